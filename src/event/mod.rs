@@ -1,0 +1,100 @@
+//! What travels between the rooms.
+//!
+//! A [`Lane`] is one independently resumable stretch of input. The source numbers the lanes of a
+//! run and cuts each into pages; the normalizer packs the documents of pages into [`Batch`]es; the
+//! sink answers every batch with a [`Receipt`]; the ledger moves a lane on once all of it is settled.
+
+use bytes::Bytes;
+
+/// Number of a lane within this run, given by the source in the order lanes are opened.
+pub type LaneNumber = u32;
+
+/// One independently resumable stretch of input: for files, one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// What the checkpoint knows the lane by: `file:` and the absolute path.
+    pub key: String,
+    /// Changes when the content may have changed: for files size, mtime and a hash of head and tail.
+    pub fingerprint: String,
+}
+
+/// How far a lane is read. Opaque text, written and understood only by the source that made it.
+pub type Position = String;
+
+/// Which documents of a batch came from which page of which lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The lane, by its number in this run.
+    pub lane: LaneNumber,
+    /// The page of that lane, from 0 in each run.
+    pub page: u32,
+    /// How many documents of the batch belong to it.
+    pub documents: u32,
+}
+
+/// Where one document lies in a batch's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Offset of the action line.
+    pub action: u32,
+    /// Offset of the document line; the action line, with its newline, ends here.
+    pub document: u32,
+    /// Offset behind the document line's newline.
+    pub end: u32,
+    /// Which of [`Batch::needs`] the document goes to.
+    pub index: u16,
+    /// Which of [`Batch::shares`] the document belongs to.
+    pub share: u32,
+}
+
+/// An index that a batch writes to, and how many learned fields it must know first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Name of the index, such as `cloudtrail-2024.06`.
+    pub index: String,
+    /// The documents use learned fields `0..fields` at most (see `normalize::Fields`).
+    pub fields: u32,
+}
+
+/// A document that no engine will ever take, known before it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// The lane it came from, by its number in this run.
+    pub lane: LaneNumber,
+    /// Its document id.
+    pub id: String,
+    /// The index it was meant for.
+    pub index: String,
+    /// Why it could not go in, in words for a person.
+    pub reason: String,
+    /// The document, cut if it is very long.
+    pub document: String,
+}
+
+/// The documents of one bulk request.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Action and document lines in turn.
+    pub body: Bytes,
+    /// Every document of the body, in order.
+    pub entries: Vec<Entry>,
+    /// The indices written to.
+    pub needs: Vec<Need>,
+    /// The pages the documents came from.
+    pub shares: Vec<Share>,
+    /// Records of the same pages that could not become documents; counted in the shares too.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// What became of a batch. Every document of every share is settled.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    /// The batch's shares, untouched.
+    pub shares: Vec<Share>,
+    /// Documents that are new in the index.
+    pub created: u64,
+    /// Documents that the index held already.
+    pub already_there: u64,
+    /// Documents that could not go in.
+    pub set_aside: Vec<SetAside>,
+}

@@ -1,0 +1,4 @@
+//! Rewrites events so that no mapping refuses them.
+
+pub mod fields;
+pub use fields::Fields;
