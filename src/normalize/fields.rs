@@ -1,38 +1,508 @@
-//! The fields this run knows: which paths are objects, which are values, and which are mapped.
+//! What is known about every path: may it hold an object or values, and is it a field of the index?
+//!
+//! In: the core template, the kind table, live mappings, and the first sight of unknown paths.
+//! Out: one [`Verdict`] a path, and the numbered list of fields that indices must be told of.
+//! Holds: a verdict changes only when a live index decided otherwise before us ([`Fields::absorb`]);
+//! everything else is decided once. Kinds come, in this order, from a live mapping, the declared
+//! conflicts and the kind table, and what this run meets first.
+//!
+//! Two parts: [`Fields`], shared and locked, is asked when a path is met for the first time; a
+//! [`View`] is one worker's copy for everything after that.
 
-use serde_json::Value;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
 
-/// What the loader knows about every path met so far, shared by all workers.
-#[derive(Debug, Default)]
-pub struct Fields {}
+use serde_json::{Map, Value, json};
+
+use super::{rules::{Kind, Rules}, text};
+
+/// Segments of the deepest path that becomes a field. Deeper values are found through
+/// `trailload.more`; about 1 % of the paths seen in public logs are deeper.
+const DEEPEST: u32 = 7;
+
+/// The parts whose content every service decides for itself.
+const FREE_PARTS: [&str; 4] =
+    ["requestParameters", "responseElements", "additionalEventData", "serviceEventDetails"];
+
+/// Number of a path among all met so far.
+pub(super) type Node = u32;
+
+/// The record itself, whose members are the top-level fields.
+pub(super) const ROOT: Node = 0;
+
+/// What a path may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Objects, or lists of them. `open` if its keys are free (tags, headers): unknown ones stay unmapped.
+    Object { open: bool },
+    /// Strings, numbers, booleans, or lists of them.
+    Value,
+    /// `true`, `false`, or either as text.
+    Boolean,
+    /// Anything: the index does not look at it.
+    Free,
+    /// Nothing: the name is ours.
+    Reserved,
+}
+
+/// One path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// What it may hold.
+    pub(super) verdict: Verdict,
+    /// How many learned fields an index must know before it sees this path: its own number plus one.
+    pub(super) needs: u32,
+}
+
+/// Which fields to map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Every path, within the budget.
+    #[default]
+    Standard,
+    /// Only paths outside the four free parts.
+    Lean,
+}
+
+/// A decision made by this run because no table knew the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The path, joined by dots.
+    pub path: String,
+    /// `object` or `value`.
+    pub kind: &'static str,
+}
+
+/// The paths met so far and the fields to be mapped, shared by all workers.
+pub struct Fields {
+    rules: Arc<Rules>,
+    profile: Profile,
+    most: u32,
+    table: Mutex<Table>,
+    learned: AtomicU32,
+    epoch: AtomicU64,
+    full: AtomicBool,
+}
+
+#[derive(Default)]
+struct Table {
+    nodes: Vec<Entry>,
+    /// By parent and hash of the key. Views trust 64 bits too: should two keys ever meet, the engine
+    /// refuses at worst a document, which is then sent again rewritten.
+    children: HashMap<(Node, u64), Node>,
+    fields: Vec<(String, Value)>,
+    used: u32,
+    decisions: Vec<Decision>,
+}
+
+struct Entry {
+    parent: Node,
+    hash: u64,
+    path: String,
+    depth: u32,
+    known: Known,
+    /// A live mapping said so; nothing may say otherwise any more.
+    live: bool,
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fields").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
 
 impl Fields {
-    /// Returns how many fields are to be mapped so far.
-    pub fn len(&self) -> u32 {
-        todo!()
+    /// Starts with the core of the template, to learn at most `most` fields in all.
+    pub fn new(rules: Arc<Rules>, profile: Profile, most: u32) -> Self {
+        let fields = Self {
+            profile,
+            most,
+            table: Mutex::default(),
+            learned: AtomicU32::new(0),
+            epoch: AtomicU64::new(0),
+            full: AtomicBool::new(false),
+            rules,
+        };
+        fields.start();
+        fields
     }
-    /// Returns whether none is.
+
+    /// Returns fields under the same rules that know the core only.
+    pub(super) fn sibling(&self) -> Self {
+        Self::new(Arc::clone(&self.rules), self.profile, self.most)
+    }
+
+    fn start(&self) {
+        let mut table = self.lock();
+        table.nodes.push(Entry {
+            parent: ROOT,
+            hash: 0,
+            path: String::new(),
+            depth: 0,
+            known: Known { verdict: Verdict::Object { open: false }, needs: 0 },
+            live: true,
+        });
+        if let Some(core) = self.rules.template().get("properties").and_then(Value::as_object) {
+            for (key, mapping) in core {
+                // What CloudTrail does not write itself is a name that we add.
+                if self.rules.kind(key).is_some() {
+                    self.adopt(&mut table, ROOT, key, mapping, Origin::Core);
+                } else {
+                    table.insert(ROOT, key.as_bytes(), Verdict::Reserved, true);
+                }
+                table.used += count(mapping);
+            }
+        }
+    }
+
+    /// Returns how many fields beyond the core are to be mapped so far.
+    pub fn len(&self) -> u32 {
+        self.learned.load(Ordering::Acquire)
+    }
+
+    /// Returns whether no field beyond the core was met.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Returns the `properties` tree (for `PUT _mapping`) of the fields `from..to`.
-    pub fn properties(&self, _from: u32, _to: u32) -> Value {
-        todo!()
+
+    /// Returns whether the budget of fields is spent.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
-    /// Takes in the live `mappings` of an index or template: what it decided and we have not, we adopt.
-    pub fn absorb(&self, _mappings: &Value) {
-        todo!()
+
+    /// Returns the content of `properties` (for a mapping) that describes the fields `from..to`.
+    pub fn properties(&self, from: u32, to: u32) -> Value {
+        let table = self.lock();
+        let mut tree = Map::new();
+        for (path, mapping) in table.fields.iter().take(to as usize).skip(from as usize) {
+            plant(&mut tree, path, mapping);
+        }
+        Value::Object(tree)
+    }
+
+    /// Takes in the live `mappings` of an index or template: what it decided, we obey.
+    pub fn absorb(&self, mappings: &Value) {
+        let Some(properties) = mappings.get("properties").and_then(Value::as_object) else { return };
+        let mut table = self.lock();
+        for (key, mapping) in properties {
+            let reserved = table.child(ROOT, key.as_bytes()).map(|node| table.nodes[node as usize].known.verdict);
+            if reserved != Some(Verdict::Reserved) {
+                self.adopt(&mut table, ROOT, key, mapping, Origin::Live);
+            }
+        }
+        self.publish(&table);
+    }
+
+    /// Takes the decisions made since the last call.
+    pub fn take_decisions(&self) -> Vec<Decision> {
+        std::mem::take(&mut self.lock().decisions)
+    }
+
+    fn adopt(&self, table: &mut Table, parent: Node, key: &str, mapping: &Value, origin: Origin) {
+        let properties = mapping.get("properties").and_then(Value::as_object);
+        let kind = mapping.get("type").and_then(Value::as_str);
+        let verdict = match kind {
+            None | Some("object" | "nested") => Verdict::Object { open: false },
+            Some("boolean") => Verdict::Boolean,
+            Some("alias") => Verdict::Reserved,
+            Some("flattened" | "flat_object") => Verdict::Free,
+            Some(_) => Verdict::Value,
+        };
+        let path = table.join(parent, key.as_bytes());
+        let open = self.rules.kind(&path) == Some(Kind::Map) || self.leaves_out(&path);
+        let verdict =
+            if matches!(verdict, Verdict::Object { .. }) { Verdict::Object { open } } else { verdict };
+        let node = match table.child(parent, key.as_bytes()) {
+            Some(node) => {
+                let entry = &mut table.nodes[node as usize];
+                if entry.known.verdict != verdict && !entry.live {
+                    entry.known.verdict = verdict;
+                    self.epoch.fetch_add(1, Ordering::Release);
+                }
+                entry.live = true;
+                node
+            }
+            None => {
+                let node = table.insert(parent, key.as_bytes(), verdict, true);
+                if origin == Origin::Live && properties.is_none() {
+                    table.used += count(mapping);
+                    table.map(node, mapping.clone());
+                }
+                node
+            }
+        };
+        for (key, mapping) in properties.into_iter().flatten() {
+            self.adopt(table, node, key, mapping, origin);
+        }
+    }
+
+    /// Decides on a path that the caller's view does not know, for a value of the given kind.
+    ///
+    /// `None` if nothing is to be remembered: the path stays unmapped.
+    pub(super) fn decide(&self, parent: Node, key: &[u8], object: bool) -> Option<Node> {
+        let mut table = self.lock();
+        if let Some(node) = table.child(parent, key) {
+            return Some(node);
+        }
+        let above = &table.nodes[parent as usize];
+        let (depth, open) = (above.depth + 1, above.known.verdict == Verdict::Object { open: true });
+        let path = table.join(parent, key);
+        let known = self.rules.kind(&path);
+        if (open && known.is_none()) || self.leaves_out(&path) {
+            // The four free parts are few and met with every event: remembered, so that views know them.
+            return FREE_PARTS.contains(&path.as_str()).then(|| {
+                let node = table.insert(parent, key, Verdict::Free, false);
+                self.publish(&table);
+                node
+            });
+        }
+        let verdict = match known {
+            // What is below would be too deep for fields, so nothing here can be refused.
+            Some(Kind::Object) | None if object && depth >= DEEPEST => Verdict::Free,
+            Some(Kind::Object) => Verdict::Object { open: false },
+            Some(Kind::Map) if self.rules.has_children(&path) => Verdict::Object { open: true },
+            Some(Kind::Map | Kind::Document) => Verdict::Free,
+            Some(Kind::Scalar) => Verdict::Value,
+            None if object => Verdict::Object { open: false },
+            None => Verdict::Value,
+        };
+        if verdict == Verdict::Free {
+            let node = table.insert(parent, key, verdict, false);
+            self.publish(&table);
+            return Some(node);
+        }
+        if table.used >= self.most {
+            self.full.store(true, Ordering::Relaxed);
+            return None;
+        }
+        let node = table.insert(parent, key, verdict, false);
+        table.used += 1;
+        let mapping = match verdict {
+            Verdict::Value => Some(self.rules.declared(&path).cloned().unwrap_or_else(
+                || json!({ "type": "keyword", "ignore_above": super::IGNORE_ABOVE }),
+            )),
+            // The table remembers the objects it knows; others must be remembered by the index.
+            _ => known.is_none().then(|| json!({ "type": "object" })),
+        };
+        if let Some(mapping) = mapping {
+            table.used += count(&mapping) - 1;
+            table.map(node, mapping);
+        }
+        if known.is_none() {
+            let kind = if object { "object" } else { "value" };
+            table.decisions.push(Decision { path, kind });
+        }
+        self.publish(&table);
+        Some(node)
+    }
+
+    /// Returns whether the profile leaves this path unmapped.
+    fn leaves_out(&self, path: &str) -> bool {
+        let root = path.split('.').next().unwrap_or(path);
+        self.profile == Profile::Lean && FREE_PARTS.contains(&root)
+    }
+
+    fn publish(&self, table: &Table) {
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
+        self.learned.store(table.fields.len() as u32, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // A panic under the lock leaves a table that is merely short of one path.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Rewrites one already normalized document for an index that decided differently.
-///
-/// `mappings` is the live mapping of that index. Returns `None` if nothing would change.
-pub fn again(_fields: &Fields, _document: &[u8], _mappings: &Value) -> Option<Vec<u8>> {
-    todo!()
+/// Where a mapping that is taken over stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// In our template: every index has it.
+    Core,
+    /// In an index or the learned template: other indices may have to be told.
+    Live,
 }
 
-/// Returns the last resort for a document that the engine refuses: top-level values plus the original as text.
-pub fn raw(_document: &[u8]) -> Vec<u8> {
-    todo!()
+impl Table {
+    fn child(&self, parent: Node, key: &[u8]) -> Option<Node> {
+        self.children.get(&(parent, text::hash(key))).copied()
+    }
+
+    fn join(&self, parent: Node, key: &[u8]) -> String {
+        let key = String::from_utf8_lossy(key);
+        match self.nodes[parent as usize].path.as_str() {
+            "" => key.into_owned(),
+            above => format!("{above}.{key}"),
+        }
+    }
+
+    fn insert(&mut self, parent: Node, key: &[u8], verdict: Verdict, live: bool) -> Node {
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
+        let node = self.nodes.len() as Node;
+        let hash = text::hash(key);
+        let entry = Entry {
+            parent,
+            hash,
+            path: self.join(parent, key),
+            depth: self.nodes[parent as usize].depth + 1,
+            known: Known { verdict, needs: 0 },
+            live,
+        };
+        self.nodes.push(entry);
+        self.children.insert((parent, hash), node);
+        node
+    }
+
+    fn map(&mut self, node: Node, mapping: Value) {
+        let entry = &mut self.nodes[node as usize];
+        self.fields.push((entry.path.clone(), mapping));
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
+        let needs = self.fields.len() as u32;
+        entry.known.needs = needs;
+    }
+}
+
+/// Returns how many of an index's fields a mapping uses up: itself, what is below it, and its variants.
+fn count(mapping: &Value) -> u32 {
+    let below = |name| mapping.get(name).and_then(Value::as_object).into_iter().flatten();
+    1 + below("properties").map(|(_, below)| count(below)).sum::<u32>()
+        + below("fields").map(|(_, below)| count(below)).sum::<u32>()
+}
+
+/// Puts a field's mapping into a tree of properties.
+fn plant(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
+    let Some((first, rest)) = path.split_once('.') else {
+        // An object may stand there already, because a field below it came first.
+        if !tree.contains_key(path) {
+            tree.insert(path.to_owned(), mapping.clone());
+        }
+        return;
+    };
+    let object = tree.entry(first).or_insert_with(|| json!({}));
+    if let Some(object) = object.as_object_mut() {
+        let properties = object.entry("properties").or_insert_with(|| json!({}));
+        if let Some(properties) = properties.as_object_mut() {
+            plant(properties, rest, mapping);
+        }
+    }
+}
+
+/// One worker's copy of the paths: a flat table that is asked for every key of every event.
+#[derive(Debug)]
+pub(super) struct View {
+    known: Vec<Known>,
+    paths: Vec<Box<str>>,
+    /// Open addressing; a power of two, at most half full. `child` is [`ROOT`] where empty.
+    slots: Vec<Slot>,
+    used: usize,
+    epoch: u64,
+    full: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    tag: u64,
+    child: Node,
+}
+
+#[inline]
+fn tag(parent: Node, hash: u64) -> u64 {
+    (hash ^ (u64::from(parent) << 32 | u64::from(parent))).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+}
+
+impl View {
+    pub(super) fn new() -> Self {
+        Self {
+            known: Vec::new(),
+            paths: Vec::new(),
+            slots: vec![Slot::default(); 1 << 13],
+            used: 0,
+            epoch: 0,
+            full: false,
+        }
+    }
+
+    /// Takes over what was decided since the last time.
+    pub(super) fn refresh(&mut self, fields: &Fields) {
+        let epoch = fields.epoch.load(Ordering::Acquire);
+        let table = fields.lock();
+        if epoch != self.epoch {
+            self.known.clear();
+            self.known.extend(table.nodes.iter().take(self.paths.len()).map(|entry| entry.known));
+            self.epoch = epoch;
+        }
+        self.full = fields.is_full();
+        let first = self.paths.len();
+        for (child, entry) in (0..).zip(&table.nodes).skip(first) {
+            self.known.push(entry.known);
+            self.paths.push(entry.path.as_str().into());
+            if child != ROOT {
+                self.insert(tag(entry.parent, entry.hash), child);
+            }
+        }
+    }
+
+    /// Returns whether a live index overruled a decision since the last [`View::refresh`].
+    pub(super) fn is_stale(&self, fields: &Fields) -> bool {
+        self.epoch != fields.epoch.load(Ordering::Relaxed) || self.known.is_empty()
+    }
+
+    fn insert(&mut self, tag: u64, child: Node) {
+        if (self.used + 1) * 2 > self.slots.len() {
+            let old = std::mem::take(&mut self.slots);
+            self.slots = vec![Slot::default(); old.len() * 2];
+            for slot in old.into_iter().filter(|slot| slot.child != ROOT) {
+                self.place(slot);
+            }
+        }
+        self.place(Slot { tag, child });
+        self.used += 1;
+    }
+
+    fn place(&mut self, slot: Slot) {
+        let mask = self.slots.len() - 1;
+        let mut at = slot.tag as usize & mask;
+        while self.slots[at].child != ROOT {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = slot;
+    }
+
+    /// Returns the path `key` (given by its hash) below `parent`, if it was met before.
+    #[inline]
+    pub(super) fn child(&self, parent: Node, hash: u64) -> Option<Node> {
+        let tag = tag(parent, hash);
+        let mask = self.slots.len() - 1;
+        let mut at = tag as usize & mask;
+        loop {
+            let slot = self.slots[at];
+            if slot.child == ROOT {
+                return None;
+            }
+            if slot.tag == tag {
+                return Some(slot.child);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Returns whether no further path will become a field.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    #[inline]
+    pub(super) fn known(&self, node: Node) -> Known {
+        self.known[node as usize]
+    }
+
+    /// Returns the path's name, joined by dots.
+    pub(super) fn path(&self, node: Node) -> &str {
+        &self.paths[node as usize]
+    }
 }

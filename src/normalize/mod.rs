@@ -1,4 +1,371 @@
-//! Rewrites events so that no mapping refuses them.
+//! Turns records into documents that no mapping refuses.
+//!
+//! In: the bytes of one record. Out: an action line and a document line for a bulk request.
+//! Two ways lead there. The fast one ([`scan`]) looks at every byte once and copies the record as it
+//! is; nearly all take it. The slow one ([`tree`], [`rewrite`]) is for records that must change, that
+//! bring a path not met before, or that the scan has doubts about; what it does is noted in the
+//! document, so that [`undo`] can give the record back. What paths may hold is known to [`Fields`],
+//! which asks [`Rules`]: the kind table, the declared conflicts and the core template in `mappings/`.
+//! Absent on purpose: I/O of any kind.
 
-pub mod fields;
-pub use fields::Fields;
+mod fields;
+mod identity;
+mod more;
+mod rewrite;
+mod rules;
+mod scan;
+mod text;
+mod tree;
+mod undo;
+mod when;
+
+use std::{net::IpAddr, str::FromStr, sync::Arc};
+
+use serde_json::Value;
+
+pub use fields::{Decision, Fields, Profile};
+pub use rules::{Conflict, Kind, Rules};
+pub use tree::Misshapen;
+pub use when::{IndexBy, TimeRange};
+
+use fields::View;
+use more::More;
+use scan::{Scratch, Wanted};
+use tree::{Member, Tree};
+use when::When;
+
+/// Characters of the longest text that a keyword field indexes; longer ones stay in the document.
+const IGNORE_ABOVE: u32 = 1_024;
+
+/// What the documents of a run have in common.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// First part of every index name.
+    pub prefix: String,
+    /// How documents are spread over indices.
+    pub by: IndexBy,
+    /// Which events are wanted; an event without a time is always wanted.
+    pub range: TimeRange,
+    /// Whether the record is kept as text, as it came.
+    pub keep_original: bool,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalized {
+    /// Its action line and document line were appended.
+    Document(Placed),
+    /// It happened outside the wanted range.
+    Filtered,
+}
+
+/// Where a document belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Length of the action line, with its line break.
+    pub action_bytes: u32,
+    /// Which index, as [`Normalizer::index`] names it.
+    pub bucket: u32,
+    /// How many learned fields that index must know.
+    pub needs: u32,
+    /// Whether the document differs from the record in more than what we add.
+    pub rewritten: bool,
+}
+
+/// One worker's normalizer.
+#[derive(Debug)]
+pub struct Normalizer {
+    fields: Arc<Fields>,
+    settings: Arc<Settings>,
+    view: View,
+    wanted: Option<Wanted>,
+    more: More,
+    scratch: Scratch,
+    /// Bucket and name of the indices used last.
+    indices: Vec<(u32, String)>,
+}
+
+impl Normalizer {
+    /// Starts with what the fields know so far.
+    pub fn new(fields: Arc<Fields>, settings: Arc<Settings>) -> Self {
+        let mut view = View::new();
+        view.refresh(&fields);
+        Self {
+            wanted: Wanted::find(&view),
+            fields,
+            settings,
+            view,
+            more: More::default(),
+            scratch: Scratch::default(),
+            indices: Vec::new(),
+        }
+    }
+
+    /// Returns the name of an index.
+    pub fn index(&mut self, bucket: u32) -> &str {
+        let known = self.indices.iter().position(|(known, _)| *known == bucket);
+        let at = known.unwrap_or_else(|| {
+            let name = when::index_name(&self.settings.prefix, self.settings.by, bucket);
+            self.indices.push((bucket, name));
+            self.indices.len() - 1
+        });
+        &self.indices[at].1
+    }
+
+    /// Takes the record that starts at `text[start]` as it is, and says where it ends.
+    ///
+    /// `None` if it has to go the slow way, or does not end in this text.
+    pub fn take(&mut self, text: &[u8], start: usize, out: &mut Vec<u8>) -> Option<(usize, Normalized)> {
+        if self.view.is_stale(&self.fields) {
+            self.view.refresh(&self.fields);
+        }
+        self.more.clear();
+        let scan =
+            scan::scan(text, start, &self.view, self.wanted?, &mut self.more, &mut self.scratch)?;
+        let record = &text[start..scan.end];
+        let (id, time) = (&text[scan.event_id], &text[scan.event_time]);
+        let when = When::plain(time)?;
+        if !identity::is_uuid(id) || simdutf8::basic::from_utf8(record).is_err() {
+            return None;
+        }
+        if !self.settings.range.contains(when.milliseconds) {
+            return Some((scan.end, Normalized::Filtered));
+        }
+        let bucket = when.bucket(self.settings.by);
+        let action_bytes = self.action(bucket, id, out);
+        out.extend_from_slice(b"{\"@timestamp\":\"");
+        out.extend_from_slice(time);
+        out.extend_from_slice(b"\",");
+        write_source(&text[scan.source_ip], out);
+        self.write_own(&[], record, out);
+        let members = out.len();
+        out.extend_from_slice(&record[1..]);
+        if scan.broken_lines {
+            // Inside a string there is none, so these only part tokens.
+            for byte in out[members..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+                *byte = b' ';
+            }
+        }
+        out.push(b'\n');
+        let placed = Placed { action_bytes, bucket, needs: scan.needs, rewritten: false };
+        Some((scan.end, Normalized::Document(placed)))
+    }
+
+    /// Takes one record of any kind, changing what must change.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Misshapen`] if it is no JSON object, however patiently read. Nothing was appended.
+    pub fn rewrite(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<Normalized, Misshapen> {
+        let parsed = tree::parse(record)?;
+        let Tree::Object(_) = parsed.tree else {
+            return Err(Misshapen { at: 0, cause: "an object" });
+        };
+        let when = happened(&parsed.tree);
+        if when.is_some_and(|when| !self.settings.range.contains(when.milliseconds)) {
+            return Ok(Normalized::Filtered);
+        }
+        let source = parsed.tree.get(b"sourceIPAddress").and_then(Tree::text).map(std::borrow::Cow::into_owned);
+        let given = [&b"eventID"[..], b"eventId"]
+            .iter()
+            .find_map(|key| parsed.tree.get(key)?.text().filter(|id| identity::is_uuid(id)))
+            .map(std::borrow::Cow::into_owned);
+        let Tree::Object(members) = parsed.tree else { unreachable!("checked above") };
+        let id = given.unwrap_or_else(|| identity::content_id(&members).into_bytes());
+        self.more.clear();
+        let (members, mut notes) =
+            rewrite::rewrite(members, &self.fields, &mut self.view, &mut self.more);
+        if parsed.mended {
+            notes.steps.push(MENDED.to_vec());
+        }
+        let bucket = when.map_or(when::UNDATED, |when| when.bucket(self.settings.by));
+        let action_bytes = self.action(bucket, &id, out);
+        out.push(b'{');
+        if let Some(when) = when {
+            out.extend_from_slice(format!("\"@timestamp\":\"{}\",", when.to_text()).as_bytes());
+        }
+        write_source(source.as_deref().unwrap_or_default(), out);
+        self.write_own(&notes.steps, record, out);
+        finish(&members, out);
+        out.push(b'\n');
+        let rewritten = !notes.steps.is_empty();
+        Ok(Normalized::Document(Placed { action_bytes, bucket, needs: notes.needs, rewritten }))
+    }
+
+    /// Appends the action line and returns its length.
+    fn action(&mut self, bucket: u32, id: &[u8], out: &mut Vec<u8>) -> u32 {
+        let start = out.len();
+        out.extend_from_slice(b"{\"create\":{\"_index\":\"");
+        let index = self.index(bucket);
+        out.extend_from_slice(index.as_bytes());
+        out.extend_from_slice(b"\",\"_id\":\"");
+        out.extend_from_slice(id);
+        out.extend_from_slice(b"\"}}\n");
+        #[expect(clippy::cast_possible_truncation, reason = "an index name and an id")]
+        let bytes = (out.len() - start) as u32;
+        bytes
+    }
+
+    /// Appends what we say about a record, if there is anything to say.
+    fn write_own(&self, steps: &[Vec<u8>], record: &[u8], out: &mut Vec<u8>) {
+        let original = self.settings.keep_original.then(|| String::from_utf8_lossy(record));
+        let original = original.as_ref().map(|original| original.as_bytes());
+        write_trailload(self.more.list(), steps, original, out);
+    }
+}
+
+/// Note on a record whose bytes were no valid JSON and had to be mended; it cannot be undone.
+const MENDED: &[u8] = b"mended";
+
+/// Finds when a record happened: its eventTime, or the begin of its time window.
+fn happened(record: &Tree<'_>) -> Option<When> {
+    let read = |value: &Tree<'_>| {
+        let text = value.text()?;
+        When::plain(&text).or_else(|| When::lenient(&text))
+    };
+    record
+        .get(b"eventTime")
+        .and_then(read)
+        .or_else(|| read(record.get(b"timeWindow")?.get(b"windowStart")?))
+}
+
+/// Appends `source.ip`, if the text is an address; services call under their names.
+fn write_source(text: &[u8], out: &mut Vec<u8>) {
+    // Cheap first: host names seldom begin with a digit and never hold a colon.
+    if !text.first().is_some_and(u8::is_ascii_digit) && !text.contains(&b':') {
+        return;
+    }
+    if std::str::from_utf8(text).is_ok_and(|text| IpAddr::from_str(text).is_ok()) {
+        out.extend_from_slice(b"\"source\":{\"ip\":\"");
+        out.extend_from_slice(text);
+        out.extend_from_slice(b"\"},");
+    }
+}
+
+/// Appends the `trailload` object, if there is anything in it.
+fn write_trailload(more: &[u8], steps: &[Vec<u8>], original: Option<&[u8]>, out: &mut Vec<u8>) {
+    if more.is_empty() && steps.is_empty() && original.is_none() {
+        return;
+    }
+    let mut between = "\"trailload\":{";
+    if !more.is_empty() {
+        out.extend_from_slice(between.as_bytes());
+        out.extend_from_slice(b"\"more\":[");
+        out.extend_from_slice(more);
+        out.push(b']');
+        between = ",";
+    }
+    if !steps.is_empty() {
+        out.extend_from_slice(between.as_bytes());
+        out.extend_from_slice(b"\"renamed\":[\"");
+        for (number, step) in steps.iter().enumerate() {
+            if number > 0 {
+                out.extend_from_slice(b"\",\"");
+            }
+            out.extend_from_slice(step);
+        }
+        out.extend_from_slice(b"\"]");
+        between = ",";
+    }
+    if let Some(original) = original {
+        out.extend_from_slice(between.as_bytes());
+        out.extend_from_slice(b"\"original\":\"");
+        text::escape(out, original);
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"},");
+}
+
+/// Appends a record's members and the closing brace of the document.
+fn finish(members: &[Member<'_>], out: &mut Vec<u8>) {
+    tree::write_members(members, out);
+    if members.is_empty() && out.last() == Some(&b',') {
+        out.pop();
+    }
+    out.push(b'}');
+}
+
+/// Returns the record that a document was made of, as JSON.
+///
+/// # Errors
+///
+/// Returns [`Misshapen`] if the document is no JSON object.
+pub fn original(document: &[u8]) -> Result<Vec<u8>, Misshapen> {
+    Ok(Tree::Object(undo::undo(document)?).as_it_was())
+}
+
+/// What one index, and only it, decided otherwise; to rewrite the documents it refused.
+#[derive(Debug)]
+pub struct Relearned {
+    fields: Fields,
+    view: View,
+}
+
+impl Relearned {
+    /// Starts with the live `mappings` of that index; all else is as in `fields`.
+    pub fn new(fields: &Fields, mappings: &Value) -> Self {
+        let fields = fields.sibling();
+        fields.absorb(mappings);
+        let mut view = View::new();
+        view.refresh(&fields);
+        Self { fields, view }
+    }
+
+    /// Rewrites a document for that index. `None` if it stays as it is, or is no document of ours.
+    pub fn again(&mut self, document: &[u8]) -> Option<Vec<u8>> {
+        let Tree::Object(old) = tree::parse(document).ok()?.tree else { return None };
+        let record = undo::undo(document).ok()?;
+        let mut more = More::default();
+        let (members, notes) = rewrite::rewrite(record, &self.fields, &mut self.view, &mut more);
+        let mut out = vec![b'{'];
+        for member in old.iter().filter(|member| matches!(&*member.key, b"@timestamp" | b"source")) {
+            tree::write_members(std::slice::from_ref(member), &mut out);
+            out.push(b',');
+        }
+        let original = kept_original(&old);
+        write_trailload(more.list(), &notes.steps, original.as_deref(), &mut out);
+        finish(&members, &mut out);
+        out.push(b'\n');
+        (out.trim_ascii_end() != document.trim_ascii_end()).then_some(out)
+    }
+}
+
+fn kept_original(document: &[Member<'_>]) -> Option<Vec<u8>> {
+    let ours = document.iter().find(|member| &*member.key == b"trailload")?;
+    Some(ours.value.get(b"original")?.text()?.into_owned())
+}
+
+/// The top-level texts that a raw document keeps as fields: what dashboards and searches ask for first.
+const KEPT_WHEN_RAW: [&[u8]; 10] = [
+    b"awsRegion",
+    b"errorCode",
+    b"eventID",
+    b"eventName",
+    b"eventSource",
+    b"eventTime",
+    b"eventType",
+    b"recipientAccountId",
+    b"sourceIPAddress",
+    b"userAgent",
+];
+
+/// Returns the last resort for a document that is refused: its top-level texts, and the record as text.
+pub fn raw(document: &[u8]) -> Vec<u8> {
+    let parsed = tree::parse(document);
+    let Ok(Tree::Object(members)) = parsed.map(|parsed| parsed.tree) else {
+        return document.to_vec();
+    };
+    let mut out = vec![b'{'];
+    for member in &members {
+        let keep = &*member.key == b"@timestamp" || KEPT_WHEN_RAW.contains(&&*member.key);
+        if keep && matches!(member.value, Tree::Text(_)) {
+            tree::write_members(std::slice::from_ref(member), &mut out);
+            out.push(b',');
+        }
+    }
+    let record = kept_original(&members).or_else(|| original(document).ok()).unwrap_or_else(|| document.to_vec());
+    out.extend_from_slice(b"\"trailload\":{\"raw\":true,\"original\":\"");
+    text::escape(&mut out, &record);
+    out.extend_from_slice(b"\"}}\n");
+    out
+}

@@ -1,0 +1,73 @@
+//! Which document a record is: its eventID, or a hash of what it says.
+//!
+//! Samples share ids such as `1`, aggregated and hand-made records have none; different events must
+//! never meet under one id, and the same event must, however its JSON is written.
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    text,
+    tree::{Member, Tree},
+};
+
+/// Bytes of the hash that are kept: 128 bits, as an eventID has.
+const HASH_BYTES: usize = 16;
+
+/// Returns whether the text is shaped like a UUID: 8-4-4-4-12 hexadecimal digits.
+pub(super) fn is_uuid(text: &[u8]) -> bool {
+    text.len() == 36
+        && text.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// Returns an id made of the record's content: equal for equal content, in any order of keys.
+pub(super) fn content_id(members: &[Member<'_>]) -> String {
+    let mut canonical = Vec::new();
+    write_object(members, &mut canonical);
+    let digest = Sha256::digest(&canonical);
+    let mut id = String::from("sha256-");
+    for byte in &digest[..HASH_BYTES] {
+        id.push_str(&format!("{byte:02x}"));
+    }
+    id
+}
+
+fn write(tree: &Tree<'_>, out: &mut Vec<u8>) {
+    match tree {
+        Tree::Token(token) => out.extend_from_slice(token),
+        Tree::Text(inside) => write_text(&text::unescape(inside), out),
+        Tree::Word(inside) => out.extend_from_slice(inside),
+        Tree::Deep(value) => out.extend_from_slice(value),
+        Tree::List(list) => {
+            out.push(b'[');
+            for value in list {
+                write(value, out);
+                out.push(b',');
+            }
+            out.push(b']');
+        }
+        Tree::Object(members) => write_object(members, out),
+    }
+}
+
+fn write_object(members: &[Member<'_>], out: &mut Vec<u8>) {
+    let mut sorted: Vec<&Member<'_>> = members.iter().collect();
+    sorted.sort_by(|a, b| a.key.cmp(&b.key));
+    out.push(b'{');
+    for member in sorted {
+        write_text(&member.key, out);
+        out.push(b':');
+        write(&member.value, out);
+        out.push(b',');
+    }
+    out.push(b'}');
+}
+
+/// Writes a text so that no two different ones look alike: its length, then its bytes.
+fn write_text(text: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(text.len().to_string().as_bytes());
+    out.push(b'"');
+    out.extend_from_slice(text);
+}

@@ -1,0 +1,66 @@
+//! What the index does not map, as `path=value` terms: the content of `trailload.more`.
+//!
+//! Bounded three ways, so that no document grows much by it; the whole value stays in the document.
+
+use super::{text, tree::Tree};
+
+/// Terms of one document: far more than any event seen has unmapped values.
+const MOST_TERMS: usize = 512;
+
+/// Bytes of one term; a longer value is found by its beginning.
+const LONGEST_TERM: usize = 512;
+
+/// Bytes of all terms of one document.
+const MOST_BYTES: usize = 32 * 1024;
+
+/// The terms of one document, as the inside of a JSON list.
+#[derive(Debug, Default)]
+pub(super) struct More {
+    list: Vec<u8>,
+    terms: usize,
+}
+
+impl More {
+    /// Forgets all terms.
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        self.terms = 0;
+    }
+
+    /// Returns the terms, each in quotes, separated by commas.
+    pub(super) fn list(&self) -> &[u8] {
+        &self.list
+    }
+
+    /// Adds a term for a value without parts; `null` gives none.
+    pub(super) fn add(&mut self, path: &[u8], value: &Tree<'_>) {
+        match value {
+            Tree::Token(token) if &**token == b"null" => {}
+            Tree::Token(inside) | Tree::Text(inside) | Tree::Word(inside) => {
+                self.add_raw(path, inside);
+            }
+            Tree::Deep(_) | Tree::List(_) | Tree::Object(_) => {}
+        }
+    }
+
+    /// Adds a term; both parts are the insides of JSON strings.
+    #[inline]
+    pub(super) fn add_raw(&mut self, path: &[u8], inside: &[u8]) {
+        if self.terms == MOST_TERMS
+            || path.len() >= LONGEST_TERM
+            || self.list.len() + path.len() + inside.len().min(LONGEST_TERM) > MOST_BYTES
+        {
+            return;
+        }
+        if self.terms > 0 {
+            self.list.push(b',');
+        }
+        self.terms += 1;
+        self.list.push(b'"');
+        self.list.extend_from_slice(path);
+        self.list.push(b'=');
+        let fits = text::cut(inside, LONGEST_TERM - path.len());
+        self.list.extend_from_slice(&inside[..fits]);
+        self.list.push(b'"');
+    }
+}

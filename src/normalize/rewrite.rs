@@ -1,0 +1,618 @@
+//! Rewrites one record until no mapping can refuse it, and notes every step so that it can be undone.
+//!
+//! In: the tree of a record, and what is known about paths. Out: the tree to be indexed, the notes
+//! (`trailload.renamed`), and the terms of what is not mapped (`trailload.more`).
+//! Holds: [`undo`](super::undo) of the result is the record again; only these change a record: a wrong
+//! kind under a path that is or will be mapped, a name that is ours or that leads through a value,
+//! and what engines refuse wherever it stands. Everything else stays as AWS wrote it.
+//!
+//! A note is one line of text, `WORD POINTER [ARGUMENT]`, its pointer a JSON Pointer (RFC 6901, with
+//! `~2` for a space) into the result:
+//!
+//! | note | means |
+//! |---|---|
+//! | `key P OLD` | the key at P was OLD |
+//! | `was P JSON` | the value at P was JSON |
+//! | `value P` | the value at P stood in an object, under the key `value` |
+//! | `split P KEY 3,5` | elements 3 and 5 of the list at P stand in the list under the sibling KEY |
+//! | `json P` | the text at P is the JSON text of what stood there |
+//! | `word P` | the text at P stood there without quotes |
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
+
+use super::{
+    fields::{Fields, Node, ROOT, Verdict, View},
+    more::More,
+    text,
+    tree::{Member, Tree},
+};
+
+/// Characters of the longest key kept: OpenSearch 3 refuses more than 50,000.
+const LONGEST_KEY: usize = 50_000;
+
+/// What is left of a longer key.
+const CUT_KEY: usize = 200;
+
+/// Lists directly inside each other that every engine takes: OpenSearch refuses more than 20.
+const DEEPEST_LISTS: usize = 20;
+
+/// Names that engines keep for themselves at the top level.
+const METADATA: [&[u8]; 26] = [
+    b"_all",
+    b"_data_stream_timestamp",
+    b"_doc_count",
+    b"_feature",
+    b"_field_names",
+    b"_id",
+    b"_ignored",
+    b"_ignored_source",
+    b"_index",
+    b"_index_mode",
+    b"_inference_fields",
+    b"_nested_path",
+    b"_parent",
+    b"_primary_term",
+    b"_recovery_source",
+    b"_routing",
+    b"_seq_no",
+    b"_size",
+    b"_source",
+    b"_tier",
+    b"_timestamp",
+    b"_ts_routing_hash",
+    b"_tsid",
+    b"_type",
+    b"_uid",
+    b"_version",
+];
+
+/// What a rewritten record needs beside its members.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Each the inside of a JSON string.
+    pub(super) steps: Vec<Vec<u8>>,
+    /// How many learned fields the index must know.
+    pub(super) needs: u32,
+}
+
+/// Rewrites a record.
+pub(super) fn rewrite<'a>(
+    record: Vec<Member<'a>>,
+    fields: &Fields,
+    view: &mut View,
+    more: &mut More,
+) -> (Vec<Member<'a>>, Notes) {
+    let mut rewriter = Rewriter {
+        fields,
+        view,
+        more,
+        notes: Notes::default(),
+        pointer: Vec::new(),
+        path: Vec::new(),
+    };
+    let record = rewriter.object(ROOT, record);
+    (record, rewriter.notes)
+}
+
+/// What a value is made of, seen through its lists.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// `null`, or lists of nothing else.
+    Nothing,
+    Value,
+    Object,
+    /// Both, side by side in one list.
+    Mixed,
+    /// Both, in lists inside a list.
+    Tangled,
+}
+
+fn class(value: &Tree<'_>) -> Class {
+    match value {
+        Tree::Token(token) if &**token == b"null" => Class::Nothing,
+        Tree::Token(_) | Tree::Text(_) | Tree::Word(_) | Tree::Deep(_) => Class::Value,
+        Tree::Object(_) => Class::Object,
+        Tree::List(list) => {
+            let mut whole = Class::Nothing;
+            for part in list.iter().map(class) {
+                whole = match (whole, part) {
+                    (_, Class::Mixed | Class::Tangled) => return Class::Tangled,
+                    (whole, Class::Nothing) => whole,
+                    (Class::Nothing, part) => part,
+                    (whole, part) if whole == part => whole,
+                    _ => Class::Mixed,
+                };
+            }
+            whole
+        }
+    }
+}
+
+/// Returns how many lists stand directly inside each other.
+fn list_depth(value: &Tree<'_>) -> usize {
+    match value {
+        Tree::List(list) => 1 + list.iter().map(list_depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Returns whether the value is `""` or a list of nothing else: how S3 and EC2 write an empty element.
+fn is_empty_marker(value: &Tree<'_>) -> bool {
+    match value {
+        Tree::List(list) => !list.is_empty() && list.iter().all(Tree::is_empty_text),
+        value => value.is_empty_text(),
+    }
+}
+
+/// Returns whether a boolean field takes the value.
+fn is_boolean(value: &Tree<'_>) -> bool {
+    match value {
+        Tree::Token(word) => matches!(&**word, b"true" | b"false" | b"null"),
+        Tree::Text(inside) => matches!(&**inside, b"true" | b"false" | b""),
+        Tree::List(list) => list.iter().all(is_boolean),
+        _ => false,
+    }
+}
+
+/// Where a member goes.
+#[derive(Clone, Copy)]
+enum Place {
+    /// To a path that the index looks at.
+    At(Node),
+    /// Where the index does not look.
+    Free,
+    /// Nowhere: the name is ours, or leads through a value.
+    Barred,
+}
+
+/// The keys of one object: those it came with and those given to it.
+struct Keys<'a> {
+    taken: HashSet<Cow<'a, [u8]>>,
+    /// The last number given to a name that was taken.
+    last: HashMap<Vec<u8>, u32>,
+}
+
+impl Keys<'_> {
+    /// Makes a name that no other member has.
+    fn free(&mut self, name: &[u8]) -> Vec<u8> {
+        if self.taken.insert(Cow::Owned(name.to_vec())) {
+            return name.to_vec();
+        }
+        let mut number = self.last.get(name).copied().unwrap_or(1);
+        loop {
+            number += 1;
+            let numbered = [name, b"_", number.to_string().as_bytes()].concat();
+            if self.taken.insert(Cow::Owned(numbered.clone())) {
+                self.last.insert(name.to_vec(), number);
+                return numbered;
+            }
+        }
+    }
+}
+
+struct Rewriter<'r> {
+    fields: &'r Fields,
+    view: &'r mut View,
+    more: &'r mut More,
+    notes: Notes,
+    /// Where we are in the result: `/requestParameters/items/0`, as the inside of a JSON string.
+    pointer: Vec<u8>,
+    /// The same as a path, where values are not mapped: `requestParameters.tags`.
+    path: Vec<u8>,
+}
+
+impl Rewriter<'_> {
+    /// Rewrites an object that the index looks at.
+    fn object<'a>(&mut self, node: Node, members: Vec<Member<'a>>) -> Vec<Member<'a>> {
+        let mut keys = Keys {
+            taken: members.iter().map(|member| member.key.clone()).collect(),
+            last: HashMap::new(),
+        };
+        let repeats = repeats(&members);
+        // All keys of the object first, then what is below: undone backwards, a note about a member
+        // finds it under the name it has in the result.
+        let mut placed = Vec::with_capacity(members.len());
+        for (number, member) in members.into_iter().enumerate() {
+            let repeated = repeats.contains(&number);
+            self.member(node, member, repeated, &mut keys, &mut placed);
+        }
+        let mut result = Vec::with_capacity(placed.len());
+        for (member, place) in placed {
+            let (pointer, path) = (self.pointer.len(), self.path.len());
+            self.enter_key(&member.key);
+            let value = match place {
+                Place::At(child) => self.value(child, member.value),
+                Place::Free | Place::Barred => {
+                    self.path.clear();
+                    self.path.extend_from_slice(self.view.path(node).as_bytes());
+                    self.extend_path(&member.key);
+                    self.free(member.value)
+                }
+            };
+            self.pointer.truncate(pointer);
+            self.path.truncate(path);
+            result.push(Member { key: member.key, value });
+        }
+        result
+    }
+
+    /// Finds a name under which a member can stand, and adds it to `placed`.
+    fn member<'a>(
+        &mut self,
+        node: Node,
+        member: Member<'a>,
+        repeated: bool,
+        keys: &mut Keys<'a>,
+        placed: &mut Vec<(Member<'a>, Place)>,
+    ) {
+        let Member { key: old, mut value } = member;
+        let mut key = old.clone();
+        if let Some(mended) = mend_key(&key, true) {
+            key = Cow::Owned(keys.free(&mended));
+        } else if node == ROOT && METADATA.contains(&&*key) {
+            key = Cow::Owned(keys.free(&[&*key, suffix(class(&value))].concat()));
+        } else if repeated {
+            key = Cow::Owned(keys.free(&key));
+        }
+        if list_depth(&value) > DEEPEST_LISTS {
+            self.as_json(node, &old, &key, &value, keys, placed);
+            return;
+        }
+        // Two steps are the most seen; the bound is for indices that were mapped with malice.
+        for _ in 0..6 {
+            let class = class(&value);
+            let place = self.place(node, &key, class);
+            let verdict = match place {
+                Place::At(child) => self.view.known(child).verdict,
+                Place::Free => Verdict::Free,
+                Place::Barred => Verdict::Reserved,
+            };
+            match (verdict, class) {
+                (Verdict::Reserved, _) => {
+                    key = Cow::Owned(keys.free(&around(&key, class)));
+                    continue;
+                }
+                (_, Class::Tangled) if verdict != Verdict::Free => break,
+                (Verdict::Boolean, _) if !is_boolean(&value) => {
+                    key = Cow::Owned(keys.free(&[&*key, suffix(class)].concat()));
+                    continue;
+                }
+                (Verdict::Value | Verdict::Object { .. }, Class::Mixed) => {
+                    let Tree::List(list) = value else { unreachable!("only lists are mixed") };
+                    match self.split(node, (&old, &key), list, verdict == Verdict::Value, keys) {
+                        Ok((stays, (moved, elsewhere))) => {
+                            placed.push((stays, place));
+                            placed.push((moved, elsewhere));
+                            return;
+                        }
+                        Err(list) => value = Tree::List(list),
+                    }
+                    break;
+                }
+                (Verdict::Value, Class::Object) => {
+                    if let Some(inner) = wrapped(&mut value) {
+                        self.note_rename(&old, &key);
+                        self.note(b"value", &key, b"");
+                        placed.push((Member { key, value: inner }, place));
+                        return;
+                    }
+                    key = Cow::Owned(keys.free(&[&*key, b"_object"].concat()));
+                    continue;
+                }
+                (Verdict::Object { .. }, Class::Value) => {
+                    if is_empty_marker(&value) {
+                        self.note_rename(&old, &key);
+                        self.note(b"was", &key, &value.as_it_was());
+                        placed.push((Member { key, value: Tree::Object(Vec::new()) }, place));
+                        return;
+                    }
+                    key = Cow::Owned(keys.free(&[&*key, b"_value"].concat()));
+                    continue;
+                }
+                _ => {}
+            }
+            self.note_rename(&old, &key);
+            placed.push((Member { key, value }, place));
+            return;
+        }
+        self.as_json(node, &old, &key, &value, keys, placed);
+    }
+
+    /// Keeps a value as JSON text under a name of its own.
+    fn as_json<'a>(
+        &mut self,
+        node: Node,
+        old: &[u8],
+        key: &[u8],
+        value: &Tree<'a>,
+        keys: &mut Keys<'a>,
+        placed: &mut Vec<(Member<'a>, Place)>,
+    ) {
+        let mut inside = Vec::new();
+        text::escape(&mut inside, &value.as_it_was());
+        let mut key = [key, b"_json"].concat();
+        let place = loop {
+            key = keys.free(&key);
+            match self.place(node, &key, Class::Value) {
+                Place::At(child) if self.view.known(child).verdict != Verdict::Value => {}
+                Place::Barred => key = around(&key, Class::Value),
+                place => break place,
+            }
+        };
+        self.note_rename(old, &key);
+        self.note(b"json", &key, b"");
+        placed.push((Member { key: Cow::Owned(key), value: Tree::Text(Cow::Owned(inside)) }, place));
+    }
+
+    /// Parts a list of objects and values: what fits stays, the rest moves to a name of its own.
+    fn split<'a>(
+        &mut self,
+        node: Node,
+        (old, key): (&[u8], &Cow<'a, [u8]>),
+        list: Vec<Tree<'a>>,
+        values_stay: bool,
+        keys: &mut Keys<'a>,
+    ) -> Result<(Member<'a>, (Member<'a>, Place)), Vec<Tree<'a>>> {
+        let moves = if values_stay { Class::Object } else { Class::Value };
+        let other = keys.free(&[&**key, suffix(moves)].concat());
+        let elsewhere = self.place(node, &other, moves);
+        let fits = match elsewhere {
+            Place::Free => true,
+            Place::Barred => false,
+            Place::At(child) => match self.view.known(child).verdict {
+                Verdict::Object { .. } => moves == Class::Object,
+                Verdict::Value => moves == Class::Value,
+                verdict => verdict == Verdict::Free,
+            },
+        };
+        if !fits {
+            return Err(list);
+        }
+        let (mut stay, mut moved, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, part) in list.into_iter().enumerate() {
+            if class(&part) == moves {
+                moved.push(part);
+                positions.push(position.to_string());
+            } else {
+                stay.push(part);
+            }
+        }
+        self.note_rename(old, key);
+        let argument = [&pointer_segment(&other), &b" "[..], positions.join(",").as_bytes()].concat();
+        self.note(b"split", key, &argument);
+        let stays = Member { key: key.clone(), value: Tree::List(stay) };
+        let moved = Member { key: Cow::Owned(other), value: Tree::List(moved) };
+        Ok((stays, (moved, elsewhere)))
+    }
+
+    /// Rewrites a value that fits its path.
+    fn value<'a>(&mut self, node: Node, value: Tree<'a>) -> Tree<'a> {
+        let known = self.view.known(node);
+        if known.verdict == Verdict::Free {
+            self.path.clear();
+            self.path.extend_from_slice(self.view.path(node).as_bytes());
+            return self.free(value);
+        }
+        match value {
+            Tree::Object(members) => Tree::Object(self.object(node, members)),
+            Tree::List(list) => {
+                Tree::List(self.each(list, |rewriter, part| rewriter.value(node, part)))
+            }
+            value => {
+                self.notes.needs = self.notes.needs.max(known.needs);
+                self.leaf(value)
+            }
+        }
+    }
+
+    /// Rewrites a value that the index does not look at.
+    fn free<'a>(&mut self, value: Tree<'a>) -> Tree<'a> {
+        match value {
+            Tree::Object(members) => Tree::Object(self.free_object(members)),
+            Tree::List(list) => Tree::List(self.each(list, Self::free)),
+            value => {
+                let value = self.leaf(value);
+                self.more.add(&self.path, &value);
+                value
+            }
+        }
+    }
+
+    fn free_object<'a>(&mut self, members: Vec<Member<'a>>) -> Vec<Member<'a>> {
+        let mut keys = Keys {
+            taken: members.iter().map(|member| member.key.clone()).collect(),
+            last: HashMap::new(),
+        };
+        let repeats = repeats(&members);
+        let mut members = members;
+        for (number, member) in members.iter_mut().enumerate() {
+            let new = match mend_key(&member.key, false) {
+                Some(mended) => keys.free(&mended),
+                None if repeats.contains(&number) => keys.free(&member.key),
+                None => continue,
+            };
+            let old = std::mem::replace(&mut member.key, Cow::Owned(new));
+            self.note_rename(&old, &member.key);
+        }
+        for member in &mut members {
+            let (pointer, path) = (self.pointer.len(), self.path.len());
+            self.enter_key(&member.key);
+            self.extend_path(&member.key);
+            let value = std::mem::replace(&mut member.value, Tree::List(Vec::new()));
+            member.value = self.free(value);
+            self.pointer.truncate(pointer);
+            self.path.truncate(path);
+        }
+        members
+    }
+
+    fn each<'a>(
+        &mut self,
+        list: Vec<Tree<'a>>,
+        work: impl Fn(&mut Self, Tree<'a>) -> Tree<'a>,
+    ) -> Vec<Tree<'a>> {
+        let pointer = self.pointer.len();
+        let mut result = Vec::with_capacity(list.len());
+        for (number, part) in list.into_iter().enumerate() {
+            // Only lists and objects, and what was no JSON, can have something to note.
+            if !matches!(part, Tree::Token(_) | Tree::Text(_)) {
+                self.pointer.extend_from_slice(format!("/{number}").as_bytes());
+            }
+            result.push(work(self, part));
+            self.pointer.truncate(pointer);
+        }
+        result
+    }
+
+    fn leaf<'a>(&mut self, value: Tree<'a>) -> Tree<'a> {
+        match &value {
+            Tree::Word(_) => self.note_here(b"word"),
+            Tree::Deep(_) => self.note_here(b"json"),
+            _ => {}
+        }
+        value
+    }
+
+    /// Finds the path of a member; a dotted key is the path it spells.
+    fn place(&mut self, parent: Node, key: &[u8], class: Class) -> Place {
+        let mut node = parent;
+        let mut segments = key.split(|byte| *byte == b'.').peekable();
+        while let Some(segment) = segments.next() {
+            let last = segments.peek().is_none();
+            let object = match class {
+                _ if !last => Some(true),
+                Class::Nothing => None,
+                class => Some(class == Class::Object),
+            };
+            let Some(child) = self.child(node, segment, object) else { return Place::Free };
+            match self.view.known(child).verdict {
+                Verdict::Reserved => return Place::Barred,
+                Verdict::Value | Verdict::Boolean if !last => return Place::Barred,
+                Verdict::Free => return if last { Place::At(child) } else { Place::Free },
+                _ => node = child,
+            }
+        }
+        Place::At(node)
+    }
+
+    fn child(&mut self, parent: Node, key: &[u8], object: Option<bool>) -> Option<Node> {
+        if let Some(node) = self.view.child(parent, text::hash(key)) {
+            return Some(node);
+        }
+        let node = self.fields.decide(parent, key, object?)?;
+        self.view.refresh(self.fields);
+        Some(node)
+    }
+
+    fn enter_key(&mut self, key: &[u8]) {
+        self.pointer.push(b'/');
+        text::escape(&mut self.pointer, &pointer_segment(key));
+    }
+
+    fn extend_path(&mut self, key: &[u8]) {
+        if !self.path.is_empty() {
+            self.path.push(b'.');
+        }
+        text::escape(&mut self.path, key);
+    }
+
+    fn note_rename(&mut self, old: &[u8], new: &[u8]) {
+        if old != new {
+            self.note(b"key", new, old);
+        }
+    }
+
+    /// Notes a step about the member `key` of the object we are in.
+    fn note(&mut self, word: &[u8], key: &[u8], argument: &[u8]) {
+        let mut step = [word, b" ", &self.pointer, b"/"].concat();
+        text::escape(&mut step, &pointer_segment(key));
+        if !argument.is_empty() || word == b"key" {
+            step.push(b' ');
+            text::escape(&mut step, argument);
+        }
+        self.notes.steps.push(step);
+    }
+
+    /// Notes a step about the value we are at.
+    fn note_here(&mut self, word: &[u8]) {
+        self.notes.steps.push([word, b" ", &self.pointer].concat());
+    }
+}
+
+/// Returns the members whose key comes again later: JSON readers take the last.
+fn repeats(members: &[Member<'_>]) -> HashSet<usize> {
+    let mut seen = HashSet::with_capacity(members.len());
+    (0..members.len()).rev().filter(|number| !seen.insert(&members[*number].key)).collect()
+}
+
+/// Returns a key that engines take, if they refuse this one.
+///
+/// Refused anywhere: lone surrogates, and keys too long. Refused in objects that the index looks at
+/// (`mapped`): nothing, white space, and dots without a name on both sides.
+fn mend_key(key: &[u8], mapped: bool) -> Option<Vec<u8>> {
+    let mut mended = None;
+    if text::has_surrogate(key) {
+        mended = Some(String::from_utf8_lossy(key).replace("\u{FFFD}\u{FFFD}\u{FFFD}", "\u{FFFD}").into_bytes());
+    }
+    let now = mended.as_deref().unwrap_or(key);
+    // Bytes are at least characters, so nothing too long slips through.
+    if now.len() > LONGEST_KEY {
+        let cut = String::from_utf8_lossy(&now[..CUT_KEY]).trim_end_matches('\u{FFFD}').to_owned();
+        mended = Some(format!("{cut}_cut").into_bytes());
+    }
+    if mapped {
+        let now = mended.as_deref().unwrap_or(key);
+        let text = String::from_utf8_lossy(now);
+        if text.split('.').any(|segment| segment.trim().is_empty()) {
+            let without = text.replace('.', "_");
+            let blank = without.trim().is_empty();
+            mended = Some(if blank { b"_".to_vec() } else { without.into_bytes() });
+        }
+    }
+    mended
+}
+
+/// Returns a name beside one that is barred.
+fn around(key: &[u8], class: Class) -> Vec<u8> {
+    if key.contains(&b'.') {
+        return key.iter().map(|byte| if *byte == b'.' { b'_' } else { *byte }).collect();
+    }
+    [key, suffix(class)].concat()
+}
+
+fn suffix(class: Class) -> &'static [u8] {
+    match class {
+        Class::Object => b"_object",
+        Class::Nothing | Class::Value | Class::Mixed | Class::Tangled => b"_value",
+    }
+}
+
+/// Takes the value out of `{"value": …}`, EC2's way to write an attribute.
+fn wrapped<'a>(value: &mut Tree<'a>) -> Option<Tree<'a>> {
+    let Tree::Object(members) = value else { return None };
+    let [only] = members.as_slice() else { return None };
+    if &*only.key != b"value" || !matches!(class(&only.value), Class::Value) || list_depth(&only.value) > 0 {
+        return None;
+    }
+    members.pop().map(|only| only.value)
+}
+
+/// Writes a key as a segment of a pointer.
+fn pointer_segment(key: &[u8]) -> Cow<'_, [u8]> {
+    if !key.iter().any(|byte| matches!(byte, b'~' | b'/' | b' ')) {
+        return Cow::Borrowed(key);
+    }
+    let mut out = Vec::with_capacity(key.len() + 4);
+    for byte in key {
+        match byte {
+            b'~' => out.extend_from_slice(b"~0"),
+            b'/' => out.extend_from_slice(b"~1"),
+            b' ' => out.extend_from_slice(b"~2"),
+            byte => out.push(*byte),
+        }
+    }
+    Cow::Owned(out)
+}

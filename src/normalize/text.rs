@@ -1,0 +1,287 @@
+//! JSON text at byte level: where strings end, what keys say, how text is quoted again.
+//!
+//! Holds: nothing here allocates on the common path, and nothing needs `unsafe`.
+//! Keys are compared in WTF-8: the bytes they stand for, a lone surrogate as its three bytes.
+
+use std::borrow::Cow;
+
+/// Every byte of a word set to 1; the carry trick below needs it.
+const ONES: u64 = 0x0101_0101_0101_0101;
+/// The top bit of every byte.
+const TOPS: u64 = 0x8080_8080_8080_8080;
+
+/// Returns a word whose lowest set top bit marks the first quote, backslash or control character.
+///
+/// Bits above the lowest may be false alarms (a borrow travels upwards); the lowest never is.
+#[inline]
+fn specials(word: u64) -> u64 {
+    let quote = word ^ (ONES * 0x22);
+    let slash = word ^ (ONES * 0x5c);
+    ((quote.wrapping_sub(ONES) & !quote)
+        | (slash.wrapping_sub(ONES) & !slash)
+        | (word.wrapping_sub(ONES * 0x20) & !word))
+        & TOPS
+}
+
+/// Returns the eight bytes at `at`, little end first; zeros behind the end of the text.
+#[inline]
+fn load(text: &[u8], at: usize) -> u64 {
+    if let Some(eight) = text.get(at..at + 8).and_then(|bytes| bytes.first_chunk::<8>()) {
+        return u64::from_le_bytes(*eight);
+    }
+    let mut eight = [0_u8; 8];
+    for (to, from) in eight.iter_mut().zip(text.get(at..).unwrap_or_default()) {
+        *to = *from;
+    }
+    u64::from_le_bytes(eight)
+}
+
+/// Returns the offset of the first quote, backslash or control character at or after `at`.
+#[inline]
+pub(super) fn special(text: &[u8], mut at: usize) -> usize {
+    loop {
+        let mask = specials(load(text, at));
+        if mask != 0 {
+            return at + (mask.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+}
+
+/// A simple key: no escape, no control character in it.
+pub(super) struct PlainKey {
+    /// Offset of the closing quote.
+    pub(super) end: usize,
+    /// Hash of its bytes, as [`hash`] gives it.
+    pub(super) hash: u64,
+}
+
+/// Multiplier of the key hash (the golden ratio, as in Fibonacci hashing).
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+#[inline]
+fn mix(hash: u64, word: u64) -> u64 {
+    let product = u128::from(hash ^ word) * u128::from(SPREAD);
+    #[expect(clippy::cast_possible_truncation, reason = "folding both halves is the point")]
+    let folded = (product as u64) ^ ((product >> 64) as u64);
+    folded
+}
+
+/// Reads the key that starts at `at` (behind its opening quote), hashing it on the way.
+#[inline]
+pub(super) fn plain_key(text: &[u8], start: usize) -> Option<PlainKey> {
+    let mut at = start;
+    let mut hash = SPREAD;
+    loop {
+        let word = load(text, at);
+        let mask = specials(word);
+        if mask == 0 {
+            hash = mix(hash, word);
+            at += 8;
+            continue;
+        }
+        let bytes = mask.trailing_zeros() / 8;
+        let end = at + bytes as usize;
+        let rest = word & !(u64::MAX << (bytes * 8));
+        return (text.get(end) == Some(&b'"'))
+            .then(|| PlainKey { end, hash: mix(mix(hash, rest), (end - start) as u64) });
+    }
+}
+
+/// Returns the hash of a key's bytes.
+pub(super) fn hash(key: &[u8]) -> u64 {
+    let mut hash = SPREAD;
+    let mut words = key.chunks_exact(8);
+    for word in words.by_ref() {
+        hash = mix(hash, load(word, 0));
+    }
+    mix(mix(hash, load(words.remainder(), 0)), key.len() as u64)
+}
+
+/// Returns the bytes that the inside of a JSON string stands for, in WTF-8.
+///
+/// Escapes that JSON does not know stand for themselves.
+pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
+    let Some(first) = memchr::memchr(b'\\', raw) else { return Cow::Borrowed(raw) };
+    let mut out = raw[..first].to_vec();
+    let mut at = first;
+    while let Some(&byte) = raw.get(at) {
+        if byte != b'\\' {
+            out.push(byte);
+            at += 1;
+            continue;
+        }
+        at += 2;
+        match raw.get(at - 1) {
+            Some(b'n') => out.push(b'\n'),
+            Some(b't') => out.push(b'\t'),
+            Some(b'r') => out.push(b'\r'),
+            Some(b'b') => out.push(8),
+            Some(b'f') => out.push(12),
+            Some(b'u') => match unit(raw, at) {
+                Some(unit) => at = push_unit(&mut out, raw, at, unit),
+                None => out.extend_from_slice(b"\\u"),
+            },
+            Some(&other) if matches!(other, b'"' | b'\\' | b'/') => out.push(other),
+            Some(&other) => out.extend_from_slice(&[b'\\', other]),
+            None => out.push(b'\\'),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Reads the four hexadecimal digits of a `\u` escape.
+pub(super) fn unit(raw: &[u8], at: usize) -> Option<u16> {
+    let digits = raw.get(at..at + 4)?;
+    let mut unit = 0;
+    for digit in digits {
+        unit = unit << 4 | u16::try_from((*digit as char).to_digit(16)?).ok()?;
+    }
+    Some(unit)
+}
+
+/// Appends what the unit at `at` stands for, together with its other half if there is one.
+fn push_unit(out: &mut Vec<u8>, raw: &[u8], at: usize, high: u16) -> usize {
+    let low = || (raw.get(at + 4..at + 6) == Some(b"\\u")).then(|| unit(raw, at + 6)).flatten();
+    if (0xD800..0xDC00).contains(&high)
+        && let Some(low) = low().filter(|low| (0xDC00..0xE000).contains(low))
+    {
+        let point = 0x1_0000 + ((u32::from(high) - 0xD800) << 10) + (u32::from(low) - 0xDC00);
+        push_point(out, point);
+        return at + 10;
+    }
+    push_point(out, u32::from(high));
+    at + 4
+}
+
+/// Appends a code point; surrogates as WTF-8 has them.
+fn push_point(out: &mut Vec<u8>, point: u32) {
+    if let Some(char) = char::from_u32(point) {
+        out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+        return;
+    }
+    let [low, middle] = [point & 0x3F, point >> 6 & 0x3F].map(|bits| 0x80 | bits as u8);
+    out.extend_from_slice(&[0xE0 | (point >> 12) as u8, middle, low]);
+}
+
+/// Appends WTF-8 bytes as the inside of a JSON string.
+pub(super) fn escape(out: &mut Vec<u8>, text: &[u8]) {
+    let mut from = 0;
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let replaced: Option<(usize, String)> = match byte {
+            b'"' => Some((1, "\\\"".into())),
+            b'\\' => Some((1, "\\\\".into())),
+            b'\n' => Some((1, "\\n".into())),
+            b'\r' => Some((1, "\\r".into())),
+            b'\t' => Some((1, "\\t".into())),
+            0..0x20 => Some((1, format!("\\u{byte:04x}"))),
+            0xED if text.get(at + 1).is_some_and(|next| *next >= 0xA0) && at + 2 < text.len() => {
+                let unit = 0xD000 | u32::from(text[at + 1] & 0x3F) << 6 | u32::from(text[at + 2] & 0x3F);
+                Some((3, format!("\\u{unit:04x}")))
+            }
+            _ => None,
+        };
+        let Some((length, replacement)) = replaced else {
+            at += 1;
+            continue;
+        };
+        out.extend_from_slice(&text[from..at]);
+        out.extend_from_slice(replacement.as_bytes());
+        at += length;
+        from = at;
+    }
+    out.extend_from_slice(&text[from..]);
+}
+
+/// Returns whether WTF-8 bytes hold a lone surrogate.
+pub(super) fn has_surrogate(text: &[u8]) -> bool {
+    memchr::memchr_iter(0xED, text).any(|at| text.get(at + 1).is_some_and(|next| *next >= 0xA0))
+}
+
+/// Returns how much of a JSON string's inside fits into `limit` bytes without cutting a character or an escape.
+pub(super) fn cut(raw: &[u8], limit: usize) -> usize {
+    if raw.len() <= limit {
+        return raw.len();
+    }
+    let mut end = 0;
+    while end < limit {
+        let step = match raw[end] {
+            b'\\' if raw.get(end + 1) == Some(&b'u') => 6,
+            b'\\' => 2,
+            0..0x80 => 1,
+            0x80..0xE0 => 2,
+            0xE0..0xF0 => 3,
+            _ => 4,
+        };
+        if end + step > limit {
+            break;
+        }
+        end += step;
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keys_are_hashed_alike_wherever_they_end() {
+        for key in ["", "a", "eventID", "12345678", "123456789", "userIdentity.sessionContext"] {
+            for tail in ["", ":", ":1}", ": \"some longer value\"}"] {
+                let text = format!("{key}\"{tail}");
+                let plain = plain_key(text.as_bytes(), 0).unwrap();
+                assert_eq!((plain.end, plain.hash), (key.len(), hash(key.as_bytes())), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_with_escapes_or_control_characters_are_not_plain() {
+        for text in ["a\\n\"", "a\u{1}\"", "never closed"] {
+            assert!(plain_key(text.as_bytes(), 0).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn surrogates_survive_both_ways() {
+        for (raw, bytes) in [
+            (&br"\ud83d\ude00"[..], "\u{1F600}".as_bytes()),
+            (br"\ud83dx", b"\xED\xA0\xBDx"),
+            (br"\ude00\ud83d", b"\xED\xB8\x80\xED\xA0\xBD"),
+        ] {
+            assert_eq!(&*unescape(raw), bytes);
+            let mut again = Vec::new();
+            escape(&mut again, bytes);
+            assert_eq!(&*unescape(&again), bytes);
+        }
+    }
+
+    #[test]
+    fn a_cut_never_splits_an_escape_or_a_character() {
+        assert_eq!(cut(br"ab\u00e9cd", 5), 2);
+        assert_eq!(cut("ab\u{e9}cd".as_bytes(), 3), 2);
+        assert_eq!(cut(br"a\\\\b", 4), 3);
+        assert_eq!(cut(b"short", 99), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn escaping_is_undone_by_unescaping(text in ".*") {
+            let mut raw = Vec::new();
+            escape(&mut raw, text.as_bytes());
+            prop_assert_eq!(&*unescape(&raw), text.as_bytes());
+            prop_assert_eq!(raw.iter().position(|byte| *byte < 0x20), None);
+        }
+
+        #[test]
+        fn the_first_special_byte_is_found(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let mut text = text;
+            text.push(b'"');
+            let expected = text.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\').unwrap();
+            prop_assert_eq!(special(&text, 0), expected);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Gives an indexed document back as the record that it was.
+//!
+//! The notes of [`rewrite`](super::rewrite) are followed backwards; what we added is left out.
+
+use std::borrow::Cow;
+
+use super::{
+    text,
+    tree::{self, Member, Misshapen, Tree},
+};
+
+/// Returns the record's members as they were before the rewrite.
+pub(super) fn undo(document: &[u8]) -> Result<Vec<Member<'_>>, Misshapen> {
+    let Tree::Object(mut members) = tree::parse(document)?.tree else {
+        return Err(Misshapen { at: 0, cause: "an object" });
+    };
+    let steps = notes(&members);
+    members.retain(|member| !is_ours(&member.key));
+    let mut record = Tree::Object(members);
+    for step in steps.iter().rev() {
+        // A step that leads nowhere was not ours; the rest can still be undone.
+        let _ = follow(&mut record, step);
+    }
+    match record {
+        Tree::Object(members) => Ok(members),
+        _ => Err(Misshapen { at: 0, cause: "an object" }),
+    }
+}
+
+/// The members that we add to a record. A record's own under such a name was renamed.
+fn is_ours(key: &[u8]) -> bool {
+    matches!(key, b"@timestamp" | b"source" | b"trailload")
+}
+
+fn notes(members: &[Member<'_>]) -> Vec<Vec<u8>> {
+    let ours = members.iter().find(|member| &*member.key == b"trailload");
+    match ours.and_then(|ours| ours.value.get(b"renamed")) {
+        Some(Tree::List(steps)) => {
+            steps.iter().filter_map(|step| Some(step.text()?.into_owned())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Undoes one step.
+fn follow(record: &mut Tree<'_>, step: &[u8]) -> Option<()> {
+    let mut parts = step.splitn(3, |byte| *byte == b' ');
+    let (word, pointer) = (parts.next()?, parts.next()?);
+    let argument = parts.next().unwrap_or_default();
+    let mut segments: Vec<Vec<u8>> =
+        pointer.split(|byte| *byte == b'/').skip(1).map(unescape_segment).collect();
+    let last = segments.pop()?;
+    let mut parent = record;
+    for segment in &segments {
+        parent = enter(parent, segment)?;
+    }
+    match word {
+        b"key" => rename(parent, &last, argument),
+        b"was" => replace(parent, &last, |_| parsed(argument)),
+        b"value" => replace(parent, &last, |value| {
+            let member = Member { key: Cow::Borrowed(b"value"), value };
+            Some(Tree::Object(vec![member]))
+        }),
+        b"json" => replace(parent, &last, |value| parsed(&value.text()?)),
+        b"word" => replace(parent, &last, |value| match value {
+            Tree::Text(inside) => Some(Tree::Token(Cow::Owned(text::unescape(&inside).into_owned()))),
+            other => Some(other),
+        }),
+        b"split" => join(parent, &last, argument),
+        _ => None,
+    }
+}
+
+fn enter<'t, 'a>(parent: &'t mut Tree<'a>, segment: &[u8]) -> Option<&'t mut Tree<'a>> {
+    match parent {
+        Tree::Object(members) => {
+            members.iter_mut().find(|member| *member.key == *segment).map(|member| &mut member.value)
+        }
+        Tree::List(list) => list.get_mut(std::str::from_utf8(segment).ok()?.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+fn rename(parent: &mut Tree<'_>, new: &[u8], old: &[u8]) -> Option<()> {
+    let Tree::Object(members) = parent else { return None };
+    let member = members.iter_mut().find(|member| *member.key == *new)?;
+    member.key = Cow::Owned(old.to_vec());
+    Some(())
+}
+
+fn replace<'a>(
+    parent: &mut Tree<'a>,
+    key: &[u8],
+    with: impl FnOnce(Tree<'a>) -> Option<Tree<'a>>,
+) -> Option<()> {
+    let place = enter(parent, key)?;
+    let value = std::mem::replace(place, Tree::List(Vec::new()));
+    *place = with(value)?;
+    Some(())
+}
+
+/// Puts the two parts of a split list together again.
+fn join(parent: &mut Tree<'_>, key: &[u8], argument: &[u8]) -> Option<()> {
+    let Tree::Object(members) = parent else { return None };
+    let mut words = argument.split(|byte| *byte == b' ');
+    let other = unescape_segment(words.next()?);
+    let positions = std::str::from_utf8(words.next()?).ok()?;
+    let at = members.iter().position(|member| *member.key == *other)?;
+    let Tree::List(moved) = members.remove(at).value else { return None };
+    let Tree::List(list) = &mut members.iter_mut().find(|member| *member.key == *key)?.value else {
+        return None;
+    };
+    for (position, part) in positions.split(',').zip(moved) {
+        let position = position.parse::<usize>().ok()?.min(list.len());
+        list.insert(position, part);
+    }
+    Some(())
+}
+
+fn parsed(json: &[u8]) -> Option<Tree<'static>> {
+    Some(own(tree::parse(json).ok()?.tree))
+}
+
+/// Copies what a tree borrows.
+fn own(tree: Tree<'_>) -> Tree<'static> {
+    let keep = |bytes: Cow<'_, [u8]>| Cow::Owned(bytes.into_owned());
+    match tree {
+        Tree::Token(token) => Tree::Token(keep(token)),
+        Tree::Text(inside) => Tree::Text(keep(inside)),
+        // The text of a word or of a deep value is what stood there; written without quotes again.
+        Tree::Word(inside) => Tree::Token(Cow::Owned(text::unescape(&inside).into_owned())),
+        Tree::Deep(value) => Tree::Token(keep(value)),
+        Tree::List(list) => Tree::List(list.into_iter().map(own).collect()),
+        Tree::Object(members) => Tree::Object(
+            members
+                .into_iter()
+                .map(|member| Member { key: keep(member.key), value: own(member.value) })
+                .collect(),
+        ),
+    }
+}
+
+fn unescape_segment(segment: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(segment.len());
+    let mut bytes = segment.iter();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'~' => match bytes.next() {
+                Some(b'1') => b'/',
+                Some(b'2') => b' ',
+                _ => b'~',
+            },
+            byte => *byte,
+        });
+    }
+    out
+}
