@@ -266,7 +266,7 @@ impl Fields {
             // What is below would be too deep for fields, so nothing here can be refused.
             Some(Kind::Object) | None if object && depth >= DEEPEST => Verdict::Free,
             Some(Kind::Object) => Verdict::Object { open: false },
-            Some(Kind::Map) if self.rules.has_children(&path) => Verdict::Object { open: true },
+            Some(Kind::Map) => Verdict::Object { open: true },
             Some(Kind::Map | Kind::Document) => Verdict::Free,
             Some(Kind::Scalar) => Verdict::Value,
             None if object => Verdict::Object { open: false },

@@ -10,6 +10,7 @@
 
 mod fields;
 mod identity;
+mod kinds;
 mod more;
 mod rewrite;
 mod rules;

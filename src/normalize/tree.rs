@@ -44,11 +44,11 @@ pub(super) struct Member<'a> {
 
 /// A record that has no shape.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Misshapen {
+pub struct Misshapen {
     /// Offset of the byte that cannot stand there.
-    pub(super) at: usize,
+    pub at: usize,
     /// What was expected.
-    pub(super) cause: &'static str,
+    pub cause: &'static str,
 }
 
 /// A tree, and whether bytes had to be mended to read it.

@@ -1,0 +1,302 @@
+//! The kind table: what the value at each known path is.
+//!
+//! In: the compressed text that `scripts/derive-kinds` writes from the API models, about 150,000 paths. Out: the kind of a
+//! path, in one probe. Holds: a path is joined by `.`, list levels are left out, and it is spelled as documents hold it
+//! after the rewrite (`requestParameters.policy_object.rules`).
+//! Absent on purpose: names. Only hashes are kept (2 MiB, built in a few milliseconds), so the table cannot be listed; two
+//! paths of one hash would share a kind, which at 64 bits happens once in 10^9 tables and would cost a renamed key.
+
+use std::io::Read as _;
+
+use serde::Deserialize;
+
+/// What the value at a path is, and so which key it stands under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Kind {
+    /// An object whose keys are names: each is a field of its own.
+    Object = 0,
+    /// Text, number, boolean, or a list of these.
+    Scalar = 1,
+    /// An object with free keys, such as tags: its unknown keys are never mapped.
+    Map = 2,
+    /// Any JSON: taken as it is, and nothing of it is ever mapped.
+    Document = 3,
+}
+
+/// The first line of the text starts with this, then come the sources it was made of.
+const FORMAT: &str = "trailload-kinds 1";
+
+/// A table of this many bytes is no table (today's has 2 MB), so unpacking stops there.
+const TEXT_LIMIT: u64 = 64 << 20;
+
+/// Marks an occupied slot; the two bits below hold the kind, the others the hash.
+const TAKEN: u64 = 0b100;
+const KIND_BITS: u64 = 0b011;
+
+/// Where in a document we are, as a number: the hash of the path, grown name by name.
+///
+/// FNV-1a over the joined path, so that `a` + `.` + `b` and `a.b` are the same place, as they are for an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PathHash(u64);
+
+impl PathHash {
+    /// The document itself.
+    pub(super) const ROOT: Self = Self(0xcbf2_9ce4_8422_2325);
+
+    /// Returns the place that a whole path names.
+    pub(super) fn of(path: &str) -> Self {
+        Self::ROOT.then(path.as_bytes())
+    }
+
+    /// Returns the place of the member `name` of the object here.
+    #[must_use]
+    pub(super) fn child(self, name: &str) -> Self {
+        self.joint().then(name.as_bytes())
+    }
+
+    fn joint(self) -> Self {
+        if self == Self::ROOT { self } else { self.then(b".") }
+    }
+
+    fn then(self, bytes: &[u8]) -> Self {
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(bytes.iter().fold(self.0, step))
+    }
+
+    /// Spreads the hash over all bits: FNV-1a leaves the upper ones of short texts much alike.
+    fn spread(self) -> u64 {
+        let hash = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^ (hash >> 29)
+    }
+}
+
+/// The table: open addressing over hashes, at most half full.
+#[derive(Debug)]
+pub(super) struct Kinds {
+    slots: Vec<u64>,
+}
+
+impl Kinds {
+    /// Unpacks and reads the compressed table. `spare` more paths may be [`set`](Self::set) later.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with it, in words that fit behind the file's name.
+    pub(super) fn unpack(packed: &[u8], spare: usize) -> Result<Self, String> {
+        let mut text = String::with_capacity(packed.len() * 8);
+        zstd::stream::read::Decoder::with_buffer(packed)
+            .and_then(|decoder| decoder.take(TEXT_LIMIT).read_to_string(&mut text))
+            .map_err(|error| format!("cannot be unpacked ({error})"))?;
+        Self::parse(&text, spare)
+    }
+
+    /// Reads the table's text.
+    fn parse(text: &str, spare: usize) -> Result<Self, String> {
+        let (first, tree) = text.split_once('\n').ok_or("has no first line")?;
+        if first != FORMAT && !first.strip_prefix(FORMAT).is_some_and(|rest| rest.starts_with(' '))
+        {
+            let found: String = first.chars().take(40).collect();
+            return Err(format!("starts with `{found}`, not with `{FORMAT}`"));
+        }
+        let mut kinds = Self::with_room_for(names_in(tree) + spare);
+        Reader {
+            bytes: tree.trim_end().as_bytes(),
+            at: 0,
+            place: PathHash::ROOT,
+            above: Vec::new(),
+        }
+        .read_into(&mut kinds)
+        .map_err(|(at, what)| format!("{what} at byte {}", first.len() + 1 + at))?;
+        Ok(kinds)
+    }
+
+    fn with_room_for(paths: usize) -> Self {
+        Self { slots: vec![0; (paths * 2).next_power_of_two().max(16)] }
+    }
+
+    /// Returns the kind of a place, or `None` if it is unknown.
+    pub(super) fn get(&self, place: PathHash) -> Option<Kind> {
+        let slot = self.slots[self.slot_of(place)];
+        match (slot != 0, slot & KIND_BITS) {
+            (false, _) => None,
+            (true, 0) => Some(Kind::Object),
+            (true, 1) => Some(Kind::Scalar),
+            (true, 2) => Some(Kind::Map),
+            (true, _) => Some(Kind::Document),
+        }
+    }
+
+    /// Says what a place is; the last word wins.
+    pub(super) fn set(&mut self, place: PathHash, kind: Kind) {
+        let slot = self.slot_of(place);
+        self.slots[slot] = (place.spread() & !KIND_BITS) | TAKEN | kind as u64;
+    }
+
+    /// Returns the slot that holds the place, or the free one where it belongs. There is one: the table is never full.
+    fn slot_of(&self, place: PathHash) -> usize {
+        let hash = place.spread();
+        let wanted = (hash & !KIND_BITS) | TAKEN;
+        let mask = self.slots.len() - 1;
+        // The lowest bits hold the kind, so the slot is chosen by others. Truncation is the point of a mask.
+        #[expect(clippy::cast_possible_truncation, reason = "masked right away")]
+        let mut slot = (hash >> 3) as usize & mask;
+        while self.slots[slot] != 0 && (self.slots[slot] & !KIND_BITS) != wanted {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+}
+
+/// Returns at least as many as there are names: every name ends at one of these marks, or at the end.
+fn names_in(tree: &str) -> usize {
+    1 + memchr::memchr3_iter(b',', b'{', b'}', tree.as_bytes()).count()
+}
+
+/// Walks the tree text, hashing each name once on top of its parent's hash.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    place: PathHash,
+    above: Vec<PathHash>,
+}
+
+impl Reader<'_> {
+    /// Reads `name`, its mark and its braces, again and again. A failure is a byte offset and what is wrong there.
+    fn read_into(&mut self, kinds: &mut Kinds) -> Result<(), (usize, &'static str)> {
+        while self.at < self.bytes.len() {
+            let place = self.name()?;
+            let kind = self.mark();
+            let opens = self.eat(b'{');
+            kinds.set(place, if opens && kind == Kind::Scalar { Kind::Object } else { kind });
+            if opens {
+                self.above.push(self.place);
+                self.place = place;
+                if self.bytes.get(self.at) != Some(&b'}') {
+                    continue;
+                }
+            }
+            self.close()?;
+        }
+        if self.above.is_empty() { Ok(()) } else { Err((self.at, "a closing brace is missing")) }
+    }
+
+    /// Reads one name and returns where it stands.
+    fn name(&mut self) -> Result<PathHash, (usize, &'static str)> {
+        let start = self.at;
+        let mut place = self.place.joint();
+        while let Some(&byte) = self.bytes.get(self.at) {
+            match byte {
+                b'{' | b'}' | b',' | b'*' | b'?' => break,
+                b'\\' => {
+                    self.at += 1;
+                    let escaped =
+                        self.bytes.get(self.at).ok_or((self.at, "the last escape is cut"))?;
+                    place = place.then(&[*escaped]);
+                }
+                _ => place = place.then(&[byte]),
+            }
+            self.at += 1;
+        }
+        if self.at == start { Err((start, "a name is missing")) } else { Ok(place) }
+    }
+
+    fn mark(&mut self) -> Kind {
+        if self.eat(b'*') {
+            Kind::Map
+        } else if self.eat(b'?') {
+            Kind::Document
+        } else {
+            Kind::Scalar
+        }
+    }
+
+    /// Reads the braces that close here, and the comma before the next name.
+    fn close(&mut self) -> Result<(), (usize, &'static str)> {
+        while self.eat(b'}') {
+            self.place = self.above.pop().ok_or((self.at - 1, "a brace closes nothing"))?;
+        }
+        if self.at == self.bytes.len() || (self.eat(b',') && self.at < self.bytes.len()) {
+            return Ok(());
+        }
+        Err((self.at, "a comma and a name should follow"))
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let found = self.bytes.get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(tree: &str) -> Result<Kinds, String> {
+        Kinds::parse(&format!("{FORMAT} a test\n{tree}\n"), 0)
+    }
+
+    fn kind(kinds: &Kinds, path: &str) -> Option<Kind> {
+        kinds.get(PathHash::of(path))
+    }
+
+    #[test]
+    fn every_form_of_the_text_is_read() {
+        let kinds = parse(r"a,b{c,d{e{}},f*{g},h?},i{},j*,k\{\,\\l").unwrap();
+        let expected = [
+            ("a", Kind::Scalar),
+            ("b", Kind::Object),
+            ("b.c", Kind::Scalar),
+            ("b.d", Kind::Object),
+            ("b.d.e", Kind::Object),
+            ("b.f", Kind::Map),
+            ("b.f.g", Kind::Scalar),
+            ("b.h", Kind::Document),
+            ("i", Kind::Object),
+            ("j", Kind::Map),
+            (r"k{,\l", Kind::Scalar),
+        ];
+        for (path, expected) in expected {
+            assert_eq!(kind(&kinds, path), Some(expected), "{path}");
+        }
+        for unknown in ["", "c", "b.", "b.e", "a.b", "b.d.e.f"] {
+            assert_eq!(kind(&kinds, unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_text_says_what_and_where() {
+        let cases = [
+            ("a{b", "a closing brace is missing at byte 28"),
+            ("a}", "a brace closes nothing at byte 26"),
+            ("a,,b", "a name is missing at byte 27"),
+            ("a,", "a comma and a name should follow at byte 27"),
+            ("a{b}c", "a comma and a name should follow at byte 29"),
+            (r"a\", "the last escape is cut at byte 27"),
+        ];
+        for (tree, message) in cases {
+            assert_eq!(parse(tree).unwrap_err(), message, "{tree}");
+        }
+        let newer = Kinds::parse("trailload-kinds 12 x\na\n", 0).unwrap_err();
+        assert_eq!(newer, "starts with `trailload-kinds 12 x`, not with `trailload-kinds 1`");
+        assert!(Kinds::unpack(b"no zstd", 0).unwrap_err().starts_with("cannot be unpacked"));
+    }
+
+    #[test]
+    fn the_last_word_about_a_path_wins() {
+        let mut kinds = parse("a,b").unwrap();
+        kinds.set(PathHash::of("a"), Kind::Document);
+        kinds.set(PathHash::of("new"), Kind::Map);
+        assert_eq!(kind(&kinds, "a"), Some(Kind::Document));
+        assert_eq!(kind(&kinds, "b"), Some(Kind::Scalar));
+        assert_eq!(kind(&kinds, "new"), Some(Kind::Map));
+    }
+
+    #[test]
+    fn a_place_is_the_same_by_path_and_by_steps() {
+        let steps = PathHash::ROOT.child("requestParameters").child("a.b").child("c");
+        assert_eq!(steps, PathHash::of("requestParameters.a.b.c"));
+    }
+}

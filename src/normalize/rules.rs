@@ -1,0 +1,534 @@
+//! The data that the normalizer obeys: the folder `mappings/`, embedded, or replaced file by file.
+//!
+//! In: `kinds.zst` (what every API path is), `conflicts.json` (which side keeps the key where services disagree),
+//! `fields.json` (paths mapped as more than a keyword) and `template.json` (the fields every trail has).
+//! Holds: a damaged file is an error that names it; nothing is taken over in part.
+//! Absent on purpose: what a run learns. See [`fields`](super::fields) for that.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use super::kinds::Kind;
+use super::kinds::{Kinds, PathHash};
+
+/// The kind table, the declared conflicts and fields, and the core mapping.
+#[derive(Debug)]
+pub struct Rules {
+    kinds: Kinds,
+    conflicts: Vec<Conflict>,
+    declared: HashMap<String, Value>,
+    template: Value,
+    version: u64,
+}
+
+/// A field that services disagree about, and what is done with it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conflict {
+    /// The path, as documents spell it after the rewrite.
+    pub field: String,
+    /// What the plain key holds.
+    pub kind: Kind,
+    /// Who sends what, for people.
+    pub why: String,
+    /// What happens to values of the other kind.
+    pub rewrite: Rewrite,
+    /// Values seen, and where they end: the test of this entry.
+    pub examples: Vec<Example>,
+}
+
+/// The ways to treat a value whose kind is not the one of its path. `mappings/README.md` describes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rewrite {
+    /// The declared kind keeps the key; the other side goes to `…_object` or `…_value`.
+    KeyByType,
+    /// As [`KeyByType`](Self::KeyByType), and the value is a keyword even if it looks like a date or a number.
+    KeepAsText,
+    /// Every value stays as it is, and nothing of it is mapped.
+    KeepUnmapped,
+}
+
+/// A value under the plain key, and the last name of the path it ends under.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// The value as the event holds it, under the field's plain key.
+    pub given: Value,
+    /// The key it stands under in the document.
+    pub under: String,
+    /// The value there, if it is not the given one.
+    pub becomes: Option<Value>,
+}
+
+/// Why the rules could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder is no folder, or holds nothing of ours: most likely a wrong path.
+    #[error("{} holds none of kinds.zst, conflicts.json, fields.json and template.json", .0.display())]
+    Empty(PathBuf),
+    /// A file is there but cannot be read.
+    #[error("could not read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is not JSON of the expected shape.
+    #[error("{file} is damaged")]
+    Json {
+        /// The file.
+        file: String,
+        /// Line, column and what was expected there.
+        source: serde_json::Error,
+    },
+    /// A file breaks a rule of its own.
+    #[error("{file} is damaged: it {problem}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong, and at which entry.
+        problem: String,
+    },
+}
+
+/// The parts of a record that no template lists: their fields are learned (see `fields`).
+const FREE_PARTS: [&str; 4] =
+    ["requestParameters", "responseElements", "additionalEventData", "serviceEventDetails"];
+
+const KINDS: File =
+    File { name: "kinds.zst", embedded: include_bytes!("../../mappings/kinds.zst") };
+const CONFLICTS: File =
+    File { name: "conflicts.json", embedded: include_bytes!("../../mappings/conflicts.json") };
+const FIELDS: File =
+    File { name: "fields.json", embedded: include_bytes!("../../mappings/fields.json") };
+const TEMPLATE: File =
+    File { name: "template.json", embedded: include_bytes!("../../mappings/template.json") };
+
+impl Rules {
+    /// Returns the rules that this program was built with.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the program was built with damaged files, which the tests of this room rule out.
+    pub fn embedded() -> Result<Self, Error> {
+        Self::from_files(
+            KINDS.built_in(),
+            CONFLICTS.built_in(),
+            FIELDS.built_in(),
+            TEMPLATE.built_in(),
+        )
+    }
+
+    /// Reads the rules from a folder; files that are absent there are the embedded ones.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the folder holds none of the files, or one that cannot be read or is damaged.
+    pub fn load(dir: &Path) -> Result<Self, Error> {
+        if ![KINDS, CONFLICTS, FIELDS, TEMPLATE].iter().any(|file| dir.join(file.name).exists()) {
+            return Err(Error::Empty(dir.to_owned()));
+        }
+        Self::from_files(
+            KINDS.from(dir)?,
+            CONFLICTS.from(dir)?,
+            FIELDS.from(dir)?,
+            TEMPLATE.from(dir)?,
+        )
+    }
+
+    /// Returns what the value at a path is: `"requestParameters.policy"`. `None`: no model and no rule knows it.
+    ///
+    /// Lists count as what they hold. A renamed field is asked for under its new name.
+    pub fn kind(&self, path: &str) -> Option<Kind> {
+        self.kinds.get(PathHash::of(path))
+    }
+
+    /// Returns the complete mapping of a path that is mapped as more than a keyword.
+    pub fn declared(&self, path: &str) -> Option<&Value> {
+        self.declared.get(path)
+    }
+
+    /// Returns the core `mappings` object: `dynamic`, `_meta`, `properties`.
+    pub fn template(&self) -> &Value {
+        &self.template
+    }
+
+    /// Returns the declared conflicts, sorted by field.
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    /// Returns the version of the core mapping (`_meta.version`): it grows whenever the template changes.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn from_files(
+        kinds: Found,
+        conflicts: Found,
+        fields: Found,
+        template: Found,
+    ) -> Result<Self, Error> {
+        let declared: HashMap<String, Value> = fields.json()?;
+        let entries: Vec<Conflict> = conflicts.json()?;
+        check_conflicts(&entries).map_err(|problem| conflicts.damaged(problem))?;
+        let mut table =
+            Kinds::unpack(&kinds.bytes, entries.len()).map_err(|problem| kinds.damaged(problem))?;
+        for entry in &entries {
+            table.set(PathHash::of(&entry.field), entry.kind);
+        }
+        check_fields(&declared, &table).map_err(|problem| fields.damaged(problem))?;
+        let core: Value = template.json()?;
+        let version = check_template(&core).map_err(|problem| template.damaged(problem))?;
+        Ok(Self { kinds: table, conflicts: entries, declared, template: core, version })
+    }
+}
+
+/// Checks what the types cannot say: order, uniqueness, examples, and rewrites that fit their kind.
+fn check_conflicts(entries: &[Conflict]) -> Result<(), String> {
+    for pair in entries.windows(2) {
+        if pair[0].field >= pair[1].field {
+            return Err(format!("is not sorted by unique field at `{}`", pair[1].field));
+        }
+    }
+    for entry in entries {
+        let fits = match entry.rewrite {
+            Rewrite::KeyByType => entry.kind != Kind::Document,
+            Rewrite::KeepAsText => entry.kind == Kind::Scalar,
+            Rewrite::KeepUnmapped => entry.kind == Kind::Document,
+        };
+        if !fits {
+            return Err(format!("has a rewrite that does not fit the kind of `{}`", entry.field));
+        }
+        if entry.why.is_empty() || entry.examples.is_empty() {
+            return Err(format!("gives no reason or no example for `{}`", entry.field));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that each declared field is a complete mapping, and of a path that holds values.
+fn check_fields(declared: &HashMap<String, Value>, kinds: &Kinds) -> Result<(), String> {
+    for (path, mapping) in declared {
+        if !mapping.get("type").is_some_and(Value::is_string) {
+            return Err(format!("gives no type for `{path}`"));
+        }
+        if kinds.get(PathHash::of(path)).is_some_and(|kind| kind != Kind::Scalar) {
+            return Err(format!("maps `{path}` as a value, which is none by the kind table"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the mapping leaves nothing to the engine and returns its version.
+fn check_template(mappings: &Value) -> Result<u64, String> {
+    if mappings["dynamic"] != Value::Bool(false) {
+        return Err("must say `\"dynamic\": false`".to_owned());
+    }
+    let properties = mappings["properties"].as_object().ok_or("has no `properties`")?;
+    if let Some(part) = FREE_PARTS.iter().find(|part| properties.contains_key(**part)) {
+        return Err(format!("maps `{part}`, whose fields are learned"));
+    }
+    mappings["_meta"]["version"]
+        .as_u64()
+        .ok_or_else(|| "has no whole number as `_meta.version`".to_owned())
+}
+
+/// One file of the folder, and what the program was built with.
+#[derive(Clone, Copy)]
+struct File {
+    name: &'static str,
+    embedded: &'static [u8],
+}
+
+impl File {
+    fn built_in(self) -> Found {
+        Found { name: format!("the embedded {}", self.name), bytes: self.embedded.into() }
+    }
+
+    fn from(self, dir: &Path) -> Result<Found, Error> {
+        let path = dir.join(self.name);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Found { name: path.display().to_string(), bytes: bytes.into() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.built_in()),
+            Err(source) => Err(Error::Read { path, source }),
+        }
+    }
+}
+
+/// The bytes of a file, and how to call it in an error.
+struct Found {
+    name: String,
+    bytes: std::borrow::Cow<'static, [u8]>,
+}
+
+impl Found {
+    fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.bytes)
+            .map_err(|source| Error::Json { file: self.name.clone(), source })
+    }
+
+    fn damaged(&self, problem: String) -> Error {
+        Error::Damaged { file: self.name.clone(), problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The nine fields that every CloudTrail loader met first.
+    const FIRST_MET: [&str; 9] = [
+        "additionalEventData",
+        "apiVersion",
+        "requestParameters.attribute",
+        "requestParameters.domainName",
+        "requestParameters.filter",
+        "requestParameters.iamInstanceProfile",
+        "requestParameters.policy",
+        "requestParameters.rule",
+        "responseElements.endpoint",
+    ];
+
+    fn rules() -> Rules {
+        Rules::embedded().unwrap()
+    }
+
+    /// The message and its causes, as a person would read them.
+    fn refusal(file: &str, content: &[u8]) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(file), content).unwrap();
+        let error = Rules::load(dir.path()).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let message = format!("{error}: {cause}");
+        assert!(message.contains(dir.path().join(file).to_str().unwrap()), "{message}");
+        message
+    }
+
+    #[test]
+    fn known_paths_have_their_kinds() {
+        let rules = rules();
+        let expected = [
+            ("eventName", Kind::Scalar),
+            ("apiVersion", Kind::Scalar),
+            ("userIdentity", Kind::Object),
+            ("userIdentity.sessionContext.sessionIssuer.arn", Kind::Scalar),
+            ("userIdentity.sessionContext.webIdFederationData.attributes", Kind::Map),
+            ("resources", Kind::Object),
+            ("resources.ARN", Kind::Scalar),
+            ("serviceEventDetails", Kind::Document),
+            ("requestParameters", Kind::Object),
+            ("requestParameters_value", Kind::Scalar),
+            ("requestParameters.bucketName", Kind::Scalar),
+            ("requestParameters.policy", Kind::Scalar),
+            ("requestParameters.policy_object", Kind::Object),
+            ("requestParameters.policy_object.rules.strategy", Kind::Scalar),
+            ("requestParameters.tags", Kind::Map),
+            ("requestParameters.tags.key", Kind::Scalar),
+            ("requestParameters.tags_value", Kind::Scalar),
+            ("requestParameters.attribute", Kind::Object),
+            ("requestParameters.encryptionContext", Kind::Map),
+            ("requestParameters.bucketPolicy", Kind::Document),
+            ("responseElements.role.roleName", Kind::Scalar),
+            ("responseElements.instancesSet.items.instanceState.code", Kind::Scalar),
+        ];
+        for (path, kind) in expected {
+            assert_eq!(rules.kind(path), Some(kind), "{path}");
+        }
+        for path in
+            ["", "noSuchField", "requestParameters.noSuchField", "requestParameters.policy.rules"]
+        {
+            assert_eq!(rules.kind(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_declared_conflict_is_obeyed_and_complete() {
+        let rules = rules();
+        assert!(rules.conflicts().len() > 500);
+        for entry in rules.conflicts() {
+            assert_eq!(rules.kind(&entry.field), Some(entry.kind), "{}", entry.field);
+            let name = entry.field.rsplit('.').next().unwrap();
+            for example in &entry.examples {
+                check_example(entry, name, example);
+            }
+        }
+        for field in FIRST_MET {
+            let entry = rules.conflicts().iter().find(|entry| entry.field == field).unwrap();
+            assert!(entry.examples.len() >= 2, "{field} shows one side only");
+        }
+    }
+
+    /// The examples must agree with the rules of `mappings/README.md`, whoever wrote them.
+    fn check_example(entry: &Conflict, name: &str, example: &Example) {
+        let field = &entry.field;
+        let first = example.given.as_array().map_or(&example.given, |list| &list[0]);
+        let unwrapped =
+            first.get("value").is_some_and(|inner| !inner.is_object() && !inner.is_array())
+                && first.as_object().is_some_and(|object| object.len() == 1);
+        let (key, becomes) = match (entry.kind, first.is_object()) {
+            (Kind::Document, _) | (Kind::Object | Kind::Map, true) | (Kind::Scalar, false) => {
+                (name.to_owned(), None)
+            }
+            (Kind::Scalar, true) if unwrapped => (name.to_owned(), first.get("value").cloned()),
+            (Kind::Scalar, true) => (format!("{name}_object"), None),
+            (_, false) if first == "" => (name.to_owned(), Some(serde_json::json!({}))),
+            (_, false) => (format!("{name}_value"), None),
+        };
+        assert_eq!(example.under, key, "{field}");
+        assert_eq!(example.becomes, becomes, "{field}");
+    }
+
+    #[test]
+    fn renamed_fields_have_kinds_too() {
+        let rules = rules();
+        for entry in rules.conflicts() {
+            let (suffix, expected): (_, &[Kind]) = match entry.kind {
+                Kind::Document => continue,
+                Kind::Scalar => ("_object", &[Kind::Object, Kind::Map, Kind::Document]),
+                Kind::Object | Kind::Map => ("_value", &[Kind::Scalar]),
+            };
+            let kind = rules.kind(&format!("{}{suffix}", entry.field));
+            assert!(kind.is_some_and(|kind| expected.contains(&kind)), "{}: {kind:?}", entry.field);
+        }
+    }
+
+    #[test]
+    fn the_core_and_the_kind_table_agree() {
+        let rules = rules();
+        let own =
+            ["@timestamp", "source", "event", "user", "cloud", "user_agent", "error", "trailload"];
+        let mut fields = 0;
+        let mut open = vec![(String::new(), &rules.template()["properties"])];
+        while let Some((above, properties)) = open.pop() {
+            for (name, field) in properties.as_object().unwrap() {
+                let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+                if own.contains(&path.as_str()) {
+                    continue;
+                }
+                fields += 1;
+                let expected =
+                    if field["properties"].is_object() { Kind::Object } else { Kind::Scalar };
+                assert_eq!(rules.kind(&path), Some(expected), "{path}");
+                if expected == Kind::Object {
+                    open.push((path, &field["properties"]));
+                }
+            }
+        }
+        assert!(fields > 60, "only {fields} fields in the core");
+        assert!(rules.version() >= 1);
+    }
+
+    #[test]
+    fn aliases_lead_to_fields_of_the_core() {
+        let rules = rules();
+        let properties = &rules.template()["properties"];
+        for (alias, path) in [
+            ("/event/properties/action", "/eventName"),
+            ("/user/properties/name", "/userIdentity/properties/userName"),
+            ("/cloud/properties/account/properties/id", "/recipientAccountId"),
+            ("/source/properties/address", "/sourceIPAddress"),
+        ] {
+            let target = properties.pointer(alias).unwrap()["path"].as_str().unwrap();
+            assert_eq!(path.replace("/properties", "").replace('/', "."), format!(".{target}"));
+            assert_eq!(properties.pointer(path).unwrap()["type"], "keyword");
+        }
+    }
+
+    #[test]
+    fn declared_fields_are_known_values_outside_the_core() {
+        let rules = rules();
+        let mapping = rules.declared("responseElements.credentials.expiration").unwrap();
+        assert_eq!(mapping["fields"]["date"]["locale"], "en");
+        assert!(rules.declared("eventName").is_none());
+        for path in rules.declared.keys() {
+            assert_eq!(rules.kind(path), Some(Kind::Scalar), "{path}");
+            let part = path.split('.').next().unwrap();
+            assert!(FREE_PARTS.contains(&part), "{path} belongs into the template");
+        }
+    }
+
+    #[test]
+    fn the_embedded_table_stays_small() {
+        assert!(KINDS.embedded.len() <= 400 * 1024, "{} bytes", KINDS.embedded.len());
+    }
+
+    #[test]
+    fn a_folder_replaces_only_what_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = r#"[{"field": "requestParameters.policy", "kind": "document", "why": "ours",
+            "rewrite": "keep-unmapped", "examples": [{"given": 1, "under": "policy"}]}]"#;
+        fs::write(dir.path().join("conflicts.json"), entry).unwrap();
+        let rules = Rules::load(dir.path()).unwrap();
+        assert_eq!(rules.kind("requestParameters.policy"), Some(Kind::Document));
+        assert_eq!(rules.kind("requestParameters.tags"), Some(Kind::Map));
+        assert_eq!(rules.conflicts().len(), 1);
+        assert_eq!(rules.template(), Rules::embedded().unwrap().template());
+    }
+
+    #[test]
+    fn a_folder_without_rules_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let message = Rules::load(dir.path()).unwrap_err().to_string();
+        assert!(message.contains("holds none of kinds.zst"), "{message}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_with_its_problem() {
+        let entry = |field: &str, rest: &str| {
+            format!(r#"{{"field": "{field}", "kind": "scalar", "why": "w", {rest}}}"#)
+        };
+        let good = r#""rewrite": "key-by-type", "examples": [{"given": 1, "under": "a"}]"#;
+        let unmapped = r#""rewrite": "keep-unmapped", "examples": [{"given": 1, "under": "a"}]"#;
+        let cases: [(&str, String, &str); 11] = [
+            ("kinds.zst", "no table".into(), "cannot be unpacked"),
+            ("conflicts.json", "[{]".into(), "line 1 column 3"),
+            ("conflicts.json", r#"[{"field": "a"}]"#.into(), "missing field `kind`"),
+            (
+                "conflicts.json",
+                format!("[{}, {}]", entry("b", good), entry("a", good)),
+                "not sorted by unique field at `a`",
+            ),
+            (
+                "conflicts.json",
+                format!("[{}, {}]", entry("a", good), entry("a", good)),
+                "not sorted by unique field at `a`",
+            ),
+            (
+                "conflicts.json",
+                format!("[{}]", entry("a", unmapped)),
+                "does not fit the kind of `a`",
+            ),
+            (
+                "fields.json",
+                r#"{"requestParameters.x": {}}"#.into(),
+                "gives no type for `requestParameters.x`",
+            ),
+            (
+                "fields.json",
+                r#"{"requestParameters.tags": {"type": "long"}}"#.into(),
+                "as a value, which is none",
+            ),
+            ("template.json", r#"{"dynamic": true, "properties": {}}"#.into(), "dynamic"),
+            (
+                "template.json",
+                r#"{"dynamic": false, "properties": {"responseElements": {}}}"#.into(),
+                "maps `responseElements`",
+            ),
+            ("template.json", r#"{"dynamic": false, "properties": {}}"#.into(), "_meta.version"),
+        ];
+        for (file, content, problem) in cases {
+            let message = refusal(file, content.as_bytes());
+            assert!(message.contains(problem), "{message}");
+        }
+    }
+}
