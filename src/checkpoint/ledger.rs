@@ -227,3 +227,168 @@ impl Page {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Note;
+    use super::super::scenario::{Model, course, lane};
+    use super::*;
+
+    /// Gives a note to a ledger, and returns the steps it answers with.
+    fn take(ledger: &mut Ledger, note: Note) -> Vec<Step> {
+        let step = match note {
+            Note::Opened { number, lane, name } => {
+                ledger.open(number, lane, name);
+                None
+            }
+            Note::Page { lane, page, documents, reaches } => {
+                ledger.page(lane, page, documents, reaches).unwrap()
+            }
+            Note::Ended { lane, records, bytes, fingerprint, .. } => {
+                ledger.reach_end(lane, fingerprint, records, bytes).unwrap()
+            }
+            Note::Settled(receipt) => {
+                let shares = receipt.shares.into_iter();
+                return shares.filter_map(|share| ledger.settle(share).unwrap()).collect();
+            }
+            other => panic!("no note of a course: {other:?}"),
+        };
+        step.into_iter().collect()
+    }
+
+    fn number_of(lane: &Lane) -> LaneNumber {
+        lane.key.trim_start_matches("file:/trail/").trim_end_matches(".json").parse().unwrap()
+    }
+
+    fn opened() -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.open(7, lane(7), "seven".to_owned());
+        ledger
+    }
+
+    fn share(page: u32, documents: u32) -> Share {
+        Share { lane: 7, page, documents }
+    }
+
+    proptest! {
+        /// Any order, cut off anywhere: what the ledger called safe at that moment is safe.
+        #[test]
+        fn a_position_never_passes_an_unsettled_page(course in course()) {
+            let mut ledger = Ledger::default();
+            let mut model = Model::default();
+            for note in course {
+                model.take(&note);
+                for step in take(&mut ledger, note) {
+                    match step {
+                        Step::Moved { lane, position } => {
+                            let page: usize = position.parse().unwrap();
+                            prop_assert!(page < model.safe_pages(number_of(&lane)));
+                        }
+                        Step::Finished(done) => {
+                            prop_assert!(model.is_done(number_of(&done.lane)));
+                        }
+                    }
+                }
+            }
+        }
+
+        /// Nothing waits for ever, nothing is told twice, and nothing is kept.
+        #[test]
+        fn every_lane_ends_once_when_all_has_come_in(course in course()) {
+            let lanes = course.iter().filter(|note| matches!(note, Note::Opened { .. })).count();
+            let mut ledger = Ledger::default();
+            let mut done = Vec::new();
+            for note in course {
+                for step in take(&mut ledger, note) {
+                    if let Step::Finished(finished) = step {
+                        let lane = number_of(&finished.lane);
+                        prop_assert_eq!(finished.lane.fingerprint, format!("{lane}:1:final"));
+                        done.push(lane);
+                    }
+                }
+            }
+            done.sort_unstable();
+            prop_assert_eq!(done, (0..).take(lanes).collect::<Vec<_>>());
+            prop_assert_eq!(ledger.open_lanes(), 0);
+        }
+
+        /// A single document that is missing keeps its lane from being done, and only its lane.
+        #[test]
+        fn one_missing_share_keeps_one_lane_open(course in course(), which in any::<prop::sample::Index>()) {
+            let mut course = course;
+            let receipts: Vec<usize> = (0..course.len())
+                .filter(|at| matches!(&course[*at], Note::Settled(_)))
+                .collect();
+            prop_assume!(!receipts.is_empty());
+            let Note::Settled(receipt) = &mut course[receipts[which.index(receipts.len())]] else {
+                unreachable!("chosen above")
+            };
+            let lost = receipt.shares.pop().unwrap();
+            let mut ledger = Ledger::default();
+            for note in course {
+                take(&mut ledger, note);
+            }
+            prop_assert_eq!(ledger.open_lanes(), 1);
+            prop_assert!(ledger.lane(lost.lane).is_some());
+        }
+    }
+
+    #[test]
+    fn a_lane_without_pages_is_done_at_its_end() {
+        let mut ledger = opened();
+        let Some(Step::Finished(done)) = ledger.reach_end(7, None, 0, 20).unwrap() else {
+            panic!("not done")
+        };
+        assert_eq!(done, Finished { lane: lane(7), records: 0, bytes: 20 });
+        assert_eq!(ledger.open_lanes(), 0);
+    }
+
+    #[test]
+    fn an_empty_page_moves_the_position() {
+        let mut ledger = opened();
+        let step = ledger.page(7, 0, 0, Some("a".to_owned())).unwrap();
+        assert_eq!(step, Some(Step::Moved { lane: lane(7), position: "a".to_owned() }));
+    }
+
+    #[test]
+    fn a_page_without_a_position_keeps_the_one_before_it() {
+        let mut ledger = opened();
+        ledger.page(7, 1, 0, None).unwrap();
+        let step = ledger.page(7, 0, 0, Some("a".to_owned())).unwrap();
+        assert_eq!(step, Some(Step::Moved { lane: lane(7), position: "a".to_owned() }));
+    }
+
+    #[test]
+    fn a_lane_that_was_left_is_never_done_and_its_late_receipts_do_no_harm() {
+        let mut ledger = opened();
+        ledger.page(7, 0, 2, None).unwrap();
+        assert_eq!(ledger.leave(7).unwrap(), None);
+        assert_eq!(ledger.settle(share(0, 2)).unwrap(), None);
+        assert_eq!(ledger.open_lanes(), 0);
+        assert_eq!(ledger.settle(share(1, 3)).unwrap(), None);
+    }
+
+    #[test]
+    fn more_settled_than_read_is_an_error_whatever_comes_first() {
+        let mut late = opened();
+        late.page(7, 0, 2, None).unwrap();
+        assert!(matches!(late.settle(share(0, 3)), Err(Error::Miscounted { settled: 3, .. })));
+        let mut early = opened();
+        early.settle(share(0, 3)).unwrap();
+        assert!(matches!(early.page(7, 0, 2, None), Err(Error::Miscounted { settled: 3, .. })));
+        let mut again = opened();
+        again.page(7, 0, 1, None).unwrap();
+        again.settle(share(0, 1)).unwrap();
+        assert!(matches!(again.settle(share(0, 1)), Err(Error::Miscounted { page: 0, .. })));
+    }
+
+    #[test]
+    fn a_note_about_an_unknown_lane_is_an_error() {
+        let mut ledger = Ledger::default();
+        assert!(matches!(ledger.page(3, 0, 1, None), Err(Error::Unopened { lane: 3 })));
+        assert!(matches!(ledger.reach_end(3, None, 0, 0), Err(Error::Unopened { lane: 3 })));
+        assert!(matches!(ledger.leave(3), Err(Error::Unopened { lane: 3 })));
+    }
+}

@@ -13,6 +13,8 @@ pub mod ledger;
 mod lock;
 mod migrate;
 mod reader;
+#[cfg(test)]
+mod scenario;
 pub mod status;
 mod store;
 

@@ -438,3 +438,6 @@ fn integer_from(milliseconds: u128) -> i64 {
 fn count(length: usize) -> u64 {
     length as u64
 }
+
+#[cfg(test)]
+mod tests;
