@@ -54,7 +54,9 @@ pub enum Note {
     },
     /// Documents are settled.
     Settled(Receipt),
-    /// A lane will give no further page.
+    /// A lane will give no further page. Whatever was packed of it has had its [`Note::Page`], also
+    /// the page in which a failed lane broke off: the ledger forgets a lane when all it knows of it
+    /// is settled.
     Ended {
         /// The lane.
         lane: LaneNumber,

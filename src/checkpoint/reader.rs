@@ -47,9 +47,13 @@ impl Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(PATIENCE).map_err(failed)?;
-        let version = migrate::version(&connection, path)?;
-        if version < migrate::VERSION {
-            return Err(Error::Older { path: path.to_owned(), version });
+        match migrate::version(&connection, path)? {
+            // A run is just making it.
+            0 => return Err(Error::Missing { path: path.to_owned() }),
+            version if version < migrate::VERSION => {
+                return Err(Error::Older { path: path.to_owned(), version });
+            }
+            _ => {}
         }
         Ok(Self { connection, path: path.to_owned() })
     }

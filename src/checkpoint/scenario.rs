@@ -64,7 +64,8 @@ fn play(lanes: &[Pages], turns: &[Turn]) -> Vec<Note> {
                     receipt.shares.push(share);
                 }
                 _ => {
-                    notes.push(Note::Settled(Receipt { shares: vec![share], ..Receipt::default() }))
+                    notes
+                        .push(Note::Settled(Receipt { shares: vec![share], ..Receipt::default() }));
                 }
             },
         }

@@ -178,7 +178,9 @@ proptest! {
         let mut notes = course;
         notes.truncate(survives.index(notes.len() + 1));
         let mut model = Model::default();
-        notes.iter().for_each(|note| model.take(note));
+        for note in &notes {
+            model.take(note);
+        }
         place.crash(notes, |at| at % every == 0);
         for number in 0..5 {
             prop_assert!(!place.is_done(number) || model.is_done(number), "lane {}", number);
@@ -348,7 +350,9 @@ fn nobody_else_may_read_any_of_the_files() {
     let place = Place::new();
     let file = place.folder.path().join("state/trailload/safe.sqlite");
     let mut store = Store::open(&file, TARGET, now()).unwrap();
-    whole(1, 1).into_iter().for_each(|note| store.take(note).unwrap());
+    for note in whole(1, 1) {
+        store.take(note).unwrap();
+    }
     store.commit().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     for end in ["", "-wal", "-shm", ".lock"] {
@@ -484,6 +488,7 @@ fn paths_that_cannot_be_a_file_are_named() {
     assert!(matches!(Reader::open(&place.file()), Err(Error::Missing { .. })));
     assert!(!place.file().exists(), "reading creates nothing");
     fs::write(place.file(), "").unwrap();
+    assert!(matches!(Reader::open(&place.file()), Err(Error::Missing { .. })), "nothing in it yet");
     let below = place.file().join("below/safe.sqlite");
     assert!(matches!(Store::open(&below, TARGET, now()), Err(Error::Folder { .. })));
 }
@@ -495,7 +500,9 @@ fn a_file_that_cannot_be_written_is_an_error() {
     store.connection.pragma_update(None, "query_only", true).unwrap();
     let mut notes = whole(1, 1);
     let last = notes.pop().unwrap();
-    notes.into_iter().for_each(|note| store.take(note).unwrap());
+    for note in notes {
+        store.take(note).unwrap();
+    }
     let error = store.take(last).unwrap_err();
     assert!(matches!(error, Error::ReadOnly { .. }), "{error:?}");
 }
@@ -553,7 +560,10 @@ fn a_run_that_cannot_write_ends_and_closes_its_channel() {
     while sender.send(opened(number)).is_ok() {
         let rest =
             [page(number, 1), ended(number, Ended::Done), settled_without(number, 1, &["x"])];
-        rest.into_iter().for_each(|note| drop(sender.send(note)));
+        for note in rest {
+            // It may close while we are at it; the loop's head looks.
+            drop(sender.send(note));
+        }
         number += 1;
         assert!(number < 1_000_000, "nobody noticed");
     }
