@@ -164,6 +164,40 @@ fn what_was_not_committed_never_happened() {
     assert_eq!(place.status().set_aside.documents, 0);
 }
 
+/// Copies the files of a run that goes on, as SIGKILL would leave them; SQLite's index of the WAL
+/// (`-shm`) is left out, as after a power failure.
+fn as_killed(place: &Place, cut: usize) -> Place {
+    let killed = Place::new();
+    let wal = |place: &Place| place.folder.path().join("safe.sqlite-wal");
+    fs::copy(place.file(), killed.file()).unwrap();
+    let bytes = fs::read(wal(place)).unwrap();
+    fs::write(wal(&killed), &bytes[..bytes.len() - cut]).unwrap();
+    killed
+}
+
+#[test]
+fn what_was_committed_survives_a_kill_and_a_torn_write() {
+    let place = Place::new();
+    let mut store = place.open();
+    for number in [1, 2] {
+        for note in whole(number, 1) {
+            store.take(note).unwrap();
+        }
+        store.commit().unwrap();
+    }
+    for note in whole(3, 1) {
+        store.take(note).unwrap();
+    }
+    let done = |place: &Place| [1, 2, 3].map(|number| place.is_done(number));
+    let killed = as_killed(&place, 0);
+    assert_eq!(done(&killed), [true, true, false], "read by status first");
+    killed.run(whole(3, 1));
+    assert_eq!(done(&killed), [true, true, true]);
+    let torn = as_killed(&place, 100);
+    torn.run(vec![]);
+    assert_eq!(done(&torn), [true, false, false], "a torn commit is no commit");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
