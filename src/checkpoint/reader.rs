@@ -1,0 +1,296 @@
+//! Answers what is done, beside a run that goes on: a second connection that only reads.
+//!
+//! It takes no lock and never waits for the writer (the file is in WAL mode). Each question sees
+//! what is committed at that moment; no snapshot is held between two, or the WAL would grow.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use super::status::{Decision, Document, Failure, Reason, Run, SetAside, Source, Status, gather};
+use super::{Error, migrate};
+use crate::event::{Lane, Position};
+
+/// How long to wait while another connection recovers the file after a crash.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs, reasons and folders told by [`Reader::status`]: what fits on a screen.
+const ROWS_TOLD: u32 = 20;
+
+/// Failures told by [`Reader::status`]; each is a thing to look at, so more than a screen.
+const FAILURES_TOLD: u32 = 1000;
+
+/// Examples told for each reason.
+const EXAMPLES_TOLD: u32 = 3;
+
+/// Reads a checkpoint file.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Reader {
+    /// Opens an existing checkpoint file to read it, without its lock.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Missing`] if there is no file, and other errors if it is not readable, not
+    /// ours, damaged, or of another version.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        look_at(path)?;
+        let failed = |source| Error::sql(path, "open the tables", source);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        match migrate::version(&connection, path)? {
+            // A run is just making it.
+            0 => return Err(Error::Missing { path: path.to_owned() }),
+            version if version < migrate::VERSION => {
+                return Err(Error::Older { path: path.to_owned(), version });
+            }
+            _ => {}
+        }
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Returns whether a lane is done and has not changed since, by size and time of its
+    /// fingerprint `size:mtime:hash`; the hash may be left empty, because it costs opening the file.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn is_done(&self, key: &str, fingerprint: &str) -> Result<bool, Error> {
+        let same = self.stored(key, |stored| stamp(stored) == stamp(fingerprint))?;
+        Ok(same.unwrap_or(false))
+    }
+
+    /// Returns the fingerprint with which a lane was done, as it was given then.
+    ///
+    /// With it the source sees that a file was only touched: same size, same hash, other time.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn done_content(&self, key: &str) -> Result<Option<String>, Error> {
+        self.stored(key, str::to_owned)
+    }
+
+    /// Returns how far a lane that is not done is safe, and the fingerprint it had then.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn position(&self, key: &str) -> Result<Option<(Lane, Position)>, Error> {
+        let row = |row: &Row<'_>| {
+            Ok((Lane { key: key.to_owned(), fingerprint: row.get(0)? }, row.get(1)?))
+        };
+        self.connection
+            .prepare_cached("SELECT fingerprint, position FROM positions WHERE lane = ?1")
+            .and_then(|mut statement| statement.query_row([key], row).optional())
+            .map_err(|source| Error::sql(&self.path, "look up a position", source))
+    }
+
+    /// Returns the kinds that were decided for fields that no table knew, by path.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn decisions(&self) -> Result<Vec<Decision>, Error> {
+        decisions(&self.connection)
+            .map_err(|source| Error::sql(&self.path, "read the decisions", source))
+    }
+
+    /// Returns all that there is to tell.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn status(&self) -> Result<Status, Error> {
+        status(&self.connection).map_err(|source| Error::sql(&self.path, "read the status", source))
+    }
+
+    /// Shows the stored fingerprint of a done lane to `look`, without a copy.
+    fn stored<T>(&self, key: &str, look: impl FnOnce(&str) -> T) -> Result<Option<T>, Error> {
+        let (folder, name) = split(key);
+        self.connection
+            .prepare_cached(
+                "SELECT fingerprint FROM lanes WHERE name = ?2 \
+                 AND folder = (SELECT id FROM folders WHERE path = ?1)",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_row([folder, name], |row| Ok(look(row.get_ref(0)?.as_str()?)))
+                    .optional()
+            })
+            .map_err(|source| Error::sql(&self.path, "look up a lane", source))
+    }
+}
+
+/// Splits a lane's key at its last slash into folder and name, as the tables hold it.
+pub(super) fn split(key: &str) -> (&str, &str) {
+    key.rsplit_once('/').unwrap_or(("", key))
+}
+
+/// Returns size and time of a fingerprint, the part before its hash.
+fn stamp(fingerprint: &str) -> &str {
+    fingerprint.rsplit_once(':').map_or(fingerprint, |(stamp, _)| stamp)
+}
+
+/// Looks whether there is a file to read: SQLite has one error for all of this.
+///
+/// Without opening it: closing it again would free the locks that SQLite holds in this process.
+fn look_at(path: &Path) -> Result<(), Error> {
+    let owned = || path.to_owned();
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(Error::IsFolder { path: owned() }),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Missing { path: owned() }),
+        Err(source) => Err(Error::Open { path: owned(), source }),
+    }
+}
+
+fn status(connection: &Connection) -> rusqlite::Result<Status> {
+    // One read transaction: the numbers of one moment, so that they add up.
+    let snapshot = connection.unchecked_transaction()?;
+    let folders = folders(&snapshot)?;
+    let status = Status {
+        target: snapshot
+            .query_row("SELECT value FROM meta WHERE name = 'target'", [], |row| row.get(0))?,
+        created: snapshot.query_row(
+            "SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'created'",
+            [],
+            |row| time(row, 0),
+        )?,
+        runs: runs(&snapshot)?,
+        lanes_done: folders.iter().map(|folder| folder.lanes).sum(),
+        lanes_failed: count(&snapshot, "SELECT count(*) FROM failures")?,
+        records: folders.iter().map(|folder| folder.records).sum(),
+        bytes: folders.iter().map(|folder| folder.bytes).sum(),
+        sources: gather(folders, ROWS_TOLD as usize),
+        failures: failures(&snapshot)?,
+        set_aside: set_aside(&snapshot)?,
+        decisions: decisions(&snapshot)?,
+    };
+    snapshot.finish()?;
+    Ok(status)
+}
+
+fn folders(connection: &Connection) -> rusqlite::Result<Vec<Source>> {
+    let mut statement = connection.prepare(
+        "SELECT folders.path, count(*), sum(records), sum(bytes), min(done), max(done) \
+         FROM lanes JOIN folders ON folders.id = lanes.folder GROUP BY lanes.folder",
+    )?;
+    let row = |row: &Row<'_>| {
+        Ok(Source {
+            source: row.get(0)?,
+            lanes: number(row, 1)?,
+            records: number(row, 2)?,
+            bytes: number(row, 3)?,
+            first_done: time(row, 4)?,
+            last_done: time(row, 5)?,
+        })
+    };
+    statement.query_map([], row)?.collect()
+}
+
+fn runs(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
+    let mut statement = connection.prepare(
+        "SELECT started, ended, exit_code, read, created, already_there, set_aside, \
+         lanes_done, lanes_failed FROM runs ORDER BY id DESC LIMIT ?1",
+    )?;
+    let row = |row: &Row<'_>| {
+        let ended: Option<i64> = row.get(1)?;
+        Ok(Run {
+            started: time(row, 0)?,
+            ended: ended.map(|_| time(row, 1)).transpose()?,
+            exit: row.get(2)?,
+            read: number(row, 3)?,
+            created: number(row, 4)?,
+            already_there: number(row, 5)?,
+            set_aside: number(row, 6)?,
+            lanes_done: number(row, 7)?,
+            lanes_failed: number(row, 8)?,
+        })
+    };
+    statement.query_map([ROWS_TOLD], row)?.collect()
+}
+
+fn failures(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
+    let mut statement = connection.prepare(
+        "SELECT name, cause, position, records, tries, at FROM failures \
+         ORDER BY at DESC, name LIMIT ?1",
+    )?;
+    let row = |row: &Row<'_>| {
+        let offset: Option<i64> = row.get(2)?;
+        Ok(Failure {
+            name: row.get(0)?,
+            cause: row.get(1)?,
+            offset: offset.map(|_| number(row, 2)).transpose()?,
+            records: number(row, 3)?,
+            tries: number(row, 4)?,
+            at: time(row, 5)?,
+        })
+    };
+    statement.query_map([FAILURES_TOLD], row)?.collect()
+}
+
+fn set_aside(connection: &Connection) -> rusqlite::Result<SetAside> {
+    let documents = count(connection, "SELECT count(*) FROM set_aside")?;
+    let mut statement = connection.prepare(
+        "SELECT reason, count(*) FROM set_aside GROUP BY reason ORDER BY 2 DESC, 1 LIMIT ?1",
+    )?;
+    let row = |row: &Row<'_>| Ok((row.get(0)?, number(row, 1)?));
+    let counted: Vec<(String, u64)> =
+        statement.query_map([ROWS_TOLD], row)?.collect::<Result<_, _>>()?;
+    let mut reasons = Vec::with_capacity(counted.len());
+    for (reason, documents) in counted {
+        let examples = examples(connection, &reason)?;
+        reasons.push(Reason { reason, documents, examples });
+    }
+    Ok(SetAside { documents, reasons })
+}
+
+fn examples(connection: &Connection, reason: &str) -> rusqlite::Result<Vec<Document>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT index_name, id, lane, at FROM set_aside WHERE reason = ?1 \
+         ORDER BY rowid LIMIT ?2",
+    )?;
+    let row = |row: &Row<'_>| {
+        Ok(Document { index: row.get(0)?, id: row.get(1)?, lane: row.get(2)?, at: time(row, 3)? })
+    };
+    statement.query_map(params![reason, EXAMPLES_TOLD], row)?.collect()
+}
+
+fn decisions(connection: &Connection) -> rusqlite::Result<Vec<Decision>> {
+    let mut statement =
+        connection.prepare("SELECT path, kind, why, decided FROM decisions ORDER BY path")?;
+    let row = |row: &Row<'_>| {
+        Ok(Decision {
+            path: row.get(0)?,
+            kind: row.get(1)?,
+            why: row.get(2)?,
+            decided: time(row, 3)?,
+        })
+    };
+    statement.query_map([], row)?.collect()
+}
+
+fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
+    connection.query_row(sql, [], |row| number(row, 0))
+}
+
+/// Returns a count; no count is negative in a file that we wrote.
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let milliseconds: i64 = row.get(column)?;
+    Timestamp::from_millisecond(milliseconds)
+        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, milliseconds))
+}

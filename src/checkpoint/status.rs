@@ -1,0 +1,245 @@
+//! What `trailload status` tells, as data. The names of the fields are a promise to scripts.
+//!
+//! In: rows, from [`Reader`](super::Reader). Absent on purpose: SQL, and how it looks on a screen.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+/// What is safe so far, what was set aside and why, and what was learned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The engine and the index prefix that the file belongs to.
+    pub target: String,
+    /// When the file was made.
+    #[serde(serialize_with = "as_text")]
+    pub created: Timestamp,
+    /// The latest runs, the last one first.
+    pub runs: Vec<Run>,
+    /// Lanes (files) that are done.
+    pub lanes_done: u64,
+    /// Lanes that were read with errors.
+    pub lanes_failed: u64,
+    /// Records of the done lanes.
+    pub records: u64,
+    /// Bytes of the done lanes, as they lie on disk.
+    pub bytes: u64,
+    /// The done lanes by folder; deep trees are gathered in their upper folders.
+    pub sources: Vec<Source>,
+    /// The lanes that were read with errors, the latest first; not all if there are very many.
+    pub failures: Vec<Failure>,
+    /// Documents that did not go in.
+    pub set_aside: SetAside,
+    /// Kinds of fields that no table knew.
+    pub decisions: Vec<Decision>,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// When it started.
+    #[serde(serialize_with = "as_text")]
+    pub started: Timestamp,
+    /// When it ended; nothing if it is going on or was killed.
+    #[serde(serialize_with = "as_optional_text")]
+    pub ended: Option<Timestamp>,
+    /// Its exit code.
+    pub exit: Option<u8>,
+    /// Records read.
+    pub read: u64,
+    /// Documents new in the index.
+    pub created: u64,
+    /// Documents that were in the index already.
+    pub already_there: u64,
+    /// Documents set aside.
+    pub set_aside: u64,
+    /// Lanes that it finished.
+    pub lanes_done: u64,
+    /// Lanes that it read with errors.
+    pub lanes_failed: u64,
+}
+
+/// The done lanes of one folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// The folder, with the kind of source before it: `file:/var/trail`.
+    pub source: String,
+    /// Lanes that are done.
+    pub lanes: u64,
+    /// Their records.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the first of them was done.
+    #[serde(serialize_with = "as_text")]
+    pub first_done: Timestamp,
+    /// When the last of them was done.
+    #[serde(serialize_with = "as_text")]
+    pub last_done: Timestamp,
+}
+
+/// A lane that was read with errors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// What a person knows it by.
+    pub name: String,
+    /// What was wrong.
+    pub cause: String,
+    /// Where, in bytes from the start, if known.
+    pub offset: Option<u64>,
+    /// Records that were read before.
+    pub records: u64,
+    /// How many runs failed at it.
+    pub tries: u64,
+    /// When it failed last.
+    #[serde(serialize_with = "as_text")]
+    pub at: Timestamp,
+}
+
+/// The documents that did not go in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SetAside {
+    /// How many there are.
+    pub documents: u64,
+    /// By reason, the most frequent first; not all if there are very many reasons.
+    pub reasons: Vec<Reason>,
+}
+
+/// The documents that did not go in for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// The reason.
+    pub reason: String,
+    /// How many documents.
+    pub documents: u64,
+    /// Some of them.
+    pub examples: Vec<Document>,
+}
+
+/// A document that did not go in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Document {
+    /// The index it was meant for.
+    pub index: String,
+    /// Its id.
+    pub id: String,
+    /// Key of the lane it came from.
+    pub lane: String,
+    /// When it was set aside.
+    #[serde(serialize_with = "as_text")]
+    pub at: Timestamp,
+}
+
+/// The kind of a field that no table knew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The field's path.
+    pub path: String,
+    /// Its kind.
+    pub kind: String,
+    /// Who decided.
+    pub why: String,
+    /// When.
+    #[serde(serialize_with = "as_text")]
+    pub decided: Timestamp,
+}
+
+fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
+#[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+fn as_optional_text<S: Serializer>(
+    time: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.collect_str(time),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Gathers folders in their upper folders until there are at most `most` of them.
+///
+/// CloudTrail makes a folder a day, region and account: told one by one, nobody would read them.
+pub(super) fn gather(folders: Vec<Source>, most: usize) -> Vec<Source> {
+    let mut gathered = folders;
+    let mut depth = gathered.iter().map(|folder| depth_of(&folder.source)).max().unwrap_or(0);
+    while gathered.len() > most && depth > 0 {
+        depth -= 1;
+        gathered = cut(gathered, depth);
+    }
+    gathered.sort_by(|one, other| one.source.cmp(&other.source));
+    gathered
+}
+
+fn depth_of(path: &str) -> usize {
+    path.bytes().filter(|byte| *byte == b'/').count()
+}
+
+/// Adds up the folders that are the same down to `depth` slashes.
+fn cut(folders: Vec<Source>, depth: usize) -> Vec<Source> {
+    let mut upper: BTreeMap<String, Source> = BTreeMap::new();
+    for mut folder in folders {
+        if let Some((end, _)) = folder.source.match_indices('/').nth(depth) {
+            folder.source.truncate(end);
+        }
+        match upper.get_mut(&folder.source) {
+            Some(sum) => sum.add(&folder),
+            None => drop(upper.insert(folder.source.clone(), folder)),
+        }
+    }
+    upper.into_values().collect()
+}
+
+impl Source {
+    fn add(&mut self, other: &Self) {
+        self.lanes += other.lanes;
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.first_done = self.first_done.min(other.first_done);
+        self.last_done = self.last_done.max(other.last_done);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(source: &str, lanes: u64, done: i64) -> Source {
+        let at = Timestamp::from_second(done).unwrap();
+        let (records, bytes) = (lanes * 10, lanes * 100);
+        Source { source: source.to_owned(), lanes, records, bytes, first_done: at, last_done: at }
+    }
+
+    #[test]
+    fn few_folders_stay_as_they_are() {
+        let told = gather(vec![folder("file:/b", 2, 5), folder("file:/a/deep/er", 1, 7)], 2);
+        assert_eq!(told, [folder("file:/a/deep/er", 1, 7), folder("file:/b", 2, 5)]);
+    }
+
+    #[test]
+    fn many_days_are_gathered_and_still_add_up() {
+        let days = (1..=30).flat_map(|day| {
+            ["eu-west-1", "us-east-1"].map(|region| {
+                folder(&format!("file:/trail/{region}/2024/06/{day:02}"), 2, 100 + day)
+            })
+        });
+        let told = gather(days.collect(), 20);
+        let names: Vec<&str> = told.iter().map(|source| source.source.as_str()).collect();
+        assert_eq!(names, ["file:/trail/eu-west-1/2024/06", "file:/trail/us-east-1/2024/06"]);
+        assert_eq!(told.iter().map(|source| source.lanes).sum::<u64>(), 120);
+        assert_eq!(told[0].first_done.as_second(), 101);
+        assert_eq!(told[0].last_done.as_second(), 130);
+    }
+
+    #[test]
+    fn folders_without_anything_in_common_end_in_one() {
+        let told = gather((0..9).map(|n| folder(&format!("s{n}/x"), 1, 1)).collect(), 3);
+        assert_eq!(told.len(), 9, "nothing in common to gather them in");
+        let told = gather((0..9).map(|n| folder(&format!("file:/{n}"), 1, 1)).collect(), 3);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].source, "file:");
+    }
+}

@@ -1,0 +1,443 @@
+//! Writes down what is safe: all SQL that changes the checkpoint file, on a thread of its own.
+//!
+//! In: [`Note`]s. Out: one transaction for many of them, in which positions, done lanes and
+//! set-aside documents stand together.
+//! Holds: the lock, for as long as it lives. A failed write ends the run at once; what was not
+//! committed is rolled back and will be read again.
+//! Absent on purpose: any decision what is safe. That is [`Ledger`]'s.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::ledger::{Finished, Ledger, Step};
+use super::lock::Lock;
+use super::reader::split;
+use super::{Ended, Error, Note, Totals, file};
+use crate::event::{Lane, LaneNumber, Receipt, SetAside};
+
+/// The longest that a change waits for its commit. Short for a person who looks at `status`, long
+/// enough that a slow disk (10 ms a sync) costs the store's thread a twentieth of its time.
+const COMMIT_AFTER: Duration = Duration::from_millis(200);
+
+/// Changes that are committed without waiting any longer, so that a group stays within a few
+/// hundred kilobytes and a crash repeats little.
+const CHANGES_TOGETHER: u32 = 2000;
+
+/// Folder numbers kept in memory; neighbours in time are neighbours in folder, so few do.
+const FOLDERS_KEPT: usize = 1024;
+
+/// The one writer of a checkpoint file.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+    /// The row of this run.
+    run: i64,
+    /// The wall clock when the file was opened, and the clock that tells how long ago that was.
+    opened: (Timestamp, Instant),
+    ledger: Ledger,
+    totals: Totals,
+    exit: Option<u8>,
+    /// Numbers of folders that were met lately.
+    folders: HashMap<String, i64>,
+    group: Option<Group>,
+    /// Last, so that the lock outlives the connection.
+    _lock: Lock,
+}
+
+/// The changes that wait for their commit.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    due: Instant,
+    changes: u32,
+}
+
+/// What the store's thread does next.
+enum Next {
+    Take(Note),
+    Commit,
+    End,
+}
+
+impl Store {
+    /// Opens a checkpoint file, or creates it (0600, missing folders 0700), and takes its lock.
+    ///
+    /// `target` is the address of the engine without credentials, with the index prefix.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be made or opened, is held by another run, belongs to
+    /// another target, is damaged, or is newer than this program. Nothing is changed then.
+    pub fn open(path: &Path, target: &str, now: Timestamp) -> Result<Self, Error> {
+        let path = file::create(path)?;
+        let lock = Lock::take(&path, now)?;
+        let connection = file::connect(&path)?;
+        claim(&connection, &path, target, now)?;
+        let run = begin_run(&connection, now)
+            .map_err(|source| Error::sql(&path, "write down the run", source))?;
+        Ok(Self {
+            connection,
+            path,
+            run,
+            opened: (now, Instant::now()),
+            ledger: Ledger::default(),
+            totals: Totals::default(),
+            exit: None,
+            folders: HashMap::new(),
+            group: None,
+            _lock: lock,
+        })
+    }
+
+    /// Returns the file's path, as it is known to the system.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes in notes until the channel closes; then commits, and returns what was committed.
+    ///
+    /// Blocks: to be called on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] as soon as something cannot be written, with everything uncommitted rolled
+    /// back, or if the notes contradict each other. The channel is closed then.
+    #[expect(clippy::needless_pass_by_value, reason = "dropped, so that senders learn of the end")]
+    pub fn run(mut self, notes: Receiver<Note>) -> Result<Totals, Error> {
+        loop {
+            match self.next(&notes) {
+                Next::Take(note) => self.take(note)?,
+                Next::Commit => self.commit()?,
+                Next::End => return self.end_run(),
+            }
+        }
+    }
+
+    fn next(&self, notes: &Receiver<Note>) -> Next {
+        let Some(group) = self.group else {
+            return notes.recv().map_or(Next::End, Next::Take);
+        };
+        let left = group.due.saturating_duration_since(Instant::now());
+        if left.is_zero() || group.changes >= CHANGES_TOGETHER {
+            return Next::Commit;
+        }
+        match notes.recv_timeout(left) {
+            Ok(note) => Next::Take(note),
+            Err(RecvTimeoutError::Timeout) => Next::Commit,
+            Err(RecvTimeoutError::Disconnected) => Next::End,
+        }
+    }
+
+    fn take(&mut self, note: Note) -> Result<(), Error> {
+        match note {
+            Note::Opened { number, lane, name } => {
+                self.totals.lanes_unfinished += 1;
+                self.ledger.open(number, lane, name);
+                Ok(())
+            }
+            Note::Page { lane, page, documents, reaches } => {
+                let step = self.ledger.page(lane, page, documents, reaches)?;
+                self.write_step(step)
+            }
+            Note::Settled(receipt) => self.settle(&receipt),
+            Note::Ended { lane, outcome, records, bytes, fingerprint } => {
+                self.totals.records += records;
+                self.totals.bytes += bytes;
+                self.end_lane(lane, outcome, fingerprint, (records, bytes))
+            }
+            Note::Unchanged(lane) => self.write("keep a touched file", |store| store.touch(&lane)),
+            Note::Learned { path, kind, why } => {
+                self.write("write down a decision", |store| store.learn(&path, &kind, &why))
+            }
+            Note::RunEnded { exit } => {
+                self.exit = Some(exit);
+                Ok(())
+            }
+        }
+    }
+
+    /// Set-aside documents are written before the lane moves on, so that they share its commit.
+    fn settle(&mut self, receipt: &Receipt) -> Result<(), Error> {
+        self.totals.created += receipt.created;
+        self.totals.already_there += receipt.already_there;
+        self.totals.set_aside += count(receipt.set_aside.len());
+        for document in &receipt.set_aside {
+            self.write("write down a set-aside document", |store| store.set_aside(document))?;
+        }
+        for share in &receipt.shares {
+            let step = self.ledger.settle(*share)?;
+            self.write_step(step)?;
+        }
+        Ok(())
+    }
+
+    fn end_lane(
+        &mut self,
+        lane: LaneNumber,
+        outcome: Ended,
+        fingerprint: Option<String>,
+        (records, bytes): (u64, u64),
+    ) -> Result<(), Error> {
+        let step = match outcome {
+            Ended::Done => self.ledger.reach_end(lane, fingerprint, records, bytes)?,
+            Ended::Interrupted => self.ledger.leave(lane)?,
+            Ended::Failed { cause, offset } => {
+                self.fail(lane, &cause, offset, records)?;
+                self.ledger.leave(lane)?
+            }
+        };
+        self.write_step(step)
+    }
+
+    fn write_step(&mut self, step: Option<Step>) -> Result<(), Error> {
+        match step {
+            None => Ok(()),
+            Some(Step::Moved { lane, position }) => {
+                self.write("move a position", |store| store.move_position(&lane, &position))
+            }
+            Some(Step::Finished(finished)) => {
+                self.totals.lanes_done += 1;
+                self.totals.lanes_unfinished = self.totals.lanes_unfinished.saturating_sub(1);
+                self.write("write down a done lane", |store| store.finish(&finished))
+            }
+        }
+    }
+
+    fn fail(
+        &mut self,
+        number: LaneNumber,
+        cause: &str,
+        offset: Option<u64>,
+        records: u64,
+    ) -> Result<(), Error> {
+        let (lane, name) = self.ledger.lane(number).ok_or(Error::Unopened { lane: number })?;
+        let (key, name) = (lane.key.clone(), name.to_owned());
+        self.totals.lanes_failed += 1;
+        self.totals.lanes_unfinished = self.totals.lanes_unfinished.saturating_sub(1);
+        self.write("write down a failed lane", |store| {
+            store.write_failure(&key, &name, cause, offset, records)
+        })
+    }
+
+    /// Makes a change in the current group, or begins one.
+    fn write(
+        &mut self,
+        doing: &'static str,
+        change: impl FnOnce(&mut Self) -> rusqlite::Result<()>,
+    ) -> Result<(), Error> {
+        self.begin()
+            .and_then(|()| change(self))
+            .map_err(|source| Error::sql(&self.path, doing, source))
+    }
+
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        if let Some(group) = &mut self.group {
+            group.changes += 1;
+            return Ok(());
+        }
+        self.execute("BEGIN IMMEDIATE", [])?;
+        self.group = Some(Group { due: Instant::now() + COMMIT_AFTER, changes: 1 });
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        if self.group.take().is_some() {
+            self.execute("COMMIT", [])
+                .map_err(|source| Error::sql(&self.path, "commit", source))?;
+        }
+        Ok(())
+    }
+
+    fn end_run(mut self) -> Result<Totals, Error> {
+        self.write("write down the end of the run", |store| store.write_end())?;
+        self.commit()?;
+        Ok(self.totals)
+    }
+}
+
+/// The SQL.
+impl Store {
+    fn execute(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute(values).map(drop)
+    }
+
+    fn finish(&mut self, finished: &Finished) -> rusqlite::Result<()> {
+        let Lane { key, fingerprint } = &finished.lane;
+        let (folder, name) = split(key);
+        let folder = self.folder(folder)?;
+        let (records, bytes) = (integer(finished.records), integer(finished.bytes));
+        self.execute(
+            "INSERT INTO lanes (folder, name, fingerprint, records, bytes, done) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT (folder, name) DO UPDATE SET fingerprint = excluded.fingerprint, \
+             records = excluded.records, bytes = excluded.bytes, done = excluded.done",
+            params![folder, name, fingerprint, records, bytes, self.now()],
+        )?;
+        self.execute("DELETE FROM positions WHERE lane = ?1", [key])?;
+        self.execute("DELETE FROM failures WHERE lane = ?1", [key])?;
+        // What an earlier run set aside and this one did not has gone in.
+        self.execute("DELETE FROM set_aside WHERE lane = ?1 AND run <> ?2", params![key, self.run])
+    }
+
+    fn touch(&mut self, lane: &Lane) -> rusqlite::Result<()> {
+        let (folder, name) = split(&lane.key);
+        let folder = self.folder(folder)?;
+        self.execute(
+            "UPDATE lanes SET fingerprint = ?3 WHERE folder = ?1 AND name = ?2",
+            params![folder, name, lane.fingerprint],
+        )
+    }
+
+    fn move_position(&self, lane: &Lane, position: &str) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO positions (lane, fingerprint, position, moved) \
+             VALUES (?1, ?2, ?3, ?4)",
+            params![lane.key, lane.fingerprint, position, self.now()],
+        )
+    }
+
+    fn write_failure(
+        &mut self,
+        key: &str,
+        name: &str,
+        cause: &str,
+        offset: Option<u64>,
+        records: u64,
+    ) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT INTO failures (lane, name, cause, position, records, tries, at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6) \
+             ON CONFLICT (lane) DO UPDATE SET name = excluded.name, cause = excluded.cause, \
+             position = excluded.position, records = excluded.records, tries = tries + 1, \
+             at = excluded.at",
+            params![key, name, cause, offset.map(integer), integer(records), self.now()],
+        )?;
+        // It may have been done before (read again on purpose, or changed back): it is not now.
+        let (folder, name) = split(key);
+        let folder = self.folder(folder)?;
+        self.execute("DELETE FROM lanes WHERE folder = ?1 AND name = ?2", params![folder, name])
+    }
+
+    fn set_aside(&self, document: &SetAside) -> rusqlite::Result<()> {
+        let lane = self.ledger.lane(document.lane).map_or("", |(lane, _)| lane.key.as_str());
+        self.execute(
+            "INSERT INTO set_aside (index_name, id, lane, reason, document, run, at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+             ON CONFLICT (index_name, id) DO UPDATE SET lane = excluded.lane, \
+             reason = excluded.reason, document = excluded.document, run = excluded.run, \
+             at = excluded.at",
+            params![
+                document.index,
+                document.id,
+                lane,
+                document.reason,
+                document.document,
+                self.run,
+                self.now()
+            ],
+        )
+    }
+
+    /// The time of a decision is the time of its kind: telling it again changes nothing.
+    fn learn(&self, path: &str, kind: &str, why: &str) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT INTO decisions (path, kind, why, decided) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, why = excluded.why, \
+             decided = excluded.decided WHERE kind <> excluded.kind",
+            params![path, kind, why, self.now()],
+        )
+    }
+
+    fn write_end(&self) -> rusqlite::Result<()> {
+        let totals = &self.totals;
+        self.execute(
+            "UPDATE runs SET ended = ?2, exit_code = ?3, read = ?4, created = ?5, \
+             already_there = ?6, set_aside = ?7, lanes_done = ?8, lanes_failed = ?9 WHERE id = ?1",
+            params![
+                self.run,
+                self.now(),
+                self.exit,
+                integer(totals.records),
+                integer(totals.created),
+                integer(totals.already_there),
+                integer(totals.set_aside),
+                integer(totals.lanes_done),
+                integer(totals.lanes_failed)
+            ],
+        )
+    }
+
+    /// Returns the number of a folder, which it gets when it is met first.
+    fn folder(&mut self, path: &str) -> rusqlite::Result<i64> {
+        if let Some(number) = self.folders.get(path) {
+            return Ok(*number);
+        }
+        self.execute(
+            "INSERT INTO folders (path) VALUES (?1) ON CONFLICT (path) DO NOTHING",
+            [path],
+        )?;
+        let number = self
+            .connection
+            .prepare_cached("SELECT id FROM folders WHERE path = ?1")?
+            .query_row([path], |row| row.get(0))?;
+        if self.folders.len() >= FOLDERS_KEPT {
+            self.folders.clear();
+        }
+        self.folders.insert(path.to_owned(), number);
+        Ok(number)
+    }
+
+    /// Returns the wall clock in milliseconds, by the clock that cannot jump.
+    fn now(&self) -> i64 {
+        let (opened, clock) = self.opened;
+        opened.as_millisecond().saturating_add(integer_from(clock.elapsed().as_millis()))
+    }
+}
+
+/// Writes the target into a new file, and compares it with the one of an old file.
+fn claim(connection: &Connection, path: &Path, target: &str, now: Timestamp) -> Result<(), Error> {
+    let failed = |source| Error::sql(path, "write down the target", source);
+    let theirs: Option<String> = connection
+        .query_row("SELECT value FROM meta WHERE name = 'target'", [], |row| row.get(0))
+        .optional()
+        .map_err(failed)?;
+    match theirs {
+        Some(theirs) if theirs == target => Ok(()),
+        Some(theirs) => {
+            Err(Error::OtherTarget { path: path.to_owned(), theirs, ours: target.to_owned() })
+        }
+        None => connection
+            .execute(
+                "INSERT INTO meta (name, value) VALUES ('target', ?1), ('created', ?2)",
+                params![target, now.as_millisecond().to_string()],
+            )
+            .map(drop)
+            .map_err(failed),
+    }
+}
+
+fn begin_run(connection: &Connection, now: Timestamp) -> rusqlite::Result<i64> {
+    connection.execute("INSERT INTO runs (started) VALUES (?1)", [now.as_millisecond()])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// Returns a count as SQLite holds it; counts beyond 2^63 do not happen.
+fn integer(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn integer_from(milliseconds: u128) -> i64 {
+    i64::try_from(milliseconds).unwrap_or(i64::MAX)
+}
+
+fn count(length: usize) -> u64 {
+    length as u64
+}
+
+#[cfg(test)]
+mod tests;
