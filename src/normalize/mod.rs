@@ -370,3 +370,6 @@ pub fn raw(document: &[u8]) -> Vec<u8> {
     out.extend_from_slice(b"\"}}\n");
     out
 }
+
+#[cfg(test)]
+mod tests;

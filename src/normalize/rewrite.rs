@@ -502,9 +502,11 @@ impl Rewriter<'_> {
         if let Some(node) = self.view.child(parent, text::hash(key)) {
             return Some(node);
         }
-        let node = self.fields.decide(parent, key, object?)?;
-        self.view.refresh(self.fields);
-        Some(node)
+        let node = self.fields.decide(parent, key, object?);
+        if node.is_some() || self.fields.is_full() != self.view.is_full() {
+            self.view.refresh(self.fields);
+        }
+        node
     }
 
     fn enter_key(&mut self, key: &[u8]) {
