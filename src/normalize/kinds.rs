@@ -39,20 +39,20 @@ const KIND_BITS: u64 = 0b011;
 ///
 /// FNV-1a over the joined path, so that `a` + `.` + `b` and `a.b` are the same place, as they are for an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PathHash(u64);
+pub struct PathHash(u64);
 
 impl PathHash {
     /// The document itself.
-    pub(super) const ROOT: Self = Self(0xcbf2_9ce4_8422_2325);
+    pub const ROOT: Self = Self(0xcbf2_9ce4_8422_2325);
 
     /// Returns the place that a whole path names.
-    pub(super) fn of(path: &str) -> Self {
+    pub fn of(path: &str) -> Self {
         Self::ROOT.then(path.as_bytes())
     }
 
     /// Returns the place of the member `name` of the object here.
     #[must_use]
-    pub(super) fn child(self, name: &str) -> Self {
+    pub fn child(self, name: &str) -> Self {
         self.joint().then(name.as_bytes())
     }
 
@@ -139,8 +139,7 @@ impl Kinds {
         let hash = place.spread();
         let wanted = (hash & !KIND_BITS) | TAKEN;
         let mask = self.slots.len() - 1;
-        // The lowest bits hold the kind, so the slot is chosen by others. Truncation is the point of a mask.
-        #[expect(clippy::cast_possible_truncation, reason = "masked right away")]
+        // The lowest bits are taken by the kind and the mark, so others choose the slot.
         let mut slot = (hash >> 3) as usize & mask;
         while self.slots[slot] != 0 && (self.slots[slot] & !KIND_BITS) != wanted {
             slot = (slot + 1) & mask;
