@@ -72,7 +72,7 @@ impl PathHash {
     }
 }
 
-/// The table: open addressing over hashes, at most half full.
+/// The table: open addressing over hashes, at most four fifths full.
 #[derive(Debug)]
 pub(super) struct Kinds {
     slots: Vec<u64>,
@@ -113,7 +113,7 @@ impl Kinds {
     }
 
     fn with_room_for(paths: usize) -> Self {
-        Self { slots: vec![0; (paths * 2).next_power_of_two().max(16)] }
+        Self { slots: vec![0; (paths + paths / 4).next_power_of_two().max(16)] }
     }
 
     /// Returns the kind of a place, or `None` if it is unknown.
@@ -148,10 +148,24 @@ impl Kinds {
     }
 }
 
-/// Returns at least as many as there are names: every name ends at one of these marks, or at the end.
+/// Returns how many names there are, or a few more: before each stands a comma or a brace, but `{}` holds none.
 fn names_in(tree: &str) -> usize {
-    1 + memchr::memchr3_iter(b',', b'{', b'}', tree.as_bytes()).count()
+    let bytes = tree.as_bytes();
+    let starts_name = |at: &usize| bytes[*at] == b',' || bytes.get(at + 1) != Some(&b'}');
+    1 + memchr::memchr2_iter(b',', b'{', bytes).filter(starts_name).count()
 }
+
+/// The bytes that may not stand in a name as they are. A table, because every byte of the text is looked at.
+const NOT_IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let marks = b"{},*?\\";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 /// Walks the tree text, hashing each name once on top of its parent's hash.
 struct Reader<'a> {
@@ -186,15 +200,15 @@ impl Reader<'_> {
         let start = self.at;
         let mut place = self.place.joint();
         while let Some(&byte) = self.bytes.get(self.at) {
-            match byte {
-                b'{' | b'}' | b',' | b'*' | b'?' => break,
-                b'\\' => {
-                    self.at += 1;
-                    let escaped =
-                        self.bytes.get(self.at).ok_or((self.at, "the last escape is cut"))?;
-                    place = place.then(&[*escaped]);
+            if NOT_IN_NAMES[usize::from(byte)] {
+                if byte != b'\\' {
+                    break;
                 }
-                _ => place = place.then(&[byte]),
+                self.at += 1;
+                let escaped = self.bytes.get(self.at).ok_or((self.at, "the last escape is cut"))?;
+                place = place.then(&[*escaped]);
+            } else {
+                place = place.then(&[byte]);
             }
             self.at += 1;
         }
