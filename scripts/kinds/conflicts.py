@@ -5,7 +5,7 @@ The two are told apart by the reason: one from the models starts with `models: `
 import json
 
 from . import table
-from .walk import DOCUMENT, MAP, NON_SCALAR, OBJECT
+from .facts import DOCUMENT, MAP, NON_SCALAR, OBJECT
 
 WORDS = {OBJECT: "object", MAP: "map", DOCUMENT: "any JSON", "string": "text", "blob": "text", "date": "a date",
          "long": "a number", "double": "a number", "boolean": "a boolean"}

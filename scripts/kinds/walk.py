@@ -5,60 +5,9 @@ sees them; one `*` stands for the free keys of a map; a map with an enumerated k
 for calls that change something. What each protocol does differently stands at its function.
 """
 import collections
-import re
 
+from .facts import ANSWERED, AS_SENT, DOCUMENT, FIXED, MAP, OBJECT, READ_ONLY, SCALAR, SOURCE
 from .models import models
-
-# ---------------------------------------------------------------- type classes
-OBJECT, MAP, DOCUMENT = "object", "map", "document"
-NON_SCALAR = {OBJECT, MAP, DOCUMENT}
-SCALAR = {
-    "string": "string", "character": "string", "blob": "blob",
-    "boolean": "boolean", "integer": "long", "long": "long", "short": "long",
-    "byte": "long", "bigInteger": "long", "float": "double",
-    "double": "double", "bigDecimal": "double", "timestamp": "date",
-}
-# Calls whose answer CloudTrail leaves out: anything that only reads.
-READ_ONLY = re.compile(
-    r"(Admin)?(Batch)?(Describe|Get|List|Head|Search|Lookup|Query|Scan|Select|"
-    r"Filter|Simulate|Preview|Test|Validate|Estimate|Check|Count|Detect|Discover|"
-    r"Verify|Compare|Calculate|View|Is|Can|Evaluate)(?![a-z])")
-# Read-only by name, yet CloudTrail is known to log an answer for them.
-ANSWERED = {("sts", "GetSessionToken"), ("sts", "GetFederationToken"),
-            ("ecs", "DiscoverPollEndpoint"), ("ec2", "GetConsoleOutput")}
-# CloudTrail's eventSource host where it differs from the signing name.
-SOURCE = {"opensearch": "es", "cloudwatch": "monitoring", "elb": "elasticloadbalancing",
-          "elbv2": "elasticloadbalancing", "sesv2": "ses", "ses": "ses", "s3control": "s3",
-          "events": "events", "stepfunctions": "states", "wafv2": "wafv2"}
-
-# Services whose bodies are logged as they were sent, in part or always: member names keep their first letter.
-AS_SENT = {"account", "ce", "chatbot", "dataexchange", "devops-guru", "greengrass", "mediatailor", "pinpoint-sms-voice",
-           "resource-explorer-2", "securityhub", "synthetics"}
-
-# Services most accounts use every day; their spelling of a field outweighs the rest.
-CORE = set("ec2 s3 iam sts kms rds lambda ssm logs monitoring dynamodb sqs sns ecs ecr eks autoscaling "
-           "elasticloadbalancing cloudformation route53 cloudtrail config secretsmanager events glue "
-           "organizations cloudfront acm backup guardduty".split())
-CORE_WEIGHT = 20
-# Choices no head count makes right: what people query, and EC2's {"value": x} wrappers (unwrapped).
-PIN = {"responseElements.role": "object", "requestParameters.rule": "scalar",
-       **{f"requestParameters.{n}": "scalar" for n in (
-           "disableApiTermination", "disableApiStop", "ebsOptimized", "enaSupport", "imdsSupport",
-           "sourceDestCheck", "sriovNetSupport", "instanceInitiatedShutdownBehavior")}}
-
-# Facts no model holds, taken from the field lists and examples AWS publishes
-# for CloudTrail and from events seen in the wild.
-FIXED = [
-    ("additionalEventData", OBJECT, "signin"), ("additionalEventData", OBJECT, "s3"),
-    ("additionalEventData", OBJECT, "autoscaling"), ("additionalEventData", OBJECT, "route53"),
-    ("additionalEventData", OBJECT, "codecommit"), ("additionalEventData", "string", "kms"),
-    ("apiVersion", "string", "lambda"), ("apiVersion", "date", "cloudfront"),
-    ("requestParameters.domainName", OBJECT, "route53domains"),
-    ("requestParameters.attribute", MAP, "sqs"),
-    ("requestParameters.bucketPolicy", DOCUMENT, "s3"),
-    ("userIdentity.sessionContext.webIdFederationData.attributes", MAP, "sts"),
-    ("serviceEventDetails", DOCUMENT, "*"),
-]
 
 
 def lower_first(name):
@@ -163,6 +112,8 @@ class Walker:
                 self.add(f"{root}.{wire}.xmlns", "string")
 
     # -- shapes --------------------------------------------------------------
+    # The mode says how names and lists are spelled: "in" and "out" as CloudTrail spells requests and answers, "raw" and
+    # "item" as EC2's XML was, "xml" as S3's is, "wire" as the service's JSON was sent.
     def members(self, shape_name, mode, stack=()):
         """Returns [(relative path, class)] below a structure."""
         key = (shape_name, mode)
@@ -268,16 +219,3 @@ def all_paths(wheels):
 def below_map(path):
     """Says whether a path lies below the free keys of a map, where nothing is mapped."""
     return ".*" in path
-
-
-def canonical(path, classes):
-    """The kind that keeps the plain key: the heavier side, a tie goes to the object."""
-    if path in PIN:
-        return PIN[path]
-    objects, scalars = (set().union(*(names for cls, names in classes.items() if (cls in NON_SCALAR) == side))
-                        for side in (True, False))
-    return OBJECT if objects and weight(objects) >= weight(scalars) else "scalar"
-
-
-def weight(services):
-    return sum(CORE_WEIGHT if name in CORE else 1 for name in services)

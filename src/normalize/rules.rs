@@ -476,6 +476,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_or_altered_table_is_refused() {
+        let whole = KINDS.embedded;
+        refusal("kinds.zst", &whole[..whole.len() / 2]);
+        let mut altered = whole.to_vec();
+        altered[whole.len() / 2] ^= 0x10;
+        refusal("kinds.zst", &altered);
+    }
+
+    #[test]
     fn a_folder_replaces_only_what_it_holds() {
         let dir = tempfile::tempdir().unwrap();
         let entry = r#"[{"field": "requestParameters.policy", "kind": "document", "why": "ours",
