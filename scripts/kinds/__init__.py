@@ -1,1 +1,1 @@
-"""The parts of scripts/derive-kinds, in the order they are used: models, walk, conflicts, table, measure."""
+"""The parts of scripts/derive-kinds, in the order they are used: facts, models, walk, weigh, conflicts, table, measure."""

@@ -1,12 +1,16 @@
-"""mappings/conflicts.json: entries written by hand stay as they are; those that the models give are added."""
+"""mappings/conflicts.json: entries written by hand stay as they are; those that the models give are made anew.
+
+The two are told apart by the reason: one from the models starts with `models: `.
+"""
 import json
 
 from . import table
-from .walk import DOCUMENT, MAP, NON_SCALAR, OBJECT
+from .facts import DOCUMENT, MAP, NON_SCALAR, OBJECT
 
 WORDS = {OBJECT: "object", MAP: "map", DOCUMENT: "any JSON", "string": "text", "blob": "text", "date": "a date",
          "long": "a number", "double": "a number", "boolean": "a boolean"}
 SAMPLES = {"string": "text", "blob": "dGV4dA==", "date": "2024-05-01T12:00:00Z", "long": 1, "double": 0.5, "boolean": True}
+FROM_MODELS = "models: "
 # Services named in a reason before it says "+n".
 NAMED = 3
 
@@ -16,8 +20,8 @@ def read(path):
 
 
 def merge(declared, paths):
-    """Returns the declared entries plus one for each further conflict of the models, sorted by field."""
-    entries = {entry["field"]: entry for entry in declared}
+    """Returns the entries written by hand plus one for each further conflict of the models, sorted by field."""
+    entries = {entry["field"]: entry for entry in declared if not entry["why"].startswith(FROM_MODELS)}
     placed = list(table.place(paths, {field: entry["kind"] for field, entry in entries.items()}))
     tree = table.Node()
     for path, kind, classes, other in placed:
@@ -34,15 +38,15 @@ def entry(path, kind, classes, other, tree):
     name = path.rpartition(".")[2]
     scalar = SAMPLES[sorted(set(classes) - NON_SCALAR)[-1]]
     shape_at, scalar_at = (table.suffixed(path, other), path) if kind == table.SCALAR else (path, table.suffixed(path, other))
-    shape = sample_object(tree.at(shape_at.split(".")), tree)
-    return {
-        "field": path, "kind": kind, "why": reason(classes), "rewrite": "key-by-type",
-        "examples": [{"given": scalar, "under": scalar_at.rpartition(".")[2]},
-                     {"given": shape, "under": shape_at.rpartition(".")[2]}],
-    }
+    shape = tree.at(shape_at.split("."))
+    examples = [{"given": scalar, "under": scalar_at.rpartition(".")[2]},
+                {"given": sample_object(shape), "under": shape_at.rpartition(".")[2]}]
+    if kind == table.SCALAR and list(shape.children) == ["value"]:      # a wrapper: unwrapped, not renamed
+        examples[1] = {"given": {"value": scalar}, "under": name, "becomes": scalar}
+    return {"field": path, "kind": kind, "why": reason(classes), "rewrite": "key-by-type", "examples": examples}
 
 
-def sample_object(node, tree):
+def sample_object(node):
     """Returns a small object of that shape. Never {"value": x} alone: that is unwrapped, not renamed."""
     names = [name for name, child in sorted(node.children.items()) if child.kind == table.SCALAR and name != "value"]
     if names:
@@ -55,7 +59,7 @@ def reason(classes):
     sides = {}
     for cls in sorted(classes, key=lambda cls: (cls not in NON_SCALAR, WORDS[cls])):
         sides.setdefault(WORDS[cls], set()).update(classes[cls])
-    return "; ".join(f"{word} in {named(sorted(names))}" for word, names in sides.items())
+    return FROM_MODELS + "; ".join(f"{word} in {named(sorted(names))}" for word, names in sides.items())
 
 
 def named(names):

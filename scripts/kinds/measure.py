@@ -4,7 +4,7 @@ import gzip
 import json
 
 from . import table
-from .walk import DOCUMENT, MAP, OBJECT
+from .facts import DOCUMENT, MAP, OBJECT
 
 
 def report(tree, folder):

@@ -11,7 +11,9 @@ object, the object's children stand under `name_object`; where it is an object a
 import collections
 import re
 
-from .walk import DOCUMENT, MAP, NON_SCALAR, OBJECT, below_map, canonical
+from .facts import DOCUMENT, MAP, NON_SCALAR, OBJECT
+from .walk import below_map
+from .weigh import canonical
 
 FORMAT = "trailload-kinds 1"
 SCALAR = "scalar"
@@ -160,7 +162,7 @@ def parse(text):
 
 def write(path, text):
     import zstandard
-    path.write_bytes(zstandard.ZstdCompressor(level=LEVEL).compress(text.encode()))
+    path.write_bytes(zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(text.encode()))
 
 
 def read(path):

@@ -5,56 +5,9 @@ sees them; one `*` stands for the free keys of a map; a map with an enumerated k
 for calls that change something. What each protocol does differently stands at its function.
 """
 import collections
-import re
 
+from .facts import ANSWERED, AS_SENT, DOCUMENT, FIXED, MAP, OBJECT, READ_ONLY, SCALAR, SOURCE
 from .models import models
-
-# ---------------------------------------------------------------- type classes
-OBJECT, MAP, DOCUMENT = "object", "map", "document"
-NON_SCALAR = {OBJECT, MAP, DOCUMENT}
-SCALAR = {
-    "string": "string", "character": "string", "blob": "blob",
-    "boolean": "boolean", "integer": "long", "long": "long", "short": "long",
-    "byte": "long", "bigInteger": "long", "float": "double",
-    "double": "double", "bigDecimal": "double", "timestamp": "date",
-}
-# Calls whose answer CloudTrail leaves out: anything that only reads.
-READ_ONLY = re.compile(
-    r"(Admin)?(Batch)?(Describe|Get|List|Head|Search|Lookup|Query|Scan|Select|"
-    r"Filter|Simulate|Preview|Test|Validate|Estimate|Check|Count|Detect|Discover|"
-    r"Verify|Compare|Calculate|View|Is|Can|Evaluate)(?![a-z])")
-# Read-only by name, yet CloudTrail is known to log an answer for them.
-ANSWERED = {("sts", "GetSessionToken"), ("sts", "GetFederationToken"),
-            ("ecs", "DiscoverPollEndpoint"), ("ec2", "GetConsoleOutput")}
-# CloudTrail's eventSource host where it differs from the signing name.
-SOURCE = {"opensearch": "es", "cloudwatch": "monitoring", "elb": "elasticloadbalancing",
-          "elbv2": "elasticloadbalancing", "sesv2": "ses", "ses": "ses", "s3control": "s3",
-          "events": "events", "stepfunctions": "states", "wafv2": "wafv2"}
-
-# Services most accounts use every day; their spelling of a field outweighs the rest.
-CORE = set("ec2 s3 iam sts kms rds lambda ssm logs monitoring dynamodb sqs sns ecs ecr eks autoscaling "
-           "elasticloadbalancing cloudformation route53 cloudtrail config secretsmanager events glue "
-           "organizations cloudfront acm backup guardduty".split())
-CORE_WEIGHT = 20
-# Choices no head count makes right: what people query, and EC2's {"value": x} wrappers (unwrapped).
-PIN = {"responseElements.role": "object", "requestParameters.rule": "scalar",
-       **{f"requestParameters.{n}": "scalar" for n in (
-           "disableApiTermination", "disableApiStop", "ebsOptimized", "enaSupport", "imdsSupport",
-           "sourceDestCheck", "sriovNetSupport", "instanceInitiatedShutdownBehavior")}}
-
-# Facts no model holds, taken from the field lists and examples AWS publishes
-# for CloudTrail and from events seen in the wild.
-FIXED = [
-    ("additionalEventData", OBJECT, "signin"), ("additionalEventData", OBJECT, "s3"),
-    ("additionalEventData", OBJECT, "autoscaling"), ("additionalEventData", OBJECT, "route53"),
-    ("additionalEventData", OBJECT, "codecommit"), ("additionalEventData", "string", "kms"),
-    ("apiVersion", "string", "lambda"), ("apiVersion", "date", "cloudfront"),
-    ("requestParameters.domainName", OBJECT, "route53domains"),
-    ("requestParameters.attribute", MAP, "sqs"),
-    ("requestParameters.bucketPolicy", DOCUMENT, "s3"),
-    ("userIdentity.sessionContext.webIdFederationData.attributes", MAP, "sts"),
-    ("serviceEventDetails", DOCUMENT, "*"),
-]
 
 
 def lower_first(name):
@@ -66,9 +19,7 @@ class Walker:
 
     def __init__(self):
         self.paths = collections.defaultdict(lambda: collections.defaultdict(set))
-        self.sensitive = collections.defaultdict(set)   # object paths that may be masked
         self.recursive = set()
-        self.stats = collections.Counter()
 
     # -- one service ---------------------------------------------------------
     def service(self, name, model):
@@ -80,22 +31,18 @@ class Walker:
                       else "ec2" if self.protocol == "ec2" else "plain")
         self.source = SOURCE.get(name) or meta.get("signingName") or meta["endpointPrefix"].split(".")[-1]
         self.memo = {}
+        self.as_sent = name in AS_SENT
         for op_name, op in model["operations"].items():
-            self.stats["operations"] += 1
             self.request(op_name, op)
             if not READ_ONLY.match(op_name) or (self.source, op_name) in ANSWERED:
-                self.stats["mutating"] += 1
                 self.response(op_name, op)
 
     def add(self, path, cls):
         self.paths[path][cls].add(self.source)
 
     def add_all(self, prefix, rel):
-        for path, cls, masked in rel:
-            full = prefix + path
-            self.paths[full][cls].add(self.source)
-            if masked:
-                self.sensitive[full].add(self.source)
+        for path, cls in rel:
+            self.paths[prefix + path][cls].add(self.source)
 
     def request(self, op_name, op):
         root = "requestParameters"
@@ -103,11 +50,13 @@ class Walker:
             self.s3_request(root, op)
         elif "input" in op:
             shape = op["input"]["shape"]
-            self.add_all(root, self.members(shape, ("in",)))
+            self.add_all(root, self.members(shape, "in"))
+            if self.as_sent:
+                self.add_all(root, self.members(shape, "wire"))
             if self.style == "ec2":
                 wrap = f"{root}.{op_name}Request"
                 self.add(wrap, OBJECT)
-                self.add_all(wrap, self.members(shape, ("raw",)))
+                self.add_all(wrap, self.members(shape, "raw"))
 
     def response(self, op_name, op):
         root = "responseElements"
@@ -125,11 +74,13 @@ class Walker:
         if "output" not in op:
             return
         shape = op["output"]["shape"]
-        self.add_all(root, self.members(shape, ("out",)))
+        self.add_all(root, self.members(shape, "out"))
+        if self.as_sent:
+            self.add_all(root, self.members(shape, "wire"))
         if self.protocol == "query":    # single wrapped result: wrapper level is dropped
             for ref in self.shapes[shape].get("members", {}).values():
                 if self.shapes[ref["shape"]].get("wrapper"):
-                    self.add_all(root, self.members(ref["shape"], ("out",)))
+                    self.add_all(root, self.members(ref["shape"], "out"))
 
     def ec2_response(self, wrap, op):
         """The newer calls are answered under a name of their own, as the XML was."""
@@ -137,7 +88,7 @@ class Walker:
         for name in ("requestId", "xmlns"):
             self.add(f"{wrap}.{name}", "string")
         if "output" in op:
-            self.add_all(wrap, self.members(op["output"]["shape"], ("item",)))
+            self.add_all(wrap, self.members(op["output"]["shape"], "item"))
 
     def s3_request(self, root, op):
         uri = op["http"]["requestUri"]
@@ -149,7 +100,7 @@ class Walker:
         shape = self.shapes.get(op.get("input", {}).get("shape"), {})
         for member, ref in shape.get("members", {}).items():
             where, wire = ref.get("location"), ref.get("locationName", member)
-            cls_rel = self.member(ref, ("xml",))
+            cls_rel = self.member(ref, "xml")
             if where == "uri":
                 wire = {"Bucket": "bucketName", "Key": "key"}.get(member, lower_first(member))
             elif where == "headers":
@@ -161,8 +112,10 @@ class Walker:
                 self.add(f"{root}.{wire}.xmlns", "string")
 
     # -- shapes --------------------------------------------------------------
+    # The mode says how names and lists are spelled: "in" and "out" as CloudTrail spells requests and answers, "raw" and
+    # "item" as EC2's XML was, "xml" as S3's is, "wire" as the service's JSON was sent.
     def members(self, shape_name, mode, stack=()):
-        """[(relative path, class, masked)] below a structure."""
+        """Returns [(relative path, class)] below a structure."""
         key = (shape_name, mode)
         if key in self.memo:
             return self.memo[key]
@@ -180,9 +133,9 @@ class Walker:
                 continue
             rel = self.member(ref, mode, stack + (shape_name,))
             for name in self.names(member, ref, target, mode):
-                out.extend((f".{name}{p}", c, m) for p, c, m in rel)
-                if mode[0] == "raw" and target["type"] == "list":   # list items are numbered
-                    out.append((f".{name}.tag", "long", False))
+                out.extend((f".{name}{p}", c) for p, c in rel)
+                if mode == "raw" and target["type"] == "list":   # list items are numbered
+                    out.append((f".{name}.tag", "long"))
         out = tuple(dict.fromkeys(out))
         if not stack or before == len(self.recursive):
             self.memo[key] = out
@@ -191,53 +144,55 @@ class Walker:
     def member(self, ref, mode, stack=()):
         shape = self.shapes[ref["shape"]]
         if ref.get("jsonvalue"):
-            return [("", "string", False)]
+            return [("", "string")]
         return self.value(ref["shape"], shape, mode, stack, ref.get("locationName"))
 
     def value(self, shape_name, shape, mode, stack, wire=None):
         kind = shape["type"]
-        masked = bool(shape.get("sensitive"))
         if shape.get("document"):
-            return [("", DOCUMENT, masked)]
+            return [("", DOCUMENT)]
         if kind == "structure":
-            return [("", OBJECT, masked), *self.members(shape_name, mode, stack)]
+            return [("", OBJECT), *self.members(shape_name, mode, stack)]
         if kind == "list":
             item = shape["member"]["shape"]
-            inner = self.value(item, self.shapes[item], mode, stack) if item not in stack else [("", OBJECT, False)]
-            if self.style == "ec2" and mode[0] in ("in", "out"):
-                return [("", OBJECT, masked), *(self.ec2_items(shape, inner, mode, wire))]
-            if self.style == "ec2" and mode[0] == "item":
-                return [("", OBJECT, masked), *((".item" + p, c, m) for p, c, m in inner)]
-            if self.style == "ec2" and all(not p for p, _, _ in inner):    # {"tag": n, "content": x}
-                return [("", OBJECT, masked), *((".content", c, m) for _, c, m in inner)]
+            inner = self.value(item, self.shapes[item], mode, stack) if item not in stack else [("", OBJECT)]
+            if self.style == "ec2" and mode in ("in", "out"):
+                return [("", OBJECT), *(self.ec2_items(shape, inner, mode, wire))]
+            if self.style == "ec2" and mode == "item":
+                return [("", OBJECT), *((".item" + p, c) for p, c in inner)]
+            if self.style == "ec2" and all(not p for p, _ in inner):    # {"tag": n, "content": x}
+                return [("", OBJECT), *((".content", c) for _, c in inner)]
             wire = shape["member"].get("locationName")
-            if mode[0] == "xml" and wire and not shape.get("flattened") and any(not p and c == OBJECT for p, c, _ in inner):
-                return [*inner, *((f".{wire}{p}", c, m) for p, c, m in inner)]    # <TagSet><Tag>…
-            return [(p, c, m or masked and not p) for p, c, m in inner]
+            if mode == "xml" and wire and not shape.get("flattened") and any(not p and c == OBJECT for p, c in inner):
+                return [*inner, *((f".{wire}{p}", c) for p, c in inner)]    # <TagSet><Tag>…
+            return inner
         if kind == "map":
             target = shape["value"]["shape"]
             keys = self.shapes[shape["key"]["shape"]].get("enum")
-            inner = self.value(target, self.shapes[target], mode, stack) if target not in stack else [("", OBJECT, False)]
+            inner = self.value(target, self.shapes[target], mode, stack) if target not in stack else [("", OBJECT)]
             if keys:            # closed set of keys: as good as a structure
-                return [("", OBJECT, masked), *((f".{k}{p}", c, m) for k in keys for p, c, m in inner)]
-            return [("", MAP, masked), *((".*" + p, c, m) for p, c, m in inner)]
-        return [("", SCALAR[kind], False)]
+                return [("", OBJECT), *((f".{k}{p}", c) for k in keys for p, c in inner)]
+            return [("", MAP), *((".*" + p, c) for p, c in inner)]
+        return [("", SCALAR[kind])]
 
     def ec2_items(self, shape, inner, mode, wire):
         """EC2 lists are logged as {"items": [...]}; scalar items get a key of their own on input."""
-        if mode[0] == "in" and all(not p for p, _, _ in inner):
+        if mode == "in" and all(not p for p, _ in inner):
             name = lower_first(wire or shape["member"].get("locationName", "value"))
             name = "value" if name == "item" else name
-            return [(".items", OBJECT, False), *((f".items.{name}", c, m) for _, c, m in inner)]
-        return [(".items" + p, c, m) for p, c, m in inner]
+            return [(".items", OBJECT), *((f".items.{name}", c) for _, c in inner)]
+        return [(".items" + p, c) for p, c in inner]
 
     def names(self, member, ref, target, mode):
-        if mode[0] in ("raw", "xml"):
+        """Returns the spellings of a member: most have one, EC2 lists have several."""
+        if mode == "wire":
+            return (ref.get("locationName", member),)
+        if mode in ("raw", "xml"):
             wire = ref.get("queryName") or ref.get("locationName", member)
-            return (wire if mode[0] == "xml" else wire[:1].upper() + wire[1:],)
+            return (wire if mode == "xml" else wire[:1].upper() + wire[1:],)
         if self.style == "ec2":
             base = lower_first(ref.get("locationName") or ref.get("queryName") or member)
-            if target["type"] == "list" and mode[0] == "in" and not base.endswith("Set"):
+            if target["type"] == "list" and mode == "in" and not base.endswith("Set"):
                 short = base[:-2] if base.endswith("Id") else base      # vpcId -> vpcSet
                 return tuple(dict.fromkeys((lower_first(member), base + "Set", short + "Set",
                                             short + "sSet", lower_first(member) + "Set")))
@@ -264,22 +219,3 @@ def all_paths(wheels):
 def below_map(path):
     """Says whether a path lies below the free keys of a map, where nothing is mapped."""
     return ".*" in path
-
-
-def verdict(classes):
-    """hard: object against scalar; soft: two scalar classes; else None."""
-    scalars = set(classes) - NON_SCALAR
-    if set(classes) & NON_SCALAR and scalars:
-        return "hard"
-    return "soft" if len(scalars) > 1 else None
-
-
-def canonical(path, classes):
-    """The kind that keeps the plain key: the heavier side, a tie goes to the object."""
-    if path in PIN:
-        return PIN[path]
-    weigh = lambda names: sum(CORE_WEIGHT if n in CORE else 1 for n in names)
-    sides = {True: set(), False: set()}
-    for cls, names in classes.items():
-        sides[cls in NON_SCALAR] |= set(names)
-    return OBJECT if weigh(sides[True]) >= weigh(sides[False]) and sides[True] else "scalar"

@@ -39,20 +39,20 @@ const KIND_BITS: u64 = 0b011;
 ///
 /// FNV-1a over the joined path, so that `a` + `.` + `b` and `a.b` are the same place, as they are for an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PathHash(u64);
+pub struct PathHash(u64);
 
 impl PathHash {
     /// The document itself.
-    pub(super) const ROOT: Self = Self(0xcbf2_9ce4_8422_2325);
+    pub const ROOT: Self = Self(0xcbf2_9ce4_8422_2325);
 
     /// Returns the place that a whole path names.
-    pub(super) fn of(path: &str) -> Self {
+    pub fn of(path: &str) -> Self {
         Self::ROOT.then(path.as_bytes())
     }
 
     /// Returns the place of the member `name` of the object here.
     #[must_use]
-    pub(super) fn child(self, name: &str) -> Self {
+    pub fn child(self, name: &str) -> Self {
         self.joint().then(name.as_bytes())
     }
 
@@ -72,7 +72,7 @@ impl PathHash {
     }
 }
 
-/// The table: open addressing over hashes, at most half full.
+/// The table: open addressing over hashes, at most four fifths full.
 #[derive(Debug)]
 pub(super) struct Kinds {
     slots: Vec<u64>,
@@ -113,7 +113,7 @@ impl Kinds {
     }
 
     fn with_room_for(paths: usize) -> Self {
-        Self { slots: vec![0; (paths * 2).next_power_of_two().max(16)] }
+        Self { slots: vec![0; (paths + paths / 4).next_power_of_two().max(16)] }
     }
 
     /// Returns the kind of a place, or `None` if it is unknown.
@@ -139,8 +139,7 @@ impl Kinds {
         let hash = place.spread();
         let wanted = (hash & !KIND_BITS) | TAKEN;
         let mask = self.slots.len() - 1;
-        // The lowest bits hold the kind, so the slot is chosen by others. Truncation is the point of a mask.
-        #[expect(clippy::cast_possible_truncation, reason = "masked right away")]
+        // The lowest bits are taken by the kind and the mark, so others choose the slot.
         let mut slot = (hash >> 3) as usize & mask;
         while self.slots[slot] != 0 && (self.slots[slot] & !KIND_BITS) != wanted {
             slot = (slot + 1) & mask;
@@ -149,10 +148,24 @@ impl Kinds {
     }
 }
 
-/// Returns at least as many as there are names: every name ends at one of these marks, or at the end.
+/// Returns how many names there are, or a few more: before each stands a comma or a brace, but `{}` holds none.
 fn names_in(tree: &str) -> usize {
-    1 + memchr::memchr3_iter(b',', b'{', b'}', tree.as_bytes()).count()
+    let bytes = tree.as_bytes();
+    let starts_name = |at: &usize| bytes[*at] == b',' || bytes.get(at + 1) != Some(&b'}');
+    1 + memchr::memchr2_iter(b',', b'{', bytes).filter(starts_name).count()
 }
+
+/// The bytes that may not stand in a name as they are. A table, because every byte of the text is looked at.
+const NOT_IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let marks = b"{},*?\\";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 /// Walks the tree text, hashing each name once on top of its parent's hash.
 struct Reader<'a> {
@@ -187,15 +200,15 @@ impl Reader<'_> {
         let start = self.at;
         let mut place = self.place.joint();
         while let Some(&byte) = self.bytes.get(self.at) {
-            match byte {
-                b'{' | b'}' | b',' | b'*' | b'?' => break,
-                b'\\' => {
-                    self.at += 1;
-                    let escaped =
-                        self.bytes.get(self.at).ok_or((self.at, "the last escape is cut"))?;
-                    place = place.then(&[*escaped]);
+            if NOT_IN_NAMES[usize::from(byte)] {
+                if byte != b'\\' {
+                    break;
                 }
-                _ => place = place.then(&[byte]),
+                self.at += 1;
+                let escaped = self.bytes.get(self.at).ok_or((self.at, "the last escape is cut"))?;
+                place = place.then(&[*escaped]);
+            } else {
+                place = place.then(&[byte]);
             }
             self.at += 1;
         }

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use super::kinds::Kind;
-use super::kinds::{Kinds, PathHash};
+use super::kinds::Kinds;
+pub use super::kinds::{Kind, PathHash};
 
 /// The kind table, the declared conflicts and fields, and the core mapping.
 #[derive(Debug)]
@@ -118,12 +118,13 @@ impl Rules {
     ///
     /// Returns [`Error`] if the program was built with damaged files, which the tests of this room rule out.
     pub fn embedded() -> Result<Self, Error> {
-        Self::from_files(
-            KINDS.built_in(),
-            CONFLICTS.built_in(),
-            FIELDS.built_in(),
-            TEMPLATE.built_in(),
-        )
+        Files {
+            kinds: KINDS.built_in(),
+            conflicts: CONFLICTS.built_in(),
+            fields: FIELDS.built_in(),
+            template: TEMPLATE.built_in(),
+        }
+        .read()
     }
 
     /// Reads the rules from a folder; files that are absent there are the embedded ones.
@@ -135,12 +136,13 @@ impl Rules {
         if ![KINDS, CONFLICTS, FIELDS, TEMPLATE].iter().any(|file| dir.join(file.name).exists()) {
             return Err(Error::Empty(dir.to_owned()));
         }
-        Self::from_files(
-            KINDS.from(dir)?,
-            CONFLICTS.from(dir)?,
-            FIELDS.from(dir)?,
-            TEMPLATE.from(dir)?,
-        )
+        Files {
+            kinds: KINDS.from(dir)?,
+            conflicts: CONFLICTS.from(dir)?,
+            fields: FIELDS.from(dir)?,
+            template: TEMPLATE.from(dir)?,
+        }
+        .read()
     }
 
     /// Returns what the value at a path is: `"requestParameters.policy"`. `None`: no model and no rule knows it.
@@ -148,6 +150,11 @@ impl Rules {
     /// Lists count as what they hold. A renamed field is asked for under its new name.
     pub fn kind(&self, path: &str) -> Option<Kind> {
         self.kinds.get(PathHash::of(path))
+    }
+
+    /// Returns the same for a path whose hash was grown name by name, which saves joining it.
+    pub fn kind_at(&self, place: PathHash) -> Option<Kind> {
+        self.kinds.get(place)
     }
 
     /// Returns the complete mapping of a path that is mapped as more than a keyword.
@@ -169,25 +176,31 @@ impl Rules {
     pub fn version(&self) -> u64 {
         self.version
     }
+}
 
-    fn from_files(
-        kinds: Found,
-        conflicts: Found,
-        fields: Found,
-        template: Found,
-    ) -> Result<Self, Error> {
-        let declared: HashMap<String, Value> = fields.json()?;
-        let entries: Vec<Conflict> = conflicts.json()?;
-        check_conflicts(&entries).map_err(|problem| conflicts.damaged(problem))?;
-        let mut table =
-            Kinds::unpack(&kinds.bytes, entries.len()).map_err(|problem| kinds.damaged(problem))?;
-        for entry in &entries {
-            table.set(PathHash::of(&entry.field), entry.kind);
+/// The four files, before they are read.
+struct Files {
+    kinds: Found,
+    conflicts: Found,
+    fields: Found,
+    template: Found,
+}
+
+impl Files {
+    fn read(self) -> Result<Rules, Error> {
+        let conflicts: Vec<Conflict> = self.conflicts.json()?;
+        check_conflicts(&conflicts).map_err(|problem| self.conflicts.damaged(problem))?;
+        let mut kinds = Kinds::unpack(&self.kinds.bytes, conflicts.len())
+            .map_err(|problem| self.kinds.damaged(problem))?;
+        for entry in &conflicts {
+            kinds.set(PathHash::of(&entry.field), entry.kind);
         }
-        check_fields(&declared, &table).map_err(|problem| fields.damaged(problem))?;
-        let core: Value = template.json()?;
-        let version = check_template(&core).map_err(|problem| template.damaged(problem))?;
-        Ok(Self { kinds: table, conflicts: entries, declared, template: core, version })
+        let declared: HashMap<String, Value> = self.fields.json()?;
+        check_fields(&declared, &kinds).map_err(|problem| self.fields.damaged(problem))?;
+        let template: Value = self.template.json()?;
+        let version =
+            check_template(&template).map_err(|problem| self.template.damaged(problem))?;
+        Ok(Rules { kinds, conflicts, declared, template, version })
     }
 }
 
@@ -460,6 +473,15 @@ mod tests {
     #[test]
     fn the_embedded_table_stays_small() {
         assert!(KINDS.embedded.len() <= 400 * 1024, "{} bytes", KINDS.embedded.len());
+    }
+
+    #[test]
+    fn a_cut_or_altered_table_is_refused() {
+        let whole = KINDS.embedded;
+        refusal("kinds.zst", &whole[..whole.len() / 2]);
+        let mut altered = whole.to_vec();
+        altered[whole.len() / 2] ^= 0x10;
+        refusal("kinds.zst", &altered);
     }
 
     #[test]
