@@ -6,7 +6,8 @@
 
 use std::{
     convert::Infallible,
-    fmt, fs,
+    fmt::{self, Write as _},
+    fs,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -106,10 +107,10 @@ pub struct Target {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Where to")]
 pub struct SecretFiles {
-    /// Read the password from a file, not from TRAILLOAD_PASSWORD
+    /// Read the password from a file
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// Read the API key from a file, not from TRAILLOAD_API_KEY
+    /// Read the API key from a file
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
 }
@@ -345,9 +346,12 @@ fn checkpoint_name(url: &Url, prefix: &IndexPrefix) -> String {
     if name.len() <= FILE_NAME_BYTES_AT_MOST {
         return format!("{name}.sqlite");
     }
-    let digest = Sha256::digest(name.as_bytes());
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{digest}.sqlite", &name[..FILE_NAME_BYTES_AT_MOST])
+    let mut short = name[..FILE_NAME_BYTES_AT_MOST].to_owned();
+    for byte in Sha256::digest(name.as_bytes()).iter().take(8) {
+        // Writing to a String cannot fail.
+        let _ = write!(short, "{byte:02x}");
+    }
+    format!("{short}.sqlite")
 }
 
 #[cfg(test)]

@@ -52,9 +52,10 @@ const MOST_WORKERS: i64 = 256;
 /// The end of `trailload load --help`.
 const AFTER_HELP: &str = "\
 Environment:
-  TRAILLOAD_USERNAME, TRAILLOAD_PASSWORD   basic authentication
-  TRAILLOAD_API_KEY                        API key, as the engine printed it (encoded)
-  TRAILLOAD_PASSWORD_FILE, TRAILLOAD_API_KEY_FILE   files that hold the secret instead
+  TRAILLOAD_USERNAME, TRAILLOAD_PASSWORD  Log in with a name and a password
+  TRAILLOAD_API_KEY                       Log in with an API key, as the engine printed it (encoded)
+  TRAILLOAD_PASSWORD_FILE                 Read the password from this file
+  TRAILLOAD_API_KEY_FILE                  Read the API key from this file
 
 Examples:
   Load a folder of logs, and again tonight: only what is new is read
@@ -68,12 +69,13 @@ Examples:
 
 /// The words of `trailload load`.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 #[command(after_help = AFTER_HELP)]
 #[command(override_usage = "trailload load [OPTIONS] --into <URL> <SOURCE>...")]
 #[command(next_help_heading = "What to load")]
 pub struct Args {
     /// Files, folders (with all below them), or '-' for standard input
-    #[arg(value_name = "SOURCE")]
+    #[arg(value_name = "SOURCE", help_heading = None::<&str>)]
     pub sources: Vec<OsString>,
     /// Load events from this time on: a time, a date (midnight UTC), or an age
     #[arg(long, value_name = "TIME")]
@@ -97,8 +99,15 @@ pub struct Args {
     /// Begin index names with this; documents go to PREFIX-YYYY.MM
     #[arg(long, value_name = "PREFIX", default_value = DEFAULT_INDEX, help_heading = "Where to")]
     pub index: IndexPrefix,
-    /// Start a new index for every month, day or year, or use one for all
-    #[arg(long, value_name = "PERIOD", value_enum, default_value_t, help_heading = "Where to")]
+    /// Start a new index for each of these, or use one for all
+    #[arg(
+        long,
+        value_name = "month|day|year|none",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        help_heading = "Where to"
+    )]
     pub index_by: IndexBy,
     /// Trust the authorities in this PEM file
     #[arg(long, value_name = "FILE", help_heading = "Where to")]
@@ -113,12 +122,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Where to")]
     pub checkpoint: Option<PathBuf>,
 
-    /// Map every field that fits, or no request and response details (lean: less work and space)
+    /// Map every field that fits, or leave out request and response details (lean)
     #[arg(
         long,
-        value_name = "PROFILE",
+        value_name = "lean|standard",
         value_enum,
         default_value_t,
+        hide_possible_values = true,
         help_heading = "What the documents hold"
     )]
     pub fields: Profile,
@@ -186,6 +196,7 @@ pub enum Profile {
 
 /// A load that is ready to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 pub struct Plan {
     /// What to read: files, folders, `-`. At least one.
     pub sources: Vec<OsString>,
@@ -275,17 +286,17 @@ impl Args {
             return Err(invalid(
                 "--memory <BYTES>",
                 self.memory,
-                format!("at least {LEAST_MEMORY}"),
+                &format!("at least {LEAST_MEMORY}"),
             ));
         }
         if !(LEAST_BATCH..=LARGEST_BATCH).contains(&self.batch) {
             let expected = format!("a size from {LEAST_BATCH} to {LARGEST_BATCH}");
-            return Err(invalid("--batch <BYTES>", self.batch, expected));
+            return Err(invalid("--batch <BYTES>", self.batch, &expected));
         }
         let most = ByteCount(self.memory.0 / BATCHES_IN_MEMORY);
         if self.batch > most {
             let expected = format!("at most a quarter of --memory ({most})");
-            return Err(invalid("--batch <BYTES>", self.batch, expected));
+            return Err(invalid("--batch <BYTES>", self.batch, &expected));
         }
         Ok(())
     }
@@ -309,13 +320,17 @@ impl Args {
         if let (Some(from), Some(to)) = (from, to)
             && from >= to
         {
-            return Err(invalid("--to <TIME>", to, format!("a time after the first one ({from})")));
+            return Err(invalid(
+                "--to <TIME>",
+                to,
+                &format!("a time after the first one ({from})"),
+            ));
         }
         Ok(TimeRange { from, to })
     }
 }
 
-fn invalid(option: &str, given: impl std::fmt::Display, expected: String) -> Failure {
+fn invalid(option: &str, given: impl std::fmt::Display, expected: &str) -> Failure {
     Failure::usage(format!("invalid value '{given}' for '{option}': expected {expected}"))
 }
 
@@ -338,7 +353,7 @@ pub(super) fn run(args: &Args, environment: &Environment, now: Timestamp) -> Exi
     let tally = Arc::new(Tally::new(names(&plan.sources)));
     let reporter = Reporter::start(Arc::clone(&tally), log.clone());
     let ended = load(&plan, &tally, &log);
-    finish(&plan, &tally, &log, reporter, ended)
+    finish(&plan, &tally, &log, reporter, &ended)
 }
 
 /// Loads: builds source, normalizer, sink and checkpoint, and runs them until their end.
@@ -364,17 +379,17 @@ fn finish(
     tally: &Tally,
     log: &Log,
     mut reporter: Reporter,
-    ended: Result<Ended, Failure>,
+    ended: &Result<Ended, Failure>,
 ) -> Exit {
     let elapsed = reporter.elapsed();
     // Errors belong below the bars, not among them.
     reporter.stop();
-    let (ending, exit) = match &ended {
+    let (ending, exit) = match ended {
         Err(failure) => (Ending::Failed, failure.report(log)),
         Ok(ended) => outcome(*ended, plan.dry_run),
     };
     let facts = Facts { ending, exit: exit.code(), checkpoint: plan.checkpoint.clone() };
-    let mut summary = Summary::of(tally, elapsed, facts);
+    let mut summary = Summary::of(tally, elapsed, &facts);
     let mut exit = exit;
     if exit == Exit::Done && (summary.set_aside > 0 || summary.failed > 0) {
         exit = Exit::SetAside;
@@ -580,7 +595,7 @@ mod tests {
     }
 
     /// Ends a run with these counters and returns the exit code, standard error, and the summary.
-    fn ended(tally: Tally, ended: Result<Ended, Failure>) -> (Exit, String, serde_json::Value) {
+    fn ended(tally: Tally, ended: &Result<Ended, Failure>) -> (Exit, String, serde_json::Value) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary.json");
         let plan = plan(&["a", "--summary", path.to_str().unwrap()]).unwrap();
@@ -602,7 +617,7 @@ mod tests {
 
     #[test]
     fn a_clean_run_is_exit_0() {
-        let (exit, text, summary) = ended(counted(5, 5, 0), Ok(Ended::Complete));
+        let (exit, text, summary) = ended(counted(5, 5, 0), &Ok(Ended::Complete));
         assert_eq!(exit, Exit::Done);
         assert!(text.starts_with("done: 5 read = 5 created + 0 already there + 0 set aside; "));
         assert_eq!((&summary["exit"], &summary["read"]), (&0.into(), &5.into()));
@@ -610,7 +625,7 @@ mod tests {
 
     #[test]
     fn documents_set_aside_or_files_unreadable_are_exit_3() {
-        let (exit, text, summary) = ended(counted(5, 4, 1), Ok(Ended::Complete));
+        let (exit, text, summary) = ended(counted(5, 4, 1), &Ok(Ended::Complete));
         assert_eq!(exit, Exit::SetAside);
         assert!(text.starts_with("warning: /state/trailload/"), "{text}");
         assert!(text.contains("1 document set aside; see why with 'trailload status"), "{text}");
@@ -618,14 +633,14 @@ mod tests {
 
         let tally = counted(5, 5, 0);
         tally.failed(0, "a.json", "cut off");
-        let (exit, _, summary) = ended(tally, Ok(Ended::Complete));
+        let (exit, _, summary) = ended(tally, &Ok(Ended::Complete));
         assert_eq!(exit, Exit::SetAside);
         assert_eq!(summary["failures"][0]["about"], "a.json");
     }
 
     #[test]
     fn a_run_stopped_early_is_exit_4_and_adds_up() {
-        let (exit, text, summary) = ended(counted(9, 5, 1), Ok(Ended::Early));
+        let (exit, text, summary) = ended(counted(9, 5, 1), &Ok(Ended::Early));
         assert_eq!(exit, Exit::Early);
         let last = text.lines().last().unwrap();
         assert!(last.starts_with("stopped early: 6 read = 5 created"), "{text}");
@@ -635,7 +650,7 @@ mod tests {
     #[test]
     fn a_failed_run_tells_its_numbers_too() {
         let failure = Failure::person("http://h refused a batch").hint("log in");
-        let (exit, text, summary) = ended(counted(9, 5, 0), Err(failure));
+        let (exit, text, summary) = ended(counted(9, 5, 0), &Err(failure));
         assert_eq!(exit, Exit::Person);
         assert!(text.starts_with("error: http://h refused a batch\n  hint: log in\n"), "{text}");
         assert!(text.lines().last().unwrap().starts_with("failed: 5 read = 5 created"), "{text}");
@@ -644,7 +659,7 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_add_up_are_exit_1() {
-        let (exit, text, summary) = ended(counted(9, 5, 0), Ok(Ended::Complete));
+        let (exit, text, summary) = ended(counted(9, 5, 0), &Ok(Ended::Complete));
         assert_eq!(exit, Exit::Person);
         assert!(text.starts_with("error: the numbers do not add up: 9 read"), "{text}");
         assert_eq!(summary["exit"], 1);
@@ -656,7 +671,7 @@ mod tests {
         let (log, page) = page(Format::Text, Verbosity::Quiet);
         let tally = Arc::new(counted(0, 0, 0));
         let reporter = Reporter::start(Arc::clone(&tally), log.clone());
-        let exit = finish(&plan, &tally, &log, reporter, Ok(Ended::Complete));
+        let exit = finish(&plan, &tally, &log, reporter, &Ok(Ended::Complete));
         assert_eq!(exit, Exit::Person);
         let text = page.text();
         assert!(text.starts_with("error: could not write the summary to /dev/null/"), "{text}");

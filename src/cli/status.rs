@@ -345,7 +345,8 @@ mod tests {
              not read to the end  tries  records before  cause\n\
              /trail/cut.json.gz       2              45  unexpected end at byte 17,000\n\
              \n\
-             set aside (5)  for example               reason\n            \u{20}            5  cloudtrail-2024.06/a-b-c  too long?[2J\n\
+             set aside (5)  for example               reason\n\
+             \u{20}           5  cloudtrail-2024.06/a-b-c  too long?[2J\n\
              \n\
              learned field          kind  why\n\
              requestParameters.new  text  first kind met\n"

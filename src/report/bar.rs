@@ -35,7 +35,7 @@ pub struct Bars {
 
 #[derive(Debug)]
 struct Bar {
-    bar: ProgressBar,
+    drawn: ProgressBar,
     rate: Rate,
     /// Which SOURCE word it shows; `None` for the whole run.
     source: Option<usize>,
@@ -73,7 +73,7 @@ impl Bars {
     /// Takes the bars down; the summary says it all.
     pub fn clear(self) {
         for bar in self.bars {
-            bar.bar.finish_and_clear();
+            bar.drawn.finish_and_clear();
         }
     }
 }
@@ -83,21 +83,21 @@ impl Bar {
         let bar = screen.add(ProgressBar::no_length());
         bar.set_style(style(UNMEASURED));
         bar.set_prefix(shortened(name));
-        Self { bar, rate: Rate::default(), source, measured: false }
+        Self { drawn: bar, rate: Rate::default(), source, measured: false }
     }
 
     fn draw(&mut self, sample: Sample, elapsed: Duration) {
         let speed = self.rate.sample(elapsed, sample);
         if sample.bytes_found > 0 {
-            self.bar.set_length(sample.bytes_found);
-            self.bar.set_position(sample.bytes_consumed.min(sample.bytes_found));
+            self.drawn.set_length(sample.bytes_found);
+            self.drawn.set_position(sample.bytes_consumed.min(sample.bytes_found));
             if !self.measured {
                 self.measured = true;
-                self.bar.set_style(style(MEASURED));
+                self.drawn.set_style(style(MEASURED));
             }
         }
-        self.bar.set_message(message(sample, speed));
-        self.bar.tick();
+        self.drawn.set_message(message(sample, speed));
+        self.drawn.tick();
     }
 }
 
@@ -163,11 +163,11 @@ mod tests {
         tally.records(0, 5_000, 4 << 20);
         let mut bars = Bars::new(&screen(), &tally);
         bars.draw(&tally, Duration::from_secs(2));
-        let first = &bars.bars[0].bar;
+        let first = &bars.bars[0].drawn;
         assert_eq!(first.prefix(), "word0");
         assert_eq!((first.position(), first.length()), (250, Some(1_000)));
         assert_eq!(first.message(), "5,000 read, 2,500/s, 2.0 MiB/s, 6.0 s left");
-        let second = &bars.bars[1].bar;
+        let second = &bars.bars[1].drawn;
         assert_eq!(second.length(), None, "nothing was found under the second word yet");
         assert_eq!(second.message(), "0 read, 0/s, 0 B/s");
         bars.clear();
@@ -187,14 +187,14 @@ mod tests {
         assert_eq!(Bars::new(&screen, &words(BARS_AT_MOST)).bars.len(), BARS_AT_MOST);
         let folded = Bars::new(&screen, &words(3_000));
         assert_eq!(folded.bars.len(), 1);
-        assert_eq!(folded.bars[0].bar.prefix(), "3,000 sources");
+        assert_eq!(folded.bars[0].drawn.prefix(), "3,000 sources");
     }
 
     #[test]
     fn long_names_keep_their_end() {
         assert_eq!(shortened("trail/"), "trail/");
         let long = shortened("/a/very/long/path/to/AWSLogs/111122223333");
-        assert_eq!(long, "...o/AWSLogs/111122223333");
+        assert_eq!(long, ".../AWSLogs/111122223333");
         assert_eq!(long.chars().count(), NAME_COLUMNS);
         assert_eq!(shortened("a\u{1b}[2J"), "a?[2J");
     }

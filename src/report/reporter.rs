@@ -109,7 +109,7 @@ mod tests {
 
     fn summary(tally: &Tally) -> Summary {
         let facts = Facts { ending: Ending::Done, exit: 0, checkpoint: "/tmp/c.sqlite".into() };
-        Summary::of(tally, Duration::from_secs(1), facts)
+        Summary::of(tally, Duration::from_secs(1), &facts)
     }
 
     #[test]

@@ -158,7 +158,7 @@ fn is_false(flag: &bool) -> bool {
 
 impl Summary {
     /// Returns the numbers of a run that took `elapsed`. Call it when nothing counts any more.
-    pub fn of(tally: &Tally, elapsed: Duration, facts: Facts) -> Self {
+    pub fn of(tally: &Tally, elapsed: Duration, facts: &Facts) -> Self {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         let counted = get(&tally.read);
         let settled = get(&tally.created) + get(&tally.already_there) + get(&tally.set_aside);
@@ -330,7 +330,7 @@ mod tests {
 
     fn summary(tally: &Tally, ending: Ending) -> Summary {
         let facts = Facts { ending, exit: 3, checkpoint: "/state/a.sqlite".into() };
-        Summary::of(tally, Duration::from_millis(4_200), facts)
+        Summary::of(tally, Duration::from_millis(4_200), &facts)
     }
 
     #[test]
