@@ -17,7 +17,7 @@ fn help(words: &[&str]) -> String {
 fn help_of_the_program() {
     assert_eq!(
         help(&["--help"]),
-        r#"Load AWS CloudTrail into Elasticsearch or OpenSearch: nothing refused, nothing lost, nothing twice
+        r"Load AWS CloudTrail into Elasticsearch or OpenSearch: nothing refused, nothing lost, nothing twice
 
 Usage: trailload <COMMAND>
 
@@ -40,7 +40,7 @@ Exit codes:
   2  the command line makes no sense
   3  done, but documents were set aside or files were unreadable ('trailload status' lists them)
   4  stopped early, position saved: run the same command again
-"#
+"
     );
 }
 
@@ -48,7 +48,7 @@ Exit codes:
 fn help_of_load() {
     assert_eq!(
         help(&["load", "--help"]),
-        r#"Load CloudTrail logs into an engine; run it again and only what is new is loaded
+        r"Load CloudTrail logs into an engine; run it again and only what is new is loaded
 
 Usage: trailload load [OPTIONS] --into <URL> <SOURCE>...
 
@@ -113,7 +113,7 @@ Examples:
     zcat *.json.gz | trailload load - --into http://localhost:9200 --last 7d
   From cron, with a summary for the monitoring
     trailload load /var/trail --into https://search.example:9200 --quiet --summary last.json
-"#
+"
     );
 }
 
@@ -121,7 +121,7 @@ Examples:
 fn help_of_status() {
     assert_eq!(
         help(&["status", "--help"]),
-        r#"Show what is safe by source, what was set aside and why, and what was learned
+        r"Show what is safe by source, what was set aside and why, and what was learned
 
 Usage: trailload status [OPTIONS]
 
@@ -141,6 +141,6 @@ Without --into and --checkpoint, the only checkpoint in the state folder is show
 Examples:
   trailload status --into http://localhost:9200
   trailload status --json | jq .set_aside
-"#
+"
     );
 }

@@ -170,7 +170,7 @@ impl Log {
         let Some(printer) = &self.0 else { return };
         match printer.format {
             Format::Text => printer.write(&failure_text(heading, causes, hint)),
-            Format::Json => self.line(Level::Error, "", &heading, || {
+            Format::Json => self.line(Level::Error, "trailload", &heading, || {
                 let mut fields = Map::new();
                 fields.insert("causes".into(), causes.into());
                 fields.insert("hint".into(), hint.into());
@@ -402,7 +402,7 @@ pub(crate) mod tests {
         let (log, json) = page(Format::Json, Verbosity::Quiet);
         log.failure("refused", &causes, None);
         let line: Value = serde_json::from_str(&json.text()).unwrap();
-        assert_eq!(line["level"], "error");
+        assert_eq!((&line["level"], &line["about"]), (&"error".into(), &"trailload".into()));
         assert_eq!(line["causes"][0], "403 Forbidden");
         assert!(line["hint"].is_null());
     }
