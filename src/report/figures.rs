@@ -54,7 +54,7 @@ pub fn per_second(number: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { float(number) / time.as_secs_f64() }
 }
 
-/// Returns a rate as a whole number that [`count`] and [`bytes`] can show.
+/// Returns a rate as a whole number that [`count()`] and [`bytes()`] can show.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

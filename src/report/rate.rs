@@ -45,7 +45,7 @@ impl From<&SourceTally> for Sample {
     }
 }
 
-/// Samples of the last [`WINDOW`].
+/// The samples of the last seconds.
 #[derive(Clone, Debug, Default)]
 pub struct Rate {
     samples: VecDeque<(Duration, Sample)>,
