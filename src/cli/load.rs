@@ -433,7 +433,8 @@ fn advise(log: &Log, summary: &Summary, checkpoint: &Path) {
             ),
         );
     }
-    if summary.exit == Exit::Early.code() {
+    // A failure that ended the run early has said so already, with its hint.
+    if summary.ending == Ending::Stopped {
         log.warn(&about, "stopped early, position saved; run the same command again to go on");
     }
 }
@@ -642,6 +643,7 @@ mod tests {
     fn a_run_stopped_early_is_exit_4_and_adds_up() {
         let (exit, text, summary) = ended(counted(9, 5, 1), &Ok(Ended::Early));
         assert_eq!(exit, Exit::Early);
+        assert!(text.contains("run the same command again to go on"), "{text}");
         let last = text.lines().last().unwrap();
         assert!(last.starts_with("stopped early: 6 read = 5 created"), "{text}");
         assert_eq!((&summary["read"], &summary["in_flight"]), (&6.into(), &3.into()));
