@@ -1,6 +1,17 @@
 //! Counters that everyone adds to, once a page or batch, never once an event.
+//!
+//! Holds: what a method counts for one SOURCE word, it counts for the whole run too. Counters only
+//! grow, so they need no order among each other until the run is over.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::{
+    Mutex, OnceLock, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use serde::Serialize;
+
+/// Failures kept for the summary. Each was a line on standard error too; the file stays small.
+pub const FAILURES_KEPT: usize = 100;
 
 /// The counters of a run.
 #[derive(Debug, Default)]
@@ -37,4 +48,150 @@ pub struct Tally {
     pub retries: AtomicU64,
     /// Calls that put new fields into a mapping.
     pub mapping_calls: AtomicU64,
+    /// Flavour and version of the engine, once it is known.
+    pub engine: OnceLock<String>,
+    /// The same counters for each SOURCE word, in the order given.
+    pub sources: Vec<SourceTally>,
+    /// The first failures, at most [`FAILURES_KEPT`].
+    failures: Mutex<Vec<Failed>>,
+}
+
+/// The counters of one SOURCE word.
+#[derive(Debug, Default)]
+pub struct SourceTally {
+    /// The word as the user typed it.
+    pub name: String,
+    /// Files found.
+    pub found: AtomicU64,
+    /// Files read to their end.
+    pub done: AtomicU64,
+    /// Files skipped because an earlier run finished them.
+    pub skipped: AtomicU64,
+    /// Files that are no CloudTrail.
+    pub foreign: AtomicU64,
+    /// Files that could not be read to their end.
+    pub failed: AtomicU64,
+    /// Records read in the range asked for.
+    pub records: AtomicU64,
+    /// Bytes of records, uncompressed.
+    pub bytes_read: AtomicU64,
+    /// Bytes found, as stored.
+    pub bytes_found: AtomicU64,
+    /// Bytes consumed, as stored.
+    pub bytes_consumed: AtomicU64,
+}
+
+/// An input that could not be read to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// The file.
+    pub about: String,
+    /// Why, and where in the file.
+    pub reason: String,
+}
+
+impl Tally {
+    /// Returns the counters for these SOURCE words, all zero.
+    pub fn new(words: impl IntoIterator<Item = String>) -> Self {
+        let sources =
+            words.into_iter().map(|name| SourceTally { name, ..SourceTally::default() }).collect();
+        Self { sources, ..Self::default() }
+    }
+
+    /// Counts a file of `stored_bytes` found under the SOURCE word number `source`.
+    pub fn found(&self, source: usize, stored_bytes: u64) {
+        self.add(source, &self.sources_found, |of| &of.found, 1);
+        self.add(source, &self.bytes_found, |of| &of.bytes_found, stored_bytes);
+    }
+
+    /// Counts `stored_bytes` that were read.
+    pub fn consumed(&self, source: usize, stored_bytes: u64) {
+        self.add(source, &self.bytes_consumed, |of| &of.bytes_consumed, stored_bytes);
+    }
+
+    /// Counts records in the range asked for, and their uncompressed bytes.
+    pub fn records(&self, source: usize, records: u64, record_bytes: u64) {
+        self.add(source, &self.read, |of| &of.records, records);
+        self.add(source, &self.bytes_read, |of| &of.bytes_read, record_bytes);
+    }
+
+    /// Counts a file that was read to its end.
+    pub fn done(&self, source: usize) {
+        self.add(source, &self.sources_done, |of| &of.done, 1);
+    }
+
+    /// Counts a file that an earlier run finished; its bytes count as consumed.
+    pub fn skipped(&self, source: usize, stored_bytes: u64) {
+        self.add(source, &self.sources_skipped, |of| &of.skipped, 1);
+        self.consumed(source, stored_bytes);
+    }
+
+    /// Counts a file that is no CloudTrail.
+    pub fn foreign(&self, source: usize) {
+        self.add(source, &self.sources_foreign, |of| &of.foreign, 1);
+    }
+
+    /// Counts a file that could not be read to its end, and remembers why.
+    pub fn failed(&self, source: usize, about: &str, reason: &str) {
+        self.add(source, &self.sources_failed, |of| &of.failed, 1);
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() < FAILURES_KEPT {
+            failures.push(Failed { about: about.to_owned(), reason: reason.to_owned() });
+        }
+    }
+
+    /// Returns the first failures, at most [`FAILURES_KEPT`].
+    pub fn failures(&self) -> Vec<Failed> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(
+        &self,
+        source: usize,
+        run: &AtomicU64,
+        part: impl FnOnce(&SourceTally) -> &AtomicU64,
+        amount: u64,
+    ) {
+        run.fetch_add(amount, Relaxed);
+        if let Some(of) = self.sources.get(source) {
+            part(of).fetch_add(amount, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_for_a_source_counts_for_the_run() {
+        let tally = Tally::new(["a".to_owned(), "b".to_owned()]);
+        tally.found(0, 10);
+        tally.found(1, 20);
+        tally.consumed(1, 5);
+        tally.skipped(0, 10);
+        tally.records(1, 3, 900);
+        tally.done(1);
+        tally.foreign(1);
+        assert_eq!(tally.sources_found.load(Relaxed), 2);
+        assert_eq!(tally.bytes_found.load(Relaxed), 30);
+        assert_eq!(tally.bytes_consumed.load(Relaxed), 15);
+        assert_eq!(tally.sources[0].bytes_consumed.load(Relaxed), 10);
+        assert_eq!(tally.sources[1].bytes_consumed.load(Relaxed), 5);
+        assert_eq!(tally.read.load(Relaxed), 3);
+        assert_eq!(tally.sources[1].records.load(Relaxed), 3);
+        assert_eq!(tally.sources_done.load(Relaxed), tally.sources[1].done.load(Relaxed));
+        assert_eq!(tally.sources_foreign.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn failures_are_counted_all_and_kept_in_part() {
+        let tally = Tally::default();
+        for number in 0..FAILURES_KEPT + 5 {
+            tally.failed(0, &format!("{number}.json"), "cut");
+        }
+        assert_eq!(tally.failures().len(), FAILURES_KEPT);
+        assert_eq!(tally.failures()[0], Failed { about: "0.json".into(), reason: "cut".into() });
+        assert_eq!(tally.sources_failed.load(Relaxed), FAILURES_KEPT as u64 + 5);
+    }
 }

@@ -1,0 +1,424 @@
+//! `trailload status`: what is safe by source, what was set aside and why, what was learned.
+//!
+//! In: a checkpoint file, read only, also while a load is writing to it. Out: tables, or JSON with
+//! the same numbers, on standard output.
+
+use std::{
+    ffi::OsStr,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::seam::Status;
+use super::{
+    engine::{self, Address, DEFAULT_INDEX, IndexPrefix},
+    environment::Environment,
+    failure::Failure,
+};
+use crate::report::figures::{bytes, count, counted};
+
+/// Rows of one table. Longer lists are for `--json`.
+const ROWS_SHOWN: usize = 20;
+
+/// The end of `trailload status --help`.
+const AFTER_HELP: &str = "\
+Without --into and --checkpoint, the only checkpoint in the state folder is shown.
+
+Examples:
+  trailload status --into http://localhost:9200
+  trailload status --json | jq .set_aside";
+
+/// The words of `trailload status`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+#[command(next_help_heading = "What to show")]
+pub struct Args {
+    /// Show the checkpoint of this engine
+    #[arg(long, value_name = "URL", conflicts_with = "checkpoint")]
+    pub into: Option<Address>,
+    /// Show the checkpoint of this index prefix
+    #[arg(long, value_name = "PREFIX", default_value = DEFAULT_INDEX, requires = "into")]
+    pub index: IndexPrefix,
+    /// Show this checkpoint file
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Write JSON with all rows, not tables
+    #[arg(long, help_heading = "What is shown")]
+    pub json: bool,
+}
+
+/// Runs `trailload status`.
+///
+/// # Errors
+///
+/// Returns a [`Failure`] if there is no checkpoint, or it cannot be read.
+pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
+    let path = args.path(environment)?;
+    let status = read(&path)?;
+    let text = if args.json { as_json(&path, &status) } else { as_text(&path, &status) };
+    super::print(&text)
+}
+
+/// Reads the checkpoint. The lead connects this: `Reader::open(path)?.status()?`.
+fn read(_path: &Path) -> Result<Status, Failure> {
+    Err(Failure::person("this build cannot read checkpoints yet"))
+}
+
+impl Args {
+    /// Returns the checkpoint file that is asked for.
+    fn path(&self, environment: &Environment) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.checkpoint {
+            return Ok(path.clone());
+        }
+        match &self.into {
+            Some(address) => engine::default_checkpoint(&address.url()?, &self.index, environment),
+            None => only_checkpoint(&engine::checkpoint_folder(environment)?),
+        }
+    }
+}
+
+/// Returns the one checkpoint file of a folder.
+fn only_checkpoint(folder: &Path) -> Result<PathBuf, Failure> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension() == Some(OsStr::new("sqlite")))
+        .collect();
+    files.sort();
+    match files.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(Failure::person(format!("there is no checkpoint in {}", folder.display()))
+            .hint("load something first, or name a file with --checkpoint")),
+        several => {
+            let mut failure = Failure::usage(format!(
+                "there are {} checkpoints in {}",
+                count(several.len() as u64),
+                folder.display()
+            ))
+            .hint("choose one with --into URL or --checkpoint FILE");
+            failure.causes = several.iter().map(|path| path.display().to_string()).collect();
+            Err(failure)
+        }
+    }
+}
+
+fn as_json(path: &Path, status: &Status) -> String {
+    let mut value = json!({ "checkpoint": path.display().to_string() });
+    if let (Value::Object(all), Ok(Value::Object(fields))) =
+        (&mut value, serde_json::to_value(status))
+    {
+        all.extend(fields);
+    }
+    format!("{value:#}\n")
+}
+
+fn as_text(path: &Path, status: &Status) -> String {
+    let mut text = format!(
+        "{}\ncheckpoint {}\n{} safe: {}, {}\n",
+        status.target,
+        path.display(),
+        counted(status.lanes_done, "file"),
+        counted(status.records, "record"),
+        bytes(status.bytes),
+    );
+    text.push_str(&runs(status));
+    text.push_str(&sources(status));
+    text.push_str(&failures(status));
+    text.push_str(&set_aside(status));
+    text.push_str(&decisions(status));
+    text
+}
+
+fn runs(status: &Status) -> String {
+    let Some(run) = status.runs.first() else { return "no run yet\n".to_owned() };
+    let end = match (run.ended, run.exit) {
+        (Some(ended), Some(exit)) => format!("ended {ended:.0} with exit {exit}"),
+        (Some(ended), None) => format!("ended {ended:.0}"),
+        _ => "goes on, or was killed".to_owned(),
+    };
+    format!(
+        "last run: began {:.0}, {end}: {} read = {} created + {} already there + {} set aside\n",
+        run.started,
+        count(run.read),
+        count(run.created),
+        count(run.already_there),
+        count(run.set_aside),
+    )
+}
+
+fn sources(status: &Status) -> String {
+    let rows = status.sources.iter().map(|source| {
+        vec![
+            source.source.clone(),
+            count(source.lanes),
+            count(source.records),
+            bytes(source.bytes),
+            format!("{:.0}", source.last_done),
+        ]
+    });
+    let heads = ["safe by source", "files", "records", "size", "last done"];
+    table(&heads, &[Left, Right, Right, Right, Left], rows.collect())
+}
+
+fn failures(status: &Status) -> String {
+    let rows = status.failures.iter().map(|failure| {
+        let at =
+            failure.offset.map_or(String::new(), |offset| format!(" at byte {}", count(offset)));
+        vec![
+            failure.name.clone(),
+            count(failure.tries),
+            count(failure.records),
+            format!("{}{at}", failure.cause),
+        ]
+    });
+    let heads = ["not read to the end", "tries", "records before", "cause"];
+    table(&heads, &[Left, Right, Right, Left], rows.collect())
+}
+
+fn set_aside(status: &Status) -> String {
+    let rows = status.set_aside.reasons.iter().map(|reason| {
+        let example = reason
+            .examples
+            .first()
+            .map_or(String::new(), |document| format!("{}/{}", document.index, document.id));
+        vec![count(reason.documents), example, reason.reason.clone()]
+    });
+    let head = format!("set aside ({})", count(status.set_aside.documents));
+    table(&[&head, "for example", "reason"], &[Right, Left, Left], rows.collect())
+}
+
+fn decisions(status: &Status) -> String {
+    let rows = status
+        .decisions
+        .iter()
+        .map(|decision| vec![decision.path.clone(), decision.kind.clone(), decision.why.clone()]);
+    table(&["learned field", "kind", "why"], &[Left, Left, Left], rows.collect())
+}
+
+/// Where the text of a column stands.
+#[derive(Clone, Copy)]
+enum Side {
+    Left,
+    Right,
+}
+use Side::{Left, Right};
+
+/// Returns an empty line and a table with its columns in line; nothing if there are no rows.
+fn table(heads: &[&str], sides: &[Side], rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let hidden = rows.len().saturating_sub(ROWS_SHOWN);
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(heads)
+        .chain(rows.into_iter().take(ROWS_SHOWN))
+        .map(|row| row.iter().map(|cell| visible(cell)).collect())
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..sides.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = "\n".to_owned();
+    for row in &rows {
+        let mut line = String::new();
+        for ((cell, side), width) in row.iter().zip(sides).zip(&widths) {
+            // Writing to a String cannot fail.
+            let _ = match side {
+                Left => write!(line, "{cell:<width$}  "),
+                Right => write!(line, "{cell:>width$}  "),
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    if hidden > 0 {
+        let _ = writeln!(text, "... and {} more (see --json)", count(hidden as u64));
+    }
+    text
+}
+
+/// Returns a text without control characters: names and reasons are other people's words.
+fn visible(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::cli::{
+        failure::Exit,
+        seam::{Decision, Document, Failure as Unread, Reason, Run, SetAside, Source},
+    };
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn run_of_today() -> Run {
+        Run {
+            started: time("2024-06-01T02:00:00.5Z"),
+            ended: Some(time("2024-06-01T02:10:00Z")),
+            exit: Some(3),
+            read: 12_345,
+            created: 12_000,
+            already_there: 340,
+            set_aside: 5,
+            lanes_done: 41,
+            lanes_failed: 1,
+        }
+    }
+
+    fn source(name: &str, lanes: u64) -> Source {
+        let done = time("2024-06-01T02:09:00Z");
+        Source {
+            source: name.to_owned(),
+            lanes,
+            records: lanes * 300,
+            bytes: lanes << 20,
+            first_done: done,
+            last_done: done,
+        }
+    }
+
+    fn status() -> Status {
+        let at = time("2024-06-01T02:09:00Z");
+        let document = Document {
+            index: "cloudtrail-2024.06".into(),
+            id: "a-b-c".into(),
+            lane: "file:/a".into(),
+            at,
+        };
+        Status {
+            target: "http://localhost:9200 cloudtrail".into(),
+            created: at,
+            runs: vec![run_of_today()],
+            lanes_done: 41,
+            lanes_failed: 1,
+            records: 12_300,
+            bytes: 41 << 20,
+            sources: vec![source("file:/trail/eu-west-1", 40), source("file:/b", 1)],
+            failures: vec![Unread {
+                name: "/trail/cut.json.gz".into(),
+                cause: "unexpected end".into(),
+                offset: Some(17_000),
+                records: 45,
+                tries: 2,
+                at,
+            }],
+            set_aside: SetAside {
+                documents: 5,
+                reasons: vec![Reason {
+                    reason: "too long\u{1b}[2J".into(),
+                    documents: 5,
+                    examples: vec![document],
+                }],
+            },
+            decisions: vec![Decision {
+                path: "requestParameters.new".into(),
+                kind: "text".into(),
+                why: "first kind met".into(),
+                decided: at,
+            }],
+        }
+    }
+
+    #[test]
+    fn the_tables_say_what_is_safe_and_what_is_not() {
+        let text = as_text(Path::new("/state/a.sqlite"), &status());
+        assert_eq!(
+            text,
+            "http://localhost:9200 cloudtrail\n\
+             checkpoint /state/a.sqlite\n\
+             41 files safe: 12,300 records, 41.0 MiB\n\
+             last run: began 2024-06-01T02:00:00Z, ended 2024-06-01T02:10:00Z with exit 3: \
+             12,345 read = 12,000 created + 340 already there + 5 set aside\n\
+             \n\
+             safe by source         files  records      size  last done\n\
+             file:/trail/eu-west-1     40   12,000  40.0 MiB  2024-06-01T02:09:00Z\n\
+             file:/b                    1      300   1.0 MiB  2024-06-01T02:09:00Z\n\
+             \n\
+             not read to the end  tries  records before  cause\n\
+             /trail/cut.json.gz       2              45  unexpected end at byte 17,000\n\
+             \n\
+             set aside (5)  for example               reason\n\
+             \u{20}           5  cloudtrail-2024.06/a-b-c  too long?[2J\n\
+             \n\
+             learned field          kind  why\n\
+             requestParameters.new  text  first kind met\n"
+        );
+    }
+
+    #[test]
+    fn what_is_empty_is_not_shown() {
+        let empty = Status {
+            runs: Vec::new(),
+            sources: Vec::new(),
+            failures: Vec::new(),
+            set_aside: SetAside::default(),
+            decisions: Vec::new(),
+            ..status()
+        };
+        let text = as_text(Path::new("a"), &empty);
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.ends_with("no run yet\n"), "{text}");
+    }
+
+    #[test]
+    fn a_run_without_an_end_is_told_as_such() {
+        let going_on = Run { ended: None, exit: None, ..run_of_today() };
+        let text = runs(&Status { runs: vec![going_on], ..status() });
+        assert!(text.contains("goes on, or was killed: 12,345 read = "), "{text}");
+    }
+
+    #[test]
+    fn long_tables_are_cut_and_say_so() {
+        let sources_many = (0..ROWS_SHOWN + 3).map(|at| source(&format!("file:/{at}"), 1));
+        let text = sources(&Status { sources: sources_many.collect(), ..status() });
+        assert_eq!(text.lines().count(), 1 + 1 + ROWS_SHOWN + 1);
+        assert!(text.ends_with("... and 3 more (see --json)\n"), "{text}");
+    }
+
+    #[test]
+    fn json_has_all_numbers_and_the_file() {
+        let value: Value =
+            serde_json::from_str(&as_json(Path::new("/state/a.sqlite"), &status())).unwrap();
+        assert_eq!(value["checkpoint"], "/state/a.sqlite");
+        assert_eq!(value["records"], 12_300);
+        assert_eq!(value["set_aside"]["documents"], 5);
+        assert_eq!(value["sources"][0]["lanes"], 40);
+        assert_eq!(value["failures"][0]["offset"], 17_000);
+        assert_eq!(value["decisions"][0]["path"], "requestParameters.new");
+    }
+
+    fn args() -> Args {
+        Args { into: None, index: "cloudtrail".parse().unwrap(), checkpoint: None, json: false }
+    }
+
+    #[test]
+    fn the_file_is_named_by_option_engine_or_being_the_only_one() {
+        let state = tempfile::tempdir().unwrap();
+        let environment =
+            Environment { state: Some(state.path().to_owned()), ..Environment::default() };
+        let named = Args { checkpoint: Some("c.sqlite".into()), ..args() };
+        assert_eq!(named.path(&environment).unwrap(), Path::new("c.sqlite"));
+        let into = Args { into: Some("http://u@h:1".parse().unwrap()), ..args() };
+        let folder = state.path().join("trailload");
+        assert_eq!(into.path(&environment).unwrap(), folder.join("h-1-cloudtrail.sqlite"));
+
+        let failure = args().path(&environment).unwrap_err();
+        assert!(failure.heading.starts_with("there is no checkpoint in "), "{failure:?}");
+        fs::create_dir(&folder).unwrap();
+        for other in ["a.sqlite", "a.sqlite-wal", "a.lock"] {
+            fs::write(folder.join(other), "").unwrap();
+        }
+        assert_eq!(args().path(&environment).unwrap(), folder.join("a.sqlite"));
+        fs::write(folder.join("b.sqlite"), "").unwrap();
+        let failure = args().path(&environment).unwrap_err();
+        assert_eq!((failure.exit, failure.causes.len()), (Exit::Usage, 2));
+    }
+}

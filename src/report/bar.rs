@@ -1,0 +1,201 @@
+//! Progress where a person watches: one bar a SOURCE word, with rate and time left.
+//!
+//! In: samples of the counters, a few times a second. Out: bars on the terminal.
+//! Absent on purpose: colors. Everything reads well without them.
+
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::{
+    Tally, figures,
+    rate::{Rate, Sample, Speed},
+};
+
+/// Time between two drawings: smooth for the eye, nothing for the processor.
+pub const INTERVAL: Duration = Duration::from_millis(200);
+
+/// More SOURCE words than this share one bar: a shell glob can name thousands of files.
+const BARS_AT_MOST: usize = 8;
+
+/// Columns for the name of a bar. Longer names lose their beginning: the end tells them apart.
+const NAME_COLUMNS: usize = 24;
+
+/// A bar with a known length.
+const MEASURED: &str = "{prefix:24} [{bar:24}] {percent:>3} %  {msg}";
+
+/// A bar without one: standard input, or nothing found yet.
+const UNMEASURED: &str = "{prefix:24} {spinner}  {msg}";
+
+/// The bars of a run.
+#[derive(Debug)]
+pub struct Bars {
+    bars: Vec<Bar>,
+}
+
+#[derive(Debug)]
+struct Bar {
+    drawn: ProgressBar,
+    rate: Rate,
+    /// Which SOURCE word it shows; `None` for the whole run.
+    source: Option<usize>,
+    measured: bool,
+}
+
+impl Bars {
+    /// Puts up one bar a SOURCE word, or a single one for all if there are many.
+    pub fn new(screen: &MultiProgress, tally: &Tally) -> Self {
+        let words = tally.sources.len();
+        let bars = if (2..=BARS_AT_MOST).contains(&words) {
+            tally
+                .sources
+                .iter()
+                .enumerate()
+                .map(|(at, source)| Bar::new(screen, &source.name, Some(at)))
+                .collect()
+        } else {
+            vec![Bar::new(screen, &folded_name(tally), None)]
+        };
+        Self { bars }
+    }
+
+    /// Draws the counters as they are `elapsed` after the start of the run.
+    pub fn draw(&mut self, tally: &Tally, elapsed: Duration) {
+        for bar in &mut self.bars {
+            let sample = match bar.source.and_then(|at| tally.sources.get(at)) {
+                Some(source) => source.into(),
+                None => tally.into(),
+            };
+            bar.draw(sample, elapsed);
+        }
+    }
+
+    /// Takes the bars down; the summary says it all.
+    pub fn clear(self) {
+        for bar in self.bars {
+            bar.drawn.finish_and_clear();
+        }
+    }
+}
+
+impl Bar {
+    fn new(screen: &MultiProgress, name: &str, source: Option<usize>) -> Self {
+        let bar = screen.add(ProgressBar::no_length());
+        bar.set_style(style(UNMEASURED));
+        bar.set_prefix(shortened(name));
+        Self { drawn: bar, rate: Rate::default(), source, measured: false }
+    }
+
+    fn draw(&mut self, sample: Sample, elapsed: Duration) {
+        let speed = self.rate.sample(elapsed, sample);
+        if sample.bytes_found > 0 {
+            self.drawn.set_length(sample.bytes_found);
+            self.drawn.set_position(sample.bytes_consumed.min(sample.bytes_found));
+            if !self.measured {
+                self.measured = true;
+                self.drawn.set_style(style(MEASURED));
+            }
+        }
+        self.drawn.set_message(message(sample, speed));
+        self.drawn.tick();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+        .tick_chars("-\\|/ ")
+}
+
+fn folded_name(tally: &Tally) -> String {
+    match tally.sources.as_slice() {
+        [only] => only.name.clone(),
+        all => figures::counted(all.len() as u64, "source"),
+    }
+}
+
+/// Returns the end of a name that is too long, without characters that would steer the terminal.
+fn shortened(name: &str) -> String {
+    let letters: Vec<char> =
+        name.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect();
+    if letters.len() <= NAME_COLUMNS {
+        return letters.into_iter().collect();
+    }
+    let end = &letters[letters.len() - (NAME_COLUMNS - 3)..];
+    format!("...{}", end.iter().collect::<String>())
+}
+
+fn message(sample: Sample, speed: Speed) -> String {
+    let mut text = format!(
+        "{} read, {}/s, {}/s",
+        figures::count(sample.records),
+        figures::count(figures::whole(speed.records)),
+        figures::bytes(figures::whole(speed.bytes)),
+    );
+    if let Some(left) = speed.left {
+        text.push_str(", ");
+        text.push_str(&figures::duration(left));
+        text.push_str(" left");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::ProgressDrawTarget;
+
+    use super::*;
+
+    fn screen() -> MultiProgress {
+        MultiProgress::with_draw_target(ProgressDrawTarget::hidden())
+    }
+
+    fn words(count: usize) -> Tally {
+        Tally::new((0..count).map(|at| format!("word{at}")))
+    }
+
+    #[test]
+    fn a_bar_shows_share_rate_and_time_left() {
+        let tally = words(2);
+        tally.found(0, 1_000);
+        tally.consumed(0, 250);
+        tally.records(0, 5_000, 4 << 20);
+        let mut bars = Bars::new(&screen(), &tally);
+        bars.draw(&tally, Duration::from_secs(2));
+        let first = &bars.bars[0].drawn;
+        assert_eq!(first.prefix(), "word0");
+        assert_eq!((first.position(), first.length()), (250, Some(1_000)));
+        assert_eq!(first.message(), "5,000 read, 2,500/s, 2.0 MiB/s, 6.0 s left");
+        let second = &bars.bars[1].drawn;
+        assert_eq!(second.length(), None, "nothing was found under the second word yet");
+        assert_eq!(second.message(), "0 read, 0/s, 0 B/s");
+        bars.clear();
+    }
+
+    #[test]
+    fn the_templates_are_valid() {
+        for template in [MEASURED, UNMEASURED] {
+            ProgressStyle::with_template(template).unwrap();
+        }
+    }
+
+    #[test]
+    fn many_words_share_one_bar() {
+        let screen = screen();
+        assert_eq!(Bars::new(&screen, &words(1)).bars.len(), 1);
+        assert_eq!(Bars::new(&screen, &words(BARS_AT_MOST)).bars.len(), BARS_AT_MOST);
+        let folded = Bars::new(&screen, &words(3_000));
+        assert_eq!(folded.bars.len(), 1);
+        assert_eq!(folded.bars[0].drawn.prefix(), "3,000 sources");
+    }
+
+    #[test]
+    fn long_names_keep_their_end() {
+        assert_eq!(shortened("trail/"), "trail/");
+        let long = shortened("/a/very/long/path/to/AWSLogs/111122223333");
+        assert_eq!(long, ".../AWSLogs/111122223333");
+        assert_eq!(long.chars().count(), NAME_COLUMNS);
+        assert_eq!(shortened("a\u{1b}[2J"), "a?[2J");
+    }
+}

@@ -1,0 +1,469 @@
+//! The numbers at the end of a run, as its last line and as a JSON file.
+//!
+//! In: the counters when everything has ended. Out: one line, one file.
+//! Holds: read = created + already there + set aside. Records that were read but whose fate is not
+//! known (the run was stopped or failed) are not in `read`; they are told apart as in flight, and
+//! the next run reads them again.
+
+use std::{
+    fmt, fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::{
+    Tally, figures,
+    tally::{Failed, SourceTally},
+};
+
+/// Why a summary cannot be given.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The counters contradict each other: a bug, so the run must not look like a success.
+    #[error(
+        "the numbers do not add up: {read} read, but {created} created + {already_there} already there + {set_aside} set aside"
+    )]
+    Unbalanced {
+        /// Records read.
+        read: u64,
+        /// Documents created.
+        created: u64,
+        /// Documents that were in the index.
+        already_there: u64,
+        /// Documents set aside.
+        set_aside: u64,
+    },
+    /// The file of `--summary` cannot be written.
+    #[error("could not write the summary to {}", path.display())]
+    Write {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything asked for was read and settled.
+    Done,
+    /// A signal came first; what was in flight was drained or left.
+    Stopped,
+    /// An error came first.
+    Failed,
+    /// Nothing was to be sent.
+    DryRun,
+}
+
+/// What the counters do not know about the end of a run.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// How it came.
+    pub ending: Ending,
+    /// The exit code of the program.
+    pub exit: u8,
+    /// Where the positions are stored.
+    pub checkpoint: PathBuf,
+}
+
+/// The numbers of a run. Field names are part of the command line's contract.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Records in the range asked for whose fate is known.
+    pub read: u64,
+    /// Documents new in the index.
+    pub created: u64,
+    /// Documents that the index held already.
+    pub already_there: u64,
+    /// Documents that could not go in.
+    pub set_aside: u64,
+    /// Documents in which something was renamed or repaired.
+    pub rewritten: u64,
+    /// Bytes of records, uncompressed.
+    pub bytes_read: u64,
+    /// Records a second, over the whole run.
+    pub documents_per_second: f64,
+    /// How long the run took.
+    pub seconds: f64,
+    /// The same for each SOURCE word, in the order given.
+    pub sources: Vec<SourceSummary>,
+    /// The exit code.
+    pub exit: u8,
+    /// The checkpoint file.
+    pub checkpoint: String,
+    /// Flavour and version of the engine; null if it was not reached.
+    pub engine: Option<String>,
+    /// Records outside `--from`/`--to`.
+    pub filtered: u64,
+    /// Files that are no CloudTrail.
+    pub foreign: u64,
+    /// The first files that could not be read to their end, with the reason.
+    pub failures: Vec<Failed>,
+    /// Version of this program.
+    pub version: &'static str,
+    /// Records read whose fate is not known; the next run reads them again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub in_flight: u64,
+    /// Whether nothing was to be sent.
+    #[serde(skip_serializing_if = "is_false")]
+    pub dry_run: bool,
+    /// Files skipped because an earlier run finished them; in JSON this stands with each source.
+    #[serde(skip)]
+    pub skipped: u64,
+    /// Files that could not be read to their end; in JSON this stands with each source.
+    #[serde(skip)]
+    pub failed: u64,
+    /// How the run came to its end; in JSON the exit code says it.
+    #[serde(skip)]
+    pub ending: Ending,
+}
+
+/// The numbers of one SOURCE word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceSummary {
+    /// The word as typed.
+    pub name: String,
+    /// Files found.
+    pub files: u64,
+    /// Files read to their end.
+    pub done: u64,
+    /// Files an earlier run had finished.
+    pub skipped: u64,
+    /// Files that are no CloudTrail.
+    pub foreign: u64,
+    /// Files that could not be read to their end.
+    pub failed: u64,
+    /// Records read in the range asked for.
+    pub records: u64,
+    /// Their bytes, uncompressed.
+    pub bytes_read: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl Summary {
+    /// Returns the numbers of a run that took `elapsed`. Call it when nothing counts any more.
+    pub fn of(tally: &Tally, elapsed: Duration, facts: &Facts) -> Self {
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        let counted = get(&tally.read);
+        let settled = get(&tally.created) + get(&tally.already_there) + get(&tally.set_aside);
+        let in_flight = match facts.ending {
+            Ending::Stopped | Ending::Failed => counted.saturating_sub(settled),
+            // A run that is done has nothing in flight; if it has, `check` must see it.
+            Ending::Done | Ending::DryRun => 0,
+        };
+        let read = counted - in_flight;
+        Self {
+            read,
+            created: get(&tally.created),
+            already_there: get(&tally.already_there),
+            set_aside: get(&tally.set_aside),
+            rewritten: get(&tally.rewritten),
+            bytes_read: get(&tally.bytes_read),
+            documents_per_second: rounded(figures::per_second(read, elapsed), 10.0),
+            seconds: rounded(elapsed.as_secs_f64(), 1_000.0),
+            sources: tally.sources.iter().map(SourceSummary::from).collect(),
+            exit: facts.exit,
+            checkpoint: facts.checkpoint.display().to_string(),
+            engine: tally.engine.get().cloned(),
+            filtered: get(&tally.filtered),
+            foreign: get(&tally.sources_foreign),
+            failures: tally.failures(),
+            version: env!("CARGO_PKG_VERSION"),
+            in_flight,
+            dry_run: facts.ending == Ending::DryRun,
+            skipped: get(&tally.sources_skipped),
+            failed: get(&tally.sources_failed),
+            ending: facts.ending,
+        }
+    }
+
+    /// Checks that read = created + already there + set aside. A dry run settles nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Unbalanced`] if it does not; then the run is a bug, not a success.
+    pub fn check(&self) -> Result<(), Error> {
+        let Self { read, created, already_there, set_aside, .. } = *self;
+        if self.dry_run || read == created + already_there + set_aside {
+            return Ok(());
+        }
+        Err(Error::Unbalanced { read, created, already_there, set_aside })
+    }
+
+    /// Returns the fields of the JSON form.
+    pub fn fields(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        }
+    }
+
+    /// Writes the JSON form, whole or not at all: to a file beside it, which is then renamed.
+    ///
+    /// A device or pipe (`/dev/stdout`) is written to directly; renaming would replace it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Write`] if the file cannot be written; an earlier one is then untouched.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let text = format!("{:#}\n", Value::Object(self.fields()));
+        write_whole(path, text.as_bytes())
+            .map_err(|source| Error::Write { path: path.to_owned(), source })
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = figures::count;
+        match self.ending {
+            Ending::Done => write!(to, "done: ")?,
+            Ending::Stopped => write!(to, "stopped early: ")?,
+            Ending::Failed => write!(to, "failed: ")?,
+            Ending::DryRun => write!(to, "dry run: {} read, nothing sent; ", n(self.read))?,
+        }
+        if !self.dry_run {
+            write!(
+                to,
+                "{} read = {} created + {} already there + {} set aside; ",
+                n(self.read),
+                n(self.created),
+                n(self.already_there),
+                n(self.set_aside)
+            )?;
+        }
+        if self.in_flight > 0 {
+            write!(to, "{} more in flight, to be read again; ", n(self.in_flight))?;
+        }
+        write!(to, "{} rewritten; ", n(self.rewritten))?;
+        if self.filtered > 0 {
+            write!(to, "{} outside the time range; ", n(self.filtered))?;
+        }
+        write!(
+            to,
+            "{} skipped (done before); {} not CloudTrail; {} failed; {}, {} documents/s; checkpoint {}",
+            figures::counted(self.skipped, "file"),
+            n(self.foreign),
+            n(self.failed),
+            figures::duration(Duration::from_secs_f64(self.seconds)),
+            n(figures::whole(self.documents_per_second)),
+            self.checkpoint
+        )
+    }
+}
+
+impl From<&SourceTally> for SourceSummary {
+    fn from(source: &SourceTally) -> Self {
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        Self {
+            name: source.name.clone(),
+            files: get(&source.found),
+            done: get(&source.done),
+            skipped: get(&source.skipped),
+            foreign: get(&source.foreign),
+            failed: get(&source.failed),
+            records: get(&source.records),
+            bytes_read: get(&source.bytes_read),
+        }
+    }
+}
+
+fn rounded(number: f64, steps: f64) -> f64 {
+    (number * steps).round() / steps
+}
+
+fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
+    // A link is followed, so that the rename replaces what it points to and not the link.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
+        return fs::OpenOptions::new().write(true).open(&target)?.write_all(text);
+    }
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = target.with_file_name(name);
+    let written = write_part(&part, text).and_then(|()| fs::rename(&part, &target));
+    if written.is_err() {
+        // What went wrong is the error; a leftover only takes space.
+        let _ = fs::remove_file(&part);
+    }
+    written
+}
+
+fn write_part(part: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(part)?;
+    file.write_all(text)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally() -> Tally {
+        let tally = Tally::new(["trail/".to_owned()]);
+        tally.found(0, 900);
+        tally.records(0, 12_345, 1_000_000);
+        tally.created.store(12_000, Relaxed);
+        tally.already_there.store(340, Relaxed);
+        tally.set_aside.store(5, Relaxed);
+        tally.rewritten.store(17, Relaxed);
+        tally.sources_skipped.store(3, Relaxed);
+        tally.foreign(0);
+        tally.done(0);
+        tally
+    }
+
+    fn summary(tally: &Tally, ending: Ending) -> Summary {
+        let facts = Facts { ending, exit: 3, checkpoint: "/state/a.sqlite".into() };
+        Summary::of(tally, Duration::from_millis(4_200), &facts)
+    }
+
+    #[test]
+    fn the_last_line_adds_up() {
+        let summary = summary(&tally(), Ending::Done);
+        summary.check().unwrap();
+        assert_eq!(
+            summary.to_string(),
+            "done: 12,345 read = 12,000 created + 340 already there + 5 set aside; 17 rewritten; \
+             3 files skipped (done before); 1 not CloudTrail; 0 failed; 4.2 s, 2,939 documents/s; \
+             checkpoint /state/a.sqlite"
+        );
+    }
+
+    #[test]
+    fn a_run_that_does_not_add_up_is_a_bug() {
+        let tally = tally();
+        tally.created.store(11_999, Relaxed);
+        let error = summary(&tally, Ending::Done).check().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the numbers do not add up: 12345 read, but 11999 created + 340 already there + 5 set aside"
+        );
+    }
+
+    #[test]
+    fn what_was_in_flight_when_stopped_is_told_apart() {
+        let tally = tally();
+        tally.created.store(11_000, Relaxed);
+        for ending in [Ending::Stopped, Ending::Failed] {
+            let summary = summary(&tally, ending);
+            summary.check().unwrap();
+            assert_eq!((summary.read, summary.in_flight), (11_345, 1_000));
+            assert!(summary.to_string().contains("; 1,000 more in flight, to be read again; "));
+            assert_eq!(summary.fields()["in_flight"], 1_000);
+        }
+        // More settled than read is a bug however the run ended.
+        tally.created.store(20_000, Relaxed);
+        summary(&tally, Ending::Stopped).check().unwrap_err();
+    }
+
+    #[test]
+    fn a_dry_run_settles_nothing() {
+        let tally = Tally::new(["a".to_owned()]);
+        tally.records(0, 7, 700);
+        tally.filtered.store(2, Relaxed);
+        let summary = summary(&tally, Ending::DryRun);
+        summary.check().unwrap();
+        let line = summary.to_string();
+        assert!(
+            line.starts_with("dry run: 7 read, nothing sent; 0 rewritten; 2 outside"),
+            "{line}"
+        );
+        assert_eq!(summary.fields()["dry_run"], true);
+    }
+
+    #[test]
+    fn the_file_has_exactly_these_fields() {
+        let tally = tally();
+        tally.engine.set("opensearch 3.8.0".to_owned()).unwrap();
+        tally.failed(0, "b.json", "cut off at byte 17");
+        let fields = summary(&tally, Ending::Done).fields();
+        let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "read",
+                "created",
+                "already_there",
+                "set_aside",
+                "rewritten",
+                "bytes_read",
+                "documents_per_second",
+                "seconds",
+                "sources",
+                "exit",
+                "checkpoint",
+                "engine",
+                "filtered",
+                "foreign",
+                "failures",
+                "version"
+            ]
+        );
+        assert_eq!(fields["seconds"], 4.2);
+        assert_eq!(fields["documents_per_second"], 2939.3);
+        assert_eq!(fields["exit"], 3);
+        assert_eq!(fields["engine"], "opensearch 3.8.0");
+        assert_eq!(
+            fields["sources"],
+            serde_json::json!([{
+                "name": "trail/", "files": 1, "done": 1, "skipped": 0, "foreign": 1, "failed": 1,
+                "records": 12_345, "bytes_read": 1_000_000
+            }])
+        );
+        assert_eq!(fields["failures"][0]["about"], "b.json");
+        assert_eq!(fields["failures"][0]["reason"], "cut off at byte 17");
+    }
+
+    #[test]
+    fn the_file_is_written_whole_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.json");
+        fs::write(&path, "an earlier one").unwrap();
+        let summary = summary(&tally(), Ending::Done);
+        summary.write(&path).unwrap();
+        let read: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(read, Value::Object(summary.fields()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_a_link_and_a_folder_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("real.json");
+        fs::write(&target, "").unwrap();
+        let link = folder.path().join("link.json");
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let summary = summary(&tally(), Ending::Done);
+        summary.write(&link).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(fs::read_to_string(&target).unwrap().starts_with('{'));
+        let error = summary.write(folder.path()).unwrap_err();
+        assert!(error.to_string().starts_with("could not write the summary to /"), "{error}");
+        summary.write(&folder.path().join("absent/summary.json")).unwrap_err();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_written_to_and_not_replaced() {
+        use std::os::unix::fs::FileTypeExt as _;
+        summary(&tally(), Ending::Done).write(Path::new("/dev/null")).unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    }
+}
