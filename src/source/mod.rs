@@ -20,6 +20,8 @@ pub mod files;
 pub mod fingerprint;
 mod look;
 pub mod skip;
+#[cfg(test)]
+mod tests;
 mod unescape;
 mod unpack;
 mod walk;

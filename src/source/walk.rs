@@ -20,6 +20,12 @@ use super::{
 /// First bytes of a too long record that are handed over: enough to tell which one it is.
 const HEAD_BYTES: usize = 4 << 10;
 
+/// How far records are looked for behind a beginning that is no JSON: a banner, not a whole document.
+const LOOK_AHEAD: usize = 64 << 10;
+
+/// Lines that show that there are some.
+const LINES: [&[u8]; 2] = [b"\n{\"eventVersion\":", b"\n{\"Records\":["];
+
 /// Lists within lists, or files within a list of files, that are entered. More has no meaning.
 const LEVELS: u32 = 4;
 
@@ -268,9 +274,10 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
             self.skip_word()?;
             return Ok(());
         }
-        while self.text().len() < self.at + 4 && self.more()? == More::Read {}
-        let text = self.text();
-        if memmem::find(text, b"\n{\"eventVersion\"").is_some() {
+        while self.text().len() < self.at + LOOK_AHEAD && self.more()? == More::Read {}
+        let text = &self.text()[self.at..];
+        let text = &text[..text.len().min(LOOK_AHEAD)];
+        if LINES.iter().any(|line| memmem::find(text, line).is_some()) {
             return Err(self.broken(self.at, "text that is no JSON"));
         }
         let kind = match text {

@@ -68,12 +68,8 @@ impl<'a> Window<'a> {
     /// twice the length of the text in all.
     pub(super) fn more(&mut self, keep: usize) -> io::Result<More> {
         self.forget(keep);
-        if let Some(error) = self.failed.take() {
-            self.reader = None;
-            return Err(error);
-        }
         if self.reader.is_none() {
-            return Ok(More::End);
+            return self.failed.take().map_or(Ok(More::End), Err);
         }
         if !self.make_room() {
             return Ok(More::Full);
@@ -117,6 +113,7 @@ impl<'a> Window<'a> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.failed = Some(error);
+                    self.reader = None;
                     return;
                 }
             }
