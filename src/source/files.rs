@@ -327,3 +327,235 @@ fn listing(name: &Path, source: io::Error) -> Error {
 fn skipped(name: &Path, why: &str) -> Found {
     Found::Skipped { name: name.to_string_lossy().into_owned(), why: why.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        collections::HashMap,
+        os::unix::{fs::symlink, net::UnixListener},
+        time::{Duration, Instant},
+    };
+
+    fn files(words: &[&Path]) -> Result<Files, Error> {
+        let words: Vec<OsString> = words.iter().map(|word| word.as_os_str().to_owned()).collect();
+        Files::new(&words, Box::new(|_| None))
+    }
+
+    fn listed(files: &mut Files) -> Vec<Found> {
+        let mut all = Vec::new();
+        files
+            .list(&mut |found| {
+                all.push(found);
+                true
+            })
+            .unwrap();
+        all
+    }
+
+    /// Names of the inputs, below `folder`.
+    fn names(found: &[Found], folder: &Path) -> Vec<String> {
+        let prefix = format!("{}/", folder.display());
+        let inputs = found.iter().filter_map(|found| match found {
+            Found::Input(input) => Some(input.name.strip_prefix(&prefix).unwrap_or(&input.name)),
+            _ => None,
+        });
+        inputs.map(str::to_owned).collect()
+    }
+
+    fn write(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn folders_are_read_in_the_order_of_names_whatever_the_chunk() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted =
+            ["2023/12/31/z", "2024/01/01/a", "2024/01/02/.hidden", "2024/01/02/b.json", "top"];
+        for name in wanted.iter().rev() {
+            write(&folder.path().join(name), "");
+        }
+        let found = listed(&mut files(&[folder.path()]).unwrap());
+        assert_eq!(names(&found, folder.path()), wanted);
+        for chunk in [1, 2, 5] {
+            let mut files = files(&[folder.path()]).unwrap();
+            files.chunk = chunk;
+            let mut names = names(&listed(&mut files), folder.path());
+            names.sort();
+            assert_eq!(names, wanted);
+        }
+    }
+
+    #[test]
+    fn listing_stops_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b/c", "d"] {
+            write(&folder.path().join(name), "");
+        }
+        let mut seen = 0;
+        files(&[folder.path()])
+            .unwrap()
+            .list(&mut |_| {
+                seen += 1;
+                seen < 2
+            })
+            .unwrap();
+        assert_eq!(seen, 2);
+    }
+
+    #[test]
+    fn links_are_followed_but_never_round() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(&folder.path().join("a/file"), "");
+        write(&other.path().join("far"), "");
+        symlink(other.path(), folder.path().join("b")).unwrap();
+        symlink(other.path(), folder.path().join("c")).unwrap();
+        symlink("..", folder.path().join("a/up")).unwrap();
+        symlink(folder.path().join("a/file"), folder.path().join("d")).unwrap();
+        symlink("nowhere", folder.path().join("e")).unwrap();
+        let found = listed(&mut files(&[folder.path()]).unwrap());
+        assert_eq!(names(&found, folder.path()), ["a/file", "b/far", "d"]);
+        let skipped: Vec<&str> = found
+            .iter()
+            .filter_map(|found| match found {
+                Found::Skipped { name, why } => Some((name, why)),
+                _ => None,
+            })
+            .map(|(name, _)| name.rsplit('/').next().unwrap())
+            .collect();
+        assert_eq!(skipped, ["up", "c"]);
+        let failed = found.iter().filter(|found| matches!(found, Found::Failed(Error::List { name, .. }) if name.ends_with("/e")));
+        assert_eq!(failed.count(), 1);
+    }
+
+    #[test]
+    fn sockets_in_folders_are_passed_by_and_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let found = listed(&mut files(&[folder.path()]).unwrap());
+        assert!(matches!(&found[..], [Found::Skipped { name, .. }] if name.ends_with("socket")));
+        assert!(matches!(files(&[&socket]), Err(Error::Unfit { .. })));
+    }
+
+    #[test]
+    fn a_fifo_that_is_named_is_a_stream() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let found = listed(&mut files(&[&fifo]).unwrap());
+        let [Found::Input(input)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((input.lane.fingerprint.as_str(), input.size), ("", 0));
+        let found = listed(&mut files(&[folder.path()]).unwrap());
+        assert!(matches!(&found[..], [Found::Skipped { .. }]), "{found:?}");
+    }
+
+    #[test]
+    fn words_that_name_nothing_are_refused() {
+        for word in ["s3://bucket/key", "http://x", "lookup", "lookup://x"] {
+            let error = files(&[Path::new(word)]).err().unwrap();
+            assert!(matches!(error, Error::UnknownScheme { .. }) && error.is_usage(), "{word}");
+        }
+        let error = files(&[Path::new("/no/such/file")]).err().unwrap();
+        assert!(matches!(&error, Error::Missing { name, .. } if name == "/no/such/file"));
+        let twice = [Path::new("-"), Path::new("-")];
+        assert!(matches!(files(&twice), Err(Error::StandardInputTwice)));
+        assert_eq!(
+            names(&listed(&mut files(&twice[1..]).unwrap()), Path::new("")),
+            ["standard input"]
+        );
+    }
+
+    #[test]
+    fn what_is_named_twice_is_listed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a/file");
+        write(&file, "");
+        let again = folder.path().join("a/../a/file");
+        let found = listed(&mut files(&[&file, &again, &file]).unwrap());
+        assert_eq!(found.len(), 1);
+        let found = listed(&mut files(&[&file, folder.path(), &folder.path().join("a")]).unwrap());
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn paths_that_are_no_text_have_keys_of_their_own() {
+        use std::ffi::OsStr;
+        let path = |bytes: &'static [u8]| Path::new(OsStr::from_bytes(bytes)).to_owned();
+        let keys: HashSet<String> =
+            [&b"/a\xff"[..], b"/a\xfe", b"/a%ff", b"/a%ff\xff", "/a\u{fffd}".as_bytes()]
+                .into_iter()
+                .map(|bytes| key("file", &path(bytes)))
+                .collect();
+        assert_eq!(keys.len(), 5);
+    }
+
+    #[test]
+    fn a_done_file_is_listed_again_only_if_it_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let far = |seconds| {
+            fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds))
+        };
+        let age = |seconds| {
+            fs::File::options().append(true).open(&path).unwrap().set_times(far(seconds)).unwrap()
+        };
+        fs::write(&path, "one two").unwrap();
+        age(1000);
+        let opened = fs::File::open(&path).unwrap();
+        let done =
+            Fingerprint::of(&opened.metadata().unwrap()).with_content(&opened).unwrap().to_string();
+        let listed = |done: &str| {
+            let done = done.to_owned();
+            let words = [path.clone().into_os_string()];
+            let found =
+                listed(&mut Files::new(&words, Box::new(move |_| Some(done.clone()))).unwrap());
+            matches!(found[..], [Found::Input(_)])
+        };
+        assert!(!listed(&done), "nothing changed");
+        age(2000);
+        assert!(!listed(&done), "touched");
+        let without_hash = done.rsplit_once(':').unwrap().0;
+        assert!(listed(without_hash), "touched, and no hash to compare");
+        fs::write(&path, "one owt").unwrap();
+        assert!(listed(&done), "changed, of the same size");
+        fs::write(&path, "one two three").unwrap();
+        age(1000);
+        assert!(listed(&done), "grown, of the same age");
+        assert!(listed("nonsense"), "a fingerprint of another kind");
+    }
+
+    #[test]
+    fn a_hundred_thousand_done_files_are_skipped_in_two_seconds() {
+        const FILES: usize = 100_000;
+        let folder = tempfile::tempdir().unwrap();
+        // Links to one file: the same names and the same number of stats, and much quicker to make.
+        let original = folder.path().join("original");
+        fs::write(&original, "x").unwrap();
+        let below = folder.path().join("below");
+        fs::create_dir(&below).unwrap();
+        let fingerprint = Fingerprint::of(&fs::metadata(&original).unwrap()).to_string();
+        let mut done = HashMap::new();
+        let root = fs::canonicalize(&below).unwrap();
+        for number in 0..FILES {
+            let name = format!("111122223333_CloudTrail_us-east-1_{number:012}.json.gz");
+            // A file system may limit the links of one file.
+            if fs::hard_link(&original, below.join(&name)).is_err() {
+                symlink(&original, below.join(&name)).unwrap();
+            }
+            done.insert(key("file", &root.join(name)), fingerprint.clone());
+        }
+        let words = [below.into_os_string()];
+        let mut files = Files::new(&words, Box::new(move |key| done.get(key).cloned())).unwrap();
+        let (mut skipped, begin) = (0, Instant::now());
+        files
+            .list(&mut |found| {
+                skipped += usize::from(matches!(found, Found::Done { size: 1, .. }));
+                true
+            })
+            .unwrap();
+        assert_eq!(skipped, FILES);
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    }
+}
