@@ -1,5 +1,7 @@
 //! What every shape gives, whatever the window; and what is said about content that is not as it should be.
 
+mod samples;
+
 use std::io::{Cursor, Write};
 
 use proptest::prelude::*;

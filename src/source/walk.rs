@@ -26,6 +26,9 @@ const LOOK_AHEAD: usize = 64 << 10;
 /// Lines that show that there are some.
 const LINES: [&[u8]; 2] = [b"\n{\"eventVersion\":", b"\n{\"Records\":["];
 
+/// Bytes of a skipped value at the top that are kept, so that if it swallowed lines we can go back to them.
+const SKIP_KEPT: usize = 1 << 20;
+
 /// Lists within lists, or files within a list of files, that are entered. More has no meaning.
 const LEVELS: u32 = 4;
 
@@ -112,7 +115,8 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
         if !self.hopeful && self.out.broken_places > 0 {
             self.none_of_ours();
         }
-        if self.out.shape == Shape::Empty && !self.out.foreign.is_empty() {
+        let found = self.out.records + self.out.too_long + self.out.broken_places;
+        if found == 0 && !self.out.foreign.is_empty() {
             self.out.shape = Shape::Foreign;
         }
         self.out.bytes_read = self.window.end();
@@ -179,7 +183,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
             let before = self.out.records;
             let outcome = match byte {
                 b'{' => self.object(),
-                b'[' => self.array(Context::Array),
+                b'[' => self.list(),
                 b'0'..=b'9' => self.stamp(),
                 _ => self.junk(),
             };
@@ -228,7 +232,14 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
         self.item(Context::Top)
     }
 
-    /// Keeps an object from swallowing the lines behind its own, unless it is printed over several.
+    fn list(&mut self) -> Step {
+        if self.careful || matches!(self.out.shape, Shape::Object | Shape::Objects) {
+            self.stay_on_line()?;
+        }
+        self.array(Context::Array)
+    }
+
+    /// Keeps an object or list from swallowing the lines behind its own, unless it is printed over several.
     fn stay_on_line(&mut self) -> Step {
         let mut looked = 0;
         loop {
@@ -353,7 +364,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
                     self.foreign(Kind::Json);
                     self.skip(Skim::default())?;
                 }
-                None => return Err(self.cut("the text ends inside a list")),
+                None => return Err(self.cut("a list")),
             }
         }
         self.at += 1;
@@ -372,7 +383,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break,
                 Some(_) => return Err(self.broken(self.at, "a key was expected")),
-                None => return Err(self.cut("the text ends inside an object")),
+                None => return Err(self.cut("an object")),
             }
         }
         self.at += 1;
@@ -386,7 +397,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
                 break end;
             }
             if self.more()? != More::Read {
-                return Err(self.cut("the text ends inside a key"));
+                return Err(self.cut("a key"));
             }
         };
         let inside = list(&self.text()[self.at + 1..end - 1], context);
@@ -439,7 +450,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
                 Look::Broken { offset, cause } => return Err(self.broken(offset, cause)),
                 Look::Incomplete { record } => match self.more()? {
                     More::Read => {}
-                    More::End => return Err(self.cut("the text ends inside an object")),
+                    More::End => return Err(self.cut_here("an object")),
                     More::Full if record => return self.too_long(0),
                     More::Full => {
                         self.foreign(Kind::Json);
@@ -462,7 +473,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
                 Taken::Broken { offset, cause } => return Err(self.broken(offset, cause)),
                 Taken::Incomplete => match self.more()? {
                     More::Read => {}
-                    More::End => return Err(self.cut("the text ends inside a record")),
+                    More::End => return Err(self.cut_here("a record")),
                     More::Full => return self.too_long(inside),
                 },
             }
@@ -490,29 +501,34 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
         Ok(())
     }
 
-    /// Goes past a value without keeping any of it, and returns its length.
+    /// Goes past a value without keeping much of it, and returns its length.
     fn skip(&mut self, mut skim: Skim) -> Step<u64> {
-        let mut bytes = 0;
+        let (mut bytes, mut kept) = (0, 0);
         loop {
-            let text = self.text();
-            let length = text.len();
-            match skim.feed(text, self.at) {
+            let text = view(&self.window, self.line_end);
+            match skim.feed(text, self.at + kept) {
                 Fed::End(end) => {
                     bytes += (end - self.at) as u64;
                     self.at = end;
                     return Ok(bytes);
                 }
                 Fed::Broken(offset, cause) => return Err(self.broken(offset, cause)),
-                Fed::More => {
-                    bytes += (length - self.at) as u64;
-                    self.at = length;
-                    if self.more()? != More::Read {
-                        if skim.may_end() {
-                            return Ok(bytes);
-                        }
-                        return Err(self.cut("the text ends inside a value"));
-                    }
+                Fed::More => kept = text.len() - self.at,
+            }
+            let keep = self.level == 0 && kept < SKIP_KEPT;
+            let more = if keep { self.more()? } else { More::Full };
+            if more == More::Full {
+                bytes += kept as u64;
+                self.at += kept;
+                kept = 0;
+            }
+            let more = if more == More::Full { self.more()? } else { more };
+            if more == More::End {
+                if skim.may_end() {
+                    self.at += kept;
+                    return Ok(bytes + kept as u64);
                 }
+                return Err(self.cut("a value"));
             }
         }
     }
@@ -534,7 +550,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
             }
             match self.more()? {
                 More::Read => {}
-                More::End => return Err(self.cut("the text ends inside a string")),
+                More::End => return Err(self.cut_here("an object")),
                 More::Full => return self.too_long(inside),
             }
         }
@@ -610,15 +626,21 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
         Halt::Broken
     }
 
-    /// Notes that the text, or the line, ends too soon.
-    fn cut(&mut self, cause: &'static str) -> Halt {
+    /// Notes that the text, or the line, ends inside `what`.
+    fn cut(&mut self, what: &str) -> Halt {
         self.hopeful = true;
         if !self.cut_off {
-            let start = self.offset(self.at);
-            let cause = format!("{cause} that began before or at byte {start}");
-            self.note(self.offset(self.text().len()), cause);
+            let container = if self.line_end.is_some() { "line" } else { "text" };
+            let end = self.offset(self.text().len());
+            self.note(end, format!("the {container} ends inside {what}"));
         }
         Halt::Broken
+    }
+
+    /// The same for something that begins at [`Self::at`].
+    fn cut_here(&mut self, what: &str) -> Halt {
+        let start = self.offset(self.at);
+        self.cut(&format!("{what} that begins at byte {start}"))
     }
 }
 
