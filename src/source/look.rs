@@ -1,0 +1,362 @@
+//! Decides what an object is by its first keys: a record, an envelope around one, a list of them, or
+//! something that is no CloudTrail.
+//!
+//! An object counts as a record when it has at its top `eventVersion`, or `eventID`, or both `eventName`
+//! and `eventSource`, or both `eventId` and `timeWindow` (aggregated), or both `userIdentity` and
+//! `eventTime`. Inside a `Records` list every object counts. Notifications of S3 and the streams that
+//! Lambda is called with look much the same, but their `eventSource` begins with `aws:`.
+//! Holds: a record as the service writes it is known by its first bytes; nothing is walked twice for it.
+
+use std::fmt;
+
+use super::skip::{Skip, skip_string, skip_value};
+
+/// What is no CloudTrail record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A digest file, which proves that log files were not changed.
+    Digest,
+    /// A snapshot or history of AWS Config.
+    Config,
+    /// A notification of S3, or another event that is sent to Lambda.
+    Notification,
+    /// JSON of another kind.
+    Json,
+    /// Text that is no JSON.
+    Text,
+    /// Text in UTF-16, which has to be converted to UTF-8 first.
+    Utf16,
+    /// Anything else: pictures, archives, columns.
+    Binary,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Digest => "digest file",
+            Self::Config => "AWS Config snapshot",
+            Self::Notification => "event notification",
+            Self::Json => "JSON that is not CloudTrail",
+            Self::Text => "text that is not JSON",
+            Self::Utf16 => "text in UTF-16 (convert it to UTF-8)",
+            Self::Binary => "binary data",
+        })
+    }
+}
+
+/// Where an object was met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Context {
+    /// At the top of a text, or of a line.
+    #[default]
+    Top,
+    /// In a bare list.
+    Array,
+    /// In the list `Records`.
+    Records,
+    /// In the list `Events` of LookupEvents.
+    Lookup,
+    /// In the list `logEvents` or `events` of CloudWatch Logs.
+    Logs,
+    /// In the text of a string, or as the `detail` of an envelope.
+    Inner,
+}
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// A record.
+    Record,
+    /// An envelope; the record begins here.
+    Inner(usize),
+    /// An envelope; the string that holds the record begins here.
+    Text(usize),
+    /// It holds a list of records or envelopes.
+    List,
+    /// No CloudTrail.
+    Foreign(Kind),
+    /// Nothing to speak of: CloudWatch Logs asks whether we are there.
+    Silent,
+    /// The text ends before that is clear. `record`: it would be a record.
+    Incomplete { record: bool },
+    /// No JSON.
+    Broken { offset: usize, cause: &'static str },
+}
+
+/// How records begin as the service writes them, and as Python does. The `1.` matters: S3 says `2.`.
+const BEGINNINGS: [&[u8]; 2] = [b"{\"eventVersion\":\"1.", b"{\"eventVersion\": \"1."];
+
+/// Returns what the object at `text[start]` is.
+pub(super) fn look(text: &[u8], start: usize, context: Context) -> Look {
+    if BEGINNINGS.iter().any(|beginning| text[start..].starts_with(beginning)) {
+        return Look::Record;
+    }
+    let mut seen = Seen { context, ..Seen::default() };
+    let mut at = start + 1;
+    loop {
+        at = skip_space(text, at);
+        match text.get(at) {
+            Some(b'"') => match seen.member(text, at) {
+                Ok(end) => at = end,
+                Err(look) => return look,
+            },
+            Some(b',') => at += 1,
+            Some(b'}') => return seen.verdict(),
+            Some(_) => return seen.broken(at, "a key was expected"),
+            None => return seen.incomplete(),
+        }
+    }
+}
+
+/// Returns the list that `key` names in `context`, and what is in it.
+pub(super) fn list(key: &[u8], context: Context) -> Option<Context> {
+    if !matches!(context, Context::Top | Context::Array) {
+        return None;
+    }
+    match key {
+        b"Records" => Some(Context::Records),
+        b"Events" => Some(Context::Lookup),
+        b"events" | b"logEvents" => Some(Context::Logs),
+        _ => None,
+    }
+}
+
+/// Returns where the next byte is that is not white space.
+pub(super) fn skip_space(text: &[u8], start: usize) -> usize {
+    let mut at = start;
+    while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
+/// The telling keys of an object seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    context: Context,
+    keys: u32,
+    version_first: bool,
+}
+
+const EVENT_VERSION: u32 = 1;
+const EVENT_ID: u32 = 1 << 1;
+const EVENT_NAME: u32 = 1 << 2;
+const EVENT_SOURCE: u32 = 1 << 3;
+const AGGREGATE_ID: u32 = 1 << 4;
+const TIME_WINDOW: u32 = 1 << 5;
+const USER_IDENTITY: u32 = 1 << 6;
+const EVENT_TIME: u32 = 1 << 7;
+/// Not telling, but one was there.
+const ANY: u32 = 1 << 8;
+
+impl Seen {
+    /// Takes in the key at `text[start]` and its value, and returns where that ends, or what is clear now.
+    fn member(&mut self, text: &[u8], start: usize) -> Result<usize, Look> {
+        let key_end = skip_string(text, start).ok_or_else(|| self.incomplete())?;
+        let colon = skip_space(text, key_end);
+        match text.get(colon) {
+            Some(b':') => {}
+            Some(_) => return Err(self.broken(colon, "a colon was expected")),
+            None => return Err(self.incomplete()),
+        }
+        let value = skip_space(text, colon + 1);
+        let Some(&first) = text.get(value) else { return Err(self.incomplete()) };
+        let key = &text[start + 1..key_end - 1];
+        self.envelope(key, text, value, first)?;
+        self.telling(key, text, value)?;
+        skip_value(text, value).map_err(|skip| match skip {
+            Skip::Incomplete => self.incomplete(),
+            Skip::Broken { offset, cause } => self.broken(offset, cause),
+        })
+    }
+
+    /// Fails if the key tells that this is an envelope, or no CloudTrail.
+    fn envelope(&self, key: &[u8], text: &[u8], value: usize, first: u8) -> Result<(), Look> {
+        if self.is_record() {
+            return Ok(());
+        }
+        let inner = self.context == Context::Inner;
+        Err(match (key, first) {
+            (_, b'[') if list(key, self.context).is_some() => Look::List,
+            (b"detail" | b"CloudTrailEvent", b'{') if !inner => {
+                match look(text, value, Context::Inner) {
+                    Look::Record => Look::Inner(value),
+                    Look::Incomplete { .. } => return Err(self.incomplete()),
+                    Look::Broken { offset, cause } => Look::Broken { offset, cause },
+                    _ => Look::Foreign(Kind::Json),
+                }
+            }
+            (b"CloudTrailEvent", b'"') if !inner => Look::Text(value),
+            (b"message", b'"') if self.context == Context::Logs => Look::Text(value),
+            (b"message", b'"') if !inner => match text.get(value + 1) {
+                Some(b'{') => Look::Text(value),
+                Some(_) => return Ok(()),
+                None => self.incomplete(),
+            },
+            (b"messageType", b'"') => match begins(&text[value..], b"\"CONTROL_MESSAGE\"") {
+                Some(true) => Look::Silent,
+                Some(false) => return Ok(()),
+                None => self.incomplete(),
+            },
+            (b"digestStartTime" | b"digestEndTime" | b"digestS3Bucket", b'"')
+            | (b"logFiles", b'[') => Look::Foreign(Kind::Digest),
+            (b"configurationItems" | b"configurationItem" | b"configurationItemDiff", _)
+            | (b"configSnapshotId", b'"') => Look::Foreign(Kind::Config),
+            _ => return Ok(()),
+        })
+    }
+
+    /// Notes a key that records have, and fails as soon as it is clear that this is one, or is none.
+    fn telling(&mut self, key: &[u8], text: &[u8], value: usize) -> Result<(), Look> {
+        self.keys |= match key {
+            b"eventVersion" => {
+                self.version_first |= self.keys == 0;
+                EVENT_VERSION
+            }
+            b"eventID" => EVENT_ID,
+            b"eventName" => EVENT_NAME,
+            b"eventId" => AGGREGATE_ID,
+            b"timeWindow" => TIME_WINDOW,
+            b"userIdentity" => USER_IDENTITY,
+            b"eventTime" => EVENT_TIME,
+            b"eventSource" | b"EventSource" => match begins(&text[value..], b"\"aws:") {
+                Some(true) => return Err(Look::Foreign(Kind::Notification)),
+                Some(false) if key == b"eventSource" => EVENT_SOURCE,
+                Some(false) => ANY,
+                None => return Err(self.incomplete()),
+            },
+            _ => ANY,
+        };
+        let trail_version = key == b"eventVersion"
+            && self.version_first
+            && begins(&text[value..], b"\"1.") == Some(true);
+        if trail_version || self.has(EVENT_SOURCE) && self.is_record() {
+            return Err(Look::Record);
+        }
+        Ok(())
+    }
+
+    fn has(&self, keys: u32) -> bool {
+        self.keys & keys == keys
+    }
+
+    fn is_record(&self) -> bool {
+        self.has(EVENT_VERSION)
+            || self.has(EVENT_ID)
+            || self.has(EVENT_NAME | EVENT_SOURCE)
+            || self.has(AGGREGATE_ID | TIME_WINDOW)
+            || self.has(USER_IDENTITY | EVENT_TIME)
+    }
+
+    fn counts(&self) -> bool {
+        self.context == Context::Records || self.is_record()
+    }
+
+    fn verdict(&self) -> Look {
+        if self.counts() { Look::Record } else { Look::Foreign(Kind::Json) }
+    }
+
+    fn incomplete(&self) -> Look {
+        Look::Incomplete { record: self.counts() }
+    }
+
+    /// What is broken but counts is handed over all the same: the normalizer says best what is wrong.
+    fn broken(&self, offset: usize, cause: &'static str) -> Look {
+        if self.counts() { Look::Record } else { Look::Broken { offset, cause } }
+    }
+}
+
+/// Returns whether `text` begins with `beginning`, or `None` if it ends before that is clear.
+fn begins(text: &[u8], beginning: &[u8]) -> Option<bool> {
+    if text.len() >= beginning.len() {
+        return Some(text.starts_with(beginning));
+    }
+    if beginning.starts_with(text) { None } else { Some(false) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_top(text: &str) -> Look {
+        look(text.as_bytes(), 0, Context::Top)
+    }
+
+    #[test]
+    fn records_are_known_by_their_keys() {
+        for text in [
+            r#"{"eventVersion":"1.08","#,
+            r#"{"eventVersion": "1.08","#,
+            r#"{ "eventVersion" : "1.08","#,
+            r#"{"eventVersion":"2.0"}"#,
+            r#"{"awsRegion":"x","eventID":"1","eventSource":"s3.amazonaws.com","#,
+            r#"{"eventName":"A","eventSource":"s3.amazonaws.com","#,
+            r#"{"eventId":"1","timeWindow":{}}"#,
+            r#"{"userIdentity":{},"eventTime":"x"}"#,
+            r#"{"eventTime":"x","eventID":"1","insightDetails":{}}"#,
+        ] {
+            assert_eq!(at_top(text), Look::Record, "{text}");
+        }
+    }
+
+    #[test]
+    fn notifications_are_no_records() {
+        for text in [
+            r#"{"eventVersion":"2.1","eventSource":"aws:s3","awsRegion":"x","s3":{}}"#,
+            r#"{"eventID":"1","eventVersion":"1.0","dynamodb":{},"eventSource":"aws:dynamodb"}"#,
+            r#"{"kinesis":{},"eventSource":"aws:kinesis","eventVersion":"1.0"}"#,
+            r#"{"EventSource":"aws:sns","EventVersion":"1.0"}"#,
+        ] {
+            for context in [Context::Top, Context::Records] {
+                assert_eq!(
+                    look(text.as_bytes(), 0, context),
+                    Look::Foreign(Kind::Notification),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn envelopes_and_others_are_told_apart() {
+        assert_eq!(at_top(r#"{"a":{"b":[1]},"Records": [  "#), Look::List);
+        assert_eq!(at_top(r#"{"Records":null}"#), Look::Foreign(Kind::Json));
+        assert_eq!(at_top(r#"{"detail":{"eventVersion":"1.0"}}"#), Look::Inner(10));
+        assert_eq!(at_top(r#"{"detail":{"state":"running"}}"#), Look::Foreign(Kind::Json));
+        assert_eq!(at_top(r#"{"EventId":"1","CloudTrailEvent":"{}"}"#), Look::Text(33));
+        assert_eq!(at_top(r#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#), Look::Silent);
+        assert_eq!(at_top(r#"{"messageType":"DATA_MESSAGE","logEvents":[]}"#), Look::List);
+        assert_eq!(
+            at_top(r#"{"awsAccountId":"1","digestStartTime":"x"}"#),
+            Look::Foreign(Kind::Digest)
+        );
+        assert_eq!(
+            at_top(r#"{"fileVersion":"1.0","configurationItems":[]}"#),
+            Look::Foreign(Kind::Config)
+        );
+        assert_eq!(at_top("{}"), Look::Foreign(Kind::Json));
+        assert_eq!(look(b"{}", 0, Context::Records), Look::Record);
+        assert!(matches!(at_top("{a}"), Look::Broken { offset: 1, .. }));
+    }
+
+    #[test]
+    fn a_cut_anywhere_never_changes_the_answer() {
+        for text in [
+            r#"{"awsRegion":"x","eventID":"1","eventSource":"s3.amazonaws.com"}"#,
+            r#"{"id":"1","detail":{"a":1,"eventID":"2","eventSource":"x"}}"#,
+            r#"{"eventVersion":"2.1","eventSource":"aws:s3","s3":{}}"#,
+            r#"{"messageType":"CONTROL_MESSAGE"}"#,
+            r#"{"timestamp":1,"message":"{}"}"#,
+        ] {
+            let whole = at_top(text);
+            for cut in 1..text.len() {
+                let part = at_top(&text[..cut]);
+                assert!(
+                    part == whole || matches!(part, Look::Incomplete { .. }),
+                    "{}",
+                    &text[..cut]
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! What every shape gives, whatever the window; and what is said about content that is not as it should be.
+
+mod samples;
+
+use std::io::{Cursor, Write};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Collects records as they came.
+#[derive(Default)]
+struct Collected {
+    records: Vec<String>,
+    too_long: Vec<(u64, u64)>,
+    consumed: u64,
+    most: Option<usize>,
+}
+
+impl Records for Collected {
+    fn record(&mut self, text: &[u8], start: usize) -> Taken {
+        assert_eq!(text[start], b'{');
+        match skip_value(text, start) {
+            Ok(end) => {
+                self.records.push(String::from_utf8_lossy(&text[start..end]).into_owned());
+                Taken::Upto(end)
+            }
+            Err(Skip::Incomplete) => Taken::Incomplete,
+            Err(Skip::Broken { offset, cause }) => Taken::Broken { offset, cause: cause.into() },
+        }
+    }
+
+    fn too_long(&mut self, head: &[u8], offset: u64, bytes: u64) {
+        assert_eq!(head[0], b'{');
+        self.too_long.push((offset, bytes));
+    }
+
+    fn go_on(&self) -> bool {
+        self.most.is_none_or(|most| self.records.len() < most)
+    }
+
+    fn consumed(&mut self, bytes: u64) {
+        self.consumed += bytes;
+    }
+}
+
+fn limits(window: usize) -> Limits {
+    Limits { window, record: 1 << 20, whole: 1 << 20 }
+}
+
+fn stream(text: &[u8], window: usize) -> (Vec<String>, Decoded) {
+    let mut collected = Collected::default();
+    let content = Content::Stream(Box::new(Cursor::new(text.to_vec())));
+    let decoded = Decoder::new(limits(window)).read("test", content, &mut collected).unwrap();
+    assert_eq!(collected.consumed, decoded.bytes_consumed);
+    assert_eq!(collected.records.len() as u64, decoded.records);
+    (collected.records, decoded)
+}
+
+fn file(stored: &[u8]) -> (Vec<String>, Decoded) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(stored).unwrap();
+    let mut collected = Collected::default();
+    let content = Content::File(file.path().to_owned());
+    let decoded = Decoder::new(limits(64)).read("test", content, &mut collected).unwrap();
+    assert_eq!(collected.consumed, stored.len() as u64);
+    (collected.records, decoded)
+}
+
+/// Reads a text in every way there is, which must all give the same.
+fn read(text: &[u8]) -> (Vec<String>, Decoded) {
+    let (records, decoded) = file(text);
+    for window in [1, 2, 3, 7, 64, 1 << 16] {
+        let (other, said) = stream(text, window);
+        assert_eq!(other, records, "window {window}");
+        assert_eq!(said.broken, decoded.broken, "window {window}");
+        assert_eq!((said.shape, &said.foreign), (decoded.shape, &decoded.foreign));
+    }
+    for packed in [gzip(text), zstd::encode_all(text, 1).unwrap(), gzip(&gzip(text))] {
+        assert_eq!(file(&packed).0, records);
+        assert_eq!(stream(&packed, 64).0, records);
+    }
+    (records, decoded)
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    writer.write_all(text).unwrap();
+    writer.finish().unwrap()
+}
+
+const A: &str = r#"{"eventVersion":"1.08","eventID":"a","x":{"y":["]}"]}}"#;
+const B: &str = r#"{"eventVersion": "1.08", "eventID": "b", "userIdentity": {}}"#;
+const C: &str = r#"{"awsRegion":"r","eventID":"c","n":1.50,"eventSource":"s3.amazonaws.com"}"#;
+/// An aggregated record.
+const D: &str =
+    r#"{"accountId":"1","eventId":"d","timeWindow":{"windowStart":"2024-01-01T00:00:00Z"}}"#;
+
+fn good(text: &str, shape: Shape, records: &[&str]) {
+    let (read, decoded) = read(text.as_bytes());
+    assert_eq!(read, records, "{text}");
+    assert_eq!(decoded.shape, shape, "{text}");
+    assert_eq!(decoded.broken, [], "{text}");
+    assert_eq!(decoded.bytes_read, text.len() as u64, "{text}");
+    assert!(decoded.is_final());
+}
+
+#[test]
+fn trail_files_are_read() {
+    good(&format!(r#"{{"Records":[{A},{B},{C},{D}]}}"#), Shape::Records, &[A, B, C, D]);
+    good(&format!(r#"{{ "Records" : [ {A} , {B} ] }} "#), Shape::Records, &[A, B]);
+    good(&format!(r#"{{"a":[{{}}],"Records":[{A}],"b":1}}"#), Shape::Records, &[A]);
+    good(&format!("\u{feff}{{\"Records\":[{A}]}}\n"), Shape::Records, &[A]);
+    good(r#"{"Records":[]}"#, Shape::Records, &[]);
+    // What is in `Records` counts whatever its keys; a later file in the same text is read too.
+    good(
+        &format!(r#"{{"Records":[{{"z":1}}]}}{{"Records":[{A}]}}"#),
+        Shape::Records,
+        &[r#"{"z":1}"#, A],
+    );
+}
+
+#[test]
+fn lists_lines_and_objects_are_read() {
+    good(&format!("[{A},\n{B},{C}]"), Shape::Array, &[A, B, C]);
+    good(&format!("[[{A}],[{B}]]"), Shape::Array, &[A, B]);
+    good(A, Shape::Object, &[A]);
+    good(&format!("{A}\n{B}\r\n\n{C}\n"), Shape::Objects, &[A, B, C]);
+    good(&format!("{A}{B} {C}\t{D}"), Shape::Objects, &[A, B, C, D]);
+    good(&format!("{A},\n{B},\n"), Shape::Objects, &[A, B]);
+    good(&format!("{A}\0\0\0\0"), Shape::Object, &[A]);
+    good(" \n ", Shape::Empty, &[]);
+    good("", Shape::Empty, &[]);
+    let pretty =
+        serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(A).unwrap())
+            .unwrap();
+    good(&format!("{pretty}\n{pretty}"), Shape::Objects, &[&pretty, &pretty]);
+    good(
+        &format!("{{\n\"Records\": [\n{pretty},\n{pretty}\n]\n}}"),
+        Shape::Records,
+        &[&pretty, &pretty],
+    );
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
+#[test]
+fn results_of_lookup_events_are_read() {
+    let item = |record| {
+        format!(r#"{{"EventId":"1","Resources":[{{"a":1}}],"CloudTrailEvent":{}}}"#, quoted(record))
+    };
+    let (a, b) = (item(A), item(B));
+    good(&format!(r#"{{"Events":[{a},{b}],"NextToken":"x"}}"#), Shape::Lookup, &[A, B]);
+    good(&format!(r#"[{{"Events":[{a}]}},{{"Events":[{b}]}}]"#), Shape::Lookup, &[A, B]);
+    good(&format!("{a}\n{b}\n"), Shape::Lookup, &[A, B]);
+    good(&format!("[{},{}]", quoted(A), quoted(B)), Shape::Lookup, &[A, B]);
+    let odd = r#"{"eventVersion":"1.08","eventID":"é\ud800 \u0041 \\ \" \n"}"#;
+    good(&item(odd), Shape::Lookup, &[odd]);
+}
+
+#[test]
+fn envelopes_of_event_bridge_are_read() {
+    let envelope = |record| {
+        format!(r#"{{"version":"0","id":"1","detail-type":"x","detail":{record},"time":"t"}}"#)
+    };
+    let (a, b) = (envelope(A), envelope(C));
+    good(&a, Shape::EventBridge, &[A]);
+    good(&format!("{a}\n{b}"), Shape::EventBridge, &[A, C]);
+    good(&format!("[{a},{b}]"), Shape::EventBridge, &[A, C]);
+    let (records, decoded) =
+        read(envelope(r#"{"instance-id":"i-1","state":"running"}"#).as_bytes());
+    assert_eq!((records.len(), decoded.foreign_total()), (0, 1));
+}
+
+#[test]
+fn cloud_watch_logs_are_read() {
+    let item = |record: &str| format!(r#"{{"id":"1","timestamp":1,"message":{}}}"#, quoted(record));
+    let data = format!(
+        r#"{{"messageType":"DATA_MESSAGE","owner":"1","logEvents":[{},{}]}}"#,
+        item(A),
+        item(&format!(r#"{{"detail-type":"x","detail":{B}}}"#))
+    );
+    let control = r#"{"messageType":"CONTROL_MESSAGE","logEvents":[{"message":"CWL CONTROL"}]}"#;
+    good(&format!("{control}{data}{control}{data}"), Shape::Logs, &[A, B, A, B]);
+    let answer = format!(r#"{{"events":[{}],"searchedLogStreams":[]}}"#, item(A));
+    good(&answer, Shape::Logs, &[A]);
+    let export = format!("2024-01-01T00:00:00.000Z {A}\n2024-01-01T00:00:00.000Z {C}\n");
+    good(&export, Shape::Logs, &[A, C]);
+    let (records, decoded) = read(format!("2024-01-01T00:00:00.000Z hello\n{export}").as_bytes());
+    assert_eq!((records.len(), decoded.foreign_total(), decoded.broken_places), (2, 1, 0));
+}
+
+fn strange(text: &str, kind: Kind) {
+    let (records, decoded) = read(text.as_bytes());
+    assert_eq!(records, [""; 0], "{text}");
+    assert_eq!(decoded.shape, Shape::Foreign, "{text}");
+    assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&kind], "{text}");
+    assert_eq!(decoded.broken, [], "{text}");
+}
+
+#[test]
+fn what_is_no_cloud_trail_is_counted_by_kind() {
+    strange(
+        r#"{"awsAccountId":"1","digestStartTime":"x","logFiles":[{"s3Bucket":"b"}]}"#,
+        Kind::Digest,
+    );
+    strange(r#"{"fileVersion":"1.0","configurationItems":[{"eventVersion":"1.0"}]}"#, Kind::Config);
+    strange(r#"{"hello":[1,2,{"a":"}"}]}"#, Kind::Json);
+    strange("a,b,c\n1,2,3\n", Kind::Text);
+    strange("[package]\nname = \"x\"\n", Kind::Text);
+    strange("{% if x %}\n{{ y }}\n", Kind::Text);
+    strange("\u{1}\u{2}{}", Kind::Binary);
+    strange("12345", Kind::Text);
+    let (_, decoded) = read(b"\xff\xfe{\0}\0");
+    assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&Kind::Utf16]);
+    let notification = r#"{"eventVersion":"2.1","eventSource":"aws:s3","s3":{}}"#;
+    let (records, decoded) =
+        read(format!(r#"{{"Records":[{notification},{notification}]}}"#).as_bytes());
+    assert_eq!((records.len(), decoded.foreign[&Kind::Notification]), (0, 2));
+}
+
+#[test]
+fn strangers_among_records_are_left_out() {
+    let (records, decoded) = read(format!("{A}\n{{\"z\":1}}\nnull\n\"x\"\n{B}\n").as_bytes());
+    assert_eq!(records, [A, B]);
+    assert_eq!((decoded.foreign[&Kind::Json], decoded.broken_places), (3, 0));
+    let (records, decoded) = read(format!(r#"{{"Records":[{A},null,7,[1,"]"],{B}]}}"#).as_bytes());
+    assert_eq!(records, [A, B]);
+    assert_eq!(decoded.foreign_total(), 3);
+}
+
+#[test]
+fn a_broken_line_costs_only_itself() {
+    for bad in [
+        r#"{"eventVersion":"1.08","x":[}"#,
+        r#"{"eventVersion":"1.08","x":{"y":1"#,
+        r#"{"eventVersion":"1.08","x":"#,
+        r#"{"eventVersion""#,
+        r#"{"Records":[{"eventVersion":"1.08""#,
+        "no JSON here",
+        "}",
+    ] {
+        if bad.starts_with("{\"Records") {
+            continue; // The first broken list ends all; see below.
+        }
+        let (records, decoded) = read(format!("{A}\n{bad}\n{B}\n{bad}\n{C}\n").as_bytes());
+        assert_eq!(records, [A, B, C], "{bad}");
+        assert_eq!(decoded.broken_places, 2, "{bad}: {:?}", decoded.broken);
+        assert!(decoded.broken[0].offset > A.len() as u64);
+    }
+    let (records, decoded) = read(format!("banner\n{A}\n{B}\n").as_bytes());
+    assert_eq!((records, decoded.broken_places), (vec![A.to_owned(), B.to_owned()], 1));
+}
+
+#[test]
+fn a_broken_list_keeps_what_came_before() {
+    for bad in [r#"{"eventVersion":"1.08","x":[}}"#, "}", ":"] {
+        let text = format!("{{\"Records\":[{A},{B},{bad},\n{C}]}}\n");
+        let (records, decoded) = read(text.as_bytes());
+        assert_eq!(records, [A, B], "{bad}");
+        assert_eq!(decoded.broken_places, 1, "{bad}");
+        let offset = usize::try_from(decoded.broken[0].offset).unwrap();
+        assert!((text.find(B).unwrap()..text.find(C).unwrap()).contains(&offset), "{bad}");
+    }
+}
+
+#[test]
+fn a_cut_keeps_what_came_before() {
+    let text = format!(r#"{{"Records":[{A},{B}]}}"#);
+    for cut in 1..text.len() {
+        let (records, decoded) = read(&text.as_bytes()[..cut]);
+        let whole = usize::from(cut >= 12 + A.len()) + usize::from(cut >= 13 + A.len() + B.len());
+        assert_eq!(records.len(), whole, "{cut}");
+        assert_eq!(decoded.broken_places, 1, "{cut}");
+        assert_eq!(decoded.broken[0].offset, cut as u64);
+    }
+}
+
+#[test]
+fn a_cut_gzip_file_keeps_what_came_before() {
+    let text: String = (0..500)
+        .map(|n| format!("{{\"eventVersion\":\"1.08\",\"n\":\"{}\"}}\n", n * 7919))
+        .collect();
+    let packed = gzip(text.as_bytes());
+    let (records, decoded) = file(&packed[..packed.len() / 2]);
+    assert!(records.len() > 50 && records.len() < 450, "{}", records.len());
+    assert!(records.iter().zip(text.lines()).all(|(record, line)| record == line));
+    assert_eq!(decoded.broken_places, 1);
+    assert!(decoded.broken[0].cause.contains("cut off"), "{:?}", decoded.broken);
+    // A damaged byte at the end leaves the records, and the checksum tells.
+    let mut damaged = packed.clone();
+    let checksum = packed.len() - 6;
+    damaged[checksum] ^= 1;
+    let (records, decoded) = file(&damaged);
+    assert_eq!((records.len(), decoded.broken_places), (500, 1));
+}
+
+#[test]
+fn members_are_read_as_one_text() {
+    let (a, b) = (gzip(format!("{A}\n").as_bytes()), gzip(format!("{B}\n").as_bytes()));
+    for stored in [[a.clone(), b.clone()].concat(), [a.clone(), b, vec![0; 1000]].concat()] {
+        let (records, decoded) = file(&stored);
+        assert_eq!((records, decoded.broken_places), (vec![A.to_owned(), B.to_owned()], 0));
+    }
+    let (records, decoded) = file(&[a, b"trailing".to_vec()].concat());
+    assert_eq!((records.len(), decoded.broken_places), (1, 1));
+}
+
+#[test]
+fn a_record_that_is_too_long_is_passed_by() {
+    let long = format!(r#"{{"eventVersion":"1.08","x":"{}"}}"#, "y".repeat(5000));
+    for text in [format!("[{A},{long},{B}]"), format!("{A} {long} {B}")] {
+        let mut collected = Collected::default();
+        let content = Content::Stream(Box::new(Cursor::new(text.clone())));
+        let limits = Limits { window: 16, record: 1000, whole: 0 };
+        let decoded = Decoder::new(limits).read("test", content, &mut collected).unwrap();
+        assert_eq!(collected.records, [A, B]);
+        assert_eq!(collected.too_long, [(text.find(&long).unwrap() as u64, long.len() as u64)]);
+        assert_eq!((decoded.too_long, decoded.broken_places), (1, 0));
+    }
+}
+
+#[test]
+fn a_stranger_larger_than_memory_is_passed_by() {
+    let large = format!(r#"{{"z":[{}0]}}"#, "1,".repeat(5000));
+    let content = Content::Stream(Box::new(Cursor::new(format!("{A}{large}{B}"))));
+    let mut collected = Collected::default();
+    let mut decoder = Decoder::new(Limits { window: 16, record: 1000, whole: 0 });
+    let decoded = decoder.read("test", content, &mut collected).unwrap();
+    assert_eq!((collected.records.len(), decoded.foreign_total()), (2, 1));
+}
+
+#[test]
+fn reading_stops_when_told() {
+    let text = format!("[{A},{B},{C}]");
+    let mut collected = Collected { most: Some(2), ..Collected::default() };
+    let content = Content::Stream(Box::new(Cursor::new(text)));
+    let decoded = Decoder::new(limits(8)).read("test", content, &mut collected).unwrap();
+    assert_eq!(collected.records, [A, B]);
+    assert!(decoded.stopped && !decoded.is_final());
+}
+
+#[test]
+fn a_file_that_grows_is_not_done() {
+    struct Growing(std::fs::File);
+    impl Records for Growing {
+        fn record(&mut self, text: &[u8], start: usize) -> Taken {
+            self.0.write_all(b"{}").unwrap();
+            skip_value(text, start).map_or(Taken::Incomplete, Taken::Upto)
+        }
+        fn too_long(&mut self, _: &[u8], _: u64, _: u64) {}
+    }
+    let mut temporary = tempfile::NamedTempFile::new().unwrap();
+    temporary.write_all(format!("{A}\n{B}\n").repeat(99).as_bytes()).unwrap();
+    for whole in [0, 1 << 20] {
+        let writer = std::fs::File::options().append(true).open(temporary.path()).unwrap();
+        let mut decoder = Decoder::new(Limits { whole, ..limits(64) });
+        let content = Content::File(temporary.path().to_owned());
+        let decoded = decoder.read("test", content, &mut Growing(writer)).unwrap();
+        assert!(decoded.changed && !decoded.is_final());
+        assert_eq!(decoded.records, 198);
+        temporary.as_file_mut().set_len(0).unwrap();
+        temporary.write_all(format!("{A}\n{B}\n").repeat(99).as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn what_the_system_refuses_is_said_with_the_name() {
+    let missing = Content::File("/nowhere/at/all".into());
+    let error =
+        Decoder::new(limits(8)).read("some.json", missing, &mut Collected::default()).unwrap_err();
+    assert!(matches!(&error, Error::Open { name, .. } if name == "some.json"));
+    let folder = Content::File(std::env::temp_dir());
+    let error = Decoder::new(limits(8)).read("dir", folder, &mut Collected::default()).unwrap_err();
+    assert!(matches!(error, Error::Read { .. }));
+}
+
+#[test]
+fn many_broken_places_are_counted_and_few_are_kept() {
+    let (_, decoded) = stream("{\"eventVersion\":\"1.0\",[}\n".repeat(1000).as_bytes(), 1 << 16);
+    assert_eq!(decoded.broken_places, 1000);
+    assert_eq!(decoded.broken.len(), decode::BROKEN_KEPT);
+}
+
+/// Pieces of which texts are made that are nearly of some shape.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(A.to_owned()),
+        Just(B.to_owned()),
+        Just(C.to_owned()),
+        Just(D.to_owned()),
+        Just("{\"Records\":[".to_owned()),
+        Just("]}".to_owned()),
+        Just("[".to_owned()),
+        Just("]".to_owned()),
+        Just(",".to_owned()),
+        Just("\n".to_owned()),
+        Just("{".to_owned()),
+        Just("}".to_owned()),
+        Just("\"".to_owned()),
+        Just("\\".to_owned()),
+        Just("{\"logEvents\":[{\"message\":".to_owned()),
+        Just(quoted(A)),
+        Just("{\"detail\":".to_owned()),
+        Just("2024-01-01T00:00:00.000Z ".to_owned()),
+        Just("null".to_owned()),
+        Just("\u{feff}".to_owned()),
+        Just("\0".to_owned()),
+        ".{0,3}",
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Any text, well made or not, gives the same through any window.
+    #[test]
+    fn the_window_does_not_matter(text in pieces(), window in 1_usize..200) {
+        let (records, decoded) = stream(&text, 1 << 16);
+        let (other, said) = stream(&text, window);
+        prop_assert_eq!(&other, &records);
+        prop_assert_eq!(&said.broken, &decoded.broken);
+        prop_assert_eq!(said.foreign, decoded.foreign);
+        prop_assert_eq!(file(&text).0, records);
+    }
+
+    /// A list of records, printed in any way, gives each of them byte for byte.
+    #[test]
+    fn every_record_comes_back_as_it_was(
+        names in prop::collection::vec(any::<String>(), 1..20), pretty: bool, window in 1_usize..200,
+    ) {
+        let records: Vec<String> = names.iter().map(|name| {
+            let record = serde_json::json!({"eventVersion": "1.08", "eventName": name, "x": {"y": [name]}});
+            if pretty { serde_json::to_string_pretty(&record) } else { serde_json::to_string(&record) }.unwrap()
+        }).collect();
+        for text in [format!("{{\"Records\":[{}]}}", records.join(",")), format!("[{}]", records.join(" ,\n")), records.join("\n")] {
+            prop_assert_eq!(&stream(text.as_bytes(), window).0, &records);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A bounded piece of a text that slides forward.
+//!
+//! Holds: a window grows only while what must be kept fills it, and never beyond its limit.
+
+use std::io::{self, ErrorKind, Read};
+
+/// The piece of the text that is in memory.
+pub(super) struct Window<'a> {
+    buffer: &'a mut Vec<u8>,
+    filled: usize,
+    /// How much of the buffer is used, at most.
+    size: usize,
+    limit: usize,
+    /// Bytes of the text before the window.
+    before: u64,
+    reader: Option<Box<dyn Read + 'a>>,
+    /// What went wrong behind the last byte, to be told when that is reached.
+    failed: Option<io::Error>,
+}
+
+/// What asking for more text gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// There is more.
+    Read,
+    /// There is no more.
+    End,
+    /// What was to be kept fills the largest window allowed.
+    Full,
+}
+
+impl<'a> Window<'a> {
+    /// Returns a window on a text that is in memory as a whole.
+    pub(super) fn whole(buffer: &'a mut Vec<u8>, filled: usize) -> Self {
+        Self { buffer, filled, size: filled, limit: filled, before: 0, reader: None, failed: None }
+    }
+
+    /// Returns a window of `size` bytes, growing to `limit`, on what `reader` gives.
+    pub(super) fn sliding(
+        buffer: &'a mut Vec<u8>,
+        reader: Box<dyn Read + 'a>,
+        size: usize,
+        limit: usize,
+    ) -> Self {
+        let size = size.max(1);
+        let limit = limit.max(size);
+        Self { buffer, filled: 0, size, limit, before: 0, reader: Some(reader), failed: None }
+    }
+
+    /// Returns the text in memory.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
+    /// Returns the offset, in the whole text, of the window's first byte.
+    pub(super) fn before(&self) -> u64 {
+        self.before
+    }
+
+    /// Returns how much of the text was read so far.
+    pub(super) fn end(&self) -> u64 {
+        self.before + self.filled as u64
+    }
+
+    /// Forgets what is before `keep`, which becomes the beginning of the window, and reads on.
+    ///
+    /// At least as much is read as was kept, so that looking at the kept part again costs no more than
+    /// twice the length of the text in all.
+    pub(super) fn more(&mut self, keep: usize) -> io::Result<More> {
+        self.forget(keep);
+        if self.reader.is_none() {
+            return self.failed.take().map_or(Ok(More::End), Err);
+        }
+        if !self.make_room() {
+            return Ok(More::Full);
+        }
+        let before = self.filled;
+        self.fill(before.saturating_mul(2).clamp(before + 1, self.size));
+        if self.filled > before {
+            return Ok(More::Read);
+        }
+        self.failed.take().map_or(Ok(More::End), Err)
+    }
+
+    fn forget(&mut self, keep: usize) {
+        self.buffer.copy_within(keep..self.filled, 0);
+        self.filled -= keep;
+        self.before += keep as u64;
+    }
+
+    fn make_room(&mut self) -> bool {
+        if self.filled == self.size {
+            if self.size >= self.limit {
+                return false;
+            }
+            self.size = self.size.saturating_mul(2).min(self.limit);
+        }
+        if self.buffer.len() < self.size {
+            self.buffer.resize(self.size, 0);
+        }
+        true
+    }
+
+    fn fill(&mut self, wanted: usize) {
+        let Some(reader) = &mut self.reader else { return };
+        while self.filled < wanted {
+            match reader.read(&mut self.buffer[self.filled..self.size]) {
+                Ok(0) => {
+                    self.reader = None;
+                    return;
+                }
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.failed = Some(error);
+                    self.reader = None;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slides_grows_and_ends() {
+        let mut buffer = Vec::new();
+        let mut window = Window::sliding(&mut buffer, Box::new(&b"abcdefghij"[..]), 4, 8);
+        assert_eq!(window.more(0).unwrap(), More::Read);
+        assert_eq!(window.text(), b"abcd");
+        assert_eq!(window.more(2).unwrap(), More::Read);
+        assert_eq!((window.text(), window.before()), (&b"cdef"[..], 2));
+        assert_eq!(window.more(0).unwrap(), More::Read);
+        assert_eq!(window.text(), b"cdefghij");
+        assert_eq!(window.more(0).unwrap(), More::Full);
+        assert_eq!(window.more(8).unwrap(), More::End);
+        assert_eq!((window.text(), window.end()), (&b""[..], 10));
+    }
+
+    #[test]
+    fn an_error_waits_until_the_text_before_it_is_used() {
+        struct Failing(bool);
+        impl Read for Failing {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if std::mem::replace(&mut self.0, true) {
+                    return Err(io::Error::other("gone"));
+                }
+                buffer[0] = b'x';
+                Ok(1)
+            }
+        }
+        let mut buffer = Vec::new();
+        let mut window = Window::sliding(&mut buffer, Box::new(Failing(false)), 4, 8);
+        assert_eq!(window.more(0).unwrap(), More::Read);
+        assert_eq!(window.more(0).unwrap_err().to_string(), "gone");
+        assert_eq!(window.more(0).unwrap(), More::End);
+        assert_eq!(window.text(), b"x");
+    }
+}
