@@ -1,0 +1,54 @@
+# shellcheck shell=bash
+#
+# What the scripts beside this file share: where things are kept, and how a missing tool is named. To be sourced.
+#
+# TRAILLOAD_CACHE overrides the folder. It lies outside the tree, and for root outside of root's home too: both
+# engines refuse to run as root, and the account that replaces it must be able to enter.
+
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+# need TOOL DEBIAN-LINE MACOS-LINE: ends the script with both install lines when TOOL is not there.
+need() {
+  command -v "$1" >/dev/null 2>&1 || missing "$1 is needed and was not found" "$2" "$3"
+}
+
+# missing WHAT DEBIAN-LINE MACOS-LINE
+missing() {
+  printf '%s: %s\n' "${0##*/}" "$1" >&2
+  printf '  Debian, Ubuntu:  %s\n  macOS:           %s\n' "$2" "$3" >&2
+  exit 1
+}
+
+need_cargo() {
+  # rustup's own folder is often missing from PATH in a fresh shell.
+  PATH=$PATH:${CARGO_HOME:-${HOME:-/nonexistent}/.cargo}/bin
+  need cargo "sudo apt-get install rustup && rustup default stable   (older releases: https://rustup.rs)" \
+    "brew install rustup && rustup default stable"
+  need cc "sudo apt-get install build-essential" "xcode-select --install"
+}
+
+need_engine_tools() {
+  need java "sudo apt-get install default-jre-headless" "brew install openjdk@21"
+  need mvn "sudo apt-get install maven" "brew install maven"
+  need curl "sudo apt-get install curl" "brew install curl"
+}
+
+cache_dir() {
+  local folder
+  if [[ -n ${TRAILLOAD_CACHE:-} ]]; then
+    folder=$TRAILLOAD_CACHE
+  elif ((EUID == 0)); then
+    folder=/var/cache/trailload
+  else
+    folder=${XDG_CACHE_HOME:-$HOME/.cache}/trailload
+  fi
+  absolute "$folder"
+}
+
+# Makes the folder and prints its absolute path; `realpath -m` does not exist everywhere.
+absolute() {
+  mkdir -p "$1" && (cd "$1" && pwd -P)
+}
