@@ -1,1 +1,252 @@
-//! Placeholder.
+//! Where batches of documents go.
+//!
+//! In: a [`Batch`]. Out: a [`Receipt`] once every document of it is settled, or an [`Error`] that
+//! ends the run. Retries happen in here and nowhere else; a caller never sends a batch again.
+
+pub mod engine;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::event::{Batch, Receipt};
+
+pub use engine::{Compress, Credentials, Engine, Target};
+
+/// A place that batches are written to.
+pub trait Sink: Send + Sync + 'static {
+    /// Writes a batch and returns when every document of it is settled.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the run cannot go on; documents of the batch may be in the index then.
+    fn write(&self, batch: Batch) -> impl Future<Output = Result<Receipt, Error>> + Send;
+}
+
+/// An error of a layer below that is kept as a cause.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What kept us from an engine. Hints are chosen by this, never by text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// The host name does not resolve.
+    Name,
+    /// Nobody listens at that address.
+    Refused,
+    /// The certificate is signed by an authority that this machine does not trust.
+    UnknownIssuer,
+    /// The certificate is wrong in another way: expired, or for another host.
+    Certificate,
+    /// We spoke TLS and the other side did not.
+    NotTls,
+    /// The connection was closed without an answer; to plain HTTP, a TLS port does that.
+    Closed,
+    /// No answer in time.
+    TimedOut,
+    /// Anything else.
+    Other,
+}
+
+/// What the engine, or the way to it, said.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// The engine answered with an error.
+    #[error("{status} {code}: {reason}")]
+    Answer {
+        /// HTTP status, of the whole answer or of one item.
+        status: u16,
+        /// The engine's name for the error, such as `cluster_block_exception`; may be empty.
+        code: String,
+        /// The engine's words.
+        reason: String,
+    },
+    /// The request or its answer got lost.
+    #[error("{reason}")]
+    Connection {
+        /// How.
+        how: Unreachable,
+        /// The words of the layer that noticed.
+        reason: String,
+    },
+    /// There was an answer, but not one that an engine gives.
+    #[error("{status}: {reason}")]
+    Garbage {
+        /// HTTP status.
+        status: u16,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Cause {
+    /// Returns the HTTP status, if there was an answer.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answer { status, .. } | Self::Garbage { status, .. } => Some(*status),
+            Self::Connection { .. } => None,
+        }
+    }
+
+    /// Returns the engine's name for the error, or nothing.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Answer { code, .. } => code,
+            _ => "",
+        }
+    }
+}
+
+/// Why the run cannot go on. Addresses hold no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be an engine's.
+    #[error("{url} is no address of an engine: {why}")]
+    Address {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Index names with this prefix would be refused.
+    #[error("'{prefix}' cannot start the name of an index: {why}")]
+    Prefix {
+        /// The prefix.
+        prefix: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Credentials that no HTTP header can carry.
+    #[error("the credentials for {url} hold characters that cannot be sent")]
+    Credentials {
+        /// The address.
+        url: String,
+    },
+    /// The certificate file is unreadable or holds no certificate.
+    #[error("could not read certificates from {path}")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: BoxError,
+    },
+    /// The HTTP client could not be built.
+    #[error("could not set up the connection to {url}")]
+    Client {
+        /// The address.
+        url: String,
+        /// Why.
+        source: BoxError,
+    },
+    /// The first contact failed.
+    #[error("could not reach {url}")]
+    Connect {
+        /// The address.
+        url: String,
+        /// In which way.
+        how: Unreachable,
+        /// What was said.
+        source: Cause,
+    },
+    /// 401 or 403.
+    #[error("{url} does not allow {action}")]
+    Denied {
+        /// The address.
+        url: String,
+        /// What we wanted to do.
+        action: String,
+        /// 401: who are you; 403: you may not.
+        status: u16,
+        /// What was said.
+        source: Cause,
+    },
+    /// A refusal that would meet the next document too.
+    #[error("{url} refused {action}")]
+    Refused {
+        /// The address.
+        url: String,
+        /// What we wanted to do.
+        action: String,
+        /// HTTP status.
+        status: u16,
+        /// The engine's name for the error.
+        code: String,
+        /// What was said.
+        source: Cause,
+    },
+    /// The engine lacks what the loader needs.
+    #[error("{url} runs Elasticsearch {version}; 7.8 is the oldest that trailload can load")]
+    TooOld {
+        /// The address.
+        url: String,
+        /// Its version.
+        version: String,
+    },
+    /// A template of our name belongs to somebody else.
+    #[error("template '{template}' in {url} was not made by trailload")]
+    ForeignTemplate {
+        /// The address.
+        url: String,
+        /// Name of the template.
+        template: String,
+    },
+    /// A newer trailload installed the template.
+    #[error("template '{template}' in {url} is version {theirs}, newer than this program's {ours}")]
+    NewerTemplate {
+        /// The address.
+        url: String,
+        /// Name of the template.
+        template: String,
+        /// The version we would install.
+        ours: u64,
+        /// The version found.
+        theirs: u64,
+    },
+    /// The engine takes no writes, such as with a full disk, and that did not change.
+    #[error("{url} blocks writes for {}", Shown(*.waited))]
+    Blocked {
+        /// The address.
+        url: String,
+        /// How long we tried.
+        waited: Duration,
+        /// What was said last.
+        source: Cause,
+    },
+    /// The other side answers, but not as an engine does.
+    #[error("{url} does not answer like Elasticsearch or OpenSearch")]
+    NoEngine {
+        /// The address.
+        url: String,
+        /// What was wrong with the last answer.
+        source: Cause,
+    },
+    /// Retries are used up. The same command later goes on from here.
+    #[error("{url} took nothing for {}", Shown(*.waited))]
+    GaveUp {
+        /// The address.
+        url: String,
+        /// How long we tried.
+        waited: Duration,
+        /// What was said last.
+        source: Cause,
+    },
+    /// The user asked to stop before the batch was settled. The same command later goes on from here.
+    #[error("stopped before {url} had taken everything")]
+    Interrupted {
+        /// The address.
+        url: String,
+        /// The trouble that was being waited out, if any.
+        source: Option<Cause>,
+    },
+}
+
+/// A duration as a person says it.
+pub(crate) struct Shown(pub(crate) Duration);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            seconds @ 0..=119 => write!(out, "{seconds} s"),
+            seconds => write!(out, "{} min", seconds / 60),
+        }
+    }
+}

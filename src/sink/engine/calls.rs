@@ -1,0 +1,119 @@
+//! Calls other than bulk: sent until there is an answer, and read as JSON.
+
+use bytes::Bytes;
+use opensearch::http::Method;
+use serde_json::Value;
+
+use super::client::Client;
+use super::reply;
+use super::retry::Retrier;
+use crate::sink::{Cause, Error};
+
+/// A client together with the patience to use it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Calls<'a> {
+    pub(super) client: &'a Client,
+    pub(super) retrier: &'a Retrier,
+}
+
+/// An answer that is not worth waiting for another one.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// HTTP status.
+    pub(super) status: u16,
+    /// The body; null if it is not JSON.
+    pub(super) json: Value,
+    /// Whether the answer names Elasticsearch as its product.
+    pub(super) elasticsearch: bool,
+    body: Bytes,
+}
+
+impl Said {
+    /// Returns whether the body is an engine's error, and not the page of a web server.
+    pub(super) fn is_error(&self) -> bool {
+        // A missing index or template is a 404 with `error`; the null answer of a stub is not.
+        !self.json["error"].is_null()
+    }
+
+    /// Returns the answer as a cause.
+    pub(super) fn cause(&self) -> Cause {
+        reply::cause(self.status, &self.body)
+    }
+}
+
+impl Calls<'_> {
+    /// Returns the engine's address.
+    pub(super) fn address(&self) -> &str {
+        self.client.address()
+    }
+
+    /// Sends a call until the answer is neither lost nor "not now".
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        action: &str,
+    ) -> Result<Said, Error> {
+        let body = body.map(|body| Bytes::from(body.to_string()));
+        let mut trouble = self.retrier.watch();
+        loop {
+            let (cause, asked) = match self.client.call(method, path, body.clone()).await {
+                Ok(answer) if is_transient(answer.status) => {
+                    (reply::cause(answer.status, &answer.body), answer.retry_after)
+                }
+                Ok(answer) => {
+                    let json = serde_json::from_slice(&answer.body).unwrap_or_default();
+                    let (status, elasticsearch) = (answer.status, answer.elasticsearch);
+                    let said = Said { status, json, elasticsearch, body: answer.body };
+                    if !is_blocked(&said) {
+                        return self.unless_denied(said, action);
+                    }
+                    (said.cause(), None)
+                }
+                Err(cause) => (cause, None),
+            };
+            trouble.wait(cause, asked).await?;
+        }
+    }
+
+    /// Sends a call whose only good answer is success.
+    pub(super) async fn must(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+        action: &str,
+    ) -> Result<(), Error> {
+        let said = self.call(method, path, Some(body), action).await?;
+        if (200..=299).contains(&said.status) { Ok(()) } else { Err(self.refused(action, said)) }
+    }
+
+    fn unless_denied(&self, said: Said, action: &str) -> Result<Said, Error> {
+        if matches!(said.status, 401 | 403) { Err(self.refused(action, said)) } else { Ok(said) }
+    }
+
+    /// Returns the error for an answer that is no success.
+    #[expect(clippy::needless_pass_by_value, reason = "the answer is used up")]
+    pub(super) fn refused(&self, action: &str, said: Said) -> Error {
+        refusal(self.address(), action, said.cause())
+    }
+}
+
+/// Returns the error for a refusal that would meet the next document too.
+pub(super) fn refusal(url: &str, action: &str, source: Cause) -> Error {
+    let (url, action) = (url.to_owned(), action.to_owned());
+    let status = source.status().unwrap_or_default();
+    if matches!(status, 401 | 403) {
+        return Error::Denied { url, action, status, source };
+    }
+    Error::Refused { url, action, status, code: source.code().to_owned(), source }
+}
+
+fn is_transient(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502..=599)
+}
+
+fn is_blocked(said: &Said) -> bool {
+    said.status == 403 && said.json["error"]["type"] == "cluster_block_exception"
+}

@@ -1,0 +1,367 @@
+//! One engine over HTTP: addresses, credentials, certificates, and single requests.
+//!
+//! In: method, path, bytes. Out: status and bytes, or the [`Cause`] of a lost request.
+//! Holds: credentials leave this file only in the `Authorization` header. Absent on purpose: retries.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use libdeflater::{CompressionLvl, Compressor};
+use opensearch::cert::{Certificate, CertificateValidation};
+use opensearch::http::Method;
+use opensearch::http::headers::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT,
+};
+use opensearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use url::{Host, Url};
+
+use super::{Compress, Credentials, Target};
+use crate::sink::{Cause, Error, Unreachable};
+
+/// What a bulk request asks for: how each item went, and nothing else. A tenth of the full answer.
+const BULK: &str = "_bulk?filter_path=errors,items.*.status,items.*.error";
+
+/// A connection pool to one engine. Cheap to share by reference.
+pub(super) struct Client {
+    transport: Transport,
+    url: Url,
+    address: String,
+    timeout: Duration,
+    gzip: bool,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// HTTP status.
+    pub(super) status: u16,
+    /// The wait that the other side asked for.
+    pub(super) retry_after: Option<Duration>,
+    /// Whether the answer names Elasticsearch as its product.
+    pub(super) elasticsearch: bool,
+    /// The body, decompressed.
+    pub(super) body: Bytes,
+}
+
+impl Client {
+    /// Prepares a client; sends nothing.
+    pub(super) fn new(target: &Target) -> Result<Self, Error> {
+        let url = checked(&target.url)?;
+        let local = is_loopback(&url);
+        let address = url.as_str().trim_end_matches('/').to_owned();
+        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url.clone())).header(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("trailload/", env!("CARGO_PKG_VERSION"))),
+        );
+        if local {
+            // A proxy of the environment is never meant for this machine.
+            builder = builder.disable_proxy();
+        }
+        if let Some(value) = target.credentials.header() {
+            let value = value.map_err(|_| Error::Credentials { url: address.clone() })?;
+            builder = builder.header(AUTHORIZATION, value);
+        }
+        if let Some(path) = &target.ca_file {
+            builder = builder.cert_validation(CertificateValidation::Full(certificates(path)?));
+        }
+        let transport = builder
+            .build()
+            .map_err(|source| Error::Client { url: address.clone(), source: Box::new(source) })?;
+        let gzip = match target.compress {
+            Compress::Auto => !local,
+            Compress::Always => true,
+            Compress::Never => false,
+        };
+        Ok(Self { transport, url, address, timeout: target.timeout, gzip })
+    }
+
+    /// Returns the engine's address, without credentials and trailing slash.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns the body as it travels: compressed for hosts that are not this machine.
+    pub(super) async fn packed(&self, body: Bytes) -> Bytes {
+        if !self.gzip {
+            return body;
+        }
+        // Some 10 ms a MiB: too long between two awaits.
+        match tokio::task::spawn_blocking(move || gzip(&body)).await {
+            Ok(packed) => packed,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
+    /// Sends one bulk request, with a body from [`Client::packed`].
+    pub(super) async fn bulk(&self, packed: Bytes) -> Result<Answer, Cause> {
+        let mut headers = HeaderMap::with_capacity(2);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        if self.gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        self.send(Method::Post, BULK, headers, Some(packed)).await
+    }
+
+    /// Sends one call with an optional JSON body.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Answer, Cause> {
+        self.send(method, path, HeaderMap::new(), body).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<Answer, Cause> {
+        let timeout = Some(self.timeout);
+        let sent = self.transport.send(method, path, headers, None::<&()>, body, timeout).await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return Err(self.lost(&error).await),
+        };
+        let status = response.status_code().as_u16();
+        let retry_after = retry_after(response.headers());
+        let elasticsearch = response
+            .headers()
+            .get("x-elastic-product")
+            .is_some_and(|product| product == "Elasticsearch");
+        match response.bytes().await {
+            Ok(body) => Ok(Answer { status, retry_after, elasticsearch, body }),
+            Err(error) => Err(self.lost(&error).await),
+        }
+    }
+
+    async fn lost(&self, error: &opensearch::Error) -> Cause {
+        let mut how = if error.is_timeout() { Unreachable::TimedOut } else { how(error) };
+        if how == Unreachable::Other && !self.resolves().await {
+            how = Unreachable::Name;
+        }
+        let reason = match how {
+            Unreachable::TimedOut => format!("no answer within {} s", self.timeout.as_secs()),
+            _ => innermost(error).to_string(),
+        };
+        Cause::Connection { how, reason }
+    }
+
+    /// Asks the resolver itself: the HTTP client does not say which of its steps failed.
+    async fn resolves(&self) -> bool {
+        let (Some(host), Some(port)) = (self.url.host_str(), self.url.port_or_known_default())
+        else {
+            return false;
+        };
+        let host = host.trim_matches(['[', ']']).to_owned();
+        tokio::task::spawn_blocking(move || (host.as_str(), port).to_socket_addrs().is_ok())
+            .await
+            .unwrap_or(true)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the transport: its default headers hold the credentials.
+        out.debug_struct("Client").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Returns the address without credentials, query and fragment.
+fn checked(url: &Url) -> Result<Url, Error> {
+    let mut url = url.clone();
+    // Both fail only for addresses that cannot have credentials.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    let why = match (url.scheme(), url.host_str()) {
+        ("http" | "https", Some(_)) => return Ok(url),
+        ("http" | "https", None) => "the host is missing",
+        _ => "it must start with http:// or https://",
+    };
+    Err(Error::Address { url: url.to_string(), why })
+}
+
+/// Returns whether the address is this machine's own.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn certificates(path: &Path) -> Result<Certificate, Error> {
+    let failed = |source| Error::CaFile { path: PathBuf::from(path), source };
+    let pem = std::fs::read(path).map_err(|error| failed(Box::new(error)))?;
+    let chain = Certificate::from_pem(&pem).map_err(|error| failed(Box::new(error)))?;
+    if chain.is_empty() {
+        return Err(failed("the file holds no certificate in PEM form".into()));
+    }
+    Ok(chain)
+}
+
+impl Credentials {
+    /// Returns the value of the `Authorization` header, if there is to be one.
+    fn header(&self) -> Option<Result<HeaderValue, opensearch::http::headers::InvalidHeaderValue>> {
+        let text = match self {
+            Self::None => return None,
+            Self::Basic { username, password } => {
+                format!("Basic {}", base64(format!("{username}:{password}").as_bytes()))
+            }
+            // Both engines hand out keys as `id:key`, and also encoded already.
+            Self::ApiKey(key) if key.contains(':') => format!("ApiKey {}", base64(key.as_bytes())),
+            Self::ApiKey(key) => format!("ApiKey {key}"),
+            Self::Bearer(token) => format!("Bearer {token}"),
+        };
+        Some(HeaderValue::from_str(&text).map(|mut value| {
+            value.set_sensitive(true);
+            value
+        }))
+    }
+}
+
+/// Encodes a few bytes for a header; a crate for these lines would cost more than it saves.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group =
+            (0..3).fold(0usize, |group, at| group << 8 | usize::from(*chunk.get(at).unwrap_or(&0)));
+        for digit in 0..4 {
+            let known = digit <= chunk.len();
+            text.push(if known { DIGITS[group >> (18 - 6 * digit) & 63] as char } else { '=' });
+        }
+    }
+    text
+}
+
+fn gzip(body: &[u8]) -> Bytes {
+    // Level 1: already 5 to 10 times smaller, and the cheapest for the loader.
+    let mut compressor = Compressor::new(CompressionLvl::fastest());
+    let mut packed = vec![0; compressor.gzip_compress_bound(body.len())];
+    let length = compressor
+        .gzip_compress(body, &mut packed)
+        .expect("the buffer is as large as the library asked for");
+    packed.truncate(length);
+    packed.shrink_to_fit();
+    packed.into()
+}
+
+/// Reads `Retry-After` in seconds; the form with a date needs a clock and is not used by engines.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get("retry-after")?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Finds out what went wrong from the kinds of the errors below, not from their text.
+fn how(error: &(dyn StdError + 'static)) -> Unreachable {
+    // Without an I/O error below it is the HTTP client's own: the connection ended inside an answer.
+    let mut found = Unreachable::Closed;
+    for layer in layers(error) {
+        if let Some(tls) = layer.downcast_ref::<rustls::Error>() {
+            return tls_trouble(tls);
+        }
+        if let Some(io) = layer.downcast_ref::<io::Error>() {
+            found = match io.kind() {
+                io::ErrorKind::ConnectionRefused => Unreachable::Refused,
+                io::ErrorKind::TimedOut => Unreachable::TimedOut,
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof => Unreachable::Closed,
+                _ if found == Unreachable::Closed => Unreachable::Other,
+                _ => found,
+            };
+        }
+    }
+    found
+}
+
+fn tls_trouble(error: &rustls::Error) -> Unreachable {
+    use rustls::{CertificateError, Error as Tls};
+    match error {
+        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => Unreachable::UnknownIssuer,
+        Tls::InvalidCertificate(_) | Tls::NoCertificatesPresented => Unreachable::Certificate,
+        Tls::InvalidMessage(_) => Unreachable::NotTls,
+        _ => Unreachable::Other,
+    }
+}
+
+/// Returns an error and everything below it, also what an `io::Error` wraps (its `source` skips that).
+fn layers<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&layer| {
+        match layer.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
+            None => layer.source(),
+        }
+    })
+}
+
+fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    layers(error).last().unwrap_or(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_padded() {
+        for (plain, encoded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("a:ÿ~", "YTrDv34=")]
+        {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_any_of_its_names() {
+        for here in
+            ["http://localhost:9200", "http://127.0.0.1", "http://127.9.9.9", "http://[::1]:9200"]
+        {
+            assert!(is_loopback(&here.parse().unwrap()), "{here}");
+        }
+        for there in ["http://search.example", "http://10.0.0.1", "http://[2001:db8::1]"] {
+            assert!(!is_loopback(&there.parse().unwrap()), "{there}");
+        }
+    }
+
+    #[test]
+    fn the_address_keeps_no_credentials() {
+        let url = checked(&"https://me:secret@search.example/x?y=1#z".parse().unwrap()).unwrap();
+        assert_eq!(url.as_str(), "https://search.example/x");
+        assert!(matches!(
+            checked(&"ftp://search.example".parse().unwrap()),
+            Err(Error::Address { .. })
+        ));
+    }
+
+    #[test]
+    fn gzip_can_be_undone() {
+        let body = b"{\"create\":{}}\n{}\n".repeat(1000);
+        let packed = gzip(&body);
+        assert!(packed.len() < body.len() / 10);
+        let mut unpacked = vec![0; body.len()];
+        libdeflater::Decompressor::new().gzip_decompress(&packed, &mut unpacked).unwrap();
+        assert_eq!(unpacked, body);
+    }
+
+    #[test]
+    fn a_wrapped_tls_error_is_found() {
+        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls));
+        assert_eq!(how(&wrapped), Unreachable::UnknownIssuer);
+        assert_eq!(how(&io::Error::from(io::ErrorKind::ConnectionRefused)), Unreachable::Refused);
+    }
+}

@@ -1,0 +1,319 @@
+//! Puts the index template and the component template of learned fields into the engine.
+//!
+//! In: the core `mappings` of this program. Out: templates that are ours and current, or a clear error.
+//! Holds: what is newer or somebody else's is never overwritten unless the user forces it.
+
+use serde_json::{Map, Value, json};
+
+use super::calls::Calls;
+use super::mapping::Learned;
+use super::tree;
+use opensearch::http::Method;
+
+use crate::report::Log;
+use crate::sink::Error;
+
+/// Who made a template, as written into its `_meta`.
+pub(super) const MANAGED_BY: &str = "trailload";
+
+/// Fields that an index may have at least: the engines' own limit of 1,000 is spent by one busy month.
+const LEAST_FIELD_LIMIT: u32 = 10_000;
+
+/// Below this, templates of other programs usually live; the longer of two prefixes wins by its length.
+const BASE_PRIORITY: usize = 100;
+
+/// Names and content of the templates for one prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Templates {
+    prefix: String,
+    core: Value,
+    version: u64,
+    field_limit: u32,
+}
+
+/// What to do about a template, by what is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// It is absent or older, or has to change.
+    Install,
+    /// It is as it should be.
+    Keep,
+    /// It is of a newer version.
+    Newer(u64),
+    /// Somebody else made it.
+    Foreign,
+}
+
+impl Templates {
+    /// Prepares the templates; `core` is a `mappings` object with `_meta.version`.
+    pub(super) fn new(prefix: &str, core: Value, max_fields: u32) -> Self {
+        let version = version(&core["_meta"]).unwrap_or(0);
+        let mut core = core;
+        if let Value::Object(core) = &mut core {
+            let meta = core.entry("_meta").or_insert_with(|| json!({}));
+            if let Value::Object(meta) = meta {
+                meta.insert("managed_by".into(), MANAGED_BY.into());
+            }
+        }
+        let field_limit = LEAST_FIELD_LIMIT.max(max_fields.saturating_mul(2));
+        Self { prefix: prefix.to_owned(), core, version, field_limit }
+    }
+
+    /// Returns the core mapping.
+    pub(super) fn core(&self) -> &Value {
+        &self.core
+    }
+
+    /// Returns the path of the index template.
+    fn template_path(&self) -> String {
+        format!("_index_template/{}", self.prefix)
+    }
+
+    /// Returns the name of the component template that holds what was learned.
+    fn learned_name(&self) -> String {
+        format!("{}-learned", self.prefix)
+    }
+
+    /// Returns the path of the component template that holds what was learned.
+    pub(super) fn learned_path(&self) -> String {
+        format!("_component_template/{}", self.learned_name())
+    }
+
+    fn template(&self) -> Value {
+        json!({
+            "index_patterns": [self.prefix, format!("{}-*", self.prefix)],
+            "priority": BASE_PRIORITY + self.prefix.len(),
+            "composed_of": [self.learned_name()],
+            "version": self.version,
+            "_meta": { "managed_by": MANAGED_BY, "version": self.version },
+            "template": {
+                "settings": { "index": { "mapping": { "total_fields": { "limit": self.field_limit } } } },
+                "mappings": self.core,
+            },
+        })
+    }
+
+    /// Returns the component template that holds `properties`.
+    ///
+    /// What the core maps is left out: a core that grew may differ from what an older program learned,
+    /// and engines refuse templates that contradict each other.
+    pub(super) fn learned(&self, properties: &Value) -> Value {
+        let properties = tree::lacking(properties, &self.core["properties"]);
+        json!({
+            "template": { "mappings": { "properties": properties } },
+            "_meta": { "managed_by": MANAGED_BY, "version": self.version },
+        })
+    }
+
+    /// Decides about the index template that is there.
+    fn decide(&self, found: Option<&Value>) -> Decision {
+        match decide(found, self.version) {
+            Decision::Keep
+                if limit(found).is_some_and(|limit| limit < u64::from(self.field_limit)) =>
+            {
+                Decision::Install
+            }
+            decision => decision,
+        }
+    }
+}
+
+/// Decides by who made a template and its version.
+fn decide(found: Option<&Value>, ours: u64) -> Decision {
+    let Some(found) = found else { return Decision::Install };
+    let meta = &found["_meta"];
+    if meta["managed_by"] != MANAGED_BY {
+        return Decision::Foreign;
+    }
+    match version(meta) {
+        Some(theirs) if theirs > ours => Decision::Newer(theirs),
+        Some(theirs) if theirs == ours => Decision::Keep,
+        _ => Decision::Install,
+    }
+}
+
+fn version(meta: &Value) -> Option<u64> {
+    let version = &meta["version"];
+    version.as_u64().or_else(|| version.as_str()?.parse().ok())
+}
+
+/// Returns the field limit in a template; engines give numbers in settings back as text.
+fn limit(found: Option<&Value>) -> Option<u64> {
+    let limit = found?.pointer("/template/settings/index/mapping/total_fields/limit")?;
+    limit.as_u64().or_else(|| limit.as_str()?.parse().ok())
+}
+
+/// Whether templates of others, and newer ones of ours, may be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overwrite {
+    /// The user said so.
+    Yes,
+    /// The default.
+    No,
+}
+
+/// Whether the engine knows templates at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Support {
+    /// A search engine.
+    Templates,
+    /// An endpoint that answers `_bulk` and little else.
+    BulkOnly,
+}
+
+/// Installs what is missing or old, and takes in what earlier runs learned.
+pub(super) async fn install(
+    calls: &Calls<'_>,
+    templates: &Templates,
+    learned: &dyn Learned,
+    force: Overwrite,
+    log: &Log,
+) -> Result<Support, Error> {
+    let action = format!("reading the index template '{}'", templates.prefix);
+    let answer = calls.call(Method::Get, &templates.template_path(), None, &action).await?;
+    let found = match answer.status {
+        404 if answer.is_error() => None,
+        200..=299 if answer.json["index_templates"].is_array() => {
+            Some(answer.json["index_templates"][0]["index_template"].clone())
+        }
+        404 | 405 | 200..=299 => return Ok(Support::BulkOnly),
+        _ => return Err(calls.refused(&action, answer)),
+    };
+    install_learned(calls, templates, learned, force).await?;
+
+    let decision = templates.decide(found.as_ref());
+    if allowed(calls, &templates.prefix, decision, templates.version, force)? {
+        let action = format!("installing the index template '{}'", templates.prefix);
+        calls.must(Method::Put, &templates.template_path(), &templates.template(), &action).await?;
+        log.info(
+            calls.address(),
+            format_args!(
+                "installed index template '{}', version {}",
+                templates.prefix, templates.version
+            ),
+        );
+    }
+    Ok(Support::Templates)
+}
+
+async fn install_learned(
+    calls: &Calls<'_>,
+    templates: &Templates,
+    learned: &dyn Learned,
+    force: Overwrite,
+) -> Result<(), Error> {
+    let (name, path) = (templates.learned_name(), templates.learned_path());
+    let found = read_learned(calls, templates).await?;
+    // Learned fields carry over from version to version, so only the owner matters here.
+    let decision = match decide(found.as_ref(), 0) {
+        Decision::Newer(_) => Decision::Keep,
+        decision => decision,
+    };
+    let kept = match (&found, &decision) {
+        (Some(found), Decision::Install | Decision::Keep) => {
+            let mappings = &found["template"]["mappings"];
+            learned.absorb(mappings);
+            mappings["properties"].clone()
+        }
+        _ => Value::Object(Map::new()),
+    };
+    let wanted = templates.learned(&kept);
+    let contradicts = wanted["template"]["mappings"]["properties"] != kept;
+    if allowed(calls, &name, decision, templates.version, force)? || contradicts {
+        let action = format!("installing the component template '{name}'");
+        calls.must(Method::Put, &path, &wanted, &action).await?;
+    }
+    Ok(())
+}
+
+/// Reads the component template of learned fields.
+pub(super) async fn read_learned(
+    calls: &Calls<'_>,
+    templates: &Templates,
+) -> Result<Option<Value>, Error> {
+    let action = format!("reading the component template '{}'", templates.learned_name());
+    let answer = calls.call(Method::Get, &templates.learned_path(), None, &action).await?;
+    match answer.status {
+        404 => Ok(None),
+        200..=299 => Ok(answer.json["component_templates"]
+            .get(0)
+            .map(|found| found["component_template"].clone())),
+        _ => Err(calls.refused(&action, answer)),
+    }
+}
+
+/// Returns whether a template is to be written.
+fn allowed(
+    calls: &Calls<'_>,
+    template: &str,
+    decision: Decision,
+    ours: u64,
+    force: Overwrite,
+) -> Result<bool, Error> {
+    let (url, template) = (calls.address().to_owned(), template.to_owned());
+    match decision {
+        Decision::Install => Ok(true),
+        Decision::Keep => Ok(false),
+        _ if force == Overwrite::Yes => Ok(true),
+        Decision::Newer(theirs) => Err(Error::NewerTemplate { url, template, ours, theirs }),
+        Decision::Foreign => Err(Error::ForeignTemplate { url, template }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn templates(prefix: &str) -> Templates {
+        let core = json!({ "dynamic": "false", "_meta": { "version": 3 }, "properties": {} });
+        Templates::new(prefix, core, 5_000)
+    }
+
+    fn ours(version: &Value) -> Value {
+        json!({ "_meta": { "managed_by": "trailload", "version": version } })
+    }
+
+    #[test]
+    fn installs_when_absent_or_older_and_keeps_the_same() {
+        let templates = templates("cloudtrail");
+        assert_eq!(templates.decide(None), Decision::Install);
+        assert_eq!(templates.decide(Some(&ours(&json!(2)))), Decision::Install);
+        assert_eq!(templates.decide(Some(&ours(&json!(null)))), Decision::Install);
+        assert_eq!(templates.decide(Some(&ours(&json!(3)))), Decision::Keep);
+        assert_eq!(templates.decide(Some(&ours(&json!("3")))), Decision::Keep);
+    }
+
+    #[test]
+    fn leaves_newer_and_foreign_ones_alone() {
+        let templates = templates("cloudtrail");
+        assert_eq!(templates.decide(Some(&ours(&json!(4)))), Decision::Newer(4));
+        assert_eq!(templates.decide(Some(&json!({}))), Decision::Foreign);
+        let other = json!({ "_meta": { "managed_by": "filebeat", "version": 1 } });
+        assert_eq!(templates.decide(Some(&other)), Decision::Foreign);
+    }
+
+    #[test]
+    fn a_larger_field_limit_is_reason_to_install() {
+        let mut found = ours(&json!(3));
+        found["template"] =
+            json!({"settings": {"index": {"mapping": {"total_fields": {"limit": "10000"}}}}});
+        assert_eq!(templates("cloudtrail").decide(Some(&found)), Decision::Keep);
+        let more = Templates::new("cloudtrail", templates("x").core, 6_000);
+        assert_eq!(more.decide(Some(&found)), Decision::Install);
+    }
+
+    #[test]
+    fn of_two_prefixes_that_match_the_longer_wins() {
+        let (short, long) = (templates("trail").template(), templates("trail-eu").template());
+        assert!(short["priority"].as_u64() < long["priority"].as_u64());
+        assert_eq!(short["index_patterns"], json!(["trail", "trail-*"]));
+    }
+
+    #[test]
+    fn the_index_says_who_made_it() {
+        let template = templates("cloudtrail").template();
+        assert_eq!(template["template"]["mappings"]["_meta"]["managed_by"], MANAGED_BY);
+        assert_eq!(template["template"]["mappings"]["dynamic"], "false");
+        assert_eq!(template["composed_of"], json!(["cloudtrail-learned"]));
+    }
+}

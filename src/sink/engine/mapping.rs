@@ -1,0 +1,360 @@
+//! Owns the mapping: an index knows every field of a document before the document is sent.
+//!
+//! In: the name of an index and how many learned fields a batch uses. Out: nothing, or an error.
+//! Holds: batches that need the same index wait for one call; a field is in the learned component template
+//! before it is in an index, so next month's index starts with it and other loaders read the same decision.
+//! Whoever put a field first decided its kind: we read it, tell [`Learned`], and leave it as it is.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
+
+use opensearch::http::Method;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use super::calls::{Calls, Said, refusal};
+use super::install::{MANAGED_BY, Templates, read_learned};
+use super::tree;
+use crate::normalize::{Fields, fields};
+use crate::report::{Log, Tally};
+use crate::sink::{Cause, Error};
+
+/// Calls spent on finding the few fields that an index refuses; what is left then stays unmapped.
+const SEARCH_CALLS: u32 = 64;
+
+/// What the sink asks of the normalizer.
+pub trait Learned: Send + Sync + 'static {
+    /// Returns how many fields are to be mapped so far.
+    fn count(&self) -> u32;
+    /// Returns the `properties` tree of the fields `from..to`.
+    fn properties(&self, from: u32, to: u32) -> Value;
+    /// Takes in the live `mappings` of an index or template.
+    fn absorb(&self, mappings: &Value);
+    /// Rewrites a document that was refused for the live mapping of its index.
+    fn again(&self, document: &[u8], mappings: &Value) -> Option<Vec<u8>>;
+    /// Returns the last resort for a document that was refused.
+    fn raw(&self, document: &[u8]) -> Vec<u8>;
+}
+
+impl Learned for Fields {
+    fn count(&self) -> u32 {
+        self.len()
+    }
+    fn properties(&self, from: u32, to: u32) -> Value {
+        Fields::properties(self, from, to)
+    }
+    fn absorb(&self, mappings: &Value) {
+        Fields::absorb(self, mappings);
+    }
+    fn again(&self, document: &[u8], mappings: &Value) -> Option<Vec<u8>> {
+        fields::again(self, document, mappings)
+    }
+    fn raw(&self, document: &[u8]) -> Vec<u8> {
+        fields::raw(document)
+    }
+}
+
+/// The mappings of all indices written to.
+pub(super) struct Mappings {
+    templates: Templates,
+    learned: Arc<dyn Learned>,
+    /// How many learned fields the component template holds.
+    component: Mutex<u32>,
+    indices: Lock<HashMap<String, Arc<Index>>>,
+    log: Log,
+    tally: Arc<Tally>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    /// One more than the learned fields that it has; 0 before the first look, the maximum once it is full.
+    ready: AtomicU32,
+    live: Mutex<Live>,
+}
+
+/// What is known of an index from its engine.
+#[derive(Debug, Default)]
+struct Live {
+    read: Option<Instant>,
+    mappings: Arc<Value>,
+}
+
+/// Whether an index takes further fields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Left,
+    Full,
+}
+
+impl Mappings {
+    pub(super) fn new(
+        templates: Templates,
+        learned: Arc<dyn Learned>,
+        log: Log,
+        tally: Arc<Tally>,
+    ) -> Self {
+        Self {
+            templates,
+            learned,
+            component: Mutex::default(),
+            indices: Lock::default(),
+            log,
+            tally,
+        }
+    }
+
+    /// Makes sure that `name` exists and knows the first `fields` learned fields.
+    pub(super) async fn prepare(
+        &self,
+        calls: &Calls<'_>,
+        name: &str,
+        fields: u32,
+    ) -> Result<(), Error> {
+        let index = self.index(name);
+        if index.ready.load(Ordering::Acquire) > fields {
+            return Ok(());
+        }
+        let mut live = index.live.lock().await;
+        let ready = index.ready.load(Ordering::Acquire);
+        if ready > fields {
+            return Ok(());
+        }
+        // Everything known by now goes along: the next batch probably needs it.
+        let known = self.learned.count();
+        self.store_learned(calls, known).await?;
+        let (room, known) = if ready == 0 {
+            self.meet(calls, name, &mut live).await?
+        } else {
+            let more = self.learned.properties(ready - 1, known);
+            (self.put(calls, name, &more, &mut live).await?, known)
+        };
+        let ready = if room == Room::Full { u32::MAX } else { known + 1 };
+        index.ready.store(ready, Ordering::Release);
+        Ok(())
+    }
+
+    /// Returns the mappings of an index as they are now, or were at `since` at the earliest.
+    pub(super) async fn live(
+        &self,
+        calls: &Calls<'_>,
+        name: &str,
+        since: Instant,
+    ) -> Result<Arc<Value>, Error> {
+        let index = self.index(name);
+        let mut live = index.live.lock().await;
+        if live.read.is_none_or(|read| read < since) {
+            self.look(calls, name, &mut live).await?;
+        }
+        Ok(Arc::clone(&live.mappings))
+    }
+
+    fn index(&self, name: &str) -> Arc<Index> {
+        let mut indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = indices.get(name) {
+            return Arc::clone(index);
+        }
+        Arc::clone(indices.entry(name.to_owned()).or_default())
+    }
+
+    /// Meets an index for the first time in this run: creates it if it is not there, and adds what it lacks.
+    async fn meet(
+        &self,
+        calls: &Calls<'_>,
+        name: &str,
+        live: &mut MutexGuard<'_, Live>,
+    ) -> Result<(Room, u32), Error> {
+        if !self.look(calls, name, live).await? {
+            create(calls, name).await?;
+            if !self.look(calls, name, live).await? {
+                self.log.debug(name, "vanished right after it was created");
+            }
+        }
+        self.check_owner(name, &live.mappings);
+        // Looking may have taught us fields that are there already, so count again.
+        let known = self.learned.count();
+        let mut wanted = self.templates.core()["properties"].clone();
+        tree::add(&mut wanted, &self.learned.properties(0, known));
+        let lacking = tree::lacking(&wanted, &live.mappings["properties"]);
+        Ok((self.put(calls, name, &lacking, live).await?, known))
+    }
+
+    /// Reads the live mapping and takes over its decisions; returns whether the index exists.
+    async fn look(&self, calls: &Calls<'_>, name: &str, live: &mut Live) -> Result<bool, Error> {
+        let action = format!("reading the mapping of '{name}'");
+        let before = Instant::now();
+        let mut said = calls.call(Method::Get, &format!("{name}/_mapping"), None, &action).await?;
+        match said.status {
+            404 => return Ok(false),
+            200..=299 => {}
+            _ => return Err(calls.refused(&action, said)),
+        }
+        // By its own name, or behind an alias under another.
+        let mappings = said.json.as_object_mut().and_then(|all| {
+            all.values_mut()
+                .next_back()
+                .and_then(|index| index.get_mut("mappings"))
+                .map(Value::take)
+        });
+        live.mappings = Arc::new(mappings.unwrap_or_default());
+        live.read = Some(before);
+        self.learned.absorb(&live.mappings);
+        Ok(true)
+    }
+
+    /// Warns about an index that follows another template than ours.
+    fn check_owner(&self, name: &str, mappings: &Value) {
+        let closed = matches!(&mappings["dynamic"], Value::String(text) if text == "false")
+            || mappings["dynamic"] == false;
+        if mappings["_meta"]["managed_by"] != MANAGED_BY || !closed {
+            self.log.warn(
+                name,
+                "its mapping does not come from trailload's template: the index is older, or another template \
+                 has a higher priority; it may grow fields by itself",
+            );
+        }
+    }
+
+    /// Adds fields to the learned component template, keeping what others put there.
+    async fn store_learned(&self, calls: &Calls<'_>, known: u32) -> Result<(), Error> {
+        let mut stored = self.component.lock().await;
+        if *stored >= known {
+            return Ok(());
+        }
+        let there = read_learned(calls, &self.templates).await?.unwrap_or_default();
+        let mappings = &there["template"]["mappings"];
+        self.learned.absorb(mappings);
+        let mut all = mappings["properties"].clone();
+        let ours = self.learned.properties(0, known);
+        if !tree::is_empty(&tree::lacking(&ours, &all)) {
+            tree::add(&mut all, &ours);
+            let action = "storing learned fields".to_owned();
+            let body = self.templates.learned(&all);
+            let said = calls
+                .call(Method::Put, &self.templates.learned_path(), Some(&body), &action)
+                .await?;
+            self.count_call();
+            match said.status {
+                200..=299 => {}
+                // Indices get their fields all the same; only the next one starts with fewer.
+                400 => self
+                    .log
+                    .warn(calls.address(), format_args!("{action} failed: {}", said.cause())),
+                _ => return Err(calls.refused(&action, said)),
+            }
+        }
+        *stored = known;
+        Ok(())
+    }
+
+    /// Adds fields to an index, as many as it takes.
+    async fn put(
+        &self,
+        calls: &Calls<'_>,
+        name: &str,
+        properties: &Value,
+        live: &mut Live,
+    ) -> Result<Room, Error> {
+        if tree::is_empty(properties) {
+            return Ok(Room::Left);
+        }
+        match self.try_put(calls, name, properties).await? {
+            Ok(()) => Ok(Room::Left),
+            Err(cause) if is_full(&cause) => Ok(self.note_full(name, &cause)),
+            Err(_) => {
+                // Another loader decided first. What does not clash with that still goes in.
+                self.look(calls, name, live).await?;
+                let lacking = tree::lacking(properties, &live.mappings["properties"]);
+                self.put_in_parts(calls, name, tree::leaves(&lacking)).await
+            }
+        }
+    }
+
+    /// Adds fields, halving what is refused until the fields to blame are found and left out.
+    async fn put_in_parts(
+        &self,
+        calls: &Calls<'_>,
+        name: &str,
+        leaves: Vec<Value>,
+    ) -> Result<Room, Error> {
+        let mut parts = vec![leaves.as_slice()];
+        let mut left = SEARCH_CALLS;
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            if left == 0 {
+                self.log.warn(name, "refuses many fields; some stay unmapped");
+                break;
+            }
+            left -= 1;
+            match self.try_put(calls, name, &tree::joined(part)).await? {
+                Ok(()) => {}
+                Err(cause) if is_full(&cause) => return Ok(self.note_full(name, &cause)),
+                Err(cause) if part.len() == 1 => {
+                    self.log.debug(name, format_args!("{} stays unmapped: {cause}", part[0]));
+                }
+                Err(_) => {
+                    let (front, back) = part.split_at(part.len() / 2);
+                    parts.extend([back, front]);
+                }
+            }
+        }
+        Ok(Room::Left)
+    }
+
+    async fn try_put(
+        &self,
+        calls: &Calls<'_>,
+        name: &str,
+        properties: &Value,
+    ) -> Result<Result<(), Cause>, Error> {
+        let action = format!("adding fields to '{name}'");
+        let body = json!({ "properties": properties });
+        let said =
+            calls.call(Method::Put, &format!("{name}/_mapping"), Some(&body), &action).await?;
+        self.count_call();
+        match said.status {
+            200..=299 => Ok(Ok(())),
+            400 if !concerns_index(&said) => Ok(Err(said.cause())),
+            _ => Err(calls.refused(&action, said)),
+        }
+    }
+
+    fn count_call(&self) {
+        self.tally.mapping_calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note_full(&self, name: &str, cause: &Cause) -> Room {
+        self.log.warn(
+            name,
+            format_args!("takes no more fields ({cause}); documents go in, new fields are found in trailload.more"),
+        );
+        Room::Full
+    }
+}
+
+/// Creates an index; the template gives it everything.
+async fn create(calls: &Calls<'_>, name: &str) -> Result<(), Error> {
+    let action = format!("creating the index '{name}'");
+    let said = calls.call(Method::Put, name, None, &action).await?;
+    match said.status {
+        200..=299 => Ok(()),
+        400 if said.cause().code() == "resource_already_exists_exception" => Ok(()),
+        _ => Err(refusal(calls.address(), &action, said.cause())),
+    }
+}
+
+/// Returns whether a 400 is about the index as a whole and not about the fields put.
+fn concerns_index(said: &Said) -> bool {
+    matches!(said.cause().code(), "index_closed_exception" | "invalid_index_name_exception")
+}
+
+/// Returns whether the field limit of the index is reached.
+///
+/// The engines have no code of its own for this (`illegal_argument_exception`), so the words have to do. If they
+/// change, the search in parts ends all the same, only later.
+fn is_full(cause: &Cause) -> bool {
+    matches!(cause, Cause::Answer { reason, .. } if reason.contains("Limit of total fields"))
+}

@@ -1,0 +1,410 @@
+//! The sink that is a search engine: OpenSearch or Elasticsearch, found out by asking.
+//!
+//! A batch goes [`mapping`] (the index knows every field) → [`settle`] (send, sort, send again) → receipt.
+//! [`install`] puts the templates in place before. Waiting and giving up is in [`retry`], the number of requests
+//! under way in [`pace`], a single HTTP request in [`client`].
+
+mod calls;
+mod client;
+mod install;
+mod mapping;
+mod pace;
+mod parcel;
+mod reply;
+mod retry;
+mod settle;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
+
+use opensearch::http::Method;
+use serde_json::Value;
+use url::Url;
+
+use self::calls::Calls;
+use self::client::{Client, is_loopback};
+use self::install::{Overwrite, Support, Templates};
+pub use self::mapping::Learned;
+use self::mapping::Mappings;
+use self::pace::Pace;
+use self::retry::{Policy, Retrier};
+use self::settle::Settling;
+use super::{Error, Sink};
+use crate::event::{Batch, Receipt};
+use crate::pipeline::Stop;
+use crate::pipeline::stop::Urgency;
+use crate::report::{Log, Tally};
+
+/// Longest time for one request. Engines themselves answer after a minute if a shard is not there.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Time without success after which a run ends early; restarting a node takes less.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// Requests under way to an engine on this machine: they compete for the same cores.
+const LOCAL_REQUESTS: u32 = 4;
+
+/// Requests under way to an engine elsewhere: some of them are always on the wire.
+const REMOTE_REQUESTS: u32 = 8;
+
+/// The first Elasticsearch with composable index templates.
+const OLDEST_ELASTICSEARCH: (u64, u64) = (7, 8);
+
+/// Whom we say we are. `Debug` prints no secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nobody.
+    #[default]
+    None,
+    /// User name and password.
+    Basic {
+        /// User name.
+        username: String,
+        /// Password.
+        password: String,
+    },
+    /// An API key, encoded as the engine gave it out or as `id:key`.
+    ApiKey(String),
+    /// A bearer token.
+    Bearer(String),
+}
+
+/// Whether bodies are compressed on their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compress {
+    /// For hosts other than this one.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Where to write, and how.
+#[derive(Clone)]
+pub struct Target {
+    /// Address of the engine. Credentials in it are taken out by [`Target::new`] and [`Engine::connect`].
+    pub url: Url,
+    /// Whom we say we are.
+    pub credentials: Credentials,
+    /// Certificates of authorities to trust besides those of the system, in PEM form.
+    pub ca_file: Option<PathBuf>,
+    /// What names of indices start with.
+    pub prefix: String,
+    /// Overwrite a newer or foreign template.
+    pub force: bool,
+    /// Learned fields that will be mapped at most; the index gets room for twice as many.
+    pub max_fields: u32,
+    /// Whether bodies are compressed.
+    pub compress: Compress,
+    /// Bulk requests under way at most; by default 4 on this machine and 8 elsewhere.
+    pub requests: Option<u32>,
+    /// Longest time for one request.
+    pub timeout: Duration,
+    /// Time without success after which writing gives up.
+    pub patience: Duration,
+}
+
+/// What kind of engine answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// OpenSearch.
+    OpenSearch,
+    /// Elasticsearch.
+    Elasticsearch,
+    /// Something that takes bulk requests and does not say what it is.
+    Unknown,
+}
+
+/// What the engine says it is, for the summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// What kind of engine answers.
+    pub flavour: Flavour,
+    /// Its version, if it says.
+    pub version: Option<String>,
+}
+
+/// A search engine that documents are written to.
+pub struct Engine {
+    client: Client,
+    retrier: Retrier,
+    pace: Pace,
+    learned: Arc<dyn Learned>,
+    /// Nothing for an endpoint that knows no mappings.
+    mappings: Option<Mappings>,
+    description: Description,
+    tally: Arc<Tally>,
+    stop: Stop,
+    /// Size in bytes of the smallest body that was refused for its size.
+    too_large: AtomicUsize,
+    /// Whether the engine ever took a document in this run.
+    accepted: AtomicBool,
+}
+
+impl Target {
+    /// Returns the target with defaults for everything but the address and the prefix.
+    pub fn new(url: Url, prefix: &str) -> Self {
+        let mut target = Self {
+            url,
+            credentials: Credentials::None,
+            ca_file: None,
+            prefix: prefix.to_owned(),
+            force: false,
+            max_fields: 5_000,
+            compress: Compress::Auto,
+            requests: None,
+            timeout: TIMEOUT,
+            patience: PATIENCE,
+        };
+        target.take_credentials();
+        target
+    }
+
+    /// Moves credentials out of the address. Those given in another way win.
+    fn take_credentials(&mut self) {
+        let (username, password) = (self.url.username(), self.url.password());
+        if username.is_empty() && password.is_none() {
+            return;
+        }
+        if self.credentials == Credentials::None {
+            self.credentials = Credentials::Basic {
+                username: percent_decoded(username),
+                password: percent_decoded(password.unwrap_or_default()),
+            };
+        }
+        // Both fail only for addresses that cannot have credentials.
+        let _ = self.url.set_username("");
+        let _ = self.url.set_password(None);
+    }
+}
+
+impl Engine {
+    /// Connects: finds out what answers, and installs the templates.
+    ///
+    /// `template` is the core `mappings` object with `_meta.version`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if nobody answers, credentials are not accepted, the engine is too old, or the
+    /// templates belong to somebody else.
+    pub async fn connect(
+        mut target: Target,
+        template: Value,
+        fields: Arc<dyn Learned>,
+        log: Log,
+        tally: Arc<Tally>,
+        stop: Stop,
+    ) -> Result<Self, Error> {
+        target.take_credentials();
+        check_prefix(&target.prefix)?;
+        let client = Client::new(&target)?;
+        let policy = Policy::with_patience(target.patience);
+        let retrier = Retrier::new(policy, client.address(), log.clone(), stop.clone());
+        let connecting = prepare(&client, &retrier, &target, template, &fields, &log, &tally);
+        let (description, mappings) = tokio::select! {
+            biased;
+            () = stop.reaches(Urgency::Leave) => return Err(interrupted(&client)),
+            prepared = connecting => prepared?,
+        };
+        let most = if is_loopback(&target.url) { LOCAL_REQUESTS } else { REMOTE_REQUESTS };
+        Ok(Self {
+            client,
+            retrier,
+            pace: Pace::new(target.requests.unwrap_or(most)),
+            learned: fields,
+            mappings,
+            description,
+            tally,
+            stop,
+            too_large: AtomicUsize::new(usize::MAX),
+            accepted: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns what the engine says it is.
+    pub fn describe(&self) -> &Description {
+        &self.description
+    }
+
+    fn calls(&self) -> Calls<'_> {
+        Calls { client: &self.client, retrier: &self.retrier }
+    }
+
+    async fn settle(&self, batch: &Batch) -> Result<Receipt, Error> {
+        if let Some(mappings) = &self.mappings {
+            for need in &batch.needs {
+                mappings.prepare(&self.calls(), &need.index, need.fields).await?;
+            }
+        }
+        Settling::new(self, batch).run().await
+    }
+}
+
+impl Sink for Engine {
+    async fn write(&self, batch: Batch) -> Result<Receipt, Error> {
+        tokio::select! {
+            biased;
+            () = self.stop.reaches(Urgency::Leave) => Err(interrupted(&self.client)),
+            settled = self.settle(&batch) => settled,
+        }
+    }
+}
+
+/// Everything before the first batch: what is it, and are our templates there?
+async fn prepare(
+    client: &Client,
+    retrier: &Retrier,
+    target: &Target,
+    template: Value,
+    fields: &Arc<dyn Learned>,
+    log: &Log,
+    tally: &Arc<Tally>,
+) -> Result<(Description, Option<Mappings>), Error> {
+    let calls = Calls { client, retrier };
+    let description = identify(&calls).await?;
+    check_age(client, &description)?;
+    let templates = Templates::new(&target.prefix, template, target.max_fields);
+    let force = if target.force { Overwrite::Yes } else { Overwrite::No };
+    let support = install::install(&calls, &templates, &**fields, force, log).await?;
+    if support == Support::BulkOnly {
+        log.info(client.address(), "knows no index templates; documents are sent without one");
+        return Ok((description, None));
+    }
+    let mappings = Mappings::new(templates, Arc::clone(fields), log.clone(), Arc::clone(tally));
+    Ok((description, Some(mappings)))
+}
+
+/// Asks the engine what it is; the first contact, so a failure here is not waited out.
+async fn identify(calls: &Calls<'_>) -> Result<Description, Error> {
+    let url = calls.address().to_owned();
+    if let Err(source) = calls.client.call(Method::Get, "", None).await {
+        let how = match source {
+            super::Cause::Connection { how, .. } => how,
+            _ => super::Unreachable::Other,
+        };
+        return Err(Error::Connect { url, how, source });
+    }
+    let action = "asking for its version";
+    // 403 is only about this question; an account for writing may not be allowed to ask it.
+    let said = match calls.call(Method::Get, "", None, action).await {
+        Err(Error::Denied { status: 403, .. }) => {
+            return Ok(Description { flavour: Flavour::Unknown, version: None });
+        }
+        said => said?,
+    };
+    let version = said.json["version"]["number"].as_str().map(str::to_owned);
+    let flavour = if said.json["version"]["distribution"] == "opensearch" {
+        Flavour::OpenSearch
+    } else if version.is_some() || said.elasticsearch {
+        Flavour::Elasticsearch
+    } else {
+        Flavour::Unknown
+    };
+    Ok(Description { flavour, version })
+}
+
+fn check_age(client: &Client, description: &Description) -> Result<(), Error> {
+    let Description { flavour: Flavour::Elasticsearch, version: Some(version) } = description
+    else {
+        return Ok(());
+    };
+    let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) < OLDEST_ELASTICSEARCH => {
+            Err(Error::TooOld { url: client.address().to_owned(), version: version.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks a prefix against what engines refuse in the name of an index.
+fn check_prefix(prefix: &str) -> Result<(), Error> {
+    let why = if prefix.is_empty() {
+        "it is empty"
+    } else if prefix.starts_with(['-', '_', '+', '.']) {
+        "it begins with a sign"
+    } else if prefix.chars().any(char::is_uppercase) {
+        "it has upper-case letters"
+    } else if prefix.contains(|sign: char| {
+        sign.is_whitespace() || sign.is_control() || "\\/*?\"<>|,#:%&=".contains(sign)
+    }) {
+        "it has a sign that names of indices cannot have"
+    } else if prefix.len() > 200 {
+        "it is too long"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Prefix { prefix: prefix.to_owned(), why })
+}
+
+fn interrupted(client: &Client) -> Error {
+    Error::Interrupted { url: client.address().to_owned(), source: None }
+}
+
+/// Undoes the `%xx` of credentials in an address.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let digits = behind.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let byte =
+            digits.filter(|_| first == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &behind[2..] } else { behind };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.flavour {
+            Flavour::OpenSearch => "OpenSearch",
+            Flavour::Elasticsearch => "Elasticsearch",
+            Flavour::Unknown => "unknown engine",
+        };
+        match &self.version {
+            Some(version) => write!(out, "{name} {version}"),
+            None => out.write_str(name),
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::None => "None",
+            Self::Basic { .. } => "Basic(…)",
+            Self::ApiKey(_) => "ApiKey(…)",
+            Self::Bearer(_) => "Bearer(…)",
+        })
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The address could still hold a password.
+        out.debug_struct("Target")
+            .field("host", &self.url.host_str())
+            .field("credentials", &self.credentials)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Engine")
+            .field("client", &self.client)
+            .field("description", &self.description)
+            .finish_non_exhaustive()
+    }
+}

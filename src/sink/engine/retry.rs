@@ -1,0 +1,326 @@
+//! When to send again, and when to give up: one pure policy, and the one loop that waits.
+//!
+//! Everything sent is safe to send again: documents are created under fixed ids, mappings only grow.
+//! So trouble costs time and nothing else. A piece of work (one batch, one mapping call) gives up when it
+//! made no progress for [`Policy::patience`]; the run then ends early with its position saved.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::pipeline::Stop;
+use crate::pipeline::stop::Urgency;
+use crate::report::Log;
+use crate::sink::{Cause, Error, Shown};
+
+/// Answers that no engine gives are tried this often, over about a minute: a proxy may be restarting.
+const GARBAGE_TRIES: u32 = 9;
+
+/// Time between two lines about the same trouble, so that an outage of hours stays readable.
+const WARN_EVERY: Duration = Duration::from_secs(30);
+
+/// Trouble that is over sooner is not worth a line.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
+
+/// How long to wait between tries, and for how long altogether.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    /// Upper limit of the first wait; doubles with each further one.
+    pub(super) base: Duration,
+    /// Upper limit of every wait.
+    pub(super) cap: Duration,
+    /// Time without any progress after which a piece of work gives up.
+    pub(super) patience: Duration,
+    /// The same while the engine blocks writes (a full disk): a person is needed, so sooner.
+    pub(super) blocked: Duration,
+    /// The same once the user asked to stop.
+    pub(super) draining: Duration,
+}
+
+impl Policy {
+    /// Returns the usual policy with a patience of its own.
+    pub(super) fn with_patience(patience: Duration) -> Self {
+        Self {
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(30),
+            patience,
+            blocked: patience.min(Duration::from_secs(60)),
+            draining: patience.min(Duration::from_secs(30)),
+        }
+    }
+
+    /// Returns the wait before try number `attempt` (from 1) with full jitter; `random` is in 0..1.
+    ///
+    /// Full jitter spreads many clients best. What the engine asked for (`Retry-After`) is a lower
+    /// limit, but never keeps us longer than a minute: a date in the far future is a mistake.
+    pub(super) fn delay(&self, attempt: u32, asked: Option<Duration>, random: f64) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(16);
+        let ceiling = self.base.saturating_mul(1 << doublings).min(self.cap);
+        let jittered = ceiling.mul_f64(random.clamp(0.05, 1.0));
+        jittered.max(asked.unwrap_or_default().min(Duration::from_secs(60)))
+    }
+
+    fn patience_for(&self, cause: &Cause) -> Duration {
+        if is_block(cause) { self.blocked } else { self.patience }
+    }
+}
+
+/// Returns whether the engine said that it takes no writes at present.
+fn is_block(cause: &Cause) -> bool {
+    cause.code() == "cluster_block_exception"
+}
+
+/// What all pieces of work share when they meet trouble.
+#[derive(Clone, Debug)]
+pub(super) struct Retrier {
+    policy: Policy,
+    address: Arc<str>,
+    log: Log,
+    stop: Stop,
+    warned: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Retrier {
+    pub(super) fn new(policy: Policy, address: &str, log: Log, stop: Stop) -> Self {
+        Self { policy, address: address.into(), log, stop, warned: Arc::default() }
+    }
+
+    /// Starts watching one piece of work.
+    pub(super) fn watch(&self) -> Trouble<'_> {
+        Trouble { retrier: self, since: None, draining: None, attempt: 0, garbage: 0 }
+    }
+
+    fn warn(&self, cause: &Cause, since: Instant, delay: Duration) {
+        let now = Instant::now();
+        let lasted = now - since;
+        if lasted + delay < WORTH_A_LINE {
+            return;
+        }
+        {
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if warned.is_some_and(|last| now - last < WARN_EVERY) {
+                return;
+            }
+            *warned = Some(now);
+        }
+        self.log
+            .warn(&self.address, format_args!("{cause}; trying again, for {} now", Shown(lasted)));
+    }
+}
+
+/// The trouble of one piece of work since it last made progress.
+#[derive(Debug)]
+pub(super) struct Trouble<'a> {
+    retrier: &'a Retrier,
+    since: Option<Instant>,
+    draining: Option<Instant>,
+    attempt: u32,
+    garbage: u32,
+}
+
+impl Trouble<'_> {
+    /// Notes progress: patience starts anew, and waits get shorter step by step.
+    pub(super) fn eased(&mut self) {
+        self.since = None;
+        self.attempt /= 2;
+        self.garbage = 0;
+    }
+
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    ///
+    /// Returns what to end the run with if this went on for too long, or the user asked to stop.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that waits")]
+    pub(super) async fn wait(
+        &mut self,
+        cause: Cause,
+        asked: Option<Duration>,
+    ) -> Result<(), Error> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.attempt += 1;
+        self.garbage += u32::from(matches!(cause, Cause::Garbage { .. }));
+        let delay = self.retrier.policy.delay(self.attempt, asked, fastrand::f64());
+        self.retrier.warn(&cause, since, delay);
+
+        let wake = Instant::now() + delay;
+        loop {
+            let left = self.left(since, &cause);
+            if left.is_zero() || self.garbage >= GARBAGE_TRIES {
+                return Err(self.give_up(since, cause));
+            }
+            let until = wake.min(Instant::now() + left);
+            let next = self.next_urgency();
+            tokio::select! {
+                biased;
+                () = self.retrier.stop.reaches(next) => {}
+                () = tokio::time::sleep_until(until) => return Ok(()),
+            }
+        }
+    }
+
+    /// Returns how long this trouble may still last.
+    fn left(&mut self, since: Instant, cause: &Cause) -> Duration {
+        let now = Instant::now();
+        let left = self.retrier.policy.patience_for(cause).saturating_sub(now - since);
+        match self.retrier.stop.now() {
+            Urgency::GoOn => left,
+            Urgency::Drain => {
+                let draining = *self.draining.get_or_insert(now);
+                left.min(self.retrier.policy.draining.saturating_sub(now - draining.max(since)))
+            }
+            Urgency::Leave => Duration::ZERO,
+        }
+    }
+
+    fn next_urgency(&self) -> Urgency {
+        if self.retrier.stop.requested() { Urgency::Leave } else { Urgency::Drain }
+    }
+
+    fn give_up(&self, since: Instant, cause: Cause) -> Error {
+        let (url, waited) = (self.retrier.address.to_string(), Instant::now() - since);
+        if self.garbage >= GARBAGE_TRIES {
+            Error::NoEngine { url, source: cause }
+        } else if self.retrier.stop.requested() {
+            Error::Interrupted { url, source: Some(cause) }
+        } else if is_block(&cause) {
+            Error::Blocked { url, waited, source: cause }
+        } else {
+            Error::GaveUp { url, waited, source: cause }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::stop::{Raise, stop};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn policy() -> Policy {
+        Policy::with_patience(10 * MINUTE)
+    }
+
+    fn retrier() -> (Raise, Retrier) {
+        let (raise, stop) = stop();
+        (raise, Retrier::new(policy(), "http://engine", Log::default(), stop))
+    }
+
+    fn busy() -> Cause {
+        Cause::Answer {
+            status: 429,
+            code: "es_rejected_execution_exception".into(),
+            reason: String::new(),
+        }
+    }
+
+    fn full_disk() -> Cause {
+        Cause::Answer { status: 429, code: "cluster_block_exception".into(), reason: String::new() }
+    }
+
+    #[test]
+    fn waits_double_up_to_the_cap() {
+        let waits: Vec<_> = (1..=10).map(|attempt| policy().delay(attempt, None, 1.0)).collect();
+        assert_eq!(waits[0], Duration::from_millis(200));
+        assert!(waits.windows(2).all(|pair| pair[1] == (pair[0] * 2).min(policy().cap)));
+        assert_eq!(policy().delay(u32::MAX, None, 1.0), policy().cap);
+    }
+
+    #[test]
+    fn jitter_spreads_over_the_whole_wait_but_never_to_nothing() {
+        assert_eq!(policy().delay(4, None, 0.5), Duration::from_millis(800));
+        assert!(policy().delay(4, None, 0.0) > Duration::ZERO);
+    }
+
+    #[test]
+    fn the_engine_may_ask_for_more_but_not_for_ever() {
+        assert_eq!(policy().delay(1, Some(Duration::from_secs(7)), 0.5), Duration::from_secs(7));
+        assert_eq!(policy().delay(1, Some(100 * MINUTE), 0.5), MINUTE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_up_after_its_patience_and_says_why() {
+        let (_raise, retrier) = retrier();
+        let mut trouble = retrier.watch();
+        let start = Instant::now();
+        let error = loop {
+            if let Err(error) = trouble.wait(busy(), None).await {
+                break error;
+            }
+        };
+        assert!(matches!(error, Error::GaveUp { waited, .. } if waited >= 10 * MINUTE));
+        assert!(start.elapsed() < 12 * MINUTE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_starts_the_patience_anew() {
+        let (_raise, retrier) = retrier();
+        let mut trouble = retrier.watch();
+        let start = Instant::now();
+        while start.elapsed() < 30 * MINUTE {
+            trouble.wait(busy(), None).await.unwrap();
+            trouble.eased();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_block_needs_a_person_so_it_gives_up_sooner() {
+        let (_raise, retrier) = retrier();
+        let mut trouble = retrier.watch();
+        let start = Instant::now();
+        let error = loop {
+            if let Err(error) = trouble.wait(full_disk(), None).await {
+                break error;
+            }
+        };
+        assert!(matches!(error, Error::Blocked { .. }));
+        assert!(start.elapsed() < 3 * MINUTE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_of_no_engine_are_tried_a_few_times_only() {
+        let (_raise, retrier) = retrier();
+        let mut trouble = retrier.watch();
+        let mut tries = 0;
+        let garbage = Cause::Garbage { status: 200, reason: "HTML".into() };
+        let error = loop {
+            tries += 1;
+            if let Err(error) = trouble.wait(garbage.clone(), None).await {
+                break error;
+            }
+        };
+        assert!(matches!(error, Error::NoEngine { .. }));
+        assert_eq!(tries, GARBAGE_TRIES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn draining_shortens_the_patience() {
+        let (raise, retrier) = retrier();
+        let mut trouble = retrier.watch();
+        raise.raise(Urgency::Drain);
+        let start = Instant::now();
+        let error = loop {
+            if let Err(error) = trouble.wait(busy(), None).await {
+                break error;
+            }
+        };
+        assert!(matches!(error, Error::Interrupted { source: Some(_), .. }));
+        assert!(start.elapsed() >= Duration::from_secs(30) && start.elapsed() < 2 * MINUTE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leaving_ends_a_wait_at_once() {
+        let (raise, retrier) = retrier();
+        let mut trouble = retrier.watch();
+        let start = Instant::now();
+        let (waited, ()) = tokio::join!(trouble.wait(busy(), Some(MINUTE)), async {
+            raise.raise(Urgency::Drain);
+            tokio::task::yield_now().await;
+            raise.raise(Urgency::Leave);
+        });
+        assert!(matches!(waited, Err(Error::Interrupted { .. })));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,1 @@
+//! Small faults against a tiny engine.

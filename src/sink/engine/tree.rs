@@ -1,0 +1,123 @@
+//! Arithmetic on `properties` trees, the part of a mapping that lists fields.
+//!
+//! Only two kinds matter: a field has `properties` (an object) or not (a value). Engines never turn one
+//! into the other; everything else about a field is left as whoever came first decided it.
+
+use serde_json::{Map, Value, json};
+
+/// Returns the part of `wanted` that `live` has no field for and that does not clash with it.
+pub(super) fn lacking(wanted: &Value, live: &Value) -> Value {
+    let mut rest = Map::new();
+    for (name, field) in wanted.as_object().into_iter().flatten() {
+        match live.get(name) {
+            None => {
+                rest.insert(name.clone(), field.clone());
+            }
+            Some(there) => {
+                if let (Some(wanted), Some(live)) =
+                    (field.get("properties"), there.get("properties"))
+                {
+                    let below = lacking(wanted, live);
+                    if !is_empty(&below) {
+                        rest.insert(name.clone(), json!({ "properties": below }));
+                    }
+                }
+            }
+        }
+    }
+    Value::Object(rest)
+}
+
+/// Adds to `base` what it lacks of `more`.
+pub(super) fn add(base: &mut Value, more: &Value) {
+    if !base.is_object() {
+        *base = Value::Object(Map::new());
+    }
+    let Some(base) = base.as_object_mut() else { return };
+    for (name, field) in more.as_object().into_iter().flatten() {
+        match base.get_mut(name) {
+            None => {
+                base.insert(name.clone(), field.clone());
+            }
+            Some(there) => {
+                if let (Some(there), Some(more)) =
+                    (there.get_mut("properties"), field.get("properties"))
+                {
+                    add(there, more);
+                }
+            }
+        }
+    }
+}
+
+/// Returns whether a tree has no field.
+pub(super) fn is_empty(properties: &Value) -> bool {
+    properties.as_object().is_none_or(Map::is_empty)
+}
+
+/// Cuts a tree into trees of one value each.
+pub(super) fn leaves(properties: &Value) -> Vec<Value> {
+    let mut found = Vec::new();
+    for (name, field) in properties.as_object().into_iter().flatten() {
+        match field.get("properties") {
+            Some(below) if !is_empty(below) => {
+                found.extend(
+                    leaves(below).into_iter().map(|leaf| json!({ name: { "properties": leaf } })),
+                );
+            }
+            _ => found.push(json!({ name: field })),
+        }
+    }
+    found
+}
+
+/// Puts trees together again.
+pub(super) fn joined(trees: &[Value]) -> Value {
+    let mut whole = Value::Object(Map::new());
+    for tree in trees {
+        add(&mut whole, tree);
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keyword() -> Value {
+        json!({ "type": "keyword" })
+    }
+
+    #[test]
+    fn only_what_is_absent_and_fits_is_lacking() {
+        let live = json!({ "a": keyword(), "o": { "properties": { "x": { "type": "text" } } } });
+        let wanted = json!({
+            "a": { "properties": { "clash": keyword() } },
+            "b": keyword(),
+            "o": { "properties": { "x": keyword(), "y": keyword() } },
+        });
+        let expected = json!({ "b": keyword(), "o": { "properties": { "y": keyword() } } });
+        assert_eq!(lacking(&wanted, &live), expected);
+        assert!(is_empty(&lacking(&live, &live)));
+        assert_eq!(lacking(&wanted, &Value::Null), wanted);
+    }
+
+    #[test]
+    fn merging_keeps_what_was_there_first() {
+        let mut base = json!({ "a": keyword(), "o": { "properties": { "x": keyword() } } });
+        add(
+            &mut base,
+            &json!({ "a": { "properties": {} }, "o": { "properties": { "y": keyword() } } }),
+        );
+        let expected =
+            json!({ "a": keyword(), "o": { "properties": { "x": keyword(), "y": keyword() } } });
+        assert_eq!(base, expected);
+    }
+
+    #[test]
+    fn a_tree_is_the_sum_of_its_leaves() {
+        let tree = json!({ "a": keyword(), "o": { "properties": { "x": keyword(), "p": { "properties": { "y": keyword() } } } } });
+        assert_eq!(leaves(&tree).len(), 3);
+        assert_eq!(joined(&leaves(&tree)), tree);
+    }
+}
