@@ -168,9 +168,7 @@ pub enum Error {
         action: String,
         /// HTTP status.
         status: u16,
-        /// The engine's name for the error.
-        code: String,
-        /// What was said.
+        /// What was said; its [`code`](Cause::code) is the engine's name for the error.
         source: Cause,
     },
     /// The engine lacks what the loader needs.

@@ -107,7 +107,7 @@ pub(super) fn refusal(url: &str, action: &str, source: Cause) -> Error {
     if matches!(status, 401 | 403) {
         return Error::Denied { url, action, status, source };
     }
-    Error::Refused { url, action, status, code: source.code().to_owned(), source }
+    Error::Refused { url, action, status, source }
 }
 
 fn is_transient(status: u16) -> bool {

@@ -247,7 +247,8 @@ fn base64(bytes: &[u8]) -> String {
 
 fn gzip(body: &[u8]) -> Bytes {
     // Level 1: already 5 to 10 times smaller, and the cheapest for the loader.
-    let mut compressor = Compressor::new(CompressionLvl::fastest());
+    // (`CompressionLvl::fastest()` is 0, which stores without compressing.)
+    let mut compressor = Compressor::new(CompressionLvl::new(1).unwrap_or_default());
     let mut packed = vec![0; compressor.gzip_compress_bound(body.len())];
     let length = compressor
         .gzip_compress(body, &mut packed)

@@ -32,7 +32,7 @@ pub(super) struct Templates {
 }
 
 /// What to do about a template, by what is there.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// It is absent or older, or has to change.
     Install,

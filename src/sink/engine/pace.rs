@@ -101,11 +101,11 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.pace.state();
-        if state.owed > 0 {
-            if let Some(permit) = self.permit.take() {
-                state.owed -= 1;
-                permit.forget();
-            }
+        if state.owed > 0
+            && let Some(permit) = self.permit.take()
+        {
+            state.owed -= 1;
+            permit.forget();
         }
     }
 }

@@ -151,7 +151,7 @@ impl<'a> Settling<'a> {
                     busy = Some(open.cause);
                 }
                 Next::Refused => {
-                    self.climb(parcel, document, &open.cause, sent, &mut packer).await?
+                    self.climb(parcel, document, &open.cause, sent, &mut packer).await?;
                 }
                 _ => return Err(self.stop(open.cause, Some(document))),
             }
@@ -174,11 +174,11 @@ impl<'a> Settling<'a> {
         packer: &mut Packer,
     ) -> Result<(), Error> {
         let line = parcel.line(document);
-        if document.stage == Stage::Normalized {
-            if let Some(rewritten) = self.rewritten(document, line, sent).await? {
-                packer.changed(parcel, document, Stage::Rewritten, &rewritten);
-                return Ok(());
-            }
+        if document.stage == Stage::Normalized
+            && let Some(rewritten) = self.rewritten(document, line, sent).await?
+        {
+            packer.changed(parcel, document, Stage::Rewritten, &rewritten);
+            return Ok(());
         }
         if document.stage != Stage::Raw {
             let raw = self.engine.learned.raw(line);
@@ -198,8 +198,8 @@ impl<'a> Settling<'a> {
         sent: Instant,
     ) -> Result<Option<Vec<u8>>, Error> {
         let Some(mappings) = &self.engine.mappings else { return Ok(None) };
-        let live = mappings.live(&self.engine.calls(), self.index(document), sent).await?;
-        let rewritten = self.engine.learned.again(line, &live);
+        let current = mappings.live(&self.engine.calls(), self.index(document), sent).await?;
+        let rewritten = self.engine.learned.again(line, &current);
         Ok(rewritten.filter(|rewritten| rewritten.trim_ascii_end() != line))
     }
 
@@ -278,9 +278,10 @@ fn id(action: &[u8]) -> String {
     }
     #[derive(Deserialize)]
     struct Create {
-        _id: String,
+        #[serde(rename = "_id")]
+        id: String,
     }
-    serde_json::from_slice::<Action>(action).map(|action| action.create._id).unwrap_or_default()
+    serde_json::from_slice::<Action>(action).map(|action| action.create.id).unwrap_or_default()
 }
 
 /// Returns a document line as text, cut if it is very long.

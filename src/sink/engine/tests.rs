@@ -1,1 +1,712 @@
-//! Small faults against a tiny engine.
+//! Small faults, one at a time, against a tiny engine in this process.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{Engine, Flavour, Learned, Target};
+use crate::event::{Batch, Entry, Need, Receipt, Share};
+use crate::pipeline::stop::{Raise, Urgency, stop};
+use crate::report::{Log, Tally};
+use crate::sink::{Cause, Error, Sink, Unreachable};
+
+const INDEX: &str = "trail-2024.06";
+
+/// What the tiny engine does with one bulk request instead of obeying.
+enum Fault {
+    Whole(u16, &'static str),
+    Item(u16, &'static str),
+    Reset,
+    HalfThenReset,
+    OneItemLess,
+    Silence,
+}
+
+/// The memory of the tiny engine.
+#[derive(Default)]
+struct State {
+    /// What happens to the next bulk requests.
+    faults: VecDeque<Fault>,
+    /// Answers to the next `PUT index/_mapping`.
+    put_mapping: VecDeque<(u16, Value)>,
+    /// Answers given instead of the usual ones, by method and path.
+    fixed: BTreeMap<String, (u16, Value)>,
+    /// Method, path and body of every call but bulk ones.
+    calls: Vec<(String, Value)>,
+    /// Number of documents of every bulk request.
+    bulks: Vec<usize>,
+    stored: BTreeMap<String, Value>,
+    mapping: Option<Value>,
+    largest: Option<usize>,
+}
+
+/// An engine that holds one index and obeys, unless told otherwise.
+struct Fake {
+    url: Url,
+    state: Arc<Mutex<State>>,
+}
+
+impl Fake {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = Arc::clone(&shared);
+                std::thread::spawn(move || serve(&stream, &state));
+            }
+        });
+        Self { url, state }
+    }
+
+    fn with(faults: impl IntoIterator<Item = Fault>) -> Self {
+        let fake = Self::start();
+        fake.state.lock().unwrap().faults.extend(faults);
+        fake
+    }
+
+    fn fix(&self, call: &str, status: u16, body: Value) {
+        self.state.lock().unwrap().fixed.insert(call.to_owned(), (status, body));
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.state.lock().unwrap().stored.keys().cloned().collect()
+    }
+
+    fn bulks(&self) -> Vec<usize> {
+        self.state.lock().unwrap().bulks.clone()
+    }
+
+    fn calls(&self, call: &str) -> Vec<Value> {
+        let state = self.state.lock().unwrap();
+        state.calls.iter().filter(|(name, _)| name == call).map(|(_, body)| body.clone()).collect()
+    }
+}
+
+/// Answers the requests of one connection.
+fn serve(stream: &TcpStream, state: &Mutex<State>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            match reader.read_line(&mut head) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(_) => {
+                    // Not HTTP; real servers say so in plain text, too.
+                    let _ = (&*stream).write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                    return;
+                }
+            }
+        }
+        let length = head
+            .to_ascii_lowercase()
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("content-length: ").map(|text| text.parse().unwrap())
+            })
+            .unwrap_or(0);
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let mut words = head.split(' ');
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let Some((status, answer)) = answer(method, path, &body, state) else { return };
+        let text = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
+            answer.len()
+        );
+        if (&*stream).write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Returns status and body, or nothing to close the connection.
+fn answer(method: &str, path: &str, body: &[u8], state: &Mutex<State>) -> Option<(u16, String)> {
+    if path.starts_with("/_bulk") {
+        let fault = state.lock().unwrap().faults.pop_front();
+        if matches!(fault, Some(Fault::Silence)) {
+            // Longer than the client waits for an answer.
+            std::thread::sleep(Duration::from_secs(2));
+            return None;
+        }
+        return bulk(body, fault.as_ref(), &mut state.lock().unwrap());
+    }
+    let mut state = state.lock().unwrap();
+    let call = format!("{method} {path}");
+    state.calls.push((call.clone(), serde_json::from_slice(body).unwrap_or_default()));
+    if let Some((status, body)) = state.fixed.get(&call) {
+        return Some((*status, body.to_string()));
+    }
+    let mapping_path = format!("/{INDEX}/_mapping");
+    let (status, answer) = match (method, path) {
+        ("GET", "/") => {
+            (200, json!({"version": {"number": "3.8.0", "distribution": "opensearch"}}))
+        }
+        ("GET", path) if path == mapping_path => match &state.mapping {
+            Some(mapping) => (200, json!({ INDEX: { "mappings": mapping } })),
+            None => (404, json!({"error": {"type": "index_not_found_exception"}})),
+        },
+        ("PUT", path) if path == mapping_path => {
+            let last = state.calls.last().unwrap().1.clone();
+            state.put_mapping.pop_front().unwrap_or_else(|| {
+                super::tree::add(
+                    &mut state.mapping.as_mut().unwrap()["properties"],
+                    &last["properties"],
+                );
+                (200, json!({"acknowledged": true}))
+            })
+        }
+        ("PUT", path) if path == format!("/{INDEX}") => {
+            state.mapping = Some(core());
+            (200, json!({"acknowledged": true}))
+        }
+        ("GET", _) => (404, json!({"error": {"type": "resource_not_found_exception"}})),
+        _ => (200, json!({"acknowledged": true})),
+    };
+    Some((status, answer.to_string()))
+}
+
+fn bulk(body: &[u8], fault: Option<&Fault>, state: &mut State) -> Option<(u16, String)> {
+    let lines: Vec<_> = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let documents = lines.len() / 2;
+    state.bulks.push(documents);
+    if state.largest.is_some_and(|largest| body.len() > largest) {
+        return Some((413, String::new()));
+    }
+    let kept = match fault {
+        Some(Fault::Whole(status, answer)) => return Some((*status, (*answer).to_owned())),
+        Some(Fault::Reset | Fault::Silence) => return None,
+        Some(Fault::HalfThenReset) => documents / 2,
+        _ => documents,
+    };
+    let mut items = String::new();
+    for (number, pair) in lines.chunks(2).take(kept).enumerate() {
+        let (status, code) = match fault {
+            Some(Fault::Item(status, code)) if number == 0 => (*status, *code),
+            _ => store(pair, state),
+        };
+        let error = if status == 201 {
+            String::new()
+        } else {
+            format!(",\"error\":{{\"type\":\"{code}\",\"reason\":\"…\"}}")
+        };
+        write!(items, "{{\"create\":{{\"status\":{status}{error}}}}},").unwrap();
+    }
+    items.pop();
+    match fault {
+        Some(Fault::HalfThenReset) => None,
+        Some(Fault::OneItemLess) => {
+            let cut = items.rfind(",{").unwrap();
+            Some((200, format!("{{\"errors\":true,\"items\":[{}]}}", &items[..cut])))
+        }
+        _ => {
+            let errors = items.contains("error");
+            Some((200, format!("{{\"errors\":{errors},\"items\":[{items}]}}")))
+        }
+    }
+}
+
+fn store(pair: &[&[u8]], state: &mut State) -> (u16, &'static str) {
+    let action: Value = serde_json::from_slice(pair[0]).unwrap();
+    let document: Value = serde_json::from_slice(pair[1]).unwrap();
+    let id = action["create"]["_id"].as_str().unwrap().to_owned();
+    if document["bad"] == true || (document.get("clash").is_some()) {
+        return (400, "mapper_parsing_exception");
+    }
+    if state.stored.contains_key(&id) {
+        return (409, "version_conflict_engine_exception");
+    }
+    state.stored.insert(id, document);
+    (201, "")
+}
+
+fn core() -> Value {
+    json!({
+        "dynamic": "false",
+        "_meta": { "managed_by": "trailload", "version": 1 },
+        "properties": { "eventTime": { "type": "date" } },
+    })
+}
+
+/// A normalizer with as many fields as it is told, and two simple cures.
+#[derive(Default)]
+struct Toy {
+    fields: AtomicU32,
+    absorbed: Mutex<Vec<Value>>,
+}
+
+impl Learned for Toy {
+    fn count(&self) -> u32 {
+        self.fields.load(Ordering::Relaxed)
+    }
+    fn properties(&self, from: u32, to: u32) -> Value {
+        (from..to).map(|number| (format!("f{number}"), json!({"type": "keyword"}))).collect()
+    }
+    fn absorb(&self, mappings: &Value) {
+        self.absorbed.lock().unwrap().push(mappings.clone());
+    }
+    fn again(&self, document: &[u8], _mappings: &Value) -> Option<Vec<u8>> {
+        let text = std::str::from_utf8(document).unwrap();
+        text.contains("clash").then(|| text.replace("clash", "renamed").into_bytes())
+    }
+    fn raw(&self, document: &[u8]) -> Vec<u8> {
+        let text = std::str::from_utf8(document).unwrap();
+        if text.contains("hopeless") {
+            return document.to_vec();
+        }
+        json!({ "original": text }).to_string().into_bytes()
+    }
+}
+
+/// A connected engine and what it was connected with.
+struct Rig {
+    engine: Engine,
+    toy: Arc<Toy>,
+    tally: Arc<Tally>,
+    raise: Raise,
+}
+
+fn target(url: &Url) -> Target {
+    Target {
+        patience: Duration::from_secs(3),
+        timeout: Duration::from_secs(1),
+        ..Target::new(url.clone(), "trail")
+    }
+}
+
+async fn connect(target: Target) -> Result<Rig, Error> {
+    let (raise, stop) = stop();
+    let (toy, tally) = (Arc::new(Toy::default()), Arc::new(Tally::default()));
+    let template = json!({"dynamic": "false", "_meta": {"version": 1}, "properties": {"eventTime": {"type": "date"}}});
+    let engine =
+        Engine::connect(target, template, toy.clone(), Log::default(), tally.clone(), stop).await?;
+    Ok(Rig { engine, toy, tally, raise })
+}
+
+async fn rig(fake: &Fake) -> Rig {
+    connect(target(&fake.url)).await.unwrap()
+}
+
+fn batch(documents: &[&str], fields: u32) -> Batch {
+    let (mut body, mut entries) = (Vec::new(), Vec::new());
+    let position = |body: &Vec<u8>| u32::try_from(body.len()).unwrap();
+    for (number, document) in documents.iter().enumerate() {
+        let action = position(&body);
+        writeln!(body, "{{\"create\":{{\"_index\":\"{INDEX}\",\"_id\":\"id{number:04}\"}}}}")
+            .unwrap();
+        let line = position(&body);
+        writeln!(body, "{document}").unwrap();
+        entries.push(Entry { action, document: line, end: position(&body), index: 0, share: 0 });
+    }
+    Batch {
+        body: body.into(),
+        needs: vec![Need { index: INDEX.into(), fields }],
+        shares: vec![Share { lane: 7, page: 0, documents: u32::try_from(entries.len()).unwrap() }],
+        entries,
+        set_aside: Vec::new(),
+    }
+}
+
+fn plain(documents: usize) -> Batch {
+    batch(&vec!["{\"a\":1}"; documents], 0)
+}
+
+/// Checks that every document is accounted for.
+#[track_caller]
+fn adds_up(receipt: &Receipt) {
+    let documents: u32 = receipt.shares.iter().map(|share| share.documents).sum();
+    let settled = receipt.created + receipt.already_there + receipt.set_aside.len() as u64;
+    assert_eq!(settled, u64::from(documents));
+}
+
+/// Writes ten documents through `faults` and checks that each is there once.
+async fn survives(faults: impl IntoIterator<Item = Fault>) -> (Receipt, Vec<usize>) {
+    let fake = Fake::with(faults);
+    let receipt = rig(&fake).await.engine.write(plain(10)).await.unwrap();
+    adds_up(&receipt);
+    assert_eq!(fake.ids().len(), 10);
+    assert!(receipt.set_aside.is_empty());
+    (receipt, fake.bulks())
+}
+
+async fn fails(fault: Fault) -> Error {
+    let fake = Fake::with([fault]);
+    rig(&fake).await.engine.write(plain(3)).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_second_write_finds_everything_there() {
+    let fake = Fake::start();
+    let rig = rig(&fake).await;
+    assert_eq!(rig.engine.write(plain(10)).await.unwrap().created, 10);
+    let again = rig.engine.write(plain(10)).await.unwrap();
+    assert_eq!((again.created, again.already_there), (0, 10));
+    assert_eq!(rig.engine.describe().to_string(), "OpenSearch 3.8.0");
+}
+
+#[tokio::test]
+async fn whole_requests_are_sent_again() {
+    for fault in [
+        Fault::Whole(429, "{}"),
+        Fault::Whole(503, "<html>later</html>"),
+        Fault::Whole(200, "<html>who are you</html>"),
+        Fault::Whole(200, "{}"),
+        Fault::Reset,
+    ] {
+        let (receipt, bulks) = survives([fault]).await;
+        assert_eq!(receipt.created, 10);
+        assert_eq!(bulks, [10, 10]);
+    }
+}
+
+#[tokio::test]
+async fn a_half_accepted_request_creates_nothing_twice() {
+    let (receipt, _) = survives([Fault::HalfThenReset]).await;
+    assert_eq!((receipt.created, receipt.already_there), (5, 5));
+    let (receipt, _) = survives([Fault::OneItemLess]).await;
+    assert_eq!((receipt.created, receipt.already_there), (0, 10));
+}
+
+#[tokio::test]
+async fn a_silent_engine_is_asked_again() {
+    let (receipt, _) = survives([Fault::Silence]).await;
+    assert_eq!(receipt.created, 10);
+}
+
+#[tokio::test]
+async fn only_refused_items_are_sent_again() {
+    for status in [429, 503] {
+        let (receipt, bulks) =
+            survives([Fault::Item(status, "es_rejected_execution_exception")]).await;
+        assert_eq!(receipt.created, 10);
+        assert_eq!(bulks, [10, 1]);
+    }
+}
+
+#[tokio::test]
+async fn retries_are_counted() {
+    let fake = Fake::with([Fault::Whole(503, ""), Fault::Item(429, "busy")]);
+    let rig = rig(&fake).await;
+    rig.engine.write(plain(2)).await.unwrap();
+    assert_eq!(rig.tally.retries.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn too_large_requests_are_halved_and_the_size_is_remembered() {
+    let fake = Fake::start();
+    let rig = rig(&fake).await;
+    fake.state.lock().unwrap().largest = Some(plain(3).body.len());
+    let receipt = rig.engine.write(plain(8)).await.unwrap();
+    adds_up(&receipt);
+    assert_eq!(receipt.created, 8);
+    let before = fake.bulks().len();
+    rig.engine.write(plain(8)).await.unwrap();
+    assert_eq!(fake.bulks()[before..], [2, 2, 2, 2], "no second try with what was too large");
+}
+
+#[tokio::test]
+async fn one_document_that_is_too_large_is_set_aside() {
+    let fake = Fake::start();
+    let rig = rig(&fake).await;
+    fake.state.lock().unwrap().largest = Some(1000);
+    let huge = format!("{{\"x\":\"{}\"}}", "y".repeat(2000));
+    let receipt = rig.engine.write(batch(&["{}", &huge, "{}"], 0)).await.unwrap();
+    adds_up(&receipt);
+    assert_eq!(receipt.created, 2);
+    assert_eq!((receipt.set_aside[0].id.as_str(), receipt.set_aside[0].lane), ("id0001", 7));
+    assert!(receipt.set_aside[0].reason.contains("too large"));
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_accepted_stop_the_run() {
+    for status in [401, 403] {
+        let whole = fails(Fault::Whole(
+            status,
+            "{\"error\":{\"type\":\"security_exception\",\"reason\":\"no\"}}",
+        ))
+        .await;
+        assert!(matches!(whole, Error::Denied { status: found, .. } if found == status));
+        let item = fails(Fault::Item(status, "security_exception")).await;
+        assert!(matches!(item, Error::Denied { status: found, .. } if found == status));
+    }
+}
+
+#[tokio::test]
+async fn what_would_meet_the_next_document_too_stops_the_run() {
+    for (status, code) in [
+        (404, "index_not_found_exception"),
+        (400, "index_closed_exception"),
+        (400, "validation_exception"),
+    ] {
+        let error = fails(Fault::Item(status, code)).await;
+        assert!(
+            matches!(&error, Error::Refused { source, .. } if source.code() == code),
+            "{error:?}"
+        );
+    }
+    assert!(matches!(fails(Fault::Whole(404, "")).await, Error::Refused { status: 404, .. }));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_after_some_tries() {
+    let block = || Fault::Item(429, "cluster_block_exception");
+    let fake = Fake::with((0..1000).map(|_| block()));
+    let error = rig(&fake).await.engine.write(plain(1)).await.unwrap_err();
+    assert!(matches!(error, Error::Blocked { .. }), "{error:?}");
+    let (receipt, _) = survives([block()]).await;
+    assert_eq!(receipt.created, 10, "a disk that was emptied is no error");
+}
+
+#[tokio::test]
+async fn an_engine_that_stays_away_ends_the_run_with_the_position_saved() {
+    let fake = Fake::with((0..1000).map(|_| Fault::Whole(503, "")));
+    let rig = rig(&fake).await;
+    let start = Instant::now();
+    let error = rig.engine.write(plain(1)).await.unwrap_err();
+    assert!(matches!(error, Error::GaveUp { source: Cause::Answer { status: 503, .. }, .. }));
+    assert!(start.elapsed() >= Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn leaving_does_not_wait_for_the_engine() {
+    let fake = Fake::with([Fault::Silence]);
+    let rig = rig(&fake).await;
+    let start = Instant::now();
+    let (written, ()) = tokio::join!(rig.engine.write(plain(1)), async {
+        tokio::task::yield_now().await;
+        rig.raise.raise(Urgency::Leave);
+    });
+    assert!(matches!(written, Err(Error::Interrupted { .. })));
+    assert!(start.elapsed() < Duration::from_millis(900));
+}
+
+#[tokio::test]
+async fn refused_documents_climb_the_ladder() {
+    let fake = Fake::start();
+    let rig = rig(&fake).await;
+    let documents = [
+        "{\"a\":1}",
+        "{\"clash\":1}",
+        "{\"bad\":true}",
+        "{\"bad\":true,\"clash\":1}",
+        "{\"bad\":true,\"hopeless\":1}",
+    ];
+    let receipt = rig.engine.write(batch(&documents, 0)).await.unwrap();
+    adds_up(&receipt);
+    assert_eq!(receipt.created, 4);
+    let stored = fake.state.lock().unwrap().stored.clone();
+    assert_eq!(stored["id0001"], json!({"renamed": 1}), "rewritten for the live mapping");
+    assert_eq!(stored["id0002"], json!({"original": "{\"bad\":true}"}), "raw");
+    assert_eq!(
+        stored["id0003"],
+        json!({"original": "{\"bad\":true,\"renamed\":1}"}),
+        "rewritten, then raw"
+    );
+    assert_eq!(receipt.set_aside[0].id, "id0004");
+    assert_eq!(receipt.set_aside[0].document, documents[4]);
+    assert!(receipt.set_aside[0].reason.contains("mapper_parsing_exception"));
+}
+
+#[tokio::test]
+async fn fields_are_put_before_the_batch_that_needs_them_and_once() {
+    let fake = Fake::start();
+    let rig = rig(&fake).await;
+    rig.toy.fields.store(3, Ordering::Relaxed);
+    let put = format!("PUT /{INDEX}/_mapping");
+    let (one, two) = tokio::join!(
+        rig.engine.write(batch(&["{}", "{}"], 2)),
+        rig.engine.write(batch(&["{}", "{}"], 3))
+    );
+    assert_eq!(one.unwrap().created + two.unwrap().created, 2);
+    let keyword = json!({"type": "keyword"});
+    let all = json!({"f0": keyword, "f1": keyword, "f2": keyword});
+    assert_eq!(
+        fake.calls(&put),
+        [json!({"properties": all})],
+        "both waited for one call with all of it"
+    );
+
+    rig.toy.fields.store(4, Ordering::Relaxed);
+    rig.engine.write(batch(&["{}"], 4)).await.unwrap();
+    assert_eq!(fake.calls(&put)[1], json!({"properties": {"f3": keyword}}), "only what is new");
+    let learned = fake.calls("PUT /_component_template/trail-learned");
+    assert_eq!(learned.last().unwrap()["template"]["mappings"]["properties"]["f3"], keyword);
+    assert_eq!(rig.tally.mapping_calls.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn the_learned_template_keeps_what_others_put() {
+    let fake = Fake::start();
+    let theirs = json!({"properties": {"other": {"type": "keyword"}, "f0": {"properties": {"x": {"type": "keyword"}}}}});
+    let component = json!({"template": {"mappings": theirs}, "_meta": {"managed_by": "trailload", "version": 1}});
+    let found = json!({"component_templates": [{"name": "trail-learned", "component_template": component}]});
+    fake.fix("GET /_component_template/trail-learned", 200, found);
+    let rig = rig(&fake).await;
+    assert!(
+        rig.toy.absorbed.lock().unwrap().contains(&theirs),
+        "an earlier run's decisions are read"
+    );
+    rig.toy.fields.store(2, Ordering::Relaxed);
+    rig.engine.write(batch(&["{}"], 2)).await.unwrap();
+    let put = fake.calls("PUT /_component_template/trail-learned");
+    let properties = &put.last().unwrap()["template"]["mappings"]["properties"];
+    assert_eq!(properties["f0"], theirs["properties"]["f0"]);
+    assert_eq!(properties["other"], theirs["properties"]["other"]);
+    assert_eq!(properties["f1"], json!({"type": "keyword"}));
+}
+
+#[tokio::test]
+async fn a_field_that_another_loader_decided_is_left_and_the_others_go_in() {
+    let fake = Fake::start();
+    let rig = rig(&fake).await;
+    rig.engine.write(batch(&["{}"], 0)).await.unwrap();
+    {
+        let mut state = fake.state.lock().unwrap();
+        let theirs = json!({"properties": {"x": {"type": "keyword"}}});
+        state.mapping.as_mut().unwrap()["properties"]["f1"] = theirs;
+        state.put_mapping.push_back((
+            400,
+            json!({"error": {"type": "illegal_argument_exception", "reason": "can't merge"}}),
+        ));
+    }
+    rig.toy.fields.store(3, Ordering::Relaxed);
+    rig.engine.write(batch(&["{}"], 3)).await.unwrap();
+    let puts = fake.calls(&format!("PUT /{INDEX}/_mapping"));
+    let keyword = json!({"type": "keyword"});
+    assert_eq!(puts[1], json!({"properties": {"f0": keyword, "f2": keyword}}));
+    let absorbed = rig.toy.absorbed.lock().unwrap();
+    assert!(absorbed.last().unwrap()["properties"]["f1"]["properties"].is_object());
+}
+
+#[tokio::test]
+async fn a_full_index_still_takes_documents() {
+    let fake = Fake::start();
+    let full = json!({"error": {"type": "illegal_argument_exception", "reason": "Limit of total fields [9] has been exceeded"}});
+    fake.state.lock().unwrap().put_mapping.push_back((400, full));
+    let rig = rig(&fake).await;
+    rig.toy.fields.store(1, Ordering::Relaxed);
+    rig.engine.write(batch(&["{}"], 1)).await.unwrap();
+    rig.toy.fields.store(9, Ordering::Relaxed);
+    rig.engine.write(batch(&["{}", "{}"], 9)).await.unwrap();
+    assert_eq!(fake.ids().len(), 2);
+    assert_eq!(fake.calls(&format!("PUT /{INDEX}/_mapping")).len(), 1, "it is not asked again");
+}
+
+#[tokio::test]
+async fn templates_are_installed_before_anything_is_written() {
+    let fake = Fake::start();
+    rig(&fake).await;
+    let template = &fake.calls("PUT /_index_template/trail")[0];
+    assert_eq!(template["template"]["mappings"]["dynamic"], "false");
+    assert_eq!(fake.calls("PUT /_component_template/trail-learned").len(), 1);
+}
+
+#[tokio::test]
+async fn a_template_of_somebody_else_is_overwritten_by_force_only() {
+    let fake = Fake::start();
+    let found = |meta: Value| json!({"index_templates": [{"name": "trail", "index_template": {"_meta": meta}}]});
+    fake.fix("GET /_index_template/trail", 200, found(json!({})));
+    assert!(matches!(connect(target(&fake.url)).await, Err(Error::ForeignTemplate { .. })));
+    fake.fix(
+        "GET /_index_template/trail",
+        200,
+        found(json!({"managed_by": "trailload", "version": 2})),
+    );
+    let newer = connect(target(&fake.url)).await;
+    assert!(matches!(newer, Err(Error::NewerTemplate { ours: 1, theirs: 2, .. })));
+    assert!(fake.calls("PUT /_index_template/trail").is_empty());
+    let forced = Target { force: true, ..target(&fake.url) };
+    connect(forced).await.unwrap();
+    assert_eq!(fake.calls("PUT /_index_template/trail").len(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_knows_nothing_but_bulk_is_good_enough() {
+    let fake = Fake::start();
+    fake.fix("GET /", 200, json!({}));
+    fake.fix("GET /_index_template/trail", 200, json!({}));
+    let rig = rig(&fake).await;
+    assert_eq!(rig.engine.describe().flavour, Flavour::Unknown);
+    rig.toy.fields.store(2, Ordering::Relaxed);
+    assert_eq!(rig.engine.write(batch(&["{}"], 2)).await.unwrap().created, 1);
+    assert!(fake.calls(&format!("GET /{INDEX}/_mapping")).is_empty());
+}
+
+#[tokio::test]
+async fn an_engine_without_composable_templates_is_too_old() {
+    let fake = Fake::start();
+    fake.fix("GET /", 200, json!({"version": {"number": "7.7.1"}}));
+    assert!(matches!(connect(target(&fake.url)).await, Err(Error::TooOld { .. })));
+    fake.fix("GET /", 200, json!({"version": {"number": "7.10.2"}}));
+    connect(target(&fake.url)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_contact_says_what_is_wrong() {
+    async fn how(url: &str) -> Unreachable {
+        match connect(target(&url.parse().unwrap())).await {
+            Err(Error::Connect { how, .. }) => how,
+            other => panic!("{:?}", other.map(|rig| rig.engine)),
+        }
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    assert_eq!(how(&format!("http://127.0.0.1:{port}")).await, Unreachable::Refused);
+    let fake = Fake::start();
+    let plain_port = fake.url.port().unwrap();
+    assert_eq!(how(&format!("https://127.0.0.1:{plain_port}")).await, Unreachable::NotTls);
+
+    let fake = Fake::start();
+    fake.fix(
+        "GET /",
+        401,
+        json!({"error": {"type": "security_exception", "reason": "who are you"}}),
+    );
+    assert!(matches!(connect(target(&fake.url)).await, Err(Error::Denied { status: 401, .. })));
+}
+
+#[tokio::test]
+async fn a_connection_that_just_closes_is_told_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url: Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // Read a little, so that closing is no reset.
+            let _ = stream.read(&mut [0; 4096]);
+        }
+    });
+    let closed = connect(target(&url)).await.err();
+    assert!(matches!(closed, Some(Error::Connect { how: Unreachable::Closed, .. })), "{closed:?}");
+}
+
+#[tokio::test]
+async fn secrets_of_the_address_show_up_nowhere() {
+    let fake = Fake::start();
+    let mut url = fake.url.clone();
+    url.set_username("me").unwrap();
+    url.set_password(Some("s3cr%C3%A9t")).unwrap();
+    let target = Target { ..Target::new(url, "trail") };
+    assert_eq!(
+        target.credentials,
+        super::Credentials::Basic { username: "me".into(), password: "s3crét".into() }
+    );
+    let shown = format!("{target:?} {:?}", connect(target.clone()).await.unwrap().engine);
+    assert!(!shown.contains("s3cr"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_prefix_that_no_index_can_have_is_named() {
+    for prefix in ["", "_x", "Trail", "a b", "a/b", "a*"] {
+        let target = Target::new("http://127.0.0.1:1".parse().unwrap(), prefix);
+        assert!(matches!(connect(target).await, Err(Error::Prefix { .. })), "{prefix}");
+    }
+}
