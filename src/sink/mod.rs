@@ -9,6 +9,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use opensearch::http::StatusCode;
+
 use crate::event::{Batch, Receipt};
 
 pub use engine::{Compress, Credentials, Engine, Target};
@@ -51,7 +53,7 @@ pub enum Unreachable {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
     /// The engine answered with an error.
-    #[error("{status} {code}: {reason}")]
+    #[error("{}", Spoken { status: *status, code, reason })]
     Answer {
         /// HTTP status, of the whole answer or of one item.
         status: u16,
@@ -237,6 +239,22 @@ pub enum Error {
     },
 }
 
+/// An engine's error as one line; engines and proxies often leave out one part or the other.
+struct Spoken<'a> {
+    status: u16,
+    code: &'a str,
+    reason: &'a str,
+}
+
+impl fmt::Display for Spoken<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = StatusCode::from_u16(self.status).ok().and_then(|code| code.canonical_reason());
+        let name = if self.code.is_empty() { known.unwrap_or_default() } else { self.code };
+        write!(out, "{}", format!("{} {name}", self.status).trim_end())?;
+        if self.reason.is_empty() { Ok(()) } else { write!(out, ": {}", self.reason) }
+    }
+}
+
 /// A duration as a person says it.
 pub(crate) struct Shown(pub(crate) Duration);
 
@@ -246,5 +264,31 @@ impl fmt::Display for Shown {
             seconds @ 0..=119 => write!(out, "{seconds} s"),
             seconds => write!(out, "{} min", seconds / 60),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_read_well_whatever_is_missing() {
+        let cause = |status, code: &str, reason: &str| {
+            Cause::Answer { status, code: code.into(), reason: reason.into() }.to_string()
+        };
+        assert_eq!(cause(403, "security_exception", "no"), "403 security_exception: no");
+        assert_eq!(cause(503, "", ""), "503 Service Unavailable");
+        assert_eq!(cause(429, "", "slow down"), "429 Too Many Requests: slow down");
+        assert_eq!(cause(599, "", ""), "599");
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_its_cause() {
+        let source = Cause::Answer { status: 503, code: String::new(), reason: "down".into() };
+        let error =
+            Error::GaveUp { url: "http://e".into(), waited: Duration::from_secs(600), source };
+        assert_eq!(error.to_string(), "http://e took nothing for 10 min");
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(cause.as_deref(), Some("503 Service Unavailable: down"));
     }
 }

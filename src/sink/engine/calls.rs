@@ -47,13 +47,30 @@ impl Calls<'_> {
         self.client.address()
     }
 
-    /// Sends a call until the answer is neither lost nor "not now".
+    /// Sends a call until the answer is neither lost nor "not now". It may be anything else, also no JSON.
     pub(super) async fn call(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         action: &str,
+    ) -> Result<Said, Error> {
+        self.call_until(method, path, body, action, |_| true).await
+    }
+
+    /// Reads something until the answer is an engine's: the page of a proxy would look like an empty mapping.
+    pub(super) async fn read(&self, path: &str, action: &str) -> Result<Said, Error> {
+        let is_engines = |said: &Said| said.status > 299 || said.json.is_object();
+        self.call_until(Method::Get, path, None, action, is_engines).await
+    }
+
+    async fn call_until(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        action: &str,
+        acceptable: impl Fn(&Said) -> bool,
     ) -> Result<Said, Error> {
         let body = body.map(|body| Bytes::from(body.to_string()));
         let mut trouble = self.retrier.watch();
@@ -66,10 +83,15 @@ impl Calls<'_> {
                     let json = serde_json::from_slice(&answer.body).unwrap_or_default();
                     let (status, elasticsearch) = (answer.status, answer.elasticsearch);
                     let said = Said { status, json, elasticsearch, body: answer.body };
-                    if !is_blocked(&said) {
+                    if is_blocked(&said) {
+                        (said.cause(), None)
+                    } else if acceptable(&said) {
                         return self.unless_denied(said, action);
+                    } else {
+                        let reason =
+                            format!("an answer of {} bytes that is not JSON", said.body.len());
+                        (Cause::Garbage { status, reason }, None)
                     }
-                    (said.cause(), None)
                 }
                 Err(cause) => (cause, None),
             };

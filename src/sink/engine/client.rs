@@ -26,6 +26,9 @@ use crate::sink::{Cause, Error, Unreachable};
 /// What a bulk request asks for: how each item went, and nothing else. A tenth of the full answer.
 const BULK: &str = "_bulk?filter_path=errors,items.*.status,items.*.error";
 
+/// Longest wait for the first answer of all.
+const FIRST_CONTACT: Duration = Duration::from_secs(20);
+
 /// A connection pool to one engine. Cheap to share by reference.
 pub(super) struct Client {
     transport: Transport,
@@ -104,7 +107,7 @@ impl Client {
         if self.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        self.send(Method::Post, BULK, headers, Some(packed)).await
+        self.send(Method::Post, BULK, headers, Some(packed), self.timeout).await
     }
 
     /// Sends one call with an optional JSON body.
@@ -114,7 +117,13 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Answer, Cause> {
-        self.send(method, path, HeaderMap::new(), body).await
+        self.send(method, path, HeaderMap::new(), body, self.timeout).await
+    }
+
+    /// Asks whether anybody is there; a person waits, and a wrong address often answers with silence.
+    pub(super) async fn knock(&self) -> Result<(), Cause> {
+        let timeout = self.timeout.min(FIRST_CONTACT);
+        self.send(Method::Get, "", HeaderMap::new(), None, timeout).await.map(|_| ())
     }
 
     async fn send(
@@ -123,12 +132,13 @@ impl Client {
         path: &str,
         headers: HeaderMap,
         body: Option<Bytes>,
+        timeout: Duration,
     ) -> Result<Answer, Cause> {
-        let timeout = Some(self.timeout);
-        let sent = self.transport.send(method, path, headers, None::<&()>, body, timeout).await;
+        let sent =
+            self.transport.send(method, path, headers, None::<&()>, body, Some(timeout)).await;
         let response = match sent {
             Ok(response) => response,
-            Err(error) => return Err(self.lost(&error).await),
+            Err(error) => return Err(self.lost(&error, timeout).await),
         };
         let status = response.status_code().as_u16();
         let retry_after = retry_after(response.headers());
@@ -138,17 +148,17 @@ impl Client {
             .is_some_and(|product| product == "Elasticsearch");
         match response.bytes().await {
             Ok(body) => Ok(Answer { status, retry_after, elasticsearch, body }),
-            Err(error) => Err(self.lost(&error).await),
+            Err(error) => Err(self.lost(&error, timeout).await),
         }
     }
 
-    async fn lost(&self, error: &opensearch::Error) -> Cause {
+    async fn lost(&self, error: &opensearch::Error, timeout: Duration) -> Cause {
         let mut how = if error.is_timeout() { Unreachable::TimedOut } else { how(error) };
         if how == Unreachable::Other && !self.resolves().await {
             how = Unreachable::Name;
         }
         let reason = match how {
-            Unreachable::TimedOut => format!("no answer within {} s", self.timeout.as_secs()),
+            Unreachable::TimedOut => format!("no answer within {} s", timeout.as_secs()),
             _ => innermost(error).to_string(),
         };
         Cause::Connection { how, reason }
@@ -324,6 +334,26 @@ mod tests {
         {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
+    }
+
+    #[test]
+    fn credentials_become_the_header_that_engines_expect() {
+        let header = |credentials: Credentials| {
+            credentials.header().map(|value| value.unwrap().to_str().unwrap().to_owned())
+        };
+        let basic = Credentials::Basic { username: "me".into(), password: "p:w".into() };
+        assert_eq!(header(Credentials::None), None);
+        assert_eq!(header(basic).as_deref(), Some("Basic bWU6cDp3"));
+        assert_eq!(
+            header(Credentials::ApiKey("aWQ6a2V5".into())).as_deref(),
+            Some("ApiKey aWQ6a2V5")
+        );
+        assert_eq!(
+            header(Credentials::ApiKey("id:key".into())).as_deref(),
+            Some("ApiKey aWQ6a2V5")
+        );
+        assert_eq!(header(Credentials::Bearer("t".into())).as_deref(), Some("Bearer t"));
+        assert!(Credentials::Bearer("a\nb".into()).header().is_some_and(|value| value.is_err()));
     }
 
     #[test]

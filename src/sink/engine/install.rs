@@ -218,7 +218,8 @@ async fn install_learned(
         _ => Value::Object(Map::new()),
     };
     let wanted = templates.learned(&kept);
-    let contradicts = wanted["template"]["mappings"]["properties"] != kept;
+    let contradicts =
+        !tree::is_empty(&kept) && wanted["template"]["mappings"]["properties"] != kept;
     if allowed(calls, &name, decision, templates.version, force)? || contradicts {
         let action = format!("installing the component template '{name}'");
         calls.must(Method::Put, &path, &wanted, &action).await?;
@@ -232,7 +233,7 @@ pub(super) async fn read_learned(
     templates: &Templates,
 ) -> Result<Option<Value>, Error> {
     let action = format!("reading the component template '{}'", templates.learned_name());
-    let answer = calls.call(Method::Get, &templates.learned_path(), None, &action).await?;
+    let answer = calls.read(&templates.learned_path(), &action).await?;
     match answer.status {
         404 => Ok(None),
         200..=299 => Ok(answer.json["component_templates"]

@@ -184,7 +184,7 @@ impl Mappings {
     async fn look(&self, calls: &Calls<'_>, name: &str, live: &mut Live) -> Result<bool, Error> {
         let action = format!("reading the mapping of '{name}'");
         let before = Instant::now();
-        let mut said = calls.call(Method::Get, &format!("{name}/_mapping"), None, &action).await?;
+        let mut said = calls.read(&format!("{name}/_mapping"), &action).await?;
         match said.status {
             404 => return Ok(false),
             200..=299 => {}
@@ -224,7 +224,9 @@ impl Mappings {
         }
         let there = read_learned(calls, &self.templates).await?.unwrap_or_default();
         let mappings = &there["template"]["mappings"];
-        self.learned.absorb(mappings);
+        if mappings.is_object() {
+            self.learned.absorb(mappings);
+        }
         let mut all = mappings["properties"].clone();
         let ours = self.learned.properties(0, known);
         if !tree::is_empty(&tree::lacking(&ours, &all)) {

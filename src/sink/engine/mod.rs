@@ -286,7 +286,7 @@ async fn prepare(
 /// Asks the engine what it is; the first contact, so a failure here is not waited out.
 async fn identify(calls: &Calls<'_>) -> Result<Description, Error> {
     let url = calls.address().to_owned();
-    if let Err(source) = calls.client.call(Method::Get, "", None).await {
+    if let Err(source) = calls.client.knock().await {
         let how = match source {
             super::Cause::Connection { how, .. } => how,
             _ => super::Unreachable::Other,
@@ -309,7 +309,19 @@ async fn identify(calls: &Calls<'_>) -> Result<Description, Error> {
     } else {
         Flavour::Unknown
     };
+    let version = match version {
+        None if flavour == Flavour::Elasticsearch => version_of_node(calls).await,
+        version => version,
+    };
     Ok(Description { flavour, version })
+}
+
+/// Asks the node itself, for engines that do not answer at their root. Good to know, but not needed.
+async fn version_of_node(calls: &Calls<'_>) -> Option<String> {
+    let path = "_nodes/_local/none?filter_path=nodes.*.version";
+    let said = calls.call(Method::Get, path, None, "asking a node for its version").await.ok()?;
+    let version = said.json["nodes"].as_object()?.values().next()?["version"].as_str()?;
+    Some(version.to_owned())
 }
 
 fn check_age(client: &Client, description: &Description) -> Result<(), Error> {

@@ -330,4 +330,26 @@ mod tests {
         assert_eq!(sort(404, "index_not_found_exception"), Next::Stop);
         assert_eq!(sort(403, "security_exception"), Next::Stop);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_document_is_sorted_once(statuses in proptest::collection::vec(200u16..600, 1..50)) {
+            let items: Vec<_> = statuses
+                .iter()
+                .map(|status| serde_json::json!({"create": {"status": status}}))
+                .collect();
+            let body = serde_json::json!({"errors": true, "items": items}).to_string();
+            let Verdict::Items(reply) = judge(200, body.as_bytes(), statuses.len()) else {
+                panic!("an answer with all items")
+            };
+            let open = reply.open.len() as u64;
+            assert_eq!(reply.created + reply.already_there + open, statuses.len() as u64);
+        }
+
+        #[test]
+        fn no_answer_is_too_odd(status in 100u16..600, body: Vec<u8>, documents in 1usize..9) {
+            let settled = matches!(judge(status, &body, documents), Verdict::Items(_));
+            assert!(!settled, "random bytes settle nothing");
+        }
+    }
 }

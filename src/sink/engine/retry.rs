@@ -60,15 +60,13 @@ impl Policy {
         let jittered = ceiling.mul_f64(random.clamp(0.05, 1.0));
         jittered.max(asked.unwrap_or_default().min(Duration::from_secs(60)))
     }
-
-    fn patience_for(&self, cause: &Cause) -> Duration {
-        if is_block(cause) { self.blocked } else { self.patience }
-    }
 }
 
-/// Returns whether the engine said that it takes no writes at present.
+/// Returns whether the engine said that it takes no writes until a person changes something.
+///
+/// With 503 the same code says that the engine is still starting.
 fn is_block(cause: &Cause) -> bool {
-    cause.code() == "cluster_block_exception"
+    cause.code() == "cluster_block_exception" && cause.status() != Some(503)
 }
 
 /// What all pieces of work share when they meet trouble.
@@ -88,7 +86,14 @@ impl Retrier {
 
     /// Starts watching one piece of work.
     pub(super) fn watch(&self) -> Trouble<'_> {
-        Trouble { retrier: self, since: None, draining: None, attempt: 0, garbage: 0 }
+        Trouble {
+            retrier: self,
+            since: None,
+            blocked: None,
+            draining: None,
+            attempt: 0,
+            garbage: 0,
+        }
     }
 
     fn warn(&self, cause: &Cause, since: Instant, delay: Duration) {
@@ -114,6 +119,7 @@ impl Retrier {
 pub(super) struct Trouble<'a> {
     retrier: &'a Retrier,
     since: Option<Instant>,
+    blocked: Option<Instant>,
     draining: Option<Instant>,
     attempt: u32,
     garbage: u32,
@@ -123,6 +129,7 @@ impl Trouble<'_> {
     /// Notes progress: patience starts anew, and waits get shorter step by step.
     pub(super) fn eased(&mut self) {
         self.since = None;
+        self.blocked = None;
         self.attempt /= 2;
         self.garbage = 0;
     }
@@ -139,13 +146,14 @@ impl Trouble<'_> {
     ) -> Result<(), Error> {
         let since = *self.since.get_or_insert_with(Instant::now);
         self.attempt += 1;
+        self.blocked = is_block(&cause).then(|| self.blocked.unwrap_or_else(Instant::now));
         self.garbage += u32::from(matches!(cause, Cause::Garbage { .. }));
         let delay = self.retrier.policy.delay(self.attempt, asked, fastrand::f64());
         self.retrier.warn(&cause, since, delay);
 
         let wake = Instant::now() + delay;
         loop {
-            let left = self.left(since, &cause);
+            let left = self.left(since);
             if left.is_zero() || self.garbage >= GARBAGE_TRIES {
                 return Err(self.give_up(since, cause));
             }
@@ -160,14 +168,19 @@ impl Trouble<'_> {
     }
 
     /// Returns how long this trouble may still last.
-    fn left(&mut self, since: Instant, cause: &Cause) -> Duration {
+    fn left(&mut self, since: Instant) -> Duration {
         let now = Instant::now();
-        let left = self.retrier.policy.patience_for(cause).saturating_sub(now - since);
+        let policy = self.retrier.policy;
+        let patience = policy.patience.saturating_sub(now - since);
+        let left = match self.blocked {
+            Some(blocked) => patience.min(policy.blocked.saturating_sub(now - blocked)),
+            None => patience,
+        };
         match self.retrier.stop.now() {
             Urgency::GoOn => left,
             Urgency::Drain => {
                 let draining = *self.draining.get_or_insert(now);
-                left.min(self.retrier.policy.draining.saturating_sub(now - draining.max(since)))
+                left.min(policy.draining.saturating_sub(now - draining.max(since)))
             }
             Urgency::Leave => Duration::ZERO,
         }
@@ -290,6 +303,23 @@ mod tests {
         let (_raise, retrier) = retrier(hurried());
         let (error, _) = patience_with(&mut retrier.watch(), full_disk()).await;
         assert!(matches!(error, Error::Blocked { waited, .. } if waited < hurried().patience));
+    }
+
+    #[tokio::test]
+    async fn an_outage_before_a_block_does_not_shorten_the_time_to_free_the_disk() {
+        let (_raise, retrier) = retrier(hurried());
+        let mut trouble = retrier.watch();
+        let start = Instant::now();
+        while start.elapsed() < hurried().blocked * 2 {
+            trouble.wait(busy(), None).await.unwrap();
+        }
+        trouble.wait(full_disk(), None).await.unwrap();
+        let starting = Cause::Answer {
+            status: 503,
+            code: "cluster_block_exception".into(),
+            reason: "state not recovered".into(),
+        };
+        assert!(!is_block(&starting), "an engine that starts is no full disk");
     }
 
     #[tokio::test]

@@ -152,6 +152,8 @@ impl<'a> Settling<'a> {
                 }
                 Next::Refused => {
                     self.climb(parcel, document, &open.cause, sent, &mut packer).await?;
+                    // Rewriting thousands of documents is real work; let others have their turn.
+                    tokio::task::yield_now().await;
                 }
                 _ => return Err(self.stop(open.cause, Some(document))),
             }
