@@ -36,6 +36,8 @@ pub struct Files {
 }
 
 struct Root {
+    /// Which of the words it is.
+    word: usize,
     /// As typed.
     name: String,
     kind: RootKind,
@@ -55,7 +57,7 @@ impl Files {
     ///
     /// Returns [`Error`] if a word names nothing that can be read; [`Error::is_usage`] is true for it.
     pub fn new(words: &[OsString], done: Done) -> Result<Self, Error> {
-        let roots = words.iter().map(root).collect::<Result<Vec<_>, _>>()?;
+        let roots = words.iter().enumerate().map(root).collect::<Result<Vec<_>, _>>()?;
         let streams = roots.iter().filter(|root| matches!(root.kind, RootKind::StandardInput));
         if streams.count() > 1 {
             return Err(Error::StandardInputTwice);
@@ -65,9 +67,10 @@ impl Files {
 }
 
 impl Source for Files {
-    fn list(&mut self, found: &mut dyn FnMut(Found) -> bool) -> Result<(), Error> {
+    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), Error> {
         for root in std::mem::take(&mut self.roots) {
-            let Root { name, kind } = root;
+            let Root { word, name, kind } = root;
+            let found = &mut |what| found(word, what);
             let go_on = match kind {
                 RootKind::StandardInput => found(standard_input()),
                 RootKind::Stream(path) => found(stream(name, path)),
@@ -86,10 +89,10 @@ impl Source for Files {
 }
 
 /// Finds out what a word names.
-fn root(word: &OsString) -> Result<Root, Error> {
+fn root((number, word): (usize, &OsString)) -> Result<Root, Error> {
     let name = word.to_string_lossy().into_owned();
     if word == "-" {
-        return Ok(Root { name, kind: RootKind::StandardInput });
+        return Ok(Root { word: number, name, kind: RootKind::StandardInput });
     }
     if has_scheme(&name) {
         return Err(Error::UnknownScheme { word: name });
@@ -106,7 +109,7 @@ fn root(word: &OsString) -> Result<Root, Error> {
         kind if kind.is_socket() => return Err(Error::Unfit { name, what: "a socket" }),
         _ => return Err(Error::Unfit { name, what: "a device" }),
     };
-    Ok(Root { name, kind })
+    Ok(Root { word: number, name, kind })
 }
 
 /// Returns whether a word begins like `s3://`.

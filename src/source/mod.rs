@@ -40,13 +40,14 @@ pub use skip::{Skip, skip_value};
 
 /// A place that events are read from.
 pub trait Source: Send {
-    /// Lists the inputs, oldest work first where that is known, and hands each to `found` until it
-    /// returns `false` or all are listed. Blocks; has a thread of its own.
+    /// Lists the inputs, oldest work first where that is known, and hands each to `found`, with the number
+    /// of the SOURCE word it belongs to, until that returns `false` or all are listed. Blocks; has a thread
+    /// of its own.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if nothing more can be listed. What fails for one input only is [`Found::Failed`].
-    fn list(&mut self, found: &mut dyn FnMut(Found) -> bool) -> Result<(), Error>;
+    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), Error>;
 }
 
 /// What listing came upon.

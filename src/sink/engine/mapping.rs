@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::calls::{Calls, Said, refusal};
 use super::install::{MANAGED_BY, Templates, read_learned};
 use super::tree;
-use crate::normalize::{Fields, fields};
+use crate::normalize::{self, Fields, Relearned};
 use crate::report::{Log, Tally};
 use crate::sink::{Cause, Error};
 
@@ -49,10 +49,10 @@ impl Learned for Fields {
         Fields::absorb(self, mappings);
     }
     fn again(&self, document: &[u8], mappings: &Value) -> Option<Vec<u8>> {
-        fields::again(self, document, mappings)
+        Relearned::new(self, mappings).again(document)
     }
     fn raw(&self, document: &[u8]) -> Vec<u8> {
-        fields::raw(document)
+        normalize::raw(document)
     }
 }
 
