@@ -29,9 +29,8 @@ class Engine:
     def __init__(self, name, url):
         self.name, self.url = name, url
         self.pid = listener(int(url.rsplit(":", 1)[1].strip("/")))
-        version = self.call("GET", "/")["version"]
-        self.product = version.get("distribution", "elasticsearch")
-        self.title = f"{'OpenSearch' if self.product == 'opensearch' else 'Elasticsearch'} {version['number']}"
+        self.product, number = self.introduce()
+        self.title = f"{'OpenSearch' if self.product == 'opensearch' else 'Elasticsearch'} {number}"
         self.templates_before = self.templates()
 
     def call(self, method, path, body=None):
@@ -46,6 +45,15 @@ class Engine:
         except urllib.error.HTTPError as error:
             error.msg = error.read().decode(errors="replace")[:500]
             raise
+
+    def introduce(self):
+        """Returns product and version. The Elasticsearch 9 that Maven serves lacks the module that answers `GET /`."""
+        try:
+            version = self.call("GET", "/")["version"]
+            return version.get("distribution", "elasticsearch"), version["number"]
+        except urllib.error.HTTPError:
+            nodes = self.call("GET", "/_nodes?filter_path=nodes.*.version")["nodes"]
+            return "elasticsearch", next(iter(nodes.values()))["version"]
 
     def cpu_seconds(self):
         """Returns the user and system time that the engine has used since it started."""
