@@ -5,7 +5,17 @@
 
 use std::{error::Error, process::ExitCode};
 
-use crate::report::{Log, summary};
+use crate::{
+    checkpoint,
+    normalize::rules,
+    pipeline,
+    report::{Log, summary},
+    sink, source,
+};
+
+/// What to do when the program contradicts itself.
+const BUG: &str =
+    "this is a bug in trailload: please report it with these lines; loading again is safe";
 
 /// The exit codes of the program; part of the command line's contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,12 +110,137 @@ fn chain(mut error: Option<&(dyn Error + 'static)>) -> Vec<String> {
     causes
 }
 
+impl From<source::Error> for Failure {
+    fn from(error: source::Error) -> Self {
+        let exit = if error.is_usage() { Exit::Usage } else { Exit::Person };
+        let failure = Self::of(exit, &error);
+        match error {
+            source::Error::List { .. } | source::Error::Open { .. } => {
+                failure.hint("check that this user may read it")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<pipeline::Error> for Failure {
+    fn from(error: pipeline::Error) -> Self {
+        match error {
+            pipeline::Error::Source(error) => error.into(),
+            pipeline::Error::Sink(error) => error.into(),
+            pipeline::Error::Checkpoint(error) => error.into(),
+            pipeline::Error::Panic(_) => Self::of(Exit::Person, &error).hint(BUG),
+        }
+    }
+}
+
+impl From<rules::Error> for Failure {
+    fn from(error: rules::Error) -> Self {
+        Self::of(Exit::Person, &error)
+            .hint("mend the folder given with --mappings, or leave it out")
+    }
+}
+
+impl From<checkpoint::Error> for Failure {
+    fn from(error: checkpoint::Error) -> Self {
+        let failure = Self::of(Exit::Person, &error);
+        match error {
+            checkpoint::Error::Miscounted { .. } | checkpoint::Error::Unopened { .. } => {
+                failure.hint(BUG)
+            }
+            _ => Self { hint: error.way_out().map(str::to_owned), ..failure },
+        }
+    }
+}
+
+impl From<sink::Error> for Failure {
+    fn from(error: sink::Error) -> Self {
+        let exit = sink_exit(&error);
+        Self { hint: sink_hint(&error).map(str::to_owned), ..Self::of(exit, &error) }
+    }
+}
+
+/// Returns the exit code of a load that ended with this error.
+pub(super) fn exit_of(error: &pipeline::Error) -> Exit {
+    match error {
+        pipeline::Error::Sink(error) => sink_exit(error),
+        _ => Exit::Person,
+    }
+}
+
+fn sink_exit(error: &sink::Error) -> Exit {
+    match error {
+        sink::Error::Address { .. } | sink::Error::Prefix { .. } => Exit::Usage,
+        sink::Error::GaveUp { .. } | sink::Error::Interrupted { .. } => Exit::Early,
+        _ => Exit::Person,
+    }
+}
+
+/// Returns what to do about an engine, or the way to it.
+fn sink_hint(error: &sink::Error) -> Option<&'static str> {
+    Some(match error {
+        sink::Error::Address { .. } => "give the engine's address, such as http://localhost:9200",
+        sink::Error::Prefix { .. } => "choose another prefix with --index",
+        sink::Error::Credentials { .. } => {
+            "check TRAILLOAD_USERNAME, TRAILLOAD_PASSWORD and TRAILLOAD_API_KEY"
+        }
+        sink::Error::CaFile { .. } => "give --ca-file a PEM file with certificates",
+        sink::Error::Connect { how, .. } => return connect_hint(*how),
+        sink::Error::Denied { status: 401, .. } => {
+            "log in with TRAILLOAD_USERNAME and TRAILLOAD_PASSWORD, or with TRAILLOAD_API_KEY"
+        }
+        sink::Error::Denied { .. } => "give this user the right to do it, or log in as another",
+        sink::Error::Refused { status, source, .. } => return refused_hint(*status, source.code()),
+        sink::Error::TooOld { .. } => "load into a newer engine",
+        sink::Error::ForeignTemplate { .. } => {
+            "choose another prefix with --index, or replace the template with --force"
+        }
+        sink::Error::NewerTemplate { .. } => {
+            "update trailload, or replace the template with --force"
+        }
+        sink::Error::Blocked { .. } => {
+            "mostly the engine's disk is full: make room, then run the same command again"
+        }
+        sink::Error::NoEngine { .. } => "check host, port and path of --into",
+        sink::Error::GaveUp { .. } => {
+            "see how the engine is, then run the same command again: it goes on from here"
+        }
+        sink::Error::Interrupted { .. } => "run the same command again: it goes on from here",
+        sink::Error::Client { .. } => return None,
+    })
+}
+
+fn connect_hint(how: sink::Unreachable) -> Option<&'static str> {
+    Some(match how {
+        sink::Unreachable::Name => "check the host name of --into",
+        sink::Unreachable::Refused => "check that the engine runs, and host and port of --into",
+        sink::Unreachable::UnknownIssuer => "name the authority's certificate with --ca-file",
+        sink::Unreachable::Certificate => {
+            "use the host name that the certificate was made for, or renew the certificate"
+        }
+        sink::Unreachable::NotTls => "the engine speaks plain HTTP there: use http://",
+        sink::Unreachable::Closed => "if the engine speaks TLS there, use https://",
+        sink::Unreachable::TimedOut => "check that a firewall lets this machine through",
+        sink::Unreachable::Other => return None,
+    })
+}
+
+/// Chooses by status and the engine's name for the error, never by its words.
+fn refused_hint(status: u16, code: &str) -> Option<&'static str> {
+    match (status, code) {
+        (_, "validation_exception") => Some(
+            "the cluster may have too many shards: delete indices, raise \
+             cluster.max_shards_per_node, or make fewer indices with --index-by year",
+        ),
+        (404, _) => Some("check the path of --into, and that indices may be made automatically"),
+        _ => None,
+    }
+}
+
 impl From<summary::Error> for Failure {
     fn from(error: summary::Error) -> Self {
         let hint = match error {
-            summary::Error::Unbalanced { .. } => {
-                "this is a bug in trailload: please report it with this line; loading again is safe"
-            }
+            summary::Error::Unbalanced { .. } => BUG,
             summary::Error::Write { .. } => "give --summary a file in a folder you may write to",
         };
         Self::of(Exit::Person, &error).hint(hint)
@@ -159,6 +294,86 @@ mod tests {
     fn exit_codes_are_the_contract() {
         let codes = [Exit::Done, Exit::Person, Exit::Usage, Exit::SetAside, Exit::Early];
         assert_eq!(codes.map(Exit::code), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn each_trouble_with_the_engine_has_its_exit_code_and_hint() {
+        let url = || "http://h:9200".to_owned();
+        let answer = |status, code: &str| sink::Cause::Answer {
+            status,
+            code: code.to_owned(),
+            reason: "no".to_owned(),
+        };
+        let denied = |status| sink::Error::Denied {
+            url: url(),
+            action: "writing documents".to_owned(),
+            status,
+            source: answer(status, "security_exception"),
+        };
+        let waited = std::time::Duration::from_secs(300);
+        let table = [
+            (denied(401), Exit::Person, "TRAILLOAD_PASSWORD"),
+            (denied(403), Exit::Person, "right"),
+            (
+                sink::Error::GaveUp { url: url(), waited, source: answer(503, "") },
+                Exit::Early,
+                "run the same command again",
+            ),
+            (
+                sink::Error::Blocked { url: url(), waited, source: answer(403, "") },
+                Exit::Person,
+                "disk",
+            ),
+            (
+                sink::Error::ForeignTemplate { url: url(), template: "t".to_owned() },
+                Exit::Person,
+                "--force",
+            ),
+            (
+                sink::Error::Refused {
+                    url: url(),
+                    action: "a new index".to_owned(),
+                    status: 400,
+                    source: answer(400, "validation_exception"),
+                },
+                Exit::Person,
+                "shards",
+            ),
+            (sink::Error::Prefix { prefix: "A".to_owned(), why: "no" }, Exit::Usage, "--index"),
+        ];
+        for (error, exit, hint) in table {
+            let failure = Failure::from(error);
+            assert_eq!(failure.exit, exit, "{failure:?}");
+            assert!(failure.hint.as_deref().unwrap_or_default().contains(hint), "{failure:?}");
+        }
+        let failure = Failure::from(denied(403));
+        assert_eq!(failure.heading, "http://h:9200 does not allow writing documents");
+        assert_eq!(failure.causes, ["403 security_exception: no"]);
+    }
+
+    #[test]
+    fn a_source_that_makes_no_sense_is_exit_2() {
+        let unknown = source::Error::UnknownScheme { word: "s3://b".to_owned() };
+        assert_eq!(Failure::from(unknown).exit, Exit::Usage);
+        let source = io::Error::from(io::ErrorKind::PermissionDenied);
+        let failure = Failure::from(source::Error::List { name: "trail".to_owned(), source });
+        assert_eq!((failure.exit, failure.causes.len()), (Exit::Person, 1));
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_in_use_names_the_way_out() {
+        let in_use = checkpoint::Error::InUse {
+            path: "/state/a.sqlite".into(),
+            pid: Some(4711),
+            holder: "pid 4711".to_owned(),
+        };
+        let failure = Failure::from(in_use);
+        assert_eq!(failure.exit, Exit::Person);
+        assert!(failure.heading.contains("in use by another run (pid 4711)"), "{failure:?}");
+        assert!(failure.hint.is_some_and(|hint| hint.starts_with("wait for the other run")));
+        let miscounted =
+            checkpoint::Error::Miscounted { lane: 1, page: 2, documents: 3, settled: 4 };
+        assert_eq!(Failure::from(miscounted).hint.as_deref(), Some(BUG));
     }
 
     #[test]

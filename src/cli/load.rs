@@ -13,16 +13,19 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Shown,
-    engine::{self, Address, DEFAULT_INDEX, IndexPrefix, SecretFiles, Target},
+    Shown, assemble,
+    engine::{self, Address, Credentials, DEFAULT_INDEX, IndexPrefix, SecretFiles, Target},
     environment::Environment,
     failure::{Exit, Failure},
     size::ByteCount,
     time::{Age, Moment, TimeRange},
 };
-use crate::report::{
-    Log, Reporter, Summary, Tally,
-    summary::{Ending, Facts},
+use crate::{
+    report::{
+        Log, Reporter, Summary, Tally,
+        summary::{Ending, Facts},
+    },
+    sink,
 };
 
 /// Memory for all stages together: little for a server, and enough for the largest log file.
@@ -236,6 +239,30 @@ pub struct Plan {
     pub summary: Option<PathBuf>,
 }
 
+impl Plan {
+    /// Returns the target as the sink takes it.
+    pub fn sink_target(&self) -> sink::Target {
+        let mut target = sink::Target::new(self.target.url.clone(), self.index.as_str());
+        target.credentials = match &self.target.credentials {
+            Credentials::None => sink::Credentials::None,
+            Credentials::Basic { username, password } => sink::Credentials::Basic {
+                username: username.clone(),
+                password: password.expose().to_owned(),
+            },
+            Credentials::ApiKey(key) => sink::Credentials::ApiKey(key.expose().to_owned()),
+        };
+        target.ca_file.clone_from(&self.ca_file);
+        target.force = self.force;
+        target.max_fields = self.max_fields;
+        target
+    }
+
+    /// Returns what the checkpoint knows the target by: address without credentials, and prefix.
+    pub fn target_name(&self) -> String {
+        format!("{} {}", self.target.url, self.index)
+    }
+}
+
 impl Args {
     /// Turns the words into a plan. Reads nothing but files with secrets.
     ///
@@ -352,18 +379,8 @@ pub(super) fn run(args: &Args, environment: &Environment, now: Timestamp) -> Exi
     };
     let tally = Arc::new(Tally::new(names(&plan.sources)));
     let reporter = Reporter::start(Arc::clone(&tally), log.clone());
-    let ended = load(&plan, &tally, &log);
+    let ended = assemble::load(&plan, &tally, &log);
     finish(&plan, &tally, &log, reporter, &ended)
-}
-
-/// Loads: builds source, normalizer, sink and checkpoint, and runs them until their end.
-///
-/// # Errors
-///
-/// Returns a [`Failure`] if the run cannot begin or cannot go on.
-fn load(_plan: &Plan, _tally: &Arc<Tally>, _log: &Log) -> Result<Ended, Failure> {
-    // The lead fills this in.
-    Err(Failure::person("this build cannot load yet"))
 }
 
 fn names(sources: &[OsString]) -> impl Iterator<Item = String> {
@@ -444,10 +461,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{
-        cli::engine::Credentials,
-        report::log::{Format, Verbosity, tests::page},
-    };
+    use crate::report::log::{Format, Verbosity, tests::page};
 
     #[derive(Parser)]
     struct Words {
@@ -593,6 +607,20 @@ mod tests {
     fn a_plan_shows_no_password() {
         let shown = format!("{:#?}", plan(&["a"]).unwrap());
         assert!(shown.contains("(hidden)") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn the_sink_gets_what_was_asked_for() {
+        let plan = plan(&["a", "--force", "--max-fields", "9", "--ca-file", "ca.pem"]).unwrap();
+        let target = plan.sink_target();
+        assert_eq!(target.url.as_str(), "http://localhost:9200/");
+        assert!(target.force && target.max_fields == 9 && target.ca_file.is_some());
+        let expected = ("u".to_owned(), "hunter2".to_owned());
+        assert!(matches!(
+            target.credentials,
+            sink::Credentials::Basic { username, password } if (username.clone(), password.clone()) == expected
+        ));
+        assert_eq!(plan.target_name(), "http://localhost:9200/ cloudtrail");
     }
 
     /// Ends a run with these counters and returns the exit code, standard error, and the summary.

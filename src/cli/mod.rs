@@ -4,13 +4,13 @@
 //! Holds: nothing is opened, read or sent before the whole command line makes sense.
 //! Absent on purpose: a configuration file. The cron line is the configuration.
 
+mod assemble;
 pub mod engine;
 pub mod environment;
 pub mod failure;
 #[cfg(test)]
 mod help;
 pub mod load;
-pub mod seam;
 pub mod size;
 pub mod status;
 pub mod time;

@@ -12,12 +12,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::seam::Status;
 use super::{
     engine::{self, Address, DEFAULT_INDEX, IndexPrefix},
     environment::Environment,
     failure::Failure,
 };
+use crate::checkpoint::{Reader, Status};
 use crate::report::figures::{bytes, count, counted};
 
 /// Rows of one table. Longer lists are for `--json`.
@@ -57,14 +57,9 @@ pub struct Args {
 /// Returns a [`Failure`] if there is no checkpoint, or it cannot be read.
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
     let path = args.path(environment)?;
-    let status = read(&path)?;
+    let status = Reader::open(&path)?.status()?;
     let text = if args.json { as_json(&path, &status) } else { as_text(&path, &status) };
     super::print(&text)
-}
-
-/// Reads the checkpoint. The lead connects this: `Reader::open(path)?.status()?`.
-fn read(_path: &Path) -> Result<Status, Failure> {
-    Err(Failure::person("this build cannot read checkpoints yet"))
 }
 
 impl Args {
@@ -250,9 +245,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::cli::{
-        failure::Exit,
-        seam::{Decision, Document, Failure as Unread, Reason, Run, SetAside, Source},
+    use crate::{
+        checkpoint::status::{
+            Decision, Document, Failure as Unread, Reason, Run, SetAside, Source,
+        },
+        cli::failure::Exit,
     };
 
     fn time(text: &str) -> Timestamp {

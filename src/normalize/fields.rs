@@ -20,7 +20,10 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{rules::{Kind, Rules}, text};
+use super::{
+    rules::{Kind, Rules},
+    text,
+};
 
 /// Segments of the deepest path that becomes a field. Deeper values are found through
 /// `trailload.more`; about 1 % of the paths seen in public logs are deeper.
@@ -188,10 +191,14 @@ impl Fields {
 
     /// Takes in the live `mappings` of an index or template: what it decided, we obey.
     pub fn absorb(&self, mappings: &Value) {
-        let Some(properties) = mappings.get("properties").and_then(Value::as_object) else { return };
+        let Some(properties) = mappings.get("properties").and_then(Value::as_object) else {
+            return;
+        };
         let mut table = self.lock();
         for (key, mapping) in properties {
-            let reserved = table.child(ROOT, key.as_bytes()).map(|node| table.nodes[node as usize].known.verdict);
+            let reserved = table
+                .child(ROOT, key.as_bytes())
+                .map(|node| table.nodes[node as usize].known.verdict);
             if reserved != Some(Verdict::Reserved) {
                 self.adopt(&mut table, ROOT, key, mapping, Origin::Live);
             }
@@ -216,8 +223,11 @@ impl Fields {
         };
         let path = table.join(parent, key.as_bytes());
         let open = self.rules.kind(&path) == Some(Kind::Map) || self.leaves_out(&path);
-        let verdict =
-            if matches!(verdict, Verdict::Object { .. }) { Verdict::Object { open } } else { verdict };
+        let verdict = if matches!(verdict, Verdict::Object { .. }) {
+            Verdict::Object { open }
+        } else {
+            verdict
+        };
         let node = match table.child(parent, key.as_bytes()) {
             Some(node) => {
                 let entry = &mut table.nodes[node as usize];
@@ -251,7 +261,8 @@ impl Fields {
             return Some(node);
         }
         let above = &table.nodes[parent as usize];
-        let (depth, open) = (above.depth + 1, above.known.verdict == Verdict::Object { open: true });
+        let (depth, open) =
+            (above.depth + 1, above.known.verdict == Verdict::Object { open: true });
         let path = table.join(parent, key);
         let known = self.rules.kind(&path);
         if (open && known.is_none()) || self.leaves_out(&path) {
@@ -266,7 +277,7 @@ impl Fields {
             // What is below would be too deep for fields, so nothing here can be refused.
             Some(Kind::Object) | None if object && depth >= DEEPEST => Verdict::Free,
             Some(Kind::Object) => Verdict::Object { open: false },
-            Some(Kind::Map) => Verdict::Object { open: true },
+            Some(Kind::Map) if self.rules.has_children(&path) => Verdict::Object { open: true },
             Some(Kind::Map | Kind::Document) => Verdict::Free,
             Some(Kind::Scalar) => Verdict::Value,
             None if object => Verdict::Object { open: false },

@@ -31,9 +31,12 @@ const FORMAT: &str = "trailload-kinds 1";
 /// A table of this many bytes is no table (today's has 2 MB), so unpacking stops there.
 const TEXT_LIMIT: u64 = 64 << 20;
 
-/// Marks an occupied slot; the two bits below hold the kind, the others the hash.
+/// Marks an occupied slot; the two bits below hold the kind, the one above says whether names below the
+/// place are known, and the others are the hash.
 const TAKEN: u64 = 0b100;
-const KIND_BITS: u64 = 0b011;
+const KIND_BITS: u64 = 0b0011;
+const HOLDS: u64 = 0b1000;
+const NOT_HASH: u64 = KIND_BITS | HOLDS;
 
 /// Where in a document we are, as a number: the hash of the path, grown name by name.
 ///
@@ -128,20 +131,32 @@ impl Kinds {
         }
     }
 
+    /// Returns whether names below a place are known.
+    pub(super) fn holds_names(&self, place: PathHash) -> bool {
+        self.slots[self.slot_of(place)] & HOLDS != 0
+    }
+
     /// Says what a place is; the last word wins.
     pub(super) fn set(&mut self, place: PathHash, kind: Kind) {
         let slot = self.slot_of(place);
-        self.slots[slot] = (place.spread() & !KIND_BITS) | TAKEN | kind as u64;
+        let holds = self.slots[slot] & HOLDS;
+        self.slots[slot] = (place.spread() & !NOT_HASH) | holds | TAKEN | kind as u64;
+    }
+
+    /// Says that names below a place, which has a kind already, are known.
+    fn set_holding(&mut self, place: PathHash) {
+        let slot = self.slot_of(place);
+        self.slots[slot] |= HOLDS;
     }
 
     /// Returns the slot that holds the place, or the free one where it belongs. There is one: the table is never full.
     fn slot_of(&self, place: PathHash) -> usize {
         let hash = place.spread();
-        let wanted = (hash & !KIND_BITS) | TAKEN;
+        let wanted = (hash & !NOT_HASH) | TAKEN;
         let mask = self.slots.len() - 1;
-        // The lowest bits are taken by the kind and the mark, so others choose the slot.
-        let mut slot = (hash >> 3) as usize & mask;
-        while self.slots[slot] != 0 && (self.slots[slot] & !KIND_BITS) != wanted {
+        // The lowest bits are taken by the kind and the marks, so others choose the slot.
+        let mut slot = (hash >> 4) as usize & mask;
+        while self.slots[slot] != 0 && (self.slots[slot] & !NOT_HASH) != wanted {
             slot = (slot + 1) & mask;
         }
         slot
@@ -187,6 +202,7 @@ impl Reader<'_> {
                 self.above.push(self.place);
                 self.place = place;
                 if self.bytes.get(self.at) != Some(&b'}') {
+                    kinds.set_holding(place);
                     continue;
                 }
             }

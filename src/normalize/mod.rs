@@ -13,7 +13,7 @@ mod identity;
 mod kinds;
 mod more;
 mod rewrite;
-mod rules;
+pub mod rules;
 mod scan;
 mod text;
 mod tree;
@@ -84,6 +84,8 @@ pub struct Normalizer {
     scratch: Scratch,
     /// Bucket and name of the indices used last.
     indices: Vec<(u32, String)>,
+    /// What was noted about the record rewritten last.
+    steps: Vec<Vec<u8>>,
 }
 
 impl Normalizer {
@@ -99,6 +101,7 @@ impl Normalizer {
             more: More::default(),
             scratch: Scratch::default(),
             indices: Vec::new(),
+            steps: Vec::new(),
         }
     }
 
@@ -116,7 +119,12 @@ impl Normalizer {
     /// Takes the record that starts at `text[start]` as it is, and says where it ends.
     ///
     /// `None` if it has to go the slow way, or does not end in this text.
-    pub fn take(&mut self, text: &[u8], start: usize, out: &mut Vec<u8>) -> Option<(usize, Normalized)> {
+    pub fn take(
+        &mut self,
+        text: &[u8],
+        start: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<(usize, Normalized)> {
         if self.view.is_stale(&self.fields) {
             self.view.refresh(&self.fields);
         }
@@ -166,7 +174,11 @@ impl Normalizer {
         if when.is_some_and(|when| !self.settings.range.contains(when.milliseconds)) {
             return Ok(Normalized::Filtered);
         }
-        let source = parsed.tree.get(b"sourceIPAddress").and_then(Tree::text).map(std::borrow::Cow::into_owned);
+        let source = parsed
+            .tree
+            .get(b"sourceIPAddress")
+            .and_then(Tree::text)
+            .map(std::borrow::Cow::into_owned);
         let given = [&b"eventID"[..], b"eventId"]
             .iter()
             .find_map(|key| parsed.tree.get(key)?.text().filter(|id| identity::is_uuid(id)))
@@ -190,7 +202,13 @@ impl Normalizer {
         finish(&members, out);
         out.push(b'\n');
         let rewritten = !notes.steps.is_empty();
+        self.steps = notes.steps;
         Ok(Normalized::Document(Placed { action_bytes, bucket, needs: notes.needs, rewritten }))
+    }
+
+    /// Returns what was noted about the record rewritten last, a line a change.
+    pub fn steps(&self) -> impl Iterator<Item = String> {
+        self.steps.iter().map(|step| String::from_utf8_lossy(&text::unescape(step)).into_owned())
     }
 
     /// Appends the action line and returns its length.
@@ -319,7 +337,8 @@ impl Relearned {
         let mut more = More::default();
         let (members, notes) = rewrite::rewrite(record, &self.fields, &mut self.view, &mut more);
         let mut out = vec![b'{'];
-        for member in old.iter().filter(|member| matches!(&*member.key, b"@timestamp" | b"source")) {
+        for member in old.iter().filter(|member| matches!(&*member.key, b"@timestamp" | b"source"))
+        {
             tree::write_members(std::slice::from_ref(member), &mut out);
             out.push(b',');
         }
@@ -364,7 +383,9 @@ pub fn raw(document: &[u8]) -> Vec<u8> {
             out.push(b',');
         }
     }
-    let record = kept_original(&members).or_else(|| original(document).ok()).unwrap_or_else(|| document.to_vec());
+    let record = kept_original(&members)
+        .or_else(|| original(document).ok())
+        .unwrap_or_else(|| document.to_vec());
     out.extend_from_slice(b"\"trailload\":{\"raw\":true,\"original\":\"");
     text::escape(&mut out, &record);
     out.extend_from_slice(b"\"}}\n");

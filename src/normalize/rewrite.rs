@@ -344,7 +344,8 @@ impl Rewriter<'_> {
         };
         self.note_rename(old, &key);
         self.note(b"json", &key, b"");
-        placed.push((Member { key: Cow::Owned(key), value: Tree::Text(Cow::Owned(inside)) }, place));
+        placed
+            .push((Member { key: Cow::Owned(key), value: Tree::Text(Cow::Owned(inside)) }, place));
     }
 
     /// Parts a list of objects and values: what fits stays, the rest moves to a name of its own.
@@ -381,7 +382,8 @@ impl Rewriter<'_> {
             }
         }
         self.note_rename(old, key);
-        let argument = [&pointer_segment(&other), &b" "[..], positions.join(",").as_bytes()].concat();
+        let argument =
+            [&pointer_segment(&other), &b" "[..], positions.join(",").as_bytes()].concat();
         self.note(b"split", key, &argument);
         let stays = Member { key: key.clone(), value: Tree::List(stay) };
         let moved = Member { key: Cow::Owned(other), value: Tree::List(moved) };
@@ -557,7 +559,11 @@ fn repeats(members: &[Member<'_>]) -> HashSet<usize> {
 fn mend_key(key: &[u8], mapped: bool) -> Option<Vec<u8>> {
     let mut mended = None;
     if text::has_surrogate(key) {
-        mended = Some(String::from_utf8_lossy(key).replace("\u{FFFD}\u{FFFD}\u{FFFD}", "\u{FFFD}").into_bytes());
+        mended = Some(
+            String::from_utf8_lossy(key)
+                .replace("\u{FFFD}\u{FFFD}\u{FFFD}", "\u{FFFD}")
+                .into_bytes(),
+        );
     }
     let now = mended.as_deref().unwrap_or(key);
     // Bytes are at least characters, so nothing too long slips through.
@@ -596,7 +602,10 @@ fn suffix(class: Class) -> &'static [u8] {
 fn wrapped<'a>(value: &mut Tree<'a>) -> Option<Tree<'a>> {
     let Tree::Object(members) = value else { return None };
     let [only] = members.as_slice() else { return None };
-    if &*only.key != b"value" || !matches!(class(&only.value), Class::Value) || list_depth(&only.value) > 0 {
+    if &*only.key != b"value"
+        || !matches!(class(&only.value), Class::Value)
+        || list_depth(&only.value) > 0
+    {
         return None;
     }
     members.pop().map(|only| only.value)

@@ -157,6 +157,11 @@ impl Rules {
         self.kinds.get(place)
     }
 
+    /// Returns whether the table knows names below a path: a [`Kind::Map`] without any is never mapped.
+    pub fn has_children(&self, path: &str) -> bool {
+        self.kinds.holds_names(PathHash::of(path))
+    }
+
     /// Returns the complete mapping of a path that is mapped as more than a keyword.
     pub fn declared(&self, path: &str) -> Option<&Value> {
         self.declared.get(path)

@@ -415,8 +415,11 @@ impl Scanner<'_> {
         }
         let word = &self.text[start..self.at];
         // Nearly all are plain whole numbers.
-        let plain = word.iter().all(u8::is_ascii_digit) && (word.len() == 1 || word.first() != Some(&b'0'));
-        (!word.is_empty() && word.len() <= LONGEST_NUMBER && (plain || super::tree::is_number(word)))
-            .then_some(())
+        let plain =
+            word.iter().all(u8::is_ascii_digit) && (word.len() == 1 || word.first() != Some(&b'0'));
+        (!word.is_empty()
+            && word.len() <= LONGEST_NUMBER
+            && (plain || super::tree::is_number(word)))
+        .then_some(())
     }
 }

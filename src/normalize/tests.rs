@@ -20,7 +20,8 @@ fn normalizer(profile: Profile) -> Normalizer {
 /// Rewrites a record and returns its document line.
 fn document(normalizer: &mut Normalizer, record: &str) -> String {
     let mut out = Vec::new();
-    let Normalized::Document(placed) = normalizer.rewrite(record.as_bytes(), &mut out).unwrap() else {
+    let Normalized::Document(placed) = normalizer.rewrite(record.as_bytes(), &mut out).unwrap()
+    else {
         panic!("filtered")
     };
     String::from_utf8(out.split_off(placed.action_bytes as usize)).unwrap()
@@ -64,7 +65,11 @@ fn every_declared_conflict_treats_its_examples_as_it_says() {
             let document = value(&document(&mut normalizer(Profile::Standard), &event.to_string()));
             let holder = parents.iter().fold(&document, |at, parent| &at[*parent]);
             let expected = example.becomes.as_ref().unwrap_or(&example.given);
-            assert_eq!(&holder[&example.under], expected, "{} given {}", conflict.field, example.given);
+            assert_eq!(
+                &holder[&example.under], expected,
+                "{} given {}",
+                conflict.field, example.given
+            );
         }
     }
 }
@@ -98,7 +103,9 @@ fn both_ways_say_the_same_of_every_public_event() {
         let (mut taken, mut rewritten) = (0, 0);
         for event in &events {
             let mut out = Vec::new();
-            let Some((end, Normalized::Document(placed))) = normalizer.take(event.as_bytes(), 0, &mut out) else {
+            let Some((end, Normalized::Document(placed))) =
+                normalizer.take(event.as_bytes(), 0, &mut out)
+            else {
                 rewritten += usize::from(document(&mut normalizer, event).contains("\"renamed\""));
                 continue;
             };
@@ -110,7 +117,11 @@ fn both_ways_say_the_same_of_every_public_event() {
             assert!(!slow.contains("\"renamed\""), "{slow}");
         }
         eprintln!("{profile:?} {taken} {rewritten} {}", events.len());
-        assert!(taken * 10 > events.len() * 8, "the fast way took {taken} of {} only", events.len());
+        assert!(
+            taken * 10 > events.len() * 8,
+            "the fast way took {taken} of {} only",
+            events.len()
+        );
     }
 }
 
@@ -189,7 +200,9 @@ fn check(mapping: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
         (true, _) => found.push(format!("{path} is an object, got {value}")),
         (false, Value::Object(_)) => found.push(format!("{path} is {kind:?}, got an object")),
         (false, value) if kind == Some("boolean") => {
-            if !value.is_boolean() && !["true", "false", ""].contains(&value.as_str().unwrap_or("?")) {
+            if !value.is_boolean()
+                && !["true", "false", ""].contains(&value.as_str().unwrap_or("?"))
+            {
                 found.push(format!("{path} is a boolean, got {value}"));
             }
         }
@@ -223,15 +236,36 @@ fn no_public_event_is_refused_by_what_was_learned_in_any_order() {
 #[test]
 fn refused_kinds_get_names_of_their_own_and_come_back() {
     for (record, expected) in [
-        (r#"{"requestParameters":{"policy":{"rules":[{"x":1}]}}}"#, r#"{"requestParameters":{"policy_object":{"rules":[{"x":1}]}}}"#),
-        (r#"{"requestParameters":{"filter":["User"]}}"#, r#"{"requestParameters":{"filter_value":["User"]}}"#),
+        (
+            r#"{"requestParameters":{"policy":{"rules":[{"x":1}]}}}"#,
+            r#"{"requestParameters":{"policy_object":{"rules":[{"x":1}]}}}"#,
+        ),
+        (
+            r#"{"requestParameters":{"filter":["User"]}}"#,
+            r#"{"requestParameters":{"filter_value":["User"]}}"#,
+        ),
         (r#"{"requestParameters":{"filter":""}}"#, r#"{"requestParameters":{"filter":{}}}"#),
-        (r#"{"requestParameters":{"disableApiTermination":{"value":true}}}"#, r#"{"requestParameters":{"disableApiTermination":true}}"#),
-        (r#"{"requestParameters":{"policy":["a",{"b":1},"c",{"d":2}]}}"#, r#"{"requestParameters":{"policy":["a","c"],"policy_object":[{"b":1},{"d":2}]}}"#),
+        (
+            r#"{"requestParameters":{"disableApiTermination":{"value":true}}}"#,
+            r#"{"requestParameters":{"disableApiTermination":true}}"#,
+        ),
+        (
+            r#"{"requestParameters":{"policy":["a",{"b":1},"c",{"d":2}]}}"#,
+            r#"{"requestParameters":{"policy":["a","c"],"policy_object":[{"b":1},{"d":2}]}}"#,
+        ),
         (r#"{"requestParameters":"HIDDEN"}"#, r#"{"requestParameters_value":"HIDDEN"}"#),
-        (r#"{"_id":1,"source":"me","event":{"action":2},"@timestamp":3}"#, r#"{"_id_value":1,"source_value":"me","event_object":{"action":2},"@timestamp_value":3}"#),
-        (r#"{"eventName.x":1,"a..b":2,"":3," ":4,".":5}"#, r#"{"eventName_x":1,"a__b":2,"_":3,"__2":4,"__3":5}"#),
-        (r#"{"readOnly":"yes","managementEvent":"true"}"#, r#"{"readOnly_value":"yes","managementEvent":"true"}"#),
+        (
+            r#"{"_id":1,"source":"me","event":{"action":2},"@timestamp":3}"#,
+            r#"{"_id_value":1,"source_value":"me","event_object":{"action":2},"@timestamp_value":3}"#,
+        ),
+        (
+            r#"{"eventName.x":1,"a..b":2,"":3," ":4,".":5}"#,
+            r#"{"eventName_x":1,"a__b":2,"_":3,"__2":4,"__3":5}"#,
+        ),
+        (
+            r#"{"readOnly":"yes","managementEvent":"true"}"#,
+            r#"{"readOnly_value":"yes","managementEvent":"true"}"#,
+        ),
     ] {
         let mut normalizer = normalizer(Profile::Standard);
         let document = document(&mut normalizer, record);
@@ -258,9 +292,15 @@ fn what_engines_refuse_everywhere_is_mended_and_comes_back() {
     ] {
         let mut normalizer = normalizer(Profile::Standard);
         let document = document(&mut normalizer, &record);
-        assert!(serde_json::from_str::<serde::de::IgnoredAny>(&document).is_ok() || record.contains("deep"));
+        assert!(
+            serde_json::from_str::<serde::de::IgnoredAny>(&document).is_ok()
+                || record.contains("deep")
+        );
         let back = original(document.as_bytes()).unwrap();
-        assert_eq!(String::from_utf8(back).unwrap(), String::from_utf8(meaning(record.as_bytes())).unwrap());
+        assert_eq!(
+            String::from_utf8(back).unwrap(),
+            String::from_utf8(meaning(record.as_bytes())).unwrap()
+        );
     }
 }
 
@@ -269,7 +309,8 @@ fn the_same_content_has_the_same_id_however_it_is_written() {
     let id = |record: &str| {
         let mut out = Vec::new();
         normalizer(Profile::Standard).rewrite(record.as_bytes(), &mut out).unwrap();
-        value(std::str::from_utf8(&out).unwrap().lines().next().unwrap())["create"]["_id"].to_string()
+        value(std::str::from_utf8(&out).unwrap().lines().next().unwrap())["create"]["_id"]
+            .to_string()
     };
     assert_eq!(id(r#"{"eventID":"1","b":"\u0041"}"#), id(r#"{ "b" : "A", "eventID":"1" }"#));
     assert_ne!(id(r#"{"eventID":"1","b":"A"}"#), id(r#"{"eventID":"1","b":"B"}"#));
@@ -282,11 +323,15 @@ fn the_same_content_has_the_same_id_however_it_is_written() {
 #[test]
 fn an_index_that_decided_otherwise_gets_a_document_of_its_own() {
     let mut normalizer = normalizer(Profile::Standard);
-    let document = document(&mut normalizer, r#"{"eventName":"A","requestParameters":{"brandNew":{"x":1}}}"#);
+    let document =
+        document(&mut normalizer, r#"{"eventName":"A","requestParameters":{"brandNew":{"x":1}}}"#);
     let live = serde_json::json!({"properties": {"requestParameters": {"properties": {"brandNew": {"type": "keyword"}}}}});
     let mut relearned = Relearned::new(&normalizer.fields, &live);
     let again = String::from_utf8(relearned.again(document.as_bytes()).unwrap()).unwrap();
-    assert_eq!(value(&again)["requestParameters"], serde_json::json!({"brandNew_object": {"x": 1}}));
+    assert_eq!(
+        value(&again)["requestParameters"],
+        serde_json::json!({"brandNew_object": {"x": 1}})
+    );
     assert_eq!(original(again.as_bytes()).unwrap(), original(document.as_bytes()).unwrap());
     assert_eq!(relearned.again(again.as_bytes()), None);
 }
@@ -295,7 +340,8 @@ fn an_index_that_decided_otherwise_gets_a_document_of_its_own() {
 fn a_raw_document_keeps_what_searches_ask_for_and_the_record_as_text() {
     let mut normalizer = normalizer(Profile::Standard);
     let record = r#"{"eventName":"A","eventTime":"2024-01-01T00:00:00Z","x":{"y":"\"z\""}}"#;
-    let raw = value(std::str::from_utf8(&raw(document(&mut normalizer, record).as_bytes())).unwrap());
+    let raw =
+        value(std::str::from_utf8(&raw(document(&mut normalizer, record).as_bytes())).unwrap());
     assert_eq!(raw["eventName"], "A");
     assert_eq!(raw["@timestamp"], "2024-01-01T00:00:00Z");
     assert_eq!(raw["trailload"]["raw"], true);
@@ -309,31 +355,67 @@ fn beyond_the_budget_values_are_found_through_more() {
     let record = r#"{"eventID":"0828c0d2-3589-4390-b954-c78b4a7df44b","eventTime":"2024-01-01T00:00:00Z","requestParameters":{"tags":{"a.b":"c"},"x":[1,"two"]}}"#;
     let slow = value(&document(&mut normalizer, record));
     assert!(fields.is_full() && fields.is_empty());
-    let more: Vec<&str> = slow["trailload"]["more"].as_array().unwrap().iter().map(|term| term.as_str().unwrap()).collect();
-    assert_eq!(more, ["requestParameters.tags.a.b=c", "requestParameters.x=1", "requestParameters.x=two"]);
+    let more: Vec<&str> = slow["trailload"]["more"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|term| term.as_str().unwrap())
+        .collect();
+    assert_eq!(
+        more,
+        ["requestParameters.tags.a.b=c", "requestParameters.x=1", "requestParameters.x=two"]
+    );
     let mut out = Vec::new();
-    let (_, Normalized::Document(placed)) = normalizer.take(record.as_bytes(), 0, &mut out).unwrap() else { panic!() };
+    let (_, Normalized::Document(placed)) =
+        normalizer.take(record.as_bytes(), 0, &mut out).unwrap()
+    else {
+        panic!()
+    };
     assert_eq!(value(std::str::from_utf8(&out[placed.action_bytes as usize..]).unwrap()), slow);
 }
 
 fn json() -> impl Strategy<Value = String> {
     let key = prop_oneof![
-        Just("policy".to_owned()), Just("tags".to_owned()), Just("key".to_owned()), Just("value".to_owned()),
-        Just("a.b".to_owned()), Just("".to_owned()), Just(".".to_owned()), Just("x_value".to_owned()),
-        Just("_id".to_owned()), Just("source".to_owned()), Just("eventName".to_owned()), Just("readOnly".to_owned()),
-        Just("requestParameters".to_owned()), Just("userIdentity".to_owned()), Just("\\ud83d".to_owned()),
-        Just("\\u0061".to_owned()), Just("a".to_owned()), Just("a~/ b".to_owned()), "[a-c._ ]{0,4}",
+        Just("policy".to_owned()),
+        Just("tags".to_owned()),
+        Just("key".to_owned()),
+        Just("value".to_owned()),
+        Just("a.b".to_owned()),
+        Just("".to_owned()),
+        Just(".".to_owned()),
+        Just("x_value".to_owned()),
+        Just("_id".to_owned()),
+        Just("source".to_owned()),
+        Just("eventName".to_owned()),
+        Just("readOnly".to_owned()),
+        Just("requestParameters".to_owned()),
+        Just("userIdentity".to_owned()),
+        Just("\\ud83d".to_owned()),
+        Just("\\u0061".to_owned()),
+        Just("a".to_owned()),
+        Just("a~/ b".to_owned()),
+        "[a-c._ ]{0,4}",
     ];
     let leaf = prop_oneof![
-        Just("null".to_owned()), Just("true".to_owned()), Just("\"\"".to_owned()), Just("1e400".to_owned()),
-        Just("NaN".to_owned()), Just("-0".to_owned()), Just("\"false\"".to_owned()), "\"[a-z]{0,3}\"", "[1-9][0-9]{0,20}",
-        Just("9".repeat(1_200)), Just("\"\\ud83d\"".to_owned()),
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("\"\"".to_owned()),
+        Just("1e400".to_owned()),
+        Just("NaN".to_owned()),
+        Just("-0".to_owned()),
+        Just("\"false\"".to_owned()),
+        "\"[a-z]{0,3}\"",
+        "[1-9][0-9]{0,20}",
+        Just("9".repeat(1_200)),
+        Just("\"\\ud83d\"".to_owned()),
     ];
     leaf.prop_recursive(6, 60, 6, move |inner| {
         prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..4).prop_map(|list| format!("[{}]", list.join(","))),
+            proptest::collection::vec(inner.clone(), 0..4)
+                .prop_map(|list| format!("[{}]", list.join(","))),
             proptest::collection::vec((key.clone(), inner), 0..5).prop_map(|members| {
-                let members: Vec<String> = members.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+                let members: Vec<String> =
+                    members.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
                 format!("{{{}}}", members.join(","))
             }),
         ]

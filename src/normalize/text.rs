@@ -177,7 +177,8 @@ pub(super) fn escape(out: &mut Vec<u8>, text: &[u8]) {
             b'\t' => Some((1, "\\t".into())),
             0..0x20 => Some((1, format!("\\u{byte:04x}"))),
             0xED if text.get(at + 1).is_some_and(|next| *next >= 0xA0) && at + 2 < text.len() => {
-                let unit = 0xD000 | u32::from(text[at + 1] & 0x3F) << 6 | u32::from(text[at + 2] & 0x3F);
+                let unit =
+                    0xD000 | u32::from(text[at + 1] & 0x3F) << 6 | u32::from(text[at + 2] & 0x3F);
                 Some((3, format!("\\u{unit:04x}")))
             }
             _ => None,

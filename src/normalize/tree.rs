@@ -462,7 +462,14 @@ mod tests {
 
     #[test]
     fn what_has_no_shape_says_where() {
-        for (text, at) in [("{\"a\":1", 6), ("{\"a\" 1}", 5), ("[1 2]", 3), ("{1:2}", 1), ("\"abc", 4), ("1 2", 2)] {
+        for (text, at) in [
+            ("{\"a\":1", 6),
+            ("{\"a\" 1}", 5),
+            ("[1 2]", 3),
+            ("{1:2}", 1),
+            ("\"abc", 4),
+            ("1 2", 2),
+        ] {
             assert_eq!(parse(text.as_bytes()).err().map(|error| error.at), Some(at), "{text}");
         }
     }

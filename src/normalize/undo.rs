@@ -63,7 +63,9 @@ fn follow(record: &mut Tree<'_>, step: &[u8]) -> Option<()> {
         }),
         b"json" => replace(parent, &last, |value| parsed(&value.text()?)),
         b"word" => replace(parent, &last, |value| match value {
-            Tree::Text(inside) => Some(Tree::Token(Cow::Owned(text::unescape(&inside).into_owned()))),
+            Tree::Text(inside) => {
+                Some(Tree::Token(Cow::Owned(text::unescape(&inside).into_owned())))
+            }
             other => Some(other),
         }),
         b"split" => join(parent, &last, argument),
@@ -73,9 +75,10 @@ fn follow(record: &mut Tree<'_>, step: &[u8]) -> Option<()> {
 
 fn enter<'t, 'a>(parent: &'t mut Tree<'a>, segment: &[u8]) -> Option<&'t mut Tree<'a>> {
     match parent {
-        Tree::Object(members) => {
-            members.iter_mut().find(|member| *member.key == *segment).map(|member| &mut member.value)
-        }
+        Tree::Object(members) => members
+            .iter_mut()
+            .find(|member| *member.key == *segment)
+            .map(|member| &mut member.value),
         Tree::List(list) => list.get_mut(std::str::from_utf8(segment).ok()?.parse::<usize>().ok()?),
         _ => None,
     }

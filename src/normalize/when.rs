@@ -101,7 +101,8 @@ impl When {
             };
         }
         let days = days(year.into(), month.into(), day.into());
-        let seconds = days * 86_400 + i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second);
+        let seconds =
+            days * 86_400 + i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second);
         #[expect(clippy::cast_possible_truncation, reason = "checked above")]
         let (month, day) = (month as u8, day as u8);
         Some(Self { milliseconds: seconds * 1_000 + milliseconds, year, month, day })
@@ -129,7 +130,9 @@ impl When {
 
     /// Writes the moment as every engine reads it.
     pub(super) fn to_text(self) -> String {
-        Timestamp::from_millisecond(self.milliseconds).map(|moment| moment.to_string()).unwrap_or_default()
+        Timestamp::from_millisecond(self.milliseconds)
+            .map(|moment| moment.to_string())
+            .unwrap_or_default()
     }
 
     /// Returns what tells the indices apart: equal for two moments if and only if they share one.
@@ -179,18 +182,39 @@ mod tests {
 
     #[test]
     fn both_readers_agree_with_the_calendar() {
-        for text in ["1970-01-01T00:00:00Z", "2000-02-29T23:59:59Z", "2023-07-10T11:50:00.123Z", "2100-03-01T00:00:00Z", "2006-12-31T12:00:00.1Z"] {
+        for text in [
+            "1970-01-01T00:00:00Z",
+            "2000-02-29T23:59:59Z",
+            "2023-07-10T11:50:00.123Z",
+            "2100-03-01T00:00:00Z",
+            "2006-12-31T12:00:00.1Z",
+        ] {
             let expected: Timestamp = text.parse().unwrap();
-            for when in [When::plain(text.as_bytes()).unwrap(), When::lenient(text.as_bytes()).unwrap()] {
+            for when in
+                [When::plain(text.as_bytes()).unwrap(), When::lenient(text.as_bytes()).unwrap()]
+            {
                 assert_eq!(when.milliseconds, expected.as_millisecond(), "{text}");
-                assert_eq!(when.to_text().parse::<Timestamp>().unwrap().as_millisecond(), when.milliseconds);
+                assert_eq!(
+                    when.to_text().parse::<Timestamp>().unwrap().as_millisecond(),
+                    when.milliseconds
+                );
             }
         }
     }
 
     #[test]
     fn days_that_do_not_exist_are_refused() {
-        for text in ["2023-02-29T00:00:00Z", "2023-13-01T00:00:00Z", "2023-04-31T00:00:00Z", "2023-01-01T24:00:00Z", "2023-01-01 00:00:00Z", "2023-01-01T00:00:00", "2023-01-01T00:00:00.Z", "Z", ""] {
+        for text in [
+            "2023-02-29T00:00:00Z",
+            "2023-13-01T00:00:00Z",
+            "2023-04-31T00:00:00Z",
+            "2023-01-01T24:00:00Z",
+            "2023-01-01 00:00:00Z",
+            "2023-01-01T00:00:00",
+            "2023-01-01T00:00:00.Z",
+            "Z",
+            "",
+        ] {
             assert_eq!(When::plain(text.as_bytes()), None, "{text}");
         }
     }

@@ -348,7 +348,7 @@ mod tests {
     fn listed(files: &mut Files) -> Vec<Found> {
         let mut all = Vec::new();
         files
-            .list(&mut |found| {
+            .list(&mut |_, found| {
                 all.push(found);
                 true
             })
@@ -399,7 +399,7 @@ mod tests {
         let mut seen = 0;
         files(&[folder.path()])
             .unwrap()
-            .list(&mut |_| {
+            .list(&mut |_, _| {
                 seen += 1;
                 seen < 2
             })
@@ -553,7 +553,7 @@ mod tests {
         let mut files = Files::new(&words, Box::new(move |key| done.get(key).cloned())).unwrap();
         let (mut skipped, begin) = (0, Instant::now());
         files
-            .list(&mut |found| {
+            .list(&mut |_, found| {
                 skipped += usize::from(matches!(found, Found::Done { size: 1, .. }));
                 true
             })

@@ -161,6 +161,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns what the error is about: a word of the command line, a file, a folder.
+    pub fn about(&self) -> &str {
+        match self {
+            Self::UnknownScheme { word } => word,
+            Self::StandardInputTwice => "-",
+            Self::Missing { name, .. }
+            | Self::Unfit { name, .. }
+            | Self::List { name, .. }
+            | Self::Open { name, .. }
+            | Self::Read { name, .. } => name,
+        }
+    }
+
     /// Returns whether the command line is to blame, so that nothing should be begun.
     pub fn is_usage(&self) -> bool {
         matches!(

@@ -14,7 +14,7 @@ fn read_all(folder: &str) -> Vec<(String, Collected, Decoded)> {
     let mut files = Files::new(&[folder.clone().into()], Box::new(|_| None)).unwrap();
     let mut inputs = Vec::new();
     let mut decoder = Decoder::new(Limits::default());
-    let list = &mut |found| {
+    let list = &mut |_, found| {
         let Found::Input(Input { name, content, .. }) = found else { panic!("{found:?}") };
         let mut collected = Collected::default();
         let decoded = decoder.read(&name, content, &mut collected).unwrap();

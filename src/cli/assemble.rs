@@ -1,0 +1,253 @@
+//! Builds source, normalizer, sink and checkpoint from a plan, and runs them until their end.
+//!
+//! In: a [`Plan`]. Out: how it ended. Signals are taken in here: the first asks to drain, the second
+//! leaves at once, which is safe, by the ledger.
+
+use std::{process, sync::Arc};
+
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+
+use super::{
+    environment,
+    failure::{self, Exit, Failure},
+    load::{Ended, IndexBy, Plan, Profile},
+};
+use crate::{
+    checkpoint::{Reader, Store},
+    normalize::{self, Fields, Rules, Settings},
+    pipeline::{
+        self, Load, Outcome, Stop, Survey,
+        stop::{Raise, Urgency, stop},
+    },
+    report::{Log, Tally, figures},
+    sink::Engine,
+    source::{Files, files::Done},
+};
+
+/// Documents a second that engines were measured to take on two cores, from many fields to few: the
+/// two ends of a dry run's estimate.
+const DOCUMENTS_A_SECOND: [u64; 2] = [5_000, 20_000];
+
+/// Bytes in the index for a byte sent; measured between half and nearly all of it.
+const INDEX_PERCENT: u64 = 70;
+
+/// Changes that a dry run shows, the most frequent first.
+const CHANGES_SHOWN: usize = 20;
+
+/// Loads, or says what would be loaded.
+///
+/// # Errors
+///
+/// Returns a [`Failure`] if the run cannot begin or cannot go on.
+pub(super) fn load(plan: &Plan, tally: &Arc<Tally>, log: &Log) -> Result<Ended, Failure> {
+    let rules = match &plan.mappings {
+        Some(folder) => Rules::load(folder),
+        None => Rules::embedded(),
+    };
+    let rules = Arc::new(rules?);
+    // The corridor only carries; the work is done by threads of its own.
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::of(Exit::Person, &error))?;
+    let ended = runtime.block_on(async {
+        let (raise, stop) = stop();
+        let mut signals = JoinSet::new();
+        signals.spawn(watch_signals(raise.clone(), log.clone())?);
+        if plan.dry_run {
+            return dry_run(plan, rules, tally, log, stop).await;
+        }
+        for_real(plan, rules, tally, log, &raise, stop).await
+    });
+    // A worker may still wait for a pipe that nobody writes to.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn for_real(
+    plan: &Plan,
+    rules: Arc<Rules>,
+    tally: &Arc<Tally>,
+    log: &Log,
+    raise: &Raise,
+    stop: Stop,
+) -> Result<Ended, Failure> {
+    let fields = Arc::new(Fields::new(Arc::clone(&rules), profile(plan.fields), plan.max_fields));
+    // The command line first: nothing is opened or sent for a word that makes no sense.
+    Files::new(&plan.sources, nothing_done())?;
+    let store = Store::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
+    let reader = Reader::open(store.path())?;
+    let source = Files::new(&plan.sources, done(plan, reader))?;
+    let engine = Engine::connect(
+        plan.sink_target(),
+        rules.template().clone(),
+        Arc::clone(&fields) as Arc<_>,
+        log.clone(),
+        Arc::clone(tally),
+        stop.clone(),
+    )
+    .await?;
+    let engine_name = engine.describe().to_string();
+    log.info(plan.target.url.as_str(), format_args!("loading into {engine_name}"));
+    // Set once, here.
+    let _ = tally.engine.set(engine_name);
+    let load = parts(plan, source, fields, tally, log, stop);
+    let exit = |outcome: &Result<Outcome, pipeline::Error>| exit_code(outcome, tally);
+    match pipeline::load(load, Arc::new(engine), store, raise, exit).await? {
+        Outcome::Complete => Ok(Ended::Complete),
+        Outcome::Stopped => Ok(Ended::Early),
+    }
+}
+
+async fn dry_run(
+    plan: &Plan,
+    rules: Arc<Rules>,
+    tally: &Arc<Tally>,
+    log: &Log,
+    stop: Stop,
+) -> Result<Ended, Failure> {
+    let fields = Arc::new(Fields::new(rules, profile(plan.fields), plan.max_fields));
+    // What a real run would skip is skipped; a file that is not there yet is not made.
+    let done = match Reader::open(&plan.checkpoint) {
+        Ok(reader) => done(plan, reader),
+        Err(crate::checkpoint::Error::Missing { .. }) => nothing_done(),
+        Err(error) => return Err(error.into()),
+    };
+    let source = Files::new(&plan.sources, done)?;
+    let load = parts(plan, source, Arc::clone(&fields), tally, log, stop);
+    let (outcome, survey) = pipeline::survey(load).await?;
+    tell(&survey, &fields, log);
+    match outcome {
+        Outcome::Complete => Ok(Ended::Complete),
+        Outcome::Stopped => Ok(Ended::Early),
+    }
+}
+
+fn parts(
+    plan: &Plan,
+    source: Files,
+    fields: Arc<Fields>,
+    tally: &Arc<Tally>,
+    log: &Log,
+    stop: Stop,
+) -> Load {
+    Load {
+        source: Box::new(source),
+        fields,
+        settings: Settings {
+            prefix: plan.index.as_str().to_owned(),
+            by: index_by(plan.index_by),
+            range: normalize::TimeRange { from: plan.range.from, to: plan.range.to },
+            keep_original: plan.keep_original,
+        },
+        workers: plan.workers.get(),
+        batch_bytes: plan.batch.0,
+        memory_bytes: plan.memory.0,
+        tally: Arc::clone(tally),
+        log: log.clone(),
+        stop,
+    }
+}
+
+/// Says what a dry run found.
+fn tell(survey: &Survey, fields: &Fields, log: &Log) {
+    let documents: u64 = survey.indices.values().sum();
+    for (index, count) in &survey.indices {
+        log.info(index, format_args!("would get {}", figures::counted(*count, "document")));
+    }
+    let mut changes: Vec<(&String, &u64)> = survey.changes.iter().collect();
+    changes.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    for (change, count) in changes.iter().take(CHANGES_SHOWN) {
+        log.info("conflict", format_args!("{}: {change}", figures::counted(**count, "document")));
+    }
+    if changes.len() > CHANGES_SHOWN {
+        let more = changes.len() - CHANGES_SHOWN;
+        log.info("conflict", format_args!("and {more} other kinds, less frequent"));
+    }
+    let [slow, fast] = DOCUMENTS_A_SECOND.map(|speed| documents.div_ceil(speed));
+    log.info(
+        "estimate",
+        format_args!(
+            "{} fields beside the core; {} to send, about {} in the index; {fast} to {slow} s",
+            figures::count(fields.len().into()),
+            figures::bytes(survey.body_bytes),
+            figures::bytes(survey.body_bytes / 100 * INDEX_PERCENT),
+        ),
+    );
+}
+
+fn done(plan: &Plan, reader: Reader) -> Done {
+    if plan.again {
+        return nothing_done();
+    }
+    // What cannot be looked up is read again, which is safe.
+    Box::new(move |key| reader.done_content(key).ok().flatten())
+}
+
+fn nothing_done() -> Done {
+    Box::new(|_| None)
+}
+
+/// Returns a task that turns signals into the word that everyone watches.
+fn watch_signals(raise: Raise, log: Log) -> Result<impl Future<Output = ()>, Failure> {
+    let watch = |kind| signal(kind).map_err(|error| Failure::of(Exit::Person, &error));
+    let (mut interrupt, mut terminate) =
+        (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?);
+    Ok(async move {
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if asked {
+                log.warn("trailload", "leaving at once; what was acknowledged and saved is safe");
+                leave();
+            }
+            asked = true;
+            log.warn(
+                "trailload",
+                "finishing what is under way and saving; once more leaves at once",
+            );
+            raise.raise(Urgency::Drain);
+        }
+    })
+}
+
+#[expect(clippy::exit, reason = "the user asked twice; the ledger makes it safe")]
+fn leave() -> ! {
+    process::exit(Exit::Early.code().into())
+}
+
+/// Returns the exit code that the checkpoint keeps of this run.
+fn exit_code(outcome: &Result<Outcome, pipeline::Error>, tally: &Tally) -> u8 {
+    use std::sync::atomic::Ordering::Relaxed;
+    let incomplete = tally.set_aside.load(Relaxed) > 0 || tally.sources_failed.load(Relaxed) > 0;
+    match outcome {
+        Ok(Outcome::Complete) if incomplete => Exit::SetAside,
+        Ok(Outcome::Complete) => Exit::Done,
+        Ok(Outcome::Stopped) => Exit::Early,
+        Err(error) => failure::exit_of(error),
+    }
+    .code()
+}
+
+fn profile(words: Profile) -> normalize::Profile {
+    match words {
+        Profile::Lean => normalize::Profile::Lean,
+        Profile::Standard => normalize::Profile::Standard,
+    }
+}
+
+fn index_by(words: IndexBy) -> normalize::IndexBy {
+    match words {
+        IndexBy::Day => normalize::IndexBy::Day,
+        IndexBy::Month => normalize::IndexBy::Month,
+        IndexBy::Year => normalize::IndexBy::Year,
+        IndexBy::None => normalize::IndexBy::None,
+    }
+}

@@ -1,0 +1,112 @@
+//! Packs documents into batches: the body of one request, and where each document of it came from.
+
+use bytes::Bytes;
+
+use crate::event::{Batch, Entry, LaneNumber, Need, SetAside, Share};
+
+/// Room beyond the wanted size: the document that fills a batch usually fits without moving the body.
+const SLACK: usize = 64 << 10;
+
+/// A batch in the making. Documents are written straight into its body.
+#[derive(Debug)]
+pub(super) struct Pack {
+    limit: usize,
+    /// Action and document lines.
+    pub(super) body: Vec<u8>,
+    entries: Vec<Entry>,
+    /// The bucket of each need, in the same order.
+    buckets: Vec<u32>,
+    needs: Vec<Need>,
+    shares: Vec<Share>,
+    set_aside: Vec<SetAside>,
+}
+
+impl Pack {
+    /// Starts an empty batch of about `limit` bytes.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            body: Vec::with_capacity(limit + SLACK),
+            entries: Vec::new(),
+            buckets: Vec::new(),
+            needs: Vec::new(),
+            shares: Vec::new(),
+            set_aside: Vec::new(),
+        }
+    }
+
+    /// Returns whether there is enough for a request.
+    pub(super) fn is_full(&self) -> bool {
+        self.body.len() >= self.limit
+    }
+
+    /// Returns whether there is nothing to send or to tell.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.set_aside.is_empty()
+    }
+
+    /// Takes note of the document that was just written, from `start` to the end of the body.
+    pub(super) fn add(
+        &mut self,
+        lane: LaneNumber,
+        start: usize,
+        action_bytes: u32,
+        (bucket, fields): (u32, u32),
+        name: impl FnOnce() -> String,
+    ) {
+        let index = match self.buckets.iter().position(|known| *known == bucket) {
+            Some(index) => {
+                let need = &mut self.needs[index];
+                need.fields = need.fields.max(fields);
+                index
+            }
+            None => {
+                self.buckets.push(bucket);
+                self.needs.push(Need { index: name(), fields });
+                self.needs.len() - 1
+            }
+        };
+        let share = self.share(lane);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a body is far below 4 GiB, indices are few"
+        )]
+        self.entries.push(Entry {
+            action: start as u32,
+            document: start as u32 + action_bytes,
+            end: self.body.len() as u32,
+            index: index as u16,
+            share,
+        });
+    }
+
+    /// Takes note of a record that cannot become a document.
+    pub(super) fn set_aside(&mut self, what: SetAside) {
+        self.share(what.lane);
+        self.set_aside.push(what);
+    }
+
+    /// Counts one more document of a lane and returns the number of its share.
+    fn share(&mut self, lane: LaneNumber) -> u32 {
+        match self.shares.last_mut() {
+            Some(share) if share.lane == lane => share.documents += 1,
+            _ => self.shares.push(Share { lane, page: 0, documents: 1 }),
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "no more shares than documents")]
+        let last = self.shares.len() as u32 - 1;
+        last
+    }
+
+    /// Takes the batch out and starts the next.
+    pub(super) fn take(&mut self) -> Batch {
+        let body = std::mem::replace(&mut self.body, Vec::with_capacity(self.limit + SLACK));
+        self.buckets.clear();
+        Batch {
+            body: Bytes::from(body),
+            entries: std::mem::take(&mut self.entries),
+            needs: std::mem::take(&mut self.needs),
+            shares: std::mem::take(&mut self.shares),
+            set_aside: std::mem::take(&mut self.set_aside),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Starts the threads of a run, carries what they make to where it belongs, and ends them in order.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{self, SyncSender},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{sync::mpsc as products, task::JoinSet};
+
+use super::{
+    Stop,
+    stop::{Raise, Urgency},
+    worker::Survey,
+    worker::{self, Product, Shop, Work},
+};
+use crate::{
+    checkpoint::{self, Note, Store},
+    event::{Batch, Receipt},
+    normalize::{Fields, Settings},
+    report::{Log, Tally},
+    sink::{self, Sink},
+    source::{self, Found, Source},
+};
+
+/// Inputs that wait for a worker: enough that none waits for the lister.
+const WORK_AHEAD: usize = 256;
+
+/// Products that wait for the corridor: one being taken out, one behind it.
+const PRODUCTS_AHEAD: usize = 2;
+
+/// Notes that wait for the store: some seconds of its work.
+const NOTES_AHEAD: usize = 16 * 1_024;
+
+/// Stack of a worker: rewriting goes as deep as a record does, 900 levels at most.
+const WORKER_STACK: usize = 16 << 20;
+
+/// How long a worker that waits for a silent pipe is waited for, once the run is to end.
+const LAST_CALL: Duration = Duration::from_secs(3);
+
+/// Bytes that a worker holds while it reads: a file as stored and unpacked, with room to spare.
+const READING_BYTES: u64 = 20 << 20;
+
+/// What a run works with.
+pub struct Load {
+    /// Lists what to read.
+    pub source: Box<dyn Source>,
+    /// What is known about fields.
+    pub fields: Arc<Fields>,
+    /// What documents have in common.
+    pub settings: Settings,
+    /// Threads that unpack and rewrite.
+    pub workers: usize,
+    /// Bytes of one request.
+    pub batch_bytes: u64,
+    /// Bytes for all stages together.
+    pub memory_bytes: u64,
+    /// The counters.
+    pub tally: Arc<Tally>,
+    /// Where lines go.
+    pub log: Log,
+    /// Says when to end.
+    pub stop: Stop,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was read and settled.
+    Complete,
+    /// It was asked to stop; what was taken in is settled.
+    Stopped,
+}
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing more could be listed.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// The engine takes nothing more.
+    #[error(transparent)]
+    Sink(#[from] sink::Error),
+    /// The checkpoint takes nothing more.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// A part of the program fell over.
+    #[error("the {0} fell over; this is a bug, and what was acknowledged is safe")]
+    Panic(&'static str),
+}
+
+/// Loads everything that the source lists.
+///
+/// `exit` turns the outcome into the exit code that the checkpoint keeps.
+///
+/// # Errors
+///
+/// Returns [`Error`] for the first thing that ends the run. All that was settled before is saved.
+pub async fn load(
+    load: Load,
+    sink: Arc<impl Sink>,
+    store: Store,
+    raise: &Raise,
+    exit: impl FnOnce(&Result<Outcome, Error>) -> u8,
+) -> Result<Outcome, Error> {
+    let requests = load.requests_at_once();
+    let (tally, stop) = (Arc::clone(&load.tally), load.stop.clone());
+    let (notes, noted) = mpsc::sync_channel(NOTES_AHEAD);
+    let storing = thread::Builder::new().name("checkpoint".into()).spawn(move || store.run(noted));
+    let Ok(storing) = storing else { return Err(Error::Panic("system")) };
+    let (threads, products) = start(load, None);
+
+    let mut corridor =
+        Corridor { sink, notes, tally, stop, writes: JoinSet::new(), requests, failed: None };
+    corridor.carry(products, raise).await;
+    let Corridor { notes, mut failed, stop, .. } = corridor;
+
+    let listed = threads.join(stop.requested());
+    if failed.is_none() {
+        failed = listed.err();
+    }
+    let mut outcome = match failed {
+        Some(error) => Err(error),
+        None if stop.requested() => Ok(Outcome::Stopped),
+        None => Ok(Outcome::Complete),
+    };
+    let _ = notes.send(Note::RunEnded { exit: exit(&outcome) });
+    drop(notes);
+    match storing.join() {
+        // A store that failed is why the corridor could not go on.
+        Ok(Err(error)) => outcome = Err(error.into()),
+        Ok(Ok(_)) => {}
+        Err(_) => outcome = Err(Error::Panic("checkpoint")),
+    }
+    outcome
+}
+
+/// Reads and normalizes everything, sends nothing, and says what would be sent.
+///
+/// # Errors
+///
+/// Returns [`Error`] if nothing more could be listed.
+pub async fn survey(load: Load) -> Result<(Outcome, Survey), Error> {
+    let stop = load.stop.clone();
+    let survey = Arc::new(Mutex::new(Survey::default()));
+    let (threads, mut products) = start(load, Some(Arc::clone(&survey)));
+    while take(&mut products, &stop).await.is_some() {}
+    threads.join(stop.requested())?;
+    let survey = std::mem::take(&mut *survey.lock().unwrap_or_else(PoisonError::into_inner));
+    let outcome = if stop.requested() { Outcome::Stopped } else { Outcome::Complete };
+    Ok((outcome, survey))
+}
+
+impl Load {
+    /// Returns how many requests may be under way within the memory that the other stages leave.
+    fn requests_at_once(&self) -> usize {
+        let workers = self.workers as u64;
+        let taken = workers * (READING_BYTES + 2 * self.batch_bytes)
+            + PRODUCTS_AHEAD as u64 * self.batch_bytes;
+        let left = self.memory_bytes.saturating_sub(taken) / self.batch_bytes.max(1);
+        usize::try_from(left).unwrap_or(usize::MAX).clamp(1, MOST_REQUESTS)
+    }
+}
+
+/// Requests under way at most; the sink may allow itself fewer.
+const MOST_REQUESTS: usize = 8;
+
+/// Takes the next product. `None` if there will be none, or if those who could make one are stuck.
+async fn take(products: &mut products::Receiver<Product>, stop: &Stop) -> Option<Product> {
+    let last_call = async {
+        stop.reaches(Urgency::Drain).await;
+        last_call().await;
+    };
+    tokio::select! {
+        biased;
+        product = products.recv() => product,
+        () = last_call => None,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "waits for a person's pipe, not for an engine")]
+async fn last_call() {
+    tokio::time::sleep(LAST_CALL).await;
+}
+
+/// The middle of the run: products in, batches to the sink, notes to the store.
+struct Corridor<S> {
+    sink: Arc<S>,
+    notes: SyncSender<Note>,
+    tally: Arc<Tally>,
+    stop: Stop,
+    writes: JoinSet<Result<Receipt, sink::Error>>,
+    requests: usize,
+    failed: Option<Error>,
+}
+
+impl<S: Sink> Corridor<S> {
+    /// Carries everything until there is nothing more, or nothing more can be carried.
+    async fn carry(&mut self, mut products: products::Receiver<Product>, raise: &Raise) {
+        while self.failed.is_none() {
+            let room = self.writes.len() < self.requests;
+            tokio::select! {
+                biased;
+                Some(written) = self.writes.join_next() => self.settle(written),
+                product = take(&mut products, &self.stop), if room => match product {
+                    Some(Product { notes, batch }) => {
+                        for note in notes {
+                            self.note(note);
+                        }
+                        if let Some(batch) = batch {
+                            self.write(batch);
+                        }
+                    }
+                    None => break,
+                },
+            }
+        }
+        // Workers notice that nobody takes their products; what is under way is still settled.
+        drop(products);
+        if self.failed.is_some() {
+            raise.raise(Urgency::Drain);
+        }
+        while let Some(written) = self.writes.join_next().await {
+            self.settle(written);
+        }
+    }
+
+    fn write(&mut self, batch: Batch) {
+        let sink = Arc::clone(&self.sink);
+        self.writes.spawn(async move { sink.write(batch).await });
+    }
+
+    fn settle(&mut self, written: Result<Result<Receipt, sink::Error>, tokio::task::JoinError>) {
+        match written {
+            Ok(Ok(receipt)) => {
+                let set_aside = receipt.set_aside.len() as u64;
+                self.tally.created.fetch_add(receipt.created, Relaxed);
+                self.tally.already_there.fetch_add(receipt.already_there, Relaxed);
+                self.tally.set_aside.fetch_add(set_aside, Relaxed);
+                self.note(Note::Settled(receipt));
+            }
+            // The user's wish is no failure.
+            Ok(Err(sink::Error::Interrupted { .. }))
+                if self.stop.requested() && self.failed.is_none() => {}
+            Ok(Err(error)) => self.fail(error.into()),
+            Err(_) => self.fail(Error::Panic("sink")),
+        }
+    }
+
+    fn note(&mut self, note: Note) {
+        if self.notes.send(note).is_err() {
+            // The store says itself what happened to it, when it is joined.
+            self.fail(Error::Panic("checkpoint"));
+        }
+    }
+
+    /// Keeps the first error: the later ones are its consequences.
+    fn fail(&mut self, error: Error) {
+        if self.failed.is_none() {
+            self.failed = Some(error);
+        }
+    }
+}
+
+/// The threads of a run.
+struct Threads {
+    lister: thread::JoinHandle<Result<(), source::Error>>,
+    workers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Waits for all of them; for those that may be stuck in a silent pipe only if nobody is in a hurry.
+    fn join(self, hurry: bool) -> Result<(), Error> {
+        for worker in self.workers {
+            if (!hurry || worker.is_finished()) && worker.join().is_err() {
+                return Err(Error::Panic("worker"));
+            }
+        }
+        if hurry && !self.lister.is_finished() {
+            return Ok(());
+        }
+        Ok(self.lister.join().map_err(|_| Error::Panic("lister"))??)
+    }
+}
+
+/// Starts lister and workers.
+fn start(load: Load, survey: Option<Arc<Mutex<Survey>>>) -> (Threads, products::Receiver<Product>) {
+    let (ahead, work) = mpsc::sync_channel(WORK_AHEAD);
+    let (made, products) = products::channel(PRODUCTS_AHEAD);
+    let shop = Shop {
+        work: Arc::new(Mutex::new(work)),
+        products: made,
+        fields: load.fields,
+        settings: Arc::new(load.settings),
+        batch_bytes: usize::try_from(load.batch_bytes).unwrap_or(usize::MAX),
+        tally: Arc::clone(&load.tally),
+        log: load.log.clone(),
+        stop: load.stop.clone(),
+        told_full: Arc::new(AtomicBool::new(false)),
+        survey,
+    };
+    let workers = (0..load.workers).map(|_| spawn("worker", shop.clone(), worker::run)).collect();
+    let lister = Lister { tally: load.tally, log: load.log, stop: load.stop, ahead, lanes: 0 };
+    let mut source = load.source;
+    let lister = spawn("lister", lister, move |mut lister| {
+        source.list(&mut |word, found| lister.take(word, found))
+    });
+    (Threads { lister, workers }, products)
+}
+
+fn spawn<T: Send + 'static, R: Send + 'static>(
+    name: &str,
+    with: T,
+    run: impl FnOnce(T) -> R + Send + 'static,
+) -> thread::JoinHandle<R> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(WORKER_STACK)
+        .spawn(move || run(with))
+        .expect("the system gives a handful of threads")
+}
+
+/// Numbers what the source finds and puts it before the workers.
+struct Lister {
+    tally: Arc<Tally>,
+    log: Log,
+    stop: Stop,
+    ahead: SyncSender<Work>,
+    lanes: u32,
+}
+
+impl Lister {
+    fn take(&mut self, word: usize, found: Found) -> bool {
+        match found {
+            Found::Input(input) => {
+                self.tally.found(word, input.size);
+                let work = Work { lane: self.lanes, word, input };
+                self.lanes += 1;
+                return self.ahead.send(work).is_ok() && !self.stop.requested();
+            }
+            Found::Done { size, .. } => {
+                self.tally.found(word, size);
+                self.tally.skipped(word, size);
+            }
+            Found::Skipped { name, why } => self.log.warn(&name, format_args!("skipped: {why}")),
+            Found::Failed(error) => {
+                let reason = worker::chain(&error);
+                self.log.warn(error.about(), &reason);
+                self.tally.failed(word, error.about(), &reason);
+            }
+        }
+        !self.stop.requested()
+    }
+}

@@ -1,0 +1,417 @@
+//! One worker: opens inputs, finds their records, normalizes them, packs them into batches.
+//!
+//! In: [`Work`] from the lister. Out: [`Product`]s for the corridor, in an order that the ledger
+//! understands: a lane is opened before any of its documents travel, and ended after all of them.
+//! Holds: memory is bounded by the decoder's limits and one batch; nothing read is forgotten.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+use tokio::sync::mpsc::Sender;
+
+use super::{Stop, pack::Pack};
+use crate::{
+    checkpoint::{Ended, Note},
+    event::{Batch, LaneNumber, SetAside},
+    normalize::{Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
+    report::{Log, Tally},
+    source::{Decoded, Decoder, Input, Limits, Records, Skip, Taken, skip_value},
+};
+
+/// How long documents wait for company when there is nothing to read.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Notes that travel without documents: files without any are told in groups.
+const NOTES_AT_ONCE: usize = 1_000;
+
+/// Kinds of changes that a dry run tells; the rest is counted together.
+const CHANGES_KEPT: usize = 10_000;
+
+/// An input with its numbers.
+pub(super) struct Work {
+    /// Which lane of this run it is.
+    pub(super) lane: LaneNumber,
+    /// Which SOURCE word it belongs to.
+    pub(super) word: usize,
+    /// What to read.
+    pub(super) input: Input,
+}
+
+/// What a worker hands on.
+#[derive(Default)]
+pub(super) struct Product {
+    /// For the ledger, before the batch.
+    pub(super) notes: Vec<Note>,
+    /// For the sink.
+    pub(super) batch: Option<Batch>,
+}
+
+/// What a dry run learns beside the counters.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Bytes that would be sent.
+    pub body_bytes: u64,
+    /// Documents that would be sent to each index.
+    pub indices: BTreeMap<String, u64>,
+    /// How often each kind of change would be made.
+    pub changes: BTreeMap<String, u64>,
+}
+
+/// What all workers share.
+#[derive(Clone)]
+pub(super) struct Shop {
+    pub(super) work: Arc<Mutex<Receiver<Work>>>,
+    pub(super) products: Sender<Product>,
+    pub(super) fields: Arc<Fields>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) batch_bytes: usize,
+    pub(super) tally: Arc<Tally>,
+    pub(super) log: Log,
+    pub(super) stop: Stop,
+    /// Someone told the user that no more fields will be mapped.
+    pub(super) told_full: Arc<AtomicBool>,
+    /// Where a dry run gathers what it finds.
+    pub(super) survey: Option<Arc<Mutex<Survey>>>,
+}
+
+/// Works until there is no more work or nobody wants the products.
+pub(super) fn run(shop: Shop) {
+    let mut decoder = Decoder::new(Limits::default());
+    let mut bench = Bench {
+        normalizer: Normalizer::new(Arc::clone(&shop.fields), Arc::clone(&shop.settings)),
+        pack: Pack::new(shop.batch_bytes),
+        notes: Vec::new(),
+        open: true,
+        shop,
+    };
+    while bench.open {
+        match bench.next() {
+            Ok(work) => bench.read(&mut decoder, work),
+            Err(RecvTimeoutError::Timeout) => bench.send(),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    bench.send();
+}
+
+/// Where a worker has its things.
+struct Bench {
+    shop: Shop,
+    normalizer: Normalizer,
+    pack: Pack,
+    notes: Vec<Note>,
+    /// Whether the products still find a taker.
+    open: bool,
+}
+
+impl Bench {
+    fn next(&self) -> Result<Work, RecvTimeoutError> {
+        let work = self.shop.work.lock().unwrap_or_else(PoisonError::into_inner);
+        work.recv_timeout(IDLE)
+    }
+
+    /// Reads one input to its end and says what became of it.
+    fn read(&mut self, decoder: &mut Decoder, work: Work) {
+        let Work { lane, word, input } = work;
+        let Input { lane: named, name, content, .. } = input;
+        if self.shop.stop.requested() {
+            return;
+        }
+        self.notes.push(Note::Opened { number: lane, lane: named, name: name.clone() });
+        let mut reading = Reading::new(self, lane, word, &name);
+        let read = decoder.read(&name, content, &mut reading);
+        reading.count();
+        let documents = reading.documents;
+        let (outcome, decoded) = match read {
+            Ok(decoded) => (self.judge(&name, word, &decoded), decoded),
+            Err(error) => {
+                let cause = chain(&error);
+                (self.fail(&name, word, cause, None), Decoded::default())
+            }
+        };
+        self.notes.push(Note::Page { lane, page: 0, documents, reaches: None });
+        self.notes.push(Note::Ended {
+            lane,
+            outcome,
+            records: documents.into(),
+            bytes: decoded.bytes_consumed,
+            fingerprint: decoded.fingerprint.map(|fingerprint| fingerprint.to_string()),
+        });
+        self.learn();
+        if self.notes.len() >= NOTES_AT_ONCE {
+            self.send();
+        }
+    }
+
+    /// Decides what an input that was read is to count as.
+    fn judge(&self, name: &str, word: usize, decoded: &Decoded) -> Ended {
+        let (log, tally) = (&self.shop.log, &self.shop.tally);
+        if decoded.stopped {
+            return Ended::Interrupted;
+        }
+        if let Some(broken) = decoded.broken.first() {
+            let more = match decoded.broken_places {
+                0 | 1 => String::new(),
+                places => format!(" (and {} more places)", places - 1),
+            };
+            return self.fail(name, word, format!("{}{more}", broken.cause), Some(broken.offset));
+        }
+        if decoded.foreign_total() > 0 {
+            let kinds: Vec<String> =
+                decoded
+                    .foreign
+                    .iter()
+                    .map(|(kind, count)| {
+                        if *count == 1 { kind.to_string() } else { format!("{count} times {kind}") }
+                    })
+                    .collect();
+            log.info(name, format_args!("skipped what is no CloudTrail: {}", kinds.join(", ")));
+            if decoded.records == 0 {
+                tally.foreign(word);
+                return Ended::Done;
+            }
+        }
+        tally.done(word);
+        if decoded.changed {
+            log.warn(name, "changed while it was read; the next run reads it again");
+            return Ended::Interrupted;
+        }
+        Ended::Done
+    }
+
+    fn fail(&self, name: &str, word: usize, cause: String, offset: Option<u64>) -> Ended {
+        let at = offset.map_or_else(String::new, |offset| format!("at byte {offset}: "));
+        self.shop.log.warn(
+            name,
+            format_args!("{at}{cause}; what came before is loaded, the next run tries again"),
+        );
+        self.shop.tally.failed(word, name, &format!("{at}{cause}"));
+        Ended::Failed { cause, offset }
+    }
+
+    /// Tells what was decided about fields that no table knows.
+    fn learn(&mut self) {
+        let shop = &self.shop;
+        for Decision { path, kind } in shop.fields.take_decisions() {
+            shop.log.debug(
+                &path,
+                format_args!("not in the kind table; met first as {kind}, and mapped so"),
+            );
+            let why = "met first".to_owned();
+            self.notes.push(Note::Learned { path, kind: kind.to_owned(), why });
+        }
+        if shop.fields.is_full() && !shop.told_full.swap(true, Relaxed) {
+            shop.log.warn(
+                "--max-fields",
+                "as many fields are mapped as allowed; further ones are found through trailload.more",
+            );
+        }
+    }
+
+    /// Hands on what there is.
+    fn send(&mut self) {
+        let batch = (!self.pack.is_empty()).then(|| self.pack.take());
+        if batch.is_none() && self.notes.is_empty() {
+            return;
+        }
+        let product = Product { notes: std::mem::take(&mut self.notes), batch };
+        match &self.shop.survey {
+            Some(survey) => {
+                let mut survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
+                survey.add(product.batch.as_ref());
+            }
+            None => self.open = self.shop.products.blocking_send(product).is_ok(),
+        }
+    }
+}
+
+impl Survey {
+    fn add(&mut self, batch: Option<&Batch>) {
+        if let Some(batch) = batch {
+            self.body_bytes += batch.body.len() as u64;
+            for entry in &batch.entries {
+                let index = &batch.needs[usize::from(entry.index)].index;
+                if !self.indices.contains_key(index) {
+                    self.indices.insert(index.clone(), 0);
+                }
+                if let Some(count) = self.indices.get_mut(index) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, step: &str) {
+        let change = described(step);
+        if self.changes.len() < CHANGES_KEPT || self.changes.contains_key(&change) {
+            *self.changes.entry(change).or_default() += 1;
+        }
+    }
+}
+
+/// Says in words what a note of the normalizer means: `requestParameters.policy_object was policy`.
+fn described(step: &str) -> String {
+    let mut parts = step.splitn(3, ' ');
+    let (word, pointer) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let path: Vec<&str> = pointer
+        .split('/')
+        .filter(|segment| !segment.is_empty() && !segment.bytes().all(|byte| byte.is_ascii_digit()))
+        .collect();
+    let path = path.join(".");
+    match word {
+        "key" => format!("{path} (was {})", parts.next().unwrap_or_default()),
+        "was" => format!("{path} (empty, made an object)"),
+        "value" => format!("{path} (taken out of its wrapper)"),
+        "split" => format!("{path} (mixed list, split)"),
+        "json" => format!("{path} (kept as JSON text)"),
+        "word" => format!("{path} (made text)"),
+        _ => "broken bytes mended".to_owned(),
+    }
+}
+
+/// An error with all its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// One input being read.
+struct Reading<'b> {
+    bench: &'b mut Bench,
+    lane: LaneNumber,
+    word: usize,
+    name: &'b str,
+    /// Documents made, and records set aside.
+    documents: u32,
+    /// What is not yet in the counters.
+    uncounted: Uncounted,
+}
+
+#[derive(Default)]
+struct Uncounted {
+    records: u64,
+    bytes: u64,
+    filtered: u64,
+    rewritten: u64,
+}
+
+impl<'b> Reading<'b> {
+    fn new(bench: &'b mut Bench, lane: LaneNumber, word: usize, name: &'b str) -> Self {
+        Self { bench, lane, word, name, documents: 0, uncounted: Uncounted::default() }
+    }
+
+    /// Adds to the counters what came since the last time.
+    fn count(&mut self) {
+        let Uncounted { records, bytes, filtered, rewritten } = std::mem::take(&mut self.uncounted);
+        let tally = &self.bench.shop.tally;
+        tally.records(self.word, records, bytes);
+        tally.filtered.fetch_add(filtered, Relaxed);
+        tally.rewritten.fetch_add(rewritten, Relaxed);
+    }
+
+    /// Takes in what the normalizer made of a record.
+    fn accept(&mut self, normalized: Normalized, start: usize, bytes: usize) {
+        let Normalized::Document(placed) = normalized else {
+            self.uncounted.filtered += 1;
+            return;
+        };
+        let Placed { action_bytes, bucket, needs, rewritten } = placed;
+        let Bench { pack, normalizer, .. } = &mut *self.bench;
+        let name = || normalizer.index(bucket).to_owned();
+        pack.add(self.lane, start, action_bytes, (bucket, needs), name);
+        self.documents += 1;
+        self.uncounted.records += 1;
+        self.uncounted.bytes += bytes as u64;
+        self.uncounted.rewritten += u64::from(rewritten);
+        if pack.is_full() {
+            self.count();
+            self.bench.learn();
+            self.bench.send();
+        }
+    }
+
+    /// Takes a record that the fast way does not take.
+    fn rewrite(&mut self, text: &[u8], start: usize) -> Taken {
+        let end = match skip_value(text, start) {
+            Ok(end) => end,
+            Err(Skip::Incomplete) => return Taken::Incomplete,
+            Err(Skip::Broken { offset, cause }) => {
+                return Taken::Broken { offset, cause: cause.into() };
+            }
+        };
+        let Bench { normalizer, pack, .. } = &mut *self.bench;
+        let place = pack.body.len();
+        match normalizer.rewrite(&text[start..end], &mut pack.body) {
+            Ok(normalized) => {
+                self.survey(normalized);
+                self.accept(normalized, place, end - start);
+                Taken::Upto(end)
+            }
+            Err(Misshapen { at, cause }) => {
+                Taken::Broken { offset: start + at, cause: format!("expected {cause}").into() }
+            }
+        }
+    }
+
+    fn survey(&self, normalized: Normalized) {
+        let Normalized::Document(Placed { rewritten: true, .. }) = normalized else { return };
+        if let Some(survey) = &self.bench.shop.survey {
+            let mut survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
+            for step in self.bench.normalizer.steps() {
+                survey.change(&step);
+            }
+        }
+    }
+}
+
+impl Records for Reading<'_> {
+    fn record(&mut self, text: &[u8], start: usize) -> Taken {
+        let Bench { normalizer, pack, .. } = &mut *self.bench;
+        let place = pack.body.len();
+        match normalizer.take(text, start, &mut pack.body) {
+            Some((end, normalized)) => {
+                self.accept(normalized, place, end - start);
+                Taken::Upto(end)
+            }
+            None => self.rewrite(text, start),
+        }
+    }
+
+    fn too_long(&mut self, head: &[u8], offset: u64, bytes: u64) {
+        let id = format!("{}@{offset}", self.name);
+        let reason = format!("a record of {bytes} bytes is too long to load");
+        self.bench.shop.log.warn(self.name, format_args!("at byte {offset}: {reason}; set aside"));
+        self.bench.pack.set_aside(SetAside {
+            lane: self.lane,
+            id,
+            index: self.bench.shop.settings.prefix.clone(),
+            reason,
+            document: String::from_utf8_lossy(head).into_owned(),
+        });
+        self.documents += 1;
+        self.uncounted.records += 1;
+        self.uncounted.bytes += bytes;
+    }
+
+    fn go_on(&self) -> bool {
+        self.bench.open && !self.bench.shop.stop.requested()
+    }
+
+    fn consumed(&mut self, bytes: u64) {
+        self.bench.shop.tally.consumed(self.word, bytes);
+        self.count();
+    }
+}
