@@ -1,8 +1,8 @@
 //! The sink that is a search engine: OpenSearch or Elasticsearch, found out by asking.
 //!
-//! A batch goes [`mapping`] (the index knows every field) → [`settle`] (send, sort, send again) → receipt.
-//! [`install`] puts the templates in place before. Waiting and giving up is in [`retry`], the number of requests
-//! under way in [`pace`], a single HTTP request in [`client`].
+//! A batch goes `mapping` (the index knows every field) → `settle` (send, sort, send again) → receipt.
+//! `install` puts the templates in place before. Waiting and giving up is in `retry`, the number of requests
+//! under way in `pace`, a single HTTP request in `client`.
 
 mod calls;
 mod client;
