@@ -32,10 +32,22 @@ pub trait Learned: Send + Sync + 'static {
     fn properties(&self, from: u32, to: u32) -> Value;
     /// Takes in the live `mappings` of an index or template.
     fn absorb(&self, mappings: &Value);
-    /// Rewrites a document that was refused for the live mapping of its index.
-    fn again(&self, document: &[u8], mappings: &Value) -> Option<Vec<u8>>;
+    /// Prepares to rewrite documents that an index with these live `mappings` refused.
+    fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite>;
     /// Returns the last resort for a document that was refused.
     fn raw(&self, document: &[u8]) -> Vec<u8>;
+}
+
+/// Rewrites documents for one index.
+pub trait Rewrite: Send {
+    /// Rewrites a document. `None` if it stays as it is.
+    fn again(&mut self, document: &[u8]) -> Option<Vec<u8>>;
+}
+
+impl Rewrite for Relearned {
+    fn again(&mut self, document: &[u8]) -> Option<Vec<u8>> {
+        Relearned::again(self, document)
+    }
 }
 
 impl Learned for Fields {
@@ -48,8 +60,8 @@ impl Learned for Fields {
     fn absorb(&self, mappings: &Value) {
         Fields::absorb(self, mappings);
     }
-    fn again(&self, document: &[u8], mappings: &Value) -> Option<Vec<u8>> {
-        Relearned::new(self, mappings).again(document)
+    fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite> {
+        Box::new(Relearned::new(self, mappings))
     }
     fn raw(&self, document: &[u8]) -> Vec<u8> {
         normalize::raw(document)

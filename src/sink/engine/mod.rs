@@ -1,8 +1,8 @@
 //! The sink that is a search engine: OpenSearch or Elasticsearch, found out by asking.
 //!
-//! A batch goes [`mapping`] (the index knows every field) → [`settle`] (send, sort, send again) → receipt.
-//! [`install`] puts the templates in place before. Waiting and giving up is in [`retry`], the number of requests
-//! under way in [`pace`], a single HTTP request in [`client`].
+//! A batch goes `mapping` (the index knows every field) → `settle` (send, sort, send again) → receipt.
+//! `install` puts the templates in place before. Waiting and giving up is in `retry`, the number of requests
+//! under way in `pace`, a single HTTP request in `client`.
 
 mod calls;
 mod client;
@@ -31,8 +31,8 @@ use url::Url;
 use self::calls::Calls;
 use self::client::{Client, is_loopback};
 use self::install::{Overwrite, Support, Templates};
-pub use self::mapping::Learned;
 use self::mapping::Mappings;
+pub use self::mapping::{Learned, Rewrite};
 use self::pace::Pace;
 use self::retry::{Policy, Retrier};
 use self::settle::Settling;

@@ -3,6 +3,8 @@
 //! What becomes of a document that the engine refuses (400): rewritten for the live mapping of its index, then
 //! raw, then set aside with the engine's reason. What becomes of a request that is too large: its halves.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
@@ -10,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Engine;
 use super::calls::refusal;
+use super::mapping::Rewrite;
 use super::parcel::{Document, Packer, Parcel, Stage};
 use super::reply::{self, Next, Reply, Verdict};
 use super::retry::Trouble;
@@ -34,6 +37,9 @@ pub(super) struct Settling<'a> {
     parcels: Vec<Parcel>,
     trouble: Trouble<'a>,
 }
+
+/// How to rewrite for each index that refused something, by its number in the batch.
+type Cures = HashMap<u16, Box<dyn Rewrite>>;
 
 /// What a request came to, after its own retries.
 enum Outcome {
@@ -142,6 +148,7 @@ impl<'a> Settling<'a> {
             self.trouble.eased();
         }
         let mut packer = Packer::default();
+        let mut cures = Cures::default();
         let mut busy = None;
         for open in reply.open {
             let document = &parcel.documents[open.place];
@@ -151,7 +158,9 @@ impl<'a> Settling<'a> {
                     busy = Some(open.cause);
                 }
                 Next::Refused => {
-                    self.climb(parcel, document, &open.cause, sent, &mut packer).await?;
+                    let line = parcel.line(document);
+                    let rewritten = self.rewritten(document, line, sent, &mut cures).await?;
+                    self.climb(parcel, document, &open.cause, rewritten, &mut packer);
                     // Rewriting thousands of documents is real work; let others have their turn.
                     tokio::task::yield_now().await;
                 }
@@ -167,41 +176,48 @@ impl<'a> Settling<'a> {
     }
 
     /// Takes the next step with a document that was refused.
-    async fn climb(
+    fn climb(
         &mut self,
         parcel: &Parcel,
         document: &Document,
         cause: &Cause,
-        sent: Instant,
+        rewritten: Option<Vec<u8>>,
         packer: &mut Packer,
-    ) -> Result<(), Error> {
-        let line = parcel.line(document);
-        if document.stage == Stage::Normalized
-            && let Some(rewritten) = self.rewritten(document, line, sent).await?
-        {
-            packer.changed(parcel, document, Stage::Rewritten, &rewritten);
-            return Ok(());
+    ) {
+        if let Some(rewritten) = rewritten {
+            return packer.changed(parcel, document, Stage::Rewritten, &rewritten);
         }
         if document.stage != Stage::Raw {
+            let line = parcel.line(document);
             let raw = self.engine.learned.raw(line);
             if raw.trim_ascii_end() != line {
-                packer.changed(parcel, document, Stage::Raw, &raw);
-                return Ok(());
+                return packer.changed(parcel, document, Stage::Raw, &raw);
             }
         }
         self.set_aside(parcel, document, cause);
-        Ok(())
     }
 
+    /// Rewrites a document for the live mapping of its index, if it was not and if that changes anything.
     async fn rewritten(
         &self,
         document: &Document,
         line: &[u8],
         sent: Instant,
+        cures: &mut Cures,
     ) -> Result<Option<Vec<u8>>, Error> {
         let Some(mappings) = &self.engine.mappings else { return Ok(None) };
-        let current = mappings.live(&self.engine.calls(), self.index(document), sent).await?;
-        let rewritten = self.engine.learned.again(line, &current);
+        if document.stage != Stage::Normalized {
+            return Ok(None);
+        }
+        let cure = match cures.entry(self.batch.entries[document.entry].index) {
+            Occupied(there) => there.into_mut(),
+            Vacant(place) => {
+                let name = self.index(document);
+                let current = mappings.live(&self.engine.calls(), name, sent).await?;
+                place.insert(self.engine.learned.relearn(&current))
+            }
+        };
+        let rewritten = cure.again(line);
         Ok(rewritten.filter(|rewritten| rewritten.trim_ascii_end() != line))
     }
 
@@ -218,7 +234,9 @@ impl<'a> Settling<'a> {
             return Err(self.stop(cause, Some(document)));
         }
         let mut packer = Packer::default();
-        self.climb(parcel, document, &cause, sent, &mut packer).await?;
+        let line = parcel.line(document);
+        let rewritten = self.rewritten(document, line, sent, &mut Cures::default()).await?;
+        self.climb(parcel, document, &cause, rewritten, &mut packer);
         self.parcels.extend(packer.finish());
         Ok(())
     }

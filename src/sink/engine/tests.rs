@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Engine, Flavour, Learned, Target};
+use super::{Engine, Flavour, Learned, Rewrite, Target};
 use crate::event::{Batch, Entry, Need, Receipt, Share};
 use crate::pipeline::stop::{Raise, Urgency, stop};
 use crate::report::{Log, Tally};
@@ -255,9 +255,9 @@ impl Learned for Toy {
     fn absorb(&self, mappings: &Value) {
         self.absorbed.lock().unwrap().push(mappings.clone());
     }
-    fn again(&self, document: &[u8], _mappings: &Value) -> Option<Vec<u8>> {
-        let text = std::str::from_utf8(document).unwrap();
-        text.contains("clash").then(|| text.replace("clash", "renamed").into_bytes())
+    fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite> {
+        assert_eq!(mappings["dynamic"], "false", "it is the live mapping");
+        Box::new(Renaming)
     }
     fn raw(&self, document: &[u8]) -> Vec<u8> {
         let text = std::str::from_utf8(document).unwrap();
@@ -265,6 +265,15 @@ impl Learned for Toy {
             return document.to_vec();
         }
         json!({ "original": text }).to_string().into_bytes()
+    }
+}
+
+struct Renaming;
+
+impl Rewrite for Renaming {
+    fn again(&mut self, document: &[u8]) -> Option<Vec<u8>> {
+        let text = std::str::from_utf8(document).unwrap();
+        text.contains("clash").then(|| text.replace("clash", "renamed").into_bytes())
     }
 }
 

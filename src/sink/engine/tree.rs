@@ -1,7 +1,7 @@
 //! Arithmetic on `properties` trees, the part of a mapping that lists fields.
 //!
-//! Only two kinds matter: a field has `properties` (an object) or not (a value). Engines never turn one
-//! into the other; everything else about a field is left as whoever came first decided it.
+//! Only two kinds matter: a field is an object (has `properties`, or says so) or a value. Engines never turn
+//! one into the other; everything else about a field is left as whoever came first decided it.
 
 use serde_json::{Map, Value, json};
 
@@ -14,10 +14,8 @@ pub(super) fn lacking(wanted: &Value, live: &Value) -> Value {
                 rest.insert(name.clone(), field.clone());
             }
             Some(there) => {
-                if let (Some(wanted), Some(live)) =
-                    (field.get("properties"), there.get("properties"))
-                {
-                    let below = lacking(wanted, live);
+                if is_object(field) && is_object(there) {
+                    let below = lacking(&field["properties"], &there["properties"]);
                     if !is_empty(&below) {
                         rest.insert(name.clone(), json!({ "properties": below }));
                     }
@@ -40,10 +38,8 @@ pub(super) fn add(base: &mut Value, more: &Value) {
                 base.insert(name.clone(), field.clone());
             }
             Some(there) => {
-                if let (Some(there), Some(more)) =
-                    (there.get_mut("properties"), field.get("properties"))
-                {
-                    add(there, more);
+                if is_object(field) && is_object(there) && !is_empty(&field["properties"]) {
+                    add(&mut there["properties"], &field["properties"]);
                 }
             }
         }
@@ -53,6 +49,12 @@ pub(super) fn add(base: &mut Value, more: &Value) {
 /// Returns whether a tree has no field.
 pub(super) fn is_empty(properties: &Value) -> bool {
     properties.as_object().is_none_or(Map::is_empty)
+}
+
+/// Returns whether a field has, or may get, fields below it.
+fn is_object(field: &Value) -> bool {
+    field.get("properties").is_some()
+        || matches!(field.get("type").and_then(Value::as_str), Some("object" | "nested"))
 }
 
 /// Cuts a tree into trees of one value each.
@@ -112,6 +114,18 @@ mod tests {
         let expected =
             json!({ "a": keyword(), "o": { "properties": { "x": keyword(), "y": keyword() } } });
         assert_eq!(base, expected);
+    }
+
+    #[test]
+    fn an_object_without_fields_yet_is_an_object() {
+        let bare = json!({ "o": { "type": "object" } });
+        let filled = json!({ "o": { "properties": { "x": keyword() } } });
+        assert!(is_empty(&lacking(&bare, &filled)));
+        assert_eq!(lacking(&filled, &bare), filled);
+        assert!(is_empty(&lacking(&json!({ "o": keyword() }), &bare)));
+        let both = json!({ "o": { "type": "object", "properties": { "x": keyword() } } });
+        assert_eq!(joined(&[bare.clone(), filled.clone()]), both);
+        assert_eq!(joined(&[filled.clone(), bare]), filled);
     }
 
     #[test]
