@@ -1,6 +1,6 @@
 //! Finds files: those named, and those in folders, however deep and however many.
 //!
-//! Holds: memory is bounded by the depth of the folders and [`CHUNK`], not by the number of files; a done file
+//! Holds: memory is bounded by the depth of the folders and `CHUNK`, not by the number of files; a done file
 //! costs one `stat`; a link that leads back into its own folders is not followed.
 //! Absent on purpose: opening. A file that cannot be read is found out by the worker that reads it.
 
