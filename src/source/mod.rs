@@ -29,8 +29,6 @@ mod window;
 
 use std::{fmt, io, io::Read, path::PathBuf};
 
-use thiserror::Error;
-
 use crate::event::Lane;
 pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken};
 pub use files::Files;
@@ -105,7 +103,7 @@ impl fmt::Debug for Content {
 }
 
 /// What can go wrong between the command line and the text of a file.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The word looks like an address of something we do not read.
     #[error("cannot read {word}: sources are files, folders, and - for standard input")]

@@ -1,0 +1,220 @@
+//! Lists and what is in them: records, envelopes, and what is passed by.
+
+use memchr::memmem;
+
+use super::{Halt, Records, Step, Walk, view};
+use crate::source::{
+    Kind,
+    decode::{Shape, Taken},
+    look::{Context, Look, list, look},
+    skip::{Fed, Skim, skip_string},
+    window::More,
+};
+
+/// First bytes of a too long record that are handed over: enough to tell which one it is.
+const HEAD_BYTES: usize = 4 << 10;
+
+/// Bytes of a skipped value at the top that are kept, so that if it swallowed lines we can go back to them.
+const SKIP_KEPT: usize = 1 << 20;
+
+/// Lists within lists, or files within a list of files, that are entered. More has no meaning.
+const LEVELS: u32 = 4;
+
+impl<R: Records + ?Sized> Walk<'_, R> {
+    /// Goes through the list at [`Self::at`].
+    pub(super) fn array(&mut self, context: Context) -> Step {
+        self.level += 1;
+        self.at += 1;
+        loop {
+            match self.peek()? {
+                Some(b'{') => self.item(context)?,
+                Some(b',') => self.at += 1,
+                Some(b']') => break,
+                Some(b'[') if context == Context::Array && self.level < LEVELS => {
+                    self.array(context)?;
+                }
+                Some(b'"') if context == Context::Array => self.string(0, context)?,
+                Some(b'}' | b':') => return Err(self.broken(self.at, "the list is not closed")),
+                Some(_) => {
+                    self.foreign(Kind::Json);
+                    self.skip(Skim::default())?;
+                }
+                None => return Err(self.cut("a list")),
+            }
+        }
+        self.at += 1;
+        self.level -= 1;
+        self.shape(if context == Context::Array { Shape::Array } else { Shape::Records });
+        Ok(())
+    }
+
+    /// Goes through an object that holds lists: every one of them, and past everything else.
+    pub(super) fn lists(&mut self, context: Context) -> Step {
+        self.level += 1;
+        self.at += 1;
+        loop {
+            match self.peek()? {
+                Some(b'"') => self.member(context)?,
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                Some(_) => return Err(self.broken(self.at, "a key was expected")),
+                None => return Err(self.cut("an object")),
+            }
+        }
+        self.at += 1;
+        self.level -= 1;
+        Ok(())
+    }
+
+    pub(super) fn member(&mut self, context: Context) -> Step {
+        let end = loop {
+            if let Some(end) = skip_string(self.text(), self.at) {
+                break end;
+            }
+            if self.more()? != More::Read {
+                return Err(self.cut("a key"));
+            }
+        };
+        let inside = list(&self.text()[self.at + 1..end - 1], context);
+        self.at = end;
+        if self.peek()? != Some(b':') {
+            return Err(self.broken(self.at, "a colon was expected"));
+        }
+        self.at += 1;
+        match (inside, self.peek()?) {
+            (Some(inside), Some(b'[')) => {
+                if inside == Context::Records {
+                    self.shape(Shape::Records);
+                }
+                self.array(inside)
+            }
+            _ => self.skip(Skim::default()).map(|_| ()),
+        }
+    }
+
+    /// Deals with the object at [`Self::at`].
+    pub(super) fn item(&mut self, context: Context) -> Step {
+        loop {
+            let look = look(view(&self.window, self.line_end), self.at, context);
+            self.hopeful |=
+                matches!(look, Look::Record | Look::Inner(_) | Look::Text(_) | Look::List);
+            match look {
+                Look::Record => {
+                    self.shape(shape_of(context));
+                    return self.record(0);
+                }
+                Look::Inner(record) => {
+                    self.shape(Shape::EventBridge);
+                    self.record(record - self.at)?;
+                    return self.skip(Skim::in_object()).map(|_| ());
+                }
+                Look::Text(string) => {
+                    self.string(string - self.at, context)?;
+                    return self.skip(Skim::in_object()).map(|_| ());
+                }
+                Look::List if self.level < LEVELS => return self.lists(context),
+                Look::List => {
+                    self.foreign(Kind::Json);
+                    return self.skip(Skim::default()).map(|_| ());
+                }
+                Look::Foreign(kind) => {
+                    self.foreign(kind);
+                    return self.skip(Skim::default()).map(|_| ());
+                }
+                Look::Silent => return self.skip(Skim::default()).map(|_| ()),
+                Look::Broken { offset, cause } => return Err(self.broken(offset, cause)),
+                Look::Incomplete { record } => match self.more()? {
+                    More::Read => {}
+                    More::End => return Err(self.cut_here("an object")),
+                    More::Full if record => return self.too_long(0),
+                    More::Full => {
+                        self.foreign(Kind::Json);
+                        return self.skip(Skim::default()).map(|_| ());
+                    }
+                },
+            }
+        }
+    }
+
+    /// Hands over the record that starts `inside` bytes behind [`Self::at`], and goes to its end.
+    pub(super) fn record(&mut self, inside: usize) -> Step {
+        loop {
+            let start = self.at + inside;
+            match self.records.record(view(&self.window, self.line_end), start) {
+                Taken::Upto(end) => {
+                    self.at = end;
+                    return self.taken();
+                }
+                Taken::Broken { offset, cause } => return Err(self.broken(offset, cause)),
+                Taken::Incomplete => match self.more()? {
+                    More::Read => {}
+                    More::End => return Err(self.cut_here("a record")),
+                    More::Full => return self.too_long(inside),
+                },
+            }
+        }
+    }
+
+    pub(super) fn taken(&mut self) -> Step {
+        self.out.records += 1;
+        if self.records.go_on() { Ok(()) } else { Err(Halt::Stopped) }
+    }
+
+    /// Goes past a record that fills the window, and says so.
+    pub(super) fn too_long(&mut self, inside: usize) -> Step {
+        let text = self.text();
+        if self.level == 0 && memmem::find(&text[self.at..], b"\n{").is_some() {
+            return Err(self.broken(self.at, "an object that does not end on its line"));
+        }
+        self.at += inside;
+        let text = self.text();
+        let head = text[self.at..text.len().min(self.at + HEAD_BYTES)].to_vec();
+        let offset = self.offset(self.at);
+        let bytes = self.skip(Skim::default())?;
+        self.out.too_long += 1;
+        self.records.too_long(&head, offset, bytes);
+        Ok(())
+    }
+
+    /// Goes past a value without keeping much of it, and returns its length.
+    pub(super) fn skip(&mut self, mut skim: Skim) -> Step<u64> {
+        let (mut bytes, mut kept) = (0, 0);
+        loop {
+            let text = view(&self.window, self.line_end);
+            match skim.feed(text, self.at + kept) {
+                Fed::End(end) => {
+                    bytes += (end - self.at) as u64;
+                    self.at = end;
+                    return Ok(bytes);
+                }
+                Fed::Broken(offset, cause) => return Err(self.broken(offset, cause)),
+                Fed::More => kept = text.len() - self.at,
+            }
+            let keep = self.level == 0 && kept < SKIP_KEPT;
+            let more = if keep { self.more()? } else { More::Full };
+            if more == More::Full {
+                bytes += kept as u64;
+                self.at += kept;
+                kept = 0;
+            }
+            let more = if more == More::Full { self.more()? } else { more };
+            if more == More::End {
+                if skim.may_end() {
+                    self.at += kept;
+                    return Ok(bytes + kept as u64);
+                }
+                return Err(self.cut("a value"));
+            }
+        }
+    }
+}
+
+fn shape_of(context: Context) -> Shape {
+    match context {
+        Context::Top | Context::Inner => Shape::Object,
+        Context::Array => Shape::Array,
+        Context::Records => Shape::Records,
+        Context::Lookup => Shape::Lookup,
+        Context::Logs => Shape::Logs,
+    }
+}
