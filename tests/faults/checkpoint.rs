@@ -100,15 +100,15 @@ fn a_folder_where_no_checkpoint_can_be_made_is_named() {
 #[test]
 fn a_full_disk_stops_the_run_with_nothing_lost() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
-    let disk = desk.path("disk");
-    std::fs::create_dir(&disk).unwrap();
+    let small = desk.path("small");
+    std::fs::create_dir(&small).unwrap();
     for file in 0..600 {
         let name = format!("in/{file:03}-{}/{}.json", "folder".repeat(30), "name".repeat(40));
         desk.file(name, records(&events(file * 2..file * 2 + 2)));
     }
     let load = desk.load(desk.path("in"), engine.url()).with(["--batch", "16KiB"]);
-    let full = load.clone().checkpoint(&disk.join("checkpoint.sqlite"));
-    let (wrapper, before) = small_disk(&disk);
+    let full = load.clone().checkpoint(&small.join("checkpoint.sqlite"));
+    let (wrapper, before) = small_disk(&small);
     let outcome = full.start_in_shell(&wrapper, &before).end();
     assert!(matches!(outcome.code, Some(1 | 4)), "{outcome:?}");
     assert!(outcome.stderr.contains("checkpoint.sqlite"), "{}", outcome.stderr);

@@ -87,7 +87,7 @@ fn a_file_that_cannot_be_read_is_named_and_the_rest_loaded() {
     std::os::unix::fs::symlink(desk.path("nowhere.json"), desk.path("in/broken-link.json"))
         .unwrap();
     let closed = desk.file("in/closed.json", records(&events(5..10)));
-    std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     let readable_all_the_same = std::fs::File::open(&closed).is_ok(); // root reads everything
     let outcome =
         desk.load(desk.path("in"), engine.url()).run().exits(3).says(["broken-link.json"]);
@@ -178,7 +178,7 @@ fn bomb(desk: &Desk, name: &str, before: &[u8], part: &[u8], count: usize, after
 #[test]
 fn a_gzip_bomb_of_blanks_takes_bounded_memory() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
-    bomb(&desk, "in/bomb.json.gz", b"", &[b' '; 1 << 20], 600, event(1).to_string().as_bytes());
+    bomb(&desk, "in/bomb.json.gz", b"", &vec![b' '; 1 << 20], 600, event(1).to_string().as_bytes());
     desk.file("in/a.json", records(&events(2..5)));
     let (outcome, peak) = measured(&desk.load(desk.path("in"), engine.url()));
     assert!(matches!(outcome.code, Some(0 | 3)), "{}", outcome.stderr);
@@ -190,7 +190,7 @@ fn a_gzip_bomb_of_blanks_takes_bounded_memory() {
 fn a_gzip_bomb_of_one_text_takes_bounded_memory() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
     let before = b"{\"Records\":[{\"eventName\":\"";
-    bomb(&desk, "in/bomb.json.gz", before, &[b'a'; 1 << 20], 600, b"\"}]}");
+    bomb(&desk, "in/bomb.json.gz", before, &vec![b'a'; 1 << 20], 600, b"\"}]}");
     desk.file("in/a.json", records(&events(2..5)));
     let (outcome, peak) = measured(&desk.load(desk.path("in"), engine.url()));
     let outcome = outcome.exits(3).says(["bomb.json.gz"]);

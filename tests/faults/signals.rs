@@ -31,16 +31,12 @@ fn drains(signal: &str) {
     assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks >= 4));
     running.signal(signal);
     let outcome = running.end().exits(4);
-    assert_eq!(
-        outcome.number("created") as usize,
-        engine.count(),
-        "everything sent was waited for"
-    );
+    assert_eq!(outcome.number("created"), engine.count() as u64, "everything sent was waited for");
     let done = lanes_done(&desk.checkpoint());
     assert!(!done.is_empty(), "the position is saved");
     engine.heal();
     let second = load.run().exits(0);
-    assert_eq!(second.of_sources("skipped") as usize, done.len());
+    assert_eq!(second.of_sources("skipped"), done.len() as u64);
     assert_eq!(engine.ids(), ids(0..FILES * EVENTS));
     assert_eq!(load.run().exits(0).number("read"), 0);
 }

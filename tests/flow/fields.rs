@@ -226,7 +226,7 @@ fn when_another_loader_decided_first_we_obey() {
         let path = "requestParameters.inventedYesterday";
         let file =
             desk.file("a.json", records(&[event_with(1, path, json!({ "name": "x" })), event(2)]));
-        engine.another_loader_decides(json!({ "requestParameters": { "properties": { "inventedYesterday": { "type": "keyword" } } } }));
+        engine.another_loader_decides(&json!({ "requestParameters": { "properties": { "inventedYesterday": { "type": "keyword" } } } }));
         desk.load(&file, engine.url())
             .with(["--index-by", "none"])
             .run()

@@ -1,5 +1,7 @@
 //! What the options of `load` promise.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::json;
 
 use crate::support::engine::FakeEngine;
@@ -92,7 +94,8 @@ fn the_original_is_kept_when_asked_for() {
     let held = engine.document(event["eventID"].as_str().unwrap()).unwrap();
     let mut texts = Vec::new();
     collect_texts(&held, &mut texts);
-    let original = texts.iter().find(|text| **text == event.to_string());
+    let wanted = event.to_string();
+    let original = texts.iter().find(|text| **text == wanted);
     assert!(original.is_some(), "the record's text, byte for byte, is in {held:?}");
 }
 
@@ -208,7 +211,6 @@ fn the_checkpoint_is_in_the_state_folder_unless_named() {
     let checkpoint = std::path::PathBuf::from(summary["checkpoint"].as_str().unwrap());
     assert!(checkpoint.starts_with(&state), "{}", checkpoint.display());
     assert!(checkpoint.is_file());
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(checkpoint.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
 

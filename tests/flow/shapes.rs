@@ -66,9 +66,8 @@ fn concatenated_and_pretty_printed_objects() {
         all.iter().map(|event| serde_json::to_string_pretty(event).unwrap()).collect();
     loads(pretty.join("\n").as_bytes(), &all);
     loads(&serde_json::to_vec_pretty(&json!({ "Records": all })).unwrap(), &all);
-    let files: String =
-        all.chunks(7).map(|part| format!("{}\r\n", json!({ "Records": part }))).collect();
-    loads(files.as_bytes(), &all);
+    let files: Vec<_> = all.chunks(7).map(|part| json!({ "Records": part }).to_string()).collect();
+    loads(files.join("\r\n").as_bytes(), &all);
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) fn event(number: usize) -> Value {
         "responseElements": { "reservationId": format!("r-{number}") },
         "requestID": format!("request-{number}"),
         "eventID": id(number),
-        "readOnly": number % 2 == 0,
+        "readOnly": number.is_multiple_of(2),
         "eventType": "AwsApiCall",
         "managementEvent": true,
         "recipientAccountId": "111122223333",
