@@ -206,7 +206,13 @@ fn an_address_where_nobody_listens_is_named() {
     let desk = Desk::new();
     let file = desk.file("a.json", records(&events(0..3)));
     let url = format!("http://127.0.0.1:{port}");
-    desk.load(&file, &url).run().exits(1).says([url.as_str(), "hint", "refused"]);
+    desk.load(&file, &url).run().exits(1).says([
+        "error: ",
+        url.as_str(),
+        "caused by: ",
+        "refused",
+        "hint: ",
+    ]);
 }
 
 #[test]

@@ -238,17 +238,29 @@ fn when_another_loader_decided_first_we_obey() {
 }
 
 #[test]
-fn a_newer_template_is_never_overwritten() {
+fn an_installed_template_is_not_put_again() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
     let file = desk.file("a.json", records(&events(0..3)));
     desk.load(&file, engine.url()).run().exits(0);
-    let names: Vec<String> =
-        engine.template_names().into_iter().filter(|name| name.starts_with("cloudtrail")).collect();
-    assert!(!names.is_empty());
-    let calls = engine.asked().writes;
+    assert!(engine.template_names().iter().any(|name| name.starts_with("cloudtrail")));
+    let writes = engine.asked().writes;
     let more = desk.file("b.json", records(&events(4..7)));
     desk.load(&more, engine.url()).run().exits(0);
-    assert!(engine.asked().writes - calls <= 3, "an installed template is not put again");
+    assert!(engine.asked().writes - writes <= 3, "the documents, and nothing that is there");
+}
+
+#[test]
+fn a_newer_template_is_overwritten_by_force_only() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let file = desk.file("a.json", records(&events(0..3)));
+    let newer = json!({ "index_patterns": ["cloudtrail", "cloudtrail-*"], "priority": 900,
+        "_meta": { "managed_by": "trailload", "version": 9_999 },
+        "template": { "mappings": { "dynamic": false, "properties": {} } } });
+    engine.put_index_template("cloudtrail", newer);
+    let load = desk.load(&file, engine.url());
+    load.run().exits(1).says(["template", "--force", "9999"]);
+    assert_eq!(engine.count(), 0);
+    load.with(["--force"]).run().exits(0).counted([3, 3, 0, 0]);
 }
 
 #[test]

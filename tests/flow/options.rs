@@ -38,6 +38,21 @@ fn a_changed_file_is_read_again() {
 }
 
 #[test]
+#[ignore = "makes 100,000 files; run it with --release"]
+fn a_hundred_thousand_done_files_are_skipped_in_two_seconds() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    for file in 0..100_000 {
+        desk.file(format!("in/{:03}/{file:06}.json", file / 500), records(&events(file..file + 1)));
+    }
+    let load = desk.load(desk.path("in"), engine.url()).with(["--index-by", "none"]);
+    load.run().exits(0).counted([100_000, 100_000, 0, 0]);
+    let again = load.run().exits(0).counted([0, 0, 0, 0]);
+    assert_eq!(again.of_sources("skipped"), 100_000);
+    let seconds = again.summary.unwrap()["seconds"].as_f64().unwrap();
+    assert!(seconds < 2.0, "{seconds} s");
+}
+
+#[test]
 fn only_what_is_in_the_range_is_loaded() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
     let times = [

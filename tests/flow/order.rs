@@ -5,10 +5,11 @@ use std::path::Path;
 
 use crate::support::engine::FakeEngine;
 use crate::support::events::gzip;
+use crate::support::json::{self, Json};
 use crate::support::load::Desk;
 use crate::support::samples::{Samples, shuffled};
 
-type Held = (BTreeMap<(String, String), crate::support::json::Json>, BTreeMap<String, String>);
+type Held = (BTreeMap<(String, String), Json>, BTreeMap<String, String>);
 
 fn held_after(lines: &[Vec<u8>], workers: &str) -> Held {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
@@ -34,6 +35,29 @@ fn real_events_give_the_same_kinds_in_any_order() {
         }
         assert_eq!(others.len(), kinds.len());
     }
+}
+
+#[test]
+fn every_member_of_a_real_event_is_in_its_document() {
+    let samples = Samples::shipped();
+    let (documents, _) = held_after(samples.lines(), "2");
+    let by_id: BTreeMap<&str, &Json> =
+        documents.iter().map(|((_, id), document)| (id.as_str(), document)).collect();
+    let mut compared = 0;
+    for line in samples.lines() {
+        let event = json::read(line.trim_ascii_end()).unwrap().sorted();
+        let held = event.get("eventID").and_then(Json::text).and_then(|id| by_id.get(id));
+        let Some(held) = held.filter(|held| held.at("trailload.renamed").is_none()) else {
+            continue;
+        };
+        let Json::Object(members) = &event else { panic!("{event:?}") };
+        for (key, value) in members {
+            let key = std::str::from_utf8(key).unwrap();
+            assert_eq!(held.get(key), Some(value), "{key} of {event:?}");
+        }
+        compared += 1;
+    }
+    assert!(compared * 2 > samples.lines().len(), "most events need no rewrite: {compared}");
 }
 
 #[test]

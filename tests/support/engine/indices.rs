@@ -27,7 +27,12 @@ impl State {
                     let text = format!("index template [{name}] invalid, cause [{reason}]");
                     return refused(400, "invalid_index_template_exception", &text);
                 }
-                self.index_templates.insert(name.to_owned(), body.clone());
+                let mut template = body.clone();
+                if !template["template"]["settings"].is_null() {
+                    template["template"]["settings"] =
+                        shown_settings(&body["template"]["settings"]);
+                }
+                self.index_templates.insert(name.to_owned(), template);
                 acknowledged()
             }
             "DELETE" => {
@@ -262,23 +267,31 @@ fn components(template: &Value) -> Vec<&str> {
 }
 
 fn field_limit(settings: &Value) -> Option<usize> {
-    let settings = settings.as_object()?;
-    let whole = Value::Object(settings.clone());
-    let dotted = ["index.mapping.total_fields.limit", "mapping.total_fields.limit"];
-    let found = dotted.iter().find_map(|name| settings.get(*name)).cloned().or_else(|| {
-        let nested = ["/index/mapping/total_fields/limit", "/mapping/total_fields/limit"];
-        let mixed = [
-            whole["index"].get("mapping.total_fields.limit"),
-            whole["mapping"].get("total_fields.limit"),
-        ];
-        nested
-            .iter()
-            .find_map(|path| whole.pointer(path))
-            .or(mixed.into_iter().flatten().next())
-            .cloned()
-    })?;
-    found
-        .as_u64()
-        .or_else(|| found.as_str()?.parse().ok())
-        .and_then(|limit| usize::try_from(limit).ok())
+    let shown = shown_settings(settings);
+    let limit = shown.pointer("/index/mapping/total_fields/limit")?;
+    limit.as_str()?.parse().ok()
+}
+
+/// Returns settings as the engines show them, however they were put: nested under `index`, as texts.
+fn shown_settings(settings: &Value) -> Value {
+    let mut flat = Vec::new();
+    flatten_settings(settings, "", &mut flat);
+    let mut shown = json!({});
+    for (path, value) in flat {
+        let path = path.strip_prefix("index.").unwrap_or(&path);
+        let parent = path.split('.').fold(&mut shown["index"], |level, name| &mut level[name]);
+        *parent = value;
+    }
+    shown
+}
+
+fn flatten_settings(level: &Value, prefix: &str, flat: &mut Vec<(String, Value)>) {
+    for (name, value) in level.as_object().into_iter().flatten() {
+        let path = format!("{prefix}{name}");
+        match value {
+            Value::Object(_) => flatten_settings(value, &format!("{path}."), flat),
+            Value::Number(_) | Value::Bool(_) => flat.push((path, json!(value.to_string()))),
+            other => flat.push((path, other.clone())),
+        }
+    }
 }
