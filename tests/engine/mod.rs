@@ -2,6 +2,7 @@
 
 mod corpus;
 mod fields;
+mod model;
 mod restart;
 mod secure;
 mod together;

@@ -155,7 +155,7 @@ fn takes(definition: &Map<String, Value>, value: &Json) -> bool {
         },
         _ if lenient => true,
         "date" | "date_nanos" => match value {
-            Json::Number(_) => true,
+            Json::Number(spelled) => spelled.parse::<i64>().is_ok(),
             _ => value.text().is_some_and(looks_like_a_date),
         },
         "ip" => value.text().is_some_and(|text| text.parse::<std::net::IpAddr>().is_ok()),
