@@ -52,11 +52,11 @@ fn loaded(
 }
 
 fn same_kinds_in_all_orders(corner: &Corner, samples: &Samples, orders: u64) {
-    // Newest first, as LookupEvents gives them, and into the indices a user would get.
-    let newest_first = loaded(corner, samples, &samples.newest_first(), "month", "1");
+    // Newest first, as LookupEvents gives them. A hundred months would only cost the engines memory.
+    let newest_first = loaded(corner, samples, &samples.newest_first(), "year", "1");
     for seed in 0..orders {
         let workers = if seed % 2 == 0 { "1" } else { "2" };
-        let kinds = loaded(corner, samples, &shuffled(samples.lines(), seed), "year", workers);
+        let kinds = loaded(corner, samples, &shuffled(samples.lines(), seed), "none", workers);
         let differing: Vec<_> =
             newest_first.iter().filter(|(path, kind)| kinds.get(*path) != Some(kind)).collect();
         assert!(

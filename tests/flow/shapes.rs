@@ -168,3 +168,44 @@ fn nothing_to_read_is_no_error() {
     desk.load(desk.path("in"), engine.url()).run().exits(0).counted([0, 0, 0, 0]);
     assert_eq!(engine.count(), 0);
 }
+
+/// Loads a folder of the shipped test data, twice; the second time nothing is new.
+fn loads_shipped(folder: &str) -> Outcome {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder);
+    let load = desk.load(path, engine.url());
+    let first = load.run();
+    assert_eq!(load.run().number("created"), 0);
+    engine.assert_no_complaints();
+    first
+}
+
+#[test]
+fn the_shipped_sample_of_every_shape() {
+    let outcome = loads_shipped("sample").exits(0);
+    assert_eq!((outcome.number("read"), outcome.number("set_aside")), (164, 0));
+    assert_eq!(outcome.of_sources("foreign"), 7);
+}
+
+#[test]
+fn the_shipped_files_that_are_cut_broken_or_odd() {
+    let outcome = loads_shipped("edge").exits(3);
+    assert_eq!(
+        (outcome.number("read"), outcome.number("set_aside")),
+        (50, 0),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.of_sources("failed"), 5, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_fifo_that_is_named_is_read_to_its_end() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let pipe = desk.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let running = desk.load(&pipe, engine.url()).start();
+    std::fs::write(&pipe, lines(&events(0..20))).unwrap();
+    running.end().exits(0).counted([20, 20, 0, 0]);
+    assert_eq!(engine.ids(), ids(0..20));
+}
