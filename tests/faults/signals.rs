@@ -7,7 +7,7 @@ use crate::support::events::{events, ids, records};
 use crate::support::load::{Desk, Load, lanes_done};
 
 /// Files and events in each; enough that a signal always comes before the end.
-const FILES: usize = 60;
+const FILES: usize = 200;
 const EVENTS: usize = 50;
 
 fn prepared(engine: &FakeEngine) -> (Desk, Load) {
@@ -26,7 +26,7 @@ fn prepared(engine: &FakeEngine) -> (Desk, Load) {
 fn drains(signal: &str) {
     let engine = FakeEngine::start();
     let (desk, load) = prepared(&engine);
-    engine.fail(FILES, &Fault::Slow(Duration::from_millis(40)));
+    engine.fail(100_000, &Fault::Slow(Duration::from_millis(30)));
     let running = load.start();
     assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks >= 4));
     running.signal(signal);
@@ -55,7 +55,7 @@ fn an_interrupt_drains_and_saves() {
 fn a_second_interrupt_leaves_at_once() {
     let engine = FakeEngine::start();
     let (_desk, load) = prepared(&engine);
-    engine.script([None, None]).fail(FILES, &Fault::Hang(Duration::from_secs(100)));
+    engine.script([None, None]).fail(100_000, &Fault::Hang(Duration::from_secs(100)));
     let running = load.start();
     assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks >= 3));
     running.signal("INT");
