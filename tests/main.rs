@@ -1,1 +1,16 @@
-//! The one test program.
+//! The one test program: the real binary as a black box, against a fake engine and real ones.
+//!
+//! `flow` shows what should happen, `faults` what must not, `crash` that SIGKILL costs nothing but
+//! work, `engine` the same on real engines (started by `scripts/test`), `cli` what a user reads.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(
+    clippy::print_stdout,
+    reason = "seeds, and what the loader said; shown when a test fails"
+)]
+
+mod cli;
+mod crash;
+mod engine;
+mod faults;
+mod flow;
+mod support;

@@ -1,0 +1,243 @@
+//! Files that are broken, huge, or no files at all.
+
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+
+use crate::support::engine::FakeEngine;
+use crate::support::events::{event, event_with, events, gzip, ids, lines, records};
+use crate::support::load::{Desk, Load, Outcome};
+
+/// Most memory a run may hold with its default budget of 256 MiB, in MiB.
+const MOST_MEMORY_MIB: u64 = 300;
+
+#[test]
+fn a_cut_gzip_file_gives_what_it_has() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let whole = gzip(&lines(&events(0..2_000)));
+    desk.file("in/cut.json.gz", &whole[..whole.len() / 2]);
+    desk.file("in/whole.json", records(&events(3_000..3_010)));
+    let load = desk.load(desk.path("in"), engine.url());
+    let outcome = load.run().exits(3).says(["cut.json.gz"]);
+    assert_eq!(outcome.of_sources("failed"), 1);
+    let held = engine.ids();
+    assert!(held.is_superset(&ids(3_000..3_010)), "the run goes on");
+    assert!(held.len() > 100, "what came before the cut is loaded: {}", held.len());
+    desk.file("in/cut.json.gz", &whole);
+    load.run().exits(0);
+    assert_eq!(engine.count(), 2_010);
+}
+
+#[test]
+fn a_broken_line_is_reported_with_its_place() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let mut text = lines(&events(0..10));
+    let offset = text.len();
+    text.extend_from_slice(b"{\"eventID\":\"x\",\"eventName\":]\n");
+    text.extend_from_slice(&lines(&events(10..20)));
+    desk.file("in/broken.ndjson", text);
+    desk.file("in/whole.json", records(&events(30..40)));
+    let outcome = desk.load(desk.path("in"), engine.url()).run().exits(3).says(["broken.ndjson"]);
+    assert!(engine.ids().is_superset(&ids(0..10)), "the records before it are loaded");
+    assert!(engine.ids().is_superset(&ids(30..40)), "the run goes on");
+    let places: Vec<u64> = numbers(&outcome.stderr);
+    assert!(
+        places.iter().any(|place| (offset as u64..offset as u64 + 30).contains(place)),
+        "the offset {offset} is in: {}",
+        outcome.stderr
+    );
+}
+
+fn numbers(text: &str) -> Vec<u64> {
+    let plain = text.replace([',', '_'], "");
+    plain.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect()
+}
+
+#[test]
+fn a_broken_record_among_records_keeps_those_before_it() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let text = String::from_utf8(records(&events(0..20))).unwrap();
+    let broken =
+        text.replacen(&format!("\"requestID\":\"{}\"", "request-10"), "\"requestID\":oops", 1);
+    let file = desk.file("broken.json", broken);
+    desk.load(&file, engine.url()).run().exits(3).says(["broken.json"]);
+    assert!(engine.ids().is_superset(&ids(0..10)));
+    assert!(!engine.ids().contains(&crate::support::events::id(10)));
+}
+
+#[test]
+fn text_that_is_no_json_is_named() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    desk.file("in/readme.txt", "Once upon a time there was a file.\n");
+    desk.file("in/bytes.bin", [0_u8, 159, 146, 150, 255, 254]);
+    desk.file("in/a.json", records(&events(0..5)));
+    let outcome = desk.load(desk.path("in"), engine.url()).run();
+    assert!(matches!(outcome.code, Some(0 | 3)), "{}", outcome.stderr);
+    outcome.counted([5, 5, 0, 0]).says(["readme.txt", "bytes.bin"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_and_the_rest_loaded() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    desk.file("in/a.json", records(&events(0..5)));
+    std::os::unix::fs::symlink(desk.path("nowhere.json"), desk.path("in/broken-link.json"))
+        .unwrap();
+    let closed = desk.file("in/closed.json", records(&events(5..10)));
+    std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    let readable_all_the_same = std::fs::File::open(&closed).is_ok(); // root reads everything
+    let outcome =
+        desk.load(desk.path("in"), engine.url()).run().exits(3).says(["broken-link.json"]);
+    if !readable_all_the_same {
+        assert!(outcome.stderr.contains("closed.json"), "{}", outcome.stderr);
+    }
+    assert!(engine.ids().is_superset(&ids(0..5)));
+}
+
+#[test]
+fn a_source_that_does_not_exist_is_an_error() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let outcome = desk.load(desk.path("no-such-folder"), engine.url()).run();
+    assert!(matches!(outcome.code, Some(1..=3)), "{outcome:?}");
+    outcome.says(["no-such-folder"]);
+}
+
+#[test]
+fn a_fifo_and_a_loop_of_links_block_nothing() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    desk.file("in/sub/a.json", records(&events(0..5)));
+    assert!(Command::new("mkfifo").arg(desk.path("in/pipe")).status().unwrap().success());
+    std::os::unix::fs::symlink(desk.path("in"), desk.path("in/sub/loop")).unwrap();
+    std::os::unix::fs::symlink("self", desk.path("in/self")).unwrap();
+    let outcome = desk.load(desk.path("in"), engine.url()).run();
+    assert!(matches!(outcome.code, Some(0 | 3)), "{outcome:?}");
+    assert_eq!(outcome.number("created"), 5);
+    assert_eq!(engine.ids(), ids(0..5));
+    outcome.says(["pipe"]);
+}
+
+#[test]
+fn a_file_that_grows_is_completed_by_the_next_run() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let path = desk.file("in/growing.ndjson", lines(&events(0..2_000)));
+    let load = desk.load(desk.path("in"), engine.url()).with(["--batch", "64KiB"]);
+    engine.fail(1, &crate::support::engine::Fault::Slow(Duration::from_millis(300)));
+    let running = load.start();
+    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks > 0));
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(&lines(&events(2_000..2_500))).unwrap();
+    let outcome = running.end();
+    assert!(matches!(outcome.code, Some(0 | 3)), "{}", outcome.stderr);
+    load.run().exits(0);
+    assert_eq!(engine.ids(), ids(0..2_500));
+}
+
+#[test]
+fn a_file_that_vanishes_is_named_and_the_rest_loaded() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    for number in 0..400 {
+        desk.file(format!("in/{number:04}.json"), records(&events(number * 5..number * 5 + 5)));
+    }
+    engine.fail(4, &crate::support::engine::Fault::Slow(Duration::from_millis(500)));
+    let load =
+        desk.load(desk.path("in"), engine.url()).with(["--batch", "32KiB", "--workers", "1"]);
+    let running = load.start();
+    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks > 0));
+    std::fs::remove_file(desk.path("in/0399.json")).unwrap();
+    let outcome = running.end();
+    assert!(matches!(outcome.code, Some(0 | 3)), "{}", outcome.stderr);
+    assert!(engine.ids().is_superset(&ids(0..1_995)));
+    if outcome.code == Some(3) {
+        outcome.says(["0399.json"]);
+    }
+}
+
+/// Runs to the end, and returns the most memory that was seen on the way.
+fn measured(load: &Load) -> (Outcome, u64) {
+    let mut running = load.start();
+    let mut peak = 0;
+    while !running.ends_within(Duration::from_millis(5)) {
+        peak = peak.max(running.peak_memory_mib().unwrap_or(0));
+    }
+    (running.end(), peak)
+}
+
+/// Writes `count` copies of `part` as one gzip member, without ever holding them.
+fn bomb(desk: &Desk, name: &str, before: &[u8], part: &[u8], count: usize, after: &[u8]) {
+    let file = std::fs::File::create(desk.file(name, "")).unwrap();
+    let mut encoder = GzEncoder::new(file, Compression::fast());
+    encoder.write_all(before).unwrap();
+    (0..count).for_each(|_| encoder.write_all(part).unwrap());
+    encoder.write_all(after).unwrap();
+    encoder.finish().unwrap();
+}
+
+#[test]
+fn a_gzip_bomb_of_blanks_takes_bounded_memory() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    bomb(&desk, "in/bomb.json.gz", b"", &vec![b' '; 1 << 20], 600, event(1).to_string().as_bytes());
+    desk.file("in/a.json", records(&events(2..5)));
+    let (outcome, peak) = measured(&desk.load(desk.path("in"), engine.url()));
+    assert!(matches!(outcome.code, Some(0 | 3)), "{}", outcome.stderr);
+    assert!(engine.ids().is_superset(&ids(2..5)));
+    assert!((1..MOST_MEMORY_MIB).contains(&peak), "{peak} MiB");
+}
+
+#[test]
+fn a_gzip_bomb_of_one_text_takes_bounded_memory() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let before = b"{\"Records\":[{\"eventName\":\"";
+    bomb(&desk, "in/bomb.json.gz", before, &vec![b'a'; 1 << 20], 600, b"\"}]}");
+    desk.file("in/a.json", records(&events(2..5)));
+    let (outcome, peak) = measured(&desk.load(desk.path("in"), engine.url()));
+    let outcome = outcome.exits(3).says(["bomb.json.gz"]);
+    assert!(engine.ids().is_superset(&ids(2..5)), "{}", outcome.stderr);
+    assert!((1..MOST_MEMORY_MIB).contains(&peak), "{peak} MiB");
+}
+
+#[test]
+fn a_large_file_of_records_takes_bounded_memory() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    // All copies are one event, so the engine holds one document and the loader does all the work.
+    let part = format!("{},", event(1)).repeat(500);
+    let last = event(1).to_string() + "]}";
+    bomb(&desk, "a.json.gz", b"{\"Records\":[", part.as_bytes(), 200, last.as_bytes());
+    let (outcome, peak) = measured(&desk.load(desk.path("a.json.gz"), engine.url()));
+    outcome.exits(0).counted([100_001, 1, 100_000, 0]);
+    assert!((1..MOST_MEMORY_MIB).contains(&peak), "{peak} MiB");
+}
+
+#[test]
+fn a_record_of_fifty_megabytes_takes_bounded_memory() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let large = event_with(1, "requestParameters.text", json!("z".repeat(50_000_000)));
+    desk.file("in/large.json.gz", gzip(&records(&[event(0), large, event(2)])));
+    desk.file("in/other.json", records(&events(3..9)));
+    let (outcome, peak) = measured(&desk.load(desk.path("in"), engine.url()));
+    let [read, created, _, set_aside] = outcome.counts();
+    assert_eq!(read, 9, "{}", outcome.stderr);
+    assert_eq!(created + set_aside, 9);
+    assert_eq!(outcome.code, Some(if set_aside == 0 { 0 } else { 3 }), "{}", outcome.stderr);
+    let held = engine.ids();
+    assert!(held.is_superset(&ids(2..9)) && held.is_superset(&ids(0..1)));
+    assert!((1..MOST_MEMORY_MIB).contains(&peak), "{peak} MiB");
+}
+
+#[test]
+fn a_large_run_takes_no_more_memory_than_a_small_one() {
+    let run = |files: usize| {
+        let (engine, desk) = (FakeEngine::start(), Desk::new());
+        let file = gzip(&records(&events(0..2_000)));
+        (0..files).for_each(|number| drop(desk.file(format!("in/{number:03}.json.gz"), &file)));
+        let (outcome, peak) =
+            measured(&desk.load(desk.path("in"), engine.url()).with(["--memory", "64MiB"]));
+        assert_eq!(outcome.exits(0).number("read"), 2_000 * files as u64);
+        peak
+    };
+    let (small, large) = (run(5), run(60));
+    assert!(large < small + 60, "{small} MiB, then {large} MiB");
+    assert!(large < 150, "{large} MiB");
+}

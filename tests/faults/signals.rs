@@ -1,0 +1,92 @@
+//! Ctrl-C and TERM drain and save; twice leaves at once.
+
+use std::time::{Duration, Instant};
+
+use crate::support::engine::{FakeEngine, Fault};
+use crate::support::events::{events, ids, records};
+use crate::support::load::{Desk, Load, lanes_done};
+
+/// Files and events in each; enough that a signal always comes before the end.
+const FILES: usize = 200;
+const EVENTS: usize = 50;
+
+fn prepared(engine: &FakeEngine) -> (Desk, Load) {
+    let desk = Desk::new();
+    for file in 0..FILES {
+        desk.file(
+            format!("in/{file:03}.json"),
+            records(&events(file * EVENTS..(file + 1) * EVENTS)),
+        );
+    }
+    let load =
+        desk.load(desk.path("in"), engine.url()).with(["--batch", "64KiB", "--workers", "2"]);
+    (desk, load)
+}
+
+fn drains(signal: &str) {
+    let engine = FakeEngine::start();
+    let (desk, load) = prepared(&engine);
+    engine.fail(100_000, &Fault::Slow(Duration::from_millis(30)));
+    let running = load.start();
+    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks >= 4));
+    running.signal(signal);
+    let outcome = running.end().exits(4);
+    assert_eq!(outcome.number("created"), engine.count() as u64, "everything sent was waited for");
+    let done = lanes_done(&desk.checkpoint());
+    assert!(!done.is_empty(), "the position is saved");
+    engine.heal();
+    let second = load.run().exits(0);
+    assert_eq!(second.of_sources("skipped"), done.len() as u64);
+    assert_eq!(engine.ids(), ids(0..FILES * EVENTS));
+    assert_eq!(load.run().exits(0).number("read"), 0);
+}
+
+#[test]
+fn term_drains_and_saves() {
+    drains("TERM");
+}
+
+#[test]
+fn an_interrupt_drains_and_saves() {
+    drains("INT");
+}
+
+#[test]
+fn a_second_interrupt_leaves_at_once() {
+    let engine = FakeEngine::start();
+    let (_desk, load) = prepared(&engine);
+    engine.script([None, None]).fail(100_000, &Fault::Hang(Duration::from_secs(100)));
+    let running = load.start();
+    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks >= 3));
+    running.signal("INT");
+    running.signal("INT");
+    // One signal may swallow the other while both are pending, so the user presses on.
+    let mut running = running;
+    let asked = Instant::now();
+    while !running.ends_within(Duration::from_millis(200)) {
+        running.signal("INT");
+        assert!(asked.elapsed() < Duration::from_secs(5), "it does not leave");
+    }
+    assert_ne!(running.end().code, Some(0));
+    engine.heal();
+    load.run().exits(0);
+    assert_eq!(engine.ids(), ids(0..FILES * EVENTS));
+}
+
+#[test]
+fn a_signal_while_the_engine_is_away_ends_the_run() {
+    let engine = FakeEngine::start();
+    let (_desk, load) = prepared(&engine);
+    engine.script([None, None]).fail(1_000_000, &Fault::Status(429));
+    let mut running = load.start();
+    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks >= 4));
+    running.signal("TERM");
+    assert!(
+        running.ends_within(Duration::from_secs(60)),
+        "patience ends when the user asks to stop"
+    );
+    running.end().exits(4);
+    engine.heal();
+    load.run().exits(0);
+    assert_eq!(engine.ids(), ids(0..FILES * EVENTS));
+}

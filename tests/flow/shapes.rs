@@ -1,0 +1,211 @@
+//! Every shape that CloudTrail is stored in, known by its content and never by its name.
+
+use serde_json::{Value, json};
+
+use crate::support::engine::FakeEngine;
+use crate::support::events::{
+    self, envelopes, event, events, gzip, ids, lines, lookup, records, subscription, zstd,
+};
+use crate::support::load::{Desk, Outcome};
+
+/// Loads one file with the given content; all events must go in, and their fields be those given.
+fn loads(content: &[u8], expected: &[Value]) -> Outcome {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let file = desk.file("input", content);
+    let outcome = desk.load(&file, engine.url()).run().exits(0);
+    let all = expected.len() as u64;
+    assert_eq!(outcome.counts(), [all, all, 0, 0], "{}", outcome.stderr);
+    for event in expected {
+        let id = event["eventID"].as_str().unwrap();
+        let held = engine.document(id).unwrap_or_else(|| panic!("{id} is missing"));
+        for name in ["eventName", "awsRegion", "requestID", "eventTime"] {
+            assert_eq!(
+                held.get(name).and_then(|value| value.text()),
+                event[name].as_str(),
+                "{name}"
+            );
+        }
+    }
+    engine.assert_no_complaints();
+    outcome
+}
+
+#[test]
+fn a_trail_file_plain_gzipped_and_as_zstd() {
+    let all = events(0..50);
+    let file = records(&all);
+    loads(&file, &all);
+    loads(&gzip(&file), &all);
+    loads(&zstd(&file), &all);
+}
+
+#[test]
+fn a_gzip_file_of_several_members() {
+    let all = events(0..50);
+    let file = lines(&all);
+    let (first, rest) = file.split_at(file.len() / 3);
+    loads(&[gzip(first), gzip(rest), gzip(b"")].concat(), &all);
+}
+
+#[test]
+fn a_bare_array_lines_and_single_objects() {
+    let all = events(0..30);
+    loads(Value::from(all.clone()).to_string().as_bytes(), &all);
+    loads(&lines(&all), &all);
+    loads(event(1).to_string().as_bytes(), &[event(1)]);
+    let without_newline_at_the_end = lines(&all);
+    loads(without_newline_at_the_end.trim_ascii_end(), &all);
+}
+
+#[test]
+fn concatenated_and_pretty_printed_objects() {
+    let all = events(0..30);
+    let joined: String = all.iter().map(Value::to_string).collect();
+    loads(joined.as_bytes(), &all);
+    let pretty: Vec<String> =
+        all.iter().map(|event| serde_json::to_string_pretty(event).unwrap()).collect();
+    loads(pretty.join("\n").as_bytes(), &all);
+    loads(&serde_json::to_vec_pretty(&json!({ "Records": all })).unwrap(), &all);
+    let files: Vec<_> = all.chunks(7).map(|part| json!({ "Records": part }).to_string()).collect();
+    loads(files.join("\r\n").as_bytes(), &all);
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends() {
+    let all = events(0..10);
+    let text = String::from_utf8(lines(&all)).unwrap().replace('\n', "\r\n");
+    loads(format!("\u{feff}{text}").as_bytes(), &all);
+}
+
+#[test]
+fn lookup_results_whole_and_one_a_line() {
+    let all = events(0..20);
+    loads(&lookup(&all), &all);
+    let whole: Value = serde_json::from_slice(&lookup(&all)).unwrap();
+    loads(&lines(whole["Events"].as_array().unwrap()), &all);
+}
+
+#[test]
+fn event_bridge_envelopes() {
+    let all = events(0..20);
+    loads(&envelopes(&all), &all);
+}
+
+#[test]
+fn cloud_watch_logs_subscriptions() {
+    let all = events(0..20);
+    loads(&gzip(&subscription(&all)), &all);
+}
+
+#[test]
+fn the_same_event_has_one_id_in_every_shape() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let mut all = events(0..20);
+    all[3]["eventID"] = json!("1");
+    all[4]["eventID"] = json!("1");
+    all[5].as_object_mut().unwrap().remove("eventID");
+    desk.file("in/1-records.json", records(&all));
+    desk.file("in/2-lookup.json", lookup(&all));
+    desk.file("in/3-bridge.json", envelopes(&all));
+    desk.file("in/4-logs.gz", gzip(&subscription(&all)));
+    let outcome = desk.load(desk.path("in"), engine.url()).run().exits(0);
+    assert_eq!(outcome.counts(), [80, 20, 60, 0], "{}", outcome.stderr);
+    assert_eq!(engine.count(), 20);
+}
+
+#[test]
+fn insights_network_and_aggregated_records() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let insight = json!({
+        "eventVersion": "1.07", "eventTime": "2024-03-01T00:10:00Z", "awsRegion": "us-east-1", "eventID": events::id(1),
+        "eventType": "AwsCloudTrailInsight", "recipientAccountId": "111122223333", "sharedEventID": "s", "eventCategory": "Insight",
+        "insightDetails": { "state": "Start", "eventSource": "ssm.amazonaws.com", "eventName": "UpdateInstanceInformation",
+            "insightType": "ApiCallRateInsight", "insightContext": { "statistics": { "baseline": { "average": 85.4 }, "insight": { "average": 664.0 } } } }
+    });
+    let network = json!({
+        "eventVersion": "1.09", "userIdentity": { "type": "AWSAccount", "principalId": "AIDA", "accountId": "1" },
+        "eventTime": "2024-03-02T00:10:00Z", "eventSource": "s3.amazonaws.com", "eventName": "ListBuckets", "awsRegion": "us-east-1",
+        "sourceIPAddress": "10.0.0.1", "errorCode": "VpceAccessDenied", "requestParameters": null, "responseElements": null,
+        "eventID": events::id(2), "readOnly": true, "eventType": "AwsVpceEvent", "managementEvent": true,
+        "recipientAccountId": "1", "vpcEndpointId": "vpce-1", "eventCategory": "NetworkActivity"
+    });
+    let aggregated = json!({
+        "eventVersion": "1.0", "accountId": "111122223333", "eventId": events::id(3), "eventCategory": "Aggregated",
+        "timeWindow": { "windowStart": "2024-05-02T00:10:00Z", "windowEnd": "2024-05-02T00:15:00Z" }, "awsRegion": "us-east-1",
+        "summary": { "primaryDimension": { "dimension": "resourceARN", "statistics": [{ "name": "a", "value": 7 }] } }
+    });
+    let file = desk.file("mixed.json", records(&[insight, network, aggregated]));
+    desk.load(&file, engine.url()).run().exits(0).counted([3, 3, 0, 0]);
+    assert!(engine.ids().is_superset(&ids(1..3)));
+    assert_eq!(engine.index_names(), ["cloudtrail-2024.03", "cloudtrail-2024.05"]);
+    engine.assert_no_complaints();
+}
+
+#[test]
+fn what_is_no_cloud_trail_is_skipped_by_name_and_counted() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let digest = json!({ "awsAccountId": "1", "digestStartTime": "2024-01-01T00:00:00Z", "digestEndTime": "2024-01-01T01:00:00Z",
+        "digestS3Bucket": "b", "digestS3Object": "o", "digestSignatureAlgorithm": "SHA256withRSA", "logFiles": [] });
+    let config = json!({ "fileVersion": "1.0", "configSnapshotId": "x", "configurationItems": [{ "configurationItemVersion": "1.3", "resourceType": "AWS::S3::Bucket" }] });
+    desk.file("in/a-digest.json.gz", gzip(digest.to_string().as_bytes()));
+    desk.file("in/b-config.json.gz", gzip(config.to_string().as_bytes()));
+    desk.file("in/c-package.json", r#"{"name":"x","version":"1.0.0","dependencies":{"a":"1"}}"#);
+    desk.file("in/d-events.json", records(&events(0..5)));
+    let outcome = desk.load(desk.path("in"), engine.url()).run();
+    let outcome =
+        outcome.exits(0).counted([5, 5, 0, 0]).says(["a-digest", "b-config", "c-package"]);
+    assert_eq!(outcome.of_sources("foreign"), 3);
+    assert_eq!(engine.ids(), ids(0..5));
+}
+
+#[test]
+fn nothing_to_read_is_no_error() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    desk.file("in/empty.json", "");
+    desk.file("in/no-records.json", r#"{"Records":[]}"#);
+    desk.file("in/blank.json", "\n \n");
+    desk.file("in/empty.json.gz", gzip(b""));
+    desk.load(desk.path("in"), engine.url()).run().exits(0).counted([0, 0, 0, 0]);
+    assert_eq!(engine.count(), 0);
+}
+
+/// Loads a folder of the shipped test data, twice; the second time nothing is new.
+fn loads_shipped(folder: &str) -> Outcome {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder);
+    let load = desk.load(path, engine.url());
+    let first = load.run();
+    assert_eq!(load.run().number("created"), 0);
+    engine.assert_no_complaints();
+    first
+}
+
+#[test]
+fn the_shipped_sample_of_every_shape() {
+    let outcome = loads_shipped("sample").exits(0);
+    assert_eq!((outcome.number("read"), outcome.number("set_aside")), (164, 0));
+    assert_eq!(outcome.of_sources("foreign"), 7);
+}
+
+#[test]
+fn the_shipped_files_that_are_cut_broken_or_odd() {
+    let outcome = loads_shipped("edge").exits(3);
+    assert_eq!(
+        (outcome.number("read"), outcome.number("set_aside")),
+        (50, 0),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.of_sources("failed"), 5, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_fifo_that_is_named_is_read_to_its_end() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let pipe = desk.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let running = desk.load(&pipe, engine.url()).start();
+    std::fs::write(&pipe, lines(&events(0..20))).unwrap();
+    running.end().exits(0).counted([20, 20, 0, 0]);
+    assert_eq!(engine.ids(), ids(0..20));
+}

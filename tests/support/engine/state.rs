@@ -1,0 +1,196 @@
+//! Takes a request to the part of the engine that answers it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+use serde_json::{Value, json};
+
+use super::super::wire::Request;
+use super::filter::filtered;
+use super::{Asked, Fault, Flavour, Index, Refuse};
+
+/// All that the engine knows, and what it is told to do wrong.
+pub(super) struct State {
+    pub(super) flavour: Flavour,
+    pub(super) indices: BTreeMap<String, Index>,
+    pub(super) index_templates: BTreeMap<String, Value>,
+    pub(super) component_templates: BTreeMap<String, Value>,
+    pub(super) faults: VecDeque<Option<Fault>>,
+    pub(super) asked: Asked,
+    pub(super) refuse: Option<Refuse>,
+    pub(super) other_loader: Vec<Value>,
+    pub(super) credentials: Option<String>,
+    pub(super) longest_body_bytes: usize,
+    pub(super) bulk_only: bool,
+    pub(super) complaints: Vec<String>,
+    pub(super) repeated: HashMap<String, usize>,
+    pub(super) over: bool,
+}
+
+pub(super) fn status_error(status: u16) -> Value {
+    let (kind, reason) = match status {
+        401 => {
+            ("security_exception", "missing authentication credentials for REST request [/_bulk]")
+        }
+        403 => (
+            "security_exception",
+            "no permissions for [indices:data/write/bulk] and User [name=loader]",
+        ),
+        413 => ("content_too_long", "Request Entity Too Large"),
+        429 => ("es_rejected_execution_exception", "rejected execution of coordinating operation"),
+        503 => (
+            "cluster_block_exception",
+            "blocked by: [SERVICE_UNAVAILABLE/1/state not recovered / initialized];",
+        ),
+        _ => ("exception", "something went wrong"),
+    };
+    error(status, kind, reason)
+}
+
+pub(super) fn error(status: u16, kind: &str, reason: &str) -> Value {
+    let cause = json!({ "type": kind, "reason": reason });
+    json!({ "error": { "root_cause": [cause], "type": kind, "reason": reason }, "status": status })
+}
+
+/// Status and body.
+pub(super) type Answer = (u16, Value);
+
+pub(super) fn refused(status: u16, kind: &str, reason: &str) -> Answer {
+    (status, error(status, kind, reason))
+}
+
+pub(super) fn acknowledged() -> Answer {
+    (200, json!({ "acknowledged": true }))
+}
+impl State {
+    /// Returns an empty engine that does nothing wrong.
+    pub(super) fn new(flavour: Flavour) -> State {
+        State {
+            flavour,
+            indices: BTreeMap::new(),
+            index_templates: BTreeMap::new(),
+            component_templates: BTreeMap::new(),
+            faults: VecDeque::new(),
+            asked: Asked::default(),
+            refuse: None,
+            other_loader: Vec::new(),
+            credentials: None,
+            longest_body_bytes: 100 << 20,
+            bulk_only: false,
+            complaints: Vec::new(),
+            repeated: HashMap::new(),
+            over: false,
+        }
+    }
+
+    pub(super) fn handle(&mut self, request: &Request, fault: Option<&Fault>) -> Answer {
+        if let Some(wanted) = &self.credentials
+            && request.header("authorization") != Some(wanted.as_str())
+        {
+            return refused(
+                401,
+                "security_exception",
+                "unable to authenticate user for REST request",
+            );
+        }
+        if request.body.len() > self.longest_body_bytes {
+            return (413, json!({}));
+        }
+        if !request.body.is_empty()
+            && !request.header("content-type").is_some_and(|kind| kind.contains("json"))
+        {
+            self.complaints
+                .push(format!("{} {} without a content type", request.method, request.path));
+            return refused(
+                406,
+                "media_type_header_exception",
+                "Content-Type header [] is not supported",
+            );
+        }
+        let Some(body) = self.unpacked(request) else {
+            return refused(
+                400,
+                "parse_exception",
+                "the body is not what its content-encoding says",
+            );
+        };
+        let parts: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
+        if let Some(&"_bulk") = parts.last() {
+            let answer =
+                self.bulk(parts.first().copied().filter(|_| parts.len() == 2), &body, fault);
+            return (answer.0, filtered(answer.1, request.parameter("filter_path")));
+        }
+        if self.bulk_only {
+            return (200, json!({}));
+        }
+        let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        if !body.is_empty() && json.is_null() {
+            return refused(400, "parse_exception", "request body is not JSON");
+        }
+        let answer = self.route(&request.method, &parts, &json, request);
+        if answer.0 >= 400 && answer.0 != 404 && self.other_loader.is_empty() {
+            self.complaints.push(format!("{} {}: {}", request.method, request.path, answer.1));
+        }
+        (answer.0, filtered(answer.1, request.parameter("filter_path")))
+    }
+
+    fn unpacked(&mut self, request: &Request) -> Option<Vec<u8>> {
+        if request.header("content-encoding") != Some("gzip") {
+            return Some(request.body.clone());
+        }
+        self.asked.gzip_bodies += 1;
+        let mut body = Vec::new();
+        MultiGzDecoder::new(request.body.as_slice()).read_to_end(&mut body).ok()?;
+        Some(body)
+    }
+
+    fn route(&mut self, method: &str, parts: &[&str], body: &Value, request: &Request) -> Answer {
+        match (method, parts) {
+            ("GET" | "HEAD", []) => (200, self.about()),
+            (_, ["_index_template", name]) => self.index_template(method, name, body),
+            (_, ["_component_template", name]) => self.component_template(method, name, body),
+            ("GET", ["_cluster", "health", ..]) => {
+                (200, json!({ "status": "green", "number_of_nodes": 1, "timed_out": false }))
+            }
+            ("GET" | "POST", ["_refresh" | "_flush"] | [_, "_refresh" | "_flush"]) => {
+                (200, json!({ "_shards": { "total": 1, "successful": 1, "failed": 0 } }))
+            }
+            ("GET", ["_mapping"]) => self.mappings("*"),
+            ("GET", [name, "_mapping"]) => self.mappings(name),
+            ("PUT" | "POST", [name, "_mapping"]) => self.put_mapping(name, body),
+            ("GET" | "POST", [name, "_count"]) => {
+                let count: usize =
+                    self.matching(name).iter().map(|name| self.indices[name].documents.len()).sum();
+                (200, json!({ "count": count }))
+            }
+            ("GET" | "PUT", [name, "_settings"]) => self.settings(method, name),
+            ("HEAD" | "GET", [name]) if !name.starts_with('_') => self.index(name, request),
+            ("PUT", [name]) if !name.starts_with('_') => self.create(name, body),
+            ("DELETE", [name]) if !name.starts_with('_') => {
+                self.matching(name).iter().for_each(|name| drop(self.indices.remove(name)));
+                acknowledged()
+            }
+            _ => {
+                let text =
+                    format!("no handler found for uri [{}] and method [{method}]", request.path);
+                (400, json!({ "error": text, "status": 400 }))
+            }
+        }
+    }
+
+    fn about(&self) -> Value {
+        match self.flavour {
+            Flavour::OpenSearch => json!({
+                "name": "fake", "cluster_name": "fake", "cluster_uuid": "f", "tagline": "The OpenSearch Project: https://opensearch.org/",
+                "version": { "distribution": "opensearch", "number": "3.8.0", "build_type": "tar", "lucene_version": "10.3.2",
+                    "minimum_wire_compatibility_version": "2.19.0", "minimum_index_compatibility_version": "2.0.0" }
+            }),
+            Flavour::Elasticsearch => json!({
+                "name": "fake", "cluster_name": "fake", "cluster_uuid": "f", "tagline": "You Know, for Search",
+                "version": { "number": "9.5.3", "build_flavor": "default", "build_type": "tar", "lucene_version": "10.3.2",
+                    "minimum_wire_compatibility_version": "8.19.0", "minimum_index_compatibility_version": "8.0.0" }
+            }),
+        }
+    }
+}
