@@ -10,6 +10,7 @@
 //! [`View`] is one worker's copy for everything after that.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fmt,
     sync::{
@@ -107,6 +108,7 @@ struct Table {
 struct Entry {
     parent: Node,
     hash: u64,
+    name: String,
     path: String,
     depth: u32,
     known: Known,
@@ -146,6 +148,7 @@ impl Fields {
         table.nodes.push(Entry {
             parent: ROOT,
             hash: 0,
+            name: String::new(),
             path: String::new(),
             depth: 0,
             known: Known { verdict: Verdict::Object { open: false }, needs: 0 },
@@ -359,6 +362,7 @@ impl Table {
         let entry = Entry {
             parent,
             hash,
+            name: String::from_utf8_lossy(key).into_owned(),
             path: self.join(parent, key),
             depth: self.nodes[parent as usize].depth + 1,
             known: Known { verdict, needs: 0 },
@@ -408,6 +412,13 @@ fn plant(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
 pub(super) struct View {
     known: Vec<Known>,
     paths: Vec<Box<str>>,
+    /// The last segment of each path, with the quote and the colon that follow a key.
+    names: Vec<Box<[u8]>>,
+    /// Which path followed each path last time; for an object's own, which came first in it.
+    next: Vec<Cell<Node>>,
+    /// The object in which each path was met last.
+    visited: Vec<Cell<u64>>,
+    objects: Cell<u64>,
     /// Open addressing; a power of two, at most half full. `child` is [`ROOT`] where empty.
     slots: Vec<Slot>,
     used: usize,
@@ -431,6 +442,10 @@ impl View {
         Self {
             known: Vec::new(),
             paths: Vec::new(),
+            names: Vec::new(),
+            next: Vec::new(),
+            visited: Vec::new(),
+            objects: Cell::new(0),
             slots: vec![Slot::default(); 1 << 13],
             used: 0,
             epoch: 0,
@@ -452,6 +467,9 @@ impl View {
         for (child, entry) in (0..).zip(&table.nodes).skip(first) {
             self.known.push(entry.known);
             self.paths.push(entry.path.as_str().into());
+            self.names.push([entry.name.as_bytes(), b"\":"].concat().into());
+            self.next.push(Cell::new(ROOT));
+            self.visited.push(Cell::new(0));
             if child != ROOT {
                 self.insert(tag(entry.parent, entry.hash), child);
             }
@@ -500,6 +518,37 @@ impl View {
             }
             at = (at + 1) & mask;
         }
+    }
+
+    /// Returns a number for an object that is about to be read.
+    #[inline]
+    pub(super) fn new_object(&self) -> u64 {
+        self.objects.set(self.objects.get() + 1);
+        self.objects.get()
+    }
+
+    /// Notes that a path is met in an object; false if it was there before.
+    #[inline]
+    pub(super) fn visit(&self, node: Node, object: u64) -> bool {
+        self.visited[node as usize].replace(object) != object
+    }
+
+    /// Returns the path that is likely to follow; [`ROOT`] if none is.
+    #[inline]
+    pub(super) fn next(&self, before: Node) -> Node {
+        self.next[before as usize].get()
+    }
+
+    /// Remembers which path followed.
+    #[inline]
+    pub(super) fn expect(&self, before: Node, after: Node) {
+        self.next[before as usize].set(after);
+    }
+
+    /// Returns how a path's key looks in a text, behind its first quote: `eventName":`.
+    #[inline]
+    pub(super) fn name(&self, node: Node) -> &[u8] {
+        &self.names[node as usize]
     }
 
     /// Returns whether no further path will become a field.

@@ -143,8 +143,8 @@ impl Kinds {
         self.slots[slot] = (place.spread() & !NOT_HASH) | holds | TAKEN | kind as u64;
     }
 
-    /// Says that names below a place, which has a kind already, are known.
-    fn set_holding(&mut self, place: PathHash) {
+    /// Says that something below a place, which has a kind already, is to be mapped.
+    pub(super) fn set_holding(&mut self, place: PathHash) {
         let slot = self.slot_of(place);
         self.slots[slot] |= HOLDS;
     }

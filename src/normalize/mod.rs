@@ -1,11 +1,11 @@
 //! Turns records into documents that no mapping refuses.
 //!
 //! In: the bytes of one record. Out: an action line and a document line for a bulk request.
-//! Two ways lead there. The fast one ([`scan`]) looks at every byte once and copies the record as it
-//! is; nearly all take it. The slow one ([`tree`], [`rewrite`]) is for records that must change, that
-//! bring a path not met before, or that the scan has doubts about; what it does is noted in the
-//! document, so that [`undo`] can give the record back. What paths may hold is known to [`Fields`],
-//! which asks [`Rules`]: the kind table, the declared conflicts and the core template in `mappings/`.
+//! Two ways lead there. The fast one (`scan`) looks at every byte once and copies the record, with a few keys
+//! renamed at most; nearly all take it. The slow one (`tree`, `rewrite`) is for records that must
+//! change more, that bring a path not met before, or that the scan has doubts about. What either
+//! changes is noted in the document, so that `undo` can give the record back. What paths may hold is known to
+//! [`Fields`], which asks [`Rules`]: the kind table, the declared conflicts and the core template in `mappings/`.
 //! Absent on purpose: I/O of any kind.
 
 mod fields;
@@ -31,7 +31,7 @@ pub use when::{IndexBy, TimeRange};
 
 use fields::View;
 use more::More;
-use scan::{Scratch, Wanted};
+use scan::{Edit, Scratch, Wanted};
 use tree::{Member, Tree};
 use when::When;
 
@@ -146,9 +146,15 @@ impl Normalizer {
         out.extend_from_slice(time);
         out.extend_from_slice(b"\",");
         write_source(&text[scan.source_ip], out);
-        self.write_own(&[], record, out);
+        self.write_own(&scan.steps, record, out);
         let members = out.len();
-        out.extend_from_slice(&record[1..]);
+        let mut from = start + 1;
+        for Edit { old, new } in scan.edits {
+            out.extend_from_slice(&text[from..old.start]);
+            out.extend_from_slice(new);
+            from = old.end;
+        }
+        out.extend_from_slice(&text[from..scan.end]);
         if scan.broken_lines {
             // Inside a string there is none, so these only part tokens.
             for byte in out[members..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -156,7 +162,9 @@ impl Normalizer {
             }
         }
         out.push(b'\n');
-        let placed = Placed { action_bytes, bucket, needs: scan.needs, rewritten: false };
+        let rewritten = !scan.steps.is_empty();
+        self.steps = scan.steps;
+        let placed = Placed { action_bytes, bucket, needs: scan.needs, rewritten };
         Some((scan.end, Normalized::Document(placed)))
     }
 

@@ -157,7 +157,8 @@ impl Rules {
         self.kinds.get(place)
     }
 
-    /// Returns whether the table knows names below a path: a [`Kind::Map`] without any is never mapped.
+    /// Returns whether names below a path are known, or services are declared to disagree about it: any other
+    /// [`Kind::Map`] is never mapped, so that it may hold anything.
     pub fn has_children(&self, path: &str) -> bool {
         self.kinds.holds_names(PathHash::of(path))
     }

@@ -1,10 +1,15 @@
 //! The fast way: one look at every byte of a record, no copy, no tree.
 //!
-//! In: bytes that start with a record. Out: where it ends, if the index takes it exactly as it is;
-//! what stands in the few fields that the document needs; the terms of what is not mapped.
+//! In: bytes that start with a record. Out: where it ends, if the index takes it as it is, or with
+//! a few keys renamed; what stands in the few fields that the document needs; the terms of what is
+//! not mapped.
 //! Holds: it says [`Scan`] only of records that are valid JSON, whose every path is known and holds
-//! what it may hold, and in which nothing is refused by any engine. Any doubt is `None`, and the
-//! record takes the slow way ([`rewrite`](super::rewrite)), which must give the same document.
+//! what it may hold, or has a known neighbour that may, and in which nothing is refused by any engine.
+//! Any doubt is `None`, and the record takes the slow way ([`rewrite`](super::rewrite)), which must
+//! give the same document.
+//!
+//! Keys come in the order they came in last time, nearly always: each path remembers which one
+//! followed it, and is compared with before anything is hashed.
 
 use std::ops::Range;
 
@@ -44,6 +49,17 @@ pub(super) struct Scan {
     pub(super) needs: u32,
     /// Whether there are line breaks between the tokens.
     pub(super) broken_lines: bool,
+    /// What to change, in the order of the text.
+    pub(super) edits: Vec<Edit>,
+    /// The notes on that, as [`rewrite`](super::rewrite) makes them.
+    pub(super) steps: Vec<Vec<u8>>,
+}
+
+/// A piece of the text that is replaced.
+#[derive(Debug)]
+pub(super) struct Edit {
+    pub(super) old: Range<usize>,
+    pub(super) new: &'static [u8],
 }
 
 /// The paths whose values a document needs beside the record itself.
@@ -71,6 +87,7 @@ impl Wanted {
 pub(super) struct Scratch {
     hashes: Vec<u64>,
     path: Vec<u8>,
+    name: Vec<u8>,
 }
 
 /// Looks at the record that starts at `text[start]`.
@@ -85,7 +102,7 @@ pub(super) fn scan(
     scratch.hashes.clear();
     scratch.path.clear();
     let found = Scan::default();
-    let mut scanner = Scanner { text, at: start + 1, view, wanted, more, scratch, found };
+    let mut scanner = Scanner { text, at: start + 1, view, wanted, more, scratch, found, lists: 0 };
     scanner.object(ROOT, 0)?;
     scanner.found.end = scanner.at;
     Some(scanner.found)
@@ -99,6 +116,16 @@ struct Scanner<'s> {
     more: &'s mut More,
     scratch: &'s mut Scratch,
     found: Scan,
+    /// Lists around the object we are in: what is renamed in one would need its position in the note.
+    lists: u32,
+}
+
+/// A member of an object that the index looks at.
+struct Found {
+    /// Its path, if that is known.
+    child: Option<Node>,
+    /// Where its key stands.
+    key: Range<usize>,
 }
 
 /// A bit for each of 64 classes of hashes: two keys of an object can be equal only if they share one.
@@ -145,23 +172,67 @@ impl Scanner<'_> {
     }
 
     /// Passes a key and its colon; `None` if it repeats or is not simple.
-    #[inline]
     fn key(&mut self, first: usize, seen: &mut Seen) -> Option<(Range<usize>, u64)> {
-        self.eat(b'"')?;
         let start = self.at;
         let key = text::plain_key(self.text, start)?;
         self.at = key.end + 1;
         self.eat(b':')?;
+        self.note_hash(key.hash, first, seen)?;
+        (key.end - start <= LONGEST_KEY).then_some((start..key.end, key.hash))
+    }
+
+    /// Remembers a key of an object; `None` if it was there already.
+    #[inline]
+    fn note_hash(&mut self, hash: u64, first: usize, seen: &mut Seen) -> Option<()> {
         let hashes = &mut self.scratch.hashes;
-        let bit = 1 << (key.hash >> 58);
+        let bit = 1 << (hash >> 58);
         if seen.0 & bit != 0
-            && (hashes[first..].contains(&key.hash) || hashes.len() - first > MOST_KEYS)
+            && (hashes[first..].contains(&hash) || hashes.len() - first > MOST_KEYS)
         {
             return None;
         }
         seen.0 |= bit;
-        hashes.push(key.hash);
-        (key.end - start <= LONGEST_KEY).then_some((start..key.end, key.hash))
+        hashes.push(hash);
+        Some(())
+    }
+
+    /// Passes a key of an object that the index looks at, behind its quote, and the colon.
+    ///
+    /// `before` is the path that came before it in this object, or the object's own.
+    #[inline]
+    fn member(
+        &mut self,
+        node: Node,
+        before: Node,
+        object: u64,
+        first: usize,
+        seen: &mut Seen,
+    ) -> Option<Found> {
+        let start = self.at;
+        let guess = self.view.next(before);
+        let name = self.view.name(guess);
+        if guess != ROOT && self.text[start..].starts_with(name) {
+            self.at = start + name.len();
+            return self.view.visit(guess, object).then(|| Found {
+                child: Some(guess),
+                // Behind the name stand its quote and the colon.
+                key: start..self.at - 2,
+            });
+        }
+        let key = text::plain_key(self.text, start)?;
+        self.at = key.end + 1;
+        self.eat(b':')?;
+        let child = self.view.child(node, key.hash);
+        match child {
+            Some(child) => {
+                self.view.expect(before, child);
+                if !self.view.visit(child, object) {
+                    return None;
+                }
+            }
+            None => self.note_hash(key.hash, first, seen)?,
+        }
+        (key.end - start <= LONGEST_KEY).then_some(Found { child, key: start..key.end })
     }
 
     /// Passes the members of an object that the index looks at, behind its brace.
@@ -172,13 +243,18 @@ impl Scanner<'_> {
         }
         let first = self.scratch.hashes.len();
         let mut seen = Seen::default();
+        let object = self.view.new_object();
+        // The record itself has no number of its own among the paths that follow one another.
+        let mut before = node;
         loop {
-            let (key, hash) = self.key(first, &mut seen)?;
-            if let Some(child) = self.view.child(node, hash) {
+            self.eat(b'"')?;
+            let Found { child, key } = self.member(node, before, object, first, &mut seen)?;
+            if let Some(child) = child {
                 if node == ROOT {
                     self.remember(child);
                 }
-                self.value(child, depth)?;
+                self.value(node, child, key, object, depth)?;
+                before = child;
             } else {
                 self.unknown(node, key)?;
             }
@@ -243,14 +319,41 @@ impl Scanner<'_> {
 
     /// Passes a value and checks it against its path.
     #[inline]
-    fn value(&mut self, node: Node, depth: u32) -> Option<()> {
+    fn value(
+        &mut self,
+        parent: Node,
+        node: Node,
+        key: Range<usize>,
+        object: u64,
+        depth: u32,
+    ) -> Option<()> {
         let known = self.view.known(node);
         match known.verdict {
             Verdict::Value => {
+                let holds_object = match self.peek()? {
+                    b'{' => true,
+                    b'[' => self.begins_list_with(b'{'),
+                    _ => false,
+                };
+                if holds_object {
+                    return self.object_instead(parent, key, object, depth);
+                }
                 self.found.needs = self.found.needs.max(known.needs);
                 self.scalars(0)
             }
-            Verdict::Object { .. } => self.objects(node, depth, 0),
+            Verdict::Object { .. } => {
+                let holds_object = match self.peek()? {
+                    b'{' | b'n' => true,
+                    b'[' => {
+                        [b'{', b'[', b']', b'n'].iter().any(|byte| self.begins_list_with(*byte))
+                    }
+                    _ => false,
+                };
+                if !holds_object {
+                    return self.value_instead(parent, key, object);
+                }
+                self.objects(node, depth, 0)
+            }
             Verdict::Free => {
                 self.scratch.path.clear();
                 self.scratch.path.extend_from_slice(self.view.path(node).as_bytes());
@@ -267,6 +370,102 @@ impl Scanner<'_> {
             },
             Verdict::Reserved => None,
         }
+    }
+
+    /// Returns whether the list that starts here begins with this byte.
+    fn begins_list_with(&self, byte: u8) -> bool {
+        self.text[self.at + 1..].iter().find(|byte| **byte > b' ') == Some(&byte)
+    }
+
+    /// Passes objects that stand where values belong: under the name that the index keeps for them.
+    fn object_instead(
+        &mut self,
+        parent: Node,
+        key: Range<usize>,
+        object: u64,
+        depth: u32,
+    ) -> Option<()> {
+        // EC2's wrappers are taken off, which is for the slow way.
+        if self.text[self.at + 1..].trim_ascii_start().starts_with(b"\"value\"") {
+            return None;
+        }
+        let node = self.rename(parent, key, b"_object", object)?;
+        let Verdict::Object { .. } = self.view.known(node).verdict else { return None };
+        self.objects(node, depth, 0)
+    }
+
+    /// Passes values that stand where objects belong: an empty one becomes `{}`, others get the name that the
+    /// index keeps for them.
+    fn value_instead(&mut self, parent: Node, key: Range<usize>, object: u64) -> Option<()> {
+        let rest = &self.text[self.at..];
+        for (empty, note) in [(&b"\"\""[..], &b" \\\"\\\""[..]), (b"[\"\"]", b" [\\\"\\\"]")] {
+            if rest.starts_with(empty) {
+                let name = &self.text[key];
+                let mut step = self.pointer(b"was", parent, name)?;
+                step.extend_from_slice(note);
+                self.found.steps.push(step);
+                let old = self.at..self.at + empty.len();
+                self.at = old.end;
+                self.found.edits.push(Edit { old, new: b"{}" });
+                return Some(());
+            }
+        }
+        // A list that begins with an empty text may be empty all the same.
+        if rest[0] == b'[' && rest[1..].trim_ascii_start().starts_with(b"\"\"") {
+            return None;
+        }
+        let node = self.rename(parent, key, b"_value", object)?;
+        let known = self.view.known(node);
+        if known.verdict != Verdict::Value {
+            return None;
+        }
+        self.found.needs = self.found.needs.max(known.needs);
+        self.scalars(0)
+    }
+
+    /// Gives a key its suffix, if the path that it makes is known and free in this object.
+    fn rename(
+        &mut self,
+        parent: Node,
+        key: Range<usize>,
+        suffix: &'static [u8],
+        object: u64,
+    ) -> Option<Node> {
+        let old = &self.text[key.clone()];
+        let name = &mut self.scratch.name;
+        name.clear();
+        name.extend_from_slice(old);
+        name.extend_from_slice(suffix);
+        let node = self.view.child(parent, text::hash(name))?;
+        if !self.view.visit(node, object) {
+            return None;
+        }
+        let name = std::mem::take(name);
+        let step = self.pointer(b"key", parent, &name);
+        self.scratch.name = name;
+        let mut step = step?;
+        step.push(b' ');
+        step.extend_from_slice(old);
+        self.found.steps.push(step);
+        self.found.edits.push(Edit { old: key.end..key.end, new: suffix });
+        Some(node)
+    }
+
+    /// Begins a note about a member. `None` where its place cannot be said simply.
+    fn pointer(&self, word: &[u8], parent: Node, name: &[u8]) -> Option<Vec<u8>> {
+        let path = self.view.path(parent).as_bytes();
+        let odd = |byte: &u8| matches!(byte, b'~' | b'/' | b' ' | b'"' | b'\\' | 0..0x20 | 0x80..);
+        if self.lists > 0 || path.iter().any(odd) || name.iter().any(odd) {
+            return None;
+        }
+        let mut step = [word, b" "].concat();
+        if parent != ROOT {
+            step.push(b'/');
+            step.extend(path.iter().map(|byte| if *byte == b'.' { b'/' } else { *byte }));
+        }
+        step.push(b'/');
+        step.extend_from_slice(name);
+        Some(step)
     }
 
     /// Passes a text, number or word, or a list of them.
@@ -304,9 +503,11 @@ impl Scanner<'_> {
                     self.at += 1;
                     return Some(());
                 }
+                self.lists += 1;
                 loop {
                     self.objects(node, depth, lists + 1)?;
                     if !self.another(b']')? {
+                        self.lists -= 1;
                         return Some(());
                     }
                 }
@@ -362,6 +563,7 @@ impl Scanner<'_> {
         let (first, above) = (self.scratch.hashes.len(), self.scratch.path.len());
         let mut seen = Seen::default();
         loop {
+            self.eat(b'"')?;
             let (key, _) = self.key(first, &mut seen)?;
             self.scratch.path.push(b'.');
             self.scratch.path.extend_from_slice(&self.text[key]);

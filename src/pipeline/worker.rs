@@ -383,6 +383,7 @@ impl Records for Reading<'_> {
         let place = pack.body.len();
         match normalizer.take(text, start, &mut pack.body) {
             Some((end, normalized)) => {
+                self.survey(normalized);
                 self.accept(normalized, place, end - start);
                 Taken::Upto(end)
             }

@@ -189,8 +189,7 @@ fn explained(error: io::Error) -> io::Error {
 /// Unpacks gzip of a single member in one go, which takes two thirds of the time of streaming.
 ///
 /// Returns how much text there is, or `None` if that is not possible: more than `most` bytes, several
-/// members, a cut or damaged file. The size at the end of the file is only a hint. The library stops behind
-/// the first member and does not say where, so anything that could be a second one means streaming.
+/// members, a cut or damaged file. The size at the end of the file is only a hint.
 pub(super) fn gunzip_whole(
     inflate: &mut Decompressor,
     stored: &[u8],
@@ -202,14 +201,25 @@ pub(super) fn gunzip_whole(
     if size > most.min(stored.len().saturating_mul(DEFLATE_RATIO)) {
         return None;
     }
-    if memmem::find(&stored[3..], &[0x1f, 0x8b, 0x08]).is_some() {
-        return None;
-    }
     if text.len() < size {
         text.resize(size, 0);
     }
     let unpacked = inflate.gzip_decompress(stored, &mut text[..size]).ok()?;
-    (unpacked == size).then_some(size)
+    (unpacked == size && !another_follows(stored, &text[..size])).then_some(size)
+}
+
+/// Returns whether another member follows the one that holds `text`.
+///
+/// The library stops behind the first member and does not say where. But right before a second one stand
+/// checksum and size of the first; the three bytes that begin one occur by chance in one file of a hundred.
+fn another_follows(stored: &[u8], text: &[u8]) -> bool {
+    let Ok(size) = u32::try_from(text.len()) else { return true };
+    let begins = memmem::find_iter(stored, &[0x1f, 0x8b, 0x08]).skip(1);
+    let before =
+        |begin: usize, bytes: usize| stored.get(begin.checked_sub(bytes)?..)?.first_chunk();
+    begins
+        .filter(|begin| before(*begin, 4) == Some(&size.to_le_bytes()))
+        .any(|begin| before(begin, 8) == Some(&libdeflater::crc32(text).to_le_bytes()))
 }
 
 #[cfg(test)]
