@@ -228,7 +228,7 @@ fn a_password_in_the_address_is_never_shown() {
 #[test]
 fn a_server_that_is_no_engine_is_named() {
     let engine = FakeEngine::start();
-    engine.fail(50, &Fault::HtmlStatus(400));
+    engine.fail(100_000, &Fault::HtmlStatus(400));
     let (_desk, load) = prepared(&engine);
     let outcome = load.run();
     assert_ne!(outcome.code, Some(0), "{}", outcome.stderr);

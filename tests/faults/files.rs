@@ -62,7 +62,7 @@ fn a_broken_record_among_records_keeps_those_before_it() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
     let text = String::from_utf8(records(&events(0..20))).unwrap();
     let broken =
-        text.replacen(&format!("\"requestID\":\"{}\"", "request-10"), "\"requestID\":oops", 1);
+        text.replacen(&format!("\"requestID\":\"{}\"", "request-10"), "\"requestID\":]", 1);
     let file = desk.file("broken.json", broken);
     desk.load(&file, engine.url()).run().exits(3).says(["broken.json"]);
     assert!(engine.ids().is_superset(&ids(0..10)));

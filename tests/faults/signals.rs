@@ -82,7 +82,7 @@ fn a_signal_while_the_engine_is_away_ends_the_run() {
     assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks >= 4));
     running.signal("TERM");
     assert!(
-        running.ends_within(Duration::from_secs(60)),
+        running.ends_within(Duration::from_secs(90)),
         "patience ends when the user asks to stop"
     );
     running.end().exits(4);

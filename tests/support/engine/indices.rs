@@ -213,6 +213,7 @@ impl State {
     }
 
     pub(super) fn create(&mut self, name: &str, body: &Value) -> Answer {
+        self.let_the_other_create(name);
         if self.indices.contains_key(name) {
             return refused(
                 400,
@@ -228,6 +229,29 @@ impl State {
         }
     }
 
+    /// Creates the index as the other loader would have, before it could know what we learned.
+    fn let_the_other_create(&mut self, name: &str) {
+        for other in std::mem::take(&mut self.other_loader) {
+            let core = self.template_for(name).map(|template| template["template"].clone());
+            let core = core.unwrap_or_default();
+            let limit = field_limit(&core["settings"]).unwrap_or(1_000);
+            let mapping = Mapping::default().merged(&core["mappings"], limit);
+            let mapping = mapping.and_then(|mapping| mapping.merged(&other, limit));
+            let mapping = mapping.expect("what the other loader puts");
+            let index = Index { mapping, limit, documents: BTreeMap::new() };
+            self.indices.insert(name.to_owned(), index);
+        }
+    }
+
+    fn template_for(&self, name: &str) -> Option<&Value> {
+        let fits = |template: &&Value| {
+            let patterns = template["index_patterns"].as_array().into_iter().flatten();
+            patterns.filter_map(Value::as_str).any(|pattern| glob(pattern, name))
+        };
+        let fitting = self.index_templates.values().filter(fits);
+        fitting.max_by_key(|template| template["priority"].as_u64())
+    }
+
     pub(super) fn new_index(&mut self, name: &str, body: &Value) -> Result<(), String> {
         let wrong = name.is_empty()
             || name.starts_with(['_', '-', '+'])
@@ -236,16 +260,7 @@ impl State {
         if wrong {
             return Err(format!("Invalid index name [{name}]"));
         }
-        let fits = |template: &&Value| {
-            let patterns = template["index_patterns"].as_array();
-            patterns
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .any(|pattern| glob(pattern, name))
-        };
-        let template =
-            self.index_templates.values().filter(fits).max_by_key(|t| t["priority"].as_u64());
+        let template = self.template_for(name);
         let (mapping, limit) = match template {
             Some(template) => self.composed(template)?,
             None => (Mapping::default(), 1_000),

@@ -148,7 +148,7 @@ impl FakeEngine {
         self.change(|state| state.refuse = Some(Box::new(why)))
     }
 
-    /// Lets another loader put these properties just before our next mapping call.
+    /// Lets another loader put these properties just before we create an index or map a field.
     pub(crate) fn another_loader_decides(&self, properties: &Value) -> &FakeEngine {
         self.change(|state| state.other_loader.push(json!({ "properties": properties })))
     }
