@@ -410,6 +410,7 @@ fn plant(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
 /// One worker's copy of the paths: a flat table that is asked for every key of every event.
 #[derive(Debug)]
 pub(super) struct View {
+    rules: Arc<Rules>,
     known: Vec<Known>,
     paths: Vec<Box<str>>,
     /// The last segment of each path, with the quote and the colon that follow a key.
@@ -438,8 +439,10 @@ fn tag(parent: Node, hash: u64) -> u64 {
 }
 
 impl View {
-    pub(super) fn new() -> Self {
-        Self {
+    /// Starts with what is known so far.
+    pub(super) fn new(fields: &Fields) -> Self {
+        let mut view = Self {
+            rules: Arc::clone(&fields.rules),
             known: Vec::new(),
             paths: Vec::new(),
             names: Vec::new(),
@@ -450,7 +453,14 @@ impl View {
             used: 0,
             epoch: 0,
             full: false,
-        }
+        };
+        view.refresh(fields);
+        view
+    }
+
+    /// Returns whether the table knows a path, by its name in JSON; one with escapes it does not.
+    pub(super) fn is_declared(&self, path: &[u8]) -> bool {
+        std::str::from_utf8(path).is_ok_and(|path| self.rules.kind(path).is_some())
     }
 
     /// Takes over what was decided since the last time.

@@ -91,8 +91,7 @@ pub struct Normalizer {
 impl Normalizer {
     /// Starts with what the fields know so far.
     pub fn new(fields: Arc<Fields>, settings: Arc<Settings>) -> Self {
-        let mut view = View::new();
-        view.refresh(&fields);
+        let view = View::new(&fields);
         Self {
             wanted: Wanted::find(&view),
             fields,
@@ -333,8 +332,7 @@ impl Relearned {
     pub fn new(fields: &Fields, mappings: &Value) -> Self {
         let fields = fields.sibling();
         fields.absorb(mappings);
-        let mut view = View::new();
-        view.refresh(&fields);
+        let view = View::new(&fields);
         Self { fields, view }
     }
 

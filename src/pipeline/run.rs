@@ -114,9 +114,17 @@ pub async fn load(
     let Ok(storing) = storing else { return Err(Error::Panic("system")) };
     let (threads, products) = start(load, None);
 
-    let mut corridor =
-        Corridor { sink, notes, tally, stop, writes: JoinSet::new(), requests, failed: None };
-    corridor.carry(products, raise).await;
+    let mut corridor = Corridor {
+        sink,
+        notes,
+        tally,
+        raise: raise.clone(),
+        stop,
+        writes: JoinSet::new(),
+        requests,
+        failed: None,
+    };
+    corridor.carry(products).await;
     let Corridor { notes, mut failed, stop, .. } = corridor;
 
     let listed = threads.join(stop.requested());
@@ -192,6 +200,7 @@ struct Corridor<S> {
     sink: Arc<S>,
     notes: SyncSender<Note>,
     tally: Arc<Tally>,
+    raise: Raise,
     stop: Stop,
     writes: JoinSet<Result<Receipt, sink::Error>>,
     requests: usize,
@@ -200,7 +209,7 @@ struct Corridor<S> {
 
 impl<S: Sink> Corridor<S> {
     /// Carries everything until there is nothing more, or nothing more can be carried.
-    async fn carry(&mut self, mut products: products::Receiver<Product>, raise: &Raise) {
+    async fn carry(&mut self, mut products: products::Receiver<Product>) {
         while self.failed.is_none() {
             let room = self.writes.len() < self.requests;
             tokio::select! {
@@ -222,7 +231,7 @@ impl<S: Sink> Corridor<S> {
         // Workers notice that nobody takes their products; what is under way is still settled.
         drop(products);
         if self.failed.is_some() {
-            raise.raise(Urgency::Drain);
+            self.raise.raise(Urgency::Drain);
         }
         while let Some(written) = self.writes.join_next().await {
             self.settle(written);
@@ -243,9 +252,12 @@ impl<S: Sink> Corridor<S> {
                 self.tally.set_aside.fetch_add(set_aside, Relaxed);
                 self.note(Note::Settled(receipt));
             }
-            // The user's wish is no failure.
+            // The user's wish is no failure. What else is under way has waited as long.
             Ok(Err(sink::Error::Interrupted { .. }))
-                if self.stop.requested() && self.failed.is_none() => {}
+                if self.stop.requested() && self.failed.is_none() =>
+            {
+                self.raise.raise(Urgency::Leave);
+            }
             Ok(Err(error)) => self.fail(error.into()),
             Err(_) => self.fail(Error::Panic("sink")),
         }

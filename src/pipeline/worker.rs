@@ -128,14 +128,18 @@ impl Bench {
         let mut reading = Reading::new(self, lane, word, &name);
         let read = decoder.read(&name, content, &mut reading);
         reading.count();
-        let documents = reading.documents;
-        let (outcome, decoded) = match read {
+        let (documents, filtered) = (reading.documents, reading.filtered);
+        let (mut outcome, decoded) = match read {
             Ok(decoded) => (self.judge(&name, word, &decoded), decoded),
             Err(error) => {
                 let cause = chain(&error);
                 (self.fail(&name, word, cause, None), Decoded::default())
             }
         };
+        if filtered && matches!(outcome, Ended::Done) {
+            // A later run may want what this one left out.
+            outcome = Ended::Interrupted;
+        }
         self.notes.push(Note::Page { lane, page: 0, documents, reaches: None });
         self.notes.push(Note::Ended {
             lane,
@@ -296,6 +300,8 @@ struct Reading<'b> {
     name: &'b str,
     /// Documents made, and records set aside.
     documents: u32,
+    /// Whether records were left out for their time.
+    filtered: bool,
     /// What is not yet in the counters.
     uncounted: Uncounted,
 }
@@ -310,7 +316,15 @@ struct Uncounted {
 
 impl<'b> Reading<'b> {
     fn new(bench: &'b mut Bench, lane: LaneNumber, word: usize, name: &'b str) -> Self {
-        Self { bench, lane, word, name, documents: 0, uncounted: Uncounted::default() }
+        Self {
+            bench,
+            lane,
+            word,
+            name,
+            documents: 0,
+            filtered: false,
+            uncounted: Uncounted::default(),
+        }
     }
 
     /// Adds to the counters what came since the last time.
@@ -326,6 +340,7 @@ impl<'b> Reading<'b> {
     fn accept(&mut self, normalized: Normalized, start: usize, bytes: usize) {
         let Normalized::Document(placed) = normalized else {
             self.uncounted.filtered += 1;
+            self.filtered = true;
             return;
         };
         let Placed { action_bytes, bucket, needs, rewritten } = placed;
