@@ -199,7 +199,9 @@ impl Files {
         let mut kinds = Kinds::unpack(&self.kinds.bytes, conflicts.len())
             .map_err(|problem| self.kinds.damaged(problem))?;
         for entry in &conflicts {
-            kinds.set(PathHash::of(&entry.field), entry.kind);
+            let place = PathHash::of(&entry.field);
+            kinds.set(place, entry.kind);
+            kinds.set_holding(place);
         }
         let declared: HashMap<String, Value> = self.fields.json()?;
         check_fields(&declared, &kinds).map_err(|problem| self.fields.damaged(problem))?;
