@@ -413,10 +413,10 @@ pub(super) struct View {
     rules: Arc<Rules>,
     known: Vec<Known>,
     paths: Vec<Box<str>>,
-    /// The last segment of each path, with the quote and the colon that follow a key.
-    names: Vec<Box<[u8]>>,
-    /// Which path followed each path last time; for an object's own, which came first in it.
-    next: Vec<Cell<Node>>,
+    /// The last segment of each path, as keys are written.
+    names: Vec<Name>,
+    /// Which paths followed each path the last times; for an object's own, which came first in it.
+    next: Vec<Cell<[Node; 2]>>,
     /// The object in which each path was met last.
     visited: Vec<Cell<u64>>,
     objects: Cell<u64>,
@@ -425,6 +425,39 @@ pub(super) struct View {
     used: usize,
     epoch: u64,
     full: bool,
+}
+
+/// A key as it stands in a text, behind its first quote: `eventName":`. Compared as words, because
+/// most are short.
+#[derive(Debug)]
+struct Name {
+    /// The first sixteen bytes, zeros behind the end.
+    words: [u64; 2],
+    /// The bits of the words that count.
+    masks: [u64; 2],
+    length: usize,
+    /// What does not fit into the words.
+    rest: Box<[u8]>,
+}
+
+impl Name {
+    fn new(key: &[u8]) -> Self {
+        let whole = [key, b"\":"].concat();
+        let words = [0, 8].map(|at| text::load(&whole, at));
+        let masks = [0, 8].map(|at| match whole.len().saturating_sub(at) {
+            bytes @ 0..8 => !(u64::MAX << (bytes * 8)),
+            _ => u64::MAX,
+        });
+        let rest = whole.get(16..).unwrap_or_default().into();
+        Self { words, masks, length: whole.len(), rest }
+    }
+
+    #[inline]
+    fn is_at(&self, text: &[u8], at: usize) -> bool {
+        text::load(text, at) & self.masks[0] == self.words[0]
+            && text::load(text, at + 8) & self.masks[1] == self.words[1]
+            && (self.rest.is_empty() || text[at + 16..].starts_with(&self.rest))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -477,8 +510,8 @@ impl View {
         for (child, entry) in (0..).zip(&table.nodes).skip(first) {
             self.known.push(entry.known);
             self.paths.push(entry.path.as_str().into());
-            self.names.push([entry.name.as_bytes(), b"\":"].concat().into());
-            self.next.push(Cell::new(ROOT));
+            self.names.push(Name::new(entry.name.as_bytes()));
+            self.next.push(Cell::new([ROOT; 2]));
             self.visited.push(Cell::new(0));
             if child != ROOT {
                 self.insert(tag(entry.parent, entry.hash), child);
@@ -543,22 +576,25 @@ impl View {
         self.visited[node as usize].replace(object) != object
     }
 
-    /// Returns the path that is likely to follow; [`ROOT`] if none is.
+    /// Returns the path whose key stands at `text[at]`, if it is one that followed before, and where its
+    /// value or white space begins.
     #[inline]
-    pub(super) fn next(&self, before: Node) -> Node {
-        self.next[before as usize].get()
+    pub(super) fn follows(&self, before: Node, text: &[u8], at: usize) -> Option<(Node, usize)> {
+        let [last, earlier] = self.next[before as usize].get();
+        for node in [last, earlier] {
+            let name = &self.names[node as usize];
+            if name.is_at(text, at) {
+                return Some((node, at + name.length));
+            }
+        }
+        None
     }
 
     /// Remembers which path followed.
     #[inline]
     pub(super) fn expect(&self, before: Node, after: Node) {
-        self.next[before as usize].set(after);
-    }
-
-    /// Returns how a path's key looks in a text, behind its first quote: `eventName":`.
-    #[inline]
-    pub(super) fn name(&self, node: Node) -> &[u8] {
-        &self.names[node as usize]
+        let next = &self.next[before as usize];
+        next.set([after, next.get()[0]]);
     }
 
     /// Returns whether no further path will become a field.

@@ -209,15 +209,11 @@ impl Scanner<'_> {
         seen: &mut Seen,
     ) -> Option<Found> {
         let start = self.at;
-        let guess = self.view.next(before);
-        let name = self.view.name(guess);
-        if guess != ROOT && self.text[start..].starts_with(name) {
-            self.at = start + name.len();
-            return self.view.visit(guess, object).then(|| Found {
-                child: Some(guess),
-                // Behind the name stand its quote and the colon.
-                key: start..self.at - 2,
-            });
+        if let Some((child, end)) = self.view.follows(before, self.text, start) {
+            self.at = end;
+            // Behind the name stand its quote and the colon.
+            let found = Found { child: Some(child), key: start..end - 2 };
+            return self.view.visit(child, object).then_some(found);
         }
         let key = text::plain_key(self.text, start)?;
         self.at = key.end + 1;

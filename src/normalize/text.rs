@@ -25,7 +25,7 @@ fn specials(word: u64) -> u64 {
 
 /// Returns the eight bytes at `at`, little end first; zeros behind the end of the text.
 #[inline]
-fn load(text: &[u8], at: usize) -> u64 {
+pub(super) fn load(text: &[u8], at: usize) -> u64 {
     if let Some(eight) = text.get(at..at + 8).and_then(|bytes| bytes.first_chunk::<8>()) {
         return u64::from_le_bytes(*eight);
     }

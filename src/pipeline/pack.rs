@@ -1,11 +1,44 @@
 //! Packs documents into batches: the body of one request, and where each document of it came from.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 
 use crate::event::{Batch, Entry, LaneNumber, Need, SetAside, Share};
 
 /// Room beyond the wanted size: the document that fills a batch usually fits without moving the body.
 const SLACK: usize = 64 << 10;
+
+/// Bodies that were sent, to be used again: fresh memory costs more than what is written into it.
+#[derive(Debug, Default)]
+pub(super) struct Bodies(Mutex<Vec<Bytes>>);
+
+/// Bodies that are kept: one for each stage that may wait for one.
+const BODIES_KEPT: usize = 8;
+
+impl Bodies {
+    /// Takes back a body that nobody needs any more.
+    pub(super) fn give(&self, body: Bytes) {
+        let mut bodies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if bodies.len() < BODIES_KEPT {
+            bodies.push(body);
+        }
+    }
+
+    /// Returns an empty body with room for `bytes`.
+    fn take(&self, bytes: usize) -> Vec<u8> {
+        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // Still shared, it would be copied.
+        match used.filter(Bytes::is_unique) {
+            Some(used) => {
+                let mut body = Vec::from(used);
+                body.clear();
+                body
+            }
+            None => Vec::with_capacity(bytes),
+        }
+    }
+}
 
 /// A batch in the making. Documents are written straight into its body.
 #[derive(Debug)]
@@ -98,8 +131,8 @@ impl Pack {
     }
 
     /// Takes the batch out and starts the next.
-    pub(super) fn take(&mut self) -> Batch {
-        let body = std::mem::replace(&mut self.body, Vec::with_capacity(self.limit + SLACK));
+    pub(super) fn take(&mut self, bodies: &Bodies) -> Batch {
+        let body = std::mem::replace(&mut self.body, bodies.take(self.limit + SLACK));
         self.buckets.clear();
         Batch {
             body: Bytes::from(body),

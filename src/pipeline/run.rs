@@ -14,6 +14,7 @@ use tokio::{sync::mpsc as products, task::JoinSet};
 
 use super::{
     Stop,
+    pack::Bodies,
     stop::{Raise, Urgency},
     worker::Survey,
     worker::{self, Product, Shop, Work},
@@ -43,7 +44,7 @@ const WORKER_STACK: usize = 16 << 20;
 const LAST_CALL: Duration = Duration::from_secs(3);
 
 /// Bytes that a worker holds while it reads: a file as stored and unpacked, with room to spare.
-const READING_BYTES: u64 = 20 << 20;
+const READING_BYTES: u64 = 24 << 20;
 
 /// What a run works with.
 pub struct Load {
@@ -112,10 +113,12 @@ pub async fn load(
     let (notes, noted) = mpsc::sync_channel(NOTES_AHEAD);
     let storing = thread::Builder::new().name("checkpoint".into()).spawn(move || store.run(noted));
     let Ok(storing) = storing else { return Err(Error::Panic("system")) };
-    let (threads, products) = start(load, None);
+    let bodies = Arc::new(Bodies::default());
+    let (threads, products) = start(load, Arc::clone(&bodies), None);
 
     let mut corridor = Corridor {
         sink,
+        bodies,
         notes,
         tally,
         raise: raise.clone(),
@@ -155,7 +158,7 @@ pub async fn load(
 pub async fn survey(load: Load) -> Result<(Outcome, Survey), Error> {
     let stop = load.stop.clone();
     let survey = Arc::new(Mutex::new(Survey::default()));
-    let (threads, mut products) = start(load, Some(Arc::clone(&survey)));
+    let (threads, mut products) = start(load, Arc::default(), Some(Arc::clone(&survey)));
     while take(&mut products, &stop).await.is_some() {}
     threads.join(stop.requested())?;
     let survey = std::mem::take(&mut *survey.lock().unwrap_or_else(PoisonError::into_inner));
@@ -198,6 +201,7 @@ async fn last_call() {
 /// The middle of the run: products in, batches to the sink, notes to the store.
 struct Corridor<S> {
     sink: Arc<S>,
+    bodies: Arc<Bodies>,
     notes: SyncSender<Note>,
     tally: Arc<Tally>,
     raise: Raise,
@@ -239,8 +243,13 @@ impl<S: Sink> Corridor<S> {
     }
 
     fn write(&mut self, batch: Batch) {
-        let sink = Arc::clone(&self.sink);
-        self.writes.spawn(async move { sink.write(batch).await });
+        let (sink, bodies) = (Arc::clone(&self.sink), Arc::clone(&self.bodies));
+        let body = batch.body.clone();
+        self.writes.spawn(async move {
+            let written = sink.write(batch).await;
+            bodies.give(body);
+            written
+        });
     }
 
     fn settle(&mut self, written: Result<Result<Receipt, sink::Error>, tokio::task::JoinError>) {
@@ -300,7 +309,11 @@ impl Threads {
 }
 
 /// Starts lister and workers.
-fn start(load: Load, survey: Option<Arc<Mutex<Survey>>>) -> (Threads, products::Receiver<Product>) {
+fn start(
+    load: Load,
+    bodies: Arc<Bodies>,
+    survey: Option<Arc<Mutex<Survey>>>,
+) -> (Threads, products::Receiver<Product>) {
     let (ahead, work) = mpsc::sync_channel(WORK_AHEAD);
     let (made, products) = products::channel(PRODUCTS_AHEAD);
     let shop = Shop {
@@ -309,6 +322,7 @@ fn start(load: Load, survey: Option<Arc<Mutex<Survey>>>) -> (Threads, products::
         fields: load.fields,
         settings: Arc::new(load.settings),
         batch_bytes: usize::try_from(load.batch_bytes).unwrap_or(usize::MAX),
+        bodies,
         tally: Arc::clone(&load.tally),
         log: load.log.clone(),
         stop: load.stop.clone(),

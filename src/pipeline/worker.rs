@@ -16,7 +16,10 @@ use std::{
 
 use tokio::sync::mpsc::Sender;
 
-use super::{Stop, pack::Pack};
+use super::{
+    Stop,
+    pack::{Bodies, Pack},
+};
 use crate::{
     checkpoint::{Ended, Note},
     event::{Batch, LaneNumber, SetAside},
@@ -72,6 +75,8 @@ pub(super) struct Shop {
     pub(super) fields: Arc<Fields>,
     pub(super) settings: Arc<Settings>,
     pub(super) batch_bytes: usize,
+    /// Bodies to use again.
+    pub(super) bodies: Arc<Bodies>,
     pub(super) tally: Arc<Tally>,
     pub(super) log: Log,
     pub(super) stop: Stop,
@@ -221,7 +226,7 @@ impl Bench {
 
     /// Hands on what there is.
     fn send(&mut self) {
-        let batch = (!self.pack.is_empty()).then(|| self.pack.take());
+        let batch = (!self.pack.is_empty()).then(|| self.pack.take(&self.shop.bodies));
         if batch.is_none() && self.notes.is_empty() {
             return;
         }

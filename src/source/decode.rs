@@ -71,7 +71,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { window: 1 << 20, record: 32 << 20, whole: 8 << 20 }
+        Self { window: 1 << 20, record: 32 << 20, whole: 16 << 20 }
     }
 }
 
