@@ -453,10 +453,10 @@ impl Name {
     }
 
     #[inline]
-    fn is_at(&self, text: &[u8], at: usize) -> bool {
-        text::load(text, at) & self.masks[0] == self.words[0]
-            && text::load(text, at + 8) & self.masks[1] == self.words[1]
-            && (self.rest.is_empty() || text[at + 16..].starts_with(&self.rest))
+    fn is_at(&self, words: [u64; 2], text: &[u8], at: usize) -> bool {
+        words[0] & self.masks[0] == self.words[0]
+            && words[1] & self.masks[1] == self.words[1]
+            && (self.length <= 16 || text[at + 16..].starts_with(&self.rest))
     }
 }
 
@@ -580,14 +580,14 @@ impl View {
     /// value or white space begins.
     #[inline]
     pub(super) fn follows(&self, before: Node, text: &[u8], at: usize) -> Option<(Node, usize)> {
+        let words = [text::load(text, at), text::load(text, at + 8)];
         let [last, earlier] = self.next[before as usize].get();
-        for node in [last, earlier] {
-            let name = &self.names[node as usize];
-            if name.is_at(text, at) {
-                return Some((node, at + name.length));
-            }
+        let name = &self.names[last as usize];
+        if name.is_at(words, text, at) {
+            return Some((last, at + name.length));
         }
-        None
+        let name = &self.names[earlier as usize];
+        name.is_at(words, text, at).then_some((earlier, at + name.length))
     }
 
     /// Remembers which path followed.

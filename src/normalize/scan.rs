@@ -120,14 +120,6 @@ struct Scanner<'s> {
     lists: u32,
 }
 
-/// A member of an object that the index looks at.
-struct Found {
-    /// Its path, if that is known.
-    child: Option<Node>,
-    /// Where its key stands.
-    key: Range<usize>,
-}
-
 /// A bit for each of 64 classes of hashes: two keys of an object can be equal only if they share one.
 #[derive(Default)]
 struct Seen(u64);
@@ -196,39 +188,25 @@ impl Scanner<'_> {
         Some(())
     }
 
-    /// Passes a key of an object that the index looks at, behind its quote, and the colon.
-    ///
-    /// `before` is the path that came before it in this object, or the object's own.
-    #[inline]
-    fn member(
+    /// Passes a key that did not follow `before` the last times, and the colon. Returns its path, if that is
+    /// known, and where the key ends.
+    fn other_key(
         &mut self,
         node: Node,
         before: Node,
-        object: u64,
         first: usize,
         seen: &mut Seen,
-    ) -> Option<Found> {
+    ) -> Option<(Option<Node>, usize)> {
         let start = self.at;
-        if let Some((child, end)) = self.view.follows(before, self.text, start) {
-            self.at = end;
-            // Behind the name stand its quote and the colon.
-            let found = Found { child: Some(child), key: start..end - 2 };
-            return self.view.visit(child, object).then_some(found);
-        }
         let key = text::plain_key(self.text, start)?;
         self.at = key.end + 1;
         self.eat(b':')?;
         let child = self.view.child(node, key.hash);
         match child {
-            Some(child) => {
-                self.view.expect(before, child);
-                if !self.view.visit(child, object) {
-                    return None;
-                }
-            }
+            Some(child) => self.view.expect(before, child),
             None => self.note_hash(key.hash, first, seen)?,
         }
-        (key.end - start <= LONGEST_KEY).then_some(Found { child, key: start..key.end })
+        (key.end - start <= LONGEST_KEY).then_some((child, key.end))
     }
 
     /// Passes the members of an object that the index looks at, behind its brace.
@@ -240,19 +218,29 @@ impl Scanner<'_> {
         let first = self.scratch.hashes.len();
         let mut seen = Seen::default();
         let object = self.view.new_object();
-        // The record itself has no number of its own among the paths that follow one another.
         let mut before = node;
         loop {
             self.eat(b'"')?;
-            let Found { child, key } = self.member(node, before, object, first, &mut seen)?;
+            let start = self.at;
+            let (child, end) = match self.view.follows(before, self.text, start) {
+                Some((child, end)) => {
+                    self.at = end;
+                    // Behind the name stand its quote and the colon.
+                    (Some(child), end - 2)
+                }
+                None => self.other_key(node, before, first, &mut seen)?,
+            };
             if let Some(child) = child {
+                if !self.view.visit(child, object) {
+                    return None;
+                }
                 if node == ROOT {
                     self.remember(child);
                 }
-                self.value(node, child, key, object, depth)?;
+                self.value(node, child, start..end, object, depth)?;
                 before = child;
             } else {
-                self.unknown(node, key)?;
+                self.unknown(node, start..end)?;
             }
             if !self.another(b'}')? {
                 self.scratch.hashes.truncate(first);

@@ -26,9 +26,16 @@ fn specials(word: u64) -> u64 {
 /// Returns the eight bytes at `at`, little end first; zeros behind the end of the text.
 #[inline]
 pub(super) fn load(text: &[u8], at: usize) -> u64 {
-    if let Some(eight) = text.get(at..at + 8).and_then(|bytes| bytes.first_chunk::<8>()) {
-        return u64::from_le_bytes(*eight);
+    match text.get(at..) {
+        Some([a, b, c, d, e, f, g, h, ..]) => u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+        _ => load_last(text, at),
     }
+}
+
+/// The same where the text ends within the word.
+#[cold]
+#[inline(never)]
+fn load_last(text: &[u8], at: usize) -> u64 {
     let mut eight = [0_u8; 8];
     for (to, from) in eight.iter_mut().zip(text.get(at..).unwrap_or_default()) {
         *to = *from;
