@@ -3,11 +3,32 @@
 //! # How an event flows
 //!
 //! ```text
-//!  source ──window──▶ normalize ──Batch──▶ sink ──Receipt──▶ checkpoint::Ledger ──▶ checkpoint::Store
-//!     └──────────── everyone ──▶ report::Tally ──▶ bars, lines, summary (stderr)
+//!            one thread            N threads                      one thread (tokio)          one thread
+//!  words ──▶ source::Files ─Input▶ source::Decoder ─record▶
+//!            which files,          unpack, find records   normalize ─Batch▶ sink::Engine ─Receipt▶ checkpoint::Store
+//!            which are new                                one body of       mapping first,         what is safe,
+//!                                                         many documents    then `_bulk`           what was set aside
+//!                └──────────────────── everyone ──▶ report::Tally ──▶ bars, lines, summary
 //! ```
 //!
-//! The modules below stand in the order the event meets them.
+//! Each arrow is a bounded channel, or a call: a slow engine holds everything up to the first file, and memory
+//! stays what it was. `pipeline` is the corridor that carries; it decides nothing about an event.
+//!
+//! The rooms in the order in which an event meets them, and what each decides:
+//!
+//! | room | decides |
+//! |---|---|
+//! | [`cli`] | what is asked for; whether it makes sense; at the end what a failure is called, and the exit code |
+//! | [`pipeline`] | which thread does what, how many things wait between two rooms, in which order it all ends |
+//! | [`source`] | which files there are and which are new; how a file is unpacked; where a record starts and ends; what is no CloudTrail |
+//! | [`normalize`] | which document a record becomes: its id, its index, the keys that are renamed, the fields that are mapped |
+//! | [`event`] | nothing: it names what travels between the rooms |
+//! | [`sink`] | how many requests are under way, what an answer means for each document, what is sent again and when to give up; puts a field into the index before the first document that needs it |
+//! | [`checkpoint`] | when a file is done: it was read to its end, and every document of it is acknowledged or set aside |
+//! | [`report`] | how it is told: bars on a terminal, lines otherwise, one summary that must add up |
+//!
+//! Two things go the other way. The sink tells `normalize::Fields` what live indices have decided before us, so that
+//! the next document obeys it. And [`checkpoint::Reader`] tells the source which files are done.
 
 pub mod checkpoint;
 pub mod cli;

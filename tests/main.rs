@@ -1,7 +1,8 @@
 //! The one test program: the real binary as a black box, against a fake engine and real ones.
 //!
 //! `flow` shows what should happen, `faults` what must not, `crash` that SIGKILL costs nothing but
-//! work, `engine` the same on real engines (started by `scripts/test`), `cli` what a user reads.
+//! work, `engine` the same on real engines (started by `scripts/test`), `cli` what a user reads,
+//! `policy` that the roles shipped are as narrow as they claim.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(
     clippy::print_stdout,
@@ -13,4 +14,5 @@ mod crash;
 mod engine;
 mod faults;
 mod flow;
+mod policy;
 mod support;

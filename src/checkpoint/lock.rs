@@ -33,7 +33,7 @@ impl Lock {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         file.set_len(0).map_err(failed)?;
-        writeln!(file, "{} trailload {now}", std::process::id()).map_err(failed)?;
+        writeln!(file, "{} trailload {now:.0}", std::process::id()).map_err(failed)?;
         Ok(Self { _file: file })
     }
 }

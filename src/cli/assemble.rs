@@ -92,7 +92,10 @@ async fn for_real(
     )
     .await?;
     let engine_name = engine.describe().to_string();
-    log.info(plan.target.url.as_str(), format_args!("loading into {engine_name}"));
+    log.info(
+        plan.target.url.as_str().trim_end_matches('/'),
+        format_args!("loading into {engine_name}"),
+    );
     // Set once, here.
     let _ = tally.engine.set(engine_name);
     let load = parts(plan, source, fields, tally, log, stop);
@@ -169,10 +172,11 @@ fn tell(survey: &Survey, fields: &Fields, log: &Log) {
         log.info("conflict", format_args!("and {more} other kinds, less frequent"));
     }
     let [slow, fast] = DOCUMENTS_A_SECOND.map(|speed| documents.div_ceil(speed));
+    let seconds = if slow > fast { format!("{fast} to {slow} s") } else { format!("{slow} s") };
     log.info(
         "estimate",
         format_args!(
-            "{} fields beside the core; {} to send, about {} in the index; {fast} to {slow} s",
+            "{} fields beside the core; {} to send, about {} in the index; {seconds}",
             figures::count(fields.len().into()),
             figures::bytes(survey.body_bytes),
             figures::bytes(survey.body_bytes / 100 * INDEX_PERCENT),

@@ -118,6 +118,9 @@ impl From<source::Error> for Failure {
             source::Error::List { .. } | source::Error::Open { .. } => {
                 failure.hint("check that this user may read it")
             }
+            source::Error::UnknownScheme { word } if word.starts_with("s3://") => {
+                failure.hint("copy the logs first (aws s3 sync), then load the folder")
+            }
             _ => failure,
         }
     }
@@ -187,7 +190,7 @@ fn sink_hint(error: &sink::Error) -> Option<&'static str> {
         sink::Error::CaFile { .. } => "give --ca-file a PEM file with certificates",
         sink::Error::Connect { how, .. } => return connect_hint(*how),
         sink::Error::Denied { status: 401, .. } => {
-            "log in with TRAILLOAD_USERNAME and TRAILLOAD_PASSWORD, or with TRAILLOAD_API_KEY"
+            "log in with the right TRAILLOAD_USERNAME and TRAILLOAD_PASSWORD, or TRAILLOAD_API_KEY"
         }
         sink::Error::Denied { .. } => "give this user the right to do it, or log in as another",
         sink::Error::Refused { status, source, .. } => return refused_hint(*status, source.code()),
@@ -354,7 +357,9 @@ mod tests {
     #[test]
     fn a_source_that_makes_no_sense_is_exit_2() {
         let unknown = source::Error::UnknownScheme { word: "s3://b".to_owned() };
-        assert_eq!(Failure::from(unknown).exit, Exit::Usage);
+        let failure = Failure::from(unknown);
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.hint.is_some_and(|hint| hint.contains("aws s3 sync")));
         let source = io::Error::from(io::ErrorKind::PermissionDenied);
         let failure = Failure::from(source::Error::List { name: "trail".to_owned(), source });
         assert_eq!((failure.exit, failure.causes.len()), (Exit::Person, 1));

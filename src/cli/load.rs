@@ -257,9 +257,15 @@ impl Plan {
         target
     }
 
-    /// Returns what the checkpoint knows the target by: address without credentials, and prefix.
+    /// Returns what the checkpoint knows the target by: host, port, path and prefix.
+    ///
+    /// The scheme is left out, as in the name of the default file: who tried http:// first and then
+    /// https:// means the same engine.
     pub fn target_name(&self) -> String {
-        format!("{} {}", self.target.url, self.index)
+        let url = &self.target.url;
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or_default();
+        format!("{host}:{port}{} {}", url.path().trim_end_matches('/'), self.index)
     }
 }
 
@@ -620,7 +626,7 @@ mod tests {
             target.credentials,
             sink::Credentials::Basic { username, password } if (username.clone(), password.clone()) == expected
         ));
-        assert_eq!(plan.target_name(), "http://localhost:9200/ cloudtrail");
+        assert_eq!(plan.target_name(), "localhost:9200 cloudtrail");
     }
 
     /// Ends a run with these counters and returns the exit code, standard error, and the summary.

@@ -90,14 +90,18 @@ fn only_checkpoint(folder: &Path) -> Result<PathBuf, Failure> {
         [] => Err(Failure::person(format!("there is no checkpoint in {}", folder.display()))
             .hint("load something first, or name a file with --checkpoint")),
         several => {
-            let mut failure = Failure::usage(format!(
-                "there are {} checkpoints in {}",
+            let names: Vec<_> = several
+                .iter()
+                .filter_map(|path| path.file_name())
+                .map(OsStr::to_string_lossy)
+                .collect();
+            Err(Failure::usage(format!(
+                "there are {} checkpoints in {}: {}",
                 count(several.len() as u64),
-                folder.display()
+                folder.display(),
+                names.join(", ")
             ))
-            .hint("choose one with --into URL or --checkpoint FILE");
-            failure.causes = several.iter().map(|path| path.display().to_string()).collect();
-            Err(failure)
+            .hint("choose one with --into URL or --checkpoint FILE"))
         }
     }
 }
@@ -163,12 +167,12 @@ fn sources(status: &Status) -> String {
 fn failures(status: &Status) -> String {
     let rows = status.failures.iter().map(|failure| {
         let at =
-            failure.offset.map_or(String::new(), |offset| format!(" at byte {}", count(offset)));
+            failure.offset.map_or(String::new(), |offset| format!("at byte {}: ", count(offset)));
         vec![
             failure.name.clone(),
             count(failure.tries),
             count(failure.records),
-            format!("{}{at}", failure.cause),
+            format!("{at}{}", failure.cause),
         ]
     });
     let heads = ["not read to the end", "tries", "records before", "cause"];
@@ -340,7 +344,7 @@ mod tests {
              file:/b                    1      300   1.0 MiB  2024-06-01T02:09:00Z\n\
              \n\
              not read to the end  tries  records before  cause\n\
-             /trail/cut.json.gz       2              45  unexpected end at byte 17,000\n\
+             /trail/cut.json.gz       2              45  at byte 17,000: unexpected end\n\
              \n\
              set aside (5)  for example               reason\n\
              \u{20}           5  cloudtrail-2024.06/a-b-c  too long?[2J\n\
@@ -416,6 +420,7 @@ mod tests {
         assert_eq!(args().path(&environment).unwrap(), folder.join("a.sqlite"));
         fs::write(folder.join("b.sqlite"), "").unwrap();
         let failure = args().path(&environment).unwrap_err();
-        assert_eq!((failure.exit, failure.causes.len()), (Exit::Usage, 2));
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.heading.ends_with(": a.sqlite, b.sqlite"), "{failure:?}");
     }
 }

@@ -523,7 +523,7 @@ impl View {
         }
         self.full = fields.is_full();
         let first = self.paths.len();
-        for (child, entry) in (0..).zip(&table.nodes).skip(first) {
+        for (child, entry) in (first as Node..).zip(&table.nodes[first..]) {
             self.known.push(entry.known);
             self.paths.push(entry.path.as_str().into());
             self.names.push(Name::new(entry.name.as_bytes()));

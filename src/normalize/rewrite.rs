@@ -168,24 +168,45 @@ enum Place {
     Barred,
 }
 
-/// The keys of one object: those it came with and those given to it.
-struct Keys<'a> {
-    taken: HashSet<Cow<'a, [u8]>>,
+/// The keys of one object: those it came with and those given to it, by their hashes. Should two keys
+/// share one, a name is numbered without need.
+struct Keys {
+    /// Sorted; without those given later.
+    own: Vec<u64>,
+    given: HashSet<u64>,
     /// The last number given to a name that was taken.
     last: HashMap<Vec<u8>, u32>,
 }
 
-impl Keys<'_> {
+impl Keys {
+    /// Returns the keys of an object, and which members, in order, have a key that comes again
+    /// later: JSON readers take the last.
+    fn of(members: &[Member<'_>]) -> (Self, Vec<usize>) {
+        let mut numbered: Vec<(u64, usize)> =
+            members.iter().enumerate().map(|(at, member)| (text::hash(&member.key), at)).collect();
+        numbered.sort_unstable();
+        let pairs = numbered.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+        let mut repeats: Vec<usize> = pairs.map(|pair| pair[0].1).collect();
+        repeats.sort_unstable();
+        let own = numbered.into_iter().map(|(hash, _)| hash).collect();
+        (Self { own, given: HashSet::new(), last: HashMap::new() }, repeats)
+    }
+
+    fn insert(&mut self, name: &[u8]) -> bool {
+        let hash = text::hash(name);
+        self.own.binary_search(&hash).is_err() && self.given.insert(hash)
+    }
+
     /// Makes a name that no other member has.
     fn free(&mut self, name: &[u8]) -> Vec<u8> {
-        if self.taken.insert(Cow::Owned(name.to_vec())) {
+        if self.insert(name) {
             return name.to_vec();
         }
         let mut number = self.last.get(name).copied().unwrap_or(1);
         loop {
             number += 1;
             let numbered = [name, b"_", number.to_string().as_bytes()].concat();
-            if self.taken.insert(Cow::Owned(numbered.clone())) {
+            if self.insert(&numbered) {
                 self.last.insert(name.to_vec(), number);
                 return numbered;
             }
@@ -207,16 +228,12 @@ struct Rewriter<'r> {
 impl Rewriter<'_> {
     /// Rewrites an object that the index looks at.
     fn object<'a>(&mut self, node: Node, members: Vec<Member<'a>>) -> Vec<Member<'a>> {
-        let mut keys = Keys {
-            taken: members.iter().map(|member| member.key.clone()).collect(),
-            last: HashMap::new(),
-        };
-        let repeats = repeats(&members);
+        let (mut keys, repeats) = Keys::of(&members);
         // All keys of the object first, then what is below: undone backwards, a note about a member
         // finds it under the name it has in the result.
         let mut placed = Vec::with_capacity(members.len());
         for (number, member) in members.into_iter().enumerate() {
-            let repeated = repeats.contains(&number);
+            let repeated = repeats.binary_search(&number).is_ok();
             self.member(node, member, repeated, &mut keys, &mut placed);
         }
         let mut result = Vec::with_capacity(placed.len());
@@ -245,7 +262,7 @@ impl Rewriter<'_> {
         node: Node,
         member: Member<'a>,
         repeated: bool,
-        keys: &mut Keys<'a>,
+        keys: &mut Keys,
         placed: &mut Vec<(Member<'a>, Place)>,
     ) {
         let Member { key: old, mut value } = member;
@@ -328,7 +345,7 @@ impl Rewriter<'_> {
         old: &[u8],
         key: &[u8],
         value: &Tree<'a>,
-        keys: &mut Keys<'a>,
+        keys: &mut Keys,
         placed: &mut Vec<(Member<'a>, Place)>,
     ) {
         let mut inside = Vec::new();
@@ -355,7 +372,7 @@ impl Rewriter<'_> {
         (old, key): (&[u8], &Cow<'a, [u8]>),
         list: Vec<Tree<'a>>,
         values_stay: bool,
-        keys: &mut Keys<'a>,
+        keys: &mut Keys,
     ) -> Result<(Member<'a>, (Member<'a>, Place)), Vec<Tree<'a>>> {
         let moves = if values_stay { Class::Object } else { Class::Value };
         let other = keys.free(&[&**key, suffix(moves)].concat());
@@ -424,16 +441,12 @@ impl Rewriter<'_> {
     }
 
     fn free_object<'a>(&mut self, members: Vec<Member<'a>>) -> Vec<Member<'a>> {
-        let mut keys = Keys {
-            taken: members.iter().map(|member| member.key.clone()).collect(),
-            last: HashMap::new(),
-        };
-        let repeats = repeats(&members);
+        let (mut keys, repeats) = Keys::of(&members);
         let mut members = members;
         for (number, member) in members.iter_mut().enumerate() {
             let new = match mend_key(&member.key, false) {
                 Some(mended) => keys.free(&mended),
-                None if repeats.contains(&number) => keys.free(&member.key),
+                None if repeats.binary_search(&number).is_ok() => keys.free(&member.key),
                 None => continue,
             };
             let old = std::mem::replace(&mut member.key, Cow::Owned(new));
@@ -546,17 +559,15 @@ impl Rewriter<'_> {
     }
 }
 
-/// Returns the members whose key comes again later: JSON readers take the last.
-fn repeats(members: &[Member<'_>]) -> HashSet<usize> {
-    let mut seen = HashSet::with_capacity(members.len());
-    (0..members.len()).rev().filter(|number| !seen.insert(&members[*number].key)).collect()
-}
-
 /// Returns a key that engines take, if they refuse this one.
 ///
 /// Refused anywhere: lone surrogates, and keys too long. Refused in objects that the index looks at
 /// (`mapped`): nothing, white space, and dots without a name on both sides.
 fn mend_key(key: &[u8], mapped: bool) -> Option<Vec<u8>> {
+    // Nearly all keys are words of letters.
+    if key.len() <= CUT_KEY && !key.is_empty() && key.iter().all(u8::is_ascii_alphanumeric) {
+        return None;
+    }
     let mut mended = None;
     if text::has_surrogate(key) {
         mended = Some(
@@ -613,7 +624,7 @@ fn wrapped<'a>(value: &mut Tree<'a>) -> Option<Tree<'a>> {
 
 /// Writes a key as a segment of a pointer.
 fn pointer_segment(key: &[u8]) -> Cow<'_, [u8]> {
-    if !key.iter().any(|byte| matches!(byte, b'~' | b'/' | b' ')) {
+    if memchr::memchr3(b'~', b'/', b' ', key).is_none() {
         return Cow::Borrowed(key);
     }
     let mut out = Vec::with_capacity(key.len() + 4);

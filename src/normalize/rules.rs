@@ -3,7 +3,7 @@
 //! In: `kinds.zst` (what every API path is), `conflicts.json` (which side keeps the key where services disagree),
 //! `fields.json` (paths mapped as more than a keyword) and `template.json` (the fields every trail has).
 //! Holds: a damaged file is an error that names it; nothing is taken over in part.
-//! Absent on purpose: what a run learns. See [`fields`](super::fields) for that.
+//! Absent on purpose: what a run learns. See `fields` for that.
 
 use std::collections::HashMap;
 use std::io;

@@ -166,6 +166,10 @@ fn push_point(out: &mut Vec<u8>, point: u32) {
 
 /// Appends WTF-8 bytes as the inside of a JSON string.
 pub(super) fn escape(out: &mut Vec<u8>, text: &[u8]) {
+    if special(text, 0) >= text.len() && !has_surrogate(text) {
+        out.extend_from_slice(text);
+        return;
+    }
     let mut from = 0;
     let mut at = 0;
     while let Some(&byte) = text.get(at) {

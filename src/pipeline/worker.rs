@@ -168,6 +168,7 @@ impl Bench {
         if let Some(broken) = decoded.broken.first() {
             let more = match decoded.broken_places {
                 0 | 1 => String::new(),
+                2 => " (and 1 more place)".to_owned(),
                 places => format!(" (and {} more places)", places - 1),
             };
             return self.fail(name, word, format!("{}{more}", broken.cause), Some(broken.offset));

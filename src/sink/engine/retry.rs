@@ -109,8 +109,11 @@ impl Retrier {
             }
             *warned = Some(now);
         }
-        self.log
-            .warn(&self.address, format_args!("{cause}; trying again, for {} now", Shown(lasted)));
+        let so_far = match lasted.as_secs() {
+            0 => String::new(),
+            _ => format!(", for {} now", Shown(lasted)),
+        };
+        self.log.warn(&self.address, format_args!("{cause}; trying again{so_far}"));
     }
 }
 
