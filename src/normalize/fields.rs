@@ -112,7 +112,7 @@ struct Entry {
     path: String,
     depth: u32,
     known: Known,
-    /// A live mapping said so; nothing may say otherwise any more.
+    /// An index, or our core, said so; nothing may say otherwise any more.
     live: bool,
 }
 
@@ -192,8 +192,10 @@ impl Fields {
         Value::Object(tree)
     }
 
-    /// Takes in the live `mappings` of an index or template: what it decided, we obey.
-    pub fn absorb(&self, mappings: &Value) {
+    /// Takes in the `mappings` of an index or a template: what it decided, we obey.
+    ///
+    /// An index has the last word. A template says what an index will be, until one is otherwise.
+    pub fn absorb(&self, mappings: &Value, origin: Origin) {
         let Some(properties) = mappings.get("properties").and_then(Value::as_object) else {
             return;
         };
@@ -203,7 +205,7 @@ impl Fields {
                 .child(ROOT, key.as_bytes())
                 .map(|node| table.nodes[node as usize].known.verdict);
             if reserved != Some(Verdict::Reserved) {
-                self.adopt(&mut table, ROOT, key, mapping, Origin::Live);
+                self.adopt(&mut table, ROOT, key, mapping, origin);
             }
         }
         self.publish(&table);
@@ -236,14 +238,22 @@ impl Fields {
                 let entry = &mut table.nodes[node as usize];
                 if entry.known.verdict != verdict && !entry.live {
                     entry.known.verdict = verdict;
+                    // What is told to other indices from now on is the same.
+                    if let Some(number) = entry.known.needs.checked_sub(1) {
+                        table.fields[number as usize].1 = match properties {
+                            Some(_) => json!({ "type": "object" }),
+                            None => mapping.clone(),
+                        };
+                    }
                     self.epoch.fetch_add(1, Ordering::Release);
                 }
-                entry.live = true;
+                table.nodes[node as usize].live |= origin != Origin::Template;
                 node
             }
             None => {
-                let node = table.insert(parent, key.as_bytes(), verdict, true);
-                if origin == Origin::Live && properties.is_none() {
+                let node =
+                    table.insert(parent, key.as_bytes(), verdict, origin != Origin::Template);
+                if origin != Origin::Core && properties.is_none() {
                     table.used += count(mapping);
                     table.map(node, mapping.clone());
                 }
@@ -334,12 +344,14 @@ impl Fields {
 }
 
 /// Where a mapping that is taken over stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// In our template: every index has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In our own template: every index has it.
     Core,
-    /// In an index or the learned template: other indices may have to be told.
-    Live,
+    /// In the template of learned fields: the next index has it, others may have to be told.
+    Template,
+    /// In an index: other indices may have to be told.
+    Index,
 }
 
 impl Table {
@@ -399,6 +411,10 @@ fn plant(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
         return;
     };
     let object = tree.entry(first).or_insert_with(|| json!({}));
+    if !matches!(object["type"].as_str(), None | Some("object" | "nested")) {
+        // An index overruled us: what was below is no field any more.
+        return;
+    }
     if let Some(object) = object.as_object_mut() {
         let properties = object.entry("properties").or_insert_with(|| json!({}));
         if let Some(properties) = properties.as_object_mut() {

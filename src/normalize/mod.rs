@@ -24,7 +24,7 @@ use std::{net::IpAddr, str::FromStr, sync::Arc};
 
 use serde_json::Value;
 
-pub use fields::{Decision, Fields, Profile};
+pub use fields::{Decision, Fields, Origin, Profile};
 pub use rules::{Conflict, Kind, Rules};
 pub use tree::Misshapen;
 pub use when::{IndexBy, TimeRange};
@@ -331,7 +331,7 @@ impl Relearned {
     /// Starts with the live `mappings` of that index; all else is as in `fields`.
     pub fn new(fields: &Fields, mappings: &Value) -> Self {
         let fields = fields.sibling();
-        fields.absorb(mappings);
+        fields.absorb(mappings, Origin::Index);
         let view = View::new(&fields);
         Self { fields, view }
     }

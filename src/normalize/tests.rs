@@ -3,6 +3,7 @@
 use std::{collections::HashSet, io::Read, path::Path, sync::Arc};
 
 use proptest::prelude::*;
+use serde_json::json as to_json;
 
 use super::*;
 
@@ -428,6 +429,26 @@ fn json() -> impl Strategy<Value = String> {
             }),
         ]
     })
+}
+
+#[test]
+fn an_index_overrules_what_we_met_first_and_a_template_says_until_then() {
+    let fields = Arc::new(Fields::new(rules(), Profile::Standard, 5_000));
+    let mut normalizer = Normalizer::new(Arc::clone(&fields), Arc::default());
+    let record = r#"{"requestParameters":{"newText":"x","newObject":{"a":{"b":1}}}}"#;
+    document(&mut normalizer, record);
+    let parameters = |properties: Value| to_json!({"properties": {"requestParameters": {"properties": properties}}});
+    let keyword = to_json!({"type": "keyword"});
+    let object = to_json!({"properties": {"x": keyword}});
+    let theirs = parameters(to_json!({"newText": object, "newObject": keyword}));
+    let told = || fields.properties(0, fields.len())["requestParameters"]["properties"].clone();
+    fields.absorb(&theirs, Origin::Template);
+    let expected = to_json!({"newText": {"type": "object", "properties": {"x": keyword}}, "newObject": keyword});
+    assert_eq!(told(), expected, "other indices are told the same, and nothing below a value");
+    fields.absorb(&parameters(to_json!({"newObject": {"properties": {}}})), Origin::Index);
+    assert_eq!(told()["newObject"]["type"], "object", "an index has the last word");
+    fields.absorb(&theirs, Origin::Template);
+    assert_eq!(told()["newObject"]["type"], "object");
 }
 
 proptest! {

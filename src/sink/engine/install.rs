@@ -10,6 +10,7 @@ use super::mapping::Learned;
 use super::tree;
 use opensearch::http::Method;
 
+use crate::normalize::Origin;
 use crate::report::Log;
 use crate::sink::Error;
 
@@ -87,20 +88,25 @@ impl Templates {
             "version": self.version,
             "_meta": { "managed_by": MANAGED_BY, "version": self.version },
             "template": {
-                "settings": { "index": { "mapping": { "total_fields": { "limit": self.field_limit } } } },
+                "settings": self.settings(),
                 "mappings": self.core,
             },
         })
     }
 
+    fn settings(&self) -> Value {
+        json!({ "index": { "mapping": { "total_fields": { "limit": self.field_limit } } } })
+    }
+
     /// Returns the component template that holds `properties`.
     ///
-    /// What the core maps is left out: a core that grew may differ from what an older program learned,
-    /// and engines refuse templates that contradict each other.
+    /// It has a field limit of its own, since engines check it by itself, too. What the core maps is
+    /// left out: a core that grew may differ from what an older program learned, and engines refuse
+    /// templates that contradict each other.
     pub(super) fn learned(&self, properties: &Value) -> Value {
         let properties = tree::lacking(properties, &self.core["properties"]);
         json!({
-            "template": { "mappings": { "properties": properties } },
+            "template": { "settings": self.settings(), "mappings": { "properties": properties } },
             "_meta": { "managed_by": MANAGED_BY, "version": self.version },
         })
     }
@@ -212,7 +218,7 @@ async fn install_learned(
     let kept = match (&found, &decision) {
         (Some(found), Decision::Install | Decision::Keep) => {
             let mappings = &found["template"]["mappings"];
-            learned.absorb(mappings);
+            learned.absorb(mappings, Origin::Template);
             mappings["properties"].clone()
         }
         _ => Value::Object(Map::new()),
@@ -301,6 +307,13 @@ mod tests {
         assert_eq!(templates("cloudtrail").decide(Some(&found)), Decision::Keep);
         let more = Templates::new("cloudtrail", templates("x").core, 6_000);
         assert_eq!(more.decide(Some(&found)), Decision::Install);
+    }
+
+    #[test]
+    fn the_learned_fields_have_as_much_room_as_the_index() {
+        let (template, learned) = (templates("x").template(), templates("x").learned(&json!({})));
+        assert_eq!(limit(Some(&learned)), Some(10_000));
+        assert_eq!(limit(Some(&learned)), limit(Some(&template)));
     }
 
     #[test]

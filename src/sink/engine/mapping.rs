@@ -3,7 +3,9 @@
 //! In: the name of an index and how many learned fields a batch uses. Out: nothing, or an error.
 //! Holds: batches that need the same index wait for one call; a field is in the learned component template
 //! before it is in an index, so next month's index starts with it and other loaders read the same decision.
-//! Whoever put a field first decided its kind: we read it, tell [`Learned`], and leave it as it is.
+//! Whoever put a field first decided its kind: we read it, tell [`Learned`], and leave it as it is. Two
+//! loaders may store different decisions in the template at the same moment; then an index has the last
+//! word, since it refuses the second one, and the template follows it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +19,7 @@ use tokio::time::Instant;
 use super::calls::{Calls, Said, refusal};
 use super::install::{MANAGED_BY, Templates, read_learned};
 use super::tree;
-use crate::normalize::{self, Fields, Relearned};
+use crate::normalize::{self, Fields, Origin, Relearned};
 use crate::report::{Log, Tally};
 use crate::sink::{Cause, Error};
 
@@ -30,8 +32,8 @@ pub trait Learned: Send + Sync + 'static {
     fn count(&self) -> u32;
     /// Returns the `properties` tree of the fields `from..to`.
     fn properties(&self, from: u32, to: u32) -> Value;
-    /// Takes in the live `mappings` of an index or template.
-    fn absorb(&self, mappings: &Value);
+    /// Takes in the `mappings` of an index or a template.
+    fn absorb(&self, mappings: &Value, origin: Origin);
     /// Prepares to rewrite documents that an index with these live `mappings` refused.
     fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite>;
     /// Returns the last resort for a document that was refused.
@@ -57,8 +59,8 @@ impl Learned for Fields {
     fn properties(&self, from: u32, to: u32) -> Value {
         Fields::properties(self, from, to)
     }
-    fn absorb(&self, mappings: &Value) {
-        Fields::absorb(self, mappings);
+    fn absorb(&self, mappings: &Value, origin: Origin) {
+        Fields::absorb(self, mappings, origin);
     }
     fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite> {
         Box::new(Relearned::new(self, mappings))
@@ -91,6 +93,22 @@ struct Index {
 struct Live {
     read: Option<Instant>,
     mappings: Arc<Value>,
+}
+
+/// Whether the learned component template was changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    New,
+    Before,
+}
+
+/// Whose decision counts where ours and those in the learned component template differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// Theirs, since it was there before us.
+    Theirs,
+    /// Ours, since it is that of a live index now.
+    Ours,
 }
 
 /// Whether an index takes further fields.
@@ -135,7 +153,7 @@ impl Mappings {
         }
         // Everything known by now goes along: the next batch probably needs it.
         let known = self.learned.count();
-        self.store_learned(calls, known).await?;
+        let stored = self.store_learned(calls, known).await?;
         let (room, known) = if ready == 0 {
             self.meet(calls, name, &mut live).await?
         } else {
@@ -144,6 +162,10 @@ impl Mappings {
         };
         let ready = if room == Room::Full { u32::MAX } else { known + 1 };
         index.ready.store(ready, Ordering::Release);
+        if stored == Stored::New {
+            // Templates are replaced as a whole. A loader that read it before us has replaced it by now.
+            self.write_learned(calls, known, First::Ours).await?;
+        }
         Ok(())
     }
 
@@ -211,7 +233,7 @@ impl Mappings {
         });
         live.mappings = Arc::new(mappings.unwrap_or_default());
         live.read = Some(before);
-        self.learned.absorb(&live.mappings);
+        self.learned.absorb(&live.mappings, Origin::Index);
         Ok(true)
     }
 
@@ -228,38 +250,60 @@ impl Mappings {
         }
     }
 
-    /// Adds fields to the learned component template, keeping what others put there.
-    async fn store_learned(&self, calls: &Calls<'_>, known: u32) -> Result<(), Error> {
+    /// Makes sure that the learned component template has the first `known` fields.
+    async fn store_learned(&self, calls: &Calls<'_>, known: u32) -> Result<Stored, Error> {
         let mut stored = self.component.lock().await;
         if *stored >= known {
-            return Ok(());
+            return Ok(Stored::Before);
         }
+        let outcome = self.write_learned(calls, known, First::Theirs).await?;
+        *stored = known;
+        Ok(outcome)
+    }
+
+    /// Adds fields to the learned component template, keeping what others put there.
+    async fn write_learned(
+        &self,
+        calls: &Calls<'_>,
+        known: u32,
+        first: First,
+    ) -> Result<Stored, Error> {
         let there = read_learned(calls, &self.templates).await?.unwrap_or_default();
         let mappings = &there["template"]["mappings"];
-        if mappings.is_object() {
-            self.learned.absorb(mappings);
-        }
-        let mut all = mappings["properties"].clone();
-        let ours = self.learned.properties(0, known);
-        if !tree::is_empty(&tree::lacking(&ours, &all)) {
-            tree::add(&mut all, &ours);
-            let action = "storing learned fields".to_owned();
-            let body = self.templates.learned(&all);
-            let said = calls
-                .call(Method::Put, &self.templates.learned_path(), Some(&body), &action)
-                .await?;
-            self.count_call();
-            match said.status {
-                200..=299 => {}
-                // Indices get their fields all the same; only the next one starts with fewer.
-                400 => self
-                    .log
-                    .warn(calls.address(), format_args!("{action} failed: {}", said.cause())),
-                _ => return Err(calls.refused(&action, said)),
+        let theirs = &mappings["properties"];
+        let all = match first {
+            First::Theirs => {
+                if mappings.is_object() {
+                    self.learned.absorb(mappings, Origin::Template);
+                }
+                let mut all = theirs.clone();
+                tree::add(&mut all, &self.learned.properties(0, known));
+                all
             }
+            First::Ours => {
+                let mut all = self.learned.properties(0, known);
+                tree::add(&mut all, theirs);
+                all
+            }
+        };
+        let body = self.templates.learned(&all);
+        let properties = &body["template"]["mappings"]["properties"];
+        if properties == theirs || (tree::is_empty(properties) && tree::is_empty(theirs)) {
+            return Ok(Stored::Before);
         }
-        *stored = known;
-        Ok(())
+        let action = "storing learned fields".to_owned();
+        let said =
+            calls.call(Method::Put, &self.templates.learned_path(), Some(&body), &action).await?;
+        self.count_call();
+        match said.status {
+            200..=299 => Ok(Stored::New),
+            // Indices get their fields all the same; only the next one starts with fewer.
+            400 => {
+                self.log.warn(calls.address(), format_args!("{action} failed: {}", said.cause()));
+                Ok(Stored::Before)
+            }
+            _ => Err(calls.refused(&action, said)),
+        }
     }
 
     /// Adds fields to an index, as many as it takes.
@@ -279,6 +323,7 @@ impl Mappings {
             Err(_) => {
                 // Another loader decided first. What does not clash with that still goes in.
                 self.look(calls, name, live).await?;
+                self.write_learned(calls, self.learned.count(), First::Ours).await?;
                 let lacking = tree::lacking(properties, &live.mappings["properties"]);
                 self.put_in_parts(calls, name, tree::leaves(&lacking)).await
             }

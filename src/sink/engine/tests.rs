@@ -13,11 +13,13 @@ use url::Url;
 
 use super::{Engine, Flavour, Learned, Rewrite, Target};
 use crate::event::{Batch, Entry, Need, Receipt, Share};
+use crate::normalize::Origin;
 use crate::pipeline::stop::{Raise, Urgency, stop};
 use crate::report::{Log, Tally};
 use crate::sink::{Cause, Error, Sink, Unreachable};
 
 const INDEX: &str = "trail-2024.06";
+const LEARNED: &str = "/_component_template/trail-learned";
 
 /// What the tiny engine does with one bulk request instead of obeying.
 enum Fault {
@@ -44,6 +46,10 @@ struct State {
     bulks: Vec<usize>,
     stored: BTreeMap<String, Value>,
     mapping: Option<Value>,
+    /// The component template of learned fields.
+    learned: Option<Value>,
+    /// What another loader replaces it by while fields are added to the index.
+    replaced: Option<Value>,
     largest: Option<usize>,
 }
 
@@ -158,6 +164,9 @@ fn answer(method: &str, path: &str, body: &[u8], state: &Mutex<State>) -> Option
         },
         ("PUT", path) if path == mapping_path => {
             let last = state.calls.last().unwrap().1.clone();
+            if let Some(theirs) = state.replaced.take() {
+                state.learned = Some(theirs);
+            }
             state.put_mapping.pop_front().unwrap_or_else(|| {
                 super::tree::add(
                     &mut state.mapping.as_mut().unwrap()["properties"],
@@ -168,6 +177,14 @@ fn answer(method: &str, path: &str, body: &[u8], state: &Mutex<State>) -> Option
         }
         ("PUT", path) if path == format!("/{INDEX}") => {
             state.mapping = Some(core());
+            (200, json!({"acknowledged": true}))
+        }
+        ("GET", LEARNED) if state.learned.is_some() => {
+            let template = json!({"name": "trail-learned", "component_template": state.learned});
+            (200, json!({"component_templates": [template]}))
+        }
+        ("PUT", LEARNED) => {
+            state.learned = Some(state.calls.last().unwrap().1.clone());
             (200, json!({"acknowledged": true}))
         }
         ("GET", _) => (404, json!({"error": {"type": "resource_not_found_exception"}})),
@@ -252,7 +269,7 @@ impl Learned for Toy {
     fn properties(&self, from: u32, to: u32) -> Value {
         (from..to).map(|number| (format!("f{number}"), json!({"type": "keyword"}))).collect()
     }
-    fn absorb(&self, mappings: &Value) {
+    fn absorb(&self, mappings: &Value, _: Origin) {
         self.absorbed.lock().unwrap().push(mappings.clone());
     }
     fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite> {
@@ -558,8 +575,7 @@ async fn the_learned_template_keeps_what_others_put() {
     let fake = Fake::start();
     let theirs = json!({"properties": {"other": {"type": "keyword"}, "f0": {"properties": {"x": {"type": "keyword"}}}}});
     let component = json!({"template": {"mappings": theirs}, "_meta": {"managed_by": "trailload", "version": 1}});
-    let found = json!({"component_templates": [{"name": "trail-learned", "component_template": component}]});
-    fake.fix("GET /_component_template/trail-learned", 200, found);
+    fake.state.lock().unwrap().learned = Some(component);
     let rig = rig(&fake).await;
     assert!(
         rig.toy.absorbed.lock().unwrap().contains(&theirs),
@@ -568,10 +584,27 @@ async fn the_learned_template_keeps_what_others_put() {
     rig.toy.fields.store(2, Ordering::Relaxed);
     rig.engine.write(batch(&["{}"], 2)).await.unwrap();
     let put = fake.calls("PUT /_component_template/trail-learned");
-    let properties = &put.last().unwrap()["template"]["mappings"]["properties"];
+    // This toy does not obey, so what comes later is what it put into the index.
+    let properties = &put[0]["template"]["mappings"]["properties"];
     assert_eq!(properties["f0"], theirs["properties"]["f0"]);
     assert_eq!(properties["other"], theirs["properties"]["other"]);
     assert_eq!(properties["f1"], json!({"type": "keyword"}));
+}
+
+#[tokio::test]
+async fn a_learned_template_that_another_loader_replaced_gets_our_fields_again() {
+    let fake = Fake::start();
+    let rig = rig(&fake).await;
+    let keyword = json!({"type": "keyword"});
+    let object = json!({"properties": {"x": keyword}});
+    let theirs =
+        json!({"template": {"mappings": {"properties": {"other": keyword, "f1": object}}}});
+    fake.state.lock().unwrap().replaced = Some(theirs);
+    rig.toy.fields.store(2, Ordering::Relaxed);
+    rig.engine.write(batch(&["{}"], 2)).await.unwrap();
+    let learned = fake.state.lock().unwrap().learned.clone().unwrap();
+    let both = json!({"f0": keyword, "f1": keyword, "other": keyword});
+    assert_eq!(learned["template"]["mappings"]["properties"], both, "as our index has them");
 }
 
 #[tokio::test]

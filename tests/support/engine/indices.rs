@@ -62,8 +62,10 @@ impl State {
                     .iter()
                     .filter(|user| components(user).contains(&name))
                     .find_map(|user| self.composed(user).err());
+                // A component is checked by itself, under its own limit.
+                let limit = field_limit(&body["template"]["settings"]).unwrap_or(1_000);
                 let alone = Mapping::default()
-                    .merged(&body["template"]["mappings"], usize::MAX)
+                    .merged(&body["template"]["mappings"], limit)
                     .err()
                     .filter(|reason| !reason.contains("alias"));
                 let Some(reason) = wrong.or(alone) else { return acknowledged() };
