@@ -233,32 +233,29 @@ impl Fields {
         } else {
             verdict
         };
-        let node = match table.child(parent, key.as_bytes()) {
-            Some(node) => {
-                let entry = &mut table.nodes[node as usize];
-                if entry.known.verdict != verdict && !entry.live {
-                    entry.known.verdict = verdict;
-                    // What is told to other indices from now on is the same.
-                    if let Some(number) = entry.known.needs.checked_sub(1) {
-                        table.fields[number as usize].1 = match properties {
-                            Some(_) => json!({ "type": "object" }),
-                            None => mapping.clone(),
-                        };
-                    }
-                    self.epoch.fetch_add(1, Ordering::Release);
+        let node = if let Some(node) = table.child(parent, key.as_bytes()) {
+            let entry = &mut table.nodes[node as usize];
+            if entry.known.verdict != verdict && !entry.live {
+                entry.known.verdict = verdict;
+                // What is told to other indices from now on is the same.
+                if let Some(number) = entry.known.needs.checked_sub(1) {
+                    table.fields[number as usize].1 = match properties {
+                        Some(_) => json!({ "type": "object" }),
+                        None => mapping.clone(),
+                    };
                 }
-                table.nodes[node as usize].live |= origin != Origin::Template;
-                node
+                self.epoch.fetch_add(1, Ordering::Release);
             }
-            None => {
-                let node =
-                    table.insert(parent, key.as_bytes(), verdict, origin != Origin::Template);
-                if origin != Origin::Core && properties.is_none() {
-                    table.used += count(mapping);
-                    table.map(node, mapping.clone());
-                }
-                node
+            table.nodes[node as usize].live |= origin != Origin::Template;
+            node
+        } else {
+            let live = origin != Origin::Template;
+            let node = table.insert(parent, key.as_bytes(), verdict, live);
+            if origin != Origin::Core && properties.is_none() {
+                table.used += count(mapping);
+                table.map(node, mapping.clone());
             }
+            node
         };
         for (key, mapping) in properties.into_iter().flatten() {
             self.adopt(table, node, key, mapping, origin);
@@ -288,13 +285,13 @@ impl Fields {
         }
         let verdict = match known {
             // What is below would be too deep for fields, so nothing here can be refused.
-            Some(Kind::Object) | None if object && depth >= DEEPEST => Verdict::Free,
-            Some(Kind::Object) => Verdict::Object { open: false },
+            Some(Kind::Object | Kind::Map) if depth >= DEEPEST => Verdict::Free,
+            None if object && depth >= DEEPEST => Verdict::Free,
             Some(Kind::Map) if self.rules.has_children(&path) => Verdict::Object { open: true },
             Some(Kind::Map | Kind::Document) => Verdict::Free,
-            Some(Kind::Scalar) => Verdict::Value,
+            Some(Kind::Object) => Verdict::Object { open: false },
             None if object => Verdict::Object { open: false },
-            None => Verdict::Value,
+            Some(Kind::Scalar) | None => Verdict::Value,
         };
         if verdict == Verdict::Free {
             let node = table.insert(parent, key, verdict, false);
@@ -487,6 +484,12 @@ fn tag(parent: Node, hash: u64) -> u64 {
     (hash ^ (u64::from(parent) << 32 | u64::from(parent))).wrapping_mul(0xD6E8_FEB8_6659_FD93)
 }
 
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "any bits of it will do")]
+fn slot_of(tag: u64, mask: usize) -> usize {
+    tag as usize & mask
+}
+
 impl View {
     /// Starts with what is known so far.
     pub(super) fn new(fields: &Fields) -> Self {
@@ -523,6 +526,7 @@ impl View {
         }
         self.full = fields.is_full();
         let first = self.paths.len();
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
         for (child, entry) in (first as Node..).zip(&table.nodes[first..]) {
             self.known.push(entry.known);
             self.paths.push(entry.path.as_str().into());
@@ -554,7 +558,7 @@ impl View {
 
     fn place(&mut self, slot: Slot) {
         let mask = self.slots.len() - 1;
-        let mut at = slot.tag as usize & mask;
+        let mut at = slot_of(slot.tag, mask);
         while self.slots[at].child != ROOT {
             at = (at + 1) & mask;
         }
@@ -566,7 +570,7 @@ impl View {
     pub(super) fn child(&self, parent: Node, hash: u64) -> Option<Node> {
         let tag = tag(parent, hash);
         let mask = self.slots.len() - 1;
-        let mut at = tag as usize & mask;
+        let mut at = slot_of(tag, mask);
         loop {
             let slot = self.slots[at];
             if slot.child == ROOT {

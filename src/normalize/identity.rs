@@ -3,6 +3,8 @@
 //! Samples share ids such as `1`, aggregated and hand-made records have none; different events must
 //! never meet under one id, and the same event must, however its JSON is written.
 
+use std::fmt::Write as _;
+
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -29,12 +31,12 @@ pub(super) fn content_id(members: &[Member<'_>]) -> String {
     let digest = Sha256::digest(&canonical);
     let mut id = String::from("sha256-");
     for byte in &digest[..HASH_BYTES] {
-        id.push_str(&format!("{byte:02x}"));
+        write!(id, "{byte:02x}").expect("a String takes everything");
     }
     id
 }
 
-fn write(tree: &Tree<'_>, out: &mut Vec<u8>) {
+fn write_tree(tree: &Tree<'_>, out: &mut Vec<u8>) {
     match tree {
         Tree::Token(token) => out.extend_from_slice(token),
         Tree::Text(inside) => write_text(&text::unescape(inside), out),
@@ -43,7 +45,7 @@ fn write(tree: &Tree<'_>, out: &mut Vec<u8>) {
         Tree::List(list) => {
             out.push(b'[');
             for value in list {
-                write(value, out);
+                write_tree(value, out);
                 out.push(b',');
             }
             out.push(b']');
@@ -59,7 +61,7 @@ fn write_object(members: &[Member<'_>], out: &mut Vec<u8>) {
     for member in sorted {
         write_text(&member.key, out);
         out.push(b':');
-        write(&member.value, out);
+        write_tree(&member.value, out);
         out.push(b',');
     }
     out.push(b'}');

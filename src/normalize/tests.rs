@@ -208,12 +208,12 @@ fn check(mapping: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
         }
         (true, _) => found.push(format!("{path} is an object, got {value}")),
         (false, Value::Object(_)) => found.push(format!("{path} is {kind:?}, got an object")),
-        (false, value) if kind == Some("boolean") => {
-            if !value.is_boolean()
-                && !["true", "false", ""].contains(&value.as_str().unwrap_or("?"))
-            {
-                found.push(format!("{path} is a boolean, got {value}"));
-            }
+        (false, value)
+            if kind == Some("boolean")
+                && !value.is_boolean()
+                && !["true", "false", ""].contains(&value.as_str().unwrap_or("?")) =>
+        {
+            found.push(format!("{path} is a boolean, got {value}"));
         }
         _ => {}
     }
@@ -390,7 +390,7 @@ fn json() -> impl Strategy<Value = String> {
         Just("key".to_owned()),
         Just("value".to_owned()),
         Just("a.b".to_owned()),
-        Just("".to_owned()),
+        Just(String::new()),
         Just(".".to_owned()),
         Just("x_value".to_owned()),
         Just("_id".to_owned()),

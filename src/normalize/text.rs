@@ -26,9 +26,9 @@ fn specials(word: u64) -> u64 {
 /// Returns the eight bytes at `at`, little end first; zeros behind the end of the text.
 #[inline]
 pub(super) fn load(text: &[u8], at: usize) -> u64 {
-    match text.get(at..) {
-        Some([a, b, c, d, e, f, g, h, ..]) => u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
-        _ => load_last(text, at),
+    match text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => load_last(text, at),
     }
 }
 
@@ -167,8 +167,11 @@ fn push_point(out: &mut Vec<u8>, point: u32) {
         out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
         return;
     }
-    let [low, middle] = [point & 0x3F, point >> 6 & 0x3F].map(|bits| 0x80 | bits as u8);
-    out.extend_from_slice(&[0xE0 | (point >> 12) as u8, middle, low]);
+    // Six bits each, and four: a surrogate has three bytes.
+    let [high, middle, low] = [point >> 12, point >> 6, point].map(|bits| bits & 0x3F);
+    for (mark, bits) in [(0xE0, high & 0xF), (0x80, middle), (0x80, low)] {
+        out.push(mark | u8::try_from(bits).expect("six bits at most"));
+    }
 }
 
 /// Appends WTF-8 bytes as the inside of a JSON string.
@@ -220,9 +223,8 @@ pub(super) fn cut(raw: &[u8], limit: usize) -> usize {
     while end < limit {
         let step = match raw[end] {
             b'\\' if raw.get(end + 1) == Some(&b'u') => 6,
-            b'\\' => 2,
+            b'\\' | 0x80..0xE0 => 2,
             0..0x80 => 1,
-            0x80..0xE0 => 2,
             0xE0..0xF0 => 3,
             _ => 4,
         };

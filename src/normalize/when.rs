@@ -168,7 +168,9 @@ pub(super) fn index_name(prefix: &str, by: IndexBy, bucket: u32) -> String {
 
 fn valid_day(year: u16, month: u16, day: u16) -> bool {
     let longest = match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
+            29
+        }
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,

@@ -87,18 +87,14 @@ impl Pack {
         (bucket, fields): (u32, u32),
         name: impl FnOnce() -> String,
     ) {
-        let index = match self.buckets.iter().position(|known| *known == bucket) {
-            Some(index) => {
-                let need = &mut self.needs[index];
-                need.fields = need.fields.max(fields);
-                index
-            }
-            None => {
-                self.buckets.push(bucket);
-                self.needs.push(Need { index: name(), fields });
-                self.needs.len() - 1
-            }
-        };
+        let known = self.buckets.iter().position(|known| *known == bucket);
+        let index = known.unwrap_or_else(|| {
+            self.buckets.push(bucket);
+            self.needs.push(Need { index: name(), fields });
+            self.needs.len() - 1
+        });
+        let need = &mut self.needs[index];
+        need.fields = need.fields.max(fields);
         let share = self.share(lane);
         #[expect(
             clippy::cast_possible_truncation,

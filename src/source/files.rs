@@ -521,7 +521,7 @@ mod tests {
             fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds))
         };
         let age = |seconds| {
-            fs::File::options().append(true).open(&path).unwrap().set_times(far(seconds)).unwrap()
+            fs::File::options().append(true).open(&path).unwrap().set_times(far(seconds)).unwrap();
         };
         fs::write(&path, "one two").unwrap();
         age(1000);

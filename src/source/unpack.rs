@@ -137,10 +137,12 @@ impl<R: BufRead> Read for Gunzip<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match std::mem::replace(self, Self::End) {
-                Self::Between(mut stored) => match next_member(&mut stored)? {
-                    true => *self = Self::Inside(Box::new(GzDecoder::new(stored))),
-                    false => return Ok(0),
-                },
+                Self::Between(mut stored) => {
+                    if !next_member(&mut stored)? {
+                        return Ok(0);
+                    }
+                    *self = Self::Inside(Box::new(GzDecoder::new(stored)));
+                }
                 Self::Inside(mut member) => {
                     let read = member.read(buffer).map_err(explained)?;
                     if read > 0 || buffer.is_empty() {
