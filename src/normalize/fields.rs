@@ -424,14 +424,8 @@ fn plant(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
 #[derive(Debug)]
 pub(super) struct View {
     rules: Arc<Rules>,
-    known: Vec<Known>,
+    steps: Vec<Step>,
     paths: Vec<Box<str>>,
-    /// The last segment of each path, as keys are written.
-    names: Vec<Name>,
-    /// Which paths followed each path the last times; for an object's own, which came first in it.
-    next: Vec<Cell<[Node; 2]>>,
-    /// The object in which each path was met last.
-    visited: Vec<Cell<u64>>,
     objects: Cell<u64>,
     /// Open addressing; a power of two, at most half full. `child` is [`ROOT`] where empty.
     slots: Vec<Slot>,
@@ -440,36 +434,42 @@ pub(super) struct View {
     full: bool,
 }
 
-/// A key as it stands in a text, behind its first quote: `eventName":`. Compared as words, because
-/// most are short.
+/// All that is looked at for a key that comes as expected: one cache line.
 #[derive(Debug)]
-struct Name {
-    /// The first sixteen bytes, zeros behind the end.
+#[repr(align(64))]
+struct Step {
+    /// The key as it stands in a text, behind its first quote: the first sixteen bytes of `eventName":`, as
+    /// words because most are short; zeros behind the end.
     words: [u64; 2],
     /// The bits of the words that count.
     masks: [u64; 2],
-    length: usize,
-    /// What does not fit into the words.
-    rest: Box<[u8]>,
+    /// The object in which the path was met last.
+    visited: Cell<u64>,
+    /// Which paths followed the last times; for an object's own, which came first in it.
+    next: Cell<[Node; 2]>,
+    /// What the path may hold.
+    known: Known,
+    /// Bytes of the key with its quote and colon.
+    length: u32,
 }
 
-impl Name {
-    fn new(key: &[u8]) -> Self {
+impl Step {
+    fn new(key: &[u8], known: Known) -> Self {
         let whole = [key, b"\":"].concat();
         let words = [0, 8].map(|at| text::load(&whole, at));
         let masks = [0, 8].map(|at| match whole.len().saturating_sub(at) {
             bytes @ 0..8 => !(u64::MAX << (bytes * 8)),
             _ => u64::MAX,
         });
-        let rest = whole.get(16..).unwrap_or_default().into();
-        Self { words, masks, length: whole.len(), rest }
+        #[expect(clippy::cast_possible_truncation, reason = "keys are cut at 50,000 bytes")]
+        let length = whole.len() as u32;
+        let (visited, next) = (Cell::new(0), Cell::new([ROOT; 2]));
+        Self { words, masks, visited, next, known, length }
     }
 
     #[inline]
-    fn is_at(&self, words: [u64; 2], text: &[u8], at: usize) -> bool {
-        words[0] & self.masks[0] == self.words[0]
-            && words[1] & self.masks[1] == self.words[1]
-            && (self.length <= 16 || text[at + 16..].starts_with(&self.rest))
+    fn is_begun_by(&self, words: [u64; 2]) -> bool {
+        words[0] & self.masks[0] == self.words[0] && words[1] & self.masks[1] == self.words[1]
     }
 }
 
@@ -495,11 +495,8 @@ impl View {
     pub(super) fn new(fields: &Fields) -> Self {
         let mut view = Self {
             rules: Arc::clone(&fields.rules),
-            known: Vec::new(),
+            steps: Vec::new(),
             paths: Vec::new(),
-            names: Vec::new(),
-            next: Vec::new(),
-            visited: Vec::new(),
             objects: Cell::new(0),
             slots: vec![Slot::default(); 1 << 13],
             used: 0,
@@ -520,19 +517,17 @@ impl View {
         let epoch = fields.epoch.load(Ordering::Acquire);
         let table = fields.lock();
         if epoch != self.epoch {
-            self.known.clear();
-            self.known.extend(table.nodes.iter().take(self.paths.len()).map(|entry| entry.known));
+            for (step, entry) in self.steps.iter_mut().zip(&table.nodes) {
+                step.known = entry.known;
+            }
             self.epoch = epoch;
         }
         self.full = fields.is_full();
         let first = self.paths.len();
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
         for (child, entry) in (first as Node..).zip(&table.nodes[first..]) {
-            self.known.push(entry.known);
+            self.steps.push(Step::new(entry.name.as_bytes(), entry.known));
             self.paths.push(entry.path.as_str().into());
-            self.names.push(Name::new(entry.name.as_bytes()));
-            self.next.push(Cell::new([ROOT; 2]));
-            self.visited.push(Cell::new(0));
             if child != ROOT {
                 self.insert(tag(entry.parent, entry.hash), child);
             }
@@ -541,7 +536,7 @@ impl View {
 
     /// Returns whether a live index overruled a decision since the last [`View::refresh`].
     pub(super) fn is_stale(&self, fields: &Fields) -> bool {
-        self.epoch != fields.epoch.load(Ordering::Relaxed) || self.known.is_empty()
+        self.epoch != fields.epoch.load(Ordering::Relaxed) || self.steps.is_empty()
     }
 
     fn insert(&mut self, tag: u64, child: Node) {
@@ -593,7 +588,7 @@ impl View {
     /// Notes that a path is met in an object; false if it was there before.
     #[inline]
     pub(super) fn visit(&self, node: Node, object: u64) -> bool {
-        self.visited[node as usize].replace(object) != object
+        self.steps[node as usize].visited.replace(object) != object
     }
 
     /// Returns the path whose key stands at `text[at]`, if it is one that followed before, and where its
@@ -601,19 +596,27 @@ impl View {
     #[inline]
     pub(super) fn follows(&self, before: Node, text: &[u8], at: usize) -> Option<(Node, usize)> {
         let words = [text::load(text, at), text::load(text, at + 8)];
-        let [last, earlier] = self.next[before as usize].get();
-        let name = &self.names[last as usize];
-        if name.is_at(words, text, at) {
-            return Some((last, at + name.length));
-        }
-        let name = &self.names[earlier as usize];
-        name.is_at(words, text, at).then_some((earlier, at + name.length))
+        let [last, earlier] = self.steps[before as usize].next.get();
+        self.is_at(last, words, text, at).or_else(|| self.is_at(earlier, words, text, at))
+    }
+
+    #[inline]
+    fn is_at(&self, node: Node, words: [u64; 2], text: &[u8], at: usize) -> Option<(Node, usize)> {
+        let step = &self.steps[node as usize];
+        let end = at + step.length as usize;
+        // The path ends with the key, and the words hold its first bytes.
+        let whole = || {
+            let (path, rest) = (self.paths[node as usize].as_bytes(), text.get(at + 14..end)?);
+            let tail = rest.strip_suffix(b"\":")?;
+            path.ends_with(tail).then_some(())
+        };
+        (step.is_begun_by(words) && (step.length <= 16 || whole().is_some())).then_some((node, end))
     }
 
     /// Remembers which path followed.
     #[inline]
     pub(super) fn expect(&self, before: Node, after: Node) {
-        let next = &self.next[before as usize];
+        let next = &self.steps[before as usize].next;
         next.set([after, next.get()[0]]);
     }
 
@@ -624,7 +627,7 @@ impl View {
 
     #[inline]
     pub(super) fn known(&self, node: Node) -> Known {
-        self.known[node as usize]
+        self.steps[node as usize].known
     }
 
     /// Returns the path's name, joined by dots.
