@@ -235,6 +235,9 @@ fn refused_hint(status: u16, code: &str) -> Option<&'static str> {
             "the cluster may have too many shards: delete indices, raise \
              cluster.max_shards_per_node, or make fewer indices with --index-by year",
         ),
+        (_, "index_closed_exception") => {
+            Some("open the index (POST /INDEX/_open), or choose another prefix with --index")
+        }
         (404, _) => Some("check the path of --into, and that indices may be made automatically"),
         _ => None,
     }

@@ -177,9 +177,14 @@ impl Fields {
         self.len() == 0
     }
 
-    /// Returns whether the budget of fields is spent.
+    /// Returns whether the budget of fields, or the room of an index, is spent.
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// Learns no more: an index has no room for further fields.
+    pub fn close(&self) {
+        self.full.store(true, Ordering::Relaxed);
     }
 
     /// Returns the content of `properties` (for a mapping) that describes the fields `from..to`.
@@ -298,7 +303,7 @@ impl Fields {
             self.publish(&table);
             return Some(node);
         }
-        if table.used >= self.most {
+        if table.used >= self.most || self.is_full() {
             self.full.store(true, Ordering::Relaxed);
             return None;
         }

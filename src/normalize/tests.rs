@@ -432,6 +432,16 @@ fn json() -> impl Strategy<Value = String> {
 }
 
 #[test]
+fn when_an_index_is_full_new_fields_are_found_through_more() {
+    let mut normalizer = normalizer(Profile::Standard);
+    document(&mut normalizer, r#"{"requestParameters":{"before":"x"}}"#);
+    normalizer.fields.close();
+    let after =
+        value(&document(&mut normalizer, r#"{"requestParameters":{"before":"x","after":"y"}}"#));
+    assert_eq!(after["trailload"]["more"][0], "requestParameters.after=y");
+}
+
+#[test]
 fn an_index_overrules_what_we_met_first_and_a_template_says_until_then() {
     let fields = Arc::new(Fields::new(rules(), Profile::Standard, 5_000));
     let mut normalizer = Normalizer::new(Arc::clone(&fields), Arc::default());

@@ -34,6 +34,8 @@ pub trait Learned: Send + Sync + 'static {
     fn properties(&self, from: u32, to: u32) -> Value;
     /// Takes in the `mappings` of an index or a template.
     fn absorb(&self, mappings: &Value, origin: Origin);
+    /// Stops learning: an index has no room for further fields.
+    fn close(&self);
     /// Prepares to rewrite documents that an index with these live `mappings` refused.
     fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite>;
     /// Returns the last resort for a document that was refused.
@@ -61,6 +63,9 @@ impl Learned for Fields {
     }
     fn absorb(&self, mappings: &Value, origin: Origin) {
         Fields::absorb(self, mappings, origin);
+    }
+    fn close(&self) {
+        Fields::close(self);
     }
     fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite> {
         Box::new(Relearned::new(self, mappings))
@@ -386,9 +391,10 @@ impl Mappings {
     }
 
     fn note_full(&self, name: &str, cause: &Cause) -> Room {
+        self.learned.close();
         self.log.warn(
             name,
-            format_args!("takes no more fields ({cause}); documents go in, new fields are found in trailload.more"),
+            format_args!("takes no more fields ({cause}); documents go in, fields met from now on are found in trailload.more"),
         );
         Room::Full
     }

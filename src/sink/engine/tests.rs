@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -260,6 +260,7 @@ fn core() -> Value {
 struct Toy {
     fields: AtomicU32,
     absorbed: Mutex<Vec<Value>>,
+    closed: AtomicBool,
 }
 
 impl Learned for Toy {
@@ -271,6 +272,9 @@ impl Learned for Toy {
     }
     fn absorb(&self, mappings: &Value, _: Origin) {
         self.absorbed.lock().unwrap().push(mappings.clone());
+    }
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
     fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite> {
         assert_eq!(mappings["dynamic"], "false", "it is the live mapping");
@@ -642,6 +646,7 @@ async fn a_full_index_still_takes_documents() {
     rig.engine.write(batch(&["{}", "{}"], 9)).await.unwrap();
     assert_eq!(fake.ids().len(), 2);
     assert_eq!(fake.calls(&format!("PUT /{INDEX}/_mapping")).len(), 1, "it is not asked again");
+    assert!(rig.toy.closed.load(Ordering::Relaxed), "what is new goes into trailload.more");
 }
 
 #[tokio::test]
