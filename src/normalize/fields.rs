@@ -531,7 +531,12 @@ impl View {
         let first = self.paths.len();
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
         for (child, entry) in (first as Node..).zip(&table.nodes[first..]) {
-            self.steps.push(Step::new(entry.name.as_bytes(), entry.known));
+            let mut step = Step::new(entry.name.as_bytes(), entry.known);
+            if child == ROOT {
+                // It stands for "nothing followed yet", and must not be taken for an empty key.
+                (step.words, step.masks) = ([1, 0], [0, 0]);
+            }
+            self.steps.push(step);
             self.paths.push(entry.path.as_str().into());
             if child != ROOT {
                 self.insert(tag(entry.parent, entry.hash), child);

@@ -102,6 +102,39 @@ fn in_order(mut document: Value) -> Value {
 }
 
 #[test]
+fn what_must_change_is_never_taken_as_it_is() {
+    let mut normalizer = normalizer(Profile::Standard);
+    let rest =
+        r#""eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z""#;
+    let plain = format!(r#"{{{rest},"awsRegion":"x","userIdentity":{{"type":"y"}}}}"#);
+    document(&mut normalizer, &plain);
+    assert!(normalizer.take(plain.as_bytes(), 0, &mut Vec::new()).is_some());
+    for part in [
+        r#""":1"#,
+        r#"" ":1"#,
+        r#""_id":1"#,
+        r#""source":1"#,
+        r#""eventName.x":1"#,
+        r#""a..b":null"#,
+        r#""\ud83d":null"#,
+        r#""awsRegion":"a","awsRegion":"b""#,
+        r#""new":null,"new":null"#,
+        r#""userIdentity":{"":1}"#,
+        r#""userIdentity":{"type":"a","type":"b"}"#,
+        r#""readOnly":"yes""#,
+        r#""awsRegion":NaN"#,
+        r#""awsRegion":01"#,
+        r#""awsRegion":"\x""#,
+        "\"awsRegion\":\"\u{1}\"",
+    ] {
+        for record in [format!("{{{part},{rest}}}"), format!("{{{rest},{part}}}")] {
+            let taken = normalizer.take(record.as_bytes(), 0, &mut Vec::new());
+            assert_eq!(taken, None, "{record}");
+        }
+    }
+}
+
+#[test]
 fn both_ways_say_the_same_of_every_public_event() {
     for profile in [Profile::Standard, Profile::Lean] {
         let events = corpus();
