@@ -111,6 +111,7 @@ fn what_must_change_is_never_taken_as_it_is() {
     assert!(normalizer.take(plain.as_bytes(), 0, &mut Vec::new()).is_some());
     for part in [
         r#""":1"#,
+        r#""":{}"#,
         r#"" ":1"#,
         r#""_id":1"#,
         r#""source":1"#,
