@@ -105,7 +105,6 @@ impl Templates {
     /// templates that contradict each other.
     pub(super) fn learned(&self, properties: &Value) -> Value {
         let properties = tree::lacking(properties, &self.core["properties"]);
-        // Engines check a component template by itself, with their default limit unless it brings its own.
         json!({
             "template": { "settings": self.settings(), "mappings": { "properties": properties } },
             "_meta": { "managed_by": MANAGED_BY, "version": self.version },
@@ -322,15 +321,6 @@ mod tests {
         let (short, long) = (templates("trail").template(), templates("trail-eu").template());
         assert!(short["priority"].as_u64() < long["priority"].as_u64());
         assert_eq!(short["index_patterns"], json!(["trail", "trail-*"]));
-    }
-
-    #[test]
-    fn the_learned_template_may_hold_as_many_fields_as_the_index() {
-        let templates = templates("cloudtrail");
-        let limit = |template: &Value| template["template"]["settings"].clone();
-        let learned = limit(&templates.learned(&json!({})));
-        assert_eq!(learned["index"]["mapping"]["total_fields"]["limit"], LEAST_FIELD_LIMIT);
-        assert_eq!(learned, limit(&templates.template()));
     }
 
     #[test]
