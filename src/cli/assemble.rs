@@ -79,9 +79,6 @@ async fn for_real(
     let fields = Arc::new(Fields::new(Arc::clone(&rules), profile(plan.fields), plan.max_fields));
     // The command line first: nothing is opened or sent for a word that makes no sense.
     Files::new(&plan.sources, nothing_done())?;
-    let store = Store::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
-    let reader = Reader::open(store.path())?;
-    let source = Files::new(&plan.sources, done(plan, reader))?;
     let engine = Engine::connect(
         plan.sink_target(),
         rules.template().clone(),
@@ -91,6 +88,10 @@ async fn for_real(
         stop.clone(),
     )
     .await?;
+    // After the first contact: a mistyped address leaves no file behind.
+    let store = Store::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
+    let reader = Reader::open(store.path())?;
+    let source = Files::new(&plan.sources, done(plan, reader))?;
     let engine_name = engine.describe().to_string();
     log.info(
         plan.target.url.as_str().trim_end_matches('/'),

@@ -374,7 +374,7 @@ impl Lister {
             }
             Found::Skipped { name, why } => self.log.warn(&name, format_args!("skipped: {why}")),
             Found::Failed(error) => {
-                let reason = worker::chain(&error);
+                let reason = error.told();
                 self.log.warn(error.about(), &reason);
                 self.tally.failed(word, error.about(), &reason);
             }

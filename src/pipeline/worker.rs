@@ -136,10 +136,7 @@ impl Bench {
         let (documents, filtered) = (reading.documents, reading.filtered);
         let (mut outcome, decoded) = match read {
             Ok(decoded) => (self.judge(&name, word, &decoded), decoded),
-            Err(error) => {
-                let cause = chain(&error);
-                (self.fail(&name, word, cause, None), Decoded::default())
-            }
+            Err(error) => (self.fail(&name, word, error.told(), None), Decoded::default()),
         };
         if filtered && matches!(outcome, Ended::Done) {
             // A later run may want what this one left out.
@@ -198,10 +195,7 @@ impl Bench {
 
     fn fail(&self, name: &str, word: usize, cause: String, offset: Option<u64>) -> Ended {
         let at = offset.map_or_else(String::new, |offset| format!("at byte {offset}: "));
-        self.shop.log.warn(
-            name,
-            format_args!("{at}{cause}; what came before is loaded, the next run tries again"),
-        );
+        self.shop.log.warn(name, format_args!("{at}{cause}; the next run tries again"));
         self.shop.tally.failed(word, name, &format!("{at}{cause}"));
         Ended::Failed { cause, offset }
     }
@@ -284,18 +278,6 @@ fn described(step: &str) -> String {
         "word" => format!("{path} (made text)"),
         _ => "broken bytes mended".to_owned(),
     }
-}
-
-/// An error with all its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// One input being read.

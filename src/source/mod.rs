@@ -172,6 +172,18 @@ impl Error {
         }
     }
 
+    /// Says what went wrong, for a line that begins with [`Error::about`].
+    pub fn told(&self) -> String {
+        match self {
+            Self::List { source, .. } => format!("could not be listed: {source}"),
+            Self::Open { source, .. } => format!("could not be opened: {source}"),
+            Self::Read { offset, source, .. } => {
+                format!("could not be read beyond byte {offset}: {source}")
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// Returns whether the command line is to blame, so that nothing should be begun.
     pub fn is_usage(&self) -> bool {
         matches!(
