@@ -6,11 +6,10 @@
 //! everything else is decided once. Kinds come, in this order, from a live mapping, the declared
 //! conflicts and the kind table, and what this run meets first.
 //!
-//! Two parts: [`Fields`], shared and locked, is asked when a path is met for the first time; a
-//! [`View`] is one worker's copy for everything after that.
+//! [`Fields`] is shared and locked, and asked when a path is met for the first time. For everything
+//! after that each worker has a copy, its [`View`](super::view::View).
 
 use std::{
-    cell::Cell,
     collections::HashMap,
     fmt,
     sync::{
@@ -62,6 +61,18 @@ pub(super) struct Known {
     pub(super) verdict: Verdict,
     /// How many learned fields an index must know before it sees this path: its own number plus one.
     pub(super) needs: u32,
+}
+
+/// A path as a view takes it over.
+pub(super) struct Met<'t> {
+    pub(super) parent: Node,
+    /// Hash of the key.
+    pub(super) hash: u64,
+    /// The key.
+    pub(super) name: &'t str,
+    /// All keys, joined by dots.
+    pub(super) path: &'t str,
+    pub(super) known: Known,
 }
 
 /// Which fields to map.
@@ -339,6 +350,26 @@ impl Fields {
         self.learned.store(table.fields.len() as u32, Ordering::Release);
     }
 
+    /// Returns how often a decision was overruled.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Returns the rules asked.
+    pub(super) fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// Goes through the paths numbered `first` and above, in order.
+    pub(super) fn each_from(&self, first: usize, mut take: impl FnMut(Node, Met<'_>)) {
+        let table = self.lock();
+        #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
+        for (node, entry) in (first as Node..).zip(table.nodes.iter().skip(first)) {
+            let Entry { parent, hash, name, path, known, .. } = entry;
+            take(node, Met { parent: *parent, hash: *hash, name, path, known: *known });
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Table> {
         // A panic under the lock leaves a table that is merely short of one path.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -422,226 +453,5 @@ fn plant(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
         if let Some(properties) = properties.as_object_mut() {
             plant(properties, rest, mapping);
         }
-    }
-}
-
-/// One worker's copy of the paths: a flat table that is asked for every key of every event.
-#[derive(Debug)]
-pub(super) struct View {
-    rules: Arc<Rules>,
-    steps: Vec<Step>,
-    paths: Vec<Box<str>>,
-    objects: Cell<u64>,
-    /// Open addressing; a power of two, at most half full. `child` is [`ROOT`] where empty.
-    slots: Vec<Slot>,
-    used: usize,
-    epoch: u64,
-    full: bool,
-}
-
-/// All that is looked at for a key that comes as expected: one cache line.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Step {
-    /// The key as it stands in a text, behind its first quote: the first sixteen bytes of `eventName":`, as
-    /// words because most are short; zeros behind the end.
-    words: [u64; 2],
-    /// The bits of the words that count.
-    masks: [u64; 2],
-    /// The object in which the path was met last.
-    visited: Cell<u64>,
-    /// Which paths followed the last times; for an object's own, which came first in it.
-    next: Cell<[Node; 2]>,
-    /// What the path may hold.
-    known: Known,
-    /// Bytes of the key with its quote and colon.
-    length: u32,
-}
-
-impl Step {
-    fn new(key: &[u8], known: Known) -> Self {
-        let whole = [key, b"\":"].concat();
-        let words = [0, 8].map(|at| text::load(&whole, at));
-        let masks = [0, 8].map(|at| match whole.len().saturating_sub(at) {
-            bytes @ 0..8 => !(u64::MAX << (bytes * 8)),
-            _ => u64::MAX,
-        });
-        #[expect(clippy::cast_possible_truncation, reason = "keys are cut at 50,000 bytes")]
-        let length = whole.len() as u32;
-        let (visited, next) = (Cell::new(0), Cell::new([ROOT; 2]));
-        Self { words, masks, visited, next, known, length }
-    }
-
-    #[inline]
-    fn is_begun_by(&self, words: [u64; 2]) -> bool {
-        words[0] & self.masks[0] == self.words[0] && words[1] & self.masks[1] == self.words[1]
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    tag: u64,
-    child: Node,
-}
-
-#[inline]
-fn tag(parent: Node, hash: u64) -> u64 {
-    (hash ^ (u64::from(parent) << 32 | u64::from(parent))).wrapping_mul(0xD6E8_FEB8_6659_FD93)
-}
-
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "any bits of it will do")]
-fn slot_of(tag: u64, mask: usize) -> usize {
-    tag as usize & mask
-}
-
-impl View {
-    /// Starts with what is known so far.
-    pub(super) fn new(fields: &Fields) -> Self {
-        let mut view = Self {
-            rules: Arc::clone(&fields.rules),
-            steps: Vec::new(),
-            paths: Vec::new(),
-            objects: Cell::new(0),
-            slots: vec![Slot::default(); 1 << 13],
-            used: 0,
-            epoch: 0,
-            full: false,
-        };
-        view.refresh(fields);
-        view
-    }
-
-    /// Returns whether the table knows a path, by its name in JSON; one with escapes it does not.
-    pub(super) fn is_declared(&self, path: &[u8]) -> bool {
-        std::str::from_utf8(path).is_ok_and(|path| self.rules.kind(path).is_some())
-    }
-
-    /// Takes over what was decided since the last time.
-    pub(super) fn refresh(&mut self, fields: &Fields) {
-        let epoch = fields.epoch.load(Ordering::Acquire);
-        let table = fields.lock();
-        if epoch != self.epoch {
-            for (step, entry) in self.steps.iter_mut().zip(&table.nodes) {
-                step.known = entry.known;
-            }
-            self.epoch = epoch;
-        }
-        self.full = fields.is_full();
-        let first = self.paths.len();
-        #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
-        for (child, entry) in (first as Node..).zip(&table.nodes[first..]) {
-            let mut step = Step::new(entry.name.as_bytes(), entry.known);
-            if child == ROOT {
-                // It stands for "nothing followed yet", and must not be taken for an empty key.
-                (step.words, step.masks) = ([1, 0], [0, 0]);
-            }
-            self.steps.push(step);
-            self.paths.push(entry.path.as_str().into());
-            if child != ROOT {
-                self.insert(tag(entry.parent, entry.hash), child);
-            }
-        }
-    }
-
-    /// Returns whether a live index overruled a decision since the last [`View::refresh`].
-    pub(super) fn is_stale(&self, fields: &Fields) -> bool {
-        self.epoch != fields.epoch.load(Ordering::Relaxed) || self.steps.is_empty()
-    }
-
-    fn insert(&mut self, tag: u64, child: Node) {
-        if (self.used + 1) * 2 > self.slots.len() {
-            let old = std::mem::take(&mut self.slots);
-            self.slots = vec![Slot::default(); old.len() * 2];
-            for slot in old.into_iter().filter(|slot| slot.child != ROOT) {
-                self.place(slot);
-            }
-        }
-        self.place(Slot { tag, child });
-        self.used += 1;
-    }
-
-    fn place(&mut self, slot: Slot) {
-        let mask = self.slots.len() - 1;
-        let mut at = slot_of(slot.tag, mask);
-        while self.slots[at].child != ROOT {
-            at = (at + 1) & mask;
-        }
-        self.slots[at] = slot;
-    }
-
-    /// Returns the path `key` (given by its hash) below `parent`, if it was met before.
-    #[inline]
-    pub(super) fn child(&self, parent: Node, hash: u64) -> Option<Node> {
-        let tag = tag(parent, hash);
-        let mask = self.slots.len() - 1;
-        let mut at = slot_of(tag, mask);
-        loop {
-            let slot = self.slots[at];
-            if slot.child == ROOT {
-                return None;
-            }
-            if slot.tag == tag {
-                return Some(slot.child);
-            }
-            at = (at + 1) & mask;
-        }
-    }
-
-    /// Returns a number for an object that is about to be read.
-    #[inline]
-    pub(super) fn new_object(&self) -> u64 {
-        self.objects.set(self.objects.get() + 1);
-        self.objects.get()
-    }
-
-    /// Notes that a path is met in an object; false if it was there before.
-    #[inline]
-    pub(super) fn visit(&self, node: Node, object: u64) -> bool {
-        self.steps[node as usize].visited.replace(object) != object
-    }
-
-    /// Returns the path whose key stands at `text[at]`, if it is one that followed before, and where its
-    /// value or white space begins.
-    #[inline]
-    pub(super) fn follows(&self, before: Node, text: &[u8], at: usize) -> Option<(Node, usize)> {
-        let words = [text::load(text, at), text::load(text, at + 8)];
-        let [last, earlier] = self.steps[before as usize].next.get();
-        self.is_at(last, words, text, at).or_else(|| self.is_at(earlier, words, text, at))
-    }
-
-    #[inline]
-    fn is_at(&self, node: Node, words: [u64; 2], text: &[u8], at: usize) -> Option<(Node, usize)> {
-        let step = &self.steps[node as usize];
-        let end = at + step.length as usize;
-        // The path ends with the key, and the words hold its first bytes.
-        let whole = || {
-            let (path, rest) = (self.paths[node as usize].as_bytes(), text.get(at + 14..end)?);
-            let tail = rest.strip_suffix(b"\":")?;
-            path.ends_with(tail).then_some(())
-        };
-        (step.is_begun_by(words) && (step.length <= 16 || whole().is_some())).then_some((node, end))
-    }
-
-    /// Remembers which path followed.
-    #[inline]
-    pub(super) fn expect(&self, before: Node, after: Node) {
-        let next = &self.steps[before as usize].next;
-        next.set([after, next.get()[0]]);
-    }
-
-    /// Returns whether no further path will become a field.
-    pub(super) fn is_full(&self) -> bool {
-        self.full
-    }
-
-    #[inline]
-    pub(super) fn known(&self, node: Node) -> Known {
-        self.steps[node as usize].known
-    }
-
-    /// Returns the path's name, joined by dots.
-    pub(super) fn path(&self, node: Node) -> &str {
-        &self.paths[node as usize]
     }
 }

@@ -10,6 +10,7 @@
 
 mod fields;
 mod identity;
+mod keys;
 mod kinds;
 mod more;
 mod rewrite;
@@ -18,6 +19,7 @@ mod scan;
 mod text;
 mod tree;
 mod undo;
+mod view;
 mod when;
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
@@ -29,10 +31,10 @@ pub use rules::{Conflict, Kind, Rules};
 pub use tree::Misshapen;
 pub use when::{IndexBy, TimeRange};
 
-use fields::View;
 use more::More;
 use scan::{Edit, Scratch, Wanted};
 use tree::{Member, Tree};
+use view::View;
 use when::When;
 
 /// Characters of the longest text that a keyword field indexes; longer ones stay in the document.

@@ -14,9 +14,10 @@
 use std::ops::Range;
 
 use super::{
-    fields::{Node, ROOT, Verdict, View},
+    fields::{Node, ROOT, Verdict},
     more::More,
     text,
+    view::View,
 };
 
 /// Levels below a record's parts that are followed here; deeper ones take the slow way.

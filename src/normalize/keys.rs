@@ -1,0 +1,142 @@
+//! The keys of one object: which repeat, which engines refuse, and which names are still free.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
+
+use super::{text, tree::Member};
+
+/// Characters of the longest key kept: OpenSearch 3 refuses more than 50,000.
+const LONGEST_KEY: usize = 50_000;
+
+/// What is left of a longer key.
+const CUT_KEY: usize = 200;
+
+/// Names that engines keep for themselves at the top level.
+pub(super) const METADATA: [&[u8]; 26] = [
+    b"_all",
+    b"_data_stream_timestamp",
+    b"_doc_count",
+    b"_feature",
+    b"_field_names",
+    b"_id",
+    b"_ignored",
+    b"_ignored_source",
+    b"_index",
+    b"_index_mode",
+    b"_inference_fields",
+    b"_nested_path",
+    b"_parent",
+    b"_primary_term",
+    b"_recovery_source",
+    b"_routing",
+    b"_seq_no",
+    b"_size",
+    b"_source",
+    b"_tier",
+    b"_timestamp",
+    b"_ts_routing_hash",
+    b"_tsid",
+    b"_type",
+    b"_uid",
+    b"_version",
+];
+
+/// The keys of one object: those it came with and those given to it, by their hashes. Should two keys
+/// share one, a name is numbered without need.
+pub(super) struct Keys {
+    /// Sorted; without those given later.
+    own: Vec<u64>,
+    given: HashSet<u64>,
+    /// The last number given to a name that was taken.
+    last: HashMap<Vec<u8>, u32>,
+}
+
+impl Keys {
+    /// Returns the keys of an object, and which members, in order, have a key that comes again
+    /// later: JSON readers take the last.
+    pub(super) fn of(members: &[Member<'_>]) -> (Self, Vec<usize>) {
+        let mut numbered: Vec<(u64, usize)> =
+            members.iter().enumerate().map(|(at, member)| (text::hash(&member.key), at)).collect();
+        numbered.sort_unstable();
+        let pairs = numbered.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+        let mut repeats: Vec<usize> = pairs.map(|pair| pair[0].1).collect();
+        repeats.sort_unstable();
+        let own = numbered.into_iter().map(|(hash, _)| hash).collect();
+        (Self { own, given: HashSet::new(), last: HashMap::new() }, repeats)
+    }
+
+    fn insert(&mut self, name: &[u8]) -> bool {
+        let hash = text::hash(name);
+        self.own.binary_search(&hash).is_err() && self.given.insert(hash)
+    }
+
+    /// Makes a name that no other member has.
+    pub(super) fn free(&mut self, name: &[u8]) -> Vec<u8> {
+        if self.insert(name) {
+            return name.to_vec();
+        }
+        let mut number = self.last.get(name).copied().unwrap_or(1);
+        loop {
+            number += 1;
+            let numbered = [name, b"_", number.to_string().as_bytes()].concat();
+            if self.insert(&numbered) {
+                self.last.insert(name.to_vec(), number);
+                return numbered;
+            }
+        }
+    }
+}
+
+/// Returns a key that engines take, if they refuse this one.
+///
+/// Refused anywhere: lone surrogates, and keys too long. Refused in objects that the index looks at
+/// (`mapped`): nothing, white space, and dots without a name on both sides.
+pub(super) fn mend_key(key: &[u8], mapped: bool) -> Option<Vec<u8>> {
+    // Nearly all keys are words of letters.
+    if key.len() <= CUT_KEY && !key.is_empty() && key.iter().all(u8::is_ascii_alphanumeric) {
+        return None;
+    }
+    let mut mended = None;
+    if text::has_surrogate(key) {
+        mended = Some(
+            String::from_utf8_lossy(key)
+                .replace("\u{FFFD}\u{FFFD}\u{FFFD}", "\u{FFFD}")
+                .into_bytes(),
+        );
+    }
+    let now = mended.as_deref().unwrap_or(key);
+    // Bytes are at least characters, so nothing too long slips through.
+    if now.len() > LONGEST_KEY {
+        let cut = String::from_utf8_lossy(&now[..CUT_KEY]).trim_end_matches('\u{FFFD}').to_owned();
+        mended = Some(format!("{cut}_cut").into_bytes());
+    }
+    if mapped {
+        let now = mended.as_deref().unwrap_or(key);
+        let text = String::from_utf8_lossy(now);
+        if text.split('.').any(|segment| segment.trim().is_empty()) {
+            let without = text.replace('.', "_");
+            let blank = without.trim().is_empty();
+            mended = Some(if blank { b"_".to_vec() } else { without.into_bytes() });
+        }
+    }
+    mended
+}
+
+/// Writes a key as a segment of a pointer.
+pub(super) fn pointer_segment(key: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr3(b'~', b'/', b' ', key).is_none() {
+        return Cow::Borrowed(key);
+    }
+    let mut out = Vec::with_capacity(key.len() + 4);
+    for byte in key {
+        match byte {
+            b'~' => out.extend_from_slice(b"~0"),
+            b'/' => out.extend_from_slice(b"~1"),
+            b' ' => out.extend_from_slice(b"~2"),
+            byte => out.push(*byte),
+        }
+    }
+    Cow::Owned(out)
+}
