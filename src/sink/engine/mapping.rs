@@ -26,6 +26,10 @@ use crate::sink::{Cause, Error};
 /// Calls spent on finding the few fields that an index refuses; what is left then stays unmapped.
 const SEARCH_CALLS: u32 = 64;
 
+/// Times that a refused mapping is compared with the live one and sent again. Each time another loader must have
+/// decided something in between; after so many it is something else that the engine does not like.
+const LOOKS: u32 = 8;
+
 /// What the sink asks of the normalizer.
 pub trait Learned: Send + Sync + 'static {
     /// Returns how many fields are to be mapped so far.
@@ -322,17 +326,23 @@ impl Mappings {
         if tree::is_empty(properties) {
             return Ok(Room::Left);
         }
-        match self.try_put(calls, name, properties).await? {
-            Ok(()) => Ok(Room::Left),
-            Err(cause) if is_full(&cause) => Ok(self.note_full(name, &cause)),
-            Err(_) => {
-                // Another loader decided first. What does not clash with that still goes in.
-                self.look(calls, name, live).await?;
-                self.write_learned(calls, self.learned.count(), First::Ours).await?;
-                let lacking = tree::lacking(properties, &live.mappings["properties"]);
-                self.put_in_parts(calls, name, tree::leaves(&lacking)).await
+        let mut lacking = properties.clone();
+        for _ in 0..LOOKS {
+            match self.try_put(calls, name, &lacking).await? {
+                Ok(()) => return Ok(Room::Left),
+                Err(cause) if is_full(&cause) => return Ok(self.note_full(name, &cause)),
+                Err(_) => {}
+            }
+            // Another loader decided first. What does not clash with that still goes in, unless that
+            // loader was faster again.
+            self.look(calls, name, live).await?;
+            self.write_learned(calls, self.learned.count(), First::Ours).await?;
+            lacking = tree::lacking(properties, &live.mappings["properties"]);
+            if tree::is_empty(&lacking) {
+                return Ok(Room::Left);
             }
         }
+        self.put_in_parts(calls, name, tree::leaves(&lacking)).await
     }
 
     /// Adds fields, halving what is refused until the fields to blame are found and left out.
