@@ -311,7 +311,17 @@ impl Args {
 
     fn workers(&self, environment: &Environment) -> NonZeroUsize {
         let asked = self.workers.and_then(|workers| NonZeroUsize::new(workers.into()));
-        asked.or(environment.processors).unwrap_or(NonZeroUsize::MIN)
+        asked
+            .or_else(|| {
+                // As many as the memory has room for, with a third of it left for requests under way.
+                let each = crate::pipeline::READING_BYTES + 2 * self.batch.0;
+                let room = self.memory.0 / 3 * 2 / each;
+                let room = NonZeroUsize::new(usize::try_from(room).unwrap_or(usize::MAX));
+                environment
+                    .processors
+                    .map(|processors| processors.min(room.unwrap_or(NonZeroUsize::MIN)))
+            })
+            .unwrap_or(NonZeroUsize::MIN)
     }
 
     fn check_sizes(&self) -> Result<(), Failure> {
@@ -506,7 +516,7 @@ mod tests {
         assert_eq!((plan.index_by, plan.fields), (IndexBy::Month, Profile::Standard));
         assert_eq!(plan.checkpoint, Path::new("/state/trailload/localhost-9200-cloudtrail.sqlite"));
         assert_eq!((plan.memory.0, plan.batch.0), (256 << 20, 5 << 20));
-        assert_eq!((plan.max_fields, plan.workers.get()), (5_000, 6));
+        assert_eq!((plan.max_fields, plan.workers.get()), (5_000, 5));
         assert!(!plan.again && !plan.dry_run && !plan.force && !plan.keep_original);
         assert_eq!((plan.ca_file, plan.mappings, plan.summary), (None, None, None));
     }

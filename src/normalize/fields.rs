@@ -310,6 +310,8 @@ impl Fields {
             Some(Kind::Scalar) | None => Verdict::Value,
         };
         if verdict == Verdict::Free {
+            // Of what no table knows there is no end, and forgetting it changes nothing.
+            known?;
             let node = table.insert(parent, key, verdict, false);
             self.publish(&table);
             return Some(node);

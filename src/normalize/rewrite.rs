@@ -186,10 +186,14 @@ impl Rewriter<'_> {
         let mut key = old.clone();
         if let Some(mended) = mend_key(&key, true) {
             key = Cow::Owned(keys.free(&mended));
-        } else if node == ROOT && METADATA.contains(&&*key) {
-            key = Cow::Owned(keys.free(&[&*key, suffix(class(&value))].concat()));
         } else if repeated {
             key = Cow::Owned(keys.free(&key));
+        }
+        // Also a mended key may be one of the engine's, and a dotted one begin like one.
+        while node == ROOT
+            && METADATA.contains(&key.split(|byte| *byte == b'.').next().unwrap_or(&key))
+        {
+            key = Cow::Owned(keys.free(&around(&key, class(&value))));
         }
         if list_depth(&value) > DEEPEST_LISTS {
             self.as_json(node, &old, &key, &value, keys, placed);

@@ -236,7 +236,7 @@ impl Scanner<'_> {
                     return None;
                 }
                 if node == ROOT {
-                    self.remember(child);
+                    self.remember(child)?;
                 }
                 self.value(node, child, start..end, object, depth)?;
                 before = child;
@@ -252,7 +252,7 @@ impl Scanner<'_> {
 
     /// Notes where the values stand that the document needs.
     #[inline]
-    fn remember(&mut self, child: Node) {
+    fn remember(&mut self, child: Node) -> Option<()> {
         let place = if child == self.wanted.event_id {
             &mut self.found.event_id
         } else if child == self.wanted.event_time {
@@ -260,14 +260,17 @@ impl Scanner<'_> {
         } else if child == self.wanted.source_ip {
             &mut self.found.source_ip
         } else {
-            return;
+            return Some(());
         };
-        // Only simple texts qualify; whoever needs more of them takes the slow way.
-        let quote = self.text[self.at..].iter().position(|byte| *byte > b' ').unwrap_or(0);
-        if self.text.get(self.at + quote) == Some(&b'"') {
-            let start = self.at + quote + 1;
-            *place = start..text::special(self.text, start);
+        // Only simple texts qualify; one with escapes takes the slow way.
+        let space = self.text[self.at..].iter().position(|byte| *byte > b' ').unwrap_or(0);
+        if self.text.get(self.at + space) == Some(&b'"') {
+            let start = self.at + space + 1;
+            let end = text::special(self.text, start);
+            *place = start..end;
+            return (self.text.get(end) == Some(&b'"')).then_some(());
         }
+        Some(())
     }
 
     /// Passes a value whose path the view does not know.

@@ -331,6 +331,8 @@ fn what_engines_refuse_everywhere_is_mended_and_comes_back() {
         r#"{"\ud83d":1,"requestParameters":{"tags":{"\ud83d x/y~z":{"k":1}}}}"#.to_owned(),
         format!(r#"{{"{}":1}}"#, "k".repeat(60_000)),
         r#"{"a":[NaN,{"b":Infinity}]}"#.to_owned(),
+        r#"{"requestParameters":{"a\"b\\\n{\"delete\":{}}\n":{"c":{"d":{"e":{"f":{"g":{"h":1}}}}}}}}"#.to_owned(),
+        r#"{".id":1,"_id.x":2,"_id":3,"_source":{"x":1}}"#.to_owned(),
         format!(r#"{{"deep":{}1{}}}"#, r#"{"x":["#.repeat(2_000), "]}".repeat(2_000)),
     ] {
         let mut normalizer = normalizer(Profile::Standard);
@@ -339,6 +341,10 @@ fn what_engines_refuse_everywhere_is_mended_and_comes_back() {
             serde_json::from_str::<serde::de::IgnoredAny>(&document).is_ok()
                 || record.contains("deep")
         );
+        assert_eq!(document.trim_end().lines().count(), 1, "{document}");
+        for name in ["_id", "_source"] {
+            assert!(!document.contains(&format!("\"{name}\"")), "{document}");
+        }
         let back = original(document.as_bytes()).unwrap();
         assert_eq!(
             String::from_utf8(back).unwrap(),

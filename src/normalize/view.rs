@@ -127,7 +127,10 @@ impl View {
                 self.insert(tag(met.parent, met.hash), node);
             }
             self.steps.push(step);
-            self.paths.push(met.path.into());
+            // As the inside of a JSON string: it stands in notes and in terms of `trailload.more`.
+            let mut path = Vec::new();
+            text::escape(&mut path, met.path.as_bytes());
+            self.paths.push(String::from_utf8_lossy(&path).into());
         });
     }
 
@@ -227,7 +230,7 @@ impl View {
         self.steps[node as usize].known
     }
 
-    /// Returns the path's name, joined by dots.
+    /// Returns the path's name, joined by dots, as the inside of a JSON string.
     pub(super) fn path(&self, node: Node) -> &str {
         &self.paths[node as usize]
     }

@@ -10,10 +10,11 @@
 //! lister. It ends in the same order: no more work, no more products, the last receipts, the last notes.
 
 mod pack;
+mod pipe;
 mod run;
 pub mod stop;
 mod worker;
 
-pub use run::{Error, Load, Outcome, load, survey};
+pub use run::{Error, Load, Outcome, READING_BYTES, load, survey};
 pub use stop::Stop;
 pub use worker::Survey;

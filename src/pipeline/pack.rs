@@ -17,8 +17,11 @@ pub(super) struct Bodies(Mutex<Vec<Bytes>>);
 const BODIES_KEPT: usize = 8;
 
 impl Bodies {
-    /// Takes back a body that nobody needs any more.
-    pub(super) fn give(&self, body: Bytes) {
+    /// Takes back a body that nobody needs any more, unless a huge document made it much larger than `limit`.
+    pub(super) fn give(&self, body: Bytes, limit: usize) {
+        if body.len() > limit.saturating_mul(2) {
+            return;
+        }
         let mut bodies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if bodies.len() < BODIES_KEPT {
             bodies.push(body);

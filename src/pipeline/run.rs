@@ -44,7 +44,7 @@ const WORKER_STACK: usize = 16 << 20;
 const LAST_CALL: Duration = Duration::from_secs(3);
 
 /// Bytes that a worker holds while it reads: a file as stored and unpacked, with room to spare.
-const READING_BYTES: u64 = 24 << 20;
+pub const READING_BYTES: u64 = 24 << 20;
 
 /// What a run works with.
 pub struct Load {
@@ -109,6 +109,7 @@ pub async fn load(
     exit: impl FnOnce(&Result<Outcome, Error>) -> u8,
 ) -> Result<Outcome, Error> {
     let requests = load.requests_at_once();
+    let body_bytes = usize::try_from(load.batch_bytes).unwrap_or(usize::MAX);
     let (tally, stop) = (Arc::clone(&load.tally), load.stop.clone());
     let (notes, noted) = mpsc::sync_channel(NOTES_AHEAD);
     let storing = thread::Builder::new().name("checkpoint".into()).spawn(move || store.run(noted));
@@ -125,6 +126,7 @@ pub async fn load(
         stop,
         writes: JoinSet::new(),
         requests,
+        body_bytes,
         failed: None,
     };
     corridor.carry(products).await;
@@ -208,6 +210,8 @@ struct Corridor<S> {
     stop: Stop,
     writes: JoinSet<Result<Receipt, sink::Error>>,
     requests: usize,
+    /// Wanted size of a body.
+    body_bytes: usize,
     failed: Option<Error>,
 }
 
@@ -244,10 +248,10 @@ impl<S: Sink> Corridor<S> {
 
     fn write(&mut self, batch: Batch) {
         let (sink, bodies) = (Arc::clone(&self.sink), Arc::clone(&self.bodies));
-        let body = batch.body.clone();
+        let (body, limit) = (batch.body.clone(), self.body_bytes);
         self.writes.spawn(async move {
             let written = sink.write(batch).await;
-            bodies.give(body);
+            bodies.give(body, limit);
             written
         });
     }

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc::Sender;
@@ -19,17 +19,21 @@ use tokio::sync::mpsc::Sender;
 use super::{
     Stop,
     pack::{Bodies, Pack},
+    pipe::Pipe,
 };
 use crate::{
     checkpoint::{Ended, Note},
     event::{Batch, LaneNumber, SetAside},
     normalize::{Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
     report::{Log, Tally},
-    source::{Decoded, Decoder, Input, Limits, Records, Skip, Taken, skip_value},
+    source::{Content, Decoded, Decoder, Input, Limits, Records, Skip, Taken, skip_value},
 };
 
 /// How long documents wait for company when there is nothing to read.
 const IDLE: Duration = Duration::from_millis(200);
+
+/// How long documents of one input wait for a full batch while it is read.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Notes that travel without documents: files without any are told in groups.
 const NOTES_AT_ONCE: usize = 1_000;
@@ -130,6 +134,12 @@ impl Bench {
             return;
         }
         self.notes.push(Note::Opened { number: lane, lane: named, name: name.clone() });
+        let content = match content {
+            Content::Stream(stream) => {
+                Content::Stream(Box::new(Pipe::new(stream, self.shop.stop.clone())))
+            }
+            file @ Content::File(_) => file,
+        };
         let mut reading = Reading::new(self, lane, word, &name);
         let read = decoder.read(&name, content, &mut reading);
         reading.count();
@@ -159,7 +169,8 @@ impl Bench {
     /// Decides what an input that was read is to count as.
     fn judge(&self, name: &str, word: usize, decoded: &Decoded) -> Ended {
         let (log, tally) = (&self.shop.log, &self.shop.tally);
-        if decoded.stopped {
+        // A pipe ends early then, perhaps inside a record.
+        if decoded.stopped || self.shop.stop.requested() {
             return Ended::Interrupted;
         }
         if let Some(broken) = decoded.broken.first() {
@@ -292,6 +303,8 @@ struct Reading<'b> {
     filtered: bool,
     /// What is not yet in the counters.
     uncounted: Uncounted,
+    /// When documents were handed on without a full batch.
+    sent: Instant,
 }
 
 #[derive(Default)]
@@ -312,6 +325,7 @@ impl<'b> Reading<'b> {
             documents: 0,
             filtered: false,
             uncounted: Uncounted::default(),
+            sent: Instant::now(),
         }
     }
 
@@ -417,5 +431,10 @@ impl Records for Reading<'_> {
     fn consumed(&mut self, bytes: u64) {
         self.bench.shop.tally.consumed(self.word, bytes);
         self.count();
+        // A pipe may take its time; what it gave need not wait for the rest of a batch.
+        if self.sent.elapsed() > LINGER {
+            self.sent = Instant::now();
+            self.bench.send();
+        }
     }
 }
