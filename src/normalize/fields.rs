@@ -21,17 +21,13 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    rules::{Kind, Rules},
+    rules::{FREE_PARTS, Kind, Rules},
     text,
 };
 
 /// Segments of the deepest path that becomes a field. Deeper values are found through
 /// `trailload.more`; about 1 % of the paths seen in public logs are deeper.
 const DEEPEST: u32 = 7;
-
-/// The parts whose content every service decides for itself.
-const FREE_PARTS: [&str; 4] =
-    ["requestParameters", "responseElements", "additionalEventData", "serviceEventDetails"];
 
 /// Number of a path among all met so far.
 pub(super) type Node = u32;

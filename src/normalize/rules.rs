@@ -98,8 +98,9 @@ pub enum Error {
     },
 }
 
-/// The parts of a record that no template lists: their fields are learned (see `fields`).
-const FREE_PARTS: [&str; 4] =
+/// The parts of a record whose content every service decides for itself. No template lists them: their fields
+/// are learned (see `fields`).
+pub(super) const FREE_PARTS: [&str; 4] =
     ["requestParameters", "responseElements", "additionalEventData", "serviceEventDetails"];
 
 const KINDS: File =
