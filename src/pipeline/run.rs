@@ -377,6 +377,11 @@ impl Lister {
                 self.tally.skipped(word, size);
             }
             Found::Skipped { name, why } => self.log.warn(&name, format_args!("skipped: {why}")),
+            Found::Lost { .. }
+            | Found::Closed { .. }
+            | Found::Begun(_)
+            | Found::Page(_)
+            | Found::Ended { .. } => {}
             Found::Failed(error) => {
                 let reason = error.told();
                 self.log.warn(error.about(), &reason);

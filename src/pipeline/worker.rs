@@ -138,7 +138,7 @@ impl Bench {
             Content::Stream(stream) => {
                 Content::Stream(Box::new(Pipe::new(stream, self.shop.stop.clone())))
             }
-            file @ Content::File(_) => file,
+            content => content,
         };
         let mut reading = Reading::new(self, lane, word, &name);
         let read = decoder.read(&name, content, &mut reading);

@@ -186,6 +186,7 @@ impl Decoder {
         let open = |source| Error::Open { name: name.to_owned(), source };
         let decoded = match content {
             Content::Stream(stream) => self.stream(name, stream, records),
+            Content::Held(held) => self.stream(name, &held.bytes[..], records),
             Content::File(path) => {
                 let file = File::open(path).map_err(open)?;
                 let before = file.metadata().map_err(open)?;

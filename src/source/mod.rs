@@ -29,6 +29,9 @@ mod window;
 
 use std::{fmt, io, io::Read, path::PathBuf};
 
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::event::Lane;
 pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken};
 pub use files::Files;
@@ -69,6 +72,70 @@ pub enum Found {
     },
     /// It should be readable and is not.
     Failed(Error),
+    /// An input that is known by name but cannot be had: an object that is refused, gone, or cut. It is written
+    /// down, and tried again by the next run.
+    Lost {
+        /// What the checkpoint knows it by.
+        lane: Lane,
+        /// As the user would name it.
+        name: String,
+        /// Why, and what to do, in words for a person.
+        why: String,
+        /// Bytes as stored; 0 if unknown.
+        size: u64,
+    },
+    /// All inputs below a prefix are listed, and nothing will be added any more: once they are done they may be
+    /// kept as one row.
+    Closed {
+        /// The lanes' common key, with its last slash.
+        prefix: String,
+        /// How many inputs there are.
+        inputs: u64,
+    },
+    /// A lane that comes in pages begins.
+    Begun(Slice),
+    /// The next page of a lane that has begun. Pages are numbered from 0 without holes, and may be handed to
+    /// workers in any order.
+    Page(Page),
+    /// A lane that came in pages ends.
+    Ended {
+        /// The lane's key.
+        key: String,
+        /// How many pages it had.
+        pages: u32,
+        /// Whether that was all of it: otherwise the next run goes on where its pages are safe.
+        complete: bool,
+    },
+}
+
+/// A stretch of time that is fetched page by page, newest first: a lane of LookupEvents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// What the checkpoint knows it by: the series, and the bounds.
+    pub key: String,
+    /// As the user would name it, for messages.
+    pub name: String,
+    /// What is fetched, whatever the time: account, Region, category, filter. Coverage is kept for each.
+    pub series: String,
+    /// First second, of the Unix epoch.
+    pub from: i64,
+    /// Last second; it belongs to the slice.
+    pub to: i64,
+    /// Up to this second no late events are to be expected: what is covered up to here is never fetched again.
+    pub sure_until: i64,
+}
+
+/// Some events of a slice, as LookupEvents answered them.
+#[derive(Debug)]
+pub struct Page {
+    /// The slice's key.
+    pub key: String,
+    /// Which page of it this is.
+    pub number: u32,
+    /// `{"Events":[…]}`.
+    pub content: Held,
+    /// Once this page and all before it are settled, the slice is safe from this second to its end.
+    pub since: Option<i64>,
 }
 
 /// One input to be read by a worker.
@@ -91,6 +158,17 @@ pub enum Content {
     File(PathBuf),
     /// Standard input, or anything else that is read once from front to back.
     Stream(Box<dyn Read + Send>),
+    /// Bytes in memory, fetched by the source.
+    Held(Held),
+}
+
+/// Bytes in memory, as stored, and their share of the memory that the source may use.
+#[derive(Debug)]
+pub struct Held {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Given back when the bytes are dropped.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 impl fmt::Debug for Content {
@@ -98,6 +176,7 @@ impl fmt::Debug for Content {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::Held(held) => f.debug_tuple("Held").field(&held.bytes.len()).finish(),
         }
     }
 }
