@@ -13,6 +13,8 @@ mod pack;
 mod pipe;
 mod run;
 pub mod stop;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use run::{Error, Load, Outcome, READING_BYTES, load, survey};

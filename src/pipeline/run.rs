@@ -292,7 +292,7 @@ impl<S: Sink> Corridor<S> {
 }
 
 /// The threads of a run.
-struct Threads {
+pub(super) struct Threads {
     lister: thread::JoinHandle<Result<(), source::Error>>,
     workers: Vec<thread::JoinHandle<()>>,
 }
@@ -313,15 +313,15 @@ impl Threads {
 }
 
 /// Starts lister and workers.
-fn start(
+pub(super) fn start(
     load: Load,
     bodies: Arc<Bodies>,
     survey: Option<Arc<Mutex<Survey>>>,
 ) -> (Threads, products::Receiver<Product>) {
-    let (ahead, work) = mpsc::sync_channel(WORK_AHEAD);
+    let (ahead, work) = crossbeam_channel::bounded(WORK_AHEAD);
     let (made, products) = products::channel(PRODUCTS_AHEAD);
     let shop = Shop {
-        work: Arc::new(Mutex::new(work)),
+        work,
         products: made,
         fields: load.fields,
         settings: Arc::new(load.settings),
@@ -359,7 +359,7 @@ struct Lister {
     tally: Arc<Tally>,
     log: Log,
     stop: Stop,
-    ahead: SyncSender<Work>,
+    ahead: crossbeam_channel::Sender<Work>,
     lanes: u32,
 }
 

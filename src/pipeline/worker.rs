@@ -9,11 +9,11 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::mpsc::Sender;
 
 use super::{
@@ -74,7 +74,7 @@ pub struct Survey {
 /// What all workers share.
 #[derive(Clone)]
 pub(super) struct Shop {
-    pub(super) work: Arc<Mutex<Receiver<Work>>>,
+    pub(super) work: Receiver<Work>,
     pub(super) products: Sender<Product>,
     pub(super) fields: Arc<Fields>,
     pub(super) settings: Arc<Settings>,
@@ -101,7 +101,7 @@ pub(super) fn run(shop: Shop) {
         shop,
     };
     while bench.open {
-        match bench.next() {
+        match bench.shop.work.recv_timeout(IDLE) {
             Ok(work) => bench.read(&mut decoder, work),
             Err(RecvTimeoutError::Timeout) => bench.send(),
             Err(RecvTimeoutError::Disconnected) => break,
@@ -121,11 +121,6 @@ struct Bench {
 }
 
 impl Bench {
-    fn next(&self) -> Result<Work, RecvTimeoutError> {
-        let work = self.shop.work.lock().unwrap_or_else(PoisonError::into_inner);
-        work.recv_timeout(IDLE)
-    }
-
     /// Reads one input to its end and says what became of it.
     fn read(&mut self, decoder: &mut Decoder, work: Work) {
         let Work { lane, word, input } = work;

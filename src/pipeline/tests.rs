@@ -1,0 +1,86 @@
+//! The threads of a run as a whole, without an engine.
+
+use std::{
+    io::Cursor,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use super::{
+    run::{Load, start},
+    stop::{Raise, stop},
+};
+use crate::{
+    event::Lane,
+    normalize::{Fields, IndexBy, Profile, Rules, Settings, TimeRange},
+    report::{
+        Tally,
+        log::{Format, Verbosity, tests::page},
+    },
+    source::{Content, Error, Found, Input, Source},
+};
+
+/// Lists what a test sends it, until the test hangs up.
+struct Fed(mpsc::Receiver<Found>);
+
+impl Source for Fed {
+    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), Error> {
+        while let Ok(what) = self.0.recv() {
+            if !found(0, what) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns a run of `workers` that waits to be fed.
+fn load(workers: usize) -> (Load, mpsc::Sender<Found>, Raise) {
+    let (feed, fed) = mpsc::channel();
+    let (raise, stop) = stop();
+    let rules = Arc::new(Rules::embedded().unwrap());
+    let load = Load {
+        source: Box::new(Fed(fed)),
+        fields: Arc::new(Fields::new(rules, Profile::Standard, 5_000)),
+        settings: Settings {
+            prefix: "cloudtrail".to_owned(),
+            by: IndexBy::Month,
+            range: TimeRange { from: None, to: None },
+            keep_original: false,
+        },
+        workers,
+        batch_bytes: 1 << 20,
+        memory_bytes: 256 << 20,
+        tally: Arc::new(Tally::new(["fed".to_owned()])),
+        log: page(Format::Text, Verbosity::Quiet).0,
+        stop,
+    };
+    (load, feed, raise)
+}
+
+/// Returns an input of one record.
+fn input(number: u32) -> Found {
+    let record = format!(
+        r#"{{"eventVersion":"1.08","eventID":"{number}","eventTime":"2024-06-01T12:00:00Z"}}"#
+    );
+    Found::Input(Input {
+        lane: Lane { key: format!("test:{number}"), fingerprint: String::new() },
+        name: number.to_string(),
+        size: record.len() as u64,
+        content: Content::Stream(Box::new(Cursor::new(record))),
+    })
+}
+
+/// Workers took turns to wait for work once, each with the door locked behind it, and the one that had
+/// something to hand on waited outside.
+#[tokio::test]
+async fn an_idle_worker_hands_on_what_it_has_while_the_others_wait() {
+    let (load, feed, _raise) = load(8);
+    let (_threads, mut products) = start(load, Arc::default(), None);
+    for number in 0..8 {
+        feed.send(input(number)).unwrap();
+        let product = tokio::time::timeout(Duration::from_secs(5), products.recv()).await;
+        let batch = product.expect("it came in time").unwrap().batch.unwrap();
+        assert_eq!(batch.entries.len(), 1);
+    }
+}
