@@ -17,7 +17,7 @@ use super::{
     pack::Bodies,
     stop::{Raise, Urgency},
     worker::Survey,
-    worker::{self, Product, Shop, Work},
+    worker::{self, NOTES_AT_ONCE, Product, Shop, Work},
 };
 use crate::{
     checkpoint::{self, Note, Store},
@@ -333,11 +333,22 @@ pub(super) fn start(
         told_full: Arc::new(AtomicBool::new(false)),
         survey,
     };
+    let products_made = shop.products.clone();
     let workers = (0..load.workers).map(|_| spawn("worker", shop.clone(), worker::run)).collect();
-    let lister = Lister { tally: load.tally, log: load.log, stop: load.stop, ahead, lanes: 0 };
+    let lister = Lister {
+        tally: load.tally,
+        log: load.log,
+        stop: load.stop,
+        ahead,
+        products: products_made,
+        notes: Vec::new(),
+        lanes: 0,
+    };
     let mut source = load.source;
     let lister = spawn("lister", lister, move |mut lister| {
-        source.list(&mut |word, found| lister.take(word, found))
+        let listed = source.list(&mut |word, found| lister.take(word, found));
+        lister.tell();
+        listed
     });
     (Threads { lister, workers }, products)
 }
@@ -360,6 +371,9 @@ struct Lister {
     log: Log,
     stop: Stop,
     ahead: crossbeam_channel::Sender<Work>,
+    products: products::Sender<Product>,
+    /// For the store.
+    notes: Vec<Note>,
     lanes: u32,
 }
 
@@ -372,9 +386,13 @@ impl Lister {
                 self.lanes += 1;
                 return self.ahead.send(work).is_ok() && !self.stop.requested();
             }
-            Found::Done { size, .. } => {
+            Found::Done { size, touched } => {
                 self.tally.found(word, size);
                 self.tally.skipped(word, size);
+                self.notes.extend(touched.map(Note::Unchanged));
+                if self.notes.len() >= NOTES_AT_ONCE {
+                    return self.tell() && !self.stop.requested();
+                }
             }
             Found::Skipped { name, why } => self.log.warn(&name, format_args!("skipped: {why}")),
             Found::Failed(error) => {
@@ -384,5 +402,14 @@ impl Lister {
             }
         }
         !self.stop.requested()
+    }
+
+    /// Hands on what the store is to know, and returns whether that found a taker.
+    fn tell(&mut self) -> bool {
+        if self.notes.is_empty() {
+            return true;
+        }
+        let product = Product { notes: std::mem::take(&mut self.notes), batch: None };
+        self.products.blocking_send(product).is_ok()
     }
 }

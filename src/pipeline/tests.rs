@@ -11,6 +11,7 @@ use super::{
     stop::{Raise, stop},
 };
 use crate::{
+    checkpoint::Note,
     event::Lane,
     normalize::{Fields, IndexBy, Profile, Rules, Settings, TimeRange},
     report::{
@@ -83,4 +84,17 @@ async fn an_idle_worker_hands_on_what_it_has_while_the_others_wait() {
         let batch = product.expect("it came in time").unwrap().batch.unwrap();
         assert_eq!(batch.entries.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_touched_file_is_told_to_the_store() {
+    let (load, feed, _raise) = load(1);
+    let (_threads, mut products) = start(load, Arc::default(), None);
+    let lane = Lane { key: "file:/a".to_owned(), fingerprint: "1:2:3".to_owned() };
+    feed.send(Found::Done { size: 1, touched: None }).unwrap();
+    feed.send(Found::Done { size: 1, touched: Some(lane.clone()) }).unwrap();
+    drop(feed);
+    let product = products.recv().await.unwrap();
+    assert!(matches!(&product.notes[..], [Note::Unchanged(told)] if *told == lane));
+    assert!(products.recv().await.is_none(), "nothing else, and it ends");
 }

@@ -36,7 +36,7 @@ const IDLE: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Notes that travel without documents: files without any are told in groups.
-const NOTES_AT_ONCE: usize = 1_000;
+pub(super) const NOTES_AT_ONCE: usize = 1_000;
 
 /// Kinds of changes that a dry run tells; the rest is counted together.
 const CHANGES_KEPT: usize = 10_000;

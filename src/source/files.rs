@@ -18,7 +18,7 @@ use std::{
     vec,
 };
 
-use super::{Content, Error, Fingerprint, Found, Input, Source};
+use super::{Content, Error, Fingerprint, Found, Input, Source, fingerprint::Since};
 use crate::event::Lane;
 
 /// Names of one folder that are held and sorted at a time: a few MiB. Folders of a trail hold less, so
@@ -165,11 +165,17 @@ fn file(
     let key = key("file", &path);
     let now = Fingerprint::of(metadata);
     let before = done(&key).and_then(|before| before.parse().ok());
-    if before.is_some_and(|before| now.is_still(before, &path)) {
-        return Found::Done { key, size: now.size };
+    let size = now.size;
+    match before.map_or(Since::Other, |before| now.since(before, &path)) {
+        Since::Same => return Found::Done { size, touched: None },
+        Since::Touched(now) => {
+            let lane = Lane { key, fingerprint: now.to_string() };
+            return Found::Done { size, touched: Some(lane) };
+        }
+        Since::Other => {}
     }
     let lane = Lane { key, fingerprint: now.to_string() };
-    Found::Input(Input { lane, name: name(), content: Content::File(path), size: now.size })
+    Found::Input(Input { lane, name: name(), content: Content::File(path), size })
 }
 
 /// Returns a lane's key. A path that is no UTF-8 is spelt in a way that no other path can be.
@@ -528,16 +534,19 @@ mod tests {
         let opened = fs::File::open(&path).unwrap();
         let done =
             Fingerprint::of(&opened.metadata().unwrap()).with_content(&opened).unwrap().to_string();
-        let listed = |done: &str| {
+        let found = |done: &str| {
             let done = done.to_owned();
             let words = [path.clone().into_os_string()];
-            let found =
-                listed(&mut Files::new(&words, Box::new(move |_| Some(done.clone()))).unwrap());
-            matches!(found[..], [Found::Input(_)])
+            listed(&mut Files::new(&words, Box::new(move |_| Some(done.clone()))).unwrap())
         };
-        assert!(!listed(&done), "nothing changed");
+        let listed = |done: &str| matches!(found(done)[..], [Found::Input(_)]);
+        let untouched = |done: &str| matches!(found(done)[..], [Found::Done { touched: None, .. }]);
+        assert!(untouched(&done), "nothing changed");
         age(2000);
-        assert!(!listed(&done), "touched");
+        let [Found::Done { touched: Some(touched), .. }] = &found(&done)[..] else {
+            panic!("touched")
+        };
+        assert!(untouched(&touched.fingerprint), "touched, and that is known");
         let without_hash = done.rsplit_once(':').unwrap().0;
         assert!(listed(without_hash), "touched, and no hash to compare");
         fs::write(&path, "one owt").unwrap();

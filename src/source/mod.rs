@@ -55,10 +55,10 @@ pub enum Found {
     Input(Input),
     /// An earlier run read it to its end, and it has not changed.
     Done {
-        /// Its lane's key.
-        key: String,
         /// Bytes as stored.
         size: u64,
+        /// The lane as it is to be known from now on, if it looks different.
+        touched: Option<Lane>,
     },
     /// Nothing that can be read: a socket, a loop of links.
     Skipped {
