@@ -1,6 +1,7 @@
 //! Starts the threads of a run, carries what they make to where it belongs, and ends them in order.
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -39,6 +40,9 @@ const NOTES_AHEAD: usize = 16 * 1_024;
 
 /// Stack of a worker: rewriting goes as deep as a record does, 900 levels at most.
 const WORKER_STACK: usize = 16 << 20;
+
+/// Stack of the store's thread: what the standard library gives.
+const STORE_STACK: usize = 2 << 20;
 
 /// How long a worker that waits for a silent pipe is waited for, once the run is to end.
 const LAST_CALL: Duration = Duration::from_secs(3);
@@ -89,6 +93,14 @@ pub enum Error {
     /// The checkpoint takes nothing more.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// The system gives no thread.
+    #[error("could not start a thread ({name})")]
+    Thread {
+        /// What it was for.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// A part of the program fell over.
     #[error("the {0} fell over; this is a bug, and what was acknowledged is safe")]
     Panic(&'static str),
@@ -112,10 +124,9 @@ pub async fn load(
     let body_bytes = usize::try_from(load.batch_bytes).unwrap_or(usize::MAX);
     let (tally, stop) = (Arc::clone(&load.tally), load.stop.clone());
     let (notes, noted) = mpsc::sync_channel(NOTES_AHEAD);
-    let storing = thread::Builder::new().name("checkpoint".into()).spawn(move || store.run(noted));
-    let Ok(storing) = storing else { return Err(Error::Panic("system")) };
+    let storing = spawn("checkpoint", STORE_STACK, store, |store| store.run(noted))?;
     let bodies = Arc::new(Bodies::default());
-    let (threads, products) = start(load, Arc::clone(&bodies), None);
+    let started = start(load, Arc::clone(&bodies), None);
 
     let mut corridor = Corridor {
         sink,
@@ -129,13 +140,16 @@ pub async fn load(
         body_bytes,
         failed: None,
     };
-    corridor.carry(products).await;
-    let Corridor { notes, mut failed, stop, .. } = corridor;
-
-    let listed = threads.join(stop.requested());
-    if failed.is_none() {
-        failed = listed.err();
+    match started {
+        Ok((threads, products)) => {
+            corridor.carry(products).await;
+            if let Err(error) = threads.join(corridor.stop.requested()) {
+                corridor.fail(error);
+            }
+        }
+        Err(error) => corridor.fail(error),
     }
+    let Corridor { notes, failed, stop, .. } = corridor;
     let mut outcome = match failed {
         Some(error) => Err(error),
         None if stop.requested() => Ok(Outcome::Stopped),
@@ -160,7 +174,7 @@ pub async fn load(
 pub async fn survey(load: Load) -> Result<(Outcome, Survey), Error> {
     let stop = load.stop.clone();
     let survey = Arc::new(Mutex::new(Survey::default()));
-    let (threads, mut products) = start(load, Arc::default(), Some(Arc::clone(&survey)));
+    let (threads, mut products) = start(load, Arc::default(), Some(Arc::clone(&survey)))?;
     while take(&mut products, &stop).await.is_some() {}
     threads.join(stop.requested())?;
     let survey = std::mem::take(&mut *survey.lock().unwrap_or_else(PoisonError::into_inner));
@@ -317,7 +331,7 @@ pub(super) fn start(
     load: Load,
     bodies: Arc<Bodies>,
     survey: Option<Arc<Mutex<Survey>>>,
-) -> (Threads, products::Receiver<Product>) {
+) -> Result<(Threads, products::Receiver<Product>), Error> {
     let (ahead, work) = crossbeam_channel::bounded(WORK_AHEAD);
     let (made, products) = products::channel(PRODUCTS_AHEAD);
     let shop = Shop {
@@ -334,7 +348,10 @@ pub(super) fn start(
         survey,
     };
     let products_made = shop.products.clone();
-    let workers = (0..load.workers).map(|_| spawn("worker", shop.clone(), worker::run)).collect();
+    // Those that are started before one cannot be find no work, and end.
+    let workers = (0..load.workers)
+        .map(|_| spawn("worker", WORKER_STACK, shop.clone(), worker::run))
+        .collect::<Result<_, _>>()?;
     let lister = Lister {
         tally: load.tally,
         log: load.log,
@@ -345,24 +362,26 @@ pub(super) fn start(
         lanes: 0,
     };
     let mut source = load.source;
-    let lister = spawn("lister", lister, move |mut lister| {
+    let lister = spawn("lister", WORKER_STACK, lister, move |mut lister| {
         let listed = source.list(&mut |word, found| lister.take(word, found));
         lister.tell();
         listed
-    });
-    (Threads { lister, workers }, products)
+    })?;
+    Ok((Threads { lister, workers }, products))
 }
 
-fn spawn<T: Send + 'static, R: Send + 'static>(
-    name: &str,
+/// Starts a thread with a stack of so many bytes.
+pub(super) fn spawn<T: Send + 'static, R: Send + 'static>(
+    name: &'static str,
+    stack: usize,
     with: T,
     run: impl FnOnce(T) -> R + Send + 'static,
-) -> thread::JoinHandle<R> {
+) -> Result<thread::JoinHandle<R>, Error> {
     thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(WORKER_STACK)
+        .stack_size(stack)
         .spawn(move || run(with))
-        .expect("the system gives a handful of threads")
+        .map_err(|source| Error::Thread { name, source })
 }
 
 /// Numbers what the source finds and puts it before the workers.

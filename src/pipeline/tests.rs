@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    run::{Load, start},
+    run::{Error, Load, spawn, start},
     stop::{Raise, stop},
 };
 use crate::{
@@ -18,14 +18,14 @@ use crate::{
         Tally,
         log::{Format, Verbosity, tests::page},
     },
-    source::{Content, Error, Found, Input, Source},
+    source::{self, Content, Found, Input, Source},
 };
 
 /// Lists what a test sends it, until the test hangs up.
 struct Fed(mpsc::Receiver<Found>);
 
 impl Source for Fed {
-    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), Error> {
+    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), source::Error> {
         while let Ok(what) = self.0.recv() {
             if !found(0, what) {
                 break;
@@ -77,7 +77,7 @@ fn input(number: u32) -> Found {
 #[tokio::test]
 async fn an_idle_worker_hands_on_what_it_has_while_the_others_wait() {
     let (load, feed, _raise) = load(8);
-    let (_threads, mut products) = start(load, Arc::default(), None);
+    let (_threads, mut products) = start(load, Arc::default(), None).unwrap();
     for number in 0..8 {
         feed.send(input(number)).unwrap();
         let product = tokio::time::timeout(Duration::from_secs(5), products.recv()).await;
@@ -89,7 +89,7 @@ async fn an_idle_worker_hands_on_what_it_has_while_the_others_wait() {
 #[tokio::test]
 async fn a_touched_file_is_told_to_the_store() {
     let (load, feed, _raise) = load(1);
-    let (_threads, mut products) = start(load, Arc::default(), None);
+    let (_threads, mut products) = start(load, Arc::default(), None).unwrap();
     let lane = Lane { key: "file:/a".to_owned(), fingerprint: "1:2:3".to_owned() };
     feed.send(Found::Done { size: 1, touched: None }).unwrap();
     feed.send(Found::Done { size: 1, touched: Some(lane.clone()) }).unwrap();
@@ -97,4 +97,12 @@ async fn a_touched_file_is_told_to_the_store() {
     let product = products.recv().await.unwrap();
     assert!(matches!(&product.notes[..], [Note::Unchanged(told)] if *told == lane));
     assert!(products.recv().await.is_none(), "nothing else, and it ends");
+}
+
+#[test]
+fn a_thread_that_cannot_be_had_is_an_error_with_its_cause() {
+    // More than a process can address.
+    let error = spawn("worker", 1 << 48, (), |()| ()).unwrap_err();
+    assert_eq!(error.to_string(), "could not start a thread (worker)");
+    assert!(matches!(error, Error::Thread { .. }) && std::error::Error::source(&error).is_some());
 }

@@ -26,7 +26,7 @@ use crate::{
     event::{Batch, LaneNumber, SetAside},
     normalize::{Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
     report::{Log, Tally},
-    source::{Content, Decoded, Decoder, Input, Limits, Records, Skip, Taken, skip_value},
+    source::{Content, Decoded, Decoder, Error, Input, Limits, Records, Skip, Taken, skip_value},
 };
 
 /// How long documents wait for company when there is nothing to read.
@@ -130,13 +130,13 @@ impl Bench {
         }
         self.notes.push(Note::Opened { number: lane, lane: named, name: name.clone() });
         let content = match content {
-            Content::Stream(stream) => {
-                Content::Stream(Box::new(Pipe::new(stream, self.shop.stop.clone())))
-            }
-            file @ Content::File(_) => file,
+            Content::Stream(stream) => Pipe::new(stream, self.shop.stop.clone())
+                .map(|pipe| Content::Stream(Box::new(pipe)))
+                .map_err(|source| Error::Open { name: name.clone(), source }),
+            file @ Content::File(_) => Ok(file),
         };
         let mut reading = Reading::new(self, lane, word, &name);
-        let read = decoder.read(&name, content, &mut reading);
+        let read = content.and_then(|content| decoder.read(&name, content, &mut reading));
         reading.count();
         let (documents, filtered) = (reading.documents, reading.filtered);
         let (mut outcome, decoded) = match read {
