@@ -5,7 +5,6 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{self, SyncSender},
     },
     thread,
     time::Duration,
@@ -15,6 +14,7 @@ use tokio::{sync::mpsc as products, task::JoinSet};
 
 use super::{
     Stop,
+    notebook::Notebook,
     pack::Bodies,
     stop::{Raise, Urgency},
     worker::Survey,
@@ -35,14 +35,8 @@ const WORK_AHEAD: usize = 256;
 /// Products that wait for the corridor: one being taken out, one behind it.
 const PRODUCTS_AHEAD: usize = 2;
 
-/// Notes that wait for the store: some seconds of its work.
-const NOTES_AHEAD: usize = 16 * 1_024;
-
 /// Stack of a worker: rewriting goes as deep as a record does, 900 levels at most.
 const WORKER_STACK: usize = 16 << 20;
-
-/// Stack of the store's thread: what the standard library gives.
-const STORE_STACK: usize = 2 << 20;
 
 /// How long a worker that waits for a silent pipe is waited for, once the run is to end.
 const LAST_CALL: Duration = Duration::from_secs(3);
@@ -123,8 +117,7 @@ pub async fn load(
     let requests = load.requests_at_once();
     let body_bytes = usize::try_from(load.batch_bytes).unwrap_or(usize::MAX);
     let (tally, stop) = (Arc::clone(&load.tally), load.stop.clone());
-    let (notes, noted) = mpsc::sync_channel(NOTES_AHEAD);
-    let storing = spawn("checkpoint", STORE_STACK, store, |store| store.run(noted))?;
+    let notes = Notebook::open(store)?;
     let bodies = Arc::new(Bodies::default());
     let started = start(load, Arc::clone(&bodies), None);
 
@@ -150,20 +143,14 @@ pub async fn load(
         Err(error) => corridor.fail(error),
     }
     let Corridor { notes, failed, stop, .. } = corridor;
-    let mut outcome = match failed {
+    let outcome = match failed {
         Some(error) => Err(error),
         None if stop.requested() => Ok(Outcome::Stopped),
         None => Ok(Outcome::Complete),
     };
-    let _ = notes.send(Note::RunEnded { exit: exit(&outcome) });
-    drop(notes);
-    match storing.join() {
-        // A store that failed is why the corridor could not go on.
-        Ok(Err(error)) => outcome = Err(error.into()),
-        Ok(Ok(_)) => {}
-        Err(_) => outcome = Err(Error::Panic("checkpoint")),
-    }
-    outcome
+    notes.write(Note::RunEnded { exit: exit(&outcome) }).await;
+    // A store that failed is why the corridor could not go on.
+    notes.close().await.and(outcome)
 }
 
 /// Reads and normalizes everything, sends nothing, and says what would be sent.
@@ -218,7 +205,7 @@ async fn last_call() {
 struct Corridor<S> {
     sink: Arc<S>,
     bodies: Arc<Bodies>,
-    notes: SyncSender<Note>,
+    notes: Notebook,
     tally: Arc<Tally>,
     raise: Raise,
     stop: Stop,
@@ -236,11 +223,11 @@ impl<S: Sink> Corridor<S> {
             let room = self.writes.len() < self.requests;
             tokio::select! {
                 biased;
-                Some(written) = self.writes.join_next() => self.settle(written),
+                Some(written) = self.writes.join_next() => self.settle(written).await,
                 product = take(&mut products, &self.stop), if room => match product {
                     Some(Product { notes, batch }) => {
                         for note in notes {
-                            self.note(note);
+                            self.note(note).await;
                         }
                         if let Some(batch) = batch {
                             self.write(batch);
@@ -256,7 +243,7 @@ impl<S: Sink> Corridor<S> {
             self.raise.raise(Urgency::Drain);
         }
         while let Some(written) = self.writes.join_next().await {
-            self.settle(written);
+            self.settle(written).await;
         }
     }
 
@@ -270,14 +257,17 @@ impl<S: Sink> Corridor<S> {
         });
     }
 
-    fn settle(&mut self, written: Result<Result<Receipt, sink::Error>, tokio::task::JoinError>) {
+    async fn settle(
+        &mut self,
+        written: Result<Result<Receipt, sink::Error>, tokio::task::JoinError>,
+    ) {
         match written {
             Ok(Ok(receipt)) => {
                 let set_aside = receipt.set_aside.len() as u64;
                 self.tally.created.fetch_add(receipt.created, Relaxed);
                 self.tally.already_there.fetch_add(receipt.already_there, Relaxed);
                 self.tally.set_aside.fetch_add(set_aside, Relaxed);
-                self.note(Note::Settled(receipt));
+                self.note(Note::Settled(receipt)).await;
             }
             // The user's wish is no failure. What else is under way has waited as long.
             Ok(Err(sink::Error::Interrupted { .. }))
@@ -290,9 +280,9 @@ impl<S: Sink> Corridor<S> {
         }
     }
 
-    fn note(&mut self, note: Note) {
-        if self.notes.send(note).is_err() {
-            // The store says itself what happened to it, when it is joined.
+    async fn note(&mut self, note: Note) {
+        if !self.notes.write(note).await {
+            // The store says itself what happened to it, when the notebook is closed.
             self.fail(Error::Panic("checkpoint"));
         }
     }
