@@ -9,7 +9,7 @@ use std::{
     ffi::OsString,
     fmt::Write as _,
     fs::{self, DirEntry, Metadata, ReadDir},
-    io,
+    io::{self, Read},
     os::unix::{
         ffi::OsStrExt,
         fs::{FileTypeExt, MetadataExt},
@@ -153,7 +153,25 @@ fn standard_input() -> Found {
 
 fn stream(name: String, path: PathBuf) -> Found {
     let lane = Lane { key: key("fifo", &path), fingerprint: String::new() };
-    Found::Input(Input { lane, name, content: Content::File(path), size: 0 })
+    let content = Content::Stream(Box::new(Fifo::Named(path)));
+    Found::Input(Input { lane, name, content, size: 0 })
+}
+
+/// A FIFO or a character device. It is opened by whoever reads it, because that may wait for the other end.
+enum Fifo {
+    Named(PathBuf),
+    Open(fs::File),
+}
+
+impl Read for Fifo {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                Self::Named(path) => *self = Self::Open(fs::File::open(path)?),
+                Self::Open(file) => return file.read(buffer),
+            }
+        }
+    }
 }
 
 fn file(
@@ -475,6 +493,8 @@ mod tests {
         let found = listed(&mut files(&[&fifo]).unwrap());
         let [Found::Input(input)] = &found[..] else { panic!("{found:?}") };
         assert_eq!((input.lane.fingerprint.as_str(), input.size), ("", 0));
+        // Not opened yet, or the listing would have waited for a writer.
+        assert!(matches!(input.content, Content::Stream(_)));
         let found = listed(&mut files(&[folder.path()]).unwrap());
         assert!(matches!(&found[..], [Found::Skipped { .. }]), "{found:?}");
     }

@@ -87,9 +87,10 @@ pub struct Input {
 
 /// Where the bytes of an input are.
 pub enum Content {
-    /// A file, or a FIFO, which is opened by the worker because opening may wait for the other end.
+    /// A file, which the worker opens.
     File(PathBuf),
-    /// Standard input, or anything else that is read once from front to back.
+    /// Standard input, a FIFO, or anything else that is read once from front to back, and may be silent for
+    /// long: even its first read, which may wait for the other end.
     Stream(Box<dyn Read + Send>),
 }
 
