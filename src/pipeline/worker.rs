@@ -348,7 +348,11 @@ impl<'b> Reading<'b> {
         self.uncounted.records += 1;
         self.uncounted.bytes += bytes as u64;
         self.uncounted.rewritten += u64::from(rewritten);
-        if pack.is_full() {
+        self.send_if_full();
+    }
+
+    fn send_if_full(&mut self) {
+        if self.bench.pack.is_full() {
             self.count();
             self.bench.learn();
             self.bench.send();
@@ -417,6 +421,7 @@ impl Records for Reading<'_> {
         self.documents += 1;
         self.uncounted.records += 1;
         self.uncounted.bytes += bytes;
+        self.send_if_full();
     }
 
     fn go_on(&self) -> bool {
