@@ -132,6 +132,8 @@ impl From<pipeline::Error> for Failure {
             pipeline::Error::Source(error) => error.into(),
             pipeline::Error::Sink(error) => error.into(),
             pipeline::Error::Checkpoint(error) => error.into(),
+            pipeline::Error::Thread { .. } => Self::of(Exit::Person, &error)
+                .hint("give fewer --workers, or raise the limits of this user (ulimit -u, -v)"),
             pipeline::Error::Panic(_) => Self::of(Exit::Person, &error).hint(BUG),
         }
     }
@@ -382,6 +384,16 @@ mod tests {
         let miscounted =
             checkpoint::Error::Miscounted { lane: 1, page: 2, documents: 3, settled: 4 };
         assert_eq!(Failure::from(miscounted).hint.as_deref(), Some(BUG));
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_had_is_exit_1_with_cause_and_hint() {
+        let source = io::Error::from(io::ErrorKind::WouldBlock);
+        let error = pipeline::Error::Thread { name: "worker", source };
+        assert_eq!(exit_of(&error), Exit::Person);
+        let failure = Failure::from(error);
+        assert_eq!((failure.exit, failure.causes.len()), (Exit::Person, 1));
+        assert!(failure.hint.is_some_and(|hint| hint.contains("--workers")));
     }
 
     #[test]

@@ -9,10 +9,13 @@
 //! One way, and bounded: a slow engine holds the corridor up, the corridor the workers, the workers the
 //! lister. It ends in the same order: no more work, no more products, the last receipts, the last notes.
 
+mod notebook;
 mod pack;
 mod pipe;
 mod run;
 pub mod stop;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use run::{Error, Load, Outcome, READING_BYTES, load, survey};

@@ -55,6 +55,8 @@ pub(super) struct Pack {
     needs: Vec<Need>,
     shares: Vec<Share>,
     set_aside: Vec<SetAside>,
+    /// Bytes that the set-aside records hold.
+    set_aside_bytes: usize,
 }
 
 impl Pack {
@@ -68,12 +70,13 @@ impl Pack {
             needs: Vec::new(),
             shares: Vec::new(),
             set_aside: Vec::new(),
+            set_aside_bytes: 0,
         }
     }
 
-    /// Returns whether there is enough for a request.
+    /// Returns whether there is enough for a request, or so much set aside that it should not wait for one.
     pub(super) fn is_full(&self) -> bool {
-        self.body.len() >= self.limit
+        self.body.len() + self.set_aside_bytes >= self.limit
     }
 
     /// Returns whether there is nothing to send or to tell.
@@ -115,6 +118,8 @@ impl Pack {
     /// Takes note of a record that cannot become a document.
     pub(super) fn set_aside(&mut self, what: SetAside) {
         self.share(what.lane);
+        let SetAside { id, index, reason, document, .. } = &what;
+        self.set_aside_bytes += id.len() + index.len() + reason.len() + document.len();
         self.set_aside.push(what);
     }
 
@@ -133,6 +138,7 @@ impl Pack {
     pub(super) fn take(&mut self, bodies: &Bodies) -> Batch {
         let body = std::mem::replace(&mut self.body, bodies.take(self.limit + SLACK));
         self.buckets.clear();
+        self.set_aside_bytes = 0;
         Batch {
             body: Bytes::from(body),
             entries: std::mem::take(&mut self.entries),
@@ -140,5 +146,30 @@ impl Pack {
             shares: std::mem::take(&mut self.shares),
             set_aside: std::mem::take(&mut self.set_aside),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_fills_a_batch_too() {
+        let mut pack = Pack::new(1_000);
+        let mut added = 0;
+        while !pack.is_full() {
+            pack.set_aside(SetAside {
+                lane: 1,
+                id: String::new(),
+                index: String::new(),
+                reason: String::new(),
+                document: "x".repeat(300),
+            });
+            added += 1;
+        }
+        assert_eq!(added, 4);
+        let batch = pack.take(&Bodies::default());
+        assert_eq!((batch.set_aside.len(), batch.shares[0].documents), (4, 4));
+        assert!(pack.is_empty() && !pack.is_full());
     }
 }

@@ -30,10 +30,14 @@ pub(super) struct Pipe {
 
 impl Pipe {
     /// Starts to read.
-    pub(super) fn new(mut from: Box<dyn Read + Send>, stop: Stop) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system gives no thread.
+    pub(super) fn new(mut from: Box<dyn Read + Send>, stop: Stop) -> io::Result<Self> {
         let (read, pieces) = mpsc::sync_channel(PIECES_AHEAD);
         // Nobody joins it: it may wait for ever, and ends with the program.
-        let _ = thread::spawn(move || {
+        thread::Builder::new().name("pipe".to_owned()).spawn(move || {
             loop {
                 let mut piece = vec![0; PIECE];
                 let got = match from.read(&mut piece) {
@@ -49,8 +53,8 @@ impl Pipe {
                     return;
                 }
             }
-        });
-        Self { pieces, piece: io::Cursor::default(), stop }
+        })?;
+        Ok(Self { pieces, piece: io::Cursor::default(), stop })
     }
 }
 
@@ -98,7 +102,7 @@ mod tests {
     fn a_silent_pipe_ends_with_the_run_and_what_came_is_kept() {
         let (raise, stop) = stop();
         let (over, wait) = mpsc::channel();
-        let mut pipe = Pipe::new(Box::new(Silent(Some(b"{}"), wait)), stop);
+        let mut pipe = Pipe::new(Box::new(Silent(Some(b"{}"), wait)), stop).unwrap();
         let mut first = [0; 2];
         pipe.read_exact(&mut first).unwrap();
         raise.raise(Urgency::Drain);
@@ -112,7 +116,7 @@ mod tests {
     fn a_pipe_gives_all_it_gets() {
         let text = b"some text\n".repeat(50_000);
         let (_raise, stop) = stop();
-        let mut pipe = Pipe::new(Box::new(io::Cursor::new(text.clone())), stop);
+        let mut pipe = Pipe::new(Box::new(io::Cursor::new(text.clone())), stop).unwrap();
         let mut read = Vec::new();
         pipe.read_to_end(&mut read).unwrap();
         assert_eq!(read, text);

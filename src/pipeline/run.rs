@@ -1,10 +1,10 @@
 //! Starts the threads of a run, carries what they make to where it belongs, and ends them in order.
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{self, SyncSender},
     },
     thread,
     time::Duration,
@@ -14,10 +14,11 @@ use tokio::{sync::mpsc as products, task::JoinSet};
 
 use super::{
     Stop,
+    notebook::Notebook,
     pack::Bodies,
     stop::{Raise, Urgency},
     worker::Survey,
-    worker::{self, Product, Shop, Work},
+    worker::{self, NOTES_AT_ONCE, Product, Shop, Work},
 };
 use crate::{
     checkpoint::{self, Note, Store},
@@ -33,9 +34,6 @@ const WORK_AHEAD: usize = 256;
 
 /// Products that wait for the corridor: one being taken out, one behind it.
 const PRODUCTS_AHEAD: usize = 2;
-
-/// Notes that wait for the store: some seconds of its work.
-const NOTES_AHEAD: usize = 16 * 1_024;
 
 /// Stack of a worker: rewriting goes as deep as a record does, 900 levels at most.
 const WORKER_STACK: usize = 16 << 20;
@@ -89,6 +87,14 @@ pub enum Error {
     /// The checkpoint takes nothing more.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// The system gives no thread.
+    #[error("could not start a thread ({name})")]
+    Thread {
+        /// What it was for.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// A part of the program fell over.
     #[error("the {0} fell over; this is a bug, and what was acknowledged is safe")]
     Panic(&'static str),
@@ -111,11 +117,9 @@ pub async fn load(
     let requests = load.requests_at_once();
     let body_bytes = usize::try_from(load.batch_bytes).unwrap_or(usize::MAX);
     let (tally, stop) = (Arc::clone(&load.tally), load.stop.clone());
-    let (notes, noted) = mpsc::sync_channel(NOTES_AHEAD);
-    let storing = thread::Builder::new().name("checkpoint".into()).spawn(move || store.run(noted));
-    let Ok(storing) = storing else { return Err(Error::Panic("system")) };
+    let notes = Notebook::open(store)?;
     let bodies = Arc::new(Bodies::default());
-    let (threads, products) = start(load, Arc::clone(&bodies), None);
+    let started = start(load, Arc::clone(&bodies), None);
 
     let mut corridor = Corridor {
         sink,
@@ -129,27 +133,24 @@ pub async fn load(
         body_bytes,
         failed: None,
     };
-    corridor.carry(products).await;
-    let Corridor { notes, mut failed, stop, .. } = corridor;
-
-    let listed = threads.join(stop.requested());
-    if failed.is_none() {
-        failed = listed.err();
+    match started {
+        Ok((threads, products)) => {
+            corridor.carry(products).await;
+            if let Err(error) = threads.join(corridor.stop.requested()) {
+                corridor.fail(error);
+            }
+        }
+        Err(error) => corridor.fail(error),
     }
-    let mut outcome = match failed {
+    let Corridor { notes, failed, stop, .. } = corridor;
+    let outcome = match failed {
         Some(error) => Err(error),
         None if stop.requested() => Ok(Outcome::Stopped),
         None => Ok(Outcome::Complete),
     };
-    let _ = notes.send(Note::RunEnded { exit: exit(&outcome) });
-    drop(notes);
-    match storing.join() {
-        // A store that failed is why the corridor could not go on.
-        Ok(Err(error)) => outcome = Err(error.into()),
-        Ok(Ok(_)) => {}
-        Err(_) => outcome = Err(Error::Panic("checkpoint")),
-    }
-    outcome
+    notes.write(Note::RunEnded { exit: exit(&outcome) }).await;
+    // A store that failed is why the corridor could not go on.
+    notes.close().await.and(outcome)
 }
 
 /// Reads and normalizes everything, sends nothing, and says what would be sent.
@@ -160,7 +161,7 @@ pub async fn load(
 pub async fn survey(load: Load) -> Result<(Outcome, Survey), Error> {
     let stop = load.stop.clone();
     let survey = Arc::new(Mutex::new(Survey::default()));
-    let (threads, mut products) = start(load, Arc::default(), Some(Arc::clone(&survey)));
+    let (threads, mut products) = start(load, Arc::default(), Some(Arc::clone(&survey)))?;
     while take(&mut products, &stop).await.is_some() {}
     threads.join(stop.requested())?;
     let survey = std::mem::take(&mut *survey.lock().unwrap_or_else(PoisonError::into_inner));
@@ -204,7 +205,7 @@ async fn last_call() {
 struct Corridor<S> {
     sink: Arc<S>,
     bodies: Arc<Bodies>,
-    notes: SyncSender<Note>,
+    notes: Notebook,
     tally: Arc<Tally>,
     raise: Raise,
     stop: Stop,
@@ -222,11 +223,11 @@ impl<S: Sink> Corridor<S> {
             let room = self.writes.len() < self.requests;
             tokio::select! {
                 biased;
-                Some(written) = self.writes.join_next() => self.settle(written),
+                Some(written) = self.writes.join_next() => self.settle(written).await,
                 product = take(&mut products, &self.stop), if room => match product {
                     Some(Product { notes, batch }) => {
                         for note in notes {
-                            self.note(note);
+                            self.note(note).await;
                         }
                         if let Some(batch) = batch {
                             self.write(batch);
@@ -242,7 +243,7 @@ impl<S: Sink> Corridor<S> {
             self.raise.raise(Urgency::Drain);
         }
         while let Some(written) = self.writes.join_next().await {
-            self.settle(written);
+            self.settle(written).await;
         }
     }
 
@@ -256,14 +257,17 @@ impl<S: Sink> Corridor<S> {
         });
     }
 
-    fn settle(&mut self, written: Result<Result<Receipt, sink::Error>, tokio::task::JoinError>) {
+    async fn settle(
+        &mut self,
+        written: Result<Result<Receipt, sink::Error>, tokio::task::JoinError>,
+    ) {
         match written {
             Ok(Ok(receipt)) => {
                 let set_aside = receipt.set_aside.len() as u64;
                 self.tally.created.fetch_add(receipt.created, Relaxed);
                 self.tally.already_there.fetch_add(receipt.already_there, Relaxed);
                 self.tally.set_aside.fetch_add(set_aside, Relaxed);
-                self.note(Note::Settled(receipt));
+                self.note(Note::Settled(receipt)).await;
             }
             // The user's wish is no failure. What else is under way has waited as long.
             Ok(Err(sink::Error::Interrupted { .. }))
@@ -276,9 +280,9 @@ impl<S: Sink> Corridor<S> {
         }
     }
 
-    fn note(&mut self, note: Note) {
-        if self.notes.send(note).is_err() {
-            // The store says itself what happened to it, when it is joined.
+    async fn note(&mut self, note: Note) {
+        if !self.notes.write(note).await {
+            // The store says itself what happened to it, when the notebook is closed.
             self.fail(Error::Panic("checkpoint"));
         }
     }
@@ -292,7 +296,7 @@ impl<S: Sink> Corridor<S> {
 }
 
 /// The threads of a run.
-struct Threads {
+pub(super) struct Threads {
     lister: thread::JoinHandle<Result<(), source::Error>>,
     workers: Vec<thread::JoinHandle<()>>,
 }
@@ -313,15 +317,15 @@ impl Threads {
 }
 
 /// Starts lister and workers.
-fn start(
+pub(super) fn start(
     load: Load,
     bodies: Arc<Bodies>,
     survey: Option<Arc<Mutex<Survey>>>,
-) -> (Threads, products::Receiver<Product>) {
-    let (ahead, work) = mpsc::sync_channel(WORK_AHEAD);
+) -> Result<(Threads, products::Receiver<Product>), Error> {
+    let (ahead, work) = crossbeam_channel::bounded(WORK_AHEAD);
     let (made, products) = products::channel(PRODUCTS_AHEAD);
     let shop = Shop {
-        work: Arc::new(Mutex::new(work)),
+        work,
         products: made,
         fields: load.fields,
         settings: Arc::new(load.settings),
@@ -333,25 +337,41 @@ fn start(
         told_full: Arc::new(AtomicBool::new(false)),
         survey,
     };
-    let workers = (0..load.workers).map(|_| spawn("worker", shop.clone(), worker::run)).collect();
-    let lister = Lister { tally: load.tally, log: load.log, stop: load.stop, ahead, lanes: 0 };
+    let products_made = shop.products.clone();
+    // Those that are started before one cannot be find no work, and end.
+    let workers = (0..load.workers)
+        .map(|_| spawn("worker", WORKER_STACK, shop.clone(), worker::run))
+        .collect::<Result<_, _>>()?;
+    let lister = Lister {
+        tally: load.tally,
+        log: load.log,
+        stop: load.stop,
+        ahead,
+        products: products_made,
+        notes: Vec::new(),
+        lanes: 0,
+    };
     let mut source = load.source;
-    let lister = spawn("lister", lister, move |mut lister| {
-        source.list(&mut |word, found| lister.take(word, found))
-    });
-    (Threads { lister, workers }, products)
+    let lister = spawn("lister", WORKER_STACK, lister, move |mut lister| {
+        let listed = source.list(&mut |word, found| lister.take(word, found));
+        lister.tell();
+        listed
+    })?;
+    Ok((Threads { lister, workers }, products))
 }
 
-fn spawn<T: Send + 'static, R: Send + 'static>(
-    name: &str,
+/// Starts a thread with a stack of so many bytes.
+pub(super) fn spawn<T: Send + 'static, R: Send + 'static>(
+    name: &'static str,
+    stack: usize,
     with: T,
     run: impl FnOnce(T) -> R + Send + 'static,
-) -> thread::JoinHandle<R> {
+) -> Result<thread::JoinHandle<R>, Error> {
     thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(WORKER_STACK)
+        .stack_size(stack)
         .spawn(move || run(with))
-        .expect("the system gives a handful of threads")
+        .map_err(|source| Error::Thread { name, source })
 }
 
 /// Numbers what the source finds and puts it before the workers.
@@ -359,7 +379,10 @@ struct Lister {
     tally: Arc<Tally>,
     log: Log,
     stop: Stop,
-    ahead: SyncSender<Work>,
+    ahead: crossbeam_channel::Sender<Work>,
+    products: products::Sender<Product>,
+    /// For the store.
+    notes: Vec<Note>,
     lanes: u32,
 }
 
@@ -372,9 +395,13 @@ impl Lister {
                 self.lanes += 1;
                 return self.ahead.send(work).is_ok() && !self.stop.requested();
             }
-            Found::Done { size, .. } => {
+            Found::Done { size, touched } => {
                 self.tally.found(word, size);
                 self.tally.skipped(word, size);
+                self.notes.extend(touched.map(Note::Unchanged));
+                if self.notes.len() >= NOTES_AT_ONCE {
+                    return self.tell() && !self.stop.requested();
+                }
             }
             Found::Skipped { name, why } => self.log.warn(&name, format_args!("skipped: {why}")),
             Found::Lost { .. }
@@ -389,5 +416,14 @@ impl Lister {
             }
         }
         !self.stop.requested()
+    }
+
+    /// Hands on what the store is to know, and returns whether that found a taker.
+    fn tell(&mut self) -> bool {
+        if self.notes.is_empty() {
+            return true;
+        }
+        let product = Product { notes: std::mem::take(&mut self.notes), batch: None };
+        self.products.blocking_send(product).is_ok()
     }
 }

@@ -9,11 +9,11 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::mpsc::Sender;
 
 use super::{
@@ -26,7 +26,7 @@ use crate::{
     event::{Batch, LaneNumber, SetAside},
     normalize::{Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
     report::{Log, Tally},
-    source::{Content, Decoded, Decoder, Input, Limits, Records, Skip, Taken, skip_value},
+    source::{Content, Decoded, Decoder, Error, Input, Limits, Records, Skip, Taken, skip_value},
 };
 
 /// How long documents wait for company when there is nothing to read.
@@ -36,7 +36,7 @@ const IDLE: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Notes that travel without documents: files without any are told in groups.
-const NOTES_AT_ONCE: usize = 1_000;
+pub(super) const NOTES_AT_ONCE: usize = 1_000;
 
 /// Kinds of changes that a dry run tells; the rest is counted together.
 const CHANGES_KEPT: usize = 10_000;
@@ -74,7 +74,7 @@ pub struct Survey {
 /// What all workers share.
 #[derive(Clone)]
 pub(super) struct Shop {
-    pub(super) work: Arc<Mutex<Receiver<Work>>>,
+    pub(super) work: Receiver<Work>,
     pub(super) products: Sender<Product>,
     pub(super) fields: Arc<Fields>,
     pub(super) settings: Arc<Settings>,
@@ -101,7 +101,7 @@ pub(super) fn run(shop: Shop) {
         shop,
     };
     while bench.open {
-        match bench.next() {
+        match bench.shop.work.recv_timeout(IDLE) {
             Ok(work) => bench.read(&mut decoder, work),
             Err(RecvTimeoutError::Timeout) => bench.send(),
             Err(RecvTimeoutError::Disconnected) => break,
@@ -121,11 +121,6 @@ struct Bench {
 }
 
 impl Bench {
-    fn next(&self) -> Result<Work, RecvTimeoutError> {
-        let work = self.shop.work.lock().unwrap_or_else(PoisonError::into_inner);
-        work.recv_timeout(IDLE)
-    }
-
     /// Reads one input to its end and says what became of it.
     fn read(&mut self, decoder: &mut Decoder, work: Work) {
         let Work { lane, word, input } = work;
@@ -135,13 +130,13 @@ impl Bench {
         }
         self.notes.push(Note::Opened { number: lane, lane: named, name: name.clone() });
         let content = match content {
-            Content::Stream(stream) => {
-                Content::Stream(Box::new(Pipe::new(stream, self.shop.stop.clone())))
-            }
-            content => content,
+            Content::Stream(stream) => Pipe::new(stream, self.shop.stop.clone())
+                .map(|pipe| Content::Stream(Box::new(pipe)))
+                .map_err(|source| Error::Open { name: name.clone(), source }),
+            content => Ok(content),
         };
         let mut reading = Reading::new(self, lane, word, &name);
-        let read = decoder.read(&name, content, &mut reading);
+        let read = content.and_then(|content| decoder.read(&name, content, &mut reading));
         reading.count();
         let (documents, filtered) = (reading.documents, reading.filtered);
         let (mut outcome, decoded) = match read {
@@ -353,7 +348,11 @@ impl<'b> Reading<'b> {
         self.uncounted.records += 1;
         self.uncounted.bytes += bytes as u64;
         self.uncounted.rewritten += u64::from(rewritten);
-        if pack.is_full() {
+        self.send_if_full();
+    }
+
+    fn send_if_full(&mut self) {
+        if self.bench.pack.is_full() {
             self.count();
             self.bench.learn();
             self.bench.send();
@@ -422,6 +421,7 @@ impl Records for Reading<'_> {
         self.documents += 1;
         self.uncounted.records += 1;
         self.uncounted.bytes += bytes;
+        self.send_if_full();
     }
 
     fn go_on(&self) -> bool {

@@ -9,7 +9,7 @@ use std::{
     ffi::OsString,
     fmt::Write as _,
     fs::{self, DirEntry, Metadata, ReadDir},
-    io,
+    io::{self, Read},
     os::unix::{
         ffi::OsStrExt,
         fs::{FileTypeExt, MetadataExt},
@@ -18,7 +18,7 @@ use std::{
     vec,
 };
 
-use super::{Content, Error, Fingerprint, Found, Input, Source};
+use super::{Content, Error, Fingerprint, Found, Input, Source, fingerprint::Since};
 use crate::event::Lane;
 
 /// Names of one folder that are held and sorted at a time: a few MiB. Folders of a trail hold less, so
@@ -153,7 +153,25 @@ fn standard_input() -> Found {
 
 fn stream(name: String, path: PathBuf) -> Found {
     let lane = Lane { key: key("fifo", &path), fingerprint: String::new() };
-    Found::Input(Input { lane, name, content: Content::File(path), size: 0 })
+    let content = Content::Stream(Box::new(Fifo::Named(path)));
+    Found::Input(Input { lane, name, content, size: 0 })
+}
+
+/// A FIFO or a character device. It is opened by whoever reads it, because that may wait for the other end.
+enum Fifo {
+    Named(PathBuf),
+    Open(fs::File),
+}
+
+impl Read for Fifo {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                Self::Named(path) => *self = Self::Open(fs::File::open(path)?),
+                Self::Open(file) => return file.read(buffer),
+            }
+        }
+    }
 }
 
 fn file(
@@ -165,11 +183,17 @@ fn file(
     let key = key("file", &path);
     let now = Fingerprint::of(metadata);
     let before = done(&key).and_then(|before| before.parse().ok());
-    if before.is_some_and(|before| now.is_still(before, &path)) {
-        return Found::Done { key, size: now.size };
+    let size = now.size;
+    match before.map_or(Since::Other, |before| now.since(before, &path)) {
+        Since::Same => return Found::Done { size, touched: None },
+        Since::Touched(now) => {
+            let lane = Lane { key, fingerprint: now.to_string() };
+            return Found::Done { size, touched: Some(lane) };
+        }
+        Since::Other => {}
     }
     let lane = Lane { key, fingerprint: now.to_string() };
-    Found::Input(Input { lane, name: name(), content: Content::File(path), size: now.size })
+    Found::Input(Input { lane, name: name(), content: Content::File(path), size })
 }
 
 /// Returns a lane's key. A path that is no UTF-8 is spelt in a way that no other path can be.
@@ -469,6 +493,8 @@ mod tests {
         let found = listed(&mut files(&[&fifo]).unwrap());
         let [Found::Input(input)] = &found[..] else { panic!("{found:?}") };
         assert_eq!((input.lane.fingerprint.as_str(), input.size), ("", 0));
+        // Not opened yet, or the listing would have waited for a writer.
+        assert!(matches!(input.content, Content::Stream(_)));
         let found = listed(&mut files(&[folder.path()]).unwrap());
         assert!(matches!(&found[..], [Found::Skipped { .. }]), "{found:?}");
     }
@@ -528,16 +554,19 @@ mod tests {
         let opened = fs::File::open(&path).unwrap();
         let done =
             Fingerprint::of(&opened.metadata().unwrap()).with_content(&opened).unwrap().to_string();
-        let listed = |done: &str| {
+        let found = |done: &str| {
             let done = done.to_owned();
             let words = [path.clone().into_os_string()];
-            let found =
-                listed(&mut Files::new(&words, Box::new(move |_| Some(done.clone()))).unwrap());
-            matches!(found[..], [Found::Input(_)])
+            listed(&mut Files::new(&words, Box::new(move |_| Some(done.clone()))).unwrap())
         };
-        assert!(!listed(&done), "nothing changed");
+        let listed = |done: &str| matches!(found(done)[..], [Found::Input(_)]);
+        let untouched = |done: &str| matches!(found(done)[..], [Found::Done { touched: None, .. }]);
+        assert!(untouched(&done), "nothing changed");
         age(2000);
-        assert!(!listed(&done), "touched");
+        let [Found::Done { touched: Some(touched), .. }] = &found(&done)[..] else {
+            panic!("touched")
+        };
+        assert!(untouched(&touched.fingerprint), "touched, and that is known");
         let without_hash = done.rsplit_once(':').unwrap().0;
         assert!(listed(without_hash), "touched, and no hash to compare");
         fs::write(&path, "one owt").unwrap();

@@ -55,20 +55,35 @@ impl Fingerprint {
         Self { content: Some(hash(&[head, tail].concat())), ..self }
     }
 
-    /// Returns whether the file at `path`, which looks like `self` now, is the one that was `before`.
+    /// Compares the file at `path`, which looks like `self` now, with the one that was `before`.
     ///
     /// Opens it only if size and time do not answer that. A file that cannot be opened is taken for a new
     /// one: the worker that reads it will say what is wrong.
-    pub fn is_still(self, before: Self, path: &Path) -> bool {
+    pub fn since(self, before: Self, path: &Path) -> Since {
         if self.size != before.size {
-            return false;
+            return Since::Other;
         }
         if self.changed == before.changed {
-            return true;
+            return Since::Same;
         }
-        let now = File::open(path).and_then(|file| self.with_content(&file));
-        before.content.is_some() && now.is_ok_and(|now| now.content == before.content)
+        match File::open(path).and_then(|file| self.with_content(&file)) {
+            Ok(now) if before.content.is_some() && now.content == before.content => {
+                Since::Touched(now)
+            }
+            _ => Since::Other,
+        }
     }
+}
+
+/// What became of a file since an earlier look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// It is as it was.
+    Same,
+    /// Its content is the same, but its time is not. With this it is known the next time without opening it.
+    Touched(Fingerprint),
+    /// It is another.
+    Other,
 }
 
 /// Reads the first and the last bytes of a file, which overlap nowhere, and returns how many there are.

@@ -58,10 +58,10 @@ pub enum Found {
     Input(Input),
     /// An earlier run read it to its end, and it has not changed.
     Done {
-        /// Its lane's key.
-        key: String,
         /// Bytes as stored.
         size: u64,
+        /// The lane as it is to be known from now on, if it looks different.
+        touched: Option<Lane>,
     },
     /// Nothing that can be read: a socket, a loop of links.
     Skipped {
@@ -154,9 +154,10 @@ pub struct Input {
 
 /// Where the bytes of an input are.
 pub enum Content {
-    /// A file, or a FIFO, which is opened by the worker because opening may wait for the other end.
+    /// A file, which the worker opens.
     File(PathBuf),
-    /// Standard input, or anything else that is read once from front to back.
+    /// Standard input, a FIFO, or anything else that is read once from front to back, and may be silent for
+    /// long: even its first read, which may wait for the other end.
     Stream(Box<dyn Read + Send>),
     /// Bytes in memory, fetched by the source.
     Held(Held),

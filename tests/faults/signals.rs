@@ -1,9 +1,10 @@
 //! Ctrl-C and TERM drain and save; twice leaves at once.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::support::engine::{FakeEngine, Fault};
-use crate::support::events::{events, ids, records};
+use crate::support::events::{events, ids, lines, records};
 use crate::support::load::{Desk, Load, lanes_done};
 
 /// Files and events in each; enough that a signal always comes before the end.
@@ -89,4 +90,24 @@ fn a_signal_while_the_engine_is_away_ends_the_run() {
     engine.heal();
     load.run().exits(0);
     assert_eq!(engine.ids(), ids(0..FILES * EVENTS));
+}
+
+/// Enough that a pipe cannot hold most of it: who wrote it all knows that the rest was taken out.
+const PIPED: usize = 2_000;
+
+#[test]
+fn a_silent_fifo_does_not_hold_up_the_end_and_what_it_gave_is_loaded() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let fifo = desk.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut running = desk.load(&fifo, engine.url()).start();
+    // Waits until it is read.
+    let mut pipe = std::fs::File::options().write(true).open(&fifo).unwrap();
+    pipe.write_all(&lines(&events(0..PIPED))).unwrap();
+    running.signal("TERM");
+    assert!(running.ends_within(Duration::from_secs(30)), "it waits for the other end");
+    let outcome = running.end().exits(4);
+    assert!(outcome.number("created") > 0, "{}", outcome.stderr);
+    assert!(engine.ids().is_superset(&ids(0..10)));
+    drop(pipe);
 }
