@@ -26,7 +26,7 @@ use crate::{
     normalize::{Fields, Settings},
     report::{Log, Tally},
     sink::{self, Sink},
-    source::{self, Found, Source},
+    source::{self, Found, Limits, Source},
 };
 
 /// Inputs that wait for a worker: enough that none waits for the lister.
@@ -41,8 +41,20 @@ const WORKER_STACK: usize = 16 << 20;
 /// How long a worker that waits for a silent pipe is waited for, once the run is to end.
 const LAST_CALL: Duration = Duration::from_secs(3);
 
-/// Bytes that a worker holds while it reads: a file as stored and unpacked, with room to spare.
-pub const READING_BYTES: u64 = 24 << 20;
+/// Bytes that a worker holds while it reads: a file as stored and unpacked.
+pub const READING_BYTES: u64 = Limits::USUAL.held_bytes() as u64;
+
+/// Returns the memory that so many workers take, with a single request under way.
+pub fn least_memory(workers: usize, batch_bytes: u64) -> u64 {
+    others_memory(workers, batch_bytes).saturating_add(batch_bytes)
+}
+
+/// Returns what all stages but the requests take.
+fn others_memory(workers: usize, batch_bytes: u64) -> u64 {
+    // A worker fills one batch while the one before it waits to be taken.
+    let worker = READING_BYTES + 2 * batch_bytes;
+    (workers as u64).saturating_mul(worker) + PRODUCTS_AHEAD as u64 * batch_bytes
+}
 
 /// What a run works with.
 pub struct Load {
@@ -172,9 +184,7 @@ pub async fn survey(load: Load) -> Result<(Outcome, Survey), Error> {
 impl Load {
     /// Returns how many requests may be under way within the memory that the other stages leave.
     fn requests_at_once(&self) -> usize {
-        let workers = self.workers as u64;
-        let taken = workers * (READING_BYTES + 2 * self.batch_bytes)
-            + PRODUCTS_AHEAD as u64 * self.batch_bytes;
+        let taken = others_memory(self.workers, self.batch_bytes);
         let left = self.memory_bytes.saturating_sub(taken) / self.batch_bytes.max(1);
         usize::try_from(left).unwrap_or(usize::MAX).clamp(1, MOST_REQUESTS)
     }

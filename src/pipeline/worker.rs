@@ -92,7 +92,7 @@ pub(super) struct Shop {
 
 /// Works until there is no more work or nobody wants the products.
 pub(super) fn run(shop: Shop) {
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = Decoder::new(Limits::USUAL);
     let mut bench = Bench {
         normalizer: Normalizer::new(Arc::clone(&shop.fields), Arc::clone(&shop.settings)),
         pack: Pack::new(shop.batch_bytes),
