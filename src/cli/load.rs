@@ -497,6 +497,7 @@ mod tests {
 
     use super::*;
     use crate::report::log::{Format, Verbosity, tests::page};
+    use crate::report::tally::Amount;
 
     #[derive(Parser)]
     struct Words {
@@ -689,7 +690,7 @@ mod tests {
 
     fn counted(read: u64, created: u64, set_aside: u64) -> Tally {
         let tally = Tally::new(["a".to_owned()]);
-        tally.records(0, read, read * 1_000);
+        tally.taken(0, Amount { records: read, bytes: read * 1_000, rewritten: 0 });
         tally.created.store(created, std::sync::atomic::Ordering::Relaxed);
         tally.set_aside.store(set_aside, std::sync::atomic::Ordering::Relaxed);
         tally

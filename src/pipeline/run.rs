@@ -10,12 +10,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc as products, task::JoinSet};
+use tokio::{
+    sync::mpsc as products,
+    task::{JoinError, JoinSet},
+};
 
 use super::{
     Stop,
     notebook::Notebook,
-    pack::Bodies,
+    pack::{Bodies, Weight},
     stop::{Raise, Urgency},
     worker::Survey,
     worker::{self, NOTES_AT_ONCE, Product, Shop, Work},
@@ -211,6 +214,9 @@ async fn last_call() {
     tokio::time::sleep(LAST_CALL).await;
 }
 
+/// What became of a batch, and what it weighed.
+type Written = Result<(Receipt, Vec<Weight>), sink::Error>;
+
 /// The middle of the run: products in, batches to the sink, notes to the store.
 struct Corridor<S> {
     sink: Arc<S>,
@@ -219,7 +225,7 @@ struct Corridor<S> {
     tally: Arc<Tally>,
     raise: Raise,
     stop: Stop,
-    writes: JoinSet<Result<Receipt, sink::Error>>,
+    writes: JoinSet<Written>,
     requests: usize,
     /// Wanted size of a body.
     body_bytes: usize,
@@ -235,12 +241,12 @@ impl<S: Sink> Corridor<S> {
                 biased;
                 Some(written) = self.writes.join_next() => self.settle(written).await,
                 product = take(&mut products, &self.stop), if room => match product {
-                    Some(Product { notes, batch }) => {
+                    Some(Product { notes, batch, weights }) => {
                         for note in notes {
                             self.note(note).await;
                         }
                         if let Some(batch) = batch {
-                            self.write(batch);
+                            self.write(batch, weights);
                         }
                     }
                     None => break,
@@ -257,22 +263,22 @@ impl<S: Sink> Corridor<S> {
         }
     }
 
-    fn write(&mut self, batch: Batch) {
+    fn write(&mut self, batch: Batch, weights: Vec<Weight>) {
         let (sink, bodies) = (Arc::clone(&self.sink), Arc::clone(&self.bodies));
         let (body, limit) = (batch.body.clone(), self.body_bytes);
         self.writes.spawn(async move {
             let written = sink.write(batch).await;
             bodies.give(body, limit);
-            written
+            Ok((written?, weights))
         });
     }
 
-    async fn settle(
-        &mut self,
-        written: Result<Result<Receipt, sink::Error>, tokio::task::JoinError>,
-    ) {
+    async fn settle(&mut self, written: Result<Written, JoinError>) {
         match written {
-            Ok(Ok(receipt)) => {
+            Ok(Ok((receipt, weights))) => {
+                for Weight { word, amount } in weights {
+                    self.tally.settled(word, amount);
+                }
                 let set_aside = receipt.set_aside.len() as u64;
                 self.tally.created.fetch_add(receipt.created, Relaxed);
                 self.tally.already_there.fetch_add(receipt.already_there, Relaxed);
@@ -428,7 +434,7 @@ impl Lister {
         if self.notes.is_empty() {
             return true;
         }
-        let product = Product { notes: std::mem::take(&mut self.notes), batch: None };
+        let product = Product { notes: std::mem::take(&mut self.notes), ..Product::default() };
         self.products.blocking_send(product).is_ok()
     }
 }

@@ -18,14 +18,14 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     Stop,
-    pack::{Bodies, Pack},
+    pack::{Bodies, Pack, Weight},
     pipe::Pipe,
 };
 use crate::{
     checkpoint::{Ended, Note},
     event::{Batch, LaneNumber, SetAside},
     normalize::{Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
-    report::{Log, Tally},
+    report::{self, Log, Tally},
     source::{Content, Decoded, Decoder, Error, Input, Limits, Records, Skip, Taken, skip_value},
 };
 
@@ -58,6 +58,8 @@ pub(super) struct Product {
     pub(super) notes: Vec<Note>,
     /// For the sink.
     pub(super) batch: Option<Batch>,
+    /// For the counters, once the batch is settled.
+    pub(super) weights: Vec<Weight>,
 }
 
 /// What a dry run learns beside the counters.
@@ -231,7 +233,9 @@ impl Bench {
         if batch.is_none() && self.notes.is_empty() {
             return;
         }
-        let product = Product { notes: std::mem::take(&mut self.notes), batch };
+        let (batch, weights) = batch.unzip();
+        let weights = weights.unwrap_or_default();
+        let product = Product { notes: std::mem::take(&mut self.notes), batch, weights };
         match &self.shop.survey {
             Some(survey) => {
                 let mut survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
@@ -304,10 +308,8 @@ struct Reading<'b> {
 
 #[derive(Default)]
 struct Uncounted {
-    records: u64,
-    bytes: u64,
+    taken: report::tally::Amount,
     filtered: u64,
-    rewritten: u64,
 }
 
 impl<'b> Reading<'b> {
@@ -324,13 +326,13 @@ impl<'b> Reading<'b> {
         }
     }
 
-    /// Adds to the counters what came since the last time.
+    /// Adds to the counters what came since the last time. All of it is in the batch in the making.
     fn count(&mut self) {
-        let Uncounted { records, bytes, filtered, rewritten } = std::mem::take(&mut self.uncounted);
-        let tally = &self.bench.shop.tally;
-        tally.records(self.word, records, bytes);
-        tally.filtered.fetch_add(filtered, Relaxed);
-        tally.rewritten.fetch_add(rewritten, Relaxed);
+        let Uncounted { taken, filtered } = std::mem::take(&mut self.uncounted);
+        let Bench { shop, pack, .. } = &mut *self.bench;
+        shop.tally.taken(self.word, taken);
+        shop.tally.filtered.fetch_add(filtered, Relaxed);
+        pack.weigh(self.word, taken);
     }
 
     /// Takes in what the normalizer made of a record.
@@ -345,9 +347,9 @@ impl<'b> Reading<'b> {
         let name = || normalizer.index(bucket).to_owned();
         pack.add(self.lane, start, action_bytes, (bucket, needs), name);
         self.documents += 1;
-        self.uncounted.records += 1;
-        self.uncounted.bytes += bytes as u64;
-        self.uncounted.rewritten += u64::from(rewritten);
+        self.uncounted.taken.records += 1;
+        self.uncounted.taken.bytes += bytes as u64;
+        self.uncounted.taken.rewritten += u64::from(rewritten);
         self.send_if_full();
     }
 
@@ -419,8 +421,8 @@ impl Records for Reading<'_> {
             document: String::from_utf8_lossy(head).into_owned(),
         });
         self.documents += 1;
-        self.uncounted.records += 1;
-        self.uncounted.bytes += bytes;
+        self.uncounted.taken.records += 1;
+        self.uncounted.taken.bytes += bytes;
         self.send_if_full();
     }
 

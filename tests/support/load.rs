@@ -305,6 +305,9 @@ impl Outcome {
         };
         let [read, created, already_there, set_aside] = self.counts();
         assert_eq!(read, created + already_there + set_aside, "{summary}");
+        assert_eq!(read, self.of_sources("records"), "{summary}");
+        assert_eq!(self.number("bytes_read"), self.of_sources("bytes_read"), "{summary}");
+        assert_eq!(read == 0, self.number("bytes_read") == 0, "{summary}");
         if let Some(code) = self.code {
             assert_eq!(summary["exit"].as_i64(), Some(i64::from(code)), "{summary}");
         }
