@@ -162,11 +162,6 @@ impl Decoded {
     pub fn foreign_total(&self) -> u64 {
         self.foreign.values().sum()
     }
-
-    /// Returns whether the input was read to its end, or as far as it makes sense, and stayed the same.
-    pub fn is_final(&self) -> bool {
-        !self.changed && !self.stopped
-    }
 }
 
 /// Reads inputs one after another; the buffers live on from one to the next.

@@ -102,7 +102,7 @@ fn good(text: &str, shape: Shape, records: &[&str]) {
     assert_eq!(decoded.shape, shape, "{text}");
     assert_eq!(decoded.broken, [], "{text}");
     assert_eq!(decoded.bytes_read, text.len() as u64, "{text}");
-    assert!(decoded.is_final());
+    assert!(!decoded.changed && !decoded.stopped);
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn reading_stops_when_told() {
     let content = Content::Stream(Box::new(Cursor::new(text)));
     let decoded = Decoder::new(limits(8)).read("test", content, &mut collected).unwrap();
     assert_eq!(collected.records, [A, B]);
-    assert!(decoded.stopped && !decoded.is_final());
+    assert!(decoded.stopped && !decoded.changed);
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn a_file_that_grows_is_not_done() {
         let mut decoder = Decoder::new(Limits { stored, ..limits(64) });
         let content = Content::File(temporary.path().to_owned());
         let decoded = decoder.read("test", content, &mut Growing(writer)).unwrap();
-        assert!(decoded.changed && !decoded.is_final());
+        assert!(decoded.changed && !decoded.stopped);
         assert_eq!(decoded.records, 198);
         temporary.as_file_mut().set_len(0).unwrap();
         temporary.write_all(format!("{A}\n{B}\n").repeat(99).as_bytes()).unwrap();
