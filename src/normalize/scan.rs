@@ -223,7 +223,7 @@ impl Scanner<'_> {
         loop {
             self.eat(b'"')?;
             let start = self.at;
-            let (child, end) = match self.view.follows(before, self.text, start) {
+            let (child, end) = match self.view.follows(node, before, self.text, start) {
                 Some((child, end)) => {
                     self.at = end;
                     // Behind the name stand its quote and the colon.

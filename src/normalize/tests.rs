@@ -168,6 +168,24 @@ fn both_ways_say_the_same_of_every_public_event() {
     }
 }
 
+/// A key that is expected inside the object before it, and stands behind that object: the fast way took one
+/// for the other.
+#[test]
+fn a_key_that_comes_again_one_level_up_is_another_path() {
+    let rest =
+        r#""eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z""#;
+    let inside = format!(r#"{{{rest},"requestParameters":{{"a":{{"k":1}}}}}}"#);
+    let behind = format!(r#"{{{rest},"requestParameters":{{"a":{{}},"k":2}}}}"#);
+    let mut normalizer = normalizer(Profile::Standard);
+    document(&mut normalizer, &inside);
+    document(&mut normalizer, &behind);
+    for (record, needs) in [(inside, 2), (behind, 3)] {
+        let taken = normalizer.take(record.as_bytes(), 0, &mut Vec::new());
+        let Some((_, Normalized::Document(placed))) = taken else { panic!("{taken:?}") };
+        assert_eq!(placed.needs, needs, "{record}");
+    }
+}
+
 #[test]
 fn every_public_event_can_be_given_back() {
     let mut normalizer = normalizer(Profile::Standard);
