@@ -26,7 +26,7 @@ use std::{net::IpAddr, str::FromStr, sync::Arc};
 
 use serde_json::Value;
 
-pub use fields::{Decision, Fields, Origin, Profile};
+pub use fields::{Decider, Decision, Fields, Origin, Profile, Shape};
 pub use rules::{Conflict, Kind, Rules};
 pub use tree::Misshapen;
 pub use when::{IndexBy, TimeRange};
@@ -330,20 +330,27 @@ pub struct Relearned {
 }
 
 impl Relearned {
-    /// Starts with the live `mappings` of that index; all else is as in `fields`.
+    /// Starts with the live `mappings` of that index. The rules are those of `fields`.
     pub fn new(fields: &Fields, mappings: &Value) -> Self {
-        let fields = fields.sibling();
-        fields.absorb(mappings, Origin::Index);
+        let fields = fields.of_index(mappings);
         let view = View::new(&fields);
         Self { fields, view }
     }
 
-    /// Rewrites a document for that index. `None` if it stays as it is, or is no document of ours.
+    /// Rewrites a document for that index, from the record that it was. What the index does not map goes to
+    /// `trailload.more`: nobody will add further fields for it. `None` if the document stays as it is, or is
+    /// none of ours.
     pub fn again(&mut self, document: &[u8]) -> Option<Vec<u8>> {
         let Tree::Object(old) = tree::parse(document).ok()?.tree else { return None };
-        let record = undo::undo(document).ok()?;
+        // Read once more: what is no JSON there must be made text again.
+        let record = original(document).ok()?;
+        let Tree::Object(record) = tree::parse(&record).ok()?.tree else { return None };
         let mut more = More::default();
-        let (members, notes) = rewrite::rewrite(record, &self.fields, &mut self.view, &mut more);
+        let (members, mut notes) =
+            rewrite::rewrite(record, &self.fields, &mut self.view, &mut more);
+        if undo::notes(&old).iter().any(|note| note == MENDED) {
+            notes.steps.push(MENDED.to_vec());
+        }
         let mut out = vec![b'{'];
         for member in old.iter().filter(|member| matches!(&*member.key, b"@timestamp" | b"source"))
         {

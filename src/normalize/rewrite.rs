@@ -204,7 +204,7 @@ impl Rewriter<'_> {
             let class = class(&value);
             let place = self.place(node, &key, class);
             let verdict = match place {
-                Place::At(child) => self.view.known(child).verdict,
+                Place::At(child) => self.demand(child),
                 Place::Free => Verdict::Free,
                 Place::Barred => Verdict::Reserved,
             };
@@ -275,7 +275,7 @@ impl Rewriter<'_> {
         let place = loop {
             key = keys.free(&key);
             match self.place(node, &key, Class::Value) {
-                Place::At(child) if self.view.known(child).verdict != Verdict::Value => {}
+                Place::At(child) if self.demand(child) != Verdict::Value => {}
                 Place::Barred => key = around(&key, Class::Value),
                 place => break place,
             }
@@ -301,7 +301,7 @@ impl Rewriter<'_> {
         let fits = match elsewhere {
             Place::Free => true,
             Place::Barred => false,
-            Place::At(child) => match self.view.known(child).verdict {
+            Place::At(child) => match self.demand(child) {
                 Verdict::Object { .. } => moves == Class::Object,
                 Verdict::Value => moves == Class::Value,
                 verdict => verdict == Verdict::Free,
@@ -331,7 +331,7 @@ impl Rewriter<'_> {
     /// Rewrites a value that fits its path.
     fn value<'a>(&mut self, node: Node, value: Tree<'a>) -> Tree<'a> {
         let known = self.view.known(node);
-        if known.verdict == Verdict::Free {
+        if matches!(known.verdict, Verdict::Free | Verdict::Unmapped) {
             self.path.clear();
             self.path.extend_from_slice(self.view.path(node).as_bytes());
             return self.free(value);
@@ -424,7 +424,7 @@ impl Rewriter<'_> {
                 class => Some(class == Class::Object),
             };
             let Some(child) = self.child(node, segment, object) else { return Place::Free };
-            match self.view.known(child).verdict {
+            match self.demand(child) {
                 Verdict::Reserved => return Place::Barred,
                 Verdict::Value | Verdict::Boolean if !last => return Place::Barred,
                 Verdict::Free => return if last { Place::At(child) } else { Place::Free },
@@ -432,6 +432,14 @@ impl Rewriter<'_> {
             }
         }
         Place::At(node)
+    }
+
+    /// Returns what a path demands of a value; whether it is mapped makes no difference to the value.
+    fn demand(&self, node: Node) -> Verdict {
+        match self.view.known(node).verdict {
+            Verdict::Unmapped => Verdict::Value,
+            verdict => verdict,
+        }
     }
 
     fn child(&mut self, parent: Node, key: &[u8], object: Option<bool>) -> Option<Node> {

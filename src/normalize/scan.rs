@@ -284,16 +284,15 @@ impl Scanner<'_> {
         if !plain {
             return None;
         }
-        if verdict != (Verdict::Object { open: true }) && !self.view.is_full() {
-            // Values that decide nothing need no decision.
-            let nothing = match self.peek()? {
-                b'n' => true,
-                b'[' => self.text.get(self.at + 1) == Some(&b']'),
-                _ => false,
-            };
-            if !nothing {
-                return None;
-            }
+        // Values that decide nothing need no decision.
+        let nothing = match self.peek()? {
+            b'n' => true,
+            b'[' => self.text.get(self.at + 1) == Some(&b']'),
+            _ => false,
+        };
+        let open = verdict == Verdict::Object { open: true };
+        if !nothing && !open && !self.view.is_full() {
+            return None;
         }
         let path = &mut self.scratch.path;
         path.clear();
@@ -302,8 +301,9 @@ impl Scanner<'_> {
             path.push(b'.');
         }
         path.extend_from_slice(name);
-        // Among free keys there may be one that the table knows, and this run has not met.
-        if verdict == (Verdict::Object { open: true }) && self.view.is_declared(path) {
+        // Among free keys, and those beyond the budget, there may be one that the table knows, and this run
+        // has not met.
+        if !nothing && self.view.is_declared(path) {
             return None;
         }
         self.free(0, 0)
@@ -321,7 +321,7 @@ impl Scanner<'_> {
     ) -> Option<()> {
         let known = self.view.known(node);
         match known.verdict {
-            Verdict::Value => {
+            Verdict::Value | Verdict::Unmapped => {
                 let holds_object = match self.peek()? {
                     b'{' => true,
                     b'[' => self.begins_list_with(b'{'),
@@ -330,8 +330,7 @@ impl Scanner<'_> {
                 if holds_object {
                     return self.object_instead(parent, key, object, depth);
                 }
-                self.found.needs = self.found.needs.max(known.needs);
-                self.scalars(0)
+                self.values(node)
             }
             Verdict::Object { .. } => {
                 let holds_object = match self.peek()? {
@@ -407,12 +406,29 @@ impl Scanner<'_> {
             return None;
         }
         let node = self.rename(parent, key, b"_value", object)?;
+        self.values(node)
+    }
+
+    /// Passes a text, number or word, or a list of them, if the path holds such.
+    #[inline]
+    fn values(&mut self, node: Node) -> Option<()> {
         let known = self.view.known(node);
-        if known.verdict != Verdict::Value {
-            return None;
+        match known.verdict {
+            Verdict::Value => {
+                self.found.needs = self.found.needs.max(known.needs);
+                self.scalars(0)
+            }
+            Verdict::Unmapped => {
+                // Twice: objects among the values are for the slow way.
+                let start = self.at;
+                self.scalars(0)?;
+                self.at = start;
+                self.scratch.path.clear();
+                self.scratch.path.extend_from_slice(self.view.path(node).as_bytes());
+                self.free(0, 0)
+            }
+            _ => None,
         }
-        self.found.needs = self.found.needs.max(known.needs);
-        self.scalars(0)
     }
 
     /// Gives a key its suffix, if the path that it makes is known and free in this object.

@@ -32,7 +32,8 @@ fn is_ours(key: &[u8]) -> bool {
     matches!(key, b"@timestamp" | b"source" | b"trailload")
 }
 
-fn notes(members: &[Member<'_>]) -> Vec<Vec<u8>> {
+/// Returns the notes in a document of ours, in the order in which the changes were made.
+pub(super) fn notes(members: &[Member<'_>]) -> Vec<Vec<u8>> {
     let ours = members.iter().find(|member| &*member.key == b"trailload");
     match ours.and_then(|ours| ours.value.get(b"renamed")) {
         Some(Tree::List(steps)) => {

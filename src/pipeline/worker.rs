@@ -24,7 +24,7 @@ use super::{
 use crate::{
     checkpoint::{Ended, Note},
     event::{Batch, LaneNumber, SetAside},
-    normalize::{Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
+    normalize::{Decider, Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
     report::{self, Log, Tally},
     source::{Content, Decoded, Decoder, Error, Input, Limits, Records, Skip, Taken, skip_value},
 };
@@ -211,13 +211,14 @@ impl Bench {
     /// Tells what was decided about fields that no table knows.
     fn learn(&mut self) {
         let shop = &self.shop;
-        for Decision { path, kind } in shop.fields.take_decisions() {
-            shop.log.debug(
-                &path,
-                format_args!("not in the kind table; met first as {kind}, and mapped so"),
-            );
-            let why = "met first".to_owned();
-            self.notes.push(Note::Learned { path, kind: kind.to_owned(), why });
+        for Decision { path, shape, by } in shop.fields.take_decisions() {
+            let kind = shape.name();
+            let why = match by {
+                Decider::FirstMet => "met first",
+                Decider::Engine => "the index has it so",
+            };
+            shop.log.debug(&path, format_args!("not in the kind table; {kind} from now on: {why}"));
+            self.notes.push(Note::Learned { path, kind: kind.to_owned(), why: why.to_owned() });
         }
         if shop.fields.is_full() && !shop.told_full.swap(true, Relaxed) {
             shop.log.warn(
