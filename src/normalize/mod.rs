@@ -13,6 +13,7 @@ mod identity;
 mod keys;
 mod kinds;
 mod more;
+mod note;
 mod rewrite;
 pub mod rules;
 mod scan;
@@ -32,6 +33,7 @@ pub use tree::Misshapen;
 pub use when::{IndexBy, TimeRange};
 
 use more::More;
+use note::{Change, Note};
 use scan::{Edit, Scratch, Wanted};
 use tree::{Member, Tree};
 use view::View;
@@ -215,9 +217,10 @@ impl Normalizer {
         Ok(Normalized::Document(Placed { action_bytes, bucket, needs: notes.needs, rewritten }))
     }
 
-    /// Returns what was noted about the record rewritten last, a line a change.
-    pub fn steps(&self) -> impl Iterator<Item = String> {
-        self.steps.iter().map(|step| String::from_utf8_lossy(&text::unescape(step)).into_owned())
+    /// Says in words what was changed in the record rewritten last: `requestParameters.policy_object (was policy)`.
+    pub fn changes(&self) -> impl Iterator<Item = String> {
+        let lines = self.steps.iter().map(|step| text::unescape(step));
+        lines.filter_map(|line| Some(Note::read(&line)?.described()))
     }
 
     /// Appends the action line and returns its length.
@@ -242,8 +245,8 @@ impl Normalizer {
     }
 }
 
-/// Note on a record whose bytes were no valid JSON and had to be mended; it cannot be undone.
-const MENDED: &[u8] = b"mended";
+/// The note on a record whose bytes had to be mended; there is no more to say.
+const MENDED: &[u8] = Change::Mended.word().as_bytes();
 
 /// Finds when a record happened: its eventTime, or the begin of its time window.
 fn happened(record: &Tree<'_>) -> Option<When> {

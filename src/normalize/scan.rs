@@ -16,6 +16,7 @@ use std::ops::Range;
 use super::{
     fields::{Node, ROOT, Verdict},
     more::More,
+    note::Change,
     text,
     view::View,
 };
@@ -392,7 +393,7 @@ impl Scanner<'_> {
         for (empty, note) in [(&b"\"\""[..], &b" \\\"\\\""[..]), (b"[\"\"]", b" [\\\"\\\"]")] {
             if rest.starts_with(empty) {
                 let name = &self.text[key];
-                let mut step = self.pointer(b"was", parent, name)?;
+                let mut step = self.pointer(Change::Was, parent, name)?;
                 step.extend_from_slice(note);
                 self.found.steps.push(step);
                 let old = self.at..self.at + empty.len();
@@ -449,7 +450,7 @@ impl Scanner<'_> {
             return None;
         }
         let name = std::mem::take(name);
-        let step = self.pointer(b"key", parent, &name);
+        let step = self.pointer(Change::Key, parent, &name);
         self.scratch.name = name;
         let mut step = step?;
         step.push(b' ');
@@ -460,13 +461,13 @@ impl Scanner<'_> {
     }
 
     /// Begins a note about a member. `None` where its place cannot be said simply.
-    fn pointer(&self, word: &[u8], parent: Node, name: &[u8]) -> Option<Vec<u8>> {
+    fn pointer(&self, change: Change, parent: Node, name: &[u8]) -> Option<Vec<u8>> {
         let path = self.view.path(parent).as_bytes();
         let odd = |byte: &u8| matches!(byte, b'~' | b'/' | b' ' | b'"' | b'\\' | 0..0x20 | 0x80..);
         if self.lists > 0 || path.iter().any(odd) || name.iter().any(odd) {
             return None;
         }
-        let mut step = [word, b" "].concat();
+        let mut step = [change.word().as_bytes(), b" "].concat();
         if parent != ROOT {
             step.push(b'/');
             step.extend(path.iter().map(|byte| if *byte == b'.' { b'/' } else { *byte }));

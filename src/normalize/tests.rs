@@ -730,6 +730,40 @@ fn an_index_overrules_what_we_met_first_and_a_template_says_until_then() {
     assert_eq!(told()["newObject"]["type"], "object");
 }
 
+#[test]
+fn what_an_earlier_run_decided_is_obeyed_unless_an_engine_says_otherwise() {
+    let fields = Arc::new(Fields::new(rules(), Profile::Standard, 5_000));
+    let mut normalizer = Normalizer::new(Arc::clone(&fields), Arc::default());
+    let keyword = to_json!({"type": "keyword"});
+    let template =
+        to_json!({"properties": {"requestParameters": {"properties": {"theirs": keyword}}}});
+    fields.absorb(&template, Origin::Template);
+    let decided = [
+        ("ours", Shape::Value),
+        ("ours.deep", Shape::Object),
+        ("theirs", Shape::Object),
+        ("late", Shape::Object),
+    ];
+    fields.recall(decided.map(|(name, shape)| (format!("requestParameters.{name}"), shape)));
+    let corrected = |path: &str, shape| {
+        vec![Decision { path: format!("requestParameters.{path}"), shape, by: Decider::Engine }]
+    };
+    assert_eq!(fields.take_decisions(), corrected("theirs", Shape::Value));
+    assert_eq!(fields.len(), 1, "nothing is a field before it is met");
+    let record = r#"{"requestParameters":{"ours":{"x":1},"theirs":{"y":1}}}"#;
+    let held = value(&document(&mut normalizer, record));
+    assert_eq!(
+        held["requestParameters"],
+        to_json!({"ours_object": {"x": 1}, "theirs_object": {"y": 1}})
+    );
+    assert!(fields.take_decisions().iter().all(|decision| decision.by == Decider::FirstMet));
+    let live = to_json!({"properties": {"requestParameters": {"properties": {"late": keyword}}}});
+    fields.absorb(&live, Origin::Index);
+    assert_eq!(fields.take_decisions(), corrected("late", Shape::Value));
+    let held = value(&document(&mut normalizer, r#"{"requestParameters":{"late":"z"}}"#));
+    assert_eq!(held["requestParameters"]["late"], "z");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
     #[test]

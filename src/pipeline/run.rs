@@ -132,6 +132,7 @@ pub async fn load(
     let requests = load.requests_at_once();
     let body_bytes = usize::try_from(load.batch_bytes).unwrap_or(usize::MAX);
     let (tally, stop) = (Arc::clone(&load.tally), load.stop.clone());
+    let (fields, log) = (Arc::clone(&load.fields), load.log.clone());
     let notes = Notebook::open(store)?;
     let bodies = Arc::new(Bodies::default());
     let started = start(load, Arc::clone(&bodies), None);
@@ -163,6 +164,10 @@ pub async fn load(
         None if stop.requested() => Ok(Outcome::Stopped),
         None => Ok(Outcome::Complete),
     };
+    // Indices may have had the last word after the workers were gone.
+    for note in worker::decided(&fields, &log) {
+        notes.write(note).await;
+    }
     notes.write(Note::RunEnded { exit: exit(&outcome) }).await;
     // A store that failed is why the corridor could not go on.
     notes.close().await.and(outcome)

@@ -208,18 +208,10 @@ impl Bench {
         Ended::Failed { cause, offset }
     }
 
-    /// Tells what was decided about fields that no table knows.
+    /// Tells what became of fields: decisions, and that the budget is spent.
     fn learn(&mut self) {
         let shop = &self.shop;
-        for Decision { path, shape, by } in shop.fields.take_decisions() {
-            let kind = shape.name();
-            let why = match by {
-                Decider::FirstMet => "met first",
-                Decider::Engine => "the index has it so",
-            };
-            shop.log.debug(&path, format_args!("not in the kind table; {kind} from now on: {why}"));
-            self.notes.push(Note::Learned { path, kind: kind.to_owned(), why: why.to_owned() });
-        }
+        self.notes.extend(decided(&shop.fields, &shop.log));
         if shop.fields.is_full() && !shop.told_full.swap(true, Relaxed) {
             shop.log.warn(
                 "--max-fields",
@@ -263,32 +255,24 @@ impl Survey {
         }
     }
 
-    fn change(&mut self, step: &str) {
-        let change = described(step);
+    fn change(&mut self, change: String) {
         if self.changes.len() < CHANGES_KEPT || self.changes.contains_key(&change) {
             *self.changes.entry(change).or_default() += 1;
         }
     }
 }
 
-/// Says in words what a note of the normalizer means: `requestParameters.policy_object was policy`.
-fn described(step: &str) -> String {
-    let mut parts = step.splitn(3, ' ');
-    let (word, pointer) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let path: Vec<&str> = pointer
-        .split('/')
-        .filter(|segment| !segment.is_empty() && !segment.bytes().all(|byte| byte.is_ascii_digit()))
-        .collect();
-    let path = path.join(".");
-    match word {
-        "key" => format!("{path} (was {})", parts.next().unwrap_or_default()),
-        "was" => format!("{path} (empty, made an object)"),
-        "value" => format!("{path} (taken out of its wrapper)"),
-        "split" => format!("{path} (mixed list, split)"),
-        "json" => format!("{path} (kept as JSON text)"),
-        "word" => format!("{path} (made text)"),
-        _ => "broken bytes mended".to_owned(),
-    }
+/// Tells what was decided, since the last time, on fields that no table knows.
+pub(super) fn decided(fields: &Fields, log: &Log) -> impl Iterator<Item = Note> {
+    fields.take_decisions().into_iter().map(|Decision { path, shape, by }| {
+        let kind = shape.name();
+        let why = match by {
+            Decider::FirstMet => "met first",
+            Decider::Engine => "the engine has it so",
+        };
+        log.debug(&path, format_args!("not in the kind table; {kind} from now on: {why}"));
+        Note::Learned { path, kind: kind.to_owned(), why: why.to_owned() }
+    })
 }
 
 /// One input being read.
@@ -389,8 +373,8 @@ impl<'b> Reading<'b> {
         let Normalized::Document(Placed { rewritten: true, .. }) = normalized else { return };
         if let Some(survey) = &self.bench.shop.survey {
             let mut survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
-            for step in self.bench.normalizer.steps() {
-                survey.change(&step);
+            for change in self.bench.normalizer.changes() {
+                survey.change(change);
             }
         }
     }

@@ -339,3 +339,12 @@ pub(crate) fn lanes_done(checkpoint: &Path) -> std::collections::BTreeSet<String
     let rows = statement.query_map([], |row| row.get(0)).unwrap();
     rows.map(Result::unwrap).collect()
 }
+
+/// Returns the kinds that a checkpoint says were decided, by path.
+pub(crate) fn decisions(checkpoint: &Path) -> std::collections::BTreeMap<String, String> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let database = rusqlite::Connection::open_with_flags(checkpoint, flags).unwrap();
+    let mut statement = database.prepare("SELECT path, kind FROM decisions").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
