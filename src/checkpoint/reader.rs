@@ -58,17 +58,6 @@ impl Reader {
         Ok(Self { connection, path: path.to_owned() })
     }
 
-    /// Returns whether a lane is done and has not changed since, by size and time of its
-    /// fingerprint `size:mtime:hash`; the hash may be left empty, because it costs opening the file.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error`] if the file cannot be read any more.
-    pub fn is_done(&self, key: &str, fingerprint: &str) -> Result<bool, Error> {
-        let same = self.stored(key, |stored| stamp(stored) == stamp(fingerprint))?;
-        Ok(same.unwrap_or(false))
-    }
-
     /// Returns the fingerprint with which a lane was done, as it was given then.
     ///
     /// With it the source sees that a file was only touched: same size, same hash, other time.
@@ -77,7 +66,16 @@ impl Reader {
     ///
     /// Returns [`Error`] if the file cannot be read any more.
     pub fn done_content(&self, key: &str) -> Result<Option<String>, Error> {
-        self.stored(key, str::to_owned)
+        let (folder, name) = split(key);
+        self.connection
+            .prepare_cached(
+                "SELECT fingerprint FROM lanes WHERE name = ?2 \
+                 AND folder = (SELECT id FROM folders WHERE path = ?1)",
+            )
+            .and_then(|mut statement| {
+                statement.query_row([folder, name], |row| row.get(0)).optional()
+            })
+            .map_err(|source| Error::sql(&self.path, "look up a lane", source))
     }
 
     /// Returns how far a lane that is not done is safe, and the fingerprint it had then.
@@ -113,32 +111,11 @@ impl Reader {
     pub fn status(&self) -> Result<Status, Error> {
         status(&self.connection).map_err(|source| Error::sql(&self.path, "read the status", source))
     }
-
-    /// Shows the stored fingerprint of a done lane to `look`, without a copy.
-    fn stored<T>(&self, key: &str, look: impl FnOnce(&str) -> T) -> Result<Option<T>, Error> {
-        let (folder, name) = split(key);
-        self.connection
-            .prepare_cached(
-                "SELECT fingerprint FROM lanes WHERE name = ?2 \
-                 AND folder = (SELECT id FROM folders WHERE path = ?1)",
-            )
-            .and_then(|mut statement| {
-                statement
-                    .query_row([folder, name], |row| Ok(look(row.get_ref(0)?.as_str()?)))
-                    .optional()
-            })
-            .map_err(|source| Error::sql(&self.path, "look up a lane", source))
-    }
 }
 
 /// Splits a lane's key at its last slash into folder and name, as the tables hold it.
 pub(super) fn split(key: &str) -> (&str, &str) {
     key.rsplit_once('/').unwrap_or(("", key))
-}
-
-/// Returns size and time of a fingerprint, the part before its hash.
-fn stamp(fingerprint: &str) -> &str {
-    fingerprint.rsplit_once(':').map_or(fingerprint, |(stamp, _)| stamp)
 }
 
 /// Looks whether there is a file to read: SQLite has one error for all of this.

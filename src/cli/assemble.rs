@@ -17,8 +17,8 @@ use super::{
     load::{Ended, IndexBy, Plan, Profile},
 };
 use crate::{
-    checkpoint::{Reader, Store},
-    normalize::{self, Fields, Rules, Settings},
+    checkpoint::{self, Reader, Store},
+    normalize::{self, Fields, Rules, Settings, Shape},
     pipeline::{
         self, Load, Outcome, Stop, Survey,
         stop::{Raise, Urgency, stop},
@@ -91,6 +91,8 @@ async fn for_real(
     // After the first contact: a mistyped address leaves no file behind.
     let store = Store::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
     let reader = Reader::open(store.path())?;
+    // After the templates were read: their word is newer than the checkpoint's.
+    recall(&fields, &reader)?;
     let source = Files::new(&plan.sources, done(plan, reader))?;
     let engine_name = engine.describe().to_string();
     log.info(
@@ -117,8 +119,11 @@ async fn dry_run(
     let fields = Arc::new(Fields::new(rules, profile(plan.fields), plan.max_fields));
     // What a real run would skip is skipped; a file that is not there yet is not made.
     let done = match Reader::open(&plan.checkpoint) {
-        Ok(reader) => done(plan, reader),
-        Err(crate::checkpoint::Error::Missing { .. }) => nothing_done(),
+        Ok(reader) => {
+            recall(&fields, &reader)?;
+            done(plan, reader)
+        }
+        Err(checkpoint::Error::Missing { .. }) => nothing_done(),
         Err(error) => return Err(error.into()),
     };
     let source = Files::new(&plan.sources, done)?;
@@ -129,6 +134,16 @@ async fn dry_run(
         Outcome::Complete => Ok(Ended::Complete),
         Outcome::Stopped => Ok(Ended::Early),
     }
+}
+
+/// Hands on what earlier runs decided about fields that no table knows.
+fn recall(fields: &Fields, reader: &Reader) -> Result<(), checkpoint::Error> {
+    let decisions = reader.decisions()?.into_iter();
+    fields.recall(decisions.filter_map(|decision| {
+        // A newer program may know more shapes than this one.
+        Some((decision.path, Shape::named(&decision.kind)?))
+    }));
+    Ok(())
 }
 
 fn parts(

@@ -21,8 +21,9 @@ use super::{
     time::{Age, Moment, TimeRange},
 };
 use crate::{
+    pipeline,
     report::{
-        Log, Reporter, Summary, Tally,
+        Log, Reporter, Summary, Tally, figures,
         summary::{Ending, Facts},
     },
     sink,
@@ -314,7 +315,7 @@ impl Args {
         asked
             .or_else(|| {
                 // As many as the memory has room for, with a third of it left for requests under way.
-                let each = crate::pipeline::READING_BYTES + 2 * self.batch.0;
+                let each = pipeline::READING_BYTES + 2 * self.batch.0;
                 let room = self.memory.0 / 3 * 2 / each;
                 let room = NonZeroUsize::new(usize::try_from(room).unwrap_or(usize::MAX));
                 environment
@@ -393,10 +394,28 @@ pub(super) fn run(args: &Args, environment: &Environment, now: Timestamp) -> Exi
         Ok(plan) => plan,
         Err(failure) => return failure.report(&log),
     };
+    if args.workers.is_some() {
+        warn_of_memory(&plan, &log);
+    }
     let tally = Arc::new(Tally::new(names(&plan.sources)));
     let reporter = Reporter::start(Arc::clone(&tally), log.clone());
     let ended = assemble::load(&plan, &tally, &log);
     finish(&plan, &tally, &log, reporter, &ended)
+}
+
+/// Says that more workers were asked for than the memory has room for. They are given: a person decides.
+fn warn_of_memory(plan: &Plan, log: &Log) {
+    let least = pipeline::least_memory(plan.workers.get(), plan.batch.0);
+    if least > plan.memory.0 {
+        let need = figures::bytes(least);
+        log.warn(
+            "--workers",
+            format_args!(
+                "{} of them may take {need}, more than --memory {}",
+                plan.workers, plan.memory
+            ),
+        );
+    }
 }
 
 fn names(sources: &[OsString]) -> impl Iterator<Item = String> {
@@ -462,7 +481,7 @@ fn advise(log: &Log, summary: &Summary, checkpoint: &Path) {
             &about,
             format_args!(
                 "{} set aside; see why with 'trailload status --checkpoint {about}'",
-                crate::report::figures::counted(summary.set_aside, "document")
+                figures::counted(summary.set_aside, "document")
             ),
         );
     }
@@ -478,6 +497,7 @@ mod tests {
 
     use super::*;
     use crate::report::log::{Format, Verbosity, tests::page};
+    use crate::report::tally::Amount;
 
     #[derive(Parser)]
     struct Words {
@@ -519,6 +539,22 @@ mod tests {
         assert_eq!((plan.max_fields, plan.workers.get()), (5_000, 5));
         assert!(!plan.again && !plan.dry_run && !plan.force && !plan.keep_original);
         assert_eq!((plan.ca_file, plan.mappings, plan.summary), (None, None, None));
+    }
+
+    #[test]
+    fn more_workers_than_memory_are_warned_of() {
+        let said = |words: &[&str]| {
+            let (log, page) = page(Format::Text, Verbosity::Quiet);
+            warn_of_memory(&plan(words).unwrap(), &log);
+            page.text()
+        };
+        assert_eq!(said(&["trail/"]), "", "the default fits");
+        assert_eq!(said(&["trail/", "--workers", "7"]), "");
+        assert_eq!(
+            said(&["trail/", "--workers", "8"]),
+            "warning: --workers: 8 of them may take 287.0 MiB, more than --memory 256MiB\n"
+        );
+        assert_eq!(said(&["trail/", "--workers", "8", "--memory", "300MiB"]), "");
     }
 
     #[test]
@@ -654,7 +690,7 @@ mod tests {
 
     fn counted(read: u64, created: u64, set_aside: u64) -> Tally {
         let tally = Tally::new(["a".to_owned()]);
-        tally.records(0, read, read * 1_000);
+        tally.taken(0, Amount { records: read, bytes: read * 1_000, rewritten: 0 });
         tally.created.store(created, std::sync::atomic::Ordering::Relaxed);
         tally.set_aside.store(set_aside, std::sync::atomic::Ordering::Relaxed);
         tally

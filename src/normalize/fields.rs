@@ -1,10 +1,13 @@
 //! What is known about every path: may it hold an object or values, and is it a field of the index?
 //!
-//! In: the core template, the kind table, live mappings, and the first sight of unknown paths.
+//! In: the core template, the kind table, live mappings, what earlier runs decided, and the first sight of
+//! unknown paths.
 //! Out: one [`Verdict`] a path, and the numbered list of fields that indices must be told of.
 //! Holds: a verdict changes only when a live index decided otherwise before us ([`Fields::absorb`]);
-//! everything else is decided once. Kinds come, in this order, from a live mapping, the declared
-//! conflicts and the kind table, and what this run meets first.
+//! everything else is decided once. Kinds come, in this order, from the core, a live mapping, the declared
+//! conflicts and the kind table, the checkpoint of earlier runs, and what this run meets first. The budget
+//! decides which values are mapped, never which key they stand under: known paths are remembered beyond it,
+//! of which there are as many as the kind table has; others are not, since there is no end of them.
 //!
 //! [`Fields`] is shared and locked, and asked when a path is met for the first time. For everything
 //! after that each worker has a copy, its [`View`](super::view::View).
@@ -42,6 +45,8 @@ pub(super) enum Verdict {
     Object { open: bool },
     /// Strings, numbers, booleans, or lists of them.
     Value,
+    /// The same, but beyond the budget: no field, so what is there goes to `trailload.more`.
+    Unmapped,
     /// `true`, `false`, or either as text.
     Boolean,
     /// Anything: the index does not look at it.
@@ -81,13 +86,56 @@ pub enum Profile {
     Lean,
 }
 
-/// A decision made by this run because no table knew the path.
+/// What a path that no table knows may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Objects, or lists of them.
+    Object,
+    /// Strings, numbers, booleans, or lists of them.
+    Value,
+}
+
+impl Shape {
+    /// Returns its name in checkpoints and lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Value => "value",
+        }
+    }
+
+    /// Returns the shape of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Object, Self::Value].into_iter().find(|shape| shape.name() == name)
+    }
+
+    fn of(verdict: Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::Object { .. } => Some(Self::Object),
+            Verdict::Value | Verdict::Unmapped | Verdict::Boolean => Some(Self::Value),
+            Verdict::Free | Verdict::Reserved => None,
+        }
+    }
+}
+
+/// Who decided on a path that no table knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decider {
+    /// The first value that a run met there.
+    FirstMet,
+    /// An index or a template, which had it otherwise.
+    Engine,
+}
+
+/// A decision on a path that no table knows, for later runs to obey.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The path, joined by dots.
     pub path: String,
-    /// `object` or `value`.
-    pub kind: &'static str,
+    /// What it may hold.
+    pub shape: Shape,
+    /// Who said so.
+    pub by: Decider,
 }
 
 /// The paths met so far and the fields to be mapped, shared by all workers.
@@ -110,6 +158,8 @@ struct Table {
     fields: Vec<(String, Value)>,
     used: u32,
     decisions: Vec<Decision>,
+    /// What earlier runs decided on paths that were not met in this one.
+    recalled: HashMap<String, Shape>,
 }
 
 struct Entry {
@@ -120,7 +170,7 @@ struct Entry {
     depth: u32,
     known: Known,
     /// An index, or our core, said so; nothing may say otherwise any more.
-    live: bool,
+    settled: bool,
 }
 
 impl fmt::Debug for Fields {
@@ -145,9 +195,20 @@ impl Fields {
         fields
     }
 
-    /// Returns fields under the same rules that know the core only.
-    pub(super) fn sibling(&self) -> Self {
-        Self::new(Arc::clone(&self.rules), self.profile, self.most)
+    /// Returns fields under the same rules for one index, by its live `mappings`.
+    ///
+    /// They have the last word there, also about the core, and what they lack is not mapped.
+    pub(super) fn of_index(&self, mappings: &Value) -> Self {
+        let fields = Self::new(Arc::clone(&self.rules), self.profile, self.most);
+        for entry in fields.lock().nodes.iter_mut().skip(1) {
+            entry.settled = false;
+            if matches!(entry.known.verdict, Verdict::Value | Verdict::Boolean) {
+                entry.known.verdict = Verdict::Unmapped;
+            }
+        }
+        fields.close();
+        fields.absorb(mappings, Origin::Index);
+        fields
     }
 
     fn start(&self) {
@@ -159,7 +220,7 @@ impl Fields {
             path: String::new(),
             depth: 0,
             known: Known { verdict: Verdict::Object { open: false }, needs: 0 },
-            live: true,
+            settled: true,
         });
         if let Some(core) = self.rules.template().get("properties").and_then(Value::as_object) {
             for (key, mapping) in core {
@@ -206,12 +267,15 @@ impl Fields {
 
     /// Takes in the `mappings` of an index or a template: what it decided, we obey.
     ///
-    /// An index has the last word. A template says what an index will be, until one is otherwise.
+    /// The first index that has a path has the last word about it; a template says what an index will be,
+    /// until one is otherwise. The core is not theirs to change, since every index of ours has it: documents
+    /// that an index with another core refuses are rewritten for that index alone ([`Relearned`](super::Relearned)).
     pub fn absorb(&self, mappings: &Value, origin: Origin) {
         let Some(properties) = mappings.get("properties").and_then(Value::as_object) else {
             return;
         };
         let mut table = self.lock();
+        let before = table.nodes.len();
         for (key, mapping) in properties {
             let reserved = table
                 .child(ROOT, key.as_bytes())
@@ -220,7 +284,35 @@ impl Fields {
                 self.adopt(&mut table, ROOT, key, mapping, origin);
             }
         }
+        if table.nodes.len() > before {
+            // Views may have passed these paths as free ones, and would not ask again.
+            self.epoch.fetch_add(1, Ordering::Release);
+        }
         self.publish(&table);
+    }
+
+    /// Obeys what earlier runs decided on paths that no table knows, where no index and no template has its
+    /// own word. Such a path becomes a field when it is met, not before.
+    pub fn recall(&self, decisions: impl IntoIterator<Item = (String, Shape)>) {
+        let mut table = self.lock();
+        for (path, shape) in decisions {
+            match table.find(&path).map(|node| table.nodes[node as usize].known.verdict) {
+                Some(verdict) => self.correct(&mut table, path, shape, verdict),
+                None => {
+                    table.recalled.insert(path, shape);
+                }
+            }
+        }
+    }
+
+    /// Notes that an engine has another shape for a path than was decided before.
+    fn correct(&self, table: &mut Table, path: String, decided: Shape, verdict: Verdict) {
+        if let Some(shape) = Shape::of(verdict)
+            && shape != decided
+            && self.rules.kind(&path).is_none()
+        {
+            table.decisions.push(Decision { path, shape, by: Decider::Engine });
+        }
     }
 
     /// Takes the decisions made since the last call.
@@ -245,33 +337,50 @@ impl Fields {
         } else {
             verdict
         };
+        let settled = origin != Origin::Template;
         let node = if let Some(node) = table.child(parent, key.as_bytes()) {
-            let entry = &mut table.nodes[node as usize];
-            if entry.known.verdict != verdict && !entry.live {
-                entry.known.verdict = verdict;
-                // What is told to other indices from now on is the same.
-                if let Some(number) = entry.known.needs.checked_sub(1) {
-                    table.fields[number as usize].1 = match properties {
-                        Some(_) => json!({ "type": "object" }),
-                        None => mapping.clone(),
-                    };
-                }
-                self.epoch.fetch_add(1, Ordering::Release);
+            let Entry { known, settled: before, .. } = table.nodes[node as usize];
+            if known.verdict != verdict && !before {
+                self.overrule(table, node, verdict, mapping);
             }
-            table.nodes[node as usize].live |= origin != Origin::Template;
+            table.nodes[node as usize].settled |= settled;
             node
         } else {
-            let live = origin != Origin::Template;
-            let node = table.insert(parent, key.as_bytes(), verdict, live);
+            let node = table.insert(parent, key.as_bytes(), verdict, settled);
             if origin != Origin::Core && properties.is_none() {
                 table.used += count(mapping);
                 table.map(node, mapping.clone());
+            }
+            if let Some(decided) = table.recalled.remove(&path) {
+                self.correct(table, path, decided, verdict);
             }
             node
         };
         for (key, mapping) in properties.into_iter().flatten() {
             self.adopt(table, node, key, mapping, origin);
         }
+    }
+
+    /// Replaces the verdict on a path by what an engine has there.
+    fn overrule(&self, table: &mut Table, node: Node, verdict: Verdict, mapping: &Value) {
+        let entry = &mut table.nodes[node as usize];
+        let (path, before) = (entry.path.clone(), entry.known.verdict);
+        entry.known.verdict = verdict;
+        let is_object = matches!(verdict, Verdict::Object { .. });
+        // What is told to other indices from now on is the same.
+        let told = if is_object { json!({ "type": "object" }) } else { mapping.clone() };
+        match entry.known.needs.checked_sub(1) {
+            Some(number) => table.fields[number as usize].1 = told,
+            None if is_object && matches!(before, Verdict::Free) => {}
+            None => {
+                table.used += count(&told);
+                table.map(node, told);
+            }
+        }
+        if let Some(decided) = Shape::of(before) {
+            self.correct(table, path, decided, verdict);
+        }
+        self.epoch.fetch_add(1, Ordering::Release);
     }
 
     /// Decides on a path that the caller's view does not know, for a value of the given kind.
@@ -287,6 +396,8 @@ impl Fields {
             (above.depth + 1, above.known.verdict == Verdict::Object { open: true });
         let path = table.join(parent, key);
         let known = self.rules.kind(&path);
+        let recalled = table.recalled.get(&path).copied();
+        let object = recalled.map_or(object, |shape| shape == Shape::Object);
         if (open && known.is_none()) || self.leaves_out(&path) {
             // The four free parts are few and met with every event: remembered, so that views know them.
             return FREE_PARTS.contains(&path.as_str()).then(|| {
@@ -314,7 +425,9 @@ impl Fields {
         }
         if table.used >= self.most || self.is_full() {
             self.full.store(true, Ordering::Relaxed);
-            return None;
+            known?;
+            let verdict = if verdict == Verdict::Value { Verdict::Unmapped } else { verdict };
+            return Some(table.insert(parent, key, verdict, false));
         }
         let node = table.insert(parent, key, verdict, false);
         table.used += 1;
@@ -329,9 +442,9 @@ impl Fields {
             table.used += count(&mapping) - 1;
             table.map(node, mapping);
         }
-        if known.is_none() {
-            let kind = if object { "object" } else { "value" };
-            table.decisions.push(Decision { path, kind });
+        if known.is_none() && recalled.is_none() {
+            let shape = if object { Shape::Object } else { Shape::Value };
+            table.decisions.push(Decision { path, shape, by: Decider::FirstMet });
         }
         self.publish(&table);
         Some(node)
@@ -390,6 +503,11 @@ impl Table {
         self.children.get(&(parent, text::hash(key))).copied()
     }
 
+    /// Returns the node of a whole path.
+    fn find(&self, path: &str) -> Option<Node> {
+        path.split('.').try_fold(ROOT, |node, key| self.child(node, key.as_bytes()))
+    }
+
     fn join(&self, parent: Node, key: &[u8]) -> String {
         let key = String::from_utf8_lossy(key);
         match self.nodes[parent as usize].path.as_str() {
@@ -398,7 +516,7 @@ impl Table {
         }
     }
 
-    fn insert(&mut self, parent: Node, key: &[u8], verdict: Verdict, live: bool) -> Node {
+    fn insert(&mut self, parent: Node, key: &[u8], verdict: Verdict, settled: bool) -> Node {
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
         let node = self.nodes.len() as Node;
         let hash = text::hash(key);
@@ -409,7 +527,7 @@ impl Table {
             path: self.join(parent, key),
             depth: self.nodes[parent as usize].depth + 1,
             known: Known { verdict, needs: 0 },
-            live,
+            settled,
         };
         self.nodes.push(entry);
         self.children.insert((parent, hash), node);
@@ -435,8 +553,9 @@ fn count(mapping: &Value) -> u32 {
 /// Puts a field's mapping into a tree of properties.
 fn plant(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
     let Some((first, rest)) = path.split_once('.') else {
-        // An object may stand there already, because a field below it came first.
-        if !tree.contains_key(path) {
+        // An object may stand there already, because a field below it came first. A value came later only
+        // because an index overruled us.
+        if !tree.contains_key(path) || mapping["type"] != "object" {
             tree.insert(path.to_owned(), mapping.clone());
         }
         return;

@@ -1,9 +1,6 @@
 //! The keys of one object: which repeat, which engines refuse, and which names are still free.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-};
+use std::collections::{HashMap, HashSet};
 
 use super::{text, tree::Member};
 
@@ -122,21 +119,4 @@ pub(super) fn mend_key(key: &[u8], mapped: bool) -> Option<Vec<u8>> {
         }
     }
     mended
-}
-
-/// Writes a key as a segment of a pointer.
-pub(super) fn pointer_segment(key: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr3(b'~', b'/', b' ', key).is_none() {
-        return Cow::Borrowed(key);
-    }
-    let mut out = Vec::with_capacity(key.len() + 4);
-    for byte in key {
-        match byte {
-            b'~' => out.extend_from_slice(b"~0"),
-            b'/' => out.extend_from_slice(b"~1"),
-            b' ' => out.extend_from_slice(b"~2"),
-            byte => out.push(*byte),
-        }
-    }
-    Cow::Owned(out)
 }

@@ -42,23 +42,18 @@ const NOT_HASH: u64 = KIND_BITS | HOLDS;
 ///
 /// FNV-1a over the joined path, so that `a` + `.` + `b` and `a.b` are the same place, as they are for an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PathHash(u64);
+pub(super) struct PathHash(u64);
 
 impl PathHash {
     /// The document itself.
-    pub const ROOT: Self = Self(0xcbf2_9ce4_8422_2325);
+    const ROOT: Self = Self(0xcbf2_9ce4_8422_2325);
 
     /// Returns the place that a whole path names.
-    pub fn of(path: &str) -> Self {
+    pub(super) fn of(path: &str) -> Self {
         Self::ROOT.then(path.as_bytes())
     }
 
-    /// Returns the place of the member `name` of the object here.
-    #[must_use]
-    pub fn child(self, name: &str) -> Self {
-        self.joint().then(name.as_bytes())
-    }
-
+    /// Returns where the names of the members of the object here begin.
     fn joint(self) -> Self {
         if self == Self::ROOT { self } else { self.then(b".") }
     }
@@ -321,11 +316,5 @@ mod tests {
         assert_eq!(kind(&kinds, "a"), Some(Kind::Document));
         assert_eq!(kind(&kinds, "b"), Some(Kind::Scalar));
         assert_eq!(kind(&kinds, "new"), Some(Kind::Map));
-    }
-
-    #[test]
-    fn a_place_is_the_same_by_path_and_by_steps() {
-        let steps = PathHash::ROOT.child("requestParameters").child("a.b").child("c");
-        assert_eq!(steps, PathHash::of("requestParameters.a.b.c"));
     }
 }

@@ -13,6 +13,7 @@ mod identity;
 mod keys;
 mod kinds;
 mod more;
+mod note;
 mod rewrite;
 pub mod rules;
 mod scan;
@@ -26,12 +27,13 @@ use std::{net::IpAddr, str::FromStr, sync::Arc};
 
 use serde_json::Value;
 
-pub use fields::{Decision, Fields, Origin, Profile};
+pub use fields::{Decider, Decision, Fields, Origin, Profile, Shape};
 pub use rules::{Conflict, Kind, Rules};
 pub use tree::Misshapen;
 pub use when::{IndexBy, TimeRange};
 
 use more::More;
+use note::{Change, Note};
 use scan::{Edit, Scratch, Wanted};
 use tree::{Member, Tree};
 use view::View;
@@ -215,9 +217,10 @@ impl Normalizer {
         Ok(Normalized::Document(Placed { action_bytes, bucket, needs: notes.needs, rewritten }))
     }
 
-    /// Returns what was noted about the record rewritten last, a line a change.
-    pub fn steps(&self) -> impl Iterator<Item = String> {
-        self.steps.iter().map(|step| String::from_utf8_lossy(&text::unescape(step)).into_owned())
+    /// Says in words what was changed in the record rewritten last: `requestParameters.policy_object (was policy)`.
+    pub fn changes(&self) -> impl Iterator<Item = String> {
+        let lines = self.steps.iter().map(|step| text::unescape(step));
+        lines.filter_map(|line| Some(Note::read(&line)?.described()))
     }
 
     /// Appends the action line and returns its length.
@@ -242,8 +245,8 @@ impl Normalizer {
     }
 }
 
-/// Note on a record whose bytes were no valid JSON and had to be mended; it cannot be undone.
-const MENDED: &[u8] = b"mended";
+/// The note on a record whose bytes had to be mended; there is no more to say.
+const MENDED: &[u8] = Change::Mended.word().as_bytes();
 
 /// Finds when a record happened: its eventTime, or the begin of its time window.
 fn happened(record: &Tree<'_>) -> Option<When> {
@@ -330,20 +333,27 @@ pub struct Relearned {
 }
 
 impl Relearned {
-    /// Starts with the live `mappings` of that index; all else is as in `fields`.
+    /// Starts with the live `mappings` of that index. The rules are those of `fields`.
     pub fn new(fields: &Fields, mappings: &Value) -> Self {
-        let fields = fields.sibling();
-        fields.absorb(mappings, Origin::Index);
+        let fields = fields.of_index(mappings);
         let view = View::new(&fields);
         Self { fields, view }
     }
 
-    /// Rewrites a document for that index. `None` if it stays as it is, or is no document of ours.
+    /// Rewrites a document for that index, from the record that it was. What the index does not map goes to
+    /// `trailload.more`: nobody will add further fields for it. `None` if the document stays as it is, or is
+    /// none of ours.
     pub fn again(&mut self, document: &[u8]) -> Option<Vec<u8>> {
         let Tree::Object(old) = tree::parse(document).ok()?.tree else { return None };
-        let record = undo::undo(document).ok()?;
+        // Read once more: what is no JSON there must be made text again.
+        let record = original(document).ok()?;
+        let Tree::Object(record) = tree::parse(&record).ok()?.tree else { return None };
         let mut more = More::default();
-        let (members, notes) = rewrite::rewrite(record, &self.fields, &mut self.view, &mut more);
+        let (members, mut notes) =
+            rewrite::rewrite(record, &self.fields, &mut self.view, &mut more);
+        if undo::notes(&old).iter().any(|note| note == MENDED) {
+            notes.steps.push(MENDED.to_vec());
+        }
         let mut out = vec![b'{'];
         for member in old.iter().filter(|member| matches!(&*member.key, b"@timestamp" | b"source"))
         {

@@ -1,29 +1,18 @@
 //! Rewrites one record until no mapping can refuse it, and notes every step so that it can be undone.
 //!
 //! In: the tree of a record, and what is known about paths. Out: the tree to be indexed, the notes
-//! (`trailload.renamed`), and the terms of what is not mapped (`trailload.more`).
+//! (`trailload.renamed`, as [`note`](super::note) spells them), and the terms of what is not mapped (`trailload.more`).
 //! Holds: [`undo`](super::undo) of the result is the record again; only these change a record: a wrong
 //! kind under a path that is or will be mapped, a name that is ours or that leads through a value,
 //! and what engines refuse wherever it stands. Everything else stays as AWS wrote it.
-//!
-//! A note is one line of text, `WORD POINTER [ARGUMENT]`, its pointer a JSON Pointer (RFC 6901, with
-//! `~2` for a space) into the result:
-//!
-//! | note | means |
-//! |---|---|
-//! | `key P OLD` | the key at P was OLD |
-//! | `was P JSON` | the value at P was JSON |
-//! | `value P` | the value at P stood in an object, under the key `value` |
-//! | `split P KEY 3,5` | elements 3 and 5 of the list at P stand in the list under the sibling KEY |
-//! | `json P` | the text at P is the JSON text of what stood there |
-//! | `word P` | the text at P stood there without quotes |
 
 use std::borrow::Cow;
 
 use super::{
     fields::{Fields, Node, ROOT, Verdict},
-    keys::{Keys, METADATA, mend_key, pointer_segment},
+    keys::{Keys, METADATA, mend_key},
     more::More,
+    note::{Change, pointer_segment},
     text,
     tree::{Member, Tree},
     view::View,
@@ -204,7 +193,7 @@ impl Rewriter<'_> {
             let class = class(&value);
             let place = self.place(node, &key, class);
             let verdict = match place {
-                Place::At(child) => self.view.known(child).verdict,
+                Place::At(child) => self.demand(child),
                 Place::Free => Verdict::Free,
                 Place::Barred => Verdict::Reserved,
             };
@@ -233,7 +222,7 @@ impl Rewriter<'_> {
                 (Verdict::Value, Class::Object) => {
                     if let Some(inner) = wrapped(&mut value) {
                         self.note_rename(&old, &key);
-                        self.note(b"value", &key, b"");
+                        self.note(Change::Value, &key, b"");
                         placed.push((Member { key, value: inner }, place));
                         return;
                     }
@@ -243,7 +232,7 @@ impl Rewriter<'_> {
                 (Verdict::Object { .. }, Class::Value) => {
                     if is_empty_marker(&value) {
                         self.note_rename(&old, &key);
-                        self.note(b"was", &key, &value.as_it_was());
+                        self.note(Change::Was, &key, &value.as_it_was());
                         placed.push((Member { key, value: Tree::Object(Vec::new()) }, place));
                         return;
                     }
@@ -275,13 +264,13 @@ impl Rewriter<'_> {
         let place = loop {
             key = keys.free(&key);
             match self.place(node, &key, Class::Value) {
-                Place::At(child) if self.view.known(child).verdict != Verdict::Value => {}
+                Place::At(child) if self.demand(child) != Verdict::Value => {}
                 Place::Barred => key = around(&key, Class::Value),
                 place => break place,
             }
         };
         self.note_rename(old, &key);
-        self.note(b"json", &key, b"");
+        self.note(Change::Json, &key, b"");
         placed
             .push((Member { key: Cow::Owned(key), value: Tree::Text(Cow::Owned(inside)) }, place));
     }
@@ -301,7 +290,7 @@ impl Rewriter<'_> {
         let fits = match elsewhere {
             Place::Free => true,
             Place::Barred => false,
-            Place::At(child) => match self.view.known(child).verdict {
+            Place::At(child) => match self.demand(child) {
                 Verdict::Object { .. } => moves == Class::Object,
                 Verdict::Value => moves == Class::Value,
                 verdict => verdict == Verdict::Free,
@@ -322,7 +311,7 @@ impl Rewriter<'_> {
         self.note_rename(old, key);
         let argument =
             [&pointer_segment(&other), &b" "[..], positions.join(",").as_bytes()].concat();
-        self.note(b"split", key, &argument);
+        self.note(Change::Split, key, &argument);
         let stays = Member { key: key.clone(), value: Tree::List(stay) };
         let moved = Member { key: Cow::Owned(other), value: Tree::List(moved) };
         Ok((stays, (moved, elsewhere)))
@@ -331,7 +320,7 @@ impl Rewriter<'_> {
     /// Rewrites a value that fits its path.
     fn value<'a>(&mut self, node: Node, value: Tree<'a>) -> Tree<'a> {
         let known = self.view.known(node);
-        if known.verdict == Verdict::Free {
+        if matches!(known.verdict, Verdict::Free | Verdict::Unmapped) {
             self.path.clear();
             self.path.extend_from_slice(self.view.path(node).as_bytes());
             return self.free(value);
@@ -405,8 +394,8 @@ impl Rewriter<'_> {
 
     fn leaf<'a>(&mut self, value: Tree<'a>) -> Tree<'a> {
         match &value {
-            Tree::Word(_) => self.note_here(b"word"),
-            Tree::Deep(_) => self.note_here(b"json"),
+            Tree::Word(_) => self.note_here(Change::Word),
+            Tree::Deep(_) => self.note_here(Change::Json),
             _ => {}
         }
         value
@@ -424,7 +413,7 @@ impl Rewriter<'_> {
                 class => Some(class == Class::Object),
             };
             let Some(child) = self.child(node, segment, object) else { return Place::Free };
-            match self.view.known(child).verdict {
+            match self.demand(child) {
                 Verdict::Reserved => return Place::Barred,
                 Verdict::Value | Verdict::Boolean if !last => return Place::Barred,
                 Verdict::Free => return if last { Place::At(child) } else { Place::Free },
@@ -432,6 +421,14 @@ impl Rewriter<'_> {
             }
         }
         Place::At(node)
+    }
+
+    /// Returns what a path demands of a value; whether it is mapped makes no difference to the value.
+    fn demand(&self, node: Node) -> Verdict {
+        match self.view.known(node).verdict {
+            Verdict::Unmapped => Verdict::Value,
+            verdict => verdict,
+        }
     }
 
     fn child(&mut self, parent: Node, key: &[u8], object: Option<bool>) -> Option<Node> {
@@ -459,15 +456,15 @@ impl Rewriter<'_> {
 
     fn note_rename(&mut self, old: &[u8], new: &[u8]) {
         if old != new {
-            self.note(b"key", new, old);
+            self.note(Change::Key, new, old);
         }
     }
 
     /// Notes a step about the member `key` of the object we are in.
-    fn note(&mut self, word: &[u8], key: &[u8], argument: &[u8]) {
-        let mut step = [word, b" ", &self.pointer, b"/"].concat();
+    fn note(&mut self, change: Change, key: &[u8], argument: &[u8]) {
+        let mut step = [change.word().as_bytes(), b" ", &self.pointer, b"/"].concat();
         text::escape(&mut step, &pointer_segment(key));
-        if !argument.is_empty() || word == b"key" {
+        if !argument.is_empty() || change == Change::Key {
             step.push(b' ');
             text::escape(&mut step, argument);
         }
@@ -475,8 +472,8 @@ impl Rewriter<'_> {
     }
 
     /// Notes a step about the value we are at.
-    fn note_here(&mut self, word: &[u8]) {
-        self.notes.steps.push([word, b" ", &self.pointer].concat());
+    fn note_here(&mut self, change: Change) {
+        self.notes.steps.push([change.word().as_bytes(), b" ", &self.pointer].concat());
     }
 }
 

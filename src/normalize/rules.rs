@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::kinds::Kinds;
-pub use super::kinds::{Kind, PathHash};
+pub use super::kinds::Kind;
+use super::kinds::{Kinds, PathHash};
 
 /// The kind table, the declared conflicts and fields, and the core mapping.
 #[derive(Debug)]
@@ -151,11 +151,6 @@ impl Rules {
     /// Lists count as what they hold. A renamed field is asked for under its new name.
     pub fn kind(&self, path: &str) -> Option<Kind> {
         self.kinds.get(PathHash::of(path))
-    }
-
-    /// Returns the same for a path whose hash was grown name by name, which saves joining it.
-    pub fn kind_at(&self, place: PathHash) -> Option<Kind> {
-        self.kinds.get(place)
     }
 
     /// Returns whether names below a path are known, or services are declared to disagree about it: any other

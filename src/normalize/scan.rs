@@ -16,6 +16,7 @@ use std::ops::Range;
 use super::{
     fields::{Node, ROOT, Verdict},
     more::More,
+    note::Change,
     text,
     view::View,
 };
@@ -223,7 +224,7 @@ impl Scanner<'_> {
         loop {
             self.eat(b'"')?;
             let start = self.at;
-            let (child, end) = match self.view.follows(before, self.text, start) {
+            let (child, end) = match self.view.follows(node, before, self.text, start) {
                 Some((child, end)) => {
                     self.at = end;
                     // Behind the name stand its quote and the colon.
@@ -284,16 +285,15 @@ impl Scanner<'_> {
         if !plain {
             return None;
         }
-        if verdict != (Verdict::Object { open: true }) && !self.view.is_full() {
-            // Values that decide nothing need no decision.
-            let nothing = match self.peek()? {
-                b'n' => true,
-                b'[' => self.text.get(self.at + 1) == Some(&b']'),
-                _ => false,
-            };
-            if !nothing {
-                return None;
-            }
+        // Values that decide nothing need no decision.
+        let nothing = match self.peek()? {
+            b'n' => true,
+            b'[' => self.text.get(self.at + 1) == Some(&b']'),
+            _ => false,
+        };
+        let open = verdict == Verdict::Object { open: true };
+        if !nothing && !open && !self.view.is_full() {
+            return None;
         }
         let path = &mut self.scratch.path;
         path.clear();
@@ -302,8 +302,9 @@ impl Scanner<'_> {
             path.push(b'.');
         }
         path.extend_from_slice(name);
-        // Among free keys there may be one that the table knows, and this run has not met.
-        if verdict == (Verdict::Object { open: true }) && self.view.is_declared(path) {
+        // Among free keys, and those beyond the budget, there may be one that the table knows, and this run
+        // has not met.
+        if !nothing && self.view.is_declared(path) {
             return None;
         }
         self.free(0, 0)
@@ -321,7 +322,7 @@ impl Scanner<'_> {
     ) -> Option<()> {
         let known = self.view.known(node);
         match known.verdict {
-            Verdict::Value => {
+            Verdict::Value | Verdict::Unmapped => {
                 let holds_object = match self.peek()? {
                     b'{' => true,
                     b'[' => self.begins_list_with(b'{'),
@@ -330,8 +331,7 @@ impl Scanner<'_> {
                 if holds_object {
                     return self.object_instead(parent, key, object, depth);
                 }
-                self.found.needs = self.found.needs.max(known.needs);
-                self.scalars(0)
+                self.values(node)
             }
             Verdict::Object { .. } => {
                 let holds_object = match self.peek()? {
@@ -393,7 +393,7 @@ impl Scanner<'_> {
         for (empty, note) in [(&b"\"\""[..], &b" \\\"\\\""[..]), (b"[\"\"]", b" [\\\"\\\"]")] {
             if rest.starts_with(empty) {
                 let name = &self.text[key];
-                let mut step = self.pointer(b"was", parent, name)?;
+                let mut step = self.pointer(Change::Was, parent, name)?;
                 step.extend_from_slice(note);
                 self.found.steps.push(step);
                 let old = self.at..self.at + empty.len();
@@ -407,12 +407,29 @@ impl Scanner<'_> {
             return None;
         }
         let node = self.rename(parent, key, b"_value", object)?;
+        self.values(node)
+    }
+
+    /// Passes a text, number or word, or a list of them, if the path holds such.
+    #[inline]
+    fn values(&mut self, node: Node) -> Option<()> {
         let known = self.view.known(node);
-        if known.verdict != Verdict::Value {
-            return None;
+        match known.verdict {
+            Verdict::Value => {
+                self.found.needs = self.found.needs.max(known.needs);
+                self.scalars(0)
+            }
+            Verdict::Unmapped => {
+                // Twice: objects among the values are for the slow way.
+                let start = self.at;
+                self.scalars(0)?;
+                self.at = start;
+                self.scratch.path.clear();
+                self.scratch.path.extend_from_slice(self.view.path(node).as_bytes());
+                self.free(0, 0)
+            }
+            _ => None,
         }
-        self.found.needs = self.found.needs.max(known.needs);
-        self.scalars(0)
     }
 
     /// Gives a key its suffix, if the path that it makes is known and free in this object.
@@ -433,7 +450,7 @@ impl Scanner<'_> {
             return None;
         }
         let name = std::mem::take(name);
-        let step = self.pointer(b"key", parent, &name);
+        let step = self.pointer(Change::Key, parent, &name);
         self.scratch.name = name;
         let mut step = step?;
         step.push(b' ');
@@ -444,13 +461,13 @@ impl Scanner<'_> {
     }
 
     /// Begins a note about a member. `None` where its place cannot be said simply.
-    fn pointer(&self, word: &[u8], parent: Node, name: &[u8]) -> Option<Vec<u8>> {
+    fn pointer(&self, change: Change, parent: Node, name: &[u8]) -> Option<Vec<u8>> {
         let path = self.view.path(parent).as_bytes();
         let odd = |byte: &u8| matches!(byte, b'~' | b'/' | b' ' | b'"' | b'\\' | 0..0x20 | 0x80..);
         if self.lists > 0 || path.iter().any(odd) || name.iter().any(odd) {
             return None;
         }
-        let mut step = [word, b" "].concat();
+        let mut step = [change.word().as_bytes(), b" "].concat();
         if parent != ROOT {
             step.push(b'/');
             step.extend(path.iter().map(|byte| if *byte == b'.' { b'/' } else { *byte }));

@@ -1,10 +1,11 @@
 //! Gives an indexed document back as the record that it was.
 //!
-//! The notes of [`rewrite`](super::rewrite) are followed backwards; what we added is left out.
+//! The notes ([`note`](super::note)) are followed backwards; what we added is left out.
 
 use std::borrow::Cow;
 
 use super::{
+    note::{Change, Note, unescape_segment},
     text,
     tree::{self, Member, Misshapen, Tree},
 };
@@ -32,7 +33,8 @@ fn is_ours(key: &[u8]) -> bool {
     matches!(key, b"@timestamp" | b"source" | b"trailload")
 }
 
-fn notes(members: &[Member<'_>]) -> Vec<Vec<u8>> {
+/// Returns the notes in a document of ours, in the order in which the changes were made.
+pub(super) fn notes(members: &[Member<'_>]) -> Vec<Vec<u8>> {
     let ours = members.iter().find(|member| &*member.key == b"trailload");
     match ours.and_then(|ours| ours.value.get(b"renamed")) {
         Some(Tree::List(steps)) => {
@@ -44,32 +46,29 @@ fn notes(members: &[Member<'_>]) -> Vec<Vec<u8>> {
 
 /// Undoes one step.
 fn follow(record: &mut Tree<'_>, step: &[u8]) -> Option<()> {
-    let mut parts = step.splitn(3, |byte| *byte == b' ');
-    let (word, pointer) = (parts.next()?, parts.next()?);
-    let argument = parts.next().unwrap_or_default();
-    let mut segments: Vec<Vec<u8>> =
-        pointer.split(|byte| *byte == b'/').skip(1).map(unescape_segment).collect();
+    let note = Note::read(step)?;
+    let mut segments: Vec<Vec<u8>> = note.segments().collect();
     let last = segments.pop()?;
     let mut parent = record;
     for segment in &segments {
         parent = enter(parent, segment)?;
     }
-    match word {
-        b"key" => rename(parent, &last, argument),
-        b"was" => replace(parent, &last, |_| parsed(argument)),
-        b"value" => replace(parent, &last, |value| {
+    match note.change {
+        Change::Key => rename(parent, &last, note.argument),
+        Change::Was => replace(parent, &last, |_| parsed(note.argument)),
+        Change::Value => replace(parent, &last, |value| {
             let member = Member { key: Cow::Borrowed(b"value"), value };
             Some(Tree::Object(vec![member]))
         }),
-        b"json" => replace(parent, &last, |value| parsed(&value.text()?)),
-        b"word" => replace(parent, &last, |value| match value {
+        Change::Json => replace(parent, &last, |value| parsed(&value.text()?)),
+        Change::Word => replace(parent, &last, |value| match value {
             Tree::Text(inside) => {
                 Some(Tree::Token(Cow::Owned(text::unescape(&inside).into_owned())))
             }
             other => Some(other),
         }),
-        b"split" => join(parent, &last, argument),
-        _ => None,
+        Change::Split => join(parent, &last, note.argument),
+        Change::Mended => None,
     }
 }
 
@@ -141,20 +140,4 @@ fn own(tree: Tree<'_>) -> Tree<'static> {
                 .collect(),
         ),
     }
-}
-
-fn unescape_segment(segment: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(segment.len());
-    let mut bytes = segment.iter();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'~' => match bytes.next() {
-                Some(b'1') => b'/',
-                Some(b'2') => b' ',
-                _ => b'~',
-            },
-            byte => *byte,
-        });
-    }
-    out
 }

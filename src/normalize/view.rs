@@ -44,10 +44,12 @@ struct Step {
     known: Known,
     /// Bytes of the key with its quote and colon.
     length: u32,
+    /// The path above.
+    parent: Node,
 }
 
 impl Step {
-    fn new(key: &[u8], known: Known) -> Self {
+    fn new(key: &[u8], parent: Node, known: Known) -> Self {
         let whole = [key, b"\":"].concat();
         let words = [0, 8].map(|at| text::load(&whole, at));
         let masks = [0, 8].map(|at| match whole.len().saturating_sub(at) {
@@ -57,7 +59,7 @@ impl Step {
         #[expect(clippy::cast_possible_truncation, reason = "keys are cut at 50,000 bytes")]
         let length = whole.len() as u32;
         let (visited, next) = (Cell::new(0), Cell::new([ROOT; 2]));
-        Self { words, masks, visited, next, known, length }
+        Self { words, masks, visited, next, known, length, parent }
     }
 
     #[inline]
@@ -119,7 +121,7 @@ impl View {
         }
         self.full = fields.is_full();
         fields.each_from(self.steps.len(), |node, met| {
-            let mut step = Step::new(met.name.as_bytes(), met.known);
+            let mut step = Step::new(met.name.as_bytes(), met.parent, met.known);
             if node == ROOT {
                 // It stands for "nothing followed yet", and must not be taken for an empty key.
                 (step.words, step.masks) = ([1, 0], [0, 0]);
@@ -191,17 +193,31 @@ impl View {
         self.steps[node as usize].visited.replace(object) != object
     }
 
-    /// Returns the path whose key stands at `text[at]`, if it is one that followed before, and where its
-    /// value or white space begins.
+    /// Returns the path below `parent` whose key stands at `text[at]`, if it is one that followed before, and
+    /// where its value or white space begins.
     #[inline]
-    pub(super) fn follows(&self, before: Node, text: &[u8], at: usize) -> Option<(Node, usize)> {
+    pub(super) fn follows(
+        &self,
+        parent: Node,
+        before: Node,
+        text: &[u8],
+        at: usize,
+    ) -> Option<(Node, usize)> {
         let words = [text::load(text, at), text::load(text, at + 8)];
         let [last, earlier] = self.steps[before as usize].next.get();
-        self.is_at(last, words, text, at).or_else(|| self.is_at(earlier, words, text, at))
+        let is_next = |node| self.is_at(node, parent, words, text, at);
+        is_next(last).or_else(|| is_next(earlier))
     }
 
     #[inline]
-    fn is_at(&self, node: Node, words: [u64; 2], text: &[u8], at: usize) -> Option<(Node, usize)> {
+    fn is_at(
+        &self,
+        node: Node,
+        parent: Node,
+        words: [u64; 2],
+        text: &[u8],
+        at: usize,
+    ) -> Option<(Node, usize)> {
         let step = &self.steps[node as usize];
         let end = at + step.length as usize;
         // The path ends with the key, and the words hold its first bytes.
@@ -210,7 +226,11 @@ impl View {
             let tail = rest.strip_suffix(b"\":")?;
             path.ends_with(tail).then_some(())
         };
-        (step.is_begun_by(words) && (step.length <= 16 || whole().is_some())).then_some((node, end))
+        // What came first in an object and what came behind it are remembered together.
+        (step.is_begun_by(words)
+            && step.parent == parent
+            && (step.length <= 16 || whole().is_some()))
+        .then_some((node, end))
     }
 
     /// Remembers which path followed.

@@ -18,6 +18,6 @@ pub mod stop;
 mod tests;
 mod worker;
 
-pub use run::{Error, Load, Outcome, READING_BYTES, load, survey};
+pub use run::{Error, Load, Outcome, READING_BYTES, least_memory, load, survey};
 pub use stop::Stop;
 pub use worker::Survey;

@@ -4,7 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::event::{Batch, Entry, LaneNumber, Need, SetAside, Share};
+use crate::{
+    event::{Batch, Entry, LaneNumber, Need, SetAside, Share},
+    report::tally::Amount,
+};
 
 /// Room beyond the wanted size: the document that fills a batch usually fits without moving the body.
 const SLACK: usize = 64 << 10;
@@ -43,6 +46,14 @@ impl Bodies {
     }
 }
 
+/// What a batch adds to the counters of one SOURCE word once it is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub(super) word: usize,
+    /// What its documents, and records set aside, were made of.
+    pub(super) amount: Amount,
+}
+
 /// A batch in the making. Documents are written straight into its body.
 #[derive(Debug)]
 pub(super) struct Pack {
@@ -57,6 +68,7 @@ pub(super) struct Pack {
     set_aside: Vec<SetAside>,
     /// Bytes that the set-aside records hold.
     set_aside_bytes: usize,
+    weights: Vec<Weight>,
 }
 
 impl Pack {
@@ -71,6 +83,7 @@ impl Pack {
             shares: Vec::new(),
             set_aside: Vec::new(),
             set_aside_bytes: 0,
+            weights: Vec::new(),
         }
     }
 
@@ -123,6 +136,15 @@ impl Pack {
         self.set_aside.push(what);
     }
 
+    /// Takes note of what was put in for a SOURCE word.
+    pub(super) fn weigh(&mut self, word: usize, amount: Amount) {
+        match self.weights.last_mut() {
+            _ if amount == Amount::default() => {}
+            Some(weight) if weight.word == word => weight.amount += amount,
+            _ => self.weights.push(Weight { word, amount }),
+        }
+    }
+
     /// Counts one more document of a lane and returns the number of its share.
     fn share(&mut self, lane: LaneNumber) -> u32 {
         match self.shares.last_mut() {
@@ -134,18 +156,19 @@ impl Pack {
         last
     }
 
-    /// Takes the batch out and starts the next.
-    pub(super) fn take(&mut self, bodies: &Bodies) -> Batch {
+    /// Takes the batch out, with what it weighs, and starts the next.
+    pub(super) fn take(&mut self, bodies: &Bodies) -> (Batch, Vec<Weight>) {
         let body = std::mem::replace(&mut self.body, bodies.take(self.limit + SLACK));
         self.buckets.clear();
         self.set_aside_bytes = 0;
-        Batch {
+        let batch = Batch {
             body: Bytes::from(body),
             entries: std::mem::take(&mut self.entries),
             needs: std::mem::take(&mut self.needs),
             shares: std::mem::take(&mut self.shares),
             set_aside: std::mem::take(&mut self.set_aside),
-        }
+        };
+        (batch, std::mem::take(&mut self.weights))
     }
 }
 
@@ -168,7 +191,7 @@ mod tests {
             added += 1;
         }
         assert_eq!(added, 4);
-        let batch = pack.take(&Bodies::default());
+        let (batch, _) = pack.take(&Bodies::default());
         assert_eq!((batch.set_aside.len(), batch.shares[0].documents), (4, 4));
         assert!(pack.is_empty() && !pack.is_full());
     }

@@ -10,12 +10,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc as products, task::JoinSet};
+use tokio::{
+    sync::mpsc as products,
+    task::{JoinError, JoinSet},
+};
 
 use super::{
     Stop,
     notebook::Notebook,
-    pack::Bodies,
+    pack::{Bodies, Weight},
     stop::{Raise, Urgency},
     worker::Survey,
     worker::{self, NOTES_AT_ONCE, Product, Shop, Work},
@@ -26,7 +29,7 @@ use crate::{
     normalize::{Fields, Settings},
     report::{Log, Tally},
     sink::{self, Sink},
-    source::{self, Found, Source},
+    source::{self, Found, Limits, Source},
 };
 
 /// Inputs that wait for a worker: enough that none waits for the lister.
@@ -41,8 +44,20 @@ const WORKER_STACK: usize = 16 << 20;
 /// How long a worker that waits for a silent pipe is waited for, once the run is to end.
 const LAST_CALL: Duration = Duration::from_secs(3);
 
-/// Bytes that a worker holds while it reads: a file as stored and unpacked, with room to spare.
-pub const READING_BYTES: u64 = 24 << 20;
+/// Bytes that a worker holds while it reads: a file as stored and unpacked.
+pub const READING_BYTES: u64 = Limits::USUAL.held_bytes() as u64;
+
+/// Returns the memory that so many workers take, with a single request under way.
+pub fn least_memory(workers: usize, batch_bytes: u64) -> u64 {
+    others_memory(workers, batch_bytes).saturating_add(batch_bytes)
+}
+
+/// Returns what all stages but the requests take.
+fn others_memory(workers: usize, batch_bytes: u64) -> u64 {
+    // A worker fills one batch while the one before it waits to be taken.
+    let worker = READING_BYTES + 2 * batch_bytes;
+    (workers as u64).saturating_mul(worker) + PRODUCTS_AHEAD as u64 * batch_bytes
+}
 
 /// What a run works with.
 pub struct Load {
@@ -117,6 +132,7 @@ pub async fn load(
     let requests = load.requests_at_once();
     let body_bytes = usize::try_from(load.batch_bytes).unwrap_or(usize::MAX);
     let (tally, stop) = (Arc::clone(&load.tally), load.stop.clone());
+    let (fields, log) = (Arc::clone(&load.fields), load.log.clone());
     let notes = Notebook::open(store)?;
     let bodies = Arc::new(Bodies::default());
     let started = start(load, Arc::clone(&bodies), None);
@@ -148,6 +164,10 @@ pub async fn load(
         None if stop.requested() => Ok(Outcome::Stopped),
         None => Ok(Outcome::Complete),
     };
+    // Indices may have had the last word after the workers were gone.
+    for note in worker::decided(&fields, &log) {
+        notes.write(note).await;
+    }
     notes.write(Note::RunEnded { exit: exit(&outcome) }).await;
     // A store that failed is why the corridor could not go on.
     notes.close().await.and(outcome)
@@ -172,9 +192,7 @@ pub async fn survey(load: Load) -> Result<(Outcome, Survey), Error> {
 impl Load {
     /// Returns how many requests may be under way within the memory that the other stages leave.
     fn requests_at_once(&self) -> usize {
-        let workers = self.workers as u64;
-        let taken = workers * (READING_BYTES + 2 * self.batch_bytes)
-            + PRODUCTS_AHEAD as u64 * self.batch_bytes;
+        let taken = others_memory(self.workers, self.batch_bytes);
         let left = self.memory_bytes.saturating_sub(taken) / self.batch_bytes.max(1);
         usize::try_from(left).unwrap_or(usize::MAX).clamp(1, MOST_REQUESTS)
     }
@@ -201,6 +219,9 @@ async fn last_call() {
     tokio::time::sleep(LAST_CALL).await;
 }
 
+/// What became of a batch, and what it weighed.
+type Written = Result<(Receipt, Vec<Weight>), sink::Error>;
+
 /// The middle of the run: products in, batches to the sink, notes to the store.
 struct Corridor<S> {
     sink: Arc<S>,
@@ -209,7 +230,7 @@ struct Corridor<S> {
     tally: Arc<Tally>,
     raise: Raise,
     stop: Stop,
-    writes: JoinSet<Result<Receipt, sink::Error>>,
+    writes: JoinSet<Written>,
     requests: usize,
     /// Wanted size of a body.
     body_bytes: usize,
@@ -225,12 +246,12 @@ impl<S: Sink> Corridor<S> {
                 biased;
                 Some(written) = self.writes.join_next() => self.settle(written).await,
                 product = take(&mut products, &self.stop), if room => match product {
-                    Some(Product { notes, batch }) => {
+                    Some(Product { notes, batch, weights }) => {
                         for note in notes {
                             self.note(note).await;
                         }
                         if let Some(batch) = batch {
-                            self.write(batch);
+                            self.write(batch, weights);
                         }
                     }
                     None => break,
@@ -247,22 +268,22 @@ impl<S: Sink> Corridor<S> {
         }
     }
 
-    fn write(&mut self, batch: Batch) {
+    fn write(&mut self, batch: Batch, weights: Vec<Weight>) {
         let (sink, bodies) = (Arc::clone(&self.sink), Arc::clone(&self.bodies));
         let (body, limit) = (batch.body.clone(), self.body_bytes);
         self.writes.spawn(async move {
             let written = sink.write(batch).await;
             bodies.give(body, limit);
-            written
+            Ok((written?, weights))
         });
     }
 
-    async fn settle(
-        &mut self,
-        written: Result<Result<Receipt, sink::Error>, tokio::task::JoinError>,
-    ) {
+    async fn settle(&mut self, written: Result<Written, JoinError>) {
         match written {
-            Ok(Ok(receipt)) => {
+            Ok(Ok((receipt, weights))) => {
+                for Weight { word, amount } in weights {
+                    self.tally.settled(word, amount);
+                }
                 let set_aside = receipt.set_aside.len() as u64;
                 self.tally.created.fetch_add(receipt.created, Relaxed);
                 self.tally.already_there.fetch_add(receipt.already_there, Relaxed);
@@ -423,7 +444,7 @@ impl Lister {
         if self.notes.is_empty() {
             return true;
         }
-        let product = Product { notes: std::mem::take(&mut self.notes), batch: None };
+        let product = Product { notes: std::mem::take(&mut self.notes), ..Product::default() };
         self.products.blocking_send(product).is_ok()
     }
 }

@@ -18,14 +18,14 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     Stop,
-    pack::{Bodies, Pack},
+    pack::{Bodies, Pack, Weight},
     pipe::Pipe,
 };
 use crate::{
     checkpoint::{Ended, Note},
     event::{Batch, LaneNumber, SetAside},
-    normalize::{Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
-    report::{Log, Tally},
+    normalize::{Decider, Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
+    report::{self, Log, Tally},
     source::{Content, Decoded, Decoder, Error, Input, Limits, Records, Skip, Taken, skip_value},
 };
 
@@ -58,6 +58,8 @@ pub(super) struct Product {
     pub(super) notes: Vec<Note>,
     /// For the sink.
     pub(super) batch: Option<Batch>,
+    /// For the counters, once the batch is settled.
+    pub(super) weights: Vec<Weight>,
 }
 
 /// What a dry run learns beside the counters.
@@ -92,7 +94,7 @@ pub(super) struct Shop {
 
 /// Works until there is no more work or nobody wants the products.
 pub(super) fn run(shop: Shop) {
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = Decoder::new(Limits::USUAL);
     let mut bench = Bench {
         normalizer: Normalizer::new(Arc::clone(&shop.fields), Arc::clone(&shop.settings)),
         pack: Pack::new(shop.batch_bytes),
@@ -206,17 +208,10 @@ impl Bench {
         Ended::Failed { cause, offset }
     }
 
-    /// Tells what was decided about fields that no table knows.
+    /// Tells what became of fields: decisions, and that the budget is spent.
     fn learn(&mut self) {
         let shop = &self.shop;
-        for Decision { path, kind } in shop.fields.take_decisions() {
-            shop.log.debug(
-                &path,
-                format_args!("not in the kind table; met first as {kind}, and mapped so"),
-            );
-            let why = "met first".to_owned();
-            self.notes.push(Note::Learned { path, kind: kind.to_owned(), why });
-        }
+        self.notes.extend(decided(&shop.fields, &shop.log));
         if shop.fields.is_full() && !shop.told_full.swap(true, Relaxed) {
             shop.log.warn(
                 "--max-fields",
@@ -231,7 +226,9 @@ impl Bench {
         if batch.is_none() && self.notes.is_empty() {
             return;
         }
-        let product = Product { notes: std::mem::take(&mut self.notes), batch };
+        let (batch, weights) = batch.unzip();
+        let weights = weights.unwrap_or_default();
+        let product = Product { notes: std::mem::take(&mut self.notes), batch, weights };
         match &self.shop.survey {
             Some(survey) => {
                 let mut survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
@@ -258,32 +255,24 @@ impl Survey {
         }
     }
 
-    fn change(&mut self, step: &str) {
-        let change = described(step);
+    fn change(&mut self, change: String) {
         if self.changes.len() < CHANGES_KEPT || self.changes.contains_key(&change) {
             *self.changes.entry(change).or_default() += 1;
         }
     }
 }
 
-/// Says in words what a note of the normalizer means: `requestParameters.policy_object was policy`.
-fn described(step: &str) -> String {
-    let mut parts = step.splitn(3, ' ');
-    let (word, pointer) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let path: Vec<&str> = pointer
-        .split('/')
-        .filter(|segment| !segment.is_empty() && !segment.bytes().all(|byte| byte.is_ascii_digit()))
-        .collect();
-    let path = path.join(".");
-    match word {
-        "key" => format!("{path} (was {})", parts.next().unwrap_or_default()),
-        "was" => format!("{path} (empty, made an object)"),
-        "value" => format!("{path} (taken out of its wrapper)"),
-        "split" => format!("{path} (mixed list, split)"),
-        "json" => format!("{path} (kept as JSON text)"),
-        "word" => format!("{path} (made text)"),
-        _ => "broken bytes mended".to_owned(),
-    }
+/// Tells what was decided, since the last time, on fields that no table knows.
+pub(super) fn decided(fields: &Fields, log: &Log) -> impl Iterator<Item = Note> {
+    fields.take_decisions().into_iter().map(|Decision { path, shape, by }| {
+        let kind = shape.name();
+        let why = match by {
+            Decider::FirstMet => "met first",
+            Decider::Engine => "the engine has it so",
+        };
+        log.debug(&path, format_args!("not in the kind table; {kind} from now on: {why}"));
+        Note::Learned { path, kind: kind.to_owned(), why: why.to_owned() }
+    })
 }
 
 /// One input being read.
@@ -304,10 +293,8 @@ struct Reading<'b> {
 
 #[derive(Default)]
 struct Uncounted {
-    records: u64,
-    bytes: u64,
+    taken: report::tally::Amount,
     filtered: u64,
-    rewritten: u64,
 }
 
 impl<'b> Reading<'b> {
@@ -324,13 +311,13 @@ impl<'b> Reading<'b> {
         }
     }
 
-    /// Adds to the counters what came since the last time.
+    /// Adds to the counters what came since the last time. All of it is in the batch in the making.
     fn count(&mut self) {
-        let Uncounted { records, bytes, filtered, rewritten } = std::mem::take(&mut self.uncounted);
-        let tally = &self.bench.shop.tally;
-        tally.records(self.word, records, bytes);
-        tally.filtered.fetch_add(filtered, Relaxed);
-        tally.rewritten.fetch_add(rewritten, Relaxed);
+        let Uncounted { taken, filtered } = std::mem::take(&mut self.uncounted);
+        let Bench { shop, pack, .. } = &mut *self.bench;
+        shop.tally.taken(self.word, taken);
+        shop.tally.filtered.fetch_add(filtered, Relaxed);
+        pack.weigh(self.word, taken);
     }
 
     /// Takes in what the normalizer made of a record.
@@ -345,9 +332,9 @@ impl<'b> Reading<'b> {
         let name = || normalizer.index(bucket).to_owned();
         pack.add(self.lane, start, action_bytes, (bucket, needs), name);
         self.documents += 1;
-        self.uncounted.records += 1;
-        self.uncounted.bytes += bytes as u64;
-        self.uncounted.rewritten += u64::from(rewritten);
+        self.uncounted.taken.records += 1;
+        self.uncounted.taken.bytes += bytes as u64;
+        self.uncounted.taken.rewritten += u64::from(rewritten);
         self.send_if_full();
     }
 
@@ -386,8 +373,8 @@ impl<'b> Reading<'b> {
         let Normalized::Document(Placed { rewritten: true, .. }) = normalized else { return };
         if let Some(survey) = &self.bench.shop.survey {
             let mut survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
-            for step in self.bench.normalizer.steps() {
-                survey.change(&step);
+            for change in self.bench.normalizer.changes() {
+                survey.change(change);
             }
         }
     }
@@ -419,8 +406,8 @@ impl Records for Reading<'_> {
             document: String::from_utf8_lossy(head).into_owned(),
         });
         self.documents += 1;
-        self.uncounted.records += 1;
-        self.uncounted.bytes += bytes;
+        self.uncounted.taken.records += 1;
+        self.uncounted.taken.bytes += bytes;
         self.send_if_full();
     }
 

@@ -145,7 +145,7 @@ fn message(sample: Sample, speed: Speed) -> String {
 mod tests {
     use indicatif::ProgressDrawTarget;
 
-    use super::*;
+    use super::{super::tally::Amount, *};
 
     fn screen() -> MultiProgress {
         MultiProgress::with_draw_target(ProgressDrawTarget::hidden())
@@ -160,7 +160,7 @@ mod tests {
         let tally = words(2);
         tally.found(0, 1_000);
         tally.consumed(0, 250);
-        tally.records(0, 5_000, 4 << 20);
+        tally.taken(0, Amount { records: 5_000, bytes: 4 << 20, rewritten: 0 });
         let mut bars = Bars::new(&screen(), &tally);
         bars.draw(&tally, Duration::from_secs(2));
         let first = &bars.bars[0].drawn;

@@ -55,14 +55,14 @@ fn text(tally: &Tally, speed: &super::rate::Speed) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tally::Amount, *};
     use crate::report::log::{Format, Verbosity, tests::page};
 
     fn half_way() -> Tally {
         let tally = Tally::new(["trail".to_owned()]);
         tally.found(0, 2_097_152);
         tally.consumed(0, 1_048_576);
-        tally.records(0, 12_000, 9_437_184);
+        tally.taken(0, Amount { records: 12_000, bytes: 9_437_184, rewritten: 0 });
         tally.created.store(11_500, Relaxed);
         tally
     }

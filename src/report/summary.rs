@@ -84,9 +84,9 @@ pub struct Summary {
     pub already_there: u64,
     /// Documents that could not go in.
     pub set_aside: u64,
-    /// Documents in which something was renamed or repaired.
+    /// Records of `read` in which something was renamed or repaired.
     pub rewritten: u64,
-    /// Bytes of records, uncompressed.
+    /// Bytes of the records of `read`, uncompressed.
     pub bytes_read: u64,
     /// Records a second, over the whole run.
     pub documents_per_second: f64,
@@ -140,7 +140,7 @@ pub struct SourceSummary {
     pub foreign: u64,
     /// Files that could not be read to their end.
     pub failed: u64,
-    /// Records read in the range asked for.
+    /// Its part of `read`.
     pub records: u64,
     /// Their bytes, uncompressed.
     pub bytes_read: u64,
@@ -162,22 +162,25 @@ impl Summary {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         let counted = get(&tally.read);
         let settled = get(&tally.created) + get(&tally.already_there) + get(&tally.set_aside);
-        let in_flight = match facts.ending {
-            Ending::Stopped | Ending::Failed => counted.saturating_sub(settled),
-            // A run that is done has nothing in flight; if it has, `check` must see it.
-            Ending::Done | Ending::DryRun => 0,
-        };
+        // A run that is done has nothing in flight; if it has, `check` must see it.
+        let cut_off = matches!(facts.ending, Ending::Stopped | Ending::Failed);
+        let in_flight = if cut_off { counted.saturating_sub(settled) } else { 0 };
+        let of = |all, settled| get(if cut_off { settled } else { all });
         let read = counted - in_flight;
         Self {
             read,
             created: get(&tally.created),
             already_there: get(&tally.already_there),
             set_aside: get(&tally.set_aside),
-            rewritten: get(&tally.rewritten),
-            bytes_read: get(&tally.bytes_read),
+            rewritten: of(&tally.rewritten, &tally.rewritten_settled),
+            bytes_read: of(&tally.bytes_read, &tally.bytes_settled),
             documents_per_second: rounded(figures::per_second(read, elapsed), 10.0),
             seconds: rounded(elapsed.as_secs_f64(), 1_000.0),
-            sources: tally.sources.iter().map(SourceSummary::from).collect(),
+            sources: tally
+                .sources
+                .iter()
+                .map(|source| SourceSummary::of(source, cut_off))
+                .collect(),
             exit: facts.exit,
             checkpoint: facts.checkpoint.display().to_string(),
             engine: tally.engine.get().cloned(),
@@ -267,9 +270,11 @@ impl fmt::Display for Summary {
     }
 }
 
-impl From<&SourceTally> for SourceSummary {
-    fn from(source: &SourceTally) -> Self {
+impl SourceSummary {
+    /// Returns the numbers of a word; of a run that was cut off without what is in flight.
+    fn of(source: &SourceTally, cut_off: bool) -> Self {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
+        let of = |all, settled| get(if cut_off { settled } else { all });
         Self {
             name: source.name.clone(),
             files: get(&source.found),
@@ -277,8 +282,8 @@ impl From<&SourceTally> for SourceSummary {
             skipped: get(&source.skipped),
             foreign: get(&source.foreign),
             failed: get(&source.failed),
-            records: get(&source.records),
-            bytes_read: get(&source.bytes_read),
+            records: of(&source.records, &source.records_settled),
+            bytes_read: of(&source.bytes_read, &source.bytes_settled),
         }
     }
 }
@@ -312,16 +317,16 @@ fn write_part(part: &Path, text: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tally::Amount, *};
 
     fn tally() -> Tally {
         let tally = Tally::new(["trail/".to_owned()]);
         tally.found(0, 900);
-        tally.records(0, 12_345, 1_000_000);
+        tally.taken(0, Amount { records: 12_345, bytes: 1_000_000, rewritten: 17 });
+        tally.settled(0, Amount { records: 11_345, bytes: 900_000, rewritten: 16 });
         tally.created.store(12_000, Relaxed);
         tally.already_there.store(340, Relaxed);
         tally.set_aside.store(5, Relaxed);
-        tally.rewritten.store(17, Relaxed);
         tally.sources_skipped.store(3, Relaxed);
         tally.foreign(0);
         tally.done(0);
@@ -364,6 +369,9 @@ mod tests {
             let summary = summary(&tally, ending);
             summary.check().unwrap();
             assert_eq!((summary.read, summary.in_flight), (11_345, 1_000));
+            assert_eq!((summary.bytes_read, summary.rewritten), (900_000, 16));
+            let source = &summary.sources[0];
+            assert_eq!((source.records, source.bytes_read), (11_345, 900_000));
             assert!(summary.to_string().contains("; 1,000 more in flight, to be read again; "));
             assert_eq!(summary.fields()["in_flight"], 1_000);
         }
@@ -375,7 +383,7 @@ mod tests {
     #[test]
     fn a_dry_run_settles_nothing() {
         let tally = Tally::new(["a".to_owned()]);
-        tally.records(0, 7, 700);
+        tally.taken(0, Amount { records: 7, bytes: 700, rewritten: 0 });
         tally.filtered.store(2, Relaxed);
         let summary = summary(&tally, Ending::DryRun);
         summary.check().unwrap();

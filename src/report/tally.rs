@@ -3,6 +3,7 @@
 //! Holds: what a method counts for one SOURCE word, it counts for the whole run too. Counters only
 //! grow, so they need no order among each other until the run is over.
 
+use std::ops::AddAssign;
 use std::sync::{
     Mutex, OnceLock, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -26,10 +27,14 @@ pub struct Tally {
     pub set_aside: AtomicU64,
     /// Documents in which something was renamed or repaired.
     pub rewritten: AtomicU64,
+    /// Those of them that are settled.
+    pub rewritten_settled: AtomicU64,
     /// Records outside `--from`/`--to`.
     pub filtered: AtomicU64,
     /// Bytes of records, uncompressed.
     pub bytes_read: AtomicU64,
+    /// Those of them whose records are settled.
+    pub bytes_settled: AtomicU64,
     /// Bytes of input as stored (what a progress bar measures).
     pub bytes_consumed: AtomicU64,
     /// Bytes of input found so far.
@@ -73,12 +78,35 @@ pub struct SourceTally {
     pub failed: AtomicU64,
     /// Records read in the range asked for.
     pub records: AtomicU64,
+    /// Those of them that are settled.
+    pub records_settled: AtomicU64,
     /// Bytes of records, uncompressed.
     pub bytes_read: AtomicU64,
+    /// Those of them whose records are settled.
+    pub bytes_settled: AtomicU64,
     /// Bytes found, as stored.
     pub bytes_found: AtomicU64,
     /// Bytes consumed, as stored.
     pub bytes_consumed: AtomicU64,
+}
+
+/// Records that were read: how many, and what they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Records in the range asked for.
+    pub records: u64,
+    /// Their bytes, uncompressed.
+    pub bytes: u64,
+    /// Those in which something was renamed or repaired.
+    pub rewritten: u64,
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, more: Self) {
+        self.records += more.records;
+        self.bytes += more.bytes;
+        self.rewritten += more.rewritten;
+    }
 }
 
 /// An input that could not be read to its end.
@@ -109,10 +137,20 @@ impl Tally {
         self.add(source, &self.bytes_consumed, |of| &of.bytes_consumed, stored_bytes);
     }
 
-    /// Counts records in the range asked for, and their uncompressed bytes.
-    pub fn records(&self, source: usize, records: u64, record_bytes: u64) {
-        self.add(source, &self.read, |of| &of.records, records);
-        self.add(source, &self.bytes_read, |of| &of.bytes_read, record_bytes);
+    /// Counts records that were read.
+    pub fn taken(&self, source: usize, amount: Amount) {
+        self.add(source, &self.read, |of| &of.records, amount.records);
+        self.add(source, &self.bytes_read, |of| &of.bytes_read, amount.bytes);
+        self.rewritten.fetch_add(amount.rewritten, Relaxed);
+    }
+
+    /// Counts records among them whose fate is known. How many there are in all, the engine's answers say.
+    pub fn settled(&self, source: usize, amount: Amount) {
+        if let Some(of) = self.sources.get(source) {
+            of.records_settled.fetch_add(amount.records, Relaxed);
+        }
+        self.add(source, &self.bytes_settled, |of| &of.bytes_settled, amount.bytes);
+        self.rewritten_settled.fetch_add(amount.rewritten, Relaxed);
     }
 
     /// Counts a file that was read to its end.
@@ -170,7 +208,7 @@ mod tests {
         tally.found(1, 20);
         tally.consumed(1, 5);
         tally.skipped(0, 10);
-        tally.records(1, 3, 900);
+        tally.taken(1, Amount { records: 3, bytes: 900, rewritten: 1 });
         tally.done(1);
         tally.foreign(1);
         assert_eq!(tally.sources_found.load(Relaxed), 2);

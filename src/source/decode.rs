@@ -65,13 +65,32 @@ pub struct Limits {
     pub window: usize,
     /// Bytes of the longest record; the window grows up to it when it must.
     pub record: usize,
-    /// Files up to this size, stored and unpacked, are read as a whole.
+    /// Files up to this size, as stored, are read as a whole.
+    pub stored: usize,
+    /// They are unpacked as a whole up to this size.
     pub whole: usize,
+}
+
+impl Limits {
+    /// What a run uses. A file of a trail is far smaller, stored and unpacked.
+    pub const USUAL: Self =
+        Self { window: 1 << 20, record: 32 << 20, stored: 8 << 20, whole: 16 << 20 };
+
+    /// Returns how many bytes a decoder holds, also between two inputs. A long record takes more while it
+    /// is read.
+    pub const fn held_bytes(&self) -> usize {
+        self.stored + self.text_bytes()
+    }
+
+    /// What is unpacked as a whole and the window share a buffer.
+    const fn text_bytes(&self) -> usize {
+        if self.whole > self.window { self.whole } else { self.window }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { window: 1 << 20, record: 32 << 20, whole: 16 << 20 }
+        Self::USUAL
     }
 }
 
@@ -143,11 +162,6 @@ impl Decoded {
     pub fn foreign_total(&self) -> u64 {
         self.foreign.values().sum()
     }
-
-    /// Returns whether the input was read to its end, or as far as it makes sense, and stayed the same.
-    pub fn is_final(&self) -> bool {
-        !self.changed && !self.stopped
-    }
 }
 
 /// Reads inputs one after another; the buffers live on from one to the next.
@@ -211,7 +225,7 @@ impl Decoder {
         let broken_off = |source| Error::Read { name: name.to_owned(), offset: 0, source };
         let fingerprint = Fingerprint::of(before);
         let small =
-            usize::try_from(fingerprint.size).ok().filter(|&size| size <= self.limits.whole);
+            usize::try_from(fingerprint.size).ok().filter(|&size| size <= self.limits.stored);
         let (mut decoded, fingerprint) = if let Some(size) = small {
             let size = self.fetch(file, size).map_err(broken_off)?;
             let fingerprint = fingerprint.with_stored(&self.stored[..size]);
@@ -277,14 +291,22 @@ impl Decoder {
         sliding(name, stream, self.limits, &mut self.text, &mut self.scratch, records)
     }
 
-    /// Gives back what a rare long record or large file needed.
+    /// Gives back what a rare long record needed, so that no more than [`Limits::held_bytes`] are held.
     fn shrink(&mut self) {
-        let usual = self.limits.whole.max(self.limits.window);
-        for buffer in [&mut self.stored, &mut self.text, &mut self.scratch] {
-            if buffer.len().max(buffer.capacity()) > 2 * usual {
-                *buffer = Vec::new();
-            }
+        // Its length never goes down; what was only reserved costs nothing.
+        if self.text.len() > self.limits.text_bytes() {
+            self.text = Vec::new();
         }
+        // It is used rarely.
+        if self.scratch.capacity() > self.limits.window {
+            self.scratch = Vec::new();
+        }
+    }
+
+    /// Returns how many bytes are held.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.stored.len() + self.text.len() + self.scratch.capacity()
     }
 }
 

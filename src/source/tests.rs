@@ -45,7 +45,7 @@ impl Records for Collected {
 }
 
 fn limits(window: usize) -> Limits {
-    Limits { window, record: 1 << 20, whole: 1 << 20 }
+    Limits { window, record: 1 << 20, stored: 1 << 20, whole: 1 << 20 }
 }
 
 fn stream(text: &[u8], window: usize) -> (Vec<String>, Decoded) {
@@ -102,7 +102,7 @@ fn good(text: &str, shape: Shape, records: &[&str]) {
     assert_eq!(decoded.shape, shape, "{text}");
     assert_eq!(decoded.broken, [], "{text}");
     assert_eq!(decoded.bytes_read, text.len() as u64, "{text}");
-    assert!(decoded.is_final());
+    assert!(!decoded.changed && !decoded.stopped);
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_record_that_is_too_long_is_passed_by() {
     for text in [format!("[{A},{long},{B}]"), format!("{A} {long} {B}")] {
         let mut collected = Collected::default();
         let content = Content::Stream(Box::new(Cursor::new(text.clone())));
-        let limits = Limits { window: 16, record: 1000, whole: 0 };
+        let limits = Limits { window: 16, record: 1000, stored: 0, whole: 0 };
         let decoded = Decoder::new(limits).read("test", content, &mut collected).unwrap();
         assert_eq!(collected.records, [A, B]);
         assert_eq!(collected.too_long, [(text.find(&long).unwrap() as u64, long.len() as u64)]);
@@ -328,7 +328,7 @@ fn a_stranger_larger_than_memory_is_passed_by() {
     let large = format!(r#"{{"z":[{}0]}}"#, "1,".repeat(5000));
     let content = Content::Stream(Box::new(Cursor::new(format!("{A}{large}{B}"))));
     let mut collected = Collected::default();
-    let mut decoder = Decoder::new(Limits { window: 16, record: 1000, whole: 0 });
+    let mut decoder = Decoder::new(Limits { window: 16, record: 1000, stored: 0, whole: 0 });
     let decoded = decoder.read("test", content, &mut collected).unwrap();
     assert_eq!((collected.records.len(), decoded.foreign_total()), (2, 1));
 }
@@ -340,7 +340,7 @@ fn reading_stops_when_told() {
     let content = Content::Stream(Box::new(Cursor::new(text)));
     let decoded = Decoder::new(limits(8)).read("test", content, &mut collected).unwrap();
     assert_eq!(collected.records, [A, B]);
-    assert!(decoded.stopped && !decoded.is_final());
+    assert!(decoded.stopped && !decoded.changed);
 }
 
 #[test]
@@ -355,15 +355,39 @@ fn a_file_that_grows_is_not_done() {
     }
     let mut temporary = tempfile::NamedTempFile::new().unwrap();
     temporary.write_all(format!("{A}\n{B}\n").repeat(99).as_bytes()).unwrap();
-    for whole in [0, 1 << 20] {
+    for stored in [0, 1 << 20] {
         let writer = std::fs::File::options().append(true).open(temporary.path()).unwrap();
-        let mut decoder = Decoder::new(Limits { whole, ..limits(64) });
+        let mut decoder = Decoder::new(Limits { stored, ..limits(64) });
         let content = Content::File(temporary.path().to_owned());
         let decoded = decoder.read("test", content, &mut Growing(writer)).unwrap();
-        assert!(decoded.changed && !decoded.is_final());
+        assert!(decoded.changed && !decoded.stopped);
         assert_eq!(decoded.records, 198);
         temporary.as_file_mut().set_len(0).unwrap();
         temporary.write_all(format!("{A}\n{B}\n").repeat(99).as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn no_more_is_held_than_was_promised_whatever_was_read() {
+    let limits = Limits { window: 1_000, record: 100_000, stored: 4_000, whole: 8_000 };
+    let record = |bytes: usize| format!(r#"{{"eventVersion":"1.08","x":"{}"}}"#, "y".repeat(bytes));
+    let result = |bytes: usize| {
+        format!(r#"{{"Events":[{{"CloudTrailEvent":{}}}]}}"#, quoted(&record(bytes)))
+    };
+    let mut decoder = Decoder::new(limits);
+    let texts =
+        [record(50), record(3_900), record(7_000), record(50_000), result(50_000), record(90_000)];
+    for text in &texts {
+        for stored in [text.clone().into_bytes(), gzip(text.as_bytes())] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&stored).unwrap();
+            let content = Content::File(file.path().to_owned());
+            let mut collected = Collected::default();
+            decoder.read("test", content, &mut collected).unwrap();
+            assert_eq!(collected.records.len(), 1);
+            let most = limits.held_bytes() + limits.window;
+            assert!(decoder.held_bytes() <= most, "{} of {most}", decoder.held_bytes());
+        }
     }
 }
 

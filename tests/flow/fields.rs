@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::engine::{FakeEngine, Flavour};
 use crate::support::events::{event, event_with, events, id, ids, lines, records};
 use crate::support::json::Json;
-use crate::support::load::Desk;
+use crate::support::load::{Desk, decisions};
 
 fn text<'a>(document: &'a Json, path: &str) -> Option<&'a str> {
     document.at(path).and_then(Json::text)
@@ -217,6 +217,45 @@ fn an_unknown_path_keeps_the_kind_it_was_first_met_with() {
     desk.load(&third, engine.url()).run().exits(0).counted([2, 2, 0, 0]);
     assert_eq!(engine.kinds()[path], kinds[path], "next month too");
     engine.assert_no_complaints();
+}
+
+#[test]
+fn the_checkpoint_remembers_what_was_decided_when_the_index_is_gone() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let path = "requestParameters.inventedYesterday";
+    let text = event_with(1, path, json!("text"));
+    let object = event_with(2, path, json!({ "name": "x" }));
+    let load = |events: &[Value]| {
+        let file = desk.file("a.json", lines(events));
+        let load = desk.load(&file, engine.url()).with(["--again", "--workers", "1"]);
+        load.run().exits(0).counted([2, 2, 0, 0]);
+        engine.assert_no_complaints();
+        (engine.documents(), engine.kinds())
+    };
+    let before = load(&[text.clone(), object.clone()]);
+    assert_eq!(before.1[path], "keyword");
+    assert_eq!(decisions(&desk.checkpoint())[path], "value");
+    engine.remove_everything();
+    assert_eq!(load(&[object, text]), before, "the object comes first, and changes nothing");
+}
+
+#[test]
+fn an_index_has_its_own_word_and_the_checkpoint_learns_it() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let path = "requestParameters.inventedYesterday";
+    let file = desk.file("a.json", lines(&[event_with(1, path, json!("text"))]));
+    let load = desk.load(&file, engine.url()).with(["--again", "--index-by", "none"]);
+    load.run().exits(0).counted([1, 1, 0, 0]);
+    assert_eq!(decisions(&desk.checkpoint())[path], "value");
+    engine.remove_everything();
+    engine.another_loader_decides(&json!({ "requestParameters": { "properties": {
+        "inventedYesterday": { "properties": { "name": { "type": "keyword" } } } } } }));
+    load.run().exits(0).counted([1, 1, 0, 0]);
+    assert_eq!(engine.kinds()[path], "object");
+    assert_eq!(decisions(&desk.checkpoint())[path], "object");
+    engine.remove_everything();
+    load.run().exits(0).counted([1, 1, 0, 0]);
+    assert_eq!(engine.kinds()[&format!("{path}_value")], "keyword");
 }
 
 #[test]

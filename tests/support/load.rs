@@ -305,6 +305,9 @@ impl Outcome {
         };
         let [read, created, already_there, set_aside] = self.counts();
         assert_eq!(read, created + already_there + set_aside, "{summary}");
+        assert_eq!(read, self.of_sources("records"), "{summary}");
+        assert_eq!(self.number("bytes_read"), self.of_sources("bytes_read"), "{summary}");
+        assert_eq!(read == 0, self.number("bytes_read") == 0, "{summary}");
         if let Some(code) = self.code {
             assert_eq!(summary["exit"].as_i64(), Some(i64::from(code)), "{summary}");
         }
@@ -334,5 +337,14 @@ pub(crate) fn lanes_done(checkpoint: &Path) -> std::collections::BTreeSet<String
         return std::collections::BTreeSet::new();
     };
     let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// Returns the kinds that a checkpoint says were decided, by path.
+pub(crate) fn decisions(checkpoint: &Path) -> std::collections::BTreeMap<String, String> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let database = rusqlite::Connection::open_with_flags(checkpoint, flags).unwrap();
+    let mut statement = database.prepare("SELECT path, kind FROM decisions").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     rows.map(Result::unwrap).collect()
 }

@@ -261,6 +261,15 @@ impl FakeEngine {
         });
     }
 
+    /// Removes every index and every template, as a person would who starts anew.
+    pub(crate) fn remove_everything(&self) -> &FakeEngine {
+        self.change(|state| {
+            state.indices.clear();
+            state.index_templates.clear();
+            state.component_templates.clear();
+        })
+    }
+
     /// Fails if the loader misused the protocol, or left anything to dynamic mapping.
     pub(crate) fn assert_no_complaints(&self) {
         let complaints = &self.shared.state().complaints;
