@@ -563,7 +563,9 @@ fn lose(
     match value {
         Value::Null => {}
         Value::Array(list) => {
-            list.iter().for_each(|part| lose(properties, key, part, path, more, found));
+            for part in list {
+                lose(properties, key, part, path, more, found);
+            }
         }
         Value::Object(members) => {
             for (key, value) in members {

@@ -13,7 +13,7 @@ use opensearch::http::StatusCode;
 
 use crate::event::{Batch, Receipt};
 
-pub use engine::{Compress, Credentials, Engine, Target};
+pub use engine::{Compress, Credentials, Engine, Target, take_userinfo};
 
 /// A place that batches are written to.
 pub trait Sink: Send + Sync + 'static {

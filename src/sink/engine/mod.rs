@@ -6,6 +6,7 @@
 
 mod calls;
 mod client;
+mod credentials;
 mod install;
 mod mapping;
 mod pace;
@@ -30,6 +31,7 @@ use url::Url;
 
 use self::calls::Calls;
 use self::client::{Client, is_loopback};
+pub use self::credentials::{Credentials, take_userinfo};
 use self::install::{Overwrite, Support, Templates};
 use self::mapping::Mappings;
 pub use self::mapping::{Learned, Rewrite};
@@ -56,25 +58,6 @@ const REMOTE_REQUESTS: u32 = 8;
 
 /// The first Elasticsearch with composable index templates.
 const OLDEST_ELASTICSEARCH: (u64, u64) = (7, 8);
-
-/// Whom we say we are. `Debug` prints no secret.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub enum Credentials {
-    /// Nobody.
-    #[default]
-    None,
-    /// User name and password.
-    Basic {
-        /// User name.
-        username: String,
-        /// Password.
-        password: String,
-    },
-    /// An API key, encoded as the engine gave it out or as `id:key`.
-    ApiKey(String),
-    /// A bearer token.
-    Bearer(String),
-}
 
 /// Whether bodies are compressed on their way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,19 +154,14 @@ impl Target {
 
     /// Moves credentials out of the address. Those given in another way win.
     fn take_credentials(&mut self) {
-        let (username, password) = (self.url.username(), self.url.password());
-        if username.is_empty() && password.is_none() {
-            return;
-        }
-        if self.credentials == Credentials::None {
+        let (username, password) = take_userinfo(&mut self.url);
+        let given = username.is_some() || password.is_some();
+        if given && self.credentials == Credentials::None {
             self.credentials = Credentials::Basic {
-                username: percent_decoded(username),
-                password: percent_decoded(password.unwrap_or_default()),
+                username: username.unwrap_or_default(),
+                password: password.unwrap_or_default(),
             };
         }
-        // Both fail only for addresses that cannot have credentials.
-        let _ = self.url.set_username("");
-        let _ = self.url.set_password(None);
     }
 }
 
@@ -362,20 +340,6 @@ fn interrupted(client: &Client) -> Error {
     Error::Interrupted { url: client.address().to_owned(), source: None }
 }
 
-/// Undoes the `%xx` of credentials in an address.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, behind)) = rest.split_first() {
-        let digits = behind.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let byte =
-            digits.filter(|_| first == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
-        bytes.push(byte.unwrap_or(first));
-        rest = if byte.is_some() { &behind[2..] } else { behind };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 impl fmt::Display for Description {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.flavour {
@@ -387,17 +351,6 @@ impl fmt::Display for Description {
             Some(version) => write!(out, "{name} {version}"),
             None => out.write_str(name),
         }
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::None => "None",
-            Self::Basic { .. } => "Basic(…)",
-            Self::ApiKey(_) => "ApiKey(…)",
-            Self::Bearer(_) => "Bearer(…)",
-        })
     }
 }
 
