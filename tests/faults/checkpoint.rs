@@ -15,7 +15,7 @@ fn a_second_run_on_the_same_checkpoint_is_refused_by_name_and_pid() {
     let load = desk.load(desk.path("in"), engine.url());
     engine.fail(1, &Fault::Hang(Duration::from_secs(100)));
     let first = load.start();
-    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks > 0));
+    assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks > 0));
     let pid = first.pid().to_string();
     load.run().exits(1).says([pid.as_str(), "checkpoint.sqlite"]);
     assert!(first.kill());

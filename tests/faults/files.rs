@@ -126,7 +126,7 @@ fn a_file_that_grows_is_completed_by_the_next_run() {
     let load = desk.load(desk.path("in"), engine.url()).with(["--batch", "64KiB"]);
     engine.fail(1, &crate::support::engine::Fault::Slow(Duration::from_millis(300)));
     let running = load.start();
-    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks > 0));
+    assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks > 0));
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(&lines(&events(2_000..2_500))).unwrap();
     let outcome = running.end();
@@ -145,7 +145,7 @@ fn a_file_that_vanishes_is_named_and_the_rest_loaded() {
     let load =
         desk.load(desk.path("in"), engine.url()).with(["--batch", "32KiB", "--workers", "1"]);
     let running = load.start();
-    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks > 0));
+    assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks > 0));
     std::fs::remove_file(desk.path("in/0399.json")).unwrap();
     let outcome = running.end();
     assert!(matches!(outcome.code, Some(0 | 3)), "{}", outcome.stderr);

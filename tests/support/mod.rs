@@ -8,4 +8,5 @@ pub(crate) mod load;
 pub(crate) mod mapping;
 pub(crate) mod real;
 pub(crate) mod samples;
+pub(crate) mod signature;
 pub(crate) mod wire;

@@ -14,6 +14,7 @@ mod parcel;
 mod reply;
 mod retry;
 mod settle;
+mod signing;
 mod tree;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use self::mapping::{Learned, Rewrite};
 use self::pace::Pace;
 use self::retry::{Policy, Retrier};
 use self::settle::Settling;
+pub use self::signing::{Service, Signing};
 use super::{Error, Sink};
 use crate::event::{Batch, Receipt};
 use crate::pipeline::Stop;
@@ -48,7 +50,7 @@ use crate::report::{Log, Tally};
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Time without success after which a run ends early; restarting a node takes less.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Requests under way to an engine on this machine: they compete for the same cores.
 const LOCAL_REQUESTS: u32 = 4;
@@ -78,6 +80,8 @@ pub struct Target {
     pub url: Url,
     /// Whom we say we are.
     pub credentials: Credentials,
+    /// How requests are signed, if AWS runs the engine.
+    pub signing: Option<Signing>,
     /// Certificates of authorities to trust besides those of the system, in PEM form.
     pub ca_file: Option<PathBuf>,
     /// What names of indices start with.
@@ -139,6 +143,7 @@ impl Target {
         let mut target = Self {
             url,
             credentials: Credentials::None,
+            signing: None,
             ca_file: None,
             prefix: prefix.to_owned(),
             force: false,
@@ -185,6 +190,9 @@ impl Engine {
         target.take_credentials();
         check_prefix(&target.prefix)?;
         let client = Client::new(&target)?;
+        if let Some(signing) = &target.signing {
+            signing.check(client.address()).await?;
+        }
         let policy = Policy::with_patience(target.patience);
         let retrier = Retrier::new(policy, client.address(), log.clone(), stop.clone());
         let connecting = prepare(&client, &retrier, &target, template, &fields, &log, &tally);
@@ -248,7 +256,13 @@ async fn prepare(
     tally: &Arc<Tally>,
 ) -> Result<(Description, Option<Mappings>), Error> {
     let calls = Calls { client, retrier };
-    let description = identify(&calls).await?;
+    let description = match &target.signing {
+        // A collection does not say what it is.
+        Some(Signing { service: Service::Serverless, .. }) => {
+            Description { flavour: Flavour::OpenSearch, version: Some("Serverless".to_owned()) }
+        }
+        _ => identify(&calls).await?,
+    };
     check_age(client, &description)?;
     let templates = Templates::new(&target.prefix, template, target.max_fields);
     let force = if target.force { Overwrite::Yes } else { Overwrite::No };
@@ -360,6 +374,7 @@ impl fmt::Debug for Target {
         out.debug_struct("Target")
             .field("host", &self.url.host_str())
             .field("credentials", &self.credentials)
+            .field("signing", &self.signing)
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
