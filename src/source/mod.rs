@@ -222,7 +222,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The word is meant as the address of a bucket, and is none.
-    #[error("cannot read {word}: {source}")]
+    #[error("cannot read {word}")]
     Address {
         /// The word as typed.
         word: String,
