@@ -135,6 +135,7 @@ fn connections_are_used_again() {
         .collect();
     let fake = Fake::start([("trail", bucket_of(&keys))]);
     assert_eq!(Run::new(&fake, "s3://trail").run().inputs.len(), 300);
-    let (connections, peak) = (fake.connections(), fake.peak());
-    assert!(connections <= peak + 24, "{connections} connections for {peak} at once");
+    // As many as there may be requests at once, for objects and for lists.
+    let connections = fake.connections();
+    assert!(connections <= 64 + 16, "{connections} connections");
 }

@@ -124,7 +124,7 @@ pub(super) struct Listing {
 pub(super) struct Arriving<'a> {
     pub(super) output: GetObjectOutput,
     /// It is under way until this is dropped.
-    _slot: Slot<'a>,
+    pub(super) slot: Slot<'a>,
 }
 
 impl Bucket {
@@ -165,16 +165,14 @@ impl Bucket {
                 .set_max_keys(listing.most)
                 .set_request_payer(self.payer());
             let slot = self.lists.enter().await;
-            let answer = patiently(request.send()).await;
-            drop(slot);
-            match answer {
+            match patiently(request.send()).await {
                 Ok(page) => {
                     self.lists.good();
                     return Ok(page);
                 }
                 Err(answer) => {
                     let what = What::List(&listing.prefix);
-                    self.after(answer, &at, what, &self.lists, &mut tries).await?;
+                    self.after(answer, &at, what, slot, &mut tries).await?;
                 }
             }
         }
@@ -200,11 +198,8 @@ impl Bucket {
                 .set_request_payer(self.payer());
             let slot = self.gets.enter().await;
             match patiently(request.send()).await {
-                Ok(output) => return Ok(Arriving { output, _slot: slot }),
-                Err(answer) => {
-                    drop(slot);
-                    self.after(answer, &at, What::Get(key), &self.gets, tries).await?;
-                }
+                Ok(output) => return Ok(Arriving { output, slot }),
+                Err(answer) => self.after(answer, &at, What::Get(key), slot, tries).await?,
             }
         }
     }
@@ -241,22 +236,25 @@ impl Bucket {
         key: &str,
         answer: Answer,
         gained: u64,
+        slot: Slot<'_>,
         tries: &mut Tries,
     ) -> Result<(), Refusal> {
         if gained >= GAIN {
             tries.made = 0;
         }
         let at = self.at();
-        self.after(answer, &at, What::Get(key), &self.gets, tries).await
+        self.after(answer, &at, What::Get(key), slot, tries).await
     }
 
     /// Does what an answer asks for, or returns it as final.
+    ///
+    /// Its slot is not free while it waits: in a storm, those that wait are not to be replaced by others.
     async fn after(
         &self,
         answer: Answer,
         at: &At,
         what: What<'_>,
-        pace: &Pace,
+        slot: Slot<'_>,
         tries: &mut Tries,
     ) -> Result<(), Refusal> {
         tries.made += 1;
@@ -269,7 +267,7 @@ impl Bucket {
                 tries.moves <= MOVES && self.follow(at, region).await
             }
             Next::Slower => {
-                pace.slower(Instant::now());
+                slot.slower(Instant::now());
                 tries.made < SLOW_TRIES
             }
             Next::Again => tries.made < TRIES,

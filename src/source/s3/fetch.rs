@@ -123,12 +123,12 @@ async fn stream(job: Job, room: OwnedSemaphorePermit, out: Sender<(usize, Found)
             Ok(()) => return bucket.granted(),
             Err(how) => how,
         };
-        drop(arriving);
         let cut = Answer::cut(got, object.size, how);
-        let again = match bucket.broken(&object.key, cut, got - before, &mut tries).await {
-            Ok(()) => bucket.get(&object.key, object.etag.as_deref(), got, &mut tries).await,
-            Err(refusal) => Err(refusal),
-        };
+        let again =
+            match bucket.broken(&object.key, cut, got - before, arriving.slot, &mut tries).await {
+                Ok(()) => bucket.get(&object.key, object.etag.as_deref(), got, &mut tries).await,
+                Err(refusal) => Err(refusal),
+            };
         arriving = match again {
             Ok(again) if got == 0 || is_rest(&again) => again,
             Ok(_) => {
@@ -195,10 +195,9 @@ async fn whole(job: &Job) -> Result<Bytes, Refusal> {
             bucket.granted();
             return Ok(body.into());
         };
-        drop(arriving);
         let cut = Answer::cut(body.len() as u64, object.size, how);
         let gained = (body.len() as u64).saturating_sub(from);
-        bucket.broken(&object.key, cut, gained, &mut tries).await?;
+        bucket.broken(&object.key, cut, gained, arriving.slot, &mut tries).await?;
     }
 }
 

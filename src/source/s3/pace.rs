@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const GOOD_ROW: usize = 4;
 
 /// One storm counts once: complaints that come this soon after another are about the same requests.
-const SAME_STORM: Duration = Duration::from_millis(500);
+const SAME_STORM: Duration = Duration::from_millis(200);
 
 /// The first wait is this long on average; each further one twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -80,7 +80,7 @@ impl Pace {
     }
 
     /// Takes in a wish to be asked less.
-    pub(super) fn slower(&self, now: Instant) {
+    fn slower(&self, now: Instant) {
         let mut state = self.state();
         state.good = 0;
         if state.slowed.is_some_and(|before| now.duration_since(before) < SAME_STORM) {
@@ -94,6 +94,13 @@ impl Pace {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot<'_> {
+    /// Takes in a wish to be asked less.
+    pub(super) fn slower(&self, now: Instant) {
+        self.pace.slower(now);
     }
 }
 

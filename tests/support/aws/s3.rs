@@ -162,15 +162,19 @@ impl Bucket {
         low
     }
 
+    fn body_at(&self, at: usize, key: &str) -> Arc<Vec<u8>> {
+        match &self.keys {
+            Keys::Real(objects) => Arc::clone(&objects[at].1),
+            Keys::Made(_, _, body) => Arc::new(body(key)),
+        }
+    }
+
     fn body(&self, key: &str) -> Option<Arc<Vec<u8>>> {
         let at = self.position(key);
         if at == self.count() || self.key(at) != key {
             return None;
         }
-        Some(match &self.keys {
-            Keys::Real(objects) => Arc::clone(&objects[at].1),
-            Keys::Made(_, _, body) => Arc::new(body(key)),
-        })
+        Some(self.body_at(at, key))
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn page(name: &str, bucket: &Bucket, request: &Request) -> Result<Str
             // The character behind the slash.
             at = bucket.position(&format!("{}0", &folder[..folder.len() - 1]));
         } else {
-            let body = bucket.body(&key).unwrap();
+            let body = bucket.body_at(at, &key);
             let _ = write!(
                 entries,
                 "<Contents><Key>{}</Key><LastModified>2024-01-05T00:05:00.000Z</LastModified>\
