@@ -48,7 +48,7 @@ const MOVES: u32 = 3;
 const GAIN: u64 = 1 << 20;
 
 /// How long an answer may take to begin, whatever the client's own patience is.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// Objects of a bucket that are refused in a row before any was granted: then all of them are.
 const REFUSED_IN_A_ROW: u32 = 16;

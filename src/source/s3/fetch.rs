@@ -69,8 +69,8 @@ impl Fetcher {
             if job.bucket.is_shut() {
                 continue;
             }
-            let held = job.object.size <= HELD_MOST && self.cost(job.object.size) <= self.units / 2;
-            let units = if held { self.cost(job.object.size) } else { self.cost(STREAM_BYTES) };
+            let held = job.object.size <= HELD_MOST && cost(job.object.size) <= self.units / 2;
+            let units = if held { cost(job.object.size) } else { cost(STREAM_BYTES) };
             let memory = Arc::clone(&self.memory);
             // Nobody closes it.
             let Ok(room) = memory.acquire_many_owned(units.min(self.units)).await else { return };
@@ -85,11 +85,11 @@ impl Fetcher {
             super::ended(ended);
         }
     }
+}
 
-    /// Returns the memory that a body takes, in units.
-    fn cost(&self, bytes: u64) -> u32 {
-        u32::try_from((bytes + OVERHEAD).div_ceil(UNIT)).unwrap_or(u32::MAX)
-    }
+/// Returns the memory that a body takes, in units.
+fn cost(bytes: u64) -> u32 {
+    u32::try_from((bytes + OVERHEAD).div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
 /// Fetches a body whole.
@@ -245,7 +245,7 @@ async fn pump(
 /// Returns the next piece, or how it broke off.
 async fn next(from: &mut ByteStream) -> Result<Option<Bytes>, String> {
     match tokio::time::timeout(STILL, from.try_next()).await {
-        Ok(piece) => piece.map_err(|error| super::refusal::last(&error)),
+        Ok(piece) => piece.map_err(|error| super::refusal::first_cause(&error)),
         Err(_) => Err(format!("nothing came for {} s", STILL.as_secs())),
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! In: addresses, and what earlier runs finished. Out: one [`Found`] for each object.
 //! Holds: one way, and bounded: a slow engine holds the fetcher up by the memory that its bodies take, and the
-//! fetcher the explorer. A lane is one object: key and ETag; there is no "last key", because late files sort
+//! fetcher the explorer. A lane is one object: its key, and its `ETag`; there is no "last key", because late files sort
 //! anywhere. What fails for one object, folder or bucket never stops the others.
 //! Absent on purpose: gzip and JSON (see `decode`), and credentials (see `aws`).
 //!
@@ -73,6 +73,10 @@ const FOUND_AHEAD: usize = 256;
 
 /// Days after the last one asked for that are listed too: events are delivered up to this late, usually minutes.
 const SLACK_DAYS: i64 = 1;
+
+/// What is asked of AWS, as policies name it: lists and the question for a bucket's Region take the first, objects
+/// the second, and encrypted ones the third.
+pub const ACTIONS: [&str; 3] = ["s3:ListBucket", "s3:GetObject", "kms:Decrypt"];
 
 /// Looks up how many inputs were done below a prefix when it was closed by an earlier run.
 pub type Closed = Box<dyn FnMut(&str) -> Option<u64> + Send>;

@@ -5,9 +5,10 @@
 
 use std::{error::Error as StdError, fmt};
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use crate::aws::{self, Partition, Trouble};
 
 /// Where S3 names the Region of a bucket.
 const REGION_HEADER: &str = "x-amz-bucket-region";
@@ -18,12 +19,8 @@ const REGION_HEADER: &str = "x-amz-bucket-region";
 pub struct Refusal {
     /// In words for a person, with what to do.
     pub why: String,
-    /// S3's code for it, if it gave one.
-    pub code: Option<String>,
-    /// The HTTP status, if there was an answer.
-    pub status: Option<u16>,
-    /// What support asks for.
-    pub request_id: Option<String>,
+    /// What was answered, if anything was asked.
+    pub answer: Option<aws::Refusal>,
     /// The permission that is missing: action and resource.
     pub missing: Option<Missing>,
     /// Whom it is about.
@@ -86,29 +83,8 @@ pub(super) enum What<'a> {
 /// What is known about a failed request, whatever it was for.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
-    cause: Cause,
-    status: Option<u16>,
-    code: Option<String>,
-    message: String,
-    request_id: Option<String>,
+    said: aws::Refusal,
     region: Option<String>,
-}
-
-/// What failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// The service said no.
-    Service,
-    /// What it said cannot be understood, or is not whole.
-    Garbled,
-    /// There was no answer.
-    Network,
-    /// There was no answer in time.
-    Silence,
-    /// The request was not sent: there are no credentials.
-    Credentials,
-    /// The request was not sent, for another reason.
-    Unsent,
 }
 
 impl Answer {
@@ -118,74 +94,44 @@ impl Answer {
         E: StdError + ProvideErrorMetadata + 'static,
     {
         let raw = error.raw_response();
-        let header = |name| raw.and_then(|raw| raw.headers().get(name)).map(str::to_owned);
+        let header = raw.and_then(|raw| raw.headers().get(REGION_HEADER)).map(str::to_owned);
         let body = raw.and_then(|raw| raw.body().bytes()).unwrap_or_default();
-        let cause = match error {
-            SdkError::ServiceError(_) => Cause::Service,
-            SdkError::ResponseError(_) => Cause::Garbled,
-            _ if chain(error).any(|cause| cause.is::<CredentialsError>()) => Cause::Credentials,
-            SdkError::TimeoutError(_) => Cause::Silence,
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => Cause::Silence,
-            SdkError::DispatchFailure(_) => Cause::Network,
-            _ => Cause::Unsent,
-        };
-        let service = error.as_service_error();
-        let said = service.and_then(ProvideErrorMetadata::message).map(str::to_owned);
-        Self {
-            cause,
-            status: raw.map(|raw| raw.status().as_u16()),
-            code: service.and_then(ProvideErrorMetadata::code).map(str::to_owned),
-            message: said.unwrap_or_else(|| last(error)),
-            request_id: header("x-amz-request-id"),
-            region: header(REGION_HEADER).or_else(|| region_in(body)),
-        }
+        Self { said: aws::Refusal::of(error), region: header.or_else(|| region_in(body)) }
     }
 
     /// An answer that did not come within our own patience.
     pub(super) fn silence() -> Self {
-        Self {
-            cause: Cause::Silence,
-            status: None,
-            code: None,
-            message: "no answer in time".to_owned(),
-            request_id: None,
-            region: None,
-        }
+        Self::broken("no answer in time".to_owned())
     }
 
     /// A body that ended or broke off too early.
     pub(super) fn cut(got: u64, of: u64, how: impl fmt::Display) -> Self {
-        let message = format!("the body broke off after {got} of {of} bytes ({how})");
-        Self { cause: Cause::Network, message, ..Self::silence() }
+        Self::broken(format!("the body broke off after {got} of {of} bytes ({how})"))
+    }
+
+    fn broken(message: String) -> Self {
+        let trouble = Trouble::Transient;
+        let said = aws::Refusal { trouble, status: None, code: None, message, request: None };
+        Self { said, region: None }
     }
 
     /// Returns what to do.
     pub(super) fn next(&self) -> Next {
-        match self.cause {
-            Cause::Garbled | Cause::Network | Cause::Silence => return Next::Again,
-            Cause::Credentials | Cause::Unsent => return Next::Never,
-            Cause::Service => {}
-        }
-        match (self.status.unwrap_or(0), self.code()) {
-            (301 | 307, _) | (_, "PermanentRedirect" | "TemporaryRedirect") => {
-                Next::Elsewhere(self.region.clone())
-            }
+        let elsewhere = || Next::Elsewhere(self.region.clone());
+        match (self.said.status.unwrap_or(0), self.code()) {
+            (301 | 307, _) | (_, "PermanentRedirect" | "TemporaryRedirect") => elsewhere(),
             (400, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
-                Next::Elsewhere(self.region.clone())
+                elsewhere()
             }
             // An answer to HEAD has no body, and so no code.
-            (400, "" | "BadRequest") if self.region.is_some() => {
-                Next::Elsewhere(self.region.clone())
-            }
-            (_, "SlowDown" | "ServiceUnavailable" | "Throttling" | "ThrottlingException")
-            | (429 | 503, _)
-            | (_, "RequestLimitExceeded" | "TooManyRequests" | "KMS.ThrottlingException") => {
-                Next::Slower
-            }
-            (500.., _) | (_, "RequestTimeout" | "ExpiredToken" | "ExpiredTokenException") => {
-                Next::Again
-            }
-            _ => Next::Never,
+            (400, "" | "BadRequest") if self.region.is_some() => elsewhere(),
+            (503, _) | (_, "KMS.ThrottlingException") => Next::Slower,
+            _ => match self.said.trouble {
+                Trouble::Throttled => Next::Slower,
+                // The door asks for new credentials meanwhile.
+                Trouble::Transient | Trouble::Expired => Next::Again,
+                _ => Next::Never,
+            },
         }
     }
 
@@ -196,44 +142,30 @@ impl Answer {
         if tries > 1 {
             why = format!("{why}; asked {tries} times");
         }
-        let reach = match (self.cause, self.code()) {
-            (Cause::Credentials | Cause::Unsent, _) => Reach::All,
-            (
-                _,
-                "ExpiredToken"
-                | "ExpiredTokenException"
-                | "RequestTimeTooSkewed"
-                | "InvalidAccessKeyId"
-                | "SignatureDoesNotMatch"
-                | "InvalidToken"
-                | "NoSuchBucket",
-            ) => Reach::All,
-            _ if self.status == Some(403) && !self.is_archived() => Reach::Perhaps,
+        let reach = match &self.said.trouble {
+            trouble if trouble.is_everywhere() || self.code() == "NoSuchBucket" => Reach::All,
+            _ if missing.is_some() || self.code().starts_with("KMS.") => Reach::Perhaps,
             _ => Reach::This,
         };
-        let Self { code, status, request_id, .. } = self;
-        Refusal { why, code, status, request_id, missing, reach }
+        Refusal { why, answer: Some(self.said), missing, reach }
     }
 
     fn code(&self) -> &str {
-        self.code.as_deref().unwrap_or_default()
-    }
-
-    fn is_archived(&self) -> bool {
-        self.code() == "InvalidObjectState"
+        self.said.code.as_deref().unwrap_or_default()
     }
 
     /// Returns whether it is the key's policy that refused. S3 has one code for both, so the text decides.
     fn is_about_key(&self) -> bool {
-        self.code().starts_with("KMS.") || self.message.contains("kms:")
+        self.code().starts_with("KMS.") || self.said.message.contains("kms:")
     }
 
     fn missing(&self, wish: Wish<'_>) -> Option<Missing> {
         let denied = matches!(self.code(), "AccessDenied" | "AllAccessDisabled" | "Forbidden" | "");
-        if self.status != Some(403) || !denied {
+        if self.said.status != Some(403) || !denied {
             return None;
         }
-        let arn = format!("arn:{}:s3:::{}", partition(wish.region), wish.bucket);
+        let partition = Partition::of_region(wish.region).unwrap_or(Partition::Aws);
+        let arn = format!("arn:{partition}:s3:::{}", wish.bucket);
         Some(match wish.what {
             What::Get(_) if self.is_about_key() => Missing {
                 action: "kms:Decrypt",
@@ -248,55 +180,41 @@ impl Answer {
 
     /// Returns the key's ARN, if the message names it.
     fn key_arn(&self) -> Option<&str> {
-        let at = self.message.find("arn:aws").filter(|at| self.message[*at..].contains(":kms:"))?;
-        let rest = &self.message[at..];
-        let starts = rest.match_indices("arn:aws").map(|(at, _)| &rest[at..]);
-        let arns = starts.map(|arn| arn.split([' ', '"', ',']).next().unwrap_or(arn));
-        arns.into_iter().find(|arn| arn.contains(":kms:"))
+        let said = &self.said.message;
+        let starts = said.match_indices("arn:aws").map(|(at, _)| &said[at..]);
+        let mut arns = starts.map(|arn| arn.split([' ', '"', ',']).next().unwrap_or(arn));
+        arns.find(|arn| arn.contains(":kms:"))
     }
 
     fn why(&self, wish: Wish<'_>, missing: Option<&Missing>) -> String {
-        let bucket = wish.bucket;
+        let (bucket, said) = (wish.bucket, &self.said);
         if let Some(Missing { action, resource }) = missing {
             let payer = if wish.requester_pays || *action == "kms:Decrypt" {
                 ""
             } else {
                 ", or --requester-pays if its owner wants that"
             };
-            let said = if self.message.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", self.message)
-            };
-            return format!("access denied{said}: it takes {action} on {resource}{payer}");
+            let message = &said.message;
+            let message = if message.is_empty() { String::new() } else { format!(" ({message})") };
+            return format!("access denied{message}: it takes {action} on {resource}{payer}");
         }
-        match self.code() {
-            "NoSuchBucket" => format!("there is no bucket called {bucket}"),
-            "NoSuchKey" => "it was deleted after it was listed".to_owned(),
-            "PreconditionFailed" => {
+        let get = matches!(wish.what, What::Get(_));
+        match (self.code(), said.status) {
+            ("NoSuchBucket", _) => format!("there is no bucket called {bucket}"),
+            ("NoSuchKey", _) => "it was deleted after it was listed".to_owned(),
+            ("", Some(404)) if get => "it was deleted after it was listed".to_owned(),
+            ("PreconditionFailed", _) | ("", Some(412)) => {
                 "it was replaced after it was listed; the next run reads the new one".to_owned()
             }
-            "InvalidObjectState" => {
+            ("InvalidObjectState", _) => {
                 "it is archived (Glacier): restore it first, then run this again".to_owned()
             }
-            "RequestTimeTooSkewed" => {
-                format!("this machine's clock is wrong: {}", self.message)
-            }
-            "ExpiredToken" | "ExpiredTokenException" => {
-                "the session has expired: sign in again".to_owned()
-            }
-            "SlowDown" => "S3 asked to slow down, again and again".to_owned(),
-            "" if self.status == Some(404) && matches!(wish.what, What::Get(_)) => {
-                "it was deleted after it was listed".to_owned()
-            }
-            "" => match (self.cause, self.status) {
-                (Cause::Service, Some(status)) => format!("S3 answered {status}: {}", self.message),
-                (Cause::Garbled, _) => format!("S3's answer makes no sense: {}", self.message),
-                (Cause::Silence, _) => "S3 did not answer in time".to_owned(),
-                (Cause::Credentials, _) => format!("no credentials: {}", self.message),
-                _ => self.message.clone(),
+            ("SlowDown", _) => "S3 asked to slow down, again and again".to_owned(),
+            (_, None) => said.message.clone(),
+            _ => match said.trouble.advice() {
+                Some(advice) => format!("S3 answered {said}; {advice}"),
+                None => format!("S3 answered {said}"),
             },
-            code => format!("S3 answered {code}: {}", self.message),
         }
     }
 }
@@ -304,16 +222,7 @@ impl Answer {
 impl Refusal {
     /// Something that was not refused, and is not there.
     pub(super) fn absent(why: String) -> Self {
-        Self { why, code: None, status: None, request_id: None, missing: None, reach: Reach::This }
-    }
-}
-
-/// Returns the partition of a Region, as ARNs name it.
-fn partition(region: &str) -> &'static str {
-    match region.split('-').next() {
-        Some("cn") => "aws-cn",
-        _ if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
+        Self { why, answer: None, missing: None, reach: Reach::This }
     }
 }
 
@@ -335,16 +244,10 @@ fn region_in(body: &[u8]) -> Option<String> {
     (!region.is_empty() && region.bytes().all(plain)).then(|| region.to_owned())
 }
 
-/// Walks from an error to its first cause.
-fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| StdError::source(*error))
-}
-
-/// Returns the first cause: the outer ones are the SDK's names for it.
-pub(super) fn last(error: &(dyn StdError + 'static)) -> String {
-    chain(error).last().map(ToString::to_string).unwrap_or_default()
+/// Returns the first cause of an error: the outer ones are the SDK's names for it.
+pub(super) fn first_cause(error: &(dyn StdError + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| StdError::source(*error));
+    chain.last().map(ToString::to_string).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -359,14 +262,16 @@ mod tests {
     };
 
     fn answer(status: u16, code: &str, message: &str) -> Answer {
-        Answer {
-            cause: Cause::Service,
-            status: Some(status),
-            code: (!code.is_empty()).then(|| code.to_owned()),
-            message: message.to_owned(),
-            request_id: None,
-            region: None,
-        }
+        let mut answer = Answer::broken(message.to_owned());
+        answer.said.trouble = match code {
+            "SlowDown" => Trouble::Throttled,
+            "InternalError" => Trouble::Transient,
+            "ExpiredToken" => Trouble::Expired,
+            _ => Trouble::Other,
+        };
+        answer.said.status = Some(status);
+        answer.said.code = (!code.is_empty()).then(|| code.to_owned());
+        answer
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) struct Object {
     pub(super) size: u64,
     /// With its quotes, as S3 wants it back.
     pub(super) etag: Option<String>,
-    /// When it was put, in seconds; for services that give no ETag.
+    /// When it was put, in seconds; for services that give no `ETag`.
     modified: i64,
 }
 

@@ -32,7 +32,7 @@ impl Sieve {
             let done = !self.again && (closed || (self.done)(&lane.key) == Some(lane.fingerprint));
             let sent = if done {
                 let Object { size, .. } = object;
-                self.out.blocking_send((word, Found::Done { key: lane.key, size })).is_ok()
+                self.out.blocking_send((word, Found::Done { size, touched: None })).is_ok()
             } else {
                 let (bucket, day) = (bucket.clone(), day.clone());
                 self.jobs.blocking_send(Job { word, bucket, day, object }).is_ok()

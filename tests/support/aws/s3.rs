@@ -211,8 +211,6 @@ struct Shared {
     state: Mutex<State>,
     /// Objects that are being asked for.
     under_way: AtomicUsize,
-    /// The most of them at once.
-    peak: AtomicUsize,
     connections: AtomicUsize,
 }
 
@@ -237,7 +235,6 @@ impl Fake {
         let shared = Arc::new(Shared {
             state: Mutex::new(State { buckets, ..State::default() }),
             under_way: AtomicUsize::new(0),
-            peak: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
         });
         let theirs = Arc::clone(&shared);
@@ -255,11 +252,6 @@ impl Fake {
         let mut state = self.shared.state();
         assert_eq!(state.complaints, Vec::<String>::new());
         std::mem::take(&mut state.calls)
-    }
-
-    /// Returns how many objects were asked for at once, at most.
-    pub(crate) fn peak(&self) -> usize {
-        self.shared.peak.swap(0, SeqCst)
     }
 
     /// Returns how many connections there were.

@@ -27,7 +27,7 @@ pub(super) fn page(name: &str, bucket: &Bucket, request: &Request) -> Result<Str
         at = at.max(bucket.position(&(after + "\0")));
     }
     if let Some(token) = request.parameter("continuation-token") {
-        let from = token.strip_prefix("next-").and_then(|hex| unhex(hex));
+        let from = token.strip_prefix("next-").and_then(unhex);
         at = bucket.position(&from.ok_or("The continuation token provided is incorrect")?);
     }
     let (mut entries, mut taken, mut next) = (String::new(), 0, None);

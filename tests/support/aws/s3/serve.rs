@@ -30,8 +30,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
         let wanted = Wanted::of(&request);
         let get = wanted.action == "GetObject";
         if get {
-            let now = shared.under_way.fetch_add(1, SeqCst) + 1;
-            shared.peak.fetch_max(now, SeqCst);
+            shared.under_way.fetch_add(1, SeqCst);
         }
         let sent = answer(shared, &request, &wanted).is_some_and(|answer| {
             std::thread::sleep(answer.latency);
@@ -159,7 +158,7 @@ impl Bucket {
         let scope = signed.split_once("Credential=").map(|(_, rest)| rest.split('/'));
         let region = scope.and_then(|mut scope| scope.nth(2)).ok_or("its scope is not readable")?;
         if region != self.region {
-            return Ok(Some(self.away(region)));
+            return Ok(Some(self.away(region, wanted.action == "HeadBucket")));
         }
         let payer = request.header("x-amz-request-payer");
         if self.requester_pays && payer != Some("requester") {
@@ -183,7 +182,7 @@ impl Bucket {
         Answer { status: 200, headers, ..Answer::default() }
     }
 
-    fn away(&self, asked: &str) -> Answer {
+    fn away(&self, asked: &str, head: bool) -> Answer {
         let region = self.region;
         let header = format!("x-amz-bucket-region: {region}\r\n");
         let mut answer = match self.away {
@@ -200,16 +199,15 @@ impl Bucket {
                 &format!("<Region>{region}</Region>"),
             ),
         };
-        if self.away != Away::Silent {
+        if head || self.away != Away::Silent {
             answer.headers += &header;
         }
         answer
     }
 
     fn list(&mut self, request: &Request, wanted: &Wanted) -> Result<Option<Answer>, String> {
-        match self.list_faults.pop_front() {
-            None => {}
-            Some(fault) => return Ok(refused(&fault)),
+        if let Some(fault) = self.list_faults.pop_front() {
+            return Ok(refused(&fault));
         }
         if self.denied.contains(&wanted.key) {
             return Ok(refused(&Fault::denied()));
