@@ -1,9 +1,10 @@
 //! What can go wrong with LookupEvents, by account and Region.
 
 use std::fmt;
+use std::sync::Arc;
 
-/// What an AWS client said.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// What an AWS client said. Shared: the first failure may be told again at the end.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Why events cannot be had from an account and Region.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub enum Error {
         /// What that means.
         why: Why,
         /// What the service or the client said.
-        source: BoxError,
+        source: Cause,
     },
     /// Nothing can be had anywhere: a person has to change something.
     #[error("could not look up events in any of {places} accounts and Regions: {why}")]
@@ -67,7 +68,7 @@ pub enum Error {
         /// What was wrong with the first.
         why: Why,
         /// What was wrong with the first, in the service's words.
-        source: BoxError,
+        source: Cause,
     },
     /// The tasks that fetch could not be started.
     #[error("could not start fetching events")]

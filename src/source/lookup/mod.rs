@@ -10,14 +10,23 @@
 //! | file | decides |
 //! |---|---|
 //! | `plan` | which seconds are missing, and how they are cut into slices |
-//! | `site` | which request is sent next in one account and Region, and what its answer means |
-//! | `pace` | when it is sent |
+//! | `site` | which request is sent next in one account and Region, and what an answer means for it |
+//! | `chain` | what is asked next of one slice, and since which second it is certain |
+//! | `pace`, `clock` | when it is sent |
 //! | `ask` | how it is sent, and what a page of it looks like |
 //! | `estimate`, `progress` | what it will cost; how far it is |
 
+mod ask;
+mod chain;
+mod clock;
 mod error;
 mod estimate;
+mod pace;
+mod plan;
 mod progress;
+mod site;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,14 +36,27 @@ use std::time::Duration;
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::types::LookupAttributeKey;
 
-use crate::pipeline::Stop;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 
-pub use error::{BoxError, Error, Why};
-pub use estimate::{Estimate, RegionEstimate};
+use super::{Found, Source};
+use crate::pipeline::Stop;
+use clock::Clock;
+use plan::{Range, missing};
+use site::{Message, Shared, Site, seconds};
+
+pub use error::{Cause, Error, Why};
+pub use estimate::{Estimate, LONG, RegionEstimate};
 pub use progress::{Figures, Progress, RegionProgress, Stage};
 
 /// Every call that this source makes.
 pub const ACTIONS: &[&str] = &["cloudtrail:LookupEvents"];
+
+/// Messages that wait for the lister. Few: pages wait in the pipeline's own channel.
+const MESSAGES: usize = 16;
+
+/// Least memory for pages: a page may be as large as this, by the service's limit of 256 KB an event, rarely.
+const LEAST_HELD_BYTES: usize = 4 << 20;
 
 /// How far back LookupEvents goes.
 pub const HISTORY: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -177,7 +199,7 @@ impl Options {
 /// Tells which seconds of a series are covered for sure: first and last ones, both included.
 pub type Coverage = Box<dyn Fn(&str) -> Vec<(i64, i64)> + Send>;
 
-/// Is told the estimate, once, from another thread.
+/// Is told the estimate, once, on the thread that lists.
 pub type OnEstimate = Box<dyn FnOnce(&Estimate) + Send>;
 
 /// The source.
@@ -214,5 +236,141 @@ impl Lookup {
     /// Returns the counters, to be read at any time.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
+    }
+
+    /// Returns the seconds wanted of every place.
+    fn wanted(&self) -> Range {
+        let Options { now, from, to, settle, .. } = self.options;
+        let (oldest, settled) = (now - seconds(HISTORY), now - seconds(settle));
+        Range { from: from.unwrap_or(oldest).max(oldest), to: to.unwrap_or(settled).min(settled) }
+    }
+
+    /// Returns what is missing of a place. What all events are there of, nothing selected is missing of.
+    fn missing(&self, place: &Place) -> Vec<Range> {
+        let mut covered = (self.coverage)(&place.series());
+        if place.filter.is_some() {
+            covered.extend((self.coverage)(&Place { filter: None, ..place.clone() }.series()));
+        }
+        missing(self.wanted(), &covered)
+    }
+
+    /// Returns the places of each account and Region, with what is missing of each.
+    fn sites(&self) -> Vec<Vec<(Place, Vec<Range>)>> {
+        let belongs = |region: &RegionProgress, place: &Place| {
+            region.account == place.account && region.region == place.region
+        };
+        let regions = self.progress.regions.iter();
+        let site = |region| {
+            let places = self.places.iter().filter(|place| belongs(region, place));
+            places.map(|place| (place.clone(), self.missing(place))).collect()
+        };
+        regions.map(site).collect()
+    }
+}
+
+/// Fetches all sites at once; returns when all are done, or nobody listens any more.
+async fn fetch(
+    sites: Vec<Vec<(Place, Vec<Range>)>>,
+    options: Options,
+    stop: Stop,
+    progress: Arc<Progress>,
+    out: mpsc::Sender<Message>,
+    clock: Clock,
+) {
+    let memory = Arc::new(Semaphore::new(options.held_bytes.max(LEAST_HELD_BYTES)));
+    let shared = Shared { options, began: clock.now(), clock, stop, memory, progress, out };
+    let mut tasks = JoinSet::new();
+    for (number, works) in sites.into_iter().enumerate() {
+        tasks.spawn(Site::new(number, works, shared.clone()).run());
+    }
+    drop(shared);
+    tasks.join_all().await;
+}
+
+/// Hands on what sites tell, and keeps count of those that failed.
+struct Desk {
+    word: usize,
+    estimates: Vec<Option<Option<RegionEstimate>>>,
+    on_estimate: Option<OnEstimate>,
+    gone: usize,
+    worst: Option<(Why, Cause)>,
+}
+
+impl Desk {
+    fn new(word: usize, sites: usize, on_estimate: Option<OnEstimate>) -> Self {
+        Self { word, estimates: vec![None; sites], on_estimate, gone: 0, worst: None }
+    }
+
+    /// Takes in a message; returns whether to go on.
+    fn take(&mut self, message: Message, found: &mut dyn FnMut(usize, Found) -> bool) -> bool {
+        match message {
+            Message::Found(it) => found(self.word, it),
+            Message::Estimated(number, estimate) => {
+                self.estimates[number] = Some(estimate);
+                self.tell_estimate();
+                true
+            }
+            Message::Gone(error) => {
+                self.gone += 1;
+                self.remember(&error);
+                // The last one is told by how the run ends.
+                self.gone == self.estimates.len() || found(self.word, Found::Failed(error.into()))
+            }
+        }
+    }
+
+    fn tell_estimate(&mut self) {
+        if self.estimates.iter().any(Option::is_none) {
+            return;
+        }
+        if let Some(tell) = self.on_estimate.take() {
+            let regions = self.estimates.iter().flatten().flatten().cloned().collect();
+            tell(&Estimate { regions });
+        }
+    }
+
+    /// Remembers the failure that says most: Regions that are not enabled are usual.
+    fn remember(&mut self, error: &Error) {
+        let Error::Place { why, source, .. } = error else { return };
+        if self.worst.as_ref().is_none_or(|(worst, _)| *worst == Why::RegionOff) {
+            self.worst = Some((why.clone(), Arc::clone(source)));
+        }
+    }
+
+    /// Returns how it ended: badly if nothing could be had anywhere.
+    fn end(self) -> Result<(), super::Error> {
+        let places = self.estimates.len();
+        match self.worst {
+            Some((why, source)) if self.gone == places => {
+                Err(Error::Everywhere { places, why, source }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Source for Lookup {
+    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), super::Error> {
+        let (sites, options) = (self.sites(), self.options.clone());
+        let mut desk = Desk::new(options.word, sites.len(), self.on_estimate.take());
+        let (stop, progress) = (self.stop.clone(), Arc::clone(&self.progress));
+        // `found` waits for workers, and requests must go on meanwhile: so they have a thread of their own.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Start { source })?;
+        let (out, mut messages) = mpsc::channel(MESSAGES);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                runtime.block_on(fetch(sites, options, stop, progress, out, Clock::Real))
+            });
+            while let Some(message) = messages.blocking_recv() {
+                if !desk.take(message, found) {
+                    break;
+                }
+            }
+            drop(messages);
+        });
+        desk.end()
     }
 }

@@ -19,8 +19,8 @@ const EASED: f64 = 0.005;
 /// Requests are sent at least at this share of the full rate, however much others take.
 const LEAST: f64 = 0.05;
 
-/// How late a timer may wake without the time being lost: less than what a server can tell from jitter.
-const LATENESS: Duration = Duration::from_millis(50);
+/// How late, in intervals, a timer may wake without the time being lost: no more than the jitter of the way there.
+const LATENESS: f64 = 0.1;
 
 /// The pace of one account and Region.
 #[derive(Debug)]
@@ -44,7 +44,8 @@ impl Pace {
 
     /// Notes that a request is sent.
     pub(super) fn sent(&mut self, now: Instant) {
-        let due = if now > self.next + LATENESS { now } else { self.next };
+        let late = self.next + self.interval().mul_f64(LATENESS);
+        let due = if now > late { now } else { self.next };
         self.next = due + self.interval();
     }
 
