@@ -165,7 +165,7 @@ impl Bench {
     }
 
     fn run(&mut self) -> Outcome {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(self.go())
     }
 

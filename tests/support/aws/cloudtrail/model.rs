@@ -171,11 +171,6 @@ impl Model {
         ids
     }
 
-    /// Forgets every token.
-    pub(crate) fn forget_tokens(&mut self) {
-        self.tokens.clear();
-    }
-
     /// Returns what was asked in each account and Region.
     pub(crate) fn asked(&self) -> &BTreeMap<(String, String), Asked> {
         &self.asked
