@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::ask::{Answer, Query, second};
-use super::plan::Range;
+use super::plan::{PAGE, Range};
 use crate::source::Slice;
 
 /// Times that a chain starts again at the same second before it gives up.
@@ -50,6 +50,8 @@ pub(super) struct Chain {
     /// Oldest second seen.
     oldest: Option<i64>,
     events: u64,
+    /// Events a second in the last page.
+    density: f64,
     restarts: u32,
     rested: u32,
 }
@@ -82,6 +84,7 @@ impl Chain {
             token: None,
             oldest: None,
             events: 0,
+            density: 0.0,
             restarts: 0,
             rested: 0,
         }
@@ -125,15 +128,26 @@ impl Chain {
             self.restarts = 0;
         }
         self.rested = 0;
-        // The slice's neighbours bring what is older or newer.
-        let own = self.range.from..=self.range.to;
-        events.retain(|event| second(event).is_none_or(|second| own.contains(&second)));
+        self.density = density(&events);
+        self.keep_own(&mut events);
         self.events += events.len() as u64;
         let beyond = self.oldest.is_some_and(|oldest| oldest < self.range.from);
         let finished = token.is_none() || beyond;
         self.token = token;
         let now = if finished { self.range.from } else { self.certain_from() };
         Step { events, finished, seconds_done: (before - now).max(0).unsigned_abs() }
+    }
+
+    /// Drops what the slice's neighbours bring.
+    pub(super) fn keep_own(&self, events: &mut Vec<Event>) {
+        let own = self.range.from..=self.range.to;
+        events.retain(|event| second(event).is_none_or(|second| own.contains(&second)));
+    }
+
+    /// Returns how many pages are left if all is as dense as the last page was: rather too many than too few.
+    pub(super) fn pages_left(&self) -> f64 {
+        let seconds = u32::try_from(self.left().seconds()).unwrap_or(0);
+        f64::from(seconds) * self.density / f64::from(PAGE)
     }
 
     /// Returns the first second that is certain now; the second behind the slice if none is.
@@ -204,4 +218,12 @@ impl Chain {
         self.rested += 1;
         self.rests = Some(now + ceiling.mul_f64(0.1 + 0.9 * fastrand::f64()));
     }
+}
+
+/// Returns how many events a second a page has.
+fn density(events: &[Event]) -> f64 {
+    let seconds = || events.iter().filter_map(second);
+    let (Some(oldest), Some(newest)) = (seconds().min(), seconds().max()) else { return 0.0 };
+    let count = u32::try_from(events.len()).unwrap_or(PAGE);
+    f64::from(count) / f64::from(u32::try_from(newest - oldest + 1).unwrap_or(u32::MAX))
 }

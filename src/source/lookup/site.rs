@@ -261,10 +261,9 @@ impl Site {
 
     /// Returns the chain that is best shared with another one, if that is worth it.
     fn longest(&self) -> Option<u64> {
-        let left = |chain: &Chain| self.works[chain.work].plan.pages_in(chain.left());
-        let long = self.chains.iter().filter(|(_, chain)| chain.slice_begun());
-        let long =
-            long.map(|(id, chain)| (left(chain), *id)).filter(|(pages, _)| *pages > WORTH_TWO);
+        let begun = self.chains.iter().filter(|(_, chain)| chain.slice_begun());
+        let long = begun.map(|(id, chain)| (chain.pages_left(), *id));
+        let long = long.filter(|(pages, _)| *pages > WORTH_TWO);
         long.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, id)| id)
     }
 
@@ -414,7 +413,7 @@ impl Site {
         answer: Answer,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Over> {
-        let Step { events, mut finished, seconds_done } = chain.take(answer);
+        let Step { mut events, mut finished, seconds_done } = chain.take(answer);
         let plan = &mut self.works[chain.work].plan;
         if let Some((range, seen)) = chain.seen() {
             plan.learn(range, seen);
@@ -423,6 +422,7 @@ impl Site {
             // One request was not all: keep a usual slice of it, its newest part.
             let kept = plan.newest_of(chain.range);
             plan.put_back(chain.shorten(kept.from));
+            chain.keep_own(&mut events);
             finished = chain.left().seconds() <= 0;
         }
         chain.samples = false;

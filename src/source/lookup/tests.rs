@@ -104,6 +104,7 @@ struct Outcome {
     slices: Vec<Slice>,
     pages: usize,
     ids: Vec<String>,
+    handed: BTreeSet<String>,
     ended: BTreeMap<String, bool>,
     failed: Vec<String>,
     estimate: Option<Estimate>,
@@ -161,7 +162,7 @@ impl Bench {
     /// Ids of all that is settled.
     fn settled(&self) -> BTreeSet<String> {
         let settled = NOW - seconds(self.options.settle);
-        self.model().ids(NOW - 90 * DAY, settled).into_iter().collect()
+        self.model().ids(NOW - 90 * DAY, settled)
     }
 
     fn run(&mut self) -> Outcome {
@@ -259,7 +260,9 @@ impl Bench {
         let content: serde_json::Value = serde_json::from_slice(&page.content.bytes).unwrap();
         let events = content["Events"].as_array().unwrap();
         assert!(!events.is_empty());
-        outcome.ids.extend(events.iter().map(|it| it["EventId"].as_str().unwrap().to_owned()));
+        let ids = events.iter().map(|it| it["EventId"].as_str().unwrap().to_owned());
+        outcome.ids.extend(ids);
+        outcome.handed.extend(outcome.ids[outcome.ids.len() - events.len()..].iter().cloned());
         if let Some(since) = page.since {
             assert!((slice.from..=slice.to).contains(&since), "{since} in {slice:?}");
             self.check_certain(&slice.series, since, slice.to, outcome);
@@ -269,29 +272,22 @@ impl Bench {
     /// Fails if an event of these seconds was not handed over.
     fn check_certain(&self, series: &str, from: i64, to: i64, outcome: &mut Outcome) {
         outcome.certain.entry(series.to_owned()).or_default().push((from, to));
-        if !self.check {
+        let path = series.strip_prefix("lookup:").unwrap();
+        let place: Vec<&str> = path.split('/').collect();
+        if !self.check || path.contains('?') {
             return;
         }
-        let place: Vec<&str> = series.strip_prefix("lookup:").unwrap().split('/').collect();
-        let handed: BTreeSet<&String> = outcome.ids.iter().collect();
+        let key = (place[0].to_owned(), place[1].to_owned(), place[2] == "insight");
         let model = self.model();
-        if let Some(lost) = model
-            .ids(from, to)
-            .iter()
-            .filter(|id| id.contains(place[0]) && id.contains(&format!("{}-", place[1])))
-            .filter(|id| id.starts_with("insight") == place[2].starts_with("insight"))
-            .find(|id| !series.contains('?') && !handed.contains(id))
-        {
-            panic!("{series} says it is certain in {from}-{to}, but {lost} was not handed over");
+        let events = model.events.get(&key).into_iter().flatten();
+        let mut inside = events.filter(|event| (from..=to).contains(&event.second));
+        if let Some(lost) = inside.find(|event| !outcome.handed.contains(&event.id)) {
+            panic!("{series} says it is certain in {from}-{to}, but {lost:?} was not handed over");
         }
     }
 }
 
 impl Outcome {
-    fn set(&self) -> BTreeSet<String> {
-        self.ids.iter().cloned().collect()
-    }
-
     fn assert_fine(&self) {
         assert!(matches!(self.result, Some(Ok(()))), "{:?}", self.result);
         assert_eq!(self.failed, Vec::<String>::new());
@@ -324,7 +320,7 @@ fn a_quiet_region_costs_one_request() {
     bench.put("eu-west-1", 60, 40);
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
     assert!(bench.model().granted() <= 2, "{}", bench.model().granted());
     assert!(outcome.estimate.unwrap().regions[0].exact);
 }
@@ -357,8 +353,8 @@ fn every_event_of_many_accounts_and_regions_is_handed_over_once() {
     }
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
-    assert_eq!(outcome.ids.len(), outcome.set().len(), "some came twice");
+    assert_eq!(outcome.handed, bench.settled());
+    assert_eq!(outcome.ids.len(), outcome.handed.len(), "some came twice");
     // All at once: as long as the slowest.
     assert!(outcome.time < Duration::from_secs(40), "{:?}", outcome.time);
 }
@@ -382,7 +378,7 @@ fn quota_is_used_at(latency: Duration) {
     bench.put("us-east-1", 10, 60_000);
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
     let (quota, throttled) = shares(&bench);
     println!(
         "{latency:?}: {:.1} % of the quota, {:.1} % throttled, {} slices at once",
@@ -427,7 +423,7 @@ fn a_burst_that_no_sample_saw_is_shared_among_chains() {
     bench.model().put(ACCOUNT, "us-east-1", NOW - 41 * DAY, NOW - 41 * DAY + 3600, 20_000);
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
     let (quota, _) = shares(&bench);
     assert!(quota > 0.85, "{quota}");
 }
@@ -440,7 +436,7 @@ fn others_who_use_half_the_quota_slow_us_and_nothing_else() {
     bench.put("us-east-1", 10, 30_000);
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
     let (quota, throttled) = shares(&bench);
     println!("{:.1} % of the quota, {:.1} % throttled", quota * 100.0, throttled * 100.0);
     assert!(quota > 0.42, "{quota}");
@@ -457,7 +453,7 @@ fn tokens_that_expire_cost_pages_and_lose_none() {
         bench.put("us-east-1", 3, 5_000);
         let outcome = bench.run();
         outcome.assert_fine();
-        assert_eq!(outcome.set(), bench.settled());
+        assert_eq!(outcome.handed, bench.settled());
     }
 }
 
@@ -472,7 +468,7 @@ fn a_page_edge_inside_a_second_loses_nothing() {
     bench.model().token_life = Some(1.0);
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
 }
 
 #[test]
@@ -482,7 +478,7 @@ fn a_second_with_more_events_than_a_page_ends() {
     bench.model().put(ACCOUNT, "us-east-1", NOW - 7200 - 500, NOW - 7000, 400);
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
 }
 
 #[test]
@@ -496,7 +492,7 @@ fn a_second_that_tokens_do_not_get_past_is_told_and_the_rest_is_fetched() {
     assert_eq!(outcome.failed.len(), 1, "{:?}", outcome.failed);
     assert!(outcome.failed[0].contains("cannot get past second"), "{:?}", outcome.failed);
     assert!(outcome.ended.values().any(|complete| !complete));
-    assert!(outcome.set().len() > 200);
+    assert!(outcome.handed.len() > 200);
 }
 
 #[test]
@@ -506,7 +502,7 @@ fn an_empty_page_with_a_token_is_not_the_end() {
     bench.put("us-east-1", 30, 2_000);
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
 }
 
 #[test]
@@ -555,7 +551,7 @@ fn a_cut_costs_at_most_a_page_for_each_open_slice() {
         bench.cut_after = None;
         let second = bench.run();
         second.assert_fine();
-        let both: BTreeSet<String> = first.set().union(&second.set()).cloned().collect();
+        let both: BTreeSet<String> = first.handed.union(&second.handed).cloned().collect();
         assert_eq!(both, bench.settled());
         let again = first.ids.len() + second.ids.len() - both.len();
         assert!(again <= 50 * first.most_open, "{again} events of {} open slices", first.most_open);
@@ -591,7 +587,7 @@ fn trouble_on_the_way_costs_time_only() {
     bench.faults(faults.iter().flat_map(|fault| [None, Some(*fault), Some(*fault), None]));
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
 }
 
 #[test]
@@ -618,7 +614,7 @@ fn denied_and_absent_regions_are_told_once_and_the_rest_goes_on() {
     bench.model().disabled = vec!["ap-east-1".to_owned()];
     let outcome = bench.run();
     assert!(matches!(outcome.result, Some(Ok(()))));
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
     assert_eq!(outcome.failed.len(), 2, "{:?}", outcome.failed);
     let told = |region: &str, what: &str| {
         outcome
@@ -675,7 +671,7 @@ fn insights_share_the_pace_and_have_a_coverage_of_their_own() {
     bench.model().put_insights(ACCOUNT, "us-east-1", NOW - 5 * DAY, 70);
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
     let series: Vec<&str> = outcome.certain.keys().map(String::as_str).collect();
     assert_eq!(
         series,
@@ -698,7 +694,7 @@ fn a_filtered_run_is_covered_by_a_full_one_and_not_the_other_way_round() {
     bench.covered = sure(&part);
     bench.places = vec![full];
     let rest = bench.run();
-    assert_eq!(rest.set(), bench.settled());
+    assert_eq!(rest.handed, bench.settled());
     bench.covered = sure(&rest);
     bench.places = vec![filtered];
     assert!(bench.run().slices.iter().all(|slice| slice.from > NOW - DAY));
@@ -711,7 +707,7 @@ fn what_expires_while_we_load_is_no_error() {
     bench.check = false;
     let outcome = bench.run();
     outcome.assert_fine();
-    let lost = bench.settled().len() - outcome.set().len();
+    let lost = bench.settled().len() - outcome.handed.len();
     assert!(lost <= 20, "{lost} events, but only some minutes passed");
 }
 
@@ -726,7 +722,7 @@ fn memory_for_pages_is_bounded() {
     bench.check = false;
     let outcome = bench.run();
     outcome.assert_fine();
-    assert_eq!(outcome.set(), bench.settled());
+    assert_eq!(outcome.handed, bench.settled());
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! query; a token works with the parameters it was made for, and with nothing else.
 //! Absent on purpose: HTTP. The tests beside the code ask without it, under a paused clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -115,7 +115,8 @@ pub(crate) struct Model {
     pub(crate) denied: Vec<String>,
     /// Regions that are not enabled.
     pub(crate) disabled: Vec<String>,
-    events: BTreeMap<(String, String, bool), Vec<Event>>,
+    /// By account, Region, and whether they are Insights.
+    pub(crate) events: BTreeMap<(String, String, bool), Vec<Event>>,
     tokens: BTreeMap<String, Token>,
     tokens_made: usize,
     buckets: BTreeMap<(String, String), Bucket>,
@@ -160,15 +161,12 @@ impl Model {
         events.sort_by_key(|event| event.second);
     }
 
-    /// Returns the ids of all events of those seconds.
-    pub(crate) fn ids(&self, from: i64, to: i64) -> Vec<String> {
+    /// Returns all events of those seconds, everywhere.
+    pub(crate) fn ids(&self, from: i64, to: i64) -> BTreeSet<String> {
         let all = self.events.values().flatten();
-        let mut ids: Vec<String> = all
-            .filter(|event| (from..=to).contains(&event.second))
+        all.filter(|event| (from..=to).contains(&event.second))
             .map(|event| event.id.clone())
-            .collect();
-        ids.sort();
-        ids
+            .collect()
     }
 
     /// Returns what was asked in each account and Region.
