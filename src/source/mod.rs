@@ -9,6 +9,7 @@
 //! | file | decides |
 //! |---|---|
 //! | [`files`] | which files there are, and which of them are new |
+//! | [`lookup`] | which events of accounts and Regions are missing, and at what pace they are asked for |
 //! | [`fingerprint`] | whether a file is the one that was read before |
 //! | [`s3`] | which logs a trail's bucket holds, which are new, and how they get here |
 //! | [`decode`] | how an input is opened, and what is told about it at the end |
@@ -20,6 +21,7 @@ pub mod decode;
 pub mod files;
 pub mod fingerprint;
 mod look;
+pub mod lookup;
 pub mod s3;
 pub mod skip;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken};
 pub use files::Files;
 pub use fingerprint::Fingerprint;
 pub use look::Kind;
+pub use lookup::Lookup;
 pub use s3::Buckets;
 pub use skip::{Skip, skip_value};
 
@@ -255,6 +258,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Events could not be looked up.
+    #[error(transparent)]
+    Lookup(#[from] lookup::Error),
 }
 
 impl Error {
@@ -269,6 +275,8 @@ impl Error {
             | Self::Bucket { name, .. }
             | Self::Open { name, .. }
             | Self::Read { name, .. } => name,
+            Self::Lookup(lookup::Error::Place { region, .. }) => region,
+            Self::Lookup(_) => "lookup",
         }
     }
 
@@ -281,6 +289,7 @@ impl Error {
             Self::Read { offset, source, .. } => {
                 format!("could not be read beyond byte {offset}: {source}")
             }
+            Self::Lookup(error) => error.told(),
             other => other.to_string(),
         }
     }
