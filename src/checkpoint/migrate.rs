@@ -11,10 +11,11 @@ use rusqlite::Connection;
 use super::Error;
 
 /// The schema, step by step. Never edited once released; a change is a new file.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("../../checkpoints/0001_lanes.sql"),
     include_str!("../../checkpoints/0002_set_aside.sql"),
     include_str!("../../checkpoints/0003_runs.sql"),
+    include_str!("../../checkpoints/0004_set_aside_content.sql"),
 ];
 
 /// The version of a file after all steps.
@@ -80,7 +81,7 @@ lanes: folder, name, fingerprint, records, bytes, done
 meta: name, value
 positions: lane, fingerprint, position, moved
 runs: id, started, ended, exit_code, read, created, already_there, set_aside, lanes_done, lanes_failed
-set_aside: index_name, id, lane, reason, document, run, at
+set_aside: index_name, id, lane, reason, document, run, at, fingerprint
 ";
 
     fn tables(connection: &Connection) -> String {

@@ -19,6 +19,7 @@ use super::lock::Lock;
 use super::reader::split;
 use super::{Ended, Error, Note, Totals, file};
 use crate::event::{Lane, LaneNumber, Receipt, SetAside};
+use crate::source::Fingerprint;
 
 /// The longest that a change waits for its commit. Short for a person who looks at `status`, long
 /// enough that a slow disk (10 ms a sync) costs the store's thread a twentieth of its time.
@@ -284,8 +285,36 @@ impl Store {
         if fingerprint.is_empty() {
             return Ok(());
         }
-        // What an earlier run set aside and this one did not has gone in.
-        self.execute("DELETE FROM set_aside WHERE lane = ?1 AND run <> ?2", params![key, self.run])
+        self.sort_set_aside(key, fingerprint)
+    }
+
+    /// Looks at what was set aside of a lane that is done: what this run set aside gets the final fingerprint, and
+    /// what an earlier run set aside of the same content, and this one did not, has gone in.
+    ///
+    /// What was set aside of other content stays: the row holds the only copy of a document that a file,
+    /// overwritten in place, held once.
+    fn sort_set_aside(&self, key: &str, fingerprint: &str) -> rusqlite::Result<()> {
+        let known: Vec<(i64, String)> = self
+            .connection
+            .prepare_cached("SELECT DISTINCT run, fingerprint FROM set_aside WHERE lane = ?1")?
+            .query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        for (run, before) in known {
+            let rows = params![key, run, before, fingerprint];
+            if run == self.run {
+                self.execute(
+                    "UPDATE set_aside SET fingerprint = ?4 \
+                     WHERE lane = ?1 AND run = ?2 AND fingerprint = ?3",
+                    rows,
+                )?;
+            } else if same_content(&before, fingerprint) {
+                self.execute(
+                    "DELETE FROM set_aside WHERE lane = ?1 AND run = ?2 AND fingerprint = ?3",
+                    &rows[..3],
+                )?;
+            }
+        }
+        Ok(())
     }
 
     fn touch(&mut self, lane: &Lane) -> rusqlite::Result<()> {
@@ -328,21 +357,25 @@ impl Store {
     }
 
     fn set_aside(&self, document: &SetAside) -> rusqlite::Result<()> {
-        let lane = self.ledger.lane(document.lane).map_or("", |(lane, _)| lane.key.as_str());
+        let (key, fingerprint) = self
+            .ledger
+            .lane(document.lane)
+            .map_or(("", ""), |(lane, _)| (lane.key.as_str(), lane.fingerprint.as_str()));
         self.execute(
-            "INSERT INTO set_aside (index_name, id, lane, reason, document, run, at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+            "INSERT INTO set_aside (index_name, id, lane, reason, document, run, at, fingerprint) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
              ON CONFLICT (index_name, id) DO UPDATE SET lane = excluded.lane, \
              reason = excluded.reason, document = excluded.document, run = excluded.run, \
-             at = excluded.at",
+             at = excluded.at, fingerprint = excluded.fingerprint",
             params![
                 document.index,
                 document.id,
-                lane,
+                key,
                 document.reason,
                 document.document,
                 self.run,
-                self.now()
+                self.now(),
+                fingerprint
             ],
         )
     }
@@ -428,6 +461,15 @@ fn claim(connection: &Connection, path: &Path, target: &str, now: Timestamp) -> 
 fn begin_run(connection: &Connection, now: Timestamp) -> rusqlite::Result<i64> {
     connection.execute("INSERT INTO runs (started) VALUES (?1)", [now.as_millisecond()])?;
     Ok(connection.last_insert_rowid())
+}
+
+/// Returns whether two fingerprints of a lane say the same content. One without any was written before it was kept.
+fn same_content(one: &str, other: &str) -> bool {
+    let parsed = (one.parse::<Fingerprint>(), other.parse::<Fingerprint>());
+    match parsed {
+        (Ok(one), Ok(other)) => one.same_content(other),
+        _ => one.is_empty() || one == other,
+    }
 }
 
 /// Returns a count as SQLite holds it; counts beyond 2^63 do not happen.

@@ -55,6 +55,12 @@ impl Fingerprint {
         Self { content: Some(hash(&[head, tail].concat())), ..self }
     }
 
+    /// Returns whether the content was the same, as far as both know: by time, or by hash.
+    pub fn same_content(self, other: Self) -> bool {
+        let same_hash = self.content.is_some() && self.content == other.content;
+        self.size == other.size && (self.changed == other.changed || same_hash)
+    }
+
     /// Compares the file at `path`, which looks like `self` now, with the one that was `before`.
     ///
     /// Opens it only if size and time do not answer that. A file that cannot be opened is taken for a new

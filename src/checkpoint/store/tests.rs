@@ -280,6 +280,31 @@ fn what_goes_in_later_is_no_longer_set_aside() {
     assert_eq!(left, ["b", "c"]);
 }
 
+/// The row holds the only copy of a document that its file, overwritten in place, holds no more.
+#[test]
+fn what_was_set_aside_of_a_file_stays_when_another_takes_its_place() {
+    let place = Place::new();
+    let run = |opening: &str, done: &str, ids: &[&str]| {
+        let lane = Lane { key: lane(1).key, fingerprint: opening.to_owned() };
+        let end = Note::Ended {
+            lane: 1,
+            outcome: Ended::Done,
+            records: 3,
+            bytes: 1,
+            fingerprint: Some(done.to_owned()),
+        };
+        let name = "1.json".to_owned();
+        let opened = Note::Opened { number: 1, lane, name };
+        place.run(vec![opened, page(1, 3), settled_without(1, 3, ids), end]);
+        place.status().set_aside.documents
+    };
+    assert_eq!(run("20:30", "20:30:a", &["old"]), 1);
+    assert_eq!(run("20:40", "20:40:b", &[]), 1, "another file of the same size");
+    assert_eq!(run("20:50", "20:50:b", &["new"]), 2, "and what is set aside of that");
+    assert_eq!(run("20:60", "20:60:b", &[]), 1, "touched, and gone in");
+    assert_eq!(run("20:70", "20:70:a", &[]), 0, "the first one is back, and gone in");
+}
+
 #[test]
 fn a_failed_lane_is_tried_again_and_listed_until_it_is_done() {
     let place = Place::new();
