@@ -200,11 +200,6 @@ mod tests {
         assert_eq!((batch.set_aside.len(), batch.shares[0].documents), (4, 4));
         assert!(pack.is_empty() && !pack.is_full());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_body_is_used_again_as_soon_as_nobody_else_has_it() {
