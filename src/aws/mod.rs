@@ -23,12 +23,17 @@
 //! | `http` | connections, proxies and certificates, one pool for all clients |
 
 pub mod access;
+mod answer;
+mod call;
+mod http;
+mod keeper;
 pub mod organization;
 pub mod partition;
 pub mod regions;
 pub mod role;
 pub mod trails;
 pub mod trouble;
+mod watch;
 
 pub use access::{Access, Clock, Identity, Options, Timeouts};
 pub use organization::Member;
