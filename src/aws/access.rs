@@ -29,6 +29,9 @@ use super::{
     watch::{Ahead, Drift, Manners, Watch},
 };
 
+/// Attempts of one request in all, where a client repeats by itself.
+pub(super) const ATTEMPTS: u32 = 3;
+
 /// The clock that signatures are made with; `cli` owns the real one.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
@@ -68,6 +71,8 @@ pub struct Timeouts {
     pub attempt: Duration,
     /// Getting credentials, with everything that the chain tries for it.
     pub credentials: Duration,
+    /// The first pause between two attempts, of which a random part is taken; each further one is twice as long.
+    pub pause: Duration,
 }
 
 impl Default for Timeouts {
@@ -80,6 +85,8 @@ impl Default for Timeouts {
             attempt: Duration::from_secs(60),
             // An external process may ask a person for a code.
             credentials: Duration::from_secs(120),
+            // The SDK's own default.
+            pause: Duration::from_secs(1),
         }
     }
 }
@@ -436,7 +443,7 @@ impl Shared {
             .http_client(self.connections.clone())
             .time_source(self.options.clock.clone())
             .timeout_config(self.limits())
-            .retry_config(retries())
+            .retry_config(self.retries())
             // The keeper holds them; a second memory would not hear what AWS refuses.
             .identity_cache(IdentityCache::no_cache())
             // A wrong clock is told to a person: "up to now" would be wrong too.
@@ -461,7 +468,7 @@ impl Shared {
             connections: self.connections.clone(),
             clock: self.options.clock.clone(),
             timeouts: self.limits(),
-            retries: retries(),
+            retries: self.retries(),
         }))
     }
 
@@ -473,9 +480,11 @@ impl Shared {
             .operation_attempt_timeout(attempt)
             .build()
     }
-}
 
-/// Few: what lasts longer is for the source to wait for.
-fn retries() -> RetryConfig {
-    RetryConfig::standard().with_max_attempts(3)
+    /// Few: what lasts longer is for the source to wait for.
+    fn retries(&self) -> RetryConfig {
+        RetryConfig::standard()
+            .with_max_attempts(ATTEMPTS)
+            .with_initial_backoff(self.options.timeouts.pause)
+    }
 }

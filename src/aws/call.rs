@@ -19,13 +19,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use bytes::Bytes;
 
-use super::{Access, Refusal, Trouble, answer};
-
-/// Attempts in all, as with the SDK's clients.
-const ATTEMPTS: u32 = 3;
-
-/// The first pause between two attempts; each further one is twice as long, and a random part is taken off.
-const PAUSE: Duration = Duration::from_millis(500);
+use super::{Access, Refusal, Trouble, access::ATTEMPTS, answer};
 
 /// What to ask, and where.
 #[derive(Debug)]
@@ -58,7 +52,7 @@ impl Access {
             if !again || attempt == ATTEMPTS {
                 return Err(refusal);
             }
-            pause(attempt).await;
+            pause(self.timeouts().pause, attempt).await;
             attempt += 1;
         }
     }
@@ -144,7 +138,7 @@ impl Access {
 }
 
 #[expect(clippy::disallowed_methods, reason = "between two attempts, as the SDK's clients do")]
-async fn pause(attempt: u32) {
-    let longest = PAUSE * 2_u32.pow(attempt - 1);
-    tokio::time::sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+async fn pause(first: Duration, attempt: u32) {
+    let longest = first * 2_u32.pow(attempt - 1);
+    tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
 }

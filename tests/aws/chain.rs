@@ -1,0 +1,215 @@
+//! The credential chain, as a child process meets it: variables, profiles, tokens, metadata services.
+
+use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use trailload::aws::{Access, Clock, Options};
+
+use crate::support::aws::{
+    KEY, SECRET, cloud,
+    server::{Response, Server},
+    sts::Sts,
+};
+
+/// What the child says about itself.
+const MARK: &str = "PROBE ";
+
+/// Not a test: the child's side of [`probe`].
+#[test]
+#[ignore = "only makes sense as a child of the other tests here"]
+fn child() {
+    let mut options = Options::new(Clock::new(jiff::Timestamp::now));
+    options.profile = std::env::var_os("PROBE_PROFILE").map(|it| it.into_string().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let said = runtime.block_on(async {
+        let access = Access::load(&options).await.unwrap();
+        let region = access.region();
+        match access.identity().await {
+            Ok(identity) => json!({
+                "arn": identity.arn,
+                "region": region,
+                "cloudtrail": access.endpoint("cloudtrail"),
+            }),
+            Err(error) => {
+                let cause = error.refusal().map(|it| format!("{:?}: {it}", it.trouble));
+                json!({"error": error.to_string(), "advice": error.advice(), "cause": cause})
+            }
+        }
+    });
+    println!("{MARK}{said}");
+}
+
+/// Runs [`child`] with nothing in its environment but `variables`, and a home of its own.
+fn probe(home: &Path, variables: &[(&str, &str)]) -> Value {
+    let mut all: BTreeMap<&str, &str> = BTreeMap::new();
+    all.insert("HOME", home.to_str().unwrap());
+    all.insert("AWS_EC2_METADATA_DISABLED", "true");
+    all.extend(variables.iter().copied());
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "aws::chain::child", "--ignored", "--nocapture"])
+        .env_clear()
+        .envs(all)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout);
+    let said = text.lines().find_map(|line| line.split_once(MARK)).map(|it| it.1);
+    let said = said.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&child.stderr)));
+    serde_json::from_str(said).unwrap()
+}
+
+struct Scene {
+    home: TempDir,
+    sts: Arc<Sts>,
+    server: Server,
+}
+
+fn scene() -> Scene {
+    let sts = Arc::new(Sts::new());
+    let server = cloud(&sts, Vec::new());
+    Scene { home: tempfile::tempdir().unwrap(), sts, server }
+}
+
+impl Scene {
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.home.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn probe(&self, variables: &[(&str, &str)]) -> Value {
+        let url = self.server.url();
+        let mut all = vec![("AWS_ENDPOINT_URL_STS", url.as_str())];
+        all.extend_from_slice(variables);
+        probe(self.home.path(), &all)
+    }
+}
+
+const LOADER: &str = "arn:aws:iam::111122223333:user/loader";
+
+#[test]
+fn nothing_anywhere_says_what_to_do() {
+    let said = scene().probe(&[]);
+    assert_eq!(said["error"], "found no AWS credentials");
+    let advice = said["advice"].as_str().unwrap();
+    for part in ["AWS_PROFILE", "--profile", "AWS_ACCESS_KEY_ID", "aws sso login", "role"] {
+        assert!(advice.contains(part), "{advice}");
+    }
+}
+
+#[test]
+fn variables_are_enough() {
+    let said = scene().probe(&[
+        ("AWS_ACCESS_KEY_ID", KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ENDPOINT_URL_CLOUDTRAIL", "http://127.0.0.1:1"),
+    ]);
+    assert_eq!(
+        said,
+        json!({
+            "arn": LOADER, "region": "eu-central-1", "cloudtrail": "http://127.0.0.1:1",
+        })
+    );
+}
+
+#[test]
+fn a_profile_by_name_beats_keys_in_variables() {
+    let scene = scene();
+    scene.sts.user("AKIAOTHER", "arn:aws:iam::444455556666:user/other");
+    scene.write(
+        ".aws/credentials",
+        "[other]\naws_access_key_id=AKIAOTHER\naws_secret_access_key=s\n",
+    );
+    scene.write(
+        ".aws/config",
+        "[profile other]\nregion=eu-west-3\nservices=fakes\n\n[services fakes]\ncloudtrail =\n  \
+         endpoint_url = http://127.0.0.1:2\n",
+    );
+    let keys = [("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+    let named = scene.probe(&[keys[0], keys[1], ("PROBE_PROFILE", "other")]);
+    assert_eq!(
+        named,
+        json!({
+            "arn": "arn:aws:iam::444455556666:user/other",
+            "region": "eu-west-3",
+            "cloudtrail": "http://127.0.0.1:2",
+        })
+    );
+    // A variable only sets where to look, as in every AWS tool.
+    let meant = scene.probe(&[keys[0], keys[1], ("AWS_PROFILE", "other")]);
+    assert_eq!((&meant["arn"], &meant["region"]), (&json!(LOADER), &json!("eu-west-3")));
+}
+
+#[test]
+fn a_profile_that_is_not_there_is_named() {
+    let said = scene().probe(&[("PROBE_PROFILE", "nobody")]);
+    assert!(said["error"].as_str().unwrap().contains("(profile nobody)"), "{said}");
+    assert!(said["cause"].as_str().unwrap().contains("nobody"), "{said}");
+}
+
+#[test]
+fn a_process_may_know_the_credentials() {
+    let scene = scene();
+    let text = json!({"Version": 1, "AccessKeyId": KEY, "SecretAccessKey": SECRET}).to_string();
+    let file = scene.write("keys.json", &text);
+    scene.write(".aws/config", &format!("[default]\ncredential_process = /bin/cat {file}\n"));
+    assert_eq!(scene.probe(&[])["arn"], LOADER);
+}
+
+#[test]
+fn a_container_has_its_own_endpoint() {
+    let keys = json!({
+        "AccessKeyId": KEY, "SecretAccessKey": SECRET, "Token": null,
+        "Expiration": "2999-01-01T00:00:00Z",
+    });
+    let container = Server::start(move |request| {
+        assert_eq!(request.header("authorization"), Some("pod-token"));
+        Response::json(200, &keys)
+    });
+    // The token is a must in this answer, so the fake of STS has to know the key with it.
+    let url = format!("{}/v1/credentials", container.url());
+    let said = scene().probe(&[
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod-token"),
+    ]);
+    assert_eq!(container.requests().len(), 1, "{said}");
+}
+
+#[test]
+fn an_instance_has_its_metadata_service() {
+    let metadata = Server::start(|request| {
+        let text = |text: &str| Response::new(200, "text/plain", text.to_owned());
+        let session = || request.header("x-aws-ec2-metadata-token");
+        match request.path.as_str() {
+            "/latest/api/token" => {
+                text("imds-token").header("x-aws-ec2-metadata-token-ttl-seconds", "21600")
+            }
+            _ if session() != Some("imds-token") => Response::new(401, "text/plain", ""),
+            "/latest/meta-data/placement/region" => text("ap-southeast-2"),
+            path if path.ends_with("/security-credentials/")
+                || path.ends_with("/security-credentials-extended/") =>
+            {
+                text("role-of-instance")
+            }
+            path if path.ends_with("/role-of-instance") => Response::json(
+                200,
+                &json!({
+                    "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": KEY, "AccountId": "111122223333",
+                    "SecretAccessKey": SECRET, "Token": "t", "Expiration": "2999-01-01T00:00:00Z",
+                    "LastUpdated": "2026-01-01T00:00:00Z",
+                }),
+            ),
+            _ => Response::new(404, "text/plain", ""),
+        }
+    });
+    let url = metadata.url();
+    let said = scene().probe(&[
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url),
+    ]);
+    // The fake of STS knows the key without a token only: that it says so shows that the token came along.
+    assert!(said["cause"].as_str().unwrap().contains("InvalidClientTokenId"), "{said}");
+    assert!(metadata.requests().iter().any(|it| it.path.ends_with("/role-of-instance")));
+}
