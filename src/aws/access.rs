@@ -223,8 +223,11 @@ impl Access {
 
     fn without_credentials(&self, error: &CredentialsError) -> Error {
         let none = matches!(error, CredentialsError::CredentialsNotLoaded(_));
-        let source = Refusal::of_credentials(error);
+        let mut source = Refusal::of_credentials(error);
         if none && self.0.role.is_none() {
+            if let Some(name) = &self.0.shared.options.profile {
+                source.message = format!("the profile {name} has none, or is not there");
+            }
             return Error::NoCredentials { profile: self.profile(), source };
         }
         self.not_accepted(source)

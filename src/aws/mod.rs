@@ -147,6 +147,14 @@ impl Error {
                  caller needs sts:AssumeRole on it",
                 )
             }
+            // Nobody at AWS was asked: the source of the credentials failed.
+            Self::Credentials { source, .. }
+                if source.code.is_none() && source.trouble == Trouble::Credentials =>
+            {
+                Some(
+                    "mend what the profile names as its source; with SSO run `aws sso login` again",
+                )
+            }
             other => other.refusal().and_then(|refusal| refusal.trouble.advice()),
         }
     }

@@ -93,7 +93,9 @@ impl Trouble {
                 "check the access key and its secret with `aws sts get-caller-identity`; a key works only in \
                  its own partition, so China and GovCloud need AWS_REGION to name one of their Regions",
             ),
-            Self::Transient => Some("check the way to AWS: network, proxy, VPC endpoints"),
+            Self::Transient => {
+                Some("check the way to AWS: network, proxy, VPC endpoints, certificates")
+            }
             _ => None,
         }
     }
@@ -391,11 +393,16 @@ fn for_credentials(trouble: Trouble) -> Trouble {
 fn is_of_the_way(error: &(dyn StdError + 'static)) -> bool {
     chain(error).any(|link| {
         link.is::<std::io::Error>()
-            || link.downcast_ref::<ConnectorError>().is_some_and(|it| it.is_io() || it.is_timeout())
+            || link.downcast_ref::<ConnectorError>().is_some_and(is_of_the_connection)
     }) || matches!(
         error.downcast_ref::<CredentialsError>(),
         Some(CredentialsError::ProviderTimedOut(_))
     )
+}
+
+/// A connection that was closed before the answer is "other, and may be tried again".
+fn is_of_the_connection(error: &ConnectorError) -> bool {
+    error.is_io() || error.is_timeout() || error.as_other().is_some()
 }
 
 fn chain<'a>(
@@ -411,7 +418,10 @@ fn chain<'a>(
 
 /// Tells a chain in one line, without the links that only say "an error happened".
 fn told(error: &(dyn StdError + 'static)) -> String {
-    const EMPTY: [&str; 6] = [
+    const EMPTY: [&str; 9] = [
+        "the credential provider was not enabled",
+        "an error occurred while loading credentials",
+        "unexpected credentials error",
         "dispatch failure",
         "service error",
         "request has timed out",

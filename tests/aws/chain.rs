@@ -91,7 +91,8 @@ const LOADER: &str = "arn:aws:iam::111122223333:user/loader";
 #[test]
 fn nothing_anywhere_says_what_to_do() {
     let said = scene().probe(&[]);
-    assert_eq!(said["error"], "found no AWS credentials");
+    assert_eq!(said["error"], "found no AWS credentials", "{said}");
+    println!("{said}");
     let advice = said["advice"].as_str().unwrap();
     for part in ["AWS_PROFILE", "--profile", "AWS_ACCESS_KEY_ID", "aws sso login", "role"] {
         assert!(advice.contains(part), "{advice}");
@@ -144,9 +145,86 @@ fn a_profile_by_name_beats_keys_in_variables() {
 
 #[test]
 fn a_profile_that_is_not_there_is_named() {
-    let said = scene().probe(&[("PROBE_PROFILE", "nobody")]);
-    assert!(said["error"].as_str().unwrap().contains("(profile nobody)"), "{said}");
-    assert!(said["cause"].as_str().unwrap().contains("nobody"), "{said}");
+    let scene = scene();
+    for text in ["", "[default]\nregion=eu-west-1\n"] {
+        scene.write(".aws/config", text);
+        let said = scene.probe(&[("PROBE_PROFILE", "nobody")]);
+        assert_eq!(said["error"], "found no AWS credentials (profile nobody)", "{said}");
+        assert!(said["cause"].as_str().unwrap().contains("profile nobody"), "{said}");
+    }
+}
+
+#[test]
+fn a_profile_may_name_a_role() {
+    let scene = scene();
+    scene.sts.role("arn:aws:iam::444455556666:role/reader", Some("word"));
+    scene.write(
+        ".aws/config",
+        &format!(
+            "[profile base]\naws_access_key_id={KEY}\naws_secret_access_key={SECRET}\n\n[profile reader]\n\
+             role_arn=arn:aws:iam::444455556666:role/reader\nexternal_id=word\nrole_session_name=me\n\
+             source_profile=base\nregion=eu-west-1\n"
+        ),
+    );
+    for variable in ["AWS_PROFILE", "PROBE_PROFILE"] {
+        let said = scene.probe(&[(variable, "reader")]);
+        assert_eq!(said["arn"], "arn:aws:sts::444455556666:assumed-role/reader/me", "{said}");
+    }
+}
+
+#[test]
+fn a_role_that_a_profile_may_not_have_is_denied_by_name() {
+    let scene = scene();
+    scene.write(
+        ".aws/config",
+        &format!(
+            "[default]\nregion=eu-west-1\nrole_arn=arn:aws:iam::444455556666:role/reader\nsource_profile=base\n\n\
+             [profile base]\naws_access_key_id={KEY}\naws_secret_access_key={SECRET}\n"
+        ),
+    );
+    let said = scene.probe(&[]);
+    let cause = said["cause"].as_str().unwrap();
+    assert!(cause.contains("sts:AssumeRole") && cause.contains("Denied"), "{said}");
+}
+
+#[test]
+fn a_pod_has_a_token_for_a_role() {
+    let scene = scene();
+    let file = scene.write("token", "a-token");
+    let said = scene.probe(&[
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", &file),
+        ("AWS_ROLE_ARN", "arn:aws:iam::444455556666:role/pod"),
+        ("AWS_ROLE_SESSION_NAME", "pod-1"),
+        ("AWS_REGION", "eu-west-1"),
+    ]);
+    assert_eq!(said["arn"], "arn:aws:sts::444455556666:assumed-role/pod/pod-1", "{said}");
+}
+
+#[test]
+fn single_sign_on_that_has_ended_says_how_to_begin_again() {
+    let scene = scene();
+    scene.write(
+        ".aws/config",
+        "[default]\nsso_session=corp\nsso_account_id=111122223333\nsso_role_name=reader\nregion=eu-west-1\n\n\
+         [sso-session corp]\nsso_region=eu-west-1\nsso_start_url=https://corp.example/start\n",
+    );
+    let said = scene.probe(&[]);
+    assert_eq!(said["error"], "could not use the AWS credentials", "{said}");
+    assert!(said["advice"].as_str().unwrap().contains("aws sso login"), "{said}");
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_used() {
+    let scene = scene();
+    let proxy = scene.server.url();
+    let said = scene.probe(&[
+        ("AWS_ACCESS_KEY_ID", KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ("AWS_ENDPOINT_URL_STS", "http://sts.invalid"),
+        ("HTTP_PROXY", &proxy),
+    ]);
+    assert_eq!(said["arn"], LOADER, "{said}");
+    assert_eq!(scene.server.requests()[0].header("host"), Some("sts.invalid"));
 }
 
 #[test]
@@ -161,20 +239,23 @@ fn a_process_may_know_the_credentials() {
 #[test]
 fn a_container_has_its_own_endpoint() {
     let keys = json!({
-        "AccessKeyId": KEY, "SecretAccessKey": SECRET, "Token": null,
+        "AccessKeyId": "ASIAPOD", "SecretAccessKey": SECRET, "Token": "t",
         "Expiration": "2999-01-01T00:00:00Z",
     });
     let container = Server::start(move |request| {
         assert_eq!(request.header("authorization"), Some("pod-token"));
         Response::json(200, &keys)
     });
-    // The token is a must in this answer, so the fake of STS has to know the key with it.
+    let scene = scene();
+    let arn = "arn:aws:sts::444455556666:assumed-role/pod/1";
+    scene.sts.session("ASIAPOD", "t", arn);
     let url = format!("{}/v1/credentials", container.url());
-    let said = scene().probe(&[
+    let said = scene.probe(&[
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod-token"),
     ]);
-    assert_eq!(container.requests().len(), 1, "{said}");
+    assert_eq!(said["arn"], arn, "{said}");
+    assert_eq!(container.requests().len(), 1);
 }
 
 #[test]
@@ -196,7 +277,7 @@ fn an_instance_has_its_metadata_service() {
             path if path.ends_with("/role-of-instance") => Response::json(
                 200,
                 &json!({
-                    "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": KEY, "AccountId": "111122223333",
+                    "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "ASIAINSTANCE", "AccountId": "111122223333",
                     "SecretAccessKey": SECRET, "Token": "t", "Expiration": "2999-01-01T00:00:00Z",
                     "LastUpdated": "2026-01-01T00:00:00Z",
                 }),
@@ -205,11 +286,13 @@ fn an_instance_has_its_metadata_service() {
         }
     });
     let url = metadata.url();
-    let said = scene().probe(&[
+    let scene = scene();
+    let arn = "arn:aws:sts::444455556666:assumed-role/role-of-instance/i-1";
+    scene.sts.session("ASIAINSTANCE", "t", arn);
+    let said = scene.probe(&[
         ("AWS_EC2_METADATA_DISABLED", "false"),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url),
     ]);
-    // The fake of STS knows the key without a token only: that it says so shows that the token came along.
-    assert!(said["cause"].as_str().unwrap().contains("InvalidClientTokenId"), "{said}");
+    assert_eq!((&said["arn"], &said["region"]), (&json!(arn), &json!("ap-southeast-2")), "{said}");
     assert!(metadata.requests().iter().any(|it| it.path.ends_with("/role-of-instance")));
 }

@@ -104,6 +104,14 @@ impl Sts {
         self.state().callers.insert(key.to_owned(), caller);
     }
 
+    /// Adds a session that somebody else has begun, and that does not end by itself.
+    pub(crate) fn session(&self, key: &str, token: &str, arn: &str) {
+        self.user(key, arn);
+        let mut state = self.state();
+        let caller = state.callers.get_mut(key).unwrap();
+        caller.token = Some(token.to_owned());
+    }
+
     /// Adds a role that may be assumed, by those who know the external id.
     pub(crate) fn role(&self, arn: &str, external_id: Option<&str>) {
         self.state().roles.insert(arn.to_owned(), external_id.map(str::to_owned));
@@ -141,7 +149,7 @@ impl Sts {
         let action = request.action();
         if action == "AssumeRoleWithWebIdentity" {
             return match request.form("WebIdentityToken").as_deref() {
-                Some("a-token") => self.session(request, &action),
+                Some("a-token") => self.begin(request, &action),
                 _ => Response::xml_error(400, "InvalidIdentityToken", "not a token of ours"),
             };
         }
@@ -166,10 +174,10 @@ impl Sts {
             );
             return Response::xml_error(403, "AccessDenied", &message);
         }
-        self.session(request, "AssumeRole")
+        self.begin(request, "AssumeRole")
     }
 
-    fn session(&self, request: &Request, action: &str) -> Response {
+    fn begin(&self, request: &Request, action: &str) -> Response {
         let mut state = self.state();
         state.given += 1;
         let arn = request.form("RoleArn").unwrap_or_default();
