@@ -256,10 +256,11 @@ fn sort(code: &str, message: &str, ahead: Option<SignedDuration>) -> Option<Trou
         | "AuthFailure"
         | "OptInRequired"
         | "RegionDisabledException" => Trouble::RegionNotEnabled,
-        "RequestTimeTooSkewed" | "RequestInTheFuture" => Trouble::ClockSkew { ahead },
         // EC2 says it of old requests and of old sessions alike.
         "RequestExpired" if ahead.is_some_and(|ahead| !is_skew(ahead)) => Trouble::Expired,
-        "RequestExpired" => Trouble::ClockSkew { ahead },
+        "RequestExpired" | "RequestInTheFuture" | "RequestTimeTooSkewed" => {
+            Trouble::ClockSkew { ahead }
+        }
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "InvalidSignature" => {
             signature(message, ahead)
         }
@@ -431,10 +432,16 @@ fn told(error: &(dyn StdError + 'static)) -> String {
     ];
     let mut told: Vec<String> = Vec::new();
     for link in chain(error) {
-        let text = link.to_string();
+        let text = in_a_line(&link.to_string());
         if !EMPTY.contains(&text.as_str()) && told.last().is_none_or(|last| !last.contains(&text)) {
             told.push(text);
         }
     }
     if told.is_empty() { error.to_string() } else { told.join(": ") }
+}
+
+/// The chain tells each of its links in a line of its own.
+fn in_a_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).collect::<Vec<_>>();
+    lines.join("; ").replace(":; ", ": ").replace("the credential provider was not enabled: ", "")
 }
