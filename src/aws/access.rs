@@ -25,7 +25,7 @@ use super::{
     call::Question,
     http::Connections,
     keeper::{self, Keeper},
-    organization, regions, trails,
+    organization, regions, trails, trouble,
     watch::{Ahead, Drift, Manners, Watch},
 };
 
@@ -223,7 +223,9 @@ impl Access {
     }
 
     fn without_credentials(&self, error: &CredentialsError) -> Error {
-        let none = matches!(error, CredentialsError::CredentialsNotLoaded(_));
+        // The machine's own service is the last link, and other clouds answer at its address too.
+        let none = matches!(error, CredentialsError::CredentialsNotLoaded(_))
+            || trouble::is_of_instance(error);
         let mut source = Box::new(Refusal::of_credentials(error));
         if none && self.0.role.is_none() {
             if let Some(name) = &self.0.shared.options.profile {

@@ -419,7 +419,7 @@ mod tests {
 
     #[tokio::test]
     async fn they_are_renewed_early_and_the_old_ones_serve_while_that_fails() {
-        let life = Duration::from_secs(3600);
+        let life = Duration::from_hours(1);
         let (keeper, source, now) = keeper(Source { life: Some(life), ..Source::default() });
         key(&keeper).await;
         let set = |seconds| *now.lock().unwrap() = START + SignedDuration::from_secs(seconds);

@@ -6,6 +6,7 @@
 
 use std::{error::Error as StdError, fmt};
 
+use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::operation::{
     assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError,
@@ -388,6 +389,11 @@ fn for_credentials(trouble: Trouble) -> Trouble {
         }
         same => same,
     }
+}
+
+/// Returns whether it was the metadata service of the machine that gave no credentials.
+pub(super) fn is_of_instance(error: &CredentialsError) -> bool {
+    chain(error).any(<dyn StdError>::is::<ImdsError>)
 }
 
 /// Returns whether an error is of the network or of time, and may be gone at the next attempt.

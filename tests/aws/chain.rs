@@ -301,3 +301,15 @@ fn an_instance_has_its_metadata_service() {
     assert_eq!((&said["arn"], &said["region"]), (&json!(arn), &json!("ap-southeast-2")), "{said}");
     assert!(metadata.requests().iter().any(|it| it.path.ends_with("/role-of-instance")));
 }
+
+#[test]
+fn a_metadata_service_of_somebody_else_is_no_credentials() {
+    let foreign = Server::start(|_| Response::new(403, "text/plain", "not here"));
+    let url = foreign.url();
+    let said = scene().probe(&[
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url),
+    ]);
+    assert_eq!(said["error"], "found no AWS credentials", "{said}");
+    assert!(said["cause"].as_str().unwrap().contains("IMDS"), "{said}");
+}
