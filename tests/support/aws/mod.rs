@@ -4,6 +4,7 @@
 //! client at `Server::url`, or the program by `AWS_ENDPOINT_URL`.
 
 pub(crate) mod account;
+pub(crate) mod cloudtrail;
 pub(crate) mod ec2;
 pub(crate) mod organizations;
 pub(crate) mod server;
