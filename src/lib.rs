@@ -21,6 +21,7 @@
 //! | [`cli`] | what is asked for; whether it makes sense; at the end what a failure is called, and the exit code |
 //! | [`pipeline`] | which thread does what, how many things wait between two rooms, in which order it all ends |
 //! | [`source`] | which files there are and which are new; how a file is unpacked; where a record starts and ends; what is no CloudTrail |
+//! | [`aws`] | who we are at AWS, which Regions and accounts there are, what a failed request to it means |
 //! | [`normalize`] | which document a record becomes: its id, its index, the keys that are renamed, the fields that are mapped |
 //! | [`event`] | nothing: it names what travels between the rooms |
 //! | [`sink`] | how many requests are under way, what an answer means for each document, what is sent again and when to give up; puts a field into the index before the first document that needs it |
@@ -30,6 +31,7 @@
 //! Two things go the other way. The sink tells `normalize::Fields` what live indices have decided before us, so that
 //! the next document obeys it. And [`checkpoint::Reader`] tells the source which files are done.
 
+pub mod aws;
 pub mod checkpoint;
 pub mod cli;
 pub mod event;

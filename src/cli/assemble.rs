@@ -14,11 +14,11 @@ use tokio::{
 use super::{
     environment,
     failure::{self, Exit, Failure},
-    load::{Ended, IndexBy, Plan, Profile},
+    load::{Ended, Plan},
 };
 use crate::{
     checkpoint::{self, Reader, Store},
-    normalize::{self, Fields, Rules, Settings, Shape},
+    normalize::{Fields, Rules, Settings, Shape},
     pipeline::{
         self, Load, Outcome, Stop, Survey,
         stop::{Raise, Urgency, stop},
@@ -76,7 +76,7 @@ async fn for_real(
     raise: &Raise,
     stop: Stop,
 ) -> Result<Ended, Failure> {
-    let fields = Arc::new(Fields::new(Arc::clone(&rules), profile(plan.fields), plan.max_fields));
+    let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
     // The command line first: nothing is opened or sent for a word that makes no sense.
     Files::new(&plan.sources, nothing_done())?;
     let engine = Engine::connect(
@@ -116,7 +116,7 @@ async fn dry_run(
     log: &Log,
     stop: Stop,
 ) -> Result<Ended, Failure> {
-    let fields = Arc::new(Fields::new(rules, profile(plan.fields), plan.max_fields));
+    let fields = Arc::new(Fields::new(rules, plan.fields, plan.max_fields));
     // What a real run would skip is skipped; a file that is not there yet is not made.
     let done = match Reader::open(&plan.checkpoint) {
         Ok(reader) => {
@@ -159,8 +159,8 @@ fn parts(
         fields,
         settings: Settings {
             prefix: plan.index.as_str().to_owned(),
-            by: index_by(plan.index_by),
-            range: normalize::TimeRange { from: plan.range.from, to: plan.range.to },
+            by: plan.index_by,
+            range: plan.range,
             keep_original: plan.keep_original,
         },
         workers: plan.workers.get(),
@@ -254,20 +254,4 @@ fn exit_code(outcome: &Result<Outcome, pipeline::Error>, tally: &Tally) -> u8 {
         Err(error) => failure::exit_of(error),
     }
     .code()
-}
-
-fn profile(words: Profile) -> normalize::Profile {
-    match words {
-        Profile::Lean => normalize::Profile::Lean,
-        Profile::Standard => normalize::Profile::Standard,
-    }
-}
-
-fn index_by(words: IndexBy) -> normalize::IndexBy {
-    match words {
-        IndexBy::Day => normalize::IndexBy::Day,
-        IndexBy::Month => normalize::IndexBy::Month,
-        IndexBy::Year => normalize::IndexBy::Year,
-        IndexBy::None => normalize::IndexBy::None,
-    }
 }

@@ -20,6 +20,7 @@ use super::{
     environment::{self, Environment, Secret},
     failure::Failure,
 };
+use crate::sink::{Credentials, take_userinfo};
 
 /// Prefix of the index names if none is given.
 pub const DEFAULT_INDEX: &str = "cloudtrail";
@@ -76,22 +77,6 @@ impl fmt::Debug for Address {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "\"{self}\"")
     }
-}
-
-/// How we say who we are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// Not at all.
-    None,
-    /// By name and password.
-    Basic {
-        /// The user's name.
-        username: String,
-        /// The user's password.
-        password: Secret,
-    },
-    /// By API key, as the engine printed it (encoded).
-    ApiKey(Secret),
 }
 
 /// The engine to load into.
@@ -153,34 +138,8 @@ fn parse(address: &Address) -> Result<Url, Failure> {
     Ok(url)
 }
 
-/// Moves user name and password out of the address.
-fn take_userinfo(url: &mut Url) -> (Option<String>, Option<Secret>) {
-    let username = Some(unescape(url.username())).filter(|name| !name.is_empty());
-    let password = url.password().map(|text| Secret::new(unescape(text)));
-    // These only fail for addresses without a host, which http does not allow.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    (username, password)
-}
-
-/// Undoes percent escapes. What is no escape stays as it is.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let byte = after
-            .get(..2)
-            .filter(|_| *first == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 fn credentials(
-    (typed_name, typed_password): (Option<String>, Option<Secret>),
+    (typed_name, typed_password): (Option<String>, Option<String>),
     files: &SecretFiles,
     environment: &Environment,
 ) -> Result<Credentials, Failure> {
@@ -200,11 +159,11 @@ fn credentials(
     // What stands in the address was meant for this very run, so it wins over the environment.
     let password = match typed_password {
         Some(password) => Some(password),
-        None => env_password.secret()?,
+        None => env_password.secret()?.map(|secret| secret.expose().to_owned()),
     };
     match (username, password, api_key.secret()?) {
         (None, None, None) => Ok(Credentials::None),
-        (None, None, Some(key)) => Ok(Credentials::ApiKey(key)),
+        (None, None, Some(key)) => Ok(Credentials::ApiKey(key.expose().to_owned())),
         (Some(username), Some(password), None) => Ok(Credentials::Basic { username, password }),
         (Some(_), None, None) => Err(Failure::usage("a user name was given without a password")
             .hint(format!("set {} or {}", environment::PASSWORD, environment::PASSWORD_FILE))),
@@ -368,7 +327,7 @@ mod tests {
     }
 
     fn basic(username: &str, password: &str) -> Credentials {
-        Credentials::Basic { username: username.into(), password: Secret::new(password) }
+        Credentials::Basic { username: username.into(), password: password.into() }
     }
 
     #[test]
@@ -419,10 +378,7 @@ mod tests {
         assert_eq!(target("http://x@h", &both).unwrap().credentials, basic("x", "p"));
         assert_eq!(target("http://x:y@h", &both).unwrap().credentials, basic("x", "y"));
         let key = Environment { api_key: Some(Secret::new("k")), ..Environment::default() };
-        assert_eq!(
-            target("http://h", &key).unwrap().credentials,
-            Credentials::ApiKey(Secret::new("k"))
-        );
+        assert_eq!(target("http://h", &key).unwrap().credentials, Credentials::ApiKey("k".into()));
         assert_eq!(
             target("http://h", &Environment::default()).unwrap().credentials,
             Credentials::None

@@ -14,13 +14,14 @@ use jiff::Timestamp;
 
 use super::{
     Shown, assemble,
-    engine::{self, Address, Credentials, DEFAULT_INDEX, IndexPrefix, SecretFiles, Target},
+    engine::{self, Address, DEFAULT_INDEX, IndexPrefix, SecretFiles, Target},
     environment::Environment,
     failure::{Exit, Failure},
     size::ByteCount,
-    time::{Age, Moment, TimeRange},
+    time::{Age, Moment},
 };
 use crate::{
+    normalize::{IndexBy, Profile, TimeRange},
     pipeline,
     report::{
         Log, Reporter, Summary, Tally, figures,
@@ -174,30 +175,6 @@ pub struct Args {
     pub shown: Shown,
 }
 
-/// The span of time that shares an index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum IndexBy {
-    /// PREFIX-YYYY.MM
-    #[default]
-    Month,
-    /// PREFIX-YYYY.MM.DD
-    Day,
-    /// PREFIX-YYYY
-    Year,
-    /// PREFIX
-    None,
-}
-
-/// How many fields are mapped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Profile {
-    /// No request and response details
-    Lean,
-    /// Every field that fits
-    #[default]
-    Standard,
-}
-
 /// A load that is ready to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
@@ -244,14 +221,7 @@ impl Plan {
     /// Returns the target as the sink takes it.
     pub fn sink_target(&self) -> sink::Target {
         let mut target = sink::Target::new(self.target.url.clone(), self.index.as_str());
-        target.credentials = match &self.target.credentials {
-            Credentials::None => sink::Credentials::None,
-            Credentials::Basic { username, password } => sink::Credentials::Basic {
-                username: username.clone(),
-                password: password.expose().to_owned(),
-            },
-            Credentials::ApiKey(key) => sink::Credentials::ApiKey(key.expose().to_owned()),
-        };
+        target.credentials = self.target.credentials.clone();
         target.ca_file.clone_from(&self.ca_file);
         target.force = self.force;
         target.max_fields = self.max_fields;
@@ -527,10 +497,10 @@ mod tests {
     fn the_defaults_are_sensible() {
         let plan = plan(&["trail/"]).unwrap();
         assert_eq!(plan.sources, ["trail/"]);
-        assert!(plan.range.is_everything());
+        assert!(plan.range == TimeRange::default());
         assert_eq!(plan.target.url.as_str(), "http://localhost:9200/");
         assert!(
-            matches!(&plan.target.credentials, Credentials::Basic { username, .. } if username == "u")
+            matches!(&plan.target.credentials, sink::Credentials::Basic { username, .. } if username == "u")
         );
         assert_eq!(plan.index.as_str(), "cloudtrail");
         assert_eq!((plan.index_by, plan.fields), (IndexBy::Month, Profile::Standard));
@@ -658,7 +628,7 @@ mod tests {
     #[test]
     fn a_plan_shows_no_password() {
         let shown = format!("{:#?}", plan(&["a"]).unwrap());
-        assert!(shown.contains("(hidden)") && !shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("Basic(…)") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

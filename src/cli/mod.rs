@@ -5,6 +5,7 @@
 //! Absent on purpose: a configuration file. The cron line is the configuration.
 
 mod assemble;
+mod choice;
 pub mod engine;
 pub mod environment;
 pub mod failure;

@@ -1,4 +1,4 @@
-//! Moments and ages as a person types them, and the range they make.
+//! Moments and ages as a person types them.
 
 use std::str::FromStr;
 
@@ -89,27 +89,6 @@ fn seconds_of(unit: char) -> Result<i64, Error> {
     }
 }
 
-/// The times asked for: `from` belongs to it, `to` does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TimeRange {
-    /// The first moment, if there is one.
-    pub from: Option<Timestamp>,
-    /// The moment after the last, if there is one.
-    pub to: Option<Timestamp>,
-}
-
-impl TimeRange {
-    /// Returns whether a time is asked for.
-    pub fn contains(&self, time: Timestamp) -> bool {
-        self.from.is_none_or(|from| from <= time) && self.to.is_none_or(|to| time < to)
-    }
-
-    /// Returns whether every time is asked for.
-    pub fn is_everything(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,17 +149,5 @@ mod tests {
     fn an_age_beyond_all_times_has_no_moment() {
         let moment: Moment = "9999999w".parse().unwrap();
         assert_eq!(moment.resolve(time("2024-06-08T12:00:00Z")), None);
-    }
-
-    #[test]
-    fn a_range_has_its_start_and_lacks_its_end() {
-        let (from, to) = (time("2024-06-01T00:00:00Z"), time("2024-06-02T00:00:00Z"));
-        let day = TimeRange { from: Some(from), to: Some(to) };
-        assert!(day.contains(from));
-        assert!(day.contains(time("2024-06-01T23:59:59Z")));
-        assert!(!day.contains(to));
-        assert!(!day.contains(time("2024-05-31T23:59:59Z")));
-        assert!(TimeRange::default().contains(from));
-        assert!(TimeRange::default().is_everything() && !day.is_everything());
     }
 }

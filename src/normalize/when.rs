@@ -242,6 +242,17 @@ mod tests {
     }
 
     #[test]
+    fn a_range_has_its_start_and_lacks_its_end() {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (from, to) = (time("2024-06-01T00:00:00Z"), time("2024-06-02T00:00:00Z"));
+        let day = TimeRange { from: Some(from), to: Some(to) };
+        let inside = |text: &str| day.contains(When::plain(text.as_bytes()).unwrap().milliseconds);
+        assert!(inside("2024-06-01T00:00:00Z") && inside("2024-06-01T23:59:59.999Z"));
+        assert!(!inside("2024-06-02T00:00:00Z") && !inside("2024-05-31T23:59:59.999Z"));
+        assert!(TimeRange::default().contains(i64::MIN));
+    }
+
+    #[test]
     fn indices_are_named_after_the_moment() {
         let when = When::plain(b"2024-06-05T00:00:00Z").unwrap();
         for (by, name) in [

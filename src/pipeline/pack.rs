@@ -16,8 +16,9 @@ const SLACK: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Bodies(Mutex<Vec<Bytes>>);
 
-/// Bodies that are kept: one for each stage that may wait for one.
-const BODIES_KEPT: usize = 8;
+/// Bodies that are kept: more than a run with a few workers ever has. One that is given back to the system's allocator,
+/// and asked for again, ends up among small pieces there, and leaves a hole that nothing fills.
+const BODIES_KEPT: usize = 16;
 
 impl Bodies {
     /// Takes back a body that nobody needs any more, unless a huge document made it much larger than `limit`.
@@ -33,16 +34,20 @@ impl Bodies {
 
     /// Returns an empty body with room for `bytes`.
     fn take(&self, bytes: usize) -> Vec<u8> {
-        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // Still shared, it would be copied.
-        match used.filter(Bytes::is_unique) {
-            Some(used) => {
-                let mut body = Vec::from(used);
-                body.clear();
-                body
-            }
-            None => Vec::with_capacity(bytes),
+        let mut bodies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The connection that sent it may let go of it a little later; it would have to be copied now.
+        let Some(free) = bodies.iter().rposition(Bytes::is_unique) else {
+            drop(bodies);
+            return Vec::with_capacity(bytes);
+        };
+        let mut body = Vec::from(bodies.swap_remove(free));
+        drop(bodies);
+        body.clear();
+        // Grown for a huge record that did not stay in it.
+        if body.capacity() > bytes.saturating_mul(2) {
+            body.shrink_to(bytes);
         }
+        body
     }
 }
 
@@ -196,5 +201,29 @@ mod tests {
         let (batch, _) = pack.take(&Bodies::default());
         assert_eq!((batch.set_aside.len(), batch.shares[0].documents), (4, 4));
         assert!(pack.is_empty() && !pack.is_full());
+    }
+
+    #[test]
+    fn a_body_is_used_again_as_soon_as_nobody_else_has_it() {
+        let (bodies, limit) = (Bodies::default(), 1_000);
+        let mut body = bodies.take(limit);
+        body.extend_from_slice(&[b'x'; 900]);
+        let (sent, place) = (Bytes::from(body), |body: &[u8]| body.as_ptr());
+        let (held, first) = (sent.clone(), place(&sent));
+        bodies.give(sent, limit);
+        let other = bodies.take(limit);
+        assert_ne!(place(&other), first, "the connection still has it");
+        drop(held);
+        let again = bodies.take(limit);
+        assert_eq!((place(&again), again.len()), (first, 0));
+    }
+
+    #[test]
+    fn the_room_of_a_huge_record_is_given_up() {
+        let (bodies, limit) = (Bodies::default(), 1_000);
+        let mut body = Vec::with_capacity(100 * limit);
+        body.extend_from_slice(b"little");
+        bodies.give(Bytes::from(body), limit);
+        assert!(bodies.take(limit).capacity() < 3 * limit);
     }
 }

@@ -9,6 +9,7 @@
 //! | file | decides |
 //! |---|---|
 //! | [`files`] | which files there are, and which of them are new |
+//! | [`lookup`] | which events of accounts and Regions are missing, and at what pace they are asked for |
 //! | [`fingerprint`] | whether a file is the one that was read before |
 //! | [`decode`] | how an input is opened, and what is told about it at the end |
 //! | `unpack`, `window` | gzip, zstd, plain; a bounded piece of text at a time |
@@ -19,6 +20,7 @@ pub mod decode;
 pub mod files;
 pub mod fingerprint;
 mod look;
+pub mod lookup;
 pub mod skip;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken};
 pub use files::Files;
 pub use fingerprint::Fingerprint;
 pub use look::Kind;
+pub use lookup::Lookup;
 pub use skip::{Skip, skip_value};
 
 /// A place that events are read from.
@@ -244,6 +247,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Events could not be looked up.
+    #[error(transparent)]
+    Lookup(#[from] lookup::Error),
 }
 
 impl Error {
@@ -257,6 +263,8 @@ impl Error {
             | Self::List { name, .. }
             | Self::Open { name, .. }
             | Self::Read { name, .. } => name,
+            Self::Lookup(lookup::Error::Place { region, .. }) => region,
+            Self::Lookup(_) => "lookup",
         }
     }
 
@@ -268,6 +276,7 @@ impl Error {
             Self::Read { offset, source, .. } => {
                 format!("could not be read beyond byte {offset}: {source}")
             }
+            Self::Lookup(error) => error.told(),
             other => other.to_string(),
         }
     }

@@ -11,6 +11,8 @@ on_every_engine!(
     names_of_the_common_schema_answer,
     addresses_dates_numbers_and_booleans_answer_as_such,
     what_is_not_mapped_is_found_all_the_same,
+    beyond_the_budget_keys_are_the_same_and_values_are_found,
+    what_was_decided_outlives_index_and_template,
     the_template_is_installed_once_and_found_by_next_months_index,
 );
 
@@ -82,6 +84,36 @@ fn what_is_not_mapped_is_found_all_the_same(corner: &Corner) {
         0,
         "lean maps no parameters"
     );
+}
+
+fn beyond_the_budget_keys_are_the_same_and_values_are_found(corner: &Corner) {
+    let policy = "requestParameters.policy";
+    let object = event_with(1, policy, json!({ "Statement": { "Effect": "Allow" } }));
+    let text = event_with(2, policy, json!("{}"));
+    load(corner, &[object, text], &["--max-fields", "0", "--index-by", "none"]);
+    for term_of_more in
+        ["requestParameters.policy={}", "requestParameters.policy_object.Statement.Effect=Allow"]
+    {
+        assert_eq!(corner.found(&term("trailload.more", term_of_more)), 1, "{term_of_more}");
+    }
+    assert!(!corner.kinds().contains_key(policy));
+}
+
+fn what_was_decided_outlives_index_and_template(corner: &Corner) {
+    let path = "requestParameters.inventedYesterday";
+    let text = event_with(1, path, json!("text"));
+    let object = event_with(2, path, json!({ "name": "x" }));
+    let desk = Desk::new();
+    let kinds = |events: &[Value]| {
+        let file = desk.file("a.json", records(events));
+        let load = desk.load(&file, corner.url()).with(corner.index()).with(["--again"]);
+        load.run().exits(0).counted([2, 2, 0, 0]);
+        corner.kinds()
+    };
+    let before = kinds(&[text.clone(), object.clone()]);
+    assert_eq!(before.get(path).map(String::as_str), Some("keyword"));
+    corner.clear();
+    assert_eq!(kinds(&[object, text]), before);
 }
 
 fn the_template_is_installed_once_and_found_by_next_months_index(corner: &Corner) {

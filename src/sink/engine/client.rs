@@ -20,7 +20,7 @@ use opensearch::http::headers::{
 use opensearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use url::{Host, Url};
 
-use super::{Compress, Credentials, Target};
+use super::{Compress, Credentials, Target, take_userinfo};
 use crate::sink::{Cause, Error, Unreachable};
 
 /// What a bulk request asks for: how each item went, and nothing else. A tenth of the full answer.
@@ -68,6 +68,9 @@ impl Client {
         if let Some(value) = target.credentials.header() {
             let value = value.map_err(|_| Error::Credentials { url: address.clone() })?;
             builder = builder.header(AUTHORIZATION, value);
+        }
+        if let Some(signing) = &target.signing {
+            builder = signing.onto(builder);
         }
         if let Some(path) = &target.ca_file {
             builder = builder.cert_validation(CertificateValidation::Full(certificates(path)?));
@@ -187,9 +190,7 @@ impl fmt::Debug for Client {
 /// Returns the address without credentials, query and fragment.
 fn checked(url: &Url) -> Result<Url, Error> {
     let mut url = url.clone();
-    // Both fail only for addresses that cannot have credentials.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
+    let _ = take_userinfo(&mut url);
     url.set_query(None);
     url.set_fragment(None);
     let why = match (url.scheme(), url.host_str()) {

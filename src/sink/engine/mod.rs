@@ -6,6 +6,7 @@
 
 mod calls;
 mod client;
+mod credentials;
 mod install;
 mod mapping;
 mod pace;
@@ -13,6 +14,7 @@ mod parcel;
 mod reply;
 mod retry;
 mod settle;
+mod signing;
 mod tree;
 
 #[cfg(test)]
@@ -30,12 +32,14 @@ use url::Url;
 
 use self::calls::Calls;
 use self::client::{Client, is_loopback};
+pub use self::credentials::{Credentials, take_userinfo};
 use self::install::{Overwrite, Support, Templates};
 use self::mapping::Mappings;
 pub use self::mapping::{Learned, Rewrite};
 use self::pace::Pace;
 use self::retry::{Policy, Retrier};
 use self::settle::Settling;
+pub use self::signing::{Service, Signing};
 use super::{Error, Sink};
 use crate::event::{Batch, Receipt};
 use crate::pipeline::Stop;
@@ -46,7 +50,7 @@ use crate::report::{Log, Tally};
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Time without success after which a run ends early; restarting a node takes less.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Requests under way to an engine on this machine: they compete for the same cores.
 const LOCAL_REQUESTS: u32 = 4;
@@ -56,25 +60,6 @@ const REMOTE_REQUESTS: u32 = 8;
 
 /// The first Elasticsearch with composable index templates.
 const OLDEST_ELASTICSEARCH: (u64, u64) = (7, 8);
-
-/// Whom we say we are. `Debug` prints no secret.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub enum Credentials {
-    /// Nobody.
-    #[default]
-    None,
-    /// User name and password.
-    Basic {
-        /// User name.
-        username: String,
-        /// Password.
-        password: String,
-    },
-    /// An API key, encoded as the engine gave it out or as `id:key`.
-    ApiKey(String),
-    /// A bearer token.
-    Bearer(String),
-}
 
 /// Whether bodies are compressed on their way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +80,8 @@ pub struct Target {
     pub url: Url,
     /// Whom we say we are.
     pub credentials: Credentials,
+    /// How requests are signed, if AWS runs the engine.
+    pub signing: Option<Signing>,
     /// Certificates of authorities to trust besides those of the system, in PEM form.
     pub ca_file: Option<PathBuf>,
     /// What names of indices start with.
@@ -156,6 +143,7 @@ impl Target {
         let mut target = Self {
             url,
             credentials: Credentials::None,
+            signing: None,
             ca_file: None,
             prefix: prefix.to_owned(),
             force: false,
@@ -171,19 +159,14 @@ impl Target {
 
     /// Moves credentials out of the address. Those given in another way win.
     fn take_credentials(&mut self) {
-        let (username, password) = (self.url.username(), self.url.password());
-        if username.is_empty() && password.is_none() {
-            return;
-        }
-        if self.credentials == Credentials::None {
+        let (username, password) = take_userinfo(&mut self.url);
+        let given = username.is_some() || password.is_some();
+        if given && self.credentials == Credentials::None {
             self.credentials = Credentials::Basic {
-                username: percent_decoded(username),
-                password: percent_decoded(password.unwrap_or_default()),
+                username: username.unwrap_or_default(),
+                password: password.unwrap_or_default(),
             };
         }
-        // Both fail only for addresses that cannot have credentials.
-        let _ = self.url.set_username("");
-        let _ = self.url.set_password(None);
     }
 }
 
@@ -207,6 +190,9 @@ impl Engine {
         target.take_credentials();
         check_prefix(&target.prefix)?;
         let client = Client::new(&target)?;
+        if let Some(signing) = &target.signing {
+            signing.check(client.address()).await?;
+        }
         let policy = Policy::with_patience(target.patience);
         let retrier = Retrier::new(policy, client.address(), log.clone(), stop.clone());
         let connecting = prepare(&client, &retrier, &target, template, &fields, &log, &tally);
@@ -270,7 +256,13 @@ async fn prepare(
     tally: &Arc<Tally>,
 ) -> Result<(Description, Option<Mappings>), Error> {
     let calls = Calls { client, retrier };
-    let description = identify(&calls).await?;
+    let description = match &target.signing {
+        // A collection does not say what it is.
+        Some(Signing { service: Service::Serverless, .. }) => {
+            Description { flavour: Flavour::OpenSearch, version: Some("Serverless".to_owned()) }
+        }
+        _ => identify(&calls).await?,
+    };
     check_age(client, &description)?;
     let templates = Templates::new(&target.prefix, template, target.max_fields);
     let force = if target.force { Overwrite::Yes } else { Overwrite::No };
@@ -362,20 +354,6 @@ fn interrupted(client: &Client) -> Error {
     Error::Interrupted { url: client.address().to_owned(), source: None }
 }
 
-/// Undoes the `%xx` of credentials in an address.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, behind)) = rest.split_first() {
-        let digits = behind.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let byte =
-            digits.filter(|_| first == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
-        bytes.push(byte.unwrap_or(first));
-        rest = if byte.is_some() { &behind[2..] } else { behind };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 impl fmt::Display for Description {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.flavour {
@@ -390,23 +368,13 @@ impl fmt::Display for Description {
     }
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::None => "None",
-            Self::Basic { .. } => "Basic(…)",
-            Self::ApiKey(_) => "ApiKey(…)",
-            Self::Bearer(_) => "Bearer(…)",
-        })
-    }
-}
-
 impl fmt::Debug for Target {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The address could still hold a password.
         out.debug_struct("Target")
             .field("host", &self.url.host_str())
             .field("credentials", &self.credentials)
+            .field("signing", &self.signing)
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }

@@ -1,0 +1,224 @@
+//! Each way in which AWS says no, and what the loader makes of it.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use trailload::aws::{Access, Clock, Error, Refusal, Trouble};
+
+use crate::support::aws::{
+    options,
+    server::{Response, Server},
+};
+
+async fn access(server: &Server) -> Access {
+    Access::load(&options(server)).await.unwrap()
+}
+
+async fn look_up(access: &Access) -> Result<usize, Refusal> {
+    let sent = access.cloudtrail("eu-west-1").lookup_events().send().await;
+    sent.map(|page| page.events().len()).map_err(|error| Refusal::of(&error))
+}
+
+/// Returns what the lookup client makes of an answer, and how often it asked.
+async fn met(answer: Response) -> (Refusal, usize) {
+    let server = Server::start(move |_| answer.clone());
+    let refusal = look_up(&access(&server).await).await.unwrap_err();
+    (refusal, server.count("LookupEvents"))
+}
+
+#[tokio::test]
+async fn every_error_of_the_lookup_has_its_kind() {
+    let denied = "User: arn:aws:iam::111122223333:user/loader is not authorized to perform: \
+                  cloudtrail:LookupEvents with an explicit deny in a service control policy";
+    let lookup = || Trouble::Denied { action: Some("cloudtrail:LookupEvents".to_owned()) };
+    let old = "Signature expired: 20260101T000000Z is now earlier than 20260101T010000Z";
+    let early = "Signature not yet current: 20260101T010000Z is still later than 20260101T000500Z";
+    let table = [
+        (400, "ThrottlingException", "Rate exceeded", Trouble::Throttled, 1),
+        (400, "InvalidNextTokenException", "", Trouble::InvalidToken, 1),
+        (400, "InvalidTimeRangeException", "", Trouble::InvalidRange, 1),
+        (400, "InvalidMaxResultsException", "", Trouble::Invalid, 1),
+        (400, "InvalidLookupAttributesException", "", Trouble::Invalid, 1),
+        (400, "InvalidEventCategoryException", "", Trouble::Invalid, 1),
+        (400, "OperationNotPermittedException", "", Trouble::Unsupported, 1),
+        (400, "UnsupportedOperationException", "", Trouble::Unsupported, 1),
+        (400, "AccessDeniedException", denied, lookup(), 1),
+        (400, "AccessDeniedException", "no", Trouble::Denied { action: None }, 1),
+        (400, "UnrecognizedClientException", "", Trouble::RegionNotEnabled, 1),
+        (400, "MissingAuthenticationTokenException", "", Trouble::Credentials, 1),
+        (400, "IncompleteSignature", "", Trouble::Credentials, 1),
+        // With a clock that agrees, a signature is wrong because the secret is.
+        (400, "InvalidSignatureException", "does not match", Trouble::Credentials, 1),
+        (403, "SignatureDoesNotMatch", "does not match", Trouble::Credentials, 1),
+        (500, "InternalFailure", "", Trouble::Transient, 3),
+        (503, "ServiceUnavailable", "", Trouble::Transient, 3),
+        (400, "SomethingNewException", "what", Trouble::Other, 1),
+    ];
+    for (status, code, message, trouble, asked) in table {
+        let (refusal, count) = met(Response::json_error(status, code, message)).await;
+        assert_eq!(refusal.trouble, trouble, "{code}");
+        assert_eq!(refusal.code.as_deref(), Some(code));
+        assert_eq!(refusal.status, Some(status), "{code}");
+        assert_eq!(count, asked, "{code}");
+        assert!(refusal.to_string().starts_with(&format!("{status} {code}")), "{refusal}");
+    }
+    for (code, message) in [
+        ("InvalidSignatureException", old),
+        ("InvalidSignatureException", early),
+        ("SignatureDoesNotMatch", old),
+    ] {
+        let (refusal, _) = met(Response::json_error(400, code, message)).await;
+        assert!(matches!(refusal.trouble, Trouble::ClockSkew { .. }), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_may_have_its_namespace() {
+    let body = json!({"__type": "com.amazonaws.cloudtrail#AccessDeniedException", "Message": "no"});
+    let (refusal, _) = met(Response::json(400, &body).header("x-amzn-requestid", "r-1")).await;
+    assert_eq!(refusal.trouble, Trouble::Denied { action: None });
+    assert_eq!(refusal.to_string(), "400 AccessDeniedException: no (request r-1)");
+}
+
+#[tokio::test]
+async fn a_gateway_that_answers_for_aws_is_no_refusal_of_aws() {
+    let page = Response::new(502, "text/html", "<html><body>Bad gateway</body></html>");
+    let (refusal, asked) = met(page).await;
+    assert_eq!((refusal.trouble, refusal.status, asked), (Trouble::Transient, Some(502), 3));
+}
+
+#[tokio::test]
+async fn a_reset_and_a_cut_body_are_tried_again() {
+    let page = json!({"Events": [{"EventId": "1"}]});
+    for fault in [Response::reset(), Response::json(200, &page).cut_after(7)] {
+        let server = Server::start({
+            let page = page.clone();
+            move |_| Response::json(200, &page)
+        });
+        server.next("LookupEvents", fault);
+        assert_eq!(look_up(&access(&server).await).await.unwrap(), 1);
+        assert_eq!(server.count("LookupEvents"), 2);
+    }
+    for fault in [Response::reset(), Response::json(200, &page).cut_after(7)] {
+        let (refusal, asked) = met(fault).await;
+        assert_eq!((refusal.trouble, asked), (Trouble::Transient, 3), "{}", refusal.message);
+    }
+}
+
+#[tokio::test]
+async fn no_request_waits_for_ever() {
+    let whole = Response::json(200, &json!({"Events": []}));
+    for fault in [Response::hang(), whole.stall_after(3)] {
+        let server = Server::start(move |_| fault.clone());
+        let mut options = options(&server);
+        options.timeouts.attempt = Duration::from_millis(150);
+        let access = Access::load(&options).await.unwrap();
+        let start = Instant::now();
+        let refusal = look_up(&access).await.unwrap_err();
+        assert_eq!(refusal.trouble, Trouble::Transient, "{refusal}");
+        assert_eq!(server.count("LookupEvents"), 3);
+        // Our own signed calls have the same limit.
+        let error = access.organization_accounts().await.unwrap_err();
+        assert_eq!(error.refusal().unwrap().trouble, Trouble::Transient, "{error}");
+        assert!(error.refusal().unwrap().message.contains("no answer within 0.15 s"));
+        let error = access.identity().await.unwrap_err();
+        assert_eq!(error.refusal().unwrap().trouble, Trouble::Transient, "{error}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_transient_and_says_so() {
+    let server = Server::start(|_| Response::reset());
+    let options = options(&server);
+    drop(server);
+    let access = Access::load(&options).await.unwrap();
+    let refusal = look_up(&access).await.unwrap_err();
+    assert_eq!(refusal.trouble, Trouble::Transient);
+    assert!(refusal.message.to_lowercase().contains("connect"), "{refusal}");
+    let error = access.organization_accounts().await.unwrap_err();
+    assert!(error.refusal().unwrap().message.to_lowercase().contains("connect"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_named_with_its_error() {
+    // What a service says when it only sees that the signature is wrong; its date tells the rest.
+    let answer = Response::json_error(400, "InvalidSignatureException", "does not match");
+    for (hours, word) in [(1, "ahead of"), (-1, "behind")] {
+        let server = Server::start({
+            let answer = answer.clone();
+            move |_| answer.clone()
+        });
+        let mut options = options(&server);
+        let wrong = SignedDuration::from_hours(hours);
+        options.clock = Clock::new(move || Timestamp::now() + wrong);
+        let access = Access::load(&options).await.unwrap();
+        let refusal = look_up(&access).await.unwrap_err();
+        let Trouble::ClockSkew { ahead: Some(ahead) } = refusal.trouble else {
+            panic!("{refusal:?}");
+        };
+        assert!((ahead - wrong).abs() < SignedDuration::from_mins(1), "{ahead}");
+        let text = refusal.to_string();
+        assert!(text.contains(word) && text.contains("clock"), "{text}");
+        assert!(refusal.trouble.advice().unwrap().contains("clock"));
+        assert!((access.clock_ahead().unwrap() - wrong).abs() < SignedDuration::from_mins(1));
+        // Also where we sign ourselves.
+        let error = access.organization_accounts().await.unwrap_err();
+        assert!(matches!(error.refusal().unwrap().trouble, Trouble::ClockSkew { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_agrees_is_measured_by_every_answer() {
+    let server = Server::start(|_| Response::json(200, &json!({"Events": []})));
+    let access = access(&server).await;
+    assert_eq!(access.clock_ahead(), None);
+    look_up(&access).await.unwrap();
+    assert!(access.clock_ahead().unwrap().abs() < SignedDuration::from_mins(1));
+}
+
+#[tokio::test]
+async fn buckets_say_no_in_their_own_words() {
+    let table = [
+        (503, "SlowDown", Trouble::Throttled, 1),
+        (500, "InternalError", Trouble::Transient, 3),
+        (404, "NoSuchBucket", Trouble::NotFound, 1),
+        (403, "AccessDenied", Trouble::Denied { action: None }, 1),
+        (403, "InvalidAccessKeyId", Trouble::Credentials, 1),
+        (403, "SignatureDoesNotMatch", Trouble::Credentials, 1),
+        (403, "RequestTimeTooSkewed", Trouble::ClockSkew { ahead: None }, 1),
+        (400, "InvalidToken", Trouble::Credentials, 1),
+    ];
+    for (status, code, trouble, asked) in table {
+        let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
+        let server = Server::start(move |_| {
+            Response::new(status, "application/xml", body.clone()).header("x-amz-request-id", "r")
+        });
+        let client = access(&server).await.s3("eu-west-1");
+        let refusal = client.list_objects_v2().bucket("trail").send().await;
+        let mut refusal = Refusal::of(&refusal.unwrap_err());
+        if let Trouble::ClockSkew { ahead } = &mut refusal.trouble {
+            *ahead = None;
+        }
+        assert_eq!(refusal.trouble, trouble, "{code}");
+        assert_eq!(refusal.request.as_deref(), Some("r"));
+        assert_eq!(server.count("ListObjectsV2"), asked, "{code}");
+        assert_eq!(server.requests()[0].path, "/trail/", "path style");
+    }
+}
+
+#[tokio::test]
+async fn an_error_names_the_account_once_it_is_known() {
+    let sts = std::sync::Arc::new(crate::support::aws::sts::Sts::new());
+    let server = crate::support::aws::cloud(&sts, Vec::new());
+    let access = access(&server).await;
+    let before = access.organization_accounts().await.unwrap_err();
+    assert!(matches!(before, Error::Call { account: None, .. }));
+    access.identity().await.unwrap();
+    let after = access.organization_accounts().await.unwrap_err();
+    assert!(
+        after.to_string().starts_with("account 111122223333: organizations:ListAccounts"),
+        "{after}"
+    );
+}

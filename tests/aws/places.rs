@@ -1,0 +1,232 @@
+//! Which Regions and accounts there are, and where trails deliver.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use trailload::aws::{Access, Member, Origin, Partition, Trouble};
+
+use crate::support::aws::{
+    KEY, SECRET, Service, account, cloud, ec2, options, organizations,
+    server::{Response, Server},
+    signature,
+    sts::Sts,
+};
+
+const DESCRIBED: [(&str, &str); 5] = [
+    ("eu-west-1", "opt-in-not-required"),
+    ("ap-south-2", "opted-in"),
+    ("me-south-1", "not-opted-in"),
+    ("us-east-1", "opt-in-not-required"),
+    ("us-west-2", "opt-in-not-required"),
+];
+
+const LISTED: [(&str, &str); 7] = [
+    ("af-south-1", "DISABLED"),
+    ("ap-south-2", "ENABLED"),
+    ("eu-central-2", "ENABLING"),
+    ("eu-west-1", "ENABLED_BY_DEFAULT"),
+    ("me-south-1", "DISABLING"),
+    ("us-east-1", "ENABLED_BY_DEFAULT"),
+    ("us-west-2", "ENABLED_BY_DEFAULT"),
+];
+
+fn start(services: Vec<(&'static str, Service)>) -> Server {
+    cloud(&Arc::new(Sts::new()), services)
+}
+
+fn says(answer: Response) -> Service {
+    Box::new(move |_| answer.clone())
+}
+
+async fn access(server: &Server) -> Access {
+    let access = Access::load(&options(server)).await.unwrap();
+    access.identity().await.unwrap();
+    access
+}
+
+#[tokio::test]
+async fn ec2_names_the_enabled_regions() {
+    let server = start(vec![("ec2", Box::new(|request| ec2::regions(request, &DESCRIBED)))]);
+    let regions = access(&server).await.regions().await.unwrap();
+    assert_eq!(regions.names, ["us-east-1", "ap-south-2", "eu-west-1", "us-west-2"]);
+    assert_eq!((regions.from, regions.warning), (Origin::Described, None));
+    let asked = &server.requests()[1];
+    assert_eq!(asked.region(), Some("us-east-1"));
+    assert_eq!(asked.form("Version").as_deref(), Some("2016-11-15"));
+}
+
+#[tokio::test]
+async fn account_management_is_asked_if_ec2_may_not_be() {
+    let server = start(vec![
+        ("ec2", says(ec2::denied())),
+        ("account", Box::new(|request| account::regions(request, &LISTED))),
+    ]);
+    let regions = access(&server).await.regions().await.unwrap();
+    assert_eq!(regions.names, ["us-east-1", "ap-south-2", "eu-west-1", "me-south-1", "us-west-2"]);
+    assert_eq!((regions.from, regions.warning), (Origin::Listed, None));
+    assert_eq!(server.count("ListRegions"), 3, "two a page");
+    assert_eq!(server.count("DescribeRegions"), 1, "a refusal is not repeated");
+}
+
+#[tokio::test]
+async fn without_any_list_the_built_in_one_is_tried_with_a_warning() {
+    let server = start(vec![("ec2", says(ec2::denied())), ("account", says(account::denied()))]);
+    let regions = access(&server).await.regions().await.unwrap();
+    assert_eq!(regions.from, Origin::BuiltIn);
+    assert_eq!(regions.names[0], "us-east-1");
+    assert_eq!(regions.names.len(), Partition::Aws.regions().len());
+    let warning = regions.warning.unwrap();
+    for part in ["ec2:DescribeRegions", "account:ListRegions", "--regions", "UnauthorizedOperation"]
+    {
+        assert!(warning.contains(part), "{part}: {warning}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_is_no_reason_to_stop() {
+    let server =
+        start(vec![("ec2", says(Response::reset())), ("account", says(Response::reset()))]);
+    let regions = access(&server).await.regions().await.unwrap();
+    assert_eq!(regions.from, Origin::BuiltIn);
+    assert_eq!(server.count("DescribeRegions"), 3);
+}
+
+#[tokio::test]
+async fn the_region_of_global_services_is_always_part() {
+    let only = [("eu-west-1", "opt-in-not-required")];
+    let server = start(vec![("ec2", Box::new(move |request| ec2::regions(request, &only)))]);
+    let regions = access(&server).await.regions().await.unwrap();
+    assert_eq!(regions.names, ["us-east-1", "eu-west-1"]);
+}
+
+#[tokio::test]
+async fn a_partition_has_its_own_regions_and_its_own_start() {
+    for (region, arn, expected, control) in [
+        ("cn-northwest-1", "arn:aws-cn:iam::444455556666:user/u", "cn-north-1", "cn-northwest-1"),
+        (
+            "us-gov-east-1",
+            "arn:aws-us-gov:iam::444455556666:user/u",
+            "us-gov-west-1",
+            "us-gov-west-1",
+        ),
+    ] {
+        let sts = Arc::new(Sts::new());
+        sts.user(KEY, arn);
+        let refusals = vec![("ec2", says(ec2::denied())), ("account", says(account::denied()))];
+        let server = cloud(&sts, refusals);
+        let mut options = options(&server);
+        options.region = Some(region.to_owned());
+        let access = Access::load(&options).await.unwrap();
+        let identity = access.identity().await.unwrap();
+        assert_eq!(identity.partition, Partition::of_region(region).unwrap());
+        let regions = access.regions().await.unwrap();
+        assert_eq!(regions.names[0], expected);
+        assert_eq!(regions.names.len(), 2);
+        let signed: Vec<_> =
+            server.requests().iter().map(|it| it.region().unwrap().to_owned()).collect();
+        assert_eq!(signed, [region, region, control]);
+    }
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_not_hidden_by_a_list_of_regions() {
+    let body =
+        "<Response><Errors><Error><Code>SignatureDoesNotMatch</Code></Error></Errors></Response>";
+    let server = start(vec![("ec2", says(Response::xml(403, body)))]);
+    let error = access(&server).await.regions().await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().trouble, Trouble::Credentials);
+    assert!(error.to_string().contains("account 111122223333: ec2:DescribeRegions"), "{error}");
+}
+
+#[tokio::test]
+async fn an_organization_tells_its_active_accounts() {
+    let accounts = [
+        organizations::account("444455556666", "four", "ACTIVE"),
+        organizations::account("111122223333", "one", "ACTIVE"),
+        organizations::account("222233334444", "two", "SUSPENDED"),
+        organizations::account("333344445555", "three", "PENDING_CLOSURE"),
+        // As answers were before `State` came.
+        json!({"Id": "555566667777", "Name": "five", "Status": "ACTIVE"}),
+    ];
+    let server = start(vec![(
+        "organizations",
+        Box::new(move |request| organizations::accounts(request, &accounts)),
+    )]);
+    let members = access(&server).await.organization_accounts().await.unwrap();
+    let member = |id: &str, name: &str| Member { id: id.to_owned(), name: name.to_owned() };
+    assert_eq!(
+        members,
+        [
+            member("111122223333", "one"),
+            member("444455556666", "four"),
+            member("555566667777", "five")
+        ]
+    );
+    assert_eq!(server.count("ListAccounts"), 5, "three pages, and two empty ones between them");
+}
+
+#[tokio::test]
+async fn throttled_questions_are_asked_again() {
+    let accounts = [organizations::account("444455556666", "four", "ACTIVE")];
+    let server = start(vec![(
+        "organizations",
+        Box::new(move |request| organizations::accounts(request, &accounts)),
+    )]);
+    server.next("ListAccounts", Response::json_error(400, "TooManyRequestsException", "slower"));
+    server.next("ListAccounts", Response::json_error(500, "ServiceException", "oh"));
+    assert_eq!(access(&server).await.organization_accounts().await.unwrap().len(), 1);
+    assert_eq!(server.count("ListAccounts"), 3);
+}
+
+#[tokio::test]
+async fn a_member_may_not_list_its_organization() {
+    let server = start(vec![("organizations", says(organizations::denied()))]);
+    let error = access(&server).await.organization_accounts().await.unwrap_err();
+    assert!(matches!(error.refusal().unwrap().trouble, Trouble::Denied { .. }));
+    assert!(error.advice().unwrap().contains("trailload policy"));
+}
+
+#[tokio::test]
+async fn a_trail_tells_where_it_delivers() {
+    let told = json!({"trailList": [
+        {"Name": "all", "TrailARN": "arn:aws:cloudtrail:eu-west-1:111122223333:trail/all",
+         "HomeRegion": "eu-west-1", "S3BucketName": "logs", "S3KeyPrefix": "ct/",
+         "IsOrganizationTrail": true, "IsMultiRegionTrail": true},
+        {"Name": "broken"},
+    ]});
+    let server = start(vec![("cloudtrail", says(Response::json(200, &told)))]);
+    let access = access(&server).await;
+    server
+        .next("DescribeTrails", Response::json_error(400, "ThrottlingException", "Rate exceeded"));
+    let trails = access.trails("eu-west-1", Some("all")).await.unwrap();
+    assert_eq!(trails.len(), 1);
+    assert_eq!((trails[0].bucket.as_str(), trails[0].prefix.as_deref()), ("logs", Some("ct")));
+    assert!(trails[0].organization && trails[0].all_regions);
+    let asked = server.requests().last().unwrap().json();
+    assert_eq!(asked, json!({"trailNameList": ["all"], "includeShadowTrails": true}));
+    assert_eq!(
+        server.count("DescribeTrails"),
+        2,
+        "no limiter stands before it, so the client waits"
+    );
+}
+
+#[tokio::test]
+async fn what_we_sign_ourselves_is_what_arrives() {
+    let server = start(vec![
+        ("ec2", says(ec2::denied())),
+        ("account", Box::new(|request| account::regions(request, &LISTED))),
+        ("organizations", says(Response::json(200, &json!({"Accounts": []})))),
+    ]);
+    let access = access(&server).await;
+    access.regions().await.unwrap();
+    access.organization_accounts().await.unwrap();
+    let requests = server.requests();
+    assert_eq!(requests.len(), 6);
+    for request in requests {
+        // The SDK's own call is among them: it shows that the checker checks what AWS does.
+        let (given, expected) = signature::both(&request, SECRET);
+        assert_eq!(given, expected, "{request:?}");
+        assert_ne!(signature::both(&request, "another secret").1, given);
+    }
+}

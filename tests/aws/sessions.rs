@@ -1,0 +1,194 @@
+//! Roles, and sessions that end while many lanes use them.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_credential_types::{Credentials, provider::ProvideCredentials as _};
+use serde_json::json;
+use tokio::task::JoinSet;
+use trailload::aws::{Access, Error, Refusal, Role, Trouble};
+
+use crate::support::aws::{
+    KEY, Service, cloud, given, options,
+    server::{Response, Server},
+    sts::Sts,
+};
+
+const READER: &str = "arn:aws:iam::444455556666:role/reader";
+
+fn start(sts: &Arc<Sts>) -> Server {
+    let lookup: Service = Box::new(|_| Response::json(200, &json!({"Events": []})));
+    let list: Service = Box::new(|_| Response::json(200, &json!({"Accounts": []})));
+    let bucket: Service = Box::new(|_| {
+        Response::xml(200, "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+    });
+    cloud(sts, vec![("cloudtrail", lookup), ("organizations", list), ("s3", bucket)])
+}
+
+async fn access(server: &Server) -> Access {
+    Access::load(&options(server)).await.unwrap()
+}
+
+fn reader() -> Role {
+    Role::new(READER, None).unwrap()
+}
+
+/// Eight lanes ask at once, each with a client of its own.
+async fn eight(access: &Access) -> Vec<Result<(), Refusal>> {
+    let mut lanes = JoinSet::new();
+    for number in 0..8 {
+        let client = access.cloudtrail(["eu-west-1", "us-east-1"][number % 2]);
+        lanes.spawn(async move {
+            let sent = client.lookup_events().send().await;
+            sent.map(|_| ()).map_err(|error| Refusal::of(&error))
+        });
+    }
+    lanes.join_all().await
+}
+
+#[tokio::test]
+async fn a_role_is_put_on_once_for_all_lanes() {
+    let sts = Arc::new(Sts::new());
+    sts.role(READER, Some("word"));
+    let server = start(&sts);
+    let role = Role::new(READER, Some("word".to_owned())).unwrap();
+    let assumed = access(&server).await.assume(&role);
+    assert_eq!(assumed.account().as_deref(), Some("444455556666"));
+    assert!(eight(&assumed).await.iter().all(Result::is_ok));
+    assert_eq!(server.count("AssumeRole"), 1);
+    let identity = assumed.identity().await.unwrap();
+    assert_eq!(identity.arn, "arn:aws:sts::444455556666:assumed-role/reader/trailload");
+    assert_eq!(identity.account, "444455556666");
+    assumed.identity().await.unwrap();
+    assert_eq!(server.count("GetCallerIdentity"), 1);
+}
+
+#[tokio::test]
+async fn a_role_that_is_denied_names_itself_and_the_action() {
+    let sts = Arc::new(Sts::new());
+    sts.role(READER, Some("word"));
+    let server = start(&sts);
+    let assumed = access(&server).await.assume(&reader());
+    let error = assumed.identity().await.unwrap_err();
+    assert!(matches!(error, Error::Assume { .. }));
+    assert!(error.to_string().contains(READER), "{error}");
+    assert!(error.advice().unwrap().contains("trust policy"));
+    // A lane sees the same, though only in the chain of its error.
+    let refusal = eight(&assumed).await.remove(0).unwrap_err();
+    let denied = Trouble::Denied { action: Some("sts:AssumeRole".to_owned()) };
+    assert_eq!(refusal.trouble, denied, "{refusal:?}");
+    assert_eq!(refusal.code.as_deref(), Some("AccessDenied"));
+    assert_eq!(server.count("AssumeRole"), 1, "asked once for all that wait");
+}
+
+#[tokio::test]
+async fn an_expired_session_is_asked_for_once_by_eight_lanes() {
+    let sts = Arc::new(Sts::new());
+    sts.role(READER, None);
+    let server = start(&sts);
+    let assumed = access(&server).await.assume(&reader());
+    assert!(eight(&assumed).await.iter().all(Result::is_ok));
+    for expiry in 1..=3 {
+        sts.end_sessions();
+        let lanes = eight(&assumed).await;
+        assert!(lanes.iter().all(Result::is_ok), "{lanes:?}");
+        assert_eq!(server.count("AssumeRole"), 1 + expiry);
+    }
+    sts.end_sessions();
+    assumed.organization_accounts().await.unwrap();
+    sts.end_sessions();
+    assumed.s3("eu-west-1").list_objects_v2().bucket("b").send().await.unwrap();
+    assert_eq!(server.count("AssumeRole"), 6, "whoever meets it first");
+}
+
+#[tokio::test]
+async fn a_session_is_renewed_before_its_end() {
+    let sts = Arc::new(Sts::new());
+    sts.role(READER, None);
+    // It says a second, and holds for longer: whoever waits for a refusal never sees one.
+    sts.sessions_hold(Duration::from_mins(1), Duration::from_secs(1));
+    let server = start(&sts);
+    let assumed = access(&server).await.assume(&reader());
+    while server.count("AssumeRole") < 3 {
+        assert!(eight(&assumed).await.iter().all(Result::is_ok));
+    }
+    let refused = server.requests().iter().filter(|it| it.action() == "AssumeRole").count();
+    assert_eq!(refused, 3);
+}
+
+#[tokio::test]
+async fn a_failure_to_renew_early_is_no_failure() {
+    let sts = Arc::new(Sts::new());
+    sts.role(READER, None);
+    sts.sessions_hold(Duration::from_mins(1), Duration::from_secs(3));
+    let server = start(&sts);
+    let assumed = access(&server).await.assume(&reader());
+    assumed.identity().await.unwrap();
+    // From now on STS is ill; the session has a few moments left, of which the last tenth is for renewing.
+    for _ in 0..9 {
+        server.next("AssumeRole", Response::xml_error(500, "InternalFailure", "ill"));
+    }
+    let start = std::time::Instant::now();
+    while server.count("AssumeRole") < 4 && start.elapsed() < Duration::from_millis(2_950) {
+        let lanes = eight(&assumed).await;
+        assert!(lanes.iter().all(Result::is_ok), "{lanes:?}");
+    }
+    assert_eq!(server.count("AssumeRole"), 4, "one good, one with three attempts that failed");
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_renews_is_told_and_not_tried_for_ever() {
+    let sts = Arc::new(Sts::new());
+    let server = start(&sts);
+    let mut options = options(&server);
+    sts.role(READER, None);
+    // Somebody put the keys of a session into the environment, and it ends.
+    let session = access(&server).await.assume(&reader());
+    let provider = session.credentials();
+    let keys = provider.provide_credentials().await.unwrap();
+    options.credentials = Some(given(Credentials::new(
+        keys.access_key_id(),
+        keys.secret_access_key(),
+        keys.session_token().map(str::to_owned),
+        None,
+        "test",
+    )));
+    let pasted = Access::load(&options).await.unwrap();
+    pasted.identity().await.unwrap();
+    sts.end_sessions();
+    let before = server.requests().len();
+    for lane in eight(&pasted).await {
+        let refusal = lane.unwrap_err();
+        assert_eq!(refusal.trouble, Trouble::Expired, "{refusal:?}");
+        assert!(refusal.trouble.advice().unwrap().contains("sso login"));
+    }
+    assert!(server.requests().len() <= before + 8, "each lane asked once at most");
+    let error = pasted.organization_accounts().await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().trouble, Trouble::Expired, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_knows_is_told_at_the_door() {
+    let sts = Arc::new(Sts::new());
+    let server = start(&sts);
+    let mut options = options(&server);
+    options.credentials = Some(given(Credentials::new("AKIAUNKNOWN", "s", None, None, "test")));
+    let access = Access::load(&options).await.unwrap();
+    let error = access.identity().await.unwrap_err();
+    assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
+    assert_eq!(error.refusal().unwrap().trouble, Trouble::Credentials);
+    assert!(error.advice().unwrap().contains("get-caller-identity"));
+}
+
+#[tokio::test]
+async fn roles_are_assumed_with_the_callers_key_even_from_a_role() {
+    let (first, second) = (READER, "arn:aws:iam::555566667777:role/deep");
+    let sts = Arc::new(Sts::new());
+    sts.role(first, None);
+    sts.role(second, None);
+    let server = start(&sts);
+    let deep = access(&server).await.assume(&reader()).assume(&Role::new(second, None).unwrap());
+    assert_eq!(deep.identity().await.unwrap().account, "555566667777");
+    let signers: Vec<String> =
+        server.requests().iter().map(|it| it.access_key().unwrap().to_owned()).collect();
+    assert_eq!(signers, [KEY, "ASIA0000000000000001", "ASIA0000000000000002"]);
+}
