@@ -4,7 +4,7 @@
 //! Holds: the decision is made by code and status wherever there is one; texts decide only what codes leave open.
 //! Absent on purpose: what to do about it; that is the source's decision.
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, io};
 
 use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::provider::error::CredentialsError;
@@ -399,12 +399,17 @@ pub(super) fn is_of_instance(error: &CredentialsError) -> bool {
 /// Returns whether an error is of the network or of time, and may be gone at the next attempt.
 fn is_of_the_way(error: &(dyn StdError + 'static)) -> bool {
     chain(error).any(|link| {
-        link.is::<std::io::Error>()
+        link.downcast_ref::<io::Error>().is_some_and(is_of_a_socket)
             || link.downcast_ref::<ConnectorError>().is_some_and(is_of_the_connection)
     }) || matches!(
         error.downcast_ref::<CredentialsError>(),
         Some(CredentialsError::ProviderTimedOut(_))
     )
+}
+
+/// A file or a program that is not there stays away until a person comes.
+fn is_of_a_socket(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }
 
 /// A connection that was closed before the answer is "other, and may be tried again".

@@ -313,3 +313,20 @@ fn a_metadata_service_of_somebody_else_is_no_credentials() {
     assert_eq!(said["error"], "found no AWS credentials", "{said}");
     assert!(said["cause"].as_str().unwrap().contains("IMDS"), "{said}");
 }
+
+#[test]
+fn a_source_that_is_gone_is_not_the_network() {
+    let scene = scene();
+    let token = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token"),
+        ("AWS_ROLE_ARN", "arn:aws:iam::444455556666:role/pod"),
+        ("AWS_REGION", "eu-west-1"),
+    ];
+    let process = [("AWS_PROFILE", "gone")];
+    scene.write(".aws/config", "[profile gone]\ncredential_process = /nowhere/process\n");
+    for said in [scene.probe(&token), scene.probe(&process)] {
+        let cause = said["cause"].as_str().unwrap();
+        assert!(cause.starts_with("Credentials: "), "{said}");
+        assert!(said["advice"].as_str().unwrap().starts_with("mend what"), "{said}");
+    }
+}

@@ -30,7 +30,7 @@ impl Request {
 }
 
 /// Reads the head of the next request; `None` when the client is done.
-pub(crate) fn read_head(from: &mut BufReader<TcpStream>) -> Option<Request> {
+pub(crate) fn read_head(from: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     if from.read_line(&mut line).ok()? == 0 {
         return None;

@@ -38,8 +38,8 @@ pub trait Learned: Send + Sync + 'static {
     fn properties(&self, from: u32, to: u32) -> Value;
     /// Takes in the `mappings` of an index or a template.
     fn absorb(&self, mappings: &Value, origin: Origin);
-    /// Stops learning: an index has no room for further fields.
-    fn close(&self);
+    /// Stops learning: the index with these live `mappings` has no room for further fields.
+    fn close(&self, mappings: &Value);
     /// Prepares to rewrite documents that an index with these live `mappings` refused.
     fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite>;
     /// Returns the last resort for a document that was refused.
@@ -68,8 +68,8 @@ impl Learned for Fields {
     fn absorb(&self, mappings: &Value, origin: Origin) {
         Fields::absorb(self, mappings, origin);
     }
-    fn close(&self) {
-        Fields::close(self);
+    fn close(&self, mappings: &Value) {
+        Fields::close(self, mappings);
     }
     fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite> {
         Box::new(Relearned::new(self, mappings))
@@ -330,7 +330,9 @@ impl Mappings {
         for _ in 0..LOOKS {
             match self.try_put(calls, name, &lacking).await? {
                 Ok(()) => return Ok(Room::Left),
-                Err(cause) if is_full(&cause) => return Ok(self.note_full(name, &cause)),
+                Err(cause) if is_full(&cause) => {
+                    return self.note_full(calls, name, live, &cause).await;
+                }
                 Err(_) => {}
             }
             // Another loader decided first. What does not clash with that still goes in, unless that
@@ -342,16 +344,20 @@ impl Mappings {
                 return Ok(Room::Left);
             }
         }
-        self.put_in_parts(calls, name, tree::leaves(&lacking)).await
+        match self.put_in_parts(calls, name, tree::leaves(&lacking)).await? {
+            Some(cause) => self.note_full(calls, name, live, &cause).await,
+            None => Ok(Room::Left),
+        }
     }
 
-    /// Adds fields, halving what is refused until the fields to blame are found and left out.
+    /// Adds fields, halving what is refused until the fields to blame are found and left out. Returns what was
+    /// said if the index is full before all are in.
     async fn put_in_parts(
         &self,
         calls: &Calls<'_>,
         name: &str,
         leaves: Vec<Value>,
-    ) -> Result<Room, Error> {
+    ) -> Result<Option<Cause>, Error> {
         let mut parts = vec![leaves.as_slice()];
         let mut left = SEARCH_CALLS;
         while let Some(part) = parts.pop() {
@@ -365,7 +371,7 @@ impl Mappings {
             left -= 1;
             match self.try_put(calls, name, &tree::joined(part)).await? {
                 Ok(()) => {}
-                Err(cause) if is_full(&cause) => return Ok(self.note_full(name, &cause)),
+                Err(cause) if is_full(&cause) => return Ok(Some(cause)),
                 Err(cause) if part.len() == 1 => {
                     self.log.debug(name, format_args!("{} stays unmapped: {cause}", part[0]));
                 }
@@ -375,7 +381,7 @@ impl Mappings {
                 }
             }
         }
-        Ok(Room::Left)
+        Ok(None)
     }
 
     async fn try_put(
@@ -400,13 +406,22 @@ impl Mappings {
         self.tally.mapping_calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn note_full(&self, name: &str, cause: &Cause) -> Room {
-        self.learned.close();
+    /// Goes on without the fields that an index lacks. Documents that are on their way with them are in, and
+    /// those values of them can be read but not searched.
+    async fn note_full(
+        &self,
+        calls: &Calls<'_>,
+        name: &str,
+        live: &mut Live,
+        cause: &Cause,
+    ) -> Result<Room, Error> {
+        self.look(calls, name, live).await?;
+        self.learned.close(&live.mappings);
         self.log.warn(
             name,
-            format_args!("takes no more fields ({cause}); documents go in, fields met from now on are found in trailload.more"),
+            format_args!("takes no more fields ({cause}); documents go in, fields that it lacks are found in trailload.more from now on"),
         );
-        Room::Full
+        Ok(Room::Full)
     }
 }
 

@@ -273,7 +273,8 @@ impl Learned for Toy {
     fn absorb(&self, mappings: &Value, _: Origin) {
         self.absorbed.lock().unwrap().push(mappings.clone());
     }
-    fn close(&self) {
+    fn close(&self, mappings: &Value) {
+        assert_eq!(mappings["dynamic"], "false", "it is the live mapping");
         self.closed.store(true, Ordering::Relaxed);
     }
     fn relearn(&self, mappings: &Value) -> Box<dyn Rewrite> {

@@ -21,6 +21,15 @@ const RESTARTS: u32 = 5;
 /// First wait after an answer that was none.
 const FIRST_REST: Duration = Duration::from_millis(500);
 
+/// What a sample claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sample {
+    /// A slice of the usual length.
+    Slice,
+    /// All of a gap, to be shortened when the first page shows how dense events are.
+    Gap,
+}
+
 /// A slice that is being fetched.
 #[derive(Debug)]
 pub(super) struct Chain {
@@ -38,10 +47,8 @@ pub(super) struct Chain {
     pub(super) room: Option<OwnedSemaphorePermit>,
     /// Nothing is to be asked before that.
     pub(super) rests: Option<Instant>,
-    /// Its first page is a sample for the estimate.
-    pub(super) samples: bool,
-    /// It claimed a whole gap, to be shortened when its first page shows how dense events are.
-    pub(super) whole: bool,
+    /// What its first page is a sample of, for the estimate, until that came.
+    pub(super) sample: Option<Sample>,
     /// The announced slice is longer than what is fetched: another chain does the rest.
     pub(super) shortened: bool,
     /// What is asked for: it may reach further back than what is fetched, because a token belongs to its bounds.
@@ -77,8 +84,7 @@ impl Chain {
             flies: false,
             room: None,
             rests: None,
-            samples: false,
-            whole: false,
+            sample: None,
             shortened: false,
             ask: range,
             token: None,

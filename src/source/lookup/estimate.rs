@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A Region that takes longer than this is better loaded from a trail's bucket.
-pub const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+pub const LONG: Duration = Duration::from_hours(24);
 
 /// What all that is missing will cost, by a few samples of each Region.
 #[derive(Clone, Debug, Default, PartialEq)]

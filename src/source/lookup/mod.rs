@@ -59,7 +59,7 @@ const MESSAGES: usize = 16;
 const LEAST_HELD_BYTES: usize = 4 << 20;
 
 /// How far back LookupEvents goes.
-pub const HISTORY: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+pub const HISTORY: Duration = Duration::from_hours(90 * 24);
 
 /// The events' sort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,8 +187,8 @@ impl Options {
             now,
             from: None,
             to: None,
-            settle: Duration::from_secs(15 * 60),
-            overlap: Duration::from_secs(24 * 60 * 60),
+            settle: Duration::from_mins(15),
+            overlap: Duration::from_hours(24),
             held_bytes: 48 << 20,
             dry_run: false,
             requests_per_second: 1.98,
@@ -290,7 +290,10 @@ async fn fetch(
 /// Hands on what sites tell, and keeps count of those that failed.
 struct Desk {
     word: usize,
-    estimates: Vec<Option<Option<RegionEstimate>>>,
+    sites: usize,
+    /// Sites that have not said what they cost, or that they have failed.
+    unsaid: usize,
+    estimates: Vec<Option<RegionEstimate>>,
     on_estimate: Option<OnEstimate>,
     gone: usize,
     worst: Option<(Why, Cause)>,
@@ -298,7 +301,8 @@ struct Desk {
 
 impl Desk {
     fn new(word: usize, sites: usize, on_estimate: Option<OnEstimate>) -> Self {
-        Self { word, estimates: vec![None; sites], on_estimate, gone: 0, worst: None }
+        let estimates = vec![None; sites];
+        Self { word, sites, unsaid: sites, estimates, on_estimate, gone: 0, worst: None }
     }
 
     /// Takes in a message; returns whether to go on.
@@ -306,7 +310,8 @@ impl Desk {
         match message {
             Message::Found(it) => found(self.word, it),
             Message::Estimated(number, estimate) => {
-                self.estimates[number] = Some(estimate);
+                self.estimates[number] = estimate;
+                self.unsaid -= 1;
                 self.tell_estimate();
                 true
             }
@@ -314,17 +319,17 @@ impl Desk {
                 self.gone += 1;
                 self.remember(&error);
                 // The last one is told by how the run ends.
-                self.gone == self.estimates.len() || found(self.word, Found::Failed(error.into()))
+                self.gone == self.sites || found(self.word, Found::Failed(error.into()))
             }
         }
     }
 
     fn tell_estimate(&mut self) {
-        if self.estimates.iter().any(Option::is_none) {
+        if self.unsaid > 0 {
             return;
         }
         if let Some(tell) = self.on_estimate.take() {
-            let regions = self.estimates.iter().flatten().flatten().cloned().collect();
+            let regions = self.estimates.iter().flatten().cloned().collect();
             tell(&Estimate { regions });
         }
     }
@@ -339,7 +344,7 @@ impl Desk {
 
     /// Returns how it ended: badly if nothing could be had anywhere.
     fn end(self) -> Result<(), super::Error> {
-        let places = self.estimates.len();
+        let places = self.sites;
         match self.worst {
             Some((why, source)) if self.gone == places => {
                 Err(Error::Everywhere { places, why, source }.into())
@@ -362,7 +367,7 @@ impl Source for Lookup {
         let (out, mut messages) = mpsc::channel(MESSAGES);
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                runtime.block_on(fetch(sites, options, stop, progress, out, Clock::Real))
+                runtime.block_on(fetch(sites, options, stop, progress, out, Clock::Real));
             });
             while let Some(message) = messages.blocking_recv() {
                 if !desk.take(message, found) {

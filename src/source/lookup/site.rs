@@ -17,7 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::ask::{Answer, ask};
-use super::chain::{Chain, Step};
+use super::chain::{Chain, Sample, Step};
 use super::clock::Clock;
 use super::error::{Error, Why};
 use super::estimate::RegionEstimate;
@@ -40,7 +40,7 @@ const SAMPLES: u8 = 3;
 const WORTH_TWO: f64 = 8.0;
 
 /// Time without any answer after which a place is given up.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const PATIENCE: Duration = Duration::from_mins(15);
 
 /// Longest wait between two tries of a chain.
 const LONGEST_REST: Duration = Duration::from_secs(30);
@@ -83,21 +83,21 @@ struct Work {
 }
 
 impl Work {
-    /// Returns the next range to sample, and whether it is all of a gap.
-    fn sample(&mut self) -> Option<(Range, bool)> {
+    /// Returns the next range to sample.
+    fn sample(&mut self) -> Option<(Range, Sample)> {
         if self.samples >= SAMPLES {
             return None;
         }
         let number = self.samples;
         self.samples += 1;
         if number == 0 {
-            return self.plan.claim_newest_gap().map(|gap| (gap, true));
+            return self.plan.claim_newest_gap().map(|gap| (gap, Sample::Gap));
         }
         let range = self.plan.claim_sample(f64::from(number) / f64::from(SAMPLES));
         if range.is_none() {
             self.samples = SAMPLES;
         }
-        range.map(|range| (range, false))
+        range.map(|range| (range, Sample::Slice))
     }
 }
 
@@ -231,11 +231,12 @@ impl Site {
             return Some(Choice::Claim);
         }
         let dry = self.shared.options.dry_run;
-        let ready = self
-            .chains
-            .iter()
-            .filter(|(_, chain)| !chain.flies && chain.rests.is_none() && (chain.samples || !dry));
-        if let Some((id, _)) = ready.min_by_key(|(_, chain)| (!chain.samples, chain.range.from)) {
+        let ready = self.chains.iter().filter(|(_, chain)| {
+            !chain.flies && chain.rests.is_none() && (chain.sample.is_some() || !dry)
+        });
+        if let Some((id, _)) =
+            ready.min_by_key(|(_, chain)| (chain.sample.is_none(), chain.range.from))
+        {
             return Some(Choice::Chain(*id));
         }
         let more = || self.next_slice().is_some() || self.longest().is_some();
@@ -256,7 +257,7 @@ impl Site {
 
     /// Returns whether the first sample is not under way: it shows how long slices should be.
     fn is_known(&self, work: usize) -> bool {
-        !self.chains.values().any(|chain| chain.whole && chain.work == work)
+        !self.chains.values().any(|chain| chain.sample == Some(Sample::Gap) && chain.work == work)
     }
 
     /// Returns the chain that is best shared with another one, if that is worth it.
@@ -287,9 +288,9 @@ impl Site {
     /// Begins another chain.
     fn claim(&mut self) -> Option<u64> {
         let sample = self.next_sample().and_then(|number| {
-            let (range, whole) = self.works[number].sample()?;
+            let (range, sample) = self.works[number].sample()?;
             let mut chain = Chain::new(number, range);
-            (chain.samples, chain.whole) = (true, whole);
+            chain.sample = Some(sample);
             Some(chain)
         });
         let chain = match sample {
@@ -418,15 +419,13 @@ impl Site {
         if let Some((range, seen)) = chain.seen() {
             plan.learn(range, seen);
         }
-        if chain.whole && !finished {
+        if chain.sample.take() == Some(Sample::Gap) && !finished {
             // One request was not all: keep a usual slice of it, its newest part.
             let kept = plan.newest_of(chain.range);
             plan.put_back(chain.shorten(kept.from));
             chain.keep_own(&mut events);
             finished = chain.left().seconds() <= 0;
         }
-        chain.samples = false;
-        chain.whole = false;
         let counters = self.counters();
         counters.events.fetch_add(events.len() as u64, Relaxed);
         counters.seconds_done.fetch_add(seconds_done, Relaxed);
@@ -493,8 +492,8 @@ impl Site {
 
     /// Tells the estimate once all samples are answered.
     async fn estimate(&mut self) -> Result<(), Over> {
-        let sampling =
-            self.chains.values().any(|chain| chain.samples) || self.next_sample().is_some();
+        let sampling = self.chains.values().any(|chain| chain.sample.is_some())
+            || self.next_sample().is_some();
         if self.estimated || sampling {
             return Ok(());
         }
@@ -548,7 +547,8 @@ fn fitted(
     if reserved > bytes {
         drop(room.split(reserved - bytes));
     } else if let Ok(more) = u32::try_from(bytes - reserved) {
-        if let Ok(more) = Arc::clone(memory).try_acquire_many_owned(more) {
+        let more = Arc::clone(memory).try_acquire_many_owned(more);
+        if let Ok(more) = more {
             room.merge(more);
         }
     }

@@ -1,50 +1,55 @@
 //! A fake CloudTrail on loopback, asked by the real SDK client.
 //!
-//! In: LookupEvents, signed. The access key is taken for the account, the Region is the one signed for.
-//! Out: what the [`Model`] says, after the latency asked for; or a fault scripted at the [`Server`].
+//! In: LookupEvents, signed by somebody whom STS knows, for the Region that was signed for. Out: what the [`Model`]
+//! says, after the latency asked for. Faults are scripted at the server that carries it.
 
 pub(crate) mod model;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::server::{Request, Response, Server};
+use super::Service;
+use super::server::{Request, Response};
+use super::sts::Sts;
 pub(crate) use model::{Model, Reply};
 
-/// The service; it ends when this is dropped.
-pub(crate) struct FakeCloudTrail {
-    model: Arc<Mutex<Model>>,
-    /// Carries, notes calls, and does scripted faults.
-    pub(crate) server: Server,
+/// The service.
+pub(crate) struct CloudTrail {
+    model: Mutex<Model>,
+    began: Instant,
+    latency: Duration,
 }
 
-impl FakeCloudTrail {
-    /// Starts the service; its clock starts now.
-    pub(crate) fn start(model: Model, latency: Duration) -> Self {
-        let model = Arc::new(Mutex::new(model));
-        let (theirs, began) = (Arc::clone(&model), Instant::now());
-        let server = Server::start(move |request| {
-            let at = began.elapsed().as_secs_f64();
-            answer(&mut theirs.lock().unwrap(), request, at).after(latency)
-        });
-        Self { model, server }
+impl CloudTrail {
+    /// Opens the service; its clock starts now.
+    pub(crate) fn new(model: Model, latency: Duration) -> Arc<Self> {
+        Arc::new(Self { model: Mutex::new(model), began: Instant::now(), latency })
     }
 
     /// Returns the model, to change what happens or to see what was asked.
     pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap()
     }
-}
 
-fn answer(model: &mut Model, request: &Request, at: f64) -> Response {
-    let (Some(account), Some(region)) = (request.access_key(), request.region()) else {
-        return Response::json_error(400, "MissingAuthenticationToken", "not signed");
-    };
-    if request.action() != "LookupEvents" || request.service() != Some("cloudtrail") {
-        return Response::json_error(400, "UnknownOperationException", &request.action());
+    /// Returns the service, to be put behind an address under the name `cloudtrail`.
+    pub(crate) fn service(self: &Arc<Self>, sts: &Arc<Sts>) -> Service {
+        let (this, sts) = (Arc::clone(self), Arc::clone(sts));
+        Box::new(move |request| match sts.caller(request) {
+            Ok(caller) => this.answer(&caller.account, request),
+            Err(refused) => refused.said_by("cloudtrail"),
+        })
     }
-    match model.lookup(account, region, &request.json(), at) {
-        Reply::Page(page) => Response::json(200, &page),
-        Reply::Error(code, why) => Response::json_error(400, code, &why),
+
+    fn answer(&self, account: &str, request: &Request) -> Response {
+        if request.action() != "LookupEvents" {
+            return Response::json_error(400, "UnknownOperationException", &request.action());
+        }
+        let region = request.region().unwrap_or_default();
+        let at = self.began.elapsed().as_secs_f64();
+        let response = match self.model().lookup(account, region, &request.json(), at) {
+            Reply::Page(page) => Response::json(200, &page),
+            Reply::Error(code, why) => Response::json_error(400, code, &why),
+        };
+        response.after(self.latency)
     }
 }

@@ -72,6 +72,9 @@ pub(crate) enum Reply {
     Error(&'static str, String),
 }
 
+/// Code and message.
+type Refusal = (&'static str, String);
+
 #[derive(Debug)]
 struct Token {
     /// Everything else of the request it belongs to.
@@ -242,7 +245,7 @@ impl Model {
         body: &Value,
         at: f64,
         number: usize,
-    ) -> Result<Reply, (&'static str, String)> {
+    ) -> Result<Reply, Refusal> {
         let mut query = body.clone();
         let fields = query.as_object_mut().unwrap();
         let token = fields.remove("NextToken").and_then(|it| it.as_str().map(str::to_owned));
@@ -255,7 +258,7 @@ impl Model {
         if !(1..=50).contains(&most) {
             return Err(("InvalidMaxResultsException", "1 to 50".to_owned()));
         }
-        let empty = self.empty_every.is_some_and(|every| number % every == 0);
+        let empty = self.empty_every.is_some_and(|every| number.is_multiple_of(every));
         let most = if empty { 0 } else { usize::try_from(most).unwrap() };
         let end = (offset + most).min(left.len());
         let page: Vec<Value> =
@@ -275,7 +278,7 @@ impl Model {
         token: &str,
         query: &Value,
         at: f64,
-    ) -> Result<(Arc<Vec<Event>>, usize), (&'static str, String)> {
+    ) -> Result<(Arc<Vec<Event>>, usize), Refusal> {
         let invalid = || ("InvalidNextTokenException", format!("token {token} is not valid"));
         let known = self.tokens.get(token).ok_or_else(invalid)?;
         let old = self.token_life.is_some_and(|life| at - known.made > life);
@@ -292,7 +295,7 @@ impl Model {
         region: &str,
         body: &Value,
         at: f64,
-    ) -> Result<Vec<Event>, (&'static str, String)> {
+    ) -> Result<Vec<Event>, Refusal> {
         #[expect(clippy::cast_possible_truncation, reason = "seconds of a test")]
         let horizon = self.now + at as i64 - HISTORY;
         let bound = |name: &str| body[name].as_i64().or(body[name].as_f64().map(whole));
