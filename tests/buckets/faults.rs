@@ -57,10 +57,8 @@ fn objects_that_cannot_be_had_are_told_with_their_cause() {
     let (why, asked) = lost_to(Fault::Cut(0));
     assert!(why.contains("the body broke off after 0 of") && asked == 6, "{asked} {why}");
     let (why, asked) = lost_to(Fault::Refused(500, "InternalError", "We are sorry"));
-    assert_eq!(
-        (why.as_str(), asked),
-        ("S3 answered InternalError: We are sorry; asked 6 times", 6)
-    );
+    let said = "S3 answered 500 InternalError: We are sorry (request FAKE0001); asked 6 times";
+    assert_eq!((why.as_str(), asked), (said, 6));
 }
 
 #[test]

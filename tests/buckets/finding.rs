@@ -1,8 +1,11 @@
 //! Which objects are found, and what finding them costs.
 
+use aws_credential_types::Credentials;
+use trailload::aws;
 use trailload::source::s3::LogKind;
 
 use super::*;
+use crate::support::aws::given;
 
 const ORGANIZATION: &str = "o-exampleorgid";
 
@@ -252,4 +255,35 @@ fn nothing_to_find_is_an_error_unless_it_was_narrowed() {
     run.options.from = Some(moment("2024-03-15T00:00:00Z"));
     let told = run.run();
     assert_eq!((told.error, told.skipped.len(), told.inputs.len()), (None, 1, 0));
+}
+
+#[test]
+fn the_doors_own_clients_lead_there() {
+    let keys = [key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a")];
+    let mut bucket = bucket_of(&keys);
+    bucket.region = "ap-south-1";
+    let fake = Fake::start([("trail", bucket)]);
+    let mut options = aws::Options::new(aws::Clock::new(Timestamp::now));
+    options.region = Some("eu-west-1".to_owned());
+    let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+    options.credentials = Some(given(credentials));
+    options.endpoints.insert("s3".to_owned(), fake.url.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let access = runtime.block_on(aws::Access::load(&options)).unwrap();
+    let mut source = Buckets::new(
+        vec![(0, Address::parse("s3://trail").unwrap())],
+        Run::new(&fake, "s3://trail").options,
+        Box::new(move |region| access.s3(region)),
+        Box::new(|_| None),
+        Box::new(|_| None),
+        NOW.parse().unwrap(),
+    );
+    let mut told = Told::default();
+    source
+        .list(&mut |_, found| {
+            told.take(found);
+            true
+        })
+        .unwrap();
+    assert_eq!(told.keys(), keys);
 }

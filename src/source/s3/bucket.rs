@@ -41,6 +41,9 @@ const SLOW_TRIES: u32 = 14;
 /// Tries after any other failure that may pass.
 const TRIES: u32 = 6;
 
+/// How long a network that gives no answer is waited for: a router or a gateway is replaced in this time.
+const OUTAGE: Duration = Duration::from_mins(2);
+
 /// Regions that a bucket may send us to before we give up: it moves at most once, and S3 may not know at first.
 const MOVES: u32 = 3;
 
@@ -50,7 +53,8 @@ const GAIN: u64 = 1 << 20;
 /// How long an answer may take to begin, whatever the client's own patience is.
 const ANSWER: Duration = Duration::from_mins(1);
 
-/// Objects of a bucket that are refused in a row before any was granted: then all of them are.
+/// Objects of a bucket that are refused before any was granted, or lost to the network in a row: then all of them
+/// will be.
 const REFUSED_IN_A_ROW: u32 = 16;
 
 /// The clients, one for each Region that was needed.
@@ -98,6 +102,7 @@ pub(super) struct Bucket {
     lists: Pace,
     gets: Pace,
     refused: AtomicU32,
+    silent: AtomicU32,
     granted: AtomicBool,
     shut: AtomicBool,
 }
@@ -143,6 +148,7 @@ impl Bucket {
             lists: Pace::new(LISTS_AT_ONCE),
             gets: Pace::new(GETS_AT_ONCE),
             refused: AtomicU32::new(0),
+            silent: AtomicU32::new(0),
             granted: AtomicBool::new(false),
             shut: AtomicBool::new(false),
         }
@@ -207,6 +213,7 @@ impl Bucket {
     /// Takes in that a body is here whole.
     pub(super) fn granted(&self) {
         self.granted.store(true, Relaxed);
+        self.silent.store(0, Relaxed);
         self.gets.good();
     }
 
@@ -215,6 +222,7 @@ impl Bucket {
         let all = match reach {
             Reach::This => false,
             Reach::All => true,
+            Reach::Way => self.silent.fetch_add(1, Relaxed) + 1 >= REFUSED_IN_A_ROW,
             Reach::Perhaps => {
                 self.refused.fetch_add(1, Relaxed) + 1 >= REFUSED_IN_A_ROW
                     && !self.granted.load(Relaxed)
@@ -240,7 +248,7 @@ impl Bucket {
         tries: &mut Tries,
     ) -> Result<(), Refusal> {
         if gained >= GAIN {
-            tries.made = 0;
+            (tries.made, tries.silent) = (0, None);
         }
         let at = self.at();
         self.after(answer, &at, What::Get(key), slot, tries).await
@@ -271,6 +279,11 @@ impl Bucket {
                 tries.made < SLOW_TRIES
             }
             Next::Again => tries.made < TRIES,
+            Next::Outlast => {
+                let now = Instant::now();
+                let since = *tries.silent.get_or_insert(now);
+                tries.made < TRIES || now.duration_since(since) < OUTAGE
+            }
         };
         if !go_on {
             return Err(answer.refusal(self.wish(&at.region, what), tries.made));
@@ -326,6 +339,8 @@ impl Bucket {
 pub(super) struct Tries {
     made: u32,
     moves: u32,
+    /// When there was no answer for the first time.
+    silent: Option<Instant>,
 }
 
 /// Waits for an answer, but not for ever.
@@ -338,5 +353,46 @@ where
     match tokio::time::timeout(ANSWER, sent).await {
         Ok(answer) => answer.map_err(|error| Answer::of(&error)),
         Err(_) => Err(Answer::silence()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::config::{BehaviorVersion, Config, Region};
+
+    use super::*;
+
+    fn bucket() -> Bucket {
+        let make: ClientFor = Box::new(|region| {
+            let region = Region::new(region.to_owned());
+            let config = Config::builder().behavior_version(BehaviorVersion::latest());
+            Client::from_conf(config.region(region).build())
+        });
+        Bucket::new("trail".to_owned(), Arc::new(Clients::new(make)), "eu-west-1", false)
+    }
+
+    /// Returns after how many refusals of this reach nothing more is asked.
+    fn shut_after(bucket: &Bucket, reach: Reach) -> Option<u32> {
+        (1..100).find(|_| bucket.refused(reach))
+    }
+
+    #[test]
+    fn what_is_refused_to_all_is_asked_no_more_and_said_once() {
+        assert_eq!(shut_after(&bucket(), Reach::This), None);
+        assert_eq!(shut_after(&bucket(), Reach::Perhaps), Some(REFUSED_IN_A_ROW));
+        assert_eq!(shut_after(&bucket(), Reach::Way), Some(REFUSED_IN_A_ROW));
+        let bucket = bucket();
+        assert_eq!(shut_after(&bucket, Reach::All), Some(1));
+        assert!(bucket.is_shut());
+        assert_eq!(shut_after(&bucket, Reach::All), None);
+    }
+
+    #[test]
+    fn one_that_is_granted_shows_that_not_all_are_refused() {
+        let bucket = bucket();
+        bucket.granted();
+        assert_eq!(shut_after(&bucket, Reach::Perhaps), None);
+        // The network may break down later.
+        assert_eq!(shut_after(&bucket, Reach::Way), Some(REFUSED_IN_A_ROW));
     }
 }

@@ -134,8 +134,10 @@ impl Explorer {
 
     async fn refused(&self, target: &Target, prefix: &str, refusal: Refusal) {
         target.seen.store(true, Relaxed);
-        let first = refusal.reach != Reach::All || target.bucket.refused(refusal.reach);
-        if first {
+        // What is true for one folder, such as a denial, says nothing about the objects of others.
+        let counts = matches!(refusal.reach, Reach::All | Reach::Way);
+        let shut = counts && target.bucket.refused(refusal.reach);
+        if shut || refusal.reach != Reach::All {
             let name = named(&target.bucket.name, prefix);
             let error = Error::Bucket { name, source: Box::new(refusal) };
             let _ = self.out.send((target.word, Found::Failed(error))).await;

@@ -43,7 +43,9 @@ pub enum Reach {
     This,
     /// Other objects of the bucket, perhaps: a permission is missing.
     Perhaps,
-    /// Every request: credentials, clock, network.
+    /// Other requests, if none of them gets through meanwhile: there was no answer.
+    Way,
+    /// Every request: credentials, clock, the bucket's name.
     All,
 }
 
@@ -56,6 +58,8 @@ pub(super) enum Next {
     Slower,
     /// It may go better the next time.
     Again,
+    /// There was no answer: the network may be back soon.
+    Outlast,
     /// It will not go better now.
     Never,
 }
@@ -85,6 +89,8 @@ pub(super) enum What<'a> {
 pub(super) struct Answer {
     said: aws::Refusal,
     region: Option<String>,
+    /// Whether it began well, and broke off.
+    cut: bool,
 }
 
 impl Answer {
@@ -96,7 +102,11 @@ impl Answer {
         let raw = error.raw_response();
         let header = raw.and_then(|raw| raw.headers().get(REGION_HEADER)).map(str::to_owned);
         let body = raw.and_then(|raw| raw.body().bytes()).unwrap_or_default();
-        Self { said: aws::Refusal::of(error), region: header.or_else(|| region_in(body)) }
+        Self {
+            said: aws::Refusal::of(error),
+            region: header.or_else(|| region_in(body)),
+            cut: false,
+        }
     }
 
     /// An answer that did not come within our own patience.
@@ -106,13 +116,14 @@ impl Answer {
 
     /// A body that ended or broke off too early.
     pub(super) fn cut(got: u64, of: u64, how: impl fmt::Display) -> Self {
-        Self::broken(format!("the body broke off after {got} of {of} bytes ({how})"))
+        let cut = Self::broken(format!("the body broke off after {got} of {of} bytes ({how})"));
+        Self { cut: true, ..cut }
     }
 
     fn broken(message: String) -> Self {
         let trouble = Trouble::Transient;
         let said = aws::Refusal { trouble, status: None, code: None, message, request: None };
-        Self { said, region: None }
+        Self { said, region: None, cut: false }
     }
 
     /// Returns what to do.
@@ -128,6 +139,7 @@ impl Answer {
             (503, _) | (_, "KMS.ThrottlingException") => Next::Slower,
             _ => match self.said.trouble {
                 Trouble::Throttled => Next::Slower,
+                Trouble::Transient if self.is_silence() => Next::Outlast,
                 // The door asks for new credentials meanwhile.
                 Trouble::Transient | Trouble::Expired => Next::Again,
                 _ => Next::Never,
@@ -145,9 +157,14 @@ impl Answer {
         let reach = match &self.said.trouble {
             trouble if trouble.is_everywhere() || self.code() == "NoSuchBucket" => Reach::All,
             _ if missing.is_some() || self.code().starts_with("KMS.") => Reach::Perhaps,
+            Trouble::Transient if self.is_silence() => Reach::Way,
             _ => Reach::This,
         };
         Refusal { why, answer: Some(self.said), missing, reach }
+    }
+
+    fn is_silence(&self) -> bool {
+        self.said.status.is_none() && !self.cut
     }
 
     fn code(&self) -> &str {
@@ -212,6 +229,8 @@ impl Answer {
             ("SlowDown", _) => "S3 asked to slow down, again and again".to_owned(),
             (_, None) => said.message.clone(),
             _ => match said.trouble.advice() {
+                // It is about the way there, and we got there.
+                _ if said.trouble == Trouble::Transient => format!("S3 answered {said}"),
                 Some(advice) => format!("S3 answered {said}; {advice}"),
                 None => format!("S3 answered {said}"),
             },
@@ -291,6 +310,8 @@ mod tests {
             assert_eq!(answer(status, code, "").next(), next, "{status} {code}");
         }
         assert_eq!(Answer::cut(3, 5, "reset").next(), Next::Again);
+        assert_eq!(Answer::silence().next(), Next::Outlast);
+        assert_eq!(Answer::silence().refusal(WISH, 3).reach, Reach::Way);
     }
 
     #[test]

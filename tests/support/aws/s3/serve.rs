@@ -123,12 +123,11 @@ impl Answer {
 fn answer(shared: &Shared, request: &Request, wanted: &Wanted) -> Option<Answer> {
     let mut state = shared.state();
     let under_way = shared.under_way.load(SeqCst);
-    let (answer, latency) = match state.buckets.get_mut(&wanted.bucket) {
-        Some(bucket) => (bucket.answer(request, wanted, under_way), bucket.latency),
-        None => {
-            let said = "The specified bucket does not exist";
-            (Ok(Some(Answer::error(404, "NoSuchBucket", said, ""))), Duration::ZERO)
-        }
+    let (answer, latency) = if let Some(bucket) = state.buckets.get_mut(&wanted.bucket) {
+        (bucket.answer(request, wanted, under_way), bucket.latency)
+    } else {
+        let said = "The specified bucket does not exist";
+        (Ok(Some(Answer::error(404, "NoSuchBucket", said, ""))), Duration::ZERO)
     };
     let answer = answer.unwrap_or_else(|complaint| {
         state.complaints.push(format!("{complaint} (in {} {})", wanted.action, wanted.key));
