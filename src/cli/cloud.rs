@@ -29,6 +29,7 @@ const DEFAULT_LATE_DAYS: u32 = 30;
 #[derive(Clone, Debug, Default, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 #[command(next_help_heading = "Which accounts and Regions")]
+#[group(id = "cloud")]
 pub struct Args {
     /// Use this profile of the AWS configuration [default: as for every AWS tool]
     #[arg(long, value_name = "NAME")]
@@ -431,8 +432,11 @@ mod tests {
     fn roles_come_from_a_file_too() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("roles");
-        fs::write(&file, "# ours\narn:aws:iam::111122223333:role/a\n\n  arn:aws:iam::{account}:role/b # all\n")
-            .unwrap();
+        fs::write(
+            &file,
+            "# ours\narn:aws:iam::111122223333:role/a\n\n  arn:aws:iam::{account}:role/b # all\n",
+        )
+        .unwrap();
         let name = file.to_str().unwrap();
         let cloud = plan(&["--assume-role", name, "--accounts", "organization"]).unwrap();
         let gaps: Vec<bool> = cloud.roles.iter().map(Template::needs_account).collect();

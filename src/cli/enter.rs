@@ -163,7 +163,8 @@ async fn wanted(
                 continue;
             }
             let role = template.role(&id, cloud.external_id.clone())?;
-            let asked_for = ids.as_ref().is_none_or(|ids| ids.iter().any(|id| id == role.account()));
+            let asked_for =
+                ids.as_ref().is_none_or(|ids| ids.iter().any(|id| id == role.account()));
             if asked_for {
                 add(role.account().to_owned(), caller.assume(&role));
             }

@@ -157,7 +157,9 @@ fn lookup_hint(error: &lookup::Error) -> Option<String> {
 /// Says which statement a policy lacks.
 fn allow(action: &str, resource: &str) -> String {
     let statement = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
-    format!("allow it: {statement} ('trailload policy' with the same options prints the whole policy)")
+    format!(
+        "allow it: {statement} ('trailload policy' with the same options prints the whole policy)"
+    )
 }
 
 impl From<aws::Error> for Failure {
@@ -437,7 +439,8 @@ mod tests {
         let statement = r#"{"Effect":"Allow","Action":"cloudtrail:LookupEvents","Resource":"*"}"#;
         assert!(failure.hint.is_some_and(|hint| hint.contains(statement)));
 
-        let missing = s3::Missing { action: "s3:ListBucket", resource: "arn:aws:s3:::b".to_owned() };
+        let missing =
+            s3::Missing { action: "s3:ListBucket", resource: "arn:aws:s3:::b".to_owned() };
         let refusal = s3::Refusal {
             why: "may not be listed".to_owned(),
             answer: None,

@@ -6,15 +6,20 @@
 
 mod assemble;
 mod choice;
+pub mod cloud;
 pub mod engine;
+mod enter;
 pub mod environment;
+mod estimate;
 pub mod failure;
+mod gather;
 #[cfg(test)]
 mod help;
 pub mod load;
 pub mod size;
 pub mod status;
 pub mod time;
+pub mod words;
 
 use std::{
     ffi::OsString,

@@ -181,15 +181,14 @@ mod tests {
 
     #[test]
     fn a_source_that_fails_is_told_and_the_others_go_on() {
-        let both = |fails| {
-            Many::default().beside(0, Fake(0, 2, true)).beside(1, Fake(1, 5, fails))
-        };
+        let both = |fails| Many::default().beside(0, Fake(0, 2, true)).beside(1, Fake(1, 5, fails));
         let (skipped, failed, end) = listed(both(false), usize::MAX);
         assert_eq!((skipped.len(), failed, end), (7, vec![0], None));
         let (skipped, failed, end) = listed(both(true), usize::MAX);
         assert_eq!((skipped.len(), failed.len()), (7, 1), "the last one is the end");
         assert!(end.is_some());
-        let with_files = Many::default().first(Fake(1, 1, false), vec![9, 0]).beside(1, Fake(1, 0, true));
+        let with_files =
+            Many::default().first(Fake(1, 1, false), vec![9, 0]).beside(1, Fake(1, 0, true));
         assert_eq!(listed(with_files, usize::MAX), (vec![0], vec![1], None));
         let (_, failed, end) = listed(Many::default().beside(3, Fake(3, 0, true)), usize::MAX);
         assert_eq!((failed, end), (vec![], Some("3".to_owned())));
