@@ -155,7 +155,8 @@ impl Mappings {
     /// Installs the templates that are missing, once.
     pub(super) async fn install(&self, calls: &Calls<'_>) -> Result<(), Error> {
         let put = || self.missing.put(calls, &self.templates, &self.log);
-        self.installed.get_or_try_init(put).await.map(|_| ())
+        self.installed.get_or_try_init(put).await?;
+        Ok(())
     }
 
     /// Makes sure that all indices of a batch exist and know the fields that it uses.
@@ -213,7 +214,8 @@ impl Mappings {
     /// a loader that read ours before we stored it has replaced it by now.
     pub(super) async fn check_learned(&self, calls: &Calls<'_>) -> Result<(), Error> {
         let stored = self.component.lock().await;
-        self.write_learned(calls, *stored).await.map(|_| ())
+        self.write_learned(calls, *stored).await?;
+        Ok(())
     }
 
     /// Returns the mappings of an index as they are now, or were at `since` at the earliest.
