@@ -102,10 +102,11 @@ impl Pack {
         self.entries.is_empty() && self.set_aside.is_empty()
     }
 
-    /// Takes note of the document that was just written, from `start` to the end of the body.
+    /// Takes note of the document that was just written, from `start` to the end of the body. Its place is a lane
+    /// and a page of it.
     pub(super) fn add(
         &mut self,
-        lane: LaneNumber,
+        place: (LaneNumber, u32),
         start: usize,
         action_bytes: u32,
         (bucket, fields): (u32, u32),
@@ -119,7 +120,7 @@ impl Pack {
         });
         let need = &mut self.needs[index];
         need.fields = need.fields.max(fields);
-        let share = self.share(lane);
+        let share = self.share(place);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a body is far below 4 GiB, indices are few"
@@ -134,8 +135,8 @@ impl Pack {
     }
 
     /// Takes note of a record that cannot become a document.
-    pub(super) fn set_aside(&mut self, what: SetAside) {
-        self.share(what.lane);
+    pub(super) fn set_aside(&mut self, place: (LaneNumber, u32), what: SetAside) {
+        self.share(place);
         let SetAside { id, index, reason, document, .. } = &what;
         self.set_aside_bytes += id.len() + index.len() + reason.len() + document.len();
         self.set_aside.push(what);
@@ -150,11 +151,11 @@ impl Pack {
         }
     }
 
-    /// Counts one more document of a lane and returns the number of its share.
-    fn share(&mut self, lane: LaneNumber) -> u32 {
+    /// Counts one more document of a page and returns the number of its share.
+    fn share(&mut self, (lane, page): (LaneNumber, u32)) -> u32 {
         match self.shares.last_mut() {
-            Some(share) if share.lane == lane => share.documents += 1,
-            _ => self.shares.push(Share { lane, page: 0, documents: 1 }),
+            Some(share) if (share.lane, share.page) == (lane, page) => share.documents += 1,
+            _ => self.shares.push(Share { lane, page, documents: 1 }),
         }
         #[expect(clippy::cast_possible_truncation, reason = "no more shares than documents")]
         let last = self.shares.len() as u32 - 1;
@@ -186,13 +187,14 @@ mod tests {
         let mut pack = Pack::new(1_000);
         let mut added = 0;
         while !pack.is_full() {
-            pack.set_aside(SetAside {
+            let what = SetAside {
                 lane: 1,
                 id: String::new(),
                 index: String::new(),
                 reason: String::new(),
                 document: "x".repeat(300),
-            });
+            };
+            pack.set_aside((1, 0), what);
             added += 1;
         }
         assert_eq!(added, 4);

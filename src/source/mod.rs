@@ -36,7 +36,7 @@ use std::{fmt, io, io::Read, path::PathBuf};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::event::Lane;
+use crate::event::{Lane, Position, Span};
 pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken};
 pub use files::Files;
 pub use fingerprint::Fingerprint;
@@ -131,6 +131,14 @@ pub struct Slice {
     pub sure_until: i64,
 }
 
+impl Slice {
+    /// Returns what the checkpoint is to know as covered once the slice is done.
+    pub fn span(&self) -> Span {
+        let Self { series, from, to, sure_until, .. } = self;
+        Span { series: series.clone(), from: *from, to: *to, sure_until: *sure_until }
+    }
+}
+
 /// Some events of a slice, as LookupEvents answered them.
 #[derive(Debug)]
 pub struct Page {
@@ -141,7 +149,7 @@ pub struct Page {
     /// `{"Events":[…]}`.
     pub content: Held,
     /// Once this page and all before it are settled, the slice is safe from this second to its end.
-    pub since: Option<i64>,
+    pub since: Option<Position>,
 }
 
 /// One input to be read by a worker.
