@@ -188,6 +188,15 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
+/// Makes a buffer hold `size` bytes, whatever they are. Grown, it is new: the system gives it as zeros, and none of
+/// what will not be used need ever be touched.
+pub(super) fn make_room(buffer: &mut Vec<u8>, size: usize) {
+    if buffer.len() < size {
+        *buffer = Vec::new();
+        *buffer = vec![0; size.next_power_of_two()];
+    }
+}
+
 /// Unpacks gzip of a single member in one go, which takes two thirds of the time of streaming.
 ///
 /// Returns how much text there is, or `None` if that is not possible: more than `most` bytes, several
@@ -203,9 +212,7 @@ pub(super) fn gunzip_whole(
     if size > most.min(stored.len().saturating_mul(DEFLATE_RATIO)) {
         return None;
     }
-    if text.len() < size {
-        text.resize(size, 0);
-    }
+    make_room(text, size);
     let unpacked = inflate.gzip_decompress(stored, &mut text[..size]).ok()?;
     (unpacked == size && !another_follows(stored, &text[..size])).then_some(size)
 }
