@@ -188,12 +188,12 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
-/// Makes a buffer hold `size` bytes, whatever they are. Grown, it is new: the system gives it as zeros, and none of
-/// what will not be used need ever be touched.
-pub(super) fn make_room(buffer: &mut Vec<u8>, size: usize) {
+/// Makes a buffer hold `size` bytes, whatever they are: at once the `most` that it may ever have to. The system gives
+/// fresh memory as zeros, and what is never touched costs nothing; growing step by step would touch it again and again.
+pub(super) fn make_room(buffer: &mut Vec<u8>, size: usize, most: usize) {
     if buffer.len() < size {
         *buffer = Vec::new();
-        *buffer = vec![0; size.next_power_of_two()];
+        *buffer = vec![0; size.max(most)];
     }
 }
 
@@ -212,7 +212,7 @@ pub(super) fn gunzip_whole(
     if size > most.min(stored.len().saturating_mul(DEFLATE_RATIO)) {
         return None;
     }
-    make_room(text, size);
+    make_room(text, size, most);
     let unpacked = inflate.gzip_decompress(stored, &mut text[..size]).ok()?;
     (unpacked == size && !another_follows(stored, &text[..size])).then_some(size)
 }
