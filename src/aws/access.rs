@@ -25,7 +25,7 @@ use super::{
     call::Question,
     http::Connections,
     keeper::{self, Keeper},
-    organization, regions, trails,
+    organization, regions, trails, trouble,
     watch::{Ahead, Drift, Manners, Watch},
 };
 
@@ -81,10 +81,10 @@ impl Default for Timeouts {
             // The SDK's own default.
             connect: Duration::from_millis(3_100),
             // LookupEvents is known to take up to 35 seconds in a busy Region.
-            read: Duration::from_secs(60),
-            attempt: Duration::from_secs(60),
+            read: Duration::from_mins(1),
+            attempt: Duration::from_mins(1),
             // An external process may ask a person for a code.
-            credentials: Duration::from_secs(120),
+            credentials: Duration::from_mins(2),
             // The SDK's own default.
             pause: Duration::from_secs(1),
         }
@@ -193,6 +193,7 @@ impl Access {
     /// Returns the access that a role gives, with this identity as the caller. Nothing is asked yet:
     /// [`identity`](Self::identity) shows whether the role can be had. Its credentials are renewed for as long as
     /// this access lives.
+    #[must_use]
     pub fn assume(&self, role: &Role) -> Self {
         let origin = keeper::Origin::Role { sts: self.sts(), role: role.clone() };
         let keeper = Keeper::new(origin, self.clock().clone(), self.timeouts().credentials);
@@ -213,7 +214,7 @@ impl Access {
             return Err(self.without_credentials(&error));
         }
         let answer = self.sts().get_caller_identity().send().await;
-        let answer = answer.map_err(|error| self.not_accepted(Refusal::of(&error)))?;
+        let answer = answer.map_err(|error| self.not_accepted(Box::new(Refusal::of(&error))))?;
         let lacks = |what| self.lacks("sts", "GetCallerIdentity", what);
         let account = answer.account.ok_or_else(|| lacks("Account"))?;
         let arn = answer.arn.ok_or_else(|| lacks("Arn"))?;
@@ -222,8 +223,10 @@ impl Access {
     }
 
     fn without_credentials(&self, error: &CredentialsError) -> Error {
-        let none = matches!(error, CredentialsError::CredentialsNotLoaded(_));
-        let mut source = Refusal::of_credentials(error);
+        // The machine's own service is the last link, and other clouds answer at its address too.
+        let none = matches!(error, CredentialsError::CredentialsNotLoaded(_))
+            || trouble::is_of_instance(error);
+        let mut source = Box::new(Refusal::of_credentials(error));
         if none && self.0.role.is_none() {
             if let Some(name) = &self.0.shared.options.profile {
                 source.message = format!("the profile {name} has none, or is not there");
@@ -233,7 +236,7 @@ impl Access {
         self.not_accepted(source)
     }
 
-    fn not_accepted(&self, mut source: Refusal) -> Error {
+    fn not_accepted(&self, mut source: Box<Refusal>) -> Error {
         if let Some(role) = &self.0.role {
             return Error::Assume { role: role.arn().to_owned(), source };
         }
@@ -255,7 +258,8 @@ impl Access {
         found.or_else(|| Some(self.0.role.as_ref()?.account().to_owned()))
     }
 
-    /// Returns the Region that settings name, or the one that stands for the partition.
+    /// Returns the Region that settings name, or the one that stands for the partition: if they name none, or one
+    /// that only an S3-compatible service knows (`auto`).
     pub fn region(&self) -> String {
         let named = self.0.config.region().map(|region| region.as_ref().to_owned());
         let ours = self.partition();
@@ -423,7 +427,7 @@ impl Access {
             service: asked.service,
             action,
             region: asked.region.clone(),
-            source,
+            source: Box::new(source),
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
     error::Error as StdError,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aws_config::{
@@ -24,7 +24,7 @@ use aws_credential_types::{
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{Refusal, Role, Trouble, access::Clock, http::Connections};
 
@@ -320,4 +320,135 @@ fn end(credentials: &Credentials) -> Option<Timestamp> {
 fn renewal(now: Timestamp, end: Timestamp) -> Timestamp {
     let margin = (end.duration_since(now) / 10).clamp(SignedDuration::ZERO, MARGIN);
     end.checked_sub(margin).unwrap_or(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Gives keys that are numbered, or fails.
+    #[derive(Debug, Default)]
+    struct Source {
+        asked: AtomicUsize,
+        same: bool,
+        ill: std::sync::atomic::AtomicBool,
+        life: Option<Duration>,
+    }
+
+    #[derive(Clone, Debug)]
+    struct Shared(Arc<Source>);
+
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    impl ProvideCredentials for Shared {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(async {
+                let asked = self.0.asked.fetch_add(1, Ordering::Relaxed) + 1;
+                tokio::task::yield_now().await;
+                if self.0.ill.load(Ordering::Relaxed) {
+                    return Err(CredentialsError::provider_error("ill"));
+                }
+                let number = if self.0.same { 1 } else { asked };
+                let end = self.0.life.map(|life| std::time::SystemTime::UNIX_EPOCH + life);
+                Ok(Credentials::new(format!("KEY{number}"), "s", Some("t".into()), end, "test"))
+            })
+        }
+    }
+
+    fn keeper(source: Source) -> (Keeper, Arc<Source>, Arc<Mutex<Timestamp>>) {
+        let (source, now) = (Arc::new(source), Arc::new(Mutex::new(START)));
+        let origin = Origin::Given(SharedCredentialsProvider::new(Shared(Arc::clone(&source))));
+        let read = Arc::clone(&now);
+        let clock = Clock::new(move || *read.lock().unwrap());
+        (Keeper::new(origin, clock, Duration::from_secs(9)), source, now)
+    }
+
+    async fn key(keeper: &Keeper) -> String {
+        keeper.credentials().await.unwrap().access_key_id().to_owned()
+    }
+
+    #[tokio::test]
+    async fn what_has_no_end_is_asked_for_once() {
+        let (keeper, source, now) = keeper(Source::default());
+        assert_eq!(key(&keeper).await, "KEY1");
+        *now.lock().unwrap() += SignedDuration::from_hours(24 * 90);
+        assert_eq!(key(&keeper).await, "KEY1");
+        assert_eq!(source.asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn many_at_once_are_one_question() {
+        let (keeper, source, _) = keeper(Source::default());
+        let (a, b, c) = tokio::join!(key(&keeper), key(&keeper), key(&keeper));
+        assert_eq!([a, b, c], ["KEY1", "KEY1", "KEY1"]);
+        assert_eq!(source.asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_late_refusal_does_not_spoil_what_came_after() {
+        let (keeper, source, _) = keeper(Source::default());
+        key(&keeper).await;
+        keeper.refuse("KEY1");
+        assert_eq!(key(&keeper).await, "KEY2");
+        // Lanes that had been under way with the old key.
+        keeper.refuse("KEY1");
+        keeper.refuse("KEY1");
+        assert_eq!(key(&keeper).await, "KEY2");
+        assert_eq!(source.asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn the_same_session_again_is_refused_and_asked_for_again_only_after_a_pause() {
+        let (keeper, source, _) = keeper(Source { same: true, ..Source::default() });
+        key(&keeper).await;
+        keeper.refuse("KEY1");
+        for _ in 0..9 {
+            let error = keeper.credentials().await.unwrap_err();
+            assert_eq!(Refusal::of_credentials(&error).trouble, Trouble::Expired);
+        }
+        assert_eq!(source.asked.load(Ordering::Relaxed), 2);
+        keeper.state().failed.as_mut().unwrap().0 -= PAUSE;
+        keeper.credentials().await.unwrap_err();
+        assert_eq!(source.asked.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn they_are_renewed_early_and_the_old_ones_serve_while_that_fails() {
+        let life = Duration::from_hours(1);
+        let (keeper, source, now) = keeper(Source { life: Some(life), ..Source::default() });
+        key(&keeper).await;
+        let set = |seconds| *now.lock().unwrap() = START + SignedDuration::from_secs(seconds);
+        set(3539);
+        assert_eq!(key(&keeper).await, "KEY1");
+        set(3540);
+        source.ill.store(true, Ordering::Relaxed);
+        assert_eq!(key(&keeper).await, "KEY1");
+        assert_eq!(key(&keeper).await, "KEY1");
+        assert_eq!(source.asked.load(Ordering::Relaxed), 2, "a failure is not repeated at once");
+        set(3600);
+        let error = keeper.credentials().await.unwrap_err();
+        assert!(Refusal::of_credentials(&error).message.contains("ill"));
+    }
+
+    #[test]
+    fn short_sessions_are_renewed_in_their_last_tenth() {
+        let at = |seconds| START + SignedDuration::from_secs(seconds);
+        assert_eq!(renewal(at(0), at(3600)), at(3540));
+        assert_eq!(renewal(at(0), at(100)), at(90));
+        assert_eq!(renewal(at(100), at(50)), at(50), "over already");
+    }
+
+    #[test]
+    fn no_secret_is_ever_shown() {
+        let given = Credentials::new("AKIA", "hunter2", Some("hunter2".into()), None, "test");
+        let origin = Origin::Given(SharedCredentialsProvider::new(given));
+        let keeper = Keeper::new(origin, Clock::new(|| START), Duration::ZERO);
+        let shown = format!("{keeper:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 }

@@ -52,7 +52,7 @@ pub enum Error {
         /// The profile that was asked for by name.
         profile: Option<String>,
         /// What the chain said.
-        source: Refusal,
+        source: Box<Refusal>,
     },
     /// Credentials exist, or should, and could not be had or are not accepted.
     #[error("could not use the AWS credentials{}", in_profile(profile.as_deref()))]
@@ -60,7 +60,7 @@ pub enum Error {
         /// The profile that was asked for by name.
         profile: Option<String>,
         /// Why.
-        source: Refusal,
+        source: Box<Refusal>,
     },
     /// A role could not be put on.
     #[error("could not assume {role}")]
@@ -68,7 +68,7 @@ pub enum Error {
         /// The role's ARN; it names the account.
         role: String,
         /// Why.
-        source: Refusal,
+        source: Box<Refusal>,
     },
     /// A question to AWS failed.
     #[error("{}{service}:{action} failed in {region}", in_account(account.as_deref()))]
@@ -82,7 +82,7 @@ pub enum Error {
         /// Where we asked.
         region: String,
         /// Why.
-        source: Refusal,
+        source: Box<Refusal>,
     },
     /// An answer lacks what its documentation promises.
     #[error("{}{service}:{action} answered without {lacks}", in_account(account.as_deref()))]

@@ -36,7 +36,7 @@ pub(super) async fn trails(
         service: "cloudtrail",
         action: ACTION,
         region: region.to_owned(),
-        source: Refusal::of(&error),
+        source: Box::new(Refusal::of(&error)),
     })?;
     Ok(answer.trail_list.unwrap_or_default().into_iter().filter_map(trail).collect())
 }

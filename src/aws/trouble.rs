@@ -4,8 +4,9 @@
 //! Holds: the decision is made by code and status wherever there is one; texts decide only what codes leave open.
 //! Absent on purpose: what to do about it; that is the source's decision.
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, io};
 
+use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::operation::{
     assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError,
@@ -256,10 +257,11 @@ fn sort(code: &str, message: &str, ahead: Option<SignedDuration>) -> Option<Trou
         | "AuthFailure"
         | "OptInRequired"
         | "RegionDisabledException" => Trouble::RegionNotEnabled,
-        "RequestTimeTooSkewed" | "RequestInTheFuture" => Trouble::ClockSkew { ahead },
         // EC2 says it of old requests and of old sessions alike.
         "RequestExpired" if ahead.is_some_and(|ahead| !is_skew(ahead)) => Trouble::Expired,
-        "RequestExpired" => Trouble::ClockSkew { ahead },
+        "RequestExpired" | "RequestInTheFuture" | "RequestTimeTooSkewed" => {
+            Trouble::ClockSkew { ahead }
+        }
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "InvalidSignature" => {
             signature(message, ahead)
         }
@@ -389,15 +391,25 @@ fn for_credentials(trouble: Trouble) -> Trouble {
     }
 }
 
+/// Returns whether it was the metadata service of the machine that gave no credentials.
+pub(super) fn is_of_instance(error: &CredentialsError) -> bool {
+    chain(error).any(<dyn StdError>::is::<ImdsError>)
+}
+
 /// Returns whether an error is of the network or of time, and may be gone at the next attempt.
 fn is_of_the_way(error: &(dyn StdError + 'static)) -> bool {
     chain(error).any(|link| {
-        link.is::<std::io::Error>()
+        link.downcast_ref::<io::Error>().is_some_and(is_of_a_socket)
             || link.downcast_ref::<ConnectorError>().is_some_and(is_of_the_connection)
     }) || matches!(
         error.downcast_ref::<CredentialsError>(),
         Some(CredentialsError::ProviderTimedOut(_))
     )
+}
+
+/// A file or a program that is not there stays away until a person comes.
+fn is_of_a_socket(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }
 
 /// A connection that was closed before the answer is "other, and may be tried again".
@@ -431,10 +443,16 @@ fn told(error: &(dyn StdError + 'static)) -> String {
     ];
     let mut told: Vec<String> = Vec::new();
     for link in chain(error) {
-        let text = link.to_string();
+        let text = in_a_line(&link.to_string());
         if !EMPTY.contains(&text.as_str()) && told.last().is_none_or(|last| !last.contains(&text)) {
             told.push(text);
         }
     }
     if told.is_empty() { error.to_string() } else { told.join(": ") }
+}
+
+/// The chain tells each of its links in a line of its own.
+fn in_a_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).collect::<Vec<_>>();
+    lines.join("; ").replace(":; ", ": ").replace("the credential provider was not enabled: ", "")
 }

@@ -122,6 +122,16 @@ pub enum Error {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// The system did not carry out a read or a write: a disk that fails, a quota, a limit on file sizes.
+    #[error("could not {doing} in the checkpoint file {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What we were doing, as a verb.
+        doing: &'static str,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
     /// Anything else that SQLite said.
     #[error("could not {doing} in the checkpoint file {}", path.display())]
     Sql {
@@ -161,6 +171,7 @@ impl Error {
                 Self::Damaged { path, what: source.to_string() }
             }
             Some(ErrorCode::DiskFull) => Self::Full { path, source },
+            Some(ErrorCode::SystemIoFailure) => Self::Io { path, doing, source },
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path, source },
             Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
                 Self::Denied { path, source }
@@ -194,6 +205,10 @@ impl Error {
                  written twice because the engine knows the ids"
             }
             Self::Full { .. } => "make room and run the same command again: nothing is lost",
+            Self::Io { .. } => {
+                "check the disk, quotas and the limit on file sizes (ulimit -f), then run the same \
+                 command again: nothing is lost"
+            }
             Self::Sql { .. } | Self::Miscounted { .. } | Self::Unopened { .. } => return None,
         })
     }

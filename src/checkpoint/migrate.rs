@@ -11,11 +11,12 @@ use rusqlite::Connection;
 use super::Error;
 
 /// The schema, step by step. Never edited once released; a change is a new file.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("../../checkpoints/0001_lanes.sql"),
     include_str!("../../checkpoints/0002_set_aside.sql"),
     include_str!("../../checkpoints/0003_runs.sql"),
     include_str!("../../checkpoints/0004_set_aside_content.sql"),
+    include_str!("../../checkpoints/0005_coverage.sql"),
 ];
 
 /// The version of a file after all steps.
@@ -74,13 +75,15 @@ mod tests {
 
     /// Every table with its columns: what the code beside counts on.
     const TABLES: &str = "\
+closed: prefix, inputs, records, bytes, first_done, last_done
+coverage: series, sure, since, until
 decisions: path, kind, why, decided
 failures: lane, name, cause, position, records, tries, at
 folders: id, path
-lanes: folder, name, fingerprint, records, bytes, done
+lanes: folder, name, fingerprint, records, bytes, done, run
 meta: name, value
-positions: lane, fingerprint, position, moved
 runs: id, started, ended, exit_code, read, created, already_there, set_aside, lanes_done, lanes_failed
+series: id, name, records
 set_aside: index_name, id, lane, reason, document, run, at, fingerprint
 ";
 

@@ -7,6 +7,8 @@
 //! [`Ledger`] decides (pure), [`Store`] writes, [`Reader`] answers. Migrations are the numbered
 //! files of `checkpoints/`. The file never holds a secret: the target comes without credentials.
 
+mod closed;
+mod coverage;
 mod error;
 mod file;
 pub mod ledger;
@@ -18,7 +20,7 @@ mod scenario;
 pub mod status;
 mod store;
 
-use crate::event::{Lane, LaneNumber, Position, Receipt};
+use crate::event::{Lane, LaneNumber, Position, Receipt, Span};
 
 pub use error::Error;
 pub use ledger::Ledger;
@@ -28,8 +30,8 @@ pub use store::Store;
 
 /// What the corridor tells the store's thread.
 ///
-/// `Opened`, `Page` and `Ended` of one lane come in this order. A receipt may come at any moment
-/// after its lane was opened: before or after the note of its page, before or after the end.
+/// `Opened` of a lane comes first. Its pages may come in any order, and before or after `Ended`, which says how
+/// many there are; a receipt comes at any moment after `Opened`, also before the note of its page.
 #[derive(Clone, Debug)]
 pub enum Note {
     /// A lane is being read.
@@ -40,6 +42,8 @@ pub enum Note {
         lane: Lane,
         /// What a person knows it by.
         name: String,
+        /// What it covers, if it is a stretch of time: that is kept, and not the lane.
+        span: Option<Span>,
     },
     /// A page of a lane was read to its end.
     Page {
@@ -49,25 +53,34 @@ pub enum Note {
         page: u32,
         /// How many documents came from it, set-aside ones included. 0 is fine.
         documents: u32,
-        /// Where the lane is safe up to once this page and all before it are settled.
+        /// Bytes it was read from, as stored.
+        bytes: u64,
+        /// From where on the lane is safe once this page and all before it are settled.
         reaches: Option<Position>,
     },
     /// Documents are settled.
     Settled(Receipt),
-    /// A lane will give no further page. Whatever was packed of it has had its [`Note::Page`], also
-    /// the page in which a failed lane broke off: the ledger forgets a lane when all it knows of it
-    /// is settled.
+    /// A lane has no further pages than these. The ledger forgets it when all of them are read and settled, also
+    /// if it failed: the page in which it broke off has its [`Note::Page`] too. A page that never has one keeps
+    /// its lane from being done.
     Ended {
         /// The lane.
         lane: LaneNumber,
         /// How it ended.
         outcome: Ended,
-        /// Records read from it in this run.
-        records: u64,
-        /// Bytes read from it in this run, as they lie on disk.
-        bytes: u64,
+        /// How many pages it has: 1 for a file, 0 for what could not be had at all.
+        pages: u32,
         /// The final fingerprint, where it is known only at the end; otherwise the opening one.
         fingerprint: Option<String>,
+    },
+    /// A folder will get no further lanes: once all of them are done they may be kept as one row.
+    Closed {
+        /// The lanes' common key, with its last slash.
+        prefix: String,
+        /// How many lanes it has.
+        inputs: u64,
+        /// How many of them are read in this run. The others were done before.
+        handed_out: u64,
     },
     /// The content of a done lane is the same, though its fingerprint changed (a touched file).
     Unchanged(Lane),
@@ -112,9 +125,9 @@ pub struct Totals {
     pub lanes_failed: u64,
     /// Lanes that were opened and are neither: interrupted, or with unsettled documents.
     pub lanes_unfinished: u64,
-    /// Records read, of all lanes that ended.
+    /// Records read, of all pages that were read to their end.
     pub records: u64,
-    /// Bytes read, of all lanes that ended.
+    /// The bytes they were read from, as stored.
     pub bytes: u64,
     /// Documents new in the index.
     pub created: u64,

@@ -11,9 +11,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
+use super::coverage::{Sure, covered};
 use super::status::{Decision, Document, Failure, Reason, Run, SetAside, Source, Status, gather};
-use super::{Error, migrate};
-use crate::event::{Lane, Position};
+use super::{Error, closed, migrate};
 
 /// How long to wait while another connection recovers the file after a crash.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -78,19 +78,26 @@ impl Reader {
             .map_err(|source| Error::sql(&self.path, "look up a lane", source))
     }
 
-    /// Returns how far a lane that is not done is safe, and the fingerprint it had then.
+    /// Returns the seconds of a series that need not be fetched again, as intervals that neither touch nor
+    /// overlap, both ends included, the earliest first.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if the file cannot be read any more.
-    pub fn position(&self, key: &str) -> Result<Option<(Lane, Position)>, Error> {
-        let row = |row: &Row<'_>| {
-            Ok((Lane { key: key.to_owned(), fingerprint: row.get(0)? }, row.get(1)?))
-        };
-        self.connection
-            .prepare_cached("SELECT fingerprint, position FROM positions WHERE lane = ?1")
-            .and_then(|mut statement| statement.query_row([key], row).optional())
-            .map_err(|source| Error::sql(&self.path, "look up a position", source))
+    pub fn coverage(&self, series: &str) -> Result<Vec<(i64, i64)>, Error> {
+        covered(&self.connection, series, Sure::Yes)
+            .map_err(|source| Error::sql(&self.path, "look up what is covered", source))
+    }
+
+    /// Returns how many inputs a folder had when it was closed: all of them are done. The prefix ends with a slash.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn closed(&self, prefix: &str) -> Result<Option<u64>, Error> {
+        closed::inputs(&self.connection, prefix)
+            .map(|inputs| inputs.and_then(|inputs| u64::try_from(inputs).ok()))
+            .map_err(|source| Error::sql(&self.path, "look up a closed folder", source))
     }
 
     /// Returns the kinds that were decided for fields that no table knew, by path.
@@ -159,8 +166,12 @@ fn status(connection: &Connection) -> rusqlite::Result<Status> {
 
 fn folders(connection: &Connection) -> rusqlite::Result<Vec<Source>> {
     let mut statement = connection.prepare(
+        // Lanes of a closed folder that were read again are in its row already.
         "SELECT folders.path, count(*), sum(records), sum(bytes), min(done), max(done) \
-         FROM lanes JOIN folders ON folders.id = lanes.folder GROUP BY lanes.folder",
+         FROM lanes JOIN folders ON folders.id = lanes.folder \
+         WHERE folders.path || '/' NOT IN (SELECT prefix FROM closed) GROUP BY lanes.folder \
+         UNION ALL SELECT substr(prefix, 1, length(prefix) - 1), inputs, records, bytes, \
+         first_done, last_done FROM closed",
     )?;
     let row = |row: &Row<'_>| {
         Ok(Source {

@@ -6,20 +6,31 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{Ended, Note};
-use crate::event::{Lane, LaneNumber, Receipt, Share};
+use crate::event::{Lane, LaneNumber, Position, Receipt, Share, Span};
 
 /// The documents of one lane: for each page the sizes of its shares.
 type Pages = Vec<Vec<u32>>;
 
+/// Seconds that a page of a lane with an odd number covers.
+const PAGE_SECONDS: i64 = 10;
+
+/// The last second of every span.
+const TO: i64 = 10_000;
+
 #[derive(Clone, Copy, Debug)]
 enum Turn {
-    /// The next note of this lane.
-    Lane(LaneNumber),
+    /// This page of a lane was read.
+    Page(LaneNumber, u32),
+    /// A lane ends.
+    End(LaneNumber),
     /// This share is settled.
     Share(Share),
 }
 
 /// Returns any order in which the notes of some lanes may come in, complete to the last receipt.
+///
+/// Pages of a lane come in any order, and its end before, between or after them. Lanes with odd numbers cover a
+/// stretch of time.
 pub(super) fn course() -> impl Strategy<Value = Vec<Note>> {
     let page = vec(1_u32..5, 0..4);
     vec(vec(page, 0..6), 1..5).prop_flat_map(|lanes| {
@@ -33,12 +44,33 @@ pub(super) fn lane(number: LaneNumber) -> Lane {
     Lane { key: format!("file:/trail/{number}.json"), fingerprint: format!("{number}:1:") }
 }
 
+/// Returns the series that a lane belongs to, if it covers a stretch of time.
+pub(super) fn series(number: LaneNumber) -> Option<String> {
+    (number % 2 == 1).then(|| format!("lookup/{number}"))
+}
+
+/// Returns the number of the lane with a key, or with a series.
+pub(super) fn number_of(name: &str) -> LaneNumber {
+    let (_, end) = name.rsplit_once('/').unwrap();
+    end.trim_end_matches(".json").parse().unwrap()
+}
+
+fn span(number: LaneNumber) -> Option<Span> {
+    let series = series(number)?;
+    Some(Span { series, from: 0, to: TO, sure_until: TO })
+}
+
+/// Returns from where on a lane is safe once this page and all before it are.
+fn reaches(page: u32) -> Position {
+    TO + 1 - PAGE_SECONDS * (i64::from(page) + 1)
+}
+
 fn turns(lanes: &[Pages]) -> Vec<Turn> {
     let mut turns = Vec::new();
     for (number, pages) in (0..).zip(lanes) {
-        turns.push(Turn::Lane(number));
+        turns.push(Turn::End(number));
         for (page, shares) in (0..).zip(pages) {
-            turns.push(Turn::Lane(number));
+            turns.push(Turn::Page(number, page));
             let share = |documents| Turn::Share(Share { lane: number, page, documents });
             turns.extend(shares.iter().copied().map(share));
         }
@@ -47,17 +79,24 @@ fn turns(lanes: &[Pages]) -> Vec<Turn> {
 }
 
 fn play(lanes: &[Pages], turns: &[Turn]) -> Vec<Note> {
-    let mut notes: Vec<Note> = (0..)
-        .zip(lanes)
-        .map(|(number, _)| Note::Opened { number, lane: lane(number), name: number.to_string() })
-        .collect();
-    let mut next = BTreeMap::new();
+    let opened = |number: LaneNumber| Note::Opened {
+        number,
+        lane: lane(number),
+        name: number.to_string(),
+        span: span(number),
+    };
+    let mut notes: Vec<Note> = (0..).zip(lanes).map(|(number, _)| opened(number)).collect();
     for turn in turns {
         match *turn {
-            Turn::Lane(number) => {
-                let page = next.entry(number).or_insert(0);
-                notes.push(note(&lanes[number as usize], number, *page));
-                *page += 1;
+            Turn::Page(lane, page) => {
+                let documents = lanes[lane as usize][page as usize].iter().sum();
+                let reaches = Some(reaches(page));
+                notes.push(Note::Page { lane, page, documents, bytes: 1, reaches });
+            }
+            Turn::End(lane) => {
+                let pages = u32::try_from(lanes[lane as usize].len()).unwrap();
+                let fingerprint = Some(format!("{lane}:1:final"));
+                notes.push(Note::Ended { lane, outcome: Ended::Done, pages, fingerprint });
             }
             Turn::Share(share) => match notes.last_mut() {
                 Some(Note::Settled(receipt)) if receipt.shares.len() < 3 => {
@@ -73,23 +112,6 @@ fn play(lanes: &[Pages], turns: &[Turn]) -> Vec<Note> {
     notes
 }
 
-/// Returns the note of a page, or of the end behind the last one.
-fn note(pages: &Pages, lane: LaneNumber, page: u32) -> Note {
-    match pages.get(page as usize) {
-        Some(shares) => {
-            let reaches = Some(format!("{page}"));
-            Note::Page { lane, page, documents: shares.iter().sum(), reaches }
-        }
-        None => Note::Ended {
-            lane,
-            outcome: Ended::Done,
-            records: 1,
-            bytes: 1,
-            fingerprint: Some(format!("{lane}:1:final")),
-        },
-    }
-}
-
 /// What is safe, said as simply as possible.
 #[derive(Debug, Default)]
 pub(super) struct Model {
@@ -98,8 +120,8 @@ pub(super) struct Model {
 
 #[derive(Debug, Default)]
 struct ModelLane {
-    ended: bool,
-    documents: Vec<u32>,
+    pages: Option<u32>,
+    documents: BTreeMap<u32, u32>,
     settled: BTreeMap<u32, u32>,
 }
 
@@ -107,8 +129,8 @@ impl Model {
     /// Takes in what the ledger takes in.
     pub(super) fn take(&mut self, note: &Note) {
         match note {
-            Note::Page { lane, documents, .. } => {
-                self.lanes.entry(*lane).or_default().documents.push(*documents);
+            Note::Page { lane, page, documents, .. } => {
+                self.lanes.entry(*lane).or_default().documents.insert(*page, *documents);
             }
             Note::Settled(receipt) => {
                 for share in &receipt.shares {
@@ -116,21 +138,31 @@ impl Model {
                     *settled.entry(share.page).or_default() += share.documents;
                 }
             }
-            Note::Ended { lane, .. } => self.lanes.entry(*lane).or_default().ended = true,
+            Note::Ended { lane, pages, .. } => {
+                self.lanes.entry(*lane).or_default().pages = Some(*pages);
+            }
             _ => {}
         }
     }
 
     /// Returns how many pages of a lane are settled, from the front.
-    pub(super) fn safe_pages(&self, lane: LaneNumber) -> usize {
+    fn safe_pages(&self, lane: LaneNumber) -> u32 {
         let Some(lane) = self.lanes.get(&lane) else { return 0 };
-        let settled = |page| lane.settled.get(&page).copied().unwrap_or(0);
-        (0..).zip(&lane.documents).take_while(|(page, all)| settled(*page) == **all).count()
+        let settled = |page: &u32| lane.settled.get(page).copied().unwrap_or(0);
+        let is_safe =
+            |page: &u32| lane.documents.get(page).is_some_and(|all| settled(page) == *all);
+        (0..).find(|page| !is_safe(page)).unwrap_or(0)
+    }
+
+    /// Returns whether a lane is safe from a second to its end.
+    pub(super) fn is_safe(&self, lane: LaneNumber, since: Position) -> bool {
+        let safe = self.safe_pages(lane);
+        self.is_done(lane) || safe > 0 && since >= reaches(safe - 1)
     }
 
     /// Returns whether a lane is read to its end and all of it is settled.
     pub(super) fn is_done(&self, number: LaneNumber) -> bool {
         let Some(lane) = self.lanes.get(&number) else { return false };
-        lane.ended && self.safe_pages(number) == lane.documents.len()
+        lane.pages.is_some_and(|pages| self.safe_pages(number) == pages)
     }
 }

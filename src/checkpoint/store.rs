@@ -1,6 +1,6 @@
 //! Writes down what is safe: all SQL that changes the checkpoint file, on a thread of its own.
 //!
-//! In: [`Note`]s. Out: one transaction for many of them, in which positions, done lanes and
+//! In: [`Note`]s. Out: one transaction for many of them, in which coverage, done lanes and
 //! set-aside documents stand together.
 //! Holds: the lock, for as long as it lives. A failed write ends the run at once; what was not
 //! committed is rolled back and will be read again.
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::closed::{self, Waiting};
+use super::coverage::cover;
 use super::ledger::{Finished, Ledger, Step};
 use super::lock::Lock;
 use super::reader::split;
@@ -46,6 +48,8 @@ pub struct Store {
     exit: Option<u8>,
     /// Numbers of folders that were met lately.
     folders: HashMap<String, i64>,
+    /// Folders that wait for the last of their lanes.
+    closing: Waiting,
     group: Option<Group>,
     /// Last, so that the lock outlives the connection.
     _lock: Lock,
@@ -90,6 +94,7 @@ impl Store {
             totals: Totals::default(),
             exit: None,
             folders: HashMap::new(),
+            closing: Waiting::default(),
             group: None,
             _lock: lock,
         })
@@ -136,20 +141,23 @@ impl Store {
 
     fn take(&mut self, note: Note) -> Result<(), Error> {
         match note {
-            Note::Opened { number, lane, name } => {
+            Note::Opened { number, lane, name, span } => {
                 self.totals.lanes_unfinished += 1;
-                self.ledger.open(number, lane, name);
+                self.ledger.open(number, lane, name, span);
                 Ok(())
             }
-            Note::Page { lane, page, documents, reaches } => {
-                let step = self.ledger.page(lane, page, documents, reaches)?;
+            Note::Page { lane, page, documents, bytes, reaches } => {
+                self.totals.records += u64::from(documents);
+                self.totals.bytes += bytes;
+                let step = self.ledger.page(lane, page, (documents, bytes), reaches)?;
                 self.write_step(step)
             }
             Note::Settled(receipt) => self.settle(&receipt),
-            Note::Ended { lane, outcome, records, bytes, fingerprint } => {
-                self.totals.records += records;
-                self.totals.bytes += bytes;
-                self.end_lane(lane, outcome, fingerprint, (records, bytes))
+            Note::Ended { lane, outcome, pages, fingerprint } => {
+                self.end_lane(lane, outcome, pages, fingerprint)
+            }
+            Note::Closed { prefix, inputs, handed_out } => {
+                self.write("close a folder", |store| store.close(prefix, inputs, handed_out))
             }
             Note::Unchanged(lane) => self.write("keep a touched file", |store| store.touch(&lane)),
             Note::Learned { path, kind, why } => {
@@ -181,15 +189,15 @@ impl Store {
         &mut self,
         lane: LaneNumber,
         outcome: Ended,
+        pages: u32,
         fingerprint: Option<String>,
-        (records, bytes): (u64, u64),
     ) -> Result<(), Error> {
         let step = match outcome {
-            Ended::Done => self.ledger.reach_end(lane, fingerprint, records, bytes)?,
-            Ended::Interrupted => self.ledger.leave(lane)?,
+            Ended::Done => self.ledger.reach_end(lane, pages, fingerprint)?,
+            Ended::Interrupted => self.ledger.leave(lane, pages)?,
             Ended::Failed { cause, offset } => {
-                self.fail(lane, &cause, offset, records)?;
-                self.ledger.leave(lane)?
+                self.fail(lane, &cause, offset)?;
+                self.ledger.leave(lane, pages)?
             }
         };
         self.write_step(step)
@@ -198,9 +206,10 @@ impl Store {
     fn write_step(&mut self, step: Option<Step>) -> Result<(), Error> {
         match step {
             None => Ok(()),
-            Some(Step::Moved { lane, position }) => {
-                self.write("move a position", |store| store.move_position(&lane, &position))
-            }
+            Some(Step::Moved { span, since, records }) => self
+                .write("write down what is covered", |store| {
+                    cover(&store.connection, &span, since, integer(records))
+                }),
             Some(Step::Finished(finished)) => {
                 self.totals.lanes_done += 1;
                 self.totals.lanes_unfinished = self.totals.lanes_unfinished.saturating_sub(1);
@@ -209,13 +218,8 @@ impl Store {
         }
     }
 
-    fn fail(
-        &mut self,
-        number: LaneNumber,
-        cause: &str,
-        offset: Option<u64>,
-        records: u64,
-    ) -> Result<(), Error> {
+    fn fail(&mut self, number: LaneNumber, cause: &str, offset: Option<u64>) -> Result<(), Error> {
+        let records = self.ledger.records(number);
         let (lane, name) = self.ledger.lane(number).ok_or(Error::Unopened { lane: number })?;
         let (key, name) = (lane.key.clone(), name.to_owned());
         self.totals.lanes_failed += 1;
@@ -269,23 +273,42 @@ impl Store {
 
     fn finish(&mut self, finished: &Finished) -> rusqlite::Result<()> {
         let Lane { key, fingerprint } = &finished.lane;
+        self.execute("DELETE FROM failures WHERE lane = ?1", [key])?;
+        if let Some(span) = &finished.span {
+            return cover(&self.connection, span, span.from, integer(finished.records));
+        }
         let (folder, name) = split(key);
         let folder = self.folder(folder)?;
         let (records, bytes) = (integer(finished.records), integer(finished.bytes));
         self.execute(
-            "INSERT INTO lanes (folder, name, fingerprint, records, bytes, done) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+            "INSERT INTO lanes (folder, name, fingerprint, records, bytes, done, run) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
              ON CONFLICT (folder, name) DO UPDATE SET fingerprint = excluded.fingerprint, \
-             records = excluded.records, bytes = excluded.bytes, done = excluded.done",
-            params![folder, name, fingerprint, records, bytes, self.now()],
+             records = excluded.records, bytes = excluded.bytes, done = excluded.done, \
+             run = excluded.run",
+            params![folder, name, fingerprint, records, bytes, self.now(), self.run],
         )?;
-        self.execute("DELETE FROM positions WHERE lane = ?1", [key])?;
-        self.execute("DELETE FROM failures WHERE lane = ?1", [key])?;
         // A pipe is never read twice: what was set aside of it has not come again.
-        if fingerprint.is_empty() {
-            return Ok(());
+        if !fingerprint.is_empty() {
+            self.sort_set_aside(key, fingerprint)?;
         }
-        self.sort_set_aside(key, fingerprint)
+        let closed = self.closing.finished(&self.connection, self.run, key)?;
+        self.forget_folders(closed);
+        Ok(())
+    }
+
+    fn close(&mut self, prefix: String, inputs: u64, handed_out: u64) -> rusqlite::Result<()> {
+        let counts = (inputs, handed_out);
+        let closed = self.closing.close(&self.connection, self.run, prefix, counts)?;
+        self.forget_folders(closed);
+        Ok(())
+    }
+
+    /// Forgets the numbers of folders if some may be gone.
+    fn forget_folders(&mut self, gone: bool) {
+        if gone {
+            self.folders.clear();
+        }
     }
 
     /// Looks at what was set aside of a lane that is done: what this run set aside gets the final fingerprint, and
@@ -326,14 +349,6 @@ impl Store {
         )
     }
 
-    fn move_position(&self, lane: &Lane, position: &str) -> rusqlite::Result<()> {
-        self.execute(
-            "INSERT OR REPLACE INTO positions (lane, fingerprint, position, moved) \
-             VALUES (?1, ?2, ?3, ?4)",
-            params![lane.key, lane.fingerprint, position, self.now()],
-        )
-    }
-
     fn write_failure(
         &mut self,
         key: &str,
@@ -351,6 +366,7 @@ impl Store {
             params![key, name, cause, offset.map(integer), integer(records), self.now()],
         )?;
         // It may have been done before (read again on purpose, or changed back): it is not now.
+        closed::reopen(&self.connection, key)?;
         let (folder, name) = split(key);
         let folder = self.folder(folder)?;
         self.execute("DELETE FROM lanes WHERE folder = ?1 AND name = ?2", params![folder, name])

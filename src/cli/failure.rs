@@ -189,6 +189,10 @@ fn sink_hint(error: &sink::Error) -> Option<&'static str> {
         sink::Error::Credentials { .. } => {
             "check TRAILLOAD_USERNAME, TRAILLOAD_PASSWORD and TRAILLOAD_API_KEY"
         }
+        sink::Error::Unsigned { .. } => {
+            "log in to AWS as for the aws command (AWS_PROFILE, aws sso login, a role), \
+             or leave out --aws-auth"
+        }
         sink::Error::CaFile { .. } => "give --ca-file a PEM file with certificates",
         sink::Error::Connect { how, .. } => return connect_hint(*how),
         sink::Error::Denied { status: 401, .. } => {
@@ -240,6 +244,11 @@ fn refused_hint(status: u16, code: &str) -> Option<&'static str> {
         (_, "index_closed_exception") => {
             Some("open the index (POST /INDEX/_open), or choose another prefix with --index")
         }
+        // Of all that this word can mean, only the lack of ids ends a run.
+        (400, "illegal_argument_exception") => Some(
+            "a time series or vector collection takes no ids, and without them nothing keeps events \
+             from being loaded twice: load into a search collection",
+        ),
         (404, _) => Some("check the path of --into, and that indices may be made automatically"),
         _ => None,
     }
@@ -318,7 +327,7 @@ mod tests {
             status,
             source: answer(status, "security_exception"),
         };
-        let waited = std::time::Duration::from_secs(300);
+        let waited = std::time::Duration::from_mins(5);
         let table = [
             (denied(401), Exit::Person, "TRAILLOAD_PASSWORD"),
             (denied(403), Exit::Person, "right"),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 /// Number of a lane within this run, given by the source in the order lanes are opened.
 pub type LaneNumber = u32;
 
-/// One independently resumable stretch of input: for files, one file.
+/// One independently resumable stretch of input: one file, one object, one slice of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
     /// What the checkpoint knows the lane by: `file:` and the absolute path.
@@ -18,8 +18,22 @@ pub struct Lane {
     pub fingerprint: String,
 }
 
-/// How far a lane is read. Opaque text, written and understood only by the source that made it.
-pub type Position = String;
+/// How far a lane that comes in pages, newest first, is read: the second of the Unix epoch from which it is safe
+/// to its end.
+pub type Position = i64;
+
+/// The stretch of time that a lane covers, in whole seconds of the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// What is fetched, whatever the time. Coverage is kept for each.
+    pub series: String,
+    /// First second.
+    pub from: i64,
+    /// Last second; it belongs to the span.
+    pub to: i64,
+    /// Up to this second no late events are to be expected.
+    pub sure_until: i64,
+}
 
 /// Which documents of a batch came from which page of which lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -206,7 +206,7 @@ impl Fields {
                 entry.known.verdict = Verdict::Unmapped;
             }
         }
-        fields.close();
+        fields.full.store(true, Ordering::Relaxed);
         fields.absorb(mappings, Origin::Index);
         fields
     }
@@ -250,9 +250,19 @@ impl Fields {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Learns no more: an index has no room for further fields.
-    pub fn close(&self) {
+    /// Learns no more: the index with these live `mappings` has no room for further fields. Those learned that it
+    /// lacks are found through `trailload.more` from now on, in every index.
+    pub fn close(&self, mappings: &Value) {
+        let mut table = self.lock();
         self.full.store(true, Ordering::Relaxed);
+        for entry in table.nodes.iter_mut().filter(|entry| entry.known.needs > 0) {
+            if entry.known.verdict == Verdict::Value && !has(mappings, &entry.path) {
+                entry.known = Known { verdict: Verdict::Unmapped, needs: 0 };
+                // Another index may have it, but not that one.
+                entry.settled = true;
+            }
+        }
+        self.epoch.fetch_add(1, Ordering::Release);
     }
 
     /// Returns the content of `properties` (for a mapping) that describes the fields `from..to`.
@@ -548,6 +558,11 @@ fn count(mapping: &Value) -> u32 {
     let below = |name| mapping.get(name).and_then(Value::as_object).into_iter().flatten();
     1 + below("properties").map(|(_, below)| count(below)).sum::<u32>()
         + below("fields").map(|(_, below)| count(below)).sum::<u32>()
+}
+
+/// Returns whether `mappings` have a path.
+fn has(mappings: &Value, path: &str) -> bool {
+    path.split('.').try_fold(mappings, |at, key| at.get("properties")?.get(key)).is_some()
 }
 
 /// Puts a field's mapping into a tree of properties.

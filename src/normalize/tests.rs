@@ -705,11 +705,28 @@ fn json() -> impl Strategy<Value = String> {
 #[test]
 fn when_an_index_is_full_new_fields_are_found_through_more() {
     let mut normalizer = normalizer(Profile::Standard);
-    document(&mut normalizer, r#"{"requestParameters":{"before":"x"}}"#);
-    normalizer.fields.close();
-    let after =
-        value(&document(&mut normalizer, r#"{"requestParameters":{"before":"x","after":"y"}}"#));
-    assert_eq!(after["trailload"]["more"][0], "requestParameters.after=y");
+    let rest =
+        r#""eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z""#;
+    let record = |parameters: &str| format!(r#"{{{rest},"requestParameters":{{{parameters}}}}}"#);
+    document(&mut normalizer, &record(r#""before":"x","lacking":1,"also":{"lacking":2}"#));
+    let live = index_with(&to_json!({"before": {"type": "keyword"}, "also": {"type": "object"}}));
+    normalizer.fields.close(&live);
+    let record = record(r#""before":"x","lacking":["z"],"also":{"lacking":3},"afterThat":"y""#);
+    let mut out = Vec::new();
+    let taken = normalizer.take(record.as_bytes(), 0, &mut out);
+    let Some((_, Normalized::Document(placed))) = taken else { panic!("{taken:?}") };
+    let fast = std::str::from_utf8(&out[placed.action_bytes as usize..]).unwrap();
+    let more = to_json!([
+        "requestParameters.lacking=z",
+        "requestParameters.also.lacking=3",
+        "requestParameters.afterThat=y"
+    ]);
+    assert_eq!(value(fast)["trailload"]["more"], more, "what it lacks, and what is new");
+    assert_eq!(document(&mut normalizer, &record), fast);
+    assert_eq!(lost(&live, fast), Vec::<String>::new());
+    let other = index_with(&to_json!({"lacking": {"type": "keyword"}}));
+    normalizer.fields.absorb(&other, Origin::Index);
+    assert_eq!(document(&mut normalizer, &record), fast, "another index that has room");
 }
 
 #[test]

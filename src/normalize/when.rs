@@ -28,6 +28,14 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
+    /// Returns whether all of some seconds of the Unix epoch, both ends included, are in the range.
+    pub fn covers(&self, first: i64, last: i64) -> bool {
+        self.from.is_none_or(|from| first.saturating_mul(1_000) >= from.as_millisecond())
+            && self.to.is_none_or(|to| {
+                last.saturating_add(1).saturating_mul(1_000) <= to.as_millisecond()
+            })
+    }
+
     /// Returns whether a moment, in milliseconds since 1970, is in the range.
     pub(super) fn contains(&self, milliseconds: i64) -> bool {
         self.from.is_none_or(|from| milliseconds >= from.as_millisecond())

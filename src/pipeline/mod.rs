@@ -11,6 +11,7 @@
 
 mod notebook;
 mod pack;
+mod paged;
 mod pipe;
 mod run;
 pub mod stop;

@@ -16,8 +16,9 @@ const SLACK: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Bodies(Mutex<Vec<Bytes>>);
 
-/// Bodies that are kept: one for each stage that may wait for one.
-const BODIES_KEPT: usize = 8;
+/// Bodies that are kept: more than a run with a few workers ever has. One that is given back to the system's allocator,
+/// and asked for again, ends up among small pieces there, and leaves a hole that nothing fills.
+const BODIES_KEPT: usize = 16;
 
 impl Bodies {
     /// Takes back a body that nobody needs any more, unless a huge document made it much larger than `limit`.
@@ -33,16 +34,20 @@ impl Bodies {
 
     /// Returns an empty body with room for `bytes`.
     fn take(&self, bytes: usize) -> Vec<u8> {
-        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // Still shared, it would be copied.
-        match used.filter(Bytes::is_unique) {
-            Some(used) => {
-                let mut body = Vec::from(used);
-                body.clear();
-                body
-            }
-            None => Vec::with_capacity(bytes),
+        let mut bodies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The connection that sent it may let go of it a little later; it would have to be copied now.
+        let Some(free) = bodies.iter().rposition(Bytes::is_unique) else {
+            drop(bodies);
+            return Vec::with_capacity(bytes);
+        };
+        let mut body = Vec::from(bodies.swap_remove(free));
+        drop(bodies);
+        body.clear();
+        // Grown for a huge record that did not stay in it.
+        if body.capacity() > bytes.saturating_mul(2) {
+            body.shrink_to(bytes);
         }
+        body
     }
 }
 
@@ -97,10 +102,11 @@ impl Pack {
         self.entries.is_empty() && self.set_aside.is_empty()
     }
 
-    /// Takes note of the document that was just written, from `start` to the end of the body.
+    /// Takes note of the document that was just written, from `start` to the end of the body. Its place is a lane
+    /// and a page of it.
     pub(super) fn add(
         &mut self,
-        lane: LaneNumber,
+        place: (LaneNumber, u32),
         start: usize,
         action_bytes: u32,
         (bucket, fields): (u32, u32),
@@ -114,7 +120,7 @@ impl Pack {
         });
         let need = &mut self.needs[index];
         need.fields = need.fields.max(fields);
-        let share = self.share(lane);
+        let share = self.share(place);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a body is far below 4 GiB, indices are few"
@@ -129,8 +135,8 @@ impl Pack {
     }
 
     /// Takes note of a record that cannot become a document.
-    pub(super) fn set_aside(&mut self, what: SetAside) {
-        self.share(what.lane);
+    pub(super) fn set_aside(&mut self, place: (LaneNumber, u32), what: SetAside) {
+        self.share(place);
         let SetAside { id, index, reason, document, .. } = &what;
         self.set_aside_bytes += id.len() + index.len() + reason.len() + document.len();
         self.set_aside.push(what);
@@ -145,11 +151,11 @@ impl Pack {
         }
     }
 
-    /// Counts one more document of a lane and returns the number of its share.
-    fn share(&mut self, lane: LaneNumber) -> u32 {
+    /// Counts one more document of a page and returns the number of its share.
+    fn share(&mut self, (lane, page): (LaneNumber, u32)) -> u32 {
         match self.shares.last_mut() {
-            Some(share) if share.lane == lane => share.documents += 1,
-            _ => self.shares.push(Share { lane, page: 0, documents: 1 }),
+            Some(share) if (share.lane, share.page) == (lane, page) => share.documents += 1,
+            _ => self.shares.push(Share { lane, page, documents: 1 }),
         }
         #[expect(clippy::cast_possible_truncation, reason = "no more shares than documents")]
         let last = self.shares.len() as u32 - 1;
@@ -181,18 +187,43 @@ mod tests {
         let mut pack = Pack::new(1_000);
         let mut added = 0;
         while !pack.is_full() {
-            pack.set_aside(SetAside {
+            let what = SetAside {
                 lane: 1,
                 id: String::new(),
                 index: String::new(),
                 reason: String::new(),
                 document: "x".repeat(300),
-            });
+            };
+            pack.set_aside((1, 0), what);
             added += 1;
         }
         assert_eq!(added, 4);
         let (batch, _) = pack.take(&Bodies::default());
         assert_eq!((batch.set_aside.len(), batch.shares[0].documents), (4, 4));
         assert!(pack.is_empty() && !pack.is_full());
+    }
+
+    #[test]
+    fn a_body_is_used_again_as_soon_as_nobody_else_has_it() {
+        let (bodies, limit) = (Bodies::default(), 1_000);
+        let mut body = bodies.take(limit);
+        body.extend_from_slice(&[b'x'; 900]);
+        let (sent, place) = (Bytes::from(body), |body: &[u8]| body.as_ptr());
+        let (held, first) = (sent.clone(), place(&sent));
+        bodies.give(sent, limit);
+        let other = bodies.take(limit);
+        assert_ne!(place(&other), first, "the connection still has it");
+        drop(held);
+        let again = bodies.take(limit);
+        assert_eq!((place(&again), again.len()), (first, 0));
+    }
+
+    #[test]
+    fn the_room_of_a_huge_record_is_given_up() {
+        let (bodies, limit) = (Bodies::default(), 1_000);
+        let mut body = Vec::with_capacity(100 * limit);
+        body.extend_from_slice(b"little");
+        bodies.give(Bytes::from(body), limit);
+        assert!(bodies.take(limit).capacity() < 3 * limit);
     }
 }

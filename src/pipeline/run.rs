@@ -1,6 +1,7 @@
 //! Starts the threads of a run, carries what they make to where it belongs, and ends them in order.
 
 use std::{
+    collections::HashMap,
     io,
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,17 +20,18 @@ use super::{
     Stop,
     notebook::Notebook,
     pack::{Bodies, Weight},
+    paged::{HandedOut, Paged, Part},
     stop::{Raise, Urgency},
     worker::Survey,
-    worker::{self, NOTES_AT_ONCE, Product, Shop, Work},
+    worker::{self, NOTES_AT_ONCE, Product, Shop, What, Work},
 };
 use crate::{
-    checkpoint::{self, Note, Store},
-    event::{Batch, Receipt},
-    normalize::{Fields, Settings},
+    checkpoint::{self, Ended, Note, Store},
+    event::{Batch, Lane, LaneNumber, Receipt},
+    normalize::{Fields, Settings, TimeRange},
     report::{Log, Tally},
     sink::{self, Sink},
-    source::{self, Found, Limits, Source},
+    source::{self, Found, Limits, Page, Slice, Source},
 };
 
 /// Inputs that wait for a worker: enough that none waits for the lister.
@@ -345,6 +347,7 @@ pub(super) fn start(
 ) -> Result<(Threads, products::Receiver<Product>), Error> {
     let (ahead, work) = crossbeam_channel::bounded(WORK_AHEAD);
     let (made, products) = products::channel(PRODUCTS_AHEAD);
+    let range = load.settings.range;
     let shop = Shop {
         work,
         products: made,
@@ -371,6 +374,9 @@ pub(super) fn start(
         products: products_made,
         notes: Vec::new(),
         lanes: 0,
+        range,
+        paged: HashMap::new(),
+        handed_out: HandedOut::default(),
     };
     let mut source = load.source;
     let lister = spawn("lister", WORKER_STACK, lister, move |mut lister| {
@@ -404,39 +410,113 @@ struct Lister {
     products: products::Sender<Product>,
     /// For the store.
     notes: Vec<Note>,
-    lanes: u32,
+    lanes: LaneNumber,
+    /// What records are wanted.
+    range: TimeRange,
+    /// The lanes that have begun and not ended, by key.
+    paged: HashMap<String, (LaneNumber, Arc<Paged>)>,
+    handed_out: HandedOut,
 }
 
 impl Lister {
     fn take(&mut self, word: usize, found: Found) -> bool {
-        match found {
+        let taken = match found {
             Found::Input(input) => {
                 self.tally.found(word, input.size);
-                let work = Work { lane: self.lanes, word, input };
-                self.lanes += 1;
-                return self.ahead.send(work).is_ok() && !self.stop.requested();
+                self.handed_out.count(&input);
+                let work = Work { lane: self.number(), word, what: What::Input(input) };
+                self.ahead.send(work).is_ok()
             }
             Found::Done { size, touched } => {
                 self.tally.found(word, size);
                 self.tally.skipped(word, size);
                 self.notes.extend(touched.map(Note::Unchanged));
-                if self.notes.len() >= NOTES_AT_ONCE {
-                    return self.tell() && !self.stop.requested();
-                }
+                self.tell_many()
             }
-            Found::Skipped { name, why } => self.log.warn(&name, format_args!("skipped: {why}")),
-            Found::Lost { .. }
-            | Found::Closed { .. }
-            | Found::Begun(_)
-            | Found::Page(_)
-            | Found::Ended { .. } => {}
+            Found::Skipped { name, why } => {
+                self.log.warn(&name, format_args!("skipped: {why}"));
+                true
+            }
             Found::Failed(error) => {
                 let reason = error.told();
                 self.log.warn(error.about(), &reason);
                 self.tally.failed(word, error.about(), &reason);
+                true
             }
-        }
-        !self.stop.requested()
+            Found::Lost { lane, name, why, size } => self.lose(word, lane, name, why, size),
+            Found::Closed { prefix, inputs } => {
+                if let Some(handed_out) = self.handed_out.close(&prefix) {
+                    self.notes.push(Note::Closed { prefix, inputs, handed_out });
+                }
+                self.tell_many()
+            }
+            Found::Begun(slice) => self.begin(word, slice),
+            Found::Page(page) => self.hand_out(word, page),
+            Found::Ended { key, pages, complete } => self.end(&key, pages, complete),
+        };
+        taken && !self.stop.requested()
+    }
+
+    /// Returns the number of the next lane.
+    fn number(&mut self) -> LaneNumber {
+        let number = self.lanes;
+        self.lanes += 1;
+        number
+    }
+
+    /// Writes down an input that cannot be had, so that the next run tries again.
+    fn lose(&mut self, word: usize, lane: Lane, name: String, why: String, size: u64) -> bool {
+        self.tally.found(word, size);
+        self.tally.consumed(word, size);
+        self.log.warn(&name, format_args!("{why}; the next run tries again"));
+        self.tally.failed(word, &name, &why);
+        self.handed_out.count_key(&lane.key);
+        let number = self.number();
+        self.notes.push(Note::Opened { number, lane, name, span: None });
+        let outcome = Ended::Failed { cause: why, offset: None };
+        self.notes.push(Note::Ended { lane: number, outcome, pages: 0, fingerprint: None });
+        self.tell_many()
+    }
+
+    /// Opens a lane that comes in pages. The store learns of it before a worker can have a page.
+    fn begin(&mut self, word: usize, slice: Slice) -> bool {
+        self.tally.found(word, 0);
+        let (number, span) = (self.number(), Some(slice.span()));
+        let paged = Arc::new(Paged::new(word, &slice, self.range));
+        let Slice { key, name, .. } = slice;
+        let lane = Lane { key: key.clone(), fingerprint: String::new() };
+        self.paged.insert(key, (number, paged));
+        self.notes.push(Note::Opened { number, lane, name, span });
+        self.tell()
+    }
+
+    fn hand_out(&mut self, word: usize, page: Page) -> bool {
+        let Page { key, number, content, since } = page;
+        let Some((lane, paged)) = self.paged.get(&key) else {
+            self.log
+                .warn(&key, "a page came before its beginning; this is a bug, and it was left out");
+            return true;
+        };
+        paged.hand_out();
+        let part = Part { number, content, since, paged: Arc::clone(paged) };
+        self.ahead.send(Work { lane: *lane, word, what: What::Page(part) }).is_ok()
+    }
+
+    fn end(&mut self, key: &str, pages: u32, complete: bool) -> bool {
+        let Some((lane, paged)) = self.paged.remove(key) else { return true };
+        let outcome = if complete {
+            paged.read(&self.tally);
+            Ended::Done
+        } else {
+            Ended::Interrupted
+        };
+        self.notes.push(Note::Ended { lane, outcome, pages, fingerprint: None });
+        self.tell()
+    }
+
+    /// Hands on what the store is to know, if it is much.
+    fn tell_many(&mut self) -> bool {
+        self.notes.len() < NOTES_AT_ONCE || self.tell()
     }
 
     /// Hands on what the store is to know, and returns whether that found a taker.

@@ -1,7 +1,8 @@
 //! One worker: opens inputs, finds their records, normalizes them, packs them into batches.
 //!
 //! In: [`Work`] from the lister. Out: [`Product`]s for the corridor, in an order that the ledger
-//! understands: a lane is opened before any of its documents travel, and ended after all of them.
+//! understands: a lane is opened before any of its documents travel. A lane that comes in pages is opened and
+//! ended by the lister, before the first and behind the last of them was handed out.
 //! Holds: memory is bounded by the decoder's limits and one batch; nothing read is forgotten.
 
 use std::{
@@ -19,13 +20,14 @@ use tokio::sync::mpsc::Sender;
 use super::{
     Stop,
     pack::{Bodies, Pack, Weight},
+    paged::Part,
     pipe::Pipe,
 };
 use crate::{
     checkpoint::{Ended, Note},
     event::{Batch, LaneNumber, SetAside},
     normalize::{Decider, Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
-    report::{self, Log, Tally},
+    report::{self, Log, Tally, figures},
     source::{Content, Decoded, Decoder, Error, Input, Limits, Records, Skip, Taken, skip_value},
 };
 
@@ -41,14 +43,22 @@ pub(super) const NOTES_AT_ONCE: usize = 1_000;
 /// Kinds of changes that a dry run tells; the rest is counted together.
 const CHANGES_KEPT: usize = 10_000;
 
-/// An input with its numbers.
+/// Something to read, with its numbers.
 pub(super) struct Work {
-    /// Which lane of this run it is.
+    /// Which lane of this run it is, or belongs to.
     pub(super) lane: LaneNumber,
     /// Which SOURCE word it belongs to.
     pub(super) word: usize,
     /// What to read.
-    pub(super) input: Input,
+    pub(super) what: What,
+}
+
+/// What a worker reads at once.
+pub(super) enum What {
+    /// A whole lane.
+    Input(Input),
+    /// A page of a lane.
+    Page(Part),
 }
 
 /// What a worker hands on.
@@ -104,7 +114,14 @@ pub(super) fn run(shop: Shop) {
     };
     while bench.open {
         match bench.shop.work.recv_timeout(IDLE) {
-            Ok(work) => bench.read(&mut decoder, work),
+            // What was not begun is left to the next run.
+            Ok(_) if bench.shop.stop.requested() => {}
+            Ok(Work { lane, word, what: What::Input(input) }) => {
+                bench.read(&mut decoder, lane, word, input);
+            }
+            Ok(Work { lane, word, what: What::Page(part) }) => {
+                bench.read_page(&mut decoder, lane, word, part);
+            }
             Err(RecvTimeoutError::Timeout) => bench.send(),
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -124,20 +141,17 @@ struct Bench {
 
 impl Bench {
     /// Reads one input to its end and says what became of it.
-    fn read(&mut self, decoder: &mut Decoder, work: Work) {
-        let Work { lane, word, input } = work;
+    fn read(&mut self, decoder: &mut Decoder, lane: LaneNumber, word: usize, input: Input) {
         let Input { lane: named, name, content, .. } = input;
-        if self.shop.stop.requested() {
-            return;
-        }
-        self.notes.push(Note::Opened { number: lane, lane: named, name: name.clone() });
+        let opened = Note::Opened { number: lane, lane: named, name: name.clone(), span: None };
+        self.notes.push(opened);
         let content = match content {
             Content::Stream(stream) => Pipe::new(stream, self.shop.stop.clone())
                 .map(|pipe| Content::Stream(Box::new(pipe)))
                 .map_err(|source| Error::Open { name: name.clone(), source }),
             content => Ok(content),
         };
-        let mut reading = Reading::new(self, lane, word, &name);
+        let mut reading = Reading::new(self, (lane, 0), word, &name);
         let read = content.and_then(|content| decoder.read(&name, content, &mut reading));
         reading.count();
         let (documents, filtered) = (reading.documents, reading.filtered);
@@ -149,14 +163,40 @@ impl Bench {
             // A later run may want what this one left out.
             outcome = Ended::Interrupted;
         }
-        self.notes.push(Note::Page { lane, page: 0, documents, reaches: None });
+        let bytes = decoded.bytes_consumed;
+        self.notes.push(Note::Page { lane, page: 0, documents, bytes, reaches: None });
         self.notes.push(Note::Ended {
             lane,
             outcome,
-            records: documents.into(),
-            bytes: decoded.bytes_consumed,
+            pages: 1,
             fingerprint: decoded.fingerprint.map(|fingerprint| fingerprint.to_string()),
         });
+        self.tell();
+    }
+
+    /// Reads one page of a lane. A page that was not read as a whole gets no note: what is covered stops before it,
+    /// and the next run fetches it again.
+    fn read_page(&mut self, decoder: &mut Decoder, lane: LaneNumber, word: usize, part: Part) {
+        let Part { number: page, content, since, paged } = part;
+        let mut reading = Reading::new(self, (lane, page), word, &paged.name);
+        reading.is_page = true;
+        let read = decoder.read(&paged.name, Content::Held(content), &mut reading);
+        reading.count();
+        let (documents, filtered) = (reading.documents, reading.filtered);
+        match read.map_err(|error| error.told()).and_then(whole_page) {
+            Ok(None) => {}
+            Ok(Some(_)) if filtered && !paged.in_range => {}
+            Ok(Some(bytes)) => {
+                self.notes.push(Note::Page { lane, page, documents, bytes, reaches: since });
+                paged.read(&self.shop.tally);
+            }
+            Err(cause) => paged.fail(&self.shop.tally, &self.shop.log, page, &cause),
+        }
+        self.tell();
+    }
+
+    /// Tells what there is to tell about what was read, if it is much.
+    fn tell(&mut self) {
         self.learn();
         if self.notes.len() >= NOTES_AT_ONCE {
             self.send();
@@ -239,6 +279,24 @@ impl Bench {
     }
 }
 
+/// Returns how many bytes a page was read from, or nothing if it was not read to its end.
+///
+/// # Errors
+///
+/// Returns what was wrong with it, in words for a person.
+fn whole_page(decoded: Decoded) -> Result<Option<u64>, String> {
+    if let Some(broken) = decoded.broken.first() {
+        return Err(format!("at byte {}: {}", broken.offset, broken.cause));
+    }
+    if decoded.stopped {
+        return Ok(None);
+    }
+    match decoded.foreign_total() {
+        0 => Ok(Some(decoded.bytes_consumed)),
+        events => Err(format!("{} without a record", figures::counted(events, "event"))),
+    }
+}
+
 impl Survey {
     fn add(&mut self, batch: Option<&Batch>) {
         if let Some(batch) = batch {
@@ -278,9 +336,12 @@ pub(super) fn decided(fields: &Fields, log: &Log) -> impl Iterator<Item = Note> 
 /// One input being read.
 struct Reading<'b> {
     bench: &'b mut Bench,
-    lane: LaneNumber,
+    /// The lane, and the page of it.
+    place: (LaneNumber, u32),
     word: usize,
     name: &'b str,
+    /// A page has no share in what the bars measure: nobody knows how much there is.
+    is_page: bool,
     /// Documents made, and records set aside.
     documents: u32,
     /// Whether records were left out for their time.
@@ -298,12 +359,13 @@ struct Uncounted {
 }
 
 impl<'b> Reading<'b> {
-    fn new(bench: &'b mut Bench, lane: LaneNumber, word: usize, name: &'b str) -> Self {
+    fn new(bench: &'b mut Bench, place: (LaneNumber, u32), word: usize, name: &'b str) -> Self {
         Self {
             bench,
-            lane,
+            place,
             word,
             name,
+            is_page: false,
             documents: 0,
             filtered: false,
             uncounted: Uncounted::default(),
@@ -330,7 +392,7 @@ impl<'b> Reading<'b> {
         let Placed { action_bytes, bucket, needs, rewritten } = placed;
         let Bench { pack, normalizer, .. } = &mut *self.bench;
         let name = || normalizer.index(bucket).to_owned();
-        pack.add(self.lane, start, action_bytes, (bucket, needs), name);
+        pack.add(self.place, start, action_bytes, (bucket, needs), name);
         self.documents += 1;
         self.uncounted.taken.records += 1;
         self.uncounted.taken.bytes += bytes as u64;
@@ -398,13 +460,14 @@ impl Records for Reading<'_> {
         let id = format!("{}@{offset}", self.name);
         let reason = format!("a record of {bytes} bytes is too long to load");
         self.bench.shop.log.warn(self.name, format_args!("at byte {offset}: {reason}; set aside"));
-        self.bench.pack.set_aside(SetAside {
-            lane: self.lane,
+        let what = SetAside {
+            lane: self.place.0,
             id,
             index: self.bench.shop.settings.prefix.clone(),
             reason,
             document: String::from_utf8_lossy(head).into_owned(),
-        });
+        };
+        self.bench.pack.set_aside(self.place, what);
         self.documents += 1;
         self.uncounted.taken.records += 1;
         self.uncounted.taken.bytes += bytes;
@@ -416,7 +479,9 @@ impl Records for Reading<'_> {
     }
 
     fn consumed(&mut self, bytes: u64) {
-        self.bench.shop.tally.consumed(self.word, bytes);
+        if !self.is_page {
+            self.bench.shop.tally.consumed(self.word, bytes);
+        }
         self.count();
         // A pipe may take its time; what it gave need not wait for the rest of a batch.
         if self.sent.elapsed() > LINGER {

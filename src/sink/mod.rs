@@ -13,7 +13,7 @@ use opensearch::http::StatusCode;
 
 use crate::event::{Batch, Receipt};
 
-pub use engine::{Compress, Credentials, Engine, Target, take_userinfo};
+pub use engine::{Compress, Credentials, Engine, Service, Signing, Target, take_userinfo};
 
 /// A place that batches are written to.
 pub trait Sink: Send + Sync + 'static {
@@ -122,6 +122,14 @@ pub enum Error {
     Credentials {
         /// The address.
         url: String,
+    },
+    /// Requests were to be signed, and there is nothing to sign with.
+    #[error("found no AWS credentials to sign requests to {url} with")]
+    Unsigned {
+        /// The address.
+        url: String,
+        /// Why.
+        source: BoxError,
     },
     /// The certificate file is unreadable or holds no certificate.
     #[error("could not read certificates from {path}")]
@@ -286,7 +294,7 @@ mod tests {
     fn an_error_does_not_repeat_its_cause() {
         let source = Cause::Answer { status: 503, code: String::new(), reason: "down".into() };
         let error =
-            Error::GaveUp { url: "http://e".into(), waited: Duration::from_secs(600), source };
+            Error::GaveUp { url: "http://e".into(), waited: Duration::from_mins(10), source };
         assert_eq!(error.to_string(), "http://e took nothing for 10 min");
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         assert_eq!(cause.as_deref(), Some("503 Service Unavailable: down"));

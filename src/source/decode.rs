@@ -15,7 +15,7 @@ use std::{
 use libdeflater::Decompressor;
 
 use super::{
-    Content, Error, Fingerprint, Kind,
+    Content, Error, Fingerprint, Held, Kind,
     unpack::{self, Meter, Packing},
     walk::Walk,
     window::Window,
@@ -200,7 +200,7 @@ impl Decoder {
         let open = |source| Error::Open { name: name.to_owned(), source };
         let decoded = match content {
             Content::Stream(stream) => self.stream(name, stream, records),
-            Content::Held(held) => self.stream(name, &held.bytes[..], records),
+            Content::Held(held) => self.held(name, held, records),
             Content::File(path) => {
                 let file = File::open(path).map_err(open)?;
                 let before = file.metadata().map_err(open)?;
@@ -229,7 +229,10 @@ impl Decoder {
         let (mut decoded, fingerprint) = if let Some(size) = small {
             let size = self.fetch(file, size).map_err(broken_off)?;
             let fingerprint = fingerprint.with_stored(&self.stored[..size]);
-            (self.whole(name, size, records)?, fingerprint)
+            let mut stored = std::mem::take(&mut self.stored);
+            let whole = self.whole(name, &mut stored, size, records);
+            self.stored = stored;
+            (whole?, fingerprint)
         } else {
             let fingerprint = fingerprint.with_content(file).map_err(broken_off)?;
             // No further than it was long at first: a file that grows for ever must end.
@@ -258,14 +261,29 @@ impl Decoder {
         Ok(filled)
     }
 
+    /// Reads bytes in memory, which are given back at the end with their share of it.
+    fn held<R: Records + ?Sized>(
+        &mut self,
+        name: &str,
+        held: Held,
+        records: &mut R,
+    ) -> Result<Decoded, Error> {
+        let Held { bytes, room: _room } = held;
+        // Copied only if someone else holds them too.
+        let mut stored = Vec::from(bytes);
+        let size = stored.len();
+        self.whole(name, &mut stored, size, records)
+    }
+
     /// Reads the first `size` bytes of `stored`.
     fn whole<R: Records + ?Sized>(
         &mut self,
         name: &str,
+        stored: &mut Vec<u8>,
         size: usize,
         records: &mut R,
     ) -> Result<Decoded, Error> {
-        let Self { inflate, stored, text, scratch, limits } = self;
+        let Self { inflate, text, scratch, limits, .. } = self;
         let bytes = &stored[..size];
         let window = match unpack::packing(bytes) {
             Packing::None => Window::whole(stored, size),

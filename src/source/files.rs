@@ -318,6 +318,7 @@ impl<'a> Walk<'a> {
         outcome.map_or_else(|found| (self.found)(found), |()| true)
     }
 
+    #[expect(clippy::result_large_err, reason = "once a folder")]
     fn folder(
         &mut self,
         name: PathBuf,

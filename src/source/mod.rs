@@ -9,6 +9,7 @@
 //! | file | decides |
 //! |---|---|
 //! | [`files`] | which files there are, and which of them are new |
+//! | [`lookup`] | which events of accounts and Regions are missing, and at what pace they are asked for |
 //! | [`fingerprint`] | whether a file is the one that was read before |
 //! | [`s3`] | which logs a trail's bucket holds, which are new, and how they get here |
 //! | [`decode`] | how an input is opened, and what is told about it at the end |
@@ -20,6 +21,7 @@ pub mod decode;
 pub mod files;
 pub mod fingerprint;
 mod look;
+pub mod lookup;
 pub mod s3;
 pub mod skip;
 #[cfg(test)]
@@ -34,11 +36,12 @@ use std::{fmt, io, io::Read, path::PathBuf};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::event::Lane;
+use crate::event::{Lane, Position, Span};
 pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken};
 pub use files::Files;
 pub use fingerprint::Fingerprint;
 pub use look::Kind;
+pub use lookup::Lookup;
 pub use s3::Buckets;
 pub use skip::{Skip, skip_value};
 
@@ -128,6 +131,14 @@ pub struct Slice {
     pub sure_until: i64,
 }
 
+impl Slice {
+    /// Returns what the checkpoint is to know as covered once the slice is done.
+    pub fn span(&self) -> Span {
+        let Self { series, from, to, sure_until, .. } = self;
+        Span { series: series.clone(), from: *from, to: *to, sure_until: *sure_until }
+    }
+}
+
 /// Some events of a slice, as LookupEvents answered them.
 #[derive(Debug)]
 pub struct Page {
@@ -138,7 +149,7 @@ pub struct Page {
     /// `{"Events":[…]}`.
     pub content: Held,
     /// Once this page and all before it are settled, the slice is safe from this second to its end.
-    pub since: Option<i64>,
+    pub since: Option<Position>,
 }
 
 /// One input to be read by a worker.
@@ -255,6 +266,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Events could not be looked up.
+    #[error(transparent)]
+    Lookup(#[from] lookup::Error),
 }
 
 impl Error {
@@ -269,6 +283,8 @@ impl Error {
             | Self::Bucket { name, .. }
             | Self::Open { name, .. }
             | Self::Read { name, .. } => name,
+            Self::Lookup(lookup::Error::Place { region, .. }) => region,
+            Self::Lookup(_) => "lookup",
         }
     }
 
@@ -281,6 +297,7 @@ impl Error {
             Self::Read { offset, source, .. } => {
                 format!("could not be read beyond byte {offset}: {source}")
             }
+            Self::Lookup(error) => error.told(),
             other => other.to_string(),
         }
     }

@@ -19,6 +19,9 @@ const MARK: &str = "PROBE ";
 #[test]
 #[ignore = "only makes sense as a child of the other tests here"]
 fn child() {
+    if std::env::var_os("PROBE").is_none() {
+        return;
+    }
     let mut options = Options::new(Clock::new(jiff::Timestamp::now));
     options.profile = std::env::var_os("PROBE_PROFILE").map(|it| it.into_string().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -43,6 +46,7 @@ fn child() {
 /// Runs [`child`] with nothing in its environment but `variables`, and a home of its own.
 fn probe(home: &Path, variables: &[(&str, &str)]) -> Value {
     let mut all: BTreeMap<&str, &str> = BTreeMap::new();
+    all.insert("PROBE", "1");
     all.insert("HOME", home.to_str().unwrap());
     all.insert("AWS_EC2_METADATA_DISABLED", "true");
     all.extend(variables.iter().copied());
@@ -92,7 +96,8 @@ const LOADER: &str = "arn:aws:iam::111122223333:user/loader";
 fn nothing_anywhere_says_what_to_do() {
     let said = scene().probe(&[]);
     assert_eq!(said["error"], "found no AWS credentials", "{said}");
-    println!("{said}");
+    let cause = said["cause"].as_str().unwrap();
+    assert!(cause.contains("Environment: ") && !cause.contains('\n'), "{cause}");
     let advice = said["advice"].as_str().unwrap();
     for part in ["AWS_PROFILE", "--profile", "AWS_ACCESS_KEY_ID", "aws sso login", "role"] {
         assert!(advice.contains(part), "{advice}");
@@ -295,4 +300,33 @@ fn an_instance_has_its_metadata_service() {
     ]);
     assert_eq!((&said["arn"], &said["region"]), (&json!(arn), &json!("ap-southeast-2")), "{said}");
     assert!(metadata.requests().iter().any(|it| it.path.ends_with("/role-of-instance")));
+}
+
+#[test]
+fn a_metadata_service_of_somebody_else_is_no_credentials() {
+    let foreign = Server::start(|_| Response::new(403, "text/plain", "not here"));
+    let url = foreign.url();
+    let said = scene().probe(&[
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url),
+    ]);
+    assert_eq!(said["error"], "found no AWS credentials", "{said}");
+    assert!(said["cause"].as_str().unwrap().contains("IMDS"), "{said}");
+}
+
+#[test]
+fn a_source_that_is_gone_is_not_the_network() {
+    let scene = scene();
+    let token = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token"),
+        ("AWS_ROLE_ARN", "arn:aws:iam::444455556666:role/pod"),
+        ("AWS_REGION", "eu-west-1"),
+    ];
+    let process = [("AWS_PROFILE", "gone")];
+    scene.write(".aws/config", "[profile gone]\ncredential_process = /nowhere/process\n");
+    for said in [scene.probe(&token), scene.probe(&process)] {
+        let cause = said["cause"].as_str().unwrap();
+        assert!(cause.starts_with("Credentials: "), "{said}");
+        assert!(said["advice"].as_str().unwrap().starts_with("mend what"), "{said}");
+    }
 }

@@ -6,8 +6,9 @@ use serde_json::json;
 use trailload::aws::{Access, Member, Origin, Partition, Trouble};
 
 use crate::support::aws::{
-    KEY, Service, account, cloud, ec2, options, organizations,
+    KEY, SECRET, Service, account, cloud, ec2, options, organizations,
     server::{Response, Server},
+    signature,
     sts::Sts,
 };
 
@@ -208,4 +209,24 @@ async fn a_trail_tells_where_it_delivers() {
         2,
         "no limiter stands before it, so the client waits"
     );
+}
+
+#[tokio::test]
+async fn what_we_sign_ourselves_is_what_arrives() {
+    let server = start(vec![
+        ("ec2", says(ec2::denied())),
+        ("account", Box::new(|request| account::regions(request, &LISTED))),
+        ("organizations", says(Response::json(200, &json!({"Accounts": []})))),
+    ]);
+    let access = access(&server).await;
+    access.regions().await.unwrap();
+    access.organization_accounts().await.unwrap();
+    let requests = server.requests();
+    assert_eq!(requests.len(), 6);
+    for request in requests {
+        // The SDK's own call is among them: it shows that the checker checks what AWS does.
+        let (given, expected) = signature::both(&request, SECRET);
+        assert_eq!(given, expected, "{request:?}");
+        assert_ne!(signature::both(&request, "another secret").1, given);
+    }
 }

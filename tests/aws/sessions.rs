@@ -105,7 +105,7 @@ async fn a_session_is_renewed_before_its_end() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, None);
     // It says a second, and holds for longer: whoever waits for a refusal never sees one.
-    sts.sessions_hold(Duration::from_secs(60), Duration::from_secs(1));
+    sts.sessions_hold(Duration::from_mins(1), Duration::from_secs(1));
     let server = start(&sts);
     let assumed = access(&server).await.assume(&reader());
     while server.count("AssumeRole") < 3 {
@@ -119,7 +119,7 @@ async fn a_session_is_renewed_before_its_end() {
 async fn a_failure_to_renew_early_is_no_failure() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, None);
-    sts.sessions_hold(Duration::from_secs(60), Duration::from_secs(3));
+    sts.sessions_hold(Duration::from_mins(1), Duration::from_secs(3));
     let server = start(&sts);
     let assumed = access(&server).await.assume(&reader());
     assumed.identity().await.unwrap();

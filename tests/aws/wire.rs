@@ -40,7 +40,7 @@ fn the_fake_notes_who_called_what() {
 fn faults_happen_once_in_their_order() {
     let server = Server::start(|_| Response::xml(200, "0123456789"));
     server.next("ListRegions", Response::xml(200, "0123456789").cut_after(4));
-    server.next("*", Response::reset());
+    server.next("*", Response::reset().after(Duration::from_millis(50)));
     server.next("*", Response::hang());
     let request = format!("POST /listRegions HTTP/1.1\r\n{SIGNED}Content-Length: 0\r\n\r\n");
     let cut = ask(&server, &request);

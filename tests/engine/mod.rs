@@ -1,5 +1,6 @@
 //! The promises on real engines, started by `scripts/test`. Without an engine these fail.
 
+mod calls;
 mod corpus;
 mod fields;
 mod model;

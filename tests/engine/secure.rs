@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::events::{events, records};
+use crate::support::events::{event_with, events, records};
 use crate::support::load::{Chain, Desk, Load};
 use crate::support::real::given;
 
@@ -23,6 +23,10 @@ impl Secured {
     }
 
     fn ask(&self, method: &str, path: &str) -> Value {
+        self.tell(method, path, &Value::Null)
+    }
+
+    fn tell(&self, method: &str, path: &str, body: &Value) -> Value {
         let mut curl = Command::new("curl");
         curl.args([
             "--silent",
@@ -33,6 +37,10 @@ impl Secured {
             "--request",
             method,
         ]);
+        if !body.is_null() {
+            curl.args(["--header", "content-type: application/json", "--data"]);
+            curl.arg(body.to_string());
+        }
         let output = curl.arg(format!("{}{path}", self.url)).output().expect("curl is there");
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
@@ -40,6 +48,20 @@ impl Secured {
     fn count(&self) -> Option<u64> {
         self.ask("POST", &format!("/{}*/_refresh", self.prefix));
         self.ask("GET", &format!("/{}*/_count", self.prefix))["count"].as_u64()
+    }
+
+    /// Takes away what was loaded.
+    fn clear(&self) {
+        for index in ["", "-2024"] {
+            self.ask("DELETE", &format!("/{}{index}", self.prefix));
+        }
+        self.ask("DELETE", &format!("/_index_template/{}*", self.prefix));
+        self.ask("DELETE", &format!("/_component_template/{}*", self.prefix));
+    }
+
+    /// Returns the name of a user who may do no more than his role says.
+    fn user(&self) -> String {
+        format!("loader-{}", self.prefix)
     }
 
     fn load(&self, desk: &Desk) -> Load {
@@ -50,9 +72,127 @@ impl Secured {
 
 impl Drop for Secured {
     fn drop(&mut self) {
-        self.ask("DELETE", &format!("/{}", self.prefix));
-        self.ask("DELETE", &format!("/_index_template/{}*", self.prefix));
-        self.ask("DELETE", &format!("/_component_template/{}*", self.prefix));
+        self.clear();
+        for kind in ["rolesmapping", "internalusers", "roles"] {
+            self.ask("DELETE", &format!("{SECURITY}/{kind}/{}", self.user()));
+        }
+    }
+}
+
+/// Where the security plugin takes users and roles.
+const SECURITY: &str = "/_plugins/_security/api";
+
+/// Events of a load; some batches of 16 KiB.
+const EVENTS: usize = 60;
+const ALL: u64 = EVENTS as u64;
+
+/// Of no worth anywhere else; long and mixed enough for the plugin's own rules.
+const PASSWORD: &str = "Loader-of-one-test-7191";
+
+/// Rights as the security plugin takes them.
+#[derive(Clone)]
+struct Role(Value);
+
+impl Role {
+    /// Returns `policy/opensearch.json`, for another prefix.
+    fn shipped(prefix: &str) -> Role {
+        let text = include_str!("../../policy/opensearch.json");
+        Role(serde_json::from_str(&text.replace("\"cloudtrail", &format!("\"{prefix}"))).unwrap())
+    }
+
+    fn lists(&self) -> [&Value; 2] {
+        [&self.0["cluster_permissions"], &self.0["index_permissions"][0]["allowed_actions"]]
+    }
+
+    fn rights(&self) -> Vec<String> {
+        let lists = self.lists().into_iter().flat_map(|list| list.as_array().unwrap());
+        lists.map(|right| right.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn without(&self, right: &str) -> Role {
+        let mut role = self.clone();
+        let [cluster, index] = self.lists().map(|list| {
+            let kept = list.as_array().unwrap().iter().filter(|kept| *kept != right);
+            Value::from(kept.cloned().collect::<Vec<_>>())
+        });
+        role.0["cluster_permissions"] = cluster;
+        role.0["index_permissions"][0]["allowed_actions"] = index;
+        role
+    }
+}
+
+impl Secured {
+    /// Makes a user of this corner, who has its role and nothing else.
+    fn admit(&self, role: &Role) {
+        let name = &self.user();
+        // A new engine gives everybody the right to bulk calls, and all rights to an index of his own name.
+        self.ask("DELETE", &format!("{SECURITY}/rolesmapping/own_index"));
+        self.grant(role);
+        self.put("internalusers", &json!({ "password": PASSWORD }));
+        self.put("rolesmapping", &json!({ "users": [name] }));
+    }
+
+    /// Changes what the user may do.
+    fn grant(&self, role: &Role) {
+        self.put("roles", &role.0);
+    }
+
+    fn put(&self, kind: &str, body: &Value) {
+        let answer = self.tell("PUT", &format!("{SECURITY}/{kind}/{}", self.user()), body);
+        assert!(matches!(answer["status"].as_str(), Some("CREATED" | "OK")), "{answer}");
+    }
+
+    /// Prepares a load in which every right is used: many small batches, each with new fields.
+    fn load_as_user(&self, desk: &Desk) -> Load {
+        let events: Vec<_> = (0..EVENTS)
+            .map(|number| {
+                let own = format!("parameter{number}");
+                event_with(number, "requestParameters", json!({ own: "v" }))
+            })
+            .collect();
+        let file = desk.file("a.json", records(&events));
+        let load = desk.load(&file, &self.url).with(["--index", &self.prefix]);
+        let load = load.with(["--batch", "16KiB", "--workers", "1", "--index-by", "year"]);
+        let load = load.with("--ca-file".chain(&self.authority));
+        let load = load.environment("TRAILLOAD_USERNAME", &self.user());
+        load.environment("TRAILLOAD_PASSWORD", PASSWORD)
+    }
+}
+
+#[test]
+fn the_role_shipped_is_enough() {
+    let (engine, desk) = (Secured::corner(), Desk::new());
+    engine.admit(&Role::shipped(&engine.prefix));
+    let load = engine.load_as_user(&desk);
+    load.run().exits(0).counted([ALL, ALL, 0, 0]);
+    assert_eq!(engine.count(), Some(ALL));
+    load.with(["--again"]).run().exits(0).counted([ALL, 0, ALL, 0]);
+}
+
+/// Only tells the version; whoever may not ask it loads all the same.
+const NOT_NEEDED: &str = "cluster:monitor/main";
+
+#[test]
+fn a_right_that_is_missing_is_named() {
+    let engine = Secured::corner();
+    let whole = Role::shipped(&engine.prefix);
+    engine.admit(&whole);
+    for right in whole.rights() {
+        let desk = Desk::new();
+        engine.clear();
+        engine.grant(&whole.without(&right));
+        let outcome = engine.load_as_user(&desk).run();
+        println!("without {right}: {:?}\n{}", outcome.code, outcome.stderr);
+        if right == NOT_NEEDED {
+            outcome.exits(0).counted([ALL, ALL, 0, 0]);
+            continue;
+        }
+        let outcome = outcome.exits(1).says([right.trim_end_matches('*'), "403", "hint: "]);
+        assert!(!outcome.stderr.contains(PASSWORD), "{}", outcome.stderr);
+        // The way out: with the right, the same command goes on.
+        engine.grant(&whole);
+        engine.load_as_user(&desk).run().exits(0);
+        assert_eq!(engine.count(), Some(ALL), "without {right}");
     }
 }
 

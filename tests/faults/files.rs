@@ -1,6 +1,8 @@
 //! Files that are broken, huge, or no files at all.
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -81,20 +83,80 @@ fn text_that_is_no_json_is_named() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named_and_the_rest_loaded() {
+fn a_link_that_leads_nowhere_is_named_and_the_rest_loaded() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
     desk.file("in/a.json", records(&events(0..5)));
     std::os::unix::fs::symlink(desk.path("nowhere.json"), desk.path("in/broken-link.json"))
         .unwrap();
-    let closed = desk.file("in/closed.json", records(&events(5..10)));
-    std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
-    let readable_all_the_same = std::fs::File::open(&closed).is_ok(); // root reads everything
-    let outcome =
-        desk.load(desk.path("in"), engine.url()).run().exits(3).says(["broken-link.json"]);
-    if !readable_all_the_same {
-        assert!(outcome.stderr.contains("closed.json"), "{}", outcome.stderr);
+    desk.load(desk.path("in"), engine.url()).run().exits(3).says(["broken-link.json"]);
+    assert_eq!(engine.ids(), ids(0..5));
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// Returns what to run a program with so that permissions count for it, although `closed` opens for us.
+///
+/// Root reads everything, by two capabilities that a process can give away.
+fn without_privileges(closed: &Path) -> &'static [&'static str] {
+    const WRAPPER: &[&str] = &[
+        "setpriv",
+        "--bounding-set=-dac_override,-dac_read_search",
+        "--inh-caps=-dac_override,-dac_read_search",
+    ];
+    let wrapper = if std::fs::File::open(closed).is_ok() { WRAPPER } else { &[] };
+    let mut words = wrapper.iter().chain(&["cat"]);
+    let mut command = Command::new(words.next().unwrap());
+    let output = command.args(words).arg(closed).output();
+    let output = output.unwrap_or_else(|error| {
+        panic!("setpriv: {error}: install util-linux, or run the tests as a normal user")
+    });
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cat:"), "nothing keeps us from reading a closed file: {said}");
+    wrapper
+}
+
+#[test]
+fn what_this_user_may_not_read_is_named_and_the_rest_loaded() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    desk.file("in/a.json", records(&events(0..5)));
+    let file = desk.file("in/closed.json", records(&events(5..10)));
+    desk.file("in/closed-folder/b.json", records(&events(10..15)));
+    let folder = desk.path("in/closed-folder");
+    desk.file("in/z.json", records(&events(15..20)));
+    set_mode(&file, 0o000);
+    set_mode(&folder, 0o000);
+    let wrapper = without_privileges(&file);
+    let load = desk.load(desk.path("in"), engine.url());
+    let outcome = load.start_in_shell(wrapper, "true").end();
+    set_mode(&folder, 0o755);
+    let outcome = outcome.exits(3).counted([10, 10, 0, 0]);
+    for name in ["closed.json", "closed-folder"] {
+        let told = |line: &str| line.contains(name) && line.contains("Permission denied");
+        assert_eq!(
+            outcome.stderr.lines().filter(|line| told(line)).count(),
+            1,
+            "{name}: {outcome:?}"
+        );
     }
-    assert!(engine.ids().is_superset(&ids(0..5)));
+    assert_eq!(outcome.of_sources("failed"), 2);
+    let held: BTreeSet<_> = ids(0..5).union(&ids(15..20)).cloned().collect();
+    assert_eq!(engine.ids(), held);
+    set_mode(&file, 0o644);
+    load.start_in_shell(wrapper, "true").end().exits(0).counted([10, 10, 0, 0]);
+    assert_eq!(engine.ids(), ids(0..20), "what was opened meanwhile is loaded by the next run");
+}
+
+#[test]
+fn a_source_that_this_user_may_not_read_is_named() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let file = desk.file("closed.json", records(&events(0..5)));
+    set_mode(&file, 0o000);
+    let wrapper = without_privileges(&file);
+    let outcome = desk.load(&file, engine.url()).start_in_shell(wrapper, "true").end();
+    outcome.exits(3).says(["closed.json", "Permission denied"]);
+    assert_eq!(engine.count(), 0);
 }
 
 #[test]
@@ -126,7 +188,7 @@ fn a_file_that_grows_is_completed_by_the_next_run() {
     let load = desk.load(desk.path("in"), engine.url()).with(["--batch", "64KiB"]);
     engine.fail(1, &crate::support::engine::Fault::Slow(Duration::from_millis(300)));
     let running = load.start();
-    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks > 0));
+    assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks > 0));
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(&lines(&events(2_000..2_500))).unwrap();
     let outcome = running.end();
@@ -145,7 +207,7 @@ fn a_file_that_vanishes_is_named_and_the_rest_loaded() {
     let load =
         desk.load(desk.path("in"), engine.url()).with(["--batch", "32KiB", "--workers", "1"]);
     let running = load.start();
-    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks > 0));
+    assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks > 0));
     std::fs::remove_file(desk.path("in/0399.json")).unwrap();
     let outcome = running.end();
     assert!(matches!(outcome.code, Some(0 | 3)), "{}", outcome.stderr);

@@ -29,7 +29,7 @@ fn drains(signal: &str) {
     let (desk, load) = prepared(&engine);
     engine.fail(100_000, &Fault::Slow(Duration::from_millis(30)));
     let running = load.start();
-    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks >= 4));
+    assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks >= 4));
     running.signal(signal);
     let outcome = running.end().exits(4);
     assert_eq!(outcome.number("created"), engine.count() as u64, "everything sent was waited for");
@@ -58,7 +58,7 @@ fn a_second_interrupt_leaves_at_once() {
     let (_desk, load) = prepared(&engine);
     engine.script([None, None]).fail(100_000, &Fault::Hang(Duration::from_secs(100)));
     let running = load.start();
-    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks >= 3));
+    assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks >= 3));
     running.signal("INT");
     running.signal("INT");
     // One signal may swallow the other while both are pending, so the user presses on.
@@ -80,7 +80,7 @@ fn a_signal_while_the_engine_is_away_ends_the_run() {
     let (_desk, load) = prepared(&engine);
     engine.script([None, None]).fail(1_000_000, &Fault::Status(429));
     let mut running = load.start();
-    assert!(engine.wait_until(Duration::from_secs(60), |asked| asked.bulks >= 4));
+    assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks >= 4));
     running.signal("TERM");
     assert!(
         running.ends_within(Duration::from_secs(90)),

@@ -7,6 +7,8 @@ pub(crate) mod hostile;
 pub(crate) mod json;
 pub(crate) mod load;
 pub(crate) mod mapping;
+pub(crate) mod proxy;
 pub(crate) mod real;
 pub(crate) mod samples;
+pub(crate) mod signature;
 pub(crate) mod wire;

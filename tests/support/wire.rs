@@ -30,7 +30,7 @@ impl Request {
 }
 
 /// Reads the head of the next request; `None` when the client is done.
-pub(crate) fn read_head(from: &mut BufReader<TcpStream>) -> Option<Request> {
+pub(crate) fn read_head(from: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     if from.read_line(&mut line).ok()? == 0 {
         return None;
@@ -125,7 +125,7 @@ pub(crate) fn ask(base: &str, method: &str, path: &str, body: Option<&[u8]>) -> 
     let host = base.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(host)
         .unwrap_or_else(|error| panic!("no engine answers at {base}: {error}"));
-    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(2))).unwrap();
     let body = body.unwrap_or_default();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",

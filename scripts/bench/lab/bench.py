@@ -61,18 +61,18 @@ class Bench:
         """Returns the command of the Python loader."""
         return [self.python(), HERE / "peers" / "parallel_bulk.py", source, url, *options]
 
-    def load(self, source, url, *options, terminal=False, under=()):
+    def load(self, source, url, *options, terminal=False, under=(), aside=0):
         """Runs `trailload load` as on the first day: its own new checkpoint. Returns the usage and the summary.
 
-        Raises command.Failed unless every document read was created or there already.
+        Raises command.Failed unless every document read was created or there already, but for so many set `aside`.
         """
         with tempfile.TemporaryDirectory(dir=self.folder) as fresh:
             summary = Path(fresh) / "summary.json"
             target = ["--into", url, "--checkpoint", f"{fresh}/checkpoint", "--summary", summary]
             argv = [*under, self.trailload, "load", source, *target, *options]
-            usage = command.run(argv, terminal=terminal)
+            usage = command.run(argv, terminal=terminal, expect=3 if aside else 0)
             facts = json.loads(summary.read_text())
-        if facts["set_aside"] or facts["read"] != facts["created"] + facts["already_there"]:
+        if facts["set_aside"] != aside or facts["read"] != facts["created"] + facts["already_there"] + aside:
             raise command.Failed(f"trailload did not bring everything: {facts}")
         return usage, facts
 

@@ -1,17 +1,20 @@
 //! The room as a whole: what is in the file after notes, crashes, errors, and second runs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::mpsc::channel;
 use std::thread;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::super::scenario::{Model, course, lane};
+use super::super::coverage::{Sure, covered};
+use super::super::scenario::{Model, course, lane, series};
 use super::super::{Reader, Status};
 use super::*;
-use crate::event::Share;
+use crate::event::{Share, Span};
 
 const TARGET: &str = "http://localhost:9200 cloudtrail";
 
@@ -78,15 +81,15 @@ fn now() -> Timestamp {
 }
 
 fn opened(number: LaneNumber) -> Note {
-    Note::Opened { number, lane: lane(number), name: format!("{number}.json") }
+    Note::Opened { number, lane: lane(number), name: format!("{number}.json"), span: None }
 }
 
 fn page(lane: LaneNumber, documents: u32) -> Note {
-    Note::Page { lane, page: 0, documents, reaches: None }
+    Note::Page { lane, page: 0, documents, bytes: 1000, reaches: None }
 }
 
 fn ended(lane: LaneNumber, outcome: Ended) -> Note {
-    Note::Ended { lane, outcome, records: 10, bytes: 1000, fingerprint: None }
+    Note::Ended { lane, outcome, pages: 1, fingerprint: None }
 }
 
 fn failed(lane: LaneNumber) -> Note {
@@ -141,7 +144,7 @@ fn a_touched_file_stays_done_without_being_loaded_again() {
     let touched = Lane { key: lane(1).key, fingerprint: "1:99:x".to_owned() };
     place.run(vec![Note::Unchanged(touched.clone())]);
     assert_eq!(place.done_as(&touched.key).as_deref(), Some("1:99:x"));
-    assert_eq!(place.status().records, 10);
+    assert_eq!(place.status().records, 3);
 }
 
 #[test]
@@ -217,27 +220,151 @@ proptest! {
         place.crash(notes, |at| at % every == 0);
         for number in 0..5 {
             prop_assert!(!place.is_done(number) || model.is_done(number), "lane {}", number);
-            if let Some((_, position)) = place.reader().position(&lane(number).key).unwrap() {
-                prop_assert!(position.parse::<usize>().unwrap() < model.safe_pages(number));
+            let Some(series) = series(number) else { continue };
+            prop_assert!(!place.is_done(number), "a stretch of time is no lane");
+            for (since, _) in place.reader().coverage(&series).unwrap() {
+                prop_assert!(model.is_safe(number, since), "lane {} from {}", number, since);
             }
         }
     }
 }
 
+/// A lane that covers seconds 100 to 199 of a series, with late events behind 150, in pages without documents.
+fn slice(from: i64, to: i64, reaches: &[i64], outcome: Option<Ended>) -> Vec<Note> {
+    let span = Span { series: "1/eu-west-1".to_owned(), from, to, sure_until: 150 };
+    let mut opened = opened(1);
+    if let Note::Opened { span: covers, .. } = &mut opened {
+        *covers = Some(span);
+    }
+    let pages = u32::try_from(reaches.len()).unwrap();
+    let page = |(page, reaches)| Note::Page { lane: 1, page, documents: 0, bytes: 9, reaches };
+    let mut notes = vec![opened];
+    notes.extend(outcome.map(|outcome| Note::Ended { lane: 1, outcome, pages, fingerprint: None }));
+    notes.extend((0..).zip(reaches.iter().copied().map(Some)).map(page));
+    notes
+}
+
+/// Returns what is covered, with late events to be expected or without.
+fn covered_of(place: &Place, sure: Sure) -> Vec<(i64, i64)> {
+    covered(&place.open().connection, "1/eu-west-1", sure).unwrap()
+}
+
 #[test]
-fn a_position_is_kept_until_the_lane_is_done() {
+fn a_slice_that_was_stopped_is_covered_to_its_end_and_never_as_a_lane() {
     let place = Place::new();
-    let reaches = |page, position: &str| Note::Page {
-        lane: 1,
-        page,
-        documents: 0,
-        reaches: Some(position.to_owned()),
-    };
-    place.run(vec![opened(1), reaches(0, "a"), reaches(1, "b"), ended(1, Ended::Interrupted)]);
-    let position = place.reader().position(&lane(1).key).unwrap();
-    assert_eq!(position, Some((lane(1), "b".to_owned())));
-    place.run(whole(1, 1));
-    assert_eq!(place.reader().position(&lane(1).key).unwrap(), None);
+    place.run(slice(100, 199, &[180, 140], Some(Ended::Interrupted)));
+    assert_eq!(place.reader().coverage("1/eu-west-1").unwrap(), [(140, 150)]);
+    assert_eq!(covered_of(&place, Sure::No), [(140, 199)]);
+    place.run(slice(100, 139, &[120, 100], Some(Ended::Done)));
+    assert_eq!(place.reader().coverage("1/eu-west-1").unwrap(), [(100, 150)]);
+    assert_eq!(covered_of(&place, Sure::No), [(100, 199)]);
+    assert!(!place.is_done(1));
+    assert_eq!(place.reader().coverage("2/eu-west-1").unwrap(), []);
+}
+
+#[test]
+fn what_is_later_than_the_sure_part_is_covered_and_fetched_again() {
+    let place = Place::new();
+    place.run(slice(100, 199, &[180], None));
+    assert_eq!(place.reader().coverage("1/eu-west-1").unwrap(), []);
+    assert_eq!(covered_of(&place, Sure::No), [(180, 199)]);
+}
+
+#[test]
+fn a_position_outside_of_the_slice_covers_nothing_outside() {
+    let place = Place::new();
+    place.run(slice(100, 140, &[300, -7], None));
+    assert_eq!(covered_of(&place, Sure::No), [(100, 140)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Intervals as a set of seconds would be, with no more rows than needed.
+    #[test]
+    fn coverage_is_what_was_covered_and_no_more(slices in vec((0_i64..60, 0_i64..12), 1..20)) {
+        let place = Place::new();
+        let mut seconds = BTreeSet::new();
+        for (from, length) in slices {
+            place.run(slice(from, from + length, &[from], Some(Ended::Done)));
+            seconds.extend(from..=from + length);
+        }
+        let known = place.reader().coverage("1/eu-west-1").unwrap();
+        let told: Vec<i64> = known.iter().flat_map(|(since, until)| *since..=*until).collect();
+        prop_assert_eq!(told, seconds.into_iter().collect::<Vec<_>>());
+        prop_assert!(known.windows(2).all(|two| two[0].1 + 1 < two[1].0), "{:?}", known);
+    }
+}
+
+const DAY: &str = "file:/trail/";
+
+fn closed(inputs: u64, handed_out: u64) -> Note {
+    Note::Closed { prefix: DAY.to_owned(), inputs, handed_out }
+}
+
+fn rows(place: &Place) -> i64 {
+    let sql = "SELECT count(*) FROM lanes";
+    place.open().connection.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_folder_of_which_all_lanes_are_done_is_one_row() {
+    let place = Place::new();
+    let before = [whole(1, 2), whole(2, 3)].concat();
+    place.run([before, vec![closed(2, 2)]].concat());
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(2)));
+    let status = place.status();
+    assert_eq!((status.lanes_done, status.records, status.bytes), (2, 5, 2000));
+    assert_eq!(status.sources[0].source, "file:/trail");
+    assert_eq!(place.reader().closed("file:/other/").unwrap(), None);
+}
+
+#[test]
+fn a_folder_waits_for_the_last_of_its_lanes() {
+    let place = Place::new();
+    place.run(whole(1, 2));
+    let mut store = place.open();
+    let later = [vec![closed(3, 2)], whole(2, 3), whole(3, 1)].concat();
+    for note in later {
+        store.commit().unwrap();
+        assert_eq!(place.reader().closed(DAY).unwrap(), None);
+        store.take(note).unwrap();
+    }
+    store.commit().unwrap();
+    drop(store);
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(3)));
+}
+
+/// Objects that are gone from the bucket were done too, so a count of all rows would say too much.
+#[test]
+fn a_folder_is_not_closed_over_a_lane_that_failed() {
+    let place = Place::new();
+    place.run([whole(1, 1), whole(2, 1), whole(3, 1)].concat());
+    place.run([vec![opened(4), page(4, 0), failed(4)], whole(5, 1), vec![closed(3, 2)]].concat());
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (4, None));
+    place.run([vec![closed(3, 1)], whole(4, 1)].concat());
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(3)));
+    assert_eq!(place.status().failures, []);
+}
+
+#[test]
+fn a_closed_folder_that_is_read_again_stays_closed_unless_something_fails() {
+    let place = Place::new();
+    place.run([whole(1, 2), whole(2, 3), vec![closed(2, 2)]].concat());
+    place.run(whole(1, 2));
+    assert_eq!((place.reader().closed(DAY).unwrap(), place.status().lanes_done), (Some(2), 2));
+    place.run([vec![closed(2, 2)], whole(1, 2), whole(2, 3)].concat());
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(2)));
+    place.run([whole(1, 2), vec![opened(2), page(2, 0), failed(2)]].concat());
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (1, None));
+}
+
+/// A lane that finishes behind the closing must not be lost with the number of a folder that is gone.
+#[test]
+fn a_lane_behind_the_closing_finds_its_folder_again() {
+    let place = Place::new();
+    place.run([whole(1, 2), vec![closed(1, 1)], whole(2, 3)].concat());
+    assert!(place.is_done(2));
 }
 
 #[test]
@@ -286,15 +413,10 @@ fn what_was_set_aside_of_a_file_stays_when_another_takes_its_place() {
     let place = Place::new();
     let run = |opening: &str, done: &str, ids: &[&str]| {
         let lane = Lane { key: lane(1).key, fingerprint: opening.to_owned() };
-        let end = Note::Ended {
-            lane: 1,
-            outcome: Ended::Done,
-            records: 3,
-            bytes: 1,
-            fingerprint: Some(done.to_owned()),
-        };
+        let fingerprint = Some(done.to_owned());
+        let end = Note::Ended { lane: 1, outcome: Ended::Done, pages: 1, fingerprint };
         let name = "1.json".to_owned();
-        let opened = Note::Opened { number: 1, lane, name };
+        let opened = Note::Opened { number: 1, lane, name, span: None };
         place.run(vec![opened, page(1, 3), settled_without(1, 3, ids), end]);
         place.status().set_aside.documents
     };
@@ -311,7 +433,7 @@ fn a_failed_lane_is_tried_again_and_listed_until_it_is_done() {
     let totals = place.run(vec![opened(1), page(1, 2), settled(1, 2), failed(1)]);
     assert_eq!((totals.lanes_failed, totals.lanes_done, totals.lanes_unfinished), (1, 0, 0));
     assert!(!place.is_done(1));
-    place.run(vec![opened(1), failed(1)]);
+    place.run(vec![opened(1), page(1, 2), failed(1)]);
     let failures = place.status().failures;
     assert_eq!(failures.len(), 1);
     assert_eq!((failures[0].name.as_str(), failures[0].tries), ("1.json", 2));
@@ -355,7 +477,8 @@ fn changes_are_on_disk_soon_while_the_run_goes_on() {
 fn the_status_adds_up_and_its_names_are_stable() {
     let place = Place::new();
     let mut notes = whole(1, 2);
-    notes.extend([opened(2), failed(2), opened(3), page(3, 1), settled_without(3, 1, &["a"])]);
+    notes.extend([opened(2), page(2, 4), failed(2)]);
+    notes.extend([opened(3), page(3, 1), settled_without(3, 1, &["a"])]);
     let learned = |kind: &str| Note::Learned {
         path: "x.y".into(),
         kind: kind.into(),
@@ -380,16 +503,16 @@ fn the_status_adds_up_and_its_names_are_stable() {
         "target": TARGET,
         "created": "2024-06-01T00:00:00Z",
         "runs": [{
-            "started": "2024-06-01T00:00:00Z", "ended": "soon", "exit": 3, "read": 20, "created": 2,
+            "started": "2024-06-01T00:00:00Z", "ended": "soon", "exit": 3, "read": 7, "created": 2,
             "already_there": 0, "set_aside": 1, "lanes_done": 1, "lanes_failed": 1
         }],
-        "lanes_done": 1, "lanes_failed": 1, "records": 10, "bytes": 1000,
+        "lanes_done": 1, "lanes_failed": 1, "records": 2, "bytes": 1000,
         "sources": [{
-            "source": "file:/trail", "lanes": 1, "records": 10, "bytes": 1000,
+            "source": "file:/trail", "lanes": 1, "records": 2, "bytes": 1000,
             "first_done": "soon", "last_done": "soon"
         }],
         "failures": [{
-            "name": "2.json", "cause": "the gzip stream ends early", "offset": 4096, "records": 10,
+            "name": "2.json", "cause": "the gzip stream ends early", "offset": 4096, "records": 4,
             "tries": 1, "at": "soon"
         }],
         "set_aside": { "documents": 1, "reasons": [{
@@ -646,7 +769,8 @@ fn measure_a_hundred_thousand_small_files() {
     let store = place.open();
     let (sender, receiver) = channel();
     for number in 0..lanes {
-        let opened = Note::Opened { number, lane: of(number), name: "x".to_owned() };
+        let name = "x".to_owned();
+        let opened = Note::Opened { number, lane: of(number), name, span: None };
         for note in [opened, page(number, 40), ended(number, Ended::Done), settled(number, 40)] {
             sender.send(note).unwrap();
         }

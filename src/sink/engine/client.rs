@@ -69,6 +69,9 @@ impl Client {
             let value = value.map_err(|_| Error::Credentials { url: address.clone() })?;
             builder = builder.header(AUTHORIZATION, value);
         }
+        if let Some(signing) = &target.signing {
+            builder = signing.onto(builder);
+        }
         if let Some(path) = &target.ca_file {
             builder = builder.cert_validation(CertificateValidation::Full(certificates(path)?));
         }

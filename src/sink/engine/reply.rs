@@ -24,6 +24,9 @@ pub(super) enum Next {
     Stop,
 }
 
+/// What collections for time series and vectors say to a document that has an id; the code beside it says nothing.
+const NO_IDS: &str = "Document ID is not supported";
+
 /// Sorts one item of a bulk reply by its HTTP status and the engine's name for the error.
 ///
 /// 409 is settled: with `create` it says that the event is in the index already. Only 400 (and 413) is about
@@ -175,7 +178,14 @@ impl Reply {
             Some(error) if outcome.status != 409 => detail(error.get()),
             _ => Default::default(),
         };
-        match sort(outcome.status, &code) {
+        let next = match sort(outcome.status, &code) {
+            // Without ids nothing keeps events from coming twice, and the next document has one too.
+            Next::Refused if code == "illegal_argument_exception" && reason.contains(NO_IDS) => {
+                Next::Stop
+            }
+            next => next,
+        };
+        match next {
             Next::Created => self.created += 1,
             Next::AlreadyThere => self.already_there += 1,
             next => {
@@ -263,6 +273,18 @@ mod tests {
             [(2, Next::Again), (3, Next::Refused)]
         );
         assert_eq!(reply.open[1].cause.to_string(), "400 mapper_parsing_exception: no: why");
+    }
+
+    #[test]
+    fn a_collection_that_takes_no_ids_ends_the_run() {
+        let body = br#"{"errors":true,"items":[{"create":{"status":400,"error":{"type":"illegal_argument_exception",
+            "reason":"Document ID is not supported in create/index operation request"}}},
+            {"create":{"status":400,"error":{"type":"illegal_argument_exception","reason":"too long"}}}]}"#;
+        let Verdict::Items(reply) = judge(200, body, 2) else { panic!("an answer with all items") };
+        assert_eq!(
+            reply.open.iter().map(|open| open.next).collect::<Vec<_>>(),
+            [Next::Stop, Next::Refused]
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Policy {
             base: Duration::from_millis(200),
             cap: Duration::from_secs(30),
             patience,
-            blocked: patience.min(Duration::from_secs(60)),
+            blocked: patience.min(Duration::from_mins(1)),
             draining: patience.min(Duration::from_secs(30)),
         }
     }
@@ -58,7 +58,7 @@ impl Policy {
         let doublings = attempt.saturating_sub(1).min(16);
         let ceiling = self.base.saturating_mul(1 << doublings).min(self.cap);
         let jittered = ceiling.mul_f64(random.clamp(0.05, 1.0));
-        jittered.max(asked.unwrap_or_default().min(Duration::from_secs(60)))
+        jittered.max(asked.unwrap_or_default().min(Duration::from_mins(1)))
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use crate::pipeline::stop::{Raise, stop};
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn policy() -> Policy {
         Policy::with_patience(10 * MINUTE)

@@ -1,5 +1,7 @@
 //! A fake of the one call of EC2 that the loader makes.
 
+use std::fmt::Write as _;
+
 use super::server::{Request, Response};
 
 /// Answers `DescribeRegions` with Regions and their `optInStatus`. Without `AllRegions` those that are not opted in
@@ -9,16 +11,15 @@ pub(crate) fn regions(request: &Request, regions: &[(&str, &str)]) -> Response {
         return Response::xml_error(400, "InvalidAction", &request.action());
     }
     let all = request.form("AllRegions").as_deref() == Some("true");
-    let items: String = regions
-        .iter()
-        .filter(|(_, status)| all || *status != "not-opted-in")
-        .map(|(name, status)| {
-            format!(
-                "<item><optInStatus>{status}</optInStatus><regionName>{name}</regionName>\
-                 <regionEndpoint>ec2.{name}.amazonaws.com</regionEndpoint></item>\n"
-            )
-        })
-        .collect();
+    let mut items = String::new();
+    for (name, status) in regions.iter().filter(|(_, status)| all || *status != "not-opted-in") {
+        writeln!(
+            items,
+            "<item><optInStatus>{status}</optInStatus><regionName>{name}</regionName>\
+             <regionEndpoint>ec2.{name}.amazonaws.com</regionEndpoint></item>"
+        )
+        .unwrap();
+    }
     Response::xml(
         200,
         format!(

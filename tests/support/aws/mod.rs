@@ -4,10 +4,12 @@
 //! client at `Server::url`, or the program by `AWS_ENDPOINT_URL`.
 
 pub(crate) mod account;
+pub(crate) mod cloudtrail;
 pub(crate) mod ec2;
 pub(crate) mod organizations;
 pub(crate) mod s3;
 pub(crate) mod server;
+pub(crate) mod signature;
 pub(crate) mod sts;
 
 use std::{sync::Arc, time::Duration};

@@ -85,7 +85,7 @@ impl Sts {
         let sts = Self(Mutex::new(State {
             callers: BTreeMap::new(),
             roles: BTreeMap::new(),
-            life: Duration::from_secs(3600),
+            life: Duration::from_hours(1),
             claim: None,
             given: 0,
         }));

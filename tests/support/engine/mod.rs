@@ -158,6 +158,11 @@ impl FakeEngine {
         self.change(|state| state.credentials = Some(authorization.to_owned()))
     }
 
+    /// Takes only requests that are signed with this key from now on.
+    pub(crate) fn require_signature(&self, access_key: &str, secret: &str) -> &FakeEngine {
+        self.change(|state| state.signer = Some((access_key.to_owned(), secret.to_owned())))
+    }
+
     /// Answers 413 to longer bodies from now on.
     pub(crate) fn limit_bodies(&self, bytes: usize) -> &FakeEngine {
         self.change(|state| state.longest_body_bytes = bytes)

@@ -6,6 +6,7 @@ use std::io::Read;
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
 
+use super::super::signature;
 use super::super::wire::Request;
 use super::filter::filtered;
 use super::{Asked, Fault, Flavour, Index, Refuse};
@@ -21,6 +22,8 @@ pub(super) struct State {
     pub(super) refuse: Option<Refuse>,
     pub(super) other_loader: Vec<Value>,
     pub(super) credentials: Option<String>,
+    /// Access key and secret that requests must be signed with.
+    pub(super) signer: Option<(String, String)>,
     pub(super) longest_body_bytes: usize,
     pub(super) bulk_only: bool,
     pub(super) complaints: Vec<String>,
@@ -76,6 +79,7 @@ impl State {
             refuse: None,
             other_loader: Vec::new(),
             credentials: None,
+            signer: None,
             longest_body_bytes: 100 << 20,
             bulk_only: false,
             complaints: Vec::new(),
@@ -93,6 +97,11 @@ impl State {
                 "security_exception",
                 "unable to authenticate user for REST request",
             );
+        }
+        if let Some((access_key, secret)) = &self.signer
+            && let Err(why) = signature::check(request, access_key, secret)
+        {
+            return (403, json!({ "message": why }));
         }
         if request.body.len() > self.longest_body_bytes {
             return (413, json!({}));

@@ -1,5 +1,6 @@
 """Peak memory: flat from few events to many, and for one very large file."""
 
+import json
 import shutil
 
 from lab import command, table
@@ -17,14 +18,16 @@ SINGLES = {
     "inflated": "one gzip file that inflates to 50 MB",
     "gzip": "one gzip file of 50 MB",
 }
+# Millions of bytes of one record, between two small ones. The longest that trailload takes has 32 MiB.
+RECORDS = {30: "one record of 30 MB", 50: "one record of 50 MB, set aside"}
 
 
 def run(bench, _):
     rows, peaks = [], {}
     with Sink(bench.nullsink) as sink:
-        for label, source, events in inputs(bench):
+        for label, source, events, aside in inputs(bench):
             sink.reset()
-            usage, facts = bench.load(source, sink.url, "--workers", "2", "--again")
+            usage, facts = bench.load(source, sink.url, "--workers", "2", "--again", aside=aside)
             if facts["read"] != events:
                 raise command.Failed(f"{label}: {facts['read']} of {events} events read")
             peaks[events if label == "trail files" else label] = usage.peak_megabytes
@@ -46,14 +49,39 @@ def run(bench, _):
 
 
 def inputs(bench):
-    """Yields label, place and events of each input; many events are one corpus under many names."""
+    """Yields label, place, events and how many will be set aside; many events are one corpus under many names."""
     small, facts = bench.corpus("corpus-10000", "--events", 10_000)
-    yield "trail files", small, facts["events"]
+    yield "trail files", small, facts["events"], 0
     trail, facts = bench.corpus(f"corpus-{EVENTS}", "--events", EVENTS)
     for times in QUICK_COPIES if bench.quick else COPIES:
         copies = bench.copies(trail, times)
-        yield "trail files", copies, facts["events"] * times
+        yield "trail files", copies, facts["events"] * times, 0
         shutil.rmtree(copies)
     for kind, label in SINGLES.items():
         single, facts = bench.corpus(f"single-{kind}", "--single", kind, "--megabytes", 50)
-        yield label, single / ("single.json" if kind == "plain" else "single.json.gz"), facts["events"]
+        yield label, single / ("single.json" if kind == "plain" else "single.json.gz"), facts["events"], 0
+    for megabytes, label in RECORDS.items():
+        path = bench.folder / f"record-{megabytes}.json"
+        with open(path, "w") as file:
+            write_records(file, megabytes)
+        yield label, path, 3, int("set aside" in label)
+        path.unlink()
+
+
+def write_records(file, megabytes):
+    """Writes three events, with a long text in the second; in parts, since a child's peak is never below its parent's."""
+    for number in (1, 2, 3):
+        event = {
+            "eventVersion": "1.11",
+            "eventTime": "2024-06-01T10:00:00Z",
+            "eventSource": "s3.amazonaws.com",
+            "eventName": "PutObject",
+            "eventID": f"0a1b2c3d-4e5f-4a6b-8c7d-{number:012x}",
+            "requestParameters": {"text": "@TEXT@"},
+        }
+        before, after = json.dumps(event).split("@TEXT@")
+        file.write(('{"Records": [' if number == 1 else ", ") + before)
+        for _ in range(megabytes if number == 2 else 1):
+            file.write("x" * (1_000_000 if number == 2 else 1))
+        file.write(after)
+    file.write("]}")

@@ -1,0 +1,147 @@
+//! Signatures (SigV4) for engines that AWS runs: managed domains and Serverless collections.
+//!
+//! In: the address, and where credentials come from. Out: a transport that signs each request, body included,
+//! as it travels (compressed). Absent on purpose: where the credentials come from; that is `aws`'s.
+
+use std::fmt;
+
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_types::region::Region;
+use opensearch::auth;
+use opensearch::http::transport::TransportBuilder;
+use url::Url;
+
+use crate::sink::Error;
+
+/// Domains under which AWS runs engines, of all partitions.
+const DOMAINS: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".on.aws"];
+
+/// What AWS calls the kinds of engines that it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// `es`: a managed domain, OpenSearch or Elasticsearch.
+    Domain,
+    /// `aoss`: a collection of OpenSearch Serverless.
+    Serverless,
+}
+
+/// How requests are signed. `Debug` prints no secret.
+#[derive(Clone)]
+pub struct Signing {
+    /// Which kind of engine it is.
+    pub service: Service,
+    /// The Region it runs in.
+    pub region: String,
+    /// Where credentials come from; asked again when they expire.
+    pub credentials: SharedCredentialsProvider,
+}
+
+impl Service {
+    /// Returns the name that is signed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Domain => "es",
+            Self::Serverless => "aoss",
+        }
+    }
+
+    /// Finds service and Region in the name of a host, such as
+    /// `search-trail-abc123.eu-central-1.es.amazonaws.com`. `None` for a name that AWS did not give.
+    pub fn of_host(url: &Url) -> Option<(Self, String)> {
+        let host = url.host_str()?;
+        let name = DOMAINS.iter().find_map(|domain| host.strip_suffix(domain))?;
+        let mut labels = name.rsplit('.');
+        let (last, before) = (labels.next()?, labels.next()?);
+        // In the names of `.on.aws` the two change places.
+        for (service, region) in [(last, before), (before, last)] {
+            let service = match service {
+                "es" | "aos" => Self::Domain,
+                "aoss" => Self::Serverless,
+                _ => continue,
+            };
+            return is_region(region).then(|| (service, region.to_owned()));
+        }
+        None
+    }
+}
+
+impl Signing {
+    /// Makes a transport sign what it sends.
+    pub(super) fn onto(&self, builder: TransportBuilder) -> TransportBuilder {
+        let region = Region::new(self.region.clone());
+        builder
+            .service_name(self.service.name())
+            .auth(auth::Credentials::AwsSigV4(self.credentials.clone(), region))
+    }
+
+    /// Asks for credentials once, so that the first request does not fail for the lack of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Unsigned`] if there are none.
+    pub(super) async fn check(&self, address: &str) -> Result<(), Error> {
+        match self.credentials.provide_credentials().await {
+            Ok(_) => Ok(()),
+            Err(source) => {
+                Err(Error::Unsigned { url: address.to_owned(), source: Box::new(source) })
+            }
+        }
+    }
+}
+
+/// Returns whether a label looks like a Region: `us-gov-west-1`.
+fn is_region(label: &str) -> bool {
+    let mut parts = label.split('-');
+    let first = parts.next().is_some_and(|part| part.len() >= 2);
+    let number = parts.next_back().is_some_and(|part| part.parse::<u8>().is_ok());
+    first && number && parts.next().is_some()
+}
+
+impl fmt::Debug for Signing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Signing")
+            .field("service", &self.service)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_and_region_are_in_the_name_of_the_host() {
+        let found = |host: &str| Service::of_host(&format!("https://{host}/").parse().unwrap());
+        let domain = |region: &str| Some((Service::Domain, region.to_owned()));
+        let serverless = |region: &str| Some((Service::Serverless, region.to_owned()));
+        for (host, expected) in [
+            ("search-trail-abc123.eu-central-1.es.amazonaws.com", domain("eu-central-1")),
+            ("vpc-trail-abc123.us-gov-west-1.es.amazonaws.com", domain("us-gov-west-1")),
+            ("vpc-trail-abc123.cn-north-1.es.amazonaws.com.cn", domain("cn-north-1")),
+            ("search-trail-abc123.aos.us-east-1.on.aws", domain("us-east-1")),
+            ("abc123.us-east-1.aoss.amazonaws.com", serverless("us-east-1")),
+            ("search.example", None),
+            ("es.amazonaws.com", None),
+            ("bucket.s3.amazonaws.com", None),
+            ("x.us-east-1.es.amazonaws.com.evil.example", None),
+            ("127.0.0.1", None),
+        ] {
+            assert_eq!(found(host), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let credentials = SharedCredentialsProvider::new(aws_credential_types::Credentials::new(
+            "AKIDEXAMPLE",
+            "hunter2",
+            None,
+            None,
+            "test",
+        ));
+        let signing = Signing { service: Service::Domain, region: "us-east-1".into(), credentials };
+        let shown = format!("{signing:?}");
+        assert!(shown.contains("us-east-1") && !shown.contains("hunter2"), "{shown}");
+    }
+}

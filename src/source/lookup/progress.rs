@@ -1,0 +1,93 @@
+//! How far each account and Region is: counters that everyone may read.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+/// All accounts and Regions of a run.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// One for each account and Region, in the order in which they were given.
+    pub regions: Vec<RegionProgress>,
+}
+
+/// One account and Region. All categories together.
+#[derive(Debug, Default)]
+pub struct RegionProgress {
+    /// The account's number.
+    pub account: String,
+    /// The Region's name.
+    pub region: String,
+    pub(super) requests: AtomicU64,
+    pub(super) throttled: AtomicU64,
+    pub(super) events: AtomicU64,
+    pub(super) seconds: AtomicU64,
+    pub(super) seconds_done: AtomicU64,
+    pub(super) expected_requests: AtomicU64,
+    pub(super) stage: AtomicU8,
+}
+
+/// What an account and Region is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing was asked yet.
+    Waiting,
+    /// Events are fetched.
+    Fetching,
+    /// All is fetched.
+    Done,
+    /// Given up; why was told once.
+    Failed,
+}
+
+/// What the counters of a Region say at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figures {
+    /// Requests sent, refused ones too.
+    pub requests: u64,
+    /// Requests that were refused because of the quota.
+    pub throttled: u64,
+    /// Events fetched.
+    pub events: u64,
+    /// Share of the wanted time that is fetched, 0 to 1.
+    pub done: f64,
+    /// Requests that all of it will cost, by the estimate; 0 until it is made.
+    pub expected_requests: u64,
+    /// What it is at.
+    pub stage: Stage,
+}
+
+impl RegionProgress {
+    pub(super) fn new(account: &str, region: &str) -> Self {
+        Self { account: account.to_owned(), region: region.to_owned(), ..Self::default() }
+    }
+
+    pub(super) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Relaxed);
+    }
+
+    /// Returns what the counters say now.
+    pub fn figures(&self) -> Figures {
+        let stage = match self.stage.load(Relaxed) {
+            0 => Stage::Waiting,
+            1 => Stage::Fetching,
+            2 => Stage::Done,
+            _ => Stage::Failed,
+        };
+        Figures {
+            requests: self.requests.load(Relaxed),
+            throttled: self.throttled.load(Relaxed),
+            events: self.events.load(Relaxed),
+            done: self.done(stage),
+            expected_requests: self.expected_requests.load(Relaxed),
+            stage,
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a share to be drawn as a bar")]
+    fn done(&self, stage: Stage) -> f64 {
+        match (stage, self.seconds.load(Relaxed)) {
+            (Stage::Done, _) => 1.0,
+            (_, 0) => 0.0,
+            (_, all) => (self.seconds_done.load(Relaxed) as f64 / all as f64).min(1.0),
+        }
+    }
+}

@@ -1,0 +1,759 @@
+//! The room's promises, with the real SDK client, against a strict model of the service, by a clock that is turned.
+
+#[path = "../../../tests/support/aws/cloudtrail/model.rs"]
+mod model;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Mutex;
+
+use aws_credential_types::Credentials;
+use aws_sdk_cloudtrail::config::{BehaviorVersion, Region, retry::RetryConfig};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use tokio::time::Instant;
+
+use super::clock::turned::Turned;
+use super::*;
+use crate::pipeline::stop::{Urgency, stop};
+use crate::source::{Error as SourceError, Page, Slice};
+use model::{Model, Reply};
+
+/// The moment at which all tests begin: 1 January 2026.
+const NOW: i64 = 1_767_225_600;
+const DAY: i64 = 86_400;
+const ACCOUNT: &str = "111122223333";
+
+/// What happens to a request, beside what the model says.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// An answer of this status that says nothing.
+    Status(u16),
+    /// The connection breaks.
+    Reset,
+    /// No answer, ever.
+    Hang,
+    /// This error of the service.
+    Code(&'static str),
+}
+
+/// The way to the service, under one clock with the room.
+#[derive(Clone, Debug)]
+struct Way {
+    model: Arc<Mutex<Model>>,
+    clock: Clock,
+    began: Instant,
+    latency: Duration,
+    faults: Arc<Mutex<VecDeque<Option<Fault>>>>,
+}
+
+impl Way {
+    fn answer(&self, request: &HttpRequest) -> (u16, String) {
+        let scope = request.headers().get("authorization").unwrap();
+        let scope = scope.split_once("Credential=").unwrap().1;
+        let parts: Vec<&str> = scope.split('/').collect();
+        let body = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        let at = (self.clock.now() - self.began).as_secs_f64();
+        match self.model.lock().unwrap().lookup(parts[0], parts[2], &body, at) {
+            Reply::Page(page) => (200, page.to_string()),
+            Reply::Error(code, why) => error(code, &why),
+        }
+    }
+}
+
+fn error(code: &str, why: &str) -> (u16, String) {
+    (400, serde_json::json!({ "__type": code, "message": why }).to_string())
+}
+
+impl HttpConnector for Way {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let way = self.clone();
+        HttpConnectorFuture::new(async move {
+            let fault = way.faults.lock().unwrap().pop_front().flatten();
+            let (status, body) = match fault {
+                None => way.answer(&request),
+                Some(Fault::Status(status)) => (status, String::new()),
+                Some(Fault::Code(code)) => error(code, code),
+                Some(Fault::Reset) => return Err(ConnectorError::io("connection reset".into())),
+                Some(Fault::Hang) => std::future::pending().await,
+            };
+            way.clock.reaches(way.clock.now() + way.latency).await;
+            Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
+        })
+    }
+}
+
+/// Everything a test needs; the fields are changed as it likes.
+struct Bench {
+    way: Way,
+    places: Vec<Place>,
+    options: Options,
+    covered: BTreeMap<String, Vec<(i64, i64)>>,
+    /// Seconds after which the user stops, or pages after which nobody listens any more.
+    stop_after: Option<Duration>,
+    cut_after: Option<usize>,
+    check: bool,
+    /// Workers never finish.
+    keep_pages: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct Outcome {
+    slices: Vec<Slice>,
+    pages: usize,
+    ids: Vec<String>,
+    handed: BTreeSet<String>,
+    ended: BTreeMap<String, bool>,
+    failed: Vec<String>,
+    estimate: Option<Estimate>,
+    result: Option<Result<(), SourceError>>,
+    /// First and last seconds that are certain, by series.
+    certain: BTreeMap<String, Vec<(i64, i64)>>,
+    time: Duration,
+    most_open: usize,
+    kept: Vec<Page>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let clock = Clock::Turned(Arc::new(Turned::new()));
+        let way = Way {
+            model: Arc::new(Mutex::new(Model::new(NOW))),
+            began: clock.now(),
+            clock,
+            latency: Duration::from_millis(200),
+            faults: Arc::default(),
+        };
+        Self {
+            way,
+            places: Vec::new(),
+            options: Options::new(NOW),
+            covered: BTreeMap::new(),
+            stop_after: None,
+            cut_after: None,
+            check: true,
+            keep_pages: false,
+        }
+    }
+
+    fn with(account: &str, regions: &[&str]) -> Self {
+        let mut bench = Self::new();
+        bench.add(account, regions);
+        bench
+    }
+
+    fn add(&mut self, account: &str, regions: &[&str]) {
+        self.places.extend(regions.iter().map(|region| place(&self.way, account, region)));
+    }
+
+    fn model(&self) -> std::sync::MutexGuard<'_, Model> {
+        self.way.model.lock().unwrap()
+    }
+
+    fn faults(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
+        self.way.faults.lock().unwrap().extend(faults);
+    }
+
+    /// Puts events into the last days of a place, from that many days ago.
+    fn put(&self, region: &str, days: i64, count: u32) {
+        self.model().put(ACCOUNT, region, NOW - days * DAY, NOW - 1, count);
+    }
+
+    /// Ids of all that is settled.
+    fn settled(&self) -> BTreeSet<String> {
+        let settled = NOW - seconds(self.options.settle);
+        self.model().ids(NOW - 90 * DAY, settled)
+    }
+
+    fn run(&mut self) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(self.go())
+    }
+
+    async fn go(&mut self) -> Outcome {
+        let covered = self.covered.clone();
+        let coverage =
+            Box::new(move |series: &str| covered.get(series).cloned().unwrap_or_default());
+        let (raise, stop) = stop();
+        let lookup = Lookup::new(self.places.clone(), self.options.clone(), coverage, stop.clone());
+        let sites = lookup.sites();
+        let told = Arc::new(Mutex::new(None));
+        let theirs = Arc::clone(&told);
+        let tell: OnEstimate = Box::new(move |estimate| {
+            *theirs.lock().unwrap() = Some(estimate.clone());
+        });
+        let mut desk = Desk::new(7, sites.len(), Some(tell));
+        let (out, mut messages) = mpsc::channel(MESSAGES);
+        let clock = self.way.clock.clone();
+        let start = clock.now();
+        let work = fetch(sites, self.options.clone(), stop, lookup.progress(), out, clock.clone());
+        let mut outcome = Outcome::default();
+        let listen = async {
+            while let Some(message) = messages.recv().await {
+                if !desk.take(message, &mut |word, found| {
+                    assert_eq!(word, 7);
+                    self.note(found, &mut outcome)
+                }) {
+                    break;
+                }
+            }
+            drop(messages);
+        };
+        let stopped = async {
+            match self.stop_after {
+                Some(after) => clock.reaches(start + after).await,
+                None => std::future::pending().await,
+            }
+            raise.raise(Urgency::Drain);
+            std::future::pending::<()>().await;
+        };
+        let Clock::Turned(turned) = clock.clone() else { unreachable!() };
+        tokio::select! {
+            _ = async { tokio::join!(work, listen) } => {}
+            () = turned.turn() => {}
+            () = stopped => {}
+        }
+        outcome.time = clock.now() - start;
+        outcome.estimate = told.lock().unwrap().take();
+        outcome.result = Some(desk.end());
+        outcome
+    }
+
+    /// Takes in what was found, and checks that it keeps the contract.
+    fn note(&self, found: Found, outcome: &mut Outcome) -> bool {
+        match found {
+            Found::Begun(slice) => {
+                assert!(outcome.slices.iter().all(|known| known.key != slice.key), "{slice:?}");
+                assert!(slice.from <= slice.to);
+                outcome.slices.push(slice);
+                let open = outcome.slices.len() - outcome.ended.len();
+                outcome.most_open = outcome.most_open.max(open);
+            }
+            Found::Page(page) => {
+                if self.cut_after == Some(outcome.pages) {
+                    return false;
+                }
+                self.note_page(&page, outcome);
+                if self.keep_pages {
+                    outcome.kept.push(page);
+                }
+            }
+            Found::Ended { key, pages, complete } => {
+                let slice = outcome.slices.iter().find(|slice| slice.key == key).unwrap();
+                let (from, to, series) = (slice.from, slice.to, slice.series.clone());
+                assert!(outcome.ended.insert(key.clone(), complete).is_none());
+                assert!(u32::try_from(outcome.pages).unwrap() >= pages);
+                if complete {
+                    self.check_certain(&series, from, to, outcome);
+                }
+            }
+            Found::Failed(error) => {
+                outcome.failed.push(format!("{}: {}", error.about(), error.told()));
+            }
+            other => panic!("{other:?}"),
+        }
+        true
+    }
+
+    fn note_page(&self, page: &Page, outcome: &mut Outcome) {
+        let slice = outcome.slices.iter().find(|slice| slice.key == page.key).unwrap().clone();
+        assert!(!outcome.ended.contains_key(&page.key));
+        let room = page.content.room.as_ref().unwrap().num_permits();
+        assert_eq!(room, page.content.bytes.len());
+        outcome.pages += 1;
+        let content: serde_json::Value = serde_json::from_slice(&page.content.bytes).unwrap();
+        let events = content["Events"].as_array().unwrap();
+        assert!(!events.is_empty());
+        let ids = events.iter().map(|it| it["EventId"].as_str().unwrap().to_owned());
+        outcome.ids.extend(ids);
+        outcome.handed.extend(outcome.ids[outcome.ids.len() - events.len()..].iter().cloned());
+        if let Some(since) = page.since {
+            assert!((slice.from..=slice.to).contains(&since), "{since} in {slice:?}");
+            self.check_certain(&slice.series, since, slice.to, outcome);
+        }
+    }
+
+    /// Fails if an event of these seconds was not handed over.
+    fn check_certain(&self, series: &str, from: i64, to: i64, outcome: &mut Outcome) {
+        outcome.certain.entry(series.to_owned()).or_default().push((from, to));
+        let path = series.strip_prefix("lookup:").unwrap();
+        let place: Vec<&str> = path.split('/').collect();
+        if !self.check || path.contains('?') {
+            return;
+        }
+        let key = (place[0].to_owned(), place[1].to_owned(), place[2] == "insight");
+        let model = self.model();
+        let events = model.events.get(&key).into_iter().flatten();
+        let mut inside = events.filter(|event| (from..=to).contains(&event.second));
+        if let Some(lost) = inside.find(|event| !outcome.handed.contains(&event.id)) {
+            panic!("{series} says it is certain in {from}-{to}, but {lost:?} was not handed over");
+        }
+    }
+}
+
+impl Outcome {
+    fn assert_fine(&self) {
+        assert!(matches!(self.result, Some(Ok(()))), "{:?}", self.result);
+        assert_eq!(self.failed, Vec::<String>::new());
+        assert_eq!(self.ended.len(), self.slices.len());
+    }
+}
+
+fn place(way: &Way, account: &str, region: &str) -> Place {
+    let connector = SharedHttpConnector::new(way.clone());
+    let config = aws_sdk_cloudtrail::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(Credentials::new(account, "secret", None, None, "test"))
+        .http_client(http_client_fn(move |_, _| connector.clone()))
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(aws_sdk_cloudtrail::config::timeout::TimeoutConfig::disabled())
+        .build();
+    Place {
+        account: account.to_owned(),
+        region: region.to_owned(),
+        client: Client::from_conf(config),
+        category: Category::Management,
+        filter: None,
+    }
+}
+
+#[test]
+fn a_quiet_region_costs_one_request() {
+    let mut bench = Bench::with(ACCOUNT, &["eu-west-1"]);
+    bench.put("eu-west-1", 60, 40);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+    assert!(bench.model().granted() <= 2, "{}", bench.model().granted());
+    assert!(outcome.estimate.unwrap().regions[0].exact);
+}
+
+#[test]
+fn a_region_without_events_is_covered_too() {
+    let mut bench = Bench::with(ACCOUNT, &["eu-west-1"]);
+    bench.options.from = Some(NOW - DAY);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.pages, 0);
+    assert_eq!(
+        outcome.certain["lookup:111122223333/eu-west-1/management"],
+        [(NOW - DAY, NOW - 900)]
+    );
+    assert_eq!(outcome.slices[0].sure_until, NOW - DAY);
+}
+
+#[test]
+fn every_event_of_many_accounts_and_regions_is_handed_over_once() {
+    let names: Vec<String> = (0..20).map(|number| format!("region-{number}-")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut bench = Bench::new();
+    for account in [ACCOUNT, "444455556666"] {
+        bench.add(account, &names);
+        for (number, name) in names.iter().enumerate() {
+            let count = 30 * u32::try_from(number).unwrap();
+            bench.model().put(account, name, NOW - 80 * DAY, NOW - 1, count);
+        }
+    }
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+    assert_eq!(outcome.ids.len(), outcome.handed.len(), "some came twice");
+    // All at once: as long as the slowest.
+    assert!(outcome.time < Duration::from_secs(40), "{:?}", outcome.time);
+}
+
+/// Share of the quota used until the last request, and share of requests that were throttled.
+fn shares(bench: &Bench) -> (f64, f64) {
+    let model = bench.model();
+    let asked = model.asked().values().next().unwrap();
+    let all = asked.granted + asked.throttled;
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    let (granted, throttled, all) = (asked.granted as f64, asked.throttled as f64, all as f64);
+    ((granted - 1.0) / (asked.last - asked.first) / 2.0, throttled / all)
+}
+
+fn quota_is_used_at(latency: Duration) {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.way.latency = latency;
+    bench.places.clear();
+    bench.add(ACCOUNT, &["us-east-1"]);
+    bench.check = false;
+    bench.put("us-east-1", 10, 60_000);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+    let (quota, throttled) = shares(&bench);
+    println!(
+        "{latency:?}: {:.1} % of the quota, {:.1} % throttled, {} slices at once",
+        quota * 100.0,
+        throttled * 100.0,
+        outcome.most_open
+    );
+    assert!(quota >= 0.97, "{quota}");
+    assert!(throttled <= 0.03, "{throttled}");
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let wasted = bench.model().granted() as f64 / 1200.0;
+    assert!(wasted < 1.1, "{wasted} requests for each full page");
+}
+
+#[test]
+fn the_quota_is_used_at_50_ms() {
+    quota_is_used_at(Duration::from_millis(50));
+}
+
+#[test]
+fn the_quota_is_used_at_200_ms() {
+    quota_is_used_at(Duration::from_millis(200));
+}
+
+#[test]
+fn the_quota_is_used_at_1_s() {
+    quota_is_used_at(Duration::from_secs(1));
+}
+
+#[test]
+fn the_quota_is_used_at_5_s() {
+    quota_is_used_at(Duration::from_secs(5));
+}
+
+#[test]
+fn a_burst_that_no_sample_saw_is_shared_among_chains() {
+    let mut bench = Bench::new();
+    bench.way.latency = Duration::from_secs(4);
+    bench.add(ACCOUNT, &["us-east-1"]);
+    bench.check = false;
+    bench.put("us-east-1", 80, 2_000);
+    bench.model().put(ACCOUNT, "us-east-1", NOW - 41 * DAY, NOW - 41 * DAY + 3600, 20_000);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+    let (quota, _) = shares(&bench);
+    assert!(quota > 0.85, "{quota}");
+}
+
+#[test]
+fn others_who_use_half_the_quota_slow_us_and_nothing_else() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.model().others = 1.0;
+    bench.check = false;
+    bench.put("us-east-1", 10, 30_000);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+    let (quota, throttled) = shares(&bench);
+    println!("{:.1} % of the quota, {:.1} % throttled", quota * 100.0, throttled * 100.0);
+    assert!(quota > 0.42, "{quota}");
+    assert!(throttled < 0.1, "{throttled}");
+}
+
+#[test]
+fn tokens_that_expire_cost_pages_and_lose_none() {
+    for life in [0.7, 3.0] {
+        let mut bench = Bench::new();
+        bench.way.latency = Duration::from_secs(1);
+        bench.add(ACCOUNT, &["us-east-1"]);
+        bench.model().token_life = Some(life);
+        bench.put("us-east-1", 3, 5_000);
+        let outcome = bench.run();
+        outcome.assert_fine();
+        assert_eq!(outcome.handed, bench.settled());
+    }
+}
+
+#[test]
+fn a_page_edge_inside_a_second_loses_nothing() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    // 40 seconds with 37 events each: pages of 50 end in the middle.
+    for second in 0..40 {
+        let at = NOW - 7200 + second * 3;
+        bench.model().put(ACCOUNT, "us-east-1", at, at, 37);
+    }
+    bench.model().token_life = Some(1.0);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+}
+
+#[test]
+fn a_second_with_more_events_than_a_page_ends() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.model().put(ACCOUNT, "us-east-1", NOW - 7200, NOW - 7200, 400);
+    bench.model().put(ACCOUNT, "us-east-1", NOW - 7200 - 500, NOW - 7000, 400);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+}
+
+#[test]
+fn a_second_that_tokens_do_not_get_past_is_told_and_the_rest_is_fetched() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 30, 200);
+    bench.model().put(ACCOUNT, "us-east-1", NOW - 7200, NOW - 7200, 120);
+    bench.model().token_life = Some(0.0);
+    let outcome = bench.run();
+    assert!(matches!(outcome.result, Some(Ok(()))));
+    assert_eq!(outcome.failed.len(), 1, "{:?}", outcome.failed);
+    assert!(outcome.failed[0].contains("cannot get past second"), "{:?}", outcome.failed);
+    assert!(outcome.ended.values().any(|complete| !complete));
+    assert!(outcome.handed.len() > 200);
+}
+
+#[test]
+fn an_empty_page_with_a_token_is_not_the_end() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.model().empty_every = Some(3);
+    bench.put("us-east-1", 30, 2_000);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+}
+
+#[test]
+fn a_second_run_asks_only_for_what_is_new_and_the_overlap() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 20, 3_000);
+    let first = bench.run();
+    first.assert_fine();
+    let series = bench.places[0].series();
+    bench.covered = sure(&first);
+    // Late by ten hours, and within the overlap of a day.
+    bench.model().put(ACCOUNT, "us-east-1", NOW - 36_000, NOW - 36_000, 1);
+    let before = bench.model().granted();
+    let second = bench.run();
+    second.assert_fine();
+    assert!(second.ids.contains(&"111122223333-us-east-1-3000".to_owned()));
+    assert_eq!(second.slices[0].series, series);
+    assert!(second.slices.iter().all(|slice| slice.from > NOW - DAY), "{:?}", second.slices);
+    assert!(bench.model().granted() - before <= 5);
+}
+
+/// What the checkpoint would say of a run all of whose pages are settled.
+fn sure(outcome: &Outcome) -> BTreeMap<String, Vec<(i64, i64)>> {
+    let sure_until = NOW - DAY;
+    let mut all = outcome.certain.clone();
+    for ranges in all.values_mut() {
+        for range in ranges.iter_mut() {
+            range.1 = range.1.min(sure_until);
+        }
+    }
+    all
+}
+
+#[test]
+fn a_cut_costs_at_most_a_page_for_each_open_slice() {
+    for cut in [0, 1, 2, 5, 9, 14, 23, 30, 41] {
+        let mut bench = Bench::new();
+        bench.way.latency = Duration::from_secs(2);
+        bench.add(ACCOUNT, &["us-east-1"]);
+        // Nothing is so young that it would be fetched again anyway.
+        bench.model().put(ACCOUNT, "us-east-1", NOW - 20 * DAY, NOW - 2 * DAY, 3_000);
+        bench.cut_after = Some(cut);
+        let first = bench.run();
+        assert_eq!(first.pages, cut);
+        bench.covered = sure(&first);
+        bench.cut_after = None;
+        let second = bench.run();
+        second.assert_fine();
+        let both: BTreeSet<String> = first.handed.union(&second.handed).cloned().collect();
+        assert_eq!(both, bench.settled());
+        let again = first.ids.len() + second.ids.len() - both.len();
+        assert!(again <= 50 * first.most_open, "{again} events of {} open slices", first.most_open);
+    }
+}
+
+#[test]
+fn a_stop_ends_soon_and_claims_nothing() {
+    let mut bench = Bench::new();
+    bench.way.latency = Duration::from_secs(5);
+    bench.add(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 20, 10_000);
+    bench.stop_after = Some(Duration::from_secs(31));
+    let outcome = bench.run();
+    assert!(matches!(outcome.result, Some(Ok(()))));
+    assert!(outcome.time <= Duration::from_secs(32), "{:?}", outcome.time);
+    assert!(outcome.pages > 10);
+    assert_eq!(outcome.ended.len(), outcome.slices.len());
+    assert!(outcome.ended.values().any(|complete| !complete));
+}
+
+#[test]
+fn trouble_on_the_way_costs_time_only() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 20, 2_000);
+    let faults = [
+        Fault::Status(503),
+        Fault::Reset,
+        Fault::Hang,
+        Fault::Status(500),
+        Fault::Code("InternalFailure"),
+    ];
+    bench.faults(faults.iter().flat_map(|fault| [None, Some(*fault), Some(*fault), None]));
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+}
+
+#[test]
+fn an_outage_without_end_fails_the_place_after_a_while() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 20, 2_000);
+    bench.faults(std::iter::repeat_n(None, 5));
+    bench.faults(std::iter::repeat_n(Some(Fault::Status(503)), 5_000));
+    let outcome = bench.run();
+    let Some(Err(SourceError::Lookup(Error::Everywhere { places: 1, why, .. }))) = outcome.result
+    else {
+        panic!("{:?}", outcome.result)
+    };
+    assert_eq!(why, Why::Unreachable);
+    assert!(outcome.time > Duration::from_mins(15));
+    assert_eq!(outcome.ended.len(), outcome.slices.len());
+}
+
+#[test]
+fn denied_and_absent_regions_are_told_once_and_the_rest_goes_on() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1", "eu-west-1", "ap-east-1"]);
+    bench.put("us-east-1", 20, 500);
+    bench.model().denied = vec!["eu-west-1".to_owned()];
+    bench.model().disabled = vec!["ap-east-1".to_owned()];
+    let outcome = bench.run();
+    assert!(matches!(outcome.result, Some(Ok(()))));
+    assert_eq!(outcome.handed, bench.settled());
+    assert_eq!(outcome.failed.len(), 2, "{:?}", outcome.failed);
+    let told = |region: &str, what: &str| {
+        outcome
+            .failed
+            .iter()
+            .any(|line| line.contains(region) && line.contains(ACCOUNT) && line.contains(what))
+    };
+    assert!(
+        told("eu-west-1", "not allowed to call cloudtrail:LookupEvents"),
+        "{:?}",
+        outcome.failed
+    );
+    assert!(told("ap-east-1", "not enabled"), "{:?}", outcome.failed);
+    assert_eq!(outcome.estimate.unwrap().regions.len(), 1);
+}
+
+#[test]
+fn denied_everywhere_ends_the_run_and_names_what_is_missing() {
+    let mut bench = Bench::with(ACCOUNT, &["ap-east-1", "us-east-1", "eu-west-1"]);
+    bench.model().denied = vec!["us-east-1".to_owned(), "eu-west-1".to_owned()];
+    bench.model().disabled = vec!["ap-east-1".to_owned()];
+    let outcome = bench.run();
+    let Some(Err(error)) = outcome.result else { panic!("it ended well") };
+    assert_eq!(
+        error.to_string(),
+        "could not look up events in any of 3 accounts and Regions: not allowed to call cloudtrail:LookupEvents"
+    );
+    assert_eq!(outcome.failed.len(), 2);
+}
+
+#[test]
+fn the_estimate_costs_three_requests_and_is_about_right() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1", "eu-west-1"]);
+    bench.options.dry_run = true;
+    bench.put("us-east-1", 90, 90_000);
+    bench.put("eu-west-1", 90, 1_000);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert!(outcome.slices.is_empty() && outcome.pages == 0);
+    assert!(bench.model().asked().values().all(|asked| asked.granted <= 3));
+    let estimate = outcome.estimate.unwrap();
+    assert!((81_000..99_000).contains(&estimate.regions[0].events), "{estimate:?}");
+    assert!((900..1_100).contains(&estimate.regions[1].events), "{estimate:?}");
+    assert!((1_800..2_100).contains(&estimate.regions[0].requests), "{estimate:?}");
+    assert!(!estimate.regions[0].needs_trail());
+    assert_eq!(estimate.time(), estimate.regions[0].time);
+}
+
+#[test]
+fn insights_share_the_pace_and_have_a_coverage_of_their_own() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.places.push(Place { category: Category::Insight, ..bench.places[0].clone() });
+    bench.put("us-east-1", 20, 1_000);
+    bench.model().put_insights(ACCOUNT, "us-east-1", NOW - 5 * DAY, 70);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+    let series: Vec<&str> = outcome.certain.keys().map(String::as_str).collect();
+    assert_eq!(
+        series,
+        ["lookup:111122223333/us-east-1/insight", "lookup:111122223333/us-east-1/management"]
+    );
+    assert!(shares(&bench).1 < 0.01);
+}
+
+#[test]
+fn a_filtered_run_is_covered_by_a_full_one_and_not_the_other_way_round() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 20, 400);
+    let full = bench.places[0].clone();
+    let filtered = Place { filter: Some(Filter::write_only()), ..full.clone() };
+    assert_eq!(filtered.series(), "lookup:111122223333/us-east-1/management?ReadOnly=false");
+    bench.places = vec![filtered.clone()];
+    let part = bench.run();
+    part.assert_fine();
+    assert!(part.ids.len() < 250 && part.ids.len() > 150, "{}", part.ids.len());
+    bench.covered = sure(&part);
+    bench.places = vec![full];
+    let rest = bench.run();
+    assert_eq!(rest.handed, bench.settled());
+    bench.covered = sure(&rest);
+    bench.places = vec![filtered];
+    assert!(bench.run().slices.iter().all(|slice| slice.from > NOW - DAY));
+}
+
+#[test]
+fn what_expires_while_we_load_is_no_error() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 90, 20_000);
+    bench.check = false;
+    let outcome = bench.run();
+    outcome.assert_fine();
+    let lost = bench.settled().len() - outcome.handed.len();
+    assert!(lost <= 20, "{lost} events, but only some minutes passed");
+}
+
+#[test]
+fn little_memory_costs_time_only() {
+    let mut bench = Bench::new();
+    bench.way.latency = Duration::from_secs(10);
+    bench.add(ACCOUNT, &["us-east-1", "eu-west-1"]);
+    bench.options.held_bytes = 0;
+    bench.put("us-east-1", 20, 3_000);
+    bench.put("eu-west-1", 20, 3_000);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+}
+
+#[test]
+fn no_page_is_asked_for_without_memory_for_it() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1", "eu-west-1"]);
+    bench.options.held_bytes = 0;
+    bench.check = false;
+    bench.keep_pages = true;
+    bench.put("us-east-1", 20, 20_000);
+    bench.put("eu-west-1", 20, 20_000);
+    bench.stop_after = Some(Duration::from_mins(10));
+    let outcome = bench.run();
+    let held: usize = outcome.kept.iter().map(|page| page.content.bytes.len()).sum();
+    assert!((LEAST_HELD_BYTES / 2..=LEAST_HELD_BYTES).contains(&held), "{held} bytes");
+    assert!(bench.model().granted() < 300, "{}", bench.model().granted());
+}
+
+#[test]
+fn words_of_a_filter_are_checked() {
+    assert_eq!("Username=a=b".parse::<Filter>().unwrap().to_string(), "Username=a=b");
+    assert!("Nobody=a".parse::<Filter>().unwrap_err().contains("Username"));
+    assert!("Username".parse::<Filter>().is_err());
+    assert!("Username=".parse::<Filter>().is_err());
+    assert!(format!("Username={}", "_".repeat(1001)).parse::<Filter>().is_err());
+    assert!("EventName=a".parse::<Filter>().unwrap().fits(Category::Insight));
+    assert!(!Filter::read_only().fits(Category::Insight));
+}

@@ -1,0 +1,220 @@
+//! LookupEvents through the real clients and real connections, against a strict fake.
+//!
+//! What needs no connection (pace, slices, tokens, quota at any latency) is tested beside the code, by a clock that
+//! is turned. Here the quota is twenty times as large, so that nobody waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_credential_types::Credentials;
+use serde_json::{Value, json};
+use trailload::aws::Access;
+use trailload::pipeline::stop::stop;
+use trailload::source::lookup::{ACTIONS, Category, Lookup, Options, Place};
+use trailload::source::{Error, Found, Source};
+
+use crate::support::aws::cloudtrail::{CloudTrail, Model, Reply};
+use crate::support::aws::server::{Response, Server};
+use crate::support::aws::sts::Sts;
+use crate::support::aws::{self as fakes, cloud, given};
+
+/// 1 January 2026.
+const NOW: i64 = 1_767_225_600;
+const DAY: i64 = 86_400;
+const ONE: &str = "111122223333";
+const TWO: &str = "444455556666";
+const QUOTA: f64 = 40.0;
+
+/// A cloud with two accounts, and the loader's way into it.
+struct World {
+    trail: Arc<CloudTrail>,
+    server: Server,
+}
+
+impl World {
+    fn new(mut model: Model) -> Self {
+        model.quota = QUOTA;
+        let sts = Arc::new(Sts::new());
+        for account in [ONE, TWO] {
+            sts.user(&key(account), &format!("arn:aws:iam::{account}:user/loader"));
+        }
+        let trail = CloudTrail::new(model, Duration::from_millis(5));
+        let server = cloud(&sts, vec![("cloudtrail", trail.service(&sts))]);
+        Self { trail, server }
+    }
+
+    fn places(&self, account: &str, regions: &[&str]) -> Vec<Place> {
+        let mut options = fakes::options(&self.server);
+        options.credentials =
+            Some(given(Credentials::new(key(account), "secret", None, None, "test")));
+        options.timeouts.read = Duration::from_millis(400);
+        options.timeouts.attempt = Duration::from_millis(400);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let access = runtime.block_on(Access::load(&options)).unwrap();
+        let place = |region: &&str| Place {
+            account: account.to_owned(),
+            region: (*region).to_owned(),
+            client: access.cloudtrail(region),
+            category: Category::Management,
+            filter: None,
+        };
+        regions.iter().map(place).collect()
+    }
+}
+
+fn key(account: &str) -> String {
+    format!("AKIA{account}")
+}
+
+/// Lists until all is listed, or `enough` pages came.
+fn load(places: Vec<Place>, enough: usize) -> (Vec<String>, Vec<String>, Result<(), Error>) {
+    let options = Options { requests_per_second: QUOTA * 0.97, ..Options::new(NOW) };
+    let (_raise, stop) = stop();
+    let mut lookup = Lookup::new(places, options, Box::new(|_| Vec::new()), stop);
+    let (mut ids, mut failed, mut pages) = (Vec::new(), Vec::new(), 0);
+    let mut open: BTreeMap<String, u32> = BTreeMap::new();
+    let result = lookup.list(&mut |_, found| {
+        match found {
+            Found::Begun(slice) => assert_eq!(open.insert(slice.key, 0), None),
+            Found::Page(page) => {
+                let expected = open.get_mut(&page.key).unwrap();
+                assert_eq!(page.number, *expected);
+                *expected += 1;
+                pages += 1;
+                let content: Value = serde_json::from_slice(&page.content.bytes).unwrap();
+                let events = content["Events"].as_array().unwrap();
+                ids.extend(events.iter().map(|it| {
+                    let record: Value =
+                        serde_json::from_str(it["CloudTrailEvent"].as_str().unwrap()).unwrap();
+                    record["eventID"].as_str().unwrap().to_owned()
+                }));
+            }
+            Found::Ended { key, pages, complete } => {
+                assert_eq!(open.remove(&key), Some(pages));
+                assert!(complete || !failed.is_empty());
+            }
+            Found::Failed(error) => failed.push(format!("{}: {}", error.about(), error.told())),
+            other => panic!("{other:?}"),
+        }
+        pages < enough
+    });
+    (ids, failed, result)
+}
+
+fn settled(world: &World) -> BTreeSet<String> {
+    world.trail.model().ids(NOW - 90 * DAY, NOW - 900)
+}
+
+#[test]
+fn every_event_of_20_regions_of_2_accounts_comes_once() {
+    let names: Vec<String> = (1..=10)
+        .flat_map(|number| [format!("us-east-{number}"), format!("eu-west-{number}")])
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut model = Model::new(NOW);
+    for account in [ONE, TWO] {
+        for (number, region) in (0u32..).zip(&names) {
+            model.put(account, region, NOW - 50 * DAY, NOW - 1, 40 * number);
+        }
+    }
+    model.put_insights(ONE, "us-east-1", NOW - 9 * DAY, 60);
+    let world = World::new(model);
+    let mut places = [world.places(ONE, &names), world.places(TWO, &names)].concat();
+    places.push(Place { category: Category::Insight, ..places[0].clone() });
+    let (ids, failed, result) = load(places, usize::MAX);
+    assert!(result.is_ok() && failed.is_empty(), "{result:?} {failed:?}");
+    let once: BTreeSet<String> = ids.iter().cloned().collect();
+    assert_eq!(once, settled(&world));
+    assert_eq!(ids.len(), once.len(), "some came twice");
+    let calls: BTreeSet<String> = world
+        .server
+        .calls()
+        .iter()
+        .map(|(service, action)| format!("{service}:{action}"))
+        .collect();
+    assert!(calls.iter().map(String::as_str).eq(ACTIONS.iter().copied()), "{calls:?}");
+}
+
+#[test]
+fn hangs_resets_and_cut_answers_cost_time_only() {
+    let mut model = Model::new(NOW);
+    model.put(ONE, "us-east-1", NOW - 50 * DAY, NOW - 1, 1_500);
+    let world = World::new(model);
+    let page = json!({ "Events": [], "NextToken": "x".repeat(100) });
+    for _ in 0..2 {
+        world.server.next("LookupEvents", Response::hang());
+        world.server.next("LookupEvents", Response::reset());
+        world.server.next("LookupEvents", Response::json(200, &page).cut_after(20));
+        world.server.next("LookupEvents", Response::json(200, &page).stall_after(20));
+        world.server.next("LookupEvents", Response::json_error(503, "ServiceUnavailable", "later"));
+        world.server.next("LookupEvents", Response::json_error(400, "ThrottlingException", "Rate"));
+    }
+    let (ids, failed, result) = load(world.places(ONE, &["us-east-1"]), usize::MAX);
+    assert!(result.is_ok() && failed.is_empty(), "{result:?} {failed:?}");
+    assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), settled(&world));
+}
+
+#[test]
+fn nobody_waits_for_an_answer_that_nobody_wants() {
+    let mut model = Model::new(NOW);
+    model.put(ONE, "us-east-1", NOW - 50 * DAY, NOW - 1, 5_000);
+    let world = World::new(model);
+    let mut places = world.places(ONE, &["us-east-1"]);
+    places.extend(world.places(TWO, &["eu-west-1"]));
+    let began = Instant::now();
+    let (ids, _, result) = load(places, 4);
+    assert!(result.is_ok());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(ids.len() <= 200);
+}
+
+#[test]
+fn a_denied_region_is_told_once_and_denied_everywhere_is_an_error() {
+    let mut model = Model::new(NOW);
+    model.put(ONE, "us-east-1", NOW - 50 * DAY, NOW - 1, 100);
+    model.denied = vec!["eu-west-1".to_owned()];
+    let world = World::new(model);
+    let (ids, failed, result) = load(world.places(ONE, &["us-east-1", "eu-west-1"]), usize::MAX);
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), settled(&world));
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0].starts_with(
+        "eu-west-1: account 111122223333: not allowed to call cloudtrail:LookupEvents: "
+    ));
+    let (_, failed, result) = load(world.places(ONE, &["eu-west-1"]), usize::MAX);
+    assert!(failed.is_empty());
+    let told = result.unwrap_err().to_string();
+    assert!(told.contains("not allowed to call cloudtrail:LookupEvents"), "{told}");
+}
+
+#[test]
+fn the_fake_is_strict() {
+    let mut model = Model::new(NOW);
+    model.put(ONE, "us-east-1", NOW - 100 * DAY, NOW - 1, 100_000);
+    let mut ask = |body: Value, at: f64| match model.lookup(ONE, "us-east-1", &body, at) {
+        Reply::Page(page) => (page["Events"].as_array().unwrap().len(), page["NextToken"].clone()),
+        Reply::Error(code, _) => (0, json!(code)),
+    };
+    let asked = json!({ "StartTime": NOW - 89 * DAY, "EndTime": NOW, "MaxResults": 50 });
+    let (events, token) = ask(asked.clone(), 0.0);
+    assert_eq!(events, 50);
+    let with = |name: &str, value: Value| {
+        let mut body = asked.clone();
+        body[name] = value;
+        body["NextToken"] = token.clone();
+        body
+    };
+    assert_eq!(ask(with("MaxResults", json!(50)), 0.1), (0, json!("ThrottlingException")));
+    assert_eq!(ask(with("MaxResults", json!(50)), 0.5).0, 50);
+    let invalid = (0, json!("InvalidNextTokenException"));
+    assert_eq!(ask(with("EndTime", json!(NOW - 1)), 10.0), invalid);
+    assert_eq!(ask(with("MaxResults", json!(49)), 20.0), invalid);
+    let range = (0, json!("InvalidTimeRangeException"));
+    assert_eq!(ask(json!({ "StartTime": NOW - 91 * DAY, "EndTime": NOW }), 30.0), range);
+    assert_eq!(ask(json!({ "StartTime": NOW, "EndTime": NOW - 1 }), 40.0), range);
+    assert_eq!(ask(json!({ "MaxResults": 51 }), 50.0), (0, json!("InvalidMaxResultsException")));
+    assert_eq!(ask(json!({ "StartTime": NOW - 10, "EndTime": NOW - 10 }), 60.0).1, Value::Null);
+    assert_eq!(model.granted(), 8);
+    assert_eq!(model.asked().values().map(|asked| asked.throttled).sum::<usize>(), 1);
+}

@@ -1,0 +1,55 @@
+//! A fake CloudTrail on loopback, asked by the real SDK client.
+//!
+//! In: LookupEvents, signed by somebody whom STS knows, for the Region that was signed for. Out: what the [`Model`]
+//! says, after the latency asked for. Faults are scripted at the server that carries it.
+
+pub(crate) mod model;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::Service;
+use super::server::{Request, Response};
+use super::sts::Sts;
+pub(crate) use model::{Model, Reply};
+
+/// The service.
+pub(crate) struct CloudTrail {
+    model: Mutex<Model>,
+    began: Instant,
+    latency: Duration,
+}
+
+impl CloudTrail {
+    /// Opens the service; its clock starts now.
+    pub(crate) fn new(model: Model, latency: Duration) -> Arc<Self> {
+        Arc::new(Self { model: Mutex::new(model), began: Instant::now(), latency })
+    }
+
+    /// Returns the model, to change what happens or to see what was asked.
+    pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap()
+    }
+
+    /// Returns the service, to be put behind an address under the name `cloudtrail`.
+    pub(crate) fn service(self: &Arc<Self>, sts: &Arc<Sts>) -> Service {
+        let (this, sts) = (Arc::clone(self), Arc::clone(sts));
+        Box::new(move |request| match sts.caller(request) {
+            Ok(caller) => this.answer(&caller.account, request),
+            Err(refused) => refused.said_by("cloudtrail"),
+        })
+    }
+
+    fn answer(&self, account: &str, request: &Request) -> Response {
+        if request.action() != "LookupEvents" {
+            return Response::json_error(400, "UnknownOperationException", &request.action());
+        }
+        let region = request.region().unwrap_or_default();
+        let at = self.began.elapsed().as_secs_f64();
+        let response = match self.model().lookup(account, region, &request.json(), at) {
+            Reply::Page(page) => Response::json(200, &page),
+            Reply::Error(code, why) => Response::json_error(400, code, &why),
+        };
+        response.after(self.latency)
+    }
+}
