@@ -183,7 +183,7 @@ impl Bench {
         let read = decoder.read(&paged.name, Content::Held(content), &mut reading);
         reading.count();
         let (documents, filtered) = (reading.documents, reading.filtered);
-        match read.map_err(|error| error.told()).and_then(whole_page) {
+        match read.map_err(|error| error.told()).and_then(|decoded| whole_page(&decoded)) {
             Ok(None) => {}
             Ok(Some(_)) if filtered && !paged.in_range => {}
             Ok(Some(bytes)) => {
@@ -284,7 +284,7 @@ impl Bench {
 /// # Errors
 ///
 /// Returns what was wrong with it, in words for a person.
-fn whole_page(decoded: Decoded) -> Result<Option<u64>, String> {
+fn whole_page(decoded: &Decoded) -> Result<Option<u64>, String> {
     if let Some(broken) = decoded.broken.first() {
         return Err(format!("at byte {}: {}", broken.offset, broken.cause));
     }

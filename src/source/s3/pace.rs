@@ -164,7 +164,11 @@ mod tests {
         for storm in 0..5 {
             pace.slower(start + storm * SAME_STORM);
         }
-        assert_eq!((pace.state().width, pace.state().owed, free(&pace)), (1, 3, 0));
+        let (width, owed) = {
+            let state = pace.state();
+            (state.width, state.owed)
+        };
+        assert_eq!((width, owed, free(&pace)), (1, 3, 0));
         drop(under_way);
         assert_eq!(free(&pace), 1);
     }
