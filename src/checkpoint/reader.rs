@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::coverage::{Sure, covered};
-use super::status::{Decision, Document, Failure, Reason, Run, SetAside, Source, Status, gather};
+use super::status::{
+    Coverage, Decision, Document, Failure, Reason, Run, SetAside, Source, Status, by_bucket, gather,
+};
 use super::{Error, closed, migrate};
 
 /// How long to wait while another connection recovers the file after a crash.
@@ -110,13 +112,14 @@ impl Reader {
             .map_err(|source| Error::sql(&self.path, "read the decisions", source))
     }
 
-    /// Returns all that there is to tell.
+    /// Returns all that there is to tell `now`.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if the file cannot be read any more.
-    pub fn status(&self) -> Result<Status, Error> {
-        status(&self.connection).map_err(|source| Error::sql(&self.path, "read the status", source))
+    pub fn status(&self, now: Timestamp) -> Result<Status, Error> {
+        status(&self.connection, now)
+            .map_err(|source| Error::sql(&self.path, "read the status", source))
     }
 }
 
@@ -138,7 +141,7 @@ fn look_at(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn status(connection: &Connection) -> rusqlite::Result<Status> {
+fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
     // One read transaction: the numbers of one moment, so that they add up.
     let snapshot = connection.unchecked_transaction()?;
     let folders = folders(&snapshot)?;
@@ -155,6 +158,8 @@ fn status(connection: &Connection) -> rusqlite::Result<Status> {
         lanes_failed: count(&snapshot, "SELECT count(*) FROM failures")?,
         records: folders.iter().map(|folder| folder.records).sum(),
         bytes: folders.iter().map(|folder| folder.bytes).sum(),
+        coverage: coverage(&snapshot, now)?,
+        buckets: by_bucket(&folders, failed_objects(&snapshot)?),
         sources: gather(folders, ROWS_TOLD as usize),
         failures: failures(&snapshot)?,
         set_aside: set_aside(&snapshot)?,
@@ -184,6 +189,27 @@ fn folders(connection: &Connection) -> rusqlite::Result<Vec<Source>> {
         })
     };
     statement.query_map([], row)?.collect()
+}
+
+fn coverage(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Coverage>> {
+    let mut statement = connection.prepare("SELECT name, records FROM series ORDER BY name")?;
+    let series: Vec<(String, u64)> = statement
+        .query_map([], |row| Ok((row.get(0)?, number(row, 1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut told = Vec::with_capacity(series.len());
+    for (name, records) in series {
+        told.extend(Coverage::of(&name, &covered(connection, &name, Sure::No)?, records, now));
+    }
+    Ok(told)
+}
+
+/// Returns one lane of each bucket in which objects failed, and how many did.
+fn failed_objects(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    let mut statement = connection.prepare(
+        "SELECT min(lane), count(*) FROM failures WHERE lane LIKE 's3://%' \
+         GROUP BY substr(lane, 1, 5 + instr(substr(lane, 6), '/'))",
+    )?;
+    statement.query_map([], |row| Ok((row.get(0)?, number(row, 1)?)))?.collect()
 }
 
 fn runs(connection: &Connection) -> rusqlite::Result<Vec<Run>> {

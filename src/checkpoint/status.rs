@@ -27,6 +27,10 @@ pub struct Status {
     pub bytes: u64,
     /// The done lanes by folder; deep trees are gathered in their upper folders.
     pub sources: Vec<Source>,
+    /// What of CloudTrail's event history is covered, by account, Region and category.
+    pub coverage: Vec<Coverage>,
+    /// The objects by bucket.
+    pub buckets: Vec<Bucket>,
     /// The lanes that were read with errors, the latest first; not all if there are very many.
     pub failures: Vec<Failure>,
     /// Documents that did not go in.
@@ -77,6 +81,56 @@ pub struct Source {
     /// When the last of them was done.
     #[serde(serialize_with = "as_text")]
     pub last_done: Timestamp,
+}
+
+/// What of one series is covered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Coverage {
+    /// The account.
+    pub account: String,
+    /// The Region.
+    pub region: String,
+    /// What is fetched of it: `management`, `insight`.
+    pub category: String,
+    /// Only those events, if not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// The first second that is covered.
+    #[serde(serialize_with = "as_text")]
+    pub from: Timestamp,
+    /// The last second that is covered.
+    #[serde(serialize_with = "as_text")]
+    pub to: Timestamp,
+    /// What is missing between them, the earliest first; not all if there are very many.
+    pub gaps: Vec<Gap>,
+    /// How many gaps there are.
+    pub gap_count: u64,
+    /// Records that were read for it; what was fetched again counts again.
+    pub records: u64,
+    /// Seconds from the last one that is covered to the moment that it was asked for.
+    pub lag_seconds: i64,
+}
+
+/// A stretch of time that is not covered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// The first second that is missing.
+    #[serde(serialize_with = "as_text")]
+    pub from: Timestamp,
+    /// The last second that is missing.
+    #[serde(serialize_with = "as_text")]
+    pub to: Timestamp,
+}
+
+/// The objects of one bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Bucket {
+    /// `s3://` and its name.
+    pub bucket: String,
+    /// Objects that are done.
+    pub done: u64,
+    /// Objects that could not be had, or were read with errors.
+    pub failed: u64,
 }
 
 /// A lane that was read with errors.
@@ -143,6 +197,71 @@ pub struct Decision {
     /// When.
     #[serde(serialize_with = "as_text")]
     pub decided: Timestamp,
+}
+
+/// Gaps that are told of one series.
+const GAPS_TOLD: usize = 100;
+
+impl Coverage {
+    /// Returns what is covered of a series, by intervals that neither touch nor overlap, the earliest first; nothing
+    /// if there are none, or if they lie beyond any calendar.
+    pub(super) fn of(
+        series: &str,
+        covered: &[(i64, i64)],
+        records: u64,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let path = series.strip_prefix("lookup:").unwrap_or(series);
+        let (path, filter) =
+            path.split_once('?').map_or((path, None), |(path, only)| (path, Some(only)));
+        let mut parts = path.splitn(3, '/').map(str::to_owned);
+        let (first, last) = (covered.first()?, covered.last()?);
+        let gap = |two: &[(i64, i64)]| {
+            let (from, to) = (two[0].1.checked_add(1)?, two[1].0.checked_sub(1)?);
+            Some(Gap { from: second(from)?, to: second(to)? })
+        };
+        Some(Self {
+            account: parts.next().unwrap_or_default(),
+            region: parts.next().unwrap_or_default(),
+            category: parts.next().unwrap_or_default(),
+            filter: filter.map(str::to_owned),
+            from: second(first.0)?,
+            to: second(last.1)?,
+            gaps: covered.windows(2).filter_map(gap).take(GAPS_TOLD).collect(),
+            gap_count: covered.len() as u64 - 1,
+            records,
+            lag_seconds: now.as_second().saturating_sub(last.1),
+        })
+    }
+}
+
+fn second(second: i64) -> Option<Timestamp> {
+    Timestamp::from_second(second).ok()
+}
+
+/// Adds up the done objects of folders by their bucket, and puts those that failed beside them.
+pub(super) fn by_bucket(folders: &[Source], failed: Vec<(String, u64)>) -> Vec<Bucket> {
+    let mut buckets: BTreeMap<String, Bucket> = BTreeMap::new();
+    let mut of = |name: &str, done: u64, failed: u64| {
+        let Some(bucket) = bucket_of(name) else { return };
+        let sum = buckets.entry(bucket.to_owned()).or_default();
+        sum.done += done;
+        sum.failed += failed;
+    };
+    for folder in folders {
+        of(&folder.source, folder.lanes, 0);
+    }
+    for (lane, lanes) in failed {
+        of(&lane, 0, lanes);
+    }
+    buckets.into_iter().map(|(bucket, sum)| Bucket { bucket, ..sum }).collect()
+}
+
+/// Returns the `s3://BUCKET` that a key or a folder begins with.
+fn bucket_of(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("s3://")?;
+    let end = rest.find('/').unwrap_or(rest.len());
+    name.get(..name.len() - rest.len() + end)
 }
 
 fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {

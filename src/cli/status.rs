@@ -8,6 +8,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use super::{
     failure::Failure,
 };
 use crate::checkpoint::{Reader, Status};
-use crate::report::figures::{bytes, count, counted};
+use crate::report::figures::{bytes, count, counted, duration};
 
 /// Rows of one table. Longer lists are for `--json`.
 const ROWS_SHOWN: usize = 20;
@@ -57,7 +58,7 @@ pub struct Args {
 /// Returns a [`Failure`] if there is no checkpoint, or it cannot be read.
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
     let path = args.path(environment)?;
-    let status = Reader::open(&path)?.status()?;
+    let status = Reader::open(&path)?.status(super::environment::now())?;
     let text = if args.json { as_json(&path, &status) } else { as_text(&path, &status) };
     super::print(&text)
 }
@@ -126,6 +127,8 @@ fn as_text(path: &Path, status: &Status) -> String {
         bytes(status.bytes),
     );
     text.push_str(&runs(status));
+    text.push_str(&coverage(status));
+    text.push_str(&buckets(status));
     text.push_str(&sources(status));
     text.push_str(&failures(status));
     text.push_str(&set_aside(status));
@@ -148,6 +151,34 @@ fn runs(status: &Status) -> String {
         count(run.already_there),
         count(run.set_aside),
     )
+}
+
+fn coverage(status: &Status) -> String {
+    let rows = status.coverage.iter().map(|covered| {
+        let filter = covered.filter.as_ref().map_or(String::new(), |only| format!(" ({only})"));
+        let lag = Duration::from_secs(covered.lag_seconds.unsigned_abs());
+        vec![
+            covered.account.clone(),
+            covered.region.clone(),
+            format!("{}{filter}", covered.category),
+            format!("{:.0}", covered.from),
+            format!("{:.0}", covered.to),
+            count(covered.gap_count),
+            count(covered.records),
+            if covered.lag_seconds > 0 { duration(lag) } else { "none".to_owned() },
+        ]
+    });
+    let heads = ["account", "region", "events", "covered from", "to", "gaps", "read", "lag"];
+    let sides = [Left, Left, Left, Left, Left, Right, Right, Right];
+    table(&heads, &sides, rows.collect())
+}
+
+fn buckets(status: &Status) -> String {
+    let rows = status
+        .buckets
+        .iter()
+        .map(|bucket| vec![bucket.bucket.clone(), count(bucket.done), count(bucket.failed)]);
+    table(&["bucket", "objects done", "failed"], &[Left, Right, Right], rows.collect())
 }
 
 fn sources(status: &Status) -> String {
@@ -251,7 +282,7 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::status::{
-            Decision, Document, Failure as Unread, Reason, Run, SetAside, Source,
+            Bucket, Coverage, Decision, Document, Failure as Unread, Reason, Run, SetAside, Source,
         },
         cli::failure::Exit,
     };
@@ -319,6 +350,8 @@ mod tests {
                     examples: vec![document],
                 }],
             },
+            coverage: vec![],
+            buckets: vec![],
             decisions: vec![Decision {
                 path: "requestParameters.new".into(),
                 kind: "text".into(),
@@ -351,6 +384,38 @@ mod tests {
              \n\
              learned field          kind  why\n\
              requestParameters.new  text  first kind met\n"
+        );
+    }
+
+    #[test]
+    fn what_is_covered_is_a_table_by_account_and_region() {
+        let covered = |category: &str, lag_seconds| Coverage {
+            account: "111122223333".into(),
+            region: "eu-west-1".into(),
+            category: category.into(),
+            filter: (lag_seconds > 0).then(|| "ReadOnly=false".into()),
+            from: time("2024-03-03T02:00:00Z"),
+            to: time("2024-06-01T01:45:00Z"),
+            gaps: vec![],
+            gap_count: 2,
+            records: 1_234_567,
+            lag_seconds,
+        };
+        let status = Status {
+            coverage: vec![covered("management", 900), covered("insight", -3)],
+            buckets: vec![Bucket { bucket: "s3://trail".into(), done: 4_000, failed: 1 }],
+            ..status()
+        };
+        let text = coverage(&status) + &buckets(&status);
+        assert_eq!(
+            text,
+            "\n\
+             account       region     events                       covered from          to                    gaps       read         lag\n\
+             111122223333  eu-west-1  management (ReadOnly=false)  2024-03-03T02:00:00Z  2024-06-01T01:45:00Z     2  1,234,567  15 min 0 s\n\
+             111122223333  eu-west-1  insight                      2024-03-03T02:00:00Z  2024-06-01T01:45:00Z     2  1,234,567        none\n\
+             \n\
+             bucket      objects done  failed\n\
+             s3://trail         4,000       1\n"
         );
     }
 

@@ -2,23 +2,27 @@
 
 use std::{
     io::Cursor,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed, mpsc},
     time::Duration,
 };
 
+use bytes::Bytes;
+use jiff::Timestamp;
+
 use super::{
-    run::{Error, Load, spawn, start},
+    run::{Error, Load, Outcome, spawn, start},
     stop::{Raise, stop},
 };
 use crate::{
-    checkpoint::Note,
-    event::Lane,
+    checkpoint::{Ended, Note, Reader, Store},
+    event::{Batch, Lane, Receipt},
     normalize::{Fields, IndexBy, Profile, Rules, Settings, TimeRange},
     report::{
         Tally,
         log::{Format, Verbosity, tests::page},
     },
-    source::{self, Content, Found, Input, Source},
+    sink::{self, Sink},
+    source::{self, Content, Found, Held, Input, Page, Slice, Source},
 };
 
 /// Lists what a test sends it, until the test hangs up.
@@ -105,4 +109,209 @@ fn a_thread_that_cannot_be_had_is_an_error_with_its_cause() {
     let error = spawn("worker", 1 << 48, (), |()| ()).unwrap_err();
     assert_eq!(error.to_string(), "could not start a thread (worker)");
     assert!(matches!(error, Error::Thread { .. }) && std::error::Error::source(&error).is_some());
+}
+
+/// Takes everything, unless it is to refuse.
+struct Kind {
+    ids: Mutex<Vec<String>>,
+}
+
+impl Sink for Kind {
+    async fn write(&self, batch: Batch) -> Result<Receipt, sink::Error> {
+        let ids = batch.entries.iter().map(|entry| {
+            let action = &batch.body[entry.action as usize..entry.document as usize];
+            let action: serde_json::Value = serde_json::from_slice(action).unwrap();
+            action["create"]["_id"].as_str().unwrap().to_owned()
+        });
+        self.ids.lock().unwrap().extend(ids);
+        let created = batch.entries.len() as u64;
+        Ok(Receipt { shares: batch.shares, created, ..Receipt::default() })
+    }
+}
+
+const SERIES: &str = "lookup:111122223333/eu-west-1/management";
+
+fn slice(from: i64, to: i64) -> Found {
+    Found::Begun(Slice {
+        key: format!("{SERIES}/{from}-{to}"),
+        name: "111122223333/eu-west-1/management".to_owned(),
+        series: SERIES.to_owned(),
+        from,
+        to,
+        sure_until: to,
+    })
+}
+
+/// A page of the slice from 1000 to 1999, with these events.
+fn paged(number: u32, since: i64, events: &[&str]) -> Found {
+    let events: Vec<String> = events
+        .iter()
+        .map(|id| {
+            let record = if *id == "broken" {
+                r#"{"eventID":"broken","eventVersion""#.to_owned()
+            } else {
+                format!(
+                    r#"{{"eventVersion":"1.08","eventID":"00000000-0000-0000-0000-{id:0>12}","eventTime":"2024-06-01T12:00:00Z"}}"#
+                )
+            };
+            serde_json::json!({ "EventId": id, "CloudTrailEvent": record }).to_string()
+        })
+        .collect();
+    let bytes = Bytes::from(format!(r#"{{"Events":[{}]}}"#, events.join(",")));
+    let content = Held { bytes, room: None };
+    let key = format!("{SERIES}/1000-1999");
+    Found::Page(Page { key, number, content, since: Some(since) })
+}
+
+fn over(pages: u32, complete: bool) -> Found {
+    Found::Ended { key: format!("{SERIES}/1000-1999"), pages, complete }
+}
+
+/// What a run left behind.
+struct Left {
+    coverage: Vec<(i64, i64)>,
+    /// The last digits of each event's id, in order.
+    ids: Vec<String>,
+    failed: usize,
+    done: u64,
+}
+
+/// Loads what these tell, with the range asked for.
+async fn loaded(found: Vec<Found>, range: TimeRange) -> Left {
+    let (mut load, feed, raise) = load(3);
+    load.settings.range = range;
+    for what in found {
+        feed.send(what).unwrap();
+    }
+    drop(feed);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("safe.sqlite");
+    let store = Store::open(&file, "test", Timestamp::UNIX_EPOCH).unwrap();
+    let tally = Arc::clone(&load.tally);
+    let sink = Arc::new(Kind { ids: Mutex::default() });
+    let outcome = super::load(load, Arc::clone(&sink), store, &raise, |_| 0).await.unwrap();
+    assert_eq!(outcome, Outcome::Complete);
+    let ids = std::mem::take(&mut *sink.ids.lock().unwrap());
+    let mut ids: Vec<String> =
+        ids.iter().map(|id| id.rsplit(['-', '0']).next().unwrap().to_owned()).collect();
+    ids.sort();
+    Left {
+        coverage: Reader::open(&file).unwrap().coverage(SERIES).unwrap(),
+        ids,
+        failed: tally.failures().len(),
+        done: tally.sources[0].done.load(Relaxed),
+    }
+}
+
+const ALWAYS: TimeRange = TimeRange { from: None, to: None };
+
+#[tokio::test]
+async fn a_slice_is_covered_once_all_of_its_pages_are_settled() {
+    let found = vec![
+        slice(1_000, 1_999),
+        paged(0, 1_600, &["a", "b"]),
+        paged(1, 1_400, &[]),
+        paged(2, 1_200, &["c"]),
+        over(3, true),
+    ];
+    let left = loaded(found, ALWAYS).await;
+    assert_eq!((left.coverage, left.failed, left.done), (vec![(1_000, 1_999)], 0, 1));
+    assert_eq!(left.ids, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_slice_that_is_cut_is_covered_as_far_as_it_came() {
+    let found =
+        vec![slice(1_000, 1_999), paged(0, 1_600, &["a"]), paged(1, 1_400, &["b"]), over(2, false)];
+    let left = loaded(found, ALWAYS).await;
+    assert_eq!((left.coverage, left.failed, left.done), (vec![(1_400, 1_999)], 0, 0));
+}
+
+#[tokio::test]
+async fn a_broken_event_is_told_and_stops_what_is_covered_before_its_page() {
+    let found = vec![
+        slice(1_000, 1_999),
+        paged(0, 1_600, &["a"]),
+        paged(1, 1_400, &["b", "broken", "c"]),
+        paged(2, 1_200, &["d"]),
+        over(3, true),
+    ];
+    let left = loaded(found, ALWAYS).await;
+    assert_eq!((left.coverage, left.failed, left.done), (vec![(1_600, 1_999)], 1, 0));
+    assert_eq!(left.ids, ["a", "b", "c", "d"], "what can be read is loaded");
+}
+
+/// The event's own time is in June 2024: a range that holds the slice leaves it out by right, as another slice's.
+#[tokio::test]
+async fn what_a_range_leaves_out_is_not_covered_unless_it_lies_outside_of_the_slice() {
+    let found = || vec![slice(1_000, 1_999), paged(0, 1_600, &["a"]), over(1, true)];
+    let second = |second| Some(Timestamp::from_second(second).unwrap());
+    let within = TimeRange { from: second(1_000), to: second(2_000) };
+    assert_eq!(loaded(found(), within).await.coverage, [(1_000, 1_999)]);
+    let across = TimeRange { from: second(1_500), to: second(2_000) };
+    assert_eq!(loaded(found(), across).await.coverage, []);
+}
+
+#[tokio::test]
+async fn an_object_that_is_lost_is_written_down_and_keeps_its_day_open() {
+    let (load, feed, raise) = load(2);
+    let lane =
+        |name: &str| Lane { key: format!("s3://b/01/{name}"), fingerprint: "1:e".to_owned() };
+    let lost = Found::Lost {
+        lane: lane("gone"),
+        name: "s3://b/01/gone".to_owned(),
+        why: "it is gone".to_owned(),
+        size: 5,
+    };
+    let record =
+        r#"{"Records":[{"eventVersion":"1.08","eventID":"1","eventTime":"2024-06-01T12:00:00Z"}]}"#;
+    let object = |key: Lane| {
+        let held = Held { bytes: Bytes::from_static(record.as_bytes()), room: None };
+        let name = key.key.clone();
+        Found::Input(Input { lane: key, name, content: Content::Held(held), size: 5 })
+    };
+    let other = Lane { key: "s3://b/02/x".to_owned(), fingerprint: "1:e".to_owned() };
+    for what in [lost, object(lane("here")), object(other)] {
+        feed.send(what).unwrap();
+    }
+    for (prefix, inputs) in [("s3://b/01/", 2), ("s3://b/02/", 1)] {
+        feed.send(Found::Closed { prefix: prefix.to_owned(), inputs }).unwrap();
+    }
+    drop(feed);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("safe.sqlite");
+    let store = Store::open(&file, "test", Timestamp::UNIX_EPOCH).unwrap();
+    let tally = Arc::clone(&load.tally);
+    let sink = Arc::new(Kind { ids: Mutex::default() });
+    super::load(load, sink, store, &raise, |_| 3).await.unwrap();
+    let reader = Reader::open(&file).unwrap();
+    assert_eq!(reader.closed("s3://b/01/").unwrap(), None);
+    assert_eq!(reader.closed("s3://b/02/").unwrap(), Some(1));
+    assert_eq!(reader.done_content("s3://b/01/here").unwrap().as_deref(), Some("1:e"));
+    let failures = reader.status(Timestamp::UNIX_EPOCH).unwrap().failures;
+    assert_eq!((failures.len(), failures[0].cause.as_str()), (1, "it is gone"));
+    assert_eq!(tally.sources[0].failed.load(Relaxed), 1);
+    assert_eq!(tally.sources[0].done.load(Relaxed), 2);
+}
+
+/// A page must never meet a ledger that does not know its lane.
+#[tokio::test]
+async fn the_store_learns_of_a_lane_before_any_of_its_pages() {
+    let (load, feed, _raise) = load(4);
+    let (_threads, mut products) = start(load, Arc::default(), None).unwrap();
+    feed.send(slice(1_000, 1_999)).unwrap();
+    for number in 0..50 {
+        feed.send(paged(number, 1_900 - i64::from(number), &["a"])).unwrap();
+    }
+    feed.send(over(50, true)).unwrap();
+    drop(feed);
+    let mut notes = Vec::new();
+    while let Some(product) = products.recv().await {
+        notes.extend(product.notes);
+    }
+    assert!(matches!(&notes[0], Note::Opened { span: Some(span), .. } if span.from == 1_000));
+    let pages = notes.iter().filter(|note| matches!(note, Note::Page { documents: 1, .. })).count();
+    assert_eq!(pages, 50);
+    let ends: Vec<_> = notes.iter().filter(|note| matches!(note, Note::Ended { .. })).collect();
+    assert!(matches!(ends[..], [Note::Ended { outcome: Ended::Done, pages: 50, .. }]), "{ends:?}");
 }

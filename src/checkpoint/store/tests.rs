@@ -62,7 +62,7 @@ impl Place {
     }
 
     fn status(&self) -> Status {
-        self.reader().status().unwrap()
+        self.reader().status(now()).unwrap()
     }
 
     fn is_done(&self, number: LaneNumber) -> bool {
@@ -260,6 +260,67 @@ fn a_slice_that_was_stopped_is_covered_to_its_end_and_never_as_a_lane() {
     assert_eq!(covered_of(&place, Sure::No), [(100, 199)]);
     assert!(!place.is_done(1));
     assert_eq!(place.reader().coverage("2/eu-west-1").unwrap(), []);
+}
+
+#[test]
+fn the_status_tells_what_is_covered_and_what_is_missing() {
+    let place = Place::new();
+    let of = |from: i64, to: i64| {
+        let mut notes = slice(from, to, &[from], Some(Ended::Done));
+        if let Note::Opened { span: Some(span), .. } = &mut notes[0] {
+            span.series = "lookup:111122223333/eu-west-1/management?ReadOnly=false".to_owned();
+        }
+        if let Note::Page { documents, .. } = &mut notes[2] {
+            *documents = 4;
+        }
+        notes.push(settled(1, 4));
+        notes
+    };
+    let second = now().as_second();
+    place.run(of(second - 500, second - 401));
+    place.run(of(second - 300, second - 61));
+    let told = serde_json::to_value(place.status()).unwrap();
+    assert_eq!(
+        told["coverage"],
+        serde_json::json!([{
+            "account": "111122223333", "region": "eu-west-1", "category": "management",
+            "filter": "ReadOnly=false",
+            "from": "2024-05-31T23:51:40Z", "to": "2024-05-31T23:58:59Z", "gap_count": 1,
+            "gaps": [{ "from": "2024-05-31T23:53:20Z", "to": "2024-05-31T23:54:59Z" }],
+            "records": 8, "lag_seconds": 61
+        }])
+    );
+}
+
+#[test]
+fn the_status_tells_objects_by_bucket() {
+    let place = Place::new();
+    let in_bucket = |mut notes: Vec<Note>, key: &str| {
+        if let Note::Opened { lane, .. } = &mut notes[0] {
+            key.clone_into(&mut lane.key);
+        }
+        notes
+    };
+    let failed = |number| vec![opened(number), page(number, 0), failed(number)];
+    let day = Note::Closed { prefix: "s3://one/a/01/".to_owned(), inputs: 1, handed_out: 1 };
+    place.run(
+        [
+            in_bucket(whole(1, 1), "s3://one/a/01/x"),
+            vec![day],
+            in_bucket(whole(2, 1), "s3://one/a/02/x"),
+            in_bucket(failed(3), "s3://one/a/02/y"),
+            in_bucket(failed(4), "s3://one-more/y"),
+            whole(5, 1),
+        ]
+        .concat(),
+    );
+    let told: Vec<(String, u64, u64)> = place
+        .status()
+        .buckets
+        .into_iter()
+        .map(|bucket| (bucket.bucket, bucket.done, bucket.failed))
+        .collect();
+    assert_eq!(told, [("s3://one".to_owned(), 2, 1), ("s3://one-more".to_owned(), 0, 1)]);
 }
 
 #[test]
@@ -511,6 +572,8 @@ fn the_status_adds_up_and_its_names_are_stable() {
             "source": "file:/trail", "lanes": 1, "records": 2, "bytes": 1000,
             "first_done": "soon", "last_done": "soon"
         }],
+        "coverage": [],
+        "buckets": [],
         "failures": [{
             "name": "2.json", "cause": "the gzip stream ends early", "offset": 4096, "records": 4,
             "tries": 1, "at": "soon"
@@ -785,7 +848,7 @@ fn measure_a_hundred_thousand_small_files() {
     assert!(asked.iter().all(|lane| reader.done_content(&lane.key).unwrap().is_some()));
     let looked_up = started.elapsed();
     let started = Instant::now();
-    assert_eq!(reader.status().unwrap().lanes_done, u64::from(lanes));
+    assert_eq!(reader.status(now()).unwrap().lanes_done, u64::from(lanes));
     let told = started.elapsed();
     let bytes = fs::metadata(place.file()).unwrap().len();
     println!(

@@ -67,6 +67,7 @@ impl Fetcher {
                 super::ended(ended);
             }
             if job.bucket.is_shut() {
+                Day::spoil(job.day.as_ref());
                 continue;
             }
             let held = job.object.size <= HELD_MOST && cost(job.object.size) <= self.units / 2;
@@ -156,6 +157,7 @@ async fn hand_over(job: Job, content: Content, out: &Sender<(usize, Found)>) {
 async fn lost(job: Job, refusal: Refusal, out: &Sender<(usize, Found)>) {
     let Job { word, bucket, day, object } = job;
     if bucket.is_shut() {
+        Day::spoil(day.as_ref());
         return;
     }
     let all = bucket.refused(refusal.reach);

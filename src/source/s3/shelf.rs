@@ -1,6 +1,9 @@
 //! What travels between the parts: objects that were listed, and the day they lie in.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use aws_sdk_s3::types;
 
@@ -44,6 +47,8 @@ pub(super) struct Day {
     prefix: String,
     /// How many inputs it has, once it is listed whole.
     inputs: OnceLock<u64>,
+    /// Whether one of them was not even tried, so that nobody may take it for done.
+    spoilt: AtomicBool,
 }
 
 impl Object {
@@ -70,7 +75,11 @@ impl Object {
 
 impl Day {
     pub(super) fn new(bucket: &str, prefix: &str) -> Arc<Self> {
-        Arc::new(Self { prefix: named(bucket, prefix), inputs: OnceLock::new() })
+        Arc::new(Self {
+            prefix: named(bucket, prefix),
+            inputs: OnceLock::new(),
+            spoilt: AtomicBool::new(false),
+        })
     }
 
     /// Takes in that it is listed whole.
@@ -79,11 +88,20 @@ impl Day {
         let _ = self.inputs.set(inputs);
     }
 
+    /// Takes in that one of its inputs is left out, neither handed over nor told as lost.
+    pub(super) fn spoil(day: Option<&Arc<Self>>) {
+        if let Some(day) = day {
+            // Seen by whoever is the last: letting go of an `Arc` orders it.
+            day.spoilt.store(true, Relaxed);
+        }
+    }
+
     /// Lets go of it. Returns what to say if nobody else has to do with it.
     pub(super) fn leave(day: Option<Arc<Self>>) -> Option<Found> {
         let day = Arc::into_inner(day?)?;
         let inputs = day.inputs.into_inner()?;
-        Some(Found::Closed { prefix: day.prefix, inputs })
+        let whole = !day.spoilt.into_inner();
+        whole.then_some(Found::Closed { prefix: day.prefix, inputs })
     }
 }
 
