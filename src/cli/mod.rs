@@ -16,6 +16,7 @@ mod gather;
 #[cfg(test)]
 mod help;
 pub mod load;
+pub mod policy;
 pub mod size;
 pub mod status;
 pub mod time;
@@ -65,6 +66,8 @@ enum Command {
     Load(Box<load::Args>),
     /// Show what is safe by source, what was set aside and why, and what was learned
     Status(status::Args),
+    /// Print the least IAM policy for a load, by the options of that load
+    Policy(Box<policy::Args>),
 }
 
 /// How much is said, and how: the same for every command.
@@ -117,6 +120,11 @@ fn perform(command: Command, environment: &Environment) -> Exit {
         Command::Status(args) => {
             let log = Shown::default().log(environment);
             status::run(&args, environment)
+                .map_or_else(|failure| failure.report(&log), |()| Exit::Done)
+        }
+        Command::Policy(args) => {
+            let log = args.load.shown.log(environment);
+            policy::run(&args, environment, &log)
                 .map_or_else(|failure| failure.report(&log), |()| Exit::Done)
         }
     }
