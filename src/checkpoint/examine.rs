@@ -51,7 +51,8 @@ pub fn examine(path: &Path, target: &str) -> Result<Standing, Error> {
 /// Looks at the first folder above that is there: a load makes those below.
 fn may_be_made(path: &Path) -> Result<Standing, Error> {
     let here = Path::new(".");
-    let above = path.ancestors().skip(1).map(|above| if above == Path::new("") { here } else { above });
+    let above =
+        path.ancestors().skip(1).map(|above| if above == Path::new("") { here } else { above });
     for folder in above {
         match fs::metadata(folder) {
             Ok(found) if found.is_dir() => return writable(folder, path).map(|()| Standing::New),

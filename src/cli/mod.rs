@@ -7,6 +7,7 @@
 mod assemble;
 mod choice;
 pub mod cloud;
+pub mod doctor;
 pub mod engine;
 mod enter;
 pub mod environment;
@@ -68,6 +69,8 @@ enum Command {
     Load(Box<load::Args>),
     /// Show what is safe by source, what was set aside and why, and what was learned
     Status(status::Args),
+    /// Look whether a load would succeed, by its options: a line for each thing it needs, and the fix
+    Doctor(Box<doctor::Args>),
     /// Print the least IAM policy for a load, by the options of that load
     Policy(Box<policy::Args>),
 }
@@ -123,6 +126,11 @@ fn perform(command: Command, environment: &Environment) -> Exit {
             let log = Shown::default().log(environment);
             status::run(&args, environment)
                 .map_or_else(|failure| failure.report(&log), |()| Exit::Done)
+        }
+        Command::Doctor(args) => {
+            let log = args.load.shown.log(environment);
+            doctor::run(&args, environment, environment::now(), &log)
+                .unwrap_or_else(|failure| failure.report(&log))
         }
         Command::Policy(args) => {
             let log = args.load.shown.log(environment);

@@ -124,7 +124,8 @@ impl Engine {
 
     async fn disk(&self) -> Option<Disk> {
         let nodes = "_nodes/stats/fs?filter_path=nodes.*.name,nodes.*.fs.total";
-        let settings = "_cluster/settings?include_defaults=true&filter_path=*.cluster.routing.allocation.disk";
+        let settings =
+            "_cluster/settings?include_defaults=true&filter_path=*.cluster.routing.allocation.disk";
         let nodes = self.ask(nodes, None).await?;
         let settings = self.ask(settings, None).await.unwrap_or_default();
         fullest(&nodes, &Marks::of(&settings))
@@ -143,7 +144,8 @@ impl Engine {
         let user = said["username"].as_str()?.to_owned();
         let mut privileges = Vec::new();
         let indices = said["index"].as_object()?.values();
-        for (name, has) in indices.chain([&said["cluster"]]).filter_map(Value::as_object).flatten() {
+        for (name, has) in indices.chain([&said["cluster"]]).filter_map(Value::as_object).flatten()
+        {
             if has == false && name != NOT_NEEDED && !privileges.contains(name) {
                 privileges.push(name.clone());
             }
@@ -247,7 +249,11 @@ impl Mark {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "kept within 0 and 1000")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "kept within 0 and 1000"
+)]
 fn thousandths(number: f64) -> u64 {
     number.clamp(0.0, 1000.0).round() as u64
 }
@@ -287,7 +293,9 @@ mod tests {
     use super::*;
 
     fn marks(disk: &Value) -> Marks {
-        Marks::of(&json!({ "defaults": { "cluster": { "routing": { "allocation": { "disk": disk } } } } }))
+        Marks::of(
+            &json!({ "defaults": { "cluster": { "routing": { "allocation": { "disk": disk } } } } }),
+        )
     }
 
     #[test]
@@ -325,7 +333,8 @@ mod tests {
             json!({ "name": name, "fs": { "total": { "total_in_bytes": 1000, "free_in_bytes": free,
                 "available_in_bytes": free } } })
         };
-        let nodes = json!({ "nodes": { "1": node("a", 500), "2": node("b", 20), "3": node("c", 60) } });
+        let nodes =
+            json!({ "nodes": { "1": node("a", 500), "2": node("b", 20), "3": node("c", 60) } });
         let disk = fullest(&nodes, &Marks::of(&Value::Null)).unwrap();
         assert_eq!((disk.node.as_str(), disk.fill), ("b", Fill::Flooded));
         assert_eq!(fullest(&json!({}), &Marks::of(&Value::Null)), None);
