@@ -1,7 +1,8 @@
 //! The one test program: the real binary as a black box, against a fake engine and real ones.
 //!
 //! `flow` shows what should happen, `faults` what must not, `crash` that SIGKILL costs nothing but
-//! work, `lookup` that no event of an account is missed, `aws` that the door to AWS keeps its manners, `engine` the same on real engines (started by `scripts/test`), `cli` what a user reads,
+//! work, `lookup` that no event of an account is missed, `aws` that the door to AWS keeps its manners, `buckets`
+//! what S3 may do to us, `engine` the same on real engines (started by `scripts/test`), `cli` what a user reads,
 //! `policy` that the roles shipped are as narrow as they claim.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(
@@ -10,6 +11,7 @@
 )]
 
 mod aws;
+mod buckets;
 mod cli;
 mod crash;
 mod engine;

@@ -229,7 +229,9 @@ fn sort_items(sink: &Sink, path_index: &str, detail: Detail, body: &[u8]) -> Vec
         if detail == Detail::Nothing {
             continue;
         }
-        items.push(if items.is_empty() { b' ' } else { b',' });
+        if !items.is_empty() {
+            items.push(b',');
+        }
         let index = quoted(action, b"\"_index\"").unwrap_or(path_index);
         write_item(&mut items, detail, created, verb, index, id);
     }

@@ -94,6 +94,10 @@ async fn for_real(
     // After the templates were read: their word is newer than the checkpoint's.
     recall(&fields, &reader)?;
     let source = Files::new(&plan.sources, done(plan, reader))?;
+    let engine = Arc::new(engine);
+    // Now, while the first files are read. The first batch waits for it, and tells what went wrong.
+    let (mut early, installing) = (JoinSet::new(), Arc::clone(&engine));
+    early.spawn(async move { installing.install().await });
     let engine_name = engine.describe().to_string();
     log.info(
         plan.target.url.as_str().trim_end_matches('/'),
@@ -103,8 +107,12 @@ async fn for_real(
     let _ = tally.engine.set(engine_name);
     let load = parts(plan, source, fields, tally, log, stop);
     let exit = |outcome: &Result<Outcome, pipeline::Error>| exit_code(outcome, tally);
-    match pipeline::load(load, Arc::new(engine), store, raise, exit).await? {
-        Outcome::Complete => Ok(Ended::Complete),
+    match pipeline::load(load, Arc::clone(&engine), store, raise, exit).await? {
+        Outcome::Complete => {
+            // There may have been no batch.
+            engine.install().await?;
+            Ok(Ended::Complete)
+        }
         Outcome::Stopped => Ok(Ended::Early),
     }
 }

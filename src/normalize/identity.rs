@@ -17,11 +17,17 @@ const HASH_BYTES: usize = 16;
 
 /// Returns whether the text is shaped like a UUID: 8-4-4-4-12 hexadecimal digits.
 pub(super) fn is_uuid(text: &[u8]) -> bool {
-    text.len() == 36
-        && text.iter().enumerate().all(|(at, byte)| match at {
+    let Ok(text) = <&[u8; 36]>::try_from(text) else { return false };
+    // Every byte is looked at, and nothing is decided in between: digits and letters come at random, and a
+    // processor that guesses wrong loses more time than all of this takes.
+    let wrong = text.iter().enumerate().fold(0, |wrong, (at, byte)| {
+        let right = match at {
             8 | 13 | 18 | 23 => *byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
+            _ => (byte.wrapping_sub(b'0') < 10) | ((byte | 0x20).wrapping_sub(b'a') < 6),
+        };
+        wrong | u8::from(!right)
+    });
+    wrong == 0
 }
 
 /// Returns an id made of the record's content: equal for equal content, in any order of keys.

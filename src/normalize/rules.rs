@@ -20,7 +20,7 @@ use super::kinds::{Kinds, PathHash};
 #[derive(Debug)]
 pub struct Rules {
     kinds: Kinds,
-    conflicts: Vec<Conflict>,
+    conflicts: Found,
     declared: HashMap<String, Value>,
     template: Value,
     version: u64,
@@ -112,6 +112,9 @@ const FIELDS: File =
 const TEMPLATE: File =
     File { name: "template.json", embedded: include_bytes!("../../mappings/template.json") };
 
+/// The kinds of the embedded files: `build.rs` read [`KINDS`] and [`CONFLICTS`], as [`Files::read`] does with others.
+const TABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kinds.table"));
+
 impl Rules {
     /// Returns the rules that this program was built with.
     ///
@@ -119,13 +122,10 @@ impl Rules {
     ///
     /// Returns [`Error`] if the program was built with damaged files, which the tests of this room rule out.
     pub fn embedded() -> Result<Self, Error> {
-        Files {
-            kinds: KINDS.built_in(),
-            conflicts: CONFLICTS.built_in(),
-            fields: FIELDS.built_in(),
-            template: TEMPLATE.built_in(),
-        }
-        .read()
+        let files = Files::embedded();
+        let kinds = Kinds::built(TABLE)
+            .ok_or_else(|| files.kinds.damaged("was made to a table of no use".to_owned()))?;
+        files.with(kinds)
     }
 
     /// Reads the rules from a folder; files that are absent there are the embedded ones.
@@ -169,9 +169,13 @@ impl Rules {
         &self.template
     }
 
-    /// Returns the declared conflicts, sorted by field.
-    pub fn conflicts(&self) -> &[Conflict] {
-        &self.conflicts
+    /// Reads the declared conflicts, sorted by field. Only people need all of it; the kinds are in the table.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the program was built with a damaged file.
+    pub fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
+        self.conflicts.conflicts()
     }
 
     /// Returns the version of the core mapping (`_meta.version`): it grows whenever the template changes.
@@ -189,22 +193,33 @@ struct Files {
 }
 
 impl Files {
+    fn embedded() -> Self {
+        Self {
+            kinds: KINDS.built_in(),
+            conflicts: CONFLICTS.built_in(),
+            fields: FIELDS.built_in(),
+            template: TEMPLATE.built_in(),
+        }
+    }
+
     fn read(self) -> Result<Rules, Error> {
-        let conflicts: Vec<Conflict> = self.conflicts.json()?;
-        check_conflicts(&conflicts).map_err(|problem| self.conflicts.damaged(problem))?;
+        let conflicts = self.conflicts.conflicts()?;
         let mut kinds = Kinds::unpack(&self.kinds.bytes, conflicts.len())
             .map_err(|problem| self.kinds.damaged(problem))?;
         for entry in &conflicts {
-            let place = PathHash::of(&entry.field);
-            kinds.set(place, entry.kind);
-            kinds.set_holding(place);
+            kinds.declare(PathHash::of(&entry.field), entry.kind);
         }
+        self.with(kinds)
+    }
+
+    /// Reads the rest.
+    fn with(self, kinds: Kinds) -> Result<Rules, Error> {
         let declared: HashMap<String, Value> = self.fields.json()?;
         check_fields(&declared, &kinds).map_err(|problem| self.fields.damaged(problem))?;
         let template: Value = self.template.json()?;
         let version =
             check_template(&template).map_err(|problem| self.template.damaged(problem))?;
-        Ok(Rules { kinds, conflicts, declared, template, version })
+        Ok(Rules { kinds, conflicts: self.conflicts, declared, template, version })
     }
 }
 
@@ -281,6 +296,7 @@ impl File {
 }
 
 /// The bytes of a file, and how to call it in an error.
+#[derive(Debug)]
 struct Found {
     name: String,
     bytes: std::borrow::Cow<'static, [u8]>,
@@ -290,6 +306,12 @@ impl Found {
     fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.bytes)
             .map_err(|source| Error::Json { file: self.name.clone(), source })
+    }
+
+    fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
+        let conflicts: Vec<Conflict> = self.json()?;
+        check_conflicts(&conflicts).map_err(|problem| self.damaged(problem))?;
+        Ok(conflicts)
     }
 
     fn damaged(&self, problem: String) -> Error {
@@ -369,10 +391,16 @@ mod tests {
     }
 
     #[test]
+    fn the_built_table_is_what_the_files_give() {
+        assert_eq!(rules().kinds, Files::embedded().read().unwrap().kinds);
+    }
+
+    #[test]
     fn every_declared_conflict_is_obeyed_and_complete() {
         let rules = rules();
-        assert!(rules.conflicts().len() > 500);
-        for entry in rules.conflicts() {
+        let conflicts = rules.conflicts().unwrap();
+        assert!(conflicts.len() > 500);
+        for entry in &conflicts {
             assert_eq!(rules.kind(&entry.field), Some(entry.kind), "{}", entry.field);
             let name = entry.field.rsplit('.').next().unwrap();
             for example in &entry.examples {
@@ -380,7 +408,7 @@ mod tests {
             }
         }
         for field in FIRST_MET {
-            let entry = rules.conflicts().iter().find(|entry| entry.field == field).unwrap();
+            let entry = conflicts.iter().find(|entry| entry.field == field).unwrap();
             assert!(entry.examples.len() >= 2, "{field} shows one side only");
         }
     }
@@ -408,7 +436,7 @@ mod tests {
     #[test]
     fn renamed_fields_have_kinds_too() {
         let rules = rules();
-        for entry in rules.conflicts() {
+        for entry in rules.conflicts().unwrap() {
             let (suffix, expected): (_, &[Kind]) = match entry.kind {
                 Kind::Document => continue,
                 Kind::Scalar => ("_object", &[Kind::Object, Kind::Map, Kind::Document]),
@@ -497,7 +525,7 @@ mod tests {
         let rules = Rules::load(dir.path()).unwrap();
         assert_eq!(rules.kind("requestParameters.policy"), Some(Kind::Document));
         assert_eq!(rules.kind("requestParameters.tags"), Some(Kind::Map));
-        assert_eq!(rules.conflicts().len(), 1);
+        assert_eq!(rules.conflicts().unwrap().len(), 1);
         assert_eq!(rules.template(), Rules::embedded().unwrap().template());
     }
 

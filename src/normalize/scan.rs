@@ -18,7 +18,7 @@ use super::{
     more::More,
     note::Change,
     text,
-    view::View,
+    view::{self, View},
 };
 
 /// Levels below a record's parts that are followed here; deeper ones take the slow way.
@@ -76,10 +76,11 @@ impl Wanted {
     /// Finds the paths in a view that knows the core fields.
     pub(super) fn find(view: &View) -> Option<Self> {
         let node = |key: &[u8]| view.child(ROOT, text::hash(key));
+        let [event_id, event_time, source_ip] = view::WANTED;
         Some(Self {
-            event_id: node(b"eventID")?,
-            event_time: node(b"eventTime")?,
-            source_ip: node(b"sourceIPAddress")?,
+            event_id: node(event_id)?,
+            event_time: node(event_time)?,
+            source_ip: node(source_ip)?,
         })
     }
 }
@@ -217,38 +218,74 @@ impl Scanner<'_> {
             self.at += 1;
             return Some(());
         }
+        let (text, view) = (self.text, self.view);
         let first = self.scratch.hashes.len();
         let mut seen = Seen::default();
-        let object = self.view.new_object();
-        let mut before = node;
+        let object = view.new_object();
+        let (mut before, mut needs) = (node, 0);
+        self.eat(b'"')?;
+        // As long as all is as expected, the place is kept here and not in `self`.
+        let mut at = self.at;
         loop {
-            self.eat(b'"')?;
-            let start = self.at;
-            let (child, end) = match self.view.follows(node, before, self.text, start) {
-                Some((child, end)) => {
-                    self.at = end;
-                    // Behind the name stand its quote and the colon.
-                    (Some(child), end - 2)
-                }
-                None => self.other_key(node, before, first, &mut seen)?,
+            let start = at;
+            let (child, end) = if let Some((child, end)) = view.follows(node, before, text, start) {
+                at = end;
+                // Behind the name stand its quote and the colon.
+                (Some(child), end - 2)
+            } else {
+                self.at = start;
+                let key = self.other_key(node, before, first, &mut seen)?;
+                at = self.at;
+                key
             };
+            let mut simple = None;
             if let Some(child) = child {
-                if !self.view.visit(child, object) {
+                let step = view.step(child);
+                if !step.visit(object) {
                     return None;
                 }
-                if node == ROOT {
-                    self.remember(child)?;
+                if step.easy {
+                    simple = text::plain_string(text, at).map(|end| (end, step.needs()));
                 }
-                self.value(node, child, start..end, object, depth)?;
                 before = child;
-            } else {
-                self.unknown(node, start..end)?;
             }
+            if let Some((end, need)) = simple {
+                at = end;
+                needs = needs.max(need);
+            } else {
+                self.at = at;
+                self.member(node, child, start..end, object, depth)?;
+                at = self.at;
+            }
+            if text.get(at..).and_then(|rest| rest.first_chunk()) == Some(b",\"") {
+                at += 2;
+                continue;
+            }
+            self.at = at;
             if !self.another(b'}')? {
+                self.found.needs = self.found.needs.max(needs);
                 self.scratch.hashes.truncate(first);
                 return Some(());
             }
+            self.eat(b'"')?;
+            at = self.at;
         }
+    }
+
+    /// Passes the value of a member, whatever it is.
+    fn member(
+        &mut self,
+        node: Node,
+        child: Option<Node>,
+        key: Range<usize>,
+        object: u64,
+        depth: u32,
+    ) -> Option<()> {
+        let Some(child) = child else { return self.unknown(node, key) };
+        if node == ROOT {
+            self.remember(child)?;
+        }
+        self.value(node, child, key, object, depth)
     }
 
     /// Notes where the values stand that the document needs.

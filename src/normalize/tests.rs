@@ -65,7 +65,7 @@ fn every_declared_conflict_treats_its_examples_as_it_says() {
 
 fn examples_end_where_they_should(most: u32) {
     let rules = rules();
-    for conflict in rules.conflicts() {
+    for conflict in rules.conflicts().unwrap() {
         for example in &conflict.examples {
             let mut event = example.given.clone();
             let mut parents: Vec<&str> = conflict.field.split('.').collect();

@@ -8,10 +8,13 @@
 use std::{cell::Cell, sync::Arc};
 
 use super::{
-    fields::{Fields, Known, Node, ROOT},
+    fields::{Fields, Known, Node, ROOT, Verdict},
     rules::Rules,
     text,
 };
+
+/// The top-level keys whose values a document needs beside the record itself.
+pub(super) const WANTED: [&[u8]; 3] = [b"eventID", b"eventTime", b"sourceIPAddress"];
 
 /// One worker's copy of the paths: a flat table that is asked for every key of every event.
 #[derive(Debug)]
@@ -20,9 +23,11 @@ pub(super) struct View {
     steps: Vec<Step>,
     paths: Vec<Box<str>>,
     objects: Cell<u64>,
-    /// Open addressing; a power of two, at most half full. `child` is [`ROOT`] where empty.
-    slots: Vec<Slot>,
-    used: usize,
+    /// Paths by their tags. Open addressing; a power of two, at most half full; [`ROOT`] where empty. Small, so
+    /// that it stays in the fastest memory.
+    slots: Vec<Node>,
+    /// The tag of each path.
+    tags: Vec<u64>,
     epoch: u64,
     full: bool,
 }
@@ -30,12 +35,12 @@ pub(super) struct View {
 /// All that is looked at for a key that comes as expected: one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Step {
+pub(super) struct Step {
     /// The key as it stands in a text, behind its first quote: the first sixteen bytes of `eventName":`, as
     /// words because most are short; zeros behind the end.
     words: [u64; 2],
-    /// The bits of the words that count.
-    masks: [u64; 2],
+    /// The bits of the words that count; of a longer key, its last sixteen bytes.
+    others: [u64; 2],
     /// The object in which the path was met last.
     visited: Cell<u64>,
     /// Which paths followed the last times; for an object's own, which came first in it.
@@ -43,35 +48,62 @@ struct Step {
     /// What the path may hold.
     known: Known,
     /// Bytes of the key with its quote and colon.
-    length: u32,
+    length: u16,
     /// The path above.
     parent: Node,
+    /// Whether the document needs the value, beside the record itself.
+    wanted: bool,
+    /// Whether a text here is taken as it is, and not looked at any further.
+    pub(super) easy: bool,
 }
+
+/// Bytes of a key, with its quote and colon, that are compared as words.
+const WORDS: usize = 16;
 
 impl Step {
-    fn new(key: &[u8], parent: Node, known: Known) -> Self {
+    fn new(key: &[u8], parent: Node, known: Known, wanted: bool) -> Self {
         let whole = [key, b"\":"].concat();
-        let words = [0, 8].map(|at| text::load(&whole, at));
-        let masks = [0, 8].map(|at| match whole.len().saturating_sub(at) {
-            bytes @ 0..8 => !(u64::MAX << (bytes * 8)),
-            _ => u64::MAX,
-        });
-        #[expect(clippy::cast_possible_truncation, reason = "keys are cut at 50,000 bytes")]
-        let length = whole.len() as u32;
+        let words = text::load_two(&whole, 0);
+        let others = if whole.len() > WORDS {
+            text::load_two(&whole, whole.len() - WORDS)
+        } else {
+            [0, 8].map(|at| match whole.len().saturating_sub(at) {
+                bytes @ 0..8 => !(u64::MAX << (bytes * 8)),
+                _ => u64::MAX,
+            })
+        };
+        let length = u16::try_from(whole.len()).unwrap_or(0);
         let (visited, next) = (Cell::new(0), Cell::new([ROOT; 2]));
-        Self { words, masks, visited, next, known, length, parent }
+        let easy = false;
+        let mut step = Self { words, others, visited, next, known, length, parent, wanted, easy };
+        if length == 0 {
+            step.never_follow();
+        }
+        step.learn(known);
+        step
     }
 
+    /// No key is taken for this one before it was looked up.
+    fn never_follow(&mut self) {
+        (self.words, self.others, self.length) = ([1, 0], [0, 0], 0);
+    }
+
+    fn learn(&mut self, known: Known) {
+        self.known = known;
+        self.easy = known.verdict == Verdict::Value && !self.wanted;
+    }
+
+    /// Returns how many learned fields an index must know before it sees this path.
     #[inline]
-    fn is_begun_by(&self, words: [u64; 2]) -> bool {
-        words[0] & self.masks[0] == self.words[0] && words[1] & self.masks[1] == self.words[1]
+    pub(super) fn needs(&self) -> u32 {
+        self.known.needs
     }
-}
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    tag: u64,
-    child: Node,
+    /// Notes that the path is met in an object; false if it was there before.
+    #[inline]
+    pub(super) fn visit(&self, object: u64) -> bool {
+        self.visited.replace(object) != object
+    }
 }
 
 #[inline]
@@ -93,8 +125,8 @@ impl View {
             steps: Vec::new(),
             paths: Vec::new(),
             objects: Cell::new(0),
-            slots: vec![Slot::default(); 1 << 13],
-            used: 0,
+            slots: vec![ROOT; 1 << 11],
+            tags: Vec::new(),
             epoch: 0,
             full: false,
         };
@@ -114,21 +146,24 @@ impl View {
             let steps = &mut self.steps;
             fields.each_from(0, |node, met| {
                 if let Some(step) = steps.get_mut(node as usize) {
-                    step.known = met.known;
+                    step.learn(met.known);
                 }
             });
             self.epoch = epoch;
         }
         self.full = fields.is_full();
         fields.each_from(self.steps.len(), |node, met| {
-            let mut step = Step::new(met.name.as_bytes(), met.parent, met.known);
+            let wanted = met.parent == ROOT && WANTED.contains(&met.name.as_bytes());
+            let mut step = Step::new(met.name.as_bytes(), met.parent, met.known, wanted);
             if node == ROOT {
                 // It stands for "nothing followed yet", and must not be taken for an empty key.
-                (step.words, step.masks) = ([1, 0], [0, 0]);
-            } else {
-                self.insert(tag(met.parent, met.hash), node);
+                step.never_follow();
             }
             self.steps.push(step);
+            self.tags.push(tag(met.parent, met.hash));
+            if node != ROOT {
+                self.insert(node);
+            }
             // As the inside of a JSON string: it stands in notes and in terms of `trailload.more`.
             let mut path = Vec::new();
             text::escape(&mut path, met.path.as_bytes());
@@ -141,25 +176,24 @@ impl View {
         self.epoch != fields.epoch() || self.steps.is_empty()
     }
 
-    fn insert(&mut self, tag: u64, child: Node) {
-        if (self.used + 1) * 2 > self.slots.len() {
+    fn insert(&mut self, node: Node) {
+        if self.tags.len() * 2 > self.slots.len() {
             let old = std::mem::take(&mut self.slots);
-            self.slots = vec![Slot::default(); old.len() * 2];
-            for slot in old.into_iter().filter(|slot| slot.child != ROOT) {
-                self.place(slot);
+            self.slots = vec![ROOT; old.len() * 2];
+            for node in old.into_iter().filter(|node| *node != ROOT) {
+                self.place(node);
             }
         }
-        self.place(Slot { tag, child });
-        self.used += 1;
+        self.place(node);
     }
 
-    fn place(&mut self, slot: Slot) {
+    fn place(&mut self, node: Node) {
         let mask = self.slots.len() - 1;
-        let mut at = slot_of(slot.tag, mask);
-        while self.slots[at].child != ROOT {
+        let mut at = slot_of(self.tags[node as usize], mask);
+        while self.slots[at] != ROOT {
             at = (at + 1) & mask;
         }
-        self.slots[at] = slot;
+        self.slots[at] = node;
     }
 
     /// Returns the path `key` (given by its hash) below `parent`, if it was met before.
@@ -169,12 +203,12 @@ impl View {
         let mask = self.slots.len() - 1;
         let mut at = slot_of(tag, mask);
         loop {
-            let slot = self.slots[at];
-            if slot.child == ROOT {
+            let node = self.slots[at];
+            if node == ROOT {
                 return None;
             }
-            if slot.tag == tag {
-                return Some(slot.child);
+            if self.tags[node as usize] == tag {
+                return Some(node);
             }
             at = (at + 1) & mask;
         }
@@ -190,12 +224,19 @@ impl View {
     /// Notes that a path is met in an object; false if it was there before.
     #[inline]
     pub(super) fn visit(&self, node: Node, object: u64) -> bool {
-        self.steps[node as usize].visited.replace(object) != object
+        self.step(node).visit(object)
     }
 
-    /// Returns the path below `parent` whose key stands at `text[at]`, if it is one that followed before, and
-    /// where its value or white space begins.
+    /// Returns all that is known about a path.
     #[inline]
+    pub(super) fn step(&self, node: Node) -> &Step {
+        &self.steps[node as usize]
+    }
+
+    /// Returns the path below `parent` whose key stands at `text[at]`, if it is one that followed before, and where its
+    /// value or white space begins.
+    #[expect(clippy::inline_always, reason = "called would cost more than it does")]
+    #[inline(always)]
     pub(super) fn follows(
         &self,
         parent: Node,
@@ -203,13 +244,14 @@ impl View {
         text: &[u8],
         at: usize,
     ) -> Option<(Node, usize)> {
-        let words = [text::load(text, at), text::load(text, at + 8)];
-        let [last, earlier] = self.steps[before as usize].next.get();
+        let words = text::load_two(text, at);
+        let [last, earlier] = self.step(before).next.get();
         let is_next = |node| self.is_at(node, parent, words, text, at);
         is_next(last).or_else(|| is_next(earlier))
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as above; and the words stay in registers")]
+    #[inline(always)]
     fn is_at(
         &self,
         node: Node,
@@ -218,25 +260,33 @@ impl View {
         text: &[u8],
         at: usize,
     ) -> Option<(Node, usize)> {
-        let step = &self.steps[node as usize];
-        let end = at + step.length as usize;
-        // The path ends with the key, and the words hold its first bytes.
-        let whole = || {
-            let (path, rest) = (self.paths[node as usize].as_bytes(), text.get(at + 14..end)?);
-            let tail = rest.strip_suffix(b"\":")?;
-            path.ends_with(tail).then_some(())
+        let step = self.step(node);
+        let length = usize::from(step.length);
+        let end = at + length;
+        let differs = |have: [u64; 2], want: [u64; 2]| (have[0] ^ want[0]) | (have[1] ^ want[1]);
+        let is_it = if length <= WORDS {
+            let masked = [words[0] & step.others[0], words[1] & step.others[1]];
+            differs(masked, step.words) == 0
+        } else {
+            let tail = text::load_two(text, end - WORDS);
+            differs(words, step.words) | differs(tail, step.others) == 0
+                && (length <= 2 * WORDS || self.has_middle(node, text.get(at..end)))
         };
         // What came first in an object and what came behind it are remembered together.
-        (step.is_begun_by(words)
-            && step.parent == parent
-            && (step.length <= 16 || whole().is_some()))
-        .then_some((node, end))
+        (is_it && step.parent == parent).then_some((node, end))
+    }
+
+    /// Returns whether the end of a path is this key, of which both ends were compared.
+    #[cold]
+    fn has_middle(&self, node: Node, key: Option<&[u8]>) -> bool {
+        let key = key.and_then(|key| key.strip_suffix(b"\":"));
+        key.is_some_and(|key| self.paths[node as usize].as_bytes().ends_with(key))
     }
 
     /// Remembers which path followed.
     #[inline]
     pub(super) fn expect(&self, before: Node, after: Node) {
-        let next = &self.steps[before as usize].next;
+        let next = &self.step(before).next;
         next.set([after, next.get()[0]]);
     }
 
@@ -247,7 +297,7 @@ impl View {
 
     #[inline]
     pub(super) fn known(&self, node: Node) -> Known {
-        self.steps[node as usize].known
+        self.step(node).known
     }
 
     /// Returns the path's name, joined by dots, as the inside of a JSON string.

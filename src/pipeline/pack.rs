@@ -167,9 +167,11 @@ impl Pack {
         let body = std::mem::replace(&mut self.body, bodies.take(self.limit + SLACK));
         self.buckets.clear();
         self.set_aside_bytes = 0;
+        // The next batch has about as many documents.
+        let next = Vec::with_capacity(self.entries.len() + self.entries.len() / 8);
         let batch = Batch {
             body: Bytes::from(body),
-            entries: std::mem::take(&mut self.entries),
+            entries: std::mem::replace(&mut self.entries, next),
             needs: std::mem::take(&mut self.needs),
             shares: std::mem::take(&mut self.shares),
             set_aside: std::mem::take(&mut self.set_aside),

@@ -11,6 +11,7 @@
 //! | [`files`] | which files there are, and which of them are new |
 //! | [`lookup`] | which events of accounts and Regions are missing, and at what pace they are asked for |
 //! | [`fingerprint`] | whether a file is the one that was read before |
+//! | [`s3`] | which logs a trail's bucket holds, which are new, and how they get here |
 //! | [`decode`] | how an input is opened, and what is told about it at the end |
 //! | `unpack`, `window` | gzip, zstd, plain; a bounded piece of text at a time |
 //! | `walk`, `look` | the envelopes around records; what is a record and what is not |
@@ -21,6 +22,7 @@ pub mod files;
 pub mod fingerprint;
 mod look;
 pub mod lookup;
+pub mod s3;
 pub mod skip;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ pub use files::Files;
 pub use fingerprint::Fingerprint;
 pub use look::Kind;
 pub use lookup::Lookup;
+pub use s3::Buckets;
 pub use skip::{Skip, skip_value};
 
 /// A place that events are read from.
@@ -229,6 +232,22 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The word is meant as the address of a bucket, and is none.
+    #[error("cannot read {word}")]
+    Address {
+        /// The word as typed.
+        word: String,
+        /// Why.
+        source: s3::Wrong,
+    },
+    /// A bucket, or a folder of one, could not be listed or fetched from.
+    #[error("could not read {name}")]
+    Bucket {
+        /// As the user would name it.
+        name: String,
+        /// Why.
+        source: Box<s3::Refusal>,
+    },
     /// An input could not be opened.
     #[error("could not open {name}")]
     Open {
@@ -256,11 +275,12 @@ impl Error {
     /// Returns what the error is about: a word of the command line, a file, a folder.
     pub fn about(&self) -> &str {
         match self {
-            Self::UnknownScheme { word } => word,
+            Self::UnknownScheme { word } | Self::Address { word, .. } => word,
             Self::StandardInputTwice => "-",
             Self::Missing { name, .. }
             | Self::Unfit { name, .. }
             | Self::List { name, .. }
+            | Self::Bucket { name, .. }
             | Self::Open { name, .. }
             | Self::Read { name, .. } => name,
             Self::Lookup(lookup::Error::Place { region, .. }) => region,
@@ -272,6 +292,7 @@ impl Error {
     pub fn told(&self) -> String {
         match self {
             Self::List { source, .. } => format!("could not be listed: {source}"),
+            Self::Bucket { source, .. } => format!("could not be read: {source}"),
             Self::Open { source, .. } => format!("could not be opened: {source}"),
             Self::Read { offset, source, .. } => {
                 format!("could not be read beyond byte {offset}: {source}")
@@ -286,6 +307,7 @@ impl Error {
         matches!(
             self,
             Self::UnknownScheme { .. }
+                | Self::Address { .. }
                 | Self::Missing { .. }
                 | Self::Unfit { .. }
                 | Self::StandardInputTwice

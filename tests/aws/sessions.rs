@@ -1,11 +1,15 @@
 //! Roles, and sessions that end while many lanes use them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use aws_credential_types::{Credentials, provider::ProvideCredentials as _};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::task::JoinSet;
-use trailload::aws::{Access, Error, Refusal, Role, Trouble};
+use trailload::aws::{Access, Clock, Error, Refusal, Role, Trouble};
 
 use crate::support::aws::{
     KEY, Service, cloud, given, options,
@@ -100,39 +104,49 @@ async fn an_expired_session_is_asked_for_once_by_eight_lanes() {
     assert_eq!(server.count("AssumeRole"), 6, "whoever meets it first");
 }
 
+/// Returns the role's access, and what sets its clock on by so many seconds.
+async fn with_a_clock(server: &Server) -> (Access, impl Fn(i64)) {
+    let seconds = Arc::new(AtomicI64::new(0));
+    let mut options = options(server);
+    let theirs = Arc::clone(&seconds);
+    options.clock = Clock::new(move || {
+        Timestamp::now() + SignedDuration::from_secs(theirs.load(Ordering::Relaxed))
+    });
+    let access = Access::load(&options).await.unwrap().assume(&reader());
+    (access, move |later| seconds.store(later, Ordering::Relaxed))
+}
+
 #[tokio::test]
 async fn a_session_is_renewed_before_its_end() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, None);
-    // It says a second, and holds for longer: whoever waits for a refusal never sees one.
-    sts.sessions_hold(Duration::from_mins(1), Duration::from_secs(1));
     let server = start(&sts);
-    let assumed = access(&server).await.assume(&reader());
-    while server.count("AssumeRole") < 3 {
+    let (assumed, set) = with_a_clock(&server).await;
+    for (later, sessions) in [(0, 1), (3_000, 1), (3_595, 2), (3_596, 2)] {
+        set(later);
         assert!(eight(&assumed).await.iter().all(Result::is_ok));
+        assert_eq!(server.count("AssumeRole"), sessions, "after {later} s");
     }
-    let refused = server.requests().iter().filter(|it| it.action() == "AssumeRole").count();
-    assert_eq!(refused, 3);
 }
 
 #[tokio::test]
 async fn a_failure_to_renew_early_is_no_failure() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, None);
-    sts.sessions_hold(Duration::from_mins(1), Duration::from_secs(3));
     let server = start(&sts);
-    let assumed = access(&server).await.assume(&reader());
+    let (assumed, set) = with_a_clock(&server).await;
     assumed.identity().await.unwrap();
-    // From now on STS is ill; the session has a few moments left, of which the last tenth is for renewing.
-    for _ in 0..9 {
+    // The hour is nearly over, and STS is ill.
+    for _ in 0..3 {
         server.next("AssumeRole", Response::xml_error(500, "InternalFailure", "ill"));
     }
-    let start = std::time::Instant::now();
-    while server.count("AssumeRole") < 4 && start.elapsed() < Duration::from_millis(2_950) {
-        let lanes = eight(&assumed).await;
-        assert!(lanes.iter().all(Result::is_ok), "{lanes:?}");
-    }
-    assert_eq!(server.count("AssumeRole"), 4, "one good, one with three attempts that failed");
+    set(3_560);
+    let lanes = eight(&assumed).await;
+    assert!(lanes.iter().all(Result::is_ok), "{lanes:?}");
+    assert_eq!(server.count("AssumeRole"), 4, "one good, one of three attempts for all lanes");
+    set(3_580);
+    assert!(eight(&assumed).await.iter().all(Result::is_ok));
+    assert_eq!(server.count("AssumeRole"), 5, "and it is tried again");
 }
 
 #[tokio::test]

@@ -158,23 +158,22 @@ pub(super) enum Overwrite {
     No,
 }
 
-/// Whether the engine knows templates at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Support {
-    /// A search engine.
-    Templates,
-    /// An endpoint that answers `_bulk` and little else.
-    BulkOnly,
+/// What has to be put into the engine so that its templates are ours and current.
+#[derive(Debug)]
+pub(super) struct Missing {
+    learned: Option<Value>,
+    template: Option<Value>,
 }
 
-/// Installs what is missing or old, and takes in what earlier runs learned.
-pub(super) async fn install(
+/// Finds out what is missing or old, and takes in what earlier runs learned.
+///
+/// `None` if the engine is no search engine but an endpoint that answers `_bulk` and little else.
+pub(super) async fn look(
     calls: &Calls<'_>,
     templates: &Templates,
     learned: &dyn Learned,
     force: Overwrite,
-    log: &Log,
-) -> Result<Support, Error> {
+) -> Result<Option<Missing>, Error> {
     let action = format!("reading the index template '{}'", templates.prefix);
     let answer = calls.call(Method::Get, &templates.template_path(), None, &action).await?;
     let found = match answer.status {
@@ -182,33 +181,50 @@ pub(super) async fn install(
         200..=299 if answer.json["index_templates"].is_array() => {
             Some(answer.json["index_templates"][0]["index_template"].clone())
         }
-        404 | 405 | 200..=299 => return Ok(Support::BulkOnly),
+        404 | 405 | 200..=299 => return Ok(None),
         _ => return Err(calls.refused(&action, answer)),
     };
-    install_learned(calls, templates, learned, force).await?;
-
+    let learned = look_at_learned(calls, templates, learned, force).await?;
     let decision = templates.decide(found.as_ref());
-    if allowed(calls, &templates.prefix, decision, templates.version, force)? {
-        let action = format!("installing the index template '{}'", templates.prefix);
-        calls.must(Method::Put, &templates.template_path(), &templates.template(), &action).await?;
-        log.info(
-            calls.address(),
-            format_args!(
-                "installed index template '{}', version {}",
-                templates.prefix, templates.version
-            ),
-        );
-    }
-    Ok(Support::Templates)
+    let template = allowed(calls, &templates.prefix, decision, templates.version, force)?
+        .then(|| templates.template());
+    Ok(Some(Missing { learned, template }))
 }
 
-async fn install_learned(
+impl Missing {
+    /// Installs it.
+    pub(super) async fn put(
+        &self,
+        calls: &Calls<'_>,
+        templates: &Templates,
+        log: &Log,
+    ) -> Result<(), Error> {
+        // First, because the other one is composed of it.
+        if let Some(learned) = &self.learned {
+            let action =
+                format!("installing the component template '{}'", templates.learned_name());
+            calls.must(Method::Put, &templates.learned_path(), learned, &action).await?;
+        }
+        if let Some(template) = &self.template {
+            let (name, version) = (&templates.prefix, templates.version);
+            let action = format!("installing the index template '{name}'");
+            calls.must(Method::Put, &templates.template_path(), template, &action).await?;
+            log.info(
+                calls.address(),
+                format_args!("installed index template '{name}', version {version}"),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Returns the component template of learned fields if it has to be put.
+async fn look_at_learned(
     calls: &Calls<'_>,
     templates: &Templates,
     learned: &dyn Learned,
     force: Overwrite,
-) -> Result<(), Error> {
-    let (name, path) = (templates.learned_name(), templates.learned_path());
+) -> Result<Option<Value>, Error> {
     let found = read_learned(calls, templates).await?;
     // Learned fields carry over from version to version, so only the owner matters here.
     let decision = match decide(found.as_ref(), 0) {
@@ -226,11 +242,9 @@ async fn install_learned(
     let wanted = templates.learned(&kept);
     let contradicts =
         !tree::is_empty(&kept) && wanted["template"]["mappings"]["properties"] != kept;
-    if allowed(calls, &name, decision, templates.version, force)? || contradicts {
-        let action = format!("installing the component template '{name}'");
-        calls.must(Method::Put, &path, &wanted, &action).await?;
-    }
-    Ok(())
+    let name = templates.learned_name();
+    let put = allowed(calls, &name, decision, templates.version, force)? || contradicts;
+    Ok(put.then_some(wanted))
 }
 
 /// Reads the component template of learned fields.

@@ -1,24 +1,29 @@
 //! Owns the mapping: an index knows every field of a document before the document is sent.
 //!
 //! In: the name of an index and how many learned fields a batch uses. Out: nothing, or an error.
-//! Holds: batches that need the same index wait for one call; a field is in the learned component template
-//! before it is in an index, so next month's index starts with it and other loaders read the same decision.
-//! Whoever put a field first decided its kind: we read it, tell [`Learned`], and leave it as it is. Two
-//! loaders may store different decisions in the template at the same moment; then an index has the last
-//! word, since it refuses the second one, and the template follows it.
+//! Holds: batches that need the same index wait for one call; the learned component template is read before
+//! an index gets a field, and has that field before the batch counts as written, so next month's index starts
+//! with it and other loaders read the same decision. Whoever put a field first decided its kind: we read it,
+//! tell [`Learned`], and leave it as it is. Two loaders may decide differently at the same moment; then an
+//! index has the last word, since it refuses the second one, and the template follows it.
+//! Every call costs the engine as much as some hundred documents. So they are few, each takes along all that is
+//! known, and the template, for which no document has to wait, is written while documents are.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::task::Poll;
 
 use opensearch::http::Method;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::Instant;
 
-use super::calls::{Calls, Said, refusal};
-use super::install::{MANAGED_BY, Templates, read_learned};
+use super::calls::{Calls, Said};
+use super::install::{MANAGED_BY, Missing, Templates, read_learned};
 use super::tree;
+use crate::event::Need;
 use crate::normalize::{self, Fields, Origin, Relearned};
 use crate::report::{Log, Tally};
 use crate::sink::{Cause, Error};
@@ -82,6 +87,8 @@ impl Learned for Fields {
 /// The mappings of all indices written to.
 pub(super) struct Mappings {
     templates: Templates,
+    missing: Missing,
+    installed: OnceCell<()>,
     learned: Arc<dyn Learned>,
     /// How many learned fields the component template holds.
     component: Mutex<u32>,
@@ -105,19 +112,10 @@ struct Live {
 }
 
 /// Whether the learned component template was changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stored {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
     New,
     Before,
-}
-
-/// Whose decision counts where ours and those in the learned component template differ.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum First {
-    /// Theirs, since it was there before us.
-    Theirs,
-    /// Ours, since it is that of a live index now.
-    Ours,
 }
 
 /// Whether an index takes further fields.
@@ -127,15 +125,25 @@ enum Room {
     Full,
 }
 
+impl Index {
+    /// Returns whether it knows the first `fields` learned fields, or takes no more of them.
+    fn has(&self, fields: u32) -> bool {
+        self.ready.load(Ordering::Acquire) > fields
+    }
+}
+
 impl Mappings {
     pub(super) fn new(
         templates: Templates,
+        missing: Missing,
         learned: Arc<dyn Learned>,
         log: Log,
         tally: Arc<Tally>,
     ) -> Self {
         Self {
             templates,
+            missing,
+            installed: OnceCell::new(),
             learned,
             component: Mutex::default(),
             indices: Lock::default(),
@@ -144,37 +152,69 @@ impl Mappings {
         }
     }
 
-    /// Makes sure that `name` exists and knows the first `fields` learned fields.
-    pub(super) async fn prepare(
-        &self,
-        calls: &Calls<'_>,
-        name: &str,
-        fields: u32,
-    ) -> Result<(), Error> {
+    /// Installs the templates that are missing, once.
+    pub(super) async fn install(&self, calls: &Calls<'_>) -> Result<(), Error> {
+        let put = || self.missing.put(calls, &self.templates, &self.log);
+        self.installed.get_or_try_init(put).await?;
+        Ok(())
+    }
+
+    /// Makes sure that all indices of a batch exist and know the fields that it uses.
+    pub(super) async fn prepare(&self, calls: &Calls<'_>, needs: &[Need]) -> Result<(), Error> {
+        self.install(calls).await?;
+        let lacking = |need: &&Need| !self.index(&need.index).has(need.fields);
+        let all = needs.iter().filter(lacking).map(|need| self.prepare_one(calls, need));
+        all_of(all.collect()).await
+    }
+
+    async fn prepare_one(&self, calls: &Calls<'_>, need: &Need) -> Result<(), Error> {
+        let name = &need.index;
         let index = self.index(name);
-        if index.ready.load(Ordering::Acquire) > fields {
+        let mut live = index.live.lock().await;
+        if index.has(need.fields) {
             return Ok(());
         }
-        let mut live = index.live.lock().await;
-        let ready = index.ready.load(Ordering::Acquire);
-        if ready > fields {
-            return Ok(());
+        if let Some(there) = read_learned(calls, &self.templates).await? {
+            self.obey(&there);
         }
         // Everything known by now goes along: the next batch probably needs it.
-        let known = self.learned.count();
-        let stored = self.store_learned(calls, known).await?;
+        let ready = index.ready.load(Ordering::Acquire);
         let (room, known) = if ready == 0 {
             self.meet(calls, name, &mut live).await?
         } else {
+            let known = self.learned.count();
             let more = self.learned.properties(ready - 1, known);
             (self.put(calls, name, &more, &mut live).await?, known)
         };
         let ready = if room == Room::Full { u32::MAX } else { known + 1 };
         index.ready.store(ready, Ordering::Release);
-        if stored == Stored::New {
-            // Templates are replaced as a whole. A loader that read it before us has replaced it by now.
-            self.write_learned(calls, known, First::Ours).await?;
+        Ok(())
+    }
+
+    /// Makes sure that the learned component template has the fields that a batch uses.
+    ///
+    /// If that is news, [`Mappings::check_learned`] is to follow a while later.
+    pub(super) async fn store_learned(
+        &self,
+        calls: &Calls<'_>,
+        needs: &[Need],
+    ) -> Result<Stored, Error> {
+        let fields = needs.iter().map(|need| need.fields).max().unwrap_or(0);
+        let mut stored = self.component.lock().await;
+        if *stored >= fields {
+            return Ok(Stored::Before);
         }
+        let known = self.learned.count();
+        let outcome = self.write_learned(calls, known).await?;
+        *stored = known;
+        Ok(outcome)
+    }
+
+    /// Stores what we learned once more where another loader replaced it: templates are replaced as a whole, and
+    /// a loader that read ours before we stored it has replaced it by now.
+    pub(super) async fn check_learned(&self, calls: &Calls<'_>) -> Result<(), Error> {
+        let stored = self.component.lock().await;
+        self.write_learned(calls, *stored).await?;
         Ok(())
     }
 
@@ -209,7 +249,7 @@ impl Mappings {
         live: &mut MutexGuard<'_, Live>,
     ) -> Result<(Room, u32), Error> {
         if !self.look(calls, name, live).await? {
-            create(calls, name).await?;
+            self.create(calls, name).await?;
             if !self.look(calls, name, live).await? {
                 self.log.debug(name, "vanished right after it was created");
             }
@@ -259,42 +299,43 @@ impl Mappings {
         }
     }
 
-    /// Makes sure that the learned component template has the first `known` fields.
-    async fn store_learned(&self, calls: &Calls<'_>, known: u32) -> Result<Stored, Error> {
-        let mut stored = self.component.lock().await;
-        if *stored >= known {
-            return Ok(Stored::Before);
+    /// Creates an index with all fields known by now; what else it is, the template says.
+    async fn create(&self, calls: &Calls<'_>, name: &str) -> Result<(), Error> {
+        let action = format!("creating the index '{name}'");
+        let properties = self.learned.properties(0, self.learned.count());
+        if !tree::is_empty(&properties) {
+            let body = json!({ "mappings": { "properties": properties } });
+            let said = calls.call(Method::Put, name, Some(&body), &action).await?;
+            self.count_call();
+            match said.status {
+                200..=299 => return Ok(()),
+                // Perhaps not for the index but for a field, which is found out when they are added.
+                400 => {}
+                _ => return Err(calls.refused(&action, said)),
+            }
         }
-        let outcome = self.write_learned(calls, known, First::Theirs).await?;
-        *stored = known;
-        Ok(outcome)
+        let said = calls.call(Method::Put, name, None, &action).await?;
+        match said.status {
+            200..=299 => Ok(()),
+            400 if said.cause().code() == "resource_already_exists_exception" => Ok(()),
+            _ => Err(calls.refused(&action, said)),
+        }
     }
 
-    /// Adds fields to the learned component template, keeping what others put there.
-    async fn write_learned(
-        &self,
-        calls: &Calls<'_>,
-        known: u32,
-        first: First,
-    ) -> Result<Stored, Error> {
+    /// Takes over the decisions in a learned component template, except where an index of ours says otherwise.
+    fn obey(&self, template: &Value) {
+        let mappings = &template["template"]["mappings"];
+        if mappings.is_object() {
+            self.learned.absorb(mappings, Origin::Template);
+        }
+    }
+
+    /// Adds fields to the learned component template, as our indices have them, keeping what others put there.
+    async fn write_learned(&self, calls: &Calls<'_>, known: u32) -> Result<Stored, Error> {
         let there = read_learned(calls, &self.templates).await?.unwrap_or_default();
-        let mappings = &there["template"]["mappings"];
-        let theirs = &mappings["properties"];
-        let all = match first {
-            First::Theirs => {
-                if mappings.is_object() {
-                    self.learned.absorb(mappings, Origin::Template);
-                }
-                let mut all = theirs.clone();
-                tree::add(&mut all, &self.learned.properties(0, known));
-                all
-            }
-            First::Ours => {
-                let mut all = self.learned.properties(0, known);
-                tree::add(&mut all, theirs);
-                all
-            }
-        };
+        let theirs = &there["template"]["mappings"]["properties"];
+        let mut all = self.learned.properties(0, known);
+        tree::add(&mut all, theirs);
         let body = self.templates.learned(&all);
         let properties = &body["template"]["mappings"]["properties"];
         if properties == theirs || (tree::is_empty(properties) && tree::is_empty(theirs)) {
@@ -338,7 +379,7 @@ impl Mappings {
             // Another loader decided first. What does not clash with that still goes in, unless that
             // loader was faster again.
             self.look(calls, name, live).await?;
-            self.write_learned(calls, self.learned.count(), First::Ours).await?;
+            self.write_learned(calls, self.learned.count()).await?;
             lacking = tree::lacking(properties, &live.mappings["properties"]);
             if tree::is_empty(&lacking) {
                 return Ok(Room::Left);
@@ -425,17 +466,6 @@ impl Mappings {
     }
 }
 
-/// Creates an index; the template gives it everything.
-async fn create(calls: &Calls<'_>, name: &str) -> Result<(), Error> {
-    let action = format!("creating the index '{name}'");
-    let said = calls.call(Method::Put, name, None, &action).await?;
-    match said.status {
-        200..=299 => Ok(()),
-        400 if said.cause().code() == "resource_already_exists_exception" => Ok(()),
-        _ => Err(refusal(calls.address(), &action, said.cause())),
-    }
-}
-
 /// Returns whether a 400 is about the index as a whole and not about the fields put.
 fn concerns_index(said: &Said) -> bool {
     matches!(said.cause().code(), "index_closed_exception" | "invalid_index_name_exception")
@@ -447,4 +477,26 @@ fn concerns_index(said: &Said) -> bool {
 /// change, the search in parts ends all the same, only later.
 fn is_full(cause: &Cause) -> bool {
     matches!(cause, Cause::Answer { reason, .. } if reason.contains("Limit of total fields"))
+}
+
+/// Runs futures at once until all are done or one has failed.
+async fn all_of<F: Future<Output = Result<(), Error>>>(futures: Vec<F>) -> Result<(), Error> {
+    let mut open: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    poll_fn(|context| {
+        let mut failed = None;
+        open.retain_mut(|future| match future.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(())) => false,
+            Poll::Ready(Err(error)) => {
+                failed = Some(error);
+                false
+            }
+        });
+        match failed {
+            Some(error) => Poll::Ready(Err(error)),
+            None if open.is_empty() => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }

@@ -1,7 +1,7 @@
 //! The sink that is a search engine: OpenSearch or Elasticsearch, found out by asking.
 //!
 //! A batch goes `mapping` (the index knows every field) → `settle` (send, sort, send again) → receipt.
-//! `install` puts the templates in place before. Waiting and giving up is in `retry`, the number of requests
+//! `install` puts the templates in place before, while the first files are read. Waiting and giving up is in `retry`, the number of requests
 //! under way in `pace`, a single HTTP request in `client`.
 
 mod calls;
@@ -21,6 +21,7 @@ mod tree;
 mod tests;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -28,14 +29,15 @@ use std::time::Duration;
 
 use opensearch::http::Method;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use self::calls::Calls;
 use self::client::{Client, is_loopback};
 pub use self::credentials::{Credentials, take_userinfo};
-use self::install::{Overwrite, Support, Templates};
-use self::mapping::Mappings;
+use self::install::{Overwrite, Templates};
 pub use self::mapping::{Learned, Rewrite};
+use self::mapping::{Mappings, Stored};
 use self::pace::Pace;
 use self::retry::{Policy, Retrier};
 use self::settle::Settling;
@@ -52,11 +54,14 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// Time without success after which a run ends early; restarting a node takes less.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Requests under way to an engine on this machine: they compete for the same cores.
-const LOCAL_REQUESTS: u32 = 4;
+/// Requests under way to an engine on this machine: one for each core, since more only wait in the engine.
+const LOCAL_REQUESTS: RangeInclusive<u32> = 2..=8;
 
 /// Requests under way to an engine elsewhere: some of them are always on the wire.
 const REMOTE_REQUESTS: u32 = 8;
+
+/// Batches that are being made ready while others are under way.
+const NEXT: usize = 2;
 
 /// The first Elasticsearch with composable index templates.
 const OLDEST_ELASTICSEARCH: (u64, u64) = (7, 8);
@@ -92,7 +97,7 @@ pub struct Target {
     pub max_fields: u32,
     /// Whether bodies are compressed.
     pub compress: Compress,
-    /// Bulk requests under way at most; by default 4 on this machine and 8 elsewhere.
+    /// Bulk requests under way at most; by default one for each core on this machine, and 8 elsewhere.
     pub requests: Option<u32>,
     /// Longest time for one request.
     pub timeout: Duration,
@@ -125,6 +130,8 @@ pub struct Engine {
     client: Client,
     retrier: Retrier,
     pace: Pace,
+    /// Lets batches on deck: those under way and the next ones, for which fields are put meanwhile.
+    deck: Semaphore,
     learned: Arc<dyn Learned>,
     /// Nothing for an endpoint that knows no mappings.
     mappings: Option<Mappings>,
@@ -171,7 +178,7 @@ impl Target {
 }
 
 impl Engine {
-    /// Connects: finds out what answers, and installs the templates.
+    /// Connects: finds out what answers, and what of the templates is missing. Changes nothing yet.
     ///
     /// `template` is the core `mappings` object with `_meta.version`.
     ///
@@ -201,11 +208,12 @@ impl Engine {
             () = stop.reaches(Urgency::Leave) => return Err(interrupted(&client)),
             prepared = connecting => prepared?,
         };
-        let most = if is_loopback(&target.url) { LOCAL_REQUESTS } else { REMOTE_REQUESTS };
+        let most = target.requests.unwrap_or_else(|| default_requests(&target.url));
         Ok(Self {
             client,
             retrier,
-            pace: Pace::new(target.requests.unwrap_or(most)),
+            pace: Pace::new(most),
+            deck: Semaphore::new(most as usize + NEXT),
             learned: fields,
             mappings,
             description,
@@ -214,6 +222,21 @@ impl Engine {
             too_large: AtomicUsize::new(usize::MAX),
             accepted: AtomicBool::new(false),
         })
+    }
+
+    /// Installs the templates that are missing. The first write does it, if nobody did before.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the engine does not take them.
+    pub async fn install(&self) -> Result<(), Error> {
+        let Some(mappings) = &self.mappings else { return Ok(()) };
+        let calls = self.calls();
+        tokio::select! {
+            biased;
+            () = self.stop.reaches(Urgency::Leave) => Err(interrupted(&self.client)),
+            installed = mappings.install(&calls) => installed,
+        }
     }
 
     /// Returns what the engine says it is.
@@ -226,12 +249,18 @@ impl Engine {
     }
 
     async fn settle(&self, batch: &Batch) -> Result<Receipt, Error> {
-        if let Some(mappings) = &self.mappings {
-            for need in &batch.needs {
-                mappings.prepare(&self.calls(), &need.index, need.fields).await?;
-            }
+        let settling = Settling::new(self, batch);
+        let Some(mappings) = &self.mappings else { return settling.run().await };
+        let calls = self.calls();
+        // Late, so that the batches behind this one have said by now which fields they use.
+        let _deck = self.deck.acquire().await;
+        mappings.prepare(&calls, &batch.needs).await?;
+        let storing = mappings.store_learned(&calls, &batch.needs);
+        let (receipt, stored) = tokio::try_join!(settling.run(), storing)?;
+        if stored == Stored::New {
+            mappings.check_learned(&calls).await?;
         }
-        Settling::new(self, batch).run().await
+        Ok(receipt)
     }
 }
 
@@ -245,7 +274,7 @@ impl Sink for Engine {
     }
 }
 
-/// Everything before the first batch: what is it, and are our templates there?
+/// The first questions: what is it, and are our templates there?
 async fn prepare(
     client: &Client,
     retrier: &Retrier,
@@ -266,13 +295,12 @@ async fn prepare(
     check_age(client, &description)?;
     let templates = Templates::new(&target.prefix, template, target.max_fields);
     let force = if target.force { Overwrite::Yes } else { Overwrite::No };
-    let support = install::install(&calls, &templates, &**fields, force, log).await?;
-    if support == Support::BulkOnly {
+    let Some(missing) = install::look(&calls, &templates, &**fields, force).await? else {
         log.info(client.address(), "knows no index templates; documents are sent without one");
         return Ok((description, None));
-    }
-    let mappings = Mappings::new(templates, Arc::clone(fields), log.clone(), Arc::clone(tally));
-    Ok((description, Some(mappings)))
+    };
+    let (fields, log, tally) = (Arc::clone(fields), log.clone(), Arc::clone(tally));
+    Ok((description, Some(Mappings::new(templates, missing, fields, log, tally))))
 }
 
 /// Asks the engine what it is; the first contact, so a failure here is not waited out.
@@ -348,6 +376,16 @@ fn check_prefix(prefix: &str) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::Prefix { prefix: prefix.to_owned(), why })
+}
+
+/// Returns how many requests may be under way to an engine at this address.
+fn default_requests(url: &Url) -> u32 {
+    if !is_loopback(url) {
+        return REMOTE_REQUESTS;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (least, most) = LOCAL_REQUESTS.into_inner();
+    u32::try_from(cores).unwrap_or(most).clamp(least, most)
 }
 
 fn interrupted(client: &Client) -> Error {

@@ -340,8 +340,11 @@ impl Site {
                 self.chains.insert(id, chain);
                 Ok(None)
             }
-            // A single second is no reason to leave the rest.
-            Err(error) if matches!(error.why(), Some(Why::Stuck { .. })) => {
+            // A single second is no reason to leave the rest, nor are Insights that a Region does not have.
+            Err(error) if self.is_partial(&error) => {
+                if error.why() == Some(&Why::Refused) {
+                    self.works[chain.work].plan = Plan::default();
+                }
                 self.end(&mut chain, false).await?;
                 self.tell(Message::Found(Found::Failed(error.into()))).await?;
                 Ok(None)
@@ -350,6 +353,15 @@ impl Site {
                 self.chains.insert(id, chain);
                 Ok(Some(error))
             }
+        }
+    }
+
+    /// Returns whether other requests may still be granted.
+    fn is_partial(&self, error: &Error) -> bool {
+        match error.why() {
+            Some(Why::Stuck { .. }) => true,
+            Some(Why::Refused) => self.works.len() > 1,
+            _ => false,
         }
     }
 

@@ -689,6 +689,18 @@ fn insights_share_the_pace_and_have_a_coverage_of_their_own() {
 }
 
 #[test]
+fn a_region_without_insights_has_the_other_events_all_the_same() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
+    bench.places.insert(0, Place { category: Category::Insight, ..bench.places[0].clone() });
+    bench.put("us-east-1", 20, 300);
+    bench.faults([Some(Fault::Code("InvalidEventCategoryException"))]);
+    let outcome = bench.run();
+    assert!(matches!(outcome.result, Some(Ok(()))));
+    assert_eq!(outcome.failed.len(), 1, "{:?}", outcome.failed);
+    assert_eq!(outcome.handed, bench.settled());
+}
+
+#[test]
 fn a_filtered_run_is_covered_by_a_full_one_and_not_the_other_way_round() {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
     bench.put("us-east-1", 20, 400);

@@ -7,6 +7,7 @@ pub(crate) mod account;
 pub(crate) mod cloudtrail;
 pub(crate) mod ec2;
 pub(crate) mod organizations;
+pub(crate) mod s3;
 pub(crate) mod server;
 pub(crate) mod signature;
 pub(crate) mod sts;

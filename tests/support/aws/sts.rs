@@ -14,6 +14,9 @@ use super::{
     server::{Request, Response},
 };
 
+/// Of a session, if nobody ends it.
+const LIFE: Duration = Duration::from_hours(1);
+
 /// STS, and with it the knowledge of who is who.
 #[derive(Debug)]
 pub(crate) struct Sts(Mutex<State>);
@@ -24,10 +27,6 @@ struct State {
     callers: BTreeMap<String, Caller>,
     /// By ARN: the external id that is asked for.
     roles: BTreeMap<String, Option<String>>,
-    /// Of new sessions.
-    life: Duration,
-    /// What new sessions say about their end, if that is another time than when they end.
-    claim: Option<Duration>,
     given: usize,
 }
 
@@ -82,13 +81,8 @@ impl Refused {
 impl Sts {
     /// Knows one user, and no role.
     pub(crate) fn new() -> Self {
-        let sts = Self(Mutex::new(State {
-            callers: BTreeMap::new(),
-            roles: BTreeMap::new(),
-            life: Duration::from_hours(1),
-            claim: None,
-            given: 0,
-        }));
+        let sts =
+            Self(Mutex::new(State { callers: BTreeMap::new(), roles: BTreeMap::new(), given: 0 }));
         sts.user(KEY, &format!("arn:aws:iam::{ACCOUNT}:user/loader"));
         sts
     }
@@ -115,13 +109,6 @@ impl Sts {
     /// Adds a role that may be assumed, by those who know the external id.
     pub(crate) fn role(&self, arn: &str, external_id: Option<&str>) {
         self.state().roles.insert(arn.to_owned(), external_id.map(str::to_owned));
-    }
-
-    /// Sets how long new sessions hold, and how long they say they do.
-    pub(crate) fn sessions_hold(&self, life: Duration, claim: Duration) {
-        let mut state = self.state();
-        state.life = life;
-        state.claim = Some(claim);
     }
 
     /// Ends all sessions, whatever they said.
@@ -186,8 +173,8 @@ impl Sts {
         let name = request.form("RoleSessionName").unwrap_or_default();
         let arn = format!("arn:aws:sts::{account}:assumed-role/{role}/{name}");
         let (key, token) = (format!("ASIA{:016}", state.given), format!("token-{}", state.given));
-        let end = Timestamp::now() + state.claim.unwrap_or(state.life);
-        let until = Some(Instant::now() + state.life);
+        let end = Timestamp::now() + LIFE;
+        let until = Some(Instant::now() + LIFE);
         let caller = Caller { account, arn: arn.clone(), token: Some(token.clone()), until };
         state.callers.insert(key.clone(), caller);
         let mut body = String::new();

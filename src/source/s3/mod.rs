@@ -1,0 +1,304 @@
+//! Trail logs in buckets: finds them, skips those that are done, fetches the rest.
+//!
+//! ```text
+//!  explorer ──Shelf──▶ sieve ──Job──▶ fetcher ──Found──▶ the caller's thread
+//!  (tasks)             (thread)       (tasks)
+//! ```
+//!
+//! In: addresses, and what earlier runs finished. Out: one [`Found`] for each object.
+//! Holds: one way, and bounded: a slow engine holds the fetcher up by the memory that its bodies take, and the
+//! fetcher the explorer. A lane is one object: its key, and its `ETag`; there is no "last key", because late files sort
+//! anywhere. What fails for one object, folder or bucket never stops the others.
+//! Absent on purpose: gzip and JSON (see `decode`), and credentials (see `aws`).
+//!
+//! | file | decides |
+//! |---|---|
+//! | [`address`] | what `s3://bucket/prefix` says |
+//! | `layout` | what the parts of a key say: account, kind, Region, day |
+//! | `explore`, `shelf` | which folders are listed, and what was closed before |
+//! | `sieve` | what is done |
+//! | `fetch` | how a body gets here whole |
+//! | `bucket`, `pace` | which Region answers, how often is asked again, how many at once |
+//! | `refusal` | what an answer means |
+
+pub mod address;
+mod bucket;
+mod explore;
+mod fetch;
+mod layout;
+mod pace;
+mod refusal;
+mod shelf;
+mod sieve;
+
+use std::{
+    collections::HashMap,
+    io, mem, panic,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use jiff::{Timestamp, ToSpan, civil::Date};
+use tokio::{
+    runtime,
+    sync::mpsc::{self, Receiver},
+    task::{JoinError, JoinSet},
+};
+
+pub use self::{
+    address::{Address, Wrong},
+    layout::{LogKind, UnknownKind},
+    refusal::{Missing, Reach, Refusal},
+};
+use self::{
+    bucket::{Bucket, Clients},
+    explore::{Explorer, Target},
+    fetch::Fetcher,
+    layout::Narrow,
+    sieve::Sieve,
+};
+use super::{Error, Found, Source, files::Done};
+
+/// Threads for requests: signing and TLS of thousands of small objects a second want more than one.
+const THREADS: usize = 2;
+
+/// Shelves that wait for the sieve: each up to a thousand objects, some 300 bytes each.
+const SHELVES_AHEAD: usize = 4;
+
+/// Jobs that wait for the fetcher.
+const JOBS_AHEAD: usize = 64;
+
+/// What waits for the caller; bodies are bounded by their memory.
+const FOUND_AHEAD: usize = 256;
+
+/// Days after the last one asked for that are listed too: events are delivered up to this late, usually minutes.
+const SLACK_DAYS: i64 = 1;
+
+/// What is asked of AWS, as policies name it: lists and the question for a bucket's Region take the first, objects
+/// the second, and encrypted ones the third.
+pub const ACTIONS: [&str; 3] = ["s3:ListBucket", "s3:GetObject", "kms:Decrypt"];
+
+/// Looks up how many inputs were done below a prefix when it was closed by an earlier run.
+pub type Closed = Box<dyn FnMut(&str) -> Option<u64> + Send>;
+
+/// Makes a client for a Region.
+pub type ClientFor = Box<dyn Fn(&str) -> aws_sdk_s3::Client + Send + Sync>;
+
+/// What is asked of the buckets.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The Region that is asked first, whatever the bucket: the caller's own.
+    pub region: String,
+    /// Accounts to list; all if empty.
+    pub accounts: Vec<String>,
+    /// Regions to list; all if empty.
+    pub regions: Vec<String>,
+    /// Kinds of logs to list; all if empty.
+    pub kinds: Vec<LogKind>,
+    /// First moment of the events that are wanted.
+    pub from: Option<Timestamp>,
+    /// First moment that is no longer wanted.
+    pub to: Option<Timestamp>,
+    /// Days, counted back from now, that are listed again by each run; older ones may be closed.
+    pub late_days: u32,
+    /// Whether the caller pays for what the bucket's owner usually pays.
+    pub requester_pays: bool,
+    /// Bytes of bodies that may be held, and that workers have not dropped.
+    pub memory_bytes: u64,
+    /// Whether everything is fetched, done or not.
+    pub again: bool,
+}
+
+/// The buckets named on the command line.
+pub struct Buckets {
+    targets: Vec<(usize, Address)>,
+    options: Options,
+    client: ClientFor,
+    done: Done,
+    closed: Closed,
+    now: Timestamp,
+}
+
+impl Buckets {
+    /// Takes the addresses, each with the number of its SOURCE word; nothing is asked yet.
+    ///
+    /// `done` and `closed` know what earlier runs finished; `now` decides which days are late.
+    pub fn new(
+        targets: Vec<(usize, Address)>,
+        options: Options,
+        client: ClientFor,
+        done: Done,
+        closed: Closed,
+        now: Timestamp,
+    ) -> Self {
+        Self { targets, options, client, done, closed, now }
+    }
+}
+
+impl Source for Buckets {
+    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), Error> {
+        let (runtime, sieve) = (runtime(), thread::Builder::new().name("sieve".to_owned()));
+        let refused = |source| Error::List { name: "buckets".to_owned(), source };
+        let runtime = runtime.map_err(refused)?;
+        let (shelves, shelved) = mpsc::channel(SHELVES_AHEAD);
+        let (jobs, wanted) = mpsc::channel(JOBS_AHEAD);
+        let (out, told) = mpsc::channel(FOUND_AHEAD);
+
+        let mut tasks = JoinSet::new();
+        let done = mem::replace(&mut self.done, Box::new(|_| None));
+        let sorting = Sieve { done, again: self.options.again, jobs, out: out.clone() };
+        let sieve = sieve.spawn(move || sorting.run(shelved)).map_err(refused)?;
+        let fetcher = Fetcher::new(self.options.memory_bytes, out.clone());
+        tasks.spawn_on(fetcher.run(wanted), runtime.handle());
+        let explorer = Arc::new(self.explorer(shelves, out));
+        tasks.spawn_on(explorer.run(self.targets()), runtime.handle());
+
+        let handed = hand_over(told, found);
+        if matches!(handed, Ok(Wish::Enough)) {
+            // What is under way is not wanted any more: it ends here, and with it the sieve.
+            drop(tasks);
+            runtime.shutdown_background();
+        } else {
+            runtime.block_on(async {
+                while let Some(task) = tasks.join_next().await {
+                    ended(task);
+                }
+            });
+        }
+        if let Err(fallen) = sieve.join() {
+            panic::resume_unwind(fallen);
+        }
+        handed.map(|_| ())
+    }
+}
+
+impl Buckets {
+    fn explorer(
+        &mut self,
+        shelves: mpsc::Sender<shelf::Shelf>,
+        out: mpsc::Sender<(usize, Found)>,
+    ) -> Explorer {
+        let nothing: Closed = Box::new(|_| None);
+        let closed = mem::replace(&mut self.closed, Box::new(|_| None));
+        let closed = Mutex::new(if self.options.again { nothing } else { closed });
+        let today = layout::day_of_moment(self.now);
+        let late = today.saturating_sub(i64::from(self.options.late_days).days());
+        Explorer { narrow: self.narrow(), late, closed, shelves, out }
+    }
+
+    fn narrow(&self) -> Narrow {
+        let Options { accounts, regions, kinds, from, to, .. } = &self.options;
+        Narrow {
+            accounts: accounts.clone(),
+            regions: regions.clone(),
+            kinds: kinds.clone(),
+            first: from.map(layout::day_of_moment),
+            last: to.map(last_day),
+        }
+    }
+
+    /// Returns the targets, without those that lie in another one, and one bucket for all that share it.
+    fn targets(&mut self) -> Vec<Arc<Target>> {
+        let Options { region, requester_pays, .. } = &self.options;
+        let make = mem::replace(&mut self.client, Box::new(|_| unreachable!("listed once")));
+        let clients = Arc::new(Clients::new(make));
+        let mut buckets = HashMap::new();
+        let mut targets: Vec<Arc<Target>> = Vec::new();
+        for (word, address) in mem::take(&mut self.targets) {
+            let bucket = buckets.entry(address.bucket.clone()).or_insert_with(|| {
+                let (name, clients) = (address.bucket.clone(), Arc::clone(&clients));
+                Arc::new(Bucket::new(name, clients, region, *requester_pays))
+            });
+            targets.push(Target::new(word, address, Arc::clone(bucket)));
+        }
+        without_repeats(targets)
+    }
+}
+
+/// Whether the caller wants more.
+enum Wish {
+    More,
+    Enough,
+}
+
+/// Hands on what is found, until there is nothing more or the caller has enough.
+///
+/// Refusals wait until something else is found: if nothing is, the last of them is the error of the whole.
+fn hand_over(
+    mut told: Receiver<(usize, Found)>,
+    found: &mut dyn FnMut(usize, Found) -> bool,
+) -> Result<Wish, Error> {
+    let mut refused = Vec::new();
+    let mut reached = false;
+    while let Some((word, what)) = told.blocking_recv() {
+        match what {
+            Found::Failed(error) if !reached => {
+                refused.push((word, error));
+                continue;
+            }
+            Found::Input(_) | Found::Done { .. } => reached = true,
+            _ => {}
+        }
+        let due = if reached { mem::take(&mut refused) } else { Vec::new() };
+        let due = due.into_iter().map(|(word, error)| (word, Found::Failed(error)));
+        for (word, what) in due.chain([(word, what)]) {
+            if !found(word, what) {
+                return Ok(Wish::Enough);
+            }
+        }
+    }
+    let last = refused.pop();
+    for (word, error) in refused {
+        if !found(word, Found::Failed(error)) {
+            return Ok(Wish::Enough);
+        }
+    }
+    last.map_or(Ok(Wish::More), |(_, error)| Err(error))
+}
+
+fn runtime() -> io::Result<runtime::Runtime> {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("buckets")
+        .enable_all()
+        .build()
+}
+
+/// Passes on what a task made; a task that fell over takes the thread with it, which says so.
+fn ended<T>(task: Result<T, JoinError>) -> Option<T> {
+    match task.map_err(JoinError::try_into_panic) {
+        Ok(made) => Some(made),
+        Err(Ok(fallen)) => panic::resume_unwind(fallen),
+        Err(Err(_cancelled)) => None,
+    }
+}
+
+/// Returns the last day on which events before `to` are delivered.
+fn last_day(to: Timestamp) -> Date {
+    let last = to.checked_sub(1.nanosecond()).unwrap_or(to);
+    layout::day_of_moment(last).saturating_add(SLACK_DAYS.days())
+}
+
+/// Drops what is named twice, or lies in a folder that is named too and in which logs are found.
+fn without_repeats(targets: Vec<Arc<Target>>) -> Vec<Arc<Target>> {
+    let logs = format!("{}/", layout::LOGS);
+    let covers = |outer: &Address, inner: &Address| {
+        let folder = outer.prefix.is_empty() || outer.prefix.ends_with('/');
+        let folder = if folder { outer.prefix.clone() } else { format!("{}/", outer.prefix) };
+        outer.bucket == inner.bucket
+            && inner.prefix.len() > folder.len()
+            && inner.prefix.starts_with(&folder)
+            && inner.prefix.contains(&logs)
+    };
+    let covered = |at: usize, target: &Target| {
+        let same = |other: &Address| {
+            other.bucket == target.address.bucket
+                && other.prefix.trim_end_matches('/') == target.address.prefix.trim_end_matches('/')
+        };
+        targets.iter().any(|other| covers(&other.address, &target.address))
+            || targets[..at].iter().any(|other| same(&other.address))
+    };
+    let kept: Vec<bool> =
+        targets.iter().enumerate().map(|(at, target)| !covered(at, target)).collect();
+    targets.into_iter().zip(kept).filter_map(|(target, kept)| kept.then_some(target)).collect()
+}

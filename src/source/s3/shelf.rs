@@ -1,0 +1,111 @@
+//! What travels between the parts: objects that were listed, and the day they lie in.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use aws_sdk_s3::types;
+
+use super::bucket::Bucket;
+use crate::{event::Lane, source::Found};
+
+/// An object, as it was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Object {
+    pub(super) key: String,
+    pub(super) size: u64,
+    /// With its quotes, as S3 wants it back.
+    pub(super) etag: Option<String>,
+    /// When it was put, in seconds; for services that give no `ETag`.
+    modified: i64,
+}
+
+/// Some objects that lie beside each other.
+pub(super) struct Shelf {
+    /// Which SOURCE word they belong to.
+    pub(super) word: usize,
+    pub(super) bucket: Arc<Bucket>,
+    pub(super) day: Option<Arc<Day>>,
+    /// Whether an earlier run closed their day, so that nobody needs to look them up.
+    pub(super) closed: bool,
+    pub(super) objects: Vec<Object>,
+}
+
+/// An object that is to be fetched.
+pub(super) struct Job {
+    pub(super) word: usize,
+    pub(super) bucket: Arc<Bucket>,
+    pub(super) day: Option<Arc<Day>>,
+    pub(super) object: Object,
+}
+
+/// A day that may be closed. Whoever has to do with its objects holds it: the last one says that it is over.
+#[derive(Debug)]
+pub(super) struct Day {
+    /// The lanes' common key, with its last slash.
+    prefix: String,
+    /// How many inputs it has, once it is listed whole.
+    inputs: OnceLock<u64>,
+    /// Whether one of them was not even tried, so that nobody may take it for done.
+    spoilt: AtomicBool,
+}
+
+impl Object {
+    /// Takes what a listing says, with the key in plain text.
+    pub(super) fn new(listed: &types::Object, key: String) -> Self {
+        Self {
+            key,
+            size: listed.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+            etag: listed.e_tag.clone(),
+            modified: listed.last_modified.map_or(0, |at| at.secs()),
+        }
+    }
+
+    /// Returns what the checkpoint knows it by.
+    pub(super) fn lane(&self, bucket: &str) -> Lane {
+        let size = self.size;
+        let fingerprint = match &self.etag {
+            Some(etag) => format!("{size}:{}", etag.trim_matches('"')),
+            None => format!("{size}:{}", self.modified),
+        };
+        Lane { key: named(bucket, &self.key), fingerprint }
+    }
+}
+
+impl Day {
+    pub(super) fn new(bucket: &str, prefix: &str) -> Arc<Self> {
+        Arc::new(Self {
+            prefix: named(bucket, prefix),
+            inputs: OnceLock::new(),
+            spoilt: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes in that it is listed whole.
+    pub(super) fn listed(&self, inputs: u64) {
+        // Only its lister says it, once.
+        let _ = self.inputs.set(inputs);
+    }
+
+    /// Takes in that one of its inputs is left out, neither handed over nor told as lost.
+    pub(super) fn spoil(day: Option<&Arc<Self>>) {
+        if let Some(day) = day {
+            // Seen by whoever is the last: letting go of an `Arc` orders it.
+            day.spoilt.store(true, Relaxed);
+        }
+    }
+
+    /// Lets go of it. Returns what to say if nobody else has to do with it.
+    pub(super) fn leave(day: Option<Arc<Self>>) -> Option<Found> {
+        let day = Arc::into_inner(day?)?;
+        let inputs = day.inputs.into_inner()?;
+        let whole = !day.spoilt.into_inner();
+        whole.then_some(Found::Closed { prefix: day.prefix, inputs })
+    }
+}
+
+/// Returns an object or a folder as the user would name it; the checkpoint knows it by the same words.
+pub(super) fn named(bucket: &str, key: &str) -> String {
+    format!("s3://{bucket}/{key}")
+}

@@ -1,0 +1,289 @@
+//! Which objects are found, and what finding them costs.
+
+use aws_credential_types::Credentials;
+use trailload::aws;
+use trailload::source::s3::LogKind;
+
+use super::*;
+use crate::support::aws::given;
+
+const ORGANIZATION: &str = "o-exampleorgid";
+
+/// An organization's bucket, as services and people fill it.
+fn organization() -> (Bucket, Vec<String>) {
+    let mut logs = Vec::new();
+    for account in [ACCOUNT, "210987654321"] {
+        for kind in LogKind::ALL {
+            for region in ["eu-west-1", "us-east-1"] {
+                for day in ["2024/03/13", "2024/03/14"] {
+                    let folder =
+                        format!("org/AWSLogs/{ORGANIZATION}/{account}/{kind}/{region}/{day}");
+                    let name = format!("{account}_{kind}_{region}_x_abc.json.gz");
+                    logs.push(format!("{folder}/{name}"));
+                }
+            }
+        }
+    }
+    let mut bucket = bucket_of(&logs);
+    let account = format!("org/AWSLogs/{ORGANIZATION}/{ACCOUNT}");
+    for foreign in [
+        format!("{account}/CloudTrail-Digest/eu-west-1/2024/03/14/d.json.gz"),
+        format!("{account}/Config/eu-west-1/2024/3/14/ConfigSnapshot/c.json.gz"),
+        format!("{account}/elasticloadbalancing/eu-west-1/2024/03/14/e.log.gz"),
+        format!("{account}/vpcflowlogs/eu-west-1/2024/03/14/v.log.gz"),
+        format!("{account}/CloudTrail-Lake/Query/2024/03/14/q/result_1.csv.gz"),
+        format!("{account}/CloudTrail/"),
+        format!("{account}/CloudTrail/eu-west-1/"),
+        format!("org/AWSLogs/{ORGANIZATION}/"),
+        "org/readme.txt".to_owned(),
+        "reports/2024/report.json.gz".to_owned(),
+    ] {
+        bucket.put(&foreign, "");
+    }
+    (bucket, logs)
+}
+
+#[test]
+fn an_organizations_logs_are_found_and_those_of_others_left_alone() {
+    let (bucket, mut logs) = organization();
+    let fake = Fake::start([("trail", bucket)]);
+    logs.sort();
+    for word in ["s3://trail", "s3://trail/org/", "s3://trail/org/AWSLogs"] {
+        let told = Run::new(&fake, word).run();
+        assert_eq!(told.keys(), logs, "{word}");
+        for (key, (fingerprint, body)) in &told.inputs {
+            assert_eq!(key.as_bytes(), [b"s3://trail/", body.as_slice()].concat());
+            let (size, etag) = fingerprint.split_once(':').unwrap();
+            assert_eq!(size, body.len().to_string());
+            assert_eq!(etag.len(), 32);
+        }
+        assert_eq!((told.failed, told.error), (vec![], None));
+    }
+    let gets = fake.take_calls();
+    let foreign = ["Digest", "Config", "elastic", "vpcflow", "Lake"];
+    assert!(!gets.iter().any(|call| foreign.iter().any(|name| call.key.contains(name))));
+}
+
+#[test]
+fn an_address_may_end_anywhere() {
+    let (bucket, logs) = organization();
+    let fake = Fake::start([("trail", bucket)]);
+    let one = &logs[0];
+    let ends = one.match_indices('/').map(|(at, _)| at).chain([one.len()]);
+    for end in ends {
+        let word = format!("s3://trail/{}", &one[..end]);
+        let told = Run::new(&fake, &word).run();
+        let folder = format!("{}/", &one[..end]);
+        let below = logs.iter().filter(|log| format!("{log}/").starts_with(&folder)).count();
+        assert_eq!((told.inputs.len(), told.error), (below, None), "{word}");
+        assert!(told.inputs.contains_key(&format!("s3://trail/{one}")));
+    }
+}
+
+#[test]
+fn narrowing_narrows_the_listing() {
+    let (bucket, _) = organization();
+    let fake = Fake::start([("trail", bucket)]);
+    let lists = |tell: &dyn Fn(&mut Options)| {
+        let mut run = Run::new(&fake, "s3://trail/org");
+        tell(&mut run.options);
+        let told = run.run();
+        let calls = fake.take_calls();
+        let lists = calls.iter().filter(|call| call.action == "ListObjectsV2").count();
+        (lists, told.inputs.len())
+    };
+    let (all, objects) = lists(&|_| {});
+    // The name, its folder, AWSLogs, the organization, two accounts, eight kinds, sixteen Regions.
+    assert_eq!((all, objects), (30, 32));
+    let one = |options: &mut Options| options.accounts = vec![ACCOUNT.to_owned()];
+    assert_eq!(lists(&one), (17, 16));
+    let kind = |options: &mut Options| options.kinds = vec!["cloudtrail".parse().unwrap()];
+    assert_eq!(lists(&kind), (12, 8));
+    let region = |options: &mut Options| options.regions = vec!["us-east-1".to_owned()];
+    assert_eq!(lists(&region), (22, 16));
+    let days = |options: &mut Options| options.from = Some(moment("2024-03-14T00:00:00Z"));
+    assert_eq!(lists(&days), (30, 16));
+}
+
+#[test]
+fn days_that_are_not_asked_for_are_not_listed() {
+    // A thousand files a day: each day is a page.
+    fn name(number: usize) -> String {
+        let (day, file) = (number / 1_000 + 1, number % 1_000);
+        let minute = format!("{:02}{:02}", file / 60, file % 60);
+        key("CloudTrail", "eu-west-1", &format!("2024/01/{day:02}"), &minute, "abc")
+    }
+    let bucket = Bucket::made(20_000, name, |_| b"{}".to_vec());
+    let fake = Fake::start([("trail", bucket)]);
+    let mut run = Run::new(&fake, "s3://trail");
+    run.options.from = Some(moment("2024-01-05T10:00:00Z"));
+    run.options.to = Some(moment("2024-01-06T00:00:00Z"));
+    let told = run.run();
+    // Events of the 5th are delivered on the 5th and the 6th.
+    assert_eq!(told.inputs.len(), 2_000);
+    assert!(told.keys().iter().all(|key| key.contains("/2024/01/05/") || key.contains("/01/06/")));
+    let calls = fake.take_calls();
+    let pages = calls.iter().filter(|call| call.key.ends_with("/eu-west-1/")).count();
+    assert_eq!(pages, 3, "two days, and the page that shows that they are over");
+}
+
+#[test]
+fn what_is_done_is_never_fetched_again_and_what_changed_is() {
+    let keys: Vec<_> = (0..5)
+        .map(|n| key("CloudTrail", "eu-west-1", "2024/03/14", "0005", &n.to_string()))
+        .collect();
+    let fake = Fake::start([("trail", bucket_of(&keys))]);
+    let first = Run::new(&fake, "s3://trail").run();
+    assert_eq!(first.keys(), keys);
+    fake.take_calls();
+    fake.change("trail", |bucket| bucket.put(&keys[3], "something else"));
+    let second = Run::new(&fake, "s3://trail").after(&first);
+    let told = second.run();
+    assert_eq!((told.keys(), told.done), (vec![keys[3].as_str()], 4));
+    let gets: Vec<_> =
+        fake.take_calls().into_iter().filter(|call| call.action == "GetObject").collect();
+    assert_eq!(gets.len(), 1);
+
+    let mut again = second;
+    again.options.again = true;
+    assert_eq!(again.run().inputs.len(), 5);
+}
+
+#[test]
+fn late_files_are_found_wherever_they_sort() {
+    let in_time = [
+        key("CloudTrail", "eu-west-1", "2024/02/20", "0005", "mmmm"),
+        key("CloudTrail", "eu-west-1", "2024/03/14", "0010", "mmmm"),
+        key("CloudTrail", "eu-west-1", "2024/03/14", "0015", "mmmm"),
+    ];
+    let fake = Fake::start([("trail", bucket_of(&in_time))]);
+    let first = Run::new(&fake, "s3://trail").run();
+    assert_eq!(first.inputs.len(), 3);
+    // Of the same minute as the last one, and before it by name; and weeks late, in a day that was over.
+    let late = [
+        key("CloudTrail", "eu-west-1", "2024/02/20", "0003", "zzzz"),
+        key("CloudTrail", "eu-west-1", "2024/03/14", "0015", "aaaa"),
+    ];
+    fake.change("trail", |bucket| late.iter().for_each(|key| bucket.put(key, "late")));
+    let second = Run::new(&fake, "s3://trail").after(&first).run();
+    assert_eq!(second.keys(), late);
+}
+
+#[test]
+fn old_days_are_closed_once_all_of_them_is_handed_over() {
+    let days = ["2024/02/12", "2024/02/13", "2024/02/14", "2024/03/14"];
+    let keys = days.iter().flat_map(|day| {
+        (0..7).map(|n| key("CloudTrail", "eu-west-1", day, "0005", &n.to_string()))
+    });
+    let fake = Fake::start([("trail", bucket_of(keys))]);
+    let told = Run::new(&fake, "s3://trail").run();
+    // The last thirty days are 2024-02-14 and later.
+    let prefix = |day| format!("s3://trail/AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/{day}/");
+    let closed = BTreeMap::from([(prefix(days[0]), 7), (prefix(days[1]), 7)]);
+    assert_eq!((&told.closed, &told.before_closed), (&closed, &closed));
+
+    // The next run knows them by one row, and none of their objects.
+    let mut second = Run::new(&fake, "s3://trail").after(&told);
+    second.done.retain(|key, _| !closed.keys().any(|prefix| key.starts_with(prefix)));
+    second.closed = closed;
+    let told = second.run();
+    assert_eq!((told.inputs.len(), told.done, told.closed.len()), (0, 28, 0));
+}
+
+#[test]
+fn days_whose_objects_are_done_are_closed_too() {
+    let keys = [key("CloudTrail", "eu-west-1", "2023/02/12", "0005", "a")];
+    let fake = Fake::start([("trail", bucket_of(&keys))]);
+    let first = Run::new(&fake, "s3://trail").run();
+    let second = Run::new(&fake, "s3://trail").after(&first).run();
+    assert_eq!((second.done, second.closed), (1, first.closed));
+}
+
+#[test]
+fn files_in_a_layout_of_ones_own_are_found_below_a_folder() {
+    let name = |region| format!("copy/{ACCOUNT}_CloudTrail_{region}_20240314T0005Z_a.json.gz");
+    let keys = [
+        name("eu-west-1"),
+        name("us-east-1"),
+        "copy/deep/er/a b+c%é.json".to_owned(),
+        format!("copy/a/b/c/d/e/AWSLogs/{ACCOUNT}/CloudTrail-Digest/x.json.gz"),
+        "copy/picture.png".to_owned(),
+    ];
+    let fake = Fake::start([("trail", bucket_of(&keys))]);
+    let told = Run::new(&fake, "s3://trail/copy").run();
+    let mut wanted = vec![&keys[0], &keys[1], &keys[2]];
+    wanted.sort();
+    assert_eq!(told.keys(), wanted);
+    let mut one = Run::new(&fake, "s3://trail/copy");
+    one.options.regions = vec!["eu-west-1".to_owned()];
+    assert_eq!(one.run().inputs.len(), 2, "the one that says it, and the one that does not say");
+}
+
+#[test]
+fn several_words_give_each_object_once() {
+    let (bucket, logs) = organization();
+    let keys = [key("CloudTrail", "us-east-1", "2024/03/14", "0005", "a")];
+    let other = bucket_of(&keys);
+    let fake = Fake::start([("trail", bucket), ("trail-two", other)]);
+    let deep = format!("s3://trail/org/AWSLogs/{ORGANIZATION}/{ACCOUNT}");
+    let mut run = Run::new(&fake, &deep);
+    run.words.extend(["s3://trail", "s3://trail-two/", "s3://trail-two"]);
+    let told = run.run();
+    assert_eq!(told.inputs.len(), logs.len() + 1);
+}
+
+#[test]
+fn nothing_to_find_is_an_error_unless_it_was_narrowed() {
+    let keys = [key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a")];
+    let mut bucket = bucket_of(&keys);
+    bucket.put(&format!("AWSLogs/{ACCOUNT}/Config/eu-west-1/x.json.gz"), "");
+    let fake = Fake::start([("trail", bucket), ("empty-one", Bucket::new())]);
+    let error = |word| Run::new(&fake, word).run().error.unwrap_or_default();
+    assert_eq!(
+        error("s3://empty-one"),
+        "s3://empty-one/: could not be read: there is no AWSLogs/ in it; name the folder that holds the logs"
+    );
+    assert_eq!(
+        error("s3://trail/AWSLogs/210987654321"),
+        "s3://trail/AWSLogs/210987654321: could not be read: there are no trail logs"
+    );
+    assert!(error("s3://trail/typo").ends_with("there are no trail logs"));
+    let config = format!("s3://trail/AWSLogs/{ACCOUNT}/Config/");
+    assert!(error(&config).contains("it holds no events"), "{}", error(&config));
+
+    let mut run = Run::new(&fake, "s3://trail");
+    run.options.from = Some(moment("2024-03-15T00:00:00Z"));
+    let told = run.run();
+    assert_eq!((told.error, told.skipped.len(), told.inputs.len()), (None, 1, 0));
+}
+
+#[test]
+fn the_doors_own_clients_lead_there() {
+    let keys = [key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a")];
+    let mut bucket = bucket_of(&keys);
+    bucket.region = "ap-south-1";
+    let fake = Fake::start([("trail", bucket)]);
+    let mut options = aws::Options::new(aws::Clock::new(Timestamp::now));
+    options.region = Some("eu-west-1".to_owned());
+    let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+    options.credentials = Some(given(credentials));
+    options.endpoints.insert("s3".to_owned(), fake.url.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let access = runtime.block_on(aws::Access::load(&options)).unwrap();
+    let mut source = Buckets::new(
+        vec![(0, Address::parse("s3://trail").unwrap())],
+        Run::new(&fake, "s3://trail").options,
+        Box::new(move |region| access.s3(region)),
+        Box::new(|_| None),
+        Box::new(|_| None),
+        NOW.parse().unwrap(),
+    );
+    let mut told = Told::default();
+    source
+        .list(&mut |_, found| {
+            told.take(found);
+            true
+        })
+        .unwrap();
+    assert_eq!(told.keys(), keys);
+}
