@@ -401,6 +401,7 @@ fn kept_original(document: &[Member<'_>]) -> Option<Vec<u8>> {
     Some(ours.value.get(b"original")?.text()?.into_owned())
 }
 
+/// Returns the object `trailload.lookup` of a document of ours; empty without one.
 fn kept_lookup(document: &[Member<'_>]) -> Vec<u8> {
     let mut kept = Vec::new();
     let ours = document.iter().find(|member| &*member.key == b"trailload");
@@ -441,7 +442,14 @@ pub fn raw(document: &[u8]) -> Vec<u8> {
     let record = kept_original(&members)
         .or_else(|| original(document).ok())
         .unwrap_or_else(|| document.to_vec());
-    out.extend_from_slice(b"\"trailload\":{\"raw\":true,\"original\":\"");
+    out.extend_from_slice(b"\"trailload\":{\"raw\":true,");
+    let lookup = kept_lookup(&members);
+    if !lookup.is_empty() {
+        out.extend_from_slice(b"\"lookup\":");
+        out.extend_from_slice(&lookup);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"original\":\"");
     text::escape(&mut out, &record);
     out.extend_from_slice(b"\"}}\n");
     out
