@@ -12,11 +12,13 @@ use tokio::{
 };
 
 use super::{
-    environment,
+    enter, environment,
     failure::{self, Exit, Failure},
+    gather::{Sources, held_bytes, nothing_done},
     load::{Ended, Plan},
 };
 use crate::{
+    aws::Access,
     checkpoint::{self, Reader, Store},
     normalize::{Fields, Rules, Settings, Shape},
     pipeline::{
@@ -24,8 +26,8 @@ use crate::{
         stop::{Raise, Urgency, stop},
     },
     report::{Log, Tally, figures},
-    sink::Engine,
-    source::{Files, files::Done},
+    sink::{Engine, Service, Signing},
+    source::{Files, Many},
 };
 
 /// Documents a second that engines were measured to take on two cores, from many fields to few: the
@@ -78,9 +80,14 @@ async fn for_real(
 ) -> Result<Ended, Failure> {
     let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
     // The command line first: nothing is opened or sent for a word that makes no sense.
-    Files::new(&plan.sources, nothing_done())?;
+    Files::new(&plan.words.paths(), nothing_done())?;
+    let caller = caller(plan).await?;
+    let mut target = plan.sink_target();
+    if let Some(caller) = caller.as_ref().filter(|_| plan.aws_auth) {
+        target.signing = Some(signing(plan, caller));
+    }
     let engine = Engine::connect(
-        plan.sink_target(),
+        target,
         rules.template().clone(),
         Arc::clone(&fields) as Arc<_>,
         log.clone(),
@@ -90,10 +97,10 @@ async fn for_real(
     .await?;
     // After the first contact: a mistyped address leaves no file behind.
     let store = Store::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
-    let reader = Reader::open(store.path())?;
     // After the templates were read: their word is newer than the checkpoint's.
-    recall(&fields, &reader)?;
-    let source = Files::new(&plan.sources, done(plan, reader))?;
+    recall(&fields, &Reader::open(store.path())?)?;
+    let sources = Sources { plan, tally, log, stop: &stop, checkpoint: Some(store.path()) };
+    let Some(source) = sources.gather(caller).await? else { return Ok(Ended::Early) };
     let engine = Arc::new(engine);
     // Now, while the first files are read. The first batch waits for it, and tells what went wrong.
     let (mut early, installing) = (JoinSet::new(), Arc::clone(&engine));
@@ -125,23 +132,45 @@ async fn dry_run(
     stop: Stop,
 ) -> Result<Ended, Failure> {
     let fields = Arc::new(Fields::new(rules, plan.fields, plan.max_fields));
+    Files::new(&plan.words.paths(), nothing_done())?;
     // What a real run would skip is skipped; a file that is not there yet is not made.
-    let done = match Reader::open(&plan.checkpoint) {
+    let checkpoint = match Reader::open(&plan.checkpoint) {
         Ok(reader) => {
             recall(&fields, &reader)?;
-            done(plan, reader)
+            Some(plan.checkpoint.as_path())
         }
-        Err(checkpoint::Error::Missing { .. }) => nothing_done(),
+        Err(checkpoint::Error::Missing { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let source = Files::new(&plan.sources, done)?;
+    let caller = caller(plan).await?;
+    let sources = Sources { plan, tally, log, stop: &stop, checkpoint };
+    let Some(source) = sources.gather(caller).await? else { return Ok(Ended::Early) };
     let load = parts(plan, source, Arc::clone(&fields), tally, log, stop);
     let (outcome, survey) = pipeline::survey(load).await?;
-    tell(&survey, &fields, log);
+    tell(plan, &survey, &fields, log);
     match outcome {
         Outcome::Complete => Ok(Ended::Complete),
         Outcome::Stopped => Ok(Ended::Early),
     }
+}
+
+/// Returns who we are at AWS, if AWS is needed at all. Asks once, so that a load without credentials fails early.
+async fn caller(plan: &Plan) -> Result<Option<Access>, Failure> {
+    if !plan.words.is_aws() && !plan.aws_auth {
+        return Ok(None);
+    }
+    let access = enter::access(&plan.cloud).await?;
+    if plan.words.is_aws() {
+        access.identity().await?;
+    }
+    Ok(Some(access))
+}
+
+/// Returns how requests to the engine are signed: by its host name, or as for a managed domain in our own Region.
+pub(super) fn signing(plan: &Plan, caller: &Access) -> Signing {
+    let named = Service::of_host(&plan.target.url);
+    let (service, region) = named.unwrap_or_else(|| (Service::Domain, caller.region()));
+    Signing { service, region, credentials: caller.credentials() }
 }
 
 /// Hands on what earlier runs decided about fields that no table knows.
@@ -156,7 +185,7 @@ fn recall(fields: &Fields, reader: &Reader) -> Result<(), checkpoint::Error> {
 
 fn parts(
     plan: &Plan,
-    source: Files,
+    source: Many,
     fields: Arc<Fields>,
     tally: &Arc<Tally>,
     log: &Log,
@@ -173,7 +202,7 @@ fn parts(
         },
         workers: plan.workers.get(),
         batch_bytes: plan.batch.0,
-        memory_bytes: plan.memory.0,
+        memory_bytes: plan.memory.0 - held_bytes(plan),
         tally: Arc::clone(tally),
         log: log.clone(),
         stop,
@@ -181,8 +210,12 @@ fn parts(
 }
 
 /// Says what a dry run found.
-fn tell(survey: &Survey, fields: &Fields, log: &Log) {
+fn tell(plan: &Plan, survey: &Survey, fields: &Fields, log: &Log) {
     let documents: u64 = survey.indices.values().sum();
+    if documents == 0 && plan.words.lookup.is_some() {
+        // The event history has told its estimate, and nothing else was read.
+        return;
+    }
     for (index, count) in &survey.indices {
         log.info(index, format_args!("would get {}", figures::counted(*count, "document")));
     }
@@ -206,18 +239,6 @@ fn tell(survey: &Survey, fields: &Fields, log: &Log) {
             figures::bytes(survey.body_bytes / 100 * INDEX_PERCENT),
         ),
     );
-}
-
-fn done(plan: &Plan, reader: Reader) -> Done {
-    if plan.again {
-        return nothing_done();
-    }
-    // What cannot be looked up is read again, which is safe.
-    Box::new(move |key| reader.done_content(key).ok().flatten())
-}
-
-fn nothing_done() -> Done {
-    Box::new(|_| None)
 }
 
 /// Returns a task that turns signals into the word that everyone watches.

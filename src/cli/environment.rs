@@ -59,6 +59,8 @@ pub struct Environment {
     pub api_key: Option<Secret>,
     /// [`API_KEY_FILE`].
     pub api_key_file: Option<PathBuf>,
+    /// Certificates to trust at AWS, as for every AWS tool: `AWS_CA_BUNDLE`.
+    pub aws_ca_bundle: Option<PathBuf>,
     /// Where state lives, by the XDG rules; `None` if neither variable helps.
     pub state: Option<PathBuf>,
     /// Processors this process may use.
@@ -93,6 +95,7 @@ impl Environment {
             password_file: path(PASSWORD_FILE),
             api_key: text(API_KEY).map(Secret),
             api_key_file: path(API_KEY_FILE),
+            aws_ca_bundle: path("AWS_CA_BUNDLE"),
             state,
             processors: None,
             redraws: false,

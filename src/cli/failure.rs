@@ -5,12 +5,15 @@
 
 use std::{error::Error, process::ExitCode};
 
+use serde_json::json;
+
 use crate::{
-    checkpoint,
+    aws, checkpoint,
     normalize::rules,
     pipeline,
     report::{Log, summary},
-    sink, source,
+    sink,
+    source::{self, lookup, s3},
 };
 
 /// What to do when the program contradicts itself.
@@ -114,15 +117,61 @@ impl From<source::Error> for Failure {
     fn from(error: source::Error) -> Self {
         let exit = if error.is_usage() { Exit::Usage } else { Exit::Person };
         let failure = Self::of(exit, &error);
-        match error {
-            source::Error::List { .. } | source::Error::Open { .. } => {
-                failure.hint("check that this user may read it")
-            }
-            source::Error::UnknownScheme { word } if word.starts_with("s3://") => {
-                failure.hint("copy the logs first (aws s3 sync), then load the folder")
-            }
-            _ => failure,
+        Self { hint: source_hint(&error), ..failure }
+    }
+}
+
+/// Returns what to do about something that cannot be read.
+fn source_hint(error: &source::Error) -> Option<String> {
+    match error {
+        source::Error::List { .. } | source::Error::Open { .. } => {
+            Some("check that this user may read it".to_owned())
         }
+        source::Error::Bucket { source, .. } => bucket_hint(source),
+        source::Error::Lookup(error) => lookup_hint(error),
+        source::Error::Account { source, .. } => source.advice().map(str::to_owned),
+        _ => None,
+    }
+}
+
+fn bucket_hint(refusal: &s3::Refusal) -> Option<String> {
+    if let Some(missing) = &refusal.missing {
+        return Some(allow(missing.action, &missing.resource));
+    }
+    let answer = refusal.answer.as_ref()?;
+    answer.trouble.advice().map(str::to_owned)
+}
+
+fn lookup_hint(error: &lookup::Error) -> Option<String> {
+    let (lookup::Error::Place { why, source, .. } | lookup::Error::Everywhere { why, source, .. }) =
+        error
+    else {
+        return None;
+    };
+    match why {
+        lookup::Why::Denied { action } => Some(allow(action, "*")),
+        _ => source.downcast_ref::<aws::Refusal>()?.trouble.advice().map(str::to_owned),
+    }
+}
+
+/// Says which statement a policy lacks.
+fn allow(action: &str, resource: &str) -> String {
+    let statement = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+    format!(
+        "allow it: {statement} ('trailload policy' with the same options prints the whole policy)"
+    )
+}
+
+impl From<aws::Error> for Failure {
+    fn from(error: aws::Error) -> Self {
+        let exit = match error {
+            aws::Error::ForeignRegion { .. } | aws::Error::NoRegion(_) | aws::Error::NoRole(_) => {
+                Exit::Usage
+            }
+            _ => Exit::Person,
+        };
+        let failure = Self::of(exit, &error);
+        Self { hint: error.advice().map(str::to_owned), ..failure }
     }
 }
 
@@ -370,13 +419,54 @@ mod tests {
 
     #[test]
     fn a_source_that_makes_no_sense_is_exit_2() {
-        let unknown = source::Error::UnknownScheme { word: "s3://b".to_owned() };
+        let unknown = source::Error::UnknownScheme { word: "gs://b".to_owned() };
         let failure = Failure::from(unknown);
         assert_eq!(failure.exit, Exit::Usage);
-        assert!(failure.hint.is_some_and(|hint| hint.contains("aws s3 sync")));
+        assert!(failure.heading.contains("s3://BUCKET/PREFIX, and lookup"), "{failure:?}");
         let source = io::Error::from(io::ErrorKind::PermissionDenied);
         let failure = Failure::from(source::Error::List { name: "trail".to_owned(), source });
         assert_eq!((failure.exit, failure.causes.len()), (Exit::Person, 1));
+    }
+
+    #[test]
+    fn all_denied_is_exit_1_with_the_statement_that_is_missing() {
+        let source: lookup::Cause = std::sync::Arc::new(io::Error::other("no"));
+        let action = "cloudtrail:LookupEvents".to_owned();
+        let why = lookup::Why::Denied { action };
+        let denied = lookup::Error::Everywhere { places: 3, why, source };
+        let failure = Failure::from(source::Error::from(denied));
+        assert_eq!(failure.exit, Exit::Person);
+        let statement = r#"{"Effect":"Allow","Action":"cloudtrail:LookupEvents","Resource":"*"}"#;
+        assert!(failure.hint.is_some_and(|hint| hint.contains(statement)));
+
+        let missing =
+            s3::Missing { action: "s3:ListBucket", resource: "arn:aws:s3:::b".to_owned() };
+        let refusal = s3::Refusal {
+            why: "may not be listed".to_owned(),
+            answer: None,
+            missing: Some(missing),
+            reach: s3::Reach::This,
+        };
+        let source = Box::new(refusal);
+        let failure = Failure::from(source::Error::Bucket { name: "s3://b".to_owned(), source });
+        assert!(failure.hint.is_some_and(|hint| hint.contains(r#""Resource":"arn:aws:s3:::b""#)));
+    }
+
+    #[test]
+    fn trouble_at_the_door_to_aws_has_its_hint() {
+        let failure = Failure::from(aws::Error::NoRegion("moon".to_owned()));
+        assert_eq!(failure.exit, Exit::Usage);
+        let skew = aws::Refusal {
+            trouble: aws::Trouble::ClockSkew { ahead: None },
+            status: Some(403),
+            code: None,
+            message: "Signature expired".to_owned(),
+            request: None,
+        };
+        let error = aws::Error::Credentials { profile: None, source: Box::new(skew) };
+        let failure = Failure::from(error);
+        assert_eq!(failure.exit, Exit::Person);
+        assert!(failure.hint.is_some_and(|hint| hint.contains("set this machine's clock")));
     }
 
     #[test]

@@ -14,11 +14,13 @@ use jiff::Timestamp;
 
 use super::{
     Shown, assemble,
+    cloud::{self, Cloud},
     engine::{self, Address, DEFAULT_INDEX, IndexPrefix, SecretFiles, Target},
     environment::Environment,
     failure::{Exit, Failure},
     size::ByteCount,
     time::{Age, Moment},
+    words::Words,
 };
 use crate::{
     normalize::{IndexBy, Profile, TimeRange},
@@ -62,24 +64,34 @@ Environment:
   TRAILLOAD_PASSWORD_FILE                 Read the password from this file
   TRAILLOAD_API_KEY_FILE                  Read the API key from this file
 
+  AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, ...  As for every AWS tool
+
 Examples:
-  Load a folder of logs, and again tonight: only what is new is read
+  The event history of this account: 90 days of every Region, and again tonight only what is new
+    trailload load --into http://localhost:9200
+  Look before you load: how many events, how long
+    trailload load --into http://localhost:9200 --dry-run
+  All accounts of an organization
+    trailload load --into http://localhost:9200 --accounts organization \\
+      --assume-role 'arn:aws:iam::{account}:role/trailload'
+  Years from a trail's bucket, one Region
+    trailload load s3://my-trail --into http://localhost:9200 --regions eu-west-1 --from 2022-01-01
+  A folder of logs; or the last week only, from a pipe
     trailload load trail/ --into http://localhost:9200
-  Look before you load
-    trailload load trail/ --into http://localhost:9200 --dry-run
-  The last week only, from a pipe
     zcat *.json.gz | trailload load - --into http://localhost:9200 --last 7d
   From cron, with a summary for the monitoring
-    trailload load /var/trail --into https://search.example:9200 --quiet --summary last.json";
+    trailload load --into https://search.example:9200 --quiet --summary last.json";
 
 /// The words of `trailload load`.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "it is the help, and a terminal shows no markup")]
 #[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 #[command(after_help = AFTER_HELP)]
-#[command(override_usage = "trailload load [OPTIONS] --into <URL> <SOURCE>...")]
+#[command(override_usage = "trailload load [OPTIONS] --into <URL> [SOURCE]...")]
 #[command(next_help_heading = "What to load")]
 pub struct Args {
-    /// Files, folders (with all below them), or '-' for standard input
+    /// 'lookup' for the event history of AWS accounts, 's3://BUCKET[/PREFIX]' for what a trail
+    /// delivered, files, folders (with all below them), '-' for standard input [default: lookup]
     #[arg(value_name = "SOURCE", help_heading = None::<&str>)]
     pub sources: Vec<OsString>,
     /// Load events from this time on: a time, a date (midnight UTC), or an age
@@ -94,13 +106,17 @@ pub struct Args {
     /// Read everything, also what the checkpoint says is done
     #[arg(long)]
     pub again: bool,
-    /// Read and count, report fields and conflicts, send nothing
+    /// Read and count, report fields and conflicts, send nothing; of lookup, estimate only
     #[arg(long)]
     pub dry_run: bool,
 
+    /// What is asked of AWS.
+    #[command(flatten)]
+    pub cloud: cloud::Args,
+
     /// Load into the engine at this address
     #[arg(long, value_name = "URL", required = true, help_heading = "Where to")]
-    pub into: Address,
+    pub into: Option<Address>,
     /// Begin index names with this; documents go to PREFIX-YYYY.MM
     #[arg(long, value_name = "PREFIX", default_value = DEFAULT_INDEX, help_heading = "Where to")]
     pub index: IndexPrefix,
@@ -120,6 +136,9 @@ pub struct Args {
     /// Files with secrets.
     #[command(flatten)]
     pub secret_files: SecretFiles,
+    /// Sign requests to the engine with AWS credentials, for Amazon OpenSearch Service and Serverless
+    #[arg(long, help_heading = "Where to")]
+    pub aws_auth: bool,
     /// Replace an index template that is newer, or not ours
     #[arg(long, help_heading = "Where to")]
     pub force: bool,
@@ -179,8 +198,10 @@ pub struct Args {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 pub struct Plan {
-    /// What to read: files, folders, `-`. At least one.
-    pub sources: Vec<OsString>,
+    /// What to read.
+    pub words: Words,
+    /// What is asked of AWS.
+    pub cloud: Cloud,
     /// Which events.
     pub range: TimeRange,
     /// Whether what is done is read again.
@@ -189,6 +210,8 @@ pub struct Plan {
     pub dry_run: bool,
     /// Where documents go, and as whom.
     pub target: Target,
+    /// Whether requests to the engine are signed.
+    pub aws_auth: bool,
     /// Authorities to trust.
     pub ca_file: Option<PathBuf>,
     /// What index names begin with.
@@ -247,23 +270,24 @@ impl Args {
     ///
     /// Returns a [`Failure`] that names the option, what was given, and what is expected.
     pub fn plan(&self, environment: &Environment, now: Timestamp) -> Result<Plan, Failure> {
-        if self.sources.is_empty() {
-            return Err(Failure::usage("no SOURCE was given")
-                .hint("name files or folders, or '-' for standard input"));
-        }
+        let words = Words::new(&self.sources, &self.cloud.trail)?;
+        let cloud = self.cloud.plan(&words, self.aws_auth, environment)?;
         self.check_sizes()?;
         let range = self.range(now)?;
-        let target = Target::new(&self.into, &self.secret_files, environment)?;
+        let target = self.target(environment)?;
         let checkpoint = match &self.checkpoint {
             Some(path) => path.clone(),
             None => engine::default_checkpoint(&target.url, &self.index, environment)?,
         };
         Ok(Plan {
-            sources: self.sources.clone(),
+            workers: self.workers(words.is_aws(), environment),
+            words,
+            cloud,
             range,
             again: self.again,
             dry_run: self.dry_run,
             target,
+            aws_auth: self.aws_auth,
             ca_file: self.ca_file.clone(),
             index: self.index.clone(),
             index_by: self.index_by,
@@ -274,19 +298,34 @@ impl Args {
             keep_original: self.keep_original,
             mappings: self.mappings.clone(),
             memory: self.memory,
-            workers: self.workers(environment),
             batch: self.batch,
             summary: self.summary.clone(),
         })
     }
 
-    fn workers(&self, environment: &Environment) -> NonZeroUsize {
+    fn target(&self, environment: &Environment) -> Result<Target, Failure> {
+        let into = self.into.as_ref().ok_or_else(|| {
+            Failure::usage("no engine was given").hint("name one with --into http://localhost:9200")
+        })?;
+        if !self.aws_auth {
+            return Target::new(into, &self.secret_files, environment);
+        }
+        let target = Target::new(into, &self.secret_files, environment)?;
+        if target.credentials != sink::Credentials::None {
+            return Err(Failure::usage("'--aws-auth' and a user name or API key were given")
+                .hint("keep one of them"));
+        }
+        Ok(target)
+    }
+
+    fn workers(&self, is_aws: bool, environment: &Environment) -> NonZeroUsize {
         let asked = self.workers.and_then(|workers| NonZeroUsize::new(workers.into()));
         asked
             .or_else(|| {
                 // As many as the memory has room for, with a third of it left for requests under way.
                 let each = pipeline::READING_BYTES + 2 * self.batch.0;
-                let room = self.memory.0 / 3 * 2 / each;
+                let held = if is_aws { held_bytes(self.memory) } else { 0 };
+                let room = (self.memory.0 - held) / 3 * 2 / each;
                 let room = NonZeroUsize::new(usize::try_from(room).unwrap_or(usize::MAX));
                 environment
                     .processors
@@ -344,6 +383,11 @@ impl Args {
     }
 }
 
+/// Returns the memory for what was fetched from AWS and waits for a worker: a quarter of all.
+pub(super) fn held_bytes(memory: ByteCount) -> u64 {
+    memory.0 / 4
+}
+
 fn invalid(option: &str, given: impl std::fmt::Display, expected: &str) -> Failure {
     Failure::usage(format!("invalid value '{given}' for '{option}': expected {expected}"))
 }
@@ -367,7 +411,7 @@ pub(super) fn run(args: &Args, environment: &Environment, now: Timestamp) -> Exi
     if args.workers.is_some() {
         warn_of_memory(&plan, &log);
     }
-    let tally = Arc::new(Tally::new(names(&plan.sources)));
+    let tally = Arc::new(Tally::new(plan.words.names.clone()));
     let reporter = Reporter::start(Arc::clone(&tally), log.clone());
     let ended = assemble::load(&plan, &tally, &log);
     finish(&plan, &tally, &log, reporter, &ended)
@@ -386,13 +430,6 @@ fn warn_of_memory(plan: &Plan, log: &Log) {
             ),
         );
     }
-}
-
-fn names(sources: &[OsString]) -> impl Iterator<Item = String> {
-    sources.iter().map(|word| match word.to_str() {
-        Some("-") => "standard input".to_owned(),
-        _ => word.to_string_lossy().into_owned(),
-    })
 }
 
 /// Tells and checks the numbers, whatever happened, and returns the exit code.
@@ -496,7 +533,7 @@ mod tests {
     #[test]
     fn the_defaults_are_sensible() {
         let plan = plan(&["trail/"]).unwrap();
-        assert_eq!(plan.sources, ["trail/"]);
+        assert_eq!(plan.words.names, ["trail/"]);
         assert!(plan.range == TimeRange::default());
         assert_eq!(plan.target.url.as_str(), "http://localhost:9200/");
         assert!(
@@ -564,7 +601,7 @@ mod tests {
             "m",
         ])
         .unwrap();
-        assert_eq!(plan.sources, ["a.json", "-"]);
+        assert_eq!(plan.words.paths(), ["a.json", "-"]);
         assert_eq!(plan.range.from, Some("2024-06-01T00:00:00Z".parse().unwrap()));
         assert_eq!(plan.range.to, Some("2024-06-08T00:00:00Z".parse().unwrap()));
         assert_eq!((plan.index.as_str(), plan.index_by), ("org", IndexBy::None));
@@ -589,7 +626,9 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_a_usage_failure() {
         let table: &[(&[&str], &str)] = &[
-            (&[], "no SOURCE was given"),
+            (&["s3://"], "cannot read s3://"),
+            (&["a", "--insights"], "'--insights' is about the event history, and no SOURCE is"),
+            (&["--aws-auth"], "'--aws-auth' and a user name or API key were given"),
             (
                 &["a", "--memory", "1MiB"],
                 "invalid value '1MiB' for '--memory <BYTES>': expected at least 32MiB",
@@ -728,11 +767,5 @@ mod tests {
         let text = page.text();
         assert!(text.starts_with("error: could not write the summary to /dev/null/"), "{text}");
         assert!(text.contains("\n  caused by: ") && text.contains("\n  hint: "), "{text}");
-    }
-
-    #[test]
-    fn standard_input_has_a_name() {
-        let words = ["-".into(), "a.json".into()];
-        assert_eq!(names(&words).collect::<Vec<_>>(), ["standard input", "a.json"]);
     }
 }

@@ -1,6 +1,6 @@
 //! Moments and ages as a person types them.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use thiserror::Error;
@@ -38,6 +38,14 @@ impl Moment {
             Self::At(time) => Some(time),
             Self::Ago(Age(age)) => now.checked_sub(age).ok(),
         }
+    }
+}
+
+impl Age {
+    /// Returns the length.
+    pub fn length(self) -> Duration {
+        // Ages are typed without a sign.
+        self.0.unsigned_abs()
     }
 }
 

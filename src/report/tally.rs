@@ -5,11 +5,13 @@
 
 use std::ops::AddAssign;
 use std::sync::{
-    Mutex, OnceLock, PoisonError,
+    Arc, Mutex, OnceLock, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use serde::Serialize;
+
+use crate::source::lookup;
 
 /// Failures kept for the summary. Each was a line on standard error too; the file stays small.
 pub const FAILURES_KEPT: usize = 100;
@@ -55,6 +57,8 @@ pub struct Tally {
     pub mapping_calls: AtomicU64,
     /// Flavour and version of the engine, once it is known.
     pub engine: OnceLock<String>,
+    /// How far each account and Region is, once it is known which there are.
+    pub lookup: OnceLock<Arc<lookup::Progress>>,
     /// The same counters for each SOURCE word, in the order given.
     pub sources: Vec<SourceTally>,
     /// The first failures, at most [`FAILURES_KEPT`].

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`files`] | which files there are, and which of them are new |
 //! | [`lookup`] | which events of accounts and Regions are missing, and at what pace they are asked for |
+//! | [`many`] | in which order several sources are listed |
 //! | [`fingerprint`] | whether a file is the one that was read before |
 //! | [`s3`] | which logs a trail's bucket holds, which are new, and how they get here |
 //! | [`decode`] | how an input is opened, and what is told about it at the end |
@@ -22,6 +23,7 @@ pub mod files;
 pub mod fingerprint;
 mod look;
 pub mod lookup;
+pub mod many;
 pub mod s3;
 pub mod skip;
 #[cfg(test)]
@@ -36,12 +38,16 @@ use std::{fmt, io, io::Read, path::PathBuf};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::event::{Lane, Position, Span};
+use crate::{
+    aws,
+    event::{Lane, Position, Span},
+};
 pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken};
 pub use files::Files;
 pub use fingerprint::Fingerprint;
 pub use look::Kind;
 pub use lookup::Lookup;
+pub use many::Many;
 pub use s3::Buckets;
 pub use skip::{Skip, skip_value};
 
@@ -200,7 +206,9 @@ impl fmt::Debug for Content {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The word looks like an address of something we do not read.
-    #[error("cannot read {word}: sources are files, folders, and - for standard input")]
+    #[error(
+        "cannot read {word}: sources are files, folders, - for standard input, s3://BUCKET/PREFIX, and lookup"
+    )]
     UnknownScheme {
         /// The word as typed.
         word: String,
@@ -269,6 +277,14 @@ pub enum Error {
     /// Events could not be looked up.
     #[error(transparent)]
     Lookup(#[from] lookup::Error),
+    /// An account cannot be entered.
+    #[error("could not use account {account}")]
+    Account {
+        /// The account's number.
+        account: String,
+        /// Why.
+        source: Box<aws::Error>,
+    },
 }
 
 impl Error {
@@ -285,6 +301,7 @@ impl Error {
             | Self::Read { name, .. } => name,
             Self::Lookup(lookup::Error::Place { region, .. }) => region,
             Self::Lookup(_) => "lookup",
+            Self::Account { account, .. } => account,
         }
     }
 
@@ -298,6 +315,10 @@ impl Error {
                 format!("could not be read beyond byte {offset}: {source}")
             }
             Self::Lookup(error) => error.told(),
+            Self::Account { source, .. } => match source.refusal() {
+                Some(refusal) => format!("{source}: {refusal}"),
+                None => source.to_string(),
+            },
             other => other.to_string(),
         }
     }

@@ -1,0 +1,128 @@
+//! The SOURCE words: what each of them means.
+//!
+//! In: words as typed, and the trails named by option. Out: [`Words`], numbered in the order of the summary.
+//! Holds: nothing is looked at; whether a file is there is the source's business.
+
+use std::ffi::{OsStr, OsString};
+
+use super::failure::Failure;
+use crate::source::{self, s3::Address};
+
+/// The word for the event history of accounts. A file of that name is `./lookup`.
+pub const LOOKUP: &str = "lookup";
+
+/// What is to be read, each with the number under which it is counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Files, folders, `-`.
+    pub files: Vec<(usize, OsString)>,
+    /// The event history of accounts.
+    pub lookup: Option<usize>,
+    /// Buckets, or parts of them.
+    pub buckets: Vec<(usize, Address)>,
+    /// Trails whose buckets CloudTrail is asked for.
+    pub trails: Vec<(usize, String)>,
+    /// What each is called, by its number.
+    pub names: Vec<String>,
+}
+
+impl Words {
+    /// Sorts the words; none at all means the event history.
+    ///
+    /// # Errors
+    ///
+    /// Returns a usage [`Failure`] for an address that makes no sense.
+    pub fn new(sources: &[OsString], trails: &[String]) -> Result<Self, Failure> {
+        let mut words = Self::default();
+        for source in sources {
+            words.take(source)?;
+        }
+        for trail in trails {
+            if !words.trails.iter().any(|(_, known)| known == trail) {
+                let number = words.number(format!("trail {trail}"));
+                words.trails.push((number, trail.clone()));
+            }
+        }
+        if words.names.is_empty() {
+            words.take(OsStr::new(LOOKUP))?;
+        }
+        Ok(words)
+    }
+
+    fn take(&mut self, source: &OsStr) -> Result<(), Failure> {
+        let name = source.to_string_lossy();
+        if name == LOOKUP {
+            if self.lookup.is_none() {
+                self.lookup = Some(self.number(LOOKUP));
+            }
+        } else if Address::is_meant_by(&name) {
+            let address = Address::parse(&name)
+                .map_err(|source| source::Error::Address { word: name.to_string(), source })?;
+            let number = self.number(name);
+            self.buckets.push((number, address));
+        } else {
+            let number = self.number(if name == "-" { "standard input".into() } else { name });
+            self.files.push((number, source.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, name: impl Into<String>) -> usize {
+        self.names.push(name.into());
+        self.names.len() - 1
+    }
+
+    /// Returns whether anything is read from buckets.
+    pub fn has_buckets(&self) -> bool {
+        !self.buckets.is_empty() || !self.trails.is_empty()
+    }
+
+    /// Returns whether AWS is asked for anything to read.
+    pub fn is_aws(&self) -> bool {
+        self.lookup.is_some() || self.has_buckets()
+    }
+
+    /// Returns the files as the source takes them.
+    pub fn paths(&self) -> Vec<OsString> {
+        self.files.iter().map(|(_, path)| path.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::failure::Exit;
+
+    fn words(sources: &[&str], trails: &[&str]) -> Result<Words, Failure> {
+        let sources: Vec<OsString> = sources.iter().map(OsString::from).collect();
+        let trails: Vec<String> = trails.iter().map(|name| (*name).to_owned()).collect();
+        Words::new(&sources, &trails)
+    }
+
+    #[test]
+    fn each_word_is_sorted_and_numbered() {
+        let words = words(&["a", "lookup", "s3://logs/org/", "-", "./lookup"], &["audit"]).unwrap();
+        assert_eq!(words.files, [(0, "a".into()), (3, "-".into()), (4, "./lookup".into())]);
+        assert_eq!(words.lookup, Some(1));
+        assert_eq!(words.buckets[0].0, 2);
+        assert_eq!(words.trails, [(5, "audit".to_owned())]);
+        let names = ["a", "lookup", "s3://logs/org/", "standard input", "./lookup", "trail audit"];
+        assert_eq!(words.names, names);
+        assert!(words.is_aws() && words.has_buckets());
+    }
+
+    #[test]
+    fn nothing_means_the_event_history() {
+        assert_eq!(words(&[], &[]).unwrap().lookup, Some(0));
+        assert_eq!(words(&["a"], &[]).unwrap().lookup, None);
+        assert_eq!(words(&[], &["audit"]).unwrap().lookup, None);
+        assert_eq!(words(&["lookup", "lookup"], &["a", "a"]).unwrap().names.len(), 2);
+    }
+
+    #[test]
+    fn an_address_that_makes_no_sense_is_exit_2() {
+        let failure = words(&["s3://"], &[]).unwrap_err();
+        assert_eq!((failure.exit, failure.heading.as_str()), (Exit::Usage, "cannot read s3://"));
+        assert!(failure.causes[0].contains("s3://bucket/prefix"), "{failure:?}");
+    }
+}
