@@ -235,8 +235,11 @@ impl State {
                     (name.as_str().unwrap().to_owned(), has(&body["index"][0]["privileges"]))
                 });
                 let index = Value::Object(index.collect());
-                Some((200, json!({ "username": "loader", "has_all_requested": lacking.is_empty(),
-                    "cluster": has(&body["cluster"]), "index": index, "application": {} })))
+                Some((
+                    200,
+                    json!({ "username": "loader", "has_all_requested": lacking.is_empty(),
+                    "cluster": has(&body["cluster"]), "index": index, "application": {} }),
+                ))
             }
             _ => None,
         }
