@@ -46,7 +46,7 @@ fn set<'a>(words: impl IntoIterator<Item = &'a str>) -> Actions {
 fn world() -> (World, Fake) {
     let world = World::new();
     for account in [ACCOUNT, TWO] {
-        world.put(account, "us-east-1", (30 * DAY, 1_000), 5);
+        world.put(account, "us-east-1", (30 * DAY, 1_000), 40);
         world.trail.model().put_insights(account, "us-east-1", world.now - DAY, 2);
     }
     world.sts.role(&role(), None);
