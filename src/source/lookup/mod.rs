@@ -58,6 +58,12 @@ const MESSAGES: usize = 16;
 /// Least memory for pages: a page may be as large as this, by the service's limit of 256 KB an event, rarely.
 const LEAST_HELD_BYTES: usize = 4 << 20;
 
+/// Requests a second that AWS grants in each account and Region, and that all who use the account share.
+pub const QUOTA: f64 = 2.0;
+
+/// Share of the quota that is used: what is left over keeps clocks that differ from meaning refusals.
+const USED: f64 = 0.99;
+
 /// How far back LookupEvents goes.
 pub const HISTORY: Duration = Duration::from_hours(90 * 24);
 
@@ -193,7 +199,7 @@ impl Options {
             overlap: Duration::from_hours(24),
             held_bytes: 48 << 20,
             dry_run: false,
-            requests_per_second: 1.98,
+            requests_per_second: QUOTA * USED,
         }
     }
 }
