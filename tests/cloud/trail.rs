@@ -67,15 +67,15 @@ fn a_bucket_is_loaded_and_the_next_run_only_lists() {
 #[test]
 fn options_narrow_what_is_listed() {
     for (words, expected) in [
-        (&["s3://trail", "--accounts", TWO][..], &[40..70][..]),
-        (&["s3://trail", "--regions", "eu-west-1"], &[0..20, 60..70]),
-        (&["s3://trail", "--kinds", "Insight"], &[30..40]),
-        (&["s3://trail/other"], &[60..70]),
-        (&["s3://trail/AWSLogs/444455556666/CloudTrail/us-east-1/"], &[40..50]),
+        (&["s3://trail", "--accounts", TWO][..], [40..70, 0..0]),
+        (&["s3://trail", "--regions", "eu-west-1"], [0..20, 60..70]),
+        (&["s3://trail", "--kinds", "Insight"], [30..40, 0..0]),
+        (&["s3://trail/other"], [60..70, 0..0]),
+        (&["s3://trail/AWSLogs/444455556666/CloudTrail/us-east-1/"], [40..50, 0..0]),
     ] {
         let (world, s3) = (World::new(), Fake::start([("trail", bucket())]));
         world.load_from(&s3, words).run().exits(0);
-        let expected: BTreeSet<String> = expected.iter().cloned().flat_map(events::ids).collect();
+        let expected: BTreeSet<String> = expected.into_iter().flat_map(events::ids).collect();
         assert_eq!(world.engine.ids(), expected, "{words:?}");
         assert_eq!(gets(&s3.take_calls()).len() * 10, expected.len(), "{words:?}");
     }
