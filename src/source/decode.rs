@@ -246,7 +246,7 @@ impl Decoder {
 
     /// Reads a file of `size` bytes, or what is left of it, into `stored`.
     fn fetch(&mut self, mut file: &File, size: usize) -> io::Result<usize> {
-        unpack::make_room(&mut self.stored, size, self.limits.whole);
+        unpack::make_room(&mut self.stored, size, self.limits.stored);
         let mut filled = 0;
         while filled < size {
             match file.read(&mut self.stored[filled..size]) {
