@@ -119,8 +119,10 @@ fn announce(server: &Server, bucket: &Store) -> Result<(), Box<dyn Error>> {
     Ok(out.flush()?)
 }
 
+/// Returns the caller's own Region and so many others that there are as many as wanted.
 fn regions(options: &Options) -> Vec<&'static str> {
-    Partition::Aws.regions().iter().copied().take(usize::from(options.regions)).collect()
+    let others = Partition::Aws.regions().iter().copied().filter(|region| *region != HOME);
+    std::iter::once(HOME).chain(others).take(usize::from(options.regions)).collect()
 }
 
 /// Starts everything but S3, behind one address.
