@@ -200,15 +200,12 @@ async fn ids(cloud: &Cloud, caller: &Access) -> Result<Option<Vec<String>>, Fail
 
 async fn enter(access: Access, named: Option<Vec<String>>) -> Result<Account, aws::Error> {
     let identity = access.identity().await?;
-    let (regions, warning) = match named {
-        Some(names) => {
-            regions::check(&names, identity.partition)?;
-            (names, None)
-        }
-        None => {
-            let found = access.regions().await?;
-            (found.names, found.warning)
-        }
+    let (regions, warning) = if let Some(names) = named {
+        regions::check(&names, identity.partition)?;
+        (names, None)
+    } else {
+        let found = access.regions().await?;
+        (found.names, found.warning)
     };
     Ok(Account { access, identity, regions, warning })
 }
