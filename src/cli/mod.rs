@@ -53,6 +53,7 @@ Examples:
   trailload load --into http://localhost:9200
   trailload load s3://my-trail --into http://localhost:9200
   trailload load trail/ --into http://localhost:9200
+  trailload doctor --into http://localhost:9200
   trailload status --into http://localhost:9200
   trailload load --help
 
@@ -69,9 +70,9 @@ enum Command {
     Load(Box<load::Args>),
     /// Show what is safe by source, what was set aside and why, and what was learned
     Status(status::Args),
-    /// Look whether a load would succeed, by its options: a line for each thing it needs, and the fix
+    /// Look whether a load would succeed, and what to do if not; nothing is changed
     Doctor(Box<doctor::Args>),
-    /// Print the least IAM policy for a load, by the options of that load
+    /// Print the least IAM policy for a load with these options
     Policy(Box<policy::Args>),
 }
 
