@@ -35,9 +35,8 @@ use crate::{
 
 /// The whole of `trailload doctor --help`, below its usage.
 const AFTER_HELP: &str = "\
-Takes the SOURCE words and options of 'trailload load' (see 'trailload load --help'), and looks whether
-that load would succeed: credentials, accounts, Regions, buckets, clock, engine, checkpoint. Nothing is
-loaded, and nothing is changed.
+Takes the SOURCE words and options of a load (see 'trailload load --help') and looks at all that the
+load needs: credentials, accounts, Regions, buckets, clock, engine, checkpoint.
 
 Examples:
   trailload doctor --into http://localhost:9200

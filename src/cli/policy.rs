@@ -33,8 +33,8 @@ const SERVERLESS: &str = include_str!("../../policy/opensearch-serverless.json")
 
 /// The whole of `trailload policy --help`, below its usage.
 const AFTER_HELP: &str = "\
-Takes the SOURCE words and options of 'trailload load' (see 'trailload load --help'), asks nobody, and
-prints an IAM policy that allows no more than they need. What it is for is told on standard error.
+Takes the SOURCE words and options of a load (see 'trailload load --help') and prints an IAM policy
+that allows no more than they need. Nobody is asked. Standard error tells what it is for.
 
 Examples:
   The event history of this account
