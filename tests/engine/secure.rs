@@ -169,6 +169,24 @@ fn the_role_shipped_is_enough() {
     load.with(["--again"]).run().exits(0).counted([ALL, 0, ALL, 0]);
 }
 
+#[test]
+fn the_doctor_is_content_with_the_role_shipped_and_changes_nothing() {
+    let (engine, desk) = (Secured::corner(), Desk::new());
+    engine.admit(&Role::shipped(&engine.prefix));
+    let outcome = engine.load_as_user(&desk).instead("doctor").run().exits(0);
+    let user = format!("✓ permissions: {}, with ", engine.user());
+    for line in ["OpenSearch 2", "the load puts them", user.as_str()] {
+        assert!(outcome.stdout.contains(line), "`{line}` is not in:\n{}", outcome.stdout);
+    }
+    assert_eq!(engine.count(), None, "no index is made");
+    let template = engine.ask("GET", &format!("/_index_template/{}", engine.prefix));
+    assert!(template["error"].is_object(), "{template}");
+    let outcome = engine.load_as_user(&desk).environment("TRAILLOAD_PASSWORD", "wr0ngpass");
+    let outcome = outcome.instead("doctor").run().exits(1);
+    assert!(outcome.stdout.contains("  fix: log in with the right"), "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("wr0ngpass"));
+}
+
 /// Only tells the version; whoever may not ask it loads all the same.
 const NOT_NEEDED: &str = "cluster:monitor/main";
 

@@ -55,8 +55,9 @@ impl Doctor<'_> {
             TemplateState::Unknown => "the engine knows none; documents are sent without",
         };
         good(&format!("templates of '{index}'"), templates)?;
-        if let Some(disk) = &found.disk {
-            self.disk(disk)?;
+        match &found.disk {
+            Some(disk) => self.disk(disk)?,
+            None => good("disks", "the engine does not tell this user; a load need not know")?,
         }
         self.rights(&found.rights)
     }
@@ -82,8 +83,10 @@ impl Doctor<'_> {
 
     fn rights(&mut self, rights: &Rights) -> Result<(), Failure> {
         match rights {
-            // An engine without logins, or one that does not tell.
-            Rights::Unknown => Ok(()),
+            Rights::Unknown => good(
+                "permissions",
+                "the engine has no logins, or does not tell; the first write shows",
+            ),
             Rights::Enough { user } => {
                 good("permissions", &format!("{user} may do all that a load does"))
             }
