@@ -6,6 +6,7 @@
 
 mod accounts;
 mod identity;
+mod killed;
 mod lookup;
 mod trail;
 
