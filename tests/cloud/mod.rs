@@ -8,6 +8,7 @@ mod accounts;
 mod identity;
 mod killed;
 mod lookup;
+mod nights;
 mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};
