@@ -22,7 +22,8 @@ class Bench:
         self.folder.mkdir(parents=True, exist_ok=True)
         built = build(trailload is None)
         self.trailload = trailload or built / "trailload"
-        self.nullsink, self.replay = (built / "examples" / name for name in ("nullsink", "replay"))
+        tools = ("nullsink", "replay", "fakeaws")
+        self.nullsink, self.replay, self.fakeaws = (built / "examples" / name for name in tools)
 
     def corpus(self, name, *arguments):
         """Returns the folder of a corpus, made first where it is missing or was made otherwise, and its manifest."""
@@ -61,7 +62,7 @@ class Bench:
         """Returns the command of the Python loader."""
         return [self.python(), HERE / "peers" / "parallel_bulk.py", source, url, *options]
 
-    def load(self, source, url, *options, terminal=False, under=(), aside=0):
+    def load(self, source, url, *options, terminal=False, under=(), aside=0, env=None):
         """Runs `trailload load` as on the first day: its own new checkpoint. Returns the usage and the summary.
 
         Raises command.Failed unless every document read was created or there already, but for so many set `aside`.
@@ -70,7 +71,7 @@ class Bench:
             summary = Path(fresh) / "summary.json"
             target = ["--into", url, "--checkpoint", f"{fresh}/checkpoint", "--summary", summary]
             argv = [*under, self.trailload, "load", source, *target, *options]
-            usage = command.run(argv, terminal=terminal, expect=3 if aside else 0)
+            usage = command.run(argv, env=env, terminal=terminal, expect=3 if aside else 0)
             facts = json.loads(summary.read_text())
         if facts["set_aside"] != aside or facts["read"] != facts["created"] + facts["already_there"] + aside:
             raise command.Failed(f"trailload did not bring everything: {facts}")

@@ -30,11 +30,16 @@ pub(crate) const ACCOUNT: &str = "111122223333";
 /// A service behind the common address.
 pub(crate) type Service = Box<dyn Fn(&Request) -> Response + Send + Sync>;
 
-/// Starts STS, and other services by their signing names, behind one address. STS knows who is calling: the others
-/// are asked only in the name of somebody whose session holds.
+/// Starts STS, and other services by their signing names, behind one address.
 pub(crate) fn cloud(sts: &Arc<Sts>, services: Vec<(&'static str, Service)>) -> Server {
+    Server::start(desk(sts, services))
+}
+
+/// Joins STS and other services by their signing names. STS knows who is calling: the others are asked only in the
+/// name of somebody whose session holds.
+pub(crate) fn desk(sts: &Arc<Sts>, services: Vec<(&'static str, Service)>) -> Service {
     let sts = Arc::clone(sts);
-    Server::start(move |request| {
+    Box::new(move |request| {
         let service = request.service().unwrap_or("sts").to_owned();
         if service == "sts" {
             return sts.answer(request);

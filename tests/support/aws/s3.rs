@@ -99,7 +99,7 @@ enum Keys {
     /// Real objects, sorted.
     Real(Vec<(String, Arc<Vec<u8>>)>),
     /// Objects that are made up when they are asked for: how many, their names in order, and a body.
-    Made(usize, fn(usize) -> String, fn(&str) -> Vec<u8>),
+    Made(usize, Box<dyn Fn(usize) -> String + Send>, Box<dyn Fn(&str) -> Vec<u8> + Send>),
 }
 
 impl Bucket {
@@ -109,8 +109,12 @@ impl Bucket {
     }
 
     /// A bucket of so many objects, by number, in the order of their keys.
-    pub(crate) fn made(count: usize, key: fn(usize) -> String, body: fn(&str) -> Vec<u8>) -> Self {
-        Self::with(Keys::Made(count, key, body))
+    pub(crate) fn made(
+        count: usize,
+        key: impl Fn(usize) -> String + Send + 'static,
+        body: impl Fn(&str) -> Vec<u8> + Send + 'static,
+    ) -> Self {
+        Self::with(Keys::Made(count, Box::new(key), Box::new(body)))
     }
 
     fn with(keys: Keys) -> Self {
@@ -252,6 +256,12 @@ impl Fake {
         let mut state = self.shared.state();
         assert_eq!(state.complaints, Vec::<String>::new());
         std::mem::take(&mut state.calls)
+    }
+
+    /// Returns what was asked since the last time, and what no client of S3 should send.
+    pub(crate) fn take_all(&self) -> (Vec<Call>, Vec<String>) {
+        let mut state = self.shared.state();
+        (std::mem::take(&mut state.calls), std::mem::take(&mut state.complaints))
     }
 
     /// Returns how many connections there were.

@@ -286,6 +286,11 @@ impl Server {
         requests.iter().map(name).collect()
     }
 
+    /// Forgets the requests so far, so that a server may run for ever.
+    pub(crate) fn forget(&self) {
+        self.shared.requests.lock().unwrap().clear();
+    }
+
     /// Returns how often an action was called.
     pub(crate) fn count(&self, action: &str) -> usize {
         self.calls().iter().filter(|(_, name)| name == action).count()

@@ -1,12 +1,14 @@
 """What is asked, one module a case: `TITLE`, `MEASURES` (one sentence for --help), and `run(bench, options)`, which returns Markdown."""
 
-from lab.cases import engines, files, instructions, memory, startup, throughput
+from lab.cases import engines, files, instructions, memory, quota, startup, throughput, trail
 
 CASES = {
     "throughput": throughput,
     "instructions": instructions,
     "memory": memory,
     "files": files,
+    "quota": quota,
+    "trail": trail,
     "startup": startup,
     "engines": engines,
 }

@@ -31,6 +31,11 @@ impl CloudTrail {
         self.model.lock().unwrap()
     }
 
+    /// Returns the time on its clock: seconds since it opened.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
     /// Returns the service, to be put behind an address under the name `cloudtrail`.
     pub(crate) fn service(self: &Arc<Self>, sts: &Arc<Sts>) -> Service {
         let (this, sts) = (Arc::clone(self), Arc::clone(sts));
@@ -45,7 +50,7 @@ impl CloudTrail {
             return Response::json_error(400, "UnknownOperationException", &request.action());
         }
         let region = request.region().unwrap_or_default();
-        let at = self.began.elapsed().as_secs_f64();
+        let at = self.seconds();
         let response = match self.model().lookup(account, region, &request.json(), at) {
             Reply::Page(page) => Response::json(200, &page),
             Reply::Error(code, why) => Response::json_error(400, code, &why),
