@@ -32,7 +32,7 @@ pub(super) struct Account {
     pub(super) identity: Identity,
     /// What is looked at there.
     pub(super) regions: Vec<String>,
-    /// What a person should know about the list of Regions.
+    /// What a person should know about the list of Regions; then nobody said that they are enabled.
     pub(super) warning: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl Entered {
     /// Returns what to look up: each account, Region and category.
     pub(super) fn places(&self, cloud: &Cloud) -> Vec<Place> {
         let mut places = Vec::new();
-        for Account { access, identity, regions, .. } in &self.accounts {
+        for Account { access, identity, regions, warning } in &self.accounts {
             for region in regions {
                 let client = access.cloudtrail(region);
                 places.extend(cloud.history.wishes().into_iter().map(|(category, filter)| Place {
@@ -58,6 +58,7 @@ impl Entered {
                     client: client.clone(),
                     category,
                     filter,
+                    guessed: warning.is_some(),
                 }));
             }
         }

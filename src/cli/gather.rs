@@ -120,7 +120,7 @@ impl Sources<'_> {
         let source = Lookup::new(places, options, self.coverage()?, self.stop.clone())
             .on_estimate(Box::new(move |all| estimate::tell(all, dry_run, &log)));
         // Set once, here.
-        let _ = self.tally.lookup.set(source.progress());
+        let _ = self.tally.lookup.set((word, source.progress()));
         Ok(source)
     }
 

@@ -66,7 +66,7 @@ fn a_signal_saves_and_the_next_run_goes_on() {
     let load = world.load(&["lookup", "--regions", "us-east-1"]);
     let running = load.start();
     let asked = || world.trail.model().granted();
-    wait_for("some pages", || (asked() >= 8).then_some(()));
+    wait_for("some pages", || (asked() >= 12).then_some(()));
     running.signal("TERM");
     let stopped = running.end().exits(4).says(["stopped early, position saved"]);
     let first = stopped.number("created");
@@ -74,8 +74,8 @@ fn a_signal_saves_and_the_next_run_goes_on() {
     let before = asked();
     load.run().exits(0);
     assert_eq!(world.loaded(), world.settled());
-    // 20 pages at least; those of the first run are not fetched again, but for what was open.
-    assert!(asked() - before < 22, "{} pages", asked() - before);
+    // A load in one go costs some 26 pages; those of the first run are not fetched again, but for what was open.
+    assert!(asked() - before < 26, "{} pages after {before}", asked() - before);
 }
 
 #[test]

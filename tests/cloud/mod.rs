@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::aws::cloudtrail::{CloudTrail, Model};
+use crate::support::aws::cloudtrail::{CloudTrail, Model, Reply};
 use crate::support::aws::s3::Fake;
 use crate::support::aws::server::{Request, Response, Server};
 use crate::support::aws::sts::Sts;
@@ -121,6 +121,15 @@ impl World {
         let model = self.trail.model();
         let asked = model.asked().iter();
         asked.map(|((one, region), asked)| (format!("{one} {region}"), asked.granted)).collect()
+    }
+
+    /// Returns the newest records of an account and Region, as a trail would deliver them.
+    fn records(&self, account: &str, region: &str) -> Vec<Value> {
+        let reply = self.trail.model().lookup(account, region, &json!({}), 1e6);
+        let Reply::Page(page) = reply else { panic!("{reply:?}") };
+        let events = page["Events"].as_array().unwrap().iter();
+        let text = |event: &Value| event["CloudTrailEvent"].as_str().unwrap().to_owned();
+        events.map(|event| serde_json::from_str(&text(event)).unwrap()).collect()
     }
 
     /// Returns the `eventID`s of what is in the index, and fails if one is there twice.
