@@ -22,7 +22,8 @@ const EVENTS: u32 = 150;
 /// The first run is killed when some of it is there.
 fn every_id_of_20_regions_of_2_accounts_is_there_once(corner: &Corner) {
     let world = World::new();
-    let regions = &Partition::Aws.regions()[..20];
+    // The last ones: us-east-1 is among them, which nobody can turn off.
+    let regions = Partition::Aws.regions().last_chunk::<20>().unwrap();
     world.enable(regions);
     world.let_in(&format!("arn:aws:iam::{OTHER}:role/reader"));
     for account in [ACCOUNT, OTHER] {
