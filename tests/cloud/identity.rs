@@ -45,6 +45,7 @@ fn a_clock_that_goes_wrong_later_is_named_too() {
         world.server.next("LookupEvents", answer);
     }
     let run = world.load(&[]).run().exits(1);
+    assert!(!run.stderr.contains("nothing is missing"), "{}", run.stderr);
     run.says(["the clock of this machine is wrong", "hint: set this machine's clock"]);
 }
 
@@ -110,5 +111,6 @@ fn signing_without_credentials_is_told() {
     let file = world.desk.file("a.json", events::records(&events::events(0..3)));
     let load = world.desk.load_all([file.as_path(), "--aws-auth".as_ref()], world.engine.url());
     let load = load.environment("AWS_EC2_METADATA_DISABLED", "true");
-    load.run().exits(1).says(["--aws-auth", "AWS_PROFILE"]);
+    let run = load.run().exits(1).says(["--aws-auth", "AWS_PROFILE"]);
+    assert!(!run.stderr.contains("\\n"), "{}", run.stderr);
 }
