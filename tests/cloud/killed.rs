@@ -3,6 +3,7 @@
 //! As in `crash`: the real program is killed at random moments and started again, and gets more to do whenever it is
 //! done. After each kill, what the checkpoint says is safe must be in the index, and is never sent again.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use trailload::checkpoint::Reader;
 
 use super::{ACCOUNT, DAY, TWO, World};
 use crate::crash::kill_at_random;
-use crate::support::aws::s3::{Bucket, Fake};
+use crate::support::aws::s3::{self, Bucket, Fake};
 use crate::support::engine::Fault;
 use crate::support::events;
 
@@ -172,4 +173,63 @@ fn killed_while_a_bucket_is_read_nothing_is_lost_or_twice() {
     assert_eq!(fetched, 0, "nothing done is fetched again");
     println!("{} events of {files} files; it was done {closed} times", files * EVENTS);
     world.engine.assert_no_complaints();
+}
+
+/// Tokens end early, pages are empty, others use the quota, bodies break off, and the engine takes half of what it is
+/// sent: all of it from the history and a bucket at once.
+#[test]
+fn killed_while_everything_misbehaves_nothing_is_lost_or_twice() {
+    let world = World::new();
+    let faults = [Fault::Slow(Duration::from_millis(10)), Fault::HalfAccepted, Fault::ResetInside];
+    let misbehave = |bucket: &mut Bucket, files: std::ops::Range<usize>| {
+        world.engine.heal();
+        world.engine.script(faults.iter().cycle().take(5_000).cloned().map(Some));
+        add_files(bucket, world.now, files.clone());
+        for file in files.step_by(3) {
+            let (key, fault) = (key(world.now, file), s3::Fault::Cut(file % 500));
+            bucket.faults.entry(key).or_default().extend([fault, s3::Fault::SlowDown]);
+        }
+    };
+    {
+        let mut model = world.trail.model();
+        (model.token_life, model.empty_every, model.others) = (Some(1.2), Some(5), 0.5);
+    }
+    let mut bucket = Bucket::new();
+    bucket.latency = Duration::from_millis(10);
+    bucket.most_at_once = 4;
+    misbehave(&mut bucket, 0..FILES);
+    for region in REGIONS {
+        world.put(ACCOUNT, region, (80 * DAY, 1_000), 200);
+    }
+    let s3 = Fake::start([("trail", bucket)]);
+    let words = ["lookup", "s3://trail", "--regions", &REGIONS.join(","), "--batch", "32KiB"];
+    let load = world.load_from(&s3, &words);
+    let files = Cell::new(FILES);
+    let safe = || {
+        let mut safe = covered(&world);
+        safe.append(&mut ids_done(&world, files.get()));
+        safe
+    };
+    let mut before = BTreeSet::new();
+    kill_at_random(&load, KILLS, 3_000, |is_done| {
+        let now = safe();
+        assert!(now.is_superset(&before), "what is safe stays so");
+        assert!(world.engine.ids().is_superset(&now), "a position passed what the engine has not");
+        before = now;
+        let more = files.get() + if is_done { FILES } else { 0 };
+        s3.change("trail", |bucket| misbehave(bucket, files.get()..more));
+        files.set(more);
+        if is_done {
+            for region in REGIONS {
+                world.put(ACCOUNT, region, (20 * 3_600, 1_000), 40);
+            }
+        }
+    });
+    load.run().exits(0);
+    let mut all = world.settled();
+    all.append(&mut events::ids(0..files.get() * EVENTS));
+    assert_eq!(world.engine.ids(), all);
+    assert_eq!(world.engine.count(), all.len(), "no id in two indices");
+    assert_eq!(load.run().exits(0).number("created"), 0);
+    println!("{} events, {} files", all.len(), files.get());
 }
