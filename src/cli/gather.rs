@@ -48,11 +48,7 @@ impl Sources<'_> {
     ///
     /// Returns a [`Failure`] if a word makes no sense, or nothing of AWS can be entered.
     pub(super) async fn gather(self, caller: Option<Access>) -> Result<Option<Many>, Failure> {
-        tokio::select! {
-            biased;
-            () = self.stop.reaches(Urgency::Drain) => Ok(None),
-            source = self.all(caller) => source.map(Some),
-        }
+        unless_stopped(self.stop, self.all(caller)).await
     }
 
     async fn all(self, caller: Option<Access>) -> Result<Many, Failure> {
@@ -185,6 +181,22 @@ impl Sources<'_> {
     fn coverage(&self) -> Result<Coverage, Failure> {
         let Some(reader) = self.reader()? else { return Ok(Box::new(|_| Vec::new())) };
         Ok(Box::new(move |series| reader.coverage(series).unwrap_or_default()))
+    }
+}
+
+/// Does something that may take a while; returns `None` if the user stopped it.
+///
+/// # Errors
+///
+/// Returns the [`Failure`] of what was to be done.
+pub(super) async fn unless_stopped<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    tokio::select! {
+        biased;
+        () = stop.reaches(Urgency::Drain) => Ok(None),
+        done = work => done.map(Some),
     }
 }
 
