@@ -27,6 +27,9 @@ use crate::{
     },
 };
 
+/// Who asks for 90 days does not want to hear that some seconds of them are gone.
+const SLACK_SECONDS: i64 = 3_600;
+
 /// What sources are made from.
 #[derive(Clone, Copy)]
 pub(super) struct Sources<'a> {
@@ -45,11 +48,7 @@ impl Sources<'_> {
     ///
     /// Returns a [`Failure`] if a word makes no sense, or nothing of AWS can be entered.
     pub(super) async fn gather(self, caller: Option<Access>) -> Result<Option<Many>, Failure> {
-        tokio::select! {
-            biased;
-            () = self.stop.reaches(Urgency::Drain) => Ok(None),
-            source = self.all(caller) => source.map(Some),
-        }
+        unless_stopped(self.stop, self.all(caller)).await
     }
 
     async fn all(self, caller: Option<Access>) -> Result<Many, Failure> {
@@ -104,12 +103,26 @@ impl Sources<'_> {
             ),
         );
         let options = self.lookup_options(word, environment::now());
+        self.warn_of_age(&options);
         let (log, dry_run) = (self.log.clone(), self.plan.dry_run);
         let source = Lookup::new(places, options, self.coverage()?, self.stop.clone())
             .on_estimate(Box::new(move |all| estimate::tell(all, dry_run, &log)));
         // Set once, here.
         let _ = self.tally.lookup.set((word, source.progress()));
         Ok(source)
+    }
+
+    /// Says that events are wanted that AWS has forgotten.
+    fn warn_of_age(&self, options: &lookup::Options) {
+        let oldest = options.now.saturating_sub_unsigned(lookup::HISTORY.as_secs());
+        let wanted = options.from.or(options.to).unwrap_or(oldest);
+        // An age such as 90d was typed a moment ago.
+        if wanted < oldest.saturating_sub(SLACK_SECONDS) {
+            self.log.warn(
+                "lookup",
+                "the event history goes back 90 days; what is older is only in a trail's bucket (s3://BUCKET)",
+            );
+        }
     }
 
     fn lookup_options(&self, word: usize, now: Timestamp) -> lookup::Options {
@@ -178,6 +191,22 @@ pub(super) fn bucket_options(
         requester_pays: cloud.trails.requester_pays,
         memory_bytes,
         again: *again,
+    }
+}
+
+/// Does something that may take a while; returns `None` if the user stopped it.
+///
+/// # Errors
+///
+/// Returns the [`Failure`] of what was to be done.
+pub(super) async fn unless_stopped<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    tokio::select! {
+        biased;
+        () = stop.reaches(Urgency::Drain) => Ok(None),
+        done = work => done.map(Some),
     }
 }
 

@@ -75,7 +75,7 @@ impl Bars {
     pub fn draw(&mut self, tally: &Tally, elapsed: Duration) {
         if let Some((word, progress)) = tally.lookup.get() {
             if self.regions.is_empty() {
-                self.unfold(tally, *word, progress);
+                self.unfold(tally, *word, progress, elapsed);
             }
             for bar in &mut self.regions {
                 bar.draw(progress, elapsed);
@@ -91,14 +91,14 @@ impl Bars {
     }
 
     /// Puts accounts and Regions in the place of the word that stands for them.
-    fn unfold(&mut self, tally: &Tally, word: usize, progress: &Progress) {
+    fn unfold(&mut self, tally: &Tally, word: usize, progress: &Progress, since: Duration) {
         let stands_for_them = |bar: &Bar| {
             bar.source == Some(word) || bar.source.is_none() && tally.sources.len() == 1
         };
         for bar in self.words.extract_if(.., |bar| stands_for_them(bar)) {
             bar.drawn.finish_and_clear();
         }
-        let rows = regions::rows(progress).into_iter();
+        let rows = regions::rows(progress, since).into_iter();
         self.regions = rows.map(|row| RegionBar::new(&self.screen, row)).collect();
     }
 
@@ -239,13 +239,18 @@ mod tests {
         assert_eq!((bars.words.len(), bars.regions.len()), (2, 0));
         let progress = regions::tests::half_way(1, 2);
         tally.lookup.set((0, progress.into())).unwrap();
-        bars.draw(&tally, Duration::from_secs(50));
+        bars.draw(&tally, Duration::from_secs(1));
+        bars.draw(&tally, Duration::from_secs(51));
         assert_eq!((bars.words.len(), bars.regions.len()), (1, 2));
         assert_eq!(bars.words[0].drawn.prefix(), "trail/");
         let first = &bars.regions[0].drawn;
         assert_eq!((first.prefix(), first.position()), ("eu-west-0".to_owned(), 50));
         assert_eq!(first.length(), Some(100));
-        assert_eq!(first.message(), "2,500 events read, 50/s, quota 50 %, 50.0 s left");
+        assert_eq!(
+            first.message(),
+            "2,500 events read, 0/s, quota 0 %",
+            "nothing came since they are shown"
+        );
         bars.clear();
     }
 

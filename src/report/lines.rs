@@ -35,7 +35,7 @@ impl Lines {
     /// Returns how far the event history is, if it is read.
     fn history(&mut self, tally: &Tally, elapsed: Duration) -> Option<View> {
         let (_, progress) = tally.lookup.get()?;
-        let row = self.regions.get_or_insert_with(|| regions::all(progress));
+        let row = self.regions.get_or_insert_with(|| regions::all(progress, Duration::ZERO));
         Some(row.look(progress, elapsed))
     }
 }

@@ -22,6 +22,8 @@ pub struct Row {
     pub name: String,
     /// Their numbers in the [`Progress`], each with how fast it goes.
     regions: Vec<(usize, Rate)>,
+    /// How long after the start of the run they began; what came before says nothing about their speed.
+    since: Duration,
 }
 
 /// What a row says at one moment.
@@ -46,7 +48,8 @@ pub struct View {
 }
 
 /// Returns one row an account and Region; one an account if those are too many; a single one if these are, too.
-pub fn rows(progress: &Progress) -> Vec<Row> {
+/// They begin `since` after the start of the run.
+pub fn rows(progress: &Progress, since: Duration) -> Vec<Row> {
     let regions = &progress.regions;
     let accounts = accounts(regions);
     if regions.len() <= BARS_AT_MOST {
@@ -54,25 +57,26 @@ pub fn rows(progress: &Progress) -> Vec<Row> {
         let name = |it: &RegionProgress| {
             if one { it.region.clone() } else { format!("{} {}", it.account, it.region) }
         };
-        return (0..).zip(regions).map(|(at, it)| Row::new(name(it), [at])).collect();
+        return (0..).zip(regions).map(|(at, it)| Row::new(name(it), [at], since)).collect();
     }
     if accounts.len() > BARS_AT_MOST {
-        return vec![all(progress)];
+        return vec![all(progress, since)];
     }
     let row = |account: &&str| {
         let theirs: Vec<usize> =
             (0..regions.len()).filter(|at| regions[*at].account == *account).collect();
         let count = figures::counted(theirs.len() as u64, "Region");
-        Row::new(format!("{account}, {count}"), theirs)
+        Row::new(format!("{account}, {count}"), theirs, since)
     };
     accounts.iter().map(row).collect()
 }
 
 /// Returns one row of everything.
-pub fn all(progress: &Progress) -> Row {
+pub fn all(progress: &Progress, since: Duration) -> Row {
     let regions = progress.regions.len();
     let accounts = figures::counted(accounts(&progress.regions).len() as u64, "account");
-    Row::new(format!("{accounts}, {}", figures::counted(regions as u64, "Region")), 0..regions)
+    let regions_named = figures::counted(regions as u64, "Region");
+    Row::new(format!("{accounts}, {regions_named}"), 0..regions, since)
 }
 
 /// Returns each account once.
@@ -84,18 +88,19 @@ fn accounts(regions: &[RegionProgress]) -> Vec<&str> {
 }
 
 impl Row {
-    fn new(name: String, regions: impl IntoIterator<Item = usize>) -> Self {
+    fn new(name: String, regions: impl IntoIterator<Item = usize>, since: Duration) -> Self {
         let regions = regions.into_iter().map(|at| (at, Rate::default())).collect();
-        Self { name, regions }
+        Self { name, regions, since }
     }
 
     /// Looks at the counters as they are `elapsed` after the start of the run.
     pub fn look(&mut self, progress: &Progress, elapsed: Duration) -> View {
         let (mut view, mut quota, mut fetching) = (View::default(), 0.0, 0);
+        let passed = elapsed.saturating_sub(self.since);
         for (at, rate) in &mut self.regions {
             let Some(region) = progress.regions.get(*at) else { continue };
             let figures = region.figures();
-            let speed = rate.sample(elapsed, sample(figures));
+            let speed = rate.sample(passed, sample(figures));
             view.add(figures, speed);
             if figures.stage == Stage::Fetching {
                 quota += speed.bytes / QUOTA;
@@ -180,7 +185,7 @@ pub(super) mod tests {
     }
 
     fn names(accounts: u64, regions: usize) -> Vec<String> {
-        rows(&half_way(accounts, regions)).into_iter().map(|row| row.name).collect()
+        rows(&half_way(accounts, regions), Duration::ZERO).into_iter().map(|row| row.name).collect()
     }
 
     #[test]
@@ -196,7 +201,8 @@ pub(super) mod tests {
     #[test]
     fn a_row_says_how_far_how_fast_and_how_much_of_the_quota() {
         let progress = half_way(1, 20);
-        let view = rows(&progress)[0].look(&progress, Duration::from_secs(50));
+        let view =
+            rows(&progress, Duration::from_secs(1))[0].look(&progress, Duration::from_secs(51));
         assert_eq!((view.requests, view.expected, view.events), (1_000, 2_000, 50_000));
         assert_eq!((view.over, view.regions), (0, 20));
         assert_eq!(
@@ -204,7 +210,7 @@ pub(super) mod tests {
             "50,000 events read, 1,000/s, 0 of 20 Regions done, quota 50 %, 50.0 s left"
         );
         let one = half_way(1, 1);
-        let view = rows(&one)[0].look(&one, Duration::from_secs(50));
+        let view = rows(&one, Duration::ZERO)[0].look(&one, Duration::from_secs(50));
         assert_eq!(view.message(), "2,500 events read, 50/s, quota 50 %, 50.0 s left");
     }
 
@@ -221,7 +227,7 @@ pub(super) mod tests {
         let [done, failed] = [Stage::Done, Stage::Failed]
             .map(|stage| RegionProgress::at("111122223333", &format!("{stage:?}"), over(stage)));
         let progress = Progress { regions: vec![done, failed] };
-        let view = all(&progress).look(&progress, Duration::from_secs(10));
+        let view = all(&progress, Duration::ZERO).look(&progress, Duration::from_secs(10));
         assert_eq!((view.requests, view.expected), (14, 14));
         assert_eq!((view.quota, view.left), (None, None));
         assert_eq!(view.message(), "600 events read, 60/s, 2 of 2 Regions done");
