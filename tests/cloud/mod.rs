@@ -5,8 +5,10 @@
 //! the whole: who is asked for what, what a person reads, and what a second run costs.
 
 mod accounts;
+mod doctor;
 mod identity;
 mod lookup;
+mod policy;
 mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};
