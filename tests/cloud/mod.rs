@@ -7,7 +7,9 @@
 mod accounts;
 mod doctor;
 mod identity;
+mod killed;
 mod lookup;
+mod nights;
 mod policy;
 mod trail;
 
@@ -52,7 +54,7 @@ struct Script {
 }
 
 /// All services, an engine, and a desk.
-struct World {
+pub(crate) struct World {
     now: i64,
     sts: Arc<Sts>,
     trail: Arc<CloudTrail>,
@@ -64,7 +66,7 @@ struct World {
 
 impl World {
     /// Opens everything, without events, with two Regions that are enabled and one that is not.
-    fn new() -> World {
+    pub(crate) fn new() -> World {
         // The program has the real clock, so the model has it too.
         let now = jiff::Timestamp::now().as_second();
         let sts = Arc::new(Sts::new());
@@ -85,15 +87,31 @@ impl World {
         change(&mut self.script.lock().unwrap());
     }
 
+    /// Enables these Regions and no other.
+    pub(crate) fn enable(&self, regions: &[&'static str]) {
+        let told = regions.iter().map(|name| (*name, "opted-in")).collect();
+        self.change(|script| script.described = Some(told));
+    }
+
+    /// Lets the user into another account.
+    pub(crate) fn let_in(&self, role: &str) {
+        self.sts.role(role, None);
+    }
+
     /// Puts events evenly into the time between two ages, in seconds.
-    fn put(&self, account: &str, region: &str, ages: (i64, i64), count: u32) {
+    pub(crate) fn put(&self, account: &str, region: &str, ages: (i64, i64), count: u32) {
         let (from, to) = (self.now - ages.0, self.now - ages.1);
         self.trail.model().put(account, region, from, to, count);
     }
 
     /// Prepares `trailload load` of these words, as the user.
     fn load(&self, words: &[&str]) -> Load {
-        let load = self.desk.load_all(words, self.engine.url());
+        self.load_into(self.engine.url(), words)
+    }
+
+    /// Prepares a load into another engine.
+    pub(crate) fn load_into(&self, url: &str, words: &[&str]) -> Load {
+        let load = self.desk.load_all(words, url);
         load.environment("AWS_ENDPOINT_URL", &self.server.url())
             .environment("AWS_EC2_METADATA_DISABLED", "true")
             .environment("AWS_ACCESS_KEY_ID", KEY)
@@ -149,7 +167,7 @@ impl World {
     }
 
     /// Returns the ids of all events that are older than 15 minutes, and not older than 90 days.
-    fn settled(&self) -> BTreeSet<String> {
+    pub(crate) fn settled(&self) -> BTreeSet<String> {
         self.trail.model().ids(self.now - 90 * DAY + 120, self.now - 900)
     }
 }
