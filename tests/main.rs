@@ -2,7 +2,7 @@
 //!
 //! `flow` shows what should happen, `faults` what must not, `crash` that SIGKILL costs nothing but
 //! work, `lookup` that no event of an account is missed, `aws` that the door to AWS keeps its manners, `buckets`
-//! what S3 may do to us, `engine` the same on real engines (started by `scripts/test`), `cli` what a user reads,
+//! what S3 may do to us, `cloud` all of that through the program and its options, `engine` the same on real engines (started by `scripts/test`), `cli` what a user reads,
 //! `policy` that the roles shipped are as narrow as they claim.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(
@@ -13,6 +13,7 @@
 mod aws;
 mod buckets;
 mod cli;
+mod cloud;
 mod crash;
 mod engine;
 mod faults;

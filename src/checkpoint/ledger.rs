@@ -305,6 +305,7 @@ mod tests {
         ledger
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "compared with what the ledger returns")]
     fn moved(since: Position, records: u64) -> Option<Step> {
         Some(Step::Moved { span: span(), since, records })
     }

@@ -151,7 +151,7 @@ impl Model {
         let settled = |page: &u32| lane.settled.get(page).copied().unwrap_or(0);
         let is_safe =
             |page: &u32| lane.documents.get(page).is_some_and(|all| settled(page) == *all);
-        (0..).find(|page| !is_safe(page)).unwrap_or(0)
+        (0..u32::MAX).find(|page| !is_safe(page)).unwrap_or(0)
     }
 
     /// Returns whether a lane is safe from a second to its end.

@@ -27,6 +27,7 @@ const DEFAULT_LATE_DAYS: u32 = 30;
 
 /// The options that are about AWS.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "it is the help, and a terminal shows no markup")]
 #[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 #[command(next_help_heading = "Which accounts and Regions")]
 #[group(id = "cloud")]
@@ -34,46 +35,46 @@ pub struct Args {
     /// Use this profile of the AWS configuration [default: as for every AWS tool]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Load these Regions only [default: all that the account uses, or the bucket holds]
-    #[arg(long, value_name = "REGION,…|all")]
-    pub regions: Option<Regions>,
-    /// Look into the account of this role, or of each role in this file; {account} stands for those
-    /// of --accounts; s3:// is read as the role (can be repeated)
+    /// Act as this role, or as each one in this file; {account} stands for each of --accounts (can be repeated)
     #[arg(long, value_name = "ARN|FILE")]
     pub assume_role: Vec<String>,
-    /// Say this word when assuming a role
-    #[arg(long, value_name = "WORD", requires = "assume_role")]
+    /// Tell this external id when assuming a role
+    #[arg(long, value_name = "ID", requires = "assume_role")]
     pub external_id: Option<String>,
-    /// Load these accounts, or all of the organization [default: the caller's, or all in the bucket]
+    /// Load these accounts only, or all of the organization [default: that of the credentials or roles; all in a
+    /// bucket]
     #[arg(long, value_name = "ID,…|organization")]
     pub accounts: Option<Accounts>,
+    /// Load these Regions only [default: all that are enabled, or in the bucket]
+    #[arg(long, value_name = "REGION,…|all")]
+    pub regions: Option<Regions>,
 
-    /// Leave events younger than this to the next run [default: 15m]
-    #[arg(long, value_name = "AGE", help_heading = HISTORY)]
-    pub settle: Option<Age>,
-    /// Fetch events again that were younger than this, for those that come late [default: 24h]
-    #[arg(long, value_name = "AGE", help_heading = HISTORY)]
-    pub overlap: Option<Age>,
-    /// Load Insights events too
-    #[arg(long, help_heading = HISTORY)]
-    pub insights: bool,
     /// Load only events that changed nothing
     #[arg(long, conflicts_with_all = ["write_only", "lookup_attribute"], help_heading = HISTORY)]
     pub read_only: bool,
-    /// Load only events that may have changed something: about half the requests, or less
+    /// Load only events that may have changed something: often the smaller part, and quicker
     #[arg(long, conflicts_with = "lookup_attribute", help_heading = HISTORY)]
     pub write_only: bool,
     /// Load only events with this attribute, such as Username=alice or EventName=RunInstances
     #[arg(long, value_name = "KEY=VALUE", help_heading = HISTORY)]
     pub lookup_attribute: Option<Filter>,
+    /// Load Insights events too
+    #[arg(long, help_heading = HISTORY)]
+    pub insights: bool,
+    /// Leave events younger than this to the next run: AWS may not know all of them yet [default: 15m]
+    #[arg(long, value_name = "AGE", help_heading = HISTORY)]
+    pub settle: Option<Age>,
+    /// Let the next run fetch events again that are younger than this: some come late [default: 24h]
+    #[arg(long, value_name = "AGE", help_heading = HISTORY)]
+    pub overlap: Option<Age>,
 
     /// Load the bucket that this trail delivers to (name or ARN; can be repeated)
     #[arg(long, value_name = "NAME", help_heading = BUCKETS)]
     pub trail: Vec<String>,
-    /// Load these kinds of logs: CloudTrail, Insight, NetworkActivity, Aggregated [default: all]
+    /// Load these kinds of logs only: CloudTrail, Insight, NetworkActivity, Aggregated [default: all]
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', help_heading = BUCKETS)]
     pub kinds: Vec<LogKind>,
-    /// List so many days again each time, for logs that come late [default: 30]
+    /// List the last days again each time: some logs come late [default: 30]
     #[arg(long, value_name = "DAYS", help_heading = BUCKETS)]
     pub late_days: Option<u32>,
     /// Pay for requests where the bucket's owner does not
@@ -378,8 +379,8 @@ mod tests {
     #[test]
     fn the_defaults_are_those_that_help_names() {
         let cloud = plan(&[]).unwrap();
-        assert_eq!(cloud.history.settle, Duration::from_secs(900));
-        assert_eq!(cloud.history.overlap, Duration::from_secs(86_400));
+        assert_eq!(cloud.history.settle, Duration::from_mins(15));
+        assert_eq!(cloud.history.overlap, Duration::from_hours(24));
         assert_eq!(cloud.history.wishes(), [(Category::Management, None)]);
         assert_eq!(cloud.trails.late_days, 30);
         assert_eq!((cloud.regions, cloud.accounts, cloud.roles.len()), (None, None, 0));
@@ -419,8 +420,8 @@ mod tests {
         assert_eq!(cloud.external_id.as_deref(), Some("word"));
         let accounts = vec!["111122223333".to_owned(), "444455556666".to_owned()];
         assert_eq!(cloud.accounts, Some(Accounts::Listed(accounts)));
-        assert_eq!(cloud.history.settle, Duration::from_secs(1_800));
-        assert_eq!(cloud.history.overlap, Duration::from_secs(172_800));
+        assert_eq!(cloud.history.settle, Duration::from_mins(30));
+        assert_eq!(cloud.history.overlap, Duration::from_hours(48));
         let wishes = cloud.history.wishes();
         assert_eq!(wishes[0], (Category::Management, Some(Filter::write_only())));
         assert_eq!(wishes[1], (Category::Insight, None));

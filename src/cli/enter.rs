@@ -32,7 +32,7 @@ pub(super) struct Account {
     pub(super) identity: Identity,
     /// What is looked at there.
     pub(super) regions: Vec<String>,
-    /// What a person should know about the list of Regions.
+    /// What a person should know about the list of Regions; then nobody said that they are enabled.
     pub(super) warning: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl Entered {
     /// Returns what to look up: each account, Region and category.
     pub(super) fn places(&self, cloud: &Cloud) -> Vec<Place> {
         let mut places = Vec::new();
-        for Account { access, identity, regions, .. } in &self.accounts {
+        for Account { access, identity, regions, warning } in &self.accounts {
             for region in regions {
                 let client = access.cloudtrail(region);
                 places.extend(cloud.history.wishes().into_iter().map(|(category, filter)| Place {
@@ -58,6 +58,7 @@ impl Entered {
                     client: client.clone(),
                     category,
                     filter,
+                    guessed: warning.is_some(),
                 }));
             }
         }
@@ -200,15 +201,12 @@ async fn ids(cloud: &Cloud, caller: &Access) -> Result<Option<Vec<String>>, Fail
 
 async fn enter(access: Access, named: Option<Vec<String>>) -> Result<Account, aws::Error> {
     let identity = access.identity().await?;
-    let (regions, warning) = match named {
-        Some(names) => {
-            regions::check(&names, identity.partition)?;
-            (names, None)
-        }
-        None => {
-            let found = access.regions().await?;
-            (found.names, found.warning)
-        }
+    let (regions, warning) = if let Some(names) = named {
+        regions::check(&names, identity.partition)?;
+        (names, None)
+    } else {
+        let found = access.regions().await?;
+        (found.names, found.warning)
     };
     Ok(Account { access, identity, regions, warning })
 }

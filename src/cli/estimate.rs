@@ -108,18 +108,21 @@ mod tests {
         let regions = vec![region("eu-west-1", 40, true), region("us-east-1", 100_000, false)];
         assert_eq!(
             told(regions, true),
-            "111122223333 us-east-1: about 100,000 events, 2,000 requests, 16 min 40 s\n\
-             111122223333 eu-west-1: 40 events, 1 request, 0.0 s\n\
-             estimate: about 100,040 events in 2 Regions, 2,001 requests, 16 min 40 s\n"
+            "info: 111122223333 us-east-1: about 100,000 events, 2,000 requests, 16 min 40 s\n\
+             info: 111122223333 eu-west-1: 40 events, 1 request, 0.0 s\n\
+             info: estimate: about 100,040 events in 2 Regions, 2,001 requests, 16 min 40 s\n"
         );
     }
 
     #[test]
     fn a_load_tells_only_what_takes_a_while() {
         let regions = vec![region("eu-west-1", 40, true), region("us-east-1", 40, true)];
-        assert_eq!(told(regions, false), "estimate: 80 events in 2 Regions, 2 requests, 0.0 s\n");
+        assert_eq!(
+            told(regions, false),
+            "info: estimate: 80 events in 2 Regions, 2 requests, 0.0 s\n"
+        );
         let nothing = RegionEstimate { seconds: 0, events: 0, ..region("eu-west-1", 0, true) };
-        assert_eq!(told(vec![nothing], false), "estimate: nothing is missing\n");
+        assert_eq!(told(vec![nothing], false), "info: estimate: nothing is missing\n");
     }
 
     #[test]
@@ -134,6 +137,6 @@ mod tests {
         let regions = (0..25).map(|_| region("eu-west-1", 10_000, false)).collect();
         let text = told(regions, true);
         assert_eq!(text.lines().count(), REGIONS_SHOWN + 2, "{text}");
-        assert!(text.contains("estimate: and 5 more Regions, quicker\n"), "{text}");
+        assert!(text.contains("info: estimate: and 5 more Regions, quicker\n"), "{text}");
     }
 }

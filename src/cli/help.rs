@@ -22,7 +22,7 @@ fn help_of_the_program() {
 Usage: trailload <COMMAND>
 
 Commands:
-  load    Load CloudTrail logs into an engine; run it again and only what is new is loaded
+  load    Load CloudTrail into an engine; run it again and only what is new is loaded
   status  Show what is safe by source, what was set aside and why, and what was learned
 
 Options:
@@ -30,6 +30,8 @@ Options:
   -V, --version  Print version
 
 Examples:
+  trailload load --into http://localhost:9200
+  trailload load s3://my-trail --into http://localhost:9200
   trailload load trail/ --into http://localhost:9200
   trailload status --into http://localhost:9200
   trailload load --help
@@ -38,7 +40,7 @@ Exit codes:
   0  everything asked for is in the index
   1  a person has to change something: credentials, permission, address
   2  the command line makes no sense
-  3  done, but documents were set aside or files were unreadable ('trailload status' lists them)
+  3  done, but documents were set aside, or something could not be read ('trailload status' tells)
   4  stopped early, position saved: run the same command again
 "
     );
@@ -48,12 +50,14 @@ Exit codes:
 fn help_of_load() {
     assert_eq!(
         help(&["load", "--help"]),
-        r"Load CloudTrail logs into an engine; run it again and only what is new is loaded
+        r"Load CloudTrail into an engine; run it again and only what is new is loaded
 
-Usage: trailload load [OPTIONS] --into <URL> <SOURCE>...
+Usage: trailload load [OPTIONS] --into <URL> [SOURCE]...
 
 Arguments:
-  [SOURCE]...  Files, folders (with all below them), or '-' for standard input
+  [SOURCE]...  'lookup' for the event history of AWS accounts, 's3://BUCKET[/PREFIX]' for what a
+               trail delivered, files, folders (with all below them), '-' for standard input
+               [default: lookup]
 
 Options:
   -h, --help  Print help
@@ -63,7 +67,38 @@ What to load:
       --to <TIME>    Load events before this time
       --last <AGE>   Load events of this age or younger, such as 12h or 7d
       --again        Read everything, also what the checkpoint says is done
-      --dry-run      Read and count, report fields and conflicts, send nothing
+      --dry-run      Read and count, report fields and conflicts, send nothing; of lookup, estimate
+                     only
+
+Which accounts and Regions:
+      --profile <NAME>                Use this profile of the AWS configuration [default: as for
+                                      every AWS tool]
+      --assume-role <ARN|FILE>        Act as this role, or as each one in this file; {account}
+                                      stands for each of --accounts (can be repeated)
+      --external-id <ID>              Tell this external id when assuming a role
+      --accounts <ID,…|organization>  Load these accounts only, or all of the organization [default:
+                                      that of the credentials or roles; all in a bucket]
+      --regions <REGION,…|all>        Load these Regions only [default: all that are enabled, or in
+                                      the bucket]
+
+Event history (lookup):
+      --read-only                     Load only events that changed nothing
+      --write-only                    Load only events that may have changed something: often the
+                                      smaller part, and quicker
+      --lookup-attribute <KEY=VALUE>  Load only events with this attribute, such as Username=alice
+                                      or EventName=RunInstances
+      --insights                      Load Insights events too
+      --settle <AGE>                  Leave events younger than this to the next run: AWS may not
+                                      know all of them yet [default: 15m]
+      --overlap <AGE>                 Let the next run fetch events again that are younger than
+                                      this: some come late [default: 24h]
+
+Trail buckets (s3://):
+      --trail <NAME>      Load the bucket that this trail delivers to (name or ARN; can be repeated)
+      --kinds <KIND,…>    Load these kinds of logs only: CloudTrail, Insight, NetworkActivity,
+                          Aggregated [default: all]
+      --late-days <DAYS>  List the last days again each time: some logs come late [default: 30]
+      --requester-pays    Pay for requests where the bucket's owner does not
 
 Where to:
       --into <URL>                      Load into the engine at this address
@@ -74,6 +109,8 @@ Where to:
       --ca-file <FILE>                  Trust the authorities in this PEM file
       --password-file <FILE>            Read the password from a file
       --api-key-file <FILE>             Read the API key from a file
+      --aws-auth                        Sign requests to the engine with AWS credentials, for Amazon
+                                        OpenSearch Service and Serverless
       --force                           Replace an index template that is newer, or not ours
       --checkpoint <FILE>               Remember in this file what is done [default: one per engine
                                         and prefix in the state folder]
@@ -104,15 +141,23 @@ Environment:
   TRAILLOAD_PASSWORD_FILE                 Read the password from this file
   TRAILLOAD_API_KEY_FILE                  Read the API key from this file
 
+  AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, ...  As for every AWS tool
+
 Examples:
-  Load a folder of logs, and again tonight: only what is new is read
+  The event history of this account: 90 days of every Region, and again tonight only what is new
+    trailload load --into http://localhost:9200
+  Look before you load: how many events, how long
+    trailload load --into http://localhost:9200 --dry-run
+  All accounts of an organization
+    trailload load --into http://localhost:9200 --accounts organization \
+      --assume-role 'arn:aws:iam::{account}:role/trailload'
+  Years from a trail's bucket, one Region
+    trailload load s3://my-trail --into http://localhost:9200 --regions eu-west-1 --from 2022-01-01
+  A folder of logs; or the last week only, from a pipe
     trailload load trail/ --into http://localhost:9200
-  Look before you load
-    trailload load trail/ --into http://localhost:9200 --dry-run
-  The last week only, from a pipe
     zcat *.json.gz | trailload load - --into http://localhost:9200 --last 7d
   From cron, with a summary for the monitoring
-    trailload load /var/trail --into https://search.example:9200 --quiet --summary last.json
+    trailload load --into https://search.example:9200 --quiet --summary last.json
 "
     );
 }

@@ -75,7 +75,7 @@ Examples:
     trailload load --into http://localhost:9200 --accounts organization \\
       --assume-role 'arn:aws:iam::{account}:role/trailload'
   Years from a trail's bucket, one Region
-    trailload load s3://my-trail --into http://localhost:9200 --regions eu-central-1 --from 2022-01-01
+    trailload load s3://my-trail --into http://localhost:9200 --regions eu-west-1 --from 2022-01-01
   A folder of logs; or the last week only, from a pipe
     trailload load trail/ --into http://localhost:9200
     zcat *.json.gz | trailload load - --into http://localhost:9200 --last 7d
@@ -84,12 +84,13 @@ Examples:
 
 /// The words of `trailload load`.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "it is the help, and a terminal shows no markup")]
 #[expect(clippy::struct_excessive_bools, reason = "flags are what a command line has")]
 #[command(after_help = AFTER_HELP)]
 #[command(override_usage = "trailload load [OPTIONS] --into <URL> [SOURCE]...")]
 #[command(next_help_heading = "What to load")]
 pub struct Args {
-    /// 'lookup' for the event history of AWS accounts, 's3://BUCKET[/PREFIX]' for logs that a trail
+    /// 'lookup' for the event history of AWS accounts, 's3://BUCKET[/PREFIX]' for what a trail
     /// delivered, files, folders (with all below them), '-' for standard input [default: lookup]
     #[arg(value_name = "SOURCE", help_heading = None::<&str>)]
     pub sources: Vec<OsString>,
@@ -105,7 +106,7 @@ pub struct Args {
     /// Read everything, also what the checkpoint says is done
     #[arg(long)]
     pub again: bool,
-    /// Read and count, report fields and conflicts, send nothing; of lookup, only the estimate
+    /// Read and count, report fields and conflicts, send nothing; of lookup, estimate only
     #[arg(long)]
     pub dry_run: bool,
 

@@ -48,6 +48,8 @@ struct Cli {
 /// The end of `trailload --help`.
 const AFTER_HELP: &str = "\
 Examples:
+  trailload load --into http://localhost:9200
+  trailload load s3://my-trail --into http://localhost:9200
   trailload load trail/ --into http://localhost:9200
   trailload status --into http://localhost:9200
   trailload load --help
@@ -56,12 +58,12 @@ Exit codes:
   0  everything asked for is in the index
   1  a person has to change something: credentials, permission, address
   2  the command line makes no sense
-  3  done, but documents were set aside or files were unreadable ('trailload status' lists them)
+  3  done, but documents were set aside, or something could not be read ('trailload status' tells)
   4  stopped early, position saved: run the same command again";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Load CloudTrail logs into an engine; run it again and only what is new is loaded
+    /// Load CloudTrail into an engine; run it again and only what is new is loaded
     Load(Box<load::Args>),
     /// Show what is safe by source, what was set aside and why, and what was learned
     Status(status::Args),

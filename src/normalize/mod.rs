@@ -12,6 +12,7 @@ mod fields;
 mod identity;
 mod keys;
 mod kinds;
+mod lookup;
 mod more;
 mod note;
 mod rewrite;
@@ -32,6 +33,7 @@ pub use rules::{Conflict, Kind, Rules};
 pub use tree::Misshapen;
 pub use when::{IndexBy, TimeRange};
 
+use lookup::Beside;
 use more::More;
 use note::{Change, Note};
 use scan::{Edit, Scratch, Wanted};
@@ -90,6 +92,10 @@ pub struct Normalizer {
     indices: Vec<(u32, String)>,
     /// What was noted about the record rewritten last.
     steps: Vec<Vec<u8>>,
+    /// What the next record's envelope says.
+    beside: Beside,
+    /// What of that the record does not say.
+    lookup: Vec<u8>,
 }
 
 impl Normalizer {
@@ -105,7 +111,15 @@ impl Normalizer {
             scratch: Scratch::default(),
             indices: Vec::new(),
             steps: Vec::new(),
+            beside: Beside::default(),
+            lookup: Vec::new(),
         }
+    }
+
+    /// Takes in what an envelope of LookupEvents says beside the records that come next: the values of `Username`
+    /// and `Resources`, as JSON. Without any, there is no envelope any more.
+    pub fn beside(&mut self, username: Option<&[u8]>, resources: Option<&[u8]>) {
+        self.beside.set(username, resources);
     }
 
     /// Returns the name of an index.
@@ -238,10 +252,11 @@ impl Normalizer {
     }
 
     /// Appends what we say about a record, if there is anything to say.
-    fn write_own(&self, steps: &[Vec<u8>], record: &[u8], out: &mut Vec<u8>) {
+    fn write_own(&mut self, steps: &[Vec<u8>], record: &[u8], out: &mut Vec<u8>) {
         let original = self.settings.keep_original.then(|| String::from_utf8_lossy(record));
         let original = original.as_ref().map(|original| original.as_bytes());
-        write_trailload(self.more.list(), steps, original, out);
+        self.beside.write(record, &mut self.lookup);
+        write_trailload(self.more.list(), steps, &self.lookup, original, out);
     }
 }
 
@@ -274,8 +289,14 @@ fn write_source(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends the `trailload` object, if there is anything in it.
-fn write_trailload(more: &[u8], steps: &[Vec<u8>], original: Option<&[u8]>, out: &mut Vec<u8>) {
-    if more.is_empty() && steps.is_empty() && original.is_none() {
+fn write_trailload(
+    more: &[u8],
+    steps: &[Vec<u8>],
+    lookup: &[u8],
+    original: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) {
+    if more.is_empty() && steps.is_empty() && lookup.is_empty() && original.is_none() {
         return;
     }
     let mut between = "\"trailload\":{";
@@ -296,6 +317,12 @@ fn write_trailload(more: &[u8], steps: &[Vec<u8>], original: Option<&[u8]>, out:
             out.extend_from_slice(step);
         }
         out.extend_from_slice(b"\"]");
+        between = ",";
+    }
+    if !lookup.is_empty() {
+        out.extend_from_slice(between.as_bytes());
+        out.extend_from_slice(b"\"lookup\":");
+        out.extend_from_slice(lookup);
         between = ",";
     }
     if let Some(original) = original {
@@ -361,7 +388,8 @@ impl Relearned {
             out.push(b',');
         }
         let original = kept_original(&old);
-        write_trailload(more.list(), &notes.steps, original.as_deref(), &mut out);
+        let lookup = kept_lookup(&old);
+        write_trailload(more.list(), &notes.steps, &lookup, original.as_deref(), &mut out);
         finish(&members, &mut out);
         out.push(b'\n');
         (out.trim_ascii_end() != document.trim_ascii_end()).then_some(out)
@@ -371,6 +399,16 @@ impl Relearned {
 fn kept_original(document: &[Member<'_>]) -> Option<Vec<u8>> {
     let ours = document.iter().find(|member| &*member.key == b"trailload")?;
     Some(ours.value.get(b"original")?.text()?.into_owned())
+}
+
+/// Returns the object `trailload.lookup` of a document of ours; empty without one.
+fn kept_lookup(document: &[Member<'_>]) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let ours = document.iter().find(|member| &*member.key == b"trailload");
+    if let Some(lookup) = ours.and_then(|ours| ours.value.get(b"lookup")) {
+        lookup.write(&mut kept);
+    }
+    kept
 }
 
 /// The top-level texts that a raw document keeps as fields: what dashboards and searches ask for first.
@@ -404,7 +442,14 @@ pub fn raw(document: &[u8]) -> Vec<u8> {
     let record = kept_original(&members)
         .or_else(|| original(document).ok())
         .unwrap_or_else(|| document.to_vec());
-    out.extend_from_slice(b"\"trailload\":{\"raw\":true,\"original\":\"");
+    out.extend_from_slice(b"\"trailload\":{\"raw\":true,");
+    let lookup = kept_lookup(&members);
+    if !lookup.is_empty() {
+        out.extend_from_slice(b"\"lookup\":");
+        out.extend_from_slice(&lookup);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"original\":\"");
     text::escape(&mut out, &record);
     out.extend_from_slice(b"\"}}\n");
     out

@@ -504,6 +504,59 @@ fn a_raw_document_keeps_what_searches_ask_for_and_the_record_as_text() {
     assert_eq!(raw["trailload"]["original"], record);
 }
 
+/// An event as LookupEvents gives it: the session's name and the bucket are said beside the record only.
+const BESIDE: (&[u8], &[u8]) =
+    (br#""i-0abc""#, br#"[{"ResourceType":"AWS::S3::Bucket","ResourceName":"logs"}]"#);
+
+#[test]
+fn what_an_envelope_adds_is_in_every_form_of_the_document_and_not_in_the_record() {
+    let lookup = to_json!({
+        "username": "i-0abc", "resources": [{ "type": "AWS::S3::Bucket", "name": "logs" }]
+    });
+    let record = r#"{"eventTime":"2023-07-10T11:50:00Z","eventName":"GetBucketAcl","eventID":"a7a2a2a2-1111-2222-3333-444444444444",
+"userIdentity":{"type":"AssumedRole"},"requestParameters":{"bucketName":"logs","policy":{"a":1}}}"#;
+    let mut normalizer = normalizer(Profile::Standard);
+    normalizer.beside(Some(BESIDE.0), Some(BESIDE.1));
+    let slow = document(&mut normalizer, record);
+    let mut out = Vec::new();
+    let taken = normalizer.take(record.as_bytes(), 0, &mut out);
+    let Some((_, Normalized::Document(placed))) = taken else { panic!("{taken:?}") };
+    let quick = String::from_utf8(out.split_off(placed.action_bytes as usize)).unwrap();
+    assert_eq!(value(&quick), value(&slow));
+    let fields = normalizer.fields.clone();
+    let mut relearned = Relearned::new(&fields, &index_with(&to_json!({ "bucketName": "date" })));
+    let again = String::from_utf8(relearned.again(slow.as_bytes()).unwrap()).unwrap();
+    let raw = String::from_utf8(raw(slow.as_bytes())).unwrap();
+    for form in [&quick, &slow, &again, &raw] {
+        assert_eq!(value(form)["trailload"]["lookup"], lookup, "{form}");
+    }
+    for form in [&quick, &slow, &again] {
+        assert!(refused_by(&mapping(&fields), form).iter().all(|path| !path.contains("lookup")));
+        assert_eq!(meaning(&original(form.as_bytes()).unwrap()), meaning(record.as_bytes()));
+    }
+    assert_eq!(value(&raw)["trailload"]["original"].as_str().map(value), Some(value(record)));
+}
+
+#[test]
+fn an_envelope_changes_neither_the_id_nor_what_comes_without_one() {
+    let record =
+        r#"{"eventTime":"2023-07-10T11:50:00Z","eventName":"A","requestParameters":{"a":1}}"#;
+    let mut normalizer = normalizer(Profile::Standard);
+    let written = |normalizer: &mut Normalizer| {
+        let mut out = Vec::new();
+        normalizer.rewrite(record.as_bytes(), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let (action, document) = text.split_once('\n').unwrap();
+        (action.to_owned(), document.to_owned())
+    };
+    let plain = written(&mut normalizer);
+    normalizer.beside(Some(BESIDE.0), Some(BESIDE.1));
+    let beside = written(&mut normalizer);
+    normalizer.beside(None, None);
+    assert_eq!((&beside.0, written(&mut normalizer)), (&plain.0, plain.clone()));
+    assert_ne!(beside.1, plain.1);
+}
+
 #[test]
 fn beyond_the_budget_values_are_found_through_more() {
     let fields = Arc::new(Fields::new(rules(), Profile::Standard, 0));

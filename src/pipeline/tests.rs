@@ -112,8 +112,11 @@ fn a_thread_that_cannot_be_had_is_an_error_with_its_cause() {
 }
 
 /// Takes everything, unless it is to refuse.
+#[derive(Default)]
 struct Kind {
     ids: Mutex<Vec<String>>,
+    /// All bodies, one behind the other.
+    body: Mutex<Vec<u8>>,
 }
 
 impl Sink for Kind {
@@ -124,6 +127,7 @@ impl Sink for Kind {
             action["create"]["_id"].as_str().unwrap().to_owned()
         });
         self.ids.lock().unwrap().extend(ids);
+        self.body.lock().unwrap().extend_from_slice(&batch.body);
         let created = batch.entries.len() as u64;
         Ok(Receipt { shares: batch.shares, created, ..Receipt::default() })
     }
@@ -188,7 +192,7 @@ async fn loaded(found: Vec<Found>, range: TimeRange) -> Left {
     let file = folder.path().join("safe.sqlite");
     let store = Store::open(&file, "test", Timestamp::UNIX_EPOCH).unwrap();
     let tally = Arc::clone(&load.tally);
-    let sink = Arc::new(Kind { ids: Mutex::default() });
+    let sink = Arc::new(Kind::default());
     let outcome = super::load(load, Arc::clone(&sink), store, &raise, |_| 0).await.unwrap();
     assert_eq!(outcome, Outcome::Complete);
     let ids = std::mem::take(&mut *sink.ids.lock().unwrap());
@@ -282,7 +286,7 @@ async fn an_object_that_is_lost_is_written_down_and_keeps_its_day_open() {
     let file = folder.path().join("safe.sqlite");
     let store = Store::open(&file, "test", Timestamp::UNIX_EPOCH).unwrap();
     let tally = Arc::clone(&load.tally);
-    let sink = Arc::new(Kind { ids: Mutex::default() });
+    let sink = Arc::new(Kind::default());
     super::load(load, sink, store, &raise, |_| 3).await.unwrap();
     let reader = Reader::open(&file).unwrap();
     assert_eq!(reader.closed("s3://b/01/").unwrap(), None);
@@ -314,4 +318,41 @@ async fn the_store_learns_of_a_lane_before_any_of_its_pages() {
     assert_eq!(pages, 50);
     let ends: Vec<_> = notes.iter().filter(|note| matches!(note, Note::Ended { .. })).collect();
     assert!(matches!(ends[..], [Note::Ended { outcome: Ended::Done, pages: 50, .. }]), "{ends:?}");
+}
+
+#[tokio::test]
+async fn what_a_page_says_beside_a_record_goes_with_that_record_only() {
+    let (load, feed, raise) = load(1);
+    let record = |id: u8| {
+        format!(
+            r#"{{"eventVersion":"1.08","eventID":"00000000-0000-0000-0000-00000000000{id}","eventTime":"2024-06-01T12:00:00Z"}}"#
+        )
+    };
+    let named = serde_json::json!({
+        "Username": "alice", "Resources": [{ "ResourceName": "b" }], "CloudTrailEvent": record(1)
+    });
+    let bare = serde_json::json!({ "CloudTrailEvent": record(2) });
+    let bytes = Bytes::from(format!(r#"{{"Events":[{named},{bare}]}}"#));
+    let page = Page {
+        key: format!("{SERIES}/1000-1999"),
+        number: 0,
+        content: Held { bytes, room: None },
+        since: Some(1_000),
+    };
+    for what in [slice(1_000, 1_999), Found::Page(page), over(1, true)] {
+        feed.send(what).unwrap();
+    }
+    drop(feed);
+    let folder = tempfile::tempdir().unwrap();
+    let store =
+        Store::open(&folder.path().join("safe.sqlite"), "test", Timestamp::UNIX_EPOCH).unwrap();
+    let sink = Arc::new(Kind::default());
+    super::load(load, Arc::clone(&sink), store, &raise, |_| 0).await.unwrap();
+    let body = String::from_utf8(sink.body.lock().unwrap().clone()).unwrap();
+    let lookup = r#""trailload":{"lookup":{"username":"alice","resources":[{"name":"b"}]}}"#;
+    for line in body.lines().filter(|line| line.contains("@timestamp")) {
+        assert_eq!(line.contains(lookup), line.contains("000001\""), "{line}");
+        assert_eq!(line.contains("trailload"), line.contains("000001\""), "{line}");
+    }
+    assert!(body.contains(lookup), "{body}");
 }

@@ -456,6 +456,10 @@ impl Records for Reading<'_> {
         }
     }
 
+    fn beside(&mut self, username: Option<&[u8]>, resources: Option<&[u8]>) {
+        self.bench.normalizer.beside(username, resources);
+    }
+
     fn too_long(&mut self, head: &[u8], offset: u64, bytes: u64) {
         let id = format!("{}@{offset}", self.name);
         let reason = format!("a record of {bytes} bytes is too long to load");

@@ -29,6 +29,10 @@ pub trait Records {
     /// that was [`Taken::Incomplete`] or [`Taken::Broken`]: an incomplete one comes again.
     fn record(&mut self, text: &[u8], start: usize) -> Taken;
 
+    /// Learns what an envelope of LookupEvents says beside the record that comes next: the values of `Username` and
+    /// `Resources`, as they stand there. Called with nothing behind that record.
+    fn beside(&mut self, _username: Option<&[u8]>, _resources: Option<&[u8]>) {}
+
     /// Takes note of a record of more than [`Limits::record`] bytes: its first bytes, where it begins in the
     /// unpacked text, and how long it is. It is counted in [`Decoded::too_long`].
     fn too_long(&mut self, head: &[u8], offset: u64, bytes: u64);
@@ -246,7 +250,7 @@ impl Decoder {
 
     /// Reads a file of `size` bytes, or what is left of it, into `stored`.
     fn fetch(&mut self, mut file: &File, size: usize) -> io::Result<usize> {
-        unpack::make_room(&mut self.stored, size, self.limits.whole);
+        unpack::make_room(&mut self.stored, size, self.limits.stored);
         let mut filled = 0;
         while filled < size {
             match file.read(&mut self.stored[filled..size]) {

@@ -108,6 +108,50 @@ pub(super) fn look(text: &[u8], start: usize, context: Context) -> Look {
     }
 }
 
+/// What an envelope of LookupEvents says beside its record, as it stands there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Beside<'t> {
+    pub(super) username: Option<&'t [u8]>,
+    pub(super) resources: Option<&'t [u8]>,
+    /// More text would say nothing more.
+    pub(super) is_all: bool,
+}
+
+/// Returns what the envelope at `text[start]` says, as far as the text goes and is JSON.
+pub(super) fn beside(text: &[u8], start: usize) -> Beside<'_> {
+    let mut found = Beside::default();
+    let mut at = start + 1;
+    loop {
+        at = skip_space(text, at);
+        match text.get(at) {
+            Some(b'"') => {}
+            Some(b',') => {
+                at += 1;
+                continue;
+            }
+            Some(_) => return Beside { is_all: true, ..found },
+            None => return found,
+        }
+        let Some(key_end) = skip_string(text, at) else { return found };
+        let colon = skip_space(text, key_end);
+        let value = skip_space(text, colon + 1);
+        if value >= text.len() {
+            return found;
+        }
+        let end = match skip_value(text, value) {
+            Ok(end) if text[colon] == b':' => end,
+            Err(Skip::Incomplete) => return found,
+            _ => return Beside { is_all: true, ..found },
+        };
+        match &text[at + 1..key_end - 1] {
+            b"Username" => found.username = Some(&text[value..end]),
+            b"Resources" => found.resources = Some(&text[value..end]),
+            _ => {}
+        }
+        at = end;
+    }
+}
+
 /// Returns the list that `key` names in `context`, and what is in it.
 pub(super) fn list(key: &[u8], context: Context) -> Option<Context> {
     if !matches!(context, Context::Top | Context::Array) {
@@ -337,6 +381,26 @@ mod tests {
         assert_eq!(at_top("{}"), Look::Foreign(Kind::Json));
         assert_eq!(look(b"{}", 0, Context::Records), Look::Record);
         assert!(matches!(at_top("{a}"), Look::Broken { offset: 1, .. }));
+    }
+
+    #[test]
+    fn an_envelope_says_who_and_what_before_and_behind_its_record() {
+        let text = br#"{ "Username" : "a", "CloudTrailEvent":"{}","Resources":[{"x":1}],"y":2 } ,"#;
+        let whole = beside(text, 0);
+        assert_eq!(
+            (whole.username, whole.resources),
+            (Some(&b"\"a\""[..]), Some(&b"[{\"x\":1}]"[..]))
+        );
+        assert!(whole.is_all);
+        let end = text.iter().rposition(|byte| *byte == b'}').unwrap();
+        for cut in 1..=end {
+            let part = beside(&text[..cut], 0);
+            assert!(!part.is_all, "{cut}");
+            assert!(part.username.is_none_or(|name| name == b"\"a\""), "{cut}");
+            assert!(part.resources.is_none_or(|list| list == b"[{\"x\":1}]"), "{cut}");
+        }
+        assert!(beside(br#"{"Username" 7}"#, 0).is_all);
+        assert_eq!(beside(br#"{"Username":"a","x":]"#, 0).username, Some(&b"\"a\""[..]));
     }
 
     #[test]

@@ -85,6 +85,49 @@ fn lookup_results_whole_and_one_a_line() {
     loads(&lines(whole["Events"].as_array().unwrap()), &all);
 }
 
+/// The example of the API reference of LookupEvents, and what it says beside its record. The order of an envelope's
+/// members is any.
+#[test]
+fn what_lookup_events_says_beside_a_record_is_kept_where_the_record_does_not_say_it() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let mut all = events(0..4);
+    all[0]["userIdentity"] = json!({ "type": "IAMUser", "userName": "Alice" });
+    all[3]["resources"] = json!([{ "type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::logs" }]);
+    let group = json!([
+        { "ResourceType": "AWS::EC2::SecurityGroup", "ResourceName": "sg-33a" },
+        { "ResourceType": "AWS::EC2::Instance", "ResourceName": "i-b7f" }
+    ]);
+    let bucket =
+        json!([{ "ResourceType": "AWS::S3::Bucket", "ResourceName": "arn:aws:s3:::logs" }]);
+    let text = |at: usize| Value::from(all[at].to_string());
+    let envelopes = format!(
+        r#"{{"Events":[{{"Username":"Alice","Resources":[],"CloudTrailEvent":{}}},
+        {{"CloudTrailEvent":{},"EventId":"x","Resources":{group},"Username":"session"}},
+        {{"CloudTrailEvent":{}}},
+        {{"Resources":{bucket},"CloudTrailEvent":{}}}],"NextToken":"abc"}}"#,
+        text(0),
+        text(1),
+        text(2),
+        text(3)
+    );
+    let file = desk.file("lookup.json", envelopes);
+    desk.load(&file, engine.url()).run().exits(0).counted([4, 4, 0, 0]);
+    let said = |number: usize| -> Option<Value> {
+        let text = engine.document_text(&events::id(number)).unwrap();
+        let document: Value = serde_json::from_slice(&text).unwrap();
+        document.pointer("/trailload/lookup").cloned()
+    };
+    assert_eq!([said(0), said(2), said(3)], [None, None, None]);
+    let expected = json!({ "username": "session", "resources": [
+        { "type": "AWS::EC2::SecurityGroup", "name": "sg-33a" },
+        { "type": "AWS::EC2::Instance", "name": "i-b7f" }
+    ]});
+    assert_eq!(said(1), Some(expected));
+    let trail = desk.file("trail.json", records(&all));
+    desk.load(&trail, engine.url()).run().exits(0).counted([4, 0, 4, 0]);
+    engine.assert_no_complaints();
+}
+
 #[test]
 fn event_bridge_envelopes() {
     let all = events(0..20);

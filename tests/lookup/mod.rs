@@ -58,6 +58,7 @@ impl World {
             client: access.cloudtrail(region),
             category: Category::Management,
             filter: None,
+            guessed: false,
         };
         regions.iter().map(place).collect()
     }

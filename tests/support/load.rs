@@ -51,6 +51,15 @@ impl Desk {
 
     /// Prepares `trailload load SOURCE --into URL` with this desk's checkpoint.
     pub(crate) fn load(&self, source: impl AsRef<OsStr>, url: &str) -> Load {
+        self.load_all([source], url)
+    }
+
+    /// Prepares `trailload load SOURCE… --into URL` with this desk's checkpoint.
+    pub(crate) fn load_all<S: AsRef<OsStr>>(
+        &self,
+        sources: impl IntoIterator<Item = S>,
+        url: &str,
+    ) -> Load {
         let summary = self.path(format!("summary-{}.json", fastrand::u64(..)));
         let mut load = Load {
             arguments: Vec::new(),
@@ -60,7 +69,7 @@ impl Desk {
             input: None,
         };
         load.arguments.push("load".into());
-        load.arguments.push(source.as_ref().to_owned());
+        load.arguments.extend(sources.into_iter().map(|source| source.as_ref().to_owned()));
         load.with(["--into", url]).with("--checkpoint".chain(self.checkpoint()))
     }
 }

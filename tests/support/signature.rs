@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-use super::wire::Request;
+use super::wire::{Request, percent_decoded};
 
 const BLOCK: usize = 64;
 
@@ -63,12 +63,15 @@ fn claim(header: &str) -> Option<Claim<'_>> {
 }
 
 fn sign(request: &Request, claim: &Claim<'_>, date: &str, payload: &str, secret: &str) -> String {
-    let mut query: Vec<&str> = request.query.split('&').filter(|pair| !pair.is_empty()).collect();
-    query.sort_unstable();
-    let query: Vec<String> = query
-        .iter()
-        .map(|pair| if pair.contains('=') { (*pair).to_owned() } else { format!("{pair}=") })
+    // AWS decodes what came and encodes it by its own rules: a raw `,` is signed as `%2C`.
+    let pairs = request.query.split('&').filter(|pair| !pair.is_empty());
+    let mut query: Vec<String> = pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            format!("{}={}", encoded(name), encoded(value))
+        })
         .collect();
+    query.sort_unstable();
     let headers: Vec<String> = claim
         .signed
         .iter()
@@ -78,7 +81,7 @@ fn sign(request: &Request, claim: &Claim<'_>, date: &str, payload: &str, secret:
     let canonical = format!(
         "{}\n{}\n{}\n{headers}\n{}\n{payload}",
         request.method,
-        request.path,
+        request.path.split('/').map(encoded).collect::<Vec<_>>().join("/"),
         query.join("&"),
         claim.signed.join(";"),
     );
@@ -92,6 +95,16 @@ fn sign(request: &Request, claim: &Claim<'_>, date: &str, payload: &str, secret:
         .split('/')
         .fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
     hex(&hmac(&key, text.as_bytes()))
+}
+
+/// Encodes a part of a path or a query as AWS does before it compares signatures.
+fn encoded(part: &str) -> String {
+    let letter = |byte: u8| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    percent_decoded(part).bytes().map(letter).collect()
 }
 
 fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {

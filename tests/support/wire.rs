@@ -97,7 +97,8 @@ pub(crate) fn answer(status: u16, kind: &str, body: &[u8], without_body: bool) -
     bytes
 }
 
-fn percent_decoded(text: &str) -> String {
+/// Undoes the encoding of a path or a query.
+pub(crate) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

@@ -104,7 +104,7 @@ impl Templates {
     /// left out: a core that grew may differ from what an older program learned, and engines refuse
     /// templates that contradict each other.
     pub(super) fn learned(&self, properties: &Value) -> Value {
-        let properties = tree::lacking(properties, &self.core["properties"]);
+        let properties = tree::tidy(tree::lacking(properties, &self.core["properties"]));
         json!({
             "template": { "settings": self.settings(), "mappings": { "properties": properties } },
             "_meta": { "managed_by": MANAGED_BY, "version": self.version },

@@ -46,6 +46,22 @@ pub(super) fn add(base: &mut Value, more: &Value) {
     }
 }
 
+/// Leaves out that an object with fields is one, which engines leave out as well: so trees that mean the same
+/// are the same.
+pub(super) fn tidy(mut properties: Value) -> Value {
+    for field in properties.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        let Some(field) = field.as_object_mut() else { continue };
+        let Some(below) = field.get_mut("properties").filter(|below| !is_empty(below)) else {
+            continue;
+        };
+        *below = tidy(below.take());
+        if field.get("type").is_some_and(|kind| kind == "object") {
+            field.remove("type");
+        }
+    }
+    properties
+}
+
 /// Returns whether a tree has no field.
 pub(super) fn is_empty(properties: &Value) -> bool {
     properties.as_object().is_none_or(Map::is_empty)
@@ -126,6 +142,17 @@ mod tests {
         let both = json!({ "o": { "type": "object", "properties": { "x": keyword() } } });
         assert_eq!(joined(&[bare.clone(), filled.clone()]), both);
         assert_eq!(joined(&[filled.clone(), bare]), filled);
+    }
+
+    #[test]
+    fn only_an_object_without_fields_says_that_it_is_one() {
+        let filled = json!({ "o": { "type": "object", "properties": { "p": { "type": "object", "properties": { "x": keyword() } } } } });
+        let expected =
+            json!({ "o": { "properties": { "p": { "properties": { "x": keyword() } } } } });
+        assert_eq!(tidy(filled), expected);
+        assert_eq!(tidy(expected.clone()), expected);
+        let bare = json!({ "a": keyword(), "o": { "type": "object" }, "n": { "type": "nested", "properties": { "x": keyword() } } });
+        assert_eq!(tidy(bare.clone()), bare);
     }
 
     #[test]

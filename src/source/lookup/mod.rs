@@ -142,6 +142,8 @@ pub struct Place {
     pub category: Category,
     /// Only those.
     pub filter: Option<Filter>,
+    /// Whether it is not known that the Region is enabled for the account. If it is not, that is no failure.
+    pub guessed: bool,
 }
 
 impl Place {
@@ -296,13 +298,19 @@ struct Desk {
     estimates: Vec<Option<RegionEstimate>>,
     on_estimate: Option<OnEstimate>,
     gone: usize,
+    /// Sites of which nobody said that their Region is enabled.
+    guessed: Vec<bool>,
+    /// Those of them where it is not.
+    off: u64,
     worst: Option<(Why, Cause)>,
 }
 
 impl Desk {
-    fn new(word: usize, sites: usize, on_estimate: Option<OnEstimate>) -> Self {
+    fn new(word: usize, guessed: Vec<bool>, on_estimate: Option<OnEstimate>) -> Self {
+        let sites = guessed.len();
         let estimates = vec![None; sites];
-        Self { word, sites, unsaid: sites, estimates, on_estimate, gone: 0, worst: None }
+        let (unsaid, gone, off, worst) = (sites, 0, 0, None);
+        Self { word, sites, unsaid, estimates, on_estimate, gone, guessed, off, worst }
     }
 
     /// Takes in a message; returns whether to go on.
@@ -315,9 +323,13 @@ impl Desk {
                 self.tell_estimate();
                 true
             }
-            Message::Gone(error) => {
+            Message::Gone(number, error) => {
                 self.gone += 1;
                 self.remember(&error);
+                if self.guessed[number] && error.why() == Some(&Why::RegionOff) {
+                    self.off += 1;
+                    return true;
+                }
                 // The last one is told by how the run ends.
                 self.gone == self.sites || found(self.word, Found::Failed(error.into()))
             }
@@ -331,6 +343,16 @@ impl Desk {
         if let Some(tell) = self.on_estimate.take() {
             let regions = self.estimates.iter().flatten().cloned().collect();
             tell(&Estimate { regions });
+        }
+    }
+
+    /// Tells in one line of Regions that were tried although nobody said that they are enabled, and that are not.
+    fn tell_off(&self, found: &mut dyn FnMut(usize, Found) -> bool) {
+        if self.off > 0 && self.gone < self.sites {
+            let Self { off, word, .. } = *self;
+            let regions = if off == 1 { "Region that is" } else { "Regions that are" };
+            let why = format!("{off} {regions} not enabled");
+            found(word, Found::Skipped { name: "lookup".to_owned(), why });
         }
     }
 
@@ -357,7 +379,9 @@ impl Desk {
 impl Source for Lookup {
     fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), super::Error> {
         let (sites, options) = (self.sites(), self.options.clone());
-        let mut desk = Desk::new(options.word, sites.len(), self.on_estimate.take());
+        let guessed = |site: &Vec<(Place, _)>| site.iter().all(|(place, _)| place.guessed);
+        let guessed = sites.iter().map(guessed).collect();
+        let mut desk = Desk::new(options.word, guessed, self.on_estimate.take());
         let (stop, progress) = (self.stop.clone(), Arc::clone(&self.progress));
         // `found` waits for workers, and requests must go on meanwhile: so they have a thread of their own.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -376,6 +400,7 @@ impl Source for Lookup {
             }
             drop(messages);
         });
+        desk.tell_off(found);
         desk.end()
     }
 }

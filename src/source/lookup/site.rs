@@ -56,7 +56,7 @@ pub(super) enum Message {
     /// What this site will cost; `None` if it failed.
     Estimated(usize, Option<RegionEstimate>),
     /// Nothing (more) can be had from this site.
-    Gone(Error),
+    Gone(usize, Error),
 }
 
 /// What all sites of a run share.
@@ -176,7 +176,7 @@ impl Site {
                 if !self.estimated {
                     let _ = self.tell(Message::Estimated(self.number, None)).await;
                 }
-                let _ = self.tell(Message::Gone(error)).await;
+                let _ = self.tell(Message::Gone(self.number, error)).await;
             }
         }
     }

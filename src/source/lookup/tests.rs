@@ -186,7 +186,7 @@ impl Bench {
         let tell: OnEstimate = Box::new(move |estimate| {
             *theirs.lock().unwrap() = Some(estimate.clone());
         });
-        let mut desk = Desk::new(7, sites.len(), Some(tell));
+        let mut desk = Desk::new(7, vec![false; sites.len()], Some(tell));
         let (out, mut messages) = mpsc::channel(MESSAGES);
         let clock = self.way.clock.clone();
         let start = clock.now();
@@ -319,6 +319,7 @@ fn place(way: &Way, account: &str, region: &str) -> Place {
         client: Client::from_conf(config),
         category: Category::Management,
         filter: None,
+        guessed: false,
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Halt, Records, Step, Walk, view};
 use crate::source::{
     Kind,
     decode::{Shape, Taken},
-    look::{Context, Look, list, look},
+    look::{Beside, Context, Look, beside, list, look},
     skip::{Fed, Skim, skip_string},
     window::More,
 };
@@ -109,7 +109,13 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                     return self.skip(Skim::in_object()).map(|_| ());
                 }
                 Look::Text(string) => {
-                    self.string(string - self.at, context)?;
+                    let inside = string - self.at;
+                    let said = context != Context::Logs && self.beside()?;
+                    let done = self.string(inside, context);
+                    if said {
+                        self.records.beside(None, None);
+                    }
+                    done?;
                     return self.skip(Skim::in_object()).map(|_| ());
                 }
                 Look::List if self.level < LEVELS => return self.lists(context),
@@ -134,6 +140,18 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                 },
             }
         }
+    }
+
+    /// Hands over what the envelope at [`Self::at`] says beside its record, and returns whether that is anything.
+    /// It is held as a whole for that.
+    fn beside(&mut self) -> Step<bool> {
+        while !beside(self.text(), self.at).is_all && self.more()? == More::Read {}
+        let Beside { username, resources, .. } = beside(view(&self.window, self.line_end), self.at);
+        if username.is_none() && resources.is_none() {
+            return Ok(false);
+        }
+        self.records.beside(username, resources);
+        Ok(true)
     }
 
     /// Hands over the record that starts `inside` bytes behind [`Self::at`], and goes to its end.

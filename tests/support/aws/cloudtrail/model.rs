@@ -172,6 +172,16 @@ impl Model {
             .collect()
     }
 
+    /// Returns the records of an account and Region, as a trail would deliver them.
+    pub(crate) fn records(&self, account: &str, region: &str) -> Vec<Value> {
+        let key = (account.to_owned(), region.to_owned(), false);
+        let record = |event: &Event| {
+            let wire = event.wire(account, region);
+            serde_json::from_str(wire["CloudTrailEvent"].as_str().unwrap()).unwrap()
+        };
+        self.events.get(&key).into_iter().flatten().map(record).collect()
+    }
+
     /// Returns what was asked in each account and Region.
     pub(crate) fn asked(&self) -> &BTreeMap<(String, String), Asked> {
         &self.asked
