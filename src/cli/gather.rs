@@ -76,7 +76,6 @@ impl Sources<'_> {
     }
 
     fn buckets(&self, shelves: Shelves) -> Result<Buckets, Failure> {
-        let Plan { cloud, range, again, .. } = self.plan;
         let Shelves { access, targets, accounts } = shelves;
         for (word, address) in &targets {
             if let Some(name) =
@@ -85,18 +84,7 @@ impl Sources<'_> {
                 self.log.info(name, format_args!("delivers to {address}"));
             }
         }
-        let options = s3::Options {
-            region: access.region(),
-            accounts,
-            regions: cloud.regions.clone().unwrap_or_default(),
-            kinds: cloud.trails.kinds.clone(),
-            from: range.from,
-            to: range.to,
-            late_days: cloud.trails.late_days,
-            requester_pays: cloud.trails.requester_pays,
-            memory_bytes: self.share(),
-            again: *again,
-        };
+        let options = bucket_options(self.plan, access.region(), accounts, self.share());
         let client = Box::new(move |region: &str| access.s3(region));
         Ok(Buckets::new(targets, options, client, self.done()?, self.closed()?, environment::now()))
     }
@@ -197,6 +185,28 @@ pub(super) async fn unless_stopped<T>(
         biased;
         () = stop.reaches(Urgency::Drain) => Ok(None),
         done = work => done.map(Some),
+    }
+}
+
+/// Returns what is asked of buckets; `region` is the reader's own.
+pub(super) fn bucket_options(
+    plan: &Plan,
+    region: String,
+    accounts: Vec<String>,
+    memory_bytes: u64,
+) -> s3::Options {
+    let Plan { cloud, range, again, .. } = plan;
+    s3::Options {
+        region,
+        accounts,
+        regions: cloud.regions.clone().unwrap_or_default(),
+        kinds: cloud.trails.kinds.clone(),
+        from: range.from,
+        to: range.to,
+        late_days: cloud.trails.late_days,
+        requester_pays: cloud.trails.requester_pays,
+        memory_bytes,
+        again: *again,
     }
 }
 
