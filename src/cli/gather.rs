@@ -172,6 +172,22 @@ impl Sources<'_> {
     }
 }
 
+/// Does something that may take a while; returns `None` if the user stopped it.
+///
+/// # Errors
+///
+/// Returns the [`Failure`] of what was to be done.
+pub(super) async fn unless_stopped<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    tokio::select! {
+        biased;
+        () = stop.reaches(Urgency::Drain) => Ok(None),
+        done = work => done.map(Some),
+    }
+}
+
 /// Returns what is asked of buckets; `region` is the reader's own.
 pub(super) fn bucket_options(
     plan: &Plan,
@@ -191,22 +207,6 @@ pub(super) fn bucket_options(
         requester_pays: cloud.trails.requester_pays,
         memory_bytes,
         again: *again,
-    }
-}
-
-/// Does something that may take a while; returns `None` if the user stopped it.
-///
-/// # Errors
-///
-/// Returns the [`Failure`] of what was to be done.
-pub(super) async fn unless_stopped<T>(
-    stop: &Stop,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<Option<T>, Failure> {
-    tokio::select! {
-        biased;
-        () = stop.reaches(Urgency::Drain) => Ok(None),
-        done = work => done.map(Some),
     }
 }
 
