@@ -80,7 +80,6 @@ impl Sources<'_> {
     }
 
     fn buckets(&self, shelves: Shelves) -> Result<Buckets, Failure> {
-        let Plan { cloud, range, again, .. } = self.plan;
         let Shelves { access, targets, accounts } = shelves;
         for (word, address) in &targets {
             if let Some(name) =
@@ -89,18 +88,7 @@ impl Sources<'_> {
                 self.log.info(name, format_args!("delivers to {address}"));
             }
         }
-        let options = s3::Options {
-            region: access.region(),
-            accounts,
-            regions: cloud.regions.clone().unwrap_or_default(),
-            kinds: cloud.trails.kinds.clone(),
-            from: range.from,
-            to: range.to,
-            late_days: cloud.trails.late_days,
-            requester_pays: cloud.trails.requester_pays,
-            memory_bytes: self.share(),
-            again: *again,
-        };
+        let options = bucket_options(self.plan, access.region(), accounts, self.share());
         let client = Box::new(move |region: &str| access.s3(region));
         Ok(Buckets::new(targets, options, client, self.done()?, self.closed()?, environment::now()))
     }
@@ -185,6 +173,28 @@ impl Sources<'_> {
     fn coverage(&self) -> Result<Coverage, Failure> {
         let Some(reader) = self.reader()? else { return Ok(Box::new(|_| Vec::new())) };
         Ok(Box::new(move |series| reader.coverage(series).unwrap_or_default()))
+    }
+}
+
+/// Returns what is asked of buckets; `region` is the reader's own.
+pub(super) fn bucket_options(
+    plan: &Plan,
+    region: String,
+    accounts: Vec<String>,
+    memory_bytes: u64,
+) -> s3::Options {
+    let Plan { cloud, range, again, .. } = plan;
+    s3::Options {
+        region,
+        accounts,
+        regions: cloud.regions.clone().unwrap_or_default(),
+        kinds: cloud.trails.kinds.clone(),
+        from: range.from,
+        to: range.to,
+        late_days: cloud.trails.late_days,
+        requester_pays: cloud.trails.requester_pays,
+        memory_bytes,
+        again: *again,
     }
 }
 

@@ -20,7 +20,7 @@ const FEWEST_PAGES: f64 = 4.0;
 const SHORTEST: i64 = 30;
 
 /// Longest slice, in seconds: where there is next to nothing, a request looks at a week.
-const LONGEST: i64 = 7 * 24 * 60 * 60;
+pub(super) const LONGEST: i64 = 7 * 24 * 60 * 60;
 
 /// Some seconds, first and last included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,11 @@ impl Plan {
     /// Returns how many seconds are not claimed.
     pub(super) fn seconds(&self) -> i64 {
         self.gaps.iter().map(|gap| gap.seconds()).sum()
+    }
+
+    /// Returns whether anything is known about how dense events are.
+    pub(super) fn is_known(&self) -> bool {
+        !self.density.is_empty()
     }
 
     /// Notes how many events there are in a range.

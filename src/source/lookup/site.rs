@@ -3,7 +3,8 @@
 //! In: the place's [`Plan`]s, one for each category. Out: slices that begin, come in pages, and end.
 //! Holds: whenever the quota allows a request and there is work, one is sent. First the samples of the estimate, then
 //! the oldest chain of pages that is not waiting for its answer; if all wait, another chain begins. So there are as
-//! many chains as hide the latency, whatever it is, and no more.
+//! many chains as hide the latency, whatever it is, and no more. The first answer is waited for, because a quiet place
+//! needs no other; but not for long.
 //! Absent on purpose: other places. They share nothing but the memory.
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use super::clock::Clock;
 use super::error::{Error, Why};
 use super::estimate::RegionEstimate;
 use super::pace::Pace;
-use super::plan::{Plan, Range};
+use super::plan::{LONGEST, Plan, Range};
 use super::progress::{Progress, RegionProgress, Stage};
 use super::{HISTORY, Options, Place};
 use crate::aws::{Refusal, Trouble};
@@ -33,11 +34,15 @@ use crate::source::{Found, Held, Page};
 /// Most chains at once: hides answers of 16 s. Each is a slice that a restart meets unfinished.
 const CHAINS: usize = 32;
 
+/// How long the first answer of a place is waited for. Usually it is here by then, and a quiet place has cost one request.
+const FIRST_WAIT: Duration = Duration::from_millis(1_500);
+
 /// Requests that the estimate of a place may cost.
 const SAMPLES: u8 = 3;
 
-/// A chain with more pages left than this is worth two chains, when nothing else is left to do.
-const WORTH_TWO: f64 = 8.0;
+/// A chain with more pages left than this is worth two chains, when nothing else is left to do: sharing costs half a
+/// page, and at 5 s an answer the last pages of a load cost a hundredth of the quota if they wait for each other.
+const WORTH_TWO: f64 = 3.0;
 
 /// Time without any answer after which a place is given up.
 const PATIENCE: Duration = Duration::from_mins(15);
@@ -108,6 +113,8 @@ enum Choice {
     Chain(u64),
     /// Something that no chain has claimed yet.
     Claim,
+    /// A part of what this chain claimed to be shown how dense events are: the answer takes long.
+    Ahead(u64),
 }
 
 type Flown = (u64, Instant, Result<Answer, Refusal>);
@@ -129,6 +136,8 @@ pub(super) struct Site {
     troubled: Option<Instant>,
     expired: u32,
     estimated: bool,
+    /// When the first request was sent.
+    first: Option<Instant>,
     shared: Shared,
 }
 
@@ -156,6 +165,7 @@ impl Site {
             troubled: None,
             expired: 0,
             estimated: false,
+            first: None,
             shared,
         }
     }
@@ -190,6 +200,7 @@ impl Site {
                 return Ok(None);
             }
             let choice = self.choose();
+            let due = self.due(choice);
             if choice.is_none() && self.flights.is_empty() && self.chains.is_empty() {
                 return Ok(None);
             }
@@ -199,7 +210,7 @@ impl Site {
                 () = stop.reaches(Urgency::Drain) => return Err(Over),
                 () = self.shared.out.closed() => return Err(Over),
                 Some(landed) = self.flights.join_next() => Some(landed),
-                () = turn(&self.shared, self.pace.next(), &mut self.room, self.page_bytes), if choice.is_some() => None,
+                () = turn(&self.shared, due, &mut self.room, self.page_bytes), if choice.is_some() => None,
                 () = self.shared.clock.reaches(rested.unwrap_or(self.shared.began)), if rested.is_some() => {
                     self.wake();
                     continue;
@@ -240,7 +251,27 @@ impl Site {
             return Some(Choice::Chain(*id));
         }
         let more = || self.next_slice().is_some() || self.longest().is_some();
-        (!dry && self.chains.len() < CHAINS && more()).then_some(Choice::Claim)
+        if dry || self.chains.len() >= CHAINS {
+            return None;
+        }
+        if more() { Some(Choice::Claim) } else { self.unanswered().map(Choice::Ahead) }
+    }
+
+    /// Returns when a choice may be sent.
+    fn due(&self, choice: Option<Choice>) -> Instant {
+        let next = self.pace.next();
+        match (choice, self.first) {
+            (Some(Choice::Ahead(_)), Some(first)) => next.max(first + FIRST_WAIT),
+            _ => next,
+        }
+    }
+
+    /// Returns the chain that waits to be shown how dense events are, and has more than a slice or two in it.
+    fn unanswered(&self) -> Option<u64> {
+        let waits = |chain: &Chain| chain.flies && chain.sample == Some(Sample::Gap);
+        let long = |chain: &Chain| chain.range.seconds() > 2 * LONGEST;
+        let mut found = self.chains.iter().filter(|(_, chain)| waits(chain) && long(chain));
+        found.next().map(|(id, _)| *id)
     }
 
     /// Returns which work is to be sampled.
@@ -255,9 +286,10 @@ impl Site {
             .find(|number| !self.works[*number].plan.is_empty() && self.is_known(*number))
     }
 
-    /// Returns whether the first sample is not under way: it shows how long slices should be.
+    /// Returns whether the first answer came: it shows how long slices should be.
     fn is_known(&self, work: usize) -> bool {
-        !self.chains.values().any(|chain| chain.sample == Some(Sample::Gap) && chain.work == work)
+        let waits = |chain: &Chain| chain.sample == Some(Sample::Gap) && chain.work == work;
+        self.works[work].plan.is_known() || !self.chains.values().any(waits)
     }
 
     /// Returns the chain that is best shared with another one, if that is worth it.
@@ -273,9 +305,11 @@ impl Site {
         let id = match choice {
             Choice::Chain(id) => Some(id),
             Choice::Claim => self.claim(),
+            Choice::Ahead(id) => self.claim_ahead(id),
         };
         let Some(id) = id else { return };
         let Some(chain) = self.chains.get_mut(&id) else { return };
+        self.first = self.first.or(Some(now));
         chain.flies = true;
         chain.room = self.room.take();
         let (place, query) = (self.works[chain.work].place.clone(), chain.query());
@@ -297,9 +331,22 @@ impl Site {
             Some(chain) => chain,
             None => self.claim_slice()?,
         };
+        Some(self.begin(chain))
+    }
+
+    /// Begins a chain with the oldest part of what another one claimed. That one asks for all of it and keeps its own.
+    fn claim_ahead(&mut self, id: u64) -> Option<u64> {
+        let chain = self.chains.get_mut(&id)?;
+        let oldest = chain.shorten(chain.range.from + LONGEST);
+        let mut ahead = Chain::new(chain.work, oldest);
+        ahead.sample = Some(Sample::Gap);
+        Some(self.begin(ahead))
+    }
+
+    fn begin(&mut self, chain: Chain) -> u64 {
         self.chains_begun += 1;
         self.chains.insert(self.chains_begun, chain);
-        Some(self.chains_begun)
+        self.chains_begun
     }
 
     fn claim_slice(&mut self) -> Option<Chain> {

@@ -423,6 +423,37 @@ fn the_quota_is_used_at_5_s() {
 }
 
 #[test]
+fn a_slow_first_answer_is_not_waited_for() {
+    let mut bench = Bench::new();
+    bench.way.latency = Duration::from_secs(5);
+    bench.add(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 89, 60_000);
+    bench.stop_after = Some(Duration::from_mins(1));
+    let outcome = bench.run();
+    outcome.assert_fine();
+    let granted = bench.model().granted();
+    assert!((116..=120).contains(&granted), "{granted}");
+
+    let mut bench = Bench::new();
+    bench.way.latency = Duration::from_secs(5);
+    bench.add(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 89, 2_000);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+    assert_eq!(outcome.ids.len(), outcome.handed.len(), "some came twice");
+    assert!(outcome.time < Duration::from_secs(45), "{:?}", outcome.time);
+
+    let mut bench = Bench::new();
+    bench.way.latency = Duration::from_secs(5);
+    bench.add(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 89, 2_000);
+    bench.options.dry_run = true;
+    bench.run().assert_fine();
+    assert!(bench.model().granted() <= 3, "an estimate asks for no more");
+}
+
+#[test]
 fn a_burst_that_no_sample_saw_is_shared_among_chains() {
     let mut bench = Bench::new();
     bench.way.latency = Duration::from_secs(4);
