@@ -64,6 +64,30 @@ fn a_session_that_ends_is_renewed_once_for_all() {
 }
 
 #[test]
+fn a_session_that_nobody_can_renew_ends_the_load_and_the_next_one_goes_on() {
+    let world = World::new();
+    world.put(ACCOUNT, "us-east-1", (40 * DAY, 1_000), 600);
+    let session = |key: &str, token: &str| {
+        world.sts.session(key, token, &format!("arn:aws:sts::{ACCOUNT}:assumed-role/r/me"));
+        let load = world.load(&["--regions", "us-east-1"]).environment("AWS_ACCESS_KEY_ID", key);
+        load.environment("AWS_SESSION_TOKEN", token)
+    };
+    world.change(|script| script.sessions_end_at = Some(6));
+    let run = session("ASIAFIRST", "one").run().exits(1);
+    let created = run.number("created");
+    assert!(created > 0, "what was fetched is kept");
+    run.says([
+        "of account 111122223333 in us-east-1",
+        "expired",
+        "hint: renew the session",
+        "run the same command again",
+    ]);
+    let run = session("ASIASECOND", "two").run().exits(0);
+    assert!(run.number("read") < 600 - created + 150, "it goes on where it stopped");
+    assert_eq!(world.loaded(), world.settled());
+}
+
+#[test]
 fn a_profile_is_taken_from_the_configuration() {
     let world = World::new();
     world.put(ACCOUNT, "us-east-1", (DAY, 1_000), 5);

@@ -186,6 +186,30 @@ fn a_dry_run_estimates_and_stops() {
 }
 
 #[test]
+fn a_dry_run_after_a_load_has_nothing_to_tell_but_the_last_day() {
+    let world = filled();
+    world.load(&[]).run().exits(0);
+    let before = world.engine.asked().requests;
+    let run = world.load(&["--dry-run"]).run().exits(0).says(["estimate: "]);
+    assert!(!run.stderr.contains("80 events"), "{}", run.stderr);
+    assert_eq!(world.engine.asked().requests, before);
+    assert_eq!(world.load(&[]).run().exits(0).number("created"), 0, "it claimed nothing");
+}
+
+#[test]
+fn a_quiet_load_says_nothing_and_as_json_each_line_is_an_object() {
+    let world = filled();
+    let run = world.load(&["--quiet"]).run().exits(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+    let run = world.load(&["--again", "--log-format", "json"]).run().exits(0);
+    for line in run.stderr.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line.is_object(), "{line}");
+    }
+    assert!(run.stderr.contains("80 events in 2 Regions"), "{}", run.stderr);
+}
+
+#[test]
 fn a_region_that_takes_days_is_told_to_be_read_from_a_bucket_before_it_begins() {
     let world = filled();
     // The last minutes are so busy that nobody would wait for 90 such days.

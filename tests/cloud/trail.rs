@@ -231,6 +231,19 @@ fn the_same_event_from_the_history_and_a_bucket_is_one_document() {
 }
 
 #[test]
+fn a_bucket_that_cannot_be_read_does_not_stop_the_history_nor_the_other_way_round() {
+    let world = World::new();
+    world.put(ACCOUNT, "us-east-1", (DAY, 1_000), 5);
+    let s3 = Fake::start([("trail", bucket())]);
+    let run = world.load_from(&s3, &["lookup", "s3://nowhere"]).run().exits(3);
+    run.counted([5, 5, 0, 0]).says(["s3://nowhere/: could not be read: there is no bucket"]);
+    let regions = ["us-east-1", "eu-west-1"].map(str::to_owned);
+    world.trail.model().denied.extend(regions);
+    let run = world.load_from(&s3, &["lookup", "s3://trail"]).run().exits(3);
+    run.counted([70, 70, 0, 0]).says(["lookup: ", "cloudtrail:LookupEvents"]);
+}
+
+#[test]
 fn options_that_do_nothing_are_refused() {
     let world = World::new();
     for (words, option) in [

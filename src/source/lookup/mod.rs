@@ -309,14 +309,16 @@ struct Desk {
     /// Those of them where it is not.
     off: u64,
     worst: Option<(Why, Cause)>,
+    /// What went wrong where there is only one site.
+    only: Option<Error>,
 }
 
 impl Desk {
     fn new(word: usize, guessed: Vec<bool>, on_estimate: Option<OnEstimate>) -> Self {
         let sites = guessed.len();
         let estimates = vec![None; sites];
-        let (unsaid, gone, off, worst) = (sites, 0, 0, None);
-        Self { word, sites, unsaid, estimates, on_estimate, gone, guessed, off, worst }
+        let (unsaid, gone, off, worst, only) = (sites, 0, 0, None, None);
+        Self { word, sites, unsaid, estimates, on_estimate, gone, guessed, off, worst, only }
     }
 
     /// Takes in a message; returns whether to go on.
@@ -334,6 +336,10 @@ impl Desk {
                 self.remember(&error);
                 if self.guessed[number] && error.why() == Some(&Why::RegionOff) {
                     self.off += 1;
+                    return true;
+                }
+                if self.sites == 1 {
+                    self.only = Some(error);
                     return true;
                 }
                 // The last one is told by how the run ends.
@@ -373,6 +379,9 @@ impl Desk {
     /// Returns how it ended: badly if nothing could be had anywhere.
     fn end(self) -> Result<(), super::Error> {
         let places = self.sites;
+        if let Some(error) = self.only {
+            return Err(error.into());
+        }
         match self.worst {
             Some((why, source)) if self.gone == places => {
                 Err(Error::Everywhere { places, why, source }.into())

@@ -638,8 +638,7 @@ fn an_outage_without_end_fails_the_place_after_a_while() {
     bench.faults(std::iter::repeat_n(None, 5));
     bench.faults(std::iter::repeat_n(Some(Fault::Status(503)), 5_000));
     let outcome = bench.run();
-    let Some(Err(SourceError::Lookup(Error::Everywhere { places: 1, why, .. }))) = outcome.result
-    else {
+    let Some(Err(SourceError::Lookup(Error::Place { why, .. }))) = outcome.result else {
         panic!("{:?}", outcome.result)
     };
     assert_eq!(why, Why::Unreachable);
