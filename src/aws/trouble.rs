@@ -171,7 +171,7 @@ impl Refusal {
     }
 
     /// Sorts why credentials could not be had.
-    pub(super) fn of_credentials(error: &CredentialsError) -> Self {
+    pub(crate) fn of_credentials(error: &CredentialsError) -> Self {
         of_chain(error)
     }
 }
@@ -192,9 +192,13 @@ impl fmt::Display for Refusal {
         if !self.message.is_empty() {
             write!(to, "{gap}{}", self.message)?;
         }
-        if let Trouble::ClockSkew { ahead: Some(ahead) } = self.trouble {
+        // AWS itself may say so for another reason, while the clocks agree.
+        if let Trouble::ClockSkew { ahead: Some(ahead) } = self.trouble
+            && is_skew(ahead)
+        {
             let side = if ahead.is_negative() { "behind" } else { "ahead of" };
-            write!(to, " (this machine's clock is {:#} {side} AWS)", ahead.abs())?;
+            let by = SignedDuration::from_secs(ahead.abs().as_secs());
+            write!(to, " (this machine's clock is {by:#} {side} AWS)")?;
         }
         if let Some(request) = &self.request {
             write!(to, " (request {request})")?;

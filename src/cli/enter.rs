@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     aws::{self, Access, Clock, Identity, Options, Partition, regions},
-    report::Log,
+    report::{Log, figures},
     source::{lookup::Place, s3::Address},
 };
 
@@ -107,7 +107,11 @@ pub(super) async fn accounts(cloud: &Cloud, caller: &Access) -> Result<Entered, 
         return Err(match entered.refused.len() {
             0 => failure,
             others => Failure {
-                heading: format!("{} (and {others} other accounts failed)", failure.heading),
+                heading: format!(
+                    "{} (and {} failed)",
+                    failure.heading,
+                    figures::counted(others as u64, "other account")
+                ),
                 ..failure
             },
         });

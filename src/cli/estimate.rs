@@ -14,6 +14,10 @@ const REGIONS_SHOWN: usize = 20;
 
 /// Tells an estimate. Regions of which nothing is missing are only counted.
 pub(super) fn tell(estimate: &Estimate, dry_run: bool, log: &Log) {
+    // Nothing could be asked; why was told by those who failed.
+    if estimate.regions.is_empty() {
+        return;
+    }
     let mut missing: Vec<&RegionEstimate> =
         estimate.regions.iter().filter(|region| region.seconds > 0).collect();
     missing.sort_by_key(|region| std::cmp::Reverse(region.time));
@@ -122,6 +126,7 @@ mod tests {
             "info: estimate: 80 events in 2 Regions, 2 requests, 0.0 s\n"
         );
         let nothing = RegionEstimate { seconds: 0, events: 0, ..region("eu-west-1", 0, true) };
+        assert_eq!(told(vec![], true), "");
         assert_eq!(told(vec![nothing], false), "info: estimate: nothing is missing\n");
     }
 

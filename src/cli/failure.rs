@@ -5,6 +5,7 @@
 
 use std::{error::Error, process::ExitCode};
 
+use aws_credential_types::provider::error::CredentialsError;
 use serde_json::json;
 
 use crate::{
@@ -209,8 +210,14 @@ impl From<checkpoint::Error> for Failure {
 
 impl From<sink::Error> for Failure {
     fn from(error: sink::Error) -> Self {
-        let exit = sink_exit(&error);
-        Self { hint: sink_hint(&error).map(str::to_owned), ..Self::of(exit, &error) }
+        let mut failure = Self::of(sink_exit(&error), &error);
+        if let sink::Error::Unsigned { source, .. } = &error
+            && let Some(error) = source.downcast_ref::<CredentialsError>()
+        {
+            // The chain tells all that it tried, a line each; a person wants what counts.
+            failure.causes = vec![aws::Refusal::of_credentials(error).to_string()];
+        }
+        Self { hint: sink_hint(&error).map(str::to_owned), ..failure }
     }
 }
 

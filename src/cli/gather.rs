@@ -27,6 +27,9 @@ use crate::{
     },
 };
 
+/// Who asks for 90 days does not want to hear that some seconds of them are gone.
+const SLACK_SECONDS: i64 = 3_600;
+
 /// What sources are made from.
 #[derive(Clone, Copy)]
 pub(super) struct Sources<'a> {
@@ -116,12 +119,26 @@ impl Sources<'_> {
             ),
         );
         let options = self.lookup_options(word, environment::now());
+        self.warn_of_age(&options);
         let (log, dry_run) = (self.log.clone(), self.plan.dry_run);
         let source = Lookup::new(places, options, self.coverage()?, self.stop.clone())
             .on_estimate(Box::new(move |all| estimate::tell(all, dry_run, &log)));
         // Set once, here.
-        let _ = self.tally.lookup.set(source.progress());
+        let _ = self.tally.lookup.set((word, source.progress()));
         Ok(source)
+    }
+
+    /// Says that events are wanted that AWS has forgotten.
+    fn warn_of_age(&self, options: &lookup::Options) {
+        let oldest = options.now.saturating_sub_unsigned(lookup::HISTORY.as_secs());
+        let wanted = options.from.or(options.to).unwrap_or(oldest);
+        // An age such as 90d was typed a moment ago.
+        if wanted < oldest.saturating_sub(SLACK_SECONDS) {
+            self.log.warn(
+                "lookup",
+                "the event history goes back 90 days; what is older is only in a trail's bucket (s3://BUCKET)",
+            );
+        }
     }
 
     fn lookup_options(&self, word: usize, now: Timestamp) -> lookup::Options {

@@ -1,4 +1,4 @@
-//! Progress where a person watches: one bar a SOURCE word, with rate and time left.
+//! Progress where a person watches: one bar a SOURCE word, or one an account and Region, with rate and time left.
 //!
 //! In: samples of the counters, a few times a second. Out: bars on the terminal.
 //! Absent on purpose: colors. Everything reads well without them.
@@ -10,7 +10,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::{
     Tally, figures,
     rate::{Rate, Sample, Speed},
+    regions::{self, Row, View},
 };
+use crate::source::lookup::Progress;
 
 /// Time between two drawings: smooth for the eye, nothing for the processor.
 pub const INTERVAL: Duration = Duration::from_millis(200);
@@ -30,7 +32,10 @@ const UNMEASURED: &str = "{prefix:24} {spinner}  {msg}";
 /// The bars of a run.
 #[derive(Debug)]
 pub struct Bars {
-    bars: Vec<Bar>,
+    screen: MultiProgress,
+    words: Vec<Bar>,
+    /// Of the event history; none until it is known which accounts and Regions there are.
+    regions: Vec<RegionBar>,
 }
 
 #[derive(Debug)]
@@ -39,6 +44,13 @@ struct Bar {
     rate: Rate,
     /// Which SOURCE word it shows; `None` for the whole run.
     source: Option<usize>,
+    measured: bool,
+}
+
+#[derive(Debug)]
+struct RegionBar {
+    drawn: ProgressBar,
+    row: Row,
     measured: bool,
 }
 
@@ -56,12 +68,20 @@ impl Bars {
         } else {
             vec![Bar::new(screen, &folded_name(tally), None)]
         };
-        Self { bars }
+        Self { screen: screen.clone(), words: bars, regions: Vec::new() }
     }
 
     /// Draws the counters as they are `elapsed` after the start of the run.
     pub fn draw(&mut self, tally: &Tally, elapsed: Duration) {
-        for bar in &mut self.bars {
+        if let Some((word, progress)) = tally.lookup.get() {
+            if self.regions.is_empty() {
+                self.unfold(tally, *word, progress, elapsed);
+            }
+            for bar in &mut self.regions {
+                bar.draw(progress, elapsed);
+            }
+        }
+        for bar in &mut self.words {
             let sample = match bar.source.and_then(|at| tally.sources.get(at)) {
                 Some(source) => source.into(),
                 None => tally.into(),
@@ -70,9 +90,24 @@ impl Bars {
         }
     }
 
+    /// Puts accounts and Regions in the place of the word that stands for them.
+    fn unfold(&mut self, tally: &Tally, word: usize, progress: &Progress, since: Duration) {
+        let stands_for_them = |bar: &Bar| {
+            bar.source == Some(word) || bar.source.is_none() && tally.sources.len() == 1
+        };
+        for bar in self.words.extract_if(.., |bar| stands_for_them(bar)) {
+            bar.drawn.finish_and_clear();
+        }
+        let rows = regions::rows(progress, since).into_iter();
+        self.regions = rows.map(|row| RegionBar::new(&self.screen, row)).collect();
+    }
+
     /// Takes the bars down; the summary says it all.
     pub fn clear(self) {
-        for bar in self.bars {
+        for bar in self.regions {
+            bar.drawn.finish_and_clear();
+        }
+        for bar in self.words {
             bar.drawn.finish_and_clear();
         }
     }
@@ -97,6 +132,29 @@ impl Bar {
             }
         }
         self.drawn.set_message(message(sample, speed));
+        self.drawn.tick();
+    }
+}
+
+impl RegionBar {
+    fn new(screen: &MultiProgress, row: Row) -> Self {
+        let bar = screen.add(ProgressBar::no_length());
+        bar.set_style(style(UNMEASURED));
+        bar.set_prefix(shortened(&row.name));
+        Self { drawn: bar, row, measured: false }
+    }
+
+    fn draw(&mut self, progress: &Progress, elapsed: Duration) {
+        let view: View = self.row.look(progress, elapsed);
+        if view.expected > 0 {
+            self.drawn.set_length(view.expected);
+            self.drawn.set_position(view.requests.min(view.expected));
+            if !self.measured {
+                self.measured = true;
+                self.drawn.set_style(style(MEASURED));
+            }
+        }
+        self.drawn.set_message(view.message());
         self.drawn.tick();
     }
 }
@@ -163,13 +221,36 @@ mod tests {
         tally.taken(0, Amount { records: 5_000, bytes: 4 << 20, rewritten: 0 });
         let mut bars = Bars::new(&screen(), &tally);
         bars.draw(&tally, Duration::from_secs(2));
-        let first = &bars.bars[0].drawn;
+        let first = &bars.words[0].drawn;
         assert_eq!(first.prefix(), "word0");
         assert_eq!((first.position(), first.length()), (250, Some(1_000)));
         assert_eq!(first.message(), "5,000 read, 2,500/s, 2.0 MiB/s, 6.0 s left");
-        let second = &bars.bars[1].drawn;
+        let second = &bars.words[1].drawn;
         assert_eq!(second.length(), None, "nothing was found under the second word yet");
         assert_eq!(second.message(), "0 read, 0/s, 0 B/s");
+        bars.clear();
+    }
+
+    #[test]
+    fn accounts_and_regions_take_the_place_of_their_word() {
+        let tally = Tally::new(["lookup".to_owned(), "trail/".to_owned()]);
+        let mut bars = Bars::new(&screen(), &tally);
+        bars.draw(&tally, Duration::from_secs(1));
+        assert_eq!((bars.words.len(), bars.regions.len()), (2, 0));
+        let progress = regions::tests::half_way(1, 2);
+        tally.lookup.set((0, progress.into())).unwrap();
+        bars.draw(&tally, Duration::from_secs(1));
+        bars.draw(&tally, Duration::from_secs(51));
+        assert_eq!((bars.words.len(), bars.regions.len()), (1, 2));
+        assert_eq!(bars.words[0].drawn.prefix(), "trail/");
+        let first = &bars.regions[0].drawn;
+        assert_eq!((first.prefix(), first.position()), ("eu-west-0".to_owned(), 50));
+        assert_eq!(first.length(), Some(100));
+        assert_eq!(
+            first.message(),
+            "2,500 events read, 0/s, quota 0 %",
+            "nothing came since they are shown"
+        );
         bars.clear();
     }
 
@@ -183,11 +264,11 @@ mod tests {
     #[test]
     fn many_words_share_one_bar() {
         let screen = screen();
-        assert_eq!(Bars::new(&screen, &words(1)).bars.len(), 1);
-        assert_eq!(Bars::new(&screen, &words(BARS_AT_MOST)).bars.len(), BARS_AT_MOST);
+        assert_eq!(Bars::new(&screen, &words(1)).words.len(), 1);
+        assert_eq!(Bars::new(&screen, &words(BARS_AT_MOST)).words.len(), BARS_AT_MOST);
         let folded = Bars::new(&screen, &words(3_000));
-        assert_eq!(folded.bars.len(), 1);
-        assert_eq!(folded.bars[0].drawn.prefix(), "3,000 sources");
+        assert_eq!(folded.words.len(), 1);
+        assert_eq!(folded.words[0].drawn.prefix(), "3,000 sources");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod figures;
 pub mod lines;
 pub mod log;
 pub mod rate;
+pub mod regions;
 pub mod reporter;
 pub mod summary;
 pub mod tally;

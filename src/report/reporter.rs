@@ -15,9 +15,8 @@ use std::{
 use super::{
     Log, Summary, Tally,
     bar::{self, Bars},
-    lines,
+    lines::{self, Lines},
     log::Progress,
-    rate::Rate,
 };
 
 /// Shows progress until [`finish`](Self::finish), or until it is dropped.
@@ -86,9 +85,9 @@ fn show(tally: &Tally, log: &Log, started: Instant, finished: &Receiver<()>) {
             bars.clear();
         }
         _ => {
-            let mut rate = Rate::default();
+            let mut lines = Lines::default();
             while goes_on(finished, lines::INTERVAL) {
-                lines::write(log, tally, &mut rate, started.elapsed());
+                lines.write(log, tally, started.elapsed());
             }
         }
     }

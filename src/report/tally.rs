@@ -57,8 +57,8 @@ pub struct Tally {
     pub mapping_calls: AtomicU64,
     /// Flavour and version of the engine, once it is known.
     pub engine: OnceLock<String>,
-    /// How far each account and Region is, once it is known which there are.
-    pub lookup: OnceLock<Arc<lookup::Progress>>,
+    /// How far each account and Region is, once it is known which there are; and the number of their SOURCE word.
+    pub lookup: OnceLock<(usize, Arc<lookup::Progress>)>,
     /// The same counters for each SOURCE word, in the order given.
     pub sources: Vec<SourceTally>,
     /// The first failures, at most [`FAILURES_KEPT`].

@@ -39,6 +39,22 @@ fn help_names_every_option_of_the_contract() {
         "--again",
         "--ca-file",
         "--force",
+        "--profile",
+        "--regions",
+        "--accounts",
+        "--assume-role",
+        "--external-id",
+        "--insights",
+        "--lookup-attribute",
+        "--read-only",
+        "--write-only",
+        "--overlap",
+        "--settle",
+        "--trail",
+        "--kinds",
+        "--late-days",
+        "--requester-pays",
+        "--aws-auth",
     ] {
         assert!(text.contains(option), "{option} is not in:\n{text}");
     }

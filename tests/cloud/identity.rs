@@ -45,6 +45,7 @@ fn a_clock_that_goes_wrong_later_is_named_too() {
         world.server.next("LookupEvents", answer);
     }
     let run = world.load(&[]).run().exits(1);
+    assert!(!run.stderr.contains("nothing is missing"), "{}", run.stderr);
     run.says(["the clock of this machine is wrong", "hint: set this machine's clock"]);
 }
 
@@ -60,6 +61,30 @@ fn a_session_that_ends_is_renewed_once_for_all() {
     world.load(&["--assume-role", &role]).run().exits(0).counted([600, 600, 0, 0]);
     assert_eq!(world.loaded(), world.settled());
     assert_eq!(world.server.count("AssumeRole"), 2);
+}
+
+#[test]
+fn a_session_that_nobody_can_renew_ends_the_load_and_the_next_one_goes_on() {
+    let world = World::new();
+    world.put(ACCOUNT, "us-east-1", (40 * DAY, 1_000), 600);
+    let session = |key: &str, token: &str| {
+        world.sts.session(key, token, &format!("arn:aws:sts::{ACCOUNT}:assumed-role/r/me"));
+        let load = world.load(&["--regions", "us-east-1"]).environment("AWS_ACCESS_KEY_ID", key);
+        load.environment("AWS_SESSION_TOKEN", token)
+    };
+    world.change(|script| script.sessions_end_at = Some(6));
+    let run = session("ASIAFIRST", "one").run().exits(1);
+    let created = run.number("created");
+    assert!(created > 0, "what was fetched is kept");
+    run.says([
+        "of account 111122223333 in us-east-1",
+        "expired",
+        "hint: renew the session",
+        "run the same command again",
+    ]);
+    let run = session("ASIASECOND", "two").run().exits(0);
+    assert!(run.number("read") < 600 - created + 150, "it goes on where it stopped");
+    assert_eq!(world.loaded(), world.settled());
 }
 
 #[test]
@@ -110,5 +135,6 @@ fn signing_without_credentials_is_told() {
     let file = world.desk.file("a.json", events::records(&events::events(0..3)));
     let load = world.desk.load_all([file.as_path(), "--aws-auth".as_ref()], world.engine.url());
     let load = load.environment("AWS_EC2_METADATA_DISABLED", "true");
-    load.run().exits(1).says(["--aws-auth", "AWS_PROFILE"]);
+    let run = load.run().exits(1).says(["--aws-auth", "AWS_PROFILE"]);
+    assert!(!run.stderr.contains("\\n"), "{}", run.stderr);
 }

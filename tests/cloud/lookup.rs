@@ -1,6 +1,7 @@
 //! `load` of the event history: what is fetched, what a second run costs, and what a person reads.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use super::{ACCOUNT, DAY, World};
 use crate::support::aws::server::Response;
 use crate::support::events;
-use crate::support::load::wait_for;
+use crate::support::load::{PROGRAM, wait_for};
 
 /// A world with 40 events in each Region that is enabled.
 fn filled() -> World {
@@ -185,6 +186,30 @@ fn a_dry_run_estimates_and_stops() {
 }
 
 #[test]
+fn a_dry_run_after_a_load_has_nothing_to_tell_but_the_last_day() {
+    let world = filled();
+    world.load(&[]).run().exits(0);
+    let before = world.engine.asked().requests;
+    let run = world.load(&["--dry-run"]).run().exits(0).says(["estimate: "]);
+    assert!(!run.stderr.contains("80 events"), "{}", run.stderr);
+    assert_eq!(world.engine.asked().requests, before);
+    assert_eq!(world.load(&[]).run().exits(0).number("created"), 0, "it claimed nothing");
+}
+
+#[test]
+fn a_quiet_load_says_nothing_and_as_json_each_line_is_an_object() {
+    let world = filled();
+    let run = world.load(&["--quiet"]).run().exits(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+    let run = world.load(&["--again", "--log-format", "json"]).run().exits(0);
+    for line in run.stderr.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line.is_object(), "{line}");
+    }
+    assert!(run.stderr.contains("80 events in 2 Regions"), "{}", run.stderr);
+}
+
+#[test]
 fn a_region_that_takes_days_is_told_to_be_read_from_a_bucket_before_it_begins() {
     let world = filled();
     // The last minutes are so busy that nobody would wait for 90 such days.
@@ -279,4 +304,44 @@ fn a_lost_connection_is_no_reason_to_stop() {
     let half = Response::json(200, &serde_json::json!({ "Events": [] })).cut_after(5);
     world.server.next("LookupEvents", half);
     world.load(&[]).run().exits(0).counted([80, 80, 0, 0]);
+}
+
+#[test]
+fn what_is_left_to_the_next_run_can_be_chosen() {
+    let world = World::new();
+    world.put(ACCOUNT, "us-east-1", (20 * DAY, DAY), 5);
+    world.put(ACCOUNT, "us-east-1", (600, 600), 1);
+    let load = |words: &[&str]| world.load(&[&["--regions", "us-east-1"], words].concat());
+    load(&["--overlap", "0s"]).run().exits(0).counted([5, 5, 0, 0]);
+    world.put(ACCOUNT, "us-east-1", (7_200, 7_200), 1);
+    load(&["--settle", "1m"]).run().exits(0).counted([1, 1, 0, 0]);
+    load(&["--from", "1d", "--again"]).run().exits(0).says(["1 created"]);
+}
+
+#[test]
+fn what_aws_has_forgotten_is_said_to_be_in_a_bucket() {
+    let world = filled();
+    let run = world.load(&["--from", "2020-01-01"]).run().exits(0).counted([80, 80, 0, 0]);
+    run.says(["the event history goes back 90 days", "s3://BUCKET"]);
+    let run = world.load(&["--last", "90d"]).run().exits(0);
+    assert!(!run.stderr.contains("goes back"), "{}", run.stderr);
+}
+
+#[test]
+fn what_is_covered_is_told_by_status() {
+    let world = filled();
+    world.load(&[]).run().exits(0);
+    let status = Command::new(PROGRAM)
+        .args(["status", "--json", "--checkpoint"])
+        .arg(world.desk.checkpoint())
+        .output()
+        .unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let covered = status["coverage"].as_array().unwrap();
+    let regions: Vec<&str> = covered.iter().map(|it| it["region"].as_str().unwrap()).collect();
+    assert_eq!(regions, ["eu-west-1", "us-east-1"]);
+    for it in covered {
+        assert_eq!((&it["account"], &it["records"]), (&ACCOUNT.into(), &40.into()), "{it}");
+        assert_eq!(it["gaps"], Value::Array(vec![]), "{it}");
+    }
 }

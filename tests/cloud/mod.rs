@@ -6,7 +6,9 @@
 
 mod accounts;
 mod identity;
+mod killed;
 mod lookup;
+mod nights;
 mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::aws::cloudtrail::{CloudTrail, Model};
+use crate::support::aws::cloudtrail::{CloudTrail, Model, Reply};
 use crate::support::aws::s3::Fake;
 use crate::support::aws::server::{Request, Response, Server};
 use crate::support::aws::sts::Sts;
@@ -50,7 +52,7 @@ struct Script {
 }
 
 /// All services, an engine, and a desk.
-struct World {
+pub(crate) struct World {
     now: i64,
     sts: Arc<Sts>,
     trail: Arc<CloudTrail>,
@@ -62,7 +64,7 @@ struct World {
 
 impl World {
     /// Opens everything, without events, with two Regions that are enabled and one that is not.
-    fn new() -> World {
+    pub(crate) fn new() -> World {
         // The program has the real clock, so the model has it too.
         let now = jiff::Timestamp::now().as_second();
         let sts = Arc::new(Sts::new());
@@ -83,15 +85,31 @@ impl World {
         change(&mut self.script.lock().unwrap());
     }
 
+    /// Enables these Regions and no other.
+    pub(crate) fn enable(&self, regions: &[&'static str]) {
+        let told = regions.iter().map(|name| (*name, "opted-in")).collect();
+        self.change(|script| script.described = Some(told));
+    }
+
+    /// Lets the user into another account.
+    pub(crate) fn let_in(&self, role: &str) {
+        self.sts.role(role, None);
+    }
+
     /// Puts events evenly into the time between two ages, in seconds.
-    fn put(&self, account: &str, region: &str, ages: (i64, i64), count: u32) {
+    pub(crate) fn put(&self, account: &str, region: &str, ages: (i64, i64), count: u32) {
         let (from, to) = (self.now - ages.0, self.now - ages.1);
         self.trail.model().put(account, region, from, to, count);
     }
 
     /// Prepares `trailload load` of these words, as the user.
     fn load(&self, words: &[&str]) -> Load {
-        let load = self.desk.load_all(words, self.engine.url());
+        self.load_into(self.engine.url(), words)
+    }
+
+    /// Prepares a load into another engine.
+    pub(crate) fn load_into(&self, url: &str, words: &[&str]) -> Load {
+        let load = self.desk.load_all(words, url);
         load.environment("AWS_ENDPOINT_URL", &self.server.url())
             .environment("AWS_EC2_METADATA_DISABLED", "true")
             .environment("AWS_ACCESS_KEY_ID", KEY)
@@ -121,6 +139,15 @@ impl World {
         asked.map(|((one, region), asked)| (format!("{one} {region}"), asked.granted)).collect()
     }
 
+    /// Returns the newest records of an account and Region, as a trail would deliver them.
+    fn records(&self, account: &str, region: &str) -> Vec<Value> {
+        let reply = self.trail.model().lookup(account, region, &json!({}), 1e6);
+        let Reply::Page(page) = reply else { panic!("{reply:?}") };
+        let events = page["Events"].as_array().unwrap().iter();
+        let text = |event: &Value| event["CloudTrailEvent"].as_str().unwrap().to_owned();
+        events.map(|event| serde_json::from_str(&text(event)).unwrap()).collect()
+    }
+
     /// Returns the `eventID`s of what is in the index, and fails if one is there twice.
     fn loaded(&self) -> BTreeSet<String> {
         let documents = self.engine.documents();
@@ -138,7 +165,7 @@ impl World {
     }
 
     /// Returns the ids of all events that are older than 15 minutes, and not older than 90 days.
-    fn settled(&self) -> BTreeSet<String> {
+    pub(crate) fn settled(&self) -> BTreeSet<String> {
         self.trail.model().ids(self.now - 90 * DAY + 120, self.now - 900)
     }
 }

@@ -22,9 +22,31 @@ const EVENTS: usize = 25;
 /// Longest life of a process, in milliseconds: long enough to settle something, too short to finish.
 const LONGEST_LIFE: u64 = 400;
 
-fn kills() -> u64 {
+/// Starts the loader and kills it at random moments, as often as usual or as asked for. Each end is told: whether
+/// the loader came to it by itself.
+pub(crate) fn kill_at_random(
+    load: &Load,
+    usual: u64,
+    longest_life: u64,
+    mut ended: impl FnMut(bool),
+) {
     let asked = std::env::var_os("TRAILLOAD_KILLS").and_then(|text| text.into_string().ok());
-    asked.map_or(KILLS, |text| text.parse().expect("TRAILLOAD_KILLS is a number"))
+    let kills = asked.map_or(usual, |text| text.parse().expect("TRAILLOAD_KILLS is a number"));
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut killed = 0;
+    while killed < kills {
+        let mut running = load.start();
+        let done = running.ends_within(Duration::from_millis(random.u64(1..longest_life)));
+        if done {
+            running.end().exits(0);
+        } else {
+            killed += u64::from(running.kill());
+        }
+        ended(done);
+    }
+    println!("killed {killed} times");
 }
 
 fn add_files(desk: &Desk, files: std::ops::Range<usize>) {
@@ -52,31 +74,24 @@ fn killed_until_done(
     load: &Load,
     mut after_each: impl FnMut(&BTreeSet<String>),
 ) -> usize {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
-    let (mut files, mut killed) = (FILES, 0);
+    let mut files = FILES;
     let mut done = BTreeSet::new();
     add_files(desk, 0..files);
-    while killed < kills() {
-        let mut running = load.start();
-        if running.ends_within(Duration::from_millis(random.u64(1..LONGEST_LIFE))) {
-            running.end().exits(0);
+    kill_at_random(load, KILLS, LONGEST_LIFE, |is_done| {
+        if is_done {
             add_files(desk, files..files + FILES);
             files += FILES;
-        } else {
-            killed += u64::from(running.kill());
         }
         let now = ids_done(&desk.checkpoint());
         assert!(now.is_superset(&done), "positions only grow");
         done = now;
         after_each(&done);
-    }
+    });
     load.run().exits(0);
     let last = load.run().exits(0);
     assert_eq!(last.number("created"), 0);
     assert_eq!(last.number("read"), 0, "nothing done is read again");
-    println!("killed {killed} times, {} events", files * EVENTS);
+    println!("{} events", files * EVENTS);
     files * EVENTS
 }
 

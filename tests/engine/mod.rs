@@ -3,6 +3,7 @@
 mod calls;
 mod corpus;
 mod fields;
+mod history;
 mod model;
 mod restart;
 mod secure;

@@ -90,6 +90,13 @@ impl Corner {
             .unwrap()
     }
 
+    /// Returns how many documents were written so far, to be seen by searches or not; `None` before the first index.
+    pub(crate) fn indexed(&self) -> Option<u64> {
+        let (_, answer) =
+            wire::ask(&self.url, "GET", &format!("/{}*/_stats/indexing", self.prefix), None);
+        answer["_all"]["primaries"]["indexing"]["index_total"].as_u64()
+    }
+
     /// Returns how many documents a query finds.
     pub(crate) fn found(&self, query: &Value) -> u64 {
         let body = json!({ "query": query });

@@ -58,6 +58,12 @@ const MESSAGES: usize = 16;
 /// Least memory for pages: a page may be as large as this, by the service's limit of 256 KB an event, rarely.
 const LEAST_HELD_BYTES: usize = 4 << 20;
 
+/// Requests a second that AWS grants in each account and Region, and that all who use the account share.
+pub const QUOTA: f64 = 2.0;
+
+/// Share of the quota that is used: what is left over keeps clocks that differ from meaning refusals.
+const USED: f64 = 0.99;
+
 /// How far back LookupEvents goes.
 pub const HISTORY: Duration = Duration::from_hours(90 * 24);
 
@@ -193,7 +199,7 @@ impl Options {
             overlap: Duration::from_hours(24),
             held_bytes: 48 << 20,
             dry_run: false,
-            requests_per_second: 1.98,
+            requests_per_second: QUOTA * USED,
         }
     }
 }
@@ -303,14 +309,16 @@ struct Desk {
     /// Those of them where it is not.
     off: u64,
     worst: Option<(Why, Cause)>,
+    /// What went wrong where there is only one site.
+    only: Option<Error>,
 }
 
 impl Desk {
     fn new(word: usize, guessed: Vec<bool>, on_estimate: Option<OnEstimate>) -> Self {
         let sites = guessed.len();
         let estimates = vec![None; sites];
-        let (unsaid, gone, off, worst) = (sites, 0, 0, None);
-        Self { word, sites, unsaid, estimates, on_estimate, gone, guessed, off, worst }
+        let (unsaid, gone, off, worst, only) = (sites, 0, 0, None, None);
+        Self { word, sites, unsaid, estimates, on_estimate, gone, guessed, off, worst, only }
     }
 
     /// Takes in a message; returns whether to go on.
@@ -328,6 +336,10 @@ impl Desk {
                 self.remember(&error);
                 if self.guessed[number] && error.why() == Some(&Why::RegionOff) {
                     self.off += 1;
+                    return true;
+                }
+                if self.sites == 1 {
+                    self.only = Some(error);
                     return true;
                 }
                 // The last one is told by how the run ends.
@@ -367,6 +379,9 @@ impl Desk {
     /// Returns how it ended: badly if nothing could be had anywhere.
     fn end(self) -> Result<(), super::Error> {
         let places = self.sites;
+        if let Some(error) = self.only {
+            return Err(error.into());
+        }
         match self.worst {
             Some((why, source)) if self.gone == places => {
                 Err(Error::Everywhere { places, why, source }.into())

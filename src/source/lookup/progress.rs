@@ -60,6 +60,18 @@ impl RegionProgress {
         Self { account: account.to_owned(), region: region.to_owned(), ..Self::default() }
     }
 
+    /// Returns a Region whose counters say this; they say the rest by `stage`.
+    #[cfg(test)]
+    pub(crate) fn at(account: &str, region: &str, figures: Figures) -> Self {
+        let it = Self::new(account, region);
+        it.requests.store(figures.requests, Relaxed);
+        it.throttled.store(figures.throttled, Relaxed);
+        it.events.store(figures.events, Relaxed);
+        it.expected_requests.store(figures.expected_requests, Relaxed);
+        it.enter(figures.stage);
+        it
+    }
+
     pub(super) fn enter(&self, stage: Stage) {
         self.stage.store(stage as u8, Relaxed);
     }

@@ -558,7 +558,8 @@ fn a_second_run_asks_only_for_what_is_new_and_the_overlap() {
     let before = bench.model().granted();
     let second = bench.run();
     second.assert_fine();
-    assert!(second.ids.contains(&"111122223333-us-east-1-3000".to_owned()));
+    let late = bench.model().ids_in((ACCOUNT, "us-east-1"), NOW - 36_000, NOW - 36_000);
+    assert!(!late.is_empty() && late.iter().all(|id| second.ids.contains(id)));
     assert_eq!(second.slices[0].series, series);
     assert!(second.slices.iter().all(|slice| slice.from > NOW - DAY), "{:?}", second.slices);
     assert!(bench.model().granted() - before <= 5);
@@ -637,8 +638,7 @@ fn an_outage_without_end_fails_the_place_after_a_while() {
     bench.faults(std::iter::repeat_n(None, 5));
     bench.faults(std::iter::repeat_n(Some(Fault::Status(503)), 5_000));
     let outcome = bench.run();
-    let Some(Err(SourceError::Lookup(Error::Everywhere { places: 1, why, .. }))) = outcome.result
-    else {
+    let Some(Err(SourceError::Lookup(Error::Place { why, .. }))) = outcome.result else {
         panic!("{:?}", outcome.result)
     };
     assert_eq!(why, Why::Unreachable);

@@ -92,6 +92,14 @@ struct Bucket {
     others: f64,
 }
 
+/// Returns an id as AWS gives them. It ends with the account and begins with the number; the Region is in between.
+fn id(account: &str, region: &str, insight: bool, number: u32) -> String {
+    let mix = |mixed: u32, byte| mixed.wrapping_mul(131).wrapping_add(u32::from(byte));
+    let place = region.bytes().fold(u32::from(insight), mix);
+    let [a, b] = [place >> 16, place & 0xffff];
+    format!("{number:08x}-{a:04x}-4{:03x}-8{:03x}-{account:0>12}", b >> 8, b & 0xff)
+}
+
 /// What was asked in one account and Region.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Asked {
@@ -154,14 +162,29 @@ impl Model {
         let events =
             self.events.entry((account.to_owned(), region.to_owned(), insight)).or_default();
         let first = u32::try_from(events.len()).unwrap();
-        let sort = if insight { "insight-" } else { "" };
         for number in 0..count {
             let second = from + (to - from + 1) * i64::from(number) / i64::from(count);
             let number = first + number;
-            let id = format!("{sort}{account}-{region}-{number}");
+            let id = id(account, region, insight, number);
             events.push(Event { id, second, number });
         }
         events.sort_by_key(|event| event.second);
+    }
+
+    /// Makes everything so many seconds older.
+    pub(crate) fn age(&mut self, seconds: i64) {
+        for event in self.events.values_mut().flatten() {
+            event.second -= seconds;
+        }
+    }
+
+    /// Returns the ids of one account and Region within those seconds.
+    pub(crate) fn ids_in(&self, place: (&str, &str), from: i64, to: i64) -> BTreeSet<String> {
+        let key = (place.0.to_owned(), place.1.to_owned(), false);
+        let all = self.events.get(&key).into_iter().flatten();
+        all.filter(|event| (from..=to).contains(&event.second))
+            .map(|event| event.id.clone())
+            .collect()
     }
 
     /// Returns all events of those seconds, everywhere.
@@ -170,16 +193,6 @@ impl Model {
         all.filter(|event| (from..=to).contains(&event.second))
             .map(|event| event.id.clone())
             .collect()
-    }
-
-    /// Returns the records of an account and Region, as a trail would deliver them.
-    pub(crate) fn records(&self, account: &str, region: &str) -> Vec<Value> {
-        let key = (account.to_owned(), region.to_owned(), false);
-        let record = |event: &Event| {
-            let wire = event.wire(account, region);
-            serde_json::from_str(wire["CloudTrailEvent"].as_str().unwrap()).unwrap()
-        };
-        self.events.get(&key).into_iter().flatten().map(record).collect()
     }
 
     /// Returns what was asked in each account and Region.
