@@ -22,6 +22,10 @@ const LEAST: f64 = 0.05;
 /// How late, in intervals, a timer may wake without the time being lost: no more than the jitter of the way there.
 const LATENESS: f64 = 0.1;
 
+/// Part of an interval that the second request waits for longer. The first one has a connection to open and arrives
+/// late, so that the second would be too close behind it; and a bucket that is not quite empty forgives a late timer.
+const OPENING: f64 = 0.25;
+
 /// The pace of one account and Region.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -29,12 +33,14 @@ pub(super) struct Pace {
     share: f64,
     next: Instant,
     slowed: Instant,
+    /// Whether a request was sent.
+    open: bool,
 }
 
 impl Pace {
     /// Starts at the full rate, in requests a second.
     pub(super) fn new(full: f64, now: Instant) -> Self {
-        Self { full, share: 1.0, next: now, slowed: now }
+        Self { full, share: 1.0, next: now, slowed: now, open: false }
     }
 
     /// Returns when the next request may be sent.
@@ -46,7 +52,9 @@ impl Pace {
     pub(super) fn sent(&mut self, now: Instant) {
         let late = self.next + self.interval().mul_f64(LATENESS);
         let due = if now > late { now } else { self.next };
-        self.next = due + self.interval();
+        let opening = if self.open { 0.0 } else { OPENING };
+        self.open = true;
+        self.next = due + self.interval().mul_f64(1.0 + opening);
     }
 
     /// Notes that a request was granted.
@@ -79,8 +87,9 @@ mod tests {
     fn requests_keep_their_distance_and_a_late_timer_costs_nothing() {
         let start = Instant::now();
         let mut pace = Pace::new(2.0, start);
+        pace.sent(start);
         for request in 0..100 {
-            assert_eq!(pace.next(), start + Duration::from_millis(500) * request);
+            assert_eq!(pace.next(), start + Duration::from_millis(625 + 500 * request));
             pace.sent(pace.next() + Duration::from_millis(1));
         }
     }
@@ -90,6 +99,7 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(2.0, start);
         let later = start + Duration::from_mins(1);
+        pace.sent(start);
         pace.sent(later);
         assert_eq!(pace.next(), later + Duration::from_millis(500));
     }

@@ -42,6 +42,10 @@ const UNIT: u64 = 1 << 10;
 /// Memory that an object takes beside its body, however small: names, tasks, buffers of the connection.
 const OVERHEAD: u64 = 8 << 10;
 
+/// Bodies that are fetched, or wait to be fetched or handed over, at once: some for each that a bucket lets through.
+/// A task of the SDK takes three times the memory of a small body.
+const TASKS: usize = 256;
+
 /// How long a body may stand still.
 const STILL: Duration = Duration::from_secs(30);
 
@@ -64,6 +68,11 @@ impl Fetcher {
         let mut tasks = JoinSet::new();
         while let Some(job) = jobs.recv().await {
             while let Some(ended) = tasks.try_join_next() {
+                super::ended(ended);
+            }
+            if tasks.len() >= TASKS
+                && let Some(ended) = tasks.join_next().await
+            {
                 super::ended(ended);
             }
             if job.bucket.is_shut() {
