@@ -87,6 +87,11 @@ impl Template {
         Ok(template)
     }
 
+    /// Returns the text, its gap as it is.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Returns whether it needs an account to become a role.
     pub fn needs_account(&self) -> bool {
         self.0.contains(ACCOUNT)

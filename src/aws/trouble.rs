@@ -313,8 +313,8 @@ fn signature(message: &str, ahead: Option<SignedDuration>) -> Trouble {
     }
 }
 
-/// AWS allows five minutes; a little less, because the answer needs its time too.
-fn is_skew(ahead: SignedDuration) -> bool {
+/// Returns whether a clock is too far away: AWS allows five minutes, and the answer needs its time too.
+pub fn is_skew(ahead: SignedDuration) -> bool {
     ahead.abs() > SignedDuration::from_mins(4)
 }
 

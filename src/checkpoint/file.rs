@@ -91,7 +91,7 @@ fn open(path: &Path) -> Result<Connection, Error> {
 }
 
 /// Looks for damage while it is cheap, before anything is written.
-fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
     let bytes = fs::metadata(path).map_or(0, |found| found.len());
     if bytes > CHECKED_BYTES {
         return Ok(());

@@ -38,6 +38,22 @@ impl Lock {
     }
 }
 
+/// Looks whether a run holds a checkpoint file; writes nothing, and makes no lock file.
+pub(super) fn look(checkpoint: &Path) -> Result<(), Error> {
+    let path = lock_path(checkpoint);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Error::Lock { path, source }),
+    };
+    // Shared, so that two that look do not take each other for a run.
+    match file.try_lock_shared() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(in_use(checkpoint, &mut file)),
+        Err(TryLockError::Error(source)) => Err(Error::Lock { path, source }),
+    }
+}
+
 fn lock_path(checkpoint: &Path) -> PathBuf {
     let mut name = OsString::from(checkpoint);
     name.push(".lock");

@@ -10,6 +10,7 @@
 mod closed;
 mod coverage;
 mod error;
+mod examine;
 mod file;
 pub mod ledger;
 mod lock;
@@ -23,6 +24,7 @@ mod store;
 use crate::event::{Lane, LaneNumber, Position, Receipt, Span};
 
 pub use error::Error;
+pub use examine::{Standing, examine};
 pub use ledger::Ledger;
 pub use reader::Reader;
 pub use status::Status;

@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     enter, environment,
     failure::{self, Exit, Failure},
-    gather::{Sources, held_bytes, nothing_done},
+    gather::{Sources, held_bytes, nothing_done, unless_stopped},
     load::{Ended, Plan},
 };
 use crate::{
@@ -81,7 +81,9 @@ async fn for_real(
     let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
     // The command line first: nothing is opened or sent for a word that makes no sense.
     Files::new(&plan.words.paths(), nothing_done())?;
-    let caller = caller(plan).await?;
+    let Some(caller) = unless_stopped(&stop, Box::pin(caller(plan))).await? else {
+        return Ok(Ended::Early);
+    };
     let mut target = plan.sink_target();
     if let Some(caller) = caller.as_ref().filter(|_| plan.aws_auth) {
         target.signing = Some(signing(plan, caller));
@@ -142,7 +144,9 @@ async fn dry_run(
         Err(checkpoint::Error::Missing { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let caller = caller(plan).await?;
+    let Some(caller) = unless_stopped(&stop, Box::pin(caller(plan))).await? else {
+        return Ok(Ended::Early);
+    };
     let sources = Sources { plan, tally, log, stop: &stop, checkpoint };
     let Some(source) = sources.gather(caller).await? else { return Ok(Ended::Early) };
     let load = parts(plan, source, Arc::clone(&fields), tally, log, stop);

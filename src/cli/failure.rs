@@ -156,7 +156,7 @@ fn lookup_hint(error: &lookup::Error) -> Option<String> {
 }
 
 /// Says which statement a policy lacks.
-fn allow(action: &str, resource: &str) -> String {
+pub(super) fn allow(action: &str, resource: &str) -> String {
     let statement = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
     format!(
         "allow it: {statement} ('trailload policy' with the same options prints the whole policy)"

@@ -48,11 +48,7 @@ impl Sources<'_> {
     ///
     /// Returns a [`Failure`] if a word makes no sense, or nothing of AWS can be entered.
     pub(super) async fn gather(self, caller: Option<Access>) -> Result<Option<Many>, Failure> {
-        tokio::select! {
-            biased;
-            () = self.stop.reaches(Urgency::Drain) => Ok(None),
-            source = self.all(caller) => source.map(Some),
-        }
+        unless_stopped(self.stop, self.all(caller)).await
     }
 
     async fn all(self, caller: Option<Access>) -> Result<Many, Failure> {
@@ -80,7 +76,6 @@ impl Sources<'_> {
     }
 
     fn buckets(&self, shelves: Shelves) -> Result<Buckets, Failure> {
-        let Plan { cloud, range, again, .. } = self.plan;
         let Shelves { access, targets, accounts } = shelves;
         for (word, address) in &targets {
             if let Some(name) =
@@ -89,18 +84,7 @@ impl Sources<'_> {
                 self.log.info(name, format_args!("delivers to {address}"));
             }
         }
-        let options = s3::Options {
-            region: access.region(),
-            accounts,
-            regions: cloud.regions.clone().unwrap_or_default(),
-            kinds: cloud.trails.kinds.clone(),
-            from: range.from,
-            to: range.to,
-            late_days: cloud.trails.late_days,
-            requester_pays: cloud.trails.requester_pays,
-            memory_bytes: self.share(),
-            again: *again,
-        };
+        let options = bucket_options(self.plan, access.region(), accounts, self.share());
         let client = Box::new(move |region: &str| access.s3(region));
         Ok(Buckets::new(targets, options, client, self.done()?, self.closed()?, environment::now()))
     }
@@ -185,6 +169,44 @@ impl Sources<'_> {
     fn coverage(&self) -> Result<Coverage, Failure> {
         let Some(reader) = self.reader()? else { return Ok(Box::new(|_| Vec::new())) };
         Ok(Box::new(move |series| reader.coverage(series).unwrap_or_default()))
+    }
+}
+
+/// Does something that may take a while; returns `None` if the user stopped it.
+///
+/// # Errors
+///
+/// Returns the [`Failure`] of what was to be done.
+pub(super) async fn unless_stopped<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    tokio::select! {
+        biased;
+        () = stop.reaches(Urgency::Drain) => Ok(None),
+        done = work => done.map(Some),
+    }
+}
+
+/// Returns what is asked of buckets; `region` is the reader's own.
+pub(super) fn bucket_options(
+    plan: &Plan,
+    region: String,
+    accounts: Vec<String>,
+    memory_bytes: u64,
+) -> s3::Options {
+    let Plan { cloud, range, again, .. } = plan;
+    s3::Options {
+        region,
+        accounts,
+        regions: cloud.regions.clone().unwrap_or_default(),
+        kinds: cloud.trails.kinds.clone(),
+        from: range.from,
+        to: range.to,
+        late_days: cloud.trails.late_days,
+        requester_pays: cloud.trails.requester_pays,
+        memory_bytes,
+        again: *again,
     }
 }
 

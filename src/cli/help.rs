@@ -24,6 +24,8 @@ Usage: trailload <COMMAND>
 Commands:
   load    Load CloudTrail into an engine; run it again and only what is new is loaded
   status  Show what is safe by source, what was set aside and why, and what was learned
+  doctor  Look whether a load would succeed, and what to do if not; nothing is changed
+  policy  Print the least IAM policy for a load with these options
 
 Options:
   -h, --help     Print help
@@ -33,6 +35,7 @@ Examples:
   trailload load --into http://localhost:9200
   trailload load s3://my-trail --into http://localhost:9200
   trailload load trail/ --into http://localhost:9200
+  trailload doctor --into http://localhost:9200
   trailload status --into http://localhost:9200
   trailload load --help
 
@@ -186,6 +189,52 @@ Without --into and --checkpoint, the only checkpoint in the state folder is show
 Examples:
   trailload status --into http://localhost:9200
   trailload status --json | jq .set_aside
+"
+    );
+}
+
+#[test]
+fn help_of_policy() {
+    assert_eq!(
+        help(&["policy", "--help"]),
+        r"Print the least IAM policy for a load with these options
+
+Usage: trailload policy [OPTIONS OF LOAD] [SOURCE]...
+
+Takes the SOURCE words and options of 'trailload load' (see 'trailload load --help'), asks nobody, and
+prints an IAM policy that allows no more than they need. What it is for is told on standard error.
+
+Examples:
+  The event history of this account
+    trailload policy
+  A trail's bucket, of which only one folder is read
+    trailload policy s3://my-trail/AWSLogs/o-example/ > policy.json
+  Whoever assumes the roles of an organization's accounts
+    trailload policy --accounts organization --assume-role 'arn:aws:iam::{account}:role/trailload'
+"
+    );
+}
+
+#[test]
+fn help_of_doctor() {
+    assert_eq!(
+        help(&["doctor", "--help"]),
+        r"Look whether a load would succeed, and what to do if not; nothing is changed
+
+Usage: trailload doctor [OPTIONS OF LOAD] --into <URL> [SOURCE]...
+
+Takes the SOURCE words and options of 'trailload load' (see 'trailload load --help'), and looks whether
+that load would succeed: credentials, accounts, Regions, buckets, clock, engine, checkpoint. Nothing is
+loaded, and nothing is changed.
+
+Examples:
+  trailload doctor --into http://localhost:9200
+  trailload doctor s3://my-trail --into https://search.example:9200
+
+Exit codes:
+  0  nothing would stop the load
+  1  something would; below each ✗ is what to do
+  2  the command line makes no sense
 "
     );
 }

@@ -7,6 +7,7 @@
 mod assemble;
 mod choice;
 pub mod cloud;
+pub mod doctor;
 pub mod engine;
 mod enter;
 pub mod environment;
@@ -16,6 +17,7 @@ mod gather;
 #[cfg(test)]
 mod help;
 pub mod load;
+pub mod policy;
 pub mod size;
 pub mod status;
 pub mod time;
@@ -51,6 +53,7 @@ Examples:
   trailload load --into http://localhost:9200
   trailload load s3://my-trail --into http://localhost:9200
   trailload load trail/ --into http://localhost:9200
+  trailload doctor --into http://localhost:9200
   trailload status --into http://localhost:9200
   trailload load --help
 
@@ -67,6 +70,10 @@ enum Command {
     Load(Box<load::Args>),
     /// Show what is safe by source, what was set aside and why, and what was learned
     Status(status::Args),
+    /// Look whether a load would succeed, and what to do if not; nothing is changed
+    Doctor(Box<doctor::Args>),
+    /// Print the least IAM policy for a load with these options
+    Policy(Box<policy::Args>),
 }
 
 /// How much is said, and how: the same for every command.
@@ -119,6 +126,16 @@ fn perform(command: Command, environment: &Environment) -> Exit {
         Command::Status(args) => {
             let log = Shown::default().log(environment);
             status::run(&args, environment)
+                .map_or_else(|failure| failure.report(&log), |()| Exit::Done)
+        }
+        Command::Doctor(args) => {
+            let log = args.load.shown.log(environment);
+            doctor::run(&args, environment, environment::now(), &log)
+                .unwrap_or_else(|failure| failure.report(&log))
+        }
+        Command::Policy(args) => {
+            let log = args.load.shown.log(environment);
+            policy::run(&args, environment, &log)
                 .map_or_else(|failure| failure.report(&log), |()| Exit::Done)
         }
     }

@@ -4,6 +4,7 @@
 //! the same numbers, on standard output.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fmt::Write as _,
     fs,
@@ -118,14 +119,8 @@ fn as_json(path: &Path, status: &Status) -> String {
 }
 
 fn as_text(path: &Path, status: &Status) -> String {
-    let mut text = format!(
-        "{}\ncheckpoint {}\n{} safe: {}, {}\n",
-        status.target,
-        path.display(),
-        counted(status.lanes_done, "file"),
-        counted(status.records, "record"),
-        bytes(status.bytes),
-    );
+    let mut text = format!("{}\ncheckpoint {}\n", status.target, path.display());
+    text.push_str(&safe(status));
     text.push_str(&runs(status));
     text.push_str(&coverage(status));
     text.push_str(&buckets(status));
@@ -133,6 +128,28 @@ fn as_text(path: &Path, status: &Status) -> String {
     text.push_str(&failures(status));
     text.push_str(&set_aside(status));
     text.push_str(&decisions(status));
+    text
+}
+
+/// Says how much is safe: of files, of the event history, or of both.
+fn safe(status: &Status) -> String {
+    let mut text = String::new();
+    if status.lanes_done > 0 || status.coverage.is_empty() {
+        let (files, records) =
+            (counted(status.lanes_done, "file"), counted(status.records, "record"));
+        let _ = writeln!(text, "{files} safe: {records}, {}", bytes(status.bytes));
+    }
+    if !status.coverage.is_empty() {
+        let places = status.coverage.iter().map(|it| (&it.account, &it.region));
+        let accounts = status.coverage.iter().map(|it| &it.account);
+        let _ = writeln!(
+            text,
+            "event history safe: {} read, {} of {}",
+            counted(status.coverage.iter().map(|it| it.records).sum(), "event"),
+            counted(places.collect::<BTreeSet<_>>().len() as u64, "Region"),
+            counted(accounts.collect::<BTreeSet<_>>().len() as u64, "account"),
+        );
+    }
     text
 }
 
@@ -406,6 +423,10 @@ mod tests {
             buckets: vec![Bucket { bucket: "s3://trail".into(), done: 4_000, failed: 1 }],
             ..status()
         };
+        assert_eq!(
+            safe(&Status { lanes_done: 0, ..status.clone() }),
+            "event history safe: 2,469,134 events read, 1 Region of 1 account\n"
+        );
         let text = coverage(&status) + &buckets(&status);
         assert_eq!(
             text,

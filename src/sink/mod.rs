@@ -13,7 +13,10 @@ use opensearch::http::StatusCode;
 
 use crate::event::{Batch, Receipt};
 
-pub use engine::{Compress, Credentials, Engine, Service, Signing, Target, take_userinfo};
+pub use engine::{
+    Compress, Credentials, Disk, Engine, Examination, Fill, Rights, Service, Signing, Target,
+    TemplateState, take_userinfo,
+};
 
 /// A place that batches are written to.
 pub trait Sink: Send + Sync + 'static {

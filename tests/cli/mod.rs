@@ -1,5 +1,7 @@
 //! What a user types and reads.
 
+mod deploy;
+
 use std::process::{Command, Output};
 
 use crate::support::load::PROGRAM;

@@ -1,8 +1,11 @@
 //! Who the program is at AWS: without credentials, with a wrong clock, with sessions that end, as a profile.
 
+use std::time::Duration;
+
 use super::{ACCOUNT, DAY, KEY, SECRET, TWO, World};
 use crate::support::aws::server::Response;
 use crate::support::events;
+use crate::support::load::wait_for;
 
 #[test]
 fn without_credentials_nothing_begins() {
@@ -85,6 +88,19 @@ fn a_session_that_nobody_can_renew_ends_the_load_and_the_next_one_goes_on() {
     let run = session("ASIASECOND", "two").run().exits(0);
     assert!(run.number("read") < 600 - created + 150, "it goes on where it stopped");
     assert_eq!(world.loaded(), world.settled());
+}
+
+#[test]
+fn a_signal_is_heard_while_aws_says_nothing() {
+    for action in ["GetCallerIdentity", "DescribeRegions", "LookupEvents"] {
+        let world = World::new();
+        world.server.next(action, Response::hang());
+        let mut running = world.load(&["lookup"]).start();
+        wait_for("the question", || (world.server.count(action) > 0).then_some(()));
+        running.signal("TERM");
+        assert!(running.ends_within(Duration::from_secs(10)), "{action}");
+        running.end().exits(4);
+    }
 }
 
 #[test]

@@ -5,10 +5,12 @@
 //! the whole: who is asked for what, what a person reads, and what a second run costs.
 
 mod accounts;
+mod doctor;
 mod identity;
 mod killed;
 mod lookup;
 mod nights;
+mod policy;
 mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};

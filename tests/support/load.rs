@@ -106,6 +106,12 @@ impl Load {
         self
     }
 
+    /// Asks another command with the same options: `doctor`, `policy`.
+    pub(crate) fn instead(mut self, command: &str) -> Load {
+        self.arguments[0] = command.into();
+        self
+    }
+
     /// Uses another checkpoint than the desk's.
     pub(crate) fn checkpoint(mut self, path: &Path) -> Load {
         let at = self.arguments.iter().position(|argument| argument == "--checkpoint").unwrap();

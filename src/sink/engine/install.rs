@@ -192,6 +192,11 @@ pub(super) async fn look(
 }
 
 impl Missing {
+    /// Returns whether there is nothing to install.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.learned.is_none() && self.template.is_none()
+    }
+
     /// Installs it.
     pub(super) async fn put(
         &self,

@@ -133,6 +133,11 @@ impl Index {
 }
 
 impl Mappings {
+    /// Returns what has to be put into the engine.
+    pub(super) fn missing(&self) -> &Missing {
+        &self.missing
+    }
+
     pub(super) fn new(
         templates: Templates,
         missing: Missing,

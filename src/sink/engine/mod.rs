@@ -7,6 +7,7 @@
 mod calls;
 mod client;
 mod credentials;
+mod examine;
 mod install;
 mod mapping;
 mod pace;
@@ -35,6 +36,7 @@ use url::Url;
 use self::calls::Calls;
 use self::client::{Client, is_loopback};
 pub use self::credentials::{Credentials, take_userinfo};
+pub use self::examine::{Disk, Examination, Fill, Rights, TemplateState};
 use self::install::{Overwrite, Templates};
 pub use self::mapping::{Learned, Rewrite};
 use self::mapping::{Mappings, Stored};
@@ -65,6 +67,9 @@ const NEXT: usize = 2;
 
 /// The first Elasticsearch with composable index templates.
 const OLDEST_ELASTICSEARCH: (u64, u64) = (7, 8);
+
+/// What stands for the version of a collection, which does not tell any.
+const SERVERLESS: &str = "Serverless";
 
 /// Whether bodies are compressed on their way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -288,7 +293,7 @@ async fn prepare(
     let description = match &target.signing {
         // A collection does not say what it is.
         Some(Signing { service: Service::Serverless, .. }) => {
-            Description { flavour: Flavour::OpenSearch, version: Some("Serverless".to_owned()) }
+            Description { flavour: Flavour::OpenSearch, version: Some(SERVERLESS.to_owned()) }
         }
         _ => identify(&calls).await?,
     };

@@ -173,6 +173,22 @@ impl FakeEngine {
         self.change(|state| state.bulk_only = true)
     }
 
+    /// Tells that so much of the disk is used.
+    pub(crate) fn fill_disk(&self, percent: u64) -> &FakeEngine {
+        self.change(|state| state.disk_used = percent)
+    }
+
+    /// Tells about rights from now on: the caller has all but these.
+    pub(crate) fn tell_rights(&self, lacking: &[&str]) -> &FakeEngine {
+        let lacking = lacking.iter().map(|name| (*name).to_owned()).collect();
+        self.change(|state| state.lacking = Some(lacking))
+    }
+
+    /// Returns the methods of all requests so far.
+    pub(crate) fn methods(&self) -> BTreeSet<String> {
+        self.shared.state().methods.clone()
+    }
+
     /// Returns what was asked so far.
     pub(crate) fn asked(&self) -> Asked {
         self.shared.state().asked

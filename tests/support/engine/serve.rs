@@ -52,6 +52,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
 
 fn note(shared: &Shared, request: &Request) {
     let mut state = shared.state();
+    state.methods.insert(request.method.clone());
     let asked = &mut state.asked;
     asked.requests += 1;
     let bulk = request.path.ends_with("/_bulk");

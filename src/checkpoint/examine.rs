@@ -1,0 +1,179 @@
+//! Looks whether a load could use a checkpoint file, and leaves no trace.
+//!
+//! In: a path and a target. Out: what is there, or the error that a load would end with.
+//! Holds: nothing is made, locked or written, not even the files that SQLite puts beside its own.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rustix::fs::{Access, access};
+
+use super::{Error, file, lock, migrate};
+
+/// What a load would find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No file yet; the load makes it.
+    New,
+    /// A file of ours for this target.
+    Ours,
+    /// A file of ours, which the load brings to a newer version.
+    Older,
+}
+
+/// Looks at the checkpoint file that a load into `target` would use.
+///
+/// # Errors
+///
+/// Returns the [`Error`] that the load would end with, as far as that can be known without writing.
+pub fn examine(path: &Path, target: &str) -> Result<Standing, Error> {
+    let owned = || path.to_owned();
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Err(Error::IsFolder { path: owned() }),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return may_be_made(path),
+        Err(source) => return Err(Error::Open { path: owned(), source }),
+    }
+    let path = fs::canonicalize(path).map_err(|source| Error::Open { path: owned(), source })?;
+    lock::look(&path)?;
+    writable(&path, &path)?;
+    if let Some(folder) = path.parent() {
+        writable(folder, &path)?;
+    }
+    contents(&path, target)
+}
+
+/// Looks at the first folder above that is there: a load makes those below.
+fn may_be_made(path: &Path) -> Result<Standing, Error> {
+    let here = Path::new(".");
+    let above =
+        path.ancestors().skip(1).map(|above| if above == Path::new("") { here } else { above });
+    for folder in above {
+        match fs::metadata(folder) {
+            Ok(found) if found.is_dir() => return writable(folder, path).map(|()| Standing::New),
+            Ok(_) => {
+                let source = io::Error::from(io::ErrorKind::NotADirectory);
+                return Err(Error::Folder { path: folder.to_owned(), source });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Folder { path: folder.to_owned(), source }),
+        }
+    }
+    Ok(Standing::New)
+}
+
+fn writable(what: &Path, checkpoint: &Path) -> Result<(), Error> {
+    let wanted = if what.is_dir() { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK };
+    access(what, wanted)
+        .map_err(|errno| Error::Open { path: checkpoint.to_owned(), source: errno.into() })
+}
+
+fn contents(path: &Path, target: &str) -> Result<Standing, Error> {
+    let connection = open(path).map_err(|source| Error::sql(path, "open the tables", source))?;
+    let version = migrate::version(&connection, path)?;
+    if version == 0 {
+        return Ok(Standing::New);
+    }
+    file::check(&connection, path)?;
+    let theirs: Option<String> = connection
+        .query_row("SELECT value FROM meta WHERE name = 'target'", [], |row| row.get(0))
+        .optional()
+        .map_err(|source| Error::sql(path, "read the target", source))?;
+    match theirs {
+        Some(theirs) if theirs != target => {
+            Err(Error::OtherTarget { path: path.to_owned(), theirs, ours: target.to_owned() })
+        }
+        _ if version < migrate::VERSION => Ok(Standing::Older),
+        _ => Ok(Standing::Ours),
+    }
+}
+
+/// Opens the tables as they are. Nobody writes to them (the lock is free), so SQLite need not watch out for that,
+/// and makes no files; but what a killed run left beside them belongs to them.
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let log = fs::metadata(beside(path, "-wal")).map_or(0, |found| found.len());
+    if log > 0 {
+        return Connection::open_with_flags(path, flags);
+    }
+    let uri = format!("file:{}?immutable=1", encoded(path));
+    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// Encodes a path for a URI, so that a file name is a file name, whatever it looks like.
+fn encoded(path: &Path) -> String {
+    let mut text = String::new();
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            text.push(char::from(*byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::checkpoint::Store;
+
+    const TARGET: &str = "h:9200 cloudtrail";
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_there_is_told_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("an odd?name%.sqlite");
+        assert_eq!(examine(&path, TARGET).unwrap(), Standing::New);
+        let deep = folder.path().join("not/there/yet.sqlite");
+        assert_eq!(examine(&deep, TARGET).unwrap(), Standing::New);
+        assert_eq!(names(folder.path()), [""; 0]);
+
+        let store = Store::open(&path, TARGET, Timestamp::UNIX_EPOCH).unwrap();
+        assert!(matches!(examine(&path, TARGET), Err(Error::InUse { .. })));
+        drop(store);
+        let (before, bytes) = (names(folder.path()), fs::read(&path).unwrap());
+        assert_eq!(examine(&path, TARGET).unwrap(), Standing::Ours);
+        assert!(matches!(examine(&path, "elsewhere"), Err(Error::OtherTarget { .. })));
+        assert_eq!((names(folder.path()), fs::read(&path).unwrap()), (before, bytes));
+    }
+
+    #[test]
+    fn what_a_load_could_not_use_is_the_error_of_the_load() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sqlite");
+        assert!(matches!(examine(folder.path(), TARGET), Err(Error::IsFolder { .. })));
+        fs::write(&path, "no database at all".repeat(100)).unwrap();
+        assert!(matches!(examine(&path, TARGET), Err(Error::Damaged { .. })));
+        let below = path.join("below/b.sqlite");
+        assert!(examine(&below, TARGET).is_err(), "a file is no folder");
+        drop(Store::open(&folder.path().join("b.sqlite"), TARGET, Timestamp::UNIX_EPOCH).unwrap());
+        let path = folder.path().join("b.sqlite");
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let database = Connection::open_with_flags(&path, flags).unwrap();
+        database.pragma_update(None, "user_version", 9_999).unwrap();
+        drop(database);
+        assert!(matches!(examine(&path, TARGET), Err(Error::Newer { .. })));
+    }
+}
