@@ -94,12 +94,18 @@ pub(crate) struct Bucket {
     keys: Keys,
 }
 
+/// Makes up a key by its number.
+type NameOf = dyn Fn(usize) -> String + Send;
+
+/// Makes up the body of a key.
+type BodyOf = dyn Fn(&str) -> Vec<u8> + Send;
+
 /// What is in a bucket.
 enum Keys {
     /// Real objects, sorted.
     Real(Vec<(String, Arc<Vec<u8>>)>),
     /// Objects that are made up when they are asked for: how many, their names in order, and a body.
-    Made(usize, Box<dyn Fn(usize) -> String + Send>, Box<dyn Fn(&str) -> Vec<u8> + Send>),
+    Made(usize, Box<NameOf>, Box<BodyOf>),
 }
 
 impl Bucket {

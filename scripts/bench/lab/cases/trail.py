@@ -20,7 +20,7 @@ ROUNDS, QUICK_ROUNDS = 5, 2
 # Mean events of an object. The first is that of all other cases; the second is a quiet account's.
 OBJECTS = (900, 50)
 
-GOAL_MEGABYTES = 256
+GOAL_MEGABYTES = 268  # 256 MiB, the default of --memory
 COPIES, QUICK_COPIES = 25, 1  # of 400,000 events: ten million
 
 # A year of an organization: 3 accounts, 20 Regions, so many days and objects a day.
