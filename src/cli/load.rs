@@ -383,9 +383,10 @@ impl Args {
     }
 }
 
-/// Returns the memory for what was fetched from AWS and waits for a worker: a quarter of all.
+/// Returns the memory for what was fetched from AWS and waits for a worker: an eighth of all. By default that is half
+/// a megabyte for each object under way, twice as much as a usual one has.
 pub(super) fn held_bytes(memory: ByteCount) -> u64 {
-    memory.0 / 4
+    memory.0 / 8
 }
 
 fn invalid(option: &str, given: impl std::fmt::Display, expected: &str) -> Failure {

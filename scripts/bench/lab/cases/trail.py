@@ -3,6 +3,7 @@
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ ROUNDS, QUICK_ROUNDS = 5, 2
 # Mean events of an object. The first is that of all other cases; the second is a quiet account's.
 OBJECTS = (900, 50)
 
-GOAL_MEGABYTES = 256
+GOAL_MEGABYTES = 268  # 256 MiB, the default of --memory
 COPIES, QUICK_COPIES = 25, 1  # of 400,000 events: ten million
 
 # A year of an organization: 3 accounts, 20 Regions, so many days and objects a day.
@@ -28,7 +29,10 @@ GOAL_SECONDS, GOAL_CHECKPOINT = 60, 50
 
 
 def run(bench, _):
-    parts = [speed(bench), memory(bench), done(bench)]
+    parts = []
+    for part in (speed, memory, done):
+        parts.append(part(bench))
+        print(parts[-1][0], file=sys.stderr, flush=True)  # it takes minutes until all is there
     goals = [goal for _, goal_rows in parts for goal in goal_rows]
     tables = [text for text, _ in parts] + [table.markdown(["goal", "wanted", "measured", ""], goals)]
     return "\n\n".join(tables)
@@ -97,9 +101,9 @@ def done(bench):
     rows = []
     with tempfile.TemporaryDirectory(dir=bench.folder) as fresh:
         with aws(bench, "--days", days, "--objects", DAILY, "--records", 1) as fake, Sink(bench.nullsink) as sink:
-            for label, options in {"first": [], "second": [], "second, all days listed": ["--late-days", days + 1]}.items():
+            for label in ("first", "second"):
                 calls = fake.figures()["s3"]
-                usage, found = once_more(bench, fake, sink, Path(fresh), options)
+                usage, found = once_more(bench, fake, sink, Path(fresh))
                 asked = {name: count - calls.get(name, 0) for name, count in fake.figures()["s3"].items()}
                 checkpoint = sum(path.stat().st_size for path in Path(fresh).glob("checkpoint*")) / 1e6
                 fetched, skipped = asked.get("GetObject", 0), sum(one["skipped"] for one in found["sources"])
@@ -107,21 +111,19 @@ def done(bench):
                     [label, f"{fetched:,}", f"{skipped:,}", f"{asked['ListObjectsV2']:,}", f"{usage.seconds:.1f}"]
                     + [f"{usage.cpu_seconds:.1f}", f"{usage.peak_megabytes:.0f}", f"{checkpoint:.1f}"]
                 )
-                if label != "first" and fetched:
-                    raise command.Failed(f"{label}: {fetched} objects were fetched again")
-                if label == "second":
-                    seconds, megabytes = usage.seconds, checkpoint
+        if fetched:
+            raise command.Failed(f"{fetched} objects were fetched again")
     header = ["run", "objects fetched", "done already", "lists", "seconds", "CPU s", "peak MB", "checkpoint MB"]
     met = table.verdict
     goals = [
-        ["seconds of the second run", f"< {GOAL_SECONDS}", f"{seconds:.1f}", met(seconds < GOAL_SECONDS)],
-        ["checkpoint MB", f"< {GOAL_CHECKPOINT}", f"{megabytes:.1f}", met(megabytes < GOAL_CHECKPOINT)],
+        ["seconds of the second run", f"< {GOAL_SECONDS}", f"{usage.seconds:.1f}", met(usage.seconds < GOAL_SECONDS)],
+        ["checkpoint MB", f"< {GOAL_CHECKPOINT}", f"{checkpoint:.1f}", met(checkpoint < GOAL_CHECKPOINT)],
     ]
     return table.markdown(header, rows), goals
 
 
-def once_more(bench, fake, sink, fresh, options):
+def once_more(bench, fake, sink, fresh):
     summary = fresh / "summary.json"
     target = ["--into", sink.url, "--checkpoint", fresh / "checkpoint", "--summary", summary]
-    usage = command.run([bench.trailload, "load", BUCKET, *target, *options], env=fake.environment)
+    usage = command.run([bench.trailload, "load", BUCKET, *target], env=fake.environment)
     return usage, json.loads(summary.read_text())
