@@ -259,9 +259,9 @@ impl Fake {
 
     /// Returns what was asked since the last time.
     pub(crate) fn take_calls(&self) -> Vec<Call> {
-        let mut state = self.shared.state();
-        assert_eq!(state.complaints, Vec::<String>::new());
-        std::mem::take(&mut state.calls)
+        let (calls, complaints) = self.take_all();
+        assert_eq!(complaints, Vec::<String>::new());
+        calls
     }
 
     /// Returns what was asked since the last time, and what no client of S3 should send.
