@@ -124,7 +124,7 @@ async fn no_request_waits_for_ever() {
         assert!(error.refusal().unwrap().message.contains("no answer within 0.15 s"));
         let error = access.identity().await.unwrap_err();
         assert_eq!(error.refusal().unwrap().trouble, Trouble::Transient, "{error}");
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     }
 }
 

@@ -246,5 +246,5 @@ fn whoever_has_enough_is_left_alone_quickly() {
         seen < 10
     });
     assert!(ended.is_ok() && seen == 10);
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
 }
