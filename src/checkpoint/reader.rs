@@ -159,7 +159,7 @@ fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
         records: folders.iter().map(|folder| folder.records).sum(),
         bytes: folders.iter().map(|folder| folder.bytes).sum(),
         coverage: coverage(&snapshot, now)?,
-        buckets: by_bucket(&folders, failed_objects(&snapshot)?),
+        buckets: by_bucket(&folders, &failed_objects(&snapshot)?),
         sources: gather(folders, ROWS_TOLD as usize),
         failures: failures(&snapshot)?,
         set_aside: set_aside(&snapshot)?,
@@ -203,11 +203,12 @@ fn coverage(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Cov
     Ok(told)
 }
 
-/// Returns one lane of each bucket in which objects failed, and how many did.
+/// Returns the folders in which objects failed, and how many did.
 fn failed_objects(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
     let mut statement = connection.prepare(
-        "SELECT min(lane), count(*) FROM failures WHERE lane LIKE 's3://%' \
-         GROUP BY substr(lane, 1, 5 + instr(substr(lane, 6), '/'))",
+        // What ends with letters that are no slash, without them.
+        "SELECT rtrim(lane, replace(lane, '/', '')) AS folder, count(*) FROM failures \
+         WHERE lane LIKE 's3://%' GROUP BY folder",
     )?;
     statement.query_map([], |row| Ok((row.get(0)?, number(row, 1)?)))?.collect()
 }

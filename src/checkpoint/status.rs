@@ -131,6 +131,19 @@ pub struct Bucket {
     pub done: u64,
     /// Objects that could not be had, or were read with errors.
     pub failed: u64,
+    /// The same by the day that their keys name, the latest first.
+    pub days: Vec<Day>,
+}
+
+/// The objects of one day.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Day {
+    /// The day, as `2024-06-01`.
+    pub day: String,
+    /// Objects that are done.
+    pub done: u64,
+    /// Objects that could not be had, or were read with errors.
+    pub failed: u64,
 }
 
 /// A lane that was read with errors.
@@ -239,22 +252,57 @@ fn second(second: i64) -> Option<Timestamp> {
     Timestamp::from_second(second).ok()
 }
 
-/// Adds up the done objects of folders by their bucket, and puts those that failed beside them.
-pub(super) fn by_bucket(folders: &[Source], failed: Vec<(String, u64)>) -> Vec<Bucket> {
-    let mut buckets: BTreeMap<String, Bucket> = BTreeMap::new();
-    let mut of = |name: &str, done: u64, failed: u64| {
-        let Some(bucket) = bucket_of(name) else { return };
-        let sum = buckets.entry(bucket.to_owned()).or_default();
-        sum.done += done;
-        sum.failed += failed;
+/// Done and failed objects.
+#[derive(Clone, Copy, Default)]
+struct Objects {
+    done: u64,
+    failed: u64,
+}
+
+impl Objects {
+    fn add(&mut self, other: Self) {
+        self.done += other.done;
+        self.failed += other.failed;
+    }
+}
+
+/// Adds up the done objects of folders by their bucket and day, and puts those that failed beside them.
+pub(super) fn by_bucket(folders: &[Source], failed: &[(String, u64)]) -> Vec<Bucket> {
+    let mut buckets: BTreeMap<&str, (Objects, BTreeMap<String, Objects>)> = BTreeMap::new();
+    let done = folders
+        .iter()
+        .map(|folder| (folder.source.as_str(), Objects { done: folder.lanes, failed: 0 }));
+    let failed =
+        failed.iter().map(|(folder, lanes)| (folder.as_str(), Objects { done: 0, failed: *lanes }));
+    for (folder, objects) in done.chain(failed) {
+        let Some(bucket) = bucket_of(folder) else { continue };
+        let (sum, days) = buckets.entry(bucket).or_default();
+        sum.add(objects);
+        if let Some(day) = day_of(folder) {
+            days.entry(day).or_default().add(objects);
+        }
+    }
+    let told = buckets.into_iter().map(|(bucket, (sum, days))| Bucket {
+        bucket: bucket.to_owned(),
+        done: sum.done,
+        failed: sum.failed,
+        days: days
+            .into_iter()
+            .rev()
+            .map(|(day, Objects { done, failed })| Day { day, done, failed })
+            .collect(),
+    });
+    told.collect()
+}
+
+/// Returns the day that the end of a folder names, as CloudTrail writes it: `…/2024/06/01`.
+fn day_of(folder: &str) -> Option<String> {
+    let mut parts = folder.trim_end_matches('/').rsplitn(4, '/');
+    let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+    let number = |text: &str, digits: usize| {
+        text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit())
     };
-    for folder in folders {
-        of(&folder.source, folder.lanes, 0);
-    }
-    for (lane, lanes) in failed {
-        of(&lane, 0, lanes);
-    }
-    buckets.into_iter().map(|(bucket, sum)| Bucket { bucket, ..sum }).collect()
+    (number(year, 4) && number(month, 2) && number(day, 2)).then(|| format!("{year}-{month}-{day}"))
 }
 
 /// Returns the `s3://BUCKET` that a key or a folder begins with.

@@ -1,6 +1,6 @@
 //! What is asked of AWS: the options about accounts, Regions, event history and trails.
 //!
-//! In: [`Args`], and what is to be read. Out: a [`Cloud`], ready for [`enter`](super::enter).
+//! In: [`Args`], and what is to be read. Out: a [`Cloud`], ready for `enter`.
 //! Holds: an option that would change nothing is refused by name. Nothing is asked of AWS here.
 
 use std::{fs, path::PathBuf, str::FromStr, time::Duration};

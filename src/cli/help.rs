@@ -201,8 +201,11 @@ fn help_of_policy() {
 
 Usage: trailload policy [OPTIONS OF LOAD] [SOURCE]...
 
-Takes the SOURCE words and options of 'trailload load' (see 'trailload load --help'), asks nobody, and
-prints an IAM policy that allows no more than they need. What it is for is told on standard error.
+Options:
+  -h, --help  Print help
+
+Takes the SOURCE words and options of a load (see 'trailload load --help') and prints an IAM policy
+that allows no more than they need. Nobody is asked. Standard error tells what it is for.
 
 Examples:
   The event history of this account
@@ -223,9 +226,11 @@ fn help_of_doctor() {
 
 Usage: trailload doctor [OPTIONS OF LOAD] --into <URL> [SOURCE]...
 
-Takes the SOURCE words and options of 'trailload load' (see 'trailload load --help'), and looks whether
-that load would succeed: credentials, accounts, Regions, buckets, clock, engine, checkpoint. Nothing is
-loaded, and nothing is changed.
+Options:
+  -h, --help  Print help
+
+Takes the SOURCE words and options of a load (see 'trailload load --help') and looks at all that the
+load needs: credentials, accounts, Regions, buckets, clock, engine, checkpoint.
 
 Examples:
   trailload doctor --into http://localhost:9200

@@ -33,8 +33,8 @@ const SERVERLESS: &str = include_str!("../../policy/opensearch-serverless.json")
 
 /// The whole of `trailload policy --help`, below its usage.
 const AFTER_HELP: &str = "\
-Takes the SOURCE words and options of 'trailload load' (see 'trailload load --help'), asks nobody, and
-prints an IAM policy that allows no more than they need. What it is for is told on standard error.
+Takes the SOURCE words and options of a load (see 'trailload load --help') and prints an IAM policy
+that allows no more than they need. Nobody is asked. Standard error tells what it is for.
 
 Examples:
   The event history of this account
@@ -242,8 +242,8 @@ impl Asked {
 
     /// Returns the partition that the words name, by a Region or a role.
     fn partition(&self) -> Partition {
-        let regions = self.cloud.regions.iter().flatten();
-        let named = regions.filter_map(|name| Partition::of_region(name)).next();
+        let mut regions = self.cloud.regions.iter().flatten();
+        let named = regions.find_map(|name| Partition::of_region(name));
         let role = || Partition::of_arn(self.cloud.roles.first()?.as_str());
         named.or_else(role).unwrap_or(Partition::Aws)
     }
@@ -350,14 +350,13 @@ fn engine(url: &Url, log: &Log) -> Value {
                  too",
             );
             let domain = domain(label).unwrap_or("DOMAIN");
-            let arn = match named.filter(|_| domain != "DOMAIN") {
-                Some((_, region)) => {
-                    format!("arn:{}:es:{region}:*:domain/{domain}/*", of_region(&region))
-                }
-                None => {
-                    log.info("policy", "the host name does not tell the domain: put its name in the place of DOMAIN");
-                    "arn:aws:es:*:*:domain/DOMAIN/*".to_owned()
-                }
+            let arn = if let Some((_, region)) = named.filter(|_| domain != "DOMAIN") {
+                format!("arn:{}:es:{region}:*:domain/{domain}/*", of_region(&region))
+            } else {
+                let text =
+                    "the host name does not tell the domain: put its name in the place of DOMAIN";
+                log.info("policy", text);
+                "arn:aws:es:*:*:domain/DOMAIN/*".to_owned()
             };
             with(statement(DOMAIN, "LoadIntoDomain"), "Resource", arn.into())
         }

@@ -124,6 +124,7 @@ fn as_text(path: &Path, status: &Status) -> String {
     text.push_str(&runs(status));
     text.push_str(&coverage(status));
     text.push_str(&buckets(status));
+    text.push_str(&days(status));
     text.push_str(&sources(status));
     text.push_str(&failures(status));
     text.push_str(&set_aside(status));
@@ -196,6 +197,18 @@ fn buckets(status: &Status) -> String {
         .iter()
         .map(|bucket| vec![bucket.bucket.clone(), count(bucket.done), count(bucket.failed)]);
     table(&["bucket", "objects done", "failed"], &[Left, Right, Right], rows.collect())
+}
+
+fn days(status: &Status) -> String {
+    let rows = status.buckets.iter().flat_map(|bucket| {
+        bucket.days.iter().map(|day| {
+            vec![bucket.bucket.clone(), day.day.clone(), count(day.done), count(day.failed)]
+        })
+    });
+    let mut rows: Vec<_> = rows.collect();
+    // The latest first, whatever the bucket.
+    rows.sort_by(|one, other| other[1].cmp(&one[1]));
+    table(&["objects of", "day", "done", "failed"], &[Left, Left, Right, Right], rows)
 }
 
 fn sources(status: &Status) -> String {
@@ -299,7 +312,8 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::status::{
-            Bucket, Coverage, Decision, Document, Failure as Unread, Reason, Run, SetAside, Source,
+            Bucket, Coverage, Day, Decision, Document, Failure as Unread, Reason, Run, SetAside,
+            Source,
         },
         cli::failure::Exit,
     };
@@ -404,6 +418,15 @@ mod tests {
         );
     }
 
+    fn bucket(name: &str, done: u64, failed: u64, days: &[(&str, u64, u64)]) -> Bucket {
+        let day = |(day, done, failed): &(&str, u64, u64)| Day {
+            day: (*day).to_owned(),
+            done: *done,
+            failed: *failed,
+        };
+        Bucket { bucket: name.to_owned(), done, failed, days: days.iter().map(day).collect() }
+    }
+
     #[test]
     fn what_is_covered_is_a_table_by_account_and_region() {
         let covered = |category: &str, lag_seconds| Coverage {
@@ -420,14 +443,17 @@ mod tests {
         };
         let status = Status {
             coverage: vec![covered("management", 900), covered("insight", -3)],
-            buckets: vec![Bucket { bucket: "s3://trail".into(), done: 4_000, failed: 1 }],
+            buckets: vec![
+                bucket("s3://logs", 2, 0, &[("2024-06-02", 1, 0), ("2024-05-31", 1, 0)]),
+                bucket("s3://trail", 4_000, 1, &[("2024-06-01", 3_000, 1)]),
+            ],
             ..status()
         };
         assert_eq!(
             safe(&Status { lanes_done: 0, ..status.clone() }),
             "event history safe: 2,469,134 events read, 1 Region of 1 account\n"
         );
-        let text = coverage(&status) + &buckets(&status);
+        let text = coverage(&status) + &buckets(&status) + &days(&status);
         assert_eq!(
             text,
             "\n\
@@ -436,7 +462,13 @@ mod tests {
              111122223333  eu-west-1  insight                      2024-03-03T02:00:00Z  2024-06-01T01:45:00Z     2  1,234,567        none\n\
              \n\
              bucket      objects done  failed\n\
-             s3://trail         4,000       1\n"
+             s3://logs              2       0\n\
+             s3://trail         4,000       1\n\
+             \n\
+             objects of  day          done  failed\n\
+             s3://logs   2024-06-02      1       0\n\
+             s3://trail  2024-06-01  3,000       1\n\
+             s3://logs   2024-05-31      1       0\n"
         );
     }
 

@@ -199,7 +199,7 @@ fn killed_while_everything_misbehaves_nothing_is_lost_or_twice() {
     bucket.most_at_once = 4;
     misbehave(&mut bucket, 0..FILES);
     for region in REGIONS {
-        world.put(ACCOUNT, region, (80 * DAY, 1_000), 200);
+        world.put(ACCOUNT, region, (80 * DAY, 1_000), 120);
     }
     let s3 = Fake::start([("trail", bucket)]);
     let words = ["lookup", "s3://trail", "--regions", &REGIONS.join(","), "--batch", "32KiB"];

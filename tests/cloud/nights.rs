@@ -22,8 +22,12 @@ fn nightly(world: &World) -> Load {
 
 /// A day passes for the service and for the checkpoint.
 fn sleep_a_day(world: &World) {
-    world.trail.model().age(DAY);
-    let database = rusqlite::Connection::open(world.desk.checkpoint()).unwrap();
+    for event in world.trail.model().events.values_mut().flatten() {
+        event.second -= DAY;
+    }
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let path = world.desk.checkpoint();
+    let database = rusqlite::Connection::open_with_flags(path, flags).unwrap();
     // In two steps, as no two rows may be equal in between.
     for change in ["since = 86400 - since, until = until - 86400", "since = -since"] {
         database.execute(&format!("UPDATE coverage SET {change}"), []).unwrap();

@@ -154,9 +154,13 @@ fn each_load_asks_for_what_its_policy_allows_and_for_all_of_it() {
         assert_eq!(asked(&world, &s3, &[]), Asked::default(), "to print a policy asks nobody");
         let outcome = load.run().exits(0);
         assert!(outcome.number("created") > 0, "{words:?}");
-        let asked = asked(&world, &s3, words);
-        assert_eq!(asked, allowed, "{words:?}");
-        seen.extend(asked.caller.into_iter().chain(asked.roles));
+        let by_load = asked(&world, &s3, words);
+        assert_eq!(by_load, allowed, "{words:?}");
+        load.instead("doctor").run().exits(0);
+        let more = asked(&world, &s3, words);
+        assert!(more.caller.is_subset(&allowed.caller), "the doctor needs no more: {words:?}");
+        assert!(more.roles.is_subset(&allowed.roles), "the doctor needs no more: {words:?}");
+        seen.extend(by_load.caller.into_iter().chain(by_load.roles));
     }
 
     // What S3 does in the reader's name, and what no fake can be: a collection of AWS's own.

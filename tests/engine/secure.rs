@@ -159,11 +159,29 @@ impl Secured {
     }
 }
 
+/// Fails unless the doctor finds all well, changes nothing, and tells a wrong password from it.
+fn the_doctor_is_content(engine: &Secured, load: &Load) {
+    let load = load.clone().instead("doctor");
+    let outcome = load.run().exits(0);
+    let user = format!("✓ permissions: {}, with ", engine.user());
+    for line in ["OpenSearch 2", "the load puts them", user.as_str()] {
+        assert!(outcome.stdout.contains(line), "`{line}` is not in:\n{}", outcome.stdout);
+    }
+    let indices = engine.ask("GET", &format!("/{}*", engine.prefix));
+    assert_eq!(indices, json!({}), "no index is made");
+    let template = engine.ask("GET", &format!("/_index_template/{}", engine.prefix));
+    assert!(template["error"].is_object(), "{template}");
+    let outcome = load.environment("TRAILLOAD_PASSWORD", "wr0ngpass").run().exits(1);
+    assert!(outcome.stdout.contains("  fix: log in with the right"), "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("wr0ngpass"));
+}
+
 #[test]
 fn the_role_shipped_is_enough() {
     let (engine, desk) = (Secured::corner(), Desk::new());
     engine.admit(&Role::shipped(&engine.prefix));
     let load = engine.load_as_user(&desk);
+    the_doctor_is_content(&engine, &load);
     load.run().exits(0).counted([ALL, ALL, 0, 0]);
     assert_eq!(engine.count(), Some(ALL));
     load.with(["--again"]).run().exits(0).counted([ALL, 0, ALL, 0]);

@@ -148,7 +148,7 @@ impl Folder {
                 let name = format!("{folder}{}", entry.file_name().to_string_lossy());
                 if entry.file_type()?.is_dir() {
                     folders.push(name + "/");
-                } else if Path::new(&name).extension().is_some_and(|kind| kind == "gz") {
+                } else if entry.path().extension().is_some_and(|end| end == "gz") {
                     names.push(name);
                 }
             }

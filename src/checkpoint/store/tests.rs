@@ -293,7 +293,7 @@ fn the_status_tells_what_is_covered_and_what_is_missing() {
 }
 
 #[test]
-fn the_status_tells_objects_by_bucket() {
+fn the_status_tells_objects_by_bucket_and_day() {
     let place = Place::new();
     let in_bucket = |mut notes: Vec<Note>, key: &str| {
         if let Note::Opened { lane, .. } = &mut notes[0] {
@@ -302,25 +302,29 @@ fn the_status_tells_objects_by_bucket() {
         notes
     };
     let failed = |number| vec![opened(number), page(number, 0), failed(number)];
-    let day = Note::Closed { prefix: "s3://one/a/01/".to_owned(), inputs: 1, handed_out: 1 };
+    let prefix = "s3://one/a/2024/06/01/".to_owned();
+    let day = Note::Closed { prefix, inputs: 1, handed_out: 1 };
     place.run(
         [
-            in_bucket(whole(1, 1), "s3://one/a/01/x"),
+            in_bucket(whole(1, 1), "s3://one/a/2024/06/01/x"),
             vec![day],
-            in_bucket(whole(2, 1), "s3://one/a/02/x"),
-            in_bucket(failed(3), "s3://one/a/02/y"),
+            in_bucket(whole(2, 1), "s3://one/a/2024/06/02/x"),
+            in_bucket(failed(3), "s3://one/a/2024/06/02/y"),
             in_bucket(failed(4), "s3://one-more/y"),
             whole(5, 1),
         ]
         .concat(),
     );
-    let told: Vec<(String, u64, u64)> = place
-        .status()
-        .buckets
-        .into_iter()
-        .map(|bucket| (bucket.bucket, bucket.done, bucket.failed))
-        .collect();
-    assert_eq!(told, [("s3://one".to_owned(), 2, 1), ("s3://one-more".to_owned(), 0, 1)]);
+    assert_eq!(
+        serde_json::to_value(place.status().buckets).unwrap(),
+        serde_json::json!([
+            { "bucket": "s3://one", "done": 2, "failed": 1, "days": [
+                { "day": "2024-06-02", "done": 1, "failed": 1 },
+                { "day": "2024-06-01", "done": 1, "failed": 0 },
+            ] },
+            { "bucket": "s3://one-more", "done": 0, "failed": 1, "days": [] },
+        ])
+    );
 }
 
 #[test]

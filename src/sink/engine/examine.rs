@@ -194,8 +194,8 @@ impl Marks {
     fn of(settings: &Value) -> Self {
         let setting = |name: &str| {
             let path = format!("/cluster/routing/allocation/disk/{name}");
-            let found = ["transient", "persistent", "defaults"].into_iter();
-            found.filter_map(|layer| settings[layer].pointer(&path)?.as_str()).next()
+            let mut layers = ["transient", "persistent", "defaults"].into_iter();
+            layers.find_map(|layer| settings[layer].pointer(&path)?.as_str())
         };
         if setting("threshold_enabled") == Some("false") {
             return Self { high: Mark::Off, flood: Mark::Off };

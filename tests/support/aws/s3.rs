@@ -94,19 +94,16 @@ pub(crate) struct Bucket {
     keys: Keys,
 }
 
-/// Makes up a key by its number.
-type NameOf = dyn Fn(usize) -> String + Send;
-
-/// Makes up the body of a key.
-type BodyOf = dyn Fn(&str) -> Vec<u8> + Send;
-
 /// What is in a bucket.
 enum Keys {
     /// Real objects, sorted.
     Real(Vec<(String, Arc<Vec<u8>>)>),
     /// Objects that are made up when they are asked for: how many, their names in order, and a body.
-    Made(usize, Box<NameOf>, Box<BodyOf>),
+    Made(usize, Box<dyn Fn(usize) -> String + Send>, Body),
 }
+
+/// Makes the body of the object of a name.
+type Body = Box<dyn Fn(&str) -> Vec<u8> + Send>;
 
 impl Bucket {
     /// An empty bucket in eu-west-1.
@@ -259,9 +256,9 @@ impl Fake {
 
     /// Returns what was asked since the last time.
     pub(crate) fn take_calls(&self) -> Vec<Call> {
-        let mut state = self.shared.state();
-        assert_eq!(state.complaints, Vec::<String>::new());
-        std::mem::take(&mut state.calls)
+        let (calls, complaints) = self.take_all();
+        assert_eq!(complaints, Vec::<String>::new());
+        calls
     }
 
     /// Returns what was asked since the last time, and what no client of S3 should send.

@@ -171,13 +171,6 @@ impl Model {
         events.sort_by_key(|event| event.second);
     }
 
-    /// Makes everything so many seconds older.
-    pub(crate) fn age(&mut self, seconds: i64) {
-        for event in self.events.values_mut().flatten() {
-            event.second -= seconds;
-        }
-    }
-
     /// Returns the ids of one account and Region within those seconds.
     pub(crate) fn ids_in(&self, place: (&str, &str), from: i64, to: i64) -> BTreeSet<String> {
         let key = (place.0.to_owned(), place.1.to_owned(), false);

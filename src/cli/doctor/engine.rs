@@ -1,0 +1,108 @@
+//! What the engine is: flavour, version, templates, disks, rights.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Doctor, Harm, good};
+use crate::{
+    aws::Access,
+    cli::{assemble, failure::Failure},
+    normalize::{Fields, Rules},
+    pipeline::stop::stop,
+    report::{Tally, figures},
+    sink::{Disk, Engine, Examination, Fill, Rights, TemplateState},
+};
+
+/// How long an engine in trouble is waited for: a person waits.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an engine may take to answer.
+const ANSWER: Duration = Duration::from_secs(20);
+
+impl Doctor<'_> {
+    pub(super) async fn engine(
+        &mut self,
+        rules: Arc<Rules>,
+        caller: Option<&Access>,
+    ) -> Result<(), Failure> {
+        let plan = self.plan;
+        let mut target = plan.sink_target();
+        (target.patience, target.timeout) = (PATIENCE, ANSWER);
+        if plan.aws_auth {
+            // Who cannot even try to sign was told.
+            let Some(caller) = caller else { return Ok(()) };
+            target.signing = Some(assemble::signing(plan, caller));
+        }
+        let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
+        let (_raise, stop) = stop();
+        let tally = Arc::new(Tally::new(Vec::new()));
+        let template = rules.template().clone();
+        match Engine::connect(target, template, fields, self.log.clone(), tally, stop).await {
+            Ok(engine) => {
+                let found = engine.examine(plan.index.as_str()).await;
+                self.found(&engine.describe().to_string(), &found)
+            }
+            Err(error) => self.bad(Harm::Stops, &error.into()),
+        }
+    }
+
+    fn found(&mut self, what: &str, found: &Examination) -> Result<(), Failure> {
+        let name = format!("engine {}", self.plan.target.url.as_str().trim_end_matches('/'));
+        good(&name, what)?;
+        let index = &self.plan.index;
+        let templates = match found.templates {
+            TemplateState::Current => "as this version wants them",
+            TemplateState::ToBePut => "the load puts them",
+            TemplateState::Unknown => "the engine knows none; documents are sent without",
+        };
+        good(&format!("templates of '{index}'"), templates)?;
+        match &found.disk {
+            Some(disk) => self.disk(disk)?,
+            None => good("disks", "the engine does not tell this user; a load need not know")?,
+        }
+        self.rights(&found.rights)
+    }
+
+    fn disk(&mut self, disk: &Disk) -> Result<(), Failure> {
+        let name = format!("disk of {}", disk.node);
+        let room = format!("{} of {} free", figures::bytes(disk.free), figures::bytes(disk.bytes));
+        let (harm, what) = match disk.fill {
+            Fill::Fine => return good(&name, &room),
+            Fill::High => {
+                (Harm::Lessens, "above the high watermark: new indices find no place on it")
+            }
+            Fill::Flooded => {
+                (Harm::Stops, "above the flood-stage watermark: the engine blocks writes")
+            }
+        };
+        let failure = Failure::person(format!("{name} is {what} ({room})"));
+        self.bad(
+            harm,
+            &failure.hint("make room on it, or add a node; the engine then goes on by itself"),
+        )
+    }
+
+    fn rights(&mut self, rights: &Rights) -> Result<(), Failure> {
+        match rights {
+            Rights::Unknown => good(
+                "permissions",
+                "the engine has no logins, or does not tell; the first write shows",
+            ),
+            Rights::Enough { user } => {
+                good("permissions", &format!("{user} may do all that a load does"))
+            }
+            Rights::Named { user, roles } => {
+                let roles = if roles.is_empty() { "no role".to_owned() } else { roles.join(", ") };
+                let text = format!(
+                    "{user}, with {roles}; whether they are enough shows at the first write (least: policy/opensearch.json)"
+                );
+                good("permissions", &text)
+            }
+            Rights::Missing { user, privileges } => {
+                let failure =
+                    Failure::person(format!("{user} lacks permissions: {}", privileges.join(", ")));
+                let fix = "give this user the role of policy/elasticsearch.json, with the names of your indices";
+                self.bad(Harm::Stops, &failure.hint(fix))
+            }
+        }
+    }
+}
