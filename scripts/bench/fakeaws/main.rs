@@ -53,7 +53,7 @@ const HISTORY: i64 = 90 * 86_400 - 60;
 /// How long requests are remembered, one by one, before only their numbers are.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
-/// Pretend to be AWS: event history, an organization, and its trail in a bucket. Runs until Ctrl-C
+/// Pretend to be AWS: event history, an organization, and its trail in the bucket trail-logs. Runs until Ctrl-C
 #[derive(Parser)]
 struct Options {
     /// Regions of each account
@@ -81,7 +81,7 @@ struct Options {
     /// Events of an object
     #[arg(long, default_value_t = 20)]
     records: usize,
-    /// Put the logs of this folder into the bucket instead (what lies below it, with its path)
+    /// Put the logs of this folder into the bucket instead (what lies below it, such as `AWSLogs`)
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// Put them there so many times, each below a prefix of its own

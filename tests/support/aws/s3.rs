@@ -94,12 +94,6 @@ pub(crate) struct Bucket {
     keys: Keys,
 }
 
-/// Makes up a key by its number.
-type NameOf = dyn Fn(usize) -> String + Send;
-
-/// Makes up the body of a key.
-type BodyOf = dyn Fn(&str) -> Vec<u8> + Send;
-
 /// What is in a bucket.
 enum Keys {
     /// Real objects, sorted.
@@ -107,6 +101,12 @@ enum Keys {
     /// Objects that are made up when they are asked for: how many, their names in order, and a body.
     Made(usize, Box<NameOf>, Box<BodyOf>),
 }
+
+/// Names the object of a number.
+type NameOf = dyn Fn(usize) -> String + Send;
+
+/// Makes the body of the object of a name.
+type BodyOf = dyn Fn(&str) -> Vec<u8> + Send;
 
 impl Bucket {
     /// An empty bucket in eu-west-1.
