@@ -3,12 +3,13 @@
 //! In: a [`Plan`]. Out: how it ended. Signals are taken in here: the first asks to drain, the second
 //! leaves at once, which is safe, by the ledger.
 
-use std::{process, sync::Arc};
+use std::{process, sync::Arc, time::Duration};
 
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
+    time::Instant,
 };
 
 use super::{
@@ -245,23 +246,29 @@ fn tell(plan: &Plan, survey: &Survey, fields: &Fields, log: &Log) {
     );
 }
 
+/// Signals this close together are one word: `timeout` and some terminals tell the program and its group.
+const ONE_WORD: Duration = Duration::from_millis(100);
+
 /// Returns a task that turns signals into the word that everyone watches.
 fn watch_signals(raise: Raise, log: Log) -> Result<impl Future<Output = ()>, Failure> {
     let watch = |kind| signal(kind).map_err(|error| Failure::of(Exit::Person, &error));
     let (mut interrupt, mut terminate) =
         (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?);
     Ok(async move {
-        let mut asked = false;
+        let mut asked: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if asked {
+            if asked.is_some_and(|first| first.elapsed() < ONE_WORD) {
+                continue;
+            }
+            if asked.is_some() {
                 log.warn("trailload", "leaving at once; what was acknowledged and saved is safe");
                 leave();
             }
-            asked = true;
+            asked = Some(Instant::now());
             log.warn(
                 "trailload",
                 "finishing what is under way and saving; once more leaves at once",
