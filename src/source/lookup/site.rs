@@ -135,6 +135,10 @@ pub(super) struct Site {
     /// Since when no answer was one.
     troubled: Option<Instant>,
     expired: u32,
+    /// When credentials were last refused as expired: what was under way then says nothing new.
+    doubted: Instant,
+    /// Whether a request was granted.
+    answered: bool,
     estimated: bool,
     /// When the first request was sent.
     first: Option<Instant>,
@@ -164,6 +168,8 @@ impl Site {
             page_bytes: 64 << 10,
             troubled: None,
             expired: 0,
+            doubted: shared.began,
+            answered: false,
             estimated: false,
             first: None,
             shared,
@@ -375,6 +381,7 @@ impl Site {
                 self.pace.granted();
                 self.troubled = None;
                 self.expired = 0;
+                self.answered = true;
                 return self.take(id, chain, answer, room).await.map(|()| None);
             }
             Err(refusal) => {
@@ -433,7 +440,10 @@ impl Site {
             },
             Trouble::InvalidRange if chain.clamp(self.horizon(now)) => return Ok(()),
             Trouble::Expired if self.expired < EXPIRED_TRIES => {
-                self.expired += 1;
+                if sent >= self.doubted {
+                    self.expired += 1;
+                    self.doubted = now;
+                }
                 chain.rest(now, LONGEST_REST);
                 return Ok(());
             }
@@ -447,6 +457,8 @@ impl Site {
             Trouble::Denied { action } => Why::Denied {
                 action: action.clone().unwrap_or_else(|| super::ACTIONS[0].to_owned()),
             },
+            // Said as well of keys that are not known any more.
+            Trouble::RegionNotEnabled if self.answered => Why::Credentials,
             Trouble::RegionNotEnabled => Why::RegionOff,
             Trouble::ClockSkew { .. } => Why::Clock,
             Trouble::Expired | Trouble::Credentials => Why::Credentials,
@@ -516,7 +528,8 @@ impl Site {
             let slice = chain.begin(&self.works[chain.work].place.series(), sure_until);
             self.tell(Message::Found(Found::Begun(slice))).await?;
         }
-        if events.is_empty() {
+        // What a slice keeps of itself is safe by its last page: if that is empty, it says nothing else.
+        if events.is_empty() && !(finished && chain.shortened) {
             return Ok(());
         }
         let bytes = super::ask::page(events);

@@ -14,6 +14,8 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
 use tokio::time::Instant;
 
 use super::clock::turned::Turned;
@@ -186,7 +188,8 @@ impl Bench {
         let tell: OnEstimate = Box::new(move |estimate| {
             *theirs.lock().unwrap() = Some(estimate.clone());
         });
-        let mut desk = Desk::new(7, vec![false; sites.len()], Some(tell));
+        let guessed = sites.iter().map(|site| site.iter().all(|(place, _)| place.guessed));
+        let mut desk = Desk::new(7, guessed.collect(), Some(tell));
         let (out, mut messages) = mpsc::channel(MESSAGES);
         let clock = self.way.clock.clone();
         let start = clock.now();
@@ -267,7 +270,8 @@ impl Bench {
         outcome.pages += 1;
         let content: serde_json::Value = serde_json::from_slice(&page.content.bytes).unwrap();
         let events = content["Events"].as_array().unwrap();
-        assert!(!events.is_empty());
+        // An empty page is worth its way only for what it makes certain.
+        assert!(!events.is_empty() || page.since.is_some());
         let ids = events.iter().map(|it| it["EventId"].as_str().unwrap().to_owned());
         outcome.ids.extend(ids);
         outcome.handed.extend(outcome.ids[outcome.ids.len() - events.len()..].iter().cloned());
@@ -686,6 +690,52 @@ fn denied_everywhere_ends_the_run_and_names_what_is_missing() {
 }
 
 #[test]
+fn a_region_that_answered_before_is_not_taken_for_one_that_is_off() {
+    let mut bench = Bench::with(ACCOUNT, &["us-east-1", "eu-west-1"]);
+    for place in &mut bench.places {
+        place.guessed = true;
+    }
+    bench.put("us-east-1", 20, 2_000);
+    bench.put("eu-west-1", 20, 2_000);
+    bench.faults([None, None, None, None, Some(Fault::Code("UnrecognizedClientException"))]);
+    let outcome = bench.run();
+    assert!(matches!(outcome.result, Some(Ok(()))));
+    assert_eq!(outcome.failed.len(), 1, "{:?}", outcome.failed);
+    assert!(outcome.failed[0].contains("no valid credentials"), "{:?}", outcome.failed);
+}
+
+#[test]
+fn a_slice_that_is_shared_is_covered_to_its_last_second() {
+    let mut bench = Bench::new();
+    bench.way.latency = Duration::from_secs(3);
+    bench.add(ACCOUNT, &["us-east-1"]);
+    // Pages end where seconds do: the page behind the last one of a slice holds nothing of it.
+    for second in 0..80 {
+        let at = NOW - 2 * DAY + second;
+        bench.model().put(ACCOUNT, "us-east-1", at, at, 50);
+    }
+    bench.options.from = Some(NOW - 5 * DAY);
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert!(outcome.ended.values().any(|complete| !complete), "none was shared");
+    let wanted = Range { from: NOW - 5 * DAY, to: NOW - 900 };
+    assert_eq!(missing(wanted, &outcome.certain[&bench.places[0].series()]), []);
+}
+
+#[test]
+fn a_session_that_ends_under_many_requests_ends_once() {
+    let mut bench = Bench::new();
+    bench.way.latency = Duration::from_secs(5);
+    bench.add(ACCOUNT, &["us-east-1"]);
+    bench.put("us-east-1", 20, 3_000);
+    bench.faults(std::iter::repeat_n(None, 20));
+    bench.faults(std::iter::repeat_n(Some(Fault::Code("ExpiredTokenException")), 8));
+    let outcome = bench.run();
+    outcome.assert_fine();
+    assert_eq!(outcome.handed, bench.settled());
+}
+
+#[test]
 fn the_estimate_costs_three_requests_and_is_about_right() {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1", "eu-west-1"]);
     bench.options.dry_run = true;
@@ -800,4 +850,95 @@ fn words_of_a_filter_are_checked() {
     assert!(format!("Username={}", "_".repeat(1001)).parse::<Filter>().is_err());
     assert!("EventName=a".parse::<Filter>().unwrap().fits(Category::Insight));
     assert!(!Filter::read_only().fits(Category::Insight));
+}
+
+/// What may happen to a load, in numbers that a test can shrink.
+#[derive(Clone, Debug)]
+struct Weather {
+    latency_ms: u64,
+    events: Vec<(i64, i64, u32)>,
+    empty_every: Option<usize>,
+    token_life: Option<f64>,
+    cuts: Vec<usize>,
+    faults: Vec<Option<u8>>,
+    first_covered: (i64, i64),
+}
+
+fn weather() -> impl Strategy<Value = Weather> {
+    let spell =
+        (2_000i64..80 * DAY, prop_oneof![0i64..3, 60i64..7_200, DAY..30 * DAY], 1u32..1_500);
+    (
+        prop_oneof![50u64..400, 1_000u64..12_000],
+        prop::collection::vec(spell, 0..4),
+        prop::option::of(2usize..5),
+        prop::option::of(20.0f64..60.0),
+        prop::collection::vec(0usize..40, 0..3),
+        prop::collection::vec(prop::option::weighted(0.3, 0u8..5), 0..40),
+        (0i64..80 * DAY, 0i64..20 * DAY),
+    )
+        .prop_map(
+            |(latency_ms, events, empty_every, token_life, cuts, faults, first_covered)| Weather {
+                latency_ms,
+                events,
+                empty_every,
+                token_life,
+                cuts,
+                faults,
+                first_covered,
+            },
+        )
+}
+
+impl Weather {
+    fn bench(&self) -> Bench {
+        let mut bench = Bench::new();
+        bench.way.latency = Duration::from_millis(self.latency_ms);
+        bench.add(ACCOUNT, &["us-east-1"]);
+        for (ago, length, count) in &self.events {
+            let from = NOW - ago;
+            bench.model().put(ACCOUNT, "us-east-1", from, (from + length).min(NOW - 1), *count);
+        }
+        bench.model().empty_every = self.empty_every;
+        bench.model().token_life = self.token_life;
+        bench.faults(self.faults.iter().map(|fault| {
+            fault.map(|fault| match fault {
+                0 => Fault::Status(503),
+                1 => Fault::Reset,
+                2 => Fault::Hang,
+                3 => Fault::Code("ThrottlingException"),
+                _ => Fault::Code("InvalidNextTokenException"),
+            })
+        }));
+        bench.options.from = Some(NOW - 85 * DAY);
+        bench.options.overlap = Duration::ZERO;
+        bench
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 24, failure_persistence: None, ..Config::default() })]
+    /// Cut off anywhere and begun again: nothing is lost, and a run that ends well leaves nothing to the next.
+    #[test]
+    fn whatever_happens_all_is_fetched_and_all_is_covered(weather in weather()) {
+        let mut bench = weather.bench();
+        let series = bench.places[0].series();
+        let (ago, length) = weather.first_covered;
+        let mut handed = bench.model().ids(NOW - ago, NOW - ago + length);
+        bench.covered.entry(series.clone()).or_default().push((NOW - ago, NOW - ago + length));
+        for cut in weather.cuts.iter().map(|cut| Some(*cut)).chain([None]) {
+            bench.cut_after = cut;
+            let outcome = bench.run();
+            let certain = outcome.certain.get(&series).cloned().unwrap_or_default();
+            bench.covered.get_mut(&series).unwrap().extend(certain);
+            handed.extend(outcome.handed.iter().cloned());
+            if cut.is_none() {
+                outcome.assert_fine();
+            }
+        }
+        let wanted = bench.model().ids(NOW - 85 * DAY, NOW - 900);
+        let lost: Vec<_> = wanted.difference(&handed).collect();
+        prop_assert!(lost.is_empty(), "{lost:?}");
+        let left = missing(Range { from: NOW - 85 * DAY, to: NOW - 900 }, &bench.covered[&series]);
+        prop_assert!(left.is_empty(), "{left:?}");
+    }
 }
