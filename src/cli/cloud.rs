@@ -74,7 +74,7 @@ pub struct Args {
     /// Load these kinds of logs only: CloudTrail, Insight, NetworkActivity, Aggregated [default: all]
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', help_heading = BUCKETS)]
     pub kinds: Vec<LogKind>,
-    /// List the last days again each time: some logs come late [default: 30]
+    /// List so many days again each time: some logs come late [default: 30]
     #[arg(long, value_name = "DAYS", help_heading = BUCKETS)]
     pub late_days: Option<u32>,
     /// Pay for requests where the bucket's owner does not

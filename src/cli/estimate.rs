@@ -30,7 +30,7 @@ pub(super) fn tell(estimate: &Estimate, dry_run: bool, log: &Log) {
         let more = (missing.len() - shown) as u64;
         log.info(
             "estimate",
-            format_args!("and {}, quicker", figures::counted(more, "more Region")),
+            format_args!("and {}, none slower", figures::counted(more, "more Region")),
         );
     }
     for region in missing.iter().filter(|region| region.needs_trail()) {
@@ -142,6 +142,6 @@ mod tests {
         let regions = (0..25).map(|_| region("eu-west-1", 10_000, false)).collect();
         let text = told(regions, true);
         assert_eq!(text.lines().count(), REGIONS_SHOWN + 2, "{text}");
-        assert!(text.contains("info: estimate: and 5 more Regions, quicker\n"), "{text}");
+        assert!(text.contains("info: estimate: and 5 more Regions, none slower\n"), "{text}");
     }
 }

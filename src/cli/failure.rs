@@ -128,6 +128,9 @@ fn source_hint(error: &source::Error) -> Option<String> {
         source::Error::List { .. } | source::Error::Open { .. } => {
             Some("check that this user may read it".to_owned())
         }
+        source::Error::Missing { .. } => {
+            Some("check the path; a bucket is named s3://BUCKET".to_owned())
+        }
         source::Error::Bucket { source, .. } => bucket_hint(source),
         source::Error::Lookup(error) => lookup_hint(error),
         source::Error::Account { source, .. } => source.advice().map(str::to_owned),
@@ -140,6 +143,9 @@ fn bucket_hint(refusal: &s3::Refusal) -> Option<String> {
         return Some(allow(missing.action, &missing.resource));
     }
     let answer = refusal.answer.as_ref()?;
+    if answer.code.as_deref() == Some("NoSuchBucket") {
+        return Some("check the name of the bucket".to_owned());
+    }
     answer.trouble.advice().map(str::to_owned)
 }
 

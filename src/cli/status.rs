@@ -227,8 +227,8 @@ fn sources(status: &Status) -> String {
 
 fn failures(status: &Status) -> String {
     let rows = status.failures.iter().map(|failure| {
-        let at =
-            failure.offset.map_or(String::new(), |offset| format!("at byte {}: ", count(offset)));
+        // Without commas, as in the log and inside the cause: a person looks there with another tool.
+        let at = failure.offset.map_or(String::new(), |offset| format!("at byte {offset}: "));
         vec![
             failure.name.clone(),
             count(failure.tries),
@@ -408,7 +408,7 @@ mod tests {
              file:/b                    1      300   1.0 MiB  2024-06-01T02:09:00Z\n\
              \n\
              not read to the end  tries  records before  cause\n\
-             /trail/cut.json.gz       2              45  at byte 17,000: unexpected end\n\
+             /trail/cut.json.gz       2              45  at byte 17000: unexpected end\n\
              \n\
              set aside (5)  for example               reason\n\
              \u{20}           5  cloudtrail-2024.06/a-b-c  too long?[2J\n\

@@ -253,20 +253,25 @@ impl fmt::Display for Summary {
         if self.in_flight > 0 {
             write!(to, "{} more in flight, to be read again; ", n(self.in_flight))?;
         }
-        write!(to, "{} rewritten; ", n(self.rewritten))?;
-        if self.filtered > 0 {
-            write!(to, "{} outside the time range; ", n(self.filtered))?;
+        // What did not happen is not told: the line is long enough.
+        for (number, what) in [
+            (self.rewritten, "rewritten"),
+            (self.filtered, "outside the time range"),
+            (self.foreign, "not CloudTrail"),
+            (self.failed, "failed"),
+        ] {
+            if number > 0 {
+                write!(to, "{} {what}; ", n(number))?;
+            }
         }
-        write!(
-            to,
-            "{} skipped (done before); {} not CloudTrail; {} failed; {}, {} documents/s; checkpoint {}",
-            figures::counted(self.skipped, "file"),
-            n(self.foreign),
-            n(self.failed),
-            figures::duration(Duration::from_secs_f64(self.seconds)),
-            n(figures::whole(self.documents_per_second)),
-            self.checkpoint
-        )
+        if self.skipped > 0 {
+            write!(to, "{} skipped (done before); ", figures::counted(self.skipped, "file"))?;
+        }
+        write!(to, "{}", figures::duration(Duration::from_secs_f64(self.seconds)))?;
+        if self.read > 0 {
+            write!(to, ", {} documents/s", n(figures::whole(self.documents_per_second)))?;
+        }
+        write!(to, "; checkpoint {}", self.checkpoint)
     }
 }
 
@@ -345,7 +350,17 @@ mod tests {
         assert_eq!(
             summary.to_string(),
             "done: 12,345 read = 12,000 created + 340 already there + 5 set aside; 17 rewritten; \
-             3 files skipped (done before); 1 not CloudTrail; 0 failed; 4.2 s, 2,939 documents/s; \
+             1 not CloudTrail; 3 files skipped (done before); 4.2 s, 2,939 documents/s; \
+             checkpoint /state/a.sqlite"
+        );
+    }
+
+    #[test]
+    fn what_did_not_happen_is_left_out_of_the_last_line() {
+        let summary = summary(&Tally::new(["a".to_owned()]), Ending::Done);
+        assert_eq!(
+            summary.to_string(),
+            "done: 0 read = 0 created + 0 already there + 0 set aside; 4.2 s; \
              checkpoint /state/a.sqlite"
         );
     }
@@ -389,7 +404,7 @@ mod tests {
         summary.check().unwrap();
         let line = summary.to_string();
         assert!(
-            line.starts_with("dry run: 7 read, nothing sent; 0 rewritten; 2 outside"),
+            line.starts_with("dry run: 7 read, nothing sent; 2 outside the time range; 4.2 s"),
             "{line}"
         );
         assert_eq!(summary.fields()["dry_run"], true);

@@ -345,7 +345,7 @@ fn a_bucket_that_cannot_be_read() {
     let outcome = of(&all(Fault::key_denied()), &["s3://trail"]);
     told(&outcome, &["✗ it takes kms:Decrypt on arn:aws:kms:eu-west-1:123456789012:key/4f5e"]);
     let outcome = of(&|_| {}, &["s3://nobodys"]);
-    told(&outcome, &["✗ there is no bucket called nobodys"]);
+    told(&outcome, &["✗ there is no bucket called nobodys", "  fix: check the name of the bucket"]);
     let outcome = of(&|_| {}, &["--trail", "nobodys"]);
     told(&outcome, &["✗ CloudTrail knows no trail 'nobodys'", "  fix: set AWS_REGION"]);
 }
