@@ -472,20 +472,29 @@ impl Walk<'_> {
     }
 }
 
+/// A list says that there is more, and not how to get it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stuck;
+
+impl From<Stuck> for Refusal {
+    fn from(_: Stuck) -> Self {
+        let why = "the list breaks off: the service says that there is more, and not how to get it";
+        Self::absent(why.to_owned())
+    }
+}
+
 impl Listing {
     /// Turns to the next page, if there is one.
     ///
     /// A page that leaves out how to go on, or goes on with itself, would lose what is behind it, or never end.
-    fn goes_on(&mut self, page: &ListObjectsV2Output) -> Result<bool, Refusal> {
+    fn goes_on(&mut self, page: &ListObjectsV2Output) -> Result<bool, Stuck> {
         let next = page.next_continuation_token.clone().filter(|token| !token.is_empty());
         let stuck = match &next {
             Some(_) => next == self.token,
             None => page.is_truncated == Some(true),
         };
         if stuck {
-            let why =
-                "the list breaks off: the service says that there is more, and not how to get it";
-            return Err(Refusal::absent(why.to_owned()));
+            return Err(Stuck);
         }
         self.token = next;
         Ok(self.token.is_some())
@@ -533,4 +542,24 @@ fn plain(page: &ListObjectsV2Output, key: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_leaves_out_how_to_go_on_is_not_at_its_end() {
+        let page = |truncated, token: Option<&str>| {
+            let page = ListObjectsV2Output::builder().is_truncated(truncated);
+            page.set_next_continuation_token(token.map(str::to_owned)).build()
+        };
+        let mut listing = Listing::default();
+        assert_eq!(listing.goes_on(&page(true, Some("a"))), Ok(true));
+        assert_eq!(listing.goes_on(&page(true, Some("a"))), Err(Stuck), "for ever");
+        assert_eq!(listing.goes_on(&page(true, Some("b"))), Ok(true));
+        assert_eq!(listing.goes_on(&page(true, Some(""))), Err(Stuck));
+        assert_eq!(listing.goes_on(&page(true, None)), Err(Stuck));
+        assert_eq!(listing.goes_on(&page(false, None)), Ok(false));
+    }
 }
