@@ -211,7 +211,7 @@ impl StdError for Refusal {}
 
 /// Takes out what AWS adds to a signature that it does not accept: the request as it should have been signed, which
 /// holds the session's token.
-fn without_canon(mut message: String) -> String {
+pub(crate) fn without_canon(mut message: String) -> String {
     if let Some(at) = message.find("The Canonical String for this request should have been") {
         message.truncate(message[..at].trim_end().len());
     }
