@@ -152,7 +152,7 @@ impl Refusal {
 
     /// Sorts what was said with a status, by a service whose clock we were `ahead` of.
     pub(super) fn of_answer(status: u16, said: Said, ahead: Option<SignedDuration>) -> Self {
-        let message = said.message.unwrap_or_default();
+        let message = without_canon(said.message.unwrap_or_default());
         let trouble = match &said.code {
             Some(code) => sort(code, &message, ahead).unwrap_or_else(|| sort_status(status)),
             None => sort_status(status),
@@ -208,6 +208,15 @@ impl fmt::Display for Refusal {
 }
 
 impl StdError for Refusal {}
+
+/// Takes out what AWS adds to a signature that it does not accept: the request as it should have been signed, which
+/// holds the session's token.
+pub(crate) fn without_canon(mut message: String) -> String {
+    if let Some(at) = message.find("The Canonical String for this request should have been") {
+        message.truncate(message[..at].trim_end().len());
+    }
+    message
+}
 
 /// Returns whether a code says "too fast".
 pub(super) fn is_throttling(code: &str) -> bool {
@@ -459,4 +468,23 @@ fn told(error: &(dyn StdError + 'static)) -> String {
 fn in_a_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).collect::<Vec<_>>();
     lines.join("; ").replace(":; ", ": ").replace("the credential provider was not enabled: ", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_should_have_been_signed_is_not_told() {
+        let message = "The request signature we calculated does not match the signature you provided.\n\n\
+                       The Canonical String for this request should have been\n'POST\n/\n\n\
+                       x-amz-security-token:hunter2\n'";
+        let said = Said {
+            code: Some("InvalidSignatureException".to_owned()),
+            message: Some(message.to_owned()),
+            request: None,
+        };
+        let told = Refusal::of_answer(403, said, None).to_string();
+        assert!(told.ends_with("the signature you provided."), "{told}");
+    }
 }

@@ -205,6 +205,37 @@ fn an_account_that_is_denied_is_told_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_folder_beside_the_logs_that_is_denied_stops_nothing() {
+    let mut bucket = bucket_of(keys());
+    bucket.put("other/report.json.gz", "");
+    bucket.denied = vec!["other/".to_owned()];
+    let fake = Fake::start([("trail", bucket)]);
+    let told = Run::new(&fake, "s3://trail").run();
+    assert_eq!((told.inputs.len(), told.failed.len(), told.error), (6, 1, None));
+    assert!(told.failed[0].starts_with("s3://trail/other/: "), "{}", told.failed[0]);
+}
+
+#[test]
+fn days_of_a_key_that_is_denied_do_not_keep_the_later_ones_away() {
+    let denied =
+        (0..100).map(|n| key("CloudTrail", "eu-west-1", "2022/03/14", "0005", &format!("{n:03}")));
+    let denied: Vec<_> = denied.collect();
+    let days: Vec<_> = (1..29).map(|day| format!("2023/02/{day:02}")).collect();
+    let granted = days.iter().flat_map(|day| {
+        (0..5).map(|n| key("CloudTrail", "eu-west-1", day, "0005", &n.to_string()))
+    });
+    let granted: Vec<_> = granted.collect();
+    let mut bucket = bucket_of(denied.iter().chain(&granted));
+    bucket.always = denied.iter().map(|key| (key.clone(), Fault::key_denied())).collect();
+    let fake = Fake::start([("trail", bucket)]);
+    let told = Run::new(&fake, "s3://trail").run();
+    assert_eq!((told.inputs.len(), told.error), (granted.len(), None));
+    // The first few by name, the others by one line; their day is not closed.
+    assert_eq!(told.failed.len(), 1, "{:?}", told.failed);
+    assert_eq!((told.lost.len() < 100, told.closed.len()), (true, days.len()));
+}
+
+#[test]
 fn a_permission_that_is_missing_for_all_is_not_told_for_each() {
     let keys: Vec<_> = (0..500)
         .map(|n| key("CloudTrail", "eu-west-1", "2023/03/14", "0005", &format!("{n:03}")))

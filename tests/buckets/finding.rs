@@ -191,6 +191,53 @@ fn old_days_are_closed_once_all_of_them_is_handed_over() {
 }
 
 #[test]
+fn a_part_of_a_day_never_closes_the_day() {
+    let day = format!("AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2023/02/12");
+    let keys = [format!("{day}/a.json.gz"), format!("{day}/part/b.json.gz")];
+    let fake = Fake::start([("trail", bucket_of(&keys))]);
+    let word = format!("s3://trail/{day}/part/");
+    let told = Run::new(&fake, &word).run();
+    assert_eq!(told.keys(), [keys[1].as_str()]);
+    assert_eq!(told.closed, BTreeMap::new());
+}
+
+#[test]
+fn logs_below_a_prefix_of_the_same_name_are_found() {
+    let plain = key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a");
+    let keys = [format!("AWSLogs/{plain}"), plain];
+    let fake = Fake::start([("trail", bucket_of(&keys))]);
+    let mut wanted: Vec<_> = keys.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    assert_eq!(Run::new(&fake, "s3://trail").run().keys(), wanted);
+}
+
+#[test]
+fn what_the_other_word_would_not_find_is_found_by_its_own() {
+    let plain = key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a");
+    let keys = [format!("a/b/c/{plain}"), "AWSLogs/mine/x.json.gz".to_owned(), plain];
+    let fake = Fake::start([("trail", bucket_of(&keys))]);
+    let mut run = Run::new(&fake, "s3://trail");
+    run.words.extend(["s3://trail/a/b/c/AWSLogs/", "s3://trail/AWSLogs/mine/x.json.gz"]);
+    assert_eq!(run.run().inputs.len(), 3);
+}
+
+#[test]
+fn an_account_is_not_the_one_that_begins_alike() {
+    let keys = ["a/1111", "a/11112"].map(|folder| format!("{folder}/x.json.gz"));
+    let fake = Fake::start([("trail", bucket_of(&keys))]);
+    assert_eq!(Run::new(&fake, "s3://trail/a/1111").run().keys(), [keys[0].as_str()]);
+}
+
+#[test]
+fn a_hundred_years_of_late_days_are_no_trouble() {
+    let keys = [key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a")];
+    let fake = Fake::start([("trail", bucket_of(&keys))]);
+    let mut run = Run::new(&fake, "s3://trail");
+    run.options.late_days = u32::MAX;
+    assert_eq!(run.run().inputs.len(), 1);
+}
+
+#[test]
 fn days_whose_objects_are_done_are_closed_too() {
     let keys = [key("CloudTrail", "eu-west-1", "2023/02/12", "0005", "a")];
     let fake = Fake::start([("trail", bucket_of(&keys))]);

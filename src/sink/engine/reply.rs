@@ -7,6 +7,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::aws::trouble::without_canon;
 use crate::sink::{Cause, Unreachable};
 
 /// What becomes of a document after an answer.
@@ -113,9 +114,20 @@ pub(super) fn cause(status: u16, body: &[u8]) -> Cause {
     let (code, reason) = serde_json::from_slice::<Whole<'_>>(body)
         .ok()
         .and_then(|whole| whole.error)
-        .map(|error| detail(error.get()))
-        .unwrap_or_default();
+        .map_or_else(|| (String::new(), said_by_aws(body)), |error| detail(error.get()));
     Cause::Answer { status, code, reason }
+}
+
+/// Returns what AWS says where it lets nobody through to the engine: which permission is missing, or what is wrong
+/// with the signature.
+fn said_by_aws(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(alias = "Message")]
+        message: String,
+    }
+    let said = serde_json::from_slice::<Said>(body).map(|said| said.message);
+    without_canon(said.unwrap_or_default())
 }
 
 /// Returns what is known of a failed connection, for the two cases in which a smaller request may help.
@@ -317,6 +329,15 @@ mod tests {
                 "{body:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_aws_says_before_the_engine_is_told_without_the_session() {
+        let told = |body: &str| cause(403, body.as_bytes()).to_string();
+        let denied = r#"{"Message":"User: anonymous is not authorized to perform: es:ESHttpPost"}"#;
+        assert!(told(denied).contains("es:ESHttpPost"), "{}", told(denied));
+        let signature = r#"{"message":"The signature does not match.\n\nThe Canonical String for this request should have been\n'POST\n/_bulk\nx-amz-security-token:hunter2'"}"#;
+        assert!(told(signature).ends_with("The signature does not match."), "{}", told(signature));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! Absent on purpose: what is asked for (see `explore` and `fetch`).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     error::Error as StdError,
     sync::{
         Arc, Mutex, PoisonError,
@@ -54,8 +54,11 @@ const GAIN: u64 = 1 << 20;
 const ANSWER: Duration = Duration::from_mins(1);
 
 /// Objects of a bucket that are refused before any was granted, or lost to the network in a row: then all of them
-/// will be.
+/// seem to be, and that is said once.
 const REFUSED_IN_A_ROW: u32 = 16;
+
+/// Objects of a bucket that are tried, though all of them seem to be refused: some seconds.
+const TRIED_ANYWAY: u32 = 2_000;
 
 /// The clients, one for each Region that was needed.
 pub(super) struct Clients {
@@ -105,6 +108,10 @@ pub(super) struct Bucket {
     silent: AtomicU32,
     granted: AtomicBool,
     shut: AtomicBool,
+    /// Whether all objects seem to be refused: then one of each folder is tried.
+    doubted: AtomicBool,
+    /// The folders of which one was tried since.
+    tried: Mutex<HashSet<String>>,
 }
 
 /// Who answers for it.
@@ -151,6 +158,8 @@ impl Bucket {
             silent: AtomicU32::new(0),
             granted: AtomicBool::new(false),
             shut: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
+            tried: Mutex::default(),
         }
     }
 
@@ -174,6 +183,7 @@ impl Bucket {
             match patiently(request.send()).await {
                 Ok(page) => {
                     self.lists.good();
+                    self.silent.store(0, Relaxed);
                     return Ok(page);
                 }
                 Err(answer) => {
@@ -224,11 +234,30 @@ impl Bucket {
             Reach::All => true,
             Reach::Way => self.silent.fetch_add(1, Relaxed) + 1 >= REFUSED_IN_A_ROW,
             Reach::Perhaps => {
-                self.refused.fetch_add(1, Relaxed) + 1 >= REFUSED_IN_A_ROW
+                return self.refused.fetch_add(1, Relaxed) + 1 >= REFUSED_IN_A_ROW
                     && !self.granted.load(Relaxed)
+                    && !self.doubted.swap(true, Relaxed);
             }
         };
         all && !self.shut.swap(true, Relaxed)
+    }
+
+    /// Returns whether all objects seem to be refused: many were, and none was granted.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.load(Relaxed) && !self.granted.load(Relaxed)
+    }
+
+    /// Returns whether an object is worth a try.
+    ///
+    /// Where all seem to be refused, some still are, and then one of each folder: what was written by another
+    /// account, or with another key, may be granted.
+    pub(super) fn is_worth_a_try(&self, key: &str) -> bool {
+        if !self.is_doubted() || self.refused.load(Relaxed) < TRIED_ANYWAY {
+            return true;
+        }
+        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        !tried.contains(folder) && tried.insert(folder.to_owned())
     }
 
     /// Returns whether nothing more is asked of it.
@@ -371,28 +400,42 @@ mod tests {
         Bucket::new("trail".to_owned(), Arc::new(Clients::new(make)), "eu-west-1", false)
     }
 
-    /// Returns after how many refusals of this reach nothing more is asked.
-    fn shut_after(bucket: &Bucket, reach: Reach) -> Option<u32> {
+    /// Returns after how many refusals of this reach it is said that all are refused.
+    fn said_after(bucket: &Bucket, reach: Reach) -> Option<u32> {
         (1..100).find(|_| bucket.refused(reach))
     }
 
     #[test]
     fn what_is_refused_to_all_is_asked_no_more_and_said_once() {
-        assert_eq!(shut_after(&bucket(), Reach::This), None);
-        assert_eq!(shut_after(&bucket(), Reach::Perhaps), Some(REFUSED_IN_A_ROW));
-        assert_eq!(shut_after(&bucket(), Reach::Way), Some(REFUSED_IN_A_ROW));
+        assert_eq!(said_after(&bucket(), Reach::This), None);
+        assert_eq!(said_after(&bucket(), Reach::Perhaps), Some(REFUSED_IN_A_ROW));
+        assert_eq!(said_after(&bucket(), Reach::Way), Some(REFUSED_IN_A_ROW));
         let bucket = bucket();
-        assert_eq!(shut_after(&bucket, Reach::All), Some(1));
+        assert_eq!(said_after(&bucket, Reach::All), Some(1));
         assert!(bucket.is_shut());
-        assert_eq!(shut_after(&bucket, Reach::All), None);
+        assert_eq!(said_after(&bucket, Reach::All), None);
+    }
+
+    #[test]
+    fn of_folders_that_seem_to_be_refused_one_object_each_is_tried() {
+        let bucket = bucket();
+        for _ in 0..TRIED_ANYWAY {
+            assert!(bucket.is_worth_a_try("a/0"));
+            bucket.refused(Reach::Perhaps);
+        }
+        assert!(bucket.is_doubted() && !bucket.is_shut());
+        let tries = ["a/1", "a/2", "b/1", "a/3"].map(|key| bucket.is_worth_a_try(key));
+        assert_eq!(tries, [true, false, true, false]);
+        bucket.granted();
+        assert!(bucket.is_worth_a_try("a/4") && !bucket.is_doubted());
     }
 
     #[test]
     fn one_that_is_granted_shows_that_not_all_are_refused() {
         let bucket = bucket();
         bucket.granted();
-        assert_eq!(shut_after(&bucket, Reach::Perhaps), None);
+        assert_eq!(said_after(&bucket, Reach::Perhaps), None);
         // The network may break down later.
-        assert_eq!(shut_after(&bucket, Reach::Way), Some(REFUSED_IN_A_ROW));
+        assert_eq!(said_after(&bucket, Reach::Way), Some(REFUSED_IN_A_ROW));
     }
 }

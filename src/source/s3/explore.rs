@@ -238,6 +238,10 @@ impl Explorer {
                     next.push(Step::Folder(format!("{folder}{}/", layout::LOGS)));
                     return Ok(());
                 }
+                Err(refusal) if refusal.missing.is_some() => {
+                    self.refused(target, &folder, refusal).await;
+                    continue;
+                }
                 children => children?,
             };
             for child in children {
@@ -271,7 +275,7 @@ impl Explorer {
                     && self.narrow.takes_name(&object.key)
             };
             let found: Vec<_> = objects(&page).filter(wanted).collect();
-            if !self.put(target, found).await || !listing.goes_on(&page) {
+            if !self.put(target, found).await || !listing.goes_on(&page)? {
                 return Ok(());
             }
         }
@@ -280,7 +284,14 @@ impl Explorer {
     /// Lists the days of a Region, or some of them.
     async fn days(&self, target: &Target, prefix: &str, region: &str) -> Result<(), Refusal> {
         let mut listing = Listing { prefix: prefix.to_owned(), ..Listing::default() };
-        let mut walk = Walk { explorer: self, target, region, open: None, objects: Vec::new() };
+        let mut walk = Walk {
+            explorer: self,
+            target,
+            listed: prefix,
+            region,
+            open: None,
+            objects: Vec::new(),
+        };
         if let Some(first) = self.narrow.first {
             let jump = walk.jump(first);
             listing.after = Some(jump.unwrap_or_else(|| layout::before_day(region, first)));
@@ -295,7 +306,7 @@ impl Explorer {
             if !walk.put().await {
                 return Ok(());
             }
-            if !listing.goes_on(&page) {
+            if !listing.goes_on(&page)? {
                 break;
             }
             if let Some(jump) = walk.jump_on() {
@@ -349,6 +360,8 @@ enum Standing {
 struct Walk<'a> {
     explorer: &'a Explorer,
     target: &'a Target,
+    /// What all keys begin with: the Region's folder, or one below it.
+    listed: &'a str,
     region: &'a str,
     open: Option<Open>,
     /// Objects of the open day that are not put yet.
@@ -398,11 +411,13 @@ impl Walk<'_> {
     }
 
     fn begin(&mut self, day: Option<(Date, usize)>, key: &str) {
-        let Self { explorer, target, region, .. } = self;
+        let Self { explorer, target, region, listed, .. } = self;
         let date = day.map(|(date, _)| date);
         let closed = date.and_then(|date| explorer.closed(target, region, date));
         let standing = if closed.is_some() { Standing::Closed } else { Standing::Open };
         let over = day
+            // Where only a part of a day is listed, nobody knows about the rest of it.
+            .filter(|(_, bytes)| listed.len() <= *bytes)
             .filter(|(date, _)| *date < explorer.late && closed.is_none())
             .and_then(|(_, bytes)| key.get(..bytes))
             .map(|prefix| Day::new(&target.bucket.name, prefix));
@@ -457,11 +472,32 @@ impl Walk<'_> {
     }
 }
 
+/// A list says that there is more, and not how to get it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stuck;
+
+impl From<Stuck> for Refusal {
+    fn from(_: Stuck) -> Self {
+        let why = "the list breaks off: the service says that there is more, and not how to get it";
+        Self::absent(why.to_owned())
+    }
+}
+
 impl Listing {
     /// Turns to the next page, if there is one.
-    fn goes_on(&mut self, page: &ListObjectsV2Output) -> bool {
-        self.token.clone_from(&page.next_continuation_token);
-        self.token.is_some()
+    ///
+    /// A page that leaves out how to go on, or goes on with itself, would lose what is behind it, or never end.
+    fn goes_on(&mut self, page: &ListObjectsV2Output) -> Result<bool, Stuck> {
+        let next = page.next_continuation_token.clone().filter(|token| !token.is_empty());
+        let stuck = match &next {
+            Some(_) => next == self.token,
+            None => page.is_truncated == Some(true),
+        };
+        if stuck {
+            return Err(Stuck);
+        }
+        self.token = next;
+        Ok(self.token.is_some())
     }
 }
 
@@ -473,7 +509,7 @@ async fn folders(bucket: &Bucket, prefix: &str) -> Result<Vec<String>, Refusal> 
         let page = bucket.list(&listing).await?;
         let named = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
         folders.extend(named.map(|folder| plain(&page, folder)));
-        if !listing.goes_on(&page) {
+        if !listing.goes_on(&page)? {
             return Ok(folders);
         }
     }
@@ -506,4 +542,24 @@ fn plain(page: &ListObjectsV2Output, key: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_leaves_out_how_to_go_on_is_not_at_its_end() {
+        let page = |truncated, token: Option<&str>| {
+            let page = ListObjectsV2Output::builder().is_truncated(truncated);
+            page.set_next_continuation_token(token.map(str::to_owned)).build()
+        };
+        let mut listing = Listing::default();
+        assert_eq!(listing.goes_on(&page(true, Some("a"))), Ok(true));
+        assert_eq!(listing.goes_on(&page(true, Some("a"))), Err(Stuck), "for ever");
+        assert_eq!(listing.goes_on(&page(true, Some("b"))), Ok(true));
+        assert_eq!(listing.goes_on(&page(true, Some(""))), Err(Stuck));
+        assert_eq!(listing.goes_on(&page(true, None)), Err(Stuck));
+        assert_eq!(listing.goes_on(&page(false, None)), Ok(false));
+    }
 }

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     bucket::{Arriving, Tries},
-    refusal::{Answer, Refusal},
+    refusal::{Answer, Reach, Refusal},
     shelf::{Day, Job},
 };
 use crate::source::{Content, Error, Found, Held, Input};
@@ -75,7 +75,7 @@ impl Fetcher {
             {
                 super::ended(ended);
             }
-            if job.bucket.is_shut() {
+            if job.bucket.is_shut() || !job.bucket.is_worth_a_try(&job.object.key) {
                 Day::spoil(job.day.as_ref());
                 continue;
             }
@@ -165,7 +165,8 @@ async fn hand_over(job: Job, content: Content, out: &Sender<(usize, Found)>) {
 /// Says that an object could not be had, and so, once, if that is true for the whole bucket.
 async fn lost(job: Job, refusal: Refusal, out: &Sender<(usize, Found)>) {
     let Job { word, bucket, day, object } = job;
-    if bucket.is_shut() {
+    // What is true for all was said once.
+    if bucket.is_shut() || refusal.reach == Reach::Perhaps && bucket.is_doubted() {
         Day::spoil(day.as_ref());
         return;
     }

@@ -120,6 +120,10 @@ impl Place {
             return place;
         }
         place.level = Level::Accounts;
+        // The prefix of a trail may have the same name.
+        while let Some(again) = parts.next_if(|part| part.strip_suffix('/') == Some(LOGS)) {
+            bytes += again.len();
+        }
         if let Some(id) = parts.next_if(|part| part.starts_with("o-")) {
             bytes += id.len();
         }
@@ -259,6 +263,34 @@ pub(super) fn behind_day(region: &str, day: Date) -> String {
     before_day(region, day) + "0"
 }
 
+/// Returns whether whoever goes through a folder gets to another one, or to an object, for sure.
+///
+/// Logs are searched for some levels deep only, so what lies deeper than one level outside of them may be missed.
+pub(super) fn leads_to(outer: &str, inner: &str) -> bool {
+    let slash = |prefix: &str| prefix.is_empty() || prefix.ends_with('/');
+    let folder = if slash(outer) { outer.to_owned() } else { format!("{outer}/") };
+    let Some(rest) = inner.strip_prefix(&folder).filter(|rest| !rest.is_empty()) else {
+        return false;
+    };
+    let near = match Place::of(&folder).level {
+        Level::Outside => {
+            let mut between = rest.split('/').take(2);
+            between.any(|part| part == LOGS)
+        }
+        _ => true,
+    };
+    let parent = inner.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
+    // An object is found by a folder of days only; a word without its slash may name either.
+    let level = Place::of(&format!("{parent}/")).level;
+    near && level != Level::Foreign
+        && if inner.ends_with('/') {
+            Place::of(inner).level != Level::Foreign
+        } else {
+            let folder = || Place::of(&format!("{inner}/")).level != Level::Foreign;
+            level == Level::Days || !is_log(inner) && folder()
+        }
+}
+
 /// Returns the day of a moment, as the folders count days.
 pub(super) fn day_of_moment(moment: Timestamp) -> Date {
     moment.to_zoned(TimeZone::UTC).date()
@@ -308,6 +340,34 @@ mod tests {
             "AWSLogs/aws-account-id=123456789012/",
         ] {
             assert_eq!(level(foreign), Level::Foreign, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_folder_leads_to_what_is_found_from_it() {
+        let days = "AWSLogs/123456789012/CloudTrail/eu-west-1/";
+        for (outer, inner) in [
+            ("", "AWSLogs/"),
+            ("", days),
+            ("org", "org/AWSLogs"),
+            ("", "org/AWSLogs/123456789012/"),
+            ("AWSLogs/123456789012", days),
+            (days, "AWSLogs/123456789012/CloudTrail/eu-west-1/2024/01/31/x.json.gz"),
+        ] {
+            assert!(leads_to(outer, inner), "{outer} {inner}");
+        }
+        for (outer, inner) in [
+            ("", ""),
+            ("a", "ab/AWSLogs/"),
+            ("", "a/b/AWSLogs/"),
+            ("", "copy/x.json.gz"),
+            ("", "AWSLogs/mine/x.json.gz"),
+            ("", "AWSLogs/x.json.gz"),
+            ("", "AWSLogs/123456789012/CloudTrail/x.json.gz"),
+            ("AWSLogs/", "AWSLogs/mine/"),
+            (days, "AWSLogs/123456789012/CloudTrail/us-east-1/"),
+        ] {
+            assert!(!leads_to(outer, inner), "{outer} {inner}");
         }
     }
 

@@ -74,6 +74,9 @@ const FOUND_AHEAD: usize = 256;
 /// Days after the last one asked for that are listed too: events are delivered up to this late, usually minutes.
 const SLACK_DAYS: i64 = 1;
 
+/// More days than this are all there are; spans of time have an end.
+const MOST_LATE_DAYS: u32 = 1_000_000;
+
 /// What is asked of AWS, as policies name it: lists and the question for a bucket's Region take the first, objects
 /// the second, and encrypted ones the third.
 pub const ACTIONS: [&str; 3] = ["s3:ListBucket", "s3:GetObject", "kms:Decrypt"];
@@ -182,7 +185,8 @@ impl Buckets {
         let closed = mem::replace(&mut self.closed, Box::new(|_| None));
         let closed = Mutex::new(if self.options.again { nothing } else { closed });
         let today = layout::day_of_moment(self.now);
-        let late = today.saturating_sub(i64::from(self.options.late_days).days());
+        let late = i64::from(self.options.late_days.min(MOST_LATE_DAYS));
+        let late = today.saturating_sub(late.days());
         Explorer { narrow: self.narrow(), late, closed, shelves, out }
     }
 
@@ -279,16 +283,10 @@ fn last_day(to: Timestamp) -> Date {
     layout::day_of_moment(last).saturating_add(SLACK_DAYS.days())
 }
 
-/// Drops what is named twice, or lies in a folder that is named too and in which logs are found.
+/// Drops what is named twice, or lies in a folder that is named too and leads there in any case.
 fn without_repeats(targets: Vec<Arc<Target>>) -> Vec<Arc<Target>> {
-    let logs = format!("{}/", layout::LOGS);
     let covers = |outer: &Address, inner: &Address| {
-        let folder = outer.prefix.is_empty() || outer.prefix.ends_with('/');
-        let folder = if folder { outer.prefix.clone() } else { format!("{}/", outer.prefix) };
-        outer.bucket == inner.bucket
-            && inner.prefix.len() > folder.len()
-            && inner.prefix.starts_with(&folder)
-            && inner.prefix.contains(&logs)
+        outer.bucket == inner.bucket && layout::leads_to(&outer.prefix, &inner.prefix)
     };
     let covered = |at: usize, target: &Target| {
         let same = |other: &Address| {
