@@ -230,9 +230,10 @@ fn days_of_a_key_that_is_denied_do_not_keep_the_later_ones_away() {
     let fake = Fake::start([("trail", bucket)]);
     let told = Run::new(&fake, "s3://trail").run();
     assert_eq!((told.inputs.len(), told.error), (granted.len(), None));
-    // The first few by name, the others by one line; their day is not closed.
-    assert_eq!(told.failed.len(), 1, "{:?}", told.failed);
-    assert_eq!((told.lost.len() < 100, told.closed.len()), (true, days.len()));
+    // The first few by name and the others by one line, unless something was granted before. Their day stays open.
+    assert!(told.failed.len() <= 1, "{:?}", told.failed);
+    assert!(!told.lost.is_empty() && told.lost.len() + told.failed.len() <= 100);
+    assert_eq!(told.closed.len(), days.len());
 }
 
 #[test]
