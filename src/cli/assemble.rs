@@ -121,6 +121,7 @@ async fn for_real(
         Outcome::Complete => {
             // There may have been no batch.
             engine.install().await?;
+            engine.finish().await?;
             Ok(Ended::Complete)
         }
         Outcome::Stopped => Ok(Ended::Early),

@@ -223,6 +223,26 @@ impl Mappings {
         Ok(())
     }
 
+    /// Stores what all indices of this run have, once nothing more is written: another loader that had read the
+    /// template before us may have replaced it after our last look. Nothing is asked if this run stored nothing.
+    pub(super) async fn finish(&self, calls: &Calls<'_>) -> Result<(), Error> {
+        let mut stored = self.component.lock().await;
+        if *stored == 0 {
+            return Ok(());
+        }
+        let indices: Vec<_> = {
+            let indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
+            indices.iter().map(|(name, index)| (name.clone(), Arc::clone(index))).collect()
+        };
+        for (name, index) in indices {
+            let mut live = index.live.lock().await;
+            self.look(calls, &name, &mut live).await?;
+        }
+        *stored = self.learned.count();
+        self.write_learned(calls, *stored).await?;
+        Ok(())
+    }
+
     /// Returns the mappings of an index as they are now, or were at `since` at the earliest.
     pub(super) async fn live(
         &self,

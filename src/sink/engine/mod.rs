@@ -244,6 +244,22 @@ impl Engine {
         }
     }
 
+    /// Makes sure that the next index starts with all that was learned, also by a loader beside this one. To be
+    /// called once everything is written.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the engine does not answer, or does not take it.
+    pub async fn finish(&self) -> Result<(), Error> {
+        let Some(mappings) = &self.mappings else { return Ok(()) };
+        let calls = self.calls();
+        tokio::select! {
+            biased;
+            () = self.stop.reaches(Urgency::Leave) => Err(interrupted(&self.client)),
+            finished = mappings.finish(&calls) => finished,
+        }
+    }
+
     /// Returns what the engine says it is.
     pub fn describe(&self) -> &Description {
         &self.description
