@@ -224,7 +224,7 @@ impl Mappings {
     }
 
     /// Stores what all indices of this run have, once nothing more is written: another loader that had read the
-    /// template before us may have replaced it after our last look. Nothing is asked if this run stored nothing.
+    /// template before us may have replaced it after our last look. Nothing is asked if no document had such fields.
     pub(super) async fn finish(&self, calls: &Calls<'_>) -> Result<(), Error> {
         let mut stored = self.component.lock().await;
         if *stored == 0 {
