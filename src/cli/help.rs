@@ -128,7 +128,8 @@ What the documents hold:
 
 How fast:
       --memory <BYTES>     Use at most this much memory, all stages together [default: 256MiB]
-      --workers <THREADS>  Unpack and rewrite in this many threads [default: one per processor]
+      --workers <THREADS>  Unpack and rewrite in this many threads [default: one per processor; half
+                           as many beside a local engine]
       --batch <BYTES>      Send about this much in one request [default: 5MiB]
 
 What is shown:

@@ -174,7 +174,7 @@ pub struct Args {
     /// Use at most this much memory, all stages together
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MEMORY, help_heading = "How fast")]
     pub memory: ByteCount,
-    /// Unpack and rewrite in this many threads [default: one per processor]
+    /// Unpack and rewrite in this many threads [default: one per processor; half as many beside a local engine]
     #[arg(
         long,
         value_name = "THREADS",
@@ -280,7 +280,7 @@ impl Args {
             None => engine::default_checkpoint(&target.url, &self.index, environment)?,
         };
         Ok(Plan {
-            workers: self.workers(words.is_aws(), environment),
+            workers: self.workers(words.is_aws(), &target, environment),
             words,
             cloud,
             range,
@@ -318,20 +318,29 @@ impl Args {
         Ok(target)
     }
 
-    fn workers(&self, is_aws: bool, environment: &Environment) -> NonZeroUsize {
+    fn workers(&self, is_aws: bool, target: &Target, environment: &Environment) -> NonZeroUsize {
         let asked = self.workers.and_then(|workers| NonZeroUsize::new(workers.into()));
         asked
-            .or_else(|| {
-                // As many as the memory has room for, with a third of it left for requests under way.
-                let each = pipeline::READING_BYTES + 2 * self.batch.0;
-                let held = if is_aws { held_bytes(self.memory) } else { 0 };
-                let room = (self.memory.0 - held) / 3 * 2 / each;
-                let room = NonZeroUsize::new(usize::try_from(room).unwrap_or(usize::MAX));
-                environment
-                    .processors
-                    .map(|processors| processors.min(room.unwrap_or(NonZeroUsize::MIN)))
-            })
+            .or_else(|| self.usual_workers(is_aws, target, environment))
             .unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// Returns how many workers the machine is for, as far as the memory goes; `None` if there is room for none.
+    fn usual_workers(
+        &self,
+        is_aws: bool,
+        target: &Target,
+        environment: &Environment,
+    ) -> Option<NonZeroUsize> {
+        let processors = environment.processors?.get();
+        // An engine on this machine needs ten times what we do: more workers would only wait for it, and hold memory.
+        let beside = sink::is_loopback(&target.url) && !self.dry_run;
+        let wanted = if beside { processors.div_ceil(2) } else { processors };
+        // A third of the memory is left for requests under way.
+        let each = pipeline::READING_BYTES + 2 * self.batch.0;
+        let held = if is_aws { held_bytes(self.memory) } else { 0 };
+        let room = (self.memory.0 - held) / 3 * 2 / each;
+        NonZeroUsize::new(wanted.min(usize::try_from(room).unwrap_or(usize::MAX)))
     }
 
     fn check_sizes(&self) -> Result<(), Failure> {
@@ -526,7 +535,11 @@ mod tests {
     }
 
     fn plan(words: &[&str]) -> Result<Plan, Failure> {
-        let always = ["load", "--into", "http://u:hunter2@localhost:9200"];
+        plan_into("http://u:hunter2@localhost:9200", words)
+    }
+
+    fn plan_into(url: &str, words: &[&str]) -> Result<Plan, Failure> {
+        let always = ["load", "--into", url];
         let words = Words::try_parse_from(always.iter().chain(words)).unwrap();
         words.args.plan(&environment(), now())
     }
@@ -544,9 +557,20 @@ mod tests {
         assert_eq!((plan.index_by, plan.fields), (IndexBy::Month, Profile::Standard));
         assert_eq!(plan.checkpoint, Path::new("/state/trailload/localhost-9200-cloudtrail.sqlite"));
         assert_eq!((plan.memory.0, plan.batch.0), (256 << 20, 5 << 20));
-        assert_eq!((plan.max_fields, plan.workers.get()), (5_000, 5));
+        assert_eq!((plan.max_fields, plan.workers.get()), (5_000, 3));
         assert!(!plan.again && !plan.dry_run && !plan.force && !plan.keep_original);
         assert_eq!((plan.ca_file, plan.mappings, plan.summary), (None, None, None));
+    }
+
+    #[test]
+    fn workers_leave_room_for_an_engine_beside_them_and_for_requests() {
+        let workers = |url, words: &[&str]| plan_into(url, words).unwrap().workers.get();
+        let (here, there) = ("http://127.0.0.1:9200", "https://search.example.com");
+        assert_eq!(workers(here, &["a"]), 3, "half of six processors");
+        assert_eq!(workers(there, &["a", "--memory", "1GiB"]), 6);
+        assert_eq!(workers(there, &["a"]), 5, "as far as the memory goes");
+        assert_eq!(workers(here, &["a", "--dry-run", "--memory", "1GiB"]), 6, "nobody is beside");
+        assert_eq!(workers(here, &["a", "--workers", "4"]), 4);
     }
 
     #[test]

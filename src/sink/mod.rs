@@ -15,7 +15,7 @@ use crate::event::{Batch, Receipt};
 
 pub use engine::{
     Compress, Credentials, Disk, Engine, Examination, Fill, Rights, Service, Signing, Target,
-    TemplateState, take_userinfo,
+    TemplateState, is_loopback, take_userinfo,
 };
 
 /// A place that batches are written to.

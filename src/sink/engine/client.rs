@@ -214,7 +214,7 @@ fn checked(url: &Url) -> Result<Url, Error> {
 }
 
 /// Returns whether the address is this machine's own.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),

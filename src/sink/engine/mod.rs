@@ -34,7 +34,8 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use self::calls::Calls;
-use self::client::{Client, is_loopback};
+use self::client::Client;
+pub use self::client::is_loopback;
 pub use self::credentials::{Credentials, take_userinfo};
 pub use self::examine::{Disk, Examination, Fill, Rights, TemplateState};
 use self::install::{Overwrite, Templates};
