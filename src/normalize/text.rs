@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use wide::u8x32;
+
 /// Every byte of a word set to 1; the carry trick below needs it.
 const ONES: u64 = 0x0101_0101_0101_0101;
 /// The top bit of every byte.
@@ -34,11 +36,18 @@ pub(super) fn load(text: &[u8], at: usize) -> u64 {
 #[cold]
 #[inline(never)]
 fn load_last(text: &[u8], at: usize) -> u64 {
-    let mut eight = [0_u8; 8];
-    for (to, from) in eight.iter_mut().zip(text.get(at..).unwrap_or_default()) {
+    u64::from_le_bytes(last(text, at))
+}
+
+/// Returns the last bytes of a text, and zeros behind its end.
+#[cold]
+#[inline(never)]
+fn last<const BYTES: usize>(text: &[u8], at: usize) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    for (to, from) in bytes.iter_mut().zip(text.get(at..).unwrap_or_default()) {
         *to = *from;
     }
-    u64::from_le_bytes(eight)
+    bytes
 }
 
 /// Returns the sixteen bytes at `at` in the same way.
@@ -57,14 +66,32 @@ pub(super) fn load_two(text: &[u8], at: usize) -> [u64; 2] {
 #[inline]
 pub(super) fn special(text: &[u8], mut at: usize) -> usize {
     loop {
-        let [low, high] = load_two(text, at);
-        // Both at once and no branch between them: which word it is in cannot be foreseen.
-        let mask = u128::from(specials(low)) | u128::from(specials(high)) << 64;
+        let Some(next) = text.get(at..).and_then(|rest| rest.first_chunk()) else {
+            return at + special_at_end(text, at);
+        };
+        let mask = specials_of(*next);
         if mask != 0 {
-            return at + (mask.trailing_zeros() / 8) as usize;
+            return at + mask.trailing_zeros() as usize;
         }
-        at += 16;
+        at += 32;
     }
+}
+
+/// The same for the last few bytes: what stands behind the end counts as a control character.
+#[cold]
+#[inline(never)]
+fn special_at_end(text: &[u8], at: usize) -> usize {
+    specials_of(last(text, at)).trailing_zeros() as usize
+}
+
+/// Returns a bit for each byte: whether it is a quote, backslash or control character.
+#[inline]
+fn specials_of(bytes: [u8; 32]) -> u32 {
+    let text = u8x32::new(bytes);
+    let is = |byte| text.simd_eq(u8x32::splat(byte));
+    // There is no comparison for less, but one for the lesser.
+    let is_control = text.max(u8x32::splat(0x1f)).simd_eq(u8x32::splat(0x1f));
+    (is(b'"') | is(b'\\') | is_control).to_bitmask()
 }
 
 /// Returns where the text ends that stands here, behind its quote, if there is one without escapes.
