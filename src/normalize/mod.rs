@@ -281,11 +281,27 @@ fn write_source(text: &[u8], out: &mut Vec<u8>) {
     if !text.first().is_some_and(u8::is_ascii_digit) && !text.contains(&b':') {
         return;
     }
-    if std::str::from_utf8(text).is_ok_and(|text| IpAddr::from_str(text).is_ok()) {
+    if is_ipv4(text) || std::str::from_utf8(text).is_ok_and(|text| IpAddr::from_str(text).is_ok()) {
         out.extend_from_slice(b"\"source\":{\"ip\":\"");
         out.extend_from_slice(text);
         out.extend_from_slice(b"\"},");
     }
+}
+
+/// Returns whether a text is an IPv4 address, as nearly all are: the library's parser costs more than all else we write
+/// about a record.
+fn is_ipv4(text: &[u8]) -> bool {
+    let is_part = |part: &[u8]| {
+        part.iter().all(u8::is_ascii_digit)
+            && match part.len() {
+                1 => true,
+                2 => part[0] != b'0',
+                3 => part[0] != b'0' && part <= b"255".as_slice(),
+                _ => false,
+            }
+    };
+    let mut parts = text.split(|byte| *byte == b'.');
+    parts.by_ref().take(4).filter(|part| is_part(part)).count() == 4 && parts.next().is_none()
 }
 
 /// Appends the `trailload` object, if there is anything in it.

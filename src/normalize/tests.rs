@@ -862,3 +862,20 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn an_address_is_one_for_the_library_too(text in "[0-9]{1,4}(\\.[0-9]{1,3}){2,4}|[0-9.:a-f ]{0,16}") {
+        prop_assert_eq!(is_ipv4(text.as_bytes()), text.parse::<std::net::Ipv4Addr>().is_ok());
+    }
+}
+
+#[test]
+fn every_part_of_an_address_is_known() {
+    for part in 0..1_000 {
+        for text in [format!("{part}.1.2.3"), format!("1.2.3.{part}"), format!("1.{part:03}.2.3")] {
+            let is_address = text.parse::<std::net::Ipv4Addr>().is_ok();
+            assert_eq!(is_ipv4(text.as_bytes()), is_address, "{text}");
+        }
+    }
+}
