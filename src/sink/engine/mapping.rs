@@ -109,6 +109,8 @@ struct Index {
 struct Live {
     read: Option<Instant>,
     mappings: Arc<Value>,
+    /// Whether it got fields from us.
+    grown: bool,
 }
 
 /// Whether the learned component template was changed.
@@ -223,23 +225,26 @@ impl Mappings {
         Ok(())
     }
 
-    /// Stores what all indices of this run have, once nothing more is written: another loader that had read the
-    /// template before us may have replaced it after our last look. Nothing is asked if no document had such fields.
+    /// Stores what the indices have that got fields from us, once nothing more is written: another loader that had
+    /// read the template before us may have replaced it after our last look. Nothing is asked if no index got any.
     pub(super) async fn finish(&self, calls: &Calls<'_>) -> Result<(), Error> {
-        let mut stored = self.component.lock().await;
-        if *stored == 0 {
-            return Ok(());
-        }
         let indices: Vec<_> = {
             let indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
             indices.iter().map(|(name, index)| (name.clone(), Arc::clone(index))).collect()
         };
+        let mut any_grown = false;
         for (name, index) in indices {
             let mut live = index.live.lock().await;
-            self.look(calls, &name, &mut live).await?;
+            if live.grown {
+                any_grown = true;
+                self.look(calls, &name, &mut live).await?;
+            }
         }
-        *stored = self.learned.count();
-        self.write_learned(calls, *stored).await?;
+        if any_grown {
+            let mut stored = self.component.lock().await;
+            *stored = self.learned.count();
+            self.write_learned(calls, *stored).await?;
+        }
         Ok(())
     }
 
@@ -273,15 +278,18 @@ impl Mappings {
         name: &str,
         live: &mut MutexGuard<'_, Live>,
     ) -> Result<(Room, u32), Error> {
+        let mut made_with = None;
         if !self.look(calls, name, live).await? {
-            self.create(calls, name).await?;
+            made_with = self.create(calls, name).await?;
+            live.grown = made_with.is_some();
             if !self.look(calls, name, live).await? {
                 self.log.debug(name, "vanished right after it was created");
             }
         }
         self.check_owner(name, &live.mappings);
-        // Looking may have taught us fields that are there already, so count again.
-        let known = self.learned.count();
+        // Looking may have taught us fields that are there already, so count again. What was decided while the index
+        // was made is for the batches that come next: this one need not wait for it.
+        let known = made_with.unwrap_or_else(|| self.learned.count());
         let mut wanted = self.templates.core()["properties"].clone();
         tree::add(&mut wanted, &self.learned.properties(0, known));
         let lacking = tree::lacking(&wanted, &live.mappings["properties"]);
@@ -324,16 +332,18 @@ impl Mappings {
         }
     }
 
-    /// Creates an index with all fields known by now; what else it is, the template says.
-    async fn create(&self, calls: &Calls<'_>, name: &str) -> Result<(), Error> {
+    /// Creates an index with all fields known by now; what else it is, the template says. Returns how many it was made
+    /// with, unless another loader made it.
+    async fn create(&self, calls: &Calls<'_>, name: &str) -> Result<Option<u32>, Error> {
         let action = format!("creating the index '{name}'");
-        let properties = self.learned.properties(0, self.learned.count());
+        let known = self.learned.count();
+        let properties = self.learned.properties(0, known);
         if !tree::is_empty(&properties) {
             let body = json!({ "mappings": { "properties": properties } });
             let said = calls.call(Method::Put, name, Some(&body), &action).await?;
             self.count_call();
             match said.status {
-                200..=299 => return Ok(()),
+                200..=299 => return Ok(Some(known)),
                 // Perhaps not for the index but for a field, which is found out when they are added.
                 400 => {}
                 _ => return Err(calls.refused(&action, said)),
@@ -341,8 +351,8 @@ impl Mappings {
         }
         let said = calls.call(Method::Put, name, None, &action).await?;
         match said.status {
-            200..=299 => Ok(()),
-            400 if said.cause().code() == "resource_already_exists_exception" => Ok(()),
+            200..=299 => Ok(None),
+            400 if said.cause().code() == "resource_already_exists_exception" => Ok(None),
             _ => Err(calls.refused(&action, said)),
         }
     }
@@ -395,7 +405,10 @@ impl Mappings {
         let mut lacking = properties.clone();
         for _ in 0..LOOKS {
             match self.try_put(calls, name, &lacking).await? {
-                Ok(()) => return Ok(Room::Left),
+                Ok(()) => {
+                    live.grown = true;
+                    return Ok(Room::Left);
+                }
                 Err(cause) if is_full(&cause) => {
                     return self.note_full(calls, name, live, &cause).await;
                 }
@@ -410,6 +423,7 @@ impl Mappings {
                 return Ok(Room::Left);
             }
         }
+        live.grown = true;
         match self.put_in_parts(calls, name, tree::leaves(&lacking)).await? {
             Some(cause) => self.note_full(calls, name, live, &cause).await,
             None => Ok(Room::Left),

@@ -262,6 +262,8 @@ fn core() -> Value {
 #[derive(Default)]
 struct Toy {
     fields: AtomicU32,
+    /// How many more turn up while an index is looked at.
+    meanwhile: AtomicU32,
     absorbed: Mutex<Vec<Value>>,
     closed: AtomicBool,
 }
@@ -273,7 +275,11 @@ impl Learned for Toy {
     fn properties(&self, from: u32, to: u32) -> Value {
         (from..to).map(|number| (format!("f{number}"), json!({"type": "keyword"}))).collect()
     }
-    fn absorb(&self, mappings: &Value, _: Origin) {
+    fn absorb(&self, mappings: &Value, origin: Origin) {
+        if origin == Origin::Index {
+            let more = self.meanwhile.swap(0, Ordering::Relaxed);
+            self.fields.fetch_add(more, Ordering::Relaxed);
+        }
         self.absorbed.lock().unwrap().push(mappings.clone());
     }
     fn close(&self, mappings: &Value) {
@@ -576,6 +582,53 @@ async fn fields_are_put_before_the_batch_that_needs_them_and_once() {
     let learned = fake.calls("PUT /_component_template/trail-learned");
     assert_eq!(learned.last().unwrap()["template"]["mappings"]["properties"]["f3"], keyword);
     assert_eq!(rig.tally.mapping_calls.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn a_batch_does_not_wait_for_fields_that_turned_up_since() {
+    let fake = Fake::start();
+    let rig = rig(&fake).await;
+    rig.toy.fields.store(2, Ordering::Relaxed);
+    rig.toy.meanwhile.store(3, Ordering::Relaxed);
+    rig.engine.write(batch(&["{}"], 2)).await.unwrap();
+    let put = format!("PUT /{INDEX}/_mapping");
+    assert_eq!(rig.toy.count(), 5, "they turned up while the index was made");
+    assert!(fake.calls(&put).is_empty(), "its own fields came with the index");
+    rig.engine.write(batch(&["{}"], 3)).await.unwrap();
+    let keyword = json!({"type": "keyword"});
+    let rest = json!({"f2": keyword, "f3": keyword, "f4": keyword});
+    assert_eq!(fake.calls(&put), [json!({"properties": rest})], "with one call for all");
+}
+
+#[tokio::test]
+async fn at_the_end_the_template_gets_what_another_loader_took_out_of_it() {
+    let fake = Fake::start();
+    let rig = rig(&fake).await;
+    rig.toy.fields.store(2, Ordering::Relaxed);
+    rig.engine.write(batch(&["{}"], 2)).await.unwrap();
+    // It read the template before ours was stored, and is the last to write.
+    let keyword = json!({"type": "keyword"});
+    let theirs = json!({"template": {"mappings": {"properties": {"other": keyword}}}});
+    fake.state.lock().unwrap().learned = Some(theirs);
+    rig.engine.finish().await.unwrap();
+    let learned = fake.state.lock().unwrap().learned.clone().unwrap();
+    let both = json!({"f0": keyword, "f1": keyword, "other": keyword});
+    assert_eq!(learned["template"]["mappings"]["properties"], both);
+}
+
+#[tokio::test]
+async fn the_end_asks_nothing_of_an_index_that_got_no_fields() {
+    let fake = Fake::start();
+    let first = rig(&fake).await;
+    first.toy.fields.store(2, Ordering::Relaxed);
+    first.engine.write(batch(&["{}"], 2)).await.unwrap();
+    first.engine.finish().await.unwrap();
+    let second = rig(&fake).await;
+    second.toy.fields.store(2, Ordering::Relaxed);
+    second.engine.write(batch(&["{}"], 2)).await.unwrap();
+    let before = fake.state.lock().unwrap().calls.len();
+    second.engine.finish().await.unwrap();
+    assert_eq!(fake.state.lock().unwrap().calls.len(), before);
 }
 
 #[tokio::test]
