@@ -17,8 +17,10 @@ mod run;
 pub mod stop;
 #[cfg(test)]
 mod tests;
+mod width;
 mod worker;
 
 pub use run::{Error, Load, Outcome, READING_BYTES, least_memory, load, survey};
 pub use stop::Stop;
+pub use width::{Slot, Width};
 pub use worker::Survey;

@@ -1,8 +1,8 @@
 //! The sink that is a search engine: OpenSearch or Elasticsearch, found out by asking.
 //!
 //! A batch goes `mapping` (the index knows every field) → `settle` (send, sort, send again) → receipt.
-//! `install` puts the templates in place before, while the first files are read. Waiting and giving up is in `retry`, the number of requests
-//! under way in `pace`, a single HTTP request in `client`.
+//! `install` puts the templates in place before, while the first files are read. Waiting and giving up is in `retry`, a
+//! single HTTP request in `client`, and how many of them are under way in [`Width`].
 
 mod calls;
 mod client;
@@ -10,7 +10,6 @@ mod credentials;
 mod examine;
 mod install;
 mod mapping;
-mod pace;
 mod parcel;
 mod reply;
 mod retry;
@@ -41,14 +40,13 @@ pub use self::examine::{Disk, Examination, Fill, Rights, TemplateState};
 use self::install::{Overwrite, Templates};
 pub use self::mapping::{Learned, Rewrite};
 use self::mapping::{Mappings, Stored};
-use self::pace::Pace;
 use self::retry::{Policy, Retrier};
 use self::settle::Settling;
 pub use self::signing::{Service, Signing};
 use super::{Error, Sink};
 use crate::event::{Batch, Receipt};
-use crate::pipeline::Stop;
 use crate::pipeline::stop::Urgency;
+use crate::pipeline::{Stop, Width};
 use crate::report::{Log, Tally};
 
 /// Longest time for one request. Engines themselves answer after a minute if a shard is not there.
@@ -56,6 +54,12 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Time without success after which a run ends early; restarting a node takes less.
 const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Requests under way at first: one being answered while the next is being sent.
+const FIRST_REQUESTS: usize = 2;
+
+/// Good answers, for each request that may be under way, before one more is allowed.
+const GOOD_ROW: usize = 2;
 
 /// Requests under way to an engine on this machine: one for each core, since more only wait in the engine.
 const LOCAL_REQUESTS: RangeInclusive<u32> = 2..=8;
@@ -135,7 +139,7 @@ pub struct Description {
 pub struct Engine {
     client: Client,
     retrier: Retrier,
-    pace: Pace,
+    width: Width,
     /// Lets batches on deck: those under way and the next ones, for which fields are put meanwhile.
     deck: Semaphore,
     learned: Arc<dyn Learned>,
@@ -218,7 +222,7 @@ impl Engine {
         Ok(Self {
             client,
             retrier,
-            pace: Pace::new(most),
+            width: Width::new(FIRST_REQUESTS, most as usize, GOOD_ROW),
             deck: Semaphore::new(most as usize + NEXT),
             learned: fields,
             mappings,

@@ -105,7 +105,7 @@ impl<'a> Settling<'a> {
         let packed = self.engine.client.packed(parcel.body.clone()).await;
         let mut losses = 0;
         loop {
-            let turn = self.engine.pace.turn().await;
+            let slot = self.engine.width.enter().await;
             let (verdict, asked) = match self.engine.client.bulk(packed.clone()).await {
                 Ok(answer) => (
                     reply::judge(answer.status, &answer.body, parcel.documents.len()),
@@ -114,12 +114,11 @@ impl<'a> Settling<'a> {
                 Err(cause) => (Verdict::Again(cause), None),
             };
             if is_overload(&verdict) {
-                turn.was_too_much();
+                slot.was_too_much();
             } else if matches!(verdict, Verdict::Items(_)) {
-                turn.went_well();
-            } else {
-                drop(turn);
+                self.engine.width.went_well();
             }
+            drop(slot);
             let cause = match verdict {
                 Verdict::Items(reply) => return Ok(Outcome::Items(reply)),
                 Verdict::TooLarge(cause) => return Ok(Outcome::TooLarge(cause)),

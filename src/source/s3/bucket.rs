@@ -25,15 +25,24 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::{
     ClientFor,
-    pace::{self, Pace, Slot},
     refusal::{Answer, Next, Reach, Refusal, What, Wish},
 };
+use crate::pipeline::{Slot, Width};
 
 /// Objects of one bucket that are fetched at once: hides 50 ms of latency at more than 1,000 objects a second.
 const GETS_AT_ONCE: usize = 64;
 
 /// Lists of one bucket that are asked for at once.
 const LISTS_AT_ONCE: usize = 16;
+
+/// Good answers, for each request that may be under way, before one more is allowed again.
+const GOOD_ROW: usize = 4;
+
+/// The first wait is this long on average; each further one twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// No wait is longer: S3 splits its partitions within minutes.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// Tries while S3 says "slow down": some two minutes.
 const SLOW_TRIES: u32 = 14;
@@ -102,8 +111,8 @@ pub(super) struct Bucket {
     clients: Arc<Clients>,
     at: Mutex<At>,
     requester_pays: bool,
-    lists: Pace,
-    gets: Pace,
+    lists: Width,
+    gets: Width,
     refused: AtomicU32,
     silent: AtomicU32,
     granted: AtomicBool,
@@ -152,8 +161,8 @@ impl Bucket {
             clients,
             at: Mutex::new(at),
             requester_pays,
-            lists: Pace::new(LISTS_AT_ONCE),
-            gets: Pace::new(GETS_AT_ONCE),
+            lists: Width::new(LISTS_AT_ONCE, LISTS_AT_ONCE, GOOD_ROW),
+            gets: Width::new(GETS_AT_ONCE, GETS_AT_ONCE, GOOD_ROW),
             refused: AtomicU32::new(0),
             silent: AtomicU32::new(0),
             granted: AtomicBool::new(false),
@@ -182,7 +191,7 @@ impl Bucket {
             let slot = self.lists.enter().await;
             match patiently(request.send()).await {
                 Ok(page) => {
-                    self.lists.good();
+                    self.lists.went_well();
                     self.silent.store(0, Relaxed);
                     return Ok(page);
                 }
@@ -224,7 +233,7 @@ impl Bucket {
     pub(super) fn granted(&self) {
         self.granted.store(true, Relaxed);
         self.silent.store(0, Relaxed);
-        self.gets.good();
+        self.gets.went_well();
     }
 
     /// Takes in that an object was refused. Returns `true` if it is the one that shows that all of them are.
@@ -304,7 +313,7 @@ impl Bucket {
                 tries.moves <= MOVES && self.follow(at, region).await
             }
             Next::Slower => {
-                slot.slower(Instant::now());
+                slot.was_too_much();
                 tries.made < SLOW_TRIES
             }
             Next::Again => tries.made < TRIES,
@@ -318,7 +327,7 @@ impl Bucket {
             return Err(answer.refusal(self.wish(&at.region, what), tries.made));
         }
         if !moved {
-            pace::wait(tries.made).await;
+            wait(tries.made).await;
         }
         Ok(())
     }
@@ -383,6 +392,18 @@ where
         Ok(answer) => answer.map_err(|error| Answer::of(&error)),
         Err(_) => Err(Answer::silence()),
     }
+}
+
+/// Waits before try number `tries`, counted from 1: at random, so that lanes that failed together do not come back
+/// together.
+async fn wait(tries: u32) {
+    let longest = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(tries)).min(LONGEST_WAIT);
+    sleep(longest.mul_f64(fastrand::f64())).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where buckets are waited for")]
+async fn sleep(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@
 //! | `explore`, `shelf` | which folders are listed, and what was closed before |
 //! | `sieve` | what is done |
 //! | `fetch` | how a body gets here whole |
-//! | `bucket`, `pace` | which Region answers, how often is asked again, how many at once |
+//! | `bucket` | which Region answers, how often is asked again, how many at once |
 //! | `refusal` | what an answer means |
 
 pub mod address;
@@ -26,7 +26,6 @@ mod bucket;
 mod explore;
 mod fetch;
 mod layout;
-mod pace;
 mod refusal;
 mod shelf;
 mod sieve;
