@@ -256,27 +256,52 @@ fn watch_signals(raise: Raise, log: Log) -> Result<impl Future<Output = ()>, Fai
     let (mut interrupt, mut terminate) =
         (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?);
     Ok(async move {
-        let mut asked: Option<Instant> = None;
+        let mut asked = None;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if asked.is_some_and(|first| first.elapsed() < ONE_WORD) {
-                continue;
+            match word(&mut asked, Instant::now()) {
+                Word::Finish => {
+                    log.warn(
+                        "trailload",
+                        "finishing what is under way and saving; once more leaves at once",
+                    );
+                    raise.raise(Urgency::Drain);
+                }
+                Word::Echo => {}
+                Word::Leave => {
+                    log.warn(
+                        "trailload",
+                        "leaving at once; what was acknowledged and saved is safe",
+                    );
+                    leave();
+                }
             }
-            if asked.is_some() {
-                log.warn("trailload", "leaving at once; what was acknowledged and saved is safe");
-                leave();
-            }
-            asked = Some(Instant::now());
-            log.warn(
-                "trailload",
-                "finishing what is under way and saving; once more leaves at once",
-            );
-            raise.raise(Urgency::Drain);
         }
     })
+}
+
+/// What a signal says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Finish,
+    /// Nothing that the last one did not say.
+    Echo,
+    Leave,
+}
+
+/// Returns what a signal says that comes now; `asked` is when the first one came.
+fn word(asked: &mut Option<Instant>, now: Instant) -> Word {
+    match asked.map(|first| now.duration_since(first)) {
+        None => {
+            *asked = Some(now);
+            Word::Finish
+        }
+        Some(since) if since < ONE_WORD => Word::Echo,
+        Some(_) => Word::Leave,
+    }
 }
 
 #[expect(clippy::exit, reason = "the user asked twice; the ledger makes it safe")]
@@ -295,4 +320,18 @@ fn exit_code(outcome: &Result<Outcome, pipeline::Error>, tally: &Tally) -> u8 {
         Err(error) => failure::exit_of(error),
     }
     .code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_that_come_together_are_one_word_and_a_later_one_leaves() {
+        use Word::{Echo, Finish, Leave};
+        let (mut asked, start) = (None, Instant::now());
+        let mut at = |milliseconds| word(&mut asked, start + Duration::from_millis(milliseconds));
+        let heard = [0, 0, 1, 99, 100, 5_000].map(&mut at);
+        assert_eq!(heard, [Finish, Echo, Echo, Echo, Leave, Leave]);
+    }
 }
