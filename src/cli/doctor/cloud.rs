@@ -97,58 +97,60 @@ impl Doctor<'_> {
         for account in accounts {
             for region in &account.regions {
                 let (access, region) = (account.access.clone(), region.clone());
-                let (slots, now, at) = (Arc::clone(&slots), self.now, number);
+                let (slots, now) = (Arc::clone(&slots), self.now);
                 let listed = account.warning.is_none();
                 tasks.spawn(async move {
                     let _slot = slots.acquire_owned().await;
-                    let answer = ask(&access, &region, now).await;
-                    (at, access.account().unwrap_or_default(), region, listed, answer)
+                    let refusal = ask(&access, &region, now).await.err();
+                    let account = access.account().unwrap_or_default();
+                    Asked { number, account, region, listed, refusal }
                 });
                 number += 1;
             }
         }
-        let mut answers = tasks.join_all().await;
-        answers.sort_by_key(|answer| answer.0);
-        for (_, account, region, listed, answer) in answers {
-            self.region(&account, region, listed, answer)?;
+        let mut asked = tasks.join_all().await;
+        asked.sort_by_key(|one| one.number);
+        for of_one in asked.chunk_by(|one, next| one.account == next.account) {
+            self.account(of_one)?;
         }
         Ok(())
     }
 
-    /// Tells of a Region; one that was only tried, because nobody lists them, may be off.
-    fn region(
-        &mut self,
-        account: &str,
-        region: String,
-        listed: bool,
-        answer: Result<(), aws::Refusal>,
-    ) -> Result<(), Failure> {
-        let name = format!("account {account} {region}");
-        let source = match answer {
-            Ok(()) => {
-                self.tasted = true;
-                return good(&name, "the event history can be read");
-            }
-            Err(refusal) => Box::new(refusal),
+    /// Tells of the Regions of an account: one line for those that answer as they should, one for each other.
+    fn account(&mut self, asked: &[Asked]) -> Result<(), Failure> {
+        let Some(Asked { account, .. }) = asked.first() else { return Ok(()) };
+        let name = format!("account {account}");
+        let regions = |is: fn(&Asked) -> bool| {
+            let regions = asked.iter().filter(|one| is(one)).map(|one| one.region.as_str());
+            Some(regions.collect::<Vec<_>>().join(", ")).filter(|regions| !regions.is_empty())
         };
-        match &source.trouble {
-            Trouble::Throttled => {
-                self.tasted = true;
-                good(&name, "the event history can be read; somebody else uses the quota just now")
-            }
-            Trouble::RegionNotEnabled if !listed => good(&name, "is not enabled, and passed over"),
-            trouble => {
-                let denied = matches!(trouble, Trouble::Denied { .. });
-                let (service, action) = ("cloudtrail", "LookupEvents");
-                let account = Some(account.to_owned());
-                let mut failure =
-                    Failure::from(aws::Error::Call { account, service, action, region, source });
-                if denied {
-                    failure.hint = Some(failure::allow("cloudtrail:LookupEvents", "*"));
-                }
-                self.bad(Harm::Lessens, &failure)
-            }
+        if let Some(regions) = regions(|one| one.refusal.is_none()) {
+            self.tasted = true;
+            good(&name, &format!("the event history can be read in {regions}"))?;
         }
+        if let Some(regions) = regions(Asked::is_busy) {
+            self.tasted = true;
+            let why = "somebody else uses the quota just now";
+            good(&name, &format!("the event history can be read in {regions}; {why}"))?;
+        }
+        if let Some(regions) = regions(Asked::is_off) {
+            good(&name, &format!("not enabled, and passed over: {regions}"))?;
+        }
+        for one in asked.iter().filter(|one| !one.is_busy() && !one.is_off()) {
+            let Some(refusal) = &one.refusal else { continue };
+            let mut failure = Failure::from(aws::Error::Call {
+                account: Some(account.clone()),
+                service: "cloudtrail",
+                action: "LookupEvents",
+                region: one.region.clone(),
+                source: Box::new(refusal.clone()),
+            });
+            if matches!(refusal.trouble, Trouble::Denied { .. }) {
+                failure.hint = Some(failure::allow("cloudtrail:LookupEvents", "*"));
+            }
+            self.bad(Harm::Lessens, &failure)?;
+        }
+        Ok(())
     }
 
     async fn buckets(&mut self, caller: &Access) -> Result<(), Failure> {
@@ -185,6 +187,29 @@ impl Doctor<'_> {
         } else {
             Ok(())
         }
+    }
+}
+
+/// A Region that was asked for events.
+struct Asked {
+    /// Its place in the order of asking.
+    number: usize,
+    account: String,
+    region: String,
+    /// Whether AWS listed it for the account.
+    listed: bool,
+    refusal: Option<aws::Refusal>,
+}
+
+impl Asked {
+    fn is_busy(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|one| matches!(one.trouble, Trouble::Throttled))
+    }
+
+    /// Returns whether it was only tried, because nobody lists them, and is off.
+    fn is_off(&self) -> bool {
+        let is_off = |one: &aws::Refusal| matches!(one.trouble, Trouble::RegionNotEnabled);
+        !self.listed && self.refusal.as_ref().is_some_and(is_off)
     }
 }
 
