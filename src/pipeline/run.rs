@@ -359,6 +359,7 @@ pub(super) fn start(
         log: load.log.clone(),
         stop: load.stop.clone(),
         told_full: Arc::new(AtomicBool::new(false)),
+        named: Arc::default(),
         survey,
     };
     let products_made = shop.products.clone();

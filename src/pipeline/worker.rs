@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -39,6 +39,9 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Notes that travel without documents: files without any are told in groups.
 pub(super) const NOTES_AT_ONCE: usize = 1_000;
+
+/// Inputs with something that is no CloudTrail which are named before they are only counted.
+const NAMED: u32 = 10;
 
 /// Kinds of changes that a dry run tells; the rest is counted together.
 const CHANGES_KEPT: usize = 10_000;
@@ -98,6 +101,8 @@ pub(super) struct Shop {
     pub(super) stop: Stop,
     /// Someone told the user that no more fields will be mapped.
     pub(super) told_full: Arc<AtomicBool>,
+    /// Inputs named so far because something in them is no CloudTrail.
+    pub(super) named: Arc<AtomicU32>,
     /// Where a dry run gathers what it finds.
     pub(super) survey: Option<Arc<Mutex<Survey>>>,
 }
@@ -227,7 +232,7 @@ impl Bench {
                         if *count == 1 { kind.to_string() } else { format!("{count} times {kind}") }
                     })
                     .collect();
-            log.info(name, format_args!("skipped what is no CloudTrail: {}", kinds.join(", ")));
+            self.name(name, &kinds.join(", "));
             if decoded.records == 0 {
                 tally.foreign(word);
                 return Ended::Done;
@@ -239,6 +244,19 @@ impl Bench {
             return Ended::Interrupted;
         }
         Ended::Done
+    }
+
+    /// Names an input in which something is no CloudTrail. There may be a digest file for each log file.
+    fn name(&self, name: &str, kinds: &str) {
+        let log = &self.shop.log;
+        let told = format!("skipped what is no CloudTrail: {kinds}");
+        match self.shop.named.fetch_add(1, Relaxed) {
+            0..NAMED => log.info(name, told),
+            NAMED => {
+                log.info(name, format_args!("{told}; others are only counted (-v names them)"));
+            }
+            _ => log.debug(name, told),
+        }
     }
 
     fn fail(&self, name: &str, word: usize, cause: String, offset: Option<u64>) -> Ended {

@@ -202,6 +202,20 @@ fn what_is_no_cloud_trail_is_skipped_by_name_and_counted() {
 }
 
 #[test]
+fn of_many_files_that_are_no_cloud_trail_the_first_are_named() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    for number in 0..30 {
+        desk.file(format!("in/{number}.json"), r#"{"digestStartTime":"2024-01-01T00:00:00Z"}"#);
+    }
+    let load = desk.load(desk.path("in"), engine.url());
+    let outcome = load.run().exits(0).says(["others are only counted", "30 not CloudTrail"]);
+    let named = |outcome: &Outcome| outcome.stderr.matches("skipped what is no CloudTrail").count();
+    assert_eq!(named(&outcome), 11, "{}", outcome.stderr);
+    assert_eq!(outcome.of_sources("foreign"), 30);
+    assert_eq!(named(&load.with(["--again", "-v"]).run().exits(0)), 30);
+}
+
+#[test]
 fn nothing_to_read_is_no_error() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
     desk.file("in/empty.json", "");
