@@ -1,7 +1,7 @@
 """Real engines: what a user waits for, and what the engine pays, alternating in one warm run.
 
-A round: trailload `standard`, the same bodies replayed into the same mapping, the two again for `lean`, and Python loaders that
-leave the mapping to the engine, each into an empty engine. A JVM just started costs 2.5 times as much as a warm one and hides every
+A round: trailload `standard`, the same bodies replayed into the same mapping, the two again for `lean`, trailload into that mapping
+too, and Python loaders that leave the mapping to the engine, all others into an empty engine. A JVM just started costs 2.5 times as much as a warm one and hides every
 smaller difference, so unmeasured rounds come first, and all ratios are taken within a round.
 """
 
@@ -35,9 +35,14 @@ PYTHON = {
 }
 PROFILES = ("standard", "lean")
 OURS, REPLAY = "trailload, {}", "replay of what it sent, {}"
-GOALS = {  # documents: what takes at least how many times the seconds of `standard`
-    FEW: [("Python, engine's default mapping", 20.0)],
-    MANY: [(REPLAY.format("standard"), 0.97), ("Python, dynamic keyword", 6.0)],
+IN_PLACE = "trailload, standard, mapping in place"  # as replay has it, and as a month has after its first load
+GOALS = {  # documents: what takes at least how many times the seconds of which
+    FEW: [("Python, engine's default mapping", OURS.format("standard"), 20.0)],
+    MANY: [
+        (REPLAY.format("standard"), OURS.format("standard"), 0.97),
+        (REPLAY.format("standard"), IN_PLACE, 0.97),
+        ("Python, dynamic keyword", OURS.format("standard"), 6.0),
+    ],
 }
 GOAL_LEAN = 0.6
 
@@ -73,6 +78,7 @@ def trial(bench, node, events):
         steps[REPLAY.format(fields)] = lambda fields=fields, bodies=bodies, expected=first.documents: replay(
             bench, node, bodies, made[fields], expected
         )
+    steps[IN_PLACE] = lambda: trailload(bench, node, trail, "standard", made["standard"])[0]
     rounds = []
     warm_ups = QUICK_WARM_UPS if bench.quick else WARM_UPS
     for number in range(warm_ups + (QUICK_ROUNDS if bench.quick else ROUNDS)):
@@ -118,9 +124,11 @@ def measured(node, work):
     return Pass(seconds, loaded, node.cpu_seconds() - before, documents)
 
 
-def trailload(bench, node, trail, fields):
-    """Loads into an engine that knows nothing of us; returns the pass and the indices it made."""
+def trailload(bench, node, trail, fields, indices=None):
+    """Loads into an engine that knows nothing of us, but for these indices; returns the pass and the indices there are."""
     node.forget(PREFIX)
+    for name, index in (indices or {}).items():
+        node.call("PUT", f"/{name}", index)
 
     def work():
         return bench.load(trail, node.url, "--index", PREFIX, "--fields", fields)[0].seconds
@@ -166,8 +174,8 @@ def python(bench, node, trail, label, mapping, indices):
 def render(rounds, events):
     ours, lean = (OURS.format(fields) for fields in PROFILES)
 
-    def ratio(label, part):
-        return [getattr(one[label], part) / getattr(one[ours], part) for one in rounds]
+    def ratio(label, part, to=ours):
+        return [getattr(one[label], part) / getattr(one[to], part) for one in rounds]
 
     def thousand(label, part):
         return table.spread([getattr(one[label], part) / events * 1000 for one in rounds], 3)
@@ -194,11 +202,9 @@ def render(rounds, events):
         "engine CPU ÷ trailload's",
     ]
     goals = []
-    for label, wanted in GOALS[events]:
-        reached = statistics.median(ratio(label, "seconds"))
-        goals.append(
-            [f"seconds of {label} ÷ {ours}", f"≥ {wanted}", f"{reached:.2f}", table.verdict(reached >= wanted)]
-        )
+    for label, to, wanted in GOALS[events]:
+        reached = statistics.median(ratio(label, "seconds", to))
+        goals.append([f"seconds of {label} ÷ {to}", f"≥ {wanted}", f"{reached:.2f}", table.verdict(reached >= wanted)])
     cheap = statistics.median(ratio(lean, "cpu_seconds"))
     goals.append(
         [f"engine CPU of {lean} ÷ {ours}", f"≤ {GOAL_LEAN}", f"{cheap:.2f}", table.verdict(cheap <= GOAL_LEAN)]
