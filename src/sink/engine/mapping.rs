@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::task::Poll;
 
@@ -92,6 +92,8 @@ pub(super) struct Mappings {
     learned: Arc<dyn Learned>,
     /// How many learned fields the component template holds.
     component: Mutex<u32>,
+    /// Whether the template, or an index, got fields from us.
+    grown: AtomicBool,
     indices: Lock<HashMap<String, Arc<Index>>>,
     log: Log,
     tally: Arc<Tally>,
@@ -109,8 +111,6 @@ struct Index {
 struct Live {
     read: Option<Instant>,
     mappings: Arc<Value>,
-    /// Whether it got fields from us.
-    grown: bool,
 }
 
 /// Whether the learned component template was changed.
@@ -153,6 +153,7 @@ impl Mappings {
             installed: OnceCell::new(),
             learned,
             component: Mutex::default(),
+            grown: AtomicBool::new(false),
             indices: Lock::default(),
             log,
             tally,
@@ -225,26 +226,23 @@ impl Mappings {
         Ok(())
     }
 
-    /// Stores what the indices have that got fields from us, once nothing more is written: another loader that had
-    /// read the template before us may have replaced it after our last look. Nothing is asked if no index got any.
+    /// Stores what all indices of this run have, once nothing more is written: another loader that had read the
+    /// template before us may have replaced it after our last look. Nothing is asked if nobody got fields from us.
     pub(super) async fn finish(&self, calls: &Calls<'_>) -> Result<(), Error> {
+        if !self.grown.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let indices: Vec<_> = {
             let indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
             indices.iter().map(|(name, index)| (name.clone(), Arc::clone(index))).collect()
         };
-        let mut any_grown = false;
         for (name, index) in indices {
             let mut live = index.live.lock().await;
-            if live.grown {
-                any_grown = true;
-                self.look(calls, &name, &mut live).await?;
-            }
+            self.look(calls, &name, &mut live).await?;
         }
-        if any_grown {
-            let mut stored = self.component.lock().await;
-            *stored = self.learned.count();
-            self.write_learned(calls, *stored).await?;
-        }
+        let mut stored = self.component.lock().await;
+        *stored = self.learned.count();
+        self.write_learned(calls, *stored).await?;
         Ok(())
     }
 
@@ -281,7 +279,6 @@ impl Mappings {
         let mut made_with = None;
         if !self.look(calls, name, live).await? {
             made_with = self.create(calls, name).await?;
-            live.grown = made_with.is_some();
             if !self.look(calls, name, live).await? {
                 self.log.debug(name, "vanished right after it was created");
             }
@@ -343,7 +340,10 @@ impl Mappings {
             let said = calls.call(Method::Put, name, Some(&body), &action).await?;
             self.count_call();
             match said.status {
-                200..=299 => return Ok(Some(known)),
+                200..=299 => {
+                    self.grown.store(true, Ordering::Release);
+                    return Ok(Some(known));
+                }
                 // Perhaps not for the index but for a field, which is found out when they are added.
                 400 => {}
                 _ => return Err(calls.refused(&action, said)),
@@ -381,7 +381,10 @@ impl Mappings {
             calls.call(Method::Put, &self.templates.learned_path(), Some(&body), &action).await?;
         self.count_call();
         match said.status {
-            200..=299 => Ok(Stored::New),
+            200..=299 => {
+                self.grown.store(true, Ordering::Release);
+                Ok(Stored::New)
+            }
             // Indices get their fields all the same; only the next one starts with fewer.
             400 => {
                 self.log.warn(calls.address(), format_args!("{action} failed: {}", said.cause()));
@@ -405,10 +408,7 @@ impl Mappings {
         let mut lacking = properties.clone();
         for _ in 0..LOOKS {
             match self.try_put(calls, name, &lacking).await? {
-                Ok(()) => {
-                    live.grown = true;
-                    return Ok(Room::Left);
-                }
+                Ok(()) => return Ok(Room::Left),
                 Err(cause) if is_full(&cause) => {
                     return self.note_full(calls, name, live, &cause).await;
                 }
@@ -423,7 +423,6 @@ impl Mappings {
                 return Ok(Room::Left);
             }
         }
-        live.grown = true;
         match self.put_in_parts(calls, name, tree::leaves(&lacking)).await? {
             Some(cause) => self.note_full(calls, name, live, &cause).await,
             None => Ok(Room::Left),
@@ -476,7 +475,10 @@ impl Mappings {
             calls.call(Method::Put, &format!("{name}/_mapping"), Some(&body), &action).await?;
         self.count_call();
         match said.status {
-            200..=299 => Ok(Ok(())),
+            200..=299 => {
+                self.grown.store(true, Ordering::Release);
+                Ok(Ok(()))
+            }
             400 if !concerns_index(&said) => Ok(Err(said.cause())),
             _ => Err(calls.refused(&action, said)),
         }

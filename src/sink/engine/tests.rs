@@ -617,7 +617,7 @@ async fn at_the_end_the_template_gets_what_another_loader_took_out_of_it() {
 }
 
 #[tokio::test]
-async fn the_end_asks_nothing_of_an_index_that_got_no_fields() {
+async fn the_end_asks_nothing_where_nobody_got_fields() {
     let fake = Fake::start();
     let first = rig(&fake).await;
     first.toy.fields.store(2, Ordering::Relaxed);

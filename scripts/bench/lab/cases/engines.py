@@ -1,8 +1,8 @@
 """Real engines: what a user waits for, and what the engine pays, alternating in one warm run.
 
 A round: trailload `standard`, the same bodies replayed into the same mapping, the two again for `lean`, trailload into that mapping
-too, and Python loaders that leave the mapping to the engine, all others into an empty engine. A JVM just started costs 2.5 times as much as a warm one and hides every
-smaller difference, so unmeasured rounds come first, and all ratios are taken within a round.
+too, and Python loaders that leave the mapping to the engine, all others into an empty engine. A JVM just started costs 2.5 times as
+much as a warm one and hides every smaller difference, so unmeasured rounds come first, and all ratios are taken within a round.
 """
 
 import json
