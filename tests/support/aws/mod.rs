@@ -9,7 +9,6 @@ pub(crate) mod ec2;
 pub(crate) mod organizations;
 pub(crate) mod s3;
 pub(crate) mod server;
-pub(crate) mod signature;
 pub(crate) mod sts;
 
 use std::{sync::Arc, time::Duration};
