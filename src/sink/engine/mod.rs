@@ -213,11 +213,7 @@ impl Engine {
         let policy = Policy::with_patience(target.patience);
         let retrier = Retrier::new(policy, client.address(), log.clone(), stop.clone());
         let connecting = prepare(&client, &retrier, &target, template, &fields, &log, &tally);
-        let (description, mappings) = tokio::select! {
-            biased;
-            () = stop.reaches(Urgency::Leave) => return Err(interrupted(&client)),
-            prepared = connecting => prepared?,
-        };
+        let (description, mappings) = unless_left(&stop, &client, connecting).await?;
         let most = target.requests.unwrap_or_else(|| default_requests(&target.url));
         Ok(Self {
             client,
@@ -241,12 +237,7 @@ impl Engine {
     /// Returns [`Error`] if the engine does not take them.
     pub async fn install(&self) -> Result<(), Error> {
         let Some(mappings) = &self.mappings else { return Ok(()) };
-        let calls = self.calls();
-        tokio::select! {
-            biased;
-            () = self.stop.reaches(Urgency::Leave) => Err(interrupted(&self.client)),
-            installed = mappings.install(&calls) => installed,
-        }
+        unless_left(&self.stop, &self.client, mappings.install(&self.calls())).await
     }
 
     /// Makes sure that the next index starts with all that was learned, also by a loader beside this one. To be
@@ -257,12 +248,7 @@ impl Engine {
     /// Returns [`Error`] if the engine does not answer, or does not take it.
     pub async fn finish(&self) -> Result<(), Error> {
         let Some(mappings) = &self.mappings else { return Ok(()) };
-        let calls = self.calls();
-        tokio::select! {
-            biased;
-            () = self.stop.reaches(Urgency::Leave) => Err(interrupted(&self.client)),
-            finished = mappings.finish(&calls) => finished,
-        }
+        unless_left(&self.stop, &self.client, mappings.finish(&self.calls())).await
     }
 
     /// Returns what the engine says it is.
@@ -292,11 +278,7 @@ impl Engine {
 
 impl Sink for Engine {
     async fn write(&self, batch: Batch) -> Result<Receipt, Error> {
-        tokio::select! {
-            biased;
-            () = self.stop.reaches(Urgency::Leave) => Err(interrupted(&self.client)),
-            settled = self.settle(&batch) => settled,
-        }
+        unless_left(&self.stop, &self.client, self.settle(&batch)).await
     }
 }
 
@@ -412,6 +394,19 @@ fn default_requests(url: &Url) -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (least, most) = LOCAL_REQUESTS.into_inner();
     u32::try_from(cores).unwrap_or(most).clamp(least, most)
+}
+
+/// Does a work that talks to the engine, unless the user leaves before it is done.
+async fn unless_left<T>(
+    stop: &Stop,
+    client: &Client,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = stop.reaches(Urgency::Leave) => Err(interrupted(client)),
+        done = work => done,
+    }
 }
 
 fn interrupted(client: &Client) -> Error {
