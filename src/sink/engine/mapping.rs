@@ -338,12 +338,9 @@ impl Mappings {
         if !tree::is_empty(&properties) {
             let body = json!({ "mappings": { "properties": properties } });
             let said = calls.call(Method::Put, name, Some(&body), &action).await?;
-            self.count_call();
+            self.note_call(&said);
             match said.status {
-                200..=299 => {
-                    self.grown.store(true, Ordering::Release);
-                    return Ok(Some(known));
-                }
+                200..=299 => return Ok(Some(known)),
                 // Perhaps not for the index but for a field, which is found out when they are added.
                 400 => {}
                 _ => return Err(calls.refused(&action, said)),
@@ -379,12 +376,9 @@ impl Mappings {
         let action = "storing learned fields".to_owned();
         let said =
             calls.call(Method::Put, &self.templates.learned_path(), Some(&body), &action).await?;
-        self.count_call();
+        self.note_call(&said);
         match said.status {
-            200..=299 => {
-                self.grown.store(true, Ordering::Release);
-                Ok(Stored::New)
-            }
+            200..=299 => Ok(Stored::New),
             // Indices get their fields all the same; only the next one starts with fewer.
             400 => {
                 self.log.warn(calls.address(), format_args!("{action} failed: {}", said.cause()));
@@ -473,19 +467,20 @@ impl Mappings {
         let body = json!({ "properties": properties });
         let said =
             calls.call(Method::Put, &format!("{name}/_mapping"), Some(&body), &action).await?;
-        self.count_call();
+        self.note_call(&said);
         match said.status {
-            200..=299 => {
-                self.grown.store(true, Ordering::Release);
-                Ok(Ok(()))
-            }
+            200..=299 => Ok(Ok(())),
             400 if !concerns_index(&said) => Ok(Err(said.cause())),
             _ => Err(calls.refused(&action, said)),
         }
     }
 
-    fn count_call(&self) {
+    /// Takes note of a call that was to put fields into the template or an index.
+    fn note_call(&self, said: &Said) {
         self.tally.mapping_calls.fetch_add(1, Ordering::Relaxed);
+        if (200..=299).contains(&said.status) {
+            self.grown.store(true, Ordering::Release);
+        }
     }
 
     /// Goes on without the fields that an index lacks. Documents that are on their way with them are in, and
