@@ -28,15 +28,8 @@ fn specials(word: u64) -> u64 {
 pub(super) fn load(text: &[u8], at: usize) -> u64 {
     match text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         Some(eight) => u64::from_le_bytes(*eight),
-        None => load_last(text, at),
+        None => u64::from_le_bytes(last(text, at)),
     }
-}
-
-/// The same where the text ends within the word.
-#[cold]
-#[inline(never)]
-fn load_last(text: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(last(text, at))
 }
 
 /// Returns the last bytes of a text, and zeros behind its end.
@@ -50,7 +43,7 @@ fn last<const BYTES: usize>(text: &[u8], at: usize) -> [u8; BYTES] {
     bytes
 }
 
-/// Returns the sixteen bytes at `at` in the same way.
+/// Returns the sixteen bytes at `at` as two words, in the same way as [`load`].
 #[inline]
 pub(super) fn load_two(text: &[u8], at: usize) -> [u64; 2] {
     match text.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
@@ -58,7 +51,7 @@ pub(super) fn load_two(text: &[u8], at: usize) -> [u64; 2] {
             let [low, high] = [sixteen.first_chunk::<8>(), sixteen.last_chunk::<8>()];
             [low, high].map(|half| half.map_or(0, |half| u64::from_le_bytes(*half)))
         }
-        None => [load_last(text, at), load_last(text, at + 8)],
+        None => [at, at + 8].map(|at| u64::from_le_bytes(last(text, at))),
     }
 }
 
