@@ -11,12 +11,13 @@ use rusqlite::Connection;
 use super::Error;
 
 /// The schema, step by step. Never edited once released; a change is a new file.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("../../checkpoints/0001_lanes.sql"),
     include_str!("../../checkpoints/0002_set_aside.sql"),
     include_str!("../../checkpoints/0003_runs.sql"),
     include_str!("../../checkpoints/0004_set_aside_content.sql"),
     include_str!("../../checkpoints/0005_coverage.sql"),
+    include_str!("../../checkpoints/0006_set_aside_cause.sql"),
 ];
 
 /// The version of a file after all steps.
@@ -84,7 +85,7 @@ lanes: folder, name, fingerprint, records, bytes, done, run
 meta: name, value
 runs: id, started, ended, exit_code, read, created, already_there, set_aside, lanes_done, lanes_failed
 series: id, name, records
-set_aside: index_name, id, lane, reason, document, run, at, fingerprint
+set_aside: index_name, id, lane, reason, document, run, at, fingerprint, cause
 ";
 
     fn tables(connection: &Connection) -> String {

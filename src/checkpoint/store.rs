@@ -378,11 +378,11 @@ impl Store {
             .lane(document.lane)
             .map_or(("", ""), |(lane, _)| (lane.key.as_str(), lane.fingerprint.as_str()));
         self.execute(
-            "INSERT INTO set_aside (index_name, id, lane, reason, document, run, at, fingerprint) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
+            "INSERT INTO set_aside (index_name, id, lane, reason, document, run, at, fingerprint, \
+             cause) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
              ON CONFLICT (index_name, id) DO UPDATE SET lane = excluded.lane, \
              reason = excluded.reason, document = excluded.document, run = excluded.run, \
-             at = excluded.at, fingerprint = excluded.fingerprint",
+             at = excluded.at, fingerprint = excluded.fingerprint, cause = excluded.cause",
             params![
                 document.index,
                 document.id,
@@ -391,7 +391,8 @@ impl Store {
                 document.document,
                 self.run,
                 self.now(),
-                fingerprint
+                fingerprint,
+                document.cause.name()
             ],
         )
     }

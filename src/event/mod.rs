@@ -70,7 +70,41 @@ pub struct Need {
     pub fields: u32,
 }
 
-/// A document that no engine will ever take, known before it was sent.
+/// What keeps a document out of its index, and so what has to change before it can go in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SetAsideCause {
+    /// The engine refuses what the document holds: a mapping, a template or this program has to change.
+    #[default]
+    Content,
+    /// The index takes no documents: it is closed, blocked, or an alias that cannot be written to.
+    Index,
+    /// An ingest pipeline fails, drops the document, or changes its index or id.
+    Pipeline,
+    /// A limit: the document is larger than the engine or this program takes, or there is no room for it.
+    Limit,
+}
+
+impl SetAsideCause {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::Content, Self::Index, Self::Pipeline, Self::Limit];
+
+    /// Returns the name under which the checkpoint and `status --json` keep the cause.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::Index => "index",
+            Self::Pipeline => "pipeline",
+            Self::Limit => "limit",
+        }
+    }
+
+    /// Returns the cause of that name. A name that is not known counts as the content.
+    pub fn from_name(name: &str) -> Self {
+        Self::ALL.into_iter().find(|cause| cause.name() == name).unwrap_or_default()
+    }
+}
+
+/// A document that could not go in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {
     /// The lane it came from, by its number in this run.
@@ -79,6 +113,8 @@ pub struct SetAside {
     pub id: String,
     /// The index it was meant for.
     pub index: String,
+    /// What kind of cause keeps it out.
+    pub cause: SetAsideCause,
     /// Why it could not go in, in words for a person.
     pub reason: String,
     /// The document, cut if it is very long.
@@ -111,4 +147,17 @@ pub struct Receipt {
     pub already_there: u64,
     /// Documents that could not go in.
     pub set_aside: Vec<SetAside>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SetAsideCause;
+
+    #[test]
+    fn a_cause_is_found_by_its_name() {
+        for cause in SetAsideCause::ALL {
+            assert_eq!(SetAsideCause::from_name(cause.name()), cause);
+        }
+        assert_eq!(SetAsideCause::from_name("of a later version"), SetAsideCause::Content);
+    }
 }

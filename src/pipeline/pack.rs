@@ -183,6 +183,7 @@ impl Pack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::SetAsideCause;
 
     #[test]
     fn what_is_set_aside_fills_a_batch_too() {
@@ -193,6 +194,7 @@ mod tests {
                 lane: 1,
                 id: String::new(),
                 index: String::new(),
+                cause: SetAsideCause::Limit,
                 reason: String::new(),
                 document: "x".repeat(300),
             };

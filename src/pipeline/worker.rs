@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     checkpoint::{Ended, Note},
-    event::{Batch, LaneNumber, SetAside},
+    event::{Batch, LaneNumber, SetAside, SetAsideCause},
     normalize::{Decider, Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
     report::{self, Log, Tally, figures},
     source::{Content, Decoded, Decoder, Error, Input, Limits, Records, Skip, Taken, skip_value},
@@ -486,6 +486,7 @@ impl Records for Reading<'_> {
             lane: self.place.0,
             id,
             index: self.bench.shop.settings.prefix.clone(),
+            cause: SetAsideCause::Limit,
             reason,
             document: String::from_utf8_lossy(head).into_owned(),
         };

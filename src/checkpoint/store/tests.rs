@@ -14,7 +14,7 @@ use super::super::coverage::{Sure, covered};
 use super::super::scenario::{Model, course, lane, series};
 use super::super::{Reader, Status};
 use super::*;
-use crate::event::{Share, Span};
+use crate::event::{SetAsideCause, Share, Span};
 
 const TARGET: &str = "http://localhost:9200 cloudtrail";
 
@@ -108,6 +108,7 @@ fn settled_without(lane: LaneNumber, documents: u32, ids: &[&str]) -> Note {
         lane,
         id: (*id).to_owned(),
         index: "cloudtrail-2024.06".to_owned(),
+        cause: SetAsideCause::Content,
         reason: "too deep".to_owned(),
         document: "{}".to_owned(),
     });

@@ -16,7 +16,7 @@ use super::mapping::Rewrite;
 use super::parcel::{Document, Packer, Parcel, Stage};
 use super::reply::{self, Next, Reply, Verdict};
 use super::retry::Trouble;
-use crate::event::{Batch, Receipt, SetAside};
+use crate::event::{Batch, Receipt, SetAside, SetAsideCause};
 use crate::sink::{Cause, Error};
 
 /// A request lost this often in a row is tried in halves: something on the way may not take its size.
@@ -244,16 +244,19 @@ impl<'a> Settling<'a> {
         let entry = &self.batch.entries[document.entry];
         let original = &self.batch.body[entry.action as usize..entry.end as usize];
         let (action, line) = original.split_at((entry.document - entry.action) as usize);
-        let reason = match cause.status() {
+        let (kind, reason) = match cause.status() {
             Some(413) => {
-                format!("a request of {} bytes is too large for this engine", parcel.body.len())
+                let bytes = parcel.body.len();
+                let told = format!("a request of {bytes} bytes is too large for this engine");
+                (SetAsideCause::Limit, told)
             }
-            _ => cause.to_string(),
+            _ => (SetAsideCause::Content, cause.to_string()),
         };
         self.receipt.set_aside.push(SetAside {
             lane: self.batch.shares[entry.share as usize].lane,
             id: id(action),
             index: self.index(document).to_owned(),
+            cause: kind,
             reason,
             document: shortened(line),
         });

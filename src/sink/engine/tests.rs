@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Engine, Flavour, Learned, Rewrite, Target};
-use crate::event::{Batch, Entry, Need, Receipt, Share};
+use crate::event::{Batch, Entry, Need, Receipt, SetAsideCause, Share};
 use crate::normalize::Origin;
 use crate::pipeline::stop::{Raise, Urgency, stop};
 use crate::report::{Log, Tally};
@@ -464,6 +464,7 @@ async fn one_document_that_is_too_large_is_set_aside() {
     adds_up(&receipt);
     assert_eq!(receipt.created, 2);
     assert_eq!((receipt.set_aside[0].id.as_str(), receipt.set_aside[0].lane), ("id0001", 7));
+    assert_eq!(receipt.set_aside[0].cause, SetAsideCause::Limit);
     assert!(receipt.set_aside[0].reason.contains("too large"));
 }
 
@@ -554,6 +555,7 @@ async fn refused_documents_climb_the_ladder() {
     );
     assert_eq!(receipt.set_aside[0].id, "id0004");
     assert_eq!(receipt.set_aside[0].document, documents[4]);
+    assert_eq!(receipt.set_aside[0].cause, SetAsideCause::Content);
     assert!(receipt.set_aside[0].reason.contains("mapper_parsing_exception"));
 }
 
