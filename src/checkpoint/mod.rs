@@ -95,11 +95,6 @@ pub enum Note {
         /// Who decided: the first value met, or the engine.
         why: String,
     },
-    /// The run is over; sent before the channel closes. Without it the run's exit code stays open.
-    RunEnded {
-        /// The exit code of the program.
-        exit: u8,
-    },
 }
 
 /// How the reading of a lane ended.
@@ -136,5 +131,12 @@ pub struct Totals {
     /// Documents that were in the index already.
     pub already_there: u64,
     /// Documents set aside.
+    pub set_aside: u64,
+}
+
+/// What keeps the index from being complete, whichever run met it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outstanding {
+    /// Documents that are set aside.
     pub set_aside: u64,
 }

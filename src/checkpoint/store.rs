@@ -19,7 +19,7 @@ use super::coverage::cover;
 use super::ledger::{Finished, Ledger, Step};
 use super::lock::Lock;
 use super::reader::split;
-use super::{Ended, Error, Note, Totals, file};
+use super::{Ended, Error, Note, Outstanding, Totals, file};
 use crate::event::{Lane, LaneNumber, Receipt, SetAside};
 use crate::source::Fingerprint;
 
@@ -45,7 +45,6 @@ pub struct Store {
     opened: (Timestamp, Instant),
     ledger: Ledger,
     totals: Totals,
-    exit: Option<u8>,
     /// Numbers of folders that were met lately.
     folders: HashMap<String, i64>,
     /// Folders that wait for the last of their lanes.
@@ -92,7 +91,6 @@ impl Store {
             opened: (now, Instant::now()),
             ledger: Ledger::default(),
             totals: Totals::default(),
-            exit: None,
             folders: HashMap::new(),
             closing: Waiting::default(),
             group: None,
@@ -105,7 +103,7 @@ impl Store {
         &self.path
     }
 
-    /// Takes in notes until the channel closes; then commits, and returns what was committed.
+    /// Takes in notes until the channel closes; then commits, and returns the store, for [`end`](Self::end).
     ///
     /// Blocks: to be called on a thread of its own.
     ///
@@ -114,12 +112,15 @@ impl Store {
     /// Returns [`Error`] as soon as something cannot be written, with everything uncommitted rolled
     /// back, or if the notes contradict each other. The channel is closed then.
     #[expect(clippy::needless_pass_by_value, reason = "dropped, so that senders learn of the end")]
-    pub fn run(mut self, notes: Receiver<Note>) -> Result<Totals, Error> {
+    pub fn run(mut self, notes: Receiver<Note>) -> Result<Self, Error> {
         loop {
             match self.next(&notes) {
                 Next::Take(note) => self.take(note)?,
                 Next::Commit => self.commit()?,
-                Next::End => return self.end_run(),
+                Next::End => {
+                    self.commit()?;
+                    return Ok(self);
+                }
             }
         }
     }
@@ -162,10 +163,6 @@ impl Store {
             Note::Unchanged(lane) => self.write("keep a touched file", |store| store.touch(&lane)),
             Note::Learned { path, kind, why } => {
                 self.write("write down a decision", |store| store.learn(&path, &kind, &why))
-            }
-            Note::RunEnded { exit } => {
-                self.exit = Some(exit);
-                Ok(())
             }
         }
     }
@@ -258,10 +255,35 @@ impl Store {
         Ok(())
     }
 
-    fn end_run(mut self) -> Result<Totals, Error> {
-        self.write("write down the end of the run", |store| store.write_end())?;
-        self.commit()?;
-        Ok(self.totals)
+    /// Returns what this run wrote down so far.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Returns what keeps the index from being complete, whichever run met it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn outstanding(&self) -> Result<Outstanding, Error> {
+        let set_aside = "SELECT count(*) FROM set_aside";
+        let set_aside: i64 = self
+            .connection
+            .query_row(set_aside, [], |row| row.get(0))
+            .map_err(|source| Error::sql(&self.path, "count the set-aside documents", source))?;
+        Ok(Outstanding { set_aside: set_aside.unsigned_abs() })
+    }
+
+    /// Writes down the end of the run with the exit code of the program, and lets go of the file.
+    ///
+    /// A run that never gets here was killed, or could not write: its exit code stays open.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if it cannot be written.
+    pub fn end(mut self, exit: u8) -> Result<(), Error> {
+        self.write("write down the end of the run", |store| store.write_end(exit))?;
+        self.commit()
     }
 }
 
@@ -407,7 +429,7 @@ impl Store {
         )
     }
 
-    fn write_end(&self) -> rusqlite::Result<()> {
+    fn write_end(&self, exit: u8) -> rusqlite::Result<()> {
         let totals = &self.totals;
         self.execute(
             "UPDATE runs SET ended = ?2, exit_code = ?3, read = ?4, created = ?5, \
@@ -415,7 +437,7 @@ impl Store {
             params![
                 self.run,
                 self.now(),
-                self.exit,
+                exit,
                 integer(totals.records),
                 integer(totals.created),
                 integer(totals.already_there),

@@ -3,7 +3,7 @@
 //! In: a [`Plan`]. Out: how it ended. Signals are taken in here: the first asks to drain, the second
 //! leaves at once, which is safe, by the ledger.
 
-use std::{process, sync::Arc, time::Duration};
+use std::{path::Path, process, sync::Arc, time::Duration};
 
 use tokio::{
     runtime,
@@ -14,9 +14,10 @@ use tokio::{
 
 use super::{
     enter, environment,
-    failure::{self, Exit, Failure},
+    exit::Exit,
+    failure::Failure,
     gather::{Sources, held_bytes, nothing_done, unless_stopped},
-    load::{Ended, Plan},
+    load::Plan,
 };
 use crate::{
     aws::Access,
@@ -41,50 +42,71 @@ const INDEX_PERCENT: u64 = 70;
 /// Changes that a dry run shows, the most frequent first.
 const CHANGES_SHOWN: usize = 20;
 
+/// A load that is over, but for its last line in the checkpoint.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// How it ended.
+    pub(super) outcome: Result<Outcome, Failure>,
+    /// Where the exit code is still to be written. `None` if the load did not get that far, or the store failed.
+    pub(super) store: Option<Store>,
+}
+
+impl From<Result<Outcome, Failure>> for Ended {
+    fn from(outcome: Result<Outcome, Failure>) -> Self {
+        Self { outcome, store: None }
+    }
+}
+
 /// Loads, or says what would be loaded.
-///
-/// # Errors
-///
-/// Returns a [`Failure`] if the run cannot begin or cannot go on.
-pub(super) fn load(plan: &Plan, tally: &Arc<Tally>, log: &Log) -> Result<Ended, Failure> {
-    let rules = match &plan.mappings {
-        Some(folder) => Rules::load(folder),
-        None => Rules::embedded(),
-    };
-    let rules = Arc::new(rules?);
+pub(super) fn load(plan: &Plan, tally: &Arc<Tally>, log: &Log) -> Ended {
     // The corridor only carries; the work is done by threads of its own.
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::of(Exit::Person, &error))?;
-    let ended = runtime.block_on(async {
-        let (raise, stop) = stop();
-        let mut signals = JoinSet::new();
-        signals.spawn(watch_signals(raise.clone(), log.clone())?);
-        if plan.dry_run {
-            return dry_run(plan, rules, tally, log, stop).await;
-        }
-        for_real(plan, rules, tally, log, &raise, stop).await
-    });
+    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Err(Failure::of(Exit::Person, &error)).into(),
+    };
+    let ended = runtime.block_on(run(plan, tally, log));
     // A worker may still wait for a pipe that nobody writes to.
     runtime.shutdown_background();
     ended
 }
 
-async fn for_real(
+async fn run(plan: &Plan, tally: &Arc<Tally>, log: &Log) -> Ended {
+    let (raise, stop) = stop();
+    let mut signals = JoinSet::new();
+    match watch_signals(raise.clone(), log.clone()) {
+        Ok(watch) => signals.spawn(watch),
+        Err(failure) => return Err(failure).into(),
+    };
+    if plan.dry_run {
+        return dry_run(plan, tally, log, stop).await.into();
+    }
+    match open(plan, tally, log, &stop).await {
+        Ok(Some(opened)) => Box::pin(for_real(plan, opened, tally, log, &raise, stop)).await,
+        Ok(None) => Ok(Outcome::Stopped).into(),
+        Err(failure) => Err(failure).into(),
+    }
+}
+
+/// What a load has opened before it reads anything.
+struct Opened {
+    caller: Option<Access>,
+    fields: Arc<Fields>,
+    engine: Engine,
+    store: Store,
+}
+
+/// Enters AWS, connects to the engine and opens the checkpoint, in this order: nothing is opened or sent for a word that
+/// makes no sense, and a mistyped address leaves no file behind. Returns `None` if the user stopped it.
+async fn open(
     plan: &Plan,
-    rules: Arc<Rules>,
     tally: &Arc<Tally>,
     log: &Log,
-    raise: &Raise,
-    stop: Stop,
-) -> Result<Ended, Failure> {
+    stop: &Stop,
+) -> Result<Option<Opened>, Failure> {
+    let rules = Arc::new(rules(plan)?);
     let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
-    // The command line first: nothing is opened or sent for a word that makes no sense.
     Files::new(&plan.words.paths(), nothing_done())?;
-    let Some(caller) = unless_stopped(&stop, Box::pin(caller(plan))).await? else {
-        return Ok(Ended::Early);
-    };
+    let Some(caller) = unless_stopped(stop, Box::pin(caller(plan))).await? else { return Ok(None) };
     let mut target = plan.sink_target();
     if let Some(caller) = caller.as_ref().filter(|_| plan.aws_auth) {
         target.signing = Some(signing(plan, caller));
@@ -98,16 +120,25 @@ async fn for_real(
         stop.clone(),
     )
     .await?;
-    // After the first contact: a mistyped address leaves no file behind.
     let store = Store::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
-    // After the templates were read: their word is newer than the checkpoint's.
-    recall(&fields, &Reader::open(store.path())?)?;
+    Ok(Some(Opened { caller, fields, engine, store }))
+}
+
+async fn for_real(
+    plan: &Plan,
+    opened: Opened,
+    tally: &Arc<Tally>,
+    log: &Log,
+    raise: &Raise,
+    stop: Stop,
+) -> Ended {
+    let Opened { caller, fields, engine, store } = opened;
     let sources = Sources { plan, tally, log, stop: &stop, checkpoint: Some(store.path()) };
-    let Some(source) = sources.gather(caller).await? else { return Ok(Ended::Early) };
-    let engine = Arc::new(engine);
-    // Now, while the first files are read. The first batch waits for it, and tells what went wrong.
-    let (mut early, installing) = (JoinSet::new(), Arc::clone(&engine));
-    early.spawn(async move { installing.install().await });
+    let source = match gather(sources, caller, &fields, store.path()).await {
+        Ok(Some(source)) => source,
+        Ok(None) => return Ended { outcome: Ok(Outcome::Stopped), store: Some(store) },
+        Err(failure) => return Ended { outcome: Err(failure), store: Some(store) },
+    };
     let engine_name = engine.describe().to_string();
     log.info(
         plan.target.url.as_str().trim_end_matches('/'),
@@ -116,26 +147,29 @@ async fn for_real(
     // Set once, here.
     let _ = tally.engine.set(engine_name);
     let load = parts(plan, source, fields, tally, log, stop);
-    let exit = |outcome: &Result<Outcome, pipeline::Error>| exit_code(outcome, tally);
-    match pipeline::load(load, Arc::clone(&engine), store, raise, exit).await? {
-        Outcome::Complete => {
-            // There may have been no batch.
-            engine.install().await?;
-            engine.finish().await?;
-            Ok(Ended::Complete)
-        }
-        Outcome::Stopped => Ok(Ended::Early),
-    }
+    let finished = pipeline::load(load, Arc::new(engine), store, raise).await;
+    Ended { outcome: finished.outcome.map_err(Failure::from), store: finished.store }
+}
+
+/// Makes the source, and hands on what earlier runs decided about fields.
+async fn gather(
+    sources: Sources<'_>,
+    caller: Option<Access>,
+    fields: &Fields,
+    checkpoint: &Path,
+) -> Result<Option<Many>, Failure> {
+    // After the templates were read: their word is newer than the checkpoint's.
+    recall(fields, &Reader::open(checkpoint)?)?;
+    sources.gather(caller).await
 }
 
 async fn dry_run(
     plan: &Plan,
-    rules: Arc<Rules>,
     tally: &Arc<Tally>,
     log: &Log,
     stop: Stop,
-) -> Result<Ended, Failure> {
-    let fields = Arc::new(Fields::new(rules, plan.fields, plan.max_fields));
+) -> Result<Outcome, Failure> {
+    let fields = Arc::new(Fields::new(Arc::new(rules(plan)?), plan.fields, plan.max_fields));
     Files::new(&plan.words.paths(), nothing_done())?;
     // What a real run would skip is skipped; a file that is not there yet is not made.
     let checkpoint = match Reader::open(&plan.checkpoint) {
@@ -147,17 +181,22 @@ async fn dry_run(
         Err(error) => return Err(error.into()),
     };
     let Some(caller) = unless_stopped(&stop, Box::pin(caller(plan))).await? else {
-        return Ok(Ended::Early);
+        return Ok(Outcome::Stopped);
     };
     let sources = Sources { plan, tally, log, stop: &stop, checkpoint };
-    let Some(source) = sources.gather(caller).await? else { return Ok(Ended::Early) };
+    let Some(source) = sources.gather(caller).await? else { return Ok(Outcome::Stopped) };
     let load = parts(plan, source, Arc::clone(&fields), tally, log, stop);
     let (outcome, survey) = pipeline::survey(load).await?;
     tell(plan, &survey, &fields, log);
-    match outcome {
-        Outcome::Complete => Ok(Ended::Complete),
-        Outcome::Stopped => Ok(Ended::Early),
-    }
+    Ok(outcome)
+}
+
+/// Returns the rules about fields.
+fn rules(plan: &Plan) -> Result<Rules, Failure> {
+    Ok(match &plan.mappings {
+        Some(folder) => Rules::load(folder),
+        None => Rules::embedded(),
+    }?)
 }
 
 /// Returns who we are at AWS, if AWS is needed at all. Asks once, so that a load without credentials fails early.
@@ -307,19 +346,6 @@ fn word(asked: &mut Option<Instant>, now: Instant) -> Word {
 #[expect(clippy::exit, reason = "the user asked twice; the ledger makes it safe")]
 fn leave() -> ! {
     process::exit(Exit::Early.code().into())
-}
-
-/// Returns the exit code that the checkpoint keeps of this run.
-fn exit_code(outcome: &Result<Outcome, pipeline::Error>, tally: &Tally) -> u8 {
-    use std::sync::atomic::Ordering::Relaxed;
-    let incomplete = tally.set_aside.load(Relaxed) > 0 || tally.sources_failed.load(Relaxed) > 0;
-    match outcome {
-        Ok(Outcome::Complete) if incomplete => Exit::SetAside,
-        Ok(Outcome::Complete) => Exit::Done,
-        Ok(Outcome::Stopped) => Exit::Early,
-        Err(error) => failure::exit_of(error),
-    }
-    .code()
 }
 
 #[cfg(test)]

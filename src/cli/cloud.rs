@@ -361,7 +361,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::failure::Exit;
+    use crate::cli::exit::Exit;
 
     #[derive(Parser)]
     struct Typed {

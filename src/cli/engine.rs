@@ -316,7 +316,7 @@ fn checkpoint_name(url: &Url, prefix: &IndexPrefix) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::failure::Exit;
+    use crate::cli::exit::Exit;
 
     fn address(text: &str) -> Address {
         text.parse().unwrap()

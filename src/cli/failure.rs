@@ -1,13 +1,14 @@
 //! What went wrong, for a person and for a cron job: the text, the hint and the exit code.
 //!
-//! In: any room's error. Out: `error: … / caused by: … / hint: …` and one of five exit codes.
+//! In: any room's error. Out: `error: … / caused by: … / hint: …` and an exit code.
 //! This is the only place that knows all rooms' errors.
 
-use std::{error::Error, process::ExitCode};
+use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
 use serde_json::json;
 
+use super::exit::Exit;
 use crate::{
     aws, checkpoint,
     normalize::rules,
@@ -20,34 +21,6 @@ use crate::{
 /// What to do when the program contradicts itself.
 const BUG: &str =
     "this is a bug in trailload: please report it with these lines; loading again is safe";
-
-/// The exit codes of the program; part of the command line's contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Everything asked for is in the index.
-    Done = 0,
-    /// A person has to change something: credentials, permission, address.
-    Person = 1,
-    /// The command line makes no sense.
-    Usage = 2,
-    /// Done, but documents were set aside or files could not be read to their end.
-    SetAside = 3,
-    /// Stopped early, position saved: run the same command again.
-    Early = 4,
-}
-
-impl Exit {
-    /// Returns the code as a number.
-    pub fn code(self) -> u8 {
-        self as u8
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.code())
-    }
-}
 
 /// Something that ends the program before it is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,14 +200,6 @@ impl From<sink::Error> for Failure {
     }
 }
 
-/// Returns the exit code of a load that ended with this error.
-pub(super) fn exit_of(error: &pipeline::Error) -> Exit {
-    match error {
-        pipeline::Error::Sink(error) => sink_exit(error),
-        _ => Exit::Person,
-    }
-}
-
 fn sink_exit(error: &sink::Error) -> Exit {
     match error {
         sink::Error::Address { .. } | sink::Error::Prefix { .. } => Exit::Usage,
@@ -370,12 +335,6 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_are_the_contract() {
-        let codes = [Exit::Done, Exit::Person, Exit::Usage, Exit::SetAside, Exit::Early];
-        assert_eq!(codes.map(Exit::code), [0, 1, 2, 3, 4]);
-    }
-
-    #[test]
     fn each_trouble_with_the_engine_has_its_exit_code_and_hint() {
         let url = || "http://h:9200".to_owned();
         let answer = |status, code: &str| sink::Cause::Answer {
@@ -502,7 +461,6 @@ mod tests {
     fn a_thread_that_cannot_be_had_is_exit_1_with_cause_and_hint() {
         let source = io::Error::from(io::ErrorKind::WouldBlock);
         let error = pipeline::Error::Thread { name: "worker", source };
-        assert_eq!(exit_of(&error), Exit::Person);
         let failure = Failure::from(error);
         assert_eq!((failure.exit, failure.causes.len()), (Exit::Person, 1));
         assert!(failure.hint.is_some_and(|hint| hint.contains("--workers")));

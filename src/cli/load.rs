@@ -7,24 +7,27 @@ use std::{
     ffi::OsString,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use jiff::Timestamp;
 
 use super::{
-    Shown, assemble,
+    Shown,
+    assemble::{self, Ended},
     cloud::{self, Cloud},
     engine::{self, Address, DEFAULT_INDEX, IndexPrefix, SecretFiles, Target},
     environment::Environment,
-    failure::{Exit, Failure},
+    exit::{Exit, RunReport},
+    failure::Failure,
     size::ByteCount,
     time::{Age, Moment},
     words::Words,
 };
 use crate::{
+    checkpoint::Outstanding,
     normalize::{IndexBy, Profile, TimeRange},
-    pipeline,
+    pipeline::{self, Outcome},
     report::{
         Log, Reporter, Summary, Tally, figures,
         summary::{Ending, Facts},
@@ -402,15 +405,6 @@ fn invalid(option: &str, given: impl std::fmt::Display, expected: &str) -> Failu
     Failure::usage(format!("invalid value '{given}' for '{option}': expected {expected}"))
 }
 
-/// How a load came to its end, if nothing failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything asked for was read and settled.
-    Complete,
-    /// A signal came first; everything settled is saved.
-    Early,
-}
-
 /// Runs `trailload load`.
 pub(super) fn run(args: &Args, environment: &Environment, now: Timestamp) -> Exit {
     let log = args.shown.log(environment);
@@ -424,7 +418,7 @@ pub(super) fn run(args: &Args, environment: &Environment, now: Timestamp) -> Exi
     let tally = Arc::new(Tally::new(plan.words.names.clone()));
     let reporter = Reporter::start(Arc::clone(&tally), log.clone());
     let ended = assemble::load(&plan, &tally, &log);
-    finish(&plan, &tally, &log, reporter, &ended)
+    finish(&plan, &tally, &log, reporter, ended)
 }
 
 /// Says that more workers were asked for than the memory has room for. They are given: a person decides.
@@ -442,63 +436,98 @@ fn warn_of_memory(plan: &Plan, log: &Log) {
     }
 }
 
-/// Tells and checks the numbers, whatever happened, and returns the exit code.
-fn finish(
-    plan: &Plan,
-    tally: &Tally,
-    log: &Log,
-    mut reporter: Reporter,
-    ended: &Result<Ended, Failure>,
-) -> Exit {
+/// Tells and checks the numbers, whatever happened, writes down the end of the run, and returns its exit code.
+fn finish(plan: &Plan, tally: &Tally, log: &Log, mut reporter: Reporter, ended: Ended) -> Exit {
     let elapsed = reporter.elapsed();
     // Errors belong below the bars, not among them.
     reporter.stop();
-    let (ending, exit) = match ended {
-        Err(failure) => (Ending::Failed, failure.report(log)),
-        Ok(ended) => outcome(*ended, plan.dry_run),
-    };
-    let facts = Facts { ending, exit: exit.code(), checkpoint: plan.checkpoint.clone() };
-    let mut summary = Summary::of(tally, elapsed, &facts);
-    let mut exit = exit;
-    if exit == Exit::Done && (summary.set_aside > 0 || summary.failed > 0) {
-        exit = Exit::SetAside;
+    let Ended { outcome, store } = ended;
+    let mut report = Reported { report: report(outcome, plan.dry_run, tally), log };
+    for failure in &report.report.failures {
+        failure.report(log);
     }
-    if let Err(error) = summary.check() {
-        exit = Failure::from(error).report(log);
-    }
-    summary.exit = exit.code();
-    if let Some(path) = &plan.summary
-        && let Err(error) = summary.write(path)
+    if let Some(store) = &store
+        && let Some(outstanding) = report.check(store.outstanding())
     {
-        let written = Failure::from(error).report(log);
-        // The code of a run that failed for another reason says more.
-        if matches!(exit, Exit::Done | Exit::SetAside) {
-            exit = written;
-            summary.exit = exit.code();
+        report.report.outstanding = outstanding;
+    }
+    let facts = Facts { ending: report.report.ending, checkpoint: plan.checkpoint.clone() };
+    let mut summary = Summary::of(tally, elapsed, &facts);
+    report.check(summary.check());
+    summary.exit = report.exit().code();
+    if let Some(path) = &plan.summary {
+        report.check(summary.write(path));
+        summary.exit = report.exit().code();
+    }
+    if let Some(store) = store
+        && report.check(store.end(summary.exit)).is_none()
+    {
+        summary.exit = report.exit().code();
+        if let Some(path) = &plan.summary {
+            report.check(summary.write(path));
         }
     }
-    advise(log, &summary, &plan.checkpoint);
+    advise(log, &summary, &report.report, &plan.checkpoint);
     reporter.finish(&summary);
-    exit
+    report.exit()
 }
 
-fn outcome(ended: Ended, dry_run: bool) -> (Ending, Exit) {
-    match ended {
-        Ended::Early => (Ending::Stopped, Exit::Early),
-        Ended::Complete if dry_run => (Ending::DryRun, Exit::Done),
-        Ended::Complete => (Ending::Done, Exit::Done),
+/// Returns what a run came to, as far as its counters know.
+fn report(outcome: Result<Outcome, Failure>, dry_run: bool, tally: &Tally) -> RunReport {
+    let (ending, failures) = match outcome {
+        Err(failure) => (Ending::Failed, vec![failure]),
+        Ok(Outcome::Stopped) => (Ending::Stopped, Vec::new()),
+        Ok(Outcome::Complete) if dry_run => (Ending::DryRun, Vec::new()),
+        Ok(Outcome::Complete) => (Ending::Done, Vec::new()),
+    };
+    RunReport {
+        ending,
+        failures,
+        set_aside: tally.set_aside.load(Relaxed),
+        failed_inputs: tally.sources_failed.load(Relaxed),
+        outstanding: Outstanding::default(),
+    }
+}
+
+/// A report that is still being made, and where its failures are told.
+struct Reported<'a> {
+    report: RunReport,
+    log: &'a Log,
+}
+
+impl Reported<'_> {
+    /// Returns what was to be had, or reports why it could not.
+    fn check<T, E>(&mut self, result: Result<T, E>) -> Option<T>
+    where
+        Failure: From<E>,
+    {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let failure = Failure::from(error);
+                failure.report(self.log);
+                self.report.failures.push(failure);
+                None
+            }
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::of(&self.report)
     }
 }
 
 /// Says what a person should look at, also when nothing else is shown.
-fn advise(log: &Log, summary: &Summary, checkpoint: &Path) {
+fn advise(log: &Log, summary: &Summary, report: &RunReport, checkpoint: &Path) {
     let about = checkpoint.display().to_string();
-    if summary.set_aside > 0 {
+    // A run that failed early may not have asked the checkpoint.
+    let set_aside = report.outstanding.set_aside.max(summary.set_aside);
+    if set_aside > 0 {
         log.warn(
             &about,
             format_args!(
                 "{} set aside; see why with 'trailload status --checkpoint {about}'",
-                figures::counted(summary.set_aside, "document")
+                figures::counted(set_aside, "document")
             ),
         );
     }
@@ -710,14 +739,14 @@ mod tests {
     }
 
     /// Ends a run with these counters and returns the exit code, standard error, and the summary.
-    fn ended(tally: Tally, ended: &Result<Ended, Failure>) -> (Exit, String, serde_json::Value) {
+    fn ended(tally: Tally, outcome: Result<Outcome, Failure>) -> (Exit, String, serde_json::Value) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary.json");
         let plan = plan(&["a", "--summary", path.to_str().unwrap()]).unwrap();
         let (log, page) = page(Format::Text, Verbosity::Normal);
         let tally = Arc::new(tally);
         let reporter = Reporter::start(Arc::clone(&tally), log.clone());
-        let exit = finish(&plan, &tally, &log, reporter, ended);
+        let exit = finish(&plan, &tally, &log, reporter, outcome.into());
         let summary = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         (exit, page.text(), summary)
     }
@@ -732,7 +761,7 @@ mod tests {
 
     #[test]
     fn a_clean_run_is_exit_0() {
-        let (exit, text, summary) = ended(counted(5, 5, 0), &Ok(Ended::Complete));
+        let (exit, text, summary) = ended(counted(5, 5, 0), Ok(Outcome::Complete));
         assert_eq!(exit, Exit::Done);
         assert!(text.starts_with("done: 5 read = 5 created + 0 already there + 0 set aside; "));
         assert_eq!((&summary["exit"], &summary["read"]), (&0.into(), &5.into()));
@@ -740,7 +769,7 @@ mod tests {
 
     #[test]
     fn documents_set_aside_or_files_unreadable_are_exit_3() {
-        let (exit, text, summary) = ended(counted(5, 4, 1), &Ok(Ended::Complete));
+        let (exit, text, summary) = ended(counted(5, 4, 1), Ok(Outcome::Complete));
         assert_eq!(exit, Exit::SetAside);
         assert!(text.starts_with("warning: /state/trailload/"), "{text}");
         assert!(text.contains("1 document set aside; see why with 'trailload status"), "{text}");
@@ -748,14 +777,14 @@ mod tests {
 
         let tally = counted(5, 5, 0);
         tally.failed(0, "a.json", "cut off");
-        let (exit, _, summary) = ended(tally, &Ok(Ended::Complete));
+        let (exit, _, summary) = ended(tally, Ok(Outcome::Complete));
         assert_eq!(exit, Exit::SetAside);
         assert_eq!(summary["failures"][0]["about"], "a.json");
     }
 
     #[test]
     fn a_run_stopped_early_is_exit_4_and_adds_up() {
-        let (exit, text, summary) = ended(counted(9, 5, 1), &Ok(Ended::Early));
+        let (exit, text, summary) = ended(counted(9, 5, 1), Ok(Outcome::Stopped));
         assert_eq!(exit, Exit::Early);
         assert!(text.contains("run the same command again to go on"), "{text}");
         let last = text.lines().last().unwrap();
@@ -766,7 +795,7 @@ mod tests {
     #[test]
     fn a_failed_run_tells_its_numbers_too() {
         let failure = Failure::person("http://h refused a batch").hint("log in");
-        let (exit, text, summary) = ended(counted(9, 5, 0), &Err(failure));
+        let (exit, text, summary) = ended(counted(9, 5, 0), Err(failure));
         assert_eq!(exit, Exit::Person);
         assert!(text.starts_with("error: http://h refused a batch\n  hint: log in\n"), "{text}");
         assert!(text.lines().last().unwrap().starts_with("failed: 5 read = 5 created"), "{text}");
@@ -775,7 +804,7 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_add_up_are_exit_1() {
-        let (exit, text, summary) = ended(counted(9, 5, 0), &Ok(Ended::Complete));
+        let (exit, text, summary) = ended(counted(9, 5, 0), Ok(Outcome::Complete));
         assert_eq!(exit, Exit::Person);
         assert!(text.starts_with("error: the numbers do not add up: 9 read"), "{text}");
         assert_eq!(summary["exit"], 1);
@@ -787,7 +816,7 @@ mod tests {
         let (log, page) = page(Format::Text, Verbosity::Quiet);
         let tally = Arc::new(counted(0, 0, 0));
         let reporter = Reporter::start(Arc::clone(&tally), log.clone());
-        let exit = finish(&plan, &tally, &log, reporter, &Ok(Ended::Complete));
+        let exit = finish(&plan, &tally, &log, reporter, Ok(Outcome::Complete).into());
         assert_eq!(exit, Exit::Person);
         let text = page.text();
         assert!(text.starts_with("error: could not write the summary to /dev/null/"), "{text}");

@@ -12,6 +12,7 @@ pub mod engine;
 mod enter;
 pub mod environment;
 mod estimate;
+pub mod exit;
 pub mod failure;
 mod gather;
 #[cfg(test)]
@@ -33,7 +34,8 @@ use clap::{Parser, Subcommand};
 
 use crate::report::log::{Format, Log, Verbosity};
 use environment::Environment;
-use failure::{Exit, Failure};
+use exit::Exit;
+use failure::Failure;
 
 /// Widest help. Longer lines are hard to read, however wide the terminal is.
 const HELP_COLUMNS: usize = 100;

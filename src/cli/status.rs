@@ -315,7 +315,7 @@ mod tests {
             Bucket, Coverage, Day, Decision, Document, Failure as Unread, Reason, Run, SetAside,
             Source,
         },
-        cli::failure::Exit,
+        cli::exit::Exit,
     };
 
     fn time(text: &str) -> Timestamp {

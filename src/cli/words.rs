@@ -91,7 +91,7 @@ impl Words {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::failure::Exit;
+    use crate::cli::exit::Exit;
 
     fn words(sources: &[&str], trails: &[&str]) -> Result<Words, Failure> {
         let sources: Vec<OsString> = sources.iter().map(OsString::from).collect();

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::run::{Error, spawn};
-use crate::checkpoint::{self, Note, Store, Totals};
+use crate::checkpoint::{self, Note, Store};
 
 /// Notes that wait for the store: some seconds of its work.
 const NOTES_AHEAD: usize = 16 * 1_024;
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Where notes are written.
 pub(super) struct Notebook {
     notes: SyncSender<Note>,
-    stored: oneshot::Receiver<Result<Totals, checkpoint::Error>>,
+    stored: oneshot::Receiver<Result<Store, checkpoint::Error>>,
 }
 
 impl Notebook {
@@ -55,15 +55,15 @@ impl Notebook {
         }
     }
 
-    /// Waits until all notes are stored.
+    /// Waits until all notes are stored, and returns the store, in which the end of the run is still to be written.
     ///
     /// # Errors
     ///
     /// Returns what went wrong in the store, which is also why its notes found no reader.
-    pub(super) async fn close(self) -> Result<(), Error> {
+    pub(super) async fn close(self) -> Result<Store, Error> {
         drop(self.notes);
         match self.stored.await {
-            Ok(stored) => Ok(stored.map(drop)?),
+            Ok(stored) => Ok(stored?),
             Err(_) => Err(Error::Panic("checkpoint")),
         }
     }
@@ -78,8 +78,8 @@ async fn wait() {
 mod tests {
     use super::*;
 
-    fn note(exit: u8) -> Note {
-        Note::RunEnded { exit }
+    fn note(number: u64) -> Note {
+        Note::Closed { prefix: String::new(), inputs: number, handed_out: 0 }
     }
 
     #[tokio::test]
@@ -93,8 +93,8 @@ mod tests {
             while read.len() < 3 {
                 // Others have their turn while the notebook is full.
                 wait().await;
-                if let Ok(Note::RunEnded { exit }) = noted.try_recv() {
-                    read.push(exit);
+                if let Ok(Note::Closed { inputs, .. }) = noted.try_recv() {
+                    read.push(inputs);
                 }
             }
             read

@@ -117,25 +117,25 @@ pub enum Error {
     Panic(&'static str),
 }
 
-/// Loads everything that the source lists.
-///
-/// `exit` turns the outcome into the exit code that the checkpoint keeps.
-///
-/// # Errors
-///
-/// Returns [`Error`] for the first thing that ends the run. All that was settled before is saved.
-pub async fn load(
-    load: Load,
-    sink: Arc<impl Sink>,
-    store: Store,
-    raise: &Raise,
-    exit: impl FnOnce(&Result<Outcome, Error>) -> u8,
-) -> Result<Outcome, Error> {
+/// A run that is over but for its last line in the checkpoint.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended; an error is the first thing that ended it. All that was settled before is saved.
+    pub outcome: Result<Outcome, Error>,
+    /// Where the exit code is still to be written. `None` if the store failed: then `outcome` says why.
+    pub store: Option<Store>,
+}
+
+/// Loads everything that the source lists, from [`Sink::prepare`] to [`Sink::finish`].
+pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise) -> Finished {
+    let notes = match Notebook::open(store) {
+        Ok(notes) => notes,
+        Err(error) => return Finished { outcome: Err(error), store: None },
+    };
     let requests = load.requests_at_once();
     let body_bytes = usize::try_from(load.batch_bytes).unwrap_or(usize::MAX);
     let (tally, stop) = (Arc::clone(&load.tally), load.stop.clone());
     let (fields, log) = (Arc::clone(&load.fields), load.log.clone());
-    let notes = Notebook::open(store)?;
     let bodies = Arc::new(Bodies::default());
     let started = start(load, Arc::clone(&bodies), None);
 
@@ -146,6 +146,7 @@ pub async fn load(
         tally,
         raise: raise.clone(),
         stop,
+        preparing: JoinSet::new(),
         writes: JoinSet::new(),
         requests,
         body_bytes,
@@ -153,10 +154,12 @@ pub async fn load(
     };
     match started {
         Ok((threads, products)) => {
+            corridor.prepare();
             corridor.carry(products).await;
             if let Err(error) = threads.join(corridor.stop.requested()) {
                 corridor.fail(error);
             }
+            corridor.finish().await;
         }
         Err(error) => corridor.fail(error),
     }
@@ -170,9 +173,11 @@ pub async fn load(
     for note in worker::decided(&fields, &log) {
         notes.write(note).await;
     }
-    notes.write(Note::RunEnded { exit: exit(&outcome) }).await;
-    // A store that failed is why the corridor could not go on.
-    notes.close().await.and(outcome)
+    match notes.close().await {
+        Ok(store) => Finished { outcome, store: Some(store) },
+        // A store that failed is why the corridor could not go on.
+        Err(error) => Finished { outcome: Err(error), store: None },
+    }
 }
 
 /// Reads and normalizes everything, sends nothing, and says what would be sent.
@@ -232,6 +237,8 @@ struct Corridor<S> {
     tally: Arc<Tally>,
     raise: Raise,
     stop: Stop,
+    /// The sink, while it gets ready.
+    preparing: JoinSet<Result<(), sink::Error>>,
     writes: JoinSet<Written>,
     requests: usize,
     /// Wanted size of a body.
@@ -240,12 +247,45 @@ struct Corridor<S> {
 }
 
 impl<S: Sink> Corridor<S> {
+    /// Lets the sink get ready while the first inputs are read.
+    fn prepare(&mut self) {
+        let sink = Arc::clone(&self.sink);
+        self.preparing.spawn(async move { sink.prepare().await });
+    }
+
+    /// Lets the sink finish, if the run came to its end. There may have been no batch that waited for it to be ready.
+    async fn finish(&mut self) {
+        if self.failed.is_some() || self.stop.requested() {
+            // Nobody waits for it any more, and the next run does it again.
+            self.preparing.abort_all();
+        }
+        while let Some(prepared) = self.preparing.join_next().await {
+            self.prepared(prepared);
+        }
+        if self.failed.is_none()
+            && !self.stop.requested()
+            && let Err(error) = self.sink.finish().await
+        {
+            self.end_by(error);
+        }
+    }
+
+    fn prepared(&mut self, prepared: Result<Result<(), sink::Error>, JoinError>) {
+        match prepared {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.end_by(error),
+            Err(error) if error.is_cancelled() => {}
+            Err(_) => self.fail(Error::Panic("sink")),
+        }
+    }
+
     /// Carries everything until there is nothing more, or nothing more can be carried.
     async fn carry(&mut self, mut products: products::Receiver<Product>) {
         while self.failed.is_none() {
             let room = self.writes.len() < self.requests;
             tokio::select! {
                 biased;
+                Some(prepared) = self.preparing.join_next() => self.prepared(prepared),
                 Some(written) = self.writes.join_next() => self.settle(written).await,
                 product = take(&mut products, &self.stop), if room => match product {
                     Some(Product { notes, batch, weights }) => {
@@ -292,14 +332,19 @@ impl<S: Sink> Corridor<S> {
                 self.tally.set_aside.fetch_add(set_aside, Relaxed);
                 self.note(Note::Settled(receipt)).await;
             }
+            Ok(Err(error)) => self.end_by(error),
+            Err(_) => self.fail(Error::Panic("sink")),
+        }
+    }
+
+    /// Takes in why the sink takes nothing more.
+    fn end_by(&mut self, error: sink::Error) {
+        match error {
             // The user's wish is no failure. What else is under way has waited as long.
-            Ok(Err(sink::Error::Interrupted { .. }))
-                if self.stop.requested() && self.failed.is_none() =>
-            {
+            sink::Error::Interrupted { .. } if self.stop.requested() && self.failed.is_none() => {
                 self.raise.raise(Urgency::Leave);
             }
-            Ok(Err(error)) => self.fail(error.into()),
-            Err(_) => self.fail(Error::Panic("sink")),
+            error => self.fail(error.into()),
         }
     }
 

@@ -193,7 +193,7 @@ async fn loaded(found: Vec<Found>, range: TimeRange) -> Left {
     let store = Store::open(&file, "test", Timestamp::UNIX_EPOCH).unwrap();
     let tally = Arc::clone(&load.tally);
     let sink = Arc::new(Kind::default());
-    let outcome = super::load(load, Arc::clone(&sink), store, &raise, |_| 0).await.unwrap();
+    let outcome = super::load(load, Arc::clone(&sink), store, &raise).await.outcome.unwrap();
     assert_eq!(outcome, Outcome::Complete);
     let ids = std::mem::take(&mut *sink.ids.lock().unwrap());
     let mut ids: Vec<String> =
@@ -287,7 +287,7 @@ async fn an_object_that_is_lost_is_written_down_and_keeps_its_day_open() {
     let store = Store::open(&file, "test", Timestamp::UNIX_EPOCH).unwrap();
     let tally = Arc::clone(&load.tally);
     let sink = Arc::new(Kind::default());
-    super::load(load, sink, store, &raise, |_| 3).await.unwrap();
+    super::load(load, sink, store, &raise).await.outcome.unwrap();
     let reader = Reader::open(&file).unwrap();
     assert_eq!(reader.closed("s3://b/01/").unwrap(), None);
     assert_eq!(reader.closed("s3://b/02/").unwrap(), Some(1));
@@ -347,7 +347,7 @@ async fn what_a_page_says_beside_a_record_goes_with_that_record_only() {
     let store =
         Store::open(&folder.path().join("safe.sqlite"), "test", Timestamp::UNIX_EPOCH).unwrap();
     let sink = Arc::new(Kind::default());
-    super::load(load, Arc::clone(&sink), store, &raise, |_| 0).await.unwrap();
+    super::load(load, Arc::clone(&sink), store, &raise).await.outcome.unwrap();
     let body = String::from_utf8(sink.body.lock().unwrap().clone()).unwrap();
     let lookup = r#""trailload":{"lookup":{"username":"alice","resources":[{"name":"b"}]}}"#;
     for line in body.lines().filter(|line| line.contains("@timestamp")) {

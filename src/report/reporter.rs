@@ -107,7 +107,7 @@ mod tests {
     };
 
     fn summary(tally: &Tally) -> Summary {
-        let facts = Facts { ending: Ending::Done, exit: 0, checkpoint: "/tmp/c.sqlite".into() };
+        let facts = Facts { ending: Ending::Done, checkpoint: "/tmp/c.sqlite".into() };
         Summary::of(tally, Duration::from_secs(1), &facts)
     }
 

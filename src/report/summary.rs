@@ -67,8 +67,6 @@ pub enum Ending {
 pub struct Facts {
     /// How it came.
     pub ending: Ending,
-    /// The exit code of the program.
-    pub exit: u8,
     /// Where the positions are stored.
     pub checkpoint: PathBuf,
 }
@@ -94,7 +92,7 @@ pub struct Summary {
     pub seconds: f64,
     /// The same for each SOURCE word, in the order given.
     pub sources: Vec<SourceSummary>,
-    /// The exit code.
+    /// The exit code; 0 until it is decided.
     pub exit: u8,
     /// The checkpoint file.
     pub checkpoint: String,
@@ -181,7 +179,7 @@ impl Summary {
                 .iter()
                 .map(|source| SourceSummary::of(source, cut_off))
                 .collect(),
-            exit: facts.exit,
+            exit: 0,
             checkpoint: facts.checkpoint.display().to_string(),
             engine: tally.engine.get().cloned(),
             filtered: get(&tally.filtered),
@@ -339,7 +337,7 @@ mod tests {
     }
 
     fn summary(tally: &Tally, ending: Ending) -> Summary {
-        let facts = Facts { ending, exit: 3, checkpoint: "/state/a.sqlite".into() };
+        let facts = Facts { ending, checkpoint: "/state/a.sqlite".into() };
         Summary::of(tally, Duration::from_millis(4_200), &facts)
     }
 
@@ -440,7 +438,7 @@ mod tests {
         );
         assert_eq!(fields["seconds"], 4.2);
         assert_eq!(fields["documents_per_second"], 2939.3);
-        assert_eq!(fields["exit"], 3);
+        assert_eq!(fields["exit"], 0);
         assert_eq!(fields["engine"], "opensearch 3.8.0");
         assert_eq!(
             fields["sources"],

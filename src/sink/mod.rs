@@ -19,13 +19,34 @@ pub use engine::{
 };
 
 /// A place that batches are written to.
+///
+/// A run calls [`prepare`](Self::prepare) while the first inputs are read, [`write`](Self::write) for each batch, and
+/// [`finish`](Self::finish) once everything is settled. All three belong to the run: an error of any of them ends it.
 pub trait Sink: Send + Sync + 'static {
+    /// Puts in place what documents need, such as index templates. A `write` that comes earlier waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the run cannot go on.
+    fn prepare(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Writes a batch and returns when every document of it is settled.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if the run cannot go on; documents of the batch may be in the index then.
     fn write(&self, batch: Batch) -> impl Future<Output = Result<Receipt, Error>> + Send;
+
+    /// Leaves the place ready for the next run. Called at most once, when no batch is under way.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if that was not possible.
+    fn finish(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// An error of a layer below that is kept as a cause.

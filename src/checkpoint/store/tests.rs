@@ -36,14 +36,22 @@ impl Place {
         Store::open(&self.file(), TARGET, now()).unwrap()
     }
 
-    /// Runs a whole run with these notes.
+    /// Runs a whole run with these notes, which ends with exit code 0.
     fn run(&self, notes: Vec<Note>) -> Totals {
+        self.run_to(0, notes)
+    }
+
+    /// Runs a whole run with these notes, which ends with this exit code.
+    fn run_to(&self, exit: u8, notes: Vec<Note>) -> Totals {
         let (sender, receiver) = channel();
         for note in notes {
             sender.send(note).unwrap();
         }
         drop(sender);
-        self.open().run(receiver).unwrap()
+        let store = self.open().run(receiver).unwrap();
+        let totals = store.totals();
+        store.end(exit).unwrap();
+        totals
     }
 
     /// Takes in notes, commits what `commits` says, and dies.
@@ -536,7 +544,7 @@ fn changes_are_on_disk_soon_while_the_run_goes_on() {
     }
     assert_eq!(place.status().runs[0].ended, None, "the run goes on");
     drop(sender);
-    assert_eq!(writer.join().unwrap().unwrap().lanes_done, 1);
+    assert_eq!(writer.join().unwrap().unwrap().totals().lanes_done, 1);
 }
 
 #[test]
@@ -550,8 +558,8 @@ fn the_status_adds_up_and_its_names_are_stable() {
         kind: kind.into(),
         why: "met first".into(),
     };
-    notes.extend([learned("keyword"), learned("keyword"), Note::RunEnded { exit: 3 }]);
-    place.run(notes);
+    notes.extend([learned("keyword"), learned("keyword")]);
+    place.run_to(3, notes);
     let mut told = serde_json::to_value(place.status()).unwrap();
     // The times of what happened in the run depend on how fast it was.
     for (list, time) in [
@@ -845,7 +853,7 @@ fn measure_a_hundred_thousand_small_files() {
     }
     drop(sender);
     let started = Instant::now();
-    assert_eq!(store.run(receiver).unwrap().lanes_done, u64::from(lanes));
+    assert_eq!(store.run(receiver).unwrap().totals().lanes_done, u64::from(lanes));
     let written = started.elapsed();
     let reader = place.reader();
     let asked: Vec<Lane> = (0..lanes).map(of).collect();

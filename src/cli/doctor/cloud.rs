@@ -10,7 +10,8 @@ use crate::{
     aws::{self, Access, Trouble, trouble::is_skew},
     cli::{
         enter,
-        failure::{self, Exit, Failure},
+        exit::Exit,
+        failure::{self, Failure},
         gather::{bucket_options, nothing_done},
     },
     report::figures,

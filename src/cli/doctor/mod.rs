@@ -20,7 +20,8 @@ use tokio::runtime;
 
 use super::{
     environment::Environment,
-    failure::{Exit, Failure},
+    exit::Exit,
+    failure::Failure,
     gather::nothing_done,
     load::{self, Plan},
 };

@@ -230,27 +230,6 @@ impl Engine {
         })
     }
 
-    /// Installs the templates that are missing. The first write does it, if nobody did before.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error`] if the engine does not take them.
-    pub async fn install(&self) -> Result<(), Error> {
-        let Some(mappings) = &self.mappings else { return Ok(()) };
-        unless_left(&self.stop, &self.client, mappings.install(&self.calls())).await
-    }
-
-    /// Makes sure that the next index starts with all that was learned, also by a loader beside this one. To be
-    /// called once everything is written.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error`] if the engine does not answer, or does not take it.
-    pub async fn finish(&self) -> Result<(), Error> {
-        let Some(mappings) = &self.mappings else { return Ok(()) };
-        unless_left(&self.stop, &self.client, mappings.finish(&self.calls())).await
-    }
-
     /// Returns what the engine says it is.
     pub fn describe(&self) -> &Description {
         &self.description
@@ -277,6 +256,18 @@ impl Engine {
 }
 
 impl Sink for Engine {
+    /// Installs the templates that are missing. The first write does it, if nobody did before.
+    async fn prepare(&self) -> Result<(), Error> {
+        let Some(mappings) = &self.mappings else { return Ok(()) };
+        unless_left(&self.stop, &self.client, mappings.install(&self.calls())).await
+    }
+
+    /// Makes sure that the next index starts with all that was learned, also by a loader beside this one.
+    async fn finish(&self) -> Result<(), Error> {
+        let Some(mappings) = &self.mappings else { return Ok(()) };
+        unless_left(&self.stop, &self.client, mappings.finish(&self.calls())).await
+    }
+
     async fn write(&self, batch: Batch) -> Result<Receipt, Error> {
         unless_left(&self.stop, &self.client, self.settle(&batch)).await
     }

@@ -714,7 +714,7 @@ async fn templates_are_installed_before_anything_is_written() {
     let rig = rig(&fake).await;
     assert!(fake.calls("PUT /_index_template/trail").is_empty(), "looking changes nothing");
     rig.engine.write(batch(&["{}"], 0)).await.unwrap();
-    rig.engine.install().await.unwrap();
+    rig.engine.prepare().await.unwrap();
     let written: Vec<_> =
         fake.state.lock().unwrap().calls.iter().map(|(call, _)| call.clone()).collect();
     let place = |call: &str| written.iter().position(|made| made == call);
@@ -739,7 +739,7 @@ async fn a_template_of_somebody_else_is_overwritten_by_force_only() {
     assert!(matches!(newer, Err(Error::NewerTemplate { ours: 1, theirs: 2, .. })));
     assert!(fake.calls("PUT /_index_template/trail").is_empty());
     let forced = Target { force: true, ..target(&fake.url) };
-    connect(forced).await.unwrap().engine.install().await.unwrap();
+    connect(forced).await.unwrap().engine.prepare().await.unwrap();
     assert_eq!(fake.calls("PUT /_index_template/trail").len(), 1);
 }
 

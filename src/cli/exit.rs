@@ -1,0 +1,126 @@
+//! Exit codes, and the only place that decides which of them a run ends with.
+//!
+//! In: a [`RunReport`]. Out: an [`Exit`], which the checkpoint stores, the summary shows and the process returns.
+//! Invariant: 0 only if everything asked for is in the index.
+
+use std::process::ExitCode;
+
+use super::failure::Failure;
+use crate::{checkpoint::Outstanding, report::summary::Ending};
+
+/// The exit codes of the program; part of the command line's contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything asked for is in the index.
+    Done = 0,
+    /// A person has to change something: credentials, permission, address.
+    Person = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// Done, but documents were set aside or files could not be read to their end.
+    SetAside = 3,
+    /// Stopped early, position saved: run the same command again.
+    Early = 4,
+}
+
+/// All of a run that its exit code depends on.
+#[derive(Debug)]
+pub struct RunReport {
+    /// How the run came to its end.
+    pub ending: Ending,
+    /// What went wrong with the run as a whole, in the order it happened; each was reported.
+    pub failures: Vec<Failure>,
+    /// Documents that this run set aside.
+    pub set_aside: u64,
+    /// Inputs that this run could not read to their end.
+    pub failed_inputs: u64,
+    /// What keeps the index from being complete, whichever run met it.
+    pub outstanding: Outstanding,
+}
+
+impl Exit {
+    /// Returns the exit code of a run.
+    ///
+    /// What ended the run comes first, then a stop, then anything else that went wrong (a contradiction in the numbers,
+    /// a summary that cannot be written), then what is missing from the index.
+    pub fn of(report: &RunReport) -> Self {
+        match (report.ending, report.failures.first()) {
+            (Ending::Stopped, _) => Self::Early,
+            (_, Some(failure)) => failure.exit,
+            (Ending::Failed, None) => Self::Person,
+            (Ending::Done | Ending::DryRun, None) if report.is_complete() => Self::Done,
+            (Ending::Done | Ending::DryRun, None) => Self::SetAside,
+        }
+    }
+
+    /// Returns the code as a number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl RunReport {
+    fn is_complete(&self) -> bool {
+        let Outstanding { set_aside } = self.outstanding;
+        self.set_aside == 0 && self.failed_inputs == 0 && set_aside == 0
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(ending: Ending, failures: &[Exit]) -> RunReport {
+        let failure = |exit: &Exit| Failure { exit: *exit, ..Failure::person("it failed") };
+        RunReport {
+            ending,
+            failures: failures.iter().map(failure).collect(),
+            set_aside: 0,
+            failed_inputs: 0,
+            outstanding: Outstanding::default(),
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_the_contract() {
+        let codes = [Exit::Done, Exit::Person, Exit::Usage, Exit::SetAside, Exit::Early];
+        assert_eq!(codes.map(Exit::code), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_ended_the_run_decides_first() {
+        use Ending::{Done, DryRun, Failed, Stopped};
+        for (ending, failures, exit) in [
+            (Done, &[][..], Exit::Done),
+            (DryRun, &[], Exit::Done),
+            (Stopped, &[], Exit::Early),
+            (Stopped, &[Exit::Person], Exit::Early),
+            (Failed, &[Exit::Usage, Exit::Person], Exit::Usage),
+            (Failed, &[Exit::Early, Exit::Person], Exit::Early),
+            (Done, &[Exit::Person], Exit::Person),
+        ] {
+            assert_eq!(Exit::of(&report(ending, failures)), exit, "{ending:?} {failures:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_missing_from_the_index_is_exit_3() {
+        let done = || report(Ending::Done, &[]);
+        let outstanding = Outstanding { set_aside: 1 };
+        for missing in [
+            RunReport { set_aside: 1, ..done() },
+            RunReport { failed_inputs: 1, ..done() },
+            RunReport { outstanding, ..done() },
+        ] {
+            assert_eq!(Exit::of(&missing), Exit::SetAside, "{missing:?}");
+        }
+        let failed = RunReport { set_aside: 1, ..report(Ending::Failed, &[Exit::Person]) };
+        assert_eq!(Exit::of(&failed), Exit::Person);
+    }
+}
