@@ -2,6 +2,7 @@
 
 mod calls;
 mod corpus;
+mod exit;
 mod fields;
 mod history;
 mod model;

@@ -175,7 +175,14 @@ impl Load {
         }
         let stdout = reader(child.stdout.take().unwrap());
         let stderr = reader(child.stderr.take().unwrap());
-        Running { child, stdout, stderr, summary: self.summary.clone() }
+        let checkpoint = self.checkpoint_file();
+        let before = checkpoint.as_deref().and_then(last_run).map_or(0, |(run, _)| run);
+        Running { child, stdout, stderr, summary: self.summary.clone(), checkpoint, before }
+    }
+
+    fn checkpoint_file(&self) -> Option<PathBuf> {
+        let at = self.arguments.iter().position(|argument| argument == "--checkpoint")?;
+        Some(PathBuf::from(&self.arguments[at + 1]))
     }
 
     /// Runs it to its end.
@@ -201,6 +208,9 @@ pub(crate) struct Running {
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     summary: PathBuf,
+    checkpoint: Option<PathBuf>,
+    /// The number of the last run in the checkpoint when this one was started.
+    before: i64,
 }
 
 impl Running {
@@ -256,6 +266,11 @@ impl Running {
         let summary = text.map(|text| serde_json::from_slice(&text).unwrap());
         let outcome = Outcome { code: status.code(), stdout, stderr, summary };
         outcome.assert_adds_up();
+        if let Some((run, exit)) = self.checkpoint.as_deref().and_then(last_run)
+            && run > self.before
+        {
+            outcome.assert_stored(exit);
+        }
         outcome
     }
 }
@@ -312,6 +327,18 @@ impl Outcome {
         self
     }
 
+    /// The promise of every run that ends by itself: its checkpoint stores the exit code that the process returns.
+    /// Only a run that leaves at once, or whose checkpoint takes nothing more, stores none.
+    fn assert_stored(&self, exit: Option<i32>) {
+        let may_be_open = !matches!(self.code, Some(0 | 3));
+        assert!(
+            exit == self.code || (exit.is_none() && may_be_open),
+            "the process returned {:?}, and the checkpoint stores {exit:?}:\n{}",
+            self.code,
+            self.stderr
+        );
+    }
+
     /// The promise of every run: read = created + already there + set aside.
     fn assert_adds_up(&self) {
         let Some(summary) = self.summary.as_ref().filter(|summary| summary["dry_run"].is_null())
@@ -327,6 +354,14 @@ impl Outcome {
             assert_eq!(summary["exit"].as_i64(), Some(i64::from(code)), "{summary}");
         }
     }
+}
+
+/// Returns the number of the last run in a checkpoint, and the exit code that is stored for it.
+fn last_run(checkpoint: &Path) -> Option<(i64, Option<i32>)> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let database = rusqlite::Connection::open_with_flags(checkpoint, flags).ok()?;
+    let query = "SELECT id, exit_code FROM runs ORDER BY id DESC LIMIT 1";
+    database.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
 }
 
 /// Waits for a fact, which must come within a minute.
