@@ -169,8 +169,8 @@ impl Store {
 
     /// Set-aside documents are written before the lane moves on, so that they share its commit.
     fn settle(&mut self, receipt: &Receipt) -> Result<(), Error> {
-        self.totals.created += receipt.created;
-        self.totals.already_there += receipt.already_there;
+        self.totals.created += receipt.created();
+        self.totals.already_there += receipt.already_there();
         self.totals.set_aside += count(receipt.set_aside.len());
         for document in &receipt.set_aside {
             self.write("write down a set-aside document", |store| store.set_aside(document))?;

@@ -136,17 +136,41 @@ pub struct Batch {
     pub set_aside: Vec<SetAside>,
 }
 
+/// How many documents of a batch one index holds, by what the engine answered for each of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexCount {
+    /// Name of the index, as it was sent.
+    pub index: String,
+    /// Documents that are new in it.
+    pub created: u64,
+    /// Documents that it held already.
+    pub already_there: u64,
+}
+
 /// What became of a batch. Every document of every share is settled.
+///
+/// A receipt without shares counts documents of a batch that was not settled as a whole: they are in their
+/// index, and no lane moves on.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
     /// The batch's shares, untouched.
     pub shares: Vec<Share>,
-    /// Documents that are new in the index.
-    pub created: u64,
-    /// Documents that the index held already.
-    pub already_there: u64,
+    /// What the indices hold of it, each index once.
+    pub indices: Vec<IndexCount>,
     /// Documents that could not go in.
     pub set_aside: Vec<SetAside>,
+}
+
+impl Receipt {
+    /// Returns how many documents are new in their index.
+    pub fn created(&self) -> u64 {
+        self.indices.iter().map(|one| one.created).sum()
+    }
+
+    /// Returns how many documents their index held already.
+    pub fn already_there(&self) -> u64 {
+        self.indices.iter().map(|one| one.already_there).sum()
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::{
     event::{Batch, Lane, LaneNumber, Receipt},
     normalize::{Fields, Settings, TimeRange},
     report::{Log, Tally},
-    sink::{self, Sink},
+    sink::{self, Sink, Unfinished},
     source::{self, Found, Limits, Page, Slice, Source},
 };
 
@@ -227,7 +227,7 @@ async fn last_call() {
 }
 
 /// What became of a batch, and what it weighed.
-type Written = Result<(Receipt, Vec<Weight>), sink::Error>;
+type Written = Result<(Receipt, Vec<Weight>), Unfinished>;
 
 /// The middle of the run: products in, batches to the sink, notes to the store.
 struct Corridor<S> {
@@ -326,13 +326,13 @@ impl<S: Sink> Corridor<S> {
                 for Weight { word, amount } in weights {
                     self.tally.settled(word, amount);
                 }
-                let set_aside = receipt.set_aside.len() as u64;
-                self.tally.created.fetch_add(receipt.created, Relaxed);
-                self.tally.already_there.fetch_add(receipt.already_there, Relaxed);
-                self.tally.set_aside.fetch_add(set_aside, Relaxed);
-                self.note(Note::Settled(receipt)).await;
+                self.receive(receipt).await;
             }
-            Ok(Err(error)) => self.end_by(error),
+            Ok(Err(Unfinished { error, indices })) => {
+                // The documents are in; the lanes stay where they are.
+                self.receive(Receipt { indices, ..Receipt::default() }).await;
+                self.end_by(error);
+            }
             Err(_) => self.fail(Error::Panic("sink")),
         }
     }
@@ -346,6 +346,15 @@ impl<S: Sink> Corridor<S> {
             }
             error => self.fail(error.into()),
         }
+    }
+
+    /// Counts what became of documents, and hands it to the store.
+    async fn receive(&mut self, receipt: Receipt) {
+        let set_aside = receipt.set_aside.len() as u64;
+        self.tally.created.fetch_add(receipt.created(), Relaxed);
+        self.tally.already_there.fetch_add(receipt.already_there(), Relaxed);
+        self.tally.set_aside.fetch_add(set_aside, Relaxed);
+        self.note(Note::Settled(receipt)).await;
     }
 
     async fn note(&mut self, note: Note) {

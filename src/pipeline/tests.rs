@@ -15,13 +15,13 @@ use super::{
 };
 use crate::{
     checkpoint::{Ended, Note, Reader, Store},
-    event::{Batch, Lane, Receipt},
+    event::{Batch, IndexCount, Lane, Receipt},
     normalize::{Fields, IndexBy, Profile, Rules, Settings, TimeRange},
     report::{
         Tally,
         log::{Format, Verbosity, tests::page},
     },
-    sink::{self, Sink},
+    sink::{Sink, Unfinished},
     source::{self, Content, Found, Held, Input, Page, Slice, Source},
 };
 
@@ -120,7 +120,7 @@ struct Kind {
 }
 
 impl Sink for Kind {
-    async fn write(&self, batch: Batch) -> Result<Receipt, sink::Error> {
+    async fn write(&self, batch: Batch) -> Result<Receipt, Unfinished> {
         let ids = batch.entries.iter().map(|entry| {
             let action = &batch.body[entry.action as usize..entry.document as usize];
             let action: serde_json::Value = serde_json::from_slice(action).unwrap();
@@ -129,7 +129,8 @@ impl Sink for Kind {
         self.ids.lock().unwrap().extend(ids);
         self.body.lock().unwrap().extend_from_slice(&batch.body);
         let created = batch.entries.len() as u64;
-        Ok(Receipt { shares: batch.shares, created, ..Receipt::default() })
+        let indices = vec![IndexCount { created, ..IndexCount::default() }];
+        Ok(Receipt { shares: batch.shares, indices, ..Receipt::default() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where batches of documents go.
 //!
-//! In: a [`Batch`]. Out: a [`Receipt`] once every document of it is settled, or an [`Error`] that
-//! ends the run. Retries happen in here and nowhere else; a caller never sends a batch again.
+//! In: a [`Batch`]. Out: a [`Receipt`] once every document of it is settled, or [`Unfinished`]: an [`Error`] that
+//! ends the run, and what was settled before. Retries happen in here and nowhere else; a caller never sends a batch again.
 
 pub mod engine;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use opensearch::http::StatusCode;
 
-use crate::event::{Batch, Receipt};
+use crate::event::{Batch, IndexCount, Receipt};
 
 pub use engine::{
     Compress, Credentials, Disk, Engine, Examination, Fill, Rights, Service, Signing, Target,
@@ -36,8 +36,8 @@ pub trait Sink: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the run cannot go on; documents of the batch may be in the index then.
-    fn write(&self, batch: Batch) -> impl Future<Output = Result<Receipt, Error>> + Send;
+    /// Returns [`Unfinished`] if the run cannot go on.
+    fn write(&self, batch: Batch) -> impl Future<Output = Result<Receipt, Unfinished>> + Send;
 
     /// Leaves the place ready for the next run. Called at most once, when no batch is under way.
     ///
@@ -47,6 +47,17 @@ pub trait Sink: Send + Sync + 'static {
     fn finish(&self) -> impl Future<Output = Result<(), Error>> + Send {
         std::future::ready(Ok(()))
     }
+}
+
+/// A batch that was not settled as a whole.
+#[derive(Debug, thiserror::Error)]
+#[error("a batch was not settled")]
+pub struct Unfinished {
+    /// Why the run cannot go on.
+    #[source]
+    pub error: Error,
+    /// What the indices hold of it all the same. The next run finds these documents there.
+    pub indices: Vec<IndexCount>,
 }
 
 /// An error of a layer below that is kept as a cause.

@@ -14,7 +14,7 @@ use super::super::coverage::{Sure, covered};
 use super::super::scenario::{Model, course, lane, series};
 use super::super::{Reader, Status};
 use super::*;
-use crate::event::{SetAsideCause, Share, Span};
+use crate::event::{IndexCount, SetAsideCause, Share, Span};
 
 const TARGET: &str = "http://localhost:9200 cloudtrail";
 
@@ -107,7 +107,13 @@ fn failed(lane: LaneNumber) -> Note {
 
 fn settled(lane: LaneNumber, documents: u32) -> Note {
     let shares = vec![Share { lane, page: 0, documents }];
-    Note::Settled(Receipt { shares, created: u64::from(documents), ..Receipt::default() })
+    let indices = created(u64::from(documents));
+    Note::Settled(Receipt { shares, indices, ..Receipt::default() })
+}
+
+/// So many documents that are new in their index.
+fn created(documents: u64) -> Vec<IndexCount> {
+    vec![IndexCount { created: documents, ..IndexCount::default() }]
 }
 
 /// The receipt of one page, with documents that could not go in.
@@ -121,9 +127,9 @@ fn settled_without(lane: LaneNumber, documents: u32, ids: &[&str]) -> Note {
         document: "{}".to_owned(),
     });
     let set_aside: Vec<SetAside> = aside.collect();
-    let created = u64::from(documents) - count(set_aside.len());
+    let indices = created(u64::from(documents) - count(set_aside.len()));
     let shares = vec![Share { lane, page: 0, documents }];
-    Note::Settled(Receipt { shares, created, already_there: 0, set_aside })
+    Note::Settled(Receipt { shares, indices, set_aside })
 }
 
 fn whole(number: LaneNumber, documents: u32) -> Vec<Note> {

@@ -43,7 +43,7 @@ use self::mapping::{Mappings, Stored};
 use self::retry::{Policy, Retrier};
 use self::settle::Settling;
 pub use self::signing::{Service, Signing};
-use super::{Error, Sink};
+use super::{Error, Sink, Unfinished};
 use crate::event::{Batch, Receipt};
 use crate::pipeline::stop::Urgency;
 use crate::pipeline::{Stop, Width};
@@ -239,19 +239,22 @@ impl Engine {
         Calls { client: &self.client, retrier: &self.retrier }
     }
 
-    async fn settle(&self, batch: &Batch) -> Result<Receipt, Error> {
-        let settling = Settling::new(self, batch);
+    /// Settles a batch. What the indices hold of it is in `receipt`, also after an error.
+    async fn settle(&self, batch: &Batch, receipt: &mut Receipt) -> Result<(), Error> {
+        let settling = Settling::new(self, batch, receipt);
         let Some(mappings) = &self.mappings else { return settling.run().await };
         let calls = self.calls();
         // Late, so that the batches behind this one have said by now which fields they use.
         let _deck = self.deck.acquire().await;
         mappings.prepare(&calls, &batch.needs).await?;
         let storing = mappings.store_learned(&calls, &batch.needs);
-        let (receipt, stored) = tokio::try_join!(settling.run(), storing)?;
-        if stored == Stored::New {
+        // Both to their end: documents that are under way are counted.
+        let (settled, stored) = tokio::join!(settling.run(), storing);
+        settled?;
+        if stored? == Stored::New {
             mappings.check_learned(&calls).await?;
         }
-        Ok(receipt)
+        Ok(())
     }
 }
 
@@ -268,8 +271,15 @@ impl Sink for Engine {
         unless_left(&self.stop, &self.client, mappings.finish(&self.calls())).await
     }
 
-    async fn write(&self, batch: Batch) -> Result<Receipt, Error> {
-        unless_left(&self.stop, &self.client, self.settle(&batch)).await
+    async fn write(&self, batch: Batch) -> Result<Receipt, Unfinished> {
+        let mut receipt = settle::receipt(&batch);
+        let settling = self.settle(&batch, &mut receipt);
+        let settled = unless_left(&self.stop, &self.client, settling).await;
+        receipt.indices.retain(|one| one.created + one.already_there > 0);
+        match settled {
+            Ok(()) => Ok(receipt),
+            Err(error) => Err(Unfinished { error, indices: receipt.indices }),
+        }
     }
 }
 

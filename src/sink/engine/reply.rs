@@ -63,11 +63,9 @@ pub(super) struct Open {
 /// A sorted answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Reply {
-    /// How many documents are new.
-    pub(super) created: u64,
-    /// How many were there already.
-    pub(super) already_there: u64,
-    /// The others, in order.
+    /// Which documents were there already, by their place in the request.
+    pub(super) already_there: Vec<usize>,
+    /// Those that are in no index, in order. All others are new.
     pub(super) open: Vec<Open>,
 }
 
@@ -144,7 +142,7 @@ pub(super) fn may_be_size(cause: &Cause) -> bool {
 fn items(body: &[u8], documents: usize) -> Result<Reply, String> {
     if let Some(created) = all_created(body) {
         return if created == documents {
-            Ok(Reply { created: created as u64, ..Reply::default() })
+            Ok(Reply::default())
         } else {
             Err(wrong_count(created, documents))
         };
@@ -198,8 +196,8 @@ impl Reply {
             next => next,
         };
         match next {
-            Next::Created => self.created += 1,
-            Next::AlreadyThere => self.already_there += 1,
+            Next::Created => {}
+            Next::AlreadyThere => self.already_there.push(place),
             next => {
                 let cause = Cause::Answer { status: outcome.status, code, reason };
                 self.open.push(Open { place, next, cause });
@@ -279,7 +277,7 @@ mod tests {
             {"create":{"status":429,"error":{"type":"es_rejected_execution_exception","reason":"busy"}}},
             {"create":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"no","caused_by":{"reason":"why"}}}}]}"#;
         let Verdict::Items(reply) = judge(200, body, 4) else { panic!("an answer with all items") };
-        assert_eq!((reply.created, reply.already_there), (1, 1));
+        assert_eq!(reply.already_there, [1]);
         assert_eq!(
             reply.open.iter().map(|open| (open.place, open.next)).collect::<Vec<_>>(),
             [(2, Next::Again), (3, Next::Refused)]
@@ -304,14 +302,14 @@ mod tests {
         let body =
             br#"{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":201}}]}"#;
         assert_eq!(all_created(body), Some(2));
-        assert!(matches!(judge(200, body, 2), Verdict::Items(Reply { created: 2, .. })));
+        assert_eq!(judge(200, body, 2), Verdict::Items(Reply::default()));
         assert!(matches!(judge(200, body, 3), Verdict::Again(Cause::Garbage { .. })));
         assert_eq!(all_created(br#"{"errors":false,"items":[{"create":{"status":201}},]}"#), None);
         assert_eq!(all_created(br#"{"errors":false,"items":[{"create":{"status":200}}]}"#), None);
-        assert!(matches!(
+        assert_eq!(
             judge(200, br#"{"errors":false,"items":[{"create":{"status":200}}]}"#, 1),
-            Verdict::Items(Reply { created: 1, .. })
-        ));
+            Verdict::Items(Reply::default())
+        );
     }
 
     #[test]
@@ -385,8 +383,12 @@ mod tests {
             let Verdict::Items(reply) = judge(200, body.as_bytes(), statuses.len()) else {
                 panic!("an answer with all items")
             };
-            let open = reply.open.len() as u64;
-            assert_eq!(reply.created + reply.already_there + open, statuses.len() as u64);
+            let open = reply.open.iter().map(|open| open.place);
+            let named: Vec<_> = reply.already_there.iter().copied().chain(open).collect();
+            for (place, status) in statuses.iter().enumerate() {
+                let times = named.iter().filter(|named| **named == place).count();
+                assert_eq!(times, usize::from(*status > 299), "{status}");
+            }
         }
 
         #[test]

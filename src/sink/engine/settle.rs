@@ -16,7 +16,7 @@ use super::mapping::Rewrite;
 use super::parcel::{Document, Packer, Parcel, Stage};
 use super::reply::{self, Next, Reply, Verdict};
 use super::retry::Trouble;
-use crate::event::{Batch, Receipt, SetAside, SetAsideCause};
+use crate::event::{Batch, IndexCount, Receipt, SetAside, SetAsideCause};
 use crate::sink::{Cause, Error};
 
 /// A request lost this often in a row is tried in halves: something on the way may not take its size.
@@ -32,7 +32,8 @@ const KEPT_BYTES: usize = 64 * 1024;
 pub(super) struct Settling<'a> {
     engine: &'a Engine,
     batch: &'a Batch,
-    receipt: Receipt,
+    /// Counts the documents of each of the batch's needs, in their order.
+    receipt: &'a mut Receipt,
     /// What is still to be sent; the last one is next.
     parcels: Vec<Parcel>,
     trouble: Trouble<'a>,
@@ -49,19 +50,15 @@ enum Outcome {
 }
 
 impl<'a> Settling<'a> {
-    pub(super) fn new(engine: &'a Engine, batch: &'a Batch) -> Self {
+    /// Prepares the work; `receipt` is what [`receipt`] made of the batch.
+    pub(super) fn new(engine: &'a Engine, batch: &'a Batch, receipt: &'a mut Receipt) -> Self {
         let whole = Parcel::whole(batch);
         let parcels = if whole.documents.is_empty() { Vec::new() } else { vec![whole] };
-        let receipt = Receipt {
-            shares: batch.shares.clone(),
-            set_aside: batch.set_aside.clone(),
-            ..Receipt::default()
-        };
         Self { engine, batch, receipt, parcels, trouble: engine.retrier.watch() }
     }
 
     /// Works until every document is settled.
-    pub(super) async fn run(mut self) -> Result<Receipt, Error> {
+    pub(super) async fn run(mut self) -> Result<(), Error> {
         while let Some(parcel) = self.parcels.pop() {
             if parcel.body.len() >= self.engine.too_large.load(Ordering::Relaxed) {
                 match parcel.halved() {
@@ -72,7 +69,7 @@ impl<'a> Settling<'a> {
                 self.deliver(parcel).await?;
             }
         }
-        Ok(self.receipt)
+        Ok(())
     }
 
     async fn deliver(&mut self, parcel: Parcel) -> Result<(), Error> {
@@ -140,9 +137,8 @@ impl<'a> Settling<'a> {
 
     /// Takes in the items of an answer; what is open becomes the next parcel.
     async fn sort(&mut self, parcel: &Parcel, reply: Reply, sent: Instant) -> Result<(), Error> {
-        self.receipt.created += reply.created;
-        self.receipt.already_there += reply.already_there;
-        if reply.created + reply.already_there > 0 {
+        self.count(parcel, &reply);
+        if reply.open.len() < parcel.documents.len() {
             self.engine.accepted.store(true, Ordering::Relaxed);
             self.trouble.eased();
         }
@@ -172,6 +168,25 @@ impl<'a> Settling<'a> {
             self.count_retry();
         }
         Ok(())
+    }
+
+    /// Counts the documents that are in their index. The answer names those that are not new there.
+    fn count(&mut self, parcel: &Parcel, reply: &Reply) {
+        let of = |place: usize| {
+            let entry = parcel.documents[place].entry;
+            usize::from(self.batch.entries[entry].index)
+        };
+        let indices = &mut self.receipt.indices;
+        for place in 0..parcel.documents.len() {
+            indices[of(place)].created += 1;
+        }
+        for place in &reply.already_there {
+            indices[of(*place)].created -= 1;
+            indices[of(*place)].already_there += 1;
+        }
+        for open in &reply.open {
+            indices[of(open.place)].created -= 1;
+        }
     }
 
     /// Takes the next step with a document that was refused.
@@ -277,6 +292,16 @@ impl<'a> Settling<'a> {
 
     fn count_retry(&self) {
         self.engine.tally.retries.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Returns the receipt of a batch of which nothing is sent yet.
+pub(super) fn receipt(batch: &Batch) -> Receipt {
+    let none = |index: &String| IndexCount { index: index.clone(), ..IndexCount::default() };
+    Receipt {
+        shares: batch.shares.clone(),
+        indices: batch.needs.iter().map(|need| none(&need.index)).collect(),
+        set_aside: batch.set_aside.clone(),
     }
 }
 

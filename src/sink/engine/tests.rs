@@ -338,19 +338,27 @@ async fn rig(fake: &Fake) -> Rig {
 }
 
 fn batch(documents: &[&str], fields: u32) -> Batch {
+    let all: Vec<_> = documents.iter().map(|document| (0, *document)).collect();
+    batch_of(&[INDEX], fields, &all)
+}
+
+/// Makes a batch of documents, each with the number of its index.
+fn batch_of(indices: &[&str], fields: u32, documents: &[(u16, &str)]) -> Batch {
     let (mut body, mut entries) = (Vec::new(), Vec::new());
     let position = |body: &Vec<u8>| u32::try_from(body.len()).unwrap();
-    for (number, document) in documents.iter().enumerate() {
-        let action = position(&body);
-        writeln!(body, "{{\"create\":{{\"_index\":\"{INDEX}\",\"_id\":\"id{number:04}\"}}}}")
+    for (number, (index, document)) in documents.iter().enumerate() {
+        let (action, index) = (position(&body), *index);
+        let name = indices[usize::from(index)];
+        writeln!(body, "{{\"create\":{{\"_index\":\"{name}\",\"_id\":\"id{number:04}\"}}}}")
             .unwrap();
         let line = position(&body);
         writeln!(body, "{document}").unwrap();
-        entries.push(Entry { action, document: line, end: position(&body), index: 0, share: 0 });
+        entries.push(Entry { action, document: line, end: position(&body), index, share: 0 });
     }
+    let need = |index: &&str| Need { index: (*index).to_owned(), fields };
     Batch {
         body: body.into(),
-        needs: vec![Need { index: INDEX.into(), fields }],
+        needs: indices.iter().map(need).collect(),
         shares: vec![Share { lane: 7, page: 0, documents: u32::try_from(entries.len()).unwrap() }],
         entries,
         set_aside: Vec::new(),
@@ -365,7 +373,7 @@ fn plain(documents: usize) -> Batch {
 #[track_caller]
 fn adds_up(receipt: &Receipt) {
     let documents: u32 = receipt.shares.iter().map(|share| share.documents).sum();
-    let settled = receipt.created + receipt.already_there + receipt.set_aside.len() as u64;
+    let settled = receipt.created() + receipt.already_there() + receipt.set_aside.len() as u64;
     assert_eq!(settled, u64::from(documents));
 }
 
@@ -381,17 +389,47 @@ async fn survives(faults: impl IntoIterator<Item = Fault>) -> (Receipt, Vec<usiz
 
 async fn fails(fault: Fault) -> Error {
     let fake = Fake::with([fault]);
-    rig(&fake).await.engine.write(plain(3)).await.unwrap_err()
+    rig(&fake).await.engine.write(plain(3)).await.unwrap_err().error
 }
 
 #[tokio::test]
 async fn a_second_write_finds_everything_there() {
     let fake = Fake::start();
     let rig = rig(&fake).await;
-    assert_eq!(rig.engine.write(plain(10)).await.unwrap().created, 10);
+    assert_eq!(rig.engine.write(plain(10)).await.unwrap().created(), 10);
     let again = rig.engine.write(plain(10)).await.unwrap();
-    assert_eq!((again.created, again.already_there), (0, 10));
+    assert_eq!((again.created(), again.already_there()), (0, 10));
     assert_eq!(rig.engine.describe().to_string(), "OpenSearch 3.8.0");
+}
+
+#[tokio::test]
+async fn a_receipt_counts_each_index_by_its_name() {
+    let fake = Fake::start();
+    let rig = rig(&fake).await;
+    let all = |receipt: Receipt| {
+        let counted = receipt.indices.into_iter();
+        counted.map(|one| (one.index, one.created, one.already_there)).collect::<Vec<_>>()
+    };
+    let february = "trail-2024.02";
+    // Every third one is for the second index.
+    let spread = |documents: u16| -> Vec<_> {
+        (0..documents).map(|number| (u16::from(number % 3 == 1), "{}")).collect()
+    };
+    let first = rig.engine.write(batch_of(&[february, INDEX], 0, &spread(5))).await.unwrap();
+    assert_eq!(all(first), [(february.to_owned(), 3, 0), (INDEX.to_owned(), 2, 0)]);
+    let more = rig.engine.write(batch_of(&[february, INDEX], 0, &spread(7))).await.unwrap();
+    assert_eq!(all(more), [(february.to_owned(), 2, 3), (INDEX.to_owned(), 0, 2)]);
+}
+
+#[tokio::test]
+async fn documents_of_a_batch_that_fails_are_counted() {
+    let fake = Fake::with([Fault::Item(403, "security_exception")]);
+    let rig = rig(&fake).await;
+    let unfinished = rig.engine.write(plain(10)).await.unwrap_err();
+    assert!(matches!(unfinished.error, Error::Denied { .. }), "{unfinished:?}");
+    let created: u64 = unfinished.indices.iter().map(|one| one.created).sum();
+    assert_eq!(created, fake.ids().len() as u64);
+    assert_eq!(created, 9, "all but the one that was refused");
 }
 
 #[tokio::test]
@@ -404,7 +442,7 @@ async fn whole_requests_are_sent_again() {
         Fault::Reset,
     ] {
         let (receipt, bulks) = survives([fault]).await;
-        assert_eq!(receipt.created, 10);
+        assert_eq!(receipt.created(), 10);
         assert_eq!(bulks, [10, 10]);
     }
 }
@@ -412,15 +450,15 @@ async fn whole_requests_are_sent_again() {
 #[tokio::test]
 async fn a_half_accepted_request_creates_nothing_twice() {
     let (receipt, _) = survives([Fault::HalfThenReset]).await;
-    assert_eq!((receipt.created, receipt.already_there), (5, 5));
+    assert_eq!((receipt.created(), receipt.already_there()), (5, 5));
     let (receipt, _) = survives([Fault::OneItemLess]).await;
-    assert_eq!((receipt.created, receipt.already_there), (0, 10));
+    assert_eq!((receipt.created(), receipt.already_there()), (0, 10));
 }
 
 #[tokio::test]
 async fn a_silent_engine_is_asked_again() {
     let (receipt, _) = survives([Fault::Silence]).await;
-    assert_eq!(receipt.created, 10);
+    assert_eq!(receipt.created(), 10);
 }
 
 #[tokio::test]
@@ -428,7 +466,7 @@ async fn only_refused_items_are_sent_again() {
     for status in [429, 503] {
         let (receipt, bulks) =
             survives([Fault::Item(status, "es_rejected_execution_exception")]).await;
-        assert_eq!(receipt.created, 10);
+        assert_eq!(receipt.created(), 10);
         assert_eq!(bulks, [10, 1]);
     }
 }
@@ -448,7 +486,7 @@ async fn too_large_requests_are_halved_and_the_size_is_remembered() {
     fake.state.lock().unwrap().largest = Some(plain(3).body.len());
     let receipt = rig.engine.write(plain(8)).await.unwrap();
     adds_up(&receipt);
-    assert_eq!(receipt.created, 8);
+    assert_eq!(receipt.created(), 8);
     let before = fake.bulks().len();
     rig.engine.write(plain(8)).await.unwrap();
     assert_eq!(fake.bulks()[before..], [2, 2, 2, 2], "no second try with what was too large");
@@ -462,7 +500,7 @@ async fn one_document_that_is_too_large_is_set_aside() {
     let huge = format!("{{\"x\":\"{}\"}}", "y".repeat(2000));
     let receipt = rig.engine.write(batch(&["{}", &huge, "{}"], 0)).await.unwrap();
     adds_up(&receipt);
-    assert_eq!(receipt.created, 2);
+    assert_eq!(receipt.created(), 2);
     assert_eq!((receipt.set_aside[0].id.as_str(), receipt.set_aside[0].lane), ("id0001", 7));
     assert_eq!(receipt.set_aside[0].cause, SetAsideCause::Limit);
     assert!(receipt.set_aside[0].reason.contains("too large"));
@@ -502,10 +540,10 @@ async fn what_would_meet_the_next_document_too_stops_the_run() {
 async fn a_full_disk_is_named_after_some_tries() {
     let block = || Fault::Item(429, "cluster_block_exception");
     let fake = Fake::with((0..1000).map(|_| block()));
-    let error = rig(&fake).await.engine.write(plain(1)).await.unwrap_err();
+    let error = rig(&fake).await.engine.write(plain(1)).await.unwrap_err().error;
     assert!(matches!(error, Error::Blocked { .. }), "{error:?}");
     let (receipt, _) = survives([block()]).await;
-    assert_eq!(receipt.created, 10, "a disk that was emptied is no error");
+    assert_eq!(receipt.created(), 10, "a disk that was emptied is no error");
 }
 
 #[tokio::test]
@@ -513,7 +551,7 @@ async fn an_engine_that_stays_away_ends_the_run_with_the_position_saved() {
     let fake = Fake::with((0..1000).map(|_| Fault::Whole(503, "")));
     let rig = rig(&fake).await;
     let start = Instant::now();
-    let error = rig.engine.write(plain(1)).await.unwrap_err();
+    let error = rig.engine.write(plain(1)).await.unwrap_err().error;
     assert!(matches!(error, Error::GaveUp { source: Cause::Answer { status: 503, .. }, .. }));
     assert!(start.elapsed() >= Duration::from_secs(3));
 }
@@ -527,7 +565,7 @@ async fn leaving_does_not_wait_for_the_engine() {
         tokio::task::yield_now().await;
         rig.raise.raise(Urgency::Leave);
     });
-    assert!(matches!(written, Err(Error::Interrupted { .. })));
+    assert!(matches!(written.unwrap_err().error, Error::Interrupted { .. }));
     assert!(start.elapsed() < Duration::from_millis(900));
 }
 
@@ -544,7 +582,7 @@ async fn refused_documents_climb_the_ladder() {
     ];
     let receipt = rig.engine.write(batch(&documents, 0)).await.unwrap();
     adds_up(&receipt);
-    assert_eq!(receipt.created, 4);
+    assert_eq!(receipt.created(), 4);
     let stored = fake.state.lock().unwrap().stored.clone();
     assert_eq!(stored["id0001"], json!({"renamed": 1}), "rewritten for the live mapping");
     assert_eq!(stored["id0002"], json!({"original": "{\"bad\":true}"}), "raw");
@@ -569,7 +607,7 @@ async fn fields_are_put_before_the_batch_that_needs_them_and_once() {
         rig.engine.write(batch(&["{}", "{}"], 2)),
         rig.engine.write(batch(&["{}", "{}"], 3))
     );
-    assert_eq!(one.unwrap().created + two.unwrap().created, 2);
+    assert_eq!(one.unwrap().created() + two.unwrap().created(), 2);
     let keyword = json!({"type": "keyword"});
     let all = json!({"f0": keyword, "f1": keyword, "f2": keyword});
     assert_eq!(
@@ -751,7 +789,7 @@ async fn an_endpoint_that_knows_nothing_but_bulk_is_good_enough() {
     let rig = rig(&fake).await;
     assert_eq!(rig.engine.describe().flavour, Flavour::Unknown);
     rig.toy.fields.store(2, Ordering::Relaxed);
-    assert_eq!(rig.engine.write(batch(&["{}"], 2)).await.unwrap().created, 1);
+    assert_eq!(rig.engine.write(batch(&["{}"], 2)).await.unwrap().created(), 1);
     assert!(fake.calls(&format!("GET /{INDEX}/_mapping")).is_empty());
 }
 
