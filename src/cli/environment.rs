@@ -11,7 +11,11 @@ use std::{
     thread,
 };
 
+use anstream::{AutoStream, ColorChoice, stream::RawStream};
+use console::Term;
 use jiff::Timestamp;
+
+use crate::report::terminal::{Color, Terminal};
 
 /// User name for basic authentication.
 pub const USERNAME: &str = "TRAILLOAD_USERNAME";
@@ -67,6 +71,10 @@ pub struct Environment {
     pub processors: Option<NonZeroUsize>,
     /// Whether standard error can redraw lines.
     pub redraws: bool,
+    /// What standard output is.
+    pub output: Terminal,
+    /// What standard error is.
+    pub error: Terminal,
 }
 
 impl Environment {
@@ -76,6 +84,8 @@ impl Environment {
         read.processors = thread::available_parallelism().ok();
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         read.redraws = io::stderr().is_terminal() && !dumb;
+        read.output = terminal(&io::stdout(), &Term::stdout());
+        read.error = terminal(&io::stderr(), &Term::stderr());
         read
     }
 
@@ -99,8 +109,20 @@ impl Environment {
             state,
             processors: None,
             redraws: false,
+            output: Terminal::default(),
+            error: Terminal::default(),
         }
     }
+}
+
+/// Returns what a stream is: its width if it is a terminal, and whether it shows colors.
+fn terminal(stream: &impl RawStream, term: &Term) -> Terminal {
+    let color = match AutoStream::choice(stream) {
+        ColorChoice::Never => Color::Never,
+        _ => Color::Always,
+    };
+    let columns = term.is_term().then(|| term.size_checked()).flatten();
+    Terminal { columns: columns.map(|(_, columns)| columns.into()), color }
 }
 
 /// Returns the time now.

@@ -26,6 +26,7 @@ Commands:
   status  Show what is safe by source, what was set aside and why, and what was learned
   doctor  Look whether a load would succeed, and what to do if not; nothing is changed
   policy  Print the least IAM policy for a load with these options
+  help    Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help     Print help

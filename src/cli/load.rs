@@ -451,7 +451,10 @@ fn finish(plan: &Plan, tally: &Tally, log: &Log, mut reporter: Reporter, ended: 
     {
         report.report.outstanding = outstanding;
     }
-    let facts = Facts { ending: report.report.ending, checkpoint: plan.checkpoint.clone() };
+    // A dry run makes no checkpoint, but minds one that is there.
+    let is_there = !plan.dry_run || plan.checkpoint.exists();
+    let checkpoint = is_there.then(|| plan.checkpoint.clone());
+    let facts = Facts { ending: report.report.ending, checkpoint };
     let mut summary = Summary::of(tally, elapsed, &facts);
     report.check(summary.check());
     summary.exit = report.exit().code();

@@ -32,7 +32,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::report::log::{Format, Log, Verbosity};
+use crate::report::{
+    log::{Format, Log, Verbosity},
+    terminal::{is_printable, printable},
+};
 use environment::Environment;
 use exit::Exit;
 use failure::Failure;
@@ -43,7 +46,7 @@ const HELP_COLUMNS: usize = 100;
 /// Load AWS CloudTrail into Elasticsearch or OpenSearch: nothing refused, nothing lost, nothing twice
 #[derive(Debug, Parser)]
 #[command(name = "trailload", version, max_term_width = HELP_COLUMNS, arg_required_else_help = true)]
-#[command(disable_help_subcommand = true, after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -102,11 +105,12 @@ impl Shown {
             Self { verbose: true, .. } => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
-        if environment.redraws {
+        let log = if environment.redraws {
             Log::terminal(self.log_format, verbosity, environment::now)
         } else {
             Log::plain(self.log_format, verbosity, environment::now)
-        }
+        };
+        log.shown_on(environment.error)
     }
 }
 
@@ -115,11 +119,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(arguments) {
         Ok(cli) => perform(cli.command, &Environment::read()).into(),
         Err(answer) => {
-            // Help goes to standard output, which may be closed (`--help | head`); so be it.
-            let _ = answer.print();
+            answer_usage(&answer);
             if answer.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
         }
     }
+}
+
+/// Shows help, or a usage error. What was typed may be somebody else's words, such as a file name that a shell expanded.
+fn answer_usage(answer: &clap::Error) {
+    let plain = answer.to_string();
+    // Help goes to standard output, which may be closed (`--help | head`); so be it.
+    let _ = if plain.lines().all(is_printable) {
+        answer.print()
+    } else {
+        let safe: Vec<String> = plain.lines().map(printable).collect();
+        io::stderr().write_all(format!("{}\n", safe.join("\n")).as_bytes())
+    };
 }
 
 fn perform(command: Command, environment: &Environment) -> Exit {
@@ -217,6 +232,7 @@ mod tests {
         };
         assert_eq!(code(&["--version"]), format!("{:?}", ExitCode::from(0)));
         assert_eq!(code(&["load", "--help"]), format!("{:?}", ExitCode::from(0)));
+        assert_eq!(code(&["help", "load"]), format!("{:?}", ExitCode::from(0)));
         assert_eq!(code(&["lod"]), format!("{:?}", ExitCode::from(2)));
         assert_eq!(code(&[]), format!("{:?}", ExitCode::from(2)));
     }

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use console::measure_text_width;
 use serde_json::{Value, json};
 
 use super::{
@@ -20,7 +21,14 @@ use super::{
     failure::Failure,
 };
 use crate::checkpoint::{Reader, Status};
-use crate::report::figures::{bytes, count, counted, duration};
+use crate::report::{
+    figures::{bytes, count, counted, duration},
+    terminal::{
+        Padded,
+        Side::{self, Left, Right},
+        Terminal, printable, printable_json, shortened,
+    },
+};
 
 /// Rows of one table. Longer lists are for `--json`.
 const ROWS_SHOWN: usize = 20;
@@ -60,7 +68,11 @@ pub struct Args {
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
     let path = args.path(environment)?;
     let status = Reader::open(&path)?.status(super::environment::now())?;
-    let text = if args.json { as_json(&path, &status) } else { as_text(&path, &status) };
+    let text = if args.json {
+        as_json(&path, &status)
+    } else {
+        as_text(&path, &status, environment.output)
+    };
     super::print(&text)
 }
 
@@ -115,20 +127,20 @@ fn as_json(path: &Path, status: &Status) -> String {
     {
         all.extend(fields);
     }
-    format!("{value:#}\n")
+    format!("{}\n", printable_json(&format!("{value:#}")))
 }
 
-fn as_text(path: &Path, status: &Status) -> String {
+fn as_text(path: &Path, status: &Status, terminal: Terminal) -> String {
     let mut text = format!("{}\ncheckpoint {}\n", status.target, path.display());
     text.push_str(&safe(status));
     text.push_str(&runs(status));
-    text.push_str(&coverage(status));
-    text.push_str(&buckets(status));
-    text.push_str(&days(status));
-    text.push_str(&sources(status));
-    text.push_str(&failures(status));
-    text.push_str(&set_aside(status));
-    text.push_str(&decisions(status));
+    text.push_str(&coverage(status, terminal));
+    text.push_str(&buckets(status, terminal));
+    text.push_str(&days(status, terminal));
+    text.push_str(&sources(status, terminal));
+    text.push_str(&failures(status, terminal));
+    text.push_str(&set_aside(status, terminal));
+    text.push_str(&decisions(status, terminal));
     text
 }
 
@@ -171,7 +183,7 @@ fn runs(status: &Status) -> String {
     )
 }
 
-fn coverage(status: &Status) -> String {
+fn coverage(status: &Status, terminal: Terminal) -> String {
     let rows = status.coverage.iter().map(|covered| {
         let filter = covered.filter.as_ref().map_or(String::new(), |only| format!(" ({only})"));
         let lag = Duration::from_secs(covered.lag_seconds.unsigned_abs());
@@ -188,18 +200,18 @@ fn coverage(status: &Status) -> String {
     });
     let heads = ["account", "region", "events", "covered from", "to", "gaps", "read", "lag"];
     let sides = [Left, Left, Left, Left, Left, Right, Right, Right];
-    table(&heads, &sides, rows.collect())
+    table(terminal, &heads, &sides, rows.collect())
 }
 
-fn buckets(status: &Status) -> String {
+fn buckets(status: &Status, terminal: Terminal) -> String {
     let rows = status
         .buckets
         .iter()
         .map(|bucket| vec![bucket.bucket.clone(), count(bucket.done), count(bucket.failed)]);
-    table(&["bucket", "objects done", "failed"], &[Left, Right, Right], rows.collect())
+    table(terminal, &["bucket", "objects done", "failed"], &[Left, Right, Right], rows.collect())
 }
 
-fn days(status: &Status) -> String {
+fn days(status: &Status, terminal: Terminal) -> String {
     let rows = status.buckets.iter().flat_map(|bucket| {
         bucket.days.iter().map(|day| {
             vec![bucket.bucket.clone(), day.day.clone(), count(day.done), count(day.failed)]
@@ -208,10 +220,10 @@ fn days(status: &Status) -> String {
     let mut rows: Vec<_> = rows.collect();
     // The latest first, whatever the bucket.
     rows.sort_by(|one, other| other[1].cmp(&one[1]));
-    table(&["objects of", "day", "done", "failed"], &[Left, Left, Right, Right], rows)
+    table(terminal, &["objects of", "day", "done", "failed"], &[Left, Left, Right, Right], rows)
 }
 
-fn sources(status: &Status) -> String {
+fn sources(status: &Status, terminal: Terminal) -> String {
     let rows = status.sources.iter().map(|source| {
         vec![
             source.source.clone(),
@@ -222,10 +234,10 @@ fn sources(status: &Status) -> String {
         ]
     });
     let heads = ["safe by source", "files", "records", "size", "last done"];
-    table(&heads, &[Left, Right, Right, Right, Left], rows.collect())
+    table(terminal, &heads, &[Left, Right, Right, Right, Left], rows.collect())
 }
 
-fn failures(status: &Status) -> String {
+fn failures(status: &Status, terminal: Terminal) -> String {
     let rows = status.failures.iter().map(|failure| {
         // Without commas, as in the log and inside the cause: a person looks there with another tool.
         let at = failure.offset.map_or(String::new(), |offset| format!("at byte {offset}: "));
@@ -237,10 +249,10 @@ fn failures(status: &Status) -> String {
         ]
     });
     let heads = ["not read to the end", "tries", "records before", "cause"];
-    table(&heads, &[Left, Right, Right, Left], rows.collect())
+    table(terminal, &heads, &[Left, Right, Right, Left], rows.collect())
 }
 
-fn set_aside(status: &Status) -> String {
+fn set_aside(status: &Status, terminal: Terminal) -> String {
     let rows = status.set_aside.reasons.iter().map(|reason| {
         let example = reason
             .examples
@@ -249,27 +261,26 @@ fn set_aside(status: &Status) -> String {
         vec![count(reason.documents), example, reason.reason.clone()]
     });
     let head = format!("set aside ({})", count(status.set_aside.documents));
-    table(&[&head, "for example", "reason"], &[Right, Left, Left], rows.collect())
+    table(terminal, &[&head, "for example", "reason"], &[Right, Left, Left], rows.collect())
 }
 
-fn decisions(status: &Status) -> String {
+fn decisions(status: &Status, terminal: Terminal) -> String {
     let rows = status
         .decisions
         .iter()
         .map(|decision| vec![decision.path.clone(), decision.kind.clone(), decision.why.clone()]);
-    table(&["learned field", "kind", "why"], &[Left, Left, Left], rows.collect())
+    table(terminal, &["learned field", "kind", "why"], &[Left, Left, Left], rows.collect())
 }
 
-/// Where the text of a column stands.
-#[derive(Clone, Copy)]
-enum Side {
-    Left,
-    Right,
-}
-use Side::{Left, Right};
+/// The narrowest that a column of text is made to fit a terminal.
+const LEAST_COLUMN: usize = 12;
 
-/// Returns an empty line and a table with its columns in line; nothing if there are no rows.
-fn table(heads: &[&str], sides: &[Side], rows: Vec<Vec<String>>) -> String {
+/// Columns between two columns of a table.
+const GAP: usize = 2;
+
+/// Returns an empty line and a table with its columns in line, as wide as the terminal at most; nothing if there are
+/// no rows.
+fn table(terminal: Terminal, heads: &[&str], sides: &[Side], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return String::new();
     }
@@ -277,19 +288,18 @@ fn table(heads: &[&str], sides: &[Side], rows: Vec<Vec<String>>) -> String {
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(heads)
         .chain(rows.into_iter().take(ROWS_SHOWN))
-        .map(|row| row.iter().map(|cell| visible(cell)).collect())
+        .map(|row| row.iter().map(|cell| printable(cell)).collect())
         .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..sides.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let width = |column: usize| rows.iter().map(|row| measure_text_width(&row[column])).max();
+    let widths = (0..sides.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let widths = fitted(widths, sides, terminal);
     let mut text = "\n".to_owned();
     for row in &rows {
         let mut line = String::new();
-        for ((cell, side), width) in row.iter().zip(sides).zip(&widths) {
+        for ((cell, side), columns) in row.iter().zip(sides).zip(&widths) {
+            let (text, columns, side) = (&shortened(cell, *columns), *columns, *side);
             // Writing to a String cannot fail.
-            let _ = match side {
-                Left => write!(line, "{cell:<width$}  "),
-                Right => write!(line, "{cell:>width$}  "),
-            };
+            let _ = write!(line, "{}{:GAP$}", Padded { text, columns, side }, "");
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -300,9 +310,21 @@ fn table(heads: &[&str], sides: &[Side], rows: Vec<Vec<String>>) -> String {
     text
 }
 
-/// Returns a text without control characters: names and reasons are other people's words.
-fn visible(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+/// Returns the widths with the widest columns of text made narrower until the table fits. Numbers are never cut.
+fn fitted(mut widths: Vec<usize>, sides: &[Side], terminal: Terminal) -> Vec<usize> {
+    let Some(columns) = terminal.columns else { return widths };
+    let gaps = GAP * widths.len().saturating_sub(1);
+    let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(columns);
+    while over > 0 {
+        let texts = widths.iter_mut().zip(sides).filter(|(_, side)| **side == Left);
+        let Some((widest, _)) = texts.max_by_key(|(width, _)| **width) else { break };
+        if *widest <= LEAST_COLUMN {
+            break;
+        }
+        *widest -= 1;
+        over -= 1;
+    }
+    widths
 }
 
 #[cfg(test)]
@@ -310,6 +332,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::report::terminal::Color;
     use crate::{
         checkpoint::status::{
             Bucket, Coverage, Day, Decision, Document, Failure as Unread, Reason, Run, SetAside,
@@ -317,6 +340,8 @@ mod tests {
         },
         cli::exit::Exit,
     };
+
+    const FILE: Terminal = Terminal { columns: None, color: Color::Never };
 
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -394,7 +419,7 @@ mod tests {
 
     #[test]
     fn the_tables_say_what_is_safe_and_what_is_not() {
-        let text = as_text(Path::new("/state/a.sqlite"), &status());
+        let text = as_text(Path::new("/state/a.sqlite"), &status(), FILE);
         assert_eq!(
             text,
             "http://localhost:9200 cloudtrail\n\
@@ -411,7 +436,7 @@ mod tests {
              /trail/cut.json.gz       2              45  at byte 17000: unexpected end\n\
              \n\
              set aside (5)  for example               reason\n\
-             \u{20}           5  cloudtrail-2024.06/a-b-c  too long?[2J\n\
+             \u{20}           5  cloudtrail-2024.06/a-b-c  too long\\u{1b}[2J\n\
              \n\
              learned field          kind  why\n\
              requestParameters.new  text  first kind met\n"
@@ -453,7 +478,7 @@ mod tests {
             safe(&Status { lanes_done: 0, ..status.clone() }),
             "event history safe: 2,469,134 events read, 1 Region of 1 account\n"
         );
-        let text = coverage(&status) + &buckets(&status) + &days(&status);
+        let text = coverage(&status, FILE) + &buckets(&status, FILE) + &days(&status, FILE);
         assert_eq!(
             text,
             "\n\
@@ -482,7 +507,7 @@ mod tests {
             decisions: Vec::new(),
             ..status()
         };
-        let text = as_text(Path::new("a"), &empty);
+        let text = as_text(Path::new("a"), &empty, FILE);
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.ends_with("no run yet\n"), "{text}");
     }
@@ -495,9 +520,24 @@ mod tests {
     }
 
     #[test]
+    fn tables_fit_the_terminal_and_keep_their_numbers() {
+        let long =
+            "file:/srv/logs/AWSLogs/o-abcd123456/111122223333/CloudTrail/eu-west-1/2024/03/05";
+        let status = Status { sources: vec![source(long, 40), source("世界", 1)], ..status() };
+        for columns in [60, 80, 100, 200] {
+            let text = sources(&status, Terminal { columns: Some(columns), ..FILE });
+            let widest = text.lines().map(measure_text_width).max().unwrap();
+            assert!(widest <= columns, "{columns}: {text}");
+            assert!(text.contains(" 40 ") && text.contains("12,000"), "{text}");
+            assert!(text.contains("2024/03/05") || text.contains("…"), "{text}");
+        }
+        assert!(sources(&status, FILE).contains(long), "a file or pipe gets all of it");
+    }
+
+    #[test]
     fn long_tables_are_cut_and_say_so() {
         let sources_many = (0..ROWS_SHOWN + 3).map(|at| source(&format!("file:/{at}"), 1));
-        let text = sources(&Status { sources: sources_many.collect(), ..status() });
+        let text = sources(&Status { sources: sources_many.collect(), ..status() }, FILE);
         assert_eq!(text.lines().count(), 1 + 1 + ROWS_SHOWN + 1);
         assert!(text.ends_with("... and 3 more (see --json)\n"), "{text}");
     }

@@ -437,6 +437,7 @@ pub(super) fn start(
     let lister = spawn("lister", WORKER_STACK, lister, move |mut lister| {
         let listed = source.list(&mut |word, found| lister.take(word, found));
         lister.tell();
+        lister.tally.listed.store(true, Relaxed);
         listed
     })?;
     Ok((Threads { lister, workers }, products))

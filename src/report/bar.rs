@@ -1,7 +1,8 @@
 //! Progress where a person watches: one bar a SOURCE word, or one an account and Region, with rate and time left.
 //!
 //! In: samples of the counters, a few times a second. Out: bars on the terminal.
-//! Absent on purpose: colors. Everything reads well without them.
+//! Invariant: a line is never wider than the terminal. Absent on purpose: colors, and a percentage before everything
+//! was found.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::{
     Tally, figures,
     rate::{Rate, Sample, Speed},
     regions::{self, Row, View},
+    terminal::{Terminal, printable, shortened},
 };
 use crate::source::lookup::Progress;
 
@@ -20,19 +22,48 @@ pub const INTERVAL: Duration = Duration::from_millis(200);
 /// More SOURCE words than this share one bar: a shell glob can name thousands of files.
 const BARS_AT_MOST: usize = 8;
 
-/// Columns for the name of a bar. Longer names lose their beginning: the end tells them apart.
+/// Columns for the name of a bar on a wide terminal; on a narrow one, [`NARROW`].
 const NAME_COLUMNS: usize = 24;
 
-/// A bar with a known length.
-const MEASURED: &str = "{prefix:24} [{bar:24}] {percent:>3} %  {msg}";
+/// Columns for name and bar where the terminal has fewer than [`ENOUGH`].
+const NARROW: usize = 12;
 
-/// A bar without one: standard input, or nothing found yet.
-const UNMEASURED: &str = "{prefix:24} {spinner}  {msg}";
+/// Columns that a line with a wide name and bar needs so that the numbers behind them are seen whole.
+const ENOUGH: usize = 110;
+
+/// How bars look on a terminal of some width. What does not fit at the end of a line is cut, never broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    columns: usize,
+}
+
+impl Look {
+    fn on(terminal: Terminal) -> Self {
+        let wide = terminal.columns.is_none_or(|columns| columns >= ENOUGH);
+        Self { columns: if wide { NAME_COLUMNS } else { NARROW } }
+    }
+
+    /// Returns the style of a bar with a known length.
+    fn measured(self) -> ProgressStyle {
+        let Self { columns } = self;
+        style(&format!("{{prefix:{columns}}} [{{bar:{columns}}}] {{percent:>3}} %  {{wide_msg}}"))
+    }
+
+    /// Returns the style of a bar without one: standard input, or while inputs are being found.
+    fn unmeasured(self) -> ProgressStyle {
+        style(&format!("{{prefix:{}}} {{spinner}}  {{wide_msg}}", self.columns))
+    }
+
+    fn name(self, name: &str) -> String {
+        shortened(&printable(name), self.columns)
+    }
+}
 
 /// The bars of a run.
 #[derive(Debug)]
 pub struct Bars {
     screen: MultiProgress,
+    look: Look,
     words: Vec<Bar>,
     /// Of the event history; none until it is known which accounts and Regions there are.
     regions: Vec<RegionBar>,
@@ -56,19 +87,20 @@ struct RegionBar {
 
 impl Bars {
     /// Puts up one bar a SOURCE word, or a single one for all if there are many.
-    pub fn new(screen: &MultiProgress, tally: &Tally) -> Self {
+    pub fn new(screen: &MultiProgress, terminal: Terminal, tally: &Tally) -> Self {
+        let look = Look::on(terminal);
         let words = tally.sources.len();
         let bars = if (2..=BARS_AT_MOST).contains(&words) {
             tally
                 .sources
                 .iter()
                 .enumerate()
-                .map(|(at, source)| Bar::new(screen, &source.name, Some(at)))
+                .map(|(at, source)| Bar::new(screen, look, &source.name, Some(at)))
                 .collect()
         } else {
-            vec![Bar::new(screen, &folded_name(tally), None)]
+            vec![Bar::new(screen, look, &folded_name(tally), None)]
         };
-        Self { screen: screen.clone(), words: bars, regions: Vec::new() }
+        Self { screen: screen.clone(), look, words: bars, regions: Vec::new() }
     }
 
     /// Draws the counters as they are `elapsed` after the start of the run.
@@ -78,15 +110,15 @@ impl Bars {
                 self.unfold(tally, *word, progress, elapsed);
             }
             for bar in &mut self.regions {
-                bar.draw(progress, elapsed);
+                bar.draw(self.look, progress, elapsed);
             }
         }
         for bar in &mut self.words {
             let sample = match bar.source.and_then(|at| tally.sources.get(at)) {
-                Some(source) => source.into(),
+                Some(source) => Sample::of_source(source, tally),
                 None => tally.into(),
             };
-            bar.draw(sample, elapsed);
+            bar.draw(self.look, sample, elapsed);
         }
     }
 
@@ -99,7 +131,7 @@ impl Bars {
             bar.drawn.finish_and_clear();
         }
         let rows = regions::rows(progress, since).into_iter();
-        self.regions = rows.map(|row| RegionBar::new(&self.screen, row)).collect();
+        self.regions = rows.map(|row| RegionBar::new(&self.screen, self.look, row)).collect();
     }
 
     /// Takes the bars down; the summary says it all.
@@ -114,21 +146,21 @@ impl Bars {
 }
 
 impl Bar {
-    fn new(screen: &MultiProgress, name: &str, source: Option<usize>) -> Self {
+    fn new(screen: &MultiProgress, look: Look, name: &str, source: Option<usize>) -> Self {
         let bar = screen.add(ProgressBar::no_length());
-        bar.set_style(style(UNMEASURED));
-        bar.set_prefix(shortened(name));
+        bar.set_style(look.unmeasured());
+        bar.set_prefix(look.name(name));
         Self { drawn: bar, rate: Rate::default(), source, measured: false }
     }
 
-    fn draw(&mut self, sample: Sample, elapsed: Duration) {
+    fn draw(&mut self, look: Look, sample: Sample, elapsed: Duration) {
         let speed = self.rate.sample(elapsed, sample);
-        if sample.bytes_found > 0 {
+        if sample.listed && sample.bytes_found > 0 {
             self.drawn.set_length(sample.bytes_found);
             self.drawn.set_position(sample.bytes_consumed.min(sample.bytes_found));
             if !self.measured {
                 self.measured = true;
-                self.drawn.set_style(style(MEASURED));
+                self.drawn.set_style(look.measured());
             }
         }
         self.drawn.set_message(message(sample, speed));
@@ -137,21 +169,21 @@ impl Bar {
 }
 
 impl RegionBar {
-    fn new(screen: &MultiProgress, row: Row) -> Self {
+    fn new(screen: &MultiProgress, look: Look, row: Row) -> Self {
         let bar = screen.add(ProgressBar::no_length());
-        bar.set_style(style(UNMEASURED));
-        bar.set_prefix(shortened(&row.name));
+        bar.set_style(look.unmeasured());
+        bar.set_prefix(look.name(&row.name));
         Self { drawn: bar, row, measured: false }
     }
 
-    fn draw(&mut self, progress: &Progress, elapsed: Duration) {
+    fn draw(&mut self, look: Look, progress: &Progress, elapsed: Duration) {
         let view: View = self.row.look(progress, elapsed);
         if view.expected > 0 {
             self.drawn.set_length(view.expected);
             self.drawn.set_position(view.requests.min(view.expected));
             if !self.measured {
                 self.measured = true;
-                self.drawn.set_style(style(MEASURED));
+                self.drawn.set_style(look.measured());
             }
         }
         self.drawn.set_message(view.message());
@@ -173,17 +205,6 @@ fn folded_name(tally: &Tally) -> String {
     }
 }
 
-/// Returns the end of a name that is too long, without characters that would steer the terminal.
-fn shortened(name: &str) -> String {
-    let letters: Vec<char> =
-        name.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect();
-    if letters.len() <= NAME_COLUMNS {
-        return letters.into_iter().collect();
-    }
-    let end = &letters[letters.len() - (NAME_COLUMNS - 3)..];
-    format!("...{}", end.iter().collect::<String>())
-}
-
 fn message(sample: Sample, speed: Speed) -> String {
     let mut text = format!(
         "{} read, {}/s, {}/s",
@@ -201,13 +222,20 @@ fn message(sample: Sample, speed: Speed) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
     use indicatif::ProgressDrawTarget;
 
-    use super::{super::tally::Amount, *};
+    use super::{
+        super::{tally::Amount, terminal::Color},
+        *,
+    };
 
     fn screen() -> MultiProgress {
         MultiProgress::with_draw_target(ProgressDrawTarget::hidden())
     }
+
+    const WIDE: Terminal = Terminal { columns: None, color: Color::Never };
 
     fn words(count: usize) -> Tally {
         Tally::new((0..count).map(|at| format!("word{at}")))
@@ -219,7 +247,17 @@ mod tests {
         tally.found(0, 1_000);
         tally.consumed(0, 250);
         tally.taken(0, Amount { records: 5_000, bytes: 4 << 20, rewritten: 0 });
-        let mut bars = Bars::new(&screen(), &tally);
+        let mut bars = Bars::new(&screen(), WIDE, &tally);
+        bars.draw(&tally, Duration::from_secs(1));
+        let first = &bars.words[0].drawn;
+        assert_eq!(
+            first.length(),
+            None,
+            "while files are being found, nobody knows how many there are"
+        );
+        assert_eq!(first.message(), "5,000 read, 5,000/s, 4.0 MiB/s");
+        tally.listed.store(true, Relaxed);
+        let mut bars = Bars::new(&screen(), WIDE, &tally);
         bars.draw(&tally, Duration::from_secs(2));
         let first = &bars.words[0].drawn;
         assert_eq!(first.prefix(), "word0");
@@ -234,7 +272,7 @@ mod tests {
     #[test]
     fn accounts_and_regions_take_the_place_of_their_word() {
         let tally = Tally::new(["lookup".to_owned(), "trail/".to_owned()]);
-        let mut bars = Bars::new(&screen(), &tally);
+        let mut bars = Bars::new(&screen(), WIDE, &tally);
         bars.draw(&tally, Duration::from_secs(1));
         assert_eq!((bars.words.len(), bars.regions.len()), (2, 0));
         let progress = regions::tests::half_way(1, 2);
@@ -254,29 +292,43 @@ mod tests {
         bars.clear();
     }
 
+    /// Draws one measured and one unmeasured bar on a terminal of this width, and returns what is seen.
+    fn drawn(columns: u16) -> String {
+        let seen = indicatif::InMemoryTerm::new(10, columns);
+        let screen =
+            MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(seen.clone())));
+        let tally = Tally::new([
+            "s3://a-bucket-with-a-long-name/AWSLogs/111122223333".to_owned(),
+            "-".to_owned(),
+        ]);
+        tally.found(0, 1_000_000_000);
+        tally.consumed(0, 250_000_000);
+        tally.taken(0, Amount { records: 5_000_000, bytes: 4 << 30, rewritten: 0 });
+        tally.listed.store(true, Relaxed);
+        let terminal = Terminal { columns: Some(columns.into()), color: Color::Never };
+        let mut bars = Bars::new(&screen, terminal, &tally);
+        bars.draw(&tally, Duration::from_secs(2));
+        seen.contents()
+    }
+
     #[test]
-    fn the_templates_are_valid() {
-        for template in [MEASURED, UNMEASURED] {
-            ProgressStyle::with_template(template).unwrap();
+    fn bars_fit_terminals_of_60_to_200_columns() {
+        for columns in [60, 80, 109, 110, 140, 200] {
+            let seen = drawn(columns);
+            assert_eq!(seen.lines().count(), 2, "{columns}:\n{seen}");
+            assert!(seen.contains(" 25 %  5,000,000 read"), "{columns}:\n{seen}");
+            assert!(seen.contains("111122223333") || columns < 110, "{columns}:\n{seen}");
         }
+        assert!(drawn(200).contains("left"));
     }
 
     #[test]
     fn many_words_share_one_bar() {
         let screen = screen();
-        assert_eq!(Bars::new(&screen, &words(1)).words.len(), 1);
-        assert_eq!(Bars::new(&screen, &words(BARS_AT_MOST)).words.len(), BARS_AT_MOST);
-        let folded = Bars::new(&screen, &words(3_000));
+        assert_eq!(Bars::new(&screen, WIDE, &words(1)).words.len(), 1);
+        assert_eq!(Bars::new(&screen, WIDE, &words(BARS_AT_MOST)).words.len(), BARS_AT_MOST);
+        let folded = Bars::new(&screen, WIDE, &words(3_000));
         assert_eq!(folded.words.len(), 1);
         assert_eq!(folded.words[0].drawn.prefix(), "3,000 sources");
-    }
-
-    #[test]
-    fn long_names_keep_their_end() {
-        assert_eq!(shortened("trail/"), "trail/");
-        let long = shortened("/a/very/long/path/to/AWSLogs/111122223333");
-        assert_eq!(long, ".../AWSLogs/111122223333");
-        assert_eq!(long.chars().count(), NAME_COLUMNS);
-        assert_eq!(shortened("a\u{1b}[2J"), "a?[2J");
     }
 }

@@ -121,6 +121,7 @@ mod tests {
         let tally = Tally::new(["trail".to_owned()]);
         tally.found(0, 2_097_152);
         tally.consumed(0, 1_048_576);
+        tally.listed.store(true, Relaxed);
         tally.taken(0, Amount { records: 12_000, bytes: 9_437_184, rewritten: 0 });
         tally.created.store(11_500, Relaxed);
         tally

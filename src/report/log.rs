@@ -15,6 +15,8 @@ use indicatif::MultiProgress;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::terminal::{Accent, Terminal, printable, printable_json};
+
 /// Tells the time. A function, so that only `cli` reads the clock.
 pub type Clock = fn() -> Timestamp;
 
@@ -85,6 +87,7 @@ struct Printer {
     format: Format,
     verbosity: Verbosity,
     clock: Clock,
+    terminal: Terminal,
     /// Set if standard error is a terminal that can redraw lines.
     bars: Option<MultiProgress>,
     out: Mutex<Box<dyn Write + Send>>,
@@ -102,13 +105,24 @@ impl fmt::Debug for Printer {
 impl Log {
     /// Returns a log to standard error, which is no terminal or one that cannot redraw lines.
     pub fn plain(format: Format, verbosity: Verbosity, clock: Clock) -> Self {
-        Self::build(format, verbosity, clock, None, Box::new(io::stderr()))
+        let out = Box::new(io::stderr());
+        Self::build(Printer::new(format, verbosity, clock, out))
     }
 
     /// Returns a log to standard error that keeps clear of the bars drawn there.
     pub fn terminal(format: Format, verbosity: Verbosity, clock: Clock) -> Self {
         let bars = Some(MultiProgress::new());
-        Self::build(format, verbosity, clock, bars, Box::new(io::stderr()))
+        let out = Box::new(io::stderr());
+        Self::build(Printer { bars, ..Printer::new(format, verbosity, clock, out) })
+    }
+
+    /// Returns the log with lines that fit a terminal, and its colors. To be called before it is cloned.
+    #[must_use]
+    pub fn shown_on(mut self, terminal: Terminal) -> Self {
+        if let Some(printer) = self.0.as_mut().and_then(Arc::get_mut) {
+            printer.terminal = terminal;
+        }
+        self
     }
 
     /// Returns a log to anything else, without bars.
@@ -118,17 +132,11 @@ impl Log {
         clock: Clock,
         out: Box<dyn Write + Send>,
     ) -> Self {
-        Self::build(format, verbosity, clock, None, out)
+        Self::build(Printer::new(format, verbosity, clock, out))
     }
 
-    fn build(
-        format: Format,
-        verbosity: Verbosity,
-        clock: Clock,
-        bars: Option<MultiProgress>,
-        out: Box<dyn Write + Send>,
-    ) -> Self {
-        Self(Some(Arc::new(Printer { format, verbosity, clock, bars, out: Mutex::new(out) })))
+    fn build(printer: Printer) -> Self {
+        Self(Some(Arc::new(printer)))
     }
 
     /// A person is needed, or data is lost. `about` names the file, index or address.
@@ -159,7 +167,8 @@ impl Log {
         match printer.format {
             Format::Json => self.line(Level::Info, about, &headline, fields),
             Format::Text if printer.shows(Level::Info) => {
-                printer.write(&format!("{}\n", printable(headline)));
+                printer
+                    .write(&format!("{}\n", printer.terminal.wrap(&printable(headline), INDENT)));
             }
             Format::Text => {}
         }
@@ -169,7 +178,7 @@ impl Log {
     pub fn failure(&self, heading: &str, causes: &[String], hint: Option<&str>) {
         let Some(printer) = &self.0 else { return };
         match printer.format {
-            Format::Text => printer.write(&failure_text(heading, causes, hint)),
+            Format::Text => printer.write(&failure_text(printer.terminal, heading, causes, hint)),
             Format::Json => self.line(Level::Error, "trailload", &heading, || {
                 let mut fields = Map::new();
                 fields.insert("causes".into(), causes.into());
@@ -191,6 +200,11 @@ impl Log {
         }
     }
 
+    /// Returns what lines are written to.
+    pub(crate) fn shown(&self) -> Terminal {
+        self.0.as_ref().map_or_else(Terminal::default, |printer| printer.terminal)
+    }
+
     /// Returns where bars are drawn, if they are.
     pub(crate) fn bars(&self) -> Option<&MultiProgress> {
         self.0.as_ref()?.bars.as_ref()
@@ -208,7 +222,7 @@ impl Log {
             return;
         }
         match printer.format {
-            Format::Text => printer.write(&text_line(level, about, text)),
+            Format::Text => printer.write(&text_line(printer.terminal, level, about, text)),
             Format::Json => {
                 printer.write(&json_line((printer.clock)(), level, about, text, fields()));
             }
@@ -217,6 +231,11 @@ impl Log {
 }
 
 impl Printer {
+    fn new(format: Format, verbosity: Verbosity, clock: Clock, out: Box<dyn Write + Send>) -> Self {
+        let (terminal, out) = (Terminal::default(), Mutex::new(out));
+        Self { format, verbosity, clock, terminal, bars: None, out }
+    }
+
     fn shows(&self, level: Level) -> bool {
         let least = match self.verbosity {
             Verbosity::Quiet => Level::Warning,
@@ -241,13 +260,32 @@ impl Printer {
     }
 }
 
-fn text_line(level: Level, about: &str, text: &dyn Display) -> String {
-    let text = printable(&text.to_string());
-    let level = level.word();
-    if about.is_empty() {
-        format!("{level}: {text}\n")
-    } else {
-        format!("{level}: {}: {text}\n", printable(about))
+/// Columns that the further lines of one message stand to the right.
+const INDENT: usize = 2;
+
+fn text_line(terminal: Terminal, level: Level, about: &str, text: &dyn Display) -> String {
+    let mut line = format!("{}:", level.word());
+    if !about.is_empty() {
+        // Writing to a String cannot fail.
+        let _ = write!(line, " {}:", printable(about));
+    }
+    let _ = write!(line, " {}", printable(&text.to_string()));
+    let accent = match level {
+        Level::Debug | Level::Info => None,
+        Level::Warning => Some(Accent::Warning),
+        Level::Error => Some(Accent::Error),
+    };
+    painted(terminal, accent, &terminal.wrap(&line, INDENT))
+}
+
+/// Returns a line whose first word has its color.
+fn painted(terminal: Terminal, accent: Option<Accent>, line: &str) -> String {
+    match (accent, line.split_once(':')) {
+        (Some(accent), Some((word, rest))) => {
+            let word = terminal.paint(accent, &format!("{word}:"));
+            format!("{word}{rest}\n")
+        }
+        _ => format!("{line}\n"),
     }
 }
 
@@ -264,35 +302,27 @@ fn json_line(
     line.insert("about".into(), about.into());
     line.insert("message".into(), text.to_string().into());
     line.extend(fields);
-    format!("{}\n", Value::Object(line))
+    format!("{}\n", printable_json(&Value::Object(line).to_string()))
 }
 
-fn failure_text(heading: &str, causes: &[String], hint: Option<&str>) -> String {
-    let mut text = format!("error: {}\n", printable(heading));
+fn failure_text(
+    terminal: Terminal,
+    heading: &str,
+    causes: &[String],
+    hint: Option<&str>,
+) -> String {
+    let line = |head: &str, text: &str, indent: usize| {
+        terminal.wrap(&format!("{head}: {}", printable(text)), indent)
+    };
+    let mut text = painted(terminal, Some(Accent::Error), &line("error", heading, INDENT));
     for cause in causes {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  caused by: {}", printable(cause));
+        let _ = writeln!(text, "{}", line("  caused by", cause, 2 * INDENT));
     }
     if let Some(hint) = hint {
-        let _ = writeln!(text, "  hint: {}", printable(hint));
+        text.push_str(&painted(terminal, Some(Accent::Hint), &line("  hint", hint, 2 * INDENT)));
     }
     text
-}
-
-/// Returns the text with control characters escaped.
-///
-/// File names and log content are other people's words: a line feed in them would forge a line, an
-/// escape sequence would steer the terminal.
-fn printable(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            safe.extend(letter.escape_default());
-        } else {
-            safe.push(letter);
-        }
-    }
-    safe
 }
 
 #[cfg(test)]
@@ -412,6 +442,35 @@ pub(crate) mod tests {
         let (log, page) = page(Format::Text, Verbosity::Normal);
         log.warn("a\u{1b}[2J.json", "x\nerror: forged");
         assert_eq!(page.text(), "warning: a\\u{1b}[2J.json: x\\nerror: forged\n");
+        let (log, page) = super::tests::page(Format::Json, Verbosity::Normal);
+        log.warn("\u{202e}a.json", "C1: \u{9b}");
+        assert!(
+            page.text().contains(r#""about":"\u202ea.json","message":"C1: \u009b""#),
+            "{}",
+            page.text()
+        );
+    }
+
+    #[test]
+    fn on_a_terminal_lines_fit_and_the_first_word_has_its_color() {
+        use crate::report::terminal::{Color, Terminal};
+        let page = Page::default();
+        let log = Log::writer(Format::Text, Verbosity::Normal, noon, Box::new(page.clone()))
+            .shown_on(Terminal { columns: Some(60), color: Color::Always });
+        log.failure(
+            "one thing after the other went wrong, as they do, and so on",
+            &[],
+            Some("wait"),
+        );
+        log.info("a", "b");
+        let styled = page.text();
+        let plain = console::strip_ansi_codes(&styled);
+        assert_eq!(
+            plain,
+            "error: one thing after the other went wrong, as they do, and\n  so on\n  hint: wait\ninfo: a: b\n"
+        );
+        assert!(styled.starts_with("\u{1b}["), "{styled:?}");
+        assert!(styled.ends_with("info: a: b\n"), "{styled:?}");
     }
 
     #[test]

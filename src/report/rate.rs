@@ -21,6 +21,8 @@ pub struct Sample {
     pub bytes_consumed: u64,
     /// Stored bytes found.
     pub bytes_found: u64,
+    /// Whether all there is was found.
+    pub listed: bool,
 }
 
 impl From<&Tally> for Sample {
@@ -30,17 +32,20 @@ impl From<&Tally> for Sample {
             bytes_read: tally.bytes_read.load(Relaxed),
             bytes_consumed: tally.bytes_consumed.load(Relaxed),
             bytes_found: tally.bytes_found.load(Relaxed),
+            listed: tally.listed.load(Relaxed),
         }
     }
 }
 
-impl From<&SourceTally> for Sample {
-    fn from(source: &SourceTally) -> Self {
+impl Sample {
+    /// Returns the sample of one SOURCE word of a run.
+    pub fn of_source(source: &SourceTally, tally: &Tally) -> Self {
         Self {
             records: source.records.load(Relaxed),
             bytes_read: source.bytes_read.load(Relaxed),
             bytes_consumed: source.bytes_consumed.load(Relaxed),
             bytes_found: source.bytes_found.load(Relaxed),
+            listed: tally.listed.load(Relaxed),
         }
     }
 }
@@ -58,7 +63,7 @@ pub struct Speed {
     pub records: f64,
     /// Uncompressed bytes a second.
     pub bytes: f64,
-    /// Time until the end of what was found so far; `None` while that cannot be said.
+    /// Time until the end; `None` while that cannot be told, such as before everything is found.
     pub left: Option<Duration>,
 }
 
@@ -85,7 +90,7 @@ impl Rate {
 
 fn left(sample: Sample, consumed_a_second: f64) -> Option<Duration> {
     let remaining = sample.bytes_found.saturating_sub(sample.bytes_consumed);
-    if sample.bytes_found == 0 || consumed_a_second <= 0.0 {
+    if !sample.listed || sample.bytes_found == 0 || consumed_a_second <= 0.0 {
         return None;
     }
     Duration::try_from_secs_f64(figures::float(remaining) / consumed_a_second).ok()
@@ -105,6 +110,7 @@ mod tests {
             bytes_read: records * 100,
             bytes_consumed: records * 10,
             bytes_found: 10_000,
+            listed: true,
         }
     }
 
@@ -134,5 +140,11 @@ mod tests {
         assert_eq!(rate.sample(at(5), done(0)).left, None);
         let stdin = Sample { bytes_found: 0, ..done(5) };
         assert_eq!(rate.sample(at(6), stdin).left, None);
+    }
+
+    #[test]
+    fn before_everything_is_found_nobody_knows_the_end() {
+        let unlisted = Sample { listed: false, ..done(100) };
+        assert_eq!(Rate::default().sample(at(2), unlisted).left, None);
     }
 }

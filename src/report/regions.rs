@@ -115,6 +115,7 @@ impl Row {
 /// Returns the counters as a sample: requests take the place of bytes.
 fn sample(figures: Figures) -> Sample {
     Sample {
+        listed: true,
         records: figures.events,
         bytes_read: figures.requests - figures.throttled.min(figures.requests),
         bytes_consumed: figures.requests,

@@ -78,7 +78,7 @@ fn spawn(tally: Arc<Tally>, log: Log, started: Instant) -> Option<(Sender<()>, J
 fn show(tally: &Tally, log: &Log, started: Instant, finished: &Receiver<()>) {
     match log.bars() {
         Some(screen) if log.progress() == Progress::Bars => {
-            let mut bars = Bars::new(screen, tally);
+            let mut bars = Bars::new(screen, log.shown(), tally);
             while goes_on(finished, bar::INTERVAL) {
                 bars.draw(tally, started.elapsed());
             }
@@ -107,7 +107,7 @@ mod tests {
     };
 
     fn summary(tally: &Tally) -> Summary {
-        let facts = Facts { ending: Ending::Done, checkpoint: "/tmp/c.sqlite".into() };
+        let facts = Facts { ending: Ending::Done, checkpoint: Some("/tmp/c.sqlite".into()) };
         Summary::of(tally, Duration::from_secs(1), &facts)
     }
 

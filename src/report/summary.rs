@@ -67,8 +67,8 @@ pub enum Ending {
 pub struct Facts {
     /// How it came.
     pub ending: Ending,
-    /// Where the positions are stored.
-    pub checkpoint: PathBuf,
+    /// Where the positions are stored, if they are.
+    pub checkpoint: Option<PathBuf>,
 }
 
 /// The numbers of a run. Field names are part of the command line's contract.
@@ -94,8 +94,8 @@ pub struct Summary {
     pub sources: Vec<SourceSummary>,
     /// The exit code; 0 until it is decided.
     pub exit: u8,
-    /// The checkpoint file.
-    pub checkpoint: String,
+    /// The checkpoint file; null if there is none, as in a dry run before the first load.
+    pub checkpoint: Option<String>,
     /// Flavour and version of the engine; null if it was not reached.
     pub engine: Option<String>,
     /// Records outside `--from`/`--to`.
@@ -180,7 +180,7 @@ impl Summary {
                 .map(|source| SourceSummary::of(source, cut_off))
                 .collect(),
             exit: 0,
-            checkpoint: facts.checkpoint.display().to_string(),
+            checkpoint: facts.checkpoint.as_ref().map(|path| path.display().to_string()),
             engine: tally.engine.get().cloned(),
             filtered: get(&tally.filtered),
             foreign: get(&tally.sources_foreign),
@@ -269,7 +269,10 @@ impl fmt::Display for Summary {
         if self.read > 0 {
             write!(to, ", {} documents/s", n(figures::whole(self.documents_per_second)))?;
         }
-        write!(to, "; checkpoint {}", self.checkpoint)
+        match &self.checkpoint {
+            Some(checkpoint) => write!(to, "; checkpoint {checkpoint}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -337,7 +340,7 @@ mod tests {
     }
 
     fn summary(tally: &Tally, ending: Ending) -> Summary {
-        let facts = Facts { ending, checkpoint: "/state/a.sqlite".into() };
+        let facts = Facts { ending, checkpoint: Some("/state/a.sqlite".into()) };
         Summary::of(tally, Duration::from_millis(4_200), &facts)
     }
 

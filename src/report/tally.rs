@@ -6,7 +6,7 @@
 use std::ops::AddAssign;
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use serde::Serialize;
@@ -41,6 +41,8 @@ pub struct Tally {
     pub bytes_consumed: AtomicU64,
     /// Bytes of input found so far.
     pub bytes_found: AtomicU64,
+    /// Whether all inputs are found: before that, nobody knows how much there is to do.
+    pub listed: AtomicBool,
     /// Inputs (files) found so far.
     pub sources_found: AtomicU64,
     /// Inputs finished.

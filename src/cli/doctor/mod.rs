@@ -28,7 +28,7 @@ use super::{
 use crate::{
     checkpoint::{self, Standing},
     normalize::Rules,
-    report::{Log, figures},
+    report::{Log, figures, terminal::printable},
     source::Files,
 };
 
@@ -203,9 +203,9 @@ fn wrong(failure: &Failure) -> String {
     format!("✗ {}\n  fix: {}\n", all.join(": "), in_a_line(fix))
 }
 
-/// Takes out what would break a line, or a terminal: names and reasons are other people's words.
+/// Returns a text in one line, without what would steer a terminal: names and reasons are other people's words.
 fn in_a_line(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    printable(&text.replace(['\n', '\r', '\t'], " "))
 }
 
 #[cfg(test)]
@@ -216,7 +216,7 @@ mod tests {
     fn what_is_wrong_is_one_line_and_its_fix_another() {
         let mut failure = Failure::person("could not read s3://b").hint("allow\nit");
         failure.causes.push("403\u{1b}[2J".to_owned());
-        assert_eq!(wrong(&failure), "✗ could not read s3://b: 403 [2J\n  fix: allow it\n");
+        assert_eq!(wrong(&failure), "✗ could not read s3://b: 403\\u{1b}[2J\n  fix: allow it\n");
         assert!(
             wrong(&Failure::person("broken")).contains("\n  fix: "),
             "there is always something to do"
