@@ -756,7 +756,7 @@ mod tests {
 
     fn counted(read: u64, created: u64, set_aside: u64) -> Tally {
         let tally = Tally::new(["a".to_owned()]);
-        tally.taken(0, Amount { records: read, bytes: read * 1_000, rewritten: 0 });
+        tally.taken(0, Amount { records: read, bytes: read * 1_000, ..Amount::default() });
         tally.created.store(created, std::sync::atomic::Ordering::Relaxed);
         tally.set_aside.store(set_aside, std::sync::atomic::Ordering::Relaxed);
         tally

@@ -30,6 +30,16 @@ pub(super) fn is_uuid(text: &[u8]) -> bool {
     wrong == 0
 }
 
+/// The key of the id of an event.
+const EVENT_ID: &[u8] = b"eventID";
+
+/// Returns the id that the record has, if it is shaped like a UUID: its `eventID`, else what stands under another
+/// spelling of that (`eventId` in aggregated events, `eventid` in what Athena wrote).
+pub(super) fn given_id(record: &Tree<'_>) -> Option<Vec<u8>> {
+    let id = |value: &Tree<'_>| Some(value.text()?.into_owned()).filter(|id| is_uuid(id));
+    record.get(EVENT_ID).and_then(id).or_else(|| record.spelled(EVENT_ID).find_map(id))
+}
+
 /// Returns an id made of the record's content: equal for equal content, in any order of keys.
 pub(super) fn content_id(members: &[Member<'_>]) -> String {
     let mut canonical = Vec::new();

@@ -79,6 +79,13 @@ pub struct Placed {
     pub rewritten: bool,
 }
 
+impl Placed {
+    /// Returns whether the record has no time that can be read, or one at which it cannot have happened.
+    pub fn is_undated(&self) -> bool {
+        self.bucket == when::UNDATED
+    }
+}
+
 /// One worker's normalizer.
 #[derive(Debug)]
 pub struct Normalizer {
@@ -154,7 +161,7 @@ impl Normalizer {
         if !identity::is_uuid(id) || simdutf8::basic::from_utf8(record).is_err() {
             return None;
         }
-        if !self.settings.range.contains(when.milliseconds) {
+        if !self.wants(when) {
             return Some((scan.end, Normalized::Filtered));
         }
         let bucket = when.bucket(self.settings.by);
@@ -196,7 +203,7 @@ impl Normalizer {
             return Err(Misshapen { at: 0, cause: "an object" });
         };
         let when = happened(&parsed.tree);
-        if when.is_some_and(|when| !self.settings.range.contains(when.milliseconds)) {
+        if when.is_some_and(|when| !self.wants(when)) {
             return Ok(Normalized::Filtered);
         }
         let source = parsed
@@ -204,10 +211,7 @@ impl Normalizer {
             .get(b"sourceIPAddress")
             .and_then(Tree::text)
             .map(std::borrow::Cow::into_owned);
-        let given = [&b"eventID"[..], b"eventId"]
-            .iter()
-            .find_map(|key| parsed.tree.get(key)?.text().filter(|id| identity::is_uuid(id)))
-            .map(std::borrow::Cow::into_owned);
+        let given = identity::given_id(&parsed.tree);
         let Tree::Object(members) = parsed.tree else { unreachable!("checked above") };
         let id = given.unwrap_or_else(|| identity::content_id(&members).into_bytes());
         self.more.clear();
@@ -237,6 +241,12 @@ impl Normalizer {
         lines.filter_map(|line| Some(Note::read(&line)?.described()))
     }
 
+    /// Returns whether a moment is in the range asked for. Whoever asks for a range has no use for it to be compared
+    /// with the time of a broken clock.
+    fn wants(&self, when: When) -> bool {
+        self.settings.range.contains(when.milliseconds) || !when.is_plausible()
+    }
+
     /// Appends the action line and returns its length.
     fn action(&mut self, bucket: u32, id: &[u8], out: &mut Vec<u8>) -> u32 {
         let start = out.len();
@@ -260,19 +270,24 @@ impl Normalizer {
     }
 }
 
+/// The key of the time of an event.
+const EVENT_TIME: &[u8] = b"eventTime";
+
 /// The note on a record whose bytes had to be mended; there is no more to say.
 const MENDED: &[u8] = Change::Mended.word().as_bytes();
 
-/// Finds when a record happened: its eventTime, or the begin of its time window.
+/// Finds when a record happened: its eventTime, or the begin of its time window, or where it has neither what Logstash
+/// and others write as `@timestamp`. One that is there and cannot be read leaves no room for another: that would be
+/// the time of something else.
 fn happened(record: &Tree<'_>) -> Option<When> {
-    let read = |value: &Tree<'_>| {
-        let text = value.text()?;
-        When::plain(&text).or_else(|| When::lenient(&text))
-    };
-    record
-        .get(b"eventTime")
-        .and_then(read)
-        .or_else(|| read(record.get(b"timeWindow")?.get(b"windowStart")?))
+    let says = |value: &&Tree<'_>| !value.is_nothing();
+    let told = record
+        .get(EVENT_TIME)
+        .filter(says)
+        .or_else(|| record.spelled(EVENT_TIME).find(says))
+        .or_else(|| record.get(b"timeWindow")?.get(b"windowStart").filter(says))
+        .or_else(|| record.get(b"@timestamp"))?;
+    When::read(told)
 }
 
 /// Appends `source.ip`, if the text is an address; services call under their names.

@@ -23,7 +23,7 @@ use std::borrow::Cow;
 pub(super) enum Change {
     /// A key got another name.
     Key,
-    /// A value became an empty object.
+    /// A value became another: nothing an empty object, a time one that date fields read.
     Was,
     /// A value was taken out of its wrapper.
     Value,
@@ -90,7 +90,10 @@ impl<'n> Note<'n> {
         let path = String::from_utf8_lossy(&keys);
         match self.change {
             Change::Key => format!("{path} (was {})", String::from_utf8_lossy(self.argument)),
-            Change::Was => format!("{path} (empty, made an object)"),
+            Change::Was if is_empty_marker(self.argument) => {
+                format!("{path} (empty, made an object)")
+            }
+            Change::Was => format!("{path} (spelled as dates are)"),
             Change::Value => format!("{path} (taken out of its wrapper)"),
             Change::Split => format!("{path} (mixed list, split)"),
             Change::Json => format!("{path} (kept as JSON text)"),
@@ -98,6 +101,11 @@ impl<'n> Note<'n> {
             Change::Mended => "broken bytes mended".to_owned(),
         }
     }
+}
+
+/// Returns whether JSON says nothing: it is `""`, or lists of that.
+fn is_empty_marker(json: &[u8]) -> bool {
+    json.iter().all(|byte| matches!(byte, b'"' | b'[' | b']' | b',' | b' '))
 }
 
 /// Writes a key as a segment of a pointer.
@@ -154,6 +162,9 @@ mod tests {
     fn a_person_reads_paths_without_positions() {
         let described = |line: &str| Note::read(line.as_bytes()).unwrap().described();
         assert_eq!(described("key /a/0/b~2c_object b c"), "a.b c_object (was b c)");
+        assert_eq!(described("was /a/b \"\""), "a.b (empty, made an object)");
+        assert_eq!(described("was /a/b [[\"\"], \"\"]"), "a.b (empty, made an object)");
+        assert_eq!(described("was /eventTime 1717243200"), "eventTime (spelled as dates are)");
         assert_eq!(described("word /a/b/12"), "a.b (made text)");
         assert_eq!(described("mended"), "broken bytes mended");
     }

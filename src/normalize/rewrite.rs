@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use super::{
+    EVENT_TIME,
     fields::{Fields, Node, ROOT, Verdict},
     keys::{Keys, METADATA, mend_key},
     more::More,
@@ -16,6 +17,7 @@ use super::{
     text,
     tree::{Member, Tree},
     view::View,
+    when::When,
 };
 
 /// Lists directly inside each other that every engine takes: OpenSearch refuses more than 20.
@@ -242,10 +244,22 @@ impl Rewriter<'_> {
                 _ => {}
             }
             self.note_rename(&old, &key);
+            if node == ROOT && &*old == EVENT_TIME {
+                value = self.time(&key, value);
+            }
             placed.push((Member { key, value }, place));
             return;
         }
         self.as_json(node, &old, &key, &value, keys, placed);
+    }
+
+    /// Writes the time of an event so that a date field reads it as the moment that it is. A field would take seconds
+    /// for milliseconds, and find the event in 1970.
+    fn time<'a>(&mut self, key: &[u8], value: Tree<'a>) -> Tree<'a> {
+        let retold = When::read(&value).and_then(|when| when.retold(&value));
+        let Some(retold) = retold else { return value };
+        self.note(Change::Was, key, &value.as_it_was());
+        Tree::Text(Cow::Owned(retold.into_bytes()))
     }
 
     /// Keeps a value as JSON text under a name of its own.

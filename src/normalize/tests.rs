@@ -404,6 +404,145 @@ fn the_same_content_has_the_same_id_however_it_is_written() {
     assert_eq!(id(&format!(r#"{{"eventId":"{uuid}","timeWindow":{{}}}}"#)), format!("\"{uuid}\""));
 }
 
+/// Rewrites a record and returns where it goes, and its document line.
+fn placed(normalizer: &mut Normalizer, record: &str) -> (String, String) {
+    let mut out = Vec::new();
+    normalizer.rewrite(record.as_bytes(), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let (action, document) = text.split_once('\n').unwrap();
+    (value(action)["create"]["_index"].as_str().unwrap().to_owned(), document.to_owned())
+}
+
+#[test]
+fn an_event_is_dated_by_the_first_time_that_says_something() {
+    let mut normalizer = normalizer(Profile::Standard);
+    for (record, index, timestamp) in [
+        (r#"{"@timestamp":"2020-09-14T00:44:23.000Z"}"#, "2020.09", Some("2020-09-14T00:44:23Z")),
+        (r#"{"eventTime":null,"@timestamp":1600044263}"#, "2020.09", Some("2020-09-14T00:44:23Z")),
+        (r#"{"eventTime":"","@timestamp":"2020-09-14"}"#, "2020.09", Some("2020-09-14T00:00:00Z")),
+        (
+            r#"{"@timestamp":"2020-09-14T00:44:23Z","eventTime":"2024-06-01T12:00:00Z"}"#,
+            "2024.06",
+            Some("2024-06-01T12:00:00Z"),
+        ),
+        (
+            r#"{"@timestamp":"2020-09-14T00:44:23Z","timeWindow":{"windowStart":"2024-06-01T12:00:00Z"}}"#,
+            "2024.06",
+            Some("2024-06-01T12:00:00Z"),
+        ),
+        (r#"{"eventtime":"2024-06-01T12:00:00Z"}"#, "2024.06", Some("2024-06-01T12:00:00Z")),
+        (r#"{"eventTime":1717243200}"#, "2024.06", Some("2024-06-01T12:00:00Z")),
+        (r#"{"eventTime":"1717243200123"}"#, "2024.06", Some("2024-06-01T12:00:00.123Z")),
+        (r#"{"eventTime":1.7172432E9}"#, "2024.06", Some("2024-06-01T12:00:00Z")),
+        (r#"{"eventTime":"2024-06-01 14:00:00+02:00"}"#, "2024.06", Some("2024-06-01T12:00:00Z")),
+        (r#"{"eventTime":"1969-06-01T12:00:00Z"}"#, "undated", Some("1969-06-01T12:00:00Z")),
+        (r#"{"eventTime":"2101-06-01T12:00:00Z"}"#, "undated", Some("2101-06-01T12:00:00Z")),
+        (r#"{"eventTime":12}"#, "undated", None),
+        (r#"{"eventTime":["2024-06-01T12:00:00Z"]}"#, "undated", None),
+        // The time of something else is no better than none.
+        (r#"{"eventTime":"yesterday","@timestamp":"2020-09-14T00:44:23Z"}"#, "undated", None),
+        (r#"{"eventTime":"-000001-01-01T00:00:00Z"}"#, "undated", None),
+        ("{}", "undated", None),
+    ] {
+        let (name, document) = placed(&mut normalizer, record);
+        assert_eq!(name, format!("cloudtrail-{index}"), "{record}");
+        assert_eq!(value(&document)["@timestamp"].as_str(), timestamp, "{record}");
+        let back = original(document.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(back).unwrap(), record, "{document}");
+    }
+}
+
+#[test]
+fn a_time_that_a_date_field_would_misread_is_spelled_out_and_comes_back() {
+    let mut normalizer = normalizer(Profile::Standard);
+    for (written, spelled) in [
+        ("1717243200", "2024-06-01T12:00:00Z"),
+        ("\"1717243200\"", "2024-06-01T12:00:00Z"),
+        ("1717243200.5", "2024-06-01T12:00:00.5Z"),
+        ("\"2024-06-01 12:00:00\"", "2024-06-01T12:00:00Z"),
+        ("\"2024-06-01T12:00:00z\"", "2024-06-01T12:00:00Z"),
+    ] {
+        let record = format!(r#"{{"eventName":"A","eventTime":{written}}}"#);
+        let document = document(&mut normalizer, &record);
+        assert_eq!(value(&document)["eventTime"], spelled, "{written}");
+        let note = format!("was /eventTime {written}");
+        assert_eq!(value(&document)["trailload"]["renamed"], to_json!([note]));
+        assert_eq!(original(document.as_bytes()).unwrap(), record.as_bytes());
+        let mut relearned = Relearned::new(&normalizer.fields, rules().template());
+        assert_eq!(relearned.again(document.as_bytes()), None, "{document}");
+    }
+    for read in ["1717243200000", "\"2024-06-01T12:00:00+02:00\"", "\"2024-06-01\"", "12", "true"] {
+        let record = format!(r#"{{"eventTime":{read}}}"#);
+        let document = value(&document(&mut normalizer, &record));
+        assert_eq!(document["eventTime"], value(read));
+        assert_eq!(document["trailload"], Value::Null, "{read}");
+    }
+}
+
+#[test]
+fn a_range_leaves_out_what_happened_at_another_time_and_nothing_else() {
+    let time = |text: &str| Some(text.parse::<jiff::Timestamp>().unwrap());
+    let range = TimeRange { from: time("2024-06-01T00:00:00Z"), to: time("2024-07-01T00:00:00Z") };
+    let settings = Settings { prefix: "a".into(), range, ..Settings::default() };
+    let fields = Arc::new(Fields::new(rules(), Profile::Standard, 5_000));
+    let mut normalizer = Normalizer::new(fields, Arc::new(settings));
+    let uuid = r#""eventID":"a7a2a2a2-1111-2222-3333-444444444444""#;
+    for (time, wanted) in [
+        (r#""eventTime":"2024-06-30T23:59:59Z""#, true),
+        (r#""eventTime":"2024-07-01T00:00:00Z""#, false),
+        (r#""eventTime":1717243200"#, true),
+        (r#""eventTime":1717243200000"#, true),
+        (r#""eventTime":1517243200"#, false),
+        (r#""@timestamp":"2024-06-05T00:00:00Z""#, true),
+        (r#""@timestamp":"2023-06-05T00:00:00Z""#, false),
+        (r#""eventTime":"1970-01-01T00:00:00Z""#, true),
+        (r#""eventTime":"9999-01-01T00:00:00Z""#, true),
+        (r#""eventTime":"never""#, true),
+    ] {
+        let record = format!("{{{uuid},{time}}}");
+        let mut out = Vec::new();
+        let slow = normalizer.rewrite(record.as_bytes(), &mut out).unwrap();
+        assert_eq!(slow != Normalized::Filtered, wanted, "{record}");
+        if let Some((_, quick)) = normalizer.take(record.as_bytes(), 0, &mut out) {
+            assert_eq!(quick, slow, "{record}");
+        }
+    }
+}
+
+#[test]
+fn an_id_counts_under_every_spelling_if_it_is_shaped_like_one() {
+    let mut normalizer = normalizer(Profile::Standard);
+    let mut id = |record: &str| {
+        let mut out = Vec::new();
+        normalizer.rewrite(record.as_bytes(), &mut out).unwrap();
+        let action = value(std::str::from_utf8(&out).unwrap().lines().next().unwrap());
+        action["create"]["_id"].as_str().unwrap().to_owned()
+    };
+    let (one, other) =
+        ("0828c0d2-3589-4390-b954-c78b4a7df44b", "1828c0d2-3589-4390-b954-c78b4a7df44b");
+    for (record, expected) in [
+        (format!(r#"{{"eventId":"{one}"}}"#), one),
+        (format!(r#"{{"eventid":"{one}"}}"#), one),
+        (format!(r#"{{"EventID":"{one}","eventName":"A"}}"#), one),
+        (format!(r#"{{"eventId":"{one}","eventID":"{other}"}}"#), other),
+        (format!(r#"{{"eventId":"{one}","eventID":"1"}}"#), one),
+        (format!(r#"{{"eventid":"x","eventId":"{one}"}}"#), one),
+    ] {
+        assert_eq!(id(&record), expected, "{record}");
+    }
+    for shaped_otherwise in [
+        "0828c0d235894390b954c78b4a7df44b",
+        "{0828c0d2-3589-4390-b954-c78b4a7df44b}",
+        "0828c0d2-3589-4390-b954-c78b4a7df44g",
+        "0828c0d2-3589-4390-b954-c78b4a7df44b ",
+        "",
+    ] {
+        let hashed = id(&format!(r#"{{"eventId":"{shaped_otherwise}"}}"#));
+        assert!(hashed.starts_with("sha256-"), "{hashed}");
+    }
+    assert!(id(&format!(r#"{{"detail":{{"eventID":"{one}"}}}}"#)).starts_with("sha256-"));
+}
+
 #[test]
 fn an_index_that_decided_otherwise_gets_a_document_of_its_own() {
     let mut normalizer = normalizer(Profile::Standard);

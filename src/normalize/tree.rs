@@ -388,6 +388,21 @@ impl Tree<'_> {
         members.iter().rev().find(|member| &*member.key == key).map(|member| &member.value)
     }
 
+    /// Returns the values of the members whose keys differ from this one in upper and lower case at most, in order.
+    pub(super) fn spelled<'t>(&'t self, key: &'t [u8]) -> impl Iterator<Item = &'t Self> {
+        let members = match self {
+            Tree::Object(members) => members.as_slice(),
+            _ => &[],
+        };
+        let is_it = move |member: &&'t Member<'_>| member.key.eq_ignore_ascii_case(key);
+        members.iter().filter(is_it).map(|member| &member.value)
+    }
+
+    /// Returns whether this says nothing: `null` or the empty string.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Tree::Token(token) if &**token == b"null") || self.is_empty_text()
+    }
+
     /// Returns the text of a string, unescaped.
     pub(super) fn text(&self) -> Option<Cow<'_, [u8]>> {
         match self {

@@ -1,8 +1,13 @@
 //! When an event happened: for its index, for `@timestamp`, and for `--from`/`--to`.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    ops::{Range, RangeInclusive},
+};
 
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{Timestamp, civil::DateTime, fmt::rfc2822, tz::TimeZone};
+
+use super::tree::Tree;
 
 /// How documents are spread over indices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,9 +48,19 @@ impl TimeRange {
     }
 }
 
-/// The years that get an index of their own. CloudTrail began in 2013; samples are older, and a
-/// broken clock must not be able to create thousands of indices.
-const YEARS: std::ops::RangeInclusive<u16> = 2006..=2099;
+/// The years in which an event can have happened, and that get indices of their own. CloudTrail began in 2013; samples
+/// are older, and a broken clock must not be able to create thousands of indices.
+const YEARS: RangeInclusive<u16> = 2000..=2100;
+
+/// The same in milliseconds since 1970.
+const PLAUSIBLE: Range<f64> = 946_684_800_000.0..4_133_980_800_000.0;
+
+/// Milliseconds of the units in which programs count the time since 1970. Written in one unit, a moment of [`PLAUSIBLE`]
+/// is none in any other: the units are a thousand apart, the moments less than five times.
+const UNITS: [f64; 4] = [1_000.0, 1.0, 0.001, 0.000_001];
+
+/// Characters of the longest number that is looked at as a time.
+const LONGEST_NUMBER: usize = 40;
 
 /// The moment of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,14 +131,64 @@ impl When {
         Some(Self { milliseconds: seconds * 1_000 + milliseconds, year, month, day })
     }
 
-    /// Reads what else is found in the wild: a blank for the T, no Z (taken as UTC), an offset.
-    pub(super) fn lenient(text: &[u8]) -> Option<Self> {
+    /// Reads a value of a record in every form that leaves no doubt: a text, or the time since 1970 as a number or
+    /// its digits.
+    pub(super) fn read(value: &Tree<'_>) -> Option<Self> {
+        match value {
+            Tree::Text(_) => {
+                let text = value.text()?;
+                Self::plain(&text).or_else(|| Self::lenient(&text))
+            }
+            Tree::Token(token) => Self::since_1970(std::str::from_utf8(token).ok()?),
+            _ => None,
+        }
+    }
+
+    /// Reads the forms that other programs write: ISO 8601 with a blank for the T, with an offset, or with `UTC` or
+    /// nothing for the Z; slashes for the hyphens; the form of mails and HTTP (RFC 2822); digits.
+    fn lenient(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?.trim();
+        Self::since_1970(text)
+            .or_else(|| Self::iso(text))
+            .or_else(|| Self::at(rfc2822::parse(text).ok()?.timestamp()))
+    }
+
+    fn iso(text: &str) -> Option<Self> {
+        let mut text = text.to_owned();
+        // Only the year can come first: no other part has four digits.
+        if text.get(4..5) == Some("/") && text.get(7..8) == Some("/") {
+            text.replace_range(4..5, "-");
+            text.replace_range(7..8, "-");
+        }
+        let bare = ["UTC", "GMT", "Z"].iter().find_map(|zone| text.strip_suffix(zone));
+        if let Some(bare) = bare {
+            text = format!("{}Z", bare.trim_end());
+        }
         let moment = text.parse::<Timestamp>().ok().or_else(|| {
             let civil: DateTime = text.parse().ok()?;
             civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
         })?;
         Self::at(moment)
+    }
+
+    /// Reads the time since 1970 in seconds, or in thousandths, millionths or billionths of one. `None` if it is
+    /// plausible in none of them.
+    fn since_1970(text: &str) -> Option<Self> {
+        let is_part = |byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+');
+        if text.len() > LONGEST_NUMBER || !text.bytes().all(is_part) {
+            return None;
+        }
+        let number: f64 = text.parse().ok()?;
+        let milliseconds =
+            UNITS.iter().map(|unit| number * unit).find(|moment| PLAUSIBLE.contains(moment))?;
+        #[expect(clippy::cast_possible_truncation, reason = "in the range checked above")]
+        let moment = Timestamp::from_millisecond(milliseconds.round() as i64).ok()?;
+        Self::at(moment)
+    }
+
+    /// Returns whether events can have happened then.
+    pub(super) fn is_plausible(self) -> bool {
+        YEARS.contains(&self.year)
     }
 
     fn at(moment: Timestamp) -> Option<Self> {
@@ -143,11 +208,21 @@ impl When {
             .unwrap_or_default()
     }
 
+    /// Writes the moment for a date field, if such a field does not read it from the value that it was read from.
+    pub(super) fn retold(self, value: &Tree<'_>) -> Option<String> {
+        let is_read = match value {
+            Tree::Text(inside) => is_iso(inside) || is_milliseconds(inside),
+            Tree::Token(token) => is_milliseconds(token),
+            _ => true,
+        };
+        (!is_read).then(|| self.to_text())
+    }
+
     /// Returns what tells the indices apart: equal for two moments if and only if they share one.
     pub(super) fn bucket(self, by: IndexBy) -> u32 {
         let (year, month, day) = (u32::from(self.year), u32::from(self.month), u32::from(self.day));
         match by {
-            _ if !YEARS.contains(&self.year) => UNDATED,
+            _ if !self.is_plausible() => UNDATED,
             IndexBy::Day => year << 16 | month << 8 | day,
             IndexBy::Month => year << 16 | month << 8,
             IndexBy::Year => year << 16,
@@ -172,6 +247,21 @@ pub(super) fn index_name(prefix: &str, by: IndexBy, bucket: u32) -> String {
     };
     written.expect("a String takes everything");
     name
+}
+
+/// Returns whether a text that is a time has the form that engines call `strict_date_optional_time`.
+fn is_iso(text: &[u8]) -> bool {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b':' | b'.' | b'+' | b'T' | b'Z');
+    text.get(4) == Some(&b'-')
+        && text.get(10).is_none_or(|byte| *byte == b'T')
+        && text.iter().all(is_part)
+}
+
+/// Returns whether a text that is a time has the form that engines call `epoch_millis`.
+fn is_milliseconds(text: &[u8]) -> bool {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
+    #[expect(clippy::cast_precision_loss, reason = "exact in that range")]
+    number.is_some_and(|number| PLAUSIBLE.contains(&(number as f64)))
 }
 
 fn valid_day(year: u16, month: u16, day: u16) -> bool {
@@ -229,16 +319,103 @@ mod tests {
         }
     }
 
+    fn text(text: &str) -> Option<When> {
+        When::read(&Tree::Text(text.as_bytes().into()))
+    }
+
+    fn number(number: &str) -> Option<When> {
+        When::read(&Tree::Token(number.as_bytes().into()))
+    }
+
     #[test]
     fn other_spellings_are_understood() {
-        for (text, same) in [
+        for (spelled, same) in [
             ("2022-01-05 10:11:12", "2022-01-05T10:11:12Z"),
             ("2022-01-05T10:11:12", "2022-01-05T10:11:12Z"),
+            (" 2022-01-05t10:11:12z ", "2022-01-05T10:11:12Z"),
+            ("2022-01-05 10:11:12.000 UTC", "2022-01-05T10:11:12Z"),
+            ("2022-01-05 10:11:12 GMT", "2022-01-05T10:11:12Z"),
+            ("2022-01-05T10:11:12 Z", "2022-01-05T10:11:12Z"),
+            ("2022/01/05 10:11:12", "2022-01-05T10:11:12Z"),
+            ("2022-01-05T10:11:12.345678901Z", "2022-01-05T10:11:12.345Z"),
+            ("2022-01-05T10:11:12,345Z", "2022-01-05T10:11:12.345Z"),
             ("2022-02-08 09:23:37+11:00", "2022-02-07T22:23:37Z"),
+            ("2022-02-08T09:23:37+1100", "2022-02-07T22:23:37Z"),
+            ("2022-02-08T09:23:37-07", "2022-02-08T16:23:37Z"),
+            ("Wed, 05 Jan 2022 10:11:12 GMT", "2022-01-05T10:11:12Z"),
+            ("Wed, 5 Jan 2022 10:11:12 +0200", "2022-01-05T08:11:12Z"),
+            ("2022-01-05", "2022-01-05T00:00:00Z"),
         ] {
-            assert_eq!(When::lenient(text.as_bytes()), When::plain(same.as_bytes()), "{text}");
+            assert_eq!(text(spelled), When::plain(same.as_bytes()), "{spelled}");
         }
-        assert_eq!(When::lenient(b"yesterday"), None);
+        for doubtful in [
+            "yesterday",
+            "",
+            "01/05/2022 10:11:12",
+            "05.01.2022",
+            "2022-13-01T00:00:00Z",
+            "2022-01-05T10:11:12+02:00 UTC",
+            "20220105101112",
+            "10:11:12",
+            "inf",
+            "nan",
+        ] {
+            assert_eq!(text(doubtful), None, "{doubtful}");
+        }
+    }
+
+    #[test]
+    fn the_time_since_1970_is_understood_in_every_unit() {
+        let same = When::plain(b"2024-06-01T12:00:00Z");
+        for written in [
+            "1717243200",
+            "1717243200.0",
+            "1.7172432E9",
+            "1717243200000",
+            "1717243200000000",
+            "1717243200000000000",
+        ] {
+            assert_eq!((number(written), text(written)), (same, same), "{written}");
+        }
+        assert_eq!(number("1717243200.123"), When::plain(b"2024-06-01T12:00:00.123Z"));
+        assert_eq!(number("1717243200123"), When::plain(b"2024-06-01T12:00:00.123Z"));
+        assert_eq!(number("946684800"), When::plain(b"2000-01-01T00:00:00Z"));
+        assert_eq!(number("4133980799999"), When::plain(b"2100-12-31T23:59:59.999Z"));
+        for none in ["0", "946684799", "4133980800", "-1717243200", "17", "1e400", "true", "null"] {
+            assert_eq!(number(none), None, "{none}");
+        }
+        assert_eq!(text(&"1".repeat(1_000_000)), None);
+    }
+
+    #[test]
+    fn a_date_field_is_given_what_it_reads() {
+        let retold = |value: Tree<'_>| When::read(&value).unwrap().retold(&value);
+        for (written, expected) in [
+            ("2024-06-01T12:00:00Z", None),
+            ("2024-06-01T12:00:00.123456+02:00", None),
+            ("2024-06-01T12:00:00", None),
+            ("1717243200000", None),
+            ("1717243200", Some("2024-06-01T12:00:00Z")),
+            ("2024-06-01 12:00:00", Some("2024-06-01T12:00:00Z")),
+            ("2024-06-01T12:00:00z", Some("2024-06-01T12:00:00Z")),
+            ("2024/06/01 12:00:00", Some("2024-06-01T12:00:00Z")),
+        ] {
+            let value = Tree::Text(written.as_bytes().into());
+            assert_eq!(retold(value).as_deref(), expected, "{written}");
+        }
+        assert_eq!(retold(Tree::Token(b"1717243200000"[..].into())), None);
+        let seconds = retold(Tree::Token(b"1717243200"[..].into()));
+        assert_eq!(seconds.as_deref(), Some("2024-06-01T12:00:00Z"));
+    }
+
+    #[test]
+    fn times_that_cannot_be_are_told_apart() {
+        for (year, plausible) in
+            [(1969, false), (1999, false), (2000, true), (2100, true), (2101, false)]
+        {
+            let when = text(&format!("{year}-01-01T00:00:00Z")).unwrap();
+            assert_eq!(when.is_plausible(), plausible, "{year}");
+        }
     }
 
     #[test]

@@ -407,6 +407,7 @@ impl<'b> Reading<'b> {
             self.filtered = true;
             return;
         };
+        let undated = placed.is_undated();
         let Placed { action_bytes, bucket, needs, rewritten } = placed;
         let Bench { pack, normalizer, .. } = &mut *self.bench;
         let name = || normalizer.index(bucket).to_owned();
@@ -415,6 +416,7 @@ impl<'b> Reading<'b> {
         self.uncounted.taken.records += 1;
         self.uncounted.taken.bytes += bytes as u64;
         self.uncounted.taken.rewritten += u64::from(rewritten);
+        self.uncounted.taken.undated += u64::from(undated);
         self.send_if_full();
     }
 

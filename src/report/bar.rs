@@ -246,7 +246,7 @@ mod tests {
         let tally = words(2);
         tally.found(0, 1_000);
         tally.consumed(0, 250);
-        tally.taken(0, Amount { records: 5_000, bytes: 4 << 20, rewritten: 0 });
+        tally.taken(0, Amount { records: 5_000, bytes: 4 << 20, ..Amount::default() });
         let mut bars = Bars::new(&screen(), WIDE, &tally);
         bars.draw(&tally, Duration::from_secs(1));
         let first = &bars.words[0].drawn;
@@ -303,7 +303,7 @@ mod tests {
         ]);
         tally.found(0, 1_000_000_000);
         tally.consumed(0, 250_000_000);
-        tally.taken(0, Amount { records: 5_000_000, bytes: 4 << 30, rewritten: 0 });
+        tally.taken(0, Amount { records: 5_000_000, bytes: 4 << 30, ..Amount::default() });
         tally.listed.store(true, Relaxed);
         let terminal = Terminal { columns: Some(columns.into()), color: Color::Never };
         let mut bars = Bars::new(&screen, terminal, &tally);

@@ -122,7 +122,7 @@ mod tests {
         tally.found(0, 2_097_152);
         tally.consumed(0, 1_048_576);
         tally.listed.store(true, Relaxed);
-        tally.taken(0, Amount { records: 12_000, bytes: 9_437_184, rewritten: 0 });
+        tally.taken(0, Amount { records: 12_000, bytes: 9_437_184, ..Amount::default() });
         tally.created.store(11_500, Relaxed);
         tally
     }
@@ -155,7 +155,7 @@ mod tests {
         let (log, page) = page(Format::Text, Verbosity::Normal);
         let tally = Tally::new(["lookup".to_owned()]);
         tally.lookup.set((0, regions::tests::half_way(1, 2).into())).unwrap();
-        tally.taken(0, Amount { records: 5_000, bytes: 9_437_184, rewritten: 0 });
+        tally.taken(0, Amount { records: 5_000, bytes: 9_437_184, ..Amount::default() });
         Lines::default().write(&log, &tally, Duration::from_secs(50));
         assert_eq!(
             page.text(),

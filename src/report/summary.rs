@@ -84,6 +84,8 @@ pub struct Summary {
     pub set_aside: u64,
     /// Records of `read` in which something was renamed or repaired.
     pub rewritten: u64,
+    /// Records of `read` whose time cannot be read, or cannot be: `PREFIX-undated` has them.
+    pub undated: u64,
     /// Bytes of the records of `read`, uncompressed.
     pub bytes_read: u64,
     /// Records a second, over the whole run.
@@ -171,6 +173,7 @@ impl Summary {
             already_there: get(&tally.already_there),
             set_aside: get(&tally.set_aside),
             rewritten: of(&tally.rewritten, &tally.rewritten_settled),
+            undated: of(&tally.undated, &tally.undated_settled),
             bytes_read: of(&tally.bytes_read, &tally.bytes_settled),
             documents_per_second: rounded(figures::per_second(read, elapsed), 10.0),
             seconds: rounded(elapsed.as_secs_f64(), 1_000.0),
@@ -254,6 +257,7 @@ impl fmt::Display for Summary {
         // What did not happen is not told: the line is long enough.
         for (number, what) in [
             (self.rewritten, "rewritten"),
+            (self.undated, "undated"),
             (self.filtered, "outside the time range"),
             (self.foreign, "not CloudTrail"),
             (self.failed, "failed"),
@@ -328,8 +332,8 @@ mod tests {
     fn tally() -> Tally {
         let tally = Tally::new(["trail/".to_owned()]);
         tally.found(0, 900);
-        tally.taken(0, Amount { records: 12_345, bytes: 1_000_000, rewritten: 17 });
-        tally.settled(0, Amount { records: 11_345, bytes: 900_000, rewritten: 16 });
+        tally.taken(0, Amount { records: 12_345, bytes: 1_000_000, rewritten: 17, undated: 3 });
+        tally.settled(0, Amount { records: 11_345, bytes: 900_000, rewritten: 16, undated: 2 });
         tally.created.store(12_000, Relaxed);
         tally.already_there.store(340, Relaxed);
         tally.set_aside.store(5, Relaxed);
@@ -350,7 +354,7 @@ mod tests {
         summary.check().unwrap();
         assert_eq!(
             summary.to_string(),
-            "done: 12,345 read = 12,000 created + 340 already there + 5 set aside; 17 rewritten; \
+            "done: 12,345 read = 12,000 created + 340 already there + 5 set aside; 17 rewritten; 3 undated; \
              1 not CloudTrail; 3 files skipped (done before); 4.2 s, 2,939 documents/s; \
              checkpoint /state/a.sqlite"
         );
@@ -385,7 +389,7 @@ mod tests {
             let summary = summary(&tally, ending);
             summary.check().unwrap();
             assert_eq!((summary.read, summary.in_flight), (11_345, 1_000));
-            assert_eq!((summary.bytes_read, summary.rewritten), (900_000, 16));
+            assert_eq!((summary.bytes_read, summary.rewritten, summary.undated), (900_000, 16, 2));
             let source = &summary.sources[0];
             assert_eq!((source.records, source.bytes_read), (11_345, 900_000));
             assert!(summary.to_string().contains("; 1,000 more in flight, to be read again; "));
@@ -399,7 +403,7 @@ mod tests {
     #[test]
     fn a_dry_run_settles_nothing() {
         let tally = Tally::new(["a".to_owned()]);
-        tally.taken(0, Amount { records: 7, bytes: 700, rewritten: 0 });
+        tally.taken(0, Amount { records: 7, bytes: 700, ..Amount::default() });
         tally.filtered.store(2, Relaxed);
         let summary = summary(&tally, Ending::DryRun);
         summary.check().unwrap();
@@ -426,6 +430,7 @@ mod tests {
                 "already_there",
                 "set_aside",
                 "rewritten",
+                "undated",
                 "bytes_read",
                 "documents_per_second",
                 "seconds",

@@ -31,6 +31,10 @@ pub struct Tally {
     pub rewritten: AtomicU64,
     /// Those of them that are settled.
     pub rewritten_settled: AtomicU64,
+    /// Records whose time cannot be read, or cannot be.
+    pub undated: AtomicU64,
+    /// Those of them that are settled.
+    pub undated_settled: AtomicU64,
     /// Records outside `--from`/`--to`.
     pub filtered: AtomicU64,
     /// Bytes of records, uncompressed.
@@ -105,6 +109,8 @@ pub struct Amount {
     pub bytes: u64,
     /// Those in which something was renamed or repaired.
     pub rewritten: u64,
+    /// Those whose time cannot be read, or cannot be.
+    pub undated: u64,
 }
 
 impl AddAssign for Amount {
@@ -112,6 +118,7 @@ impl AddAssign for Amount {
         self.records += more.records;
         self.bytes += more.bytes;
         self.rewritten += more.rewritten;
+        self.undated += more.undated;
     }
 }
 
@@ -148,6 +155,7 @@ impl Tally {
         self.add(source, &self.read, |of| &of.records, amount.records);
         self.add(source, &self.bytes_read, |of| &of.bytes_read, amount.bytes);
         self.rewritten.fetch_add(amount.rewritten, Relaxed);
+        self.undated.fetch_add(amount.undated, Relaxed);
     }
 
     /// Counts records among them whose fate is known. How many there are in all, the engine's answers say.
@@ -157,6 +165,7 @@ impl Tally {
         }
         self.add(source, &self.bytes_settled, |of| &of.bytes_settled, amount.bytes);
         self.rewritten_settled.fetch_add(amount.rewritten, Relaxed);
+        self.undated_settled.fetch_add(amount.undated, Relaxed);
     }
 
     /// Counts a file that was read to its end.
@@ -214,7 +223,7 @@ mod tests {
         tally.found(1, 20);
         tally.consumed(1, 5);
         tally.skipped(0, 10);
-        tally.taken(1, Amount { records: 3, bytes: 900, rewritten: 1 });
+        tally.taken(1, Amount { records: 3, bytes: 900, rewritten: 1, ..Amount::default() });
         tally.done(1);
         tally.foreign(1);
         assert_eq!(tally.sources_found.load(Relaxed), 2);

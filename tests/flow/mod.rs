@@ -5,3 +5,4 @@ mod hostile;
 mod options;
 mod order;
 mod shapes;
+mod times;
