@@ -11,6 +11,7 @@ use serde_json::json;
 use super::exit::Exit;
 use crate::{
     aws, checkpoint,
+    event::SetAsideCause,
     normalize::rules,
     pipeline,
     report::{Log, summary},
@@ -163,6 +164,18 @@ impl From<pipeline::Error> for Failure {
             pipeline::Error::Checkpoint(error) => error.into(),
             pipeline::Error::Thread { .. } => Self::of(Exit::Person, &error)
                 .hint("give fewer --workers, or raise the limits of this user (ulimit -u, -v)"),
+            pipeline::Error::KeptOut { ref source, .. } => {
+                Self::of(Exit::Person, &error).hint(match source.cause {
+                    SetAsideCause::Pipeline => {
+                        "mend the ingest pipeline, or take it out of the settings of the index, then run the same \
+                         command again: it goes on from here"
+                    }
+                    _ => {
+                        "open the index, or take the block off it, then run the same command again: it goes on from \
+                         here; or leave its time out with --from and --to"
+                    }
+                })
+            }
             pipeline::Error::Panic(_) => Self::of(Exit::Person, &error).hint(BUG),
         }
     }
@@ -226,7 +239,7 @@ fn sink_hint(error: &sink::Error) -> Option<&'static str> {
             "log in with the right TRAILLOAD_USERNAME and TRAILLOAD_PASSWORD, or TRAILLOAD_API_KEY"
         }
         sink::Error::Denied { .. } => "give this user the right to do it, or log in as another",
-        sink::Error::Refused { status, source, .. } => return refused_hint(*status, source.code()),
+        sink::Error::Refused { why, .. } => return why.advice(),
         sink::Error::TooOld { .. } => "load into a newer engine",
         sink::Error::ForeignTemplate { .. } => {
             "choose another prefix with --index, or replace the template with --force"
@@ -235,7 +248,7 @@ fn sink_hint(error: &sink::Error) -> Option<&'static str> {
             "update trailload, or replace the template with --force"
         }
         sink::Error::Blocked { .. } => {
-            "mostly the engine's disk is full: make room, then run the same command again"
+            "the engine's disk is full: make room, then run the same command again"
         }
         sink::Error::NoEngine { .. } => "check host, port and path of --into",
         sink::Error::GaveUp { .. } => {
@@ -259,26 +272,6 @@ fn connect_hint(how: sink::Unreachable) -> Option<&'static str> {
         sink::Unreachable::TimedOut => "check that a firewall lets this machine through",
         sink::Unreachable::Other => return None,
     })
-}
-
-/// Chooses by status and the engine's name for the error, never by its words.
-fn refused_hint(status: u16, code: &str) -> Option<&'static str> {
-    match (status, code) {
-        (_, "validation_exception") => Some(
-            "the cluster may have too many shards: delete indices, raise \
-             cluster.max_shards_per_node, or make fewer indices with --index-by year",
-        ),
-        (_, "index_closed_exception") => {
-            Some("open the index (POST /INDEX/_open), or choose another prefix with --index")
-        }
-        // Of all that this word can mean, only the lack of ids ends a run.
-        (400, "illegal_argument_exception") => Some(
-            "a time series or vector collection takes no ids, and without them nothing keeps events \
-             from being loaded twice: load into a search collection",
-        ),
-        (404, _) => Some("check the path of --into, and that indices may be made automatically"),
-        _ => None,
-    }
 }
 
 impl From<summary::Error> for Failure {
@@ -372,6 +365,7 @@ mod tests {
                     url: url(),
                     action: "a new index".to_owned(),
                     status: 400,
+                    why: sink::Why::Shards,
                     source: answer(400, "validation_exception"),
                 },
                 Exit::Person,

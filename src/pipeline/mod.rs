@@ -20,7 +20,7 @@ mod tests;
 mod width;
 mod worker;
 
-pub use run::{Error, Finished, Load, Outcome, READING_BYTES, least_memory, load, survey};
+pub use run::{Error, Finished, KeptOut, Load, Outcome, READING_BYTES, least_memory, load, survey};
 pub use stop::Stop;
 pub use width::{Slot, Width};
 pub use worker::Survey;

@@ -59,6 +59,26 @@ pub(super) struct Weight {
     pub(super) amount: Amount,
 }
 
+/// Returns what `documents` of a batch add to the counters. Which of its records they were made of nobody knows, so
+/// they are taken from the front, each with its share of the bytes.
+pub(super) fn part_of(weights: &[Weight], documents: u64) -> Vec<Weight> {
+    let mut left = documents;
+    let parts = weights.iter().map(|weight| {
+        let all = weight.amount;
+        let records = left.min(all.records);
+        left -= records;
+        let share = |of: u64| of.saturating_mul(records).checked_div(all.records).unwrap_or(0);
+        let amount = Amount {
+            records,
+            bytes: share(all.bytes),
+            rewritten: share(all.rewritten),
+            undated: share(all.undated),
+        };
+        Weight { word: weight.word, amount }
+    });
+    parts.collect()
+}
+
 /// A batch in the making. Documents are written straight into its body.
 #[derive(Debug)]
 pub(super) struct Pack {
@@ -184,6 +204,19 @@ impl Pack {
 mod tests {
     use super::*;
     use crate::event::SetAsideCause;
+
+    #[test]
+    fn a_part_of_a_batch_counts_its_documents_and_their_share_of_the_bytes() {
+        let weight = |word, records, bytes| Weight {
+            word,
+            amount: Amount { records, bytes, rewritten: records, undated: records },
+        };
+        let whole = [weight(0, 4, 400), weight(1, 10, 1_000)];
+        let part = part_of(&whole, 6);
+        assert_eq!(part, [weight(0, 4, 400), weight(1, 2, 200)]);
+        assert_eq!(part_of(&whole, 14), whole);
+        assert_eq!(part_of(&whole, 0).iter().map(|one| one.amount.records).sum::<u64>(), 0);
+    }
 
     #[test]
     fn what_is_set_aside_fills_a_batch_too() {

@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     Stop,
     notebook::Notebook,
-    pack::{Bodies, Weight},
+    pack::{Bodies, Weight, part_of},
     paged::{HandedOut, Paged, Part},
     stop::{Raise, Urgency},
     worker::Survey,
@@ -27,9 +27,9 @@ use super::{
 };
 use crate::{
     checkpoint::{self, Ended, Note, Store},
-    event::{Batch, Lane, LaneNumber, Receipt},
+    event::{Batch, Lane, LaneNumber, Receipt, SetAside, SetAsideCause},
     normalize::{Fields, Settings, TimeRange},
-    report::{Log, Tally},
+    report::{Log, Tally, figures},
     sink::{self, Sink, Unfinished},
     source::{self, Found, Limits, Page, Slice, Source},
 };
@@ -39,6 +39,10 @@ const WORK_AHEAD: usize = 256;
 
 /// Products that wait for the corridor: one being taken out, one behind it.
 const PRODUCTS_AHEAD: usize = 2;
+
+/// Documents that a run sets aside at most because of their index or an ingest pipeline. Some thousand are a month
+/// that somebody closed; more of them would only fill the checkpoint with what a person has to change first.
+pub(super) const MOST_KEPT_OUT: u64 = 50_000;
 
 /// Stack of a worker: rewriting goes as deep as a record does, 900 levels at most.
 const WORKER_STACK: usize = 16 << 20;
@@ -112,9 +116,29 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// So many documents are kept out that a person should look before there are more of them.
+    #[error("more than {} documents had to be set aside; the last was for '{index}'", figures::count(*most))]
+    KeptOut {
+        /// How many are set aside at most.
+        most: u64,
+        /// The index of the last one.
+        index: String,
+        /// What was said to it.
+        source: KeptOut,
+    },
     /// A part of the program fell over.
     #[error("the {0} fell over; this is a bug, and what was acknowledged is safe")]
     Panic(&'static str),
+}
+
+/// What keeps a document out of its index although nothing is wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct KeptOut {
+    /// What kind of cause it is.
+    pub cause: SetAsideCause,
+    /// What was said.
+    pub reason: String,
 }
 
 /// A run that is over but for its last line in the checkpoint.
@@ -150,6 +174,7 @@ pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise)
         writes: JoinSet::new(),
         requests,
         body_bytes,
+        kept_out: 0,
         failed: None,
     };
     match started {
@@ -227,7 +252,7 @@ async fn last_call() {
 }
 
 /// What became of a batch, and what it weighed.
-type Written = Result<(Receipt, Vec<Weight>), Unfinished>;
+type Written = (Result<Receipt, Unfinished>, Vec<Weight>);
 
 /// The middle of the run: products in, batches to the sink, notes to the store.
 struct Corridor<S> {
@@ -243,6 +268,8 @@ struct Corridor<S> {
     requests: usize,
     /// Wanted size of a body.
     body_bytes: usize,
+    /// Documents that this run set aside because of their index or an ingest pipeline.
+    kept_out: u64,
     failed: Option<Error>,
 }
 
@@ -316,21 +343,24 @@ impl<S: Sink> Corridor<S> {
         self.writes.spawn(async move {
             let written = sink.write(batch).await;
             bodies.give(body, limit);
-            Ok((written?, weights))
+            (written, weights)
         });
     }
 
     async fn settle(&mut self, written: Result<Written, JoinError>) {
         match written {
-            Ok(Ok((receipt, weights))) => {
-                for Weight { word, amount } in weights {
-                    self.tally.settled(word, amount);
+            Ok((Ok(receipt), weights)) => {
+                let too_many = count_kept_out(&mut self.kept_out, &receipt.set_aside);
+                self.receive(receipt, weights).await;
+                if let Some(error) = too_many {
+                    self.fail(error);
                 }
-                self.receive(receipt).await;
             }
-            Ok(Err(Unfinished { error, indices })) => {
+            Ok((Err(Unfinished { error, indices }), weights)) => {
                 // The documents are in; the lanes stay where they are.
-                self.receive(Receipt { indices, ..Receipt::default() }).await;
+                let receipt = Receipt { indices, ..Receipt::default() };
+                let part = part_of(&weights, receipt.created() + receipt.already_there());
+                self.receive(receipt, part).await;
                 self.end_by(error);
             }
             Err(_) => self.fail(Error::Panic("sink")),
@@ -349,7 +379,10 @@ impl<S: Sink> Corridor<S> {
     }
 
     /// Counts what became of documents, and hands it to the store.
-    async fn receive(&mut self, receipt: Receipt) {
+    async fn receive(&mut self, receipt: Receipt, weights: Vec<Weight>) {
+        for Weight { word, amount } in weights {
+            self.tally.settled(word, amount);
+        }
         let set_aside = receipt.set_aside.len() as u64;
         self.tally.created.fetch_add(receipt.created(), Relaxed);
         self.tally.already_there.fetch_add(receipt.already_there(), Relaxed);
@@ -370,6 +403,18 @@ impl<S: Sink> Corridor<S> {
             self.failed = Some(error);
         }
     }
+}
+
+/// Counts documents that are kept out although nothing is wrong with them, and returns why the run ends if they are
+/// too many.
+pub(super) fn count_kept_out(kept_out: &mut u64, set_aside: &[SetAside]) -> Option<Error> {
+    let is_kept_out =
+        |one: &&SetAside| matches!(one.cause, SetAsideCause::Index | SetAsideCause::Pipeline);
+    let mut more = set_aside.iter().filter(is_kept_out);
+    *kept_out += more.clone().count() as u64;
+    let last = more.next_back().filter(|_| *kept_out > MOST_KEPT_OUT)?;
+    let source = KeptOut { cause: last.cause, reason: last.reason.clone() };
+    Some(Error::KeptOut { most: MOST_KEPT_OUT, index: last.index.clone(), source })
 }
 
 /// The threads of a run.

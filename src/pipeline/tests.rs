@@ -10,12 +10,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    run::{Error, Load, Outcome, spawn, start},
+    run::{Error, Load, MOST_KEPT_OUT, Outcome, count_kept_out, spawn, start},
     stop::{Raise, stop},
 };
 use crate::{
     checkpoint::{Ended, Note, Reader, Store},
-    event::{Batch, IndexCount, Lane, Receipt},
+    event::{Batch, IndexCount, Lane, Receipt, SetAside, SetAsideCause},
     normalize::{Fields, IndexBy, Profile, Rules, Settings, TimeRange},
     report::{
         Tally,
@@ -109,6 +109,25 @@ fn a_thread_that_cannot_be_had_is_an_error_with_its_cause() {
     let error = spawn("worker", 1 << 48, (), |()| ()).unwrap_err();
     assert_eq!(error.to_string(), "could not start a thread (worker)");
     assert!(matches!(error, Error::Thread { .. }) && std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn too_many_documents_that_are_kept_out_end_a_run() {
+    let one = |cause| SetAside {
+        lane: 0,
+        id: "a".to_owned(),
+        index: "trail-2024.03".to_owned(),
+        cause,
+        reason: "closed".to_owned(),
+        document: String::new(),
+    };
+    let mut kept_out = MOST_KEPT_OUT - 1;
+    let content = [one(SetAsideCause::Content), one(SetAsideCause::Limit)];
+    assert!(count_kept_out(&mut kept_out, &content).is_none());
+    assert!(count_kept_out(&mut kept_out, &[one(SetAsideCause::Index)]).is_none(), "just enough");
+    let error = count_kept_out(&mut kept_out, &[one(SetAsideCause::Pipeline)]).unwrap();
+    let told = "more than 50,000 documents had to be set aside; the last was for 'trail-2024.03'";
+    assert_eq!(error.to_string(), told);
 }
 
 /// Takes everything, unless it is to refuse.

@@ -4,6 +4,7 @@
 //! ends the run, and what was settled before. Retries happen in here and nowhere else; a caller never sends a batch again.
 
 pub mod engine;
+mod why;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,9 +15,10 @@ use opensearch::http::StatusCode;
 use crate::event::{Batch, IndexCount, Receipt};
 
 pub use engine::{
-    Compress, Credentials, Disk, Engine, Examination, Fill, Rights, Service, Signing, Target,
-    TemplateState, is_loopback, take_userinfo,
+    Compress, Conflict, Credentials, Disk, Engine, Examination, Fill, Rights, Service, Signing,
+    Target, TemplateState, is_loopback, take_userinfo,
 };
+pub use why::{Block, Why};
 
 /// A place that batches are written to.
 ///
@@ -213,6 +215,8 @@ pub enum Error {
         action: String,
         /// HTTP status.
         status: u16,
+        /// What it is about.
+        why: Why,
         /// What was said; its [`code`](Cause::code) is the engine's name for the error.
         source: Cause,
     },
@@ -244,7 +248,7 @@ pub enum Error {
         /// The version found.
         theirs: u64,
     },
-    /// The engine takes no writes, such as with a full disk, and that did not change.
+    /// The engine takes no writes because its disk is full, and that did not change.
     #[error("{url} blocks writes for {}", Shown(*.waited))]
     Blocked {
         /// The address.

@@ -5,6 +5,7 @@ mod corpus;
 mod exit;
 mod fields;
 mod history;
+mod kept_out;
 mod model;
 mod restart;
 mod secure;

@@ -4,4 +4,5 @@
 mod checkpoint;
 mod engine;
 mod files;
+mod kept_out;
 mod signals;

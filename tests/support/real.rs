@@ -142,6 +142,10 @@ impl Corner {
 
     /// Takes away what the test left, and goes on with an empty engine.
     pub(crate) fn clear(&self) {
+        // A test may end while one of them is blocked.
+        let none = json!({ "index.blocks.read_only": null, "index.blocks.metadata": null });
+        let settings = format!("/{}*/_settings?expand_wildcards=all", self.prefix);
+        wire::ask(&self.url, "PUT", &settings, Some(none.to_string().as_bytes()));
         for path in ["", "_index_template/", "_component_template/"] {
             let names = match path {
                 "" => self.indices(),
@@ -154,7 +158,12 @@ impl Corner {
     }
 
     fn indices(&self) -> Vec<String> {
-        let (_, answer) = wire::ask(&self.url, "GET", &format!("/{}*/_mapping", self.prefix), None);
+        let (_, answer) = wire::ask(
+            &self.url,
+            "GET",
+            &format!("/{}*/_settings?expand_wildcards=all", self.prefix),
+            None,
+        );
         answer.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! What the engine is: flavour, version, templates, disks, rights.
+//! What the engine is: flavour, version, templates, disks, rights, and what is in the way there.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     normalize::{Fields, Rules},
     pipeline::stop::stop,
     report::{Tally, figures},
-    sink::{Disk, Engine, Examination, Fill, Rights, TemplateState},
+    sink::{Conflict, Disk, Engine, Examination, Fill, Rights, TemplateState},
 };
 
 /// How long an engine in trouble is waited for: a person waits.
@@ -59,7 +59,22 @@ impl Doctor<'_> {
             Some(disk) => self.disk(disk)?,
             None => good("disks", "the engine does not tell this user; a load need not know")?,
         }
+        for conflict in &found.conflicts {
+            self.conflict(conflict)?;
+        }
         self.rights(&found.rights)
+    }
+
+    /// Tells what is in the way of our documents.
+    fn conflict(&mut self, conflict: &Conflict) -> Result<(), Failure> {
+        let harm = match conflict {
+            Conflict::LegacyTemplate { .. } => return good("templates", &conflict.told()),
+            Conflict::SamePriority { .. } | Conflict::DataStream { .. } => Harm::Stops,
+            Conflict::Blocked { .. } if conflict.is_of_disk() => Harm::Stops,
+            Conflict::Shards { open, most } if open >= most => Harm::Stops,
+            _ => Harm::Lessens,
+        };
+        self.bad(harm, &Failure::person(conflict.told()).hint(conflict.advice()))
     }
 
     fn disk(&mut self, disk: &Disk) -> Result<(), Failure> {

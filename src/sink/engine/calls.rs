@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::reply;
 use super::retry::Retrier;
-use crate::sink::{Cause, Error};
+use crate::sink::{Block, Cause, Error, Why};
 
 /// A client together with the patience to use it.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +99,7 @@ impl Calls<'_> {
         }
     }
 
-    /// Sends a call whose only good answer is success.
+    /// Puts a template: the only good answer is success.
     pub(super) async fn must(
         &self,
         method: Method,
@@ -108,7 +108,15 @@ impl Calls<'_> {
         action: &str,
     ) -> Result<(), Error> {
         let said = self.call(method, path, Some(body), action).await?;
-        if (200..=299).contains(&said.status) { Ok(()) } else { Err(self.refused(action, said)) }
+        if (200..=299).contains(&said.status) {
+            return Ok(());
+        }
+        Err(match self.refused(action, said) {
+            Error::Refused { url, action, status, why: Why::Other, source } => {
+                Error::Refused { url, action, status, why: Why::Template, source }
+            }
+            error => error,
+        })
     }
 
     fn unless_denied(&self, said: Said, action: &str) -> Result<Said, Error> {
@@ -126,16 +134,18 @@ impl Calls<'_> {
 pub(super) fn refusal(url: &str, action: &str, source: Cause) -> Error {
     let (url, action) = (url.to_owned(), action.to_owned());
     let status = source.status().unwrap_or_default();
-    if matches!(status, 401 | 403) {
+    let why = Why::of(&source);
+    if matches!(status, 401 | 403) && !matches!(why, Why::Block(_)) {
         return Error::Denied { url, action, status, source };
     }
-    Error::Refused { url, action, status, source }
+    Error::Refused { url, action, status, why, source }
 }
 
 fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502..=599)
 }
 
+/// Returns whether a block keeps the call out that the engine takes away by itself.
 fn is_blocked(said: &Said) -> bool {
-    said.status == 403 && said.json["error"]["type"] == "cluster_block_exception"
+    said.status == 403 && said.cause().block().is_some_and(Block::passes)
 }

@@ -1,4 +1,4 @@
-//! Looks at an engine and changes nothing: templates, disks, rights.
+//! Looks at an engine and changes nothing: templates, disks, rights, and what is in the way.
 //!
 //! In: a connected engine. Out: an [`Examination`].
 //! Holds: only GET is sent. What the engine does not tell, or not to us, is told as unknown: a load needs no right
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
+use super::conflicts::{self, Conflict};
 use super::{Engine, Flavour, Mappings};
 
 /// What a load needs of Elasticsearch, as a role.
@@ -29,6 +30,8 @@ pub struct Examination {
     pub disk: Option<Disk>,
     /// What we may do.
     pub rights: Rights,
+    /// What is in the way of our documents.
+    pub conflicts: Vec<Conflict>,
 }
 
 /// How the templates of an engine are.
@@ -93,7 +96,7 @@ pub enum Rights {
 }
 
 impl Engine {
-    /// Looks at templates, disks and rights. What cannot be found out is told as such.
+    /// Looks at templates, disks, rights and conflicts. What cannot be found out is told as such.
     pub async fn examine(&self, prefix: &str) -> Examination {
         let templates = match &self.mappings {
             None => TemplateState::Unknown,
@@ -107,7 +110,13 @@ impl Engine {
             Flavour::Elasticsearch => self.privileges(prefix).await,
             _ => None,
         };
-        Examination { templates, disk, rights: rights.unwrap_or(Rights::Unknown) }
+        let conflicts = match &self.mappings {
+            Some(mappings) if !self.is_serverless() => {
+                conflicts::find(&self.client, mappings.templates()).await
+            }
+            _ => Vec::new(),
+        };
+        Examination { templates, disk, rights: rights.unwrap_or(Rights::Unknown), conflicts }
     }
 
     fn is_serverless(&self) -> bool {

@@ -60,6 +60,16 @@ impl Templates {
         Self { prefix: prefix.to_owned(), core, version, field_limit }
     }
 
+    /// Returns what the names of our indices start with; also the name of the index template.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Returns the priority of the index template.
+    pub(super) fn priority(&self) -> usize {
+        BASE_PRIORITY + self.prefix.len()
+    }
+
     /// Returns the core mapping.
     pub(super) fn core(&self) -> &Value {
         &self.core
@@ -83,7 +93,7 @@ impl Templates {
     fn template(&self) -> Value {
         json!({
             "index_patterns": [self.prefix, format!("{}-*", self.prefix)],
-            "priority": BASE_PRIORITY + self.prefix.len(),
+            "priority": self.priority(),
             "composed_of": [self.learned_name()],
             "version": self.version,
             "_meta": { "managed_by": MANAGED_BY, "version": self.version },

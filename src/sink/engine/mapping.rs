@@ -12,8 +12,9 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use opensearch::http::Method;
 use serde_json::{Value, json};
@@ -21,12 +22,13 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::Instant;
 
 use super::calls::{Calls, Said};
+use super::conflicts::{self, Conflict};
 use super::install::{MANAGED_BY, Missing, Templates, read_learned};
 use super::tree;
 use crate::event::Need;
 use crate::normalize::{self, Fields, Origin, Relearned};
 use crate::report::{Log, Tally};
-use crate::sink::{Cause, Error};
+use crate::sink::{Cause, Error, Why};
 
 /// Calls spent on finding the few fields that an index refuses; what is left then stays unmapped.
 const SEARCH_CALLS: u32 = 64;
@@ -34,6 +36,10 @@ const SEARCH_CALLS: u32 = 64;
 /// Times that a refused mapping is compared with the live one and sent again. Each time another loader must have
 /// decided something in between; after so many it is something else that the engine does not like.
 const LOOKS: u32 = 8;
+
+/// How long the pipelines that an index names are known: somebody may set one while a load runs, and errors that may
+/// be a pipeline's come by the thousand.
+const PIPELINES_KNOWN: Duration = Duration::from_secs(10);
 
 /// What the sink asks of the normalizer.
 pub trait Learned: Send + Sync + 'static {
@@ -104,6 +110,14 @@ struct Index {
     /// One more than the learned fields that it has; 0 before the first look, the maximum once it is full.
     ready: AtomicU32,
     live: Mutex<Live>,
+    /// The index itself, if the name is an alias.
+    behind: Lock<Option<String>>,
+    /// Why it takes no documents in this run.
+    shut: OnceLock<Cause>,
+    /// The ingest pipelines that its settings name, and when they were read.
+    pipelines: Mutex<Option<(Instant, Vec<String>)>>,
+    /// Whether it was told that a pipeline keeps documents out of it.
+    told_pipeline: AtomicBool,
 }
 
 /// What is known of an index from its engine.
@@ -135,6 +149,11 @@ impl Index {
 }
 
 impl Mappings {
+    /// Returns the templates.
+    pub(super) fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
     /// Returns what has to be put into the engine.
     pub(super) fn missing(&self) -> &Missing {
         &self.missing
@@ -160,19 +179,45 @@ impl Mappings {
         }
     }
 
-    /// Installs the templates that are missing, once.
+    /// Installs the templates that are missing, and warns of ingest pipelines, once.
     pub(super) async fn install(&self, calls: &Calls<'_>) -> Result<(), Error> {
-        let put = || self.missing.put(calls, &self.templates, &self.log);
-        self.installed.get_or_try_init(put).await?;
+        // Boxed: it happens once, and every write would carry its size.
+        self.installed.get_or_try_init(|| Box::pin(self.install_once(calls))).await?;
         Ok(())
+    }
+
+    async fn install_once(&self, calls: &Calls<'_>) -> Result<(), Error> {
+        let put = self.missing.put(calls, &self.templates, &self.log);
+        let looked = conflicts::pipelines_and_templates(calls.client, &self.templates);
+        let (put, found) = tokio::join!(put, looked);
+        for conflict in found {
+            if matches!(conflict, Conflict::Pipeline { .. }) {
+                self.log.warn(calls.address(), conflict.told());
+            }
+        }
+        put
     }
 
     /// Makes sure that all indices of a batch exist and know the fields that it uses.
     pub(super) async fn prepare(&self, calls: &Calls<'_>, needs: &[Need]) -> Result<(), Error> {
         self.install(calls).await?;
-        let lacking = |need: &&Need| !self.index(&need.index).has(need.fields);
-        let all = needs.iter().filter(lacking).map(|need| self.prepare_one(calls, need));
+        let lacking = |need: &&Need| {
+            let index = self.index(&need.index);
+            !index.has(need.fields) && index.shut.get().is_none()
+        };
+        let all = needs.iter().filter(lacking).map(|need| self.prepare_unless_shut(calls, need));
         all_of(all.collect()).await
+    }
+
+    /// Prepares an index. One that is closed or blocked is no failure: it takes no documents in this run.
+    async fn prepare_unless_shut(&self, calls: &Calls<'_>, need: &Need) -> Result<(), Error> {
+        match self.prepare_one(calls, need).await {
+            Err(Error::Refused { why, source, .. }) if why.is_of_index() => {
+                self.shut_index(&need.index, &source);
+                Ok(())
+            }
+            prepared => prepared,
+        }
     }
 
     async fn prepare_one(&self, calls: &Calls<'_>, need: &Need) -> Result<(), Error> {
@@ -237,8 +282,15 @@ impl Mappings {
             indices.iter().map(|(name, index)| (name.clone(), Arc::clone(index))).collect()
         };
         for (name, index) in indices {
+            if index.shut.get().is_some() {
+                continue;
+            }
             let mut live = index.live.lock().await;
-            self.look(calls, &name, &mut live).await?;
+            match self.look(calls, &name, &mut live).await {
+                // It took documents until just now.
+                Err(Error::Refused { why, .. }) if why.is_of_index() => {}
+                looked => drop(looked?),
+            }
         }
         let mut stored = self.component.lock().await;
         *stored = self.learned.count();
@@ -259,6 +311,54 @@ impl Mappings {
             self.look(calls, name, &mut live).await?;
         }
         Ok(Arc::clone(&live.mappings))
+    }
+
+    /// Returns the index behind a name that is an alias.
+    pub(super) fn behind(&self, name: &str) -> Option<String> {
+        self.index(name).behind.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns why an index takes no documents, if that is known.
+    pub(super) fn shut(&self, name: &str) -> Option<Cause> {
+        self.index(name).shut.get().cloned()
+    }
+
+    /// Takes note of an index that takes no documents, and says so once.
+    pub(super) fn shut_index(&self, name: &str, cause: &Cause) {
+        if self.index(name).shut.set(cause.clone()).is_err() {
+            return;
+        }
+        let advice = Why::of(cause).advice().unwrap_or("see what the engine says about it");
+        self.log
+            .warn(name, format_args!("takes no documents ({cause}); they are set aside. {advice}"));
+    }
+
+    /// Says once that a pipeline keeps documents out of an index.
+    pub(super) fn note_pipeline(&self, name: &str, pipeline: &str, cause: &Cause) {
+        if self.index(name).told_pipeline.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let text = format_args!(
+            "{pipeline} keeps documents out ({cause}); they are set aside. Mend the pipeline, or take it out of the \
+             settings of the index, then run the same command again"
+        );
+        self.log.warn(name, text);
+    }
+
+    /// Returns the ingest pipelines that the settings of an index name now, or named a moment ago. Nothing if the
+    /// engine does not tell: then errors are what they look like.
+    pub(super) async fn pipelines(&self, calls: &Calls<'_>, name: &str) -> Vec<String> {
+        let index = self.index(name);
+        let mut known = index.pipelines.lock().await;
+        match &*known {
+            Some((read, pipelines)) if read.elapsed() < PIPELINES_KNOWN => pipelines.clone(),
+            _ => {
+                let now = Instant::now();
+                let pipelines = conflicts::pipelines_of(calls.client, name).await;
+                *known = Some((now, pipelines.clone()));
+                pipelines
+            }
+        }
     }
 
     fn index(&self, name: &str) -> Arc<Index> {
@@ -304,11 +404,12 @@ impl Mappings {
             _ => return Err(calls.refused(&action, said)),
         }
         // By its own name, or behind an alias under another.
-        let mappings = said.json.as_object_mut().and_then(|all| {
-            all.values_mut()
-                .next_back()
-                .and_then(|index| index.get_mut("mappings"))
-                .map(Value::take)
+        let found = said.json.as_object_mut().and_then(|all| all.iter_mut().next_back());
+        let mappings = found.and_then(|(behind, index)| {
+            let known = self.index(name);
+            let alias = (behind != name).then(|| behind.clone());
+            *known.behind.lock().unwrap_or_else(PoisonError::into_inner) = alias;
+            index.get_mut("mappings").map(Value::take)
         });
         live.mappings = Arc::new(mappings.unwrap_or_default());
         live.read = Some(before);

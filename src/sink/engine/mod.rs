@@ -6,6 +6,7 @@
 
 mod calls;
 mod client;
+mod conflicts;
 mod credentials;
 mod examine;
 mod install;
@@ -35,6 +36,7 @@ use url::Url;
 use self::calls::Calls;
 use self::client::Client;
 pub use self::client::is_loopback;
+pub use self::conflicts::Conflict;
 pub use self::credentials::{Credentials, take_userinfo};
 pub use self::examine::{Disk, Examination, Fill, Rights, TemplateState};
 use self::install::{Overwrite, Templates};
@@ -43,7 +45,7 @@ use self::mapping::{Mappings, Stored};
 use self::retry::{Policy, Retrier};
 use self::settle::Settling;
 pub use self::signing::{Service, Signing};
-use super::{Error, Sink, Unfinished};
+use super::{Cause, Error, Sink, Unfinished};
 use crate::event::{Batch, Receipt};
 use crate::pipeline::stop::Urgency;
 use crate::pipeline::{Stop, Width};
@@ -235,6 +237,18 @@ impl Engine {
         &self.description
     }
 
+    /// Returns why an index takes no documents, if that is known.
+    fn shut(&self, index: &str) -> Option<Cause> {
+        self.mappings.as_ref()?.shut(index)
+    }
+
+    /// Takes note of an index that takes no documents.
+    fn shut_index(&self, index: &str, cause: &Cause) {
+        if let Some(mappings) = &self.mappings {
+            mappings.shut_index(index, cause);
+        }
+    }
+
     fn calls(&self) -> Calls<'_> {
         Calls { client: &self.client, retrier: &self.retrier }
     }
@@ -317,7 +331,7 @@ async fn identify(calls: &Calls<'_>) -> Result<Description, Error> {
     let url = calls.address().to_owned();
     if let Err(source) = calls.client.knock().await {
         let how = match source {
-            super::Cause::Connection { how, .. } => how,
+            Cause::Connection { how, .. } => how,
             _ => super::Unreachable::Other,
         };
         return Err(Error::Connect { url, how, source });

@@ -62,6 +62,11 @@ impl Parcel {
         line.strip_suffix(b"\n").unwrap_or(line)
     }
 
+    /// Returns the action line with its newline.
+    pub(super) fn action(&self, document: &Document) -> &[u8] {
+        &self.body[document.at.start..document.line]
+    }
+
     /// Cuts a parcel in two, by bytes and not by documents: one of them may be huge.
     ///
     /// Returns the parcel itself if there is nothing to cut.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::pipeline::Stop;
 use crate::pipeline::stop::Urgency;
 use crate::report::Log;
-use crate::sink::{Cause, Error, Shown};
+use crate::sink::{Block, Cause, Error, Shown};
 
 /// Answers that no engine gives are tried this often, over about a minute: a proxy may be restarting.
 const GARBAGE_TRIES: u32 = 9;
@@ -62,11 +62,9 @@ impl Policy {
     }
 }
 
-/// Returns whether the engine said that it takes no writes until a person changes something.
-///
-/// With 503 the same code says that the engine is still starting.
+/// Returns whether the engine said that it takes no writes until a person makes room on its disk.
 fn is_block(cause: &Cause) -> bool {
-    cause.code() == "cluster_block_exception" && cause.status() != Some(503)
+    cause.block().is_some_and(Block::is_of_disk)
 }
 
 /// What all pieces of work share when they meet trouble.
@@ -240,7 +238,8 @@ mod tests {
     }
 
     fn full_disk() -> Cause {
-        Cause::Answer { status: 429, code: "cluster_block_exception".into(), reason: String::new() }
+        let reason = "index [a] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded];".into();
+        Cause::Answer { status: 429, code: "cluster_block_exception".into(), reason }
     }
 
     /// Waits until it gives up; returns why, and how often it tried.
@@ -320,7 +319,7 @@ mod tests {
         let starting = Cause::Answer {
             status: 503,
             code: "cluster_block_exception".into(),
-            reason: "state not recovered".into(),
+            reason: "blocked by: [SERVICE_UNAVAILABLE/1/state not recovered / initialized];".into(),
         };
         assert!(!is_block(&starting), "an engine that starts is no full disk");
     }

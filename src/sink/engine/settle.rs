@@ -2,19 +2,20 @@
 //!
 //! What becomes of a document that the engine refuses (400): rewritten for the live mapping of its index, then
 //! raw, then set aside with the engine's reason. What becomes of a request that is too large: its halves.
+//! A document whose index takes none, or whose ingest pipeline fails or changes it, is set aside at once: trying
+//! again would meet the same, and the other documents go on.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::sync::atomic::Ordering;
 
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::Engine;
 use super::calls::refusal;
 use super::mapping::Rewrite;
 use super::parcel::{Document, Packer, Parcel, Stage};
-use super::reply::{self, Next, Reply, Verdict};
+use super::reply::{self, Action, Next, Open, Proof, Reply, Sent, Verdict};
 use super::retry::Trouble;
 use crate::event::{Batch, IndexCount, Receipt, SetAside, SetAsideCause};
 use crate::sink::{Cause, Error};
@@ -42,6 +43,23 @@ pub(super) struct Settling<'a> {
 /// How to rewrite for each index that refused something, by its number in the batch.
 type Cures = HashMap<u16, Box<dyn Rewrite>>;
 
+/// What remains of a request, and what is known about it.
+struct Rest {
+    /// When it was sent.
+    sent: Instant,
+    cures: Cures,
+    /// Documents of the next request.
+    packer: Packer,
+    /// Why some of them have to wait, if any have.
+    busy: Option<Cause>,
+}
+
+impl Rest {
+    fn of(sent: Instant) -> Self {
+        Self { sent, cures: Cures::default(), packer: Packer::default(), busy: None }
+    }
+}
+
 /// What a request came to, after its own retries.
 enum Outcome {
     Items(Reply),
@@ -59,6 +77,7 @@ impl<'a> Settling<'a> {
 
     /// Works until every document is settled.
     pub(super) async fn run(mut self) -> Result<(), Error> {
+        self.leave_out_shut();
         while let Some(parcel) = self.parcels.pop() {
             if parcel.body.len() >= self.engine.too_large.load(Ordering::Relaxed) {
                 match parcel.halved() {
@@ -72,6 +91,24 @@ impl<'a> Settling<'a> {
         Ok(())
     }
 
+    /// Sets aside the documents of indices that are known to take none.
+    fn leave_out_shut(&mut self) {
+        let needs = self.batch.needs.iter();
+        let shut: Vec<_> = needs.map(|need| self.engine.shut(&need.index)).collect();
+        if shut.iter().all(Option::is_none) {
+            return;
+        }
+        let whole = Parcel::whole(self.batch);
+        let mut packer = Packer::default();
+        for document in &whole.documents {
+            match &shut[usize::from(self.batch.entries[document.entry].index)] {
+                Some(cause) => self.leave_out(document, cause),
+                None => packer.again(&whole, document),
+            }
+        }
+        self.parcels = packer.finish().into_iter().collect();
+    }
+
     async fn deliver(&mut self, parcel: Parcel) -> Result<(), Error> {
         let sent = Instant::now();
         match self.send(&parcel).await? {
@@ -83,7 +120,7 @@ impl<'a> Settling<'a> {
                 }
                 match parcel.halved() {
                     Ok((front, back)) => self.parcels.extend([back, front]),
-                    Err(parcel) => self.set_aside(&parcel, &parcel.documents[0], &cause),
+                    Err(parcel) => self.set_aside_large(&parcel, &cause),
                 }
                 Ok(())
             }
@@ -104,10 +141,7 @@ impl<'a> Settling<'a> {
         loop {
             let slot = self.engine.width.enter().await;
             let (verdict, asked) = match self.engine.client.bulk(packed.clone()).await {
-                Ok(answer) => (
-                    reply::judge(answer.status, &answer.body, parcel.documents.len()),
-                    answer.retry_after,
-                ),
+                Ok(answer) => (self.judge(answer.status, &answer.body, parcel), answer.retry_after),
                 Err(cause) => (Verdict::Again(cause), None),
             };
             if is_overload(&verdict) {
@@ -135,6 +169,13 @@ impl<'a> Settling<'a> {
         }
     }
 
+    fn judge(&self, status: u16, body: &[u8], parcel: &Parcel) -> Verdict {
+        let mappings = self.engine.mappings.as_ref();
+        let proof = if mappings.is_some() { Proof::Named } else { Proof::Status };
+        let behind = |name: &str| mappings.and_then(|mappings| mappings.behind(name));
+        reply::judge(status, body, &Sent { parcel, proof, behind: &behind })
+    }
+
     /// Takes in the items of an answer; what is open becomes the next parcel.
     async fn sort(&mut self, parcel: &Parcel, reply: Reply, sent: Instant) -> Result<(), Error> {
         self.count(parcel, &reply);
@@ -142,32 +183,39 @@ impl<'a> Settling<'a> {
             self.engine.accepted.store(true, Ordering::Relaxed);
             self.trouble.eased();
         }
-        let mut packer = Packer::default();
-        let mut cures = Cures::default();
-        let mut busy = None;
+        let mut rest = Rest::of(sent);
         for open in reply.open {
-            let document = &parcel.documents[open.place];
-            match open.next {
-                Next::Again => {
-                    packer.again(parcel, document);
-                    busy = Some(open.cause);
-                }
-                Next::Refused => {
-                    let line = parcel.line(document);
-                    let rewritten = self.rewritten(document, line, sent, &mut cures).await?;
-                    self.climb(parcel, document, &open.cause, rewritten, &mut packer);
-                    // Rewriting thousands of documents is real work; let others have their turn.
-                    tokio::task::yield_now().await;
-                }
-                _ => return Err(self.stop(open.cause, Some(document))),
-            }
+            self.step(parcel, open, &mut rest).await?;
         }
-        self.parcels.extend(packer.finish());
-        if let Some(cause) = busy {
+        self.parcels.extend(rest.packer.finish());
+        if let Some(cause) = rest.busy {
             self.trouble.wait(cause, None).await?;
             self.count_retry();
         }
         Ok(())
+    }
+
+    /// Takes the next step with a document that is in no index.
+    async fn step(&mut self, parcel: &Parcel, open: Open, rest: &mut Rest) -> Result<(), Error> {
+        let document = &parcel.documents[open.place];
+        match self.next(document, &open).await {
+            Next::Again => {
+                rest.packer.again(parcel, document);
+                rest.busy = Some(open.cause);
+                Ok(())
+            }
+            Next::Refused => self.climb(parcel, document, &open.cause, rest).await,
+            Next::Pipeline => {
+                self.keep_out(document, &open.cause).await;
+                Ok(())
+            }
+            Next::Shut => {
+                self.engine.shut_index(self.index(document), &open.cause);
+                self.leave_out(document, &open.cause);
+                Ok(())
+            }
+            Next::Stop => Err(self.stop(open.cause, Some(document))),
+        }
     }
 
     /// Counts the documents that are in their index. The answer names those that are not new there.
@@ -189,26 +237,48 @@ impl<'a> Settling<'a> {
         }
     }
 
-    /// Takes the next step with a document that was refused.
-    fn climb(
+    /// Returns what to do with a document that is in no index. Where its index has an ingest pipeline, an error of
+    /// unknown origin is the pipeline's.
+    async fn next(&self, document: &Document, open: &Open) -> Next {
+        let may_be = matches!(open.next, Next::Again | Next::Refused | Next::Stop)
+            && reply::may_be_pipelines(&open.cause);
+        if may_be && !self.pipelines(document).await.is_empty() {
+            Next::Pipeline
+        } else {
+            open.next
+        }
+    }
+
+    /// Returns the ingest pipelines that the index of a document names.
+    async fn pipelines(&self, document: &Document) -> Vec<String> {
+        let Some(mappings) = &self.engine.mappings else { return Vec::new() };
+        mappings.pipelines(&self.engine.calls(), self.index(document)).await
+    }
+
+    /// Sends a document that was refused in another form, or sets it aside if there is none left.
+    async fn climb(
         &mut self,
         parcel: &Parcel,
         document: &Document,
         cause: &Cause,
-        rewritten: Option<Vec<u8>>,
-        packer: &mut Packer,
-    ) {
-        if let Some(rewritten) = rewritten {
-            return packer.changed(parcel, document, Stage::Rewritten, &rewritten);
+        rest: &mut Rest,
+    ) -> Result<(), Error> {
+        // Rewriting thousands of documents is real work; let others have their turn.
+        tokio::task::yield_now().await;
+        let line = parcel.line(document);
+        if let Some(rewritten) = self.rewritten(document, line, rest).await? {
+            rest.packer.changed(parcel, document, Stage::Rewritten, &rewritten);
+            return Ok(());
         }
         if document.stage != Stage::Raw {
-            let line = parcel.line(document);
             let raw = self.engine.learned.raw(line);
             if raw.trim_ascii_end() != line {
-                return packer.changed(parcel, document, Stage::Raw, &raw);
+                rest.packer.changed(parcel, document, Stage::Raw, &raw);
+                return Ok(());
             }
         }
-        self.set_aside(parcel, document, cause);
+        self.set_aside(document, SetAsideCause::Content, cause.to_string());
+        Ok(())
     }
 
     /// Rewrites a document for the live mapping of its index, if it was not and if that changes anything.
@@ -216,19 +286,22 @@ impl<'a> Settling<'a> {
         &self,
         document: &Document,
         line: &[u8],
-        sent: Instant,
-        cures: &mut Cures,
+        rest: &mut Rest,
     ) -> Result<Option<Vec<u8>>, Error> {
         let Some(mappings) = &self.engine.mappings else { return Ok(None) };
         if document.stage != Stage::Normalized {
             return Ok(None);
         }
-        let cure = match cures.entry(self.batch.entries[document.entry].index) {
+        let cure = match rest.cures.entry(self.batch.entries[document.entry].index) {
             Occupied(there) => there.into_mut(),
             Vacant(place) => {
                 let name = self.index(document);
-                let current = mappings.live(&self.engine.calls(), name, sent).await?;
-                place.insert(self.engine.learned.relearn(&current))
+                match mappings.live(&self.engine.calls(), name, rest.sent).await {
+                    Ok(current) => place.insert(self.engine.learned.relearn(&current)),
+                    // It was blocked meanwhile, as the next try will show.
+                    Err(Error::Refused { why, .. }) if why.is_of_index() => return Ok(None),
+                    Err(error) => return Err(error),
+                }
             }
         };
         let rewritten = cure.again(line);
@@ -247,18 +320,15 @@ impl<'a> Settling<'a> {
         if document.stage == Stage::Raw && !self.engine.accepted.load(Ordering::Relaxed) {
             return Err(self.stop(cause, Some(document)));
         }
-        let mut packer = Packer::default();
-        let line = parcel.line(document);
-        let rewritten = self.rewritten(document, line, sent, &mut Cures::default()).await?;
-        self.climb(parcel, document, &cause, rewritten, &mut packer);
-        self.parcels.extend(packer.finish());
+        let mut rest = Rest::of(sent);
+        let open = Open { place: 0, next: reply::next_of_one(&cause), cause };
+        self.step(parcel, open, &mut rest).await?;
+        self.parcels.extend(rest.packer.finish());
         Ok(())
     }
 
-    fn set_aside(&mut self, parcel: &Parcel, document: &Document, cause: &Cause) {
-        let entry = &self.batch.entries[document.entry];
-        let original = &self.batch.body[entry.action as usize..entry.end as usize];
-        let (action, line) = original.split_at((entry.document - entry.action) as usize);
+    /// Sets the only document of a parcel aside, which no smaller request can carry.
+    fn set_aside_large(&mut self, parcel: &Parcel, cause: &Cause) {
         let (kind, reason) = match cause.status() {
             Some(413) => {
                 let bytes = parcel.body.len();
@@ -267,11 +337,37 @@ impl<'a> Settling<'a> {
             }
             _ => (SetAsideCause::Content, cause.to_string()),
         };
+        self.set_aside(&parcel.documents[0], kind, reason);
+    }
+
+    /// Sets a document aside whose index takes none.
+    fn leave_out(&mut self, document: &Document, cause: &Cause) {
+        self.set_aside(document, SetAsideCause::Index, cause.to_string());
+    }
+
+    /// Sets a document aside that an ingest pipeline keeps out of its index.
+    async fn keep_out(&mut self, document: &Document, cause: &Cause) {
+        let pipelines = self.pipelines(document).await;
+        let named = match pipelines.as_slice() {
+            [] => "an ingest pipeline".to_owned(),
+            [one] => format!("ingest pipeline '{one}'"),
+            several => format!("ingest pipelines '{}'", several.join("' and '")),
+        };
+        if let Some(mappings) = &self.engine.mappings {
+            mappings.note_pipeline(self.index(document), &named, cause);
+        }
+        self.set_aside(document, SetAsideCause::Pipeline, format!("{named}: {cause}"));
+    }
+
+    fn set_aside(&mut self, document: &Document, cause: SetAsideCause, reason: String) {
+        let entry = &self.batch.entries[document.entry];
+        let original = &self.batch.body[entry.action as usize..entry.end as usize];
+        let (action, line) = original.split_at((entry.document - entry.action) as usize);
         self.receipt.set_aside.push(SetAside {
             lane: self.batch.shares[entry.share as usize].lane,
             id: id(action),
             index: self.index(document).to_owned(),
-            cause: kind,
+            cause,
             reason,
             document: shortened(line),
         });
@@ -319,16 +415,7 @@ fn is_overload(verdict: &Verdict) -> bool {
 
 /// Reads the id from an action line.
 fn id(action: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Action {
-        create: Create,
-    }
-    #[derive(Deserialize)]
-    struct Create {
-        #[serde(rename = "_id")]
-        id: String,
-    }
-    serde_json::from_slice::<Action>(action).map(|action| action.create.id).unwrap_or_default()
+    Action::read(action).map(|action| action.create.id.into_owned()).unwrap_or_default()
 }
 
 /// Returns a document line as text, cut if it is very long.

@@ -16,7 +16,7 @@ use crate::event::{Batch, Entry, Need, Receipt, SetAsideCause, Share};
 use crate::normalize::Origin;
 use crate::pipeline::stop::{Raise, Urgency, stop};
 use crate::report::{Log, Tally};
-use crate::sink::{Cause, Error, Sink, Unreachable};
+use crate::sink::{Cause, Error, Sink, Unreachable, Why};
 
 const INDEX: &str = "trail-2024.06";
 const LEARNED: &str = "/_component_template/trail-learned";
@@ -25,6 +25,10 @@ const LEARNED: &str = "/_component_template/trail-learned";
 enum Fault {
     Whole(u16, &'static str),
     Item(u16, &'static str),
+    /// No document is stored, and this is what each item has behind its names.
+    Each(&'static str),
+    /// Each document is stored under this id.
+    Renamed(&'static str),
     Reset,
     HalfThenReset,
     OneItemLess,
@@ -51,6 +55,8 @@ struct State {
     /// What another loader replaces it by once fields were stored in it.
     replaced: Option<Value>,
     largest: Option<usize>,
+    /// An index that takes no documents, and what its items have behind their names.
+    shut: Option<(&'static str, &'static str)>,
 }
 
 /// An engine that holds one index and obeys, unless told otherwise.
@@ -211,16 +217,8 @@ fn bulk(body: &[u8], fault: Option<&Fault>, state: &mut State) -> Option<(u16, S
     };
     let mut items = String::new();
     for (number, pair) in lines.chunks(2).take(kept).enumerate() {
-        let (status, code) = match fault {
-            Some(Fault::Item(status, code)) if number == 0 => (*status, *code),
-            _ => store(pair, state),
-        };
-        let error = if status == 201 {
-            String::new()
-        } else {
-            format!(",\"error\":{{\"type\":\"{code}\",\"reason\":\"…\"}}")
-        };
-        write!(items, "{{\"create\":{{\"status\":{status}{error}}}}},").unwrap();
+        let (names, rest) = item(number, pair, fault, state);
+        write!(items, "{{\"create\":{{{names},{rest}}}}},").unwrap();
     }
     items.pop();
     match fault {
@@ -235,6 +233,45 @@ fn bulk(body: &[u8], fault: Option<&Fault>, state: &mut State) -> Option<(u16, S
         }
     }
 }
+
+/// Returns what an item names, and what it says.
+fn item(
+    number: usize,
+    pair: &[&[u8]],
+    fault: Option<&Fault>,
+    state: &mut State,
+) -> (String, String) {
+    let action: Value = serde_json::from_slice(pair[0]).unwrap();
+    let (index, mut id) = (&action["create"]["_index"], action["create"]["_id"].clone());
+    let (status, code) = match (fault, state.shut) {
+        (Some(Fault::Item(status, code)), _) if number == 0 => (*status, *code),
+        (Some(Fault::Each(rest)), _) => {
+            return (format!("\"_index\":{index},\"_id\":{id}"), (*rest).to_owned());
+        }
+        (_, Some((shut, rest))) if index == shut => {
+            return (format!("\"_index\":{index},\"_id\":{id}"), rest.to_owned());
+        }
+        (Some(Fault::Renamed(other)), _) => {
+            id = json!(other);
+            store(&[json!({ "create": { "_id": other } }).to_string().as_bytes(), pair[1]], state)
+        }
+        _ => store(pair, state),
+    };
+    let reason = match code {
+        "cluster_block_exception" => FLOODED,
+        _ => "…",
+    };
+    let rest = match status {
+        201 => "\"result\":\"created\",\"status\":201".to_owned(),
+        _ => {
+            format!("\"status\":{status},\"error\":{{\"type\":\"{code}\",\"reason\":\"{reason}\"}}")
+        }
+    };
+    (format!("\"_index\":{index},\"_id\":{id}"), rest)
+}
+
+/// What engines say while a disk is full.
+const FLOODED: &str = "index [trail-2024.06] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark];";
 
 fn store(pair: &[&[u8]], state: &mut State) -> (u16, &'static str) {
     let action: Value = serde_json::from_slice(pair[0]).unwrap();
@@ -522,11 +559,7 @@ async fn credentials_that_are_not_accepted_stop_the_run() {
 
 #[tokio::test]
 async fn what_would_meet_the_next_document_too_stops_the_run() {
-    for (status, code) in [
-        (404, "index_not_found_exception"),
-        (400, "index_closed_exception"),
-        (400, "validation_exception"),
-    ] {
+    for (status, code) in [(404, "index_not_found_exception"), (400, "validation_exception")] {
         let error = fails(Fault::Item(status, code)).await;
         assert!(
             matches!(&error, Error::Refused { source, .. } if source.code() == code),
@@ -534,6 +567,124 @@ async fn what_would_meet_the_next_document_too_stops_the_run() {
         );
     }
     assert!(matches!(fails(Fault::Whole(404, "")).await, Error::Refused { status: 404, .. }));
+}
+
+/// What the tiny engine says of an index that names this pipeline.
+fn names_pipeline(fake: &Fake, index: &str, pipeline: &str) {
+    let path = format!(
+        "GET /{index}/_settings?filter_path=*.settings.index.default_pipeline,*.settings.index.final_pipeline"
+    );
+    let settings = json!({ "index": { "default_pipeline": pipeline } });
+    fake.fix(&path, 200, json!({ index: { "settings": settings } }));
+}
+
+fn causes(receipt: &Receipt) -> Vec<(SetAsideCause, &str)> {
+    receipt.set_aside.iter().map(|one| (one.cause, one.reason.as_str())).collect()
+}
+
+#[tokio::test]
+async fn documents_that_a_pipeline_drops_or_moves_are_set_aside_with_its_name() {
+    for (fault, told) in [
+        (
+            Fault::Each("\"result\":\"noop\",\"status\":200"),
+            "ingest pipeline 'p': 200 noop: the engine did not create the document",
+        ),
+        (
+            Fault::Renamed("other"),
+            "ingest pipeline 'p': 201 created: it went to 'trail-2024.06' as 'other' instead",
+        ),
+    ] {
+        let fake = Fake::with([fault]);
+        names_pipeline(&fake, INDEX, "p");
+        let receipt = rig(&fake).await.engine.write(plain(3)).await.unwrap();
+        adds_up(&receipt);
+        assert_eq!((receipt.created(), receipt.already_there()), (0, 0));
+        assert_eq!(causes(&receipt)[0], (SetAsideCause::Pipeline, told));
+        assert!(causes(&receipt).iter().all(|(cause, _)| *cause == SetAsideCause::Pipeline));
+        assert_eq!(fake.bulks(), [3], "nothing is sent again");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_pipeline_is_not_tried_again() {
+    let nameless = Fault::Each(
+        "\"status\":500,\"error\":{\"type\":\"null_pointer_exception\",\"reason\":\"x\"}",
+    );
+    let fake = Fake::with([nameless]);
+    names_pipeline(&fake, INDEX, "p");
+    let receipt = rig(&fake).await.engine.write(plain(3)).await.unwrap();
+    let told = "ingest pipeline 'p': 500 null_pointer_exception: x";
+    assert_eq!(causes(&receipt), [(SetAsideCause::Pipeline, told); 3]);
+    assert_eq!(fake.bulks(), [3]);
+    let missing = Fault::Each(
+        "\"status\":400,\"error\":{\"type\":\"illegal_argument_exception\",\"reason\":\"pipeline with id [p] does not exist\"}",
+    );
+    let fake = Fake::with([missing]);
+    let receipt = rig(&fake).await.engine.write(plain(3)).await.unwrap();
+    assert!(causes(&receipt).iter().all(|(cause, _)| *cause == SetAsideCause::Pipeline));
+    assert_eq!(fake.bulks(), [3], "also where the settings do not name it");
+}
+
+#[tokio::test]
+async fn the_same_error_without_a_pipeline_is_tried_again() {
+    let (receipt, bulks) = survives([Fault::Item(500, "null_pointer_exception")]).await;
+    assert_eq!(receipt.created(), 10);
+    assert_eq!(bulks, [10, 1]);
+}
+
+#[tokio::test]
+async fn documents_of_an_index_that_takes_none_are_set_aside_and_others_go_in() {
+    let february = "trail-2024.02";
+    for rest in [
+        "\"status\":400,\"error\":{\"type\":\"index_closed_exception\",\"reason\":\"closed\"}",
+        "\"status\":403,\"error\":{\"type\":\"cluster_block_exception\",\"reason\":\"index [trail-2024.02] blocked by: [FORBIDDEN/8/index write (api)];\"}",
+    ] {
+        let fake = Fake::start();
+        fake.state.lock().unwrap().shut = Some((february, rest));
+        let rig = rig(&fake).await;
+        let documents = [(0, "{}"), (1, "{}"), (0, "{}"), (1, "{}"), (1, "{}")];
+        let receipt = rig.engine.write(batch_of(&[february, INDEX], 0, &documents)).await.unwrap();
+        adds_up(&receipt);
+        assert_eq!(receipt.created(), 3);
+        assert_eq!(
+            receipt.set_aside.iter().map(|one| one.index.as_str()).collect::<Vec<_>>(),
+            [february; 2]
+        );
+        assert!(causes(&receipt).iter().all(|(cause, _)| *cause == SetAsideCause::Index));
+        let receipt = rig.engine.write(batch_of(&[february, INDEX], 0, &documents)).await.unwrap();
+        adds_up(&receipt);
+        assert_eq!((receipt.already_there(), receipt.set_aside.len()), (3, 2));
+        assert_eq!(fake.bulks(), [5, 3], "what it does not take is not sent a second time");
+    }
+}
+
+#[tokio::test]
+async fn an_index_whose_mapping_is_blocked_takes_no_documents() {
+    let february = "trail-2024.02";
+    let fake = Fake::start();
+    let reason = "index [trail-2024.02] blocked by: [FORBIDDEN/9/index metadata (api)];";
+    let block = json!({ "error": { "type": "cluster_block_exception", "reason": reason } });
+    fake.fix(&format!("GET /{february}/_mapping"), 403, block);
+    let rig = rig(&fake).await;
+    let documents = [(0, "{}"), (1, "{}")];
+    let receipt = rig.engine.write(batch_of(&[february, INDEX], 0, &documents)).await.unwrap();
+    adds_up(&receipt);
+    assert_eq!((receipt.created(), receipt.set_aside.len()), (1, 1));
+    assert!(receipt.set_aside[0].reason.contains("FORBIDDEN/9"));
+    assert_eq!(fake.bulks(), [1]);
+    rig.toy.fields.store(1, Ordering::Relaxed);
+    rig.engine.write(batch(&["{}"], 1)).await.unwrap();
+    rig.engine.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_that_somebody_made_read_only_ends_the_run_at_once() {
+    let fake = Fake::with([Fault::Each(
+        "\"status\":403,\"error\":{\"type\":\"cluster_block_exception\",\"reason\":\"blocked by: [FORBIDDEN/6/cluster read-only (api)];\"}",
+    )]);
+    let error = rig(&fake).await.engine.write(plain(1)).await.unwrap_err().error;
+    assert!(matches!(error, Error::Refused { why: Why::Block(_), .. }), "{error:?}");
+    assert_eq!(fake.bulks(), [1]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::json;
 use super::state::{Answer, State, error, refused, status_error};
-use super::{Fault, Flavour};
+use super::{Fault, Flavour, Pipeline, Shut};
 
 impl State {
     pub(super) fn bulk(
@@ -75,8 +75,8 @@ impl State {
             if let Some(Value::Object(error)) = answer.get_mut("error") {
                 error.remove("root_cause");
             }
-            answer.insert("_index".to_owned(), json!(index));
-            answer.insert("_id".to_owned(), json!(id));
+            answer.entry("_index").or_insert_with(|| json!(index));
+            answer.entry("_id").or_insert_with(|| json!(id));
             items.push(json!({ "create": item }));
         }
         let errors = items.iter().any(|item| item["create"]["status"].as_u64() != Some(201));
@@ -95,6 +95,50 @@ impl State {
             return error(400, "invalid_index_name_exception", &reason);
         }
         *self.repeated.entry(format!("{index}/{id}")).or_default() += 1;
+        match self.shut.get(index) {
+            Some(Shut::Closed) => return error(400, "index_closed_exception", "closed"),
+            Some(Shut::WriteBlock) => {
+                let reason =
+                    format!("index [{index}] blocked by: [FORBIDDEN/8/index write (api)];");
+                return error(403, "cluster_block_exception", &reason);
+            }
+            None => {}
+        }
+        if let Some((name, pipeline)) = self.pipelines.get(index).cloned() {
+            return self.piped(&name, &pipeline, (index, id, document));
+        }
+        self.stored(index, id, document)
+    }
+
+    /// Lets a pipeline have the document.
+    fn piped(
+        &mut self,
+        name: &str,
+        pipeline: &Pipeline,
+        (index, id, document): (&str, &str, &[u8]),
+    ) -> Value {
+        let (other_index, other_id) = match *pipeline {
+            Pipeline::Missing => {
+                let reason = format!("pipeline with id [{name}] does not exist");
+                return error(400, "illegal_argument_exception", &reason);
+            }
+            Pipeline::Drop => {
+                return json!({ "_version": -3, "result": "noop", "_seq_no": -2, "status": 200 });
+            }
+            Pipeline::Fail(status, kind, reason) => return error(status, kind, reason),
+            Pipeline::Move(other) => (other, id),
+            Pipeline::Rename(other) => (index, other),
+        };
+        if !self.indices.contains_key(other_index) {
+            self.new_index(other_index, &json!({ "mappings": { "dynamic": false } })).unwrap();
+        }
+        let mut answer = self.stored(other_index, other_id, document);
+        answer["_index"] = json!(other_index);
+        answer["_id"] = json!(other_id);
+        answer
+    }
+
+    fn stored(&mut self, index: &str, id: &str, document: &[u8]) -> Value {
         if let Some((status, reason)) = self.refuse.as_ref().and_then(|refuse| refuse(document)) {
             return error(status, self.parsing_exception(), &reason);
         }

@@ -8,7 +8,7 @@ use super::super::mapping::Mapping;
 use super::super::wire::Request;
 use super::filter::glob;
 use super::state::{Answer, State, acknowledged, refused};
-use super::{Flavour, Index};
+use super::{Flavour, Index, Shut};
 
 impl State {
     pub(super) fn index_template(&mut self, method: &str, name: &str, body: &Value) -> Answer {
@@ -196,7 +196,15 @@ impl State {
         }
         let shown = self.matching(pattern).into_iter().map(|name| {
             let limit = self.indices[&name].limit.to_string();
-            let settings = json!({ "index": { "mapping": { "total_fields": { "limit": limit } }, "number_of_shards": "1" } });
+            let mut settings = json!({ "index": { "mapping": { "total_fields": { "limit": limit } }, "number_of_shards": "1" } });
+            if let Some((pipeline, _)) = self.pipelines.get(&name) {
+                settings["index"]["default_pipeline"] = json!(pipeline);
+            }
+            match self.shut.get(&name) {
+                Some(Shut::Closed) => settings["index"]["verified_before_close"] = json!("true"),
+                Some(Shut::WriteBlock) => settings["index"]["blocks"] = json!({ "write": "true" }),
+                None => {}
+            }
             (name, json!({ "settings": settings }))
         });
         (200, shown.collect::<Map<_, _>>().into())

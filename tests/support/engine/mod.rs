@@ -56,6 +56,30 @@ pub(crate) enum Fault {
     EmptyAnswer,
 }
 
+/// What an ingest pipeline does with each document.
+#[derive(Clone, Debug)]
+pub(crate) enum Pipeline {
+    /// There is none of that name.
+    Missing,
+    /// It drops the document.
+    Drop,
+    /// It fails with this status, name and reason.
+    Fail(u16, &'static str, &'static str),
+    /// It stores the document in another index.
+    Move(&'static str),
+    /// It stores the document under another id.
+    Rename(&'static str),
+}
+
+/// What keeps documents out of an index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shut {
+    /// It is closed.
+    Closed,
+    /// `index.blocks.write` is set.
+    WriteBlock,
+}
+
 /// One index.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -151,6 +175,20 @@ impl FakeEngine {
     /// Lets another loader put these properties just before we create an index or map a field.
     pub(crate) fn another_loader_decides(&self, properties: &Value) -> &FakeEngine {
         self.change(|state| state.other_loader.push(json!({ "properties": properties })))
+    }
+
+    /// Lets an ingest pipeline of that name see the documents of an index from now on.
+    pub(crate) fn pipeline(&self, index: &str, name: &str, pipeline: Pipeline) -> &FakeEngine {
+        let entry = (name.to_owned(), pipeline);
+        self.change(|state| drop(state.pipelines.insert(index.to_owned(), entry)))
+    }
+
+    /// Keeps documents out of an index from now on, or no more.
+    pub(crate) fn shut(&self, index: &str, shut: Option<Shut>) -> &FakeEngine {
+        self.change(|state| match shut {
+            Some(shut) => drop(state.shut.insert(index.to_owned(), shut)),
+            None => drop(state.shut.remove(index)),
+        })
     }
 
     /// Asks for this `authorization` header from now on.

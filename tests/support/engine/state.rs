@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::signature;
 use super::super::wire::Request;
 use super::filter::filtered;
-use super::{Asked, Fault, Flavour, Index, Refuse};
+use super::{Asked, Fault, Flavour, Index, Pipeline, Refuse, Shut};
 
 /// All that the engine knows, and what it is told to do wrong.
 pub(super) struct State {
@@ -17,6 +17,10 @@ pub(super) struct State {
     pub(super) indices: BTreeMap<String, Index>,
     pub(super) index_templates: BTreeMap<String, Value>,
     pub(super) component_templates: BTreeMap<String, Value>,
+    /// Names and deeds of ingest pipelines, by the index that names them.
+    pub(super) pipelines: BTreeMap<String, (String, Pipeline)>,
+    /// Indices that take no documents.
+    pub(super) shut: BTreeMap<String, Shut>,
     pub(super) faults: VecDeque<Option<Fault>>,
     pub(super) asked: Asked,
     pub(super) refuse: Option<Refuse>,
@@ -69,6 +73,13 @@ pub(super) fn refused(status: u16, kind: &str, reason: &str) -> Answer {
     (status, error(status, kind, reason))
 }
 
+/// Returns templates as engines list them.
+fn listed(kind: &str, templates: &BTreeMap<String, Value>) -> Value {
+    let entries: Vec<_> =
+        templates.iter().map(|(name, template)| json!({ "name": name, kind: template })).collect();
+    json!({ format!("{kind}s"): entries })
+}
+
 pub(super) fn acknowledged() -> Answer {
     (200, json!({ "acknowledged": true }))
 }
@@ -80,6 +91,8 @@ impl State {
             indices: BTreeMap::new(),
             index_templates: BTreeMap::new(),
             component_templates: BTreeMap::new(),
+            pipelines: BTreeMap::new(),
+            shut: BTreeMap::new(),
             faults: VecDeque::new(),
             asked: Asked::default(),
             refuse: None,
@@ -169,6 +182,12 @@ impl State {
     fn route(&mut self, method: &str, parts: &[&str], body: &Value, request: &Request) -> Answer {
         match (method, parts) {
             ("GET" | "HEAD", []) => (200, self.about()),
+            ("GET", ["_index_template"]) => (200, listed("index_template", &self.index_templates)),
+            ("GET", ["_component_template"]) => {
+                (200, listed("component_template", &self.component_templates))
+            }
+            ("GET", ["_template"]) => (200, json!({})),
+            ("GET", ["_ingest", "pipeline", name]) => self.ingest_pipeline(name),
             (_, ["_index_template", name]) => self.index_template(method, name, body),
             (_, ["_component_template", name]) => self.component_template(method, name, body),
             ("GET", ["_cluster", "health", ..]) => {
@@ -198,6 +217,14 @@ impl State {
                 (400, json!({ "error": text, "status": 400 }))
             }
         }
+    }
+
+    fn ingest_pipeline(&self, name: &str) -> Answer {
+        let mut all = self.pipelines.values();
+        if all.any(|(known, does)| known == name && !matches!(does, Pipeline::Missing)) {
+            return (200, json!({ name: { "processors": [] } }));
+        }
+        (404, json!({}))
     }
 
     /// Answers what only a doctor asks; an engine without logins does not know what rights are.
