@@ -7,22 +7,39 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::event::Listed;
+
 /// The folders that wait for the last of their lanes.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// By prefix, with its last slash.
-    folders: HashMap<String, Folder>,
+    folders: HashMap<String, Closing>,
 }
 
 /// A folder that is to be closed.
 #[derive(Clone, Copy, Debug)]
-struct Folder {
-    /// Lanes that it has.
-    inputs: u64,
+pub(super) struct Closing {
+    /// Lanes that it has, and what else their listing looked like.
+    listed: Listed,
+    /// Those of them that its row stands for already.
+    known: u64,
     /// Those of them that are read in this run.
     handed_out: u64,
     /// Those of them that are done.
     finished: u64,
+}
+
+impl Closing {
+    pub(super) fn new(listed: Listed, known: u64, handed_out: u64) -> Self {
+        Self { listed, known, handed_out, finished: 0 }
+    }
+
+    fn is_over(&self, done: Done) -> bool {
+        // There may be more in all: what is gone from the bucket by now.
+        done.in_this_run == self.handed_out
+            && done.in_all >= self.listed.inputs.saturating_sub(self.known)
+            && self.listed.inputs > 0
+    }
 }
 
 impl Waiting {
@@ -32,16 +49,15 @@ impl Waiting {
         connection: &Connection,
         run: i64,
         prefix: String,
-        (inputs, handed_out): (u64, u64),
+        folder: Closing,
     ) -> rusqlite::Result<bool> {
         let done = done(connection, run, &prefix)?;
-        if done.is_all(inputs, handed_out) {
-            compact(connection, &prefix, inputs)?;
+        if folder.is_over(done) {
+            compact(connection, &prefix, &folder)?;
             return Ok(true);
         }
-        if handed_out > 0 {
-            let folder = Folder { inputs, handed_out, finished: done.in_this_run };
-            self.folders.insert(prefix, folder);
+        if folder.handed_out > 0 {
+            self.folders.insert(prefix, Closing { finished: done.in_this_run, ..folder });
         }
         Ok(false)
     }
@@ -61,27 +77,32 @@ impl Waiting {
         };
         let Some(folder) = self.folders.get_mut(prefix) else { return Ok(false) };
         folder.finished += 1;
-        let Folder { inputs, handed_out, finished } = *folder;
-        if finished < handed_out {
+        if folder.finished < folder.handed_out {
             return Ok(false);
         }
         let done = done(connection, run, prefix)?;
         // A lane that was read twice was counted twice.
         folder.finished = done.in_this_run;
-        if !done.is_all(inputs, handed_out) {
+        if !folder.is_over(done) {
             return Ok(false);
         }
-        compact(connection, prefix, inputs)?;
+        compact(connection, prefix, folder)?;
         self.folders.remove(prefix);
         Ok(true)
     }
 }
 
-/// Returns how many inputs a folder had when it was closed.
-pub(super) fn inputs(connection: &Connection, prefix: &str) -> rusqlite::Result<Option<i64>> {
+/// Returns what the listing of a folder looked like when it was closed. One that was closed before that was written
+/// down counts as open.
+pub(super) fn listed(connection: &Connection, prefix: &str) -> rusqlite::Result<Option<Listed>> {
+    let sql = "SELECT inputs, digest, newest FROM closed WHERE prefix = ?1 AND digest IS NOT NULL";
     connection
-        .prepare_cached("SELECT inputs FROM closed WHERE prefix = ?1")?
-        .query_row([prefix], |row| row.get(0))
+        .prepare_cached(sql)?
+        .query_row([prefix], |row| {
+            // SQLite has signed numbers only; a digest is all 64 bits of one.
+            let digest = row.get::<_, i64>(1)?.cast_unsigned();
+            Ok(Listed { inputs: number(row, 0)?, digest, newest: row.get(2)? })
+        })
         .optional()
 }
 
@@ -106,13 +127,6 @@ struct Done {
     in_this_run: u64,
 }
 
-impl Done {
-    fn is_all(self, inputs: u64, handed_out: u64) -> bool {
-        // There may be more in all: what is gone from the bucket by now.
-        self.in_this_run == handed_out && self.in_all >= inputs && inputs > 0
-    }
-}
-
 /// The folders below a prefix, `?1`: its own, which is `?2`, and what is between the prefix and the same with the
 /// sign behind the slash.
 const FOLDERS: &str = "FROM folders WHERE path = ?2 OR (path >= ?1 AND path < ?2 || '0')";
@@ -126,25 +140,29 @@ fn done(connection: &Connection, run: i64, prefix: &str) -> rusqlite::Result<Don
     })
 }
 
-/// Puts one row in the place of a folder's lanes.
-fn compact(connection: &Connection, prefix: &str, inputs: u64) -> rusqlite::Result<()> {
-    let execute = |sql: String, inputs: Option<i64>| {
-        let mut statement = connection.prepare_cached(&sql)?;
-        match inputs {
-            Some(inputs) => statement.execute(params![prefix, folder(prefix), inputs]),
-            None => statement.execute([prefix, folder(prefix)]),
-        }
-    };
-    execute(
-        format!(
-            "INSERT OR REPLACE INTO closed (prefix, inputs, records, bytes, first_done, last_done) \
-             SELECT ?1, ?3, sum(records), sum(bytes), min(done), max(done) FROM lanes \
-             WHERE folder IN (SELECT id {FOLDERS})"
-        ),
-        Some(i64::try_from(inputs).unwrap_or(i64::MAX)),
-    )?;
-    execute(format!("DELETE FROM lanes WHERE folder IN (SELECT id {FOLDERS})"), None)?;
-    execute(format!("DELETE {FOLDERS}"), None).map(drop)
+/// Puts one row in the place of a folder's lanes; it stands for what it stood for before too, if that still holds.
+fn compact(connection: &Connection, prefix: &str, closing: &Closing) -> rusqlite::Result<()> {
+    let Closing { listed, known, .. } = *closing;
+    let sql = format!(
+        "INSERT OR REPLACE INTO closed \
+         (prefix, inputs, records, bytes, first_done, last_done, digest, newest) \
+         SELECT ?1, ?3, sum(records), sum(bytes), min(first), max(last), ?4, ?5 FROM \
+         (SELECT records, bytes, done AS first, done AS last FROM lanes \
+         WHERE folder IN (SELECT id {FOLDERS}) UNION ALL \
+         SELECT records, bytes, first_done, last_done FROM closed WHERE prefix = ?1 AND ?6)"
+    );
+    connection.prepare_cached(&sql)?.execute(params![
+        prefix,
+        folder(prefix),
+        i64::try_from(listed.inputs).unwrap_or(i64::MAX),
+        listed.digest.cast_signed(),
+        listed.newest,
+        known > 0,
+    ])?;
+    let execute =
+        |sql: String| connection.prepare_cached(&sql)?.execute([prefix, folder(prefix)]).map(drop);
+    execute(format!("DELETE FROM lanes WHERE folder IN (SELECT id {FOLDERS})"))?;
+    execute(format!("DELETE {FOLDERS}"))
 }
 
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

@@ -11,13 +11,14 @@ use rusqlite::Connection;
 use super::Error;
 
 /// The schema, step by step. Never edited once released; a change is a new file.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("../../checkpoints/0001_lanes.sql"),
     include_str!("../../checkpoints/0002_set_aside.sql"),
     include_str!("../../checkpoints/0003_runs.sql"),
     include_str!("../../checkpoints/0004_set_aside_content.sql"),
     include_str!("../../checkpoints/0005_coverage.sql"),
     include_str!("../../checkpoints/0006_set_aside_cause.sql"),
+    include_str!("../../checkpoints/0007_closed_digest.sql"),
 ];
 
 /// The version of a file after all steps.
@@ -76,7 +77,7 @@ mod tests {
 
     /// Every table with its columns: what the code beside counts on.
     const TABLES: &str = "\
-closed: prefix, inputs, records, bytes, first_done, last_done
+closed: prefix, inputs, records, bytes, first_done, last_done, digest, newest
 coverage: series, sure, since, until
 decisions: path, kind, why, decided
 failures: lane, name, cause, position, records, tries, at

@@ -21,7 +21,7 @@ mod scenario;
 pub mod status;
 mod store;
 
-use crate::event::{Lane, LaneNumber, Position, Receipt, Span};
+use crate::event::{Lane, LaneNumber, Listed, Position, Receipt, Span};
 
 pub use error::Error;
 pub use examine::{Standing, examine};
@@ -79,8 +79,10 @@ pub enum Note {
     Closed {
         /// The lanes' common key, with its last slash.
         prefix: String,
-        /// How many lanes it has.
-        inputs: u64,
+        /// How many lanes it has, and what else their listing looked like.
+        listed: Listed,
+        /// How many of them it had when it was closed before: they stay done.
+        known: u64,
         /// How many of them are read in this run. The others were done before.
         handed_out: u64,
     },

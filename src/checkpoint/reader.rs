@@ -16,6 +16,7 @@ use super::status::{
     Coverage, Decision, Document, Failure, Reason, Run, SetAside, Source, Status, by_bucket, gather,
 };
 use super::{Error, closed, migrate};
+use crate::event::Listed;
 
 /// How long to wait while another connection recovers the file after a crash.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -91,14 +92,14 @@ impl Reader {
             .map_err(|source| Error::sql(&self.path, "look up what is covered", source))
     }
 
-    /// Returns how many inputs a folder had when it was closed: all of them are done. The prefix ends with a slash.
+    /// Returns what the listing of a folder looked like when it was closed: all that it had then is done. The prefix
+    /// ends with a slash.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if the file cannot be read any more.
-    pub fn closed(&self, prefix: &str) -> Result<Option<u64>, Error> {
-        closed::inputs(&self.connection, prefix)
-            .map(|inputs| inputs.and_then(|inputs| u64::try_from(inputs).ok()))
+    pub fn closed(&self, prefix: &str) -> Result<Option<Listed>, Error> {
+        closed::listed(&self.connection, prefix)
             .map_err(|source| Error::sql(&self.path, "look up a closed folder", source))
     }
 

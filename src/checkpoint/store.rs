@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::closed::{self, Waiting};
+use super::closed::{self, Closing, Waiting};
 use super::coverage::cover;
 use super::ledger::{Finished, Ledger, Step};
 use super::lock::Lock;
@@ -157,8 +157,9 @@ impl Store {
             Note::Ended { lane, outcome, pages, fingerprint } => {
                 self.end_lane(lane, outcome, pages, fingerprint)
             }
-            Note::Closed { prefix, inputs, handed_out } => {
-                self.write("close a folder", |store| store.close(prefix, inputs, handed_out))
+            Note::Closed { prefix, listed, known, handed_out } => {
+                let folder = Closing::new(listed, known, handed_out);
+                self.write("close a folder", |store| store.close(prefix, folder))
             }
             Note::Unchanged(lane) => self.write("keep a touched file", |store| store.touch(&lane)),
             Note::Learned { path, kind, why } => {
@@ -319,9 +320,8 @@ impl Store {
         Ok(())
     }
 
-    fn close(&mut self, prefix: String, inputs: u64, handed_out: u64) -> rusqlite::Result<()> {
-        let counts = (inputs, handed_out);
-        let closed = self.closing.close(&self.connection, self.run, prefix, counts)?;
+    fn close(&mut self, prefix: String, folder: Closing) -> rusqlite::Result<()> {
+        let closed = self.closing.close(&self.connection, self.run, prefix, folder)?;
         self.forget_folders(closed);
         Ok(())
     }

@@ -18,6 +18,26 @@ pub struct Lane {
     pub fingerprint: String,
 }
 
+/// What a listing of a folder looked like. Two that are equal had the same inputs, with the same content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// How many inputs there were.
+    pub inputs: u64,
+    /// The sum of what their names and fingerprints hash to: in whatever order they are taken.
+    pub digest: u64,
+    /// When the newest of them was last modified, in seconds of the Unix epoch.
+    pub newest: i64,
+}
+
+impl Listed {
+    /// Takes in one more input, by what its name and fingerprint hash to.
+    pub fn add(&mut self, hash: u64, modified: i64) {
+        self.inputs += 1;
+        self.digest = self.digest.wrapping_add(hash);
+        self.newest = self.newest.max(modified);
+    }
+}
+
 /// How far a lane that comes in pages, newest first, is read: the second of the Unix epoch from which it is safe
 /// to its end.
 pub type Position = i64;

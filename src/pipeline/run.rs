@@ -545,9 +545,9 @@ impl Lister {
                 true
             }
             Found::Lost { lane, name, why, size } => self.lose(word, lane, name, why, size),
-            Found::Closed { prefix, inputs } => {
+            Found::Closed { prefix, listed, known } => {
                 if let Some(handed_out) = self.handed_out.close(&prefix) {
-                    self.notes.push(Note::Closed { prefix, inputs, handed_out });
+                    self.notes.push(Note::Closed { prefix, listed, known, handed_out });
                 }
                 self.tell_many()
             }

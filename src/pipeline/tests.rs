@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     checkpoint::{Ended, Note, Reader, Store},
-    event::{Batch, IndexCount, Lane, Receipt, SetAside, SetAsideCause},
+    event::{Batch, IndexCount, Lane, Listed, Receipt, SetAside, SetAsideCause},
     normalize::{Fields, IndexBy, Profile, Rules, Settings, TimeRange},
     report::{
         Tally,
@@ -299,7 +299,8 @@ async fn an_object_that_is_lost_is_written_down_and_keeps_its_day_open() {
         feed.send(what).unwrap();
     }
     for (prefix, inputs) in [("s3://b/01/", 2), ("s3://b/02/", 1)] {
-        feed.send(Found::Closed { prefix: prefix.to_owned(), inputs }).unwrap();
+        let listed = Listed { inputs, digest: 5, newest: 0 };
+        feed.send(Found::Closed { prefix: prefix.to_owned(), listed, known: 0 }).unwrap();
     }
     drop(feed);
     let folder = tempfile::tempdir().unwrap();
@@ -310,7 +311,7 @@ async fn an_object_that_is_lost_is_written_down_and_keeps_its_day_open() {
     super::load(load, sink, store, &raise).await.outcome.unwrap();
     let reader = Reader::open(&file).unwrap();
     assert_eq!(reader.closed("s3://b/01/").unwrap(), None);
-    assert_eq!(reader.closed("s3://b/02/").unwrap(), Some(1));
+    assert_eq!(reader.closed("s3://b/02/").unwrap().map(|listed| listed.inputs), Some(1));
     assert_eq!(reader.done_content("s3://b/01/here").unwrap().as_deref(), Some("1:e"));
     let failures = reader.status(Timestamp::UNIX_EPOCH).unwrap().failures;
     assert_eq!((failures.len(), failures[0].cause.as_str()), (1, "it is gone"));

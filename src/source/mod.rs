@@ -40,7 +40,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     aws,
-    event::{Lane, Position, Span},
+    event::{Lane, Listed, Position, Span},
 };
 pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken};
 pub use files::Files;
@@ -101,8 +101,10 @@ pub enum Found {
     Closed {
         /// The lanes' common key, with its last slash.
         prefix: String,
-        /// How many inputs there are.
-        inputs: u64,
+        /// What their listing looked like.
+        listed: Listed,
+        /// How many of them the folder had when an earlier run closed it; these were not looked up again.
+        known: u64,
     },
     /// A lane that comes in pages begins.
     Begun(Slice),

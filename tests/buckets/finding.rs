@@ -48,7 +48,7 @@ fn an_organizations_logs_are_found_and_those_of_others_left_alone() {
     let (bucket, mut logs) = organization();
     let fake = Fake::start([("trail", bucket)]);
     logs.sort();
-    for word in ["s3://trail", "s3://trail/org/", "s3://trail/org/AWSLogs"] {
+    for word in ["s3://trail", "s3://trail/org/AWSLogs/", "s3://trail/org/AWSLogs"] {
         let told = Run::new(&fake, word).run();
         assert_eq!(told.keys(), logs, "{word}");
         for (key, (fingerprint, body)) in &told.inputs {
@@ -62,6 +62,10 @@ fn an_organizations_logs_are_found_and_those_of_others_left_alone() {
     let gets = fake.take_calls();
     let foreign = ["Digest", "Config", "elastic", "vpcflow", "Lake"];
     assert!(!gets.iter().any(|call| foreign.iter().any(|name| call.key.contains(name))));
+
+    // Below a folder that is named, what lies beside the trail's logs is looked at too.
+    logs.push("org/readme.txt".to_owned());
+    assert_eq!(Run::new(&fake, "s3://trail/org/").run().keys(), logs);
 }
 
 #[test]
@@ -75,6 +79,7 @@ fn an_address_may_end_anywhere() {
         let told = Run::new(&fake, &word).run();
         let folder = format!("{}/", &one[..end]);
         let below = logs.iter().filter(|log| format!("{log}/").starts_with(&folder)).count();
+        let below = below + usize::from(folder == "org/");
         assert_eq!((told.inputs.len(), told.error), (below, None), "{word}");
         assert!(told.inputs.contains_key(&format!("s3://trail/{one}")));
     }
@@ -85,7 +90,7 @@ fn narrowing_narrows_the_listing() {
     let (bucket, _) = organization();
     let fake = Fake::start([("trail", bucket)]);
     let lists = |tell: &dyn Fn(&mut Options)| {
-        let mut run = Run::new(&fake, "s3://trail/org");
+        let mut run = Run::new(&fake, "s3://trail/org/AWSLogs");
         tell(&mut run.options);
         let told = run.run();
         let calls = fake.take_calls();
@@ -93,16 +98,16 @@ fn narrowing_narrows_the_listing() {
         (lists, told.inputs.len())
     };
     let (all, objects) = lists(&|_| {});
-    // The name, its folder, AWSLogs, the organization, two accounts, eight kinds, sixteen Regions.
-    assert_eq!((all, objects), (30, 32));
+    // The name, AWSLogs, the organization, two accounts, eight kinds, sixteen Regions.
+    assert_eq!((all, objects), (29, 32));
     let one = |options: &mut Options| options.accounts = vec![ACCOUNT.to_owned()];
-    assert_eq!(lists(&one), (17, 16));
+    assert_eq!(lists(&one), (16, 16));
     let kind = |options: &mut Options| options.kinds = vec!["cloudtrail".parse().unwrap()];
-    assert_eq!(lists(&kind), (12, 8));
+    assert_eq!(lists(&kind), (11, 8));
     let region = |options: &mut Options| options.regions = vec!["us-east-1".to_owned()];
-    assert_eq!(lists(&region), (22, 16));
+    assert_eq!(lists(&region), (21, 16));
     let days = |options: &mut Options| options.from = Some(moment("2024-03-14T00:00:00Z"));
-    assert_eq!(lists(&days), (30, 16));
+    assert_eq!(lists(&days), (29, 16));
 }
 
 #[test]
@@ -118,8 +123,9 @@ fn days_that_are_not_asked_for_are_not_listed() {
     let mut run = Run::new(&fake, "s3://trail");
     run.options.from = Some(moment("2024-01-05T10:00:00Z"));
     run.options.to = Some(moment("2024-01-06T00:00:00Z"));
+    run.options.late_days = 0;
     let told = run.run();
-    // Events of the 5th are delivered on the 5th and the 6th.
+    // Events of the 5th are delivered on the 5th and the 6th, if none is late.
     assert_eq!(told.inputs.len(), 2_000);
     assert!(told.keys().iter().all(|key| key.contains("/2024/01/05/") || key.contains("/01/06/")));
     let calls = fake.take_calls();
@@ -179,8 +185,12 @@ fn old_days_are_closed_once_all_of_them_is_handed_over() {
     let told = Run::new(&fake, "s3://trail").run();
     // The last thirty days are 2024-02-14 and later.
     let prefix = |day| format!("s3://trail/AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/{day}/");
-    let closed = BTreeMap::from([(prefix(days[0]), 7), (prefix(days[1]), 7)]);
-    assert_eq!((&told.closed, &told.before_closed), (&closed, &closed));
+    let counts = BTreeMap::from([(prefix(days[0]), 7), (prefix(days[1]), 7)]);
+    let closed = told.closed.clone();
+    let inputs = |closed: &BTreeMap<String, Listed>| -> BTreeMap<String, u64> {
+        closed.iter().map(|(prefix, listed)| (prefix.clone(), listed.inputs)).collect()
+    };
+    assert_eq!((&inputs(&closed), &told.before_closed), (&counts, &counts));
 
     // The next run knows them by one row, and none of their objects.
     let mut second = Run::new(&fake, "s3://trail").after(&told);
@@ -258,12 +268,13 @@ fn files_in_a_layout_of_ones_own_are_found_below_a_folder() {
     ];
     let fake = Fake::start([("trail", bucket_of(&keys))]);
     let told = Run::new(&fake, "s3://trail/copy").run();
-    let mut wanted = vec![&keys[0], &keys[1], &keys[2]];
+    // What a picture holds is no record, but its name does not say so.
+    let mut wanted = vec![&keys[0], &keys[1], &keys[2], &keys[4]];
     wanted.sort();
     assert_eq!(told.keys(), wanted);
     let mut one = Run::new(&fake, "s3://trail/copy");
     one.options.regions = vec!["eu-west-1".to_owned()];
-    assert_eq!(one.run().inputs.len(), 2, "the one that says it, and the one that does not say");
+    assert_eq!(one.run().inputs.len(), 3, "the one that says it, and those that do not say");
 }
 
 #[test]
@@ -288,7 +299,7 @@ fn nothing_to_find_is_an_error_unless_it_was_narrowed() {
     let error = |word| Run::new(&fake, word).run().error.unwrap_or_default();
     assert_eq!(
         error("s3://empty-one"),
-        "s3://empty-one/: could not be read: there is no AWSLogs/ in it; name the folder that holds the logs"
+        "s3://empty-one: could not be read: there are no trail logs"
     );
     assert_eq!(
         error("s3://trail/AWSLogs/210987654321"),
@@ -333,4 +344,194 @@ fn the_doors_own_clients_lead_there() {
         })
         .unwrap();
     assert_eq!(told.keys(), keys);
+}
+
+const DAY: &str = "2023/02/12";
+
+fn old(name: &str) -> String {
+    key("CloudTrail", "eu-west-1", DAY, "0005", name)
+}
+
+/// What runs before left of an old day: it is closed, and its objects are known by nothing else.
+fn closed(fake: &Fake) -> BTreeMap<String, Listed> {
+    let told = Run::new(fake, "s3://trail").run();
+    assert_eq!(told.closed.len(), 1);
+    told.closed
+}
+
+#[test]
+fn an_object_that_comes_to_a_closed_day_is_read_alone() {
+    let fake = Fake::start([("trail", bucket_of([old("a"), old("b")]))]);
+    let before = closed(&fake);
+    fake.change("trail", |bucket| bucket.put_at(&old("0"), "new", "2024-03-15T11:00:00.000Z"));
+    let mut run = Run::new(&fake, "s3://trail");
+    run.closed.clone_from(&before);
+    let told = run.run();
+    assert_eq!((told.keys(), told.done), (vec![old("0").as_str()], 2));
+    let (prefix, listed) = told.closed.first_key_value().unwrap();
+    assert_eq!((listed.inputs, told.known[prefix]), (3, 2));
+    // And from then on the day is known as it is now.
+    run.closed.clone_from(&told.closed);
+    let told = run.run();
+    assert_eq!((told.inputs.len(), told.done, told.closed.len()), (0, 3, 0));
+}
+
+#[test]
+fn a_closed_day_that_changed_in_any_other_way_is_read_again() {
+    for change in [
+        // A replica keeps the time of its original.
+        |bucket: &mut Bucket| bucket.put(&old("0"), "new"),
+        |bucket: &mut Bucket| bucket.put_at(&old("a"), "other", "2024-03-15T11:00:00.000Z"),
+        |bucket: &mut Bucket| {
+            bucket.delete(&old("a"));
+            bucket.put(&old("c"), "new");
+        },
+    ] {
+        let fake = Fake::start([("trail", bucket_of([old("a"), old("b")]))]);
+        let mut run = Run::new(&fake, "s3://trail");
+        run.closed = closed(&fake);
+        fake.change("trail", change);
+        let told = run.run();
+        let (_, listed) = told.closed.first_key_value().unwrap();
+        assert_eq!((told.inputs.len() as u64, told.done), (listed.inputs, 0));
+        assert_eq!(told.known.values().sum::<u64>(), 0);
+    }
+}
+
+/// By a lifecycle rule; what is left may be archived, and must not be fetched again for that.
+#[test]
+fn a_closed_day_that_lost_objects_is_still_done() {
+    let fake = Fake::start([("trail", bucket_of([old("a"), old("b"), old("c")]))]);
+    let mut run = Run::new(&fake, "s3://trail");
+    run.closed = closed(&fake);
+    fake.change("trail", |bucket| bucket.delete(&old("b")));
+    let told = run.run();
+    assert_eq!((told.inputs.len(), told.done, told.closed.len()), (0, 2, 0));
+}
+
+#[test]
+fn events_that_were_delivered_late_are_found_behind_the_last_day() {
+    let days = ["2024/01/05", "2024/01/06", "2024/01/20", "2024/02/04", "2024/02/05"];
+    let keys = days.map(|day| key("CloudTrail", "eu-west-1", day, "0005", "a"));
+    let fake = Fake::start([("trail", bucket_of(&keys))]);
+    let mut run = Run::new(&fake, "s3://trail");
+    run.options.to = Some(moment("2024-01-06T00:00:00Z"));
+    for (late_days, found) in [(30, 4), (15, 3), (1, 2), (0, 2)] {
+        run.options.late_days = late_days;
+        assert_eq!(run.run().inputs.len(), found, "{late_days}");
+    }
+}
+
+#[test]
+fn trails_are_found_at_any_depth_and_beside_each_other() {
+    let plain = key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a");
+    let keys = [
+        plain.clone(),
+        format!("trail2/{plain}"),
+        format!("team/sub/{plain}"),
+        format!("a/b/c/d/e/f/g/{plain}"),
+        plain.replace("AWSLogs/", "AWSLogs/team/sub/"),
+        plain.replace("AWSLogs/", "o-exampleorgid/AWSLogs/o-exampleorgid/"),
+        format!("AWSLogs/backup/{plain}"),
+        format!("AWSLogs/210987654321/{plain}"),
+    ];
+    let fake = Fake::start([("trail", bucket_of(&keys))]);
+    let mut wanted: Vec<_> = keys.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    let told = Run::new(&fake, "s3://trail").run();
+    assert_eq!((told.keys(), &told.skipped), (wanted.clone(), &vec![]));
+    // And from every folder above them.
+    for key in &keys {
+        for (slash, _) in key.match_indices('/') {
+            let folder = &key[..=slash];
+            let below = wanted.iter().filter(|key| key.starts_with(folder));
+            let told = Run::new(&fake, &format!("s3://trail/{folder}")).run();
+            assert_eq!(told.keys(), below.copied().collect::<Vec<_>>(), "{folder}");
+        }
+    }
+}
+
+#[test]
+fn what_lies_too_deep_in_a_bucket_is_named_and_found_when_its_folder_is() {
+    let plain = key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a");
+    let deep = format!("1/2/3/4/5/6/7/8/9/{plain}");
+    let fake = Fake::start([("trail", bucket_of([&plain, &deep]))]);
+    let told = Run::new(&fake, "s3://trail").run();
+    assert_eq!(told.keys(), [plain.as_str()]);
+    assert_eq!(
+        told.skipped,
+        [
+            "s3://trail: not looked into, because they are not laid out as a trail's logs: 1/; to load what they \
+             hold, name them too, such as s3://trail/1/"
+        ]
+    );
+    let mut both = Run::new(&fake, "s3://trail");
+    both.words.push("s3://trail/1/");
+    let told = both.run();
+    assert_eq!((told.inputs.len(), told.skipped), (2, vec![]));
+}
+
+#[test]
+fn what_lies_beside_the_trails_of_a_bucket_is_named_once_and_read_if_it_is_named() {
+    let plain = key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a");
+    let (account, _) = plain.split_once("CloudTrail").unwrap();
+    let keys = [
+        plain.clone(),
+        "2024/03/14/16/Firehose-1-2024-03-14-16-45-11-9c1e".to_owned(),
+        "loose.json".to_owned(),
+        format!("{account}OurOwn/eu-west-1/x.gz"),
+    ];
+    let mut bucket = bucket_of(&keys);
+    bucket.put(&format!("{account}vpcflowlogs/eu-west-1/2024/03/14/v.log.gz"), "v");
+    bucket.put(&format!("{account}ELBAccessLogTestFile"), "t");
+    let fake = Fake::start([("trail", bucket)]);
+    let told = Run::new(&fake, "s3://trail").run();
+    assert_eq!(told.keys(), [plain.as_str()]);
+    assert_eq!(told.skipped.len(), 1);
+    for name in
+        ["2024/, ", "AWSLogs/123456789012/OurOwn/", "loose.json", "such as s3://trail/2024/"]
+    {
+        assert!(told.skipped[0].contains(name), "{name}: {}", told.skipped[0]);
+    }
+    let mut run = Run::new(&fake, "s3://trail");
+    let ours = format!("s3://trail/{account}OurOwn");
+    run.words.extend(["s3://trail/2024", "s3://trail/loose.json", &ours]);
+    let told = run.run();
+    assert_eq!((told.inputs.len(), told.skipped), (4, vec![]));
+}
+
+#[test]
+fn a_bucket_without_trails_is_read_as_it_is() {
+    let keys = ["2024/03/05/16/LZA-1-2024-03-05-16-45-11-9c1e", "CloudWatchLogs/x", "y z+ü"];
+    let fake = Fake::start([("trail", bucket_of(keys))]);
+    assert_eq!(Run::new(&fake, "s3://trail").run().keys(), keys);
+}
+
+/// Access logs of a bucket lie in thousands beside each other.
+#[test]
+fn very_many_objects_beside_the_trails_are_not_all_listed() {
+    fn name(number: usize) -> String {
+        if number == 30_000 {
+            return key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a");
+        }
+        format!("2024-03-14-16-45-{number:08}")
+    }
+    let fake = Fake::start([("trail", Bucket::made(30_001, name, |_| b"{}".to_vec()))]);
+    let told = Run::new(&fake, "s3://trail").run();
+    assert_eq!((told.inputs.len(), told.skipped.len()), (1, 1));
+    assert!(told.skipped[0].contains(" and more; "), "{}", told.skipped[0]);
+    assert!(fake.take_calls().len() < 30);
+}
+
+#[test]
+fn a_folder_with_more_folders_than_are_searched_is_read_all_the_same() {
+    fn name(number: usize) -> String {
+        let plain = key("CloudTrail", "eu-west-1", "2024/03/14", "0005", "a");
+        format!("copy/{number:05}/{plain}")
+    }
+    let fake = Fake::start([("trail", Bucket::made(2_500, name, |_| b"{}".to_vec()))]);
+    assert_eq!(Run::new(&fake, "s3://trail/copy").run().inputs.len(), 2_500);
+    let told = Run::new(&fake, "s3://trail").run();
+    assert_eq!(told.skipped.len(), 1);
+    assert!(told.inputs.len() > 1_900, "{}", told.inputs.len());
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use jiff::Timestamp;
+use trailload::event::Listed;
 use trailload::source::s3::{Address, Buckets, Closed, Options};
 use trailload::source::{Content, Error, Found, Input, Source};
 
@@ -25,8 +26,8 @@ struct Run<'a> {
     options: Options,
     /// Lanes that are done, with their fingerprints.
     done: BTreeMap<String, String>,
-    /// Prefixes that are closed.
-    closed: BTreeMap<String, u64>,
+    /// Prefixes that are closed, and what they looked like.
+    closed: BTreeMap<String, Listed>,
 }
 
 /// What a run told.
@@ -36,7 +37,9 @@ struct Told {
     inputs: BTreeMap<String, (String, Vec<u8>)>,
     done: usize,
     lost: BTreeMap<String, String>,
-    closed: BTreeMap<String, u64>,
+    closed: BTreeMap<String, Listed>,
+    /// Of those, how many inputs are left alone because they were closed before.
+    known: BTreeMap<String, u64>,
     /// How many inputs were handed over below a prefix before it was said to be closed.
     before_closed: BTreeMap<String, u64>,
     skipped: Vec<String>,
@@ -121,10 +124,11 @@ impl Told {
                 let before = self.lost.insert(name.clone(), why);
                 assert!(before.is_none(), "{name} was lost twice");
             }
-            Found::Closed { prefix, inputs } => {
+            Found::Closed { prefix, listed, known } => {
                 let below = self.inputs.keys().filter(|key| key.starts_with(&prefix));
                 self.before_closed.insert(prefix.clone(), below.count() as u64);
-                self.closed.insert(prefix, inputs);
+                self.known.insert(prefix.clone(), known);
+                self.closed.insert(prefix, listed);
             }
             Found::Skipped { name, why } => self.skipped.push(format!("{name}: {why}")),
             Found::Failed(error) => self.failed.push(said(&error)),

@@ -32,7 +32,7 @@ fn lists(calls: &[Call]) -> usize {
 }
 
 #[test]
-fn a_year_of_done_objects_costs_its_listing_and_closed_days_not_even_that() {
+fn a_year_of_done_objects_costs_its_listing_and_so_do_closed_days() {
     let count = REGIONS.len() * DAYS * FILES;
     assert!(count > 440_000);
     let fake = Fake::start([("trail", Bucket::made(count, name, |_| b"{}".to_vec()))]);
@@ -44,43 +44,47 @@ fn a_year_of_done_objects_costs_its_listing_and_closed_days_not_even_that() {
     };
     fake.take_calls();
 
-    let run = |closed: Closed| {
+    let run = |before: &BTreeMap<String, Listed>| {
         let begun = Instant::now();
-        let print = print.clone();
+        let (print, before) = (print.clone(), before.clone());
         let mut source = Buckets::new(
             vec![(0, Address::parse("s3://trail").unwrap())],
             Run::new(&fake, "s3://trail").options,
             fake.clients(),
             Box::new(move |_| Some(print.clone())),
-            closed,
+            Box::new(move |prefix| before.get(prefix).copied()),
             NOW.parse().unwrap(),
         );
-        let (mut done, mut closed) = (0, 0);
+        let (mut done, mut closed) = (0, BTreeMap::new());
         let listed = source.list(&mut |_, found| {
             match found {
                 Found::Done { .. } => done += 1,
-                Found::Closed { inputs, .. } => closed += inputs,
+                Found::Closed { prefix, listed, .. } => {
+                    closed.insert(prefix, listed);
+                }
                 other => panic!("{other:?}"),
             }
             true
         });
         listed.unwrap();
-        (done, usize::try_from(closed).unwrap(), lists(&fake.take_calls()), begun.elapsed())
+        (done, closed, lists(&fake.take_calls()), begun.elapsed())
     };
 
-    let (done, closed, pages, time) = run(Box::new(|_| None));
+    let (done, closed, pages, time) = run(&BTreeMap::new());
     println!("{done} done objects: {pages} lists, {time:?}");
     // All but the last thirty days and today.
-    assert_eq!((done, closed), (count, REGIONS.len() * (DAYS - 31) * FILES));
+    let inputs: u64 = closed.values().map(|listed| listed.inputs).sum();
+    let old = u64::try_from(REGIONS.len() * (DAYS - 31) * FILES).unwrap();
+    assert_eq!((done, inputs), (count, old));
     // A thousand a page, for each Region; and the bucket, the account, its kinds, its Regions.
-    assert_eq!(pages, 4 * (DAYS * FILES).div_ceil(1_000) + 4);
+    let least = 4 * (DAYS * FILES).div_ceil(1_000) + 4;
+    assert_eq!(pages, least);
 
-    let late = "/2024/02/14/";
-    let (done, closed, pages, time) =
-        run(Box::new(move |prefix| (&prefix[prefix.len() - late.len()..] < late).then_some(301)));
+    // Closed days are listed too, or what comes to them would never be seen; only their parts overlap by a page.
+    let (done, again, pages, time) = run(&closed);
     println!("with closed days: {done} done objects, {pages} lists, {time:?}");
-    assert_eq!(closed, 0);
-    assert!(done >= REGIONS.len() * 31 * FILES && pages <= 4 * 12 + 4, "{done} {pages}");
+    assert_eq!((done, again.len()), (count, 0));
+    assert!(pages <= least + 4 * 15, "{pages}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::super::coverage::{Sure, covered};
 use super::super::scenario::{Model, course, lane, series};
 use super::super::{Reader, Status};
 use super::*;
-use crate::event::{IndexCount, SetAsideCause, Share, Span};
+use crate::event::{IndexCount, Listed, SetAsideCause, Share, Span};
 
 const TARGET: &str = "http://localhost:9200 cloudtrail";
 
@@ -318,7 +318,7 @@ fn the_status_tells_objects_by_bucket_and_day() {
     };
     let failed = |number| vec![opened(number), page(number, 0), failed(number)];
     let prefix = "s3://one/a/2024/06/01/".to_owned();
-    let day = Note::Closed { prefix, inputs: 1, handed_out: 1 };
+    let day = Note::Closed { prefix, listed: looks(1), known: 0, handed_out: 1 };
     place.run(
         [
             in_bucket(whole(1, 1), "s3://one/a/2024/06/01/x"),
@@ -378,8 +378,13 @@ proptest! {
 
 const DAY: &str = "file:/trail/";
 
+/// Returns what a listing of so many inputs looks like.
+fn looks(inputs: u64) -> Listed {
+    Listed { inputs, digest: u64::MAX - inputs, newest: 7 }
+}
+
 fn closed(inputs: u64, handed_out: u64) -> Note {
-    Note::Closed { prefix: DAY.to_owned(), inputs, handed_out }
+    Note::Closed { prefix: DAY.to_owned(), listed: looks(inputs), known: 0, handed_out }
 }
 
 fn rows(place: &Place) -> i64 {
@@ -392,7 +397,7 @@ fn a_folder_of_which_all_lanes_are_done_is_one_row() {
     let place = Place::new();
     let before = [whole(1, 2), whole(2, 3)].concat();
     place.run([before, vec![closed(2, 2)]].concat());
-    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(2)));
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(looks(2))));
     let status = place.status();
     assert_eq!((status.lanes_done, status.records, status.bytes), (2, 5, 2000));
     assert_eq!(status.sources[0].source, "file:/trail");
@@ -412,7 +417,7 @@ fn a_folder_waits_for_the_last_of_its_lanes() {
     }
     store.commit().unwrap();
     drop(store);
-    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(3)));
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(looks(3))));
 }
 
 /// Objects that are gone from the bucket were done too, so a count of all rows would say too much.
@@ -423,7 +428,7 @@ fn a_folder_is_not_closed_over_a_lane_that_failed() {
     place.run([vec![opened(4), page(4, 0), failed(4)], whole(5, 1), vec![closed(3, 2)]].concat());
     assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (4, None));
     place.run([vec![closed(3, 1)], whole(4, 1)].concat());
-    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(3)));
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(looks(3))));
     assert_eq!(place.status().failures, []);
 }
 
@@ -432,9 +437,12 @@ fn a_closed_folder_that_is_read_again_stays_closed_unless_something_fails() {
     let place = Place::new();
     place.run([whole(1, 2), whole(2, 3), vec![closed(2, 2)]].concat());
     place.run(whole(1, 2));
-    assert_eq!((place.reader().closed(DAY).unwrap(), place.status().lanes_done), (Some(2), 2));
+    assert_eq!(
+        (place.reader().closed(DAY).unwrap(), place.status().lanes_done),
+        (Some(looks(2)), 2)
+    );
     place.run([vec![closed(2, 2)], whole(1, 2), whole(2, 3)].concat());
-    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(2)));
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(looks(2))));
     place.run([whole(1, 2), vec![opened(2), page(2, 0), failed(2)]].concat());
     assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (1, None));
 }
@@ -873,4 +881,31 @@ fn measure_a_hundred_thousand_small_files() {
     println!(
         "{lanes} lanes: written {written:?}, looked up {looked_up:?}, status {told:?}, {bytes} bytes"
     );
+}
+
+/// Objects that come to a day that was closed: its row stands for the others.
+#[test]
+fn what_is_added_to_a_closed_folder_joins_its_row() {
+    let place = Place::new();
+    place.run([whole(1, 2), whole(2, 3), vec![closed(2, 2)]].concat());
+    let listed = looks(3);
+    let again = Note::Closed { prefix: DAY.to_owned(), listed, known: 2, handed_out: 1 };
+    // As long as it is not done, nothing says so.
+    place.run(vec![again.clone(), opened(3)]);
+    assert_eq!(place.reader().closed(DAY).unwrap(), Some(looks(2)));
+    place.run([whole(3, 4), vec![again]].concat());
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(listed)));
+    let status = place.status();
+    assert_eq!((status.lanes_done, status.records, status.bytes), (3, 9, 3000));
+}
+
+/// A checkpoint of an earlier version knows a number only.
+#[test]
+fn a_folder_closed_without_a_digest_counts_as_open() {
+    let place = Place::new();
+    place.run([whole(1, 2), whole(2, 3), vec![closed(2, 2)]].concat());
+    place.open().connection.execute("UPDATE closed SET digest = NULL, newest = NULL", []).unwrap();
+    assert_eq!(place.reader().closed(DAY).unwrap(), None);
+    place.run([vec![closed(2, 2)], whole(1, 2), whole(2, 3)].concat());
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (0, Some(looks(2))));
 }

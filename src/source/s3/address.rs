@@ -1,6 +1,12 @@
-//! Reads `s3://bucket/prefix`.
+//! Reads `s3://bucket/prefix`, and the ARNs of buckets and access points.
+//!
+//! In: a word as typed. Out: an [`Address`], or [`Wrong`] with what to write.
+//! Holds: what an ARN says of its partition and Region is kept. An access point is called by its ARN where others are
+//! called by their bucket's name, as in every AWS tool.
 
 use std::fmt;
+
+use crate::aws::Partition;
 
 /// What an address begins with.
 const SCHEME: &str = "s3://";
@@ -11,13 +17,18 @@ const NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
 /// Bytes of a key at most, by S3's rules.
 const MOST_KEY_BYTES: usize = 1_024;
 
+/// What the alias of an access point ends with; it is used as a bucket's name.
+const ALIAS: &str = "-s3alias";
+
 /// A bucket, or a folder or an object of one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// The bucket's name.
+    /// The bucket's name, or the ARN of an access point to it.
     pub bucket: String,
     /// What the keys begin with: as typed, without slashes at its front. Empty for the whole bucket.
     pub prefix: String,
+    /// Where it lives, if an ARN says so.
+    pub partition: Option<Partition>,
 }
 
 /// Why a word is no address of a bucket.
@@ -29,9 +40,17 @@ pub enum Wrong {
     /// Nothing between the slashes.
     #[error("the bucket's name is missing: write s3://bucket or s3://bucket/prefix")]
     NoBucket,
-    /// An ARN, where the name is enough.
-    #[error("it names a bucket by its ARN: write s3://{0}")]
-    Arn(String),
+    /// The ARN of something else.
+    #[error(
+        "it is not the ARN of a bucket (arn:aws:s3:::BUCKET/PREFIX), of an access point \
+         (arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME), or of a trail (arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME)"
+    )]
+    Arn,
+    /// An access point that needs signatures for all Regions.
+    #[error(
+        "access points of several Regions cannot be used: name the bucket, or an access point of one Region"
+    )]
+    ManyRegions,
     /// The address of a web page.
     #[error("{0} is no bucket name: 3 to 63 of a-z, 0-9, dots, hyphens (s3://bucket/prefix)")]
     Name(String),
@@ -52,32 +71,109 @@ impl Address {
     ///
     /// Returns [`Wrong`] if it is none, with what to write.
     pub fn parse(word: &str) -> Result<Self, Wrong> {
-        let rest = word.strip_prefix(SCHEME).ok_or(Wrong::Scheme)?;
-        if let Some(arn) = rest.strip_prefix("arn:") {
-            let name = arn.rsplit(':').next().unwrap_or_default();
-            return Err(Wrong::Arn(name.to_owned()));
+        let rest = word.strip_prefix(SCHEME);
+        if let Some(arn) = rest.or(Some(word)).filter(|rest| rest.starts_with("arn:")) {
+            return Self::of_arn(arn);
         }
+        let rest = rest.ok_or(Wrong::Scheme)?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let prefix = prefix.trim_start_matches('/');
         if bucket.is_empty() {
             return Err(Wrong::NoBucket);
         }
         if !is_bucket(bucket) {
             return Err(Wrong::Name(bucket.to_owned()));
         }
+        Self::new(bucket.to_owned(), prefix, None)
+    }
+
+    fn of_arn(arn: &str) -> Result<Self, Wrong> {
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let [_, partition, service, region, account, resource] = parts[..] else {
+            return Err(Wrong::Arn);
+        };
+        let partition = Partition::of_name(partition).ok_or(Wrong::Arn)?;
+        let place = format!("arn:{partition}:{service}:{region}:{account}");
+        if let ("s3", "", "") = (service, region, account) {
+            let (bucket, prefix) = resource.split_once('/').unwrap_or((resource, ""));
+            if !is_bucket(bucket) {
+                return Err(Wrong::Arn);
+            }
+            return Self::new(bucket.to_owned(), of_policy(prefix), Some(partition));
+        }
+        let (kind, rest) = resource.split_once(['/', ':']).ok_or(Wrong::Arn)?;
+        let (outpost, rest) = match (service, kind) {
+            ("s3" | "s3-object-lambda", "accesspoint") => (String::new(), rest),
+            ("s3-outposts", "outpost") => {
+                let (outpost, rest) = rest.split_once(['/', ':']).ok_or(Wrong::Arn)?;
+                let rest = rest.strip_prefix("accesspoint").ok_or(Wrong::Arn)?;
+                (format!("outpost/{outpost}/"), rest.strip_prefix(['/', ':']).ok_or(Wrong::Arn)?)
+            }
+            _ => return Err(Wrong::Arn),
+        };
+        let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if region.is_empty() {
+            return Err(Wrong::ManyRegions);
+        }
+        if !is_bucket(name) || account.is_empty() {
+            return Err(Wrong::Arn);
+        }
+        // The ARN of an object says so.
+        let prefix = prefix.strip_prefix("object/").unwrap_or(prefix);
+        let prefix = if prefix == "object" { "" } else { prefix };
+        Self::new(
+            format!("{place}:{outpost}accesspoint/{name}"),
+            of_policy(prefix),
+            Some(partition),
+        )
+    }
+
+    fn new(bucket: String, prefix: &str, partition: Option<Partition>) -> Result<Self, Wrong> {
+        let prefix = prefix.trim_start_matches('/');
         if prefix.len() > MOST_KEY_BYTES {
             return Err(Wrong::Long);
         }
         if prefix.ends_with('*') {
             return Err(Wrong::Pattern);
         }
-        Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+        Ok(Self { bucket, prefix: prefix.to_owned(), partition })
     }
 
     /// Returns whether a word is meant as the address of a bucket.
     pub fn is_meant_by(word: &str) -> bool {
-        word.starts_with(SCHEME)
+        word.starts_with(SCHEME) || word.starts_with("arn:")
     }
+
+    /// Returns whether its bucket's name is the alias of an access point, which no policy knows.
+    pub fn is_alias(&self) -> bool {
+        self.bucket.ends_with(ALIAS)
+    }
+}
+
+/// Returns what an ARN names that was copied from a policy: `logs/*` is all in the folder `logs/`.
+fn of_policy(prefix: &str) -> &str {
+    match prefix.strip_suffix('*') {
+        Some(folder) if folder.is_empty() || folder.ends_with('/') => folder,
+        _ => prefix,
+    }
+}
+
+/// Returns the Region of the access point that stands for a bucket's name; `None` for a plain name.
+pub(super) fn region_of(bucket: &str) -> Option<&str> {
+    bucket.strip_prefix("arn:")?.split(':').nth(2)
+}
+
+/// Returns the ARN by which policies know a bucket, or what stands for its name.
+pub fn arn(bucket: &str, partition: Partition) -> String {
+    if bucket.starts_with("arn:") {
+        return bucket.to_owned();
+    }
+    format!("arn:{partition}:s3:::{bucket}")
+}
+
+/// Returns the ARN by which policies know objects of a bucket, by a pattern of their keys.
+pub fn objects_arn(bucket: &str, keys: &str, partition: Partition) -> String {
+    let object = if bucket.starts_with("arn:") { "object/" } else { "" };
+    format!("{}/{object}{keys}", arn(bucket, partition))
 }
 
 impl fmt::Display for Address {
@@ -112,11 +208,58 @@ mod tests {
     }
 
     #[test]
+    fn arns_are_taken_as_they_are() {
+        let point = "arn:aws:s3:eu-west-1:111122223333:accesspoint/my-ap";
+        let outpost =
+            "arn:aws:s3-outposts:eu-west-1:111122223333:outpost/op-01ac/accesspoint/my-ap";
+        for (word, bucket, prefix) in [
+            ("arn:aws:s3:::trail", "trail", ""),
+            ("arn:aws:s3:::trail/*", "trail", ""),
+            ("arn:aws-us-gov:s3:::trail/AWSLogs/*", "trail", "AWSLogs/"),
+            ("s3://arn:aws-cn:s3:::trail/AWSLogs/", "trail", "AWSLogs/"),
+            (point, point, ""),
+            (&point.replace("t/my", "t:my"), point, ""),
+            (&format!("s3://{point}/a/b"), point, "a/b"),
+            (&format!("{point}/object/a/*"), point, "a/"),
+            (&format!("{point}/object"), point, ""),
+            (&format!("{outpost}/a/"), outpost, "a/"),
+        ] {
+            let address = Address::parse(word).unwrap();
+            assert_eq!(
+                (address.bucket.as_str(), address.prefix.as_str()),
+                (bucket, prefix),
+                "{word}"
+            );
+            assert_eq!(Address::parse(&address.to_string()).unwrap().bucket, bucket);
+        }
+        let gov = Address::parse("arn:aws-us-gov:s3:::trail").unwrap();
+        assert_eq!(gov.partition, Some(Partition::GovCloud));
+        assert_eq!((region_of(point), region_of("trail")), (Some("eu-west-1"), None));
+        assert_eq!(objects_arn(point, "a/*", Partition::Aws), format!("{point}/object/a/*"));
+        assert_eq!(objects_arn("trail", "a/*", Partition::China), "arn:aws-cn:s3:::trail/a/*");
+        assert!(
+            Address::parse("s3://my-ap-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias")
+                .unwrap()
+                .is_alias()
+        );
+    }
+
+    #[test]
     fn what_is_no_address_says_what_to_write() {
         let wrong = |word| Address::parse(word).unwrap_err();
         assert_eq!(wrong("S3://trail"), Wrong::Scheme);
         assert_eq!(wrong("s3:///AWSLogs"), Wrong::NoBucket);
-        assert_eq!(wrong("s3://arn:aws:s3:::trail"), Wrong::Arn("trail".to_owned()));
+        for arn in [
+            "arn:aws:iam::111122223333:role/r",
+            "arn:aws:s3",
+            "s3://arn:x:s3:::trail",
+            "arn:aws:s3:::",
+        ] {
+            assert_eq!(wrong(arn), Wrong::Arn, "{arn}");
+        }
+        let many = "arn:aws:s3::111122223333:accesspoint/mfzwi23gnjvgw.mrap";
+        assert_eq!(wrong(many), Wrong::ManyRegions);
+        assert_eq!(wrong("arn:aws:s3:::trail/2024*"), Wrong::Pattern);
         assert_eq!(wrong("s3://ab/x"), Wrong::Name("ab".to_owned()));
         assert_eq!(wrong("s3://a b c/x"), Wrong::Name("a b c".to_owned()));
         assert_eq!(wrong("s3://trail/2024*"), Wrong::Pattern);

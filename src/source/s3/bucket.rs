@@ -25,6 +25,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::{
     ClientFor,
+    address::region_of,
     refusal::{Answer, Next, Reach, Refusal, What, Wish},
 };
 use crate::pipeline::{Slot, Width};
@@ -72,7 +73,15 @@ const TRIED_ANYWAY: u32 = 2_000;
 /// The clients, one for each Region that was needed.
 pub(super) struct Clients {
     make: ClientFor,
-    made: Mutex<HashMap<String, Client>>,
+    made: Mutex<HashMap<(String, By), Client>>,
+}
+
+/// How a bucket is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum By {
+    Name,
+    /// By the ARN of an access point, which is always part of the host's name.
+    AccessPoint,
 }
 
 impl Clients {
@@ -80,14 +89,12 @@ impl Clients {
         Self { make, made: Mutex::default() }
     }
 
-    fn of(&self, region: &str) -> Client {
+    /// Returns the client that reaches a bucket in a Region.
+    fn of(&self, bucket: &str, region: &str) -> Client {
+        let by = if region_of(bucket).is_some() { By::AccessPoint } else { By::Name };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = made.get(region) {
-            return client.clone();
-        }
-        let client = plain(&(self.make)(region));
-        made.insert(region.to_owned(), client.clone());
-        client
+        let make = || plain(&(self.make)(region), by);
+        made.entry((region.to_owned(), by)).or_insert_with(make).clone()
     }
 }
 
@@ -95,13 +102,16 @@ impl Clients {
 ///
 /// Repeating is ours, or a storm would be repeated in two places; gzip has its own checksum; and a body that
 /// stands still is watched where it is read.
-fn plain(client: &Client) -> Client {
-    let config = client
+fn plain(client: &Client, by: By) -> Client {
+    let mut config = client
         .config()
         .to_builder()
         .retry_config(RetryConfig::disabled())
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    if by == By::AccessPoint {
+        config = config.force_path_style(false);
+    }
     Client::from_conf(config.build())
 }
 
@@ -155,7 +165,8 @@ impl Bucket {
         region: &str,
         requester_pays: bool,
     ) -> Self {
-        let at = At { region: region.to_owned(), client: clients.of(region) };
+        let region = region_of(&name).unwrap_or(region).to_owned();
+        let at = At { client: clients.of(&name, &region), region };
         Self {
             name,
             clients,
@@ -347,7 +358,7 @@ impl Bucket {
             None => self.ask_where(from).await,
         };
         let Some(region) = named.filter(|region| *region != from.region) else { return false };
-        let client = self.clients.of(&region);
+        let client = self.clients.of(&self.name, &region);
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = At { region, client };
         true
     }

@@ -1,20 +1,19 @@
 //! Finds the objects: from an address down to the days, and through the days.
 //!
 //! In: addresses. Out: shelves of objects, for the sieve.
-//! Holds: what is not asked for is not listed, where the layout tells; a day that was closed is jumped over if
-//! that saves a page; a folder that is refused never stops the others.
+//! Holds: what is not asked for is not listed, where the layout tells. Below a folder that is named everything is
+//! looked at, but for logs that are known to be of other services; of a whole bucket, all `AWSLogs/` folders are, and
+//! what else there is is named. A folder that is refused never stops the others.
 //! Absent on purpose: what is done (see `sieve`). There is no "last key": late files sort anywhere.
 
 use std::{
     collections::VecDeque,
-    mem,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
-use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::EncodingType};
 use jiff::civil::Date;
 use tokio::{sync::mpsc::Sender, task::JoinSet};
 
@@ -22,54 +21,144 @@ use super::{
     Closed,
     address::Address,
     bucket::{Bucket, Listing},
+    days::{Memory, Range, Walk},
     layout::{self, Level, Narrow, Place},
+    left::LeftOut,
+    listing::{folders, objects},
     refusal::{Reach, Refusal},
-    shelf::{Day, Object, Shelf, named},
+    shelf::{Object, Shelf, named},
 };
 use crate::source::{Error, Found};
 
 /// Folders that are listed at once; each holds a page of a thousand keys in memory.
 const STEPS_AT_ONCE: usize = 16;
 
-/// Folders above `AWSLogs/` that are looked into, for all that a bucket holds: some seconds.
-const SEARCHED: usize = 500;
+/// Folders outside of trails that are looked into one by one, for all that a bucket holds: some seconds.
+const SEARCHED: usize = 2_000;
 
-/// How deep `AWSLogs/` is searched for: prefixes of trails have few parts.
-const DEEPEST: usize = 4;
+/// How deep `AWSLogs/` is searched for below an address: prefixes of trails have few parts.
+const DEEPEST: usize = 8;
 
-/// Inputs of closed days that are jumped over rather than listed: a page of them costs as much as the jump.
-const JUMPED: u64 = 1_000;
+/// Pages of a folder of a whole bucket that are listed to find its folders. Where single objects lie in thousands, as
+/// access logs do, only `AWSLogs/` itself is looked for.
+const PAGES_SEARCHED: usize = 20;
 
 /// An address, on its way.
 pub(super) struct Target {
     pub(super) word: usize,
     pub(super) address: Address,
     pub(super) bucket: Arc<Bucket>,
+    /// What other addresses name of the same bucket, and lies within this one: theirs to list.
+    others: Vec<String>,
     /// Whether anything was found, or refused, that there is no need to say that nothing was.
-    seen: AtomicBool,
+    pub(super) seen: AtomicBool,
+    /// Folders that may still be searched.
+    searches: AtomicUsize,
+    left: Mutex<LeftOut>,
 }
 
 impl Target {
-    pub(super) fn new(word: usize, address: Address, bucket: Arc<Bucket>) -> Arc<Self> {
-        Arc::new(Self { word, address, bucket, seen: AtomicBool::new(false) })
+    pub(super) fn new(
+        word: usize,
+        address: Address,
+        bucket: Arc<Bucket>,
+        others: Vec<String>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            word,
+            address,
+            bucket,
+            others,
+            seen: AtomicBool::new(false),
+            searches: AtomicUsize::new(SEARCHED),
+            left: Mutex::default(),
+        })
+    }
+
+    /// Returns whether a folder or an object is left to another address.
+    pub(super) fn leaves(&self, name: &str) -> bool {
+        let leaves = self.others.iter().any(|other| layout::is_within(name, other));
+        if leaves {
+            self.seen.store(true, Relaxed);
+        }
+        leaves
+    }
+
+    /// Returns whether only the folders of trails are looked into: nobody named a part of the bucket.
+    fn is_whole_bucket(&self) -> bool {
+        self.address.prefix.is_empty()
+    }
+
+    /// Returns whether a folder may be searched for trails.
+    fn may_search(&self, folder: &str) -> bool {
+        let below = folder.get(self.address.prefix.len()..).unwrap_or_default();
+        let near = below.matches('/').count() <= DEEPEST && !layout::is_by_time(folder);
+        let one_less = |left: usize| left.checked_sub(1);
+        near && self.searches.fetch_update(Relaxed, Relaxed, one_less).is_ok()
+    }
+
+    /// Takes what a folder holds without looking for trails in it, or passes it over.
+    fn not_searched(&self, prefix: &str, next: &mut Vec<Step>) {
+        if self.is_whole_bucket() {
+            self.left(|left| left.pass(prefix));
+        } else {
+            next.push(Step::Flat(prefix.to_owned()));
+        }
+    }
+
+    fn left(&self, change: impl FnOnce(&mut LeftOut)) {
+        change(&mut self.left.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 /// What is to be looked at next.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     /// An object, or a folder without its slash.
     Named(String),
     /// A folder, at any level.
     Folder(String),
     /// A folder of files in no order that we know.
     Flat(String),
+    /// Days of a Region.
+    Days(Range),
 }
 
 impl Step {
     fn prefix(&self) -> &str {
-        let (Self::Named(prefix) | Self::Folder(prefix) | Self::Flat(prefix)) = self;
-        prefix
+        match self {
+            Self::Named(prefix) | Self::Folder(prefix) | Self::Flat(prefix) => prefix,
+            Self::Days(range) => &range.prefix,
+        }
+    }
+
+    /// Returns whether it only leads to other steps, perhaps to very many.
+    fn is_search(&self) -> bool {
+        let Self::Folder(prefix) = self else { return false };
+        matches!(Place::of(prefix).level, Level::Outside | Level::Accounts)
+            && !layout::is_of_logs(prefix)
+    }
+}
+
+/// Steps that wait, each with its target.
+#[derive(Default)]
+struct Waiting {
+    /// The last one is taken first, so that one Region is read from its first day on.
+    steps: Vec<(Arc<Target>, Step)>,
+    /// The first one is taken first: what lies near is searched before what lies deep.
+    searches: VecDeque<(Arc<Target>, Step)>,
+}
+
+impl Waiting {
+    fn add(&mut self, target: &Arc<Target>, steps: Vec<Step>) {
+        let (searches, steps): (Vec<_>, Vec<_>) = steps.into_iter().partition(Step::is_search);
+        let with = |step| (Arc::clone(target), step);
+        self.searches.extend(searches.into_iter().map(with));
+        self.steps.extend(steps.into_iter().rev().map(with));
+    }
+
+    fn next(&mut self) -> Option<(Arc<Target>, Step)> {
+        self.steps.pop().or_else(|| self.searches.pop_front())
     }
 }
 
@@ -78,6 +167,8 @@ pub(super) struct Explorer {
     pub(super) narrow: Narrow,
     /// Days before this one may be closed.
     pub(super) late: Date,
+    /// The day that it is.
+    pub(super) today: Date,
     /// What earlier runs closed; nothing if all is read again.
     pub(super) closed: Mutex<Closed>,
     pub(super) shelves: Sender<Shelf>,
@@ -85,32 +176,47 @@ pub(super) struct Explorer {
 }
 
 /// Whether somebody still wants what is found.
-type Wanted = bool;
+pub(super) type Wanted = bool;
 
 impl Explorer {
     /// Goes through all targets.
     pub(super) async fn run(self: Arc<Self>, targets: Vec<Arc<Target>>) {
-        let start = |target: &Arc<Target>| {
+        let mut waiting = Waiting::default();
+        for target in targets.iter().rev() {
             let prefix = target.address.prefix.clone();
             let folder = prefix.is_empty() || prefix.ends_with('/');
-            (Arc::clone(target), if folder { Step::Folder(prefix) } else { Step::Named(prefix) })
-        };
-        let mut waiting: Vec<_> = targets.iter().rev().map(start).collect();
+            waiting
+                .add(target, vec![if folder { Step::Folder(prefix) } else { Step::Named(prefix) }]);
+        }
+        self.go_through(&mut waiting).await;
+        for target in &targets {
+            // Without any trail in it, what a bucket holds is what was asked for.
+            let mut has_trails = false;
+            target.left(|left| has_trails = left.has_trails());
+            if target.is_whole_bucket() && !target.seen.load(Relaxed) && !has_trails {
+                waiting.add(target, vec![Step::Flat(String::new())]);
+                target.left(|left| *left = LeftOut::default());
+            }
+        }
+        self.go_through(&mut waiting).await;
+        for target in targets {
+            self.say_what_is_left(&target).await;
+            self.say_if_empty(&target).await;
+        }
+    }
+
+    async fn go_through(self: &Arc<Self>, waiting: &mut Waiting) {
         let mut tasks = JoinSet::new();
         loop {
             while tasks.len() < STEPS_AT_ONCE
-                && let Some((target, step)) = waiting.pop()
+                && let Some((target, step)) = waiting.next()
             {
-                tasks.spawn(Arc::clone(&self).take(target, step));
+                tasks.spawn(Arc::clone(self).take(target, step));
             }
             let Some(ended) = tasks.join_next().await else { break };
             if let Some((target, steps)) = super::ended(ended) {
-                // The last one is taken first.
-                waiting.extend(steps.into_iter().rev().map(|step| (Arc::clone(&target), step)));
+                waiting.add(&target, steps);
             }
-        }
-        for target in targets {
-            self.say_if_empty(&target).await;
         }
     }
 
@@ -124,6 +230,7 @@ impl Explorer {
             Step::Named(prefix) => self.named(&target, prefix, &mut next).await,
             Step::Folder(prefix) => self.folder(&target, prefix, &mut next).await,
             Step::Flat(prefix) => self.flat(&target, prefix).await,
+            Step::Days(range) => self.days(&target, range, &mut next).await,
         };
         if let Err(refusal) = taken {
             self.refused(&target, step.prefix(), refusal).await;
@@ -141,6 +248,17 @@ impl Explorer {
             let name = named(&target.bucket.name, prefix);
             let error = Error::Bucket { name, source: Box::new(refusal) };
             let _ = self.out.send((target.word, Found::Failed(error))).await;
+        }
+    }
+
+    /// Says what was passed over.
+    async fn say_what_is_left(&self, target: &Target) {
+        let bucket = named(&target.bucket.name, "");
+        let mut told = None;
+        target.left(|left| told = left.told(&bucket));
+        if let Some(why) = told {
+            let name = target.address.to_string();
+            let _ = self.out.send((target.word, Found::Skipped { name, why })).await;
         }
     }
 
@@ -189,377 +307,156 @@ impl Explorer {
             return Ok(());
         }
         match place.level {
-            Level::Outside => self.search(target, prefix, next).await,
-            Level::Days => self.days(target, prefix, place.region_of(prefix)).await,
+            Level::Unknown => self.flat(target, prefix).await,
+            Level::Days => {
+                let first = self.narrow.first;
+                let region = place.region_of(prefix);
+                let range = Range {
+                    prefix: prefix.to_owned(),
+                    after: first.map(|first| layout::before_day(region, first)),
+                    until: None,
+                    memory: Memory::Counts,
+                };
+                self.days(target, &range, next).await
+            }
+            Level::Outside | Level::Accounts
+                if !layout::is_of_logs(prefix) && !target.may_search(prefix) =>
+            {
+                target.not_searched(prefix, next);
+                Ok(())
+            }
             _ => self.children(target, prefix, next).await,
         }
     }
 
-    /// Goes into those folders of a folder that may hold what is asked for.
+    /// Goes into those folders of a folder that may hold what is asked for, and takes the objects that lie beside them.
     async fn children(
         &self,
         target: &Target,
         prefix: &str,
         next: &mut Vec<Step>,
     ) -> Result<(), Refusal> {
-        for child in folders(&target.bucket, prefix).await? {
-            if self.narrow.takes(&Place::of(&child)) {
-                next.push(Step::Folder(child));
+        let mut listing =
+            Listing { prefix: prefix.to_owned(), folders: true, ..Listing::default() };
+        let mut pages = 0;
+        loop {
+            let page = match target.bucket.list(&listing).await {
+                // A policy may allow no more than the logs.
+                Err(refusal)
+                    if refusal.missing.is_some()
+                        && prefix == target.address.prefix
+                        && Place::of(prefix).level == Level::Outside =>
+                {
+                    self.child(target, format!("{prefix}{}/", layout::LOGS), next);
+                    return Ok(());
+                }
+                page => page?,
+            };
+            for child in folders(&page) {
+                self.child(target, child, next);
+            }
+            if !self.beside(target, prefix, objects(&page)).await || !listing.goes_on(&page)? {
+                return Ok(());
+            }
+            pages += 1;
+            if pages == PAGES_SEARCHED && target.is_whole_bucket() {
+                return self.only_logs(target, prefix, next).await;
             }
         }
-        Ok(())
     }
 
-    /// Searches for `AWSLogs/`, level by level, and one level further than where it was found.
-    async fn search(
+    /// Decides about a folder that was come upon.
+    fn child(&self, target: &Target, child: String, next: &mut Vec<Step>) {
+        let place = Place::of(&child);
+        if !self.narrow.takes(&place) || target.leaves(&child) {
+            return;
+        }
+        if place.level == Level::Unknown && target.is_whole_bucket() {
+            target.left(|left| left.pass(&child));
+            return;
+        }
+        if child.ends_with(&format!("{}/", layout::LOGS)) {
+            target.left(|left| left.trail(&child));
+        }
+        next.push(Step::Folder(child));
+    }
+
+    /// Takes the objects that lie beside folders, or passes them over.
+    async fn beside(
+        &self,
+        target: &Target,
+        prefix: &str,
+        objects: impl Iterator<Item = Object>,
+    ) -> Wanted {
+        let objects = objects.filter(|object| self.takes(target, object));
+        if target.is_whole_bucket() {
+            for object in objects.filter(|object| object.size > 0) {
+                target.left(|left| left.pass(if prefix.is_empty() { &object.key } else { prefix }));
+            }
+            return !self.out.is_closed();
+        }
+        self.put(target, objects.collect()).await
+    }
+
+    /// Passes over what else a folder with very many objects holds, but for its logs.
+    async fn only_logs(
         &self,
         target: &Target,
         prefix: &str,
         next: &mut Vec<Step>,
     ) -> Result<(), Refusal> {
-        let mut waiting = VecDeque::from([(0, prefix.to_owned())]);
-        let (mut searched, mut deepest) = (0, DEEPEST);
-        while let Some((depth, folder)) = waiting.pop_front() {
-            if depth > deepest {
-                break;
-            }
-            if searched == SEARCHED {
-                let why = format!(
-                    "AWSLogs/ was searched for in the first {SEARCHED} folders only; name the trail's prefix"
-                );
-                let name = target.address.to_string();
-                let _ = self.out.send((target.word, Found::Skipped { name, why })).await;
-                break;
-            }
-            searched += 1;
-            let children = match folders(&target.bucket, &folder).await {
-                // A policy may allow no more than the logs.
-                Err(refusal) if depth == 0 && refusal.missing.is_some() => {
-                    next.push(Step::Folder(format!("{folder}{}/", layout::LOGS)));
-                    return Ok(());
-                }
-                Err(refusal) if refusal.missing.is_some() => {
-                    self.refused(target, &folder, refusal).await;
-                    continue;
-                }
-                children => children?,
-            };
-            for child in children {
-                if Place::of(&child).level == Level::Outside {
-                    waiting.push_back((depth + 1, child));
-                } else {
-                    deepest = deepest.min(depth + 1);
-                    next.push(Step::Folder(child));
-                }
-            }
-        }
-        if next.is_empty() {
-            if prefix.is_empty() {
-                let why = "there is no AWSLogs/ in it; name the folder that holds the logs";
-                return Err(Refusal::absent(why.to_owned()));
-            }
-            next.push(Step::Flat(prefix.to_owned()));
+        let logs = format!("{prefix}{}/", layout::LOGS);
+        let seen = next.iter().any(|step| step.prefix() == logs);
+        let listing = Listing { prefix: logs.clone(), most: Some(1), ..Listing::default() };
+        if !seen && objects(&target.bucket.list(&listing).await?).next().is_some() {
+            self.child(target, logs, next);
         }
         Ok(())
     }
 
-    /// Lists all logs below a folder, however they lie.
+    /// Lists everything below a folder, however it lies.
     async fn flat(&self, target: &Target, prefix: &str) -> Result<(), Refusal> {
         let mut listing = Listing { prefix: prefix.to_owned(), ..Listing::default() };
         loop {
             let page = target.bucket.list(&listing).await?;
-            let wanted = |object: &Object| {
-                let folder = object.key.rfind('/').map_or("", |slash| &object.key[..=slash]);
-                layout::is_log(&object.key)
-                    && self.narrow.takes(&Place::of(folder))
-                    && self.narrow.takes_name(&object.key)
-            };
-            let found: Vec<_> = objects(&page).filter(wanted).collect();
+            let found = objects(&page).filter(|object| self.takes(target, object)).collect();
             if !self.put(target, found).await || !listing.goes_on(&page)? {
                 return Ok(());
             }
         }
     }
 
-    /// Lists the days of a Region, or some of them.
-    async fn days(&self, target: &Target, prefix: &str, region: &str) -> Result<(), Refusal> {
-        let mut listing = Listing { prefix: prefix.to_owned(), ..Listing::default() };
-        let mut walk = Walk {
-            explorer: self,
-            target,
-            listed: prefix,
-            region,
-            open: None,
-            objects: Vec::new(),
-        };
-        if let Some(first) = self.narrow.first {
-            let jump = walk.jump(first);
-            listing.after = Some(jump.unwrap_or_else(|| layout::before_day(region, first)));
-        }
-        loop {
-            let page = target.bucket.list(&listing).await?;
-            for object in objects(&page) {
-                if !walk.take(object).await {
-                    return Ok(());
-                }
-            }
-            if !walk.put().await {
-                return Ok(());
-            }
-            if !listing.goes_on(&page)? {
-                break;
-            }
-            if let Some(jump) = walk.jump_on() {
-                (listing.token, listing.after) = (None, Some(jump));
-            }
-        }
-        walk.end().await;
-        Ok(())
+    /// Returns whether an object may be wanted, by all that its key says. Folders made by hand are objects too.
+    fn takes(&self, target: &Target, object: &Object) -> bool {
+        let key = &object.key;
+        let folder = key.rfind('/').map_or("", |slash| &key[..=slash]);
+        folder.len() < key.len()
+            && !layout::is_test_file(&key[folder.len()..])
+            && self.narrow.takes(&Place::of(folder))
+            && self.narrow.takes_name(key)
+            && !target.leaves(key)
+    }
+
+    async fn days(
+        &self,
+        target: &Target,
+        range: &Range,
+        next: &mut Vec<Step>,
+    ) -> Result<(), Refusal> {
+        let region = Place::of(&range.prefix);
+        Walk::new(self, target, range, region.region_of(&range.prefix), next).run().await
     }
 
     /// Puts objects that lie in no day that we know.
     async fn put(&self, target: &Target, objects: Vec<Object>) -> Wanted {
-        self.put_shelf(target, None, Standing::Open, objects).await
+        self.put_shelf(target, Shelf::of(target, None, objects)).await
     }
 
-    async fn put_shelf(
-        &self,
-        target: &Target,
-        day: Option<Arc<Day>>,
-        standing: Standing,
-        objects: Vec<Object>,
-    ) -> Wanted {
-        if objects.is_empty() {
+    pub(super) async fn put_shelf(&self, target: &Target, shelf: Shelf) -> Wanted {
+        if shelf.objects.is_empty() {
             return !self.shelves.is_closed();
         }
         target.seen.store(true, Relaxed);
-        let bucket = Arc::clone(&target.bucket);
-        let closed = standing == Standing::Closed;
-        let shelf = Shelf { word: target.word, bucket, day, closed, objects };
         self.shelves.send(shelf).await.is_ok()
-    }
-
-    /// Returns how many inputs a day had when it was closed.
-    fn closed(&self, target: &Target, region: &str, day: Date) -> Option<u64> {
-        if day >= self.late {
-            return None;
-        }
-        let prefix = named(&target.bucket.name, &layout::before_day(region, day)) + "/";
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)(&prefix)
-    }
-}
-
-/// Whether a day was closed by an earlier run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Open,
-    Closed,
-}
-
-/// The way through the days of one Region.
-struct Walk<'a> {
-    explorer: &'a Explorer,
-    target: &'a Target,
-    /// What all keys begin with: the Region's folder, or one below it.
-    listed: &'a str,
-    region: &'a str,
-    open: Option<Open>,
-    /// Objects of the open day that are not put yet.
-    objects: Vec<Object>,
-}
-
-/// The day in hand.
-struct Open {
-    /// `None` for what lies beside the days.
-    day: Option<Date>,
-    standing: Standing,
-    /// What is to be said when it is over.
-    over: Option<Arc<Day>>,
-    inputs: u64,
-}
-
-impl Walk<'_> {
-    /// Takes the next object. Returns `false` if the rest is not asked for, or not wanted any more.
-    async fn take(&mut self, object: Object) -> Wanted {
-        if object.key.ends_with('/') {
-            return true;
-        }
-        let day = layout::day_of(&object.key, self.region);
-        let date = day.map(|(date, _)| date);
-        let narrow = &self.explorer.narrow;
-        if let Some(date) = date
-            && !narrow.takes_day(date)
-        {
-            // Before the first day there is nothing, or little; behind the last one there is nothing for us.
-            let before = narrow.first.is_some_and(|first| date < first);
-            if !before {
-                self.end().await;
-            }
-            return before;
-        }
-        if self.open.as_ref().is_none_or(|open| open.day != date) {
-            if !self.end().await {
-                return false;
-            }
-            self.begin(day, &object.key);
-        }
-        if let Some(open) = &mut self.open {
-            open.inputs += 1;
-        }
-        self.objects.push(object);
-        true
-    }
-
-    fn begin(&mut self, day: Option<(Date, usize)>, key: &str) {
-        let Self { explorer, target, region, listed, .. } = self;
-        let date = day.map(|(date, _)| date);
-        let closed = date.and_then(|date| explorer.closed(target, region, date));
-        let standing = if closed.is_some() { Standing::Closed } else { Standing::Open };
-        let over = day
-            // Where only a part of a day is listed, nobody knows about the rest of it.
-            .filter(|(_, bytes)| listed.len() <= *bytes)
-            .filter(|(date, _)| *date < explorer.late && closed.is_none())
-            .and_then(|(_, bytes)| key.get(..bytes))
-            .map(|prefix| Day::new(&target.bucket.name, prefix));
-        self.open = Some(Open { day: date, standing, over, inputs: 0 });
-    }
-
-    /// Puts what is in hand of the open day.
-    async fn put(&mut self) -> Wanted {
-        let Some(open) = &self.open else { return true };
-        let objects = mem::take(&mut self.objects);
-        let (over, standing) = (open.over.clone(), open.standing);
-        self.explorer.put_shelf(self.target, over, standing, objects).await
-    }
-
-    /// Ends the open day: it is listed whole.
-    async fn end(&mut self) -> Wanted {
-        if !self.put().await {
-            return false;
-        }
-        let Some(Open { over, inputs, .. }) = self.open.take() else { return true };
-        if let Some(day) = &over {
-            day.listed(inputs);
-        }
-        match Day::leave(over) {
-            Some(over) => self.explorer.out.send((self.target.word, over)).await.is_ok(),
-            None => true,
-        }
-    }
-
-    /// Returns where to go on if the open day and enough days behind it are closed.
-    fn jump_on(&self) -> Option<String> {
-        let open = self.open.as_ref().filter(|open| open.standing == Standing::Closed)?;
-        self.jump(open.day?)
-    }
-
-    /// Returns where to go on if a day and those behind it are closed, and hold more than a page.
-    fn jump(&self, from: Date) -> Option<String> {
-        let closed = |day| self.explorer.closed(self.target, self.region, day);
-        let mut inputs = closed(from)?;
-        let mut last = from;
-        while let Ok(day) = last.tomorrow()
-            && let Some(more) = closed(day)
-        {
-            inputs += more;
-            last = day;
-        }
-        if inputs < JUMPED {
-            return None;
-        }
-        self.target.seen.store(true, Relaxed);
-        Some(layout::behind_day(self.region, last))
-    }
-}
-
-/// A list says that there is more, and not how to get it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stuck;
-
-impl From<Stuck> for Refusal {
-    fn from(_: Stuck) -> Self {
-        let why = "the list breaks off: the service says that there is more, and not how to get it";
-        Self::absent(why.to_owned())
-    }
-}
-
-impl Listing {
-    /// Turns to the next page, if there is one.
-    ///
-    /// A page that leaves out how to go on, or goes on with itself, would lose what is behind it, or never end.
-    fn goes_on(&mut self, page: &ListObjectsV2Output) -> Result<bool, Stuck> {
-        let next = page.next_continuation_token.clone().filter(|token| !token.is_empty());
-        let stuck = match &next {
-            Some(_) => next == self.token,
-            None => page.is_truncated == Some(true),
-        };
-        if stuck {
-            return Err(Stuck);
-        }
-        self.token = next;
-        Ok(self.token.is_some())
-    }
-}
-
-/// Returns the folders of a folder, with their slashes.
-async fn folders(bucket: &Bucket, prefix: &str) -> Result<Vec<String>, Refusal> {
-    let mut listing = Listing { prefix: prefix.to_owned(), folders: true, ..Listing::default() };
-    let mut folders = Vec::new();
-    loop {
-        let page = bucket.list(&listing).await?;
-        let named = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
-        folders.extend(named.map(|folder| plain(&page, folder)));
-        if !listing.goes_on(&page)? {
-            return Ok(folders);
-        }
-    }
-}
-
-/// Returns the objects of a page, in the order of their keys.
-fn objects(page: &ListObjectsV2Output) -> impl Iterator<Item = Object> {
-    let listed = page.contents().iter();
-    listed.filter_map(|object| Some(Object::new(object, plain(page, object.key()?))))
-}
-
-/// Returns a key as it is. Asked to, services encode keys, because XML cannot hold all of them; some do not.
-fn plain(page: &ListObjectsV2Output, key: &str) -> String {
-    let encoded = page.encoding_type == Some(EncodingType::Url);
-    if !encoded || !key.contains(['%', '+']) {
-        return key.to_owned();
-    }
-    let mut bytes = Vec::with_capacity(key.len());
-    let mut rest = key.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        let hex = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match (first, hex.and_then(|two| u8::from_str_radix(two, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            (b'+', _) => bytes.push(b' '),
-            _ => bytes.push(*first),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_that_leaves_out_how_to_go_on_is_not_at_its_end() {
-        let page = |truncated, token: Option<&str>| {
-            let page = ListObjectsV2Output::builder().is_truncated(truncated);
-            page.set_next_continuation_token(token.map(str::to_owned)).build()
-        };
-        let mut listing = Listing::default();
-        assert_eq!(listing.goes_on(&page(true, Some("a"))), Ok(true));
-        assert_eq!(listing.goes_on(&page(true, Some("a"))), Err(Stuck), "for ever");
-        assert_eq!(listing.goes_on(&page(true, Some("b"))), Ok(true));
-        assert_eq!(listing.goes_on(&page(true, Some(""))), Err(Stuck));
-        assert_eq!(listing.goes_on(&page(true, None)), Err(Stuck));
-        assert_eq!(listing.goes_on(&page(false, None)), Ok(false));
     }
 }

@@ -8,6 +8,8 @@ use std::{fmt, str::FromStr};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
+use crate::aws::Partition;
+
 /// The folder that AWS services put their logs into.
 pub(super) const LOGS: &str = "AWSLogs";
 
@@ -72,12 +74,43 @@ impl FromStr for LogKind {
     }
 }
 
+/// Folders that other services make below an account's folder, and those of CloudTrail without events. As their
+/// documentation names them; compared without regard to capitals.
+const FOREIGN: [&str; 18] = [
+    "BedrockModelInvocationLogs",
+    "CloudFront",
+    "CloudTrail-Digest",
+    "CloudTrail-Lake",
+    "Config",
+    "elasticloadbalancing",
+    "globalaccelerator",
+    "GuardDuty",
+    "IVSChatLogs",
+    "KafkaBrokerLogs",
+    "network-firewall",
+    "redshift",
+    "verifiedaccess",
+    "vpc-lattice",
+    "vpcdnsquerylogs",
+    "vpcflowlogs",
+    "VPCLattice",
+    "WAFLogs",
+];
+
+/// What the folders of an account begin with where logs are partitioned for Hive: `aws-account-id=111122223333`.
+const HIVE: &str = "aws-account-id=";
+
+/// Returns whether a folder below `AWSLogs/` is known to hold no events.
+fn is_foreign(name: &str) -> bool {
+    name.starts_with(HIVE) || FOREIGN.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// How far a folder lies below `AWSLogs/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     /// Not below `AWSLogs/` at all.
     Outside,
-    /// It holds organizations, accounts, or both.
+    /// It holds organizations, accounts, or folders that somebody put between.
     Accounts,
     /// It holds kinds of logs, ours and those of other services.
     Kinds,
@@ -87,6 +120,8 @@ pub(super) enum Level {
     Days,
     /// It holds what has no events: digests, or logs of other services.
     Foreign,
+    /// It lies in the folder of an account, and no service is known to make it.
+    Unknown,
 }
 
 /// A folder, and what its parts say.
@@ -102,32 +137,17 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Reads a prefix that is empty or ends in a slash.
+    /// Nowhere, or right below `AWSLogs/`.
+    fn at(level: Level) -> Self {
+        Self { level, account: None, kind: None, region: None, region_bytes: 0 }
+    }
+
+    /// Reads a prefix that is empty or ends in a slash. The last `AWSLogs/` in it counts: the prefix of a trail may
+    /// hold that name too.
     pub(super) fn of(prefix: &str) -> Self {
-        let mut place = Self {
-            level: Level::Outside,
-            account: None,
-            kind: None,
-            region: None,
-            region_bytes: 0,
-        };
-        let mut parts = prefix.split_inclusive('/').peekable();
+        let mut place = Self::at(Level::Outside);
         let mut bytes = 0;
-        if !parts.by_ref().any(|part| {
-            bytes += part.len();
-            part.strip_suffix('/') == Some(LOGS)
-        }) {
-            return place;
-        }
-        place.level = Level::Accounts;
-        // The prefix of a trail may have the same name.
-        while let Some(again) = parts.next_if(|part| part.strip_suffix('/') == Some(LOGS)) {
-            bytes += again.len();
-        }
-        if let Some(id) = parts.next_if(|part| part.starts_with("o-")) {
-            bytes += id.len();
-        }
-        for part in parts {
+        for part in prefix.split_inclusive('/') {
             bytes += part.len();
             place.enter(part.trim_end_matches('/'), bytes);
         }
@@ -136,22 +156,27 @@ impl Place {
 
     /// Goes one folder down.
     fn enter(&mut self, name: &str, bytes: usize) {
+        if name == LOGS {
+            *self = Self::at(Level::Accounts);
+            return;
+        }
         self.level = match self.level {
             Level::Accounts if is_account(name) => {
                 self.account = Some(name.to_owned());
                 Level::Kinds
             }
-            Level::Kinds if LogKind::of_folder(name).is_some() => {
+            Level::Accounts | Level::Kinds if LogKind::of_folder(name).is_some() => {
                 self.kind = LogKind::of_folder(name);
                 Level::Regions
             }
+            Level::Accounts | Level::Kinds if is_foreign(name) => Level::Foreign,
+            Level::Kinds => Level::Unknown,
             Level::Regions => {
-                self.region = Some(name.to_owned());
+                self.region = Partition::of_region(name).map(|_| name.to_owned());
                 self.region_bytes = bytes;
                 Level::Days
             }
-            Level::Days => Level::Days,
-            _ => Level::Foreign,
+            level => level,
         };
     }
 
@@ -192,12 +217,16 @@ impl Narrow {
         else {
             return true;
         };
+        let known = LogKind::of_folder(kind);
+        if known.is_none() {
+            // Somebody's own name; what the object holds decides.
+            return !is_foreign(kind);
+        }
         let place = Place {
-            level: if LogKind::of_folder(kind).is_some() { Level::Days } else { Level::Foreign },
             account: Some(account.to_owned()),
-            kind: LogKind::of_folder(kind),
+            kind: known,
             region: Some(region.to_owned()),
-            region_bytes: 0,
+            ..Place::at(Level::Days)
         };
         let part = |range| number(time.get(range)?);
         let day = part(0..4).zip(part(4..6)).zip(part(6..8));
@@ -257,49 +286,43 @@ pub(super) fn before_day(region: &str, day: Date) -> String {
     format!("{region}{:04}/{:02}/{:02}", day.year(), day.month(), day.day())
 }
 
-/// Returns what sorts behind all that a day holds, and before the next day.
-pub(super) fn behind_day(region: &str, day: Date) -> String {
-    // The character behind the slash.
-    before_day(region, day) + "0"
+/// Returns whether a folder holds a part of some data by its time, such as `2024/` or `year=2024/03/`: nobody looks
+/// for trails in there.
+pub(super) fn is_by_time(folder: &str) -> bool {
+    folder.split('/').any(|name| {
+        let year = name.strip_prefix("year=").unwrap_or(name);
+        year.len() == 4 && number(year).is_some_and(|year| (1970..2200).contains(&year))
+    })
 }
 
-/// Returns whether whoever goes through a folder gets to another one, or to an object, for sure.
-///
-/// Logs are searched for some levels deep only, so what lies deeper than one level outside of them may be missed.
-pub(super) fn leads_to(outer: &str, inner: &str) -> bool {
-    let slash = |prefix: &str| prefix.is_empty() || prefix.ends_with('/');
-    let folder = if slash(outer) { outer.to_owned() } else { format!("{outer}/") };
-    let Some(rest) = inner.strip_prefix(&folder).filter(|rest| !rest.is_empty()) else {
-        return false;
-    };
-    let near = match Place::of(&folder).level {
-        Level::Outside => {
-            let mut between = rest.split('/').take(2);
-            between.any(|part| part == LOGS)
-        }
-        _ => true,
-    };
-    let parent = inner.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
-    // An object is found by a folder of days only; a word without its slash may name either.
-    let level = Place::of(&format!("{parent}/")).level;
-    near && level != Level::Foreign
-        && if inner.ends_with('/') {
-            Place::of(inner).level != Level::Foreign
-        } else {
-            let folder = || Place::of(&format!("{inner}/")).level != Level::Foreign;
-            level == Level::Days || !is_log(inner) && folder()
-        }
+/// Returns whether a folder is `AWSLogs/`, or that of an organization: in there are trails, and nobody has to search.
+pub(super) fn is_of_logs(folder: &str) -> bool {
+    let name = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    name == LOGS || Place::of(folder).level == Level::Accounts && name.starts_with("o-")
+}
+
+/// What services put beside logs to see whether they may.
+const TEST_FILES: [&str; 4] = [
+    "aws-programmatic-access-test-object",
+    "ConfigWritabilityCheckFile",
+    "ELBAccessLogTestFile",
+    "ELBConnectionLogTestFile",
+];
+
+/// Returns whether an object of this name, without its folder, is a service's test of its permission.
+pub(super) fn is_test_file(name: &str) -> bool {
+    TEST_FILES.contains(&name)
+}
+
+/// Returns whether a folder or an object is another one, or lies in it; the other one may lack its slash.
+pub(super) fn is_within(inner: &str, outer: &str) -> bool {
+    let rest = inner.strip_prefix(outer.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Returns the day of a moment, as the folders count days.
 pub(super) fn day_of_moment(moment: Timestamp) -> Date {
     moment.to_zoned(TimeZone::UTC).date()
-}
-
-/// Returns whether an object may hold records, by its name. Folders made by hand are objects too.
-pub(super) fn is_log(key: &str) -> bool {
-    const ENDINGS: [&str; 7] = [".gz", ".json", ".ndjson", ".jsonl", ".zst", ".log", ".txt"];
-    ENDINGS.iter().any(|ending| key.ends_with(ending))
 }
 
 #[cfg(test)]
@@ -344,30 +367,54 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_leads_to_what_is_found_from_it() {
-        let days = "AWSLogs/123456789012/CloudTrail/eu-west-1/";
-        for (outer, inner) in [
-            ("", "AWSLogs/"),
-            ("", days),
-            ("org", "org/AWSLogs"),
-            ("", "org/AWSLogs/123456789012/"),
-            ("AWSLogs/123456789012", days),
-            (days, "AWSLogs/123456789012/CloudTrail/eu-west-1/2024/01/31/x.json.gz"),
+    fn folders_between_and_prefixes_of_the_same_name_change_nothing() {
+        for logs in [
+            "AWSLogs/AWSLogs/",
+            "AWSLogs/team/",
+            "AWSLogs/o-exampleorgid/team/sub/",
+            "o-exampleorgid/AWSLogs/o-exampleorgid/",
+            "AWSLogs/team/AWSLogs/",
+            "AWSLogs/210987654321/AWSLogs/",
         ] {
-            assert!(leads_to(outer, inner), "{outer} {inner}");
+            assert_eq!(level(logs), Level::Accounts, "{logs}");
+            let region = format!("{logs}123456789012/CloudTrail/eu-west-1/");
+            let place = Place::of(&region);
+            assert_eq!(place.level, Level::Days, "{logs}");
+            assert_eq!(place.account.as_deref(), Some("123456789012"));
+            assert_eq!(place.region_of(&region), region);
         }
-        for (outer, inner) in [
-            ("", ""),
-            ("a", "ab/AWSLogs/"),
-            ("", "a/b/AWSLogs/"),
-            ("", "copy/x.json.gz"),
-            ("", "AWSLogs/mine/x.json.gz"),
-            ("", "AWSLogs/x.json.gz"),
-            ("", "AWSLogs/123456789012/CloudTrail/x.json.gz"),
-            ("AWSLogs/", "AWSLogs/mine/"),
-            (days, "AWSLogs/123456789012/CloudTrail/us-east-1/"),
-        ] {
-            assert!(!leads_to(outer, inner), "{outer} {inner}");
+        assert_eq!(level("AWSLogs/CloudTrail/eu-west-1/"), Level::Days, "nobody's account");
+        assert_eq!(level("AWSLogs/123456789012/mine/2024/"), Level::Unknown);
+        assert_eq!(Place::of("AWSLogs/123456789012/CloudTrail/2024/").region, None);
+    }
+
+    #[test]
+    fn what_lies_within_is_told_from_what_begins_alike() {
+        for (inner, outer) in [("a/b", "a"), ("a/b/", "a/"), ("a", "a"), ("a", "a/"), ("a/", "a")] {
+            assert!(is_within(inner, outer), "{inner} {outer}");
+        }
+        for (inner, outer) in [("ab", "a"), ("a", "a/b"), ("b/a", "a"), ("", "a")] {
+            assert!(!is_within(inner, outer), "{inner} {outer}");
+        }
+    }
+
+    #[test]
+    fn folders_of_logs_need_no_search() {
+        for folder in ["AWSLogs/", "a/AWSLogs/", "AWSLogs/o-exampleorgid/"] {
+            assert!(is_of_logs(folder), "{folder}");
+        }
+        for folder in ["", "a/", "o-exampleorgid/", "AWSLogs/team/", "AWSLogs/123456789012/"] {
+            assert!(!is_of_logs(folder), "{folder}");
+        }
+    }
+
+    #[test]
+    fn folders_of_years_are_known() {
+        for folder in ["2024/", "logs/2024/", "logs/year=2024/month=03/", "2024/03/"] {
+            assert!(is_by_time(folder), "{folder}");
+        }
+        for folder in ["", "logs/", "123456789012/", "9999/", "20240101/"] {
+            assert!(!is_by_time(folder), "{folder}");
         }
     }
 
@@ -403,6 +450,7 @@ mod tests {
         assert!(!name("us-east-1", "20240102T0005Z"));
         assert!(narrow.takes_name("copy/whatever.json.gz"));
         assert!(!narrow.takes_name("copy/123456789012_Config_eu-west-1_20240102T0005Z_a.json.gz"));
+        assert!(narrow.takes_name("copy/123456789012_ours_eu-west-1_20240101T0005Z_a.json.gz"));
     }
 
     #[test]
@@ -412,8 +460,7 @@ mod tests {
         let (day, bytes) = day_of(&key, region).unwrap();
         assert_eq!(day, date(2024, 1, 5));
         assert_eq!(&key[..bytes], format!("{region}2024/01/05/"));
-        assert!(before_day(region, day) < key && key < behind_day(region, day));
-        assert!(behind_day(region, day) < before_day(region, date(2024, 1, 6)));
+        assert!(before_day(region, day) < key && key < before_day(region, date(2024, 1, 6)));
         for odd in ["2024/01/32/a", "2024/1/05/ab", "hand-made.json.gz", "+024/01/05/a", ""] {
             assert_eq!(day_of(&format!("{region}{odd}"), region), None, "{odd}");
         }

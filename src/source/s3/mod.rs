@@ -15,7 +15,9 @@
 //! |---|---|
 //! | [`address`] | what `s3://bucket/prefix` says |
 //! | `layout` | what the parts of a key say: account, kind, Region, day |
-//! | `explore`, `shelf` | which folders are listed, and what was closed before |
+//! | `explore`, `left` | which folders are listed, and what is said of those that are not |
+//! | `days`, `shelf` | which days are over, and whether one that was closed is still the same |
+//! | `listing` | where a listing goes on |
 //! | `sieve` | what is done |
 //! | `fetch` | how a body gets here whole |
 //! | `bucket` | which Region answers, how often is asked again, how many at once |
@@ -23,15 +25,18 @@
 
 pub mod address;
 mod bucket;
+mod days;
 mod explore;
 mod fetch;
 mod layout;
+mod left;
+mod listing;
 mod refusal;
 mod shelf;
 mod sieve;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io, mem, panic,
     sync::{Arc, Mutex},
     thread,
@@ -45,7 +50,7 @@ use tokio::{
 };
 
 pub use self::{
-    address::{Address, Wrong},
+    address::{Address, Wrong, arn, objects_arn},
     layout::{LogKind, UnknownKind},
     refusal::{Missing, Reach, Refusal},
 };
@@ -57,6 +62,7 @@ use self::{
     sieve::Sieve,
 };
 use super::{Error, Found, Source, files::Done};
+use crate::{aws::Partition, event::Listed};
 
 /// Threads for requests: signing and TLS of thousands of small objects a second want more than one.
 const THREADS: usize = 2;
@@ -70,9 +76,6 @@ const JOBS_AHEAD: usize = 64;
 /// What waits for the caller; bodies are bounded by their memory.
 const FOUND_AHEAD: usize = 256;
 
-/// Days after the last one asked for that are listed too: events are delivered up to this late, usually minutes.
-const SLACK_DAYS: i64 = 1;
-
 /// More days than this are all there are; spans of time have an end.
 const MOST_LATE_DAYS: u32 = 1_000_000;
 
@@ -80,8 +83,8 @@ const MOST_LATE_DAYS: u32 = 1_000_000;
 /// the second, and encrypted ones the third.
 pub const ACTIONS: [&str; 3] = ["s3:ListBucket", "s3:GetObject", "kms:Decrypt"];
 
-/// Looks up how many inputs were done below a prefix when it was closed by an earlier run.
-pub type Closed = Box<dyn FnMut(&str) -> Option<u64> + Send>;
+/// Looks up what the listing of a prefix looked like when an earlier run closed it: all that it had was done.
+pub type Closed = Box<dyn FnMut(&str) -> Option<Listed> + Send>;
 
 /// Makes a client for a Region.
 pub type ClientFor = Box<dyn Fn(&str) -> aws_sdk_s3::Client + Send + Sync>;
@@ -101,7 +104,8 @@ pub struct Options {
     pub from: Option<Timestamp>,
     /// First moment that is no longer wanted.
     pub to: Option<Timestamp>,
-    /// Days, counted back from now, that are listed again by each run; older ones may be closed.
+    /// Events are delivered up to so many days late: older days may be closed, and so many are listed behind the last
+    /// one that is wanted.
     pub late_days: u32,
     /// Whether the caller pays for what the bucket's owner usually pays.
     pub requester_pays: bool,
@@ -184,9 +188,12 @@ impl Buckets {
         let closed = mem::replace(&mut self.closed, Box::new(|_| None));
         let closed = Mutex::new(if self.options.again { nothing } else { closed });
         let today = layout::day_of_moment(self.now);
-        let late = i64::from(self.options.late_days.min(MOST_LATE_DAYS));
-        let late = today.saturating_sub(late.days());
-        Explorer { narrow: self.narrow(), late, closed, shelves, out }
+        let late = today.saturating_sub(self.late_days().days());
+        Explorer { narrow: self.narrow(), late, today, closed, shelves, out }
+    }
+
+    fn late_days(&self) -> i64 {
+        i64::from(self.options.late_days.min(MOST_LATE_DAYS))
     }
 
     fn narrow(&self) -> Narrow {
@@ -196,25 +203,28 @@ impl Buckets {
             regions: regions.clone(),
             kinds: kinds.clone(),
             first: from.map(layout::day_of_moment),
-            last: to.map(last_day),
+            last: to.map(|to| last_day(to, self.late_days())),
         }
     }
 
-    /// Returns the targets, without those that lie in another one, and one bucket for all that share it.
+    /// Returns the targets, each once, and one bucket for all that share it.
     fn targets(&mut self) -> Vec<Arc<Target>> {
         let Options { region, requester_pays, .. } = &self.options;
         let make = mem::replace(&mut self.client, Box::new(|_| unreachable!("listed once")));
         let clients = Arc::new(Clients::new(make));
         let mut buckets = HashMap::new();
         let mut targets: Vec<Arc<Target>> = Vec::new();
-        for (word, address) in mem::take(&mut self.targets) {
+        let addresses = without_repeats(mem::take(&mut self.targets));
+        for (word, address) in addresses.clone() {
             let bucket = buckets.entry(address.bucket.clone()).or_insert_with(|| {
                 let (name, clients) = (address.bucket.clone(), Arc::clone(&clients));
+                let region = first_region(&address, region);
                 Arc::new(Bucket::new(name, clients, region, *requester_pays))
             });
-            targets.push(Target::new(word, address, Arc::clone(bucket)));
+            let others = within(&address, &addresses);
+            targets.push(Target::new(word, address, Arc::clone(bucket), others));
         }
-        without_repeats(targets)
+        targets
     }
 }
 
@@ -276,26 +286,38 @@ fn ended<T>(task: Result<T, JoinError>) -> Option<T> {
     }
 }
 
-/// Returns the last day on which events before `to` are delivered.
-fn last_day(to: Timestamp) -> Date {
-    let last = to.checked_sub(1.nanosecond()).unwrap_or(to);
-    layout::day_of_moment(last).saturating_add(SLACK_DAYS.days())
+/// Returns the Region that is asked first: the caller's own, unless the bucket lives in another partition.
+fn first_region<'a>(address: &Address, own: &'a str) -> &'a str {
+    let elsewhere = |partition: &Partition| Partition::of_region(own) != Some(*partition);
+    match address.partition.filter(elsewhere) {
+        Some(partition) => partition.global_region(),
+        None => own,
+    }
 }
 
-/// Drops what is named twice, or lies in a folder that is named too and leads there in any case.
-fn without_repeats(targets: Vec<Arc<Target>>) -> Vec<Arc<Target>> {
-    let covers = |outer: &Address, inner: &Address| {
-        outer.bucket == inner.bucket && layout::leads_to(&outer.prefix, &inner.prefix)
+/// Returns the last day on which events before `to` are delivered.
+fn last_day(to: Timestamp, late_days: i64) -> Date {
+    let last = to.checked_sub(1.nanosecond()).unwrap_or(to);
+    // An event of the last second of a day is always delivered on the next one.
+    layout::day_of_moment(last).saturating_add(late_days.max(1).days())
+}
+
+/// Drops what is named twice.
+fn without_repeats(addresses: Vec<(usize, Address)>) -> Vec<(usize, Address)> {
+    let mut seen = HashSet::new();
+    let mut is_new = |address: &Address| {
+        seen.insert((address.bucket.clone(), address.prefix.trim_end_matches('/').to_owned()))
     };
-    let covered = |at: usize, target: &Target| {
-        let same = |other: &Address| {
-            other.bucket == target.address.bucket
-                && other.prefix.trim_end_matches('/') == target.address.prefix.trim_end_matches('/')
-        };
-        targets.iter().any(|other| covers(&other.address, &target.address))
-            || targets[..at].iter().any(|other| same(&other.address))
-    };
-    let kept: Vec<bool> =
-        targets.iter().enumerate().map(|(at, target)| !covered(at, target)).collect();
-    targets.into_iter().zip(kept).filter_map(|(target, kept)| kept.then_some(target)).collect()
+    addresses.into_iter().filter(|(_, address)| is_new(address)).collect()
+}
+
+/// Returns what other addresses name within this one. Each object is listed for the one that names it most closely.
+fn within(outer: &Address, addresses: &[(usize, Address)]) -> Vec<String> {
+    let inner = addresses.iter().map(|(_, address)| address).filter(|inner| {
+        let is_same = inner.prefix.trim_end_matches('/') == outer.prefix.trim_end_matches('/');
+        inner.bucket == outer.bucket
+            && !is_same
+            && (outer.prefix.is_empty() || layout::is_within(&inner.prefix, &outer.prefix))
+    });
+    inner.map(|inner| inner.prefix.clone()).collect()
 }

@@ -8,6 +8,7 @@ use std::{error::Error as StdError, fmt};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::address::{arn, objects_arn};
 use crate::aws::{self, Partition, Trouble};
 
 /// Where S3 names the Region of a bucket.
@@ -155,12 +156,17 @@ impl Answer {
             why = format!("{why}; asked {tries} times");
         }
         let reach = match &self.said.trouble {
-            trouble if trouble.is_everywhere() || self.code() == "NoSuchBucket" => Reach::All,
+            trouble if trouble.is_everywhere() || self.is_of_nothing() => Reach::All,
             _ if missing.is_some() || self.code().starts_with("KMS.") => Reach::Perhaps,
             Trouble::Transient if self.is_silence() => Reach::Way,
             _ => Reach::This,
         };
         Refusal { why, answer: Some(self.said), missing, reach }
+    }
+
+    /// Returns whether there is no such bucket or access point.
+    fn is_of_nothing(&self) -> bool {
+        matches!(self.code(), "NoSuchBucket" | "NoSuchAccessPoint")
     }
 
     fn is_silence(&self) -> bool {
@@ -182,16 +188,18 @@ impl Answer {
             return None;
         }
         let partition = Partition::of_region(wish.region).unwrap_or(Partition::Aws);
-        let arn = format!("arn:{partition}:s3:::{}", wish.bucket);
         Some(match wish.what {
             What::Get(_) if self.is_about_key() => Missing {
                 action: "kms:Decrypt",
                 resource: self.key_arn().unwrap_or("the bucket's key").to_owned(),
             },
             What::Get(key) => {
-                Missing { action: "s3:GetObject", resource: format!("{arn}/{}", all_logs(key)) }
+                let resource = objects_arn(wish.bucket, &all_logs(key), partition);
+                Missing { action: "s3:GetObject", resource }
             }
-            What::List(_) => Missing { action: "s3:ListBucket", resource: arn },
+            What::List(_) => {
+                Missing { action: "s3:ListBucket", resource: arn(wish.bucket, partition) }
+            }
         })
     }
 
@@ -218,6 +226,7 @@ impl Answer {
         let get = matches!(wish.what, What::Get(_));
         match (self.code(), said.status) {
             ("NoSuchBucket", _) => format!("there is no bucket called {bucket}"),
+            ("NoSuchAccessPoint", _) => format!("there is no access point {bucket}"),
             ("NoSuchKey", _) => "it was deleted after it was listed".to_owned(),
             ("", Some(404)) if get => "it was deleted after it was listed".to_owned(),
             ("PreconditionFailed", _) | ("", Some(412)) => {

@@ -7,8 +7,13 @@ use std::sync::{
 
 use aws_sdk_s3::types;
 
-use super::bucket::Bucket;
-use crate::{event::Lane, source::Found};
+use sha2::{Digest as _, Sha256};
+
+use super::{bucket::Bucket, explore::Target};
+use crate::{
+    event::{Lane, Listed},
+    source::Found,
+};
 
 /// An object, as it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +22,8 @@ pub(super) struct Object {
     pub(super) size: u64,
     /// With its quotes, as S3 wants it back.
     pub(super) etag: Option<String>,
-    /// When it was put, in seconds; for services that give no `ETag`.
-    modified: i64,
+    /// When it was put, in seconds; 0 if the service does not say.
+    pub(super) modified: i64,
 }
 
 /// Some objects that lie beside each other.
@@ -27,8 +32,6 @@ pub(super) struct Shelf {
     pub(super) word: usize,
     pub(super) bucket: Arc<Bucket>,
     pub(super) day: Option<Arc<Day>>,
-    /// Whether an earlier run closed their day, so that nobody needs to look them up.
-    pub(super) closed: bool,
     pub(super) objects: Vec<Object>,
 }
 
@@ -45,8 +48,10 @@ pub(super) struct Job {
 pub(super) struct Day {
     /// The lanes' common key, with its last slash.
     prefix: String,
-    /// How many inputs it has, once it is listed whole.
-    inputs: OnceLock<u64>,
+    /// What it looks like, once it is listed whole.
+    listed: OnceLock<Listed>,
+    /// How many of its inputs an earlier run closed it with, and are left alone now.
+    known: u64,
     /// Whether one of them was not even tried, so that nobody may take it for done.
     spoilt: AtomicBool,
 }
@@ -64,28 +69,52 @@ impl Object {
 
     /// Returns what the checkpoint knows it by.
     pub(super) fn lane(&self, bucket: &str) -> Lane {
+        Lane { key: named(bucket, &self.key), fingerprint: self.fingerprint() }
+    }
+
+    fn fingerprint(&self) -> String {
         let size = self.size;
-        let fingerprint = match &self.etag {
+        match &self.etag {
             Some(etag) => format!("{size}:{}", etag.trim_matches('"')),
             None => format!("{size}:{}", self.modified),
-        };
-        Lane { key: named(bucket, &self.key), fingerprint }
+        }
+    }
+
+    /// Returns a hash of its name and what changes with its content. It is added to others, so it is a good one.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hash = Sha256::new();
+        for part in [self.key.as_str(), "\0", &self.fingerprint()] {
+            hash.update(part);
+        }
+        let hash: [u8; 32] = hash.finalize().into();
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash[..8]);
+        u64::from_be_bytes(first)
+    }
+}
+
+impl Shelf {
+    /// Puts objects together that were found for a target.
+    pub(super) fn of(target: &Target, day: Option<Arc<Day>>, objects: Vec<Object>) -> Self {
+        let bucket = Arc::clone(&target.bucket);
+        Self { word: target.word, bucket, day, objects }
     }
 }
 
 impl Day {
-    pub(super) fn new(bucket: &str, prefix: &str) -> Arc<Self> {
+    pub(super) fn new(bucket: &str, prefix: &str, known: u64) -> Arc<Self> {
         Arc::new(Self {
             prefix: named(bucket, prefix),
-            inputs: OnceLock::new(),
+            listed: OnceLock::new(),
+            known,
             spoilt: AtomicBool::new(false),
         })
     }
 
     /// Takes in that it is listed whole.
-    pub(super) fn listed(&self, inputs: u64) {
+    pub(super) fn listed(&self, listed: Listed) {
         // Only its lister says it, once.
-        let _ = self.inputs.set(inputs);
+        let _ = self.listed.set(listed);
     }
 
     /// Takes in that one of its inputs is left out, neither handed over nor told as lost.
@@ -99,9 +128,10 @@ impl Day {
     /// Lets go of it. Returns what to say if nobody else has to do with it.
     pub(super) fn leave(day: Option<Arc<Self>>) -> Option<Found> {
         let day = Arc::into_inner(day?)?;
-        let inputs = day.inputs.into_inner()?;
+        let listed = day.listed.into_inner()?;
         let whole = !day.spoilt.into_inner();
-        whole.then_some(Found::Closed { prefix: day.prefix, inputs })
+        let known = day.known;
+        whole.then_some(Found::Closed { prefix: day.prefix, listed, known })
     }
 }
 

@@ -26,10 +26,10 @@ impl Sieve {
     }
 
     fn sort(&mut self, shelf: Shelf) -> bool {
-        let Shelf { word, bucket, day, closed, objects } = shelf;
+        let Shelf { word, bucket, day, objects } = shelf;
         for object in objects {
             let lane = object.lane(&bucket.name);
-            let done = !self.again && (closed || (self.done)(&lane.key) == Some(lane.fingerprint));
+            let done = !self.again && (self.done)(&lane.key) == Some(lane.fingerprint);
             let sent = if done {
                 let Object { size, .. } = object;
                 self.out.blocking_send((word, Found::Done { size, touched: None })).is_ok()

@@ -97,10 +97,16 @@ pub(crate) struct Bucket {
 /// What is in a bucket.
 enum Keys {
     /// Real objects, sorted.
-    Real(Vec<(String, Arc<Vec<u8>>)>),
+    Real(Vec<Object>),
     /// Objects that are made up when they are asked for: how many, their names in order, and a body.
     Made(usize, Box<NameOf>, Box<BodyOf>),
 }
+
+/// An object: its key, its body, and when it was put.
+type Object = (String, Arc<Vec<u8>>, &'static str);
+
+/// When objects were put if nobody says it.
+const MODIFIED: &str = "2024-01-05T00:05:00.000Z";
 
 /// Names the object of a number.
 type NameOf = dyn Fn(usize) -> String + Send;
@@ -140,11 +146,29 @@ impl Bucket {
 
     /// Puts an object, in the place of one of the same name.
     pub(crate) fn put(&mut self, key: &str, body: impl Into<Vec<u8>>) {
+        self.put_at(key, body, MODIFIED);
+    }
+
+    /// Puts an object at a time, such as `2024-01-05T00:05:00.000Z`.
+    pub(crate) fn put_at(&mut self, key: &str, body: impl Into<Vec<u8>>, at: &'static str) {
         let Keys::Real(objects) = &mut self.keys else { panic!("what is made up stays so") };
-        let object = (key.to_owned(), Arc::new(body.into()));
-        match objects.binary_search_by(|(known, _)| known.as_str().cmp(key)) {
+        let object = (key.to_owned(), Arc::new(body.into()), at);
+        match objects.binary_search_by(|(known, ..)| known.as_str().cmp(key)) {
             Ok(at) => objects[at] = object,
             Err(at) => objects.insert(at, object),
+        }
+    }
+
+    /// Takes an object away.
+    pub(crate) fn delete(&mut self, key: &str) {
+        let Keys::Real(objects) = &mut self.keys else { panic!("what is made up stays so") };
+        objects.retain(|(known, ..)| known != key);
+    }
+
+    fn modified(&self, at: usize) -> &'static str {
+        match &self.keys {
+            Keys::Real(objects) => objects[at].2,
+            Keys::Made(..) => MODIFIED,
         }
     }
 

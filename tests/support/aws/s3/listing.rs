@@ -52,9 +52,10 @@ pub(super) fn page(name: &str, bucket: &Bucket, request: &Request) -> Result<Str
             let body = bucket.body_at(at, &key);
             let _ = write!(
                 entries,
-                "<Contents><Key>{}</Key><LastModified>2024-01-05T00:05:00.000Z</LastModified>\
+                "<Contents><Key>{}</Key><LastModified>{}</LastModified>\
                  <ETag>{}</ETag><Size>{}</Size><StorageClass>STANDARD</StorageClass></Contents>",
                 shown(&key),
+                bucket.modified(at),
                 etag(&body).replace('"', "&quot;"),
                 body.len()
             );

@@ -55,8 +55,14 @@ struct Wanted {
 
 impl Wanted {
     fn of(request: &Request) -> Self {
+        // To a proxy the whole address is told; the bucket is then the first part of the host's name.
+        let proxied = request.path.strip_prefix("http://").and_then(|url| {
+            let (host, key) = url.split_once('/')?;
+            Some((host.split('.').next()?, key))
+        });
         let path = request.path.trim_start_matches('/');
-        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        let plain = || path.split_once('/').unwrap_or((path, ""));
+        let (bucket, key) = proxied.unwrap_or_else(plain);
         let action = match (request.method.as_str(), key, request.query.as_str()) {
             ("HEAD", "", _) => "HeadBucket",
             ("GET", "", query) if query.split('&').any(|part| part == "list-type=2") => {
