@@ -98,6 +98,8 @@ pub struct Options {
     pub profile: Option<String>,
     /// The Region to start from; otherwise variable, profile or metadata service say it.
     pub region: Option<String>,
+    /// The part of AWS to be in, where nothing else says it: `None` for the public one.
+    pub partition: Option<Partition>,
     /// The clock.
     pub clock: Clock,
     /// Time limits.
@@ -117,6 +119,7 @@ impl Options {
         Self {
             profile: None,
             region: None,
+            partition: None,
             clock,
             timeouts: Timeouts::default(),
             certificates: None,
@@ -222,6 +225,23 @@ impl Access {
         Ok(Identity { account, arn, partition })
     }
 
+    /// Returns the id of the access key that requests are signed with. Asks for credentials if there are none yet, and
+    /// nobody whether they are any good: services that speak S3 have no STS, and a network may have no way to it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if credentials cannot be had.
+    pub async fn access_key(&self) -> Result<String, Error> {
+        let credentials = self.0.keeper.credentials().await;
+        let credentials = credentials.map_err(|error| self.without_credentials(&error))?;
+        Ok(credentials.access_key_id().to_owned())
+    }
+
+    /// Returns the ARN of the role that is assumed, if there is one.
+    pub fn role(&self) -> Option<&str> {
+        self.0.role.as_ref().map(Role::arn)
+    }
+
     fn without_credentials(&self, error: &CredentialsError) -> Error {
         // The machine's own service is the last link, and other clouds answer at its address too.
         let none = matches!(error, CredentialsError::CredentialsNotLoaded(_))
@@ -276,7 +296,9 @@ impl Access {
 
     fn partition_of_region(&self) -> Partition {
         let region = self.0.config.region().and_then(|it| Partition::of_region(it.as_ref()));
-        region.unwrap_or(Partition::Aws)
+        // A role's ARN, or the user's own words, know better than a default of the machine.
+        let role = self.0.role.as_ref().map(Role::partition);
+        role.or(self.0.shared.options.partition).or(region).unwrap_or(Partition::Aws)
     }
 
     /// Returns the client that reads the history of one Region. It tries transient failures again, up to 3 times

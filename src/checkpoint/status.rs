@@ -308,7 +308,10 @@ fn day_of(folder: &str) -> Option<String> {
 /// Returns the `s3://BUCKET` that a key or a folder begins with.
 fn bucket_of(name: &str) -> Option<&str> {
     let rest = name.strip_prefix("s3://")?;
-    let end = rest.find('/').unwrap_or(rest.len());
+    // The name of an access point stands behind a slash of its own.
+    let point = rest.strip_prefix("arn:").and_then(|_| rest.find("accesspoint/"));
+    let from = point.map_or(0, |at| at + "accesspoint/".len());
+    let end = rest[from..].find('/').map_or(rest.len(), |end| from + end);
     name.get(..name.len() - rest.len() + end)
 }
 

@@ -205,8 +205,10 @@ async fn caller(plan: &Plan) -> Result<Option<Access>, Failure> {
         return Ok(None);
     }
     let access = enter::access(&plan.cloud).await?;
-    if plan.words.is_aws() {
+    if plan.words.lookup.is_some() {
         access.identity().await?;
+    } else if plan.words.has_buckets() {
+        access.access_key().await?;
     }
     Ok(Some(access))
 }

@@ -74,7 +74,7 @@ pub struct Args {
     /// Load these kinds of logs only: CloudTrail, Insight, NetworkActivity, Aggregated [default: all]
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', help_heading = BUCKETS)]
     pub kinds: Vec<LogKind>,
-    /// List so many days again each time: some logs come late [default: 30]
+    /// Expect logs so many days late, also behind --to [default: 30]
     #[arg(long, value_name = "DAYS", help_heading = BUCKETS)]
     pub late_days: Option<u32>,
     /// Pay for requests where the bucket's owner does not
@@ -158,6 +158,8 @@ pub struct Cloud {
     pub profile: Option<String>,
     /// File with certificates to trust at AWS: `AWS_CA_BUNDLE`.
     pub ca_bundle: Option<PathBuf>,
+    /// The part of AWS that the words name, by ARNs or Regions, or else the Region of the environment.
+    pub partition: Option<Partition>,
     /// Regions; all if `None`.
     pub regions: Option<Vec<String>>,
     /// Roles to assume.
@@ -226,7 +228,8 @@ impl Args {
     ) -> Result<Cloud, Failure> {
         self.check_use(words, signs)?;
         let roles = self.roles()?;
-        self.check_roles(&roles, words)?;
+        let partition = self.partition(&roles, words, environment)?;
+        self.check_roles(&roles, words, partition)?;
         if let Some(filter) = self.lookup_attribute.as_ref().filter(|_| self.insights)
             && !filter.fits(Category::Insight)
         {
@@ -238,6 +241,7 @@ impl Args {
         Ok(Cloud {
             profile: self.profile.clone(),
             ca_bundle: environment.aws_ca_bundle.clone(),
+            partition,
             regions: match &self.regions {
                 Some(Regions::Named(names)) => Some(names.clone()),
                 Some(Regions::All) | None => None,
@@ -322,7 +326,40 @@ impl Args {
         Ok(roles)
     }
 
-    fn check_roles(&self, roles: &[Template], words: &Words) -> Result<(), Failure> {
+    /// Returns the one partition that all words are about. Each has credentials of its own.
+    fn partition(
+        &self,
+        roles: &[Template],
+        words: &Words,
+        environment: &Environment,
+    ) -> Result<Option<Partition>, Failure> {
+        let mut named: Vec<(String, Partition)> = words.partitions().collect();
+        if let Some(Regions::Named(regions)) = &self.regions {
+            let of = |name: &String| Some((name.clone(), Partition::of_region(name)?));
+            named.extend(regions.iter().filter_map(of));
+        }
+        let of =
+            |role: &Template| Some((role.as_str().to_owned(), Partition::of_arn(role.as_str())?));
+        named.extend(roles.iter().filter_map(of));
+        let Some((first, partition)) = named.first() else {
+            let region = environment.aws_region.as_deref();
+            return Ok(region.and_then(Partition::of_region));
+        };
+        if let Some((other, theirs)) = named.iter().find(|(_, other)| other != partition) {
+            return Err(Failure::usage(format!(
+                "'{first}' belongs to the partition {partition}, and '{other}' to {theirs}: each has its own credentials"
+            ))
+            .hint("load from each in a run of its own"));
+        }
+        Ok(Some(*partition))
+    }
+
+    fn check_roles(
+        &self,
+        roles: &[Template],
+        words: &Words,
+        partition: Option<Partition>,
+    ) -> Result<(), Failure> {
         let gap = roles.iter().any(Template::needs_account);
         if words.lookup.is_some() && gap && self.accounts.is_none() {
             return Err(Failure::usage("'--assume-role' has {account}, and nothing says which")
@@ -341,10 +378,15 @@ impl Args {
             return Err(Failure::usage(
                 "'--accounts organization' needs a role that exists in each account",
             )
-            .hint("add --assume-role 'arn:aws:iam::{account}:role/NAME'"));
+            .hint(format!("add --assume-role '{}'", role_of_each(partition))));
         }
         Ok(())
     }
+}
+
+/// Returns what a role that exists in each account is called.
+pub(super) fn role_of_each(partition: Option<Partition>) -> String {
+    format!("arn:{}:iam::{}:role/NAME", partition.unwrap_or(Partition::Aws), role::ACCOUNT)
 }
 
 fn template(text: &str, named_by: &str) -> Result<Template, Failure> {
@@ -466,6 +508,31 @@ mod tests {
     }
 
     #[test]
+    fn any_word_or_the_region_names_the_partition() {
+        for (typed, partition) in [
+            (&["arn:aws-us-gov:s3:::logs"][..], Some(Partition::GovCloud)),
+            (&["--trail", "arn:aws-cn:cloudtrail:cn-north-1:1:trail/a"], Some(Partition::China)),
+            (&["lookup", "--regions", "us-gov-west-1"], Some(Partition::GovCloud)),
+            (
+                &["lookup", "--assume-role", "arn:aws-cn:iam::111122223333:role/r"],
+                Some(Partition::China),
+            ),
+            (&["s3://logs"], None),
+        ] {
+            assert_eq!(plan(typed).unwrap().partition, partition, "{typed:?}");
+        }
+        let region = Some("cn-north-1".to_owned());
+        let environment = Environment { aws_region: region, ..Environment::default() };
+        let words = Words::new(&["s3://logs".into()], &[]).unwrap();
+        let cloud = Args::default().plan(&words, false, &environment).unwrap();
+        assert_eq!(cloud.partition, Some(Partition::China));
+        let organization = Args { accounts: Some(Accounts::Organization), ..Args::default() };
+        let lookup = Words::new(&["lookup".into()], &[]).unwrap();
+        let failure = organization.plan(&lookup, false, &environment).unwrap_err();
+        assert!(failure.hint.unwrap().contains("arn:aws-cn:iam::{account}:role/NAME"));
+    }
+
+    #[test]
     fn contradictions_are_exit_2() {
         let template = "arn:aws:iam::{account}:role/a";
         for (typed, part) in [
@@ -474,6 +541,10 @@ mod tests {
             (
                 &["s3://logs", "--assume-role", template, "--accounts", "organization"],
                 "a bucket is read by one identity",
+            ),
+            (
+                &["arn:aws-cn:s3:::logs", "--regions", "us-east-1"],
+                "'s3://logs' belongs to the partition aws-cn, and 'us-east-1' to aws",
             ),
             (&["--assume-role", "nobody"], "invalid value 'nobody' for '--assume-role <ARN|FILE>'"),
             (

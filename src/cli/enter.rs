@@ -9,13 +9,13 @@ use std::{fs, sync::Arc};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
-    cloud::{Accounts, Cloud},
+    cloud::{Accounts, Cloud, role_of_each},
     environment,
     failure::Failure,
     words::Words,
 };
 use crate::{
-    aws::{self, Access, Clock, Identity, Options, Partition, regions},
+    aws::{self, Access, Clock, Identity, Options, Partition, Trouble, regions},
     report::{Log, figures},
     source::{lookup::Place, s3::Address},
 };
@@ -83,6 +83,7 @@ impl Entered {
 pub(super) async fn access(cloud: &Cloud) -> Result<Access, Failure> {
     let mut options = Options::new(Clock::new(environment::now));
     options.profile.clone_from(&cloud.profile);
+    options.partition = cloud.partition;
     if let Some(path) = &cloud.ca_bundle {
         let certificates = fs::read(path).map_err(|error| {
             Failure::person(format!("could not read {}, named by AWS_CA_BUNDLE", path.display()))
@@ -124,37 +125,38 @@ pub(super) async fn all_accounts(cloud: &Cloud, caller: &Access) -> Result<Enter
     let own = caller.identity().await?;
     let mut tasks = JoinSet::new();
     let slots = Arc::new(Semaphore::new(ENTERED_AT_ONCE));
-    for (account, access) in wanted(cloud, caller, &own).await? {
+    for (account, ways) in wanted(cloud, caller, &own).await? {
         let (slots, regions) = (Arc::clone(&slots), cloud.regions.clone());
         tasks.spawn(async move {
             let _slot = slots.acquire_owned().await;
-            (account, enter(access, regions).await)
+            (account, enter_by_any(ways, regions).await)
         });
     }
     let mut entered = Entered::default();
-    for (account, result) in tasks.join_all().await {
-        match result {
-            Ok(ready) => entered.accounts.push(ready),
-            Err(error) => entered.refused.push((account, error)),
-        }
+    for (account, (ready, refused)) in tasks.join_all().await {
+        entered.accounts.extend(ready);
+        entered.refused.extend(refused.into_iter().map(|error| (account.clone(), error)));
     }
     entered.accounts.sort_by(|a, b| a.identity.account.cmp(&b.identity.account));
     entered.refused.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(entered)
 }
 
-/// Returns the accounts that are asked for, each once, with the identity that acts there.
+/// Returns the accounts that are asked for, each once, with the identities that may act there, the first one first.
 async fn wanted(
     cloud: &Cloud,
     caller: &Access,
     own: &Identity,
-) -> Result<Vec<(String, Access)>, Failure> {
+) -> Result<Vec<(String, Vec<Access>)>, Failure> {
     let ids = ids(cloud, caller).await?;
-    let mut wanted: Vec<(String, Access)> = Vec::new();
-    let mut add = |account: String, access: Access| {
-        if !wanted.iter().any(|(known, _)| *known == account) {
-            wanted.push((account, access));
-        }
+    let mut wanted: Vec<(String, Vec<Access>)> = Vec::new();
+    let mut add = |account: String, access: Access| match wanted
+        .iter_mut()
+        .find(|(known, _)| *known == account)
+    {
+        Some((_, ways)) if ways.iter().any(|way| way.role() == access.role()) => {}
+        Some((_, ways)) => ways.push(access),
+        None => wanted.push((account, vec![access])),
     };
     for template in &cloud.roles {
         let targets = match &ids {
@@ -185,7 +187,10 @@ async fn wanted(
                 "'--accounts' names {id}, and the credentials are for {}",
                 own.account
             ))
-            .hint("add --assume-role 'arn:aws:iam::{account}:role/NAME', or the role's own ARN"));
+            .hint(format!(
+                "add --assume-role '{}', or the role's own ARN",
+                role_of_each(Some(own.partition))
+            )));
         }
     }
     Ok(wanted)
@@ -201,6 +206,46 @@ async fn ids(cloud: &Cloud, caller: &Access) -> Result<Option<Vec<String>>, Fail
             Some(members.into_iter().map(|member| member.id).collect())
         }
     })
+}
+
+/// Enters an account by the first of several identities that gets in. Returns why those before it did not.
+async fn enter_by_any(
+    ways: Vec<Access>,
+    named: Option<Vec<String>>,
+) -> (Option<Account>, Vec<aws::Error>) {
+    let several = ways.len() > 1;
+    let mut refused = Vec::new();
+    for access in ways {
+        let mut entered = enter(access, named.clone()).await;
+        if several && let Ok(account) = &entered {
+            // Another one may do where this one gets in and may not read.
+            if let Err(error) = may_look_up(account).await {
+                entered = Err(error);
+            }
+        }
+        match entered {
+            Ok(account) => return (Some(account), refused),
+            Err(error) => refused.push(error),
+        }
+    }
+    (None, refused)
+}
+
+/// Asks the first Region of an account for one event. Fails only if that is denied.
+async fn may_look_up(account: &Account) -> Result<(), aws::Error> {
+    let Some(region) = account.regions.first() else { return Ok(()) };
+    let asked = account.access.cloudtrail(region).lookup_events().max_results(1).send().await;
+    let refusal = asked.err().map(|error| Box::new(aws::Refusal::of(&error)));
+    match refusal.filter(|refusal| matches!(refusal.trouble, Trouble::Denied { .. })) {
+        None => Ok(()),
+        Some(source) => Err(aws::Error::Call {
+            account: Some(account.identity.account.clone()),
+            service: "cloudtrail",
+            action: "LookupEvents",
+            region: region.clone(),
+            source,
+        }),
+    }
 }
 
 async fn enter(access: Access, named: Option<Vec<String>>) -> Result<Account, aws::Error> {
@@ -240,13 +285,38 @@ pub(super) async fn shelves(
         [role] => caller.assume(&role.role("", cloud.external_id.clone())?),
         _ => caller.clone(),
     };
-    access.identity().await?;
+    // Nobody has to know whose they are: services that speak S3 have no STS.
+    access.access_key().await?;
     let mut targets = words.buckets.clone();
     for (word, name) in &words.trails {
         targets.push((*word, bucket_of(&access, name).await?));
     }
+    check_points(&targets, access.endpoint("s3").as_deref())?;
     let accounts = ids(cloud, caller).await?.unwrap_or_default();
     Ok(Shelves { access, targets, accounts })
+}
+
+/// Refuses access points at an endpoint that has no names: theirs becomes a part of it.
+fn check_points(targets: &[(usize, Address)], endpoint: Option<&str>) -> Result<(), Failure> {
+    let url = endpoint.and_then(|endpoint| endpoint.parse::<url::Url>().ok());
+    let domain = url.as_ref().and_then(url::Url::domain);
+    let named = targets.iter().find(|(_, address)| address.bucket.starts_with("arn:"));
+    match (url.as_ref(), named) {
+        (Some(url), Some((_, address))) if domain.is_none_or(|name| name == "localhost") => {
+            Err(Failure::usage(format!("{address} is an access point, and cannot be reached at {url}")).hint(
+                "leave out AWS_ENDPOINT_URL_S3, or name the bucket, or the alias of the access point (NAME-…-s3alias)",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says whose credentials an identity has: the account's if that is known, and otherwise by its access key.
+pub(super) async fn whose(access: &Access) -> Result<String, aws::Error> {
+    Ok(match access.account() {
+        Some(account) => format!("account {account}"),
+        None => format!("access key {}", access.access_key().await?),
+    })
 }
 
 /// Asks CloudTrail where a trail delivers to.
@@ -267,5 +337,5 @@ async fn bucket_of(access: &Access, name: &str) -> Result<Address, Failure> {
         Some(prefix) => format!("{prefix}/AWSLogs/"),
         None => "AWSLogs/".to_owned(),
     };
-    Ok(Address { bucket: trail.bucket, prefix })
+    Ok(Address { bucket: trail.bucket, prefix, partition: None })
 }

@@ -65,6 +65,8 @@ pub struct Environment {
     pub api_key_file: Option<PathBuf>,
     /// Certificates to trust at AWS, as for every AWS tool: `AWS_CA_BUNDLE`.
     pub aws_ca_bundle: Option<PathBuf>,
+    /// The Region, as for every AWS tool: `AWS_REGION`, `AWS_DEFAULT_REGION`.
+    pub aws_region: Option<String>,
     /// Where state lives, by the XDG rules; `None` if neither variable helps.
     pub state: Option<PathBuf>,
     /// Processors this process may use.
@@ -106,6 +108,7 @@ impl Environment {
             api_key: text(API_KEY).map(Secret),
             api_key_file: path(API_KEY_FILE),
             aws_ca_bundle: path("AWS_CA_BUNDLE"),
+            aws_region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")),
             state,
             processors: None,
             redraws: false,

@@ -61,6 +61,8 @@ impl Sources<'_> {
         let Some(caller) = caller else { return Ok(all) };
         if words.has_buckets() {
             let shelves = enter::shelves(&self.plan.cloud, words, &caller).await?;
+            let whose = enter::whose(&shelves.access).await?;
+            self.log.info("s3", format_args!("reading with the credentials of {whose}"));
             let first = shelves.targets.first().map_or(0, |(word, _)| *word);
             all = all.beside(first, self.buckets(shelves)?);
         }

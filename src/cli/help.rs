@@ -101,7 +101,7 @@ Trail buckets (s3://):
       --trail <NAME>      Load the bucket that this trail delivers to (name or ARN; can be repeated)
       --kinds <KIND,…>    Load these kinds of logs only: CloudTrail, Insight, NetworkActivity,
                           Aggregated [default: all]
-      --late-days <DAYS>  List so many days again each time: some logs come late [default: 30]
+      --late-days <DAYS>  Expect logs so many days late, also behind --to [default: 30]
       --requester-pays    Pay for requests where the bucket's owner does not
 
 Where to:

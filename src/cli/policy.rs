@@ -21,7 +21,7 @@ use crate::{
     aws::{Partition, role::ACCOUNT},
     report::Log,
     sink::Service,
-    source::s3::Address,
+    source::s3::{self, Address},
 };
 
 const LOOKUP: &str = include_str!("../../policy/lookup.json");
@@ -140,7 +140,7 @@ impl Asked {
             statements.extend(self.buckets(log));
         }
         if let Some(url) = &self.engine {
-            statements.push(engine(url, log));
+            statements.push(engine(url, self.partition(), log));
         }
         statements
     }
@@ -226,13 +226,33 @@ impl Asked {
                 "put the bucket that the trail delivers to in the place of BUCKET; 'aws cloudtrail describe-trails' \
                  names it",
             );
-            let unknown = Address { bucket: "BUCKET".to_owned(), prefix: String::new() };
+            let unknown =
+                Address { bucket: "BUCKET".to_owned(), prefix: String::new(), partition: None };
             let (list, read) = (statement(TRAIL, "ListLogs"), statement(TRAIL, "ReadLogs"));
             statements.push(statement(TRAIL, "FindBucket"));
             statements.push(with(list, "Resource", bucket(&unknown, partition)));
             statements.push(with(read, "Resource", objects(&unknown, partition)));
         }
         for (_, address) in &self.words.buckets {
+            if address.is_alias() {
+                log.info(
+                    "policy",
+                    format_args!(
+                        "'{}' is the alias of an access point: in a policy, put the access point's ARN in the place of {}",
+                        address.bucket,
+                        arn(address, partition)
+                    ),
+                );
+            }
+            if address.prefix.is_empty() {
+                log.info(
+                    "policy",
+                    format_args!(
+                        "if {address} holds logs outside of AWSLogs/, allow to read {} instead",
+                        s3::objects_arn(&address.bucket, "*", partition)
+                    ),
+                );
+            }
             let read = statement(TRAIL, "ReadLogs");
             statements.push(list(address, partition));
             statements.push(with(read, "Resource", objects(address, partition)));
@@ -240,12 +260,9 @@ impl Asked {
         numbered(statements)
     }
 
-    /// Returns the partition that the words name, by a Region or a role.
+    /// Returns the partition that the words name, or the Region of the environment.
     fn partition(&self) -> Partition {
-        let mut regions = self.cloud.regions.iter().flatten();
-        let named = regions.find_map(|name| Partition::of_region(name));
-        let role = || Partition::of_arn(self.cloud.roles.first()?.as_str());
-        named.or_else(role).unwrap_or(Partition::Aws)
+        self.cloud.partition.unwrap_or(Partition::Aws)
     }
 }
 
@@ -291,7 +308,15 @@ fn numbered(mut statements: Vec<Value>) -> Vec<Value> {
 }
 
 fn bucket(address: &Address, partition: Partition) -> Value {
-    format!("arn:{partition}:s3:::{}", address.bucket).into()
+    arn(address, partition).into()
+}
+
+/// Returns the ARN of what is listed. That of an access point that is named by its alias is not known.
+fn arn(address: &Address, partition: Partition) -> String {
+    if address.is_alias() {
+        return format!("arn:{partition}:s3:REGION:ACCOUNT:accesspoint/NAME");
+    }
+    s3::arn(&address.bucket, partition)
 }
 
 /// Returns the statement that allows to list what is below an address.
@@ -310,7 +335,9 @@ fn list(address: &Address, partition: Partition) -> Value {
 fn objects(address: &Address, partition: Partition) -> Value {
     let anywhere = || ["AWSLogs/*", "*/AWSLogs/*"].map(str::to_owned).to_vec();
     let keys = below(&address.prefix).unwrap_or_else(anywhere).into_iter();
-    let arn = |key: String| format!("arn:{partition}:s3:::{}/{key}", address.bucket);
+    let unknown = address.is_alias().then(|| arn(address, partition));
+    let bucket = unknown.as_ref().unwrap_or(&address.bucket);
+    let arn = |key: String| s3::objects_arn(bucket, &key, partition);
     one_or_more(keys.map(arn).collect())
 }
 
@@ -331,7 +358,7 @@ fn below(prefix: &str) -> Option<Vec<String>> {
 }
 
 /// Returns the statement for the engine, as narrow as its host name allows.
-fn engine(url: &Url, log: &Log) -> Value {
+fn engine(url: &Url, partition: Partition, log: &Log) -> Value {
     let named = Service::of_host(url);
     let label = url.host_str().and_then(|host| host.split('.').next()).unwrap_or_default();
     match named {
@@ -356,7 +383,7 @@ fn engine(url: &Url, log: &Log) -> Value {
                 let text =
                     "the host name does not tell the domain: put its name in the place of DOMAIN";
                 log.info("policy", text);
-                "arn:aws:es:*:*:domain/DOMAIN/*".to_owned()
+                format!("arn:{partition}:es:*:*:domain/DOMAIN/*")
             };
             with(statement(DOMAIN, "LoadIntoDomain"), "Resource", arn.into())
         }
@@ -462,6 +489,17 @@ mod tests {
         assert_eq!(of("s3://one s3://two", "ListLogs2")["Resource"], "arn:aws:s3:::two");
         let china = of("s3://trail/a/ --regions cn-north-1", "ReadLogs");
         assert_eq!(china["Resource"], "arn:aws-cn:s3:::trail/a/*");
+        let gov = of("arn:aws-us-gov:s3:::trail/a/*", "ReadLogs");
+        assert_eq!(gov["Resource"], "arn:aws-us-gov:s3:::trail/a/*");
+        let trail = "--trail arn:aws-cn:cloudtrail:cn-north-1:111122223333:trail/t";
+        assert_eq!(of(trail, "ListLogs")["Resource"], "arn:aws-cn:s3:::BUCKET");
+        let point = "arn:aws:s3:eu-west-1:111122223333:accesspoint/ap";
+        let words = format!("{point}/AWSLogs/");
+        assert_eq!(of(&words, "ListLogs")["Resource"], point);
+        assert_eq!(of(&words, "ReadLogs")["Resource"], format!("{point}/object/AWSLogs/*"));
+        let alias = of("s3://ap-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias/a/", "ReadLogs");
+        let unknown = "arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/object/a/*";
+        assert_eq!(alias["Resource"], unknown);
         let lookup = of("lookup --regions eu-west-1,us-east-1", "ReadEventHistory");
         let regions = &lookup["Condition"]["StringEquals"]["aws:RequestedRegion"];
         assert_eq!(*regions, json!(["eu-west-1", "us-east-1"]));
@@ -490,6 +528,11 @@ mod tests {
     fn what_a_policy_cannot_say_is_told_beside_it() {
         for (words, told) in [
             ("s3://trail", "kms:Decrypt"),
+            ("s3://trail", "allow to read arn:aws:s3:::trail/* instead"),
+            (
+                "s3://ap-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias",
+                "the access point's ARN in the place",
+            ),
             ("--trail audit", "in the place of BUCKET"),
             ("a.json", "nothing of AWS"),
             (

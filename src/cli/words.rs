@@ -6,7 +6,10 @@
 use std::ffi::{OsStr, OsString};
 
 use super::failure::Failure;
-use crate::source::{self, s3::Address};
+use crate::{
+    aws::Partition,
+    source::{self, s3::Address},
+};
 
 /// The word for the event history of accounts. A file of that name is `./lookup`.
 pub const LOOKUP: &str = "lookup";
@@ -55,10 +58,15 @@ impl Words {
             if self.lookup.is_none() {
                 self.lookup = Some(self.number(LOOKUP));
             }
+        } else if is_trail(&name) {
+            if !self.trails.iter().any(|(_, known)| *known == name) {
+                let number = self.number(format!("trail {name}"));
+                self.trails.push((number, name.into_owned()));
+            }
         } else if Address::is_meant_by(&name) {
             let address = Address::parse(&name)
                 .map_err(|source| source::Error::Address { word: name.to_string(), source })?;
-            let number = self.number(name);
+            let number = self.number(address.to_string());
             self.buckets.push((number, address));
         } else {
             let number = self.number(if name == "-" { "standard input".into() } else { name });
@@ -70,6 +78,18 @@ impl Words {
     fn number(&mut self, name: impl Into<String>) -> usize {
         self.names.push(name.into());
         self.names.len() - 1
+    }
+
+    /// Returns the ARNs and the partitions that they name, in the order of the words.
+    pub fn partitions(&self) -> impl Iterator<Item = (String, Partition)> {
+        let buckets = self.buckets.iter();
+        let buckets =
+            buckets.filter_map(|(_, address)| Some((address.to_string(), address.partition?)));
+        let trails = self
+            .trails
+            .iter()
+            .filter_map(|(_, name)| Some((name.clone(), Partition::of_arn(name)?)));
+        buckets.chain(trails)
     }
 
     /// Returns whether anything is read from buckets.
@@ -86,6 +106,14 @@ impl Words {
     pub fn paths(&self) -> Vec<OsString> {
         self.files.iter().map(|(_, path)| path.clone()).collect()
     }
+}
+
+/// Returns whether a word is the ARN of a trail.
+fn is_trail(word: &str) -> bool {
+    let mut parts = word.splitn(6, ':');
+    parts.next() == Some("arn")
+        && parts.nth(1) == Some("cloudtrail")
+        && parts.nth(2).is_some_and(|resource| resource.starts_with("trail/"))
 }
 
 #[cfg(test)]
@@ -112,6 +140,17 @@ mod tests {
     }
 
     #[test]
+    fn arns_name_buckets_and_trails() {
+        let trail = "arn:aws-us-gov:cloudtrail:us-gov-west-1:111122223333:trail/audit";
+        let words =
+            words(&["arn:aws-us-gov:s3:::logs/org/*", trail, "s3://plain"], &[trail]).unwrap();
+        assert_eq!(words.names, ["s3://logs/org/", &format!("trail {trail}"), "s3://plain"]);
+        assert_eq!(words.trails, [(1, trail.to_owned())]);
+        let named: Vec<_> = words.partitions().map(|(_, partition)| partition).collect();
+        assert_eq!(named, [Partition::GovCloud; 2]);
+    }
+
+    #[test]
     fn nothing_means_the_event_history() {
         assert_eq!(words(&[], &[]).unwrap().lookup, Some(0));
         assert_eq!(words(&["a"], &[]).unwrap().lookup, None);
@@ -121,6 +160,9 @@ mod tests {
 
     #[test]
     fn an_address_that_makes_no_sense_is_exit_2() {
+        let failure = words(&["arn:aws:iam::111122223333:role/r"], &[]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.causes[0].contains("accesspoint/NAME"), "{failure:?}");
         let failure = words(&["s3://"], &[]).unwrap_err();
         assert_eq!((failure.exit, failure.heading.as_str()), (Exit::Usage, "cannot read s3://"));
         assert!(failure.causes[0].contains("s3://bucket/prefix"), "{failure:?}");

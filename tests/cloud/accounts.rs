@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{ACCOUNT, DAY, THREE, TWO, World};
 use crate::support::aws::organizations;
+use crate::support::aws::server::Response;
 
 /// A world with five events in each of three accounts; a role leads into two of them.
 fn three() -> World {
@@ -92,6 +93,29 @@ fn an_account_that_cannot_be_entered_is_a_line_and_the_rest_goes_on() {
     let told = Value::Array(failures.clone()).to_string();
     assert!(told.contains(TWO) && told.contains("sts:AssumeRole"), "{told}");
     run.says(["444455556666"]);
+}
+
+#[test]
+fn of_several_roles_of_an_account_the_first_that_gets_in_is_used() {
+    let (denied, second) = (role(TWO).replace("trailload", "denied"), role(TWO) + "-second");
+    let world = three();
+    world.sts.role(&second, None);
+    let run = world.load(&["--assume-role", &denied, "--assume-role", &role(TWO)]).run().exits(3);
+    run.counted([5, 5, 0, 0]).says(["444455556666", "could not assume", "1 account and 2 Regions"]);
+
+    let world = three();
+    let words =
+        ["--assume-role", &role(TWO), "--assume-role", &denied, "--assume-role", &role(TWO)];
+    world.load(&words).run().exits(0).counted([5, 5, 0, 0]);
+    assert_eq!(world.server.count("AssumeRole"), 1);
+
+    // One that may be assumed and may not read is no way in either.
+    let world = three();
+    world.sts.role(&second, None);
+    let refused = Response::json_error(400, "AccessDeniedException", "no identity-based policy");
+    world.server.next("LookupEvents", refused);
+    let run = world.load(&["--assume-role", &second, "--assume-role", &role(TWO)]).run().exits(3);
+    run.counted([5, 5, 0, 0]).says(["cloudtrail:LookupEvents"]);
 }
 
 #[test]

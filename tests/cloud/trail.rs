@@ -93,9 +93,10 @@ fn the_last_days_are_listed_again_and_older_ones_are_closed() {
     };
     put(DAY, "late", 70..80);
     put(100 * DAY, "later", 80..90);
-    load("3").run().exits(0).counted([10, 10, 0, 0]);
-    // Of days that were closed only the number of files is known, so those of this one are read again.
-    load("200").run().exits(0).counted([20, 10, 10, 0]);
+    // What came to a day that was closed is seen. It has the time of the others here, as a replica has, so they are
+    // read again with it.
+    load("3").run().exits(0).counted([30, 20, 10, 0]);
+    load("200").run().exits(0).counted([0, 0, 0, 0]);
     assert_eq!(world.engine.ids(), events::ids(0..90));
 }
 
@@ -120,6 +121,61 @@ fn a_trail_is_asked_for_its_bucket() {
     assert_eq!(last.unwrap().region(), Some("eu-west-1"));
     let run = world.load_from(&s3, &["--trail", "nobodys"]).run().exits(1);
     run.says(["CloudTrail knows no trail 'nobodys' in us-east-1", "AWS_REGION"]);
+}
+
+/// Their names become parts of host names, so a proxy stands for all of AWS.
+#[test]
+fn access_points_are_named_by_their_arn_or_their_alias() {
+    let world = World::new();
+    let point = format!("arn:aws:s3:ap-south-1:{ACCOUNT}:accesspoint/my-ap");
+    let alias = "my-ap-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias";
+    let mut there = bucket();
+    there.region = "ap-south-1";
+    let s3 = Fake::start([("my-ap-111122223333", there), (alias, bucket())]);
+    let load = |word: &str| {
+        let load = world.load(&[word]).environment("AWS_ENDPOINT_URL_S3", "http://s3.example");
+        load.environment("HTTP_PROXY", &s3.url).environment("NO_PROXY", "127.0.0.1")
+    };
+    load(&point).run().exits(0).counted([70, 70, 0, 0]);
+    load(&format!("s3://{point}/other/")).run().exits(0).counted([0, 0, 0, 0]);
+    let run = load(&format!("s3://{alias}/other/"));
+    // A store that is not AWS's is asked by path.
+    run.environment("AWS_ENDPOINT_URL_S3", &s3.url).run().exits(0).counted([10, 0, 10, 0]);
+    let run = world.load_from(&s3, &[&point]).run().exits(2);
+    run.says(["is an access point, and cannot be reached at http://127.0.0.1", "alias"]);
+    let calls = s3.take_calls();
+    assert!(calls.iter().all(|call| call.status == 200), "{calls:?}");
+}
+
+#[test]
+fn a_trail_is_a_source_by_its_arn_and_a_bucket_too() {
+    let world = World::new();
+    let s3 = Fake::start([("trail", bucket())]);
+    let arn = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit";
+    world.change(|script| {
+        script.trails = vec![json!({
+            "Name": "audit", "TrailARN": arn, "HomeRegion": "eu-west-1", "S3BucketName": "trail",
+            "S3KeyPrefix": "other",
+        })];
+    });
+    world.load_from(&s3, &[arn]).run().exits(0).counted([10, 10, 0, 0]);
+    world.load_from(&s3, &["arn:aws:s3:::trail/*"]).run().exits(0).counted([60, 60, 0, 0]);
+    let run = world.load_from(&s3, &["arn:aws:sqs:eu-west-1:111122223333:queue"]).run().exits(2);
+    run.says(["arn:aws:s3:::BUCKET/PREFIX", "accesspoint/NAME"]);
+}
+
+#[test]
+fn a_bucket_needs_nobody_who_knows_the_account() {
+    let world = World::new();
+    let s3 = Fake::start([("trail", bucket())]);
+    let load = world
+        .load_from(&s3, &["s3://trail"])
+        .environment("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9");
+    load.run().exits(0).counted([70, 70, 0, 0]).says(["access key AKIAIOSFODNN7EXAMPLE"]);
+    assert_eq!(world.server.count("GetCallerIdentity"), 0);
+    // The history of an account does.
+    let load = world.load(&["lookup"]).environment("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9");
+    load.run().exits(1).says(["could not use the AWS credentials"]);
 }
 
 #[test]

@@ -40,8 +40,20 @@ impl Doctor<'_> {
         };
         // Who only signs need not be known to STS.
         let harm = if words.is_aws() { Harm::Stops } else { Harm::Lessens };
+        let key = caller.access_key().await;
         match caller.identity().await {
             Ok(who) => good("credentials", &format!("account {}, {}", who.account, who.arn))?,
+            Err(error) if words.lookup.is_none() && key.is_ok() => {
+                let refusal =
+                    error.refusal().map_or_else(|| error.to_string(), ToString::to_string);
+                good(
+                    "credentials",
+                    &format!(
+                        "access key {}; whose it is STS does not say ({refusal}), and reading buckets does not need it",
+                        key.unwrap_or_default()
+                    ),
+                )?;
+            }
             Err(error) => {
                 self.bad(harm, &error.into())?;
                 return Ok(self.plan.aws_auth.then_some(caller));
