@@ -11,6 +11,7 @@ mod killed;
 mod lookup;
 mod nights;
 mod policy;
+mod store;
 mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};
