@@ -77,9 +77,11 @@ async fn wait() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Listed;
 
     fn note(number: u64) -> Note {
-        Note::Closed { prefix: String::new(), inputs: number, handed_out: 0 }
+        let listed = Listed { inputs: number, ..Listed::default() };
+        Note::Closed { prefix: String::new(), listed, known: 0, handed_out: 0 }
     }
 
     #[tokio::test]
@@ -93,7 +95,7 @@ mod tests {
             while read.len() < 3 {
                 // Others have their turn while the notebook is full.
                 wait().await;
-                if let Ok(Note::Closed { inputs, .. }) = noted.try_recv() {
+                if let Ok(Note::Closed { listed: Listed { inputs, .. }, .. }) = noted.try_recv() {
                     read.push(inputs);
                 }
             }

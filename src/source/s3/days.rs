@@ -234,13 +234,13 @@ impl<'a> Walk<'a> {
         let date = day.map(|(date, _)| date);
         let folder = day
             // Where only a part of a day is listed, nobody knows about the rest of it.
-            .filter(|(date, bytes)| range.prefix.len() <= *bytes && *date < explorer.late)
+            .filter(|(_, bytes)| range.prefix.len() <= *bytes)
             .and_then(|(_, bytes)| key.get(..bytes));
         let before = folder
             .filter(|_| range.memory == Memory::Counts)
             .and_then(|folder| explorer.closed(target, folder));
         let over = folder
-            .filter(|_| before.is_none())
+            .filter(|_| before.is_none() && date.is_some_and(|date| date < explorer.late))
             .map(|folder| Day::new(&target.bucket.name, folder, 0));
         let compared = before.zip(folder).map(|(before, folder)| Compared {
             folder: folder.to_owned(),
