@@ -462,7 +462,7 @@ fn what_lies_too_deep_in_a_bucket_is_named_and_found_when_its_folder_is() {
         told.skipped,
         [
             "s3://trail: not looked into, because they are not laid out as a trail's logs: 1/; to load what they \
-             hold, name them too, such as s3://trail/1/"
+             hold, name them too, such as s3://trail/1/; to leave them out, name the logs, such as s3://trail/AWSLogs/"
         ]
     );
     let mut both = Run::new(&fake, "s3://trail");

@@ -47,6 +47,7 @@ impl LeftOut {
     pub(super) fn told(&self, bucket: &str) -> Option<String> {
         let names: BTreeSet<&str> = self.names.iter().map(|name| self.shortest(name)).collect();
         let example = names.first()?;
+        let trail = self.trails.first().map_or("", String::as_str);
         let mut told: String = names.iter().take(TOLD).copied().collect::<Vec<_>>().join(", ");
         let others = names.len().saturating_sub(TOLD);
         if self.more {
@@ -56,7 +57,7 @@ impl LeftOut {
         }
         Some(format!(
             "not looked into, because they are not laid out as a trail's logs: {told}; to load what they hold, name \
-             them too, such as {bucket}{example}"
+             them too, such as {bucket}{example}; to leave them out, name the logs, such as {bucket}{trail}"
         ))
     }
 
@@ -89,7 +90,8 @@ mod tests {
         assert_eq!(
             told,
             "not looked into, because they are not laid out as a trail's logs: AWSLogs/123456789012/mine/, reports/, \
-             team/notes/ and 2 more; to load what they hold, name them too, such as s3://b/AWSLogs/123456789012/mine/"
+             team/notes/ and 2 more; to load what they hold, name them too, such as s3://b/AWSLogs/123456789012/mine/; to \
+             leave them out, name the logs, such as s3://b/AWSLogs/"
         );
     }
 
