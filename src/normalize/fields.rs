@@ -358,8 +358,10 @@ impl Fields {
         } else {
             let node = table.insert(parent, key.as_bytes(), verdict, settled);
             if origin != Origin::Core && properties.is_none() {
-                table.used += count(mapping);
-                table.map(node, mapping.clone());
+                let completed = self.rules.completed(&path, mapping);
+                let mapping = completed.unwrap_or_else(|| mapping.clone());
+                table.used += count(&mapping);
+                table.map(node, mapping);
             }
             if let Some(decided) = table.recalled.remove(&path) {
                 self.correct(table, path, decided, verdict);

@@ -29,7 +29,7 @@ use std::{net::IpAddr, str::FromStr, sync::Arc};
 use serde_json::Value;
 
 pub use fields::{Decider, Decision, Fields, Origin, Profile, Shape};
-pub use rules::{Conflict, Kind, Rules};
+pub use rules::{Conflict, Kind, Rules, completed};
 pub use tree::Misshapen;
 pub use when::{IndexBy, TimeRange};
 

@@ -1,14 +1,18 @@
-//! What the index does not map, as `path=value` terms: the content of `trailload.more`.
+//! What no field finds, as `path=value` terms: the content of `trailload.more`. Values that the index does not map, and
+//! texts that are too long for a keyword field.
 //!
 //! Bounded three ways, so that no document grows much by it; the whole value stays in the document.
 
-use super::{text, tree::Tree};
+use super::{IGNORE_ABOVE, text, tree::Tree};
 
 /// Terms of one document: far more than any event seen has unmapped values.
 const MOST_TERMS: usize = 512;
 
 /// Bytes of one term; a longer value is found by its beginning.
 const LONGEST_TERM: usize = 512;
+
+/// Bytes of the longest inside of a JSON string that every keyword field takes: no character has less than one byte.
+pub(super) const LONGEST_KEYWORD: usize = IGNORE_ABOVE as usize;
 
 /// Bytes of all terms of one document.
 const MOST_BYTES: usize = 32 * 1024;
@@ -40,6 +44,15 @@ impl More {
                 self.add_raw(path, inside);
             }
             Tree::Deep(_) | Tree::List(_) | Tree::Object(_) => {}
+        }
+    }
+
+    /// Adds a term for a text of a mapped path, if a keyword field ignores the text for its length. Only one longer
+    /// than [`LONGEST_KEYWORD`] bytes can be so.
+    #[cold]
+    pub(super) fn add_if_ignored(&mut self, path: &[u8], inside: &[u8]) {
+        if text::units(inside) > IGNORE_ABOVE as usize {
+            self.add_raw(path, inside);
         }
     }
 

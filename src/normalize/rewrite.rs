@@ -12,7 +12,7 @@ use super::{
     EVENT_TIME,
     fields::{Fields, Node, ROOT, Verdict},
     keys::{Keys, METADATA, mend_key},
-    more::More,
+    more::{LONGEST_KEYWORD, More},
     note::{Change, pointer_segment},
     text,
     tree::{Member, Tree},
@@ -346,6 +346,11 @@ impl Rewriter<'_> {
             }
             value => {
                 self.notes.needs = self.notes.needs.max(known.needs);
+                if let Tree::Text(inside) | Tree::Word(inside) = &value
+                    && inside.len() > LONGEST_KEYWORD
+                {
+                    self.more.add_if_ignored(self.view.path(node).as_bytes(), inside);
+                }
                 self.leaf(value)
             }
         }

@@ -1,7 +1,7 @@
 //! The data that the normalizer obeys: the folder `mappings/`, embedded, or replaced file by file.
 //!
 //! In: `kinds.zst` (what every API path is), `conflicts.json` (which side keeps the key where services disagree),
-//! `fields.json` (paths mapped as more than a keyword) and `template.json` (the fields every trail has).
+//! `fields.json` (paths, and ends of names, mapped as more than a keyword) and `template.json` (the fields every trail has).
 //! Holds: a damaged file is an error that names it; nothing is taken over in part.
 //! Absent on purpose: what a run learns. See `fields` for that.
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use super::kinds::Kind;
 use super::kinds::{Kinds, PathHash};
@@ -22,6 +22,8 @@ pub struct Rules {
     kinds: Kinds,
     conflicts: Found,
     declared: HashMap<String, Value>,
+    /// Mappings by the end of a name, in lower case; the longest end first.
+    ends: Vec<(String, Value)>,
     template: Value,
     version: u64,
 }
@@ -159,9 +161,21 @@ impl Rules {
         self.kinds.holds_names(PathHash::of(path))
     }
 
-    /// Returns the complete mapping of a path that is mapped as more than a keyword.
+    /// Returns the complete mapping of a path that is mapped as more than a keyword: declared as it is, or by the end
+    /// of its last name.
     pub fn declared(&self, path: &str) -> Option<&Value> {
-        self.declared.get(path)
+        self.declared.get(path).or_else(|| {
+            let name = path.rsplit('.').next()?.to_ascii_lowercase();
+            // What is not the kind of its path stands under another name, and says the same.
+            let name =
+                ["_value", "_json"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+            self.ends.iter().find(|(end, _)| name.ends_with(end)).map(|(_, mapping)| mapping)
+        })
+    }
+
+    /// Returns the mapping of a path as it should be where somebody has this one, as [`completed`] does.
+    pub(super) fn completed(&self, path: &str, mapping: &Value) -> Option<Value> {
+        completed(mapping, self.declared(path)?)
     }
 
     /// Returns the core `mappings` object: `dynamic`, `_meta`, `properties`.
@@ -182,6 +196,23 @@ impl Rules {
     pub fn version(&self) -> u64 {
         self.version
     }
+}
+
+/// Returns the mapping of a value with the fields of its own (`.text`, `.num`) that a wanted one has and it lacks. `None`
+/// if it lacks none, or is of another type.
+pub fn completed(there: &Value, wanted: &Value) -> Option<Value> {
+    let wanted_fields = wanted.get("fields")?.as_object()?;
+    if wanted.get("type")? != there.get("type")? {
+        return None;
+    }
+    let mut completed = there.clone();
+    let fields = completed.as_object_mut()?.entry("fields").or_insert_with(|| json!({}));
+    let fields = fields.as_object_mut()?;
+    let before = fields.len();
+    for (name, field) in wanted_fields {
+        fields.entry(name).or_insert_with(|| field.clone());
+    }
+    (fields.len() > before).then_some(completed)
 }
 
 /// The four files, before they are read.
@@ -214,12 +245,13 @@ impl Files {
 
     /// Reads the rest.
     fn with(self, kinds: Kinds) -> Result<Rules, Error> {
-        let declared: HashMap<String, Value> = self.fields.json()?;
-        check_fields(&declared, &kinds).map_err(|problem| self.fields.damaged(problem))?;
+        let mut declared: HashMap<String, Value> = self.fields.json()?;
+        let ends = take_ends(&mut declared);
+        check_fields(&declared, &ends, &kinds).map_err(|problem| self.fields.damaged(problem))?;
         let template: Value = self.template.json()?;
         let version =
             check_template(&template).map_err(|problem| self.template.damaged(problem))?;
-        Ok(Rules { kinds, conflicts: self.conflicts, declared, template, version })
+        Ok(Rules { kinds, conflicts: self.conflicts, declared, ends, template, version })
     }
 }
 
@@ -246,10 +278,35 @@ fn check_conflicts(entries: &[Conflict]) -> Result<(), String> {
     Ok(())
 }
 
+/// What the key of a mapping begins with that is declared by the end of a name.
+const ANY: char = '*';
+
+/// Takes out the mappings that are declared by the end of a name.
+fn take_ends(declared: &mut HashMap<String, Value>) -> Vec<(String, Value)> {
+    let taken = declared.extract_if(|path, _| path.starts_with(ANY));
+    let mut ends: Vec<(String, Value)> =
+        taken.map(|(end, mapping)| (end[ANY.len_utf8()..].to_ascii_lowercase(), mapping)).collect();
+    ends.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    ends
+}
+
 /// Checks that each declared field is a complete mapping, and of a path that holds values.
-fn check_fields(declared: &HashMap<String, Value>, kinds: &Kinds) -> Result<(), String> {
+fn check_fields(
+    declared: &HashMap<String, Value>,
+    ends: &[(String, Value)],
+    kinds: &Kinds,
+) -> Result<(), String> {
+    let is_typed = |mapping: &Value| mapping.get("type").is_some_and(Value::is_string);
+    for (end, mapping) in ends {
+        if end.is_empty() || end.contains(['.', ANY]) {
+            return Err(format!("declares `{ANY}{end}`, which is no end of a name"));
+        }
+        if !is_typed(mapping) {
+            return Err(format!("gives no type for `{ANY}{end}`"));
+        }
+    }
     for (path, mapping) in declared {
-        if !mapping.get("type").is_some_and(Value::is_string) {
+        if !is_typed(mapping) {
             return Err(format!("gives no type for `{path}`"));
         }
         if kinds.get(PathHash::of(path)).is_some_and(|kind| kind != Kind::Scalar) {
@@ -502,6 +559,70 @@ mod tests {
         }
     }
 
+    /// Policies, documents and messages, under names that the API models have and under some that they do not have yet.
+    #[test]
+    fn long_texts_are_searched_word_by_word() {
+        let rules = rules();
+        for path in [
+            "requestParameters.policy",
+            "requestParameters.policy_value",
+            "requestParameters.policyDocument",
+            "requestParameters.PolicyDocument",
+            "requestParameters.assumeRolePolicyDocument",
+            "responseElements.role.assumeRolePolicyDocument",
+            "requestParameters.resourcePolicy",
+            "requestParameters.sessionPolicy",
+            "requestParameters.lifecyclePolicyText",
+            "requestParameters.accessPolicies",
+            "requestParameters.stackPolicyBody",
+            "requestParameters.templateBody",
+            "requestParameters.definition_value",
+            "requestParameters.eventPattern",
+            "requestParameters.queryString",
+            "requestParameters.sqlStatements",
+            "requestParameters.content",
+            "requestParameters.inventedYesterday.trustPolicy",
+            "responseElements.message",
+            "responseElements.statusMessage",
+            "responseElements.failureReason",
+            "additionalEventData.errorMessage",
+        ] {
+            assert!(matches!(rules.kind(path), Some(Kind::Scalar) | None), "{path}");
+            let mapping = rules.declared(path).unwrap_or_else(|| panic!("{path} is not declared"));
+            assert_eq!(mapping["type"], "keyword", "{path}");
+            assert_eq!(mapping["fields"]["text"]["type"], "text", "{path}");
+        }
+        for path in [
+            "requestParameters.policyName",
+            "requestParameters.policyArn",
+            "requestParameters.messageId",
+            "requestParameters.templateURL",
+            "requestParameters.statusCode",
+            "requestParameters.policy.name",
+            "eventName",
+        ] {
+            assert_eq!(rules.declared(path), None, "{path}");
+        }
+        assert_eq!(
+            rules.template()["properties"]["errorMessage"]["fields"]["text"]["type"],
+            "text"
+        );
+    }
+
+    #[test]
+    fn the_longest_end_of_a_name_decides() {
+        let dir = tempfile::tempdir().unwrap();
+        let fields = r#"{"*Name": {"type": "text"}, "*ShortName": {"type": "wildcard"},
+            "requestParameters.bucketName": {"type": "keyword"}}"#;
+        fs::write(dir.path().join("fields.json"), fields).unwrap();
+        let rules = Rules::load(dir.path()).unwrap();
+        let kind = |path: &str| rules.declared(path).map(|mapping| mapping["type"].clone());
+        assert_eq!(kind("requestParameters.shortname"), Some("wildcard".into()));
+        assert_eq!(kind("requestParameters.name"), Some("text".into()));
+        assert_eq!(kind("requestParameters.bucketName"), Some("keyword".into()));
+        assert_eq!(kind("requestParameters.names"), None);
+    }
+
     #[test]
     fn the_embedded_table_stays_small() {
         assert!(KINDS.embedded.len() <= 400 * 1024, "{} bytes", KINDS.embedded.len());
@@ -543,7 +664,7 @@ mod tests {
         };
         let good = r#""rewrite": "key-by-type", "examples": [{"given": 1, "under": "a"}]"#;
         let unmapped = r#""rewrite": "keep-unmapped", "examples": [{"given": 1, "under": "a"}]"#;
-        let cases: [(&str, String, &str); 11] = [
+        let cases: [(&str, String, &str); 13] = [
             ("kinds.zst", "no table".into(), "cannot be unpacked"),
             ("conflicts.json", "[{]".into(), "line 1 column 3"),
             ("conflicts.json", r#"[{"field": "a"}]"#.into(), "missing field `kind`"),
@@ -566,6 +687,12 @@ mod tests {
                 "fields.json",
                 r#"{"requestParameters.x": {}}"#.into(),
                 "gives no type for `requestParameters.x`",
+            ),
+            ("fields.json", r#"{"*policy": {}}"#.into(), "gives no type for `*policy`"),
+            (
+                "fields.json",
+                r#"{"*a.b": {"type": "long"}}"#.into(),
+                "declares `*a.b`, which is no end of a name",
             ),
             (
                 "fields.json",

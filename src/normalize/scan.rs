@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use super::{
     fields::{Node, ROOT, Verdict},
-    more::More,
+    more::{LONGEST_KEYWORD, More},
     note::Change,
     text,
     view::{self, View},
@@ -250,6 +250,9 @@ impl Scanner<'_> {
                 before = child;
             }
             if let Some((end, need)) = simple {
+                if end - at > LONGEST_KEYWORD {
+                    self.long(before, at, end);
+                }
                 at = end;
                 needs = needs.max(need);
             } else {
@@ -454,7 +457,12 @@ impl Scanner<'_> {
         match known.verdict {
             Verdict::Value => {
                 self.found.needs = self.found.needs.max(known.needs);
-                self.scalars(0)
+                let start = self.at;
+                self.scalars(0)?;
+                if self.at - start > LONGEST_KEYWORD {
+                    self.long(node, start, self.at);
+                }
+                Some(())
             }
             Verdict::Unmapped => {
                 // Twice: objects among the values are for the slow way.
@@ -466,6 +474,26 @@ impl Scanner<'_> {
                 self.free(0, 0)
             }
             _ => None,
+        }
+    }
+
+    /// Adds terms for the texts among the values passed at `from..to` that are too long for their field.
+    #[cold]
+    #[inline(never)]
+    fn long(&mut self, node: Node, from: usize, to: usize) {
+        let path = self.view.path(node).as_bytes();
+        let mut at = from;
+        // There is no quote between texts.
+        while let Some(quote) = memchr::memchr(b'"', &self.text[at..to]) {
+            let start = at + quote + 1;
+            let mut end = text::special(self.text, start);
+            while self.text.get(end) == Some(&b'\\') {
+                end = text::special(self.text, end + 2);
+            }
+            if end - start > LONGEST_KEYWORD {
+                self.more.add_if_ignored(path, &self.text[start..end]);
+            }
+            at = end + 1;
         }
     }
 

@@ -766,7 +766,13 @@ fn lose(
             }
         }
         _ => {
-            let mapped = field["type"].as_str().is_some_and(|kind| kind != "object");
+            let ignored = |text: &str| {
+                field["ignore_above"]
+                    .as_u64()
+                    .is_some_and(|most| text.encode_utf16().count() as u64 > most)
+            };
+            let mapped = field["type"].as_str().is_some_and(|kind| kind != "object")
+                && !value.as_str().is_some_and(ignored);
             let term = match value {
                 Value::String(text) => format!("{path}={text}"),
                 // Written as it came, which serde_json does not.
@@ -780,6 +786,51 @@ fn lose(
             if !mapped && !listed() {
                 found.push(term);
             }
+        }
+    }
+}
+
+/// A text as long as a keyword field takes, or one unit longer, in characters and escapes of every length.
+fn text_of(units: usize) -> String {
+    let parts = ["a", "\\\"", "\\n", "\u{e9}", "\u{20ac}", "\\u00e9"];
+    let mut text: String = (0..units - 2).map(|number| parts[number % parts.len()]).collect();
+    text.push('\u{1F600}');
+    text
+}
+
+#[test]
+fn a_text_is_a_term_only_if_its_field_ignores_it() {
+    let most = IGNORE_ABOVE as usize;
+    for (units, is_term) in [(most - 1, false), (most, false), (most + 1, true), (20_000, true)] {
+        let text = text_of(units);
+        for (path, parameters) in [
+            ("requestParameters.madeUp", format!(r#"{{"madeUp":"{text}"}}"#)),
+            ("requestParameters.madeUp", format!(r#"{{"madeUp":["a", "{text}" ,["b"]]}}"#)),
+            ("requestParameters.policy", format!(r#"{{"policy":"{text}"}}"#)),
+            ("requestParameters.a.b", format!(r#"{{"a":[{{"b":"{text}"}}]}}"#)),
+            ("requestParameters.filter_value", format!(r#"{{"filter":"{text}"}}"#)),
+        ] {
+            let record = format!(
+                r#"{{"eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z","requestParameters":{parameters}}}"#
+            );
+            let mut normalizer = normalizer(Profile::Standard);
+            let slow = document(&mut normalizer, &record);
+            let mut out = Vec::new();
+            let taken = normalizer.take(record.as_bytes(), 0, &mut out);
+            let Some((_, Normalized::Document(placed))) = taken else { panic!("{record}") };
+            let quick = String::from_utf8(out.split_off(placed.action_bytes as usize)).unwrap();
+            assert_eq!(value(&quick), value(&slow), "{path} of {units}");
+            let more = value(&slow)["trailload"]["more"].clone();
+            let terms: Vec<&str> =
+                more.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            assert_eq!(terms.len(), usize::from(is_term), "{path} of {units}");
+            let start: String =
+                value(&format!("\"{text}\"")).as_str().unwrap().chars().take(100).collect();
+            assert!(terms.iter().all(|term| term.starts_with(&format!("{path}={start}"))));
+            assert!(terms.iter().all(|term| term.len() <= 512));
+            assert_eq!(original(slow.as_bytes()).unwrap(), meaning(record.as_bytes()));
+            let mut relearned = Relearned::new(&normalizer.fields, &mapping(&normalizer.fields));
+            assert_eq!(relearned.again(slow.as_bytes()), None, "{path}");
         }
     }
 }

@@ -256,6 +256,26 @@ pub(super) fn has_surrogate(text: &[u8]) -> bool {
     memchr::memchr_iter(0xED, text).any(|at| text.get(at + 1).is_some_and(|next| *next >= 0xA0))
 }
 
+/// Returns how long the text is that the inside of a JSON string stands for, as engines count: in UTF-16 units.
+pub(super) fn units(raw: &[u8]) -> usize {
+    let mut units = 0;
+    let mut at = 0;
+    while let Some(&byte) = raw.get(at) {
+        at += match byte {
+            b'\\' if raw.get(at + 1) == Some(&b'u') => 6,
+            b'\\' => 2,
+            _ => 1,
+        };
+        units += match byte {
+            // The bytes of a character behind its first.
+            0x80..0xC0 => 0,
+            0xF0.. => 2,
+            _ => 1,
+        };
+    }
+    units
+}
+
 /// Returns how much of a JSON string's inside fits into `limit` bytes without cutting a character or an escape.
 pub(super) fn cut(raw: &[u8], limit: usize) -> usize {
     if raw.len() <= limit {
@@ -323,6 +343,20 @@ mod tests {
         assert_eq!(cut(b"short", 99), 5);
     }
 
+    #[test]
+    fn a_text_is_as_long_as_engines_count() {
+        for (raw, length) in [
+            ("", 0),
+            ("abc", 3),
+            (r#"a\"b\\"#, 4),
+            (r"\u00e9\ud83d\ude00", 3),
+            ("\u{e9}\u{20ac}", 2),
+            ("\u{1F600}", 2),
+        ] {
+            assert_eq!(units(raw.as_bytes()), length, "{raw}");
+        }
+    }
+
     proptest! {
         #[test]
         fn escaping_is_undone_by_unescaping(text in ".*") {
@@ -330,6 +364,7 @@ mod tests {
             escape(&mut raw, text.as_bytes());
             prop_assert_eq!(&*unescape(&raw), text.as_bytes());
             prop_assert_eq!(raw.iter().position(|byte| *byte < 0x20), None);
+            prop_assert_eq!(units(&raw), text.encode_utf16().count());
         }
 
         #[test]

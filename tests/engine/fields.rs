@@ -11,6 +11,9 @@ on_every_engine!(
     names_of_the_common_schema_answer,
     addresses_dates_numbers_and_booleans_answer_as_such,
     what_is_not_mapped_is_found_all_the_same,
+    a_long_text_is_found_by_its_beginning_and_by_its_words,
+    a_time_in_another_spelling_is_found_by_every_name_of_it,
+    an_older_index_and_template_get_the_fields_of_texts,
     beyond_the_budget_keys_are_the_same_and_values_are_found,
     what_was_decided_outlives_index_and_template,
     the_template_is_installed_once_and_found_by_next_months_index,
@@ -84,6 +87,114 @@ fn what_is_not_mapped_is_found_all_the_same(corner: &Corner) {
         0,
         "lean maps no parameters"
     );
+}
+
+/// A policy of this many statements, the last with a name of its own: longer than a keyword field takes.
+fn policy(statements: usize) -> String {
+    let mut all: Vec<Value> = (0..statements)
+        .map(|number| {
+            json!({ "Sid": format!("S{number}"), "Effect": "Allow", "Action": "kms:*",
+                "Principal": { "AWS": "arn:aws:iam::111122223333:root" }, "Resource": "*" })
+        })
+        .collect();
+    all.push(
+        json!({ "Sid": "Backdoor", "Effect": "Allow", "Action": "kms:Decrypt", "Principal": "*" }),
+    );
+    json!({ "Version": "2012-10-17", "Statement": all }).to_string()
+}
+
+fn begins(path: &str, text: &str) -> Value {
+    json!({ "prefix": { "trailload.more": format!("{path}={text}") } })
+}
+
+fn words(path: &str, text: &str) -> Value {
+    json!({ "match_phrase": { path: text } })
+}
+
+fn a_long_text_is_found_by_its_beginning_and_by_its_words(corner: &Corner) {
+    let (short, long) = (policy(0), policy(12));
+    assert!(short.len() < 300 && long.len() > 1_024);
+    let message = format!("{} because of Mercury", "x ".repeat(1_000));
+    let all = [
+        event_with(1, "requestParameters.policy", json!(long)),
+        event_with(2, "requestParameters.policy", json!(short)),
+        event_with(3, "requestParameters.policyDocument", json!(long)),
+        event_with(4, "responseElements.role", json!({ "assumeRolePolicyDocument": long })),
+        event_with(5, "errorMessage", json!(message)),
+        event_with(6, "requestParameters.madeUp", json!(long)),
+        event_with(7, "requestParameters.tags", json!({ "note": long })),
+    ];
+    load(corner, &all, &[]);
+    let start = &long[..60];
+    for path in [
+        "requestParameters.policy",
+        "requestParameters.policyDocument",
+        "responseElements.role.assumeRolePolicyDocument",
+        "requestParameters.madeUp",
+        "requestParameters.tags.note",
+    ] {
+        assert_eq!(corner.found(&begins(path, start)), 1, "{path} by its beginning");
+    }
+    assert_eq!(corner.found(&begins("errorMessage", "x x x")), 1);
+    assert_eq!(corner.found(&words("errorMessage.text", "because of Mercury")), 1);
+    for (path, found) in [
+        ("requestParameters.policy.text", 2),
+        ("requestParameters.policyDocument.text", 1),
+        ("responseElements.role.assumeRolePolicyDocument.text", 1),
+    ] {
+        for phrase in ["Backdoor", "Sid Backdoor", "kms:Decrypt", "KMS:DECRYPT"] {
+            assert_eq!(corner.found(&words(path, phrase)), found, "{path}: {phrase}");
+        }
+        assert_eq!(corner.found(&words(path, "Frontdoor")), 0);
+    }
+    assert_eq!(corner.found(&words("requestParameters.policy.text", "111122223333")), 1);
+    let whole = term("requestParameters.policy", short);
+    assert_eq!(corner.found(&whole), 1, "a short one is found as a whole, too");
+}
+
+fn a_time_in_another_spelling_is_found_by_every_name_of_it(corner: &Corner) {
+    let noon = ["2024-06-01T12:00:00Z", "2024-06-01 12:00:00", "1717243200", "1717243200000"];
+    let mut all: Vec<Value> = noon
+        .iter()
+        .enumerate()
+        .map(|(number, time)| event_with(number, "eventTime", json!(time)))
+        .collect();
+    all.push(event_with(4, "eventTime", json!(1_717_243_200)));
+    all.push(event_with(5, "eventTime", json!(1_717_243_200.5)));
+    let ancient = ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59.999Z"];
+    for (number, time) in (6..).zip(ancient) {
+        all.push(event_with(number, "eventTime", json!(time)));
+    }
+    load(corner, &all, &[]);
+    for field in ["@timestamp", "eventTime"] {
+        let range = json!({ "range": { field: { "gte": "2024-06-01", "lt": "2024-06-02" } } });
+        assert_eq!(corner.found(&range), 6, "{field}");
+    }
+    let undated = format!("/{}-undated/_count", corner.prefix());
+    assert_eq!(corner.ask("GET", &undated, &Value::Null)["count"], 3);
+}
+
+/// What an earlier version of the template mapped without fields for its words.
+fn an_older_index_and_template_get_the_fields_of_texts(corner: &Corner) {
+    let path = "requestParameters.policy";
+    load(corner, &[event(0)], &[]);
+    let keyword = json!({ "type": "keyword", "ignore_above": 1024 });
+    let older =
+        json!({ "properties": { "requestParameters": { "properties": { "policy": keyword } } } });
+    let index = format!("/{}-2024.01/_mapping", corner.prefix());
+    corner.ask("PUT", &index, &older);
+    let component = format!("/_component_template/{}-learned", corner.prefix());
+    let template = json!({ "template": { "mappings": older }, "_meta": { "managed_by": "trailload", "version": 2 } });
+    corner.ask("PUT", &component, &template);
+    // One for the older index, one for the index of the next month.
+    let long = json!(policy(12));
+    load(corner, &[event_with(4, path, long.clone()), event_with(5, path, long)], &[]);
+    assert_eq!(corner.found(&words("requestParameters.policy.text", "Backdoor")), 2);
+    let learned = corner.ask("GET", &component, &Value::Null);
+    let policy = learned["component_templates"][0]["component_template"]
+        .pointer("/template/mappings/properties/requestParameters/properties/policy")
+        .cloned();
+    assert_eq!(policy.unwrap()["fields"]["text"]["type"], "text");
 }
 
 fn beyond_the_budget_keys_are_the_same_and_values_are_found(corner: &Corner) {

@@ -5,7 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
-/// Returns the part of `wanted` that `live` has no field for and that does not clash with it.
+use crate::normalize::completed;
+
+/// Returns the part of `wanted` that `live` has no field for and that does not clash with it. A value that lacks fields
+/// of its own (`.text`, `.num`) is in it as it is in `live`, with those.
 pub(super) fn lacking(wanted: &Value, live: &Value) -> Value {
     let mut rest = Map::new();
     for (name, field) in wanted.as_object().into_iter().flatten() {
@@ -19,6 +22,8 @@ pub(super) fn lacking(wanted: &Value, live: &Value) -> Value {
                     if !is_empty(&below) {
                         rest.insert(name.clone(), json!({ "properties": below }));
                     }
+                } else if let Some(completed) = completed(there, field) {
+                    rest.insert(name.clone(), completed);
                 }
             }
         }
@@ -118,6 +123,22 @@ mod tests {
         assert_eq!(lacking(&wanted, &live), expected);
         assert!(is_empty(&lacking(&live, &live)));
         assert_eq!(lacking(&wanted, &Value::Null), wanted);
+    }
+
+    #[test]
+    fn a_value_that_lacks_fields_of_its_own_is_lacking_as_it_is_there() {
+        let text = json!({ "type": "text" });
+        let wanted =
+            json!({ "a": { "type": "keyword", "ignore_above": 1024, "fields": { "text": text } } });
+        let live = json!({ "a": { "type": "keyword", "ignore_above": 10, "fields": { "num": { "type": "long" } } } });
+        let expected = json!({ "a": { "type": "keyword", "ignore_above": 10,
+            "fields": { "num": { "type": "long" }, "text": text } } });
+        assert_eq!(lacking(&wanted, &live), expected);
+        assert!(is_empty(&lacking(&wanted, &expected)));
+        assert!(is_empty(&lacking(&wanted, &json!({ "a": text }))), "another type is left alone");
+        let other =
+            json!({ "a": { "type": "keyword", "fields": { "text": { "type": "wildcard" } } } });
+        assert!(is_empty(&lacking(&wanted, &other)));
     }
 
     #[test]
