@@ -4,6 +4,7 @@ mod calls;
 mod corpus;
 mod exit;
 mod fields;
+mod foreign;
 mod history;
 mod kept_out;
 mod model;

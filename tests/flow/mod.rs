@@ -1,6 +1,7 @@
 //! From files to an index that should hold exactly what was in them.
 
 mod fields;
+mod foreign;
 mod hostile;
 mod options;
 mod order;

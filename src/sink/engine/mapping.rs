@@ -6,6 +6,8 @@
 //! with it and other loaders read the same decision. Whoever put a field first decided its kind: we read it,
 //! tell [`Learned`], and leave it as it is. Two loaders may decide differently at the same moment; then an
 //! index has the last word, since it refuses the second one, and the template follows it.
+//! An index whose mapping is not trailload's decides for its own documents only: they are made to fit it before they are
+//! sent ([`Mappings::fitting`]), and nothing that it decided reaches the template or another index.
 //! Every call costs the engine as much as some hundred documents. So they are few, each takes along all that is
 //! known, and the template, for which no document has to wait, is written while documents are.
 
@@ -109,6 +111,8 @@ pub(super) struct Mappings {
 struct Index {
     /// One more than the learned fields that it has; 0 before the first look, the maximum once it is full.
     ready: AtomicU32,
+    /// Whether its mapping is somebody else's, as [`Live::foreign`] is.
+    foreign: AtomicBool,
     live: Mutex<Live>,
     /// The index itself, if the name is an alias.
     behind: Lock<Option<String>>,
@@ -125,6 +129,8 @@ struct Index {
 struct Live {
     read: Option<Instant>,
     mappings: Arc<Value>,
+    /// Whether the mapping is somebody else's.
+    foreign: bool,
 }
 
 /// Whether the learned component template was changed.
@@ -240,6 +246,7 @@ impl Mappings {
             (self.put(calls, name, &more, &mut live).await?, known)
         };
         let ready = if room == Room::Full { u32::MAX } else { known + 1 };
+        index.foreign.store(live.foreign, Ordering::Release);
         index.ready.store(ready, Ordering::Release);
         Ok(())
     }
@@ -296,6 +303,17 @@ impl Mappings {
         *stored = self.learned.count();
         self.write_learned(calls, *stored).await?;
         Ok(())
+    }
+
+    /// Returns what makes documents fit an index whose mapping is somebody else's. `None` for one of ours, which takes
+    /// them as they are. The index must be prepared.
+    pub(super) async fn fitting(&self, name: &str) -> Option<Box<dyn Rewrite>> {
+        let index = self.index(name);
+        if !index.foreign.load(Ordering::Acquire) {
+            return None;
+        }
+        let live = index.live.lock().await;
+        Some(self.learned.relearn(&live.mappings))
     }
 
     /// Returns the mappings of an index as they are now, or were at `since` at the earliest.
@@ -383,7 +401,7 @@ impl Mappings {
                 self.log.debug(name, "vanished right after it was created");
             }
         }
-        self.check_owner(name, &live.mappings);
+        self.check_owner(name, live);
         // Looking may have taught us fields that are there already, so count again. What was decided while the index
         // was made is for the batches that come next: this one need not wait for it.
         let known = made_with.unwrap_or_else(|| self.learned.count());
@@ -393,7 +411,7 @@ impl Mappings {
         Ok((self.put(calls, name, &lacking, live).await?, known))
     }
 
-    /// Reads the live mapping and takes over its decisions; returns whether the index exists.
+    /// Reads the live mapping and takes over its decisions, if it is ours; returns whether the index exists.
     async fn look(&self, calls: &Calls<'_>, name: &str, live: &mut Live) -> Result<bool, Error> {
         let action = format!("reading the mapping of '{name}'");
         let before = Instant::now();
@@ -413,15 +431,19 @@ impl Mappings {
         });
         live.mappings = Arc::new(mappings.unwrap_or_default());
         live.read = Some(before);
-        self.learned.absorb(&live.mappings, Origin::Index);
+        live.foreign = live.mappings["_meta"]["managed_by"] != MANAGED_BY;
+        if !live.foreign {
+            self.learned.absorb(&live.mappings, Origin::Index);
+        }
         Ok(true)
     }
 
     /// Warns about an index that follows another template than ours.
-    fn check_owner(&self, name: &str, mappings: &Value) {
+    fn check_owner(&self, name: &str, live: &Live) {
+        let mappings = &live.mappings;
         let closed = matches!(&mappings["dynamic"], Value::String(text) if text == "false")
             || mappings["dynamic"] == false;
-        if mappings["_meta"]["managed_by"] != MANAGED_BY || !closed {
+        if live.foreign || !closed {
             self.log.warn(
                 name,
                 "its mapping does not come from trailload's template: the index is older, or another template \
@@ -503,7 +525,13 @@ impl Mappings {
         let mut lacking = properties.clone();
         for _ in 0..LOOKS {
             match self.try_put(calls, name, &lacking).await? {
-                Ok(()) => return Ok(Room::Left),
+                Ok(()) => {
+                    if live.foreign {
+                        // Documents are made to fit it as it is now.
+                        self.look(calls, name, live).await?;
+                    }
+                    return Ok(Room::Left);
+                }
                 Err(cause) if is_full(&cause) => {
                     return self.note_full(calls, name, live, &cause).await;
                 }
@@ -594,7 +622,10 @@ impl Mappings {
         cause: &Cause,
     ) -> Result<Room, Error> {
         self.look(calls, name, live).await?;
-        self.learned.close(&live.mappings);
+        // How little room somebody else's index has says nothing about ours.
+        if !live.foreign {
+            self.learned.close(&live.mappings);
+        }
         self.log.warn(
             name,
             format_args!("takes no more fields ({cause}); documents go in, fields that it lacks are found in trailload.more from now on"),

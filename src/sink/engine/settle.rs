@@ -78,6 +78,7 @@ impl<'a> Settling<'a> {
     /// Works until every document is settled.
     pub(super) async fn run(mut self) -> Result<(), Error> {
         self.leave_out_shut();
+        self.fit().await;
         while let Some(parcel) = self.parcels.pop() {
             if parcel.body.len() >= self.engine.too_large.load(Ordering::Relaxed) {
                 match parcel.halved() {
@@ -107,6 +108,33 @@ impl<'a> Settling<'a> {
             }
         }
         self.parcels = packer.finish().into_iter().collect();
+    }
+
+    /// Makes documents fit the indices whose mapping is somebody else's. All others are sent as they came.
+    async fn fit(&mut self) {
+        let Some(mappings) = &self.engine.mappings else { return };
+        let mut cures = Cures::default();
+        for (number, need) in (0..).zip(&self.batch.needs) {
+            if let Some(cure) = mappings.fitting(&need.index).await {
+                cures.insert(number, cure);
+            }
+        }
+        if cures.is_empty() {
+            return;
+        }
+        for parcel in std::mem::take(&mut self.parcels) {
+            let mut packer = Packer::default();
+            for document in &parcel.documents {
+                let cure = cures.get_mut(&self.batch.entries[document.entry].index);
+                match cure.and_then(|cure| cure.again(parcel.line(document))) {
+                    Some(fitted) => packer.changed(&parcel, document, document.stage, &fitted),
+                    None => packer.again(&parcel, document),
+                }
+                // As in `sort`: it is real work.
+                tokio::task::yield_now().await;
+            }
+            self.parcels.extend(packer.finish());
+        }
     }
 
     async fn deliver(&mut self, parcel: Parcel) -> Result<(), Error> {
