@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rustix::fs::{Access, access};
 
-use super::{Error, file, lock, migrate};
+use super::{Error, file, lock, migrate, target::is_same};
 
 /// What a load would find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ fn contents(path: &Path, target: &str) -> Result<Standing, Error> {
         .optional()
         .map_err(|source| Error::sql(path, "read the target", source))?;
     match theirs {
-        Some(theirs) if theirs != target => {
+        Some(theirs) if !is_same(&theirs, target) => {
             Err(Error::OtherTarget { path: path.to_owned(), theirs, ours: target.to_owned() })
         }
         _ if version < migrate::VERSION => Ok(Standing::Older),

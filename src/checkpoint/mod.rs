@@ -20,6 +20,7 @@ mod reader;
 mod scenario;
 pub mod status;
 mod store;
+mod target;
 
 use crate::event::{Lane, LaneNumber, Listed, Position, Receipt, Span};
 
@@ -29,6 +30,7 @@ pub use ledger::Ledger;
 pub use reader::Reader;
 pub use status::Status;
 pub use store::Store;
+pub use target::{LOCALHOST, one_name};
 
 /// What the corridor tells the store's thread.
 ///

@@ -19,6 +19,7 @@ use super::coverage::cover;
 use super::ledger::{Finished, Ledger, Step};
 use super::lock::Lock;
 use super::reader::split;
+use super::target::is_same;
 use super::{Ended, Error, Note, Outstanding, Totals, file};
 use crate::event::{Lane, LaneNumber, Receipt, SetAside};
 use crate::source::Fingerprint;
@@ -483,7 +484,7 @@ fn claim(connection: &Connection, path: &Path, target: &str, now: Timestamp) -> 
         .optional()
         .map_err(failed)?;
     match theirs {
-        Some(theirs) if theirs == target => Ok(()),
+        Some(theirs) if is_same(&theirs, target) => Ok(()),
         Some(theirs) => {
             Err(Error::OtherTarget { path: path.to_owned(), theirs, ours: target.to_owned() })
         }

@@ -20,7 +20,11 @@ use super::{
     environment::{self, Environment, Secret},
     failure::Failure,
 };
-use crate::sink::{Credentials, take_userinfo};
+use crate::{
+    checkpoint::{LOCALHOST, one_name},
+    secret,
+    sink::{Credentials, take_userinfo},
+};
 
 /// Prefix of the index names if none is given.
 pub const DEFAULT_INDEX: &str = "cloudtrail";
@@ -45,18 +49,9 @@ impl FromStr for Address {
 }
 
 impl fmt::Display for Address {
-    /// Writes the address without user name, password and query, even if it makes no sense.
+    /// Writes what may be shown of the address, even if it makes no sense.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let visible = self.0.split(['?', '#']).next().unwrap_or_default();
-        let (scheme, rest) = match visible.find("://") {
-            Some(at) => visible.split_at(at + "://".len()),
-            None => ("", visible),
-        };
-        // The last `@` of all, because a password may hold `@` and `/` that should have been escaped.
-        match rest.rfind('@') {
-            Some(at) => write!(to, "{scheme}{}", &rest[at + 1..]),
-            None => write!(to, "{scheme}{rest}"),
-        }
+        to.write_str(&secret::shown(&self.0))
     }
 }
 
@@ -119,13 +114,22 @@ impl Target {
     }
 }
 
-/// Returns the address as a URL, its path as it is.
+/// Returns the address as a URL; of several spellings of one address always the same.
 fn parse(address: &Address) -> Result<Url, Failure> {
     let wrong = |problem: &str| {
+        let hint = if address.0.contains('@') {
+            ESCAPE
+        } else {
+            "give the engine's address, such as http://localhost:9200"
+        };
         Failure::usage(format!("invalid value '{address}' for '--into <URL>': {problem}"))
-            .hint("give the engine's address, such as http://localhost:9200")
+            .hint(hint)
     };
-    let url: Url = address.0.parse().map_err(|error: url::ParseError| match error {
+    // The parser would leave them out, and so change a password.
+    if address.0.trim().contains(|sign: char| sign.is_control()) {
+        return Err(wrong("expected no control characters in it"));
+    }
+    let mut url: Url = address.0.parse().map_err(|error: url::ParseError| match error {
         url::ParseError::RelativeUrlWithoutBase => wrong("expected http:// or https:// in front"),
         other => wrong(&other.to_string()),
     })?;
@@ -135,7 +139,28 @@ fn parse(address: &Address) -> Result<Url, Failure> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("expected no '?' or '#' in it"));
     }
+    // What looks like host and path is a password with a slash in it.
+    if url.path().contains('@') {
+        return Err(wrong("expected no '@' behind the host"));
+    }
+    tidy(&mut url);
     Ok(url)
+}
+
+/// What to do about an address whose user name or password holds signs that mean something else there.
+const ESCAPE: &str = "percent-encode user name and password ('#' is %23, '?' is %3F, '/' is %2F, '@' is %40, '%' is %25), \
+     or leave them out and set TRAILLOAD_USERNAME and TRAILLOAD_PASSWORD";
+
+/// Takes out slashes that mean nothing, at the end and twice in a row, and the dot at the end of a host's name.
+fn tidy(url: &mut Url) {
+    let parts = url.path().split('/').filter(|part| !part.is_empty());
+    let path: String = parts.flat_map(|part| ["/", part]).collect();
+    url.set_path(&path);
+    let host = url.host_str().and_then(|host| host.strip_suffix('.')).map(str::to_owned);
+    if let Some(host) = host.filter(|host| !host.is_empty()) {
+        // Fails only for what was no host before.
+        let _ = url.set_host(Some(&host));
+    }
 }
 
 fn credentials(
@@ -271,7 +296,23 @@ pub fn default_checkpoint(
     prefix: &IndexPrefix,
     environment: &Environment,
 ) -> Result<PathBuf, Failure> {
-    Ok(checkpoint_folder(environment)?.join(checkpoint_name(url, prefix)))
+    let folder = checkpoint_folder(environment)?;
+    let path = folder.join(checkpoint_name(url, prefix));
+    if path.exists() {
+        return Ok(path);
+    }
+    // Earlier versions named the file by the address as it was typed.
+    let mut earlier = earlier_names(url, prefix).into_iter().map(|name| folder.join(name));
+    Ok(earlier.find(|path| path.exists()).unwrap_or(path))
+}
+
+/// Returns what earlier versions called the file of an engine on this machine.
+fn earlier_names(url: &Url, prefix: &IndexPrefix) -> Vec<String> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    if one_name(host) != LOCALHOST {
+        return Vec::new();
+    }
+    ["127.0.0.1", "::1"].iter().map(|host| file_name(host, url, prefix)).collect()
 }
 
 /// Returns the folder that checkpoint files are in.
@@ -291,6 +332,10 @@ pub fn checkpoint_folder(environment: &Environment) -> Result<PathBuf, Failure> 
 
 fn checkpoint_name(url: &Url, prefix: &IndexPrefix) -> String {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    file_name(one_name(host), url, prefix)
+}
+
+fn file_name(host: &str, url: &Url, prefix: &IndexPrefix) -> String {
     let port = url.port_or_known_default().unwrap_or_default();
     // Engines behind one proxy differ by path only.
     let path = url.path().trim_matches('/');
@@ -337,7 +382,7 @@ mod tests {
             &Environment::default(),
         )
         .unwrap();
-        assert_eq!(target.url.as_str(), "https://search.example:9243/es/");
+        assert_eq!(target.url.as_str(), "https://search.example:9243/es");
         assert_eq!(target.credentials, basic("elastic", "p@ss/w%zz"));
         assert!(!format!("{target:?}").contains("p@ss"));
     }
@@ -353,6 +398,13 @@ mod tests {
             ("http://a:hunter2@host:99999", "invalid port number"),
             ("http://a:hunt/er2@host:9200", "invalid port number"),
             ("http://host:9200/?token=hunter2", "expected no '?' or '#' in it"),
+            ("http://a:hunt#er2@host:9200", "invalid port number"),
+            ("http://a:12#er2@host:9200", "expected no '?' or '#' in it"),
+            ("http://a:12?er2@host:9200", "expected no '?' or '#' in it"),
+            ("http://a:12/er2@host:9200", "expected no '@' behind the host"),
+            ("http://a:12\\er2@host:9200", "expected no '@' behind the host"),
+            ("http://a:hunt\ter2@host:9200", "expected no control characters"),
+            ("http://a:hunter2", "invalid port number"),
             ("", "expected http:// or https:// in front"),
         ];
         for (typed, problem) in table {
@@ -360,7 +412,10 @@ mod tests {
             assert_eq!(failure.exit, Exit::Usage, "{typed}");
             assert!(failure.heading.contains("'--into <URL>'"), "{failure:?}");
             assert!(failure.heading.contains(problem), "{failure:?}");
-            assert!(!format!("{failure:?}").contains("er2"), "{failure:?}");
+            let shown = format!("{failure:?}");
+            assert!(!shown.contains("er2") && !shown.contains("a:12"), "{failure:?}");
+            let hint = failure.hint.as_deref().unwrap_or_default();
+            assert_eq!(hint.contains("%23"), typed.contains('@'), "{failure:?}");
             assert!(!format!("{:?}", address(typed)).contains("er2"), "{typed}");
         }
     }
@@ -451,12 +506,48 @@ mod tests {
         };
         assert_eq!(name("http://localhost:9200", "cloudtrail"), "localhost-9200-cloudtrail.sqlite");
         assert_eq!(name("https://h", "a.b"), "h-443-a.b.sqlite");
-        assert_eq!(name("http://[::1]:9200/", "a"), "__1-9200-a.sqlite");
+        for same in [
+            "http://127.0.0.1:9200",
+            "http://[::1]:9200/",
+            "http://LOCALHOST:9200//",
+            "http://localhost.:9200/",
+        ] {
+            assert_eq!(name(same, "a"), "localhost-9200-a.sqlite", "{same}");
+        }
+        assert_eq!(name("http://[2001:db8::1]:9200/", "a"), "2001_db8__1-9200-a.sqlite");
         assert_eq!(name("http://h:1/es/two/", "a"), "h-1-es_two-a.sqlite");
         assert!(!name("http://h:1/../..", "a").contains('/'));
         let long = |end: &str| name(&format!("http://h/{}{end}", "x".repeat(300)), "a");
         assert!(long("1").len() <= 230);
         assert_ne!(long("1"), long("2"));
+    }
+
+    #[test]
+    fn spellings_of_one_address_are_one_target() {
+        let url = |text| target(text, &Environment::default()).unwrap().url.to_string();
+        for (typed, expected) in [
+            ("http://host:9200//", "http://host:9200/"),
+            ("HTTP://Host:80/es//two/", "http://host/es/two"),
+            ("https://host.:443", "https://host/"),
+        ] {
+            assert_eq!(url(typed), expected, "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_is_found_again() {
+        let state = tempfile::tempdir().unwrap();
+        let home = Environment { state: Some(state.path().to_owned()), ..Environment::default() };
+        let prefix = "a".parse().unwrap();
+        let file = |url: &str| default_checkpoint(&url.parse().unwrap(), &prefix, &home).unwrap();
+        let folder = state.path().join("trailload");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("127.0.0.1-9200-a.sqlite"), "").unwrap();
+        assert_eq!(file("http://localhost:9200"), folder.join("127.0.0.1-9200-a.sqlite"));
+        assert_eq!(file("http://[::1]:9200"), folder.join("127.0.0.1-9200-a.sqlite"));
+        assert_eq!(file("http://h:9200"), folder.join("h-9200-a.sqlite"));
+        fs::write(folder.join("localhost-9200-a.sqlite"), "").unwrap();
+        assert_eq!(file("http://127.0.0.1:9200"), folder.join("localhost-9200-a.sqlite"));
     }
 
     #[test]

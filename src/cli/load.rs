@@ -25,7 +25,7 @@ use super::{
     words::Words,
 };
 use crate::{
-    checkpoint::Outstanding,
+    checkpoint::{self, Outstanding},
     normalize::{IndexBy, Profile, TimeRange},
     pipeline::{self, Outcome},
     report::{
@@ -185,7 +185,7 @@ pub struct Args {
         help_heading = "How fast"
     )]
     pub workers: Option<u16>,
-    /// Send about this much in one request
+    /// Send about this much in one request: 4KiB to 90MiB, and a quarter of --memory at most
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_BATCH, help_heading = "How fast")]
     pub batch: ByteCount,
 
@@ -262,6 +262,7 @@ impl Plan {
         let url = &self.target.url;
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or_default();
+        let host = checkpoint::one_name(host);
         format!("{host}:{port}{} {}", url.path().trim_end_matches('/'), self.index)
     }
 }
@@ -354,13 +355,15 @@ impl Args {
                 &format!("at least {LEAST_MEMORY}"),
             ));
         }
-        if !(LEAST_BATCH..=LARGEST_BATCH).contains(&self.batch) {
-            let expected = format!("a size from {LEAST_BATCH} to {LARGEST_BATCH}");
-            return Err(invalid("--batch <BYTES>", self.batch, &expected));
-        }
-        let most = ByteCount(self.memory.0 / BATCHES_IN_MEMORY);
-        if self.batch > most {
-            let expected = format!("at most a quarter of --memory ({most})");
+        let quarter = ByteCount(self.memory.0 / BATCHES_IN_MEMORY);
+        let most = LARGEST_BATCH.min(quarter);
+        if !(LEAST_BATCH..=most).contains(&self.batch) {
+            let why = if quarter < LARGEST_BATCH {
+                format!(" (a quarter of --memory {})", self.memory)
+            } else {
+                String::new()
+            };
+            let expected = format!("a size from {LEAST_BATCH} to {most}{why}");
             return Err(invalid("--batch <BYTES>", self.batch, &expected));
         }
         Ok(())
@@ -692,15 +695,15 @@ mod tests {
             ),
             (
                 &["a", "--batch", "1KiB"],
-                "invalid value '1KiB' for '--batch <BYTES>': expected a size from 4KiB to 90MiB",
+                "invalid value '1KiB' for '--batch <BYTES>': expected a size from 4KiB to 64MiB (a quarter of --memory 256MiB)",
             ),
             (
-                &["a", "--batch", "1GiB"],
+                &["a", "--batch", "1GiB", "--memory", "1GiB"],
                 "invalid value '1GiB' for '--batch <BYTES>': expected a size from 4KiB to 90MiB",
             ),
             (
                 &["a", "--memory", "32MiB", "--batch", "9MiB"],
-                "invalid value '9MiB' for '--batch <BYTES>': expected at most a quarter of --memory (8MiB)",
+                "invalid value '9MiB' for '--batch <BYTES>': expected a size from 4KiB to 8MiB (a quarter of --memory 32MiB)",
             ),
             (
                 &["a", "--from", "1d", "--to", "2d"],

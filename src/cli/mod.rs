@@ -32,9 +32,12 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::report::{
-    log::{Format, Log, Verbosity},
-    terminal::{is_printable, printable},
+use crate::{
+    report::{
+        log::{Format, Log, Verbosity},
+        terminal::{is_printable, printable},
+    },
+    secret,
 };
 use environment::Environment;
 use exit::Exit;
@@ -116,23 +119,27 @@ impl Shown {
 
 /// Runs the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match Cli::try_parse_from(&arguments) {
         Ok(cli) => perform(cli.command, &Environment::read()).into(),
         Err(answer) => {
-            answer_usage(&answer);
+            answer_usage(&answer, &arguments);
             if answer.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
         }
     }
 }
 
-/// Shows help, or a usage error. What was typed may be somebody else's words, such as a file name that a shell expanded.
-fn answer_usage(answer: &clap::Error) {
+/// Shows help, or a usage error. What was typed may be somebody else's words, such as a file name that a shell expanded,
+/// or an address with a password.
+fn answer_usage(answer: &clap::Error, arguments: &[OsString]) {
     let plain = answer.to_string();
+    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+    let safe = secret::taken_out(&plain, words.iter().map(AsRef::as_ref));
     // Help goes to standard output, which may be closed (`--help | head`); so be it.
-    let _ = if plain.lines().all(is_printable) {
+    let _ = if safe == plain && plain.lines().all(is_printable) {
         answer.print()
     } else {
-        let safe: Vec<String> = plain.lines().map(printable).collect();
+        let safe: Vec<String> = safe.lines().map(printable).collect();
         io::stderr().write_all(format!("{}\n", safe.join("\n")).as_bytes())
     };
 }

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use super::failure::Failure;
 use crate::{
     aws::Partition,
+    secret,
     source::{self, s3::Address},
 };
 
@@ -65,11 +66,16 @@ impl Words {
             }
         } else if Address::is_meant_by(&name) {
             let address = Address::parse(&name)
-                .map_err(|source| source::Error::Address { word: name.to_string(), source })?;
+                .map_err(|source| source::Error::Address { word: visible(&name), source })?;
             let number = self.number(address.to_string());
             self.buckets.push((number, address));
         } else {
-            let number = self.number(if name == "-" { "standard input".into() } else { name });
+            let number = self.number(match &*name {
+                "-" => "standard input".to_owned(),
+                // No file: it is refused later, and may have been meant for --into.
+                address if address.contains("://") => visible(address),
+                path => path.to_owned(),
+            });
             self.files.push((number, source.to_owned()));
         }
         Ok(())
@@ -116,6 +122,11 @@ fn is_trail(word: &str) -> bool {
         && parts.nth(2).is_some_and(|resource| resource.starts_with("trail/"))
 }
 
+/// Returns a word without the login that an address may hold.
+fn visible(word: &str) -> String {
+    if word.contains('@') { secret::shown(word) } else { word.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +167,12 @@ mod tests {
         assert_eq!(words(&["a"], &[]).unwrap().lookup, None);
         assert_eq!(words(&[], &["audit"]).unwrap().lookup, None);
         assert_eq!(words(&["lookup", "lookup"], &["a", "a"]).unwrap().names.len(), 2);
+    }
+
+    #[test]
+    fn the_password_of_an_address_is_in_no_name() {
+        let words = words(&["http://me:hush@host", "a@b"], &[]).unwrap();
+        assert_eq!(words.names, ["http://host", "a@b"]);
     }
 
     #[test]

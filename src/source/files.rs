@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{Content, Error, Fingerprint, Found, Input, Source, fingerprint::Since};
-use crate::event::Lane;
+use crate::{event::Lane, secret};
 
 /// Names of one folder that are held and sorted at a time: a few MiB. Folders of a trail hold less, so
 /// they are read in the order of time, which is the order of the names.
@@ -95,7 +95,7 @@ fn root((number, word): (usize, &OsString)) -> Result<Root, Error> {
         return Ok(Root { word: number, name, kind: RootKind::StandardInput });
     }
     if has_scheme(&name) {
-        return Err(Error::UnknownScheme { word: name });
+        return Err(Error::UnknownScheme { word: secret::shown(&name) });
     }
     let missing = |source| Error::Missing { name: name.clone(), source };
     let metadata = match fs::metadata(word) {

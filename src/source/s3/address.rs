@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::aws::Partition;
+use crate::{aws::Partition, secret};
 
 /// What an address begins with.
 const SCHEME: &str = "s3://";
@@ -81,7 +81,8 @@ impl Address {
             return Err(Wrong::NoBucket);
         }
         if !is_bucket(bucket) {
-            return Err(Wrong::Name(bucket.to_owned()));
+            let name = if bucket.contains([':', '@']) { secret::shown(bucket) } else { bucket.into() };
+            return Err(Wrong::Name(name));
         }
         Self::new(bucket.to_owned(), prefix, None)
     }
