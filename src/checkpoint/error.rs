@@ -30,6 +30,12 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// The file has no tables (only when reading).
+    #[error("the checkpoint file {} is empty", path.display())]
+    Empty {
+        /// The path.
+        path: PathBuf,
+    },
     /// The file cannot be created or opened.
     #[error("could not open the checkpoint file {}", path.display())]
     Open {
@@ -192,6 +198,9 @@ impl Error {
             Self::IsFolder { .. } | Self::NotOurs { .. } => "name another file with --checkpoint",
             Self::Missing { .. } => {
                 "nothing was loaded to this target yet, or --checkpoint differs"
+            }
+            Self::Empty { .. } => {
+                "no run has written to it yet; if it is a copy, copy the file beside it that ends with -wal too"
             }
             Self::Lock { .. } => "put the file on a local disk with --checkpoint",
             Self::InUse { .. } => "wait for the other run to end, or stop it",

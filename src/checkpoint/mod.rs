@@ -12,6 +12,7 @@ mod coverage;
 mod error;
 mod examine;
 mod file;
+mod frozen;
 pub mod ledger;
 mod lock;
 mod migrate;

@@ -15,7 +15,11 @@ use super::coverage::{Sure, covered};
 use super::status::{
     Coverage, Decision, Document, Failure, Reason, Run, SetAside, Source, Status, by_bucket, gather,
 };
-use super::{Error, closed, migrate};
+use super::{
+    Error, closed,
+    frozen::{self, Copy},
+    migrate,
+};
 use crate::event::Listed;
 
 /// How long to wait while another connection recovers the file after a crash.
@@ -35,6 +39,8 @@ const EXAMPLES_TOLD: u32 = 3;
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
+    /// Last, so that it outlives the connection.
+    _copy: Option<Copy>,
 }
 
 impl Reader {
@@ -46,19 +52,32 @@ impl Reader {
     /// ours, damaged, or of another version.
     pub fn open(path: &Path) -> Result<Self, Error> {
         look_at(path)?;
-        let failed = |source| Error::sql(path, "open the tables", source);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        let (connection, copy) = match Self::connect(path) {
+            // Nothing can be written there, and SQLite would like to.
+            Err(error @ (Error::ReadOnly { .. } | Error::Denied { .. })) => {
+                frozen::open(path).map_err(|_| error)?
+            }
+            connected => (connected?, None),
+        };
         match migrate::version(&connection, path)? {
-            // A run is just making it.
-            0 => return Err(Error::Missing { path: path.to_owned() }),
+            // A run is just making it, or its tables stand in a file that was not copied with it.
+            0 => return Err(Error::Empty { path: path.to_owned() }),
             version if version < migrate::VERSION => {
                 return Err(Error::Older { path: path.to_owned(), version });
             }
             _ => {}
         }
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), _copy: copy })
+    }
+
+    /// Opens the file as it lies there, and looks whether it can be read so.
+    fn connect(path: &Path) -> Result<Connection, Error> {
+        let failed = |source| Error::sql(path, "open the tables", source);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        migrate::version(&connection, path)?;
+        Ok(connection)
     }
 
     /// Returns the fingerprint with which a lane was done, as it was given then.

@@ -177,7 +177,7 @@ async fn dry_run(
             recall(&fields, &reader)?;
             Some(plan.checkpoint.as_path())
         }
-        Err(checkpoint::Error::Missing { .. }) => None,
+        Err(checkpoint::Error::Missing { .. } | checkpoint::Error::Empty { .. }) => None,
         Err(error) => return Err(error.into()),
     };
     let Some(caller) = unless_stopped(&stop, Box::pin(caller(plan))).await? else {

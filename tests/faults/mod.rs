@@ -5,4 +5,5 @@ mod checkpoint;
 mod engine;
 mod files;
 mod kept_out;
+mod frozen;
 mod signals;

@@ -759,7 +759,7 @@ fn paths_that_cannot_be_a_file_are_named() {
     assert!(matches!(Reader::open(&place.file()), Err(Error::Missing { .. })));
     assert!(!place.file().exists(), "reading creates nothing");
     fs::write(place.file(), "").unwrap();
-    assert!(matches!(Reader::open(&place.file()), Err(Error::Missing { .. })), "nothing in it yet");
+    assert!(matches!(Reader::open(&place.file()), Err(Error::Empty { .. })), "nothing in it yet");
     let below = place.file().join("below/safe.sqlite");
     assert!(matches!(Store::open(&below, TARGET, now()), Err(Error::Folder { .. })));
 }

@@ -1,0 +1,151 @@
+//! Opens a checkpoint file that cannot be written, or lies where nothing can be written, to read it.
+//!
+//! SQLite wants to make files beside a database in WAL mode, also for a reader. Where it may not:
+//! - without a `-wal` file the database is whole, and is read as one that nobody changes;
+//! - with one, both are copied to a private folder, and read there.
+//!
+//! In: the path. Out: a connection, and the copy, which lives as long as the reader.
+//! Holds: nothing is written beside the checkpoint file.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::Error;
+
+/// Names that are tried for the folder of a copy.
+const TRIES: u32 = 16;
+
+/// A copy that is removed when it is no longer needed.
+#[derive(Debug)]
+pub(super) struct Copy {
+    folder: PathBuf,
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        // A leftover is private, and in a folder that the system empties.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Opens a file beside which nothing can be written.
+pub(super) fn open(path: &Path) -> Result<(Connection, Option<Copy>), Error> {
+    let failed = |source| Error::sql(path, "open the tables", source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if fs::metadata(wal(path)).is_ok_and(|found| found.len() > 0) {
+        let (copy, file) =
+            copy(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        let connection = Connection::open_with_flags(file, flags).map_err(failed)?;
+        return Ok((connection, Some(copy)));
+    }
+    let path =
+        fs::canonicalize(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    let address = format!("file:{}?immutable=1", escaped(&path));
+    let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+    Ok((Connection::open_with_flags(address, flags).map_err(failed)?, None))
+}
+
+fn copy(path: &Path) -> io::Result<(Copy, PathBuf)> {
+    let copy = Copy { folder: private_folder()? };
+    let file = copy.folder.join("checkpoint.sqlite");
+    // Newer than the database it belongs to does no harm; the other way round would.
+    fs::copy(path, &file)?;
+    fs::copy(wal(path), wal(&file))?;
+    Ok((copy, file))
+}
+
+/// Makes a folder that only we may enter.
+fn private_folder() -> io::Result<PathBuf> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        let folder = std::env::temp_dir().join(format!("trailload-{:016x}", fastrand::u64(..)));
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into()))
+}
+
+fn wal(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push("-wal");
+    name.into()
+}
+
+/// Returns a path as it stands in a URI.
+fn escaped(path: &Path) -> String {
+    let mut text = String::new();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                text.push(char::from(*byte));
+            }
+            byte => {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "%{byte:02x}");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_signs_of_a_uri_is_a_path() {
+        assert_eq!(escaped(Path::new("/a b/c?d#e%f.sqlite")), "/a%20b/c%3fd%23e%25f.sqlite");
+    }
+
+    /// Makes a database in WAL mode in `folder`, of which the last change is only in the `-wal` file.
+    fn unfinished(folder: &Path) -> PathBuf {
+        let (live, path) = (folder.join("live.sqlite"), folder.join("what?.sqlite"));
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let connection = Connection::open_with_flags(&live, flags).unwrap();
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
+        connection.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (7)").unwrap();
+        // As `cp` would take them while a run goes on.
+        fs::copy(&live, &path).unwrap();
+        fs::copy(wal(&live), wal(&path)).unwrap();
+        path
+    }
+
+    fn seven(connection: &Connection) -> u32 {
+        connection.query_row("SELECT x FROM t", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn what_is_only_in_the_wal_is_read_and_nothing_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = unfinished(folder.path());
+        let before = fs::read_dir(folder.path()).unwrap().count();
+        let (connection, copy) = open(&path).unwrap();
+        assert_eq!(seven(&connection), 7);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before);
+        let copied = copy.as_ref().unwrap().folder.clone();
+        assert!(copied.is_dir());
+        drop((connection, copy));
+        assert!(!copied.exists());
+    }
+
+    #[test]
+    fn without_a_wal_the_file_itself_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = unfinished(folder.path());
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        // Closing it puts everything into the database.
+        let whole = Connection::open_with_flags(&path, flags).map(|it| seven(&it));
+        assert_eq!(whole.unwrap(), 7);
+        let (connection, copy) = open(&path).unwrap();
+        assert_eq!((seven(&connection), copy.is_none()), (7, true));
+    }
+}
