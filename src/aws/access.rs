@@ -28,6 +28,7 @@ use super::{
     organization, regions, trails, trouble,
     watch::{Ahead, Drift, Manners, Watch},
 };
+use crate::waits::Waits;
 
 /// Attempts of one request in all, where a client repeats by itself.
 pub(super) const ATTEMPTS: u32 = 3;
@@ -111,6 +112,8 @@ pub struct Options {
     pub endpoints: BTreeMap<String, String>,
     /// Credentials to use instead of the chain's.
     pub credentials: Option<SharedCredentialsProvider>,
+    /// Where it is noted what is waited for.
+    pub waits: Waits,
 }
 
 impl Options {
@@ -125,6 +128,7 @@ impl Options {
             certificates: None,
             endpoints: BTreeMap::new(),
             credentials: None,
+            waits: Waits::default(),
         }
     }
 }
@@ -182,7 +186,7 @@ impl Access {
         let config = shared.settings().await;
         let origin = shared.origin(&config);
         let limit = options.timeouts.credentials;
-        let keeper = Keeper::new(origin, options.clock.clone(), limit);
+        let keeper = Keeper::new(origin, options.clock.clone(), limit, options.waits.clone());
         Ok(Self::new(Arc::new(shared), &config, keeper, None))
     }
 
@@ -199,7 +203,8 @@ impl Access {
     #[must_use]
     pub fn assume(&self, role: &Role) -> Self {
         let origin = keeper::Origin::Role { sts: self.sts(), role: role.clone() };
-        let keeper = Keeper::new(origin, self.clock().clone(), self.timeouts().credentials);
+        let limit = self.timeouts().credentials;
+        let keeper = Keeper::new(origin, self.clock().clone(), limit, self.waits().clone());
         Self::new(Arc::clone(&self.0.shared), &self.0.config, keeper, Some(role.clone()))
     }
 
@@ -315,7 +320,7 @@ impl Access {
     fn cloudtrail_with(&self, region: &str, manners: Manners) -> aws_sdk_cloudtrail::Client {
         let mut builder = aws_sdk_cloudtrail::config::Builder::from(&self.0.config)
             .region(Region::new(region.to_owned()))
-            .interceptor(self.watch())
+            .interceptor(self.watch("cloudtrail", region))
             .retry_classifier(manners);
         if let Some(endpoint) = self.given_endpoint("cloudtrail") {
             builder = builder.endpoint_url(endpoint);
@@ -330,7 +335,7 @@ impl Access {
         let mut builder = aws_sdk_s3::config::Builder::from(&self.0.config)
             .region(Region::new(region.to_owned()))
             .force_path_style(foreign)
-            .interceptor(self.watch())
+            .interceptor(self.watch("s3", region))
             .retry_classifier(Manners::Paced);
         if let Some(endpoint) = self.given_endpoint("s3") {
             builder = builder.endpoint_url(endpoint);
@@ -341,7 +346,7 @@ impl Access {
     fn sts(&self) -> aws_sdk_sts::Client {
         let mut builder = aws_sdk_sts::config::Builder::from(&self.0.config)
             .region(Region::new(self.region()))
-            .interceptor(self.watch())
+            .interceptor(self.watch("sts", &self.region()))
             .retry_classifier(Manners::Patient);
         if let Some(endpoint) = self.given_endpoint("sts") {
             builder = builder.endpoint_url(endpoint);
@@ -349,8 +354,11 @@ impl Access {
         aws_sdk_sts::Client::from_conf(builder.build())
     }
 
-    fn watch(&self) -> Watch {
+    fn watch(&self, service: &'static str, region: &str) -> Watch {
         Watch {
+            waits: self.waits().clone(),
+            service,
+            region: region.to_owned(),
             keeper: Arc::clone(&self.0.keeper),
             clock: self.clock().clone(),
             drift: self.0.shared.drift.clone(),
@@ -425,6 +433,10 @@ impl Access {
 
     pub(super) fn clock(&self) -> &Clock {
         &self.0.shared.options.clock
+    }
+
+    pub(super) fn waits(&self) -> &Waits {
+        &self.0.shared.options.waits
     }
 
     pub(super) fn timeouts(&self) -> Timeouts {

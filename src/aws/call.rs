@@ -39,10 +39,14 @@ pub(super) struct Question {
 impl Access {
     /// Asks, again if that may help, and returns the body of the answer.
     pub(super) async fn ask(&self, question: &Question) -> Result<Bytes, Refusal> {
+        let waiting = self.waits().begin(question.service, &question.region);
         let mut attempt = 1;
         loop {
             let refusal = match self.ask_once(question).await {
-                Ok(body) => return Ok(body),
+                Ok(body) => {
+                    waiting.answered();
+                    return Ok(body);
+                }
                 Err(refusal) => refusal,
             };
             let again = matches!(
@@ -50,8 +54,10 @@ impl Access {
                 Trouble::Throttled | Trouble::Transient | Trouble::Expired
             );
             if !again || attempt == ATTEMPTS {
+                waiting.answered();
                 return Err(refusal);
             }
+            waiting.failed(refusal.to_string());
             pause(self.timeouts().pause, attempt).await;
             attempt += 1;
         }

@@ -27,6 +27,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 
 use super::{Refusal, Role, Trouble, access::Clock, http::Connections};
+use crate::waits::Waits;
 
 /// How long before their end credentials are renewed: long enough for a request that is under way.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);
@@ -91,6 +92,7 @@ pub(super) struct Keeper {
     origin: Origin,
     clock: Clock,
     limit: Duration,
+    waits: Waits,
     state: Mutex<State>,
     /// Held by the one who asks.
     asking: tokio::sync::Mutex<()>,
@@ -112,11 +114,12 @@ struct Held {
 
 impl Keeper {
     /// Keeps credentials from `origin`; asking may take until `limit`.
-    pub(super) fn new(origin: Origin, clock: Clock, limit: Duration) -> Self {
+    pub(super) fn new(origin: Origin, clock: Clock, limit: Duration, waits: Waits) -> Self {
         Self {
             origin,
             clock,
             limit,
+            waits,
             state: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         }
@@ -168,9 +171,16 @@ impl Keeper {
     }
 
     async fn ask(&self) -> provider::Result {
-        timeout(self.limit, self.origin.ask())
-            .await
-            .unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(self.limit)))
+        // A role is asked for by a client that notes it itself.
+        let waiting = match &self.origin {
+            Origin::Role { .. } => None,
+            _ => Some(self.waits.begin("AWS credentials", "")),
+        };
+        let asked = timeout(self.limit, self.origin.ask()).await;
+        if let Some(waiting) = waiting {
+            waiting.answered();
+        }
+        asked.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(self.limit)))
     }
 
     /// Takes in what was given, unless AWS has refused just that.
@@ -365,7 +375,7 @@ mod tests {
         let origin = Origin::Given(SharedCredentialsProvider::new(Shared(Arc::clone(&source))));
         let read = Arc::clone(&now);
         let clock = Clock::new(move || *read.lock().unwrap());
-        (Keeper::new(origin, clock, Duration::from_secs(9)), source, now)
+        (Keeper::new(origin, clock, Duration::from_secs(9), Waits::default()), source, now)
     }
 
     async fn key(keeper: &Keeper) -> String {
@@ -447,7 +457,8 @@ mod tests {
     fn no_secret_is_ever_shown() {
         let given = Credentials::new("AKIA", "hunter2", Some("hunter2".into()), None, "test");
         let origin = Origin::Given(SharedCredentialsProvider::new(given));
-        let keeper = Keeper::new(origin, Clock::new(|| START), Duration::ZERO);
+        let clock = Clock::new(|| START);
+        let keeper = Keeper::new(origin, clock, Duration::ZERO, Waits::default());
         let shown = format!("{keeper:?}");
         assert!(!shown.contains("hunter2"), "{shown}");
     }

@@ -12,7 +12,8 @@ use aws_smithy_runtime_api::{
         interceptors::{
             Intercept,
             context::{
-                BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+                BeforeDeserializationInterceptorContextMut,
+                BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
                 FinalizerInterceptorContextRef, InterceptorContext,
             },
             dyn_dispatch_hint,
@@ -32,8 +33,9 @@ use super::{
     access::Clock,
     answer::{self, Said},
     keeper::Keeper,
-    trouble,
+    trouble::{self, Refusal, Trouble},
 };
+use crate::waits::{Waiting, Waits};
 
 /// How far this machine's clock is ahead of the service's, written beside an answer.
 #[derive(Clone, Copy, Debug)]
@@ -67,11 +69,23 @@ pub(super) struct Watch {
     pub(super) clock: Clock,
     /// Where to write down how wrong it is.
     pub(super) drift: Drift,
+    /// Where to note what is waited for, and under which service and Region.
+    pub(super) waits: Waits,
+    pub(super) service: &'static str,
+    pub(super) region: String,
 }
 
 /// The access key that signed the attempt that is under way.
 #[derive(Debug)]
 struct SignedWith(String);
+
+/// The request that is under way, with all its attempts.
+#[derive(Debug)]
+struct UnderWay(Waiting);
+
+impl Storable for UnderWay {
+    type Storer = StoreReplace<Self>;
+}
 
 impl Storable for SignedWith {
     type Storer = StoreReplace<Self>;
@@ -81,6 +95,16 @@ impl Storable for SignedWith {
 impl Intercept for Watch {
     fn name(&self) -> &'static str {
         "trailload"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let waiting = self.waits.begin(self.service, &self.region);
+        bag.interceptor_state().store_put(UnderWay(waiting));
+        Ok(())
     }
 
     fn read_before_transmit(
@@ -118,8 +142,37 @@ impl Intercept for Watch {
         if let (true, Some(SignedWith(key))) = (expired, bag.load::<SignedWith>()) {
             self.keeper.refuse(key);
         }
+        if let (Some(cause), Some(UnderWay(waiting))) = (failure(context), bag.load::<UnderWay>()) {
+            waiting.failed(cause);
+        }
         Ok(())
     }
+
+    fn read_after_execution(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // What failed so that it may be asked again stays open until something succeeds, or all is given up.
+        if let (None, Some(UnderWay(waiting))) = (failure(context), bag.load::<UnderWay>()) {
+            waiting.answered();
+        }
+        Ok(())
+    }
+}
+
+/// Returns what went wrong with an attempt in a way that asking again may mend: the service has trouble or too much to
+/// do, or the way there.
+fn failure(context: &FinalizerInterceptorContextRef<'_>) -> Option<String> {
+    if let Some(response) = context.response() {
+        let refusal = Refusal::of_response(response, said(response));
+        let again = matches!(refusal.trouble, Trouble::Throttled | Trouble::Transient);
+        return (again && !response.status().is_success()).then(|| refusal.to_string());
+    }
+    let error = context.output_or_error()?.err()?;
+    let way = error.is_connector_error() || error.is_timeout_error();
+    way.then(|| Refusal::of_way(error).to_string())
 }
 
 /// Returns the access key in an `Authorization` header.

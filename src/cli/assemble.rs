@@ -106,7 +106,7 @@ async fn open(
     let rules = Arc::new(rules(plan)?);
     let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
     Files::new(&plan.words.paths(), nothing_done())?;
-    let Some(caller) = unless_stopped(stop, Box::pin(caller(plan))).await? else { return Ok(None) };
+    let Some(caller) = unless_stopped(stop, Box::pin(caller(plan, tally))).await? else { return Ok(None) };
     let mut target = plan.sink_target();
     if let Some(caller) = caller.as_ref().filter(|_| plan.aws_auth) {
         target.signing = Some(signing(plan, caller));
@@ -180,7 +180,7 @@ async fn dry_run(
         Err(checkpoint::Error::Missing { .. } | checkpoint::Error::Empty { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let Some(caller) = unless_stopped(&stop, Box::pin(caller(plan))).await? else {
+    let Some(caller) = unless_stopped(&stop, Box::pin(caller(plan, tally))).await? else {
         return Ok(Outcome::Stopped);
     };
     let sources = Sources { plan, tally, log, stop: &stop, checkpoint };
@@ -200,11 +200,11 @@ fn rules(plan: &Plan) -> Result<Rules, Failure> {
 }
 
 /// Returns who we are at AWS, if AWS is needed at all. Asks once, so that a load without credentials fails early.
-async fn caller(plan: &Plan) -> Result<Option<Access>, Failure> {
+async fn caller(plan: &Plan, tally: &Tally) -> Result<Option<Access>, Failure> {
     if !plan.words.is_aws() && !plan.aws_auth {
         return Ok(None);
     }
-    let access = enter::access(&plan.cloud).await?;
+    let access = enter::access(&plan.cloud, &tally.waits).await?;
     if plan.words.lookup.is_some() {
         access.identity().await?;
     } else if plan.words.has_buckets() {

@@ -18,6 +18,7 @@ use crate::{
     aws::{self, Access, Clock, Identity, Options, Partition, Trouble, regions},
     report::{Log, figures},
     source::{lookup::Place, s3::Address},
+    waits::Waits,
 };
 
 /// Accounts that are entered at the same time: STS and EC2 take some ten requests a second from one caller.
@@ -80,8 +81,9 @@ impl Entered {
 /// # Errors
 ///
 /// Returns a [`Failure`] if the certificates cannot be used.
-pub(super) async fn access(cloud: &Cloud) -> Result<Access, Failure> {
+pub(super) async fn access(cloud: &Cloud, waits: &Waits) -> Result<Access, Failure> {
     let mut options = Options::new(Clock::new(environment::now));
+    options.waits = waits.clone();
     options.profile.clone_from(&cloud.profile);
     options.partition = cloud.partition;
     if let Some(path) = &cloud.ca_bundle {

@@ -152,7 +152,7 @@ pub struct Finished {
 
 /// Loads everything that the source lists, from [`Sink::prepare`] to [`Sink::finish`].
 pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise) -> Finished {
-    let notes = match Notebook::open(store) {
+    let notes = match Notebook::open(store, load.tally.waits.clone()) {
         Ok(notes) => notes,
         Err(error) => return Finished { outcome: Err(error), store: None },
     };

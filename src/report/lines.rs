@@ -65,7 +65,8 @@ fn fields(
     }
     if let Some(view) = history {
         fields.insert("requests".into(), view.requests.into());
-        fields.insert("requests_expected".into(), view.expected.into());
+        let expected = Some(view.expected).filter(|expected| *expected > 0);
+        fields.insert("requests_expected".into(), expected.map_or(Value::Null, Value::from));
         fields.insert("regions".into(), view.regions.into());
         fields.insert("regions_done".into(), view.over.into());
         fields.insert("quota".into(), view.quota.map_or(Value::Null, Value::from));
@@ -92,9 +93,13 @@ fn text(tally: &Tally, speed: &Speed, history: Option<&View>) -> String {
         let _ = write!(line, "{consumed} of {} found; ", figures::bytes(bytes_found));
     }
     if let Some(view) = history {
-        let (requests, expected) = (figures::count(view.requests), figures::count(view.expected));
         let (over, regions) = (view.over, figures::counted(view.regions as u64, "Region"));
-        let _ = write!(line, "{over} of {regions} done, {requests} of about {expected} requests");
+        let _ = write!(line, "{over} of {regions} done, ");
+        let requests = figures::count(view.requests);
+        let _ = match view.expected {
+            0 => write!(line, "{requests} requests"),
+            expected => write!(line, "{requests} of about {} requests", figures::count(expected)),
+        };
         if let Some(quota) = view.quota {
             let _ = write!(line, ", quota {}", regions::percent(quota));
         }

@@ -96,16 +96,21 @@ impl Row {
     /// Looks at the counters as they are `elapsed` after the start of the run.
     pub fn look(&mut self, progress: &Progress, elapsed: Duration) -> View {
         let (mut view, mut quota, mut fetching) = (View::default(), 0.0, 0);
+        let mut known = false;
         let passed = elapsed.saturating_sub(self.since);
         for (at, rate) in &mut self.regions {
             let Some(region) = progress.regions.get(*at) else { continue };
             let figures = region.figures();
             let speed = rate.sample(passed, sample(figures));
+            known |= figures.expected_requests > 0 || figures.stage == Stage::Done;
             view.add(figures, speed);
             if figures.stage == Stage::Fetching {
                 quota += speed.bytes / QUOTA;
                 fetching += 1;
             }
+        }
+        if !known {
+            view.expected = 0;
         }
         view.quota = (fetching > 0).then(|| quota / f64::from(fetching));
         view
@@ -128,7 +133,12 @@ impl View {
         let over = matches!(figures.stage, Stage::Done | Stage::Failed);
         self.requests += figures.requests;
         // What is over costs no more, whatever was expected.
-        self.expected += if over { figures.requests } else { figures.expected_requests };
+        self.expected += if over {
+            figures.requests
+        } else {
+            // Requests that failed are more than were expected.
+            figures.expected_requests.max(figures.requests)
+        };
         self.events += figures.events;
         self.events_a_second += speed.records;
         self.over += usize::from(over);

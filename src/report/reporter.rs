@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    Log, Summary, Tally,
+    Log, Summary, Tally, WaitTeller,
     bar::{self, Bars},
     lines::{self, Lines},
     log::Progress,
@@ -25,14 +25,16 @@ pub struct Reporter {
     log: Log,
     started: Instant,
     thread: Option<(Sender<()>, JoinHandle<()>)>,
+    waits: Option<WaitTeller>,
 }
 
 impl Reporter {
     /// Starts to show the counters in the way that suits the log.
     pub fn start(tally: Arc<Tally>, log: Log) -> Self {
         let started = Instant::now();
+        let waits = Some(WaitTeller::start(tally.waits.clone(), log.clone()));
         let thread = spawn(tally, log.clone(), started);
-        Self { log, started, thread }
+        Self { log, started, thread, waits }
     }
 
     /// Returns the time since the start.
@@ -42,6 +44,7 @@ impl Reporter {
 
     /// Takes progress off the screen, so that what follows stands alone.
     pub fn stop(&mut self) {
+        self.waits = None;
         if let Some((finish, thread)) = self.thread.take() {
             drop(finish);
             // A thread that panicked has said so already, and progress is no reason to fail.

@@ -11,7 +11,7 @@ use std::sync::{
 
 use serde::Serialize;
 
-use crate::source::lookup;
+use crate::{source::lookup, waits::Waits};
 
 /// Failures kept for the summary. Each was a line on standard error too; the file stays small.
 pub const FAILURES_KEPT: usize = 100;
@@ -65,6 +65,8 @@ pub struct Tally {
     pub engine: OnceLock<String>,
     /// How far each account and Region is, once it is known which there are; and the number of their SOURCE word.
     pub lookup: OnceLock<(usize, Arc<lookup::Progress>)>,
+    /// What is being waited for.
+    pub waits: Waits,
     /// The same counters for each SOURCE word, in the order given.
     pub sources: Vec<SourceTally>,
     /// The first failures, at most [`FAILURES_KEPT`].

@@ -34,7 +34,7 @@ impl Doctor<'_> {
         if !words.is_aws() && !self.plan.aws_auth {
             return Ok(None);
         }
-        let caller = match enter::access(&self.plan.cloud).await {
+        let caller = match enter::access(&self.plan.cloud, &self.waits).await {
             Ok(caller) => caller,
             Err(failure) => return self.bad(Harm::Stops, &failure).map(|()| None),
         };

@@ -34,7 +34,9 @@ impl Doctor<'_> {
         }
         let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
         let (_raise, stop) = stop();
-        let tally = Arc::new(Tally::new(Vec::new()));
+        let mut tally = Tally::default();
+        tally.waits = self.waits.clone();
+        let tally = Arc::new(tally);
         let template = rules.template().clone();
         match Engine::connect(target, template, fields, self.log.clone(), tally, stop).await {
             Ok(engine) => {

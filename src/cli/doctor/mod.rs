@@ -28,8 +28,9 @@ use super::{
 use crate::{
     checkpoint::{self, Standing},
     normalize::Rules,
-    report::{Log, figures, terminal::printable},
+    report::{Log, WaitTeller, figures, terminal::printable},
     source::Files,
+    waits::Waits,
 };
 
 /// The whole of `trailload doctor --help`, below its usage.
@@ -76,7 +77,9 @@ pub(super) fn run(
         .enable_all()
         .build()
         .map_err(|error| Failure::of(Exit::Person, &error))?;
-    let mut doctor = Doctor { plan: &plan, log, now, tasted: false, stops: 0, others: 0 };
+    let waits = Waits::default();
+    let _teller = WaitTeller::start(waits.clone(), log.clone());
+    let mut doctor = Doctor { plan: &plan, log, now, tasted: false, stops: 0, others: 0, waits };
     let seen = runtime.block_on(doctor.look());
     runtime.shutdown_background();
     seen?;
@@ -101,6 +104,8 @@ struct Doctor<'a> {
     tasted: bool,
     stops: u64,
     others: u64,
+    /// What is being waited for.
+    waits: Waits,
 }
 
 impl Doctor<'_> {

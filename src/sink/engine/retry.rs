@@ -13,15 +13,16 @@ use crate::pipeline::Stop;
 use crate::pipeline::stop::Urgency;
 use crate::report::Log;
 use crate::sink::{Block, Cause, Error, Shown};
+use crate::waits;
 
 /// Answers that no engine gives are tried this often, over about a minute: a proxy may be restarting.
 const GARBAGE_TRIES: u32 = 9;
 
-/// Time between two lines about the same trouble, so that an outage of hours stays readable.
-const WARN_EVERY: Duration = Duration::from_secs(30);
+/// Time between the first two lines about trouble; each further one is three times as long.
+const FIRST_GAP: Duration = Duration::from_secs(10);
 
-/// Trouble that is over sooner is not worth a line.
-const WORTH_A_LINE: Duration = Duration::from_secs(1);
+/// Longest time between two lines, so that an outage of hours stays readable.
+const LONGEST_GAP: Duration = Duration::from_mins(5);
 
 /// How long to wait between tries, and for how long altogether.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ impl Policy {
             cap: Duration::from_secs(30),
             patience,
             blocked: patience.min(Duration::from_mins(1)),
-            draining: patience.min(Duration::from_secs(30)),
+            draining: patience.min(Duration::from_secs(5)),
         }
     }
 
@@ -74,7 +75,14 @@ pub(super) struct Retrier {
     address: Arc<str>,
     log: Log,
     stop: Stop,
-    warned: Arc<Mutex<Option<Instant>>>,
+    warned: Arc<Mutex<Option<Warned>>>,
+}
+
+/// When there was a line last, and how long to the next one.
+#[derive(Clone, Copy, Debug)]
+struct Warned {
+    at: Instant,
+    gap: Duration,
 }
 
 impl Retrier {
@@ -97,15 +105,18 @@ impl Retrier {
     fn warn(&self, cause: &Cause, since: Instant, delay: Duration) {
         let now = Instant::now();
         let lasted = now - since;
-        if lasted + delay < WORTH_A_LINE {
+        if lasted + delay < waits::FIRST {
             return;
         }
         {
             let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-            if warned.is_some_and(|last| now - last < WARN_EVERY) {
-                return;
-            }
-            *warned = Some(now);
+            let gap = match *warned {
+                Some(Warned { at, gap }) if now - at < gap => return,
+                // Trouble that began since is new.
+                Some(Warned { at, gap }) if since <= at => (gap * 3).min(LONGEST_GAP),
+                _ => FIRST_GAP,
+            };
+            *warned = Some(Warned { at: now, gap });
         }
         let so_far = match lasted.as_secs() {
             0 => String::new(),
@@ -209,6 +220,7 @@ impl Trouble<'_> {
 mod tests {
     use super::*;
     use crate::pipeline::stop::{Raise, stop};
+    use crate::report::log::{Format, Verbosity, tests::page};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -251,6 +263,26 @@ mod tests {
             }
             tries += 1;
         }
+    }
+
+    #[test]
+    fn trouble_is_told_after_five_seconds_and_then_ever_more_rarely() {
+        let (log, page) = page(Format::Text, Verbosity::Quiet);
+        let (_raise, stop) = stop();
+        let retrier = Retrier::new(policy(), "http://engine", log, stop);
+        let since = Instant::now().checked_sub(MINUTE).unwrap();
+        retrier.warn(&busy(), Instant::now(), Duration::from_secs(4));
+        assert_eq!(page.text(), "");
+        for _ in 0..3 {
+            retrier.warn(&busy(), since, Duration::ZERO);
+        }
+        let told = "warning: http://engine: 429 es_rejected_execution_exception; trying again, for 60 s now\n";
+        assert_eq!(page.text(), told, "once");
+        let gap = |retrier: &Retrier| retrier.warned.lock().unwrap().unwrap().gap;
+        assert_eq!(gap(&retrier), FIRST_GAP);
+        retrier.warned.lock().unwrap().as_mut().unwrap().at = since;
+        retrier.warn(&busy(), since, Duration::ZERO);
+        assert_eq!((page.text().lines().count(), gap(&retrier)), (2, FIRST_GAP * 3));
     }
 
     #[test]
