@@ -29,6 +29,7 @@
 //! | [`event`] | nothing: it names what travels between the rooms |
 //! | [`waits`] | what a person should hear of while nothing moves |
 //! | [`secret`] | what of an address may be shown |
+//! | [`proxy`] | which HTTP proxy stands before a server, and what it has against a connection |
 //! | [`sink`] | how many requests are under way, what an answer means for each document, what is sent again and when to give up; puts a field into the index before the first document that needs it |
 //! | [`checkpoint`] | when a file or a time is done: it was read to its end, and every document of it is acknowledged or set aside |
 //! | [`report`] | how it is told: bars on a terminal, lines otherwise, one summary that must add up |
@@ -42,6 +43,7 @@ pub mod cli;
 pub mod event;
 pub mod normalize;
 pub mod pipeline;
+pub mod proxy;
 pub mod report;
 pub mod secret;
 pub mod sink;

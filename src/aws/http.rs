@@ -17,13 +17,19 @@ use aws_smithy_http_client::{
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{
-    http::{HttpClient, HttpConnectorSettings, SharedHttpConnector},
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    },
+    orchestrator::HttpRequest,
+    result::ConnectorError,
     runtime_components::RuntimeComponents,
 };
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
+
+use crate::proxy::Proxy;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -66,9 +72,39 @@ impl Connections {
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(self.tls.clone());
         builder.set_sleep_impl(default_async_sleep());
-        let connector = SharedHttpConnector::new(builder.build());
+        let connector =
+            SharedHttpConnector::new(Explaining(SharedHttpConnector::new(builder.build())));
         connectors.push((limits, connector.clone()));
         connector
+    }
+}
+
+/// Asks the proxy, after a connection failed, what it has against it: the connector does not say.
+#[derive(Debug)]
+struct Explaining(SharedHttpConnector);
+
+impl HttpConnector for Explaining {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let url = request.uri().to_owned();
+        let sent = self.0.call(request);
+        HttpConnectorFuture::new(async move {
+            match sent.await {
+                Err(error) if !error.is_timeout() => Err(explained(error, &url).await),
+                sent => sent,
+            }
+        })
+    }
+}
+
+/// Returns what a proxy has against a connection, or else the error itself.
+async fn explained(error: ConnectorError, url: &str) -> ConnectorError {
+    let Some(url) = url::Url::parse(url).ok() else { return error };
+    let Some(proxy) = Proxy::before(&url) else { return error };
+    match proxy.try_out(&url).await {
+        // No attempt of the client's own will help.
+        Some(trouble) if trouble.needs_person() => ConnectorError::user(trouble.into()),
+        Some(trouble) => ConnectorError::io(trouble.into()),
+        None => error,
     }
 }
 

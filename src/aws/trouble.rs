@@ -18,6 +18,8 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use jiff::SignedDuration;
 
+use crate::proxy;
+
 use super::{
     answer::Said,
     watch::{self, Ahead},
@@ -54,6 +56,8 @@ pub enum Trouble {
     Credentials,
     /// Neither ours nor theirs to mend: the network, a service in trouble, no answer in time.
     Transient,
+    /// A proxy on the way does not let us through, with this status.
+    Proxy(Option<u16>),
     /// It is not there: a bucket, an object, an account.
     NotFound,
     /// Anything else.
@@ -71,7 +75,7 @@ impl Trouble {
 
     /// Returns whether it would meet every request of this identity, whatever the Region.
     pub fn is_everywhere(&self) -> bool {
-        matches!(self, Self::Expired | Self::ClockSkew { .. } | Self::Credentials)
+        matches!(self, Self::Expired | Self::ClockSkew { .. } | Self::Credentials | Self::Proxy(_))
     }
 
     /// Returns what a person can do about it, in one sentence.
@@ -94,6 +98,7 @@ impl Trouble {
                 "check the access key and its secret with `aws sts get-caller-identity`; a key works only in \
                  its own partition, so China and GovCloud need AWS_REGION to name one of their Regions",
             ),
+            Self::Proxy(status) => Some(proxy::Trouble::advice(*status)),
             Self::Transient => {
                 Some("check the way to AWS: network, proxy, VPC endpoints, certificates")
             }
@@ -167,7 +172,7 @@ impl Refusal {
 
     /// Sorts an error of the connection.
     pub(super) fn of_way(error: &(dyn StdError + 'static)) -> Self {
-        Self::without_answer(Trouble::Transient, told(error))
+        of_proxy(error).unwrap_or_else(|| Self::without_answer(Trouble::Transient, told(error)))
     }
 
     /// Sorts why credentials could not be had.
@@ -350,8 +355,18 @@ fn of_chain(error: &(dyn StdError + 'static)) -> Refusal {
             return of_credentials(error);
         }
     }
+    if let Some(refusal) = of_proxy(error) {
+        return refusal;
+    }
     let trouble = if is_of_the_way(error) { Trouble::Transient } else { Trouble::Other };
     Refusal::without_answer(trouble, told(error))
+}
+
+/// Returns the refusal if a proxy is against it, until a person changes something.
+fn of_proxy(error: &(dyn StdError + 'static)) -> Option<Refusal> {
+    let mut troubles = chain(error).filter_map(|link| link.downcast_ref::<proxy::Trouble>());
+    let trouble = troubles.next().filter(|trouble| trouble.needs_person())?;
+    Some(Refusal::without_answer(Trouble::Proxy(trouble.status()), trouble.to_string()))
 }
 
 /// Sorts why credentials could not be had: a refusal of ours, of STS, or of something else in the chain.
@@ -366,6 +381,9 @@ fn of_credentials(error: &CredentialsError) -> Refusal {
             refusal.trouble = for_credentials(refusal.trouble);
             return refusal;
         }
+    }
+    if let Some(refusal) = of_proxy(error) {
+        return refusal;
     }
     let trouble = match error {
         // Its chain tells of metadata services that were not there; that is no trouble with the network.

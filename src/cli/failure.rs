@@ -13,7 +13,7 @@ use crate::{
     aws, checkpoint,
     event::SetAsideCause,
     normalize::rules,
-    pipeline,
+    pipeline, proxy,
     report::{Log, summary},
     sink,
     source::{self, lookup, s3},
@@ -209,7 +209,22 @@ impl From<sink::Error> for Failure {
             // The chain tells all that it tried, a line each; a person wants what counts.
             failure.causes = vec![aws::Refusal::of_credentials(error).to_string()];
         }
-        Self { hint: sink_hint(&error).map(str::to_owned), ..failure }
+        let hint = match &error {
+            sink::Error::Redirected { source, .. } => Some(redirect_hint(source)),
+            error => sink_hint(error).map(str::to_owned),
+        };
+        Self { hint, ..failure }
+    }
+}
+
+/// Says which address to give instead of one that redirects.
+fn redirect_hint(cause: &sink::Cause) -> String {
+    match cause {
+        sink::Cause::Redirect { address: Some(address), .. } => {
+            format!("give the address itself: --into {address}")
+        }
+        _ => "no engine sends there (a login page, Kibana or Dashboards do): check host, port and path of --into"
+            .to_owned(),
     }
 }
 
@@ -250,12 +265,15 @@ fn sink_hint(error: &sink::Error) -> Option<&'static str> {
         sink::Error::Blocked { .. } => {
             "the engine's disk is full: make room, then run the same command again"
         }
+        sink::Error::NoEngine { source, .. } if source.status() == Some(407) => {
+            proxy::Trouble::advice(Some(407))
+        }
         sink::Error::NoEngine { .. } => "check host, port and path of --into",
         sink::Error::GaveUp { .. } => {
             "see how the engine is, then run the same command again: it goes on from here"
         }
         sink::Error::Interrupted { .. } => "run the same command again: it goes on from here",
-        sink::Error::Client { .. } => return None,
+        sink::Error::Client { .. } | sink::Error::Redirected { .. } => return None,
     })
 }
 
@@ -270,6 +288,7 @@ fn connect_hint(how: sink::Unreachable) -> Option<&'static str> {
         sink::Unreachable::NotTls => "the engine speaks plain HTTP there: use http://",
         sink::Unreachable::Closed => "if the engine speaks TLS there, use https://",
         sink::Unreachable::TimedOut => "check that a firewall lets this machine through",
+        sink::Unreachable::Proxy(status) => proxy::Trouble::advice(status),
         sink::Unreachable::Other => return None,
     })
 }

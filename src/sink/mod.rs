@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use opensearch::http::StatusCode;
+use reqwest::StatusCode;
 
 use crate::event::{Batch, IndexCount, Receipt};
 
@@ -82,6 +82,8 @@ pub enum Unreachable {
     Closed,
     /// No answer in time.
     TimedOut,
+    /// A proxy does not let us through (with this HTTP status), or does not answer.
+    Proxy(Option<u16>),
     /// Anything else.
     Other,
 }
@@ -107,6 +109,16 @@ pub enum Cause {
         /// The words of the layer that noticed.
         reason: String,
     },
+    /// The answer names another address. Nothing is sent there.
+    #[error("{status}: it redirects to {to}")]
+    Redirect {
+        /// HTTP status.
+        status: u16,
+        /// The address, without credentials and query.
+        to: String,
+        /// What to give as the engine's address to have the same asked there, if that is likely to be an engine.
+        address: Option<String>,
+    },
     /// There was an answer, but not one that an engine gives.
     #[error("{status}: {reason}")]
     Garbage {
@@ -121,7 +133,9 @@ impl Cause {
     /// Returns the HTTP status, if there was an answer.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Answer { status, .. } | Self::Garbage { status, .. } => Some(*status),
+            Self::Answer { status, .. }
+            | Self::Redirect { status, .. }
+            | Self::Garbage { status, .. } => Some(*status),
             Self::Connection { .. } => None,
         }
     }
@@ -264,6 +278,14 @@ pub enum Error {
         /// The address.
         url: String,
         /// What was wrong with the last answer.
+        source: Cause,
+    },
+    /// The address is not the engine's own. No event is sent to where it leads.
+    #[error("{url} is not the engine's own address, and redirects are not followed")]
+    Redirected {
+        /// The address.
+        url: String,
+        /// Where it leads, as a [`Cause::Redirect`].
         source: Cause,
     },
     /// Retries are used up. The same command later goes on from here.

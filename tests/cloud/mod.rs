@@ -13,6 +13,7 @@ mod nights;
 mod policy;
 mod store;
 mod trail;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

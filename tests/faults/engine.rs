@@ -85,6 +85,12 @@ fn an_engine_that_hangs_or_is_slow_loses_nothing() {
 }
 
 #[test]
+fn an_engine_that_says_nothing_is_told_while_it_is_waited_for() {
+    let (_, outcome) = survives([Some(Fault::Hang(Duration::from_secs(7)))]);
+    outcome.says(["no answer for ", "still waiting"]);
+}
+
+#[test]
 fn a_proxy_page_instead_of_an_answer_is_tried_again() {
     survives([Some(Fault::Html), Some(Fault::HtmlStatus(502)), Some(Fault::HtmlStatus(503))]);
 }

@@ -1,6 +1,7 @@
 //! What goes wrong around the loader, and what it must make of it: nothing lost, nothing twice, a
 //! clear line, the right exit code.
 
+mod address;
 mod checkpoint;
 mod engine;
 mod files;

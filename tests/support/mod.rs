@@ -11,4 +11,5 @@ pub(crate) mod proxy;
 pub(crate) mod real;
 pub(crate) mod samples;
 pub(crate) mod signature;
+pub(crate) mod stranger;
 pub(crate) mod wire;

@@ -97,6 +97,15 @@ pub(crate) fn answer(status: u16, kind: &str, body: &[u8], without_body: bool) -
     bytes
 }
 
+/// Returns an answer of a server that is no engine.
+pub(crate) fn answer_as_server(status: u16, kind: &str, body: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status} Answer\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
 /// Undoes the encoding of a path or a query.
 pub(crate) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::new();

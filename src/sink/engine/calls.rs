@@ -1,10 +1,9 @@
 //! Calls other than bulk: sent until there is an answer, and read as JSON.
 
 use bytes::Bytes;
-use opensearch::http::Method;
 use serde_json::Value;
 
-use super::client::Client;
+use super::client::{Answer, Client, Method};
 use super::reply;
 use super::retry::Retrier;
 use crate::sink::{Block, Cause, Error, Why};
@@ -25,7 +24,10 @@ pub(super) struct Said {
     pub(super) json: Value,
     /// Whether the answer names Elasticsearch as its product.
     pub(super) elasticsearch: bool,
-    body: Bytes,
+    /// What the body is said to be, without parameters.
+    pub(super) kind: String,
+    /// The body as it came.
+    pub(super) body: Bytes,
 }
 
 impl Said {
@@ -81,8 +83,8 @@ impl Calls<'_> {
                 }
                 Ok(answer) => {
                     let json = serde_json::from_slice(&answer.body).unwrap_or_default();
-                    let (status, elasticsearch) = (answer.status, answer.elasticsearch);
-                    let said = Said { status, json, elasticsearch, body: answer.body };
+                    let Answer { status, elasticsearch, kind, body, .. } = answer;
+                    let said = Said { status, json, elasticsearch, kind, body };
                     if is_blocked(&said) {
                         (said.cause(), None)
                     } else if acceptable(&said) {
@@ -92,6 +94,9 @@ impl Calls<'_> {
                             format!("an answer of {} bytes that is not JSON", said.body.len());
                         (Cause::Garbage { status, reason }, None)
                     }
+                }
+                Err(source @ Cause::Redirect { .. }) => {
+                    return Err(refusal(self.address(), action, source));
                 }
                 Err(cause) => (cause, None),
             };
@@ -133,6 +138,9 @@ impl Calls<'_> {
 /// Returns the error for a refusal that would meet the next document too.
 pub(super) fn refusal(url: &str, action: &str, source: Cause) -> Error {
     let (url, action) = (url.to_owned(), action.to_owned());
+    if matches!(source, Cause::Redirect { .. }) {
+        return Error::Redirected { url, source };
+    }
     let status = source.status().unwrap_or_default();
     let why = Why::of(&source);
     if matches!(status, 401 | 403) && !matches!(why, Why::Block(_)) {

@@ -1,7 +1,8 @@
 //! One engine over HTTP: addresses, credentials, certificates, and single requests.
 //!
 //! In: method, path, bytes. Out: status and bytes, or the [`Cause`] of a lost request.
-//! Holds: credentials leave this file only in the `Authorization` header. Absent on purpose: retries.
+//! Holds: credentials leave this file only in the `Authorization` header; nothing is ever sent to another address
+//! than the one given, wherever a server redirects to. Absent on purpose: retries.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,16 +13,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libdeflater::{CompressionLvl, Compressor};
-use opensearch::cert::{Certificate, CertificateValidation};
-use opensearch::http::Method;
-use opensearch::http::headers::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT,
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
+    InvalidHeaderValue, LOCATION, USER_AGENT,
 };
-use opensearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Response};
 use url::{Host, Url};
 
+use super::redirect;
+use super::signing::Signing;
 use super::{Compress, Credentials, Target, take_userinfo};
+use crate::proxy::Proxy;
 use crate::sink::{Cause, Error, Unreachable};
+use crate::waits::Waits;
 
 /// What a bulk request asks for: where each document went and how, and nothing else. A third of the full answer.
 const BULK: &str = "_bulk?filter_path=errors,items.*._index,items.*._id,items.*.result,items.*.status,items.*.error";
@@ -29,15 +34,40 @@ const BULK: &str = "_bulk?filter_path=errors,items.*._index,items.*._id,items.*.
 /// Longest wait for the first answer of all.
 const FIRST_CONTACT: Duration = Duration::from_secs(20);
 
+/// What an engine is asked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// Reads.
+    Get,
+    /// Sends documents.
+    Post,
+    /// Makes, or replaces.
+    Put,
+}
+
+impl From<Method> for reqwest::Method {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Get => Self::GET,
+            Method::Post => Self::POST,
+            Method::Put => Self::PUT,
+        }
+    }
+}
+
 /// A connection pool to one engine. Cheap to share by reference.
 pub(super) struct Client {
-    transport: Transport,
+    http: reqwest::Client,
+    signing: Option<Signing>,
+    /// The address, with a slash at its end.
     url: Url,
     address: String,
+    authorization: Option<HeaderValue>,
     timeout: Duration,
     gzip: bool,
-    /// No certificate would be checked: only the address itself may answer.
-    plain: bool,
+    /// What stands between us and the engine.
+    proxy: Option<Proxy>,
+    waits: Waits,
 }
 
 /// What came back.
@@ -49,54 +79,70 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// Whether the answer names Elasticsearch as its product.
     pub(super) elasticsearch: bool,
+    /// What the body is said to be, without parameters.
+    pub(super) kind: String,
     /// The body, decompressed.
     pub(super) body: Bytes,
 }
 
 impl Client {
     /// Prepares a client; sends nothing.
-    pub(super) fn new(target: &Target) -> Result<Self, Error> {
+    pub(super) fn new(target: &Target, waits: Waits) -> Result<Self, Error> {
         let url = checked(&target.url)?;
         let local = is_loopback(&url);
         let address = url.as_str().trim_end_matches('/').to_owned();
-        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url.clone())).header(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("trailload/", env!("CARGO_PKG_VERSION"))),
-        );
+        let mut builder = reqwest::Client::builder().redirect(Policy::none());
         if local {
             // A proxy of the environment is never meant for this machine.
-            builder = builder.disable_proxy();
+            builder = builder.no_proxy();
         }
-        if let Some(value) = target.credentials.header() {
-            let value = value.map_err(|_| Error::Credentials { url: address.clone() })?;
-            builder = builder.header(AUTHORIZATION, value);
-        }
-        if let Some(signing) = &target.signing {
-            builder = signing.onto(builder);
-        }
-        // Nothing is encrypted on this way: a server on this machine, no proxy, and `send` takes no answer from
-        // where we were redirected to. So the machine's 150 certificates need not be read.
-        let plain = local && url.scheme() == "http" && target.ca_file.is_none();
-        if plain {
-            builder = builder.cert_validation(CertificateValidation::None);
+        // Nothing is encrypted on this way: a server on this machine, no proxy, and no redirect is followed. So the
+        // machine's 150 certificates need not be read.
+        if local && url.scheme() == "http" && target.ca_file.is_none() {
+            builder = builder.tls_danger_accept_invalid_certs(true);
         }
         if let Some(path) = &target.ca_file {
-            builder = builder.cert_validation(CertificateValidation::Full(certificates(path)?));
+            builder = certificates(path)?
+                .into_iter()
+                .fold(builder, reqwest::ClientBuilder::add_root_certificate);
         }
-        let transport = builder
+        let http = builder
             .build()
             .map_err(|source| Error::Client { url: address.clone(), source: Box::new(source) })?;
+        let authorization = target.credentials.header().transpose();
+        let authorization =
+            authorization.map_err(|_| Error::Credentials { url: address.clone() })?;
         let gzip = match target.compress {
             Compress::Auto => !local,
             Compress::Always => true,
             Compress::Never => false,
         };
-        Ok(Self { transport, url, address, timeout: target.timeout, gzip, plain })
+        let proxy = if local { None } else { Proxy::before(&url) };
+        let (signing, timeout) = (target.signing.clone(), target.timeout);
+        Ok(Self { http, signing, url, address, authorization, timeout, gzip, proxy, waits })
     }
 
     /// Returns the engine's address, without credentials and trailing slash.
     pub(super) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Returns whether the engine is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        is_loopback(&self.url)
+    }
+
+    /// Returns whether AWS is shown who we are.
+    pub(super) fn is_signed(&self) -> bool {
+        self.signing.is_some()
+    }
+
+    /// Returns whether a text repeats what we logged in with, or may do so: it must not be shown then.
+    pub(super) fn is_echo(&self, text: &str) -> bool {
+        let Some(sent) = &self.authorization else { return self.signing.is_some() };
+        let sent = sent.to_str().unwrap_or_default();
+        let secret = sent.split_once(' ').map_or(sent, |(_, secret)| secret);
+        text.contains(secret)
     }
 
     /// Returns the body as it travels: compressed for hosts that are not this machine.
@@ -113,12 +159,12 @@ impl Client {
 
     /// Sends one bulk request, with a body from [`Client::packed`].
     pub(super) async fn bulk(&self, packed: Bytes) -> Result<Answer, Cause> {
-        let mut headers = HeaderMap::with_capacity(2);
+        let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         if self.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        self.send(Method::Post, BULK, headers, Some(packed), self.timeout).await
+        self.send((Method::Post, BULK), headers, Some(packed), self.timeout).await
     }
 
     /// Sends one call with an optional JSON body.
@@ -128,46 +174,94 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Answer, Cause> {
-        self.send(method, path, HeaderMap::new(), body, self.timeout).await
+        self.send((method, path), HeaderMap::new(), body, self.timeout).await
     }
 
     /// Asks whether anybody is there; a person waits, and a wrong address often answers with silence.
     pub(super) async fn knock(&self) -> Result<(), Cause> {
         let timeout = self.timeout.min(FIRST_CONTACT);
-        self.send(Method::Get, "", HeaderMap::new(), None, timeout).await.map(|_| ())
+        self.send((Method::Get, ""), HeaderMap::new(), None, timeout).await.map(|_| ())
     }
 
     async fn send(
         &self,
-        method: Method,
-        path: &str,
+        (method, path): (Method, &str),
         headers: HeaderMap,
         body: Option<Bytes>,
         timeout: Duration,
     ) -> Result<Answer, Cause> {
-        let sent =
-            self.transport.send(method, path, headers, None::<&()>, body, Some(timeout)).await;
+        let request = self.request((method, path), headers, body, timeout).await?;
+        let asked = request.url().clone();
+        // What went wrong is told by whoever tries again; silence has nobody else who would tell it.
+        let waiting = self.waits.begin("engine", &self.address);
+        let sent = self.http.execute(request).await;
+        waiting.answered();
         let response = match sent {
             Ok(response) => response,
             Err(error) => return Err(self.lost(&error, timeout).await),
         };
-        if self.plain && response.url().scheme() != "http" {
-            let reason = format!("it redirects to {}; give that address", response.url());
-            return Err(Cause::Connection { how: Unreachable::Other, reason });
+        if let Some(cause) = self.redirected(&asked, &response) {
+            return Err(cause);
         }
-        let status = response.status_code().as_u16();
+        let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
-        let elasticsearch = response
-            .headers()
-            .get("x-elastic-product")
-            .is_some_and(|product| product == "Elasticsearch");
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let elasticsearch = header("x-elastic-product") == Some("Elasticsearch");
+        let kind = header("content-type").unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match response.bytes().await {
-            Ok(body) => Ok(Answer { status, retry_after, elasticsearch, body }),
+            Ok(body) => Ok(Answer { status, retry_after, elasticsearch, kind, body }),
             Err(error) => Err(self.lost(&error, timeout).await),
         }
     }
 
-    async fn lost(&self, error: &opensearch::Error, timeout: Duration) -> Cause {
+    async fn request(
+        &self,
+        (method, path): (Method, &str),
+        mut headers: HeaderMap,
+        body: Option<Bytes>,
+        timeout: Duration,
+    ) -> Result<reqwest::Request, Cause> {
+        let unmade = |reason: &dyn fmt::Display| Cause::Connection {
+            how: Unreachable::Other,
+            reason: format!("the request could not be made: {reason}"),
+        };
+        let url = self.url.join(path.trim_start_matches('/')).map_err(|error| unmade(&error))?;
+        let json = HeaderValue::from_static("application/json");
+        headers.entry(CONTENT_TYPE).or_insert_with(|| json.clone());
+        headers.insert(ACCEPT, json);
+        let name = concat!("trailload/", env!("CARGO_PKG_VERSION"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(name));
+        if let Some(value) = &self.authorization {
+            headers.insert(AUTHORIZATION, value.clone());
+        }
+        let mut request = self.http.request(method.into(), url).timeout(timeout).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let mut request = request.build().map_err(|error| unmade(&innermost(&error)))?;
+        if let Some(signing) = &self.signing {
+            signing.sign(&mut request).await.map_err(|error| unmade(&innermost(&*error)))?;
+        }
+        Ok(request)
+    }
+
+    /// Returns where an answer sends us, if it does. Nothing is ever sent there.
+    fn redirected(&self, asked: &Url, response: &Response) -> Option<Cause> {
+        let status = response.status().as_u16();
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            return None;
+        }
+        let location = response.headers().get(LOCATION).map(HeaderValue::as_bytes);
+        let location = String::from_utf8_lossy(location.unwrap_or_default());
+        let redirect::Way { to, address } = redirect::way(&self.url, asked, &location);
+        Some(Cause::Redirect { status, to, address })
+    }
+
+    async fn lost(&self, error: &reqwest::Error, timeout: Duration) -> Cause {
+        if let Some(cause) = self.stopped_by_proxy(error).await {
+            return cause;
+        }
         let mut how = if error.is_timeout() { Unreachable::TimedOut } else { how(error) };
         if how == Unreachable::Other && !self.resolves().await {
             how = Unreachable::Name;
@@ -177,6 +271,14 @@ impl Client {
             _ => innermost(error).to_string(),
         };
         Cause::Connection { how, reason }
+    }
+
+    /// Asks the proxy itself what it has against us: the HTTP client does not say.
+    async fn stopped_by_proxy(&self, error: &reqwest::Error) -> Option<Cause> {
+        let proxy = self.proxy.as_ref().filter(|_| error.is_connect())?;
+        let trouble = proxy.try_out(&self.url).await?;
+        let how = Unreachable::Proxy(trouble.status());
+        Some(Cause::Connection { how, reason: trouble.to_string() })
     }
 
     /// Asks the resolver itself: the HTTP client does not say which of its steps failed.
@@ -194,19 +296,23 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the transport: its default headers hold the credentials.
+        // Not the headers: they hold the credentials.
         out.debug_struct("Client").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
-/// Returns the address without credentials, query and fragment.
+/// Returns the address without credentials, query and fragment, and with one slash at its end.
 fn checked(url: &Url) -> Result<Url, Error> {
     let mut url = url.clone();
     let _ = take_userinfo(&mut url);
     url.set_query(None);
     url.set_fragment(None);
     let why = match (url.scheme(), url.host_str()) {
-        ("http" | "https", Some(_)) => return Ok(url),
+        ("http" | "https", Some(_)) => {
+            let path = format!("{}/", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+            return Ok(url);
+        }
         ("http" | "https", None) => "the host is missing",
         _ => "it must start with http:// or https://",
     };
@@ -223,10 +329,10 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-fn certificates(path: &Path) -> Result<Certificate, Error> {
+fn certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
     let failed = |source| Error::CaFile { path: PathBuf::from(path), source };
     let pem = std::fs::read(path).map_err(|error| failed(Box::new(error)))?;
-    let chain = Certificate::from_pem(&pem).map_err(|error| failed(Box::new(error)))?;
+    let chain = Certificate::from_pem_bundle(&pem).map_err(|error| failed(Box::new(error)))?;
     if chain.is_empty() {
         return Err(failed("the file holds no certificate in PEM form".into()));
     }
@@ -235,7 +341,7 @@ fn certificates(path: &Path) -> Result<Certificate, Error> {
 
 impl Credentials {
     /// Returns the value of the `Authorization` header, if there is to be one.
-    fn header(&self) -> Option<Result<HeaderValue, opensearch::http::headers::InvalidHeaderValue>> {
+    fn header(&self) -> Option<Result<HeaderValue, InvalidHeaderValue>> {
         let text = match self {
             Self::None => return None,
             Self::Basic { username, password } => {
@@ -384,7 +490,7 @@ mod tests {
     #[test]
     fn the_address_keeps_no_credentials() {
         let url = checked(&"https://me:secret@search.example/x?y=1#z".parse().unwrap()).unwrap();
-        assert_eq!(url.as_str(), "https://search.example/x");
+        assert_eq!(url.as_str(), "https://search.example/x/");
         assert!(matches!(
             checked(&"ftp://search.example".parse().unwrap()),
             Err(Error::Address { .. })

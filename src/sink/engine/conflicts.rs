@@ -9,7 +9,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use opensearch::http::Method;
+use super::client::Method;
 use serde_json::Value;
 
 use super::client::Client;

@@ -6,9 +6,9 @@
 //! Absent on purpose: whether that is good or bad; that is the doctor's to say.
 
 use bytes::Bytes;
-use opensearch::http::Method;
 use serde_json::{Value, json};
 
+use super::client::Method;
 use super::conflicts::{self, Conflict};
 use super::{Engine, Flavour, Mappings};
 

@@ -6,9 +6,9 @@
 use serde_json::{Map, Value, json};
 
 use super::calls::Calls;
+use super::client::Method;
 use super::mapping::Learned;
 use super::tree;
-use opensearch::http::Method;
 
 use crate::normalize::Origin;
 use crate::report::Log;

@@ -18,12 +18,12 @@ use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use opensearch::http::Method;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::Instant;
 
 use super::calls::{Calls, Said};
+use super::client::Method;
 use super::conflicts::{self, Conflict};
 use super::install::{MANAGED_BY, Missing, Templates, read_learned};
 use super::tree;

@@ -9,9 +9,11 @@ mod client;
 mod conflicts;
 mod credentials;
 mod examine;
+mod identify;
 mod install;
 mod mapping;
 mod parcel;
+mod redirect;
 mod reply;
 mod retry;
 mod settle;
@@ -28,7 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
-use opensearch::http::Method;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -39,6 +40,7 @@ pub use self::client::is_loopback;
 pub use self::conflicts::Conflict;
 pub use self::credentials::{Credentials, take_userinfo};
 pub use self::examine::{Disk, Examination, Fill, Rights, TemplateState};
+use self::identify::{Identity, Proof, identify};
 use self::install::{Overwrite, Templates};
 pub use self::mapping::{Learned, Rewrite};
 use self::mapping::{Mappings, Stored};
@@ -208,7 +210,7 @@ impl Engine {
     ) -> Result<Self, Error> {
         target.take_credentials();
         check_prefix(&target.prefix)?;
-        let client = Client::new(&target)?;
+        let client = Client::new(&target, tally.waits.clone())?;
         if let Some(signing) = &target.signing {
             signing.check(client.address()).await?;
         }
@@ -308,63 +310,23 @@ async fn prepare(
     tally: &Arc<Tally>,
 ) -> Result<(Description, Option<Mappings>), Error> {
     let calls = Calls { client, retrier };
-    let description = match &target.signing {
+    let Identity { description, proof } = match &target.signing {
         // A collection does not say what it is.
-        Some(Signing { service: Service::Serverless, .. }) => {
-            Description { flavour: Flavour::OpenSearch, version: Some(SERVERLESS.to_owned()) }
-        }
+        Some(Signing { service: Service::Serverless, .. }) => Identity::collection(),
         _ => identify(&calls).await?,
     };
     check_age(client, &description)?;
     let templates = Templates::new(&target.prefix, template, target.max_fields);
     let force = if target.force { Overwrite::Yes } else { Overwrite::No };
     let Some(missing) = install::look(&calls, &templates, &**fields, force).await? else {
+        if let Proof::Owed(source) = proof {
+            return Err(Error::NoEngine { url: client.address().to_owned(), source });
+        }
         log.info(client.address(), "knows no index templates; documents are sent without one");
         return Ok((description, None));
     };
     let (fields, log, tally) = (Arc::clone(fields), log.clone(), Arc::clone(tally));
     Ok((description, Some(Mappings::new(templates, missing, fields, log, tally))))
-}
-
-/// Asks the engine what it is; the first contact, so a failure here is not waited out.
-async fn identify(calls: &Calls<'_>) -> Result<Description, Error> {
-    let url = calls.address().to_owned();
-    if let Err(source) = calls.client.knock().await {
-        let how = match source {
-            Cause::Connection { how, .. } => how,
-            _ => super::Unreachable::Other,
-        };
-        return Err(Error::Connect { url, how, source });
-    }
-    let action = "asking for its version";
-    // 403 is only about this question; an account for writing may not be allowed to ask it.
-    let said = match calls.call(Method::Get, "", None, action).await {
-        Err(Error::Denied { status: 403, .. }) => {
-            return Ok(Description { flavour: Flavour::Unknown, version: None });
-        }
-        said => said?,
-    };
-    let version = said.json["version"]["number"].as_str().map(str::to_owned);
-    let flavour = if said.json["version"]["distribution"] == "opensearch" {
-        Flavour::OpenSearch
-    } else if version.is_some() || said.elasticsearch {
-        Flavour::Elasticsearch
-    } else {
-        Flavour::Unknown
-    };
-    let version = match version {
-        None if flavour == Flavour::Elasticsearch => version_of_node(calls).await,
-        version => version,
-    };
-    Ok(Description { flavour, version })
-}
-
-/// Asks the node itself, for engines that do not answer at their root. Good to know, but not needed.
-async fn version_of_node(calls: &Calls<'_>) -> Option<String> {
-    let path = "_nodes/_local/none?filter_path=nodes.*.version";
-    let said = calls.call(Method::Get, path, None, "asking a node for its version").await.ok()?;
-    let version = said.json["nodes"].as_object()?.values().next()?["version"].as_str()?;
-    Some(version.to_owned())
 }
 
 fn check_age(client: &Client, description: &Description) -> Result<(), Error> {

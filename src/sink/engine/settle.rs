@@ -170,6 +170,7 @@ impl<'a> Settling<'a> {
             let slot = self.engine.width.enter().await;
             let (verdict, asked) = match self.engine.client.bulk(packed.clone()).await {
                 Ok(answer) => (self.judge(answer.status, &answer.body, parcel), answer.retry_after),
+                Err(cause @ Cause::Redirect { .. }) => (Verdict::Stop(cause), None),
                 Err(cause) => (Verdict::Again(cause), None),
             };
             if is_overload(&verdict) {

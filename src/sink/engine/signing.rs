@@ -1,17 +1,21 @@
 //! Signatures (SigV4) for engines that AWS runs: managed domains and Serverless collections.
 //!
-//! In: the address, and where credentials come from. Out: a transport that signs each request, body included,
-//! as it travels (compressed). Absent on purpose: where the credentials come from; that is `aws`'s.
+//! In: the address, and where credentials come from. Out: requests that are signed, body included, as
+//! they travel (compressed). Absent on purpose: where the credentials come from; that is `aws`'s.
 
 use std::fmt;
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_types::region::Region;
-use opensearch::auth;
-use opensearch::http::transport::TransportBuilder;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_async::time::{SystemTimeSource, TimeSource as _};
+use reqwest::Request;
+use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
-use crate::sink::Error;
+use crate::sink::{BoxError, Error};
 
 /// Domains under which AWS runs engines, of all partitions.
 const DOMAINS: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".on.aws"];
@@ -66,12 +70,37 @@ impl Service {
 }
 
 impl Signing {
-    /// Makes a transport sign what it sends.
-    pub(super) fn onto(&self, builder: TransportBuilder) -> TransportBuilder {
-        let region = Region::new(self.region.clone());
-        builder
-            .service_name(self.service.name())
-            .auth(auth::Credentials::AwsSigV4(self.credentials.clone(), region))
+    /// Signs a request, body included, as it is to travel.
+    ///
+    /// # Errors
+    ///
+    /// Returns why not: credentials that cannot be had any more.
+    pub(super) async fn sign(&self, request: &mut Request) -> Result<(), BoxError> {
+        let identity = self.credentials.provide_credentials().await?.into();
+        let mut settings = SigningSettings::default();
+        // Collections want the body's hash in a header of its own.
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .name(self.service.name())
+            .region(&self.region)
+            .time(SystemTimeSource::new().now())
+            .settings(settings)
+            .build()?
+            .into();
+        let headers = request.headers().iter();
+        let headers =
+            headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+        let (method, url) = (request.method().as_str(), request.url().as_str());
+        let signable = SignableRequest::new(method, url, headers, SignableBody::Bytes(body))?;
+        let (signature, _) = sign(signable, &parameters)?.into_parts();
+        for (name, value) in signature.headers() {
+            let mut value = HeaderValue::from_str(value)?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes())?, value);
+        }
+        Ok(())
     }
 
     /// Asks for credentials once, so that the first request does not fail for the lack of them.

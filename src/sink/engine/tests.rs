@@ -947,9 +947,10 @@ async fn an_endpoint_that_knows_nothing_but_bulk_is_good_enough() {
 #[tokio::test]
 async fn an_engine_without_composable_templates_is_too_old() {
     let fake = Fake::start();
-    fake.fix("GET /", 200, json!({"version": {"number": "7.7.1"}}));
+    let about = |number| json!({"version": {"number": number}, "tagline": "You Know, for Search"});
+    fake.fix("GET /", 200, about("7.7.1"));
     assert!(matches!(connect(target(&fake.url)).await, Err(Error::TooOld { .. })));
-    fake.fix("GET /", 200, json!({"version": {"number": "7.10.2"}}));
+    fake.fix("GET /", 200, about("7.10.2"));
     connect(target(&fake.url)).await.unwrap();
 }
 

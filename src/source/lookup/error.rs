@@ -24,6 +24,8 @@ pub enum Why {
     Refused,
     /// No answer for a long time.
     Unreachable,
+    /// A proxy does not let us through.
+    Proxy,
     /// A second with more events than a page holds, and page tokens that the service does not know again.
     Stuck {
         /// The second, of the Unix epoch.
@@ -40,6 +42,7 @@ impl fmt::Display for Why {
             Self::Credentials => f.write_str("no valid credentials"),
             Self::Refused => f.write_str("the request was refused"),
             Self::Unreachable => f.write_str("no answer for a long time"),
+            Self::Proxy => f.write_str("a proxy does not let us through"),
             Self::Stuck { second } => write!(f, "cannot get past second {second}"),
         }
     }

@@ -461,6 +461,7 @@ impl Site {
             Trouble::RegionNotEnabled if self.answered => Why::Credentials,
             Trouble::RegionNotEnabled => Why::RegionOff,
             Trouble::ClockSkew { .. } => Why::Clock,
+            Trouble::Proxy(_) => Why::Proxy,
             Trouble::Expired | Trouble::Credentials => Why::Credentials,
             Trouble::Invalid | Trouble::InvalidRange | Trouble::Unsupported | Trouble::NotFound => {
                 Why::Refused

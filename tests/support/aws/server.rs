@@ -272,6 +272,11 @@ impl Server {
         self.shared.script().push((action.to_owned(), answer));
     }
 
+    /// Forgets the answers that were put and not given yet.
+    pub(crate) fn heal(&self) {
+        self.shared.script().clear();
+    }
+
     /// Returns every request so far, in the order of their arrival.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().clone()

@@ -50,6 +50,8 @@ pub(crate) enum Fault {
     Html,
     /// A page of a proxy with this status; nothing is stored.
     HtmlStatus(u16),
+    /// The request is sent to another address with this status; nothing is stored.
+    Redirect(u16, String),
     /// Everything is stored, but the answer has one item too few.
     ItemMissing,
     /// Everything is stored; the answer is `{}`.

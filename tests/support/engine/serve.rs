@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::super::stranger::redirect;
 use super::super::wire::{self, Request};
 use super::state::status_error;
 use super::{Fault, Shared};
@@ -77,6 +78,7 @@ fn reply(shared: &Shared, request: &Request, fault: Option<Fault>) -> Option<(Ve
         Some(Fault::Status(status)) => Some((whole((status, status_error(status))), false)),
         Some(Fault::HtmlStatus(status)) => Some((html(status), false)),
         Some(Fault::Html) => Some((html(200), false)),
+        Some(Fault::Redirect(status, location)) => Some((redirect(status, &location), false)),
         Some(Fault::Hang(time)) => {
             wait(shared, time);
             None
