@@ -9,6 +9,7 @@
 //! One way, and bounded: a slow engine holds the corridor up, the corridor the workers, the workers the
 //! lister. It ends in the same order: no more work, no more products, the last receipts, the last notes.
 
+mod gate;
 mod notebook;
 mod pack;
 mod paged;

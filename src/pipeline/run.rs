@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::Duration,
@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     Stop,
+    gate::Pass,
     notebook::Notebook,
     pack::{Bodies, Weight, part_of},
     paged::{HandedOut, Paged, Part},
@@ -173,6 +174,7 @@ pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise)
         preparing: JoinSet::new(),
         writes: JoinSet::new(),
         requests,
+        in_flight: Arc::default(),
         body_bytes,
         kept_out: 0,
         failed: None,
@@ -221,7 +223,27 @@ pub async fn survey(load: Load) -> Result<(Outcome, Survey), Error> {
     Ok((outcome, survey))
 }
 
+/// Part of the memory that the longest record may have: it is held as text, and as a document on its way, while the
+/// document of another one is still being settled.
+const RECORD_SHARE: u64 = 4;
+
+/// Part of the memory that a worker's share of files read as a whole may have, where there is little.
+const WHOLE_SHARE: u64 = 4;
+
 impl Load {
+    /// Returns what a worker may hold within the memory that there is.
+    fn limits(&self) -> Limits {
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let usual = Limits::USUAL;
+        let record = usual.record.min(bytes(self.memory_bytes / RECORD_SHARE)).max(usual.window);
+        if least_memory(self.workers, self.batch_bytes) <= self.memory_bytes {
+            return Limits { record, ..usual };
+        }
+        let whole = bytes(self.memory_bytes / WHOLE_SHARE / self.workers.max(1) as u64);
+        let (whole, stored) = (whole.max(usual.window), (whole / 2).max(usual.window));
+        Limits { record, whole: usual.whole.min(whole), stored: usual.stored.min(stored), ..usual }
+    }
+
     /// Returns how many requests may be under way within the memory that the other stages leave.
     fn requests_at_once(&self) -> usize {
         let taken = others_memory(self.workers, self.batch_bytes);
@@ -266,6 +288,8 @@ struct Corridor<S> {
     preparing: JoinSet<Result<(), sink::Error>>,
     writes: JoinSet<Written>,
     requests: usize,
+    /// Batches under way; one with a long document counts as several.
+    in_flight: Arc<AtomicUsize>,
     /// Wanted size of a body.
     body_bytes: usize,
     /// Documents that this run set aside because of their index or an ingest pipeline.
@@ -309,18 +333,18 @@ impl<S: Sink> Corridor<S> {
     /// Carries everything until there is nothing more, or nothing more can be carried.
     async fn carry(&mut self, mut products: products::Receiver<Product>) {
         while self.failed.is_none() {
-            let room = self.writes.len() < self.requests;
+            let room = self.has_room();
             tokio::select! {
                 biased;
                 Some(prepared) = self.preparing.join_next() => self.prepared(prepared),
                 Some(written) = self.writes.join_next() => self.settle(written).await,
                 product = take(&mut products, &self.stop), if room => match product {
-                    Some(Product { notes, batch, weights }) => {
+                    Some(Product { notes, batch, weights, pass }) => {
                         for note in notes {
                             self.note(note).await;
                         }
                         if let Some(batch) = batch {
-                            self.write(batch, weights);
+                            self.write(batch, weights, pass);
                         }
                     }
                     None => break,
@@ -337,11 +361,21 @@ impl<S: Sink> Corridor<S> {
         }
     }
 
-    fn write(&mut self, batch: Batch, weights: Vec<Weight>) {
+    /// Returns whether one more batch may be under way.
+    fn has_room(&self) -> bool {
+        self.writes.is_empty() || self.in_flight.load(Relaxed) < self.requests
+    }
+
+    fn write(&mut self, batch: Batch, weights: Vec<Weight>, pass: Option<Arc<Pass>>) {
         let (sink, bodies) = (Arc::clone(&self.sink), Arc::clone(&self.bodies));
         let (body, limit) = (batch.body.clone(), self.body_bytes);
+        let (in_flight, batches) =
+            (Arc::clone(&self.in_flight), (body.len() / limit.max(1)).max(1));
+        in_flight.fetch_add(batches, Relaxed);
         self.writes.spawn(async move {
             let written = sink.write(batch).await;
+            in_flight.fetch_sub(batches, Relaxed);
+            drop(pass);
             bodies.give(body, limit);
             (written, weights)
         });
@@ -446,13 +480,15 @@ pub(super) fn start(
 ) -> Result<(Threads, products::Receiver<Product>), Error> {
     let (ahead, work) = crossbeam_channel::bounded(WORK_AHEAD);
     let (made, products) = products::channel(PRODUCTS_AHEAD);
-    let range = load.settings.range;
+    let (range, limits) = (load.settings.range, load.limits());
     let shop = Shop {
         work,
         products: made,
         fields: load.fields,
         settings: Arc::new(load.settings),
         batch_bytes: usize::try_from(load.batch_bytes).unwrap_or(usize::MAX),
+        limits,
+        gate: Arc::default(),
         bodies,
         tally: Arc::clone(&load.tally),
         log: load.log.clone(),

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     Stop,
+    gate::{Gate, Pass},
     pack::{Bodies, Pack, Weight},
     paged::Part,
     pipe::Pipe,
@@ -73,6 +74,8 @@ pub(super) struct Product {
     pub(super) batch: Option<Batch>,
     /// For the counters, once the batch is settled.
     pub(super) weights: Vec<Weight>,
+    /// Held until then, if a long record may be in the batch.
+    pub(super) pass: Option<Arc<Pass>>,
 }
 
 /// What a dry run learns beside the counters.
@@ -94,6 +97,10 @@ pub(super) struct Shop {
     pub(super) fields: Arc<Fields>,
     pub(super) settings: Arc<Settings>,
     pub(super) batch_bytes: usize,
+    /// What a worker may hold.
+    pub(super) limits: Limits,
+    /// Where long records wait for each other.
+    pub(super) gate: Arc<Gate>,
     /// Bodies to use again.
     pub(super) bodies: Arc<Bodies>,
     pub(super) tally: Arc<Tally>,
@@ -109,12 +116,13 @@ pub(super) struct Shop {
 
 /// Works until there is no more work or nobody wants the products.
 pub(super) fn run(shop: Shop) {
-    let mut decoder = Decoder::new(Limits::USUAL);
+    let mut decoder = Decoder::new(shop.limits);
     let mut bench = Bench {
         normalizer: Normalizer::new(Arc::clone(&shop.fields), Arc::clone(&shop.settings)),
         pack: Pack::new(shop.batch_bytes),
         notes: Vec::new(),
         open: true,
+        pass: None,
         shop,
     };
     while bench.open {
@@ -142,6 +150,8 @@ struct Bench {
     notes: Vec<Note>,
     /// Whether the products still find a taker.
     open: bool,
+    /// Held while a long record is read.
+    pass: Option<Arc<Pass>>,
 }
 
 impl Bench {
@@ -159,6 +169,7 @@ impl Bench {
         let mut reading = Reading::new(self, (lane, 0), word, &name);
         let read = content.and_then(|content| decoder.read(&name, content, &mut reading));
         reading.count();
+        reading.give_room_back();
         let (documents, filtered) = (reading.documents, reading.filtered);
         let (mut outcome, decoded) = match read {
             Ok(decoded) => (self.judge(&name, word, &decoded), decoded),
@@ -187,6 +198,7 @@ impl Bench {
         reading.is_page = true;
         let read = decoder.read(&paged.name, Content::Held(content), &mut reading);
         reading.count();
+        reading.give_room_back();
         let (documents, filtered) = (reading.documents, reading.filtered);
         match read.map_err(|error| error.told()).and_then(|decoded| whole_page(&decoded)) {
             Ok(None) => {}
@@ -286,7 +298,8 @@ impl Bench {
         }
         let (batch, weights) = batch.unzip();
         let weights = weights.unwrap_or_default();
-        let product = Product { notes: std::mem::take(&mut self.notes), batch, weights };
+        let (notes, pass) = (std::mem::take(&mut self.notes), self.pass.clone());
+        let product = Product { notes, batch, weights, pass };
         match &self.shop.survey {
             Some(survey) => {
                 let mut survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
@@ -482,7 +495,13 @@ impl Records for Reading<'_> {
 
     fn too_long(&mut self, head: &[u8], offset: u64, bytes: u64) {
         let id = format!("{}@{offset}", self.name);
-        let reason = format!("a record of {bytes} bytes is too long to load");
+        let most = figures::bytes(self.bench.shop.limits.record as u64);
+        let why = if self.bench.shop.limits.record < Limits::USUAL.record {
+            format!("more than the {most} that --memory has room for")
+        } else {
+            format!("more than {most}")
+        };
+        let reason = format!("a record of {bytes} bytes is too long to load: {why}");
         self.bench.shop.log.warn(self.name, format_args!("at byte {offset}: {reason}; set aside"));
         let what = SetAside {
             lane: self.place.0,
@@ -497,6 +516,17 @@ impl Records for Reading<'_> {
         self.uncounted.taken.records += 1;
         self.uncounted.taken.bytes += bytes;
         self.send_if_full();
+    }
+
+    fn make_room(&mut self, _bytes: usize) {
+        let Bench { shop, pass, .. } = &mut *self.bench;
+        if pass.is_none() {
+            *pass = shop.gate.enter(&shop.stop);
+        }
+    }
+
+    fn give_room_back(&mut self) {
+        self.bench.pass = None;
     }
 
     fn go_on(&self) -> bool {

@@ -37,6 +37,12 @@ pub trait Records {
     /// unpacked text, and how long it is. It is counted in [`Decoded::too_long`].
     fn too_long(&mut self, head: &[u8], offset: u64, bytes: u64);
 
+    /// Learns that a long record needs a window of so many bytes; may wait until there is room for it.
+    fn make_room(&mut self, _bytes: usize) {}
+
+    /// Learns that the window is of the usual size (again).
+    fn give_room_back(&mut self) {}
+
     /// Returns `false` to stop reading.
     fn go_on(&self) -> bool {
         true

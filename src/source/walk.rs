@@ -126,7 +126,13 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
             return Err(Halt::Stopped);
         }
         let keep = std::mem::take(&mut self.at);
+        if let Some(bytes) = self.window.growth(keep) {
+            self.records.make_room(bytes);
+        }
         let more = self.window.more(keep);
+        if self.window.is_usual() {
+            self.records.give_room_back();
+        }
         self.tell();
         match more {
             Ok(more) => Ok(more),

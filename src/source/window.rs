@@ -8,6 +8,8 @@ use std::io::{self, ErrorKind, Read};
 pub(super) struct Window<'a> {
     buffer: &'a mut Vec<u8>,
     filled: usize,
+    /// How much of the buffer is used at first.
+    first: usize,
     /// How much of the buffer is used, at most.
     size: usize,
     limit: usize,
@@ -32,7 +34,16 @@ pub(super) enum More {
 impl<'a> Window<'a> {
     /// Returns a window on a text that is in memory as a whole.
     pub(super) fn whole(buffer: &'a mut Vec<u8>, filled: usize) -> Self {
-        Self { buffer, filled, size: filled, limit: filled, before: 0, reader: None, failed: None }
+        Self {
+            buffer,
+            filled,
+            first: filled,
+            size: filled,
+            limit: filled,
+            before: 0,
+            reader: None,
+            failed: None,
+        }
     }
 
     /// Returns a window of `size` bytes, growing to `limit`, on what `reader` gives.
@@ -44,7 +55,16 @@ impl<'a> Window<'a> {
     ) -> Self {
         let size = size.max(1);
         let limit = limit.max(size);
-        Self { buffer, filled: 0, size, limit, before: 0, reader: Some(reader), failed: None }
+        Self {
+            buffer,
+            filled: 0,
+            first: size,
+            size,
+            limit,
+            before: 0,
+            reader: Some(reader),
+            failed: None,
+        }
     }
 
     /// Returns the text in memory.
@@ -60,6 +80,21 @@ impl<'a> Window<'a> {
     /// Returns how much of the text was read so far.
     pub(super) fn end(&self) -> u64 {
         self.before + self.filled as u64
+    }
+
+    /// Returns whether the window is as large as it was at first, so that it holds no long record.
+    pub(super) fn is_usual(&self) -> bool {
+        self.size <= self.first
+    }
+
+    /// Returns how large the window becomes if it is to read on behind `keep`, if it has to grow.
+    pub(super) fn growth(&self, keep: usize) -> Option<usize> {
+        let full = keep == 0 && self.filled == self.size && self.size < self.limit;
+        (full && self.reader.is_some()).then(|| self.grown())
+    }
+
+    fn grown(&self) -> usize {
+        self.size.saturating_mul(2).min(self.limit)
     }
 
     /// Forgets what is before `keep`, which becomes the beginning of the window, and reads on.
@@ -86,6 +121,12 @@ impl<'a> Window<'a> {
         self.buffer.copy_within(keep..self.filled, 0);
         self.filled -= keep;
         self.before += keep as u64;
+        // A long record is over; its room is given back, not kept for the next one.
+        if self.size > self.first && self.filled <= self.first / 2 {
+            self.size = self.first;
+            self.buffer.truncate(self.first);
+            self.buffer.shrink_to_fit();
+        }
     }
 
     fn make_room(&mut self) -> bool {
@@ -93,7 +134,7 @@ impl<'a> Window<'a> {
             if self.size >= self.limit {
                 return false;
             }
-            self.size = self.size.saturating_mul(2).min(self.limit);
+            self.size = self.grown();
         }
         if self.buffer.len() < self.size {
             self.buffer.resize(self.size, 0);
@@ -138,6 +179,20 @@ mod tests {
         assert_eq!(window.more(0).unwrap(), More::Full);
         assert_eq!(window.more(8).unwrap(), More::End);
         assert_eq!((window.text(), window.end()), (&b""[..], 10));
+    }
+
+    #[test]
+    fn the_room_of_a_long_record_is_given_back() {
+        let text = [b'x'; 100];
+        let mut buffer = Vec::new();
+        let mut window = Window::sliding(&mut buffer, Box::new(&text[..]), 4, 32);
+        for size in [None, Some(8), Some(16), Some(32)] {
+            assert_eq!(window.growth(0), size);
+            assert_eq!(window.more(0).unwrap(), More::Read);
+        }
+        assert!(!window.is_usual() && window.growth(0).is_none());
+        assert_eq!(window.more(31).unwrap(), More::Read);
+        assert!(window.is_usual() && window.buffer.len() == 4, "{}", window.buffer.len());
     }
 
     #[test]

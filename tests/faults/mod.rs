@@ -7,4 +7,5 @@ mod engine;
 mod files;
 mod kept_out;
 mod frozen;
+mod memory;
 mod signals;
