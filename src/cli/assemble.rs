@@ -1,16 +1,10 @@
 //! Builds source, normalizer, sink and checkpoint from a plan, and runs them until their end.
 //!
-//! In: a [`Plan`]. Out: how it ended. Signals are taken in here: the first asks to drain, the second
-//! leaves at once, which is safe, by the ledger.
+//! In: a [`Plan`]. Out: how it ended.
 
-use std::{path::Path, process, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use tokio::{
-    runtime,
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::runtime;
 
 use super::{
     enter, environment,
@@ -18,6 +12,7 @@ use super::{
     failure::Failure,
     gather::{Sources, held_bytes, nothing_done, unless_stopped},
     load::Plan,
+    signals,
 };
 use crate::{
     aws::Access,
@@ -25,7 +20,7 @@ use crate::{
     normalize::{Fields, Rules, Settings, Shape},
     pipeline::{
         self, Load, Outcome, Stop, Survey,
-        stop::{Raise, Urgency, stop},
+        stop::{Raise, stop},
     },
     report::{Log, Tally, figures},
     sink::{Engine, Service, Signing},
@@ -72,11 +67,9 @@ pub(super) fn load(plan: &Plan, tally: &Arc<Tally>, log: &Log) -> Ended {
 
 async fn run(plan: &Plan, tally: &Arc<Tally>, log: &Log) -> Ended {
     let (raise, stop) = stop();
-    let mut signals = JoinSet::new();
-    match watch_signals(raise.clone(), log.clone()) {
-        Ok(watch) => signals.spawn(watch),
-        Err(failure) => return Err(failure).into(),
-    };
+    if let Err(failure) = signals::listen(raise.clone(), log.clone()) {
+        return Err(failure).into();
+    }
     if plan.dry_run {
         return dry_run(plan, tally, log, stop).await.into();
     }
@@ -106,20 +99,24 @@ async fn open(
     let rules = Arc::new(rules(plan)?);
     let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
     Files::new(&plan.words.paths(), nothing_done())?;
-    let Some(caller) = unless_stopped(stop, Box::pin(caller(plan, tally))).await? else { return Ok(None) };
+    let Some(caller) = unless_stopped(stop, Box::pin(caller(plan, tally))).await? else {
+        return Ok(None);
+    };
     let mut target = plan.sink_target();
     if let Some(caller) = caller.as_ref().filter(|_| plan.aws_auth) {
         target.signing = Some(signing(plan, caller));
     }
-    let engine = Engine::connect(
+    let connecting = Engine::connect(
         target,
         rules.template().clone(),
         Arc::clone(&fields) as Arc<_>,
         log.clone(),
         Arc::clone(tally),
         stop.clone(),
-    )
-    .await?;
+    );
+    // Nothing is under way that would be worth finishing.
+    let connecting = Box::pin(async { Ok(connecting.await?) });
+    let Some(engine) = unless_stopped(stop, connecting).await? else { return Ok(None) };
     let store = Store::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
     Ok(Some(Opened { caller, fields, engine, store }))
 }
@@ -286,80 +283,4 @@ fn tell(plan: &Plan, survey: &Survey, fields: &Fields, log: &Log) {
             figures::bytes(survey.body_bytes / 100 * INDEX_PERCENT),
         ),
     );
-}
-
-/// Signals this close together are one word: `timeout` and some terminals tell the program and its group.
-const ONE_WORD: Duration = Duration::from_millis(100);
-
-/// Returns a task that turns signals into the word that everyone watches.
-fn watch_signals(raise: Raise, log: Log) -> Result<impl Future<Output = ()>, Failure> {
-    let watch = |kind| signal(kind).map_err(|error| Failure::of(Exit::Person, &error));
-    let (mut interrupt, mut terminate) =
-        (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?);
-    Ok(async move {
-        let mut asked = None;
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            match word(&mut asked, Instant::now()) {
-                Word::Finish => {
-                    log.warn(
-                        "trailload",
-                        "finishing what is under way and saving; once more leaves at once",
-                    );
-                    raise.raise(Urgency::Drain);
-                }
-                Word::Echo => {}
-                Word::Leave => {
-                    log.warn(
-                        "trailload",
-                        "leaving at once; what was acknowledged and saved is safe",
-                    );
-                    leave();
-                }
-            }
-        }
-    })
-}
-
-/// What a signal says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    Finish,
-    /// Nothing that the last one did not say.
-    Echo,
-    Leave,
-}
-
-/// Returns what a signal says that comes now; `asked` is when the first one came.
-fn word(asked: &mut Option<Instant>, now: Instant) -> Word {
-    match asked.map(|first| now.duration_since(first)) {
-        None => {
-            *asked = Some(now);
-            Word::Finish
-        }
-        Some(since) if since < ONE_WORD => Word::Echo,
-        Some(_) => Word::Leave,
-    }
-}
-
-#[expect(clippy::exit, reason = "the user asked twice; the ledger makes it safe")]
-fn leave() -> ! {
-    process::exit(Exit::Early.code().into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn signals_that_come_together_are_one_word_and_a_later_one_leaves() {
-        use Word::{Echo, Finish, Leave};
-        let (mut asked, start) = (None, Instant::now());
-        let mut at = |milliseconds| word(&mut asked, start + Duration::from_millis(milliseconds));
-        let heard = [0, 0, 1, 99, 100, 5_000].map(&mut at);
-        assert_eq!(heard, [Finish, Echo, Echo, Echo, Leave, Leave]);
-    }
 }

@@ -19,6 +19,7 @@ mod gather;
 mod help;
 pub mod load;
 pub mod policy;
+mod signals;
 pub mod size;
 pub mod status;
 pub mod time;

@@ -1,4 +1,4 @@
-//! Ctrl-C and TERM drain and save; twice leaves at once.
+//! Ctrl-C, TERM and HUP drain and save, whatever hangs; twice leaves at once.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -53,6 +53,59 @@ fn an_interrupt_drains_and_saves() {
 }
 
 #[test]
+fn a_hangup_drains_and_saves() {
+    drains("HUP");
+}
+
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let engine = FakeEngine::start();
+    let (_desk, load) = prepared(&engine);
+    engine.fail(4, &Fault::Slow(Duration::from_millis(300)));
+    // As `nohup` does it.
+    let running = load.start_in_shell(&[], "trap '' HUP");
+    assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks >= 2));
+    running.signal("HUP");
+    running.end().exits(0);
+    assert_eq!(engine.ids(), ids(0..FILES * EVENTS));
+}
+
+/// What a service manager or a container gives before it kills.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[test]
+fn an_engine_that_hangs_does_not_hold_up_the_end() {
+    for signal in ["TERM", "HUP", "INT"] {
+        let engine = FakeEngine::start();
+        let (_desk, load) = prepared(&engine);
+        engine.script([None, None]).fail(100_000, &Fault::Hang(Duration::from_mins(5)));
+        let mut running = load.start();
+        assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks >= 3));
+        running.signal(signal);
+        assert!(running.ends_within(PATIENCE), "{signal}: it waits for the engine");
+        let outcome = running.end().exits(4).says(["run the same command again"]);
+        assert_eq!(outcome.number("created"), engine.count() as u64);
+        engine.heal();
+        load.run().exits(0);
+        assert_eq!(engine.ids(), ids(0..FILES * EVENTS));
+    }
+}
+
+#[test]
+fn an_engine_that_says_nothing_at_first_contact_does_not_hold_up_the_end() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let desk = Desk::new();
+    let file = desk.file("a.json", records(&events(0..3)));
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut running = desk.load(&file, &url).start();
+    // It is asked.
+    let (_asked, _) = silent.accept().unwrap();
+    running.signal("TERM");
+    assert!(running.ends_within(PATIENCE), "it waits for the engine");
+    running.end().exits(4);
+}
+
+#[test]
 fn a_second_interrupt_leaves_at_once() {
     let engine = FakeEngine::start();
     let (_desk, load) = prepared(&engine);
@@ -82,10 +135,7 @@ fn a_signal_while_the_engine_is_away_ends_the_run() {
     let mut running = load.start();
     assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks >= 4));
     running.signal("TERM");
-    assert!(
-        running.ends_within(Duration::from_secs(90)),
-        "patience ends when the user asks to stop"
-    );
+    assert!(running.ends_within(PATIENCE), "patience ends when the user asks to stop");
     running.end().exits(4);
     engine.heal();
     load.run().exits(0);
@@ -105,7 +155,7 @@ fn a_silent_fifo_does_not_hold_up_the_end_and_what_it_gave_is_loaded() {
     let mut pipe = std::fs::File::options().write(true).open(&fifo).unwrap();
     pipe.write_all(&lines(&events(0..PIPED))).unwrap();
     running.signal("TERM");
-    assert!(running.ends_within(Duration::from_secs(30)), "it waits for the other end");
+    assert!(running.ends_within(PATIENCE), "it waits for the other end");
     let outcome = running.end().exits(4);
     assert!(outcome.number("created") > 0, "{}", outcome.stderr);
     assert!(engine.ids().is_superset(&ids(0..10)));
