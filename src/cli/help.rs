@@ -131,7 +131,8 @@ How fast:
       --memory <BYTES>     Use at most this much memory, all stages together [default: 256MiB]
       --workers <THREADS>  Unpack and rewrite in this many threads [default: one per processor; half
                            as many beside a local engine]
-      --batch <BYTES>      Send about this much in one request [default: 5MiB]
+      --batch <BYTES>      Send about this much in one request: 4KiB to 90MiB, and a quarter of
+                           --memory at most [default: 5MiB]
 
 What is shown:
       --summary <FILE>          Write the numbers of the run to this file, as JSON

@@ -5,7 +5,7 @@ mod address;
 mod checkpoint;
 mod engine;
 mod files;
-mod kept_out;
 mod frozen;
+mod kept_out;
 mod memory;
 mod signals;

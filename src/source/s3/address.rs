@@ -81,7 +81,8 @@ impl Address {
             return Err(Wrong::NoBucket);
         }
         if !is_bucket(bucket) {
-            let name = if bucket.contains([':', '@']) { secret::shown(bucket) } else { bucket.into() };
+            let name =
+                if bucket.contains([':', '@']) { secret::shown(bucket) } else { bucket.into() };
             return Err(Wrong::Name(name));
         }
         Self::new(bucket.to_owned(), prefix, None)
