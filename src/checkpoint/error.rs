@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use crate::event::LaneNumber;
+use crate::normalize::IndexBy;
 
 /// Why the checkpoint file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,36 @@ pub enum Error {
         theirs: String,
         /// The target of this run.
         ours: String,
+    },
+    /// The engine at the address is another one than the documents went to.
+    #[error("{target} is another cluster ({ours}) than the one that {} is about ({theirs})", path.display())]
+    OtherCluster {
+        /// The file.
+        path: PathBuf,
+        /// The target of this run.
+        target: String,
+        /// The UUID of the cluster that the documents went to.
+        theirs: String,
+        /// The UUID of the cluster that answers.
+        ours: String,
+    },
+    /// Documents went to indices that are made in another way.
+    #[error("{} is about indices by {theirs}, not by {ours}: events would be there twice", path.display())]
+    OtherSpan {
+        /// The file.
+        path: PathBuf,
+        /// How indices were made.
+        theirs: IndexBy,
+        /// How this run would make them.
+        ours: IndexBy,
+    },
+    /// A name stands for another index than the one that the documents went to, and that one is still there.
+    #[error(
+        "'{name}' stands for another index than before, which is still there: events would be there twice"
+    )]
+    Moved {
+        /// The name that documents are sent under.
+        name: String,
     },
     /// The file is of a later version of this program.
     #[error("the checkpoint file {} has version {version}; this program knows {known}", path.display())]
@@ -206,6 +237,17 @@ impl Error {
             Self::InUse { .. } => "wait for the other run to end, or stop it",
             Self::OtherTarget { .. } => {
                 "leave --checkpoint out (each target has its own file), or name another file"
+            }
+            Self::OtherCluster { .. } => {
+                "load everything into it: the same command with --again; or, if its indices were restored from a \
+                 snapshot, --accept-cluster once; or name the engine that it was with --into"
+            }
+            Self::OtherSpan { .. } => {
+                "give --index-by as before, or another prefix with --index; to change it, delete the indices of this \
+                 prefix, then load with --again"
+            }
+            Self::Moved { .. } => {
+                "let the alias stand for the index that it was, or load under another prefix with --index"
             }
             Self::Newer { .. } => "update trailload, or name another file with --checkpoint",
             Self::Older { .. } => "run 'trailload load' once: it brings the file up to date",

@@ -13,6 +13,8 @@ mod error;
 mod examine;
 mod file;
 mod frozen;
+mod index_rows;
+pub mod indices;
 pub mod ledger;
 mod lock;
 mod migrate;
@@ -27,6 +29,7 @@ use crate::event::{Lane, LaneNumber, Listed, Position, Receipt, Span};
 
 pub use error::Error;
 pub use examine::{Standing, examine};
+pub use indices::Indices;
 pub use ledger::Ledger;
 pub use reader::Reader;
 pub use status::Status;

@@ -12,8 +12,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::coverage::{Sure, covered};
+use super::index_rows::{self, Fact};
+use super::indices::Indices;
 use super::status::{
-    Coverage, Decision, Document, Failure, Reason, Run, SetAside, Source, Status, by_bucket, gather,
+    Coverage, Decision, Document, Failure, Index, MissingDocuments, Reason, Run, SetAside, Source,
+    Status, by_bucket, gather,
 };
 use super::{
     Error, closed,
@@ -132,6 +135,27 @@ impl Reader {
             .map_err(|source| Error::sql(&self.path, "read the decisions", source))
     }
 
+    /// Returns the UUID of the cluster that the documents went to; `None` if no engine told it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn cluster(&self) -> Result<Option<String>, Error> {
+        Fact::Cluster
+            .read(&self.connection)
+            .map_err(|source| Error::sql(&self.path, "read about the engine", source))
+    }
+
+    /// Returns the indices that documents went to, and what is missing of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn indices(&self) -> Result<Indices, Error> {
+        index_rows::read(&self.connection)
+            .map_err(|source| Error::sql(&self.path, "read the indices", source))
+    }
+
     /// Returns all that there is to tell `now`.
     ///
     /// # Errors
@@ -165,6 +189,7 @@ fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
     // One read transaction: the numbers of one moment, so that they add up.
     let snapshot = connection.unchecked_transaction()?;
     let folders = folders(&snapshot)?;
+    let indices = index_rows::read(&snapshot)?;
     let status = Status {
         target: snapshot
             .query_row("SELECT value FROM meta WHERE name = 'target'", [], |row| row.get(0))?,
@@ -183,6 +208,9 @@ fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
         sources: gather(folders, ROWS_TOLD as usize),
         failures: failures(&snapshot)?,
         set_aside: set_aside(&snapshot)?,
+        cluster: Fact::Cluster.read(&snapshot)?,
+        indices: Index::of(&indices),
+        missing: MissingDocuments::of(&indices),
         decisions: decisions(&snapshot)?,
     };
     snapshot.finish()?;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::indices::Indices;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -35,8 +36,74 @@ pub struct Status {
     pub failures: Vec<Failure>,
     /// Documents that did not go in.
     pub set_aside: SetAside,
+    /// The UUID of the cluster that the documents went to, if the engine told it.
+    pub cluster: Option<String>,
+    /// The indices that the documents went to.
+    pub indices: Vec<Index>,
+    /// The indices that lack documents that were loaded into them, as the last run found them.
+    pub missing: Vec<MissingDocuments>,
     /// Kinds of fields that no table knew.
     pub decisions: Vec<Decision>,
+}
+
+/// An index that documents went to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Index {
+    /// Its name, as documents were sent to it.
+    pub name: String,
+    /// The engine's own name for it, if it told.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uuid: String,
+    /// Documents that were new in it.
+    pub created: u64,
+    /// Documents that it held already; what came twice counts twice.
+    pub already_there: u64,
+    /// Documents that it held when the engine was asked last, if it told.
+    pub held: Option<u64>,
+}
+
+/// Documents that were in an index and are there no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MissingDocuments {
+    /// The index.
+    pub index: String,
+    /// How many.
+    pub documents: u64,
+    /// What happened to them: `deleted`, `recreated`, `emptied`.
+    pub why: &'static str,
+    /// When it was noticed.
+    #[serde(serialize_with = "as_text")]
+    pub found: Timestamp,
+    /// When the user accepted it; nothing as long as it keeps runs from exit 0.
+    #[serde(serialize_with = "as_optional_text")]
+    pub accepted: Option<Timestamp>,
+}
+
+impl Index {
+    pub(super) fn of(indices: &Indices) -> Vec<Self> {
+        let indices = indices.known.iter().map(|(name, known)| Self {
+            name: name.clone(),
+            uuid: known.identity.uuid.clone(),
+            created: known.created,
+            already_there: known.already_there,
+            held: known.held,
+        });
+        indices.collect()
+    }
+}
+
+impl MissingDocuments {
+    pub(super) fn of(indices: &Indices) -> Vec<Self> {
+        let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
+        let missing = indices.missing.iter().map(|(name, missing)| Self {
+            index: name.clone(),
+            documents: missing.documents,
+            why: missing.why.as_str(),
+            found: time(missing.found).unwrap_or_default(),
+            accepted: missing.accepted.and_then(time),
+        });
+        missing.collect()
+    }
 }
 
 /// One run.

@@ -16,12 +16,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::closed::{self, Closing, Waiting};
 use super::coverage::cover;
+use super::index_rows::{self, Fact};
+use super::indices::Indices;
 use super::ledger::{Finished, Ledger, Step};
 use super::lock::Lock;
 use super::reader::split;
 use super::target::is_same;
 use super::{Ended, Error, Note, Outstanding, Totals, file};
 use crate::event::{Lane, LaneNumber, Receipt, SetAside};
+use crate::normalize::IndexBy;
 use crate::source::Fingerprint;
 
 /// The longest that a change waits for its commit. Short for a person who looks at `status`, long
@@ -177,6 +180,11 @@ impl Store {
         for document in &receipt.set_aside {
             self.write("write down a set-aside document", |store| store.set_aside(document))?;
         }
+        for count in &receipt.indices {
+            self.write("write down what an index holds", |store| {
+                index_rows::add(&store.connection, count)
+            })?;
+        }
         for share in &receipt.shares {
             let step = self.ledger.settle(*share)?;
             self.write_step(step)?;
@@ -274,6 +282,94 @@ impl Store {
             .query_row(set_aside, [], |row| row.get(0))
             .map_err(|source| Error::sql(&self.path, "count the set-aside documents", source))?;
         Ok(Outstanding { set_aside: set_aside.unsigned_abs() })
+    }
+
+    /// Returns the UUID of the cluster that the documents went to; `None` if no engine told it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn cluster(&self) -> Result<Option<String>, Error> {
+        self.fact(Fact::Cluster)
+    }
+
+    /// Writes down which cluster the documents go to.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if it cannot be written.
+    pub fn set_cluster(&mut self, uuid: &str) -> Result<(), Error> {
+        self.write_now("write down the cluster", |store| {
+            Fact::Cluster.write(&store.connection, uuid)
+        })
+    }
+
+    /// Returns how documents are spread over indices; `None` if nothing was loaded yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn index_by(&self) -> Result<Option<IndexBy>, Error> {
+        let word = self.fact(Fact::IndexBy)?;
+        Ok(word.and_then(|word| IndexBy::named(&word)))
+    }
+
+    /// Writes down how documents are spread over indices.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if it cannot be written.
+    pub fn set_index_by(&mut self, by: IndexBy) -> Result<(), Error> {
+        self.write_now("write down how indices are made", |store| {
+            Fact::IndexBy.write(&store.connection, by.as_str())
+        })
+    }
+
+    /// Returns the indices that documents went to, and what is missing of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn indices(&self) -> Result<Indices, Error> {
+        index_rows::read(&self.connection)
+            .map_err(|source| Error::sql(&self.path, "read the indices", source))
+    }
+
+    /// Writes down the indices, and what is missing of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if it cannot be written.
+    pub fn set_indices(&mut self, indices: &Indices) -> Result<(), Error> {
+        self.write_now("write down the indices", |store| {
+            index_rows::replace(&store.connection, indices)
+        })
+    }
+
+    /// Forgets all that is done, so that everything is read again: the documents went to another cluster.
+    /// What was set aside, and could not be read, stays.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if it cannot be written.
+    pub fn forget(&mut self) -> Result<(), Error> {
+        self.folders.clear();
+        self.write_now("forget what is done", |store| index_rows::forget(&store.connection))
+    }
+
+    fn fact(&self, fact: Fact) -> Result<Option<String>, Error> {
+        fact.read(&self.connection)
+            .map_err(|source| Error::sql(&self.path, "read about the engine", source))
+    }
+
+    /// Makes a change that is on disk when this returns.
+    fn write_now(
+        &mut self,
+        doing: &'static str,
+        change: impl FnOnce(&mut Self) -> rusqlite::Result<()>,
+    ) -> Result<(), Error> {
+        self.write(doing, change)?;
+        self.commit()
     }
 
     /// Writes down the end of the run with the exit code of the program, and lets go of the file.

@@ -12,14 +12,14 @@ use super::{
     failure::Failure,
     gather::{Sources, held_bytes, nothing_done, unless_stopped},
     load::Plan,
-    signals,
+    presence, signals,
 };
 use crate::{
     aws::Access,
     checkpoint::{self, Reader, Store},
     normalize::{Fields, Rules, Settings, Shape},
     pipeline::{
-        self, Load, Outcome, Stop, Survey,
+        self, Finished, Load, Outcome, Stop, Survey,
         stop::{Raise, stop},
     },
     report::{Log, Tally, figures},
@@ -129,7 +129,10 @@ async fn for_real(
     raise: &Raise,
     stop: Stop,
 ) -> Ended {
-    let Opened { caller, fields, engine, store } = opened;
+    let Opened { caller, fields, engine, mut store } = opened;
+    if let Err(failure) = presence::before(plan, &engine, &mut store, log).await {
+        return Ended { outcome: Err(failure), store: Some(store) };
+    }
     let sources = Sources { plan, tally, log, stop: &stop, checkpoint: Some(store.path()) };
     let source = match gather(sources, caller, &fields, store.path()).await {
         Ok(Some(source)) => source,
@@ -144,8 +147,15 @@ async fn for_real(
     // Set once, here.
     let _ = tally.engine.set(engine_name);
     let load = parts(plan, source, fields, tally, log, stop);
-    let finished = pipeline::load(load, Arc::new(engine), store, raise).await;
-    Ended { outcome: finished.outcome.map_err(Failure::from), store: finished.store }
+    let Finished { outcome, mut store, held } =
+        pipeline::load(load, Arc::new(engine), store, raise).await;
+    let mut outcome = outcome.map_err(Failure::from);
+    if let (Ok(Outcome::Complete), Some(store)) = (&outcome, &mut store)
+        && let Err(failure) = presence::after(plan, held.as_ref(), store, log)
+    {
+        outcome = Err(failure);
+    }
+    Ended { outcome, store }
 }
 
 /// Makes the source, and hands on what earlier runs decided about fields.

@@ -6,7 +6,10 @@
 use std::process::ExitCode;
 
 use super::failure::Failure;
-use crate::{checkpoint::Outstanding, report::summary::Ending};
+use crate::{
+    checkpoint::{Outstanding, indices::Missing},
+    report::summary::Ending,
+};
 
 /// The exit codes of the program; part of the command line's contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct RunReport {
     pub failed_inputs: u64,
     /// What keeps the index from being complete, whichever run met it.
     pub outstanding: Outstanding,
+    /// The indices that lack documents that were loaded into them, whichever run met it.
+    pub missing: Vec<(String, Missing)>,
 }
 
 impl Exit {
@@ -62,7 +67,7 @@ impl Exit {
 impl RunReport {
     fn is_complete(&self) -> bool {
         let Outstanding { set_aside } = self.outstanding;
-        self.set_aside == 0 && self.failed_inputs == 0 && set_aside == 0
+        self.set_aside == 0 && self.failed_inputs == 0 && set_aside == 0 && self.missing.is_empty()
     }
 }
 
@@ -75,6 +80,7 @@ impl From<Exit> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{checkpoint::indices::Why, event::IndexIdentity};
 
     fn report(ending: Ending, failures: &[Exit]) -> RunReport {
         let failure = |exit: &Exit| Failure { exit: *exit, ..Failure::person("it failed") };
@@ -84,6 +90,18 @@ mod tests {
             set_aside: 0,
             failed_inputs: 0,
             outstanding: Outstanding::default(),
+            missing: Vec::new(),
+        }
+    }
+
+    fn lost() -> Missing {
+        Missing {
+            identity: IndexIdentity::default(),
+            why: Why::Deleted,
+            documents: 1,
+            wanted: 1,
+            found: 0,
+            accepted: None,
         }
     }
 
@@ -117,6 +135,7 @@ mod tests {
             RunReport { set_aside: 1, ..done() },
             RunReport { failed_inputs: 1, ..done() },
             RunReport { outstanding, ..done() },
+            RunReport { missing: vec![("ct-2024.06".to_owned(), lost())], ..done() },
         ] {
             assert_eq!(Exit::of(&missing), Exit::SetAside, "{missing:?}");
         }

@@ -262,6 +262,14 @@ fn sink_hint(error: &sink::Error) -> Option<&'static str> {
         sink::Error::NewerTemplate { .. } => {
             "update trailload, or replace the template with --force"
         }
+        sink::Error::OtherSpan { .. } => {
+            "give --index-by as before, or another prefix with --index; to change it, delete the indices of this \
+             prefix, then load with --again"
+        }
+        sink::Error::NotOneIndex { .. } => {
+            "load under another prefix (--index), where trailload makes the indices itself; an alias over them for \
+             searches does no harm"
+        }
         sink::Error::Blocked { .. } => {
             "the engine's disk is full: make room, then run the same command again"
         }

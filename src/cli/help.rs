@@ -115,6 +115,11 @@ Where to:
       --api-key-file <FILE>             Read the API key from a file
       --aws-auth                        Sign requests to the engine with AWS credentials, for Amazon
                                         OpenSearch Service and Serverless
+      --accept-cluster                  Go on although another cluster answers than before, because
+                                        its indices were restored from a snapshot
+      --accept-missing[=<INDEX>]        Accept that indices are gone, or lack documents that were
+                                        loaded into them: all, or those named ('*' stands for
+                                        anything)
       --force                           Replace an index template that is newer, or not ours
       --checkpoint <FILE>               Remember in this file what is done [default: one per engine
                                         and prefix in the state folder]

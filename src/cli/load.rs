@@ -20,17 +20,18 @@ use super::{
     environment::Environment,
     exit::{Exit, RunReport},
     failure::Failure,
+    presence,
     size::ByteCount,
     time::{Age, Moment},
     words::Words,
 };
 use crate::{
-    checkpoint::{self, Outstanding},
+    checkpoint::{self, Outstanding, indices::Missing},
     normalize::{IndexBy, Profile, TimeRange},
     pipeline::{self, Outcome},
     report::{
         Log, Reporter, Summary, Tally, figures,
-        summary::{Ending, Facts},
+        summary::{Ending, Facts, Lacking},
     },
     sink,
 };
@@ -142,6 +143,20 @@ pub struct Args {
     /// Sign requests to the engine with AWS credentials, for Amazon OpenSearch Service and Serverless
     #[arg(long, help_heading = "Where to")]
     pub aws_auth: bool,
+    /// Go on although another cluster answers than before, because its indices were restored from a snapshot
+    #[arg(long, help_heading = "Where to")]
+    pub accept_cluster: bool,
+    /// Accept that indices are gone, or lack documents that were loaded into them: all, or those named ('*' stands for
+    /// anything)
+    #[arg(
+        long,
+        value_name = "INDEX",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "*",
+        help_heading = "Where to"
+    )]
+    pub accept_missing: Option<String>,
     /// Replace an index template that is newer, or not ours
     #[arg(long, help_heading = "Where to")]
     pub force: bool,
@@ -221,6 +236,10 @@ pub struct Plan {
     pub index: IndexPrefix,
     /// How index names go on.
     pub index_by: IndexBy,
+    /// Whether another cluster may answer than before.
+    pub accept_cluster: bool,
+    /// Which indices may lack documents, as a pattern.
+    pub accept_missing: Option<String>,
     /// Whether a newer or foreign template is replaced.
     pub force: bool,
     /// Where positions are stored.
@@ -249,6 +268,7 @@ impl Plan {
         let mut target = sink::Target::new(self.target.url.clone(), self.index.as_str());
         target.credentials = self.target.credentials.clone();
         target.ca_file.clone_from(&self.ca_file);
+        target.index_by = self.index_by;
         target.force = self.force;
         target.max_fields = self.max_fields;
         target
@@ -295,6 +315,8 @@ impl Args {
             ca_file: self.ca_file.clone(),
             index: self.index.clone(),
             index_by: self.index_by,
+            accept_cluster: self.accept_cluster,
+            accept_missing: self.accept_missing.clone(),
             force: self.force,
             checkpoint,
             fields: self.fields,
@@ -454,11 +476,18 @@ fn finish(plan: &Plan, tally: &Tally, log: &Log, mut reporter: Reporter, ended: 
     {
         report.report.outstanding = outstanding;
     }
+    if let Some(store) = &store
+        && let Some(indices) = report.check(store.indices())
+    {
+        let open = indices.open().map(|(name, missing)| (name.clone(), missing.clone()));
+        report.report.missing = open.collect();
+    }
     // A dry run makes no checkpoint, but minds one that is there.
     let is_there = !plan.dry_run || plan.checkpoint.exists();
     let checkpoint = is_there.then(|| plan.checkpoint.clone());
     let facts = Facts { ending: report.report.ending, checkpoint };
     let mut summary = Summary::of(tally, elapsed, &facts);
+    summary.missing = report.report.missing.iter().map(lacking).collect();
     report.check(summary.check());
     summary.exit = report.exit().code();
     if let Some(path) = &plan.summary {
@@ -473,6 +502,7 @@ fn finish(plan: &Plan, tally: &Tally, log: &Log, mut reporter: Reporter, ended: 
             report.check(summary.write(path));
         }
     }
+    presence::warn(&report.report.missing, plan, log);
     advise(log, &summary, &report.report, &plan.checkpoint);
     reporter.finish(&summary);
     report.exit()
@@ -492,7 +522,13 @@ fn report(outcome: Result<Outcome, Failure>, dry_run: bool, tally: &Tally) -> Ru
         set_aside: tally.set_aside.load(Relaxed),
         failed_inputs: tally.sources_failed.load(Relaxed),
         outstanding: Outstanding::default(),
+        missing: Vec::new(),
     }
+}
+
+/// Returns what the summary says of an index that lacks documents.
+fn lacking((name, missing): &(String, Missing)) -> Lacking {
+    Lacking { index: name.clone(), documents: missing.documents, why: missing.why.as_str() }
 }
 
 /// A report that is still being made, and where its failures are told.
@@ -655,6 +691,8 @@ mod tests {
             "--dry-run",
             "--again",
             "--force",
+            "--accept-cluster",
+            "--accept-missing=org-2024.*",
             "--ca-file",
             "ca.pem",
             "--mappings",
@@ -669,6 +707,8 @@ mod tests {
         assert_eq!((plan.memory.0, plan.batch.0, plan.workers.get()), (1 << 30, 1_000_000, 3));
         assert_eq!((plan.max_fields, plan.fields), (900, Profile::Lean));
         assert!(plan.keep_original && plan.dry_run && plan.again && plan.force);
+        assert!(plan.accept_cluster);
+        assert_eq!(plan.accept_missing.as_deref(), Some("org-2024.*"));
         assert_eq!(plan.ca_file, Some("ca.pem".into()));
         assert_eq!(plan.mappings, Some("m".into()));
         assert_eq!(plan.summary, Some("s.json".into()));

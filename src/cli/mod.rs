@@ -19,6 +19,7 @@ mod gather;
 mod help;
 pub mod load;
 pub mod policy;
+mod presence;
 mod signals;
 pub mod size;
 pub mod status;

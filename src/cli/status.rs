@@ -134,6 +134,7 @@ fn as_text(path: &Path, status: &Status, terminal: Terminal) -> String {
     let mut text = format!("{}\ncheckpoint {}\n", status.target, path.display());
     text.push_str(&safe(status));
     text.push_str(&runs(status));
+    text.push_str(&missing(status, terminal));
     text.push_str(&coverage(status, terminal));
     text.push_str(&buckets(status, terminal));
     text.push_str(&days(status, terminal));
@@ -181,6 +182,22 @@ fn runs(status: &Status) -> String {
         count(run.already_there),
         count(run.set_aside),
     )
+}
+
+/// Says which indices lack documents that are told as safe.
+fn missing(status: &Status, terminal: Terminal) -> String {
+    let rows = status.missing.iter().map(|missing| {
+        let accepted = missing.accepted.map_or("no".to_owned(), |at| format!("{at:.0}"));
+        vec![
+            missing.index.clone(),
+            count(missing.documents),
+            missing.why.to_owned(),
+            format!("{:.0}", missing.found),
+            accepted,
+        ]
+    });
+    let heads = ["not in the index any more", "documents", "it was", "noticed", "accepted"];
+    table(terminal, &heads, &[Left, Right, Left, Left, Left], rows.collect())
 }
 
 fn coverage(status: &Status, terminal: Terminal) -> String {
@@ -335,8 +352,8 @@ mod tests {
     use crate::report::terminal::Color;
     use crate::{
         checkpoint::status::{
-            Bucket, Coverage, Day, Decision, Document, Failure as Unread, Reason, Run, SetAside,
-            Source,
+            Bucket, Coverage, Day, Decision, Document, Failure as Unread, MissingDocuments, Reason,
+            Run, SetAside, Source,
         },
         cli::exit::Exit,
     };
@@ -408,6 +425,9 @@ mod tests {
             },
             coverage: vec![],
             buckets: vec![],
+            cluster: None,
+            indices: vec![],
+            missing: vec![],
             decisions: vec![Decision {
                 path: "requestParameters.new".into(),
                 kind: "text".into(),
@@ -440,6 +460,26 @@ mod tests {
              \n\
              learned field          kind  why\n\
              requestParameters.new  text  first kind met\n"
+        );
+    }
+
+    #[test]
+    fn an_index_that_is_gone_is_told_and_whether_that_was_accepted() {
+        let lost = |index: &str, accepted| MissingDocuments {
+            index: index.into(),
+            documents: 1_000,
+            why: "deleted",
+            found: time("2024-06-01T02:09:00Z"),
+            accepted,
+        };
+        let accepted = Some(time("2024-06-02T08:00:00Z"));
+        let lost = vec![lost("ct-2022.01", None), lost("ct-2022.02", accepted)];
+        assert_eq!(
+            missing(&Status { missing: lost, ..status() }, FILE),
+            "\n\
+             not in the index any more  documents  it was   noticed               accepted\n\
+             ct-2022.01                     1,000  deleted  2024-06-01T02:09:00Z  no\n\
+             ct-2022.02                     1,000  deleted  2024-06-01T02:09:00Z  2024-06-02T08:00:00Z\n"
         );
     }
 

@@ -4,7 +4,11 @@
 //! run and cuts each into pages; the normalizer packs the documents of pages into [`Batch`]es; the
 //! sink answers every batch with a [`Receipt`]; the ledger moves a lane on once all of it is settled.
 
+mod index;
+
 use bytes::Bytes;
+
+pub use index::{HeldIndex, IndexIdentity, Inventory};
 
 /// Number of a lane within this run, given by the source in the order lanes are opened.
 pub type LaneNumber = u32;
@@ -165,6 +169,8 @@ pub struct IndexCount {
     pub created: u64,
     /// Documents that it held already.
     pub already_there: u64,
+    /// Which index it was when documents were sent to it first in this run, if the engine tells.
+    pub identity: Option<IndexIdentity>,
 }
 
 /// What became of a batch. Every document of every share is settled.

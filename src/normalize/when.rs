@@ -1,11 +1,16 @@
 //! When an event happened: for its index, for `@timestamp`, and for `--from`/`--to`.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     ops::{Range, RangeInclusive},
 };
 
-use jiff::{Timestamp, civil::DateTime, fmt::rfc2822, tz::TimeZone};
+use jiff::{
+    Timestamp, ToSpan as _,
+    civil::{Date, DateTime},
+    fmt::rfc2822,
+    tz::TimeZone,
+};
 
 use super::tree::Tree;
 
@@ -23,6 +28,91 @@ pub enum IndexBy {
     None,
 }
 
+impl IndexBy {
+    /// All of them.
+    const ALL: [Self; 4] = [Self::Month, Self::Day, Self::Year, Self::None];
+
+    /// Returns the word for it, as the command line and the index template have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::Year => "year",
+            Self::None => "none",
+        }
+    }
+
+    /// Returns what a word stands for.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|by| by.as_str() == word)
+    }
+
+    /// Returns which events go to an index, by its name; `None` if documents of this prefix are never sent there.
+    ///
+    /// Events without a plausible time go to `PREFIX-undated`, and with [`IndexBy::None`] all events go to one index:
+    /// both are told as every time there is.
+    pub fn range_of(self, prefix: &str, index: &str) -> Option<TimeRange> {
+        let rest = index.strip_prefix(prefix)?;
+        match self {
+            Self::None => rest.is_empty().then(TimeRange::default),
+            _ if rest == UNDATED_SUFFIX => Some(TimeRange::default()),
+            _ => self.stretch(rest.strip_prefix('-')?),
+        }
+    }
+
+    /// Returns the stretch of time that the end of an index name stands for.
+    fn stretch(self, name: &str) -> Option<TimeRange> {
+        let numbers: Vec<&str> = name.split('.').collect();
+        let (first, next) = match (self, numbers.as_slice()) {
+            (Self::Year, [year]) => {
+                let first = date(year, "01", "01")?;
+                (first, first.checked_add(1.year()).ok()?)
+            }
+            (Self::Month, [year, month]) => {
+                let first = date(year, month, "01")?;
+                (first, first.checked_add(1.month()).ok()?)
+            }
+            (Self::Day, [year, month, day]) => {
+                let first = date(year, month, day)?;
+                (first, first.tomorrow().ok()?)
+            }
+            _ => return None,
+        };
+        let midnight = |day: Date| {
+            let zoned = day.to_zoned(TimeZone::UTC).ok();
+            zoned.map(|zoned| zoned.timestamp())
+        };
+        Some(TimeRange { from: Some(midnight(first)?), to: Some(midnight(next)?) })
+    }
+
+    /// Returns how indices of a prefix are made if one of them has this name.
+    pub fn of_index(prefix: &str, index: &str) -> Option<Self> {
+        // Undated events have the same index in all of them.
+        let rest = index.strip_prefix(prefix)?;
+        if rest == UNDATED_SUFFIX {
+            return None;
+        }
+        Self::ALL.into_iter().find(|by| by.range_of(prefix, index).is_some())
+    }
+}
+
+/// Returns the day that numbers name, if they have as many digits as an index name has.
+fn date(year: &str, month: &str, day: &str) -> Option<Date> {
+    let digits = |text: &str, count: usize| {
+        text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !(digits(year, 4) && digits(month, 2) && digits(day, 2)) {
+        return None;
+    }
+    Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()
+}
+
+impl fmt::Display for IndexBy {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(self.as_str())
+    }
+}
+
 /// A stretch of time, its end not included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeRange {
@@ -33,6 +123,12 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
+    /// Returns whether all of another range is in this one.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.from.is_none_or(|from| other.from.is_some_and(|other| from <= other))
+            && self.to.is_none_or(|to| other.to.is_some_and(|other| other <= to))
+    }
+
     /// Returns whether all of some seconds of the Unix epoch, both ends included, are in the range.
     pub fn covers(&self, first: i64, last: i64) -> bool {
         self.from.is_none_or(|from| first.saturating_mul(1_000) >= from.as_millisecond())
@@ -234,13 +330,16 @@ impl When {
 /// The bucket of events whose time is missing or beyond [`YEARS`].
 pub(super) const UNDATED: u32 = u32::MAX;
 
+/// What the index of those events ends with.
+const UNDATED_SUFFIX: &str = "-undated";
+
 /// Returns the name of an index.
 pub(super) fn index_name(prefix: &str, by: IndexBy, bucket: u32) -> String {
     let mut name = prefix.to_owned();
     let (year, month, day) = (bucket >> 16, bucket >> 8 & 0xFF, bucket & 0xFF);
     let written = match by {
         IndexBy::None => Ok(()),
-        _ if bucket == UNDATED => write!(name, "-undated"),
+        _ if bucket == UNDATED => write!(name, "{UNDATED_SUFFIX}"),
         IndexBy::Day => write!(name, "-{year:04}.{month:02}.{day:02}"),
         IndexBy::Month => write!(name, "-{year:04}.{month:02}"),
         IndexBy::Year => write!(name, "-{year:04}"),
@@ -442,5 +541,36 @@ mod tests {
         }
         let far = When::plain(b"9999-06-05T00:00:00Z").unwrap();
         assert_eq!(index_name("ct", IndexBy::Month, far.bucket(IndexBy::Month)), "ct-undated");
+    }
+
+    #[test]
+    fn the_name_of_an_index_tells_which_events_it_holds() {
+        let time = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        for (by, name, from, to) in [
+            (IndexBy::Month, "ct-2024.12", "2024-12-01T00:00:00Z", "2025-01-01T00:00:00Z"),
+            (IndexBy::Day, "ct-2024.02.29", "2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z"),
+            (IndexBy::Year, "ct-2023", "2023-01-01T00:00:00Z", "2024-01-01T00:00:00Z"),
+        ] {
+            let range = TimeRange { from: time(from), to: time(to) };
+            assert!(by.range_of("ct", name) == Some(range), "{name}");
+            assert_eq!(IndexBy::of_index("ct", name), Some(by));
+        }
+        assert!(IndexBy::None.range_of("ct", "ct") == Some(TimeRange::default()));
+        assert!(IndexBy::Day.range_of("ct", "ct-undated") == Some(TimeRange::default()));
+        assert_eq!(IndexBy::of_index("ct", "ct-undated"), None);
+        for name in ["ct-2024.13", "ct-2024.1", "ct-2024.02.30", "ct-eu-2024.01", "ct2024", "other"]
+        {
+            assert_eq!(IndexBy::of_index("ct", name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_range_includes_what_lies_in_it() {
+        let june = IndexBy::Month.range_of("ct", "ct-2024.06").unwrap();
+        let year = IndexBy::Year.range_of("ct", "ct-2024").unwrap();
+        assert!(year.includes(&june) && june.includes(&june) && !june.includes(&year));
+        assert!(TimeRange::default().includes(&TimeRange::default()));
+        assert!(!june.includes(&TimeRange::default()));
+        assert!(TimeRange { to: None, ..june }.includes(&june));
     }
 }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     checkpoint::{self, Ended, Note, Store},
-    event::{Batch, Lane, LaneNumber, Receipt, SetAside, SetAsideCause},
+    event::{Batch, Inventory, Lane, LaneNumber, Receipt, SetAside, SetAsideCause},
     normalize::{Fields, Settings, TimeRange},
     report::{Log, Tally, figures},
     sink::{self, Sink, Unfinished},
@@ -149,13 +149,15 @@ pub struct Finished {
     pub outcome: Result<Outcome, Error>,
     /// Where the exit code is still to be written. `None` if the store failed: then `outcome` says why.
     pub store: Option<Store>,
+    /// What the sink holds at the end of a complete run, if it tells.
+    pub held: Option<Inventory>,
 }
 
 /// Loads everything that the source lists, from [`Sink::prepare`] to [`Sink::finish`].
 pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise) -> Finished {
     let notes = match Notebook::open(store, load.tally.waits.clone()) {
         Ok(notes) => notes,
-        Err(error) => return Finished { outcome: Err(error), store: None },
+        Err(error) => return Finished { outcome: Err(error), store: None, held: None },
     };
     let requests = load.requests_at_once();
     let body_bytes = usize::try_from(load.batch_bytes).unwrap_or(usize::MAX);
@@ -178,6 +180,7 @@ pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise)
         body_bytes,
         kept_out: 0,
         failed: None,
+        held: None,
     };
     match started {
         Ok((threads, products)) => {
@@ -190,7 +193,7 @@ pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise)
         }
         Err(error) => corridor.fail(error),
     }
-    let Corridor { notes, failed, stop, .. } = corridor;
+    let Corridor { notes, failed, stop, held, .. } = corridor;
     let outcome = match failed {
         Some(error) => Err(error),
         None if stop.requested() => Ok(Outcome::Stopped),
@@ -201,9 +204,9 @@ pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise)
         notes.write(note).await;
     }
     match notes.close().await {
-        Ok(store) => Finished { outcome, store: Some(store) },
+        Ok(store) => Finished { outcome, store: Some(store), held },
         // A store that failed is why the corridor could not go on.
-        Err(error) => Finished { outcome: Err(error), store: None },
+        Err(error) => Finished { outcome: Err(error), store: None, held },
     }
 }
 
@@ -295,6 +298,8 @@ struct Corridor<S> {
     /// Documents that this run set aside because of their index or an ingest pipeline.
     kept_out: u64,
     failed: Option<Error>,
+    /// What the sink holds in the end.
+    held: Option<Inventory>,
 }
 
 impl<S: Sink> Corridor<S> {
@@ -313,11 +318,12 @@ impl<S: Sink> Corridor<S> {
         while let Some(prepared) = self.preparing.join_next().await {
             self.prepared(prepared);
         }
-        if self.failed.is_none()
-            && !self.stop.requested()
-            && let Err(error) = self.sink.finish().await
-        {
-            self.end_by(error);
+        if self.failed.is_some() || self.stop.requested() {
+            return;
+        }
+        match self.sink.finish().await {
+            Ok(held) => self.held = held,
+            Err(error) => self.end_by(error),
         }
     }
 

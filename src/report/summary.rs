@@ -106,6 +106,8 @@ pub struct Summary {
     pub foreign: u64,
     /// The first files that could not be read to their end, with the reason.
     pub failures: Vec<Failed>,
+    /// The indices that lack documents that were loaded into them.
+    pub missing: Vec<Lacking>,
     /// Version of this program.
     pub version: &'static str,
     /// Records read whose fate is not known; the next run reads them again.
@@ -123,6 +125,17 @@ pub struct Summary {
     /// How the run came to its end; in JSON the exit code says it.
     #[serde(skip)]
     pub ending: Ending,
+}
+
+/// An index that lacks documents that were loaded into it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lacking {
+    /// Its name.
+    pub index: String,
+    /// How many documents are missing.
+    pub documents: u64,
+    /// What happened to them: `deleted`, `recreated`, `emptied`.
+    pub why: &'static str,
 }
 
 /// The numbers of one SOURCE word.
@@ -188,6 +201,7 @@ impl Summary {
             filtered: get(&tally.filtered),
             foreign: get(&tally.sources_foreign),
             failures: tally.failures(),
+            missing: Vec::new(),
             version: env!("CARGO_PKG_VERSION"),
             in_flight,
             dry_run: facts.ending == Ending::DryRun,
@@ -441,6 +455,7 @@ mod tests {
                 "filtered",
                 "foreign",
                 "failures",
+                "missing",
                 "version"
             ]
         );

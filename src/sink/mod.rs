@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use crate::event::{Batch, IndexCount, Receipt};
+use crate::event::{Batch, IndexCount, Inventory, Receipt};
+use crate::normalize::IndexBy;
 
 pub use engine::{
     Compress, Conflict, Credentials, Disk, Engine, Examination, Fill, Rights, Service, Signing,
@@ -41,13 +42,14 @@ pub trait Sink: Send + Sync + 'static {
     /// Returns [`Unfinished`] if the run cannot go on.
     fn write(&self, batch: Batch) -> impl Future<Output = Result<Receipt, Unfinished>> + Send;
 
-    /// Leaves the place ready for the next run. Called at most once, when no batch is under way.
+    /// Leaves the place ready for the next run, and returns what it holds now, if it tells. Called at most once, when
+    /// no batch is under way.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if that was not possible.
-    fn finish(&self) -> impl Future<Output = Result<(), Error>> + Send {
-        std::future::ready(Ok(()))
+    fn finish(&self) -> impl Future<Output = Result<Option<Inventory>, Error>> + Send {
+        std::future::ready(Ok(None))
     }
 }
 
@@ -147,6 +149,32 @@ impl Cause {
             _ => "",
         }
     }
+}
+
+/// Why documents cannot be sent to a name without being there twice one day: their ids are unique in one index only.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Spread {
+    /// An alias over several indices.
+    #[error("is an alias over several indices ({})", indices.join(", "))]
+    Several {
+        /// Their names.
+        indices: Vec<String>,
+    },
+    /// An alias that a policy moves on to a new index.
+    #[error("is an alias that a policy rolls over (index {index})")]
+    Rollover {
+        /// The index behind it now.
+        index: String,
+    },
+    /// An alias that takes no writes.
+    #[error("is an alias that takes no writes (index {index})")]
+    NoWrites {
+        /// The index behind it.
+        index: String,
+    },
+    /// A data stream.
+    #[error("is a data stream, which goes on to a new index from time to time")]
+    DataStream,
 }
 
 /// Why the run cannot go on. Addresses hold no credentials.
@@ -261,6 +289,30 @@ pub enum Error {
         ours: u64,
         /// The version found.
         theirs: u64,
+    },
+    /// Documents of this prefix are spread over indices in another way than the one asked for.
+    #[error(
+        "the indices of '{prefix}' in {url} are made by {theirs}, not by {ours}: events would be there twice"
+    )]
+    OtherSpan {
+        /// The address.
+        url: String,
+        /// The prefix.
+        prefix: String,
+        /// How they are made so far.
+        theirs: IndexBy,
+        /// How this run would make them.
+        ours: IndexBy,
+    },
+    /// A name that documents go to does not stand for exactly one index for ever.
+    #[error("'{name}' in {url} {why}: an event that is loaded again would be there twice")]
+    NotOneIndex {
+        /// The address.
+        url: String,
+        /// The name.
+        name: String,
+        /// What it is.
+        why: Spread,
     },
     /// The engine takes no writes because its disk is full, and that did not change.
     #[error("{url} blocks writes for {}", Shown(*.waited))]

@@ -611,6 +611,8 @@ fn the_status_adds_up_and_its_names_are_stable() {
                 "index": "cloudtrail-2024.06", "id": "a", "lane": "file:/trail/3.json", "at": "soon"
             }]
         }] },
+        "cluster": null, "missing": [],
+        "indices": [{ "name": "", "created": 2, "already_there": 0, "held": null }],
         "decisions": [{ "path": "x.y", "kind": "keyword", "why": "met first", "decided": "soon" }]
     });
     assert_eq!(told, expected);

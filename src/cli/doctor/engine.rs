@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use super::{Doctor, Harm, good};
 use crate::{
     aws::Access,
-    cli::{assemble, failure::Failure},
+    checkpoint::{self, Reader, indices::Known},
+    cli::{assemble, failure::Failure, presence},
     normalize::{Fields, Rules},
     pipeline::stop::stop,
     report::{Tally, figures},
@@ -41,7 +42,8 @@ impl Doctor<'_> {
         match Engine::connect(target, template, fields, self.log.clone(), tally, stop).await {
             Ok(engine) => {
                 let found = engine.examine(plan.index.as_str()).await;
-                self.found(&engine.describe().to_string(), &found)
+                self.found(&engine.describe().to_string(), &found)?;
+                self.presence(&engine)
             }
             Err(error) => self.bad(Harm::Stops, &error.into()),
         }
@@ -77,6 +79,43 @@ impl Doctor<'_> {
             _ => Harm::Lessens,
         };
         self.bad(harm, &Failure::person(conflict.told()).hint(conflict.advice()))
+    }
+
+    /// Compares what was loaded with what the engine holds.
+    fn presence(&mut self, engine: &Engine) -> Result<(), Failure> {
+        let path = &self.plan.checkpoint;
+        // Whether the file can be used is looked at elsewhere.
+        let Ok(reader) = Reader::open(path) else { return Ok(()) };
+        if let (Ok(Some(theirs)), Some(ours)) = (reader.cluster(), engine.cluster())
+            && theirs != ours
+        {
+            let (path, target) = (path.clone(), self.plan.target_name());
+            let ours = ours.to_owned();
+            let other = checkpoint::Error::OtherCluster { path, target, theirs, ours };
+            return self.bad(Harm::Stops, &other.into());
+        }
+        let (Some(inventory), Ok(mut indices)) = (engine.inventory(), reader.indices()) else {
+            return Ok(());
+        };
+        indices.compare(inventory, self.now.as_millisecond());
+        for (name, missing) in indices.open() {
+            let failure = Failure::person(format!("{name}: {}", presence::what(missing)));
+            self.bad(Harm::Lessens, &failure.hint(presence::way_out(self.plan, name)))?;
+        }
+        if indices.open().next().is_some() || indices.known.is_empty() {
+            return Ok(());
+        }
+        let documents = indices.known.values().map(Known::expected).sum();
+        let number = indices.known.len() as u64;
+        let indices = if number == 1 { "index" } else { "indices" };
+        good(
+            "loaded before",
+            &format!(
+                "{} {indices} with {}, all there",
+                figures::count(number),
+                figures::counted(documents, "document")
+            ),
+        )
     }
 
     fn disk(&mut self, disk: &Disk) -> Result<(), Failure> {

@@ -437,9 +437,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::normalize::IndexBy;
 
     fn templates() -> Templates {
-        Templates::new("trail", json!({ "_meta": { "version": 1 }, "properties": {} }), 100)
+        let core = json!({ "_meta": { "version": 1 }, "properties": {} });
+        Templates::new("trail", core, 100, IndexBy::Month)
     }
 
     #[test]

@@ -18,8 +18,9 @@ const ROLE: &str = include_str!("../../../policy/elasticsearch.json");
 /// The prefix that the role is written for.
 const ROLE_PREFIX: &str = "cloudtrail";
 
-/// The right that a load can do without: it only tells the version.
-const NOT_NEEDED: &str = "cluster:monitor/main";
+/// The rights that a load can do without: they only tell the version, and whether what was loaded is still there.
+const NOT_NEEDED: [&str; 3] =
+    ["cluster:monitor/main", "indices:admin/refresh", "indices:monitor/stats"];
 
 /// What an engine looks like before a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +156,7 @@ impl Engine {
         let indices = said["index"].as_object()?.values();
         for (name, has) in indices.chain([&said["cluster"]]).filter_map(Value::as_object).flatten()
         {
-            if has == false && name != NOT_NEEDED && !privileges.contains(name) {
+            if has == false && !NOT_NEEDED.contains(&name.as_str()) && !privileges.contains(name) {
                 privileges.push(name.clone());
             }
         }

@@ -10,7 +10,7 @@ use super::client::Method;
 use super::mapping::Learned;
 use super::tree;
 
-use crate::normalize::Origin;
+use crate::normalize::{IndexBy, Origin};
 use crate::report::Log;
 use crate::sink::Error;
 
@@ -30,6 +30,7 @@ pub(super) struct Templates {
     core: Value,
     version: u64,
     field_limit: u32,
+    by: IndexBy,
 }
 
 /// What to do about a template, by what is there.
@@ -47,7 +48,7 @@ pub(super) enum Decision {
 
 impl Templates {
     /// Prepares the templates; `core` is a `mappings` object with `_meta.version`.
-    pub(super) fn new(prefix: &str, core: Value, max_fields: u32) -> Self {
+    pub(super) fn new(prefix: &str, core: Value, max_fields: u32, by: IndexBy) -> Self {
         let version = version(&core["_meta"]).unwrap_or(0);
         let mut core = core;
         if let Value::Object(core) = &mut core {
@@ -57,7 +58,12 @@ impl Templates {
             }
         }
         let field_limit = LEAST_FIELD_LIMIT.max(max_fields.saturating_mul(2));
-        Self { prefix: prefix.to_owned(), core, version, field_limit }
+        Self { prefix: prefix.to_owned(), core, version, field_limit, by }
+    }
+
+    /// Returns how documents are spread over indices.
+    pub(super) fn by(&self) -> IndexBy {
+        self.by
     }
 
     /// Returns what the names of our indices start with; also the name of the index template.
@@ -96,7 +102,7 @@ impl Templates {
             "priority": self.priority(),
             "composed_of": [self.learned_name()],
             "version": self.version,
-            "_meta": { "managed_by": MANAGED_BY, "version": self.version },
+            "_meta": { "managed_by": MANAGED_BY, "version": self.version, "index_by": self.by.as_str() },
             "template": {
                 "settings": self.settings(),
                 "mappings": self.core,
@@ -123,12 +129,9 @@ impl Templates {
 
     /// Decides about the index template that is there.
     fn decide(&self, found: Option<&Value>) -> Decision {
+        let is_narrow = || limit(found).is_some_and(|limit| limit < u64::from(self.field_limit));
         match decide(found, self.version) {
-            Decision::Keep
-                if limit(found).is_some_and(|limit| limit < u64::from(self.field_limit)) =>
-            {
-                Decision::Install
-            }
+            Decision::Keep if is_narrow() || index_by(found) != Some(self.by) => Decision::Install,
             decision => decision,
         }
     }
@@ -153,6 +156,11 @@ fn version(meta: &Value) -> Option<u64> {
     version.as_u64().or_else(|| version.as_str()?.parse().ok())
 }
 
+/// Returns how the indices of a template are made, if it says so: templates of earlier versions do not.
+fn index_by(found: Option<&Value>) -> Option<IndexBy> {
+    IndexBy::named(found?.pointer("/_meta/index_by")?.as_str()?)
+}
+
 /// Returns the field limit in a template; engines give numbers in settings back as text.
 fn limit(found: Option<&Value>) -> Option<u64> {
     let limit = found?.pointer("/template/settings/index/mapping/total_fields/limit")?;
@@ -173,6 +181,8 @@ pub(super) enum Overwrite {
 pub(super) struct Missing {
     learned: Option<Value>,
     template: Option<Value>,
+    /// How the template that is there makes indices, if it is one of ours that says so.
+    by: Option<IndexBy>,
 }
 
 /// Finds out what is missing or old, and takes in what earlier runs learned.
@@ -198,10 +208,29 @@ pub(super) async fn look(
     let decision = templates.decide(found.as_ref());
     let template = allowed(calls, &templates.prefix, decision, templates.version, force)?
         .then(|| templates.template());
-    Ok(Some(Missing { learned, template }))
+    let is_ours = found.as_ref().is_some_and(|found| found["_meta"]["managed_by"] == MANAGED_BY);
+    let by = if is_ours { index_by(found.as_ref()) } else { None };
+    Ok(Some(Missing { learned, template, by }))
+}
+
+/// Returns whether the index template is not there.
+pub(super) async fn is_absent(calls: &Calls<'_>, templates: &Templates) -> Result<bool, Error> {
+    let action = format!("reading the index template '{}'", templates.prefix);
+    let answer = calls.read(&templates.template_path(), &action).await?;
+    Ok(answer.status == 404 && answer.is_error())
 }
 
 impl Missing {
+    /// Returns the index template, and the component template of learned fields if that is not there either.
+    pub(super) fn again(templates: &Templates, learned: Option<Value>) -> Self {
+        Self { learned, template: Some(templates.template()), by: None }
+    }
+
+    /// Returns how the template that is there makes indices, if it is one of ours that says so.
+    pub(super) fn by(&self) -> Option<IndexBy> {
+        self.by
+    }
+
     /// Returns whether there is nothing to install.
     pub(super) fn is_nothing(&self) -> bool {
         self.learned.is_none() && self.template.is_none()
@@ -302,11 +331,11 @@ mod tests {
 
     fn templates(prefix: &str) -> Templates {
         let core = json!({ "dynamic": "false", "_meta": { "version": 3 }, "properties": {} });
-        Templates::new(prefix, core, 5_000)
+        Templates::new(prefix, core, 5_000, IndexBy::Month)
     }
 
     fn ours(version: &Value) -> Value {
-        json!({ "_meta": { "managed_by": "trailload", "version": version } })
+        json!({ "_meta": { "managed_by": "trailload", "version": version, "index_by": "month" } })
     }
 
     #[test]
@@ -334,8 +363,18 @@ mod tests {
         found["template"] =
             json!({"settings": {"index": {"mapping": {"total_fields": {"limit": "10000"}}}}});
         assert_eq!(templates("cloudtrail").decide(Some(&found)), Decision::Keep);
-        let more = Templates::new("cloudtrail", templates("x").core, 6_000);
+        let more = Templates::new("cloudtrail", templates("x").core, 6_000, IndexBy::Month);
         assert_eq!(more.decide(Some(&found)), Decision::Install);
+    }
+
+    #[test]
+    fn the_template_says_how_indices_are_made() {
+        let month = templates("cloudtrail");
+        assert_eq!(index_by(Some(&month.template())), Some(IndexBy::Month));
+        let before = json!({ "_meta": { "managed_by": "trailload", "version": 3 } });
+        assert_eq!(month.decide(Some(&before)), Decision::Install, "it did not say so");
+        let year = Templates { by: IndexBy::Year, ..templates("cloudtrail") };
+        assert_eq!(month.decide(Some(&year.template())), Decision::Install);
     }
 
     #[test]

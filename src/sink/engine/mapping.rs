@@ -25,12 +25,13 @@ use tokio::time::Instant;
 use super::calls::{Calls, Said};
 use super::client::Method;
 use super::conflicts::{self, Conflict};
-use super::install::{MANAGED_BY, Missing, Templates, read_learned};
+use super::install::{self, MANAGED_BY, Missing, Templates, read_learned};
+use super::inventory::{self, Found};
 use super::tree;
-use crate::event::Need;
+use crate::event::{IndexIdentity, Inventory, Need};
 use crate::normalize::{self, Fields, Origin, Relearned};
 use crate::report::{Log, Tally};
-use crate::sink::{Cause, Error, Why};
+use crate::sink::{Cause, Error, Spread, Why};
 
 /// Calls spent on finding the few fields that an index refuses; what is left then stays unmapped.
 const SEARCH_CALLS: u32 = 64;
@@ -103,6 +104,8 @@ pub(super) struct Mappings {
     /// Whether the template, or an index, got fields from us.
     grown: AtomicBool,
     indices: Lock<HashMap<String, Arc<Index>>>,
+    /// What the engine held before this run, if it tells.
+    before: Option<Inventory>,
     log: Log,
     tally: Arc<Tally>,
 }
@@ -113,6 +116,8 @@ struct Index {
     ready: AtomicU32,
     /// Whether its mapping is somebody else's, as [`Live::foreign`] is.
     foreign: AtomicBool,
+    /// Which index it was when documents were sent to it first, if the engine tells.
+    identity: OnceLock<IndexIdentity>,
     live: Mutex<Live>,
     /// The index itself, if the name is an alias.
     behind: Lock<Option<String>>,
@@ -166,8 +171,8 @@ impl Mappings {
     }
 
     pub(super) fn new(
-        templates: Templates,
-        missing: Missing,
+        (templates, missing): (Templates, Missing),
+        before: Option<Inventory>,
         learned: Arc<dyn Learned>,
         log: Log,
         tally: Arc<Tally>,
@@ -180,9 +185,20 @@ impl Mappings {
             component: Mutex::default(),
             grown: AtomicBool::new(false),
             indices: Lock::default(),
+            before,
             log,
             tally,
         }
+    }
+
+    /// Returns what the engine held before this run, if it tells.
+    pub(super) fn before(&self) -> Option<&Inventory> {
+        self.before.as_ref()
+    }
+
+    /// Returns which index it was when documents were sent to it first in this run, if the engine tells.
+    pub(super) fn identity(&self, name: &str) -> Option<IndexIdentity> {
+        self.index(name).identity.get().cloned()
     }
 
     /// Installs the templates that are missing, and warns of ingest pipelines, once.
@@ -233,8 +249,9 @@ impl Mappings {
         if index.has(need.fields) {
             return Ok(());
         }
-        if let Some(there) = read_learned(calls, &self.templates).await? {
-            self.obey(&there);
+        match read_learned(calls, &self.templates).await? {
+            Some(there) => self.obey(&there),
+            None => self.put_back(calls).await?,
         }
         // Everything known by now goes along: the next batch probably needs it.
         let ready = index.ready.load(Ordering::Acquire);
@@ -243,12 +260,46 @@ impl Mappings {
         } else {
             let known = self.learned.count();
             let more = self.learned.properties(ready - 1, known);
-            (self.put(calls, name, &more, &mut live).await?, known)
+            match self.put(calls, name, &more, &mut live).await {
+                Err(error) if is_gone(&error) => self.meet_again(calls, name, &mut live).await?,
+                put => (put?, known),
+            }
         };
         let ready = if room == Room::Full { u32::MAX } else { known + 1 };
         index.foreign.store(live.foreign, Ordering::Release);
         index.ready.store(ready, Ordering::Release);
         Ok(())
+    }
+
+    /// Makes an index again that was deleted while documents were sent to it. What becomes of those that it held is
+    /// found out at the end of the run.
+    async fn meet_again(
+        &self,
+        calls: &Calls<'_>,
+        name: &str,
+        live: &mut MutexGuard<'_, Live>,
+    ) -> Result<(Room, u32), Error> {
+        self.log.warn(name, "was deleted while it was being written to; it is made again");
+        self.meet(calls, name, live).await
+    }
+
+    /// Puts the templates back if somebody deleted them during the run: an index made without them would map fields
+    /// by itself.
+    pub(super) async fn put_back(&self, calls: &Calls<'_>) -> Result<(), Error> {
+        if !install::is_absent(calls, &self.templates).await? {
+            return Ok(());
+        }
+        self.log.warn(
+            calls.address(),
+            format_args!(
+                "the index template '{}' was deleted during the run; it is put back",
+                self.templates.prefix()
+            ),
+        );
+        let there = read_learned(calls, &self.templates).await?;
+        let properties = self.learned.properties(0, self.learned.count());
+        let learned = there.is_none().then(|| self.templates.learned(&properties));
+        Missing::again(&self.templates, learned).put(calls, &self.templates, &self.log).await
     }
 
     /// Makes sure that the learned component template has the fields that a batch uses.
@@ -314,6 +365,60 @@ impl Mappings {
         }
         let live = index.live.lock().await;
         Some(self.learned.relearn(&live.mappings))
+    }
+
+    /// Looks which indices there are once everything is written, and names those that are not the ones written to.
+    pub(super) async fn take_stock(&self, calls: &Calls<'_>) -> Result<Option<Inventory>, Error> {
+        if self.before.is_none() {
+            return Ok(None);
+        }
+        let written: Vec<(String, IndexIdentity)> = {
+            let indices = self.indices.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = |(name, index): (&String, &Arc<Index>)| {
+                Some((name.clone(), index.identity.get()?.clone()))
+            };
+            indices.iter().filter_map(known).collect()
+        };
+        if written.is_empty() {
+            return Ok(inventory::look(calls, self.templates.prefix(), self.templates.by())
+                .await?
+                .map(|found| found.inventory));
+        }
+        self.put_back(calls).await?;
+        let names: Vec<String> = written.iter().map(|(name, _)| name.clone()).collect();
+        let Some(inventory) = self.recount(calls, &names).await? else { return Ok(None) };
+        let other: Vec<String> = written
+            .into_iter()
+            .filter(|(name, identity)| {
+                inventory.indices.get(name).is_some_and(|held| held.identity != *identity)
+            })
+            .map(|(name, _)| name)
+            .collect();
+        for name in inventory::foreign(calls, &other).await? {
+            self.log.warn(
+                &name,
+                "was deleted while it was being written to, and came back without trailload's template: it maps fields \
+                 by itself; delete it before you load its events again",
+            );
+        }
+        Ok(Some(inventory))
+    }
+
+    /// Looks at the indices once all that was written to these can be counted.
+    pub(super) async fn recount(
+        &self,
+        calls: &Calls<'_>,
+        names: &[String],
+    ) -> Result<Option<Inventory>, Error> {
+        let stale = inventory::refresh(calls, names).await?;
+        let found = inventory::look(calls, self.templates.prefix(), self.templates.by()).await?;
+        let Some(Found { mut inventory, .. }) = found else { return Ok(None) };
+        for name in stale {
+            if let Some(held) = inventory.indices.get_mut(&name) {
+                held.documents = None;
+            }
+        }
+        Ok(Some(inventory))
     }
 
     /// Returns the mappings of an index as they are now, or were at `since` at the earliest.
@@ -395,11 +500,21 @@ impl Mappings {
         live: &mut MutexGuard<'_, Live>,
     ) -> Result<(Room, u32), Error> {
         let mut made_with = None;
+        let mut held = self.before.as_ref().and_then(|all| all.indices.get(name)).cloned();
         if !self.look(calls, name, live).await? {
+            self.put_back(calls).await?;
             made_with = self.create(calls, name).await?;
             if !self.look(calls, name, live).await? {
                 self.log.debug(name, "vanished right after it was created");
             }
+            held = None;
+        }
+        if held.is_none() && self.before.is_some() {
+            held = inventory::held(calls, name).await?;
+        }
+        if let Some(held) = held {
+            // The first one of this run stays, so that a change is noticed at the end.
+            let _ = self.index(name).identity.set(held.identity);
         }
         self.check_owner(name, live);
         // Looking may have taught us fields that are there already, so count again. What was decided while the index
@@ -420,6 +535,12 @@ impl Mappings {
             404 => return Ok(false),
             200..=299 => {}
             _ => return Err(calls.refused(&action, said)),
+        }
+        let indices = said.json.as_object().into_iter().flat_map(|all| all.keys());
+        if indices.clone().count() > 1 {
+            let why = Spread::Several { indices: indices.cloned().collect() };
+            let (url, name) = (calls.address().to_owned(), name.to_owned());
+            return Err(Error::NotOneIndex { url, name, why });
         }
         // By its own name, or behind an alias under another.
         let found = said.json.as_object_mut().and_then(|all| all.iter_mut().next_back());
@@ -632,6 +753,11 @@ impl Mappings {
         );
         Ok(Room::Full)
     }
+}
+
+/// Returns whether an index was not there any more.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Refused { status: 404, source, .. } if source.code() == "index_not_found_exception")
 }
 
 /// Returns whether a 400 is about the index as a whole and not about the fields put.

@@ -11,6 +11,7 @@ mod credentials;
 mod examine;
 mod identify;
 mod install;
+mod inventory;
 mod mapping;
 mod parcel;
 mod redirect;
@@ -48,7 +49,8 @@ use self::retry::{Policy, Retrier};
 use self::settle::Settling;
 pub use self::signing::{Service, Signing};
 use super::{Cause, Error, Sink, Unfinished};
-use crate::event::{Batch, Receipt};
+use crate::event::{Batch, Inventory, Receipt};
+use crate::normalize::IndexBy;
 use crate::pipeline::stop::Urgency;
 use crate::pipeline::{Stop, Width};
 use crate::report::{Log, Tally};
@@ -105,6 +107,8 @@ pub struct Target {
     pub ca_file: Option<PathBuf>,
     /// What names of indices start with.
     pub prefix: String,
+    /// How names of indices go on.
+    pub index_by: IndexBy,
     /// Overwrite a newer or foreign template.
     pub force: bool,
     /// Learned fields that will be mapped at most; the index gets room for twice as many.
@@ -149,6 +153,8 @@ pub struct Engine {
     learned: Arc<dyn Learned>,
     /// Nothing for an endpoint that knows no mappings.
     mappings: Option<Mappings>,
+    /// UUID of the cluster.
+    cluster: Option<String>,
     description: Description,
     tally: Arc<Tally>,
     stop: Stop,
@@ -167,6 +173,7 @@ impl Target {
             signing: None,
             ca_file: None,
             prefix: prefix.to_owned(),
+            index_by: IndexBy::default(),
             force: false,
             max_fields: 5_000,
             compress: Compress::Auto,
@@ -218,6 +225,11 @@ impl Engine {
         let retrier = Retrier::new(policy, client.address(), log.clone(), stop.clone());
         let connecting = prepare(&client, &retrier, &target, template, &fields, &log, &tally);
         let (description, mappings) = unless_left(&stop, &client, connecting).await?;
+        let calls = Calls { client: &client, retrier: &retrier };
+        let cluster = match mappings {
+            Some(_) => unless_left(&stop, &client, inventory::cluster(&calls)).await?,
+            None => None,
+        };
         let most = target.requests.unwrap_or_else(|| default_requests(&target.url));
         Ok(Self {
             client,
@@ -226,6 +238,7 @@ impl Engine {
             deck: Semaphore::new(most as usize + NEXT),
             learned: fields,
             mappings,
+            cluster,
             description,
             tally,
             stop,
@@ -249,6 +262,28 @@ impl Engine {
         if let Some(mappings) = &self.mappings {
             mappings.shut_index(index, cause);
         }
+    }
+
+    /// Returns the UUID of the cluster, if the engine tells.
+    pub fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
+    }
+
+    /// Returns the indices of the prefix as they were when the engine was connected to, if it tells.
+    pub fn inventory(&self) -> Option<&Inventory> {
+        self.mappings.as_ref()?.before()
+    }
+
+    /// Counts the documents of the prefix again once all that was written to these indices can be counted. An index
+    /// for which that is not allowed has no count then.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the engine does not answer.
+    pub async fn recount(&self, indices: &[String]) -> Result<Option<Inventory>, Error> {
+        let Some(mappings) = &self.mappings else { return Ok(None) };
+        let calls = self.calls();
+        unless_left(&self.stop, &self.client, mappings.recount(&calls, indices)).await
     }
 
     fn calls(&self) -> Calls<'_> {
@@ -282,9 +317,16 @@ impl Sink for Engine {
     }
 
     /// Makes sure that the next index starts with all that was learned, also by a loader beside this one.
-    async fn finish(&self) -> Result<(), Error> {
-        let Some(mappings) = &self.mappings else { return Ok(()) };
-        unless_left(&self.stop, &self.client, mappings.finish(&self.calls())).await
+    ///
+    /// Puts the index template back if it was deleted, and looks which indices there are now.
+    async fn finish(&self) -> Result<Option<Inventory>, Error> {
+        let Some(mappings) = &self.mappings else { return Ok(None) };
+        let calls = self.calls();
+        let finishing = async {
+            mappings.finish(&calls).await?;
+            mappings.take_stock(&calls).await
+        };
+        unless_left(&self.stop, &self.client, finishing).await
     }
 
     async fn write(&self, batch: Batch) -> Result<Receipt, Unfinished> {
@@ -292,6 +334,10 @@ impl Sink for Engine {
         let settling = self.settle(&batch, &mut receipt);
         let settled = unless_left(&self.stop, &self.client, settling).await;
         receipt.indices.retain(|one| one.created + one.already_there > 0);
+        for one in &mut receipt.indices {
+            one.identity =
+                self.mappings.as_ref().and_then(|mappings| mappings.identity(&one.index));
+        }
         match settled {
             Ok(()) => Ok(receipt),
             Err(error) => Err(Unfinished { error, indices: receipt.indices }),
@@ -316,7 +362,7 @@ async fn prepare(
         _ => identify(&calls).await?,
     };
     check_age(client, &description)?;
-    let templates = Templates::new(&target.prefix, template, target.max_fields);
+    let templates = Templates::new(&target.prefix, template, target.max_fields, target.index_by);
     let force = if target.force { Overwrite::Yes } else { Overwrite::No };
     let Some(missing) = install::look(&calls, &templates, &**fields, force).await? else {
         if let Proof::Owed(source) = proof {
@@ -325,8 +371,12 @@ async fn prepare(
         log.info(client.address(), "knows no index templates; documents are sent without one");
         return Ok((description, None));
     };
+    let found = inventory::look(&calls, &target.prefix, target.index_by).await?;
+    inventory::check(&calls, &templates, missing.by(), found.as_ref()).await?;
     let (fields, log, tally) = (Arc::clone(fields), log.clone(), Arc::clone(tally));
-    Ok((description, Some(Mappings::new(templates, missing, fields, log, tally))))
+    let before = found.map(|found| found.inventory);
+    let mappings = Mappings::new((templates, missing), before, fields, log, tally);
+    Ok((description, Some(mappings)))
 }
 
 fn check_age(client: &Client, description: &Description) -> Result<(), Error> {

@@ -19,6 +19,7 @@ use crate::report::{Log, Tally};
 use crate::sink::{Cause, Error, Sink, Unreachable, Why};
 
 const INDEX: &str = "trail-2024.06";
+const TEMPLATE: &str = "/_index_template/trail";
 const LEARNED: &str = "/_component_template/trail-learned";
 
 /// What the tiny engine does with one bulk request instead of obeying.
@@ -50,6 +51,8 @@ struct State {
     bulks: Vec<usize>,
     stored: BTreeMap<String, Value>,
     mapping: Option<Value>,
+    /// The index template.
+    template: Option<Value>,
     /// The component template of learned fields.
     learned: Option<Value>,
     /// What another loader replaces it by once fields were stored in it.
@@ -184,6 +187,14 @@ fn answer(method: &str, path: &str, body: &[u8], state: &Mutex<State>) -> Option
             super::tree::add(&mut mapping["properties"], asked);
             state.mapping = Some(mapping);
             (200, json!({"acknowledged": true}))
+        }
+        ("PUT", TEMPLATE) => {
+            state.template = state.calls.last().map(|(_, put)| put.clone());
+            (200, json!({"acknowledged": true}))
+        }
+        ("GET", TEMPLATE) if state.template.is_some() => {
+            let template = json!({"name": "trail", "index_template": state.template});
+            (200, json!({"index_templates": [template]}))
         }
         ("GET", LEARNED) if state.learned.is_some() => {
             let template = json!({"name": "trail-learned", "component_template": state.learned});
