@@ -8,6 +8,7 @@ mod foreign;
 mod history;
 mod kept_out;
 mod model;
+mod presence;
 mod restart;
 mod secure;
 mod together;

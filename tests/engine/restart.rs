@@ -7,8 +7,8 @@ use crate::support::events::{events, gzip, ids, records};
 use crate::support::load::{Desk, wait_for};
 use crate::support::wire;
 
-/// An engine of this test's own, taken away at its end.
-struct Own {
+/// An engine of one test's own, taken away at its end.
+pub(super) struct Own {
     folder: PathBuf,
     url: String,
 }
@@ -23,19 +23,40 @@ fn script(arguments: &[&str], folder: &Path) -> String {
 }
 
 impl Own {
-    fn start() -> Own {
+    /// Starts one, which may keep snapshots.
+    pub(super) fn start() -> Own {
         // The engine runs as another user when root starts it, so the folder must be open to it.
         let folder =
             std::env::temp_dir().join(format!("trailload-engine-{:016x}", fastrand::u64(..)));
-        let url = script(&["start", "opensearch3", "--heap", "512m"], &folder);
-        let url = url.lines().last().unwrap().trim_end_matches('/').to_owned();
-        Own { folder, url }
+        let mut own = Own { folder, url: String::new() };
+        own.url = own.started();
+        own
+    }
+
+    fn started(&self) -> String {
+        let snapshots = format!("path.repo={}", self.folder.join("snapshots").display());
+        let words = ["start", "opensearch3", "--heap", "512m", "--set", &snapshots];
+        let url = script(&words, &self.folder);
+        url.lines().last().unwrap().trim_end_matches('/').to_owned()
+    }
+
+    /// Returns the engine's address.
+    pub(super) fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Starts an empty engine at the same address.
+    pub(super) fn recreate(&mut self) {
+        script(&["stop", "opensearch3", "--kill", "--purge"], &self.folder);
+        let port = self.url.rsplit(':').next().unwrap().to_owned();
+        let words = ["start", "opensearch3", "--heap", "512m", "--port", &port];
+        let url = script(&words, &self.folder);
+        assert_eq!(url.lines().last().unwrap().trim_end_matches('/'), self.url);
     }
 
     fn kill_and_start_again(&self) {
         script(&["stop", "opensearch3", "--kill"], &self.folder);
-        let url = script(&["start", "opensearch3", "--heap", "512m"], &self.folder);
-        assert_eq!(url.lines().last().unwrap().trim_end_matches('/'), self.url);
+        assert_eq!(self.started(), self.url);
     }
 }
 

@@ -8,4 +8,5 @@ mod files;
 mod frozen;
 mod kept_out;
 mod memory;
+mod presence;
 mod signals;

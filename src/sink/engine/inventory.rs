@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use opensearch::http::Method;
 use serde_json::{Map, Value};
 
 use super::calls::Calls;
+use super::client::Method;
 use super::install::{MANAGED_BY, Templates};
 use crate::event::{HeldIndex, IndexIdentity, Inventory};
 use crate::normalize::IndexBy;

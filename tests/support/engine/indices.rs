@@ -195,8 +195,10 @@ impl State {
             return acknowledged();
         }
         let shown = self.matching(pattern).into_iter().map(|name| {
-            let limit = self.indices[&name].limit.to_string();
-            let mut settings = json!({ "index": { "mapping": { "total_fields": { "limit": limit } }, "number_of_shards": "1" } });
+            let Index { limit, number, .. } = &self.indices[&name];
+            let (uuid, made) = (format!("{}-{number}", self.cluster), number.to_string());
+            let mut settings = json!({ "index": { "mapping": { "total_fields": { "limit": limit.to_string() } },
+                "number_of_shards": "1", "uuid": uuid, "creation_date": made, "provided_name": name } });
             if let Some((pipeline, _)) = self.pipelines.get(&name) {
                 settings["index"]["default_pipeline"] = json!(pipeline);
             }
@@ -248,9 +250,14 @@ impl State {
             let mapping = Mapping::default().merged(&core["mappings"], limit);
             let mapping = mapping.and_then(|mapping| mapping.merged(&other, limit));
             let mapping = mapping.expect("what the other loader puts");
-            let index = Index { mapping, limit, documents: BTreeMap::new() };
-            self.indices.insert(name.to_owned(), index);
+            self.hold(name, mapping, limit);
         }
+    }
+
+    fn hold(&mut self, name: &str, mapping: Mapping, limit: usize) {
+        self.made += 1;
+        let index = Index { mapping, limit, documents: BTreeMap::new(), number: self.made };
+        self.indices.insert(name.to_owned(), index);
     }
 
     fn template_for(&self, name: &str) -> Option<&Value> {
@@ -282,7 +289,7 @@ impl State {
         {
             self.complaints.push(format!("index {name} would map dynamically"));
         }
-        self.indices.insert(name.to_owned(), Index { mapping, limit, documents: BTreeMap::new() });
+        self.hold(name, mapping, limit);
         Ok(())
     }
 }

@@ -88,6 +88,8 @@ pub(crate) struct Index {
     pub(crate) mapping: Mapping,
     pub(crate) documents: BTreeMap<String, Vec<u8>>,
     limit: usize,
+    /// Never used twice; also the time at which it was made.
+    number: u64,
 }
 
 /// What was asked of the engine.
@@ -329,6 +331,40 @@ impl FakeEngine {
             state.index_templates.clear();
             state.component_templates.clear();
         })
+    }
+
+    /// Lets another, empty cluster answer from now on, as after a new start without the data of the old one.
+    pub(crate) fn recreate(&self) -> &FakeEngine {
+        self.remove_everything().change(|state| state.cluster += 1)
+    }
+
+    /// Lets another cluster answer that holds what this one held, as after a snapshot was restored there: the indices
+    /// keep the time at which they were made, and get other UUIDs.
+    pub(crate) fn restore_elsewhere(&self) -> &FakeEngine {
+        self.change(|state| state.cluster += 1)
+    }
+
+    /// Removes an index template.
+    pub(crate) fn remove_template(&self, name: &str) -> &FakeEngine {
+        self.change(|state| drop(state.index_templates.remove(name).expect("a template")))
+    }
+
+    /// Removes one index with its documents.
+    pub(crate) fn remove_index(&self, name: &str) -> &FakeEngine {
+        self.change(|state| drop(state.indices.remove(name).expect("an index of this name")))
+    }
+
+    /// Removes so many documents of one index.
+    pub(crate) fn remove_documents(&self, name: &str, count: usize) -> &FakeEngine {
+        self.change(|state| {
+            let index = state.indices.get_mut(name).expect("an index of this name");
+            (0..count).for_each(|_| drop(index.documents.pop_first()));
+        })
+    }
+
+    /// Tells nothing about indices but their mappings from now on, as to a user who may not know.
+    pub(crate) fn keep_indices_secret(&self) -> &FakeEngine {
+        self.change(|state| state.secret = true)
     }
 
     /// Fails if the loader misused the protocol, or left anything to dynamic mapping.

@@ -38,6 +38,12 @@ pub(super) struct State {
     pub(super) methods: BTreeSet<String>,
     pub(super) complaints: Vec<String>,
     pub(super) repeated: HashMap<String, usize>,
+    /// Which cluster answers.
+    pub(super) cluster: u64,
+    /// Indices made so far.
+    pub(super) made: u64,
+    /// Whether only mappings are told of indices.
+    pub(super) secret: bool,
     pub(super) over: bool,
 }
 
@@ -106,6 +112,9 @@ impl State {
             methods: BTreeSet::new(),
             complaints: Vec::new(),
             repeated: HashMap::new(),
+            cluster: 0,
+            made: 0,
+            secret: false,
             over: false,
         }
     }
@@ -163,7 +172,7 @@ impl State {
             return (answer.0, filtered(answer.1, request.parameter("filter_path")));
         }
         let answer = self.route(&request.method, &parts, &json, request);
-        if answer.0 >= 400 && answer.0 != 404 && self.other_loader.is_empty() {
+        if answer.0 >= 400 && !matches!(answer.0, 403 | 404) && self.other_loader.is_empty() {
             self.complaints.push(format!("{} {}: {}", request.method, request.path, answer.1));
         }
         (answer.0, filtered(answer.1, request.parameter("filter_path")))
@@ -204,7 +213,24 @@ impl State {
                     self.matching(name).iter().map(|name| self.indices[name].documents.len()).sum();
                 (200, json!({ "count": count }))
             }
-            ("GET" | "PUT", [name, "_settings"]) => self.settings(method, name),
+            ("GET", [_, "_settings" | "_alias" | "_stats", ..]) if self.secret => {
+                (403, status_error(403))
+            }
+            ("GET" | "PUT", [name, "_settings"] | [name, "_settings", _]) => {
+                self.settings(method, name)
+            }
+            ("GET", [name, "_alias"]) => {
+                let names = self.matching(name).into_iter();
+                (200, names.map(|name| (name, json!({ "aliases": {} }))).collect())
+            }
+            ("GET", [name, "_stats", "docs"]) => {
+                let count = |name: String| {
+                    let count = self.indices[&name].documents.len();
+                    (name, json!({ "primaries": { "docs": { "count": count, "deleted": 0 } } }))
+                };
+                let counts: Value = self.matching(name).into_iter().map(count).collect();
+                (200, json!({ "indices": counts }))
+            }
             ("HEAD" | "GET", [name]) if !name.starts_with('_') => self.index(name, request),
             ("PUT", [name]) if !name.starts_with('_') => self.create(name, body),
             ("DELETE", [name]) if !name.starts_with('_') => {
@@ -275,12 +301,12 @@ impl State {
     fn about(&self) -> Value {
         match self.flavour {
             Flavour::OpenSearch => json!({
-                "name": "fake", "cluster_name": "fake", "cluster_uuid": "f", "tagline": "The OpenSearch Project: https://opensearch.org/",
+                "name": "fake", "cluster_name": "fake", "cluster_uuid": format!("cluster{}", self.cluster), "tagline": "The OpenSearch Project: https://opensearch.org/",
                 "version": { "distribution": "opensearch", "number": "3.8.0", "build_type": "tar", "lucene_version": "10.3.2",
                     "minimum_wire_compatibility_version": "2.19.0", "minimum_index_compatibility_version": "2.0.0" }
             }),
             Flavour::Elasticsearch => json!({
-                "name": "fake", "cluster_name": "fake", "cluster_uuid": "f", "tagline": "You Know, for Search",
+                "name": "fake", "cluster_name": "fake", "cluster_uuid": format!("cluster{}", self.cluster), "tagline": "You Know, for Search",
                 "version": { "number": "9.5.3", "build_flavor": "default", "build_type": "tar", "lucene_version": "10.3.2",
                     "minimum_wire_compatibility_version": "8.19.0", "minimum_index_compatibility_version": "8.0.0" }
             }),
