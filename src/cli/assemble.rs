@@ -212,6 +212,7 @@ async fn caller(plan: &Plan, tally: &Tally) -> Result<Option<Access>, Failure> {
         return Ok(None);
     }
     let access = enter::access(&plan.cloud, &tally.waits).await?;
+    enter::check_points(&plan.words.buckets, &access)?;
     if plan.words.lookup.is_some() {
         access.identity().await?;
     } else if plan.words.has_buckets() {

@@ -293,20 +293,26 @@ pub(super) async fn shelves(
     for (word, name) in &words.trails {
         targets.push((*word, bucket_of(&access, name).await?));
     }
-    check_points(&targets, access.endpoint("s3").as_deref())?;
+    check_points(&targets, &access)?;
     let accounts = ids(cloud, caller).await?.unwrap_or_default();
     Ok(Shelves { access, targets, accounts })
 }
 
 /// Refuses access points at an endpoint that has no names: theirs becomes a part of it.
-fn check_points(targets: &[(usize, Address)], endpoint: Option<&str>) -> Result<(), Failure> {
+///
+/// # Errors
+///
+/// Returns a usage [`Failure`] that says what to name instead.
+pub(super) fn check_points(targets: &[(usize, Address)], access: &Access) -> Result<(), Failure> {
+    let endpoint = access.endpoint("s3");
     let url = endpoint.and_then(|endpoint| endpoint.parse::<url::Url>().ok());
     let domain = url.as_ref().and_then(url::Url::domain);
     let named = targets.iter().find(|(_, address)| address.bucket.starts_with("arn:"));
     match (url.as_ref(), named) {
         (Some(url), Some((_, address))) if domain.is_none_or(|name| name == "localhost") => {
             Err(Failure::usage(format!("{address} is an access point, and cannot be reached at {url}")).hint(
-                "leave out AWS_ENDPOINT_URL_S3, or name the bucket, or the alias of the access point (NAME-…-s3alias)",
+                "leave out AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3, or name the bucket, or the alias of the access point \
+                 (NAME-…-s3alias)",
             ))
         }
         _ => Ok(()),

@@ -115,6 +115,8 @@ impl Asked {
                     "if objects are encrypted with a KMS key (SSE-KMS), whoever reads them needs this too, with the \
                      key's ARN: {}",
                     statement(TRAIL, "DecryptLogs")
+                        .to_string()
+                        .replace("arn:aws:", &format!("arn:{}:", self.partition()))
                 ),
             );
         }
@@ -493,7 +495,7 @@ mod tests {
         assert_eq!(gov["Resource"], "arn:aws-us-gov:s3:::trail/a/*");
         let trail = "--trail arn:aws-cn:cloudtrail:cn-north-1:111122223333:trail/t";
         assert_eq!(of(trail, "ListLogs")["Resource"], "arn:aws-cn:s3:::BUCKET");
-        let point = "arn:aws:s3:eu-west-1:111122223333:accesspoint/ap";
+        let point = "arn:aws:s3:eu-west-1:111122223333:accesspoint/my-ap";
         let words = format!("{point}/AWSLogs/");
         assert_eq!(of(&words, "ListLogs")["Resource"], point);
         assert_eq!(of(&words, "ReadLogs")["Resource"], format!("{point}/object/AWSLogs/*"));
@@ -528,6 +530,7 @@ mod tests {
     fn what_a_policy_cannot_say_is_told_beside_it() {
         for (words, told) in [
             ("s3://trail", "kms:Decrypt"),
+            ("arn:aws-cn:s3:::trail", "arn:aws-cn:kms:REGION:ACCOUNT:key/KEY"),
             ("s3://trail", "allow to read arn:aws:s3:::trail/* instead"),
             (
                 "s3://ap-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias",
