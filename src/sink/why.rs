@@ -185,8 +185,8 @@ impl Why {
                  prefix with --index, or give that template other patterns"
             }
             Self::Pipeline => {
-                "make the ingest pipeline, or take it out of the settings of the index \
-                 (index.default_pipeline, index.final_pipeline)"
+                "make the ingest pipeline, and give a node the role ingest, or take the pipeline out of the settings \
+                 of the index (index.default_pipeline, index.final_pipeline)"
             }
             Self::Template => {
                 "another template contradicts it: 'trailload doctor' names those that match the same \

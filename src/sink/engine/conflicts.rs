@@ -231,7 +231,7 @@ pub(super) async fn pipelines_and_templates(
     );
     let mut named = Named::default();
     let mut found = match &indices {
-        Ok(settings) => in_indices(settings, &mut named),
+        Ok(settings) => in_indices(settings, prefix, &mut named),
         // A block of an index's metadata hides the settings of all.
         Err(cause) => blocked_metadata(cause).into_iter().collect(),
     };
@@ -249,10 +249,13 @@ pub(super) async fn pipelines_and_templates(
 type Named = BTreeMap<String, Vec<String>>;
 
 /// Finds closed and blocked indices, and takes note of their pipelines.
-fn in_indices(said: &Value, named: &mut Named) -> Vec<Conflict> {
+fn in_indices(said: &Value, prefix: &str, named: &mut Named) -> Vec<Conflict> {
     let mut closed = Vec::new();
     let mut blocked: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, index) in said.as_object().into_iter().flatten() {
+        if !is_ours(name, prefix) {
+            continue;
+        }
         let settings = &index["settings"];
         if is_true(&settings["index"]["verified_before_close"]) {
             closed.push(name.clone());
@@ -395,6 +398,15 @@ fn is_true(value: &Value) -> bool {
     *value == true || *value == "true"
 }
 
+/// Returns whether an index that our patterns find is ours, and not that of a longer prefix, such as `trail-eu` beside
+/// `trail`. One behind an alias may have any name.
+fn is_ours(name: &str, prefix: &str) -> bool {
+    let rest = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-'));
+    rest.is_none_or(|rest| {
+        rest.starts_with(|first: char| first.is_ascii_digit()) || rest == "undated"
+    })
+}
+
 /// Returns whether a pattern matches the name of an index that is ours, now or later.
 fn matches_ours(pattern: &str, prefix: &str) -> bool {
     meet(pattern, prefix) || meet(pattern, &format!("{prefix}-*"))
@@ -489,7 +501,7 @@ mod tests {
             "trail-1": { "settings": names(json!({ "default_pipeline": "a", "final_pipeline": "_none" })) },
             "trail-2": { "settings": names(json!({ "final_pipeline": "a" })) },
         });
-        assert!(in_indices(&indices, &mut named).is_empty());
+        assert!(in_indices(&indices, "trail", &mut named).is_empty());
         let composable = json!({ "index_templates": [{ "name": "trail", "index_template": {
             "index_patterns": ["trail-*"], "composed_of": ["part"],
             "template": { "settings": names(json!({ "default_pipeline": "b" })) } } }] });
@@ -523,6 +535,7 @@ mod tests {
             "trail-3": { "settings": { "index": { "blocks": { "write": "true", "read_only": "false" } } } },
             "trail-4": { "settings": { "index": { "blocks": { "read_only_allow_delete": "true" } } } },
             "trail-5": { "settings": { "index": { "blocks": { "read": "true" } } } },
+            "trail-eu-2024.01": { "settings": { "index": { "verified_before_close": "true" } } },
         });
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let blocked = |setting: &str, indices: &[&str]| Conflict::Blocked {
@@ -534,7 +547,7 @@ mod tests {
             blocked("index.blocks.read_only_allow_delete", &["trail-4"]),
             blocked("index.blocks.write", &["trail-2", "trail-3"]),
         ];
-        assert_eq!(in_indices(&said, &mut Named::default()), expected);
+        assert_eq!(in_indices(&said, "trail", &mut Named::default()), expected);
         let cause = Cause::Answer {
             status: 403,
             code: "cluster_block_exception".to_owned(),

@@ -452,8 +452,10 @@ impl Mappings {
             return;
         }
         let advice = Why::of(cause).advice().unwrap_or("see what the engine says about it");
-        self.log
-            .warn(name, format_args!("takes no documents ({cause}); they are set aside. {advice}"));
+        self.log.warn(
+            name,
+            format_args!("takes no documents ({cause}); they are set aside. What to do: {advice}"),
+        );
     }
 
     /// Says once that a pipeline keeps documents out of an index.
@@ -462,7 +464,7 @@ impl Mappings {
             return;
         }
         let text = format_args!(
-            "{pipeline} keeps documents out ({cause}); they are set aside. Mend the pipeline, or take it out of the \
+            "{pipeline} keeps documents out ({cause}); they are set aside. What to do: mend the pipeline, or take it out of the \
              settings of the index, then run the same command again"
         );
         self.log.warn(name, text);

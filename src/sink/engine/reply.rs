@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::parcel::Parcel;
 use crate::aws::trouble::without_canon;
-use crate::sink::{Cause, Unreachable};
+use crate::sink::{Cause, Unreachable, Why};
 
 /// What becomes of a document after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,37 +98,51 @@ fn is_pipelines(code: &str, reason: &str) -> bool {
     ) || reason.starts_with("pipeline with id [")
         || reason.starts_with("Pipeline processor configured for non-existent pipeline [")
         || reason.starts_with("final pipeline [")
-        || reason.contains("There are no ingest nodes in this cluster")
 }
 
 /// Returns whether an error may come from an ingest pipeline, if the index has one.
 ///
 /// A processor fails with whatever its own code throws, and engines pass that on without the processor's name. What
-/// remains are errors that only mappings, permissions, limits and overload have.
+/// remains are errors that only mappings, permissions, limits, overload and connections between nodes have.
 pub(super) fn may_be_pipelines(cause: &Cause) -> bool {
     let Cause::Answer { status, code, reason } = cause else { return false };
-    let known = matches!(
-        code.as_str(),
-        "mapper_parsing_exception"
-            | "document_parsing_exception"
-            | "strict_dynamic_mapping_exception"
-            | "max_bytes_length_exceeded_exception"
-            | "validation_exception"
-            | "invalid_index_name_exception"
-            | "index_not_found_exception"
-            | "index_closed_exception"
-            | "cluster_block_exception"
-            | "security_exception"
-            | "es_rejected_execution_exception"
-            | "rejected_execution_exception"
-            | "circuit_breaking_exception"
-            | "unavailable_shards_exception"
-            | CONFLICT
-    );
+    let known = NO_PIPELINES.contains(&code.as_str()) || code.ends_with("_transport_exception");
     let mappings = ["Document contains at least one immense term", "Limit of ", "mapper ["];
     let about_mappings = mappings.iter().any(|start| reason.starts_with(start));
     !known && !about_mappings && !matches!(status, 200..=299 | 401 | 413 | 429 | 502..=504)
 }
+
+/// Errors that no processor throws.
+const NO_PIPELINES: [&str; 25] = [
+    // Mappings and names.
+    "mapper_parsing_exception",
+    "document_parsing_exception",
+    "strict_dynamic_mapping_exception",
+    "max_bytes_length_exceeded_exception",
+    "validation_exception",
+    "invalid_index_name_exception",
+    "index_not_found_exception",
+    "index_closed_exception",
+    CONFLICT,
+    // Permissions.
+    "cluster_block_exception",
+    "security_exception",
+    // Overload, and nodes that come and go.
+    "es_rejected_execution_exception",
+    "rejected_execution_exception",
+    "circuit_breaking_exception",
+    "unavailable_shards_exception",
+    "no_shard_available_action_exception",
+    "shard_not_found_exception",
+    "illegal_index_shard_state_exception",
+    "process_cluster_event_timeout_exception",
+    "master_not_discovered_exception",
+    "already_closed_exception",
+    "node_closed_exception",
+    "node_not_connected_exception",
+    "i_o_exception",
+    "translog_exception",
+];
 
 /// One item that was neither created nor there already.
 #[derive(Debug, PartialEq, Eq)]
@@ -180,6 +194,7 @@ pub(super) fn judge(status: u16, body: &[u8], sent: &Sent<'_>) -> Verdict {
         return Verdict::Refused(cause);
     }
     match sort(&cause) {
+        _ if Why::of(&cause) == Why::Pipeline => Verdict::Stop(cause),
         _ if status == 413 => Verdict::TooLarge(cause),
         Next::Again => Verdict::Again(cause),
         _ if status == 408 => Verdict::Again(cause),
@@ -657,9 +672,17 @@ mod tests {
             (403, "security_exception", "no"),
             (400, "illegal_argument_exception", "Limit of total fields [9] has been exceeded"),
             (403, "cluster_block_exception", "x"),
+            (500, "node_not_connected_exception", "x"),
+            (500, "send_request_transport_exception", "x"),
         ] {
             assert!(!may_be_pipelines(&cause(status, code, reason)), "{code} {reason}");
         }
+    }
+
+    #[test]
+    fn a_cluster_that_can_run_no_pipeline_ends_the_run() {
+        let none = r#"{"error":{"type":"illegal_state_exception","reason":"There are no ingest nodes in this cluster, unable to forward request to an ingest node."}}"#;
+        assert!(matches!(judged(500, none, 2), Verdict::Stop(_)), "halves would meet the same");
     }
 
     #[test]
