@@ -34,6 +34,13 @@ impl Closing {
         Self { listed, known, handed_out, finished: 0 }
     }
 
+    /// Returns whether the folder's row is there that is to stand for what was done before. A lane that was read again
+    /// and failed has taken it away.
+    fn stands(&self, connection: &Connection, prefix: &str) -> rusqlite::Result<bool> {
+        let before = listed(connection, prefix)?;
+        Ok(self.known == 0 || before.is_some_and(|before| before.inputs == self.known))
+    }
+
     fn is_over(&self, done: Done) -> bool {
         // There may be more in all: what is gone from the bucket by now.
         done.in_this_run == self.handed_out
@@ -52,7 +59,7 @@ impl Waiting {
         folder: Closing,
     ) -> rusqlite::Result<bool> {
         let done = done(connection, run, &prefix)?;
-        if folder.is_over(done) {
+        if folder.is_over(done) && folder.stands(connection, &prefix)? {
             compact(connection, &prefix, &folder)?;
             return Ok(true);
         }
@@ -83,7 +90,7 @@ impl Waiting {
         let done = done(connection, run, prefix)?;
         // A lane that was read twice was counted twice.
         folder.finished = done.in_this_run;
-        if !folder.is_over(done) {
+        if !(folder.is_over(done) && folder.stands(connection, prefix)?) {
             return Ok(false);
         }
         compact(connection, prefix, folder)?;

@@ -901,6 +901,17 @@ fn what_is_added_to_a_closed_folder_joins_its_row() {
     assert_eq!((status.lanes_done, status.records, status.bytes), (3, 9, 3000));
 }
 
+/// A row that is gone stands for nothing.
+#[test]
+fn what_is_added_to_a_folder_that_is_open_again_does_not_close_it() {
+    let place = Place::new();
+    place.run([whole(1, 2), whole(2, 3), vec![closed(2, 2)]].concat());
+    let again = Note::Closed { prefix: DAY.to_owned(), listed: looks(3), known: 2, handed_out: 1 };
+    let failed = vec![opened(2), page(2, 0), failed(2)];
+    place.run([failed, whole(3, 4), vec![again]].concat());
+    assert_eq!((rows(&place), place.reader().closed(DAY).unwrap()), (1, None));
+}
+
 /// A checkpoint of an earlier version knows a number only.
 #[test]
 fn a_folder_closed_without_a_digest_counts_as_open() {
