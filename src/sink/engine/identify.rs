@@ -9,6 +9,7 @@
 //! | 403 | if it then answers about templates as an engine does: a user may be allowed to write and not to ask this |
 //! | `{}` | on this machine, or signed: endpoints that know `_bulk` and little else |
 //! | 404, 405 | signed: a service of AWS with a name of its own |
+//! | 405 that names Elasticsearch | if it then answers about templates as an engine does: a node may lack the module for `GET /` |
 //! | none is asked for | a collection of OpenSearch Serverless has no `GET /` |
 
 use serde_json::Value;
@@ -108,6 +109,13 @@ fn judge(said: &Said, client: &Client) -> Option<Identity> {
     if let Some(flavour) = flavour(said) {
         let version = about["version"]["number"].as_str().map(str::to_owned);
         return Some(Identity::of(flavour, version));
+    }
+    if said.status == 405 && said.elasticsearch {
+        // A node without the module that answers there. It says so below a path that is wrong, too.
+        return Some(Identity {
+            proof: Proof::Owed(said.cause()),
+            ..Identity::of(Flavour::Elasticsearch, None)
+        });
     }
     let excepted = match said.status {
         200..=299 => is_empty(about) && (client.is_local() || client.is_signed()),
@@ -260,6 +268,9 @@ mod tests {
         let silent = |status| Said { elasticsearch: true, ..said(status, "{}") };
         assert_eq!(judged(&silent(200)), Some((Flavour::Elasticsearch, None)));
         assert_eq!(judged(&silent(404)), None, "a wrong path below an engine");
+        let mute = judge(&silent(405), &client("http://search.example")).unwrap();
+        assert_eq!(mute.description.flavour, Flavour::Elasticsearch);
+        assert!(matches!(mute.proof, Proof::Owed(_)), "the next answer has to show it");
     }
 
     #[test]
