@@ -147,11 +147,12 @@ async fn for_real(
     // Set once, here.
     let _ = tally.engine.set(engine_name);
     let load = parts(plan, source, fields, tally, log, stop);
+    let engine = Arc::new(engine);
     let Finished { outcome, mut store, held } =
-        pipeline::load(load, Arc::new(engine), store, raise).await;
+        pipeline::load(load, Arc::clone(&engine), store, raise).await;
     let mut outcome = outcome.map_err(Failure::from);
     if let (Ok(Outcome::Complete), Some(store)) = (&outcome, &mut store)
-        && let Err(failure) = presence::after(plan, held.as_ref(), store, log)
+        && let Err(failure) = presence::after(plan, (&engine, held.as_ref()), store, log).await
     {
         outcome = Err(failure);
     }

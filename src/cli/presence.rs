@@ -5,7 +5,7 @@
 //! Invariant: an index that lost documents keeps every later run from exit 0, until it is loaded again or the loss is
 //! accepted.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use super::{environment, failure::Failure, load::Plan};
 use crate::{
@@ -42,10 +42,11 @@ pub(super) async fn before(
     if let Some(name) = indices.moved(inventory) {
         return Err(checkpoint::Error::Moved { name: name.to_owned() }.into());
     }
-    let short = indices.short_of(inventory);
-    let recounted = if short.is_empty() { None } else { engine.recount(&short).await? };
+    let recounted = if indices.known.is_empty() { None } else { engine.recount(&[]).await? };
+    let inventory = recounted.as_ref().unwrap_or(inventory);
+    let inventory = counted(engine, &indices, inventory).await?;
     let now = environment::now().as_millisecond();
-    let changes = indices.compare(recounted.as_ref().unwrap_or(inventory), now);
+    let changes = indices.compare(&inventory, now);
     changes.iter().for_each(|change| tell(change, log));
     if let Some(pattern) = &plan.accept_missing {
         for (name, missing) in indices.accept(|name| matches(pattern, name), now) {
@@ -57,20 +58,36 @@ pub(super) async fn before(
 }
 
 /// Looks for what is missing after a run that came to its end, and for what is complete again.
-pub(super) fn after(
+pub(super) async fn after(
     plan: &Plan,
-    held: Option<&Inventory>,
+    (engine, held): (&Engine, Option<&Inventory>),
     store: &mut Store,
     log: &Log,
 ) -> Result<(), Failure> {
     let Some(inventory) = held else { return Ok(()) };
     let mut indices = store.indices()?;
-    let mut changes = indices.compare(inventory, environment::now().as_millisecond());
+    let inventory = counted(engine, &indices, inventory).await?;
+    let mut changes = indices.compare(&inventory, environment::now().as_millisecond());
     if plan.again {
-        changes.extend(indices.reloaded(&reloaded(plan, &indices), inventory));
+        changes.extend(indices.reloaded(&reloaded(plan, &indices), &inventory));
     }
     changes.iter().for_each(|change| tell(change, log));
     Ok(store.set_indices(&indices)?)
+}
+
+/// Returns what the engine holds, counted again where it seems to lack documents: what was written last may not be
+/// counted yet.
+async fn counted<'a>(
+    engine: &Engine,
+    indices: &Indices,
+    inventory: &'a Inventory,
+) -> Result<Cow<'a, Inventory>, Failure> {
+    let short = indices.short_of(inventory);
+    if short.is_empty() {
+        return Ok(Cow::Borrowed(inventory));
+    }
+    let recounted = engine.recount(&short).await?;
+    Ok(recounted.map_or(Cow::Borrowed(inventory), Cow::Owned))
 }
 
 /// Returns the indices that lack documents and of which this run read every event again.

@@ -16,8 +16,7 @@ use crate::normalize::IndexBy;
 use crate::sink::{Error, Spread};
 
 /// The settings that tell which index it is, and whether a policy makes new ones behind an alias.
-const SETTINGS: &str =
-    "index.uuid,index.creation_date,index.lifecycle.*,index.plugins.*,index.opendistro.*";
+const SETTINGS: &str = "index.uuid,index.creation_date,index.verified_before_close,index.lifecycle.*,index.plugins.*,index.opendistro.*";
 
 /// What a cluster that is still starting says in place of its UUID.
 const NO_UUID: &str = "_na_";
@@ -79,18 +78,34 @@ pub(super) async fn cluster(calls: &Calls<'_>) -> Result<Option<String>, Error> 
     Ok(None)
 }
 
+/// Makes all that was written to the open indices of a prefix, and deleted from them, countable, if that is allowed.
+pub(super) async fn refresh_all(calls: &Calls<'_>, prefix: &str) -> Result<(), Error> {
+    let path =
+        format!("{prefix},{prefix}-*/_refresh?ignore_unavailable=true&allow_no_indices=true");
+    match calls.call(Method::Post, &path, None, "refreshing the indices").await {
+        Ok(_) | Err(Error::Denied { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes all that was written to some indices countable. Returns those for which that is not allowed.
 pub(super) async fn refresh(calls: &Calls<'_>, names: &[String]) -> Result<Vec<String>, Error> {
     let mut denied = Vec::new();
     for name in names {
         let path = format!("{name}/_refresh?ignore_unavailable=true");
         match calls.call(Method::Post, &path, None, "refreshing an index").await {
-            Ok(said) if said.status == 200 => {}
+            Ok(said) if is_whole(&said.json["_shards"]) => {}
             Ok(_) | Err(Error::Denied { .. }) => denied.push(name.clone()),
             Err(error) => return Err(error),
         }
     }
     Ok(denied)
+}
+
+/// Returns whether shards took part in something, and none failed. Those of a closed index, and of one whose nodes are
+/// away, take no part.
+fn is_whole(shards: &Value) -> bool {
+    shards["failed"] == 0 && shards["successful"].as_u64().is_some_and(|number| number > 0)
 }
 
 /// Looks at the indices of a prefix. `None` if the engine does not tell.
@@ -104,8 +119,10 @@ pub(super) async fn look(
         return Ok(None);
     };
     let aliases = ask(calls, &format!("{names}/_alias?{ALL}")).await?.unwrap_or_default();
-    let counts = "filter_path=indices.*.primaries.docs.count&forbid_closed_indices=false";
+    let counts = "filter_path=_shards,indices.*.primaries.docs.count&forbid_closed_indices=false";
     let counts = ask(calls, &format!("{names}/_stats/docs?{counts}&{ALL}")).await?;
+    // A node that did not answer for its shards makes counts too low.
+    let counts = counts.filter(|counts| counts.get("_shards").is_none_or(|all| all["failed"] == 0));
     let counts = counts.unwrap_or_default();
     let all: Vec<Concrete> =
         settings.iter().filter_map(|(name, settings)| concrete(name, settings, &counts)).collect();
@@ -204,6 +221,8 @@ fn concrete(name: &str, settings: &Value, counts: &Map<String, Value>) -> Option
         IndexIdentity { uuid: settings["uuid"].as_str()?.to_owned(), made: made.unwrap_or(0) };
     let count = counts.get("indices").and_then(|all| all.get(name));
     let documents = count.and_then(|count| count.pointer("/primaries/docs/count")?.as_u64());
+    // What a closed index holds cannot be counted.
+    let documents = documents.filter(|_| settings["verified_before_close"].is_null());
     let rolled = ROLLOVER.iter().find_map(|path| settings.pointer(path)?.as_str());
     Some(Concrete {
         name: name.to_owned(),
@@ -353,6 +372,21 @@ mod tests {
             "ct-000002": { "aliases": { "ct-2024.06": {} } } });
         let unfit = looked(&two, &months, IndexBy::Month).unfit;
         assert_eq!(unfit.map(|(name, _)| name).as_deref(), Some("ct-2024.06"));
+    }
+
+    #[test]
+    fn a_closed_index_is_there_and_not_counted() {
+        let closed = settings("u", json!({ "verified_before_close": "true" }));
+        let found = looked(&[("ct-2024.06", closed)], &json!({}), IndexBy::Month);
+        assert_eq!(found.inventory.indices["ct-2024.06"].documents, None);
+        for (shards, whole) in [
+            (json!({ "total": 2, "successful": 1, "failed": 0 }), true),
+            (json!({ "total": 2, "successful": 0, "failed": 0 }), false),
+            (json!({ "total": 2, "successful": 1, "failed": 1 }), false),
+            (json!(null), false),
+        ] {
+            assert_eq!(is_whole(&shards), whole, "{shards}");
+        }
     }
 
     #[test]

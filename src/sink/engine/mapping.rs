@@ -404,13 +404,18 @@ impl Mappings {
         Ok(Some(inventory))
     }
 
-    /// Looks at the indices once all that was written to these can be counted.
+    /// Looks at the indices once all that was written to these, or to any, can be counted.
     pub(super) async fn recount(
         &self,
         calls: &Calls<'_>,
         names: &[String],
     ) -> Result<Option<Inventory>, Error> {
-        let stale = inventory::refresh(calls, names).await?;
+        let stale = if names.is_empty() {
+            inventory::refresh_all(calls, self.templates.prefix()).await?;
+            Vec::new()
+        } else {
+            inventory::refresh(calls, names).await?
+        };
         let found = inventory::look(calls, self.templates.prefix(), self.templates.by()).await?;
         let Some(Found { mut inventory, .. }) = found else { return Ok(None) };
         for name in stale {

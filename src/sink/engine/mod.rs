@@ -275,7 +275,7 @@ impl Engine {
     }
 
     /// Counts the documents of the prefix again once all that was written to these indices can be counted. An index
-    /// for which that is not allowed has no count then.
+    /// for which that is not allowed has no count then. Without names, all indices are meant, as far as it is allowed.
     ///
     /// # Errors
     ///
