@@ -24,6 +24,10 @@ pub enum Kind {
     Json,
     /// Text that is no JSON.
     Text,
+    /// A page of HTML or XML: often the answer of a proxy or of a service that was saved in place of an object.
+    Markup,
+    /// Nothing but zeros: a file that was given its size and never its content.
+    Zeros,
     /// Text in UTF-16, which has to be converted to UTF-8 first.
     Utf16,
     /// Anything else: pictures, archives, columns.
@@ -38,6 +42,8 @@ impl fmt::Display for Kind {
             Self::Notification => "event notification",
             Self::Json => "JSON that is not CloudTrail",
             Self::Text => "text that is not JSON",
+            Self::Markup => "an HTML or XML page, perhaps an error that was saved as the file",
+            Self::Zeros => "nothing but zero bytes",
             Self::Utf16 => "text in UTF-16 (convert it to UTF-8)",
             Self::Binary => "binary data",
         })
@@ -71,6 +77,10 @@ pub(super) enum Look {
     Inner(usize),
     /// An envelope; the string that holds the record begins here.
     Text(usize),
+    /// An event of LookupEvents; the string that holds the record begins here.
+    Event(usize),
+    /// An event of LookupEvents that does not bring its record; why.
+    WithoutRecord(&'static str),
     /// It holds a list of records or envelopes.
     List,
     /// No CloudTrail.
@@ -113,6 +123,8 @@ pub(super) fn look(text: &[u8], start: usize, context: Context) -> Look {
 pub(super) struct Beside<'t> {
     pub(super) username: Option<&'t [u8]>,
     pub(super) resources: Option<&'t [u8]>,
+    /// The value of `EventId`.
+    pub(super) event_id: Option<&'t [u8]>,
     /// More text would say nothing more.
     pub(super) is_all: bool,
 }
@@ -146,6 +158,7 @@ pub(super) fn beside(text: &[u8], start: usize) -> Beside<'_> {
         match &text[at + 1..key_end - 1] {
             b"Username" => found.username = Some(&text[value..end]),
             b"Resources" => found.resources = Some(&text[value..end]),
+            b"EventId" => found.event_id = Some(&text[value..end]),
             _ => {}
         }
         at = end;
@@ -190,8 +203,10 @@ const AGGREGATE_ID: u32 = 1 << 4;
 const TIME_WINDOW: u32 = 1 << 5;
 const USER_IDENTITY: u32 = 1 << 6;
 const EVENT_TIME: u32 = 1 << 7;
+const LOOKUP_ID: u32 = 1 << 8;
+const LOOKUP_NAME: u32 = 1 << 9;
 /// Not telling, but one was there.
-const ANY: u32 = 1 << 8;
+const ANY: u32 = 1 << 10;
 
 impl Seen {
     /// Takes in the key at `text[start]` and its value, and returns where that ends, or what is clear now.
@@ -230,7 +245,11 @@ impl Seen {
                     _ => Look::Foreign(Kind::Json),
                 }
             }
-            (b"CloudTrailEvent", b'"') if !inner => Look::Text(value),
+            (b"CloudTrailEvent", b'"') if !inner => Look::Event(value),
+            (b"CloudTrailEvent", b'n') if !inner => Look::WithoutRecord("CloudTrailEvent is null"),
+            (b"CloudTrailEvent", _) if !inner => {
+                Look::WithoutRecord("CloudTrailEvent is neither text nor an object")
+            }
             (b"message", b'"') if self.context == Context::Logs => Look::Text(value),
             (b"message", b'"') if !inner => match text.get(value + 1) {
                 Some(b'{') => Look::Text(value),
@@ -263,6 +282,8 @@ impl Seen {
             b"timeWindow" => TIME_WINDOW,
             b"userIdentity" => USER_IDENTITY,
             b"eventTime" => EVENT_TIME,
+            b"EventId" => LOOKUP_ID,
+            b"EventName" => LOOKUP_NAME,
             b"eventSource" | b"EventSource" => match begins(&text[value..], b"\"aws:") {
                 Some(true) => return Err(Look::Foreign(Kind::Notification)),
                 Some(false) if key == b"eventSource" => EVENT_SOURCE,
@@ -297,7 +318,13 @@ impl Seen {
     }
 
     fn verdict(&self) -> Look {
-        if self.counts() { Look::Record } else { Look::Foreign(Kind::Json) }
+        if self.counts() {
+            Look::Record
+        } else if self.context != Context::Inner && self.has(LOOKUP_ID | LOOKUP_NAME) {
+            Look::WithoutRecord("CloudTrailEvent is missing")
+        } else {
+            Look::Foreign(Kind::Json)
+        }
     }
 
     fn incomplete(&self) -> Look {
@@ -367,7 +394,7 @@ mod tests {
         assert_eq!(at_top(r#"{"Records":null}"#), Look::Foreign(Kind::Json));
         assert_eq!(at_top(r#"{"detail":{"eventVersion":"1.0"}}"#), Look::Inner(10));
         assert_eq!(at_top(r#"{"detail":{"state":"running"}}"#), Look::Foreign(Kind::Json));
-        assert_eq!(at_top(r#"{"EventId":"1","CloudTrailEvent":"{}"}"#), Look::Text(33));
+        assert_eq!(at_top(r#"{"EventId":"1","CloudTrailEvent":"{}"}"#), Look::Event(33));
         assert_eq!(at_top(r#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#), Look::Silent);
         assert_eq!(at_top(r#"{"messageType":"DATA_MESSAGE","logEvents":[]}"#), Look::List);
         assert_eq!(
@@ -378,6 +405,9 @@ mod tests {
             at_top(r#"{"fileVersion":"1.0","configurationItems":[]}"#),
             Look::Foreign(Kind::Config)
         );
+        assert!(matches!(at_top(r#"{"CloudTrailEvent":null}"#), Look::WithoutRecord(_)));
+        assert!(matches!(at_top(r#"{"EventId":"1","EventName":"A"}"#), Look::WithoutRecord(_)));
+        assert_eq!(at_top(r#"{"Name":"1","EventId":"A"}"#), Look::Foreign(Kind::Json));
         assert_eq!(at_top("{}"), Look::Foreign(Kind::Json));
         assert_eq!(look(b"{}", 0, Context::Records), Look::Record);
         assert!(matches!(at_top("{a}"), Look::Broken { offset: 1, .. }));

@@ -160,6 +160,34 @@ fn results_of_lookup_events_are_read() {
     good(&item(odd), Shape::Lookup, &[odd]);
 }
 
+/// A page that was saved to a file: of some events the record is missing or cannot be read.
+#[test]
+fn events_of_lookup_events_without_a_record_are_named_with_the_cause() {
+    let good = format!(r#"{{"EventId":"1","CloudTrailEvent":{}}}"#, quoted(A));
+    for (bad, cause) in [
+        (r#""CloudTrailEvent":null"#, "CloudTrailEvent is null"),
+        (r#""CloudTrailEvent":"""#, "CloudTrailEvent is empty"),
+        (r#""CloudTrailEvent":"(truncated)""#, "CloudTrailEvent holds text that is not JSON"),
+        (r#""CloudTrailEvent":"{}""#, "CloudTrailEvent holds JSON that is not CloudTrail"),
+        (r#""CloudTrailEvent":7"#, "CloudTrailEvent is neither text nor an object"),
+        (r#""EventSource":"x""#, "CloudTrailEvent is missing"),
+    ] {
+        let item = format!(r#"{{"EventId":"2","EventName":"A",{bad},"Username":"u"}}"#);
+        for text in [
+            format!(r#"{{"Events":[{item},{good}]}}"#),
+            format!("[{item},{good}]"),
+            format!("{item}\n{good}\n"),
+        ] {
+            let (records, decoded) = read(text.as_bytes());
+            assert_eq!(records, [A], "{text}");
+            assert_eq!((decoded.broken_places, decoded.foreign_total()), (1, 0), "{text}");
+            assert_eq!(decoded.broken[0].cause, format!("event \"2\" without a record: {cause}"));
+        }
+    }
+    // A list of events of another service is no page of LookupEvents.
+    strange(r#"{"Events":[{"SourceIdentifier":"db-1","Message":"started"}]}"#, Kind::Json);
+}
+
 #[test]
 fn envelopes_of_event_bridge_are_read() {
     let envelope = |record| {
@@ -213,6 +241,9 @@ fn what_is_no_cloud_trail_is_counted_by_kind() {
     strange("{% if x %}\n{{ y }}\n", Kind::Text);
     strange("\u{1}\u{2}{}", Kind::Binary);
     strange("12345", Kind::Text);
+    strange("<html><body>503 Service Unavailable</body></html>", Kind::Markup);
+    strange("<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code></Error>", Kind::Markup);
+    strange("\0\0\0\0\0\0\0\0", Kind::Zeros);
     let (_, decoded) = read(b"\xff\xfe{\0}\0");
     assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&Kind::Utf16]);
     let notification = r#"{"eventVersion":"2.1","eventSource":"aws:s3","s3":{}}"#;

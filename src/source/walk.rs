@@ -48,6 +48,8 @@ pub(super) struct Walk<'a, R: Records + ?Sized> {
     hopeful: bool,
     /// Texts at the top so far.
     texts: u64,
+    /// There were zeros between them.
+    zeros: bool,
     scratch: &'a mut Vec<u8>,
     meter: Rc<Meter>,
     told: u64,
@@ -78,6 +80,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
             cut_off: false,
             hopeful: false,
             texts: 0,
+            zeros: false,
             scratch,
             meter: Rc::clone(meter),
             told: 0,
@@ -99,6 +102,9 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
         self.tell();
         if !self.hopeful && self.out.broken_places > 0 {
             self.none_of_ours();
+        }
+        if self.texts == 0 && self.zeros && self.out.broken_places == 0 {
+            self.foreign(Kind::Zeros);
         }
         let found = self.out.records + self.out.too_long + self.out.broken_places;
         if found == 0 && !self.out.foreign.is_empty() {

@@ -1,5 +1,7 @@
 //! Lists and what is in them: records, envelopes, and what is passed by.
 
+use std::fmt;
+
 use memchr::memmem;
 
 use super::{Halt, Records, Step, Walk, view};
@@ -96,8 +98,10 @@ impl<R: Records + ?Sized> Walk<'_, R> {
     pub(super) fn item(&mut self, context: Context) -> Step {
         loop {
             let look = look(view(&self.window, self.line_end), self.at, context);
-            self.hopeful |=
-                matches!(look, Look::Record | Look::Inner(_) | Look::Text(_) | Look::List);
+            self.hopeful |= !matches!(
+                look,
+                Look::Foreign(_) | Look::Silent | Look::Incomplete { .. } | Look::Broken { .. }
+            );
             match look {
                 Look::Record => {
                     self.shape(shape_of(context));
@@ -109,14 +113,13 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                     return self.skip(Skim::in_object()).map(|_| ());
                 }
                 Look::Text(string) => {
-                    let inside = string - self.at;
-                    let said = context != Context::Logs && self.beside()?;
-                    let done = self.string(inside, context);
-                    if said {
-                        self.records.beside(None, None);
-                    }
-                    done?;
+                    self.string(string - self.at, context)?;
                     return self.skip(Skim::in_object()).map(|_| ());
+                }
+                Look::Event(string) => return self.event(string - self.at),
+                Look::WithoutRecord(why) => {
+                    self.without_record(self.at, self.at, why);
+                    return self.skip(Skim::default()).map(|_| ());
                 }
                 Look::List if self.level < LEVELS => return self.lists(context),
                 Look::List => {
@@ -127,7 +130,10 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                     self.foreign(kind);
                     return self.skip(Skim::default()).map(|_| ());
                 }
-                Look::Silent => return self.skip(Skim::default()).map(|_| ()),
+                Look::Silent => {
+                    self.shape(Shape::Logs);
+                    return self.skip(Skim::default()).map(|_| ());
+                }
                 Look::Broken { offset, cause } => return Err(self.broken(offset, cause)),
                 Look::Incomplete { record } => match self.more()? {
                     More::Read => {}
@@ -140,6 +146,26 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                 },
             }
         }
+    }
+
+    /// Deals with the event of LookupEvents at [`Self::at`], whose record is the text of the string `inside` bytes behind
+    /// that.
+    fn event(&mut self, inside: usize) -> Step {
+        let said = self.beside()?;
+        let done = self.string(inside, Context::Lookup);
+        if said {
+            self.records.beside(None, None);
+        }
+        done?;
+        self.skip(Skim::in_object()).map(|_| ())
+    }
+
+    /// Notes that the event of LookupEvents at `event` does not bring its record, which was to be `at` that place.
+    pub(super) fn without_record(&mut self, event: usize, at: usize, why: impl fmt::Display) {
+        self.shape(Shape::Lookup);
+        let id = beside(view(&self.window, self.line_end), event).event_id;
+        let id = id.map_or_else(String::new, |id| format!(" {}", String::from_utf8_lossy(id)));
+        self.note(self.offset(at), format!("event{id} without a record: {why}"));
     }
 
     /// Hands over what the envelope at [`Self::at`] says beside its record, and returns whether that is anything.

@@ -19,10 +19,25 @@ impl<R: Records + ?Sized> Walk<'_, R> {
             if let Some(end) = skip_string(text, start) {
                 self.scratch.clear();
                 unescape(&text[start + 1..end - 1], self.scratch);
-                let offset = self.offset(start);
+                let (object, offset) = (self.at, self.offset(start));
                 self.at = end;
                 let shape = if context == Context::Logs { Shape::Logs } else { Shape::Lookup };
-                return self.inner(offset, shape);
+                return match self.inner(offset, shape)? {
+                    None => Ok(()),
+                    Some(kind) if context == Context::Lookup => {
+                        let why = if self.scratch.is_empty() {
+                            "CloudTrailEvent is empty".to_owned()
+                        } else {
+                            format!("CloudTrailEvent holds {kind}")
+                        };
+                        self.without_record(object, start, why);
+                        Ok(())
+                    }
+                    Some(kind) => {
+                        self.foreign(kind);
+                        Ok(())
+                    }
+                };
             }
             match self.more()? {
                 More::Read => {}
@@ -32,40 +47,36 @@ impl<R: Records + ?Sized> Walk<'_, R> {
         }
     }
 
-    /// Deals with the text in the scratch buffer, from a string at `offset`. What is broken here costs only itself.
-    pub(super) fn inner(&mut self, offset: u64, shape: Shape) -> Step {
+    /// Deals with the text in the scratch buffer, from a string at `offset`, and returns what it is if there is no record
+    /// in it. What is broken here costs only itself.
+    pub(super) fn inner(&mut self, offset: u64, shape: Shape) -> Step<Option<Kind>> {
         let start = skip_space(self.scratch, 0);
         if self.scratch.get(start) != Some(&b'{') {
-            self.foreign(Kind::Text);
-            return Ok(());
+            return Ok(Some(Kind::Text));
         }
         let record = match look(self.scratch, start, Context::Lookup) {
             Look::Record => start,
             Look::Inner(record) => record,
-            Look::Silent => return Ok(()),
-            Look::Foreign(kind) => {
-                self.foreign(kind);
-                return Ok(());
-            }
-            Look::Text(_) | Look::List => {
-                self.foreign(Kind::Json);
-                return Ok(());
+            Look::Silent => return Ok(None),
+            Look::Foreign(kind) => return Ok(Some(kind)),
+            Look::Text(_) | Look::List | Look::Event(_) | Look::WithoutRecord(_) => {
+                return Ok(Some(Kind::Json));
             }
             Look::Incomplete { .. } => {
                 self.note(offset, "the text in this string ends inside an object");
-                return Ok(());
+                return Ok(None);
             }
             Look::Broken { cause, .. } => {
                 self.note(offset, cause);
-                return Ok(());
+                return Ok(None);
             }
         };
         self.shape(shape);
         match self.records.record(self.scratch, record) {
-            Taken::Upto(_) => return self.taken(),
+            Taken::Upto(_) => self.taken()?,
             Taken::Incomplete => self.note(offset, "the text in this string ends inside a record"),
             Taken::Broken { cause, .. } => self.note(offset, cause),
         }
-        Ok(())
+        Ok(None)
     }
 }

@@ -41,7 +41,10 @@ impl<R: Records + ?Sized> Walk<'_, R> {
     pub(super) fn next_text(&mut self) -> Step<Option<u8>> {
         loop {
             match self.peek()? {
-                Some(b',' | 0) => self.at += 1,
+                Some(byte @ (b',' | 0)) => {
+                    self.zeros |= byte == 0;
+                    self.at += 1;
+                }
                 Some(0xef) if self.begins(b"\xef\xbb\xbf")? => self.at += 3,
                 None if self.line_end.is_some() => self.line_end = None,
                 other => return Ok(other),
@@ -128,6 +131,7 @@ impl<R: Records + ?Sized> Walk<'_, R> {
         let kind = match text {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Kind::Utf16,
             _ if text.iter().take(1024).any(|&byte| byte < 9) => Kind::Binary,
+            [b'<', b'?' | b'!' | b'a'..=b'z' | b'A'..=b'Z', ..] => Kind::Markup,
             _ if std::str::from_utf8(&text[..text.len().min(4)]).is_err() => Kind::Binary,
             _ => Kind::Text,
         };
