@@ -152,11 +152,12 @@ fn compact(connection: &Connection, prefix: &str, closing: &Closing) -> rusqlite
     let Closing { listed, known, .. } = *closing;
     let sql = format!(
         "INSERT OR REPLACE INTO closed \
-         (prefix, inputs, records, bytes, first_done, last_done, digest, newest) \
-         SELECT ?1, ?3, sum(records), sum(bytes), min(first), max(last), ?4, ?5 FROM \
-         (SELECT records, bytes, done AS first, done AS last FROM lanes \
-         WHERE folder IN (SELECT id {FOLDERS}) UNION ALL \
-         SELECT records, bytes, first_done, last_done FROM closed WHERE prefix = ?1 AND ?6)"
+         (prefix, inputs, records, bytes, first_done, last_done, digest, newest, skipped) \
+         SELECT ?1, ?3, sum(records), sum(bytes), min(first), max(last), ?4, ?5, sum(skipped) FROM \
+         (SELECT records, bytes * (1 - skipped) AS bytes, done AS first, done AS last, skipped \
+         FROM lanes WHERE folder IN (SELECT id {FOLDERS}) UNION ALL \
+         SELECT records, bytes, first_done, last_done, skipped FROM closed \
+         WHERE prefix = ?1 AND ?6)"
     );
     connection.prepare_cached(&sql)?.execute(params![
         prefix,

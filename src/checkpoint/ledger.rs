@@ -44,6 +44,8 @@ pub struct Finished {
     pub records: u64,
     /// Bytes read from it.
     pub bytes: u64,
+    /// Whether it holds no CloudTrail.
+    pub skipped: bool,
 }
 
 /// One lane between its opening and the moment that all of it is settled.
@@ -60,6 +62,7 @@ struct Reading {
     /// Records of the pages before `front` that no step has told yet.
     records: u64,
     bytes: u64,
+    skipped: bool,
     end: End,
 }
 
@@ -98,6 +101,7 @@ impl Ledger {
             pages: BTreeMap::new(),
             records: 0,
             bytes: 0,
+            skipped: false,
             end: End::Open,
         };
         self.lanes.insert(number, reading);
@@ -140,6 +144,17 @@ impl Ledger {
         counted.settled += u64::from(share.documents);
         counted.check(share.lane, share.page)?;
         Ok(self.advance(share.lane))
+    }
+
+    /// Takes in that a lane holds no CloudTrail. Its end is told as that of any other.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Unopened`] for a lane that is not being read.
+    pub fn skip(&mut self, number: LaneNumber) -> Result<(), Error> {
+        let reading = self.lanes.get_mut(&number).ok_or(Error::Unopened { lane: number })?;
+        reading.skipped = true;
+        Ok(())
     }
 
     /// Takes in that a lane has so many pages, which are all of it; `fingerprint` replaces the one it was opened
@@ -197,8 +212,10 @@ impl Ledger {
         let since = reading.take_settled_front();
         match reading.end {
             End::Reached { pages } if reading.front >= pages => {
-                let Reading { lane, span, records, bytes, .. } = self.lanes.remove(&number)?;
-                return Some(Step::Finished(Finished { lane, span, records, bytes }));
+                let Reading { lane, span, records, bytes, skipped, .. } =
+                    self.lanes.remove(&number)?;
+                let finished = Finished { lane, span, records, bytes, skipped };
+                return Some(Step::Finished(finished));
             }
             End::Left { pages } if reading.front >= pages => {
                 let mut left = self.lanes.remove(&number)?;
@@ -398,7 +415,10 @@ mod tests {
         let Some(Step::Finished(done)) = ledger.reach_end(7, 0, None).unwrap() else {
             panic!("not done")
         };
-        assert_eq!(done, Finished { lane: lane(7), span: None, records: 0, bytes: 0 });
+        assert_eq!(
+            done,
+            Finished { lane: lane(7), span: None, records: 0, bytes: 0, skipped: false }
+        );
         assert_eq!(ledger.open_lanes(), 0);
     }
 
@@ -428,7 +448,10 @@ mod tests {
             panic!("not done")
         };
         let records = 1;
-        assert_eq!(done, Finished { lane: lane(7), span: Some(span()), records, bytes: 60 });
+        assert_eq!(
+            done,
+            Finished { lane: lane(7), span: Some(span()), records, bytes: 60, skipped: false }
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::Error;
 
 /// The schema, step by step. Never edited once released; a change is a new file.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     include_str!("../../checkpoints/0001_lanes.sql"),
     include_str!("../../checkpoints/0002_set_aside.sql"),
     include_str!("../../checkpoints/0003_runs.sql"),
@@ -20,6 +20,7 @@ const STEPS: [&str; 8] = [
     include_str!("../../checkpoints/0006_set_aside_cause.sql"),
     include_str!("../../checkpoints/0007_closed_digest.sql"),
     include_str!("../../checkpoints/0008_indices.sql"),
+    include_str!("../../checkpoints/0009_skipped.sql"),
 ];
 
 /// The version of a file after all steps.
@@ -78,16 +79,16 @@ mod tests {
 
     /// Every table with its columns: what the code beside counts on.
     const TABLES: &str = "\
-closed: prefix, inputs, records, bytes, first_done, last_done, digest, newest
+closed: prefix, inputs, records, bytes, first_done, last_done, digest, newest, skipped
 coverage: series, sure, since, until
 decisions: path, kind, why, decided
 failures: lane, name, cause, position, records, tries, at
 folders: id, path
 indices: name, uuid, made, created, already_there, held
-lanes: folder, name, fingerprint, records, bytes, done, run
+lanes: folder, name, fingerprint, records, bytes, done, run, skipped
 meta: name, value
 missing: name, uuid, made, why, documents, wanted, found, accepted
-runs: id, started, ended, exit_code, read, created, already_there, set_aside, lanes_done, lanes_failed
+runs: id, started, ended, exit_code, read, created, already_there, set_aside, lanes_done, lanes_failed, lanes_skipped
 series: id, name, records
 set_aside: index_name, id, lane, reason, document, run, at, fingerprint, cause
 ";

@@ -110,6 +110,8 @@ pub enum Note {
 pub enum Ended {
     /// Read to its end.
     Done,
+    /// Read to its end; it holds no CloudTrail, and need not.
+    Skipped,
     /// Read with errors. It is not done, is tried again by the next run, and is listed.
     Failed {
         /// What was wrong, in words for a person.
@@ -126,9 +128,11 @@ pub enum Ended {
 pub struct Totals {
     /// Lanes that are done.
     pub lanes_done: u64,
+    /// Lanes that are done and hold no CloudTrail.
+    pub lanes_skipped: u64,
     /// Lanes that were read with errors.
     pub lanes_failed: u64,
-    /// Lanes that were opened and are neither: interrupted, or with unsettled documents.
+    /// Lanes that were opened and are none of these: interrupted, or with unsettled documents.
     pub lanes_unfinished: u64,
     /// Records read, of all pages that were read to their end.
     pub records: u64,

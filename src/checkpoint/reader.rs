@@ -200,6 +200,7 @@ fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
         )?,
         runs: runs(&snapshot)?,
         lanes_done: folders.iter().map(|folder| folder.lanes).sum(),
+        lanes_skipped: folders.iter().map(|folder| folder.skipped).sum(),
         lanes_failed: count(&snapshot, "SELECT count(*) FROM failures")?,
         records: folders.iter().map(|folder| folder.records).sum(),
         bytes: folders.iter().map(|folder| folder.bytes).sum(),
@@ -220,11 +221,12 @@ fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
 fn folders(connection: &Connection) -> rusqlite::Result<Vec<Source>> {
     let mut statement = connection.prepare(
         // Lanes of a closed folder that were read again are in its row already.
-        "SELECT folders.path, count(*), sum(records), sum(bytes), min(done), max(done) \
+        "SELECT folders.path, count(*) - sum(skipped), sum(records), \
+         sum(bytes * (1 - skipped)), min(done), max(done), sum(skipped) \
          FROM lanes JOIN folders ON folders.id = lanes.folder \
          WHERE folders.path || '/' NOT IN (SELECT prefix FROM closed) GROUP BY lanes.folder \
-         UNION ALL SELECT substr(prefix, 1, length(prefix) - 1), inputs, records, bytes, \
-         first_done, last_done FROM closed",
+         UNION ALL SELECT substr(prefix, 1, length(prefix) - 1), inputs - skipped, records, \
+         bytes, first_done, last_done, skipped FROM closed",
     )?;
     let row = |row: &Row<'_>| {
         Ok(Source {
@@ -234,6 +236,7 @@ fn folders(connection: &Connection) -> rusqlite::Result<Vec<Source>> {
             bytes: number(row, 3)?,
             first_done: time(row, 4)?,
             last_done: time(row, 5)?,
+            skipped: number(row, 6)?,
         })
     };
     statement.query_map([], row)?.collect()
@@ -264,7 +267,7 @@ fn failed_objects(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)
 fn runs(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
     let mut statement = connection.prepare(
         "SELECT started, ended, exit_code, read, created, already_there, set_aside, \
-         lanes_done, lanes_failed FROM runs ORDER BY id DESC LIMIT ?1",
+         lanes_done, lanes_failed, lanes_skipped FROM runs ORDER BY id DESC LIMIT ?1",
     )?;
     let row = |row: &Row<'_>| {
         let ended: Option<i64> = row.get(1)?;
@@ -278,6 +281,7 @@ fn runs(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
             set_aside: number(row, 6)?,
             lanes_done: number(row, 7)?,
             lanes_failed: number(row, 8)?,
+            lanes_skipped: number(row, 9)?,
         })
     };
     statement.query_map([ROWS_TOLD], row)?.collect()

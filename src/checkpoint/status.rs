@@ -18,13 +18,15 @@ pub struct Status {
     pub created: Timestamp,
     /// The latest runs, the last one first.
     pub runs: Vec<Run>,
-    /// Lanes (files) that are done.
+    /// Lanes (files) that are loaded.
     pub lanes_done: u64,
+    /// Lanes that were read to their end and hold no CloudTrail.
+    pub lanes_skipped: u64,
     /// Lanes that were read with errors.
     pub lanes_failed: u64,
-    /// Records of the done lanes.
+    /// Records of the loaded lanes.
     pub records: u64,
-    /// Bytes of the done lanes, as they lie on disk.
+    /// Bytes of the loaded lanes, as they lie on disk.
     pub bytes: u64,
     /// The done lanes by folder; deep trees are gathered in their upper folders.
     pub sources: Vec<Source>,
@@ -125,8 +127,10 @@ pub struct Run {
     pub already_there: u64,
     /// Documents set aside.
     pub set_aside: u64,
-    /// Lanes that it finished.
+    /// Lanes that it loaded.
     pub lanes_done: u64,
+    /// Lanes that it read to their end and that hold no CloudTrail.
+    pub lanes_skipped: u64,
     /// Lanes that it read with errors.
     pub lanes_failed: u64,
 }
@@ -136,8 +140,10 @@ pub struct Run {
 pub struct Source {
     /// The folder, with the kind of source before it: `file:/var/trail`.
     pub source: String,
-    /// Lanes that are done.
+    /// Lanes that are loaded.
     pub lanes: u64,
+    /// Lanes that were read to their end and hold no CloudTrail.
+    pub skipped: u64,
     /// Their records.
     pub records: u64,
     /// Their bytes.
@@ -194,8 +200,10 @@ pub struct Gap {
 pub struct Bucket {
     /// `s3://` and its name.
     pub bucket: String,
-    /// Objects that are done.
+    /// Objects that are loaded.
     pub done: u64,
+    /// Objects that were read to their end and hold no CloudTrail.
+    pub skipped: u64,
     /// Objects that could not be had, or were read with errors.
     pub failed: u64,
     /// The same by the day that their keys name, the latest first.
@@ -207,8 +215,10 @@ pub struct Bucket {
 pub struct Day {
     /// The day, as `2024-06-01`.
     pub day: String,
-    /// Objects that are done.
+    /// Objects that are loaded.
     pub done: u64,
+    /// Objects that were read to their end and hold no CloudTrail.
+    pub skipped: u64,
     /// Objects that could not be had, or were read with errors.
     pub failed: u64,
 }
@@ -319,16 +329,18 @@ fn second(second: i64) -> Option<Timestamp> {
     Timestamp::from_second(second).ok()
 }
 
-/// Done and failed objects.
+/// How many objects are loaded, skipped and failed.
 #[derive(Clone, Copy, Default)]
 struct Objects {
     done: u64,
+    skipped: u64,
     failed: u64,
 }
 
 impl Objects {
     fn add(&mut self, other: Self) {
         self.done += other.done;
+        self.skipped += other.skipped;
         self.failed += other.failed;
     }
 }
@@ -336,11 +348,13 @@ impl Objects {
 /// Adds up the done objects of folders by their bucket and day, and puts those that failed beside them.
 pub(super) fn by_bucket(folders: &[Source], failed: &[(String, u64)]) -> Vec<Bucket> {
     let mut buckets: BTreeMap<&str, (Objects, BTreeMap<String, Objects>)> = BTreeMap::new();
-    let done = folders
+    let done = folders.iter().map(|folder| {
+        let Source { source, lanes, skipped, .. } = folder;
+        (source.as_str(), Objects { done: *lanes, skipped: *skipped, failed: 0 })
+    });
+    let failed = failed
         .iter()
-        .map(|folder| (folder.source.as_str(), Objects { done: folder.lanes, failed: 0 }));
-    let failed =
-        failed.iter().map(|(folder, lanes)| (folder.as_str(), Objects { done: 0, failed: *lanes }));
+        .map(|(folder, lanes)| (folder.as_str(), Objects { failed: *lanes, ..Objects::default() }));
     for (folder, objects) in done.chain(failed) {
         let Some(bucket) = bucket_of(folder) else { continue };
         let (sum, days) = buckets.entry(bucket).or_default();
@@ -352,11 +366,12 @@ pub(super) fn by_bucket(folders: &[Source], failed: &[(String, u64)]) -> Vec<Buc
     let told = buckets.into_iter().map(|(bucket, (sum, days))| Bucket {
         bucket: bucket.to_owned(),
         done: sum.done,
+        skipped: sum.skipped,
         failed: sum.failed,
         days: days
             .into_iter()
             .rev()
-            .map(|(day, Objects { done, failed })| Day { day, done, failed })
+            .map(|(day, Objects { done, skipped, failed })| Day { day, done, skipped, failed })
             .collect(),
     });
     told.collect()
@@ -433,6 +448,7 @@ fn cut(folders: Vec<Source>, depth: usize) -> Vec<Source> {
 impl Source {
     fn add(&mut self, other: &Self) {
         self.lanes += other.lanes;
+        self.skipped += other.skipped;
         self.records += other.records;
         self.bytes += other.bytes;
         self.first_done = self.first_done.min(other.first_done);
@@ -447,7 +463,15 @@ mod tests {
     fn folder(source: &str, lanes: u64, done: i64) -> Source {
         let at = Timestamp::from_second(done).unwrap();
         let (records, bytes) = (lanes * 10, lanes * 100);
-        Source { source: source.to_owned(), lanes, records, bytes, first_done: at, last_done: at }
+        Source {
+            source: source.to_owned(),
+            lanes,
+            skipped: 0,
+            records,
+            bytes,
+            first_done: at,
+            last_done: at,
+        }
     }
 
     #[test]

@@ -201,6 +201,10 @@ impl Store {
     ) -> Result<(), Error> {
         let step = match outcome {
             Ended::Done => self.ledger.reach_end(lane, pages, fingerprint)?,
+            Ended::Skipped => {
+                self.ledger.skip(lane)?;
+                self.ledger.reach_end(lane, pages, fingerprint)?
+            }
             Ended::Interrupted => self.ledger.leave(lane, pages)?,
             Ended::Failed { cause, offset } => {
                 self.fail(lane, &cause, offset)?;
@@ -218,7 +222,12 @@ impl Store {
                     cover(&store.connection, &span, since, integer(records))
                 }),
             Some(Step::Finished(finished)) => {
-                self.totals.lanes_done += 1;
+                let done = if finished.skipped {
+                    &mut self.totals.lanes_skipped
+                } else {
+                    &mut self.totals.lanes_done
+                };
+                *done += 1;
                 self.totals.lanes_unfinished = self.totals.lanes_unfinished.saturating_sub(1);
                 self.write("write down a done lane", |store| store.finish(&finished))
             }
@@ -401,12 +410,21 @@ impl Store {
         let folder = self.folder(folder)?;
         let (records, bytes) = (integer(finished.records), integer(finished.bytes));
         self.execute(
-            "INSERT INTO lanes (folder, name, fingerprint, records, bytes, done, run) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+            "INSERT INTO lanes (folder, name, fingerprint, records, bytes, done, run, skipped) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
              ON CONFLICT (folder, name) DO UPDATE SET fingerprint = excluded.fingerprint, \
              records = excluded.records, bytes = excluded.bytes, done = excluded.done, \
-             run = excluded.run",
-            params![folder, name, fingerprint, records, bytes, self.now(), self.run],
+             run = excluded.run, skipped = excluded.skipped",
+            params![
+                folder,
+                name,
+                fingerprint,
+                records,
+                bytes,
+                self.now(),
+                self.run,
+                finished.skipped
+            ],
         )?;
         // A pipe is never read twice: what was set aside of it has not come again.
         if !fingerprint.is_empty() {
@@ -530,17 +548,19 @@ impl Store {
         let totals = &self.totals;
         self.execute(
             "UPDATE runs SET ended = ?2, exit_code = ?3, read = ?4, created = ?5, \
-             already_there = ?6, set_aside = ?7, lanes_done = ?8, lanes_failed = ?9 WHERE id = ?1",
+             already_there = ?6, set_aside = ?7, lanes_done = ?8, lanes_failed = ?9, \
+             lanes_skipped = ?10 WHERE id = ?1",
             params![
                 self.run,
                 self.now(),
                 exit,
-                integer(totals.records),
+                integer(totals.created + totals.already_there + totals.set_aside),
                 integer(totals.created),
                 integer(totals.already_there),
                 integer(totals.set_aside),
                 integer(totals.lanes_done),
-                integer(totals.lanes_failed)
+                integer(totals.lanes_failed),
+                integer(totals.lanes_skipped)
             ],
         )
     }

@@ -20,7 +20,10 @@ use super::{
     environment::Environment,
     failure::Failure,
 };
-use crate::checkpoint::{Reader, Status};
+use crate::checkpoint::{
+    Reader, Status,
+    status::{Bucket, Day},
+};
 use crate::report::{
     figures::{bytes, count, counted, duration},
     terminal::{
@@ -148,10 +151,14 @@ fn as_text(path: &Path, status: &Status, terminal: Terminal) -> String {
 /// Says how much is safe: of files, of the event history, or of both.
 fn safe(status: &Status) -> String {
     let mut text = String::new();
-    if status.lanes_done > 0 || status.coverage.is_empty() {
+    if status.lanes_done + status.lanes_skipped > 0 || status.coverage.is_empty() {
         let (files, records) =
             (counted(status.lanes_done, "file"), counted(status.records, "record"));
-        let _ = writeln!(text, "{files} safe: {records}, {}", bytes(status.bytes));
+        let _ = write!(text, "{files} safe: {records}, {}", bytes(status.bytes));
+        if status.lanes_skipped > 0 {
+            let _ = write!(text, "; {} skipped (no CloudTrail)", count(status.lanes_skipped));
+        }
+        text.push('\n');
     }
     if !status.coverage.is_empty() {
         let places = status.coverage.iter().map(|it| (&it.account, &it.region));
@@ -221,23 +228,26 @@ fn coverage(status: &Status, terminal: Terminal) -> String {
 }
 
 fn buckets(status: &Status, terminal: Terminal) -> String {
-    let rows = status
-        .buckets
-        .iter()
-        .map(|bucket| vec![bucket.bucket.clone(), count(bucket.done), count(bucket.failed)]);
-    table(terminal, &["bucket", "objects done", "failed"], &[Left, Right, Right], rows.collect())
+    let rows = status.buckets.iter().map(|bucket| {
+        let Bucket { bucket, done, skipped, failed, .. } = bucket;
+        vec![bucket.clone(), count(*done), count(*skipped), count(*failed)]
+    });
+    let heads = ["bucket", "objects done", "skipped", "failed"];
+    table(terminal, &heads, &[Left, Right, Right, Right], rows.collect())
 }
 
 fn days(status: &Status, terminal: Terminal) -> String {
     let rows = status.buckets.iter().flat_map(|bucket| {
         bucket.days.iter().map(|day| {
-            vec![bucket.bucket.clone(), day.day.clone(), count(day.done), count(day.failed)]
+            let Day { day, done, skipped, failed } = day;
+            vec![bucket.bucket.clone(), day.clone(), count(*done), count(*skipped), count(*failed)]
         })
     });
     let mut rows: Vec<_> = rows.collect();
     // The latest first, whatever the bucket.
     rows.sort_by(|one, other| other[1].cmp(&one[1]));
-    table(terminal, &["objects of", "day", "done", "failed"], &[Left, Left, Right, Right], rows)
+    let heads = ["objects of", "day", "done", "skipped", "failed"];
+    table(terminal, &heads, &[Left, Left, Right, Right, Right], rows)
 }
 
 fn sources(status: &Status, terminal: Terminal) -> String {
@@ -245,13 +255,14 @@ fn sources(status: &Status, terminal: Terminal) -> String {
         vec![
             source.source.clone(),
             count(source.lanes),
+            count(source.skipped),
             count(source.records),
             bytes(source.bytes),
             format!("{:.0}", source.last_done),
         ]
     });
-    let heads = ["safe by source", "files", "records", "size", "last done"];
-    table(terminal, &heads, &[Left, Right, Right, Right, Left], rows.collect())
+    let heads = ["safe by source", "files", "skipped", "records", "size", "last done"];
+    table(terminal, &heads, &[Left, Right, Right, Right, Right, Left], rows.collect())
 }
 
 fn failures(status: &Status, terminal: Terminal) -> String {
@@ -352,8 +363,8 @@ mod tests {
     use crate::report::terminal::Color;
     use crate::{
         checkpoint::status::{
-            Bucket, Coverage, Day, Decision, Document, Failure as Unread, MissingDocuments, Reason,
-            Run, SetAside, Source,
+            Coverage, Decision, Document, Failure as Unread, MissingDocuments, Reason, Run,
+            SetAside, Source,
         },
         cli::exit::Exit,
     };
@@ -374,6 +385,7 @@ mod tests {
             already_there: 340,
             set_aside: 5,
             lanes_done: 41,
+            lanes_skipped: 3,
             lanes_failed: 1,
         }
     }
@@ -383,6 +395,7 @@ mod tests {
         Source {
             source: name.to_owned(),
             lanes,
+            skipped: 0,
             records: lanes * 300,
             bytes: lanes << 20,
             first_done: done,
@@ -403,6 +416,7 @@ mod tests {
             created: at,
             runs: vec![run_of_today()],
             lanes_done: 41,
+            lanes_skipped: 3,
             lanes_failed: 1,
             records: 12_300,
             bytes: 41 << 20,
@@ -444,13 +458,13 @@ mod tests {
             text,
             "http://localhost:9200 cloudtrail\n\
              checkpoint /state/a.sqlite\n\
-             41 files safe: 12,300 records, 41.0 MiB\n\
+             41 files safe: 12,300 records, 41.0 MiB; 3 skipped (no CloudTrail)\n\
              last run: began 2024-06-01T02:00:00Z, ended 2024-06-01T02:10:00Z with exit 3: \
              12,345 read = 12,000 created + 340 already there + 5 set aside\n\
              \n\
-             safe by source         files  records      size  last done\n\
-             file:/trail/eu-west-1     40   12,000  40.0 MiB  2024-06-01T02:09:00Z\n\
-             file:/b                    1      300   1.0 MiB  2024-06-01T02:09:00Z\n\
+             safe by source         files  skipped  records      size  last done\n\
+             file:/trail/eu-west-1     40        0   12,000  40.0 MiB  2024-06-01T02:09:00Z\n\
+             file:/b                    1        0      300   1.0 MiB  2024-06-01T02:09:00Z\n\
              \n\
              not read to the end  tries  records before  cause\n\
              /trail/cut.json.gz       2              45  at byte 17000: unexpected end\n\
@@ -487,9 +501,16 @@ mod tests {
         let day = |(day, done, failed): &(&str, u64, u64)| Day {
             day: (*day).to_owned(),
             done: *done,
+            skipped: 0,
             failed: *failed,
         };
-        Bucket { bucket: name.to_owned(), done, failed, days: days.iter().map(day).collect() }
+        Bucket {
+            bucket: name.to_owned(),
+            done,
+            skipped: 7,
+            failed,
+            days: days.iter().map(day).collect(),
+        }
     }
 
     #[test]
@@ -526,14 +547,14 @@ mod tests {
              111122223333  eu-west-1  management (ReadOnly=false)  2024-03-03T02:00:00Z  2024-06-01T01:45:00Z     2  1,234,567  15 min 0 s\n\
              111122223333  eu-west-1  insight                      2024-03-03T02:00:00Z  2024-06-01T01:45:00Z     2  1,234,567        none\n\
              \n\
-             bucket      objects done  failed\n\
-             s3://logs              2       0\n\
-             s3://trail         4,000       1\n\
+             bucket      objects done  skipped  failed\n\
+             s3://logs              2        7       0\n\
+             s3://trail         4,000        7       1\n\
              \n\
-             objects of  day          done  failed\n\
-             s3://logs   2024-06-02      1       0\n\
-             s3://trail  2024-06-01  3,000       1\n\
-             s3://logs   2024-05-31      1       0\n"
+             objects of  day          done  skipped  failed\n\
+             s3://logs   2024-06-02      1        0       0\n\
+             s3://trail  2024-06-01  3,000        0       1\n\
+             s3://logs   2024-05-31      1        0       0\n"
         );
     }
 

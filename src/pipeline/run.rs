@@ -32,7 +32,7 @@ use crate::{
     normalize::{Fields, Settings, TimeRange},
     report::{Log, Tally, figures},
     sink::{self, Sink, Unfinished},
-    source::{self, Found, Limits, Page, Slice, Source},
+    source::{self, Expectation, Found, Limits, Page, Slice, Source},
 };
 
 /// Inputs that wait for a worker: enough that none waits for the lister.
@@ -567,7 +567,9 @@ impl Lister {
             Found::Input(input) => {
                 self.tally.found(word, input.size);
                 self.handed_out.count(&input);
-                let work = Work { lane: self.number(), word, what: What::Input(input) };
+                let named = self.tally.sources.get(word).map_or("", |source| &source.name);
+                let expected = Expectation::of(named, &input.name);
+                let work = Work { lane: self.number(), word, what: What::Input(input, expected) };
                 self.ahead.send(work).is_ok()
             }
             Found::Done { size, touched } => {

@@ -29,7 +29,10 @@ use crate::{
     event::{Batch, LaneNumber, SetAside, SetAsideCause},
     normalize::{Decider, Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
     report::{self, Log, Tally, figures},
-    source::{Content, Decoded, Decoder, Error, Input, Limits, Records, Skip, Taken, skip_value},
+    source::{
+        Content, Decoded, Decoder, Error, Expectation, Input, Limits, Records, Skip, Taken,
+        skip_value,
+    },
 };
 
 /// How long documents wait for company when there is nothing to read.
@@ -59,8 +62,8 @@ pub(super) struct Work {
 
 /// What a worker reads at once.
 pub(super) enum What {
-    /// A whole lane.
-    Input(Input),
+    /// A whole lane, and what it has to be.
+    Input(Input, Expectation),
     /// A page of a lane.
     Page(Part),
 }
@@ -129,8 +132,8 @@ pub(super) fn run(shop: Shop) {
         match bench.shop.work.recv_timeout(IDLE) {
             // What was not begun is left to the next run.
             Ok(_) if bench.shop.stop.requested() => {}
-            Ok(Work { lane, word, what: What::Input(input) }) => {
-                bench.read(&mut decoder, lane, word, input);
+            Ok(Work { lane, word, what: What::Input(input, expected) }) => {
+                bench.read(&mut decoder, (lane, word), input, expected);
             }
             Ok(Work { lane, word, what: What::Page(part) }) => {
                 bench.read_page(&mut decoder, lane, word, part);
@@ -156,7 +159,13 @@ struct Bench {
 
 impl Bench {
     /// Reads one input to its end and says what became of it.
-    fn read(&mut self, decoder: &mut Decoder, lane: LaneNumber, word: usize, input: Input) {
+    fn read(
+        &mut self,
+        decoder: &mut Decoder,
+        (lane, word): (LaneNumber, usize),
+        input: Input,
+        expected: Expectation,
+    ) {
         let Input { lane: named, name, content, .. } = input;
         let opened = Note::Opened { number: lane, lane: named, name: name.clone(), span: None };
         self.notes.push(opened);
@@ -172,7 +181,7 @@ impl Bench {
         reading.give_room_back();
         let (documents, filtered) = (reading.documents, reading.filtered);
         let (mut outcome, decoded) = match read {
-            Ok(decoded) => (self.judge(&name, word, &decoded), decoded),
+            Ok(decoded) => (self.judge(&name, word, &decoded, expected), decoded),
             Err(error) => (self.fail(&name, word, error.told(), None), Decoded::default()),
         };
         if filtered && matches!(outcome, Ended::Done) {
@@ -221,34 +230,30 @@ impl Bench {
     }
 
     /// Decides what an input that was read is to count as.
-    fn judge(&self, name: &str, word: usize, decoded: &Decoded) -> Ended {
+    fn judge(&self, name: &str, word: usize, decoded: &Decoded, expected: Expectation) -> Ended {
         let (log, tally) = (&self.shop.log, &self.shop.tally);
         // A pipe ends early then, perhaps inside a record.
         if decoded.stopped || self.shop.stop.requested() {
             return Ended::Interrupted;
         }
         if let Some(broken) = decoded.broken.first() {
-            let more = match decoded.broken_places {
-                0 | 1 => String::new(),
-                2 => " (and 1 more place)".to_owned(),
-                places => format!(" (and {} more places)", places - 1),
-            };
-            return self.fail(name, word, format!("{}{more}", broken.cause), Some(broken.offset));
+            let cause = format!("{}{}", broken.cause, more_places(decoded.broken_places));
+            return self.fail(name, word, cause, Some(broken.offset));
         }
-        if decoded.foreign_total() > 0 {
-            let kinds: Vec<String> =
-                decoded
-                    .foreign
-                    .iter()
-                    .map(|(kind, count)| {
-                        if *count == 1 { kind.to_string() } else { format!("{count} times {kind}") }
-                    })
-                    .collect();
-            self.name(name, &kinds.join(", "));
-            if decoded.records == 0 {
-                tally.foreign(word);
-                return Ended::Done;
+        let found_nothing = decoded.records + decoded.too_long == 0;
+        match decoded.strangers() {
+            Some(kinds) if found_nothing && expected != Expectation::Nothing => {
+                let cause = format!("there is no CloudTrail in it: {kinds}");
+                return self.fail(name, word, cause, None);
             }
+            Some(kinds) => {
+                self.name(name, &kinds);
+                if found_nothing {
+                    tally.foreign(word);
+                    return Ended::Skipped;
+                }
+            }
+            None => {}
         }
         tally.done(word);
         if decoded.changed {
@@ -310,6 +315,15 @@ impl Bench {
     }
 }
 
+/// Says how many broken places there are besides the one that is named.
+fn more_places(places: u64) -> String {
+    match places {
+        0 | 1 => String::new(),
+        2 => " (and 1 more place)".to_owned(),
+        places => format!(" (and {} more places)", places - 1),
+    }
+}
+
 /// Returns how many bytes a page was read from, or nothing if it was not read to its end.
 ///
 /// # Errors
@@ -317,7 +331,8 @@ impl Bench {
 /// Returns what was wrong with it, in words for a person.
 fn whole_page(decoded: &Decoded) -> Result<Option<u64>, String> {
     if let Some(broken) = decoded.broken.first() {
-        return Err(format!("at byte {}: {}", broken.offset, broken.cause));
+        let more = more_places(decoded.broken_places);
+        return Err(format!("at byte {}: {}{more}", broken.offset, broken.cause));
     }
     if decoded.stopped {
         return Ok(None);

@@ -172,6 +172,24 @@ impl Decoded {
     pub fn foreign_total(&self) -> u64 {
         self.foreign.values().sum()
     }
+
+    /// Returns what there is in it that is no CloudTrail, in words for a person; nothing if there is nothing of that
+    /// kind. A list without records is CloudTrail.
+    pub fn strangers(&self) -> Option<String> {
+        if self.shape == Shape::Empty && self.foreign.is_empty() {
+            let kind = match (self.bytes_consumed, self.bytes_read) {
+                (0, _) => "it is empty (0 bytes)",
+                (_, 0) => "it unpacks to nothing",
+                _ => "nothing but white space",
+            };
+            return Some(kind.to_owned());
+        }
+        let kinds = self.foreign.iter().map(|(kind, count)| {
+            if *count == 1 { kind.to_string() } else { format!("{count} times {kind}") }
+        });
+        let kinds: Vec<String> = kinds.collect();
+        (!kinds.is_empty()).then(|| kinds.join(", "))
+    }
 }
 
 /// Reads inputs one after another; the buffers live on from one to the next.

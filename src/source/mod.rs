@@ -11,6 +11,7 @@
 //! | [`files`] | which files there are, and which of them are new |
 //! | [`lookup`] | which events of accounts and Regions are missing, and at what pace they are asked for |
 //! | [`many`] | in which order several sources are listed |
+//! | `expect` | which inputs have to hold CloudTrail, and which may be something else |
 //! | [`fingerprint`] | whether a file is the one that was read before |
 //! | [`s3`] | which logs a trail's bucket holds, which are new, and how they get here |
 //! | [`decode`] | how an input is opened, and what is told about it at the end |
@@ -19,6 +20,7 @@
 //! | [`skip`] | where a JSON value ends |
 
 pub mod decode;
+mod expect;
 pub mod files;
 pub mod fingerprint;
 mod look;
@@ -43,6 +45,7 @@ use crate::{
     event::{Lane, Listed, Position, Span},
 };
 pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken};
+pub use expect::Expectation;
 pub use files::Files;
 pub use fingerprint::Fingerprint;
 pub use look::Kind;

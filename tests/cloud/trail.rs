@@ -64,6 +64,36 @@ fn a_bucket_is_loaded_and_the_next_run_only_lists() {
     world.engine.assert_no_complaints();
 }
 
+/// A log file that a transfer or a service damaged is fetched again by each run until it is whole.
+#[test]
+fn an_object_of_a_trail_that_is_no_cloud_trail_fails_each_time() {
+    let world = World::new();
+    let mut bucket = Bucket::new();
+    let key = |name: &str| key("", ACCOUNT, "CloudTrail", "eu-west-1", 100 * DAY, name);
+    bucket.put(&key("html"), "<html>503</html>");
+    bucket.put(&key("zeros"), [0; 500]);
+    bucket.put(&key("whole"), file(0..10));
+    bucket.put("exports/readme.html", "<html>how to</html>");
+    let s3 = Fake::start([("trail", bucket)]);
+    let load =
+        world.load_from(&s3, &["s3://trail/AWSLogs/", "s3://trail/exports/readme.html", "--quiet"]);
+    for _ in 0..2 {
+        let outcome = load.run().exits(3).says(["_html.json.gz", "_zeros.json.gz", "readme.html"]);
+        assert_eq!(outcome.of_sources("failed"), 3, "{}", outcome.stderr);
+        assert_eq!(
+            gets(&s3.take_calls()).iter().filter(|call| !call.key.contains("whole")).count(),
+            3
+        );
+    }
+    s3.change("trail", |bucket| {
+        bucket.put(&key("html"), file(10..20));
+        bucket.put(&key("zeros"), file(20..30));
+        bucket.put("exports/readme.html", r#"{"Records":[]}"#);
+    });
+    load.run().exits(0);
+    assert_eq!(world.engine.ids(), events::ids(0..30));
+}
+
 #[test]
 fn options_narrow_what_is_listed() {
     for (words, expected) in [

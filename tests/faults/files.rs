@@ -82,6 +82,118 @@ fn text_that_is_no_json_is_named() {
     outcome.counted([5, 5, 0, 0]).says(["readme.txt", "bytes.bin"]);
 }
 
+/// The place of a trail's log file.
+const TRAIL: &str = "AWSLogs/111122223333/CloudTrail/us-east-1/2024/03/05";
+
+/// Returns the name of a trail's log file.
+fn log_file(random: &str) -> String {
+    format!("{TRAIL}/111122223333_CloudTrail_us-east-1_20240305T1000Z_{random}.json.gz")
+}
+
+/// What a log file may have become on its way, and what is said about it.
+fn damaged() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let whole = gzip(&records(&events(0..10)));
+    let with = |at: usize, byte: u8| {
+        let mut damaged = whole.clone();
+        damaged[at] = byte;
+        damaged
+    };
+    let random = (0..4_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8);
+    vec![
+        ("firstbyte", with(0, 0), "binary data"),
+        ("secondbyte", with(1, 0), "binary data"),
+        ("method", with(2, 0xff), "gzip"),
+        ("middle", with(whole.len() / 2, !whole[whole.len() / 2]), "gzip"),
+        ("nothing", vec![], "0 bytes"),
+        ("zeros", vec![0; 5_000], "zero bytes"),
+        ("header", whole[..3].to_vec(), "cut off"),
+        ("html", b"<!DOCTYPE html><html>503 Service Unavailable</html>".to_vec(), "HTML"),
+        ("xml", b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>".to_vec(), "XML"),
+        (
+            "error",
+            br#"{"__type":"AccessDeniedException","Message":"no"}"#.to_vec(),
+            "not CloudTrail",
+        ),
+        ("packederror", gzip(b"<html>404 Not Found</html>"), "HTML"),
+        ("emptygzip", gzip(b""), "unpacks to nothing"),
+        ("blank", b" \n\n".to_vec(), "white space"),
+        ("firstletter", [b"x", &records(&events(0..3))[1..]].concat(), "not JSON"),
+        ("config", br#"{"fileVersion":"1.0","configurationItems":[]}"#.to_vec(), "Config"),
+        ("random", std::iter::once(0xfe).chain(random).collect(), "binary data"),
+    ]
+}
+
+/// Transfers that broke a log file cost its events for good: it counted as no CloudTrail and as done.
+#[test]
+fn a_damaged_log_file_fails_until_it_is_mended() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let damaged = damaged();
+    for (name, bytes, _) in &damaged {
+        desk.file(format!("in/{}", log_file(name)), bytes);
+    }
+    desk.file(format!("in/{}", log_file("whole")), gzip(&records(&events(20..25))));
+    desk.file(format!("in/{}", log_file("none")), gzip(br#"{"Records":[]}"#));
+    desk.file(format!("in/{TRAIL}/.DS_Store"), b"\0\0\0\x01Bud1");
+    let load = desk.load(desk.path("in"), engine.url()).with(["--quiet"]);
+    for tries in 1..=2 {
+        let outcome = load.run().exits(3);
+        for (name, _, cause) in &damaged {
+            let named = |line: &&str| line.contains(&format!("_{name}.json.gz"));
+            let line = outcome.stderr.lines().find(named);
+            let line = line.unwrap_or_else(|| panic!("{name} is not named: {}", outcome.stderr));
+            assert!(line.contains(cause), "{cause}: {line}");
+        }
+        assert_eq!(outcome.of_sources("failed"), damaged.len() as u64, "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("_whole") && !outcome.stderr.contains("_none"));
+        let status = desk.status();
+        assert_eq!(status["lanes_failed"], damaged.len());
+        assert_eq!((&status["lanes_done"], &status["lanes_skipped"]), (&json!(2), &json!(1)));
+        let listed = status["failures"].as_array().unwrap();
+        assert!(listed.iter().all(|failure| failure["tries"] == tries), "{listed:?}");
+    }
+    for (name, _, _) in &damaged {
+        desk.file(format!("in/{}", log_file(name)), gzip(&records(&events(0..10))));
+    }
+    load.run().exits(0);
+    assert_eq!(engine.ids(), ids(0..10).union(&ids(20..25)).cloned().collect());
+    assert_eq!(desk.status()["lanes_failed"], 0);
+}
+
+#[test]
+fn a_file_that_was_named_has_to_be_cloud_trail() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    for (name, bytes, cause) in damaged() {
+        let file = desk.file(format!("named/{name}"), bytes);
+        let load = desk.load(&file, engine.url()).with(["--quiet"]);
+        load.run().exits(3).says([&*file.to_string_lossy(), cause]);
+        load.run().exits(3).says([cause]);
+    }
+    for harmless in [r#"{"Records":[]}"#, "[]", r#"{"Events":[]}"#, r#"{"events":[]}"#] {
+        let file = desk.file("named/harmless", harmless);
+        let outcome = desk.load(&file, engine.url()).with(["--quiet"]).run().exits(0);
+        assert_eq!(outcome.stderr, "", "{harmless}");
+    }
+    // The same content in a folder is what happens to lie there.
+    desk.file("folder/readme.html", "<html>how to</html>");
+    desk.file("folder/digest.json", r#"{"digestStartTime":"2024-01-01T00:00:00Z"}"#);
+    desk.file("folder/zeros", [0; 100]);
+    let load = desk.load(desk.path("folder"), engine.url());
+    let outcome = load.run().exits(0).says(["readme.html", "digest.json", "zeros"]);
+    assert_eq!((outcome.of_sources("foreign"), outcome.of_sources("failed")), (3, 0));
+    assert_eq!(load.run().exits(0).of_sources("skipped"), 3);
+}
+
+#[test]
+fn standard_input_has_to_be_cloud_trail() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let load = desk.load("-", engine.url()).with(["--quiet"]);
+    for (name, bytes, cause) in damaged() {
+        let outcome = load.clone().input(bytes).run();
+        assert_eq!(outcome.code, Some(3), "{name}");
+        outcome.says(["standard input", cause]);
+    }
+}
+
 #[test]
 fn a_link_that_leads_nowhere_is_named_and_the_rest_loaded() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());

@@ -128,6 +128,38 @@ fn what_lookup_events_says_beside_a_record_is_kept_where_the_record_does_not_say
     engine.assert_no_complaints();
 }
 
+/// A page that was saved to a file says as much as one from the service: an event without its record is no success.
+#[test]
+fn a_saved_page_with_events_without_a_record_is_named_each_time() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let all = events(0..2);
+    let item = |number: usize, record: Value| json!({ "EventId": events::id(number), "EventName": "A", "CloudTrailEvent": record });
+    let page = json!({ "Events": [
+        item(0, all[0].to_string().into()),
+        item(7, Value::Null),
+        item(8, "".into()),
+        item(9, "(truncated)".into()),
+        { "EventId": events::id(10), "EventName": "A" },
+        item(1, all[1].to_string().into()),
+    ]});
+    for name in ["page.json", "in/page.json"] {
+        let file = desk.file(name, page.to_string());
+        let file = if name.contains('/') { desk.path("in") } else { file };
+        let load = desk.load(&file, engine.url()).with(["--quiet"]);
+        for _ in 0..2 {
+            let outcome = load.run().exits(3);
+            let outcome =
+                outcome.says([&events::id(7), "CloudTrailEvent is null", "3 more places"]);
+            assert_eq!((outcome.number("read"), outcome.of_sources("failed")), (2, 1));
+            let run = &desk.status()["runs"][0];
+            let sum =
+                ["created", "already_there", "set_aside"].map(|name| run[name].as_u64().unwrap());
+            assert_eq!((run["read"].as_u64(), &run["exit"]), (Some(sum.iter().sum()), &json!(3)));
+        }
+    }
+    assert_eq!(engine.ids(), ids(0..2));
+}
+
 #[test]
 fn event_bridge_envelopes() {
     let all = events(0..20);

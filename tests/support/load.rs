@@ -49,6 +49,15 @@ impl Desk {
         self.path("checkpoint.sqlite")
     }
 
+    /// Returns what `trailload status --json` says of this desk's checkpoint.
+    pub(crate) fn status(&self) -> Value {
+        let mut command = Command::new(PROGRAM);
+        command.args(["status", "--json", "--checkpoint"]).arg(self.checkpoint());
+        let output = command.env_clear().output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// Prepares `trailload load SOURCE --into URL` with this desk's checkpoint.
     pub(crate) fn load(&self, source: impl AsRef<OsStr>, url: &str) -> Load {
         self.load_all([source], url)

@@ -163,6 +163,34 @@ fn a_touched_file_stays_done_without_being_loaded_again() {
 }
 
 #[test]
+fn what_holds_no_cloud_trail_is_told_apart_from_what_was_loaded() {
+    let place = Place::new();
+    let skipped = |number| vec![opened(number), page(number, 0), ended(number, Ended::Skipped)];
+    let totals = place.run([whole(1, 3), skipped(2), skipped(3)].concat());
+    assert_eq!((totals.lanes_done, totals.lanes_skipped, totals.lanes_unfinished), (1, 2, 0));
+    assert!(place.is_done(2), "it is not read again");
+    let told = |place: &Place| {
+        let status = place.status();
+        assert_eq!((status.sources[0].lanes, status.sources[0].skipped), (1, 2));
+        (status.lanes_done, status.lanes_skipped, status.records, status.bytes)
+    };
+    assert_eq!(told(&place), (1, 2, 3, 1000));
+    assert_eq!(place.status().runs[0].lanes_skipped, 2);
+    place.run(vec![closed(3, 0)]);
+    assert_eq!((rows(&place), told(&place)), (0, (1, 2, 3, 1000)), "one row says the same");
+}
+
+/// Documents of a page that was not read to its end are in the index, and count.
+#[test]
+fn what_a_run_read_adds_up_although_a_page_was_bad() {
+    let place = Place::new();
+    let bad = vec![opened(1), settled_without(1, 7, &["a", "b"]), ended(1, Ended::Interrupted)];
+    place.run([bad, whole(2, 3)].concat());
+    let run = &place.status().runs[0];
+    assert_eq!((run.read, run.created, run.already_there, run.set_aside), (10, 8, 0, 2));
+}
+
+#[test]
 fn a_lane_with_an_unsettled_document_is_not_done() {
     let place = Place::new();
     let totals = place.run(vec![opened(1), page(1, 3), ended(1, Ended::Done), settled(1, 2)]);

@@ -11,7 +11,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use crate::aws::Partition;
 
 /// The folder that AWS services put their logs into.
-pub(super) const LOGS: &str = "AWSLogs";
+pub const LOGS: &str = "AWSLogs";
 
 /// What CloudTrail writes into a folder of its own, and holds events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

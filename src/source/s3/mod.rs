@@ -51,7 +51,7 @@ use tokio::{
 
 pub use self::{
     address::{Address, Wrong, arn, objects_arn},
-    layout::{LogKind, UnknownKind},
+    layout::{LOGS, LogKind, UnknownKind},
     refusal::{Missing, Reach, Refusal},
 };
 use self::{
