@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     fs::{File, Metadata},
     io::{self, Read},
+    mem,
     rc::Rc,
 };
 
@@ -16,7 +17,9 @@ use libdeflater::Decompressor;
 
 use super::{
     Content, Error, Fingerprint, Held, Kind,
-    unpack::{self, Meter, Packing},
+    archive::{Front, Stored},
+    transcode::Encoding,
+    unpack::{self, HEAD_BYTES, Meter, Opened, Packing},
     walk::Walk,
     window::Window,
 };
@@ -42,6 +45,9 @@ pub trait Records {
 
     /// Learns that the window is of the usual size (again).
     fn give_room_back(&mut self) {}
+
+    /// Learns that what follows comes from this file of an archive; nothing if it comes from no archive.
+    fn member(&mut self, _path: &str) {}
 
     /// Returns `false` to stop reading.
     fn go_on(&self) -> bool {
@@ -160,6 +166,8 @@ pub struct Decoded {
     pub changed: bool,
     /// [`Records::go_on`] said no: it was not read to its end.
     pub stopped: bool,
+    /// It is an archive of files.
+    pub archive: bool,
     /// What the file is to be known by, if it is one. Made when it was opened, so it says what was read.
     pub fingerprint: Option<Fingerprint>,
 }
@@ -173,11 +181,23 @@ impl Decoded {
         self.foreign.values().sum()
     }
 
+    /// Returns what there was in an archive without files.
+    pub(super) fn of_archive() -> Self {
+        Self { archive: true, ..Self::default() }
+    }
+
+    /// Returns whether nothing in it is CloudTrail, nor may have been.
+    pub fn is_foreign(&self) -> bool {
+        self.records + self.too_long + self.broken_places == 0
+            && (matches!(self.shape, Shape::Empty | Shape::Foreign) || !self.foreign.is_empty())
+    }
+
     /// Returns what there is in it that is no CloudTrail, in words for a person; nothing if there is nothing of that
     /// kind. A list without records is CloudTrail.
     pub fn strangers(&self) -> Option<String> {
         if self.shape == Shape::Empty && self.foreign.is_empty() {
             let kind = match (self.bytes_consumed, self.bytes_read) {
+                _ if self.archive => "an archive without files that say anything",
                 (0, _) => "it is empty (0 bytes)",
                 (_, 0) => "it unpacks to nothing",
                 _ => "nothing but white space",
@@ -189,6 +209,33 @@ impl Decoded {
         });
         let kinds: Vec<String> = kinds.collect();
         (!kinds.is_empty()).then(|| kinds.join(", "))
+    }
+
+    /// Notes a place that is not as it should be.
+    pub(super) fn note(&mut self, offset: u64, cause: impl Into<Cow<'static, str>>) {
+        self.broken_places += 1;
+        if self.broken.len() < BROKEN_KEPT {
+            self.broken.push(Broken { offset, cause: cause.into() });
+        }
+    }
+
+    /// Adds what there was in one file of an archive.
+    pub(super) fn add(&mut self, name: &str, file: Self) {
+        self.records += file.records;
+        self.too_long += file.too_long;
+        self.bytes_read += file.bytes_read;
+        self.stopped |= file.stopped;
+        for (kind, count) in file.foreign {
+            *self.foreign.entry(kind).or_default() += count;
+        }
+        self.broken_places += file.broken_places;
+        let room = BROKEN_KEPT - self.broken.len();
+        self.broken.extend(file.broken.into_iter().take(room).map(|Broken { offset, cause }| {
+            Broken { offset, cause: format!("in {name}: {cause}").into() }
+        }));
+        if matches!(self.shape, Shape::Empty | Shape::Foreign) && file.shape != Shape::Empty {
+            self.shape = file.shape;
+        }
     }
 }
 
@@ -263,8 +310,7 @@ impl Decoder {
             (whole?, fingerprint)
         } else {
             let fingerprint = fingerprint.with_content(file).map_err(broken_off)?;
-            // No further than it was long at first: a file that grows for ever must end.
-            (self.stream(name, file.take(fingerprint.size), records)?, fingerprint)
+            (self.large(name, file, fingerprint.size, records)?, fingerprint)
         };
         let after = file.metadata().map_err(broken_off)?;
         decoded.changed = Fingerprint::of(&after) != Fingerprint::of(before);
@@ -309,21 +355,31 @@ impl Decoder {
         size: usize,
         records: &mut R,
     ) -> Result<Decoded, Error> {
-        let Self { inflate, text, scratch, limits, .. } = self;
-        let bytes = &stored[..size];
-        let window = match unpack::packing(bytes) {
-            Packing::None => Window::whole(stored, size),
-            Packing::Gzip => match unpack::gunzip_whole(inflate, bytes, text, limits.whole) {
-                Some(length) if unpack::packing(&text[..length]) == Packing::None => {
-                    Window::whole(text, length)
-                }
-                _ => return sliding(name, bytes, *limits, text, scratch, records),
-            },
-            Packing::Zstd => return sliding(name, bytes, *limits, text, scratch, records),
-        };
-        let meter = Rc::<Meter>::default();
-        meter.bytes.set(size as u64);
-        finish(name, Walk::new(window, scratch, &meter, records))
+        let texts = self.texts(name, records);
+        texts.read(|texts| {
+            let read = texts.held(stored, size);
+            texts.meter.bytes.set(size as u64);
+            read
+        })
+    }
+
+    /// Reads a file that is not held as a whole.
+    fn large<R: Records + ?Sized>(
+        &mut self,
+        name: &str,
+        file: &File,
+        size: u64,
+        records: &mut R,
+    ) -> Result<Decoded, Error> {
+        let texts = self.texts(name, records);
+        let stored = Stored::File(file, size, Rc::clone(&texts.meter));
+        texts.read(|texts| {
+            let read = texts.stored(&stored, size)?;
+            if !read.stopped {
+                texts.meter.bytes.set(size);
+            }
+            Ok(read)
+        })
     }
 
     fn stream<R: Records + ?Sized>(
@@ -332,7 +388,17 @@ impl Decoder {
         stream: impl Read,
         records: &mut R,
     ) -> Result<Decoded, Error> {
-        sliding(name, stream, self.limits, &mut self.text, &mut self.scratch, records)
+        self.texts(name, records).stream(stream)
+    }
+
+    fn texts<'d, R: Records + ?Sized>(
+        &'d mut self,
+        name: &'d str,
+        records: &'d mut R,
+    ) -> Texts<'d, R> {
+        let Self { limits, inflate, text, scratch, .. } = self;
+        let (limits, meter) = (*limits, Rc::default());
+        Texts { name, limits, inflate, text, scratch, records, meter, inside: Vec::new() }
     }
 
     /// Gives back what a rare long record needed, so that no more than [`Limits::held_bytes`] are held.
@@ -354,27 +420,159 @@ impl Decoder {
     }
 }
 
-/// Reads through a sliding window.
-fn sliding<R: Records + ?Sized>(
-    name: &str,
-    stored: impl Read,
-    limits: Limits,
-    text: &mut Vec<u8>,
-    scratch: &mut Vec<u8>,
-    records: &mut R,
-) -> Result<Decoded, Error> {
-    let meter = Rc::<Meter>::default();
-    let reader = unpack::unpacked(stored, &meter);
-    let reader = match reader {
-        Ok(reader) => reader,
-        Err(error) if meter.failed.get() => {
-            return Err(Error::Read { name: name.to_owned(), offset: 0, source: error });
+/// Reads texts, and archives of texts, through a sliding window.
+pub(super) struct Texts<'d, R: Records + ?Sized> {
+    /// The input, for messages.
+    pub(super) name: &'d str,
+    pub(super) limits: Limits,
+    inflate: &'d mut Decompressor,
+    text: &'d mut Vec<u8>,
+    scratch: &'d mut Vec<u8>,
+    pub(super) records: &'d mut R,
+    pub(super) meter: Rc<Meter>,
+    /// The file that is read and the archives that it lies in, from the outermost on; empty for an input that is no archive.
+    pub(super) inside: Vec<String>,
+}
+
+impl<R: Records + ?Sized> Texts<'_, R> {
+    /// Reads an input from front to back.
+    fn stream(self, stored: impl Read) -> Result<Decoded, Error> {
+        let stored = unpack::metered(stored, &self.meter);
+        self.read(|texts| texts.unpack(stored))
+    }
+
+    /// Reads an input, and tells how much of it was read.
+    fn read(
+        mut self,
+        read: impl FnOnce(&mut Self) -> Result<Decoded, Error>,
+    ) -> Result<Decoded, Error> {
+        let mut decoded = read(&mut self)?;
+        let bytes = self.meter.news();
+        if bytes > 0 {
+            self.records.consumed(bytes);
         }
-        // The second layer of compression is cut within its first bytes.
-        Err(error) => Box::new(Damaged(Some(error))),
-    };
-    let window = Window::sliding(text, reader, limits.window, limits.record);
-    finish(name, Walk::new(window, scratch, &meter, records))
+        decoded.bytes_consumed = self.meter.bytes.get();
+        if decoded.is_foreign() && !decoded.foreign.is_empty() {
+            decoded.shape = Shape::Foreign;
+        }
+        Ok(decoded)
+    }
+
+    /// Reads what can be read at any place.
+    fn stored(&mut self, stored: &Stored<'_>, size: u64) -> Result<Decoded, Error> {
+        let head = stored.head().map_err(|error| self.failed(error))?;
+        if unpack::packing(&head) == Packing::Zip {
+            return self.zip(stored);
+        }
+        // No further than it was long at first: a file that grows for ever must end.
+        let whole = || Front::new(stored).take(size);
+        match self.check(whole(), &head)? {
+            Some(damaged) => Ok(damaged),
+            None => self.unpack(unpack::metered(whole(), &self.meter)),
+        }
+    }
+
+    /// Reads bytes that are held as a whole: the first `size` of `stored`.
+    pub(super) fn held(&mut self, stored: &mut Vec<u8>, size: usize) -> Result<Decoded, Error> {
+        let bytes = &stored[..size];
+        let packing = |text: &[u8]| unpack::packing(&text[..text.len().min(HEAD_BYTES)]);
+        let packed = packing(bytes);
+        // How far it is read is told by whoever holds it.
+        let silent = Rc::new(Meter::silent());
+        match packed {
+            Packing::None => {
+                let window = Window::whole(stored, size);
+                return finish(self.name, Walk::new(window, self.scratch, &silent, self.records));
+            }
+            Packing::Gzip => {
+                let unpacked =
+                    unpack::gunzip_whole(self.inflate, bytes, self.text, self.limits.whole);
+                let is_text = |length: &usize| packing(&self.text[..*length]) == Packing::None;
+                if let Some(length) = unpacked.filter(is_text) {
+                    let window = Window::whole(self.text, length);
+                    let walk = Walk::new(window, self.scratch, &silent, self.records);
+                    return finish(self.name, walk);
+                }
+            }
+            Packing::Zip => return self.zip(&Stored::Bytes(bytes)),
+            _ => {}
+        }
+        if let Some(damaged) = self.check(bytes, bytes)? {
+            return Ok(damaged);
+        }
+        let meter = mem::replace(&mut self.meter, silent);
+        let read = self.unpack(unpack::metered(bytes, &self.meter));
+        self.meter = meter;
+        read
+    }
+
+    /// Reads what is packed once without handing anything over. Returns what there was if it is damaged: what is unpacked
+    /// from damaged data may look well, and would stay in the index for ever. What is only cut is right as far as it goes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system refuses to read it.
+    fn check(&self, stored: impl Read, head: &[u8]) -> Result<Option<Decoded>, Error> {
+        let head = &head[..head.len().min(HEAD_BYTES)];
+        if !unpack::packing(head).is_compressed() {
+            return Ok(None);
+        }
+        let meter = Rc::default();
+        let stored = unpack::metered(stored, &meter);
+        let mut decoded = Decoded::default();
+        let (text, error) = unpack::drain(stored, &meter, &|| self.records.go_on());
+        match error {
+            Some(error) if meter.failed.get() => Err(self.failed(error)),
+            Some(error) if error.kind() == io::ErrorKind::InvalidData => {
+                decoded.note(text, format!("{error}: nothing of it is loaded"));
+                Ok(Some(decoded))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes compression off and reads what is behind it.
+    pub(super) fn unpack(&mut self, stored: Box<dyn Read + '_>) -> Result<Decoded, Error> {
+        let opened = match unpack::open(stored, &self.meter) {
+            Ok(opened) => opened,
+            Err(error) if self.meter.failed.get() => return Err(self.failed(error)),
+            // A layer of compression is cut or damaged within its first bytes.
+            Err(error) => Opened::Text(Box::new(Damaged(Some(error))), None),
+        };
+        match opened {
+            Opened::Text(text, encoding) => self.read_text(text, encoding),
+            Opened::Tar(stored) => self.tar(stored),
+            Opened::Zip(stored) => self.streamed_zip(stored),
+            Opened::Locked(locked) => {
+                let mut decoded = Decoded::default();
+                decoded.note(0, locked.advice());
+                Ok(decoded)
+            }
+        }
+    }
+
+    fn read_text(
+        &mut self,
+        text: Box<dyn Read + '_>,
+        encoding: Option<Encoding>,
+    ) -> Result<Decoded, Error> {
+        let Limits { window, record, .. } = self.limits;
+        let window = Window::sliding(self.text, text, window, record);
+        let mut decoded =
+            finish(self.name, Walk::new(window, self.scratch, &self.meter, self.records))?;
+        if let Some(encoding) = encoding {
+            for broken in &mut decoded.broken {
+                broken.cause =
+                    format!("{} (counted in UTF-8; the file is {encoding})", broken.cause).into();
+            }
+        }
+        Ok(decoded)
+    }
+
+    /// Returns the error that the system refuses to read on.
+    pub(super) fn failed(&self, source: io::Error) -> Error {
+        Error::Read { name: self.name.to_owned(), offset: self.meter.bytes.get(), source }
+    }
 }
 
 fn finish<R: Records + ?Sized>(name: &str, walk: Walk<'_, R>) -> Result<Decoded, Error> {
@@ -388,7 +586,7 @@ fn finish<R: Records + ?Sized>(name: &str, walk: Walk<'_, R>) -> Result<Decoded,
 }
 
 /// What is wrong from the first byte on.
-struct Damaged(Option<io::Error>);
+pub(super) struct Damaged(pub(super) Option<io::Error>);
 
 impl Read for Damaged {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

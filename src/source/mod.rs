@@ -15,14 +15,17 @@
 //! | [`fingerprint`] | whether a file is the one that was read before |
 //! | [`s3`] | which logs a trail's bucket holds, which are new, and how they get here |
 //! | [`decode`] | how an input is opened, and what is told about it at the end |
-//! | `unpack`, `window` | gzip, zstd, plain; a bounded piece of text at a time |
+//! | `unpack`, `locked`, `archive` | gzip, zstd, bzip2, xz, plain; tar and zip; what is not opened |
+//! | `transcode`, `window` | UTF-16 and UTF-32; a bounded piece of text at a time |
 //! | `walk`, `look` | the envelopes around records; what is a record and what is not |
 //! | [`skip`] | where a JSON value ends |
 
+mod archive;
 pub mod decode;
 mod expect;
 pub mod files;
 pub mod fingerprint;
+mod locked;
 mod look;
 pub mod lookup;
 pub mod many;
@@ -30,6 +33,7 @@ pub mod s3;
 pub mod skip;
 #[cfg(test)]
 mod tests;
+mod transcode;
 mod unescape;
 mod unpack;
 mod walk;

@@ -1,6 +1,8 @@
-//! Takes compression off, whatever a file is called.
+//! Takes compression off, whatever a file is called, until there is text or an archive.
 //!
+//! In: the bytes as stored. Out: [`Opened`].
 //! Holds: memory is bounded by the window sizes of the formats; a bomb is left after [`BOMB_BYTES`].
+//! Absent on purpose: the files in an archive (see `archive`).
 
 use std::{
     cell::Cell,
@@ -8,9 +10,16 @@ use std::{
     rc::Rc,
 };
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::GzDecoder;
 use libdeflater::Decompressor;
+use lzma_rust2::XzReader;
 use memchr::memmem;
+
+use super::{
+    locked::{Locked, locked},
+    transcode::{Encoding, Transcoder, encoding},
+};
 
 /// More text than this is suspicious if it comes from very few bytes. Far above any file of a trail.
 const BOMB_BYTES: u64 = 256 << 20;
@@ -20,6 +29,12 @@ const BOMB_RATIO: u64 = 250;
 
 /// Layers of compression that are taken off. Two occur: Firehose packs what CloudWatch Logs packed.
 const LAYERS: usize = 3;
+
+/// What the decoder of xz may take, in KiB. The largest preset, `xz -9`, takes 65 MiB; the usual one 9.
+const XZ_KIB: u32 = 80 << 10;
+
+/// First bytes that show how something is packed: a header of tar is that long.
+pub(super) const HEAD_BYTES: usize = 512;
 
 /// What is read from disk at once.
 const READ_BYTES: usize = 128 << 10;
@@ -31,7 +46,32 @@ const DEFLATE_RATIO: usize = 1_040;
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     pub(super) bytes: Cell<u64>,
+    /// Those of them that somebody was told of.
+    told: Cell<u64>,
     pub(super) failed: Cell<bool>,
+    /// Nobody is to be told: it was told before.
+    silent: bool,
+}
+
+impl Meter {
+    /// Returns one for what was counted before.
+    pub(super) fn silent() -> Self {
+        Self { silent: true, ..Self::default() }
+    }
+
+    /// Takes in what reading gave.
+    pub(super) fn count(&self, read: &io::Result<usize>) {
+        match read {
+            Ok(read) => self.bytes.set(self.bytes.get() + *read as u64),
+            Err(error) => self.failed.set(error.kind() != ErrorKind::Interrupted),
+        }
+    }
+
+    /// Returns how many bytes were read since the last time.
+    pub(super) fn news(&self) -> u64 {
+        let news = self.bytes.get() - self.told.replace(self.bytes.get());
+        if self.silent { 0 } else { news }
+    }
 }
 
 struct Metered<R> {
@@ -42,65 +82,183 @@ struct Metered<R> {
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer);
-        match &read {
-            Ok(read) => self.meter.bytes.set(self.meter.bytes.get() + *read as u64),
-            Err(error) => self.meter.failed.set(error.kind() != ErrorKind::Interrupted),
-        }
+        self.meter.count(&read);
         read
     }
 }
 
-/// How some bytes are packed, by their first four.
+/// How some bytes are packed, by the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packing {
     Gzip,
     Zstd,
+    Bzip2,
+    Xz,
+    /// An archive of files, one behind the other.
+    Tar,
+    /// An archive of files, with a directory at its end.
+    Zip,
+    /// Text in another encoding than UTF-8.
+    Encoded(Encoding),
+    /// Something that is not opened here.
+    Locked(&'static Locked),
+    /// Text, or what is of no interest.
     None,
 }
 
-/// Returns how bytes are packed that begin like this.
-pub(super) fn packing(head: &[u8]) -> Packing {
-    match head {
-        [0x1f, 0x8b, ..] => Packing::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
-        _ => Packing::None,
+impl Packing {
+    /// Returns whether bytes that are packed so are compressed.
+    pub(super) fn is_compressed(self) -> bool {
+        matches!(self, Self::Gzip | Self::Zstd | Self::Bzip2 | Self::Xz)
     }
 }
 
-/// Returns a reader of the text in `stored`, which is counted by `meter`.
+/// Returns how bytes are packed that begin like this: with [`HEAD_BYTES`] or fewer.
+pub(super) fn packing(head: &[u8]) -> Packing {
+    match head {
+        [b'{' | b'[', second, ..] if *second != 0 => Packing::None,
+        [0x1f, 0x8b, ..] => Packing::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
+        [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] if begins_block(rest) => Packing::Bzip2,
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Xz,
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..] => Packing::Zip,
+        _ if begins_tar(head) => Packing::Tar,
+        _ => match (encoding(head), locked(head)) {
+            (Some(encoding), _) => Packing::Encoded(encoding),
+            (None, Some(locked)) => Packing::Locked(locked),
+            (None, None) => Packing::None,
+        },
+    }
+}
+
+/// Returns whether a block of bzip2, or its end, begins here: pi, or its square root, in decimal digits.
+fn begins_block(rest: &[u8]) -> bool {
+    const BLOCK: [u8; 6] = [0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
+    const END: [u8; 6] = [0x17, 0x72, 0x45, 0x38, 0x50, 0x90];
+    let length = rest.len().min(BLOCK.len());
+    [BLOCK, END].iter().any(|magic| rest[..length] == magic[..length])
+}
+
+/// Returns whether bytes are a header of tar: its sum, in which its own field counts as spaces, is right.
+fn begins_tar(head: &[u8]) -> bool {
+    const SUM: std::ops::Range<usize> = 148..156;
+    let Some(header) = head.first_chunk::<HEAD_BYTES>() else { return false };
+    let is_sum = |at: usize| SUM.contains(&at);
+    let bytes = header.iter().enumerate();
+    let sum: u32 = bytes.map(|(at, &byte)| u32::from(if is_sum(at) { b' ' } else { byte })).sum();
+    let said = header[SUM].iter().filter(|byte| byte.is_ascii_digit());
+    let said = said.fold(0_u32, |said, byte| said * 8 + u32::from(byte - b'0'));
+    header[0] != 0 && said == sum
+}
+
+/// What there is once all compression is taken off.
+pub(super) enum Opened<'a> {
+    /// Text in UTF-8, and how it is stored if that is something else.
+    Text(Box<dyn Read + 'a>, Option<Encoding>),
+    /// An archive of files, one behind the other.
+    Tar(Box<dyn Read + 'a>),
+    /// An archive with a directory at its end.
+    Zip(Box<dyn Read + 'a>),
+    /// Something that is not opened here.
+    Locked(&'static Locked),
+}
+
+/// Returns a reader that counts what it reads.
+pub(super) fn metered<'a>(stored: impl Read + 'a, meter: &Rc<Meter>) -> Box<dyn Read + 'a> {
+    Box::new(Metered { inner: stored, meter: Rc::clone(meter) })
+}
+
+/// Takes compression off `stored`. What `meter` counts is what is behind it.
 ///
 /// # Errors
 ///
 /// Returns an error if the first bytes cannot be read.
-pub(super) fn unpacked<'a>(
-    stored: impl Read + 'a,
-    meter: &Rc<Meter>,
-) -> io::Result<Box<dyn Read + 'a>> {
-    let mut text: Box<dyn Read + 'a> = Box::new(Metered { inner: stored, meter: Rc::clone(meter) });
+pub(super) fn open<'a>(stored: Box<dyn Read + 'a>, meter: &Rc<Meter>) -> io::Result<Opened<'a>> {
+    let mut stored = stored;
     for _ in 0..LAYERS {
-        let head = head(&mut text)?;
+        let head = head(&mut stored)?;
         let packing = packing(&head);
-        let whole = Cursor::new(head).chain(text);
-        if packing == Packing::None {
-            return Ok(Box::new(whole));
-        }
-        let whole = BufReader::with_capacity(READ_BYTES, whole);
-        text = Box::new(Guard {
-            inner: match packing {
-                Packing::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(whole)?),
-                _ => Box::new(Gunzip::Between(whole)),
-            },
-            text: 0,
-            meter: Rc::clone(meter),
-        });
+        let whole: Box<dyn Read + 'a> = Box::new(Cursor::new(head).chain(stored));
+        stored = match packing {
+            Packing::None => return Ok(Opened::Text(whole, None)),
+            Packing::Encoded(encoding) => {
+                let text = Transcoder::new(whole, encoding);
+                return Ok(Opened::Text(Box::new(text), Some(encoding)));
+            }
+            Packing::Tar => return Ok(Opened::Tar(whole)),
+            Packing::Zip => return Ok(Opened::Zip(whole)),
+            Packing::Locked(locked) => return Ok(Opened::Locked(locked)),
+            _ => unpacked(whole, packing, meter)?,
+        };
     }
-    Ok(text)
+    Ok(Opened::Text(stored, None))
 }
 
-/// Reads the first four bytes, or what there is.
-fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut head = Vec::with_capacity(4);
-    reader.by_ref().take(4).read_to_end(&mut head)?;
+/// Reads something to the end of what it unpacks to, while `go_on` says so, and returns how much that is and what is wrong.
+pub(super) fn drain(
+    stored: Box<dyn Read + '_>,
+    meter: &Rc<Meter>,
+    go_on: &dyn Fn() -> bool,
+) -> (u64, Option<io::Error>) {
+    let mut text = match open(stored, meter) {
+        Ok(Opened::Text(text, _) | Opened::Tar(text) | Opened::Zip(text)) => text,
+        Ok(Opened::Locked(_)) => return (0, None),
+        Err(error) => return (0, Some(error)),
+    };
+    let (mut read, mut piece) = (0, vec![0; READ_BYTES]);
+    while go_on() {
+        match text.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => read += length as u64,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return (read, Some(error)),
+        }
+    }
+    (read, None)
+}
+
+/// Takes one layer of compression off.
+///
+/// # Errors
+///
+/// Returns an error if there is no memory for it.
+pub(super) fn unpacked<'a>(
+    stored: Box<dyn Read + 'a>,
+    packing: Packing,
+    meter: &Rc<Meter>,
+) -> io::Result<Box<dyn Read + 'a>> {
+    let stored = BufReader::with_capacity(READ_BYTES, stored);
+    let text: Box<dyn Read + 'a> = match packing {
+        Packing::Gzip => Box::new(Gunzip::Between(stored)),
+        Packing::Zstd => named(zstd::stream::read::Decoder::with_buffer(stored)?, "zstd"),
+        Packing::Bzip2 => named(MultiBzDecoder::new(stored), "bzip2"),
+        Packing::Xz => named(XzReader::new_mem_limit(stored, true, XZ_KIB), "xz"),
+        _ => Box::new(stored),
+    };
+    Ok(guarded(text, meter))
+}
+
+/// Returns a reader whose errors name the format.
+pub(super) fn named<'a>(inner: impl Read + 'a, format: &'static str) -> Box<dyn Read + 'a> {
+    Box::new(Explained { inner, format })
+}
+
+/// Returns a reader that stops a bomb: it compares what it gives with what `meter` counts from now on.
+pub(super) fn guarded<'a>(inner: Box<dyn Read + 'a>, meter: &Rc<Meter>) -> Box<dyn Read + 'a> {
+    // Some of it may be in a buffer in front of us already.
+    let before = meter.bytes.get().saturating_sub(READ_BYTES as u64);
+    Box::new(Guard { inner, text: 0, before, meter: Rc::clone(meter) })
+}
+
+/// Reads as much as shows how something is packed, or what there is. Text is not waited for longer than that takes: it
+/// may come from a slow pipe.
+pub(super) fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    const FIRST: u64 = 4;
+    let mut head = Vec::new();
+    reader.by_ref().take(FIRST).read_to_end(&mut head)?;
+    if !matches!(head.first(), None | Some(b'{' | b'[' | b'"' | b' ' | b'\n' | b'\r' | 0x1f)) {
+        reader.by_ref().take(HEAD_BYTES as u64 - FIRST).read_to_end(&mut head)?;
+    }
     Ok(head)
 }
 
@@ -108,6 +266,8 @@ fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
 struct Guard<'a> {
     inner: Box<dyn Read + 'a>,
     text: u64,
+    /// What had been read as stored when it began.
+    before: u64,
     meter: Rc<Meter>,
 }
 
@@ -115,7 +275,8 @@ impl Read for Guard<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.text += read as u64;
-        if self.text > BOMB_BYTES && self.text / BOMB_RATIO > self.meter.bytes.get() {
+        let stored = self.meter.bytes.get() - self.before;
+        if self.text > BOMB_BYTES && self.text / BOMB_RATIO > stored {
             let text = format!(
                 "it unpacks to more than {BOMB_RATIO} times its size and looks like a bomb; left after {} MiB",
                 self.text >> 20
@@ -144,7 +305,7 @@ impl<R: BufRead> Read for Gunzip<R> {
                     *self = Self::Inside(Box::new(GzDecoder::new(stored)));
                 }
                 Self::Inside(mut member) => {
-                    let read = member.read(buffer).map_err(explained)?;
+                    let read = member.read(buffer).map_err(|error| explained(error, "gzip"))?;
                     if read > 0 || buffer.is_empty() {
                         *self = Self::Inside(member);
                         return Ok(read);
@@ -168,8 +329,9 @@ fn next_member(stored: &mut impl BufRead) -> io::Result<bool> {
                 return Ok(true);
             }
             Some(_) => {
+                // The part itself is well.
                 let text = "bytes that are no gzip follow the gzip part";
-                return Err(io::Error::new(ErrorKind::InvalidData, text));
+                return Err(io::Error::new(ErrorKind::Unsupported, text));
             }
             None if zeros == 0 => return Ok(false),
             None => stored.consume(zeros),
@@ -177,12 +339,32 @@ fn next_member(stored: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-/// Says it in words for a person: the library's own do not name gzip.
-fn explained(error: io::Error) -> io::Error {
-    match error.kind() {
-        ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the gzip file is cut off"),
-        ErrorKind::InvalidData | ErrorKind::InvalidInput => {
-            io::Error::new(error.kind(), format!("the gzip data is damaged ({error})"))
+/// Names the format in which something went wrong.
+struct Explained<R> {
+    inner: R,
+    format: &'static str,
+}
+
+impl<R: Read> Read for Explained<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(|error| explained(error, self.format))
+    }
+}
+
+/// Says it in words for a person: the libraries' own do not name the format.
+pub(super) fn explained(error: io::Error, format: &str) -> io::Error {
+    let kind = error.kind();
+    match kind {
+        // Our own words, from further inside.
+        _ if error.to_string().starts_with("the ") => error,
+        ErrorKind::UnexpectedEof => io::Error::new(kind, format!("the {format} file is cut off")),
+        ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other => {
+            let text = format!("the {format} data is damaged ({error})");
+            io::Error::new(ErrorKind::InvalidData, text)
+        }
+        ErrorKind::OutOfMemory => {
+            let text = format!("its {format} data takes more than {} MiB to unpack", XZ_KIB >> 10);
+            io::Error::new(kind, text)
         }
         _ => error,
     }
@@ -242,9 +424,51 @@ mod tests {
         writer.finish().unwrap()
     }
 
+    /// A thousand lines `{"a":1}`, as `xz` packs them.
+    const XZ: &[u8] = b"\xfd\x37\x7a\x58\x5a\x00\x00\x04\xe6\xd6\xb4\x46\x02\x00\x21\x01\x16\x00\x00\x00\x74\x2f\xe5\xa3\
+        \xe0\x1f\x3f\x00\x30\x5d\x00\x3d\x88\x88\x22\x37\x28\xa4\x18\x8e\xf9\x34\x0d\xd6\xa5\x7a\x6f\xcb\
+        \x08\xc4\x00\xab\x5f\x2e\xde\x9f\x6b\x6f\x8a\xe7\x09\xe5\xd7\x8b\xd0\x43\xaa\xf3\x4c\x47\x2c\x45\
+        \xb4\x7f\x89\x54\x37\x51\x00\x00\x9a\x0a\x81\x9e\xb8\xb7\xb1\xcb\x00\x01\x4c\xc0\x3e\x00\x00\x00\
+        \x83\x79\x2e\x42\xb1\xc4\x67\xfb\x02\x00\x00\x00\x00\x04\x59\x5a";
+
+    #[test]
+    fn what_is_cut_or_damaged_names_its_format() {
+        let text = b"{\"a\":1}\n".repeat(1000);
+        let mut bz = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        bz.write_all(&text).unwrap();
+        let zst = zstd::encode_all(&text[..], 3).unwrap();
+        let all = [
+            (gzip(&text), "gzip"),
+            (bz.finish().unwrap(), "bzip2"),
+            (XZ.to_vec(), "xz"),
+            (zst, "zstd"),
+        ];
+        for (whole, format) in all {
+            for cut in 5..whole.len() {
+                let error = streamed(&whole[..cut]).unwrap_err().to_string();
+                assert!(error.contains(format), "{format} cut at {cut}: {error}");
+            }
+            for at in 20..whole.len() {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 0x55;
+                match streamed(&damaged) {
+                    // A few bits mean nothing to the reader.
+                    Ok(same) => assert_eq!(same, text, "{format} damaged at {at}"),
+                    Err(error) => {
+                        let error = error.to_string();
+                        assert!(error.contains(format), "{format} damaged at {at}: {error}");
+                    }
+                }
+            }
+        }
+    }
+
     fn streamed(stored: &[u8]) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        unpacked(stored, &Rc::default())?.read_to_end(&mut text).map(|_| text)
+        match open(Box::new(stored), &Rc::default())? {
+            Opened::Text(mut reader, _) => reader.read_to_end(&mut text).map(|_| text),
+            _ => panic!("no text"),
+        }
     }
 
     #[test]
@@ -252,7 +476,11 @@ mod tests {
         let text = b"{\"a\":1}\n".repeat(1000);
         let gz = gzip(&text);
         let zst = zstd::encode_all(&text[..], 3).unwrap();
-        for stored in [text.clone(), gz.clone(), zst, gzip(&gz)] {
+        let mut bz = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        bz.write_all(&text).unwrap();
+        let (bz, xz) = (bz.finish().unwrap(), XZ.to_vec());
+        let all = [text.clone(), gz.clone(), zst, gzip(&gz), bz.clone(), gzip(&bz), gzip(&xz), xz];
+        for stored in all {
             assert_eq!(streamed(&stored).unwrap(), text);
         }
         assert_eq!(streamed(b"").unwrap(), b"");
@@ -290,8 +518,7 @@ mod tests {
             bomb.write_all(&vec![b' '; 1 << 20]).unwrap();
         }
         let bomb = bomb.finish().unwrap();
-        let error = io::copy(&mut unpacked(&bomb[..], &Rc::default()).unwrap(), &mut io::sink())
-            .unwrap_err();
+        let error = streamed(&bomb).unwrap_err();
         assert!(error.to_string().contains("bomb"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ use std::{borrow::Cow, io, rc::Rc};
 
 use super::{
     Kind,
-    decode::{BROKEN_KEPT, Broken, Decoded, Records, Shape},
+    decode::{Decoded, Records, Shape},
     look::skip_space,
     unpack::Meter,
     window::{More, Window},
@@ -52,7 +52,6 @@ pub(super) struct Walk<'a, R: Records + ?Sized> {
     zeros: bool,
     scratch: &'a mut Vec<u8>,
     meter: Rc<Meter>,
-    told: u64,
     records: &'a mut R,
     out: Decoded,
 }
@@ -83,7 +82,6 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
             zeros: false,
             scratch,
             meter: Rc::clone(meter),
-            told: 0,
             records,
             out: Decoded::default(),
         }
@@ -106,8 +104,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
         if self.texts == 0 && self.zeros && self.out.broken_places == 0 {
             self.foreign(Kind::Zeros);
         }
-        let found = self.out.records + self.out.too_long + self.out.broken_places;
-        if found == 0 && !self.out.foreign.is_empty() {
+        if self.out.is_foreign() && !self.out.foreign.is_empty() {
             self.out.shape = Shape::Foreign;
         }
         self.out.bytes_read = self.window.end();
@@ -153,10 +150,9 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
     }
 
     fn tell(&mut self) {
-        let bytes = self.meter.bytes.get();
-        if bytes > self.told {
-            self.records.consumed(bytes - self.told);
-            self.told = bytes;
+        let bytes = self.meter.news();
+        if bytes > 0 {
+            self.records.consumed(bytes);
         }
     }
 
@@ -193,10 +189,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
     }
 
     fn note(&mut self, offset: u64, cause: impl Into<Cow<'static, str>>) {
-        self.out.broken_places += 1;
-        if self.out.broken.len() < BROKEN_KEPT {
-            self.out.broken.push(Broken { offset, cause: cause.into() });
-        }
+        self.out.note(offset, cause);
     }
 
     fn broken(&mut self, at: usize, cause: impl Into<Cow<'static, str>>) -> Halt {

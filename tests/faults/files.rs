@@ -123,6 +123,33 @@ fn damaged() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     ]
 }
 
+/// What is unpacked from damaged data may look well, and the id of a true event may stand in it.
+#[test]
+fn of_damaged_data_nothing_is_loaded_and_of_cut_data_what_is_whole() {
+    let text = records(&events(0..300));
+    let pack = |level| {
+        let mut writer = GzEncoder::new(Vec::new(), level);
+        writer.write_all(&text).unwrap();
+        writer.finish().unwrap()
+    };
+    // Without compression every byte is one of the text, and only the sum at the end says that it is wrong.
+    let (plain, packed) = (pack(Compression::none()), pack(Compression::best()));
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    for (whole, name) in [(plain, "plain"), (packed, "packed")] {
+        let mut damaged = whole.clone();
+        let at = damaged.len() / 2;
+        damaged[at] ^= 1;
+        let members = [gzip(&records(&events(400..401))), damaged.clone()].concat();
+        for (bytes, name) in [(damaged, name.to_owned()), (members, format!("{name}-members"))] {
+            let file = desk.file(format!("{name}.json.gz"), bytes);
+            let outcome = desk.load(&file, engine.url()).run().exits(3);
+            assert_eq!(outcome.counts(), [0, 0, 0, 0], "{name}: {}", outcome.stderr);
+            outcome.says(["the gzip data is damaged", "nothing of it is loaded"]);
+        }
+    }
+    assert_eq!(engine.count(), 0);
+}
+
 /// Transfers that broke a log file cost its events for good: it counted as no CloudTrail and as done.
 #[test]
 fn a_damaged_log_file_fails_until_it_is_mended() {

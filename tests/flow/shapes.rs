@@ -188,6 +188,49 @@ fn the_same_event_has_one_id_in_every_shape() {
     assert_eq!(engine.count(), 20);
 }
 
+/// Archives, compressed files and encodings, as other programs write them.
+#[test]
+fn packed_files_are_read_one_by_one_from_a_pipe_and_from_a_folder() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/packed");
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut before = 0;
+    for file in &files {
+        let outcome = desk.load(file, engine.url()).with(["--quiet"]).run().exits(0);
+        let read = outcome.number("read");
+        assert!(matches!(read, 3 | 6), "{}", file.display());
+        before += read;
+        assert_eq!((outcome.number("created"), engine.count() as u64), (read, before));
+        let load = desk.load("-", engine.url()).with(["--quiet"]);
+        let piped = load.input(std::fs::read(file).unwrap()).run().exits(0);
+        assert_eq!(piped.counts(), [read, 0, read, 0], "{}", file.display());
+    }
+    assert_eq!(before, 60, "as tests/data/README.md says");
+    let all = desk.load(&folder, engine.url()).with(["--again"]).run().exits(0);
+    assert_eq!(all.counts(), [60, 0, 60, 0]);
+    assert_eq!((all.of_sources("foreign"), desk.status()["lanes_done"].as_u64()), (0, Some(14)));
+    engine.assert_no_complaints();
+}
+
+/// Without a byte order mark, cut inside a character, and in several pieces one behind the other.
+#[test]
+fn text_of_power_shell_is_read_and_broken_text_has_a_place() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let text = String::from_utf8(lookup(&events(0..20))).unwrap();
+    let utf16 =
+        |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let whole = desk.file("whole.json", utf16(&text));
+    desk.load(&whole, engine.url()).run().exits(0).counted([20, 20, 0, 0]);
+    let twice = [&b"\xff\xfe"[..], &utf16(&text), b"\xff\xfe", &utf16(&text)].concat();
+    let twice = desk.file("twice.json", twice);
+    desk.load(&twice, engine.url()).run().exits(0).counted([40, 0, 40, 0]);
+    let cut = desk.file("cut.json", &utf16(&text)[..text.len()]);
+    let outcome = desk.load(&cut, engine.url()).with(["--quiet"]).run().exits(3);
+    outcome.says(["cut.json", "at byte", "counted in UTF-8; the file is UTF-16"]);
+}
+
 #[test]
 fn insights_network_and_aggregated_records() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
