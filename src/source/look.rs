@@ -28,8 +28,6 @@ pub enum Kind {
     Markup,
     /// Nothing but zeros: a file that was given its size and never its content.
     Zeros,
-    /// Text in UTF-16, which has to be converted to UTF-8 first.
-    Utf16,
     /// Anything else: pictures, archives, columns.
     Binary,
 }
@@ -44,7 +42,6 @@ impl fmt::Display for Kind {
             Self::Text => "text that is not JSON",
             Self::Markup => "an HTML or XML page, perhaps an error that was saved as the file",
             Self::Zeros => "nothing but zero bytes",
-            Self::Utf16 => "text in UTF-16 (convert it to UTF-8)",
             Self::Binary => "binary data",
         })
     }

@@ -245,7 +245,7 @@ fn what_is_no_cloud_trail_is_counted_by_kind() {
     strange("<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code></Error>", Kind::Markup);
     strange("\0\0\0\0\0\0\0\0", Kind::Zeros);
     let (_, decoded) = read(b"\xff\xfe{\0}\0");
-    assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&Kind::Utf16]);
+    assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&Kind::Json]);
     let notification = r#"{"eventVersion":"2.1","eventSource":"aws:s3","s3":{}}"#;
     let (records, decoded) =
         read(format!(r#"{{"Records":[{notification},{notification}]}}"#).as_bytes());
@@ -321,12 +321,12 @@ fn a_cut_gzip_file_keeps_what_came_before() {
     assert!(records.iter().zip(text.lines()).all(|(record, line)| record == line));
     assert_eq!(decoded.broken_places, 1);
     assert!(decoded.broken[0].cause.contains("cut off"), "{:?}", decoded.broken);
-    // A damaged byte at the end leaves the records, and the checksum tells.
+    // The checksum tells that a byte is not what it was, and nobody knows which: none of it is handed over.
     let mut damaged = packed.clone();
     let checksum = packed.len() - 6;
     damaged[checksum] ^= 1;
     let (records, decoded) = file(&damaged);
-    assert_eq!((records.len(), decoded.broken_places), (500, 1));
+    assert_eq!((records.len(), decoded.broken_places), (0, 1));
 }
 
 #[test]

@@ -48,8 +48,8 @@ pub(super) struct Walk<'a, R: Records + ?Sized> {
     hopeful: bool,
     /// Texts at the top so far.
     texts: u64,
-    /// There were zeros between them.
-    zeros: bool,
+    /// Zeros between them.
+    zeros: u64,
     scratch: &'a mut Vec<u8>,
     meter: Rc<Meter>,
     records: &'a mut R,
@@ -79,7 +79,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
             cut_off: false,
             hopeful: false,
             texts: 0,
-            zeros: false,
+            zeros: 0,
             scratch,
             meter: Rc::clone(meter),
             records,
@@ -101,7 +101,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
         if !self.hopeful && self.out.broken_places > 0 {
             self.none_of_ours();
         }
-        if self.texts == 0 && self.zeros && self.out.broken_places == 0 {
+        if self.texts == 0 && self.zeros > 0 && self.out.broken_places == 0 {
             self.foreign(Kind::Zeros);
         }
         if self.out.is_foreign() && !self.out.foreign.is_empty() {

@@ -98,7 +98,7 @@ fn damaged() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         damaged[at] = byte;
         damaged
     };
-    let random = (0..4_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8);
+    let random = (0..4_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]);
     vec![
         ("firstbyte", with(0, 0), "binary data"),
         ("secondbyte", with(1, 0), "binary data"),

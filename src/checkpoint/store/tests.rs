@@ -361,11 +361,11 @@ fn the_status_tells_objects_by_bucket_and_day() {
     assert_eq!(
         serde_json::to_value(place.status().buckets).unwrap(),
         serde_json::json!([
-            { "bucket": "s3://one", "done": 2, "failed": 1, "days": [
-                { "day": "2024-06-02", "done": 1, "failed": 1 },
-                { "day": "2024-06-01", "done": 1, "failed": 0 },
+            { "bucket": "s3://one", "done": 2, "skipped": 0, "failed": 1, "days": [
+                { "day": "2024-06-02", "done": 1, "skipped": 0, "failed": 1 },
+                { "day": "2024-06-01", "done": 1, "skipped": 0, "failed": 0 },
             ] },
-            { "bucket": "s3://one-more", "done": 0, "failed": 1, "days": [] },
+            { "bucket": "s3://one-more", "done": 0, "skipped": 0, "failed": 1, "days": [] },
         ])
     );
 }
@@ -619,12 +619,13 @@ fn the_status_adds_up_and_its_names_are_stable() {
         "target": TARGET,
         "created": "2024-06-01T00:00:00Z",
         "runs": [{
-            "started": "2024-06-01T00:00:00Z", "ended": "soon", "exit": 3, "read": 7, "created": 2,
-            "already_there": 0, "set_aside": 1, "lanes_done": 1, "lanes_failed": 1
+            "started": "2024-06-01T00:00:00Z", "ended": "soon", "exit": 3, "read": 3, "created": 2,
+            "already_there": 0, "set_aside": 1, "lanes_done": 1, "lanes_skipped": 0,
+            "lanes_failed": 1
         }],
-        "lanes_done": 1, "lanes_failed": 1, "records": 2, "bytes": 1000,
+        "lanes_done": 1, "lanes_skipped": 0, "lanes_failed": 1, "records": 2, "bytes": 1000,
         "sources": [{
-            "source": "file:/trail", "lanes": 1, "records": 2, "bytes": 1000,
+            "source": "file:/trail", "lanes": 1, "skipped": 0, "records": 2, "bytes": 1000,
             "first_done": "soon", "last_done": "soon"
         }],
         "coverage": [],

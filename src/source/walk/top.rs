@@ -42,7 +42,7 @@ impl<R: Records + ?Sized> Walk<'_, R> {
         loop {
             match self.peek()? {
                 Some(byte @ (b',' | 0)) => {
-                    self.zeros |= byte == 0;
+                    self.zeros += u64::from(byte == 0);
                     self.at += 1;
                 }
                 Some(0xef) if self.begins(b"\xef\xbb\xbf")? => self.at += 3,
@@ -129,7 +129,6 @@ impl<R: Records + ?Sized> Walk<'_, R> {
             return Err(self.broken(self.at, "text that is no JSON"));
         }
         let kind = match text {
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Kind::Utf16,
             _ if text.iter().take(1024).any(|&byte| byte < 9) => Kind::Binary,
             [b'<', b'?' | b'!' | b'a'..=b'z' | b'A'..=b'Z', ..] => Kind::Markup,
             _ if std::str::from_utf8(&text[..text.len().min(4)]).is_err() => Kind::Binary,
