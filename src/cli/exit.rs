@@ -35,6 +35,8 @@ pub struct RunReport {
     pub failures: Vec<Failure>,
     /// Documents that this run set aside.
     pub set_aside: u64,
+    /// Events under whose id the index holds another one, as far as they were compared.
+    pub duplicates_differing: u64,
     /// Inputs that this run could not read to their end.
     pub failed_inputs: u64,
     /// What keeps the index from being complete, whichever run met it.
@@ -67,7 +69,11 @@ impl Exit {
 impl RunReport {
     fn is_complete(&self) -> bool {
         let Outstanding { set_aside } = self.outstanding;
-        self.set_aside == 0 && self.failed_inputs == 0 && set_aside == 0 && self.missing.is_empty()
+        self.set_aside == 0
+            && self.duplicates_differing == 0
+            && self.failed_inputs == 0
+            && set_aside == 0
+            && self.missing.is_empty()
     }
 }
 
@@ -88,6 +94,7 @@ mod tests {
             ending,
             failures: failures.iter().map(failure).collect(),
             set_aside: 0,
+            duplicates_differing: 0,
             failed_inputs: 0,
             outstanding: Outstanding::default(),
             missing: Vec::new(),
@@ -134,6 +141,7 @@ mod tests {
         for missing in [
             RunReport { set_aside: 1, ..done() },
             RunReport { failed_inputs: 1, ..done() },
+            RunReport { duplicates_differing: 1, ..done() },
             RunReport { outstanding, ..done() },
             RunReport { missing: vec![("ct-2024.06".to_owned(), lost())], ..done() },
         ] {

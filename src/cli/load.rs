@@ -110,6 +110,9 @@ pub struct Args {
     /// Read everything, also what the checkpoint says is done
     #[arg(long)]
     pub again: bool,
+    /// Compare events whose id the index holds already with what it holds, and name those that differ
+    #[arg(long)]
+    pub check_duplicates: bool,
     /// Read and count, report fields and conflicts, send nothing; of lookup, estimate only
     #[arg(long)]
     pub dry_run: bool,
@@ -224,6 +227,8 @@ pub struct Plan {
     pub range: TimeRange,
     /// Whether what is done is read again.
     pub again: bool,
+    /// Whether events whose id the index holds already are compared with what it holds.
+    pub check_duplicates: bool,
     /// Whether nothing is sent.
     pub dry_run: bool,
     /// Where documents go, and as whom.
@@ -271,6 +276,9 @@ impl Plan {
         target.index_by = self.index_by;
         target.force = self.force;
         target.max_fields = self.max_fields;
+        if self.check_duplicates {
+            target.duplicates = sink::Duplicates::Compared;
+        }
         target
     }
 
@@ -309,6 +317,7 @@ impl Args {
             cloud,
             range,
             again: self.again,
+            check_duplicates: self.check_duplicates,
             dry_run: self.dry_run,
             target,
             aws_auth: self.aws_auth,
@@ -520,6 +529,7 @@ fn report(outcome: Result<Outcome, Failure>, dry_run: bool, tally: &Tally) -> Ru
         ending,
         failures,
         set_aside: tally.set_aside.load(Relaxed),
+        duplicates_differing: tally.duplicates_differing.load(Relaxed),
         failed_inputs: tally.sources_failed.load(Relaxed),
         outstanding: Outstanding::default(),
         missing: Vec::new(),

@@ -52,6 +52,13 @@ pub(super) fn content_id(members: &[Member<'_>]) -> String {
     id
 }
 
+/// Returns what a value says: equal for equal content, in any order of keys.
+pub(super) fn content(value: &Tree<'_>) -> Vec<u8> {
+    let mut content = Vec::new();
+    write_tree(value, &mut content);
+    content
+}
+
 fn write_tree(tree: &Tree<'_>, out: &mut Vec<u8>) {
     match tree {
         Tree::Token(token) => out.extend_from_slice(token),

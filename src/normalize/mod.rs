@@ -17,6 +17,7 @@ mod more;
 mod note;
 mod rewrite;
 pub mod rules;
+mod same;
 mod scan;
 mod text;
 mod tree;
@@ -30,6 +31,7 @@ use serde_json::Value;
 
 pub use fields::{Decider, Decision, Fields, Origin, Profile, Shape};
 pub use rules::{Conflict, Kind, Rules, completed};
+pub use same::differences;
 pub use tree::Misshapen;
 pub use when::{IndexBy, TimeRange};
 

@@ -113,6 +113,9 @@ pub struct Summary {
     /// Records read whose fate is not known; the next run reads them again.
     #[serde(skip_serializing_if = "is_zero")]
     pub in_flight: u64,
+    /// Events under whose id the index holds another one. It stays there.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub duplicates_differing: u64,
     /// Whether nothing was to be sent.
     #[serde(skip_serializing_if = "is_false")]
     pub dry_run: bool,
@@ -204,6 +207,7 @@ impl Summary {
             missing: Vec::new(),
             version: env!("CARGO_PKG_VERSION"),
             in_flight,
+            duplicates_differing: get(&tally.duplicates_differing),
             dry_run: facts.ending == Ending::DryRun,
             skipped: get(&tally.sources_skipped),
             failed: get(&tally.sources_failed),
@@ -271,6 +275,7 @@ impl fmt::Display for Summary {
         // What did not happen is not told: the line is long enough.
         for (number, what) in [
             (self.rewritten, "rewritten"),
+            (self.duplicates_differing, "duplicates that differ"),
             (self.undated, "undated"),
             (self.filtered, "outside the time range"),
             (self.foreign, "not CloudTrail"),

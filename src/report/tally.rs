@@ -25,6 +25,10 @@ pub struct Tally {
     pub created: AtomicU64,
     /// Documents that the index held already.
     pub already_there: AtomicU64,
+    /// Those of them that were compared with what the index holds.
+    pub duplicates_compared: AtomicU64,
+    /// Those of them under whose id the index holds another event.
+    pub duplicates_differing: AtomicU64,
     /// Documents that could not go in.
     pub set_aside: AtomicU64,
     /// Documents in which something was renamed or repaired.

@@ -16,8 +16,8 @@ use crate::event::{Batch, IndexCount, Inventory, Receipt};
 use crate::normalize::IndexBy;
 
 pub use engine::{
-    Compress, Conflict, Credentials, Disk, Engine, Examination, Fill, Rights, Service, Signing,
-    Target, TemplateState, is_loopback, take_userinfo,
+    Compress, Conflict, Credentials, Disk, Duplicates, Engine, Examination, Fill, Rights, Service,
+    Signing, Target, TemplateState, is_loopback, take_userinfo,
 };
 pub use why::{Block, Why};
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::on_every_engine;
-use crate::support::events::{event, event_with, events, records};
+use crate::support::events::{event, event_with, events, id, records};
 use crate::support::load::Desk;
 use crate::support::real::{Corner, Engine};
 
@@ -14,6 +14,7 @@ on_every_engine!(
     a_long_text_is_found_by_its_beginning_and_by_its_words,
     a_time_in_another_spelling_is_found_by_every_name_of_it,
     an_older_index_and_template_get_the_fields_of_texts,
+    duplicates_are_compared_with_what_is_stored,
     beyond_the_budget_keys_are_the_same_and_values_are_found,
     what_was_decided_outlives_index_and_template,
     the_template_is_installed_once_and_found_by_next_months_index,
@@ -172,6 +173,30 @@ fn a_time_in_another_spelling_is_found_by_every_name_of_it(corner: &Corner) {
     }
     let undated = format!("/{}-undated/_count", corner.prefix());
     assert_eq!(corner.ask("GET", &undated, &Value::Null)["count"], 3);
+}
+
+fn duplicates_are_compared_with_what_is_stored(corner: &Corner) {
+    let all: Vec<Value> = (0..30)
+        .map(|number| {
+            let number_as_it_came = json!(1.10 + f64::from(u8::try_from(number).unwrap()));
+            event_with(number, "requestParameters.number", number_as_it_came)
+        })
+        .collect();
+    load(corner, &all, &[]);
+    let again = |all: &[Value], exit| {
+        let desk = Desk::new();
+        let file = desk.file("a.json", records(all));
+        let load = desk.load(&file, corner.url()).with(corner.index()).with(["--check-duplicates"]);
+        load.run().exits(exit).counted([30, 0, 30, 0])
+    };
+    let outcome = again(&all, 0);
+    assert!(outcome.summary.unwrap().get("duplicates_differing").is_none());
+    let mut others = all;
+    others[9]["requestParameters"]["number"] = json!(1);
+    others[17] = event_with(17, "requestParameters.policy", json!({ "a": 1 }));
+    let outcome = again(&others, 3);
+    assert_eq!(outcome.number("duplicates_differing"), 2);
+    outcome.says([id(9).as_str(), id(17).as_str(), "requestParameters"]);
 }
 
 /// What an earlier version of the template mapped without fields for its words.

@@ -1,5 +1,6 @@
 //! From files to an index that should hold exactly what was in them.
 
+mod duplicates;
 mod fields;
 mod foreign;
 mod hostile;

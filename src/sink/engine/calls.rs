@@ -37,6 +37,11 @@ impl Said {
         !self.json["error"].is_null()
     }
 
+    /// Returns the body as it came.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Returns the answer as a cause.
     pub(super) fn cause(&self) -> Cause {
         reply::cause(self.status, &self.body)

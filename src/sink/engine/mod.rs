@@ -8,6 +8,7 @@ mod calls;
 mod client;
 mod conflicts;
 mod credentials;
+mod duplicates;
 mod examine;
 mod identify;
 mod install;
@@ -40,6 +41,7 @@ use self::client::Client;
 pub use self::client::is_loopback;
 pub use self::conflicts::Conflict;
 pub use self::credentials::{Credentials, take_userinfo};
+use self::duplicates::Comparison;
 pub use self::examine::{Disk, Examination, Fill, Rights, TemplateState};
 use self::identify::{Identity, Proof, identify};
 use self::install::{Overwrite, Templates};
@@ -117,10 +119,22 @@ pub struct Target {
     pub compress: Compress,
     /// Bulk requests under way at most; by default one for each core on this machine, and 8 elsewhere.
     pub requests: Option<u32>,
+    /// What happens to documents that are there already.
+    pub duplicates: Duplicates,
     /// Longest time for one request.
     pub timeout: Duration,
     /// Time without success after which writing gives up.
     pub patience: Duration,
+}
+
+/// What happens to documents whose ids an index held already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Duplicates {
+    /// They count as the same event.
+    #[default]
+    Counted,
+    /// They are compared with what is stored.
+    Compared,
 }
 
 /// What kind of engine answers.
@@ -156,6 +170,8 @@ pub struct Engine {
     /// UUID of the cluster.
     cluster: Option<String>,
     description: Description,
+    /// If documents that are there already are compared.
+    comparison: Option<Comparison>,
     tally: Arc<Tally>,
     stop: Stop,
     /// Size in bytes of the smallest body that was refused for its size.
@@ -178,6 +194,7 @@ impl Target {
             max_fields: 5_000,
             compress: Compress::Auto,
             requests: None,
+            duplicates: Duplicates::Counted,
             timeout: TIMEOUT,
             patience: PATIENCE,
         };
@@ -240,6 +257,7 @@ impl Engine {
             mappings,
             cluster,
             description,
+            comparison: (target.duplicates == Duplicates::Compared).then(|| Comparison::new(log)),
             tally,
             stop,
             too_large: AtomicUsize::new(usize::MAX),

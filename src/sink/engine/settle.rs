@@ -13,11 +13,12 @@ use tokio::time::Instant;
 
 use super::Engine;
 use super::calls::refusal;
+use super::duplicates::Duplicate;
 use super::mapping::Rewrite;
 use super::parcel::{Document, Packer, Parcel, Stage};
 use super::reply::{self, Action, Next, Open, Proof, Reply, Sent, Verdict};
 use super::retry::Trouble;
-use crate::event::{Batch, IndexCount, Receipt, SetAside, SetAsideCause};
+use crate::event::{Batch, Entry, IndexCount, Receipt, SetAside, SetAsideCause};
 use crate::sink::{Cause, Error};
 
 /// A request lost this often in a row is tried in halves: something on the way may not take its size.
@@ -208,6 +209,7 @@ impl<'a> Settling<'a> {
     /// Takes in the items of an answer; what is open becomes the next parcel.
     async fn sort(&mut self, parcel: &Parcel, reply: Reply, sent: Instant) -> Result<(), Error> {
         self.count(parcel, &reply);
+        self.compare(parcel, &reply.already_there).await?;
         if reply.open.len() < parcel.documents.len() {
             self.engine.accepted.store(true, Ordering::Relaxed);
             self.trouble.eased();
@@ -264,6 +266,22 @@ impl<'a> Settling<'a> {
         for open in &reply.open {
             indices[of(open.place)].created -= 1;
         }
+    }
+
+    /// Compares documents that were there already with what is stored, if that is asked for.
+    async fn compare(&self, parcel: &Parcel, places: &[usize]) -> Result<(), Error> {
+        let Some(comparison) = &self.engine.comparison else { return Ok(()) };
+        let body = &self.batch.body;
+        let entry = |place: &usize| &self.batch.entries[parcel.documents[*place].entry];
+        let id = |entry: &Entry| id(&body[entry.action as usize..entry.document as usize]);
+        let ids: Vec<String> = places.iter().map(entry).map(id).collect();
+        let duplicates = places.iter().map(entry).zip(&ids).map(|(entry, id)| Duplicate {
+            index: &self.batch.needs[usize::from(entry.index)].index,
+            id,
+            sent: &body[entry.document as usize..entry.end as usize],
+        });
+        let duplicates: Vec<Duplicate<'_>> = duplicates.collect();
+        comparison.compare(&self.engine.calls(), &self.engine.tally, &duplicates).await
     }
 
     /// Returns what to do with a document that is in no index. Where its index has an ingest pipeline, an error of

@@ -205,6 +205,7 @@ impl State {
             ("GET" | "POST", ["_refresh" | "_flush"] | [_, "_refresh" | "_flush"]) => {
                 (200, json!({ "_shards": { "total": 1, "successful": 1, "failed": 0 } }))
             }
+            ("POST", ["_mget"]) => self.get_many(body),
             ("GET", ["_mapping"]) => self.mappings("*"),
             ("GET", [name, "_mapping"]) => self.mappings(name),
             ("PUT" | "POST", [name, "_mapping"]) => self.put_mapping(name, body),
@@ -251,6 +252,18 @@ impl State {
             return (200, json!({ name: { "processors": [] } }));
         }
         (404, json!({}))
+    }
+
+    /// Gives documents back by index and id, each as it was sent.
+    fn get_many(&self, body: &Value) -> Answer {
+        let stored = |wanted: &Value| {
+            let (index, id) = (wanted["_index"].as_str().unwrap(), wanted["_id"].as_str().unwrap());
+            let source = self.indices.get(index).and_then(|index| index.documents.get(id));
+            let source = source.and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+            json!({ "_index": index, "_id": id, "found": source.is_some(), "_source": source })
+        };
+        let wanted = body["docs"].as_array().unwrap();
+        (200, json!({ "docs": wanted.iter().map(stored).collect::<Vec<_>>() }))
     }
 
     /// Answers what only a doctor asks; an engine without logins does not know what rights are.
