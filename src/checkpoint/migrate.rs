@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::Error;
 
 /// The schema, step by step. Never edited once released; a change is a new file.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     include_str!("../../checkpoints/0001_lanes.sql"),
     include_str!("../../checkpoints/0002_set_aside.sql"),
     include_str!("../../checkpoints/0003_runs.sql"),
@@ -21,6 +21,7 @@ const STEPS: [&str; 9] = [
     include_str!("../../checkpoints/0007_closed_digest.sql"),
     include_str!("../../checkpoints/0008_indices.sql"),
     include_str!("../../checkpoints/0009_skipped.sql"),
+    include_str!("../../checkpoints/0010_set_aside_kept.sql"),
 ];
 
 /// The version of a file after all steps.
@@ -88,9 +89,9 @@ indices: name, uuid, made, created, already_there, held
 lanes: folder, name, fingerprint, records, bytes, done, run, skipped
 meta: name, value
 missing: name, uuid, made, why, documents, wanted, found, accepted
-runs: id, started, ended, exit_code, read, created, already_there, set_aside, lanes_done, lanes_failed, lanes_skipped
+runs: id, started, ended, exit_code, read, created, already_there, set_aside, lanes_done, lanes_failed, lanes_skipped, retried_created, retried_already_there, retried_set_aside
 series: id, name, records
-set_aside: index_name, id, lane, reason, document, run, at, fingerprint, cause
+set_aside: index_name, id, lane, fingerprint, run, at, cause, reason, accepted, tried, refused_under, kept, content, position, bytes
 ";
 
     fn tables(connection: &Connection) -> String {

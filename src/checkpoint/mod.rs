@@ -21,6 +21,7 @@ mod migrate;
 mod reader;
 #[cfg(test)]
 mod scenario;
+mod set_aside;
 pub mod status;
 mod store;
 mod target;

@@ -22,10 +22,9 @@ use super::ledger::{Finished, Ledger, Step};
 use super::lock::Lock;
 use super::reader::split;
 use super::target::is_same;
-use super::{Ended, Error, Note, Outstanding, Totals, file};
+use super::{Ended, Error, Note, Outstanding, Totals, file, set_aside};
 use crate::event::{Lane, LaneNumber, Receipt, SetAside};
 use crate::normalize::IndexBy;
-use crate::source::Fingerprint;
 
 /// The longest that a change waits for its commit. Short for a person who looks at `status`, long
 /// enough that a slow disk (10 ms a sync) costs the store's thread a twentieth of its time.
@@ -428,7 +427,7 @@ impl Store {
         )?;
         // A pipe is never read twice: what was set aside of it has not come again.
         if !fingerprint.is_empty() {
-            self.sort_set_aside(key, fingerprint)?;
+            set_aside::sort(&self.connection, self.run, key, fingerprint)?;
         }
         let closed = self.closing.finished(&self.connection, self.run, key)?;
         self.forget_folders(closed);
@@ -446,35 +445,6 @@ impl Store {
         if gone {
             self.folders.clear();
         }
-    }
-
-    /// Looks at what was set aside of a lane that is done: what this run set aside gets the final fingerprint, and
-    /// what an earlier run set aside of the same content, and this one did not, has gone in.
-    ///
-    /// What was set aside of other content stays: the row holds the only copy of a document that a file,
-    /// overwritten in place, held once.
-    fn sort_set_aside(&self, key: &str, fingerprint: &str) -> rusqlite::Result<()> {
-        let known: Vec<(i64, String)> = self
-            .connection
-            .prepare_cached("SELECT DISTINCT run, fingerprint FROM set_aside WHERE lane = ?1")?
-            .query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        for (run, before) in known {
-            let rows = params![key, run, before, fingerprint];
-            if run == self.run {
-                self.execute(
-                    "UPDATE set_aside SET fingerprint = ?4 \
-                     WHERE lane = ?1 AND run = ?2 AND fingerprint = ?3",
-                    rows,
-                )?;
-            } else if same_content(&before, fingerprint) {
-                self.execute(
-                    "DELETE FROM set_aside WHERE lane = ?1 AND run = ?2 AND fingerprint = ?3",
-                    &rows[..3],
-                )?;
-            }
-        }
-        Ok(())
     }
 
     fn touch(&mut self, lane: &Lane) -> rusqlite::Result<()> {
@@ -514,24 +484,8 @@ impl Store {
             .ledger
             .lane(document.lane)
             .map_or(("", ""), |(lane, _)| (lane.key.as_str(), lane.fingerprint.as_str()));
-        self.execute(
-            "INSERT INTO set_aside (index_name, id, lane, reason, document, run, at, fingerprint, \
-             cause) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
-             ON CONFLICT (index_name, id) DO UPDATE SET lane = excluded.lane, \
-             reason = excluded.reason, document = excluded.document, run = excluded.run, \
-             at = excluded.at, fingerprint = excluded.fingerprint, cause = excluded.cause",
-            params![
-                document.index,
-                document.id,
-                key,
-                document.reason,
-                document.document,
-                self.run,
-                self.now(),
-                fingerprint,
-                document.cause.name()
-            ],
-        )
+        let place = set_aside::Place { lane: key, fingerprint, run: self.run, at: self.now() };
+        set_aside::insert(&self.connection, document, &place)
     }
 
     /// The time of a decision is the time of its kind: telling it again changes nothing.
@@ -619,17 +573,8 @@ fn begin_run(connection: &Connection, now: Timestamp) -> rusqlite::Result<i64> {
     Ok(connection.last_insert_rowid())
 }
 
-/// Returns whether two fingerprints of a lane say the same content. One without any was written before it was kept.
-fn same_content(one: &str, other: &str) -> bool {
-    let parsed = (one.parse::<Fingerprint>(), other.parse::<Fingerprint>());
-    match parsed {
-        (Ok(one), Ok(other)) => one.same_content(other),
-        _ => one.is_empty() || one == other,
-    }
-}
-
 /// Returns a count as SQLite holds it; counts beyond 2^63 do not happen.
-fn integer(count: u64) -> i64 {
+pub(super) fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

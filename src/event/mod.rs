@@ -5,10 +5,12 @@
 //! sink answers every batch with a [`Receipt`]; the ledger moves a lane on once all of it is settled.
 
 mod index;
+mod kept;
 
 use bytes::Bytes;
 
 pub use index::{HeldIndex, IndexIdentity, Inventory};
+pub use kept::{Kept, Packed, Packer};
 
 /// Number of a lane within this run, given by the source in the order lanes are opened.
 pub type LaneNumber = u32;
@@ -141,8 +143,8 @@ pub struct SetAside {
     pub cause: SetAsideCause,
     /// Why it could not go in, in words for a person.
     pub reason: String,
-    /// The document, cut if it is very long.
-    pub document: String,
+    /// What is kept of it.
+    pub kept: Kept,
 }
 
 /// The documents of one bulk request.

@@ -157,8 +157,8 @@ impl Pack {
     /// Takes note of a record that cannot become a document.
     pub(super) fn set_aside(&mut self, place: (LaneNumber, u32), what: SetAside) {
         self.share(place);
-        let SetAside { id, index, reason, document, .. } = &what;
-        self.set_aside_bytes += id.len() + index.len() + reason.len() + document.len();
+        let SetAside { id, index, reason, kept, .. } = &what;
+        self.set_aside_bytes += id.len() + index.len() + reason.len() + kept.held_bytes();
         self.set_aside.push(what);
     }
 
@@ -203,7 +203,7 @@ impl Pack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::SetAsideCause;
+    use crate::event::{Kept, SetAsideCause};
 
     #[test]
     fn a_part_of_a_batch_counts_its_documents_and_their_share_of_the_bytes() {
@@ -228,8 +228,8 @@ mod tests {
                 id: String::new(),
                 index: String::new(),
                 cause: SetAsideCause::Limit,
-                reason: String::new(),
-                document: "x".repeat(300),
+                reason: "x".repeat(300),
+                kept: Kept::Record { content: None, offset: 0, bytes: 1 << 30 },
             };
             pack.set_aside((1, 0), what);
             added += 1;

@@ -26,12 +26,12 @@ use super::{
 };
 use crate::{
     checkpoint::{Ended, Note},
-    event::{Batch, LaneNumber, SetAside, SetAsideCause},
+    event::{Batch, Kept, LaneNumber, SetAside, SetAsideCause},
     normalize::{Decider, Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
     report::{self, Log, Tally, figures},
     source::{
         Content, Decoded, Decoder, Error, Expectation, Input, Limits, Records, Skip, Taken,
-        skip_value,
+        TooLong, skip_value,
     },
 };
 
@@ -508,7 +508,8 @@ impl Records for Reading<'_> {
         self.bench.normalizer.beside(username, resources);
     }
 
-    fn too_long(&mut self, head: &[u8], offset: u64, bytes: u64) {
+    fn too_long(&mut self, record: TooLong) {
+        let TooLong { content, offset, bytes } = record;
         let id = format!("{}@{offset}", self.name);
         let most = figures::bytes(self.bench.shop.limits.record as u64);
         let why = if self.bench.shop.limits.record < Limits::USUAL.record {
@@ -524,7 +525,7 @@ impl Records for Reading<'_> {
             index: self.bench.shop.settings.prefix.clone(),
             cause: SetAsideCause::Limit,
             reason,
-            document: String::from_utf8_lossy(head).into_owned(),
+            kept: Kept::Record { content, offset, bytes },
         };
         self.bench.pack.set_aside(self.place, what);
         self.documents += 1;

@@ -23,6 +23,7 @@ use super::{
     walk::Walk,
     window::Window,
 };
+use crate::event::Packed;
 
 /// Takes the records of one input, in order.
 pub trait Records {
@@ -36,9 +37,8 @@ pub trait Records {
     /// `Resources`, as they stand there. Called with nothing behind that record.
     fn beside(&mut self, _username: Option<&[u8]>, _resources: Option<&[u8]>) {}
 
-    /// Takes note of a record of more than [`Limits::record`] bytes: its first bytes, where it begins in the
-    /// unpacked text, and how long it is. It is counted in [`Decoded::too_long`].
-    fn too_long(&mut self, head: &[u8], offset: u64, bytes: u64);
+    /// Takes note of a record of more than [`Limits::record`] bytes. It is counted in [`Decoded::too_long`].
+    fn too_long(&mut self, record: TooLong);
 
     /// Learns that a long record needs a window of so many bytes; may wait until there is room for it.
     fn make_room(&mut self, _bytes: usize) {}
@@ -56,6 +56,17 @@ pub trait Records {
 
     /// Learns, now and then, how many more bytes were read, as stored.
     fn consumed(&mut self, _bytes: u64) {}
+}
+
+/// A record that is longer than what is read at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    /// Its text, or the text of the string that holds it; nothing if that is large even when compressed.
+    pub content: Option<Packed>,
+    /// Where it begins in the unpacked text.
+    pub offset: u64,
+    /// How long it is.
+    pub bytes: u64,
 }
 
 /// What became of a record.

@@ -48,7 +48,7 @@ use crate::{
     aws,
     event::{Lane, Listed, Position, Span},
 };
-pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken};
+pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken, TooLong};
 pub use expect::Expectation;
 pub use files::Files;
 pub use fingerprint::Fingerprint;

@@ -12,7 +12,7 @@ use super::*;
 #[derive(Default)]
 struct Collected {
     records: Vec<String>,
-    too_long: Vec<(u64, u64)>,
+    too_long: Vec<(u64, String)>,
     consumed: u64,
     most: Option<usize>,
 }
@@ -30,9 +30,10 @@ impl Records for Collected {
         }
     }
 
-    fn too_long(&mut self, head: &[u8], offset: u64, bytes: u64) {
-        assert_eq!(head[0], b'{');
-        self.too_long.push((offset, bytes));
+    fn too_long(&mut self, record: TooLong) {
+        let content = record.content.expect("it is small when compressed").unpack().unwrap();
+        assert_eq!(content.len() as u64, record.bytes);
+        self.too_long.push((record.offset, String::from_utf8(content).unwrap()));
     }
 
     fn go_on(&self) -> bool {
@@ -349,7 +350,7 @@ fn a_record_that_is_too_long_is_passed_by() {
         let limits = Limits { window: 16, record: 1000, stored: 0, whole: 0 };
         let decoded = Decoder::new(limits).read("test", content, &mut collected).unwrap();
         assert_eq!(collected.records, [A, B]);
-        assert_eq!(collected.too_long, [(text.find(&long).unwrap() as u64, long.len() as u64)]);
+        assert_eq!(collected.too_long, [(text.find(&long).unwrap() as u64, long.clone())]);
         assert_eq!((decoded.too_long, decoded.broken_places), (1, 0));
     }
 }
@@ -382,7 +383,7 @@ fn a_file_that_grows_is_not_done() {
             self.0.write_all(b"{}").unwrap();
             skip_value(text, start).map_or(Taken::Incomplete, Taken::Upto)
         }
-        fn too_long(&mut self, _: &[u8], _: u64, _: u64) {}
+        fn too_long(&mut self, _: TooLong) {}
     }
     let mut temporary = tempfile::NamedTempFile::new().unwrap();
     temporary.write_all(format!("{A}\n{B}\n").repeat(99).as_bytes()).unwrap();

@@ -14,7 +14,7 @@ use super::super::coverage::{Sure, covered};
 use super::super::scenario::{Model, course, lane, series};
 use super::super::{Reader, Status};
 use super::*;
-use crate::event::{IndexCount, Listed, SetAsideCause, Share, Span};
+use crate::event::{IndexCount, Kept, Listed, Packed, SetAsideCause, Share, Span};
 
 const TARGET: &str = "http://localhost:9200 cloudtrail";
 
@@ -124,7 +124,7 @@ fn settled_without(lane: LaneNumber, documents: u32, ids: &[&str]) -> Note {
         index: "cloudtrail-2024.06".to_owned(),
         cause: SetAsideCause::Content,
         reason: "too deep".to_owned(),
-        document: "{}".to_owned(),
+        kept: Kept::Document(Packed::new(b"{}")),
     });
     let set_aside: Vec<SetAside> = aside.collect();
     let indices = created(u64::from(documents) - count(set_aside.len()));

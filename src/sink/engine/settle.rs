@@ -18,7 +18,7 @@ use super::mapping::Rewrite;
 use super::parcel::{Document, Packer, Parcel, Stage};
 use super::reply::{self, Action, Next, Open, Proof, Reply, Sent, Verdict};
 use super::retry::Trouble;
-use crate::event::{Batch, Entry, IndexCount, Receipt, SetAside, SetAsideCause};
+use crate::event::{Batch, Entry, IndexCount, Kept, Packed, Receipt, SetAside, SetAsideCause};
 use crate::sink::{Cause, Error};
 
 /// A request lost this often in a row is tried in halves: something on the way may not take its size.
@@ -26,9 +26,6 @@ const LOSSES_BEFORE_HALVING: u32 = 3;
 
 /// Bodies up to this size are not halved for being lost; no proxy has a lower limit.
 const SMALL_BODY: usize = 256 * 1024;
-
-/// Longest document kept with the reason why it was set aside; the source still has all of it.
-const KEPT_BYTES: usize = 64 * 1024;
 
 /// The work on one batch.
 pub(super) struct Settling<'a> {
@@ -416,7 +413,7 @@ impl<'a> Settling<'a> {
             index: self.index(document).to_owned(),
             cause,
             reason,
-            document: shortened(line),
+            kept: Kept::Document(Packed::new(line.trim_ascii_end())),
         });
     }
 
@@ -463,14 +460,4 @@ fn is_overload(verdict: &Verdict) -> bool {
 /// Reads the id from an action line.
 fn id(action: &[u8]) -> String {
     Action::read(action).map(|action| action.create.id.into_owned()).unwrap_or_default()
-}
-
-/// Returns a document line as text, cut if it is very long.
-fn shortened(line: &[u8]) -> String {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let mut text = String::from_utf8_lossy(&line[..line.len().min(KEPT_BYTES)]).into_owned();
-    if line.len() > KEPT_BYTES {
-        text.push('…');
-    }
-    text
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{Engine, Flavour, Learned, Rewrite, Target};
-use crate::event::{Batch, Entry, Need, Receipt, SetAsideCause, Share};
+use crate::event::{Batch, Entry, Kept, Need, Packed, Receipt, SetAsideCause, Share};
 use crate::normalize::Origin;
 use crate::pipeline::stop::{Raise, Urgency, stop};
 use crate::report::{Log, Tally};
@@ -754,7 +754,7 @@ async fn refused_documents_climb_the_ladder() {
         "rewritten, then raw"
     );
     assert_eq!(receipt.set_aside[0].id, "id0004");
-    assert_eq!(receipt.set_aside[0].document, documents[4]);
+    assert_eq!(receipt.set_aside[0].kept, Kept::Document(Packed::new(documents[4].as_bytes())));
     assert_eq!(receipt.set_aside[0].cause, SetAsideCause::Content);
     assert!(receipt.set_aside[0].reason.contains("mapper_parsing_exception"));
 }

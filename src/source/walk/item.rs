@@ -5,16 +5,18 @@ use std::fmt;
 use memchr::memmem;
 
 use super::{Halt, Records, Step, Walk, view};
+use crate::event::Packer;
 use crate::source::{
     Kind,
-    decode::{Shape, Taken},
+    decode::{Shape, Taken, TooLong},
     look::{Beside, Context, Look, beside, list, look},
     skip::{Fed, Skim, skip_string},
     window::More,
 };
 
-/// First bytes of a too long record that are handed over: enough to tell which one it is.
-const HEAD_BYTES: usize = 4 << 10;
+/// Most bytes, compressed, of a too long record that are kept: usually some 40 MiB of text. They are held in memory
+/// until the checkpoint has them.
+const RECORD_KEPT_BYTES: usize = 4 << 20;
 
 /// Bytes of a skipped value at the top that are kept, so that if it swallowed lines we can go back to them.
 const SKIP_KEPT: usize = 1 << 20;
@@ -211,22 +213,27 @@ impl<R: Records + ?Sized> Walk<'_, R> {
             return Err(self.broken(self.at, "an object that does not end on its line"));
         }
         self.at += inside;
-        let text = self.text();
-        let head = text[self.at..text.len().min(self.at + HEAD_BYTES)].to_vec();
         let offset = self.offset(self.at);
-        let bytes = self.skip(Skim::default())?;
+        let mut packer = Packer::new(RECORD_KEPT_BYTES);
+        let bytes = self.pass(Skim::default(), &mut |part| packer.add(part))?;
         self.out.too_long += 1;
-        self.records.too_long(&head, offset, bytes);
+        self.records.too_long(TooLong { content: packer.finish(), offset, bytes });
         Ok(())
     }
 
     /// Goes past a value without keeping much of it, and returns its length.
-    pub(super) fn skip(&mut self, mut skim: Skim) -> Step<u64> {
+    pub(super) fn skip(&mut self, skim: Skim) -> Step<u64> {
+        self.pass(skim, &mut |_| {})
+    }
+
+    /// Goes past a value, shows its text part by part, and returns its length.
+    fn pass(&mut self, mut skim: Skim, show: &mut dyn FnMut(&[u8])) -> Step<u64> {
         let (mut bytes, mut kept) = (0, 0);
         loop {
             let text = view(&self.window, self.line_end);
             match skim.feed(text, self.at + kept) {
                 Fed::End(end) => {
+                    show(&text[self.at..end]);
                     bytes += (end - self.at) as u64;
                     self.at = end;
                     return Ok(bytes);
@@ -237,6 +244,7 @@ impl<R: Records + ?Sized> Walk<'_, R> {
             let keep = self.level == 0 && kept < SKIP_KEPT;
             let more = if keep { self.more()? } else { More::Full };
             if more == More::Full {
+                show(&self.text()[self.at..self.at + kept]);
                 bytes += kept as u64;
                 self.at += kept;
                 kept = 0;
@@ -244,6 +252,7 @@ impl<R: Records + ?Sized> Walk<'_, R> {
             let more = if more == More::Full { self.more()? } else { more };
             if more == More::End {
                 if skim.may_end() {
+                    show(&self.text()[self.at..self.at + kept]);
                     self.at += kept;
                     return Ok(bytes + kept as u64);
                 }
