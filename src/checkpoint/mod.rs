@@ -7,6 +7,7 @@
 //! [`Ledger`] decides (pure), [`Store`] writes, [`Reader`] answers. Migrations are the numbered
 //! files of `checkpoints/`. The file never holds a secret: the target comes without credentials.
 
+mod causes;
 mod closed;
 mod coverage;
 mod error;
@@ -33,6 +34,7 @@ pub use examine::{Standing, examine};
 pub use indices::Indices;
 pub use ledger::Ledger;
 pub use reader::Reader;
+pub use set_aside::{Key, Retried, Retry, Waiting, accept};
 pub use status::Status;
 pub use store::Store;
 pub use target::{LOCALHOST, one_name};
@@ -69,6 +71,15 @@ pub enum Note {
     },
     /// Documents are settled.
     Settled(Receipt),
+    /// Documents that were set aside were sent again.
+    Retried(Retried),
+    /// An index refused documents of this run for their content; it will refuse them again until this changes.
+    RefusedUnder {
+        /// The index.
+        index: String,
+        /// What refused them: program, rules and mapping.
+        version: String,
+    },
     /// A lane has no further pages than these. The ledger forgets it when all of them are read and settled, also
     /// if it failed: the page in which it broke off has its [`Note::Page`] too. A page that never has one keeps
     /// its lane from being done.
@@ -145,11 +156,19 @@ pub struct Totals {
     pub already_there: u64,
     /// Documents set aside.
     pub set_aside: u64,
+    /// Documents that were set aside before, sent again, and are new in the index.
+    pub retried_created: u64,
+    /// Those of them that were in the index already.
+    pub retried_already_there: u64,
+    /// Those of them that stay set aside.
+    pub retried_set_aside: u64,
 }
 
 /// What keeps the index from being complete, whichever run met it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outstanding {
-    /// Documents that are set aside.
+    /// Documents that are set aside, without those that are accepted.
     pub set_aside: u64,
+    /// Documents of which a person said that they may stay out.
+    pub accepted: u64,
 }

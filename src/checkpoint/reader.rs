@@ -9,21 +9,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use super::coverage::{Sure, covered};
 use super::index_rows::{self, Fact};
 use super::indices::Indices;
 use super::status::{
-    Coverage, Decision, Document, Failure, Index, MissingDocuments, Reason, Run, SetAside, Source,
-    Status, by_bucket, gather,
+    Coverage, Decision, Failure, Index, MissingDocuments, Run, Source, Status, by_bucket, gather,
 };
 use super::{
-    Error, closed,
+    Error, Retry, Waiting, causes, closed,
     frozen::{self, Copy},
-    migrate,
+    migrate, set_aside,
 };
-use crate::event::Listed;
+use crate::event::{Kept, Listed};
+use crate::normalize::IndexBy;
+use crate::report::summary::Retried;
 
 /// How long to wait while another connection recovers the file after a crash.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,9 +34,6 @@ const ROWS_TOLD: u32 = 20;
 
 /// Failures told by [`Reader::status`]; each is a thing to look at, so more than a screen.
 const FAILURES_TOLD: u32 = 1000;
-
-/// Examples told for each reason.
-const EXAMPLES_TOLD: u32 = 3;
 
 /// Reads a checkpoint file.
 #[derive(Debug)]
@@ -146,6 +144,18 @@ impl Reader {
             .map_err(|source| Error::sql(&self.path, "read about the engine", source))
     }
 
+    /// Returns how documents are spread over indices; `None` if nothing was loaded yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn index_by(&self) -> Result<Option<IndexBy>, Error> {
+        Fact::IndexBy
+            .read(&self.connection)
+            .map(|word| word.and_then(|word| IndexBy::named(&word)))
+            .map_err(|source| Error::sql(&self.path, "read how indices are made", source))
+    }
+
     /// Returns the indices that documents went to, and what is missing of them.
     ///
     /// # Errors
@@ -154,6 +164,46 @@ impl Reader {
     pub fn indices(&self) -> Result<Indices, Error> {
         index_rows::read(&self.connection)
             .map_err(|source| Error::sql(&self.path, "read the indices", source))
+    }
+
+    /// Returns the indices that refused documents for their content, and what refused them.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn refusals(&self) -> Result<Vec<(String, String)>, Error> {
+        set_aside::refusals(&self.connection).map_err(|source| self.failed_retry(source))
+    }
+
+    /// Returns at most `most` documents behind `after` that are to be sent again. `unchanged` are those of
+    /// [`refusals`](Self::refusals) that would refuse them again.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn waiting(
+        &self,
+        retry: Retry,
+        unchanged: &[(String, String)],
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<Waiting>, Error> {
+        set_aside::waiting(&self.connection, retry, unchanged, after, most)
+            .map_err(|source| self.failed_retry(source))
+    }
+
+    /// Returns what is kept of a document that is to be sent again.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read any more.
+    pub fn kept(&self, waiting: &Waiting) -> Result<Option<Kept>, Error> {
+        set_aside::kept(&self.connection, waiting.number)
+            .map_err(|source| self.failed_retry(source))
+    }
+
+    fn failed_retry(&self, source: rusqlite::Error) -> Error {
+        Error::sql(&self.path, "read the set-aside documents", source)
     }
 
     /// Returns all that there is to tell `now`.
@@ -208,7 +258,7 @@ fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
         buckets: by_bucket(&folders, &failed_objects(&snapshot)?),
         sources: gather(folders, ROWS_TOLD as usize),
         failures: failures(&snapshot)?,
-        set_aside: set_aside(&snapshot)?,
+        set_aside: causes::read(&snapshot, ROWS_TOLD as usize)?,
         cluster: Fact::Cluster.read(&snapshot)?,
         indices: Index::of(&indices),
         missing: MissingDocuments::of(&indices),
@@ -267,7 +317,8 @@ fn failed_objects(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)
 fn runs(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
     let mut statement = connection.prepare(
         "SELECT started, ended, exit_code, read, created, already_there, set_aside, \
-         lanes_done, lanes_failed, lanes_skipped FROM runs ORDER BY id DESC LIMIT ?1",
+         lanes_done, lanes_failed, lanes_skipped, retried_created, retried_already_there, \
+         retried_set_aside FROM runs ORDER BY id DESC LIMIT ?1",
     )?;
     let row = |row: &Row<'_>| {
         let ended: Option<i64> = row.get(1)?;
@@ -282,6 +333,7 @@ fn runs(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
             lanes_done: number(row, 7)?,
             lanes_failed: number(row, 8)?,
             lanes_skipped: number(row, 9)?,
+            retried: Retried::new(number(row, 10)?, number(row, 11)?, number(row, 12)?),
         })
     };
     statement.query_map([ROWS_TOLD], row)?.collect()
@@ -306,33 +358,6 @@ fn failures(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
     statement.query_map([FAILURES_TOLD], row)?.collect()
 }
 
-fn set_aside(connection: &Connection) -> rusqlite::Result<SetAside> {
-    let documents = count(connection, "SELECT count(*) FROM set_aside")?;
-    let mut statement = connection.prepare(
-        "SELECT reason, count(*) FROM set_aside GROUP BY reason ORDER BY 2 DESC, 1 LIMIT ?1",
-    )?;
-    let row = |row: &Row<'_>| Ok((row.get(0)?, number(row, 1)?));
-    let counted: Vec<(String, u64)> =
-        statement.query_map([ROWS_TOLD], row)?.collect::<Result<_, _>>()?;
-    let mut reasons = Vec::with_capacity(counted.len());
-    for (reason, documents) in counted {
-        let examples = examples(connection, &reason)?;
-        reasons.push(Reason { reason, documents, examples });
-    }
-    Ok(SetAside { documents, reasons })
-}
-
-fn examples(connection: &Connection, reason: &str) -> rusqlite::Result<Vec<Document>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT index_name, id, lane, at FROM set_aside WHERE reason = ?1 \
-         ORDER BY rowid LIMIT ?2",
-    )?;
-    let row = |row: &Row<'_>| {
-        Ok(Document { index: row.get(0)?, id: row.get(1)?, lane: row.get(2)?, at: time(row, 3)? })
-    };
-    statement.query_map(params![reason, EXAMPLES_TOLD], row)?.collect()
-}
-
 fn decisions(connection: &Connection) -> rusqlite::Result<Vec<Decision>> {
     let mut statement =
         connection.prepare("SELECT path, kind, why, decided FROM decisions ORDER BY path")?;
@@ -352,11 +377,11 @@ fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
 }
 
 /// Returns a count; no count is negative in a file that we wrote.
-fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     let milliseconds: i64 = row.get(column)?;
     Timestamp::from_millisecond(milliseconds)
         .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, milliseconds))

@@ -8,6 +8,8 @@ use super::indices::Indices;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use crate::report::summary::Retried;
+
 /// What is safe so far, what was set aside and why, and what was learned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -133,6 +135,8 @@ pub struct Run {
     pub lanes_skipped: u64,
     /// Lanes that it read with errors.
     pub lanes_failed: u64,
+    /// Documents that were set aside before and sent again. They are in none of the other numbers.
+    pub retried: Retried,
 }
 
 /// The done lanes of one folder.
@@ -244,19 +248,25 @@ pub struct Failure {
 /// The documents that did not go in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SetAside {
-    /// How many there are.
+    /// How many there are, accepted ones included.
     pub documents: u64,
-    /// By reason, the most frequent first; not all if there are very many reasons.
+    /// Those of which a person said that they may stay out.
+    pub accepted: u64,
+    /// By cause, the most frequent first; not all if there are very many causes.
     pub reasons: Vec<Reason>,
 }
 
-/// The documents that did not go in for one reason.
+/// The documents that did not go in for one cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// The reason.
+    /// What has to change: the `content` is refused, or an `index`, a `pipeline` or a `limit` keeps them out.
+    pub cause: String,
+    /// The reason, without ids and values of documents.
     pub reason: String,
-    /// How many documents.
+    /// How many documents, accepted ones included.
     pub documents: u64,
+    /// Those of them that are accepted.
+    pub accepted: u64,
     /// Some of them.
     pub examples: Vec<Document>,
 }
@@ -273,6 +283,8 @@ pub struct Document {
     /// When it was set aside.
     #[serde(serialize_with = "as_text")]
     pub at: Timestamp,
+    /// The reason, as it was given for this document.
+    pub reason: String,
 }
 
 /// The kind of a field that no table knew.

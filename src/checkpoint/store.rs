@@ -22,7 +22,7 @@ use super::ledger::{Finished, Ledger, Step};
 use super::lock::Lock;
 use super::reader::split;
 use super::target::is_same;
-use super::{Ended, Error, Note, Outstanding, Totals, file, set_aside};
+use super::{Ended, Error, Note, Outstanding, Retried, Totals, file, set_aside};
 use crate::event::{Lane, LaneNumber, Receipt, SetAside};
 use crate::normalize::IndexBy;
 
@@ -157,6 +157,11 @@ impl Store {
                 self.write_step(step)
             }
             Note::Settled(receipt) => self.settle(&receipt),
+            Note::Retried(retried) => self.retried(&retried),
+            Note::RefusedUnder { index, version } => self
+                .write("write down what refused documents", |store| {
+                    set_aside::refused_under(&store.connection, &index, &version, store.run)
+                }),
             Note::Ended { lane, outcome, pages, fingerprint } => {
                 self.end_lane(lane, outcome, pages, fingerprint)
             }
@@ -189,6 +194,21 @@ impl Store {
             self.write_step(step)?;
         }
         Ok(())
+    }
+
+    fn retried(&mut self, retried: &Retried) -> Result<(), Error> {
+        let (settled, there) = (count(retried.settled.len()), retried.already_there());
+        self.totals.retried_created += settled.saturating_sub(there);
+        self.totals.retried_already_there += there;
+        self.totals.retried_set_aside += count(retried.refused.len());
+        for count in &retried.indices {
+            self.write("write down what an index holds", |store| {
+                index_rows::add(&store.connection, count)
+            })?;
+        }
+        self.write("write down what was sent again", |store| {
+            set_aside::retried(&store.connection, retried, store.run)
+        })
     }
 
     fn end_lane(
@@ -284,12 +304,8 @@ impl Store {
     ///
     /// Returns [`Error`] if the file cannot be read.
     pub fn outstanding(&self) -> Result<Outstanding, Error> {
-        let set_aside = "SELECT count(*) FROM set_aside";
-        let set_aside: i64 = self
-            .connection
-            .query_row(set_aside, [], |row| row.get(0))
-            .map_err(|source| Error::sql(&self.path, "count the set-aside documents", source))?;
-        Ok(Outstanding { set_aside: set_aside.unsigned_abs() })
+        set_aside::outstanding(&self.connection)
+            .map_err(|source| Error::sql(&self.path, "count the set-aside documents", source))
     }
 
     /// Returns the UUID of the cluster that the documents went to; `None` if no engine told it.
@@ -503,7 +519,8 @@ impl Store {
         self.execute(
             "UPDATE runs SET ended = ?2, exit_code = ?3, read = ?4, created = ?5, \
              already_there = ?6, set_aside = ?7, lanes_done = ?8, lanes_failed = ?9, \
-             lanes_skipped = ?10 WHERE id = ?1",
+             lanes_skipped = ?10, retried_created = ?11, retried_already_there = ?12, \
+             retried_set_aside = ?13 WHERE id = ?1",
             params![
                 self.run,
                 self.now(),
@@ -514,7 +531,10 @@ impl Store {
                 integer(totals.set_aside),
                 integer(totals.lanes_done),
                 integer(totals.lanes_failed),
-                integer(totals.lanes_skipped)
+                integer(totals.lanes_skipped),
+                integer(totals.retried_created),
+                integer(totals.retried_already_there),
+                integer(totals.retried_set_aside)
             ],
         )
     }

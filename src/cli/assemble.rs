@@ -262,6 +262,7 @@ fn parts(
         tally: Arc::clone(tally),
         log: log.clone(),
         stop,
+        retry: plan.retry,
     }
 }
 

@@ -33,8 +33,6 @@ pub struct RunReport {
     pub ending: Ending,
     /// What went wrong with the run as a whole, in the order it happened; each was reported.
     pub failures: Vec<Failure>,
-    /// Documents that this run set aside.
-    pub set_aside: u64,
     /// Events under whose id the index holds another one, as far as they were compared.
     pub duplicates_differing: u64,
     /// Inputs that this run could not read to their end.
@@ -68,9 +66,9 @@ impl Exit {
 
 impl RunReport {
     fn is_complete(&self) -> bool {
-        let Outstanding { set_aside } = self.outstanding;
-        self.set_aside == 0
-            && self.duplicates_differing == 0
+        // What is accepted was told, and may stay out.
+        let Outstanding { set_aside, accepted: _ } = self.outstanding;
+        self.duplicates_differing == 0
             && self.failed_inputs == 0
             && set_aside == 0
             && self.missing.is_empty()
@@ -93,7 +91,6 @@ mod tests {
         RunReport {
             ending,
             failures: failures.iter().map(failure).collect(),
-            set_aside: 0,
             duplicates_differing: 0,
             failed_inputs: 0,
             outstanding: Outstanding::default(),
@@ -137,9 +134,8 @@ mod tests {
     #[test]
     fn whatever_is_missing_from_the_index_is_exit_3() {
         let done = || report(Ending::Done, &[]);
-        let outstanding = Outstanding { set_aside: 1 };
+        let outstanding = Outstanding { set_aside: 1, accepted: 1 };
         for missing in [
-            RunReport { set_aside: 1, ..done() },
             RunReport { failed_inputs: 1, ..done() },
             RunReport { duplicates_differing: 1, ..done() },
             RunReport { outstanding, ..done() },
@@ -147,7 +143,9 @@ mod tests {
         ] {
             assert_eq!(Exit::of(&missing), Exit::SetAside, "{missing:?}");
         }
-        let failed = RunReport { set_aside: 1, ..report(Ending::Failed, &[Exit::Person]) };
+        let failed = RunReport { outstanding, ..report(Ending::Failed, &[Exit::Person]) };
         assert_eq!(Exit::of(&failed), Exit::Person);
+        let outstanding = Outstanding { set_aside: 0, accepted: 7 };
+        assert_eq!(Exit::of(&RunReport { outstanding, ..done() }), Exit::Done, "all is accepted");
     }
 }

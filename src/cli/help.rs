@@ -24,6 +24,7 @@ Usage: trailload <COMMAND>
 Commands:
   load    Load CloudTrail into an engine; run it again and only what is new is loaded
   status  Show what is safe by source, what was set aside and why, and what was learned
+  retry   Send documents again that were set aside, or accept that they stay out
   doctor  Look whether a load would succeed, and what to do if not; nothing is changed
   policy  Print the least IAM policy for a load with these options
   help    Print this message or the help of the given subcommand(s)
@@ -44,7 +45,7 @@ Exit codes:
   0  everything asked for is in the index
   1  a person has to change something: credentials, permission, address
   2  the command line makes no sense
-  3  done, but documents were set aside, or something could not be read ('trailload status' tells)
+  3  done, but documents are set aside, or something could not be read ('trailload status' tells)
   4  stopped early, position saved: run the same command again
 "
     );
@@ -248,6 +249,62 @@ Exit codes:
   0  nothing would stop the load
   1  something would; below each ✗ is what to do
   2  the command line makes no sense
+"
+    );
+}
+
+#[test]
+fn help_of_retry() {
+    assert_eq!(
+        help(&["retry", "--help"]),
+        r"Send documents again that were set aside, or accept that they stay out
+
+Usage: trailload retry [OPTIONS]
+
+Options:
+  -h, --help  Print help
+
+What to send:
+      --all     Send accepted documents too
+      --accept  Send nothing, and accept that what is set aside now stays out: it is kept and
+                counted, but runs can end with 0
+
+Where to:
+      --into <URL>            Send to the engine at this address
+      --index <PREFIX>        Send what was meant for indices with this prefix [default: cloudtrail]
+      --ca-file <FILE>        Trust the authorities in this PEM file
+      --password-file <FILE>  Read the password from a file
+      --api-key-file <FILE>   Read the API key from a file
+      --aws-auth              Sign requests to the engine with AWS credentials, for Amazon
+                              OpenSearch Service and Serverless
+      --profile <NAME>        Use this profile of the AWS configuration to sign requests [default:
+                              as for every AWS tool]
+      --checkpoint <FILE>     Use this checkpoint file [default: one per engine and prefix in the
+                              state folder]
+
+What the documents hold:
+      --mappings <DIR>  Take the rules and the kinds of fields from this folder, as the load does
+
+What is shown:
+      --summary <FILE>          Write the numbers of the run to this file, as JSON
+      --log-format <text|json>  Write lines on standard error as text, or each as a JSON object
+                                [default: text]
+      --quiet                   Show nothing but warnings and errors
+  -v, --verbose                 Show what helps to find a fault
+
+Every load sends documents again that an index, a pipeline or a limit keeps out, and those that were
+refused for their content once the mapping or this program has changed. This command sends them all.
+
+Examples:
+  The pipeline is repaired
+    trailload retry --into http://localhost:9200
+  Nobody needs these documents: let the nightly load end with exit 0 again
+    trailload retry --into http://localhost:9200 --accept
+
+Exit codes:
+  0  no document is set aside, but those that are accepted
+  3  documents are still set aside ('trailload status' tells why)
+  1, 2, 4 as for 'trailload load'
 "
     );
 }

@@ -26,7 +26,7 @@ use super::{
     words::Words,
 };
 use crate::{
-    checkpoint::{self, Outstanding, indices::Missing},
+    checkpoint::{self, Outstanding, Retry, indices::Missing},
     normalize::{IndexBy, Profile, TimeRange},
     pipeline::{self, Outcome},
     report::{
@@ -257,6 +257,8 @@ pub struct Plan {
     pub keep_original: bool,
     /// Folder that replaces the embedded rules.
     pub mappings: Option<PathBuf>,
+    /// Which documents that earlier runs set aside are sent first.
+    pub retry: Retry,
     /// Bytes for all stages together.
     pub memory: ByteCount,
     /// Threads that unpack and rewrite.
@@ -296,6 +298,19 @@ impl Plan {
 }
 
 impl Args {
+    /// Returns the options of a load for which none was given.
+    ///
+    /// # Errors
+    ///
+    /// Returns a usage [`Failure`] if they contradict each other, which the tests rule out.
+    pub(super) fn defaults() -> Result<Self, Failure> {
+        let load =
+            <Self as clap::Args>::augment_args(clap::Command::new("load").no_binary_name(true));
+        load.try_get_matches_from(["--into", "http://localhost"])
+            .and_then(|matches| <Self as clap::FromArgMatches>::from_arg_matches(&matches))
+            .map_err(|error| Failure::usage(error.to_string()))
+    }
+
     /// Turns the words into a plan. Reads nothing but files with secrets.
     ///
     /// # Errors
@@ -318,6 +333,8 @@ impl Args {
             range,
             again: self.again,
             check_duplicates: self.check_duplicates,
+            // Who reads everything again wants to know of everything whether it goes in now.
+            retry: if self.again { Retry::Standing } else { Retry::Due },
             dry_run: self.dry_run,
             target,
             aws_auth: self.aws_auth,
@@ -449,10 +466,15 @@ pub(super) fn run(args: &Args, environment: &Environment, now: Timestamp) -> Exi
     if args.workers.is_some() {
         warn_of_memory(&plan, &log);
     }
+    perform(&plan, &log)
+}
+
+/// Does what is planned, and tells its numbers.
+pub(super) fn perform(plan: &Plan, log: &Log) -> Exit {
     let tally = Arc::new(Tally::new(plan.words.names.clone()));
     let reporter = Reporter::start(Arc::clone(&tally), log.clone());
-    let ended = assemble::load(&plan, &tally, &log);
-    finish(&plan, &tally, &log, reporter, ended)
+    let ended = assemble::load(plan, &tally, log);
+    finish(plan, &tally, log, reporter, ended)
 }
 
 /// Says that more workers were asked for than the memory has room for. They are given: a person decides.
@@ -528,10 +550,10 @@ fn report(outcome: Result<Outcome, Failure>, dry_run: bool, tally: &Tally) -> Ru
     RunReport {
         ending,
         failures,
-        set_aside: tally.set_aside.load(Relaxed),
         duplicates_differing: tally.duplicates_differing.load(Relaxed),
         failed_inputs: tally.sources_failed.load(Relaxed),
-        outstanding: Outstanding::default(),
+        // Until the checkpoint says what else there is, and what of it is accepted.
+        outstanding: Outstanding { set_aside: tally.set_aside.load(Relaxed), accepted: 0 },
         missing: Vec::new(),
     }
 }
@@ -578,7 +600,8 @@ fn advise(log: &Log, summary: &Summary, report: &RunReport, checkpoint: &Path) {
         log.warn(
             &about,
             format_args!(
-                "{} set aside; see why with 'trailload status --checkpoint {about}'",
+                "{} set aside; see why with 'trailload status --checkpoint {about}', \
+                 and 'trailload retry --help' for what to do",
                 figures::counted(set_aside, "document")
             ),
         );

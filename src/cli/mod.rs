@@ -20,6 +20,7 @@ mod help;
 pub mod load;
 pub mod policy;
 mod presence;
+pub mod retry;
 mod signals;
 pub mod size;
 pub mod status;
@@ -71,7 +72,7 @@ Exit codes:
   0  everything asked for is in the index
   1  a person has to change something: credentials, permission, address
   2  the command line makes no sense
-  3  done, but documents were set aside, or something could not be read ('trailload status' tells)
+  3  done, but documents are set aside, or something could not be read ('trailload status' tells)
   4  stopped early, position saved: run the same command again";
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +81,8 @@ enum Command {
     Load(Box<load::Args>),
     /// Show what is safe by source, what was set aside and why, and what was learned
     Status(status::Args),
+    /// Send documents again that were set aside, or accept that they stay out
+    Retry(Box<retry::Args>),
     /// Look whether a load would succeed, and what to do if not; nothing is changed
     Doctor(Box<doctor::Args>),
     /// Print the least IAM policy for a load with these options
@@ -154,6 +157,7 @@ fn perform(command: Command, environment: &Environment) -> Exit {
             status::run(&args, environment)
                 .map_or_else(|failure| failure.report(&log), |()| Exit::Done)
         }
+        Command::Retry(args) => retry::run(&args, environment, environment::now()),
         Command::Doctor(args) => {
             let log = args.load.shown.log(environment);
             doctor::run(&args, environment, environment::now(), &log)

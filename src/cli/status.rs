@@ -26,6 +26,7 @@ use crate::checkpoint::{
 };
 use crate::report::{
     figures::{bytes, count, counted, duration},
+    summary::Retried,
     terminal::{
         Padded,
         Side::{self, Left, Right},
@@ -80,15 +81,28 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure>
 }
 
 impl Args {
-    /// Returns the checkpoint file that is asked for.
     fn path(&self, environment: &Environment) -> Result<PathBuf, Failure> {
-        if let Some(path) = &self.checkpoint {
-            return Ok(path.clone());
-        }
-        match &self.into {
-            Some(address) => engine::default_checkpoint(&address.url()?, &self.index, environment),
-            None => only_checkpoint(&engine::checkpoint_folder(environment)?),
-        }
+        checkpoint_file(self.into.as_ref(), &self.index, self.checkpoint.as_deref(), environment)
+    }
+}
+
+/// Returns the checkpoint file that is asked for: the one named, that of an engine and a prefix, or the only one.
+///
+/// # Errors
+///
+/// Returns a [`Failure`] if that is none, or more than one.
+pub(super) fn checkpoint_file(
+    into: Option<&Address>,
+    index: &IndexPrefix,
+    file: Option<&Path>,
+    environment: &Environment,
+) -> Result<PathBuf, Failure> {
+    if let Some(path) = file {
+        return Ok(path.to_owned());
+    }
+    match into {
+        Some(address) => engine::default_checkpoint(&address.url()?, index, environment),
+        None => only_checkpoint(&engine::checkpoint_folder(environment)?),
     }
 }
 
@@ -181,8 +195,12 @@ fn runs(status: &Status) -> String {
         (Some(ended), None) => format!("ended {ended:.0}"),
         _ => "goes on, or was killed".to_owned(),
     };
+    let retried = match run.retried {
+        Retried { documents: 0, .. } => String::new(),
+        retried => format!("; {retried}"),
+    };
     format!(
-        "last run: began {:.0}, {end}: {} read = {} created + {} already there + {} set aside\n",
+        "last run: began {:.0}, {end}: {} read = {} created + {} already there + {} set aside{retried}\n",
         run.started,
         count(run.read),
         count(run.created),
@@ -280,15 +298,24 @@ fn failures(status: &Status, terminal: Terminal) -> String {
 }
 
 fn set_aside(status: &Status, terminal: Terminal) -> String {
-    let rows = status.set_aside.reasons.iter().map(|reason| {
+    let told = &status.set_aside;
+    let rows = told.reasons.iter().map(|reason| {
         let example = reason
             .examples
             .first()
             .map_or(String::new(), |document| format!("{}/{}", document.index, document.id));
-        vec![count(reason.documents), example, reason.reason.clone()]
+        let accepted = if reason.accepted > 0 { count(reason.accepted) } else { String::new() };
+        vec![
+            count(reason.documents),
+            accepted,
+            reason.cause.clone(),
+            reason.reason.clone(),
+            example,
+        ]
     });
-    let head = format!("set aside ({})", count(status.set_aside.documents));
-    table(terminal, &[&head, "for example", "reason"], &[Right, Left, Left], rows.collect())
+    let head = format!("set aside ({})", count(told.documents));
+    let heads = [&head, "accepted", "because of", "reason", "for example"];
+    table(terminal, &heads, &[Right, Right, Left, Left, Left], rows.collect())
 }
 
 fn decisions(status: &Status, terminal: Terminal) -> String {
@@ -386,6 +413,7 @@ mod tests {
             lanes_done: 41,
             lanes_skipped: 3,
             lanes_failed: 1,
+            retried: Retried::new(2, 1, 4),
         }
     }
 
@@ -409,6 +437,7 @@ mod tests {
             id: "a-b-c".into(),
             lane: "file:/a".into(),
             at,
+            reason: "too long".into(),
         };
         Status {
             target: "http://localhost:9200 cloudtrail".into(),
@@ -430,9 +459,12 @@ mod tests {
             }],
             set_aside: SetAside {
                 documents: 5,
+                accepted: 2,
                 reasons: vec![Reason {
+                    cause: "limit".into(),
                     reason: "too long\u{1b}[2J".into(),
                     documents: 5,
+                    accepted: 2,
                     examples: vec![document],
                 }],
             },
@@ -459,7 +491,8 @@ mod tests {
              checkpoint /state/a.sqlite\n\
              41 files safe: 12,300 records, 41.0 MiB; 3 skipped (no CloudTrail)\n\
              last run: began 2024-06-01T02:00:00Z, ended 2024-06-01T02:10:00Z with exit 3: \
-             12,345 read = 12,000 created + 340 already there + 5 set aside\n\
+             12,345 read = 12,000 created + 340 already there + 5 set aside; \
+             7 tried again = 2 created + 1 already there + 4 set aside\n\
              \n\
              safe by source         files  records      size  last done\n\
              file:/trail/eu-west-1     40   12,000  40.0 MiB  2024-06-01T02:09:00Z\n\
@@ -468,8 +501,8 @@ mod tests {
              not read to the end  tries  records before  cause\n\
              /trail/cut.json.gz       2              45  at byte 17000: unexpected end\n\
              \n\
-             set aside (5)  for example               reason\n\
-             \u{20}           5  cloudtrail-2024.06/a-b-c  too long\\u{1b}[2J\n\
+             set aside (5)  accepted  because of  reason             for example\n\
+             \u{20}           5         2  limit       too long\\u{1b}[2J  cloudtrail-2024.06/a-b-c\n\
              \n\
              learned field          kind  why\n\
              requestParameters.new  text  first kind met\n"

@@ -108,7 +108,9 @@ mod tests {
 
     fn packed(parts: &[Vec<u8>], most: usize) -> Option<Packed> {
         let mut packer = Packer::new(most);
-        parts.iter().for_each(|part| packer.add(part));
+        for part in parts {
+            packer.add(part);
+        }
         packer.finish()
     }
 

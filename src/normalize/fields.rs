@@ -235,6 +235,11 @@ impl Fields {
         }
     }
 
+    /// Returns what changes whenever the rules do.
+    pub fn digest(&self) -> &str {
+        self.rules.digest()
+    }
+
     /// Returns how many fields beyond the core are to be mapped so far.
     pub fn len(&self) -> u32 {
         self.learned.load(Ordering::Acquire)

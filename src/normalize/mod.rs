@@ -237,6 +237,15 @@ impl Normalizer {
         Ok(Normalized::Document(Placed { action_bytes, bucket, needs: notes.needs, rewritten }))
     }
 
+    /// Makes a document of an earlier run again, under the rules and fields of this one, and returns how many learned
+    /// fields it needs. Its time, and so its index and its id, stay. `None` if it is none of ours.
+    pub fn again(&mut self, document: &[u8]) -> Option<(Vec<u8>, u32)> {
+        if self.view.is_stale(&self.fields) {
+            self.view.refresh(&self.fields);
+        }
+        again(document, &self.fields, &mut self.view)
+    }
+
     /// Says in words what was changed in the record rewritten last: `requestParameters.policy_object (was policy)`.
     pub fn changes(&self) -> impl Iterator<Item = String> {
         let lines = self.steps.iter().map(|step| text::unescape(step));
@@ -404,29 +413,33 @@ impl Relearned {
     /// `trailload.more`: nobody will add further fields for it. `None` if the document stays as it is, or is
     /// none of ours.
     pub fn again(&mut self, document: &[u8]) -> Option<Vec<u8>> {
-        let Tree::Object(old) = tree::parse(document).ok()?.tree else { return None };
-        // Read once more: what is no JSON there must be made text again.
-        let record = original(document).ok()?;
-        let Tree::Object(record) = tree::parse(&record).ok()?.tree else { return None };
-        let mut more = More::default();
-        let (members, mut notes) =
-            rewrite::rewrite(record, &self.fields, &mut self.view, &mut more);
-        if undo::notes(&old).iter().any(|note| note == MENDED) {
-            notes.steps.push(MENDED.to_vec());
-        }
-        let mut out = vec![b'{'];
-        for member in old.iter().filter(|member| matches!(&*member.key, b"@timestamp" | b"source"))
-        {
-            tree::write_members(std::slice::from_ref(member), &mut out);
-            out.push(b',');
-        }
-        let original = kept_original(&old);
-        let lookup = kept_lookup(&old);
-        write_trailload(more.list(), &notes.steps, &lookup, original.as_deref(), &mut out);
-        finish(&members, &mut out);
-        out.push(b'\n');
-        (out.trim_ascii_end() != document.trim_ascii_end()).then_some(out)
+        let (again, _) = again(document, &self.fields, &mut self.view)?;
+        (again.trim_ascii_end() != document.trim_ascii_end()).then_some(again)
     }
+}
+
+/// Makes a document of ours again, from the record that it was, and returns how many learned fields it needs.
+fn again(document: &[u8], fields: &Fields, view: &mut View) -> Option<(Vec<u8>, u32)> {
+    let Tree::Object(old) = tree::parse(document).ok()?.tree else { return None };
+    // Read once more: what is no JSON there must be made text again.
+    let record = original(document).ok()?;
+    let Tree::Object(record) = tree::parse(&record).ok()?.tree else { return None };
+    let mut more = More::default();
+    let (members, mut notes) = rewrite::rewrite(record, fields, view, &mut more);
+    if undo::notes(&old).iter().any(|note| note == MENDED) {
+        notes.steps.push(MENDED.to_vec());
+    }
+    let mut out = vec![b'{'];
+    for member in old.iter().filter(|member| matches!(&*member.key, b"@timestamp" | b"source")) {
+        tree::write_members(std::slice::from_ref(member), &mut out);
+        out.push(b',');
+    }
+    let original = kept_original(&old);
+    let lookup = kept_lookup(&old);
+    write_trailload(more.list(), &notes.steps, &lookup, original.as_deref(), &mut out);
+    finish(&members, &mut out);
+    out.push(b'\n');
+    Some((out, notes.needs))
 }
 
 fn kept_original(document: &[Member<'_>]) -> Option<Vec<u8>> {

@@ -6,12 +6,14 @@
 //! Absent on purpose: what a run learns. See `fields` for that.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 pub use super::kinds::Kind;
 use super::kinds::{Kinds, PathHash};
@@ -26,6 +28,7 @@ pub struct Rules {
     ends: Vec<(String, Value)>,
     template: Value,
     version: u64,
+    digest: String,
 }
 
 /// A field that services disagree about, and what is done with it.
@@ -192,6 +195,11 @@ impl Rules {
         self.conflicts.conflicts()
     }
 
+    /// Returns what changes whenever any of the files does.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// Returns the version of the core mapping (`_meta.version`): it grows whenever the template changes.
     pub fn version(&self) -> u64 {
         self.version
@@ -245,13 +253,28 @@ impl Files {
 
     /// Reads the rest.
     fn with(self, kinds: Kinds) -> Result<Rules, Error> {
+        let digest = self.digest();
         let mut declared: HashMap<String, Value> = self.fields.json()?;
         let ends = take_ends(&mut declared);
         check_fields(&declared, &ends, &kinds).map_err(|problem| self.fields.damaged(problem))?;
         let template: Value = self.template.json()?;
         let version =
             check_template(&template).map_err(|problem| self.template.damaged(problem))?;
-        Ok(Rules { kinds, conflicts: self.conflicts, declared, ends, template, version })
+        Ok(Rules { kinds, conflicts: self.conflicts, declared, ends, template, version, digest })
+    }
+
+    fn digest(&self) -> String {
+        let mut digest = Sha256::new();
+        for file in [&self.kinds, &self.conflicts, &self.fields, &self.template] {
+            digest.update((file.bytes.len() as u64).to_le_bytes());
+            digest.update(&file.bytes);
+        }
+        let mut text = String::new();
+        for byte in digest.finalize().iter().take(8) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
     }
 }
 

@@ -14,6 +14,7 @@ mod notebook;
 mod pack;
 mod paged;
 mod pipe;
+mod retry;
 mod run;
 pub mod stop;
 #[cfg(test)]

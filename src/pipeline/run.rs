@@ -1,7 +1,7 @@
 //! Starts the threads of a run, carries what they make to where it belongs, and ends them in order.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io,
     sync::{
         Arc, Mutex, PoisonError,
@@ -22,12 +22,13 @@ use super::{
     notebook::Notebook,
     pack::{Bodies, Weight, part_of},
     paged::{HandedOut, Paged, Part},
+    retry::{Again, fields_version},
     stop::{Raise, Urgency},
     worker::Survey,
     worker::{self, NOTES_AT_ONCE, Product, Shop, What, Work},
 };
 use crate::{
-    checkpoint::{self, Ended, Note, Store},
+    checkpoint::{self, Ended, Note, Reader, Retry, Store},
     event::{Batch, Inventory, Lane, LaneNumber, Receipt, SetAside, SetAsideCause},
     normalize::{Fields, Settings, TimeRange},
     report::{Log, Tally, figures},
@@ -86,6 +87,8 @@ pub struct Load {
     pub log: Log,
     /// Says when to end.
     pub stop: Stop,
+    /// Which documents that earlier runs set aside are sent first.
+    pub retry: Retry,
 }
 
 /// How a run ended.
@@ -155,6 +158,7 @@ pub struct Finished {
 
 /// Loads everything that the source lists, from [`Sink::prepare`] to [`Sink::finish`].
 pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise) -> Finished {
+    let again = Reader::open(store.path()).map(|reader| Again::new(reader, load.retry, &load));
     let notes = match Notebook::open(store, load.tally.waits.clone()) {
         Ok(notes) => notes,
         Err(error) => return Finished { outcome: Err(error), store: None, held: None },
@@ -179,16 +183,23 @@ pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise)
         in_flight: Arc::default(),
         body_bytes,
         kept_out: 0,
+        refusing: BTreeSet::new(),
+        fields_version: fields_version(&fields),
         failed: None,
         held: None,
     };
     match started {
         Ok((threads, products)) => {
             corridor.prepare();
+            match again {
+                Ok(again) => Box::pin(corridor.retry(again)).await,
+                Err(error) => corridor.fail(error.into()),
+            }
             corridor.carry(products).await;
             if let Err(error) = threads.join(corridor.stop.requested()) {
                 corridor.fail(error);
             }
+            corridor.write_versions().await;
             corridor.finish().await;
         }
         Err(error) => corridor.fail(error),
@@ -280,11 +291,11 @@ async fn last_call() {
 type Written = (Result<Receipt, Unfinished>, Vec<Weight>);
 
 /// The middle of the run: products in, batches to the sink, notes to the store.
-struct Corridor<S> {
-    sink: Arc<S>,
+pub(super) struct Corridor<S> {
+    pub(super) sink: Arc<S>,
     bodies: Arc<Bodies>,
     notes: Notebook,
-    tally: Arc<Tally>,
+    pub(super) tally: Arc<Tally>,
     raise: Raise,
     stop: Stop,
     /// The sink, while it gets ready.
@@ -297,6 +308,10 @@ struct Corridor<S> {
     body_bytes: usize,
     /// Documents that this run set aside because of their index or an ingest pipeline.
     kept_out: u64,
+    /// Indices that refused documents for their content.
+    pub(super) refusing: BTreeSet<String>,
+    /// What decides how documents are made.
+    pub(super) fields_version: String,
     failed: Option<Error>,
     /// What the sink holds in the end.
     held: Option<Inventory>,
@@ -315,16 +330,26 @@ impl<S: Sink> Corridor<S> {
             // Nobody waits for it any more, and the next run does it again.
             self.preparing.abort_all();
         }
-        while let Some(prepared) = self.preparing.join_next().await {
-            self.prepared(prepared);
-        }
-        if self.failed.is_some() || self.stop.requested() {
+        self.await_prepared().await;
+        if self.is_over() {
             return;
         }
         match self.sink.finish().await {
             Ok(held) => self.held = held,
             Err(error) => self.end_by(error),
         }
+    }
+
+    /// Waits until the sink is ready, or has said why it will not be.
+    pub(super) async fn await_prepared(&mut self) {
+        while let Some(prepared) = self.preparing.join_next().await {
+            self.prepared(prepared);
+        }
+    }
+
+    /// Returns whether nothing more is to be sent.
+    pub(super) fn is_over(&self) -> bool {
+        self.failed.is_some() || self.stop.requested()
     }
 
     fn prepared(&mut self, prepared: Result<Result<(), sink::Error>, JoinError>) {
@@ -408,7 +433,7 @@ impl<S: Sink> Corridor<S> {
     }
 
     /// Takes in why the sink takes nothing more.
-    fn end_by(&mut self, error: sink::Error) {
+    pub(super) fn end_by(&mut self, error: sink::Error) {
         match error {
             // The user's wish is no failure. What else is under way has waited as long.
             sink::Error::Interrupted { .. } if self.stop.requested() && self.failed.is_none() => {
@@ -424,13 +449,16 @@ impl<S: Sink> Corridor<S> {
             self.tally.settled(word, amount);
         }
         let set_aside = receipt.set_aside.len() as u64;
+        let refused = receipt.set_aside.iter();
+        let refused = refused.filter(|aside| aside.cause == SetAsideCause::Content);
+        self.refusing.extend(refused.map(|aside| aside.index.clone()));
         self.tally.created.fetch_add(receipt.created(), Relaxed);
         self.tally.already_there.fetch_add(receipt.already_there(), Relaxed);
         self.tally.set_aside.fetch_add(set_aside, Relaxed);
         self.note(Note::Settled(receipt)).await;
     }
 
-    async fn note(&mut self, note: Note) {
+    pub(super) async fn note(&mut self, note: Note) {
         if !self.notes.write(note).await {
             // The store says itself what happened to it, when the notebook is closed.
             self.fail(Error::Panic("checkpoint"));
@@ -438,7 +466,7 @@ impl<S: Sink> Corridor<S> {
     }
 
     /// Keeps the first error: the later ones are its consequences.
-    fn fail(&mut self, error: Error) {
+    pub(super) fn fail(&mut self, error: Error) {
         if self.failed.is_none() {
             self.failed = Some(error);
         }

@@ -14,8 +14,8 @@ use super::{
     stop::{Raise, stop},
 };
 use crate::{
-    checkpoint::{Ended, Note, Reader, Store},
-    event::{Batch, IndexCount, Lane, Listed, Receipt, SetAside, SetAsideCause},
+    checkpoint::{Ended, Note, Reader, Retry, Store},
+    event::{Batch, IndexCount, Kept, Lane, Listed, Packed, Receipt, SetAside, SetAsideCause},
     normalize::{Fields, IndexBy, Profile, Rules, Settings, TimeRange},
     report::{
         Tally,
@@ -59,6 +59,7 @@ fn load(workers: usize) -> (Load, mpsc::Sender<Found>, Raise) {
         tally: Arc::new(Tally::new(["fed".to_owned()])),
         log: page(Format::Text, Verbosity::Quiet).0,
         stop,
+        retry: Retry::Due,
     };
     (load, feed, raise)
 }
@@ -119,7 +120,7 @@ fn too_many_documents_that_are_kept_out_end_a_run() {
         index: "trail-2024.03".to_owned(),
         cause,
         reason: "closed".to_owned(),
-        document: String::new(),
+        kept: Kept::Document(Packed::new(b"{}")),
     };
     let mut kept_out = MOST_KEPT_OUT - 1;
     let content = [one(SetAsideCause::Content), one(SetAsideCause::Limit)];

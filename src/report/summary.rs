@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use super::{
     Tally, figures,
-    tally::{Failed, SourceTally},
+    tally::{Failed, RetriedTally, SourceTally},
 };
 
 /// Why a summary cannot be given.
@@ -82,6 +82,8 @@ pub struct Summary {
     pub already_there: u64,
     /// Documents that could not go in.
     pub set_aside: u64,
+    /// Documents that earlier runs had set aside and that this run sent again; they are in none of the numbers above.
+    pub retried: Retried,
     /// Records of `read` in which something was renamed or repaired.
     pub rewritten: u64,
     /// Records of `read` whose time cannot be read, or cannot be: `PREFIX-undated` has them.
@@ -141,6 +143,47 @@ pub struct Lacking {
     pub why: &'static str,
 }
 
+/// What became of documents that were sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Retried {
+    /// How many were sent: the sum of the others.
+    pub documents: u64,
+    /// Those that are new in the index.
+    pub created: u64,
+    /// Those that were in the index already.
+    pub already_there: u64,
+    /// Those that stay set aside.
+    pub set_aside: u64,
+}
+
+impl Retried {
+    /// Returns the numbers with their sum.
+    pub fn new(created: u64, already_there: u64, set_aside: u64) -> Self {
+        Self { documents: created + already_there + set_aside, created, already_there, set_aside }
+    }
+}
+
+impl From<&RetriedTally> for Retried {
+    fn from(tally: &RetriedTally) -> Self {
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        Self::new(get(&tally.created), get(&tally.already_there), get(&tally.set_aside))
+    }
+}
+
+impl fmt::Display for Retried {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = figures::count;
+        write!(
+            to,
+            "{} tried again = {} created + {} already there + {} set aside",
+            n(self.documents),
+            n(self.created),
+            n(self.already_there),
+            n(self.set_aside)
+        )
+    }
+}
+
 /// The numbers of one SOURCE word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceSummary {
@@ -188,6 +231,7 @@ impl Summary {
             created: get(&tally.created),
             already_there: get(&tally.already_there),
             set_aside: get(&tally.set_aside),
+            retried: Retried::from(&tally.retried),
             rewritten: of(&tally.rewritten, &tally.rewritten_settled),
             undated: of(&tally.undated, &tally.undated_settled),
             bytes_read: of(&tally.bytes_read, &tally.bytes_settled),
@@ -268,6 +312,9 @@ impl fmt::Display for Summary {
                 n(self.already_there),
                 n(self.set_aside)
             )?;
+        }
+        if self.retried.documents > 0 {
+            write!(to, "{}; ", self.retried)?;
         }
         if self.in_flight > 0 {
             write!(to, "{} more in flight, to be read again; ", n(self.in_flight))?;
@@ -368,6 +415,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_again_is_counted_apart() {
+        let tally = tally();
+        tally.retried.created.store(7, Relaxed);
+        tally.retried.already_there.store(2, Relaxed);
+        tally.retried.set_aside.store(1, Relaxed);
+        let summary = summary(&tally, Ending::Done);
+        summary.check().unwrap();
+        let line = summary.to_string();
+        let told = "5 set aside; 10 tried again = 7 created + 2 already there + 1 set aside; ";
+        assert!(line.contains(told), "{line}");
+        assert_eq!(summary.fields()["retried"]["documents"], 10);
+    }
+
+    #[test]
     fn the_last_line_adds_up() {
         let summary = summary(&tally(), Ending::Done);
         summary.check().unwrap();
@@ -448,6 +509,7 @@ mod tests {
                 "created",
                 "already_there",
                 "set_aside",
+                "retried",
                 "rewritten",
                 "undated",
                 "bytes_read",

@@ -31,6 +31,8 @@ pub struct Tally {
     pub duplicates_differing: AtomicU64,
     /// Documents that could not go in.
     pub set_aside: AtomicU64,
+    /// What became of documents that earlier runs set aside; they are in none of the other counters.
+    pub retried: RetriedTally,
     /// Documents in which something was renamed or repaired.
     pub rewritten: AtomicU64,
     /// Those of them that are settled.
@@ -75,6 +77,17 @@ pub struct Tally {
     pub sources: Vec<SourceTally>,
     /// The first failures, at most [`FAILURES_KEPT`].
     failures: Mutex<Vec<Failed>>,
+}
+
+/// The counters of documents that were set aside before and sent again.
+#[derive(Debug, Default)]
+pub struct RetriedTally {
+    /// Documents new in the index.
+    pub created: AtomicU64,
+    /// Documents that the index held already.
+    pub already_there: AtomicU64,
+    /// Documents that stay set aside.
+    pub set_aside: AtomicU64,
 }
 
 /// The counters of one SOURCE word.

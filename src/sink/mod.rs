@@ -42,6 +42,15 @@ pub trait Sink: Send + Sync + 'static {
     /// Returns [`Unfinished`] if the run cannot go on.
     fn write(&self, batch: Batch) -> impl Future<Output = Result<Receipt, Unfinished>> + Send;
 
+    /// Returns what changes whenever an index may take other content than before; empty where nobody can say.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if that cannot be found out.
+    fn index_version(&self, _index: &str) -> impl Future<Output = Result<String, Error>> + Send {
+        std::future::ready(Ok(String::new()))
+    }
+
     /// Leaves the place ready for the next run, and returns what it holds now, if it tells. Called at most once, when
     /// no batch is under way.
     ///

@@ -440,7 +440,7 @@ mod tests {
     use rawzip::ZipArchiveWriter;
 
     use super::*;
-    use crate::source::{Content, Decoder, Kind, Limits, Shape, Taken, skip_value};
+    use crate::source::{Content, Decoder, Kind, Limits, Shape, Taken, TooLong, skip_value};
 
     /// Collects records with the file that they came from.
     #[derive(Default)]
@@ -460,8 +460,8 @@ mod tests {
             Taken::Upto(end)
         }
 
-        fn too_long(&mut self, _: &[u8], offset: u64, _: u64) {
-            self.too_long.push((self.inside.clone(), offset));
+        fn too_long(&mut self, record: TooLong) {
+            self.too_long.push((self.inside.clone(), record.offset));
         }
 
         fn member(&mut self, path: &str) {

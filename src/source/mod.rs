@@ -57,6 +57,7 @@ pub use lookup::Lookup;
 pub use many::Many;
 pub use s3::Buckets;
 pub use skip::{Skip, skip_value};
+pub(crate) use unescape::unescape;
 
 /// A place that events are read from.
 pub trait Source: Send {

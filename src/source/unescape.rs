@@ -4,7 +4,7 @@
 //! an escape of half a character (a lone surrogate), which no text can hold, stays an escape.
 
 /// Writes what `string` (without its quotes) stands for to the end of `text`.
-pub(super) fn unescape(string: &[u8], text: &mut Vec<u8>) {
+pub(crate) fn unescape(string: &[u8], text: &mut Vec<u8>) {
     let mut rest = string;
     while let Some(at) = memchr::memchr(b'\\', rest) {
         text.extend_from_slice(&rest[..at]);

@@ -11,6 +11,7 @@ mod model;
 mod presence;
 mod restart;
 mod secure;
+mod set_aside;
 mod together;
 
 /// Makes one test for each engine from a function that takes a [`Corner`](crate::support::real::Corner).

@@ -6,5 +6,6 @@ mod foreign;
 mod hostile;
 mod options;
 mod order;
+mod set_aside;
 mod shapes;
 mod times;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::super::coverage::{Sure, covered};
 use super::super::scenario::{Model, course, lane, series};
-use super::super::{Reader, Status};
+use super::super::{Key, Reader, Retry, Status, accept};
 use super::*;
 use crate::event::{IndexCount, Kept, Listed, Packed, SetAsideCause, Share, Span};
 
@@ -523,6 +523,88 @@ fn what_goes_in_later_is_no_longer_set_aside() {
     assert_eq!(left, ["b", "c"]);
 }
 
+/// A reader of the place's file, and a run in which these notes came before all others.
+fn sent_again(place: &Place, settled: &[&str], refused: &[(&str, SetAsideCause)]) -> Totals {
+    let key = |id: &str| Key { index: "cloudtrail-2024.06".to_owned(), id: id.to_owned() };
+    let retried = Retried {
+        settled: settled.iter().map(|id| key(id)).collect(),
+        indices: Vec::new(),
+        refused: refused
+            .iter()
+            .map(|(id, cause)| (key(id), *cause, "still not".to_owned()))
+            .collect(),
+    };
+    place.run(vec![Note::Retried(retried)])
+}
+
+fn set_aside_three(place: &Place) {
+    let aside = settled_without(1, 3, &["a", "b", "c"]);
+    place.run(vec![opened(1), page(1, 3), aside, ended(1, Ended::Done)]);
+}
+
+fn waiting(place: &Place, retry: Retry, unchanged: &[(String, String)]) -> Vec<String> {
+    let waiting = place.reader().waiting(retry, unchanged, 0, 10).unwrap();
+    waiting.into_iter().map(|waiting| waiting.key.id).collect()
+}
+
+#[test]
+fn a_row_goes_when_its_document_went_in_and_stays_with_its_content_when_not() {
+    let place = Place::new();
+    set_aside_three(&place);
+    let totals = sent_again(&place, &["a"], &[("b", SetAsideCause::Index)]);
+    assert_eq!((totals.retried_created, totals.retried_set_aside, totals.created), (1, 1, 0));
+    assert_eq!(waiting(&place, Retry::Standing, &[]), ["b", "c"]);
+    let reader = place.reader();
+    let first = &reader.waiting(Retry::Standing, &[], 0, 1).unwrap()[0];
+    assert_eq!(reader.kept(first).unwrap(), Some(Kept::Document(Packed::new(b"{}"))));
+    let run = &place.status().runs[0];
+    assert_eq!((run.retried.documents, run.retried.created, run.read), (2, 1, 0));
+    let reasons = place.status().set_aside.reasons;
+    let told: Vec<_> = reasons.iter().map(|it| (it.cause.as_str(), it.reason.as_str())).collect();
+    assert_eq!(told, [("content", "too deep"), ("index", "still not")]);
+}
+
+#[test]
+fn content_is_due_again_when_what_refused_it_has_changed() {
+    let place = Place::new();
+    let index = "cloudtrail-2024.06".to_owned();
+    let aside = settled_without(1, 3, &["a", "b"]);
+    let refused = Note::RefusedUnder { index: index.clone(), version: "1 \"x\"".to_owned() };
+    place.run(vec![opened(1), page(1, 3), aside, ended(1, Ended::Done), refused]);
+    let under = (index.clone(), "1 \"x\"".to_owned());
+    assert_eq!(place.reader().refusals().unwrap(), std::slice::from_ref(&under));
+    assert_eq!(waiting(&place, Retry::Due, std::slice::from_ref(&under)), [""; 0]);
+    assert_eq!(waiting(&place, Retry::Due, &[(index, "2".to_owned())]), ["a", "b"]);
+    assert_eq!(waiting(&place, Retry::Standing, std::slice::from_ref(&under)), ["a", "b"]);
+    sent_again(&place, &[], &[("b", SetAsideCause::Pipeline)]);
+    assert_eq!(waiting(&place, Retry::Due, &[under]), ["b"], "a pipeline may be repaired any time");
+}
+
+#[test]
+fn what_is_accepted_waits_for_nobody_and_stays_accepted() {
+    let place = Place::new();
+    set_aside_three(&place);
+    assert_eq!(accept(&place.file(), now()).unwrap(), 3);
+    assert_eq!(accept(&place.file(), now()).unwrap(), 0);
+    assert_eq!(waiting(&place, Retry::Standing, &[]), [""; 0]);
+    assert_eq!(waiting(&place, Retry::All, &[]), ["a", "b", "c"]);
+    assert_eq!(place.open().outstanding().unwrap(), Outstanding { set_aside: 0, accepted: 3 });
+    set_aside_three(&place);
+    sent_again(&place, &[], &[("c", SetAsideCause::Content)]);
+    let told = place.status().set_aside;
+    assert_eq!((told.documents, told.accepted), (3, 3), "the same documents, refused again");
+    place.run(vec![opened(2), page(2, 1), settled_without(2, 1, &["d"]), ended(2, Ended::Done)]);
+    assert_eq!(place.open().outstanding().unwrap(), Outstanding { set_aside: 1, accepted: 3 });
+}
+
+#[test]
+fn a_file_that_is_not_there_is_not_made_to_accept_anything() {
+    let place = Place::new();
+    let file = place.folder.path().join("other.sqlite");
+    assert!(matches!(accept(&file, now()), Err(Error::Missing { .. })));
+    assert!(!file.exists());
+}
+
 /// The row holds the only copy of a document that its file, overwritten in place, holds no more.
 #[test]
 fn what_was_set_aside_of_a_file_stays_when_another_takes_its_place() {
@@ -621,7 +703,8 @@ fn the_status_adds_up_and_its_names_are_stable() {
         "runs": [{
             "started": "2024-06-01T00:00:00Z", "ended": "soon", "exit": 3, "read": 3, "created": 2,
             "already_there": 0, "set_aside": 1, "lanes_done": 1, "lanes_skipped": 0,
-            "lanes_failed": 1
+            "lanes_failed": 1,
+            "retried": { "documents": 0, "created": 0, "already_there": 0, "set_aside": 0 }
         }],
         "lanes_done": 1, "lanes_skipped": 0, "lanes_failed": 1, "records": 2, "bytes": 1000,
         "sources": [{
@@ -634,10 +717,11 @@ fn the_status_adds_up_and_its_names_are_stable() {
             "name": "2.json", "cause": "the gzip stream ends early", "offset": 4096, "records": 4,
             "tries": 1, "at": "soon"
         }],
-        "set_aside": { "documents": 1, "reasons": [{
-            "reason": "too deep", "documents": 1,
+        "set_aside": { "documents": 1, "accepted": 0, "reasons": [{
+            "cause": "content", "reason": "too deep", "documents": 1, "accepted": 0,
             "examples": [{
-                "index": "cloudtrail-2024.06", "id": "a", "lane": "file:/trail/3.json", "at": "soon"
+                "index": "cloudtrail-2024.06", "id": "a", "lane": "file:/trail/3.json", "at": "soon",
+                "reason": "too deep"
             }]
         }] },
         "cluster": null, "missing": [],

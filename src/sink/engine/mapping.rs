@@ -12,6 +12,7 @@
 //! known, and the template, for which no document has to wait, is written while documents are.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
@@ -19,6 +20,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::Instant;
 
@@ -768,6 +770,49 @@ fn is_gone(error: &Error) -> bool {
 }
 
 /// Returns whether a 400 is about the index as a whole and not about the fields put.
+/// Returns a digest of what an index is like, also of one that is not there: mapping and settings, as far as they may
+/// be read.
+pub(super) async fn version(calls: &Calls<'_>, name: &str) -> Result<String, Error> {
+    let action = format!("reading the mapping of '{name}'");
+    let said = match calls.read(name, &action).await {
+        Err(Error::Denied { .. }) => calls.read(&format!("{name}/_mapping"), &action).await?,
+        said => said?,
+    };
+    match said.status {
+        200..=299 => Ok(digest(&said.json)),
+        404 => Ok("none".to_owned()),
+        _ => Err(calls.refused(&action, said)),
+    }
+}
+
+/// Returns a digest of a value, in which the order of keys makes no difference.
+fn digest(value: &Value) -> String {
+    let mut paths = Vec::new();
+    flatten(value, &mut String::new(), &mut paths);
+    paths.sort_unstable();
+    let mut text = String::new();
+    for byte in Sha256::digest(paths.join("\n")).iter().take(8) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn flatten(value: &Value, path: &mut String, paths: &mut Vec<String>) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (key, member) in members {
+                let end = path.len();
+                // Writing to a String cannot fail.
+                let _ = write!(path, "{key:?}.");
+                flatten(member, path, paths);
+                path.truncate(end);
+            }
+        }
+        other => paths.push(format!("{path}={other}")),
+    }
+}
+
 fn concerns_index(said: &Said) -> bool {
     matches!(said.cause().code(), "index_closed_exception" | "invalid_index_name_exception")
 }

@@ -347,6 +347,12 @@ impl Sink for Engine {
         unless_left(&self.stop, &self.client, finishing).await
     }
 
+    /// Returns a digest of the index's mapping and settings.
+    async fn index_version(&self, index: &str) -> Result<String, Error> {
+        let Some(_) = &self.mappings else { return Ok(String::new()) };
+        unless_left(&self.stop, &self.client, mapping::version(&self.calls(), index)).await
+    }
+
     async fn write(&self, batch: Batch) -> Result<Receipt, Unfinished> {
         let mut receipt = settle::receipt(&batch);
         let settling = self.settle(&batch, &mut receipt);

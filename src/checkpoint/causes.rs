@@ -1,0 +1,390 @@
+//! Groups the documents that are set aside by their cause: one line for what is one fault.
+//!
+//! In: reasons, as the engine gave them, each with the id and the values of its document. Out: [`status::SetAside`].
+//! Invariant: every document is counted in one group.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Row, params};
+
+use super::reader::{number, time};
+use super::set_aside::outstanding;
+use super::status::{Document, Reason, SetAside};
+
+/// Examples told for each cause.
+const EXAMPLES_TOLD: usize = 3;
+
+/// Characters of the longest reason that is told.
+const REASON_TOLD: usize = 300;
+
+/// Stands for what differs from document to document.
+const VALUE: &str = "…";
+
+/// Words before a quoted name that belongs to the cause, and not to the document.
+const BEFORE_NAMES: [&str; 10] = [
+    "alias",
+    "field",
+    "index",
+    "option",
+    "pipeline",
+    "processor",
+    "setting",
+    "template",
+    "type",
+    "block",
+];
+
+/// Words before something in brackets that belongs to the document.
+const BEFORE_VALUES: [&str; 5] = ["date", "string", "text", "timestamp", "value"];
+
+/// Returns the documents that are set aside by cause, the most frequent first, at most `most` causes.
+pub(super) fn read(connection: &Connection, most: usize) -> rusqlite::Result<SetAside> {
+    let counted = outstanding(connection)?;
+    let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
+    let mut statement = connection.prepare(
+        // The id is that of the first document: SQLite takes it from the row of the minimum.
+        "SELECT cause, reason, count(*), count(accepted), id, min(rowid) FROM set_aside \
+         GROUP BY cause, reason ORDER BY 6",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (cause, reason, id): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(4)?);
+        let parts = generalize(&reason, &id);
+        let group = groups.entry((cause, key(&parts))).or_insert_with(|| Group::new(parts.clone()));
+        group.add(&parts, reason, (number(row, 2)?, number(row, 3)?));
+    }
+    let mut groups: Vec<((String, String), Group)> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.documents));
+    groups.truncate(most);
+    let reasons = groups.into_iter().map(|((cause, _), group)| group.told(connection, cause));
+    Ok(SetAside {
+        documents: counted.set_aside + counted.accepted,
+        accepted: counted.accepted,
+        reasons: reasons.collect::<Result<_, _>>()?,
+    })
+}
+
+/// The documents of one cause.
+struct Group {
+    /// The reason; numbers that differ are taken out.
+    parts: Vec<Part>,
+    documents: u64,
+    accepted: u64,
+    /// The first reasons as they were given.
+    reasons: Vec<String>,
+}
+
+impl Group {
+    fn new(parts: Vec<Part>) -> Self {
+        Self { parts, documents: 0, accepted: 0, reasons: Vec::new() }
+    }
+
+    fn add(&mut self, parts: &[Part], reason: String, (documents, accepted): (u64, u64)) {
+        for (mine, other) in self.parts.iter_mut().zip(parts) {
+            if mine != other {
+                *mine = Part::Number(VALUE.to_owned());
+            }
+        }
+        self.documents += documents;
+        self.accepted += accepted;
+        if self.reasons.len() < EXAMPLES_TOLD {
+            self.reasons.push(reason);
+        }
+    }
+
+    fn told(self, connection: &Connection, cause: String) -> rusqlite::Result<Reason> {
+        let mut examples = Vec::new();
+        for reason in &self.reasons {
+            let most = EXAMPLES_TOLD - examples.len();
+            examples.extend(self::examples(connection, &cause, reason, most)?);
+        }
+        let text: String = self.parts.iter().map(Part::text).collect();
+        let reason = match text.char_indices().nth(REASON_TOLD) {
+            Some((end, _)) => format!("{}{VALUE}", &text[..end]),
+            None => text,
+        };
+        let Self { documents, accepted, .. } = self;
+        Ok(Reason { cause, reason, documents, accepted, examples })
+    }
+}
+
+fn examples(
+    connection: &Connection,
+    cause: &str,
+    reason: &str,
+    most: usize,
+) -> rusqlite::Result<Vec<Document>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT index_name, id, lane, at FROM set_aside WHERE cause = ?1 AND reason = ?2 \
+         ORDER BY rowid LIMIT ?3",
+    )?;
+    let row = |row: &Row<'_>| {
+        Ok(Document {
+            index: row.get(0)?,
+            id: row.get(1)?,
+            lane: row.get(2)?,
+            at: time(row, 3)?,
+            reason: reason.to_owned(),
+        })
+    };
+    let most = i64::try_from(most).unwrap_or(0);
+    statement.query_map(params![cause, reason, most], row)?.collect()
+}
+
+/// A part of a reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    /// Words, and names that belong to the cause.
+    Words(String),
+    /// A number: told if it is the same for all.
+    Number(String),
+}
+
+impl Part {
+    fn text(&self) -> &str {
+        let (Self::Words(text) | Self::Number(text)) = self;
+        text
+    }
+}
+
+/// Returns what two reasons of one cause have in common.
+fn key(parts: &[Part]) -> String {
+    parts.iter().map(|part| if let Part::Words(words) = part { words } else { "\0" }).collect()
+}
+
+/// Takes out of a reason what belongs to its document: the id, values, places in the text.
+fn generalize(reason: &str, id: &str) -> Vec<Part> {
+    let reason = if id.is_empty() { reason.to_owned() } else { without_id(reason, id) };
+    let reason = without_preview(&reason);
+    let mut scan = Scan { text: &reason, at: 0, parts: Vec::new() };
+    // The status of an answer is a name.
+    let status = reason.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(0);
+    scan.words(&reason[..status]);
+    scan.at = status;
+    while scan.at < reason.len() {
+        scan.step();
+    }
+    scan.parts
+}
+
+/// Takes out the id of the document, with the words before it where the engine says no more by them.
+fn without_id(reason: &str, id: &str) -> String {
+    let said = format!(" in document with id '{id}'.");
+    let reason = reason.replace(&said, "").replace(said.trim_end_matches('.'), "");
+    // Very short ids may be part of a word.
+    if id.len() < 8 { reason } else { reason.replace(id, VALUE) }
+}
+
+/// Takes out what Elasticsearch shows of the value. It is not escaped, so it may hold quotes.
+fn without_preview(reason: &str) -> String {
+    let Some((before, preview)) = reason.split_once(" Preview of field's value: '") else {
+        return reason.to_owned();
+    };
+    match preview.rsplit_once("': ") {
+        Some((_, after)) => format!("{}: {after}", before.trim_end_matches('.')),
+        None => before.to_owned(),
+    }
+}
+
+/// A way through a reason.
+struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+    parts: Vec<Part>,
+}
+
+impl<'a> Scan<'a> {
+    fn words(&mut self, words: &str) {
+        match self.parts.last_mut() {
+            Some(Part::Words(before)) => before.push_str(words),
+            _ => self.parts.push(Part::Words(words.to_owned())),
+        }
+    }
+
+    /// Takes the next word, quoted text, or sign.
+    fn step(&mut self) {
+        let rest = &self.text[self.at..];
+        let Some(first) = rest.chars().next() else { return };
+        match first {
+            '[' => self.bracket(rest),
+            '"' | '\'' if self.is_opening() => self.quoted(rest, first),
+            _ if first.is_alphanumeric() => self.word(rest),
+            _ => {
+                self.words(&rest[..first.len_utf8()]);
+                self.at += first.len_utf8();
+            }
+        }
+    }
+
+    /// Returns whether a quote here opens; within a word it is an apostrophe.
+    fn is_opening(&self) -> bool {
+        !self.text[..self.at].ends_with(char::is_alphanumeric)
+    }
+
+    /// Returns the word before here.
+    fn before(&self) -> &'a str {
+        let before = self.text[..self.at].trim_end_matches([' ', ':', '=', '[']);
+        before.rsplit(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default()
+    }
+
+    fn bracket(&mut self, rest: &str) {
+        let Some(end) = rest.find(']') else {
+            self.words("[");
+            self.at += 1;
+            return;
+        };
+        let inside = &rest[1..end];
+        self.at += end + 1;
+        let place = inside
+            .split_once(':')
+            .is_some_and(|(line, column)| is_number(line) && is_number(column));
+        if place {
+            // Line and column in the text of the document.
+            self.at += usize::from(self.text[self.at..].starts_with(' '));
+            return;
+        }
+        self.words("[");
+        let before = Self { text: self.text, at: self.at - end - 1, parts: Vec::new() };
+        // `date field [2024-13-01]`: the value stands where else the name does.
+        let is_value = BEFORE_VALUES.contains(&before.before())
+            || self.text[..before.at].ends_with("date field ");
+        if is_number(inside) {
+            self.parts.push(Part::Number(inside.to_owned()));
+        } else if is_value || !is_name(inside) {
+            self.words(VALUE);
+        } else {
+            self.words(inside);
+        }
+        self.words("]");
+    }
+
+    fn quoted(&mut self, rest: &str, quote: char) {
+        let closing = rest[1..]
+            .match_indices(quote)
+            .find(|(at, _)| !rest[1 + at + 1..].starts_with(|next: char| next.is_alphanumeric()));
+        let end = closing.map_or(rest.len(), |(at, _)| 1 + at);
+        let inside = &rest[1..end];
+        let keep = BEFORE_NAMES.contains(&self.before()) && is_name(inside);
+        self.words(&format!("{quote}{}{quote}", if keep { inside } else { VALUE }));
+        self.at += (end + 1).min(rest.len());
+    }
+
+    fn word(&mut self, rest: &str) {
+        let inner =
+            |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | ',');
+        let end = rest.find(|letter: char| !inner(letter)).unwrap_or(rest.len());
+        // A full stop or a comma at the end belongs to the sentence.
+        let word = rest[..end].trim_end_matches(['.', ',', '-']);
+        self.at += word.len();
+        if is_number(word) {
+            self.parts.push(Part::Number(word.to_owned()));
+        } else if is_id(word) {
+            self.words(VALUE);
+        } else {
+            self.words(word);
+        }
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b','))
+}
+
+/// Returns whether a text is the name of a field, an index, a pipeline or a type.
+fn is_name(text: &str) -> bool {
+    text.len() <= 255
+        && text.contains(|letter: char| letter.is_alphabetic())
+        && text.chars().all(|letter| letter.is_alphanumeric() || "_-.@*/:".contains(letter))
+        && !is_id(text)
+}
+
+/// Returns whether a word is a UUID or a long hexadecimal number.
+fn is_id(word: &str) -> bool {
+    let digits = word.bytes().filter(u8::is_ascii_hexdigit).count();
+    let dashes = word.bytes().filter(|byte| *byte == b'-').count();
+    digits + dashes == word.len() && digits >= 20 && word.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(reason: &str) -> String {
+        told_of(reason, "11111111-2222-4333-8444-555555555555")
+    }
+
+    fn told_of(reason: &str, id: &str) -> String {
+        generalize(reason, id).iter().map(Part::text).collect()
+    }
+
+    #[test]
+    fn ids_and_values_are_taken_out_and_names_stay() {
+        for (reason, expected) in [
+            (
+                "400 document_parsing_exception: [1:734] failed to parse field [sourceIPAddress] of type [ip] in \
+                 document with id '11111111-2222-4333-8444-555555555555'. Preview of field's value: \
+                 'ec2.amazonaws.com': 'ec2.amazonaws.com' is not an IP string literal.",
+                "400 document_parsing_exception: failed to parse field [sourceIPAddress] of type [ip]: '…' is not an \
+                 IP string literal.",
+            ),
+            (
+                "400 mapper_parsing_exception: failed to parse field [x.y] of type [long] in document with id \
+                 '11111111-2222-4333-8444-555555555555'. Preview of field's value: 'it's a 'b': c': For input \
+                 string: \"it's\"",
+                "400 mapper_parsing_exception: failed to parse field [x.y] of type [long]: For input string: \"…\"",
+            ),
+            (
+                "400 mapper_parsing_exception: failed to parse date field [2024-13-01] with format [strict_date_time]",
+                "400 mapper_parsing_exception: failed to parse date field […] with format [strict_date_time]",
+            ),
+            (
+                "400 illegal_argument_exception: pipeline with id [no-such] does not exist",
+                "400 illegal_argument_exception: pipeline with id [no-such] does not exist",
+            ),
+            (
+                "Failed to parse value [maybe] as only [true] or [false] are allowed.",
+                "Failed to parse value […] as only [true] or [false] are allowed.",
+            ),
+            ("the pipeline 'keep-some' dropped it", "the pipeline 'keep-some' dropped it"),
+            (
+                "no such thing as 0123456789abcdef0123456789abcdef here, or 'that'",
+                "no such thing as … here, or '…'",
+            ),
+            ("it's [not closed and 'neither is this", "it's [not closed and '…'"),
+            ("", ""),
+        ] {
+            assert_eq!(told(reason), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_differs_is_taken_out_and_one_that_does_not_stays() {
+        let reason = |bytes: u32| format!("a request of {bytes} bytes is too large; 5 MiB at most");
+        let mut group = Group::new(generalize(&reason(10), "a"));
+        for bytes in [10, 20, 30] {
+            let parts = generalize(&reason(bytes), "a");
+            assert_eq!(key(&parts), key(&group.parts));
+            group.add(&parts, reason(bytes), (2, 1));
+        }
+        let text: String = group.parts.iter().map(Part::text).collect();
+        assert_eq!(text, "a request of … bytes is too large; 5 MiB at most");
+        assert_eq!((group.documents, group.accepted), (6, 3));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_reason_is_too_odd(reason in ".{0,200}", id in ".{0,40}") {
+            generalize(&reason, &id);
+        }
+
+        #[test]
+        fn the_value_makes_no_difference(value in "[^']{1,40}") {
+            let reason = |value: &str| format!(
+                "400 x: failed to parse field [a] of type [ip] in document with id 'abcdefgh'. Preview of field's \
+                 value: '{value}': '{value}' is not an IP string literal."
+            );
+            proptest::prop_assert_eq!(told_of(&reason(&value), "abcdefgh"), told_of(&reason("1"), "abcdefgh"));
+        }
+    }
+}
