@@ -9,4 +9,5 @@ mod frozen;
 mod kept_out;
 mod memory;
 mod presence;
+mod sequences;
 mod signals;

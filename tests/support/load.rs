@@ -115,6 +115,11 @@ impl Load {
         self
     }
 
+    /// Returns whether this argument is among those of the run.
+    pub(crate) fn asks_for(&self, argument: &str) -> bool {
+        self.arguments.iter().any(|given| given == argument)
+    }
+
     /// Asks another command with the same options: `doctor`, `policy`.
     pub(crate) fn instead(mut self, command: &str) -> Load {
         self.arguments[0] = command.into();

@@ -187,6 +187,11 @@ impl FakeEngine {
         self.change(|state| drop(state.pipelines.insert(index.to_owned(), entry)))
     }
 
+    /// Lets no ingest pipeline see the documents of an index any more.
+    pub(crate) fn no_pipeline(&self, index: &str) -> &FakeEngine {
+        self.change(|state| drop(state.pipelines.remove(index)))
+    }
+
     /// Keeps documents out of an index from now on, or no more.
     pub(crate) fn shut(&self, index: &str, shut: Option<Shut>) -> &FakeEngine {
         self.change(|state| match shut {
