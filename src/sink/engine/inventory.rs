@@ -96,6 +96,7 @@ pub(super) async fn refresh(calls: &Calls<'_>, names: &[String]) -> Result<Vec<S
         match calls.call(Method::Post, &path, None, "refreshing an index").await {
             Ok(said) if is_whole(&said.json["_shards"]) => {}
             Ok(_) | Err(Error::Denied { .. }) => denied.push(name.clone()),
+            Err(Error::Refused { why, .. }) if why.is_of_index() => denied.push(name.clone()),
             Err(error) => return Err(error),
         }
     }
@@ -206,6 +207,8 @@ pub(super) async fn foreign(calls: &Calls<'_>, names: &[String]) -> Result<Vec<S
 async fn ask(calls: &Calls<'_>, path: &str) -> Result<Option<Map<String, Value>>, Error> {
     let said = match calls.read(path, "looking at the indices").await {
         Err(Error::Denied { .. }) => return Ok(None),
+        // Where the metadata of one index is blocked, nothing is told of any.
+        Err(Error::Refused { why, .. }) if why.is_of_index() => return Ok(None),
         said => said?,
     };
     match (said.status, said.json) {
