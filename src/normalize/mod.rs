@@ -39,7 +39,8 @@ use lookup::Beside;
 use more::More;
 use note::{Change, Note};
 use scan::{Edit, Scratch, Wanted};
-use tree::{Member, Tree};
+use tree::{Member, Parsed, Tree};
+use undo::Returned;
 use view::View;
 use when::When;
 
@@ -105,6 +106,8 @@ pub struct Normalizer {
     beside: Beside,
     /// What of that the record does not say.
     lookup: Vec<u8>,
+    /// The same, as it stood in a document of ours that is read as a record.
+    kept_lookup: Vec<u8>,
 }
 
 impl Normalizer {
@@ -122,6 +125,7 @@ impl Normalizer {
             steps: Vec::new(),
             beside: Beside::default(),
             lookup: Vec::new(),
+            kept_lookup: Vec::new(),
         }
     }
 
@@ -194,7 +198,8 @@ impl Normalizer {
         Some((scan.end, Normalized::Document(placed)))
     }
 
-    /// Takes one record of any kind, changing what must change.
+    /// Takes one record of any kind, changing what must change. A document of ours is taken as the record that it was made
+    /// of, so that it keeps its id and looks the same again.
     ///
     /// # Errors
     ///
@@ -204,9 +209,28 @@ impl Normalizer {
         let Tree::Object(_) = parsed.tree else {
             return Err(Misshapen { at: 0, cause: "an object" });
         };
+        let Some(Returned { record, lookup, is_mended }) = undo::returned(record, &parsed.tree)
+        else {
+            return Ok(self.rewrite_parsed(record, parsed, out));
+        };
+        self.kept_lookup = lookup;
+        let mut parsed = tree::parse(&record)?;
+        parsed.mended |= is_mended;
+        let normalized = self.rewrite_parsed(&record, parsed, out);
+        self.kept_lookup.clear();
+        Ok(normalized)
+    }
+
+    /// Takes a record that was read.
+    fn rewrite_parsed(
+        &mut self,
+        record: &[u8],
+        parsed: Parsed<'_>,
+        out: &mut Vec<u8>,
+    ) -> Normalized {
         let when = happened(&parsed.tree);
         if when.is_some_and(|when| !self.wants(when)) {
-            return Ok(Normalized::Filtered);
+            return Normalized::Filtered;
         }
         let source = parsed
             .tree
@@ -234,7 +258,7 @@ impl Normalizer {
         out.push(b'\n');
         let rewritten = !notes.steps.is_empty();
         self.steps = notes.steps;
-        Ok(Normalized::Document(Placed { action_bytes, bucket, needs: notes.needs, rewritten }))
+        Normalized::Document(Placed { action_bytes, bucket, needs: notes.needs, rewritten })
     }
 
     /// Makes a document of an earlier run again, under the rules and fields of this one, and returns how many learned
@@ -277,6 +301,9 @@ impl Normalizer {
         let original = self.settings.keep_original.then(|| String::from_utf8_lossy(record));
         let original = original.as_ref().map(|original| original.as_bytes());
         self.beside.write(record, &mut self.lookup);
+        if self.lookup.is_empty() {
+            self.lookup.extend_from_slice(&self.kept_lookup);
+        }
         write_trailload(self.more.list(), steps, &self.lookup, original, out);
     }
 }

@@ -1069,3 +1069,65 @@ fn every_part_of_an_address_is_known() {
         }
     }
 }
+
+/// A document that comes back, from a search or a dump, is the record that it was made of.
+mod returned {
+    use super::*;
+
+    /// Makes a document of a record, and again of what the engine would give back.
+    fn twice(record: &str, settings: Settings) -> [String; 2] {
+        let fields = Arc::new(Fields::new(rules(), Profile::Standard, 5_000));
+        let mut normalizer = Normalizer::new(fields, Arc::new(settings));
+        let mut given = record.as_bytes().to_vec();
+        [0, 1].map(|_| {
+            let mut out = Vec::new();
+            if normalizer.take(&given, 0, &mut out).is_none() {
+                normalizer.rewrite(&given, &mut out).unwrap();
+            }
+            let line = out.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            given = out[line..].to_vec();
+            String::from_utf8(out).unwrap()
+        })
+    }
+
+    #[test]
+    fn a_document_that_comes_back_is_the_same_document() {
+        for record in [
+            r#"{"eventVersion":"1.08","userIdentity":{"type":"Root"},"eventTime":"2024-03-05T10:00:00Z","sourceIPAddress":"192.0.2.7","requestParameters":{"attribute":"x","filter":[{"a":1}]},"eventID":"0a1b2c3d-4e5f-4a6b-8c7d-000000000001"}"#,
+            r#"{"eventVersion":"1.08","eventTime":"2024-03-05T10:00:00Z","sourceIPAddress":"ec2.amazonaws.com","eventID":"no uuid","n":1.50}"#,
+            r#"{"eventTime":"2024-03-05T10:00:00.123Z","sourceIPAddress":"2001:db8::1","requestParameters":{"policy":["a",{"b":1}],"tags":{"k":"v"}}}"#,
+            r#"{"eventName":"A","eventSource":"undated","requestParameters":{"policy":{"b":1}}}"#,
+            r#"{"eventId":"x","timeWindow":{"windowStart":"2024-03-05T10:00:00Z"},"accountId":"1"}"#,
+        ] {
+            for keep_original in [false, true] {
+                let prefix = "cloudtrail".to_owned();
+                let settings = Settings { prefix, keep_original, ..Settings::default() };
+                let [first, second] = twice(record, settings);
+                let value = |text: &str| -> Value {
+                    serde_json::from_str(text.split_once('\n').unwrap().1).unwrap()
+                };
+                assert_eq!(first.lines().next(), second.lines().next(), "{record}");
+                assert_eq!(value(&first), value(&second), "{record}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_only_looks_like_a_document_keeps_all_it_has() {
+        for record in [
+            r#"{"eventTime":"2024-03-05T10:00:00Z","eventID":"1","@timestamp":"2024-03-05T10:00:01Z"}"#,
+            r#"{"eventTime":"2024-03-05T10:00:00Z","eventID":"1","trailload":{"renamed":5}}"#,
+            r#"{"eventTime":"2024-03-05T10:00:00Z","eventID":"1","trailload":{}}"#,
+            r#"{"eventTime":"2024-03-05T10:00:00Z","eventID":"1","source":{"ip":"192.0.2.1"}}"#,
+        ] {
+            let tree = tree::parse(record.as_bytes()).unwrap();
+            assert!(undo::returned(record.as_bytes(), &tree.tree).is_none(), "{record}");
+        }
+        let logstash = r#"{"eventTime":"2024-03-05T10:00:00Z","@timestamp":"2024-03-05T10:00:00.000Z","sourceIPAddress":"192.0.2.1","source":{"ip":"192.0.2.2"}}"#;
+        let tree = tree::parse(logstash.as_bytes()).unwrap();
+        let record = undo::returned(logstash.as_bytes(), &tree.tree).unwrap().record;
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        assert_eq!(record["source"]["ip"], "192.0.2.2");
+        assert!(record.get("@timestamp").is_none());
+    }
+}

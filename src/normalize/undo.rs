@@ -28,6 +28,82 @@ pub(super) fn undo(document: &[u8]) -> Result<Vec<Member<'_>>, Misshapen> {
     }
 }
 
+/// What a document of ours was made of, when it comes back as if it were a record: from a search, or a dump of an index.
+pub(super) struct Returned {
+    /// The record.
+    pub(super) record: Vec<u8>,
+    /// The object `trailload.lookup`; empty without one.
+    pub(super) lookup: Vec<u8>,
+    /// Bytes of the record were mended.
+    pub(super) is_mended: bool,
+}
+
+/// Returns what a document of ours was made of, or nothing if this is a record.
+pub(super) fn returned(document: &[u8], tree: &Tree<'_>) -> Option<Returned> {
+    let Tree::Object(members) = tree else { return None };
+    let Some(ours) = tree.get(b"trailload") else {
+        let record = without_ours(members)?;
+        return Some(Returned { record, lookup: Vec::new(), is_mended: false });
+    };
+    if !is_what_we_say(ours) {
+        return None;
+    }
+    let original = ours.get(b"original").and_then(Tree::text);
+    let original = original.filter(|text| {
+        tree::parse(text).is_ok_and(|parsed| matches!(parsed.tree, Tree::Object(_)))
+    });
+    let record = match original {
+        Some(original) => original.into_owned(),
+        None => Tree::Object(undo(document).ok()?).as_it_was(),
+    };
+    let mut lookup = Vec::new();
+    if let Some(value) = ours.get(b"lookup") {
+        value.write(&mut lookup);
+    }
+    let is_mended = notes(members).iter().any(|note| note == super::MENDED);
+    Some(Returned { record, lookup, is_mended })
+}
+
+/// Returns whether `trailload` of a document holds what we say there.
+fn is_what_we_say(ours: &Tree<'_>) -> bool {
+    let Tree::Object(parts) = ours else { return false };
+    !parts.is_empty() && parts.iter().all(|part| match &*part.key {
+        b"more" | b"renamed" => {
+            matches!(&part.value, Tree::List(list) if list.iter().all(|line| line.text().is_some()))
+        }
+        b"lookup" => matches!(part.value, Tree::Object(_)),
+        b"original" => part.value.text().is_some(),
+        b"raw" => matches!(&part.value, Tree::Token(word) if &**word == b"true"),
+        _ => false,
+    })
+}
+
+/// Returns the record in a document to which nothing was added but what it says itself: its time and its address. Nothing
+/// if neither is there.
+fn without_ours(members: &[Member<'_>]) -> Option<Vec<u8>> {
+    let is = |member: &Member<'_>, key: &[u8]| *member.key == *key;
+    if !members.iter().any(|member| is(member, b"@timestamp") || is(member, b"source")) {
+        return None;
+    }
+    let rest = || members.iter().filter(|member| !is(member, b"@timestamp")).cloned().collect();
+    let record = Tree::Object(rest());
+    let time = super::happened(&record).map(|when| when.milliseconds);
+    let address = record.get(b"sourceIPAddress").and_then(Tree::text);
+    let is_told = |member: &Member<'_>| match (&*member.key, &member.value) {
+        (b"@timestamp", value) => {
+            let event_time = Member { key: Cow::Borrowed(b"eventTime"), value: value.clone() };
+            let told = super::happened(&Tree::Object(vec![event_time]));
+            told.is_some_and(|told| Some(told.milliseconds) == time)
+        }
+        (b"source", Tree::Object(parts)) => {
+            matches!(&parts[..], [ip] if is(ip, b"ip") && address.is_some() && ip.value.text() == address)
+        }
+        _ => false,
+    };
+    let kept: Vec<Member<'_>> = members.iter().filter(|member| !is_told(member)).cloned().collect();
+    (kept.len() < members.len()).then(|| Tree::Object(kept).as_it_was())
+}
+
 /// The members that we add to a record. A record's own under such a name was renamed.
 fn is_ours(key: &[u8]) -> bool {
     matches!(key, b"@timestamp" | b"source" | b"trailload")
