@@ -141,6 +141,16 @@ pub enum Shape {
     EventBridge,
     /// A subscription or an export of CloudWatch Logs.
     Logs,
+    /// Messages of SNS and SQS, and what Lambda is called with.
+    Messages,
+    /// Records of a stream in base64: Kinesis, and what Firehose could not deliver.
+    Stream,
+    /// Documents of an index, or entries of another store.
+    Documents,
+    /// Rows with columns.
+    Columns,
+    /// Texts of JSON, one after another.
+    Texts,
     /// Nothing of CloudTrail.
     Foreign,
 }
@@ -256,8 +266,14 @@ pub struct Decoder {
     inflate: Decompressor,
     stored: Vec<u8>,
     text: Vec<u8>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
+
+/// Texts within the text, of the outermost one first. A packed one takes two places.
+pub(super) type Scratch = [Vec<u8>; 2 * NESTED];
+
+/// Texts within texts that are gone into: a message in a queue that holds a notification that holds an event is three.
+pub(super) const NESTED: usize = 8;
 
 impl Decoder {
     /// Returns a decoder that keeps to `limits`.
@@ -267,7 +283,7 @@ impl Decoder {
             inflate: Decompressor::new(),
             stored: Vec::new(),
             text: Vec::new(),
-            scratch: Vec::new(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -419,15 +435,18 @@ impl Decoder {
             self.text = Vec::new();
         }
         // It is used rarely.
-        if self.scratch.capacity() > self.limits.window {
-            self.scratch = Vec::new();
+        for scratch in &mut self.scratch {
+            if scratch.capacity() > self.limits.window / NESTED {
+                *scratch = Vec::new();
+            }
         }
     }
 
     /// Returns how many bytes are held.
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
-        self.stored.len() + self.text.len() + self.scratch.capacity()
+        let scratch: usize = self.scratch.iter().map(Vec::capacity).sum();
+        self.stored.len() + self.text.len() + scratch
     }
 }
 
@@ -438,7 +457,7 @@ pub(super) struct Texts<'d, R: Records + ?Sized> {
     pub(super) limits: Limits,
     inflate: &'d mut Decompressor,
     text: &'d mut Vec<u8>,
-    scratch: &'d mut Vec<u8>,
+    scratch: &'d mut Scratch,
     pub(super) records: &'d mut R,
     pub(super) meter: Rc<Meter>,
     /// The file that is read and the archives that it lies in, from the outermost on; empty for an input that is no archive.

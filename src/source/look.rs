@@ -4,12 +4,22 @@
 //! An object counts as a record when it has at its top `eventVersion`, or `eventID`, or both `eventName`
 //! and `eventSource`, or both `eventId` and `timeWindow` (aggregated), or both `userIdentity` and
 //! `eventTime`. Inside a `Records` list every object counts. Notifications of S3 and the streams that
-//! Lambda is called with look much the same, but their `eventSource` begins with `aws:`.
+//! Lambda is called with look much the same, but their `eventSource` begins with `aws:`. Where an entry of another store
+//! is looked at, two of a record's keys must be there. What else may be an envelope is known to [`payload`](super::shape::payload).
 //! Holds: a record as the service writes it is known by its first bytes; nothing is walked twice for it.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
-use super::skip::{Skip, skip_string, skip_value};
+use memchr::memmem;
+
+use super::{
+    decode::Shape,
+    shape::{
+        payload::{Envelope, How, Payload, begins_json, is_sender},
+        unread::Unread,
+    },
+    skip::{Skip, skip_string, skip_value},
+};
 
 /// What is no CloudTrail record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +73,12 @@ pub(super) enum Context {
     Logs,
     /// In the text of a string, or as the `detail` of an envelope.
     Inner,
+    /// Where an index, or another store, keeps what it was given.
+    Document,
+    /// In the object `hits` of a search.
+    Hits,
+    /// In a list of rows.
+    Rows,
 }
 
 /// What an object is.
@@ -74,6 +90,14 @@ pub(super) enum Look {
     Inner(usize),
     /// An envelope; the string that holds the record begins here.
     Text(usize),
+    /// An envelope; the object begins here in which to look further.
+    Within(usize),
+    /// An envelope, or a record that must be restored; it ends before the second place.
+    Payload(Payload, usize),
+    /// Known to hold an event that cannot be read.
+    Unread(Unread),
+    /// A line for the engine in a bulk request: the document follows.
+    Action,
     /// An event of LookupEvents; the string that holds the record begins here.
     Event(usize),
     /// An event of LookupEvents that does not bring its record; why.
@@ -95,10 +119,13 @@ const BEGINNINGS: [&[u8]; 2] = [b"{\"eventVersion\":\"1.", b"{\"eventVersion\": 
 
 /// Returns what the object at `text[start]` is.
 pub(super) fn look(text: &[u8], start: usize, context: Context) -> Look {
-    if BEGINNINGS.iter().any(|beginning| text[start..].starts_with(beginning)) {
+    let begins = BEGINNINGS.iter().any(|beginning| text[start..].starts_with(beginning));
+    let has_columns = !matches!(context, Context::Records | Context::Inner);
+    if begins && (!has_columns || is_plain(&text[start..])) {
         return Look::Record;
     }
-    let mut seen = Seen { context, ..Seen::default() };
+    let is_whole = begins || context == Context::Document;
+    let mut seen = Seen { context, start, is_whole, ..Seen::default() };
     let mut at = start + 1;
     loop {
         at = skip_space(text, at);
@@ -108,11 +135,26 @@ pub(super) fn look(text: &[u8], start: usize, context: Context) -> Look {
                 Err(look) => return look,
             },
             Some(b',') => at += 1,
-            Some(b'}') => return seen.verdict(),
+            Some(b'}') => return seen.verdict(at + 1),
             Some(_) => return seen.broken(at, "a key was expected"),
             None => return seen.incomplete(),
         }
     }
+}
+
+/// How far the fields that columns turn into text are looked for in front of the others: most records are shorter.
+const PLAIN_BYTES: usize = 16 << 10;
+
+/// Returns whether the record's objects are objects, as far as that is clear without going through it: in rows of
+/// columns they are texts.
+fn is_plain(text: &[u8]) -> bool {
+    let text = &text[..text.len().min(PLAIN_BYTES)];
+    [&b"\"userIdentity\""[..], b"\"requestParameters\""].iter().all(|key| {
+        let Some(at) = memmem::find(text, key) else { return false };
+        let colon = skip_space(text, at + key.len());
+        let value = text.get(skip_space(text, colon + 1));
+        text.get(colon) == Some(&b':') && matches!(value, Some(b'{' | b'n'))
+    })
 }
 
 /// What an envelope of LookupEvents says beside its record, as it stands there.
@@ -164,13 +206,26 @@ pub(super) fn beside(text: &[u8], start: usize) -> Beside<'_> {
 
 /// Returns the list that `key` names in `context`, and what is in it.
 pub(super) fn list(key: &[u8], context: Context) -> Option<Context> {
-    if !matches!(context, Context::Top | Context::Array) {
-        return None;
+    match (key, context) {
+        (b"hits", Context::Hits) => Some(Context::Array),
+        (_, Context::Top | Context::Array) => match key {
+            b"Records" => Some(Context::Records),
+            b"Events" => Some(Context::Lookup),
+            b"events" | b"logEvents" => Some(Context::Logs),
+            b"results" | b"QueryResultRows" => Some(Context::Rows),
+            b"Messages" | b"records" | b"responses" | b"docs" | b"Entries" => Some(Context::Array),
+            _ => None,
+        },
+        _ => None,
     }
-    match key {
-        b"Records" => Some(Context::Records),
-        b"Events" => Some(Context::Lookup),
-        b"events" | b"logEvents" => Some(Context::Logs),
+}
+
+/// Returns what the object is that `key` names in `context`, if it holds lists to go through.
+pub(super) fn lists_in(key: &[u8], context: Context) -> Option<Context> {
+    match (key, context) {
+        (b"hits", Context::Top | Context::Array) => Some(Context::Hits),
+        // What Dashboards and Kibana show of a request.
+        (b"rawResponse", Context::Top | Context::Array) => Some(Context::Array),
         _ => None,
     }
 }
@@ -188,8 +243,17 @@ pub(super) fn skip_space(text: &[u8], start: usize) -> usize {
 #[derive(Debug, Default)]
 struct Seen {
     context: Context,
+    start: usize,
     keys: u32,
     version_first: bool,
+    /// All members are to be looked at, also when it is clear that they are those of a record.
+    is_whole: bool,
+    /// What else may hold an event.
+    envelope: Envelope,
+    /// Members of a record that columns turn into texts are texts of JSON.
+    has_texts: bool,
+    /// Keys of records in lower case, as query engines have them.
+    lower: u32,
 }
 
 const EVENT_VERSION: u32 = 1;
@@ -204,6 +268,15 @@ const LOOKUP_ID: u32 = 1 << 8;
 const LOOKUP_NAME: u32 = 1 << 9;
 /// Not telling, but one was there.
 const ANY: u32 = 1 << 10;
+/// What only a record has.
+const TELLING: u32 = EVENT_VERSION
+    | EVENT_ID
+    | EVENT_NAME
+    | EVENT_SOURCE
+    | AGGREGATE_ID
+    | TIME_WINDOW
+    | USER_IDENTITY
+    | EVENT_TIME;
 
 impl Seen {
     /// Takes in the key at `text[start]` and its value, and returns where that ends, or what is clear now.
@@ -220,10 +293,29 @@ impl Seen {
         let key = &text[start + 1..key_end - 1];
         self.envelope(key, text, value, first)?;
         self.telling(key, text, value)?;
-        skip_value(text, value).map_err(|skip| match skip {
+        let end = skip_value(text, value).map_err(|skip| match skip {
             Skip::Incomplete => self.incomplete(),
             Skip::Broken { offset, cause } => self.broken(offset, cause),
-        })
+        })?;
+        if self.context != Context::Inner {
+            self.wrapped(key, text, value..end);
+        }
+        Ok(end)
+    }
+
+    /// Notes what tells that the event is wrapped, or that its fields are columns.
+    fn wrapped(&mut self, key: &[u8], text: &[u8], value: Range<usize>) {
+        self.has_texts |= is_column(key) && begins_json(text, value.start);
+        self.lower |= match key {
+            b"eventversion" => EVENT_VERSION,
+            b"eventid" => EVENT_ID,
+            b"eventname" => EVENT_NAME,
+            b"eventsource" => EVENT_SOURCE,
+            b"useridentity" => USER_IDENTITY,
+            b"eventtime" => EVENT_TIME,
+            _ => 0,
+        };
+        self.envelope.member(key, text, value);
     }
 
     /// Fails if the key tells that this is an envelope, or no CloudTrail.
@@ -234,6 +326,15 @@ impl Seen {
         let inner = self.context == Context::Inner;
         Err(match (key, first) {
             (_, b'[') if list(key, self.context).is_some() => Look::List,
+            (_, b'{') if lists_in(key, self.context).is_some() => Look::List,
+            (b"_source" | b"result", b'{') if self.holds_documents() => Look::Within(value),
+            (b"index" | b"create" | b"update" | b"delete", b'{') if self.keys == 0 => {
+                match begins_action(&text[value..]) {
+                    Some(true) => Look::Action,
+                    Some(false) => return Ok(()),
+                    None => self.incomplete(),
+                }
+            }
             (b"detail" | b"CloudTrailEvent", b'{') if !inner => {
                 match look(text, value, Context::Inner) {
                     Look::Record => Look::Inner(value),
@@ -248,11 +349,6 @@ impl Seen {
                 Look::WithoutRecord("CloudTrailEvent is neither text nor an object")
             }
             (b"message", b'"') if self.context == Context::Logs => Look::Text(value),
-            (b"message", b'"') if !inner => match text.get(value + 1) {
-                Some(b'{') => Look::Text(value),
-                Some(_) => return Ok(()),
-                None => self.incomplete(),
-            },
             (b"messageType", b'"') => match begins(&text[value..], b"\"CONTROL_MESSAGE\"") {
                 Some(true) => Look::Silent,
                 Some(false) => return Ok(()),
@@ -282,7 +378,14 @@ impl Seen {
             b"EventId" => LOOKUP_ID,
             b"EventName" => LOOKUP_NAME,
             b"eventSource" | b"EventSource" => match begins(&text[value..], b"\"aws:") {
-                Some(true) => return Err(Look::Foreign(Kind::Notification)),
+                Some(true) if self.context == Context::Inner => {
+                    return Err(Look::Foreign(Kind::Notification));
+                }
+                Some(true) => match skip_string(text, value) {
+                    Some(_) if is_sender(&text[value..]) => ANY,
+                    Some(_) => return Err(Look::Foreign(Kind::Notification)),
+                    None => return Err(self.incomplete()),
+                },
                 Some(false) if key == b"eventSource" => EVENT_SOURCE,
                 Some(false) => ANY,
                 None => return Err(self.incomplete()),
@@ -292,10 +395,20 @@ impl Seen {
         let trail_version = key == b"eventVersion"
             && self.version_first
             && begins(&text[value..], b"\"1.") == Some(true);
-        if trail_version || self.has(EVENT_SOURCE) && self.is_record() {
-            return Err(Look::Record);
+        let is_clear = trail_version || self.has(EVENT_SOURCE) && self.is_record();
+        if is_clear && !self.is_whole && !self.envelope.is_document() {
+            if matches!(self.context, Context::Records | Context::Inner)
+                || is_plain(&text[self.start..])
+            {
+                return Err(Look::Record);
+            }
+            self.is_whole = true;
         }
         Ok(())
+    }
+
+    fn holds_documents(&self) -> bool {
+        matches!(self.context, Context::Top | Context::Array | Context::Rows)
     }
 
     fn has(&self, keys: u32) -> bool {
@@ -311,17 +424,46 @@ impl Seen {
     }
 
     fn counts(&self) -> bool {
-        self.context == Context::Records || self.is_record()
+        match self.context {
+            Context::Records => !self.envelope.is_sent(),
+            Context::Document => self.is_record() && (self.keys & TELLING).count_ones() > 1,
+            _ => self.is_record() && !self.envelope.is_sent(),
+        }
     }
 
-    fn verdict(&self) -> Look {
-        if self.counts() {
-            Look::Record
-        } else if self.context != Context::Inner && self.has(LOOKUP_ID | LOOKUP_NAME) {
-            Look::WithoutRecord("CloudTrailEvent is missing")
-        } else {
-            Look::Foreign(Kind::Json)
+    /// Returns what the object is that ends before `end`.
+    fn verdict(&self, end: usize) -> Look {
+        let is_record =
+            self.counts() && (self.is_record() || self.envelope.payload(false).is_none());
+        if let Some(payload) = self.envelope.payload(is_record) {
+            return Look::Payload(payload, end);
         }
+        if is_record && !self.has_texts {
+            return Look::Record;
+        }
+        let columns = Payload { place: self.start, how: How::Columns, shape: Shape::Columns };
+        match self.rows() {
+            _ if is_record => Look::Payload(columns, end),
+            Some(true) => Look::Payload(columns, end),
+            Some(false) => Look::Unread(Unread::NoId),
+            None if self.envelope.is_sent() => Look::Foreign(Kind::Notification),
+            None if self.context != Context::Inner && self.has(LOOKUP_ID | LOOKUP_NAME) => {
+                Look::WithoutRecord("CloudTrailEvent is missing")
+            }
+            None => match self.envelope.unread() {
+                Some(unread) => Look::Unread(unread),
+                None => Look::Foreign(Kind::Json),
+            },
+        }
+    }
+
+    /// Returns whether it is a row of a query engine, and then whether it says which event it is.
+    fn rows(&self) -> Option<bool> {
+        let has = |keys| self.lower & keys == keys;
+        let is_row = has(EVENT_NAME | EVENT_SOURCE)
+            || has(EVENT_NAME | EVENT_ID | EVENT_TIME)
+            || has(EVENT_VERSION | USER_IDENTITY);
+        is_row.then_some(has(EVENT_ID))
     }
 
     fn incomplete(&self) -> Look {
@@ -331,6 +473,31 @@ impl Seen {
     /// What is broken but counts is handed over all the same: the normalizer says best what is wrong.
     fn broken(&self, offset: usize, cause: &'static str) -> Look {
         if self.counts() { Look::Record } else { Look::Broken { offset, cause } }
+    }
+}
+
+/// Returns whether columns turn a member of a record into text.
+fn is_column(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"userIdentity"
+            | b"requestParameters"
+            | b"responseElements"
+            | b"additionalEventData"
+            | b"serviceEventDetails"
+            | b"resources"
+            | b"tlsDetails"
+    )
+}
+
+/// Returns whether an object is what a bulk request says about the document behind it, or `None` if the text ends before
+/// that is clear.
+fn begins_action(text: &[u8]) -> Option<bool> {
+    let at = skip_space(text, 1);
+    match text.get(at)? {
+        b'}' => Some(true),
+        b'"' => Some(text.get(at + 1)? == &b'_'),
+        _ => Some(false),
     }
 }
 
@@ -352,19 +519,57 @@ mod tests {
 
     #[test]
     fn records_are_known_by_their_keys() {
-        for text in [
-            r#"{"eventVersion":"1.08","#,
-            r#"{"eventVersion": "1.08","#,
-            r#"{ "eventVersion" : "1.08","#,
-            r#"{"eventVersion":"2.0"}"#,
-            r#"{"awsRegion":"x","eventID":"1","eventSource":"s3.amazonaws.com","#,
-            r#"{"eventName":"A","eventSource":"s3.amazonaws.com","#,
-            r#"{"eventId":"1","timeWindow":{}}"#,
-            r#"{"userIdentity":{},"eventTime":"x"}"#,
-            r#"{"eventTime":"x","eventID":"1","insightDetails":{}}"#,
+        for members in [
+            r#""eventVersion":"1.08""#,
+            r#""eventVersion": "1.08""#,
+            r#" "eventVersion" : "1.08""#,
+            r#""eventVersion":"2.0""#,
+            r#""awsRegion":"x","eventID":"1","eventSource":"s3.amazonaws.com""#,
+            r#""eventName":"A","eventSource":"s3.amazonaws.com""#,
+            r#""eventId":"1","timeWindow":{}"#,
+            r#""userIdentity":{},"eventTime":"x""#,
+            r#""eventTime":"x","eventID":"1","insightDetails":{}"#,
         ] {
-            assert_eq!(at_top(text), Look::Record, "{text}");
+            assert_eq!(at_top(&format!("{{{members}}}")), Look::Record, "{members}");
+            let cut = at_top(&format!("{{{members},"));
+            assert!(matches!(cut, Look::Record | Look::Incomplete { record: true }), "{members}");
         }
+        // As trails write it, and most others: by its first bytes.
+        let first = r#"{"eventVersion":"1.08","userIdentity":{"x":1},"requestParameters":null,"#;
+        assert_eq!(at_top(first), Look::Record);
+        assert_eq!(look(br#"{"eventVersion":"1.08","#, 0, Context::Records), Look::Record);
+    }
+
+    #[test]
+    fn the_fields_of_columns_are_texts() {
+        for members in [
+            r#""eventVersion":"1.08","userIdentity":"{\"a\":1}","requestParameters":null"#,
+            r#""eventVersion":"1.08","userIdentity":{},"requestParameters":"{\"a\":1}""#,
+            r#""awsRegion":"x","eventID":"1","eventSource":"s","resources":"[]","userIdentity":null"#,
+            r#""eventversion":"1.08","useridentity":{},"eventid":"1""#,
+            r#""eventname":"1","eventsource":"x","eventid":"1""#,
+        ] {
+            let text = format!("{{{members}}}");
+            let columns = Payload { place: 0, how: How::Columns, shape: Shape::Columns };
+            assert_eq!(at_top(&text), Look::Payload(columns, text.len()), "{text}");
+        }
+        let text = r#"{"eventVersion":"1.08","userIdentity":{},"requestParameters":"HIDDEN"}"#;
+        assert_eq!(at_top(text), Look::Record);
+        assert_eq!(at_top(r#"{"eventname":"1","eventsource":"x"}"#), Look::Unread(Unread::NoId));
+        for foreign in [r#"{"eventid":"1","eventname":"x"}"#, r#"{"eventversion":"1"}"#] {
+            assert_eq!(at_top(foreign), Look::Foreign(Kind::Json), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_a_store_is_a_record_by_two_keys() {
+        let document = |text: &str| look(text.as_bytes(), 0, Context::Document);
+        assert_eq!(document(r#"{"eventVersion":"1.0","x":1}"#), Look::Foreign(Kind::Json));
+        assert_eq!(document(r#"{"eventID":"1","x":1}"#), Look::Foreign(Kind::Json));
+        assert_eq!(
+            document(r#"{"@timestamp":"t","eventVersion":"1","eventID":"1"}"#),
+            Look::Record
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! | `unpack`, `locked`, `archive` | gzip, zstd, bzip2, xz, plain; tar and zip; what is not opened |
 //! | `transcode`, `window` | UTF-16 and UTF-32; a bounded piece of text at a time |
 //! | `walk`, `look` | the envelopes around records; what is a record and what is not |
+//! | `shape` | what else events are wrapped in: messages, documents of an index, rows and columns |
 //! | [`skip`] | where a JSON value ends |
 
 mod archive;
@@ -30,6 +31,7 @@ mod look;
 pub mod lookup;
 pub mod many;
 pub mod s3;
+mod shape;
 pub mod skip;
 #[cfg(test)]
 mod tests;

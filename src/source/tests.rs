@@ -1,6 +1,7 @@
 //! What every shape gives, whatever the window; and what is said about content that is not as it should be.
 
 mod samples;
+mod wrapped;
 
 use std::io::{Cursor, Write};
 

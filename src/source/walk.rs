@@ -5,6 +5,7 @@
 
 mod item;
 mod string;
+mod table;
 mod top;
 
 use std::{borrow::Cow, io, rc::Rc};
@@ -50,7 +51,11 @@ pub(super) struct Walk<'a, R: Records + ?Sized> {
     texts: u64,
     /// Zeros between them.
     zeros: u64,
-    scratch: &'a mut Vec<u8>,
+    scratch: &'a mut [Vec<u8>],
+    /// This is a text within another one, which is within as many less one.
+    depth: usize,
+    /// Objects within each other that were gone into, looking for an event.
+    within: u32,
     meter: Rc<Meter>,
     records: &'a mut R,
     out: Decoded,
@@ -66,7 +71,7 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
     /// Returns a walk from the window's beginning.
     pub(super) fn new(
         window: Window<'a>,
-        scratch: &'a mut Vec<u8>,
+        scratch: &'a mut [Vec<u8>],
         meter: &Rc<Meter>,
         records: &'a mut R,
     ) -> Self {
@@ -81,6 +86,8 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
             texts: 0,
             zeros: 0,
             scratch,
+            depth: 0,
+            within: 0,
             meter: Rc::clone(meter),
             records,
             out: Decoded::default(),
@@ -201,7 +208,11 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
     fn cut(&mut self, what: &str) -> Halt {
         self.hopeful = true;
         if !self.cut_off {
-            let container = if self.line_end.is_some() { "line" } else { "text" };
+            let container = match self.line_end {
+                _ if self.depth > 0 => "text in this string",
+                Some(_) => "line",
+                None => "text",
+            };
             let end = self.offset(self.text().len());
             self.note(end, format!("the {container} ends inside {what}"));
         }
@@ -210,6 +221,9 @@ impl<'a, R: Records + ?Sized> Walk<'a, R> {
 
     /// The same for something that begins at [`Self::at`].
     fn cut_here(&mut self, what: &str) -> Halt {
+        if self.depth > 0 {
+            return self.cut(what);
+        }
         let start = self.offset(self.at);
         self.cut(&format!("{what} that begins at byte {start}"))
     }

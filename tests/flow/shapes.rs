@@ -341,3 +341,391 @@ fn a_fifo_that_is_named_is_read_to_its_end() {
     running.end().exits(0).counted([20, 20, 0, 0]);
     assert_eq!(engine.ids(), ids(0..20));
 }
+
+/// Base64 as services write it. Expected values must not come from the program's own crate.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let group = three
+            .iter()
+            .chain([0; 2].iter())
+            .take(3)
+            .fold(0, |group, byte| group << 8 | usize::from(*byte));
+        for place in 0..4 {
+            let letter = char::from(LETTERS[group >> (18 - 6 * place) & 63]);
+            text.push(if place > three.len() { '=' } else { letter });
+        }
+    }
+    text
+}
+
+fn bridge(event: &Value) -> String {
+    String::from_utf8(envelopes(std::slice::from_ref(event))).unwrap()
+}
+
+fn sns(text: &str) -> Value {
+    json!({ "Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-central-1:111122223333:t",
+        "Message": text, "Timestamp": "2024-03-05T10:00:00.000Z", "SignatureVersion": "1" })
+}
+
+fn each(all: &[Value], wrapped: impl Fn(&Value) -> Value) -> Vec<u8> {
+    lines(&all.iter().map(wrapped).collect::<Vec<_>>())
+}
+
+#[test]
+fn messages_of_topics_and_queues_however_they_are_nested() {
+    let all = events(0..20);
+    loads(&each(&all, |event| sns(&bridge(event))), &all);
+    loads(&each(&all, |event| sns(&event.to_string())), &all);
+    let bodies = |key: &str| -> Vec<Value> {
+        all.iter()
+            .map(|event| json!({ "messageId": "m", "receiptHandle": "r", key: sns(&bridge(event)).to_string(),
+                "attributes": {}, "eventSource": "aws:sqs", "awsRegion": "eu-central-1" }))
+            .collect()
+    };
+    loads(json!({ "Records": bodies("body") }).to_string().as_bytes(), &all);
+    loads(&serde_json::to_vec_pretty(&json!({ "Messages": bodies("Body") })).unwrap(), &all);
+    loads(&lines(&bodies("Body")), &all);
+    let topics: Vec<Value> = all
+        .iter()
+        .map(|event| {
+            json!({ "EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "a",
+            "Sns": sns(&bridge(event)) })
+        })
+        .collect();
+    loads(json!({ "Records": topics }).to_string().as_bytes(), &all);
+    let stream: Vec<Value> = all
+        .iter()
+        .map(|event| json!({ "kinesis": { "partitionKey": "p", "data": base64(&gzip(&subscription(std::slice::from_ref(event)))) },
+            "eventSource": "aws:kinesis", "eventVersion": "1.0", "eventID": "shard:1", "eventName": "aws:kinesis:record" }))
+        .collect();
+    loads(json!({ "Records": stream }).to_string().as_bytes(), &all);
+    loads(
+        json!({ "awslogs": { "data": base64(&gzip(&subscription(&all))) } }).to_string().as_bytes(),
+        &all,
+    );
+}
+
+/// What lies in the folders of Firehose for what it could not deliver, or not transform.
+#[test]
+fn records_that_firehose_could_not_deliver() {
+    let all = events(0..20);
+    let failed = |stored: &[u8]| {
+        json!({ "attemptsMade": 4, "arrivalTimestamp": 1_709_287_200_000_u64, "errorCode": "400",
+        "errorMessage": "mapper_parsing_exception", "attemptEndingTimestamp": 1_709_287_300_000_u64,
+        "rawData": base64(stored), "esDocumentId": "49", "esIndexName": "ct" })
+    };
+    loads(&each(&all, |event| failed(event.to_string().as_bytes())), &all);
+    loads(
+        &gzip(&each(&all, |event| failed(&gzip(&subscription(std::slice::from_ref(event)))))),
+        &all,
+    );
+    let transformed = json!({ "attemptsMade": "4", "arrivalTimestamp": "1", "errorCode": "Lambda.FunctionError",
+        "errorMessage": "x", "attemptEndingTimestamp": "2", "rawData": base64(&gzip(&subscription(&all))), "lambdaArn": "arn" });
+    loads(transformed.to_string().as_bytes(), &all);
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let cut = base64(&gzip(all[0].to_string().as_bytes())[..40]);
+    let broken = json!({ "attemptsMade": 4, "rawData": cut });
+    let file = desk.file(
+        "failed",
+        [lines(&[failed(all[1].to_string().as_bytes())]), lines(&[broken])].concat(),
+    );
+    desk.load(&file, engine.url()).run().exits(3).counted([1, 1, 0, 0]).says(["cut off"]);
+}
+
+#[test]
+fn searches_scrolls_and_dumps_of_indices() {
+    let all = events(0..20);
+    let hit = |source: Value| json!({ "_index": "logs-aws", "_type": "_doc", "_id": "x", "_score": 1.0, "_source": source });
+    let logstash = |event: &Value| {
+        let mut event = event.clone();
+        event["@version"] = json!("1");
+        event["tags"] = json!(["aws"]);
+        event
+    };
+    let filebeat = |event: &Value| {
+        json!({ "@timestamp": "2024-01-01T00:00:00.000Z", "ecs": { "version": "8.0.0" },
+        "event": { "kind": "event", "original": event.to_string() }, "source": { "ip": "192.0.2.1" },
+        "aws": { "cloudtrail": { "event_version": "1.08" } } })
+    };
+    let message = |event: &Value| json!({ "@timestamp": "2024-01-01T00:00:00.000Z", "message": event.to_string(), "host": "h" });
+    for source in [&logstash as &dyn Fn(&Value) -> Value, &filebeat, &message] {
+        let hits: Vec<Value> = all.iter().map(|event| hit(source(event))).collect();
+        let search = json!({ "took": 3, "_scroll_id": "s", "hits": { "total": { "value": 20 }, "hits": hits } });
+        loads(search.to_string().as_bytes(), &all);
+        loads(&serde_json::to_vec_pretty(&search).unwrap(), &all);
+        loads(&lines(&hits), &all);
+        loads(&each(&all, source), &all);
+    }
+}
+
+/// What trailload wrote, read back out of the index that it wrote it to.
+#[test]
+fn documents_of_our_own_are_the_events_they_were() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let mut all = events(0..20);
+    all[3]["requestParameters"] =
+        json!({ "filter": "a", "attribute": { "b": 1 }, "policy": ["a", { "b": 1 }] });
+    all[4]["eventID"] = json!("none");
+    all[5].as_object_mut().unwrap().remove("eventTime");
+    all[6]["sourceIPAddress"] = json!("ec2.amazonaws.com");
+    let trail = desk.file("trail.json", records(&all));
+    desk.load(&trail, engine.url()).run().exits(0).counted([20, 20, 0, 0]);
+    let sources: Vec<Value> = engine
+        .ids()
+        .iter()
+        .map(|id| serde_json::from_slice(&engine.document_text(id).unwrap()).unwrap())
+        .collect();
+    let hits: Vec<Value> = sources
+        .iter()
+        .map(|source| json!({ "_index": "cloudtrail-2024.01", "_id": "x", "_source": source }))
+        .collect();
+    let dump = desk.file("dump.json", lines(&hits));
+    let search = desk.file("search.json", json!({ "hits": { "hits": hits } }).to_string());
+    let bare = desk.file("sources.json", lines(&sources));
+    let again = desk.load_all([&dump, &search, &bare], engine.url()).run();
+    again.exits(0).counted([60, 0, 60, 0]);
+    // Into another engine they are the same documents again.
+    let other = FakeEngine::start();
+    let moved = desk.load(&dump, other.url()).checkpoint(&desk.path("other.sqlite"));
+    moved.run().exits(0).counted([20, 20, 0, 0]);
+    for id in engine.ids() {
+        let document = |engine: &FakeEngine| -> Value {
+            serde_json::from_slice(&engine.document_text(&id).unwrap()).unwrap()
+        };
+        assert_eq!(document(&other), document(&engine), "{id}");
+    }
+}
+
+#[test]
+fn texts_of_json_as_jq_prints_them() {
+    let all = events(0..20);
+    loads(&each(&all, |event| Value::from(event.to_string())), &all);
+    let list: Vec<Value> = all.iter().map(|event| Value::from(event.to_string())).collect();
+    loads(&serde_json::to_vec_pretty(&list).unwrap(), &all);
+}
+
+/// Names in lower case, as Athena has them: also those within structures.
+fn lower(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(
+            members.iter().map(|(key, value)| (key.to_lowercase(), lower(value))).collect(),
+        ),
+        other => other.clone(),
+    }
+}
+
+/// The event as a row: free parts as the text of JSON, all names in lower case.
+fn row(event: &Value) -> Value {
+    let mut row = event.clone();
+    for column in ["requestParameters", "responseElements"] {
+        row[column] = Value::from(event[column].to_string());
+    }
+    lower(&row)
+}
+
+fn csv(rows: &[Vec<String>]) -> Vec<u8> {
+    let line = |cells: &Vec<String>| {
+        let cells: Vec<String> =
+            cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+        cells.join(",") + "\n"
+    };
+    rows.iter().map(line).collect::<String>().into_bytes()
+}
+
+/// Loads rows, then the events themselves: the rows must be the same documents as these, and hold the same.
+fn loads_rows(content: &[u8], all: &[Value]) {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let rows = desk.file("rows", content);
+    desk.load(&rows, engine.url()).run().exits(0).counted([
+        all.len() as u64,
+        all.len() as u64,
+        0,
+        0,
+    ]);
+    let trail = desk.file("trail.json", records(all));
+    desk.load(&trail, engine.url()).run().exits(0).counted([
+        all.len() as u64,
+        0,
+        all.len() as u64,
+        0,
+    ]);
+    for event in all {
+        let text = engine.document_text(event["eventID"].as_str().unwrap()).unwrap();
+        let document: Value = serde_json::from_slice(&text).unwrap();
+        for name in
+            ["userIdentity", "requestParameters", "responseElements", "readOnly", "sourceIPAddress"]
+        {
+            assert_eq!(document[name], event[name], "{name}");
+        }
+    }
+    engine.assert_no_complaints();
+}
+
+#[test]
+fn rows_of_athena_and_lake_are_the_events_they_come_from() {
+    let mut all = events(0..20);
+    for event in &mut all {
+        // Its kinds are the same in every spelling.
+        event["requestParameters"] = json!({ "instanceType": "t3.micro", "minCount": "1" });
+    }
+    loads_rows(&gzip(&each(&all, row)), &all);
+    loads_rows(
+        &each(&all, |event| {
+            let mut event = event.clone();
+            event["userIdentity"] = Value::from(event["userIdentity"].to_string());
+            event["requestParameters"] = Value::from(event["requestParameters"].to_string());
+            event
+        }),
+        &all,
+    );
+    let names: Vec<String> = all[0].as_object().unwrap().keys().cloned().collect();
+    let cell = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut table = vec![names.iter().map(|name| name.to_lowercase()).collect()];
+    table.extend(all.iter().map(|event| names.iter().map(|name| cell(&event[name])).collect()));
+    loads_rows(&csv(&table), &all);
+    let identity = "{type=AssumedRole, principalid=AROAEXAMPLE:tester, arn=ARN, accountid=111122223333, accesskeyid=ASIAEXAMPLE, \
+        sessioncontext={attributes={creationdate=2024-01-01T00:00:00Z, mfaauthenticated=false}}}";
+    let place = names.iter().position(|name| name == "userIdentity").unwrap();
+    for (row, event) in table[1..].iter_mut().zip(&all) {
+        row[place] = identity.replace("ARN", event["userIdentity"]["arn"].as_str().unwrap());
+    }
+    loads_rows(&csv(&table), &all);
+    let lake: Vec<Value> = all
+        .iter()
+        .map(|event| names.iter().map(|name| json!({ name: cell(&event[name]) })).collect())
+        .collect();
+    let lake = json!({ "QueryStatus": "FINISHED", "QueryResultRows": lake, "QueryStatistics": {} });
+    loads_rows(lake.to_string().as_bytes(), &all);
+}
+
+/// A row of the console says less than the event, and must never stand beside it.
+#[test]
+fn the_consoles_table_of_the_event_history() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let all = events(0..4);
+    let mut table = vec![
+        [
+            "Event ID",
+            "Event time",
+            "User name",
+            "Event name",
+            "Resource type",
+            "Resource name",
+            "AWS region",
+            "Read-only",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    ];
+    table.extend(all.iter().map(|event| {
+        let text = |name: &str| event[name].as_str().unwrap().to_owned();
+        vec![
+            text("eventID"),
+            text("eventTime"),
+            "tester".into(),
+            text("eventName"),
+            "AWS::EC2::Instance".into(),
+            "i-1".into(),
+            text("awsRegion"),
+            event["readOnly"].to_string(),
+        ]
+    }));
+    let file = desk.file("event_history.csv", csv(&table));
+    desk.load(&file, engine.url()).run().exits(0).counted([4, 4, 0, 0]);
+    let document: Value =
+        serde_json::from_slice(&engine.document_text(&events::id(1)).unwrap()).unwrap();
+    assert_eq!(
+        document["trailload"]["lookup"],
+        json!({ "username": "tester",
+        "resources": [{ "type": "AWS::EC2::Instance", "name": "i-1" }] })
+    );
+    assert_eq!(
+        (&document["@timestamp"], &document["readOnly"]),
+        (&all[1]["eventTime"], &json!(false))
+    );
+    let trail = desk.file("trail.json", records(&all));
+    desk.load(&trail, engine.url()).run().exits(0).counted([4, 0, 4, 0]);
+    assert_eq!(engine.count(), 4);
+}
+
+#[test]
+fn exports_of_splunk_wazuh_and_logs_insights() {
+    let all = events(0..20);
+    loads(
+        &each(
+            &all,
+            |event| json!({ "preview": false, "offset": 0, "result": { "_raw": event.to_string(), "_time": "t" } }),
+        ),
+        &all,
+    );
+    let raw = |name: &str| {
+        let mut table = vec![vec!["_time".to_owned(), name.to_owned(), "eventID".to_owned()]];
+        table.extend(
+            all.iter().map(|event| vec!["t".to_owned(), event.to_string(), "other".to_owned()]),
+        );
+        csv(&table)
+    };
+    loads(&raw("_raw"), &all);
+    loads(&raw("@message"), &all);
+    let field = |name: &str, value: String| json!({ "field": name, "value": value });
+    let insights: Vec<Value> = all
+        .iter()
+        .map(|event| {
+            json!([
+                field("@timestamp", "t".into()),
+                field("@message", event.to_string()),
+                field("@ptr", "p".into())
+            ])
+        })
+        .collect();
+    loads(json!({ "results": insights, "status": "Complete" }).to_string().as_bytes(), &all);
+    let listed: Vec<Value> =
+        all.iter().map(|event| json!({ "@timestamp": "t", "@message": event })).collect();
+    loads(Value::from(listed).to_string().as_bytes(), &all);
+    loads(
+        &each(&all, |event| {
+            let mut aws = event.clone();
+            aws["log_info"] = json!({ "s3bucket": "b", "log_file": "f" });
+            aws["readOnly"] = Value::from(event["readOnly"].to_string());
+            json!({ "timestamp": "t", "rule": { "id": "80202" }, "agent": { "id": "000" }, "id": "1.2",
+            "decoder": { "name": "json" }, "data": { "integration": "aws", "aws": aws }, "location": "Wazuh-AWS" })
+        }),
+        &all,
+    );
+}
+
+#[test]
+fn what_holds_events_and_cannot_be_read_is_named_each_time() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let ecs = json!({ "_source": { "@timestamp": "t", "aws": { "cloudtrail": { "event_version": "1.08" } } } });
+    desk.file("in/a.json", lines(&[json!({ "_source": event(1) }), ecs]));
+    desk.file("in/b.parquet", b"PAR1\x15\x04\x15\x00");
+    desk.file("in/c.csv", "eventname,eventsource,awsregion\nA,b,c\n");
+    desk.file("in/d.orc", b"ORC\x11\x00");
+    let load = desk.load(desk.path("in"), engine.url());
+    let outcome = load.run().exits(3).counted([1, 1, 0, 0]);
+    let outcome = outcome.says(["event.original", "Parquet", "ORC", "column eventID"]);
+    assert_eq!(outcome.of_sources("failed"), 4, "{}", outcome.stderr);
+    // Not done: the next run says so again.
+    assert_eq!(load.run().exits(3).of_sources("failed"), 4);
+}
+
+#[test]
+fn messages_that_are_no_cloud_trail_are_skipped_beside_those_that_are() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let mut all: Vec<Value> = events(0..5).iter().map(|event| sns(&bridge(event))).collect();
+    all.insert(2, sns(&json!({ "detail-type": "EC2 Instance State-change Notification", "detail": { "state": "running" } }).to_string()));
+    all.insert(4, sns("plain text"));
+    all.push(sns(&json!({ "Records": [{ "eventSource": "aws:s3", "s3": {} }] }).to_string()));
+    let file = desk.file("queue.json", lines(&all));
+    let outcome = desk.load(&file, engine.url()).run().exits(0).counted([5, 5, 0, 0]);
+    outcome.says(["skipped what is no CloudTrail", "event notification"]);
+    let other = json!({ "hits": { "hits": [{ "_index": "web", "_source": { "message": "GET /", "eventVersion": "1.0", "status": 200 } }] } });
+    let file = desk.file(
+        "web.json",
+        json!([other, { "hits": { "hits": [{ "_source": event(7) }] } }]).to_string(),
+    );
+    desk.load(&file, engine.url()).run().exits(0).counted([1, 1, 0, 0]);
+}

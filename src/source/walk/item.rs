@@ -4,13 +4,18 @@ use std::fmt;
 
 use memchr::memmem;
 
-use super::{Halt, Records, Step, Walk, view};
+use super::{Halt, Records, Step, Walk, string::Wrap, view};
 use crate::event::Packer;
 use crate::source::{
-    Kind,
+    Kind, Skip,
     decode::{Shape, Taken, TooLong},
-    look::{Beside, Context, Look, beside, list, look},
-    skip::{Fed, Skim, skip_string},
+    look::{Beside, Context, Look, beside, list, lists_in, look},
+    shape::{
+        self,
+        payload::{How, Payload},
+        row::{self, Row},
+    },
+    skip::{Fed, Skim, skip_string, skip_value},
     window::More,
 };
 
@@ -20,6 +25,12 @@ const RECORD_KEPT_BYTES: usize = 4 << 20;
 
 /// Bytes of a skipped value at the top that are kept, so that if it swallowed lines we can go back to them.
 const SKIP_KEPT: usize = 1 << 20;
+
+/// Objects within objects that are gone into, looking for an event: an entry of a search, in it a message, in it a body.
+const WITHIN: u32 = 4;
+
+/// What is said of an event that stands in more texts than are gone into.
+pub(super) const TOO_DEEP: &str = "an event within too many texts";
 
 /// Lists within lists, or files within a list of files, that are entered. More has no meaning.
 const LEVELS: u32 = 4;
@@ -34,8 +45,14 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                 Some(b'{') => self.item(context)?,
                 Some(b',') => self.at += 1,
                 Some(b']') => break,
-                Some(b'[') if context == Context::Array && self.level < LEVELS => {
-                    self.array(context)?;
+                Some(b'[')
+                    if matches!(context, Context::Array | Context::Rows) && self.level < LEVELS =>
+                {
+                    if self.is_row()? {
+                        self.row()?;
+                    } else {
+                        self.array(context)?;
+                    }
                 }
                 Some(b'"') if context == Context::Array => self.string(0, context)?,
                 Some(b'}' | b':') => return Err(self.broken(self.at, "the list is not closed")),
@@ -79,18 +96,23 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                 return Err(self.cut("a key"));
             }
         };
-        let inside = list(&self.text()[self.at + 1..end - 1], context);
+        let key = &self.text()[self.at + 1..end - 1];
+        let (inside, lists) = (list(key, context), lists_in(key, context));
         self.at = end;
         if self.peek()? != Some(b':') {
             return Err(self.broken(self.at, "a colon was expected"));
         }
         self.at += 1;
-        match (inside, self.peek()?) {
-            (Some(inside), Some(b'[')) => {
+        match (inside.or(lists), self.peek()?) {
+            (Some(inside), Some(b'[')) if lists.is_none() => {
                 if inside == Context::Records {
                     self.shape(Shape::Records);
                 }
                 self.array(inside)
+            }
+            (Some(lists), Some(b'{')) if inside.is_none() && self.level < LEVELS => {
+                self.shape(Shape::Documents);
+                self.lists(lists)
             }
             _ => self.skip(Skim::default()).map(|_| ()),
         }
@@ -115,8 +137,22 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                     return self.skip(Skim::in_object()).map(|_| ());
                 }
                 Look::Text(string) => {
-                    self.string(string - self.at, context)?;
+                    self.text_of(string - self.at, Wrap::Text, Shape::Logs)?;
                     return self.skip(Skim::in_object()).map(|_| ());
+                }
+                Look::Within(object) => {
+                    self.shape(Shape::Documents);
+                    self.within(object)?;
+                    return self.skip(Skim::in_object()).map(|_| ());
+                }
+                Look::Payload(payload, end) => return self.payload(payload, end),
+                Look::Unread(unread) => {
+                    self.note(self.offset(self.at), unread.to_string());
+                    return self.skip(Skim::default()).map(|_| ());
+                }
+                Look::Action => {
+                    self.shape(Shape::Documents);
+                    return self.skip(Skim::default()).map(|_| ());
                 }
                 Look::Event(string) => return self.event(string - self.at),
                 Look::WithoutRecord(why) => {
@@ -139,6 +175,11 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                 Look::Broken { offset, cause } => return Err(self.broken(offset, cause)),
                 Look::Incomplete { record } => match self.more()? {
                     More::Read => {}
+                    More::End if record => return Err(self.cut_here("a record")),
+                    // Of a text within another one nothing is to be hoped for, until it looks like an event.
+                    More::End if self.depth > 0 && !self.hopeful => {
+                        return Err(self.broken(self.at, "an object that does not end"));
+                    }
                     More::End => return Err(self.cut_here("an object")),
                     More::Full if record => return self.too_long(0),
                     More::Full => {
@@ -148,6 +189,115 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                 },
             }
         }
+    }
+
+    /// Deals with the object at `object`, which stands in another one. The end of that one is not looked for.
+    fn within(&mut self, object: usize) -> Step {
+        if self.within >= WITHIN {
+            self.foreign(Kind::Json);
+            self.at = object;
+            return self.skip(Skim::default()).map(|_| ());
+        }
+        self.at = object;
+        self.within += 1;
+        let done = self.item(Context::Document);
+        self.within -= 1;
+        done
+    }
+
+    /// Deals with the event in an envelope that is in the window as a whole and ends before `end`.
+    fn payload(&mut self, payload: Payload, end: usize) -> Step {
+        let Payload { place, how, shape } = payload;
+        let after = self.offset(end);
+        match how {
+            How::Text => self.text_of(place - self.at, Wrap::Text, shape)?,
+            How::Encoded => self.text_of(place - self.at, Wrap::Base64, shape)?,
+            How::Within => {
+                self.shape(shape);
+                self.within(place)?;
+            }
+            How::Record => {
+                self.shape(shape);
+                self.record(place - self.at)?;
+            }
+            How::Columns => {
+                self.shape(shape);
+                self.restored(place)?;
+            }
+        }
+        // What was in the envelope may have moved the window.
+        self.at = usize::try_from(after - self.window.before()).unwrap_or(self.at);
+        Ok(())
+    }
+
+    /// Hands over the record at `place`, with CloudTrail's names and values in the place of those of columns.
+    fn restored(&mut self, place: usize) -> Step {
+        let offset = self.offset(place);
+        let Some(scratch) = self.scratch.first_mut() else {
+            self.note(offset, TOO_DEEP);
+            return Ok(());
+        };
+        if !shape::restore(view(&self.window, self.line_end), place, scratch) {
+            self.note(offset, "an object that is no JSON");
+            return Ok(());
+        }
+        self.written(offset)
+    }
+
+    /// Hands over the record in the first scratch buffer, which was made of what is at `offset`.
+    pub(super) fn written(&mut self, offset: u64) -> Step {
+        let Some(scratch) = self.scratch.first() else { return Ok(()) };
+        match self.records.record(scratch, 0) {
+            Taken::Upto(_) => return self.taken(),
+            Taken::Incomplete => self.note(offset, "a row from which no record can be made"),
+            Taken::Broken { cause, .. } => self.note(offset, cause),
+        }
+        Ok(())
+    }
+
+    /// Returns whether the list at [`Self::at`] is a row.
+    fn is_row(&mut self) -> Step<bool> {
+        loop {
+            if let Some(is_row) = row::begins(self.text(), self.at) {
+                return Ok(is_row);
+            }
+            if self.more()? != More::Read {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Deals with the row at [`Self::at`].
+    fn row(&mut self) -> Step {
+        let end = loop {
+            match skip_value(self.text(), self.at) {
+                Ok(end) => break end,
+                Err(Skip::Broken { offset, cause }) => return Err(self.broken(offset, cause)),
+                Err(Skip::Incomplete) => match self.more()? {
+                    More::Read => {}
+                    More::End => return Err(self.cut_here("a row")),
+                    More::Full => return self.skip(Skim::default()).map(|_| ()),
+                },
+            }
+        };
+        let (after, offset) = (self.offset(end), self.offset(self.at));
+        let Some(scratch) = self.scratch.first_mut() else { return Ok(()) };
+        let found = row::read(&view(&self.window, self.line_end)[..end], self.at, scratch);
+        match found {
+            Row::Text(place) => self.text_of(place - self.at, Wrap::Text, Shape::Logs)?,
+            Row::Record => {
+                self.hopeful = true;
+                self.shape(Shape::Columns);
+                self.written(offset)?;
+            }
+            Row::Unread(unread) => {
+                self.hopeful = true;
+                self.note(offset, unread.to_string());
+            }
+            Row::Foreign => self.foreign(Kind::Json),
+        }
+        self.at = usize::try_from(after - self.window.before()).unwrap_or(self.at);
+        Ok(())
     }
 
     /// Deals with the event of LookupEvents at [`Self::at`], whose record is the text of the string `inside` bytes behind
@@ -269,5 +419,7 @@ fn shape_of(context: Context) -> Shape {
         Context::Records => Shape::Records,
         Context::Lookup => Shape::Lookup,
         Context::Logs => Shape::Logs,
+        Context::Document | Context::Hits => Shape::Documents,
+        Context::Rows => Shape::Columns,
     }
 }

@@ -3,10 +3,23 @@
 use memchr::{memchr, memchr_iter, memmem};
 
 use super::{Halt, Records, Step, Walk};
-use crate::source::{Kind, decode::Shape, look::Context, skip::Skim, window::More};
+use crate::source::{
+    Kind,
+    decode::Shape,
+    look::Context,
+    shape::{
+        payload::{begins_json, columns},
+        table::Table,
+    },
+    skip::Skim,
+    window::More,
+};
 
 /// How far records are looked for behind a beginning that is no JSON: a banner, not a whole document.
 const LOOK_AHEAD: usize = 64 << 10;
+
+/// Bytes after which it is clear whether a string holds JSON: there may be some space before it.
+const JSON_TEXT: usize = 64;
 
 /// Lines that show that there are some.
 const LINES: [&[u8]; 2] = [b"\n{\"eventVersion\":", b"\n{\"Records\":["];
@@ -19,6 +32,7 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                 b'{' => self.object(),
                 b'[' => self.list(),
                 b'0'..=b'9' => self.stamp(),
+                b'"' if self.is_json_text()? => self.line_of_text(),
                 _ => self.junk(),
             };
             self.texts += 1;
@@ -28,7 +42,7 @@ impl<R: Records + ?Sized> Walk<'_, R> {
             match outcome {
                 // What is broken inside a list ends all, unless it is known where its line ends.
                 Err(Halt::Broken) if self.level == 0 || self.line_end.is_some() => {
-                    self.level = 0;
+                    (self.level, self.within) = (0, 0);
                     self.next_line()?;
                 }
                 other => other?,
@@ -74,6 +88,42 @@ impl<R: Records + ?Sized> Walk<'_, R> {
             self.stay_on_line()?;
         }
         self.array(Context::Array)
+    }
+
+    /// Returns whether the string at [`Self::at`] begins like JSON.
+    fn is_json_text(&mut self) -> Step<bool> {
+        while self.text().len() < self.at + JSON_TEXT && self.more()? == More::Read {}
+        Ok(begins_json(self.text(), self.at))
+    }
+
+    /// Deals with a string that holds JSON: what `jq` prints without `-r`.
+    fn line_of_text(&mut self) -> Step {
+        if self.careful {
+            self.stay_on_line()?;
+        }
+        self.string(0, Context::Top)
+    }
+
+    /// Deals with the first line of a text if it is the header of a table, and returns whether it is.
+    fn begins_table(&mut self) -> Step<bool> {
+        if self.depth > 0 {
+            return Ok(false);
+        }
+        let rest = &self.text()[self.at..];
+        let line = memchr(b'\n', rest).unwrap_or(rest.len().min(LOOK_AHEAD));
+        match Table::new(&rest[..line]) {
+            None => return Ok(false),
+            Some(Ok(table)) => {
+                self.texts += 1;
+                self.at += line;
+                self.table(&table)?;
+            }
+            Some(Err(unread)) => {
+                self.hopeful = true;
+                self.note(self.offset(self.at), unread.to_string());
+            }
+        }
+        Ok(true)
     }
 
     /// Keeps an object or list from swallowing the lines behind its own, unless it is printed over several.
@@ -123,6 +173,14 @@ impl<R: Records + ?Sized> Walk<'_, R> {
             return Ok(());
         }
         while self.text().len() < self.at + LOOK_AHEAD && self.more()? == More::Read {}
+        if let Some(unread) = columns(&self.text()[self.at..]) {
+            self.hopeful = true;
+            self.note(self.offset(self.at), unread.to_string());
+            return Err(Halt::Foreign);
+        }
+        if self.begins_table()? {
+            return Err(Halt::Foreign);
+        }
         let text = &self.text()[self.at..];
         let text = &text[..text.len().min(LOOK_AHEAD)];
         if LINES.iter().any(|line| memmem::find(text, line).is_some()) {
@@ -165,7 +223,7 @@ impl<R: Records + ?Sized> Walk<'_, R> {
             let mut last = text.len();
             for newline in memchr_iter(b'\n', &text[self.at..]).map(|found| self.at + found) {
                 match text.get(newline + 1) {
-                    Some(b'{' | b'[' | b'0'..=b'9') => {
+                    Some(b'{' | b'[' | b'"' | b'0'..=b'9') => {
                         self.at = newline + 1;
                         return Ok(());
                     }
