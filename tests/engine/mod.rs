@@ -10,6 +10,7 @@ mod kept_out;
 mod model;
 mod presence;
 mod restart;
+mod returned;
 mod secure;
 mod set_aside;
 mod together;
