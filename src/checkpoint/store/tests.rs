@@ -14,7 +14,9 @@ use super::super::coverage::{Sure, covered};
 use super::super::scenario::{Model, course, lane, series};
 use super::super::{Key, Reader, Retry, Status, accept};
 use super::*;
-use crate::event::{IndexCount, Kept, Listed, Packed, SetAsideCause, Share, Span};
+use crate::event::{
+    IndexCount, IndexIdentity, Inventory, Kept, Listed, Packed, SetAsideCause, Share, Span,
+};
 
 const TARGET: &str = "http://localhost:9200 cloudtrail";
 
@@ -150,6 +152,75 @@ fn a_settled_lane_is_done_with_its_final_fingerprint() {
     assert_eq!(reader.done_content(&key).unwrap().as_deref(), Some("20:30:abc"));
     assert_eq!(reader.done_content("file:/trail/2.json").unwrap(), None);
     assert_eq!(reader.done_content("file:/other/1.json").unwrap(), None);
+}
+
+/// The receipt of nothing but documents in this index, of which one was there already.
+fn put(uuid: &str, created: u64) -> Note {
+    let count = IndexCount {
+        index: "ct-2024.06".to_owned(),
+        created,
+        already_there: 1,
+        identity: Some(IndexIdentity { uuid: uuid.to_owned(), made: 7 }),
+    };
+    Note::Settled(Receipt { indices: vec![count], ..Receipt::default() })
+}
+
+#[test]
+fn what_went_into_an_index_is_added_up_over_receipts_and_runs() {
+    let place = Place::new();
+    place.run(vec![put("a", 2), put("a", 3)]);
+    // A run that does not know better does not change which index it was.
+    place.run(vec![put("b", 4)]);
+    let mut expected = Indices::default();
+    for (uuid, created) in [("a", 2), ("a", 3), ("b", 4)] {
+        let Note::Settled(receipt) = put(uuid, created) else { unreachable!("a receipt") };
+        expected.settled(&receipt.indices[0]);
+    }
+    assert_eq!(place.reader().indices().unwrap(), expected);
+    let known = &expected.known["ct-2024.06"];
+    assert_eq!((known.identity.uuid.as_str(), known.created, known.already_there), ("a", 9, 3));
+}
+
+#[test]
+fn what_is_missing_is_kept_as_it_was_found() {
+    let place = Place::new();
+    place.run(vec![put("a", 2)]);
+    let mut store = place.open();
+    let mut indices = store.indices().unwrap();
+    indices.compare(&Inventory::default(), 11);
+    store.set_indices(&indices).unwrap();
+    assert_eq!(store.indices().unwrap(), indices);
+    indices.accept(|_| true, 12);
+    store.set_indices(&indices).unwrap();
+    drop(store);
+    assert_eq!(place.reader().indices().unwrap(), indices);
+    let told = &place.status().missing[0];
+    assert_eq!((told.index.as_str(), told.documents, told.why), ("ct-2024.06", 2, "deleted"));
+    assert!(told.accepted.is_some());
+}
+
+#[test]
+fn of_another_cluster_nothing_is_done_and_what_was_set_aside_stays() {
+    let place = Place::new();
+    let mut notes = whole(1, 3);
+    notes.extend([opened(2), page(2, 1), ended(2, Ended::Done), settled_without(2, 1, &["a"])]);
+    notes.push(put("a", 2));
+    place.run(notes);
+    let mut store = place.open();
+    assert_eq!(store.cluster().unwrap(), None);
+    store.set_cluster("one").unwrap();
+    store.set_index_by(IndexBy::Year).unwrap();
+    store.forget().unwrap();
+    store.set_cluster("two").unwrap();
+    assert_eq!(store.cluster().unwrap().as_deref(), Some("two"));
+    assert_eq!(store.index_by().unwrap(), Some(IndexBy::Year));
+    drop(store);
+    assert!(!place.is_done(1) && !place.is_done(2));
+    let status = place.status();
+    assert_eq!((status.lanes_done, status.records), (0, 0));
+    assert_eq!((status.indices.len(), status.set_aside.documents), (0, 1));
+    place.run(whole(1, 3));
+    assert!(place.is_done(1));
 }
 
 #[test]
