@@ -20,7 +20,7 @@ struct Calls {
     bulks: usize,
     mappings: usize,
     learned: usize,
-    /// Everything that changes something, but for bulks.
+    /// Everything that changes something, but for bulks. A refresh only makes documents visible.
     changes: usize,
 }
 
@@ -34,7 +34,9 @@ impl Calls {
             mappings: count(&|call| put(call) && call.ends_with("/_mapping")),
             learned: count(&|call| put(call) && call.contains("/_component_template/")),
             changes: count(&|call| {
-                !call.starts_with("GET ") && !call.starts_with("HEAD ") && !call.ends_with("/_bulk")
+                !call.starts_with("GET ")
+                    && !call.starts_with("HEAD ")
+                    && !["/_bulk", "/_refresh"].iter().any(|end| call.ends_with(end))
             }),
         }
     }
