@@ -1,6 +1,7 @@
 //! Says what a run is waiting for, while it waits.
 //!
-//! In: [`Waits`], looked at twice a second. Out: warnings, which are shown also with `--quiet`.
+//! In: [`Waits`], looked at twice a second. Out: warnings about what fails, which are shown also with `--quiet`, and
+//! lines about what is only slow.
 //! Holds: a run that makes no progress for more than a few seconds says why.
 
 use std::{
@@ -58,7 +59,8 @@ fn say(log: &Log, trouble: &Trouble) {
         Some(cause) => {
             log.warn(service, format_args!("{place}{cause}; trying again, for {lasted} now"));
         }
-        None => log.warn(service, format_args!("{place}no answer for {lasted}; still waiting")),
+        // A slow answer is no trouble yet: a nightly run that goes well stays silent with `--quiet`.
+        None => log.info(service, format_args!("{place}no answer for {lasted}; still waiting")),
     }
 }
 
@@ -69,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_line_names_service_place_cause_and_time() {
-        let (log, page) = page(Format::Text, Verbosity::Quiet);
+        let (log, page) = page(Format::Text, Verbosity::Normal);
         let trouble = Trouble {
             service: "cloudtrail",
             place: "eu-west-1".to_owned(),
@@ -83,7 +85,7 @@ mod tests {
         assert_eq!(
             page.text(),
             "warning: cloudtrail: eu-west-1 and 2 others: 500 InternalError: oh; trying again, for 5 s now\n\
-             warning: cloudtrail: no answer for 5 s; still waiting\n"
+             info: cloudtrail: no answer for 5 s; still waiting\n"
         );
     }
 }
