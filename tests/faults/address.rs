@@ -58,6 +58,12 @@ fn a_server_that_forbids_its_root_must_know_templates() {
 }
 
 #[test]
+fn a_server_that_forbids_everything_is_no_engine() {
+    let outcome = refused(&Stranger::saying(403, "text/html", "<h1>Forbidden</h1>"));
+    outcome.says(["403 Forbidden", "does not answer like"]);
+}
+
+#[test]
 fn a_doctor_does_not_take_a_web_server_for_an_engine() {
     let server = Stranger::saying(200, "text/html", "<p>It works!</p>");
     let desk = Desk::new();

@@ -388,7 +388,13 @@ async fn prepare(
     check_age(client, &description)?;
     let templates = Templates::new(&target.prefix, template, target.max_fields, target.index_by);
     let force = if target.force { Overwrite::Yes } else { Overwrite::No };
-    let Some(missing) = install::look(&calls, &templates, &**fields, force).await? else {
+    let found = install::look(&calls, &templates, &**fields, force).await;
+    let found = match (found, &proof) {
+        // Whoever forbids everything in words that no engine uses is none.
+        (Err(Error::Denied { source, .. }), Proof::Owed(_)) if is_wordless(&source) => Ok(None),
+        (found, _) => found,
+    };
+    let Some(missing) = found? else {
         if let Proof::Owed(source) = proof {
             return Err(Error::NoEngine { url: client.address().to_owned(), source });
         }
@@ -401,6 +407,11 @@ async fn prepare(
     let before = found.map(|found| found.inventory);
     let mappings = Mappings::new((templates, missing), before, fields, log, tally);
     Ok((description, Some(mappings)))
+}
+
+/// Returns whether an answer has neither an engine's name for the error nor a reason.
+fn is_wordless(cause: &Cause) -> bool {
+    matches!(cause, Cause::Answer { code, reason, .. } if code.is_empty() && reason.is_empty())
 }
 
 fn check_age(client: &Client, description: &Description) -> Result<(), Error> {
