@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::engine::{FakeEngine, Fault};
+use crate::support::engine::{FakeEngine, Fault, Flavour};
 use crate::support::events::{events, ids, records};
 use crate::support::load::{Chain, Desk, Load, Outcome, PROGRAM};
 use crate::support::stranger::Stranger;
@@ -55,6 +55,27 @@ fn a_server_that_forbids_its_root_must_know_templates() {
         wire::answer_as_server(status, "text/html", page)
     }));
     outcome.says(["403", "does not answer like"]);
+}
+
+#[test]
+fn a_path_below_an_engine_that_is_wrong_is_named() {
+    let server = Stranger::answering(|request| {
+        let status = if request.path.ends_with("/es/") { 404 } else { 405 };
+        wire::answer(status, "application/json", b"{\"error\":\"no handler found\"}", false)
+    });
+    let desk = Desk::new();
+    let outcome = load_into(&desk, &format!("{}/es", server.url())).run().exits(1);
+    assert_eq!(server.bytes_taken(), 0, "{:?}", server.asked());
+    outcome.says(["does not answer like", "404", "no handler found", "path of --into"]);
+}
+
+#[test]
+fn an_elasticsearch_that_does_not_serve_its_root_is_one() {
+    let engine = FakeEngine::start_as(Flavour::Elasticsearch);
+    engine.hide_root();
+    let desk = Desk::new();
+    load_into(&desk, engine.url()).run().exits(0);
+    assert_eq!(engine.ids(), ids(0..EVENTS));
 }
 
 #[test]

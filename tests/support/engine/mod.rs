@@ -220,6 +220,11 @@ impl FakeEngine {
         self.change(|state| state.bulk_only = true)
     }
 
+    /// Answers at its root as a distribution of Elasticsearch does that lacks the module for it.
+    pub(crate) fn hide_root(&self) -> &FakeEngine {
+        self.change(|state| state.root_hidden = true)
+    }
+
     /// Tells that so much of the disk is used.
     pub(crate) fn fill_disk(&self, percent: u64) -> &FakeEngine {
         self.change(|state| state.disk_used = percent)

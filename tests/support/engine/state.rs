@@ -30,6 +30,7 @@ pub(super) struct State {
     pub(super) signer: Option<(String, String)>,
     pub(super) longest_body_bytes: usize,
     pub(super) bulk_only: bool,
+    pub(super) root_hidden: bool,
     /// How much of the disk is used, in percent.
     pub(super) disk_used: u64,
     /// Privileges that the caller does not have; nothing about rights is told while there are none of them.
@@ -107,6 +108,7 @@ impl State {
             signer: None,
             longest_body_bytes: 100 << 20,
             bulk_only: false,
+            root_hidden: false,
             disk_used: 40,
             lacking: None,
             methods: BTreeSet::new(),
@@ -190,6 +192,10 @@ impl State {
 
     fn route(&mut self, method: &str, parts: &[&str], body: &Value, request: &Request) -> Answer {
         match (method, parts) {
+            ("GET", []) if self.root_hidden => {
+                let text = "Incorrect HTTP method for uri [/] and method [GET], allowed: [DELETE]";
+                (405, json!({ "error": text, "status": 405 }))
+            }
             ("GET" | "HEAD", []) => (200, self.about()),
             ("GET", ["_index_template"]) => (200, listed("index_template", &self.index_templates)),
             ("GET", ["_component_template"]) => {
