@@ -243,7 +243,7 @@ impl Indices {
             known.created = known.created.max(missing.wanted);
             known.held = held.documents;
         }
-        missing.accepted.is_none().then(|| Change::Complete(name, missing.wanted))
+        missing.accepted.is_none().then_some(Change::Complete(name, missing.wanted))
     }
 
     /// Accepts what is missing of the indices that `is_meant`, and returns them.

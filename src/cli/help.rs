@@ -52,6 +52,7 @@ Exit codes:
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the page is as long as it is")]
 fn help_of_load() {
     assert_eq!(
         help(&["load", "--help"]),

@@ -47,7 +47,9 @@ pub(super) async fn before(
     let inventory = counted(engine, &indices, inventory).await?;
     let now = environment::now().as_millisecond();
     let changes = indices.compare(&inventory, now);
-    changes.iter().for_each(|change| tell(change, log));
+    for change in &changes {
+        tell(change, log);
+    }
     if let Some(pattern) = &plan.accept_missing {
         for (name, missing) in indices.accept(|name| matches(pattern, name), now) {
             let documents = figures::counted(missing.documents, "document");
@@ -71,7 +73,9 @@ pub(super) async fn after(
     if plan.again {
         changes.extend(indices.reloaded(&reloaded(plan, &indices), &inventory));
     }
-    changes.iter().for_each(|change| tell(change, log));
+    for change in &changes {
+        tell(change, log);
+    }
     Ok(store.set_indices(&indices)?)
 }
 
@@ -135,7 +139,6 @@ fn check_span(plan: &Plan, engine: &Engine, store: &mut Store, log: &Log) -> Res
     let (prefix, ours) = (plan.index.as_str(), plan.index_by);
     match store.index_by()? {
         Some(theirs) if theirs == ours => return Ok(()),
-        None => {}
         Some(theirs) if !is_gone(engine.inventory(), prefix, theirs) => {
             let path = store.path().to_owned();
             return Err(checkpoint::Error::OtherSpan { path, theirs, ours }.into());
@@ -150,7 +153,7 @@ fn check_span(plan: &Plan, engine: &Engine, store: &mut Store, log: &Log) -> Res
             );
         }
         // Those that are gone are told as missing.
-        Some(_) => {}
+        Some(_) | None => {}
     }
     Ok(store.set_index_by(ours)?)
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::on_every_engine;
+use crate::support::events::lines;
 use crate::support::load::Desk;
 use crate::support::real::{Corner, Engine};
 
@@ -20,9 +21,7 @@ fn documents_that_come_back_are_the_same_documents(corner: &Corner) {
     let hits = |pages: &[Value]| -> Vec<Value> {
         pages.iter().flat_map(|page| page["hits"]["hits"].as_array().unwrap().clone()).collect()
     };
-    let dump: String = hits(&pages).iter().map(|hit| format!("{hit}\n")).collect();
-    let scrolls: String = pages.iter().map(|page| format!("{page}\n")).collect();
-    for (name, text) in [("dump.ndjson", dump), ("scrolls.json", scrolls)] {
+    for (name, text) in [("dump.ndjson", lines(&hits(&pages))), ("scrolls.json", lines(&pages))] {
         let file = desk.file(name, text);
         let again = desk.load(&file, corner.url()).with(corner.index()).run().exits(0);
         assert_eq!(again.counts(), [created, 0, created, 0], "{name}: {}", again.stderr);

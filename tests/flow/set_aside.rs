@@ -210,7 +210,8 @@ fn a_record_too_long_to_load_is_kept_and_named_until_it_is_accepted() {
     load.run().exits(3).counted([3, 2, 0, 1]);
     load.run().exits(3).says(["1 document not sent again: a record is longer than 32.0 MiB"]);
     assert_eq!(set_aside(&desk)["reasons"][0]["cause"], "limit");
-    let database = rusqlite::Connection::open(desk.checkpoint()).unwrap();
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let database = rusqlite::Connection::open_with_flags(desk.checkpoint(), flags).unwrap();
     let row = "SELECT kept, length(content), bytes FROM set_aside";
     let (kept, stored, bytes): (String, i64, i64) =
         database.query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();

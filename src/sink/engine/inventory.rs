@@ -307,7 +307,7 @@ mod tests {
 
     use super::*;
 
-    fn settings(uuid: &str, rest: Value) -> Value {
+    fn settings(uuid: &str, rest: &Value) -> Value {
         let mut index = json!({ "uuid": uuid, "creation_date": "1700000000000" });
         index.as_object_mut().unwrap().extend(rest.as_object().cloned().unwrap_or_default());
         json!({ "settings": { "index": index } })
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn plain_indices_are_told_with_uuid_time_and_count() {
         let found = looked(
-            &[("ct-2024.06", settings("u1", json!({}))), ("ct-other", settings("u2", json!({})))],
+            &[("ct-2024.06", settings("u1", &json!({}))), ("ct-other", settings("u2", &json!({})))],
             &json!({}),
             IndexBy::Month,
         );
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn an_alias_is_fit_only_over_one_index_that_nobody_rolls_over() {
         let alias = |says: Value| json!({ "ct-000001": { "aliases": { "ct": says } } });
-        let one = |rest: Value| [("ct-000001", settings("u1", rest))];
+        let one = |rest: Value| [("ct-000001", settings("u1", &rest))];
         let found =
             looked(&one(json!({})), &alias(json!({ "is_write_index": true })), IndexBy::None);
         assert_eq!(found.unfit, None);
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn an_alias_over_several_matters_only_where_documents_are_sent() {
         let two =
-            [("ct-000001", settings("u1", json!({}))), ("ct-000002", settings("u2", json!({})))];
+            [("ct-000001", settings("u1", &json!({}))), ("ct-000002", settings("u2", &json!({})))];
         let aliases = json!({ "ct-000001": { "aliases": { "ct": {} } },
             "ct-000002": { "aliases": { "ct": { "is_write_index": true } } } });
         let found = looked(&two, &aliases, IndexBy::None);
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_closed_index_is_there_and_not_counted() {
-        let closed = settings("u", json!({ "verified_before_close": "true" }));
+        let closed = settings("u", &json!({ "verified_before_close": "true" }));
         let found = looked(&[("ct-2024.06", closed)], &json!({}), IndexBy::Month);
         assert_eq!(found.inventory.indices["ct-2024.06"].documents, None);
         for (shards, whole) in [
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn data_streams_are_known_by_their_indices() {
         for backing in [".ds-ct-2024.06.01-000001", ".ds-ct-000001"] {
-            let found = looked(&[(backing, settings("u", json!({})))], &json!({}), IndexBy::None);
+            let found = looked(&[(backing, settings("u", &json!({})))], &json!({}), IndexBy::None);
             assert_eq!(found.unfit, Some(("ct".to_owned(), Spread::DataStream)), "{backing}");
         }
     }

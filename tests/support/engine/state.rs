@@ -12,6 +12,7 @@ use super::filter::filtered;
 use super::{Asked, Fault, Flavour, Index, Pipeline, Refuse, Shut};
 
 /// All that the engine knows, and what it is told to do wrong.
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that may go wrong")]
 pub(super) struct State {
     pub(super) flavour: Flavour,
     pub(super) indices: BTreeMap<String, Index>,
