@@ -69,12 +69,14 @@ Options:
   -h, --help  Print help
 
 What to load:
-      --from <TIME>  Load events from this time on: a time, a date (midnight UTC), or an age
-      --to <TIME>    Load events before this time
-      --last <AGE>   Load events of this age or younger, such as 12h or 7d
-      --again        Read everything, also what the checkpoint says is done
-      --dry-run      Read and count, report fields and conflicts, send nothing; of lookup, estimate
-                     only
+      --from <TIME>       Load events from this time on: a time, a date (midnight UTC), or an age
+      --to <TIME>         Load events before this time
+      --last <AGE>        Load events of this age or younger, such as 12h or 7d
+      --again             Read everything, also what the checkpoint says is done
+      --check-duplicates  Compare events whose id the index holds already with what it holds, and
+                          name those that differ
+      --dry-run           Read and count, report fields and conflicts, send nothing; of lookup,
+                          estimate only
 
 Which accounts and Regions:
       --profile <NAME>                Use this profile of the AWS configuration [default: as for
