@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libdeflater::{CompressionLvl, Compressor};
+pub(super) use opensearch::http::Method;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
     InvalidHeaderValue, LOCATION, USER_AGENT,
@@ -21,6 +22,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Response};
 use url::{Host, Url};
 
+use super::paths;
 use super::redirect;
 use super::signing::Signing;
 use super::{Compress, Credentials, Target, take_userinfo};
@@ -29,29 +31,20 @@ use crate::sink::{Cause, Error, Unreachable};
 use crate::waits::Waits;
 
 /// What a bulk request asks for: where each document went and how, and nothing else. A third of the full answer.
-const BULK: &str = "_bulk?filter_path=errors,items.*._index,items.*._id,items.*.result,items.*.status,items.*.error";
+const BULK: &str =
+    "filter_path=errors,items.*._index,items.*._id,items.*.result,items.*.status,items.*.error";
 
 /// Longest wait for the first answer of all.
 const FIRST_CONTACT: Duration = Duration::from_secs(20);
 
-/// What an engine is asked with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
-    /// Reads.
-    Get,
-    /// Sends documents.
-    Post,
-    /// Makes, or replaces.
-    Put,
-}
-
-impl From<Method> for reqwest::Method {
-    fn from(method: Method) -> Self {
-        match method {
-            Method::Get => Self::GET,
-            Method::Post => Self::POST,
-            Method::Put => Self::PUT,
-        }
+/// Returns a method as the HTTP client takes it.
+fn http_method(method: Method) -> reqwest::Method {
+    match method {
+        Method::Get => reqwest::Method::GET,
+        Method::Put => reqwest::Method::PUT,
+        Method::Post => reqwest::Method::POST,
+        Method::Delete => reqwest::Method::DELETE,
+        Method::Head => reqwest::Method::HEAD,
     }
 }
 
@@ -164,7 +157,8 @@ impl Client {
         if self.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        self.send((Method::Post, BULK), headers, Some(packed), self.timeout).await
+        let path = format!("{}?{BULK}", paths::bulk());
+        self.send((Method::Post, &path), headers, Some(packed), self.timeout).await
     }
 
     /// Sends one call with an optional JSON body.
@@ -235,7 +229,8 @@ impl Client {
         if let Some(value) = &self.authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }
-        let mut request = self.http.request(method.into(), url).timeout(timeout).headers(headers);
+        let mut request =
+            self.http.request(http_method(method), url).timeout(timeout).headers(headers);
         if let Some(body) = body {
             request = request.body(body);
         }

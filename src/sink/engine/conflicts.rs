@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::client::Method;
+use super::paths;
 use serde_json::Value;
 
 use super::client::Client;
@@ -352,11 +353,15 @@ fn in_legacy(said: &Value, prefix: &str, named: &mut Named) -> Vec<Conflict> {
 
 /// Finds out whether there is room for the shards of further indices.
 async fn shards(client: &Client) -> Option<Conflict> {
-    let health = "_cluster/health?filter_path=active_shards,initializing_shards,unassigned_shards,\
-                  number_of_data_nodes";
-    let settings =
-        "_cluster/settings?include_defaults=true&filter_path=*.cluster.max_shards_per_node";
-    let (health, settings) = tokio::join!(ask(client, health), ask(client, settings));
+    let health = format!(
+        "{}?filter_path=active_shards,initializing_shards,unassigned_shards,number_of_data_nodes",
+        paths::cluster_health()
+    );
+    let settings = format!(
+        "{}?include_defaults=true&filter_path=*.cluster.max_shards_per_node",
+        paths::cluster_settings()
+    );
+    let (health, settings) = tokio::join!(ask(client, &health), ask(client, &settings));
     few_shards(&health.ok()?, &settings.ok()?)
 }
 
@@ -372,7 +377,7 @@ fn few_shards(health: &Value, settings: &Value) -> Option<Conflict> {
 }
 
 async fn exists(client: &Client, pipeline: &str) -> Option<bool> {
-    let path = format!("_ingest/pipeline/{pipeline}?filter_path=*.description");
+    let path = format!("{}?filter_path=*.description", paths::pipeline(pipeline));
     match ask(client, &path).await {
         Ok(_) => Some(true),
         Err(cause) => (cause.status() == Some(404)).then_some(false),

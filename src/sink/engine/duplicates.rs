@@ -12,6 +12,7 @@ use serde_json::{json, value::RawValue};
 
 use super::calls::{Calls, Said};
 use super::client::Method;
+use super::paths;
 use crate::normalize;
 use crate::report::{Log, Tally};
 use crate::sink::Error;
@@ -116,7 +117,7 @@ async fn ask(calls: &Calls<'_>, duplicates: &[Duplicate<'_>]) -> Result<Said, Er
         .iter()
         .map(|duplicate| json!({ "_index": duplicate.index, "_id": duplicate.id }))
         .collect();
-    calls.call(Method::Post, "_mget", Some(&json!({ "docs": documents })), ACTION).await
+    calls.call(Method::Post, &paths::multi_get(), Some(&json!({ "docs": documents })), ACTION).await
 }
 
 /// Reads the stored documents from an answer, in the order in which they were asked for. `None` if it is no such answer.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::client::Method;
 use super::conflicts::{self, Conflict};
+use super::paths;
 use super::{Engine, Flavour, Mappings};
 
 /// What a load needs of Elasticsearch, as a role.
@@ -133,11 +134,13 @@ impl Engine {
     }
 
     async fn disk(&self) -> Option<Disk> {
-        let nodes = "_nodes/stats/fs?filter_path=nodes.*.name,nodes.*.fs.total";
-        let settings =
-            "_cluster/settings?include_defaults=true&filter_path=*.cluster.routing.allocation.disk";
-        let nodes = self.ask(nodes, None).await?;
-        let settings = self.ask(settings, None).await.unwrap_or_default();
+        let nodes = format!("{}?filter_path=nodes.*.name,nodes.*.fs.total", paths::disks());
+        let settings = format!(
+            "{}?include_defaults=true&filter_path=*.cluster.routing.allocation.disk",
+            paths::cluster_settings()
+        );
+        let nodes = self.ask(&nodes, None).await?;
+        let settings = self.ask(&settings, None).await.unwrap_or_default();
         fullest(&nodes, &Marks::of(&settings))
     }
 

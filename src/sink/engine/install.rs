@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::calls::Calls;
 use super::client::Method;
 use super::mapping::Learned;
+use super::paths;
 use super::tree;
 
 use crate::normalize::{IndexBy, Origin};
@@ -83,7 +84,7 @@ impl Templates {
 
     /// Returns the path of the index template.
     fn template_path(&self) -> String {
-        format!("_index_template/{}", self.prefix)
+        paths::index_template(&self.prefix).into_owned()
     }
 
     /// Returns the name of the component template that holds what was learned.
@@ -93,7 +94,7 @@ impl Templates {
 
     /// Returns the path of the component template that holds what was learned.
     pub(super) fn learned_path(&self) -> String {
-        format!("_component_template/{}", self.learned_name())
+        paths::component_template(&self.learned_name()).into_owned()
     }
 
     fn template(&self) -> Value {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::calls::Calls;
 use super::client::Method;
 use super::install::{MANAGED_BY, Templates};
+use super::paths;
 use crate::event::{HeldIndex, IndexIdentity, Inventory};
 use crate::normalize::IndexBy;
 use crate::sink::{Error, Spread};
@@ -92,7 +93,7 @@ pub(super) async fn refresh_all(calls: &Calls<'_>, prefix: &str) -> Result<(), E
 pub(super) async fn refresh(calls: &Calls<'_>, names: &[String]) -> Result<Vec<String>, Error> {
     let mut denied = Vec::new();
     for name in names {
-        let path = format!("{name}/_refresh?ignore_unavailable=true");
+        let path = format!("{}?ignore_unavailable=true", paths::refresh(name));
         match calls.call(Method::Post, &path, None, "refreshing an index").await {
             Ok(said) if is_whole(&said.json["_shards"]) => {}
             Ok(_) | Err(Error::Denied { .. }) => denied.push(name.clone()),
@@ -115,13 +116,16 @@ pub(super) async fn look(
     prefix: &str,
     by: IndexBy,
 ) -> Result<Option<Found>, Error> {
-    let names = format!("{prefix},{prefix}-*");
-    let Some(settings) = ask(calls, &format!("{names}/_settings/{SETTINGS}?{ALL}")).await? else {
+    let months = format!("{prefix}-*");
+    let names = [prefix, &months];
+    let settings = paths::settings(&names, &[SETTINGS]);
+    let Some(settings) = ask(calls, &format!("{settings}?{ALL}")).await? else {
         return Ok(None);
     };
-    let aliases = ask(calls, &format!("{names}/_alias?{ALL}")).await?.unwrap_or_default();
+    let aliases =
+        ask(calls, &format!("{}?{ALL}", paths::aliases(&names))).await?.unwrap_or_default();
     let counts = "filter_path=_shards,indices.*.primaries.docs.count&forbid_closed_indices=false";
-    let counts = ask(calls, &format!("{names}/_stats/docs?{counts}&{ALL}")).await?;
+    let counts = ask(calls, &format!("{}?{counts}&{ALL}", paths::counts(&names))).await?;
     // A node that did not answer for its shards makes counts too low.
     let counts = counts.filter(|counts| counts.get("_shards").is_none_or(|all| all["failed"] == 0));
     let counts = counts.unwrap_or_default();
@@ -136,7 +140,7 @@ pub(super) async fn look(
 
 /// Looks at the one index that a name stands for, without its count. `None` if the engine does not tell.
 pub(super) async fn held(calls: &Calls<'_>, name: &str) -> Result<Option<HeldIndex>, Error> {
-    let all = ask(calls, &format!("{name}/_settings/index.uuid,index.creation_date")).await?;
+    let all = ask(calls, &paths::settings(&[name], &["index.uuid", "index.creation_date"])).await?;
     let all = all.unwrap_or_default();
     let one = all.iter().next().filter(|_| all.len() == 1);
     Ok(one
@@ -195,7 +199,8 @@ pub(super) async fn foreign(calls: &Calls<'_>, names: &[String]) -> Result<Vec<S
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let path = format!("{}/_mapping?filter_path=*.mappings._meta&{ALL}", names.join(","));
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let path = format!("{}?filter_path=*.mappings._meta&{ALL}", paths::mapping(&all));
     let all = ask(calls, &path).await?.unwrap_or_default();
     let is_ours = |name: &&String| {
         all.get(*name).is_some_and(|meta| meta["mappings"]["_meta"]["managed_by"] == MANAGED_BY)

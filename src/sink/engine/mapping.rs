@@ -29,6 +29,7 @@ use super::client::Method;
 use super::conflicts::{self, Conflict};
 use super::install::{self, MANAGED_BY, Missing, Templates, read_learned};
 use super::inventory::{self, Found};
+use super::paths;
 use super::tree;
 use crate::event::{IndexIdentity, Inventory, Need};
 use crate::normalize::{self, Fields, Origin, Relearned};
@@ -539,7 +540,7 @@ impl Mappings {
     async fn look(&self, calls: &Calls<'_>, name: &str, live: &mut Live) -> Result<bool, Error> {
         let action = format!("reading the mapping of '{name}'");
         let before = Instant::now();
-        let mut said = calls.read(&format!("{name}/_mapping"), &action).await?;
+        let mut said = calls.read(&paths::mapping(&[name]), &action).await?;
         match said.status {
             404 => return Ok(false),
             200..=299 => {}
@@ -590,7 +591,7 @@ impl Mappings {
         let properties = self.learned.properties(0, known);
         if !tree::is_empty(&properties) {
             let body = json!({ "mappings": { "properties": properties } });
-            let said = calls.call(Method::Put, name, Some(&body), &action).await?;
+            let said = calls.call(Method::Put, &paths::index(name), Some(&body), &action).await?;
             self.note_call(&said);
             match said.status {
                 200..=299 => return Ok(Some(known)),
@@ -599,7 +600,7 @@ impl Mappings {
                 _ => return Err(calls.refused(&action, said)),
             }
         }
-        let said = calls.call(Method::Put, name, None, &action).await?;
+        let said = calls.call(Method::Put, &paths::index(name), None, &action).await?;
         match said.status {
             200..=299 => Ok(None),
             400 if said.cause().code() == "resource_already_exists_exception" => Ok(None),
@@ -724,8 +725,7 @@ impl Mappings {
     ) -> Result<Result<(), Cause>, Error> {
         let action = format!("adding fields to '{name}'");
         let body = json!({ "properties": properties });
-        let said =
-            calls.call(Method::Put, &format!("{name}/_mapping"), Some(&body), &action).await?;
+        let said = calls.call(Method::Put, &paths::mapping(&[name]), Some(&body), &action).await?;
         self.note_call(&said);
         match said.status {
             200..=299 => Ok(Ok(())),
@@ -775,7 +775,7 @@ fn is_gone(error: &Error) -> bool {
 pub(super) async fn version(calls: &Calls<'_>, name: &str) -> Result<String, Error> {
     let action = format!("reading the mapping of '{name}'");
     let said = match calls.read(name, &action).await {
-        Err(Error::Denied { .. }) => calls.read(&format!("{name}/_mapping"), &action).await?,
+        Err(Error::Denied { .. }) => calls.read(&paths::mapping(&[name]), &action).await?,
         said => said?,
     };
     match said.status {

@@ -15,6 +15,7 @@ mod install;
 mod inventory;
 mod mapping;
 mod parcel;
+mod paths;
 mod redirect;
 mod reply;
 mod retry;
