@@ -1,6 +1,6 @@
 //! Groups the documents that are set aside by their cause: one line for what is one fault.
 //!
-//! In: reasons, as the engine gave them, each with the id and the values of its document. Out: [`status::SetAside`].
+//! In: reasons, as the engine gave them, each with the id and the values of its document. Out: [`super::status::SetAside`].
 //! Invariant: every document is counted in one group.
 
 use std::collections::BTreeMap;
