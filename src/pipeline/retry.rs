@@ -20,7 +20,7 @@ use crate::{
     normalize::{Fields, Normalized, Normalizer, Settings, TimeRange},
     report::{Log, figures},
     sink::{self, Sink},
-    source::{Limits, unescape},
+    source::unescape,
 };
 
 /// Documents that are named at once; their content is read one at a time.
@@ -32,6 +32,8 @@ pub(super) struct Again {
     retry: Retry,
     normalizer: Normalizer,
     batch_bytes: usize,
+    /// Bytes of the longest record that --memory has room for.
+    record_bytes: u64,
     log: Log,
     /// Why documents cannot be sent, and how many.
     unable: BTreeMap<String, u64>,
@@ -47,6 +49,7 @@ impl Again {
             retry,
             normalizer: Normalizer::new(Arc::clone(&load.fields), Arc::new(settings)),
             batch_bytes: usize::try_from(load.batch_bytes).unwrap_or(usize::MAX),
+            record_bytes: load.limits().record as u64,
             log: load.log.clone(),
             unable: BTreeMap::new(),
         }
@@ -72,13 +75,13 @@ impl Again {
                 parcel.add((index, id), waiting.key, &document, fields);
             }),
             Some(Kept::Record { content, bytes, .. }) => {
-                let content = content.filter(|_| bytes <= Limits::USUAL.record as u64);
+                let content = content.filter(|_| bytes <= self.record_bytes);
                 match content {
                     Some(content) => unpacked(&content)
                         .and_then(|content| self.record(&content, waiting.key, parcel)),
                     None => Err(format!(
                         "a record is longer than {}, which is the most that can be loaded",
-                        figures::bytes(Limits::USUAL.record as u64)
+                        figures::bytes(self.record_bytes)
                     )),
                 }
             }

@@ -246,7 +246,7 @@ const WHOLE_SHARE: u64 = 4;
 
 impl Load {
     /// Returns what a worker may hold within the memory that there is.
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let usual = Limits::USUAL;
         let record = usual.record.min(bytes(self.memory_bytes / RECORD_SHARE)).max(usual.window);
