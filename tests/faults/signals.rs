@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::engine::{FakeEngine, Fault};
 use crate::support::events::{events, ids, lines, records};
-use crate::support::load::{Desk, Load, lanes_done};
+use crate::support::load::{Desk, Load, Running, lanes_done};
 
 /// Files and events in each; enough that a signal always comes before the end.
 const FILES: usize = 200;
@@ -28,7 +28,7 @@ fn drains(signal: &str) {
     let engine = FakeEngine::start();
     let (desk, load) = prepared(&engine);
     engine.fail(100_000, &Fault::Slow(Duration::from_millis(30)));
-    let running = load.start();
+    let running = started(&load);
     assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks >= 4));
     running.signal(signal);
     let outcome = running.end().exits(4);
@@ -40,6 +40,11 @@ fn drains(signal: &str) {
     assert_eq!(second.of_sources("skipped"), done.len() as u64);
     assert_eq!(engine.ids(), ids(0..FILES * EVENTS));
     assert_eq!(load.run().exits(0).number("read"), 0);
+}
+
+/// Starts a load that ignores no signal, even if whoever runs the tests does, as `nohup` makes it.
+fn started(load: &Load) -> Running {
+    load.start_in_shell(&["env", "--default-signal=HUP,INT,TERM"], ":")
 }
 
 #[test]
@@ -79,7 +84,7 @@ fn an_engine_that_hangs_does_not_hold_up_the_end() {
         let engine = FakeEngine::start();
         let (_desk, load) = prepared(&engine);
         engine.script([None, None]).fail(100_000, &Fault::Hang(Duration::from_mins(5)));
-        let mut running = load.start();
+        let mut running = started(&load);
         assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks >= 3));
         running.signal(signal);
         assert!(running.ends_within(PATIENCE), "{signal}: it waits for the engine");

@@ -58,7 +58,9 @@ fn note(shared: &Shared, request: &Request) {
     asked.requests += 1;
     let bulk = request.path.ends_with("/_bulk");
     asked.bulks += usize::from(bulk);
-    asked.writes += usize::from(!matches!(request.method.as_str(), "GET" | "HEAD"));
+    // A refresh changes nothing.
+    let reads = matches!(request.method.as_str(), "GET" | "HEAD");
+    asked.writes += usize::from(!reads && !request.path.ends_with("/_refresh"));
     asked.mapping_calls +=
         usize::from(request.method == "PUT" && request.path.ends_with("/_mapping"));
     if bulk {
