@@ -20,7 +20,7 @@ pub enum Exit {
     Person = 1,
     /// The command line makes no sense.
     Usage = 2,
-    /// Done, but documents were set aside or files could not be read to their end.
+    /// Done, but documents are set aside or differ, inputs could not be read, or an index lacks what was loaded into it.
     SetAside = 3,
     /// Stopped early, position saved: run the same command again.
     Early = 4,
