@@ -40,12 +40,15 @@
 pub mod aws;
 pub mod checkpoint;
 pub mod cli;
+pub mod error;
 pub mod event;
+pub mod limit;
 pub mod normalize;
 pub mod pipeline;
 pub mod proxy;
 pub mod report;
 pub mod secret;
+pub mod shutdown;
 pub mod sink;
 pub mod source;
 pub mod waits;

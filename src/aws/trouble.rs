@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use jiff::SignedDuration;
 
-use crate::proxy;
+use crate::{error::strip_canonical_request, proxy};
 
 use super::{
     answer::Said,
@@ -157,7 +157,7 @@ impl Refusal {
 
     /// Sorts what was said with a status, by a service whose clock we were `ahead` of.
     pub(super) fn of_answer(status: u16, said: Said, ahead: Option<SignedDuration>) -> Self {
-        let message = without_canon(said.message.unwrap_or_default());
+        let message = strip_canonical_request(said.message.unwrap_or_default());
         let trouble = match &said.code {
             Some(code) => sort(code, &message, ahead).unwrap_or_else(|| sort_status(status)),
             None => sort_status(status),
@@ -213,15 +213,6 @@ impl fmt::Display for Refusal {
 }
 
 impl StdError for Refusal {}
-
-/// Takes out what AWS adds to a signature that it does not accept: the request as it should have been signed, which
-/// holds the session's token.
-pub(crate) fn without_canon(mut message: String) -> String {
-    if let Some(at) = message.find("The Canonical String for this request should have been") {
-        message.truncate(message[..at].trim_end().len());
-    }
-    message
-}
 
 /// Returns whether a code says "too fast".
 pub(super) fn is_throttling(code: &str) -> bool {

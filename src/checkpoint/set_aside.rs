@@ -11,8 +11,8 @@ use rusqlite::{Connection, Row, params};
 use super::lock::Lock;
 use super::store::integer;
 use super::{Error, Outstanding, file};
+use crate::event::Fingerprint;
 use crate::event::{IndexCount, Kept, Packed, SetAside, SetAsideCause};
-use crate::source::Fingerprint;
 
 /// Which documents that are set aside are sent again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

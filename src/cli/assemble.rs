@@ -18,11 +18,9 @@ use crate::{
     aws::Access,
     checkpoint::{self, Reader, Store},
     normalize::{Fields, Rules, Settings, Shape},
-    pipeline::{
-        self, Finished, Load, Outcome, Stop, Survey,
-        stop::{Raise, stop},
-    },
+    pipeline::{self, Finished, Load, Outcome, Survey},
     report::{Log, Tally, figures},
+    shutdown::{ShutdownSignal, ShutdownTrigger, shutdown_channel},
     sink::{Engine, Service, Signing},
     source::{Files, Many},
 };
@@ -66,7 +64,7 @@ pub(super) fn load(plan: &Plan, tally: &Arc<Tally>, log: &Log) -> Ended {
 }
 
 async fn run(plan: &Plan, tally: &Arc<Tally>, log: &Log) -> Ended {
-    let (raise, stop) = stop();
+    let (raise, stop) = shutdown_channel();
     if let Err(failure) = signals::listen(raise.clone(), log.clone()) {
         return Err(failure).into();
     }
@@ -94,7 +92,7 @@ async fn open(
     plan: &Plan,
     tally: &Arc<Tally>,
     log: &Log,
-    stop: &Stop,
+    stop: &ShutdownSignal,
 ) -> Result<Option<Opened>, Failure> {
     let rules = Arc::new(rules(plan)?);
     let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
@@ -126,8 +124,8 @@ async fn for_real(
     opened: Opened,
     tally: &Arc<Tally>,
     log: &Log,
-    raise: &Raise,
-    stop: Stop,
+    raise: &ShutdownTrigger,
+    stop: ShutdownSignal,
 ) -> Ended {
     let Opened { caller, fields, engine, mut store } = opened;
     if let Err(failure) = presence::before(plan, &engine, &mut store, log).await {
@@ -175,7 +173,7 @@ async fn dry_run(
     plan: &Plan,
     tally: &Arc<Tally>,
     log: &Log,
-    stop: Stop,
+    stop: ShutdownSignal,
 ) -> Result<Outcome, Failure> {
     let fields = Arc::new(Fields::new(Arc::new(rules(plan)?), plan.fields, plan.max_fields));
     Files::new(&plan.words.paths(), nothing_done())?;
@@ -245,7 +243,7 @@ fn parts(
     fields: Arc<Fields>,
     tally: &Arc<Tally>,
     log: &Log,
-    stop: Stop,
+    stop: ShutdownSignal,
 ) -> Load {
     Load {
         source: Box::new(source),

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     aws::Access,
     checkpoint::Reader,
-    pipeline::{Stop, stop::Urgency},
     report::{Log, Tally, figures},
+    shutdown::{ShutdownLevel, ShutdownSignal},
     source::{
         self, Buckets, Files, Lookup, Many,
         files::Done,
@@ -36,7 +36,7 @@ pub(super) struct Sources<'a> {
     pub(super) plan: &'a Plan,
     pub(super) tally: &'a Tally,
     pub(super) log: &'a Log,
-    pub(super) stop: &'a Stop,
+    pub(super) stop: &'a ShutdownSignal,
     /// The checkpoint file, if there is one.
     pub(super) checkpoint: Option<&'a Path>,
 }
@@ -180,12 +180,12 @@ impl Sources<'_> {
 ///
 /// Returns the [`Failure`] of what was to be done.
 pub(super) async fn unless_stopped<T>(
-    stop: &Stop,
+    stop: &ShutdownSignal,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<Option<T>, Failure> {
     tokio::select! {
         biased;
-        () = stop.reaches(Urgency::Drain) => Ok(None),
+        () = stop.reached(ShutdownLevel::Draining) => Ok(None),
         done = work => done.map(Some),
     }
 }

@@ -23,8 +23,8 @@ use tokio::{
 
 use super::{exit::Exit, failure::Failure};
 use crate::{
-    pipeline::stop::{Raise, Urgency},
     report::Log,
+    shutdown::{ShutdownLevel, ShutdownTrigger},
 };
 
 /// Time to finish what is under way. Service managers and containers give 10 seconds before they kill.
@@ -41,7 +41,7 @@ const ONE_WORD: Duration = Duration::from_millis(100);
 /// # Errors
 ///
 /// Returns a [`Failure`] if the system does not allow it.
-pub(super) fn listen(raise: Raise, log: Log) -> Result<(), Failure> {
+pub(super) fn listen(raise: ShutdownTrigger, log: Log) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::of(Exit::Person, &error);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let signals = {
@@ -84,7 +84,7 @@ impl Signals {
     }
 }
 
-async fn obey(mut signals: Signals, raise: &Raise, log: &Log) {
+async fn obey(mut signals: Signals, raise: &ShutdownTrigger, log: &Log) {
     let say = |text: &str| log.warn("trailload", text);
     let mut asked = None;
     let mut late = None;
@@ -94,7 +94,7 @@ async fn obey(mut signals: Signals, raise: &Raise, log: &Log) {
             () = signals.next() => match word(&mut asked, Instant::now()) {
                 Word::Finish => {
                     say("finishing what is under way and saving; once more leaves at once");
-                    raise.raise(Urgency::Drain);
+                    raise.raise(ShutdownLevel::Draining);
                     late = asked.map(|asked| (asked + GRACE, Late::Requests));
                 }
                 Word::Echo => {}
@@ -109,7 +109,7 @@ async fn obey(mut signals: Signals, raise: &Raise, log: &Log) {
                     leave();
                 };
                 say("giving up what has no answer yet, and saving; the next run sends it again");
-                raise.raise(Urgency::Leave);
+                raise.raise(ShutdownLevel::Immediate);
                 late = Some((due + MORE, Late::Everything));
             }
         }

@@ -4,11 +4,13 @@
 //! run and cuts each into pages; the normalizer packs the documents of pages into [`Batch`]es; the
 //! sink answers every batch with a [`Receipt`]; the ledger moves a lane on once all of it is settled.
 
+pub mod fingerprint;
 mod index;
 mod kept;
 
 use bytes::Bytes;
 
+pub use fingerprint::Fingerprint;
 pub use index::{HeldIndex, IndexIdentity, Inventory};
 pub use kept::{Kept, Packed, Packer};
 

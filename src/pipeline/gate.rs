@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::Stop;
+use crate::shutdown::ShutdownSignal;
 
 /// How often the wish to end is looked at while another one has the pass.
 const LOOK: Duration = Duration::from_millis(100);
@@ -26,10 +26,10 @@ pub(super) struct Pass(Arc<Gate>);
 
 impl Gate {
     /// Waits for the pass; `None` if the run is to end.
-    pub(super) fn enter(self: &Arc<Self>, stop: &Stop) -> Option<Arc<Pass>> {
+    pub(super) fn enter(self: &Arc<Self>, stop: &ShutdownSignal) -> Option<Arc<Pass>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         while *taken {
-            if stop.requested() {
+            if stop.is_requested() {
                 return None;
             }
             let waited = self.free.wait_timeout(taken, LOOK);
@@ -52,11 +52,11 @@ mod tests {
     use std::{sync::mpsc, thread};
 
     use super::*;
-    use crate::pipeline::stop::{Urgency, stop};
+    use crate::shutdown::{ShutdownLevel, shutdown_channel};
 
     #[test]
     fn the_next_one_waits_until_every_clone_is_dropped() {
-        let (_raise, stop) = stop();
+        let (_raise, stop) = shutdown_channel();
         let gate = Arc::<Gate>::default();
         let first = gate.enter(&stop).unwrap();
         let travels = Arc::clone(&first);
@@ -72,10 +72,10 @@ mod tests {
 
     #[test]
     fn nobody_waits_once_the_run_is_to_end() {
-        let (raise, stop) = stop();
+        let (raise, stop) = shutdown_channel();
         let gate = Arc::<Gate>::default();
         let _held = gate.enter(&stop).unwrap();
-        raise.raise(Urgency::Drain);
+        raise.raise(ShutdownLevel::Draining);
         assert!(gate.enter(&stop).is_none());
     }
 }

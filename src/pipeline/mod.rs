@@ -16,13 +16,9 @@ mod paged;
 mod pipe;
 mod retry;
 mod run;
-pub mod stop;
 #[cfg(test)]
 mod tests;
-mod width;
 mod worker;
 
 pub use run::{Error, Finished, KeptOut, Load, Outcome, READING_BYTES, least_memory, load, survey};
-pub use stop::Stop;
-pub use width::{Slot, Width};
 pub use worker::Survey;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::Stop;
+use crate::shutdown::ShutdownSignal;
 
 /// How often the wish to end is looked at while the pipe is silent.
 const LOOK: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ const PIECES_AHEAD: usize = 1;
 pub(super) struct Pipe {
     pieces: Receiver<io::Result<Vec<u8>>>,
     piece: io::Cursor<Vec<u8>>,
-    stop: Stop,
+    stop: ShutdownSignal,
 }
 
 impl Pipe {
@@ -34,7 +34,7 @@ impl Pipe {
     /// # Errors
     ///
     /// Returns an error if the system gives no thread.
-    pub(super) fn new(mut from: Box<dyn Read + Send>, stop: Stop) -> io::Result<Self> {
+    pub(super) fn new(mut from: Box<dyn Read + Send>, stop: ShutdownSignal) -> io::Result<Self> {
         let (read, pieces) = mpsc::sync_channel(PIECES_AHEAD);
         // Nobody joins it: it may wait for ever, and ends with the program.
         thread::Builder::new().name("pipe".to_owned()).spawn(move || {
@@ -72,7 +72,7 @@ impl Read for Pipe {
                         return Ok(0);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if !self.stop.requested() => {}
+                Err(RecvTimeoutError::Timeout) if !self.stop.is_requested() => {}
                 Err(_) => return Ok(0),
             }
         }
@@ -82,7 +82,7 @@ impl Read for Pipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::stop::{Urgency, stop};
+    use crate::shutdown::{ShutdownLevel, shutdown_channel};
 
     /// Gives what it has, then waits until the test is over.
     struct Silent(Option<&'static [u8]>, Receiver<()>);
@@ -100,12 +100,12 @@ mod tests {
 
     #[test]
     fn a_silent_pipe_ends_with_the_run_and_what_came_is_kept() {
-        let (raise, stop) = stop();
+        let (raise, stop) = shutdown_channel();
         let (over, wait) = mpsc::channel();
         let mut pipe = Pipe::new(Box::new(Silent(Some(b"{}"), wait)), stop).unwrap();
         let mut first = [0; 2];
         pipe.read_exact(&mut first).unwrap();
-        raise.raise(Urgency::Drain);
+        raise.raise(ShutdownLevel::Draining);
         let mut rest = Vec::new();
         pipe.read_to_end(&mut rest).unwrap();
         assert_eq!((&first, rest.as_slice()), (b"{}", &b""[..]));
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_pipe_gives_all_it_gets() {
         let text = b"some text\n".repeat(50_000);
-        let (_raise, stop) = stop();
+        let (_raise, stop) = shutdown_channel();
         let mut pipe = Pipe::new(Box::new(io::Cursor::new(text.clone())), stop).unwrap();
         let mut read = Vec::new();
         pipe.read_to_end(&mut read).unwrap();

@@ -17,13 +17,11 @@ use tokio::{
 };
 
 use super::{
-    Stop,
     gate::Pass,
     notebook::Notebook,
     pack::{Bodies, Weight, part_of},
     paged::{HandedOut, Paged, Part},
     retry::{Again, fields_version},
-    stop::{Raise, Urgency},
     worker::Survey,
     worker::{self, NOTES_AT_ONCE, Product, Shop, What, Work},
 };
@@ -32,6 +30,7 @@ use crate::{
     event::{Batch, Inventory, Lane, LaneNumber, Receipt, SetAside, SetAsideCause},
     normalize::{Fields, Settings, TimeRange},
     report::{Log, Tally, figures},
+    shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger},
     sink::{self, Sink, Unfinished},
     source::{self, Expectation, Found, Limits, Page, Slice, Source},
 };
@@ -86,7 +85,7 @@ pub struct Load {
     /// Where lines go.
     pub log: Log,
     /// Says when to end.
-    pub stop: Stop,
+    pub stop: ShutdownSignal,
     /// Which documents that earlier runs set aside are sent first.
     pub retry: Retry,
 }
@@ -157,7 +156,12 @@ pub struct Finished {
 }
 
 /// Loads everything that the source lists, from [`Sink::prepare`] to [`Sink::finish`].
-pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise) -> Finished {
+pub async fn load(
+    load: Load,
+    sink: Arc<impl Sink>,
+    store: Store,
+    raise: &ShutdownTrigger,
+) -> Finished {
     let again = Reader::open(store.path()).map(|reader| Again::new(reader, load.retry, &load));
     let notes = match Notebook::open(store, load.tally.waits.clone()) {
         Ok(notes) => notes,
@@ -196,7 +200,7 @@ pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise)
                 Err(error) => corridor.fail(error.into()),
             }
             corridor.carry(products).await;
-            if let Err(error) = threads.join(corridor.stop.requested()) {
+            if let Err(error) = threads.join(corridor.stop.is_requested()) {
                 corridor.fail(error);
             }
             corridor.write_versions().await;
@@ -207,7 +211,7 @@ pub async fn load(load: Load, sink: Arc<impl Sink>, store: Store, raise: &Raise)
     let Corridor { notes, failed, stop, held, .. } = corridor;
     let outcome = match failed {
         Some(error) => Err(error),
-        None if stop.requested() => Ok(Outcome::Stopped),
+        None if stop.is_requested() => Ok(Outcome::Stopped),
         None => Ok(Outcome::Complete),
     };
     // Indices may have had the last word after the workers were gone.
@@ -231,9 +235,9 @@ pub async fn survey(load: Load) -> Result<(Outcome, Survey), Error> {
     let survey = Arc::new(Mutex::new(Survey::default()));
     let (threads, mut products) = start(load, Arc::default(), Some(Arc::clone(&survey)))?;
     while take(&mut products, &stop).await.is_some() {}
-    threads.join(stop.requested())?;
+    threads.join(stop.is_requested())?;
     let survey = std::mem::take(&mut *survey.lock().unwrap_or_else(PoisonError::into_inner));
-    let outcome = if stop.requested() { Outcome::Stopped } else { Outcome::Complete };
+    let outcome = if stop.is_requested() { Outcome::Stopped } else { Outcome::Complete };
     Ok((outcome, survey))
 }
 
@@ -270,9 +274,12 @@ impl Load {
 const MOST_REQUESTS: usize = 8;
 
 /// Takes the next product. `None` if there will be none, or if those who could make one are stuck.
-async fn take(products: &mut products::Receiver<Product>, stop: &Stop) -> Option<Product> {
+async fn take(
+    products: &mut products::Receiver<Product>,
+    stop: &ShutdownSignal,
+) -> Option<Product> {
     let last_call = async {
-        stop.reaches(Urgency::Drain).await;
+        stop.reached(ShutdownLevel::Draining).await;
         last_call().await;
     };
     tokio::select! {
@@ -296,8 +303,8 @@ pub(super) struct Corridor<S> {
     bodies: Arc<Bodies>,
     notes: Notebook,
     pub(super) tally: Arc<Tally>,
-    raise: Raise,
-    stop: Stop,
+    raise: ShutdownTrigger,
+    stop: ShutdownSignal,
     /// The sink, while it gets ready.
     preparing: JoinSet<Result<(), sink::Error>>,
     writes: JoinSet<Written>,
@@ -326,7 +333,7 @@ impl<S: Sink> Corridor<S> {
 
     /// Lets the sink finish, if the run came to its end. There may have been no batch that waited for it to be ready.
     async fn finish(&mut self) {
-        if self.failed.is_some() || self.stop.requested() {
+        if self.failed.is_some() || self.stop.is_requested() {
             // Nobody waits for it any more, and the next run does it again.
             self.preparing.abort_all();
         }
@@ -349,7 +356,7 @@ impl<S: Sink> Corridor<S> {
 
     /// Returns whether nothing more is to be sent.
     pub(super) fn is_over(&self) -> bool {
-        self.failed.is_some() || self.stop.requested()
+        self.failed.is_some() || self.stop.is_requested()
     }
 
     fn prepared(&mut self, prepared: Result<Result<(), sink::Error>, JoinError>) {
@@ -385,7 +392,7 @@ impl<S: Sink> Corridor<S> {
         // Workers notice that nobody takes their products; what is under way is still settled.
         drop(products);
         if self.failed.is_some() {
-            self.raise.raise(Urgency::Drain);
+            self.raise.raise(ShutdownLevel::Draining);
         }
         while let Some(written) = self.writes.join_next().await {
             self.settle(written).await;
@@ -436,8 +443,10 @@ impl<S: Sink> Corridor<S> {
     pub(super) fn end_by(&mut self, error: sink::Error) {
         match error {
             // The user's wish is no failure. What else is under way has waited as long.
-            sink::Error::Interrupted { .. } if self.stop.requested() && self.failed.is_none() => {
-                self.raise.raise(Urgency::Leave);
+            sink::Error::Interrupted { .. }
+                if self.stop.is_requested() && self.failed.is_none() =>
+            {
+                self.raise.raise(ShutdownLevel::Immediate);
             }
             error => self.fail(error.into()),
         }
@@ -576,7 +585,7 @@ pub(super) fn spawn<T: Send + 'static, R: Send + 'static>(
 struct Lister {
     tally: Arc<Tally>,
     log: Log,
-    stop: Stop,
+    stop: ShutdownSignal,
     ahead: crossbeam_channel::Sender<Work>,
     products: products::Sender<Product>,
     /// For the store.
@@ -627,7 +636,7 @@ impl Lister {
             Found::Page(page) => self.hand_out(word, page),
             Found::Ended { key, pages, complete } => self.end(&key, pages, complete),
         };
-        taken && !self.stop.requested()
+        taken && !self.stop.is_requested()
     }
 
     /// Returns the number of the next lane.

@@ -9,10 +9,7 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{
-    run::{Error, Load, MOST_KEPT_OUT, Outcome, count_kept_out, spawn, start},
-    stop::{Raise, stop},
-};
+use super::run::{Error, Load, MOST_KEPT_OUT, Outcome, count_kept_out, spawn, start};
 use crate::{
     checkpoint::{Ended, Note, Reader, Retry, Store},
     event::{Batch, IndexCount, Kept, Lane, Listed, Packed, Receipt, SetAside, SetAsideCause},
@@ -21,6 +18,7 @@ use crate::{
         Tally,
         log::{Format, Verbosity, tests::page},
     },
+    shutdown::{ShutdownTrigger, shutdown_channel},
     sink::{Sink, Unfinished},
     source::{self, Content, Found, Held, Input, Page, Slice, Source},
 };
@@ -40,9 +38,9 @@ impl Source for Fed {
 }
 
 /// Returns a run of `workers` that waits to be fed.
-fn load(workers: usize) -> (Load, mpsc::Sender<Found>, Raise) {
+fn load(workers: usize) -> (Load, mpsc::Sender<Found>, ShutdownTrigger) {
     let (feed, fed) = mpsc::channel();
-    let (raise, stop) = stop();
+    let (raise, stop) = shutdown_channel();
     let rules = Arc::new(Rules::embedded().unwrap());
     let load = Load {
         source: Box::new(Fed(fed)),

@@ -18,7 +18,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::mpsc::Sender;
 
 use super::{
-    Stop,
     gate::{Gate, Pass},
     pack::{Bodies, Pack, Weight},
     paged::Part,
@@ -29,6 +28,7 @@ use crate::{
     event::{Batch, Kept, LaneNumber, SetAside, SetAsideCause},
     normalize::{Decider, Decision, Fields, Misshapen, Normalized, Normalizer, Placed, Settings},
     report::{self, Log, Tally, figures},
+    shutdown::ShutdownSignal,
     source::{
         Content, Decoded, Decoder, Error, Expectation, Input, Limits, Records, Skip, Taken,
         TooLong, skip_value,
@@ -108,7 +108,7 @@ pub(super) struct Shop {
     pub(super) bodies: Arc<Bodies>,
     pub(super) tally: Arc<Tally>,
     pub(super) log: Log,
-    pub(super) stop: Stop,
+    pub(super) stop: ShutdownSignal,
     /// Someone told the user that no more fields will be mapped.
     pub(super) told_full: Arc<AtomicBool>,
     /// Inputs named so far because something in them is no CloudTrail.
@@ -131,7 +131,7 @@ pub(super) fn run(shop: Shop) {
     while bench.open {
         match bench.shop.work.recv_timeout(IDLE) {
             // What was not begun is left to the next run.
-            Ok(_) if bench.shop.stop.requested() => {}
+            Ok(_) if bench.shop.stop.is_requested() => {}
             Ok(Work { lane, word, what: What::Input(input, expected) }) => {
                 bench.read(&mut decoder, (lane, word), input, expected);
             }
@@ -233,7 +233,7 @@ impl Bench {
     fn judge(&self, name: &str, word: usize, decoded: &Decoded, expected: Expectation) -> Ended {
         let (log, tally) = (&self.shop.log, &self.shop.tally);
         // A pipe ends early then, perhaps inside a record.
-        if decoded.stopped || self.shop.stop.requested() {
+        if decoded.stopped || self.shop.stop.is_requested() {
             return Ended::Interrupted;
         }
         if let Some(broken) = decoded.broken.first() {
@@ -546,7 +546,7 @@ impl Records for Reading<'_> {
     }
 
     fn go_on(&self) -> bool {
-        self.bench.open && !self.bench.shop.stop.requested()
+        self.bench.open && !self.bench.shop.stop.is_requested()
     }
 
     fn consumed(&mut self, bytes: u64) {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::LookupProgress;
 use super::{
     Tally, figures,
     rate::{Rate, Sample, Speed},
     regions::{self, Row, View},
     terminal::{Terminal, printable, shortened},
 };
-use crate::source::lookup::Progress;
 
 /// Time between two drawings: smooth for the eye, nothing for the processor.
 pub const INTERVAL: Duration = Duration::from_millis(200);
@@ -123,7 +123,7 @@ impl Bars {
     }
 
     /// Puts accounts and Regions in the place of the word that stands for them.
-    fn unfold(&mut self, tally: &Tally, word: usize, progress: &Progress, since: Duration) {
+    fn unfold(&mut self, tally: &Tally, word: usize, progress: &LookupProgress, since: Duration) {
         let stands_for_them = |bar: &Bar| {
             bar.source == Some(word) || bar.source.is_none() && tally.sources.len() == 1
         };
@@ -176,7 +176,7 @@ impl RegionBar {
         Self { drawn: bar, row, measured: false }
     }
 
-    fn draw(&mut self, look: Look, progress: &Progress, elapsed: Duration) {
+    fn draw(&mut self, look: Look, progress: &LookupProgress, elapsed: Duration) {
         let view: View = self.row.look(progress, elapsed);
         if view.expected > 0 {
             self.drawn.set_length(view.expected);

@@ -5,11 +5,12 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use super::lookup_progress::LOOKUP_QUOTA;
+use super::{LookupProgress, RegionFigures, RegionProgress, RegionStage};
 use super::{
     figures,
     rate::{Rate, Sample, Speed},
 };
-use crate::source::lookup::{Figures, Progress, QUOTA, RegionProgress, Stage};
 
 /// More bars than this are folded: an account has 17 Regions from the start, and they fit on a terminal of 24 lines
 /// with some lines above.
@@ -49,7 +50,7 @@ pub struct View {
 
 /// Returns one row an account and Region; one an account if those are too many; a single one if these are, too.
 /// They begin `since` after the start of the run.
-pub fn rows(progress: &Progress, since: Duration) -> Vec<Row> {
+pub fn rows(progress: &LookupProgress, since: Duration) -> Vec<Row> {
     let regions = &progress.regions;
     let accounts = accounts(regions);
     if regions.len() <= BARS_AT_MOST {
@@ -72,7 +73,7 @@ pub fn rows(progress: &Progress, since: Duration) -> Vec<Row> {
 }
 
 /// Returns one row of everything.
-pub fn all(progress: &Progress, since: Duration) -> Row {
+pub fn all(progress: &LookupProgress, since: Duration) -> Row {
     let regions = progress.regions.len();
     let accounts = figures::counted(accounts(&progress.regions).len() as u64, "account");
     let regions_named = figures::counted(regions as u64, "Region");
@@ -94,7 +95,7 @@ impl Row {
     }
 
     /// Looks at the counters as they are `elapsed` after the start of the run.
-    pub fn look(&mut self, progress: &Progress, elapsed: Duration) -> View {
+    pub fn look(&mut self, progress: &LookupProgress, elapsed: Duration) -> View {
         let (mut view, mut quota, mut fetching) = (View::default(), 0.0, 0);
         let mut known = false;
         let passed = elapsed.saturating_sub(self.since);
@@ -102,10 +103,10 @@ impl Row {
             let Some(region) = progress.regions.get(*at) else { continue };
             let figures = region.figures();
             let speed = rate.sample(passed, sample(figures));
-            known |= figures.expected_requests > 0 || figures.stage == Stage::Done;
+            known |= figures.expected_requests > 0 || figures.stage == RegionStage::Done;
             view.add(figures, speed);
-            if figures.stage == Stage::Fetching {
-                quota += speed.bytes / QUOTA;
+            if figures.stage == RegionStage::Fetching {
+                quota += speed.bytes / LOOKUP_QUOTA;
                 fetching += 1;
             }
         }
@@ -118,7 +119,7 @@ impl Row {
 }
 
 /// Returns the counters as a sample: requests take the place of bytes.
-fn sample(figures: Figures) -> Sample {
+fn sample(figures: RegionFigures) -> Sample {
     Sample {
         listed: true,
         records: figures.events,
@@ -129,8 +130,8 @@ fn sample(figures: Figures) -> Sample {
 }
 
 impl View {
-    fn add(&mut self, figures: Figures, speed: Speed) {
-        let over = matches!(figures.stage, Stage::Done | Stage::Failed);
+    fn add(&mut self, figures: RegionFigures, speed: Speed) {
+        let over = matches!(figures.stage, RegionStage::Done | RegionStage::Failed);
         self.requests += figures.requests;
         // What is over costs no more, whatever was expected.
         self.expected += if over {
@@ -178,21 +179,21 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns so many Regions of each account, half way through 100 requests and 5,000 events.
-    pub(in crate::report) fn half_way(accounts: u64, regions: usize) -> Progress {
-        let figures = Figures {
+    pub(in crate::report) fn half_way(accounts: u64, regions: usize) -> LookupProgress {
+        let figures = RegionFigures {
             requests: 50,
             throttled: 0,
             events: 2_500,
             done: 0.5,
             expected_requests: 100,
-            stage: Stage::Fetching,
+            stage: RegionStage::Fetching,
         };
         let numbers = (0..accounts).flat_map(|account| (0..regions).map(move |at| (account, at)));
         let region = |(account, at): (u64, usize)| {
             let account = format!("{}", 111_122_223_333 + account);
             RegionProgress::at(&account, &format!("eu-west-{at}"), figures)
         };
-        Progress { regions: numbers.map(region).collect() }
+        LookupProgress { regions: numbers.map(region).collect() }
     }
 
     fn names(accounts: u64, regions: usize) -> Vec<String> {
@@ -227,7 +228,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_over_neither_waits_nor_uses_the_quota() {
-        let over = |stage| Figures {
+        let over = |stage| RegionFigures {
             requests: 7,
             throttled: 1,
             events: 300,
@@ -235,9 +236,9 @@ pub(super) mod tests {
             expected_requests: 90,
             stage,
         };
-        let [done, failed] = [Stage::Done, Stage::Failed]
+        let [done, failed] = [RegionStage::Done, RegionStage::Failed]
             .map(|stage| RegionProgress::at("111122223333", &format!("{stage:?}"), over(stage)));
-        let progress = Progress { regions: vec![done, failed] };
+        let progress = LookupProgress { regions: vec![done, failed] };
         let view = all(&progress, Duration::ZERO).look(&progress, Duration::from_secs(10));
         assert_eq!((view.requests, view.expected), (14, 14));
         assert_eq!((view.quota, view.left), (None, None));

@@ -11,7 +11,8 @@ use std::sync::{
 
 use serde::Serialize;
 
-use crate::{source::lookup, waits::Waits};
+use super::LookupProgress;
+use crate::waits::Waits;
 
 /// Failures kept for the summary. Each was a line on standard error too; the file stays small.
 pub const FAILURES_KEPT: usize = 100;
@@ -70,7 +71,7 @@ pub struct Tally {
     /// Flavour and version of the engine, once it is known.
     pub engine: OnceLock<String>,
     /// How far each account and Region is, once it is known which there are; and the number of their SOURCE word.
-    pub lookup: OnceLock<(usize, Arc<lookup::Progress>)>,
+    pub lookup: OnceLock<(usize, Arc<LookupProgress>)>,
     /// What is being waited for.
     pub waits: Waits,
     /// The same counters for each SOURCE word, in the order given.

@@ -15,8 +15,10 @@ use std::{
 
 use libdeflater::Decompressor;
 
+use crate::event::Fingerprint;
+
 use super::{
-    Content, Error, Fingerprint, Held, Kind,
+    Content, Error, Held, Kind,
     archive::{Front, Stored},
     transcode::Encoding,
     unpack::{self, HEAD_BYTES, Meter, Opened, Packing},

@@ -18,7 +18,8 @@ use std::{
     vec,
 };
 
-use super::{Content, Error, Fingerprint, Found, Input, Source, fingerprint::Since};
+use super::{Content, Error, Found, Input, Source};
+use crate::event::fingerprint::{Fingerprint, Since};
 use crate::{event::Lane, secret};
 
 /// Names of one folder that are held and sorted at a time: a few MiB. Folders of a trail hold less, so

@@ -25,7 +25,6 @@ mod archive;
 pub mod decode;
 mod expect;
 pub mod files;
-pub mod fingerprint;
 mod locked;
 mod look;
 pub mod lookup;
@@ -53,7 +52,6 @@ use crate::{
 pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken, TooLong};
 pub use expect::Expectation;
 pub use files::Files;
-pub use fingerprint::Fingerprint;
 pub use look::Kind;
 pub use lookup::Lookup;
 pub use many::Many;

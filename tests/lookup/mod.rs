@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use aws_credential_types::Credentials;
 use serde_json::{Value, json};
 use trailload::aws::Access;
-use trailload::pipeline::stop::stop;
+use trailload::shutdown::shutdown_channel;
 use trailload::source::lookup::{ACTIONS, Category, Lookup, Options, Place};
 use trailload::source::{Error, Found, Source};
 
@@ -71,7 +71,7 @@ fn key(account: &str) -> String {
 /// Lists until all is listed, or `enough` pages came.
 fn load(places: Vec<Place>, enough: usize) -> (Vec<String>, Vec<String>, Result<(), Error>) {
     let options = Options { requests_per_second: QUOTA * 0.97, ..Options::new(NOW) };
-    let (_raise, stop) = stop();
+    let (_raise, stop) = shutdown_channel();
     let mut lookup = Lookup::new(places, options, Box::new(|_| Vec::new()), stop);
     let (mut ids, mut failed, mut pages) = (Vec::new(), Vec::new(), 0);
     let mut open: BTreeMap<String, u32> = BTreeMap::new();

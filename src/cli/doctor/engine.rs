@@ -8,8 +8,8 @@ use crate::{
     checkpoint::{self, Reader, indices::Known},
     cli::{assemble, failure::Failure, presence},
     normalize::{Fields, Rules},
-    pipeline::stop::stop,
     report::{Tally, figures},
+    shutdown::shutdown_channel,
     sink::{Conflict, Disk, Engine, Examination, Fill, Rights, TemplateState},
 };
 
@@ -34,7 +34,7 @@ impl Doctor<'_> {
             target.signing = Some(assemble::signing(plan, caller));
         }
         let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
-        let (_raise, stop) = stop();
+        let (_raise, stop) = shutdown_channel();
         let mut tally = Tally::default();
         tally.waits = self.waits.clone();
         let tally = Arc::new(tally);

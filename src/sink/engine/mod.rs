@@ -53,10 +53,11 @@ use self::settle::Settling;
 pub use self::signing::{Service, Signing};
 use super::{Cause, Error, Sink, Unfinished};
 use crate::event::{Batch, Inventory, Receipt};
+use crate::limit::ConcurrencyLimiter;
 use crate::normalize::IndexBy;
-use crate::pipeline::stop::Urgency;
-use crate::pipeline::{Stop, Width};
 use crate::report::{Log, Tally};
+use crate::shutdown::ShutdownLevel;
+use crate::shutdown::ShutdownSignal;
 
 /// Longest time for one request. Engines themselves answer after a minute if a shard is not there.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -162,7 +163,7 @@ pub struct Description {
 pub struct Engine {
     client: Client,
     retrier: Retrier,
-    width: Width,
+    width: ConcurrencyLimiter,
     /// Lets batches on deck: those under way and the next ones, for which fields are put meanwhile.
     deck: Semaphore,
     learned: Arc<dyn Learned>,
@@ -174,7 +175,7 @@ pub struct Engine {
     /// If documents that are there already are compared.
     comparison: Option<Comparison>,
     tally: Arc<Tally>,
-    stop: Stop,
+    stop: ShutdownSignal,
     /// Size in bytes of the smallest body that was refused for its size.
     too_large: AtomicUsize,
     /// Whether the engine ever took a document in this run.
@@ -231,7 +232,7 @@ impl Engine {
         fields: Arc<dyn Learned>,
         log: Log,
         tally: Arc<Tally>,
-        stop: Stop,
+        stop: ShutdownSignal,
     ) -> Result<Self, Error> {
         target.take_credentials();
         check_prefix(&target.prefix)?;
@@ -252,7 +253,7 @@ impl Engine {
         Ok(Self {
             client,
             retrier,
-            width: Width::new(FIRST_REQUESTS, most as usize, GOOD_ROW),
+            width: ConcurrencyLimiter::new(FIRST_REQUESTS, most as usize, GOOD_ROW),
             deck: Semaphore::new(most as usize + NEXT),
             learned: fields,
             mappings,
@@ -461,13 +462,13 @@ fn default_requests(url: &Url) -> u32 {
 
 /// Does a work that talks to the engine, unless the user leaves before it is done.
 async fn unless_left<T>(
-    stop: &Stop,
+    stop: &ShutdownSignal,
     client: &Client,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     tokio::select! {
         biased;
-        () = stop.reaches(Urgency::Leave) => Err(interrupted(client)),
+        () = stop.reached(ShutdownLevel::Immediate) => Err(interrupted(client)),
         done = work => done,
     }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::parcel::Parcel;
-use crate::aws::trouble::without_canon;
+use crate::error::strip_canonical_request;
 use crate::sink::{Cause, Unreachable, Why};
 
 /// What becomes of a document after an answer.
@@ -226,7 +226,7 @@ fn said_by_aws(body: &[u8]) -> String {
         message: String,
     }
     let said = serde_json::from_slice::<Said>(body).map(|said| said.message);
-    without_canon(said.unwrap_or_default())
+    strip_canonical_request(said.unwrap_or_default())
 }
 
 /// Returns what is known of a failed connection, for the two cases in which a smaller request may help.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::pipeline::Stop;
-use crate::pipeline::stop::Urgency;
 use crate::report::Log;
+use crate::shutdown::ShutdownLevel;
+use crate::shutdown::ShutdownSignal;
 use crate::sink::{Block, Cause, Error, Shown};
 use crate::waits;
 
@@ -74,7 +74,7 @@ pub(super) struct Retrier {
     policy: Policy,
     address: Arc<str>,
     log: Log,
-    stop: Stop,
+    stop: ShutdownSignal,
     warned: Arc<Mutex<Option<Warned>>>,
 }
 
@@ -86,7 +86,7 @@ struct Warned {
 }
 
 impl Retrier {
-    pub(super) fn new(policy: Policy, address: &str, log: Log, stop: Stop) -> Self {
+    pub(super) fn new(policy: Policy, address: &str, log: Log, stop: ShutdownSignal) -> Self {
         Self { policy, address: address.into(), log, stop, warned: Arc::default() }
     }
 
@@ -173,7 +173,7 @@ impl Trouble<'_> {
             let next = self.next_urgency();
             tokio::select! {
                 biased;
-                () = self.retrier.stop.reaches(next) => {}
+                () = self.retrier.stop.reached(next) => {}
                 () = tokio::time::sleep_until(until) => return Ok(()),
             }
         }
@@ -188,25 +188,29 @@ impl Trouble<'_> {
             Some(blocked) => patience.min(policy.blocked.saturating_sub(now - blocked)),
             None => patience,
         };
-        match self.retrier.stop.now() {
-            Urgency::GoOn => left,
-            Urgency::Drain => {
+        match self.retrier.stop.level() {
+            ShutdownLevel::Running => left,
+            ShutdownLevel::Draining => {
                 let draining = *self.draining.get_or_insert(now);
                 left.min(policy.draining.saturating_sub(now - draining.max(since)))
             }
-            Urgency::Leave => Duration::ZERO,
+            ShutdownLevel::Immediate => Duration::ZERO,
         }
     }
 
-    fn next_urgency(&self) -> Urgency {
-        if self.retrier.stop.requested() { Urgency::Leave } else { Urgency::Drain }
+    fn next_urgency(&self) -> ShutdownLevel {
+        if self.retrier.stop.is_requested() {
+            ShutdownLevel::Immediate
+        } else {
+            ShutdownLevel::Draining
+        }
     }
 
     fn give_up(&self, since: Instant, cause: Cause) -> Error {
         let (url, waited) = (self.retrier.address.to_string(), Instant::now() - since);
         if self.garbage >= GARBAGE_TRIES {
             Error::NoEngine { url, source: cause }
-        } else if self.retrier.stop.requested() {
+        } else if self.retrier.stop.is_requested() {
             Error::Interrupted { url, source: Some(cause) }
         } else if is_block(&cause) {
             Error::Blocked { url, waited, source: cause }
@@ -219,8 +223,8 @@ impl Trouble<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::stop::{Raise, stop};
     use crate::report::log::{Format, Verbosity, tests::page};
+    use crate::shutdown::{ShutdownTrigger, shutdown_channel};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -239,8 +243,8 @@ mod tests {
         }
     }
 
-    fn retrier(policy: Policy) -> (Raise, Retrier) {
-        let (raise, stop) = stop();
+    fn retrier(policy: Policy) -> (ShutdownTrigger, Retrier) {
+        let (raise, stop) = shutdown_channel();
         (raise, Retrier::new(policy, "http://engine", Log::default(), stop))
     }
 
@@ -268,7 +272,7 @@ mod tests {
     #[test]
     fn trouble_is_told_after_five_seconds_and_then_ever_more_rarely() {
         let (log, page) = page(Format::Text, Verbosity::Quiet);
-        let (_raise, stop) = stop();
+        let (_raise, stop) = shutdown_channel();
         let retrier = Retrier::new(policy(), "http://engine", log, stop);
         let since = Instant::now().checked_sub(MINUTE).unwrap();
         retrier.warn(&busy(), Instant::now(), Duration::from_secs(4));
@@ -368,7 +372,7 @@ mod tests {
     #[tokio::test]
     async fn draining_shortens_the_patience() {
         let (raise, retrier) = retrier(hurried());
-        raise.raise(Urgency::Drain);
+        raise.raise(ShutdownLevel::Draining);
         let start = Instant::now();
         let (error, _) = patience_with(&mut retrier.watch(), busy()).await;
         assert!(matches!(error, Error::Interrupted { source: Some(_), .. }));
@@ -381,9 +385,9 @@ mod tests {
         let mut trouble = retrier.watch();
         let start = Instant::now();
         let (waited, ()) = tokio::join!(trouble.wait(busy(), Some(MINUTE)), async {
-            raise.raise(Urgency::Drain);
+            raise.raise(ShutdownLevel::Draining);
             tokio::task::yield_now().await;
-            raise.raise(Urgency::Leave);
+            raise.raise(ShutdownLevel::Immediate);
         });
         assert!(matches!(waited, Err(Error::Interrupted { .. })));
         assert!(start.elapsed() < Duration::from_secs(5));

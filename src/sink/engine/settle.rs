@@ -165,16 +165,16 @@ impl<'a> Settling<'a> {
         let packed = self.engine.client.packed(parcel.body.clone()).await;
         let mut losses = 0;
         loop {
-            let slot = self.engine.width.enter().await;
+            let slot = self.engine.width.acquire().await;
             let (verdict, asked) = match self.engine.client.bulk(packed.clone()).await {
                 Ok(answer) => (self.judge(answer.status, &answer.body, parcel), answer.retry_after),
                 Err(cause @ Cause::Redirect { .. }) => (Verdict::Stop(cause), None),
                 Err(cause) => (Verdict::Again(cause), None),
             };
             if is_overload(&verdict) {
-                slot.was_too_much();
+                slot.on_throttled();
             } else if matches!(verdict, Verdict::Items(_)) {
-                self.engine.width.went_well();
+                self.engine.width.on_success();
             }
             drop(slot);
             let cause = match verdict {

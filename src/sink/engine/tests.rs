@@ -14,8 +14,8 @@ use url::Url;
 use super::{Engine, Flavour, Learned, Rewrite, Target};
 use crate::event::{Batch, Entry, Kept, Need, Packed, Receipt, SetAsideCause, Share};
 use crate::normalize::Origin;
-use crate::pipeline::stop::{Raise, Urgency, stop};
 use crate::report::{Log, Tally};
+use crate::shutdown::{ShutdownLevel, ShutdownTrigger, shutdown_channel};
 use crate::sink::{Cause, Error, Sink, Unreachable, Why};
 
 const INDEX: &str = "trail-2024.06";
@@ -361,7 +361,7 @@ struct Rig {
     engine: Engine,
     toy: Arc<Toy>,
     tally: Arc<Tally>,
-    raise: Raise,
+    raise: ShutdownTrigger,
 }
 
 fn target(url: &Url) -> Target {
@@ -373,7 +373,7 @@ fn target(url: &Url) -> Target {
 }
 
 async fn connect(target: Target) -> Result<Rig, Error> {
-    let (raise, stop) = stop();
+    let (raise, stop) = shutdown_channel();
     let (toy, tally) = (Arc::new(Toy::default()), Arc::new(Tally::default()));
     let template = json!({"dynamic": "false", "_meta": {"version": 1}, "properties": {"eventTime": {"type": "date"}}});
     let engine =
@@ -725,7 +725,7 @@ async fn leaving_does_not_wait_for_the_engine() {
     let start = Instant::now();
     let (written, ()) = tokio::join!(rig.engine.write(plain(1)), async {
         tokio::task::yield_now().await;
-        rig.raise.raise(Urgency::Leave);
+        rig.raise.raise(ShutdownLevel::Immediate);
     });
     assert!(matches!(written.unwrap_err().error, Error::Interrupted { .. }));
     assert!(start.elapsed() < Duration::from_millis(900));

@@ -21,9 +21,7 @@ mod chain;
 mod clock;
 mod error;
 mod estimate;
-mod pace;
 mod plan;
-mod progress;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -40,14 +38,16 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::{Found, Source};
-use crate::pipeline::Stop;
+use crate::{
+    report::{LookupProgress, RegionProgress, lookup_progress::LOOKUP_QUOTA},
+    shutdown::ShutdownSignal,
+};
 use clock::Clock;
 use plan::{Range, missing};
 use site::{Message, Shared, Site, seconds};
 
 pub use error::{Cause, Error, Why};
 pub use estimate::{Estimate, LONG, RegionEstimate};
-pub use progress::{Figures, Progress, RegionProgress, Stage};
 
 /// Every call that this source makes.
 pub const ACTIONS: &[&str] = &["cloudtrail:LookupEvents"];
@@ -57,9 +57,6 @@ const MESSAGES: usize = 16;
 
 /// Least memory for pages: a page may be as large as this, by the service's limit of 256 KB an event, rarely.
 const LEAST_HELD_BYTES: usize = 4 << 20;
-
-/// Requests a second that AWS grants in each account and Region, and that all who use the account share.
-pub const QUOTA: f64 = 2.0;
 
 /// Share of the quota that is used: what is left over keeps clocks that differ from meaning refusals.
 const USED: f64 = 0.99;
@@ -199,7 +196,7 @@ impl Options {
             overlap: Duration::from_hours(24),
             held_bytes: 48 << 20,
             dry_run: false,
-            requests_per_second: QUOTA * USED,
+            requests_per_second: LOOKUP_QUOTA * USED,
         }
     }
 }
@@ -215,14 +212,19 @@ pub struct Lookup {
     places: Vec<Place>,
     options: Options,
     coverage: Coverage,
-    stop: Stop,
-    progress: Arc<Progress>,
+    stop: ShutdownSignal,
+    progress: Arc<LookupProgress>,
     on_estimate: Option<OnEstimate>,
 }
 
 impl Lookup {
     /// Makes the source; nothing is asked yet.
-    pub fn new(places: Vec<Place>, options: Options, coverage: Coverage, stop: Stop) -> Self {
+    pub fn new(
+        places: Vec<Place>,
+        options: Options,
+        coverage: Coverage,
+        stop: ShutdownSignal,
+    ) -> Self {
         let mut regions: Vec<RegionProgress> = Vec::new();
         for place in &places {
             let known = |r: &RegionProgress| r.account == place.account && r.region == place.region;
@@ -230,7 +232,7 @@ impl Lookup {
                 regions.push(RegionProgress::new(&place.account, &place.region));
             }
         }
-        let progress = Arc::new(Progress { regions });
+        let progress = Arc::new(LookupProgress { regions });
         Self { places, options, coverage, stop, progress, on_estimate: None }
     }
 
@@ -242,7 +244,7 @@ impl Lookup {
     }
 
     /// Returns the counters, to be read at any time.
-    pub fn progress(&self) -> Arc<Progress> {
+    pub fn progress(&self) -> Arc<LookupProgress> {
         Arc::clone(&self.progress)
     }
 
@@ -280,8 +282,8 @@ impl Lookup {
 async fn fetch(
     sites: Vec<Vec<(Place, Vec<Range>)>>,
     options: Options,
-    stop: Stop,
-    progress: Arc<Progress>,
+    stop: ShutdownSignal,
+    progress: Arc<LookupProgress>,
     out: mpsc::Sender<Message>,
     clock: Clock,
 ) {

@@ -22,13 +22,12 @@ use super::chain::{Chain, Sample, Step};
 use super::clock::Clock;
 use super::error::{Error, Why};
 use super::estimate::RegionEstimate;
-use super::pace::Pace;
 use super::plan::{LONGEST, Plan, Range};
-use super::progress::{Progress, RegionProgress, Stage};
 use super::{HISTORY, Options, Place};
 use crate::aws::{Refusal, Trouble};
-use crate::pipeline::Stop;
-use crate::pipeline::stop::Urgency;
+use crate::limit::RateLimiter;
+use crate::report::{LookupProgress, RegionProgress, RegionStage};
+use crate::shutdown::{ShutdownLevel, ShutdownSignal};
 use crate::source::{Found, Held, Page};
 
 /// Most chains at once: hides answers of 16 s. Each is a slice that a restart meets unfinished.
@@ -70,9 +69,9 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) clock: Clock,
     pub(super) began: Instant,
-    pub(super) stop: Stop,
+    pub(super) stop: ShutdownSignal,
     pub(super) memory: Arc<Semaphore>,
-    pub(super) progress: Arc<Progress>,
+    pub(super) progress: Arc<LookupProgress>,
     pub(super) out: mpsc::Sender<Message>,
 }
 
@@ -128,7 +127,7 @@ pub(super) struct Site {
     chains: BTreeMap<u64, Chain>,
     chains_begun: u64,
     flights: JoinSet<Flown>,
-    pace: Pace,
+    pace: RateLimiter,
     /// Memory for the next page.
     room: Option<OwnedSemaphorePermit>,
     page_bytes: usize,
@@ -163,7 +162,7 @@ impl Site {
             chains: BTreeMap::new(),
             chains_begun: 0,
             flights: JoinSet::new(),
-            pace: Pace::new(shared.options.requests_per_second, shared.began),
+            pace: RateLimiter::new(shared.options.requests_per_second, shared.began),
             room: None,
             page_bytes: 64 << 10,
             troubled: None,
@@ -182,12 +181,12 @@ impl Site {
 
     /// Fetches all that is missing.
     pub(super) async fn run(mut self) {
-        self.counters().enter(Stage::Fetching);
+        self.counters().enter(RegionStage::Fetching);
         match self.fetch().await {
             Err(Over) => self.leave_open_chains().await,
-            Ok(None) => self.counters().enter(Stage::Done),
+            Ok(None) => self.counters().enter(RegionStage::Done),
             Ok(Some(error)) => {
-                self.counters().enter(Stage::Failed);
+                self.counters().enter(RegionStage::Failed);
                 self.leave_open_chains().await;
                 if !self.estimated {
                     let _ = self.tell(Message::Estimated(self.number, None)).await;
@@ -213,7 +212,7 @@ impl Site {
             let rested = self.chains.values().filter_map(|chain| chain.rests).min();
             let landed = tokio::select! {
                 biased;
-                () = stop.reaches(Urgency::Drain) => return Err(Over),
+                () = stop.reached(ShutdownLevel::Draining) => return Err(Over),
                 () = self.shared.out.closed() => return Err(Over),
                 Some(landed) = self.flights.join_next() => Some(landed),
                 () = turn(&self.shared, due, &mut self.room, self.page_bytes), if choice.is_some() => None,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::clock::turned::Turned;
 use super::*;
-use crate::pipeline::stop::{Urgency, stop};
+use crate::shutdown::{ShutdownLevel, shutdown_channel};
 use crate::source::{Error as SourceError, Page, Slice};
 use model::{Model, Reply};
 
@@ -180,7 +180,7 @@ impl Bench {
         let covered = self.covered.clone();
         let coverage =
             Box::new(move |series: &str| covered.get(series).cloned().unwrap_or_default());
-        let (raise, stop) = stop();
+        let (raise, stop) = shutdown_channel();
         let lookup = Lookup::new(self.places.clone(), self.options.clone(), coverage, stop.clone());
         let sites = lookup.sites();
         let told = Arc::new(Mutex::new(None));
@@ -211,7 +211,7 @@ impl Bench {
                 Some(after) => clock.reaches(start + after).await,
                 None => std::future::pending().await,
             }
-            raise.raise(Urgency::Drain);
+            raise.raise(ShutdownLevel::Draining);
             std::future::pending::<()>().await;
         };
         let Clock::Turned(turned) = clock.clone() else { unreachable!() };

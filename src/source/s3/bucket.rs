@@ -28,7 +28,7 @@ use super::{
     address::region_of,
     refusal::{Answer, Next, Reach, Refusal, What, Wish},
 };
-use crate::pipeline::{Slot, Width};
+use crate::limit::{ConcurrencyLimiter, ConcurrencyPermit};
 
 /// Objects of one bucket that are fetched at once: hides 50 ms of latency at more than 1,000 objects a second.
 const GETS_AT_ONCE: usize = 64;
@@ -121,8 +121,8 @@ pub(super) struct Bucket {
     clients: Arc<Clients>,
     at: Mutex<At>,
     requester_pays: bool,
-    lists: Width,
-    gets: Width,
+    lists: ConcurrencyLimiter,
+    gets: ConcurrencyLimiter,
     refused: AtomicU32,
     silent: AtomicU32,
     granted: AtomicBool,
@@ -155,7 +155,7 @@ pub(super) struct Listing {
 pub(super) struct Arriving<'a> {
     pub(super) output: GetObjectOutput,
     /// It is under way until this is dropped.
-    pub(super) slot: Slot<'a>,
+    pub(super) slot: ConcurrencyPermit<'a>,
 }
 
 impl Bucket {
@@ -172,8 +172,8 @@ impl Bucket {
             clients,
             at: Mutex::new(at),
             requester_pays,
-            lists: Width::new(LISTS_AT_ONCE, LISTS_AT_ONCE, GOOD_ROW),
-            gets: Width::new(GETS_AT_ONCE, GETS_AT_ONCE, GOOD_ROW),
+            lists: ConcurrencyLimiter::new(LISTS_AT_ONCE, LISTS_AT_ONCE, GOOD_ROW),
+            gets: ConcurrencyLimiter::new(GETS_AT_ONCE, GETS_AT_ONCE, GOOD_ROW),
             refused: AtomicU32::new(0),
             silent: AtomicU32::new(0),
             granted: AtomicBool::new(false),
@@ -199,10 +199,10 @@ impl Bucket {
                 .set_continuation_token(listing.token.clone())
                 .set_max_keys(listing.most)
                 .set_request_payer(self.payer());
-            let slot = self.lists.enter().await;
+            let slot = self.lists.acquire().await;
             match patiently(request.send()).await {
                 Ok(page) => {
-                    self.lists.went_well();
+                    self.lists.on_success();
                     self.silent.store(0, Relaxed);
                     return Ok(page);
                 }
@@ -232,7 +232,7 @@ impl Bucket {
                 .set_if_match(etag.map(str::to_owned))
                 .set_range((from > 0).then(|| format!("bytes={from}-")))
                 .set_request_payer(self.payer());
-            let slot = self.gets.enter().await;
+            let slot = self.gets.acquire().await;
             match patiently(request.send()).await {
                 Ok(output) => return Ok(Arriving { output, slot }),
                 Err(answer) => self.after(answer, &at, What::Get(key), slot, tries).await?,
@@ -244,7 +244,7 @@ impl Bucket {
     pub(super) fn granted(&self) {
         self.granted.store(true, Relaxed);
         self.silent.store(0, Relaxed);
-        self.gets.went_well();
+        self.gets.on_success();
     }
 
     /// Takes in that an object was refused. Returns `true` if it is the one that shows that all of them are.
@@ -293,7 +293,7 @@ impl Bucket {
         key: &str,
         answer: Answer,
         gained: u64,
-        slot: Slot<'_>,
+        slot: ConcurrencyPermit<'_>,
         tries: &mut Tries,
     ) -> Result<(), Refusal> {
         if gained >= GAIN {
@@ -311,7 +311,7 @@ impl Bucket {
         answer: Answer,
         at: &At,
         what: What<'_>,
-        slot: Slot<'_>,
+        slot: ConcurrencyPermit<'_>,
         tries: &mut Tries,
     ) -> Result<(), Refusal> {
         tries.made += 1;
@@ -324,7 +324,7 @@ impl Bucket {
                 tries.moves <= MOVES && self.follow(at, region).await
             }
             Next::Slower => {
-                slot.was_too_much();
+                slot.on_throttled();
                 tries.made < SLOW_TRIES
             }
             Next::Again => tries.made < TRIES,

@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What is left of the rate when the quota was exceeded: strong enough to settle beside others in a few steps.
-const SLOWED: f64 = 0.85;
+const DECREASE_FACTOR: f64 = 0.85;
 
 /// Share of the full rate that a granted request gives back. Being alone again is noticed within two minutes, and
 /// meanwhile the quota is exceeded about once in thirty requests.
-const EASED: f64 = 0.005;
+const RECOVERY_STEP: f64 = 0.005;
 
 /// Requests are sent at least at this share of the full rate, however much others take.
-const LEAST: f64 = 0.05;
+const MIN_SHARE: f64 = 0.05;
 
 /// How late, in intervals, a timer may wake without the time being lost: no more than the jitter of the way there.
 const LATENESS: f64 = 0.1;
@@ -28,54 +28,54 @@ const OPENING: f64 = 0.25;
 
 /// The pace of one account and Region.
 #[derive(Debug)]
-pub(super) struct Pace {
-    full: f64,
+pub struct RateLimiter {
+    max_rate: f64,
     share: f64,
     next: Instant,
-    slowed: Instant,
+    last_decrease: Instant,
     /// Whether a request was sent.
-    open: bool,
+    has_sent: bool,
 }
 
-impl Pace {
+impl RateLimiter {
     /// Starts at the full rate, in requests a second.
-    pub(super) fn new(full: f64, now: Instant) -> Self {
-        Self { full, share: 1.0, next: now, slowed: now, open: false }
+    pub fn new(full: f64, now: Instant) -> Self {
+        Self { max_rate: full, share: 1.0, next: now, last_decrease: now, has_sent: false }
     }
 
     /// Returns when the next request may be sent.
-    pub(super) fn next(&self) -> Instant {
+    pub fn next(&self) -> Instant {
         self.next
     }
 
     /// Notes that a request is sent.
-    pub(super) fn sent(&mut self, now: Instant) {
+    pub fn sent(&mut self, now: Instant) {
         let late = self.next + self.interval().mul_f64(LATENESS);
         let due = if now > late { now } else { self.next };
-        let opening = if self.open { 0.0 } else { OPENING };
-        self.open = true;
+        let opening = if self.has_sent { 0.0 } else { OPENING };
+        self.has_sent = true;
         self.next = due + self.interval().mul_f64(1.0 + opening);
     }
 
     /// Notes that a request was granted.
-    pub(super) fn granted(&mut self) {
-        self.share = (self.share + EASED).min(1.0);
+    pub fn granted(&mut self) {
+        self.share = (self.share + RECOVERY_STEP).min(1.0);
     }
 
     /// Notes that a request, sent at that time, was refused for the quota.
-    pub(super) fn throttled(&mut self, sent: Instant, now: Instant) {
+    pub fn throttled(&mut self, sent: Instant, now: Instant) {
         // What was under way when we slowed down says nothing about the new pace.
-        if sent < self.slowed {
+        if sent < self.last_decrease {
             return;
         }
-        self.share = (self.share * SLOWED).max(LEAST);
-        self.slowed = now;
+        self.share = (self.share * DECREASE_FACTOR).max(MIN_SHARE);
+        self.last_decrease = now;
         // Lets the bucket fill again: one interval without a request.
         self.next = self.next.max(now) + self.interval();
     }
 
     fn interval(&self) -> Duration {
-        Duration::from_secs_f64(1.0 / (self.full * self.share))
+        Duration::from_secs_f64(1.0 / (self.max_rate * self.share))
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn requests_keep_their_distance_and_a_late_timer_costs_nothing() {
         let start = Instant::now();
-        let mut pace = Pace::new(2.0, start);
+        let mut pace = RateLimiter::new(2.0, start);
         pace.sent(start);
         for request in 0..100 {
             assert_eq!(pace.next(), start + Duration::from_millis(625 + 500 * request));
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_pause_is_not_caught_up() {
         let start = Instant::now();
-        let mut pace = Pace::new(2.0, start);
+        let mut pace = RateLimiter::new(2.0, start);
         let later = start + Duration::from_mins(1);
         pace.sent(start);
         pace.sent(later);
@@ -107,13 +107,13 @@ mod tests {
     #[test]
     fn a_burst_of_refusals_slows_once_and_what_is_granted_speeds_up_again() {
         let start = Instant::now();
-        let mut pace = Pace::new(2.0, start);
+        let mut pace = RateLimiter::new(2.0, start);
         for _ in 0..10 {
             pace.throttled(start, start + Duration::from_secs(1));
         }
-        assert!((pace.share - SLOWED).abs() < 1e-9);
+        assert!((pace.share - DECREASE_FACTOR).abs() < 1e-9);
         pace.throttled(start + Duration::from_secs(2), start + Duration::from_secs(3));
-        assert!((pace.share - SLOWED * SLOWED).abs() < 1e-9);
+        assert!((pace.share - DECREASE_FACTOR * DECREASE_FACTOR).abs() < 1e-9);
         for _ in 0..200 {
             pace.granted();
         }
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn refusals_never_stop_it() {
         let start = Instant::now();
-        let mut pace = Pace::new(2.0, start);
+        let mut pace = RateLimiter::new(2.0, start);
         for second in 1..1000 {
             let now = start + Duration::from_secs(second);
             pace.throttled(now, now);

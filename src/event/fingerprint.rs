@@ -1,4 +1,4 @@
-//! Knows a file again.
+//! Detects whether a file changed since an earlier run.
 //!
 //! Two steps, because a hundred thousand done files must cost one `stat` each: size and time of change
 //! are compared first, and if they are equal the file is the same. If only the time differs (touched,
@@ -49,7 +49,7 @@ impl Fingerprint {
     }
 
     /// Returns the same with the hash of the ends of `stored`, which is all of the file.
-    pub(super) fn with_stored(self, stored: &[u8]) -> Self {
+    pub fn with_stored(self, stored: &[u8]) -> Self {
         let head = &stored[..stored.len().min(END_BYTES)];
         let tail = &stored[stored.len().saturating_sub(END_BYTES).max(head.len())..];
         Self { content: Some(hash(&[head, tail].concat())), ..self }

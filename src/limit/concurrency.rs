@@ -10,65 +10,71 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Lets so many through at once.
 #[derive(Debug)]
-pub struct Width {
-    slots: Semaphore,
-    most: usize,
+pub struct ConcurrencyLimiter {
+    permits: Semaphore,
+    max_limit: usize,
     /// Good answers, for each that may be under way, before one more is allowed.
-    row: usize,
+    successes_to_grow: usize,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    now: usize,
+    current_limit: usize,
     /// Good answers since that last changed.
-    good: usize,
+    successes: usize,
     /// Slots to take out when they come back, because they were in use when there had to be fewer.
-    owed: usize,
+    permits_to_forget: usize,
     /// Grows with each cut.
-    storm: u64,
+    throttle_epoch: u64,
 }
 
 /// One request that is under way, until this is dropped.
 #[derive(Debug)]
-pub struct Slot<'a> {
-    width: &'a Width,
+pub struct ConcurrencyPermit<'a> {
+    limiter: &'a ConcurrencyLimiter,
     permit: Option<SemaphorePermit<'a>>,
-    storm: u64,
+    throttle_epoch: u64,
 }
 
-impl Width {
+impl ConcurrencyLimiter {
     /// Allows `first` at once, and `most` in the end: one more after `row` good answers for each.
     pub fn new(first: usize, most: usize, row: usize) -> Self {
         let most = most.max(1);
         let now = first.clamp(1, most);
-        let state = State { now, good: 0, owed: 0, storm: 0 };
-        Self { slots: Semaphore::new(now), most, row, state: Mutex::new(state) }
+        let state =
+            State { current_limit: now, successes: 0, permits_to_forget: 0, throttle_epoch: 0 };
+        Self {
+            permits: Semaphore::new(now),
+            max_limit: most,
+            successes_to_grow: row,
+            state: Mutex::new(state),
+        }
     }
 
     /// Waits until one more may be under way.
-    pub async fn enter(&self) -> Slot<'_> {
+    pub async fn acquire(&self) -> ConcurrencyPermit<'_> {
         // Nobody closes it; without a permit we would only be a little too fast.
-        let permit = self.slots.acquire().await.ok();
-        Slot { width: self, permit, storm: self.state().storm }
+        let permit = self.permits.acquire().await.ok();
+        ConcurrencyPermit { limiter: self, permit, throttle_epoch: self.state().throttle_epoch }
     }
 
     /// Takes in a good answer.
-    pub fn went_well(&self) {
+    pub fn on_success(&self) {
         let mut state = self.state();
-        if state.now == self.most {
+        if state.current_limit == self.max_limit {
             return;
         }
-        state.good += 1;
-        if state.good < self.row * state.now {
+        state.successes += 1;
+        if state.successes < self.successes_to_grow * state.current_limit {
             return;
         }
-        state.good = 0;
-        state.now += 1;
-        if state.owed > 0 {
-            state.owed -= 1;
+        state.successes = 0;
+        state.current_limit += 1;
+        if state.permits_to_forget > 0 {
+            state.permits_to_forget -= 1;
         } else {
-            self.slots.add_permits(1);
+            self.permits.add_permits(1);
         }
     }
 
@@ -77,28 +83,28 @@ impl Width {
     }
 }
 
-impl Slot<'_> {
+impl ConcurrencyPermit<'_> {
     /// Takes in that the service has too much to do.
-    pub fn was_too_much(&self) {
-        let mut state = self.width.state();
-        state.good = 0;
-        if self.storm != state.storm {
+    pub fn on_throttled(&self) {
+        let mut state = self.limiter.state();
+        state.successes = 0;
+        if self.throttle_epoch != state.throttle_epoch {
             return;
         }
-        state.storm += 1;
-        let fewer = state.now / 2;
-        state.now -= fewer;
-        state.owed += fewer - self.width.slots.forget_permits(fewer);
+        state.throttle_epoch += 1;
+        let fewer = state.current_limit / 2;
+        state.current_limit -= fewer;
+        state.permits_to_forget += fewer - self.limiter.permits.forget_permits(fewer);
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for ConcurrencyPermit<'_> {
     fn drop(&mut self) {
-        let mut state = self.width.state();
-        if state.owed > 0
+        let mut state = self.limiter.state();
+        if state.permits_to_forget > 0
             && let Some(permit) = self.permit.take()
         {
-            state.owed -= 1;
+            state.permits_to_forget -= 1;
             permit.forget();
         }
     }
@@ -109,44 +115,44 @@ mod tests {
     use super::*;
 
     /// Returns how many may be under way in all, and how many more may enter now.
-    fn of(width: &Width) -> (usize, usize) {
-        (width.state().now, width.slots.available_permits())
+    fn of(width: &ConcurrencyLimiter) -> (usize, usize) {
+        (width.state().current_limit, width.permits.available_permits())
     }
 
-    fn went_well(width: &Width, times: usize) {
-        (0..times).for_each(|_| width.went_well());
+    fn went_well(width: &ConcurrencyLimiter, times: usize) {
+        (0..times).for_each(|_| width.on_success());
     }
 
-    async fn enter(width: &Width, times: usize) -> Vec<Slot<'_>> {
+    async fn enter(width: &ConcurrencyLimiter, times: usize) -> Vec<ConcurrencyPermit<'_>> {
         let mut slots = Vec::new();
         while slots.len() < times {
-            slots.push(width.enter().await);
+            slots.push(width.acquire().await);
         }
         slots
     }
 
     #[test]
     fn grows_slowly_to_its_most() {
-        let width = Width::new(2, 4, 3);
+        let width = ConcurrencyLimiter::new(2, 4, 3);
         went_well(&width, 3 * 2 - 1);
         assert_eq!(of(&width), (2, 2));
         went_well(&width, 1);
         assert_eq!(of(&width), (3, 3));
         went_well(&width, 100);
         assert_eq!(of(&width), (4, 4));
-        assert_eq!(of(&Width::new(2, 0, 3)), (1, 1), "at least one");
-        assert_eq!(of(&Width::new(9, 4, 3)), (4, 4));
+        assert_eq!(of(&ConcurrencyLimiter::new(2, 0, 3)), (1, 1), "at least one");
+        assert_eq!(of(&ConcurrencyLimiter::new(9, 4, 3)), (4, 4));
     }
 
     #[tokio::test]
     async fn a_storm_halves_what_is_under_way_once_and_good_answers_bring_it_back() {
-        let width = Width::new(8, 8, 4);
+        let width = ConcurrencyLimiter::new(8, 8, 4);
         let under_way = enter(&width, 3).await;
-        under_way.iter().for_each(Slot::was_too_much);
+        under_way.iter().for_each(ConcurrencyPermit::on_throttled);
         assert_eq!(of(&width), (4, 1));
-        let later = width.enter().await;
+        let later = width.acquire().await;
         drop(under_way);
-        later.was_too_much();
+        later.on_throttled();
         assert_eq!(of(&width), (2, 1), "the next storm counts");
         drop(later);
         went_well(&width, 4 * (2 + 3 + 4 + 5 + 6 + 7));
@@ -155,15 +161,15 @@ mod tests {
 
     #[tokio::test]
     async fn slots_in_use_are_taken_out_when_they_come_back_and_one_always_stays() {
-        let width = Width::new(4, 4, 2);
+        let width = ConcurrencyLimiter::new(4, 4, 2);
         let first = enter(&width, 4).await;
-        first[0].was_too_much();
-        assert_eq!((of(&width), width.state().owed), ((2, 0), 2));
+        first[0].on_throttled();
+        assert_eq!((of(&width), width.state().permits_to_forget), ((2, 0), 2));
         drop(first);
         for _ in 0..5 {
-            width.enter().await.was_too_much();
+            width.acquire().await.on_throttled();
         }
-        let held = width.enter().await;
+        let held = width.acquire().await;
         assert_eq!(of(&width), (1, 0), "only one at a time now");
         drop(held);
         assert_eq!(of(&width), (1, 1));
@@ -171,11 +177,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_owed_is_let_off_when_good_answers_come_first() {
-        let width = Width::new(4, 4, 1);
+        let width = ConcurrencyLimiter::new(4, 4, 1);
         let under_way = enter(&width, 4).await;
-        under_way[0].was_too_much();
+        under_way[0].on_throttled();
         went_well(&width, 2 + 3);
-        assert_eq!((of(&width), width.state().owed), ((4, 0), 0));
+        assert_eq!((of(&width), width.state().permits_to_forget), ((4, 0), 0));
         drop(under_way);
         assert_eq!(of(&width), (4, 4));
     }

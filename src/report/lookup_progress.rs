@@ -2,9 +2,12 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
+/// Requests a second that AWS grants in each account and Region, and that all who use the account share.
+pub const LOOKUP_QUOTA: f64 = 2.0;
+
 /// All accounts and Regions of a run.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct LookupProgress {
     /// One for each account and Region, in the order in which they were given.
     pub regions: Vec<RegionProgress>,
 }
@@ -16,18 +19,18 @@ pub struct RegionProgress {
     pub account: String,
     /// The Region's name.
     pub region: String,
-    pub(super) requests: AtomicU64,
-    pub(super) throttled: AtomicU64,
-    pub(super) events: AtomicU64,
-    pub(super) seconds: AtomicU64,
-    pub(super) seconds_done: AtomicU64,
-    pub(super) expected_requests: AtomicU64,
-    pub(super) stage: AtomicU8,
+    pub(crate) requests: AtomicU64,
+    pub(crate) throttled: AtomicU64,
+    pub(crate) events: AtomicU64,
+    pub(crate) seconds: AtomicU64,
+    pub(crate) seconds_done: AtomicU64,
+    pub(crate) expected_requests: AtomicU64,
+    pub(crate) stage: AtomicU8,
 }
 
 /// What an account and Region is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum RegionStage {
     /// Nothing was asked yet.
     Waiting,
     /// Events are fetched.
@@ -40,7 +43,7 @@ pub enum Stage {
 
 /// What the counters of a Region say at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Figures {
+pub struct RegionFigures {
     /// Requests sent, refused ones too.
     pub requests: u64,
     /// Requests that were refused because of the quota.
@@ -52,17 +55,17 @@ pub struct Figures {
     /// Requests that all of it will cost, by the estimate; 0 until it is made.
     pub expected_requests: u64,
     /// What it is at.
-    pub stage: Stage,
+    pub stage: RegionStage,
 }
 
 impl RegionProgress {
-    pub(super) fn new(account: &str, region: &str) -> Self {
+    pub(crate) fn new(account: &str, region: &str) -> Self {
         Self { account: account.to_owned(), region: region.to_owned(), ..Self::default() }
     }
 
     /// Returns a Region whose counters say this; they say the rest by `stage`.
     #[cfg(test)]
-    pub(crate) fn at(account: &str, region: &str, figures: Figures) -> Self {
+    pub(crate) fn at(account: &str, region: &str, figures: RegionFigures) -> Self {
         let it = Self::new(account, region);
         it.requests.store(figures.requests, Relaxed);
         it.throttled.store(figures.throttled, Relaxed);
@@ -72,19 +75,19 @@ impl RegionProgress {
         it
     }
 
-    pub(super) fn enter(&self, stage: Stage) {
+    pub(crate) fn enter(&self, stage: RegionStage) {
         self.stage.store(stage as u8, Relaxed);
     }
 
     /// Returns what the counters say now.
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> RegionFigures {
         let stage = match self.stage.load(Relaxed) {
-            0 => Stage::Waiting,
-            1 => Stage::Fetching,
-            2 => Stage::Done,
-            _ => Stage::Failed,
+            0 => RegionStage::Waiting,
+            1 => RegionStage::Fetching,
+            2 => RegionStage::Done,
+            _ => RegionStage::Failed,
         };
-        Figures {
+        RegionFigures {
             requests: self.requests.load(Relaxed),
             throttled: self.throttled.load(Relaxed),
             events: self.events.load(Relaxed),
@@ -95,9 +98,9 @@ impl RegionProgress {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a share to be drawn as a bar")]
-    fn done(&self, stage: Stage) -> f64 {
+    fn done(&self, stage: RegionStage) -> f64 {
         match (stage, self.seconds.load(Relaxed)) {
-            (Stage::Done, _) => 1.0,
+            (RegionStage::Done, _) => 1.0,
             (_, 0) => 0.0,
             (_, all) => (self.seconds_done.load(Relaxed) as f64 / all as f64).min(1.0),
         }
