@@ -1,6 +1,6 @@
 //! Goes through the files of an archive: tar and zip.
 //!
-//! In: an archive, as [`Texts`] meets it. Out: what there was in its files, as one [`Decoded`], in which the file is named.
+//! In: an archive, as [`InputReader`] meets it. Out: what there was in its files, as one [`Decoded`], in which the file is named.
 //! Holds: one file at a time is read, through the same buffers as any other; no list of files is kept. What is broken in
 //! one file costs only that; what the archive says about sizes is compared with what it has. Files that lie over each
 //! other, or that give far more than they take, are bombs and are left.
@@ -23,9 +23,9 @@ use rawzip::{
 
 use super::{
     Error,
-    decode::{Damaged, Decoded, Records, Texts},
-    expect::is_trail_file,
-    unpack::{self, HEAD_BYTES, Meter, Packing, metered},
+    decode::{Damaged, Decoded, RecordHandler, InputReader},
+    expectation::is_trail_file,
+    unpack::{self, HEAD_BYTES, ReadCounter, FileFormat, counted},
 };
 
 /// Archives that are opened within another. More has no meaning.
@@ -38,7 +38,7 @@ const HEADER_MOST: u64 = 1 << 20;
 pub(super) enum Stored<'a> {
     Bytes(&'a [u8]),
     /// A file, the size that it had, and what learns that the system refuses to read it.
-    File(&'a File, u64, Rc<Meter>),
+    File(&'a File, u64, Rc<ReadCounter>),
 }
 
 impl Stored<'_> {
@@ -102,10 +102,10 @@ impl Read for Front<'_, '_> {
     }
 }
 
-impl<R: Records + ?Sized> Texts<'_, R> {
+impl<R: RecordHandler + ?Sized> InputReader<'_, R> {
     /// Goes through an archive of tar.
     pub(super) fn tar(&mut self, stored: Box<dyn Read + '_>) -> Result<Decoded, Error> {
-        let mut all = Decoded::of_archive();
+        let mut all = Decoded::for_archive();
         if self.inside.len() > DEPTH {
             return Ok(too_deep(all));
         }
@@ -129,7 +129,7 @@ impl<R: Records + ?Sized> Texts<'_, R> {
             let is_file = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
             let mut whole = Whole { left: entry.size(), inner: &mut entry };
             if is_file && !is_junk(&name) {
-                let stored = unpack::guarded(Box::new(&mut whole), &self.meter);
+                let stored = unpack::guard(Box::new(&mut whole), &self.meter);
                 self.member(&mut all, name, stored)?;
             }
             if all.stopped {
@@ -141,7 +141,7 @@ impl<R: Records + ?Sized> Texts<'_, R> {
             }
         }
         if lead.zeros.get() < HEAD_BYTES as u64 {
-            all.note(
+            all.add_defect(
                 self.meter.bytes.get(),
                 "the tar archive has no end: it is cut off between two files",
             );
@@ -151,7 +151,7 @@ impl<R: Records + ?Sized> Texts<'_, R> {
 
     /// Goes through an archive of zip.
     pub(super) fn zip(&mut self, stored: &Stored<'_>) -> Result<Decoded, Error> {
-        let mut all = Decoded::of_archive();
+        let mut all = Decoded::for_archive();
         if self.inside.len() > DEPTH {
             return Ok(too_deep(all));
         }
@@ -171,7 +171,7 @@ impl<R: Records + ?Sized> Texts<'_, R> {
             };
             listed += 1;
             let Some(rest) = left.checked_sub(entry.compressed_size_hint()) else {
-                all.note(
+                all.add_defect(
                     0,
                     "its files lie over each other, so it looks like a bomb; the rest was left",
                 );
@@ -185,7 +185,7 @@ impl<R: Records + ?Sized> Texts<'_, R> {
         }
         let wanted = archive.entries_hint();
         if listed != wanted {
-            all.note(
+            all.add_defect(
                 0,
                 format!("the zip archive is damaged (it says {wanted} files, and lists {listed})"),
             );
@@ -214,28 +214,28 @@ impl<R: Records + ?Sized> Texts<'_, R> {
         };
         if let Some(why) = locked {
             let advice = "unpack the archive (unzip FILE) and load what was in it";
-            all.note(0, format!("in {name}: {why}: {advice}"));
+            all.add_defect(0, format!("in {name}: {why}: {advice}"));
             return Ok(());
         }
         let member = match archive.get_entry(entry.wayfinder()) {
             Ok(member) => member,
             Err(error) => {
-                all.add(&name, self.damaged(Decoded::default(), &error, "zip")?);
+                all.merge_member(&name, self.damaged(Decoded::default(), &error, "zip")?);
                 return Ok(());
             }
         };
-        let text = |texts: &Self, meter: &Rc<Meter>| {
-            let stored = metered(member.reader(), meter);
+        let text = |texts: &Self, meter: &Rc<ReadCounter>| {
+            let stored = counted(member.reader(), meter);
             let text = texts.inflated(stored, entry.compression_method());
             let text = text.map_err(|error| texts.failed(error))?;
             let text = unpack::named(member.verifying_reader(text), "zip");
-            Ok::<_, Error>(unpack::guarded(text, meter))
+            Ok::<_, Error>(unpack::guard(text, meter))
         };
         if entry.uncompressed_size_hint() > self.limits.stored as u64 {
             // What is larger is not held, so its sum is looked at first.
             let mut whole = text(self, &Rc::default())?;
             if let Err(error) = io::copy(&mut whole, &mut io::sink()) {
-                all.add(&name, self.damaged(Decoded::default(), &error, "zip")?);
+                all.merge_member(&name, self.damaged(Decoded::default(), &error, "zip")?);
                 return Ok(());
             }
         }
@@ -253,12 +253,12 @@ impl<R: Records + ?Sized> Texts<'_, R> {
             CompressionMethod::DEFLATE => {
                 return Ok(Box::new(DeflateDecoder::new(BufReader::new(stored))));
             }
-            CompressionMethod::BZIP2 => Packing::Bzip2,
-            CompressionMethod::ZSTD => Packing::Zstd,
-            CompressionMethod::XZ => Packing::Xz,
-            _ => Packing::None,
+            CompressionMethod::BZIP2 => FileFormat::Bzip2,
+            CompressionMethod::ZSTD => FileFormat::Zstd,
+            CompressionMethod::XZ => FileFormat::Xz,
+            _ => FileFormat::None,
         };
-        unpack::unpacked(stored, packing, &self.meter)
+        unpack::decompress(stored, packing, &self.meter)
     }
 
     /// Goes through an archive of zip that comes from front to back: it is held as a whole, as its directory stands at its
@@ -266,17 +266,17 @@ impl<R: Records + ?Sized> Texts<'_, R> {
     pub(super) fn streamed_zip(&mut self, stored: Box<dyn Read + '_>) -> Result<Decoded, Error> {
         let most = self.limits.stored as u64;
         let mut bytes = Vec::new();
-        let mut all = Decoded::of_archive();
+        let mut all = Decoded::for_archive();
         if let Err(error) = stored.take(most + 1).read_to_end(&mut bytes) {
             return self.damaged(all, &error, "zip");
         }
         if bytes.len() as u64 > most {
             let mib = most >> 20;
-            all.note(0, format!("a zip archive of more than {mib} MiB is read from a file only: save it and load the file, or unpack it (unzip FILE) and load what was in it"));
+            all.add_defect(0, format!("a zip archive of more than {mib} MiB is read from a file only: save it and load the file, or unpack it (unzip FILE) and load what was in it"));
             return Ok(all);
         }
         // What is read again from memory was counted.
-        let meter = mem::replace(&mut self.meter, Rc::new(Meter::silent()));
+        let meter = mem::replace(&mut self.meter, Rc::new(ReadCounter::unreported()));
         let read = self.zip(&Stored::Bytes(&bytes));
         self.meter = meter;
         read
@@ -298,12 +298,12 @@ impl<R: Records + ?Sized> Texts<'_, R> {
         self.records.member(&self.inside.join("/"));
         let mut decoded = read?;
         if let Some(kinds) =
-            decoded.strangers().filter(|_| decoded.is_foreign() && is_trail_file(&path))
+            decoded.foreign_summary().filter(|_| decoded.is_foreign() && is_trail_file(&path))
         {
             decoded.foreign.clear();
-            decoded.note(0, format!("there is no CloudTrail in it: {kinds}"));
+            decoded.add_defect(0, format!("there is no CloudTrail in it: {kinds}"));
         }
-        all.add(&name, decoded);
+        all.merge_member(&name, decoded);
         Ok(())
     }
 
@@ -321,7 +321,7 @@ impl<R: Records + ?Sized> Texts<'_, R> {
             }
             Err(error) => {
                 let mut decoded = Decoded::default();
-                decoded.note(bytes.len() as u64, format!("{error}: nothing of it is loaded"));
+                decoded.add_defect(bytes.len() as u64, format!("{error}: nothing of it is loaded"));
                 Ok(decoded)
             }
         }
@@ -344,7 +344,7 @@ impl<R: Records + ?Sized> Texts<'_, R> {
         } else {
             format!("the {format} archive is damaged or cut off ({error})")
         };
-        all.note(self.meter.bytes.get(), cause);
+        all.add_defect(self.meter.bytes.get(), cause);
         Ok(all)
     }
 }
@@ -361,7 +361,7 @@ fn is_read(method: CompressionMethod) -> bool {
 }
 
 fn too_deep(mut all: Decoded) -> Decoded {
-    all.note(
+    all.add_defect(
         0,
         format!(
             "archives within archives are opened {DEPTH} deep: unpack it and load what was in it"
@@ -440,7 +440,7 @@ mod tests {
     use rawzip::ZipArchiveWriter;
 
     use super::*;
-    use crate::source::{Content, Decoder, Kind, Limits, Shape, Taken, TooLong, skip_value};
+    use crate::source::{Content, Decoder, ForeignKind, Limits, InputFormat, RecordOutcome, OversizedRecord, skip_value};
 
     /// Collects records with the file that they came from.
     #[derive(Default)]
@@ -452,15 +452,15 @@ mod tests {
         most: Option<usize>,
     }
 
-    impl Records for Collected {
-        fn record(&mut self, text: &[u8], start: usize) -> Taken {
-            let Ok(end) = skip_value(text, start) else { return Taken::Incomplete };
+    impl RecordHandler for Collected {
+        fn record(&mut self, text: &[u8], start: usize) -> RecordOutcome {
+            let Ok(end) = skip_value(text, start) else { return RecordOutcome::Incomplete };
             let record = String::from_utf8_lossy(&text[start..end]).into_owned();
             self.records.push((self.inside.clone(), record));
-            Taken::Upto(end)
+            RecordOutcome::EndsAt(end)
         }
 
-        fn too_long(&mut self, record: TooLong) {
+        fn oversized(&mut self, record: OversizedRecord) {
             self.too_long.push((self.inside.clone(), record.offset));
         }
 
@@ -495,16 +495,16 @@ mod tests {
         let (whole, decoded) = file(bytes, LIMITS);
         let (large, said) = file(bytes, Limits { stored: bytes.len() - 1, ..LIMITS });
         assert_eq!((&large.records, &large.too_long), (&whole.records, &whole.too_long));
-        assert_eq!((said.shape, &said.foreign), (decoded.shape, &decoded.foreign));
+        assert_eq!((said.format, &said.foreign), (decoded.format, &decoded.foreign));
         let mut piped = Collected::default();
         let content = Content::Stream(Box::new(Cursor::new(bytes.to_vec())));
         let said = Decoder::new(LIMITS).read("test", content, &mut piped).unwrap();
         assert_eq!(piped.consumed, said.bytes_consumed);
-        assert_eq!((&piped.records, said.shape), (&whole.records, decoded.shape));
+        assert_eq!((&piped.records, said.format), (&whole.records, decoded.format));
         assert_eq!(
-            said.broken_places, decoded.broken_places,
+            said.defect_count, decoded.defect_count,
             "{:?} {:?}",
-            said.broken, decoded.broken
+            said.defects, decoded.defects
         );
         (whole, decoded)
     }
@@ -619,9 +619,9 @@ mod tests {
                 collected.records.iter().map(|(_, record)| &record[34..35]).collect();
             assert_eq!(ids, ["a", "b", "c", "e", "f", "g"], "{form}");
             assert_eq!(collected.records[2].0, long, "{form}");
-            assert_eq!(decoded.broken, [], "{form}");
-            assert_eq!((decoded.records, decoded.shape), (6, Shape::Records), "{form}");
-            assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&Kind::Text], "{form}");
+            assert_eq!(decoded.defects, [], "{form}");
+            assert_eq!((decoded.records, decoded.format), (6, InputFormat::Records), "{form}");
+            assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&ForeignKind::Text], "{form}");
         }
     }
 
@@ -637,9 +637,9 @@ mod tests {
         ];
         for (form, bytes) in archives(&files) {
             let (collected, decoded) = read(&bytes);
-            assert_eq!(collected.records.len(), 3, "{form}: {:?}", decoded.broken);
-            let causes: Vec<&str> = decoded.broken.iter().map(|broken| &*broken.cause).collect();
-            assert_eq!(decoded.broken_places, 4, "{form}: {causes:?}");
+            assert_eq!(collected.records.len(), 3, "{form}: {:?}", decoded.defects);
+            let causes: Vec<&str> = decoded.defects.iter().map(|broken| &*broken.cause).collect();
+            assert_eq!(decoded.defect_count, 4, "{form}: {causes:?}");
             assert!(
                 causes[0].starts_with("in cut.json.gz: the gzip file is cut off"),
                 "{causes:?}"
@@ -668,7 +668,7 @@ mod tests {
             let end = if is_tar { bytes.len() - 512 } else { bytes.len() };
             for cut in (600..end).step_by(if is_tar { 64 } else { 7 }) {
                 let (collected, decoded) = read(&bytes[..cut]);
-                assert!(decoded.broken_places > 0, "{form} cut at {cut} of {end}");
+                assert!(decoded.defect_count > 0, "{form} cut at {cut} of {end}");
                 assert!(collected.records.len() <= 3);
             }
             for at in (0..bytes.len().min(3_000)).step_by(7) {
@@ -690,7 +690,7 @@ mod tests {
                 let (collected, decoded) = file(&bytes, LIMITS);
                 let is_open = depth <= DEPTH + 1;
                 assert_eq!(collected.records.len(), usize::from(is_open), "{depth} {form}");
-                assert_eq!(decoded.broken_places, u64::from(!is_open), "{depth} {form}");
+                assert_eq!(decoded.defect_count, u64::from(!is_open), "{depth} {form}");
             }
             let next = archives(&named).swap_remove(depth);
             files = vec![(format!("{depth}.{}", next.0), next.1)];
@@ -701,7 +701,7 @@ mod tests {
     fn bombs_are_left() {
         let spaces = vec![b' '; 300 << 20];
         let (_, decoded) = file(&zip(&[("a.json", spaces)], CompressionMethod::DEFLATE), LIMITS);
-        assert!(decoded.broken[0].cause.contains("bomb"), "{:?}", decoded.broken);
+        assert!(decoded.defects[0].cause.contains("bomb"), "{:?}", decoded.defects);
         // Two entries of the directory that name the same bytes.
         let mut over =
             zip(&[("a", vec![b' '; 3_000]), ("b", log(&["b"]))], CompressionMethod::STORE);
@@ -711,7 +711,7 @@ mod tests {
         over.copy_within(first + 42..first + 46, second + 42);
         let (collected, decoded) = file(&over, LIMITS);
         assert_eq!(collected.records.len(), 0);
-        assert!(decoded.broken[0].cause.contains("bomb"), "{:?}", decoded.broken);
+        assert!(decoded.defects[0].cause.contains("bomb"), "{:?}", decoded.defects);
         // A long name of the length of a bomb.
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::GNULongName);
@@ -720,29 +720,29 @@ mod tests {
         header.set_cksum();
         let name = [header.as_bytes(), &vec![b'x'; 8 << 20][..]].concat();
         let (_, decoded) = file(&gzip(&name), LIMITS);
-        assert!(decoded.broken[0].cause.contains("1 MiB"), "{:?}", decoded.broken);
+        assert!(decoded.defects[0].cause.contains("1 MiB"), "{:?}", decoded.defects);
     }
 
     #[test]
     fn what_is_not_opened_says_what_to_do() {
         let (_, decoded) = read(b"7z\xbc\xaf\x27\x1c\0\x04 and more of it");
-        assert!(decoded.broken[0].cause.contains("unpack it (7z x FILE)"), "{:?}", decoded.broken);
+        assert!(decoded.defects[0].cause.contains("unpack it (7z x FILE)"), "{:?}", decoded.defects);
         let mut locked =
             zip(&[("a.json", log(&["a"])), ("b.json", log(&["b"]))], CompressionMethod::STORE);
         let entry = memchr::memmem::find(&locked, b"PK\x01\x02").unwrap();
         locked[entry + 8] |= 1;
         let (collected, decoded) = read(&locked);
-        assert_eq!((collected.records.len(), decoded.broken_places), (1, 1));
+        assert_eq!((collected.records.len(), decoded.defect_count), (1, 1));
         assert!(
-            decoded.broken[0].cause.contains("in a.json: it is encrypted"),
+            decoded.defects[0].cause.contains("in a.json: it is encrypted"),
             "{:?}",
-            decoded.broken
+            decoded.defects
         );
         let mut odd = zip(&[("a.json", log(&["a"]))], CompressionMethod::STORE);
         let entry = memchr::memmem::find(&odd, b"PK\x01\x02").unwrap();
         odd[entry + 10] = 9;
         let (_, decoded) = read(&odd);
-        assert!(decoded.broken[0].cause.contains("unzip"), "{:?}", decoded.broken);
+        assert!(decoded.defects[0].cause.contains("unzip"), "{:?}", decoded.defects);
     }
 
     /// From a pipe the directory at the end comes too late, unless all of it can be held.
@@ -753,7 +753,7 @@ mod tests {
         let content = Content::Stream(Box::new(Cursor::new(bytes.clone())));
         let limits = Limits { stored: bytes.len() - 1, ..LIMITS };
         let decoded = Decoder::new(limits).read("-", content, &mut collected).unwrap();
-        assert!(decoded.broken[0].cause.contains("from a file only"), "{:?}", decoded.broken);
+        assert!(decoded.defects[0].cause.contains("from a file only"), "{:?}", decoded.defects);
     }
 
     #[test]
@@ -761,11 +761,11 @@ mod tests {
         for (form, bytes) in archives(&[("a/", vec![])]) {
             let (_, decoded) = read(&bytes);
             assert!(
-                decoded.is_foreign() && decoded.broken.is_empty(),
+                decoded.is_foreign() && decoded.defects.is_empty(),
                 "{form} {:?}",
-                decoded.broken
+                decoded.defects
             );
-            assert!(decoded.strangers().unwrap().contains("without files"), "{form}");
+            assert!(decoded.foreign_summary().unwrap().contains("without files"), "{form}");
         }
     }
 
@@ -777,7 +777,7 @@ mod tests {
         for (form, bytes) in archives(&files) {
             let (collected, decoded) = file(&bytes, LIMITS);
             assert_eq!(collected.too_long, [("a.json".to_owned(), 0)], "{form}");
-            assert_eq!((decoded.records, decoded.too_long), (2, 1));
+            assert_eq!((decoded.records, decoded.oversized), (2, 1));
             let mut collected = Collected { most: Some(1), ..Collected::default() };
             let room = Limits { stored: 4 << 20, ..LIMITS };
             let content = Content::Stream(Box::new(Cursor::new(bytes)));

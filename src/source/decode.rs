@@ -1,6 +1,6 @@
 //! Opens an input, takes compression off, and hands over its records in order.
 //!
-//! In: one [`Content`]. Out: [`Records::record`] once for every record, and [`Decoded`], which says what
+//! In: one [`Content`]. Out: [`RecordHandler::record`] once for every record, and [`Decoded`], which says what
 //! else there was. What is wrong with the content is in [`Decoded::broken`]; an [`Error`] is the system's.
 //! Holds: each byte of a record is looked at once on the common path; memory is bounded by [`Limits`].
 
@@ -18,35 +18,35 @@ use libdeflater::Decompressor;
 use crate::event::Fingerprint;
 
 use super::{
-    Content, Error, Held, Kind,
+    Content, Error, ReservedBytes, ForeignKind,
     archive::{Front, Stored},
-    transcode::Encoding,
-    unpack::{self, HEAD_BYTES, Meter, Opened, Packing},
-    walk::Walk,
-    window::Window,
+    transcode::TextEncoding,
+    unpack::{self, HEAD_BYTES, ReadCounter, Unpacked, FileFormat},
+    json::scanner::RecordScanner,
+    json::window::TextWindow,
 };
-use crate::event::Packed;
+use crate::event::CompressedText;
 
 /// Takes the records of one input, in order.
-pub trait Records {
+pub trait RecordHandler {
     /// Takes the record that starts at `text[start]`, always with its `{`.
     ///
     /// The text goes on behind the record, and may end within it. Nothing may remain of a record
-    /// that was [`Taken::Incomplete`] or [`Taken::Broken`]: an incomplete one comes again.
-    fn record(&mut self, text: &[u8], start: usize) -> Taken;
+    /// that was [`RecordOutcome::Incomplete`] or [`RecordOutcome::Invalid`]: an incomplete one comes again.
+    fn record(&mut self, text: &[u8], start: usize) -> RecordOutcome;
 
     /// Learns what an envelope of LookupEvents says beside the record that comes next: the values of `Username` and
     /// `Resources`, as they stand there. Called with nothing behind that record.
-    fn beside(&mut self, _username: Option<&[u8]>, _resources: Option<&[u8]>) {}
+    fn envelope_fields(&mut self, _username: Option<&[u8]>, _resources: Option<&[u8]>) {}
 
     /// Takes note of a record of more than [`Limits::record`] bytes. It is counted in [`Decoded::too_long`].
-    fn too_long(&mut self, record: TooLong);
+    fn oversized(&mut self, record: OversizedRecord);
 
     /// Learns that a long record needs a window of so many bytes; may wait until there is room for it.
-    fn make_room(&mut self, _bytes: usize) {}
+    fn reserve_window(&mut self, _bytes: usize) {}
 
     /// Learns that the window is of the usual size (again).
-    fn give_room_back(&mut self) {}
+    fn release_window(&mut self) {}
 
     /// Learns that what follows comes from this file of an archive; nothing if it comes from no archive.
     fn member(&mut self, _path: &str) {}
@@ -62,9 +62,9 @@ pub trait Records {
 
 /// A record that is longer than what is read at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TooLong {
+pub struct OversizedRecord {
     /// Its text, or the text of the string that holds it; nothing if that is large even when compressed.
-    pub content: Option<Packed>,
+    pub content: Option<CompressedText>,
     /// Where it begins in the unpacked text.
     pub offset: u64,
     /// How long it is.
@@ -73,13 +73,13 @@ pub struct TooLong {
 
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum RecordOutcome {
     /// It was taken and ends before this place.
-    Upto(usize),
+    EndsAt(usize),
     /// The text ends inside the record.
     Incomplete,
     /// It is no JSON.
-    Broken {
+    Invalid {
         /// Where in the text it goes wrong.
         offset: usize,
         /// What is wrong, in words for a person.
@@ -102,7 +102,7 @@ pub struct Limits {
 
 impl Limits {
     /// What a run uses. A file of a trail is far smaller, stored and unpacked.
-    pub const USUAL: Self =
+    pub const DEFAULT: Self =
         Self { window: 1 << 20, record: 32 << 20, stored: 8 << 20, whole: 16 << 20 };
 
     /// Returns how many bytes a decoder holds, also between two inputs. A long record takes more while it
@@ -119,13 +119,13 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self::USUAL
+        Self::DEFAULT
     }
 }
 
 /// The form that an input's records came in: that of the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shape {
+pub enum InputFormat {
     /// There was nothing in it.
     #[default]
     Empty,
@@ -159,7 +159,7 @@ pub enum Shape {
 
 /// A place where the content is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct Defect {
     /// Offset in the unpacked text.
     pub offset: u64,
     /// What is wrong, in words for a person.
@@ -172,22 +172,22 @@ pub struct Decoded {
     /// Records taken.
     pub records: u64,
     /// Records that were too long.
-    pub too_long: u64,
+    pub oversized: u64,
     /// Bytes of text.
     pub bytes_read: u64,
     /// Bytes as stored.
     pub bytes_consumed: u64,
     /// How the records came.
-    pub shape: Shape,
+    pub format: InputFormat,
     /// How many other things there were, by kind.
-    pub foreign: BTreeMap<Kind, u64>,
-    /// What was broken: the first [`BROKEN_KEPT`] places.
-    pub broken: Vec<Broken>,
+    pub foreign: BTreeMap<ForeignKind, u64>,
+    /// What was broken: the first [`MAX_DEFECTS_KEPT`] places.
+    pub defects: Vec<Defect>,
     /// How many places were broken.
-    pub broken_places: u64,
+    pub defect_count: u64,
     /// The file changed while it was read: it must not be remembered as done.
     pub changed: bool,
-    /// [`Records::go_on`] said no: it was not read to its end.
+    /// [`RecordHandler::go_on`] said no: it was not read to its end.
     pub stopped: bool,
     /// It is an archive of files.
     pub archive: bool,
@@ -196,29 +196,29 @@ pub struct Decoded {
 }
 
 /// Broken places that are kept for one input. Whoever reads the report needs a few, not a million.
-pub const BROKEN_KEPT: usize = 20;
+pub const MAX_DEFECTS_KEPT: usize = 20;
 
 impl Decoded {
     /// Returns how many things there were that are no CloudTrail.
-    pub fn foreign_total(&self) -> u64 {
+    pub fn foreign_count(&self) -> u64 {
         self.foreign.values().sum()
     }
 
     /// Returns what there was in an archive without files.
-    pub(super) fn of_archive() -> Self {
+    pub(super) fn for_archive() -> Self {
         Self { archive: true, ..Self::default() }
     }
 
     /// Returns whether nothing in it is CloudTrail, nor may have been.
     pub fn is_foreign(&self) -> bool {
-        self.records + self.too_long + self.broken_places == 0
-            && (matches!(self.shape, Shape::Empty | Shape::Foreign) || !self.foreign.is_empty())
+        self.records + self.oversized + self.defect_count == 0
+            && (matches!(self.format, InputFormat::Empty | InputFormat::Foreign) || !self.foreign.is_empty())
     }
 
     /// Returns what there is in it that is no CloudTrail, in words for a person; nothing if there is nothing of that
     /// kind. A list without records is CloudTrail.
-    pub fn strangers(&self) -> Option<String> {
-        if self.shape == Shape::Empty && self.foreign.is_empty() {
+    pub fn foreign_summary(&self) -> Option<String> {
+        if self.format == InputFormat::Empty && self.foreign.is_empty() {
             let kind = match (self.bytes_consumed, self.bytes_read) {
                 _ if self.archive => "an archive without files that say anything",
                 (0, _) => "it is empty (0 bytes)",
@@ -235,29 +235,29 @@ impl Decoded {
     }
 
     /// Notes a place that is not as it should be.
-    pub(super) fn note(&mut self, offset: u64, cause: impl Into<Cow<'static, str>>) {
-        self.broken_places += 1;
-        if self.broken.len() < BROKEN_KEPT {
-            self.broken.push(Broken { offset, cause: cause.into() });
+    pub(super) fn add_defect(&mut self, offset: u64, cause: impl Into<Cow<'static, str>>) {
+        self.defect_count += 1;
+        if self.defects.len() < MAX_DEFECTS_KEPT {
+            self.defects.push(Defect { offset, cause: cause.into() });
         }
     }
 
     /// Adds what there was in one file of an archive.
-    pub(super) fn add(&mut self, name: &str, file: Self) {
+    pub(super) fn merge_member(&mut self, name: &str, file: Self) {
         self.records += file.records;
-        self.too_long += file.too_long;
+        self.oversized += file.oversized;
         self.bytes_read += file.bytes_read;
         self.stopped |= file.stopped;
         for (kind, count) in file.foreign {
             *self.foreign.entry(kind).or_default() += count;
         }
-        self.broken_places += file.broken_places;
-        let room = BROKEN_KEPT - self.broken.len();
-        self.broken.extend(file.broken.into_iter().take(room).map(|Broken { offset, cause }| {
-            Broken { offset, cause: format!("in {name}: {cause}").into() }
+        self.defect_count += file.defect_count;
+        let room = MAX_DEFECTS_KEPT - self.defects.len();
+        self.defects.extend(file.defects.into_iter().take(room).map(|Defect { offset, cause }| {
+            Defect { offset, cause: format!("in {name}: {cause}").into() }
         }));
-        if matches!(self.shape, Shape::Empty | Shape::Foreign) && file.shape != Shape::Empty {
-            self.shape = file.shape;
+        if matches!(self.format, InputFormat::Empty | InputFormat::Foreign) && file.format != InputFormat::Empty {
+            self.format = file.format;
         }
     }
 }
@@ -295,7 +295,7 @@ impl Decoder {
     ///
     /// Returns [`Error`] if the system refuses to open the input or to read on. Records before that were
     /// handed over.
-    pub fn read<R: Records + ?Sized>(
+    pub fn read<R: RecordHandler + ?Sized>(
         &mut self,
         name: &str,
         content: Content,
@@ -304,7 +304,7 @@ impl Decoder {
         let open = |source| Error::Open { name: name.to_owned(), source };
         let decoded = match content {
             Content::Stream(stream) => self.stream(name, stream, records),
-            Content::Held(held) => self.held(name, held, records),
+            Content::Memory(held) => self.held(name, held, records),
             Content::File(path) => {
                 let file = File::open(path).map_err(open)?;
                 let before = file.metadata().map_err(open)?;
@@ -319,7 +319,7 @@ impl Decoder {
         decoded
     }
 
-    fn file<R: Records + ?Sized>(
+    fn file<R: RecordHandler + ?Sized>(
         &mut self,
         name: &str,
         file: &File,
@@ -349,7 +349,7 @@ impl Decoder {
 
     /// Reads a file of `size` bytes, or what is left of it, into `stored`.
     fn fetch(&mut self, mut file: &File, size: usize) -> io::Result<usize> {
-        unpack::make_room(&mut self.stored, size, self.limits.stored);
+        unpack::ensure_len(&mut self.stored, size, self.limits.stored);
         let mut filled = 0;
         while filled < size {
             match file.read(&mut self.stored[filled..size]) {
@@ -363,13 +363,13 @@ impl Decoder {
     }
 
     /// Reads bytes in memory, which are given back at the end with their share of it.
-    fn held<R: Records + ?Sized>(
+    fn held<R: RecordHandler + ?Sized>(
         &mut self,
         name: &str,
-        held: Held,
+        held: ReservedBytes,
         records: &mut R,
     ) -> Result<Decoded, Error> {
-        let Held { bytes, room: _room } = held;
+        let ReservedBytes { bytes, permit: _permit } = held;
         // Copied only if someone else holds them too.
         let mut stored = Vec::from(bytes);
         let size = stored.len();
@@ -377,7 +377,7 @@ impl Decoder {
     }
 
     /// Reads the first `size` bytes of `stored`.
-    fn whole<R: Records + ?Sized>(
+    fn whole<R: RecordHandler + ?Sized>(
         &mut self,
         name: &str,
         stored: &mut Vec<u8>,
@@ -393,7 +393,7 @@ impl Decoder {
     }
 
     /// Reads a file that is not held as a whole.
-    fn large<R: Records + ?Sized>(
+    fn large<R: RecordHandler + ?Sized>(
         &mut self,
         name: &str,
         file: &File,
@@ -411,7 +411,7 @@ impl Decoder {
         })
     }
 
-    fn stream<R: Records + ?Sized>(
+    fn stream<R: RecordHandler + ?Sized>(
         &mut self,
         name: &str,
         stream: impl Read,
@@ -420,14 +420,14 @@ impl Decoder {
         self.texts(name, records).stream(stream)
     }
 
-    fn texts<'d, R: Records + ?Sized>(
+    fn texts<'d, R: RecordHandler + ?Sized>(
         &'d mut self,
         name: &'d str,
         records: &'d mut R,
-    ) -> Texts<'d, R> {
+    ) -> InputReader<'d, R> {
         let Self { limits, inflate, text, scratch, .. } = self;
         let (limits, meter) = (*limits, Rc::default());
-        Texts { name, limits, inflate, text, scratch, records, meter, inside: Vec::new() }
+        InputReader { name, limits, inflate, text, scratch, records, meter, inside: Vec::new() }
     }
 
     /// Gives back what a rare long record needed, so that no more than [`Limits::held_bytes`] are held.
@@ -453,7 +453,7 @@ impl Decoder {
 }
 
 /// Reads texts, and archives of texts, through a sliding window.
-pub(super) struct Texts<'d, R: Records + ?Sized> {
+pub(super) struct InputReader<'d, R: RecordHandler + ?Sized> {
     /// The input, for messages.
     pub(super) name: &'d str,
     pub(super) limits: Limits,
@@ -461,15 +461,15 @@ pub(super) struct Texts<'d, R: Records + ?Sized> {
     text: &'d mut Vec<u8>,
     scratch: &'d mut Scratch,
     pub(super) records: &'d mut R,
-    pub(super) meter: Rc<Meter>,
+    pub(super) meter: Rc<ReadCounter>,
     /// The file that is read and the archives that it lies in, from the outermost on; empty for an input that is no archive.
     pub(super) inside: Vec<String>,
 }
 
-impl<R: Records + ?Sized> Texts<'_, R> {
+impl<R: RecordHandler + ?Sized> InputReader<'_, R> {
     /// Reads an input from front to back.
     fn stream(self, stored: impl Read) -> Result<Decoded, Error> {
-        let stored = unpack::metered(stored, &self.meter);
+        let stored = unpack::counted(stored, &self.meter);
         self.read(|texts| texts.unpack(stored))
     }
 
@@ -479,13 +479,13 @@ impl<R: Records + ?Sized> Texts<'_, R> {
         read: impl FnOnce(&mut Self) -> Result<Decoded, Error>,
     ) -> Result<Decoded, Error> {
         let mut decoded = read(&mut self)?;
-        let bytes = self.meter.news();
+        let bytes = self.meter.take_unreported();
         if bytes > 0 {
             self.records.consumed(bytes);
         }
         decoded.bytes_consumed = self.meter.bytes.get();
         if decoded.is_foreign() && !decoded.foreign.is_empty() {
-            decoded.shape = Shape::Foreign;
+            decoded.format = InputFormat::Foreign;
         }
         Ok(decoded)
     }
@@ -493,47 +493,47 @@ impl<R: Records + ?Sized> Texts<'_, R> {
     /// Reads what can be read at any place.
     fn stored(&mut self, stored: &Stored<'_>, size: u64) -> Result<Decoded, Error> {
         let head = stored.head().map_err(|error| self.failed(error))?;
-        if unpack::packing(&head) == Packing::Zip {
+        if unpack::detect_format(&head) == FileFormat::Zip {
             return self.zip(stored);
         }
         // No further than it was long at first: a file that grows for ever must end.
         let whole = || Front::new(stored).take(size);
         match self.check(whole(), &head)? {
             Some(damaged) => Ok(damaged),
-            None => self.unpack(unpack::metered(whole(), &self.meter)),
+            None => self.unpack(unpack::counted(whole(), &self.meter)),
         }
     }
 
     /// Reads bytes that are held as a whole: the first `size` of `stored`.
     pub(super) fn held(&mut self, stored: &mut Vec<u8>, size: usize) -> Result<Decoded, Error> {
         let bytes = &stored[..size];
-        let packing = |text: &[u8]| unpack::packing(&text[..text.len().min(HEAD_BYTES)]);
+        let packing = |text: &[u8]| unpack::detect_format(&text[..text.len().min(HEAD_BYTES)]);
         let packed = packing(bytes);
         // How far it is read is told by whoever holds it.
-        let silent = Rc::new(Meter::silent());
+        let silent = Rc::new(ReadCounter::unreported());
         match packed {
-            Packing::None => {
-                let window = Window::whole(stored, size);
-                return finish(self.name, Walk::new(window, self.scratch, &silent, self.records));
+            FileFormat::None => {
+                let window = TextWindow::whole(stored, size);
+                return finish(self.name, RecordScanner::new(window, self.scratch, &silent, self.records));
             }
-            Packing::Gzip => {
+            FileFormat::Gzip => {
                 let unpacked =
-                    unpack::gunzip_whole(self.inflate, bytes, self.text, self.limits.whole);
-                let is_text = |length: &usize| packing(&self.text[..*length]) == Packing::None;
+                    unpack::gunzip_single_member(self.inflate, bytes, self.text, self.limits.whole);
+                let is_text = |length: &usize| packing(&self.text[..*length]) == FileFormat::None;
                 if let Some(length) = unpacked.filter(is_text) {
-                    let window = Window::whole(self.text, length);
-                    let walk = Walk::new(window, self.scratch, &silent, self.records);
+                    let window = TextWindow::whole(self.text, length);
+                    let walk = RecordScanner::new(window, self.scratch, &silent, self.records);
                     return finish(self.name, walk);
                 }
             }
-            Packing::Zip => return self.zip(&Stored::Bytes(bytes)),
+            FileFormat::Zip => return self.zip(&Stored::Bytes(bytes)),
             _ => {}
         }
         if let Some(damaged) = self.check(bytes, bytes)? {
             return Ok(damaged);
         }
         let meter = mem::replace(&mut self.meter, silent);
-        let read = self.unpack(unpack::metered(bytes, &self.meter));
+        let read = self.unpack(unpack::counted(bytes, &self.meter));
         self.meter = meter;
         read
     }
@@ -546,17 +546,17 @@ impl<R: Records + ?Sized> Texts<'_, R> {
     /// Returns an error if the system refuses to read it.
     fn check(&self, stored: impl Read, head: &[u8]) -> Result<Option<Decoded>, Error> {
         let head = &head[..head.len().min(HEAD_BYTES)];
-        if !unpack::packing(head).is_compressed() {
+        if !unpack::detect_format(head).is_compressed() {
             return Ok(None);
         }
         let meter = Rc::default();
-        let stored = unpack::metered(stored, &meter);
+        let stored = unpack::counted(stored, &meter);
         let mut decoded = Decoded::default();
-        let (text, error) = unpack::drain(stored, &meter, &|| self.records.go_on());
+        let (text, error) = unpack::verify(stored, &meter, &|| self.records.go_on());
         match error {
             Some(error) if meter.failed.get() => Err(self.failed(error)),
             Some(error) if error.kind() == io::ErrorKind::InvalidData => {
-                decoded.note(text, format!("{error}: nothing of it is loaded"));
+                decoded.add_defect(text, format!("{error}: nothing of it is loaded"));
                 Ok(Some(decoded))
             }
             _ => Ok(None),
@@ -569,15 +569,15 @@ impl<R: Records + ?Sized> Texts<'_, R> {
             Ok(opened) => opened,
             Err(error) if self.meter.failed.get() => return Err(self.failed(error)),
             // A layer of compression is cut or damaged within its first bytes.
-            Err(error) => Opened::Text(Box::new(Damaged(Some(error))), None),
+            Err(error) => Unpacked::Text(Box::new(Damaged(Some(error))), None),
         };
         match opened {
-            Opened::Text(text, encoding) => self.read_text(text, encoding),
-            Opened::Tar(stored) => self.tar(stored),
-            Opened::Zip(stored) => self.streamed_zip(stored),
-            Opened::Locked(locked) => {
+            Unpacked::Text(text, encoding) => self.read_text(text, encoding),
+            Unpacked::Tar(stored) => self.tar(stored),
+            Unpacked::Zip(stored) => self.streamed_zip(stored),
+            Unpacked::UnsupportedArchive(locked) => {
                 let mut decoded = Decoded::default();
-                decoded.note(0, locked.advice());
+                decoded.add_defect(0, locked.advice());
                 Ok(decoded)
             }
         }
@@ -586,14 +586,14 @@ impl<R: Records + ?Sized> Texts<'_, R> {
     fn read_text(
         &mut self,
         text: Box<dyn Read + '_>,
-        encoding: Option<Encoding>,
+        encoding: Option<TextEncoding>,
     ) -> Result<Decoded, Error> {
         let Limits { window, record, .. } = self.limits;
-        let window = Window::sliding(self.text, text, window, record);
+        let window = TextWindow::sliding(self.text, text, window, record);
         let mut decoded =
-            finish(self.name, Walk::new(window, self.scratch, &self.meter, self.records))?;
+            finish(self.name, RecordScanner::new(window, self.scratch, &self.meter, self.records))?;
         if let Some(encoding) = encoding {
-            for broken in &mut decoded.broken {
+            for broken in &mut decoded.defects {
                 broken.cause =
                     format!("{} (counted in UTF-8; the file is {encoding})", broken.cause).into();
             }
@@ -607,8 +607,8 @@ impl<R: Records + ?Sized> Texts<'_, R> {
     }
 }
 
-fn finish<R: Records + ?Sized>(name: &str, walk: Walk<'_, R>) -> Result<Decoded, Error> {
-    let (decoded, failed) = walk.walk();
+fn finish<R: RecordHandler + ?Sized>(name: &str, walk: RecordScanner<'_, R>) -> Result<Decoded, Error> {
+    let (decoded, failed) = walk.scan();
     match failed {
         None => Ok(decoded),
         Some(source) => {

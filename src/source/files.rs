@@ -1,6 +1,6 @@
 //! Finds files: those named, and those in folders, however deep and however many.
 //!
-//! Holds: memory is bounded by the depth of the folders and `CHUNK`, not by the number of files; a done file
+//! Holds: memory is bounded by the depth of the folders and `MAX_NAMES_SORTED`, not by the number of files; a done file
 //! costs one `stat`; a link that leads back into its own folders is not followed.
 //! Absent on purpose: opening. A file that cannot be read is found out by the worker that reads it.
 
@@ -18,21 +18,21 @@ use std::{
     vec,
 };
 
-use super::{Content, Error, Found, Input, Source};
+use super::{Content, Error, SourceEvent, Input, Source};
 use crate::event::fingerprint::{Fingerprint, Since};
-use crate::{event::Lane, secret};
+use crate::{event::Partition, redact};
 
 /// Names of one folder that are held and sorted at a time: a few MiB. Folders of a trail hold less, so
 /// they are read in the order of time, which is the order of the names.
-const CHUNK: usize = 1 << 16;
+const MAX_NAMES_SORTED: usize = 1 << 16;
 
 /// Looks up the fingerprint under which a lane, by its key, was finished by an earlier run.
-pub type Done = Box<dyn FnMut(&str) -> Option<String> + Send>;
+pub type FinishedLookup = Box<dyn FnMut(&str) -> Option<String> + Send>;
 
 /// The files, folders and streams named on the command line.
 pub struct Files {
     roots: Vec<Root>,
-    done: Done,
+    done: FinishedLookup,
     chunk: usize,
 }
 
@@ -57,18 +57,18 @@ impl Files {
     /// # Errors
     ///
     /// Returns [`Error`] if a word names nothing that can be read; [`Error::is_usage`] is true for it.
-    pub fn new(words: &[OsString], done: Done) -> Result<Self, Error> {
+    pub fn new(words: &[OsString], done: FinishedLookup) -> Result<Self, Error> {
         let roots = words.iter().enumerate().map(root).collect::<Result<Vec<_>, _>>()?;
         let streams = roots.iter().filter(|root| matches!(root.kind, RootKind::StandardInput));
         if streams.count() > 1 {
             return Err(Error::StandardInputTwice);
         }
-        Ok(Self { roots: without_repeats(roots), done, chunk: CHUNK })
+        Ok(Self { roots: deduplicate(roots), done, chunk: MAX_NAMES_SORTED })
     }
 }
 
 impl Source for Files {
-    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), Error> {
+    fn list(&mut self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> Result<(), Error> {
         for root in std::mem::take(&mut self.roots) {
             let Root { word, name, kind } = root;
             let found = &mut |what| found(word, what);
@@ -77,9 +77,9 @@ impl Source for Files {
                 RootKind::Stream(path) => found(stream(name, path)),
                 RootKind::File(path) => match fs::metadata(&path) {
                     Ok(metadata) => found(file(&mut self.done, || name, path, &metadata)),
-                    Err(source) => found(Found::Failed(Error::List { name, source })),
+                    Err(source) => found(SourceEvent::Failed(Error::List { name, source })),
                 },
-                RootKind::Folder(path) => Walk::new(self, found, name, path).walk(),
+                RootKind::Folder(path) => FolderWalk::new(self, found, name, path).walk(),
             };
             if !go_on {
                 break;
@@ -96,7 +96,7 @@ fn root((number, word): (usize, &OsString)) -> Result<Root, Error> {
         return Ok(Root { word: number, name, kind: RootKind::StandardInput });
     }
     if has_scheme(&name) {
-        return Err(Error::UnknownScheme { word: secret::shown(&name) });
+        return Err(Error::UnknownScheme { word: redact::url(&name) });
     }
     let missing = |source| Error::Missing { name: name.clone(), source };
     let metadata = match fs::metadata(word) {
@@ -122,7 +122,7 @@ fn has_scheme(word: &str) -> bool {
 }
 
 /// Drops what is named twice, or lies in a folder that is named too.
-fn without_repeats(roots: Vec<Root>) -> Vec<Root> {
+fn deduplicate(roots: Vec<Root>) -> Vec<Root> {
     let folders: HashSet<PathBuf> = roots
         .iter()
         .filter_map(|root| match &root.kind {
@@ -143,19 +143,19 @@ fn without_repeats(roots: Vec<Root>) -> Vec<Root> {
         .collect()
 }
 
-fn standard_input() -> Found {
-    Found::Input(Input {
-        lane: Lane { key: "stdin".to_owned(), fingerprint: String::new() },
+fn standard_input() -> SourceEvent {
+    SourceEvent::Input(Input {
+        lane: Partition { key: "stdin".to_owned(), fingerprint: String::new() },
         name: "standard input".to_owned(),
         content: Content::Stream(Box::new(io::stdin())),
         size: 0,
     })
 }
 
-fn stream(name: String, path: PathBuf) -> Found {
-    let lane = Lane { key: key("fifo", &path), fingerprint: String::new() };
+fn stream(name: String, path: PathBuf) -> SourceEvent {
+    let lane = Partition { key: key("fifo", &path), fingerprint: String::new() };
     let content = Content::Stream(Box::new(Fifo::Named(path)));
-    Found::Input(Input { lane, name, content, size: 0 })
+    SourceEvent::Input(Input { lane, name, content, size: 0 })
 }
 
 /// A FIFO or a character device. It is opened by whoever reads it, because that may wait for the other end.
@@ -176,25 +176,25 @@ impl Read for Fifo {
 }
 
 fn file(
-    done: &mut Done,
+    done: &mut FinishedLookup,
     name: impl FnOnce() -> String,
     path: PathBuf,
     metadata: &Metadata,
-) -> Found {
+) -> SourceEvent {
     let key = key("file", &path);
     let now = Fingerprint::of(metadata);
     let before = done(&key).and_then(|before| before.parse().ok());
     let size = now.size;
     match before.map_or(Since::Other, |before| now.since(before, &path)) {
-        Since::Same => return Found::Done { size, touched: None },
+        Since::Same => return SourceEvent::AlreadyDone { size, touched: None },
         Since::Touched(now) => {
-            let lane = Lane { key, fingerprint: now.to_string() };
-            return Found::Done { size, touched: Some(lane) };
+            let lane = Partition { key, fingerprint: now.to_string() };
+            return SourceEvent::AlreadyDone { size, touched: Some(lane) };
         }
         Since::Other => {}
     }
-    let lane = Lane { key, fingerprint: now.to_string() };
-    Found::Input(Input { lane, name: name(), content: Content::File(path), size })
+    let lane = Partition { key, fingerprint: now.to_string() };
+    SourceEvent::Input(Input { lane, name: name(), content: Content::File(path), size })
 }
 
 /// Returns a lane's key. A path that is no UTF-8 is spelt in a way that no other path can be.
@@ -222,7 +222,7 @@ fn identity(metadata: &Metadata) -> Identity {
 }
 
 /// A folder on the way.
-struct Frame {
+struct OpenFolder {
     name: PathBuf,
     path: PathBuf,
     identity: Identity,
@@ -233,20 +233,20 @@ struct Frame {
 }
 
 /// The way through one folder and all in it.
-struct Walk<'a> {
-    done: &'a mut Done,
-    found: &'a mut dyn FnMut(Found) -> bool,
+struct FolderWalk<'a> {
+    done: &'a mut FinishedLookup,
+    found: &'a mut dyn FnMut(SourceEvent) -> bool,
     chunk: usize,
-    frames: Vec<Frame>,
+    frames: Vec<OpenFolder>,
     /// Folders entered through links: each once, or a few links could multiply without end.
     linked: HashSet<Identity>,
     first: Option<(PathBuf, PathBuf)>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> FolderWalk<'a> {
     fn new(
         files: &'a mut Files,
-        found: &'a mut dyn FnMut(Found) -> bool,
+        found: &'a mut dyn FnMut(SourceEvent) -> bool,
         name: String,
         path: PathBuf,
     ) -> Self {
@@ -262,14 +262,14 @@ impl<'a> Walk<'a> {
                 .map_err(|source| listing(&name, source))
                 .and_then(|metadata| self.enter(name, path, identity(&metadata)));
             if let Err(error) = entered {
-                return (self.found)(Found::Failed(error));
+                return (self.found)(SourceEvent::Failed(error));
             }
         }
         while !self.frames.is_empty() {
             let go_on = match self.next() {
                 Ok(Some(entry)) => self.entry(&entry),
                 Ok(None) => true,
-                Err(error) => (self.found)(Found::Failed(error)),
+                Err(error) => (self.found)(SourceEvent::Failed(error)),
             };
             if !go_on {
                 return false;
@@ -302,7 +302,7 @@ impl<'a> Walk<'a> {
         let metadata = match if link { fs::metadata(&path) } else { own } {
             Ok(metadata) => metadata,
             Err(source) => {
-                return (self.found)(Found::Failed(listing(&frame.name.join(&file_name), source)));
+                return (self.found)(SourceEvent::Failed(listing(&frame.name.join(&file_name), source)));
             }
         };
         let kind = metadata.file_type();
@@ -326,25 +326,25 @@ impl<'a> Walk<'a> {
         path: PathBuf,
         identity: Identity,
         link: bool,
-    ) -> Result<(), Found> {
+    ) -> Result<(), SourceEvent> {
         if self.frames.iter().any(|frame| frame.identity == identity) {
             return Err(skipped(&name, "it is a link that leads back to a folder it lies in"));
         }
         if link && !self.linked.insert(identity) {
             return Err(skipped(&name, "another link led to the same folder already"));
         }
-        self.enter(name, path, identity).map_err(Found::Failed)
+        self.enter(name, path, identity).map_err(SourceEvent::Failed)
     }
 
     fn enter(&mut self, name: PathBuf, path: PathBuf, identity: Identity) -> Result<(), Error> {
         let rest = Some(fs::read_dir(&path).map_err(|source| listing(&name, source))?);
         let chunk = Vec::new().into_iter();
-        self.frames.push(Frame { name, path, identity, chunk, rest });
+        self.frames.push(OpenFolder { name, path, identity, chunk, rest });
         Ok(())
     }
 }
 
-impl Frame {
+impl OpenFolder {
     /// Reads the next names and sorts them; keeps `rest` only if there may be more.
     fn read(&mut self, mut rest: ReadDir, most: usize) -> Result<(), Error> {
         let mut entries = Vec::new();
@@ -372,8 +372,8 @@ fn listing(name: &Path, source: io::Error) -> Error {
     Error::List { name: name.to_string_lossy().into_owned(), source }
 }
 
-fn skipped(name: &Path, why: &str) -> Found {
-    Found::Skipped { name: name.to_string_lossy().into_owned(), why: why.to_owned() }
+fn skipped(name: &Path, why: &str) -> SourceEvent {
+    SourceEvent::Skipped { name: name.to_string_lossy().into_owned(), why: why.to_owned() }
 }
 
 #[cfg(test)]
@@ -390,7 +390,7 @@ mod tests {
         Files::new(&words, Box::new(|_| None))
     }
 
-    fn listed(files: &mut Files) -> Vec<Found> {
+    fn listed(files: &mut Files) -> Vec<SourceEvent> {
         let mut all = Vec::new();
         files
             .list(&mut |_, found| {
@@ -402,10 +402,10 @@ mod tests {
     }
 
     /// Names of the inputs, below `folder`.
-    fn names(found: &[Found], folder: &Path) -> Vec<String> {
+    fn names(found: &[SourceEvent], folder: &Path) -> Vec<String> {
         let prefix = format!("{}/", folder.display());
         let inputs = found.iter().filter_map(|found| match found {
-            Found::Input(input) => Some(input.name.strip_prefix(&prefix).unwrap_or(&input.name)),
+            SourceEvent::Input(input) => Some(input.name.strip_prefix(&prefix).unwrap_or(&input.name)),
             _ => None,
         });
         inputs.map(str::to_owned).collect()
@@ -467,13 +467,13 @@ mod tests {
         let skipped: Vec<&str> = found
             .iter()
             .filter_map(|found| match found {
-                Found::Skipped { name, why } => Some((name, why)),
+                SourceEvent::Skipped { name, why } => Some((name, why)),
                 _ => None,
             })
             .map(|(name, _)| name.rsplit('/').next().unwrap())
             .collect();
         assert_eq!(skipped, ["up", "c"]);
-        let failed = found.iter().filter(|found| matches!(found, Found::Failed(Error::List { name, .. }) if name.ends_with("/e")));
+        let failed = found.iter().filter(|found| matches!(found, SourceEvent::Failed(Error::List { name, .. }) if name.ends_with("/e")));
         assert_eq!(failed.count(), 1);
     }
 
@@ -483,7 +483,7 @@ mod tests {
         let socket = folder.path().join("socket");
         let _listener = UnixListener::bind(&socket).unwrap();
         let found = listed(&mut files(&[folder.path()]).unwrap());
-        assert!(matches!(&found[..], [Found::Skipped { name, .. }] if name.ends_with("socket")));
+        assert!(matches!(&found[..], [SourceEvent::Skipped { name, .. }] if name.ends_with("socket")));
         assert!(matches!(files(&[&socket]), Err(Error::Unfit { .. })));
     }
 
@@ -493,12 +493,12 @@ mod tests {
         let fifo = folder.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let found = listed(&mut files(&[&fifo]).unwrap());
-        let [Found::Input(input)] = &found[..] else { panic!("{found:?}") };
+        let [SourceEvent::Input(input)] = &found[..] else { panic!("{found:?}") };
         assert_eq!((input.lane.fingerprint.as_str(), input.size), ("", 0));
         // Not opened yet, or the listing would have waited for a writer.
         assert!(matches!(input.content, Content::Stream(_)));
         let found = listed(&mut files(&[folder.path()]).unwrap());
-        assert!(matches!(&found[..], [Found::Skipped { .. }]), "{found:?}");
+        assert!(matches!(&found[..], [SourceEvent::Skipped { .. }]), "{found:?}");
     }
 
     #[test]
@@ -561,11 +561,11 @@ mod tests {
             let words = [path.clone().into_os_string()];
             listed(&mut Files::new(&words, Box::new(move |_| Some(done.clone()))).unwrap())
         };
-        let listed = |done: &str| matches!(found(done)[..], [Found::Input(_)]);
-        let untouched = |done: &str| matches!(found(done)[..], [Found::Done { touched: None, .. }]);
+        let listed = |done: &str| matches!(found(done)[..], [SourceEvent::Input(_)]);
+        let untouched = |done: &str| matches!(found(done)[..], [SourceEvent::AlreadyDone { touched: None, .. }]);
         assert!(untouched(&done), "nothing changed");
         age(2000);
-        let [Found::Done { touched: Some(touched), .. }] = &found(&done)[..] else {
+        let [SourceEvent::AlreadyDone { touched: Some(touched), .. }] = &found(&done)[..] else {
             panic!("touched")
         };
         assert!(untouched(&touched.fingerprint), "touched, and that is known");
@@ -604,7 +604,7 @@ mod tests {
         let mut skipped = 0;
         files
             .list(&mut |_, found| {
-                skipped += usize::from(matches!(found, Found::Done { size: 1, .. }));
+                skipped += usize::from(matches!(found, SourceEvent::AlreadyDone { size: 1, .. }));
                 true
             })
             .unwrap();

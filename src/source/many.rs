@@ -10,26 +10,26 @@ use std::{
     thread,
 };
 
-use super::{Error, Found, Source};
+use super::{Error, SourceEvent, Source};
 
 /// Found things that wait for the lister. None: each source has a queue of its own.
 const WAITING: usize = 0;
 
 /// Sources that are listed as one.
 #[derive(Default)]
-pub struct Many {
+pub struct CombinedSource {
     near: Option<Box<dyn Source>>,
     /// The SOURCE words of what is near, by the numbers that it uses.
     words: Vec<usize>,
     /// Each with the number of the SOURCE word that is told if it fails.
     far: Vec<(usize, Box<dyn Source>)>,
-    failed: Vec<(usize, Error)>,
+    with_failures: Vec<(usize, Error)>,
 }
 
-impl Many {
+impl CombinedSource {
     /// Adds what is listed first. It numbers its own words; `words` are their numbers among all.
     #[must_use]
-    pub fn first(mut self, files: impl Source + 'static, words: Vec<usize>) -> Self {
+    pub fn with_local(mut self, files: impl Source + 'static, words: Vec<usize>) -> Self {
         self.near = Some(Box::new(files));
         self.words = words;
         self
@@ -37,7 +37,7 @@ impl Many {
 
     /// Adds what is listed beside others of its kind; `word` is the number of its SOURCE word.
     #[must_use]
-    pub fn beside(mut self, word: usize, source: impl Source + 'static) -> Self {
+    pub fn with_remote(mut self, word: usize, source: impl Source + 'static) -> Self {
         self.far.push((word, Box::new(source)));
         self
     }
@@ -45,20 +45,20 @@ impl Many {
     /// Adds what failed before there was anything to list.
     #[must_use]
     pub fn failed(mut self, failed: impl IntoIterator<Item = (usize, Error)>) -> Self {
-        self.failed.extend(failed);
+        self.with_failures.extend(failed);
         self
     }
 }
 
-impl Source for Many {
-    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), Error> {
+impl Source for CombinedSource {
+    fn list(&mut self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> Result<(), Error> {
         let mut wanted = true;
         let mut tell = |word, what| {
             wanted = wanted && found(word, what);
             wanted
         };
-        for (word, error) in mem::take(&mut self.failed) {
-            tell(word, Found::Failed(error));
+        for (word, error) in mem::take(&mut self.with_failures) {
+            tell(word, SourceEvent::Failed(error));
         }
         if let Some(files) = &mut self.near {
             let words = &self.words;
@@ -81,7 +81,7 @@ impl Source for Many {
 
 /// What a source's thread hands over.
 enum Word {
-    Found(usize, Found),
+    Found(usize, SourceEvent),
     Failed(usize, Error),
 }
 
@@ -89,7 +89,7 @@ enum Word {
 fn list_beside(
     sources: &mut [(usize, Box<dyn Source>)],
     spare: bool,
-    found: &mut dyn FnMut(usize, Found) -> bool,
+    found: &mut dyn FnMut(usize, SourceEvent) -> bool,
 ) -> Result<(), Error> {
     let (mut left, mut last) = (sources.len(), None);
     let (out, words) = sync_channel(WAITING);
@@ -109,7 +109,7 @@ fn list_beside(
                         last = Some(error);
                         continue;
                     }
-                    (word, Found::Failed(error))
+                    (word, SourceEvent::Failed(error))
                 }
             };
             if !found(word, what) {
@@ -136,10 +136,10 @@ mod tests {
     struct Fake(usize, usize, bool);
 
     impl Source for Fake {
-        fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), Error> {
+        fn list(&mut self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> Result<(), Error> {
             let Self(word, count, fails) = *self;
             for number in 0..count {
-                let what = Found::Skipped { name: number.to_string(), why: String::new() };
+                let what = SourceEvent::Skipped { name: number.to_string(), why: String::new() };
                 if !found(word, what) {
                     return Ok(());
                 }
@@ -153,11 +153,11 @@ mod tests {
     }
 
     /// Lists, up to so many things; returns the words of what was skipped, of what failed, and the end.
-    fn listed(mut many: Many, most: usize) -> (Vec<usize>, Vec<usize>, Option<String>) {
+    fn listed(mut many: CombinedSource, most: usize) -> (Vec<usize>, Vec<usize>, Option<String>) {
         let (mut skipped, mut failed) = (Vec::new(), Vec::new());
         let end = many.list(&mut |word, what| {
             match what {
-                Found::Failed(_) => failed.push(word),
+                SourceEvent::Failed(_) => failed.push(word),
                 _ => skipped.push(word),
             }
             skipped.len() < most
@@ -167,10 +167,10 @@ mod tests {
 
     #[test]
     fn files_come_first_and_the_others_all_come() {
-        let many = Many::default()
-            .first(Fake(0, 3, false), vec![0])
-            .beside(1, Fake(1, 40, false))
-            .beside(2, Fake(2, 30, false));
+        let many = CombinedSource::default()
+            .with_local(Fake(0, 3, false), vec![0])
+            .with_remote(1, Fake(1, 40, false))
+            .with_remote(2, Fake(2, 30, false));
         let (mut skipped, failed, end) = listed(many, usize::MAX);
         assert_eq!(skipped[..3], [0, 0, 0]);
         skipped.sort_unstable();
@@ -181,32 +181,32 @@ mod tests {
 
     #[test]
     fn a_source_that_fails_is_told_and_the_others_go_on() {
-        let both = |fails| Many::default().beside(0, Fake(0, 2, true)).beside(1, Fake(1, 5, fails));
+        let both = |fails| CombinedSource::default().with_remote(0, Fake(0, 2, true)).with_remote(1, Fake(1, 5, fails));
         let (skipped, failed, end) = listed(both(false), usize::MAX);
         assert_eq!((skipped.len(), failed, end), (7, vec![0], None));
         let (skipped, failed, end) = listed(both(true), usize::MAX);
         assert_eq!((skipped.len(), failed.len()), (7, 1), "the last one is the end");
         assert!(end.is_some());
         let with_files =
-            Many::default().first(Fake(1, 1, false), vec![9, 0]).beside(1, Fake(1, 0, true));
+            CombinedSource::default().with_local(Fake(1, 1, false), vec![9, 0]).with_remote(1, Fake(1, 0, true));
         assert_eq!(listed(with_files, usize::MAX), (vec![0], vec![1], None));
-        let (_, failed, end) = listed(Many::default().beside(3, Fake(3, 0, true)), usize::MAX);
+        let (_, failed, end) = listed(CombinedSource::default().with_remote(3, Fake(3, 0, true)), usize::MAX);
         assert_eq!((failed, end), (vec![], Some("3".to_owned())));
     }
 
     #[test]
     fn what_failed_before_is_told_once() {
-        let many = Many::default().failed([(4, error(4))]).beside(0, Fake(0, 1, false));
+        let many = CombinedSource::default().failed([(4, error(4))]).with_remote(0, Fake(0, 1, false));
         assert_eq!(listed(many, usize::MAX), (vec![0], vec![4], None));
     }
 
     #[test]
     fn it_ends_when_nobody_wants_more() {
         let many = || {
-            Many::default()
-                .first(Fake(0, 3, false), vec![0])
-                .beside(1, Fake(1, 1_000_000, false))
-                .beside(2, Fake(2, 1_000_000, true))
+            CombinedSource::default()
+                .with_local(Fake(0, 3, false), vec![0])
+                .with_remote(1, Fake(1, 1_000_000, false))
+                .with_remote(2, Fake(2, 1_000_000, true))
         };
         for most in [1, 3, 4, 50] {
             let (skipped, failed, end) = listed(many(), most);

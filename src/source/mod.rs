@@ -23,22 +23,18 @@
 
 mod archive;
 pub mod decode;
-mod expect;
+mod envelope;
+mod expectation;
 pub mod files;
-mod locked;
-mod look;
+pub mod json;
 pub mod lookup;
 pub mod many;
 pub mod s3;
-mod shape;
-pub mod skip;
 #[cfg(test)]
 mod tests;
 mod transcode;
-mod unescape;
 mod unpack;
-mod walk;
-mod window;
+mod unsupported_archive;
 
 use std::{fmt, io, io::Read, path::PathBuf};
 
@@ -47,17 +43,17 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     aws,
-    event::{Lane, Listed, Position, Span},
+    event::{Partition, ListingSummary, Position, TimeSlice},
 };
-pub use decode::{Broken, Decoded, Decoder, Limits, Records, Shape, Taken, TooLong};
-pub use expect::Expectation;
+pub use decode::{Defect, Decoded, Decoder, Limits, RecordHandler, InputFormat, RecordOutcome, OversizedRecord};
+pub use expectation::Expectation;
 pub use files::Files;
-pub use look::Kind;
-pub use lookup::Lookup;
-pub use many::Many;
-pub use s3::Buckets;
-pub use skip::{Skip, skip_value};
-pub(crate) use unescape::unescape;
+pub use json::classify::ForeignKind;
+pub use lookup::LookupSource;
+pub use many::CombinedSource;
+pub use s3::S3Source;
+pub use json::skip::{SkipError, skip_value};
+pub(crate) use json::unescape::unescape;
 
 /// A place that events are read from.
 pub trait Source: Send {
@@ -68,20 +64,20 @@ pub trait Source: Send {
     /// # Errors
     ///
     /// Returns [`Error`] if nothing more can be listed. What fails for one input only is [`Found::Failed`].
-    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), Error>;
+    fn list(&mut self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> Result<(), Error>;
 }
 
 /// What listing came upon.
 #[derive(Debug)]
-pub enum Found {
+pub enum SourceEvent {
     /// Something to read.
     Input(Input),
     /// An earlier run read it to its end, and it has not changed.
-    Done {
+    AlreadyDone {
         /// Bytes as stored.
         size: u64,
         /// The lane as it is to be known from now on, if it looks different.
-        touched: Option<Lane>,
+        touched: Option<Partition>,
     },
     /// Nothing that can be read: a socket, a loop of links.
     Skipped {
@@ -94,9 +90,9 @@ pub enum Found {
     Failed(Error),
     /// An input that is known by name but cannot be had: an object that is refused, gone, or cut. It is written
     /// down, and tried again by the next run.
-    Lost {
+    Unreadable {
         /// What the checkpoint knows it by.
-        lane: Lane,
+        lane: Partition,
         /// As the user would name it.
         name: String,
         /// Why, and what to do, in words for a person.
@@ -106,21 +102,21 @@ pub enum Found {
     },
     /// All inputs below a prefix are listed, and nothing will be added any more: once they are done they may be
     /// kept as one row.
-    Closed {
+    FolderComplete {
         /// The lanes' common key, with its last slash.
         prefix: String,
         /// What their listing looked like.
-        listed: Listed,
+        listed: ListingSummary,
         /// How many of them the folder had when an earlier run closed it; these were not looked up again.
         known: u64,
     },
     /// A lane that comes in pages begins.
-    Begun(Slice),
+    SliceStarted(Slice),
     /// The next page of a lane that has begun. Pages are numbered from 0 without holes, and may be handed to
     /// workers in any order.
     Page(Page),
     /// A lane that came in pages ends.
-    Ended {
+    SliceEnded {
         /// The lane's key.
         key: String,
         /// How many pages it had.
@@ -149,9 +145,9 @@ pub struct Slice {
 
 impl Slice {
     /// Returns what the checkpoint is to know as covered once the slice is done.
-    pub fn span(&self) -> Span {
+    pub fn span(&self) -> TimeSlice {
         let Self { series, from, to, sure_until, .. } = self;
-        Span { series: series.clone(), from: *from, to: *to, sure_until: *sure_until }
+        TimeSlice { series: series.clone(), from: *from, to: *to, complete_until: *sure_until }
     }
 }
 
@@ -163,7 +159,7 @@ pub struct Page {
     /// Which page of it this is.
     pub number: u32,
     /// `{"Events":[…]}`.
-    pub content: Held,
+    pub content: ReservedBytes,
     /// Once this page and all before it are settled, the slice is safe from this second to its end.
     pub since: Option<Position>,
 }
@@ -173,7 +169,7 @@ pub struct Page {
 pub struct Input {
     /// What the checkpoint knows it by. An empty fingerprint says that it cannot be known again
     /// (standard input, a FIFO): never to be remembered as done.
-    pub lane: Lane,
+    pub lane: Partition,
     /// As the user would name it, for messages.
     pub name: String,
     /// Where its bytes are.
@@ -190,16 +186,16 @@ pub enum Content {
     /// long: even its first read, which may wait for the other end.
     Stream(Box<dyn Read + Send>),
     /// Bytes in memory, fetched by the source.
-    Held(Held),
+    Memory(ReservedBytes),
 }
 
 /// Bytes in memory, as stored, and their share of the memory that the source may use.
 #[derive(Debug)]
-pub struct Held {
+pub struct ReservedBytes {
     /// The bytes.
     pub bytes: Bytes,
     /// Given back when the bytes are dropped.
-    pub room: Option<OwnedSemaphorePermit>,
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 impl fmt::Debug for Content {
@@ -207,7 +203,7 @@ impl fmt::Debug for Content {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Stream(_) => f.write_str("Stream"),
-            Self::Held(held) => f.debug_tuple("Held").field(&held.bytes.len()).finish(),
+            Self::Memory(held) => f.debug_tuple("Memory").field(&held.bytes.len()).finish(),
         }
     }
 }
@@ -256,7 +252,7 @@ pub enum Error {
         /// The word as typed.
         word: String,
         /// Why.
-        source: s3::Wrong,
+        source: s3::AddressError,
     },
     /// A bucket, or a folder of one, could not be listed or fetched from.
     #[error("could not read {name}")]
@@ -264,7 +260,7 @@ pub enum Error {
         /// As the user would name it.
         name: String,
         /// Why.
-        source: Box<s3::Refusal>,
+        source: Box<s3::S3Error>,
     },
     /// An input could not be opened.
     #[error("could not open {name}")]
@@ -286,7 +282,7 @@ pub enum Error {
     },
     /// Events could not be looked up.
     #[error(transparent)]
-    Lookup(#[from] lookup::Error),
+    Lookup(#[from] lookup::LookupError),
     /// An account cannot be entered.
     #[error("could not use account {account}")]
     Account {
@@ -309,7 +305,7 @@ impl Error {
             | Self::Bucket { name, .. }
             | Self::Open { name, .. }
             | Self::Read { name, .. } => name,
-            Self::Lookup(lookup::Error::Place { region, .. }) => region,
+            Self::Lookup(lookup::LookupError::Region { region, .. }) => region,
             Self::Lookup(_) => "lookup",
             Self::Account { account, .. } => account,
         }
@@ -324,8 +320,8 @@ impl Error {
             Self::Read { offset, source, .. } => {
                 format!("could not be read beyond byte {offset}: {source}")
             }
-            Self::Lookup(error) => error.told(),
-            Self::Account { source, .. } => match source.refusal() {
+            Self::Lookup(error) => error.describe(),
+            Self::Account { source, .. } => match source.service_error() {
                 Some(refusal) => format!("{source}: {refusal}"),
                 None => source.to_string(),
             },

@@ -18,21 +18,21 @@ struct Collected {
     most: Option<usize>,
 }
 
-impl Records for Collected {
-    fn record(&mut self, text: &[u8], start: usize) -> Taken {
+impl RecordHandler for Collected {
+    fn record(&mut self, text: &[u8], start: usize) -> RecordOutcome {
         assert_eq!(text[start], b'{');
         match skip_value(text, start) {
             Ok(end) => {
                 self.records.push(String::from_utf8_lossy(&text[start..end]).into_owned());
-                Taken::Upto(end)
+                RecordOutcome::EndsAt(end)
             }
-            Err(Skip::Incomplete) => Taken::Incomplete,
-            Err(Skip::Broken { offset, cause }) => Taken::Broken { offset, cause: cause.into() },
+            Err(SkipError::Incomplete) => RecordOutcome::Incomplete,
+            Err(SkipError::Invalid { offset, cause }) => RecordOutcome::Invalid { offset, cause: cause.into() },
         }
     }
 
-    fn too_long(&mut self, record: TooLong) {
-        let content = record.content.expect("it is small when compressed").unpack().unwrap();
+    fn oversized(&mut self, record: OversizedRecord) {
+        let content = record.content.expect("it is small when compressed").decompress().unwrap();
         assert_eq!(content.len() as u64, record.bytes);
         self.too_long.push((record.offset, String::from_utf8(content).unwrap()));
     }
@@ -75,8 +75,8 @@ fn read(text: &[u8]) -> (Vec<String>, Decoded) {
     for window in [1, 2, 3, 7, 64, 1 << 16] {
         let (other, said) = stream(text, window);
         assert_eq!(other, records, "window {window}");
-        assert_eq!(said.broken, decoded.broken, "window {window}");
-        assert_eq!((said.shape, &said.foreign), (decoded.shape, &decoded.foreign));
+        assert_eq!(said.defects, decoded.defects, "window {window}");
+        assert_eq!((said.format, &said.foreign), (decoded.format, &decoded.foreign));
     }
     for packed in [gzip(text), zstd::encode_all(text, 1).unwrap(), gzip(&gzip(text))] {
         assert_eq!(file(&packed).0, records);
@@ -98,48 +98,48 @@ const C: &str = r#"{"awsRegion":"r","eventID":"c","n":1.50,"eventSource":"s3.ama
 const D: &str =
     r#"{"accountId":"1","eventId":"d","timeWindow":{"windowStart":"2024-01-01T00:00:00Z"}}"#;
 
-fn good(text: &str, shape: Shape, records: &[&str]) {
+fn good(text: &str, shape: InputFormat, records: &[&str]) {
     let (read, decoded) = read(text.as_bytes());
     assert_eq!(read, records, "{text}");
-    assert_eq!(decoded.shape, shape, "{text}");
-    assert_eq!(decoded.broken, [], "{text}");
+    assert_eq!(decoded.format, shape, "{text}");
+    assert_eq!(decoded.defects, [], "{text}");
     assert_eq!(decoded.bytes_read, text.len() as u64, "{text}");
     assert!(!decoded.changed && !decoded.stopped);
 }
 
 #[test]
 fn trail_files_are_read() {
-    good(&format!(r#"{{"Records":[{A},{B},{C},{D}]}}"#), Shape::Records, &[A, B, C, D]);
-    good(&format!(r#"{{ "Records" : [ {A} , {B} ] }} "#), Shape::Records, &[A, B]);
-    good(&format!(r#"{{"a":[{{}}],"Records":[{A}],"b":1}}"#), Shape::Records, &[A]);
-    good(&format!("\u{feff}{{\"Records\":[{A}]}}\n"), Shape::Records, &[A]);
-    good(r#"{"Records":[]}"#, Shape::Records, &[]);
+    good(&format!(r#"{{"Records":[{A},{B},{C},{D}]}}"#), InputFormat::Records, &[A, B, C, D]);
+    good(&format!(r#"{{ "Records" : [ {A} , {B} ] }} "#), InputFormat::Records, &[A, B]);
+    good(&format!(r#"{{"a":[{{}}],"Records":[{A}],"b":1}}"#), InputFormat::Records, &[A]);
+    good(&format!("\u{feff}{{\"Records\":[{A}]}}\n"), InputFormat::Records, &[A]);
+    good(r#"{"Records":[]}"#, InputFormat::Records, &[]);
     // What is in `Records` counts whatever its keys; a later file in the same text is read too.
     good(
         &format!(r#"{{"Records":[{{"z":1}}]}}{{"Records":[{A}]}}"#),
-        Shape::Records,
+        InputFormat::Records,
         &[r#"{"z":1}"#, A],
     );
 }
 
 #[test]
 fn lists_lines_and_objects_are_read() {
-    good(&format!("[{A},\n{B},{C}]"), Shape::Array, &[A, B, C]);
-    good(&format!("[[{A}],[{B}]]"), Shape::Array, &[A, B]);
-    good(A, Shape::Object, &[A]);
-    good(&format!("{A}\n{B}\r\n\n{C}\n"), Shape::Objects, &[A, B, C]);
-    good(&format!("{A}{B} {C}\t{D}"), Shape::Objects, &[A, B, C, D]);
-    good(&format!("{A},\n{B},\n"), Shape::Objects, &[A, B]);
-    good(&format!("{A}\0\0\0\0"), Shape::Object, &[A]);
-    good(" \n ", Shape::Empty, &[]);
-    good("", Shape::Empty, &[]);
+    good(&format!("[{A},\n{B},{C}]"), InputFormat::Array, &[A, B, C]);
+    good(&format!("[[{A}],[{B}]]"), InputFormat::Array, &[A, B]);
+    good(A, InputFormat::Object, &[A]);
+    good(&format!("{A}\n{B}\r\n\n{C}\n"), InputFormat::Objects, &[A, B, C]);
+    good(&format!("{A}{B} {C}\t{D}"), InputFormat::Objects, &[A, B, C, D]);
+    good(&format!("{A},\n{B},\n"), InputFormat::Objects, &[A, B]);
+    good(&format!("{A}\0\0\0\0"), InputFormat::Object, &[A]);
+    good(" \n ", InputFormat::Empty, &[]);
+    good("", InputFormat::Empty, &[]);
     let pretty =
         serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(A).unwrap())
             .unwrap();
-    good(&format!("{pretty}\n{pretty}"), Shape::Objects, &[&pretty, &pretty]);
+    good(&format!("{pretty}\n{pretty}"), InputFormat::Objects, &[&pretty, &pretty]);
     good(
         &format!("{{\n\"Records\": [\n{pretty},\n{pretty}\n]\n}}"),
-        Shape::Records,
+        InputFormat::Records,
         &[&pretty, &pretty],
     );
 }
@@ -154,12 +154,12 @@ fn results_of_lookup_events_are_read() {
         format!(r#"{{"EventId":"1","Resources":[{{"a":1}}],"CloudTrailEvent":{}}}"#, quoted(record))
     };
     let (a, b) = (item(A), item(B));
-    good(&format!(r#"{{"Events":[{a},{b}],"NextToken":"x"}}"#), Shape::Lookup, &[A, B]);
-    good(&format!(r#"[{{"Events":[{a}]}},{{"Events":[{b}]}}]"#), Shape::Lookup, &[A, B]);
-    good(&format!("{a}\n{b}\n"), Shape::Lookup, &[A, B]);
-    good(&format!("[{},{}]", quoted(A), quoted(B)), Shape::Lookup, &[A, B]);
+    good(&format!(r#"{{"Events":[{a},{b}],"NextToken":"x"}}"#), InputFormat::Lookup, &[A, B]);
+    good(&format!(r#"[{{"Events":[{a}]}},{{"Events":[{b}]}}]"#), InputFormat::Lookup, &[A, B]);
+    good(&format!("{a}\n{b}\n"), InputFormat::Lookup, &[A, B]);
+    good(&format!("[{},{}]", quoted(A), quoted(B)), InputFormat::Lookup, &[A, B]);
     let odd = r#"{"eventVersion":"1.08","eventID":"é\ud800 \u0041 \\ \" \n"}"#;
-    good(&item(odd), Shape::Lookup, &[odd]);
+    good(&item(odd), InputFormat::Lookup, &[odd]);
 }
 
 /// A page that was saved to a file: of some events the record is missing or cannot be read.
@@ -182,12 +182,12 @@ fn events_of_lookup_events_without_a_record_are_named_with_the_cause() {
         ] {
             let (records, decoded) = read(text.as_bytes());
             assert_eq!(records, [A], "{text}");
-            assert_eq!((decoded.broken_places, decoded.foreign_total()), (1, 0), "{text}");
-            assert_eq!(decoded.broken[0].cause, format!("event \"2\" without a record: {cause}"));
+            assert_eq!((decoded.defect_count, decoded.foreign_count()), (1, 0), "{text}");
+            assert_eq!(decoded.defects[0].cause, format!("event \"2\" without a record: {cause}"));
         }
     }
     // A list of events of another service is no page of LookupEvents.
-    strange(r#"{"Events":[{"SourceIdentifier":"db-1","Message":"started"}]}"#, Kind::Json);
+    strange(r#"{"Events":[{"SourceIdentifier":"db-1","Message":"started"}]}"#, ForeignKind::Json);
 }
 
 #[test]
@@ -196,12 +196,12 @@ fn envelopes_of_event_bridge_are_read() {
         format!(r#"{{"version":"0","id":"1","detail-type":"x","detail":{record},"time":"t"}}"#)
     };
     let (a, b) = (envelope(A), envelope(C));
-    good(&a, Shape::EventBridge, &[A]);
-    good(&format!("{a}\n{b}"), Shape::EventBridge, &[A, C]);
-    good(&format!("[{a},{b}]"), Shape::EventBridge, &[A, C]);
+    good(&a, InputFormat::EventBridge, &[A]);
+    good(&format!("{a}\n{b}"), InputFormat::EventBridge, &[A, C]);
+    good(&format!("[{a},{b}]"), InputFormat::EventBridge, &[A, C]);
     let (records, decoded) =
         read(envelope(r#"{"instance-id":"i-1","state":"running"}"#).as_bytes());
-    assert_eq!((records.len(), decoded.foreign_total()), (0, 1));
+    assert_eq!((records.len(), decoded.foreign_count()), (0, 1));
 }
 
 #[test]
@@ -213,55 +213,55 @@ fn cloud_watch_logs_are_read() {
         item(&format!(r#"{{"detail-type":"x","detail":{B}}}"#))
     );
     let control = r#"{"messageType":"CONTROL_MESSAGE","logEvents":[{"message":"CWL CONTROL"}]}"#;
-    good(&format!("{control}{data}{control}{data}"), Shape::Logs, &[A, B, A, B]);
+    good(&format!("{control}{data}{control}{data}"), InputFormat::Logs, &[A, B, A, B]);
     let answer = format!(r#"{{"events":[{}],"searchedLogStreams":[]}}"#, item(A));
-    good(&answer, Shape::Logs, &[A]);
+    good(&answer, InputFormat::Logs, &[A]);
     let export = format!("2024-01-01T00:00:00.000Z {A}\n2024-01-01T00:00:00.000Z {C}\n");
-    good(&export, Shape::Logs, &[A, C]);
+    good(&export, InputFormat::Logs, &[A, C]);
     let (records, decoded) = read(format!("2024-01-01T00:00:00.000Z hello\n{export}").as_bytes());
-    assert_eq!((records.len(), decoded.foreign_total(), decoded.broken_places), (2, 1, 0));
+    assert_eq!((records.len(), decoded.foreign_count(), decoded.defect_count), (2, 1, 0));
 }
 
-fn strange(text: &str, kind: Kind) {
+fn strange(text: &str, kind: ForeignKind) {
     let (records, decoded) = read(text.as_bytes());
     assert_eq!(records, [""; 0], "{text}");
-    assert_eq!(decoded.shape, Shape::Foreign, "{text}");
+    assert_eq!(decoded.format, InputFormat::Foreign, "{text}");
     assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&kind], "{text}");
-    assert_eq!(decoded.broken, [], "{text}");
+    assert_eq!(decoded.defects, [], "{text}");
 }
 
 #[test]
 fn what_is_no_cloud_trail_is_counted_by_kind() {
     strange(
         r#"{"awsAccountId":"1","digestStartTime":"x","logFiles":[{"s3Bucket":"b"}]}"#,
-        Kind::Digest,
+        ForeignKind::Digest,
     );
-    strange(r#"{"fileVersion":"1.0","configurationItems":[{"eventVersion":"1.0"}]}"#, Kind::Config);
-    strange(r#"{"hello":[1,2,{"a":"}"}]}"#, Kind::Json);
-    strange("a,b,c\n1,2,3\n", Kind::Text);
-    strange("[package]\nname = \"x\"\n", Kind::Text);
-    strange("{% if x %}\n{{ y }}\n", Kind::Text);
-    strange("\u{1}\u{2}{}", Kind::Binary);
-    strange("12345", Kind::Text);
-    strange("<html><body>503 Service Unavailable</body></html>", Kind::Markup);
-    strange("<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code></Error>", Kind::Markup);
-    strange("\0\0\0\0\0\0\0\0", Kind::Zeros);
+    strange(r#"{"fileVersion":"1.0","configurationItems":[{"eventVersion":"1.0"}]}"#, ForeignKind::Config);
+    strange(r#"{"hello":[1,2,{"a":"}"}]}"#, ForeignKind::Json);
+    strange("a,b,c\n1,2,3\n", ForeignKind::Text);
+    strange("[package]\nname = \"x\"\n", ForeignKind::Text);
+    strange("{% if x %}\n{{ y }}\n", ForeignKind::Text);
+    strange("\u{1}\u{2}{}", ForeignKind::Binary);
+    strange("12345", ForeignKind::Text);
+    strange("<html><body>503 Service Unavailable</body></html>", ForeignKind::Markup);
+    strange("<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code></Error>", ForeignKind::Markup);
+    strange("\0\0\0\0\0\0\0\0", ForeignKind::Zeros);
     let (_, decoded) = read(b"\xff\xfe{\0}\0");
-    assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&Kind::Json]);
+    assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&ForeignKind::Json]);
     let notification = r#"{"eventVersion":"2.1","eventSource":"aws:s3","s3":{}}"#;
     let (records, decoded) =
         read(format!(r#"{{"Records":[{notification},{notification}]}}"#).as_bytes());
-    assert_eq!((records.len(), decoded.foreign[&Kind::Notification]), (0, 2));
+    assert_eq!((records.len(), decoded.foreign[&ForeignKind::Notification]), (0, 2));
 }
 
 #[test]
 fn strangers_among_records_are_left_out() {
     let (records, decoded) = read(format!("{A}\n{{\"z\":1}}\nnull\n\"x\"\n{B}\n").as_bytes());
     assert_eq!(records, [A, B]);
-    assert_eq!((decoded.foreign[&Kind::Json], decoded.broken_places), (3, 0));
+    assert_eq!((decoded.foreign[&ForeignKind::Json], decoded.defect_count), (3, 0));
     let (records, decoded) = read(format!(r#"{{"Records":[{A},null,7,[1,"]"],{B}]}}"#).as_bytes());
     assert_eq!(records, [A, B]);
-    assert_eq!(decoded.foreign_total(), 3);
+    assert_eq!(decoded.foreign_count(), 3);
 }
 
 #[test]
@@ -280,11 +280,11 @@ fn a_broken_line_costs_only_itself() {
         }
         let (records, decoded) = read(format!("{A}\n{bad}\n{B}\n{bad}\n{C}\n").as_bytes());
         assert_eq!(records, [A, B, C], "{bad}");
-        assert_eq!(decoded.broken_places, 2, "{bad}: {:?}", decoded.broken);
-        assert!(decoded.broken[0].offset > A.len() as u64);
+        assert_eq!(decoded.defect_count, 2, "{bad}: {:?}", decoded.defects);
+        assert!(decoded.defects[0].offset > A.len() as u64);
     }
     let (records, decoded) = read(format!("banner\n{A}\n{B}\n").as_bytes());
-    assert_eq!((records, decoded.broken_places), (vec![A.to_owned(), B.to_owned()], 1));
+    assert_eq!((records, decoded.defect_count), (vec![A.to_owned(), B.to_owned()], 1));
 }
 
 #[test]
@@ -293,8 +293,8 @@ fn a_broken_list_keeps_what_came_before() {
         let text = format!("{{\"Records\":[{A},{B},{bad},\n{C}]}}\n");
         let (records, decoded) = read(text.as_bytes());
         assert_eq!(records, [A, B], "{bad}");
-        assert_eq!(decoded.broken_places, 1, "{bad}");
-        let offset = usize::try_from(decoded.broken[0].offset).unwrap();
+        assert_eq!(decoded.defect_count, 1, "{bad}");
+        let offset = usize::try_from(decoded.defects[0].offset).unwrap();
         assert!((text.find(B).unwrap()..text.find(C).unwrap()).contains(&offset), "{bad}");
     }
 }
@@ -306,8 +306,8 @@ fn a_cut_keeps_what_came_before() {
         let (records, decoded) = read(&text.as_bytes()[..cut]);
         let whole = usize::from(cut >= 12 + A.len()) + usize::from(cut >= 13 + A.len() + B.len());
         assert_eq!(records.len(), whole, "{cut}");
-        assert_eq!(decoded.broken_places, 1, "{cut}");
-        assert_eq!(decoded.broken[0].offset, cut as u64);
+        assert_eq!(decoded.defect_count, 1, "{cut}");
+        assert_eq!(decoded.defects[0].offset, cut as u64);
     }
 }
 
@@ -321,14 +321,14 @@ fn a_cut_gzip_file_keeps_what_came_before() {
     let (records, decoded) = file(&packed[..packed.len() / 2]);
     assert!(records.len() > 50 && records.len() < 450, "{}", records.len());
     assert!(records.iter().zip(text.lines()).all(|(record, line)| record == line));
-    assert_eq!(decoded.broken_places, 1);
-    assert!(decoded.broken[0].cause.contains("cut off"), "{:?}", decoded.broken);
+    assert_eq!(decoded.defect_count, 1);
+    assert!(decoded.defects[0].cause.contains("cut off"), "{:?}", decoded.defects);
     // The checksum tells that a byte is not what it was, and nobody knows which: none of it is handed over.
     let mut damaged = packed.clone();
     let checksum = packed.len() - 6;
     damaged[checksum] ^= 1;
     let (records, decoded) = file(&damaged);
-    assert_eq!((records.len(), decoded.broken_places), (0, 1));
+    assert_eq!((records.len(), decoded.defect_count), (0, 1));
 }
 
 #[test]
@@ -336,10 +336,10 @@ fn members_are_read_as_one_text() {
     let (a, b) = (gzip(format!("{A}\n").as_bytes()), gzip(format!("{B}\n").as_bytes()));
     for stored in [[a.clone(), b.clone()].concat(), [a.clone(), b, vec![0; 1000]].concat()] {
         let (records, decoded) = file(&stored);
-        assert_eq!((records, decoded.broken_places), (vec![A.to_owned(), B.to_owned()], 0));
+        assert_eq!((records, decoded.defect_count), (vec![A.to_owned(), B.to_owned()], 0));
     }
     let (records, decoded) = file(&[a, b"trailing".to_vec()].concat());
-    assert_eq!((records.len(), decoded.broken_places), (1, 1));
+    assert_eq!((records.len(), decoded.defect_count), (1, 1));
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn a_record_that_is_too_long_is_passed_by() {
         let decoded = Decoder::new(limits).read("test", content, &mut collected).unwrap();
         assert_eq!(collected.records, [A, B]);
         assert_eq!(collected.too_long, [(text.find(&long).unwrap() as u64, long.clone())]);
-        assert_eq!((decoded.too_long, decoded.broken_places), (1, 0));
+        assert_eq!((decoded.oversized, decoded.defect_count), (1, 0));
     }
 }
 
@@ -363,7 +363,7 @@ fn a_stranger_larger_than_memory_is_passed_by() {
     let mut collected = Collected::default();
     let mut decoder = Decoder::new(Limits { window: 16, record: 1000, stored: 0, whole: 0 });
     let decoded = decoder.read("test", content, &mut collected).unwrap();
-    assert_eq!((collected.records.len(), decoded.foreign_total()), (2, 1));
+    assert_eq!((collected.records.len(), decoded.foreign_count()), (2, 1));
 }
 
 #[test]
@@ -379,12 +379,12 @@ fn reading_stops_when_told() {
 #[test]
 fn a_file_that_grows_is_not_done() {
     struct Growing(std::fs::File);
-    impl Records for Growing {
-        fn record(&mut self, text: &[u8], start: usize) -> Taken {
+    impl RecordHandler for Growing {
+        fn record(&mut self, text: &[u8], start: usize) -> RecordOutcome {
             self.0.write_all(b"{}").unwrap();
-            skip_value(text, start).map_or(Taken::Incomplete, Taken::Upto)
+            skip_value(text, start).map_or(RecordOutcome::Incomplete, RecordOutcome::EndsAt)
         }
-        fn too_long(&mut self, _: TooLong) {}
+        fn oversized(&mut self, _: OversizedRecord) {}
     }
     let mut temporary = tempfile::NamedTempFile::new().unwrap();
     temporary.write_all(format!("{A}\n{B}\n").repeat(99).as_bytes()).unwrap();
@@ -438,8 +438,8 @@ fn what_the_system_refuses_is_said_with_the_name() {
 #[test]
 fn many_broken_places_are_counted_and_few_are_kept() {
     let (_, decoded) = stream("{\"eventVersion\":\"1.0\",[}\n".repeat(1000).as_bytes(), 1 << 16);
-    assert_eq!(decoded.broken_places, 1000);
-    assert_eq!(decoded.broken.len(), decode::BROKEN_KEPT);
+    assert_eq!(decoded.defect_count, 1000);
+    assert_eq!(decoded.defects.len(), decode::MAX_DEFECTS_KEPT);
 }
 
 /// Pieces of which texts are made that are nearly of some shape.
@@ -480,7 +480,7 @@ proptest! {
         let (records, decoded) = stream(&text, 1 << 16);
         let (other, said) = stream(&text, window);
         prop_assert_eq!(&other, &records);
-        prop_assert_eq!(&said.broken, &decoded.broken);
+        prop_assert_eq!(&said.defects, &decoded.defects);
         prop_assert_eq!(said.foreign, decoded.foreign);
         prop_assert_eq!(file(&text).0, records);
     }

@@ -14,14 +14,14 @@ const CHUNK: usize = 32 << 10;
 
 /// How a text is stored, other than in UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(super) enum TextEncoding {
     Utf16Le,
     Utf16Be,
     Utf32Le,
     Utf32Be,
 }
 
-impl fmt::Display for Encoding {
+impl fmt::Display for TextEncoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Utf16Le | Self::Utf16Be => "UTF-16",
@@ -33,16 +33,16 @@ impl fmt::Display for Encoding {
 /// Returns how a text is stored that begins like this; nothing for UTF-8 and for what is no text.
 ///
 /// Without a byte order mark it takes a first character that JSON may begin with: RFC 4627, section 3.
-pub(super) fn encoding(head: &[u8]) -> Option<Encoding> {
+pub(super) fn detect_encoding(head: &[u8]) -> Option<TextEncoding> {
     Some(match head {
-        [0xff, 0xfe, 0, 0, ..] => Encoding::Utf32Le,
-        [0, 0, 0xfe, 0xff, ..] => Encoding::Utf32Be,
-        [0xff, 0xfe, ..] => Encoding::Utf16Le,
-        [0xfe, 0xff, ..] => Encoding::Utf16Be,
-        [first, 0, 0, 0, ..] if begins_json(*first) => Encoding::Utf32Le,
-        [0, 0, 0, first, ..] if begins_json(*first) => Encoding::Utf32Be,
-        [first, 0, second, 0, ..] if begins_json(*first) && *second != 0 => Encoding::Utf16Le,
-        [0, first, 0, second, ..] if begins_json(*first) && *second != 0 => Encoding::Utf16Be,
+        [0xff, 0xfe, 0, 0, ..] => TextEncoding::Utf32Le,
+        [0, 0, 0xfe, 0xff, ..] => TextEncoding::Utf32Be,
+        [0xff, 0xfe, ..] => TextEncoding::Utf16Le,
+        [0xfe, 0xff, ..] => TextEncoding::Utf16Be,
+        [first, 0, 0, 0, ..] if begins_json(*first) => TextEncoding::Utf32Le,
+        [0, 0, 0, first, ..] if begins_json(*first) => TextEncoding::Utf32Be,
+        [first, 0, second, 0, ..] if begins_json(*first) && *second != 0 => TextEncoding::Utf16Le,
+        [0, first, 0, second, ..] if begins_json(*first) && *second != 0 => TextEncoding::Utf16Be,
         _ => return None,
     })
 }
@@ -54,7 +54,7 @@ fn begins_json(byte: u8) -> bool {
 /// Reads a text in UTF-8 that is stored otherwise.
 pub(super) struct Transcoder<R> {
     inner: R,
-    encoding: Encoding,
+    encoding: TextEncoding,
     /// What was read and is not turned yet: less than a character and a chunk.
     input: Vec<u8>,
     /// What is turned and not handed out yet begins `at` here.
@@ -66,7 +66,7 @@ pub(super) struct Transcoder<R> {
 }
 
 impl<R: Read> Transcoder<R> {
-    pub(super) fn new(inner: R, encoding: Encoding) -> Self {
+    pub(super) fn new(inner: R, encoding: TextEncoding) -> Self {
         let (input, output) = (Vec::with_capacity(CHUNK), Vec::with_capacity(2 * CHUNK));
         Self { inner, encoding, input, output, at: 0, half: None, ended: false }
     }
@@ -97,9 +97,9 @@ impl<R: Read> Transcoder<R> {
         let whole = self.input.len() - self.input.len() % width;
         for at in (0..whole).step_by(width) {
             match (self.encoding, &self.input[at..at + width]) {
-                (Encoding::Utf16Le, &[a, b]) => self.unit(u16::from_le_bytes([a, b])),
-                (Encoding::Utf16Be, &[a, b]) => self.unit(u16::from_be_bytes([a, b])),
-                (Encoding::Utf32Le, &[a, b, c, d]) => self.point(u32::from_le_bytes([a, b, c, d])),
+                (TextEncoding::Utf16Le, &[a, b]) => self.unit(u16::from_le_bytes([a, b])),
+                (TextEncoding::Utf16Be, &[a, b]) => self.unit(u16::from_be_bytes([a, b])),
+                (TextEncoding::Utf32Le, &[a, b, c, d]) => self.point(u32::from_le_bytes([a, b, c, d])),
                 (_, &[a, b, c, d]) => self.point(u32::from_be_bytes([a, b, c, d])),
                 _ => {}
             }
@@ -111,7 +111,7 @@ impl<R: Read> Transcoder<R> {
     }
 
     fn is_wide(&self) -> bool {
-        matches!(self.encoding, Encoding::Utf32Le | Encoding::Utf32Be)
+        matches!(self.encoding, TextEncoding::Utf32Le | TextEncoding::Utf32Be)
     }
 
     /// Takes in the next unit of UTF-16.
@@ -185,16 +185,16 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Encoding; 4] =
-        [Encoding::Utf16Le, Encoding::Utf16Be, Encoding::Utf32Le, Encoding::Utf32Be];
+    const ALL: [TextEncoding; 4] =
+        [TextEncoding::Utf16Le, TextEncoding::Utf16Be, TextEncoding::Utf32Le, TextEncoding::Utf32Be];
 
     /// Stores a text, by the standard library.
-    pub(super) fn stored(text: &str, encoding: Encoding) -> Vec<u8> {
+    pub(super) fn stored(text: &str, encoding: TextEncoding) -> Vec<u8> {
         match encoding {
-            Encoding::Utf16Le => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-            Encoding::Utf16Be => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
-            Encoding::Utf32Le => text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(),
-            Encoding::Utf32Be => text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect(),
+            TextEncoding::Utf16Le => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            TextEncoding::Utf16Be => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            TextEncoding::Utf32Le => text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(),
+            TextEncoding::Utf32Be => text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect(),
         }
     }
 
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    fn turned(bytes: &[u8], encoding: Encoding, sizes: Vec<usize>) -> Vec<u8> {
+    fn turned(bytes: &[u8], encoding: TextEncoding, sizes: Vec<usize>) -> Vec<u8> {
         let mut text = Vec::new();
         Transcoder::new(Pieces(bytes, sizes, 0), encoding).read_to_end(&mut text).unwrap();
         text
@@ -251,10 +251,10 @@ mod tests {
         fn what_json_begins_with_is_known(rest in "[ -~]{1,9}", first in r#"[\{\[" 0-9]"#) {
             for encoding in ALL {
                 let text = format!("{first}{rest}");
-                prop_assert_eq!(super::encoding(&stored(&text, encoding)), Some(encoding));
+                prop_assert_eq!(super::detect_encoding(&stored(&text, encoding)), Some(encoding));
                 let marked = format!("\u{feff}{text}");
-                prop_assert_eq!(super::encoding(&stored(&marked, encoding)), Some(encoding));
-                prop_assert_eq!(super::encoding(text.as_bytes()), None);
+                prop_assert_eq!(super::detect_encoding(&stored(&marked, encoding)), Some(encoding));
+                prop_assert_eq!(super::detect_encoding(text.as_bytes()), None);
             }
         }
     }
@@ -273,7 +273,7 @@ mod tests {
         let units =
             |units: &[u16]| -> Vec<u8> { units.iter().flat_map(|u| u.to_le_bytes()).collect() };
         let text = |bytes: &[u8]| {
-            String::from_utf8(turned(bytes, Encoding::Utf16Le, vec![CHUNK])).unwrap()
+            String::from_utf8(turned(bytes, TextEncoding::Utf16Le, vec![CHUNK])).unwrap()
         };
         assert_eq!(text(&units(&[0x61, 0xd83d, 0x62, 0xde00])), r"a\ud83db\ude00");
         assert_eq!(text(&units(&[0xd83d, 0xd83d, 0xde00])), "\\ud83d\u{1f600}");
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(text(&[0x7b, 0, 0x7d]), "{\u{fffd}");
         assert_eq!(text(&[0x7b, 0, 0x7d, 0, b'\n']), "{}\n");
         let wide = [0x11_0000_u32, 0xd800, 0x61].map(u32::to_be_bytes).concat();
-        let wide = turned(&wide, Encoding::Utf32Be, vec![CHUNK]);
+        let wide = turned(&wide, TextEncoding::Utf32Be, vec![CHUNK]);
         assert_eq!(String::from_utf8(wide).unwrap(), "\u{fffd}\\ud800a");
     }
 
@@ -301,7 +301,7 @@ mod tests {
             b"\0\0\x01\0",
             b"\xef\xbb\xbf{",
         ] {
-            assert_eq!(encoding(head), None, "{head:?}");
+            assert_eq!(detect_encoding(head), None, "{head:?}");
         }
     }
 }

@@ -1,55 +1,55 @@
-//! What a load will cost, told before it is under way.
+//! The estimated cost of a load, computed from a few sample requests.
 
 use std::time::Duration;
 
 /// A Region that takes longer than this is better loaded from a trail's bucket.
-pub const LONG: Duration = Duration::from_hours(24);
+pub const SLOW_REGION: Duration = Duration::from_hours(24);
 
-/// What all that is missing will cost, by a few samples of each Region.
+/// The estimated cost of loading all missing events.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Estimate {
-    /// One for each account and Region that could be asked, in the order in which they were given.
+    /// One estimate for each account and Region that could be sampled, in the given order.
     pub regions: Vec<RegionEstimate>,
 }
 
-/// What is missing of one account and Region will cost. All categories together.
+/// The estimated cost of one account and Region, all event categories together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegionEstimate {
-    /// The account's number.
+    /// The account ID.
     pub account: String,
     /// The Region's name.
     pub region: String,
-    /// Seconds that are missing.
+    /// Seconds of event history to load.
     pub seconds: u64,
-    /// Events in them.
+    /// Expected events.
     pub events: u64,
-    /// Requests they cost, those of the estimate included.
+    /// Expected requests, including those of the estimate.
     pub requests: u64,
-    /// How long that takes at full quota.
+    /// Expected time at the full quota.
     pub time: Duration,
-    /// Whether that is counted and not estimated.
+    /// Whether the numbers are exact, because the samples covered everything.
     pub exact: bool,
 }
 
 impl RegionEstimate {
-    /// Returns whether the events should rather be read from a trail's bucket.
+    /// Returns whether the events are better loaded from a trail's bucket.
     pub fn needs_trail(&self) -> bool {
-        self.time > LONG
+        self.time > SLOW_REGION
     }
 }
 
 impl Estimate {
-    /// Returns the events of all Regions.
+    /// Returns the expected events of all Regions.
     pub fn events(&self) -> u64 {
         self.regions.iter().map(|region| region.events).sum()
     }
 
-    /// Returns the requests of all Regions.
+    /// Returns the expected requests of all Regions.
     pub fn requests(&self) -> u64 {
         self.regions.iter().map(|region| region.requests).sum()
     }
 
-    /// Returns how long all of it takes: Regions are loaded at the same time, so as long as the slowest.
+    /// Returns the expected time of the slowest Region; Regions are loaded in parallel.
     pub fn time(&self) -> Duration {
         self.regions.iter().map(|region| region.time).max().unwrap_or_default()
     }

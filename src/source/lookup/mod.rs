@@ -16,13 +16,13 @@
 //! | `ask` | how it is sent, and what a page of it looks like |
 //! | `estimate`, `progress` | what it will cost; how far it is |
 
-mod ask;
-mod chain;
+mod request;
+mod cursor;
 mod clock;
 mod error;
 mod estimate;
 mod plan;
-mod site;
+mod region;
 #[cfg(test)]
 mod tests;
 
@@ -37,45 +37,45 @@ use aws_sdk_cloudtrail::types::LookupAttributeKey;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::{Found, Source};
+use super::{SourceEvent, Source};
 use crate::{
     report::{LookupProgress, RegionProgress, lookup_progress::LOOKUP_QUOTA},
     shutdown::ShutdownSignal,
 };
 use clock::Clock;
-use plan::{Range, missing};
-use site::{Message, Shared, Site, seconds};
+use plan::{SecondRange, missing_ranges};
+use region::{RegionMessage, Shared, RegionFetcher, seconds};
 
-pub use error::{Cause, Error, Why};
-pub use estimate::{Estimate, LONG, RegionEstimate};
+pub use error::{SharedError, LookupError, FailureReason};
+pub use estimate::{Estimate, SLOW_REGION, RegionEstimate};
 
-/// Every call that this source makes.
+/// The API actions that this source calls.
 pub const ACTIONS: &[&str] = &["cloudtrail:LookupEvents"];
 
-/// Messages that wait for the lister. Few: pages wait in the pipeline's own channel.
-const MESSAGES: usize = 16;
+/// Messages buffered between the fetchers and the coordinator.
+const MESSAGE_CAPACITY: usize = 16;
 
-/// Least memory for pages: a page may be as large as this, by the service's limit of 256 KB an event, rarely.
-const LEAST_HELD_BYTES: usize = 4 << 20;
+/// Minimum memory for pages: a page may be this large, though rarely, as the service limits an event to 256 KB.
+const MIN_HELD_BYTES: usize = 4 << 20;
 
-/// Share of the quota that is used: what is left over keeps clocks that differ from meaning refusals.
-const USED: f64 = 0.99;
+/// Share of the quota that is used; the remainder avoids throttling caused by clock drift.
+const QUOTA_SHARE: f64 = 0.99;
 
-/// How far back LookupEvents goes.
-pub const HISTORY: Duration = Duration::from_hours(90 * 24);
+/// How far back the CloudTrail event history goes.
+pub const EVENT_HISTORY: Duration = Duration::from_hours(90 * 24);
 
-/// The events' sort.
+/// The category of events, as in `EventCategory` of the LookupEvents API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Category {
-    /// What was done in the account.
+    /// Management events.
     Management,
-    /// What CloudTrail found unusual.
+    /// Insights events.
     Insight,
 }
 
 impl Category {
-    /// Returns the word used in keys and messages.
-    pub fn word(self) -> &'static str {
+    /// Returns the category as it appears in keys and messages.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Management => "management",
             Self::Insight => "insight",
@@ -83,41 +83,41 @@ impl Category {
     }
 }
 
-/// The one thing that events can be selected by, at the service.
+/// The one lookup attribute that LookupEvents accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filter {
+pub struct LookupFilter {
     key: LookupAttributeKey,
     value: String,
 }
 
-impl Filter {
-    /// Selects events that changed nothing.
+impl LookupFilter {
+    /// Selects read-only events.
     pub fn read_only() -> Self {
         Self { key: LookupAttributeKey::ReadOnly, value: "true".to_owned() }
     }
 
-    /// Selects events that may have changed something.
+    /// Selects events that are not read-only.
     pub fn write_only() -> Self {
         Self { key: LookupAttributeKey::ReadOnly, value: "false".to_owned() }
     }
 
-    /// Returns whether the service can select events of that category so.
-    pub fn fits(&self, category: Category) -> bool {
+    /// Returns whether LookupEvents supports this attribute for a category.
+    pub fn supports(&self, category: Category) -> bool {
         use LookupAttributeKey::{EventId, EventName, EventSource};
         category == Category::Management || [EventId, EventName, EventSource].contains(&self.key)
     }
 }
 
-impl fmt::Display for Filter {
+impl fmt::Display for LookupFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.key.as_str(), self.value)
     }
 }
 
-impl FromStr for Filter {
+impl FromStr for LookupFilter {
     type Err = String;
 
-    /// Reads `KEY=VALUE`, where the service knows the key.
+    /// Parses `KEY=VALUE`, where `KEY` is a lookup attribute of the API.
     fn from_str(text: &str) -> Result<Self, String> {
         let (key, value) =
             text.split_once('=').ok_or("expected KEY=VALUE, such as Username=alice")?;
@@ -132,28 +132,28 @@ impl FromStr for Filter {
     }
 }
 
-/// Some events of one account in one Region.
+/// The events of one category in one account and Region.
 #[derive(Clone, Debug)]
-pub struct Place {
-    /// The account's number.
+pub struct LookupTarget {
+    /// The account ID.
     pub account: String,
     /// The Region's name.
     pub region: String,
-    /// Signs for that account and asks that Region.
+    /// A client with the credentials of the account and the endpoint of the Region.
     pub client: Client,
-    /// Which sort of events.
+    /// The event category.
     pub category: Category,
-    /// Only those.
-    pub filter: Option<Filter>,
-    /// Whether it is not known that the Region is enabled for the account. If it is not, that is no failure.
-    pub guessed: bool,
+    /// Restricts the events to one attribute value.
+    pub filter: Option<LookupFilter>,
+    /// Whether the Region may be disabled for the account. If it is, that is not an error.
+    pub may_be_disabled: bool,
 }
 
-impl Place {
-    /// Returns what its coverage is kept under: `lookup:ACCOUNT/REGION/CATEGORY[?KEY=VALUE]`.
+impl LookupTarget {
+    /// Returns the key of its coverage: `lookup:ACCOUNT/REGION/CATEGORY[?KEY=VALUE]`.
     pub fn series(&self) -> String {
         let Self { account, region, category, filter, .. } = self;
-        let all = format!("lookup:{account}/{region}/{}", category.word());
+        let all = format!("lookup:{account}/{region}/{}", category.as_str());
         match filter {
             Some(filter) => format!("{all}?{filter}"),
             None => all,
@@ -161,118 +161,118 @@ impl Place {
     }
 }
 
-/// What is wanted of the places.
+/// Options of the source.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// Number of the SOURCE word that all this belongs to.
-    pub word: usize,
-    /// Now, in seconds of the Unix epoch.
+pub struct LookupOptions {
+    /// Index of the SOURCE argument.
+    pub source_index: usize,
+    /// The current time, in seconds of the Unix epoch.
     pub now: i64,
-    /// First second wanted; as far back as the service goes if `None`.
+    /// First second to load; the start of the event history if `None`.
     pub from: Option<i64>,
-    /// Last second wanted; the newest that is settled if `None`.
+    /// Last second to load; the newest second older than `delay` if `None`.
     pub to: Option<i64>,
-    /// Events younger than this are left to the next run: the service may not know all of them.
-    pub settle: Duration,
-    /// What is younger than this is fetched again by the next run, for late events.
+    /// Events younger than this are left to the next run, because LookupEvents may not return all of them yet.
+    pub delay: Duration,
+    /// Events younger than this are fetched again by the next run, because late events may be added.
     pub overlap: Duration,
-    /// Bytes of pages that may be under way or wait for a worker, over all places.
+    /// Maximum bytes of pages in flight or waiting for a worker, over all Regions.
     pub held_bytes: usize,
-    /// Whether to end after the estimate. Nothing is handed over then.
+    /// Whether to end after the estimate, without emitting slices.
     pub dry_run: bool,
-    /// Requests a second in each account and Region: a little less than the quota.
+    /// Requests per second in each account and Region: slightly less than the quota.
     pub requests_per_second: f64,
 }
 
-impl Options {
-    /// Returns the usual options.
+impl LookupOptions {
+    /// Returns the default options.
     pub fn new(now: i64) -> Self {
         Self {
-            word: 0,
+            source_index: 0,
             now,
             from: None,
             to: None,
-            settle: Duration::from_mins(15),
+            delay: Duration::from_mins(15),
             overlap: Duration::from_hours(24),
             held_bytes: 48 << 20,
             dry_run: false,
-            requests_per_second: LOOKUP_QUOTA * USED,
+            requests_per_second: LOOKUP_QUOTA * QUOTA_SHARE,
         }
     }
 }
 
-/// Tells which seconds of a series are covered for sure: first and last ones, both included.
-pub type Coverage = Box<dyn Fn(&str) -> Vec<(i64, i64)> + Send>;
+/// Returns the covered ranges of a series, as first and last seconds, both included.
+pub type CoverageFn = Box<dyn Fn(&str) -> Vec<(i64, i64)> + Send>;
 
-/// Is told the estimate, once, on the thread that lists.
-pub type OnEstimate = Box<dyn FnOnce(&Estimate) + Send>;
+/// Receives the estimate, once.
+pub type EstimateCallback = Box<dyn FnOnce(&Estimate) + Send>;
 
-/// The source.
-pub struct Lookup {
-    places: Vec<Place>,
-    options: Options,
-    coverage: Coverage,
+/// Loads events of accounts and Regions from LookupEvents.
+pub struct LookupSource {
+    targets: Vec<LookupTarget>,
+    options: LookupOptions,
+    coverage: CoverageFn,
     stop: ShutdownSignal,
     progress: Arc<LookupProgress>,
-    on_estimate: Option<OnEstimate>,
+    on_estimate: Option<EstimateCallback>,
 }
 
-impl Lookup {
-    /// Makes the source; nothing is asked yet.
+impl LookupSource {
+    /// Creates the source; no request is sent yet.
     pub fn new(
-        places: Vec<Place>,
-        options: Options,
-        coverage: Coverage,
+        targets: Vec<LookupTarget>,
+        options: LookupOptions,
+        coverage: CoverageFn,
         stop: ShutdownSignal,
     ) -> Self {
         let mut regions: Vec<RegionProgress> = Vec::new();
-        for place in &places {
-            let known = |r: &RegionProgress| r.account == place.account && r.region == place.region;
+        for target in &targets {
+            let known = |r: &RegionProgress| r.account == target.account && r.region == target.region;
             if !regions.iter().any(known) {
-                regions.push(RegionProgress::new(&place.account, &place.region));
+                regions.push(RegionProgress::new(&target.account, &target.region));
             }
         }
         let progress = Arc::new(LookupProgress { regions });
-        Self { places, options, coverage, stop, progress, on_estimate: None }
+        Self { targets, options, coverage, stop, progress, on_estimate: None }
     }
 
-    /// Has the estimate told as soon as all places were sampled. Loading goes on meanwhile.
+    /// Sets the callback that receives the estimate once all Regions are sampled; loading continues meanwhile.
     #[must_use]
-    pub fn on_estimate(mut self, tell: OnEstimate) -> Self {
-        self.on_estimate = Some(tell);
+    pub fn on_estimate(mut self, emit: EstimateCallback) -> Self {
+        self.on_estimate = Some(emit);
         self
     }
 
-    /// Returns the counters, to be read at any time.
+    /// Returns the progress counters, which may be read at any time.
     pub fn progress(&self) -> Arc<LookupProgress> {
         Arc::clone(&self.progress)
     }
 
-    /// Returns the seconds wanted of every place.
-    fn wanted(&self) -> Range {
-        let Options { now, from, to, settle, .. } = self.options;
-        let (oldest, settled) = (now - seconds(HISTORY), now - seconds(settle));
-        Range { from: from.unwrap_or(oldest).max(oldest), to: to.unwrap_or(settled).min(settled) }
+    /// Returns the range of seconds to load.
+    fn wanted(&self) -> SecondRange {
+        let LookupOptions { now, from, to, delay: settle, .. } = self.options;
+        let (oldest, newest) = (now - seconds(EVENT_HISTORY), now - seconds(settle));
+        SecondRange { from: from.unwrap_or(oldest).max(oldest), to: to.unwrap_or(newest).min(newest) }
     }
 
-    /// Returns what is missing of a place. What all events are there of, nothing selected is missing of.
-    fn missing(&self, place: &Place) -> Vec<Range> {
-        let mut covered = (self.coverage)(&place.series());
-        if place.filter.is_some() {
-            covered.extend((self.coverage)(&Place { filter: None, ..place.clone() }.series()));
+    /// Returns the missing ranges of a target. Coverage without a filter also covers every filter.
+    fn missing_ranges(&self, target: &LookupTarget) -> Vec<SecondRange> {
+        let mut covered = (self.coverage)(&target.series());
+        if target.filter.is_some() {
+            covered.extend((self.coverage)(&LookupTarget { filter: None, ..target.clone() }.series()));
         }
-        missing(self.wanted(), &covered)
+        missing_ranges(self.wanted(), &covered)
     }
 
-    /// Returns the places of each account and Region, with what is missing of each.
-    fn sites(&self) -> Vec<Vec<(Place, Vec<Range>)>> {
-        let belongs = |region: &RegionProgress, place: &Place| {
-            region.account == place.account && region.region == place.region
+    /// Returns the targets of each account and Region, with the missing ranges of each.
+    fn work_by_region(&self) -> Vec<Vec<(LookupTarget, Vec<SecondRange>)>> {
+        let belongs = |region: &RegionProgress, target: &LookupTarget| {
+            region.account == target.account && region.region == target.region
         };
         let regions = self.progress.regions.iter();
         let site = |region| {
-            let places = self.places.iter().filter(|place| belongs(region, place));
-            places.map(|place| (place.clone(), self.missing(place))).collect()
+            let targets = self.targets.iter().filter(|target| belongs(region, target));
+            targets.map(|target| (target.clone(), self.missing_ranges(target))).collect()
         };
         regions.map(site).collect()
     }
@@ -280,43 +280,43 @@ impl Lookup {
 
 /// Fetches all sites at once; returns when all are done, or nobody listens any more.
 async fn fetch(
-    sites: Vec<Vec<(Place, Vec<Range>)>>,
-    options: Options,
+    sites: Vec<Vec<(LookupTarget, Vec<SecondRange>)>>,
+    options: LookupOptions,
     stop: ShutdownSignal,
     progress: Arc<LookupProgress>,
-    out: mpsc::Sender<Message>,
+    out: mpsc::Sender<RegionMessage>,
     clock: Clock,
 ) {
-    let memory = Arc::new(Semaphore::new(options.held_bytes.max(LEAST_HELD_BYTES)));
-    let shared = Shared { options, began: clock.now(), clock, stop, memory, progress, out };
+    let memory = Arc::new(Semaphore::new(options.held_bytes.max(MIN_HELD_BYTES)));
+    let shared = Shared { options, started_at: clock.now(), clock, stop, memory, progress, out };
     let mut tasks = JoinSet::new();
-    for (number, works) in sites.into_iter().enumerate() {
-        tasks.spawn(Site::new(number, works, shared.clone()).run());
+    for (number, categories) in sites.into_iter().enumerate() {
+        tasks.spawn(RegionFetcher::new(number, categories, shared.clone()).run());
     }
     drop(shared);
     tasks.join_all().await;
 }
 
 /// Hands on what sites tell, and keeps count of those that failed.
-struct Desk {
+struct Coordinator {
     word: usize,
     sites: usize,
     /// Sites that have not said what they cost, or that they have failed.
     unsaid: usize,
     estimates: Vec<Option<RegionEstimate>>,
-    on_estimate: Option<OnEstimate>,
+    on_estimate: Option<EstimateCallback>,
     gone: usize,
     /// Sites of which nobody said that their Region is enabled.
     guessed: Vec<bool>,
     /// Those of them where it is not.
     off: u64,
-    worst: Option<(Why, Cause)>,
+    worst: Option<(FailureReason, SharedError)>,
     /// What went wrong where there is only one site.
-    only: Option<Error>,
+    only: Option<LookupError>,
 }
 
-impl Desk {
-    fn new(word: usize, guessed: Vec<bool>, on_estimate: Option<OnEstimate>) -> Self {
+impl Coordinator {
+    fn new(word: usize, guessed: Vec<bool>, on_estimate: Option<EstimateCallback>) -> Self {
         let sites = guessed.len();
         let estimates = vec![None; sites];
         let (unsaid, gone, off, worst, only) = (sites, 0, 0, None, None);
@@ -324,19 +324,19 @@ impl Desk {
     }
 
     /// Takes in a message; returns whether to go on.
-    fn take(&mut self, message: Message, found: &mut dyn FnMut(usize, Found) -> bool) -> bool {
+    fn take(&mut self, message: RegionMessage, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> bool {
         match message {
-            Message::Found(it) => found(self.word, it),
-            Message::Estimated(number, estimate) => {
+            RegionMessage::Event(it) => found(self.word, it),
+            RegionMessage::Estimated(number, estimate) => {
                 self.estimates[number] = estimate;
                 self.unsaid -= 1;
                 self.tell_estimate();
                 true
             }
-            Message::Gone(number, error) => {
+            RegionMessage::Failed(number, error) => {
                 self.gone += 1;
                 self.remember(&error);
-                if self.guessed[number] && error.why() == Some(&Why::RegionOff) {
+                if self.guessed[number] && error.why() == Some(&FailureReason::RegionDisabled) {
                     self.off += 1;
                     return true;
                 }
@@ -345,7 +345,7 @@ impl Desk {
                     return true;
                 }
                 // The last one is told by how the run ends.
-                self.gone == self.sites || found(self.word, Found::Failed(error.into()))
+                self.gone == self.sites || found(self.word, SourceEvent::Failed(error.into()))
             }
         }
     }
@@ -354,70 +354,70 @@ impl Desk {
         if self.unsaid > 0 {
             return;
         }
-        if let Some(tell) = self.on_estimate.take() {
+        if let Some(emit) = self.on_estimate.take() {
             let regions = self.estimates.iter().flatten().cloned().collect();
-            tell(&Estimate { regions });
+            emit(&Estimate { regions });
         }
     }
 
     /// Tells in one line of Regions that were tried although nobody said that they are enabled, and that are not.
-    fn tell_off(&self, found: &mut dyn FnMut(usize, Found) -> bool) {
+    fn tell_off(&self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) {
         if self.off > 0 && self.gone < self.sites {
             let Self { off, word, .. } = *self;
             let regions = if off == 1 { "Region that is" } else { "Regions that are" };
             let why = format!("{off} {regions} not enabled");
-            found(word, Found::Skipped { name: "lookup".to_owned(), why });
+            found(word, SourceEvent::Skipped { name: "lookup".to_owned(), why });
         }
     }
 
     /// Remembers the failure that says most: Regions that are not enabled are usual.
-    fn remember(&mut self, error: &Error) {
-        let Error::Place { why, source, .. } = error else { return };
-        if self.worst.as_ref().is_none_or(|(worst, _)| *worst == Why::RegionOff) {
+    fn remember(&mut self, error: &LookupError) {
+        let LookupError::Region { reason: why, source, .. } = error else { return };
+        if self.worst.as_ref().is_none_or(|(worst, _)| *worst == FailureReason::RegionDisabled) {
             self.worst = Some((why.clone(), Arc::clone(source)));
         }
     }
 
     /// Returns how it ended: badly if nothing could be had anywhere.
     fn end(self) -> Result<(), super::Error> {
-        let places = self.sites;
+        let targets = self.sites;
         if let Some(error) = self.only {
             return Err(error.into());
         }
         match self.worst {
-            Some((why, source)) if self.gone == places => {
-                Err(Error::Everywhere { places, why, source }.into())
+            Some((why, source)) if self.gone == targets => {
+                Err(LookupError::AllRegions { regions: targets, reason: why, source }.into())
             }
             _ => Ok(()),
         }
     }
 }
 
-impl Source for Lookup {
-    fn list(&mut self, found: &mut dyn FnMut(usize, Found) -> bool) -> Result<(), super::Error> {
-        let (sites, options) = (self.sites(), self.options.clone());
-        let guessed = |site: &Vec<(Place, _)>| site.iter().all(|(place, _)| place.guessed);
+impl Source for LookupSource {
+    fn list(&mut self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> Result<(), super::Error> {
+        let (sites, options) = (self.work_by_region(), self.options.clone());
+        let guessed = |site: &Vec<(LookupTarget, _)>| site.iter().all(|(target, _)| target.may_be_disabled);
         let guessed = sites.iter().map(guessed).collect();
-        let mut desk = Desk::new(options.word, guessed, self.on_estimate.take());
+        let mut coordinator = Coordinator::new(options.source_index, guessed, self.on_estimate.take());
         let (stop, progress) = (self.stop.clone(), Arc::clone(&self.progress));
         // `found` waits for workers, and requests must go on meanwhile: so they have a thread of their own.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|source| Error::Start { source })?;
-        let (out, mut messages) = mpsc::channel(MESSAGES);
+            .map_err(|source| LookupError::Start { source })?;
+        let (out, mut messages) = mpsc::channel(MESSAGE_CAPACITY);
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 runtime.block_on(fetch(sites, options, stop, progress, out, Clock::Real));
             });
             while let Some(message) = messages.blocking_recv() {
-                if !desk.take(message, found) {
+                if !coordinator.take(message, found) {
                     break;
                 }
             }
             drop(messages);
         });
-        desk.tell_off(found);
-        desk.end()
+        coordinator.tell_off(found);
+        coordinator.end()
     }
 }

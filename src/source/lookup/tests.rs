@@ -91,8 +91,8 @@ impl HttpConnector for Way {
 /// Everything a test needs; the fields are changed as it likes.
 struct Bench {
     way: Way,
-    places: Vec<Place>,
-    options: Options,
+    places: Vec<LookupTarget>,
+    options: LookupOptions,
     covered: BTreeMap<String, Vec<(i64, i64)>>,
     /// Seconds after which the user stops, or pages after which nobody listens any more.
     stop_after: Option<Duration>,
@@ -133,7 +133,7 @@ impl Bench {
         Self {
             way,
             places: Vec::new(),
-            options: Options::new(NOW),
+            options: LookupOptions::new(NOW),
             covered: BTreeMap::new(),
             stop_after: None,
             cut_after: None,
@@ -167,7 +167,7 @@ impl Bench {
 
     /// Ids of all that is settled.
     fn settled(&self) -> BTreeSet<String> {
-        let settled = NOW - seconds(self.options.settle);
+        let settled = NOW - seconds(self.options.delay);
         self.model().ids(NOW - 90 * DAY, settled)
     }
 
@@ -181,23 +181,23 @@ impl Bench {
         let coverage =
             Box::new(move |series: &str| covered.get(series).cloned().unwrap_or_default());
         let (raise, stop) = shutdown_channel();
-        let lookup = Lookup::new(self.places.clone(), self.options.clone(), coverage, stop.clone());
-        let sites = lookup.sites();
+        let lookup = LookupSource::new(self.places.clone(), self.options.clone(), coverage, stop.clone());
+        let sites = lookup.work_by_region();
         let told = Arc::new(Mutex::new(None));
         let theirs = Arc::clone(&told);
-        let tell: OnEstimate = Box::new(move |estimate| {
+        let tell: EstimateCallback = Box::new(move |estimate| {
             *theirs.lock().unwrap() = Some(estimate.clone());
         });
-        let guessed = sites.iter().map(|site| site.iter().all(|(place, _)| place.guessed));
-        let mut desk = Desk::new(7, guessed.collect(), Some(tell));
-        let (out, mut messages) = mpsc::channel(MESSAGES);
+        let guessed = sites.iter().map(|site| site.iter().all(|(place, _)| place.may_be_disabled));
+        let mut coordinator = Coordinator::new(7, guessed.collect(), Some(tell));
+        let (out, mut messages) = mpsc::channel(MESSAGE_CAPACITY);
         let clock = self.way.clock.clone();
         let start = clock.now();
         let work = fetch(sites, self.options.clone(), stop, lookup.progress(), out, clock.clone());
         let mut outcome = Outcome::default();
         let listen = async {
             while let Some(message) = messages.recv().await {
-                if !desk.take(message, &mut |word, found| {
+                if !coordinator.take(message, &mut |word, found| {
                     assert_eq!(word, 7);
                     self.note(found, &mut outcome)
                 }) {
@@ -222,21 +222,21 @@ impl Bench {
         }
         outcome.time = clock.now() - start;
         outcome.estimate = told.lock().unwrap().take();
-        outcome.result = Some(desk.end());
+        outcome.result = Some(coordinator.end());
         outcome
     }
 
     /// Takes in what was found, and checks that it keeps the contract.
-    fn note(&self, found: Found, outcome: &mut Outcome) -> bool {
+    fn note(&self, found: SourceEvent, outcome: &mut Outcome) -> bool {
         match found {
-            Found::Begun(slice) => {
+            SourceEvent::SliceStarted(slice) => {
                 assert!(outcome.slices.iter().all(|known| known.key != slice.key), "{slice:?}");
                 assert!(slice.from <= slice.to);
                 outcome.slices.push(slice);
                 let open = outcome.slices.len() - outcome.ended.len();
                 outcome.most_open = outcome.most_open.max(open);
             }
-            Found::Page(page) => {
+            SourceEvent::Page(page) => {
                 if self.cut_after == Some(outcome.pages) {
                     return false;
                 }
@@ -245,7 +245,7 @@ impl Bench {
                     outcome.kept.push(page);
                 }
             }
-            Found::Ended { key, pages, complete } => {
+            SourceEvent::SliceEnded { key, pages, complete } => {
                 let slice = outcome.slices.iter().find(|slice| slice.key == key).unwrap();
                 let (from, to, series) = (slice.from, slice.to, slice.series.clone());
                 assert!(outcome.ended.insert(key.clone(), complete).is_none());
@@ -254,7 +254,7 @@ impl Bench {
                     self.check_certain(&series, from, to, outcome);
                 }
             }
-            Found::Failed(error) => {
+            SourceEvent::Failed(error) => {
                 outcome.failed.push(format!("{}: {}", error.about(), error.told()));
             }
             other => panic!("{other:?}"),
@@ -265,7 +265,7 @@ impl Bench {
     fn note_page(&self, page: &Page, outcome: &mut Outcome) {
         let slice = outcome.slices.iter().find(|slice| slice.key == page.key).unwrap().clone();
         assert!(!outcome.ended.contains_key(&page.key));
-        let room = page.content.room.as_ref().unwrap().num_permits();
+        let room = page.content.permit.as_ref().unwrap().num_permits();
         assert_eq!(room, page.content.bytes.len());
         outcome.pages += 1;
         let content: serde_json::Value = serde_json::from_slice(&page.content.bytes).unwrap();
@@ -307,7 +307,7 @@ impl Outcome {
     }
 }
 
-fn place(way: &Way, account: &str, region: &str) -> Place {
+fn place(way: &Way, account: &str, region: &str) -> LookupTarget {
     let connector = SharedHttpConnector::new(way.clone());
     let config = aws_sdk_cloudtrail::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -317,13 +317,13 @@ fn place(way: &Way, account: &str, region: &str) -> Place {
         .retry_config(RetryConfig::disabled())
         .timeout_config(aws_sdk_cloudtrail::config::timeout::TimeoutConfig::disabled())
         .build();
-    Place {
+    LookupTarget {
         account: account.to_owned(),
         region: region.to_owned(),
         client: Client::from_conf(config),
         category: Category::Management,
         filter: None,
-        guessed: false,
+        may_be_disabled: false,
     }
 }
 
@@ -642,10 +642,10 @@ fn an_outage_without_end_fails_the_place_after_a_while() {
     bench.faults(std::iter::repeat_n(None, 5));
     bench.faults(std::iter::repeat_n(Some(Fault::Status(503)), 5_000));
     let outcome = bench.run();
-    let Some(Err(SourceError::Lookup(Error::Place { why, .. }))) = outcome.result else {
+    let Some(Err(SourceError::Lookup(LookupError::Region { reason: why, .. }))) = outcome.result else {
         panic!("{:?}", outcome.result)
     };
-    assert_eq!(why, Why::Unreachable);
+    assert_eq!(why, FailureReason::Unreachable);
     assert!(outcome.time > Duration::from_mins(15));
     assert_eq!(outcome.ended.len(), outcome.slices.len());
 }
@@ -693,7 +693,7 @@ fn denied_everywhere_ends_the_run_and_names_what_is_missing() {
 fn a_region_that_answered_before_is_not_taken_for_one_that_is_off() {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1", "eu-west-1"]);
     for place in &mut bench.places {
-        place.guessed = true;
+        place.may_be_disabled = true;
     }
     bench.put("us-east-1", 20, 2_000);
     bench.put("eu-west-1", 20, 2_000);
@@ -718,8 +718,8 @@ fn a_slice_that_is_shared_is_covered_to_its_last_second() {
     let outcome = bench.run();
     outcome.assert_fine();
     assert!(outcome.ended.values().any(|complete| !complete), "none was shared");
-    let wanted = Range { from: NOW - 5 * DAY, to: NOW - 900 };
-    assert_eq!(missing(wanted, &outcome.certain[&bench.places[0].series()]), []);
+    let wanted = SecondRange { from: NOW - 5 * DAY, to: NOW - 900 };
+    assert_eq!(missing_ranges(wanted, &outcome.certain[&bench.places[0].series()]), []);
 }
 
 #[test]
@@ -756,7 +756,7 @@ fn the_estimate_costs_three_requests_and_is_about_right() {
 #[test]
 fn insights_share_the_pace_and_have_a_coverage_of_their_own() {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
-    bench.places.push(Place { category: Category::Insight, ..bench.places[0].clone() });
+    bench.places.push(LookupTarget { category: Category::Insight, ..bench.places[0].clone() });
     bench.put("us-east-1", 20, 1_000);
     bench.model().put_insights(ACCOUNT, "us-east-1", NOW - 5 * DAY, 70);
     let outcome = bench.run();
@@ -773,7 +773,7 @@ fn insights_share_the_pace_and_have_a_coverage_of_their_own() {
 #[test]
 fn a_region_without_insights_has_the_other_events_all_the_same() {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
-    bench.places.insert(0, Place { category: Category::Insight, ..bench.places[0].clone() });
+    bench.places.insert(0, LookupTarget { category: Category::Insight, ..bench.places[0].clone() });
     bench.put("us-east-1", 20, 300);
     bench.faults([Some(Fault::Code("InvalidEventCategoryException"))]);
     let outcome = bench.run();
@@ -787,7 +787,7 @@ fn a_filtered_run_is_covered_by_a_full_one_and_not_the_other_way_round() {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
     bench.put("us-east-1", 20, 400);
     let full = bench.places[0].clone();
-    let filtered = Place { filter: Some(Filter::write_only()), ..full.clone() };
+    let filtered = LookupTarget { filter: Some(LookupFilter::write_only()), ..full.clone() };
     assert_eq!(filtered.series(), "lookup:111122223333/us-east-1/management?ReadOnly=false");
     bench.places = vec![filtered.clone()];
     let part = bench.run();
@@ -837,19 +837,19 @@ fn no_page_is_asked_for_without_memory_for_it() {
     bench.stop_after = Some(Duration::from_mins(10));
     let outcome = bench.run();
     let held: usize = outcome.kept.iter().map(|page| page.content.bytes.len()).sum();
-    assert!((LEAST_HELD_BYTES / 2..=LEAST_HELD_BYTES).contains(&held), "{held} bytes");
+    assert!((MIN_HELD_BYTES / 2..=MIN_HELD_BYTES).contains(&held), "{held} bytes");
     assert!(bench.model().granted() < 300, "{}", bench.model().granted());
 }
 
 #[test]
 fn words_of_a_filter_are_checked() {
-    assert_eq!("Username=a=b".parse::<Filter>().unwrap().to_string(), "Username=a=b");
-    assert!("Nobody=a".parse::<Filter>().unwrap_err().contains("Username"));
-    assert!("Username".parse::<Filter>().is_err());
-    assert!("Username=".parse::<Filter>().is_err());
-    assert!(format!("Username={}", "_".repeat(1001)).parse::<Filter>().is_err());
-    assert!("EventName=a".parse::<Filter>().unwrap().fits(Category::Insight));
-    assert!(!Filter::read_only().fits(Category::Insight));
+    assert_eq!("Username=a=b".parse::<LookupFilter>().unwrap().to_string(), "Username=a=b");
+    assert!("Nobody=a".parse::<LookupFilter>().unwrap_err().contains("Username"));
+    assert!("Username".parse::<LookupFilter>().is_err());
+    assert!("Username=".parse::<LookupFilter>().is_err());
+    assert!(format!("Username={}", "_".repeat(1001)).parse::<LookupFilter>().is_err());
+    assert!("EventName=a".parse::<LookupFilter>().unwrap().supports(Category::Insight));
+    assert!(!LookupFilter::read_only().supports(Category::Insight));
 }
 
 /// What may happen to a load, in numbers that a test can shrink.
@@ -938,7 +938,7 @@ proptest! {
         let wanted = bench.model().ids(NOW - 85 * DAY, NOW - 900);
         let lost: Vec<_> = wanted.difference(&handed).collect();
         prop_assert!(lost.is_empty(), "{lost:?}");
-        let left = missing(Range { from: NOW - 85 * DAY, to: NOW - 900 }, &bench.covered[&series]);
+        let left = missing_ranges(SecondRange { from: NOW - 85 * DAY, to: NOW - 900 }, &bench.covered[&series]);
         prop_assert!(left.is_empty(), "{left:?}");
     }
 }

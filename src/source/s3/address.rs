@@ -6,19 +6,19 @@
 
 use std::fmt;
 
-use crate::{aws::Partition, secret};
+use crate::{aws::AwsPartition, redact};
 
 /// What an address begins with.
-const SCHEME: &str = "s3://";
+const URI_SCHEME: &str = "s3://";
 
 /// Bytes of a bucket's name, by S3's rules.
-const NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
+const BUCKET_NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
 
 /// Bytes of a key at most, by S3's rules.
-const MOST_KEY_BYTES: usize = 1_024;
+const MAX_KEY_BYTES: usize = 1_024;
 
 /// What the alias of an access point ends with; it is used as a bucket's name.
-const ALIAS: &str = "-s3alias";
+const ACCESS_POINT_ALIAS_SUFFIX: &str = "-s3alias";
 
 /// A bucket, or a folder or an object of one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,40 +28,40 @@ pub struct Address {
     /// What the keys begin with: as typed, without slashes at its front. Empty for the whole bucket.
     pub prefix: String,
     /// Where it lives, if an ARN says so.
-    pub partition: Option<Partition>,
+    pub partition: Option<AwsPartition>,
 }
 
 /// Why a word is no address of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
+pub enum AddressError {
     /// It begins with something else.
     #[error("an address of a bucket begins with s3://")]
-    Scheme,
+    MissingScheme,
     /// Nothing between the slashes.
     #[error("the bucket's name is missing: write s3://bucket or s3://bucket/prefix")]
-    NoBucket,
+    MissingBucket,
     /// The ARN of something else.
     #[error(
         "it is not the ARN of a bucket (arn:aws:s3:::BUCKET/PREFIX), of an access point \
          (arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME), or of a trail (arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME)"
     )]
-    Arn,
+    UnsupportedArn,
     /// An access point that needs signatures for all Regions.
     #[error(
         "access points of several Regions cannot be used: name the bucket, or an access point of one Region"
     )]
-    ManyRegions,
+    MultiRegion,
     /// The address of a web page.
     #[error("{0} is no bucket name: 3 to 63 of a-z, 0-9, dots, hyphens (s3://bucket/prefix)")]
-    Name(String),
+    InvalidBucketName(String),
     /// Longer than keys can be.
-    #[error("the prefix is longer than the {MOST_KEY_BYTES} bytes that a key may have")]
-    Long,
+    #[error("the prefix is longer than the {MAX_KEY_BYTES} bytes that a key may have")]
+    TooLong,
     /// A pattern, which S3 does not know.
     #[error(
         "S3 knows no patterns: name a folder, and narrow it with --accounts, --regions, --from"
     )]
-    Pattern,
+    Wildcard,
 }
 
 impl Address {
@@ -70,89 +70,89 @@ impl Address {
     /// # Errors
     ///
     /// Returns [`Wrong`] if it is none, with what to write.
-    pub fn parse(word: &str) -> Result<Self, Wrong> {
-        let rest = word.strip_prefix(SCHEME);
+    pub fn parse(word: &str) -> Result<Self, AddressError> {
+        let rest = word.strip_prefix(URI_SCHEME);
         if let Some(arn) = rest.or(Some(word)).filter(|rest| rest.starts_with("arn:")) {
-            return Self::of_arn(arn);
+            return Self::from_arn(arn);
         }
-        let rest = rest.ok_or(Wrong::Scheme)?;
+        let rest = rest.ok_or(AddressError::MissingScheme)?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
-            return Err(Wrong::NoBucket);
+            return Err(AddressError::MissingBucket);
         }
-        if !is_bucket(bucket) {
+        if !is_bucket_name(bucket) {
             let name =
-                if bucket.contains([':', '@']) { secret::shown(bucket) } else { bucket.into() };
-            return Err(Wrong::Name(name));
+                if bucket.contains([':', '@']) { redact::url(bucket) } else { bucket.into() };
+            return Err(AddressError::InvalidBucketName(name));
         }
         Self::new(bucket.to_owned(), prefix, None)
     }
 
-    fn of_arn(arn: &str) -> Result<Self, Wrong> {
+    fn from_arn(arn: &str) -> Result<Self, AddressError> {
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let [_, partition, service, region, account, resource] = parts[..] else {
-            return Err(Wrong::Arn);
+            return Err(AddressError::UnsupportedArn);
         };
-        let partition = Partition::of_name(partition).ok_or(Wrong::Arn)?;
+        let partition = AwsPartition::from_name(partition).ok_or(AddressError::UnsupportedArn)?;
         let place = format!("arn:{partition}:{service}:{region}:{account}");
         if let ("s3", "", "") = (service, region, account) {
             let (bucket, prefix) = resource.split_once('/').unwrap_or((resource, ""));
-            if !is_bucket(bucket) {
-                return Err(Wrong::Arn);
+            if !is_bucket_name(bucket) {
+                return Err(AddressError::UnsupportedArn);
             }
-            return Self::new(bucket.to_owned(), of_policy(prefix), Some(partition));
+            return Self::new(bucket.to_owned(), strip_policy_wildcard(prefix), Some(partition));
         }
-        let (kind, rest) = resource.split_once(['/', ':']).ok_or(Wrong::Arn)?;
+        let (kind, rest) = resource.split_once(['/', ':']).ok_or(AddressError::UnsupportedArn)?;
         let (outpost, rest) = match (service, kind) {
             ("s3" | "s3-object-lambda", "accesspoint") => (String::new(), rest),
             ("s3-outposts", "outpost") => {
-                let (outpost, rest) = rest.split_once(['/', ':']).ok_or(Wrong::Arn)?;
-                let rest = rest.strip_prefix("accesspoint").ok_or(Wrong::Arn)?;
-                (format!("outpost/{outpost}/"), rest.strip_prefix(['/', ':']).ok_or(Wrong::Arn)?)
+                let (outpost, rest) = rest.split_once(['/', ':']).ok_or(AddressError::UnsupportedArn)?;
+                let rest = rest.strip_prefix("accesspoint").ok_or(AddressError::UnsupportedArn)?;
+                (format!("outpost/{outpost}/"), rest.strip_prefix(['/', ':']).ok_or(AddressError::UnsupportedArn)?)
             }
-            _ => return Err(Wrong::Arn),
+            _ => return Err(AddressError::UnsupportedArn),
         };
         let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if region.is_empty() {
-            return Err(Wrong::ManyRegions);
+            return Err(AddressError::MultiRegion);
         }
-        if !is_bucket(name) || account.is_empty() {
-            return Err(Wrong::Arn);
+        if !is_bucket_name(name) || account.is_empty() {
+            return Err(AddressError::UnsupportedArn);
         }
         // The ARN of an object says so.
         let prefix = prefix.strip_prefix("object/").unwrap_or(prefix);
         let prefix = if prefix == "object" { "" } else { prefix };
         Self::new(
             format!("{place}:{outpost}accesspoint/{name}"),
-            of_policy(prefix),
+            strip_policy_wildcard(prefix),
             Some(partition),
         )
     }
 
-    fn new(bucket: String, prefix: &str, partition: Option<Partition>) -> Result<Self, Wrong> {
+    fn new(bucket: String, prefix: &str, partition: Option<AwsPartition>) -> Result<Self, AddressError> {
         let prefix = prefix.trim_start_matches('/');
-        if prefix.len() > MOST_KEY_BYTES {
-            return Err(Wrong::Long);
+        if prefix.len() > MAX_KEY_BYTES {
+            return Err(AddressError::TooLong);
         }
         if prefix.ends_with('*') {
-            return Err(Wrong::Pattern);
+            return Err(AddressError::Wildcard);
         }
         Ok(Self { bucket, prefix: prefix.to_owned(), partition })
     }
 
     /// Returns whether a word is meant as the address of a bucket.
-    pub fn is_meant_by(word: &str) -> bool {
-        word.starts_with(SCHEME) || word.starts_with("arn:")
+    pub fn is_address(word: &str) -> bool {
+        word.starts_with(URI_SCHEME) || word.starts_with("arn:")
     }
 
     /// Returns whether its bucket's name is the alias of an access point, which no policy knows.
-    pub fn is_alias(&self) -> bool {
-        self.bucket.ends_with(ALIAS)
+    pub fn is_access_point_alias(&self) -> bool {
+        self.bucket.ends_with(ACCESS_POINT_ALIAS_SUFFIX)
     }
 }
 
 /// Returns what an ARN names that was copied from a policy: `logs/*` is all in the folder `logs/`.
-fn of_policy(prefix: &str) -> &str {
+fn strip_policy_wildcard(prefix: &str) -> &str {
     match prefix.strip_suffix('*') {
         Some(folder) if folder.is_empty() || folder.ends_with('/') => folder,
         _ => prefix,
@@ -160,12 +160,12 @@ fn of_policy(prefix: &str) -> &str {
 }
 
 /// Returns the Region of the access point that stands for a bucket's name; `None` for a plain name.
-pub(super) fn region_of(bucket: &str) -> Option<&str> {
+pub(super) fn access_point_region(bucket: &str) -> Option<&str> {
     bucket.strip_prefix("arn:")?.split(':').nth(2)
 }
 
 /// Returns the ARN by which policies know a bucket, or what stands for its name.
-pub fn arn(bucket: &str, partition: Partition) -> String {
+pub fn bucket_arn(bucket: &str, partition: AwsPartition) -> String {
     if bucket.starts_with("arn:") {
         return bucket.to_owned();
     }
@@ -173,22 +173,22 @@ pub fn arn(bucket: &str, partition: Partition) -> String {
 }
 
 /// Returns the ARN by which policies know objects of a bucket, by a pattern of their keys.
-pub fn objects_arn(bucket: &str, keys: &str, partition: Partition) -> String {
+pub fn objects_arn(bucket: &str, keys: &str, partition: AwsPartition) -> String {
     let object = if bucket.starts_with("arn:") { "object/" } else { "" };
-    format!("{}/{object}{keys}", arn(bucket, partition))
+    format!("{}/{object}{keys}", bucket_arn(bucket, partition))
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}", self.bucket)?;
+        write!(f, "{URI_SCHEME}{}", self.bucket)?;
         if self.prefix.is_empty() { Ok(()) } else { write!(f, "/{}", self.prefix) }
     }
 }
 
 /// Returns whether a bucket may be called so. Names from before 2018 may hold capitals and underscores.
-fn is_bucket(name: &str) -> bool {
+fn is_bucket_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    NAME_BYTES.contains(&name.len()) && name.bytes().all(plain)
+    BUCKET_NAME_BYTES.contains(&name.len()) && name.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -235,36 +235,36 @@ mod tests {
             assert_eq!(Address::parse(&address.to_string()).unwrap().bucket, bucket);
         }
         let gov = Address::parse("arn:aws-us-gov:s3:::trail").unwrap();
-        assert_eq!(gov.partition, Some(Partition::GovCloud));
-        assert_eq!((region_of(point), region_of("trail")), (Some("eu-west-1"), None));
-        assert_eq!(objects_arn(point, "a/*", Partition::Aws), format!("{point}/object/a/*"));
-        assert_eq!(objects_arn("trail", "a/*", Partition::China), "arn:aws-cn:s3:::trail/a/*");
+        assert_eq!(gov.partition, Some(AwsPartition::GovCloud));
+        assert_eq!((access_point_region(point), access_point_region("trail")), (Some("eu-west-1"), None));
+        assert_eq!(objects_arn(point, "a/*", AwsPartition::Aws), format!("{point}/object/a/*"));
+        assert_eq!(objects_arn("trail", "a/*", AwsPartition::China), "arn:aws-cn:s3:::trail/a/*");
         assert!(
             Address::parse("s3://my-ap-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias")
                 .unwrap()
-                .is_alias()
+                .is_access_point_alias()
         );
     }
 
     #[test]
     fn what_is_no_address_says_what_to_write() {
         let wrong = |word| Address::parse(word).unwrap_err();
-        assert_eq!(wrong("S3://trail"), Wrong::Scheme);
-        assert_eq!(wrong("s3:///AWSLogs"), Wrong::NoBucket);
+        assert_eq!(wrong("S3://trail"), AddressError::MissingScheme);
+        assert_eq!(wrong("s3:///AWSLogs"), AddressError::MissingBucket);
         for arn in [
             "arn:aws:iam::111122223333:role/r",
             "arn:aws:s3",
             "s3://arn:x:s3:::trail",
             "arn:aws:s3:::",
         ] {
-            assert_eq!(wrong(arn), Wrong::Arn, "{arn}");
+            assert_eq!(wrong(arn), AddressError::UnsupportedArn, "{arn}");
         }
         let many = "arn:aws:s3::111122223333:accesspoint/mfzwi23gnjvgw.mrap";
-        assert_eq!(wrong(many), Wrong::ManyRegions);
-        assert_eq!(wrong("arn:aws:s3:::trail/2024*"), Wrong::Pattern);
-        assert_eq!(wrong("s3://ab/x"), Wrong::Name("ab".to_owned()));
-        assert_eq!(wrong("s3://a b c/x"), Wrong::Name("a b c".to_owned()));
-        assert_eq!(wrong("s3://trail/2024*"), Wrong::Pattern);
-        assert_eq!(wrong(&format!("s3://trail/{}", "a".repeat(1_025))), Wrong::Long);
+        assert_eq!(wrong(many), AddressError::MultiRegion);
+        assert_eq!(wrong("arn:aws:s3:::trail/2024*"), AddressError::Wildcard);
+        assert_eq!(wrong("s3://ab/x"), AddressError::InvalidBucketName("ab".to_owned()));
+        assert_eq!(wrong("s3://a b c/x"), AddressError::InvalidBucketName("a b c".to_owned()));
+        assert_eq!(wrong("s3://trail/2024*"), AddressError::Wildcard);
+        assert_eq!(wrong(&format!("s3://trail/{}", "a".repeat(1_025))), AddressError::TooLong);
     }
 }

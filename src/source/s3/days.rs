@@ -11,26 +11,26 @@ use jiff::{ToSpan as _, civil::Date};
 
 use super::{
     bucket::Listing,
-    explore::{Explorer, Step, Target, Wanted},
+    lister::{ObjectLister, ListStep, ListTarget, Demand},
     layout,
     listing::objects,
-    refusal::Refusal,
-    shelf::{Day, Object, Shelf, named},
+    error::S3Error,
+    objects::{DayFolder, S3Object, ListedObjects, s3_uri},
 };
-use crate::{event::Listed, source::Found};
+use crate::{event::ListingSummary, source::SourceEvent};
 
 /// Objects of a closed day that may wait until it is listed whole; if more were added, all of it is read again.
-const ADDED_MOST: usize = 10_000;
+const MAX_ADDED: usize = 10_000;
 
 /// Pages that a part of a Region should have at least, if it is listed in parts.
-const PAGES_A_PART: i64 = 8;
+const MIN_PAGES_PER_PART: i64 = 8;
 
 /// Parts of a Region at most.
-const MOST_PARTS: i64 = 64;
+const MAX_PARTS: i64 = 64;
 
 /// A part of what lies in the folder of a Region.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Range {
+pub(super) struct KeyRange {
     /// What all keys begin with: the Region's folder, or one below it.
     pub(super) prefix: String,
     /// Keys up to this one are left out.
@@ -38,71 +38,71 @@ pub(super) struct Range {
     /// Keys behind this one are left out.
     pub(super) until: Option<String>,
     /// Whether what earlier runs closed counts.
-    pub(super) memory: Memory,
+    pub(super) closed_days: ClosedDays,
 }
 
 /// Whether what earlier runs closed counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Memory {
+pub(super) enum ClosedDays {
     /// It does.
-    Counts,
+    Use,
     /// The day looks different now.
-    Outdated,
+    Ignore,
 }
 
 /// The way through the days of one Region.
-pub(super) struct Walk<'a> {
-    explorer: &'a Explorer,
-    target: &'a Target,
-    range: &'a Range,
+pub(super) struct DayLister<'a> {
+    explorer: &'a ObjectLister,
+    target: &'a ListTarget,
+    range: &'a KeyRange,
     /// The Region's folder.
     region: &'a str,
-    open: Option<Open>,
+    open: Option<OpenDay>,
     /// The first day that was come upon.
     first: Option<Date>,
     /// Objects of the open day that are not put yet.
-    objects: Vec<Object>,
-    next: &'a mut Vec<Step>,
+    objects: Vec<S3Object>,
+    next: &'a mut Vec<ListStep>,
 }
 
 /// The day in hand.
-struct Open {
+struct OpenDay {
     /// `None` for what lies beside the days.
     day: Option<Date>,
     /// What is to be said when it is over.
-    over: Option<Arc<Day>>,
-    listed: Listed,
+    over: Option<Arc<DayFolder>>,
+    listed: ListingSummary,
     /// What it is compared with, if an earlier run closed it.
-    compared: Option<Compared>,
+    closed: Option<ClosedDay>,
 }
 
 /// A day that an earlier run closed.
-struct Compared {
+struct ClosedDay {
     /// The folder of the day, with its last slash.
     folder: String,
     /// What it looked like.
-    before: Listed,
+    before: ListingSummary,
     /// What of it is there now, without what is newer than all that was there.
-    old: Listed,
+    old: ListingSummary,
     /// Sizes of what is not newer.
     sizes: Vec<u64>,
     /// What is newer.
-    added: Vec<Object>,
+    added: Vec<S3Object>,
 }
 
 /// What became of a day that was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Since {
+enum DayChange {
     /// Nothing, or it has lost objects: all that is there is done.
-    Same,
+    Unchanged,
     /// Objects were added; all others are done.
     Added,
     /// It is not known which objects are new.
-    Other,
+    Unknown,
 }
 
-impl Compared {
-    fn take(&mut self, object: Object) {
+impl ClosedDay {
+    fn add(&mut self, object: S3Object) {
         if object.modified <= self.before.newest {
             self.old.add(object.hash(), object.modified);
             self.sizes.push(object.size);
@@ -111,37 +111,37 @@ impl Compared {
         }
     }
 
-    fn since(&self, now: Listed) -> Since {
+    fn change(&self, now: ListingSummary) -> DayChange {
         if now == self.before {
-            return Since::Same;
+            return DayChange::Unchanged;
         }
         if self.added.is_empty() {
             // Whoever puts or replaces an object makes it newer. A copy may keep its time: then there are not fewer.
             let lost_only = self.before.newest > 0 && now.inputs < self.before.inputs;
-            return if lost_only { Since::Same } else { Since::Other };
+            return if lost_only { DayChange::Unchanged } else { DayChange::Unknown };
         }
-        if self.old == self.before && self.added.len() <= ADDED_MOST {
-            Since::Added
+        if self.old == self.before && self.added.len() <= MAX_ADDED {
+            DayChange::Added
         } else {
-            Since::Other
+            DayChange::Unknown
         }
     }
 }
 
-impl<'a> Walk<'a> {
+impl<'a> DayLister<'a> {
     pub(super) fn new(
-        explorer: &'a Explorer,
-        target: &'a Target,
-        range: &'a Range,
+        explorer: &'a ObjectLister,
+        target: &'a ListTarget,
+        range: &'a KeyRange,
         region: &'a str,
-        next: &'a mut Vec<Step>,
+        next: &'a mut Vec<ListStep>,
     ) -> Self {
         Self { explorer, target, range, region, open: None, first: None, objects: Vec::new(), next }
     }
 
     /// Lists the range.
-    pub(super) async fn run(mut self) -> Result<(), Refusal> {
-        let Range { prefix, after, until, .. } = self.range;
+    pub(super) async fn run(mut self) -> Result<(), S3Error> {
+        let KeyRange { prefix, after, until, .. } = self.range;
         let mut until = until.clone();
         let mut listing =
             Listing { prefix: prefix.clone(), after: after.clone(), ..Listing::default() };
@@ -149,22 +149,22 @@ impl<'a> Walk<'a> {
             let page = self.target.bucket.list(&listing).await?;
             for object in objects(&page) {
                 let behind = until.as_ref().is_some_and(|until| object.key > *until);
-                if behind || !self.take(object).await {
-                    self.end().await;
+                if behind || !self.on_object(object).await {
+                    self.end_day().await;
                     return Ok(());
                 }
             }
-            if !self.put().await {
+            if !self.flush().await {
                 return Ok(());
             }
-            if !listing.goes_on(&page)? {
+            if !listing.advance(&page)? {
                 break;
             }
             if until.is_none() {
                 until = Some(self.split());
             }
         }
-        self.end().await;
+        self.end_day().await;
         Ok(())
     }
 
@@ -172,64 +172,64 @@ impl<'a> Walk<'a> {
     /// nothing has to be fetched of those, so they need not come one after the other. Returns where this part ends.
     fn split(&mut self) -> String {
         let bound = |day: Option<Date>| match day {
-            Some(day) => layout::before_day(self.region, day),
+            Some(day) => layout::day_prefix(self.region, day),
             // What lies in the folder ends before this.
             None => format!("{}{}", self.range.prefix, char::MAX),
         };
-        let closed = self.open.as_ref().filter(|open| open.compared.is_some());
+        let closed = self.open.as_ref().filter(|open| open.closed.is_some());
         let last = closed.and_then(|open| open.day);
-        let parts = self.first.zip(last).map(|(first, last)| {
-            let narrow = self.explorer.narrow.last;
-            parts(first, last, narrow.unwrap_or(self.explorer.today))
+        let part_starts = self.first.zip(last).map(|(first, last)| {
+            let filter = self.explorer.filter.last;
+            part_starts(first, last, filter.unwrap_or(self.explorer.today))
         });
-        let bounds = parts.unwrap_or_default();
+        let bounds = part_starts.unwrap_or_default();
         for (at, from) in bounds.iter().enumerate() {
-            self.next.push(Step::Days(Range {
+            self.next.push(ListStep::Days(KeyRange {
                 prefix: self.range.prefix.clone(),
                 after: Some(bound(Some(*from))),
                 until: Some(bound(bounds.get(at + 1).copied())),
-                memory: self.range.memory,
+                closed_days: self.range.closed_days,
             }));
         }
         bound(bounds.first().copied())
     }
 
     /// Takes the next object. Returns `false` if the rest is not asked for, or not wanted any more.
-    async fn take(&mut self, object: Object) -> Wanted {
+    async fn on_object(&mut self, object: S3Object) -> Demand {
         if object.key.ends_with('/') {
             return true;
         }
         let day = layout::day_of(&object.key, self.region);
         let date = day.map(|(date, _)| date);
-        let narrow = &self.explorer.narrow;
+        let filter = &self.explorer.filter;
         if let Some(date) = date
-            && !narrow.takes_day(date)
+            && !filter.includes_day(date)
         {
             // Before the first day there is nothing, or little; behind the last one there is nothing for us.
-            return narrow.first.is_some_and(|first| date < first);
+            return filter.first.is_some_and(|first| date < first);
         }
         self.first = self.first.or(date);
         if self.open.as_ref().is_none_or(|open| open.day != date) {
-            if !self.end().await {
+            if !self.end_day().await {
                 return false;
             }
-            self.begin(day, &object.key);
+            self.start_day(day, &object.key);
         }
-        let foreign = self.target.leaves(&object.key);
+        let foreign = self.target.belongs_to_other(&object.key);
         let Some(open) = &mut self.open else { return true };
-        if open.compared.is_some() || open.over.is_some() {
+        if open.closed.is_some() || open.over.is_some() {
             open.listed.add(object.hash(), object.modified);
         }
-        match &mut open.compared {
+        match &mut open.closed {
             // Who lists it for another word reads it, or knows it to be done.
-            Some(compared) => compared.take(object),
-            None if foreign => Day::spoil(open.over.as_ref()),
+            Some(closed) => closed.add(object),
+            None if foreign => DayFolder::mark_incomplete(open.over.as_ref()),
             None => self.objects.push(object),
         }
         true
     }
 
-    fn begin(&mut self, day: Option<(Date, usize)>, key: &str) {
+    fn start_day(&mut self, day: Option<(Date, usize)>, key: &str) {
         let Self { explorer, target, range, .. } = self;
         let date = day.map(|(date, _)| date);
         let folder = day
@@ -237,67 +237,67 @@ impl<'a> Walk<'a> {
             .filter(|(_, bytes)| range.prefix.len() <= *bytes)
             .and_then(|(_, bytes)| key.get(..bytes));
         let before = folder
-            .filter(|_| range.memory == Memory::Counts)
+            .filter(|_| range.closed_days == ClosedDays::Use)
             .and_then(|folder| explorer.closed(target, folder));
         let over = folder
-            .filter(|_| before.is_none() && date.is_some_and(|date| date < explorer.late))
-            .map(|folder| Day::new(&target.bucket.name, folder, 0));
-        let compared = before.zip(folder).map(|(before, folder)| Compared {
+            .filter(|_| before.is_none() && date.is_some_and(|date| date < explorer.closable_before))
+            .map(|folder| DayFolder::new(&target.bucket.name, folder, 0));
+        let closed = before.zip(folder).map(|(before, folder)| ClosedDay {
             folder: folder.to_owned(),
             before,
-            old: Listed::default(),
+            old: ListingSummary::default(),
             sizes: Vec::new(),
             added: Vec::new(),
         });
-        self.open = Some(Open { day: date, over, listed: Listed::default(), compared });
+        self.open = Some(OpenDay { day: date, over, listed: ListingSummary::default(), closed });
     }
 
     /// Puts what is in hand of the open day.
-    async fn put(&mut self) -> Wanted {
-        let Some(open) = &self.open else { return !self.explorer.shelves.is_closed() };
+    async fn flush(&mut self) -> Demand {
+        let Some(open) = &self.open else { return !self.explorer.listed.is_closed() };
         let objects = mem::take(&mut self.objects);
         let day = open.over.clone();
-        self.explorer.put_shelf(self.target, Shelf::of(self.target, day, objects)).await
+        self.explorer.send_listed(self.target, ListedObjects::new(self.target, day, objects)).await
     }
 
     /// Ends the open day: it is listed whole.
-    async fn end(&mut self) -> Wanted {
-        if !self.put().await {
+    async fn end_day(&mut self) -> Demand {
+        if !self.flush().await {
             return false;
         }
-        let Some(Open { over, listed, compared, .. }) = self.open.take() else { return true };
-        match compared {
-            Some(compared) => self.compare(compared, listed).await,
-            None => self.over(over, listed).await,
+        let Some(OpenDay { over, listed, closed, .. }) = self.open.take() else { return true };
+        match closed {
+            Some(closed) => self.compare_day(closed, listed).await,
+            None => self.complete_day(over, listed).await,
         }
     }
 
-    async fn over(&mut self, over: Option<Arc<Day>>, listed: Listed) -> Wanted {
+    async fn complete_day(&mut self, over: Option<Arc<DayFolder>>, listed: ListingSummary) -> Demand {
         if let Some(day) = &over {
             day.listed(listed);
         }
-        match Day::leave(over) {
+        match DayFolder::release(over) {
             Some(over) => self.explorer.out.send((self.target.word, over)).await.is_ok(),
             None => true,
         }
     }
 
     /// Says what of a closed day is done, and hands on the rest.
-    async fn compare(&mut self, compared: Compared, listed: Listed) -> Wanted {
-        self.target.seen.store(true, Relaxed);
-        let since = compared.since(listed);
-        let Compared { folder, before, sizes, mut added, .. } = compared;
-        if since == Since::Other {
-            self.next.push(Step::Days(Range {
+    async fn compare_day(&mut self, closed: ClosedDay, listed: ListingSummary) -> Demand {
+        self.target.has_findings.store(true, Relaxed);
+        let change = closed.change(listed);
+        let ClosedDay { folder, before, sizes, mut added, .. } = closed;
+        if change == DayChange::Unknown {
+            self.next.push(ListStep::Days(KeyRange {
                 prefix: folder,
                 after: None,
                 until: None,
-                memory: Memory::Outdated,
+                closed_days: ClosedDays::Ignore,
             }));
             return true;
         }
         for size in sizes {
-            let done = Found::Done { size, touched: None };
+            let done = SourceEvent::AlreadyDone { size, touched: None };
             if self.explorer.out.send((self.target.word, done)).await.is_err() {
                 return false;
             }
@@ -305,31 +305,31 @@ impl<'a> Walk<'a> {
         if added.is_empty() {
             return true;
         }
-        let day = Day::new(&self.target.bucket.name, &folder, before.inputs);
+        let day = DayFolder::new(&self.target.bucket.name, &folder, before.inputs);
         let all = added.len();
-        added.retain(|object| !self.target.leaves(&object.key));
+        added.retain(|object| !self.target.belongs_to_other(&object.key));
         if added.len() < all {
-            Day::spoil(Some(&day));
+            DayFolder::mark_incomplete(Some(&day));
         }
-        let shelf = Shelf::of(self.target, Some(Arc::clone(&day)), added);
-        self.explorer.put_shelf(self.target, shelf).await && self.over(Some(day), listed).await
+        let shelf = ListedObjects::new(self.target, Some(Arc::clone(&day)), added);
+        self.explorer.send_listed(self.target, shelf).await && self.complete_day(Some(day), listed).await
     }
 }
 
 /// Returns on which days parts of a Region begin, behind the first part, if a page goes from one day to another and
 /// all of it to an end.
-fn parts(first: Date, last: Date, end: Date) -> Vec<Date> {
+fn part_starts(first: Date, last: Date, end: Date) -> Vec<Date> {
     let days = |from: Date, to: Date| i64::from((to - from).get_days());
     let (page, left) = (days(first, last).max(1), days(last, end));
-    let parts = (left / page / PAGES_A_PART).min(MOST_PARTS);
-    let begins = (1..parts).map(|part| last.saturating_add((left * part / parts).days()));
+    let part_starts = (left / page / MIN_PAGES_PER_PART).min(MAX_PARTS);
+    let begins = (1..part_starts).map(|part| last.saturating_add((left * part / part_starts).days()));
     begins.collect()
 }
 
-impl Explorer {
+impl ObjectLister {
     /// Returns what a day looked like when it was closed.
-    fn closed(&self, target: &Target, folder: &str) -> Option<Listed> {
-        let prefix = named(&target.bucket.name, folder);
+    fn closed(&self, target: &ListTarget, folder: &str) -> Option<ListingSummary> {
+        let prefix = s3_uri(&target.bucket.name, folder);
         self.closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)(&prefix)
     }
 }
@@ -338,41 +338,41 @@ impl Explorer {
 mod tests {
     use super::*;
 
-    fn listed(objects: &[(u64, i64)]) -> Listed {
-        let mut listed = Listed::default();
+    fn listed(objects: &[(u64, i64)]) -> ListingSummary {
+        let mut listed = ListingSummary::default();
         for (hash, modified) in objects {
             listed.add(*hash, *modified);
         }
         listed
     }
 
-    fn object() -> Object {
-        Object::new(&aws_sdk_s3::types::Object::builder().build(), "x".to_owned())
+    fn object() -> S3Object {
+        S3Object::new(&aws_sdk_s3::types::Object::builder().build(), "x".to_owned())
     }
 
     /// Compares a day of two objects with what it is now.
-    fn since(now: &[(u64, i64)]) -> Since {
+    fn change(now: &[(u64, i64)]) -> DayChange {
         let before = listed(&[(10, 100), (20, 200)]);
         let (old, new): (Vec<_>, Vec<_>) = now.iter().partition(|(_, modified)| *modified <= 200);
-        let compared = Compared {
+        let closed = ClosedDay {
             folder: String::new(),
             before,
             old: listed(&old),
             sizes: Vec::new(),
             added: new.iter().map(|_| object()).collect(),
         };
-        compared.since(listed(now))
+        closed.change(listed(now))
     }
 
     #[test]
     fn long_times_are_listed_in_parts_of_several_pages() {
         let day = |text: &str| text.parse::<Date>().unwrap();
         let from = day("2023-01-01");
-        assert_eq!(parts(from, from, day("2023-01-15")), []);
-        assert_eq!(parts(from, from, from - 9.days()), []);
-        assert_eq!(parts(from, from, day("2023-01-17")), [day("2023-01-09")]);
-        assert_eq!(parts(from, day("2023-01-04"), day("2023-02-01")), []);
-        let many = parts(from, from, day("2033-01-01"));
+        assert_eq!(part_starts(from, from, day("2023-01-15")), []);
+        assert_eq!(part_starts(from, from, from - 9.days()), []);
+        assert_eq!(part_starts(from, from, day("2023-01-17")), [day("2023-01-09")]);
+        assert_eq!(part_starts(from, day("2023-01-04"), day("2023-02-01")), []);
+        let many = part_starts(from, from, day("2033-01-01"));
         assert_eq!(many.len(), 63);
         assert!(many.is_sorted() && many[0] > from && many[62] < day("2033-01-01"));
     }
@@ -380,17 +380,17 @@ mod tests {
     #[test]
     fn what_is_new_in_a_closed_day_is_told_by_its_time_or_all_of_it_is_read() {
         for (now, expected) in [
-            (&[(10, 100), (20, 200)][..], Since::Same),
-            (&[(20, 200), (10, 100)], Since::Same),
-            (&[(20, 200)], Since::Same),
-            (&[(10, 100), (20, 200), (30, 300)], Since::Added),
+            (&[(10, 100), (20, 200)][..], DayChange::Unchanged),
+            (&[(20, 200), (10, 100)], DayChange::Unchanged),
+            (&[(20, 200)], DayChange::Unchanged),
+            (&[(10, 100), (20, 200), (30, 300)], DayChange::Added),
             // A copy that kept its time, one that was replaced, one that was added while another went.
-            (&[(10, 100), (20, 200), (30, 150)], Since::Other),
-            (&[(10, 100), (21, 300)], Since::Other),
-            (&[(20, 200), (30, 300)], Since::Other),
-            (&[(10, 100), (21, 200)], Since::Other),
+            (&[(10, 100), (20, 200), (30, 150)], DayChange::Unknown),
+            (&[(10, 100), (21, 300)], DayChange::Unknown),
+            (&[(20, 200), (30, 300)], DayChange::Unknown),
+            (&[(10, 100), (21, 200)], DayChange::Unknown),
         ] {
-            assert_eq!(since(now), expected, "{now:?}");
+            assert_eq!(change(now), expected, "{now:?}");
         }
     }
 }

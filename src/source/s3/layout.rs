@@ -8,10 +8,10 @@ use std::{fmt, str::FromStr};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use crate::aws::Partition;
+use crate::aws::AwsPartition;
 
 /// The folder that AWS services put their logs into.
-pub const LOGS: &str = "AWSLogs";
+pub const LOGS_FOLDER: &str = "AWSLogs";
 
 /// What CloudTrail writes into a folder of its own, and holds events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ impl LogKind {
     }
 
     /// Returns the kind whose folder has this name.
-    pub(super) fn of_folder(name: &str) -> Option<Self> {
+    pub(super) fn from_folder_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.folder() == name)
     }
 }
@@ -65,18 +65,18 @@ impl FromStr for LogKind {
 
     /// Reads a folder's name, with or without `CloudTrail-`, in capitals or not.
     fn from_str(word: &str) -> Result<Self, UnknownKind> {
-        let fits = |kind: &Self| {
+        let matches_or_unknown = |kind: &Self| {
             let folder = kind.folder();
             let short = folder.strip_prefix("CloudTrail-").unwrap_or(folder);
             word.eq_ignore_ascii_case(folder) || word.eq_ignore_ascii_case(short)
         };
-        Self::ALL.into_iter().find(fits).ok_or_else(|| UnknownKind(word.to_owned()))
+        Self::ALL.into_iter().find(matches_or_unknown).ok_or_else(|| UnknownKind(word.to_owned()))
     }
 }
 
 /// Folders that other services make below an account's folder, and those of CloudTrail without events. As their
 /// documentation names them; compared without regard to capitals.
-const FOREIGN: [&str; 18] = [
+const OTHER_SERVICES: [&str; 18] = [
     "BedrockModelInvocationLogs",
     "CloudFront",
     "CloudTrail-Digest",
@@ -98,18 +98,18 @@ const FOREIGN: [&str; 18] = [
 ];
 
 /// What the folders of an account begin with where logs are partitioned for Hive: `aws-account-id=111122223333`.
-const HIVE: &str = "aws-account-id=";
+const HIVE_PREFIX: &str = "aws-account-id=";
 
 /// Returns whether a folder below `AWSLogs/` is known to hold no events.
-fn is_foreign(name: &str) -> bool {
-    name.starts_with(HIVE) || FOREIGN.iter().any(|known| known.eq_ignore_ascii_case(name))
+fn is_other_service(name: &str) -> bool {
+    name.starts_with(HIVE_PREFIX) || OTHER_SERVICES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// How far a folder lies below `AWSLogs/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     /// Not below `AWSLogs/` at all.
-    Outside,
+    AboveLogs,
     /// It holds organizations, accounts, or folders that somebody put between.
     Accounts,
     /// It holds kinds of logs, ours and those of other services.
@@ -119,14 +119,14 @@ pub(super) enum Level {
     /// It holds days, or is one: all below it are objects.
     Days,
     /// It holds what has no events: digests, or logs of other services.
-    Foreign,
+    OtherService,
     /// It lies in the folder of an account, and no service is known to make it.
     Unknown,
 }
 
 /// A folder, and what its parts say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct LogFolder {
     /// How far down it is.
     pub(super) level: Level,
     account: Option<String>,
@@ -136,28 +136,28 @@ pub(super) struct Place {
     region_bytes: usize,
 }
 
-impl Place {
+impl LogFolder {
     /// Nowhere, or right below `AWSLogs/`.
-    fn at(level: Level) -> Self {
+    fn at_level(level: Level) -> Self {
         Self { level, account: None, kind: None, region: None, region_bytes: 0 }
     }
 
     /// Reads a prefix that is empty or ends in a slash. The last `AWSLogs/` in it counts: the prefix of a trail may
     /// hold that name too.
-    pub(super) fn of(prefix: &str) -> Self {
-        let mut place = Self::at(Level::Outside);
+    pub(super) fn from_prefix(prefix: &str) -> Self {
+        let mut folder = Self::at_level(Level::AboveLogs);
         let mut bytes = 0;
         for part in prefix.split_inclusive('/') {
             bytes += part.len();
-            place.enter(part.trim_end_matches('/'), bytes);
+            folder.descend(part.trim_end_matches('/'), bytes);
         }
-        place
+        folder
     }
 
     /// Goes one folder down.
-    fn enter(&mut self, name: &str, bytes: usize) {
-        if name == LOGS {
-            *self = Self::at(Level::Accounts);
+    fn descend(&mut self, name: &str, bytes: usize) {
+        if name == LOGS_FOLDER {
+            *self = Self::at_level(Level::Accounts);
             return;
         }
         self.level = match self.level {
@@ -165,14 +165,14 @@ impl Place {
                 self.account = Some(name.to_owned());
                 Level::Kinds
             }
-            Level::Accounts | Level::Kinds if LogKind::of_folder(name).is_some() => {
-                self.kind = LogKind::of_folder(name);
+            Level::Accounts | Level::Kinds if LogKind::from_folder_name(name).is_some() => {
+                self.kind = LogKind::from_folder_name(name);
                 Level::Regions
             }
-            Level::Accounts | Level::Kinds if is_foreign(name) => Level::Foreign,
+            Level::Accounts | Level::Kinds if is_other_service(name) => Level::OtherService,
             Level::Kinds => Level::Unknown,
             Level::Regions => {
-                self.region = Partition::of_region(name).map(|_| name.to_owned());
+                self.region = AwsPartition::from_region(name).map(|_| name.to_owned());
                 self.region_bytes = bytes;
                 Level::Days
             }
@@ -188,7 +188,7 @@ impl Place {
 
 /// What is asked for, of all that a bucket may hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Narrow {
+pub(super) struct ObjectFilter {
     pub(super) accounts: Vec<String>,
     pub(super) regions: Vec<String>,
     pub(super) kinds: Vec<LogKind>,
@@ -198,17 +198,17 @@ pub(super) struct Narrow {
     pub(super) last: Option<Date>,
 }
 
-impl Narrow {
+impl ObjectFilter {
     /// Returns whether anything below a folder may be wanted.
-    pub(super) fn takes(&self, place: &Place) -> bool {
-        place.level != Level::Foreign
-            && fits(&self.accounts, place.account.as_deref())
-            && fits(&self.regions, place.region.as_deref())
-            && (self.kinds.is_empty() || place.kind.is_none_or(|kind| self.kinds.contains(&kind)))
+    pub(super) fn may_contain(&self, folder: &LogFolder) -> bool {
+        folder.level != Level::OtherService
+            && matches_or_unknown(&self.accounts, folder.account.as_deref())
+            && matches_or_unknown(&self.regions, folder.region.as_deref())
+            && (self.kinds.is_empty() || folder.kind.is_none_or(|kind| self.kinds.contains(&kind)))
     }
 
     /// Returns whether an object outside the layout may be wanted, by its name alone.
-    pub(super) fn takes_name(&self, key: &str) -> bool {
+    pub(super) fn may_match_key(&self, key: &str) -> bool {
         let name = key.rsplit('/').next().unwrap_or(key);
         let mut parts = name.split('_');
         let [account, kind, region, time] = [(); 4].map(|()| parts.next());
@@ -217,30 +217,30 @@ impl Narrow {
         else {
             return true;
         };
-        let known = LogKind::of_folder(kind);
+        let known = LogKind::from_folder_name(kind);
         if known.is_none() {
             // Somebody's own name; what the object holds decides.
-            return !is_foreign(kind);
+            return !is_other_service(kind);
         }
-        let place = Place {
+        let folder = LogFolder {
             account: Some(account.to_owned()),
             kind: known,
             region: Some(region.to_owned()),
-            ..Place::at(Level::Days)
+            ..LogFolder::at_level(Level::Days)
         };
         let part = |range| number(time.get(range)?);
         let day = part(0..4).zip(part(4..6)).zip(part(6..8));
-        let day = day.and_then(|((year, month), day)| calendar(year, month, day));
-        self.takes(&place) && day.is_none_or(|day| self.takes_day(day))
+        let day = day.and_then(|((year, month), day)| checked_date(year, month, day));
+        self.may_contain(&folder) && day.is_none_or(|day| self.includes_day(day))
     }
 
     /// Returns whether files delivered on a day may hold what is wanted.
-    pub(super) fn takes_day(&self, day: Date) -> bool {
+    pub(super) fn includes_day(&self, day: Date) -> bool {
         self.first.is_none_or(|first| day >= first) && self.last.is_none_or(|last| day <= last)
     }
 
     /// Returns whether anything is left out.
-    pub(super) fn is_narrow(&self) -> bool {
+    pub(super) fn restricts(&self) -> bool {
         self.first.is_some()
             || self.last.is_some()
             || !(self.accounts.is_empty() && self.regions.is_empty() && self.kinds.is_empty())
@@ -248,7 +248,7 @@ impl Narrow {
 }
 
 /// Returns whether a name is among those asked for, or cannot be told yet.
-fn fits(wanted: &[String], name: Option<&str>) -> bool {
+fn matches_or_unknown(wanted: &[String], name: Option<&str>) -> bool {
     wanted.is_empty() || name.is_none_or(|name| wanted.iter().any(|wanted| wanted == name))
 }
 
@@ -269,7 +269,7 @@ pub(super) fn day_of(key: &str, region: &str) -> Option<(Date, usize)> {
     if lengths != [Some(4), Some(2), Some(2), Some(0)] {
         return None;
     }
-    let day = calendar(number(year?)?, number(month?)?, number(day?)?)?;
+    let day = checked_date(number(year?)?, number(month?)?, number(day?)?)?;
     Some((day, region.len() + DAY_BYTES))
 }
 
@@ -277,18 +277,18 @@ fn number(digits: &str) -> Option<i16> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-fn calendar(year: i16, month: i16, day: i16) -> Option<Date> {
+fn checked_date(year: i16, month: i16, day: i16) -> Option<Date> {
     Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
 }
 
 /// Returns the folder of a day, without its last slash: it sorts before all that the day holds.
-pub(super) fn before_day(region: &str, day: Date) -> String {
+pub(super) fn day_prefix(region: &str, day: Date) -> String {
     format!("{region}{:04}/{:02}/{:02}", day.year(), day.month(), day.day())
 }
 
 /// Returns whether a folder holds a part of some data by its time, such as `2024/` or `year=2024/03/`: nobody looks
 /// for trails in there.
-pub(super) fn is_by_time(folder: &str) -> bool {
+pub(super) fn is_date_partitioned(folder: &str) -> bool {
     folder.split('/').any(|name| {
         let year = name.strip_prefix("year=").unwrap_or(name);
         year.len() == 4 && number(year).is_some_and(|year| (1970..2200).contains(&year))
@@ -296,13 +296,13 @@ pub(super) fn is_by_time(folder: &str) -> bool {
 }
 
 /// Returns whether a folder is `AWSLogs/`, or that of an organization: in there are trails, and nobody has to search.
-pub(super) fn is_of_logs(folder: &str) -> bool {
+pub(super) fn is_logs_root(folder: &str) -> bool {
     let name = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    name == LOGS || Place::of(folder).level == Level::Accounts && name.starts_with("o-")
+    name == LOGS_FOLDER || LogFolder::from_prefix(folder).level == Level::Accounts && name.starts_with("o-")
 }
 
 /// What services put beside logs to see whether they may.
-const TEST_FILES: [&str; 4] = [
+const PERMISSION_TEST_FILES: [&str; 4] = [
     "aws-programmatic-access-test-object",
     "ConfigWritabilityCheckFile",
     "ELBAccessLogTestFile",
@@ -310,8 +310,8 @@ const TEST_FILES: [&str; 4] = [
 ];
 
 /// Returns whether an object of this name, without its folder, is a service's test of its permission.
-pub(super) fn is_test_file(name: &str) -> bool {
-    TEST_FILES.contains(&name)
+pub(super) fn is_permission_test(name: &str) -> bool {
+    PERMISSION_TEST_FILES.contains(&name)
 }
 
 /// Returns whether a folder or an object is another one, or lies in it; the other one may lack its slash.
@@ -321,7 +321,7 @@ pub(super) fn is_within(inner: &str, outer: &str) -> bool {
 }
 
 /// Returns the day of a moment, as the folders count days.
-pub(super) fn day_of_moment(moment: Timestamp) -> Date {
+pub(super) fn utc_date(moment: Timestamp) -> Date {
     moment.to_zoned(TimeZone::UTC).date()
 }
 
@@ -332,13 +332,13 @@ mod tests {
     use super::*;
 
     fn level(prefix: &str) -> Level {
-        Place::of(prefix).level
+        LogFolder::from_prefix(prefix).level
     }
 
     #[test]
     fn every_level_is_known_with_and_without_prefix_and_organization() {
         for prefix in ["", "a/", "a/b-c/"] {
-            assert_eq!(level(prefix), Level::Outside);
+            assert_eq!(level(prefix), Level::AboveLogs);
             for organization in ["", "o-exampleorgid/"] {
                 let logs = format!("{prefix}AWSLogs/{organization}");
                 assert_eq!(level(&logs), Level::Accounts, "{logs}");
@@ -348,11 +348,11 @@ mod tests {
                 let region = format!("{kind}eu-west-1/");
                 for deep in ["", "2024/", "2024/01/", "2024/01/31/"] {
                     let prefix = format!("{region}{deep}");
-                    let place = Place::of(&prefix);
-                    assert_eq!(place.level, Level::Days);
-                    assert_eq!(place.kind, Some(LogKind::Insight));
-                    assert_eq!(place.region.as_deref(), Some("eu-west-1"));
-                    assert_eq!(place.region_of(&prefix), region);
+                    let folder = LogFolder::from_prefix(&prefix);
+                    assert_eq!(folder.level, Level::Days);
+                    assert_eq!(folder.kind, Some(LogKind::Insight));
+                    assert_eq!(folder.region.as_deref(), Some("eu-west-1"));
+                    assert_eq!(folder.region_of(&prefix), region);
                 }
             }
         }
@@ -362,7 +362,7 @@ mod tests {
             "AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2024/",
             "AWSLogs/aws-account-id=123456789012/",
         ] {
-            assert_eq!(level(foreign), Level::Foreign, "{foreign}");
+            assert_eq!(level(foreign), Level::OtherService, "{foreign}");
         }
     }
 
@@ -378,14 +378,14 @@ mod tests {
         ] {
             assert_eq!(level(logs), Level::Accounts, "{logs}");
             let region = format!("{logs}123456789012/CloudTrail/eu-west-1/");
-            let place = Place::of(&region);
-            assert_eq!(place.level, Level::Days, "{logs}");
-            assert_eq!(place.account.as_deref(), Some("123456789012"));
-            assert_eq!(place.region_of(&region), region);
+            let folder = LogFolder::from_prefix(&region);
+            assert_eq!(folder.level, Level::Days, "{logs}");
+            assert_eq!(folder.account.as_deref(), Some("123456789012"));
+            assert_eq!(folder.region_of(&region), region);
         }
         assert_eq!(level("AWSLogs/CloudTrail/eu-west-1/"), Level::Days, "nobody's account");
         assert_eq!(level("AWSLogs/123456789012/mine/2024/"), Level::Unknown);
-        assert_eq!(Place::of("AWSLogs/123456789012/CloudTrail/2024/").region, None);
+        assert_eq!(LogFolder::from_prefix("AWSLogs/123456789012/CloudTrail/2024/").region, None);
     }
 
     #[test]
@@ -401,56 +401,56 @@ mod tests {
     #[test]
     fn folders_of_logs_need_no_search() {
         for folder in ["AWSLogs/", "a/AWSLogs/", "AWSLogs/o-exampleorgid/"] {
-            assert!(is_of_logs(folder), "{folder}");
+            assert!(is_logs_root(folder), "{folder}");
         }
         for folder in ["", "a/", "o-exampleorgid/", "AWSLogs/team/", "AWSLogs/123456789012/"] {
-            assert!(!is_of_logs(folder), "{folder}");
+            assert!(!is_logs_root(folder), "{folder}");
         }
     }
 
     #[test]
     fn folders_of_years_are_known() {
         for folder in ["2024/", "logs/2024/", "logs/year=2024/month=03/", "2024/03/"] {
-            assert!(is_by_time(folder), "{folder}");
+            assert!(is_date_partitioned(folder), "{folder}");
         }
         for folder in ["", "logs/", "123456789012/", "9999/", "20240101/"] {
-            assert!(!is_by_time(folder), "{folder}");
+            assert!(!is_date_partitioned(folder), "{folder}");
         }
     }
 
     #[test]
     fn narrowing_takes_what_may_lead_there() {
-        let narrow = Narrow {
+        let filter = ObjectFilter {
             accounts: vec!["123456789012".to_owned()],
             regions: vec!["eu-west-1".to_owned()],
             kinds: vec![LogKind::Events],
-            ..Narrow::default()
+            ..ObjectFilter::default()
         };
-        let takes = |prefix| narrow.takes(&Place::of(prefix));
-        assert!(takes("AWSLogs/o-exampleorgid/"));
-        assert!(takes("AWSLogs/123456789012/CloudTrail/"));
-        assert!(takes("AWSLogs/123456789012/CloudTrail/eu-west-1/2024/"));
-        assert!(!takes("AWSLogs/210987654321/"));
-        assert!(!takes("AWSLogs/123456789012/CloudTrail-Insight/"));
-        assert!(!takes("AWSLogs/123456789012/CloudTrail/us-east-1/"));
+        let may_contain = |prefix| filter.may_contain(&LogFolder::from_prefix(prefix));
+        assert!(may_contain("AWSLogs/o-exampleorgid/"));
+        assert!(may_contain("AWSLogs/123456789012/CloudTrail/"));
+        assert!(may_contain("AWSLogs/123456789012/CloudTrail/eu-west-1/2024/"));
+        assert!(!may_contain("AWSLogs/210987654321/"));
+        assert!(!may_contain("AWSLogs/123456789012/CloudTrail-Insight/"));
+        assert!(!may_contain("AWSLogs/123456789012/CloudTrail/us-east-1/"));
     }
 
     #[test]
     fn names_outside_the_layout_say_what_they_can() {
-        let narrow = Narrow {
+        let filter = ObjectFilter {
             regions: vec!["eu-west-1".to_owned()],
             first: Some(date(2024, 1, 2)),
-            ..Narrow::default()
+            ..ObjectFilter::default()
         };
         let name = |region, time| {
-            narrow.takes_name(&format!("copy/123456789012_CloudTrail_{region}_{time}_abc.json.gz"))
+            filter.may_match_key(&format!("copy/123456789012_CloudTrail_{region}_{time}_abc.json.gz"))
         };
         assert!(name("eu-west-1", "20240102T0005Z"));
         assert!(!name("eu-west-1", "20240101T2355Z"));
         assert!(!name("us-east-1", "20240102T0005Z"));
-        assert!(narrow.takes_name("copy/whatever.json.gz"));
-        assert!(!narrow.takes_name("copy/123456789012_Config_eu-west-1_20240102T0005Z_a.json.gz"));
-        assert!(narrow.takes_name("copy/123456789012_ours_eu-west-1_20240101T0005Z_a.json.gz"));
+        assert!(filter.may_match_key("copy/whatever.json.gz"));
+        assert!(!filter.may_match_key("copy/123456789012_Config_eu-west-1_20240102T0005Z_a.json.gz"));
+        assert!(filter.may_match_key("copy/123456789012_ours_eu-west-1_20240101T0005Z_a.json.gz"));
     }
 
     #[test]
@@ -460,7 +460,7 @@ mod tests {
         let (day, bytes) = day_of(&key, region).unwrap();
         assert_eq!(day, date(2024, 1, 5));
         assert_eq!(&key[..bytes], format!("{region}2024/01/05/"));
-        assert!(before_day(region, day) < key && key < before_day(region, date(2024, 1, 6)));
+        assert!(day_prefix(region, day) < key && key < day_prefix(region, date(2024, 1, 6)));
         for odd in ["2024/01/32/a", "2024/1/05/ab", "hand-made.json.gz", "+024/01/05/a", ""] {
             assert_eq!(day_of(&format!("{region}{odd}"), region), None, "{odd}");
         }

@@ -5,16 +5,16 @@
 
 use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::EncodingType};
 
-use super::{bucket::Listing, refusal::Refusal, shelf::Object};
+use super::{bucket::Listing, error::S3Error, objects::S3Object};
 
 /// A list says that there is more, and not how to get it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stuck;
+pub(super) struct BrokenPagination;
 
-impl From<Stuck> for Refusal {
-    fn from(_: Stuck) -> Self {
+impl From<BrokenPagination> for S3Error {
+    fn from(_: BrokenPagination) -> Self {
         let why = "the list breaks off: the service says that there is more, and not how to get it";
-        Self::absent(why.to_owned())
+        Self::from_reason(why.to_owned())
     }
 }
 
@@ -22,14 +22,14 @@ impl Listing {
     /// Turns to the next page, if there is one.
     ///
     /// A page that leaves out how to go on, or goes on with itself, would lose what is behind it, or never end.
-    pub(super) fn goes_on(&mut self, page: &ListObjectsV2Output) -> Result<bool, Stuck> {
+    pub(super) fn advance(&mut self, page: &ListObjectsV2Output) -> Result<bool, BrokenPagination> {
         let next = page.next_continuation_token.clone().filter(|token| !token.is_empty());
         let stuck = match &next {
             Some(_) => next == self.token,
             None => page.is_truncated == Some(true),
         };
         if stuck {
-            return Err(Stuck);
+            return Err(BrokenPagination);
         }
         self.token = next;
         Ok(self.token.is_some())
@@ -38,18 +38,18 @@ impl Listing {
 
 /// Returns the folders of a page, with their slashes.
 pub(super) fn folders(page: &ListObjectsV2Output) -> impl Iterator<Item = String> {
-    let named = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
-    named.map(|folder| plain(page, folder))
+    let s3_uri = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
+    s3_uri.map(|folder| decode_key(page, folder))
 }
 
 /// Returns the objects of a page, in the order of their keys.
-pub(super) fn objects(page: &ListObjectsV2Output) -> impl Iterator<Item = Object> {
+pub(super) fn objects(page: &ListObjectsV2Output) -> impl Iterator<Item = S3Object> {
     let listed = page.contents().iter();
-    listed.filter_map(|object| Some(Object::new(object, plain(page, object.key()?))))
+    listed.filter_map(|object| Some(S3Object::new(object, decode_key(page, object.key()?))))
 }
 
 /// Returns a key as it is. Asked to, services encode keys, because XML cannot hold all of them; some do not.
-fn plain(page: &ListObjectsV2Output, key: &str) -> String {
+fn decode_key(page: &ListObjectsV2Output, key: &str) -> String {
     let encoded = page.encoding_type == Some(EncodingType::Url);
     if !encoded || !key.contains(['%', '+']) {
         return key.to_owned();
@@ -82,11 +82,11 @@ mod tests {
             page.set_next_continuation_token(token.map(str::to_owned)).build()
         };
         let mut listing = Listing::default();
-        assert_eq!(listing.goes_on(&page(true, Some("a"))), Ok(true));
-        assert_eq!(listing.goes_on(&page(true, Some("a"))), Err(Stuck), "for ever");
-        assert_eq!(listing.goes_on(&page(true, Some("b"))), Ok(true));
-        assert_eq!(listing.goes_on(&page(true, Some(""))), Err(Stuck));
-        assert_eq!(listing.goes_on(&page(true, None)), Err(Stuck));
-        assert_eq!(listing.goes_on(&page(false, None)), Ok(false));
+        assert_eq!(listing.advance(&page(true, Some("a"))), Ok(true));
+        assert_eq!(listing.advance(&page(true, Some("a"))), Err(BrokenPagination), "for ever");
+        assert_eq!(listing.advance(&page(true, Some("b"))), Ok(true));
+        assert_eq!(listing.advance(&page(true, Some(""))), Err(BrokenPagination));
+        assert_eq!(listing.advance(&page(true, None)), Err(BrokenPagination));
+        assert_eq!(listing.advance(&page(false, None)), Ok(false));
     }
 }

@@ -15,7 +15,7 @@ fn read_all(folder: &str) -> Vec<(String, Collected, Decoded)> {
     let mut inputs = Vec::new();
     let mut decoder = Decoder::new(Limits::default());
     let list = &mut |_, found| {
-        let Found::Input(Input { name, content, .. }) = found else { panic!("{found:?}") };
+        let SourceEvent::Input(Input { name, content, .. }) = found else { panic!("{found:?}") };
         let mut collected = Collected::default();
         let decoded = decoder.read(&name, content, &mut collected).unwrap();
         let name = Path::new(&name).strip_prefix(&folder).unwrap().to_string_lossy().into_owned();
@@ -29,35 +29,35 @@ fn read_all(folder: &str) -> Vec<(String, Collected, Decoded)> {
 #[test]
 fn the_sample_gives_what_its_readme_says() {
     // Folder, shape, files, records, strangers.
-    let wanted: &[(&str, Shape, u64, u64, u64)] = &[
-        ("AWSLogs/111111111111/CloudTrail/", Shape::Records, 1, 2, 0),
-        ("AWSLogs/111122223333/CloudTrail-Digest/", Shape::Foreign, 3, 0, 3),
-        ("AWSLogs/123456789012/CloudTrail-Aggregated/", Shape::Records, 1, 2, 0),
-        ("AWSLogs/123456789012/CloudTrail-Digest/", Shape::Foreign, 1, 0, 1),
-        ("AWSLogs/123456789012/CloudTrail-Insight/", Shape::Records, 1, 2, 0),
-        ("AWSLogs/123456789012/CloudTrail-NetworkActivity/", Shape::Records, 1, 3, 0),
-        ("AWSLogs/123456789012/Config/", Shape::Foreign, 1, 0, 1),
-        ("AWSLogs/218007301253/CloudTrail/", Shape::Records, 13, 56, 0),
-        ("cloudwatch-logs/", Shape::Logs, 3, 24, 0),
-        ("eventbridge/", Shape::EventBridge, 1, 7, 0),
-        ("lists/", Shape::Array, 12, 12, 0),
-        ("lookup-events/", Shape::Lookup, 2, 12, 0),
-        ("notifications/", Shape::Foreign, 1, 0, 1),
-        ("objects/concatenated.json", Shape::Objects, 1, 10, 0),
-        ("objects/lines.ndjson", Shape::Objects, 2, 20, 0),
-        ("objects/members.gz", Shape::Objects, 1, 10, 0),
-        ("objects/not-json.csv", Shape::Foreign, 1, 0, 1),
-        ("objects/one.json", Shape::Object, 1, 1, 0),
-        ("objects/pretty.json", Shape::Objects, 1, 3, 0),
+    let wanted: &[(&str, InputFormat, u64, u64, u64)] = &[
+        ("AWSLogs/111111111111/CloudTrail/", InputFormat::Records, 1, 2, 0),
+        ("AWSLogs/111122223333/CloudTrail-Digest/", InputFormat::Foreign, 3, 0, 3),
+        ("AWSLogs/123456789012/CloudTrail-Aggregated/", InputFormat::Records, 1, 2, 0),
+        ("AWSLogs/123456789012/CloudTrail-Digest/", InputFormat::Foreign, 1, 0, 1),
+        ("AWSLogs/123456789012/CloudTrail-Insight/", InputFormat::Records, 1, 2, 0),
+        ("AWSLogs/123456789012/CloudTrail-NetworkActivity/", InputFormat::Records, 1, 3, 0),
+        ("AWSLogs/123456789012/Config/", InputFormat::Foreign, 1, 0, 1),
+        ("AWSLogs/218007301253/CloudTrail/", InputFormat::Records, 13, 56, 0),
+        ("cloudwatch-logs/", InputFormat::Logs, 3, 24, 0),
+        ("eventbridge/", InputFormat::EventBridge, 1, 7, 0),
+        ("lists/", InputFormat::Array, 12, 12, 0),
+        ("lookup-events/", InputFormat::Lookup, 2, 12, 0),
+        ("notifications/", InputFormat::Foreign, 1, 0, 1),
+        ("objects/concatenated.json", InputFormat::Objects, 1, 10, 0),
+        ("objects/lines.ndjson", InputFormat::Objects, 2, 20, 0),
+        ("objects/members.gz", InputFormat::Objects, 1, 10, 0),
+        ("objects/not-json.csv", InputFormat::Foreign, 1, 0, 1),
+        ("objects/one.json", InputFormat::Object, 1, 1, 0),
+        ("objects/pretty.json", InputFormat::Objects, 1, 3, 0),
     ];
     let all = read_all("sample");
     for &(folder, shape, files, records, strangers) in wanted {
         let here =
             || all.iter().filter(|(name, ..)| name.starts_with(folder)).map(|(.., said)| said);
-        assert!(here().all(|said| said.shape == shape && said.broken.is_empty()), "{folder}");
+        assert!(here().all(|said| said.format == shape && said.defects.is_empty()), "{folder}");
         assert_eq!(here().count() as u64, files, "{folder}");
         assert_eq!(here().map(|said| said.records).sum::<u64>(), records, "{folder}");
-        assert_eq!(here().map(Decoded::foreign_total).sum::<u64>(), strangers, "{folder}");
+        assert_eq!(here().map(Decoded::foreign_count).sum::<u64>(), strangers, "{folder}");
     }
     assert_eq!(all.len() as u64, wanted.iter().map(|wanted| wanted.2).sum::<u64>());
     let is_json = |record: &String| serde_json::from_str::<serde_json::Value>(record).is_ok();
@@ -87,7 +87,7 @@ fn the_edge_files_give_what_their_readme_says() {
     let all = read_all("edge");
     let found: Vec<(&str, u64, u64)> = all
         .iter()
-        .map(|(name, _, said)| (name.as_str(), said.records, said.broken_places))
+        .map(|(name, _, said)| (name.as_str(), said.records, said.defect_count))
         .collect();
     assert_eq!(found, wanted);
 }
@@ -97,7 +97,7 @@ fn every_event_of_the_corpus_is_found() {
     let found: u64 = read_all("events")
         .iter()
         .map(|(_, _, decoded)| {
-            assert_eq!((decoded.broken_places, decoded.foreign_total()), (0, 0));
+            assert_eq!((decoded.defect_count, decoded.foreign_count()), (0, 0));
             decoded.records
         })
         .sum();

@@ -2,17 +2,17 @@
 //!
 //! Strings and brackets are matched and nothing else is checked: raw control characters, bytes that
 //! are no UTF-8, `NaN` and odd escapes pass, because the normalizer repairs them.
-//! Holds: no recursion, and one bit of memory a level, so a depth of millions is fine.
+//! ColumnType: no recursion, and one bit of memory a level, so a depth of millions is fine.
 
 use memchr::memchr2;
 
 /// Why a value's end was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Skip {
+pub enum SkipError {
     /// The text ends first. A bare number that ends with the text is incomplete too: more digits may come.
     Incomplete,
     /// The value cannot end well.
-    Broken {
+    Invalid {
         /// Where in the text.
         offset: usize,
         /// What is wrong there.
@@ -25,11 +25,11 @@ pub enum Skip {
 /// # Errors
 ///
 /// Returns [`Skip`] if the text ends first, or if brackets do not match.
-pub fn skip_value(text: &[u8], start: usize) -> Result<usize, Skip> {
-    match Skim::default().feed(text, start) {
-        Fed::End(end) => Ok(end),
-        Fed::More => Err(Skip::Incomplete),
-        Fed::Broken(offset, cause) => Err(Skip::Broken { offset, cause }),
+pub fn skip_value(text: &[u8], start: usize) -> Result<usize, SkipError> {
+    match ValueSkipper::default().feed(text, start) {
+        SkipProgress::End(end) => Ok(end),
+        SkipProgress::WindowRead => Err(SkipError::Incomplete),
+        SkipProgress::Invalid(offset, cause) => Err(SkipError::Invalid { offset, cause }),
     }
 }
 
@@ -45,107 +45,116 @@ pub fn skip_string(text: &[u8], start: usize) -> Option<usize> {
     }
 }
 
+/// Returns where the next byte is that is not white space.
+pub(in crate::source) fn skip_space(text: &[u8], start: usize) -> usize {
+    let mut at = start;
+    while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
 /// What became of a piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fed {
+pub(in crate::source) enum SkipProgress {
     /// The value ends before this offset of the piece.
     End(usize),
     /// The value goes on behind the piece.
-    More,
+    WindowRead,
     /// Where in the piece, and what is wrong.
-    Broken(usize, &'static str),
+    Invalid(usize, &'static str),
 }
 
 /// A value being skipped, piece by piece: nothing of the text has to be kept.
 #[derive(Debug, Default)]
-pub(super) struct Skim {
-    inside: Inside,
-    open: Open,
+pub(in crate::source) struct ValueSkipper {
+    state: LexState,
+    open: OpenBrackets,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Inside {
+enum LexState {
     #[default]
     Between,
-    Text,
+    String,
     Escape,
     Literal,
 }
 
-impl Skim {
+impl ValueSkipper {
     /// Returns a skimmer that is inside an object already, and stops behind its closing brace.
-    pub(super) fn in_object() -> Self {
+    pub(in crate::source) fn for_open_object() -> Self {
         let mut skim = Self::default();
         skim.open.push(OBJECT);
         skim
     }
 
     /// Returns whether the value may end where the text ends: it is a bare number or word.
-    pub(super) fn may_end(&self) -> bool {
-        self.inside == Inside::Literal
+    pub(in crate::source) fn may_end(&self) -> bool {
+        self.state == LexState::Literal
     }
 
     /// Goes on through `text`, from `start`.
-    pub(super) fn feed(&mut self, text: &[u8], start: usize) -> Fed {
+    pub(in crate::source) fn feed(&mut self, text: &[u8], start: usize) -> SkipProgress {
         let mut at = start;
         while at < text.len() {
-            match self.inside {
-                Inside::Between => match self.between(text, at) {
+            match self.state {
+                LexState::Between => match self.skip_structure(text, at) {
                     Ok(next) => at = next,
                     Err(fed) => return fed,
                 },
-                Inside::Escape => {
-                    self.inside = Inside::Text;
+                LexState::Escape => {
+                    self.state = LexState::String;
                     at += 1;
                 }
-                Inside::Text => {
-                    let Some(found) = find_special(&text[at..]) else { return Fed::More };
+                LexState::String => {
+                    let Some(found) = find_special(&text[at..]) else { return SkipProgress::WindowRead };
                     at += found + 1;
                     if text[at - 1] == b'\\' {
-                        self.inside = Inside::Escape;
+                        self.state = LexState::Escape;
                     } else {
-                        self.inside = Inside::Between;
+                        self.state = LexState::Between;
                         if self.open.depth == 0 {
-                            return Fed::End(at);
+                            return SkipProgress::End(at);
                         }
                     }
                 }
-                Inside::Literal => match text[at] {
+                LexState::Literal => match text[at] {
                     b',' | b':' | b']' | b'}' | b'[' | b'{' | b'"' | b' ' | b'\t' | b'\n'
-                    | b'\r' => return Fed::End(at),
+                    | b'\r' => return SkipProgress::End(at),
                     _ => at += 1,
                 },
             }
         }
-        Fed::More
+        SkipProgress::WindowRead
     }
 
     /// Goes on to the next string or the value's end.
-    fn between(&mut self, text: &[u8], start: usize) -> Result<usize, Fed> {
+    fn skip_structure(&mut self, text: &[u8], start: usize) -> Result<usize, SkipProgress> {
         let mut at = start;
         while let Some(&byte) = text.get(at) {
             at += 1;
-            match CLASS[usize::from(byte)] {
-                Class::Other if self.open.depth > 0 => {}
-                Class::Space => {}
-                Class::Quote => {
-                    self.inside = Inside::Text;
+            match BYTE_CLASSES[usize::from(byte)] {
+                ByteClass::Other if self.open.depth > 0 => {}
+                ByteClass::Space => {}
+                ByteClass::Quote => {
+                    self.state = LexState::String;
                     return Ok(at);
                 }
-                Class::Open(kind) => self.open.push(kind),
-                Class::Close(kind) => {
+                ByteClass::Open(kind) => self.open.push(kind),
+                ByteClass::Close(kind) => {
                     if !self.open.pop(kind) {
-                        return Err(Fed::Broken(at - 1, "a bracket that closes nothing"));
+                        return Err(SkipProgress::Invalid(at - 1, "a bracket that closes nothing"));
                     }
                     if self.open.depth == 0 {
-                        return Err(Fed::End(at));
+                        return Err(SkipProgress::End(at));
                     }
                 }
-                Class::Other if byte == b',' || byte == b':' => {
-                    return Err(Fed::Broken(at - 1, "a value was expected"));
+                ByteClass::Other if byte == b',' || byte == b':' => {
+                    return Err(SkipProgress::Invalid(at - 1, "a value was expected"));
                 }
-                Class::Other => {
-                    self.inside = Inside::Literal;
+                ByteClass::Other => {
+                    self.state = LexState::Literal;
                     return Ok(at);
                 }
             }
@@ -156,7 +165,7 @@ impl Skim {
 
 /// The brackets that are open: their number, and one bit each for their kind.
 #[derive(Debug, Default)]
-struct Open {
+struct OpenBrackets {
     depth: usize,
     /// The innermost up to 64, the last one lowest.
     inner: u64,
@@ -167,7 +176,7 @@ struct Open {
 const LIST: u64 = 0;
 const OBJECT: u64 = 1;
 
-impl Open {
+impl OpenBrackets {
     fn push(&mut self, kind: u64) {
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.inner);
@@ -190,7 +199,7 @@ impl Open {
 }
 
 #[derive(Clone, Copy)]
-enum Class {
+enum ByteClass {
     Other,
     Space,
     Quote,
@@ -198,26 +207,26 @@ enum Class {
     Close(u64),
 }
 
-static CLASS: [Class; 256] = {
-    let mut class = [Class::Other; 256];
-    class[b' ' as usize] = Class::Space;
-    class[b'\t' as usize] = Class::Space;
-    class[b'\n' as usize] = Class::Space;
-    class[b'\r' as usize] = Class::Space;
-    class[b'"' as usize] = Class::Quote;
-    class[b'{' as usize] = Class::Open(OBJECT);
-    class[b'[' as usize] = Class::Open(LIST);
-    class[b'}' as usize] = Class::Close(OBJECT);
-    class[b']' as usize] = Class::Close(LIST);
+static BYTE_CLASSES: [ByteClass; 256] = {
+    let mut class = [ByteClass::Other; 256];
+    class[b' ' as usize] = ByteClass::Space;
+    class[b'\t' as usize] = ByteClass::Space;
+    class[b'\n' as usize] = ByteClass::Space;
+    class[b'\r' as usize] = ByteClass::Space;
+    class[b'"' as usize] = ByteClass::Quote;
+    class[b'{' as usize] = ByteClass::Open(OBJECT);
+    class[b'[' as usize] = ByteClass::Open(LIST);
+    class[b'}' as usize] = ByteClass::Close(OBJECT);
+    class[b']' as usize] = ByteClass::Close(LIST);
     class
 };
 
 /// Strings are searched this far byte by byte first: most are keys, too short to pay for a call.
-const SHORT: usize = 16;
+const SHORT_STRING: usize = 16;
 
 /// Returns where the first quote or backslash is.
 fn find_special(text: &[u8]) -> Option<usize> {
-    let (short, long) = text.split_at(text.len().min(SHORT));
+    let (short, long) = text.split_at(text.len().min(SHORT_STRING));
     for (at, &byte) in short.iter().enumerate() {
         if byte == b'"' || byte == b'\\' {
             return Some(at);
@@ -264,19 +273,19 @@ mod tests {
             let text = serde_json::to_vec(&vec![value]).unwrap();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place within the text")]
             let cut = (text.len() as f64 * part) as usize;
-            prop_assert_eq!(skip_value(&text[..cut], 0), Err(Skip::Incomplete));
+            prop_assert_eq!(skip_value(&text[..cut], 0), Err(SkipError::Incomplete));
         }
 
         #[test]
         fn pieces_do_not_matter(value in any_json(), size in 1_usize..9) {
             let text = serde_json::to_vec(&vec![value]).unwrap();
-            let mut skim = Skim::default();
+            let mut skim = ValueSkipper::default();
             let pieces: Vec<&[u8]> = text.chunks(size).collect();
             let (last, first) = pieces.split_last().unwrap();
             for piece in first {
-                prop_assert_eq!(skim.feed(piece, 0), Fed::More);
+                prop_assert_eq!(skim.feed(piece, 0), SkipProgress::WindowRead);
             }
-            prop_assert_eq!(skim.feed(last, 0), Fed::End(last.len()));
+            prop_assert_eq!(skim.feed(last, 0), SkipProgress::End(last.len()));
         }
 
         #[test]
@@ -299,7 +308,7 @@ mod tests {
     fn brackets_must_match() {
         for (text, offset) in [("{\"a\":[1}", 7), ("]", 0), ("  ,", 2), ("[[{]", 3)] {
             assert!(
-                matches!(skip_value(text.as_bytes(), 0), Err(Skip::Broken { offset: at, .. }) if at == offset),
+                matches!(skip_value(text.as_bytes(), 0), Err(SkipError::Invalid { offset: at, .. }) if at == offset),
                 "{text}"
             );
         }
@@ -310,7 +319,7 @@ mod tests {
         for depth in [63, 64, 65, 128, 2_000, 1_000_000] {
             let text = "{\"a\":[".repeat(depth) + &"]}".repeat(depth);
             assert_eq!(skip_value(text.as_bytes(), 0), Ok(text.len()), "{depth}");
-            assert_eq!(skip_value(&text.as_bytes()[..text.len() - 1], 0), Err(Skip::Incomplete));
+            assert_eq!(skip_value(&text.as_bytes()[..text.len() - 1], 0), Err(SkipError::Incomplete));
         }
     }
 

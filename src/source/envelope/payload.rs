@@ -1,15 +1,15 @@
 //! Finds the member of an envelope that holds the event.
 //!
 //! In: the members of an object, one after another. Out: the place of the event, and how it is wrapped there.
-//! Holds: text that does not begin like JSON is nobody's event, so log lines of others are passed by.
+//! ColumnType: text that does not begin like JSON is nobody's event, so log lines of others are passed by.
 
 use std::ops::Range;
 
-use super::unread::Unread;
+use super::unsupported_input::UnsupportedInput;
 use crate::source::{
-    decode::Shape,
-    look::{Context, Look, look, skip_space},
-    skip::{skip_string, skip_value},
+    decode::InputFormat,
+    json::classify::{Classification, ObjectContext, classify},
+    json::skip::{skip_space, skip_string, skip_value},
 };
 
 /// What Wazuh adds to an event.
@@ -20,15 +20,15 @@ pub(super) const OF_WAZUH: &[&[u8]] = &[b"log_info", b"source_ip_address", b"aws
 pub(in crate::source) struct Payload {
     /// Where its value begins.
     pub(in crate::source) place: usize,
-    /// How it stands there.
-    pub(in crate::source) how: How,
+    /// PayloadForm it stands there.
+    pub(in crate::source) how: PayloadForm,
     /// What the input is called, if this is the first event in it.
-    pub(in crate::source) shape: Shape,
+    pub(in crate::source) shape: InputFormat,
 }
 
-/// How an event stands in its envelope.
+/// PayloadForm an event stands in its envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum How {
+pub(in crate::source) enum PayloadForm {
     /// As an object.
     Record,
     /// As an object whose names or values have to be restored.
@@ -36,9 +36,9 @@ pub(in crate::source) enum How {
     /// As the text of a string.
     Text,
     /// As base64, perhaps packed.
-    Encoded,
+    Base64,
     /// Somewhere in this object.
-    Within,
+    Container,
 }
 
 /// What one event or message says of itself, beside what it holds.
@@ -62,6 +62,8 @@ const ATHENA: u32 = 1 << 6;
 const SENT: u32 = 1 << 4;
 /// The object is the document of an index, or an entry of some other store.
 const DOCUMENT: u32 = 1 << 5;
+/// The object is a document that trailload wrote; the normalizer restores its record.
+const TRAILLOAD: u32 = 1 << 7;
 
 /// The event itself, kept on purpose.
 const ORIGINAL: u8 = 0;
@@ -78,7 +80,7 @@ impl Envelope {
         self.mark(key, &text[value.clone()]);
         let Some((rank, how, place, shape)) = candidate(key, text, &value) else { return };
         let payload = Payload { place, how, shape };
-        if how == How::Encoded {
+        if how == PayloadForm::Base64 {
             self.encoded = self.encoded.or(Some(payload));
         } else if self.best.is_none_or(|(best, _)| rank < best) {
             self.best = Some((rank, payload));
@@ -95,7 +97,8 @@ impl Envelope {
             b"metadata" if memchr::memmem::find(value, b"\"CloudTrail\"").is_some() => OCSF_PRODUCT,
             b"ResultSet" if holds_events(value) => ATHENA,
             b"eventSource" | b"EventSource" if is_sender(value) => SENT,
-            b"@timestamp" | b"@version" | b"_raw" | b"event" | b"trailload" => DOCUMENT,
+            b"trailload" => DOCUMENT | TRAILLOAD,
+            b"@timestamp" | b"@version" | b"_raw" | b"event" => DOCUMENT,
             _ => 0,
         };
     }
@@ -116,17 +119,20 @@ impl Envelope {
         if !is_record && self.encoded.is_some() && self.marks & STREAM != 0 {
             return self.encoded;
         }
+        if is_record && self.marks & TRAILLOAD != 0 {
+            return None;
+        }
         let (rank, payload) = self.best?;
         (!is_record || rank == ORIGINAL).then_some(payload)
     }
 
     /// Returns what the object is, if it is known and cannot be read.
-    pub(in crate::source) fn unread(&self) -> Option<Unread> {
+    pub(in crate::source) fn unread(&self) -> Option<UnsupportedInput> {
         let has = |marks| self.marks & marks == marks;
         match () {
-            () if has(ECS) => Some(Unread::Ecs),
-            () if has(ATHENA) => Some(Unread::AthenaPage),
-            () if has(OCSF_CLASS | OCSF_PRODUCT) => Some(Unread::Ocsf),
+            () if has(ECS) => Some(UnsupportedInput::Ecs),
+            () if has(ATHENA) => Some(UnsupportedInput::AthenaPage),
+            () if has(OCSF_CLASS | OCSF_PRODUCT) => Some(UnsupportedInput::Ocsf),
             () => None,
         }
     }
@@ -146,7 +152,7 @@ pub(in crate::source) fn is_sender(value: &[u8]) -> bool {
         .any(|sender| value.starts_with(sender))
 }
 
-type Candidate = (u8, How, usize, Shape);
+type Candidate = (u8, PayloadForm, usize, InputFormat);
 
 /// Returns where in a member an event may be.
 fn candidate(key: &[u8], text: &[u8], value: &Range<usize>) -> Option<Candidate> {
@@ -154,44 +160,44 @@ fn candidate(key: &[u8], text: &[u8], value: &Range<usize>) -> Option<Candidate>
     let json_text = || begins_json(text, place).then_some(place);
     let within = |key: &[u8]| peek(text, place, key).filter(|&at| begins_json(text, at));
     Some(match (key, text[place]) {
-        (b"event.original", b'"') => (ORIGINAL, How::Text, json_text()?, Shape::Documents),
+        (b"event.original", b'"') => (ORIGINAL, PayloadForm::Text, json_text()?, InputFormat::Documents),
         (b"event.original", b'[') => (
             ORIGINAL,
-            How::Text,
+            PayloadForm::Text,
             first(text, place).filter(|&at| begins_json(text, at))?,
-            Shape::Documents,
+            InputFormat::Documents,
         ),
-        (b"eventJson" | b"eventjson", b'"') => (ORIGINAL, How::Text, json_text()?, Shape::Columns),
+        (b"eventJson" | b"eventjson", b'"') => (ORIGINAL, PayloadForm::Text, json_text()?, InputFormat::Columns),
         (b"event", b'{') => match within(b"original") {
-            Some(at) => (ORIGINAL, How::Text, at, Shape::Documents),
-            None => (MEANT, How::Record, record(text, place)?, Shape::Documents),
+            Some(at) => (ORIGINAL, PayloadForm::Text, at, InputFormat::Documents),
+            None => (MEANT, PayloadForm::Record, record(text, place)?, InputFormat::Documents),
         },
         (b"Message" | b"Body" | b"body" | b"Detail", b'"') => {
-            (MEANT, How::Text, json_text()?, Shape::Messages)
+            (MEANT, PayloadForm::Text, json_text()?, InputFormat::Messages)
         }
-        (b"Message" | b"Body" | b"body", b'{') => (SOMEWHERE, How::Within, place, Shape::Messages),
-        (b"Sns", b'{') => (MEANT, How::Text, within(b"Message")?, Shape::Messages),
-        (b"rawData" | b"data" | b"Data", b'"') => (MEANT, How::Encoded, place, Shape::Stream),
+        (b"Message" | b"Body" | b"body", b'{') => (SOMEWHERE, PayloadForm::Container, place, InputFormat::Messages),
+        (b"Sns", b'{') => (MEANT, PayloadForm::Text, within(b"Message")?, InputFormat::Messages),
+        (b"rawData" | b"data" | b"Data", b'"') => (MEANT, PayloadForm::Base64, place, InputFormat::Stream),
         (b"kinesis" | b"awslogs", b'{') => (
             MEANT,
-            How::Encoded,
+            PayloadForm::Base64,
             peek(text, place, b"data").filter(|&at| text[at] == b'"')?,
-            Shape::Stream,
+            InputFormat::Stream,
         ),
         (b"_raw" | b"@message" | b"event", b'"') => {
-            (MEANT, How::Text, json_text()?, Shape::Documents)
+            (MEANT, PayloadForm::Text, json_text()?, InputFormat::Documents)
         }
-        (b"@message", b'{') => (MEANT, How::Within, place, Shape::Logs),
+        (b"@message", b'{') => (MEANT, PayloadForm::Container, place, InputFormat::Logs),
         (b"data", b'{') => {
             let aws = peek(text, place, b"aws").filter(|&at| text[at] == b'{')?;
-            (MEANT, How::Columns, record(text, aws)?, Shape::Documents)
+            (MEANT, PayloadForm::Columns, record(text, aws)?, InputFormat::Documents)
         }
-        (b"aws", b'{') => (MEANT, How::Columns, record(text, place)?, Shape::Documents),
+        (b"aws", b'{') => (MEANT, PayloadForm::Columns, record(text, place)?, InputFormat::Documents),
         (b"message" | b"log" | b"full_log", b'"') => {
-            (PERHAPS, How::Text, json_text()?, Shape::Documents)
+            (PERHAPS, PayloadForm::Text, json_text()?, InputFormat::Documents)
         }
         (b"message" | b"doc" | b"fields", b'{') => {
-            (SOMEWHERE, How::Within, place, Shape::Documents)
+            (SOMEWHERE, PayloadForm::Container, place, InputFormat::Documents)
         }
         _ => return None,
     })
@@ -199,7 +205,7 @@ fn candidate(key: &[u8], text: &[u8], value: &Range<usize>) -> Option<Candidate>
 
 /// Returns the object's place if it is a record.
 fn record(text: &[u8], place: usize) -> Option<usize> {
-    (look(text, place, Context::Inner) == Look::Record).then_some(place)
+    (classify(text, place, ObjectContext::Embedded) == Classification::Record).then_some(place)
 }
 
 /// Returns whether a string begins like a JSON object, list or text.
@@ -247,11 +253,11 @@ fn first(text: &[u8], list: usize) -> Option<usize> {
 }
 
 /// Returns what a file of columns is, by its first bytes.
-pub(in crate::source) fn columns(head: &[u8]) -> Option<Unread> {
+pub(in crate::source) fn columns(head: &[u8]) -> Option<UnsupportedInput> {
     match head {
-        [b'P', b'A', b'R', b'1' | b'E', ..] => Some(Unread::Parquet),
-        [b'O', b'R', b'C', 0..0x20, ..] => Some(Unread::Orc),
-        [b'O', b'b', b'j', 1, ..] => Some(Unread::Avro),
+        [b'P', b'A', b'R', b'1' | b'E', ..] => Some(UnsupportedInput::Parquet),
+        [b'O', b'R', b'C', 0..0x20, ..] => Some(UnsupportedInput::Orc),
+        [b'O', b'b', b'j', 1, ..] => Some(UnsupportedInput::Avro),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@
 //! else; what only happens to lie in a folder may be.
 //! Absent on purpose: what the input holds (see `decode`).
 
-use super::s3::LOGS;
+use super::s3::LOGS_FOLDER;
 
 /// Why an input has to hold CloudTrail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ const NO_EVENTS: [&str; 2] = ["CloudTrail-Digest", "CloudTrail-Lake"];
 
 impl Expectation {
     /// Returns what the input of this name, found under a SOURCE word, has to be.
-    pub fn of(word: &str, name: &str) -> Self {
+    pub fn for_input(word: &str, name: &str) -> Self {
         if word == name {
             Self::Named
         } else if is_trail_file(name) {
@@ -47,7 +47,7 @@ pub(super) fn is_trail_file(path: &str) -> bool {
 
 /// Returns whether folders lead to where a trail puts its log files: `AWSLogs/…/CloudTrail…/…`.
 fn lies_in_trail(folders: &str) -> bool {
-    let mut below = folders.split('/').skip_while(|folder| *folder != LOGS).skip(1);
+    let mut below = folders.split('/').skip_while(|folder| *folder != LOGS_FOLDER).skip(1);
     below.any(|folder| folder.starts_with("CloudTrail") && !NO_EVENTS.contains(&folder))
 }
 
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn what_was_named_has_to_be_cloud_trail() {
         for name in ["standard input", "README.md", "s3://logs/a"] {
-            assert_eq!(Expectation::of(name, name), Expectation::Named);
+            assert_eq!(Expectation::for_input(name, name), Expectation::Named);
         }
-        assert_eq!(Expectation::of("logs", "logs/README.md"), Expectation::Nothing);
-        assert_eq!(Expectation::of("logs", &format!("logs/{LOG}")), Expectation::TrailFile);
+        assert_eq!(Expectation::for_input("logs", "logs/README.md"), Expectation::Nothing);
+        assert_eq!(Expectation::for_input("logs", &format!("logs/{LOG}")), Expectation::TrailFile);
     }
 }

@@ -3,28 +3,28 @@
 //! Athena prints a column of structures this way into CSV, CloudTrail Lake its maps. The form has no quotes, so a comma
 //! may part members or stand in a value. Where the members are known, `, NAME=` parts them; where they are not, only
 //! texts in which no value holds a comma, a brace or `=` are understood.
-//! Holds: what could be read in two ways is not read.
+//! ColumnType: what could be read in two ways is not read.
 
 use super::{
-    names::{Holds, Name, named},
-    values::quote,
+    field_names::{ColumnType, FieldName, named},
+   column_values::quote,
 };
 
 /// Structures within structures; the table of names is five levels deep.
 const DEEPEST: u32 = 16;
 
 /// Writes what the text stands for as JSON, or nothing of worth if it cannot be told.
-pub(super) fn restore(text: &[u8], holds: Holds, out: &mut Vec<u8>) -> Option<()> {
+pub(super) fn restore(text: &[u8], holds: ColumnType, out: &mut Vec<u8>) -> Option<()> {
     value(text, holds, DEEPEST, out)
 }
 
-fn value(text: &[u8], holds: Holds, deep: u32, out: &mut Vec<u8>) -> Option<()> {
+fn value(text: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) -> Option<()> {
     let deep = deep.checked_sub(1)?;
     match holds {
         _ if text == b"null" => out.extend_from_slice(b"null"),
-        Holds::Object(names) => known(inside(text, b'{', b'}')?, names, deep, out)?,
-        Holds::List(names) => list(inside(text, b'[', b']')?, names, deep, out)?,
-        Holds::Json => unknown(inside(text, b'{', b'}')?, out)?,
+        ColumnType::Object(names) => known(inside(text, b'{', b'}')?, names, deep, out)?,
+        ColumnType::List(names) => list(inside(text, b'[', b']')?, names, deep, out)?,
+        ColumnType::Json => unknown(inside(text, b'{', b'}')?, out)?,
         _ => quote(text, out),
     }
     Some(())
@@ -37,7 +37,7 @@ fn inside(text: &[u8], open: u8, close: u8) -> Option<&[u8]> {
 }
 
 /// Writes an object whose members have these names.
-fn known(text: &[u8], names: &'static [Name], deep: u32, out: &mut Vec<u8>) -> Option<()> {
+fn known(text: &[u8], names: &'static [FieldName], deep: u32, out: &mut Vec<u8>) -> Option<()> {
     let parts = parts(text, names)?;
     out.push(b'{');
     for (number, (name, part)) in parts.into_iter().enumerate() {
@@ -57,8 +57,8 @@ fn known(text: &[u8], names: &'static [Name], deep: u32, out: &mut Vec<u8>) -> O
 }
 
 /// Parts `a=1, b=2` at the names that are known, outside of inner brackets.
-fn parts<'t>(text: &'t [u8], names: &'static [Name]) -> Option<Vec<(&'static Name, &'t [u8])>> {
-    let mut parts: Vec<(&'static Name, usize, usize)> = Vec::new();
+fn parts<'t>(text: &'t [u8], names: &'static [FieldName]) -> Option<Vec<(&'static FieldName, &'t [u8])>> {
+    let mut parts: Vec<(&'static FieldName, usize, usize)> = Vec::new();
     let mut depth = 0_u32;
     for (at, &byte) in text.iter().enumerate() {
         match byte {
@@ -83,7 +83,7 @@ fn parts<'t>(text: &'t [u8], names: &'static [Name]) -> Option<Vec<(&'static Nam
 }
 
 /// Writes a list of objects: `{…}, {…}`.
-fn list(text: &[u8], names: &'static [Name], deep: u32, out: &mut Vec<u8>) -> Option<()> {
+fn list(text: &[u8], names: &'static [FieldName], deep: u32, out: &mut Vec<u8>) -> Option<()> {
     out.push(b'[');
     let mut rest = text;
     while !rest.is_empty() {
@@ -99,7 +99,7 @@ fn list(text: &[u8], names: &'static [Name], deep: u32, out: &mut Vec<u8>) -> Op
             }
             depth == 0
         })?;
-        value(&rest[..=end], Holds::Object(names), deep, out)?;
+        value(&rest[..=end], ColumnType::Object(names), deep, out)?;
         rest = &rest[end + 1..];
         if let Some(more) = rest.strip_prefix(b", ") {
             out.push(b',');
@@ -143,7 +143,7 @@ fn unknown(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::shape::names::RECORD;
+    use crate::source::envelope::field_names::RECORD;
     use serde_json::{Value, json};
 
     fn restored(text: &str, field: &str) -> Option<Value> {

@@ -2,14 +2,14 @@
 //!
 //! In: the first line, then one row after another as cells. Out: where the event is in the row, or the event, put
 //! together under CloudTrail's names.
-//! Holds: a row becomes an event only under its own event ID, so that it can never stand beside the full event.
+//! ColumnType: a row becomes an event only under its own event ID, so that it can never stand beside the full event.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::{
-    names::{Holds, Name, RECORD, named},
-    unread::Unread,
-    values,
+    field_names::{ColumnType, FieldName, RECORD, named},
+    unsupported_input::UnsupportedInput,
+    column_values,
 };
 
 /// Characters that part columns, in the order in which they are tried.
@@ -20,7 +20,7 @@ const MOST_COLUMNS: usize = 4_096;
 
 /// What is known about a table.
 #[derive(Debug)]
-pub(in crate::source) struct Table {
+pub(in crate::source) struct EventTable {
     delimiter: u8,
     columns: Vec<Column>,
 }
@@ -41,7 +41,7 @@ enum Column {
 
 /// What a row holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum Row {
+pub(in crate::source) enum TableRow {
     /// The whole event, as the text in this cell.
     Text(usize),
     /// The event was put together.
@@ -52,7 +52,7 @@ pub(in crate::source) enum Row {
 
 /// The event that a row was put together to.
 #[derive(Debug, Default)]
-pub(in crate::source) struct Event {
+pub(in crate::source) struct TableEvent {
     /// As JSON.
     pub(in crate::source) record: Vec<u8>,
     /// The value of `Username` as LookupEvents has it; empty without one.
@@ -71,16 +71,16 @@ pub(in crate::source) struct Cells {
 
 /// Where the table's text ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum Ends {
+pub(in crate::source) enum TextEnd {
     /// With the piece in hand.
     Here,
     /// Perhaps behind it.
     Later,
 }
 
-/// How reading the cells of a row ended.
+/// PayloadForm reading the cells of a row ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum Read {
+pub(in crate::source) enum CellsRead {
     /// There is a row; it ends before this place.
     Row(usize),
     /// The text ends inside the row.
@@ -105,9 +105,9 @@ impl Cells {
     }
 
     /// Reads the row at the beginning of `text`. `ends` says whether anything follows behind the text.
-    pub(in crate::source) fn read(&mut self, delimiter: u8, text: &[u8], ends: Ends) -> Read {
-        if text.is_empty() && ends == Ends::Later {
-            return Read::Incomplete;
+    pub(in crate::source) fn read(&mut self, delimiter: u8, text: &[u8], ends: TextEnd) -> CellsRead {
+        if text.is_empty() && ends == TextEnd::Later {
+            return CellsRead::Incomplete;
         }
         let mut reader: Reader = ReaderBuilder::new().delimiter(delimiter).build();
         let (mut at, mut written, mut cells) = (0, 0, 0);
@@ -122,31 +122,31 @@ impl Cells {
             match result {
                 ReadRecordResult::InputEmpty if at < text.len() => {}
                 // Asked once more with nothing: that is how the end is told.
-                ReadRecordResult::InputEmpty if ends == Ends::Here => {}
-                ReadRecordResult::InputEmpty => return Read::Incomplete,
+                ReadRecordResult::InputEmpty if ends == TextEnd::Here => {}
+                ReadRecordResult::InputEmpty => return CellsRead::Incomplete,
                 ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
-                ReadRecordResult::OutputEndsFull if cells >= MOST_COLUMNS => return Read::TooWide,
+                ReadRecordResult::OutputEndsFull if cells >= MOST_COLUMNS => return CellsRead::TooWide,
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::Record => {
                     self.used = cells;
-                    return Read::Row(at);
+                    return CellsRead::Row(at);
                 }
-                ReadRecordResult::End => return Read::End,
+                ReadRecordResult::End => return CellsRead::End,
             }
         }
     }
 }
 
-impl Table {
+impl EventTable {
     /// Returns what the table with this first line is, or nothing if it is none of ours.
     ///
     /// # Errors
     ///
-    /// Returns [`Unread`] if its rows are parts of CloudTrail events that cannot be told apart.
-    pub(in crate::source) fn new(header: &[u8]) -> Option<Result<Self, Unread>> {
+    /// Returns [`UnsupportedInput`] if its rows are parts of CloudTrail events that cannot be told apart.
+    pub(in crate::source) fn new(header: &[u8]) -> Option<Result<Self, UnsupportedInput>> {
         DELIMITERS.iter().find_map(|&delimiter| {
             let mut cells = Cells::default();
-            let Read::Row(_) = cells.read(delimiter, header, Ends::Here) else { return None };
+            let CellsRead::Row(_) = cells.read(delimiter, header, TextEnd::Here) else { return None };
             let columns: Vec<Column> =
                 (0..cells.len()).map(|number| Column::of(cells.get(number))).collect();
             let table = Self { delimiter, columns };
@@ -158,7 +158,7 @@ impl Table {
                 || has("eventVersion") && has("userIdentity");
             match () {
                 () if holds_event || is_trail && has("eventID") => Some(Ok(table)),
-                () if is_trail => Some(Err(Unread::NoId)),
+                () if is_trail => Some(Err(UnsupportedInput::NoId)),
                 () => None,
             }
         })
@@ -175,26 +175,26 @@ impl Table {
     }
 
     /// Reads one row; what it is put together to is written to `event`.
-    pub(in crate::source) fn row(&self, cells: &Cells, event: &mut Event) -> Row {
+    pub(in crate::source) fn row(&self, cells: &Cells, event: &mut TableEvent) -> TableRow {
         let texts = self.columns.iter().enumerate().filter_map(|(number, column)| match column {
             Column::Event(rank) if is_event(cells.get(number)) => Some((*rank, number)),
             _ => None,
         });
         if let Some((_, number)) = texts.min() {
-            return Row::Text(number);
+            return TableRow::Text(number);
         }
         let id = self.columns.iter().position(|column| {
             matches!(column, Column::Field(path) if path.len() == 1 && path[0] == b"eventID")
         });
         if !id.is_some_and(|id| is_uuid(cells.get(id))) {
-            return Row::Foreign;
+            return TableRow::Foreign;
         }
         self.put_together(cells, event);
-        Row::Record
+        TableRow::Record
     }
 
-    fn put_together(&self, cells: &Cells, event: &mut Event) {
-        let Event { record, username, resources } = event;
+    fn put_together(&self, cells: &Cells, event: &mut TableEvent) {
+        let TableEvent { record, username, resources } = event;
         let mut tree = Vec::new();
         let (mut kind, mut name): (&[u8], &[u8]) = (&[], &[]);
         username.clear();
@@ -203,7 +203,7 @@ impl Table {
             match column {
                 _ if cell.is_empty() => {}
                 Column::Field(path) => put(&mut tree, path, cell),
-                Column::Username => values::quote(cell, username),
+                Column::Username =>column_values::quote(cell, username),
                 Column::ResourceType => kind = cell,
                 Column::ResourceName => name = cell,
                 Column::Event(_) | Column::Own => {}
@@ -214,9 +214,9 @@ impl Table {
         resources.clear();
         if !kind.is_empty() || !name.is_empty() {
             resources.extend_from_slice(b"[{\"ResourceType\":");
-            values::quote(kind, resources);
+           column_values::quote(kind, resources);
             resources.extend_from_slice(b",\"ResourceName\":");
-            values::quote(name, resources);
+           column_values::quote(name, resources);
             resources.extend_from_slice(b"}]");
         }
     }
@@ -257,14 +257,14 @@ impl Column {
 
     /// Returns the field that a path leads to, under CloudTrail's names as far as they are known.
     fn field(path: &[u8]) -> Self {
-        let mut names: &'static [Name] = RECORD;
+        let mut names: &'static [FieldName] = RECORD;
         let segments = path.split(|byte| *byte == b'.').map(|segment| {
             let Some(name) = named(names, segment) else {
                 names = &[];
                 return segment.to_vec();
             };
             names = match name.holds {
-                Holds::Object(below) => below,
+                ColumnType::Object(below) => below,
                 _ => &[],
             };
             name.name.as_bytes().to_vec()
@@ -297,18 +297,18 @@ fn put<'t>(tree: &mut Tree<'t>, path: &'t [Vec<u8>], cell: &'t [u8]) {
     }
 }
 
-fn write(tree: &Tree<'_>, names: &'static [Name], out: &mut Vec<u8>) {
+fn write(tree: &Tree<'_>, names: &'static [FieldName], out: &mut Vec<u8>) {
     out.push(b'{');
     for (number, (key, part)) in tree.iter().enumerate() {
         if number > 0 {
             out.push(b',');
         }
-        values::quote(key, out);
+       column_values::quote(key, out);
         out.push(b':');
-        let holds = named(names, key).map_or(Holds::Text, |name| name.holds);
+        let holds = named(names, key).map_or(ColumnType::Text, |name| name.holds);
         match (part, holds) {
-            (Part::Cell(cell), holds) => values::cell(cell, holds, out),
-            (Part::Object(below), Holds::Object(names)) => write(below, names, out),
+            (Part::Cell(cell), holds) =>column_values::cell(cell, holds, out),
+            (Part::Object(below), ColumnType::Object(names)) => write(below, names, out),
             (Part::Object(below), _) => write(below, &[], out),
         }
     }
@@ -337,20 +337,20 @@ mod tests {
 
     const ID: &str = "0a1b2c3d-4e5f-4a6b-8c7d-000000000001";
 
-    fn rows(text: &str) -> Vec<(Row, Value, String)> {
+    fn rows(text: &str) -> Vec<(TableRow, Value, String)> {
         let header = text.lines().next().unwrap();
-        let table = Table::new(header.as_bytes()).unwrap().unwrap();
-        let (mut cells, mut event, mut all) = (Cells::default(), Event::default(), Vec::new());
+        let table = EventTable::new(header.as_bytes()).unwrap().unwrap();
+        let (mut cells, mut event, mut all) = (Cells::default(), TableEvent::default(), Vec::new());
         let mut at = header.len() + 1;
-        while let Read::Row(end) = cells.read(table.delimiter(), &text.as_bytes()[at..], Ends::Here)
+        while let CellsRead::Row(end) = cells.read(table.delimiter(), &text.as_bytes()[at..], TextEnd::Here)
         {
             at += end;
             let row = table.row(&cells, &mut event);
             let beside = [&event.username[..], b" ", &event.resources].concat();
             let record = match row {
-                Row::Record => serde_json::from_slice(&event.record).unwrap(),
-                Row::Text(cell) => serde_json::from_slice(cells.get(cell)).unwrap(),
-                Row::Foreign => Value::Null,
+                TableRow::Record => serde_json::from_slice(&event.record).unwrap(),
+                TableRow::Text(cell) => serde_json::from_slice(cells.get(cell)).unwrap(),
+                TableRow::Foreign => Value::Null,
             };
             all.push((row, record, String::from_utf8(beside).unwrap()));
         }
@@ -375,7 +375,7 @@ mod tests {
             rows[0].2,
             r#""al \"i\"ce" [{"ResourceType":"AWS::EC2::Instance","ResourceName":"i-1"}]"#
         );
-        assert_eq!(rows[1].0, Row::Foreign);
+        assert_eq!(rows[1].0, TableRow::Foreign);
     }
 
     #[test]
@@ -416,18 +416,18 @@ mod tests {
             let text = format!("{header}\n1,\"{{\"\"eventID\"\":\"\"{ID}\"\"}}\",2\n");
             assert_eq!(
                 rows(&text)[0],
-                (Row::Text(1), json!({"eventID": ID}), " ".to_owned()),
+                (TableRow::Text(1), json!({"eventID": ID}), " ".to_owned()),
                 "{header}"
             );
         }
-        assert_eq!(rows("_time,_raw\n1,hello\n")[0].0, Row::Foreign);
+        assert_eq!(rows("_time,_raw\n1,hello\n")[0].0, TableRow::Foreign);
     }
 
     #[test]
     fn other_tables_are_nobodys_and_parts_without_an_id_are_named() {
         for header in ["a,b,c", "", "name,event time", "# text", "eventname,x", "Event ID,Subject"]
         {
-            assert!(Table::new(header.as_bytes()).is_none(), "{header}");
+            assert!(EventTable::new(header.as_bytes()).is_none(), "{header}");
         }
         for header in [
             "eventname,eventsource,awsregion",
@@ -435,8 +435,8 @@ mod tests {
             "Event name,Event source,User name",
         ] {
             assert_eq!(
-                Table::new(header.as_bytes()).unwrap().unwrap_err(),
-                Unread::NoId,
+                EventTable::new(header.as_bytes()).unwrap().unwrap_err(),
+                UnsupportedInput::NoId,
                 "{header}"
             );
         }
@@ -449,14 +449,14 @@ mod tests {
             let quoted: Vec<String> = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
             let text = format!("{}\n", quoted.join(","));
             let mut read = Cells::default();
-            prop_assert_eq!(read.read(b',', text.as_bytes(), Ends::Later), Read::Row(text.len()));
+            prop_assert_eq!(read.read(b',', text.as_bytes(), TextEnd::Later), CellsRead::Row(text.len()));
             prop_assert_eq!(read.len(), cells.len());
             for (number, cell) in cells.iter().enumerate() {
                 prop_assert_eq!(read.get(number), cell.as_bytes());
             }
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place within the text")]
             let cut = (text.len() as f64 * cut) as usize;
-            prop_assert_eq!(read.read(b',', &text.as_bytes()[..cut], Ends::Later), Read::Incomplete);
+            prop_assert_eq!(read.read(b',', &text.as_bytes()[..cut], TextEnd::Later), CellsRead::Incomplete);
         }
     }
 }

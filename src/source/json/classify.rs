@@ -6,24 +6,25 @@
 //! `eventTime`. Inside a `Records` list every object counts. Notifications of S3 and the streams that
 //! Lambda is called with look much the same, but their `eventSource` begins with `aws:`. Where an entry of another store
 //! is looked at, two of a record's keys must be there. What else may be an envelope is known to [`payload`](super::shape::payload).
-//! Holds: a record as the service writes it is known by its first bytes; nothing is walked twice for it.
+//! ColumnType: a record as the service writes it is known by its first bytes; nothing is walked twice for it.
 
 use std::{fmt, ops::Range};
 
 use memchr::memmem;
 
-use super::{
-    decode::Shape,
-    shape::{
-        payload::{Envelope, How, Payload, begins_json, is_sender},
-        unread::Unread,
+use super::skip::skip_space;
+use crate::source::{
+    decode::InputFormat,
+    envelope::{
+        payload::{Envelope, PayloadForm, Payload, begins_json, is_sender},
+        unsupported_input::UnsupportedInput,
     },
-    skip::{Skip, skip_string, skip_value},
+    json::skip::{SkipError, skip_string, skip_value},
 };
 
 /// What is no CloudTrail record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ForeignKind {
     /// A digest file, which proves that log files were not changed.
     Digest,
     /// A snapshot or history of AWS Config.
@@ -42,7 +43,7 @@ pub enum Kind {
     Binary,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ForeignKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Digest => "digest file",
@@ -59,7 +60,7 @@ impl fmt::Display for Kind {
 
 /// Where an object was met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Context {
+pub(in crate::source) enum ObjectContext {
     /// At the top of a text, or of a line.
     #[default]
     Top,
@@ -72,7 +73,7 @@ pub(super) enum Context {
     /// In the list `logEvents` or `events` of CloudWatch Logs.
     Logs,
     /// In the text of a string, or as the `detail` of an envelope.
-    Inner,
+    Embedded,
     /// Where an index, or another store, keeps what it was given.
     Document,
     /// In the object `hits` of a search.
@@ -83,49 +84,49 @@ pub(super) enum Context {
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(in crate::source) enum Classification {
     /// A record.
     Record,
     /// An envelope; the record begins here.
-    Inner(usize),
+    RecordAt(usize),
     /// An envelope; the string that holds the record begins here.
-    Text(usize),
+    TextAt(usize),
     /// An envelope; the object begins here in which to look further.
-    Within(usize),
+    DocumentAt(usize),
     /// An envelope, or a record that must be restored; it ends before the second place.
     Payload(Payload, usize),
     /// Known to hold an event that cannot be read.
-    Unread(Unread),
+    Unsupported(UnsupportedInput),
     /// A line for the engine in a bulk request: the document follows.
-    Action,
+    BulkAction,
     /// An event of LookupEvents; the string that holds the record begins here.
-    Event(usize),
+    LookupEvent(usize),
     /// An event of LookupEvents that does not bring its record; why.
-    WithoutRecord(&'static str),
+    MissingRecord(&'static str),
     /// It holds a list of records or envelopes.
     List,
     /// No CloudTrail.
-    Foreign(Kind),
+    Foreign(ForeignKind),
     /// Nothing to speak of: CloudWatch Logs asks whether we are there.
-    Silent,
+    ControlMessage,
     /// The text ends before that is clear. `record`: it would be a record.
     Incomplete { record: bool },
     /// No JSON.
-    Broken { offset: usize, cause: &'static str },
+    Invalid { offset: usize, cause: &'static str },
 }
 
-/// How records begin as the service writes them, and as Python does. The `1.` matters: S3 says `2.`.
-const BEGINNINGS: [&[u8]; 2] = [b"{\"eventVersion\":\"1.", b"{\"eventVersion\": \"1."];
+/// PayloadForm records begin as the service writes them, and as Python does. The `1.` matters: S3 says `2.`.
+const RECORD_PREFIXES: [&[u8]; 2] = [b"{\"eventVersion\":\"1.", b"{\"eventVersion\": \"1."];
 
 /// Returns what the object at `text[start]` is.
-pub(super) fn look(text: &[u8], start: usize, context: Context) -> Look {
-    let begins = BEGINNINGS.iter().any(|beginning| text[start..].starts_with(beginning));
-    let has_columns = !matches!(context, Context::Records | Context::Inner);
-    if begins && (!has_columns || is_plain(&text[start..])) {
-        return Look::Record;
+pub(in crate::source) fn classify(text: &[u8], start: usize, context: ObjectContext) -> Classification {
+    let begins = RECORD_PREFIXES.iter().any(|beginning| text[start..].starts_with(beginning));
+    let has_columns = !matches!(context, ObjectContext::Records | ObjectContext::Embedded);
+    if begins && (!has_columns || has_plain_objects(&text[start..])) {
+        return Classification::Record;
     }
-    let is_whole = begins || context == Context::Document;
-    let mut seen = Seen { context, start, is_whole, ..Seen::default() };
+    let is_whole = begins || context == ObjectContext::Document;
+    let mut seen = KeysSeen { context, start, reads_all_members: is_whole, ..KeysSeen::default() };
     let mut at = start + 1;
     loop {
         at = skip_space(text, at);
@@ -135,20 +136,20 @@ pub(super) fn look(text: &[u8], start: usize, context: Context) -> Look {
                 Err(look) => return look,
             },
             Some(b',') => at += 1,
-            Some(b'}') => return seen.verdict(at + 1),
-            Some(_) => return seen.broken(at, "a key was expected"),
+            Some(b'}') => return seen.classification(at + 1),
+            Some(_) => return seen.invalid(at, "a key was expected"),
             None => return seen.incomplete(),
         }
     }
 }
 
-/// How far the fields that columns turn into text are looked for in front of the others: most records are shorter.
-const PLAIN_BYTES: usize = 16 << 10;
+/// PayloadForm far the fields that columns turn into text are looked for in front of the others: most records are shorter.
+const PLAIN_SCAN_BYTES: usize = 16 << 10;
 
 /// Returns whether the record's objects are objects, as far as that is clear without going through it: in rows of
 /// columns they are texts.
-fn is_plain(text: &[u8]) -> bool {
-    let text = &text[..text.len().min(PLAIN_BYTES)];
+fn has_plain_objects(text: &[u8]) -> bool {
+    let text = &text[..text.len().min(PLAIN_SCAN_BYTES)];
     [&b"\"userIdentity\""[..], b"\"requestParameters\""].iter().all(|key| {
         let Some(at) = memmem::find(text, key) else { return false };
         let colon = skip_space(text, at + key.len());
@@ -159,18 +160,18 @@ fn is_plain(text: &[u8]) -> bool {
 
 /// What an envelope of LookupEvents says beside its record, as it stands there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Beside<'t> {
-    pub(super) username: Option<&'t [u8]>,
-    pub(super) resources: Option<&'t [u8]>,
+pub(in crate::source) struct EnvelopeFields<'t> {
+    pub(in crate::source) username: Option<&'t [u8]>,
+    pub(in crate::source) resources: Option<&'t [u8]>,
     /// The value of `EventId`.
-    pub(super) event_id: Option<&'t [u8]>,
-    /// More text would say nothing more.
-    pub(super) is_all: bool,
+    pub(in crate::source) event_id: Option<&'t [u8]>,
+    /// WindowRead text would say nothing more.
+    pub(in crate::source) is_complete: bool,
 }
 
 /// Returns what the envelope at `text[start]` says, as far as the text goes and is JSON.
-pub(super) fn beside(text: &[u8], start: usize) -> Beside<'_> {
-    let mut found = Beside::default();
+pub(in crate::source) fn envelope_fields(text: &[u8], start: usize) -> EnvelopeFields<'_> {
+    let mut found = EnvelopeFields::default();
     let mut at = start + 1;
     loop {
         at = skip_space(text, at);
@@ -180,7 +181,7 @@ pub(super) fn beside(text: &[u8], start: usize) -> Beside<'_> {
                 at += 1;
                 continue;
             }
-            Some(_) => return Beside { is_all: true, ..found },
+            Some(_) => return EnvelopeFields { is_complete: true, ..found },
             None => return found,
         }
         let Some(key_end) = skip_string(text, at) else { return found };
@@ -191,8 +192,8 @@ pub(super) fn beside(text: &[u8], start: usize) -> Beside<'_> {
         }
         let end = match skip_value(text, value) {
             Ok(end) if text[colon] == b':' => end,
-            Err(Skip::Incomplete) => return found,
-            _ => return Beside { is_all: true, ..found },
+            Err(SkipError::Incomplete) => return found,
+            _ => return EnvelopeFields { is_complete: true, ..found },
         };
         match &text[at + 1..key_end - 1] {
             b"Username" => found.username = Some(&text[value..end]),
@@ -205,15 +206,15 @@ pub(super) fn beside(text: &[u8], start: usize) -> Beside<'_> {
 }
 
 /// Returns the list that `key` names in `context`, and what is in it.
-pub(super) fn list(key: &[u8], context: Context) -> Option<Context> {
+pub(in crate::source) fn list_context(key: &[u8], context: ObjectContext) -> Option<ObjectContext> {
     match (key, context) {
-        (b"hits", Context::Hits) => Some(Context::Array),
-        (_, Context::Top | Context::Array) => match key {
-            b"Records" => Some(Context::Records),
-            b"Events" => Some(Context::Lookup),
-            b"events" | b"logEvents" => Some(Context::Logs),
-            b"results" | b"QueryResultRows" => Some(Context::Rows),
-            b"Messages" | b"records" | b"responses" | b"docs" | b"Entries" => Some(Context::Array),
+        (b"hits", ObjectContext::Hits) => Some(ObjectContext::Array),
+        (_, ObjectContext::Top | ObjectContext::Array) => match key {
+            b"Records" => Some(ObjectContext::Records),
+            b"Events" => Some(ObjectContext::Lookup),
+            b"events" | b"logEvents" => Some(ObjectContext::Logs),
+            b"results" | b"QueryResultRows" => Some(ObjectContext::Rows),
+            b"Messages" | b"records" | b"responses" | b"docs" | b"Entries" => Some(ObjectContext::Array),
             _ => None,
         },
         _ => None,
@@ -221,39 +222,30 @@ pub(super) fn list(key: &[u8], context: Context) -> Option<Context> {
 }
 
 /// Returns what the object is that `key` names in `context`, if it holds lists to go through.
-pub(super) fn lists_in(key: &[u8], context: Context) -> Option<Context> {
+pub(in crate::source) fn container_context(key: &[u8], context: ObjectContext) -> Option<ObjectContext> {
     match (key, context) {
-        (b"hits", Context::Top | Context::Array) => Some(Context::Hits),
+        (b"hits", ObjectContext::Top | ObjectContext::Array) => Some(ObjectContext::Hits),
         // What Dashboards and Kibana show of a request.
-        (b"rawResponse", Context::Top | Context::Array) => Some(Context::Array),
+        (b"rawResponse", ObjectContext::Top | ObjectContext::Array) => Some(ObjectContext::Array),
         _ => None,
     }
 }
 
-/// Returns where the next byte is that is not white space.
-pub(super) fn skip_space(text: &[u8], start: usize) -> usize {
-    let mut at = start;
-    while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-        at += 1;
-    }
-    at
-}
-
 /// The telling keys of an object seen so far.
 #[derive(Debug, Default)]
-struct Seen {
-    context: Context,
+struct KeysSeen {
+    context: ObjectContext,
     start: usize,
     keys: u32,
     version_first: bool,
     /// All members are to be looked at, also when it is clear that they are those of a record.
-    is_whole: bool,
+    reads_all_members: bool,
     /// What else may hold an event.
-    envelope: Envelope,
+    classify_by_key: Envelope,
     /// Members of a record that columns turn into texts are texts of JSON.
-    has_texts: bool,
+    has_column_texts: bool,
     /// Keys of records in lower case, as query engines have them.
-    lower: u32,
+    lower_case_keys: u32,
 }
 
 const EVENT_VERSION: u32 = 1;
@@ -267,9 +259,9 @@ const EVENT_TIME: u32 = 1 << 7;
 const LOOKUP_ID: u32 = 1 << 8;
 const LOOKUP_NAME: u32 = 1 << 9;
 /// Not telling, but one was there.
-const ANY: u32 = 1 << 10;
+const OTHER_KEY: u32 = 1 << 10;
 /// What only a record has.
-const TELLING: u32 = EVENT_VERSION
+const RECORD_KEYS: u32 = EVENT_VERSION
     | EVENT_ID
     | EVENT_NAME
     | EVENT_SOURCE
@@ -278,35 +270,35 @@ const TELLING: u32 = EVENT_VERSION
     | USER_IDENTITY
     | EVENT_TIME;
 
-impl Seen {
+impl KeysSeen {
     /// Takes in the key at `text[start]` and its value, and returns where that ends, or what is clear now.
-    fn member(&mut self, text: &[u8], start: usize) -> Result<usize, Look> {
+    fn member(&mut self, text: &[u8], start: usize) -> Result<usize, Classification> {
         let key_end = skip_string(text, start).ok_or_else(|| self.incomplete())?;
         let colon = skip_space(text, key_end);
         match text.get(colon) {
             Some(b':') => {}
-            Some(_) => return Err(self.broken(colon, "a colon was expected")),
+            Some(_) => return Err(self.invalid(colon, "a colon was expected")),
             None => return Err(self.incomplete()),
         }
         let value = skip_space(text, colon + 1);
         let Some(&first) = text.get(value) else { return Err(self.incomplete()) };
         let key = &text[start + 1..key_end - 1];
         self.envelope(key, text, value, first)?;
-        self.telling(key, text, value)?;
+        self.note_record_key(key, text, value)?;
         let end = skip_value(text, value).map_err(|skip| match skip {
-            Skip::Incomplete => self.incomplete(),
-            Skip::Broken { offset, cause } => self.broken(offset, cause),
+            SkipError::Incomplete => self.incomplete(),
+            SkipError::Invalid { offset, cause } => self.invalid(offset, cause),
         })?;
-        if self.context != Context::Inner {
-            self.wrapped(key, text, value..end);
+        if self.context != ObjectContext::Embedded {
+            self.note_value(key, text, value..end);
         }
         Ok(end)
     }
 
     /// Notes what tells that the event is wrapped, or that its fields are columns.
-    fn wrapped(&mut self, key: &[u8], text: &[u8], value: Range<usize>) {
-        self.has_texts |= is_column(key) && begins_json(text, value.start);
-        self.lower |= match key {
+    fn note_value(&mut self, key: &[u8], text: &[u8], value: Range<usize>) {
+        self.has_column_texts |= is_column(key) && begins_json(text, value.start);
+        self.lower_case_keys |= match key {
             b"eventversion" => EVENT_VERSION,
             b"eventid" => EVENT_ID,
             b"eventname" => EVENT_NAME,
@@ -315,55 +307,55 @@ impl Seen {
             b"eventtime" => EVENT_TIME,
             _ => 0,
         };
-        self.envelope.member(key, text, value);
+        self.classify_by_key.member(key, text, value);
     }
 
     /// Fails if the key tells that this is an envelope, or no CloudTrail.
-    fn envelope(&self, key: &[u8], text: &[u8], value: usize, first: u8) -> Result<(), Look> {
-        if self.is_record() {
+    fn envelope(&self, key: &[u8], text: &[u8], value: usize, first: u8) -> Result<(), Classification> {
+        if self.has_record_keys() {
             return Ok(());
         }
-        let inner = self.context == Context::Inner;
+        let inner = self.context == ObjectContext::Embedded;
         Err(match (key, first) {
-            (_, b'[') if list(key, self.context).is_some() => Look::List,
-            (_, b'{') if lists_in(key, self.context).is_some() => Look::List,
-            (b"_source" | b"result", b'{') if self.holds_documents() => Look::Within(value),
+            (_, b'[') if list_context(key, self.context).is_some() => Classification::List,
+            (_, b'{') if container_context(key, self.context).is_some() => Classification::List,
+            (b"_source" | b"result", b'{') if self.may_hold_documents() => Classification::DocumentAt(value),
             (b"index" | b"create" | b"update" | b"delete", b'{') if self.keys == 0 => {
-                match begins_action(&text[value..]) {
-                    Some(true) => Look::Action,
+                match is_bulk_action(&text[value..]) {
+                    Some(true) => Classification::BulkAction,
                     Some(false) => return Ok(()),
                     None => self.incomplete(),
                 }
             }
             (b"detail" | b"CloudTrailEvent", b'{') if !inner => {
-                match look(text, value, Context::Inner) {
-                    Look::Record => Look::Inner(value),
-                    Look::Incomplete { .. } => return Err(self.incomplete()),
-                    Look::Broken { offset, cause } => Look::Broken { offset, cause },
-                    _ => Look::Foreign(Kind::Json),
+                match classify(text, value, ObjectContext::Embedded) {
+                    Classification::Record => Classification::RecordAt(value),
+                    Classification::Incomplete { .. } => return Err(self.incomplete()),
+                    Classification::Invalid { offset, cause } => Classification::Invalid { offset, cause },
+                    _ => Classification::Foreign(ForeignKind::Json),
                 }
             }
-            (b"CloudTrailEvent", b'"') if !inner => Look::Event(value),
-            (b"CloudTrailEvent", b'n') if !inner => Look::WithoutRecord("CloudTrailEvent is null"),
+            (b"CloudTrailEvent", b'"') if !inner => Classification::LookupEvent(value),
+            (b"CloudTrailEvent", b'n') if !inner => Classification::MissingRecord("CloudTrailEvent is null"),
             (b"CloudTrailEvent", _) if !inner => {
-                Look::WithoutRecord("CloudTrailEvent is neither text nor an object")
+                Classification::MissingRecord("CloudTrailEvent is neither text nor an object")
             }
-            (b"message", b'"') if self.context == Context::Logs => Look::Text(value),
-            (b"messageType", b'"') => match begins(&text[value..], b"\"CONTROL_MESSAGE\"") {
-                Some(true) => Look::Silent,
+            (b"message", b'"') if self.context == ObjectContext::Logs => Classification::TextAt(value),
+            (b"messageType", b'"') => match starts_with(&text[value..], b"\"CONTROL_MESSAGE\"") {
+                Some(true) => Classification::ControlMessage,
                 Some(false) => return Ok(()),
                 None => self.incomplete(),
             },
             (b"digestStartTime" | b"digestEndTime" | b"digestS3Bucket", b'"')
-            | (b"logFiles", b'[') => Look::Foreign(Kind::Digest),
+            | (b"logFiles", b'[') => Classification::Foreign(ForeignKind::Digest),
             (b"configurationItems" | b"configurationItem" | b"configurationItemDiff", _)
-            | (b"configSnapshotId", b'"') => Look::Foreign(Kind::Config),
+            | (b"configSnapshotId", b'"') => Classification::Foreign(ForeignKind::Config),
             _ => return Ok(()),
         })
     }
 
     /// Notes a key that records have, and fails as soon as it is clear that this is one, or is none.
-    fn telling(&mut self, key: &[u8], text: &[u8], value: usize) -> Result<(), Look> {
+    fn note_record_key(&mut self, key: &[u8], text: &[u8], value: usize) -> Result<(), Classification> {
         self.keys |= match key {
             b"eventVersion" => {
                 self.version_first |= self.keys == 0;
@@ -377,45 +369,45 @@ impl Seen {
             b"eventTime" => EVENT_TIME,
             b"EventId" => LOOKUP_ID,
             b"EventName" => LOOKUP_NAME,
-            b"eventSource" | b"EventSource" => match begins(&text[value..], b"\"aws:") {
-                Some(true) if self.context == Context::Inner => {
-                    return Err(Look::Foreign(Kind::Notification));
+            b"eventSource" | b"EventSource" => match starts_with(&text[value..], b"\"aws:") {
+                Some(true) if self.context == ObjectContext::Embedded => {
+                    return Err(Classification::Foreign(ForeignKind::Notification));
                 }
                 Some(true) => match skip_string(text, value) {
-                    Some(_) if is_sender(&text[value..]) => ANY,
-                    Some(_) => return Err(Look::Foreign(Kind::Notification)),
+                    Some(_) if is_sender(&text[value..]) => OTHER_KEY,
+                    Some(_) => return Err(Classification::Foreign(ForeignKind::Notification)),
                     None => return Err(self.incomplete()),
                 },
                 Some(false) if key == b"eventSource" => EVENT_SOURCE,
-                Some(false) => ANY,
+                Some(false) => OTHER_KEY,
                 None => return Err(self.incomplete()),
             },
-            _ => ANY,
+            _ => OTHER_KEY,
         };
         let trail_version = key == b"eventVersion"
             && self.version_first
-            && begins(&text[value..], b"\"1.") == Some(true);
-        let is_clear = trail_version || self.has(EVENT_SOURCE) && self.is_record();
-        if is_clear && !self.is_whole && !self.envelope.is_document() {
-            if matches!(self.context, Context::Records | Context::Inner)
-                || is_plain(&text[self.start..])
+            && starts_with(&text[value..], b"\"1.") == Some(true);
+        let is_clear = trail_version || self.has(EVENT_SOURCE) && self.has_record_keys();
+        if is_clear && !self.reads_all_members && !self.classify_by_key.is_document() {
+            if matches!(self.context, ObjectContext::Records | ObjectContext::Embedded)
+                || has_plain_objects(&text[self.start..])
             {
-                return Err(Look::Record);
+                return Err(Classification::Record);
             }
-            self.is_whole = true;
+            self.reads_all_members = true;
         }
         Ok(())
     }
 
-    fn holds_documents(&self) -> bool {
-        matches!(self.context, Context::Top | Context::Array | Context::Rows)
+    fn may_hold_documents(&self) -> bool {
+        matches!(self.context, ObjectContext::Top | ObjectContext::Array | ObjectContext::Rows)
     }
 
     fn has(&self, keys: u32) -> bool {
         self.keys & keys == keys
     }
 
-    fn is_record(&self) -> bool {
+    fn has_record_keys(&self) -> bool {
         self.has(EVENT_VERSION)
             || self.has(EVENT_ID)
             || self.has(EVENT_NAME | EVENT_SOURCE)
@@ -423,56 +415,56 @@ impl Seen {
             || self.has(USER_IDENTITY | EVENT_TIME)
     }
 
-    fn counts(&self) -> bool {
+    fn is_accepted(&self) -> bool {
         match self.context {
-            Context::Records => !self.envelope.is_sent(),
-            Context::Document => self.is_record() && (self.keys & TELLING).count_ones() > 1,
-            _ => self.is_record() && !self.envelope.is_sent(),
+            ObjectContext::Records => !self.classify_by_key.is_sent(),
+            ObjectContext::Document => self.has_record_keys() && (self.keys & RECORD_KEYS).count_ones() > 1,
+            _ => self.has_record_keys() && !self.classify_by_key.is_sent(),
         }
     }
 
     /// Returns what the object is that ends before `end`.
-    fn verdict(&self, end: usize) -> Look {
+    fn classification(&self, end: usize) -> Classification {
         let is_record =
-            self.counts() && (self.is_record() || self.envelope.payload(false).is_none());
-        if let Some(payload) = self.envelope.payload(is_record) {
-            return Look::Payload(payload, end);
+            self.is_accepted() && (self.has_record_keys() || self.classify_by_key.payload(false).is_none());
+        if let Some(payload) = self.classify_by_key.payload(is_record) {
+            return Classification::Payload(payload, end);
         }
-        if is_record && !self.has_texts {
-            return Look::Record;
+        if is_record && !self.has_column_texts {
+            return Classification::Record;
         }
-        let columns = Payload { place: self.start, how: How::Columns, shape: Shape::Columns };
-        match self.rows() {
-            _ if is_record => Look::Payload(columns, end),
-            Some(true) => Look::Payload(columns, end),
-            Some(false) => Look::Unread(Unread::NoId),
-            None if self.envelope.is_sent() => Look::Foreign(Kind::Notification),
-            None if self.context != Context::Inner && self.has(LOOKUP_ID | LOOKUP_NAME) => {
-                Look::WithoutRecord("CloudTrailEvent is missing")
+        let columns = Payload { place: self.start, how: PayloadForm::Columns, shape: InputFormat::Columns };
+        match self.row_has_id() {
+            _ if is_record => Classification::Payload(columns, end),
+            Some(true) => Classification::Payload(columns, end),
+            Some(false) => Classification::Unsupported(UnsupportedInput::NoId),
+            None if self.classify_by_key.is_sent() => Classification::Foreign(ForeignKind::Notification),
+            None if self.context != ObjectContext::Embedded && self.has(LOOKUP_ID | LOOKUP_NAME) => {
+                Classification::MissingRecord("CloudTrailEvent is missing")
             }
-            None => match self.envelope.unread() {
-                Some(unread) => Look::Unread(unread),
-                None => Look::Foreign(Kind::Json),
+            None => match self.classify_by_key.unread() {
+                Some(unread) => Classification::Unsupported(unread),
+                None => Classification::Foreign(ForeignKind::Json),
             },
         }
     }
 
     /// Returns whether it is a row of a query engine, and then whether it says which event it is.
-    fn rows(&self) -> Option<bool> {
-        let has = |keys| self.lower & keys == keys;
+    fn row_has_id(&self) -> Option<bool> {
+        let has = |keys| self.lower_case_keys & keys == keys;
         let is_row = has(EVENT_NAME | EVENT_SOURCE)
             || has(EVENT_NAME | EVENT_ID | EVENT_TIME)
             || has(EVENT_VERSION | USER_IDENTITY);
         is_row.then_some(has(EVENT_ID))
     }
 
-    fn incomplete(&self) -> Look {
-        Look::Incomplete { record: self.counts() }
+    fn incomplete(&self) -> Classification {
+        Classification::Incomplete { record: self.is_accepted() }
     }
 
     /// What is broken but counts is handed over all the same: the normalizer says best what is wrong.
-    fn broken(&self, offset: usize, cause: &'static str) -> Look {
-        if self.counts() { Look::Record } else { Look::Broken { offset, cause } }
+    fn invalid(&self, offset: usize, cause: &'static str) -> Classification {
+        if self.is_accepted() { Classification::Record } else { Classification::Invalid { offset, cause } }
     }
 }
 
@@ -492,7 +484,7 @@ fn is_column(key: &[u8]) -> bool {
 
 /// Returns whether an object is what a bulk request says about the document behind it, or `None` if the text ends before
 /// that is clear.
-fn begins_action(text: &[u8]) -> Option<bool> {
+fn is_bulk_action(text: &[u8]) -> Option<bool> {
     let at = skip_space(text, 1);
     match text.get(at)? {
         b'}' => Some(true),
@@ -502,7 +494,7 @@ fn begins_action(text: &[u8]) -> Option<bool> {
 }
 
 /// Returns whether `text` begins with `beginning`, or `None` if it ends before that is clear.
-fn begins(text: &[u8], beginning: &[u8]) -> Option<bool> {
+fn starts_with(text: &[u8], beginning: &[u8]) -> Option<bool> {
     if text.len() >= beginning.len() {
         return Some(text.starts_with(beginning));
     }
@@ -513,8 +505,8 @@ fn begins(text: &[u8], beginning: &[u8]) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn at_top(text: &str) -> Look {
-        look(text.as_bytes(), 0, Context::Top)
+    fn at_top(text: &str) -> Classification {
+        classify(text.as_bytes(), 0, ObjectContext::Top)
     }
 
     #[test]
@@ -530,14 +522,14 @@ mod tests {
             r#""userIdentity":{},"eventTime":"x""#,
             r#""eventTime":"x","eventID":"1","insightDetails":{}"#,
         ] {
-            assert_eq!(at_top(&format!("{{{members}}}")), Look::Record, "{members}");
+            assert_eq!(at_top(&format!("{{{members}}}")), Classification::Record, "{members}");
             let cut = at_top(&format!("{{{members},"));
-            assert!(matches!(cut, Look::Record | Look::Incomplete { record: true }), "{members}");
+            assert!(matches!(cut, Classification::Record | Classification::Incomplete { record: true }), "{members}");
         }
         // As trails write it, and most others: by its first bytes.
         let first = r#"{"eventVersion":"1.08","userIdentity":{"x":1},"requestParameters":null,"#;
-        assert_eq!(at_top(first), Look::Record);
-        assert_eq!(look(br#"{"eventVersion":"1.08","#, 0, Context::Records), Look::Record);
+        assert_eq!(at_top(first), Classification::Record);
+        assert_eq!(classify(br#"{"eventVersion":"1.08","#, 0, ObjectContext::Records), Classification::Record);
     }
 
     #[test]
@@ -550,25 +542,25 @@ mod tests {
             r#""eventname":"1","eventsource":"x","eventid":"1""#,
         ] {
             let text = format!("{{{members}}}");
-            let columns = Payload { place: 0, how: How::Columns, shape: Shape::Columns };
-            assert_eq!(at_top(&text), Look::Payload(columns, text.len()), "{text}");
+            let columns = Payload { place: 0, how: PayloadForm::Columns, shape: InputFormat::Columns };
+            assert_eq!(at_top(&text), Classification::Payload(columns, text.len()), "{text}");
         }
         let text = r#"{"eventVersion":"1.08","userIdentity":{},"requestParameters":"HIDDEN"}"#;
-        assert_eq!(at_top(text), Look::Record);
-        assert_eq!(at_top(r#"{"eventname":"1","eventsource":"x"}"#), Look::Unread(Unread::NoId));
+        assert_eq!(at_top(text), Classification::Record);
+        assert_eq!(at_top(r#"{"eventname":"1","eventsource":"x"}"#), Classification::Unsupported(UnsupportedInput::NoId));
         for foreign in [r#"{"eventid":"1","eventname":"x"}"#, r#"{"eventversion":"1"}"#] {
-            assert_eq!(at_top(foreign), Look::Foreign(Kind::Json), "{foreign}");
+            assert_eq!(at_top(foreign), Classification::Foreign(ForeignKind::Json), "{foreign}");
         }
     }
 
     #[test]
     fn an_entry_of_a_store_is_a_record_by_two_keys() {
-        let document = |text: &str| look(text.as_bytes(), 0, Context::Document);
-        assert_eq!(document(r#"{"eventVersion":"1.0","x":1}"#), Look::Foreign(Kind::Json));
-        assert_eq!(document(r#"{"eventID":"1","x":1}"#), Look::Foreign(Kind::Json));
+        let document = |text: &str| classify(text.as_bytes(), 0, ObjectContext::Document);
+        assert_eq!(document(r#"{"eventVersion":"1.0","x":1}"#), Classification::Foreign(ForeignKind::Json));
+        assert_eq!(document(r#"{"eventID":"1","x":1}"#), Classification::Foreign(ForeignKind::Json));
         assert_eq!(
             document(r#"{"@timestamp":"t","eventVersion":"1","eventID":"1"}"#),
-            Look::Record
+            Classification::Record
         );
     }
 
@@ -580,10 +572,10 @@ mod tests {
             r#"{"kinesis":{},"eventSource":"aws:kinesis","eventVersion":"1.0"}"#,
             r#"{"EventSource":"aws:sns","EventVersion":"1.0"}"#,
         ] {
-            for context in [Context::Top, Context::Records] {
+            for context in [ObjectContext::Top, ObjectContext::Records] {
                 assert_eq!(
-                    look(text.as_bytes(), 0, context),
-                    Look::Foreign(Kind::Notification),
+                    classify(text.as_bytes(), 0, context),
+                    Classification::Foreign(ForeignKind::Notification),
                     "{text}"
                 );
             }
@@ -592,47 +584,47 @@ mod tests {
 
     #[test]
     fn envelopes_and_others_are_told_apart() {
-        assert_eq!(at_top(r#"{"a":{"b":[1]},"Records": [  "#), Look::List);
-        assert_eq!(at_top(r#"{"Records":null}"#), Look::Foreign(Kind::Json));
-        assert_eq!(at_top(r#"{"detail":{"eventVersion":"1.0"}}"#), Look::Inner(10));
-        assert_eq!(at_top(r#"{"detail":{"state":"running"}}"#), Look::Foreign(Kind::Json));
-        assert_eq!(at_top(r#"{"EventId":"1","CloudTrailEvent":"{}"}"#), Look::Event(33));
-        assert_eq!(at_top(r#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#), Look::Silent);
-        assert_eq!(at_top(r#"{"messageType":"DATA_MESSAGE","logEvents":[]}"#), Look::List);
+        assert_eq!(at_top(r#"{"a":{"b":[1]},"Records": [  "#), Classification::List);
+        assert_eq!(at_top(r#"{"Records":null}"#), Classification::Foreign(ForeignKind::Json));
+        assert_eq!(at_top(r#"{"detail":{"eventVersion":"1.0"}}"#), Classification::RecordAt(10));
+        assert_eq!(at_top(r#"{"detail":{"state":"running"}}"#), Classification::Foreign(ForeignKind::Json));
+        assert_eq!(at_top(r#"{"EventId":"1","CloudTrailEvent":"{}"}"#), Classification::LookupEvent(33));
+        assert_eq!(at_top(r#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#), Classification::ControlMessage);
+        assert_eq!(at_top(r#"{"messageType":"DATA_MESSAGE","logEvents":[]}"#), Classification::List);
         assert_eq!(
             at_top(r#"{"awsAccountId":"1","digestStartTime":"x"}"#),
-            Look::Foreign(Kind::Digest)
+            Classification::Foreign(ForeignKind::Digest)
         );
         assert_eq!(
             at_top(r#"{"fileVersion":"1.0","configurationItems":[]}"#),
-            Look::Foreign(Kind::Config)
+            Classification::Foreign(ForeignKind::Config)
         );
-        assert!(matches!(at_top(r#"{"CloudTrailEvent":null}"#), Look::WithoutRecord(_)));
-        assert!(matches!(at_top(r#"{"EventId":"1","EventName":"A"}"#), Look::WithoutRecord(_)));
-        assert_eq!(at_top(r#"{"Name":"1","EventId":"A"}"#), Look::Foreign(Kind::Json));
-        assert_eq!(at_top("{}"), Look::Foreign(Kind::Json));
-        assert_eq!(look(b"{}", 0, Context::Records), Look::Record);
-        assert!(matches!(at_top("{a}"), Look::Broken { offset: 1, .. }));
+        assert!(matches!(at_top(r#"{"CloudTrailEvent":null}"#), Classification::MissingRecord(_)));
+        assert!(matches!(at_top(r#"{"EventId":"1","EventName":"A"}"#), Classification::MissingRecord(_)));
+        assert_eq!(at_top(r#"{"Name":"1","EventId":"A"}"#), Classification::Foreign(ForeignKind::Json));
+        assert_eq!(at_top("{}"), Classification::Foreign(ForeignKind::Json));
+        assert_eq!(classify(b"{}", 0, ObjectContext::Records), Classification::Record);
+        assert!(matches!(at_top("{a}"), Classification::Invalid { offset: 1, .. }));
     }
 
     #[test]
     fn an_envelope_says_who_and_what_before_and_behind_its_record() {
         let text = br#"{ "Username" : "a", "CloudTrailEvent":"{}","Resources":[{"x":1}],"y":2 } ,"#;
-        let whole = beside(text, 0);
+        let whole = envelope_fields(text, 0);
         assert_eq!(
             (whole.username, whole.resources),
             (Some(&b"\"a\""[..]), Some(&b"[{\"x\":1}]"[..]))
         );
-        assert!(whole.is_all);
+        assert!(whole.is_complete);
         let end = text.iter().rposition(|byte| *byte == b'}').unwrap();
         for cut in 1..=end {
-            let part = beside(&text[..cut], 0);
-            assert!(!part.is_all, "{cut}");
+            let part = envelope_fields(&text[..cut], 0);
+            assert!(!part.is_complete, "{cut}");
             assert!(part.username.is_none_or(|name| name == b"\"a\""), "{cut}");
             assert!(part.resources.is_none_or(|list| list == b"[{\"x\":1}]"), "{cut}");
         }
-        assert!(beside(br#"{"Username" 7}"#, 0).is_all);
-        assert_eq!(beside(br#"{"Username":"a","x":]"#, 0).username, Some(&b"\"a\""[..]));
+        assert!(envelope_fields(br#"{"Username" 7}"#, 0).is_complete);
+        assert_eq!(envelope_fields(br#"{"Username":"a","x":]"#, 0).username, Some(&b"\"a\""[..]));
     }
 
     #[test]
@@ -648,7 +640,7 @@ mod tests {
             for cut in 1..text.len() {
                 let part = at_top(&text[..cut]);
                 assert!(
-                    part == whole || matches!(part, Look::Incomplete { .. }),
+                    part == whole || matches!(part, Classification::Incomplete { .. }),
                     "{}",
                     &text[..cut]
                 );

@@ -1,16 +1,15 @@
 //! Puts the value of a column into the JSON of a record.
 //!
 //! In: a text as it stands in a cell, or a JSON value as it stands in a line. Out: JSON.
-//! Holds: what is not understood stays text; no value is lost.
+//! ColumnType: what is not understood stays text; no value is lost.
 
 use super::{
-    names::{Holds, Name, named},
+    field_names::{ColumnType, FieldName, named},
     struct_text,
 };
 use crate::source::{
-    look::skip_space,
-    skip::{skip_string, skip_value},
-    unescape::unescape,
+    json::skip::{skip_space, skip_string, skip_value},
+    json::unescape::unescape,
 };
 
 /// Objects within texts within objects that are gone into. The table of names is five levels deep.
@@ -33,7 +32,7 @@ pub(super) fn quote(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Writes what a cell holds.
-pub(super) fn cell(text: &[u8], holds: Holds, out: &mut Vec<u8>) {
+pub(super) fn cell(text: &[u8], holds: ColumnType, out: &mut Vec<u8>) {
     from_text(text, holds, DEEPEST, out);
 }
 
@@ -42,7 +41,7 @@ pub(super) fn cell(text: &[u8], holds: Holds, out: &mut Vec<u8>) {
 pub(super) fn object(
     text: &[u8],
     start: usize,
-    names: &'static [Name],
+    names: &'static [FieldName],
     without: &[&[u8]],
     out: &mut Vec<u8>,
 ) -> Option<usize> {
@@ -52,7 +51,7 @@ pub(super) fn object(
 fn members(
     text: &[u8],
     start: usize,
-    names: &'static [Name],
+    names: &'static [FieldName],
     (without, deep): (&[&[u8]], u32),
     out: &mut Vec<u8>,
 ) -> Option<usize> {
@@ -89,11 +88,11 @@ fn members(
 }
 
 /// Writes a key and its value as they are in a record.
-pub(super) fn member(key: &[u8], value: &[u8], names: &'static [Name], out: &mut Vec<u8>) {
+pub(super) fn member(key: &[u8], value: &[u8], names: &'static [FieldName], out: &mut Vec<u8>) {
     put(key, value, names, DEEPEST, out);
 }
 
-fn put(key: &[u8], value: &[u8], names: &'static [Name], deep: u32, out: &mut Vec<u8>) {
+fn put(key: &[u8], value: &[u8], names: &'static [FieldName], deep: u32, out: &mut Vec<u8>) {
     let name = named(names, key);
     out.push(b'"');
     out.extend_from_slice(name.map_or(key, |name| name.name.as_bytes()));
@@ -105,15 +104,15 @@ fn put(key: &[u8], value: &[u8], names: &'static [Name], deep: u32, out: &mut Ve
 }
 
 /// Writes a JSON value.
-fn from_json(value: &[u8], holds: Holds, deep: u32, out: &mut Vec<u8>) {
+fn from_json(value: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) {
     match (value.first(), holds) {
-        (Some(b'"'), Holds::Text) | (None, _) => out.extend_from_slice(value),
+        (Some(b'"'), ColumnType::Text) | (None, _) => out.extend_from_slice(value),
         (Some(b'"'), _) => {
             let mut text = Vec::new();
             unescape(&value[1..value.len() - 1], &mut text);
             let start = out.len();
             from_text(&text, holds, deep, out);
-            if out[start..].first() == Some(&b'"') && !matches!(holds, Holds::Time) {
+            if out[start..].first() == Some(&b'"') && !matches!(holds, ColumnType::Time) {
                 // It stayed a text: as it was written.
                 out.truncate(start);
                 out.extend_from_slice(value);
@@ -131,12 +130,12 @@ fn from_json(value: &[u8], holds: Holds, deep: u32, out: &mut Vec<u8>) {
 }
 
 /// Writes a JSON object or list with the names in it restored.
-fn restored(value: &[u8], holds: Holds, deep: u32, out: &mut Vec<u8>) -> Option<()> {
+fn restored(value: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) -> Option<()> {
     match (value.first()?, holds) {
-        (b'{', Holds::Object(names)) => {
+        (b'{', ColumnType::Object(names)) => {
             members(value, 0, names, (&[], deep), out)?;
         }
-        (b'[', Holds::List(names)) => {
+        (b'[', ColumnType::List(names)) => {
             out.push(b'[');
             let mut at = 1;
             loop {
@@ -163,13 +162,13 @@ fn restored(value: &[u8], holds: Holds, deep: u32, out: &mut Vec<u8>) -> Option<
 }
 
 /// Writes the value that a text stands for.
-fn from_text(text: &[u8], holds: Holds, deep: u32, out: &mut Vec<u8>) {
+fn from_text(text: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) {
     match holds {
-        Holds::Flag if text.eq_ignore_ascii_case(b"true") => out.extend_from_slice(b"true"),
-        Holds::Flag if text.eq_ignore_ascii_case(b"false") => out.extend_from_slice(b"false"),
-        Holds::Text | Holds::Flag => quote(text, out),
-        Holds::Time => quote(&time(text), out),
-        Holds::Json | Holds::Object(_) | Holds::List(_) => {
+        ColumnType::Flag if text.eq_ignore_ascii_case(b"true") => out.extend_from_slice(b"true"),
+        ColumnType::Flag if text.eq_ignore_ascii_case(b"false") => out.extend_from_slice(b"false"),
+        ColumnType::Text | ColumnType::Flag => quote(text, out),
+        ColumnType::Time => quote(&time(text), out),
+        ColumnType::Json | ColumnType::Object(_) | ColumnType::List(_) => {
             let start = out.len();
             let known = match as_json(text) {
                 Some(json) if deep > 0 => restored(json, holds, deep - 1, out),
@@ -216,7 +215,7 @@ fn time(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::shape::names::RECORD;
+    use crate::source::envelope::field_names::RECORD;
     use serde_json::{Value, json};
 
     fn record(text: &str) -> Value {

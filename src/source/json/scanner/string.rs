@@ -10,22 +10,22 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-use super::{Halt, Records, Step, Walk, item::TOO_DEEP, view};
+use super::{Interrupt, RecordHandler, ScanResult, RecordScanner, item::TOO_DEEP, view};
 use crate::source::{
-    Kind,
-    decode::{BROKEN_KEPT, Decoded, NESTED, Shape},
-    look::Context,
-    skip::skip_string,
-    unescape::unescape,
-    unpack::{Meter, Opened, metered, open},
-    window::{More, Window},
+    ForeignKind,
+    decode::{MAX_DEFECTS_KEPT, Decoded, NESTED, InputFormat},
+    json::classify::ObjectContext,
+    json::skip::skip_string,
+    json::unescape::unescape,
+    unpack::{ReadCounter, Unpacked, counted, open},
+    json::window::{WindowRead, TextWindow},
 };
 
-/// How a text is put into a string.
+/// PayloadForm a text is put into a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wrap {
+pub(in crate::source) enum StringEncoding {
     /// With the escapes of JSON.
-    Text,
+    Json,
     /// In base64, perhaps packed before that.
     Base64,
 }
@@ -42,15 +42,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-impl<R: Records + ?Sized> Walk<'_, R> {
+impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
     /// Deals with the string that starts `inside` bytes behind [`Self::at`], and goes to its end.
-    pub(super) fn string(&mut self, inside: usize, context: Context) -> Step {
+    pub(in crate::source) fn scan_string(&mut self, inside: usize, context: ObjectContext) -> ScanResult {
         let object = self.offset(self.at);
-        let shape = if context == Context::Top { Shape::Texts } else { Shape::Lookup };
-        let Some((offset, kind)) = self.wrapped(inside, Wrap::Text, shape)? else { return Ok(()) };
+        let shape = if context == ObjectContext::Top { InputFormat::Texts } else { InputFormat::Lookup };
+        let Some((offset, kind)) = self.scan_nested(inside, StringEncoding::Json, shape)? else { return Ok(()) };
         match kind {
             None => {}
-            Some(kind) if context == Context::Lookup => {
+            Some(kind) if context == ObjectContext::Lookup => {
                 let is_empty = self.scratch.first().is_none_or(|text| text.trim_ascii().is_empty());
                 let why = if is_empty {
                     "CloudTrailEvent is empty".to_owned()
@@ -60,29 +60,29 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                 let place = |offset: u64| {
                     usize::try_from(offset - self.window.before()).unwrap_or_default()
                 };
-                self.without_record(place(object), place(offset), why);
+                self.note_missing_record(place(object), place(offset), why);
             }
-            Some(kind) => self.foreign(kind),
+            Some(kind) => self.count_foreign(kind),
         }
         Ok(())
     }
 
     /// The same for a string in which there may be an event.
-    pub(super) fn text_of(&mut self, inside: usize, wrap: Wrap, shape: Shape) -> Step {
-        if let Some((_, Some(kind))) = self.wrapped(inside, wrap, shape)? {
-            self.foreign(kind);
+    pub(in crate::source) fn scan_text(&mut self, inside: usize, wrap: StringEncoding, shape: InputFormat) -> ScanResult {
+        if let Some((_, Some(kind))) = self.scan_nested(inside, wrap, shape)? {
+            self.count_foreign(kind);
         }
         Ok(())
     }
 
     /// Goes through the text in a string, and returns where the string is, and what is in it if there is no event. Nothing
     /// if it is too long to be held.
-    fn wrapped(
+    fn scan_nested(
         &mut self,
         inside: usize,
-        wrap: Wrap,
-        shape: Shape,
-    ) -> Step<Option<(u64, Option<Kind>)>> {
+        wrap: StringEncoding,
+        shape: InputFormat,
+    ) -> ScanResult<Option<(u64, Option<ForeignKind>)>> {
         loop {
             let text = view(&self.window, self.line_end);
             let start = self.at + inside;
@@ -90,23 +90,23 @@ impl<R: Records + ?Sized> Walk<'_, R> {
                 let offset = self.offset(start);
                 let Some((scratch, _)) = self.scratch.split_first_mut() else {
                     self.at = end;
-                    self.note(offset, TOO_DEEP);
+                    self.add_defect(offset, TOO_DEEP);
                     return Ok(Some((offset, None)));
                 };
                 scratch.clear();
                 unescape(&view(&self.window, self.line_end)[start + 1..end - 1], scratch);
                 let kind = match wrap {
-                    Wrap::Text => self.inner(offset, shape),
-                    Wrap::Base64 => self.encoded(offset, shape),
+                    StringEncoding::Json => self.scan_scratch(offset, shape),
+                    StringEncoding::Base64 => self.scan_base64(offset, shape),
                 };
                 self.at = end;
                 return Ok(Some((offset, kind?)));
             }
-            match self.more()? {
-                More::Read => {}
-                More::End => return Err(self.cut_here("an object")),
-                More::Full => {
-                    self.too_long(inside)?;
+            match self.read_more()? {
+                WindowRead::Read => {}
+                WindowRead::End => return Err(self.truncated_here("an object")),
+                WindowRead::Full => {
+                    self.skip_too_long(inside)?;
                     return Ok(None);
                 }
             }
@@ -115,78 +115,78 @@ impl<R: Records + ?Sized> Walk<'_, R> {
 
     /// Deals with the text in the first scratch buffer, from a string at `offset`, and returns what it is if there is no
     /// event in it.
-    pub(super) fn inner(&mut self, offset: u64, shape: Shape) -> Step<Option<Kind>> {
+    pub(in crate::source) fn scan_scratch(&mut self, offset: u64, shape: InputFormat) -> ScanResult<Option<ForeignKind>> {
         let Some((text, deeper)) = self.scratch.split_first_mut() else { return Ok(None) };
         let length = text.len();
-        let nested = Walk {
+        let nested = RecordScanner {
             depth: self.depth + 1,
-            ..Walk::new(Window::whole(text, length), deeper, &self.meter, &mut *self.records)
+            ..RecordScanner::new(TextWindow::whole(text, length), deeper, &self.meter, &mut *self.records)
         };
         let nested = nested.walk_if(self.depth < NESTED);
-        self.take_in(nested, offset, shape)
+        self.merge_nested(nested, offset, shape)
     }
 
     /// The same for base64.
-    fn encoded(&mut self, offset: u64, shape: Shape) -> Step<Option<Kind>> {
+    fn scan_base64(&mut self, offset: u64, shape: InputFormat) -> ScanResult<Option<ForeignKind>> {
         let [text, window, deeper @ ..] = &mut *self.scratch else { return Ok(None) };
         let Ok(stored) = BASE64.decode(&*text) else {
-            self.hopeful = true;
-            self.note(offset, "text that is no base64");
+            self.may_be_cloudtrail = true;
+            self.add_defect(offset, "text that is no base64");
             return Ok(None);
         };
-        let meter = Rc::new(Meter::silent());
-        let reader = match open(metered(&stored[..], &meter), &meter) {
-            Ok(Opened::Text(reader, _)) => reader,
-            Ok(_) => return Ok(Some(Kind::Binary)),
+        let meter = Rc::new(ReadCounter::unreported());
+        let reader = match open(counted(&stored[..], &meter), &meter) {
+            Ok(Unpacked::Text(reader, _)) => reader,
+            Ok(_) => return Ok(Some(ForeignKind::Binary)),
             Err(error) => {
-                self.hopeful = true;
-                self.note(offset, error.to_string());
+                self.may_be_cloudtrail = true;
+                self.add_defect(offset, error.to_string());
                 return Ok(None);
             }
         };
-        let window = Window::sliding(window, reader, PACKED_WINDOW, PACKED_RECORD);
+        let window = TextWindow::sliding(window, reader, PACKED_WINDOW, PACKED_RECORD);
         let nested =
-            Walk { depth: self.depth + 1, ..Walk::new(window, deeper, &meter, &mut *self.records) };
+            RecordScanner { depth: self.depth + 1, ..RecordScanner::new(window, deeper, &meter, &mut *self.records) };
         let nested = nested.walk_if(self.depth < NESTED);
-        self.take_in(nested, offset, shape)
+        self.merge_nested(nested, offset, shape)
     }
 
     /// Goes through a nested text, unless it is too deep.
     fn walk_if(self, is_shallow: bool) -> Option<Decoded> {
-        is_shallow.then(|| self.walk().0)
+        is_shallow.then(|| self.scan().0)
     }
 
     /// Adds what a nested text held.
-    fn take_in(
+    fn merge_nested(
         &mut self,
         nested: Option<Decoded>,
         offset: u64,
-        shape: Shape,
-    ) -> Step<Option<Kind>> {
+        shape: InputFormat,
+    ) -> ScanResult<Option<ForeignKind>> {
         let Some(nested) = nested else {
-            self.hopeful = true;
-            self.note(offset, TOO_DEEP);
+            self.may_be_cloudtrail = true;
+            self.add_defect(offset, TOO_DEEP);
             return Ok(None);
         };
         self.out.records += nested.records;
-        self.out.too_long += nested.too_long;
-        let places = nested.broken_places;
-        self.hopeful |= nested.records + nested.too_long + places > 0;
-        for broken in nested.broken {
-            self.note(offset, broken.cause);
+        self.out.oversized += nested.oversized;
+        let places = nested.defect_count;
+        self.may_be_cloudtrail |= nested.records + nested.oversized + places > 0;
+        for broken in nested.defects {
+            self.add_defect(offset, broken.cause);
         }
-        self.out.broken_places += places.saturating_sub(BROKEN_KEPT as u64);
+        self.out.defect_count += places.saturating_sub(MAX_DEFECTS_KEPT as u64);
         if nested.stopped {
-            return Err(Halt::Stopped);
+            return Err(Interrupt::Stopped);
         }
-        if nested.records + nested.too_long + places == 0 {
+        if nested.records + nested.oversized + places == 0 {
             return Ok(match nested.foreign.keys().next() {
                 Some(kind) => Some(*kind),
-                None if nested.shape == Shape::Empty => Some(Kind::Text),
+                None if nested.format == InputFormat::Empty => Some(ForeignKind::Text),
                 None => None,
             });
         }
-        self.shape(shape);
+        self.set_format(shape);
         for (kind, count) in nested.foreign {
             *self.out.foreign.entry(kind).or_default() += count;
         }

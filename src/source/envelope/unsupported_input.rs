@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A shape that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum Unread {
+pub(in crate::source) enum UnsupportedInput {
     /// Columns in Parquet.
     Parquet,
     /// Columns in ORC.
@@ -21,7 +21,7 @@ pub(in crate::source) enum Unread {
     AthenaPage,
 }
 
-impl fmt::Display for Unread {
+impl fmt::Display for UnsupportedInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Parquet => {

@@ -9,15 +9,15 @@ use aws_sdk_s3::types;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{bucket::Bucket, explore::Target};
+use super::{bucket::BucketClient, lister::ListTarget};
 use crate::{
-    event::{Lane, Listed},
-    source::Found,
+    event::{Partition, ListingSummary},
+    source::SourceEvent,
 };
 
 /// An object, as it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Object {
+pub(super) struct S3Object {
     pub(super) key: String,
     pub(super) size: u64,
     /// With its quotes, as S3 wants it back.
@@ -27,36 +27,36 @@ pub(super) struct Object {
 }
 
 /// Some objects that lie beside each other.
-pub(super) struct Shelf {
+pub(super) struct ListedObjects {
     /// Which SOURCE word they belong to.
     pub(super) word: usize,
-    pub(super) bucket: Arc<Bucket>,
-    pub(super) day: Option<Arc<Day>>,
-    pub(super) objects: Vec<Object>,
+    pub(super) bucket: Arc<BucketClient>,
+    pub(super) day: Option<Arc<DayFolder>>,
+    pub(super) objects: Vec<S3Object>,
 }
 
 /// An object that is to be fetched.
-pub(super) struct Job {
+pub(super) struct FetchJob {
     pub(super) word: usize,
-    pub(super) bucket: Arc<Bucket>,
-    pub(super) day: Option<Arc<Day>>,
-    pub(super) object: Object,
+    pub(super) bucket: Arc<BucketClient>,
+    pub(super) day: Option<Arc<DayFolder>>,
+    pub(super) object: S3Object,
 }
 
 /// A day that may be closed. Whoever has to do with its objects holds it: the last one says that it is over.
 #[derive(Debug)]
-pub(super) struct Day {
+pub(super) struct DayFolder {
     /// The lanes' common key, with its last slash.
     prefix: String,
     /// What it looks like, once it is listed whole.
-    listed: OnceLock<Listed>,
+    listed: OnceLock<ListingSummary>,
     /// How many of its inputs an earlier run closed it with, and are left alone now.
     known: u64,
     /// Whether one of them was not even tried, so that nobody may take it for done.
-    spoilt: AtomicBool,
+    incomplete: AtomicBool,
 }
 
-impl Object {
+impl S3Object {
     /// Takes what a listing says, with the key in plain text.
     pub(super) fn new(listed: &types::Object, key: String) -> Self {
         Self {
@@ -68,8 +68,8 @@ impl Object {
     }
 
     /// Returns what the checkpoint knows it by.
-    pub(super) fn lane(&self, bucket: &str) -> Lane {
-        Lane { key: named(bucket, &self.key), fingerprint: self.fingerprint() }
+    pub(super) fn lane(&self, bucket: &str) -> Partition {
+        Partition { key: s3_uri(bucket, &self.key), fingerprint: self.fingerprint() }
     }
 
     fn fingerprint(&self) -> String {
@@ -93,49 +93,49 @@ impl Object {
     }
 }
 
-impl Shelf {
+impl ListedObjects {
     /// Puts objects together that were found for a target.
-    pub(super) fn of(target: &Target, day: Option<Arc<Day>>, objects: Vec<Object>) -> Self {
+    pub(super) fn new(target: &ListTarget, day: Option<Arc<DayFolder>>, objects: Vec<S3Object>) -> Self {
         let bucket = Arc::clone(&target.bucket);
         Self { word: target.word, bucket, day, objects }
     }
 }
 
-impl Day {
+impl DayFolder {
     pub(super) fn new(bucket: &str, prefix: &str, known: u64) -> Arc<Self> {
         Arc::new(Self {
-            prefix: named(bucket, prefix),
+            prefix: s3_uri(bucket, prefix),
             listed: OnceLock::new(),
             known,
-            spoilt: AtomicBool::new(false),
+            incomplete: AtomicBool::new(false),
         })
     }
 
     /// Takes in that it is listed whole.
-    pub(super) fn listed(&self, listed: Listed) {
+    pub(super) fn listed(&self, listed: ListingSummary) {
         // Only its lister says it, once.
         let _ = self.listed.set(listed);
     }
 
     /// Takes in that one of its inputs is left out, neither handed over nor told as lost.
-    pub(super) fn spoil(day: Option<&Arc<Self>>) {
+    pub(super) fn mark_incomplete(day: Option<&Arc<Self>>) {
         if let Some(day) = day {
             // Seen by whoever is the last: letting go of an `Arc` orders it.
-            day.spoilt.store(true, Relaxed);
+            day.incomplete.store(true, Relaxed);
         }
     }
 
     /// Lets go of it. Returns what to say if nobody else has to do with it.
-    pub(super) fn leave(day: Option<Arc<Self>>) -> Option<Found> {
+    pub(super) fn release(day: Option<Arc<Self>>) -> Option<SourceEvent> {
         let day = Arc::into_inner(day?)?;
         let listed = day.listed.into_inner()?;
-        let whole = !day.spoilt.into_inner();
+        let whole = !day.incomplete.into_inner();
         let known = day.known;
-        whole.then_some(Found::Closed { prefix: day.prefix, listed, known })
+        whole.then_some(SourceEvent::FolderComplete { prefix: day.prefix, listed, known })
     }
 }
 
 /// Returns an object or a folder as the user would name it; the checkpoint knows it by the same words.
-pub(super) fn named(bucket: &str, key: &str) -> String {
+pub(super) fn s3_uri(bucket: &str, key: &str) -> String {
     format!("s3://{bucket}/{key}")
 }

@@ -3,21 +3,20 @@
 //! CloudWatch Logs Insights answers `[{"field":"@message","value":"…"},…]`, CloudTrail Lake `[{"eventID":"…"},{"eventName":"…"},…]`.
 //! In: the text of one such list. Out: where the event is in it, or the event.
 
-use super::{names::RECORD, payload::begins_json, unread::Unread, values};
+use super::{column_values, field_names::RECORD, payload::begins_json, unsupported_input::UnsupportedInput};
 use crate::source::{
-    look::skip_space,
-    skip::{skip_string, skip_value},
+    json::skip::{skip_space, skip_string, skip_value},
 };
 
 /// What a row holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum Row {
+pub(in crate::source) enum RowContent {
     /// The event, as the text of the string that begins here.
     Text(usize),
     /// The event was written.
     Record,
     /// Part of an event.
-    Unread(Unread),
+    UnsupportedInput(UnsupportedInput),
     /// Nothing of CloudTrail.
     Foreign,
 }
@@ -44,7 +43,7 @@ pub(in crate::source) fn begins(text: &[u8], start: usize) -> Option<bool> {
 }
 
 /// Reads the row at `text[start]`, which is there as a whole; what it holds is written to `out` if it has to be.
-pub(in crate::source) fn read(text: &[u8], start: usize, out: &mut Vec<u8>) -> Row {
+pub(in crate::source) fn read(text: &[u8], start: usize, out: &mut Vec<u8>) -> RowContent {
     let (mut message, mut is_trail, mut is_lake) = (None, false, false);
     out.clear();
     out.push(b'{');
@@ -56,7 +55,7 @@ pub(in crate::source) fn read(text: &[u8], start: usize, out: &mut Vec<u8>) -> R
             Some(b',') => at += 1,
             Some(b'{') => {
                 let (Some(field), Ok(end)) = (field(text, at), skip_value(text, at)) else {
-                    return Row::Foreign;
+                    return RowContent::Foreign;
                 };
                 match field {
                     Field::Insights(b"\"@message\"", value) => message = Some(value),
@@ -73,10 +72,10 @@ pub(in crate::source) fn read(text: &[u8], start: usize, out: &mut Vec<u8>) -> R
     }
     out.push(b'}');
     match message {
-        Some(value) if begins_json(text, value) => Row::Text(value),
+        Some(value) if begins_json(text, value) => RowContent::Text(value),
         None if is_lake => lake.row(),
-        None if is_trail => Row::Unread(Unread::NoId),
-        _ => Row::Foreign,
+        None if is_trail => RowContent::UnsupportedInput(UnsupportedInput::NoId),
+        _ => RowContent::Foreign,
     }
 }
 
@@ -140,15 +139,15 @@ impl Lake {
         if out.len() > 1 {
             out.push(b',');
         }
-        values::member(key, &text[value], RECORD, out);
+       column_values::member(key, &text[value], RECORD, out);
     }
 
-    fn row(&self) -> Row {
+    fn row(&self) -> RowContent {
         match self {
-            Self { event: Some(place), .. } => Row::Text(*place),
-            Self { has_id: true, is_trail: true, .. } => Row::Record,
-            Self { is_trail: true, .. } => Row::Unread(Unread::NoId),
-            _ => Row::Foreign,
+            Self { event: Some(place), .. } => RowContent::Text(*place),
+            Self { has_id: true, is_trail: true, .. } => RowContent::Record,
+            Self { is_trail: true, .. } => RowContent::UnsupportedInput(UnsupportedInput::NoId),
+            _ => RowContent::Foreign,
         }
     }
 }
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn row(value: &Value) -> (Row, String) {
+    fn row(value: &Value) -> (RowContent, String) {
         let mut out = Vec::new();
         let text = value.to_string();
         assert_eq!(begins(text.as_bytes(), 0), Some(true), "{text}");
@@ -172,12 +171,12 @@ mod tests {
         let (message, other) = (field("@message", "{\"a\":1}"), field("@ptr", "x"));
         for list in [json!([message, other]), json!([field("eventName", "A"), message])] {
             let text = list.to_string();
-            let Row::Text(place) = row(&list).0 else { panic!("{list}") };
+            let RowContent::Text(place) = row(&list).0 else { panic!("{list}") };
             assert!(text[place..].starts_with("\"{\\\"a\\\":1}\""), "{}", &text[place..]);
         }
-        assert_eq!(row(&json!([field("eventName", "A"), other])).0, Row::Unread(Unread::NoId));
-        assert_eq!(row(&json!([field("@message", "hello")])).0, Row::Foreign);
-        assert_eq!(row(&json!([field("count", "7")])).0, Row::Foreign);
+        assert_eq!(row(&json!([field("eventName", "A"), other])).0, RowContent::UnsupportedInput(UnsupportedInput::NoId));
+        assert_eq!(row(&json!([field("@message", "hello")])).0, RowContent::Foreign);
+        assert_eq!(row(&json!([field("count", "7")])).0, RowContent::Foreign);
     }
 
     #[test]
@@ -185,17 +184,17 @@ mod tests {
         let given = json!([{"eventID": "1"}, {"eventname": "A"}, {"eventTime": "2024-03-05 16:40:11.000"},
             {"requestParameters": "{bucketName=b}"}, {"userIdentity": "{type=Root, accountid=1}"}]);
         let (row_, written) = row(&given);
-        assert_eq!(row_, Row::Record);
+        assert_eq!(row_, RowContent::Record);
         assert_eq!(
             serde_json::from_str::<Value>(&written).unwrap(),
             json!({"eventID": "1", "eventName": "A",
             "eventTime": "2024-03-05T16:40:11Z", "requestParameters": {"bucketName": "b"},
             "userIdentity": {"type": "Root", "accountId": "1"}})
         );
-        assert_eq!(row(&json!([{"eventName": "A"}, {"n": "1"}])).0, Row::Unread(Unread::NoId));
-        assert_eq!(row(&json!([{"count": "1"}])).0, Row::Foreign);
+        assert_eq!(row(&json!([{"eventName": "A"}, {"n": "1"}])).0, RowContent::UnsupportedInput(UnsupportedInput::NoId));
+        assert_eq!(row(&json!([{"count": "1"}])).0, RowContent::Foreign);
         let whole = json!([{"eventJson": "{\"eventID\":\"1\"}"}]);
-        assert!(matches!(row(&whole).0, Row::Text(_)));
+        assert!(matches!(row(&whole).0, RowContent::Text(_)));
     }
 
     #[test]

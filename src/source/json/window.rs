@@ -1,16 +1,16 @@
 //! A bounded piece of a text that slides forward.
 //!
-//! Holds: a window grows only while what must be kept fills it, and never beyond its limit.
+//! ColumnType: a window grows only while what must be kept fills it, and never beyond its limit.
 
 use std::io::{self, ErrorKind, Read};
 
 /// The piece of the text that is in memory.
-pub(super) struct Window<'a> {
+pub(in crate::source) struct TextWindow<'a> {
     buffer: &'a mut Vec<u8>,
     filled: usize,
-    /// How much of the buffer is used at first.
+    /// PayloadForm much of the buffer is used at first.
     first: usize,
-    /// How much of the buffer is used, at most.
+    /// PayloadForm much of the buffer is used, at most.
     size: usize,
     limit: usize,
     /// Bytes of the text before the window.
@@ -22,7 +22,7 @@ pub(super) struct Window<'a> {
 
 /// What asking for more text gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum More {
+pub(in crate::source) enum WindowRead {
     /// There is more.
     Read,
     /// There is no more.
@@ -31,9 +31,9 @@ pub(super) enum More {
     Full,
 }
 
-impl<'a> Window<'a> {
+impl<'a> TextWindow<'a> {
     /// Returns a window on a text that is in memory as a whole.
-    pub(super) fn whole(buffer: &'a mut Vec<u8>, filled: usize) -> Self {
+    pub(in crate::source) fn whole(buffer: &'a mut Vec<u8>, filled: usize) -> Self {
         Self {
             buffer,
             filled,
@@ -47,7 +47,7 @@ impl<'a> Window<'a> {
     }
 
     /// Returns a window of `size` bytes, growing to `limit`, on what `reader` gives.
-    pub(super) fn sliding(
+    pub(in crate::source) fn sliding(
         buffer: &'a mut Vec<u8>,
         reader: Box<dyn Read + 'a>,
         size: usize,
@@ -68,27 +68,27 @@ impl<'a> Window<'a> {
     }
 
     /// Returns the text in memory.
-    pub(super) fn text(&self) -> &[u8] {
+    pub(in crate::source) fn text(&self) -> &[u8] {
         &self.buffer[..self.filled]
     }
 
     /// Returns the offset, in the whole text, of the window's first byte.
-    pub(super) fn before(&self) -> u64 {
+    pub(in crate::source) fn before(&self) -> u64 {
         self.before
     }
 
     /// Returns how much of the text was read so far.
-    pub(super) fn end(&self) -> u64 {
+    pub(in crate::source) fn end(&self) -> u64 {
         self.before + self.filled as u64
     }
 
     /// Returns whether the window is as large as it was at first, so that it holds no long record.
-    pub(super) fn is_usual(&self) -> bool {
+    pub(in crate::source) fn is_usual(&self) -> bool {
         self.size <= self.first
     }
 
     /// Returns how large the window becomes if it is to read on behind `keep`, if it has to grow.
-    pub(super) fn growth(&self, keep: usize) -> Option<usize> {
+    pub(in crate::source) fn growth(&self, keep: usize) -> Option<usize> {
         let full = keep == 0 && self.filled == self.size && self.size < self.limit;
         (full && self.reader.is_some()).then(|| self.grown())
     }
@@ -101,20 +101,20 @@ impl<'a> Window<'a> {
     ///
     /// At least as much is read as was kept, so that looking at the kept part again costs no more than
     /// twice the length of the text in all.
-    pub(super) fn more(&mut self, keep: usize) -> io::Result<More> {
+    pub(in crate::source) fn read_more(&mut self, keep: usize) -> io::Result<WindowRead> {
         self.forget(keep);
         if self.reader.is_none() {
-            return self.failed.take().map_or(Ok(More::End), Err);
+            return self.failed.take().map_or(Ok(WindowRead::End), Err);
         }
         if !self.make_room() {
-            return Ok(More::Full);
+            return Ok(WindowRead::Full);
         }
         let before = self.filled;
         self.fill(before.saturating_mul(2).clamp(before + 1, self.size));
         if self.filled > before {
-            return Ok(More::Read);
+            return Ok(WindowRead::Read);
         }
-        self.failed.take().map_or(Ok(More::End), Err)
+        self.failed.take().map_or(Ok(WindowRead::End), Err)
     }
 
     fn forget(&mut self, keep: usize) {
@@ -169,15 +169,15 @@ mod tests {
     #[test]
     fn slides_grows_and_ends() {
         let mut buffer = Vec::new();
-        let mut window = Window::sliding(&mut buffer, Box::new(&b"abcdefghij"[..]), 4, 8);
-        assert_eq!(window.more(0).unwrap(), More::Read);
+        let mut window = TextWindow::sliding(&mut buffer, Box::new(&b"abcdefghij"[..]), 4, 8);
+        assert_eq!(window.read_more(0).unwrap(), WindowRead::Read);
         assert_eq!(window.text(), b"abcd");
-        assert_eq!(window.more(2).unwrap(), More::Read);
+        assert_eq!(window.read_more(2).unwrap(), WindowRead::Read);
         assert_eq!((window.text(), window.before()), (&b"cdef"[..], 2));
-        assert_eq!(window.more(0).unwrap(), More::Read);
+        assert_eq!(window.read_more(0).unwrap(), WindowRead::Read);
         assert_eq!(window.text(), b"cdefghij");
-        assert_eq!(window.more(0).unwrap(), More::Full);
-        assert_eq!(window.more(8).unwrap(), More::End);
+        assert_eq!(window.read_more(0).unwrap(), WindowRead::Full);
+        assert_eq!(window.read_more(8).unwrap(), WindowRead::End);
         assert_eq!((window.text(), window.end()), (&b""[..], 10));
     }
 
@@ -185,13 +185,13 @@ mod tests {
     fn the_room_of_a_long_record_is_given_back() {
         let text = [b'x'; 100];
         let mut buffer = Vec::new();
-        let mut window = Window::sliding(&mut buffer, Box::new(&text[..]), 4, 32);
+        let mut window = TextWindow::sliding(&mut buffer, Box::new(&text[..]), 4, 32);
         for size in [None, Some(8), Some(16), Some(32)] {
             assert_eq!(window.growth(0), size);
-            assert_eq!(window.more(0).unwrap(), More::Read);
+            assert_eq!(window.read_more(0).unwrap(), WindowRead::Read);
         }
         assert!(!window.is_usual() && window.growth(0).is_none());
-        assert_eq!(window.more(31).unwrap(), More::Read);
+        assert_eq!(window.read_more(31).unwrap(), WindowRead::Read);
         assert!(window.is_usual() && window.buffer.len() == 4, "{}", window.buffer.len());
     }
 
@@ -208,10 +208,10 @@ mod tests {
             }
         }
         let mut buffer = Vec::new();
-        let mut window = Window::sliding(&mut buffer, Box::new(Failing(false)), 4, 8);
-        assert_eq!(window.more(0).unwrap(), More::Read);
-        assert_eq!(window.more(0).unwrap_err().to_string(), "gone");
-        assert_eq!(window.more(0).unwrap(), More::End);
+        let mut window = TextWindow::sliding(&mut buffer, Box::new(Failing(false)), 4, 8);
+        assert_eq!(window.read_more(0).unwrap(), WindowRead::Read);
+        assert_eq!(window.read_more(0).unwrap_err().to_string(), "gone");
+        assert_eq!(window.read_more(0).unwrap(), WindowRead::End);
         assert_eq!(window.text(), b"x");
     }
 }

@@ -6,7 +6,7 @@
 
 /// What a column, or a member of one, holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Holds {
+pub(super) enum ColumnType {
     /// Text that stays as it is.
     Text,
     /// `true` or `false`.
@@ -16,33 +16,33 @@ pub(super) enum Holds {
     /// JSON whose keys are nobody's business here.
     Json,
     /// An object with these members.
-    Object(&'static [Name]),
+    Object(&'static [FieldName]),
     /// A list of objects with these members.
-    List(&'static [Name]),
+    List(&'static [FieldName]),
 }
 
 /// A field of a CloudTrail record.
 #[derive(Debug)]
-pub(super) struct Name {
+pub(super) struct FieldName {
     /// As CloudTrail writes it.
     pub(super) name: &'static str,
     /// What it holds.
-    pub(super) holds: Holds,
+    pub(super) holds: ColumnType,
 }
 
-const fn text(name: &'static str) -> Name {
-    Name { name, holds: Holds::Text }
+const fn text(name: &'static str) -> FieldName {
+    FieldName { name, holds: ColumnType::Text }
 }
 
-const fn of(name: &'static str, holds: Holds) -> Name {
-    Name { name, holds }
+const fn of(name: &'static str, holds: ColumnType) -> FieldName {
+    FieldName { name, holds }
 }
 
 /// The members of a record (AWS CloudTrail user guide, "CloudTrail record contents").
-pub(super) static RECORD: &[Name] = &[
+pub(super) static RECORD: &[FieldName] = &[
     text("eventVersion"),
-    of("userIdentity", Holds::Object(IDENTITY)),
-    of("eventTime", Holds::Time),
+    of("userIdentity", ColumnType::Object(IDENTITY)),
+    of("eventTime", ColumnType::Time),
     text("eventSource"),
     text("eventName"),
     text("awsRegion"),
@@ -50,31 +50,31 @@ pub(super) static RECORD: &[Name] = &[
     text("userAgent"),
     text("errorCode"),
     text("errorMessage"),
-    of("requestParameters", Holds::Json),
-    of("responseElements", Holds::Json),
-    of("additionalEventData", Holds::Json),
+    of("requestParameters", ColumnType::Json),
+    of("responseElements", ColumnType::Json),
+    of("additionalEventData", ColumnType::Json),
     text("requestID"),
     text("eventID"),
-    of("readOnly", Holds::Flag),
-    of("resources", Holds::List(RESOURCE)),
+    of("readOnly", ColumnType::Flag),
+    of("resources", ColumnType::List(RESOURCE)),
     text("eventType"),
     text("apiVersion"),
-    of("managementEvent", Holds::Flag),
+    of("managementEvent", ColumnType::Flag),
     text("recipientAccountId"),
-    of("serviceEventDetails", Holds::Json),
+    of("serviceEventDetails", ColumnType::Json),
     text("sharedEventID"),
     text("vpcEndpointId"),
     text("vpcEndpointAccountId"),
     text("eventCategory"),
-    of("addendum", Holds::Object(ADDENDUM)),
+    of("addendum", ColumnType::Object(ADDENDUM)),
     text("sessionCredentialFromConsole"),
-    of("edgeDeviceDetails", Holds::Json),
-    of("tlsDetails", Holds::Object(TLS)),
-    of("insightDetails", Holds::Json),
-    of("eventContext", Holds::Json),
+    of("edgeDeviceDetails", ColumnType::Json),
+    of("tlsDetails", ColumnType::Object(TLS)),
+    of("insightDetails", ColumnType::Json),
+    of("eventContext", ColumnType::Json),
 ];
 
-static IDENTITY: &[Name] = &[
+static IDENTITY: &[FieldName] = &[
     text("type"),
     text("principalId"),
     text("arn"),
@@ -83,40 +83,40 @@ static IDENTITY: &[Name] = &[
     text("accessKeyId"),
     text("userName"),
     text("userId"),
-    of("sessionContext", Holds::Object(SESSION)),
+    of("sessionContext", ColumnType::Object(SESSION)),
     text("identityProvider"),
     text("credentialId"),
-    of("onBehalfOf", Holds::Object(BEHALF)),
-    of("inScopeOf", Holds::Object(SCOPE)),
+    of("onBehalfOf", ColumnType::Object(BEHALF)),
+    of("inScopeOf", ColumnType::Object(SCOPE)),
 ];
 
-static SESSION: &[Name] = &[
-    of("attributes", Holds::Object(ATTRIBUTES)),
-    of("sessionIssuer", Holds::Object(ISSUER)),
-    of("webIdFederationData", Holds::Object(FEDERATION)),
+static SESSION: &[FieldName] = &[
+    of("attributes", ColumnType::Object(ATTRIBUTES)),
+    of("sessionIssuer", ColumnType::Object(ISSUER)),
+    of("webIdFederationData", ColumnType::Object(FEDERATION)),
     text("ec2RoleDelivery"),
     text("sourceIdentity"),
     text("assumedRoot"),
 ];
 
-static ISSUER: &[Name] =
+static ISSUER: &[FieldName] =
     &[text("type"), text("principalId"), text("arn"), text("accountId"), text("userName")];
 
-static ATTRIBUTES: &[Name] = &[text("mfaAuthenticated"), text("creationDate")];
+static ATTRIBUTES: &[FieldName] = &[text("mfaAuthenticated"), text("creationDate")];
 
-static FEDERATION: &[Name] = &[text("federatedProvider"), of("attributes", Holds::Json)];
+static FEDERATION: &[FieldName] = &[text("federatedProvider"), of("attributes", ColumnType::Json)];
 
-static BEHALF: &[Name] = &[text("userId"), text("identityStoreArn")];
+static BEHALF: &[FieldName] = &[text("userId"), text("identityStoreArn")];
 
-static SCOPE: &[Name] =
+static SCOPE: &[FieldName] =
     &[text("sourceArn"), text("sourceAccount"), text("issuerType"), text("credentialsIssuedTo")];
 
-static RESOURCE: &[Name] = &[text("ARN"), text("ARNPrefix"), text("accountId"), text("type")];
+static RESOURCE: &[FieldName] = &[text("ARN"), text("ARNPrefix"), text("accountId"), text("type")];
 
-static ADDENDUM: &[Name] =
+static ADDENDUM: &[FieldName] =
     &[text("reason"), text("updatedFields"), text("originalRequestID"), text("originalEventID")];
 
-static TLS: &[Name] = &[
+static TLS: &[FieldName] = &[
     text("tlsVersion"),
     text("cipherSuite"),
     text("clientProvidedHostHeader"),
@@ -124,7 +124,7 @@ static TLS: &[Name] = &[
 ];
 
 /// Returns the field among `names` that is meant by `key`, whatever its capitals.
-pub(super) fn named(names: &'static [Name], key: &[u8]) -> Option<&'static Name> {
+pub(super) fn named(names: &'static [FieldName], key: &[u8]) -> Option<&'static FieldName> {
     names.iter().find(|name| name.name.as_bytes().eq_ignore_ascii_case(key))
 }
 
@@ -132,13 +132,13 @@ pub(super) fn named(names: &'static [Name], key: &[u8]) -> Option<&'static Name>
 mod tests {
     use super::*;
 
-    fn all(names: &'static [Name], deep: u32) {
+    fn all(names: &'static [FieldName], deep: u32) {
         for (at, name) in names.iter().enumerate() {
             let lower = name.name.to_lowercase();
             assert_eq!(named(names, lower.as_bytes()).unwrap().name, name.name);
             let same = names.iter().filter(|other| other.name.eq_ignore_ascii_case(name.name));
             assert_eq!(same.count(), 1, "{} {at}", name.name);
-            if let (Holds::Object(below) | Holds::List(below), 1..) = (name.holds, deep) {
+            if let (ColumnType::Object(below) | ColumnType::List(below), 1..) = (name.holds, deep) {
                 all(below, deep - 1);
             }
         }

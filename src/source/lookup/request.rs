@@ -1,4 +1,4 @@
-//! One request for a page of events, and what the page looks like to a worker.
+//! Sends one LookupEvents request and encodes the page for a worker.
 
 use std::time::Duration;
 
@@ -8,43 +8,43 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::clock::Clock;
-use super::plan::{PAGE, Range};
-use super::{Category, Filter, Place};
-use crate::aws::{Refusal, Trouble};
+use super::plan::{MAX_PAGE_EVENTS, SecondRange};
+use super::{Category, LookupFilter, LookupTarget};
+use crate::aws::{ServiceError, ErrorKind};
 
-/// Longest time a request may take with all its tries. The client has shorter limits of its own; this one is for a
-/// client that was made without any.
-const LONGEST: Duration = Duration::from_secs(200);
+/// Maximum time for a request with all its retries. The client has shorter timeouts of its own; this one covers a
+/// client configured without any.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(200);
 
-/// What is asked for. A token belongs to everything else.
+/// The query of one request. A token is valid only together with all other parameters.
 #[derive(Clone, Debug)]
-pub(super) struct Query {
-    pub(super) range: Range,
+pub(super) struct PageQuery {
+    pub(super) range: SecondRange,
     pub(super) token: Option<String>,
 }
 
-/// What was answered.
+/// The response of one request.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(super) struct PageResponse {
     pub(super) events: Vec<Event>,
     pub(super) token: Option<String>,
 }
 
-/// Asks for one page.
+/// Fetches one page.
 ///
 /// # Errors
 ///
-/// Returns [`Refusal`] if there is no page, after the few tries that the client makes by itself.
-pub(super) async fn ask(place: Place, query: Query, clock: &Clock) -> Result<Answer, Refusal> {
-    let late = clock.now() + LONGEST;
+/// Returns [`ServiceError`] if the request failed after the client's own retries.
+pub(super) async fn fetch_page(target: LookupTarget, query: PageQuery, clock: &Clock) -> Result<PageResponse, ServiceError> {
+    let late = clock.now() + REQUEST_TIMEOUT;
     tokio::select! {
-        answer = send(&place.client, place.category, place.filter.as_ref(), query) => answer,
-        () = clock.reaches(late) => Err(Refusal {
-            trouble: Trouble::Transient,
+        answer = send(&target.client, target.category, target.filter.as_ref(), query) => answer,
+        () = clock.reaches(late) => Err(ServiceError {
+            kind: ErrorKind::Transient,
             status: None,
             code: None,
-            message: format!("no answer within {} s", LONGEST.as_secs()),
-            request: None,
+            message: format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()),
+            request_id: None,
         }),
     }
 }
@@ -52,20 +52,20 @@ pub(super) async fn ask(place: Place, query: Query, clock: &Clock) -> Result<Ans
 async fn send(
     client: &Client,
     category: Category,
-    filter: Option<&Filter>,
-    query: Query,
-) -> Result<Answer, Refusal> {
+    filter: Option<&LookupFilter>,
+    query: PageQuery,
+) -> Result<PageResponse, ServiceError> {
     let time = aws_smithy_types::DateTime::from_secs;
     let mut request = client
         .lookup_events()
         .start_time(time(query.range.from))
         .end_time(time(query.range.to))
-        .max_results(PAGE.cast_signed())
+        .max_results(MAX_PAGE_EVENTS.cast_signed())
         .set_next_token(query.token);
     if category == Category::Insight {
         request = request.event_category(EventCategory::Insight);
     }
-    if let Some(Filter { key, value }) = filter {
+    if let Some(LookupFilter { key, value }) = filter {
         let attribute = LookupAttribute::builder()
             .attribute_key(key.clone())
             .attribute_value(value)
@@ -73,13 +73,13 @@ async fn send(
             .expect("key and value are set");
         request = request.lookup_attributes(attribute);
     }
-    let answer = request.send().await.map_err(|error| Refusal::of(&error))?;
+    let answer = request.send().await.map_err(|error| ServiceError::from_sdk(&error))?;
     let token = answer.next_token.filter(|token| !token.is_empty());
-    Ok(Answer { events: answer.events.unwrap_or_default(), token })
+    Ok(PageResponse { events: answer.events.unwrap_or_default(), token })
 }
 
-/// Returns the second of an event, if it is told.
-pub(super) fn second(event: &Event) -> Option<i64> {
+/// Returns `EventTime` in seconds, if present.
+pub(super) fn event_second(event: &Event) -> Option<i64> {
     event.event_time.as_ref().map(aws_smithy_types::DateTime::secs)
 }
 
@@ -113,22 +113,22 @@ impl<'a> From<&'a aws_sdk_cloudtrail::types::Resource> for Resource<'a> {
     }
 }
 
-/// Returns what a page says of an event.
+/// Returns the fields of an event that a page contains.
 fn wire(event: &Event) -> Wire<'_> {
     let Event { event_id, username, resources, cloud_trail_event, .. } = event;
     Wire {
         event_id: event_id.as_deref(),
-        event_time: second(event),
+        event_time: event_second(event),
         username: username.as_deref(),
         resources: resources.as_deref().unwrap_or_default().iter().map(Resource::from).collect(),
         cloud_trail_event: cloud_trail_event.as_deref(),
     }
 }
 
-/// Returns `{"Events":[…]}` as the service would have said it, without what the record inside says too.
+/// Returns `{"Events":[…]}` as the service would send it, without the fields that are repeated in the record.
 pub(super) fn page(events: &[Event]) -> Bytes {
     let text = |event: &Event| event.cloud_trail_event.as_ref().map_or(0, String::len);
-    // Quotes in the record are escaped: about a sixth more.
+    // Escaped quotes add about a sixth.
     let guess = events.iter().map(|event| text(event) * 5 / 4 + 256).sum();
     let mut bytes = Vec::with_capacity(guess);
     bytes.extend_from_slice(b"{\"Events\":[");

@@ -1,0 +1,2 @@
+//! Iterates over the members of a JSON object that is in memory.
+

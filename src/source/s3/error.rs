@@ -1,0 +1,351 @@
+//! What an answer of S3 means.
+//!
+//! In: an error of the SDK's client. Out: what to do [`Recovery`], and a [`Refusal`] that says it to a person.
+//! Absent on purpose: doing it. See `bucket`.
+
+use std::{error::Error as StdError, fmt};
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use super::address::{bucket_arn, objects_arn};
+use crate::aws::{self, AwsPartition, ErrorKind};
+
+/// Where S3 names the Region of a bucket.
+const REGION_HEADER: &str = "x-amz-bucket-region";
+
+/// What S3 answered instead of what was asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct S3Error {
+    /// In words for a person, with what to do.
+    pub reason: String,
+    /// What was answered, if anything was asked.
+    pub service_error: Option<aws::ServiceError>,
+    /// The permission that is missing: action and resource.
+    pub missing_permission: Option<MissingPermission>,
+    /// Whom it is about.
+    pub scope: ErrorScope,
+}
+
+/// A permission that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingPermission {
+    /// As policies spell it: `s3:ListBucket`.
+    pub action: &'static str,
+    /// The resource's ARN, as policies spell it.
+    pub resource: String,
+}
+
+/// What else would be refused in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorScope {
+    /// Nothing: it is about this object or folder.
+    Object,
+    /// Other objects of the bucket, perhaps: a permission is missing.
+    MaybeBucket,
+    /// Other requests, if none of them gets through meanwhile: there was no answer.
+    Network,
+    /// Every request: credentials, clock, the bucket's name.
+    Bucket,
+}
+
+/// What is to be done about a failed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Recovery {
+    /// The bucket is in another Region, which may be named.
+    SwitchRegion(Option<String>),
+    /// Too much is asked for at once.
+    SlowDown,
+    /// It may go better the next time.
+    Retry,
+    /// There was no answer: the network may be back soon.
+    WaitForNetwork,
+    /// It will not go better now.
+    GiveUp,
+}
+
+/// What a request was for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestContext<'a> {
+    /// The bucket.
+    pub(super) bucket: &'a str,
+    /// The Region that was asked.
+    pub(super) region: &'a str,
+    /// Whether the caller pays.
+    pub(super) requester_pays: bool,
+    /// The key that was to be fetched, or the prefix that was to be listed.
+    pub(super) what: Operation<'a>,
+}
+
+/// The two things that are asked of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation<'a> {
+    List(&'a str),
+    Get(&'a str),
+}
+
+/// What is known about a failed request, whatever it was for.
+#[derive(Clone, Debug)]
+pub(super) struct FailedRequest {
+    service: aws::ServiceError,
+    region: Option<String>,
+    /// Whether it began well, and broke off.
+    truncated: bool,
+}
+
+impl FailedRequest {
+    /// Reads an error of the client.
+    pub(super) fn from_sdk<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: StdError + ProvideErrorMetadata + 'static,
+    {
+        let raw = error.raw_response();
+        let header = raw.and_then(|raw| raw.headers().get(REGION_HEADER)).map(str::to_owned);
+        let body = raw.and_then(|raw| raw.body().bytes()).unwrap_or_default();
+        Self {
+            service: aws::ServiceError::from_sdk(error),
+            region: header.or_else(|| region_from_body(body)),
+            truncated: false,
+        }
+    }
+
+    /// An answer that did not come within our own patience.
+    pub(super) fn no_response() -> Self {
+        Self::transport("no answer in time".to_owned())
+    }
+
+    /// A body that ended or broke off too early.
+    pub(super) fn truncated_body(got: u64, of: u64, how: impl fmt::Display) -> Self {
+        let truncated = Self::transport(format!("the body broke off after {got} of {of} bytes ({how})"));
+        Self { truncated: true, ..truncated }
+    }
+
+    fn transport(message: String) -> Self {
+        let trouble = ErrorKind::Transient;
+        let service = aws::ServiceError { kind: trouble, status: None, code: None, message, request_id: None };
+        Self { service, region: None, truncated: false }
+    }
+
+    /// Returns what to do.
+    pub(super) fn recovery(&self) -> Recovery {
+        let switch_region = || Recovery::SwitchRegion(self.region.clone());
+        match (self.service.status.unwrap_or(0), self.code()) {
+            (301 | 307, _) | (_, "PermanentRedirect" | "TemporaryRedirect") => switch_region(),
+            (400, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
+                switch_region()
+            }
+            // An answer to HEAD has no body, and so no code.
+            (400, "" | "BadRequest") if self.region.is_some() => switch_region(),
+            (503, _) | (_, "KMS.ThrottlingException") => Recovery::SlowDown,
+            _ => match self.service.kind {
+                ErrorKind::Throttled => Recovery::SlowDown,
+                ErrorKind::Transient if self.is_no_response() => Recovery::WaitForNetwork,
+                // The door asks for new credentials meanwhile.
+                ErrorKind::Transient | ErrorKind::ExpiredToken => Recovery::Retry,
+                _ => Recovery::GiveUp,
+            },
+        }
+    }
+
+    /// Says it to a person.
+    pub(super) fn into_error(self, context: RequestContext<'_>, attempts: u32) -> S3Error {
+        let missing_permission = self.missing_permission(context);
+        let mut reason = self.reason(context, missing_permission.as_ref());
+        if attempts > 1 {
+            reason = format!("{reason}; asked {attempts} times");
+        }
+        let reach = match &self.service.kind {
+            trouble if trouble.affects_every_region() || self.is_missing_bucket() => ErrorScope::Bucket,
+            _ if missing_permission.is_some() || self.code().starts_with("KMS.") => ErrorScope::MaybeBucket,
+            ErrorKind::Transient if self.is_no_response() => ErrorScope::Network,
+            _ => ErrorScope::Object,
+        };
+        S3Error { reason: reason, service_error: Some(self.service), missing_permission: missing_permission, scope: reach }
+    }
+
+    /// Returns whether there is no such bucket or access point.
+    fn is_missing_bucket(&self) -> bool {
+        matches!(self.code(), "NoSuchBucket" | "NoSuchAccessPoint")
+    }
+
+    fn is_no_response(&self) -> bool {
+        self.service.status.is_none() && !self.truncated
+    }
+
+    fn code(&self) -> &str {
+        self.service.code.as_deref().unwrap_or_default()
+    }
+
+    /// Returns whether it is the key's policy that refused. S3 has one code for both, so the text decides.
+    fn is_key_denial(&self) -> bool {
+        self.code().starts_with("KMS.") || self.service.message.contains("kms:")
+    }
+
+    fn missing_permission(&self, context: RequestContext<'_>) -> Option<MissingPermission> {
+        let denied = matches!(self.code(), "AccessDenied" | "AllAccessDisabled" | "Forbidden" | "");
+        if self.service.status != Some(403) || !denied {
+            return None;
+        }
+        let partition = AwsPartition::from_region(context.region).unwrap_or(AwsPartition::Aws);
+        Some(match context.what {
+            Operation::Get(_) if self.is_key_denial() => MissingPermission {
+                action: "kms:Decrypt",
+                resource: self.key_arn().unwrap_or("the bucket's key").to_owned(),
+            },
+            Operation::Get(key) => {
+                let resource = objects_arn(context.bucket, &logs_pattern(key), partition);
+                MissingPermission { action: "s3:GetObject", resource }
+            }
+            Operation::List(_) => {
+                MissingPermission { action: "s3:ListBucket", resource: bucket_arn(context.bucket, partition) }
+            }
+        })
+    }
+
+    /// Returns the key's ARN, if the message names it.
+    fn key_arn(&self) -> Option<&str> {
+        let service = &self.service.message;
+        let starts = service.match_indices("arn:aws").map(|(at, _)| &service[at..]);
+        let mut arns = starts.map(|arn| arn.split([' ', '"', ',']).next().unwrap_or(arn));
+        arns.find(|arn| arn.contains(":kms:"))
+    }
+
+    fn reason(&self, context: RequestContext<'_>, missing_permission: Option<&MissingPermission>) -> String {
+        let (bucket, service) = (context.bucket, &self.service);
+        if let Some(MissingPermission { action, resource }) = missing_permission {
+            let payer = if context.requester_pays || *action == "kms:Decrypt" {
+                ""
+            } else {
+                ", or --requester-pays if its owner wants that"
+            };
+            let message = &service.message;
+            let message = if message.is_empty() { String::new() } else { format!(" ({message})") };
+            return format!("access denied{message}: it takes {action} on {resource}{payer}");
+        }
+        let get = matches!(context.what, Operation::Get(_));
+        match (self.code(), service.status) {
+            ("NoSuchBucket", _) => format!("there is no bucket called {bucket}"),
+            ("NoSuchAccessPoint", _) => format!("there is no access point {bucket}"),
+            ("NoSuchKey", _) => "it was deleted after it was listed".to_owned(),
+            ("", Some(404)) if get => "it was deleted after it was listed".to_owned(),
+            ("PreconditionFailed", _) | ("", Some(412)) => {
+                "it was replaced after it was listed; the next run reads the new one".to_owned()
+            }
+            ("InvalidObjectState", _) => {
+                "it is archived (Glacier): restore it first, then run this again".to_owned()
+            }
+            ("SlowDown", _) => "S3 asked to slow down, again and again".to_owned(),
+            (_, None) => service.message.clone(),
+            _ => match service.kind.hint() {
+                // It is about the way there, and we got there.
+                _ if service.kind == ErrorKind::Transient => format!("S3 answered {service}"),
+                Some(advice) => format!("S3 answered {service}; {advice}"),
+                None => format!("S3 answered {service}"),
+            },
+        }
+    }
+}
+
+impl S3Error {
+    /// Something that was not refused, and is not there.
+    pub(super) fn from_reason(reason: String) -> Self {
+        Self { reason: reason, service_error: None, missing_permission: None, scope: ErrorScope::Object }
+    }
+}
+
+/// Returns the pattern for all logs beside a key: what a policy would name.
+fn logs_pattern(key: &str) -> String {
+    let logs = super::layout::LOGS_FOLDER;
+    match key.find(&format!("{logs}/")) {
+        Some(at) => format!("{}{logs}/*", &key[..at]),
+        None => "*".to_owned(),
+    }
+}
+
+/// Returns the Region that the body of an error names.
+fn region_from_body(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once("<Region>")?;
+    let (region, _) = rest.split_once("</Region>")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (!region.is_empty() && region.bytes().all(plain)).then(|| region.to_owned())
+}
+
+/// Returns the first cause of an error: the outer ones are the SDK's names for it.
+pub(super) fn innermost_cause(error: &(dyn StdError + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| StdError::source(*error));
+    chain.last().map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTEXT: RequestContext<'_> = RequestContext {
+        bucket: "trail",
+        region: "eu-west-1",
+        requester_pays: false,
+        what: Operation::Get("a/AWSLogs/123456789012/CloudTrail/x.json.gz"),
+    };
+
+    fn answer(status: u16, code: &str, message: &str) -> FailedRequest {
+        let mut answer = FailedRequest::transport(message.to_owned());
+        answer.service.kind = match code {
+            "SlowDown" => ErrorKind::Throttled,
+            "InternalError" => ErrorKind::Transient,
+            "ExpiredToken" => ErrorKind::ExpiredToken,
+            _ => ErrorKind::Other,
+        };
+        answer.service.status = Some(status);
+        answer.service.code = (!code.is_empty()).then(|| code.to_owned());
+        answer
+    }
+
+    #[test]
+    fn codes_decide_what_is_next() {
+        for (status, code, next) in [
+            (503, "SlowDown", Recovery::SlowDown),
+            (503, "", Recovery::SlowDown),
+            (500, "InternalError", Recovery::Retry),
+            (301, "PermanentRedirect", Recovery::SwitchRegion(None)),
+            (400, "AuthorizationHeaderMalformed", Recovery::SwitchRegion(None)),
+            (400, "ExpiredToken", Recovery::Retry),
+            (400, "InvalidArgument", Recovery::GiveUp),
+            (403, "AccessDenied", Recovery::GiveUp),
+            (404, "NoSuchKey", Recovery::GiveUp),
+            (412, "PreconditionFailed", Recovery::GiveUp),
+        ] {
+            assert_eq!(answer(status, code, "").recovery(), next, "{status} {code}");
+        }
+        assert_eq!(FailedRequest::truncated_body(3, 5, "reset").recovery(), Recovery::Retry);
+        assert_eq!(FailedRequest::no_response().recovery(), Recovery::WaitForNetwork);
+        assert_eq!(FailedRequest::no_response().into_error(CONTEXT, 3).scope, ErrorScope::Network);
+    }
+
+    #[test]
+    fn a_denial_names_what_is_missing() {
+        let get = answer(403, "AccessDenied", "Access Denied").into_error(CONTEXT, 1);
+        let missing_permission = get.missing_permission.unwrap();
+        assert_eq!(missing_permission.action, "s3:GetObject");
+        assert_eq!(missing_permission.resource, "arn:aws:s3:::trail/a/AWSLogs/*");
+        assert_eq!(get.scope, ErrorScope::MaybeBucket);
+
+        let china = RequestContext { region: "cn-north-1", what: Operation::List("a/"), ..CONTEXT };
+        let list = answer(403, "AccessDenied", "Access Denied").into_error(china, 1);
+        assert_eq!(list.missing_permission.unwrap().resource, "arn:aws-cn:s3:::trail");
+
+        let service = "User: arn:aws:sts::123456789012:assumed-role/r/s is not authorized to perform: \
+                    kms:Decrypt on resource: arn:aws:kms:eu-west-1:123456789012:key/k because no policy";
+        let key = answer(403, "AccessDenied", service).into_error(CONTEXT, 1).missing_permission.unwrap();
+        assert_eq!(key.action, "kms:Decrypt");
+        assert_eq!(key.resource, "arn:aws:kms:eu-west-1:123456789012:key/k");
+    }
+
+    #[test]
+    fn the_region_is_read_from_the_body_where_the_header_is_lost() {
+        let body = b"<Error><Code>x</Code><Region>eu-west-1</Region></Error>";
+        assert_eq!(region_from_body(body).as_deref(), Some("eu-west-1"));
+        assert_eq!(region_from_body(b"<Region>a b</Region>"), None);
+    }
+}
