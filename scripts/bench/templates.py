@@ -63,20 +63,20 @@ def who(rng, account, service):
     kind = rng.random()
     if kind < 0.62:
         role, session = rng.choice(ROLES), rng.choice(
-            ["i-0%015x" % rng.getrandbits(60), "session-%d" % rng.randrange(10**9), "build.%d" % rng.randrange(9999)]
+            [f"i-0{rng.getrandbits(60):015x}", "session-%d" % rng.randrange(10**9), "build.%d" % rng.randrange(9999)]
         )
         pid = "AROA" + "".join(rng.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=17))
         u = {
             "type": "AssumedRole",
             "principalId": pid + ":" + session,
-            "arn": "arn:aws:sts::%s:assumed-role/%s/%s" % (account, role, session),
+            "arn": f"arn:aws:sts::{account}:assumed-role/{role}/{session}",
             "accountId": account,
             "accessKeyId": "@KEY@",
             "sessionContext": {
                 "sessionIssuer": {
                     "type": "Role",
                     "principalId": pid,
-                    "arn": "arn:aws:iam::%s:role/%s" % (account, role),
+                    "arn": f"arn:aws:iam::{account}:role/{role}",
                     "accountId": account,
                     "userName": role,
                 },
@@ -94,7 +94,7 @@ def who(rng, account, service):
         return {
             "type": "IAMUser",
             "principalId": "AIDA" + "".join(rng.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=17)),
-            "arn": "arn:aws:iam::%s:user/%s" % (account, name),
+            "arn": f"arn:aws:iam::{account}:user/{name}",
             "accountId": account,
             "accessKeyId": "@KEY@",
             "userName": name,
@@ -104,7 +104,7 @@ def who(rng, account, service):
     return {
         "type": "Root",
         "principalId": account,
-        "arn": "arn:aws:iam::%s:root" % account,
+        "arn": f"arn:aws:iam::{account}:root",
         "accountId": account,
         "accessKeyId": "",
     }
@@ -115,7 +115,7 @@ def tags(rng, n=6):
     return [
         {
             "key": rng.choice(["Name", "env", "team", "cost-center", "aws:cloudformation:stack-name", "owner"]),
-            "value": "v-%x" % rng.getrandbits(40),
+            "value": f"v-{rng.getrandbits(40):x}",
         }
         for _ in range(rng.randrange(1, n))
     ]
@@ -125,7 +125,7 @@ def instance(rng):
     """Returns one started instance of a RunInstances answer."""
 
     def h():
-        return "%017x" % rng.getrandbits(68)
+        return f"{rng.getrandbits(68):017x}"
 
     return {
         "instanceId": "i-" + h(),
@@ -169,8 +169,8 @@ def body(rng, account):
             "AssumeRole",
             True,
             {
-                "roleArn": "arn:aws:iam::%s:role/%s" % (account, rng.choice(ROLES)),
-                "roleSessionName": "s-%s" % h(12),
+                "roleArn": f"arn:aws:iam::{account}:role/{rng.choice(ROLES)}",
+                "roleSessionName": f"s-{h(12)}",
                 "externalId": h(8),
                 "durationSeconds": 3600,
                 **({"policy": policy(rng)} if rng.random() < 0.2 else {}),
@@ -185,8 +185,8 @@ def body(rng, account):
                     + "==",
                 },
                 "assumedRoleUser": {
-                    "assumedRoleId": "AROA%s:s" % h(17).upper(),
-                    "arn": "arn:aws:sts::%s:assumed-role/x/s" % account,
+                    "assumedRoleId": f"AROA{h(17).upper()}:s",
+                    "arn": f"arn:aws:sts::{account}:assumed-role/x/s",
                 },
             },
             {},
@@ -198,8 +198,8 @@ def body(rng, account):
             True,
             {
                 "encryptionContext": {
-                    "aws:s3:arn": "arn:aws:s3:::%s/%s" % (b, h(24)),
-                    "PARAMETER_ARN": "arn:aws:ssm:us-east-1:%s:parameter/p/%s" % (account, h(6)),
+                    "aws:s3:arn": f"arn:aws:s3:::{b}/{h(24)}",
+                    "PARAMETER_ARN": f"arn:aws:ssm:us-east-1:{account}:parameter/p/{h(6)}",
                 },
                 "encryptionAlgorithm": "SYMMETRIC_DEFAULT",
             },
@@ -209,7 +209,7 @@ def body(rng, account):
                     {
                         "accountId": account,
                         "type": "AWS::KMS::Key",
-                        "ARN": "arn:aws:kms:us-east-1:%s:key/%s" % (account, h(32)),
+                        "ARN": f"arn:aws:kms:us-east-1:{account}:key/{h(32)}",
                     }
                 ]
             },
@@ -270,7 +270,7 @@ def body(rng, account):
                 "queueName": "q-" + h(6),
                 "attribute": {"FifoQueue": "true", "VisibilityTimeout": "30", "Policy": policy(rng)},
             },
-            {"queueUrl": "https://sqs.us-east-1.amazonaws.com/%s/q" % account},
+            {"queueUrl": f"https://sqs.us-east-1.amazonaws.com/{account}/q"},
             {},
         )
     if pick < 0.68:
@@ -294,7 +294,7 @@ def body(rng, account):
                     "bytesTransferredOut": float(rng.randrange(10**6)),
                 },
                 "resources": [
-                    {"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::%s/k" % b},
+                    {"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::{b}/k"},
                     {"accountId": account, "type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::" + b},
                 ],
             },
@@ -360,7 +360,7 @@ def body(rng, account):
             "CreateLaunchConfiguration",
             False,
             {
-                "iamInstanceProfile": "arn:aws:iam::%s:instance-profile/ecs" % account,
+                "iamInstanceProfile": f"arn:aws:iam::{account}:instance-profile/ecs",
                 "imageId": "ami-" + h(),
                 "instanceType": "t3.micro",
             },
@@ -394,7 +394,7 @@ def body(rng, account):
                 "policy": {
                     "policyName": "p",
                     "policyId": "ANPA" + h().upper(),
-                    "arn": "arn:aws:iam::%s:policy/p" % account,
+                    "arn": f"arn:aws:iam::{account}:policy/p",
                     "path": "/",
                     "defaultVersionId": "v1",
                     "attachmentCount": 0,
@@ -469,8 +469,7 @@ def synthetic(rng):
     if rng.random() < 0.07 and "errorCode" not in e:
         e["errorCode"] = "AccessDenied"
         e["errorMessage"] = (
-            'User: arn:aws:sts::@ACCT@:assumed-role/x/y is not authorized to perform: %s:%s on resource: "*" because no identity-based policy allows it\n\twith an explicit deny'
-            % (src.split(".")[0], name)
+            'User: arn:aws:sts::@ACCT@:assumed-role/x/y is not authorized to perform: {}:{} on resource: "*" because no identity-based policy allows it\n\twith an explicit deny'.format(src.split(".")[0], name)
         )
     e.update({"requestParameters": req, "responseElements": resp})
     e.update(extra)

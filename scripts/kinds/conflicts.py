@@ -24,7 +24,7 @@ def merge(declared, paths):
     entries = {entry["field"]: entry for entry in declared if not entry["why"].startswith(FROM_MODELS)}
     placed = list(table.place(paths, {field: entry["kind"] for field, entry in entries.items()}))
     tree = table.Node()
-    for path, kind, classes, other in placed:
+    for path, kind, _classes, other in placed:
         tree.at(path.split(".")).kind = kind
         if other:
             tree.at(table.suffixed(path, other).split(".")).kind = other
@@ -69,7 +69,8 @@ def named(names):
 
 def render(entries):
     """One fact a line, so that a change is readable as a diff."""
-    text = lambda value: json.dumps(value, ensure_ascii=False)
+    def text(value):
+        return json.dumps(value, ensure_ascii=False)
     out = []
     for entry in entries:
         examples = ",\n                  ".join(text(example) for example in entry["examples"])

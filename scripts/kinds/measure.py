@@ -17,7 +17,8 @@ def report(tree, folder):
                 event = json.loads(line)
                 events += 1
                 walk(event, tree, "", seen, sources, f"{event.get('eventSource', '?')}:{event.get('eventName', '?')}".replace(".amazonaws.com", ""))
-    known = lambda path: find(tree, path) is not None
+    def known(path):
+        return find(tree, path) is not None
     unknown = [path for path in sorted(seen) if not known(path)]
     torn = [path for path in unknown if len(seen[path]) > 1]
     values = sum(sum(counter.values()) for counter in seen.values())

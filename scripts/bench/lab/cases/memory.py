@@ -27,7 +27,7 @@ def run(bench, _):
     with Sink(bench.nullsink) as sink:
         for label, source, events, aside in inputs(bench):
             sink.reset()
-            usage, facts = bench.load(source, sink.url, "--workers", "2", "--again", aside=aside)
+            usage, facts = bench.load(source, sink.url, "--workers", "2", "--reload", aside=aside)
             if facts["read"] != events:
                 raise command.Failed(f"{label}: {facts['read']} of {events} events read")
             peaks[events if label == "trail files" else label] = usage.peak_megabytes

@@ -35,7 +35,7 @@ def run(bench, _):
             "--version": ["--version"],
             "--help": ["--help"],
             "status, after a load": ["status", "--checkpoint", checkpoint],
-            "load of one event": ["load", one, "--into", sink.url, "--checkpoint", checkpoint, "--again"],
+            "load of one event": ["load", one, "--into", sink.url, "--checkpoint", checkpoint, "--reload"],
         }
         rows = []
         for label, words in commands.items():
