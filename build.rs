@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[path = "src/normalize/kinds.rs"]
 mod kinds;
 
-use kinds::{Kind, Kinds, PathHash};
+use kinds::{FieldKind, Kinds, PathHash};
 
 const KINDS: &str = "mappings/kinds.zst";
 const CONFLICTS: &str = "mappings/conflicts.json";
@@ -17,7 +17,7 @@ const CONFLICTS: &str = "mappings/conflicts.json";
 #[derive(Deserialize)]
 struct Conflict {
     field: String,
-    kind: Kind,
+    kind: FieldKind,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -11,12 +11,12 @@ pub struct IndexIdentity {
     /// The engine's own name for it, never used twice: an index that is deleted and made again has another one.
     pub uuid: String,
     /// When it was made, in milliseconds of the Unix epoch. A snapshot keeps this time, so a restored index has it too.
-    pub made: i64,
+    pub created_at: i64,
 }
 
 /// An index as the engine holds it at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeldIndex {
+pub struct IndexState {
     /// Which index it is.
     pub identity: IndexIdentity,
     /// How many documents it holds; `None` if the engine does not tell (a closed index, a missing right).
@@ -27,7 +27,7 @@ pub struct HeldIndex {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     /// The indices that documents go to, by the name that documents are sent under: their own, or that of an alias.
-    pub indices: BTreeMap<String, HeldIndex>,
+    pub indices: BTreeMap<String, IndexState>,
     /// The UUIDs of all indices whose name or alias begins with the prefix, whether documents go there or not.
     pub uuids: BTreeSet<String>,
 }

@@ -4,22 +4,22 @@
 //! run and cuts each into pages; the normalizer packs the documents of pages into [`Batch`]es; the
 //! sink answers every batch with a [`Receipt`]; the ledger moves a lane on once all of it is settled.
 
+mod compressed_text;
 pub mod fingerprint;
 mod index;
-mod kept;
 
 use bytes::Bytes;
 
+pub use compressed_text::{BoundedCompressor, CompressedText, DeadLetterContent};
 pub use fingerprint::Fingerprint;
-pub use index::{HeldIndex, IndexIdentity, Inventory};
-pub use kept::{Kept, Packed, Packer};
+pub use index::{IndexIdentity, IndexState, Inventory};
 
 /// Number of a lane within this run, given by the source in the order lanes are opened.
-pub type LaneNumber = u32;
+pub type PartitionNumber = u32;
 
 /// One independently resumable stretch of input: one file, one object, one slice of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lane {
+pub struct Partition {
     /// What the checkpoint knows the lane by: `file:` and the absolute path.
     pub key: String,
     /// Changes when the content may have changed: for files size, mtime and a hash of head and tail.
@@ -28,7 +28,7 @@ pub struct Lane {
 
 /// What a listing of a folder looked like. Two that are equal had the same inputs, with the same content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListingSummary {
     /// How many inputs there were.
     pub inputs: u64,
     /// The sum of what their names and fingerprints hash to: in whatever order they are taken.
@@ -37,7 +37,7 @@ pub struct Listed {
     pub newest: i64,
 }
 
-impl Listed {
+impl ListingSummary {
     /// Takes in one more input, by what its name and fingerprint hash to.
     pub fn add(&mut self, hash: u64, modified: i64) {
         self.inputs += 1;
@@ -52,7 +52,7 @@ pub type Position = i64;
 
 /// The stretch of time that a lane covers, in whole seconds of the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct TimeSlice {
     /// What is fetched, whatever the time. Coverage is kept for each.
     pub series: String,
     /// First second.
@@ -60,14 +60,14 @@ pub struct Span {
     /// Last second; it belongs to the span.
     pub to: i64,
     /// Up to this second no late events are to be expected.
-    pub sure_until: i64,
+    pub complete_until: i64,
 }
 
 /// Which documents of a batch came from which page of which lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// The lane, by its number in this run.
-    pub lane: LaneNumber,
+    pub partition: PartitionNumber,
     /// The page of that lane, from 0 in each run.
     pub page: u32,
     /// How many documents of the batch belong to it.
@@ -91,16 +91,16 @@ pub struct Entry {
 
 /// An index that a batch writes to, and how many learned fields it must know first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Need {
+pub struct TargetIndex {
     /// Name of the index, such as `cloudtrail-2024.06`.
     pub index: String,
     /// The documents use learned fields `0..fields` at most (see `normalize::Fields`).
-    pub fields: u32,
+    pub required_fields: u32,
 }
 
 /// What keeps a document out of its index, and so what has to change before it can go in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SetAsideCause {
+pub enum DeadLetterCause {
     /// The engine refuses what the document holds: a mapping, a template or this program has to change.
     #[default]
     Content,
@@ -112,7 +112,7 @@ pub enum SetAsideCause {
     Limit,
 }
 
-impl SetAsideCause {
+impl DeadLetterCause {
     /// Every cause.
     pub const ALL: [Self; 4] = [Self::Content, Self::Index, Self::Pipeline, Self::Limit];
 
@@ -134,19 +134,19 @@ impl SetAsideCause {
 
 /// A document that could not go in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetAside {
+pub struct DeadLetter {
     /// The lane it came from, by its number in this run.
-    pub lane: LaneNumber,
+    pub partition: PartitionNumber,
     /// Its document id.
     pub id: String,
     /// The index it was meant for.
     pub index: String,
     /// What kind of cause keeps it out.
-    pub cause: SetAsideCause,
+    pub cause: DeadLetterCause,
     /// Why it could not go in, in words for a person.
     pub reason: String,
     /// What is kept of it.
-    pub kept: Kept,
+    pub content: DeadLetterContent,
 }
 
 /// The documents of one bulk request.
@@ -157,11 +157,11 @@ pub struct Batch {
     /// Every document of the body, in order.
     pub entries: Vec<Entry>,
     /// The indices written to.
-    pub needs: Vec<Need>,
+    pub targets: Vec<TargetIndex>,
     /// The pages the documents came from.
     pub shares: Vec<Share>,
     /// Records of the same pages that could not become documents; counted in the shares too.
-    pub set_aside: Vec<SetAside>,
+    pub dead_letters: Vec<DeadLetter>,
 }
 
 /// How many documents of a batch one index holds, by what the engine answered for each of them.
@@ -172,7 +172,7 @@ pub struct IndexCount {
     /// Documents that are new in it.
     pub created: u64,
     /// Documents that it held already.
-    pub already_there: u64,
+    pub duplicates: u64,
     /// Which index it was when documents were sent to it first in this run, if the engine tells.
     pub identity: Option<IndexIdentity>,
 }
@@ -188,7 +188,7 @@ pub struct Receipt {
     /// What the indices hold of it, each index once.
     pub indices: Vec<IndexCount>,
     /// Documents that could not go in.
-    pub set_aside: Vec<SetAside>,
+    pub dead_letters: Vec<DeadLetter>,
 }
 
 impl Receipt {
@@ -198,20 +198,20 @@ impl Receipt {
     }
 
     /// Returns how many documents their index held already.
-    pub fn already_there(&self) -> u64 {
-        self.indices.iter().map(|one| one.already_there).sum()
+    pub fn duplicates(&self) -> u64 {
+        self.indices.iter().map(|one| one.duplicates).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::SetAsideCause;
+    use super::DeadLetterCause;
 
     #[test]
     fn a_cause_is_found_by_its_name() {
-        for cause in SetAsideCause::ALL {
-            assert_eq!(SetAsideCause::from_name(cause.name()), cause);
+        for cause in DeadLetterCause::ALL {
+            assert_eq!(DeadLetterCause::from_name(cause.name()), cause);
         }
-        assert_eq!(SetAsideCause::from_name("of a later version"), SetAsideCause::Content);
+        assert_eq!(DeadLetterCause::from_name("of a later version"), DeadLetterCause::Content);
     }
 }

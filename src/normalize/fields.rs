@@ -10,7 +10,7 @@
 //! of which there are as many as the kind table has; others are not, since there is no end of them.
 //!
 //! [`Fields`] is shared and locked, and asked when a path is met for the first time. For everything
-//! after that each worker has a copy, its [`View`](super::view::View).
+//! after that each worker has a copy, its [`PathCache`](super::view::View).
 
 use std::{
     collections::HashMap,
@@ -24,12 +24,12 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    rules::{FREE_PARTS, Kind, Rules},
+    rules::{FREE_PARTS, FieldKind, Rules},
     text,
 };
 
 /// Segments of the deepest path that becomes a field. Deeper values are found through
-/// `trailload.more`; about 1 % of the paths seen in public logs are deeper.
+/// `trailload.unmapped`; about 1 % of the paths seen in public logs are deeper.
 const DEEPEST: u32 = 7;
 
 /// Number of a path among all met so far.
@@ -45,7 +45,7 @@ pub(super) enum Verdict {
     Object { open: bool },
     /// Strings, numbers, booleans, or lists of them.
     Value,
-    /// The same, but beyond the budget: no field, so what is there goes to `trailload.more`.
+    /// The same, but beyond the budget: no field, so what is there goes to `trailload.unmapped`.
     Unmapped,
     /// `true`, `false`, or either as text.
     Boolean,
@@ -65,7 +65,7 @@ pub(super) struct Known {
 }
 
 /// A path as a view takes it over.
-pub(super) struct Met<'t> {
+pub(super) struct KnownPath<'t> {
     pub(super) parent: Node,
     /// Hash of the key.
     pub(super) hash: u64,
@@ -88,14 +88,14 @@ pub enum Profile {
 
 /// What a path that no table knows may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum FieldShape {
     /// Objects, or lists of them.
     Object,
     /// Strings, numbers, booleans, or lists of them.
     Value,
 }
 
-impl Shape {
+impl FieldShape {
     /// Returns its name in checkpoints and lines.
     pub fn name(self) -> &'static str {
         match self {
@@ -105,11 +105,11 @@ impl Shape {
     }
 
     /// Returns the shape of that name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         [Self::Object, Self::Value].into_iter().find(|shape| shape.name() == name)
     }
 
-    fn of(verdict: Verdict) -> Option<Self> {
+    fn from_verdict(verdict: Verdict) -> Option<Self> {
         match verdict {
             Verdict::Object { .. } => Some(Self::Object),
             Verdict::Value | Verdict::Unmapped | Verdict::Boolean => Some(Self::Value),
@@ -133,7 +133,7 @@ pub struct Decision {
     /// The path, joined by dots.
     pub path: String,
     /// What it may hold.
-    pub shape: Shape,
+    pub shape: FieldShape,
     /// Who said so.
     pub by: Decider,
 }
@@ -145,7 +145,7 @@ pub struct Fields {
     most: u32,
     table: Mutex<Table>,
     learned: AtomicU32,
-    epoch: AtomicU64,
+    version: AtomicU64,
     full: AtomicBool,
 }
 
@@ -159,7 +159,7 @@ struct Table {
     used: u32,
     decisions: Vec<Decision>,
     /// What earlier runs decided on paths that were not met in this one.
-    recalled: HashMap<String, Shape>,
+    recalled: HashMap<String, FieldShape>,
 }
 
 struct Entry {
@@ -187,7 +187,7 @@ impl Fields {
             most,
             table: Mutex::default(),
             learned: AtomicU32::new(0),
-            epoch: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             full: AtomicBool::new(false),
             rules,
         };
@@ -235,6 +235,11 @@ impl Fields {
         }
     }
 
+    /// Returns the core `mappings` that the registry started with.
+    pub fn template(&self) -> &Value {
+        self.rules.template()
+    }
+
     /// Returns what changes whenever the rules do.
     pub fn digest(&self) -> &str {
         self.rules.digest()
@@ -256,7 +261,7 @@ impl Fields {
     }
 
     /// Learns no more: the index with these live `mappings` has no room for further fields. Those learned that it
-    /// lacks are found through `trailload.more` from now on, in every index.
+    /// lacks are found through `trailload.unmapped` from now on, in every index.
     pub fn close(&self, mappings: &Value) {
         let mut table = self.lock();
         self.full.store(true, Ordering::Relaxed);
@@ -267,7 +272,7 @@ impl Fields {
                 entry.settled = true;
             }
         }
-        self.epoch.fetch_add(1, Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Returns the content of `properties` (for a mapping) that describes the fields `from..to`.
@@ -275,7 +280,7 @@ impl Fields {
         let table = self.lock();
         let mut tree = Map::new();
         for (path, mapping) in table.fields.iter().take(to as usize).skip(from as usize) {
-            plant(&mut tree, path, mapping);
+            insert_path(&mut tree, path, mapping);
         }
         Value::Object(tree)
     }
@@ -301,14 +306,14 @@ impl Fields {
         }
         if table.nodes.len() > before {
             // Views may have passed these paths as free ones, and would not ask again.
-            self.epoch.fetch_add(1, Ordering::Release);
+            self.version.fetch_add(1, Ordering::Release);
         }
         self.publish(&table);
     }
 
     /// Obeys what earlier runs decided on paths that no table knows, where no index and no template has its
     /// own word. Such a path becomes a field when it is met, not before.
-    pub fn recall(&self, decisions: impl IntoIterator<Item = (String, Shape)>) {
+    pub fn recall(&self, decisions: impl IntoIterator<Item = (String, FieldShape)>) {
         let mut table = self.lock();
         for (path, shape) in decisions {
             match table.find(&path).map(|node| table.nodes[node as usize].known.verdict) {
@@ -321,8 +326,8 @@ impl Fields {
     }
 
     /// Notes that an engine has another shape for a path than was decided before.
-    fn correct(&self, table: &mut Table, path: String, decided: Shape, verdict: Verdict) {
-        if let Some(shape) = Shape::of(verdict)
+    fn correct(&self, table: &mut Table, path: String, decided: FieldShape, verdict: Verdict) {
+        if let Some(shape) = FieldShape::from_verdict(verdict)
             && shape != decided
             && self.rules.kind(&path).is_none()
         {
@@ -346,7 +351,7 @@ impl Fields {
             Some(_) => Verdict::Value,
         };
         let path = table.join(parent, key.as_bytes());
-        let open = self.rules.kind(&path) == Some(Kind::Map) || self.leaves_out(&path);
+        let open = self.rules.kind(&path) == Some(FieldKind::Map) || self.leaves_out(&path);
         let verdict = if matches!(verdict, Verdict::Object { .. }) {
             Verdict::Object { open }
         } else {
@@ -394,10 +399,10 @@ impl Fields {
                 table.map(node, told);
             }
         }
-        if let Some(decided) = Shape::of(before) {
+        if let Some(decided) = FieldShape::from_verdict(before) {
             self.correct(table, path, decided, verdict);
         }
-        self.epoch.fetch_add(1, Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Decides on a path that the caller's view does not know, for a value of the given kind.
@@ -414,7 +419,7 @@ impl Fields {
         let path = table.join(parent, key);
         let known = self.rules.kind(&path);
         let recalled = table.recalled.get(&path).copied();
-        let object = recalled.map_or(object, |shape| shape == Shape::Object);
+        let object = recalled.map_or(object, |shape| shape == FieldShape::Object);
         if (open && known.is_none()) || self.leaves_out(&path) {
             // The four free parts are few and met with every event: remembered, so that views know them.
             return FREE_PARTS.contains(&path.as_str()).then(|| {
@@ -425,13 +430,15 @@ impl Fields {
         }
         let verdict = match known {
             // What is below would be too deep for fields, so nothing here can be refused.
-            Some(Kind::Object | Kind::Map) if depth >= DEEPEST => Verdict::Free,
+            Some(FieldKind::Object | FieldKind::Map) if depth >= DEEPEST => Verdict::Free,
             None if object && depth >= DEEPEST => Verdict::Free,
-            Some(Kind::Map) if self.rules.has_children(&path) => Verdict::Object { open: true },
-            Some(Kind::Map | Kind::Document) => Verdict::Free,
-            Some(Kind::Object) => Verdict::Object { open: false },
+            Some(FieldKind::Map) if self.rules.has_children(&path) => {
+                Verdict::Object { open: true }
+            }
+            Some(FieldKind::Map | FieldKind::Document) => Verdict::Free,
+            Some(FieldKind::Object) => Verdict::Object { open: false },
             None if object => Verdict::Object { open: false },
-            Some(Kind::Scalar) | None => Verdict::Value,
+            Some(FieldKind::Scalar) | None => Verdict::Value,
         };
         if verdict == Verdict::Free {
             // Of what no table knows there is no end, and forgetting it changes nothing.
@@ -460,7 +467,7 @@ impl Fields {
             table.map(node, mapping);
         }
         if known.is_none() && recalled.is_none() {
-            let shape = if object { Shape::Object } else { Shape::Value };
+            let shape = if object { FieldShape::Object } else { FieldShape::Value };
             table.decisions.push(Decision { path, shape, by: Decider::FirstMet });
         }
         self.publish(&table);
@@ -479,8 +486,8 @@ impl Fields {
     }
 
     /// Returns how often a decision was overruled.
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Returns the rules asked.
@@ -489,12 +496,12 @@ impl Fields {
     }
 
     /// Goes through the paths numbered `first` and above, in order.
-    pub(super) fn each_from(&self, first: usize, mut take: impl FnMut(Node, Met<'_>)) {
+    pub(super) fn each_from(&self, first: usize, mut take: impl FnMut(Node, KnownPath<'_>)) {
         let table = self.lock();
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
         for (node, entry) in (first as Node..).zip(table.nodes.iter().skip(first)) {
             let Entry { parent, hash, name, path, known, .. } = entry;
-            take(node, Met { parent: *parent, hash: *hash, name, path, known: *known });
+            take(node, KnownPath { parent: *parent, hash: *hash, name, path, known: *known });
         }
     }
 
@@ -573,7 +580,7 @@ fn has(mappings: &Value, path: &str) -> bool {
 }
 
 /// Puts a field's mapping into a tree of properties.
-fn plant(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
+fn insert_path(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
     let Some((first, rest)) = path.split_once('.') else {
         // An object may stand there already, because a field below it came first. A value came later only
         // because an index overruled us.
@@ -590,7 +597,7 @@ fn plant(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
     if let Some(object) = object.as_object_mut() {
         let properties = object.entry("properties").or_insert_with(|| json!({}));
         if let Some(properties) = properties.as_object_mut() {
-            plant(properties, rest, mapping);
+            insert_path(properties, rest, mapping);
         }
     }
 }

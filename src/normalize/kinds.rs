@@ -17,7 +17,7 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
-pub enum Kind {
+pub enum FieldKind {
     /// An object whose keys are names: each is a field of its own.
     Object = 0,
     /// Text, number, boolean, or a list of these.
@@ -129,14 +129,14 @@ impl Kinds {
     }
 
     /// Returns the kind of a place, or `None` if it is unknown.
-    pub(super) fn get(&self, place: PathHash) -> Option<Kind> {
+    pub(super) fn get(&self, place: PathHash) -> Option<FieldKind> {
         let (_, slot) = self.find(place);
         match (slot != 0, slot & KIND_BITS) {
             (false, _) => None,
-            (true, 0) => Some(Kind::Object),
-            (true, 1) => Some(Kind::Scalar),
-            (true, 2) => Some(Kind::Map),
-            (true, _) => Some(Kind::Document),
+            (true, 0) => Some(FieldKind::Object),
+            (true, 1) => Some(FieldKind::Scalar),
+            (true, 2) => Some(FieldKind::Map),
+            (true, _) => Some(FieldKind::Document),
         }
     }
 
@@ -146,13 +146,13 @@ impl Kinds {
     }
 
     /// Says what a place is that services disagree about: the last word, and something below it may be mapped.
-    pub(super) fn declare(&mut self, place: PathHash, kind: Kind) {
+    pub(super) fn declare(&mut self, place: PathHash, kind: FieldKind) {
         self.set(place, kind);
         self.set_holding(place);
     }
 
     /// Says what a place is; the last word wins.
-    fn set(&mut self, place: PathHash, kind: Kind) {
+    fn set(&mut self, place: PathHash, kind: FieldKind) {
         let (at, slot) = self.find(place);
         self.put(at, (place.spread() & !NOT_HASH) | (slot & HOLDS) | TAKEN | kind as u64);
     }
@@ -227,7 +227,10 @@ impl Reader<'_> {
             let place = self.name()?;
             let kind = self.mark();
             let opens = self.eat(b'{');
-            kinds.set(place, if opens && kind == Kind::Scalar { Kind::Object } else { kind });
+            kinds.set(
+                place,
+                if opens && kind == FieldKind::Scalar { FieldKind::Object } else { kind },
+            );
             if opens {
                 self.above.push(self.place);
                 self.place = place;
@@ -261,13 +264,13 @@ impl Reader<'_> {
         if self.at == start { Err((start, "a name is missing")) } else { Ok(place) }
     }
 
-    fn mark(&mut self) -> Kind {
+    fn mark(&mut self) -> FieldKind {
         if self.eat(b'*') {
-            Kind::Map
+            FieldKind::Map
         } else if self.eat(b'?') {
-            Kind::Document
+            FieldKind::Document
         } else {
-            Kind::Scalar
+            FieldKind::Scalar
         }
     }
 
@@ -297,7 +300,7 @@ mod tests {
         Kinds::parse(&format!("{FORMAT} a test\n{tree}\n"), 0)
     }
 
-    fn kind(kinds: &Kinds, path: &str) -> Option<Kind> {
+    fn kind(kinds: &Kinds, path: &str) -> Option<FieldKind> {
         kinds.get(PathHash::of(path))
     }
 
@@ -305,17 +308,17 @@ mod tests {
     fn every_form_of_the_text_is_read() {
         let kinds = parse(r"a,b{c,d{e{}},f*{g},h?},i{},j*,k\{\,\\l").unwrap();
         let expected = [
-            ("a", Kind::Scalar),
-            ("b", Kind::Object),
-            ("b.c", Kind::Scalar),
-            ("b.d", Kind::Object),
-            ("b.d.e", Kind::Object),
-            ("b.f", Kind::Map),
-            ("b.f.g", Kind::Scalar),
-            ("b.h", Kind::Document),
-            ("i", Kind::Object),
-            ("j", Kind::Map),
-            (r"k{,\l", Kind::Scalar),
+            ("a", FieldKind::Scalar),
+            ("b", FieldKind::Object),
+            ("b.c", FieldKind::Scalar),
+            ("b.d", FieldKind::Object),
+            ("b.d.e", FieldKind::Object),
+            ("b.f", FieldKind::Map),
+            ("b.f.g", FieldKind::Scalar),
+            ("b.h", FieldKind::Document),
+            ("i", FieldKind::Object),
+            ("j", FieldKind::Map),
+            (r"k{,\l", FieldKind::Scalar),
         ];
         for (path, expected) in expected {
             assert_eq!(kind(&kinds, path), Some(expected), "{path}");
@@ -346,18 +349,18 @@ mod tests {
     #[test]
     fn the_last_word_about_a_path_wins() {
         let mut kinds = parse("a,b").unwrap();
-        kinds.set(PathHash::of("a"), Kind::Document);
-        kinds.set(PathHash::of("new"), Kind::Map);
-        assert_eq!(kind(&kinds, "a"), Some(Kind::Document));
-        assert_eq!(kind(&kinds, "b"), Some(Kind::Scalar));
-        assert_eq!(kind(&kinds, "new"), Some(Kind::Map));
+        kinds.set(PathHash::of("a"), FieldKind::Document);
+        kinds.set(PathHash::of("new"), FieldKind::Map);
+        assert_eq!(kind(&kinds, "a"), Some(FieldKind::Document));
+        assert_eq!(kind(&kinds, "b"), Some(FieldKind::Scalar));
+        assert_eq!(kind(&kinds, "new"), Some(FieldKind::Map));
     }
 
     #[test]
     fn a_table_is_used_where_it_lies() {
         let kinds = parse("a,b{c}").unwrap();
         let lying = Kinds::built(kinds.as_ref().to_vec().leak()).unwrap();
-        assert_eq!(kind(&lying, "b.c"), Some(Kind::Scalar));
+        assert_eq!(kind(&lying, "b.c"), Some(FieldKind::Scalar));
         assert_eq!(lying, kinds);
         assert_eq!(Kinds::built(b""), None);
         assert_eq!(Kinds::built(&[0; 24]), None);

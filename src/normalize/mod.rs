@@ -8,41 +8,41 @@
 //! [`Fields`], which asks [`Rules`]: the kind table, the declared conflicts and the core template in `mappings/`.
 //! Absent on purpose: I/O of any kind.
 
+mod change_note;
+mod comparison;
+mod document_id;
 mod fields;
-mod identity;
-mod keys;
 mod kinds;
-mod lookup;
-mod more;
-mod note;
+mod lookup_fields;
+mod object_keys;
+mod path_cache;
 mod rewrite;
 pub mod rules;
-mod same;
 mod scan;
 mod text;
+mod timestamp;
 mod tree;
 mod undo;
-mod view;
-mod when;
+mod unmapped_terms;
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
 use serde_json::Value;
 
-pub use fields::{Decider, Decision, Fields, Origin, Profile, Shape};
-pub use rules::{Conflict, Kind, Rules, completed};
-pub use same::differences;
+pub use comparison::differences;
+pub use fields::{Decider, Decision, FieldShape, Fields, Origin, Profile};
+pub use rules::{Conflict, FieldKind, Rules, completed};
+pub use timestamp::{IndexBy, TimeRange};
 pub use tree::Misshapen;
-pub use when::{IndexBy, TimeRange};
 
-use lookup::Beside;
-use more::More;
-use note::{Change, Note};
+use change_note::{Change, ChangeNote};
+use lookup_fields::EnvelopeFields;
+use path_cache::PathCache;
 use scan::{Edit, Scratch, Wanted};
+use timestamp::EventTime;
 use tree::{Member, Parsed, Tree};
 use undo::Returned;
-use view::View;
-use when::When;
+use unmapped_terms::UnmappedTerms;
 
 /// Characters of the longest text that a keyword field indexes; longer ones stay in the document.
 const IGNORE_ABOVE: u32 = 1_024;
@@ -85,7 +85,7 @@ pub struct Placed {
 impl Placed {
     /// Returns whether the record has no time that can be read, or one at which it cannot have happened.
     pub fn is_undated(&self) -> bool {
-        self.bucket == when::UNDATED
+        self.bucket == timestamp::UNDATED
     }
 }
 
@@ -94,16 +94,16 @@ impl Placed {
 pub struct Normalizer {
     fields: Arc<Fields>,
     settings: Arc<Settings>,
-    view: View,
+    view: PathCache,
     wanted: Option<Wanted>,
-    more: More,
+    more: UnmappedTerms,
     scratch: Scratch,
     /// Bucket and name of the indices used last.
     indices: Vec<(u32, String)>,
     /// What was noted about the record rewritten last.
     steps: Vec<Vec<u8>>,
     /// What the next record's envelope says.
-    beside: Beside,
+    set_envelope_fields: EnvelopeFields,
     /// What of that the record does not say.
     lookup: Vec<u8>,
     /// The same, as it stood in a document of ours that is read as a record.
@@ -113,17 +113,17 @@ pub struct Normalizer {
 impl Normalizer {
     /// Starts with what the fields know so far.
     pub fn new(fields: Arc<Fields>, settings: Arc<Settings>) -> Self {
-        let view = View::new(&fields);
+        let view = PathCache::new(&fields);
         Self {
             wanted: Wanted::find(&view),
             fields,
             settings,
             view,
-            more: More::default(),
+            more: UnmappedTerms::default(),
             scratch: Scratch::default(),
             indices: Vec::new(),
             steps: Vec::new(),
-            beside: Beside::default(),
+            set_envelope_fields: EnvelopeFields::default(),
             lookup: Vec::new(),
             kept_lookup: Vec::new(),
         }
@@ -132,14 +132,14 @@ impl Normalizer {
     /// Takes in what an envelope of LookupEvents says beside the records that come next: the values of `Username`
     /// and `Resources`, as JSON. Without any, there is no envelope any more.
     pub fn beside(&mut self, username: Option<&[u8]>, resources: Option<&[u8]>) {
-        self.beside.set(username, resources);
+        self.set_envelope_fields.set(username, resources);
     }
 
     /// Returns the name of an index.
     pub fn index(&mut self, bucket: u32) -> &str {
         let known = self.indices.iter().position(|(known, _)| *known == bucket);
         let at = known.unwrap_or_else(|| {
-            let name = when::index_name(&self.settings.prefix, self.settings.by, bucket);
+            let name = timestamp::index_name(&self.settings.prefix, self.settings.by, bucket);
             self.indices.push((bucket, name));
             self.indices.len() - 1
         });
@@ -163,8 +163,8 @@ impl Normalizer {
             scan::scan(text, start, &self.view, self.wanted?, &mut self.more, &mut self.scratch)?;
         let record = &text[start..scan.end];
         let (id, time) = (&text[scan.event_id], &text[scan.event_time]);
-        let when = When::plain(time)?;
-        if !identity::is_uuid(id) || simdutf8::basic::from_utf8(record).is_err() {
+        let when = EventTime::plain(time)?;
+        if !document_id::is_uuid(id) || simdutf8::basic::from_utf8(record).is_err() {
             return None;
         }
         if !self.wants(when) {
@@ -237,16 +237,16 @@ impl Normalizer {
             .get(b"sourceIPAddress")
             .and_then(Tree::text)
             .map(std::borrow::Cow::into_owned);
-        let given = identity::given_id(&parsed.tree);
+        let given = document_id::given_id(&parsed.tree);
         let Tree::Object(members) = parsed.tree else { unreachable!("checked above") };
-        let id = given.unwrap_or_else(|| identity::content_id(&members).into_bytes());
+        let id = given.unwrap_or_else(|| document_id::content_id(&members).into_bytes());
         self.more.clear();
         let (members, mut notes) =
             rewrite::rewrite(members, &self.fields, &mut self.view, &mut self.more);
         if parsed.mended {
-            notes.steps.push(MENDED.to_vec());
+            notes.steps.push(REPAIRED.to_vec());
         }
-        let bucket = when.map_or(when::UNDATED, |when| when.bucket(self.settings.by));
+        let bucket = when.map_or(timestamp::UNDATED, |when| when.bucket(self.settings.by));
         let action_bytes = self.action(bucket, &id, out);
         out.push(b'{');
         if let Some(when) = when {
@@ -273,12 +273,12 @@ impl Normalizer {
     /// Says in words what was changed in the record rewritten last: `requestParameters.policy_object (was policy)`.
     pub fn changes(&self) -> impl Iterator<Item = String> {
         let lines = self.steps.iter().map(|step| text::unescape(step));
-        lines.filter_map(|line| Some(Note::read(&line)?.described()))
+        lines.filter_map(|line| Some(ChangeNote::read(&line)?.described()))
     }
 
     /// Returns whether a moment is in the range asked for. Whoever asks for a range has no use for it to be compared
     /// with the time of a broken clock.
-    fn wants(&self, when: When) -> bool {
+    fn wants(&self, when: EventTime) -> bool {
         self.settings.range.contains(when.milliseconds) || !when.is_plausible()
     }
 
@@ -299,12 +299,12 @@ impl Normalizer {
     /// Appends what we say about a record, if there is anything to say.
     fn write_own(&mut self, steps: &[Vec<u8>], record: &[u8], out: &mut Vec<u8>) {
         let original = self.settings.keep_original.then(|| String::from_utf8_lossy(record));
-        let original = original.as_ref().map(|original| original.as_bytes());
-        self.beside.write(record, &mut self.lookup);
+        write_original(original.as_ref().map(|original| original.as_bytes()), out);
+        self.set_envelope_fields.write(record, &mut self.lookup);
         if self.lookup.is_empty() {
             self.lookup.extend_from_slice(&self.kept_lookup);
         }
-        write_trailload(self.more.list(), steps, &self.lookup, original, out);
+        write_trailload(self.more.list(), steps, &self.lookup, out);
     }
 }
 
@@ -312,12 +312,12 @@ impl Normalizer {
 const EVENT_TIME: &[u8] = b"eventTime";
 
 /// The note on a record whose bytes had to be mended; there is no more to say.
-const MENDED: &[u8] = Change::Mended.word().as_bytes();
+const REPAIRED: &[u8] = Change::Repaired.word().as_bytes();
 
 /// Finds when a record happened: its eventTime, or the begin of its time window, or where it has neither what Logstash
 /// and others write as `@timestamp`. One that is there and cannot be read leaves no room for another: that would be
 /// the time of something else.
-fn happened(record: &Tree<'_>) -> Option<When> {
+fn happened(record: &Tree<'_>) -> Option<EventTime> {
     let says = |value: &&Tree<'_>| !value.is_nothing();
     let told = record
         .get(EVENT_TIME)
@@ -325,7 +325,7 @@ fn happened(record: &Tree<'_>) -> Option<When> {
         .or_else(|| record.spelled(EVENT_TIME).find(says))
         .or_else(|| record.get(b"timeWindow")?.get(b"windowStart").filter(says))
         .or_else(|| record.get(b"@timestamp"))?;
-    When::read(told)
+    EventTime::read(told)
 }
 
 /// Appends `source.ip`, if the text is an address; services call under their names.
@@ -357,28 +357,31 @@ fn is_ipv4(text: &[u8]) -> bool {
     parts.by_ref().take(4).filter(|part| is_part(part)).count() == 4 && parts.next().is_none()
 }
 
-/// Appends the `trailload` object, if there is anything in it.
-fn write_trailload(
-    more: &[u8],
-    steps: &[Vec<u8>],
-    lookup: &[u8],
-    original: Option<&[u8]>,
-    out: &mut Vec<u8>,
-) {
-    if more.is_empty() && steps.is_empty() && lookup.is_empty() && original.is_none() {
+/// Appends `event.original` (ECS: the event as it was received), if the record is kept.
+fn write_original(original: Option<&[u8]>, out: &mut Vec<u8>) {
+    if let Some(original) = original {
+        out.extend_from_slice(b"\"event\":{\"original\":\"");
+        text::escape(out, original);
+        out.extend_from_slice(b"\"},");
+    }
+}
+
+/// Appends the `trailload` object, unless it would be empty.
+fn write_trailload(more: &[u8], steps: &[Vec<u8>], lookup: &[u8], out: &mut Vec<u8>) {
+    if more.is_empty() && steps.is_empty() && lookup.is_empty() {
         return;
     }
     let mut between = "\"trailload\":{";
     if !more.is_empty() {
         out.extend_from_slice(between.as_bytes());
-        out.extend_from_slice(b"\"more\":[");
+        out.extend_from_slice(b"\"unmapped\":[");
         out.extend_from_slice(more);
         out.push(b']');
         between = ",";
     }
     if !steps.is_empty() {
         out.extend_from_slice(between.as_bytes());
-        out.extend_from_slice(b"\"renamed\":[\"");
+        out.extend_from_slice(b"\"changes\":[\"");
         for (number, step) in steps.iter().enumerate() {
             if number > 0 {
                 out.extend_from_slice(b"\",\"");
@@ -392,13 +395,6 @@ fn write_trailload(
         out.extend_from_slice(between.as_bytes());
         out.extend_from_slice(b"\"lookup\":");
         out.extend_from_slice(lookup);
-        between = ",";
-    }
-    if let Some(original) = original {
-        out.extend_from_slice(between.as_bytes());
-        out.extend_from_slice(b"\"original\":\"");
-        text::escape(out, original);
-        out.push(b'"');
     }
     out.extend_from_slice(b"},");
 }
@@ -425,19 +421,19 @@ pub fn original(document: &[u8]) -> Result<Vec<u8>, Misshapen> {
 #[derive(Debug)]
 pub struct Relearned {
     fields: Fields,
-    view: View,
+    view: PathCache,
 }
 
 impl Relearned {
     /// Starts with the live `mappings` of that index. The rules are those of `fields`.
     pub fn new(fields: &Fields, mappings: &Value) -> Self {
         let fields = fields.of_index(mappings);
-        let view = View::new(&fields);
+        let view = PathCache::new(&fields);
         Self { fields, view }
     }
 
     /// Rewrites a document for that index, from the record that it was. What the index does not map goes to
-    /// `trailload.more`: nobody will add further fields for it. `None` if the document stays as it is, or is
+    /// `trailload.unmapped`: nobody will add further fields for it. `None` if the document stays as it is, or is
     /// none of ours.
     pub fn again(&mut self, document: &[u8]) -> Option<Vec<u8>> {
         let (again, _) = again(document, &self.fields, &mut self.view)?;
@@ -446,32 +442,33 @@ impl Relearned {
 }
 
 /// Makes a document of ours again, from the record that it was, and returns how many learned fields it needs.
-fn again(document: &[u8], fields: &Fields, view: &mut View) -> Option<(Vec<u8>, u32)> {
+fn again(document: &[u8], fields: &Fields, view: &mut PathCache) -> Option<(Vec<u8>, u32)> {
     let Tree::Object(old) = tree::parse(document).ok()?.tree else { return None };
     // Read once more: what is no JSON there must be made text again.
     let record = original(document).ok()?;
     let Tree::Object(record) = tree::parse(&record).ok()?.tree else { return None };
-    let mut more = More::default();
+    let mut more = UnmappedTerms::default();
     let (members, mut notes) = rewrite::rewrite(record, fields, view, &mut more);
-    if undo::notes(&old).iter().any(|note| note == MENDED) {
-        notes.steps.push(MENDED.to_vec());
+    if undo::notes(&old).iter().any(|note| note == REPAIRED) {
+        notes.steps.push(REPAIRED.to_vec());
     }
     let mut out = vec![b'{'];
     for member in old.iter().filter(|member| matches!(&*member.key, b"@timestamp" | b"source")) {
         tree::write_members(std::slice::from_ref(member), &mut out);
         out.push(b',');
     }
-    let original = kept_original(&old);
+    write_original(kept_original(&old).as_deref(), &mut out);
     let lookup = kept_lookup(&old);
-    write_trailload(more.list(), &notes.steps, &lookup, original.as_deref(), &mut out);
+    write_trailload(more.list(), &notes.steps, &lookup, &mut out);
     finish(&members, &mut out);
     out.push(b'\n');
     Some((out, notes.needs))
 }
 
+/// Returns `event.original` of a document that this module wrote. A record's own `event` was renamed.
 fn kept_original(document: &[Member<'_>]) -> Option<Vec<u8>> {
-    let ours = document.iter().find(|member| &*member.key == b"trailload")?;
-    Some(ours.value.get(b"original")?.text()?.into_owned())
+    let event = document.iter().find(|member| &*member.key == b"event")?;
+    Some(event.value.get(b"original")?.text()?.into_owned())
 }
 
 /// Returns the object `trailload.lookup` of a document of ours; empty without one.
@@ -515,16 +512,14 @@ pub fn raw(document: &[u8]) -> Vec<u8> {
     let record = kept_original(&members)
         .or_else(|| original(document).ok())
         .unwrap_or_else(|| document.to_vec());
-    out.extend_from_slice(b"\"trailload\":{\"raw\":true,");
+    write_original(Some(&record), &mut out);
+    out.extend_from_slice(b"\"trailload\":{\"raw\":true");
     let lookup = kept_lookup(&members);
     if !lookup.is_empty() {
-        out.extend_from_slice(b"\"lookup\":");
+        out.extend_from_slice(b",\"lookup\":");
         out.extend_from_slice(&lookup);
-        out.push(b',');
     }
-    out.extend_from_slice(b"\"original\":\"");
-    text::escape(&mut out, &record);
-    out.extend_from_slice(b"\"}}\n");
+    out.extend_from_slice(b"}}\n");
     out
 }
 

@@ -1,7 +1,7 @@
 //! Rewrites one record until no mapping can refuse it, and notes every step so that it can be undone.
 //!
 //! In: the tree of a record, and what is known about paths. Out: the tree to be indexed, the notes
-//! (`trailload.renamed`, as [`note`](super::note) spells them), and the terms of what is not mapped (`trailload.more`).
+//! (`trailload.changes`, as [`note`](super::note) spells them), and the terms of what is not mapped (`trailload.unmapped`).
 //! Holds: [`undo`](super::undo) of the result is the record again; only these change a record: a wrong
 //! kind under a path that is or will be mapped, a name that is ours or that leads through a value,
 //! and what engines refuse wherever it stands. Everything else stays as AWS wrote it.
@@ -10,14 +10,14 @@ use std::borrow::Cow;
 
 use super::{
     EVENT_TIME,
+    change_note::{Change, pointer_segment},
     fields::{Fields, Node, ROOT, Verdict},
-    keys::{Keys, METADATA, mend_key},
-    more::{LONGEST_KEYWORD, More},
-    note::{Change, pointer_segment},
+    object_keys::{Keys, METADATA, mend_key},
+    path_cache::PathCache,
     text,
+    timestamp::EventTime,
     tree::{Member, Tree},
-    view::View,
-    when::When,
+    unmapped_terms::{LONGEST_KEYWORD, UnmappedTerms},
 };
 
 /// Lists directly inside each other that every engine takes: OpenSearch refuses more than 20.
@@ -36,8 +36,8 @@ pub(super) struct Notes {
 pub(super) fn rewrite<'a>(
     record: Vec<Member<'a>>,
     fields: &Fields,
-    view: &mut View,
-    more: &mut More,
+    view: &mut PathCache,
+    more: &mut UnmappedTerms,
 ) -> (Vec<Member<'a>>, Notes) {
     let mut rewriter = Rewriter {
         fields,
@@ -124,8 +124,8 @@ enum Place {
 
 struct Rewriter<'r> {
     fields: &'r Fields,
-    view: &'r mut View,
-    more: &'r mut More,
+    view: &'r mut PathCache,
+    more: &'r mut UnmappedTerms,
     notes: Notes,
     /// Where we are in the result: `/requestParameters/items/0`, as the inside of a JSON string.
     pointer: Vec<u8>,
@@ -224,7 +224,7 @@ impl Rewriter<'_> {
                 (Verdict::Value, Class::Object) => {
                     if let Some(inner) = wrapped(&mut value) {
                         self.note_rename(&old, &key);
-                        self.note(Change::Value, &key, b"");
+                        self.note(Change::Unwrapped, &key, b"");
                         placed.push((Member { key, value: inner }, place));
                         return;
                     }
@@ -234,7 +234,7 @@ impl Rewriter<'_> {
                 (Verdict::Object { .. }, Class::Value) => {
                     if is_empty_marker(&value) {
                         self.note_rename(&old, &key);
-                        self.note(Change::Was, &key, &value.as_it_was());
+                        self.note(Change::Replaced, &key, &value.as_it_was());
                         placed.push((Member { key, value: Tree::Object(Vec::new()) }, place));
                         return;
                     }
@@ -256,9 +256,9 @@ impl Rewriter<'_> {
     /// Writes the time of an event so that a date field reads it as the moment that it is. A field would take seconds
     /// for milliseconds, and find the event in 1970.
     fn time<'a>(&mut self, key: &[u8], value: Tree<'a>) -> Tree<'a> {
-        let retold = When::read(&value).and_then(|when| when.retold(&value));
+        let retold = EventTime::read(&value).and_then(|when| when.retold(&value));
         let Some(retold) = retold else { return value };
-        self.note(Change::Was, key, &value.as_it_was());
+        self.note(Change::Replaced, key, &value.as_it_was());
         Tree::Text(Cow::Owned(retold.into_bytes()))
     }
 
@@ -284,7 +284,7 @@ impl Rewriter<'_> {
             }
         };
         self.note_rename(old, &key);
-        self.note(Change::Json, &key, b"");
+        self.note(Change::Serialized, &key, b"");
         placed
             .push((Member { key: Cow::Owned(key), value: Tree::Text(Cow::Owned(inside)) }, place));
     }
@@ -413,8 +413,8 @@ impl Rewriter<'_> {
 
     fn leaf<'a>(&mut self, value: Tree<'a>) -> Tree<'a> {
         match &value {
-            Tree::Word(_) => self.note_here(Change::Word),
-            Tree::Deep(_) => self.note_here(Change::Json),
+            Tree::Word(_) => self.note_here(Change::Quoted),
+            Tree::Deep(_) => self.note_here(Change::Serialized),
             _ => {}
         }
         value
@@ -475,7 +475,7 @@ impl Rewriter<'_> {
 
     fn note_rename(&mut self, old: &[u8], new: &[u8]) {
         if old != new {
-            self.note(Change::Key, new, old);
+            self.note(Change::Renamed, new, old);
         }
     }
 
@@ -483,7 +483,7 @@ impl Rewriter<'_> {
     fn note(&mut self, change: Change, key: &[u8], argument: &[u8]) {
         let mut step = [change.word().as_bytes(), b" ", &self.pointer, b"/"].concat();
         text::escape(&mut step, &pointer_segment(key));
-        if !argument.is_empty() || change == Change::Key {
+        if !argument.is_empty() || change == Change::Renamed {
             step.push(b' ');
             text::escape(&mut step, argument);
         }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-pub use super::kinds::Kind;
+pub use super::kinds::FieldKind;
 use super::kinds::{Kinds, PathHash};
 
 /// The kind table, the declared conflicts and fields, and the core mapping.
@@ -38,7 +38,7 @@ pub struct Conflict {
     /// The path, as documents spell it after the rewrite.
     pub field: String,
     /// What the plain key holds.
-    pub kind: Kind,
+    pub kind: FieldKind,
     /// Who sends what, for people.
     pub why: String,
     /// What happens to values of the other kind.
@@ -154,7 +154,7 @@ impl Rules {
     /// Returns what the value at a path is: `"requestParameters.policy"`. `None`: no model and no rule knows it.
     ///
     /// Lists count as what they hold. A renamed field is asked for under its new name.
-    pub fn kind(&self, path: &str) -> Option<Kind> {
+    pub fn kind(&self, path: &str) -> Option<FieldKind> {
         self.kinds.get(PathHash::of(path))
     }
 
@@ -287,9 +287,9 @@ fn check_conflicts(entries: &[Conflict]) -> Result<(), String> {
     }
     for entry in entries {
         let fits = match entry.rewrite {
-            Rewrite::KeyByType => entry.kind != Kind::Document,
-            Rewrite::KeepAsText => entry.kind == Kind::Scalar,
-            Rewrite::KeepUnmapped => entry.kind == Kind::Document,
+            Rewrite::KeyByType => entry.kind != FieldKind::Document,
+            Rewrite::KeepAsText => entry.kind == FieldKind::Scalar,
+            Rewrite::KeepUnmapped => entry.kind == FieldKind::Document,
         };
         if !fits {
             return Err(format!("has a rewrite that does not fit the kind of `{}`", entry.field));
@@ -332,7 +332,7 @@ fn check_fields(
         if !is_typed(mapping) {
             return Err(format!("gives no type for `{path}`"));
         }
-        if kinds.get(PathHash::of(path)).is_some_and(|kind| kind != Kind::Scalar) {
+        if kinds.get(PathHash::of(path)).is_some_and(|kind| kind != FieldKind::Scalar) {
             return Err(format!("maps `{path}` as a value, which is none by the kind table"));
         }
     }
@@ -437,28 +437,28 @@ mod tests {
     fn known_paths_have_their_kinds() {
         let rules = rules();
         let expected = [
-            ("eventName", Kind::Scalar),
-            ("apiVersion", Kind::Scalar),
-            ("userIdentity", Kind::Object),
-            ("userIdentity.sessionContext.sessionIssuer.arn", Kind::Scalar),
-            ("userIdentity.sessionContext.webIdFederationData.attributes", Kind::Map),
-            ("resources", Kind::Object),
-            ("resources.ARN", Kind::Scalar),
-            ("serviceEventDetails", Kind::Document),
-            ("requestParameters", Kind::Object),
-            ("requestParameters_value", Kind::Scalar),
-            ("requestParameters.bucketName", Kind::Scalar),
-            ("requestParameters.policy", Kind::Scalar),
-            ("requestParameters.policy_object", Kind::Object),
-            ("requestParameters.policy_object.rules.strategy", Kind::Scalar),
-            ("requestParameters.tags", Kind::Map),
-            ("requestParameters.tags.key", Kind::Scalar),
-            ("requestParameters.tags_value", Kind::Scalar),
-            ("requestParameters.attribute", Kind::Object),
-            ("requestParameters.encryptionContext", Kind::Map),
-            ("requestParameters.bucketPolicy", Kind::Document),
-            ("responseElements.role.roleName", Kind::Scalar),
-            ("responseElements.instancesSet.items.instanceState.code", Kind::Scalar),
+            ("eventName", FieldKind::Scalar),
+            ("apiVersion", FieldKind::Scalar),
+            ("userIdentity", FieldKind::Object),
+            ("userIdentity.sessionContext.sessionIssuer.arn", FieldKind::Scalar),
+            ("userIdentity.sessionContext.webIdFederationData.attributes", FieldKind::Map),
+            ("resources", FieldKind::Object),
+            ("resources.ARN", FieldKind::Scalar),
+            ("serviceEventDetails", FieldKind::Document),
+            ("requestParameters", FieldKind::Object),
+            ("requestParameters_value", FieldKind::Scalar),
+            ("requestParameters.bucketName", FieldKind::Scalar),
+            ("requestParameters.policy", FieldKind::Scalar),
+            ("requestParameters.policy_object", FieldKind::Object),
+            ("requestParameters.policy_object.rules.strategy", FieldKind::Scalar),
+            ("requestParameters.tags", FieldKind::Map),
+            ("requestParameters.tags.key", FieldKind::Scalar),
+            ("requestParameters.tags_value", FieldKind::Scalar),
+            ("requestParameters.attribute", FieldKind::Object),
+            ("requestParameters.encryptionContext", FieldKind::Map),
+            ("requestParameters.bucketPolicy", FieldKind::Document),
+            ("responseElements.role.roleName", FieldKind::Scalar),
+            ("responseElements.instancesSet.items.instanceState.code", FieldKind::Scalar),
         ];
         for (path, kind) in expected {
             assert_eq!(rules.kind(path), Some(kind), "{path}");
@@ -501,11 +501,13 @@ mod tests {
             first.get("value").is_some_and(|inner| !inner.is_object() && !inner.is_array())
                 && first.as_object().is_some_and(|object| object.len() == 1);
         let (key, becomes) = match (entry.kind, first.is_object()) {
-            (Kind::Document, _) | (Kind::Object | Kind::Map, true) | (Kind::Scalar, false) => {
-                (name.to_owned(), None)
+            (FieldKind::Document, _)
+            | (FieldKind::Object | FieldKind::Map, true)
+            | (FieldKind::Scalar, false) => (name.to_owned(), None),
+            (FieldKind::Scalar, true) if unwrapped => {
+                (name.to_owned(), first.get("value").cloned())
             }
-            (Kind::Scalar, true) if unwrapped => (name.to_owned(), first.get("value").cloned()),
-            (Kind::Scalar, true) => (format!("{name}_object"), None),
+            (FieldKind::Scalar, true) => (format!("{name}_object"), None),
             (_, false) if first == "" => (name.to_owned(), Some(serde_json::json!({}))),
             (_, false) => (format!("{name}_value"), None),
         };
@@ -517,10 +519,12 @@ mod tests {
     fn renamed_fields_have_kinds_too() {
         let rules = rules();
         for entry in rules.conflicts().unwrap() {
-            let (suffix, expected): (_, &[Kind]) = match entry.kind {
-                Kind::Document => continue,
-                Kind::Scalar => ("_object", &[Kind::Object, Kind::Map, Kind::Document]),
-                Kind::Object | Kind::Map => ("_value", &[Kind::Scalar]),
+            let (suffix, expected): (_, &[FieldKind]) = match entry.kind {
+                FieldKind::Document => continue,
+                FieldKind::Scalar => {
+                    ("_object", &[FieldKind::Object, FieldKind::Map, FieldKind::Document])
+                }
+                FieldKind::Object | FieldKind::Map => ("_value", &[FieldKind::Scalar]),
             };
             let kind = rules.kind(&format!("{}{suffix}", entry.field));
             assert!(kind.is_some_and(|kind| expected.contains(&kind)), "{}: {kind:?}", entry.field);
@@ -541,10 +545,13 @@ mod tests {
                     continue;
                 }
                 fields += 1;
-                let expected =
-                    if field["properties"].is_object() { Kind::Object } else { Kind::Scalar };
+                let expected = if field["properties"].is_object() {
+                    FieldKind::Object
+                } else {
+                    FieldKind::Scalar
+                };
                 assert_eq!(rules.kind(&path), Some(expected), "{path}");
-                if expected == Kind::Object {
+                if expected == FieldKind::Object {
                     open.push((path, &field["properties"]));
                 }
             }
@@ -576,7 +583,7 @@ mod tests {
         assert_eq!(mapping["fields"]["date"]["locale"], "en");
         assert!(rules.declared("eventName").is_none());
         for path in rules.declared.keys() {
-            assert_eq!(rules.kind(path), Some(Kind::Scalar), "{path}");
+            assert_eq!(rules.kind(path), Some(FieldKind::Scalar), "{path}");
             let part = path.split('.').next().unwrap();
             assert!(FREE_PARTS.contains(&part), "{path} belongs into the template");
         }
@@ -610,7 +617,7 @@ mod tests {
             "responseElements.failureReason",
             "additionalEventData.errorMessage",
         ] {
-            assert!(matches!(rules.kind(path), Some(Kind::Scalar) | None), "{path}");
+            assert!(matches!(rules.kind(path), Some(FieldKind::Scalar) | None), "{path}");
             let mapping = rules.declared(path).unwrap_or_else(|| panic!("{path} is not declared"));
             assert_eq!(mapping["type"], "keyword", "{path}");
             assert_eq!(mapping["fields"]["text"]["type"], "text", "{path}");
@@ -667,8 +674,8 @@ mod tests {
             "rewrite": "keep-unmapped", "examples": [{"given": 1, "under": "policy"}]}]"#;
         fs::write(dir.path().join("conflicts.json"), entry).unwrap();
         let rules = Rules::load(dir.path()).unwrap();
-        assert_eq!(rules.kind("requestParameters.policy"), Some(Kind::Document));
-        assert_eq!(rules.kind("requestParameters.tags"), Some(Kind::Map));
+        assert_eq!(rules.kind("requestParameters.policy"), Some(FieldKind::Document));
+        assert_eq!(rules.kind("requestParameters.tags"), Some(FieldKind::Map));
         assert_eq!(rules.conflicts().unwrap().len(), 1);
         assert_eq!(rules.template(), Rules::embedded().unwrap().template());
     }

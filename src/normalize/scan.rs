@@ -14,11 +14,11 @@
 use std::ops::Range;
 
 use super::{
+    change_note::Change,
     fields::{Node, ROOT, Verdict},
-    more::{LONGEST_KEYWORD, More},
-    note::Change,
+    path_cache::{self, PathCache},
     text,
-    view::{self, View},
+    unmapped_terms::{LONGEST_KEYWORD, UnmappedTerms},
 };
 
 /// Levels below a record's parts that are followed here; deeper ones take the slow way.
@@ -74,9 +74,9 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Finds the paths in a view that knows the core fields.
-    pub(super) fn find(view: &View) -> Option<Self> {
+    pub(super) fn find(view: &PathCache) -> Option<Self> {
         let node = |key: &[u8]| view.child(ROOT, text::hash(key));
-        let [event_id, event_time, source_ip] = view::WANTED;
+        let [event_id, event_time, source_ip] = path_cache::WANTED;
         Some(Self {
             event_id: node(event_id)?,
             event_time: node(event_time)?,
@@ -97,9 +97,9 @@ pub(super) struct Scratch {
 pub(super) fn scan(
     text: &[u8],
     start: usize,
-    view: &View,
+    view: &PathCache,
     wanted: Wanted,
-    more: &mut More,
+    more: &mut UnmappedTerms,
     scratch: &mut Scratch,
 ) -> Option<Scan> {
     scratch.hashes.clear();
@@ -114,9 +114,9 @@ pub(super) fn scan(
 struct Scanner<'s> {
     text: &'s [u8],
     at: usize,
-    view: &'s View,
+    view: &'s PathCache,
     wanted: Wanted,
-    more: &'s mut More,
+    more: &'s mut UnmappedTerms,
     scratch: &'s mut Scratch,
     found: Scan,
     /// Lists around the object we are in: what is renamed in one would need its position in the note.
@@ -433,7 +433,7 @@ impl Scanner<'_> {
         for (empty, note) in [(&b"\"\""[..], &b" \\\"\\\""[..]), (b"[\"\"]", b" [\\\"\\\"]")] {
             if rest.starts_with(empty) {
                 let name = &self.text[key];
-                let mut step = self.pointer(Change::Was, parent, name)?;
+                let mut step = self.pointer(Change::Replaced, parent, name)?;
                 step.extend_from_slice(note);
                 self.found.steps.push(step);
                 let old = self.at..self.at + empty.len();
@@ -515,7 +515,7 @@ impl Scanner<'_> {
             return None;
         }
         let name = std::mem::take(name);
-        let step = self.pointer(Change::Key, parent, &name);
+        let step = self.pointer(Change::Renamed, parent, &name);
         self.scratch.name = name;
         let mut step = step?;
         step.push(b' ');
@@ -591,7 +591,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Passes a value that the index does not look at; what it says goes to `trailload.more`.
+    /// Passes a value that the index does not look at; what it says goes to `trailload.unmapped`.
     fn free(&mut self, depth: u32, lists: u32) -> Option<()> {
         match self.peek()? {
             b'"' => {

@@ -107,7 +107,7 @@ fn a_record_that_fits_is_taken_over_byte_by_byte() {
 
 /// Sorts the notes: the two ways come by in different orders, both of which can be undone.
 fn in_order(mut document: Value) -> Value {
-    if let Some(steps) = document["trailload"]["renamed"].as_array_mut() {
+    if let Some(steps) = document["trailload"]["changes"].as_array_mut() {
         steps.sort_by_key(ToString::to_string);
     }
     document
@@ -174,7 +174,7 @@ fn both_ways_say_the_same_of_every_public_event() {
             let slow = in_order(value(&document(&mut normalizer, event)));
             let fast = std::str::from_utf8(&out[placed.action_bytes as usize..]).unwrap();
             assert_eq!(in_order(value(fast)), slow, "{event}");
-            assert_eq!(placed.rewritten, slow["trailload"]["renamed"].is_array());
+            assert_eq!(placed.rewritten, slow["trailload"]["changes"].is_array());
             let back = original(fast.as_bytes()).unwrap();
             assert_eq!(back, meaning(event.as_bytes()));
         }
@@ -465,8 +465,8 @@ fn a_time_that_a_date_field_would_misread_is_spelled_out_and_comes_back() {
         let record = format!(r#"{{"eventName":"A","eventTime":{written}}}"#);
         let document = document(&mut normalizer, &record);
         assert_eq!(value(&document)["eventTime"], spelled, "{written}");
-        let note = format!("was /eventTime {written}");
-        assert_eq!(value(&document)["trailload"]["renamed"], to_json!([note]));
+        let note = format!("replaced /eventTime {written}");
+        assert_eq!(value(&document)["trailload"]["changes"], to_json!([note]));
         assert_eq!(original(document.as_bytes()).unwrap(), record.as_bytes());
         let mut relearned = Relearned::new(&normalizer.fields, rules().template());
         assert_eq!(relearned.again(document.as_bytes()), None, "{document}");
@@ -575,7 +575,7 @@ fn a_document_rewritten_for_one_index_loses_nothing_there() {
     let mut relearned = Relearned::new(&normalizer.fields, &live);
     let again = String::from_utf8(relearned.again(document.as_bytes()).unwrap()).unwrap();
     assert_eq!(lost(&live, &again), Vec::<String>::new(), "{again}");
-    let more = value(&again)["trailload"]["more"].clone();
+    let more = value(&again)["trailload"]["unmapped"].clone();
     assert!(more.as_array().unwrap().contains(&to_json!("requestParameters.brandNew_object.x=1")));
     assert_eq!(original(again.as_bytes()).unwrap(), original(document.as_bytes()).unwrap());
     for document in corpus().iter().map(|event| self::document(&mut normalizer, event)) {
@@ -606,8 +606,8 @@ fn a_document_rewritten_again_keeps_every_note() {
         assert!(again.contains("brandNew_object"), "{again}");
         let back = |document: &str| String::from_utf8(original(document.as_bytes()).unwrap()).unwrap();
         assert_eq!(back(&again), back(&document));
-        assert_eq!(again.contains("\"mended\""), document.contains("\"mended\""));
-        assert_eq!(document.contains("\"mended\""), record.contains("\\x"));
+        assert_eq!(again.contains("\"repaired\""), document.contains("\"repaired\""));
+        assert_eq!(document.contains("\"repaired\""), record.contains("\\x"));
     }
 }
 
@@ -640,7 +640,7 @@ fn a_raw_document_keeps_what_searches_ask_for_and_the_record_as_text() {
     assert_eq!(raw["eventName"], "A");
     assert_eq!(raw["@timestamp"], "2024-01-01T00:00:00Z");
     assert_eq!(raw["trailload"]["raw"], true);
-    assert_eq!(raw["trailload"]["original"], record);
+    assert_eq!(raw["event"]["original"], record);
 }
 
 /// An event as LookupEvents gives it: the session's name and the bucket are said beside the record only.
@@ -673,7 +673,7 @@ fn what_an_envelope_adds_is_in_every_form_of_the_document_and_not_in_the_record(
         assert!(refused_by(&mapping(&fields), form).iter().all(|path| !path.contains("lookup")));
         assert_eq!(meaning(&original(form.as_bytes()).unwrap()), meaning(record.as_bytes()));
     }
-    assert_eq!(value(&raw)["trailload"]["original"].as_str().map(value), Some(value(record)));
+    assert_eq!(value(&raw)["event"]["original"].as_str().map(value), Some(value(record)));
 }
 
 #[test]
@@ -703,7 +703,7 @@ fn beyond_the_budget_values_are_found_through_more() {
     let record = r#"{"eventID":"0828c0d2-3589-4390-b954-c78b4a7df44b","eventTime":"2024-01-01T00:00:00Z","requestParameters":{"tags":{"a:b":"c"},"x":[1,"two"]}}"#;
     let slow = value(&document(&mut normalizer, record));
     assert!(fields.is_full() && fields.is_empty());
-    let more: Vec<&str> = slow["trailload"]["more"]
+    let more: Vec<&str> = slow["trailload"]["unmapped"]
         .as_array()
         .unwrap()
         .iter()
@@ -722,10 +722,10 @@ fn beyond_the_budget_values_are_found_through_more() {
     assert_eq!(value(std::str::from_utf8(&out[placed.action_bytes as usize..]).unwrap()), slow);
 }
 
-/// Returns the values of a document that no search finds: neither mapped, nor in `trailload.more`.
+/// Returns the values of a document that no search finds: neither mapped, nor in `trailload.unmapped`.
 fn lost(mapping: &Value, document: &str) -> Vec<String> {
     let document = value(document);
-    let more = document["trailload"]["more"].as_array().cloned().unwrap_or_default();
+    let more = document["trailload"]["unmapped"].as_array().cloned().unwrap_or_default();
     let more: Vec<&str> = more.iter().filter_map(Value::as_str).collect();
     let mut found = Vec::new();
     // Terms are bounded; such a document says nothing here.
@@ -820,7 +820,7 @@ fn a_text_is_a_term_only_if_its_field_ignores_it() {
             let Some((_, Normalized::Document(placed))) = taken else { panic!("{record}") };
             let quick = String::from_utf8(out.split_off(placed.action_bytes as usize)).unwrap();
             assert_eq!(value(&quick), value(&slow), "{path} of {units}");
-            let more = value(&slow)["trailload"]["more"].clone();
+            let more = value(&slow)["trailload"]["unmapped"].clone();
             let terms: Vec<&str> =
                 more.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             assert_eq!(terms.len(), usize::from(is_term), "{path} of {units}");
@@ -858,7 +858,7 @@ fn beyond_the_budget_documents_look_the_same_in_any_order() {
         let documents = events.iter().map(|event| {
             let mut document = value(&document(&mut normalizer, event));
             if let Some(ours) = document["trailload"].as_object_mut() {
-                ours.remove("more");
+                ours.remove("unmapped");
             }
             document
         });
@@ -964,7 +964,7 @@ fn when_an_index_is_full_new_fields_are_found_through_more() {
         "requestParameters.also.lacking=3",
         "requestParameters.afterThat=y"
     ]);
-    assert_eq!(value(fast)["trailload"]["more"], more, "what it lacks, and what is new");
+    assert_eq!(value(fast)["trailload"]["unmapped"], more, "what it lacks, and what is new");
     assert_eq!(document(&mut normalizer, &record), fast);
     assert_eq!(lost(&live, fast), Vec::<String>::new());
     let other = index_with(&to_json!({"lacking": {"type": "keyword"}}));
@@ -1001,16 +1001,16 @@ fn what_an_earlier_run_decided_is_obeyed_unless_an_engine_says_otherwise() {
         to_json!({"properties": {"requestParameters": {"properties": {"theirs": keyword}}}});
     fields.absorb(&template, Origin::Template);
     let decided = [
-        ("ours", Shape::Value),
-        ("ours.deep", Shape::Object),
-        ("theirs", Shape::Object),
-        ("late", Shape::Object),
+        ("ours", FieldShape::Value),
+        ("ours.deep", FieldShape::Object),
+        ("theirs", FieldShape::Object),
+        ("late", FieldShape::Object),
     ];
     fields.recall(decided.map(|(name, shape)| (format!("requestParameters.{name}"), shape)));
     let corrected = |path: &str, shape| {
         vec![Decision { path: format!("requestParameters.{path}"), shape, by: Decider::Engine }]
     };
-    assert_eq!(fields.take_decisions(), corrected("theirs", Shape::Value));
+    assert_eq!(fields.take_decisions(), corrected("theirs", FieldShape::Value));
     assert_eq!(fields.len(), 1, "nothing is a field before it is met");
     let record = r#"{"requestParameters":{"ours":{"x":1},"theirs":{"y":1}}}"#;
     let held = value(&document(&mut normalizer, record));
@@ -1021,7 +1021,7 @@ fn what_an_earlier_run_decided_is_obeyed_unless_an_engine_says_otherwise() {
     assert!(fields.take_decisions().iter().all(|decision| decision.by == Decider::FirstMet));
     let live = to_json!({"properties": {"requestParameters": {"properties": {"late": keyword}}}});
     fields.absorb(&live, Origin::Index);
-    assert_eq!(fields.take_decisions(), corrected("late", Shape::Value));
+    assert_eq!(fields.take_decisions(), corrected("late", FieldShape::Value));
     let held = value(&document(&mut normalizer, r#"{"requestParameters":{"late":"z"}}"#));
     assert_eq!(held["requestParameters"]["late"], "z");
 }
@@ -1116,9 +1116,12 @@ mod returned {
     fn a_record_that_only_looks_like_a_document_keeps_all_it_has() {
         for record in [
             r#"{"eventTime":"2024-03-05T10:00:00Z","eventID":"1","@timestamp":"2024-03-05T10:00:01Z"}"#,
-            r#"{"eventTime":"2024-03-05T10:00:00Z","eventID":"1","trailload":{"renamed":5}}"#,
+            r#"{"eventTime":"2024-03-05T10:00:00Z","eventID":"1","trailload":{"changes":5}}"#,
             r#"{"eventTime":"2024-03-05T10:00:00Z","eventID":"1","trailload":{}}"#,
             r#"{"eventTime":"2024-03-05T10:00:00Z","eventID":"1","source":{"ip":"192.0.2.1"}}"#,
+            r#"{"eventTime":"2024-03-05T10:00:00Z","eventID":"1","event":{"original":"{}"}}"#,
+            r#"{"eventName":"A","event":{"original":"{\"eventName\":\"A\"}","kind":"event"}}"#,
+            r#"{"eventName":"A","event":"A"}"#,
         ] {
             let tree = tree::parse(record.as_bytes()).unwrap();
             assert!(undo::returned(record.as_bytes(), &tree.tree).is_none(), "{record}");

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::{
-    note::{Change, Note, unescape_segment},
+    change_note::{Change, ChangeNote, unescape_segment},
     text,
     tree::{self, Member, Misshapen, Tree},
 };
@@ -48,19 +48,18 @@ pub(super) fn returned(document: &[u8], tree: &Tree<'_>) -> Option<Returned> {
     if !is_what_we_say(ours) {
         return None;
     }
-    let original = ours.get(b"original").and_then(Tree::text);
-    let original = original.filter(|text| {
+    let kept = super::kept_original(members).filter(|text| {
         tree::parse(text).is_ok_and(|parsed| matches!(parsed.tree, Tree::Object(_)))
     });
-    let record = match original {
-        Some(original) => original.into_owned(),
+    let record = match kept {
+        Some(original) => original,
         None => Tree::Object(undo(document).ok()?).as_it_was(),
     };
     let mut lookup = Vec::new();
     if let Some(value) = ours.get(b"lookup") {
         value.write(&mut lookup);
     }
-    let is_mended = notes(members).iter().any(|note| note == super::MENDED);
+    let is_mended = notes(members).iter().any(|note| note == super::REPAIRED);
     Some(Returned { record, lookup, is_mended })
 }
 
@@ -68,21 +67,20 @@ pub(super) fn returned(document: &[u8], tree: &Tree<'_>) -> Option<Returned> {
 fn is_what_we_say(ours: &Tree<'_>) -> bool {
     let Tree::Object(parts) = ours else { return false };
     !parts.is_empty() && parts.iter().all(|part| match &*part.key {
-        b"more" | b"renamed" => {
+        b"unmapped" | b"changes" => {
             matches!(&part.value, Tree::List(list) if list.iter().all(|line| line.text().is_some()))
         }
         b"lookup" => matches!(part.value, Tree::Object(_)),
-        b"original" => part.value.text().is_some(),
         b"raw" => matches!(&part.value, Tree::Token(word) if &**word == b"true"),
         _ => false,
     })
 }
 
-/// Returns the record in a document to which nothing was added but what it says itself: its time and its address. Nothing
-/// if neither is there.
+/// Returns the record of a document without a `trailload` object, to which only `@timestamp`, `source.ip` and
+/// `event.original` were added, each derived from the record. `None` if none of them was.
 fn without_ours(members: &[Member<'_>]) -> Option<Vec<u8>> {
     let is = |member: &Member<'_>, key: &[u8]| *member.key == *key;
-    if !members.iter().any(|member| is(member, b"@timestamp") || is(member, b"source")) {
+    if !members.iter().any(|member| is_ours(&member.key)) {
         return None;
     }
     let rest = || members.iter().filter(|member| !is(member, b"@timestamp")).cloned().collect();
@@ -101,18 +99,32 @@ fn without_ours(members: &[Member<'_>]) -> Option<Vec<u8>> {
         _ => false,
     };
     let kept: Vec<Member<'_>> = members.iter().filter(|member| !is_told(member)).cloned().collect();
+    if let Some(original) = sole_original(&kept) {
+        return Some(original);
+    }
     (kept.len() < members.len()).then(|| Tree::Object(kept).as_it_was())
+}
+
+/// Returns `event.original` if `event` holds nothing else and the other members are those of that record.
+fn sole_original(members: &[Member<'_>]) -> Option<Vec<u8>> {
+    let is_event = |member: &&Member<'_>| &*member.key == b"event";
+    let Tree::Object(parts) = &members.iter().find(is_event)?.value else { return None };
+    let [only] = parts.as_slice() else { return None };
+    let original = only.value.text().filter(|_| &*only.key == b"original")?;
+    let rest = members.iter().filter(|member| !is_event(member)).cloned().collect();
+    let record = tree::parse(&original).ok()?.tree.as_it_was();
+    (record == Tree::Object(rest).as_it_was()).then(|| original.into_owned())
 }
 
 /// The members that we add to a record. A record's own under such a name was renamed.
 fn is_ours(key: &[u8]) -> bool {
-    matches!(key, b"@timestamp" | b"source" | b"trailload")
+    matches!(key, b"@timestamp" | b"source" | b"event" | b"trailload")
 }
 
 /// Returns the notes in a document of ours, in the order in which the changes were made.
 pub(super) fn notes(members: &[Member<'_>]) -> Vec<Vec<u8>> {
     let ours = members.iter().find(|member| &*member.key == b"trailload");
-    match ours.and_then(|ours| ours.value.get(b"renamed")) {
+    match ours.and_then(|ours| ours.value.get(b"changes")) {
         Some(Tree::List(steps)) => {
             steps.iter().filter_map(|step| Some(step.text()?.into_owned())).collect()
         }
@@ -122,7 +134,7 @@ pub(super) fn notes(members: &[Member<'_>]) -> Vec<Vec<u8>> {
 
 /// Undoes one step.
 fn follow(record: &mut Tree<'_>, step: &[u8]) -> Option<()> {
-    let note = Note::read(step)?;
+    let note = ChangeNote::read(step)?;
     let mut segments: Vec<Vec<u8>> = note.segments().collect();
     let last = segments.pop()?;
     let mut parent = record;
@@ -130,21 +142,21 @@ fn follow(record: &mut Tree<'_>, step: &[u8]) -> Option<()> {
         parent = enter(parent, segment)?;
     }
     match note.change {
-        Change::Key => rename(parent, &last, note.argument),
-        Change::Was => replace(parent, &last, |_| parsed(note.argument)),
-        Change::Value => replace(parent, &last, |value| {
+        Change::Renamed => rename(parent, &last, note.argument),
+        Change::Replaced => replace(parent, &last, |_| parsed(note.argument)),
+        Change::Unwrapped => replace(parent, &last, |value| {
             let member = Member { key: Cow::Borrowed(b"value"), value };
             Some(Tree::Object(vec![member]))
         }),
-        Change::Json => replace(parent, &last, |value| parsed(&value.text()?)),
-        Change::Word => replace(parent, &last, |value| match value {
+        Change::Serialized => replace(parent, &last, |value| parsed(&value.text()?)),
+        Change::Quoted => replace(parent, &last, |value| match value {
             Tree::Text(inside) => {
                 Some(Tree::Token(Cow::Owned(text::unescape(&inside).into_owned())))
             }
             other => Some(other),
         }),
         Change::Split => join(parent, &last, note.argument),
-        Change::Mended => None,
+        Change::Repaired => None,
     }
 }
 

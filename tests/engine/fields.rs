@@ -80,7 +80,7 @@ fn what_is_not_mapped_is_found_all_the_same(corner: &Corner) {
         &["--fields", "lean"],
     );
     assert_eq!(
-        corner.found(&term("trailload.more", "requestParameters.instanceType=m7g.large")),
+        corner.found(&term("trailload.unmapped", "requestParameters.instanceType=m7g.large")),
         1
     );
     assert_eq!(
@@ -105,7 +105,7 @@ fn policy(statements: usize) -> String {
 }
 
 fn begins(path: &str, text: &str) -> Value {
-    json!({ "prefix": { "trailload.more": format!("{path}={text}") } })
+    json!({ "prefix": { "trailload.unmapped": format!("{path}={text}") } })
 }
 
 fn words(path: &str, text: &str) -> Value {
@@ -230,7 +230,7 @@ fn beyond_the_budget_keys_are_the_same_and_values_are_found(corner: &Corner) {
     for term_of_more in
         ["requestParameters.policy={}", "requestParameters.policy_object.Statement.Effect=Allow"]
     {
-        assert_eq!(corner.found(&term("trailload.more", term_of_more)), 1, "{term_of_more}");
+        assert_eq!(corner.found(&term("trailload.unmapped", term_of_more)), 1, "{term_of_more}");
     }
     assert!(!corner.kinds().contains_key(policy));
 }
@@ -242,7 +242,7 @@ fn what_was_decided_outlives_index_and_template(corner: &Corner) {
     let desk = Desk::new();
     let kinds = |events: &[Value]| {
         let file = desk.file("a.json", records(events));
-        let load = desk.load(&file, corner.url()).with(corner.index()).with(["--again"]);
+        let load = desk.load(&file, corner.url()).with(corner.index()).with(["--reload"]);
         load.run().exits(0).counted([2, 2, 0, 0]);
         corner.kinds()
     };

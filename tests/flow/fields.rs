@@ -107,9 +107,9 @@ fn a_rewrite_is_recorded_in_the_document() {
     let file = desk.file("a.json", lines(&[object, plain]));
     let outcome = desk.load(&file, engine.url()).run().exits(0).counted([2, 2, 0, 0]);
     assert_eq!(outcome.number("rewritten"), 1);
-    assert!(engine.document(&id(1)).unwrap().at("trailload.renamed").is_some());
+    assert!(engine.document(&id(1)).unwrap().at("trailload.changes").is_some());
     assert_eq!(
-        engine.document(&id(2)).unwrap().at("trailload.renamed"),
+        engine.document(&id(2)).unwrap().at("trailload.changes"),
         None,
         "only when something changed"
     );
@@ -136,7 +136,7 @@ fn lean_maps_no_parameters_but_finds_them() {
 }
 
 fn has_more(document: &Json, wanted: &str) -> bool {
-    match document.at("trailload.more") {
+    match document.at("trailload.unmapped") {
         Some(Json::List(items)) => items.iter().any(|item| item.text() == Some(wanted)),
         Some(one) => one.text() == Some(wanted),
         None => false,
@@ -170,7 +170,11 @@ fn above_the_field_budget_nothing_is_refused_and_a_notice_is_given() {
             &format!("requestParameters.parameter{number}=v{number}"),
         )
     });
-    assert_eq!(found.count(), 200 - mapped, "what is not mapped is found through trailload.more");
+    assert_eq!(
+        found.count(),
+        200 - mapped,
+        "what is not mapped is found through trailload.unmapped"
+    );
     engine.assert_no_complaints();
 }
 
@@ -227,7 +231,7 @@ fn the_checkpoint_remembers_what_was_decided_when_the_index_is_gone() {
     let object = event_with(2, path, json!({ "name": "x" }));
     let load = |events: &[Value]| {
         let file = desk.file("a.json", lines(events));
-        let load = desk.load(&file, engine.url()).with(["--again", "--workers", "1"]);
+        let load = desk.load(&file, engine.url()).with(["--reload", "--workers", "1"]);
         load.run().exits(0).counted([2, 2, 0, 0]);
         engine.assert_no_complaints();
         (engine.documents(), engine.kinds())
@@ -244,7 +248,7 @@ fn an_index_has_its_own_word_and_the_checkpoint_learns_it() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
     let path = "requestParameters.inventedYesterday";
     let file = desk.file("a.json", lines(&[event_with(1, path, json!("text"))]));
-    let load = desk.load(&file, engine.url()).with(["--again", "--index-by", "none"]);
+    let load = desk.load(&file, engine.url()).with(["--reload", "--index-by", "none"]);
     load.run().exits(0).counted([1, 1, 0, 0]);
     assert_eq!(decisions(&desk.checkpoint())[path], "value");
     engine.remove_everything();

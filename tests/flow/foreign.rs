@@ -119,7 +119,7 @@ fn an_index_of_somebody_else_that_is_full_leaves_the_others_their_fields() {
     assert_eq!(others.3, expected.3, "the learned template");
     assert!(others.1 == expected.1, "documents");
     let document = engine.document(&id(4)).unwrap();
-    let Some(Json::List(more)) = document.at("trailload.more") else { panic!("{document:?}") };
+    let Some(Json::List(more)) = document.at("trailload.unmapped") else { panic!("{document:?}") };
     let has = |term: &str| more.iter().any(|held| held.text() == Some(term));
     assert!(
         has("requestParameters.instanceType=t3.micro"),

@@ -16,7 +16,7 @@ fn held_after(lines: &[Vec<u8>], workers: &str) -> Held {
     let file = desk.file("all.gz", gzip(&lines.concat()));
     let load = desk.load(&file, engine.url()).with(["--index-by", "year", "--workers", workers]);
     let outcome = load.run().exits(0);
-    assert_eq!(outcome.number("set_aside"), 0, "{}", outcome.stderr);
+    assert_eq!(outcome.number("dead_letters"), 0, "{}", outcome.stderr);
     assert_eq!(outcome.number("read"), lines.len() as u64);
     engine.assert_no_complaints();
     (engine.documents(), engine.kinds())
@@ -49,7 +49,7 @@ fn every_member_of_a_real_event_is_in_its_document() {
     for line in samples.lines() {
         let event = json::read(line.trim_ascii_end()).unwrap().sorted();
         let held = event.get("eventID").and_then(Json::text).and_then(|id| by_id.get(id));
-        let Some(held) = held.filter(|held| held.at("trailload.renamed").is_none()) else {
+        let Some(held) = held.filter(|held| held.at("trailload.changes").is_none()) else {
             continue;
         };
         let Json::Object(members) = &event else { panic!("{event:?}") };

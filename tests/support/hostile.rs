@@ -50,7 +50,7 @@ const MEMBERS: &[(&str, &str)] = &[
     ),
     (
         "our own names as objects",
-        r#""trailload":{"more":{"a":1},"renamed":5},"source":{"ip":{"x":1}},"@timestamp":{"a":1}"#,
+        r#""trailload":{"unmapped":{"a":1},"changes":5},"source":{"ip":{"x":1}},"@timestamp":{"a":1}"#,
     ),
     (
         "values on the paths of aliases",

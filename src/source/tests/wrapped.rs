@@ -105,6 +105,15 @@ fn every_shape_in_every_other_gives_its_event() {
 }
 
 #[test]
+fn a_document_of_trailload_is_not_replaced_by_its_original() {
+    let document = json!({"@timestamp": "t", "event": {"original": A}, "trailload": {"lookup": {"username": "u"}},
+        "eventVersion": "1.08", "eventID": "a"})
+    .to_string();
+    let (records, decoded) = read(document.as_bytes());
+    assert_eq!((records, decoded.defect_count), (vec![document], 0));
+}
+
+#[test]
 fn several_of_a_shape_come_line_by_line_and_in_lists() {
     for (_, text) in shapes() {
         let is_table = text.starts_with("_time");

@@ -18,7 +18,7 @@ pub(super) const WANTED: [&[u8]; 3] = [b"eventID", b"eventTime", b"sourceIPAddre
 
 /// One worker's copy of the paths: a flat table that is asked for every key of every event.
 #[derive(Debug)]
-pub(super) struct View {
+pub(super) struct PathCache {
     rules: Arc<Rules>,
     steps: Vec<Step>,
     paths: Vec<Box<str>>,
@@ -28,7 +28,7 @@ pub(super) struct View {
     slots: Vec<Node>,
     /// The tag of each path.
     tags: Vec<u64>,
-    epoch: u64,
+    version: u64,
     full: bool,
 }
 
@@ -117,7 +117,7 @@ fn slot_of(tag: u64, mask: usize) -> usize {
     tag as usize & mask
 }
 
-impl View {
+impl PathCache {
     /// Starts with what is known so far.
     pub(super) fn new(fields: &Fields) -> Self {
         let mut view = Self {
@@ -127,7 +127,7 @@ impl View {
             objects: Cell::new(0),
             slots: vec![ROOT; 1 << 11],
             tags: Vec::new(),
-            epoch: 0,
+            version: 0,
             full: false,
         };
         view.refresh(fields);
@@ -141,15 +141,15 @@ impl View {
 
     /// Takes over what was decided since the last time.
     pub(super) fn refresh(&mut self, fields: &Fields) {
-        let epoch = fields.epoch();
-        if epoch != self.epoch {
+        let version = fields.version();
+        if version != self.version {
             let steps = &mut self.steps;
             fields.each_from(0, |node, met| {
                 if let Some(step) = steps.get_mut(node as usize) {
                     step.learn(met.known);
                 }
             });
-            self.epoch = epoch;
+            self.version = version;
         }
         self.full = fields.is_full();
         fields.each_from(self.steps.len(), |node, met| {
@@ -164,16 +164,16 @@ impl View {
             if node != ROOT {
                 self.insert(node);
             }
-            // As the inside of a JSON string: it stands in notes and in terms of `trailload.more`.
+            // As the inside of a JSON string: it stands in notes and in terms of `trailload.unmapped`.
             let mut path = Vec::new();
             text::escape(&mut path, met.path.as_bytes());
             self.paths.push(String::from_utf8_lossy(&path).into());
         });
     }
 
-    /// Returns whether a live index overruled a decision since the last [`View::refresh`].
+    /// Returns whether a live index overruled a decision since the last [`PathCache::refresh`].
     pub(super) fn is_stale(&self, fields: &Fields) -> bool {
-        self.epoch != fields.epoch() || self.steps.is_empty()
+        self.version != fields.version() || self.steps.is_empty()
     }
 
     fn insert(&mut self, node: Node) {

@@ -1,4 +1,4 @@
-//! The notes in `trailload.renamed`: what was changed in a record, so that it can be undone.
+//! The notes in `trailload.changes`: what was changed in a record, so that it can be undone.
 //!
 //! In: changes, from [`rewrite`](super::rewrite) and [`scan`](super::scan). Out: lines of text; the same taken
 //! apart for [`undo`](super::undo); and words for a person.
@@ -8,56 +8,63 @@
 //!
 //! | note | means |
 //! |---|---|
-//! | `key P OLD` | the key at P was OLD |
-//! | `was P JSON` | the value at P was JSON |
-//! | `value P` | the value at P stood in an object, under the key `value` |
-//! | `split P KEY 3,5` | elements 3 and 5 of the list at P stand in the list under the sibling KEY |
-//! | `json P` | the text at P is the JSON text of what stood there |
-//! | `word P` | the text at P stood there without quotes |
-//! | `mended` | bytes were no valid JSON; what they were is not kept |
+//! | `renamed P OLD` | the key at P was OLD |
+//! | `replaced P JSON` | the value at P was JSON |
+//! | `unwrapped P` | the value at P was wrapped in an object, under the key `value` |
+//! | `split P KEY 3,5` | elements 3 and 5 of the list at P were moved to the list under the sibling KEY |
+//! | `serialized P` | the string at P is the JSON text of the value |
+//! | `quoted P` | the string at P had no quotes |
+//! | `repaired` | the record held invalid JSON; the original bytes are not kept |
 
 use std::borrow::Cow;
 
 /// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// A key got another name.
-    Key,
-    /// A value became another: nothing an empty object, a time one that date fields read.
-    Was,
-    /// A value was taken out of its wrapper.
-    Value,
-    /// A list was parted.
+    /// A key was renamed.
+    Renamed,
+    /// A value was replaced: an empty string by an empty object, or a time by a form that date fields accept.
+    Replaced,
+    /// A value was taken out of its wrapper object.
+    Unwrapped,
+    /// The objects and the scalars of a mixed list were separated.
     Split,
-    /// A value became its JSON text.
-    Json,
-    /// A word or number became text.
-    Word,
-    /// Bytes were mended; the only change that cannot be undone.
-    Mended,
+    /// A value was replaced by its JSON text.
+    Serialized,
+    /// A bare word or an overlong number was put in quotes.
+    Quoted,
+    /// Invalid JSON was repaired; the only change that cannot be undone.
+    Repaired,
 }
 
 impl Change {
-    const ALL: [Self; 7] =
-        [Self::Key, Self::Was, Self::Value, Self::Split, Self::Json, Self::Word, Self::Mended];
+    const ALL: [Self; 7] = [
+        Self::Renamed,
+        Self::Replaced,
+        Self::Unwrapped,
+        Self::Split,
+        Self::Serialized,
+        Self::Quoted,
+        Self::Repaired,
+    ];
 
     /// Returns the word that a note of it begins with.
     pub(super) const fn word(self) -> &'static str {
         match self {
-            Self::Key => "key",
-            Self::Was => "was",
-            Self::Value => "value",
+            Self::Renamed => "renamed",
+            Self::Replaced => "replaced",
+            Self::Unwrapped => "unwrapped",
             Self::Split => "split",
-            Self::Json => "json",
-            Self::Word => "word",
-            Self::Mended => "mended",
+            Self::Serialized => "serialized",
+            Self::Quoted => "quoted",
+            Self::Repaired => "repaired",
         }
     }
 }
 
 /// A note, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Note<'n> {
+pub(super) struct ChangeNote<'n> {
     /// What was changed.
     pub(super) change: Change,
     /// Where, in the result.
@@ -66,7 +73,7 @@ pub(super) struct Note<'n> {
     pub(super) argument: &'n [u8],
 }
 
-impl<'n> Note<'n> {
+impl<'n> ChangeNote<'n> {
     /// Takes a line apart. `None` if it is no note of ours.
     pub(super) fn read(line: &'n [u8]) -> Option<Self> {
         let mut parts = line.splitn(3, |byte| *byte == b' ');
@@ -89,16 +96,16 @@ impl<'n> Note<'n> {
         let keys = keys.join(&b'.');
         let path = String::from_utf8_lossy(&keys);
         match self.change {
-            Change::Key => format!("{path} (was {})", String::from_utf8_lossy(self.argument)),
-            Change::Was if is_empty_marker(self.argument) => {
-                format!("{path} (empty, made an object)")
+            Change::Renamed => format!("{path} (was {})", String::from_utf8_lossy(self.argument)),
+            Change::Replaced if is_empty_marker(self.argument) => {
+                format!("{path} (was empty, now an empty object)")
             }
-            Change::Was => format!("{path} (spelled as dates are)"),
-            Change::Value => format!("{path} (taken out of its wrapper)"),
-            Change::Split => format!("{path} (mixed list, split)"),
-            Change::Json => format!("{path} (kept as JSON text)"),
-            Change::Word => format!("{path} (made text)"),
-            Change::Mended => "broken bytes mended".to_owned(),
+            Change::Replaced => format!("{path} (time reformatted)"),
+            Change::Unwrapped => format!("{path} (unwrapped)"),
+            Change::Split => format!("{path} (mixed list split)"),
+            Change::Serialized => format!("{path} (serialized as JSON text)"),
+            Change::Quoted => format!("{path} (put in quotes)"),
+            Change::Repaired => "invalid JSON repaired".to_owned(),
         }
     }
 }
@@ -150,23 +157,26 @@ mod tests {
     fn every_change_is_read_by_its_word() {
         for change in Change::ALL {
             let line = format!("{} /a~1b/0/c~2d x y", change.word());
-            let note = Note::read(line.as_bytes()).unwrap();
+            let note = ChangeNote::read(line.as_bytes()).unwrap();
             assert_eq!((note.change, note.argument), (change, &b"x y"[..]));
             assert_eq!(note.segments().collect::<Vec<_>>(), [&b"a/b"[..], b"0", b"c d"]);
         }
-        assert_eq!(Note::read(b"moved /a b"), None);
-        assert_eq!(Note::read(b""), None);
+        assert_eq!(ChangeNote::read(b"moved /a b"), None);
+        assert_eq!(ChangeNote::read(b""), None);
     }
 
     #[test]
     fn a_person_reads_paths_without_positions() {
-        let described = |line: &str| Note::read(line.as_bytes()).unwrap().described();
-        assert_eq!(described("key /a/0/b~2c_object b c"), "a.b c_object (was b c)");
-        assert_eq!(described("was /a/b \"\""), "a.b (empty, made an object)");
-        assert_eq!(described("was /a/b [[\"\"], \"\"]"), "a.b (empty, made an object)");
-        assert_eq!(described("was /eventTime 1717243200"), "eventTime (spelled as dates are)");
-        assert_eq!(described("word /a/b/12"), "a.b (made text)");
-        assert_eq!(described("mended"), "broken bytes mended");
+        let described = |line: &str| ChangeNote::read(line.as_bytes()).unwrap().described();
+        assert_eq!(described("renamed /a/0/b~2c_object b c"), "a.b c_object (was b c)");
+        assert_eq!(described("replaced /a/b \"\""), "a.b (was empty, now an empty object)");
+        assert_eq!(
+            described("replaced /a/b [[\"\"], \"\"]"),
+            "a.b (was empty, now an empty object)"
+        );
+        assert_eq!(described("replaced /eventTime 1717243200"), "eventTime (time reformatted)");
+        assert_eq!(described("quoted /a/b/12"), "a.b (put in quotes)");
+        assert_eq!(described("repaired"), "invalid JSON repaired");
     }
 
     #[test]

@@ -15,13 +15,13 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// What is kept of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum DeadLetterContent {
     /// The document, as it was sent first.
-    Document(Packed),
+    Document(CompressedText),
     /// The record as it stands in its source. It did not become a document.
     Record {
         /// The record, unless it is larger than what is kept.
-        content: Option<Packed>,
+        content: Option<CompressedText>,
         /// Where it begins in the source, unpacked.
         offset: u64,
         /// How long it is.
@@ -29,7 +29,7 @@ pub enum Kept {
     },
 }
 
-impl Kept {
+impl DeadLetterContent {
     /// Returns how many bytes it takes.
     pub fn held_bytes(&self) -> usize {
         match self {
@@ -43,9 +43,9 @@ impl Kept {
 
 /// A text that is compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packed(Vec<u8>);
+pub struct CompressedText(Vec<u8>);
 
-impl Packed {
+impl CompressedText {
     /// Compresses a text.
     pub fn new(text: &[u8]) -> Self {
         // Compressing memory to memory does not fail; if it did, the text itself is as good.
@@ -67,19 +67,19 @@ impl Packed {
     /// # Errors
     ///
     /// Returns an error if the bytes are damaged.
-    pub fn unpack(&self) -> io::Result<Vec<u8>> {
+    pub fn decompress(&self) -> io::Result<Vec<u8>> {
         if self.0.starts_with(&MAGIC) { zstd::decode_all(&self.0[..]) } else { Ok(self.0.clone()) }
     }
 }
 
 /// Compresses a text that comes in parts, as long as the result is small.
-pub struct Packer {
+pub struct BoundedCompressor {
     /// Nothing once the result is too large.
     encoder: Option<Encoder<'static, Vec<u8>>>,
     most: usize,
 }
 
-impl Packer {
+impl BoundedCompressor {
     /// Starts with nothing; `most` is the size in bytes, compressed, beyond which nothing is kept.
     pub fn new(most: usize) -> Self {
         Self { encoder: Encoder::new(Vec::new(), LEVEL).ok(), most }
@@ -94,9 +94,9 @@ impl Packer {
     }
 
     /// Returns the text, or nothing if it is too large.
-    pub fn finish(self) -> Option<Packed> {
+    pub fn finish(self) -> Option<CompressedText> {
         let bytes = self.encoder?.finish().ok()?;
-        (bytes.len() <= self.most).then_some(Packed(bytes))
+        (bytes.len() <= self.most).then_some(CompressedText(bytes))
     }
 }
 
@@ -106,8 +106,8 @@ mod tests {
 
     use super::*;
 
-    fn packed(parts: &[Vec<u8>], most: usize) -> Option<Packed> {
-        let mut packer = Packer::new(most);
+    fn packed(parts: &[Vec<u8>], most: usize) -> Option<CompressedText> {
+        let mut packer = BoundedCompressor::new(most);
         for part in parts {
             packer.add(part);
         }
@@ -119,16 +119,16 @@ mod tests {
         fn a_text_comes_back_however_it_was_packed(parts: Vec<Vec<u8>>) {
             let text = parts.concat();
             prop_assume!(!text.starts_with(&MAGIC));
-            prop_assert_eq!(&Packed::new(&text).unpack().unwrap(), &text);
-            prop_assert_eq!(&packed(&parts, usize::MAX).unwrap().unpack().unwrap(), &text);
-            prop_assert_eq!(&Packed::from_bytes(text.clone()).unpack().unwrap(), &text);
+            prop_assert_eq!(&CompressedText::new(&text).decompress().unwrap(), &text);
+            prop_assert_eq!(&packed(&parts, usize::MAX).unwrap().decompress().unwrap(), &text);
+            prop_assert_eq!(&CompressedText::from_bytes(text.clone()).decompress().unwrap(), &text);
         }
     }
 
     #[test]
     fn json_becomes_small() {
         let text = br#"{"eventName":"RunInstances","awsRegion":"eu-west-1"},"#.repeat(1_000);
-        assert!(Packed::new(&text).as_bytes().len() < text.len() / 10);
+        assert!(CompressedText::new(&text).as_bytes().len() < text.len() / 10);
     }
 
     #[test]
@@ -136,15 +136,15 @@ mod tests {
         let noise: Vec<u8> = (0..100_000).map(|_| fastrand::u8(..)).collect();
         assert_eq!(packed(&[noise.clone(), noise.clone()], 50_000), None);
         assert_eq!(
-            packed(&[vec![b'x'; 1 << 20]], 50_000).unwrap().unpack().unwrap().len(),
+            packed(&[vec![b'x'; 1 << 20]], 50_000).unwrap().decompress().unwrap().len(),
             1 << 20
         );
     }
 
     #[test]
     fn damaged_bytes_are_an_error() {
-        let mut bytes = Packed::new(&[b'x'; 1_000]).0;
+        let mut bytes = CompressedText::new(&[b'x'; 1_000]).0;
         bytes.truncate(bytes.len() - 1);
-        assert!(Packed::from_bytes(bytes).unpack().is_err());
+        assert!(CompressedText::from_bytes(bytes).decompress().is_err());
     }
 }

@@ -20,12 +20,12 @@ const LONGEST_VALUE: usize = 1 << 20;
 
 /// What the envelope of the next record says, as JSON.
 #[derive(Debug, Default)]
-pub(super) struct Beside {
+pub(super) struct EnvelopeFields {
     username: Vec<u8>,
     resources: Vec<u8>,
 }
 
-impl Beside {
+impl EnvelopeFields {
     /// Takes in the values of `Username` and `Resources`, in the place of what was there.
     pub(super) fn set(&mut self, username: Option<&[u8]>, resources: Option<&[u8]>) {
         let Self { username: user, resources: list } = self;
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn written(username: &str, resources: &str, record: &str) -> String {
-        let mut beside = Beside::default();
+        let mut beside = EnvelopeFields::default();
         beside.set(Some(username.as_bytes()), Some(resources.as_bytes()));
         let mut out = Vec::new();
         beside.write(record.as_bytes(), &mut out);

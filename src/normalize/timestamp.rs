@@ -160,7 +160,7 @@ const LONGEST_NUMBER: usize = 40;
 
 /// The moment of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct When {
+pub(super) struct EventTime {
     pub(super) milliseconds: i64,
     year: u16,
     month: u8,
@@ -188,7 +188,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-impl When {
+impl EventTime {
     /// Reads the form CloudTrail writes: `2024-06-30T23:59:59Z`, with a fraction or without.
     pub(super) fn plain(text: &[u8]) -> Option<Self> {
         let [date @ .., b'Z'] = text else { return None };
@@ -389,9 +389,10 @@ mod tests {
             "2006-12-31T12:00:00.1Z",
         ] {
             let expected: Timestamp = text.parse().unwrap();
-            for when in
-                [When::plain(text.as_bytes()).unwrap(), When::lenient(text.as_bytes()).unwrap()]
-            {
+            for when in [
+                EventTime::plain(text.as_bytes()).unwrap(),
+                EventTime::lenient(text.as_bytes()).unwrap(),
+            ] {
                 assert_eq!(when.milliseconds, expected.as_millisecond(), "{text}");
                 assert_eq!(
                     when.to_text().parse::<Timestamp>().unwrap().as_millisecond(),
@@ -414,16 +415,16 @@ mod tests {
             "Z",
             "",
         ] {
-            assert_eq!(When::plain(text.as_bytes()), None, "{text}");
+            assert_eq!(EventTime::plain(text.as_bytes()), None, "{text}");
         }
     }
 
-    fn text(text: &str) -> Option<When> {
-        When::read(&Tree::Text(text.as_bytes().into()))
+    fn text(text: &str) -> Option<EventTime> {
+        EventTime::read(&Tree::Text(text.as_bytes().into()))
     }
 
-    fn number(number: &str) -> Option<When> {
-        When::read(&Tree::Token(number.as_bytes().into()))
+    fn number(number: &str) -> Option<EventTime> {
+        EventTime::read(&Tree::Token(number.as_bytes().into()))
     }
 
     #[test]
@@ -445,7 +446,7 @@ mod tests {
             ("Wed, 5 Jan 2022 10:11:12 +0200", "2022-01-05T08:11:12Z"),
             ("2022-01-05", "2022-01-05T00:00:00Z"),
         ] {
-            assert_eq!(text(spelled), When::plain(same.as_bytes()), "{spelled}");
+            assert_eq!(text(spelled), EventTime::plain(same.as_bytes()), "{spelled}");
         }
         for doubtful in [
             "yesterday",
@@ -465,7 +466,7 @@ mod tests {
 
     #[test]
     fn the_time_since_1970_is_understood_in_every_unit() {
-        let same = When::plain(b"2024-06-01T12:00:00Z");
+        let same = EventTime::plain(b"2024-06-01T12:00:00Z");
         for written in [
             "1717243200",
             "1717243200.0",
@@ -476,10 +477,10 @@ mod tests {
         ] {
             assert_eq!((number(written), text(written)), (same, same), "{written}");
         }
-        assert_eq!(number("1717243200.123"), When::plain(b"2024-06-01T12:00:00.123Z"));
-        assert_eq!(number("1717243200123"), When::plain(b"2024-06-01T12:00:00.123Z"));
-        assert_eq!(number("946684800"), When::plain(b"2000-01-01T00:00:00Z"));
-        assert_eq!(number("4133980799999"), When::plain(b"2100-12-31T23:59:59.999Z"));
+        assert_eq!(number("1717243200.123"), EventTime::plain(b"2024-06-01T12:00:00.123Z"));
+        assert_eq!(number("1717243200123"), EventTime::plain(b"2024-06-01T12:00:00.123Z"));
+        assert_eq!(number("946684800"), EventTime::plain(b"2000-01-01T00:00:00Z"));
+        assert_eq!(number("4133980799999"), EventTime::plain(b"2100-12-31T23:59:59.999Z"));
         for none in ["0", "946684799", "4133980800", "-1717243200", "17", "1e400", "true", "null"] {
             assert_eq!(number(none), None, "{none}");
         }
@@ -488,7 +489,7 @@ mod tests {
 
     #[test]
     fn a_date_field_is_given_what_it_reads() {
-        let retold = |value: Tree<'_>| When::read(&value).unwrap().retold(&value);
+        let retold = |value: Tree<'_>| EventTime::read(&value).unwrap().retold(&value);
         for (written, expected) in [
             ("2024-06-01T12:00:00Z", None),
             ("2024-06-01T12:00:00.123456+02:00", None),
@@ -522,7 +523,8 @@ mod tests {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         let (from, to) = (time("2024-06-01T00:00:00Z"), time("2024-06-02T00:00:00Z"));
         let day = TimeRange { from: Some(from), to: Some(to) };
-        let inside = |text: &str| day.contains(When::plain(text.as_bytes()).unwrap().milliseconds);
+        let inside =
+            |text: &str| day.contains(EventTime::plain(text.as_bytes()).unwrap().milliseconds);
         assert!(inside("2024-06-01T00:00:00Z") && inside("2024-06-01T23:59:59.999Z"));
         assert!(!inside("2024-06-02T00:00:00Z") && !inside("2024-05-31T23:59:59.999Z"));
         assert!(TimeRange::default().contains(i64::MIN));
@@ -530,7 +532,7 @@ mod tests {
 
     #[test]
     fn indices_are_named_after_the_moment() {
-        let when = When::plain(b"2024-06-05T00:00:00Z").unwrap();
+        let when = EventTime::plain(b"2024-06-05T00:00:00Z").unwrap();
         for (by, name) in [
             (IndexBy::Day, "ct-2024.06.05"),
             (IndexBy::Month, "ct-2024.06"),
@@ -539,7 +541,7 @@ mod tests {
         ] {
             assert_eq!(index_name("ct", by, when.bucket(by)), name);
         }
-        let far = When::plain(b"9999-06-05T00:00:00Z").unwrap();
+        let far = EventTime::plain(b"9999-06-05T00:00:00Z").unwrap();
         assert_eq!(index_name("ct", IndexBy::Month, far.bucket(IndexBy::Month)), "ct-undated");
     }
 

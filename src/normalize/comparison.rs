@@ -8,9 +8,9 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    EVENT_TIME, identity, kept_original, original,
+    EVENT_TIME, document_id, kept_original, original,
+    timestamp::EventTime,
     tree::{self, Member, Misshapen, Tree},
-    when::When,
 };
 
 /// Returns the top-level keys under which two documents of ours differ, as their records had them.
@@ -47,10 +47,10 @@ fn meaning(record: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Misshapen> {
         return Err(Misshapen { at: 0, cause: "an object" });
     };
     let says = |Member { key, value }: &Member<'_>| {
-        let time = (&**key == EVENT_TIME).then(|| When::read(value)).flatten();
+        let time = (&**key == EVENT_TIME).then(|| EventTime::read(value)).flatten();
         let said = match time {
             Some(when) => when.to_text().into_bytes(),
-            None => identity::content(value),
+            None => document_id::content(value),
         };
         (key.to_vec(), said)
     };
@@ -92,15 +92,15 @@ mod tests {
                 r#"{"a":1,"trailload":{"lookup":{"username":"u"}}}"#,
             ),
             (
-                r#"{"policy_object":{"a":1},"trailload":{"renamed":["key /policy_object policy"]}}"#,
+                r#"{"policy_object":{"a":1},"trailload":{"changes":["renamed /policy_object policy"]}}"#,
                 r#"{"policy":{"a":1}}"#,
             ),
             (r#"{"eventTime":"2024-06-01T12:00:00Z"}"#, r#"{"eventTime":1717243200}"#),
             (
-                r#"{"eventName":"A","trailload":{"raw":true,"original":"{\"eventName\":\"A\",\"x\":{\"y\":1}}"}}"#,
+                r#"{"eventName":"A","event":{"original":"{\"eventName\":\"A\",\"x\":{\"y\":1}}"},"trailload":{"raw":true}}"#,
                 r#"{"eventName":"A","x":{"y":1}}"#,
             ),
-            (r#"{"n":"NaN","trailload":{"renamed":["word /n"]}}"#, r#"{"n":NaN}"#),
+            (r#"{"n":"NaN","trailload":{"changes":["quoted /n"]}}"#, r#"{"n":NaN}"#),
         ] {
             assert_eq!(differing(one, other), Vec::<String>::new(), "{one} {other}");
             assert_eq!(differing(other, one), Vec::<String>::new(), "{one} {other}");

@@ -1,4 +1,4 @@
-//! What no field finds, as `path=value` terms: the content of `trailload.more`. Values that the index does not map, and
+//! What no field finds, as `path=value` terms: the content of `trailload.unmapped`. Values that the index does not map, and
 //! texts that are too long for a keyword field.
 //!
 //! Bounded three ways, so that no document grows much by it; the whole value stays in the document.
@@ -19,12 +19,12 @@ const MOST_BYTES: usize = 32 * 1024;
 
 /// The terms of one document, as the inside of a JSON list.
 #[derive(Debug, Default)]
-pub(super) struct More {
+pub(super) struct UnmappedTerms {
     list: Vec<u8>,
     terms: usize,
 }
 
-impl More {
+impl UnmappedTerms {
     /// Forgets all terms.
     pub(super) fn clear(&mut self) {
         self.list.clear();
