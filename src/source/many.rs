@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use super::{Error, SourceEvent, Source};
+use super::{Error, Source, SourceEvent};
 
 /// Found things that wait for the lister. None: each source has a queue of its own.
 const WAITING: usize = 0;
@@ -181,22 +181,29 @@ mod tests {
 
     #[test]
     fn a_source_that_fails_is_told_and_the_others_go_on() {
-        let both = |fails| CombinedSource::default().with_remote(0, Fake(0, 2, true)).with_remote(1, Fake(1, 5, fails));
+        let both = |fails| {
+            CombinedSource::default()
+                .with_remote(0, Fake(0, 2, true))
+                .with_remote(1, Fake(1, 5, fails))
+        };
         let (skipped, failed, end) = listed(both(false), usize::MAX);
         assert_eq!((skipped.len(), failed, end), (7, vec![0], None));
         let (skipped, failed, end) = listed(both(true), usize::MAX);
         assert_eq!((skipped.len(), failed.len()), (7, 1), "the last one is the end");
         assert!(end.is_some());
-        let with_files =
-            CombinedSource::default().with_local(Fake(1, 1, false), vec![9, 0]).with_remote(1, Fake(1, 0, true));
+        let with_files = CombinedSource::default()
+            .with_local(Fake(1, 1, false), vec![9, 0])
+            .with_remote(1, Fake(1, 0, true));
         assert_eq!(listed(with_files, usize::MAX), (vec![0], vec![1], None));
-        let (_, failed, end) = listed(CombinedSource::default().with_remote(3, Fake(3, 0, true)), usize::MAX);
+        let (_, failed, end) =
+            listed(CombinedSource::default().with_remote(3, Fake(3, 0, true)), usize::MAX);
         assert_eq!((failed, end), (vec![], Some("3".to_owned())));
     }
 
     #[test]
     fn what_failed_before_is_told_once() {
-        let many = CombinedSource::default().failed([(4, error(4))]).with_remote(0, Fake(0, 1, false));
+        let many =
+            CombinedSource::default().failed([(4, error(4))]).with_remote(0, Fake(0, 1, false));
         assert_eq!(listed(many, usize::MAX), (vec![0], vec![4], None));
     }
 

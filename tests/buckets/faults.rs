@@ -36,28 +36,31 @@ fn lost_to(fault: Fault) -> (String, usize) {
 
 #[test]
 fn objects_that_cannot_be_had_are_told_with_their_cause() {
-    assert_eq!(lost_to(Fault::deleted()), ("it was deleted after it was listed".to_owned(), 1));
+    assert_eq!(
+        lost_to(Fault::deleted()),
+        ("the object was deleted after it was listed".to_owned(), 1)
+    );
     assert_eq!(
         lost_to(Fault::archived()),
-        ("it is archived (Glacier): restore it first, then run this again".to_owned(), 1)
+        ("the object is archived (Glacier); restore it, then run the load again".to_owned(), 1)
     );
     let (why, asked) = lost_to(Fault::key_denied());
     assert!(
-        why.ends_with("it takes kms:Decrypt on arn:aws:kms:eu-west-1:123456789012:key/4f5e"),
+        why.ends_with("requires kms:Decrypt on arn:aws:kms:eu-west-1:123456789012:key/4f5e"),
         "{why}"
     );
     assert_eq!(asked, 1);
     let (why, asked) = lost_to(Fault::denied());
     assert_eq!(
         why,
-        "access denied (Access Denied): it takes s3:GetObject on arn:aws:s3:::trail/AWSLogs/*, \
-         or --requester-pays if its owner wants that"
+        "access denied (Access Denied): requires s3:GetObject on arn:aws:s3:::trail/AWSLogs/* \
+         (or --requester-pays for a requester-pays bucket)"
     );
     assert_eq!(asked, 1);
     let (why, asked) = lost_to(Fault::Cut(0));
-    assert!(why.contains("the body broke off after 0 of") && asked == 6, "{asked} {why}");
+    assert!(why.contains("the response body ended after 0 of") && asked == 6, "{asked} {why}");
     let (why, asked) = lost_to(Fault::Refused(500, "InternalError", "We are sorry"));
-    let said = "S3 answered 500 InternalError: We are sorry (request FAKE0001); asked 6 times";
+    let said = "S3 returned 500 InternalError: We are sorry (request FAKE0001) (6 attempts)";
     assert_eq!((why.as_str(), asked), (said, 6));
 }
 
@@ -99,7 +102,7 @@ fn what_was_replaced_after_it_was_listed_is_left_to_the_next_run() {
     let name = format!("s3://trail/{}", keys[3]);
     assert_eq!(
         told.lost[&name],
-        "it was replaced after it was listed; the next run reads the new one"
+        "the object was replaced after it was listed; the next run loads the new version"
     );
     assert_eq!(told.inputs.len(), 5);
 }
@@ -176,7 +179,7 @@ fn a_bucket_that_cannot_be_listed_says_what_is_missing() {
         "{error}"
     );
     let error = Run::new(&fake, "s3://trial").run().error.unwrap();
-    assert_eq!(error, "s3://trial/: could not be read: there is no bucket called trial");
+    assert_eq!(error, "s3://trial/: could not be read: bucket trial does not exist");
 
     // One that is refused does not stop the other.
     let mut both = Run::new(&fake, "s3://trial");

@@ -89,7 +89,7 @@ fn an_address_may_end_anywhere() {
 fn narrowing_narrows_the_listing() {
     let (bucket, _) = organization();
     let fake = Fake::start([("trail", bucket)]);
-    let lists = |tell: &dyn Fn(&mut Options)| {
+    let lists = |tell: &dyn Fn(&mut S3Options)| {
         let mut run = Run::new(&fake, "s3://trail/org/AWSLogs");
         tell(&mut run.options);
         let told = run.run();
@@ -100,13 +100,13 @@ fn narrowing_narrows_the_listing() {
     let (all, objects) = lists(&|_| {});
     // The name, AWSLogs, the organization, two accounts, eight kinds, sixteen Regions.
     assert_eq!((all, objects), (29, 32));
-    let one = |options: &mut Options| options.accounts = vec![ACCOUNT.to_owned()];
+    let one = |options: &mut S3Options| options.accounts = vec![ACCOUNT.to_owned()];
     assert_eq!(lists(&one), (16, 16));
-    let kind = |options: &mut Options| options.kinds = vec!["cloudtrail".parse().unwrap()];
+    let kind = |options: &mut S3Options| options.kinds = vec!["cloudtrail".parse().unwrap()];
     assert_eq!(lists(&kind), (11, 8));
-    let region = |options: &mut Options| options.regions = vec!["us-east-1".to_owned()];
+    let region = |options: &mut S3Options| options.regions = vec!["us-east-1".to_owned()];
     assert_eq!(lists(&region), (21, 16));
-    let days = |options: &mut Options| options.from = Some(moment("2024-03-14T00:00:00Z"));
+    let days = |options: &mut S3Options| options.from = Some(moment("2024-03-14T00:00:00Z"));
     assert_eq!(lists(&days), (29, 16));
 }
 
@@ -151,7 +151,7 @@ fn what_is_done_is_never_fetched_again_and_what_changed_is() {
     assert_eq!(gets.len(), 1);
 
     let mut again = second;
-    again.options.again = true;
+    again.options.reload = true;
     assert_eq!(again.run().inputs.len(), 5);
 }
 
@@ -187,7 +187,7 @@ fn old_days_are_closed_once_all_of_them_is_handed_over() {
     let prefix = |day| format!("s3://trail/AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/{day}/");
     let counts = BTreeMap::from([(prefix(days[0]), 7), (prefix(days[1]), 7)]);
     let closed = told.closed.clone();
-    let inputs = |closed: &BTreeMap<String, Listed>| -> BTreeMap<String, u64> {
+    let inputs = |closed: &BTreeMap<String, ListingSummary>| -> BTreeMap<String, u64> {
         closed.iter().map(|(prefix, listed)| (prefix.clone(), listed.inputs)).collect()
     };
     assert_eq!((&inputs(&closed), &told.before_closed), (&counts, &counts));
@@ -299,15 +299,15 @@ fn nothing_to_find_is_an_error_unless_it_was_narrowed() {
     let error = |word| Run::new(&fake, word).run().error.unwrap_or_default();
     assert_eq!(
         error("s3://empty-one"),
-        "s3://empty-one: could not be read: there are no trail logs"
+        "s3://empty-one: could not be read: contains no trail logs"
     );
     assert_eq!(
         error("s3://trail/AWSLogs/210987654321"),
-        "s3://trail/AWSLogs/210987654321: could not be read: there are no trail logs"
+        "s3://trail/AWSLogs/210987654321: could not be read: contains no trail logs"
     );
-    assert!(error("s3://trail/typo").ends_with("there are no trail logs"));
+    assert!(error("s3://trail/typo").ends_with("contains no trail logs"));
     let config = format!("s3://trail/AWSLogs/{ACCOUNT}/Config/");
-    assert!(error(&config).contains("it holds no events"), "{}", error(&config));
+    assert!(error(&config).contains("contains no events"), "{}", error(&config));
 
     let mut run = Run::new(&fake, "s3://trail");
     run.options.from = Some(moment("2024-03-15T00:00:00Z"));
@@ -321,14 +321,14 @@ fn the_doors_own_clients_lead_there() {
     let mut bucket = bucket_of(&keys);
     bucket.region = "ap-south-1";
     let fake = Fake::start([("trail", bucket)]);
-    let mut options = aws::Options::new(aws::Clock::new(Timestamp::now));
+    let mut options = aws::SessionOptions::new(aws::Clock::new(Timestamp::now));
     options.region = Some("eu-west-1".to_owned());
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
     options.credentials = Some(given(credentials));
     options.endpoints.insert("s3".to_owned(), fake.url.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let access = runtime.block_on(aws::Access::load(&options)).unwrap();
-    let mut source = Buckets::new(
+    let access = runtime.block_on(aws::Session::load(&options)).unwrap();
+    let mut source = S3Source::new(
         vec![(0, Address::parse("s3://trail").unwrap())],
         Run::new(&fake, "s3://trail").options,
         Box::new(move |region| access.s3(region)),
@@ -353,7 +353,7 @@ fn old(name: &str) -> String {
 }
 
 /// What runs before left of an old day: it is closed, and its objects are known by nothing else.
-fn closed(fake: &Fake) -> BTreeMap<String, Listed> {
+fn closed(fake: &Fake) -> BTreeMap<String, ListingSummary> {
     let told = Run::new(fake, "s3://trail").run();
     assert_eq!(told.closed.len(), 1);
     told.closed
@@ -461,8 +461,8 @@ fn what_lies_too_deep_in_a_bucket_is_named_and_found_when_its_folder_is() {
     assert_eq!(
         told.skipped,
         [
-            "s3://trail: not looked into, because they are not laid out as a trail's logs: 1/; to load what they \
-             hold, name them too, such as s3://trail/1/; to leave them out, name the logs, such as s3://trail/AWSLogs/"
+            "s3://trail: skipped, because they do not have the layout of trail logs: 1/; to load them, also pass \
+             s3://trail/1/; to load only the trail, pass s3://trail/AWSLogs/"
         ]
     );
     let mut both = Run::new(&fake, "s3://trail");

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use jiff::Timestamp;
-use trailload::event::Listed;
-use trailload::source::s3::{Address, Buckets, Closed, Options};
-use trailload::source::{Content, Error, Found, Input, Source};
+use trailload::event::ListingSummary;
+use trailload::source::s3::{Address, ClosedFolders, S3Options, S3Source};
+use trailload::source::{Content, Error, Input, Source, SourceEvent};
 
 use crate::support::aws::s3::{Bucket, Fake};
 
@@ -23,11 +23,11 @@ const ACCOUNT: &str = "123456789012";
 struct Run<'a> {
     fake: &'a Fake,
     words: Vec<&'a str>,
-    options: Options,
+    options: S3Options,
     /// Lanes that are done, with their fingerprints.
     done: BTreeMap<String, String>,
     /// Prefixes that are closed, and what they looked like.
-    closed: BTreeMap<String, Listed>,
+    closed: BTreeMap<String, ListingSummary>,
 }
 
 /// What a run told.
@@ -37,7 +37,7 @@ struct Told {
     inputs: BTreeMap<String, (String, Vec<u8>)>,
     done: usize,
     lost: BTreeMap<String, String>,
-    closed: BTreeMap<String, Listed>,
+    closed: BTreeMap<String, ListingSummary>,
     /// Of those, how many inputs are left alone because they were closed before.
     known: BTreeMap<String, u64>,
     /// How many inputs were handed over below a prefix before it was said to be closed.
@@ -51,7 +51,7 @@ struct Told {
 
 impl<'a> Run<'a> {
     fn new(fake: &'a Fake, word: &'a str) -> Self {
-        let options = Options {
+        let options = S3Options {
             region: "eu-west-1".to_owned(),
             accounts: Vec::new(),
             regions: Vec::new(),
@@ -61,7 +61,7 @@ impl<'a> Run<'a> {
             late_days: 30,
             requester_pays: false,
             memory_bytes: 64 << 20,
-            again: false,
+            reload: false,
         };
         let (done, closed) = (BTreeMap::new(), BTreeMap::new());
         Self { fake, words: vec![word], options, done, closed }
@@ -74,12 +74,12 @@ impl<'a> Run<'a> {
         self
     }
 
-    fn source(&self) -> Buckets {
+    fn source(&self) -> S3Source {
         let words = self.words.iter().enumerate();
         let targets = words.map(|(number, word)| (number, Address::parse(word).unwrap())).collect();
         let (done, closed) = (self.done.clone(), self.closed.clone());
-        let closed: Closed = Box::new(move |prefix| closed.get(prefix).copied());
-        Buckets::new(
+        let closed: ClosedFolders = Box::new(move |prefix| closed.get(prefix).copied());
+        S3Source::new(
             targets,
             self.options.clone(),
             self.fake.clients(),
@@ -101,12 +101,12 @@ impl<'a> Run<'a> {
 }
 
 impl Told {
-    fn take(&mut self, found: Found) {
+    fn take(&mut self, found: SourceEvent) {
         match found {
-            Found::Input(Input { lane, name, content, size }) => {
+            SourceEvent::Input(Input { lane, name, content, size }) => {
                 assert_eq!(lane.key, name);
                 let body = match content {
-                    Content::Held(held) => held.bytes.to_vec(),
+                    Content::Memory(held) => held.bytes.to_vec(),
                     Content::Stream(mut stream) => {
                         self.streams += 1;
                         let mut body = Vec::new();
@@ -119,19 +119,19 @@ impl Told {
                 let before = self.inputs.insert(lane.key, (lane.fingerprint, body));
                 assert!(before.is_none(), "{name} came twice");
             }
-            Found::Done { .. } => self.done += 1,
-            Found::Lost { name, why, .. } => {
+            SourceEvent::AlreadyDone { .. } => self.done += 1,
+            SourceEvent::Unreadable { name, why, .. } => {
                 let before = self.lost.insert(name.clone(), why);
                 assert!(before.is_none(), "{name} was lost twice");
             }
-            Found::Closed { prefix, listed, known } => {
+            SourceEvent::FolderComplete { prefix, listed, known } => {
                 let below = self.inputs.keys().filter(|key| key.starts_with(&prefix));
                 self.before_closed.insert(prefix.clone(), below.count() as u64);
                 self.known.insert(prefix.clone(), known);
                 self.closed.insert(prefix, listed);
             }
-            Found::Skipped { name, why } => self.skipped.push(format!("{name}: {why}")),
-            Found::Failed(error) => self.failed.push(said(&error)),
+            SourceEvent::Skipped { name, why } => self.skipped.push(format!("{name}: {why}")),
+            SourceEvent::Failed(error) => self.failed.push(said(&error)),
             other => panic!("no bucket says {other:?}"),
         }
     }

@@ -44,10 +44,10 @@ fn a_year_of_done_objects_costs_its_listing_and_so_do_closed_days() {
     };
     fake.take_calls();
 
-    let run = |before: &BTreeMap<String, Listed>| {
+    let run = |before: &BTreeMap<String, ListingSummary>| {
         let begun = Instant::now();
         let (print, before) = (print.clone(), before.clone());
-        let mut source = Buckets::new(
+        let mut source = S3Source::new(
             vec![(0, Address::parse("s3://trail").unwrap())],
             Run::new(&fake, "s3://trail").options,
             fake.clients(),
@@ -58,8 +58,8 @@ fn a_year_of_done_objects_costs_its_listing_and_so_do_closed_days() {
         let (mut done, mut closed) = (0, BTreeMap::new());
         let listed = source.list(&mut |_, found| {
             match found {
-                Found::Done { .. } => done += 1,
-                Found::Closed { prefix, listed, .. } => {
+                SourceEvent::AlreadyDone { .. } => done += 1,
+                SourceEvent::FolderComplete { prefix, listed, .. } => {
                     closed.insert(prefix, listed);
                 }
                 other => panic!("{other:?}"),
@@ -100,7 +100,7 @@ fn bodies_fit_into_the_memory_given() {
     let sent = Arc::new(AtomicU64::new(0));
     let (mut kept, mut dropped, mut peak, mut seen) = (Vec::new(), 0, 0, 0);
     let ended = run.source().list(&mut |_, found| {
-        if let Found::Input(input) = found {
+        if let SourceEvent::Input(input) = found {
             kept.push(input);
             seen += 1;
         }
@@ -153,7 +153,7 @@ fn thousands_of_bodies_come_each_once() {
     Run::new(&fake, "s3://trail")
         .source()
         .list(&mut |_, found| {
-            seen += usize::from(matches!(found, Found::Input(_)));
+            seen += usize::from(matches!(found, SourceEvent::Input(_)));
             true
         })
         .unwrap();

@@ -22,7 +22,12 @@ fn look(engine: &FakeEngine, desk: &Desk, load: &Load) -> Outcome {
     let lines: Vec<&str> = outcome.stdout.lines().collect();
     for (at, line) in lines.iter().enumerate() {
         let fixed = lines.get(at + 1).is_some_and(|next| next.starts_with("  fix: "));
-        assert_eq!(line.starts_with('✗'), fixed, "each ✗ has its fix: {}", outcome.stdout);
+        assert_eq!(
+            line.starts_with(['✗', '!']),
+            fixed,
+            "each problem has its fix: {}",
+            outcome.stdout
+        );
     }
     outcome
 }
@@ -55,7 +60,7 @@ fn told(outcome: &Outcome, expected: &[&str]) {
 }
 
 fn wrong(outcome: &Outcome) -> usize {
-    outcome.stdout.matches('✗').count()
+    outcome.stdout.lines().filter(|line| line.starts_with(['✗', '!'])).count()
 }
 
 impl World {
@@ -81,19 +86,19 @@ fn a_load_of_files_that_would_succeed() {
         &[
             "✓ in/a.json: can be read",
             "✓ OpenSearch 3.8.0",
-            "✓ templates of 'cloudtrail': the load puts them",
+            "✓ templates of 'cloudtrail': the load installs them",
             "✓ disk of node-1: 60.0 GiB of 100.0 GiB free",
-            "✓ is not there yet; the load makes it",
+            "✓ does not exist yet; the load creates it",
         ],
     );
     assert_eq!(wrong(&outcome), 0);
-    assert!(outcome.stdout.ends_with("\nnothing would stop this load\n"));
+    assert!(outcome.stdout.ends_with("\nthis load can run\n"));
     for absent in ["credentials", "clock", "account"] {
         assert!(!outcome.stdout.contains(absent), "nothing of AWS is used: {}", outcome.stdout);
     }
     load.run().exits(0);
     let outcome = look(&engine, &desk, &load).exits(0);
-    told(&outcome, &["✓ as this version wants them", "✓ is ours, sound and free"]);
+    told(&outcome, &["✓ installed and up to date", "✓ belongs to this target and can be used"]);
     engine.assert_no_complaints();
 }
 
@@ -102,14 +107,14 @@ fn an_engine_that_cannot_be_loaded_into() {
     let (engine, desk, load) = of_files();
     engine.require("Basic somebody");
     let outcome = look(&engine, &desk, &load).exits(1);
-    told(&outcome, &["✗ does not allow", "  fix: log in with the right TRAILLOAD_USERNAME"]);
-    assert!(outcome.stdout.ends_with("1 thing would stop this load\n"));
+    told(&outcome, &["✗ does not allow", "  fix: check TRAILLOAD_USERNAME"]);
+    assert!(outcome.stdout.ends_with("this load cannot run: 1 problem\n"));
 
     let (engine, desk, _) = of_files();
     // Nobody listens there; a port that was just given back, another test may have by now.
     let load = desk.load(desk.path("in"), "http://127.0.0.1:1");
     let outcome = look(&engine, &desk, &load).exits(1);
-    told(&outcome, &["✗ could not reach", "  fix: check that the engine runs"]);
+    told(&outcome, &["✗ could not reach", "  fix: check that the engine is running"]);
 
     let (engine, desk, load) = of_files();
     engine.put_index_template("cloudtrail", json!({ "index_patterns": ["cloudtrail-*"] }));
@@ -122,11 +127,14 @@ fn a_disk_above_its_watermark() {
     let (engine, desk, load) = of_files();
     engine.fill_disk(97);
     let outcome = look(&engine, &desk, &load).exits(1);
-    told(&outcome, &["✗ disk of node-1 is above the flood-stage watermark", "  fix: make room"]);
+    told(
+        &outcome,
+        &["✗ disk of node-1 is above the flood-stage watermark", "  fix: free disk space"],
+    );
     engine.fill_disk(92);
     let outcome = look(&engine, &desk, &load).exits(0);
-    told(&outcome, &["✗ disk of node-1 is above the high watermark"]);
-    assert!(outcome.stdout.ends_with("nothing would stop this load; 1 thing would lessen it\n"));
+    told(&outcome, &["! disk of node-1 is above the high watermark"]);
+    assert!(outcome.stdout.ends_with("this load can run; 1 warning\n"));
 }
 
 #[test]
@@ -139,10 +147,13 @@ fn rights_are_told_as_far_as_the_engine_tells_them() {
     let file = desk.file("a.json", events::records(&events::events(0..3)));
     let load = desk.load(&file, engine.url());
     engine.tell_rights(&[]);
-    told(&look(&engine, &desk, &load).exits(0), &["✓ loader may do all that a load does"]);
+    told(
+        &look(&engine, &desk, &load).exits(0),
+        &["✓ loader has all permissions that a load needs"],
+    );
     engine.tell_rights(&["create_doc", "cluster:monitor/main"]);
     let outcome = look(&engine, &desk, &load).exits(1);
-    told(&outcome, &["✗ loader lacks permissions: create_doc", "  fix: give this user the role"]);
+    told(&outcome, &["✗ loader lacks permissions: create_doc", "  fix: assign this user the role"]);
     engine.assert_no_complaints();
 }
 
@@ -169,7 +180,7 @@ fn a_checkpoint_that_cannot_be_used() {
     let outcome = look(&engine, &desk, &load.clone().checkpoint(&below_a_file)).exits(1);
     told(&outcome, &["✗ blocked", "  fix: check the permissions"]);
     let outcome = look(&engine, &desk, &load.checkpoint(&desk.path("in"))).exits(1);
-    told(&outcome, &["✗ is a folder"]);
+    told(&outcome, &["✗ is a directory"]);
 }
 
 #[test]
@@ -191,7 +202,7 @@ fn a_checkpoint_that_a_killed_run_left_is_sound() {
     assert!(engine.wait_until(Duration::from_mins(1), |asked| asked.bulks > 0));
     assert!(first.kill());
     let outcome = load.clone().instead("doctor").run().exits(0);
-    told(&outcome, &["✓ is ours, sound and free"]);
+    told(&outcome, &["✓ belongs to this target and can be used"]);
     load.run().exits(0);
     assert_eq!(engine.ids(), events::ids(0..3));
 }
@@ -212,7 +223,7 @@ fn the_event_history_is_asked_once_in_each_region() {
         &outcome,
         &[
             "✓ credentials: account 111122223333, arn:aws:iam::111122223333:user/loader",
-            "✓ clock: agrees with AWS's",
+            "✓ clock: agrees with that of AWS",
             "✓ account 111122223333: as arn:aws:iam::111122223333:user/loader, 2 Regions",
             "✓ account 111122223333: the event history can be read in us-east-1, eu-west-1",
         ],
@@ -255,21 +266,21 @@ fn a_region_that_is_denied_lessens_the_load_and_all_denied_stop_it() {
     told(
         &outcome,
         &[
-            "✗ cloudtrail:LookupEvents failed in eu-west-1",
-            r#"  fix: allow it: {"Effect":"Allow","Action":"cloudtrail:LookupEvents","Resource":"*"}"#,
+            "! cloudtrail:LookupEvents failed in eu-west-1",
+            r#"  fix: add this statement to the policy: {"Effect":"Allow","Action":"cloudtrail:LookupEvents","Resource":"*"}"#,
             "✓ the event history can be read in us-east-1",
         ],
     );
     world.trail.model().denied.push("us-east-1".to_owned());
     let outcome = world.look(&world.load(&[])).exits(1);
     assert_eq!(wrong(&outcome), 2);
-    assert!(outcome.stdout.ends_with("2 things would stop this load\n"), "{}", outcome.stdout);
+    assert!(outcome.stdout.ends_with("this load cannot run: 2 problems\n"), "{}", outcome.stdout);
     world.change(|script| script.described = None);
     // Nobody lists them, so all that are known are asked.
     let outcome = world.look(&world.load(&[])).exits(0);
     told(
         &outcome,
-        &["✗ ec2:DescribeRegions", "✓ the event history can be read in", "✓ eu-central-1"],
+        &["! ec2:DescribeRegions", "✓ the event history can be read in", "✓ eu-central-1"],
     );
 }
 
@@ -286,10 +297,7 @@ fn an_account_that_cannot_be_entered() {
         ],
     );
     let words = ["--accounts", "organization", "--assume-role", "arn:aws:iam::{account}:role/r"];
-    told(
-        &world.look(&world.load(&words)).exits(1),
-        &["✗ organizations:ListAccounts", "  fix: allow"],
-    );
+    told(&world.look(&world.load(&words)).exits(1), &["✗ organizations:ListAccounts", "  fix: "]);
 }
 
 fn bucket() -> Bucket {
@@ -312,7 +320,12 @@ fn a_bucket_is_listed_and_tasted() {
     told(&outcome, &["✓ s3://trail: can be listed and read, for example s3://trail/AWSLogs/"]);
     assert!(!outcome.stdout.contains("eu-west-1: the event history"), "nobody asked for it");
     let outcome = world.look(&world.load_from(&s3, &["s3://trail", "--last", "1d"])).exits(0);
-    told(&outcome, &["✓ s3://trail: can be listed; it holds no logs of what was asked for"]);
+    told(
+        &outcome,
+        &[
+            "✓ s3://trail: can be listed; no logs match the selected accounts, Regions, kinds and dates",
+        ],
+    );
 }
 
 #[test]
@@ -326,7 +339,10 @@ fn a_bucket_that_cannot_be_read() {
         of(&|bucket| bucket.denied = vec![String::new(), "AWSLogs/".to_owned()], &["s3://trail"]);
     told(
         &outcome,
-        &["✗ s3:ListBucket", r#"  fix: allow it: {"Effect":"Allow","Action":"s3:ListBucket""#],
+        &[
+            "! s3:ListBucket",
+            r#"  fix: add this statement to the policy: {"Effect":"Allow","Action":"s3:ListBucket""#,
+        ],
     );
 
     let all = |fault: Fault| {
@@ -342,14 +358,17 @@ fn a_bucket_that_cannot_be_read() {
     let outcome = of(&all(Fault::denied()), &["s3://trail"]);
     told(
         &outcome,
-        &["✗ it takes s3:GetObject on arn:aws:s3:::trail/AWSLogs/*", "  fix: 'trailload policy'"],
+        &[
+            "! requires s3:GetObject on arn:aws:s3:::trail/AWSLogs/*",
+            "  fix: allow what 'trailload policy'",
+        ],
     );
     let outcome = of(&all(Fault::key_denied()), &["s3://trail"]);
-    told(&outcome, &["✗ it takes kms:Decrypt on arn:aws:kms:eu-west-1:123456789012:key/4f5e"]);
+    told(&outcome, &["! requires kms:Decrypt on arn:aws:kms:eu-west-1:123456789012:key/4f5e"]);
     let outcome = of(&|_| {}, &["s3://nobodys"]);
-    told(&outcome, &["✗ there is no bucket called nobodys", "  fix: check the name of the bucket"]);
+    told(&outcome, &["! bucket nobodys does not exist", "  fix: check the name of the bucket"]);
     let outcome = of(&|_| {}, &["--trail", "nobodys"]);
-    told(&outcome, &["✗ CloudTrail knows no trail 'nobodys'", "  fix: set AWS_REGION"]);
+    told(&outcome, &["✗ CloudTrail has no trail 'nobodys'", "  fix: set AWS_REGION"]);
 }
 
 #[test]

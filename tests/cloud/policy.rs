@@ -177,7 +177,7 @@ fn denied_for_the_key() -> String {
         bucket.always.insert("logs/encrypted.json.gz".to_owned(), Fault::key_denied());
     });
     let outcome = world.load_from(&s3, &["s3://trail/logs/encrypted.json.gz"]).run();
-    let (_, rest) = outcome.stderr.split_once("it takes ").unwrap_or_else(|| panic!("{outcome:?}"));
+    let (_, rest) = outcome.stderr.split_once("requires ").unwrap_or_else(|| panic!("{outcome:?}"));
     rest.split_whitespace().next().unwrap().to_owned()
 }
 

@@ -150,7 +150,7 @@ fn a_trail_is_asked_for_its_bucket() {
     let last = world.server.requests().into_iter().rfind(|it| it.action() == "DescribeTrails");
     assert_eq!(last.unwrap().region(), Some("eu-west-1"));
     let run = world.load_from(&s3, &["--trail", "nobodys"]).run().exits(1);
-    run.says(["CloudTrail knows no trail 'nobodys' in us-east-1", "AWS_REGION"]);
+    run.says(["CloudTrail has no trail 'nobodys' in us-east-1", "AWS_REGION"]);
 }
 
 /// Their names become parts of host names, so a proxy stands for all of AWS.
@@ -172,7 +172,7 @@ fn access_points_are_named_by_their_arn_or_their_alias() {
     // A store that is not AWS's is asked by path.
     run.environment("AWS_ENDPOINT_URL_S3", &s3.url).run().exits(0).counted([10, 0, 10, 0]);
     let run = world.load_from(&s3, &[&point]).run().exits(2);
-    run.says(["is an access point, and cannot be reached at http://127.0.0.1", "alias"]);
+    run.says(["is an access point, which cannot be reached at http://127.0.0.1", "alias"]);
     let calls = s3.take_calls();
     // Sent away is only who did not know the Region, which an ARN tells.
     let away = calls.iter().filter(|call| call.status != 200);
@@ -324,7 +324,8 @@ fn a_bucket_that_cannot_be_read_does_not_stop_the_history_nor_the_other_way_roun
     world.put(ACCOUNT, "us-east-1", (DAY, 1_000), 5);
     let s3 = Fake::start([("trail", bucket())]);
     let run = world.load_from(&s3, &["lookup", "s3://nowhere"]).run().exits(3);
-    run.counted([5, 5, 0, 0]).says(["s3://nowhere/: could not be read: there is no bucket"]);
+    run.counted([5, 5, 0, 0])
+        .says(["s3://nowhere/: could not be read: bucket nowhere does not exist"]);
     let regions = ["us-east-1", "eu-west-1"].map(str::to_owned);
     world.trail.model().denied.extend(regions);
     let run = world.load_from(&s3, &["lookup", "s3://trail"]).run().exits(3);
@@ -336,7 +337,7 @@ fn options_that_do_nothing_are_refused() {
     let world = World::new();
     for (words, option) in [
         (&["s3://trail", "--insights"][..], "'--insights' is about the event history"),
-        (&["--kinds", "Insight"], "'--kinds' is about trail buckets"),
+        (&["--kinds", "Insight"], "'--kinds' applies only to trail buckets"),
         (&["s3://trail", "--assume-role", "arn:aws:iam::{account}:role/r"], "'--assume-role'"),
         (&["s3:///logs"], "s3:///logs"),
     ] {

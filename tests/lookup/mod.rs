@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
 use serde_json::{Value, json};
-use trailload::aws::Access;
+use trailload::aws::Session;
 use trailload::shutdown::shutdown_channel;
-use trailload::source::lookup::{ACTIONS, Category, Lookup, Options, Place};
-use trailload::source::{Error, Found, Source};
+use trailload::source::lookup::{ACTIONS, Category, LookupOptions, LookupSource, LookupTarget};
+use trailload::source::{Error, Source, SourceEvent};
 
 use crate::support::aws::cloudtrail::{CloudTrail, Model, Reply};
 use crate::support::aws::server::{Response, Server};
@@ -44,21 +44,21 @@ impl World {
         Self { trail, server }
     }
 
-    fn places(&self, account: &str, regions: &[&str]) -> Vec<Place> {
+    fn places(&self, account: &str, regions: &[&str]) -> Vec<LookupTarget> {
         let mut options = fakes::options(&self.server);
         options.credentials =
             Some(given(Credentials::new(key(account), "secret", None, None, "test")));
         options.timeouts.read = Duration::from_millis(400);
         options.timeouts.attempt = Duration::from_millis(400);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let access = runtime.block_on(Access::load(&options)).unwrap();
-        let place = |region: &&str| Place {
+        let access = runtime.block_on(Session::load(&options)).unwrap();
+        let place = |region: &&str| LookupTarget {
             account: account.to_owned(),
             region: (*region).to_owned(),
             client: access.cloudtrail(region),
             category: Category::Management,
             filter: None,
-            guessed: false,
+            may_be_disabled: false,
         };
         regions.iter().map(place).collect()
     }
@@ -69,16 +69,16 @@ fn key(account: &str) -> String {
 }
 
 /// Lists until all is listed, or `enough` pages came.
-fn load(places: Vec<Place>, enough: usize) -> (Vec<String>, Vec<String>, Result<(), Error>) {
-    let options = Options { requests_per_second: QUOTA * 0.97, ..Options::new(NOW) };
+fn load(places: Vec<LookupTarget>, enough: usize) -> (Vec<String>, Vec<String>, Result<(), Error>) {
+    let options = LookupOptions { requests_per_second: QUOTA * 0.97, ..LookupOptions::new(NOW) };
     let (_raise, stop) = shutdown_channel();
-    let mut lookup = Lookup::new(places, options, Box::new(|_| Vec::new()), stop);
+    let mut lookup = LookupSource::new(places, options, Box::new(|_| Vec::new()), stop);
     let (mut ids, mut failed, mut pages) = (Vec::new(), Vec::new(), 0);
     let mut open: BTreeMap<String, u32> = BTreeMap::new();
     let result = lookup.list(&mut |_, found| {
         match found {
-            Found::Begun(slice) => assert_eq!(open.insert(slice.key, 0), None),
-            Found::Page(page) => {
+            SourceEvent::SliceStarted(slice) => assert_eq!(open.insert(slice.key, 0), None),
+            SourceEvent::Page(page) => {
                 let expected = open.get_mut(&page.key).unwrap();
                 assert_eq!(page.number, *expected);
                 *expected += 1;
@@ -91,11 +91,13 @@ fn load(places: Vec<Place>, enough: usize) -> (Vec<String>, Vec<String>, Result<
                     record["eventID"].as_str().unwrap().to_owned()
                 }));
             }
-            Found::Ended { key, pages, complete } => {
+            SourceEvent::SliceEnded { key, pages, complete } => {
                 assert_eq!(open.remove(&key), Some(pages));
                 assert!(complete || !failed.is_empty());
             }
-            Found::Failed(error) => failed.push(format!("{}: {}", error.about(), error.told())),
+            SourceEvent::Failed(error) => {
+                failed.push(format!("{}: {}", error.about(), error.told()))
+            }
             other => panic!("{other:?}"),
         }
         pages < enough
@@ -122,7 +124,7 @@ fn every_event_of_20_regions_of_2_accounts_comes_once() {
     model.put_insights(ONE, "us-east-1", NOW - 9 * DAY, 60);
     let world = World::new(model);
     let mut places = [world.places(ONE, &names), world.places(TWO, &names)].concat();
-    places.push(Place { category: Category::Insight, ..places[0].clone() });
+    places.push(LookupTarget { category: Category::Insight, ..places[0].clone() });
     let (ids, failed, result) = load(places, usize::MAX);
     assert!(result.is_ok() && failed.is_empty(), "{result:?} {failed:?}");
     let once: BTreeSet<String> = ids.iter().cloned().collect();
@@ -181,12 +183,12 @@ fn a_denied_region_is_told_once_and_denied_everywhere_is_an_error() {
     assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), settled(&world));
     assert_eq!(failed.len(), 1);
     assert!(failed[0].starts_with(
-        "eu-west-1: account 111122223333: not allowed to call cloudtrail:LookupEvents: "
+        "eu-west-1: account 111122223333: not authorized to perform cloudtrail:LookupEvents: "
     ));
     let (_, failed, result) = load(world.places(ONE, &["eu-west-1"]), usize::MAX);
     assert!(failed.is_empty());
     let told = result.unwrap_err().to_string();
-    assert!(told.contains("not allowed to call cloudtrail:LookupEvents"), "{told}");
+    assert!(told.contains("not authorized to perform cloudtrail:LookupEvents"), "{told}");
 }
 
 #[test]

@@ -11,16 +11,16 @@ use aws_sdk_cloudtrail::types::Event;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::request::{PageResponse, PageQuery, event_second};
 use super::plan::{MAX_PAGE_EVENTS, SecondRange};
-use crate::source::Slice;
+use super::request::{PageQuery, PageResponse, event_second};
+use crate::{limit::Backoff, source::Slice};
 
 /// Restarts at the same second before the cursor gives up.
 const MAX_RESTARTS: u32 = 5;
 
-/// Waits before a request is repeated. Thirty seconds, because a Region is given up only after minutes without any
-/// response.
-const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
+/// Waits before a request is repeated.
+const BACKOFF: Backoff =
+    Backoff { initial: Duration::from_millis(500), max: Duration::from_secs(30) };
 
 /// The range claimed for a sample of the event density.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,7 +206,8 @@ impl SliceCursor {
     /// Drops the token and continues from the oldest second seen. Returns that second if earlier restarts brought no
     /// progress.
     pub(super) fn restart(&mut self) -> Option<i64> {
-        self.query_range.to = self.oldest.unwrap_or(self.range.to).clamp(self.query_range.from, self.query_range.to);
+        self.query_range.to =
+            self.oldest.unwrap_or(self.range.to).clamp(self.query_range.from, self.query_range.to);
         self.token = None;
         self.restarts += 1;
         (self.restarts > MAX_RESTARTS).then_some(self.query_range.to)
@@ -222,10 +223,9 @@ impl SliceCursor {
     }
 
     /// Delays the next request, with exponential backoff.
-    pub(super) fn back_off(&mut self, now: Instant, longest: Duration) {
-        let ceiling = INITIAL_BACKOFF.saturating_mul(1 << self.attempts.min(16)).min(longest);
+    pub(super) fn back_off(&mut self, now: Instant) {
         self.attempts += 1;
-        self.backoff_until = Some(now + ceiling.mul_f64(0.1 + 0.9 * fastrand::f64()));
+        self.backoff_until = Some(now + BACKOFF.delay(self.attempts));
     }
 }
 

@@ -36,14 +36,14 @@ pub enum FailureReason {
 impl fmt::Display for FailureReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Denied { action } => write!(f, "not allowed to call {action}"),
+            Self::Denied { action } => write!(f, "not authorized to perform {action}"),
             Self::RegionDisabled => f.write_str("the Region is not enabled for the account"),
-            Self::ClockSkew => f.write_str("the clock of this machine is wrong"),
+            Self::ClockSkew => f.write_str("the system clock is wrong"),
             Self::Credentials => f.write_str("no valid credentials"),
-            Self::Rejected => f.write_str("the request was refused"),
-            Self::Unreachable => f.write_str("no answer for a long time"),
-            Self::Proxy => f.write_str("a proxy does not let us through"),
-            Self::NoProgress { second } => write!(f, "cannot get past second {second}"),
+            Self::Rejected => f.write_str("the request was rejected"),
+            Self::Unreachable => f.write_str("no response for a long time"),
+            Self::Proxy => f.write_str("a proxy refused the connection"),
+            Self::NoProgress { second } => write!(f, "no progress at second {second}"),
         }
     }
 }

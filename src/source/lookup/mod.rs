@@ -16,13 +16,13 @@
 //! | `ask` | how it is sent, and what a page of it looks like |
 //! | `estimate`, `progress` | what it will cost; how far it is |
 
-mod request;
-mod cursor;
 mod clock;
+mod cursor;
 mod error;
 mod estimate;
 mod plan;
 mod region;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -37,17 +37,17 @@ use aws_sdk_cloudtrail::types::LookupAttributeKey;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::{SourceEvent, Source};
+use super::{Source, SourceEvent};
 use crate::{
     report::{LookupProgress, RegionProgress, lookup_progress::LOOKUP_QUOTA},
     shutdown::ShutdownSignal,
 };
 use clock::Clock;
 use plan::{SecondRange, missing_ranges};
-use region::{RegionMessage, Shared, RegionFetcher, seconds};
+use region::{RegionFetcher, RegionMessage, Shared, seconds};
 
-pub use error::{SharedError, LookupError, FailureReason};
-pub use estimate::{Estimate, SLOW_REGION, RegionEstimate};
+pub use error::{FailureReason, LookupError, SharedError};
+pub use estimate::{Estimate, RegionEstimate, SLOW_REGION};
 
 /// The API actions that this source calls.
 pub const ACTIONS: &[&str] = &["cloudtrail:LookupEvents"];
@@ -122,7 +122,10 @@ impl FromStr for LookupFilter {
         let (key, value) =
             text.split_once('=').ok_or("expected KEY=VALUE, such as Username=alice")?;
         if !LookupAttributeKey::values().contains(&key) {
-            return Err(format!("the key is one of {}", LookupAttributeKey::values().join(", ")));
+            return Err(format!(
+                "unknown lookup attribute; expected one of {}",
+                LookupAttributeKey::values().join(", ")
+            ));
         }
         let widths = value.chars().map(|c| if "_ ,\n".contains(c) { 2 } else { 1 });
         match widths.sum() {
@@ -227,7 +230,8 @@ impl LookupSource {
     ) -> Self {
         let mut regions: Vec<RegionProgress> = Vec::new();
         for target in &targets {
-            let known = |r: &RegionProgress| r.account == target.account && r.region == target.region;
+            let known =
+                |r: &RegionProgress| r.account == target.account && r.region == target.region;
             if !regions.iter().any(known) {
                 regions.push(RegionProgress::new(&target.account, &target.region));
             }
@@ -252,14 +256,18 @@ impl LookupSource {
     fn wanted(&self) -> SecondRange {
         let LookupOptions { now, from, to, delay: settle, .. } = self.options;
         let (oldest, newest) = (now - seconds(EVENT_HISTORY), now - seconds(settle));
-        SecondRange { from: from.unwrap_or(oldest).max(oldest), to: to.unwrap_or(newest).min(newest) }
+        SecondRange {
+            from: from.unwrap_or(oldest).max(oldest),
+            to: to.unwrap_or(newest).min(newest),
+        }
     }
 
     /// Returns the missing ranges of a target. Coverage without a filter also covers every filter.
     fn missing_ranges(&self, target: &LookupTarget) -> Vec<SecondRange> {
         let mut covered = (self.coverage)(&target.series());
         if target.filter.is_some() {
-            covered.extend((self.coverage)(&LookupTarget { filter: None, ..target.clone() }.series()));
+            covered
+                .extend((self.coverage)(&LookupTarget { filter: None, ..target.clone() }.series()));
         }
         missing_ranges(self.wanted(), &covered)
     }
@@ -324,7 +332,11 @@ impl Coordinator {
     }
 
     /// Takes in a message; returns whether to go on.
-    fn take(&mut self, message: RegionMessage, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> bool {
+    fn take(
+        &mut self,
+        message: RegionMessage,
+        found: &mut dyn FnMut(usize, SourceEvent) -> bool,
+    ) -> bool {
         match message {
             RegionMessage::Event(it) => found(self.word, it),
             RegionMessage::Estimated(number, estimate) => {
@@ -394,11 +406,16 @@ impl Coordinator {
 }
 
 impl Source for LookupSource {
-    fn list(&mut self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> Result<(), super::Error> {
+    fn list(
+        &mut self,
+        found: &mut dyn FnMut(usize, SourceEvent) -> bool,
+    ) -> Result<(), super::Error> {
         let (sites, options) = (self.work_by_region(), self.options.clone());
-        let guessed = |site: &Vec<(LookupTarget, _)>| site.iter().all(|(target, _)| target.may_be_disabled);
+        let guessed =
+            |site: &Vec<(LookupTarget, _)>| site.iter().all(|(target, _)| target.may_be_disabled);
         let guessed = sites.iter().map(guessed).collect();
-        let mut coordinator = Coordinator::new(options.source_index, guessed, self.on_estimate.take());
+        let mut coordinator =
+            Coordinator::new(options.source_index, guessed, self.on_estimate.take());
         let (stop, progress) = (self.stop.clone(), Arc::clone(&self.progress));
         // `found` waits for workers, and requests must go on meanwhile: so they have a thread of their own.
         let runtime = tokio::runtime::Builder::new_current_thread()

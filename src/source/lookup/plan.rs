@@ -185,7 +185,8 @@ impl SlicePlan {
             (Some(before), None) => *before.1,
             (None, None) => 0.0,
         };
-        ceil_to_i64(pages * f64::from(MAX_PAGE_EVENTS) / nearest).clamp(MIN_SLICE_SECONDS, MAX_SLICE_SECONDS)
+        ceil_to_i64(pages * f64::from(MAX_PAGE_EVENTS) / nearest)
+            .clamp(MIN_SLICE_SECONDS, MAX_SLICE_SECONDS)
     }
 
     /// Removes a range that lies within a gap.

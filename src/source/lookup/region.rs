@@ -17,18 +17,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::request::{PageResponse, fetch_page};
-use super::cursor::{SliceCursor, Sample, PageOutcome};
 use super::clock::Clock;
-use super::error::{LookupError, FailureReason};
+use super::cursor::{PageOutcome, Sample, SliceCursor};
+use super::error::{FailureReason, LookupError};
 use super::estimate::RegionEstimate;
-use super::plan::{MAX_SLICE_SECONDS, SlicePlan, SecondRange};
+use super::plan::{MAX_SLICE_SECONDS, SecondRange, SlicePlan};
+use super::request::{PageResponse, fetch_page};
 use super::{EVENT_HISTORY, LookupOptions, LookupTarget};
-use crate::aws::{ServiceError, ErrorKind};
+use crate::aws::{ErrorKind, ServiceError};
 use crate::limit::RateLimiter;
 use crate::report::{LookupProgress, RegionProgress, RegionStage};
 use crate::shutdown::{ShutdownLevel, ShutdownSignal};
-use crate::source::{SourceEvent, ReservedBytes, Page};
+use crate::source::{Page, ReservedBytes, SourceEvent};
 
 /// Maximum number of open slices: hides a latency of 16 s at two requests a second. A restart resumes each of them.
 const MAX_OPEN_SLICES: usize = 32;
@@ -46,9 +46,6 @@ const MIN_PAGES_TO_SPLIT: f64 = 3.0;
 
 /// Time without any successful response after which a Region is given up.
 const MAX_OUTAGE: Duration = Duration::from_mins(15);
-
-/// Maximum wait before a cursor repeats a request.
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// `ExpiredToken` responses that are tolerated while the SDK refreshes the credentials.
 const MAX_EXPIRED_RESPONSES: u32 = 5;
@@ -147,7 +144,11 @@ pub(super) struct RegionFetcher {
 
 impl RegionFetcher {
     /// Creates the fetcher of targets in the same account and Region, with the missing ranges of each.
-    pub(super) fn new(number: usize, categories: Vec<(LookupTarget, Vec<SecondRange>)>, shared: Shared) -> Self {
+    pub(super) fn new(
+        number: usize,
+        categories: Vec<(LookupTarget, Vec<SecondRange>)>,
+        shared: Shared,
+    ) -> Self {
         let categories: Vec<CategoryPlan> = categories
             .into_iter()
             .map(|(target, gaps)| CategoryPlan { target, plan: SlicePlan::new(gaps), samples: 0 })
@@ -249,7 +250,9 @@ impl RegionFetcher {
         }
         let dry = self.shared.options.dry_run;
         let ready = self.cursors.iter().filter(|(_, cursor)| {
-            !cursor.is_in_flight && cursor.backoff_until.is_none() && (cursor.sample.is_some() || !dry)
+            !cursor.is_in_flight
+                && cursor.backoff_until.is_none()
+                && (cursor.sample.is_some() || !dry)
         });
         if let Some((id, _)) =
             ready.min_by_key(|(_, cursor)| (cursor.sample.is_none(), cursor.range.from))
@@ -260,21 +263,28 @@ impl RegionFetcher {
         if dry || self.cursors.len() >= MAX_OPEN_SLICES {
             return None;
         }
-        if more() { Some(NextRequest::NewSlice) } else { self.unanswered_gap().map(NextRequest::SplitUnanswered) }
+        if more() {
+            Some(NextRequest::NewSlice)
+        } else {
+            self.unanswered_gap().map(NextRequest::SplitUnanswered)
+        }
     }
 
     /// Returns when a request may be sent.
     fn due(&self, next_request: Option<NextRequest>) -> Instant {
         let next = self.rate_limiter.next();
         match (next_request, self.first_sent_at) {
-            (Some(NextRequest::SplitUnanswered(_)), Some(first)) => next.max(first + FIRST_RESPONSE_WAIT),
+            (Some(NextRequest::SplitUnanswered(_)), Some(first)) => {
+                next.max(first + FIRST_RESPONSE_WAIT)
+            }
             _ => next,
         }
     }
 
     /// Returns the cursor that waits for the density sample of a gap longer than two slices.
     fn unanswered_gap(&self) -> Option<u64> {
-        let waits = |cursor: &SliceCursor| cursor.is_in_flight && cursor.sample == Some(Sample::Gap);
+        let waits =
+            |cursor: &SliceCursor| cursor.is_in_flight && cursor.sample == Some(Sample::Gap);
         let long = |cursor: &SliceCursor| cursor.range.seconds() > 2 * MAX_SLICE_SECONDS;
         let mut found = self.cursors.iter().filter(|(_, cursor)| waits(cursor) && long(cursor));
         found.next().map(|(id, _)| *id)
@@ -282,8 +292,10 @@ impl RegionFetcher {
 
     /// Returns the category to sample next.
     fn next_sample(&self) -> Option<usize> {
-        let wanting = |category: &CategoryPlan| category.samples < MAX_SAMPLES && !category.plan.is_empty();
-        (0..self.categories.len()).find(|number| wanting(&self.categories[*number]) && self.has_density(*number))
+        let wanting =
+            |category: &CategoryPlan| category.samples < MAX_SAMPLES && !category.plan.is_empty();
+        (0..self.categories.len())
+            .find(|number| wanting(&self.categories[*number]) && self.has_density(*number))
     }
 
     /// Returns the category of the next slice.
@@ -294,7 +306,9 @@ impl RegionFetcher {
 
     /// Returns whether the density is known or not being sampled; it determines the length of slices.
     fn has_density(&self, category: usize) -> bool {
-        let waits = |cursor: &SliceCursor| cursor.sample == Some(Sample::Gap) && cursor.category == category;
+        let waits = |cursor: &SliceCursor| {
+            cursor.sample == Some(Sample::Gap) && cursor.category == category
+        };
         self.categories[category].plan.has_density() || !self.cursors.values().any(waits)
     }
 
@@ -367,7 +381,10 @@ impl RegionFetcher {
     }
 
     /// Processes a response; returns the error that ends the Region, if any.
-    async fn on_response(&mut self, completed: Result<Completion, JoinError>) -> Result<Option<LookupError>, Cancelled> {
+    async fn on_response(
+        &mut self,
+        completed: Result<Completion, JoinError>,
+    ) -> Result<Option<LookupError>, Cancelled> {
         let (id, sent, answer) = completed.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             Err(error) => {
@@ -425,7 +442,12 @@ impl RegionFetcher {
     /// # Errors
     ///
     /// Returns the error that ends the Region.
-    fn on_error(&mut self, cursor: &mut SliceCursor, sent: Instant, refusal: ServiceError) -> Result<(), LookupError> {
+    fn on_error(
+        &mut self,
+        cursor: &mut SliceCursor,
+        sent: Instant,
+        refusal: ServiceError,
+    ) -> Result<(), LookupError> {
         let now = self.shared.clock.now();
         let why = match &refusal.kind {
             ErrorKind::Throttled => {
@@ -445,13 +467,13 @@ impl RegionFetcher {
                     self.expired_responses += 1;
                     self.credentials_refused_at = now;
                 }
-                cursor.back_off(now, MAX_BACKOFF);
+                cursor.back_off(now);
                 return Ok(());
             }
             ErrorKind::Transient | ErrorKind::Other
                 if now - *self.failing_since.get_or_insert(now) < MAX_OUTAGE =>
             {
-                cursor.back_off(now, MAX_BACKOFF);
+                cursor.back_off(now);
                 return Ok(());
             }
             ErrorKind::Transient | ErrorKind::Other => FailureReason::Unreachable,
@@ -464,9 +486,10 @@ impl RegionFetcher {
             ErrorKind::ClockSkew { .. } => FailureReason::ClockSkew,
             ErrorKind::Proxy(_) => FailureReason::Proxy,
             ErrorKind::ExpiredToken | ErrorKind::InvalidCredentials => FailureReason::Credentials,
-            ErrorKind::InvalidRequest | ErrorKind::InvalidTimeRange | ErrorKind::Unsupported | ErrorKind::NotFound => {
-                FailureReason::Rejected
-            }
+            ErrorKind::InvalidRequest
+            | ErrorKind::InvalidTimeRange
+            | ErrorKind::Unsupported
+            | ErrorKind::NotFound => FailureReason::Rejected,
         };
         let (account, region) = (self.account.clone(), self.region.clone());
         Err(LookupError::Region { account, region, reason: why, source: Arc::new(refusal) })
@@ -527,7 +550,8 @@ impl RegionFetcher {
         if cursor.slice.is_none() {
             let options = &self.shared.options;
             let sure_until = options.now - seconds(options.overlap);
-            let slice = cursor.start_slice(&self.categories[cursor.category].target.series(), sure_until);
+            let slice =
+                cursor.start_slice(&self.categories[cursor.category].target.series(), sure_until);
             self.emit(RegionMessage::Event(SourceEvent::SliceStarted(slice))).await?;
         }
         // The last page of a shortened slice carries its position, even if the page is empty.
@@ -574,7 +598,10 @@ impl RegionFetcher {
         self.has_estimated = true;
         let figures = self.counters().figures();
         let requests = self.update_expected_requests();
-        let open = self.cursors.values().map(|cursor| (&self.categories[cursor.category].plan, cursor.remaining()));
+        let open = self
+            .cursors
+            .values()
+            .map(|cursor| (&self.categories[cursor.category].plan, cursor.remaining()));
         let remaining: f64 = open.map(|(plan, range)| plan.expected_events_in(range)).sum::<f64>()
             + self.categories.iter().map(|category| category.plan.expected_events()).sum::<f64>();
         let estimate = RegionEstimate {
@@ -584,14 +611,18 @@ impl RegionFetcher {
             events: figures.events + rounded(remaining),
             requests,
             time: Duration::from_secs(requests).div_f64(self.shared.options.requests_per_second),
-            exact: self.cursors.is_empty() && self.categories.iter().all(|category| category.plan.is_empty()),
+            exact: self.cursors.is_empty()
+                && self.categories.iter().all(|category| category.plan.is_empty()),
         };
         self.emit(RegionMessage::Estimated(self.number, Some(estimate))).await
     }
 
     /// Computes the expected number of requests, stores it for the progress bars and returns it.
     fn update_expected_requests(&self) -> u64 {
-        let open = self.cursors.values().map(|cursor| (&self.categories[cursor.category].plan, cursor.remaining()));
+        let open = self
+            .cursors
+            .values()
+            .map(|cursor| (&self.categories[cursor.category].plan, cursor.remaining()));
         let remaining = open.map(|(plan, range)| plan.expected_pages_in(range)).sum::<f64>()
             + self.categories.iter().map(|category| category.plan.expected_pages()).sum::<f64>();
         let counters = self.counters();
@@ -602,7 +633,12 @@ impl RegionFetcher {
 }
 
 /// Waits until memory for another page is reserved, and then for the rate limiter.
-async fn wait_turn(shared: &Shared, at: Instant, permit: &mut Option<OwnedSemaphorePermit>, bytes: usize) {
+async fn wait_turn(
+    shared: &Shared,
+    at: Instant,
+    permit: &mut Option<OwnedSemaphorePermit>,
+    bytes: usize,
+) {
     if permit.is_none() {
         let permits = u32::try_from(bytes.clamp(4 << 10, 1 << 20)).unwrap_or(u32::MAX);
         *permit = Arc::clone(&shared.memory).acquire_many_owned(permits).await.ok();

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::clock::Clock;
 use super::plan::{MAX_PAGE_EVENTS, SecondRange};
 use super::{Category, LookupFilter, LookupTarget};
-use crate::aws::{ServiceError, ErrorKind};
+use crate::aws::{ErrorKind, ServiceError};
 
 /// Maximum time for a request with all its retries. The client has shorter timeouts of its own; this one covers a
 /// client configured without any.
@@ -35,7 +35,11 @@ pub(super) struct PageResponse {
 /// # Errors
 ///
 /// Returns [`ServiceError`] if the request failed after the client's own retries.
-pub(super) async fn fetch_page(target: LookupTarget, query: PageQuery, clock: &Clock) -> Result<PageResponse, ServiceError> {
+pub(super) async fn fetch_page(
+    target: LookupTarget,
+    query: PageQuery,
+    clock: &Clock,
+) -> Result<PageResponse, ServiceError> {
     let late = clock.now() + REQUEST_TIMEOUT;
     tokio::select! {
         answer = send(&target.client, target.category, target.filter.as_ref(), query) => answer,
@@ -43,7 +47,7 @@ pub(super) async fn fetch_page(target: LookupTarget, query: PageQuery, clock: &C
             kind: ErrorKind::Transient,
             status: None,
             code: None,
-            message: format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()),
+            message: format!("no response within {} s", REQUEST_TIMEOUT.as_secs()),
             request_id: None,
         }),
     }

@@ -181,7 +181,8 @@ impl Bench {
         let coverage =
             Box::new(move |series: &str| covered.get(series).cloned().unwrap_or_default());
         let (raise, stop) = shutdown_channel();
-        let lookup = LookupSource::new(self.places.clone(), self.options.clone(), coverage, stop.clone());
+        let lookup =
+            LookupSource::new(self.places.clone(), self.options.clone(), coverage, stop.clone());
         let sites = lookup.work_by_region();
         let told = Arc::new(Mutex::new(None));
         let theirs = Arc::clone(&told);
@@ -534,7 +535,7 @@ fn a_second_that_tokens_do_not_get_past_is_told_and_the_rest_is_fetched() {
     let outcome = bench.run();
     assert!(matches!(outcome.result, Some(Ok(()))));
     assert_eq!(outcome.failed.len(), 1, "{:?}", outcome.failed);
-    assert!(outcome.failed[0].contains("cannot get past second"), "{:?}", outcome.failed);
+    assert!(outcome.failed[0].contains("no progress at second"), "{:?}", outcome.failed);
     assert!(outcome.ended.values().any(|complete| !complete));
     assert!(outcome.handed.len() > 200);
 }
@@ -642,7 +643,8 @@ fn an_outage_without_end_fails_the_place_after_a_while() {
     bench.faults(std::iter::repeat_n(None, 5));
     bench.faults(std::iter::repeat_n(Some(Fault::Status(503)), 5_000));
     let outcome = bench.run();
-    let Some(Err(SourceError::Lookup(LookupError::Region { reason: why, .. }))) = outcome.result else {
+    let Some(Err(SourceError::Lookup(LookupError::Region { reason: why, .. }))) = outcome.result
+    else {
         panic!("{:?}", outcome.result)
     };
     assert_eq!(why, FailureReason::Unreachable);
@@ -667,7 +669,7 @@ fn denied_and_absent_regions_are_told_once_and_the_rest_goes_on() {
             .any(|line| line.contains(region) && line.contains(ACCOUNT) && line.contains(what))
     };
     assert!(
-        told("eu-west-1", "not allowed to call cloudtrail:LookupEvents"),
+        told("eu-west-1", "not authorized to perform cloudtrail:LookupEvents"),
         "{:?}",
         outcome.failed
     );
@@ -684,7 +686,7 @@ fn denied_everywhere_ends_the_run_and_names_what_is_missing() {
     let Some(Err(error)) = outcome.result else { panic!("it ended well") };
     assert_eq!(
         error.to_string(),
-        "could not look up events in any of 3 accounts and Regions: not allowed to call cloudtrail:LookupEvents"
+        "could not look up events in any of 3 accounts and Regions: not authorized to perform cloudtrail:LookupEvents"
     );
     assert_eq!(outcome.failed.len(), 2);
 }

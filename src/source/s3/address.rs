@@ -1,75 +1,76 @@
-//! Reads `s3://bucket/prefix`, and the ARNs of buckets and access points.
+//! Parses `s3://bucket/prefix` and the ARNs of buckets and access points.
 //!
-//! In: a word as typed. Out: an [`Address`], or [`Wrong`] with what to write.
-//! Holds: what an ARN says of its partition and Region is kept. An access point is called by its ARN where others are
-//! called by their bucket's name, as in every AWS tool.
+//! Input: an argument of the command line. Output: an [`Address`], or an [`AddressError`] that names the accepted
+//! forms.
+//! Invariant: partition and Region of an ARN are kept. An access point is addressed by its ARN in place of a bucket
+//! name, as in the AWS CLI and SDKs.
 
 use std::fmt;
 
 use crate::{aws::AwsPartition, redact};
 
-/// What an address begins with.
+/// The scheme of an S3 URI.
 const URI_SCHEME: &str = "s3://";
 
-/// Bytes of a bucket's name, by S3's rules.
+/// Length of a bucket name in bytes, by the S3 naming rules.
 const BUCKET_NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=63;
 
-/// Bytes of a key at most, by S3's rules.
+/// Maximum length of an object key in bytes.
 const MAX_KEY_BYTES: usize = 1_024;
 
-/// What the alias of an access point ends with; it is used as a bucket's name.
+/// Suffix of an access point alias, which can be used as a bucket name.
 const ACCESS_POINT_ALIAS_SUFFIX: &str = "-s3alias";
 
-/// A bucket, or a folder or an object of one.
+/// A bucket, or a prefix within one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// The bucket's name, or the ARN of an access point to it.
+    /// The bucket name, or the ARN of an access point.
     pub bucket: String,
-    /// What the keys begin with: as typed, without slashes at its front. Empty for the whole bucket.
+    /// The key prefix as given, without leading slashes. Empty for the whole bucket.
     pub prefix: String,
-    /// Where it lives, if an ARN says so.
+    /// The partition, if an ARN names it.
     pub partition: Option<AwsPartition>,
 }
 
-/// Why a word is no address of a bucket.
+/// Why an argument is not a valid bucket address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It begins with something else.
-    #[error("an address of a bucket begins with s3://")]
+    /// It does not start with `s3://`.
+    #[error("a bucket address starts with s3://")]
     MissingScheme,
-    /// Nothing between the slashes.
-    #[error("the bucket's name is missing: write s3://bucket or s3://bucket/prefix")]
+    /// The bucket name is empty.
+    #[error("the bucket name is missing: expected s3://BUCKET or s3://BUCKET/PREFIX")]
     MissingBucket,
-    /// The ARN of something else.
+    /// An ARN of another resource.
     #[error(
-        "it is not the ARN of a bucket (arn:aws:s3:::BUCKET/PREFIX), of an access point \
-         (arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME), or of a trail (arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME)"
+        "expected the ARN of a bucket (arn:aws:s3:::BUCKET/PREFIX), an access point \
+         (arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME), or a trail (arn:aws:cloudtrail:REGION:ACCOUNT:trail/NAME)"
     )]
     UnsupportedArn,
-    /// An access point that needs signatures for all Regions.
+    /// A Multi-Region Access Point, which requires SigV4A signatures.
     #[error(
-        "access points of several Regions cannot be used: name the bucket, or an access point of one Region"
+        "Multi-Region Access Points are not supported: use the bucket, or an access point of one Region"
     )]
     MultiRegion,
-    /// The address of a web page.
-    #[error("{0} is no bucket name: 3 to 63 of a-z, 0-9, dots, hyphens (s3://bucket/prefix)")]
+    /// The bucket name violates the naming rules.
+    #[error("invalid bucket name {0}: expected 3 to 63 characters of a-z, 0-9, dots and hyphens")]
     InvalidBucketName(String),
-    /// Longer than keys can be.
-    #[error("the prefix is longer than the {MAX_KEY_BYTES} bytes that a key may have")]
+    /// The prefix is longer than a key may be.
+    #[error("the prefix exceeds the maximum key length of {MAX_KEY_BYTES} bytes")]
     TooLong,
-    /// A pattern, which S3 does not know.
+    /// The prefix contains a wildcard, which S3 does not support.
     #[error(
-        "S3 knows no patterns: name a folder, and narrow it with --accounts, --regions, --from"
+        "wildcards are not supported: use a prefix, and select with --accounts, --regions or --from"
     )]
     Wildcard,
 }
 
 impl Address {
-    /// Reads an address as typed.
+    /// Parses an address.
     ///
     /// # Errors
     ///
-    /// Returns [`Wrong`] if it is none, with what to write.
+    /// Returns [`AddressError`] if it is not valid.
     pub fn parse(word: &str) -> Result<Self, AddressError> {
         let rest = word.strip_prefix(URI_SCHEME);
         if let Some(arn) = rest.or(Some(word)).filter(|rest| rest.starts_with("arn:")) {
@@ -106,9 +107,13 @@ impl Address {
         let (outpost, rest) = match (service, kind) {
             ("s3" | "s3-object-lambda", "accesspoint") => (String::new(), rest),
             ("s3-outposts", "outpost") => {
-                let (outpost, rest) = rest.split_once(['/', ':']).ok_or(AddressError::UnsupportedArn)?;
+                let (outpost, rest) =
+                    rest.split_once(['/', ':']).ok_or(AddressError::UnsupportedArn)?;
                 let rest = rest.strip_prefix("accesspoint").ok_or(AddressError::UnsupportedArn)?;
-                (format!("outpost/{outpost}/"), rest.strip_prefix(['/', ':']).ok_or(AddressError::UnsupportedArn)?)
+                (
+                    format!("outpost/{outpost}/"),
+                    rest.strip_prefix(['/', ':']).ok_or(AddressError::UnsupportedArn)?,
+                )
             }
             _ => return Err(AddressError::UnsupportedArn),
         };
@@ -119,7 +124,7 @@ impl Address {
         if !is_bucket_name(name) || account.is_empty() {
             return Err(AddressError::UnsupportedArn);
         }
-        // The ARN of an object says so.
+        // The ARN of an object contains this segment.
         let prefix = prefix.strip_prefix("object/").unwrap_or(prefix);
         let prefix = if prefix == "object" { "" } else { prefix };
         Self::new(
@@ -129,7 +134,11 @@ impl Address {
         )
     }
 
-    fn new(bucket: String, prefix: &str, partition: Option<AwsPartition>) -> Result<Self, AddressError> {
+    fn new(
+        bucket: String,
+        prefix: &str,
+        partition: Option<AwsPartition>,
+    ) -> Result<Self, AddressError> {
         let prefix = prefix.trim_start_matches('/');
         if prefix.len() > MAX_KEY_BYTES {
             return Err(AddressError::TooLong);
@@ -140,18 +149,18 @@ impl Address {
         Ok(Self { bucket, prefix: prefix.to_owned(), partition })
     }
 
-    /// Returns whether a word is meant as the address of a bucket.
+    /// Returns whether an argument is meant as a bucket address.
     pub fn is_address(word: &str) -> bool {
         word.starts_with(URI_SCHEME) || word.starts_with("arn:")
     }
 
-    /// Returns whether its bucket's name is the alias of an access point, which no policy knows.
+    /// Returns whether the bucket name is the alias of an access point; aliases cannot be used in policies.
     pub fn is_access_point_alias(&self) -> bool {
         self.bucket.ends_with(ACCESS_POINT_ALIAS_SUFFIX)
     }
 }
 
-/// Returns what an ARN names that was copied from a policy: `logs/*` is all in the folder `logs/`.
+/// Removes the wildcard of an ARN copied from a policy: `logs/*` stands for the folder `logs/`.
 fn strip_policy_wildcard(prefix: &str) -> &str {
     match prefix.strip_suffix('*') {
         Some(folder) if folder.is_empty() || folder.ends_with('/') => folder,
@@ -159,12 +168,12 @@ fn strip_policy_wildcard(prefix: &str) -> &str {
     }
 }
 
-/// Returns the Region of the access point that stands for a bucket's name; `None` for a plain name.
+/// Returns the Region of an access point ARN; `None` for a bucket name.
 pub(super) fn access_point_region(bucket: &str) -> Option<&str> {
     bucket.strip_prefix("arn:")?.split(':').nth(2)
 }
 
-/// Returns the ARN by which policies know a bucket, or what stands for its name.
+/// Returns the ARN of a bucket or access point, as used in policies.
 pub fn bucket_arn(bucket: &str, partition: AwsPartition) -> String {
     if bucket.starts_with("arn:") {
         return bucket.to_owned();
@@ -172,7 +181,7 @@ pub fn bucket_arn(bucket: &str, partition: AwsPartition) -> String {
     format!("arn:{partition}:s3:::{bucket}")
 }
 
-/// Returns the ARN by which policies know objects of a bucket, by a pattern of their keys.
+/// Returns the ARN of the objects that match a key pattern, as used in policies.
 pub fn objects_arn(bucket: &str, keys: &str, partition: AwsPartition) -> String {
     let object = if bucket.starts_with("arn:") { "object/" } else { "" };
     format!("{}/{object}{keys}", bucket_arn(bucket, partition))
@@ -185,7 +194,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Returns whether a bucket may be called so. Names from before 2018 may hold capitals and underscores.
+/// Returns whether a bucket name is valid. Names from before 2018 may contain capitals and underscores.
 fn is_bucket_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     BUCKET_NAME_BYTES.contains(&name.len()) && name.bytes().all(plain)
@@ -236,7 +245,10 @@ mod tests {
         }
         let gov = Address::parse("arn:aws-us-gov:s3:::trail").unwrap();
         assert_eq!(gov.partition, Some(AwsPartition::GovCloud));
-        assert_eq!((access_point_region(point), access_point_region("trail")), (Some("eu-west-1"), None));
+        assert_eq!(
+            (access_point_region(point), access_point_region("trail")),
+            (Some("eu-west-1"), None)
+        );
         assert_eq!(objects_arn(point, "a/*", AwsPartition::Aws), format!("{point}/object/a/*"));
         assert_eq!(objects_arn("trail", "a/*", AwsPartition::China), "arn:aws-cn:s3:::trail/a/*");
         assert!(

@@ -1,8 +1,8 @@
-//! One bucket: which Region answers for it, and how often it is asked again.
+//! Requests to one bucket: finds its Region, retries, and limits concurrency.
 //!
-//! Holds: a request ends, with an answer or without; one that may go better later is repeated, with growing
-//! random waits; a bucket in another Region is found there, once for all its requests.
-//! Absent on purpose: what is asked for (see `explore` and `fetch`).
+//! Invariant: every request ends, successfully or not. A request that may succeed later is retried with exponential
+//! backoff; a bucket in another Region is located once for all its requests.
+//! Deliberately absent: what to request (see `lister` and `fetcher`).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,61 +26,61 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use super::{
     ClientFor,
     address::access_point_region,
-    error::{FailedRequest, Recovery, ErrorScope, S3Error, Operation, RequestContext},
+    error::{ErrorScope, FailedRequest, Operation, Recovery, RequestContext, S3Error},
 };
-use crate::limit::{ConcurrencyLimiter, ConcurrencyPermit};
+use crate::limit::{Backoff, ConcurrencyLimiter, ConcurrencyPermit};
 
-/// Objects of one bucket that are fetched at once: hides 50 ms of latency at more than 1,000 objects a second.
+/// Maximum number of concurrent GetObject requests to one bucket: at a latency of 50 ms, more than 1,000 objects a
+/// second.
 const MAX_CONCURRENT_GETS: usize = 64;
 
-/// Lists of one bucket that are asked for at once.
+/// Maximum number of concurrent ListObjectsV2 requests to one bucket.
 const MAX_CONCURRENT_LISTS: usize = 16;
 
-/// Good answers, for each request that may be under way, before one more is allowed again.
+/// Successful responses, for each permitted request, before the limit grows by one again.
 const SUCCESSES_TO_GROW: usize = 4;
 
-/// The first wait is this long on average; each further one twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// Waits between attempts: 20 s at most, as S3 splits its partitions within minutes.
+const BACKOFF: Backoff =
+    Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(20) };
 
-/// No wait is longer: S3 splits its partitions within minutes.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
-
-/// Tries while S3 says "slow down": some two minutes.
+/// Attempts while S3 throttles with `SlowDown`: about two minutes.
 const MAX_THROTTLED_ATTEMPTS: u32 = 14;
 
-/// Tries after any other failure that may pass.
+/// Attempts after any other retryable error.
 const MAX_ATTEMPTS: u32 = 6;
 
-/// How long a network that gives no answer is waited for: a router or a gateway is replaced in this time.
+/// How long requests without any response are retried: a router or a NAT gateway is replaced within this time.
 const MAX_OUTAGE: Duration = Duration::from_mins(2);
 
-/// Regions that a bucket may send us to before we give up: it moves at max_keys once, and S3 may not know at first.
+/// Redirects to another Region that are followed: a bucket moves at most once, and S3 may answer with an outdated
+/// Region at first.
 const MAX_REDIRECTS: u32 = 3;
 
-/// Bytes between two breaks after which the tries are counted anew.
+/// Bytes of progress after which the attempts of a body are counted from zero again.
 const PROGRESS_BYTES: u64 = 1 << 20;
 
-/// How long an answer may take to begin, whatever the client's own patience is.
+/// Maximum time until a response starts, whatever the client's own timeouts are.
 const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Objects of a bucket that are refused before any was granted, or lost to the network in a row: then all of them
-/// seem to be, and that is said once.
+/// Consecutive failed objects, without any success, after which all objects of the bucket are assumed to fail; this
+/// is reported once.
 const FAILURES_TO_OPEN: u32 = 16;
 
-/// Objects of a bucket that are tried, though all of them seem to be refused: some seconds.
+/// Objects that are still tried once access is doubtful: some seconds.
 const PROBES_WHILE_DOUBTFUL: u32 = 2_000;
 
-/// The clients, one for each Region that was needed.
+/// The S3 clients, one for each Region and addressing style.
 pub(super) struct ClientCache {
     make: ClientFor,
     made: Mutex<HashMap<(String, Addressing), Client>>,
 }
 
-/// How a bucket is called.
+/// How requests address a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Addressing {
     BucketName,
-    /// By the ARN of an access point, which is always part of the host's name.
+    /// By the ARN of an access point, which requires virtual-hosted addressing.
     AccessPoint,
 }
 
@@ -89,19 +89,23 @@ impl ClientCache {
         Self { make, made: Mutex::default() }
     }
 
-    /// Returns the client that reaches a bucket in a Region.
+    /// Returns the client for a bucket in a Region.
     fn of(&self, bucket: &str, region: &str) -> Client {
-        let addressing = if access_point_region(bucket).is_some() { Addressing::AccessPoint } else { Addressing::BucketName };
+        let addressing = if access_point_region(bucket).is_some() {
+            Addressing::AccessPoint
+        } else {
+            Addressing::BucketName
+        };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || without_retries(&(self.make)(region), addressing);
         made.entry((region.to_owned(), addressing)).or_insert_with(make).clone()
     }
 }
 
-/// Returns a client that asks once, and does not compute what we do not need.
+/// Returns a copy of the client without retries and response checksums.
 ///
-/// Repeating is ours, or a storm would be repeated in two places; gzip has its own checksum; and a body that
-/// stands still is watched where it is read.
+/// This module retries, so that a burst of throttling is not retried in two places; gzip has a checksum of its own;
+/// stalled bodies are detected where they are read.
 fn without_retries(client: &Client, addressing: Addressing) -> Client {
     let mut config = client
         .config()
@@ -127,34 +131,34 @@ pub(super) struct BucketClient {
     unanswered: AtomicU32,
     succeeded: AtomicBool,
     circuit_open: AtomicBool,
-    /// Whether all objects seem to be refused: then one of each folder is tried.
+    /// Whether all objects seem to be denied: then one object of each folder is tried.
     access_doubtful: AtomicBool,
-    /// The folders of which one was tried since.
+    /// Folders of which one object was tried since then.
     probed_folders: Mutex<HashSet<String>>,
 }
 
-/// Who answers for it.
+/// The Region and the client that scope the bucket.
 #[derive(Clone)]
 struct Endpoint {
     region: String,
     client: Client,
 }
 
-/// A page to list.
+/// A ListObjectsV2 request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Listing {
     pub(super) prefix: String,
-    /// Whether folders are listed as such.
+    /// Whether keys are grouped by the delimiter `/`.
     pub(super) folders: bool,
     pub(super) after: Option<String>,
     pub(super) token: Option<String>,
     pub(super) max_keys: Option<i32>,
 }
 
-/// A body, or the rest of it, that begins to arrive.
+/// The response to GetObject; its body may be the remainder of an object.
 pub(super) struct InFlightBody<'a> {
     pub(super) output: GetObjectOutput,
-    /// It is under way until this is dropped.
+    /// Counts as in flight until dropped.
     pub(super) permit: ConcurrencyPermit<'a>,
 }
 
@@ -172,8 +176,16 @@ impl BucketClient {
             clients,
             endpoint: Mutex::new(endpoint),
             requester_pays,
-            list_limiter: ConcurrencyLimiter::new(MAX_CONCURRENT_LISTS, MAX_CONCURRENT_LISTS, SUCCESSES_TO_GROW),
-            get_limiter: ConcurrencyLimiter::new(MAX_CONCURRENT_GETS, MAX_CONCURRENT_GETS, SUCCESSES_TO_GROW),
+            list_limiter: ConcurrencyLimiter::new(
+                MAX_CONCURRENT_LISTS,
+                MAX_CONCURRENT_LISTS,
+                SUCCESSES_TO_GROW,
+            ),
+            get_limiter: ConcurrencyLimiter::new(
+                MAX_CONCURRENT_GETS,
+                MAX_CONCURRENT_GETS,
+                SUCCESSES_TO_GROW,
+            ),
             denied: AtomicU32::new(0),
             unanswered: AtomicU32::new(0),
             succeeded: AtomicBool::new(false),
@@ -183,7 +195,7 @@ impl BucketClient {
         }
     }
 
-    /// Asks for a page of a listing.
+    /// Requests one page of a listing.
     pub(super) async fn list(&self, listing: &Listing) -> Result<ListObjectsV2Output, S3Error> {
         let mut attempts = Attempts::default();
         loop {
@@ -214,7 +226,7 @@ impl BucketClient {
         }
     }
 
-    /// Asks for an object, from a byte on.
+    /// Requests an object, starting at byte `from`.
     pub(super) async fn get(
         &self,
         key: &str,
@@ -235,21 +247,23 @@ impl BucketClient {
             let permit = self.get_limiter.acquire().await;
             match with_timeout(request.send()).await {
                 Ok(output) => return Ok(InFlightBody { output, permit }),
-                Err(answer) => self.on_error(answer, &endpoint, Operation::Get(key), permit, attempts).await?,
+                Err(answer) => {
+                    self.on_error(answer, &endpoint, Operation::Get(key), permit, attempts).await?
+                }
             }
         }
     }
 
-    /// Takes in that a body is here whole.
+    /// Records that a body arrived completely.
     pub(super) fn on_success(&self) {
         self.succeeded.store(true, Relaxed);
         self.unanswered.store(0, Relaxed);
         self.get_limiter.on_success();
     }
 
-    /// Takes in that an object was refused. Returns `true` if it is the one that shows that all of them are.
-    pub(super) fn on_failure(&self, reach: ErrorScope) -> bool {
-        let all = match reach {
+    /// Records a failed object. Returns `true` for the failure that shows that all requests fail.
+    pub(super) fn on_failure(&self, scope: ErrorScope) -> bool {
+        let all = match scope {
             ErrorScope::Object => false,
             ErrorScope::Bucket => true,
             ErrorScope::Network => self.unanswered.fetch_add(1, Relaxed) + 1 >= FAILURES_TO_OPEN,
@@ -262,15 +276,15 @@ impl BucketClient {
         all && !self.circuit_open.swap(true, Relaxed)
     }
 
-    /// Returns whether all objects seem to be refused: many were, and none was granted.
+    /// Returns whether all objects seem to be denied: many were, and none succeeded.
     pub(super) fn is_access_doubtful(&self) -> bool {
         self.access_doubtful.load(Relaxed) && !self.succeeded.load(Relaxed)
     }
 
-    /// Returns whether an object is worth a try.
+    /// Returns whether an object should be requested.
     ///
-    /// Where all seem to be refused, some still are, and then one of each folder: what was written by another
-    /// account, or with another key, may be granted.
+    /// Once all objects seem to be denied, a limited number and then one of each folder are still tried: objects
+    /// written by another account, or encrypted with another key, may be allowed.
     pub(super) fn should_try(&self, key: &str) -> bool {
         if !self.is_access_doubtful() || self.denied.load(Relaxed) < PROBES_WHILE_DOUBTFUL {
             return true;
@@ -280,14 +294,15 @@ impl BucketClient {
         !probed.contains(folder) && probed.insert(folder.to_owned())
     }
 
-    /// Returns whether nothing more is asked of it.
+    /// Returns whether no more requests are sent to the bucket.
     pub(super) fn is_circuit_open(&self) -> bool {
         self.circuit_open.load(Relaxed)
     }
 
-    /// Takes in that the body of an object broke off, and waits; or says that it did so too often.
+    /// Records that a body broke off, and waits before the next attempt; returns an error after too many attempts.
     ///
-    /// `gained` is what came since the last try: a large body may break off often, as long as it gets on.
+    /// `gained` is the number of bytes received since the last attempt: a large body may break off often, as long as
+    /// it makes progress.
     pub(super) async fn on_body_error(
         &self,
         key: &str,
@@ -303,9 +318,9 @@ impl BucketClient {
         self.on_error(answer, &endpoint, Operation::Get(key), permit, attempts).await
     }
 
-    /// Does what an answer asks for, or returns it as final.
+    /// Waits or switches Regions as the error requires, or returns it as final.
     ///
-    /// Its slot is not free while it waits: in a storm, those that wait are not to be replaced by others.
+    /// The permit is held during the backoff, so that waiting requests are not replaced by others.
     async fn on_error(
         &self,
         answer: FailedRequest,
@@ -335,10 +350,12 @@ impl BucketClient {
             }
         };
         if !go_on {
-            return Err(answer.into_error(self.request_context(&endpoint.region, what), attempts.made));
+            return Err(
+                answer.into_error(self.request_context(&endpoint.region, what), attempts.made)
+            );
         }
         if !moved {
-            wait(attempts.made).await;
+            sleep(BACKOFF.delay(attempts.made)).await;
         }
         Ok(())
     }
@@ -347,23 +364,23 @@ impl BucketClient {
         RequestContext { bucket: &self.name, region, requester_pays: self.requester_pays, what }
     }
 
-    /// Goes where the bucket is. Returns `false` if that is nowhere else.
-    async fn switch_region(&self, from: &Endpoint, s3_uri: Option<String>) -> bool {
+    /// Switches to the bucket's Region. Returns `false` if there is no other Region.
+    async fn switch_region(&self, from: &Endpoint, region: Option<String>) -> bool {
         if self.endpoint().region != from.region {
-            // Another request found it meanwhile.
+            // Another request has already found it.
             return true;
         }
-        let s3_uri = match s3_uri {
+        let region = match region {
             Some(region) => Some(region),
             None => self.find_region(from).await,
         };
-        let Some(region) = s3_uri.filter(|region| *region != from.region) else { return false };
+        let Some(region) = region.filter(|region| *region != from.region) else { return false };
         let client = self.clients.of(&self.name, &region);
         *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = Endpoint { region, client };
         true
     }
 
-    /// Asks for the Region, which is in every answer to HEAD, good or bad.
+    /// Determines the Region with HeadBucket; successful and failed responses both contain it.
     async fn find_region(&self, endpoint: &Endpoint) -> Option<String> {
         match with_timeout(endpoint.client.head_bucket().bucket(&self.name).send()).await {
             Ok(head) => head.bucket_region,
@@ -383,16 +400,16 @@ impl BucketClient {
     }
 }
 
-/// What was tried already for one wish.
+/// The attempts made for one request.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     made: u32,
     redirects: u32,
-    /// When there was no answer for the first time.
+    /// When the first attempt without a response was made.
     unanswered: Option<Instant>,
 }
 
-/// Waits for an answer, but not for ever.
+/// Limits how long a response is waited for.
 async fn with_timeout<T, E>(
     sent: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 ) -> Result<T, FailedRequest>
@@ -405,14 +422,7 @@ where
     }
 }
 
-/// Waits before try number `attempts`, counted from 1: at random, so that lanes that failed together do not come back
-/// together.
-async fn wait(attempts: u32) {
-    let longest = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(attempts)).min(LONGEST_WAIT);
-    sleep(longest.mul_f64(fastrand::f64())).await;
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place where buckets are waited for")]
+#[expect(clippy::disallowed_methods, reason = "waits before a request is repeated")]
 async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
 }
@@ -432,20 +442,20 @@ mod tests {
         BucketClient::new("trail".to_owned(), Arc::new(ClientCache::new(make)), "eu-west-1", false)
     }
 
-    /// Returns after how many refusals of this reach it is said that all are refused.
-    fn said_after(bucket: &BucketClient, reach: ErrorScope) -> Option<u32> {
-        (1..100).find(|_| bucket.on_failure(reach))
+    /// Returns the number of failures of a scope after which all requests are assumed to fail.
+    fn failures_until_open(bucket: &BucketClient, scope: ErrorScope) -> Option<u32> {
+        (1..100).find(|_| bucket.on_failure(scope))
     }
 
     #[test]
     fn what_is_refused_to_all_is_asked_no_more_and_said_once() {
-        assert_eq!(said_after(&bucket(), ErrorScope::Object), None);
-        assert_eq!(said_after(&bucket(), ErrorScope::MaybeBucket), Some(FAILURES_TO_OPEN));
-        assert_eq!(said_after(&bucket(), ErrorScope::Network), Some(FAILURES_TO_OPEN));
+        assert_eq!(failures_until_open(&bucket(), ErrorScope::Object), None);
+        assert_eq!(failures_until_open(&bucket(), ErrorScope::MaybeBucket), Some(FAILURES_TO_OPEN));
+        assert_eq!(failures_until_open(&bucket(), ErrorScope::Network), Some(FAILURES_TO_OPEN));
         let bucket = bucket();
-        assert_eq!(said_after(&bucket, ErrorScope::Bucket), Some(1));
+        assert_eq!(failures_until_open(&bucket, ErrorScope::Bucket), Some(1));
         assert!(bucket.is_circuit_open());
-        assert_eq!(said_after(&bucket, ErrorScope::Bucket), None);
+        assert_eq!(failures_until_open(&bucket, ErrorScope::Bucket), None);
     }
 
     #[test]
@@ -466,8 +476,8 @@ mod tests {
     fn one_that_is_granted_shows_that_not_all_are_refused() {
         let bucket = bucket();
         bucket.on_success();
-        assert_eq!(said_after(&bucket, ErrorScope::MaybeBucket), None);
-        // The network may break down later.
-        assert_eq!(said_after(&bucket, ErrorScope::Network), Some(FAILURES_TO_OPEN));
+        assert_eq!(failures_until_open(&bucket, ErrorScope::MaybeBucket), None);
+        // The network may fail later.
+        assert_eq!(failures_until_open(&bucket, ErrorScope::Network), Some(FAILURES_TO_OPEN));
     }
 }

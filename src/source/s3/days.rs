@@ -1,9 +1,9 @@
-//! Goes through the days of one Region, and finds out which of them an earlier run closed and are still the same.
+//! Lists the days of one Region and compares them with the days that an earlier run closed.
 //!
-//! In: a range of keys to list. Out: shelves of objects, the days that are over, and those to be read again.
-//! Holds: every object of the range is listed, also in closed days: a page of a thousand costs one request. A closed
-//! day is done if it looks as it did when it was closed, or has only lost objects; what was added to it later is read
-//! alone where times tell it apart, and otherwise the whole day is read again.
+//! Input: a range of keys. Output: listed objects, completed days, and days to list again.
+//! Invariant: every object of the range is listed, also in closed days: a page of a thousand keys costs one request.
+//! A closed day is done if its listing is unchanged or has only lost objects. Objects added later are loaded alone if
+//! their times identify them; otherwise the whole day is loaded again.
 
 use std::{mem, sync::Arc, sync::atomic::Ordering::Relaxed};
 
@@ -11,93 +11,94 @@ use jiff::{ToSpan as _, civil::Date};
 
 use super::{
     bucket::Listing,
-    lister::{ObjectLister, ListStep, ListTarget, Demand},
-    layout,
-    listing::objects,
     error::S3Error,
-    objects::{DayFolder, S3Object, ListedObjects, s3_uri},
+    layout,
+    lister::{Demand, ListStep, ListTarget, ObjectLister},
+    listing::objects,
+    objects::{DayFolder, ListedObjects, S3Object, s3_uri},
 };
 use crate::{event::ListingSummary, source::SourceEvent};
 
-/// Objects of a closed day that may wait until it is listed whole; if more were added, all of it is read again.
+/// Maximum number of added objects that are held until a closed day is listed completely; beyond that the whole day
+/// is loaded again.
 const MAX_ADDED: usize = 10_000;
 
-/// Pages that a part of a Region should have at least, if it is listed in parts.
+/// Minimum number of pages in a part of a Region that is listed in parts.
 const MIN_PAGES_PER_PART: i64 = 8;
 
-/// Parts of a Region at most.
+/// Maximum number of parts of a Region.
 const MAX_PARTS: i64 = 64;
 
-/// A part of what lies in the folder of a Region.
+/// A range of keys in the folder of a Region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeyRange {
-    /// What all keys begin with: the Region's folder, or one below it.
+    /// The common prefix: the Region's folder, or one below it.
     pub(super) prefix: String,
-    /// Keys up to this one are left out.
+    /// Keys up to this one are excluded.
     pub(super) after: Option<String>,
-    /// Keys behind this one are left out.
+    /// Keys after this one are excluded.
     pub(super) until: Option<String>,
-    /// Whether what earlier runs closed counts.
+    /// Whether days closed by earlier runs are skipped.
     pub(super) closed_days: ClosedDays,
 }
 
-/// Whether what earlier runs closed counts.
+/// Whether days closed by earlier runs are skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClosedDays {
-    /// It does.
+    /// They are compared, and skipped if unchanged.
     Use,
-    /// The day looks different now.
+    /// They are listed as if they were not closed.
     Ignore,
 }
 
-/// The way through the days of one Region.
+/// Lists the days of one Region.
 pub(super) struct DayLister<'a> {
-    explorer: &'a ObjectLister,
+    lister: &'a ObjectLister,
     target: &'a ListTarget,
     range: &'a KeyRange,
     /// The Region's folder.
     region: &'a str,
     open: Option<OpenDay>,
-    /// The first day that was come upon.
+    /// The first day found.
     first: Option<Date>,
-    /// Objects of the open day that are not put yet.
+    /// Objects of the open day that were not sent yet.
     objects: Vec<S3Object>,
     next: &'a mut Vec<ListStep>,
 }
 
-/// The day in hand.
+/// The day being listed.
 struct OpenDay {
-    /// `None` for what lies beside the days.
+    /// `None` for objects outside of the days.
     day: Option<Date>,
-    /// What is to be said when it is over.
+    /// Reports when the day is complete.
     over: Option<Arc<DayFolder>>,
     listed: ListingSummary,
-    /// What it is compared with, if an earlier run closed it.
+    /// The closed day to compare with, if an earlier run closed it.
     closed: Option<ClosedDay>,
 }
 
 /// A day that an earlier run closed.
 struct ClosedDay {
-    /// The folder of the day, with its last slash.
+    /// The folder of the day, with a trailing slash.
     folder: String,
-    /// What it looked like.
+    /// The listing when it was closed.
     before: ListingSummary,
-    /// What of it is there now, without what is newer than all that was there.
+    /// The current objects that are not newer than the closed listing.
     old: ListingSummary,
-    /// Sizes of what is not newer.
+    /// Sizes of these objects.
     sizes: Vec<u64>,
-    /// What is newer.
+    /// The objects that are newer.
     added: Vec<S3Object>,
 }
 
-/// What became of a day that was closed.
+/// How a closed day has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DayChange {
-    /// Nothing, or it has lost objects: all that is there is done.
+    /// It is unchanged, or has only lost objects.
     Unchanged,
-    /// Objects were added; all others are done.
+    /// Objects were added.
     Added,
-    /// It is not known which objects are new.
+    /// The new objects cannot be identified.
     Unknown,
 }
 
@@ -116,7 +117,8 @@ impl ClosedDay {
             return DayChange::Unchanged;
         }
         if self.added.is_empty() {
-            // Whoever puts or replaces an object makes it newer. A copy may keep its time: then there are not fewer.
+            // Added and replaced objects have newer times. A copy may keep its time, but then the number of objects
+            // does not decrease.
             let lost_only = self.before.newest > 0 && now.inputs < self.before.inputs;
             return if lost_only { DayChange::Unchanged } else { DayChange::Unknown };
         }
@@ -130,13 +132,13 @@ impl ClosedDay {
 
 impl<'a> DayLister<'a> {
     pub(super) fn new(
-        explorer: &'a ObjectLister,
+        lister: &'a ObjectLister,
         target: &'a ListTarget,
         range: &'a KeyRange,
         region: &'a str,
         next: &'a mut Vec<ListStep>,
     ) -> Self {
-        Self { explorer, target, range, region, open: None, first: None, objects: Vec::new(), next }
+        Self { lister, target, range, region, open: None, first: None, objects: Vec::new(), next }
     }
 
     /// Lists the range.
@@ -168,19 +170,19 @@ impl<'a> DayLister<'a> {
         Ok(())
     }
 
-    /// Leaves the later days to other steps, in parts, where the days are closed and many pages are to be expected:
-    /// nothing has to be fetched of those, so they need not come one after the other. Returns where this part ends.
+    /// Splits off the later days into steps of their own, if the days are closed and many pages are expected: nothing
+    /// is fetched of them, so their order does not matter. Returns the end of this part.
     fn split(&mut self) -> String {
         let bound = |day: Option<Date>| match day {
             Some(day) => layout::day_prefix(self.region, day),
-            // What lies in the folder ends before this.
+            // Sorts after all keys of the folder.
             None => format!("{}{}", self.range.prefix, char::MAX),
         };
         let closed = self.open.as_ref().filter(|open| open.closed.is_some());
         let last = closed.and_then(|open| open.day);
         let part_starts = self.first.zip(last).map(|(first, last)| {
-            let filter = self.explorer.filter.last;
-            part_starts(first, last, filter.unwrap_or(self.explorer.today))
+            let filter = self.lister.filter.last;
+            part_starts(first, last, filter.unwrap_or(self.lister.today))
         });
         let bounds = part_starts.unwrap_or_default();
         for (at, from) in bounds.iter().enumerate() {
@@ -194,18 +196,18 @@ impl<'a> DayLister<'a> {
         bound(bounds.first().copied())
     }
 
-    /// Takes the next object. Returns `false` if the rest is not asked for, or not wanted any more.
+    /// Processes the next object. Returns `false` if the remaining objects are not wanted, or the receiver is gone.
     async fn on_object(&mut self, object: S3Object) -> Demand {
         if object.key.ends_with('/') {
             return true;
         }
         let day = layout::day_of(&object.key, self.region);
         let date = day.map(|(date, _)| date);
-        let filter = &self.explorer.filter;
+        let filter = &self.lister.filter;
         if let Some(date) = date
             && !filter.includes_day(date)
         {
-            // Before the first day there is nothing, or little; behind the last one there is nothing for us.
+            // Days before the first one are skipped; the first day after the last one ends the listing.
             return filter.first.is_some_and(|first| date < first);
         }
         self.first = self.first.or(date);
@@ -221,7 +223,7 @@ impl<'a> DayLister<'a> {
             open.listed.add(object.hash(), object.modified);
         }
         match &mut open.closed {
-            // Who lists it for another word reads it, or knows it to be done.
+            // The target that it is listed for processes it.
             Some(closed) => closed.add(object),
             None if foreign => DayFolder::mark_incomplete(open.over.as_ref()),
             None => self.objects.push(object),
@@ -230,17 +232,17 @@ impl<'a> DayLister<'a> {
     }
 
     fn start_day(&mut self, day: Option<(Date, usize)>, key: &str) {
-        let Self { explorer, target, range, .. } = self;
+        let Self { lister, target, range, .. } = self;
         let date = day.map(|(date, _)| date);
         let folder = day
-            // Where only a part of a day is listed, nobody knows about the rest of it.
+            // A day that is listed only in part can be neither compared nor closed.
             .filter(|(_, bytes)| range.prefix.len() <= *bytes)
             .and_then(|(_, bytes)| key.get(..bytes));
         let before = folder
             .filter(|_| range.closed_days == ClosedDays::Use)
-            .and_then(|folder| explorer.closed(target, folder));
+            .and_then(|folder| lister.closed(target, folder));
         let over = folder
-            .filter(|_| before.is_none() && date.is_some_and(|date| date < explorer.closable_before))
+            .filter(|_| before.is_none() && date.is_some_and(|date| date < lister.closable_before))
             .map(|folder| DayFolder::new(&target.bucket.name, folder, 0));
         let closed = before.zip(folder).map(|(before, folder)| ClosedDay {
             folder: folder.to_owned(),
@@ -252,15 +254,15 @@ impl<'a> DayLister<'a> {
         self.open = Some(OpenDay { day: date, over, listed: ListingSummary::default(), closed });
     }
 
-    /// Puts what is in hand of the open day.
+    /// Sends the pending objects of the open day.
     async fn flush(&mut self) -> Demand {
-        let Some(open) = &self.open else { return !self.explorer.listed.is_closed() };
+        let Some(open) = &self.open else { return !self.lister.listed.is_closed() };
         let objects = mem::take(&mut self.objects);
         let day = open.over.clone();
-        self.explorer.send_listed(self.target, ListedObjects::new(self.target, day, objects)).await
+        self.lister.send_listed(self.target, ListedObjects::new(self.target, day, objects)).await
     }
 
-    /// Ends the open day: it is listed whole.
+    /// Ends the open day, which is listed completely.
     async fn end_day(&mut self) -> Demand {
         if !self.flush().await {
             return false;
@@ -272,17 +274,21 @@ impl<'a> DayLister<'a> {
         }
     }
 
-    async fn complete_day(&mut self, over: Option<Arc<DayFolder>>, listed: ListingSummary) -> Demand {
+    async fn complete_day(
+        &mut self,
+        over: Option<Arc<DayFolder>>,
+        listed: ListingSummary,
+    ) -> Demand {
         if let Some(day) = &over {
             day.listed(listed);
         }
         match DayFolder::release(over) {
-            Some(over) => self.explorer.out.send((self.target.word, over)).await.is_ok(),
+            Some(over) => self.lister.out.send((self.target.source_index, over)).await.is_ok(),
             None => true,
         }
     }
 
-    /// Says what of a closed day is done, and hands on the rest.
+    /// Reports the objects of a closed day as done, and sends the added ones.
     async fn compare_day(&mut self, closed: ClosedDay, listed: ListingSummary) -> Demand {
         self.target.has_findings.store(true, Relaxed);
         let change = closed.change(listed);
@@ -298,7 +304,7 @@ impl<'a> DayLister<'a> {
         }
         for size in sizes {
             let done = SourceEvent::AlreadyDone { size, touched: None };
-            if self.explorer.out.send((self.target.word, done)).await.is_err() {
+            if self.lister.out.send((self.target.source_index, done)).await.is_err() {
                 return false;
             }
         }
@@ -311,23 +317,25 @@ impl<'a> DayLister<'a> {
         if added.len() < all {
             DayFolder::mark_incomplete(Some(&day));
         }
-        let shelf = ListedObjects::new(self.target, Some(Arc::clone(&day)), added);
-        self.explorer.send_listed(self.target, shelf).await && self.complete_day(Some(day), listed).await
+        let batch = ListedObjects::new(self.target, Some(Arc::clone(&day)), added);
+        self.lister.send_listed(self.target, batch).await
+            && self.complete_day(Some(day), listed).await
     }
 }
 
-/// Returns on which days parts of a Region begin, behind the first part, if a page goes from one day to another and
-/// all of it to an end.
+/// Returns the first day of each further part of a Region, if one page covers `first` to `last` and all pages end at
+/// `end`.
 fn part_starts(first: Date, last: Date, end: Date) -> Vec<Date> {
     let days = |from: Date, to: Date| i64::from((to - from).get_days());
     let (page, left) = (days(first, last).max(1), days(last, end));
     let part_starts = (left / page / MIN_PAGES_PER_PART).min(MAX_PARTS);
-    let begins = (1..part_starts).map(|part| last.saturating_add((left * part / part_starts).days()));
+    let begins =
+        (1..part_starts).map(|part| last.saturating_add((left * part / part_starts).days()));
     begins.collect()
 }
 
 impl ObjectLister {
-    /// Returns what a day looked like when it was closed.
+    /// Returns the listing of a folder when it was closed.
     fn closed(&self, target: &ListTarget, folder: &str) -> Option<ListingSummary> {
         let prefix = s3_uri(&target.bucket.name, folder);
         self.closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)(&prefix)
@@ -350,7 +358,7 @@ mod tests {
         S3Object::new(&aws_sdk_s3::types::Object::builder().build(), "x".to_owned())
     }
 
-    /// Compares a day of two objects with what it is now.
+    /// Compares a day of two objects with its current listing.
     fn change(now: &[(u64, i64)]) -> DayChange {
         let before = listed(&[(10, 100), (20, 200)]);
         let (old, new): (Vec<_>, Vec<_>) = now.iter().partition(|(_, modified)| *modified <= 200);
@@ -384,7 +392,7 @@ mod tests {
             (&[(20, 200), (10, 100)], DayChange::Unchanged),
             (&[(20, 200)], DayChange::Unchanged),
             (&[(10, 100), (20, 200), (30, 300)], DayChange::Added),
-            // A copy that kept its time, one that was replaced, one that was added while another went.
+            // A copy with an old time, a replaced object, an added object while another one was deleted.
             (&[(10, 100), (20, 200), (30, 150)], DayChange::Unknown),
             (&[(10, 100), (21, 300)], DayChange::Unknown),
             (&[(20, 200), (30, 300)], DayChange::Unknown),

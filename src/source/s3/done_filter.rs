@@ -1,46 +1,49 @@
-//! Lets through what is not done.
+//! Drops objects that an earlier run finished.
 //!
-//! A thread of its own, because looking something up in the checkpoint blocks, and so does waiting for the fetcher.
+//! Runs on a thread of its own, because reading the checkpoint blocks.
 
 use tokio::sync::mpsc::{Receiver, Sender};
 
-use super::objects::{DayFolder, FetchJob, S3Object, ListedObjects};
+use super::objects::{DayFolder, FetchJob, ListedObjects, S3Object};
 use crate::source::{SourceEvent, files::FinishedLookup};
 
-/// Looks up what is done.
+/// Looks up objects in the checkpoint.
 pub(super) struct DoneFilter {
     pub(super) done: FinishedLookup,
-    pub(super) again: bool,
+    pub(super) reload: bool,
     pub(super) jobs: Sender<FetchJob>,
     pub(super) out: Sender<(usize, SourceEvent)>,
 }
 
 impl DoneFilter {
-    /// Works until nothing more is listed, or nobody wants more.
+    /// Runs until there are no more objects, or the receiver is gone.
     pub(super) fn run(mut self, mut listed: Receiver<ListedObjects>) {
-        while let Some(shelf) = listed.blocking_recv() {
-            if !self.sort(shelf) {
+        while let Some(batch) = listed.blocking_recv() {
+            if !self.sort(batch) {
                 return;
             }
         }
     }
 
-    fn sort(&mut self, shelf: ListedObjects) -> bool {
-        let ListedObjects { word, bucket, day, objects } = shelf;
+    fn sort(&mut self, batch: ListedObjects) -> bool {
+        let ListedObjects { source_index, bucket, day, objects } = batch;
         for object in objects {
-            let lane = object.lane(&bucket.name);
-            let done = !self.again && (self.done)(&lane.key) == Some(lane.fingerprint);
+            let lane = object.partition(&bucket.name);
+            let done = !self.reload && (self.done)(&lane.key) == Some(lane.fingerprint);
             let sent = if done {
                 let S3Object { size, .. } = object;
-                self.out.blocking_send((word, SourceEvent::AlreadyDone { size, touched: None })).is_ok()
+                self.out
+                    .blocking_send((source_index, SourceEvent::AlreadyDone { size, touched: None }))
+                    .is_ok()
             } else {
                 let (bucket, day) = (bucket.clone(), day.clone());
-                self.jobs.blocking_send(FetchJob { word, bucket, day, object }).is_ok()
+                self.jobs.blocking_send(FetchJob { source_index, bucket, day, object }).is_ok()
             };
             if !sent {
                 return false;
             }
         }
-        DayFolder::release(day).is_none_or(|over| self.out.blocking_send((word, over)).is_ok())
+        DayFolder::release(day)
+            .is_none_or(|over| self.out.blocking_send((source_index, over)).is_ok())
     }
 }

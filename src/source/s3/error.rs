@@ -1,7 +1,7 @@
-//! What an answer of S3 means.
+//! Classifies failed S3 requests.
 //!
-//! In: an error of the SDK's client. Out: what to do [`Recovery`], and a [`Refusal`] that says it to a person.
-//! Absent on purpose: doing it. See `bucket`.
+//! Input: an error of the SDK. Output: the [`Recovery`] it calls for, and an [`S3Error`] that describes it.
+//! Deliberately absent: the recovery itself (see `bucket`).
 
 use std::{error::Error as StdError, fmt};
 
@@ -11,91 +11,91 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use super::address::{bucket_arn, objects_arn};
 use crate::aws::{self, AwsPartition, ErrorKind};
 
-/// Where S3 names the Region of a bucket.
+/// The response header with the bucket's Region.
 const REGION_HEADER: &str = "x-amz-bucket-region";
 
-/// What S3 answered instead of what was asked for.
+/// A failed request to S3.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct S3Error {
-    /// In words for a person, with what to do.
+    /// The description, with a hint.
     pub reason: String,
-    /// What was answered, if anything was asked.
+    /// The error response, if a request was sent.
     pub service_error: Option<aws::ServiceError>,
-    /// The permission that is missing: action and resource.
+    /// The missing permission, if access was denied.
     pub missing_permission: Option<MissingPermission>,
-    /// Whom it is about.
+    /// Which other requests will fail the same way.
     pub scope: ErrorScope,
 }
 
-/// A permission that is missing.
+/// A missing permission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingPermission {
-    /// As policies spell it: `s3:ListBucket`.
+    /// The action as in a policy, such as `s3:ListBucket`.
     pub action: &'static str,
-    /// The resource's ARN, as policies spell it.
+    /// The ARN of the resource as in a policy.
     pub resource: String,
 }
 
-/// What else would be refused in the same way.
+/// Which other requests will fail in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorScope {
-    /// Nothing: it is about this object or folder.
+    /// None: the error is about one object or folder.
     Object,
-    /// Other objects of the bucket, perhaps: a permission is missing.
+    /// Perhaps all objects of the bucket: a permission is missing.
     MaybeBucket,
-    /// Other requests, if none of them gets through meanwhile: there was no answer.
+    /// All requests, if none succeeds in the meantime: there was no response.
     Network,
-    /// Every request: credentials, clock, the bucket's name.
+    /// All requests to the bucket: credentials, clock or bucket name are wrong.
     Bucket,
 }
 
-/// What is to be done about a failed request.
+/// How to recover from a failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Recovery {
-    /// The bucket is in another Region, which may be named.
+    /// The bucket is in another Region, given if known.
     SwitchRegion(Option<String>),
-    /// Too much is asked for at once.
+    /// The request was throttled.
     SlowDown,
-    /// It may go better the next time.
+    /// A retry may succeed.
     Retry,
-    /// There was no answer: the network may be back soon.
+    /// There was no response: retry until the network is back.
     WaitForNetwork,
-    /// It will not go better now.
+    /// A retry will not succeed.
     GiveUp,
 }
 
-/// What a request was for.
+/// What a failed request was about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestContext<'a> {
     /// The bucket.
     pub(super) bucket: &'a str,
-    /// The Region that was asked.
+    /// The Region the request was sent to.
     pub(super) region: &'a str,
-    /// Whether the caller pays.
+    /// Whether the requester pays.
     pub(super) requester_pays: bool,
-    /// The key that was to be fetched, or the prefix that was to be listed.
+    /// The key or the prefix.
     pub(super) what: Operation<'a>,
 }
 
-/// The two things that are asked of a bucket.
+/// An operation on a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation<'a> {
     List(&'a str),
     Get(&'a str),
 }
 
-/// What is known about a failed request, whatever it was for.
+/// A failed request, before its context is known.
 #[derive(Clone, Debug)]
 pub(super) struct FailedRequest {
     service: aws::ServiceError,
     region: Option<String>,
-    /// Whether it began well, and broke off.
+    /// Whether the response body broke off.
     truncated: bool,
 }
 
 impl FailedRequest {
-    /// Reads an error of the client.
+    /// Creates it from an error of the SDK.
     pub(super) fn from_sdk<E>(error: &SdkError<E, HttpResponse>) -> Self
     where
         E: StdError + ProvideErrorMetadata + 'static,
@@ -110,24 +110,31 @@ impl FailedRequest {
         }
     }
 
-    /// An answer that did not come within our own patience.
+    /// Creates it for a response that did not start in time.
     pub(super) fn no_response() -> Self {
-        Self::transport("no answer in time".to_owned())
+        Self::transport("no response in time".to_owned())
     }
 
-    /// A body that ended or broke off too early.
+    /// Creates it for a body that broke off.
     pub(super) fn truncated_body(got: u64, of: u64, how: impl fmt::Display) -> Self {
-        let truncated = Self::transport(format!("the body broke off after {got} of {of} bytes ({how})"));
+        let truncated =
+            Self::transport(format!("the response body ended after {got} of {of} bytes ({how})"));
         Self { truncated: true, ..truncated }
     }
 
     fn transport(message: String) -> Self {
         let trouble = ErrorKind::Transient;
-        let service = aws::ServiceError { kind: trouble, status: None, code: None, message, request_id: None };
+        let service = aws::ServiceError {
+            kind: trouble,
+            status: None,
+            code: None,
+            message,
+            request_id: None,
+        };
         Self { service, region: None, truncated: false }
     }
 
-    /// Returns what to do.
+    /// Returns how to recover.
     pub(super) fn recovery(&self) -> Recovery {
         let switch_region = || Recovery::SwitchRegion(self.region.clone());
         match (self.service.status.unwrap_or(0), self.code()) {
@@ -135,36 +142,45 @@ impl FailedRequest {
             (400, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
                 switch_region()
             }
-            // An answer to HEAD has no body, and so no code.
+            // A response to HEAD has no body, and so no code.
             (400, "" | "BadRequest") if self.region.is_some() => switch_region(),
             (503, _) | (_, "KMS.ThrottlingException") => Recovery::SlowDown,
             _ => match self.service.kind {
                 ErrorKind::Throttled => Recovery::SlowDown,
                 ErrorKind::Transient if self.is_no_response() => Recovery::WaitForNetwork,
-                // The door asks for new credentials meanwhile.
+                // The SDK refreshes the credentials meanwhile.
                 ErrorKind::Transient | ErrorKind::ExpiredToken => Recovery::Retry,
                 _ => Recovery::GiveUp,
             },
         }
     }
 
-    /// Says it to a person.
+    /// Converts it into an error with a description.
     pub(super) fn into_error(self, context: RequestContext<'_>, attempts: u32) -> S3Error {
         let missing_permission = self.missing_permission(context);
         let mut reason = self.reason(context, missing_permission.as_ref());
         if attempts > 1 {
-            reason = format!("{reason}; asked {attempts} times");
+            reason = format!("{reason} ({attempts} attempts)");
         }
         let reach = match &self.service.kind {
-            trouble if trouble.affects_every_region() || self.is_missing_bucket() => ErrorScope::Bucket,
-            _ if missing_permission.is_some() || self.code().starts_with("KMS.") => ErrorScope::MaybeBucket,
+            trouble if trouble.affects_every_region() || self.is_missing_bucket() => {
+                ErrorScope::Bucket
+            }
+            _ if missing_permission.is_some() || self.code().starts_with("KMS.") => {
+                ErrorScope::MaybeBucket
+            }
             ErrorKind::Transient if self.is_no_response() => ErrorScope::Network,
             _ => ErrorScope::Object,
         };
-        S3Error { reason: reason, service_error: Some(self.service), missing_permission: missing_permission, scope: reach }
+        S3Error {
+            reason: reason,
+            service_error: Some(self.service),
+            missing_permission: missing_permission,
+            scope: reach,
+        }
     }
 
-    /// Returns whether there is no such bucket or access point.
+    /// Returns whether the bucket or access point does not exist.
     fn is_missing_bucket(&self) -> bool {
         matches!(self.code(), "NoSuchBucket" | "NoSuchAccessPoint")
     }
@@ -177,7 +193,7 @@ impl FailedRequest {
         self.service.code.as_deref().unwrap_or_default()
     }
 
-    /// Returns whether it is the key's policy that refused. S3 has one code for both, so the text decides.
+    /// Returns whether the KMS key denied access. S3 returns the same code for both, so the message decides.
     fn is_key_denial(&self) -> bool {
         self.code().starts_with("KMS.") || self.service.message.contains("kms:")
     }
@@ -191,19 +207,20 @@ impl FailedRequest {
         Some(match context.what {
             Operation::Get(_) if self.is_key_denial() => MissingPermission {
                 action: "kms:Decrypt",
-                resource: self.key_arn().unwrap_or("the bucket's key").to_owned(),
+                resource: self.key_arn().unwrap_or("the bucket's KMS key").to_owned(),
             },
             Operation::Get(key) => {
                 let resource = objects_arn(context.bucket, &logs_pattern(key), partition);
                 MissingPermission { action: "s3:GetObject", resource }
             }
-            Operation::List(_) => {
-                MissingPermission { action: "s3:ListBucket", resource: bucket_arn(context.bucket, partition) }
-            }
+            Operation::List(_) => MissingPermission {
+                action: "s3:ListBucket",
+                resource: bucket_arn(context.bucket, partition),
+            },
         })
     }
 
-    /// Returns the key's ARN, if the message names it.
+    /// Returns the ARN of the KMS key, if the message names it.
     fn key_arn(&self) -> Option<&str> {
         let service = &self.service.message;
         let starts = service.match_indices("arn:aws").map(|(at, _)| &service[at..]);
@@ -211,50 +228,60 @@ impl FailedRequest {
         arns.find(|arn| arn.contains(":kms:"))
     }
 
-    fn reason(&self, context: RequestContext<'_>, missing_permission: Option<&MissingPermission>) -> String {
+    fn reason(
+        &self,
+        context: RequestContext<'_>,
+        missing_permission: Option<&MissingPermission>,
+    ) -> String {
         let (bucket, service) = (context.bucket, &self.service);
         if let Some(MissingPermission { action, resource }) = missing_permission {
             let payer = if context.requester_pays || *action == "kms:Decrypt" {
                 ""
             } else {
-                ", or --requester-pays if its owner wants that"
+                " (or --requester-pays for a requester-pays bucket)"
             };
             let message = &service.message;
             let message = if message.is_empty() { String::new() } else { format!(" ({message})") };
-            return format!("access denied{message}: it takes {action} on {resource}{payer}");
+            return format!("access denied{message}: requires {action} on {resource}{payer}");
         }
         let get = matches!(context.what, Operation::Get(_));
         match (self.code(), service.status) {
-            ("NoSuchBucket", _) => format!("there is no bucket called {bucket}"),
-            ("NoSuchAccessPoint", _) => format!("there is no access point {bucket}"),
-            ("NoSuchKey", _) => "it was deleted after it was listed".to_owned(),
-            ("", Some(404)) if get => "it was deleted after it was listed".to_owned(),
+            ("NoSuchBucket", _) => format!("bucket {bucket} does not exist"),
+            ("NoSuchAccessPoint", _) => format!("access point {bucket} does not exist"),
+            ("NoSuchKey", _) => "the object was deleted after it was listed".to_owned(),
+            ("", Some(404)) if get => "the object was deleted after it was listed".to_owned(),
             ("PreconditionFailed", _) | ("", Some(412)) => {
-                "it was replaced after it was listed; the next run reads the new one".to_owned()
+                "the object was replaced after it was listed; the next run loads the new version"
+                    .to_owned()
             }
             ("InvalidObjectState", _) => {
-                "it is archived (Glacier): restore it first, then run this again".to_owned()
+                "the object is archived (Glacier); restore it, then run the load again".to_owned()
             }
-            ("SlowDown", _) => "S3 asked to slow down, again and again".to_owned(),
+            ("SlowDown", _) => "S3 kept throttling requests (SlowDown)".to_owned(),
             (_, None) => service.message.clone(),
             _ => match service.kind.hint() {
-                // It is about the way there, and we got there.
-                _ if service.kind == ErrorKind::Transient => format!("S3 answered {service}"),
-                Some(advice) => format!("S3 answered {service}; {advice}"),
-                None => format!("S3 answered {service}"),
+                // The advice is about connections, and this request got a response.
+                _ if service.kind == ErrorKind::Transient => format!("S3 returned {service}"),
+                Some(advice) => format!("S3 returned {service}; {advice}"),
+                None => format!("S3 returned {service}"),
             },
         }
     }
 }
 
 impl S3Error {
-    /// Something that was not refused, and is not there.
+    /// Creates an error without a failed request.
     pub(super) fn from_reason(reason: String) -> Self {
-        Self { reason: reason, service_error: None, missing_permission: None, scope: ErrorScope::Object }
+        Self {
+            reason: reason,
+            service_error: None,
+            missing_permission: None,
+            scope: ErrorScope::Object,
+        }
     }
 }
 
-/// Returns the pattern for all logs beside a key: what a policy would name.
+/// Returns the key pattern of all logs of the same trail, as used in a policy.
 fn logs_pattern(key: &str) -> String {
     let logs = super::layout::LOGS_FOLDER;
     match key.find(&format!("{logs}/")) {
@@ -263,16 +290,14 @@ fn logs_pattern(key: &str) -> String {
     }
 }
 
-/// Returns the Region that the body of an error names.
+/// Returns the Region named in an error body.
 fn region_from_body(body: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(body).ok()?;
-    let (_, rest) = text.split_once("<Region>")?;
-    let (region, _) = rest.split_once("</Region>")?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    (!region.is_empty() && region.bytes().all(plain)).then(|| region.to_owned())
+    let region = aws::xml::first_text(std::str::from_utf8(body).ok()?, &["Region"])?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    region.bytes().all(is_plain).then_some(region)
 }
 
-/// Returns the first cause of an error: the outer ones are the SDK's names for it.
+/// Returns the message of the innermost cause; the outer ones only repeat the SDK's type names.
 pub(super) fn innermost_cause(error: &(dyn StdError + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| StdError::source(*error));
     chain.last().map(ToString::to_string).unwrap_or_default()
@@ -335,9 +360,10 @@ mod tests {
         let list = answer(403, "AccessDenied", "Access Denied").into_error(china, 1);
         assert_eq!(list.missing_permission.unwrap().resource, "arn:aws-cn:s3:::trail");
 
-        let service = "User: arn:aws:sts::123456789012:assumed-role/r/s is not authorized to perform: \
+        let message = "User: arn:aws:sts::123456789012:assumed-role/r/s is not authorized to perform: \
                     kms:Decrypt on resource: arn:aws:kms:eu-west-1:123456789012:key/k because no policy";
-        let key = answer(403, "AccessDenied", service).into_error(CONTEXT, 1).missing_permission.unwrap();
+        let key =
+            answer(403, "AccessDenied", message).into_error(CONTEXT, 1).missing_permission.unwrap();
         assert_eq!(key.action, "kms:Decrypt");
         assert_eq!(key.resource, "arn:aws:kms:eu-west-1:123456789012:key/k");
     }

@@ -1,8 +1,8 @@
-//! Gets bodies here, whole or piece by piece.
+//! Fetches object bodies, whole or as a stream.
 //!
-//! Holds: the bodies that are held, and those under way, fit into the memory given; what broke off is fetched
-//! on from where it broke, and only from the object that was listed (`If-Match`).
-//! Absent on purpose: what is in them. `Content-Encoding` is not looked at either: the bytes tell.
+//! Invariant: all bodies in memory and in flight fit into the memory budget. A body that breaks off is resumed where
+//! it broke off, and only from the version that was listed (`If-Match`).
+//! Deliberately absent: decompression. `Content-Encoding` is ignored; the decoder detects the format from the bytes.
 
 use std::{
     io::{self, Read},
@@ -21,35 +21,36 @@ use tokio::{
 };
 
 use super::{
-    bucket::{InFlightBody, Attempts},
-    error::{FailedRequest, ErrorScope, S3Error},
+    bucket::{Attempts, InFlightBody},
+    error::{ErrorScope, FailedRequest, S3Error},
     objects::{DayFolder, FetchJob},
 };
-use crate::source::{Content, Error, SourceEvent, ReservedBytes, Input};
+use crate::source::{Content, Error, Input, ReservedBytes, SourceEvent};
 
-/// The largest body that is held whole. Trail files have 50 MB unpacked at most, a tenth of it packed.
+/// The largest body that is buffered as a whole. CloudTrail log files have at most 50 MB uncompressed, about a tenth
+/// of that compressed.
 const MAX_BUFFERED_BYTES: u64 = 32 << 20;
 
-/// What a body takes that comes piece by piece: `STREAM_CHUNKS` of what the connection reads at once, and those in hand.
+/// Memory of a streamed body: `STREAM_CHUNKS` read buffers of the connection, and those in use.
 const STREAM_BYTES: u64 = 8 << 20;
 
-/// Pieces that wait for a worker.
+/// Chunks buffered for the worker.
 const STREAM_CHUNKS: usize = 8;
 
-/// Memory is counted in pieces of this size, so that the counters hold terabytes.
+/// Bytes for each permit of the semaphore, so that its counter covers terabytes.
 const PERMIT_BYTES: u64 = 1 << 10;
 
-/// Memory that an object takes beside its body, however small: names, tasks, buffers of the connection.
+/// Memory of an object in addition to its body: names, tasks, buffers of the connection.
 const OBJECT_OVERHEAD_BYTES: u64 = 8 << 10;
 
-/// Bodies that are fetched, or wait to be fetched or handed over, at once: some for each that a bucket lets through.
-/// A task of the SDK takes three times the memory of a small body.
+/// Maximum number of bodies that are fetched or wait to be fetched or sent: several for each concurrent request. A
+/// task of the SDK takes three times the memory of a small body.
 const MAX_TASKS: usize = 256;
 
-/// How long a body may stand still.
+/// Maximum time without any bytes from a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Fetches what it is told to.
+/// Fetches the objects that the filter let through.
 pub(super) struct Fetcher {
     memory: Arc<Semaphore>,
     units: u32,
@@ -63,7 +64,7 @@ impl Fetcher {
         Self { memory, units, out }
     }
 
-    /// Works until there is nothing more to fetch and all of it is handed over, or nobody wants more.
+    /// Runs until all jobs are fetched and sent, or the receiver is gone.
     pub(super) async fn run(self, mut jobs: Receiver<FetchJob>) {
         let mut tasks = JoinSet::new();
         while let Some(job) = jobs.recv().await {
@@ -79,10 +80,11 @@ impl Fetcher {
                 DayFolder::mark_incomplete(job.day.as_ref());
                 continue;
             }
-            let held = job.object.size <= MAX_BUFFERED_BYTES && cost(job.object.size) <= self.units / 2;
+            let held =
+                job.object.size <= MAX_BUFFERED_BYTES && cost(job.object.size) <= self.units / 2;
             let units = if held { cost(job.object.size) } else { cost(STREAM_BYTES) };
             let memory = Arc::clone(&self.memory);
-            // Nobody closes it.
+            // The semaphore is never closed.
             let Ok(room) = memory.acquire_many_owned(units.min(self.units)).await else { return };
             let out = self.out.clone();
             if held {
@@ -97,31 +99,39 @@ impl Fetcher {
     }
 }
 
-/// Returns the memory that a body takes, in units.
+/// Returns the permits that a body takes.
 fn cost(bytes: u64) -> u32 {
     u32::try_from((bytes + OBJECT_OVERHEAD_BYTES).div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX)
 }
 
-/// Fetches a body whole.
-async fn fetch_buffered(job: FetchJob, room: OwnedSemaphorePermit, out: Sender<(usize, SourceEvent)>) {
+/// Fetches a whole body into memory.
+async fn fetch_buffered(
+    job: FetchJob,
+    room: OwnedSemaphorePermit,
+    out: Sender<(usize, SourceEvent)>,
+) {
     match whole_body(&job).await {
         Ok(bytes) => {
             let held = ReservedBytes { bytes, permit: Some(room) };
             send_input(job, Content::Memory(held), &out).await;
         }
-        Err(refusal) => report_failure(job, refusal, &out).await,
+        Err(error) => report_failure(job, error, &out).await,
     }
 }
 
-/// Fetches a body piece by piece, as fast as a worker takes it.
-async fn fetch_streaming(job: FetchJob, room: OwnedSemaphorePermit, out: Sender<(usize, SourceEvent)>) {
+/// Fetches a body in chunks, as fast as the worker reads them.
+async fn fetch_streaming(
+    job: FetchJob,
+    room: OwnedSemaphorePermit,
+    out: Sender<(usize, SourceEvent)>,
+) {
     let FetchJob { bucket, object, .. } = &job;
     let (bucket, object) = (Arc::clone(bucket), object.clone());
     let mut attempts = Attempts::default();
     let first = bucket.get(&object.key, object.etag.as_deref(), 0, &mut attempts).await;
     let mut response = match first {
         Ok(response) => response,
-        Err(refusal) => return report_failure(job, refusal, &out).await,
+        Err(error) => return report_failure(job, error, &out).await,
     };
     let (chunks, from) = mpsc::channel(STREAM_CHUNKS);
     let reader = BodyReader { from, chunk: Bytes::new(), left: object.size, _room: room };
@@ -129,68 +139,79 @@ async fn fetch_streaming(job: FetchJob, room: OwnedSemaphorePermit, out: Sender<
     let mut got = 0;
     loop {
         let before = got;
-        let how = match forward_body(&mut response.output.body, object.size, &mut got, &chunks).await {
-            Ok(()) => return bucket.on_success(),
-            Err(how) => how,
-        };
-        let truncated = FailedRequest::truncated_body(got, object.size, how);
-        let again =
-            match bucket.on_body_error(&object.key, truncated, got - before, response.permit, &mut attempts).await {
-                Ok(()) => bucket.get(&object.key, object.etag.as_deref(), got, &mut attempts).await,
-                Err(refusal) => Err(refusal),
+        let how =
+            match forward_body(&mut response.output.body, object.size, &mut got, &chunks).await {
+                Ok(()) => return bucket.on_success(),
+                Err(how) => how,
             };
+        let truncated = FailedRequest::truncated_body(got, object.size, how);
+        let again = match bucket
+            .on_body_error(&object.key, truncated, got - before, response.permit, &mut attempts)
+            .await
+        {
+            Ok(()) => bucket.get(&object.key, object.etag.as_deref(), got, &mut attempts).await,
+            Err(error) => Err(error),
+        };
         response = match again {
             Ok(again) if got == 0 || is_partial(&again) => again,
             Ok(_) => {
-                let _ = chunks.send(Err(io::Error::other("it cannot be fetched on"))).await;
+                let _ = chunks.send(Err(io::Error::other("the download cannot be resumed"))).await;
                 return;
             }
-            Err(refusal) => {
-                let _ = chunks.send(Err(io::Error::other(refusal))).await;
+            Err(error) => {
+                let _ = chunks.send(Err(io::Error::other(error))).await;
                 return;
             }
         };
     }
 }
 
-/// Hands an input over, and then says that its day is over if this was the last of it.
+/// Sends an input; if it was the last one of its day, also sends that the day is complete.
 async fn send_input(job: FetchJob, content: Content, out: &Sender<(usize, SourceEvent)>) {
-    let FetchJob { word, bucket, day, object } = job;
-    let lane = object.lane(&bucket.name);
+    let FetchJob { source_index, bucket, day, object } = job;
+    let lane = object.partition(&bucket.name);
     let name = lane.key.clone();
     let input = Input { lane, name, content, size: object.size };
-    send_event(word, SourceEvent::Input(input), day, out).await;
+    send_event(source_index, SourceEvent::Input(input), day, out).await;
 }
 
-/// Says that an object could not be had, and so, once, if that is true for the whole bucket.
-async fn report_failure(job: FetchJob, refusal: S3Error, out: &Sender<(usize, SourceEvent)>) {
-    let FetchJob { word, bucket, day, object } = job;
-    // What is true for all was said once.
-    if bucket.is_circuit_open() || refusal.scope == ErrorScope::MaybeBucket && bucket.is_access_doubtful() {
+/// Reports that an object could not be fetched, and, once, that the whole bucket cannot.
+async fn report_failure(job: FetchJob, error: S3Error, out: &Sender<(usize, SourceEvent)>) {
+    let FetchJob { source_index, bucket, day, object } = job;
+    // The failure of the bucket was already reported.
+    if bucket.is_circuit_open()
+        || error.scope == ErrorScope::MaybeBucket && bucket.is_access_doubtful()
+    {
         DayFolder::mark_incomplete(day.as_ref());
         return;
     }
-    let all = bucket.on_failure(refusal.scope);
-    let lane = object.lane(&bucket.name);
+    let all = bucket.on_failure(error.scope);
+    let lane = object.partition(&bucket.name);
     let name = lane.key.clone();
-    let found = SourceEvent::Unreadable { lane, name, why: refusal.reason.clone(), size: object.size };
-    send_event(word, found, day, out).await;
+    let found =
+        SourceEvent::Unreadable { lane, name, why: error.reason.clone(), size: object.size };
+    send_event(source_index, found, day, out).await;
     if all {
         let name = format!("s3://{}", bucket.name);
-        let error = Error::Bucket { name, source: Box::new(refusal) };
-        let _ = out.send((word, SourceEvent::Failed(error))).await;
+        let error = Error::Bucket { name, source: Box::new(error) };
+        let _ = out.send((source_index, SourceEvent::Failed(error))).await;
     }
 }
 
-async fn send_event(word: usize, found: SourceEvent, day: Option<Arc<DayFolder>>, out: &Sender<(usize, SourceEvent)>) {
-    // Who does not want it will not want the rest either: the task ends in any case.
-    let _ = out.send((word, found)).await;
+async fn send_event(
+    source_index: usize,
+    found: SourceEvent,
+    day: Option<Arc<DayFolder>>,
+    out: &Sender<(usize, SourceEvent)>,
+) {
+    // A closed channel ends the task anyway.
+    let _ = out.send((source_index, found)).await;
     if let Some(over) = DayFolder::release(day) {
-        let _ = out.send((word, over)).await;
+        let _ = out.send((source_index, over)).await;
     }
 }
 
-/// Returns a body once all of it is here.
+/// Returns a body once it has arrived completely.
 async fn whole_body(job: &FetchJob) -> Result<Bytes, S3Error> {
     let FetchJob { bucket, object, .. } = job;
     let size = usize::try_from(object.size).unwrap_or(usize::MAX);
@@ -209,22 +230,24 @@ async fn whole_body(job: &FetchJob) -> Result<Bytes, S3Error> {
         };
         let truncated = FailedRequest::truncated_body(body.len() as u64, object.size, how);
         let gained = (body.len() as u64).saturating_sub(from);
-        bucket.on_body_error(&object.key, truncated, gained, response.permit, &mut attempts).await?;
+        bucket
+            .on_body_error(&object.key, truncated, gained, response.permit, &mut attempts)
+            .await?;
     }
 }
 
-/// Returns whether an answer is the part that was asked for; some services send everything, always.
+/// Returns whether a response is the requested range; some services always return the whole object.
 fn is_partial(response: &InFlightBody<'_>) -> bool {
     response.output.content_range.is_some()
 }
 
-/// Appends what arrives, to its end, so that the connection can be used again.
+/// Reads a body to its end, so that the connection can be reused.
 async fn read_body(body: &mut Vec<u8>, size: usize, from: &mut ByteStream) -> Result<(), String> {
     loop {
         match next(from).await {
             Ok(Some(chunk)) if body.len() + chunk.len() > size => {
                 body.clear();
-                return Err("it is longer than it was listed".to_owned());
+                return Err("the object is larger than listed".to_owned());
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             _ if body.len() == size => return Ok(()),
@@ -234,7 +257,7 @@ async fn read_body(body: &mut Vec<u8>, size: usize, from: &mut ByteStream) -> Re
     }
 }
 
-/// Hands on what arrives until there were `size` bytes.
+/// Forwards a body to the worker until `size` bytes have arrived.
 async fn forward_body(
     from: &mut ByteStream,
     size: u64,
@@ -247,26 +270,26 @@ async fn forward_body(
         };
         *got += chunk.len() as u64;
         if to.send(Ok(chunk)).await.is_err() {
-            // The worker has what it wants.
+            // The worker has stopped reading.
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// Returns the next piece, or how it broke off.
+/// Returns the next chunk, or a description of the error.
 async fn next(from: &mut ByteStream) -> Result<Option<Bytes>, String> {
     match tokio::time::timeout(BODY_TIMEOUT, from.try_next()).await {
         Ok(chunk) => chunk.map_err(|error| super::error::innermost_cause(&error)),
-        Err(_) => Err(format!("nothing came for {} s", BODY_TIMEOUT.as_secs())),
+        Err(_) => Err(format!("no data for {} s", BODY_TIMEOUT.as_secs())),
     }
 }
 
-/// The worker's end of a body that comes piece by piece.
+/// The worker's end of a streamed body.
 struct BodyReader {
     from: Receiver<io::Result<Bytes>>,
     chunk: Bytes,
-    /// Bytes that are still to come.
+    /// Bytes still to come.
     left: u64,
     _room: OwnedSemaphorePermit,
 }

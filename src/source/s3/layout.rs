@@ -1,8 +1,8 @@
-//! What the parts of a key say.
+//! The key layout of trail logs.
 //!
 //! `[prefix/]AWSLogs/[o-id/]account/kind/region/YYYY/MM/DD/account_kind_region_time_random.json.gz`
 //!
-//! Absent on purpose: requests. Everything here is about text.
+//! Deliberately absent: requests. All functions work on text.
 
 use std::{fmt, str::FromStr};
 
@@ -10,28 +10,28 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use crate::aws::AwsPartition;
 
-/// The folder that AWS services put their logs into.
+/// The folder into which AWS services deliver logs.
 pub const LOGS_FOLDER: &str = "AWSLogs";
 
-/// What CloudTrail writes into a folder of its own, and holds events.
+/// A kind of CloudTrail log that contains events and is delivered to a folder of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogKind {
     /// Management and data events.
     Events,
-    /// Unusual rates of calls and errors.
+    /// Insights events.
     Insight,
-    /// What passed VPC endpoints.
+    /// Network activity events of VPC endpoints.
     NetworkActivity,
-    /// Summaries of data events.
+    /// Aggregated data events.
     Aggregated,
 }
 
 impl LogKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] =
         [Self::Events, Self::Insight, Self::NetworkActivity, Self::Aggregated];
 
-    /// Returns the name of its folder.
+    /// Returns the name of the folder.
     pub fn folder(self) -> &'static str {
         match self {
             Self::Events => "CloudTrail",
@@ -41,7 +41,7 @@ impl LogKind {
         }
     }
 
-    /// Returns the kind whose folder has this name.
+    /// Returns the kind with this folder name.
     pub(super) fn from_folder_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.folder() == name)
     }
@@ -53,17 +53,17 @@ impl fmt::Display for LogKind {
     }
 }
 
-/// A word that names no kind of log.
+/// An unknown kind of log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0} is no kind of trail log: CloudTrail, CloudTrail-Insight, CloudTrail-NetworkActivity, CloudTrail-Aggregated"
+    "unknown kind of log {0}: expected CloudTrail, CloudTrail-Insight, CloudTrail-NetworkActivity or CloudTrail-Aggregated"
 )]
 pub struct UnknownKind(String);
 
 impl FromStr for LogKind {
     type Err = UnknownKind;
 
-    /// Reads a folder's name, with or without `CloudTrail-`, in capitals or not.
+    /// Parses a folder name, with or without `CloudTrail-`, in any case.
     fn from_str(word: &str) -> Result<Self, UnknownKind> {
         let matches_or_unknown = |kind: &Self| {
             let folder = kind.folder();
@@ -74,8 +74,8 @@ impl FromStr for LogKind {
     }
 }
 
-/// Folders that other services make below an account's folder, and those of CloudTrail without events. As their
-/// documentation names them; compared without regard to capitals.
+/// Folder names of other services below an account, and of CloudTrail logs without events, as documented by AWS.
+/// Compared without regard to case.
 const OTHER_SERVICES: [&str; 18] = [
     "BedrockModelInvocationLogs",
     "CloudFront",
@@ -97,53 +97,54 @@ const OTHER_SERVICES: [&str; 18] = [
     "WAFLogs",
 ];
 
-/// What the folders of an account begin with where logs are partitioned for Hive: `aws-account-id=111122223333`.
+/// Prefix of account folders in Hive-compatible partitions: `aws-account-id=111122223333`.
 const HIVE_PREFIX: &str = "aws-account-id=";
 
-/// Returns whether a folder below `AWSLogs/` is known to hold no events.
+/// Returns whether a folder below `AWSLogs/` is known to contain no events.
 fn is_other_service(name: &str) -> bool {
-    name.starts_with(HIVE_PREFIX) || OTHER_SERVICES.iter().any(|known| known.eq_ignore_ascii_case(name))
+    name.starts_with(HIVE_PREFIX)
+        || OTHER_SERVICES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// How far a folder lies below `AWSLogs/`.
+/// The level of a folder relative to `AWSLogs/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    /// Not below `AWSLogs/` at all.
+    /// Not below `AWSLogs/`.
     AboveLogs,
-    /// It holds organizations, accounts, or folders that somebody put between.
+    /// Contains organizations, accounts, or folders that were added in between.
     Accounts,
-    /// It holds kinds of logs, ours and those of other services.
+    /// Contains kinds of logs of CloudTrail and other services.
     Kinds,
-    /// It holds Regions.
+    /// Contains Regions.
     Regions,
-    /// It holds days, or is one: all below it are objects.
+    /// Contains days, or is one: everything below is an object.
     Days,
-    /// It holds what has no events: digests, or logs of other services.
+    /// Contains no events: digests, or logs of other services.
     OtherService,
-    /// It lies in the folder of an account, and no service is known to make it.
+    /// Below an account, with a name that no known service uses.
     Unknown,
 }
 
-/// A folder, and what its parts say.
+/// A folder, parsed from a key prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LogFolder {
-    /// How far down it is.
+    /// The level below `AWSLogs/`.
     pub(super) level: Level,
     account: Option<String>,
     kind: Option<LogKind>,
     region: Option<String>,
-    /// Bytes of its prefix up to the Region's folder, with the slash; 0 above it.
+    /// Length in bytes of the prefix up to the Region's folder, with the slash; 0 above it.
     region_bytes: usize,
 }
 
 impl LogFolder {
-    /// Nowhere, or right below `AWSLogs/`.
+    /// A folder above the accounts.
     fn at_level(level: Level) -> Self {
         Self { level, account: None, kind: None, region: None, region_bytes: 0 }
     }
 
-    /// Reads a prefix that is empty or ends in a slash. The last `AWSLogs/` in it counts: the prefix of a trail may
-    /// hold that name too.
+    /// Parses a prefix that is empty or ends in a slash. The last `AWSLogs/` counts: the prefix of a trail may
+    /// contain that name too.
     pub(super) fn from_prefix(prefix: &str) -> Self {
         let mut folder = Self::at_level(Level::AboveLogs);
         let mut bytes = 0;
@@ -154,7 +155,7 @@ impl LogFolder {
         folder
     }
 
-    /// Goes one folder down.
+    /// Descends into a folder.
     fn descend(&mut self, name: &str, bytes: usize) {
         if name == LOGS_FOLDER {
             *self = Self::at_level(Level::Accounts);
@@ -180,26 +181,26 @@ impl LogFolder {
         };
     }
 
-    /// Returns the part of its own prefix that ends with the Region's folder.
+    /// Returns the part of its prefix that ends with the Region's folder.
     pub(super) fn region_of<'a>(&self, prefix: &'a str) -> &'a str {
         prefix.get(..self.region_bytes).unwrap_or(prefix)
     }
 }
 
-/// What is asked for, of all that a bucket may hold.
+/// Which objects of a bucket to load.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ObjectFilter {
     pub(super) accounts: Vec<String>,
     pub(super) regions: Vec<String>,
     pub(super) kinds: Vec<LogKind>,
-    /// The first day of delivery that may hold what is wanted.
+    /// First delivery day that may contain wanted events.
     pub(super) first: Option<Date>,
-    /// The last one.
+    /// Last delivery day that may contain wanted events.
     pub(super) last: Option<Date>,
 }
 
 impl ObjectFilter {
-    /// Returns whether anything below a folder may be wanted.
+    /// Returns whether a folder may contain wanted objects.
     pub(super) fn may_contain(&self, folder: &LogFolder) -> bool {
         folder.level != Level::OtherService
             && matches_or_unknown(&self.accounts, folder.account.as_deref())
@@ -207,7 +208,7 @@ impl ObjectFilter {
             && (self.kinds.is_empty() || folder.kind.is_none_or(|kind| self.kinds.contains(&kind)))
     }
 
-    /// Returns whether an object outside the layout may be wanted, by its name alone.
+    /// Returns whether the file name of an object may be wanted, outside the layout.
     pub(super) fn may_match_key(&self, key: &str) -> bool {
         let name = key.rsplit('/').next().unwrap_or(key);
         let mut parts = name.split('_');
@@ -219,7 +220,7 @@ impl ObjectFilter {
         };
         let known = LogKind::from_folder_name(kind);
         if known.is_none() {
-            // Somebody's own name; what the object holds decides.
+            // Not a name given by AWS; the content decides.
             return !is_other_service(kind);
         }
         let folder = LogFolder {
@@ -234,12 +235,12 @@ impl ObjectFilter {
         self.may_contain(&folder) && day.is_none_or(|day| self.includes_day(day))
     }
 
-    /// Returns whether files delivered on a day may hold what is wanted.
+    /// Returns whether objects delivered on a day may contain wanted events.
     pub(super) fn includes_day(&self, day: Date) -> bool {
         self.first.is_none_or(|first| day >= first) && self.last.is_none_or(|last| day <= last)
     }
 
-    /// Returns whether anything is left out.
+    /// Returns whether anything is excluded.
     pub(super) fn restricts(&self) -> bool {
         self.first.is_some()
             || self.last.is_some()
@@ -247,12 +248,12 @@ impl ObjectFilter {
     }
 }
 
-/// Returns whether a name is among those asked for, or cannot be told yet.
+/// Returns whether a name is among the wanted ones, or is unknown.
 fn matches_or_unknown(wanted: &[String], name: Option<&str>) -> bool {
     wanted.is_empty() || name.is_none_or(|name| wanted.iter().any(|wanted| wanted == name))
 }
 
-/// Returns whether a folder is called like an account.
+/// Returns whether a folder name is an account ID.
 fn is_account(name: &str) -> bool {
     name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -260,7 +261,7 @@ fn is_account(name: &str) -> bool {
 /// Bytes of `YYYY/MM/DD/`.
 const DAY_BYTES: usize = 11;
 
-/// Returns the day of a key, and how long its prefix is up to the slash behind it.
+/// Returns the day of a key, and the length of the prefix that ends with the day's slash.
 pub(super) fn day_of(key: &str, region: &str) -> Option<(Date, usize)> {
     let day = key.strip_prefix(region)?.get(..DAY_BYTES)?;
     let mut parts = day.split('/');
@@ -281,13 +282,13 @@ fn checked_date(year: i16, month: i16, day: i16) -> Option<Date> {
     Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
 }
 
-/// Returns the folder of a day, without its last slash: it sorts before all that the day holds.
+/// Returns the folder of a day without its trailing slash, which sorts before all keys of the day.
 pub(super) fn day_prefix(region: &str, day: Date) -> String {
     format!("{region}{:04}/{:02}/{:02}", day.year(), day.month(), day.day())
 }
 
-/// Returns whether a folder holds a part of some data by its time, such as `2024/` or `year=2024/03/`: nobody looks
-/// for trails in there.
+/// Returns whether a folder is partitioned by date, such as `2024/` or `year=2024/03/`; such folders are not searched
+/// for trails.
 pub(super) fn is_date_partitioned(folder: &str) -> bool {
     folder.split('/').any(|name| {
         let year = name.strip_prefix("year=").unwrap_or(name);
@@ -295,13 +296,15 @@ pub(super) fn is_date_partitioned(folder: &str) -> bool {
     })
 }
 
-/// Returns whether a folder is `AWSLogs/`, or that of an organization: in there are trails, and nobody has to search.
+/// Returns whether a folder is `AWSLogs/` or the folder of an organization; these always contain trails and are
+/// listed without a search.
 pub(super) fn is_logs_root(folder: &str) -> bool {
     let name = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    name == LOGS_FOLDER || LogFolder::from_prefix(folder).level == Level::Accounts && name.starts_with("o-")
+    name == LOGS_FOLDER
+        || LogFolder::from_prefix(folder).level == Level::Accounts && name.starts_with("o-")
 }
 
-/// What services put beside logs to see whether they may.
+/// Objects that services write to test their permission.
 const PERMISSION_TEST_FILES: [&str; 4] = [
     "aws-programmatic-access-test-object",
     "ConfigWritabilityCheckFile",
@@ -309,18 +312,18 @@ const PERMISSION_TEST_FILES: [&str; 4] = [
     "ELBConnectionLogTestFile",
 ];
 
-/// Returns whether an object of this name, without its folder, is a service's test of its permission.
+/// Returns whether an object of this name, without its folder, is the permission test of a service.
 pub(super) fn is_permission_test(name: &str) -> bool {
     PERMISSION_TEST_FILES.contains(&name)
 }
 
-/// Returns whether a folder or an object is another one, or lies in it; the other one may lack its slash.
+/// Returns whether a key equals another one or lies below it; the other one may lack its trailing slash.
 pub(super) fn is_within(inner: &str, outer: &str) -> bool {
     let rest = inner.strip_prefix(outer.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Returns the day of a moment, as the folders count days.
+/// Returns the UTC date of a timestamp; log folders use UTC dates.
 pub(super) fn utc_date(moment: Timestamp) -> Date {
     moment.to_zoned(TimeZone::UTC).date()
 }
@@ -443,13 +446,16 @@ mod tests {
             ..ObjectFilter::default()
         };
         let name = |region, time| {
-            filter.may_match_key(&format!("copy/123456789012_CloudTrail_{region}_{time}_abc.json.gz"))
+            filter
+                .may_match_key(&format!("copy/123456789012_CloudTrail_{region}_{time}_abc.json.gz"))
         };
         assert!(name("eu-west-1", "20240102T0005Z"));
         assert!(!name("eu-west-1", "20240101T2355Z"));
         assert!(!name("us-east-1", "20240102T0005Z"));
         assert!(filter.may_match_key("copy/whatever.json.gz"));
-        assert!(!filter.may_match_key("copy/123456789012_Config_eu-west-1_20240102T0005Z_a.json.gz"));
+        assert!(
+            !filter.may_match_key("copy/123456789012_Config_eu-west-1_20240102T0005Z_a.json.gz")
+        );
         assert!(filter.may_match_key("copy/123456789012_ours_eu-west-1_20240101T0005Z_a.json.gz"));
     }
 

@@ -1,10 +1,11 @@
-//! Finds the objects: from an address down to the days, and through the days.
+//! Lists the objects of an address: from its prefix down to the days, and through the days.
 //!
-//! In: addresses. Out: shelves of objects, for the sieve.
-//! Holds: what is not asked for is not listed, where the layout tells. Below a folder that is named everything is
-//! looked at, but for logs that are known to be of other services; of a whole bucket, all `AWSLogs/` folders are, and
-//! what else there is is named. A folder that is refused never stops the others.
-//! Absent on purpose: what is done (see `sieve`). There is no "last key": late files sort anywhere.
+//! Input: addresses. Output: listed objects, for the filter.
+//! Invariant: folders that cannot contain wanted objects are not listed where the layout shows that. Below a prefix
+//! that was given, everything is listed except known logs of other services; of a whole bucket, only `AWSLogs/`
+//! folders are listed, and all other folders are reported. An error in one folder never stops the others.
+//! Deliberately absent: what is already loaded (see `done_filter`). No last key is stored, because keys of late files
+//! sort anywhere.
 
 use std::{
     collections::VecDeque,
@@ -21,51 +22,51 @@ use super::{
     ClosedFolders,
     address::Address,
     bucket::{BucketClient, Listing},
-    days::{ClosedDays, KeyRange, DayLister},
-    layout::{self, Level, ObjectFilter, LogFolder},
-    skipped::SkippedNames,
-    listing::{folders, objects},
+    days::{ClosedDays, DayLister, KeyRange},
     error::{ErrorScope, S3Error},
-    objects::{S3Object, ListedObjects, s3_uri},
+    layout::{self, Level, LogFolder, ObjectFilter},
+    listing::{folders, objects},
+    objects::{ListedObjects, S3Object, s3_uri},
+    skipped::SkippedNames,
 };
 use crate::source::{Error, SourceEvent};
 
-/// Folders that are listed at once; each holds a page of a thousand keys in memory.
+/// Maximum number of folders listed concurrently; each holds a page of a thousand keys in memory.
 const MAX_CONCURRENT_STEPS: usize = 16;
 
-/// Folders outside of trails that are looked into one by one, for all that a bucket holds: some seconds.
+/// Maximum number of folders outside of trails that are searched in one bucket: some seconds.
 const MAX_SEARCHED_FOLDERS: usize = 2_000;
 
-/// How deep `AWSLogs/` is searched for below an address: prefixes of trails have few parts.
+/// Maximum depth of the search for `AWSLogs/` below an address; prefixes of trails have few segments.
 const MAX_SEARCH_DEPTH: usize = 8;
 
-/// Pages of a folder of a whole bucket that are listed to find its folders. Where single objects lie in thousands, as
-/// access logs do, only `AWSLogs/` itself is looked for.
+/// Maximum number of pages that are listed to find the subfolders of a folder of a whole bucket. Where there are
+/// thousands of loose objects, as with access logs, only `AWSLogs/` itself is looked up.
 const MAX_SEARCHED_PAGES: usize = 20;
 
-/// An address, on its way.
+/// An address to list.
 pub(super) struct ListTarget {
-    pub(super) word: usize,
+    pub(super) source_index: usize,
     pub(super) address: Address,
     pub(super) bucket: Arc<BucketClient>,
-    /// What other addresses name of the same bucket, and lies within this one: theirs to list.
+    /// Prefixes of other addresses in the same bucket that lie within this one, and are listed for those.
     nested_prefixes: Vec<String>,
-    /// Whether anything was found, or refused, that there is no need to say that nothing was.
+    /// Whether anything was found or has failed, so that "nothing found" is not reported.
     pub(super) has_findings: AtomicBool,
-    /// Folders that may still be searched.
+    /// Number of folders that may still be searched.
     searches_left: AtomicUsize,
     skipped: Mutex<SkippedNames>,
 }
 
 impl ListTarget {
     pub(super) fn new(
-        word: usize,
+        source_index: usize,
         address: Address,
         bucket: Arc<BucketClient>,
         nested_prefixes: Vec<String>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            word,
+            source_index,
             address,
             bucket,
             nested_prefixes,
@@ -75,7 +76,7 @@ impl ListTarget {
         })
     }
 
-    /// Returns whether a folder or an object is left to another address.
+    /// Returns whether a folder or object is listed for another address.
     pub(super) fn belongs_to_other(&self, name: &str) -> bool {
         let leaves = self.nested_prefixes.iter().any(|other| layout::is_within(name, other));
         if leaves {
@@ -84,7 +85,7 @@ impl ListTarget {
         leaves
     }
 
-    /// Returns whether only the folders of trails are looked into: nobody named a part of the bucket.
+    /// Returns whether the address is a whole bucket; then only trails are listed.
     fn is_whole_bucket(&self) -> bool {
         self.address.prefix.is_empty()
     }
@@ -92,12 +93,13 @@ impl ListTarget {
     /// Returns whether a folder may be searched for trails.
     fn may_search(&self, folder: &str) -> bool {
         let below = folder.get(self.address.prefix.len()..).unwrap_or_default();
-        let near = below.matches('/').count() <= MAX_SEARCH_DEPTH && !layout::is_date_partitioned(folder);
+        let near =
+            below.matches('/').count() <= MAX_SEARCH_DEPTH && !layout::is_date_partitioned(folder);
         let one_less = |left: usize| left.checked_sub(1);
         near && self.searches_left.fetch_update(Relaxed, Relaxed, one_less).is_ok()
     }
 
-    /// Takes what a folder holds without looking for trails in it, or passes it over.
+    /// Lists a folder without a search for trails, or skips it.
     fn list_or_skip(&self, prefix: &str, next: &mut Vec<ListStep>) {
         if self.is_whole_bucket() {
             self.with_skipped(|skipped| skipped.add(prefix));
@@ -111,16 +113,16 @@ impl ListTarget {
     }
 }
 
-/// What is to be looked at next.
+/// The next folder or range to list.
 #[derive(Debug)]
 pub(super) enum ListStep {
-    /// An object, or a folder without its slash.
+    /// An address without a trailing slash: an object or a folder.
     Address(String),
-    /// A folder, at any level.
+    /// A folder at any level of the layout.
     Folder(String),
-    /// A folder of files in no order that we know.
+    /// A folder without a known layout, listed recursively.
     Flat(String),
-    /// Days of a Region.
+    /// A range of days of one Region.
     Days(KeyRange),
 }
 
@@ -132,7 +134,7 @@ impl ListStep {
         }
     }
 
-    /// Returns whether it only leads to other steps, perhaps to very many.
+    /// Returns whether the step only leads to other steps, possibly a large number of them.
     fn is_search(&self) -> bool {
         let Self::Folder(prefix) = self else { return false };
         matches!(LogFolder::from_prefix(prefix).level, Level::AboveLogs | Level::Accounts)
@@ -140,18 +142,19 @@ impl ListStep {
     }
 }
 
-/// Steps that wait, each with its target.
+/// Pending steps with their targets.
 #[derive(Default)]
 struct StepQueue {
-    /// The last one is taken first, so that one Region is read from its first day on.
+    /// Last in, first out, so that a Region is read from its first day on.
     steps: Vec<(Arc<ListTarget>, ListStep)>,
-    /// The first one is taken first: what lies near is searched before what lies deep.
+    /// First in, first out: near folders are searched before deep ones.
     searches_left: VecDeque<(Arc<ListTarget>, ListStep)>,
 }
 
 impl StepQueue {
     fn add(&mut self, target: &Arc<ListTarget>, steps: Vec<ListStep>) {
-        let (searches_left, steps): (Vec<_>, Vec<_>) = steps.into_iter().partition(ListStep::is_search);
+        let (searches_left, steps): (Vec<_>, Vec<_>) =
+            steps.into_iter().partition(ListStep::is_search);
         let with = |step| (Arc::clone(target), step);
         self.searches_left.extend(searches_left.into_iter().map(with));
         self.steps.extend(steps.into_iter().rev().map(with));
@@ -162,35 +165,37 @@ impl StepQueue {
     }
 }
 
-/// Finds objects.
+/// Lists objects.
 pub(super) struct ObjectLister {
     pub(super) filter: ObjectFilter,
     /// Days before this one may be closed.
     pub(super) closable_before: Date,
-    /// The day that it is.
+    /// The current date.
     pub(super) today: Date,
-    /// What earlier runs closed; nothing if all is read again.
+    /// The folders that earlier runs closed; empty if everything is reloaded.
     pub(super) closed: Mutex<ClosedFolders>,
     pub(super) listed: Sender<ListedObjects>,
     pub(super) out: Sender<(usize, SourceEvent)>,
 }
 
-/// Whether somebody still wants what is found.
+/// Whether the receivers still exist.
 pub(super) type Demand = bool;
 
 impl ObjectLister {
-    /// Goes through all targets.
+    /// Lists all targets.
     pub(super) async fn run(self: Arc<Self>, targets: Vec<Arc<ListTarget>>) {
         let mut queue = StepQueue::default();
         for target in targets.iter().rev() {
             let prefix = target.address.prefix.clone();
             let folder = prefix.is_empty() || prefix.ends_with('/');
-            queue
-                .add(target, vec![if folder { ListStep::Folder(prefix) } else { ListStep::Address(prefix) }]);
+            queue.add(
+                target,
+                vec![if folder { ListStep::Folder(prefix) } else { ListStep::Address(prefix) }],
+            );
         }
         self.run_steps(&mut queue).await;
         for target in &targets {
-            // Without any trail in it, what a bucket holds is what was asked for.
+            // A bucket without any trail is listed as a whole.
             let mut has_trails = false;
             target.with_skipped(|skipped| has_trails = skipped.has_trails());
             if target.is_whole_bucket() && !target.has_findings.load(Relaxed) && !has_trails {
@@ -220,8 +225,12 @@ impl ObjectLister {
         }
     }
 
-    /// Takes a step, and says what came of it if nothing did.
-    async fn run_step(self: Arc<Self>, target: Arc<ListTarget>, step: ListStep) -> (Arc<ListTarget>, Vec<ListStep>) {
+    /// Runs a step and returns the steps it leads to.
+    async fn run_step(
+        self: Arc<Self>,
+        target: Arc<ListTarget>,
+        step: ListStep,
+    ) -> (Arc<ListTarget>, Vec<ListStep>) {
         let mut next = Vec::new();
         if target.bucket.is_circuit_open() {
             return (target, next);
@@ -232,57 +241,68 @@ impl ObjectLister {
             ListStep::Flat(prefix) => self.list_flat(&target, prefix).await,
             ListStep::Days(range) => self.list_days(&target, range, &mut next).await,
         };
-        if let Err(refusal) = taken {
-            self.report_failure(&target, step.prefix(), refusal).await;
+        if let Err(error) = taken {
+            self.report_failure(&target, step.prefix(), error).await;
             next.clear();
         }
         (target, next)
     }
 
-    async fn report_failure(&self, target: &ListTarget, prefix: &str, refusal: S3Error) {
+    async fn report_failure(&self, target: &ListTarget, prefix: &str, error: S3Error) {
         target.has_findings.store(true, Relaxed);
-        // What is true for one folder, such as a denial, says nothing about the objects of others.
-        let counts = matches!(refusal.scope, ErrorScope::Bucket | ErrorScope::Network);
-        let shut = counts && target.bucket.on_failure(refusal.scope);
-        if shut || refusal.scope != ErrorScope::Bucket {
+        // Other errors, such as a denial, say nothing about the objects of other folders.
+        let counts = matches!(error.scope, ErrorScope::Bucket | ErrorScope::Network);
+        let shut = counts && target.bucket.on_failure(error.scope);
+        if shut || error.scope != ErrorScope::Bucket {
             let name = s3_uri(&target.bucket.name, prefix);
-            let error = Error::Bucket { name, source: Box::new(refusal) };
-            let _ = self.out.send((target.word, SourceEvent::Failed(error))).await;
+            let error = Error::Bucket { name, source: Box::new(error) };
+            let _ = self.out.send((target.source_index, SourceEvent::Failed(error))).await;
         }
     }
 
-    /// Says what was passed over.
+    /// Reports what was skipped.
     async fn report_skipped(&self, target: &ListTarget) {
         let bucket = s3_uri(&target.bucket.name, "");
         let mut told = None;
         target.with_skipped(|skipped| told = skipped.summary(&bucket));
         if let Some(reason) = told {
             let name = target.address.to_string();
-            let _ = self.out.send((target.word, SourceEvent::Skipped { name, why: reason })).await;
+            let _ = self
+                .out
+                .send((target.source_index, SourceEvent::Skipped { name, why: reason }))
+                .await;
         }
     }
 
-    /// Says that a target held nothing: a mistake, unless only a part of it was asked for.
+    /// Reports that a target contains nothing: an error, unless only a part of it was wanted.
     async fn report_if_empty(&self, target: &ListTarget) {
         if target.has_findings.load(Relaxed) || target.bucket.is_circuit_open() {
             return;
         }
         let name = target.address.to_string();
         let found = if self.filter.restricts() {
-            let reason = "it holds no logs of what was asked for".to_owned();
+            let reason = "no logs match the selected accounts, Regions, kinds and dates".to_owned();
             SourceEvent::Skipped { name, why: reason }
         } else {
-            let reason = "there are no trail logs".to_owned();
-            SourceEvent::Failed(Error::Bucket { name, source: Box::new(S3Error::from_reason(reason)) })
+            let reason = "contains no trail logs".to_owned();
+            SourceEvent::Failed(Error::Bucket {
+                name,
+                source: Box::new(S3Error::from_reason(reason)),
+            })
         };
-        let _ = self.out.send((target.word, found)).await;
+        let _ = self.out.send((target.source_index, found)).await;
     }
 
-    /// Finds out whether a word names an object or a folder.
-    async fn resolve_address(&self, target: &ListTarget, key: &str, next: &mut Vec<ListStep>) -> Result<(), S3Error> {
+    /// Determines whether an address is an object or a folder.
+    async fn resolve_address(
+        &self,
+        target: &ListTarget,
+        key: &str,
+        next: &mut Vec<ListStep>,
+    ) -> Result<(), S3Error> {
         let listing = Listing { prefix: key.to_owned(), max_keys: Some(1), ..Listing::default() };
         let page = target.bucket.list(&listing).await?;
-        // Of all that begins so, the key itself sorts first.
+        // The key itself sorts before all keys that start with it.
         match objects(&page).next().filter(|object| object.key == key) {
             Some(object) => {
                 self.send_objects(target, vec![object]).await;
@@ -300,7 +320,7 @@ impl ObjectLister {
     ) -> Result<(), S3Error> {
         let place = LogFolder::from_prefix(prefix);
         if place.level == Level::OtherService {
-            let reason = "it holds no events: digests, or logs of another service".to_owned();
+            let reason = "contains no events: digests, or logs of another service".to_owned();
             return Err(S3Error::from_reason(reason));
         }
         if !self.filter.may_contain(&place) {
@@ -329,7 +349,7 @@ impl ObjectLister {
         }
     }
 
-    /// Goes into those folders of a folder that may hold what is asked for, and takes the objects that lie beside them.
+    /// Queues the subfolders that may contain wanted objects, and processes the objects beside them.
     async fn list_children(
         &self,
         target: &ListTarget,
@@ -341,9 +361,9 @@ impl ObjectLister {
         let mut pages = 0;
         loop {
             let page = match target.bucket.list(&listing).await {
-                // A policy may allow no more than the logs.
-                Err(refusal)
-                    if refusal.missing_permission.is_some()
+                // A policy may allow nothing but the logs.
+                Err(error)
+                    if error.missing_permission.is_some()
                         && prefix == target.address.prefix
                         && LogFolder::from_prefix(prefix).level == Level::AboveLogs =>
                 {
@@ -355,7 +375,9 @@ impl ObjectLister {
             for child in folders(&page) {
                 self.on_subfolder(target, child, next);
             }
-            if !self.on_loose_objects(target, prefix, objects(&page)).await || !listing.advance(&page)? {
+            if !self.on_loose_objects(target, prefix, objects(&page)).await
+                || !listing.advance(&page)?
+            {
                 return Ok(());
             }
             pages += 1;
@@ -365,7 +387,7 @@ impl ObjectLister {
         }
     }
 
-    /// Decides about a folder that was come upon.
+    /// Queues or skips a subfolder.
     fn on_subfolder(&self, target: &ListTarget, child: String, next: &mut Vec<ListStep>) {
         let place = LogFolder::from_prefix(&child);
         if !self.filter.may_contain(&place) || target.belongs_to_other(&child) {
@@ -381,7 +403,7 @@ impl ObjectLister {
         next.push(ListStep::Folder(child));
     }
 
-    /// Takes the objects that lie beside folders, or passes them over.
+    /// Sends the objects beside subfolders, or skips them.
     async fn on_loose_objects(
         &self,
         target: &ListTarget,
@@ -391,14 +413,16 @@ impl ObjectLister {
         let objects = objects.filter(|object| self.may_match(target, object));
         if target.is_whole_bucket() {
             for object in objects.filter(|object| object.size > 0) {
-                target.with_skipped(|skipped| skipped.add(if prefix.is_empty() { &object.key } else { prefix }));
+                target.with_skipped(|skipped| {
+                    skipped.add(if prefix.is_empty() { &object.key } else { prefix })
+                });
             }
             return !self.out.is_closed();
         }
         self.send_objects(target, objects.collect()).await
     }
 
-    /// Passes over what else a folder with very many objects holds, but for its logs.
+    /// Skips the remaining content of a folder with a large number of objects, except its logs.
     async fn only_logs(
         &self,
         target: &ListTarget,
@@ -414,7 +438,7 @@ impl ObjectLister {
         Ok(())
     }
 
-    /// Lists everything below a folder, however it lies.
+    /// Lists everything below a folder recursively.
     async fn list_flat(&self, target: &ListTarget, prefix: &str) -> Result<(), S3Error> {
         let mut listing = Listing { prefix: prefix.to_owned(), ..Listing::default() };
         loop {
@@ -426,7 +450,7 @@ impl ObjectLister {
         }
     }
 
-    /// Returns whether an object may be wanted, by all that its key says. Folders made by hand are objects too.
+    /// Returns whether an object may be wanted, by its key. Folder markers are excluded.
     fn may_match(&self, target: &ListTarget, object: &S3Object) -> bool {
         let key = &object.key;
         let folder = key.rfind('/').map_or("", |slash| &key[..=slash]);
@@ -447,16 +471,16 @@ impl ObjectLister {
         DayLister::new(self, target, range, region.region_of(&range.prefix), next).run().await
     }
 
-    /// Puts objects that lie in no day that we know.
+    /// Sends objects that belong to no day.
     async fn send_objects(&self, target: &ListTarget, objects: Vec<S3Object>) -> Demand {
         self.send_listed(target, ListedObjects::new(target, None, objects)).await
     }
 
-    pub(super) async fn send_listed(&self, target: &ListTarget, shelf: ListedObjects) -> Demand {
-        if shelf.objects.is_empty() {
+    pub(super) async fn send_listed(&self, target: &ListTarget, batch: ListedObjects) -> Demand {
+        if batch.objects.is_empty() {
             return !self.listed.is_closed();
         }
         target.has_findings.store(true, Relaxed);
-        self.listed.send(shelf).await.is_ok()
+        self.listed.send(batch).await.is_ok()
     }
 }

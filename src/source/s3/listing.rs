@@ -1,27 +1,32 @@
-//! Reads pages of listings.
+//! Parses pages of listings.
 //!
-//! In: what S3 answered. Out: folders and objects by their plain keys, and whether there is a next page.
-//! Holds: a page that does not say how to go on is an error: what is behind it would be lost.
+//! Input: ListObjectsV2 responses. Output: folders and objects by their decoded keys, and whether there is a next
+//! page.
+//! Invariant: a truncated page without a usable continuation token is an error, because the remaining keys would be
+//! lost.
 
 use aws_sdk_s3::{operation::list_objects_v2::ListObjectsV2Output, types::EncodingType};
+use percent_encoding::percent_decode_str;
 
 use super::{bucket::Listing, error::S3Error, objects::S3Object};
 
-/// A list says that there is more, and not how to get it.
+/// A truncated page has no continuation token, or repeats the one of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BrokenPagination;
 
 impl From<BrokenPagination> for S3Error {
     fn from(_: BrokenPagination) -> Self {
-        let why = "the list breaks off: the service says that there is more, and not how to get it";
+        let why = "the listing is truncated, but has no usable continuation token";
         Self::from_reason(why.to_owned())
     }
 }
 
 impl Listing {
-    /// Turns to the next page, if there is one.
+    /// Advances to the next page, if there is one.
     ///
-    /// A page that leaves out how to go on, or goes on with itself, would lose what is behind it, or never end.
+    /// # Errors
+    ///
+    /// Returns [`BrokenPagination`] if the next page cannot be requested.
     pub(super) fn advance(&mut self, page: &ListObjectsV2Output) -> Result<bool, BrokenPagination> {
         let next = page.next_continuation_token.clone().filter(|token| !token.is_empty());
         let stuck = match &next {
@@ -36,39 +41,25 @@ impl Listing {
     }
 }
 
-/// Returns the folders of a page, with their slashes.
+/// Returns the common prefixes of a page, with their slashes.
 pub(super) fn folders(page: &ListObjectsV2Output) -> impl Iterator<Item = String> {
     let s3_uri = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
     s3_uri.map(|folder| decode_key(page, folder))
 }
 
-/// Returns the objects of a page, in the order of their keys.
+/// Returns the objects of a page, ordered by key.
 pub(super) fn objects(page: &ListObjectsV2Output) -> impl Iterator<Item = S3Object> {
     let listed = page.contents().iter();
     listed.filter_map(|object| Some(S3Object::new(object, decode_key(page, object.key()?))))
 }
 
-/// Returns a key as it is. Asked to, services encode keys, because XML cannot hold all of them; some do not.
+/// Decodes a key. URL encoding is requested because XML cannot represent all keys, but some services ignore it.
 fn decode_key(page: &ListObjectsV2Output, key: &str) -> String {
     let encoded = page.encoding_type == Some(EncodingType::Url);
     if !encoded || !key.contains(['%', '+']) {
         return key.to_owned();
     }
-    let mut bytes = Vec::with_capacity(key.len());
-    let mut rest = key.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        let hex = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match (first, hex.and_then(|two| u8::from_str_radix(two, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            (b'+', _) => bytes.push(b' '),
-            _ => bytes.push(*first),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -1,39 +1,39 @@
-//! Trail logs in buckets: finds them, skips those that are done, fetches the rest.
+//! Loads trail logs from S3 buckets: lists objects, drops those already loaded, fetches the rest.
 //!
 //! ```text
-//!  explorer ──Shelf──▶ sieve ──Job──▶ fetcher ──Found──▶ the caller's thread
-//!  (tasks)             (thread)       (tasks)
+//!  ObjectLister ──ListedObjects──▶ DoneFilter ──FetchJob──▶ Fetcher ──SourceEvent──▶ caller
+//!  (tasks)                         (thread)                 (tasks)
 //! ```
 //!
-//! In: addresses, and what earlier runs finished. Out: one [`Found`] for each object.
-//! Holds: one way, and bounded: a slow engine holds the fetcher up by the memory that its bodies take, and the
-//! fetcher the explorer. A lane is one object: its key, and its `ETag`; there is no "last key", because late files sort
-//! anywhere. What fails for one object, folder or bucket never stops the others.
-//! Absent on purpose: gzip and JSON (see `decode`), and credentials (see `aws`).
+//! Input: addresses, and what earlier runs finished. Output: one [`SourceEvent`] for each object.
+//! Invariant: all channels are bounded: a slow engine blocks the fetcher through the memory budget of its bodies, and
+//! the fetcher blocks the lister. A partition is one object, identified by its key and `ETag`; no last key is stored,
+//! because keys of late files sort anywhere. An error in one object, folder or bucket never stops the others.
+//! Deliberately absent: decompression and JSON (see `decode`), and credentials (see `aws`).
 //!
 //! | file | decides |
 //! |---|---|
-//! | [`address`] | what `s3://bucket/prefix` says |
-//! | `layout` | what the parts of a key say: account, kind, Region, day |
-//! | `explore`, `left` | which folders are listed, and what is said of those that are not |
-//! | `days`, `shelf` | which days are over, and whether one that was closed is still the same |
-//! | `listing` | where a listing goes on |
-//! | `sieve` | what is done |
-//! | `fetch` | how a body gets here whole |
-//! | `bucket` | which Region answers, how often is asked again, how many at once |
-//! | `refusal` | what an answer means |
+//! | [`address`] | how `s3://bucket/prefix` and ARNs are parsed |
+//! | `layout` | which account, kind, Region and day a key belongs to |
+//! | `lister`, `skipped` | which folders are listed, and how skipped ones are reported |
+//! | `days`, `objects` | which days are complete, and whether a closed day has changed |
+//! | `listing` | how a listing continues |
+//! | `done_filter` | which objects are already loaded |
+//! | `fetcher` | how a body is fetched completely |
+//! | `bucket` | the Region of a bucket, retries, and concurrency |
+//! | `error` | what a failed request means |
 
 pub mod address;
 mod bucket;
 mod days;
-mod lister;
+mod done_filter;
+mod error;
 mod fetcher;
 mod layout;
-mod skipped;
+mod lister;
 mod listing;
-mod error;
 mod objects;
-mod done_filter;
+mod skipped;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -51,71 +51,71 @@ use tokio::{
 
 pub use self::{
     address::{Address, AddressError, bucket_arn, objects_arn},
+    error::{ErrorScope, MissingPermission, S3Error},
     layout::{LOGS_FOLDER, LogKind, UnknownKind},
-    error::{MissingPermission, ErrorScope, S3Error},
 };
 use self::{
     bucket::{BucketClient, ClientCache},
-    lister::{ObjectLister, ListTarget},
+    done_filter::DoneFilter,
     fetcher::Fetcher,
     layout::ObjectFilter,
-    done_filter::DoneFilter,
+    lister::{ListTarget, ObjectLister},
 };
-use super::{Error, SourceEvent, Source, files::FinishedLookup};
+use super::{Error, Source, SourceEvent, files::FinishedLookup};
 use crate::{aws::AwsPartition, event::ListingSummary};
 
-/// Threads for requests: signing and TLS of thousands of small objects a second want more than one.
+/// Worker threads: signing and TLS of thousands of small objects a second need more than one.
 const THREADS: usize = 2;
 
-/// Shelves that wait for the sieve: each up to a thousand objects, some 300 bytes each.
+/// Listings buffered for the filter: each has up to a thousand objects of about 300 bytes.
 const LISTED_CAPACITY: usize = 4;
 
-/// Jobs that wait for the fetcher.
+/// Jobs buffered for the fetcher.
 const JOB_CAPACITY: usize = 64;
 
-/// What waits for the caller; bodies are bounded by their memory.
+/// Events buffered for the caller; the memory budget limits their bodies.
 const EVENT_CAPACITY: usize = 256;
 
-/// More days than this are all there are; spans of time have an end.
+/// Upper bound of `late_days`, so that dates do not overflow.
 const MAX_LATE_DAYS: u32 = 1_000_000;
 
-/// What is asked of AWS, as policies name it: lists and the question for a bucket's Region take the first, objects
-/// the second, and encrypted ones the third.
+/// The actions that this source calls, as in policies: listings and HeadBucket need the first, objects the second,
+/// and encrypted objects the third.
 pub const ACTIONS: [&str; 3] = ["s3:ListBucket", "s3:GetObject", "kms:Decrypt"];
 
-/// Looks up what the listing of a prefix looked like when an earlier run closed it: all that it had was done.
+/// Returns the listing of a prefix when an earlier run closed it.
 pub type ClosedFolders = Box<dyn FnMut(&str) -> Option<ListingSummary> + Send>;
 
-/// Makes a client for a Region.
+/// Creates a client for a Region.
 pub type ClientFor = Box<dyn Fn(&str) -> aws_sdk_s3::Client + Send + Sync>;
 
-/// What is asked of the buckets.
+/// Options of the source.
 #[derive(Clone, Debug)]
 pub struct S3Options {
-    /// The Region that is asked first, whatever the bucket: the caller's own.
+    /// The Region that receives the first request to a bucket: the caller's own.
     pub region: String,
-    /// Accounts to list; all if empty.
+    /// Accounts to load; all if empty.
     pub accounts: Vec<String>,
-    /// Regions to list; all if empty.
+    /// Regions to load; all if empty.
     pub regions: Vec<String>,
-    /// Kinds of logs to list; all if empty.
+    /// Kinds of logs to load; all if empty.
     pub kinds: Vec<LogKind>,
-    /// First moment of the events that are wanted.
+    /// Start of the time range to load, included.
     pub from: Option<Timestamp>,
-    /// First moment that is no longer wanted.
+    /// End of the time range to load, excluded.
     pub to: Option<Timestamp>,
-    /// Events are delivered up to so many days late: older days may be closed, and so many are listed behind the last
-    /// one that is wanted.
+    /// Maximum delay of a delivery in days: older days may be closed, and this many days after the end of the time
+    /// range are listed.
     pub late_days: u32,
-    /// Whether the caller pays for what the bucket's owner usually pays.
+    /// Whether requests are sent as requester-pays.
     pub requester_pays: bool,
-    /// Bytes of bodies that may be held, and that workers have not dropped.
+    /// Maximum bytes of bodies in flight or not yet dropped by a worker.
     pub memory_bytes: u64,
-    /// Whether everything is fetched, done or not.
+    /// Whether objects are loaded again that earlier runs finished.
     pub reload: bool,
 }
 
-/// The buckets named on the command line.
+/// Loads trail logs from the buckets given on the command line.
 pub struct S3Source {
     targets: Vec<(usize, Address)>,
     options: S3Options,
@@ -126,9 +126,9 @@ pub struct S3Source {
 }
 
 impl S3Source {
-    /// Takes the addresses, each with the number of its SOURCE word; nothing is asked yet.
+    /// Creates the source from addresses, each with the index of its SOURCE argument; no request is sent yet.
     ///
-    /// `done` and `closed` know what earlier runs finished; `now` decides which days are late.
+    /// `done` and `closed` look up what earlier runs finished; `now` determines which days may be closed.
     pub fn new(
         targets: Vec<(usize, Address)>,
         options: S3Options,
@@ -152,16 +152,16 @@ impl Source for S3Source {
 
         let mut tasks = JoinSet::new();
         let done = mem::replace(&mut self.done, Box::new(|_| None));
-        let sorting = DoneFilter { done, again: self.options.reload, jobs, out: out.clone() };
+        let sorting = DoneFilter { done, reload: self.options.reload, jobs, out: out.clone() };
         let sieve = sieve.spawn(move || sorting.run(shelved)).map_err(refused)?;
         let fetcher = Fetcher::new(self.options.memory_bytes, out.clone());
         tasks.spawn_on(fetcher.run(wanted), runtime.handle());
-        let explorer = Arc::new(self.explorer(listed, out));
-        tasks.spawn_on(explorer.run(self.targets()), runtime.handle());
+        let lister = Arc::new(self.lister(listed, out));
+        tasks.spawn_on(lister.run(self.targets()), runtime.handle());
 
         let handed = hand_over(told, found);
         if matches!(handed, Ok(RequestContext::Enough)) {
-            // What is under way is not wanted any more: it ends here, and with it the sieve.
+            // Cancels the tasks in flight; that also ends the filter.
             drop(tasks);
             runtime.shutdown_background();
         } else {
@@ -179,7 +179,7 @@ impl Source for S3Source {
 }
 
 impl S3Source {
-    fn explorer(
+    fn lister(
         &mut self,
         listed: mpsc::Sender<objects::ListedObjects>,
         out: mpsc::Sender<(usize, SourceEvent)>,
@@ -207,7 +207,7 @@ impl S3Source {
         }
     }
 
-    /// Returns the targets, each once, and one bucket for all that share it.
+    /// Returns the targets without duplicates; targets in the same bucket share its client.
     fn targets(&mut self) -> Vec<Arc<ListTarget>> {
         let S3Options { region, requester_pays, .. } = &self.options;
         let make = mem::replace(&mut self.client, Box::new(|_| unreachable!("listed once")));
@@ -215,54 +215,61 @@ impl S3Source {
         let mut buckets = HashMap::new();
         let mut targets: Vec<Arc<ListTarget>> = Vec::new();
         let addresses = without_duplicates(mem::take(&mut self.targets));
-        for (word, address) in addresses.clone() {
+        for (source_index, address) in addresses.clone() {
             let bucket = buckets.entry(address.bucket.clone()).or_insert_with(|| {
                 let (name, clients) = (address.bucket.clone(), Arc::clone(&clients));
                 let region = first_region(&address, region);
                 Arc::new(BucketClient::new(name, clients, region, *requester_pays))
             });
             let nested_prefixes = within(&address, &addresses);
-            targets.push(ListTarget::new(word, address, Arc::clone(bucket), nested_prefixes));
+            targets.push(ListTarget::new(
+                source_index,
+                address,
+                Arc::clone(bucket),
+                nested_prefixes,
+            ));
         }
         targets
     }
 }
 
-/// Whether the caller wants more.
+/// Whether the caller accepts more events.
 enum RequestContext {
     More,
     Enough,
 }
 
-/// Hands on what is found, until there is nothing more or the caller has enough.
+/// Hands over events until there are no more, or the caller accepts no more.
 ///
-/// Refusals wait until something else is found: if nothing is, the last of them is the error of the whole.
+/// Errors are held back until something else is found; if nothing is, the last error becomes that of the whole
+/// source.
 fn hand_over(
     mut told: Receiver<(usize, SourceEvent)>,
     found: &mut dyn FnMut(usize, SourceEvent) -> bool,
 ) -> Result<RequestContext, Error> {
     let mut refused = Vec::new();
     let mut reached = false;
-    while let Some((word, what)) = told.blocking_recv() {
+    while let Some((source_index, what)) = told.blocking_recv() {
         match what {
             SourceEvent::Failed(error) if !reached => {
-                refused.push((word, error));
+                refused.push((source_index, error));
                 continue;
             }
             SourceEvent::Input(_) | SourceEvent::AlreadyDone { .. } => reached = true,
             _ => {}
         }
         let due = if reached { mem::take(&mut refused) } else { Vec::new() };
-        let due = due.into_iter().map(|(word, error)| (word, SourceEvent::Failed(error)));
-        for (word, what) in due.chain([(word, what)]) {
-            if !found(word, what) {
+        let due =
+            due.into_iter().map(|(source_index, error)| (source_index, SourceEvent::Failed(error)));
+        for (source_index, what) in due.chain([(source_index, what)]) {
+            if !found(source_index, what) {
                 return Ok(RequestContext::Enough);
             }
         }
     }
     let last = refused.pop();
-    for (word, error) in refused {
-        if !found(word, SourceEvent::Failed(error)) {
+    for (source_index, error) in refused {
+        if !found(source_index, SourceEvent::Failed(error)) {
             return Ok(RequestContext::Enough);
         }
     }
@@ -277,7 +284,7 @@ fn runtime() -> io::Result<runtime::Runtime> {
         .build()
 }
 
-/// Passes on what a task made; a task that fell over takes the thread with it, which says so.
+/// Returns the output of a task; resumes its panic.
 fn join_result<T>(task: Result<T, JoinError>) -> Option<T> {
     match task.map_err(JoinError::try_into_panic) {
         Ok(made) => Some(made),
@@ -286,7 +293,7 @@ fn join_result<T>(task: Result<T, JoinError>) -> Option<T> {
     }
 }
 
-/// Returns the Region that is asked first: the caller's own, unless the bucket lives in another partition.
+/// Returns the Region that receives the first request: the caller's own, unless the bucket is in another partition.
 fn first_region<'a>(address: &Address, own: &'a str) -> &'a str {
     let elsewhere = |partition: &AwsPartition| AwsPartition::from_region(own) != Some(*partition);
     match address.partition.filter(elsewhere) {
@@ -295,23 +302,24 @@ fn first_region<'a>(address: &Address, own: &'a str) -> &'a str {
     }
 }
 
-/// Returns the last day on which events before `to` are delivered.
+/// Returns the last day on which events before `to` may be delivered.
 fn last_day(to: Timestamp, late_days: i64) -> Date {
     let last = to.checked_sub(1.nanosecond()).unwrap_or(to);
-    // An event of the last second of a day is always delivered on the next one.
+    // Events of the last second of a day are delivered on the next day.
     layout::utc_date(last).saturating_add(late_days.max(1).days())
 }
 
-/// Drops what is named twice.
+/// Removes duplicate addresses.
 fn without_duplicates(addresses: Vec<(usize, Address)>) -> Vec<(usize, Address)> {
     let mut has_findings = HashSet::new();
     let mut is_new = |address: &Address| {
-        has_findings.insert((address.bucket.clone(), address.prefix.trim_end_matches('/').to_owned()))
+        has_findings
+            .insert((address.bucket.clone(), address.prefix.trim_end_matches('/').to_owned()))
     };
     addresses.into_iter().filter(|(_, address)| is_new(address)).collect()
 }
 
-/// Returns what other addresses name within this one. Each object is listed for the one that names it most closely.
+/// Returns the prefixes of other addresses within this one. Each object is listed for the most specific address.
 fn within(outer: &Address, addresses: &[(usize, Address)]) -> Vec<String> {
     let inner = addresses.iter().map(|(_, address)| address).filter(|inner| {
         let is_same = inner.prefix.trim_end_matches('/') == outer.prefix.trim_end_matches('/');

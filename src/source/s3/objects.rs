@@ -1,4 +1,4 @@
-//! What travels between the parts: objects that were listed, and the day they lie in.
+//! Listed objects, and the day folder that they belong to.
 
 use std::sync::{
     Arc, OnceLock,
@@ -11,53 +11,54 @@ use sha2::{Digest as _, Sha256};
 
 use super::{bucket::BucketClient, lister::ListTarget};
 use crate::{
-    event::{Partition, ListingSummary},
+    event::{ListingSummary, Partition},
     source::SourceEvent,
 };
 
-/// An object, as it was listed.
+/// An object, as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct S3Object {
     pub(super) key: String,
     pub(super) size: u64,
-    /// With its quotes, as S3 wants it back.
+    /// The `ETag` with its quotes, as `If-Match` requires it.
     pub(super) etag: Option<String>,
-    /// When it was put, in seconds; 0 if the service does not say.
+    /// Last modified, in seconds of the Unix epoch; 0 if unknown.
     pub(super) modified: i64,
 }
 
-/// Some objects that lie beside each other.
+/// Objects of the same folder.
 pub(super) struct ListedObjects {
-    /// Which SOURCE word they belong to.
-    pub(super) word: usize,
+    /// Index of the SOURCE argument.
+    pub(super) source_index: usize,
     pub(super) bucket: Arc<BucketClient>,
     pub(super) day: Option<Arc<DayFolder>>,
     pub(super) objects: Vec<S3Object>,
 }
 
-/// An object that is to be fetched.
+/// An object to fetch.
 pub(super) struct FetchJob {
-    pub(super) word: usize,
+    pub(super) source_index: usize,
     pub(super) bucket: Arc<BucketClient>,
     pub(super) day: Option<Arc<DayFolder>>,
     pub(super) object: S3Object,
 }
 
-/// A day that may be closed. Whoever has to do with its objects holds it: the last one says that it is over.
+/// A day folder that may be closed. Every task that processes one of its objects holds a reference; the last one to
+/// release it reports that the folder is complete.
 #[derive(Debug)]
 pub(super) struct DayFolder {
-    /// The lanes' common key, with its last slash.
+    /// The common key prefix of its partitions, with a trailing slash.
     prefix: String,
-    /// What it looks like, once it is listed whole.
+    /// The summary of its listing, once it is listed completely.
     listed: OnceLock<ListingSummary>,
-    /// How many of its inputs an earlier run closed it with, and are left alone now.
+    /// Number of inputs with which an earlier run closed it; these are not processed again.
     known: u64,
-    /// Whether one of them was not even tried, so that nobody may take it for done.
+    /// Whether one of its objects was neither sent nor reported, so that the folder must not be closed.
     incomplete: AtomicBool,
 }
 
 impl S3Object {
-    /// Takes what a listing says, with the key in plain text.
+    /// Creates an object from a listing, with its decoded key.
     pub(super) fn new(listed: &types::Object, key: String) -> Self {
         Self {
             key,
@@ -67,8 +68,8 @@ impl S3Object {
         }
     }
 
-    /// Returns what the checkpoint knows it by.
-    pub(super) fn lane(&self, bucket: &str) -> Partition {
+    /// Returns its partition in the checkpoint.
+    pub(super) fn partition(&self, bucket: &str) -> Partition {
         Partition { key: s3_uri(bucket, &self.key), fingerprint: self.fingerprint() }
     }
 
@@ -80,7 +81,7 @@ impl S3Object {
         }
     }
 
-    /// Returns a hash of its name and what changes with its content. It is added to others, so it is a good one.
+    /// Returns a hash of the key and of the fingerprint. Hashes are summed, so they must be uniformly distributed.
     pub(super) fn hash(&self) -> u64 {
         let mut hash = Sha256::new();
         for part in [self.key.as_str(), "\0", &self.fingerprint()] {
@@ -94,10 +95,14 @@ impl S3Object {
 }
 
 impl ListedObjects {
-    /// Puts objects together that were found for a target.
-    pub(super) fn new(target: &ListTarget, day: Option<Arc<DayFolder>>, objects: Vec<S3Object>) -> Self {
+    /// Groups objects that were listed for a target.
+    pub(super) fn new(
+        target: &ListTarget,
+        day: Option<Arc<DayFolder>>,
+        objects: Vec<S3Object>,
+    ) -> Self {
         let bucket = Arc::clone(&target.bucket);
-        Self { word: target.word, bucket, day, objects }
+        Self { source_index: target.source_index, bucket, day, objects }
     }
 }
 
@@ -111,21 +116,21 @@ impl DayFolder {
         })
     }
 
-    /// Takes in that it is listed whole.
+    /// Records that the folder is listed completely.
     pub(super) fn listed(&self, listed: ListingSummary) {
-        // Only its lister says it, once.
+        // Called once, by the lister.
         let _ = self.listed.set(listed);
     }
 
-    /// Takes in that one of its inputs is left out, neither handed over nor told as lost.
+    /// Records that an object was neither sent nor reported.
     pub(super) fn mark_incomplete(day: Option<&Arc<Self>>) {
         if let Some(day) = day {
-            // Seen by whoever is the last: letting go of an `Arc` orders it.
+            // Dropping the last `Arc` synchronizes with this store.
             day.incomplete.store(true, Relaxed);
         }
     }
 
-    /// Lets go of it. Returns what to say if nobody else has to do with it.
+    /// Releases a reference. Returns the event to send if it was the last one.
     pub(super) fn release(day: Option<Arc<Self>>) -> Option<SourceEvent> {
         let day = Arc::into_inner(day?)?;
         let listed = day.listed.into_inner()?;
@@ -135,7 +140,7 @@ impl DayFolder {
     }
 }
 
-/// Returns an object or a folder as the user would name it; the checkpoint knows it by the same words.
+/// Returns the S3 URI of an object or folder, which is also its key in the checkpoint.
 pub(super) fn s3_uri(bucket: &str, key: &str) -> String {
     format!("s3://{bucket}/{key}")
 }

@@ -1,17 +1,17 @@
-//! What a target's search did not look into, to be told once at its end.
+//! Collects the folders that a listing skipped, to be reported once at its end.
 //!
-//! In: folders and objects that were passed over, and where trails were found. Out: one sentence that names them.
-//! Holds: memory is bounded, however many there are.
+//! Input: skipped folders and objects, and the trail folders found. Output: one sentence that names them.
+//! Invariant: memory is bounded, whatever their number.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-/// Folders and trails that are kept by name; more are only counted as "more".
+/// Maximum number of names that are kept; further ones are only reported as "more".
 const MAX_NAMES: usize = 1_000;
 
-/// Names that are told.
+/// Maximum number of names in the report.
 const NAMES_SHOWN: usize = 3;
 
-/// What was not looked into.
+/// Names of skipped folders and objects.
 #[derive(Debug, Default)]
 pub(super) struct SkippedNames {
     names: BTreeSet<String>,
@@ -21,7 +21,7 @@ pub(super) struct SkippedNames {
 }
 
 impl SkippedNames {
-    /// Takes in that a folder, with its slash, or an object is passed over.
+    /// Adds a skipped folder, with its slash, or object.
     pub(super) fn add(&mut self, name: &str) {
         if self.names.len() < MAX_NAMES {
             self.names.insert(name.to_owned());
@@ -30,7 +30,7 @@ impl SkippedNames {
         }
     }
 
-    /// Takes in that there is an `AWSLogs/` folder.
+    /// Adds an `AWSLogs/` folder.
     pub(super) fn add_trail_folder(&mut self, folder: &str) {
         if self.trails.len() < MAX_NAMES {
             self.trails.insert(folder.to_owned());
@@ -42,13 +42,15 @@ impl SkippedNames {
         !self.trails.is_empty()
     }
 
-    /// Says what was passed over, and how it is included; `None` if nothing was. `bucket` is the address of the
-    /// bucket, with a slash at its end.
+    /// Describes what was skipped and how to include it; `None` if nothing was. `bucket` is the URI of the bucket,
+    /// with a trailing slash.
     pub(super) fn summary(&self, bucket: &str) -> Option<String> {
-        let names: BTreeSet<&str> = self.names.iter().map(|name| self.largest_skipped_folder(name)).collect();
+        let names: BTreeSet<&str> =
+            self.names.iter().map(|name| self.largest_skipped_folder(name)).collect();
         let example = names.first()?;
-        let add_trail_folder = self.trails.first().map_or("", String::as_str);
-        let mut summary: String = names.iter().take(NAMES_SHOWN).copied().collect::<Vec<_>>().join(", ");
+        let trail = self.trails.first().map_or("", String::as_str);
+        let mut summary: String =
+            names.iter().take(NAMES_SHOWN).copied().collect::<Vec<_>>().join(", ");
         let others = names.len().saturating_sub(NAMES_SHOWN);
         if self.truncated {
             summary += " and more";
@@ -56,17 +58,17 @@ impl SkippedNames {
             let _ = write!(summary, " and {others} more");
         }
         Some(format!(
-            "not looked into, because they are not laid out as a add_trail_folder's logs: {summary}; to load what they hold, name \
-             them too, such as {bucket}{example}; to leave them out, name the logs, such as {bucket}{add_trail_folder}"
+            "skipped, because they do not have the layout of trail logs: {summary}; to load them, also pass \
+             {bucket}{example}; to load only the trail, pass {bucket}{trail}"
         ))
     }
 
-    /// Returns the largest folder around a name that holds no trail, and is not part of one.
+    /// Returns the largest folder that contains a name and no trail, and is not part of a trail.
     fn largest_skipped_folder<'a>(&self, name: &'a str) -> &'a str {
-        if self.trails.iter().any(|add_trail_folder| name.starts_with(add_trail_folder)) {
+        if self.trails.iter().any(|trail| name.starts_with(trail)) {
             return name;
         }
-        let holds_trail = |folder: &str| self.trails.iter().any(|add_trail_folder| add_trail_folder.starts_with(folder));
+        let holds_trail = |folder: &str| self.trails.iter().any(|trail| trail.starts_with(folder));
         let mut folders = name.match_indices('/').map(|(slash, _)| &name[..=slash]);
         folders.find(|folder| !holds_trail(folder)).unwrap_or(name)
     }
@@ -89,9 +91,9 @@ mod tests {
         let summary = skipped.summary("s3://b/").unwrap();
         assert_eq!(
             summary,
-            "not looked into, because they are not laid out as a add_trail_folder's logs: AWSLogs/123456789012/mine/, reports/, \
-             team/notes/ and 2 truncated; to load what they hold, name them too, such as s3://b/AWSLogs/123456789012/mine/; to \
-             leave them out, name the logs, such as s3://b/AWSLogs/"
+            "skipped, because they do not have the layout of trail logs: AWSLogs/123456789012/mine/, reports/, team/notes/ \
+             and 2 more; to load them, also pass s3://b/AWSLogs/123456789012/mine/; to load only the trail, pass \
+             s3://b/AWSLogs/"
         );
     }
 
