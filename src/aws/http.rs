@@ -1,8 +1,8 @@
 //! Connections to AWS: one pool for all clients of the program.
 //!
-//! In: additional certificates. Out: what the SDK's clients and our own requests connect with.
-//! Holds: proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`) are used, as every AWS tool does.
-//! Absent on purpose: retries.
+//! Input: additional CA certificates. Output: the connectors of the SDK clients and of `api_request`.
+//! Invariant: the proxy variables of the environment (`HTTPS_PROXY`, `NO_PROXY`) apply, as in every AWS tool.
+//! Deliberately absent: retries.
 
 use std::{
     error::Error as StdError,
@@ -33,37 +33,38 @@ use crate::proxy::Proxy;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// The limits that a connector has built in; a pool belongs to one pair of them.
-type Limits = (Option<Duration>, Option<Duration>);
+/// Connect and read timeout, which are fixed for a connector and its pool.
+type ConnectorTimeouts = (Option<Duration>, Option<Duration>);
 
-/// All connections. Clones share them.
+/// The connections to AWS. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     tls: TlsContext,
-    connectors: Arc<Mutex<Vec<(Limits, SharedHttpConnector)>>>,
+    connectors: Arc<Mutex<Vec<(ConnectorTimeouts, SharedHttpConnector)>>>,
 }
 
 impl Connections {
-    /// Prepares to connect, trusting the machine's certificates and `additional` ones.
+    /// Returns a pool that trusts the certificates of the machine and the `additional` ones, in PEM format.
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with the additional certificates.
+    /// Returns an error if `additional` contains an invalid certificate, or none.
     pub(super) fn new(additional: Option<&[u8]>) -> Result<Self, BoxError> {
         let mut trust = TrustStore::default();
         if let Some(pem) = additional {
-            check(pem)?;
+            validate(pem)?;
             trust.add_pem_certificate(pem);
         }
         let tls = TlsContext::builder().with_trust_store(trust).build()?;
         Ok(Self { tls, connectors: Arc::default() })
     }
 
-    /// Returns the connector with these limits; the same one every time, because it holds the pool.
+    /// Returns the connector for these timeouts, which holds their pool.
     pub(super) fn connector(&self, settings: &HttpConnectorSettings) -> SharedHttpConnector {
-        let limits = (settings.connect_timeout(), settings.read_timeout());
+        let timeouts = (settings.connect_timeout(), settings.read_timeout());
         let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, connector)) = connectors.iter().find(|(theirs, _)| *theirs == limits) {
+        if let Some((_, connector)) = connectors.iter().find(|(existing, _)| *existing == timeouts)
+        {
             return connector.clone();
         }
         let mut builder = Connector::builder()
@@ -73,37 +74,38 @@ impl Connections {
             .tls_context(self.tls.clone());
         builder.set_sleep_impl(default_async_sleep());
         let connector =
-            SharedHttpConnector::new(Explaining(SharedHttpConnector::new(builder.build())));
-        connectors.push((limits, connector.clone()));
+            SharedHttpConnector::new(ProxyProbing(SharedHttpConnector::new(builder.build())));
+        connectors.push((timeouts, connector.clone()));
         connector
     }
 }
 
-/// Asks the proxy, after a connection failed, what it has against it: the connector does not say.
+/// A connector that probes the proxy after a connection failed, because the error does not contain the response of the
+/// proxy.
 #[derive(Debug)]
-struct Explaining(SharedHttpConnector);
+struct ProxyProbing(SharedHttpConnector);
 
-impl HttpConnector for Explaining {
+impl HttpConnector for ProxyProbing {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let url = request.uri().to_owned();
         let sent = self.0.call(request);
         HttpConnectorFuture::new(async move {
             match sent.await {
-                Err(error) if !error.is_timeout() => Err(explained(error, &url).await),
+                Err(error) if !error.is_timeout() => Err(with_proxy_error(error, &url).await),
                 sent => sent,
             }
         })
     }
 }
 
-/// Returns what a proxy has against a connection, or else the error itself.
-async fn explained(error: ConnectorError, url: &str) -> ConnectorError {
+/// Returns the error of the proxy, or else the error itself.
+async fn with_proxy_error(error: ConnectorError, url: &str) -> ConnectorError {
     let Some(url) = url::Url::parse(url).ok() else { return error };
-    let Some(proxy) = Proxy::before(&url) else { return error };
-    match proxy.try_out(&url).await {
-        // No attempt of the client's own will help.
-        Some(trouble) if trouble.needs_person() => ConnectorError::user(trouble.into()),
-        Some(trouble) => ConnectorError::io(trouble.into()),
+    let Some(proxy) = Proxy::for_url(&url) else { return error };
+    match proxy.probe(&url).await {
+        // The SDK does not retry user errors.
+        Some(cause) if cause.is_permanent() => ConnectorError::user(cause.into()),
+        Some(cause) => ConnectorError::io(cause.into()),
         None => error,
     }
 }
@@ -118,14 +120,14 @@ impl HttpClient for Connections {
     }
 }
 
-/// Reads certificates as the connector will; that one panics at what it cannot read.
-fn check(pem: &[u8]) -> Result<(), BoxError> {
+/// Parses certificates in the same way as the connector, which panics if they are invalid.
+fn validate(pem: &[u8]) -> Result<(), BoxError> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         store.add(certificate?)?;
     }
     if store.is_empty() {
-        return Err("there is no certificate in it (PEM is expected)".into());
+        return Err("no certificate found (expected PEM format)".into());
     }
     Ok(())
 }
@@ -135,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_certificate_is_an_error_and_no_panic() {
+    fn an_invalid_certificate_is_an_error_not_a_panic() {
         for pem in [
             "",
             "hello",
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_limits_share_a_pool() {
+    fn equal_timeouts_share_a_pool() {
         let connections = Connections::new(None).unwrap();
         let limit = |seconds| {
             HttpConnectorSettings::builder().connect_timeout(Duration::from_secs(seconds)).build()

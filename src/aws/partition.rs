@@ -1,112 +1,114 @@
-//! Partitions: parts of AWS that share neither accounts nor credentials.
+//! AWS partitions, which share neither accounts nor credentials, and their Regions.
 //!
-//! Names, suffixes and Regions are AWS's public list (as of late 2025). The secret partitions have no list
-//! of Regions here; their users ask `DescribeRegions`.
+//! Input: a Region name or an ARN. Output: an [`AwsPartition`] with its name, DNS suffix and Regions.
+//! Invariant: every Region in the table belongs to the partition that its name is mapped to.
+//! Deliberately absent: Regions newer than the public list of late 2025, from which the table was made. Their names are
+//! still recognized, and `DescribeRegions` returns them.
 
 use std::fmt;
 
-/// A part of AWS with its own accounts, credentials and Regions.
+/// A group of Regions with its own accounts and credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Partition {
-    /// The public cloud.
+pub enum AwsPartition {
+    /// The public Regions (`aws`).
     Aws,
-    /// China (Beijing and Ningxia).
+    /// China: Beijing and Ningxia (`aws-cn`).
     China,
-    /// GovCloud (US).
+    /// GovCloud (US) (`aws-us-gov`).
     GovCloud,
-    /// The European Sovereign Cloud.
+    /// The AWS European Sovereign Cloud (`aws-eusc`).
     Europe,
-    /// The isolated Regions of the US (`us-iso-…`).
+    /// Isolated Regions in the US (`us-iso-…`).
     Iso,
-    /// The isolated Regions of the US, secret (`us-isob-…`).
+    /// Isolated Regions in the US, secret (`us-isob-…`).
     IsoB,
-    /// The isolated Regions of Europe (`eu-isoe-…`).
+    /// Isolated Regions in Europe (`eu-isoe-…`).
     IsoE,
-    /// The isolated Regions of the US (`us-isof-…`).
+    /// Isolated Regions in the US (`us-isof-…`).
     IsoF,
 }
 
-/// What is known about a partition.
-struct Facts {
-    partition: Partition,
+/// Properties of a partition.
+struct PartitionInfo {
+    partition: AwsPartition,
     name: &'static str,
     prefixes: &'static [&'static str],
-    suffix: &'static str,
+    dns_suffix: &'static str,
     global: &'static str,
     control: &'static str,
     regions: &'static [&'static str],
 }
 
-const FACTS: [Facts; 8] = [
-    // First those with a telling prefix; what is left and looks like a Region is public.
-    Facts {
-        partition: Partition::China,
+const PARTITIONS: [PartitionInfo; 8] = [
+    // The first prefix that matches decides; `aws` is last, because its prefixes match other partitions, too.
+    PartitionInfo {
+        partition: AwsPartition::China,
         name: "aws-cn",
         prefixes: &["cn-"],
-        suffix: "amazonaws.com.cn",
+        dns_suffix: "amazonaws.com.cn",
         global: "cn-north-1",
         control: "cn-northwest-1",
         regions: &["cn-north-1", "cn-northwest-1"],
     },
-    Facts {
-        partition: Partition::GovCloud,
+    PartitionInfo {
+        partition: AwsPartition::GovCloud,
         name: "aws-us-gov",
         prefixes: &["us-gov-"],
-        suffix: "amazonaws.com",
+        dns_suffix: "amazonaws.com",
         global: "us-gov-west-1",
         control: "us-gov-west-1",
         regions: &["us-gov-east-1", "us-gov-west-1"],
     },
-    Facts {
-        partition: Partition::Europe,
+    PartitionInfo {
+        partition: AwsPartition::Europe,
         name: "aws-eusc",
         prefixes: &["eusc-"],
-        suffix: "amazonaws.eu",
+        dns_suffix: "amazonaws.eu",
         global: "eusc-de-east-1",
         control: "eusc-de-east-1",
         regions: &["eusc-de-east-1"],
     },
-    Facts {
-        partition: Partition::Iso,
+    PartitionInfo {
+        partition: AwsPartition::Iso,
         name: "aws-iso",
         prefixes: &["us-iso-"],
-        suffix: "c2s.ic.gov",
+        dns_suffix: "c2s.ic.gov",
         global: "us-iso-east-1",
         control: "us-iso-east-1",
         regions: &["us-iso-east-1", "us-iso-west-1"],
     },
-    Facts {
-        partition: Partition::IsoB,
+    PartitionInfo {
+        partition: AwsPartition::IsoB,
         name: "aws-iso-b",
         prefixes: &["us-isob-"],
-        suffix: "sc2s.sgov.gov",
+        dns_suffix: "sc2s.sgov.gov",
         global: "us-isob-east-1",
         control: "us-isob-east-1",
         regions: &["us-isob-east-1"],
     },
-    Facts {
-        partition: Partition::IsoE,
+    PartitionInfo {
+        partition: AwsPartition::IsoE,
         name: "aws-iso-e",
         prefixes: &["eu-isoe-"],
-        suffix: "cloud.adc-e.uk",
+        dns_suffix: "cloud.adc-e.uk",
         global: "eu-isoe-west-1",
         control: "eu-isoe-west-1",
         regions: &["eu-isoe-west-1"],
     },
-    Facts {
-        partition: Partition::IsoF,
+    PartitionInfo {
+        partition: AwsPartition::IsoF,
         name: "aws-iso-f",
         prefixes: &["us-isof-"],
-        suffix: "csp.hci.ic.gov",
+        dns_suffix: "csp.hci.ic.gov",
         global: "us-isof-south-1",
         control: "us-isof-south-1",
         regions: &["us-isof-east-1", "us-isof-south-1"],
     },
-    Facts {
-        partition: Partition::Aws,
+    PartitionInfo {
+        partition: AwsPartition::Aws,
         name: "aws",
         prefixes: &["af-", "ap-", "ca-", "eu-", "il-", "me-", "mx-", "sa-", "us-"],
-        suffix: "amazonaws.com",
+        dns_suffix: "amazonaws.com",
         global: "us-east-1",
         control: "us-east-1",
         regions: &[
@@ -148,69 +150,69 @@ const FACTS: [Facts; 8] = [
     },
 ];
 
-impl Partition {
-    /// Returns the partition that a Region belongs to; `None` if the text does not look like a Region.
-    pub fn of_region(region: &str) -> Option<Self> {
+impl AwsPartition {
+    /// Returns the partition of a Region; `None` if the text has not the form of a Region name.
+    pub fn from_region(region: &str) -> Option<Self> {
         if !looks_like_region(region) {
             return None;
         }
-        let facts = FACTS
+        let info = PARTITIONS
             .iter()
-            .find(|facts| facts.prefixes.iter().any(|prefix| region.starts_with(prefix)));
-        // A part of the world that is newer than this build is in the public cloud.
-        Some(facts.map_or(Self::Aws, |facts| facts.partition))
+            .find(|info| info.prefixes.iter().any(|prefix| region.starts_with(prefix)));
+        // An unknown prefix is a new geographic area of the public Regions.
+        Some(info.map_or(Self::Aws, |info| info.partition))
     }
 
-    /// Returns the partition by the name that ARNs have second.
-    pub fn of_name(name: &str) -> Option<Self> {
-        FACTS.iter().find(|facts| facts.name == name).map(|facts| facts.partition)
+    /// Returns the partition with this name, as in ARNs.
+    pub fn from_name(name: &str) -> Option<Self> {
+        PARTITIONS.iter().find(|info| info.name == name).map(|info| info.partition)
     }
 
     /// Returns the partition of an ARN.
-    pub fn of_arn(arn: &str) -> Option<Self> {
-        Self::of_name(arn.strip_prefix("arn:")?.split(':').next()?)
+    pub fn from_arn(arn: &str) -> Option<Self> {
+        Self::from_name(arn.strip_prefix("arn:")?.split(':').next()?)
     }
 
-    /// Returns its name, as in ARNs.
+    /// Returns the name of the partition, as in ARNs.
     pub fn name(self) -> &'static str {
-        self.facts().name
+        self.info().name
     }
 
-    /// Returns what its host names end with.
-    pub fn suffix(self) -> &'static str {
-        self.facts().suffix
+    /// Returns the DNS suffix of its endpoints.
+    pub fn dns_suffix(self) -> &'static str {
+        self.info().dns_suffix
     }
 
-    /// Returns the Region that the events of global services (IAM, sign-in, CloudFront) are recorded in.
+    /// Returns the Region in which CloudTrail records the events of global services (IAM, sign-in, CloudFront).
     pub fn global_region(self) -> &'static str {
-        self.facts().global
+        self.info().global
     }
 
-    /// Returns the Region in which Organizations and Account Management answer for the whole partition.
+    /// Returns the Region that hosts the Organizations and Account Management APIs of the partition.
     pub fn control_region(self) -> &'static str {
-        self.facts().control
+        self.info().control
     }
 
-    /// Returns the Regions known when this was built, sorted.
+    /// Returns the Regions known to this build, sorted.
     pub fn regions(self) -> &'static [&'static str] {
-        self.facts().regions
+        self.info().regions
     }
 
-    fn facts(self) -> &'static Facts {
-        FACTS
+    fn info(self) -> &'static PartitionInfo {
+        PARTITIONS
             .iter()
-            .find(|facts| facts.partition == self)
-            .expect("a test sees to it that every partition has its facts")
+            .find(|info| info.partition == self)
+            .expect("the table has an entry for every partition, as a test checks")
     }
 }
 
-impl fmt::Display for Partition {
+impl fmt::Display for AwsPartition {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(self.name())
     }
 }
 
-/// Returns whether a text has the form of a Region: `xx-word-1`, or one word more.
+/// Returns true for the form of a Region name: two or three words and a number, such as `us-gov-east-1`.
 fn looks_like_region(text: &str) -> bool {
     let words: Vec<&str> = text.split('-').collect();
     let Some((number, rest)) = words.split_last() else { return false };
@@ -224,42 +226,42 @@ fn looks_like_region(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const ALL: [Partition; 8] = [
-        Partition::Aws,
-        Partition::China,
-        Partition::GovCloud,
-        Partition::Europe,
-        Partition::Iso,
-        Partition::IsoB,
-        Partition::IsoE,
-        Partition::IsoF,
+    const ALL: [AwsPartition; 8] = [
+        AwsPartition::Aws,
+        AwsPartition::China,
+        AwsPartition::GovCloud,
+        AwsPartition::Europe,
+        AwsPartition::Iso,
+        AwsPartition::IsoB,
+        AwsPartition::IsoE,
+        AwsPartition::IsoF,
     ];
 
     #[test]
-    fn every_partition_has_facts_that_agree() {
+    fn every_partition_has_a_consistent_entry() {
         for partition in ALL {
             assert!(partition.regions().is_sorted());
             assert!(partition.regions().contains(&partition.global_region()), "{partition}");
             assert!(partition.regions().contains(&partition.control_region()), "{partition}");
-            assert_eq!(Partition::of_name(partition.name()), Some(partition));
+            assert_eq!(AwsPartition::from_name(partition.name()), Some(partition));
             for region in partition.regions() {
-                assert_eq!(Partition::of_region(region), Some(partition), "{region}");
+                assert_eq!(AwsPartition::from_region(region), Some(partition), "{region}");
             }
         }
     }
 
     #[test]
     fn a_region_newer_than_this_build_is_public() {
-        assert_eq!(Partition::of_region("ap-northwest-12"), Some(Partition::Aws));
-        assert_eq!(Partition::of_region("za-central-1"), Some(Partition::Aws));
+        assert_eq!(AwsPartition::from_region("ap-northwest-12"), Some(AwsPartition::Aws));
+        assert_eq!(AwsPartition::from_region("za-central-1"), Some(AwsPartition::Aws));
     }
 
     #[test]
-    fn what_is_no_region_is_none() {
+    fn other_texts_have_no_partition() {
         for text in
             ["", "all", "us-east", "us-east-1a", "US-EAST-1", "us_east_1", "-east-1", "a-b-c-d-1"]
         {
-            assert_eq!(Partition::of_region(text), None, "{text}");
+            assert_eq!(AwsPartition::from_region(text), None, "{text}");
         }
     }
 }

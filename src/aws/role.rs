@@ -1,45 +1,47 @@
-//! Roles to assume, one by one or by a template for many accounts.
+//! Role ARNs, and templates that yield one role per account.
 //!
-//! Absent on purpose: whether a role exists; only STS knows.
+//! Input: an ARN or a template, as the user typed it. Output: [`Role`], [`RoleTemplate`].
+//! Invariant: a [`Role`] has a well-formed ARN.
+//! Deliberately absent: whether a role exists, which only STS knows.
 
-use super::{Error, Partition};
+use super::{error::Error, partition::AwsPartition};
 
-/// Where the account goes in a [`Template`].
-pub const ACCOUNT: &str = "{account}";
+/// Placeholder for the account ID in a [`RoleTemplate`].
+pub const ACCOUNT_PLACEHOLDER: &str = "{account}";
 
 /// A role to assume.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Role {
     arn: String,
     account: String,
-    partition: Partition,
-    /// The word that the role's trust policy asks for, against confused deputies.
+    partition: AwsPartition,
+    /// External ID that the role's trust policy requires, against the confused deputy problem.
     pub external_id: Option<String>,
-    /// What the session is called in the role's own CloudTrail; [`SESSION`] if nothing else is wished.
-    pub session: String,
+    /// Role session name, which appears in CloudTrail; [`DEFAULT_SESSION_NAME`] by default.
+    pub session_name: String,
 }
 
-/// The name of our sessions.
-pub const SESSION: &str = "trailload";
+/// The default role session name.
+pub const DEFAULT_SESSION_NAME: &str = "trailload";
 
 impl Role {
-    /// Reads an ARN.
+    /// Parses a role ARN.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::NoRole`] for anything but a role's ARN.
+    /// Returns [`Error::InvalidRoleArn`] for any other text.
     pub fn new(arn: &str, external_id: Option<String>) -> Result<Self, Error> {
-        let no_role = || Error::NoRole(arn.to_owned());
+        let no_role = || Error::InvalidRoleArn(arn.to_owned());
         let mut parts = arn.splitn(6, ':');
         let mut part = || parts.next().ok_or_else(no_role);
         let (prefix, partition, service, region, account, resource) =
             (part()?, part()?, part()?, part()?, part()?, part()?);
-        let partition = Partition::of_name(partition).ok_or_else(no_role)?;
+        let partition = AwsPartition::from_name(partition).ok_or_else(no_role)?;
         let name = resource.strip_prefix("role/").unwrap_or_default();
         let well_formed = prefix == "arn"
             && service == "iam"
             && region.is_empty()
-            && is_account(account)
+            && is_account_id(account)
             && !name.is_empty()
             && !name.ends_with('/')
             && name.chars().all(|letter| letter.is_ascii_graphic() && !"{}".contains(letter));
@@ -51,7 +53,7 @@ impl Role {
             account: account.to_owned(),
             partition,
             external_id,
-            session: SESSION.to_owned(),
+            session_name: DEFAULT_SESSION_NAME.to_owned(),
         })
     }
 
@@ -60,55 +62,57 @@ impl Role {
         &self.arn
     }
 
-    /// Returns the account that the role lives in.
+    /// Returns the account ID in the ARN.
     pub fn account(&self) -> &str {
         &self.account
     }
 
-    /// Returns the partition that the role lives in.
-    pub fn partition(&self) -> Partition {
+    /// Returns the partition in the ARN.
+    pub fn partition(&self) -> AwsPartition {
         self.partition
     }
 }
 
-/// A role's ARN in which `{account}` may stand for the account.
+/// A role ARN in which [`ACCOUNT_PLACEHOLDER`] may stand for the account ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(String);
+pub struct RoleTemplate(String);
 
-impl Template {
-    /// Reads a template, or a plain ARN.
+impl RoleTemplate {
+    /// Parses a template or a role ARN.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::NoRole`] if no account could make it a role's ARN.
+    /// Returns [`Error::InvalidRoleArn`] if the text is no role ARN for any account.
     pub fn new(text: &str) -> Result<Self, Error> {
         let template = Self(text.to_owned());
-        template.role("000000000000", None).map_err(|_| Error::NoRole(text.to_owned()))?;
+        template
+            .for_account("000000000000", None)
+            .map_err(|_| Error::InvalidRoleArn(text.to_owned()))?;
         Ok(template)
     }
 
-    /// Returns the text, its gap as it is.
+    /// Returns the text with its placeholders.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Returns whether it needs an account to become a role.
-    pub fn needs_account(&self) -> bool {
-        self.0.contains(ACCOUNT)
+    /// Returns true if the template contains a placeholder.
+    pub fn has_placeholder(&self) -> bool {
+        self.0.contains(ACCOUNT_PLACEHOLDER)
     }
 
-    /// Returns the role in `account`; a template without a gap is always the same role.
+    /// Returns the role for `account`; without a placeholder it is the same for every account.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::NoRole`] if `account` is not 12 digits and there is a gap for it.
-    pub fn role(&self, account: &str, external_id: Option<String>) -> Result<Role, Error> {
-        Role::new(&self.0.replace(ACCOUNT, account), external_id)
+    /// Returns [`Error::InvalidRoleArn`] if the template has a placeholder and `account` is no account ID.
+    pub fn for_account(&self, account: &str, external_id: Option<String>) -> Result<Role, Error> {
+        Role::new(&self.0.replace(ACCOUNT_PLACEHOLDER, account), external_id)
     }
 }
 
-/// Returns whether a text is an account's number.
-pub fn is_account(text: &str) -> bool {
+/// Returns true for an account ID: 12 digits.
+pub fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -117,14 +121,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_arn_tells_account_and_partition() {
+    fn an_arn_contains_account_and_partition() {
         let role = Role::new("arn:aws-cn:iam::111122223333:role/audit/reader", None).unwrap();
         assert_eq!(role.account(), "111122223333");
-        assert_eq!(role.partition(), Partition::China);
+        assert_eq!(role.partition(), AwsPartition::China);
     }
 
     #[test]
-    fn what_is_no_role_is_named() {
+    fn an_invalid_arn_is_quoted_in_the_error() {
         for text in [
             "",
             "arn",
@@ -144,20 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn a_template_makes_one_role_an_account() {
-        let template = Template::new("arn:aws:iam::{account}:role/reader-{account}").unwrap();
-        assert!(template.needs_account());
-        let role = template.role("444455556666", Some("word".to_owned())).unwrap();
+    fn a_template_yields_one_role_per_account() {
+        let template = RoleTemplate::new("arn:aws:iam::{account}:role/reader-{account}").unwrap();
+        assert!(template.has_placeholder());
+        let role = template.for_account("444455556666", Some("word".to_owned())).unwrap();
         assert_eq!(role.arn(), "arn:aws:iam::444455556666:role/reader-444455556666");
         assert_eq!(role.external_id.as_deref(), Some("word"));
-        assert!(template.role("4444", None).is_err());
+        assert!(template.for_account("4444", None).is_err());
     }
 
     #[test]
-    fn a_template_without_a_gap_is_a_role() {
-        let template = Template::new("arn:aws:iam::111122223333:role/reader").unwrap();
-        assert!(!template.needs_account());
-        assert_eq!(template.role("444455556666", None).unwrap().account(), "111122223333");
-        assert!(Template::new("arn:aws:iam::{account}:role/{name}").is_err());
+    fn a_template_without_placeholder_is_one_role() {
+        let template = RoleTemplate::new("arn:aws:iam::111122223333:role/reader").unwrap();
+        assert!(!template.has_placeholder());
+        assert_eq!(template.for_account("444455556666", None).unwrap().account(), "111122223333");
+        assert!(RoleTemplate::new("arn:aws:iam::{account}:role/{name}").is_err());
     }
 }

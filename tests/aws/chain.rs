@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use trailload::aws::{Access, Clock, Options};
+use trailload::aws::{Clock, Session, SessionOptions};
 
 use crate::support::aws::{
     KEY, SECRET, cloud,
@@ -22,11 +22,11 @@ fn child() {
     if std::env::var_os("PROBE").is_none() {
         return;
     }
-    let mut options = Options::new(Clock::new(jiff::Timestamp::now));
+    let mut options = SessionOptions::new(Clock::new(jiff::Timestamp::now));
     options.profile = std::env::var_os("PROBE_PROFILE").map(|it| it.into_string().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let said = runtime.block_on(async {
-        let access = Access::load(&options).await.unwrap();
+        let access = Session::load(&options).await.unwrap();
         let region = access.region();
         match access.identity().await {
             Ok(identity) => json!({
@@ -35,8 +35,8 @@ fn child() {
                 "cloudtrail": access.endpoint("cloudtrail"),
             }),
             Err(error) => {
-                let cause = error.refusal().map(|it| format!("{:?}: {it}", it.trouble));
-                json!({"error": error.to_string(), "advice": error.advice(), "cause": cause})
+                let cause = error.service_error().map(|it| format!("{:?}: {it}", it.kind));
+                json!({"error": error.to_string(), "advice": error.hint(), "cause": cause})
             }
         }
     });
@@ -327,6 +327,9 @@ fn a_source_that_is_gone_is_not_the_network() {
     for said in [scene.probe(&token), scene.probe(&process)] {
         let cause = said["cause"].as_str().unwrap();
         assert!(cause.starts_with("Credentials: "), "{said}");
-        assert!(said["advice"].as_str().unwrap().starts_with("mend what"), "{said}");
+        assert!(
+            said["advice"].as_str().unwrap().starts_with("fix the credential source"),
+            "{said}"
+        );
     }
 }

@@ -4,24 +4,24 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use trailload::aws::{Access, Clock, Error, Refusal, Trouble};
+use trailload::aws::{Clock, Error, ErrorKind, ServiceError, Session, discovery};
 
 use crate::support::aws::{
     options,
     server::{Response, Server},
 };
 
-async fn access(server: &Server) -> Access {
-    Access::load(&options(server)).await.unwrap()
+async fn access(server: &Server) -> Session {
+    Session::load(&options(server)).await.unwrap()
 }
 
-async fn look_up(access: &Access) -> Result<usize, Refusal> {
+async fn look_up(access: &Session) -> Result<usize, ServiceError> {
     let sent = access.cloudtrail("eu-west-1").lookup_events().send().await;
-    sent.map(|page| page.events().len()).map_err(|error| Refusal::of(&error))
+    sent.map(|page| page.events().len()).map_err(|error| ServiceError::from_sdk(&error))
 }
 
 /// Returns what the lookup client makes of an answer, and how often it asked.
-async fn met(answer: Response) -> (Refusal, usize) {
+async fn met(answer: Response) -> (ServiceError, usize) {
     let server = Server::start(move |_| answer.clone());
     let refusal = look_up(&access(&server).await).await.unwrap_err();
     (refusal, server.count("LookupEvents"))
@@ -31,33 +31,33 @@ async fn met(answer: Response) -> (Refusal, usize) {
 async fn every_error_of_the_lookup_has_its_kind() {
     let denied = "User: arn:aws:iam::111122223333:user/loader is not authorized to perform: \
                   cloudtrail:LookupEvents with an explicit deny in a service control policy";
-    let lookup = || Trouble::Denied { action: Some("cloudtrail:LookupEvents".to_owned()) };
+    let lookup = || ErrorKind::AccessDenied { action: Some("cloudtrail:LookupEvents".to_owned()) };
     let old = "Signature expired: 20260101T000000Z is now earlier than 20260101T010000Z";
     let early = "Signature not yet current: 20260101T010000Z is still later than 20260101T000500Z";
     let table = [
-        (400, "ThrottlingException", "Rate exceeded", Trouble::Throttled, 1),
-        (400, "InvalidNextTokenException", "", Trouble::InvalidToken, 1),
-        (400, "InvalidTimeRangeException", "", Trouble::InvalidRange, 1),
-        (400, "InvalidMaxResultsException", "", Trouble::Invalid, 1),
-        (400, "InvalidLookupAttributesException", "", Trouble::Invalid, 1),
-        (400, "InvalidEventCategoryException", "", Trouble::Invalid, 1),
-        (400, "OperationNotPermittedException", "", Trouble::Unsupported, 1),
-        (400, "UnsupportedOperationException", "", Trouble::Unsupported, 1),
+        (400, "ThrottlingException", "Rate exceeded", ErrorKind::Throttled, 1),
+        (400, "InvalidNextTokenException", "", ErrorKind::InvalidNextToken, 1),
+        (400, "InvalidTimeRangeException", "", ErrorKind::InvalidTimeRange, 1),
+        (400, "InvalidMaxResultsException", "", ErrorKind::InvalidRequest, 1),
+        (400, "InvalidLookupAttributesException", "", ErrorKind::InvalidRequest, 1),
+        (400, "InvalidEventCategoryException", "", ErrorKind::InvalidRequest, 1),
+        (400, "OperationNotPermittedException", "", ErrorKind::Unsupported, 1),
+        (400, "UnsupportedOperationException", "", ErrorKind::Unsupported, 1),
         (400, "AccessDeniedException", denied, lookup(), 1),
-        (400, "AccessDeniedException", "no", Trouble::Denied { action: None }, 1),
-        (400, "UnrecognizedClientException", "", Trouble::RegionNotEnabled, 1),
-        (400, "MissingAuthenticationTokenException", "", Trouble::Credentials, 1),
-        (400, "IncompleteSignature", "", Trouble::Credentials, 1),
+        (400, "AccessDeniedException", "no", ErrorKind::AccessDenied { action: None }, 1),
+        (400, "UnrecognizedClientException", "", ErrorKind::RegionNotEnabled, 1),
+        (400, "MissingAuthenticationTokenException", "", ErrorKind::InvalidCredentials, 1),
+        (400, "IncompleteSignature", "", ErrorKind::InvalidCredentials, 1),
         // With a clock that agrees, a signature is wrong because the secret is.
-        (400, "InvalidSignatureException", "does not match", Trouble::Credentials, 1),
-        (403, "SignatureDoesNotMatch", "does not match", Trouble::Credentials, 1),
-        (500, "InternalFailure", "", Trouble::Transient, 3),
-        (503, "ServiceUnavailable", "", Trouble::Transient, 3),
-        (400, "SomethingNewException", "what", Trouble::Other, 1),
+        (400, "InvalidSignatureException", "does not match", ErrorKind::InvalidCredentials, 1),
+        (403, "SignatureDoesNotMatch", "does not match", ErrorKind::InvalidCredentials, 1),
+        (500, "InternalFailure", "", ErrorKind::Transient, 3),
+        (503, "ServiceUnavailable", "", ErrorKind::Transient, 3),
+        (400, "SomethingNewException", "what", ErrorKind::Other, 1),
     ];
     for (status, code, message, trouble, asked) in table {
         let (refusal, count) = met(Response::json_error(status, code, message)).await;
-        assert_eq!(refusal.trouble, trouble, "{code}");
+        assert_eq!(refusal.kind, trouble, "{code}");
         assert_eq!(refusal.code.as_deref(), Some(code));
         assert_eq!(refusal.status, Some(status), "{code}");
         assert_eq!(count, asked, "{code}");
@@ -69,7 +69,7 @@ async fn every_error_of_the_lookup_has_its_kind() {
         ("SignatureDoesNotMatch", old),
     ] {
         let (refusal, _) = met(Response::json_error(400, code, message)).await;
-        assert!(matches!(refusal.trouble, Trouble::ClockSkew { .. }), "{refusal:?}");
+        assert!(matches!(refusal.kind, ErrorKind::ClockSkew { .. }), "{refusal:?}");
     }
 }
 
@@ -77,7 +77,7 @@ async fn every_error_of_the_lookup_has_its_kind() {
 async fn a_code_may_have_its_namespace() {
     let body = json!({"__type": "com.amazonaws.cloudtrail#AccessDeniedException", "Message": "no"});
     let (refusal, _) = met(Response::json(400, &body).header("x-amzn-requestid", "r-1")).await;
-    assert_eq!(refusal.trouble, Trouble::Denied { action: None });
+    assert_eq!(refusal.kind, ErrorKind::AccessDenied { action: None });
     assert_eq!(refusal.to_string(), "400 AccessDeniedException: no (request r-1)");
 }
 
@@ -85,7 +85,7 @@ async fn a_code_may_have_its_namespace() {
 async fn a_gateway_that_answers_for_aws_is_no_refusal_of_aws() {
     let page = Response::new(502, "text/html", "<html><body>Bad gateway</body></html>");
     let (refusal, asked) = met(page).await;
-    assert_eq!((refusal.trouble, refusal.status, asked), (Trouble::Transient, Some(502), 3));
+    assert_eq!((refusal.kind, refusal.status, asked), (ErrorKind::Transient, Some(502), 3));
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_reset_and_a_cut_body_are_tried_again() {
     }
     for fault in [Response::reset(), Response::json(200, &page).cut_after(7)] {
         let (refusal, asked) = met(fault).await;
-        assert_eq!((refusal.trouble, asked), (Trouble::Transient, 3), "{}", refusal.message);
+        assert_eq!((refusal.kind, asked), (ErrorKind::Transient, 3), "{}", refusal.message);
     }
 }
 
@@ -113,17 +113,17 @@ async fn no_request_waits_for_ever() {
         let server = Server::start(move |_| fault.clone());
         let mut options = options(&server);
         options.timeouts.attempt = Duration::from_millis(150);
-        let access = Access::load(&options).await.unwrap();
+        let access = Session::load(&options).await.unwrap();
         let start = Instant::now();
         let refusal = look_up(&access).await.unwrap_err();
-        assert_eq!(refusal.trouble, Trouble::Transient, "{refusal}");
+        assert_eq!(refusal.kind, ErrorKind::Transient, "{refusal}");
         assert_eq!(server.count("LookupEvents"), 3);
         // Our own signed calls have the same limit.
-        let error = access.organization_accounts().await.unwrap_err();
-        assert_eq!(error.refusal().unwrap().trouble, Trouble::Transient, "{error}");
-        assert!(error.refusal().unwrap().message.contains("no answer within 0.15 s"));
+        let error = discovery::organization_accounts(&access).await.unwrap_err();
+        assert_eq!(error.service_error().unwrap().kind, ErrorKind::Transient, "{error}");
+        assert!(error.service_error().unwrap().message.contains("no response within 0.15 s"));
         let error = access.identity().await.unwrap_err();
-        assert_eq!(error.refusal().unwrap().trouble, Trouble::Transient, "{error}");
+        assert_eq!(error.service_error().unwrap().kind, ErrorKind::Transient, "{error}");
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     }
 }
@@ -133,12 +133,12 @@ async fn nobody_there_is_transient_and_says_so() {
     let server = Server::start(|_| Response::reset());
     let options = options(&server);
     drop(server);
-    let access = Access::load(&options).await.unwrap();
+    let access = Session::load(&options).await.unwrap();
     let refusal = look_up(&access).await.unwrap_err();
-    assert_eq!(refusal.trouble, Trouble::Transient);
+    assert_eq!(refusal.kind, ErrorKind::Transient);
     assert!(refusal.message.to_lowercase().contains("connect"), "{refusal}");
-    let error = access.organization_accounts().await.unwrap_err();
-    assert!(error.refusal().unwrap().message.to_lowercase().contains("connect"), "{error:?}");
+    let error = discovery::organization_accounts(&access).await.unwrap_err();
+    assert!(error.service_error().unwrap().message.to_lowercase().contains("connect"), "{error:?}");
 }
 
 #[tokio::test]
@@ -153,19 +153,22 @@ async fn a_wrong_clock_is_named_with_its_error() {
         let mut options = options(&server);
         let wrong = SignedDuration::from_hours(hours);
         options.clock = Clock::new(move || Timestamp::now() + wrong);
-        let access = Access::load(&options).await.unwrap();
+        let access = Session::load(&options).await.unwrap();
         let refusal = look_up(&access).await.unwrap_err();
-        let Trouble::ClockSkew { ahead: Some(ahead) } = refusal.trouble else {
+        let ErrorKind::ClockSkew { ahead: Some(ahead) } = refusal.kind else {
             panic!("{refusal:?}");
         };
         assert!((ahead - wrong).abs() < SignedDuration::from_mins(1), "{ahead}");
         let text = refusal.to_string();
         assert!(text.contains(word) && text.contains("clock"), "{text}");
-        assert!(refusal.trouble.advice().unwrap().contains("clock"));
-        assert!((access.clock_ahead().unwrap() - wrong).abs() < SignedDuration::from_mins(1));
+        assert!(refusal.kind.hint().unwrap().contains("clock"));
+        assert!((access.clock_skew().unwrap() - wrong).abs() < SignedDuration::from_mins(1));
         // Also where we sign ourselves.
-        let error = access.organization_accounts().await.unwrap_err();
-        assert!(matches!(error.refusal().unwrap().trouble, Trouble::ClockSkew { .. }), "{error}");
+        let error = discovery::organization_accounts(&access).await.unwrap_err();
+        assert!(
+            matches!(error.service_error().unwrap().kind, ErrorKind::ClockSkew { .. }),
+            "{error}"
+        );
     }
 }
 
@@ -173,22 +176,22 @@ async fn a_wrong_clock_is_named_with_its_error() {
 async fn a_clock_that_agrees_is_measured_by_every_answer() {
     let server = Server::start(|_| Response::json(200, &json!({"Events": []})));
     let access = access(&server).await;
-    assert_eq!(access.clock_ahead(), None);
+    assert_eq!(access.clock_skew(), None);
     look_up(&access).await.unwrap();
-    assert!(access.clock_ahead().unwrap().abs() < SignedDuration::from_mins(1));
+    assert!(access.clock_skew().unwrap().abs() < SignedDuration::from_mins(1));
 }
 
 #[tokio::test]
 async fn buckets_say_no_in_their_own_words() {
     let table = [
-        (503, "SlowDown", Trouble::Throttled, 1),
-        (500, "InternalError", Trouble::Transient, 3),
-        (404, "NoSuchBucket", Trouble::NotFound, 1),
-        (403, "AccessDenied", Trouble::Denied { action: None }, 1),
-        (403, "InvalidAccessKeyId", Trouble::Credentials, 1),
-        (403, "SignatureDoesNotMatch", Trouble::Credentials, 1),
-        (403, "RequestTimeTooSkewed", Trouble::ClockSkew { ahead: None }, 1),
-        (400, "InvalidToken", Trouble::Credentials, 1),
+        (503, "SlowDown", ErrorKind::Throttled, 1),
+        (500, "InternalError", ErrorKind::Transient, 3),
+        (404, "NoSuchBucket", ErrorKind::NotFound, 1),
+        (403, "AccessDenied", ErrorKind::AccessDenied { action: None }, 1),
+        (403, "InvalidAccessKeyId", ErrorKind::InvalidCredentials, 1),
+        (403, "SignatureDoesNotMatch", ErrorKind::InvalidCredentials, 1),
+        (403, "RequestTimeTooSkewed", ErrorKind::ClockSkew { ahead: None }, 1),
+        (400, "InvalidToken", ErrorKind::InvalidCredentials, 1),
     ];
     for (status, code, trouble, asked) in table {
         let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
@@ -197,12 +200,12 @@ async fn buckets_say_no_in_their_own_words() {
         });
         let client = access(&server).await.s3("eu-west-1");
         let refusal = client.list_objects_v2().bucket("trail").send().await;
-        let mut refusal = Refusal::of(&refusal.unwrap_err());
-        if let Trouble::ClockSkew { ahead } = &mut refusal.trouble {
+        let mut refusal = ServiceError::from_sdk(&refusal.unwrap_err());
+        if let ErrorKind::ClockSkew { ahead } = &mut refusal.kind {
             *ahead = None;
         }
-        assert_eq!(refusal.trouble, trouble, "{code}");
-        assert_eq!(refusal.request.as_deref(), Some("r"));
+        assert_eq!(refusal.kind, trouble, "{code}");
+        assert_eq!(refusal.request_id.as_deref(), Some("r"));
         assert_eq!(server.count("ListObjectsV2"), asked, "{code}");
         assert_eq!(server.requests()[0].path, "/trail/", "path style");
     }
@@ -213,10 +216,10 @@ async fn an_error_names_the_account_once_it_is_known() {
     let sts = std::sync::Arc::new(crate::support::aws::sts::Sts::new());
     let server = crate::support::aws::cloud(&sts, Vec::new());
     let access = access(&server).await;
-    let before = access.organization_accounts().await.unwrap_err();
-    assert!(matches!(before, Error::Call { account: None, .. }));
+    let before = discovery::organization_accounts(&access).await.unwrap_err();
+    assert!(matches!(before, Error::Request { account: None, .. }));
     access.identity().await.unwrap();
-    let after = access.organization_accounts().await.unwrap_err();
+    let after = discovery::organization_accounts(&access).await.unwrap_err();
     assert!(
         after.to_string().starts_with("account 111122223333: organizations:ListAccounts"),
         "{after}"

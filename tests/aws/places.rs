@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use trailload::aws::{Access, Member, Origin, Partition, Trouble};
+use trailload::aws::{
+    AwsPartition, ErrorKind, OrganizationAccount, RegionSource, Session, discovery,
+};
 
 use crate::support::{
     aws::{
@@ -40,8 +42,8 @@ fn says(answer: Response) -> Service {
     Box::new(move |_| answer.clone())
 }
 
-async fn access(server: &Server) -> Access {
-    let access = Access::load(&options(server)).await.unwrap();
+async fn access(server: &Server) -> Session {
+    let access = Session::load(&options(server)).await.unwrap();
     access.identity().await.unwrap();
     access
 }
@@ -49,9 +51,9 @@ async fn access(server: &Server) -> Access {
 #[tokio::test]
 async fn ec2_names_the_enabled_regions() {
     let server = start(vec![("ec2", Box::new(|request| ec2::regions(request, &DESCRIBED)))]);
-    let regions = access(&server).await.regions().await.unwrap();
+    let regions = discovery::enabled_regions(&access(&server).await).await.unwrap();
     assert_eq!(regions.names, ["us-east-1", "ap-south-2", "eu-west-1", "us-west-2"]);
-    assert_eq!((regions.from, regions.warning), (Origin::Described, None));
+    assert_eq!((regions.source, regions.warning), (RegionSource::Described, None));
     let asked = &server.requests()[1];
     assert_eq!(asked.region(), Some("us-east-1"));
     assert_eq!(asked.form("Version").as_deref(), Some("2016-11-15"));
@@ -63,9 +65,9 @@ async fn account_management_is_asked_if_ec2_may_not_be() {
         ("ec2", says(ec2::denied())),
         ("account", Box::new(|request| account::regions(request, &LISTED))),
     ]);
-    let regions = access(&server).await.regions().await.unwrap();
+    let regions = discovery::enabled_regions(&access(&server).await).await.unwrap();
     assert_eq!(regions.names, ["us-east-1", "ap-south-2", "eu-west-1", "me-south-1", "us-west-2"]);
-    assert_eq!((regions.from, regions.warning), (Origin::Listed, None));
+    assert_eq!((regions.source, regions.warning), (RegionSource::Listed, None));
     assert_eq!(server.count("ListRegions"), 3, "two a page");
     assert_eq!(server.count("DescribeRegions"), 1, "a refusal is not repeated");
 }
@@ -73,10 +75,10 @@ async fn account_management_is_asked_if_ec2_may_not_be() {
 #[tokio::test]
 async fn without_any_list_the_built_in_one_is_tried_with_a_warning() {
     let server = start(vec![("ec2", says(ec2::denied())), ("account", says(account::denied()))]);
-    let regions = access(&server).await.regions().await.unwrap();
-    assert_eq!(regions.from, Origin::BuiltIn);
+    let regions = discovery::enabled_regions(&access(&server).await).await.unwrap();
+    assert_eq!(regions.source, RegionSource::BuiltIn);
     assert_eq!(regions.names[0], "us-east-1");
-    assert_eq!(regions.names.len(), Partition::Aws.regions().len());
+    assert_eq!(regions.names.len(), AwsPartition::Aws.regions().len());
     let warning = regions.warning.unwrap();
     for part in ["ec2:DescribeRegions", "account:ListRegions", "--regions", "UnauthorizedOperation"]
     {
@@ -88,8 +90,8 @@ async fn without_any_list_the_built_in_one_is_tried_with_a_warning() {
 async fn an_endpoint_that_is_not_there_is_no_reason_to_stop() {
     let server =
         start(vec![("ec2", says(Response::reset())), ("account", says(Response::reset()))]);
-    let regions = access(&server).await.regions().await.unwrap();
-    assert_eq!(regions.from, Origin::BuiltIn);
+    let regions = discovery::enabled_regions(&access(&server).await).await.unwrap();
+    assert_eq!(regions.source, RegionSource::BuiltIn);
     assert_eq!(server.count("DescribeRegions"), 3);
 }
 
@@ -97,7 +99,7 @@ async fn an_endpoint_that_is_not_there_is_no_reason_to_stop() {
 async fn the_region_of_global_services_is_always_part() {
     let only = [("eu-west-1", "opt-in-not-required")];
     let server = start(vec![("ec2", Box::new(move |request| ec2::regions(request, &only)))]);
-    let regions = access(&server).await.regions().await.unwrap();
+    let regions = discovery::enabled_regions(&access(&server).await).await.unwrap();
     assert_eq!(regions.names, ["us-east-1", "eu-west-1"]);
 }
 
@@ -118,10 +120,10 @@ async fn a_partition_has_its_own_regions_and_its_own_start() {
         let server = cloud(&sts, refusals);
         let mut options = options(&server);
         options.region = Some(region.to_owned());
-        let access = Access::load(&options).await.unwrap();
+        let access = Session::load(&options).await.unwrap();
         let identity = access.identity().await.unwrap();
-        assert_eq!(identity.partition, Partition::of_region(region).unwrap());
-        let regions = access.regions().await.unwrap();
+        assert_eq!(identity.partition, AwsPartition::from_region(region).unwrap());
+        let regions = discovery::enabled_regions(&access).await.unwrap();
         assert_eq!(regions.names[0], expected);
         assert_eq!(regions.names.len(), 2);
         let signed: Vec<_> =
@@ -135,8 +137,8 @@ async fn wrong_credentials_are_not_hidden_by_a_list_of_regions() {
     let body =
         "<Response><Errors><Error><Code>SignatureDoesNotMatch</Code></Error></Errors></Response>";
     let server = start(vec![("ec2", says(Response::xml(403, body)))]);
-    let error = access(&server).await.regions().await.unwrap_err();
-    assert_eq!(error.refusal().unwrap().trouble, Trouble::Credentials);
+    let error = discovery::enabled_regions(&access(&server).await).await.unwrap_err();
+    assert_eq!(error.service_error().unwrap().kind, ErrorKind::InvalidCredentials);
     assert!(error.to_string().contains("account 111122223333: ec2:DescribeRegions"), "{error}");
 }
 
@@ -154,8 +156,9 @@ async fn an_organization_tells_its_active_accounts() {
         "organizations",
         Box::new(move |request| organizations::accounts(request, &accounts)),
     )]);
-    let members = access(&server).await.organization_accounts().await.unwrap();
-    let member = |id: &str, name: &str| Member { id: id.to_owned(), name: name.to_owned() };
+    let members = discovery::organization_accounts(&access(&server).await).await.unwrap();
+    let member =
+        |id: &str, name: &str| OrganizationAccount { id: id.to_owned(), name: name.to_owned() };
     assert_eq!(
         members,
         [
@@ -176,16 +179,16 @@ async fn throttled_questions_are_asked_again() {
     )]);
     server.next("ListAccounts", Response::json_error(400, "TooManyRequestsException", "slower"));
     server.next("ListAccounts", Response::json_error(500, "ServiceException", "oh"));
-    assert_eq!(access(&server).await.organization_accounts().await.unwrap().len(), 1);
+    assert_eq!(discovery::organization_accounts(&access(&server).await).await.unwrap().len(), 1);
     assert_eq!(server.count("ListAccounts"), 3);
 }
 
 #[tokio::test]
 async fn a_member_may_not_list_its_organization() {
     let server = start(vec![("organizations", says(organizations::denied()))]);
-    let error = access(&server).await.organization_accounts().await.unwrap_err();
-    assert!(matches!(error.refusal().unwrap().trouble, Trouble::Denied { .. }));
-    assert!(error.advice().unwrap().contains("trailload policy"));
+    let error = discovery::organization_accounts(&access(&server).await).await.unwrap_err();
+    assert!(matches!(error.service_error().unwrap().kind, ErrorKind::AccessDenied { .. }));
+    assert!(error.hint().unwrap().contains("trailload policy"));
 }
 
 #[tokio::test]
@@ -200,10 +203,10 @@ async fn a_trail_tells_where_it_delivers() {
     let access = access(&server).await;
     server
         .next("DescribeTrails", Response::json_error(400, "ThrottlingException", "Rate exceeded"));
-    let trails = access.trails("eu-west-1", Some("all")).await.unwrap();
+    let trails = discovery::trails(&access, "eu-west-1", Some("all")).await.unwrap();
     assert_eq!(trails.len(), 1);
-    assert_eq!((trails[0].bucket.as_str(), trails[0].prefix.as_deref()), ("logs", Some("ct")));
-    assert!(trails[0].organization && trails[0].all_regions);
+    assert_eq!((trails[0].bucket.as_str(), trails[0].key_prefix.as_deref()), ("logs", Some("ct")));
+    assert!(trails[0].is_organization_trail && trails[0].is_multi_region);
     let asked = server.requests().last().unwrap().json();
     assert_eq!(asked, json!({"trailNameList": ["all"], "includeShadowTrails": true}));
     assert_eq!(
@@ -221,8 +224,8 @@ async fn what_we_sign_ourselves_is_what_arrives() {
         ("organizations", says(Response::json(200, &json!({"Accounts": []})))),
     ]);
     let access = access(&server).await;
-    access.regions().await.unwrap();
-    access.organization_accounts().await.unwrap();
+    discovery::enabled_regions(&access).await.unwrap();
+    discovery::organization_accounts(&access).await.unwrap();
     let requests = server.requests();
     assert_eq!(requests.len(), 6);
     for request in requests {

@@ -9,7 +9,7 @@ use aws_credential_types::{Credentials, provider::ProvideCredentials as _};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::task::JoinSet;
-use trailload::aws::{Access, Clock, Error, Refusal, Role, Trouble};
+use trailload::aws::{Clock, Error, ErrorKind, Role, ServiceError, Session, discovery};
 
 use crate::support::aws::{
     KEY, Service, cloud, given, options,
@@ -28,8 +28,8 @@ fn start(sts: &Arc<Sts>) -> Server {
     cloud(sts, vec![("cloudtrail", lookup), ("organizations", list), ("s3", bucket)])
 }
 
-async fn access(server: &Server) -> Access {
-    Access::load(&options(server)).await.unwrap()
+async fn access(server: &Server) -> Session {
+    Session::load(&options(server)).await.unwrap()
 }
 
 fn reader() -> Role {
@@ -37,13 +37,13 @@ fn reader() -> Role {
 }
 
 /// Eight lanes ask at once, each with a client of its own.
-async fn eight(access: &Access) -> Vec<Result<(), Refusal>> {
+async fn eight(access: &Session) -> Vec<Result<(), ServiceError>> {
     let mut lanes = JoinSet::new();
     for number in 0..8 {
         let client = access.cloudtrail(["eu-west-1", "us-east-1"][number % 2]);
         lanes.spawn(async move {
             let sent = client.lookup_events().send().await;
-            sent.map(|_| ()).map_err(|error| Refusal::of(&error))
+            sent.map(|_| ()).map_err(|error| ServiceError::from_sdk(&error))
         });
     }
     lanes.join_all().await
@@ -55,7 +55,7 @@ async fn a_role_is_put_on_once_for_all_lanes() {
     sts.role(READER, Some("word"));
     let server = start(&sts);
     let role = Role::new(READER, Some("word".to_owned())).unwrap();
-    let assumed = access(&server).await.assume(&role);
+    let assumed = access(&server).await.assume_role(&role);
     assert_eq!(assumed.account().as_deref(), Some("444455556666"));
     assert!(eight(&assumed).await.iter().all(Result::is_ok));
     assert_eq!(server.count("AssumeRole"), 1);
@@ -71,15 +71,15 @@ async fn a_role_that_is_denied_names_itself_and_the_action() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, Some("word"));
     let server = start(&sts);
-    let assumed = access(&server).await.assume(&reader());
+    let assumed = access(&server).await.assume_role(&reader());
     let error = assumed.identity().await.unwrap_err();
-    assert!(matches!(error, Error::Assume { .. }));
+    assert!(matches!(error, Error::AssumeRole { .. }));
     assert!(error.to_string().contains(READER), "{error}");
-    assert!(error.advice().unwrap().contains("trust policy"));
+    assert!(error.hint().unwrap().contains("trust policy"));
     // A lane sees the same, though only in the chain of its error.
     let refusal = eight(&assumed).await.remove(0).unwrap_err();
-    let denied = Trouble::Denied { action: Some("sts:AssumeRole".to_owned()) };
-    assert_eq!(refusal.trouble, denied, "{refusal:?}");
+    let denied = ErrorKind::AccessDenied { action: Some("sts:AssumeRole".to_owned()) };
+    assert_eq!(refusal.kind, denied, "{refusal:?}");
     assert_eq!(refusal.code.as_deref(), Some("AccessDenied"));
     assert_eq!(server.count("AssumeRole"), 1, "asked once for all that wait");
 }
@@ -89,7 +89,7 @@ async fn an_expired_session_is_asked_for_once_by_eight_lanes() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, None);
     let server = start(&sts);
-    let assumed = access(&server).await.assume(&reader());
+    let assumed = access(&server).await.assume_role(&reader());
     assert!(eight(&assumed).await.iter().all(Result::is_ok));
     for expiry in 1..=3 {
         sts.end_sessions();
@@ -98,21 +98,21 @@ async fn an_expired_session_is_asked_for_once_by_eight_lanes() {
         assert_eq!(server.count("AssumeRole"), 1 + expiry);
     }
     sts.end_sessions();
-    assumed.organization_accounts().await.unwrap();
+    discovery::organization_accounts(&assumed).await.unwrap();
     sts.end_sessions();
     assumed.s3("eu-west-1").list_objects_v2().bucket("b").send().await.unwrap();
     assert_eq!(server.count("AssumeRole"), 6, "whoever meets it first");
 }
 
 /// Returns the role's access, and what sets its clock on by so many seconds.
-async fn with_a_clock(server: &Server) -> (Access, impl Fn(i64)) {
+async fn with_a_clock(server: &Server) -> (Session, impl Fn(i64)) {
     let seconds = Arc::new(AtomicI64::new(0));
     let mut options = options(server);
     let theirs = Arc::clone(&seconds);
     options.clock = Clock::new(move || {
         Timestamp::now() + SignedDuration::from_secs(theirs.load(Ordering::Relaxed))
     });
-    let access = Access::load(&options).await.unwrap().assume(&reader());
+    let access = Session::load(&options).await.unwrap().assume_role(&reader());
     (access, move |later| seconds.store(later, Ordering::Relaxed))
 }
 
@@ -156,8 +156,8 @@ async fn a_session_that_nobody_renews_is_told_and_not_tried_for_ever() {
     let mut options = options(&server);
     sts.role(READER, None);
     // Somebody put the keys of a session into the environment, and it ends.
-    let session = access(&server).await.assume(&reader());
-    let provider = session.credentials();
+    let session = access(&server).await.assume_role(&reader());
+    let provider = session.credentials_provider();
     let keys = provider.provide_credentials().await.unwrap();
     options.credentials = Some(given(Credentials::new(
         keys.access_key_id(),
@@ -166,18 +166,18 @@ async fn a_session_that_nobody_renews_is_told_and_not_tried_for_ever() {
         None,
         "test",
     )));
-    let pasted = Access::load(&options).await.unwrap();
+    let pasted = Session::load(&options).await.unwrap();
     pasted.identity().await.unwrap();
     sts.end_sessions();
     server.forget();
     for lane in eight(&pasted).await {
         let refusal = lane.unwrap_err();
-        assert_eq!(refusal.trouble, Trouble::Expired, "{refusal:?}");
-        assert!(refusal.trouble.advice().unwrap().contains("sso login"));
+        assert_eq!(refusal.kind, ErrorKind::ExpiredToken, "{refusal:?}");
+        assert!(refusal.kind.hint().unwrap().contains("sso login"));
     }
     assert!(server.requests().len() <= 8, "each lane asked once at most");
-    let error = pasted.organization_accounts().await.unwrap_err();
-    assert_eq!(error.refusal().unwrap().trouble, Trouble::Expired, "{error:?}");
+    let error = discovery::organization_accounts(&pasted).await.unwrap_err();
+    assert_eq!(error.service_error().unwrap().kind, ErrorKind::ExpiredToken, "{error:?}");
 }
 
 #[tokio::test]
@@ -186,11 +186,11 @@ async fn a_key_that_nobody_knows_is_told_at_the_door() {
     let server = start(&sts);
     let mut options = options(&server);
     options.credentials = Some(given(Credentials::new("AKIAUNKNOWN", "s", None, None, "test")));
-    let access = Access::load(&options).await.unwrap();
+    let access = Session::load(&options).await.unwrap();
     let error = access.identity().await.unwrap_err();
     assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
-    assert_eq!(error.refusal().unwrap().trouble, Trouble::Credentials);
-    assert!(error.advice().unwrap().contains("get-caller-identity"));
+    assert_eq!(error.service_error().unwrap().kind, ErrorKind::InvalidCredentials);
+    assert!(error.hint().unwrap().contains("get-caller-identity"));
 }
 
 #[tokio::test]
@@ -200,7 +200,8 @@ async fn roles_are_assumed_with_the_callers_key_even_from_a_role() {
     sts.role(first, None);
     sts.role(second, None);
     let server = start(&sts);
-    let deep = access(&server).await.assume(&reader()).assume(&Role::new(second, None).unwrap());
+    let deep =
+        access(&server).await.assume_role(&reader()).assume_role(&Role::new(second, None).unwrap());
     assert_eq!(deep.identity().await.unwrap().account, "555566667777");
     let signers: Vec<String> =
         server.requests().iter().map(|it| it.access_key().unwrap().to_owned()).collect();
