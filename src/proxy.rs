@@ -1,10 +1,10 @@
-//! The HTTP proxy between this machine and a server, and what it has against a connection.
+//! Finds the HTTP proxy for a URL and the reason why that proxy refuses a connection.
 //!
-//! In: an address, and the variables that every HTTP client knows (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`,
-//! `NO_PROXY`, also in lower case). Out: which proxy stands before it, and, after a connection failed, what the proxy
-//! answers to `CONNECT`: the HTTP clients do not say that.
-//! Holds: user name and password of a proxy are sent to it and shown nowhere.
-//! Absent on purpose: the connections themselves. The HTTP clients go through the proxy by the same variables.
+//! Input: a URL and the proxy variables that HTTP clients read (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`,
+//! also in lower case). Output: the proxy for the URL and, after a connection failed, the proxy's response to
+//! `CONNECT`, which the errors of the HTTP clients do not contain.
+//! Invariant: the user name and password of a proxy are sent to the proxy and never shown.
+//! Deliberately absent: the connections themselves. The HTTP clients read the same variables.
 
 use std::{
     fmt::{self, Write as _},
@@ -20,46 +20,47 @@ use tokio::{
 };
 use url::Url;
 
-/// How long a proxy may take to refuse.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit for connecting to the proxy, and for its response to `CONNECT`.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of an answer that are read: its first line is in them.
-const HEAD: usize = 4 << 10;
+/// Largest number of bytes read while looking for the end of the status line.
+const MAX_HEAD_BYTES: usize = 4 << 10;
 
-/// A proxy that stands before an address.
+/// The HTTP proxy that the environment configures for a URL.
 #[derive(Clone)]
 pub struct Proxy {
     host: String,
     port: u16,
-    /// `Proxy-Authorization`, if the variable holds a user name.
+    /// Value of `Proxy-Authorization`, if the variable contains a user name.
     authorization: Option<String>,
 }
 
-/// What a proxy has against a connection.
+/// The reason why a connection through a proxy failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
-    /// It answered, and not with 200.
-    #[error("the proxy {proxy} refuses the connection: {status} {reason}")]
+pub enum ProxyError {
+    /// The proxy responded to `CONNECT` with a status other than 2xx.
+    #[error("the proxy {proxy} refused the connection: {status} {reason}")]
     Refused {
         /// Host and port.
         proxy: String,
-        /// 407: log in; 403: that host is not allowed; 502 and the like: it cannot get there.
+        /// HTTP status. 407: credentials are required; 403: the host is not allowed; 502 and 504: the proxy cannot
+        /// connect to the host.
         status: u16,
-        /// Its words.
+        /// The reason phrase.
         reason: String,
     },
-    /// Nobody listens there, its name is not known, or it says nothing.
+    /// The proxy does not exist, does not accept connections, or does not speak HTTP.
     #[error("the proxy {proxy} cannot be reached: {reason}")]
     Unreachable {
         /// Host and port.
         proxy: String,
-        /// What the system said.
+        /// The error of the operating system, or what was wrong with the response.
         reason: String,
     },
 }
 
-impl Trouble {
-    /// Returns the HTTP status of a refusal.
+impl ProxyError {
+    /// Returns the HTTP status, if the proxy responded with one.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
@@ -67,32 +68,32 @@ impl Trouble {
         }
     }
 
-    /// Returns whether asking again is of no use until a person has changed something.
-    pub fn needs_person(&self) -> bool {
+    /// Returns true if a retry fails as well until the configuration has changed.
+    pub fn is_permanent(&self) -> bool {
         matches!(self, Self::Refused { status: 400..=499, .. })
     }
 
-    /// Returns what a person can do about it.
-    pub fn advice(status: Option<u16>) -> &'static str {
+    /// Returns how to fix an error with this status; `None` stands for [`Self::Unreachable`].
+    pub fn hint(status: Option<u16>) -> &'static str {
         match status {
             Some(407) => {
-                "put user name and password of the proxy into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT, \
+                "add the user name and password of the proxy to HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT, \
                  percent-encoded)"
             }
             Some(400..=499) => {
-                "have the proxy allow this host and port, or go around it: add the host to NO_PROXY"
+                "allow this host and port in the proxy, or bypass the proxy by adding the host to NO_PROXY"
             }
             Some(_) => {
-                "the proxy does not get there: check the address, or go around the proxy with NO_PROXY"
+                "the proxy cannot connect to the host: check the URL, or bypass the proxy with NO_PROXY"
             }
-            None => "check HTTPS_PROXY and HTTP_PROXY, or go around the proxy with NO_PROXY",
+            None => "check HTTPS_PROXY and HTTP_PROXY, or bypass the proxy with NO_PROXY",
         }
     }
 }
 
 impl Proxy {
-    /// Returns the proxy that the environment puts before an address. `None` also for SOCKS proxies.
-    pub fn before(url: &Url) -> Option<Self> {
+    /// Returns the HTTP proxy that the environment configures for a URL. Returns `None` for SOCKS proxies, too.
+    pub fn for_url(url: &Url) -> Option<Self> {
         let found = Matcher::from_env().intercept(&url.as_str().parse().ok()?)?;
         let uri = found.uri();
         if uri.scheme_str() != Some("http") {
@@ -106,29 +107,30 @@ impl Proxy {
         })
     }
 
-    /// Asks the proxy for a tunnel to an address, and returns what it has against it; `None` if nothing.
-    pub async fn try_out(&self, url: &Url) -> Option<Trouble> {
-        let unreachable = |reason: String| Trouble::Unreachable { proxy: self.to_string(), reason };
+    /// Requests a tunnel to the host of a URL. Returns why it failed, or `None` if it succeeded.
+    pub async fn probe(&self, url: &Url) -> Option<ProxyError> {
+        let unreachable =
+            |reason: String| ProxyError::Unreachable { proxy: self.to_string(), reason };
         let connected =
-            timeout(PATIENCE, TcpStream::connect((self.host.as_str(), self.port))).await;
+            timeout(PROBE_TIMEOUT, TcpStream::connect((self.host.as_str(), self.port))).await;
         let stream = match connected {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Some(unreachable(error.to_string())),
-            Err(_) => return Some(unreachable(silence())),
+            Err(_) => return Some(unreachable(timeout_reason())),
         };
-        // Without encryption there is no tunnel: the proxy's own answer came as the answer.
+        // Plain HTTP uses no tunnel: the caller received the proxy's own response already.
         if url.scheme() != "https" {
             return None;
         }
-        match timeout(PATIENCE, self.ask(stream, url)).await {
-            Ok(Ok(line)) => self.judge(&line),
+        match timeout(PROBE_TIMEOUT, self.send_connect(stream, url)).await {
+            Ok(Ok(line)) => self.parse_status_line(&line),
             Ok(Err(error)) => Some(unreachable(error.to_string())),
-            Err(_) => Some(unreachable(silence())),
+            Err(_) => Some(unreachable(timeout_reason())),
         }
     }
 
-    /// Sends `CONNECT` and returns the first line of the answer.
-    async fn ask(&self, mut stream: TcpStream, url: &Url) -> io::Result<String> {
+    /// Sends `CONNECT` and returns the first line of the response.
+    async fn send_connect(&self, mut stream: TcpStream, url: &Url) -> io::Result<String> {
         let host = url.host_str().unwrap_or_default();
         let to = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
         let mut head = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n");
@@ -138,18 +140,18 @@ impl Proxy {
         }
         head.push_str("\r\n");
         stream.write_all(head.as_bytes()).await?;
-        let mut answer = Vec::new();
-        while !answer.contains(&b'\n') && answer.len() < HEAD {
-            if stream.read_buf(&mut answer).await? == 0 {
+        let mut response = Vec::new();
+        while !response.contains(&b'\n') && response.len() < MAX_HEAD_BYTES {
+            if stream.read_buf(&mut response).await? == 0 {
                 break;
             }
         }
-        let line = answer.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = response.split(|byte| *byte == b'\n').next().unwrap_or_default();
         Ok(String::from_utf8_lossy(line).trim().to_owned())
     }
 
-    /// Returns what the first line of an answer has against us.
-    fn judge(&self, line: &str) -> Option<Trouble> {
+    /// Returns the error that a status line stands for; `None` for a 2xx status.
+    fn parse_status_line(&self, line: &str) -> Option<ProxyError> {
         let proxy = self.to_string();
         let mut words = line.splitn(3, ' ');
         let status = words.nth(1).and_then(|status| status.parse::<u16>().ok());
@@ -160,21 +162,21 @@ impl Proxy {
                     .next()
                     .unwrap_or_default()
                     .chars()
-                    .filter(|sign| !sign.is_control())
+                    .filter(|character| !character.is_control())
                     .take(80)
                     .collect();
-                Some(Trouble::Refused { proxy, status, reason })
+                Some(ProxyError::Refused { proxy, status, reason })
             }
             _ => {
-                let reason = "what it answers is not HTTP".to_owned();
-                Some(Trouble::Unreachable { proxy, reason })
+                let reason = "the response is not HTTP".to_owned();
+                Some(ProxyError::Unreachable { proxy, reason })
             }
         }
     }
 }
 
-fn silence() -> String {
-    format!("no answer within {} s", PATIENCE.as_secs())
+fn timeout_reason() -> String {
+    format!("no response within {} s", PROBE_TIMEOUT.as_secs())
 }
 
 impl fmt::Display for Proxy {
@@ -199,35 +201,35 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_connect_is_understood_and_shows_no_password() {
-        assert_eq!(proxy().judge("HTTP/1.1 200 Connection established"), None);
-        for (line, status, told) in [
+    fn a_connect_response_is_parsed_and_shows_no_password() {
+        assert_eq!(proxy().parse_status_line("HTTP/1.1 200 Connection established"), None);
+        for (line, status, expected) in [
             ("HTTP/1.1 407 Proxy Authentication Required", Some(407), "407 Proxy Authentication"),
             ("HTTP/1.0 403 Forbidden", Some(403), "http://gate.example:3128"),
             ("HTTP/1.1 502", Some(502), "502"),
             ("SSH-2.0-OpenSSH_9.6", None, "not HTTP"),
             ("", None, "not HTTP"),
         ] {
-            let trouble = proxy().judge(line).unwrap();
-            assert_eq!(trouble.status(), status, "{line}");
-            assert!(trouble.to_string().contains(told), "{trouble}");
-            let shown = format!("{trouble:?} {:?} {}", proxy(), proxy());
+            let error = proxy().parse_status_line(line).unwrap();
+            assert_eq!(error.status(), status, "{line}");
+            assert!(error.to_string().contains(expected), "{error}");
+            let shown = format!("{error:?} {:?} {}", proxy(), proxy());
             assert!(!shown.contains("aHVzaDpodXNo"), "{shown}");
         }
     }
 
     #[test]
-    fn each_refusal_has_its_own_advice() {
-        let advice = [Some(407), Some(403), Some(502), None].map(Trouble::advice);
-        assert!(advice[0].contains("USER:PASSWORD") && advice[1].contains("allow this host"));
-        assert_eq!(std::collections::BTreeSet::from(advice).len(), 4);
+    fn each_refusal_has_its_own_hint() {
+        let hints = [Some(407), Some(403), Some(502), None].map(ProxyError::hint);
+        assert!(hints[0].contains("USER:PASSWORD") && hints[1].contains("allow this host"));
+        assert_eq!(std::collections::BTreeSet::from(hints).len(), 4);
     }
 
     #[tokio::test]
-    async fn nobody_behind_the_address_is_told_as_such() {
+    async fn a_closed_port_is_reported_as_unreachable() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let proxy = Proxy { host: "127.0.0.1".into(), port, authorization: None };
-        let trouble = proxy.try_out(&"https://search.example".parse().unwrap()).await.unwrap();
-        assert!(matches!(trouble, Trouble::Unreachable { .. }), "{trouble}");
+        let error = proxy.probe(&"https://search.example".parse().unwrap()).await.unwrap();
+        assert!(matches!(error, ProxyError::Unreachable { .. }), "{error}");
     }
 }

@@ -11,7 +11,7 @@ const MIN_SHARE: f64 = 0.05;
 /// Doublings after which the upper bound no longer grows, so that it cannot overflow.
 const MAX_DOUBLINGS: u32 = 16;
 
-/// How long to wait before a retry.
+/// The waits between the attempts of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// Upper bound of the first wait; it doubles with each further attempt.

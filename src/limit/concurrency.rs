@@ -1,19 +1,20 @@
-//! How many requests are under way at once: one more after a row of good answers, half as many when a service
-//! says that it has too much to do.
+//! Limits the requests in flight by additive increase and multiplicative decrease (AIMD).
 //!
-//! Holds: the complaints of one storm count once. Requests that began before the last cut know nothing of it, so what
-//! they say is about the same storm, however late it comes.
+//! Input: successful and throttled responses. Output: permits to send a request.
+//! Invariant: a burst of throttled responses halves the limit once. Responses to requests that started before the last
+//! decrease are ignored, however late they arrive.
+//! Deliberately absent: which responses count as throttled, and the wait before a retry (see `backoff`).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Lets so many through at once.
+/// An AIMD limiter: the limit grows by one after a series of successes, and is halved when the service throttles.
 #[derive(Debug)]
 pub struct ConcurrencyLimiter {
     permits: Semaphore,
     max_limit: usize,
-    /// Good answers, for each that may be under way, before one more is allowed.
+    /// Successes per permitted request before the limit grows by one.
     successes_to_grow: usize,
     state: Mutex<State>,
 }
@@ -21,15 +22,15 @@ pub struct ConcurrencyLimiter {
 #[derive(Debug)]
 struct State {
     current_limit: usize,
-    /// Good answers since that last changed.
+    /// Successes since the limit last changed.
     successes: usize,
-    /// Slots to take out when they come back, because they were in use when there had to be fewer.
+    /// Permits to remove when they are returned, because they were in use when the limit decreased.
     permits_to_forget: usize,
-    /// Grows with each cut.
+    /// Number of decreases so far.
     throttle_epoch: u64,
 }
 
-/// One request that is under way, until this is dropped.
+/// Permission for one request in flight; returned when dropped.
 #[derive(Debug)]
 pub struct ConcurrencyPermit<'a> {
     limiter: &'a ConcurrencyLimiter,
@@ -38,28 +39,28 @@ pub struct ConcurrencyPermit<'a> {
 }
 
 impl ConcurrencyLimiter {
-    /// Allows `first` at once, and `most` in the end: one more after `row` good answers for each.
-    pub fn new(first: usize, most: usize, row: usize) -> Self {
-        let most = most.max(1);
-        let now = first.clamp(1, most);
-        let state =
-            State { current_limit: now, successes: 0, permits_to_forget: 0, throttle_epoch: 0 };
+    /// Returns a limiter that starts at `initial` and grows to `max`, each at least 1: by one after
+    /// `successes_to_grow` successes per permitted request.
+    pub fn new(initial: usize, max: usize, successes_to_grow: usize) -> Self {
+        let max_limit = max.max(1);
+        let current_limit = initial.clamp(1, max_limit);
+        let state = State { current_limit, successes: 0, permits_to_forget: 0, throttle_epoch: 0 };
         Self {
-            permits: Semaphore::new(now),
-            max_limit: most,
-            successes_to_grow: row,
+            permits: Semaphore::new(current_limit),
+            max_limit,
+            successes_to_grow,
             state: Mutex::new(state),
         }
     }
 
-    /// Waits until one more may be under way.
+    /// Waits for a permit.
     pub async fn acquire(&self) -> ConcurrencyPermit<'_> {
-        // Nobody closes it; without a permit we would only be a little too fast.
+        // The semaphore is never closed; without a permit the request would only exceed the limit.
         let permit = self.permits.acquire().await.ok();
         ConcurrencyPermit { limiter: self, permit, throttle_epoch: self.state().throttle_epoch }
     }
 
-    /// Takes in a good answer.
+    /// Records a successful response.
     pub fn on_success(&self) {
         let mut state = self.state();
         if state.current_limit == self.max_limit {
@@ -84,7 +85,7 @@ impl ConcurrencyLimiter {
 }
 
 impl ConcurrencyPermit<'_> {
-    /// Takes in that the service has too much to do.
+    /// Records a throttled response to this request.
     pub fn on_throttled(&self) {
         let mut state = self.limiter.state();
         state.successes = 0;
@@ -92,9 +93,9 @@ impl ConcurrencyPermit<'_> {
             return;
         }
         state.throttle_epoch += 1;
-        let fewer = state.current_limit / 2;
-        state.current_limit -= fewer;
-        state.permits_to_forget += fewer - self.limiter.permits.forget_permits(fewer);
+        let decrease = state.current_limit / 2;
+        state.current_limit -= decrease;
+        state.permits_to_forget += decrease - self.limiter.permits.forget_permits(decrease);
     }
 }
 
@@ -114,75 +115,75 @@ impl Drop for ConcurrencyPermit<'_> {
 mod tests {
     use super::*;
 
-    /// Returns how many may be under way in all, and how many more may enter now.
-    fn of(width: &ConcurrencyLimiter) -> (usize, usize) {
-        (width.state().current_limit, width.permits.available_permits())
+    /// Returns the limit and the number of free permits.
+    fn limits(limiter: &ConcurrencyLimiter) -> (usize, usize) {
+        (limiter.state().current_limit, limiter.permits.available_permits())
     }
 
-    fn went_well(width: &ConcurrencyLimiter, times: usize) {
-        (0..times).for_each(|_| width.on_success());
+    fn succeed(limiter: &ConcurrencyLimiter, times: usize) {
+        (0..times).for_each(|_| limiter.on_success());
     }
 
-    async fn enter(width: &ConcurrencyLimiter, times: usize) -> Vec<ConcurrencyPermit<'_>> {
-        let mut slots = Vec::new();
-        while slots.len() < times {
-            slots.push(width.acquire().await);
+    async fn acquire(limiter: &ConcurrencyLimiter, times: usize) -> Vec<ConcurrencyPermit<'_>> {
+        let mut permits = Vec::new();
+        while permits.len() < times {
+            permits.push(limiter.acquire().await);
         }
-        slots
+        permits
     }
 
     #[test]
-    fn grows_slowly_to_its_most() {
-        let width = ConcurrencyLimiter::new(2, 4, 3);
-        went_well(&width, 3 * 2 - 1);
-        assert_eq!(of(&width), (2, 2));
-        went_well(&width, 1);
-        assert_eq!(of(&width), (3, 3));
-        went_well(&width, 100);
-        assert_eq!(of(&width), (4, 4));
-        assert_eq!(of(&ConcurrencyLimiter::new(2, 0, 3)), (1, 1), "at least one");
-        assert_eq!(of(&ConcurrencyLimiter::new(9, 4, 3)), (4, 4));
+    fn the_limit_grows_slowly_to_its_maximum() {
+        let limiter = ConcurrencyLimiter::new(2, 4, 3);
+        succeed(&limiter, 3 * 2 - 1);
+        assert_eq!(limits(&limiter), (2, 2));
+        succeed(&limiter, 1);
+        assert_eq!(limits(&limiter), (3, 3));
+        succeed(&limiter, 100);
+        assert_eq!(limits(&limiter), (4, 4));
+        assert_eq!(limits(&ConcurrencyLimiter::new(2, 0, 3)), (1, 1), "at least one");
+        assert_eq!(limits(&ConcurrencyLimiter::new(9, 4, 3)), (4, 4));
     }
 
     #[tokio::test]
-    async fn a_storm_halves_what_is_under_way_once_and_good_answers_bring_it_back() {
-        let width = ConcurrencyLimiter::new(8, 8, 4);
-        let under_way = enter(&width, 3).await;
-        under_way.iter().for_each(ConcurrencyPermit::on_throttled);
-        assert_eq!(of(&width), (4, 1));
-        let later = width.acquire().await;
-        drop(under_way);
+    async fn a_burst_of_throttling_halves_the_limit_once_and_successes_restore_it() {
+        let limiter = ConcurrencyLimiter::new(8, 8, 4);
+        let in_flight = acquire(&limiter, 3).await;
+        in_flight.iter().for_each(ConcurrencyPermit::on_throttled);
+        assert_eq!(limits(&limiter), (4, 1));
+        let later = limiter.acquire().await;
+        drop(in_flight);
         later.on_throttled();
-        assert_eq!(of(&width), (2, 1), "the next storm counts");
+        assert_eq!(limits(&limiter), (2, 1), "the next burst counts");
         drop(later);
-        went_well(&width, 4 * (2 + 3 + 4 + 5 + 6 + 7));
-        assert_eq!(of(&width), (8, 8));
+        succeed(&limiter, 4 * (2 + 3 + 4 + 5 + 6 + 7));
+        assert_eq!(limits(&limiter), (8, 8));
     }
 
     #[tokio::test]
-    async fn slots_in_use_are_taken_out_when_they_come_back_and_one_always_stays() {
-        let width = ConcurrencyLimiter::new(4, 4, 2);
-        let first = enter(&width, 4).await;
+    async fn permits_in_use_are_removed_when_returned_and_one_always_remains() {
+        let limiter = ConcurrencyLimiter::new(4, 4, 2);
+        let first = acquire(&limiter, 4).await;
         first[0].on_throttled();
-        assert_eq!((of(&width), width.state().permits_to_forget), ((2, 0), 2));
+        assert_eq!((limits(&limiter), limiter.state().permits_to_forget), ((2, 0), 2));
         drop(first);
         for _ in 0..5 {
-            width.acquire().await.on_throttled();
+            limiter.acquire().await.on_throttled();
         }
-        let held = width.acquire().await;
-        assert_eq!(of(&width), (1, 0), "only one at a time now");
+        let held = limiter.acquire().await;
+        assert_eq!(limits(&limiter), (1, 0), "only one at a time now");
         drop(held);
-        assert_eq!(of(&width), (1, 1));
+        assert_eq!(limits(&limiter), (1, 1));
     }
 
     #[tokio::test]
-    async fn what_is_owed_is_let_off_when_good_answers_come_first() {
-        let width = ConcurrencyLimiter::new(4, 4, 1);
-        let under_way = enter(&width, 4).await;
-        under_way[0].on_throttled();
-        went_well(&width, 2 + 3);
-        assert_eq!((of(&width), width.state().permits_to_forget), ((4, 0), 0));
-        drop(under_way);
-        assert_eq!(of(&width), (4, 4));
+    async fn successes_cancel_permits_that_are_still_to_be_removed() {
+        let limiter = ConcurrencyLimiter::new(4, 4, 1);
+        let in_flight = acquire(&limiter, 4).await;
+        in_flight[0].on_throttled();
+        succeed(&limiter, 2 + 3);
+        assert_eq!((limits(&limiter), limiter.state().permits_to_forget), ((4, 0), 0));
+        drop(in_flight);
+        assert_eq!(limits(&limiter), (4, 4));
     }
 }

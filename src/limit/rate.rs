@@ -1,46 +1,46 @@
-//! When the next request of one account and Region is sent.
+//! Limits the requests per second of one account and Region, within a quota that others use as well.
 //!
-//! In: what was sent, what was granted, what was refused for the quota. Out: the moment of the next request.
-//! Holds: requests are never closer than the quota allows, but for a timer's lateness; throttling slows at once, and
-//! what is granted speeds up slowly, because the quota is shared with everyone who uses the account.
-//! Absent on purpose: waiting. Tests turn the clock.
+//! Input: requests as they are sent, and whether they were granted or throttled. Output: the time of the next request.
+//! Invariant: requests are never closer together than the quota allows, except for the lateness of a timer. Throttling
+//! lowers the rate at once; granted requests raise it slowly, because every user of the account shares the quota.
+//! Deliberately absent: waiting. Callers pass the time, so that tests need no clock.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is left of the rate when the quota was exceeded: strong enough to settle beside others in a few steps.
+/// Factor applied to the rate when a request was throttled: strong enough to leave room for others in a few steps.
 const DECREASE_FACTOR: f64 = 0.85;
 
-/// Share of the full rate that a granted request gives back. Being alone again is noticed within two minutes, and
-/// meanwhile the quota is exceeded about once in thirty requests.
+/// Share of the full rate that a granted request restores. After others stop, the full rate is back within two
+/// minutes; while they send, about one in thirty requests exceeds the quota.
 const RECOVERY_STEP: f64 = 0.005;
 
-/// Requests are sent at least at this share of the full rate, however much others take.
+/// Smallest share of the full rate, however much of the quota others use.
 const MIN_SHARE: f64 = 0.05;
 
-/// How late, in intervals, a timer may wake without the time being lost: no more than the jitter of the way there.
+/// Lateness of a timer, in intervals, that does not delay later requests: not more than the jitter of the network.
 const LATENESS: f64 = 0.1;
 
-/// Part of an interval that the second request waits for longer. The first one has a connection to open and arrives
-/// late, so that the second would be too close behind it; and a bucket that is not quite empty forgives a late timer.
+/// Additional wait, in intervals, before the second request. The first one opens the connection and arrives late, so
+/// that the second would follow too closely; and a token bucket that is not quite empty tolerates a late timer.
 const OPENING: f64 = 0.25;
 
-/// The pace of one account and Region.
+/// An adaptive rate limiter for one account and Region.
 #[derive(Debug)]
 pub struct RateLimiter {
     max_rate: f64,
     share: f64,
     next: Instant,
     last_decrease: Instant,
-    /// Whether a request was sent.
+    /// True after the first request.
     has_sent: bool,
 }
 
 impl RateLimiter {
-    /// Starts at the full rate, in requests a second.
-    pub fn new(full: f64, now: Instant) -> Self {
-        Self { max_rate: full, share: 1.0, next: now, last_decrease: now, has_sent: false }
+    /// Returns a limiter that starts at its maximum, in requests per second.
+    pub fn new(max_rate: f64, now: Instant) -> Self {
+        Self { max_rate, share: 1.0, next: now, last_decrease: now, has_sent: false }
     }
 
     /// Returns when the next request may be sent.
@@ -48,7 +48,7 @@ impl RateLimiter {
         self.next
     }
 
-    /// Notes that a request is sent.
+    /// Records that a request is sent.
     pub fn sent(&mut self, now: Instant) {
         let late = self.next + self.interval().mul_f64(LATENESS);
         let due = if now > late { now } else { self.next };
@@ -57,20 +57,20 @@ impl RateLimiter {
         self.next = due + self.interval().mul_f64(1.0 + opening);
     }
 
-    /// Notes that a request was granted.
+    /// Records that a request was granted.
     pub fn granted(&mut self) {
         self.share = (self.share + RECOVERY_STEP).min(1.0);
     }
 
-    /// Notes that a request, sent at that time, was refused for the quota.
+    /// Records that a request sent at `sent` was throttled.
     pub fn throttled(&mut self, sent: Instant, now: Instant) {
-        // What was under way when we slowed down says nothing about the new pace.
+        // Requests sent before the last decrease do not reflect the new rate.
         if sent < self.last_decrease {
             return;
         }
         self.share = (self.share * DECREASE_FACTOR).max(MIN_SHARE);
         self.last_decrease = now;
-        // Lets the bucket fill again: one interval without a request.
+        // One interval without a request lets the token bucket of the service refill.
         self.next = self.next.max(now) + self.interval();
     }
 
@@ -84,51 +84,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_keep_their_distance_and_a_late_timer_costs_nothing() {
+    fn requests_keep_their_interval_and_a_late_timer_costs_nothing() {
         let start = Instant::now();
-        let mut pace = RateLimiter::new(2.0, start);
-        pace.sent(start);
+        let mut limiter = RateLimiter::new(2.0, start);
+        limiter.sent(start);
         for request in 0..100 {
-            assert_eq!(pace.next(), start + Duration::from_millis(625 + 500 * request));
-            pace.sent(pace.next() + Duration::from_millis(1));
+            assert_eq!(limiter.next(), start + Duration::from_millis(625 + 500 * request));
+            limiter.sent(limiter.next() + Duration::from_millis(1));
         }
     }
 
     #[test]
     fn a_pause_is_not_caught_up() {
         let start = Instant::now();
-        let mut pace = RateLimiter::new(2.0, start);
+        let mut limiter = RateLimiter::new(2.0, start);
         let later = start + Duration::from_mins(1);
-        pace.sent(start);
-        pace.sent(later);
-        assert_eq!(pace.next(), later + Duration::from_millis(500));
+        limiter.sent(start);
+        limiter.sent(later);
+        assert_eq!(limiter.next(), later + Duration::from_millis(500));
     }
 
     #[test]
-    fn a_burst_of_refusals_slows_once_and_what_is_granted_speeds_up_again() {
+    fn a_burst_of_throttling_slows_once_and_granted_requests_speed_up_again() {
         let start = Instant::now();
-        let mut pace = RateLimiter::new(2.0, start);
+        let mut limiter = RateLimiter::new(2.0, start);
         for _ in 0..10 {
-            pace.throttled(start, start + Duration::from_secs(1));
+            limiter.throttled(start, start + Duration::from_secs(1));
         }
-        assert!((pace.share - DECREASE_FACTOR).abs() < 1e-9);
-        pace.throttled(start + Duration::from_secs(2), start + Duration::from_secs(3));
-        assert!((pace.share - DECREASE_FACTOR * DECREASE_FACTOR).abs() < 1e-9);
+        assert!((limiter.share - DECREASE_FACTOR).abs() < 1e-9);
+        limiter.throttled(start + Duration::from_secs(2), start + Duration::from_secs(3));
+        assert!((limiter.share - DECREASE_FACTOR * DECREASE_FACTOR).abs() < 1e-9);
         for _ in 0..200 {
-            pace.granted();
+            limiter.granted();
         }
-        assert!((pace.share - 1.0).abs() < 1e-9);
+        assert!((limiter.share - 1.0).abs() < 1e-9);
     }
 
     #[test]
-    fn refusals_never_stop_it() {
+    fn throttling_never_stops_the_requests() {
         let start = Instant::now();
-        let mut pace = RateLimiter::new(2.0, start);
+        let mut limiter = RateLimiter::new(2.0, start);
         for second in 1..1000 {
             let now = start + Duration::from_secs(second);
-            pace.throttled(now, now);
+            limiter.throttled(now, now);
         }
-        pace.sent(pace.next());
-        assert!(pace.interval() <= Duration::from_secs(10));
+        limiter.sent(limiter.next());
+        assert!(limiter.interval() <= Duration::from_secs(10));
     }
 }

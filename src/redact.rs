@@ -1,25 +1,26 @@
-//! Keeps user names and passwords that stand in addresses out of what is shown.
+//! Redacts user names and passwords from URLs before they are shown.
 //!
-//! In: an address as typed, which may make no sense. Out: what of it may be shown.
-//! Holds: whatever stands before the last `@` is never shown, since a password may hold any sign that should have been
-//! escaped; nor is a query or a fragment, which may be a part of a password.
+//! Input: a URL as the user typed it, valid or not. Output: the part of it that may be shown.
+//! Invariant: nothing before the last `@` is shown, because a password may contain any character that should have been
+//! percent-encoded; neither is a query or a fragment, which may be part of such a password.
+//! Deliberately absent: parsing. A URL parser rejects the invalid URLs that an error message is about.
 
-/// Returns an address as it may be shown, even if it makes no sense.
-pub fn shown(address: &str) -> String {
+/// Returns a URL, valid or not, without user info, query and fragment.
+pub fn url(address: &str) -> String {
     let (scheme, rest) = match address.find("://") {
         Some(at) => address.split_at(at + "://".len()),
         None => ("", address),
     };
     match rest.rsplit_once('@') {
-        // Behind the `@` of a password stands more of it.
+        // The `@` belongs to a password that continues after it.
         Some((_, host)) if host.contains(['?', '#']) => format!("{scheme}…"),
         Some((_, host)) => format!("{scheme}{host}"),
-        None => format!("{scheme}{}", without_login(rest)),
+        None => format!("{scheme}{}", url_without_user_info(rest)),
     }
 }
 
-/// Returns an address without `@` as far as it cannot be `USER:PASSWORD`, of which the host was forgotten.
-fn without_login(rest: &str) -> String {
+/// Returns a URL without `@` up to what may be the password of `USER:PASSWORD` with the host left out.
+fn url_without_user_info(rest: &str) -> String {
     let visible = rest.split(['?', '#']).next().unwrap_or_default();
     let end = visible.find('/').unwrap_or(visible.len());
     let (authority, path) = visible.split_at(end);
@@ -33,22 +34,22 @@ fn without_login(rest: &str) -> String {
     }
 }
 
-/// Takes out of a message what must not be shown of the words that it may repeat.
-pub fn taken_out<'a>(message: &str, words: impl IntoIterator<Item = &'a str>) -> String {
+/// Redacts a message that may quote the command-line arguments `args`.
+pub fn message<'a>(message: &str, args: impl IntoIterator<Item = &'a str>) -> String {
     let mut message = message.to_owned();
-    for word in words {
-        let Some(at) = word.find("://") else { continue };
+    for arg in args {
+        let Some(at) = arg.find("://") else { continue };
         let address =
-            &word[word[..at].rfind(|sign: char| !is_scheme(sign)).map_or(0, |end| end + 1)..];
+            &arg[arg[..at].rfind(|it: char| !is_scheme_character(it)).map_or(0, |end| end + 1)..];
         if address.contains('@') {
-            message = message.replace(address, &shown(address));
+            message = message.replace(address, &url(address));
         }
     }
     message
 }
 
-fn is_scheme(sign: char) -> bool {
-    sign.is_ascii_alphanumeric() || matches!(sign, '+' | '-' | '.')
+fn is_scheme_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '+' | '-' | '.')
 }
 
 #[cfg(test)]
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_a_login_is_shown() {
+    fn user_info_is_never_shown() {
         for (address, expected) in [
             ("http://me:hush@host:9200/es", "http://host:9200/es"),
             ("http://me:hu#sh@host", "http://host"),
@@ -75,15 +76,15 @@ mod tests {
             ("localhost:9200", "localhost:9200"),
             ("", ""),
         ] {
-            assert_eq!(shown(address), expected, "{address}");
+            assert_eq!(url(address), expected, "{address}");
         }
     }
 
     #[test]
-    fn a_message_that_repeats_a_word_shows_no_login() {
-        let words = ["load", "--intoo=http://me:hu#sh@host", "plain@name", "s3://b/a@b"];
+    fn a_message_that_quotes_an_argument_shows_no_user_info() {
+        let args = ["load", "--intoo=http://me:hu#sh@host", "plain@name", "s3://b/a@b"];
         let message = "unexpected argument '--intoo=http://me:hu#sh@host' found, plain@name";
         let expected = "unexpected argument '--intoo=http://host' found, plain@name";
-        assert_eq!(taken_out(message, words), expected);
+        assert_eq!(super::message(message, args), expected);
     }
 }

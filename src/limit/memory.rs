@@ -1,0 +1,233 @@
+//! Divides the memory limit of a run (`--memory`) between its stages.
+//!
+//! Input: the limit, the size of a batch, the number of remote sources and of workers. Output: what each stage may hold.
+//! Invariant: the shares add up to the limit, as long as it is enough for the workers: see
+//! [`MemoryBudget::required_bytes`].
+//! Deliberately absent: reserving and releasing memory. Each stage bounds what it holds by its own queue or semaphore,
+//! whose size is its share.
+//!
+//! | stage | share |
+//! |---|---|
+//! | fetched | an eighth: log files and event history pages that wait for a worker; nothing without remote sources |
+//! | workers | each one a decoder ([`DecoderLimits::held_bytes`]) and two batches: one is filled, one waits |
+//! | outputs | [`OUTPUTS_AHEAD`] batches between the workers and the sink |
+//! | requests | the remainder, a batch for each request in flight; at least one |
+
+/// Batches that wait between the workers and the sink: one that is taken out, and one behind it.
+pub const OUTPUTS_AHEAD: usize = 2;
+
+/// Batches that a worker holds: it fills one while the previous one waits for the sink.
+const BATCHES_PER_WORKER: u64 = 2;
+
+/// Divisor of the share for fetched bytes. With the default limit and default sizes it is half a mebibyte for each object
+/// in flight, twice the usual size of a log file.
+const FETCHED_DIVISOR: u64 = 8;
+
+/// Batches that must fit into the limit: one being built, one waiting, one being sent, and room for decompression.
+const MIN_BATCHES: u64 = 4;
+
+/// Divisor of the pipeline's share for the longest record: it is held as text and as a document, while the document of
+/// another one is still being sent.
+const RECORD_DIVISOR: u64 = 4;
+
+/// Divisor of the pipeline's share for all files that are read as a whole, if the limit is too low for the defaults.
+const WHOLE_FILES_DIVISOR: u64 = 4;
+
+/// Maximum number of bulk requests in flight; more do not make an engine faster.
+const MAX_REQUESTS: usize = 8;
+
+/// Sizes that bound the memory of a decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecoderLimits {
+    /// Bytes of the window through which larger texts are read.
+    pub window: usize,
+    /// Bytes of the longest record; the window grows up to it if necessary.
+    pub record: usize,
+    /// Bytes of the largest stored (compressed) file that is read as a whole.
+    pub stored: usize,
+    /// Bytes up to which such a file is decompressed as a whole.
+    pub whole: usize,
+}
+
+impl DecoderLimits {
+    /// The usual limits. The files of a trail are far smaller, stored and decompressed.
+    pub const DEFAULT: Self =
+        Self { window: 1 << 20, record: 32 << 20, stored: 8 << 20, whole: 16 << 20 };
+
+    /// Returns the bytes that a decoder holds, also between two inputs. A long record takes more while it is read.
+    pub const fn held_bytes(&self) -> usize {
+        self.stored + self.text_bytes()
+    }
+
+    /// Returns the bytes of the buffer that decompressed files and the window share.
+    pub const fn text_bytes(&self) -> usize {
+        if self.whole > self.window { self.whole } else { self.window }
+    }
+}
+
+impl Default for DecoderLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The memory limit of a run, and how the stages share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryBudget {
+    total_bytes: u64,
+    batch_bytes: u64,
+    remote_sources: u64,
+}
+
+impl MemoryBudget {
+    /// The lowest limit: less would not hold a batch in each stage and a long record.
+    pub const MIN_TOTAL_BYTES: u64 = 32 << 20;
+
+    /// Returns the budget of a run with a limit of `total_bytes`, bulk requests of `batch_bytes`, and so many sources
+    /// that fetch from a service ahead of the workers.
+    pub const fn new(total_bytes: u64, batch_bytes: u64, remote_sources: usize) -> Self {
+        Self { total_bytes, batch_bytes, remote_sources: remote_sources as u64 }
+    }
+
+    /// Returns the largest batch for a limit of `total_bytes`.
+    pub const fn max_batch_bytes(total_bytes: u64) -> u64 {
+        total_bytes / MIN_BATCHES
+    }
+
+    /// Returns the limit.
+    pub const fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Returns the size of a bulk request.
+    pub const fn batch_bytes(&self) -> u64 {
+        self.batch_bytes
+    }
+
+    /// Returns the share of each remote source for what it fetches ahead of the workers; 0 without such a source.
+    pub const fn fetched_bytes_per_source(&self) -> u64 {
+        match self.remote_sources {
+            0 => 0,
+            sources => self.fetched_bytes() / sources,
+        }
+    }
+
+    /// Returns the share of decompression, batches and requests.
+    pub const fn pipeline_bytes(&self) -> u64 {
+        self.total_bytes - self.fetched_bytes()
+    }
+
+    const fn fetched_bytes(&self) -> u64 {
+        if self.remote_sources == 0 { 0 } else { self.total_bytes / FETCHED_DIVISOR }
+    }
+
+    /// Returns the number of workers that fit into two thirds of the pipeline's share; the last third is left for
+    /// outputs and requests. May be 0.
+    pub fn affordable_workers(&self) -> usize {
+        let workers = self.pipeline_bytes() / 3 * 2 / self.worker_bytes();
+        usize::try_from(workers).unwrap_or(usize::MAX)
+    }
+
+    /// Returns the bytes that the pipeline holds with so many workers, the usual [`DecoderLimits`], and one request in
+    /// flight.
+    pub fn required_bytes(&self, workers: usize) -> u64 {
+        self.bytes_without_requests(workers).saturating_add(self.batch_bytes)
+    }
+
+    /// Returns the decoder limits for each of so many workers: the usual ones if the pipeline's share allows it.
+    pub fn decoder_limits(&self, workers: usize) -> DecoderLimits {
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let usual = DecoderLimits::DEFAULT;
+        let pipeline = self.pipeline_bytes();
+        let record = usual.record.min(bytes(pipeline / RECORD_DIVISOR)).max(usual.window);
+        if self.required_bytes(workers) <= pipeline {
+            return DecoderLimits { record, ..usual };
+        }
+        let per_worker = bytes(pipeline / WHOLE_FILES_DIVISOR / workers.max(1) as u64);
+        let whole = usual.whole.min(per_worker.max(usual.window));
+        let stored = usual.stored.min((per_worker / 2).max(usual.window));
+        DecoderLimits { record, whole, stored, ..usual }
+    }
+
+    /// Returns the number of bulk requests in flight that the other stages leave memory for, from 1 to 8.
+    pub fn max_requests(&self, workers: usize) -> usize {
+        let free = self.pipeline_bytes().saturating_sub(self.bytes_without_requests(workers));
+        let requests = free / self.batch_bytes.max(1);
+        usize::try_from(requests).unwrap_or(usize::MAX).clamp(1, MAX_REQUESTS)
+    }
+
+    const fn worker_bytes(&self) -> u64 {
+        DecoderLimits::DEFAULT.held_bytes() as u64 + BATCHES_PER_WORKER * self.batch_bytes
+    }
+
+    fn bytes_without_requests(&self, workers: usize) -> u64 {
+        let workers = (workers as u64).saturating_mul(self.worker_bytes());
+        workers.saturating_add(OUTPUTS_AHEAD as u64 * self.batch_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// The defaults of `--memory` and `--batch`.
+    const LOCAL: MemoryBudget = MemoryBudget::new(256 * MIB, 5 * MIB, 0);
+
+    #[test]
+    fn remote_sources_share_an_eighth() {
+        assert_eq!(LOCAL.pipeline_bytes(), 256 * MIB);
+        assert_eq!(LOCAL.fetched_bytes_per_source(), 0);
+        for (sources, share) in [(1, 32 * MIB), (2, 16 * MIB)] {
+            let budget = MemoryBudget::new(256 * MIB, 5 * MIB, sources);
+            assert_eq!(budget.fetched_bytes_per_source(), share);
+            assert_eq!(budget.pipeline_bytes(), 224 * MIB);
+        }
+    }
+
+    #[test]
+    fn workers_leave_a_third_for_requests() {
+        // 34 MiB each: 24 for the decoder and 10 for two batches.
+        assert_eq!(LOCAL.affordable_workers(), 5);
+        assert_eq!(MemoryBudget::new(1 << 30, 5 * MIB, 1).affordable_workers(), 17);
+        assert_eq!(MemoryBudget::new(32 * MIB, 5 * MIB, 0).affordable_workers(), 0);
+        assert_eq!(LOCAL.required_bytes(8), 287 * MIB);
+        let requests = [1, 5, 6, 7, 8, 100].map(|workers| LOCAL.max_requests(workers));
+        assert_eq!(requests, [8, 8, 8, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_low_limit_lowers_the_decoder_limits() {
+        assert_eq!(LOCAL.decoder_limits(5), DecoderLimits::DEFAULT);
+        let low = MemoryBudget::new(32 * MIB, 5 * MIB, 0);
+        let mib = |mib: usize| mib << 20;
+        let limits = low.decoder_limits(1);
+        assert_eq!((limits.record, limits.whole, limits.stored), (mib(8), mib(8), mib(4)));
+        let limits = low.decoder_limits(4);
+        assert_eq!((limits.record, limits.whole, limits.stored), (mib(8), mib(2), mib(1)));
+        assert_eq!(low.decoder_limits(1_000).stored, DecoderLimits::DEFAULT.window);
+    }
+
+    proptest! {
+        #[test]
+        fn the_shares_never_exceed_the_limit(
+            total in MemoryBudget::MIN_TOTAL_BYTES..1 << 42,
+            batch_divisor in MIN_BATCHES..10_000,
+            sources in 0_usize..3,
+        ) {
+            let budget = MemoryBudget::new(total, total / batch_divisor, sources);
+            let workers = budget.affordable_workers();
+            let fetched = budget.fetched_bytes_per_source() * sources as u64;
+            prop_assert!(fetched + budget.pipeline_bytes() <= total);
+            // Two thirds for the workers leave room for the outputs and a request, unless a batch is very large.
+            if workers > 0 && budget.required_bytes(workers) <= budget.pipeline_bytes() {
+                let requests = budget.max_requests(workers) as u64 * budget.batch_bytes();
+                let without = budget.required_bytes(workers) - budget.batch_bytes();
+                prop_assert!(fetched + without + requests <= total);
+            }
+        }
+    }
+}
