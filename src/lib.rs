@@ -27,9 +27,9 @@
 //! | [`aws`] | who we are at AWS, which Regions and accounts there are, what a failed request to it means |
 //! | [`normalize`] | which document a record becomes: its id, its index, the keys that are renamed, the fields that are mapped |
 //! | [`event`] | nothing: it names what travels between the rooms |
-//! | [`waits`] | what a person should hear of while nothing moves |
-//! | [`secret`] | what of an address may be shown |
-//! | [`proxy`] | which HTTP proxy stands before a server, and what it has against a connection |
+//! | [`pending`] | which requests are in progress, and when the user is told of a stall |
+//! | [`redact`] | which part of a URL may be shown |
+//! | [`proxy`] | which HTTP proxy a URL needs, and why that proxy refuses a connection |
 //! | [`sink`] | how many requests are under way, what an answer means for each document, what is sent again and when to give up; puts a field into the index before the first document that needs it |
 //! | [`checkpoint`] | when a file or a time is done: it was read to its end, and every document of it is acknowledged or set aside |
 //! | [`report`] | how it is told: bars on a terminal, lines otherwise, one summary that must add up |
