@@ -1,25 +1,26 @@
-//! The SQL of what is covered: intervals of whole seconds, both ends included.
+//! SQL of the table `coverage`: the time ranges of which every event is loaded.
 //!
-//! Holds: the intervals of a series neither touch nor overlap, so a stretch that is fetched ten times, and a
-//! stretch that was fetched in ten parts, are one row.
+//! Input: a covered time range. Output: merged intervals of whole seconds, both ends included.
+//! Invariant: the intervals of a series neither touch nor overlap. A range that is fetched repeatedly or in parts is one
+//! row.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::event::{Position, Span};
+use crate::event::{Position, TimeSlice};
 
-/// Whether late events are to be expected.
+/// Whether late events may still arrive in a covered interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sure {
-    /// They may be: it is covered for `status`, and fetched again.
-    No = 0,
-    /// Not any more: it is never fetched again.
-    Yes = 1,
+pub(super) enum Finality {
+    /// They may: the interval is shown as covered, and is fetched again.
+    Provisional = 0,
+    /// They may not: the interval is never fetched again.
+    Final = 1,
 }
 
-/// Writes down that a span is safe from a second to its end, and how many records became so.
+/// Records that a time range is covered from `since` to its end, with the number of records settled since the last call.
 pub(super) fn cover(
     connection: &Connection,
-    span: &Span,
+    span: &TimeSlice,
     since: Position,
     records: i64,
 ) -> rusqlite::Result<()> {
@@ -30,57 +31,57 @@ pub(super) fn cover(
         )?
         .query_row(params![span.series, records], |row| row.get(0))?;
     let since = since.max(span.from);
-    merge(connection, series, Sure::No, since, span.to)?;
-    merge(connection, series, Sure::Yes, since, span.to.min(span.sure_until))
+    merge(connection, series, Finality::Provisional, since, span.to)?;
+    merge(connection, series, Finality::Final, since, span.to.min(span.complete_until))
 }
 
-/// Adds an interval to those of a series; an empty one changes nothing.
+/// Merges an interval into those of a series. An empty interval has no effect.
 fn merge(
     connection: &Connection,
     series: i64,
-    sure: Sure,
+    finality: Finality,
     since: i64,
     until: i64,
 ) -> rusqlite::Result<()> {
     if since > until {
         return Ok(());
     }
-    let near = params![series, sure as i64, since, until];
+    let near = params![series, finality as i64, since, until];
     let known = connection
         .prepare_cached(
-            "SELECT 1 FROM coverage WHERE series = ?1 AND sure = ?2 AND since <= ?3 AND until >= ?4",
+            "SELECT 1 FROM coverage WHERE series = ?1 AND final = ?2 AND since <= ?3 AND until >= ?4",
         )?
         .exists(near)?;
     if known {
         return Ok(());
     }
-    // Those that overlap, and those that end or begin in the second beside it.
+    // Intervals that overlap, or end or begin in the adjacent second.
     let (first, last): (Option<i64>, Option<i64>) = connection
         .prepare_cached(
             "SELECT min(since), max(until) FROM coverage \
-             WHERE series = ?1 AND sure = ?2 AND since <= ?4 + 1 AND until >= ?3 - 1",
+             WHERE series = ?1 AND final = ?2 AND since <= ?4 + 1 AND until >= ?3 - 1",
         )?
         .query_row(near, |row| Ok((row.get(0)?, row.get(1)?)))?;
     connection
         .prepare_cached(
             "DELETE FROM coverage \
-             WHERE series = ?1 AND sure = ?2 AND since <= ?4 + 1 AND until >= ?3 - 1",
+             WHERE series = ?1 AND final = ?2 AND since <= ?4 + 1 AND until >= ?3 - 1",
         )?
         .execute(near)?;
     let (since, until) = (first.unwrap_or(since).min(since), last.unwrap_or(until).max(until));
     connection
         .prepare_cached(
-            "INSERT INTO coverage (series, sure, since, until) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO coverage (series, final, since, until) VALUES (?1, ?2, ?3, ?4)",
         )?
-        .execute(params![series, sure as i64, since, until])
+        .execute(params![series, finality as i64, since, until])
         .map(drop)
 }
 
-/// Returns the intervals of a series, the earliest first.
+/// Returns the intervals of a series, earliest first.
 pub(super) fn covered(
     connection: &Connection,
     series: &str,
-    sure: Sure,
+    finality: Finality,
 ) -> rusqlite::Result<Vec<(i64, i64)>> {
     let id: Option<i64> = connection
         .prepare_cached("SELECT id FROM series WHERE name = ?1")?
@@ -89,8 +90,8 @@ pub(super) fn covered(
     let Some(id) = id else { return Ok(Vec::new()) };
     connection
         .prepare_cached(
-            "SELECT since, until FROM coverage WHERE series = ?1 AND sure = ?2 ORDER BY since",
+            "SELECT since, until FROM coverage WHERE series = ?1 AND final = ?2 ORDER BY since",
         )?
-        .query_map(params![id, sure as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map(params![id, finality as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }

@@ -1,37 +1,37 @@
-//! What can go wrong with a checkpoint file, each with its way out.
+//! Errors of the checkpoint, each with a hint where the solution is not obvious.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use crate::event::LaneNumber;
+use crate::event::PartitionNumber;
 use crate::normalize::IndexBy;
 
-/// Why the checkpoint file could not be used.
+/// An error while using a checkpoint file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The folder of the file is missing and cannot be made.
-    #[error("could not create the folder {} for the checkpoint file", path.display())]
+    /// The directory of the file does not exist and cannot be created.
+    #[error("could not create the directory {} for the checkpoint file", path.display())]
     Folder {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         source: io::Error,
     },
-    /// The path names a folder.
-    #[error("the checkpoint file {} is a folder", path.display())]
+    /// The path is a directory.
+    #[error("the checkpoint file {} is a directory", path.display())]
     IsFolder {
         /// The path.
         path: PathBuf,
     },
-    /// There is no such file (only when reading).
-    #[error("there is no checkpoint file {}", path.display())]
-    Missing {
+    /// The file does not exist (only when reading).
+    #[error("the checkpoint file {} does not exist", path.display())]
+    NotFound {
         /// The path.
         path: PathBuf,
     },
-    /// The file has no tables (only when reading).
+    /// The file contains no tables (only when reading).
     #[error("the checkpoint file {} is empty", path.display())]
     Empty {
         /// The path.
@@ -42,7 +42,7 @@ pub enum Error {
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         source: io::Error,
     },
     /// The lock file cannot be written or locked.
@@ -50,157 +50,165 @@ pub enum Error {
     Lock {
         /// The lock file.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         source: io::Error,
     },
-    /// Another run holds the file.
+    /// Another run is using the file.
     #[error("the checkpoint file {} is in use by another run ({holder})", path.display())]
     InUse {
         /// The checkpoint file.
         path: PathBuf,
-        /// The other process, if it had the time to write it down.
+        /// The id of the other process, if the lock file contains it.
         pid: Option<u32>,
-        /// The other process in words: `pid 4711, since 2024-06-01T02:00:00Z`.
+        /// The other process, such as `pid 4711, since 2024-06-01T02:00:00Z`.
         holder: String,
     },
-    /// The file was made for another engine or index prefix.
+    /// The file was created for another engine or index prefix.
     #[error("the checkpoint file {} belongs to {theirs}, not to {ours}", path.display())]
-    OtherTarget {
+    TargetMismatch {
         /// The file.
         path: PathBuf,
-        /// The target it was made for.
+        /// The target that the file was created for.
         theirs: String,
         /// The target of this run.
         ours: String,
     },
-    /// The engine at the address is another one than the documents went to.
-    #[error("{target} is another cluster ({ours}) than the one that {} is about ({theirs})", path.display())]
-    OtherCluster {
+    /// The cluster at the address is not the one that documents were sent to before.
+    #[error("{target} is a different cluster ({ours}) than the one recorded in {} ({theirs})", path.display())]
+    ClusterMismatch {
         /// The file.
         path: PathBuf,
         /// The target of this run.
         target: String,
-        /// The UUID of the cluster that the documents went to.
+        /// The UUID of the recorded cluster.
         theirs: String,
-        /// The UUID of the cluster that answers.
+        /// The UUID of the cluster at the address.
         ours: String,
     },
-    /// Documents went to indices that are made in another way.
-    #[error("{} is about indices by {theirs}, not by {ours}: events would be there twice", path.display())]
-    OtherSpan {
+    /// Documents were sent to indices that cover another period.
+    #[error("{} records one index per {theirs}, not per {ours}: loading would index events twice", path.display())]
+    IndexByMismatch {
         /// The file.
         path: PathBuf,
-        /// How indices were made.
+        /// The period of the existing indices.
         theirs: IndexBy,
-        /// How this run would make them.
+        /// The period requested for this run.
         ours: IndexBy,
     },
-    /// A name stands for another index than the one that the documents went to, and that one is still there.
+    /// A name refers to a different index than the one that documents were sent to, and the former index still exists.
     #[error(
-        "'{name}' stands for another index than before, which is still there: events would be there twice"
+        "'{name}' refers to a different index than before, and the former index still exists: loading would index events twice"
     )]
-    Moved {
-        /// The name that documents are sent under.
+    AliasMoved {
+        /// The name used in requests.
         name: String,
     },
-    /// The file is of a later version of this program.
-    #[error("the checkpoint file {} has version {version}; this program knows {known}", path.display())]
+    /// The file was written by a newer version of this program.
+    #[error("the checkpoint file {} has schema version {version}; this program supports up to {known}", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
-        /// The file's version.
+        /// The file's schema version.
         version: u32,
-        /// The latest version that this program knows.
+        /// The latest schema version that this program supports.
         known: u32,
     },
-    /// The file is of an earlier version and was opened to read only.
-    #[error("the checkpoint file {} has the old version {version}", path.display())]
+    /// The file was written by an unreleased development version, whose schema is not supported.
+    #[error("the checkpoint file {} was written by an unreleased version of trailload", path.display())]
+    Unreleased {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file has an older schema and was opened read-only, so that it cannot be updated.
+    #[error("the checkpoint file {} has the older schema version {version}", path.display())]
     Older {
         /// The file.
         path: PathBuf,
-        /// The file's version.
+        /// The file's schema version.
         version: u32,
     },
-    /// The file is a database, but not one of ours.
+    /// The file is a database of another program.
     #[error("{} is a database of another program, not a checkpoint file", path.display())]
     NotOurs {
         /// The file.
         path: PathBuf,
     },
-    /// The file is no database, or a broken one.
+    /// The file is not a database, or is damaged.
     #[error("the checkpoint file {} is damaged: {what}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite found.
+        /// The problem, as reported by SQLite.
         what: String,
     },
-    /// The file cannot be opened by SQLite: mostly for want of permission.
+    /// SQLite cannot open the file, usually because of missing permissions.
     #[error("could not open the checkpoint file {}", path.display())]
     Denied {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The cause.
         source: rusqlite::Error,
     },
-    /// The file, or the folder it lies in, cannot be written.
-    #[error("the checkpoint file {} cannot be written", path.display())]
+    /// The file or its directory is not writable.
+    #[error("the checkpoint file {} is not writable", path.display())]
     ReadOnly {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The cause.
         source: rusqlite::Error,
     },
-    /// The disk is full. What was committed before stays safe.
-    #[error("no space left for the checkpoint file {}", path.display())]
+    /// The disk is full. Committed data is not affected.
+    #[error("no space left on the device for the checkpoint file {}", path.display())]
     Full {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The cause.
         source: rusqlite::Error,
     },
-    /// The system did not carry out a read or a write: a disk that fails, a quota, a limit on file sizes.
+    /// A read or write failed: a disk error, a quota, or a limit on file sizes.
     #[error("could not {doing} in the checkpoint file {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What we were doing, as a verb.
+        /// The operation, as a verb phrase.
         doing: &'static str,
-        /// What SQLite said.
+        /// The cause.
         source: rusqlite::Error,
     },
-    /// Anything else that SQLite said.
+    /// Any other SQLite error.
     #[error("could not {doing} in the checkpoint file {}", path.display())]
     Sql {
         /// The file.
         path: PathBuf,
-        /// What we were doing, as a verb.
+        /// The operation, as a verb phrase.
         doing: &'static str,
-        /// What SQLite said.
+        /// The cause.
         source: rusqlite::Error,
     },
-    /// A page was settled more often than it has documents: the counts cannot be trusted.
-    #[error("lane {lane}: {settled} documents of page {page} are settled, but it has {documents}")]
+    /// More documents of a page were settled than it has. This is a bug.
+    #[error(
+        "partition {partition}: {settled} documents of page {page} are settled, but it has only {documents}"
+    )]
     Miscounted {
-        /// The lane.
-        lane: LaneNumber,
+        /// The partition.
+        partition: PartitionNumber,
         /// The page.
         page: u32,
-        /// Documents that the page has.
+        /// Number of documents of the page.
         documents: u64,
-        /// Documents that were reported as settled.
+        /// Number of documents reported as settled.
         settled: u64,
     },
-    /// A note is about a lane that is not being read.
-    #[error("lane {lane} is not being read")]
-    Unopened {
-        /// The lane.
-        lane: LaneNumber,
+    /// An event refers to a partition that is not being read. This is a bug.
+    #[error("partition {partition} is not being read")]
+    UnknownPartition {
+        /// The partition.
+        partition: PartitionNumber,
     },
 }
 
 impl Error {
-    /// Returns the error for what SQLite said while we were `doing` something to `path`.
+    /// Returns the error for an SQLite error during the operation `doing` on `path`.
     pub(super) fn sql(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {
@@ -217,50 +225,52 @@ impl Error {
         }
     }
 
-    /// Returns what a person can do about it, where that is not obvious.
-    pub fn way_out(&self) -> Option<&'static str> {
+    /// Returns what the user can do about the error, where that is not obvious.
+    pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Folder { .. }
             | Self::Open { .. }
             | Self::Denied { .. }
             | Self::ReadOnly { .. } => {
-                "check the permissions, or name another file with --checkpoint"
+                "check the permissions, or use another file with --checkpoint"
             }
-            Self::IsFolder { .. } | Self::NotOurs { .. } => "name another file with --checkpoint",
-            Self::Missing { .. } => {
-                "nothing was loaded to this target yet, or --checkpoint differs"
+            Self::IsFolder { .. } | Self::NotOurs { .. } => "use another file with --checkpoint",
+            Self::NotFound { .. } => {
+                "nothing has been loaded into this target yet, or --checkpoint names a different file"
             }
             Self::Empty { .. } => {
-                "no run has written to it yet; if it is a copy, copy the file beside it that ends with -wal too"
+                "no run has written to it yet; if it is a copy, also copy the file next to it that ends in -wal"
             }
-            Self::Lock { .. } => "put the file on a local disk with --checkpoint",
+            Self::Lock { .. } => "use a file on a local disk with --checkpoint",
             Self::InUse { .. } => "wait for the other run to end, or stop it",
-            Self::OtherTarget { .. } => {
-                "leave --checkpoint out (each target has its own file), or name another file"
+            Self::TargetMismatch { .. } => {
+                "omit --checkpoint (each target has its own file), or use another file"
             }
-            Self::OtherCluster { .. } => {
-                "load everything into it: the same command with --again; or, if its indices were restored from a \
-                 snapshot, --accept-cluster once; or name the engine that it was with --into"
+            Self::ClusterMismatch { .. } => {
+                "to load everything into this cluster, run 'trailload load' with --reload; if its indices were restored from a \
+                 snapshot, run it once with --accept-cluster; otherwise name the former cluster with --into"
             }
-            Self::OtherSpan { .. } => {
-                "give --index-by as before, or another prefix with --index; to change it, delete the indices of this \
-                 prefix, then load with --again"
+            Self::IndexByMismatch { .. } => {
+                "use the same --index-by as before, or another prefix with --index; to change the period, delete the indices of \
+                 this prefix, then load with --reload"
             }
-            Self::Moved { .. } => {
-                "let the alias stand for the index that it was, or load under another prefix with --index"
+            Self::AliasMoved { .. } => {
+                "point the alias to the former index again, or use another prefix with --index"
             }
-            Self::Newer { .. } => "update trailload, or name another file with --checkpoint",
-            Self::Older { .. } => "run 'trailload load' once: it brings the file up to date",
-            Self::Damaged { .. } => {
-                "move the file away and run again: everything is read again, and nothing is \
-                 written twice because the engine knows the ids"
+            Self::Newer { .. } => "update trailload, or use another file with --checkpoint",
+            Self::Older { .. } => "run 'trailload load' once to update the file",
+            Self::Damaged { .. } | Self::Unreleased { .. } => {
+                "move the file away and run again: everything is read again, and no event is indexed twice, because document \
+                 ids are derived from the events"
             }
-            Self::Full { .. } => "make room and run the same command again: nothing is lost",
+            Self::Full { .. } => "free some space and run the same command again: nothing is lost",
             Self::Io { .. } => {
                 "check the disk, quotas and the limit on file sizes (ulimit -f), then run the same \
                  command again: nothing is lost"
             }
-            Self::Sql { .. } | Self::Miscounted { .. } | Self::Unopened { .. } => return None,
+            Self::Sql { .. } | Self::Miscounted { .. } | Self::UnknownPartition { .. } => {
+                return None;
+            }
         })
     }
 }

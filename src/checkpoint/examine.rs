@@ -1,7 +1,7 @@
-//! Looks whether a load could use a checkpoint file, and leaves no trace.
+//! Checks whether a load can use a checkpoint file, without changing anything.
 //!
-//! In: a path and a target. Out: what is there, or the error that a load would end with.
-//! Holds: nothing is made, locked or written, not even the files that SQLite puts beside its own.
+//! Input: a path and a target. Output: the state of the file, or the error that a load would return.
+//! Invariant: nothing is created, locked or written, including SQLite's side files.
 
 use std::{
     fmt::Write as _,
@@ -15,23 +15,23 @@ use rustix::fs::{Access, access};
 
 use super::{Error, file, lock, migrate, target::is_same};
 
-/// What a load would find.
+/// The state of a usable checkpoint file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// No file yet; the load makes it.
+pub enum CheckpointState {
+    /// The file does not exist; the load creates it.
     New,
-    /// A file of ours for this target.
+    /// The file belongs to this target and is up to date.
     Ours,
-    /// A file of ours, which the load brings to a newer version.
+    /// The file belongs to this target; the load updates its schema.
     Older,
 }
 
-/// Looks at the checkpoint file that a load into `target` would use.
+/// Checks the checkpoint file that a load into `target` would use.
 ///
 /// # Errors
 ///
-/// Returns the [`Error`] that the load would end with, as far as that can be known without writing.
-pub fn examine(path: &Path, target: &str) -> Result<Standing, Error> {
+/// Returns the [`Error`] that the load would return, as far as it can be determined without writing.
+pub fn examine(path: &Path, target: &str) -> Result<CheckpointState, Error> {
     let owned = || path.to_owned();
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => return Err(Error::IsFolder { path: owned() }),
@@ -48,14 +48,16 @@ pub fn examine(path: &Path, target: &str) -> Result<Standing, Error> {
     contents(&path, target)
 }
 
-/// Looks at the first folder above that is there: a load makes those below.
-fn may_be_made(path: &Path) -> Result<Standing, Error> {
+/// Checks the closest existing directory above the path. A load creates the ones below it.
+fn may_be_made(path: &Path) -> Result<CheckpointState, Error> {
     let here = Path::new(".");
     let above =
         path.ancestors().skip(1).map(|above| if above == Path::new("") { here } else { above });
     for folder in above {
         match fs::metadata(folder) {
-            Ok(found) if found.is_dir() => return writable(folder, path).map(|()| Standing::New),
+            Ok(found) if found.is_dir() => {
+                return writable(folder, path).map(|()| CheckpointState::New);
+            }
             Ok(_) => {
                 let source = io::Error::from(io::ErrorKind::NotADirectory);
                 return Err(Error::Folder { path: folder.to_owned(), source });
@@ -64,7 +66,7 @@ fn may_be_made(path: &Path) -> Result<Standing, Error> {
             Err(source) => return Err(Error::Folder { path: folder.to_owned(), source }),
         }
     }
-    Ok(Standing::New)
+    Ok(CheckpointState::New)
 }
 
 fn writable(what: &Path, checkpoint: &Path) -> Result<(), Error> {
@@ -73,11 +75,11 @@ fn writable(what: &Path, checkpoint: &Path) -> Result<(), Error> {
         .map_err(|errno| Error::Open { path: checkpoint.to_owned(), source: errno.into() })
 }
 
-fn contents(path: &Path, target: &str) -> Result<Standing, Error> {
-    let connection = open(path).map_err(|source| Error::sql(path, "open the tables", source))?;
+fn contents(path: &Path, target: &str) -> Result<CheckpointState, Error> {
+    let connection = open(path).map_err(|source| Error::sql(path, "open the database", source))?;
     let version = migrate::version(&connection, path)?;
     if version == 0 {
-        return Ok(Standing::New);
+        return Ok(CheckpointState::New);
     }
     file::check(&connection, path)?;
     let theirs: Option<String> = connection
@@ -86,15 +88,15 @@ fn contents(path: &Path, target: &str) -> Result<Standing, Error> {
         .map_err(|source| Error::sql(path, "read the target", source))?;
     match theirs {
         Some(theirs) if !is_same(&theirs, target) => {
-            Err(Error::OtherTarget { path: path.to_owned(), theirs, ours: target.to_owned() })
+            Err(Error::TargetMismatch { path: path.to_owned(), theirs, ours: target.to_owned() })
         }
-        _ if version < migrate::VERSION => Ok(Standing::Older),
-        _ => Ok(Standing::Ours),
+        _ if version < migrate::VERSION => Ok(CheckpointState::Older),
+        _ => Ok(CheckpointState::Ours),
     }
 }
 
-/// Opens the tables as they are. Nobody writes to them (the lock is free), so SQLite need not watch out for that,
-/// and makes no files; but what a killed run left beside them belongs to them.
+/// Opens the database without creating side files. The lock is free, so no process writes the file and it can be opened
+/// as immutable. A `-wal` file left by a killed run is part of the database, so then it is opened normally.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let log = fs::metadata(beside(path, "-wal")).map_or(0, |found| found.len());
@@ -111,7 +113,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// Encodes a path for a URI, so that a file name is a file name, whatever it looks like.
+/// Percent-encodes a path for a URI.
 fn encoded(path: &Path) -> String {
     let mut text = String::new();
     for byte in path.as_os_str().as_bytes() {
@@ -130,7 +132,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::checkpoint::Store;
+    use crate::checkpoint::CheckpointStore;
 
     const TARGET: &str = "h:9200 cloudtrail";
 
@@ -145,17 +147,17 @@ mod tests {
     fn what_is_there_is_told_and_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("an odd?name%.sqlite");
-        assert_eq!(examine(&path, TARGET).unwrap(), Standing::New);
+        assert_eq!(examine(&path, TARGET).unwrap(), CheckpointState::New);
         let deep = folder.path().join("not/there/yet.sqlite");
-        assert_eq!(examine(&deep, TARGET).unwrap(), Standing::New);
+        assert_eq!(examine(&deep, TARGET).unwrap(), CheckpointState::New);
         assert_eq!(names(folder.path()), [""; 0]);
 
-        let store = Store::open(&path, TARGET, Timestamp::UNIX_EPOCH).unwrap();
+        let store = CheckpointStore::open(&path, TARGET, Timestamp::UNIX_EPOCH).unwrap();
         assert!(matches!(examine(&path, TARGET), Err(Error::InUse { .. })));
         drop(store);
         let (before, bytes) = (names(folder.path()), fs::read(&path).unwrap());
-        assert_eq!(examine(&path, TARGET).unwrap(), Standing::Ours);
-        assert!(matches!(examine(&path, "elsewhere"), Err(Error::OtherTarget { .. })));
+        assert_eq!(examine(&path, TARGET).unwrap(), CheckpointState::Ours);
+        assert!(matches!(examine(&path, "elsewhere"), Err(Error::TargetMismatch { .. })));
         assert_eq!((names(folder.path()), fs::read(&path).unwrap()), (before, bytes));
     }
 
@@ -168,7 +170,10 @@ mod tests {
         assert!(matches!(examine(&path, TARGET), Err(Error::Damaged { .. })));
         let below = path.join("below/b.sqlite");
         assert!(examine(&below, TARGET).is_err(), "a file is no folder");
-        drop(Store::open(&folder.path().join("b.sqlite"), TARGET, Timestamp::UNIX_EPOCH).unwrap());
+        drop(
+            CheckpointStore::open(&folder.path().join("b.sqlite"), TARGET, Timestamp::UNIX_EPOCH)
+                .unwrap(),
+        );
         let path = folder.path().join("b.sqlite");
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
         let database = Connection::open_with_flags(&path, flags).unwrap();

@@ -1,37 +1,38 @@
-//! The SQL of [`Indices`], and of what identifies the engine they are in.
+//! SQL of the tables `indices` and `missing_documents`, and of the metadata about the cluster.
 //!
-//! Invariant: what a run put into an index is written in the same transaction as the lanes that it came from.
+//! Input: counts by index, and [`LoadedIndices`]. Output: rows.
+//! Invariant: the documents counted for an index are committed in the same transaction as the partitions they came from.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::indices::{Indices, Known, Missing, Why};
+use super::indices::{LoadedIndex, LoadedIndices, LossReason, MissingDocuments};
 use crate::event::{IndexCount, IndexIdentity};
 
-/// What `meta` holds of the engine.
+/// A key of the table `meta` that describes the target cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fact {
+pub(super) enum MetaKey {
     /// The UUID of the cluster.
-    Cluster,
-    /// How documents are spread over indices.
+    ClusterUuid,
+    /// The period that each index covers.
     IndexBy,
 }
 
-impl Fact {
+impl MetaKey {
     fn name(self) -> &'static str {
         match self {
-            Self::Cluster => "cluster",
+            Self::ClusterUuid => "cluster",
             Self::IndexBy => "index_by",
         }
     }
 
-    /// Reads it; `None` if it was never written.
+    /// Reads the value, or `None` if it was never written.
     pub(super) fn read(self, connection: &Connection) -> rusqlite::Result<Option<String>> {
         connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [self.name()], |row| row.get(0))
             .optional()
     }
 
-    /// Writes it.
+    /// Writes the value.
     pub(super) fn write(self, connection: &Connection, value: &str) -> rusqlite::Result<()> {
         let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) \
                    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -39,97 +40,98 @@ impl Fact {
     }
 }
 
-/// Adds documents that are in an index. The identity of an index that is known stays.
+/// Adds documents to the counts of an index. A known identity of the index is kept.
 pub(super) fn add(connection: &Connection, count: &IndexCount) -> rusqlite::Result<()> {
-    let IndexIdentity { uuid, made } = count.identity.clone().unwrap_or_default();
+    let IndexIdentity { uuid, created_at: made } = count.identity.clone().unwrap_or_default();
     connection
         .prepare_cached(
-            "INSERT INTO indices (name, uuid, made, created, already_there) \
+            "INSERT INTO indices (name, uuid, creation_date, created, duplicates) \
              VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET \
-             made = iif(uuid = '', excluded.made, made), \
+             creation_date = iif(uuid = '', excluded.creation_date, creation_date), \
              uuid = iif(uuid = '', excluded.uuid, uuid), \
              created = created + excluded.created, \
-             already_there = already_there + excluded.already_there",
+             duplicates = duplicates + excluded.duplicates",
         )?
         .execute(params![
             count.index,
             uuid,
             made,
             integer(count.created),
-            integer(count.already_there)
+            integer(count.duplicates)
         ])
         .map(drop)
 }
 
-/// Reads all of them.
-pub(super) fn read(connection: &Connection) -> rusqlite::Result<Indices> {
+/// Reads all indices and missing documents.
+pub(super) fn read(connection: &Connection) -> rusqlite::Result<LoadedIndices> {
     let known = |row: &Row<'_>| {
         let held: Option<i64> = row.get(5)?;
-        let known = Known {
-            identity: IndexIdentity { uuid: row.get(1)?, made: row.get(2)? },
+        let known = LoadedIndex {
+            identity: IndexIdentity { uuid: row.get(1)?, created_at: row.get(2)? },
             created: number(row, 3)?,
-            already_there: number(row, 4)?,
-            held: held.map(i64::unsigned_abs),
+            duplicates: number(row, 4)?,
+            documents: held.map(i64::unsigned_abs),
         };
         Ok((row.get(0)?, known))
     };
     let missing = |row: &Row<'_>| {
         let why: String = row.get(3)?;
-        let missing = Missing {
-            identity: IndexIdentity { uuid: row.get(1)?, made: row.get(2)? },
-            why: Why::named(&why).unwrap_or(Why::Deleted),
+        let missing = MissingDocuments {
+            identity: IndexIdentity { uuid: row.get(1)?, created_at: row.get(2)? },
+            reason: LossReason::from_name(&why).unwrap_or(LossReason::Deleted),
             documents: number(row, 4)?,
-            wanted: number(row, 5)?,
-            found: row.get(6)?,
+            expected: number(row, 5)?,
+            detected: row.get(6)?,
             accepted: row.get(7)?,
         };
         Ok((row.get(0)?, missing))
     };
-    Ok(Indices {
+    Ok(LoadedIndices {
         known: connection
-            .prepare("SELECT name, uuid, made, created, already_there, held FROM indices")?
+            .prepare("SELECT name, uuid, creation_date, created, duplicates, documents FROM indices")?
             .query_map([], known)?
             .collect::<Result<_, _>>()?,
         missing: connection
             .prepare(
-                "SELECT name, uuid, made, why, documents, wanted, found, accepted FROM missing",
+                "SELECT index_name, uuid, creation_date, reason, documents, expected, detected, accepted \
+                 FROM missing_documents",
             )?
             .query_map([], missing)?
             .collect::<Result<_, _>>()?,
     })
 }
 
-/// Writes all of them in place of what was written before.
-pub(super) fn replace(connection: &Connection, indices: &Indices) -> rusqlite::Result<()> {
-    connection.execute_batch("DELETE FROM indices; DELETE FROM missing;")?;
+/// Replaces all indices and missing documents.
+pub(super) fn replace(connection: &Connection, indices: &LoadedIndices) -> rusqlite::Result<()> {
+    connection.execute_batch("DELETE FROM indices; DELETE FROM missing_documents;")?;
     let mut insert = connection.prepare("INSERT INTO indices VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    for (name, Known { identity, created, already_there, held }) in &indices.known {
-        let IndexIdentity { uuid, made } = identity;
-        let (created, already_there) = (integer(*created), integer(*already_there));
-        insert.execute(params![name, uuid, made, created, already_there, held.map(integer)])?;
+    for (name, LoadedIndex { identity, created, duplicates, documents: held }) in &indices.known {
+        let IndexIdentity { uuid, created_at: made } = identity;
+        let (created, duplicates) = (integer(*created), integer(*duplicates));
+        insert.execute(params![name, uuid, made, created, duplicates, held.map(integer)])?;
     }
-    let mut insert =
-        connection.prepare("INSERT INTO missing VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+    let mut insert = connection
+        .prepare("INSERT INTO missing_documents VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     for (name, missing) in &indices.missing {
         insert.execute(params![
             name,
             missing.identity.uuid,
-            missing.identity.made,
-            missing.why.as_str(),
+            missing.identity.created_at,
+            missing.reason.as_str(),
             integer(missing.documents),
-            integer(missing.wanted),
-            missing.found,
+            integer(missing.expected),
+            missing.detected,
             missing.accepted
         ])?;
     }
     Ok(())
 }
 
-/// Forgets all that is done: the documents of it are in another cluster, or in indices that are gone.
+/// Deletes the records of everything loaded, because the documents are in another cluster or in deleted indices.
 pub(super) fn forget(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
-        "DELETE FROM lanes; DELETE FROM folders; DELETE FROM closed; DELETE FROM coverage; \
-         DELETE FROM series; DELETE FROM indices; DELETE FROM missing;",
+        "DELETE FROM partitions; DELETE FROM folders; DELETE FROM complete_folders; DELETE FROM coverage; \
+         DELETE FROM series; DELETE FROM indices; DELETE FROM missing_documents;",
     )
 }
 

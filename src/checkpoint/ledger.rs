@@ -1,75 +1,75 @@
-//! Remembers how far each lane is safe.
+//! Tracks which pages of each partition have been read and settled, and decides how far the partition may be recorded.
 //!
-//! In: what was read and what was settled. Out: a [`Step`] when a lane is safe from an earlier second on, or
-//! done.
-//! Holds: a position never passes an unsettled page, and a lane is done only when every page of it was
-//! read and every document of it is settled. So a crash repeats work and never skips any.
-//! Absent on purpose: time, SQL and threads. See [`Store`](super::Store) for those.
+//! Input: pages read, and documents settled, in any order. Output: a [`LedgerUpdate`] when a partition has advanced or is
+//! complete.
+//! Invariant: the position never moves past a page with unsettled documents, and a partition is complete only when all of
+//! its pages are read and all of their documents are settled. A crash can repeat work, but never skip events.
+//! Deliberately not here: time, SQL and threads (see [`CheckpointStore`](super::CheckpointStore)).
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::Error;
-use crate::event::{Lane, LaneNumber, Position, Share, Span};
+use crate::event::{Partition, PartitionNumber, Position, Share, TimeSlice};
 
-/// The lanes of a run that are not safe to their end yet.
+/// The partitions of a run that are not complete yet.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    lanes: HashMap<LaneNumber, Reading>,
+    partitions: HashMap<PartitionNumber, OpenPartition>,
 }
 
-/// What became safe.
+/// Progress of a partition that may be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// A lane that covers a stretch of time is safe from a second to its end.
-    Moved {
-        /// What it covers as a whole.
-        span: Span,
-        /// From where on it is safe.
+pub enum LedgerUpdate {
+    /// A partition that covers a time range has advanced: it is covered from `since` to the end of the range.
+    Advanced {
+        /// The time range of the whole partition.
+        span: TimeSlice,
+        /// The first covered second.
         since: Position,
-        /// Records that became safe with this step.
+        /// Number of records settled with this update.
         records: u64,
     },
-    /// A lane is done; the ledger has forgotten it.
-    Finished(Finished),
+    /// A partition is complete. The ledger no longer tracks it.
+    Completed(CompletedPartition),
 }
 
-/// A lane of which every page was read, with every document settled.
+/// A partition of which all pages are read and all documents are settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// The lane, with its final fingerprint.
-    pub lane: Lane,
-    /// What it covers, if it is a stretch of time.
-    pub span: Option<Span>,
-    /// Records read from it; those of an earlier [`Step::Moved`] are not told again.
+pub struct CompletedPartition {
+    /// The partition, with its final fingerprint.
+    pub partition: Partition,
+    /// The time range that it covers, if any.
+    pub span: Option<TimeSlice>,
+    /// Number of records, without those of earlier [`LedgerUpdate::Advanced`]s.
     pub records: u64,
-    /// Bytes read from it.
+    /// Bytes of input, as stored.
     pub bytes: u64,
-    /// Whether it holds no CloudTrail.
+    /// Whether it contains no CloudTrail events.
     pub skipped: bool,
 }
 
-/// One lane between its opening and the moment that all of it is settled.
+/// A partition that is being read or still has unsettled documents.
 #[derive(Debug)]
-struct Reading {
-    lane: Lane,
+struct OpenPartition {
+    partition: Partition,
     name: String,
-    span: Option<Span>,
-    /// The first page that is not known to be settled; all before it are.
+    span: Option<TimeSlice>,
+    /// The first page that is not settled. All pages before it are.
     front: u32,
-    /// What is known of the pages from `front` on. Pages may be settled before they are read to
-    /// their end, so there can be holes.
+    /// The known pages from `front` on. Documents may be settled before their page is read to its end, so there can be
+    /// gaps.
     pages: BTreeMap<u32, Page>,
-    /// Records of the pages before `front` that no step has told yet.
+    /// Records of the pages before `front` that no update has reported yet.
     records: u64,
     bytes: u64,
     skipped: bool,
-    end: End,
+    end: PartitionEnd,
 }
 
 #[derive(Debug, Default)]
 struct Page {
     settled: u64,
-    /// Unknown until the page is read to its end.
+    /// `None` until the page is read to its end.
     read: Option<Read>,
 }
 
@@ -81,20 +81,26 @@ struct Read {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum End {
-    /// Nobody knows how many pages there are.
-    Open,
-    /// There are so many, and that is all of it.
+enum PartitionEnd {
+    /// The number of pages is not known yet.
+    NotReached,
+    /// The partition was read to its end.
     Reached { pages: u32 },
-    /// There are so many, and it is given up, for now.
-    Left { pages: u32 },
+    /// Reading failed or was stopped; the partition cannot become complete in this run.
+    Abandoned { pages: u32 },
 }
 
 impl Ledger {
-    /// Takes in a lane that is being read from now on.
-    pub fn open(&mut self, number: LaneNumber, lane: Lane, name: String, span: Option<Span>) {
-        let reading = Reading {
-            lane,
+    /// Adds a partition whose reading starts.
+    pub fn open(
+        &mut self,
+        number: PartitionNumber,
+        partition: Partition,
+        name: String,
+        span: Option<TimeSlice>,
+    ) {
+        let reading = OpenPartition {
+            partition,
             name,
             span,
             front: 0,
@@ -102,123 +108,139 @@ impl Ledger {
             records: 0,
             bytes: 0,
             skipped: false,
-            end: End::Open,
+            end: PartitionEnd::NotReached,
         };
-        self.lanes.insert(number, reading);
+        self.partitions.insert(number, reading);
     }
 
-    /// Takes in a page that was read to its end.
+    /// Records that a page was read to its end.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Unopened`] for a lane that is not being read, and [`Error::Miscounted`] if
-    /// more documents of the page are settled than it has.
+    /// Returns [`Error::UnknownPartition`] for a partition that is not being read, and [`Error::Miscounted`] if more
+    /// documents of the page are settled than it has.
     pub fn page(
         &mut self,
-        number: LaneNumber,
+        number: PartitionNumber,
         page: u32,
         (documents, bytes): (u32, u64),
         reaches: Option<Position>,
-    ) -> Result<Option<Step>, Error> {
-        let reading = self.lanes.get_mut(&number).ok_or(Error::Unopened { lane: number })?;
+    ) -> Result<Option<LedgerUpdate>, Error> {
+        let reading = self
+            .partitions
+            .get_mut(&number)
+            .ok_or(Error::UnknownPartition { partition: number })?;
         let counted = reading.page(number, page, 0)?;
         counted.read = Some(Read { documents, bytes, reaches });
         counted.check(number, page)?;
         Ok(self.advance(number))
     }
 
-    /// Takes in settled documents.
+    /// Records settled documents.
     ///
-    /// A lane that the ledger does not know (any more) is no error: documents of a lane that was
-    /// given up may be settled late, and nothing becomes safe by them.
+    /// An unknown partition is not an error: documents of an abandoned partition may be settled late, and have no
+    /// effect.
     ///
     /// # Errors
     ///
     /// Returns [`Error::Miscounted`] if more documents of the page are settled than it has.
-    pub fn settle(&mut self, share: Share) -> Result<Option<Step>, Error> {
-        let Some(reading) = self.lanes.get_mut(&share.lane) else { return Ok(None) };
+    pub fn settle(&mut self, share: Share) -> Result<Option<LedgerUpdate>, Error> {
+        let Some(reading) = self.partitions.get_mut(&share.partition) else { return Ok(None) };
         if share.documents == 0 {
             return Ok(None);
         }
-        let counted = reading.page(share.lane, share.page, share.documents)?;
+        let counted = reading.page(share.partition, share.page, share.documents)?;
         counted.settled += u64::from(share.documents);
-        counted.check(share.lane, share.page)?;
-        Ok(self.advance(share.lane))
+        counted.check(share.partition, share.page)?;
+        Ok(self.advance(share.partition))
     }
 
-    /// Takes in that a lane holds no CloudTrail. Its end is told as that of any other.
+    /// Marks a partition as containing no CloudTrail events. It still ends like any other.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Unopened`] for a lane that is not being read.
-    pub fn skip(&mut self, number: LaneNumber) -> Result<(), Error> {
-        let reading = self.lanes.get_mut(&number).ok_or(Error::Unopened { lane: number })?;
+    /// Returns [`Error::UnknownPartition`] for a partition that is not being read.
+    pub fn skip(&mut self, number: PartitionNumber) -> Result<(), Error> {
+        let reading = self
+            .partitions
+            .get_mut(&number)
+            .ok_or(Error::UnknownPartition { partition: number })?;
         reading.skipped = true;
         Ok(())
     }
 
-    /// Takes in that a lane has so many pages, which are all of it; `fingerprint` replaces the one it was opened
-    /// with.
+    /// Records that a partition was read to its end and has `pages` pages. `fingerprint` replaces the one that it was
+    /// opened with.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Unopened`] for a lane that is not being read.
-    pub fn reach_end(
+    /// Returns [`Error::UnknownPartition`] for a partition that is not being read.
+    pub fn complete(
         &mut self,
-        number: LaneNumber,
+        number: PartitionNumber,
         pages: u32,
         fingerprint: Option<String>,
-    ) -> Result<Option<Step>, Error> {
-        let reading = self.lanes.get_mut(&number).ok_or(Error::Unopened { lane: number })?;
+    ) -> Result<Option<LedgerUpdate>, Error> {
+        let reading = self
+            .partitions
+            .get_mut(&number)
+            .ok_or(Error::UnknownPartition { partition: number })?;
         if let Some(fingerprint) = fingerprint {
-            reading.lane.fingerprint = fingerprint;
+            reading.partition.fingerprint = fingerprint;
         }
-        reading.end = End::Reached { pages };
+        reading.end = PartitionEnd::Reached { pages };
         Ok(self.advance(number))
     }
 
-    /// Takes in that a lane is given up in this run, by an error or a stop, behind so many pages: it will not be
-    /// done.
+    /// Records that reading of a partition failed or was stopped after `pages` pages. It cannot become complete in this
+    /// run.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Unopened`] for a lane that is not being read.
-    pub fn leave(&mut self, number: LaneNumber, pages: u32) -> Result<Option<Step>, Error> {
-        let reading = self.lanes.get_mut(&number).ok_or(Error::Unopened { lane: number })?;
-        reading.end = End::Left { pages };
+    /// Returns [`Error::UnknownPartition`] for a partition that is not being read.
+    pub fn abandon(
+        &mut self,
+        number: PartitionNumber,
+        pages: u32,
+    ) -> Result<Option<LedgerUpdate>, Error> {
+        let reading = self
+            .partitions
+            .get_mut(&number)
+            .ok_or(Error::UnknownPartition { partition: number })?;
+        reading.end = PartitionEnd::Abandoned { pages };
         Ok(self.advance(number))
     }
 
-    /// Returns a lane that is not safe to its end, and its name for a person.
-    pub fn lane(&self, number: LaneNumber) -> Option<(&Lane, &str)> {
-        self.lanes.get(&number).map(|reading| (&reading.lane, reading.name.as_str()))
+    /// Returns an incomplete partition and the name shown to the user.
+    pub fn partition(&self, number: PartitionNumber) -> Option<(&Partition, &str)> {
+        self.partitions.get(&number).map(|reading| (&reading.partition, reading.name.as_str()))
     }
 
-    /// Returns how many records of a lane were read, as far as pages are read to their end.
-    pub fn records(&self, number: LaneNumber) -> u64 {
-        let Some(reading) = self.lanes.get(&number) else { return 0 };
+    /// Returns the number of records of a partition, counting only pages that were read to their end.
+    pub fn records_read(&self, number: PartitionNumber) -> u64 {
+        let Some(reading) = self.partitions.get(&number) else { return 0 };
         let ahead = reading.pages.values().filter_map(|page| page.read.as_ref());
         reading.records + ahead.map(|read| u64::from(read.documents)).sum::<u64>()
     }
 
-    /// Returns how many lanes the ledger has to remember.
-    pub fn open_lanes(&self) -> usize {
-        self.lanes.len()
+    /// Returns the number of incomplete partitions.
+    pub fn open_partitions(&self) -> usize {
+        self.partitions.len()
     }
 
-    /// Moves a lane's front over settled pages, and lets go of the lane if nothing is left of it.
-    fn advance(&mut self, number: LaneNumber) -> Option<Step> {
-        let reading = self.lanes.get_mut(&number)?;
-        let since = reading.take_settled_front();
+    /// Advances a partition past settled pages, and drops it once all of its pages are settled.
+    fn advance(&mut self, number: PartitionNumber) -> Option<LedgerUpdate> {
+        let reading = self.partitions.get_mut(&number)?;
+        let since = reading.pop_settled_pages();
         match reading.end {
-            End::Reached { pages } if reading.front >= pages => {
-                let Reading { lane, span, records, bytes, skipped, .. } =
-                    self.lanes.remove(&number)?;
-                let finished = Finished { lane, span, records, bytes, skipped };
-                return Some(Step::Finished(finished));
+            PartitionEnd::Reached { pages } if reading.front >= pages => {
+                let OpenPartition { partition, span, records, bytes, skipped, .. } =
+                    self.partitions.remove(&number)?;
+                let finished = CompletedPartition { partition, span, records, bytes, skipped };
+                return Some(LedgerUpdate::Completed(finished));
             }
-            End::Left { pages } if reading.front >= pages => {
-                let mut left = self.lanes.remove(&number)?;
+            PartitionEnd::Abandoned { pages } if reading.front >= pages => {
+                let mut left = self.partitions.remove(&number)?;
                 return left.moved(since);
             }
             _ => {}
@@ -227,18 +249,23 @@ impl Ledger {
     }
 }
 
-impl Reading {
-    /// Returns the page to count in; a page behind the front has all its documents already.
-    fn page(&mut self, lane: LaneNumber, page: u32, more: u32) -> Result<&mut Page, Error> {
+impl OpenPartition {
+    /// Returns the entry of a page. For a page that is settled already, any further document is an error.
+    fn page(
+        &mut self,
+        partition: PartitionNumber,
+        page: u32,
+        more: u32,
+    ) -> Result<&mut Page, Error> {
         if page < self.front {
             let settled = u64::from(more);
-            return Err(Error::Miscounted { lane, page, documents: 0, settled });
+            return Err(Error::Miscounted { partition, page, documents: 0, settled });
         }
         Ok(self.pages.entry(page).or_default())
     }
 
-    /// Removes the settled pages at the front and returns the last position among them.
-    fn take_settled_front(&mut self) -> Option<Position> {
+    /// Removes the leading settled pages and returns the last position among them.
+    fn pop_settled_pages(&mut self) -> Option<Position> {
         let mut safe = None;
         while let Some(first) = self.pages.first_entry() {
             if *first.key() != self.front || !first.get().is_settled() {
@@ -253,10 +280,10 @@ impl Reading {
         safe
     }
 
-    /// Returns the step to a position. A lane that is no stretch of time is safe as a whole, or not at all.
-    fn moved(&mut self, since: Option<Position>) -> Option<Step> {
+    /// Returns the update for a position. A partition without a time range is recorded only as a whole.
+    fn moved(&mut self, since: Option<Position>) -> Option<LedgerUpdate> {
         let (span, since) = (self.span.clone()?, since?);
-        Some(Step::Moved { span, since, records: std::mem::take(&mut self.records) })
+        Some(LedgerUpdate::Advanced { span, since, records: std::mem::take(&mut self.records) })
     }
 }
 
@@ -265,11 +292,11 @@ impl Page {
         self.read.as_ref().is_some_and(|read| u64::from(read.documents) == self.settled)
     }
 
-    fn check(&self, lane: LaneNumber, page: u32) -> Result<(), Error> {
+    fn check(&self, partition: PartitionNumber, page: u32) -> Result<(), Error> {
         let Some(read) = &self.read else { return Ok(()) };
         let documents = u64::from(read.documents);
         if self.settled > documents {
-            return Err(Error::Miscounted { lane, page, documents, settled: self.settled });
+            return Err(Error::Miscounted { partition, page, documents, settled: self.settled });
         }
         Ok(())
     }
@@ -279,147 +306,158 @@ impl Page {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::scenario::{Model, course, lane, number_of, series};
-    use super::super::{Ended, Note};
+    use super::super::scenario::{Model, course, number_of, partition, series};
+    use super::super::{CheckpointEvent, PartitionOutcome};
     use super::*;
 
-    /// Gives a note to a ledger, and returns the steps it answers with.
-    fn take(ledger: &mut Ledger, note: Note) -> Vec<Step> {
-        let step = match note {
-            Note::Opened { number, lane, name, span } => {
-                ledger.open(number, lane, name, span);
+    /// Applies an event to a ledger and returns the updates.
+    fn apply(ledger: &mut Ledger, event: CheckpointEvent) -> Vec<LedgerUpdate> {
+        let update = match event {
+            CheckpointEvent::PartitionOpened { number, partition, name, span } => {
+                ledger.open(number, partition, name, span);
                 None
             }
-            Note::Page { lane, page, documents, bytes, reaches } => {
-                ledger.page(lane, page, (documents, bytes), reaches).unwrap()
+            CheckpointEvent::PageRead { partition, page, documents, bytes, position: reaches } => {
+                ledger.page(partition, page, (documents, bytes), reaches).unwrap()
             }
-            Note::Ended { lane, outcome: Ended::Done, pages, fingerprint } => {
-                ledger.reach_end(lane, pages, fingerprint).unwrap()
+            CheckpointEvent::PartitionEnded {
+                partition,
+                outcome: PartitionOutcome::Done,
+                pages,
+                fingerprint,
+            } => ledger.complete(partition, pages, fingerprint).unwrap(),
+            CheckpointEvent::PartitionEnded { partition, pages, .. } => {
+                ledger.abandon(partition, pages).unwrap()
             }
-            Note::Ended { lane, pages, .. } => ledger.leave(lane, pages).unwrap(),
-            Note::Settled(receipt) => {
+            CheckpointEvent::Settled(receipt) => {
                 let shares = receipt.shares.into_iter();
                 return shares.filter_map(|share| ledger.settle(share).unwrap()).collect();
             }
-            other => panic!("no note of a course: {other:?}"),
+            other => panic!("unexpected event: {other:?}"),
         };
-        step.into_iter().collect()
+        update.into_iter().collect()
     }
 
     fn opened() -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.open(7, lane(7), "seven".to_owned(), None);
+        ledger.open(7, partition(7), "seven".to_owned(), None);
         ledger
     }
 
-    fn span() -> Span {
-        Span { series: "1/eu-west-1".to_owned(), from: 100, to: 199, sure_until: 150 }
+    fn span() -> TimeSlice {
+        TimeSlice { series: "1/eu-west-1".to_owned(), from: 100, to: 199, complete_until: 150 }
     }
 
     fn begun() -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.open(7, lane(7), "seven".to_owned(), Some(span()));
+        ledger.open(7, partition(7), "seven".to_owned(), Some(span()));
         ledger
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "compared with what the ledger returns")]
-    fn moved(since: Position, records: u64) -> Option<Step> {
-        Some(Step::Moved { span: span(), since, records })
+    fn moved(since: Position, records: u64) -> Option<LedgerUpdate> {
+        Some(LedgerUpdate::Advanced { span: span(), since, records })
     }
 
     fn share(page: u32, documents: u32) -> Share {
-        Share { lane: 7, page, documents }
+        Share { partition: 7, page, documents }
     }
 
     proptest! {
-        /// Any order, cut off anywhere: what the ledger called safe at that moment is safe.
+        /// For any order of events, cut off anywhere: whatever the ledger reported is settled.
         #[test]
         fn a_position_never_passes_an_unsettled_page(course in course()) {
             let mut ledger = Ledger::default();
             let mut model = Model::default();
-            for note in course {
-                model.take(&note);
-                for step in take(&mut ledger, note) {
-                    match step {
-                        Step::Moved { span, since, .. } => {
+            for event in course {
+                model.apply(&event);
+                for update in apply(&mut ledger, event) {
+                    match update {
+                        LedgerUpdate::Advanced { span, since, .. } => {
                             prop_assert!(model.is_safe(number_of(&span.series), since));
                         }
-                        Step::Finished(done) => {
-                            let lane = number_of(&done.lane.key);
-                            prop_assert!(model.is_done(lane));
-                            prop_assert_eq!(done.span.map(|span| span.series), series(lane));
+                        LedgerUpdate::Completed(done) => {
+                            let partition = number_of(&done.partition.key);
+                            prop_assert!(model.is_done(partition));
+                            prop_assert_eq!(done.span.map(|span| span.series), series(partition));
                         }
                     }
                 }
             }
         }
 
-        /// Nothing waits for ever, nothing is told twice, and nothing is kept.
+        /// Every partition completes exactly once, and none is left.
         #[test]
-        fn every_lane_ends_once_when_all_has_come_in(course in course()) {
-            let mut lanes: Vec<LaneNumber> = Vec::new();
+        fn every_partition_ends_once_when_all_has_come_in(course in course()) {
+            let mut partitions: Vec<PartitionNumber> = Vec::new();
             let mut records = 0;
-            for note in &course {
-                match note {
-                    Note::Page { documents, .. } => records += u64::from(*documents),
-                    Note::Ended { lane, outcome: Ended::Done, .. } => lanes.push(*lane),
+            for event in &course {
+                match event {
+                    CheckpointEvent::PageRead { documents, .. } => records += u64::from(*documents),
+                    CheckpointEvent::PartitionEnded { partition, outcome: PartitionOutcome::Done, .. } => partitions.push(*partition),
                     _ => {}
                 }
             }
             let mut ledger = Ledger::default();
             let mut done = Vec::new();
-            for note in course {
-                for step in take(&mut ledger, note) {
-                    match step {
-                        Step::Moved { records: safe, .. } => records -= safe,
-                        Step::Finished(finished) => {
-                            let lane = number_of(&finished.lane.key);
-                            prop_assert_eq!(finished.lane.fingerprint, format!("{lane}:1:final"));
+            for event in course {
+                for update in apply(&mut ledger, event) {
+                    match update {
+                        LedgerUpdate::Advanced { records: safe, .. } => records -= safe,
+                        LedgerUpdate::Completed(finished) => {
+                            let partition = number_of(&finished.partition.key);
+                            prop_assert_eq!(finished.partition.fingerprint, format!("{partition}:1:final"));
                             records -= finished.records;
-                            done.push(lane);
+                            done.push(partition);
                         }
                     }
                 }
             }
             done.sort_unstable();
-            lanes.sort_unstable();
-            prop_assert_eq!(done, lanes);
-            prop_assert_eq!(records, 0, "every record is told once");
-            prop_assert_eq!(ledger.open_lanes(), 0);
+            partitions.sort_unstable();
+            prop_assert_eq!(done, partitions);
+            prop_assert_eq!(records, 0, "every record is reported once");
+            prop_assert_eq!(ledger.open_partitions(), 0);
         }
 
-        /// A single document that is missing keeps its lane from being done, and only its lane.
+        /// A single unsettled document keeps its partition incomplete, and only that partition.
         #[test]
-        fn one_missing_share_keeps_one_lane_open(course in course(), which in any::<prop::sample::Index>()) {
+        fn one_missing_share_keeps_one_partition_open(course in course(), which in any::<prop::sample::Index>()) {
             let mut course = course;
             let receipts: Vec<usize> = (0..course.len())
-                .filter(|at| matches!(&course[*at], Note::Settled(_)))
+                .filter(|at| matches!(&course[*at], CheckpointEvent::Settled(_)))
                 .collect();
             prop_assume!(!receipts.is_empty());
-            let Note::Settled(receipt) = &mut course[receipts[which.index(receipts.len())]] else {
+            let CheckpointEvent::Settled(receipt) = &mut course[receipts[which.index(receipts.len())]] else {
                 unreachable!("chosen above")
             };
             let lost = receipt.shares.pop().unwrap();
             let mut ledger = Ledger::default();
-            for note in course {
-                take(&mut ledger, note);
+            for event in course {
+                apply(&mut ledger, event);
             }
-            prop_assert_eq!(ledger.open_lanes(), 1);
-            prop_assert!(ledger.lane(lost.lane).is_some());
+            prop_assert_eq!(ledger.open_partitions(), 1);
+            prop_assert!(ledger.partition(lost.partition).is_some());
         }
     }
 
     #[test]
-    fn a_lane_without_pages_is_done_at_its_end() {
+    fn a_partition_without_pages_is_done_at_its_end() {
         let mut ledger = opened();
-        let Some(Step::Finished(done)) = ledger.reach_end(7, 0, None).unwrap() else {
-            panic!("not done")
+        let Some(LedgerUpdate::Completed(done)) = ledger.complete(7, 0, None).unwrap() else {
+            panic!("not complete")
         };
         assert_eq!(
             done,
-            Finished { lane: lane(7), span: None, records: 0, bytes: 0, skipped: false }
+            CompletedPartition {
+                partition: partition(7),
+                span: None,
+                records: 0,
+                bytes: 0,
+                skipped: false
+            }
         );
-        assert_eq!(ledger.open_lanes(), 0);
+        assert_eq!(ledger.open_partitions(), 0);
     }
 
     #[test]
@@ -435,51 +473,58 @@ mod tests {
         assert_eq!(ledger.page(7, 0, (0, 20), Some(180)).unwrap(), moved(180, 0));
     }
 
-    /// A worker may still read a page when the lister has seen the last one.
+    /// A worker may still read a page after the source has reported the last one.
     #[test]
     fn pages_may_come_behind_the_end_and_in_any_order() {
         let mut ledger = begun();
-        assert_eq!(ledger.reach_end(7, 3, None).unwrap(), None);
+        assert_eq!(ledger.complete(7, 3, None).unwrap(), None);
         assert_eq!(ledger.page(7, 2, (1, 20), Some(120)).unwrap(), None);
         assert_eq!(ledger.settle(share(2, 1)).unwrap(), None);
         assert_eq!(ledger.page(7, 0, (2, 20), Some(180)).unwrap(), None);
         assert_eq!(ledger.settle(share(0, 2)).unwrap(), moved(180, 2));
-        let Some(Step::Finished(done)) = ledger.page(7, 1, (0, 20), Some(150)).unwrap() else {
-            panic!("not done")
+        let Some(LedgerUpdate::Completed(done)) = ledger.page(7, 1, (0, 20), Some(150)).unwrap()
+        else {
+            panic!("not complete")
         };
         let records = 1;
         assert_eq!(
             done,
-            Finished { lane: lane(7), span: Some(span()), records, bytes: 60, skipped: false }
+            CompletedPartition {
+                partition: partition(7),
+                span: Some(span()),
+                records,
+                bytes: 60,
+                skipped: false
+            }
         );
     }
 
     #[test]
-    fn a_lane_that_was_left_is_covered_as_far_as_its_late_pages_go() {
+    fn a_partition_that_was_left_is_covered_as_far_as_its_late_pages_go() {
         let mut ledger = begun();
-        assert_eq!(ledger.leave(7, 2).unwrap(), None);
+        assert_eq!(ledger.abandon(7, 2).unwrap(), None);
         assert_eq!(ledger.page(7, 0, (0, 20), Some(180)).unwrap(), moved(180, 0));
         assert_eq!(ledger.page(7, 1, (0, 20), Some(120)).unwrap(), moved(120, 0));
-        assert_eq!(ledger.open_lanes(), 0);
+        assert_eq!(ledger.open_partitions(), 0);
     }
 
-    /// A page with a broken event has no note.
+    /// A page with a malformed event sends no `PageRead`.
     #[test]
-    fn a_page_that_never_comes_keeps_its_lane_from_being_done() {
+    fn a_page_that_never_comes_keeps_its_partition_from_being_done() {
         let mut ledger = begun();
         ledger.page(7, 0, (0, 20), Some(180)).unwrap();
-        assert_eq!(ledger.reach_end(7, 3, None).unwrap(), None);
+        assert_eq!(ledger.complete(7, 3, None).unwrap(), None);
         assert_eq!(ledger.page(7, 2, (0, 20), Some(100)).unwrap(), None);
-        assert_eq!(ledger.open_lanes(), 1);
+        assert_eq!(ledger.open_partitions(), 1);
     }
 
     #[test]
-    fn a_lane_that_was_left_is_never_done_and_its_late_receipts_do_no_harm() {
+    fn a_partition_that_was_left_is_never_done_and_its_late_receipts_do_no_harm() {
         let mut ledger = opened();
         ledger.page(7, 0, (2, 20), None).unwrap();
-        assert_eq!(ledger.leave(7, 1).unwrap(), None);
+        assert_eq!(ledger.abandon(7, 1).unwrap(), None);
         assert_eq!(ledger.settle(share(0, 2)).unwrap(), None);
-        assert_eq!(ledger.open_lanes(), 0);
+        assert_eq!(ledger.open_partitions(), 0);
         assert_eq!(ledger.settle(share(1, 3)).unwrap(), None);
     }
 
@@ -501,10 +546,16 @@ mod tests {
     }
 
     #[test]
-    fn a_note_about_an_unknown_lane_is_an_error() {
+    fn a_note_about_an_unknown_partition_is_an_error() {
         let mut ledger = Ledger::default();
-        assert!(matches!(ledger.page(3, 0, (1, 20), None), Err(Error::Unopened { lane: 3 })));
-        assert!(matches!(ledger.reach_end(3, 0, None), Err(Error::Unopened { lane: 3 })));
-        assert!(matches!(ledger.leave(3, 0), Err(Error::Unopened { lane: 3 })));
+        assert!(matches!(
+            ledger.page(3, 0, (1, 20), None),
+            Err(Error::UnknownPartition { partition: 3 })
+        ));
+        assert!(matches!(
+            ledger.complete(3, 0, None),
+            Err(Error::UnknownPartition { partition: 3 })
+        ));
+        assert!(matches!(ledger.abandon(3, 0), Err(Error::UnknownPartition { partition: 3 })));
     }
 }

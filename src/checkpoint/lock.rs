@@ -1,8 +1,8 @@
-//! One run a checkpoint file.
+//! Ensures that only one run at a time uses a checkpoint file.
 //!
-//! A file `FILE.lock` beside the checkpoint is locked for as long as the run lives. The system
-//! frees the lock with the process, so a killed run blocks nobody. The lock file itself stays:
-//! removing it would let two runs hold locks on two files of the same name.
+//! Input: the path of the checkpoint file. Output: a lock on `FILE.lock` next to it, held until the run ends.
+//! Invariant: the operating system releases the lock when the process ends, so a killed run does not block the next one.
+//! The lock file itself is never removed: otherwise two runs could hold locks on two different files of that name.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -14,15 +14,15 @@ use jiff::Timestamp;
 
 use super::Error;
 
-/// Holds the checkpoint file for this run until it is dropped.
+/// The lock on a checkpoint file, released on drop.
 #[derive(Debug)]
 pub(super) struct Lock {
-    /// Only held: closing it frees the lock.
+    /// Never read: closing the file releases the lock.
     _file: File,
 }
 
 impl Lock {
-    /// Locks a checkpoint file and writes down who holds it.
+    /// Locks a checkpoint file and writes the process id into the lock file.
     pub(super) fn take(checkpoint: &Path, now: Timestamp) -> Result<Self, Error> {
         let path = lock_path(checkpoint);
         let failed = |source| Error::Lock { path: path.clone(), source };
@@ -38,7 +38,7 @@ impl Lock {
     }
 }
 
-/// Looks whether a run holds a checkpoint file; writes nothing, and makes no lock file.
+/// Checks that no run holds a checkpoint file. Writes nothing and creates no lock file.
 pub(super) fn look(checkpoint: &Path) -> Result<(), Error> {
     let path = lock_path(checkpoint);
     let mut file = match File::open(&path) {
@@ -46,7 +46,7 @@ pub(super) fn look(checkpoint: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(Error::Lock { path, source }),
     };
-    // Shared, so that two that look do not take each other for a run.
+    // A shared lock, so that two concurrent checks do not mistake each other for a run.
     match file.try_lock_shared() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(in_use(checkpoint, &mut file)),
@@ -64,17 +64,17 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Returns the error that names the holder, as far as it wrote itself down.
+/// Returns the error that names the process holding the lock, as far as the lock file names it.
 fn in_use(checkpoint: &Path, file: &mut File) -> Error {
     let mut text = String::new();
-    // An unreadable lock file still means that somebody holds it.
+    // Even if the lock file is unreadable, a process holds the lock.
     let _ = file.read_to_string(&mut text);
     let mut words = text.split_whitespace();
     let pid = words.next().and_then(|word| word.parse().ok());
     let holder = match (pid, words.nth(1)) {
         (Some(pid), Some(since)) => format!("pid {pid}, since {since}"),
         (Some(pid), None) => format!("pid {pid}"),
-        (None, _) => "it is just starting".to_owned(),
+        (None, _) => "which is just starting".to_owned(),
     };
     Error::InUse { path: checkpoint.to_owned(), pid, holder }
 }

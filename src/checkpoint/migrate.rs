@@ -1,8 +1,9 @@
-//! Brings a checkpoint file to the schema that this program knows.
+//! Updates a checkpoint file to the schema of this program.
 //!
-//! The steps are the files of `checkpoints/`, in order; `user_version` counts the ones done. All
-//! that a file misses is done in one transaction, so there is no half-migrated file. A file is
-//! looked at before it is touched: another program's database and a newer file stay as they are.
+//! Input: an open database. Output: the same with the current schema, or an error.
+//! Invariant: the migrations are the files of `checkpoints/` in order, and `user_version` is the number of applied ones.
+//! All missing migrations are applied in one transaction. The file is checked before it is changed: databases of other
+//! programs, files of newer versions and files with an unreleased schema are left unchanged.
 
 use std::path::Path;
 
@@ -10,48 +11,42 @@ use rusqlite::Connection;
 
 use super::Error;
 
-/// The schema, step by step. Never edited once released; a change is a new file.
-const STEPS: [&str; 10] = [
-    include_str!("../../checkpoints/0001_lanes.sql"),
-    include_str!("../../checkpoints/0002_set_aside.sql"),
-    include_str!("../../checkpoints/0003_runs.sql"),
-    include_str!("../../checkpoints/0004_set_aside_content.sql"),
-    include_str!("../../checkpoints/0005_coverage.sql"),
-    include_str!("../../checkpoints/0006_set_aside_cause.sql"),
-    include_str!("../../checkpoints/0007_closed_digest.sql"),
-    include_str!("../../checkpoints/0008_indices.sql"),
-    include_str!("../../checkpoints/0009_skipped.sql"),
-    include_str!("../../checkpoints/0010_set_aside_kept.sql"),
-];
+/// The migrations. A released one is never edited; a change of the schema is a new file.
+const MIGRATIONS: [&str; 1] = [include_str!("../../checkpoints/0001_schema.sql")];
 
-/// The version of a file after all steps.
-#[expect(clippy::cast_possible_truncation, reason = "a handful of steps")]
-pub(super) const VERSION: u32 = STEPS.len() as u32;
+/// The schema version after all migrations.
+#[expect(clippy::cast_possible_truncation, reason = "there are only a few migrations")]
+pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
 
-/// `trld` in ASCII: marks the SQLite files that are ours, so that no other one is ever written to.
-const APPLICATION: i32 = 0x7472_6c64;
+/// Identifies checkpoint files among SQLite databases: `trlc` in ASCII.
+const APPLICATION_ID: i32 = 0x7472_6c63;
 
-/// Does the steps that the file misses; none if it is up to date.
+/// The application id of checkpoint files written before the first release (`trld`), whose schema is not supported.
+const UNRELEASED_APPLICATION_ID: i32 = 0x7472_6c64;
+
+/// Applies the migrations that the file lacks.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Error> {
-    let done = version(connection, path)?;
-    if done == VERSION {
+    let current = version(connection, path)?;
+    if current == VERSION {
         return Ok(());
     }
-    apply(connection, done).map_err(|source| Error::sql(path, "update the schema", source))
+    apply(connection, current).map_err(|source| Error::sql(path, "update the schema", source))
 }
 
-/// Returns the version of a file that is ours; 0 for an empty one.
+/// Returns the schema version of a checkpoint file, or 0 for an empty database.
 pub(super) fn version(connection: &Connection, path: &Path) -> Result<u32, Error> {
     let (application, version, tables) =
-        identity(connection).map_err(|source| Error::sql(path, "look at the version", source))?;
-    let is_new = application == 0 && version == 0 && tables == 0;
-    if application != APPLICATION && !is_new {
-        return Err(Error::NotOurs { path: path.to_owned() });
+        identity(connection).map_err(|source| Error::sql(path, "read the version", source))?;
+    let is_empty = application == 0 && version == 0 && tables == 0;
+    match application {
+        APPLICATION_ID if version > VERSION => {
+            Err(Error::Newer { path: path.to_owned(), version, known: VERSION })
+        }
+        APPLICATION_ID => Ok(version),
+        UNRELEASED_APPLICATION_ID => Err(Error::Unreleased { path: path.to_owned() }),
+        _ if is_empty => Ok(0),
+        _ => Err(Error::NotOurs { path: path.to_owned() }),
     }
-    if version > VERSION {
-        return Err(Error::Newer { path: path.to_owned(), version, known: VERSION });
-    }
-    Ok(version)
 }
 
 fn identity(connection: &Connection) -> rusqlite::Result<(i32, u32, u32)> {
@@ -62,12 +57,12 @@ fn identity(connection: &Connection) -> rusqlite::Result<(i32, u32, u32)> {
     Ok((application, version, tables))
 }
 
-fn apply(connection: &mut Connection, done: u32) -> rusqlite::Result<()> {
+fn apply(connection: &mut Connection, current: u32) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    for step in STEPS.iter().skip(done as usize) {
-        transaction.execute_batch(step)?;
+    for migration in MIGRATIONS.iter().skip(current as usize) {
+        transaction.execute_batch(migration)?;
     }
-    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
@@ -78,20 +73,20 @@ mod tests {
 
     use super::*;
 
-    /// Every table with its columns: what the code beside counts on.
+    /// Every table with its columns, which the SQL of the other modules relies on.
     const TABLES: &str = "\
-closed: prefix, inputs, records, bytes, first_done, last_done, digest, newest, skipped
-coverage: series, sure, since, until
-decisions: path, kind, why, decided
-failures: lane, name, cause, position, records, tries, at
+complete_folders: prefix, inputs, skipped, records, bytes, first_loaded, last_loaded, digest, newest
+coverage: series, final, since, until
+dead_letters: index_name, id, partition_key, fingerprint, run, rejected, cause, reason, accepted, last_attempt, rejected_under, content_kind, content, position, bytes
+discovered_fields: path, kind, origin, discovered
+failed_partitions: partition_key, name, cause, position, records, attempts, failed
 folders: id, path
-indices: name, uuid, made, created, already_there, held
-lanes: folder, name, fingerprint, records, bytes, done, run, skipped
+indices: name, uuid, creation_date, created, duplicates, documents
 meta: name, value
-missing: name, uuid, made, why, documents, wanted, found, accepted
-runs: id, started, ended, exit_code, read, created, already_there, set_aside, lanes_done, lanes_failed, lanes_skipped, retried_created, retried_already_there, retried_set_aside
+missing_documents: index_name, uuid, creation_date, reason, documents, expected, detected, accepted
+partitions: folder, name, fingerprint, records, bytes, loaded, run, skipped
+runs: id, started, ended, exit_code, read, created, duplicates, dead_letters, partitions_loaded, partitions_skipped, partitions_failed, retried_created, retried_duplicates, retried_dead_letters
 series: id, name, records
-set_aside: index_name, id, lane, fingerprint, run, at, cause, reason, accepted, tried, refused_under, kept, content, position, bytes
 ";
 
     fn tables(connection: &Connection) -> String {
@@ -115,14 +110,14 @@ set_aside: index_name, id, lane, fingerprint, run, at, cause, reason, accepted, 
     }
 
     #[test]
-    fn from_zero_gives_the_expected_schema() {
+    fn an_empty_database_gets_the_expected_schema() {
         let connection = fresh();
         assert_eq!(tables(&connection), TABLES);
         assert_eq!(version(&connection, Path::new("new")).unwrap(), VERSION);
     }
 
     #[test]
-    fn twice_is_once() {
+    fn migrating_twice_changes_nothing() {
         let mut connection = fresh();
         let once = schema(&connection);
         migrate(&mut connection, Path::new("again")).unwrap();
@@ -131,34 +126,50 @@ set_aside: index_name, id, lane, fingerprint, run, at, cause, reason, accepted, 
 
     #[test]
     fn every_earlier_version_ends_in_the_same_schema() {
-        for done in 1..VERSION {
+        for current in 1..VERSION {
             let mut connection = Connection::open_in_memory().unwrap();
-            for step in &STEPS[..done as usize] {
-                connection.execute_batch(step).unwrap();
+            for migration in &MIGRATIONS[..current as usize] {
+                connection.execute_batch(migration).unwrap();
             }
-            connection.pragma_update(None, "application_id", APPLICATION).unwrap();
-            connection.pragma_update(None, "user_version", done).unwrap();
+            connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+            connection.pragma_update(None, "user_version", current).unwrap();
             migrate(&mut connection, Path::new("old")).unwrap();
-            assert_eq!(schema(&connection), schema(&fresh()), "from version {done}");
+            assert_eq!(schema(&connection), schema(&fresh()), "from version {current}");
         }
     }
 
     #[test]
-    fn the_steps_are_all_files_of_the_folder_in_order() {
+    fn an_unreleased_schema_is_refused_with_a_hint_and_left_unchanged() {
+        for version in [1, 10] {
+            let mut connection = Connection::open_in_memory().unwrap();
+            connection.execute_batch("CREATE TABLE lanes (folder INTEGER, name TEXT)").unwrap();
+            connection.pragma_update(None, "application_id", UNRELEASED_APPLICATION_ID).unwrap();
+            connection.pragma_update(None, "user_version", version).unwrap();
+            let before = schema(&connection);
+            let error = migrate(&mut connection, Path::new("old.sqlite")).unwrap_err();
+            assert!(matches!(error, Error::Unreleased { .. }), "{error:?}");
+            assert!(error.to_string().contains("old.sqlite"), "{error}");
+            assert!(error.hint().unwrap().contains("move the file away"));
+            assert_eq!(schema(&connection), before);
+        }
+    }
+
+    #[test]
+    fn the_migrations_are_all_files_of_the_folder_in_order() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints");
         let mut files: Vec<_> =
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         let texts: Vec<String> =
             files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
-        assert_eq!(texts, STEPS);
+        assert_eq!(texts, MIGRATIONS);
         for (number, file) in (1..).zip(&files) {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
             assert!(name.starts_with(&format!("{number:04}_")), "{name}");
         }
     }
 
-    /// Files that released versions have written; the folder fills with the releases.
+    /// Files written by released versions; one is added with each release that changes the schema.
     #[test]
     fn stored_databases_of_earlier_releases_open() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/checkpoints");

@@ -1,174 +1,178 @@
-//! What is safe: which lanes are in the engine to their last document, kept over crashes.
+//! The checkpoint: records which partitions are loaded, so that a run can resume where an earlier one stopped.
 //!
-//! In: [`Note`]s of the corridor, on one channel. Out: rows in one SQLite file, and [`Status`].
-//! Holds: nothing counts as safe before the engine acknowledged it *and* the file holds it on disk.
-//! So SIGKILL at any moment costs repeated work, and never a gap.
+//! Input: [`CheckpointEvent`]s from the pipeline, on one channel. Output: rows in one SQLite file, and [`Status`].
+//! Invariant: a partition is recorded as loaded only after the engine has acknowledged every document of it, and the
+//! record is on disk before it is reported. A crash at any moment can therefore repeat work, but never skip events.
 //!
-//! [`Ledger`] decides (pure), [`Store`] writes, [`Reader`] answers. Migrations are the numbered
-//! files of `checkpoints/`. The file never holds a secret: the target comes without credentials.
+//! [`Ledger`] decides what is complete (no I/O), [`CheckpointStore`] writes, [`CheckpointReader`] queries. The schema is
+//! in `checkpoints/`. The file contains no secrets: the target is stored without credentials.
 
-mod causes;
-mod closed;
+mod complete_folders;
 mod coverage;
+mod dead_letter_groups;
+mod dead_letters;
 mod error;
 mod examine;
 mod file;
-mod frozen;
 mod index_rows;
 pub mod indices;
 pub mod ledger;
 mod lock;
 mod migrate;
+mod read_only;
 mod reader;
 #[cfg(test)]
 mod scenario;
-mod set_aside;
 pub mod status;
 mod store;
 mod target;
 
-use crate::event::{Lane, LaneNumber, Listed, Position, Receipt, Span};
+use crate::event::{ListingSummary, Partition, PartitionNumber, Position, Receipt, TimeSlice};
 
+pub use dead_letters::{
+    DeadLetterKey, RetryCandidate, RetryOutcome, RetrySelection, accept_dead_letters,
+};
 pub use error::Error;
-pub use examine::{Standing, examine};
-pub use indices::Indices;
+pub use examine::{CheckpointState, examine};
+pub use indices::LoadedIndices;
 pub use ledger::Ledger;
-pub use reader::Reader;
-pub use set_aside::{Key, Retried, Retry, Waiting, accept};
+pub use reader::CheckpointReader;
 pub use status::Status;
-pub use store::Store;
-pub use target::{LOCALHOST, one_name};
+pub use store::CheckpointStore;
+pub use target::{LOCALHOST, canonical_host};
 
-/// What the corridor tells the store's thread.
+/// An event that the pipeline sends to the [`CheckpointStore`].
 ///
-/// `Opened` of a lane comes first. Its pages may come in any order, and before or after `Ended`, which says how
-/// many there are; a receipt comes at any moment after `Opened`, also before the note of its page.
+/// The first event of a partition is `PartitionOpened`. Its `PageRead` events may arrive in any order, before or after
+/// `PartitionEnded`, which carries the number of pages. A receipt may arrive at any time after `PartitionOpened`, also
+/// before the `PageRead` of the page it belongs to.
 #[derive(Clone, Debug)]
-pub enum Note {
-    /// A lane is being read.
-    Opened {
-        /// Its number in this run, never used twice.
-        number: LaneNumber,
-        /// What the checkpoint knows it by.
-        lane: Lane,
-        /// What a person knows it by.
+pub enum CheckpointEvent {
+    /// Reading of a partition has started.
+    PartitionOpened {
+        /// The partition's number, unique within this run.
+        number: PartitionNumber,
+        /// The key and fingerprint under which the checkpoint stores the partition.
+        partition: Partition,
+        /// The name shown to the user.
         name: String,
-        /// What it covers, if it is a stretch of time: that is kept, and not the lane.
-        span: Option<Span>,
+        /// The time range that the partition covers. If set, the covered time is stored instead of the partition.
+        span: Option<TimeSlice>,
     },
-    /// A page of a lane was read to its end.
-    Page {
-        /// The lane.
-        lane: LaneNumber,
-        /// The page, from 0 in each run, without holes.
+    /// A page of a partition was read to its end.
+    PageRead {
+        /// The partition.
+        partition: PartitionNumber,
+        /// The page number: consecutive, starting at 0 in each run.
         page: u32,
-        /// How many documents came from it, set-aside ones included. 0 is fine.
+        /// Number of documents read from the page, including dead letters. May be 0.
         documents: u32,
-        /// Bytes it was read from, as stored.
+        /// Bytes of input, as stored (compressed).
         bytes: u64,
-        /// From where on the lane is safe once this page and all before it are settled.
-        reaches: Option<Position>,
+        /// The position that the partition reaches when this page and all earlier pages are settled.
+        position: Option<Position>,
     },
-    /// Documents are settled.
+    /// Documents were settled: created, duplicate, or dead letter.
     Settled(Receipt),
-    /// Documents that were set aside were sent again.
-    Retried(Retried),
-    /// An index refused documents of this run for their content; it will refuse them again until this changes.
-    RefusedUnder {
+    /// Dead letters were sent again.
+    Retried(RetryOutcome),
+    /// An index rejected documents of this run because of their content, and will reject them again until `version`
+    /// changes.
+    RejectedUnder {
         /// The index.
         index: String,
-        /// What refused them: program, rules and mapping.
+        /// The combined version of program, rules and mapping that rejected them.
         version: String,
     },
-    /// A lane has no further pages than these. The ledger forgets it when all of them are read and settled, also
-    /// if it failed: the page in which it broke off has its [`Note::Page`] too. A page that never has one keeps
-    /// its lane from being done.
-    Ended {
-        /// The lane.
-        lane: LaneNumber,
-        /// How it ended.
-        outcome: Ended,
-        /// How many pages it has: 1 for a file, 0 for what could not be had at all.
+    /// A partition has no pages beyond these. The ledger drops the partition when all of them are read and settled.
+    /// This also applies to a failed partition: the page in which reading failed has its [`PageRead`](Self::PageRead)
+    /// too. A page without one keeps its partition incomplete.
+    PartitionEnded {
+        /// The partition.
+        partition: PartitionNumber,
+        /// How reading ended.
+        outcome: PartitionOutcome,
+        /// Number of pages: 1 for a file, 0 if nothing could be read.
         pages: u32,
-        /// The final fingerprint, where it is known only at the end; otherwise the opening one.
+        /// The final fingerprint, if it is known only at the end; otherwise the one given at the start applies.
         fingerprint: Option<String>,
     },
-    /// A folder will get no further lanes: once all of them are done they may be kept as one row.
-    Closed {
-        /// The lanes' common key, with its last slash.
+    /// A folder has no further partitions: once all of them are loaded, one row can replace theirs.
+    FolderComplete {
+        /// The common prefix of the partitions' keys, including the last slash.
         prefix: String,
-        /// How many lanes it has, and what else their listing looked like.
-        listed: Listed,
-        /// How many of them it had when it was closed before: they stay done.
-        known: u64,
-        /// How many of them are read in this run. The others were done before.
-        handed_out: u64,
+        /// Number of partitions and digest of the listing.
+        listing: ListingSummary,
+        /// Number of partitions that the folder had when it was completed before. They remain loaded.
+        previously_loaded: u64,
+        /// Number of partitions that are read in this run. The others were loaded before.
+        read_in_this_run: u64,
     },
-    /// The content of a done lane is the same, though its fingerprint changed (a touched file).
-    Unchanged(Lane),
-    /// The kind of a field that no table knew was decided.
-    Learned {
+    /// The fingerprint of a loaded partition changed but its content did not (for example a touched file).
+    Unchanged(Partition),
+    /// A field that is not in the shipped tables got its kind.
+    FieldDiscovered {
         /// The field's path.
         path: String,
-        /// The kind it has from now on.
+        /// The field's kind.
         kind: String,
-        /// Who decided: the first value met, or the engine.
-        why: String,
+        /// What determined the kind: the first value, or the engine's mapping.
+        origin: String,
     },
 }
 
-/// How the reading of a lane ended.
+/// How reading of a partition ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum PartitionOutcome {
     /// Read to its end.
     Done,
-    /// Read to its end; it holds no CloudTrail, and need not.
+    /// Read to its end; it contains no CloudTrail events and is not expected to.
     Skipped,
-    /// Read with errors. It is not done, is tried again by the next run, and is listed.
+    /// Reading failed. The partition is listed as failed, and the next run reads it again.
     Failed {
-        /// What was wrong, in words for a person.
+        /// The cause, as shown to the user.
         cause: String,
-        /// Where, in bytes from the start.
+        /// Byte offset of the error, if known.
         offset: Option<u64>,
     },
-    /// The run stopped before its end.
+    /// The run stopped before the end of the partition.
     Interrupted,
 }
 
-/// What one run wrote down, all of it committed.
+/// Committed totals of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Lanes that are done.
-    pub lanes_done: u64,
-    /// Lanes that are done and hold no CloudTrail.
-    pub lanes_skipped: u64,
-    /// Lanes that were read with errors.
-    pub lanes_failed: u64,
-    /// Lanes that were opened and are none of these: interrupted, or with unsettled documents.
-    pub lanes_unfinished: u64,
-    /// Records read, of all pages that were read to their end.
+pub struct RunTotals {
+    /// Partitions that were loaded.
+    pub partitions_loaded: u64,
+    /// Partitions that were read to their end and contain no CloudTrail events.
+    pub partitions_skipped: u64,
+    /// Partitions that failed.
+    pub partitions_failed: u64,
+    /// Partitions that were opened and are none of these: interrupted, or with unsettled documents.
+    pub partitions_unfinished: u64,
+    /// Records of all pages that were read to their end.
     pub records: u64,
-    /// The bytes they were read from, as stored.
+    /// Bytes of those pages, as stored (compressed).
     pub bytes: u64,
-    /// Documents new in the index.
+    /// Documents created in an index.
     pub created: u64,
-    /// Documents that were in the index already.
-    pub already_there: u64,
-    /// Documents set aside.
-    pub set_aside: u64,
-    /// Documents that were set aside before, sent again, and are new in the index.
+    /// Documents that were already in their index.
+    pub duplicates: u64,
+    /// Documents stored as dead letters.
+    pub dead_letters: u64,
+    /// Dead letters of earlier runs that were sent again and created.
     pub retried_created: u64,
-    /// Those of them that were in the index already.
+    /// Dead letters of earlier runs that were sent again and were already in their index.
     pub retried_already_there: u64,
-    /// Those of them that stay set aside.
+    /// Dead letters of earlier runs that were sent again and remain dead letters.
     pub retried_set_aside: u64,
 }
 
-/// What keeps the index from being complete, whichever run met it.
+/// Number of dead letters of all runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outstanding {
-    /// Documents that are set aside, without those that are accepted.
-    pub set_aside: u64,
-    /// Documents of which a person said that they may stay out.
+    /// Dead letters that the user has not accepted.
+    pub dead_letters: u64,
+    /// Dead letters that the user has accepted.
     pub accepted: u64,
 }

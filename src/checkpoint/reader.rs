@@ -1,7 +1,10 @@
-//! Answers what is done, beside a run that goes on: a second connection that only reads.
+//! Queries a checkpoint file, also while a run is writing it.
 //!
-//! It takes no lock and never waits for the writer (the file is in WAL mode). Each question sees
-//! what is committed at that moment; no snapshot is held between two, or the WAL would grow.
+//! Input: the path of an existing file. Output: what is loaded and covered, dead letters to retry, and [`Status`].
+//! Invariant: a reader takes no lock, writes nothing, and never waits for the writer (the file is in WAL mode). Each query
+//! sees the data committed at that moment; no snapshot is held between queries, because it would keep the WAL from being
+//! truncated.
+//! Deliberately not here: writing (see `store`) and formatting (see `cli`).
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,57 +14,58 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
-use super::coverage::{Sure, covered};
-use super::index_rows::{self, Fact};
-use super::indices::Indices;
+use super::coverage::{Finality, covered};
+use super::index_rows::{self, MetaKey};
+use super::indices::LoadedIndices;
 use super::status::{
-    Coverage, Decision, Failure, Index, MissingDocuments, Run, Source, Status, by_bucket, gather,
+    Coverage, DiscoveredField, FailedPartition, IndexLoss, IndexStatus, LoadedFolder, RunStatus,
+    Status, by_bucket, gather,
 };
 use super::{
-    Error, Retry, Waiting, causes, closed,
-    frozen::{self, Copy},
-    migrate, set_aside,
+    Error, RetryCandidate, RetrySelection, complete_folders, dead_letter_groups, dead_letters,
+    migrate,
+    read_only::{self, Copy},
 };
-use crate::event::{Kept, Listed};
+use crate::event::{DeadLetterContent, ListingSummary};
 use crate::normalize::IndexBy;
-use crate::report::summary::Retried;
+use crate::report::summary::RetrySummary;
 
-/// How long to wait while another connection recovers the file after a crash.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum time to wait while another connection recovers the file after a crash.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs, reasons and folders told by [`Reader::status`]: what fits on a screen.
-const ROWS_TOLD: u32 = 20;
+/// Maximum number of runs, reasons and folders in [`CheckpointReader::status`]: one screen.
+const MAX_ROWS: u32 = 20;
 
-/// Failures told by [`Reader::status`]; each is a thing to look at, so more than a screen.
-const FAILURES_TOLD: u32 = 1000;
+/// Maximum number of failed partitions in [`CheckpointReader::status`].
+const MAX_FAILURES: u32 = 1000;
 
-/// Reads a checkpoint file.
+/// A read-only connection to a checkpoint file.
 #[derive(Debug)]
-pub struct Reader {
+pub struct CheckpointReader {
     connection: Connection,
     path: PathBuf,
-    /// Last, so that it outlives the connection.
+    /// Last field, so that the copy is deleted after the connection is closed.
     _copy: Option<Copy>,
 }
 
-impl Reader {
-    /// Opens an existing checkpoint file to read it, without its lock.
+impl CheckpointReader {
+    /// Opens an existing checkpoint file read-only, without locking it.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Missing`] if there is no file, and other errors if it is not readable, not
-    /// ours, damaged, or of another version.
+    /// Returns [`Error::NotFound`] if the file does not exist, and other errors if it is not readable, damaged, or of
+    /// another program or schema version.
     pub fn open(path: &Path) -> Result<Self, Error> {
         look_at(path)?;
         let (connection, copy) = match Self::connect(path) {
-            // Nothing can be written there, and SQLite would like to.
+            // The directory is read-only, and SQLite needs to create files in it.
             Err(error @ (Error::ReadOnly { .. } | Error::Denied { .. })) => {
-                frozen::open(path).map_err(|_| error)?
+                read_only::open(path).map_err(|_| error)?
             }
             connected => (connected?, None),
         };
         match migrate::version(&connection, path)? {
-            // A run is just making it, or its tables stand in a file that was not copied with it.
+            // A run is just creating it, or it was copied without its `-wal` file, which holds the tables.
             0 => return Err(Error::Empty { path: path.to_owned() }),
             version if version < migrate::VERSION => {
                 return Err(Error::Older { path: path.to_owned(), version });
@@ -71,172 +75,176 @@ impl Reader {
         Ok(Self { connection, path: path.to_owned(), _copy: copy })
     }
 
-    /// Opens the file as it lies there, and looks whether it can be read so.
+    /// Opens the file in place and checks that it can be read.
     fn connect(path: &Path) -> Result<Connection, Error> {
-        let failed = |source| Error::sql(path, "open the tables", source);
+        let failed = |source| Error::sql(path, "open the database", source);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         migrate::version(&connection, path)?;
         Ok(connection)
     }
 
-    /// Returns the fingerprint with which a lane was done, as it was given then.
+    /// Returns the fingerprint of a loaded partition, or `None` if it is not loaded.
     ///
-    /// With it the source sees that a file was only touched: same size, same hash, other time.
+    /// Sources compare it to detect a file whose modification time changed but whose size and hash did not.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
-    pub fn done_content(&self, key: &str) -> Result<Option<String>, Error> {
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn loaded_fingerprint(&self, key: &str) -> Result<Option<String>, Error> {
         let (folder, name) = split(key);
         self.connection
             .prepare_cached(
-                "SELECT fingerprint FROM lanes WHERE name = ?2 \
+                "SELECT fingerprint FROM partitions WHERE name = ?2 \
                  AND folder = (SELECT id FROM folders WHERE path = ?1)",
             )
             .and_then(|mut statement| {
                 statement.query_row([folder, name], |row| row.get(0)).optional()
             })
-            .map_err(|source| Error::sql(&self.path, "look up a lane", source))
+            .map_err(|source| Error::sql(&self.path, "look up a partition", source))
     }
 
-    /// Returns the seconds of a series that need not be fetched again, as intervals that neither touch nor
-    /// overlap, both ends included, the earliest first.
+    /// Returns the intervals of a series that need not be fetched again, in seconds of the Unix epoch, both ends included,
+    /// earliest first. They neither touch nor overlap.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
+    /// Returns [`Error`] if the file cannot be read.
     pub fn coverage(&self, series: &str) -> Result<Vec<(i64, i64)>, Error> {
-        covered(&self.connection, series, Sure::Yes)
-            .map_err(|source| Error::sql(&self.path, "look up what is covered", source))
+        covered(&self.connection, series, Finality::Final)
+            .map_err(|source| Error::sql(&self.path, "look up the coverage", source))
     }
 
-    /// Returns what the listing of a folder looked like when it was closed: all that it had then is done. The prefix
-    /// ends with a slash.
+    /// Returns the listing of a folder at the time when all of its partitions were loaded, or `None` if the folder is not
+    /// complete. `prefix` ends with a slash.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
-    pub fn closed(&self, prefix: &str) -> Result<Option<Listed>, Error> {
-        closed::listed(&self.connection, prefix)
-            .map_err(|source| Error::sql(&self.path, "look up a closed folder", source))
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn complete_folder(&self, prefix: &str) -> Result<Option<ListingSummary>, Error> {
+        complete_folders::listing(&self.connection, prefix)
+            .map_err(|source| Error::sql(&self.path, "look up a folder", source))
     }
 
-    /// Returns the kinds that were decided for fields that no table knew, by path.
+    /// Returns the discovered fields, ordered by path.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
-    pub fn decisions(&self) -> Result<Vec<Decision>, Error> {
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn discovered_fields(&self) -> Result<Vec<DiscoveredField>, Error> {
         decisions(&self.connection)
-            .map_err(|source| Error::sql(&self.path, "read the decisions", source))
+            .map_err(|source| Error::sql(&self.path, "read the discovered fields", source))
     }
 
-    /// Returns the UUID of the cluster that the documents went to; `None` if no engine told it.
+    /// Returns the UUID of the cluster that documents were sent to, or `None` if no cluster has reported one.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
+    /// Returns [`Error`] if the file cannot be read.
     pub fn cluster(&self) -> Result<Option<String>, Error> {
-        Fact::Cluster
+        MetaKey::ClusterUuid
             .read(&self.connection)
-            .map_err(|source| Error::sql(&self.path, "read about the engine", source))
+            .map_err(|source| Error::sql(&self.path, "read the metadata", source))
     }
 
-    /// Returns how documents are spread over indices; `None` if nothing was loaded yet.
+    /// Returns the period that each index covers, or `None` if nothing has been loaded yet.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
+    /// Returns [`Error`] if the file cannot be read.
     pub fn index_by(&self) -> Result<Option<IndexBy>, Error> {
-        Fact::IndexBy
+        MetaKey::IndexBy
             .read(&self.connection)
-            .map(|word| word.and_then(|word| IndexBy::named(&word)))
-            .map_err(|source| Error::sql(&self.path, "read how indices are made", source))
+            .map(|word| word.and_then(|word| IndexBy::from_name(&word)))
+            .map_err(|source| Error::sql(&self.path, "read the metadata", source))
     }
 
-    /// Returns the indices that documents went to, and what is missing of them.
+    /// Returns the indices that documents were sent to, and the documents missing from them.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
-    pub fn indices(&self) -> Result<Indices, Error> {
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn indices(&self) -> Result<LoadedIndices, Error> {
         index_rows::read(&self.connection)
             .map_err(|source| Error::sql(&self.path, "read the indices", source))
     }
 
-    /// Returns the indices that refused documents for their content, and what refused them.
+    /// Returns the indices that rejected documents because of their content, each with the version of program, rules and
+    /// mapping that did.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
-    pub fn refusals(&self) -> Result<Vec<(String, String)>, Error> {
-        set_aside::refusals(&self.connection).map_err(|source| self.failed_retry(source))
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn rejections(&self) -> Result<Vec<(String, String)>, Error> {
+        dead_letters::rejections(&self.connection).map_err(|source| self.failed_retry(source))
     }
 
-    /// Returns at most `most` documents behind `after` that are to be sent again. `unchanged` are those of
-    /// [`refusals`](Self::refusals) that would refuse them again.
+    /// Returns at most `most` dead letters to send again, starting after row `after`. `unchanged` are the
+    /// [`rejections`](Self::rejections) whose version is still current.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
-    pub fn waiting(
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn retry_candidates(
         &self,
-        retry: Retry,
+        retry: RetrySelection,
         unchanged: &[(String, String)],
         after: i64,
         most: u32,
-    ) -> Result<Vec<Waiting>, Error> {
-        set_aside::waiting(&self.connection, retry, unchanged, after, most)
+    ) -> Result<Vec<RetryCandidate>, Error> {
+        dead_letters::waiting(&self.connection, retry, unchanged, after, most)
             .map_err(|source| self.failed_retry(source))
     }
 
-    /// Returns what is kept of a document that is to be sent again.
+    /// Returns the content of a dead letter.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
-    pub fn kept(&self, waiting: &Waiting) -> Result<Option<Kept>, Error> {
-        set_aside::kept(&self.connection, waiting.number)
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn dead_letter_content(
+        &self,
+        waiting: &RetryCandidate,
+    ) -> Result<Option<DeadLetterContent>, Error> {
+        dead_letters::kept(&self.connection, waiting.row)
             .map_err(|source| self.failed_retry(source))
     }
 
     fn failed_retry(&self, source: rusqlite::Error) -> Error {
-        Error::sql(&self.path, "read the set-aside documents", source)
+        Error::sql(&self.path, "read the dead letters", source)
     }
 
-    /// Returns all that there is to tell `now`.
+    /// Returns the status as of `now`.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be read any more.
+    /// Returns [`Error`] if the file cannot be read.
     pub fn status(&self, now: Timestamp) -> Result<Status, Error> {
         status(&self.connection, now)
             .map_err(|source| Error::sql(&self.path, "read the status", source))
     }
 }
 
-/// Splits a lane's key at its last slash into folder and name, as the tables hold it.
+/// Splits a partition's key at its last slash into folder and name, as the tables store it.
 pub(super) fn split(key: &str) -> (&str, &str) {
     key.rsplit_once('/').unwrap_or(("", key))
 }
 
-/// Looks whether there is a file to read: SQLite has one error for all of this.
+/// Checks that the path is an existing file, because SQLite reports every problem with the same error.
 ///
-/// Without opening it: closing it again would free the locks that SQLite holds in this process.
+/// The file is not opened: closing it would release the POSIX locks that SQLite holds on it in this process.
 fn look_at(path: &Path) -> Result<(), Error> {
     let owned = || path.to_owned();
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(Error::IsFolder { path: owned() }),
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Missing { path: owned() }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::NotFound { path: owned() }),
         Err(source) => Err(Error::Open { path: owned(), source }),
     }
 }
 
 fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
-    // One read transaction: the numbers of one moment, so that they add up.
+    // One read transaction, so that all numbers are of the same moment and add up.
     let snapshot = connection.unchecked_transaction()?;
     let folders = folders(&snapshot)?;
     let indices = index_rows::read(&snapshot)?;
@@ -249,43 +257,43 @@ fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
             |row| time(row, 0),
         )?,
         runs: runs(&snapshot)?,
-        lanes_done: folders.iter().map(|folder| folder.lanes).sum(),
-        lanes_skipped: folders.iter().map(|folder| folder.skipped).sum(),
-        lanes_failed: count(&snapshot, "SELECT count(*) FROM failures")?,
+        partitions_loaded: folders.iter().map(|folder| folder.partitions).sum(),
+        partitions_skipped: folders.iter().map(|folder| folder.skipped).sum(),
+        partitions_failed: count(&snapshot, "SELECT count(*) FROM failed_partitions")?,
         records: folders.iter().map(|folder| folder.records).sum(),
         bytes: folders.iter().map(|folder| folder.bytes).sum(),
         coverage: coverage(&snapshot, now)?,
         buckets: by_bucket(&folders, &failed_objects(&snapshot)?),
-        sources: gather(folders, ROWS_TOLD as usize),
+        folders: gather(folders, MAX_ROWS as usize),
         failures: failures(&snapshot)?,
-        set_aside: causes::read(&snapshot, ROWS_TOLD as usize)?,
-        cluster: Fact::Cluster.read(&snapshot)?,
-        indices: Index::of(&indices),
-        missing: MissingDocuments::of(&indices),
-        decisions: decisions(&snapshot)?,
+        dead_letters: dead_letter_groups::read(&snapshot, MAX_ROWS as usize)?,
+        cluster: MetaKey::ClusterUuid.read(&snapshot)?,
+        indices: IndexStatus::of(&indices),
+        missing: IndexLoss::of(&indices),
+        discovered_fields: decisions(&snapshot)?,
     };
     snapshot.finish()?;
     Ok(status)
 }
 
-fn folders(connection: &Connection) -> rusqlite::Result<Vec<Source>> {
+fn folders(connection: &Connection) -> rusqlite::Result<Vec<LoadedFolder>> {
     let mut statement = connection.prepare(
-        // Lanes of a closed folder that were read again are in its row already.
+        // Partitions of a complete folder that were read again are already counted in its row.
         "SELECT folders.path, count(*) - sum(skipped), sum(records), \
-         sum(bytes * (1 - skipped)), min(done), max(done), sum(skipped) \
-         FROM lanes JOIN folders ON folders.id = lanes.folder \
-         WHERE folders.path || '/' NOT IN (SELECT prefix FROM closed) GROUP BY lanes.folder \
+         sum(bytes * (1 - skipped)), min(loaded), max(loaded), sum(skipped) \
+         FROM partitions JOIN folders ON folders.id = partitions.folder \
+         WHERE folders.path || '/' NOT IN (SELECT prefix FROM complete_folders) GROUP BY partitions.folder \
          UNION ALL SELECT substr(prefix, 1, length(prefix) - 1), inputs - skipped, records, \
-         bytes, first_done, last_done, skipped FROM closed",
+         bytes, first_loaded, last_loaded, skipped FROM complete_folders",
     )?;
     let row = |row: &Row<'_>| {
-        Ok(Source {
-            source: row.get(0)?,
-            lanes: number(row, 1)?,
+        Ok(LoadedFolder {
+            folder: row.get(0)?,
+            partitions: number(row, 1)?,
             records: number(row, 2)?,
             bytes: number(row, 3)?,
-            first_done: time(row, 4)?,
-            last_done: time(row, 5)?,
+            first_loaded: time(row, 4)?,
+            last_loaded: time(row, 5)?,
             skipped: number(row, 6)?,
         })
     };
@@ -297,76 +305,81 @@ fn coverage(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Cov
     let series: Vec<(String, u64)> = statement
         .query_map([], |row| Ok((row.get(0)?, number(row, 1)?)))?
         .collect::<Result<_, _>>()?;
-    let mut told = Vec::with_capacity(series.len());
+    let mut coverage = Vec::with_capacity(series.len());
     for (name, records) in series {
-        told.extend(Coverage::of(&name, &covered(connection, &name, Sure::No)?, records, now));
+        coverage.extend(Coverage::from_intervals(
+            &name,
+            &covered(connection, &name, Finality::Provisional)?,
+            records,
+            now,
+        ));
     }
-    Ok(told)
+    Ok(coverage)
 }
 
-/// Returns the folders in which objects failed, and how many did.
+/// Returns the number of failed objects by folder.
 fn failed_objects(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
     let mut statement = connection.prepare(
-        // What ends with letters that are no slash, without them.
-        "SELECT rtrim(lane, replace(lane, '/', '')) AS folder, count(*) FROM failures \
-         WHERE lane LIKE 's3://%' GROUP BY folder",
+        // Strips everything after the last slash: trailing characters other than a slash are removed.
+        "SELECT rtrim(partition_key, replace(partition_key, '/', '')) AS folder, count(*) FROM failed_partitions \
+         WHERE partition_key LIKE 's3://%' GROUP BY folder",
     )?;
     statement.query_map([], |row| Ok((row.get(0)?, number(row, 1)?)))?.collect()
 }
 
-fn runs(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
+fn runs(connection: &Connection) -> rusqlite::Result<Vec<RunStatus>> {
     let mut statement = connection.prepare(
-        "SELECT started, ended, exit_code, read, created, already_there, set_aside, \
-         lanes_done, lanes_failed, lanes_skipped, retried_created, retried_already_there, \
-         retried_set_aside FROM runs ORDER BY id DESC LIMIT ?1",
+        "SELECT started, ended, exit_code, read, created, duplicates, dead_letters, \
+         partitions_loaded, partitions_failed, partitions_skipped, retried_created, retried_duplicates, \
+         retried_dead_letters FROM runs ORDER BY id DESC LIMIT ?1",
     )?;
     let row = |row: &Row<'_>| {
         let ended: Option<i64> = row.get(1)?;
-        Ok(Run {
+        Ok(RunStatus {
             started: time(row, 0)?,
             ended: ended.map(|_| time(row, 1)).transpose()?,
             exit: row.get(2)?,
             read: number(row, 3)?,
             created: number(row, 4)?,
-            already_there: number(row, 5)?,
-            set_aside: number(row, 6)?,
-            lanes_done: number(row, 7)?,
-            lanes_failed: number(row, 8)?,
-            lanes_skipped: number(row, 9)?,
-            retried: Retried::new(number(row, 10)?, number(row, 11)?, number(row, 12)?),
+            duplicates: number(row, 5)?,
+            dead_letters: number(row, 6)?,
+            partitions_loaded: number(row, 7)?,
+            partitions_failed: number(row, 8)?,
+            partitions_skipped: number(row, 9)?,
+            retried: RetrySummary::new(number(row, 10)?, number(row, 11)?, number(row, 12)?),
         })
     };
-    statement.query_map([ROWS_TOLD], row)?.collect()
+    statement.query_map([MAX_ROWS], row)?.collect()
 }
 
-fn failures(connection: &Connection) -> rusqlite::Result<Vec<Failure>> {
+fn failures(connection: &Connection) -> rusqlite::Result<Vec<FailedPartition>> {
     let mut statement = connection.prepare(
-        "SELECT name, cause, position, records, tries, at FROM failures \
-         ORDER BY at DESC, name LIMIT ?1",
+        "SELECT name, cause, position, records, attempts, failed FROM failed_partitions \
+         ORDER BY failed DESC, name LIMIT ?1",
     )?;
     let row = |row: &Row<'_>| {
         let offset: Option<i64> = row.get(2)?;
-        Ok(Failure {
+        Ok(FailedPartition {
             name: row.get(0)?,
             cause: row.get(1)?,
             offset: offset.map(|_| number(row, 2)).transpose()?,
             records: number(row, 3)?,
-            tries: number(row, 4)?,
-            at: time(row, 5)?,
+            attempts: number(row, 4)?,
+            failed: time(row, 5)?,
         })
     };
-    statement.query_map([FAILURES_TOLD], row)?.collect()
+    statement.query_map([MAX_FAILURES], row)?.collect()
 }
 
-fn decisions(connection: &Connection) -> rusqlite::Result<Vec<Decision>> {
-    let mut statement =
-        connection.prepare("SELECT path, kind, why, decided FROM decisions ORDER BY path")?;
+fn decisions(connection: &Connection) -> rusqlite::Result<Vec<DiscoveredField>> {
+    let mut statement = connection
+        .prepare("SELECT path, kind, origin, discovered FROM discovered_fields ORDER BY path")?;
     let row = |row: &Row<'_>| {
-        Ok(Decision {
+        Ok(DiscoveredField {
             path: row.get(0)?,
             kind: row.get(1)?,
-            why: row.get(2)?,
-            decided: time(row, 3)?,
+            origin: row.get(2)?,
+            discovered: time(row, 3)?,
         })
     };
     statement.query_map([], row)?.collect()
@@ -376,7 +389,7 @@ fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
     connection.query_row(sql, [], |row| number(row, 0))
 }
 
-/// Returns a count; no count is negative in a file that we wrote.
+/// Returns a column as a count. Counts in the file are never negative.
 pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
 }

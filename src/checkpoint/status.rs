@@ -1,200 +1,202 @@
-//! What `trailload status` tells, as data. The names of the fields are a promise to scripts.
+//! The output of `trailload status`, as data. The field names are stable, because scripts read the JSON form.
 //!
-//! In: rows, from [`Reader`](super::Reader). Absent on purpose: SQL, and how it looks on a screen.
+//! Input: rows, from [`CheckpointReader`](super::CheckpointReader). Output: [`Status`].
+//! Invariant: all numbers are of the same moment.
+//! Deliberately not here: SQL and formatting for a terminal (see `cli`).
 
 use std::collections::BTreeMap;
 
-use super::indices::Indices;
+use super::indices::LoadedIndices;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use crate::report::summary::Retried;
+use crate::report::summary::RetrySummary;
 
-/// What is safe so far, what was set aside and why, and what was learned.
+/// What is loaded, which documents were rejected and why, and which fields were discovered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// The engine and the index prefix that the file belongs to.
+    /// The engine and index prefix that the file belongs to.
     pub target: String,
-    /// When the file was made.
+    /// Time at which the file was created.
     #[serde(serialize_with = "as_text")]
     pub created: Timestamp,
-    /// The latest runs, the last one first.
-    pub runs: Vec<Run>,
-    /// Lanes (files) that are loaded.
-    pub lanes_done: u64,
-    /// Lanes that were read to their end and hold no CloudTrail.
-    pub lanes_skipped: u64,
-    /// Lanes that were read with errors.
-    pub lanes_failed: u64,
-    /// Records of the loaded lanes.
+    /// The latest runs, last one first.
+    pub runs: Vec<RunStatus>,
+    /// Loaded partitions (files and objects).
+    pub partitions_loaded: u64,
+    /// Partitions that contain no CloudTrail events.
+    pub partitions_skipped: u64,
+    /// Partitions that failed.
+    pub partitions_failed: u64,
+    /// Records of the loaded partitions.
     pub records: u64,
-    /// Bytes of the loaded lanes, as they lie on disk.
+    /// Bytes of the loaded partitions, as stored (compressed).
     pub bytes: u64,
-    /// The done lanes by folder; deep trees are gathered in their upper folders.
-    pub sources: Vec<Source>,
-    /// What of CloudTrail's event history is covered, by account, Region and category.
+    /// Loaded partitions by folder. Deep trees are summed up in their upper folders.
+    pub folders: Vec<LoadedFolder>,
+    /// Coverage of CloudTrail's event history, by account, Region and category.
     pub coverage: Vec<Coverage>,
-    /// The objects by bucket.
+    /// Objects by bucket.
     pub buckets: Vec<Bucket>,
-    /// The lanes that were read with errors, the latest first; not all if there are very many.
-    pub failures: Vec<Failure>,
-    /// Documents that did not go in.
-    pub set_aside: SetAside,
-    /// The UUID of the cluster that the documents went to, if the engine told it.
+    /// The partitions that failed, latest first.
+    pub failures: Vec<FailedPartition>,
+    /// Documents that were rejected.
+    pub dead_letters: DeadLetters,
+    /// The UUID of the cluster that documents were sent to, if known.
     pub cluster: Option<String>,
-    /// The indices that the documents went to.
-    pub indices: Vec<Index>,
-    /// The indices that lack documents that were loaded into them, as the last run found them.
-    pub missing: Vec<MissingDocuments>,
-    /// Kinds of fields that no table knew.
-    pub decisions: Vec<Decision>,
+    /// The indices that documents were loaded into.
+    pub indices: Vec<IndexStatus>,
+    /// Indices from which loaded documents are missing, as of the last run.
+    pub missing: Vec<IndexLoss>,
+    /// Fields that are in no shipped table, with their kinds.
+    pub discovered_fields: Vec<DiscoveredField>,
 }
 
-/// An index that documents went to.
+/// An index that documents were loaded into.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Index {
-    /// Its name, as documents were sent to it.
+pub struct IndexStatus {
+    /// The name used in requests.
     pub name: String,
-    /// The engine's own name for it, if it told.
+    /// The UUID of the index, if known.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub uuid: String,
-    /// Documents that were new in it.
+    /// Documents that were created in it.
     pub created: u64,
-    /// Documents that it held already; what came twice counts twice.
-    pub already_there: u64,
-    /// Documents that it held when the engine was asked last, if it told.
-    pub held: Option<u64>,
+    /// Documents that were already in it. A document that is sent repeatedly is counted each time.
+    pub duplicates: u64,
+    /// Number of documents in the index at the last comparison, if known.
+    pub documents: Option<u64>,
 }
 
-/// Documents that were in an index and are there no more.
+/// Documents that are missing from an index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MissingDocuments {
+pub struct IndexLoss {
     /// The index.
     pub index: String,
-    /// How many.
+    /// Number of missing documents.
     pub documents: u64,
-    /// What happened to them: `deleted`, `recreated`, `emptied`.
-    pub why: &'static str,
-    /// When it was noticed.
+    /// Why they are missing: the index was `deleted`, `recreated` or `emptied`.
+    pub reason: &'static str,
+    /// Time of detection.
     #[serde(serialize_with = "as_text")]
-    pub found: Timestamp,
-    /// When the user accepted it; nothing as long as it keeps runs from exit 0.
+    pub detected: Timestamp,
+    /// Time at which the user accepted the loss. Until then, runs do not end with exit code 0.
     #[serde(serialize_with = "as_optional_text")]
     pub accepted: Option<Timestamp>,
 }
 
-impl Index {
-    pub(super) fn of(indices: &Indices) -> Vec<Self> {
+impl IndexStatus {
+    pub(super) fn of(indices: &LoadedIndices) -> Vec<Self> {
         let indices = indices.known.iter().map(|(name, known)| Self {
             name: name.clone(),
             uuid: known.identity.uuid.clone(),
             created: known.created,
-            already_there: known.already_there,
-            held: known.held,
+            duplicates: known.duplicates,
+            documents: known.documents,
         });
         indices.collect()
     }
 }
 
-impl MissingDocuments {
-    pub(super) fn of(indices: &Indices) -> Vec<Self> {
+impl IndexLoss {
+    pub(super) fn of(indices: &LoadedIndices) -> Vec<Self> {
         let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
         let missing = indices.missing.iter().map(|(name, missing)| Self {
             index: name.clone(),
             documents: missing.documents,
-            why: missing.why.as_str(),
-            found: time(missing.found).unwrap_or_default(),
+            reason: missing.reason.as_str(),
+            detected: time(missing.detected).unwrap_or_default(),
             accepted: missing.accepted.and_then(time),
         });
         missing.collect()
     }
 }
 
-/// One run.
+/// A run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Run {
-    /// When it started.
+pub struct RunStatus {
+    /// Start of the run.
     #[serde(serialize_with = "as_text")]
     pub started: Timestamp,
-    /// When it ended; nothing if it is going on or was killed.
+    /// End of the run, or `None` if it is still running or was killed.
     #[serde(serialize_with = "as_optional_text")]
     pub ended: Option<Timestamp>,
-    /// Its exit code.
+    /// The exit code.
     pub exit: Option<u8>,
-    /// Records read.
+    /// Number of records read.
     pub read: u64,
-    /// Documents new in the index.
+    /// Documents that were created.
     pub created: u64,
-    /// Documents that were in the index already.
-    pub already_there: u64,
-    /// Documents set aside.
-    pub set_aside: u64,
-    /// Lanes that it loaded.
-    pub lanes_done: u64,
-    /// Lanes that it read to their end and that hold no CloudTrail.
-    pub lanes_skipped: u64,
-    /// Lanes that it read with errors.
-    pub lanes_failed: u64,
-    /// Documents that were set aside before and sent again. They are in none of the other numbers.
-    pub retried: Retried,
+    /// Documents that were already in their index.
+    pub duplicates: u64,
+    /// Documents that were stored as dead letters.
+    pub dead_letters: u64,
+    /// Partitions that were loaded.
+    pub partitions_loaded: u64,
+    /// Partitions that contain no CloudTrail events.
+    pub partitions_skipped: u64,
+    /// Partitions that failed.
+    pub partitions_failed: u64,
+    /// Dead letters of earlier runs that were sent again. They are not included in the other numbers.
+    pub retried: RetrySummary,
 }
 
-/// The done lanes of one folder.
+/// The loaded partitions of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Source {
-    /// The folder, with the kind of source before it: `file:/var/trail`.
-    pub source: String,
-    /// Lanes that are loaded.
-    pub lanes: u64,
-    /// Lanes that were read to their end and hold no CloudTrail.
+pub struct LoadedFolder {
+    /// The folder, prefixed by the kind of source: `file:/var/trail`.
+    pub folder: String,
+    /// Partitions that are loaded.
+    pub partitions: u64,
+    /// Partitions that contain no CloudTrail events.
     pub skipped: u64,
-    /// Their records.
+    /// Records of the loaded partitions.
     pub records: u64,
-    /// Their bytes.
+    /// Bytes of the loaded partitions, as stored.
     pub bytes: u64,
-    /// When the first of them was done.
+    /// Time at which the first of them was loaded.
     #[serde(serialize_with = "as_text")]
-    pub first_done: Timestamp,
-    /// When the last of them was done.
+    pub first_loaded: Timestamp,
+    /// Time at which the last of them was loaded.
     #[serde(serialize_with = "as_text")]
-    pub last_done: Timestamp,
+    pub last_loaded: Timestamp,
 }
 
-/// What of one series is covered.
+/// The coverage of one series.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Coverage {
-    /// The account.
+    /// The account id.
     pub account: String,
     /// The Region.
     pub region: String,
-    /// What is fetched of it: `management`, `insight`.
+    /// The event category: `management` or `insight`.
     pub category: String,
-    /// Only those events, if not all.
+    /// The filter, if only some events are fetched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
-    /// The first second that is covered.
+    /// The first covered second.
     #[serde(serialize_with = "as_text")]
     pub from: Timestamp,
-    /// The last second that is covered.
+    /// The last covered second.
     #[serde(serialize_with = "as_text")]
     pub to: Timestamp,
-    /// What is missing between them, the earliest first; not all if there are very many.
+    /// The first gaps between them, at most [`MAX_GAPS`].
     pub gaps: Vec<Gap>,
-    /// How many gaps there are.
+    /// Number of gaps.
     pub gap_count: u64,
-    /// Records that were read for it; what was fetched again counts again.
+    /// Number of records read. Records that were fetched repeatedly are counted each time.
     pub records: u64,
-    /// Seconds from the last one that is covered to the moment that it was asked for.
+    /// Seconds from the last covered second to now.
     pub lag_seconds: i64,
 }
 
-/// A stretch of time that is not covered.
+/// A time range that is not covered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
-    /// The first second that is missing.
+    /// The first missing second.
     #[serde(serialize_with = "as_text")]
     pub from: Timestamp,
-    /// The last second that is missing.
+    /// The last missing second.
     #[serde(serialize_with = "as_text")]
     pub to: Timestamp,
 }
@@ -202,112 +204,112 @@ pub struct Gap {
 /// The objects of one bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Bucket {
-    /// `s3://` and its name.
+    /// `s3://` and the name of the bucket.
     pub bucket: String,
-    /// Objects that are loaded.
-    pub done: u64,
-    /// Objects that were read to their end and hold no CloudTrail.
+    /// Loaded objects.
+    pub loaded: u64,
+    /// Objects that contain no CloudTrail events.
     pub skipped: u64,
-    /// Objects that could not be had, or were read with errors.
+    /// Objects that could not be fetched or read.
     pub failed: u64,
-    /// The same by the day that their keys name, the latest first.
+    /// The same by day, as given by the object keys, latest first.
     pub days: Vec<Day>,
 }
 
 /// The objects of one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Day {
-    /// The day, as `2024-06-01`.
+    /// The day, such as `2024-06-01`.
     pub day: String,
-    /// Objects that are loaded.
-    pub done: u64,
-    /// Objects that were read to their end and hold no CloudTrail.
+    /// Loaded objects.
+    pub loaded: u64,
+    /// Objects that contain no CloudTrail events.
     pub skipped: u64,
-    /// Objects that could not be had, or were read with errors.
+    /// Objects that could not be fetched or read.
     pub failed: u64,
 }
 
-/// A lane that was read with errors.
+/// A partition that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// What a person knows it by.
+pub struct FailedPartition {
+    /// The name shown to the user.
     pub name: String,
-    /// What was wrong.
+    /// The cause.
     pub cause: String,
-    /// Where, in bytes from the start, if known.
+    /// Byte offset of the error, if known.
     pub offset: Option<u64>,
-    /// Records that were read before.
+    /// Number of records read before the error.
     pub records: u64,
-    /// How many runs failed at it.
-    pub tries: u64,
-    /// When it failed last.
+    /// Number of runs that failed to read it.
+    pub attempts: u64,
+    /// Time of the last failure.
     #[serde(serialize_with = "as_text")]
-    pub at: Timestamp,
+    pub failed: Timestamp,
 }
 
-/// The documents that did not go in.
+/// The documents that were rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct SetAside {
-    /// How many there are, accepted ones included.
+pub struct DeadLetters {
+    /// Number of dead letters, including accepted ones.
     pub documents: u64,
-    /// Those of which a person said that they may stay out.
+    /// Number of accepted dead letters.
     pub accepted: u64,
-    /// By cause, the most frequent first; not all if there are very many causes.
-    pub reasons: Vec<Reason>,
+    /// Dead letters by cause and reason, most frequent first, at most 20.
+    pub reasons: Vec<DeadLetterGroup>,
 }
 
-/// The documents that did not go in for one cause.
+/// The dead letters with the same cause and reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Reason {
-    /// What has to change: the `content` is refused, or an `index`, a `pipeline` or a `limit` keeps them out.
+pub struct DeadLetterGroup {
+    /// The kind of cause: `content`, `index`, `pipeline` or `limit`.
     pub cause: String,
-    /// The reason, without ids and values of documents.
+    /// The reason, without ids and values of individual documents.
     pub reason: String,
-    /// How many documents, accepted ones included.
+    /// Number of documents, including accepted ones.
     pub documents: u64,
-    /// Those of them that are accepted.
+    /// Number of accepted documents.
     pub accepted: u64,
-    /// Some of them.
-    pub examples: Vec<Document>,
+    /// Examples.
+    pub examples: Vec<DeadLetterExample>,
 }
 
-/// A document that did not go in.
+/// A dead letter, as an example of its group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Document {
-    /// The index it was meant for.
+pub struct DeadLetterExample {
+    /// The index that it was sent to.
     pub index: String,
-    /// Its id.
+    /// The document id.
     pub id: String,
-    /// Key of the lane it came from.
-    pub lane: String,
-    /// When it was set aside.
+    /// Key of the partition that it was read from.
+    pub partition: String,
+    /// Time of the rejection.
     #[serde(serialize_with = "as_text")]
-    pub at: Timestamp,
-    /// The reason, as it was given for this document.
+    pub rejected: Timestamp,
+    /// The reason given for this document.
     pub reason: String,
 }
 
-/// The kind of a field that no table knew.
+/// A field that is in no shipped table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Decision {
+pub struct DiscoveredField {
     /// The field's path.
     pub path: String,
-    /// Its kind.
+    /// Its field kind.
     pub kind: String,
-    /// Who decided.
-    pub why: String,
-    /// When.
+    /// What determined the kind: the first value, or the engine's mapping.
+    pub origin: String,
+    /// Time of the discovery.
     #[serde(serialize_with = "as_text")]
-    pub decided: Timestamp,
+    pub discovered: Timestamp,
 }
 
-/// Gaps that are told of one series.
-const GAPS_TOLD: usize = 100;
+/// Maximum number of gaps listed for one series.
+const MAX_GAPS: usize = 100;
 
 impl Coverage {
-    /// Returns what is covered of a series, by intervals that neither touch nor overlap, the earliest first; nothing
-    /// if there are none, or if they lie beyond any calendar.
-    pub(super) fn of(
+    /// Returns the coverage of a series from its intervals, which neither touch nor overlap and are sorted. Returns
+    /// `None` if there are none, or if they are outside the range of [`Timestamp`].
+    pub(super) fn from_intervals(
         series: &str,
         covered: &[(i64, i64)],
         records: u64,
@@ -329,7 +331,7 @@ impl Coverage {
             filter: filter.map(str::to_owned),
             from: second(first.0)?,
             to: second(last.1)?,
-            gaps: covered.windows(2).filter_map(gap).take(GAPS_TOLD).collect(),
+            gaps: covered.windows(2).filter_map(gap).take(MAX_GAPS).collect(),
             gap_count: covered.len() as u64 - 1,
             records,
             lag_seconds: now.as_second().saturating_sub(last.1),
@@ -341,7 +343,7 @@ fn second(second: i64) -> Option<Timestamp> {
     Timestamp::from_second(second).ok()
 }
 
-/// How many objects are loaded, skipped and failed.
+/// Numbers of loaded, skipped and failed objects.
 #[derive(Clone, Copy, Default)]
 struct Objects {
     done: u64,
@@ -357,16 +359,16 @@ impl Objects {
     }
 }
 
-/// Adds up the done objects of folders by their bucket and day, and puts those that failed beside them.
-pub(super) fn by_bucket(folders: &[Source], failed: &[(String, u64)]) -> Vec<Bucket> {
+/// Sums up loaded and failed objects by bucket and day.
+pub(super) fn by_bucket(folders: &[LoadedFolder], failed: &[(String, u64)]) -> Vec<Bucket> {
     let mut buckets: BTreeMap<&str, (Objects, BTreeMap<String, Objects>)> = BTreeMap::new();
     let done = folders.iter().map(|folder| {
-        let Source { source, lanes, skipped, .. } = folder;
-        (source.as_str(), Objects { done: *lanes, skipped: *skipped, failed: 0 })
+        let LoadedFolder { folder: source, partitions: partitions, skipped, .. } = folder;
+        (source.as_str(), Objects { done: *partitions, skipped: *skipped, failed: 0 })
     });
-    let failed = failed
-        .iter()
-        .map(|(folder, lanes)| (folder.as_str(), Objects { failed: *lanes, ..Objects::default() }));
+    let failed = failed.iter().map(|(folder, partitions)| {
+        (folder.as_str(), Objects { failed: *partitions, ..Objects::default() })
+    });
     for (folder, objects) in done.chain(failed) {
         let Some(bucket) = bucket_of(folder) else { continue };
         let (sum, days) = buckets.entry(bucket).or_default();
@@ -375,21 +377,26 @@ pub(super) fn by_bucket(folders: &[Source], failed: &[(String, u64)]) -> Vec<Buc
             days.entry(day).or_default().add(objects);
         }
     }
-    let told = buckets.into_iter().map(|(bucket, (sum, days))| Bucket {
+    let summed = buckets.into_iter().map(|(bucket, (sum, days))| Bucket {
         bucket: bucket.to_owned(),
-        done: sum.done,
+        loaded: sum.done,
         skipped: sum.skipped,
         failed: sum.failed,
         days: days
             .into_iter()
             .rev()
-            .map(|(day, Objects { done, skipped, failed })| Day { day, done, skipped, failed })
+            .map(|(day, Objects { done, skipped, failed })| Day {
+                day,
+                loaded: done,
+                skipped,
+                failed,
+            })
             .collect(),
     });
-    told.collect()
+    summed.collect()
 }
 
-/// Returns the day that the end of a folder names, as CloudTrail writes it: `…/2024/06/01`.
+/// Returns the day at the end of a folder path, as CloudTrail writes it: `…/2024/06/01`.
 fn day_of(folder: &str) -> Option<String> {
     let mut parts = folder.trim_end_matches('/').rsplitn(4, '/');
     let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
@@ -402,7 +409,7 @@ fn day_of(folder: &str) -> Option<String> {
 /// Returns the `s3://BUCKET` that a key or a folder begins with.
 fn bucket_of(name: &str) -> Option<&str> {
     let rest = name.strip_prefix("s3://")?;
-    // The name of an access point stands behind a slash of its own.
+    // The ARN of an access point contains a slash before its name.
     let point = rest.strip_prefix("arn:").and_then(|_| rest.find("accesspoint/"));
     let from = point.map_or(0, |at| at + "accesspoint/".len());
     let end = rest[from..].find('/').map_or(rest.len(), |end| from + end);
@@ -424,17 +431,17 @@ fn as_optional_text<S: Serializer>(
     }
 }
 
-/// Gathers folders in their upper folders until there are at most `most` of them.
+/// Sums up folders in their parent folders until there are at most `most`.
 ///
-/// CloudTrail makes a folder a day, region and account: told one by one, nobody would read them.
-pub(super) fn gather(folders: Vec<Source>, most: usize) -> Vec<Source> {
+/// CloudTrail creates a folder for each day, Region and account, which is too many to list.
+pub(super) fn gather(folders: Vec<LoadedFolder>, most: usize) -> Vec<LoadedFolder> {
     let mut gathered = folders;
-    let mut depth = gathered.iter().map(|folder| depth_of(&folder.source)).max().unwrap_or(0);
+    let mut depth = gathered.iter().map(|folder| depth_of(&folder.folder)).max().unwrap_or(0);
     while gathered.len() > most && depth > 0 {
         depth -= 1;
         gathered = cut(gathered, depth);
     }
-    gathered.sort_by(|one, other| one.source.cmp(&other.source));
+    gathered.sort_by(|one, other| one.folder.cmp(&other.folder));
     gathered
 }
 
@@ -442,29 +449,29 @@ fn depth_of(path: &str) -> usize {
     path.bytes().filter(|byte| *byte == b'/').count()
 }
 
-/// Adds up the folders that are the same down to `depth` slashes.
-fn cut(folders: Vec<Source>, depth: usize) -> Vec<Source> {
-    let mut upper: BTreeMap<String, Source> = BTreeMap::new();
+/// Sums up the folders whose paths are equal up to `depth` slashes.
+fn cut(folders: Vec<LoadedFolder>, depth: usize) -> Vec<LoadedFolder> {
+    let mut upper: BTreeMap<String, LoadedFolder> = BTreeMap::new();
     for mut folder in folders {
-        if let Some((end, _)) = folder.source.match_indices('/').nth(depth) {
-            folder.source.truncate(end);
+        if let Some((end, _)) = folder.folder.match_indices('/').nth(depth) {
+            folder.folder.truncate(end);
         }
-        match upper.get_mut(&folder.source) {
+        match upper.get_mut(&folder.folder) {
             Some(sum) => sum.add(&folder),
-            None => drop(upper.insert(folder.source.clone(), folder)),
+            None => drop(upper.insert(folder.folder.clone(), folder)),
         }
     }
     upper.into_values().collect()
 }
 
-impl Source {
+impl LoadedFolder {
     fn add(&mut self, other: &Self) {
-        self.lanes += other.lanes;
+        self.partitions += other.partitions;
         self.skipped += other.skipped;
         self.records += other.records;
         self.bytes += other.bytes;
-        self.first_done = self.first_done.min(other.first_done);
-        self.last_done = self.last_done.max(other.last_done);
+        self.first_loaded = self.first_loaded.min(other.first_loaded);
+        self.last_loaded = self.last_loaded.max(other.last_loaded);
     }
 }
 
@@ -472,24 +479,24 @@ impl Source {
 mod tests {
     use super::*;
 
-    fn folder(source: &str, lanes: u64, done: i64) -> Source {
+    fn folder(source: &str, partitions: u64, done: i64) -> LoadedFolder {
         let at = Timestamp::from_second(done).unwrap();
-        let (records, bytes) = (lanes * 10, lanes * 100);
-        Source {
-            source: source.to_owned(),
-            lanes,
+        let (records, bytes) = (partitions * 10, partitions * 100);
+        LoadedFolder {
+            folder: source.to_owned(),
+            partitions: partitions,
             skipped: 0,
             records,
             bytes,
-            first_done: at,
-            last_done: at,
+            first_loaded: at,
+            last_loaded: at,
         }
     }
 
     #[test]
     fn few_folders_stay_as_they_are() {
-        let told = gather(vec![folder("file:/b", 2, 5), folder("file:/a/deep/er", 1, 7)], 2);
-        assert_eq!(told, [folder("file:/a/deep/er", 1, 7), folder("file:/b", 2, 5)]);
+        let summed = gather(vec![folder("file:/b", 2, 5), folder("file:/a/deep/er", 1, 7)], 2);
+        assert_eq!(summed, [folder("file:/a/deep/er", 1, 7), folder("file:/b", 2, 5)]);
     }
 
     #[test]
@@ -499,20 +506,20 @@ mod tests {
                 folder(&format!("file:/trail/{region}/2024/06/{day:02}"), 2, 100 + day)
             })
         });
-        let told = gather(days.collect(), 20);
-        let names: Vec<&str> = told.iter().map(|source| source.source.as_str()).collect();
+        let summed = gather(days.collect(), 20);
+        let names: Vec<&str> = summed.iter().map(|source| source.folder.as_str()).collect();
         assert_eq!(names, ["file:/trail/eu-west-1/2024/06", "file:/trail/us-east-1/2024/06"]);
-        assert_eq!(told.iter().map(|source| source.lanes).sum::<u64>(), 120);
-        assert_eq!(told[0].first_done.as_second(), 101);
-        assert_eq!(told[0].last_done.as_second(), 130);
+        assert_eq!(summed.iter().map(|source| source.partitions).sum::<u64>(), 120);
+        assert_eq!(summed[0].first_loaded.as_second(), 101);
+        assert_eq!(summed[0].last_loaded.as_second(), 130);
     }
 
     #[test]
     fn folders_without_anything_in_common_end_in_one() {
-        let told = gather((0..9).map(|n| folder(&format!("s{n}/x"), 1, 1)).collect(), 3);
-        assert_eq!(told.len(), 9, "nothing in common to gather them in");
-        let told = gather((0..9).map(|n| folder(&format!("file:/{n}"), 1, 1)).collect(), 3);
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].source, "file:");
+        let summed = gather((0..9).map(|n| folder(&format!("s{n}/x"), 1, 1)).collect(), 3);
+        assert_eq!(summed.len(), 9, "they have no common parent");
+        let summed = gather((0..9).map(|n| folder(&format!("file:/{n}"), 1, 1)).collect(), 3);
+        assert_eq!(summed.len(), 1);
+        assert_eq!(summed[0].folder, "file:");
     }
 }

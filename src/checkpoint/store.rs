@@ -1,10 +1,10 @@
-//! Writes down what is safe: all SQL that changes the checkpoint file, on a thread of its own.
+//! Writes the checkpoint file: applies events to the [`Ledger`] and stores its updates, on a dedicated thread.
 //!
-//! In: [`Note`]s. Out: one transaction for many of them, in which coverage, done lanes and
-//! set-aside documents stand together.
-//! Holds: the lock, for as long as it lives. A failed write ends the run at once; what was not
-//! committed is rolled back and will be read again.
-//! Absent on purpose: any decision what is safe. That is [`Ledger`]'s.
+//! Input: [`CheckpointEvent`]s. Output: transactions, each with many events, in which coverage, loaded partitions and dead
+//! letters are committed together.
+//! Invariant: the lock on the file is held for the lifetime of the store. A failed write ends the run immediately;
+//! uncommitted changes are rolled back, and the next run reads that input again.
+//! Deliberately not here: deciding what is complete (see [`Ledger`]), and queries (see `reader`).
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,86 +14,89 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::closed::{self, Closing, Waiting};
+use super::complete_folders::{self, PendingFolder, Waiting};
 use super::coverage::cover;
-use super::index_rows::{self, Fact};
-use super::indices::Indices;
-use super::ledger::{Finished, Ledger, Step};
+use super::index_rows::{self, MetaKey};
+use super::indices::LoadedIndices;
+use super::ledger::{CompletedPartition, Ledger, LedgerUpdate};
 use super::lock::Lock;
 use super::reader::split;
 use super::target::is_same;
-use super::{Ended, Error, Note, Outstanding, Retried, Totals, file, set_aside};
-use crate::event::{Lane, LaneNumber, Receipt, SetAside};
+use super::{
+    CheckpointEvent, Error, Outstanding, PartitionOutcome, RetryOutcome, RunTotals, dead_letters,
+    file,
+};
+use crate::event::{DeadLetter, Partition, PartitionNumber, Receipt};
 use crate::normalize::IndexBy;
 
-/// The longest that a change waits for its commit. Short for a person who looks at `status`, long
-/// enough that a slow disk (10 ms a sync) costs the store's thread a twentieth of its time.
-const COMMIT_AFTER: Duration = Duration::from_millis(200);
+/// Maximum delay between a change and its commit. Short enough for `status` to be current, and long enough that a slow
+/// disk (10 ms per fsync) takes only a twentieth of the thread's time.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Changes that are committed without waiting any longer, so that a group stays within a few
-/// hundred kilobytes and a crash repeats little.
-const CHANGES_TOGETHER: u32 = 2000;
+/// Maximum number of changes per transaction. Keeps a transaction within a few hundred kilobytes, and limits the work
+/// that is repeated after a crash.
+const MAX_CHANGES_PER_COMMIT: u32 = 2000;
 
-/// Folder numbers kept in memory; neighbours in time are neighbours in folder, so few do.
-const FOLDERS_KEPT: usize = 1024;
+/// Number of folder ids cached in memory. Consecutive inputs are usually in the same folder, so a small cache suffices.
+const FOLDER_CACHE_ENTRIES: usize = 1024;
 
-/// The one writer of a checkpoint file.
+/// The writer of a checkpoint file. Only one exists per file (see `lock`).
 #[derive(Debug)]
-pub struct Store {
+pub struct CheckpointStore {
     connection: Connection,
     path: PathBuf,
-    /// The row of this run.
+    /// Row id of this run in `runs`.
     run: i64,
-    /// The wall clock when the file was opened, and the clock that tells how long ago that was.
+    /// Wall-clock time at which the file was opened, and the same moment on the monotonic clock.
     opened: (Timestamp, Instant),
     ledger: Ledger,
-    totals: Totals,
-    /// Numbers of folders that were met lately.
+    totals: RunTotals,
+    /// Cached folder ids by path.
     folders: HashMap<String, i64>,
-    /// Folders that wait for the last of their lanes.
+    /// Folders that are not complete yet.
     closing: Waiting,
-    group: Option<Group>,
-    /// Last, so that the lock outlives the connection.
+    group: Option<PendingTransaction>,
+    /// Last field, so that the lock is released after the connection is closed.
     _lock: Lock,
 }
 
-/// The changes that wait for their commit.
+/// Changes that are not committed yet.
 #[derive(Clone, Copy, Debug)]
-struct Group {
+struct PendingTransaction {
     due: Instant,
     changes: u32,
 }
 
-/// What the store's thread does next.
-enum Next {
-    Take(Note),
+/// The next action of the store's thread.
+enum NextStep {
+    Apply(CheckpointEvent),
     Commit,
     End,
 }
 
-impl Store {
-    /// Opens a checkpoint file, or creates it (0600, missing folders 0700), and takes its lock.
+impl CheckpointStore {
+    /// Opens or creates a checkpoint file (mode 0600, missing directories 0700) and locks it.
     ///
-    /// `target` is the address of the engine without credentials, with the index prefix.
+    /// `target` is the address of the engine, without credentials, and the index prefix.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the file cannot be made or opened, is held by another run, belongs to
-    /// another target, is damaged, or is newer than this program. Nothing is changed then.
+    /// Returns [`Error`] if the file cannot be created or opened, is in use by another run, belongs to another target, is
+    /// damaged, or has a schema that this version does not support. The file is then unchanged.
     pub fn open(path: &Path, target: &str, now: Timestamp) -> Result<Self, Error> {
         let path = file::create(path)?;
         let lock = Lock::take(&path, now)?;
         let connection = file::connect(&path)?;
-        claim(&connection, &path, target, now)?;
+        bind_target(&connection, &path, target, now)?;
         let run = begin_run(&connection, now)
-            .map_err(|source| Error::sql(&path, "write down the run", source))?;
+            .map_err(|source| Error::sql(&path, "record the run", source))?;
         Ok(Self {
             connection,
             path,
             run,
             opened: (now, Instant::now()),
             ledger: Ledger::default(),
-            totals: Totals::default(),
+            totals: RunTotals::default(),
             folders: HashMap::new(),
             closing: Waiting::default(),
             group: None,
@@ -101,26 +104,29 @@ impl Store {
         })
     }
 
-    /// Returns the file's path, as it is known to the system.
+    /// Returns the canonical path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes in notes until the channel closes; then commits, and returns the store, for [`end`](Self::end).
+    /// Applies events until the channel closes, commits, and returns the store for [`end`](Self::end).
     ///
-    /// Blocks: to be called on a thread of its own.
+    /// Blocks the calling thread.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] as soon as something cannot be written, with everything uncommitted rolled
-    /// back, or if the notes contradict each other. The channel is closed then.
-    #[expect(clippy::needless_pass_by_value, reason = "dropped, so that senders learn of the end")]
-    pub fn run(mut self, notes: Receiver<Note>) -> Result<Self, Error> {
+    /// Returns [`Error`] as soon as a write fails or the events contradict each other. Uncommitted changes are rolled
+    /// back, and the channel is closed.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "dropped, so that senders get an error once the store has stopped"
+    )]
+    pub fn run(mut self, events: Receiver<CheckpointEvent>) -> Result<Self, Error> {
         loop {
-            match self.next(&notes) {
-                Next::Take(note) => self.take(note)?,
-                Next::Commit => self.commit()?,
-                Next::End => {
+            match self.next(&events) {
+                NextStep::Apply(event) => self.apply(event)?,
+                NextStep::Commit => self.commit()?,
+                NextStep::End => {
                     self.commit()?;
                     return Ok(self);
                 }
@@ -128,143 +134,159 @@ impl Store {
         }
     }
 
-    fn next(&self, notes: &Receiver<Note>) -> Next {
+    fn next(&self, events: &Receiver<CheckpointEvent>) -> NextStep {
         let Some(group) = self.group else {
-            return notes.recv().map_or(Next::End, Next::Take);
+            return events.recv().map_or(NextStep::End, NextStep::Apply);
         };
         let left = group.due.saturating_duration_since(Instant::now());
-        if left.is_zero() || group.changes >= CHANGES_TOGETHER {
-            return Next::Commit;
+        if left.is_zero() || group.changes >= MAX_CHANGES_PER_COMMIT {
+            return NextStep::Commit;
         }
-        match notes.recv_timeout(left) {
-            Ok(note) => Next::Take(note),
-            Err(RecvTimeoutError::Timeout) => Next::Commit,
-            Err(RecvTimeoutError::Disconnected) => Next::End,
+        match events.recv_timeout(left) {
+            Ok(event) => NextStep::Apply(event),
+            Err(RecvTimeoutError::Timeout) => NextStep::Commit,
+            Err(RecvTimeoutError::Disconnected) => NextStep::End,
         }
     }
 
-    fn take(&mut self, note: Note) -> Result<(), Error> {
-        match note {
-            Note::Opened { number, lane, name, span } => {
-                self.totals.lanes_unfinished += 1;
-                self.ledger.open(number, lane, name, span);
+    fn apply(&mut self, event: CheckpointEvent) -> Result<(), Error> {
+        match event {
+            CheckpointEvent::PartitionOpened { number, partition, name, span } => {
+                self.totals.partitions_unfinished += 1;
+                self.ledger.open(number, partition, name, span);
                 Ok(())
             }
-            Note::Page { lane, page, documents, bytes, reaches } => {
+            CheckpointEvent::PageRead { partition, page, documents, bytes, position: reaches } => {
                 self.totals.records += u64::from(documents);
                 self.totals.bytes += bytes;
-                let step = self.ledger.page(lane, page, (documents, bytes), reaches)?;
-                self.write_step(step)
+                let update = self.ledger.page(partition, page, (documents, bytes), reaches)?;
+                self.write_update(update)
             }
-            Note::Settled(receipt) => self.settle(&receipt),
-            Note::Retried(retried) => self.retried(&retried),
-            Note::RefusedUnder { index, version } => self
-                .write("write down what refused documents", |store| {
-                    set_aside::refused_under(&store.connection, &index, &version, store.run)
+            CheckpointEvent::Settled(receipt) => self.settle(&receipt),
+            CheckpointEvent::Retried(retried) => self.retried(&retried),
+            CheckpointEvent::RejectedUnder { index, version } => {
+                self.write("record the version that rejected documents", |store| {
+                    dead_letters::set_rejected_under(&store.connection, &index, &version, store.run)
+                })
+            }
+            CheckpointEvent::PartitionEnded { partition, outcome, pages, fingerprint } => {
+                self.end_partition(partition, outcome, pages, fingerprint)
+            }
+            CheckpointEvent::FolderComplete {
+                prefix,
+                listing: listed,
+                previously_loaded: known,
+                read_in_this_run: handed_out,
+            } => {
+                let folder = PendingFolder::new(listed, known, handed_out);
+                self.write("record a complete folder", |store| store.close(prefix, folder))
+            }
+            CheckpointEvent::Unchanged(partition) => {
+                self.write("update a fingerprint", |store| store.touch(&partition))
+            }
+            CheckpointEvent::FieldDiscovered { path, kind, origin: why } => self
+                .write("record a discovered field", |store| {
+                    store.write_discovered_field(&path, &kind, &why)
                 }),
-            Note::Ended { lane, outcome, pages, fingerprint } => {
-                self.end_lane(lane, outcome, pages, fingerprint)
-            }
-            Note::Closed { prefix, listed, known, handed_out } => {
-                let folder = Closing::new(listed, known, handed_out);
-                self.write("close a folder", |store| store.close(prefix, folder))
-            }
-            Note::Unchanged(lane) => self.write("keep a touched file", |store| store.touch(&lane)),
-            Note::Learned { path, kind, why } => {
-                self.write("write down a decision", |store| store.learn(&path, &kind, &why))
-            }
         }
     }
 
-    /// Set-aside documents are written before the lane moves on, so that they share its commit.
+    /// Stores dead letters before the partition advances, so that both are in the same transaction.
     fn settle(&mut self, receipt: &Receipt) -> Result<(), Error> {
         self.totals.created += receipt.created();
-        self.totals.already_there += receipt.already_there();
-        self.totals.set_aside += count(receipt.set_aside.len());
-        for document in &receipt.set_aside {
-            self.write("write down a set-aside document", |store| store.set_aside(document))?;
+        self.totals.duplicates += receipt.duplicates();
+        self.totals.dead_letters += count(receipt.dead_letters.len());
+        for document in &receipt.dead_letters {
+            self.write("store a dead letter", |store| store.write_dead_letter(document))?;
         }
         for count in &receipt.indices {
-            self.write("write down what an index holds", |store| {
+            self.write("record the documents of an index", |store| {
                 index_rows::add(&store.connection, count)
             })?;
         }
         for share in &receipt.shares {
-            let step = self.ledger.settle(*share)?;
-            self.write_step(step)?;
+            let update = self.ledger.settle(*share)?;
+            self.write_update(update)?;
         }
         Ok(())
     }
 
-    fn retried(&mut self, retried: &Retried) -> Result<(), Error> {
-        let (settled, there) = (count(retried.settled.len()), retried.already_there());
+    fn retried(&mut self, retried: &RetryOutcome) -> Result<(), Error> {
+        let (settled, there) = (count(retried.settled.len()), retried.duplicates());
         self.totals.retried_created += settled.saturating_sub(there);
         self.totals.retried_already_there += there;
-        self.totals.retried_set_aside += count(retried.refused.len());
+        self.totals.retried_set_aside += count(retried.rejected.len());
         for count in &retried.indices {
-            self.write("write down what an index holds", |store| {
+            self.write("record the documents of an index", |store| {
                 index_rows::add(&store.connection, count)
             })?;
         }
-        self.write("write down what was sent again", |store| {
-            set_aside::retried(&store.connection, retried, store.run)
+        self.write("record retried dead letters", |store| {
+            dead_letters::retried(&store.connection, retried, store.run)
         })
     }
 
-    fn end_lane(
+    fn end_partition(
         &mut self,
-        lane: LaneNumber,
-        outcome: Ended,
+        partition: PartitionNumber,
+        outcome: PartitionOutcome,
         pages: u32,
         fingerprint: Option<String>,
     ) -> Result<(), Error> {
-        let step = match outcome {
-            Ended::Done => self.ledger.reach_end(lane, pages, fingerprint)?,
-            Ended::Skipped => {
-                self.ledger.skip(lane)?;
-                self.ledger.reach_end(lane, pages, fingerprint)?
+        let update = match outcome {
+            PartitionOutcome::Done => self.ledger.complete(partition, pages, fingerprint)?,
+            PartitionOutcome::Skipped => {
+                self.ledger.skip(partition)?;
+                self.ledger.complete(partition, pages, fingerprint)?
             }
-            Ended::Interrupted => self.ledger.leave(lane, pages)?,
-            Ended::Failed { cause, offset } => {
-                self.fail(lane, &cause, offset)?;
-                self.ledger.leave(lane, pages)?
+            PartitionOutcome::Interrupted => self.ledger.abandon(partition, pages)?,
+            PartitionOutcome::Failed { cause, offset } => {
+                self.fail(partition, &cause, offset)?;
+                self.ledger.abandon(partition, pages)?
             }
         };
-        self.write_step(step)
+        self.write_update(update)
     }
 
-    fn write_step(&mut self, step: Option<Step>) -> Result<(), Error> {
-        match step {
+    fn write_update(&mut self, update: Option<LedgerUpdate>) -> Result<(), Error> {
+        match update {
             None => Ok(()),
-            Some(Step::Moved { span, since, records }) => self
-                .write("write down what is covered", |store| {
+            Some(LedgerUpdate::Advanced { span, since, records }) => self
+                .write("record coverage", |store| {
                     cover(&store.connection, &span, since, integer(records))
                 }),
-            Some(Step::Finished(finished)) => {
+            Some(LedgerUpdate::Completed(finished)) => {
                 let done = if finished.skipped {
-                    &mut self.totals.lanes_skipped
+                    &mut self.totals.partitions_skipped
                 } else {
-                    &mut self.totals.lanes_done
+                    &mut self.totals.partitions_loaded
                 };
                 *done += 1;
-                self.totals.lanes_unfinished = self.totals.lanes_unfinished.saturating_sub(1);
-                self.write("write down a done lane", |store| store.finish(&finished))
+                self.totals.partitions_unfinished =
+                    self.totals.partitions_unfinished.saturating_sub(1);
+                self.write("record a loaded partition", |store| store.finish(&finished))
             }
         }
     }
 
-    fn fail(&mut self, number: LaneNumber, cause: &str, offset: Option<u64>) -> Result<(), Error> {
-        let records = self.ledger.records(number);
-        let (lane, name) = self.ledger.lane(number).ok_or(Error::Unopened { lane: number })?;
-        let (key, name) = (lane.key.clone(), name.to_owned());
-        self.totals.lanes_failed += 1;
-        self.totals.lanes_unfinished = self.totals.lanes_unfinished.saturating_sub(1);
-        self.write("write down a failed lane", |store| {
+    fn fail(
+        &mut self,
+        number: PartitionNumber,
+        cause: &str,
+        offset: Option<u64>,
+    ) -> Result<(), Error> {
+        let records = self.ledger.records_read(number);
+        let (partition, name) =
+            self.ledger.partition(number).ok_or(Error::UnknownPartition { partition: number })?;
+        let (key, name) = (partition.key.clone(), name.to_owned());
+        self.totals.partitions_failed += 1;
+        self.totals.partitions_unfinished = self.totals.partitions_unfinished.saturating_sub(1);
+        self.write("record a failed partition", |store| {
             store.write_failure(&key, &name, cause, offset, records)
         })
     }
 
-    /// Makes a change in the current group, or begins one.
+    /// Applies a change in the current transaction, and begins one if there is none.
     fn write(
         &mut self,
         doing: &'static str,
@@ -281,7 +303,7 @@ impl Store {
             return Ok(());
         }
         self.execute("BEGIN IMMEDIATE", [])?;
-        self.group = Some(Group { due: Instant::now() + COMMIT_AFTER, changes: 1 });
+        self.group = Some(PendingTransaction { due: Instant::now() + COMMIT_INTERVAL, changes: 1 });
         Ok(())
     }
 
@@ -293,100 +315,100 @@ impl Store {
         Ok(())
     }
 
-    /// Returns what this run wrote down so far.
-    pub fn totals(&self) -> Totals {
+    /// Returns the totals of this run so far.
+    pub fn totals(&self) -> RunTotals {
         self.totals
     }
 
-    /// Returns what keeps the index from being complete, whichever run met it.
+    /// Returns the number of dead letters of all runs.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if the file cannot be read.
     pub fn outstanding(&self) -> Result<Outstanding, Error> {
-        set_aside::outstanding(&self.connection)
-            .map_err(|source| Error::sql(&self.path, "count the set-aside documents", source))
+        dead_letters::outstanding(&self.connection)
+            .map_err(|source| Error::sql(&self.path, "count the dead letters", source))
     }
 
-    /// Returns the UUID of the cluster that the documents went to; `None` if no engine told it.
+    /// Returns the UUID of the cluster that documents were sent to, or `None` if no cluster has reported one.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if the file cannot be read.
     pub fn cluster(&self) -> Result<Option<String>, Error> {
-        self.fact(Fact::Cluster)
+        self.fact(MetaKey::ClusterUuid)
     }
 
-    /// Writes down which cluster the documents go to.
+    /// Stores the UUID of the cluster that documents are sent to.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if it cannot be written.
+    /// Returns [`Error`] if the file cannot be written.
     pub fn set_cluster(&mut self, uuid: &str) -> Result<(), Error> {
-        self.write_now("write down the cluster", |store| {
-            Fact::Cluster.write(&store.connection, uuid)
+        self.write_now("record the cluster", |store| {
+            MetaKey::ClusterUuid.write(&store.connection, uuid)
         })
     }
 
-    /// Returns how documents are spread over indices; `None` if nothing was loaded yet.
+    /// Returns the period that each index covers, or `None` if nothing has been loaded yet.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if the file cannot be read.
     pub fn index_by(&self) -> Result<Option<IndexBy>, Error> {
-        let word = self.fact(Fact::IndexBy)?;
-        Ok(word.and_then(|word| IndexBy::named(&word)))
+        let word = self.fact(MetaKey::IndexBy)?;
+        Ok(word.and_then(|word| IndexBy::from_name(&word)))
     }
 
-    /// Writes down how documents are spread over indices.
+    /// Stores the period that each index covers.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if it cannot be written.
+    /// Returns [`Error`] if the file cannot be written.
     pub fn set_index_by(&mut self, by: IndexBy) -> Result<(), Error> {
-        self.write_now("write down how indices are made", |store| {
-            Fact::IndexBy.write(&store.connection, by.as_str())
+        self.write_now("record the period of indices", |store| {
+            MetaKey::IndexBy.write(&store.connection, by.as_str())
         })
     }
 
-    /// Returns the indices that documents went to, and what is missing of them.
+    /// Returns the indices that documents were sent to, and the documents missing from them.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if the file cannot be read.
-    pub fn indices(&self) -> Result<Indices, Error> {
+    pub fn indices(&self) -> Result<LoadedIndices, Error> {
         index_rows::read(&self.connection)
             .map_err(|source| Error::sql(&self.path, "read the indices", source))
     }
 
-    /// Writes down the indices, and what is missing of them.
+    /// Stores the indices and the documents missing from them.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if it cannot be written.
-    pub fn set_indices(&mut self, indices: &Indices) -> Result<(), Error> {
-        self.write_now("write down the indices", |store| {
+    /// Returns [`Error`] if the file cannot be written.
+    pub fn set_indices(&mut self, indices: &LoadedIndices) -> Result<(), Error> {
+        self.write_now("record the indices", |store| {
             index_rows::replace(&store.connection, indices)
         })
     }
 
-    /// Forgets all that is done, so that everything is read again: the documents went to another cluster.
-    /// What was set aside, and could not be read, stays.
+    /// Deletes the records of loaded partitions and coverage, so that everything is read again. Used when the target is
+    /// a different cluster. Dead letters and failed partitions are kept.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if it cannot be written.
-    pub fn forget(&mut self) -> Result<(), Error> {
+    /// Returns [`Error`] if the file cannot be written.
+    pub fn reset_progress(&mut self) -> Result<(), Error> {
         self.folders.clear();
-        self.write_now("forget what is done", |store| index_rows::forget(&store.connection))
+        self.write_now("reset the progress", |store| index_rows::forget(&store.connection))
     }
 
-    fn fact(&self, fact: Fact) -> Result<Option<String>, Error> {
+    fn fact(&self, fact: MetaKey) -> Result<Option<String>, Error> {
         fact.read(&self.connection)
-            .map_err(|source| Error::sql(&self.path, "read about the engine", source))
+            .map_err(|source| Error::sql(&self.path, "read the metadata", source))
     }
 
-    /// Makes a change that is on disk when this returns.
+    /// Applies a change and commits it.
     fn write_now(
         &mut self,
         doing: &'static str,
@@ -396,28 +418,28 @@ impl Store {
         self.commit()
     }
 
-    /// Writes down the end of the run with the exit code of the program, and lets go of the file.
+    /// Records the end of the run and the program's exit code, and closes the file.
     ///
-    /// A run that never gets here was killed, or could not write: its exit code stays open.
+    /// A run without a recorded end was killed, or could not write its checkpoint.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if it cannot be written.
+    /// Returns [`Error`] if the file cannot be written.
     pub fn end(mut self, exit: u8) -> Result<(), Error> {
-        self.write("write down the end of the run", |store| store.write_end(exit))?;
+        self.write("record the end of the run", |store| store.write_end(exit))?;
         self.commit()
     }
 }
 
-/// The SQL.
-impl Store {
+/// SQL statements.
+impl CheckpointStore {
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute(values).map(drop)
     }
 
-    fn finish(&mut self, finished: &Finished) -> rusqlite::Result<()> {
-        let Lane { key, fingerprint } = &finished.lane;
-        self.execute("DELETE FROM failures WHERE lane = ?1", [key])?;
+    fn finish(&mut self, finished: &CompletedPartition) -> rusqlite::Result<()> {
+        let Partition { key, fingerprint } = &finished.partition;
+        self.execute("DELETE FROM failed_partitions WHERE partition_key = ?1", [key])?;
         if let Some(span) = &finished.span {
             return cover(&self.connection, span, span.from, integer(finished.records));
         }
@@ -425,10 +447,10 @@ impl Store {
         let folder = self.folder(folder)?;
         let (records, bytes) = (integer(finished.records), integer(finished.bytes));
         self.execute(
-            "INSERT INTO lanes (folder, name, fingerprint, records, bytes, done, run, skipped) \
+            "INSERT INTO partitions (folder, name, fingerprint, records, bytes, loaded, run, skipped) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
              ON CONFLICT (folder, name) DO UPDATE SET fingerprint = excluded.fingerprint, \
-             records = excluded.records, bytes = excluded.bytes, done = excluded.done, \
+             records = excluded.records, bytes = excluded.bytes, loaded = excluded.loaded, \
              run = excluded.run, skipped = excluded.skipped",
             params![
                 folder,
@@ -441,34 +463,34 @@ impl Store {
                 finished.skipped
             ],
         )?;
-        // A pipe is never read twice: what was set aside of it has not come again.
+        // A pipe has no fingerprint and cannot be read again: its dead letters were not sent by this run.
         if !fingerprint.is_empty() {
-            set_aside::sort(&self.connection, self.run, key, fingerprint)?;
+            dead_letters::sort(&self.connection, self.run, key, fingerprint)?;
         }
         let closed = self.closing.finished(&self.connection, self.run, key)?;
         self.forget_folders(closed);
         Ok(())
     }
 
-    fn close(&mut self, prefix: String, folder: Closing) -> rusqlite::Result<()> {
+    fn close(&mut self, prefix: String, folder: PendingFolder) -> rusqlite::Result<()> {
         let closed = self.closing.close(&self.connection, self.run, prefix, folder)?;
         self.forget_folders(closed);
         Ok(())
     }
 
-    /// Forgets the numbers of folders if some may be gone.
+    /// Clears the folder cache if folders may have been deleted.
     fn forget_folders(&mut self, gone: bool) {
         if gone {
             self.folders.clear();
         }
     }
 
-    fn touch(&mut self, lane: &Lane) -> rusqlite::Result<()> {
-        let (folder, name) = split(&lane.key);
+    fn touch(&mut self, partition: &Partition) -> rusqlite::Result<()> {
+        let (folder, name) = split(&partition.key);
         let folder = self.folder(folder)?;
         self.execute(
-            "UPDATE lanes SET fingerprint = ?3 WHERE folder = ?1 AND name = ?2",
-            params![folder, name, lane.fingerprint],
+            "UPDATE partitions SET fingerprint = ?3 WHERE folder = ?1 AND name = ?2",
+            params![folder, name, partition.fingerprint],
         )
     }
 
@@ -481,35 +503,39 @@ impl Store {
         records: u64,
     ) -> rusqlite::Result<()> {
         self.execute(
-            "INSERT INTO failures (lane, name, cause, position, records, tries, at) \
+            "INSERT INTO failed_partitions (partition_key, name, cause, position, records, attempts, failed) \
              VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6) \
-             ON CONFLICT (lane) DO UPDATE SET name = excluded.name, cause = excluded.cause, \
-             position = excluded.position, records = excluded.records, tries = tries + 1, \
-             at = excluded.at",
+             ON CONFLICT (partition_key) DO UPDATE SET name = excluded.name, cause = excluded.cause, \
+             position = excluded.position, records = excluded.records, attempts = attempts + 1, \
+             failed = excluded.failed",
             params![key, name, cause, offset.map(integer), integer(records), self.now()],
         )?;
         // It may have been done before (read again on purpose, or changed back): it is not now.
-        closed::reopen(&self.connection, key)?;
+        complete_folders::reopen(&self.connection, key)?;
         let (folder, name) = split(key);
         let folder = self.folder(folder)?;
-        self.execute("DELETE FROM lanes WHERE folder = ?1 AND name = ?2", params![folder, name])
-    }
-
-    fn set_aside(&self, document: &SetAside) -> rusqlite::Result<()> {
-        let (key, fingerprint) = self
-            .ledger
-            .lane(document.lane)
-            .map_or(("", ""), |(lane, _)| (lane.key.as_str(), lane.fingerprint.as_str()));
-        let place = set_aside::Place { lane: key, fingerprint, run: self.run, at: self.now() };
-        set_aside::insert(&self.connection, document, &place)
-    }
-
-    /// The time of a decision is the time of its kind: telling it again changes nothing.
-    fn learn(&self, path: &str, kind: &str, why: &str) -> rusqlite::Result<()> {
         self.execute(
-            "INSERT INTO decisions (path, kind, why, decided) VALUES (?1, ?2, ?3, ?4) \
-             ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, why = excluded.why, \
-             decided = excluded.decided WHERE kind <> excluded.kind",
+            "DELETE FROM partitions WHERE folder = ?1 AND name = ?2",
+            params![folder, name],
+        )
+    }
+
+    fn write_dead_letter(&self, document: &DeadLetter) -> rusqlite::Result<()> {
+        let (key, fingerprint) =
+            self.ledger.partition(document.partition).map_or(("", ""), |(partition, _)| {
+                (partition.key.as_str(), partition.fingerprint.as_str())
+            });
+        let place =
+            dead_letters::Place { partition: key, fingerprint, run: self.run, at: self.now() };
+        dead_letters::insert(&self.connection, document, &place)
+    }
+
+    /// Stores a discovered field. The time changes only if the kind does.
+    fn write_discovered_field(&self, path: &str, kind: &str, why: &str) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT INTO discovered_fields (path, kind, origin, discovered) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, origin = excluded.origin, \
+             discovered = excluded.discovered WHERE kind <> excluded.kind",
             params![path, kind, why, self.now()],
         )
     }
@@ -518,20 +544,20 @@ impl Store {
         let totals = &self.totals;
         self.execute(
             "UPDATE runs SET ended = ?2, exit_code = ?3, read = ?4, created = ?5, \
-             already_there = ?6, set_aside = ?7, lanes_done = ?8, lanes_failed = ?9, \
-             lanes_skipped = ?10, retried_created = ?11, retried_already_there = ?12, \
-             retried_set_aside = ?13 WHERE id = ?1",
+             duplicates = ?6, dead_letters = ?7, partitions_loaded = ?8, partitions_failed = ?9, \
+             partitions_skipped = ?10, retried_created = ?11, retried_duplicates = ?12, \
+             retried_dead_letters = ?13 WHERE id = ?1",
             params![
                 self.run,
                 self.now(),
                 exit,
-                integer(totals.created + totals.already_there + totals.set_aside),
+                integer(totals.created + totals.duplicates + totals.dead_letters),
                 integer(totals.created),
-                integer(totals.already_there),
-                integer(totals.set_aside),
-                integer(totals.lanes_done),
-                integer(totals.lanes_failed),
-                integer(totals.lanes_skipped),
+                integer(totals.duplicates),
+                integer(totals.dead_letters),
+                integer(totals.partitions_loaded),
+                integer(totals.partitions_failed),
+                integer(totals.partitions_skipped),
                 integer(totals.retried_created),
                 integer(totals.retried_already_there),
                 integer(totals.retried_set_aside)
@@ -539,7 +565,7 @@ impl Store {
         )
     }
 
-    /// Returns the number of a folder, which it gets when it is met first.
+    /// Returns the id of a folder, and creates the row if there is none.
     fn folder(&mut self, path: &str) -> rusqlite::Result<i64> {
         if let Some(number) = self.folders.get(path) {
             return Ok(*number);
@@ -552,23 +578,28 @@ impl Store {
             .connection
             .prepare_cached("SELECT id FROM folders WHERE path = ?1")?
             .query_row([path], |row| row.get(0))?;
-        if self.folders.len() >= FOLDERS_KEPT {
+        if self.folders.len() >= FOLDER_CACHE_ENTRIES {
             self.folders.clear();
         }
         self.folders.insert(path.to_owned(), number);
         Ok(number)
     }
 
-    /// Returns the wall clock in milliseconds, by the clock that cannot jump.
+    /// Returns the current time in milliseconds since the Unix epoch, derived from the monotonic clock.
     fn now(&self) -> i64 {
         let (opened, clock) = self.opened;
         opened.as_millisecond().saturating_add(integer_from(clock.elapsed().as_millis()))
     }
 }
 
-/// Writes the target into a new file, and compares it with the one of an old file.
-fn claim(connection: &Connection, path: &Path, target: &str, now: Timestamp) -> Result<(), Error> {
-    let failed = |source| Error::sql(path, "write down the target", source);
+/// Stores the target in a new file, and checks that of an existing one.
+fn bind_target(
+    connection: &Connection,
+    path: &Path,
+    target: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let failed = |source| Error::sql(path, "record the target", source);
     let theirs: Option<String> = connection
         .query_row("SELECT value FROM meta WHERE name = 'target'", [], |row| row.get(0))
         .optional()
@@ -576,7 +607,7 @@ fn claim(connection: &Connection, path: &Path, target: &str, now: Timestamp) -> 
     match theirs {
         Some(theirs) if is_same(&theirs, target) => Ok(()),
         Some(theirs) => {
-            Err(Error::OtherTarget { path: path.to_owned(), theirs, ours: target.to_owned() })
+            Err(Error::TargetMismatch { path: path.to_owned(), theirs, ours: target.to_owned() })
         }
         None => connection
             .execute(
@@ -593,7 +624,7 @@ fn begin_run(connection: &Connection, now: Timestamp) -> rusqlite::Result<i64> {
     Ok(connection.last_insert_rowid())
 }
 
-/// Returns a count as SQLite holds it; counts beyond 2^63 do not happen.
+/// Converts a count for SQLite, which has no unsigned integers. Counts above 2^63 do not occur.
 pub(super) fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

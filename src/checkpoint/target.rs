@@ -1,20 +1,20 @@
-//! What a checkpoint knows its target by: host, port, path and prefix.
+//! Compares targets: host, port, path and index prefix.
 //!
-//! In: the target as text, without scheme and credentials. Out: whether two texts name the same one.
-//! Holds: the addresses by which a machine calls itself are one host.
+//! Input: targets as text, without scheme and credentials. Output: whether two texts denote the same target.
+//! Invariant: all loopback addresses are the same host.
 
-/// What this machine is called in a target, whichever of its addresses was given.
+/// The name of the local machine in a target, whichever loopback address was given.
 pub const LOCALHOST: &str = "localhost";
 
-/// Returns the one name of a host that has several.
-pub fn one_name(host: &str) -> &str {
+/// Returns the canonical name of a host: `localhost` for a loopback address, and the host itself otherwise.
+pub fn canonical_host(host: &str) -> &str {
     match host.trim_matches(['[', ']']) {
         "127.0.0.1" | "::1" | LOCALHOST => LOCALHOST,
         _ => host,
     }
 }
 
-/// Returns whether two targets are the same: `HOST:PORT/PATH PREFIX`.
+/// Returns whether two targets of the form `HOST:PORT/PATH PREFIX` are the same.
 pub(super) fn is_same(one: &str, other: &str) -> bool {
     parts(one) == parts(other)
 }
@@ -25,7 +25,7 @@ fn parts(target: &str) -> (&str, &str, &str) {
     let end = address.find('/').unwrap_or(address.len());
     let colon = address[..end].rfind(':').unwrap_or(end);
     let (host, rest) = address.split_at(colon);
-    (one_name(host), rest.trim_end_matches('/'), prefix)
+    (canonical_host(host), rest.trim_end_matches('/'), prefix)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Lines on standard error: text or JSON, quiet or verbose, never in the way of a progress bar.
+//! Log messages on standard error, as text or JSON, without interfering with progress bars.
 //!
-//! In: a level, what the line is about, and its text. Out: one line (a failure: a few) as text, or
-//! one JSON object a line with `time`, `level`, `about` and `message`.
-//! Holds: a line is written whole; control characters of names and logs never reach a terminal; an
-//! error of writing is ignored, because there is nowhere left to say it.
+//! Input: a level, a subject and a message. Output: one line of text (several for a failure), or one JSON object per line
+//! with `time`, `level`, `about` and `message`.
+//! Invariant: lines are written whole, and control characters in names and messages are escaped. Write errors are ignored,
+//! because there is no other place to report them.
 
 use std::{
     fmt::{self, Display, Write as _},
@@ -15,48 +15,48 @@ use indicatif::MultiProgress;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::terminal::{Accent, Terminal, printable, printable_json};
+use super::terminal::{Accent, Terminal, escape_unprintable, escape_unprintable_json};
 
-/// Tells the time. A function, so that only `cli` reads the clock.
+/// Returns the current time. A function, so that only `cli` reads the system clock.
 pub type Clock = fn() -> Timestamp;
 
-/// How a line looks.
+/// The format of log messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For a person.
+pub enum LogFormat {
+    /// Text for people.
     #[default]
     Text,
-    /// For a program: one object a line.
+    /// One JSON object per line, for programs.
     Json,
 }
 
-/// How much is said.
+/// Which messages are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verbosity {
-    /// Nothing but warnings and errors.
+    /// Warnings and errors only.
     Quiet,
-    /// What the user asked for, and progress.
+    /// Also information and progress.
     #[default]
     Normal,
-    /// Also what helps to find a fault.
+    /// Also debug messages.
     Verbose,
 }
 
-/// How much a line matters.
+/// The severity of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Shown with `-v` only.
+pub enum LogLevel {
+    /// A detail for troubleshooting. Shown with `-v` only.
     Debug,
-    /// Something the user asked for happened.
+    /// Something that the user asked for has happened.
     Info,
-    /// We recovered, or will try again.
+    /// A problem that the program recovered from, or retries.
     Warning,
-    /// A person is needed, or data is lost.
+    /// Data is lost, or the user must act.
     Error,
 }
 
-impl Level {
-    /// Returns the word that lines begin with.
+impl LogLevel {
+    /// Returns the name that lines begin with.
     fn word(self) -> &'static str {
         match self {
             Self::Debug => "debug",
@@ -67,28 +67,28 @@ impl Level {
     }
 }
 
-/// How progress is to be shown, by what standard error is.
+/// How progress is shown, depending on what standard error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Bars that redraw themselves: a person watches a terminal.
+pub enum ProgressMode {
+    /// Progress bars, on a terminal.
     Bars,
-    /// A line now and then: a file, a pipe, or JSON.
+    /// A line at intervals, to a file or pipe, or as JSON.
     Lines,
-    /// Nothing.
-    Nothing,
+    /// No progress.
+    Off,
 }
 
-/// Where lines go. Cheap to clone. The default one says nothing, for tests of other rooms.
+/// A handle for writing log messages. Cheap to clone. The default handle discards everything, for tests.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Option<Arc<Printer>>);
 
-/// What all clones of a log share.
+/// The state shared by all clones of a [`Log`].
 struct Printer {
-    format: Format,
+    format: LogFormat,
     verbosity: Verbosity,
     clock: Clock,
     terminal: Terminal,
-    /// Set if standard error is a terminal that can redraw lines.
+    /// Set if standard error is a terminal that supports progress bars.
     bars: Option<MultiProgress>,
     out: Mutex<Box<dyn Write + Send>>,
 }
@@ -103,20 +103,20 @@ impl fmt::Debug for Printer {
 }
 
 impl Log {
-    /// Returns a log to standard error, which is no terminal or one that cannot redraw lines.
-    pub fn plain(format: Format, verbosity: Verbosity, clock: Clock) -> Self {
+    /// Returns a log that writes to standard error, without progress bars.
+    pub fn plain(format: LogFormat, verbosity: Verbosity, clock: Clock) -> Self {
         let out = Box::new(io::stderr());
         Self::build(Printer::new(format, verbosity, clock, out))
     }
 
-    /// Returns a log to standard error that keeps clear of the bars drawn there.
-    pub fn terminal(format: Format, verbosity: Verbosity, clock: Clock) -> Self {
+    /// Returns a log that writes to standard error, above the progress bars drawn there.
+    pub fn terminal(format: LogFormat, verbosity: Verbosity, clock: Clock) -> Self {
         let bars = Some(MultiProgress::new());
         let out = Box::new(io::stderr());
         Self::build(Printer { bars, ..Printer::new(format, verbosity, clock, out) })
     }
 
-    /// Returns the log with lines that fit a terminal, and its colors. To be called before it is cloned.
+    /// Wraps lines to the width of a terminal and uses its colors. To be called before the log is cloned.
     #[must_use]
     pub fn shown_on(mut self, terminal: Terminal) -> Self {
         if let Some(printer) = self.0.as_mut().and_then(Arc::get_mut) {
@@ -125,9 +125,9 @@ impl Log {
         self
     }
 
-    /// Returns a log to anything else, without bars.
+    /// Returns a log that writes to `out`, without progress bars.
     pub fn writer(
-        format: Format,
+        format: LogFormat,
         verbosity: Verbosity,
         clock: Clock,
         out: Box<dyn Write + Send>,
@@ -139,47 +139,51 @@ impl Log {
         Self(Some(Arc::new(printer)))
     }
 
-    /// A person is needed, or data is lost. `about` names the file, index or address.
+    /// Logs an error: data is lost, or the user must act. `about` names the file, index or address concerned.
     pub fn error(&self, about: &str, text: impl Display) {
-        self.line(Level::Error, about, &text, Map::new);
+        self.line(LogLevel::Error, about, &text, Map::new);
     }
 
-    /// We recovered, or will try again.
+    /// Logs a warning: the program recovered, or retries.
     pub fn warn(&self, about: &str, text: impl Display) {
-        self.line(Level::Warning, about, &text, Map::new);
+        self.line(LogLevel::Warning, about, &text, Map::new);
     }
 
-    /// Something the user asked for happened. Not shown with `--quiet`.
+    /// Logs that something the user asked for has happened. Not shown with `--quiet`.
     pub fn info(&self, about: &str, text: impl Display) {
-        self.line(Level::Info, about, &text, Map::new);
+        self.line(LogLevel::Info, about, &text, Map::new);
     }
 
-    /// Shown with `-v` only; never once an event.
+    /// Logs a detail for troubleshooting. Shown with `-v` only; must not be called for each event.
     pub fn debug(&self, about: &str, text: impl Display) {
-        self.line(Level::Debug, about, &text, Map::new);
+        self.line(LogLevel::Debug, about, &text, Map::new);
     }
 
-    /// Tells an event that also carries numbers: in JSON as fields, in text as its words alone.
+    /// Logs a message at [`LogLevel::Info`] that has additional fields in JSON.
     ///
-    /// `headline` is the whole text line; the level is [`Level::Info`].
+    /// In text, `headline` is the whole line, without level and subject.
     pub fn event(&self, about: &str, headline: &str, fields: impl FnOnce() -> Map<String, Value>) {
         let Some(printer) = &self.0 else { return };
         match printer.format {
-            Format::Json => self.line(Level::Info, about, &headline, fields),
-            Format::Text if printer.shows(Level::Info) => {
-                printer
-                    .write(&format!("{}\n", printer.terminal.wrap(&printable(headline), INDENT)));
+            LogFormat::Json => self.line(LogLevel::Info, about, &headline, fields),
+            LogFormat::Text if printer.shows(LogLevel::Info) => {
+                printer.write(&format!(
+                    "{}\n",
+                    printer.terminal.wrap(&escape_unprintable(headline), INDENT)
+                ));
             }
-            Format::Text => {}
+            LogFormat::Text => {}
         }
     }
 
-    /// Tells what ended the run: what we were doing, the causes below it, and the way out.
+    /// Logs the error that ended the program, with its chain of causes and a hint.
     pub fn failure(&self, heading: &str, causes: &[String], hint: Option<&str>) {
         let Some(printer) = &self.0 else { return };
         match printer.format {
-            Format::Text => printer.write(&failure_text(printer.terminal, heading, causes, hint)),
-            Format::Json => self.line(Level::Error, "trailload", &heading, || {
+            LogFormat::Text => {
+                printer.write(&failure_text(printer.terminal, heading, causes, hint))
+            }
+            LogFormat::Json => self.line(LogLevel::Error, "trailload", &heading, || {
                 let mut fields = Map::new();
                 fields.insert("causes".into(), causes.into());
                 fields.insert("hint".into(), hint.into());
@@ -188,31 +192,31 @@ impl Log {
         }
     }
 
-    /// Returns how progress is to be shown.
-    pub fn progress(&self) -> Progress {
+    /// Returns how progress is shown.
+    pub fn progress(&self) -> ProgressMode {
         match &self.0 {
-            None => Progress::Nothing,
-            Some(printer) if !printer.shows(Level::Info) => Progress::Nothing,
-            Some(printer) if printer.format == Format::Text && printer.bars.is_some() => {
-                Progress::Bars
+            None => ProgressMode::Off,
+            Some(printer) if !printer.shows(LogLevel::Info) => ProgressMode::Off,
+            Some(printer) if printer.format == LogFormat::Text && printer.bars.is_some() => {
+                ProgressMode::Bars
             }
-            Some(_) => Progress::Lines,
+            Some(_) => ProgressMode::Lines,
         }
     }
 
-    /// Returns what lines are written to.
+    /// Returns the terminal that lines are written to.
     pub(crate) fn shown(&self) -> Terminal {
         self.0.as_ref().map_or_else(Terminal::default, |printer| printer.terminal)
     }
 
-    /// Returns where bars are drawn, if they are.
+    /// Returns the progress bars, if there are any.
     pub(crate) fn bars(&self) -> Option<&MultiProgress> {
         self.0.as_ref()?.bars.as_ref()
     }
 
     fn line(
         &self,
-        level: Level,
+        level: LogLevel,
         about: &str,
         text: &dyn Display,
         fields: impl FnOnce() -> Map<String, Value>,
@@ -222,8 +226,8 @@ impl Log {
             return;
         }
         match printer.format {
-            Format::Text => printer.write(&text_line(printer.terminal, level, about, text)),
-            Format::Json => {
+            LogFormat::Text => printer.write(&text_line(printer.terminal, level, about, text)),
+            LogFormat::Json => {
                 printer.write(&json_line((printer.clock)(), level, about, text, fields()));
             }
         }
@@ -231,26 +235,31 @@ impl Log {
 }
 
 impl Printer {
-    fn new(format: Format, verbosity: Verbosity, clock: Clock, out: Box<dyn Write + Send>) -> Self {
+    fn new(
+        format: LogFormat,
+        verbosity: Verbosity,
+        clock: Clock,
+        out: Box<dyn Write + Send>,
+    ) -> Self {
         let (terminal, out) = (Terminal::default(), Mutex::new(out));
         Self { format, verbosity, clock, terminal, bars: None, out }
     }
 
-    fn shows(&self, level: Level) -> bool {
+    fn shows(&self, level: LogLevel) -> bool {
         let least = match self.verbosity {
-            Verbosity::Quiet => Level::Warning,
-            Verbosity::Normal => Level::Info,
-            Verbosity::Verbose => Level::Debug,
+            Verbosity::Quiet => LogLevel::Warning,
+            Verbosity::Normal => LogLevel::Info,
+            Verbosity::Verbose => LogLevel::Debug,
         };
         level >= least
     }
 
-    /// Writes a whole line, with the bars out of the way.
+    /// Writes a whole line, and hides the progress bars meanwhile.
     fn write(&self, line: &str) {
         let write = || {
-            // A panic elsewhere while holding the lock leaves at worst a cut line behind.
+            // A poisoned lock is harmless: at worst, the panic left a truncated line behind.
             let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-            // Standard error may be closed; there is nowhere left to say so.
+            // Standard error may be closed, and there is no other place to report that.
             let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
         };
         match &self.bars {
@@ -260,25 +269,25 @@ impl Printer {
     }
 }
 
-/// Columns that the further lines of one message stand to the right.
+/// Indentation of continuation lines, in columns.
 const INDENT: usize = 2;
 
-fn text_line(terminal: Terminal, level: Level, about: &str, text: &dyn Display) -> String {
+fn text_line(terminal: Terminal, level: LogLevel, about: &str, text: &dyn Display) -> String {
     let mut line = format!("{}:", level.word());
     if !about.is_empty() {
         // Writing to a String cannot fail.
-        let _ = write!(line, " {}:", printable(about));
+        let _ = write!(line, " {}:", escape_unprintable(about));
     }
-    let _ = write!(line, " {}", printable(&text.to_string()));
+    let _ = write!(line, " {}", escape_unprintable(&text.to_string()));
     let accent = match level {
-        Level::Debug | Level::Info => None,
-        Level::Warning => Some(Accent::Warning),
-        Level::Error => Some(Accent::Error),
+        LogLevel::Debug | LogLevel::Info => None,
+        LogLevel::Warning => Some(Accent::Warning),
+        LogLevel::Error => Some(Accent::Error),
     };
     painted(terminal, accent, &terminal.wrap(&line, INDENT))
 }
 
-/// Returns a line whose first word has its color.
+/// Returns a line whose first word is colored.
 fn painted(terminal: Terminal, accent: Option<Accent>, line: &str) -> String {
     match (accent, line.split_once(':')) {
         (Some(accent), Some((word, rest))) => {
@@ -291,7 +300,7 @@ fn painted(terminal: Terminal, accent: Option<Accent>, line: &str) -> String {
 
 fn json_line(
     time: Timestamp,
-    level: Level,
+    level: LogLevel,
     about: &str,
     text: &dyn Display,
     fields: Map<String, Value>,
@@ -302,7 +311,7 @@ fn json_line(
     line.insert("about".into(), about.into());
     line.insert("message".into(), text.to_string().into());
     line.extend(fields);
-    format!("{}\n", printable_json(&Value::Object(line).to_string()))
+    format!("{}\n", escape_unprintable_json(&Value::Object(line).to_string()))
 }
 
 fn failure_text(
@@ -312,7 +321,7 @@ fn failure_text(
     hint: Option<&str>,
 ) -> String {
     let line = |head: &str, text: &str, indent: usize| {
-        terminal.wrap(&format!("{head}: {}", printable(text)), indent)
+        terminal.wrap(&format!("{head}: {}", escape_unprintable(text)), indent)
     };
     let mut text = painted(terminal, Some(Accent::Error), &line("error", heading, INDENT));
     for cause in causes {
@@ -329,7 +338,7 @@ fn failure_text(
 pub(crate) mod tests {
     use super::*;
 
-    /// A writer whose content a test can read.
+    /// A writer whose content tests can read.
     #[derive(Clone, Default)]
     pub(crate) struct Page(Arc<Mutex<Vec<u8>>>);
 
@@ -353,7 +362,7 @@ pub(crate) mod tests {
         "2024-06-01T12:00:00Z".parse().unwrap()
     }
 
-    pub(crate) fn page(format: Format, verbosity: Verbosity) -> (Log, Page) {
+    pub(crate) fn page(format: LogFormat, verbosity: Verbosity) -> (Log, Page) {
         let page = Page::default();
         (Log::writer(format, verbosity, noon, Box::new(page.clone())), page)
     }
@@ -367,7 +376,7 @@ pub(crate) mod tests {
 
     #[test]
     fn text_lines_name_level_and_subject() {
-        let (log, page) = page(Format::Text, Verbosity::Verbose);
+        let (log, page) = page(LogFormat::Text, Verbosity::Verbose);
         say_all(&log);
         assert_eq!(
             page.text(),
@@ -380,7 +389,7 @@ pub(crate) mod tests {
 
     #[test]
     fn quiet_keeps_warnings_and_errors_only() {
-        let (log, page) = page(Format::Text, Verbosity::Quiet);
+        let (log, page) = page(LogFormat::Text, Verbosity::Quiet);
         say_all(&log);
         log.event("summary", "done: 1 read", Map::new);
         assert_eq!(
@@ -391,7 +400,7 @@ pub(crate) mod tests {
 
     #[test]
     fn debug_needs_verbose() {
-        let (log, page) = page(Format::Text, Verbosity::Normal);
+        let (log, page) = page(LogFormat::Text, Verbosity::Normal);
         say_all(&log);
         assert!(!page.text().contains("debug"));
         assert!(page.text().contains("info"));
@@ -399,7 +408,7 @@ pub(crate) mod tests {
 
     #[test]
     fn json_lines_are_objects_with_four_fields() {
-        let (log, page) = page(Format::Json, Verbosity::Normal);
+        let (log, page) = page(LogFormat::Json, Verbosity::Normal);
         log.warn("b \"quoted\".json", "cut\noff");
         assert_eq!(
             page.text(),
@@ -411,11 +420,11 @@ pub(crate) mod tests {
     #[test]
     fn an_event_carries_numbers_in_json_and_words_in_text() {
         let fields = || Map::from_iter([("read".to_owned(), Value::from(3))]);
-        let (log, json) = page(Format::Json, Verbosity::Normal);
+        let (log, json) = page(LogFormat::Json, Verbosity::Normal);
         log.event("progress", "3 read", fields);
         let line: Value = serde_json::from_str(&json.text()).unwrap();
         assert_eq!((&line["message"], &line["read"]), (&"3 read".into(), &3.into()));
-        let (log, text) = page(Format::Text, Verbosity::Normal);
+        let (log, text) = page(LogFormat::Text, Verbosity::Normal);
         log.event("progress", "3 read", fields);
         assert_eq!(text.text(), "3 read\n");
     }
@@ -423,13 +432,13 @@ pub(crate) mod tests {
     #[test]
     fn a_failure_has_causes_and_a_hint() {
         let causes = vec!["403 Forbidden".to_owned()];
-        let (log, text) = page(Format::Text, Verbosity::Quiet);
+        let (log, text) = page(LogFormat::Text, Verbosity::Quiet);
         log.failure("refused", &causes, Some("ask for the role"));
         assert_eq!(
             text.text(),
             "error: refused\n  caused by: 403 Forbidden\n  hint: ask for the role\n"
         );
-        let (log, json) = page(Format::Json, Verbosity::Quiet);
+        let (log, json) = page(LogFormat::Json, Verbosity::Quiet);
         log.failure("refused", &causes, None);
         let line: Value = serde_json::from_str(&json.text()).unwrap();
         assert_eq!((&line["level"], &line["about"]), (&"error".into(), &"trailload".into()));
@@ -439,10 +448,10 @@ pub(crate) mod tests {
 
     #[test]
     fn names_cannot_steer_the_terminal_or_forge_lines() {
-        let (log, page) = page(Format::Text, Verbosity::Normal);
+        let (log, page) = page(LogFormat::Text, Verbosity::Normal);
         log.warn("a\u{1b}[2J.json", "x\nerror: forged");
         assert_eq!(page.text(), "warning: a\\u{1b}[2J.json: x\\nerror: forged\n");
-        let (log, page) = super::tests::page(Format::Json, Verbosity::Normal);
+        let (log, page) = super::tests::page(LogFormat::Json, Verbosity::Normal);
         log.warn("\u{202e}a.json", "C1: \u{9b}");
         assert!(
             page.text().contains(r#""about":"\u202ea.json","message":"C1: \u009b""#),
@@ -455,7 +464,7 @@ pub(crate) mod tests {
     fn on_a_terminal_lines_fit_and_the_first_word_has_its_color() {
         use crate::report::terminal::{Color, Terminal};
         let page = Page::default();
-        let log = Log::writer(Format::Text, Verbosity::Normal, noon, Box::new(page.clone()))
+        let log = Log::writer(LogFormat::Text, Verbosity::Normal, noon, Box::new(page.clone()))
             .shown_on(Terminal { columns: Some(60), color: Color::Always });
         log.failure(
             "one thing after the other went wrong, as they do, and so on",
@@ -475,12 +484,12 @@ pub(crate) mod tests {
 
     #[test]
     fn progress_is_lines_without_a_terminal_and_nothing_when_quiet() {
-        assert_eq!(page(Format::Text, Verbosity::Normal).0.progress(), Progress::Lines);
-        assert_eq!(page(Format::Json, Verbosity::Quiet).0.progress(), Progress::Nothing);
-        assert_eq!(Log::default().progress(), Progress::Nothing);
-        let json = Log::terminal(Format::Json, Verbosity::Normal, noon);
-        assert_eq!(json.progress(), Progress::Lines);
-        let text = Log::terminal(Format::Text, Verbosity::Normal, noon);
-        assert_eq!(text.progress(), Progress::Bars);
+        assert_eq!(page(LogFormat::Text, Verbosity::Normal).0.progress(), ProgressMode::Lines);
+        assert_eq!(page(LogFormat::Json, Verbosity::Quiet).0.progress(), ProgressMode::Off);
+        assert_eq!(Log::default().progress(), ProgressMode::Off);
+        let json = Log::terminal(LogFormat::Json, Verbosity::Normal, noon);
+        assert_eq!(json.progress(), ProgressMode::Lines);
+        let text = Log::terminal(LogFormat::Text, Verbosity::Normal, noon);
+        assert_eq!(text.progress(), ProgressMode::Bars);
     }
 }

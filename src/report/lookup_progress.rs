@@ -1,23 +1,27 @@
-//! How far each account and Region is: counters that everyone may read.
+//! Progress of loading the event history, by account and Region: counters shared between the source and the reporter.
+//!
+//! Input: requests, events and covered seconds, counted by the source. Output: [`RegionFigures`].
+//! Invariant: counters are read and written without locks, so a reader may see one of them slightly ahead of another.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
-/// Requests a second that AWS grants in each account and Region, and that all who use the account share.
+/// LookupEvents requests per second that AWS allows in each account and Region, shared by all callers (AWS documentation
+/// of the LookupEvents API).
 pub const LOOKUP_QUOTA: f64 = 2.0;
 
-/// All accounts and Regions of a run.
+/// Progress of all accounts and Regions of a run.
 #[derive(Debug, Default)]
 pub struct LookupProgress {
-    /// One for each account and Region, in the order in which they were given.
+    /// One entry per account and Region, in the order in which they were given.
     pub regions: Vec<RegionProgress>,
 }
 
-/// One account and Region. All categories together.
+/// Progress of one account and Region, over all event categories.
 #[derive(Debug, Default)]
 pub struct RegionProgress {
-    /// The account's number.
+    /// The account id.
     pub account: String,
-    /// The Region's name.
+    /// The name of the Region.
     pub region: String,
     pub(crate) requests: AtomicU64,
     pub(crate) throttled: AtomicU64,
@@ -28,33 +32,33 @@ pub struct RegionProgress {
     pub(crate) stage: AtomicU8,
 }
 
-/// What an account and Region is at.
+/// The stage that an account and Region has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegionStage {
-    /// Nothing was asked yet.
+    /// No request has been sent yet.
     Waiting,
-    /// Events are fetched.
+    /// Events are being fetched.
     Fetching,
-    /// All is fetched.
+    /// All events are fetched.
     Done,
-    /// Given up; why was told once.
+    /// Fetching failed. The cause has been logged.
     Failed,
 }
 
-/// What the counters of a Region say at one moment.
+/// A snapshot of the counters of a Region.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RegionFigures {
-    /// Requests sent, refused ones too.
+    /// Requests sent, including throttled ones.
     pub requests: u64,
-    /// Requests that were refused because of the quota.
+    /// Requests that were throttled.
     pub throttled: u64,
     /// Events fetched.
     pub events: u64,
-    /// Share of the wanted time that is fetched, 0 to 1.
+    /// Fraction of the requested time range that is fetched, from 0 to 1.
     pub done: f64,
-    /// Requests that all of it will cost, by the estimate; 0 until it is made.
+    /// Estimated total number of requests, or 0 before the estimate.
     pub expected_requests: u64,
-    /// What it is at.
+    /// The current stage.
     pub stage: RegionStage,
 }
 
@@ -63,7 +67,7 @@ impl RegionProgress {
         Self { account: account.to_owned(), region: region.to_owned(), ..Self::default() }
     }
 
-    /// Returns a Region whose counters say this; they say the rest by `stage`.
+    /// Returns progress with these figures (for tests).
     #[cfg(test)]
     pub(crate) fn at(account: &str, region: &str, figures: RegionFigures) -> Self {
         let it = Self::new(account, region);
@@ -79,7 +83,7 @@ impl RegionProgress {
         self.stage.store(stage as u8, Relaxed);
     }
 
-    /// Returns what the counters say now.
+    /// Returns a snapshot of the counters.
     pub fn figures(&self) -> RegionFigures {
         let stage = match self.stage.load(Relaxed) {
             0 => RegionStage::Waiting,
@@ -97,7 +101,7 @@ impl RegionProgress {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a share to be drawn as a bar")]
+    #[expect(clippy::cast_precision_loss, reason = "a fraction drawn as a bar")]
     fn done(&self, stage: RegionStage) -> f64 {
         match (stage, self.seconds.load(Relaxed)) {
             (RegionStage::Done, _) => 1.0,

@@ -1,26 +1,26 @@
-//! What the user sees while a run works, and the numbers that must add up at its end.
+//! Reporting: log messages, progress and the final summary.
 //!
-//! In: the counters of a [`Tally`], lines from everyone through [`Log`]. Out: standard error, and
-//! the JSON file of a [`Summary`].
-//! Holds: one thread draws, one lock writes, so that no line tears a progress bar apart.
-//! Absent on purpose: standard output (it is for data) and the clock (`cli` passes it down).
+//! Input: the counters of [`Metrics`], and messages through [`Log`]. Output: standard error, and the JSON file of a
+//! [`Summary`].
+//! Invariant: one thread draws progress and one lock serializes all output, so that no message interrupts a progress bar.
+//! Deliberately not here: standard output (which is for data) and the clock (which `cli` passes in).
 
-pub mod bar;
-pub mod figures;
-pub mod lines;
+pub mod format;
 pub mod log;
 pub mod lookup_progress;
-pub mod rate;
-pub mod regions;
+pub mod metrics;
+pub mod progress_bars;
+pub mod progress_lines;
+pub mod region_progress;
 pub mod reporter;
 pub mod summary;
-pub mod tally;
 pub mod terminal;
+pub mod throughput;
 pub mod waits;
 pub use log::Log;
 pub use lookup_progress::{LookupProgress, RegionFigures, RegionProgress, RegionStage};
+pub use metrics::Metrics;
 pub use reporter::Reporter;
 pub use summary::Summary;
-pub use tally::Tally;
 pub use terminal::Terminal;
-pub use waits::WaitTeller;
+pub use waits::WaitReporter;

@@ -1,7 +1,7 @@
-//! The one thread that shows progress, from the start of a run to its last line.
+//! Shows progress from the start of a run to its summary.
 //!
-//! It waits on a channel with a time limit: it draws when the time is up, and ends at once when
-//! the run does.
+//! Input: the counters. Output: progress bars or lines, reports of long waits, and the last line of the run.
+//! Invariant: the progress thread waits on a channel with a timeout, so it ends immediately when the run does.
 
 use std::{
     sync::{
@@ -13,10 +13,10 @@ use std::{
 };
 
 use super::{
-    Log, Summary, Tally, WaitTeller,
-    bar::{self, Bars},
-    lines::{self, Lines},
-    log::Progress,
+    Log, Metrics, Summary, WaitReporter,
+    log::ProgressMode,
+    progress_bars::{self, ProgressBars},
+    progress_lines::{self, ProgressLines},
 };
 
 /// Shows progress until [`finish`](Self::finish), or until it is dropped.
@@ -25,34 +25,34 @@ pub struct Reporter {
     log: Log,
     started: Instant,
     thread: Option<(Sender<()>, JoinHandle<()>)>,
-    waits: Option<WaitTeller>,
+    waits: Option<WaitReporter>,
 }
 
 impl Reporter {
-    /// Starts to show the counters in the way that suits the log.
-    pub fn start(tally: Arc<Tally>, log: Log) -> Self {
+    /// Starts to show progress, in the form that suits the log.
+    pub fn start(metrics: Arc<Metrics>, log: Log) -> Self {
         let started = Instant::now();
-        let waits = Some(WaitTeller::start(tally.waits.clone(), log.clone()));
-        let thread = spawn(tally, log.clone(), started);
+        let waits = Some(WaitReporter::start(metrics.waits.clone(), log.clone()));
+        let thread = spawn(metrics, log.clone(), started);
         Self { log, started, thread, waits }
     }
 
-    /// Returns the time since the start.
+    /// Returns the time since the start of the run.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Takes progress off the screen, so that what follows stands alone.
+    /// Stops showing progress and removes it from the screen.
     pub fn stop(&mut self) {
         self.waits = None;
         if let Some((finish, thread)) = self.thread.take() {
             drop(finish);
-            // A thread that panicked has said so already, and progress is no reason to fail.
+            // If the thread panicked, its message was printed, and missing progress is no reason to fail.
             let _ = thread.join();
         }
     }
 
-    /// Ends progress and writes the last line of the run.
+    /// Stops showing progress and writes the last line of the run.
     pub fn finish(mut self, summary: &Summary) {
         self.stop();
         self.log.event("summary", &summary.to_string(), || summary.fields());
@@ -65,39 +65,43 @@ impl Drop for Reporter {
     }
 }
 
-fn spawn(tally: Arc<Tally>, log: Log, started: Instant) -> Option<(Sender<()>, JoinHandle<()>)> {
-    if log.progress() == Progress::Nothing {
+fn spawn(
+    metrics: Arc<Metrics>,
+    log: Log,
+    started: Instant,
+) -> Option<(Sender<()>, JoinHandle<()>)> {
+    if log.progress() == ProgressMode::Off {
         return None;
     }
     let (finish, finished) = mpsc::channel();
     let thread = thread::Builder::new()
         .name("progress".to_owned())
-        .spawn(move || show(&tally, &log, started, &finished))
-        // Without a thread the run is as good, only silent.
+        .spawn(move || show(&metrics, &log, started, &finished))
+        // If the thread cannot be started, the run works as well, without progress.
         .ok()?;
     Some((finish, thread))
 }
 
-fn show(tally: &Tally, log: &Log, started: Instant, finished: &Receiver<()>) {
+fn show(metrics: &Metrics, log: &Log, started: Instant, finished: &Receiver<()>) {
     match log.bars() {
-        Some(screen) if log.progress() == Progress::Bars => {
-            let mut bars = Bars::new(screen, log.shown(), tally);
-            while goes_on(finished, bar::INTERVAL) {
-                bars.draw(tally, started.elapsed());
+        Some(screen) if log.progress() == ProgressMode::Bars => {
+            let mut bars = ProgressBars::new(screen, log.shown(), metrics);
+            while wait_for_tick(finished, progress_bars::INTERVAL) {
+                bars.draw(metrics, started.elapsed());
             }
             bars.clear();
         }
         _ => {
-            let mut lines = Lines::default();
-            while goes_on(finished, lines::INTERVAL) {
-                lines.write(log, tally, started.elapsed());
+            let mut lines = ProgressLines::default();
+            while wait_for_tick(finished, progress_lines::INTERVAL) {
+                lines.write(log, metrics, started.elapsed());
             }
         }
     }
 }
 
-/// Waits for `interval`; returns false at once when the run is over.
-fn goes_on(finished: &Receiver<()>, interval: Duration) -> bool {
+/// Waits for `interval`. Returns `false` immediately when the run ends.
+fn wait_for_tick(finished: &Receiver<()>, interval: Duration) -> bool {
     finished.recv_timeout(interval) == Err(RecvTimeoutError::Timeout)
 }
 
@@ -105,36 +109,36 @@ fn goes_on(finished: &Receiver<()>, interval: Duration) -> bool {
 mod tests {
     use super::*;
     use crate::report::{
-        log::{Format, Verbosity, tests::page},
-        summary::{Ending, Facts},
+        log::{LogFormat, Verbosity, tests::page},
+        summary::{RunEnd, RunFacts},
     };
 
-    fn summary(tally: &Tally) -> Summary {
-        let facts = Facts { ending: Ending::Done, checkpoint: Some("/tmp/c.sqlite".into()) };
-        Summary::of(tally, Duration::from_secs(1), &facts)
+    fn summary(metrics: &Metrics) -> Summary {
+        let facts = RunFacts { ending: RunEnd::Done, checkpoint: Some("/tmp/c.sqlite".into()) };
+        Summary::from_metrics(metrics, Duration::from_secs(1), &facts)
     }
 
     #[test]
     fn the_summary_is_the_last_line_and_comes_at_once() {
-        let (log, page) = page(Format::Text, Verbosity::Normal);
-        let tally = Arc::new(Tally::default());
-        let reporter = Reporter::start(Arc::clone(&tally), log.clone());
+        let (log, page) = page(LogFormat::Text, Verbosity::Normal);
+        let metrics = Arc::new(Metrics::default());
+        let reporter = Reporter::start(Arc::clone(&metrics), log.clone());
         log.warn("a.json", "cut off");
         let asked = Instant::now();
-        reporter.finish(&summary(&tally));
-        // Far below the interval of lines: finishing does not wait for the next one.
-        assert!(asked.elapsed() < lines::INTERVAL / 2);
+        reporter.finish(&summary(&metrics));
+        // Far below the interval of lines: finishing does not wait for the next line.
+        assert!(asked.elapsed() < progress_lines::INTERVAL / 2);
         let text = page.text();
         assert!(text.lines().last().unwrap().starts_with("done: 0 read = "), "{text}");
     }
 
     #[test]
     fn quiet_has_no_thread_and_no_last_line() {
-        let (log, page) = page(Format::Text, Verbosity::Quiet);
-        let tally = Arc::new(Tally::default());
-        let reporter = Reporter::start(Arc::clone(&tally), log);
+        let (log, page) = page(LogFormat::Text, Verbosity::Quiet);
+        let metrics = Arc::new(Metrics::default());
+        let reporter = Reporter::start(Arc::clone(&metrics), log);
         assert!(reporter.thread.is_none());
-        reporter.finish(&summary(&tally));
+        reporter.finish(&summary(&metrics));
         assert_eq!(page.text(), "");
     }
 }

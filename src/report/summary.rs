@@ -1,9 +1,8 @@
-//! The numbers at the end of a run, as its last line and as a JSON file.
+//! The totals of a run, as the last line of output and as a JSON file.
 //!
-//! In: the counters when everything has ended. Out: one line, one file.
-//! Holds: read = created + already there + set aside. Records that were read but whose fate is not
-//! known (the run was stopped or failed) are not in `read`; they are told apart as in flight, and
-//! the next run reads them again.
+//! Input: the counters after the run has ended. Output: one line, one file.
+//! Invariant: read = created + duplicates + dead letters. Records that were read but not settled, because the run was
+//! stopped or failed, are not part of `read`: they are reported as in flight, and the next run reads them again.
 
 use std::{
     fmt, fs,
@@ -18,190 +17,195 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::{
-    Tally, figures,
-    tally::{Failed, RetriedTally, SourceTally},
+    Metrics, format,
+    metrics::{InputFailure, RetryMetrics, SourceMetrics},
 };
 
-/// Why a summary cannot be given.
+/// An error while checking or writing the summary.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The counters contradict each other: a bug, so the run must not look like a success.
+    /// The counters contradict each other. This is a bug, so the run must not be reported as a success.
     #[error(
-        "the numbers do not add up: {read} read, but {created} created + {already_there} already there + {set_aside} set aside"
+        "the totals do not add up: {read} read, but {created} created + {duplicates} duplicates + {dead_letters} dead letters"
     )]
     Unbalanced {
         /// Records read.
         read: u64,
         /// Documents created.
         created: u64,
-        /// Documents that were in the index.
-        already_there: u64,
-        /// Documents set aside.
-        set_aside: u64,
+        /// Documents that were already in their index.
+        duplicates: u64,
+        /// Documents that were rejected.
+        dead_letters: u64,
     },
-    /// The file of `--summary` cannot be written.
+    /// The file given with `--summary` cannot be written.
     #[error("could not write the summary to {}", path.display())]
     Write {
-        /// The file asked for.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// How a run came to its end.
+/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Everything asked for was read and settled.
+pub enum RunEnd {
+    /// Everything requested was read and settled.
     Done,
-    /// A signal came first; what was in flight was drained or left.
+    /// The run was stopped by a signal.
     Stopped,
-    /// An error came first.
+    /// The run was ended by an error.
     Failed,
-    /// Nothing was to be sent.
+    /// A dry run, which sends nothing.
     DryRun,
 }
 
-/// What the counters do not know about the end of a run.
+/// Facts about the end of a run that are not counters.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    /// How it came.
-    pub ending: Ending,
-    /// Where the positions are stored, if they are.
+pub struct RunFacts {
+    /// How the run ended.
+    pub ending: RunEnd,
+    /// The checkpoint file, if any.
     pub checkpoint: Option<PathBuf>,
 }
 
-/// The numbers of a run. Field names are part of the command line's contract.
+/// The totals of a run. The field names are stable, because scripts read the JSON form.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// Records in the range asked for whose fate is known.
+    /// Settled records within the requested time range.
     pub read: u64,
-    /// Documents new in the index.
+    /// Documents that were created.
     pub created: u64,
-    /// Documents that the index held already.
-    pub already_there: u64,
-    /// Documents that could not go in.
-    pub set_aside: u64,
-    /// Documents that earlier runs had set aside and that this run sent again; they are in none of the numbers above.
-    pub retried: Retried,
-    /// Records of `read` in which something was renamed or repaired.
+    /// Documents that were already in their index.
+    pub duplicates: u64,
+    /// Documents that were rejected and stored as dead letters.
+    pub dead_letters: u64,
+    /// Dead letters of earlier runs that were sent again. They are not included in the numbers above.
+    pub retried: RetrySummary,
+    /// Records of `read` with at least one change: a renamed or repaired field.
     pub rewritten: u64,
-    /// Records of `read` whose time cannot be read, or cannot be: `PREFIX-undated` has them.
+    /// Records of `read` whose event time is missing or invalid. They are in the index `PREFIX-undated`.
     pub undated: u64,
     /// Bytes of the records of `read`, uncompressed.
     pub bytes_read: u64,
-    /// Records a second, over the whole run.
+    /// Records per second, averaged over the run.
     pub documents_per_second: f64,
-    /// How long the run took.
+    /// Duration of the run in seconds.
     pub seconds: f64,
-    /// The same for each SOURCE word, in the order given.
+    /// Totals by SOURCE argument, in the order given.
     pub sources: Vec<SourceSummary>,
-    /// The exit code; 0 until it is decided.
+    /// The exit code; 0 until it is set.
     pub exit: u8,
-    /// The checkpoint file; null if there is none, as in a dry run before the first load.
+    /// The checkpoint file, or null if there is none, as in a dry run before the first load.
     pub checkpoint: Option<String>,
-    /// Flavour and version of the engine; null if it was not reached.
+    /// Distribution and version of the engine, or null if it was not reached.
     pub engine: Option<String>,
-    /// Records outside `--from`/`--to`.
+    /// Records outside of `--from` and `--to`.
     pub filtered: u64,
-    /// Files that are no CloudTrail.
+    /// Inputs that contain no CloudTrail events.
     pub foreign: u64,
-    /// The first files that could not be read to their end, with the reason.
-    pub failures: Vec<Failed>,
-    /// The indices that lack documents that were loaded into them.
-    pub missing: Vec<Lacking>,
+    /// The first inputs that could not be read to their end, with the cause.
+    pub failures: Vec<InputFailure>,
+    /// Indices from which loaded documents are missing.
+    pub missing: Vec<IncompleteIndex>,
     /// Version of this program.
     pub version: &'static str,
-    /// Records read whose fate is not known; the next run reads them again.
+    /// Records that were read but not settled. The next run reads them again.
     #[serde(skip_serializing_if = "is_zero")]
     pub in_flight: u64,
-    /// Events under whose id the index holds another one. It stays there.
+    /// Duplicates whose id belongs to a different event in the index. The index keeps that event.
     #[serde(skip_serializing_if = "is_zero")]
     pub duplicates_differing: u64,
-    /// Whether nothing was to be sent.
+    /// Whether this was a dry run, which sends nothing.
     #[serde(skip_serializing_if = "is_false")]
     pub dry_run: bool,
-    /// Files skipped because an earlier run finished them; in JSON this stands with each source.
+    /// Inputs skipped because an earlier run loaded them. JSON has this number for each source.
     #[serde(skip)]
     pub skipped: u64,
-    /// Files that could not be read to their end; in JSON this stands with each source.
+    /// Inputs that could not be read to their end. JSON has this number for each source.
     #[serde(skip)]
     pub failed: u64,
-    /// How the run came to its end; in JSON the exit code says it.
+    /// How the run ended. JSON has the exit code instead.
     #[serde(skip)]
-    pub ending: Ending,
+    pub ending: RunEnd,
 }
 
-/// An index that lacks documents that were loaded into it.
+/// An index from which loaded documents are missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Lacking {
-    /// Its name.
+pub struct IncompleteIndex {
+    /// The name of the index.
     pub index: String,
-    /// How many documents are missing.
+    /// Number of missing documents.
     pub documents: u64,
-    /// What happened to them: `deleted`, `recreated`, `emptied`.
-    pub why: &'static str,
+    /// Why they are missing: the index was `deleted`, `recreated` or `emptied`.
+    pub reason: &'static str,
 }
 
-/// What became of documents that were sent again.
+/// The outcome of sending dead letters again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Retried {
-    /// How many were sent: the sum of the others.
+pub struct RetrySummary {
+    /// Number of documents that were sent: the sum of the others.
     pub documents: u64,
-    /// Those that are new in the index.
+    /// Documents that were created.
     pub created: u64,
-    /// Those that were in the index already.
-    pub already_there: u64,
-    /// Those that stay set aside.
-    pub set_aside: u64,
+    /// Documents that were already in their index.
+    pub duplicates: u64,
+    /// Documents that were rejected again.
+    pub dead_letters: u64,
 }
 
-impl Retried {
-    /// Returns the numbers with their sum.
-    pub fn new(created: u64, already_there: u64, set_aside: u64) -> Self {
-        Self { documents: created + already_there + set_aside, created, already_there, set_aside }
+impl RetrySummary {
+    /// Returns the outcome with the sum of these numbers.
+    pub fn new(created: u64, duplicates: u64, dead_letters: u64) -> Self {
+        Self {
+            documents: created + duplicates + dead_letters,
+            created,
+            duplicates: duplicates,
+            dead_letters: dead_letters,
+        }
     }
 }
 
-impl From<&RetriedTally> for Retried {
-    fn from(tally: &RetriedTally) -> Self {
+impl From<&RetryMetrics> for RetrySummary {
+    fn from(metrics: &RetryMetrics) -> Self {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
-        Self::new(get(&tally.created), get(&tally.already_there), get(&tally.set_aside))
+        Self::new(get(&metrics.created), get(&metrics.duplicates), get(&metrics.dead_letters))
     }
 }
 
-impl fmt::Display for Retried {
+impl fmt::Display for RetrySummary {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = figures::count;
+        let n = format::count;
         write!(
             to,
-            "{} tried again = {} created + {} already there + {} set aside",
-            n(self.documents),
+            "{} retried = {} created + {} duplicates + {} rejected again",
+            format::plural(self.documents, "dead letter"),
             n(self.created),
-            n(self.already_there),
-            n(self.set_aside)
+            n(self.duplicates),
+            n(self.dead_letters)
         )
     }
 }
 
-/// The numbers of one SOURCE word.
+/// The totals of one SOURCE argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceSummary {
-    /// The word as typed.
+    /// The argument as given by the user.
     pub name: String,
-    /// Files found.
+    /// Inputs found.
     pub files: u64,
-    /// Files read to their end.
+    /// Inputs read to their end.
     pub done: u64,
-    /// Files an earlier run had finished.
+    /// Inputs skipped because an earlier run loaded them.
     pub skipped: u64,
-    /// Files that are no CloudTrail.
+    /// Inputs that contain no CloudTrail events.
     pub foreign: u64,
-    /// Files that could not be read to their end.
+    /// Inputs that could not be read to their end.
     pub failed: u64,
-    /// Its part of `read`.
+    /// Its share of `read`.
     pub records: u64,
-    /// Their bytes, uncompressed.
+    /// Bytes of these records, uncompressed.
     pub bytes_read: u64,
 }
 
@@ -216,60 +220,60 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl Summary {
-    /// Returns the numbers of a run that took `elapsed`. Call it when nothing counts any more.
-    pub fn of(tally: &Tally, elapsed: Duration, facts: &Facts) -> Self {
+    /// Returns the totals of a run that took `elapsed`. To be called after all counting has ended.
+    pub fn from_metrics(metrics: &Metrics, elapsed: Duration, facts: &RunFacts) -> Self {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
-        let counted = get(&tally.read);
-        let settled = get(&tally.created) + get(&tally.already_there) + get(&tally.set_aside);
-        // A run that is done has nothing in flight; if it has, `check` must see it.
-        let cut_off = matches!(facts.ending, Ending::Stopped | Ending::Failed);
+        let counted = get(&metrics.read);
+        let settled = get(&metrics.created) + get(&metrics.duplicates) + get(&metrics.dead_letters);
+        // A run that has completed has nothing in flight. If it has, `check` must detect it.
+        let cut_off = matches!(facts.ending, RunEnd::Stopped | RunEnd::Failed);
         let in_flight = if cut_off { counted.saturating_sub(settled) } else { 0 };
         let of = |all, settled| get(if cut_off { settled } else { all });
         let read = counted - in_flight;
         Self {
             read,
-            created: get(&tally.created),
-            already_there: get(&tally.already_there),
-            set_aside: get(&tally.set_aside),
-            retried: Retried::from(&tally.retried),
-            rewritten: of(&tally.rewritten, &tally.rewritten_settled),
-            undated: of(&tally.undated, &tally.undated_settled),
-            bytes_read: of(&tally.bytes_read, &tally.bytes_settled),
-            documents_per_second: rounded(figures::per_second(read, elapsed), 10.0),
+            created: get(&metrics.created),
+            duplicates: get(&metrics.duplicates),
+            dead_letters: get(&metrics.dead_letters),
+            retried: RetrySummary::from(&metrics.retried),
+            rewritten: of(&metrics.rewritten, &metrics.rewritten_settled),
+            undated: of(&metrics.undated, &metrics.undated_settled),
+            bytes_read: of(&metrics.bytes_read, &metrics.bytes_settled),
+            documents_per_second: rounded(format::per_second(read, elapsed), 10.0),
             seconds: rounded(elapsed.as_secs_f64(), 1_000.0),
-            sources: tally
+            sources: metrics
                 .sources
                 .iter()
                 .map(|source| SourceSummary::of(source, cut_off))
                 .collect(),
             exit: 0,
             checkpoint: facts.checkpoint.as_ref().map(|path| path.display().to_string()),
-            engine: tally.engine.get().cloned(),
-            filtered: get(&tally.filtered),
-            foreign: get(&tally.sources_foreign),
-            failures: tally.failures(),
+            engine: metrics.engine.get().cloned(),
+            filtered: get(&metrics.filtered),
+            foreign: get(&metrics.sources_foreign),
+            failures: metrics.failures(),
             missing: Vec::new(),
             version: env!("CARGO_PKG_VERSION"),
             in_flight,
-            duplicates_differing: get(&tally.duplicates_differing),
-            dry_run: facts.ending == Ending::DryRun,
-            skipped: get(&tally.sources_skipped),
-            failed: get(&tally.sources_failed),
+            duplicates_differing: get(&metrics.duplicates_differing),
+            dry_run: facts.ending == RunEnd::DryRun,
+            skipped: get(&metrics.sources_skipped),
+            failed: get(&metrics.sources_failed),
             ending: facts.ending,
         }
     }
 
-    /// Checks that read = created + already there + set aside. A dry run settles nothing.
+    /// Checks that read = created + duplicates + dead letters. A dry run settles nothing and always passes.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Unbalanced`] if it does not; then the run is a bug, not a success.
+    /// Returns [`Error::Unbalanced`] if they differ, which is a bug.
     pub fn check(&self) -> Result<(), Error> {
-        let Self { read, created, already_there, set_aside, .. } = *self;
-        if self.dry_run || read == created + already_there + set_aside {
+        let Self { read, created, duplicates: duplicates, dead_letters: dead_letters, .. } = *self;
+        if self.dry_run || read == created + duplicates + dead_letters {
             return Ok(());
         }
-        Err(Error::Unbalanced { read, created, already_there, set_aside })
+        Err(Error::Unbalanced { read, created, duplicates, dead_letters })
     }
 
     /// Returns the fields of the JSON form.
@@ -280,13 +284,13 @@ impl Summary {
         }
     }
 
-    /// Writes the JSON form, whole or not at all: to a file beside it, which is then renamed.
+    /// Writes the JSON form atomically: to a temporary file, which is then renamed.
     ///
-    /// A device or pipe (`/dev/stdout`) is written to directly; renaming would replace it.
+    /// A device or pipe such as `/dev/stdout` is written to directly, because renaming would replace it.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Write`] if the file cannot be written; an earlier one is then untouched.
+    /// Returns [`Error::Write`] if the file cannot be written. An existing file is then unchanged.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let text = format!("{:#}\n", Value::Object(self.fields()));
         write_whole(path, text.as_bytes())
@@ -296,30 +300,30 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = figures::count;
+        let n = format::count;
         match self.ending {
-            Ending::Done => write!(to, "done: ")?,
-            Ending::Stopped => write!(to, "stopped early: ")?,
-            Ending::Failed => write!(to, "failed: ")?,
-            Ending::DryRun => write!(to, "dry run: {} read, nothing sent; ", n(self.read))?,
+            RunEnd::Done => write!(to, "done: ")?,
+            RunEnd::Stopped => write!(to, "stopped early: ")?,
+            RunEnd::Failed => write!(to, "failed: ")?,
+            RunEnd::DryRun => write!(to, "dry run: {} read, nothing sent; ", n(self.read))?,
         }
         if !self.dry_run {
             write!(
                 to,
-                "{} read = {} created + {} already there + {} set aside; ",
+                "{} read = {} created + {} duplicates + {} dead letters; ",
                 n(self.read),
                 n(self.created),
-                n(self.already_there),
-                n(self.set_aside)
+                n(self.duplicates),
+                n(self.dead_letters)
             )?;
         }
         if self.retried.documents > 0 {
             write!(to, "{}; ", self.retried)?;
         }
         if self.in_flight > 0 {
-            write!(to, "{} more in flight, to be read again; ", n(self.in_flight))?;
+            write!(to, "{} more in flight, which the next run reads again; ", n(self.in_flight))?;
         }
-        // What did not happen is not told: the line is long enough.
+        // Zero counts are omitted to keep the line short.
         for (number, what) in [
             (self.rewritten, "rewritten"),
             (self.duplicates_differing, "duplicates that differ"),
@@ -333,11 +337,11 @@ impl fmt::Display for Summary {
             }
         }
         if self.skipped > 0 {
-            write!(to, "{} skipped (done before); ", figures::counted(self.skipped, "file"))?;
+            write!(to, "{} skipped (already loaded); ", format::plural(self.skipped, "file"))?;
         }
-        write!(to, "{}", figures::duration(Duration::from_secs_f64(self.seconds)))?;
+        write!(to, "{}", format::duration(Duration::from_secs_f64(self.seconds)))?;
         if self.read > 0 {
-            write!(to, ", {} documents/s", n(figures::whole(self.documents_per_second)))?;
+            write!(to, ", {} documents/s", n(format::round(self.documents_per_second)))?;
         }
         match &self.checkpoint {
             Some(checkpoint) => write!(to, "; checkpoint {checkpoint}"),
@@ -347,8 +351,8 @@ impl fmt::Display for Summary {
 }
 
 impl SourceSummary {
-    /// Returns the numbers of a word; of a run that was cut off without what is in flight.
-    fn of(source: &SourceTally, cut_off: bool) -> Self {
+    /// Returns the totals of an argument. If the run was cut off, records in flight are excluded.
+    fn of(source: &SourceMetrics, cut_off: bool) -> Self {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         let of = |all, settled| get(if cut_off { settled } else { all });
         Self {
@@ -369,7 +373,7 @@ fn rounded(number: f64, steps: f64) -> f64 {
 }
 
 fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
-    // A link is followed, so that the rename replaces what it points to and not the link.
+    // A symbolic link is resolved, so that the rename replaces its target and not the link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
         return fs::OpenOptions::new().write(true).open(&target)?.write_all(text);
@@ -379,7 +383,7 @@ fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
     let part = target.with_file_name(name);
     let written = write_part(&part, text).and_then(|()| fs::rename(&part, &target));
     if written.is_err() {
-        // What went wrong is the error; a leftover only takes space.
+        // The write error is returned; a leftover temporary file only takes space.
         let _ = fs::remove_file(&part);
     }
     written
@@ -393,99 +397,109 @@ fn write_part(part: &Path, text: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tally::Amount, *};
+    use super::{super::metrics::RecordTotals, *};
 
-    fn tally() -> Tally {
-        let tally = Tally::new(["trail/".to_owned()]);
-        tally.found(0, 900);
-        tally.taken(0, Amount { records: 12_345, bytes: 1_000_000, rewritten: 17, undated: 3 });
-        tally.settled(0, Amount { records: 11_345, bytes: 900_000, rewritten: 16, undated: 2 });
-        tally.created.store(12_000, Relaxed);
-        tally.already_there.store(340, Relaxed);
-        tally.set_aside.store(5, Relaxed);
-        tally.sources_skipped.store(3, Relaxed);
-        tally.foreign(0);
-        tally.done(0);
-        tally
+    fn metrics() -> Metrics {
+        let metrics = Metrics::new(["trail/".to_owned()]);
+        metrics.add_found(0, 900);
+        metrics.add_read(
+            0,
+            RecordTotals { records: 12_345, bytes: 1_000_000, rewritten: 17, undated: 3 },
+        );
+        metrics.add_settled(
+            0,
+            RecordTotals { records: 11_345, bytes: 900_000, rewritten: 16, undated: 2 },
+        );
+        metrics.created.store(12_000, Relaxed);
+        metrics.duplicates.store(340, Relaxed);
+        metrics.dead_letters.store(5, Relaxed);
+        metrics.sources_skipped.store(3, Relaxed);
+        metrics.add_foreign(0);
+        metrics.add_done(0);
+        metrics
     }
 
-    fn summary(tally: &Tally, ending: Ending) -> Summary {
-        let facts = Facts { ending, checkpoint: Some("/state/a.sqlite".into()) };
-        Summary::of(tally, Duration::from_millis(4_200), &facts)
+    fn summary(metrics: &Metrics, ending: RunEnd) -> Summary {
+        let facts = RunFacts { ending, checkpoint: Some("/state/a.sqlite".into()) };
+        Summary::from_metrics(metrics, Duration::from_millis(4_200), &facts)
     }
 
     #[test]
     fn what_was_sent_again_is_counted_apart() {
-        let tally = tally();
-        tally.retried.created.store(7, Relaxed);
-        tally.retried.already_there.store(2, Relaxed);
-        tally.retried.set_aside.store(1, Relaxed);
-        let summary = summary(&tally, Ending::Done);
+        let metrics = metrics();
+        metrics.retried.created.store(7, Relaxed);
+        metrics.retried.duplicates.store(2, Relaxed);
+        metrics.retried.dead_letters.store(1, Relaxed);
+        let summary = summary(&metrics, RunEnd::Done);
         summary.check().unwrap();
         let line = summary.to_string();
-        let told = "5 set aside; 10 tried again = 7 created + 2 already there + 1 set aside; ";
+        let told = "5 dead letters; 10 dead letters retried = 7 created + 2 duplicates + 1 rejected again; ";
         assert!(line.contains(told), "{line}");
         assert_eq!(summary.fields()["retried"]["documents"], 10);
     }
 
     #[test]
     fn the_last_line_adds_up() {
-        let summary = summary(&tally(), Ending::Done);
+        let summary = summary(&metrics(), RunEnd::Done);
         summary.check().unwrap();
         assert_eq!(
             summary.to_string(),
-            "done: 12,345 read = 12,000 created + 340 already there + 5 set aside; 17 rewritten; 3 undated; \
-             1 not CloudTrail; 3 files skipped (done before); 4.2 s, 2,939 documents/s; \
+            "done: 12,345 read = 12,000 created + 340 duplicates + 5 dead letters; 17 rewritten; 3 undated; \
+             1 not CloudTrail; 3 files skipped (already loaded); 4.2 s, 2,939 documents/s; \
              checkpoint /state/a.sqlite"
         );
     }
 
     #[test]
     fn what_did_not_happen_is_left_out_of_the_last_line() {
-        let summary = summary(&Tally::new(["a".to_owned()]), Ending::Done);
+        let summary = summary(&Metrics::new(["a".to_owned()]), RunEnd::Done);
         assert_eq!(
             summary.to_string(),
-            "done: 0 read = 0 created + 0 already there + 0 set aside; 4.2 s; \
+            "done: 0 read = 0 created + 0 duplicates + 0 dead letters; 4.2 s; \
              checkpoint /state/a.sqlite"
         );
     }
 
     #[test]
     fn a_run_that_does_not_add_up_is_a_bug() {
-        let tally = tally();
-        tally.created.store(11_999, Relaxed);
-        let error = summary(&tally, Ending::Done).check().unwrap_err();
+        let metrics = metrics();
+        metrics.created.store(11_999, Relaxed);
+        let error = summary(&metrics, RunEnd::Done).check().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the numbers do not add up: 12345 read, but 11999 created + 340 already there + 5 set aside"
+            "the totals do not add up: 12345 read, but 11999 created + 340 duplicates + 5 dead letters"
         );
     }
 
     #[test]
     fn what_was_in_flight_when_stopped_is_told_apart() {
-        let tally = tally();
-        tally.created.store(11_000, Relaxed);
-        for ending in [Ending::Stopped, Ending::Failed] {
-            let summary = summary(&tally, ending);
+        let metrics = metrics();
+        metrics.created.store(11_000, Relaxed);
+        for ending in [RunEnd::Stopped, RunEnd::Failed] {
+            let summary = summary(&metrics, ending);
             summary.check().unwrap();
             assert_eq!((summary.read, summary.in_flight), (11_345, 1_000));
             assert_eq!((summary.bytes_read, summary.rewritten, summary.undated), (900_000, 16, 2));
             let source = &summary.sources[0];
             assert_eq!((source.records, source.bytes_read), (11_345, 900_000));
-            assert!(summary.to_string().contains("; 1,000 more in flight, to be read again; "));
+            assert!(
+                summary
+                    .to_string()
+                    .contains("; 1,000 more in flight, which the next run reads again; ")
+            );
             assert_eq!(summary.fields()["in_flight"], 1_000);
         }
-        // More settled than read is a bug however the run ended.
-        tally.created.store(20_000, Relaxed);
-        summary(&tally, Ending::Stopped).check().unwrap_err();
+        // More settled than read records are a bug, however the run ended.
+        metrics.created.store(20_000, Relaxed);
+        summary(&metrics, RunEnd::Stopped).check().unwrap_err();
     }
 
     #[test]
     fn a_dry_run_settles_nothing() {
-        let tally = Tally::new(["a".to_owned()]);
-        tally.taken(0, Amount { records: 7, bytes: 700, ..Amount::default() });
-        tally.filtered.store(2, Relaxed);
-        let summary = summary(&tally, Ending::DryRun);
+        let metrics = Metrics::new(["a".to_owned()]);
+        metrics.add_read(0, RecordTotals { records: 7, bytes: 700, ..RecordTotals::default() });
+        metrics.filtered.store(2, Relaxed);
+        let summary = summary(&metrics, RunEnd::DryRun);
         summary.check().unwrap();
         let line = summary.to_string();
         assert!(
@@ -497,18 +511,18 @@ mod tests {
 
     #[test]
     fn the_file_has_exactly_these_fields() {
-        let tally = tally();
-        tally.engine.set("opensearch 3.8.0".to_owned()).unwrap();
-        tally.failed(0, "b.json", "cut off at byte 17");
-        let fields = summary(&tally, Ending::Done).fields();
+        let metrics = metrics();
+        metrics.engine.set("opensearch 3.8.0".to_owned()).unwrap();
+        metrics.add_failed(0, "b.json", "cut off at byte 17");
+        let fields = summary(&metrics, RunEnd::Done).fields();
         let names: Vec<&str> = fields.keys().map(String::as_str).collect();
         assert_eq!(
             names,
             [
                 "read",
                 "created",
-                "already_there",
-                "set_aside",
+                "duplicates",
+                "dead_letters",
                 "retried",
                 "rewritten",
                 "undated",
@@ -546,7 +560,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary.json");
         fs::write(&path, "an earlier one").unwrap();
-        let summary = summary(&tally(), Ending::Done);
+        let summary = summary(&metrics(), RunEnd::Done);
         summary.write(&path).unwrap();
         let read: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(read, Value::Object(summary.fields()));
@@ -561,7 +575,7 @@ mod tests {
         fs::write(&target, "").unwrap();
         let link = folder.path().join("link.json");
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        let summary = summary(&tally(), Ending::Done);
+        let summary = summary(&metrics(), RunEnd::Done);
         summary.write(&link).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert!(fs::read_to_string(&target).unwrap().starts_with('{'));
@@ -574,7 +588,7 @@ mod tests {
     #[test]
     fn a_device_is_written_to_and_not_replaced() {
         use std::os::unix::fs::FileTypeExt as _;
-        summary(&tally(), Ending::Done).write(Path::new("/dev/null")).unwrap();
+        summary(&metrics(), RunEnd::Done).write(Path::new("/dev/null")).unwrap();
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
     }
 }

@@ -1,9 +1,8 @@
-//! What text needs before it reaches a terminal: no character that steers it, lines that fit it, colors where it has
-//! them.
+//! Prepares text for a terminal: escapes control characters, wraps and truncates lines, adds colors.
 //!
-//! In: other people's words (names of files and objects, reasons of engines, values in logs). Out: text that is safe to
-//! show, and JSON that means the same and is safe to show.
-//! Invariant: no control character, no bidirectional control and no invisible separator is ever written raw.
+//! Input: untrusted text, such as names of files and objects, error messages of engines, and values in logs. Output: text
+//! that is safe to print, and JSON that is safe to print and has the same meaning.
+//! Invariant: no control character, bidirectional control or invisible separator is written unescaped.
 
 use std::fmt::{self, Write as _};
 
@@ -11,41 +10,41 @@ use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Style};
 use console::measure_text_width;
 
-/// The narrowest terminal that lines are broken for; below it they would be a word each.
+/// The narrowest terminal for which lines are wrapped. In a narrower one, most lines would be a single word.
 const LEAST_COLUMNS: usize = 40;
 
-/// Where text is written to.
+/// Properties of the output device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terminal {
-    /// Its width. `None` for a file or a pipe, whose lines are never broken or cut.
+    /// The width, or `None` for a file or pipe, for which lines are never wrapped or truncated.
     pub columns: Option<usize>,
-    /// Whether it shows colors.
+    /// Whether colors are used.
     pub color: Color,
 }
 
-/// Whether text has colors.
+/// Whether colors are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Color {
-    /// A file, a pipe, `NO_COLOR`, or a terminal without any.
+    /// For a file, a pipe, a terminal without colors, or if `NO_COLOR` is set.
     #[default]
     Never,
-    /// A terminal with colors, or `CLICOLOR_FORCE`.
+    /// For a terminal with colors, or if `CLICOLOR_FORCE` is set.
     Always,
 }
 
-/// A word with a meaning, which clap's own messages give the same color.
+/// A kind of highlighted word, in the same colors as the messages of clap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accent {
-    /// As `error:` of a usage error.
+    /// Like `error:` in clap's usage errors.
     Error,
-    /// As `warning:` of cargo.
+    /// Like `warning:` in Cargo's output.
     Warning,
-    /// As `tip:` of a usage error.
+    /// Like `tip:` in clap's usage errors.
     Hint,
 }
 
 impl Terminal {
-    /// Returns a word with its color, if there are colors.
+    /// Returns a word in its color, or unchanged if colors are not used.
     pub fn paint(self, accent: Accent, word: &str) -> String {
         if self.color == Color::Never {
             return word.to_owned();
@@ -59,8 +58,8 @@ impl Terminal {
         format!("{style}{word}{style:#}")
     }
 
-    /// Returns a line broken at blanks so that it fits, each further line indented by `indent` columns. A word that is
-    /// too long for a line, such as a path or an address, stays whole, so that it can be copied.
+    /// Wraps a line at spaces to fit the terminal, with continuation lines indented by `indent` columns. A word that is
+    /// longer than a line, such as a path or URL, is not broken, so that it can be copied.
     pub fn wrap(self, line: &str, indent: usize) -> String {
         let Some(columns) = self.columns.filter(|columns| *columns >= LEAST_COLUMNS) else {
             return line.to_owned();
@@ -86,9 +85,9 @@ impl Terminal {
     }
 }
 
-/// Returns whether a terminal would act on a character, or hide it, instead of showing it: C0 and C1 controls,
-/// bidirectional controls, line and paragraph separators, and characters without width that only mark text.
-fn is_steering(letter: char) -> bool {
+/// Returns whether a terminal would interpret or hide a character instead of displaying it: C0 and C1 controls,
+/// bidirectional controls, line and paragraph separators, and invisible format characters.
+fn is_unprintable(letter: char) -> bool {
     letter.is_control()
         || matches!(
             letter,
@@ -101,16 +100,19 @@ fn is_steering(letter: char) -> bool {
         )
 }
 
-/// Returns whether a text can be shown as it is.
+/// Returns whether a text can be printed without escaping.
 pub fn is_printable(text: &str) -> bool {
-    !text.chars().any(is_steering)
+    !text.chars().any(is_unprintable)
 }
 
-/// Returns the text with everything escaped that would steer a terminal or forge a line: `\n`, `\u{202e}`.
-pub fn printable(text: &str) -> String {
+/// Escapes every character that a terminal would interpret or that would start a new line, as `\n` or `\u{202e}`.
+///
+/// The only function that makes untrusted text safe to print; everything that is printed passes through it or through
+/// [`escape_unprintable_json`].
+pub fn escape_unprintable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
-        if is_steering(letter) {
+        if is_unprintable(letter) {
             safe.extend(letter.escape_default());
         } else {
             safe.push(letter);
@@ -119,13 +121,13 @@ pub fn printable(text: &str) -> String {
     safe
 }
 
-/// Returns JSON text with the same escaped as JSON does it: `\u202e`. It means the same to who reads it as JSON.
+/// Escapes the same characters in JSON text, in JSON notation (`\u202e`), so that parsing gives the same values.
 ///
-/// Line ends and tabs between values stay: within texts JSON has none.
-pub fn printable_json(json: &str) -> String {
+/// Line breaks and tabs are kept: in valid JSON they only occur between values.
+pub fn escape_unprintable_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for letter in json.chars() {
-        if is_steering(letter) && !matches!(letter, '\n' | '\t' | '\r') {
+        if is_unprintable(letter) && !matches!(letter, '\n' | '\t' | '\r') {
             for unit in letter.encode_utf16(&mut [0; 2]) {
                 // Writing to a String cannot fail.
                 let _ = write!(safe, "\\u{unit:04x}");
@@ -137,9 +139,8 @@ pub fn printable_json(json: &str) -> String {
     safe
 }
 
-/// Returns a text of at most `columns` columns: a longer one loses its middle, since names differ at their ends and
-/// begin with what they are about.
-pub fn shortened(text: &str, columns: usize) -> String {
+/// Truncates a text in the middle to at most `columns` columns, because names differ most at their ends.
+pub fn truncate_middle(text: &str, columns: usize) -> String {
     let wide = measure_text_width(text);
     if wide <= columns {
         return text.to_owned();
@@ -151,7 +152,7 @@ pub fn shortened(text: &str, columns: usize) -> String {
     format!("{front}…{back}")
 }
 
-/// Returns as many of the first characters as fit into `columns`.
+/// Returns the longest prefix that fits into `columns` columns.
 fn prefix(letters: impl Iterator<Item = char>, columns: usize) -> String {
     let (mut text, mut used) = (String::new(), 0);
     for letter in letters {
@@ -164,16 +165,16 @@ fn prefix(letters: impl Iterator<Item = char>, columns: usize) -> String {
     text
 }
 
-/// A text filled up with blanks to a width, at its right or left side.
+/// Text that is padded with spaces to a width in columns.
 pub(crate) struct Padded<'a> {
     pub(crate) text: &'a str,
     pub(crate) columns: usize,
-    pub(crate) side: Side,
+    pub(crate) side: Align,
 }
 
-/// Where the text of a column stands.
+/// The alignment of a table column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+pub(crate) enum Align {
     Left,
     Right,
 }
@@ -182,8 +183,8 @@ impl fmt::Display for Padded<'_> {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let blanks = self.columns.saturating_sub(measure_text_width(self.text));
         match self.side {
-            Side::Left => write!(to, "{}{:blanks$}", self.text, ""),
-            Side::Right => write!(to, "{:blanks$}{}", "", self.text),
+            Align::Left => write!(to, "{}{:blanks$}", self.text, ""),
+            Align::Right => write!(to, "{:blanks$}{}", "", self.text),
         }
     }
 }
@@ -207,7 +208,7 @@ mod tests {
             ("a\u{2028}b\u{feff}\u{7f}", "a\\u{2028}b\\u{feff}\\u{7f}"),
             ("Grüße, 世界, नमस्ते, 👩\u{200d}💻", "Grüße, 世界, नमस्ते, 👩\u{200d}💻"),
         ] {
-            assert_eq!(printable(raw), shown);
+            assert_eq!(escape_unprintable(raw), shown);
             assert_eq!(is_printable(raw), raw == shown, "{shown}");
         }
     }
@@ -240,32 +241,32 @@ mod tests {
 
     #[test]
     fn a_long_name_keeps_both_ends() {
-        assert_eq!(shortened("trail/", 24), "trail/");
+        assert_eq!(truncate_middle("trail/", 24), "trail/");
         assert_eq!(
-            shortened("/a/very/long/path/to/AWSLogs/111122223333", 24),
+            truncate_middle("/a/very/long/path/to/AWSLogs/111122223333", 24),
             "/a/very/lon…111122223333"
         );
-        assert_eq!(shortened("世界世界", 5), "世…界");
+        assert_eq!(truncate_middle("世界世界", 5), "世…界");
     }
 
     #[test]
     fn padding_counts_columns_and_not_characters() {
         let padded = |text, side| Padded { text, columns: 5, side }.to_string();
-        assert_eq!(padded("世界", Side::Left), "世界 ");
-        assert_eq!(padded("ab", Side::Right), "   ab");
-        assert_eq!(padded("abcdefg", Side::Left), "abcdefg");
+        assert_eq!(padded("世界", Align::Left), "世界 ");
+        assert_eq!(padded("ab", Align::Right), "   ab");
+        assert_eq!(padded("abcdefg", Align::Left), "abcdefg");
     }
 
     proptest! {
         #[test]
         fn nothing_steering_is_left(text in any::<String>()) {
-            prop_assert!(is_printable(&printable(&text)));
+            prop_assert!(is_printable(&escape_unprintable(&text)));
         }
 
         #[test]
         fn json_means_the_same_and_steers_nothing(text in any::<String>()) {
             let json = serde_json::json!({ "a": text.as_str(), text.as_str(): [text.as_str()] }).to_string();
-            let safe = printable_json(&json);
+            let safe = escape_unprintable_json(&json);
             prop_assert!(is_printable(&safe));
             let read: serde_json::Value = serde_json::from_str(&safe).unwrap();
             prop_assert_eq!(read, serde_json::from_str::<serde_json::Value>(&json).unwrap());
@@ -283,7 +284,7 @@ mod tests {
 
         #[test]
         fn shortened_fits(text in "\\PC{0,60}", columns in 3usize..40) {
-            prop_assert!(measure_text_width(&shortened(&text, columns)) <= columns);
+            prop_assert!(measure_text_width(&truncate_middle(&text, columns)) <= columns);
         }
     }
 }

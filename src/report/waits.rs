@@ -1,8 +1,8 @@
-//! Says what a run is waiting for, while it waits.
+//! Reports requests that are retried or not answered for a long time.
 //!
-//! In: [`Waits`], looked at twice a second. Out: warnings about what fails, which are shown also with `--quiet`, and
-//! lines about what is only slow.
-//! Holds: a run that makes no progress for more than a few seconds says why.
+//! Input: [`Waits`], polled twice a second. Output: warnings about failing requests, which are also shown with `--quiet`,
+//! and informational messages about slow ones.
+//! Invariant: a run that makes no progress for more than a few seconds reports the reason.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError, Sender},
@@ -10,32 +10,32 @@ use std::{
     time::Duration,
 };
 
-use super::{Log, figures};
-use crate::waits::{Trouble, Waits};
+use super::{Log, format};
+use crate::pending::{PendingRequests, StallNotice};
 
-/// How often is looked: a line comes at most so late.
-const LOOK: Duration = Duration::from_millis(500);
+/// Time between two polls, which is the maximum delay of a message.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Tells until it is dropped.
+/// A thread that reports waits until it is dropped.
 #[derive(Debug)]
-pub struct WaitTeller(Option<(Sender<()>, JoinHandle<()>)>);
+pub struct WaitReporter(Option<(Sender<()>, JoinHandle<()>)>);
 
-impl WaitTeller {
-    /// Starts to tell.
-    pub fn start(waits: Waits, log: Log) -> Self {
+impl WaitReporter {
+    /// Starts the thread.
+    pub fn start(waits: PendingRequests, log: Log) -> Self {
         let (finish, finished) = mpsc::channel();
         let tell = move || {
-            while finished.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                waits.due().iter().for_each(|trouble| say(&log, trouble));
+            while finished.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                waits.take_notices().iter().for_each(|trouble| say(&log, trouble));
             }
         };
-        // Without a thread the run is as good, only silent.
+        // If the thread cannot be started, the run works as well, without these messages.
         let thread = thread::Builder::new().name("waits".to_owned()).spawn(tell).ok();
         Self(thread.map(|thread| (finish, thread)))
     }
 }
 
-impl Drop for WaitTeller {
+impl Drop for WaitReporter {
     fn drop(&mut self) {
         if let Some((finish, thread)) = self.0.take() {
             drop(finish);
@@ -44,22 +44,23 @@ impl Drop for WaitTeller {
     }
 }
 
-fn say(log: &Log, trouble: &Trouble) {
-    let Trouble { service, place, others, cause, lasted } = trouble;
+fn say(log: &Log, trouble: &StallNotice) {
+    let StallNotice { service, target: place, other_targets: others, cause, duration: lasted } =
+        trouble;
     let others = match others {
         0 => String::new(),
-        others => format!(" and {}", figures::counted(*others as u64, "other")),
+        others => format!(" and {}", format::plural(*others as u64, "other")),
     };
     let place = if place.is_empty() { String::new() } else { format!("{place}{others}: ") };
     let lasted = match lasted.as_secs() {
         seconds @ 0..60 => format!("{seconds} s"),
-        _ => figures::duration(*lasted),
+        _ => format::duration(*lasted),
     };
     match cause {
         Some(cause) => {
-            log.warn(service, format_args!("{place}{cause}; trying again, for {lasted} now"));
+            log.warn(service, format_args!("{place}{cause}; retrying for {lasted}"));
         }
-        // A slow answer is no trouble yet: a nightly run that goes well stays silent with `--quiet`.
+        // A slow answer is not an error: a successful nightly run with `--quiet` writes nothing.
         None => log.info(service, format_args!("{place}no answer for {lasted}; still waiting")),
     }
 }
@@ -67,24 +68,25 @@ fn say(log: &Log, trouble: &Trouble) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::log::{Format, Verbosity, tests::page};
+    use crate::report::log::{LogFormat, Verbosity, tests::page};
 
     #[test]
     fn a_line_names_service_place_cause_and_time() {
-        let (log, page) = page(Format::Text, Verbosity::Normal);
-        let trouble = Trouble {
+        let (log, page) = page(LogFormat::Text, Verbosity::Normal);
+        let trouble = StallNotice {
             service: "cloudtrail",
-            place: "eu-west-1".to_owned(),
-            others: 2,
+            target: "eu-west-1".to_owned(),
+            other_targets: 2,
             cause: Some("500 InternalError: oh".to_owned()),
-            lasted: Duration::from_millis(5_400),
+            duration: Duration::from_millis(5_400),
         };
         say(&log, &trouble);
-        let silent = Trouble { place: String::new(), others: 0, cause: None, ..trouble };
+        let silent =
+            StallNotice { target: String::new(), other_targets: 0, cause: None, ..trouble };
         say(&log, &silent);
         assert_eq!(
             page.text(),
-            "warning: cloudtrail: eu-west-1 and 2 others: 500 InternalError: oh; trying again, for 5 s now\n\
+            "warning: cloudtrail: eu-west-1 and 2 others: 500 InternalError: oh; retrying for 5 s\n\
              info: cloudtrail: no answer for 5 s; still waiting\n"
         );
     }

@@ -1,48 +1,51 @@
-//! The SQL of folders that are done as a whole: one row for all lanes of a day.
+//! SQL of the table `complete_folders`: one row replaces the rows of all partitions of a folder, such as a day in a trail
+//! bucket.
 //!
-//! Holds: lanes go away only in the transaction that writes their row, and only if every input that was listed
-//! is done: those that this run read are counted one by one, all others were done when they were listed.
+//! Input: folders whose listing is finished, and partitions as they are loaded. Output: rows.
+//! Invariant: the rows of partitions are deleted only in the transaction that writes the row of their folder, and only if
+//! every listed input is loaded: those that this run reads are counted one by one, all others were loaded when they were
+//! listed.
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::event::Listed;
+use crate::event::ListingSummary;
 
-/// The folders that wait for the last of their lanes.
+/// Folders with partitions that are not loaded yet.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// By prefix, with its last slash.
-    folders: HashMap<String, Closing>,
+    /// Keyed by prefix, including the last slash.
+    folders: HashMap<String, PendingFolder>,
 }
 
-/// A folder that is to be closed.
+/// A folder whose listing is finished.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Closing {
-    /// Lanes that it has, and what else their listing looked like.
-    listed: Listed,
-    /// Those of them that its row stands for already.
+pub(super) struct PendingFolder {
+    /// The listing.
+    listed: ListingSummary,
+    /// Number of partitions that its existing row already covers.
     known: u64,
-    /// Those of them that are read in this run.
+    /// Number of partitions that this run reads.
     handed_out: u64,
-    /// Those of them that are done.
+    /// Number of these that are loaded.
     finished: u64,
 }
 
-impl Closing {
-    pub(super) fn new(listed: Listed, known: u64, handed_out: u64) -> Self {
+impl PendingFolder {
+    pub(super) fn new(listed: ListingSummary, known: u64, handed_out: u64) -> Self {
         Self { listed, known, handed_out, finished: 0 }
     }
 
-    /// Returns whether the folder's row is there that is to stand for what was done before. A lane that was read again
-    /// and failed has taken it away.
+    /// Returns whether the row that covers the earlier partitions still exists. It is deleted when one of them is read
+    /// again and fails.
     fn stands(&self, connection: &Connection, prefix: &str) -> rusqlite::Result<bool> {
-        let before = listed(connection, prefix)?;
+        let before = listing(connection, prefix)?;
         Ok(self.known == 0 || before.is_some_and(|before| before.inputs == self.known))
     }
 
     fn is_over(&self, done: Done) -> bool {
-        // There may be more in all: what is gone from the bucket by now.
+        // There may be more rows than listed inputs: objects that have been deleted from the bucket since.
         done.in_this_run == self.handed_out
             && done.in_all >= self.listed.inputs.saturating_sub(self.known)
             && self.listed.inputs > 0
@@ -50,13 +53,14 @@ impl Closing {
 }
 
 impl Waiting {
-    /// Closes a folder, or waits for what is missing. Returns whether lanes went away.
+    /// Completes a folder, or remembers it until its last partition is loaded. Returns whether rows of partitions were
+    /// replaced.
     pub(super) fn close(
         &mut self,
         connection: &Connection,
         run: i64,
         prefix: String,
-        folder: Closing,
+        folder: PendingFolder,
     ) -> rusqlite::Result<bool> {
         let done = done(connection, run, &prefix)?;
         if folder.is_over(done) && folder.stands(connection, &prefix)? {
@@ -64,12 +68,13 @@ impl Waiting {
             return Ok(true);
         }
         if folder.handed_out > 0 {
-            self.folders.insert(prefix, Closing { finished: done.in_this_run, ..folder });
+            self.folders.insert(prefix, PendingFolder { finished: done.in_this_run, ..folder });
         }
         Ok(false)
     }
 
-    /// Takes in that a lane is done, and closes the folder that waited for it. Returns whether lanes went away.
+    /// Counts a loaded partition, and completes its folder if it was the last one. Returns whether rows of partitions
+    /// were replaced.
     pub(super) fn finished(
         &mut self,
         connection: &Connection,
@@ -88,7 +93,7 @@ impl Waiting {
             return Ok(false);
         }
         let done = done(connection, run, prefix)?;
-        // A lane that was read twice was counted twice.
+        // A partition that was read twice was counted twice.
         folder.finished = done.in_this_run;
         if !(folder.is_over(done) && folder.stands(connection, prefix)?) {
             return Ok(false);
@@ -99,64 +104,68 @@ impl Waiting {
     }
 }
 
-/// Returns what the listing of a folder looked like when it was closed. One that was closed before that was written
-/// down counts as open.
-pub(super) fn listed(connection: &Connection, prefix: &str) -> rusqlite::Result<Option<Listed>> {
-    let sql = "SELECT inputs, digest, newest FROM closed WHERE prefix = ?1 AND digest IS NOT NULL";
+/// Returns the listing that a folder had when it was completed.
+pub(super) fn listing(
+    connection: &Connection,
+    prefix: &str,
+) -> rusqlite::Result<Option<ListingSummary>> {
+    let sql = "SELECT inputs, digest, newest FROM complete_folders WHERE prefix = ?1";
     connection
         .prepare_cached(sql)?
         .query_row([prefix], |row| {
-            // SQLite has signed numbers only; a digest is all 64 bits of one.
+            // SQLite has only signed integers; the digest uses all 64 bits.
             let digest = row.get::<_, i64>(1)?.cast_unsigned();
-            Ok(Listed { inputs: number(row, 0)?, digest, newest: row.get(2)? })
+            Ok(ListingSummary { inputs: number(row, 0)?, digest, newest: row.get(2)? })
         })
         .optional()
 }
 
-/// Opens the folder of a lane again that is not done any more.
+/// Deletes the row of a folder that contains a partition which is no longer loaded.
 pub(super) fn reopen(connection: &Connection, key: &str) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached("DELETE FROM closed WHERE prefix = ?1")?;
+    let mut statement =
+        connection.prepare_cached("DELETE FROM complete_folders WHERE prefix = ?1")?;
     for prefix in prefixes(key) {
         statement.execute([prefix])?;
     }
     Ok(())
 }
 
-/// Returns what a key begins with, up to each of its slashes, the longest first.
+/// Returns the prefixes of a key that end with a slash, longest first.
 fn prefixes(key: &str) -> impl Iterator<Item = &str> {
     key.rmatch_indices('/').map(|(slash, _)| &key[..=slash])
 }
 
-/// How many lanes of a folder are done.
+/// The number of loaded partitions of a folder.
 #[derive(Clone, Copy, Debug)]
 struct Done {
     in_all: u64,
     in_this_run: u64,
 }
 
-/// The folders below a prefix, `?1`: its own, which is `?2`, and what is between the prefix and the same with the
-/// sign behind the slash.
+/// Selects the folders below the prefix `?1`: the folder itself (`?2`), and all paths from the prefix up to the same path
+/// with `0`, the character after the slash.
 const FOLDERS: &str = "FROM folders WHERE path = ?2 OR (path >= ?1 AND path < ?2 || '0')";
 
 fn done(connection: &Connection, run: i64, prefix: &str) -> rusqlite::Result<Done> {
     let sql = format!(
-        "SELECT count(*), coalesce(sum(run = ?3), 0) FROM lanes WHERE folder IN (SELECT id {FOLDERS})"
+        "SELECT count(*), coalesce(sum(run = ?3), 0) FROM partitions WHERE folder IN (SELECT id {FOLDERS})"
     );
     connection.prepare_cached(&sql)?.query_row(params![prefix, folder(prefix), run], |row| {
         Ok(Done { in_all: number(row, 0)?, in_this_run: number(row, 1)? })
     })
 }
 
-/// Puts one row in the place of a folder's lanes; it stands for what it stood for before too, if that still holds.
-fn compact(connection: &Connection, prefix: &str, closing: &Closing) -> rusqlite::Result<()> {
-    let Closing { listed, known, .. } = *closing;
+/// Replaces the rows of a folder's partitions by one row, which includes those of an existing row if that is still
+/// valid.
+fn compact(connection: &Connection, prefix: &str, closing: &PendingFolder) -> rusqlite::Result<()> {
+    let PendingFolder { listed, known, .. } = *closing;
     let sql = format!(
-        "INSERT OR REPLACE INTO closed \
-         (prefix, inputs, records, bytes, first_done, last_done, digest, newest, skipped) \
+        "INSERT OR REPLACE INTO complete_folders \
+         (prefix, inputs, records, bytes, first_loaded, last_loaded, digest, newest, skipped) \
          SELECT ?1, ?3, sum(records), sum(bytes), min(first), max(last), ?4, ?5, sum(skipped) FROM \
-         (SELECT records, bytes * (1 - skipped) AS bytes, done AS first, done AS last, skipped \
-         FROM lanes WHERE folder IN (SELECT id {FOLDERS}) UNION ALL \
-         SELECT records, bytes, first_done, last_done, skipped FROM closed \
+         (SELECT records, bytes * (1 - skipped) AS bytes, loaded AS first, loaded AS last, skipped \
+         FROM partitions WHERE folder IN (SELECT id {FOLDERS}) UNION ALL \
+         SELECT records, bytes, first_loaded, last_loaded, skipped FROM complete_folders \
          WHERE prefix = ?1 AND ?6)"
     );
     connection.prepare_cached(&sql)?.execute(params![
@@ -169,7 +178,7 @@ fn compact(connection: &Connection, prefix: &str, closing: &Closing) -> rusqlite
     ])?;
     let execute =
         |sql: String| connection.prepare_cached(&sql)?.execute([prefix, folder(prefix)]).map(drop);
-    execute(format!("DELETE FROM lanes WHERE folder IN (SELECT id {FOLDERS})"))?;
+    execute(format!("DELETE FROM partitions WHERE folder IN (SELECT id {FOLDERS})"))?;
     execute(format!("DELETE {FOLDERS}"))
 }
 
@@ -177,7 +186,7 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
 }
 
-/// Returns a prefix as the folders are named.
+/// Returns a prefix without its last slash, as folders are stored.
 fn folder(prefix: &str) -> &str {
     prefix.strip_suffix('/').unwrap_or(prefix)
 }

@@ -1,11 +1,11 @@
-//! Opens a checkpoint file that cannot be written, or lies where nothing can be written, to read it.
+//! Opens a checkpoint file for reading on a read-only file system or in a directory that is not writable.
 //!
-//! SQLite wants to make files beside a database in WAL mode, also for a reader. Where it may not:
-//! - without a `-wal` file the database is whole, and is read as one that nobody changes;
-//! - with one, both are copied to a private folder, and read there.
+//! SQLite creates side files next to a database in WAL mode, even for a reader. Where it cannot:
+//! - without a `-wal` file, the database is complete and is opened as immutable;
+//! - with a `-wal` file, both files are copied to a private temporary directory and opened there.
 //!
-//! In: the path. Out: a connection, and the copy, which lives as long as the reader.
-//! Holds: nothing is written beside the checkpoint file.
+//! Input: the path. Output: a connection and the temporary copy, which must live as long as the connection.
+//! Invariant: nothing is written next to the checkpoint file.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -19,10 +19,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::Error;
 
-/// Names that are tried for the folder of a copy.
+/// Number of attempts to create a directory with an unused random name.
 const TRIES: u32 = 16;
 
-/// A copy that is removed when it is no longer needed.
+/// A temporary copy, deleted on drop.
 #[derive(Debug)]
 pub(super) struct Copy {
     folder: PathBuf,
@@ -30,14 +30,14 @@ pub(super) struct Copy {
 
 impl Drop for Copy {
     fn drop(&mut self) {
-        // A leftover is private, and in a folder that the system empties.
+        // If this fails, the copy remains in the system's temporary directory, readable only by this user.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Opens a file beside which nothing can be written.
+/// Opens a checkpoint file without writing to its directory.
 pub(super) fn open(path: &Path) -> Result<(Connection, Option<Copy>), Error> {
-    let failed = |source| Error::sql(path, "open the tables", source);
+    let failed = |source| Error::sql(path, "open the database", source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if fs::metadata(wal(path)).is_ok_and(|found| found.len() > 0) {
         let (copy, file) =
@@ -55,13 +55,13 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Option<Copy>), Error> {
 fn copy(path: &Path) -> io::Result<(Copy, PathBuf)> {
     let copy = Copy { folder: private_folder()? };
     let file = copy.folder.join("checkpoint.sqlite");
-    // Newer than the database it belongs to does no harm; the other way round would.
+    // The order matters: SQLite recovers from a WAL that is newer than the database, but not from an older one.
     fs::copy(path, &file)?;
     fs::copy(wal(path), wal(&file))?;
     Ok((copy, file))
 }
 
-/// Makes a folder that only we may enter.
+/// Creates a temporary directory that is accessible only to this user.
 fn private_folder() -> io::Result<PathBuf> {
     let mut last = None;
     for _ in 0..TRIES {
@@ -80,7 +80,7 @@ fn wal(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Returns a path as it stands in a URI.
+/// Percent-encodes a path for a URI.
 fn escaped(path: &Path) -> String {
     let mut text = String::new();
     for byte in path.as_os_str().as_bytes() {
@@ -113,7 +113,7 @@ mod tests {
         let connection = Connection::open_with_flags(&live, flags).unwrap();
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
         connection.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (7)").unwrap();
-        // As `cp` would take them while a run goes on.
+        // As `cp` would copy them during a run.
         fs::copy(&live, &path).unwrap();
         fs::copy(wal(&live), wal(&path)).unwrap();
         path
@@ -142,7 +142,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = unfinished(folder.path());
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        // Closing it puts everything into the database.
+        // PendingFolder it puts everything into the database.
         let whole = Connection::open_with_flags(&path, flags).map(|it| seven(&it));
         assert_eq!(whole.unwrap(), 7);
         let (connection, copy) = open(&path).unwrap();

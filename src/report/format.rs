@@ -1,13 +1,14 @@
-//! How numbers look to a person: thousands separated, sizes with units, times in words.
+//! Formats numbers for people: thousands separators, sizes with units, durations.
 //!
-//! Pure. JSON output never passes through here: programs want plain numbers.
+//! Input: numbers. Output: text.
+//! Deliberately not here: JSON output, which contains plain numbers.
 
 use std::time::Duration;
 
-/// Sizes are shown in these, each 1,024 of the one before.
+/// Units of sizes, each 1,024 times the previous one.
 const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
-/// Returns a count with a comma between thousands.
+/// Formats a count with thousands separators: `12,345`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -20,17 +21,17 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// Returns a count and the noun it counts: `1 file`, `2 files`.
-pub fn counted(number: u64, noun: &str) -> String {
+/// Formats a count with its noun: `1 file`, `2 files`.
+pub fn plural(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", count(number))
 }
 
-/// Returns a size with one decimal and its unit; bytes below 1,024 as they are.
+/// Formats a size with one decimal and its unit; sizes below 1,024 as whole bytes.
 pub fn bytes(bytes: u64) -> String {
-    let mut size = float(bytes);
+    let mut size = as_f64(bytes);
     let mut unit = 0;
-    // 1,023.95 would be rounded to 1024.0, so the step is taken a little earlier.
+    // 1,023.95 would be rounded to 1024.0, so the next unit starts slightly earlier.
     while size >= 1023.95 && unit + 1 < UNITS.len() {
         size /= 1024.0;
         unit += 1;
@@ -38,7 +39,7 @@ pub fn bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{size:.1} {}", UNITS[unit]) }
 }
 
-/// Returns a time in the two units that matter: `4.2 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
+/// Formats a duration in its two largest units: `4.2 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -49,24 +50,24 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// Returns how many there were a second, 0 if no time passed.
+/// Returns the rate per second, or 0 if no time has passed.
 pub fn per_second(number: u64, time: Duration) -> f64 {
-    if time.is_zero() { 0.0 } else { float(number) / time.as_secs_f64() }
+    if time.is_zero() { 0.0 } else { as_f64(number) / time.as_secs_f64() }
 }
 
-/// Returns a rate as a whole number that [`count()`] and [`bytes()`] can show.
+/// Rounds a rate to a whole number, for [`count()`] and [`bytes()`].
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a cast of a float saturates, and rates are never negative"
+    reason = "casts of floats saturate, and rates are never negative"
 )]
-pub fn whole(rate: f64) -> u64 {
+pub fn round(rate: f64) -> u64 {
     rate.round() as u64
 }
 
-/// Returns a count as a float; exact up to 2^53, and shown with few digits beyond.
-#[expect(clippy::cast_precision_loss, reason = "shown with few digits")]
-pub fn float(number: u64) -> f64 {
+/// Converts a count to a float. Exact up to 2^53; larger counts are shown with few digits.
+#[expect(clippy::cast_precision_loss, reason = "large counts are shown with few digits")]
+pub fn as_f64(number: u64) -> f64 {
     number as f64
 }
 
@@ -88,8 +89,8 @@ mod tests {
         for (number, text) in table {
             assert_eq!(count(number), text);
         }
-        assert_eq!(counted(1, "file"), "1 file");
-        assert_eq!(counted(2_000, "file"), "2,000 files");
+        assert_eq!(plural(1, "file"), "1 file");
+        assert_eq!(plural(2_000, "file"), "2,000 files");
     }
 
     #[test]
@@ -125,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_rate_without_time_is_nothing() {
-        assert_eq!(whole(per_second(100, Duration::ZERO)), 0);
-        assert_eq!(whole(per_second(100, Duration::from_millis(500))), 200);
-        assert_eq!(whole(f64::INFINITY), u64::MAX);
+        assert_eq!(round(per_second(100, Duration::ZERO)), 0);
+        assert_eq!(round(per_second(100, Duration::from_millis(500))), 200);
+        assert_eq!(round(f64::INFINITY), u64::MAX);
     }
 }

@@ -1,86 +1,92 @@
-//! How far the event history is: accounts and Regions, folded together when there are many.
+//! Progress of the event history by account and Region, grouped if there are many.
 //!
-//! In: the counters of each account and Region, a few times a second. Out: a [`View`] for each bar, and one of all.
-//! Absent on purpose: drawing (see [`bar`](super::bar)) and lines (see [`lines`](super::lines)).
+//! Input: the counters of each account and Region, a few times a second. Output: a [`RegionGroupStatus`] for each bar, and
+//! one for all.
+//! Invariant: every Region is in exactly one group.
+//! Deliberately not here: drawing (see [`progress_bars`](super::progress_bars)) and lines (see
+//! [`progress_lines`](super::progress_lines)).
 
 use std::{fmt::Write as _, time::Duration};
 
 use super::lookup_progress::LOOKUP_QUOTA;
 use super::{LookupProgress, RegionFigures, RegionProgress, RegionStage};
 use super::{
-    figures,
-    rate::{Rate, Sample, Speed},
+    format,
+    throughput::{Sample, Throughput, ThroughputMeter},
 };
 
-/// More bars than this are folded: an account has 17 Regions from the start, and they fit on a terminal of 24 lines
-/// with some lines above.
-const BARS_AT_MOST: usize = 18;
+/// Maximum number of bars; more are grouped. An account has 17 Regions enabled by default, which fit on a terminal of 24
+/// lines together with some messages.
+const MAX_BARS: usize = 18;
 
-/// Some accounts and Regions that are shown as one.
+/// Accounts and Regions that share a progress bar.
 #[derive(Debug)]
-pub struct Row {
-    /// What they are called.
+pub struct RegionGroup {
+    /// The name shown.
     pub name: String,
-    /// Their numbers in the [`Progress`], each with how fast it goes.
-    regions: Vec<(usize, Rate)>,
-    /// How long after the start of the run they began; what came before says nothing about their speed.
+    /// Indices in [`LookupProgress::regions`], each with its throughput.
+    regions: Vec<(usize, ThroughputMeter)>,
+    /// Time since the start of the run at which they started. Earlier time is excluded from the throughput.
     since: Duration,
 }
 
-/// What a row says at one moment.
+/// The progress of a group at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct View {
-    /// Requests that were answered, and refused ones.
+pub struct RegionGroupStatus {
+    /// Requests sent, including throttled ones.
     pub requests: u64,
-    /// Requests that all of it will cost; 0 while nobody knows.
+    /// Estimated total number of requests, or 0 if unknown.
     pub expected: u64,
     /// Events fetched.
     pub events: u64,
-    /// Events a second.
-    pub events_a_second: f64,
-    /// Share of the quota that is used, of the Regions that are not done; `None` if all are.
+    /// Events per second.
+    pub events_per_second: f64,
+    /// Fraction of the quota that Regions being fetched use, or `None` if there are none.
     pub quota: Option<f64>,
-    /// Regions that are done, or given up.
+    /// Regions that are done or failed.
     pub over: usize,
-    /// All of them.
+    /// Number of Regions.
     pub regions: usize,
-    /// Time until the last of them is done; `None` while that cannot be said.
+    /// Estimated remaining time of the slowest Region, or `None` if unknown.
     pub left: Option<Duration>,
 }
 
-/// Returns one row an account and Region; one an account if those are too many; a single one if these are, too.
-/// They begin `since` after the start of the run.
-pub fn rows(progress: &LookupProgress, since: Duration) -> Vec<Row> {
+/// Returns one group per account and Region, or one per account if those are too many, or a single one if these are too
+/// many as well. `since` is the current time since the start of the run.
+pub fn rows(progress: &LookupProgress, since: Duration) -> Vec<RegionGroup> {
     let regions = &progress.regions;
     let accounts = accounts(regions);
-    if regions.len() <= BARS_AT_MOST {
+    if regions.len() <= MAX_BARS {
         let one = accounts.len() <= 1;
         let name = |it: &RegionProgress| {
             if one { it.region.clone() } else { format!("{} {}", it.account, it.region) }
         };
-        return (0..).zip(regions).map(|(at, it)| Row::new(name(it), [at], since)).collect();
+        return (0..)
+            .zip(regions)
+            .map(|(at, it)| RegionGroup::new(name(it), [at], since))
+            .collect();
     }
-    if accounts.len() > BARS_AT_MOST {
+    if accounts.len() > MAX_BARS {
         return vec![all(progress, since)];
     }
     let row = |account: &&str| {
         let theirs: Vec<usize> =
             (0..regions.len()).filter(|at| regions[*at].account == *account).collect();
-        let count = figures::counted(theirs.len() as u64, "Region");
-        Row::new(format!("{account}, {count}"), theirs, since)
+        let count = format::plural(theirs.len() as u64, "Region");
+        RegionGroup::new(format!("{account}, {count}"), theirs, since)
     };
     accounts.iter().map(row).collect()
 }
 
-/// Returns one row of everything.
-pub fn all(progress: &LookupProgress, since: Duration) -> Row {
+/// Returns a single group with all accounts and Regions.
+pub fn all(progress: &LookupProgress, since: Duration) -> RegionGroup {
     let regions = progress.regions.len();
-    let accounts = figures::counted(accounts(&progress.regions).len() as u64, "account");
-    let regions_named = figures::counted(regions as u64, "Region");
-    Row::new(format!("{accounts}, {regions_named}"), 0..regions, since)
+    let accounts = format::plural(accounts(&progress.regions).len() as u64, "account");
+    let regions_named = format::plural(regions as u64, "Region");
+    RegionGroup::new(format!("{accounts}, {regions_named}"), 0..regions, since)
 }
 
-/// Returns each account once.
+/// Returns the distinct accounts.
 fn accounts(regions: &[RegionProgress]) -> Vec<&str> {
     let mut accounts: Vec<&str> = regions.iter().map(|region| region.account.as_str()).collect();
     accounts.sort_unstable();
@@ -88,15 +94,15 @@ fn accounts(regions: &[RegionProgress]) -> Vec<&str> {
     accounts
 }
 
-impl Row {
+impl RegionGroup {
     fn new(name: String, regions: impl IntoIterator<Item = usize>, since: Duration) -> Self {
-        let regions = regions.into_iter().map(|at| (at, Rate::default())).collect();
+        let regions = regions.into_iter().map(|at| (at, ThroughputMeter::default())).collect();
         Self { name, regions, since }
     }
 
-    /// Looks at the counters as they are `elapsed` after the start of the run.
-    pub fn look(&mut self, progress: &LookupProgress, elapsed: Duration) -> View {
-        let (mut view, mut quota, mut fetching) = (View::default(), 0.0, 0);
+    /// Returns the progress at the time `elapsed` since the start of the run.
+    pub fn look(&mut self, progress: &LookupProgress, elapsed: Duration) -> RegionGroupStatus {
+        let (mut view, mut quota, mut fetching) = (RegionGroupStatus::default(), 0.0, 0);
         let mut known = false;
         let passed = elapsed.saturating_sub(self.since);
         for (at, rate) in &mut self.regions {
@@ -118,7 +124,7 @@ impl Row {
     }
 }
 
-/// Returns the counters as a sample: requests take the place of bytes.
+/// Converts the counters to a sample, with requests in place of bytes.
 fn sample(figures: RegionFigures) -> Sample {
     Sample {
         listed: true,
@@ -129,19 +135,19 @@ fn sample(figures: RegionFigures) -> Sample {
     }
 }
 
-impl View {
-    fn add(&mut self, figures: RegionFigures, speed: Speed) {
+impl RegionGroupStatus {
+    fn add(&mut self, figures: RegionFigures, speed: Throughput) {
         let over = matches!(figures.stage, RegionStage::Done | RegionStage::Failed);
         self.requests += figures.requests;
-        // What is over costs no more, whatever was expected.
+        // A Region that has ended needs no further requests, whatever was estimated.
         self.expected += if over {
             figures.requests
         } else {
-            // Requests that failed are more than were expected.
+            // Failed requests can exceed the estimate.
             figures.expected_requests.max(figures.requests)
         };
         self.events += figures.events;
-        self.events_a_second += speed.records;
+        self.events_per_second += speed.records;
         self.over += usize::from(over);
         self.regions += 1;
         if !over {
@@ -149,12 +155,12 @@ impl View {
         }
     }
 
-    /// Returns what stands behind a bar.
+    /// Returns the text shown after the bar.
     pub fn message(&self) -> String {
         let mut text = format!(
             "{} read, {}/s",
-            figures::counted(self.events, "event"),
-            figures::count(figures::whole(self.events_a_second)),
+            format::plural(self.events, "event"),
+            format::count(format::round(self.events_per_second)),
         );
         if self.regions > 1 {
             let _ = write!(text, ", {} of {} Regions done", self.over, self.regions);
@@ -163,22 +169,22 @@ impl View {
             let _ = write!(text, ", quota {}", percent(quota));
         }
         if let Some(left) = self.left {
-            let _ = write!(text, ", {} left", figures::duration(left));
+            let _ = write!(text, ", {} left", format::duration(left));
         }
         text
     }
 }
 
-/// Returns a share as a person reads it. Requests come in steps, so a moment may show more than all.
+/// Formats a fraction as a percentage, limited to 100 %: in a short interval, a burst can exceed the quota.
 pub fn percent(share: f64) -> String {
-    format!("{} %", figures::whole(share.min(1.0) * 100.0))
+    format!("{} %", format::round(share.min(1.0) * 100.0))
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
-    /// Returns so many Regions of each account, half way through 100 requests and 5,000 events.
+    /// Returns Regions that have completed half of 100 requests and 5,000 events.
     pub(in crate::report) fn half_way(accounts: u64, regions: usize) -> LookupProgress {
         let figures = RegionFigures {
             requests: 50,

@@ -1,26 +1,27 @@
-//! Groups the documents that are set aside by their cause: one line for what is one fault.
+//! Groups dead letters by reason, so that one problem is one line.
 //!
-//! In: reasons, as the engine gave them, each with the id and the values of its document. Out: [`super::status::SetAside`].
-//! Invariant: every document is counted in one group.
+//! Input: reasons as returned by the engine, which contain ids and values of individual documents. Output:
+//! [`DeadLetters`].
+//! Invariant: every dead letter is counted in exactly one group.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row, params};
 
+use super::dead_letters::outstanding;
 use super::reader::{number, time};
-use super::set_aside::outstanding;
-use super::status::{Document, Reason, SetAside};
+use super::status::{DeadLetterExample, DeadLetterGroup, DeadLetters};
 
-/// Examples told for each cause.
-const EXAMPLES_TOLD: usize = 3;
+/// Maximum number of examples in a group.
+const MAX_EXAMPLES: usize = 3;
 
-/// Characters of the longest reason that is told.
-const REASON_TOLD: usize = 300;
+/// Maximum length of a reason, in characters.
+const MAX_REASON_CHARS: usize = 300;
 
-/// Stands for what differs from document to document.
+/// Replaces values that differ between documents.
 const VALUE: &str = "…";
 
-/// Words before a quoted name that belongs to the cause, and not to the document.
+/// Words before a quoted name that is part of the reason, and not a value of the document.
 const BEFORE_NAMES: [&str; 10] = [
     "alias",
     "field",
@@ -34,16 +35,16 @@ const BEFORE_NAMES: [&str; 10] = [
     "block",
 ];
 
-/// Words before something in brackets that belongs to the document.
+/// Words before a bracketed value of the document.
 const BEFORE_VALUES: [&str; 5] = ["date", "string", "text", "timestamp", "value"];
 
-/// Returns the documents that are set aside by cause, the most frequent first, at most `most` causes.
-pub(super) fn read(connection: &Connection, most: usize) -> rusqlite::Result<SetAside> {
+/// Returns the dead letters by cause and reason, most frequent first, at most `most` groups.
+pub(super) fn read(connection: &Connection, most: usize) -> rusqlite::Result<DeadLetters> {
     let counted = outstanding(connection)?;
     let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
     let mut statement = connection.prepare(
-        // The id is that of the first document: SQLite takes it from the row of the minimum.
-        "SELECT cause, reason, count(*), count(accepted), id, min(rowid) FROM set_aside \
+        // With `min(rowid)`, SQLite takes the bare column `id` from the row with the minimum.
+        "SELECT cause, reason, count(*), count(accepted), id, min(rowid) FROM dead_letters \
          GROUP BY cause, reason ORDER BY 6",
     )?;
     let mut rows = statement.query([])?;
@@ -56,21 +57,21 @@ pub(super) fn read(connection: &Connection, most: usize) -> rusqlite::Result<Set
     let mut groups: Vec<((String, String), Group)> = groups.into_iter().collect();
     groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.documents));
     groups.truncate(most);
-    let reasons = groups.into_iter().map(|((cause, _), group)| group.told(connection, cause));
-    Ok(SetAside {
-        documents: counted.set_aside + counted.accepted,
+    let reasons = groups.into_iter().map(|((cause, _), group)| group.into_group(connection, cause));
+    Ok(DeadLetters {
+        documents: counted.dead_letters + counted.accepted,
         accepted: counted.accepted,
         reasons: reasons.collect::<Result<_, _>>()?,
     })
 }
 
-/// The documents of one cause.
+/// The dead letters with one cause and reason.
 struct Group {
-    /// The reason; numbers that differ are taken out.
+    /// The reason, with numbers that differ replaced.
     parts: Vec<Part>,
     documents: u64,
     accepted: u64,
-    /// The first reasons as they were given.
+    /// The first original reasons.
     reasons: Vec<String>,
 }
 
@@ -87,24 +88,28 @@ impl Group {
         }
         self.documents += documents;
         self.accepted += accepted;
-        if self.reasons.len() < EXAMPLES_TOLD {
+        if self.reasons.len() < MAX_EXAMPLES {
             self.reasons.push(reason);
         }
     }
 
-    fn told(self, connection: &Connection, cause: String) -> rusqlite::Result<Reason> {
+    fn into_group(
+        self,
+        connection: &Connection,
+        cause: String,
+    ) -> rusqlite::Result<DeadLetterGroup> {
         let mut examples = Vec::new();
         for reason in &self.reasons {
-            let most = EXAMPLES_TOLD - examples.len();
+            let most = MAX_EXAMPLES - examples.len();
             examples.extend(self::examples(connection, &cause, reason, most)?);
         }
         let text: String = self.parts.iter().map(Part::text).collect();
-        let reason = match text.char_indices().nth(REASON_TOLD) {
+        let reason = match text.char_indices().nth(MAX_REASON_CHARS) {
             Some((end, _)) => format!("{}{VALUE}", &text[..end]),
             None => text,
         };
         let Self { documents, accepted, .. } = self;
-        Ok(Reason { cause, reason, documents, accepted, examples })
+        Ok(DeadLetterGroup { cause, reason, documents, accepted, examples })
     }
 }
 
@@ -113,17 +118,17 @@ fn examples(
     cause: &str,
     reason: &str,
     most: usize,
-) -> rusqlite::Result<Vec<Document>> {
+) -> rusqlite::Result<Vec<DeadLetterExample>> {
     let mut statement = connection.prepare_cached(
-        "SELECT index_name, id, lane, at FROM set_aside WHERE cause = ?1 AND reason = ?2 \
+        "SELECT index_name, id, partition_key, rejected FROM dead_letters WHERE cause = ?1 AND reason = ?2 \
          ORDER BY rowid LIMIT ?3",
     )?;
     let row = |row: &Row<'_>| {
-        Ok(Document {
+        Ok(DeadLetterExample {
             index: row.get(0)?,
             id: row.get(1)?,
-            lane: row.get(2)?,
-            at: time(row, 3)?,
+            partition: row.get(2)?,
+            rejected: time(row, 3)?,
             reason: reason.to_owned(),
         })
     };
@@ -134,9 +139,9 @@ fn examples(
 /// A part of a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
-    /// Words, and names that belong to the cause.
+    /// Words, and names that are part of the reason.
     Words(String),
-    /// A number: told if it is the same for all.
+    /// A number: kept if it is the same in all reasons of the group.
     Number(String),
 }
 
@@ -147,35 +152,35 @@ impl Part {
     }
 }
 
-/// Returns what two reasons of one cause have in common.
+/// Returns the key that all reasons of a group share.
 fn key(parts: &[Part]) -> String {
     parts.iter().map(|part| if let Part::Words(words) = part { words } else { "\0" }).collect()
 }
 
-/// Takes out of a reason what belongs to its document: the id, values, places in the text.
+/// Splits a reason into parts, and replaces what belongs to the individual document: its id, values, text positions.
 fn generalize(reason: &str, id: &str) -> Vec<Part> {
     let reason = if id.is_empty() { reason.to_owned() } else { without_id(reason, id) };
     let reason = without_preview(&reason);
     let mut scan = Scan { text: &reason, at: 0, parts: Vec::new() };
-    // The status of an answer is a name.
+    // The status code of a response is not a number that may differ.
     let status = reason.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(0);
     scan.words(&reason[..status]);
     scan.at = status;
     while scan.at < reason.len() {
-        scan.step();
+        scan.advance();
     }
     scan.parts
 }
 
-/// Takes out the id of the document, with the words before it where the engine says no more by them.
+/// Removes the document id, together with the phrase that contains nothing else.
 fn without_id(reason: &str, id: &str) -> String {
-    let said = format!(" in document with id '{id}'.");
-    let reason = reason.replace(&said, "").replace(said.trim_end_matches('.'), "");
-    // Very short ids may be part of a word.
+    let phrase = format!(" in document with id '{id}'.");
+    let reason = reason.replace(&phrase, "").replace(phrase.trim_end_matches('.'), "");
+    // A very short id may be part of a word.
     if id.len() < 8 { reason } else { reason.replace(id, VALUE) }
 }
 
-/// Takes out what Elasticsearch shows of the value. It is not escaped, so it may hold quotes.
+/// Removes the preview of the value that Elasticsearch adds. It is not escaped, so it may contain quotes.
 fn without_preview(reason: &str) -> String {
     let Some((before, preview)) = reason.split_once(" Preview of field's value: '") else {
         return reason.to_owned();
@@ -186,7 +191,7 @@ fn without_preview(reason: &str) -> String {
     }
 }
 
-/// A way through a reason.
+/// The state of scanning a reason.
 struct Scan<'a> {
     text: &'a str,
     at: usize,
@@ -201,8 +206,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Takes the next word, quoted text, or sign.
-    fn step(&mut self) {
+    /// Consumes the next word, quoted text or punctuation character.
+    fn advance(&mut self) {
         let rest = &self.text[self.at..];
         let Some(first) = rest.chars().next() else { return };
         match first {
@@ -216,12 +221,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Returns whether a quote here opens; within a word it is an apostrophe.
+    /// Returns whether a quote at this position is an opening one; within a word it is an apostrophe.
     fn is_opening(&self) -> bool {
         !self.text[..self.at].ends_with(char::is_alphanumeric)
     }
 
-    /// Returns the word before here.
+    /// Returns the word before this position.
     fn before(&self) -> &'a str {
         let before = self.text[..self.at].trim_end_matches([' ', ':', '=', '[']);
         before.rsplit(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default()
@@ -239,13 +244,13 @@ impl<'a> Scan<'a> {
             .split_once(':')
             .is_some_and(|(line, column)| is_number(line) && is_number(column));
         if place {
-            // Line and column in the text of the document.
+            // Line and column of the document.
             self.at += usize::from(self.text[self.at..].starts_with(' '));
             return;
         }
         self.words("[");
         let before = Self { text: self.text, at: self.at - end - 1, parts: Vec::new() };
-        // `date field [2024-13-01]`: the value stands where else the name does.
+        // `date field [2024-13-01]`: here the brackets contain the value and not the name.
         let is_value = BEFORE_VALUES.contains(&before.before())
             || self.text[..before.at].ends_with("date field ");
         if is_number(inside) {
@@ -273,7 +278,7 @@ impl<'a> Scan<'a> {
         let inner =
             |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | ',');
         let end = rest.find(|letter: char| !inner(letter)).unwrap_or(rest.len());
-        // A full stop or a comma at the end belongs to the sentence.
+        // A full stop or comma at the end is punctuation.
         let word = rest[..end].trim_end_matches(['.', ',', '-']);
         self.at += word.len();
         if is_number(word) {
@@ -291,7 +296,7 @@ fn is_number(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b','))
 }
 
-/// Returns whether a text is the name of a field, an index, a pipeline or a type.
+/// Returns whether a text may be the name of a field, index, pipeline or type.
 fn is_name(text: &str) -> bool {
     text.len() <= 255
         && text.contains(|letter: char| letter.is_alphabetic())
@@ -310,11 +315,11 @@ fn is_id(word: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn told(reason: &str) -> String {
-        told_of(reason, "11111111-2222-4333-8444-555555555555")
+    fn pattern(reason: &str) -> String {
+        pattern_with_id(reason, "11111111-2222-4333-8444-555555555555")
     }
 
-    fn told_of(reason: &str, id: &str) -> String {
+    fn pattern_with_id(reason: &str, id: &str) -> String {
         generalize(reason, id).iter().map(Part::text).collect()
     }
 
@@ -354,7 +359,7 @@ mod tests {
             ("it's [not closed and 'neither is this", "it's [not closed and '…'"),
             ("", ""),
         ] {
-            assert_eq!(told(reason), expected, "{reason}");
+            assert_eq!(pattern(reason), expected, "{reason}");
         }
     }
 
@@ -384,7 +389,7 @@ mod tests {
                 "400 x: failed to parse field [a] of type [ip] in document with id 'abcdefgh'. Preview of field's \
                  value: '{value}': '{value}' is not an IP string literal."
             );
-            proptest::prop_assert_eq!(told_of(&reason(&value), "abcdefgh"), told_of(&reason("1"), "abcdefgh"));
+            proptest::prop_assert_eq!(pattern_with_id(&reason(&value), "abcdefgh"), pattern_with_id(&reason("1"), "abcdefgh"));
         }
     }
 }

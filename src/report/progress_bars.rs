@@ -1,8 +1,8 @@
-//! Progress where a person watches: one bar a SOURCE word, or one an account and Region, with rate and time left.
+//! Progress bars on a terminal: one per SOURCE argument, or one per account and Region, with rate and remaining time.
 //!
-//! In: samples of the counters, a few times a second. Out: bars on the terminal.
-//! Invariant: a line is never wider than the terminal. Absent on purpose: colors, and a percentage before everything
-//! was found.
+//! Input: samples of the counters, a few times a second. Output: bars on the terminal.
+//! Invariant: a line is never wider than the terminal.
+//! Deliberately not here: colors, and a percentage before the total is known.
 
 use std::time::Duration;
 
@@ -10,70 +10,70 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::LookupProgress;
 use super::{
-    Tally, figures,
-    rate::{Rate, Sample, Speed},
-    regions::{self, Row, View},
-    terminal::{Terminal, printable, shortened},
+    Metrics, format,
+    region_progress::{self, RegionGroup, RegionGroupStatus},
+    terminal::{Terminal, escape_unprintable, truncate_middle},
+    throughput::{Sample, Throughput, ThroughputMeter},
 };
 
-/// Time between two drawings: smooth for the eye, nothing for the processor.
+/// Time between two updates: smooth to look at, and negligible in CPU time.
 pub const INTERVAL: Duration = Duration::from_millis(200);
 
-/// More SOURCE words than this share one bar: a shell glob can name thousands of files.
-const BARS_AT_MOST: usize = 8;
+/// Maximum number of SOURCE arguments with a bar each. More share one bar, because a shell glob can expand to thousands.
+const MAX_BARS: usize = 8;
 
-/// Columns for the name of a bar on a wide terminal; on a narrow one, [`NARROW`].
+/// Columns for the name of a bar on a wide terminal.
 const NAME_COLUMNS: usize = 24;
 
-/// Columns for name and bar where the terminal has fewer than [`ENOUGH`].
-const NARROW: usize = 12;
+/// Columns for the name and for the bar if the terminal has fewer than [`WIDE_TERMINAL_COLUMNS`].
+const NARROW_NAME_COLUMNS: usize = 12;
 
-/// Columns that a line with a wide name and bar needs so that the numbers behind them are seen whole.
-const ENOUGH: usize = 110;
+/// Minimum width of a terminal on which wide names and bars leave enough space for the numbers after them.
+const WIDE_TERMINAL_COLUMNS: usize = 110;
 
-/// How bars look on a terminal of some width. What does not fit at the end of a line is cut, never broken.
+/// The layout of bars for a terminal width. Whatever does not fit at the end of a line is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
+struct BarLayout {
     columns: usize,
 }
 
-impl Look {
+impl BarLayout {
     fn on(terminal: Terminal) -> Self {
-        let wide = terminal.columns.is_none_or(|columns| columns >= ENOUGH);
-        Self { columns: if wide { NAME_COLUMNS } else { NARROW } }
+        let wide = terminal.columns.is_none_or(|columns| columns >= WIDE_TERMINAL_COLUMNS);
+        Self { columns: if wide { NAME_COLUMNS } else { NARROW_NAME_COLUMNS } }
     }
 
-    /// Returns the style of a bar with a known length.
+    /// Returns the style of a bar with a known total.
     fn measured(self) -> ProgressStyle {
         let Self { columns } = self;
         style(&format!("{{prefix:{columns}}} [{{bar:{columns}}}] {{percent:>3}} %  {{wide_msg}}"))
     }
 
-    /// Returns the style of a bar without one: standard input, or while inputs are being found.
+    /// Returns the style of a bar with an unknown total: standard input, or while inputs are still being listed.
     fn unmeasured(self) -> ProgressStyle {
         style(&format!("{{prefix:{}}} {{spinner}}  {{wide_msg}}", self.columns))
     }
 
     fn name(self, name: &str) -> String {
-        shortened(&printable(name), self.columns)
+        truncate_middle(&escape_unprintable(name), self.columns)
     }
 }
 
 /// The bars of a run.
 #[derive(Debug)]
-pub struct Bars {
+pub struct ProgressBars {
     screen: MultiProgress,
-    look: Look,
+    look: BarLayout,
     words: Vec<Bar>,
-    /// Of the event history; none until it is known which accounts and Regions there are.
+    /// Bars of the event history, empty until accounts and Regions are known.
     regions: Vec<RegionBar>,
 }
 
 #[derive(Debug)]
 struct Bar {
     drawn: ProgressBar,
-    rate: Rate,
-    /// Which SOURCE word it shows; `None` for the whole run.
+    rate: ThroughputMeter,
+    /// Index of the SOURCE argument, or `None` for the whole run.
     source: Option<usize>,
     measured: bool,
 }
@@ -81,60 +81,66 @@ struct Bar {
 #[derive(Debug)]
 struct RegionBar {
     drawn: ProgressBar,
-    row: Row,
+    row: RegionGroup,
     measured: bool,
 }
 
-impl Bars {
-    /// Puts up one bar a SOURCE word, or a single one for all if there are many.
-    pub fn new(screen: &MultiProgress, terminal: Terminal, tally: &Tally) -> Self {
-        let look = Look::on(terminal);
-        let words = tally.sources.len();
-        let bars = if (2..=BARS_AT_MOST).contains(&words) {
-            tally
+impl ProgressBars {
+    /// Creates one bar per SOURCE argument, or a single one if there are too many.
+    pub fn new(screen: &MultiProgress, terminal: Terminal, metrics: &Metrics) -> Self {
+        let look = BarLayout::on(terminal);
+        let words = metrics.sources.len();
+        let bars = if (2..=MAX_BARS).contains(&words) {
+            metrics
                 .sources
                 .iter()
                 .enumerate()
                 .map(|(at, source)| Bar::new(screen, look, &source.name, Some(at)))
                 .collect()
         } else {
-            vec![Bar::new(screen, look, &folded_name(tally), None)]
+            vec![Bar::new(screen, look, &folded_name(metrics), None)]
         };
         Self { screen: screen.clone(), look, words: bars, regions: Vec::new() }
     }
 
-    /// Draws the counters as they are `elapsed` after the start of the run.
-    pub fn draw(&mut self, tally: &Tally, elapsed: Duration) {
-        if let Some((word, progress)) = tally.lookup.get() {
+    /// Draws the counters at the time `elapsed` since the start of the run.
+    pub fn draw(&mut self, metrics: &Metrics, elapsed: Duration) {
+        if let Some((word, progress)) = metrics.lookup.get() {
             if self.regions.is_empty() {
-                self.unfold(tally, *word, progress, elapsed);
+                self.unfold(metrics, *word, progress, elapsed);
             }
             for bar in &mut self.regions {
                 bar.draw(self.look, progress, elapsed);
             }
         }
         for bar in &mut self.words {
-            let sample = match bar.source.and_then(|at| tally.sources.get(at)) {
-                Some(source) => Sample::of_source(source, tally),
-                None => tally.into(),
+            let sample = match bar.source.and_then(|at| metrics.sources.get(at)) {
+                Some(source) => Sample::from_source(source, metrics),
+                None => metrics.into(),
             };
             bar.draw(self.look, sample, elapsed);
         }
     }
 
-    /// Puts accounts and Regions in the place of the word that stands for them.
-    fn unfold(&mut self, tally: &Tally, word: usize, progress: &LookupProgress, since: Duration) {
+    /// Replaces the bar of the `lookup` argument by bars of its accounts and Regions.
+    fn unfold(
+        &mut self,
+        metrics: &Metrics,
+        word: usize,
+        progress: &LookupProgress,
+        since: Duration,
+    ) {
         let stands_for_them = |bar: &Bar| {
-            bar.source == Some(word) || bar.source.is_none() && tally.sources.len() == 1
+            bar.source == Some(word) || bar.source.is_none() && metrics.sources.len() == 1
         };
         for bar in self.words.extract_if(.., |bar| stands_for_them(bar)) {
             bar.drawn.finish_and_clear();
         }
-        let rows = regions::rows(progress, since).into_iter();
+        let rows = region_progress::rows(progress, since).into_iter();
         self.regions = rows.map(|row| RegionBar::new(&self.screen, self.look, row)).collect();
     }
 
-    /// Takes the bars down; the summary says it all.
+    /// Removes the bars. The summary follows.
     pub fn clear(self) {
         for bar in self.regions {
             bar.drawn.finish_and_clear();
@@ -146,14 +152,14 @@ impl Bars {
 }
 
 impl Bar {
-    fn new(screen: &MultiProgress, look: Look, name: &str, source: Option<usize>) -> Self {
+    fn new(screen: &MultiProgress, look: BarLayout, name: &str, source: Option<usize>) -> Self {
         let bar = screen.add(ProgressBar::no_length());
         bar.set_style(look.unmeasured());
         bar.set_prefix(look.name(name));
-        Self { drawn: bar, rate: Rate::default(), source, measured: false }
+        Self { drawn: bar, rate: ThroughputMeter::default(), source, measured: false }
     }
 
-    fn draw(&mut self, look: Look, sample: Sample, elapsed: Duration) {
+    fn draw(&mut self, look: BarLayout, sample: Sample, elapsed: Duration) {
         let speed = self.rate.sample(elapsed, sample);
         if sample.listed && sample.bytes_found > 0 {
             self.drawn.set_length(sample.bytes_found);
@@ -169,15 +175,15 @@ impl Bar {
 }
 
 impl RegionBar {
-    fn new(screen: &MultiProgress, look: Look, row: Row) -> Self {
+    fn new(screen: &MultiProgress, look: BarLayout, row: RegionGroup) -> Self {
         let bar = screen.add(ProgressBar::no_length());
         bar.set_style(look.unmeasured());
         bar.set_prefix(look.name(&row.name));
         Self { drawn: bar, row, measured: false }
     }
 
-    fn draw(&mut self, look: Look, progress: &LookupProgress, elapsed: Duration) {
-        let view: View = self.row.look(progress, elapsed);
+    fn draw(&mut self, look: BarLayout, progress: &LookupProgress, elapsed: Duration) {
+        let view: RegionGroupStatus = self.row.look(progress, elapsed);
         if view.expected > 0 {
             self.drawn.set_length(view.expected);
             self.drawn.set_position(view.requests.min(view.expected));
@@ -198,23 +204,23 @@ fn style(template: &str) -> ProgressStyle {
         .tick_chars("-\\|/ ")
 }
 
-fn folded_name(tally: &Tally) -> String {
-    match tally.sources.as_slice() {
+fn folded_name(metrics: &Metrics) -> String {
+    match metrics.sources.as_slice() {
         [only] => only.name.clone(),
-        all => figures::counted(all.len() as u64, "source"),
+        all => format::plural(all.len() as u64, "source"),
     }
 }
 
-fn message(sample: Sample, speed: Speed) -> String {
+fn message(sample: Sample, speed: Throughput) -> String {
     let mut text = format!(
         "{} read, {}/s, {}/s",
-        figures::count(sample.records),
-        figures::count(figures::whole(speed.records)),
-        figures::bytes(figures::whole(speed.bytes)),
+        format::count(sample.records),
+        format::count(format::round(speed.records)),
+        format::bytes(format::round(speed.bytes)),
     );
     if let Some(left) = speed.left {
         text.push_str(", ");
-        text.push_str(&figures::duration(left));
+        text.push_str(&format::duration(left));
         text.push_str(" left");
     }
     text
@@ -227,7 +233,7 @@ mod tests {
     use indicatif::ProgressDrawTarget;
 
     use super::{
-        super::{tally::Amount, terminal::Color},
+        super::{metrics::RecordTotals, terminal::Color},
         *,
     };
 
@@ -237,48 +243,47 @@ mod tests {
 
     const WIDE: Terminal = Terminal { columns: None, color: Color::Never };
 
-    fn words(count: usize) -> Tally {
-        Tally::new((0..count).map(|at| format!("word{at}")))
+    fn words(count: usize) -> Metrics {
+        Metrics::new((0..count).map(|at| format!("word{at}")))
     }
 
     #[test]
     fn a_bar_shows_share_rate_and_time_left() {
-        let tally = words(2);
-        tally.found(0, 1_000);
-        tally.consumed(0, 250);
-        tally.taken(0, Amount { records: 5_000, bytes: 4 << 20, ..Amount::default() });
-        let mut bars = Bars::new(&screen(), WIDE, &tally);
-        bars.draw(&tally, Duration::from_secs(1));
-        let first = &bars.words[0].drawn;
-        assert_eq!(
-            first.length(),
-            None,
-            "while files are being found, nobody knows how many there are"
+        let metrics = words(2);
+        metrics.add_found(0, 1_000);
+        metrics.add_consumed(0, 250);
+        metrics.add_read(
+            0,
+            RecordTotals { records: 5_000, bytes: 4 << 20, ..RecordTotals::default() },
         );
+        let mut bars = ProgressBars::new(&screen(), WIDE, &metrics);
+        bars.draw(&metrics, Duration::from_secs(1));
+        let first = &bars.words[0].drawn;
+        assert_eq!(first.length(), None, "the total is unknown while inputs are being listed");
         assert_eq!(first.message(), "5,000 read, 5,000/s, 4.0 MiB/s");
-        tally.listed.store(true, Relaxed);
-        let mut bars = Bars::new(&screen(), WIDE, &tally);
-        bars.draw(&tally, Duration::from_secs(2));
+        metrics.listed.store(true, Relaxed);
+        let mut bars = ProgressBars::new(&screen(), WIDE, &metrics);
+        bars.draw(&metrics, Duration::from_secs(2));
         let first = &bars.words[0].drawn;
         assert_eq!(first.prefix(), "word0");
         assert_eq!((first.position(), first.length()), (250, Some(1_000)));
         assert_eq!(first.message(), "5,000 read, 2,500/s, 2.0 MiB/s, 6.0 s left");
         let second = &bars.words[1].drawn;
-        assert_eq!(second.length(), None, "nothing was found under the second word yet");
+        assert_eq!(second.length(), None, "no input was found for the second argument yet");
         assert_eq!(second.message(), "0 read, 0/s, 0 B/s");
         bars.clear();
     }
 
     #[test]
     fn accounts_and_regions_take_the_place_of_their_word() {
-        let tally = Tally::new(["lookup".to_owned(), "trail/".to_owned()]);
-        let mut bars = Bars::new(&screen(), WIDE, &tally);
-        bars.draw(&tally, Duration::from_secs(1));
+        let metrics = Metrics::new(["lookup".to_owned(), "trail/".to_owned()]);
+        let mut bars = ProgressBars::new(&screen(), WIDE, &metrics);
+        bars.draw(&metrics, Duration::from_secs(1));
         assert_eq!((bars.words.len(), bars.regions.len()), (2, 0));
-        let progress = regions::tests::half_way(1, 2);
-        tally.lookup.set((0, progress.into())).unwrap();
-        bars.draw(&tally, Duration::from_secs(1));
-        bars.draw(&tally, Duration::from_secs(51));
+        let progress = region_progress::tests::half_way(1, 2);
+        metrics.lookup.set((0, progress.into())).unwrap();
+        bars.draw(&metrics, Duration::from_secs(1));
+        bars.draw(&metrics, Duration::from_secs(51));
         assert_eq!((bars.words.len(), bars.regions.len()), (1, 2));
         assert_eq!(bars.words[0].drawn.prefix(), "trail/");
         let first = &bars.regions[0].drawn;
@@ -287,27 +292,30 @@ mod tests {
         assert_eq!(
             first.message(),
             "2,500 events read, 0/s, quota 0 %",
-            "nothing came since they are shown"
+            "no event has arrived since the bars appeared"
         );
         bars.clear();
     }
 
-    /// Draws one measured and one unmeasured bar on a terminal of this width, and returns what is seen.
+    /// Draws a bar with and one without a known total on a terminal of this width, and returns the screen contents.
     fn drawn(columns: u16) -> String {
         let seen = indicatif::InMemoryTerm::new(10, columns);
         let screen =
             MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(seen.clone())));
-        let tally = Tally::new([
+        let metrics = Metrics::new([
             "s3://a-bucket-with-a-long-name/AWSLogs/111122223333".to_owned(),
             "-".to_owned(),
         ]);
-        tally.found(0, 1_000_000_000);
-        tally.consumed(0, 250_000_000);
-        tally.taken(0, Amount { records: 5_000_000, bytes: 4 << 30, ..Amount::default() });
-        tally.listed.store(true, Relaxed);
+        metrics.add_found(0, 1_000_000_000);
+        metrics.add_consumed(0, 250_000_000);
+        metrics.add_read(
+            0,
+            RecordTotals { records: 5_000_000, bytes: 4 << 30, ..RecordTotals::default() },
+        );
+        metrics.listed.store(true, Relaxed);
         let terminal = Terminal { columns: Some(columns.into()), color: Color::Never };
-        let mut bars = Bars::new(&screen, terminal, &tally);
-        bars.draw(&tally, Duration::from_secs(2));
+        let mut bars = ProgressBars::new(&screen, terminal, &metrics);
+        bars.draw(&metrics, Duration::from_secs(2));
         seen.contents()
     }
 
@@ -325,9 +333,9 @@ mod tests {
     #[test]
     fn many_words_share_one_bar() {
         let screen = screen();
-        assert_eq!(Bars::new(&screen, WIDE, &words(1)).words.len(), 1);
-        assert_eq!(Bars::new(&screen, WIDE, &words(BARS_AT_MOST)).words.len(), BARS_AT_MOST);
-        let folded = Bars::new(&screen, WIDE, &words(3_000));
+        assert_eq!(ProgressBars::new(&screen, WIDE, &words(1)).words.len(), 1);
+        assert_eq!(ProgressBars::new(&screen, WIDE, &words(MAX_BARS)).words.len(), MAX_BARS);
+        let folded = ProgressBars::new(&screen, WIDE, &words(3_000));
         assert_eq!(folded.words.len(), 1);
         assert_eq!(folded.words[0].drawn.prefix(), "3,000 sources");
     }
