@@ -5,10 +5,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 use serde::Deserialize;
 
 #[expect(dead_code, unreachable_pub, reason = "written for the program, which looks things up")]
-#[path = "src/normalize/kinds.rs"]
+#[path = "src/normalize/kind_table.rs"]
 mod kinds;
 
-use kinds::{FieldKind, Kinds, PathHash};
+use kinds::{FieldKind, KindTable, PathHash};
 
 const KINDS: &str = "mappings/kinds.zst";
 const CONFLICTS: &str = "mappings/conflicts.json";
@@ -21,11 +21,11 @@ struct Conflict {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for file in ["build.rs", "src/normalize/kinds.rs", KINDS, CONFLICTS] {
+    for file in ["build.rs", "src/normalize/kind_table.rs", KINDS, CONFLICTS] {
         println!("cargo::rerun-if-changed={file}");
     }
     let conflicts: Vec<Conflict> = serde_json::from_slice(&fs::read(CONFLICTS)?)?;
-    let mut kinds = Kinds::unpack(&fs::read(KINDS)?, conflicts.len())
+    let mut kinds = KindTable::unpack(&fs::read(KINDS)?, conflicts.len())
         .map_err(|problem| format!("{KINDS} {problem}"))?;
     for Conflict { field, kind } in conflicts {
         kinds.declare(PathHash::of(&field), kind);

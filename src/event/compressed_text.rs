@@ -1,58 +1,30 @@
-//! What is kept of a document that is set aside, so that it can be sent again.
+//! Compression of documents and records that are stored in the checkpoint.
 //!
-//! In: text. Out: zstd frames of a tenth to a twentieth of its size.
-//! Holds: what [`Packed::unpack`] returns is the text that was packed, to the byte.
+//! Input: text, whole or in parts. Output: zstd frames of a tenth to a twentieth of its size.
+//! Invariant: [`CompressedText::decompress`] returns the text byte for byte.
 
 use std::io::{self, Write as _};
 
 use zstd::stream::write::Encoder;
 
-/// Compression level: JSON shrinks to a tenth at several hundred megabytes a second.
+/// Compression level 1: JSON shrinks to a tenth of its size at several hundred megabytes per second.
 const LEVEL: i32 = 1;
 
-/// First bytes of a zstd frame (RFC 8878). No JSON text begins like that.
+/// Magic number of a zstd frame (RFC 8878). No JSON text starts with these bytes.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// What is kept of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeadLetterContent {
-    /// The document, as it was sent first.
-    Document(CompressedText),
-    /// The record as it stands in its source. It did not become a document.
-    Record {
-        /// The record, unless it is larger than what is kept.
-        content: Option<CompressedText>,
-        /// Where it begins in the source, unpacked.
-        offset: u64,
-        /// How long it is.
-        bytes: u64,
-    },
-}
-
-impl DeadLetterContent {
-    /// Returns how many bytes it takes.
-    pub fn held_bytes(&self) -> usize {
-        match self {
-            Self::Document(content) | Self::Record { content: Some(content), .. } => {
-                content.0.len()
-            }
-            Self::Record { content: None, .. } => 0,
-        }
-    }
-}
-
-/// A text that is compressed.
+/// A compressed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompressedText(Vec<u8>);
 
 impl CompressedText {
-    /// Compresses a text.
+    /// Compresses `text`.
     pub fn new(text: &[u8]) -> Self {
-        // Compressing memory to memory does not fail; if it did, the text itself is as good.
+        // Compression in memory does not fail; if it did, the uncompressed text would be a valid value too.
         Self(zstd::bulk::compress(text, LEVEL).unwrap_or_else(|_| text.to_vec()))
     }
 
-    /// Takes what [`as_bytes`](Self::as_bytes) returned.
+    /// Creates the value from the bytes that [`as_bytes`](Self::as_bytes) returned.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
@@ -62,7 +34,7 @@ impl CompressedText {
         &self.0
     }
 
-    /// Returns the text.
+    /// Returns the uncompressed text.
     ///
     /// # Errors
     ///
@@ -72,31 +44,32 @@ impl CompressedText {
     }
 }
 
-/// Compresses a text that comes in parts, as long as the result is small.
+/// Compresses a text that arrives in parts, unless the result exceeds a limit.
 pub struct BoundedCompressor {
-    /// Nothing once the result is too large.
+    /// `None` once the result exceeded the limit.
     encoder: Option<Encoder<'static, Vec<u8>>>,
-    most: usize,
+    /// Bytes of the largest result.
+    limit: usize,
 }
 
 impl BoundedCompressor {
-    /// Starts with nothing; `most` is the size in bytes, compressed, beyond which nothing is kept.
-    pub fn new(most: usize) -> Self {
-        Self { encoder: Encoder::new(Vec::new(), LEVEL).ok(), most }
+    /// Creates a compressor whose result may have at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { encoder: Encoder::new(Vec::new(), LEVEL).ok(), limit }
     }
 
-    /// Adds a part.
+    /// Appends a part of the text.
     pub fn add(&mut self, part: &[u8]) {
         let Some(encoder) = &mut self.encoder else { return };
-        if encoder.write_all(part).is_err() || encoder.get_ref().len() > self.most {
+        if encoder.write_all(part).is_err() || encoder.get_ref().len() > self.limit {
             self.encoder = None;
         }
     }
 
-    /// Returns the text, or nothing if it is too large.
+    /// Returns the compressed text, or `None` if it exceeds the limit.
     pub fn finish(self) -> Option<CompressedText> {
         let bytes = self.encoder?.finish().ok()?;
-        (bytes.len() <= self.most).then_some(CompressedText(bytes))
+        (bytes.len() <= self.limit).then_some(CompressedText(bytes))
     }
 }
 

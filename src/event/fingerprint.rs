@@ -24,17 +24,17 @@ pub struct Fingerprint {
     /// Bytes as stored.
     pub size: u64,
     /// Last change of the content, in nanoseconds since 1970.
-    pub changed: i128,
+    pub modified: i128,
     /// Hash of head and tail, if the file was opened.
     pub content: Option<u64>,
 }
 
 impl Fingerprint {
     /// Returns what can be known without opening the file.
-    pub fn of(metadata: &Metadata) -> Self {
+    pub fn from_metadata(metadata: &Metadata) -> Self {
         let changed =
             i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        Self { size: metadata.size(), changed, content: None }
+        Self { size: metadata.size(), modified: changed, content: None }
     }
 
     /// Returns the same with the hash of the file's ends.
@@ -42,54 +42,54 @@ impl Fingerprint {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read.
-    pub fn with_content(self, file: &File) -> io::Result<Self> {
+    pub fn with_content_hash(self, file: &File) -> io::Result<Self> {
         let mut ends = [0; 2 * END_BYTES];
         let length = read_ends(file, self.size, &mut ends)?;
         Ok(Self { content: Some(hash(&ends[..length])), ..self })
     }
 
     /// Returns the same with the hash of the ends of `stored`, which is all of the file.
-    pub fn with_stored(self, stored: &[u8]) -> Self {
+    pub fn with_content_hash_of(self, stored: &[u8]) -> Self {
         let head = &stored[..stored.len().min(END_BYTES)];
         let tail = &stored[stored.len().saturating_sub(END_BYTES).max(head.len())..];
         Self { content: Some(hash(&[head, tail].concat())), ..self }
     }
 
     /// Returns whether the content was the same, as far as both know: by time, or by hash.
-    pub fn same_content(self, other: Self) -> bool {
+    pub fn has_same_content(self, other: Self) -> bool {
         let same_hash = self.content.is_some() && self.content == other.content;
-        self.size == other.size && (self.changed == other.changed || same_hash)
+        self.size == other.size && (self.modified == other.modified || same_hash)
     }
 
     /// Compares the file at `path`, which looks like `self` now, with the one that was `before`.
     ///
     /// Opens it only if size and time do not answer that. A file that cannot be opened is taken for a new
     /// one: the worker that reads it will say what is wrong.
-    pub fn since(self, before: Self, path: &Path) -> Since {
+    pub fn change_since(self, before: Self, path: &Path) -> FileChange {
         if self.size != before.size {
-            return Since::Other;
+            return FileChange::Changed;
         }
-        if self.changed == before.changed {
-            return Since::Same;
+        if self.modified == before.modified {
+            return FileChange::Unchanged;
         }
-        match File::open(path).and_then(|file| self.with_content(&file)) {
+        match File::open(path).and_then(|file| self.with_content_hash(&file)) {
             Ok(now) if before.content.is_some() && now.content == before.content => {
-                Since::Touched(now)
+                FileChange::Touched(now)
             }
-            _ => Since::Other,
+            _ => FileChange::Changed,
         }
     }
 }
 
 /// What became of a file since an earlier look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
+pub enum FileChange {
     /// It is as it was.
-    Same,
+    Unchanged,
     /// Its content is the same, but its time is not. With this it is known the next time without opening it.
     Touched(Fingerprint),
     /// It is another.
-    Other,
+    Changed,
 }
 
 /// Reads the first and the last bytes of a file, which overlap nowhere, and returns how many there are.
@@ -110,7 +110,7 @@ fn hash(ends: &[u8]) -> u64 {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.size, self.changed)?;
+        write!(f, "{}:{}", self.size, self.modified)?;
         self.content.map_or(Ok(()), |content| write!(f, ":{content:016x}"))
     }
 }
@@ -118,18 +118,18 @@ impl fmt::Display for Fingerprint {
 /// The text is no fingerprint of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a fingerprint of a file")]
-pub struct NoFingerprint;
+pub struct ParseFingerprintError;
 
 impl FromStr for Fingerprint {
-    type Err = NoFingerprint;
+    type Err = ParseFingerprintError;
 
-    fn from_str(text: &str) -> Result<Self, NoFingerprint> {
+    fn from_str(text: &str) -> Result<Self, ParseFingerprintError> {
         let mut parts = text.split(':');
-        let mut part = || parts.next().ok_or(NoFingerprint);
-        let size = part()?.parse().map_err(|_| NoFingerprint)?;
-        let changed = part()?.parse().map_err(|_| NoFingerprint)?;
+        let mut part = || parts.next().ok_or(ParseFingerprintError);
+        let size = part()?.parse().map_err(|_| ParseFingerprintError)?;
+        let changed = part()?.parse().map_err(|_| ParseFingerprintError)?;
         let content = part().ok().map(|hash| u64::from_str_radix(hash, 16)).transpose();
-        Ok(Self { size, changed, content: content.map_err(|_| NoFingerprint)? })
+        Ok(Self { size, modified: changed, content: content.map_err(|_| ParseFingerprintError)? })
     }
 }
 
@@ -140,11 +140,11 @@ mod tests {
     #[test]
     fn survives_being_text() {
         for content in [None, Some(7), Some(u64::MAX)] {
-            let fingerprint = Fingerprint { size: 5, changed: -3, content };
+            let fingerprint = Fingerprint { size: 5, modified: -3, content };
             assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
         }
-        assert_eq!("".parse::<Fingerprint>(), Err(NoFingerprint));
-        assert_eq!("1:2:x".parse::<Fingerprint>(), Err(NoFingerprint));
+        assert_eq!("".parse::<Fingerprint>(), Err(ParseFingerprintError));
+        assert_eq!("1:2:x".parse::<Fingerprint>(), Err(ParseFingerprintError));
     }
 
     #[test]
@@ -154,9 +154,9 @@ mod tests {
         for size in [0, 1, END_BYTES, END_BYTES + 1, 2 * END_BYTES, 3 * END_BYTES + 5] {
             let bytes: Vec<u8> = (0..size).map(|at| u8::try_from(at * 7 % 251).unwrap()).collect();
             std::fs::write(&path, &bytes).unwrap();
-            let plain = Fingerprint::of(&std::fs::metadata(&path).unwrap());
-            let opened = plain.with_content(&File::open(&path).unwrap()).unwrap();
-            assert_eq!(opened, plain.with_stored(&bytes), "{size}");
+            let plain = Fingerprint::from_metadata(&std::fs::metadata(&path).unwrap());
+            let opened = plain.with_content_hash(&File::open(&path).unwrap()).unwrap();
+            assert_eq!(opened, plain.with_content_hash_of(&bytes), "{size}");
         }
     }
 }

@@ -1,33 +1,33 @@
-//! What an engine tells about the indices of a prefix, so that a later run notices when one of them is gone.
+//! The state of indices as an engine reports it, so that a later run can detect that one was deleted.
 //!
-//! In: nothing; these are plain values, filled by the sink and compared by the checkpoint.
-//! Absent on purpose: what a difference means; that is `checkpoint::indices`.
+//! Input: none; the sink fills these values and the checkpoint compares them.
+//! Not here: the meaning of a difference; `checkpoint::indices` decides it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What tells an index from another one that has, or had, the same name.
+/// Distinguishes an index from an earlier or later one with the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexIdentity {
-    /// The engine's own name for it, never used twice: an index that is deleted and made again has another one.
+    /// UUID that the engine assigned. It is never reused: an index that is deleted and created again has a new one.
     pub uuid: String,
-    /// When it was made, in milliseconds of the Unix epoch. A snapshot keeps this time, so a restored index has it too.
+    /// Creation time, in milliseconds of the Unix epoch. An index restored from a snapshot keeps it.
     pub created_at: i64,
 }
 
-/// An index as the engine holds it at one moment.
+/// State of an index at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexState {
-    /// Which index it is.
+    /// Identity of the index.
     pub identity: IndexIdentity,
-    /// How many documents it holds; `None` if the engine does not tell (a closed index, a missing right).
+    /// Number of documents, or `None` if the engine does not report it: the index is closed, or a privilege is missing.
     pub documents: Option<u64>,
 }
 
 /// All indices of a prefix at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
-    /// The indices that documents go to, by the name that documents are sent under: their own, or that of an alias.
+    /// The indices that documents are written to, by the name that requests use: the index name or an alias.
     pub indices: BTreeMap<String, IndexState>,
-    /// The UUIDs of all indices whose name or alias begins with the prefix, whether documents go there or not.
+    /// UUIDs of all indices whose name or alias starts with the prefix, whether documents are written to them or not.
     pub uuids: BTreeSet<String>,
 }

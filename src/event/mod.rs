@@ -1,44 +1,50 @@
-//! What travels between the rooms.
+//! The data types that modules exchange: partitions, batches, receipts and dead letters.
 //!
-//! A [`Lane`] is one independently resumable stretch of input. The source numbers the lanes of a
-//! run and cuts each into pages; the normalizer packs the documents of pages into [`Batch`]es; the
-//! sink answers every batch with a [`Receipt`]; the ledger moves a lane on once all of it is settled.
+//! A source reads [`Partition`]s, numbers them in the order in which it opens them, and delivers each as one page or
+//! several. Workers collect the documents of pages in [`Batch`]es. The sink answers every batch with a [`Receipt`], and
+//! the checkpoint advances the position of a partition once every document of its pages is settled.
+//!
+//! Input and output: none; these are plain values. Invariant: the shares of a receipt are those of its batch.
+//! Not here: any decision about an event.
 
 mod compressed_text;
+mod dead_letter;
 pub mod fingerprint;
 mod index;
 
 use bytes::Bytes;
 
-pub use compressed_text::{BoundedCompressor, CompressedText, DeadLetterContent};
+pub use compressed_text::{BoundedCompressor, CompressedText};
+pub use dead_letter::{DeadLetter, DeadLetterCause, DeadLetterContent};
 pub use fingerprint::Fingerprint;
 pub use index::{IndexIdentity, IndexState, Inventory};
 
-/// Number of a lane within this run, given by the source in the order lanes are opened.
+/// Number of a partition within this run, assigned by the source in the order in which partitions are opened.
 pub type PartitionNumber = u32;
 
-/// One independently resumable stretch of input: one file, one object, one slice of time.
+/// A part of a source that is read and resumed on its own: a file, an S3 object, or a time slice of one account, Region
+/// and event category.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// What the checkpoint knows the lane by: `file:` and the absolute path.
+    /// Key in the checkpoint: `file:` and the absolute path, `s3://BUCKET/KEY`, or `lookup:…/FROM-TO`.
     pub key: String,
-    /// Changes when the content may have changed: for files size, mtime and a hash of head and tail.
+    /// Changes when the content may have changed. For files: size, modification time, and a hash of both ends.
     pub fingerprint: String,
 }
 
-/// What a listing of a folder looked like. Two that are equal had the same inputs, with the same content.
+/// Summary of a folder listing. Two equal summaries stand for the same inputs with the same content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListingSummary {
-    /// How many inputs there were.
+    /// Number of inputs.
     pub inputs: u64,
-    /// The sum of what their names and fingerprints hash to: in whatever order they are taken.
+    /// Sum of the hashes of their names and fingerprints, which does not depend on their order.
     pub digest: u64,
-    /// When the newest of them was last modified, in seconds of the Unix epoch.
+    /// Modification time of the newest input, in seconds of the Unix epoch.
     pub newest: i64,
 }
 
 impl ListingSummary {
-    /// Takes in one more input, by what its name and fingerprint hash to.
+    /// Adds one input, given the hash of its name and fingerprint and its modification time.
     pub fn add(&mut self, hash: u64, modified: i64) {
         self.inputs += 1;
         self.digest = self.digest.wrapping_add(hash);
@@ -46,172 +52,109 @@ impl ListingSummary {
     }
 }
 
-/// How far a lane that comes in pages, newest first, is read: the second of the Unix epoch from which it is safe
-/// to its end.
+/// How far a paged partition, read from its newest event backwards, is settled: everything from this second of the
+/// Unix epoch to the end of the partition is.
 pub type Position = i64;
 
-/// The stretch of time that a lane covers, in whole seconds of the Unix epoch.
+/// The time that a partition covers, in whole seconds of the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeSlice {
-    /// What is fetched, whatever the time. Coverage is kept for each.
+    /// The query without its time: account, Region and event category. Coverage is recorded for each series.
     pub series: String,
     /// First second.
     pub from: i64,
-    /// Last second; it belongs to the span.
+    /// Last second, inclusive.
     pub to: i64,
-    /// Up to this second no late events are to be expected.
+    /// Last second for which no late events are expected any more.
     pub complete_until: i64,
 }
 
-/// Which documents of a batch came from which page of which lane.
+/// The documents of a batch that came from one page of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// The lane, by its number in this run.
+    /// Number of the partition.
     pub partition: PartitionNumber,
-    /// The page of that lane, from 0 in each run.
+    /// Number of the page within that partition, counted from 0 in each run.
     pub page: u32,
-    /// How many documents of the batch belong to it.
+    /// Number of documents of the batch that came from the page.
     pub documents: u32,
 }
 
-/// Where one document lies in a batch's body.
+/// The place of one document in the body of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Offset of the action line.
     pub action: u32,
-    /// Offset of the document line; the action line, with its newline, ends here.
+    /// Offset of the document line, where the action line and its newline end.
     pub document: u32,
-    /// Offset behind the document line's newline.
+    /// Offset behind the newline of the document line.
     pub end: u32,
-    /// Which of [`Batch::needs`] the document goes to.
+    /// Position of the document's index in [`Batch::targets`].
     pub index: u16,
-    /// Which of [`Batch::shares`] the document belongs to.
+    /// Position of the document's share in [`Batch::shares`].
     pub share: u32,
 }
 
-/// An index that a batch writes to, and how many learned fields it must know first.
+/// An index that a batch writes to, and the discovered fields that its mapping must have before the write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetIndex {
     /// Name of the index, such as `cloudtrail-2024.06`.
     pub index: String,
-    /// The documents use learned fields `0..fields` at most (see `normalize::Fields`).
+    /// Number of discovered fields, in order of discovery, that the documents use at most (see
+    /// `normalize::FieldRegistry`).
     pub required_fields: u32,
-}
-
-/// What keeps a document out of its index, and so what has to change before it can go in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DeadLetterCause {
-    /// The engine refuses what the document holds: a mapping, a template or this program has to change.
-    #[default]
-    Content,
-    /// The index takes no documents: it is closed, blocked, or an alias that cannot be written to.
-    Index,
-    /// An ingest pipeline fails, drops the document, or changes its index or id.
-    Pipeline,
-    /// A limit: the document is larger than the engine or this program takes, or there is no room for it.
-    Limit,
-}
-
-impl DeadLetterCause {
-    /// Every cause.
-    pub const ALL: [Self; 4] = [Self::Content, Self::Index, Self::Pipeline, Self::Limit];
-
-    /// Returns the name under which the checkpoint and `status --json` keep the cause.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Content => "content",
-            Self::Index => "index",
-            Self::Pipeline => "pipeline",
-            Self::Limit => "limit",
-        }
-    }
-
-    /// Returns the cause of that name. A name that is not known counts as the content.
-    pub fn from_name(name: &str) -> Self {
-        Self::ALL.into_iter().find(|cause| cause.name() == name).unwrap_or_default()
-    }
-}
-
-/// A document that could not go in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The lane it came from, by its number in this run.
-    pub partition: PartitionNumber,
-    /// Its document id.
-    pub id: String,
-    /// The index it was meant for.
-    pub index: String,
-    /// What kind of cause keeps it out.
-    pub cause: DeadLetterCause,
-    /// Why it could not go in, in words for a person.
-    pub reason: String,
-    /// What is kept of it.
-    pub content: DeadLetterContent,
 }
 
 /// The documents of one bulk request.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Action and document lines in turn.
+    /// Action lines and document lines in turn.
     pub body: Bytes,
     /// Every document of the body, in order.
     pub entries: Vec<Entry>,
-    /// The indices written to.
+    /// The indices that the batch writes to.
     pub targets: Vec<TargetIndex>,
-    /// The pages the documents came from.
+    /// The pages that the documents came from.
     pub shares: Vec<Share>,
-    /// Records of the same pages that could not become documents; counted in the shares too.
+    /// Records of the same pages that could not be turned into documents; the shares count them too.
     pub dead_letters: Vec<DeadLetter>,
 }
 
-/// How many documents of a batch one index holds, by what the engine answered for each of them.
+/// Results of a batch in one index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexCount {
     /// Name of the index, as it was sent.
     pub index: String,
-    /// Documents that are new in it.
+    /// Number of documents that were created.
     pub created: u64,
-    /// Documents that it held already.
+    /// Number of documents that the index already held.
     pub duplicates: u64,
-    /// Which index it was when documents were sent to it first in this run, if the engine tells.
+    /// Identity of the index when this run first wrote to it, if the engine reports it.
     pub identity: Option<IndexIdentity>,
 }
 
-/// What became of a batch. Every document of every share is settled.
+/// Result of a batch: every document of every share is settled.
 ///
-/// A receipt without shares counts documents of a batch that was not settled as a whole: they are in their
-/// index, and no lane moves on.
+/// A receipt without shares reports documents of a batch that failed as a whole: they are in their index, but no
+/// partition advances.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
-    /// The batch's shares, untouched.
+    /// The shares of the batch, unchanged.
     pub shares: Vec<Share>,
-    /// What the indices hold of it, each index once.
+    /// Created documents and duplicates, one entry for each index.
     pub indices: Vec<IndexCount>,
-    /// Documents that could not go in.
+    /// Documents that could not be indexed.
     pub dead_letters: Vec<DeadLetter>,
 }
 
 impl Receipt {
-    /// Returns how many documents are new in their index.
+    /// Returns the number of documents that were created.
     pub fn created(&self) -> u64 {
         self.indices.iter().map(|one| one.created).sum()
     }
 
-    /// Returns how many documents their index held already.
+    /// Returns the number of documents that their index already held.
     pub fn duplicates(&self) -> u64 {
         self.indices.iter().map(|one| one.duplicates).sum()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::DeadLetterCause;
-
-    #[test]
-    fn a_cause_is_found_by_its_name() {
-        for cause in DeadLetterCause::ALL {
-            assert_eq!(DeadLetterCause::from_name(cause.name()), cause);
-        }
-        assert_eq!(DeadLetterCause::from_name("of a later version"), DeadLetterCause::Content);
     }
 }

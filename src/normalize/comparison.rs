@@ -8,9 +8,9 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    EVENT_TIME, document_id, kept_original, original,
+    EVENT_TIME, document_id, stored_original, restore_record,
     timestamp::EventTime,
-    tree::{self, Member, Misshapen, Tree},
+    tree::{self, MalformedRecord, Member, Tree},
 };
 
 /// Returns the top-level keys under which two documents of ours differ, as their records had them.
@@ -18,9 +18,9 @@ use super::{
 /// # Errors
 ///
 /// Returns [`Misshapen`] if one of them is no JSON object.
-pub fn differences(one: &[u8], other: &[u8]) -> Result<Vec<String>, Misshapen> {
+pub fn differences(one: &[u8], other: &[u8]) -> Result<Vec<String>, MalformedRecord> {
     let (one, other) = (record(one)?, record(other)?);
-    let (one, other) = (meaning(&one)?, meaning(&other)?);
+    let (one, other) = (contents_by_key(&one)?, contents_by_key(&other)?);
     let differs = |key: &&Vec<u8>| one.get(*key) != other.get(*key);
     let mut keys: Vec<&Vec<u8>> = one.keys().chain(other.keys()).filter(differs).collect();
     keys.sort();
@@ -29,28 +29,28 @@ pub fn differences(one: &[u8], other: &[u8]) -> Result<Vec<String>, Misshapen> {
 }
 
 /// Returns the record that a document was made of: the text of it, where the document has no more than that.
-fn record(document: &[u8]) -> Result<Vec<u8>, Misshapen> {
+fn record(document: &[u8]) -> Result<Vec<u8>, MalformedRecord> {
     let parsed = tree::parse(document)?.tree;
     let is_raw = parsed.get(b"trailload").and_then(|ours| ours.get(b"raw")).is_some();
     if is_raw
         && let Tree::Object(members) = &parsed
-        && let Some(record) = kept_original(members)
+        && let Some(record) = stored_original(members)
     {
         return Ok(record);
     }
-    original(document)
+    restore_record(document)
 }
 
 /// Returns what a record says under each top-level key, so that equal means the same.
-fn meaning(record: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Misshapen> {
-    let Tree::Object(members) = without_nothing(tree::parse(record)?.tree) else {
-        return Err(Misshapen { at: 0, cause: "an object" });
+fn contents_by_key(record: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, MalformedRecord> {
+    let Tree::Object(members) = without_nulls(tree::parse(record)?.tree) else {
+        return Err(MalformedRecord { offset: 0, expected: "an object" });
     };
     let says = |Member { key, value }: &Member<'_>| {
-        let time = (&**key == EVENT_TIME).then(|| EventTime::read(value)).flatten();
+        let time = (&**key == EVENT_TIME).then(|| EventTime::from_value(value)).flatten();
         let said = match time {
-            Some(when) => when.to_text().into_bytes(),
-            None => document_id::content(value),
+            Some(when) => when.to_rfc3339().into_bytes(),
+            None => document_id::canonical_form(value),
         };
         (key.to_vec(), said)
     };
@@ -58,18 +58,18 @@ fn meaning(record: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Misshapen> {
 }
 
 /// Leaves out the members that say nothing.
-fn without_nothing(tree: Tree<'_>) -> Tree<'_> {
+fn without_nulls(tree: Tree<'_>) -> Tree<'_> {
     match tree {
         Tree::Object(members) => {
             let says =
                 |value: &Tree<'_>| !matches!(value, Tree::Token(token) if &**token == b"null");
             let kept = members.into_iter().filter(|member| says(&member.value));
-            let inside = |Member { key, value }| Member { key, value: without_nothing(value) };
+            let inside = |Member { key, value }| Member { key, value: without_nulls(value) };
             Tree::Object(kept.map(inside).collect())
         }
-        Tree::List(list) => Tree::List(list.into_iter().map(without_nothing).collect()),
+        Tree::List(list) => Tree::List(list.into_iter().map(without_nulls).collect()),
         // What is no JSON is written as it stood there, also where it was made text.
-        Tree::Word(inside) => Tree::Token(Cow::Owned(super::text::unescape(&inside).into_owned())),
+        Tree::BareWord(inside) => Tree::Token(Cow::Owned(super::text::unescape(&inside).into_owned())),
         other => other,
     }
 }

@@ -35,9 +35,9 @@ const EVENT_ID: &[u8] = b"eventID";
 
 /// Returns the id that the record has, if it is shaped like a UUID: its `eventID`, else what stands under another
 /// spelling of that (`eventId` in aggregated events, `eventid` in what Athena wrote).
-pub(super) fn given_id(record: &Tree<'_>) -> Option<Vec<u8>> {
-    let id = |value: &Tree<'_>| Some(value.text()?.into_owned()).filter(|id| is_uuid(id));
-    record.get(EVENT_ID).and_then(id).or_else(|| record.spelled(EVENT_ID).find_map(id))
+pub(super) fn event_id(record: &Tree<'_>) -> Option<Vec<u8>> {
+    let id = |value: &Tree<'_>| Some(value.as_text()?.into_owned()).filter(|id| is_uuid(id));
+    record.get(EVENT_ID).and_then(id).or_else(|| record.get_ignore_case(EVENT_ID).find_map(id))
 }
 
 /// Returns an id made of the record's content: equal for equal content, in any order of keys.
@@ -53,7 +53,7 @@ pub(super) fn content_id(members: &[Member<'_>]) -> String {
 }
 
 /// Returns what a value says: equal for equal content, in any order of keys.
-pub(super) fn content(value: &Tree<'_>) -> Vec<u8> {
+pub(super) fn canonical_form(value: &Tree<'_>) -> Vec<u8> {
     let mut content = Vec::new();
     write_tree(value, &mut content);
     content
@@ -63,8 +63,8 @@ fn write_tree(tree: &Tree<'_>, out: &mut Vec<u8>) {
     match tree {
         Tree::Token(token) => out.extend_from_slice(token),
         Tree::Text(inside) => write_text(&text::unescape(inside), out),
-        Tree::Word(inside) => out.extend_from_slice(inside),
-        Tree::Deep(value) => out.extend_from_slice(value),
+        Tree::BareWord(inside) => out.extend_from_slice(inside),
+        Tree::TooDeep(value) => out.extend_from_slice(value),
         Tree::List(list) => {
             out.push(b'[');
             for value in list {

@@ -10,13 +10,13 @@ use super::{
 };
 
 /// Bytes of the longest name that is kept: an ARN has at most 2,048.
-const LONGEST_NAME: usize = 2_048;
+const MAX_NAME_BYTES: usize = 2_048;
 
 /// Resources that are kept of one event: more than any event seen has.
-const MOST_RESOURCES: usize = 256;
+const MAX_RESOURCES: usize = 256;
 
 /// Bytes of the longest value that is looked at: as many resources with names as long as they may be.
-const LONGEST_VALUE: usize = 1 << 20;
+const MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// What the envelope of the next record says, as JSON.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl EnvelopeFields {
         for (kept, value) in [(user, username), (list, resources)] {
             kept.clear();
             kept.extend_from_slice(
-                value.filter(|value| value.len() <= LONGEST_VALUE).unwrap_or(&[]),
+                value.filter(|value| value.len() <= MAX_VALUE_BYTES).unwrap_or(&[]),
             );
         }
     }
@@ -55,7 +55,7 @@ impl EnvelopeFields {
         let Ok(value) = tree::parse(&self.username) else { return };
         let Some(name) = name(Some(&value.tree)) else { return };
         let known = record.get(b"userIdentity").and_then(|identity| identity.get(b"userName"));
-        if known.and_then(Tree::text).is_some_and(|known| *known == *name) {
+        if known.and_then(Tree::as_text).is_some_and(|known| *known == *name) {
             return;
         }
         out.extend_from_slice(b"{\"username\":");
@@ -68,10 +68,10 @@ impl EnvelopeFields {
         let mut before: &[u8] =
             if out.is_empty() { b"{\"resources\":[" } else { b",\"resources\":[" };
         let start = out.len();
-        for resource in list.iter().take(MOST_RESOURCES) {
+        for resource in list.iter().take(MAX_RESOURCES) {
             let (kind, name) =
                 (name(resource.get(b"ResourceType")), name(resource.get(b"ResourceName")));
-            if kind.is_none() && name.is_none() || is_in(record, kind.as_deref(), name.as_deref()) {
+            if kind.is_none() && name.is_none() || is_in_record(record, kind.as_deref(), name.as_deref()) {
                 continue;
             }
             out.extend_from_slice(before);
@@ -94,14 +94,14 @@ impl EnvelopeFields {
 
 /// Returns a text that may be a name.
 fn name<'t>(value: Option<&'t Tree<'_>>) -> Option<std::borrow::Cow<'t, [u8]>> {
-    value?.text().filter(|name| !name.is_empty() && name.len() <= LONGEST_NAME)
+    value?.as_text().filter(|name| !name.is_empty() && name.len() <= MAX_NAME_BYTES)
 }
 
 /// Returns whether the record names a resource of that type by that ARN.
-fn is_in(record: &Tree<'_>, kind: Option<&[u8]>, name: Option<&[u8]>) -> bool {
+fn is_in_record(record: &Tree<'_>, kind: Option<&[u8]>, name: Option<&[u8]>) -> bool {
     let Some(Tree::List(list)) = record.get(b"resources") else { return false };
     let says = |resource: &Tree<'_>, key: &[u8], value: Option<&[u8]>| {
-        resource.get(key).and_then(Tree::text).as_deref() == value
+        resource.get(key).and_then(Tree::as_text).as_deref() == value
     };
     list.iter().any(|resource| says(resource, b"type", kind) && says(resource, b"ARN", name))
 }
@@ -118,10 +118,10 @@ mod tests {
     use super::*;
 
     fn written(username: &str, resources: &str, record: &str) -> String {
-        let mut beside = EnvelopeFields::default();
-        beside.set(Some(username.as_bytes()), Some(resources.as_bytes()));
+        let mut lookup_fields = EnvelopeFields::default();
+        lookup_fields.set(Some(username.as_bytes()), Some(resources.as_bytes()));
         let mut out = Vec::new();
-        beside.write(record.as_bytes(), &mut out);
+        lookup_fields.write(record.as_bytes(), &mut out);
         if !out.is_empty() {
             serde_json::from_slice::<serde_json::Value>(&out).unwrap();
         }
@@ -154,13 +154,13 @@ mod tests {
         {
             assert_eq!(written(broken, broken, "{}"), "", "{broken}");
         }
-        let long = format!("\"{}\"", "x".repeat(LONGEST_NAME + 1));
+        let long = format!("\"{}\"", "x".repeat(MAX_NAME_BYTES + 1));
         assert_eq!(written(&long, "null", "{}"), "");
-        let huge = format!("[{}{{\"ResourceName\":\"a\"}}]", "[],".repeat(LONGEST_VALUE / 3 + 1));
+        let huge = format!("[{}{{\"ResourceName\":\"a\"}}]", "[],".repeat(MAX_VALUE_BYTES / 3 + 1));
         assert_eq!(written(r#""a\"\n\ud83d\ude00""#, &huge, "{}"), "{\"username\":\"a\\\"\\n😀\"}");
-        let many = vec![r#"{"ResourceName":"a"}"#; MOST_RESOURCES + 1].join(",");
+        let many = vec![r#"{"ResourceName":"a"}"#; MAX_RESOURCES + 1].join(",");
         let kept = written("null", &format!("[{many}]"), "{}");
-        assert_eq!(kept.matches("name").count(), MOST_RESOURCES);
+        assert_eq!(kept.matches("name").count(), MAX_RESOURCES);
     }
 
     #[test]

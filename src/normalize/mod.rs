@@ -11,8 +11,8 @@
 mod change_note;
 mod comparison;
 mod document_id;
-mod fields;
-mod kinds;
+mod field_registry;
+mod kind_table;
 mod lookup_fields;
 mod object_keys;
 mod path_cache;
@@ -22,7 +22,7 @@ mod scan;
 mod text;
 mod timestamp;
 mod tree;
-mod undo;
+mod restore;
 mod unmapped_terms;
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
@@ -30,18 +30,20 @@ use std::{net::IpAddr, str::FromStr, sync::Arc};
 use serde_json::Value;
 
 pub use comparison::differences;
-pub use fields::{Decider, Decision, FieldShape, Fields, Origin, Profile};
+pub use field_registry::{
+    DecidedBy, FieldDecision, FieldProfile, FieldRegistry, FieldShape, MappingOrigin,
+};
 pub use rules::{Conflict, FieldKind, Rules, completed};
 pub use timestamp::{IndexBy, TimeRange};
-pub use tree::Misshapen;
+pub use tree::MalformedRecord;
 
 use change_note::{Change, ChangeNote};
 use lookup_fields::EnvelopeFields;
 use path_cache::PathCache;
-use scan::{Edit, Scratch, Wanted};
+use scan::{Edit, ScanBuffers, RequiredPaths};
 use timestamp::EventTime;
 use tree::{Member, Parsed, Tree};
-use undo::Returned;
+use restore::RestoredRecord;
 use unmapped_terms::UnmappedTerms;
 
 /// Characters of the longest text that a keyword field indexes; longer ones stay in the document.
@@ -53,7 +55,7 @@ pub struct Settings {
     /// First part of every index name.
     pub prefix: String,
     /// How documents are spread over indices.
-    pub by: IndexBy,
+    pub index_by: IndexBy,
     /// Which events are wanted; an event without a time is always wanted.
     pub range: TimeRange,
     /// Whether the record is kept as text, as it came.
@@ -64,83 +66,83 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalized {
     /// Its action line and document line were appended.
-    Document(Placed),
+    Document(Placement),
     /// It happened outside the wanted range.
-    Filtered,
+    OutOfRange,
 }
 
 /// Where a document belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub struct Placement {
     /// Length of the action line, with its line break.
     pub action_bytes: u32,
     /// Which index, as [`Normalizer::index`] names it.
-    pub bucket: u32,
+    pub period: u32,
     /// How many learned fields that index must know.
-    pub needs: u32,
+    pub required_fields: u32,
     /// Whether the document differs from the record in more than what we add.
     pub rewritten: bool,
 }
 
-impl Placed {
+impl Placement {
     /// Returns whether the record has no time that can be read, or one at which it cannot have happened.
     pub fn is_undated(&self) -> bool {
-        self.bucket == timestamp::UNDATED
+        self.period == timestamp::UNDATED
     }
 }
 
 /// One worker's normalizer.
 #[derive(Debug)]
 pub struct Normalizer {
-    fields: Arc<Fields>,
+    fields: Arc<FieldRegistry>,
     settings: Arc<Settings>,
-    view: PathCache,
-    wanted: Option<Wanted>,
-    more: UnmappedTerms,
-    scratch: Scratch,
+    cache: PathCache,
+    required_paths: Option<RequiredPaths>,
+    unmapped: UnmappedTerms,
+    buffers: ScanBuffers,
     /// Bucket and name of the indices used last.
     indices: Vec<(u32, String)>,
     /// What was noted about the record rewritten last.
-    steps: Vec<Vec<u8>>,
+    changes: Vec<Vec<u8>>,
     /// What the next record's envelope says.
     set_envelope_fields: EnvelopeFields,
     /// What of that the record does not say.
     lookup: Vec<u8>,
     /// The same, as it stood in a document of ours that is read as a record.
-    kept_lookup: Vec<u8>,
+    stored_lookup: Vec<u8>,
 }
 
 impl Normalizer {
     /// Starts with what the fields know so far.
-    pub fn new(fields: Arc<Fields>, settings: Arc<Settings>) -> Self {
-        let view = PathCache::new(&fields);
+    pub fn new(fields: Arc<FieldRegistry>, settings: Arc<Settings>) -> Self {
+        let cache = PathCache::new(&fields);
         Self {
-            wanted: Wanted::find(&view),
+            required_paths: RequiredPaths::find(&cache),
             fields,
             settings,
-            view,
-            more: UnmappedTerms::default(),
-            scratch: Scratch::default(),
+            cache,
+            unmapped: UnmappedTerms::default(),
+            buffers: ScanBuffers::default(),
             indices: Vec::new(),
-            steps: Vec::new(),
+            changes: Vec::new(),
             set_envelope_fields: EnvelopeFields::default(),
             lookup: Vec::new(),
-            kept_lookup: Vec::new(),
+            stored_lookup: Vec::new(),
         }
     }
 
     /// Takes in what an envelope of LookupEvents says beside the records that come next: the values of `Username`
-    /// and `Resources`, as JSON. Without any, there is no envelope any more.
-    pub fn beside(&mut self, username: Option<&[u8]>, resources: Option<&[u8]>) {
+    /// and `Resources`, as JSON. Without any, there is no envelope any unmapped.
+    pub fn set_lookup_fields(&mut self, username: Option<&[u8]>, resources: Option<&[u8]>) {
         self.set_envelope_fields.set(username, resources);
     }
 
     /// Returns the name of an index.
-    pub fn index(&mut self, bucket: u32) -> &str {
-        let known = self.indices.iter().position(|(known, _)| *known == bucket);
+    pub fn index_name(&mut self, period: u32) -> &str {
+        let known = self.indices.iter().position(|(known, _)| *known == period);
         let at = known.unwrap_or_else(|| {
-            let name = timestamp::index_name(&self.settings.prefix, self.settings.by, bucket);
-            self.indices.push((bucket, name));
+            let name = timestamp::index_name(&self.settings.prefix, self.settings.index_by, period);
+            self.indices.push((period, name));
             self.indices.len() - 1
         });
         &self.indices[at].1
@@ -149,34 +151,34 @@ impl Normalizer {
     /// Takes the record that starts at `text[start]` as it is, and says where it ends.
     ///
     /// `None` if it has to go the slow way, or does not end in this text.
-    pub fn take(
+    pub fn try_copy(
         &mut self,
         text: &[u8],
         start: usize,
         out: &mut Vec<u8>,
     ) -> Option<(usize, Normalized)> {
-        if self.view.is_stale(&self.fields) {
-            self.view.refresh(&self.fields);
+        if self.cache.is_stale(&self.fields) {
+            self.cache.refresh(&self.fields);
         }
-        self.more.clear();
+        self.unmapped.clear();
         let scan =
-            scan::scan(text, start, &self.view, self.wanted?, &mut self.more, &mut self.scratch)?;
+            scan::scan(text, start, &self.cache, self.required_paths?, &mut self.unmapped, &mut self.buffers)?;
         let record = &text[start..scan.end];
         let (id, time) = (&text[scan.event_id], &text[scan.event_time]);
-        let when = EventTime::plain(time)?;
+        let when = EventTime::parse_rfc3339(time)?;
         if !document_id::is_uuid(id) || simdutf8::basic::from_utf8(record).is_err() {
             return None;
         }
-        if !self.wants(when) {
-            return Some((scan.end, Normalized::Filtered));
+        if !self.is_wanted(when) {
+            return Some((scan.end, Normalized::OutOfRange));
         }
-        let bucket = when.bucket(self.settings.by);
-        let action_bytes = self.action(bucket, id, out);
+        let period = when.period(self.settings.index_by);
+        let action_bytes = self.write_action(period, id, out);
         out.extend_from_slice(b"{\"@timestamp\":\"");
         out.extend_from_slice(time);
         out.extend_from_slice(b"\",");
         write_source(&text[scan.source_ip], out);
-        self.write_own(&scan.steps, record, out);
+        self.write_added_members(&scan.changes, record, out);
         let members = out.len();
         let mut from = start + 1;
         for Edit { old, new } in scan.edits {
@@ -185,16 +187,17 @@ impl Normalizer {
             from = old.end;
         }
         out.extend_from_slice(&text[from..scan.end]);
-        if scan.broken_lines {
+        if scan.has_line_breaks {
             // Inside a string there is none, so these only part tokens.
             for byte in out[members..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
                 *byte = b' ';
             }
         }
         out.push(b'\n');
-        let rewritten = !scan.steps.is_empty();
-        self.steps = scan.steps;
-        let placed = Placed { action_bytes, bucket, needs: scan.needs, rewritten };
+        let rewritten = !scan.changes.is_empty();
+        self.changes = scan.changes;
+        let placed =
+            Placement { action_bytes, period: period, required_fields: scan.required_fields, rewritten };
         Some((scan.end, Normalized::Document(placed)))
     }
 
@@ -204,20 +207,24 @@ impl Normalizer {
     /// # Errors
     ///
     /// Returns [`Misshapen`] if it is no JSON object, however patiently read. Nothing was appended.
-    pub fn rewrite(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<Normalized, Misshapen> {
+    pub fn rewrite(
+        &mut self,
+        record: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Normalized, MalformedRecord> {
         let parsed = tree::parse(record)?;
         let Tree::Object(_) = parsed.tree else {
-            return Err(Misshapen { at: 0, cause: "an object" });
+            return Err(MalformedRecord { offset: 0, expected: "an object" });
         };
-        let Some(Returned { record, lookup, is_mended }) = undo::returned(record, &parsed.tree)
+        let Some(RestoredRecord { record, lookup, is_repaired }) = restore::from_document(record, &parsed.tree)
         else {
             return Ok(self.rewrite_parsed(record, parsed, out));
         };
-        self.kept_lookup = lookup;
+        self.stored_lookup = lookup;
         let mut parsed = tree::parse(&record)?;
-        parsed.mended |= is_mended;
+        parsed.repaired |= is_repaired;
         let normalized = self.rewrite_parsed(&record, parsed, out);
-        self.kept_lookup.clear();
+        self.stored_lookup.clear();
         Ok(normalized)
     }
 
@@ -228,65 +235,70 @@ impl Normalizer {
         parsed: Parsed<'_>,
         out: &mut Vec<u8>,
     ) -> Normalized {
-        let when = happened(&parsed.tree);
-        if when.is_some_and(|when| !self.wants(when)) {
-            return Normalized::Filtered;
+        let when = event_time(&parsed.tree);
+        if when.is_some_and(|when| !self.is_wanted(when)) {
+            return Normalized::OutOfRange;
         }
         let source = parsed
             .tree
             .get(b"sourceIPAddress")
-            .and_then(Tree::text)
+            .and_then(Tree::as_text)
             .map(std::borrow::Cow::into_owned);
-        let given = document_id::given_id(&parsed.tree);
+        let given = document_id::event_id(&parsed.tree);
         let Tree::Object(members) = parsed.tree else { unreachable!("checked above") };
         let id = given.unwrap_or_else(|| document_id::content_id(&members).into_bytes());
-        self.more.clear();
+        self.unmapped.clear();
         let (members, mut notes) =
-            rewrite::rewrite(members, &self.fields, &mut self.view, &mut self.more);
-        if parsed.mended {
-            notes.steps.push(REPAIRED.to_vec());
+            rewrite::rewrite(members, &self.fields, &mut self.cache, &mut self.unmapped);
+        if parsed.repaired {
+            notes.changes.push(REPAIRED.to_vec());
         }
-        let bucket = when.map_or(timestamp::UNDATED, |when| when.bucket(self.settings.by));
-        let action_bytes = self.action(bucket, &id, out);
+        let period = when.map_or(timestamp::UNDATED, |when| when.period(self.settings.index_by));
+        let action_bytes = self.write_action(period, &id, out);
         out.push(b'{');
         if let Some(when) = when {
-            out.extend_from_slice(format!("\"@timestamp\":\"{}\",", when.to_text()).as_bytes());
+            out.extend_from_slice(format!("\"@timestamp\":\"{}\",", when.to_rfc3339()).as_bytes());
         }
         write_source(source.as_deref().unwrap_or_default(), out);
-        self.write_own(&notes.steps, record, out);
-        finish(&members, out);
+        self.write_added_members(&notes.changes, record, out);
+        write_members_and_close(&members, out);
         out.push(b'\n');
-        let rewritten = !notes.steps.is_empty();
-        self.steps = notes.steps;
-        Normalized::Document(Placed { action_bytes, bucket, needs: notes.needs, rewritten })
+        let rewritten = !notes.changes.is_empty();
+        self.changes = notes.changes;
+        Normalized::Document(Placement {
+            action_bytes,
+            period: period,
+            required_fields: notes.required_fields,
+            rewritten,
+        })
     }
 
     /// Makes a document of an earlier run again, under the rules and fields of this one, and returns how many learned
     /// fields it needs. Its time, and so its index and its id, stay. `None` if it is none of ours.
-    pub fn again(&mut self, document: &[u8]) -> Option<(Vec<u8>, u32)> {
-        if self.view.is_stale(&self.fields) {
-            self.view.refresh(&self.fields);
+    pub fn rewrite_document(&mut self, document: &[u8]) -> Option<(Vec<u8>, u32)> {
+        if self.cache.is_stale(&self.fields) {
+            self.cache.refresh(&self.fields);
         }
-        again(document, &self.fields, &mut self.view)
+        rewrite_document(document, &self.fields, &mut self.cache)
     }
 
     /// Says in words what was changed in the record rewritten last: `requestParameters.policy_object (was policy)`.
     pub fn changes(&self) -> impl Iterator<Item = String> {
-        let lines = self.steps.iter().map(|step| text::unescape(step));
+        let lines = self.changes.iter().map(|step| text::unescape(step));
         lines.filter_map(|line| Some(ChangeNote::read(&line)?.described()))
     }
 
     /// Returns whether a moment is in the range asked for. Whoever asks for a range has no use for it to be compared
     /// with the time of a broken clock.
-    fn wants(&self, when: EventTime) -> bool {
+    fn is_wanted(&self, when: EventTime) -> bool {
         self.settings.range.contains(when.milliseconds) || !when.is_plausible()
     }
 
     /// Appends the action line and returns its length.
-    fn action(&mut self, bucket: u32, id: &[u8], out: &mut Vec<u8>) -> u32 {
+    fn write_action(&mut self, period: u32, id: &[u8], out: &mut Vec<u8>) -> u32 {
         let start = out.len();
         out.extend_from_slice(b"{\"create\":{\"_index\":\"");
-        let index = self.index(bucket);
+        let index = self.index_name(period);
         out.extend_from_slice(index.as_bytes());
         out.extend_from_slice(b"\",\"_id\":\"");
         out.extend_from_slice(id);
@@ -297,14 +309,14 @@ impl Normalizer {
     }
 
     /// Appends what we say about a record, if there is anything to say.
-    fn write_own(&mut self, steps: &[Vec<u8>], record: &[u8], out: &mut Vec<u8>) {
+    fn write_added_members(&mut self, changes: &[Vec<u8>], record: &[u8], out: &mut Vec<u8>) {
         let original = self.settings.keep_original.then(|| String::from_utf8_lossy(record));
         write_original(original.as_ref().map(|original| original.as_bytes()), out);
         self.set_envelope_fields.write(record, &mut self.lookup);
         if self.lookup.is_empty() {
-            self.lookup.extend_from_slice(&self.kept_lookup);
+            self.lookup.extend_from_slice(&self.stored_lookup);
         }
-        write_trailload(self.more.list(), steps, &self.lookup, out);
+        write_trailload(self.unmapped.list(), changes, &self.lookup, out);
     }
 }
 
@@ -317,15 +329,15 @@ const REPAIRED: &[u8] = Change::Repaired.word().as_bytes();
 /// Finds when a record happened: its eventTime, or the begin of its time window, or where it has neither what Logstash
 /// and others write as `@timestamp`. One that is there and cannot be read leaves no room for another: that would be
 /// the time of something else.
-fn happened(record: &Tree<'_>) -> Option<EventTime> {
-    let says = |value: &&Tree<'_>| !value.is_nothing();
+fn event_time(record: &Tree<'_>) -> Option<EventTime> {
+    let says = |value: &&Tree<'_>| !value.is_null_or_empty();
     let told = record
         .get(EVENT_TIME)
         .filter(says)
-        .or_else(|| record.spelled(EVENT_TIME).find(says))
+        .or_else(|| record.get_ignore_case(EVENT_TIME).find(says))
         .or_else(|| record.get(b"timeWindow")?.get(b"windowStart").filter(says))
         .or_else(|| record.get(b"@timestamp"))?;
-    EventTime::read(told)
+    EventTime::from_value(told)
 }
 
 /// Appends `source.ip`, if the text is an address; services call under their names.
@@ -367,22 +379,22 @@ fn write_original(original: Option<&[u8]>, out: &mut Vec<u8>) {
 }
 
 /// Appends the `trailload` object, unless it would be empty.
-fn write_trailload(more: &[u8], steps: &[Vec<u8>], lookup: &[u8], out: &mut Vec<u8>) {
-    if more.is_empty() && steps.is_empty() && lookup.is_empty() {
+fn write_trailload(unmapped: &[u8], changes: &[Vec<u8>], lookup: &[u8], out: &mut Vec<u8>) {
+    if unmapped.is_empty() && changes.is_empty() && lookup.is_empty() {
         return;
     }
     let mut between = "\"trailload\":{";
-    if !more.is_empty() {
+    if !unmapped.is_empty() {
         out.extend_from_slice(between.as_bytes());
         out.extend_from_slice(b"\"unmapped\":[");
-        out.extend_from_slice(more);
+        out.extend_from_slice(unmapped);
         out.push(b']');
         between = ",";
     }
-    if !steps.is_empty() {
+    if !changes.is_empty() {
         out.extend_from_slice(between.as_bytes());
         out.extend_from_slice(b"\"changes\":[\"");
-        for (number, step) in steps.iter().enumerate() {
+        for (number, step) in changes.iter().enumerate() {
             if number > 0 {
                 out.extend_from_slice(b"\",\"");
             }
@@ -400,7 +412,7 @@ fn write_trailload(more: &[u8], steps: &[Vec<u8>], lookup: &[u8], out: &mut Vec<
 }
 
 /// Appends a record's members and the closing brace of the document.
-fn finish(members: &[Member<'_>], out: &mut Vec<u8>) {
+fn write_members_and_close(members: &[Member<'_>], out: &mut Vec<u8>) {
     tree::write_members(members, out);
     if members.is_empty() && out.last() == Some(&b',') {
         out.pop();
@@ -413,66 +425,66 @@ fn finish(members: &[Member<'_>], out: &mut Vec<u8>) {
 /// # Errors
 ///
 /// Returns [`Misshapen`] if the document is no JSON object.
-pub fn original(document: &[u8]) -> Result<Vec<u8>, Misshapen> {
-    Ok(Tree::Object(undo::undo(document)?).as_it_was())
+pub fn restore_record(document: &[u8]) -> Result<Vec<u8>, MalformedRecord> {
+    Ok(Tree::Object(restore::undo_changes(document)?).to_original_json())
 }
 
 /// What one index, and only it, decided otherwise; to rewrite the documents it refused.
 #[derive(Debug)]
-pub struct Relearned {
-    fields: Fields,
-    view: PathCache,
+pub struct IndexRewriter {
+    fields: FieldRegistry,
+    cache: PathCache,
 }
 
-impl Relearned {
+impl IndexRewriter {
     /// Starts with the live `mappings` of that index. The rules are those of `fields`.
-    pub fn new(fields: &Fields, mappings: &Value) -> Self {
-        let fields = fields.of_index(mappings);
-        let view = PathCache::new(&fields);
-        Self { fields, view }
+    pub fn new(fields: &FieldRegistry, mappings: &Value) -> Self {
+        let fields = fields.for_index(mappings);
+        let cache = PathCache::new(&fields);
+        Self { fields, cache }
     }
 
     /// Rewrites a document for that index, from the record that it was. What the index does not map goes to
     /// `trailload.unmapped`: nobody will add further fields for it. `None` if the document stays as it is, or is
     /// none of ours.
-    pub fn again(&mut self, document: &[u8]) -> Option<Vec<u8>> {
-        let (again, _) = again(document, &self.fields, &mut self.view)?;
+    pub fn rewrite(&mut self, document: &[u8]) -> Option<Vec<u8>> {
+        let (again, _) = rewrite_document(document, &self.fields, &mut self.cache)?;
         (again.trim_ascii_end() != document.trim_ascii_end()).then_some(again)
     }
 }
 
 /// Makes a document of ours again, from the record that it was, and returns how many learned fields it needs.
-fn again(document: &[u8], fields: &Fields, view: &mut PathCache) -> Option<(Vec<u8>, u32)> {
+fn rewrite_document(document: &[u8], fields: &FieldRegistry, cache: &mut PathCache) -> Option<(Vec<u8>, u32)> {
     let Tree::Object(old) = tree::parse(document).ok()?.tree else { return None };
     // Read once more: what is no JSON there must be made text again.
-    let record = original(document).ok()?;
+    let record = restore_record(document).ok()?;
     let Tree::Object(record) = tree::parse(&record).ok()?.tree else { return None };
-    let mut more = UnmappedTerms::default();
-    let (members, mut notes) = rewrite::rewrite(record, fields, view, &mut more);
-    if undo::notes(&old).iter().any(|note| note == REPAIRED) {
-        notes.steps.push(REPAIRED.to_vec());
+    let mut unmapped = UnmappedTerms::default();
+    let (members, mut notes) = rewrite::rewrite(record, fields, cache, &mut unmapped);
+    if restore::change_notes(&old).iter().any(|note| note == REPAIRED) {
+        notes.changes.push(REPAIRED.to_vec());
     }
     let mut out = vec![b'{'];
     for member in old.iter().filter(|member| matches!(&*member.key, b"@timestamp" | b"source")) {
         tree::write_members(std::slice::from_ref(member), &mut out);
         out.push(b',');
     }
-    write_original(kept_original(&old).as_deref(), &mut out);
-    let lookup = kept_lookup(&old);
-    write_trailload(more.list(), &notes.steps, &lookup, &mut out);
-    finish(&members, &mut out);
+    write_original(stored_original(&old).as_deref(), &mut out);
+    let lookup = stored_lookup(&old);
+    write_trailload(unmapped.list(), &notes.changes, &lookup, &mut out);
+    write_members_and_close(&members, &mut out);
     out.push(b'\n');
-    Some((out, notes.needs))
+    Some((out, notes.required_fields))
 }
 
 /// Returns `event.original` of a document that this module wrote. A record's own `event` was renamed.
-fn kept_original(document: &[Member<'_>]) -> Option<Vec<u8>> {
+fn stored_original(document: &[Member<'_>]) -> Option<Vec<u8>> {
     let event = document.iter().find(|member| &*member.key == b"event")?;
-    Some(event.value.get(b"original")?.text()?.into_owned())
+    Some(event.value.get(b"original")?.as_text()?.into_owned())
 }
 
 /// Returns the object `trailload.lookup` of a document of ours; empty without one.
-fn kept_lookup(document: &[Member<'_>]) -> Vec<u8> {
+fn stored_lookup(document: &[Member<'_>]) -> Vec<u8> {
     let mut kept = Vec::new();
     let ours = document.iter().find(|member| &*member.key == b"trailload");
     if let Some(lookup) = ours.and_then(|ours| ours.value.get(b"lookup")) {
@@ -482,7 +494,7 @@ fn kept_lookup(document: &[Member<'_>]) -> Vec<u8> {
 }
 
 /// The top-level texts that a raw document keeps as fields: what dashboards and searches ask for first.
-const KEPT_WHEN_RAW: [&[u8]; 10] = [
+const RAW_DOCUMENT_FIELDS: [&[u8]; 10] = [
     b"awsRegion",
     b"errorCode",
     b"eventID",
@@ -496,25 +508,25 @@ const KEPT_WHEN_RAW: [&[u8]; 10] = [
 ];
 
 /// Returns the last resort for a document that is refused: its top-level texts, and the record as text.
-pub fn raw(document: &[u8]) -> Vec<u8> {
+pub fn raw_document(document: &[u8]) -> Vec<u8> {
     let parsed = tree::parse(document);
     let Ok(Tree::Object(members)) = parsed.map(|parsed| parsed.tree) else {
         return document.to_vec();
     };
     let mut out = vec![b'{'];
     for member in &members {
-        let keep = &*member.key == b"@timestamp" || KEPT_WHEN_RAW.contains(&&*member.key);
+        let keep = &*member.key == b"@timestamp" || RAW_DOCUMENT_FIELDS.contains(&&*member.key);
         if keep && matches!(member.value, Tree::Text(_)) {
             tree::write_members(std::slice::from_ref(member), &mut out);
             out.push(b',');
         }
     }
-    let record = kept_original(&members)
-        .or_else(|| original(document).ok())
+    let record = stored_original(&members)
+        .or_else(|| restore_record(document).ok())
         .unwrap_or_else(|| document.to_vec());
     write_original(Some(&record), &mut out);
     out.extend_from_slice(b"\"trailload\":{\"raw\":true");
-    let lookup = kept_lookup(&members);
+    let lookup = stored_lookup(&members);
     if !lookup.is_empty() {
         out.extend_from_slice(b",\"lookup\":");
         out.extend_from_slice(&lookup);

@@ -11,39 +11,39 @@ use std::borrow::Cow;
 use super::{
     EVENT_TIME,
     change_note::{Change, pointer_segment},
-    fields::{Fields, Node, ROOT, Verdict},
-    object_keys::{Keys, METADATA, mend_key},
+    field_registry::{FieldRegistry, PathId, ROOT, PathRule},
+    object_keys::{ObjectKeys, METADATA_FIELDS, repair_key},
     path_cache::PathCache,
     text,
     timestamp::EventTime,
     tree::{Member, Tree},
-    unmapped_terms::{LONGEST_KEYWORD, UnmappedTerms},
+    unmapped_terms::{MAX_KEYWORD_BYTES, UnmappedTerms},
 };
 
 /// Lists directly inside each other that every engine takes: OpenSearch refuses more than 20.
-const DEEPEST_LISTS: usize = 20;
+const MAX_LIST_DEPTH: usize = 20;
 
 /// What a rewritten record needs beside its members.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct RewriteNotes {
     /// Each the inside of a JSON string.
-    pub(super) steps: Vec<Vec<u8>>,
+    pub(super) changes: Vec<Vec<u8>>,
     /// How many learned fields the index must know.
-    pub(super) needs: u32,
+    pub(super) required_fields: u32,
 }
 
 /// Rewrites a record.
 pub(super) fn rewrite<'a>(
     record: Vec<Member<'a>>,
-    fields: &Fields,
-    view: &mut PathCache,
-    more: &mut UnmappedTerms,
-) -> (Vec<Member<'a>>, Notes) {
+    fields: &FieldRegistry,
+    cache: &mut PathCache,
+    unmapped: &mut UnmappedTerms,
+) -> (Vec<Member<'a>>, RewriteNotes) {
     let mut rewriter = Rewriter {
         fields,
-        view,
-        more,
-        notes: Notes::default(),
+        cache,
+        unmapped,
+        notes: RewriteNotes::default(),
         pointer: Vec::new(),
         path: Vec::new(),
     };
@@ -53,31 +53,31 @@ pub(super) fn rewrite<'a>(
 
 /// What a value is made of, seen through its lists.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
+enum ValueClass {
     /// `null`, or lists of nothing else.
-    Nothing,
-    Value,
+    Null,
+    Scalar,
     Object,
     /// Both, side by side in one list.
     Mixed,
     /// Both, in lists inside a list.
-    Tangled,
+    NestedMixed,
 }
 
-fn class(value: &Tree<'_>) -> Class {
+fn class(value: &Tree<'_>) -> ValueClass {
     match value {
-        Tree::Token(token) if &**token == b"null" => Class::Nothing,
-        Tree::Token(_) | Tree::Text(_) | Tree::Word(_) | Tree::Deep(_) => Class::Value,
-        Tree::Object(_) => Class::Object,
+        Tree::Token(token) if &**token == b"null" => ValueClass::Null,
+        Tree::Token(_) | Tree::Text(_) | Tree::BareWord(_) | Tree::TooDeep(_) => ValueClass::Scalar,
+        Tree::Object(_) => ValueClass::Object,
         Tree::List(list) => {
-            let mut whole = Class::Nothing;
+            let mut whole = ValueClass::Null;
             for part in list.iter().map(class) {
                 whole = match (whole, part) {
-                    (_, Class::Mixed | Class::Tangled) => return Class::Tangled,
-                    (whole, Class::Nothing) => whole,
-                    (Class::Nothing, part) => part,
+                    (_, ValueClass::Mixed | ValueClass::NestedMixed) => return ValueClass::NestedMixed,
+                    (whole, ValueClass::Null) => whole,
+                    (ValueClass::Null, part) => part,
                     (whole, part) if whole == part => whole,
-                    _ => Class::Mixed,
+                    _ => ValueClass::Mixed,
                 };
             }
             whole
@@ -113,20 +113,20 @@ fn is_boolean(value: &Tree<'_>) -> bool {
 
 /// Where a member goes.
 #[derive(Clone, Copy)]
-enum Place {
+enum Target {
     /// To a path that the index looks at.
-    At(Node),
+    Path(PathId),
     /// Where the index does not look.
-    Free,
+    Unmapped,
     /// Nowhere: the name is ours, or leads through a value.
-    Barred,
+    Forbidden,
 }
 
 struct Rewriter<'r> {
-    fields: &'r Fields,
-    view: &'r mut PathCache,
-    more: &'r mut UnmappedTerms,
-    notes: Notes,
+    fields: &'r FieldRegistry,
+    cache: &'r mut PathCache,
+    unmapped: &'r mut UnmappedTerms,
+    notes: RewriteNotes,
     /// Where we are in the result: `/requestParameters/items/0`, as the inside of a JSON string.
     pointer: Vec<u8>,
     /// The same as a path, where values are not mapped: `requestParameters.tags`.
@@ -135,8 +135,8 @@ struct Rewriter<'r> {
 
 impl Rewriter<'_> {
     /// Rewrites an object that the index looks at.
-    fn object<'a>(&mut self, node: Node, members: Vec<Member<'a>>) -> Vec<Member<'a>> {
-        let (mut keys, repeats) = Keys::of(&members);
+    fn object<'a>(&mut self, node: PathId, members: Vec<Member<'a>>) -> Vec<Member<'a>> {
+        let (mut keys, repeats) = ObjectKeys::new(&members);
         // All keys of the object first, then what is below: undone backwards, a note about a member
         // finds it under the name it has in the result.
         let mut placed = Vec::with_capacity(members.len());
@@ -145,16 +145,16 @@ impl Rewriter<'_> {
             self.member(node, member, repeated, &mut keys, &mut placed);
         }
         let mut result = Vec::with_capacity(placed.len());
-        for (member, place) in placed {
+        for (member, target) in placed {
             let (pointer, path) = (self.pointer.len(), self.path.len());
-            self.enter_key(&member.key);
-            let value = match place {
-                Place::At(child) => self.value(child, member.value),
-                Place::Free | Place::Barred => {
+            self.push_key(&member.key);
+            let value = match target {
+                Target::Path(child) => self.value(child, member.value),
+                Target::Unmapped | Target::Forbidden => {
                     self.path.clear();
-                    self.path.extend_from_slice(self.view.path(node).as_bytes());
+                    self.path.extend_from_slice(self.cache.name(node).as_bytes());
                     self.extend_path(&member.key);
-                    self.free(member.value)
+                    self.unmapped_value(member.value)
                 }
             };
             self.pointer.truncate(pointer);
@@ -167,147 +167,147 @@ impl Rewriter<'_> {
     /// Finds a name under which a member can stand, and adds it to `placed`.
     fn member<'a>(
         &mut self,
-        node: Node,
+        node: PathId,
         member: Member<'a>,
         repeated: bool,
-        keys: &mut Keys,
-        placed: &mut Vec<(Member<'a>, Place)>,
+        keys: &mut ObjectKeys,
+        placed: &mut Vec<(Member<'a>, Target)>,
     ) {
         let Member { key: old, mut value } = member;
         let mut key = old.clone();
-        if let Some(mended) = mend_key(&key, true) {
-            key = Cow::Owned(keys.free(&mended));
+        if let Some(repaired) = repair_key(&key, true) {
+            key = Cow::Owned(keys.unique(&repaired));
         } else if repeated {
-            key = Cow::Owned(keys.free(&key));
+            key = Cow::Owned(keys.unique(&key));
         }
         // Also a mended key may be one of the engine's, and a dotted one begin like one.
         while node == ROOT
-            && METADATA.contains(&key.split(|byte| *byte == b'.').next().unwrap_or(&key))
+            && METADATA_FIELDS.contains(&key.split(|byte| *byte == b'.').next().unwrap_or(&key))
         {
-            key = Cow::Owned(keys.free(&around(&key, class(&value))));
+            key = Cow::Owned(keys.unique(&alternative_key(&key, class(&value))));
         }
-        if list_depth(&value) > DEEPEST_LISTS {
-            self.as_json(node, &old, &key, &value, keys, placed);
+        if list_depth(&value) > MAX_LIST_DEPTH {
+            self.serialize(node, &old, &key, &value, keys, placed);
             return;
         }
         // Two steps are the most seen; the bound is for indices that were mapped with malice.
         for _ in 0..6 {
             let class = class(&value);
-            let place = self.place(node, &key, class);
-            let verdict = match place {
-                Place::At(child) => self.demand(child),
-                Place::Free => Verdict::Free,
-                Place::Barred => Verdict::Reserved,
+            let target = self.resolve(node, &key, class);
+            let rule = match target {
+                Target::Path(child) => self.value_rule(child),
+                Target::Unmapped => PathRule::Anything,
+                Target::Forbidden => PathRule::Reserved,
             };
-            match (verdict, class) {
-                (Verdict::Reserved, _) => {
-                    key = Cow::Owned(keys.free(&around(&key, class)));
+            match (rule, class) {
+                (PathRule::Reserved, _) => {
+                    key = Cow::Owned(keys.unique(&alternative_key(&key, class)));
                     continue;
                 }
-                (_, Class::Tangled) if verdict != Verdict::Free => break,
-                (Verdict::Boolean, _) if !is_boolean(&value) => {
-                    key = Cow::Owned(keys.free(&[&*key, suffix(class)].concat()));
+                (_, ValueClass::NestedMixed) if rule != PathRule::Anything => break,
+                (PathRule::Boolean, _) if !is_boolean(&value) => {
+                    key = Cow::Owned(keys.unique(&[&*key, suffix(class)].concat()));
                     continue;
                 }
-                (Verdict::Value | Verdict::Object { .. }, Class::Mixed) => {
+                (PathRule::Value | PathRule::Object { .. }, ValueClass::Mixed) => {
                     let Tree::List(list) = value else { unreachable!("only lists are mixed") };
-                    match self.split(node, (&old, &key), list, verdict == Verdict::Value, keys) {
-                        Ok((stays, (moved, elsewhere))) => {
-                            placed.push((stays, place));
-                            placed.push((moved, elsewhere));
+                    match self.split(node, (&old, &key), list, rule == PathRule::Value, keys) {
+                        Ok((stays, (moved, other_target))) => {
+                            placed.push((stays, target));
+                            placed.push((moved, other_target));
                             return;
                         }
                         Err(list) => value = Tree::List(list),
                     }
                     break;
                 }
-                (Verdict::Value, Class::Object) => {
-                    if let Some(inner) = wrapped(&mut value) {
+                (PathRule::Value, ValueClass::Object) => {
+                    if let Some(inner) = unwrap_value(&mut value) {
                         self.note_rename(&old, &key);
                         self.note(Change::Unwrapped, &key, b"");
-                        placed.push((Member { key, value: inner }, place));
+                        placed.push((Member { key, value: inner }, target));
                         return;
                     }
-                    key = Cow::Owned(keys.free(&[&*key, b"_object"].concat()));
+                    key = Cow::Owned(keys.unique(&[&*key, b"_object"].concat()));
                     continue;
                 }
-                (Verdict::Object { .. }, Class::Value) => {
+                (PathRule::Object { .. }, ValueClass::Scalar) => {
                     if is_empty_marker(&value) {
                         self.note_rename(&old, &key);
-                        self.note(Change::Replaced, &key, &value.as_it_was());
-                        placed.push((Member { key, value: Tree::Object(Vec::new()) }, place));
+                        self.note(Change::Replaced, &key, &value.to_original_json());
+                        placed.push((Member { key, value: Tree::Object(Vec::new()) }, target));
                         return;
                     }
-                    key = Cow::Owned(keys.free(&[&*key, b"_value"].concat()));
+                    key = Cow::Owned(keys.unique(&[&*key, b"_value"].concat()));
                     continue;
                 }
                 _ => {}
             }
             self.note_rename(&old, &key);
             if node == ROOT && &*old == EVENT_TIME {
-                value = self.time(&key, value);
+                value = self.reformat_time(&key, value);
             }
-            placed.push((Member { key, value }, place));
+            placed.push((Member { key, value }, target));
             return;
         }
-        self.as_json(node, &old, &key, &value, keys, placed);
+        self.serialize(node, &old, &key, &value, keys, placed);
     }
 
     /// Writes the time of an event so that a date field reads it as the moment that it is. A field would take seconds
     /// for milliseconds, and find the event in 1970.
-    fn time<'a>(&mut self, key: &[u8], value: Tree<'a>) -> Tree<'a> {
-        let retold = EventTime::read(&value).and_then(|when| when.retold(&value));
-        let Some(retold) = retold else { return value };
-        self.note(Change::Replaced, key, &value.as_it_was());
-        Tree::Text(Cow::Owned(retold.into_bytes()))
+    fn reformat_time<'a>(&mut self, key: &[u8], value: Tree<'a>) -> Tree<'a> {
+        let reformatted = EventTime::from_value(&value).and_then(|when| when.reformatted(&value));
+        let Some(reformatted) = reformatted else { return value };
+        self.note(Change::Replaced, key, &value.to_original_json());
+        Tree::Text(Cow::Owned(reformatted.into_bytes()))
     }
 
     /// Keeps a value as JSON text under a name of its own.
-    fn as_json<'a>(
+    fn serialize<'a>(
         &mut self,
-        node: Node,
+        node: PathId,
         old: &[u8],
         key: &[u8],
         value: &Tree<'a>,
-        keys: &mut Keys,
-        placed: &mut Vec<(Member<'a>, Place)>,
+        keys: &mut ObjectKeys,
+        placed: &mut Vec<(Member<'a>, Target)>,
     ) {
         let mut inside = Vec::new();
-        text::escape(&mut inside, &value.as_it_was());
+        text::escape(&mut inside, &value.to_original_json());
         let mut key = [key, b"_json"].concat();
-        let place = loop {
-            key = keys.free(&key);
-            match self.place(node, &key, Class::Value) {
-                Place::At(child) if self.demand(child) != Verdict::Value => {}
-                Place::Barred => key = around(&key, Class::Value),
-                place => break place,
+        let target = loop {
+            key = keys.unique(&key);
+            match self.resolve(node, &key, ValueClass::Scalar) {
+                Target::Path(child) if self.value_rule(child) != PathRule::Value => {}
+                Target::Forbidden => key = alternative_key(&key, ValueClass::Scalar),
+                target => break target,
             }
         };
         self.note_rename(old, &key);
         self.note(Change::Serialized, &key, b"");
         placed
-            .push((Member { key: Cow::Owned(key), value: Tree::Text(Cow::Owned(inside)) }, place));
+            .push((Member { key: Cow::Owned(key), value: Tree::Text(Cow::Owned(inside)) }, target));
     }
 
     /// Parts a list of objects and values: what fits stays, the rest moves to a name of its own.
     fn split<'a>(
         &mut self,
-        node: Node,
+        node: PathId,
         (old, key): (&[u8], &Cow<'a, [u8]>),
         list: Vec<Tree<'a>>,
         values_stay: bool,
-        keys: &mut Keys,
-    ) -> Result<(Member<'a>, (Member<'a>, Place)), Vec<Tree<'a>>> {
-        let moves = if values_stay { Class::Object } else { Class::Value };
-        let other = keys.free(&[&**key, suffix(moves)].concat());
-        let elsewhere = self.place(node, &other, moves);
-        let fits = match elsewhere {
-            Place::Free => true,
-            Place::Barred => false,
-            Place::At(child) => match self.demand(child) {
-                Verdict::Object { .. } => moves == Class::Object,
-                Verdict::Value => moves == Class::Value,
-                verdict => verdict == Verdict::Free,
+        keys: &mut ObjectKeys,
+    ) -> Result<(Member<'a>, (Member<'a>, Target)), Vec<Tree<'a>>> {
+        let moves = if values_stay { ValueClass::Object } else { ValueClass::Scalar };
+        let other = keys.unique(&[&**key, suffix(moves)].concat());
+        let other_target = self.resolve(node, &other, moves);
+        let fits = match other_target {
+            Target::Unmapped => true,
+            Target::Forbidden => false,
+            Target::Path(child) => match self.value_rule(child) {
+                PathRule::Object { .. } => moves == ValueClass::Object,
+                PathRule::Value => moves == ValueClass::Scalar,
+                rule => rule == PathRule::Anything,
             },
         };
         if !fits {
@@ -328,28 +328,28 @@ impl Rewriter<'_> {
         self.note(Change::Split, key, &argument);
         let stays = Member { key: key.clone(), value: Tree::List(stay) };
         let moved = Member { key: Cow::Owned(other), value: Tree::List(moved) };
-        Ok((stays, (moved, elsewhere)))
+        Ok((stays, (moved, other_target)))
     }
 
     /// Rewrites a value that fits its path.
-    fn value<'a>(&mut self, node: Node, value: Tree<'a>) -> Tree<'a> {
-        let known = self.view.known(node);
-        if matches!(known.verdict, Verdict::Free | Verdict::Unmapped) {
+    fn value<'a>(&mut self, node: PathId, value: Tree<'a>) -> Tree<'a> {
+        let known = self.cache.known(node);
+        if matches!(known.rule, PathRule::Anything | PathRule::Unmapped) {
             self.path.clear();
-            self.path.extend_from_slice(self.view.path(node).as_bytes());
-            return self.free(value);
+            self.path.extend_from_slice(self.cache.name(node).as_bytes());
+            return self.unmapped_value(value);
         }
         match value {
             Tree::Object(members) => Tree::Object(self.object(node, members)),
             Tree::List(list) => {
-                Tree::List(self.each(list, |rewriter, part| rewriter.value(node, part)))
+                Tree::List(self.map_list(list, |rewriter, part| rewriter.value(node, part)))
             }
             value => {
-                self.notes.needs = self.notes.needs.max(known.needs);
-                if let Tree::Text(inside) | Tree::Word(inside) = &value
-                    && inside.len() > LONGEST_KEYWORD
+                self.notes.required_fields = self.notes.required_fields.max(known.required_fields);
+                if let Tree::Text(inside) | Tree::BareWord(inside) = &value
+                    && inside.len() > MAX_KEYWORD_BYTES
                 {
-                    self.more.add_if_ignored(self.view.path(node).as_bytes(), inside);
+                    self.unmapped.add_if_ignored(self.cache.name(node).as_bytes(), inside);
                 }
                 self.leaf(value)
             }
@@ -357,25 +357,25 @@ impl Rewriter<'_> {
     }
 
     /// Rewrites a value that the index does not look at.
-    fn free<'a>(&mut self, value: Tree<'a>) -> Tree<'a> {
+    fn unmapped_value<'a>(&mut self, value: Tree<'a>) -> Tree<'a> {
         match value {
-            Tree::Object(members) => Tree::Object(self.free_object(members)),
-            Tree::List(list) => Tree::List(self.each(list, Self::free)),
+            Tree::Object(members) => Tree::Object(self.unmapped_object(members)),
+            Tree::List(list) => Tree::List(self.map_list(list, Self::unmapped_value)),
             value => {
                 let value = self.leaf(value);
-                self.more.add(&self.path, &value);
+                self.unmapped.add(&self.path, &value);
                 value
             }
         }
     }
 
-    fn free_object<'a>(&mut self, members: Vec<Member<'a>>) -> Vec<Member<'a>> {
-        let (mut keys, repeats) = Keys::of(&members);
+    fn unmapped_object<'a>(&mut self, members: Vec<Member<'a>>) -> Vec<Member<'a>> {
+        let (mut keys, repeats) = ObjectKeys::new(&members);
         let mut members = members;
         for (number, member) in members.iter_mut().enumerate() {
-            let new = match mend_key(&member.key, false) {
-                Some(mended) => keys.free(&mended),
-                None if repeats.binary_search(&number).is_ok() => keys.free(&member.key),
+            let new = match repair_key(&member.key, false) {
+                Some(repaired) => keys.unique(&repaired),
+                None if repeats.binary_search(&number).is_ok() => keys.unique(&member.key),
                 None => continue,
             };
             let old = std::mem::replace(&mut member.key, Cow::Owned(new));
@@ -383,17 +383,17 @@ impl Rewriter<'_> {
         }
         for member in &mut members {
             let (pointer, path) = (self.pointer.len(), self.path.len());
-            self.enter_key(&member.key);
+            self.push_key(&member.key);
             self.extend_path(&member.key);
             let value = std::mem::replace(&mut member.value, Tree::List(Vec::new()));
-            member.value = self.free(value);
+            member.value = self.unmapped_value(value);
             self.pointer.truncate(pointer);
             self.path.truncate(path);
         }
         members
     }
 
-    fn each<'a>(
+    fn map_list<'a>(
         &mut self,
         list: Vec<Tree<'a>>,
         work: impl Fn(&mut Self, Tree<'a>) -> Tree<'a>,
@@ -413,55 +413,55 @@ impl Rewriter<'_> {
 
     fn leaf<'a>(&mut self, value: Tree<'a>) -> Tree<'a> {
         match &value {
-            Tree::Word(_) => self.note_here(Change::Quoted),
-            Tree::Deep(_) => self.note_here(Change::Serialized),
+            Tree::BareWord(_) => self.note_here(Change::Quoted),
+            Tree::TooDeep(_) => self.note_here(Change::Serialized),
             _ => {}
         }
         value
     }
 
     /// Finds the path of a member; a dotted key is the path it spells.
-    fn place(&mut self, parent: Node, key: &[u8], class: Class) -> Place {
+    fn resolve(&mut self, parent: PathId, key: &[u8], class: ValueClass) -> Target {
         let mut node = parent;
         let mut segments = key.split(|byte| *byte == b'.').peekable();
         while let Some(segment) = segments.next() {
             let last = segments.peek().is_none();
             let object = match class {
                 _ if !last => Some(true),
-                Class::Nothing => None,
-                class => Some(class == Class::Object),
+                ValueClass::Null => None,
+                class => Some(class == ValueClass::Object),
             };
-            let Some(child) = self.child(node, segment, object) else { return Place::Free };
-            match self.demand(child) {
-                Verdict::Reserved => return Place::Barred,
-                Verdict::Value | Verdict::Boolean if !last => return Place::Barred,
-                Verdict::Free => return if last { Place::At(child) } else { Place::Free },
+            let Some(child) = self.child(node, segment, object) else { return Target::Unmapped };
+            match self.value_rule(child) {
+                PathRule::Reserved => return Target::Forbidden,
+                PathRule::Value | PathRule::Boolean if !last => return Target::Forbidden,
+                PathRule::Anything => return if last { Target::Path(child) } else { Target::Unmapped },
                 _ => node = child,
             }
         }
-        Place::At(node)
+        Target::Path(node)
     }
 
     /// Returns what a path demands of a value; whether it is mapped makes no difference to the value.
-    fn demand(&self, node: Node) -> Verdict {
-        match self.view.known(node).verdict {
-            Verdict::Unmapped => Verdict::Value,
-            verdict => verdict,
+    fn value_rule(&self, node: PathId) -> PathRule {
+        match self.cache.known(node).rule {
+            PathRule::Unmapped => PathRule::Value,
+            rule => rule,
         }
     }
 
-    fn child(&mut self, parent: Node, key: &[u8], object: Option<bool>) -> Option<Node> {
-        if let Some(node) = self.view.child(parent, text::hash(key)) {
+    fn child(&mut self, parent: PathId, key: &[u8], object: Option<bool>) -> Option<PathId> {
+        if let Some(node) = self.cache.child(parent, text::hash(key)) {
             return Some(node);
         }
-        let node = self.fields.decide(parent, key, object?);
-        if node.is_some() || self.fields.is_full() != self.view.is_full() {
-            self.view.refresh(self.fields);
+        let node = self.fields.resolve(parent, key, object?);
+        if node.is_some() || self.fields.is_full() != self.cache.is_full() {
+            self.cache.refresh(self.fields);
         }
         node
     }
 
-    fn enter_key(&mut self, key: &[u8]) {
+    fn push_key(&mut self, key: &[u8]) {
         self.pointer.push(b'/');
         text::escape(&mut self.pointer, &pointer_segment(key));
     }
@@ -487,36 +487,36 @@ impl Rewriter<'_> {
             step.push(b' ');
             text::escape(&mut step, argument);
         }
-        self.notes.steps.push(step);
+        self.notes.changes.push(step);
     }
 
     /// Notes a step about the value we are at.
     fn note_here(&mut self, change: Change) {
-        self.notes.steps.push([change.word().as_bytes(), b" ", &self.pointer].concat());
+        self.notes.changes.push([change.word().as_bytes(), b" ", &self.pointer].concat());
     }
 }
 
 /// Returns a name beside one that is barred.
-fn around(key: &[u8], class: Class) -> Vec<u8> {
+fn alternative_key(key: &[u8], class: ValueClass) -> Vec<u8> {
     if key.contains(&b'.') {
         return key.iter().map(|byte| if *byte == b'.' { b'_' } else { *byte }).collect();
     }
     [key, suffix(class)].concat()
 }
 
-fn suffix(class: Class) -> &'static [u8] {
+fn suffix(class: ValueClass) -> &'static [u8] {
     match class {
-        Class::Object => b"_object",
-        Class::Nothing | Class::Value | Class::Mixed | Class::Tangled => b"_value",
+        ValueClass::Object => b"_object",
+        ValueClass::Null | ValueClass::Scalar | ValueClass::Mixed | ValueClass::NestedMixed => b"_value",
     }
 }
 
 /// Takes the value out of `{"value": …}`, EC2's way to write an attribute.
-fn wrapped<'a>(value: &mut Tree<'a>) -> Option<Tree<'a>> {
+fn unwrap_value<'a>(value: &mut Tree<'a>) -> Option<Tree<'a>> {
     let Tree::Object(members) = value else { return None };
     let [only] = members.as_slice() else { return None };
     if &*only.key != b"value"
-        || !matches!(class(&only.value), Class::Value)
+        || !matches!(class(&only.value), ValueClass::Scalar)
         || list_depth(&only.value) > 0
     {
         return None;

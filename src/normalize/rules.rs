@@ -15,15 +15,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-pub use super::kinds::FieldKind;
-use super::kinds::{Kinds, PathHash};
+pub use super::kind_table::FieldKind;
+use super::kind_table::{KindTable, PathHash};
 
 /// The kind table, the declared conflicts and fields, and the core mapping.
 #[derive(Debug)]
 pub struct Rules {
-    kinds: Kinds,
+    kinds: KindTable,
     conflicts: Found,
-    declared: HashMap<String, Value>,
+    declared_mapping: HashMap<String, Value>,
     /// Mappings by the end of a name, in lower case; the longest end first.
     ends: Vec<(String, Value)>,
     template: Value,
@@ -128,7 +128,7 @@ impl Rules {
     /// Returns [`Error`] if the program was built with damaged files, which the tests of this room rule out.
     pub fn embedded() -> Result<Self, Error> {
         let files = Files::embedded();
-        let kinds = Kinds::built(TABLE)
+        let kinds = KindTable::built(TABLE)
             .ok_or_else(|| files.kinds.damaged("was made to a table of no use".to_owned()))?;
         files.with(kinds)
     }
@@ -167,7 +167,7 @@ impl Rules {
     /// Returns the complete mapping of a path that is mapped as more than a keyword: declared as it is, or by the end
     /// of its last name.
     pub fn declared(&self, path: &str) -> Option<&Value> {
-        self.declared.get(path).or_else(|| {
+        self.declared_mapping.get(path).or_else(|| {
             let name = path.rsplit('.').next()?.to_ascii_lowercase();
             // What is not the kind of its path stands under another name, and says the same.
             let name =
@@ -243,7 +243,7 @@ impl Files {
 
     fn read(self) -> Result<Rules, Error> {
         let conflicts = self.conflicts.conflicts()?;
-        let mut kinds = Kinds::unpack(&self.kinds.bytes, conflicts.len())
+        let mut kinds = KindTable::unpack(&self.kinds.bytes, conflicts.len())
             .map_err(|problem| self.kinds.damaged(problem))?;
         for entry in &conflicts {
             kinds.declare(PathHash::of(&entry.field), entry.kind);
@@ -252,7 +252,7 @@ impl Files {
     }
 
     /// Reads the rest.
-    fn with(self, kinds: Kinds) -> Result<Rules, Error> {
+    fn with(self, kinds: KindTable) -> Result<Rules, Error> {
         let digest = self.digest();
         let mut declared: HashMap<String, Value> = self.fields.json()?;
         let ends = take_ends(&mut declared);
@@ -260,7 +260,15 @@ impl Files {
         let template: Value = self.template.json()?;
         let version =
             check_template(&template).map_err(|problem| self.template.damaged(problem))?;
-        Ok(Rules { kinds, conflicts: self.conflicts, declared, ends, template, version, digest })
+        Ok(Rules {
+            kinds,
+            conflicts: self.conflicts,
+            declared_mapping: declared,
+            ends,
+            template,
+            version,
+            digest,
+        })
     }
 
     fn digest(&self) -> String {
@@ -317,7 +325,7 @@ fn take_ends(declared: &mut HashMap<String, Value>) -> Vec<(String, Value)> {
 fn check_fields(
     declared: &HashMap<String, Value>,
     ends: &[(String, Value)],
-    kinds: &Kinds,
+    kinds: &KindTable,
 ) -> Result<(), String> {
     let is_typed = |mapping: &Value| mapping.get("type").is_some_and(Value::is_string);
     for (end, mapping) in ends {
@@ -582,7 +590,7 @@ mod tests {
         let mapping = rules.declared("responseElements.credentials.expiration").unwrap();
         assert_eq!(mapping["fields"]["date"]["locale"], "en");
         assert!(rules.declared("eventName").is_none());
-        for path in rules.declared.keys() {
+        for path in rules.declared_mapping.keys() {
             assert_eq!(rules.kind(path), Some(FieldKind::Scalar), "{path}");
             let part = path.split('.').next().unwrap();
             assert!(FREE_PARTS.contains(&part), "{path} belongs into the template");

@@ -3,7 +3,7 @@
 //! In: bytes that start with a record. Out: where it ends, if the index takes it as it is, or with
 //! a few keys renamed; what stands in the few fields that the document needs; the terms of what is
 //! not mapped.
-//! Holds: it says [`Scan`] only of records that are valid JSON, whose every path is known and holds
+//! Holds: it says [`ScannedRecord`] only of records that are valid JSON, whose every path is known and holds
 //! what it may hold, or has a known neighbour that may, and in which nothing is refused by any engine.
 //! Any doubt is `None`, and the record takes the slow way ([`rewrite`](super::rewrite)), which must
 //! give the same document.
@@ -15,30 +15,30 @@ use std::ops::Range;
 
 use super::{
     change_note::Change,
-    fields::{Node, ROOT, Verdict},
+    field_registry::{PathId, ROOT, PathRule},
     path_cache::{self, PathCache},
     text,
-    unmapped_terms::{LONGEST_KEYWORD, UnmappedTerms},
+    unmapped_terms::{MAX_KEYWORD_BYTES, UnmappedTerms},
 };
 
 /// Levels below a record's parts that are followed here; deeper ones take the slow way.
-const DEEPEST: u32 = 64;
+const MAX_DEPTH: u32 = 64;
 
 /// Keys of one object that are compared one by one to find repeats; more take the slow way.
-const MOST_KEYS: usize = 256;
+const MAX_KEYS: usize = 256;
 
 /// Lists directly inside each other that are followed here.
-const DEEPEST_LISTS: u32 = 16;
+const MAX_LIST_DEPTH: u32 = 16;
 
 /// Digits of the longest number followed here.
-const LONGEST_NUMBER: usize = 100;
+const MAX_NUMBER_BYTES: usize = 100;
 
 /// Bytes of the longest key followed here.
-const LONGEST_KEY: usize = 1_000;
+const MAX_KEY_BYTES: usize = 1_000;
 
 /// A record that can be taken over as it is.
 #[derive(Debug, Default)]
-pub(super) struct Scan {
+pub(super) struct ScannedRecord {
     /// Offset behind the record.
     pub(super) end: usize,
     /// The inside of eventID's text.
@@ -48,13 +48,13 @@ pub(super) struct Scan {
     /// The inside of sourceIPAddress's text.
     pub(super) source_ip: Range<usize>,
     /// How many learned fields the index must know.
-    pub(super) needs: u32,
+    pub(super) required_fields: u32,
     /// Whether there are line breaks between the tokens.
-    pub(super) broken_lines: bool,
+    pub(super) has_line_breaks: bool,
     /// What to change, in the order of the text.
     pub(super) edits: Vec<Edit>,
     /// The notes on that, as [`rewrite`](super::rewrite) makes them.
-    pub(super) steps: Vec<Vec<u8>>,
+    pub(super) changes: Vec<Vec<u8>>,
 }
 
 /// A piece of the text that is replaced.
@@ -66,17 +66,17 @@ pub(super) struct Edit {
 
 /// The paths whose values a document needs beside the record itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
-    pub(super) event_id: Node,
-    pub(super) event_time: Node,
-    pub(super) source_ip: Node,
+pub(super) struct RequiredPaths {
+    pub(super) event_id: PathId,
+    pub(super) event_time: PathId,
+    pub(super) source_ip: PathId,
 }
 
-impl Wanted {
+impl RequiredPaths {
     /// Finds the paths in a view that knows the core fields.
-    pub(super) fn find(view: &PathCache) -> Option<Self> {
-        let node = |key: &[u8]| view.child(ROOT, text::hash(key));
-        let [event_id, event_time, source_ip] = path_cache::WANTED;
+    pub(super) fn find(cache: &PathCache) -> Option<Self> {
+        let node = |key: &[u8]| cache.child(ROOT, text::hash(key));
+        let [event_id, event_time, source_ip] = path_cache::REQUIRED_KEYS;
         Some(Self {
             event_id: node(event_id)?,
             event_time: node(event_time)?,
@@ -87,7 +87,7 @@ impl Wanted {
 
 /// What a scanner keeps from record to record, to allocate nothing.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(super) struct ScanBuffers {
     hashes: Vec<u64>,
     path: Vec<u8>,
     name: Vec<u8>,
@@ -97,35 +97,35 @@ pub(super) struct Scratch {
 pub(super) fn scan(
     text: &[u8],
     start: usize,
-    view: &PathCache,
-    wanted: Wanted,
-    more: &mut UnmappedTerms,
-    scratch: &mut Scratch,
-) -> Option<Scan> {
-    scratch.hashes.clear();
-    scratch.path.clear();
-    let found = Scan::default();
-    let mut scanner = Scanner { text, at: start + 1, view, wanted, more, scratch, found, lists: 0 };
+    cache: &PathCache,
+    required: RequiredPaths,
+    unmapped: &mut UnmappedTerms,
+    buffers: &mut ScanBuffers,
+) -> Option<ScannedRecord> {
+    buffers.hashes.clear();
+    buffers.path.clear();
+    let result = ScannedRecord::default();
+    let mut scanner = Scanner { text, at: start + 1, cache, required, unmapped, buffers, result, lists: 0 };
     scanner.object(ROOT, 0)?;
-    scanner.found.end = scanner.at;
-    Some(scanner.found)
+    scanner.result.end = scanner.at;
+    Some(scanner.result)
 }
 
 struct Scanner<'s> {
     text: &'s [u8],
     at: usize,
-    view: &'s PathCache,
-    wanted: Wanted,
-    more: &'s mut UnmappedTerms,
-    scratch: &'s mut Scratch,
-    found: Scan,
+    cache: &'s PathCache,
+    required: RequiredPaths,
+    unmapped: &'s mut UnmappedTerms,
+    buffers: &'s mut ScanBuffers,
+    result: ScannedRecord,
     /// Lists around the object we are in: what is renamed in one would need its position in the note.
     lists: u32,
 }
 
 /// A bit for each of 64 classes of hashes: two keys of an object can be equal only if they share one.
 #[derive(Default)]
-struct Seen(u64);
+struct SeenKeys(u64);
 
 impl Scanner<'_> {
     /// Returns the next byte that is not white space.
@@ -138,7 +138,7 @@ impl Scanner<'_> {
             }
             match byte {
                 b' ' | b'\t' => {}
-                b'\n' | b'\r' => self.found.broken_lines = true,
+                b'\n' | b'\r' => self.result.has_line_breaks = true,
                 _ => return None,
             }
             self.at += 1;
@@ -156,7 +156,7 @@ impl Scanner<'_> {
 
     /// Passes what follows a value: true if another one comes, false behind `end`.
     #[inline]
-    fn another(&mut self, end: u8) -> Option<bool> {
+    fn has_next(&mut self, end: u8) -> Option<bool> {
         let byte = self.peek()?;
         self.at += 1;
         match byte {
@@ -167,22 +167,22 @@ impl Scanner<'_> {
     }
 
     /// Passes a key and its colon; `None` if it repeats or is not simple.
-    fn key(&mut self, first: usize, seen: &mut Seen) -> Option<(Range<usize>, u64)> {
+    fn key(&mut self, first: usize, seen: &mut SeenKeys) -> Option<(Range<usize>, u64)> {
         let start = self.at;
         let key = text::plain_key(self.text, start)?;
         self.at = key.end + 1;
         self.eat(b':')?;
-        self.note_hash(key.hash, first, seen)?;
-        (key.end - start <= LONGEST_KEY).then_some((start..key.end, key.hash))
+        self.mark_key(key.hash, first, seen)?;
+        (key.end - start <= MAX_KEY_BYTES).then_some((start..key.end, key.hash))
     }
 
     /// Remembers a key of an object; `None` if it was there already.
     #[inline]
-    fn note_hash(&mut self, hash: u64, first: usize, seen: &mut Seen) -> Option<()> {
-        let hashes = &mut self.scratch.hashes;
+    fn mark_key(&mut self, hash: u64, first: usize, seen: &mut SeenKeys) -> Option<()> {
+        let hashes = &mut self.buffers.hashes;
         let bit = 1 << (hash >> 58);
         if seen.0 & bit != 0
-            && (hashes[first..].contains(&hash) || hashes.len() - first > MOST_KEYS)
+            && (hashes[first..].contains(&hash) || hashes.len() - first > MAX_KEYS)
         {
             return None;
         }
@@ -193,68 +193,68 @@ impl Scanner<'_> {
 
     /// Passes a key that did not follow `before` the last times, and the colon. Returns its path, if that is
     /// known, and where the key ends.
-    fn other_key(
+    fn look_up_key(
         &mut self,
-        node: Node,
-        before: Node,
+        node: PathId,
+        before: PathId,
         first: usize,
-        seen: &mut Seen,
-    ) -> Option<(Option<Node>, usize)> {
+        seen: &mut SeenKeys,
+    ) -> Option<(Option<PathId>, usize)> {
         let start = self.at;
         let key = text::plain_key(self.text, start)?;
         self.at = key.end + 1;
         self.eat(b':')?;
-        let child = self.view.child(node, key.hash);
+        let child = self.cache.child(node, key.hash);
         match child {
-            Some(child) => self.view.expect(before, child),
-            None => self.note_hash(key.hash, first, seen)?,
+            Some(child) => self.cache.remember_next(before, child),
+            None => self.mark_key(key.hash, first, seen)?,
         }
-        (key.end - start <= LONGEST_KEY).then_some((child, key.end))
+        (key.end - start <= MAX_KEY_BYTES).then_some((child, key.end))
     }
 
     /// Passes the members of an object that the index looks at, behind its brace.
-    fn object(&mut self, node: Node, depth: u32) -> Option<()> {
+    fn object(&mut self, node: PathId, depth: u32) -> Option<()> {
         if self.peek()? == b'}' {
             self.at += 1;
             return Some(());
         }
-        let (text, view) = (self.text, self.view);
-        let first = self.scratch.hashes.len();
-        let mut seen = Seen::default();
-        let object = view.new_object();
-        let (mut before, mut needs) = (node, 0);
+        let (text, cache) = (self.text, self.cache);
+        let first = self.buffers.hashes.len();
+        let mut seen = SeenKeys::default();
+        let object = cache.new_object();
+        let (mut before, mut required_fields) = (node, 0);
         self.eat(b'"')?;
         // As long as all is as expected, the place is kept here and not in `self`.
         let mut at = self.at;
         loop {
             let start = at;
-            let (child, end) = if let Some((child, end)) = view.follows(node, before, text, start) {
+            let (child, end) = if let Some((child, end)) = cache.match_expected(node, before, text, start) {
                 at = end;
                 // Behind the name stand its quote and the colon.
                 (Some(child), end - 2)
             } else {
                 self.at = start;
-                let key = self.other_key(node, before, first, &mut seen)?;
+                let key = self.look_up_key(node, before, first, &mut seen)?;
                 at = self.at;
                 key
             };
             let mut simple = None;
             if let Some(child) = child {
-                let step = view.step(child);
-                if !step.visit(object) {
+                let step = cache.entry(child);
+                if !step.mark_seen(object) {
                     return None;
                 }
-                if step.easy {
-                    simple = text::plain_string(text, at).map(|end| (end, step.needs()));
+                if step.is_plain_value {
+                    simple = text::plain_string(text, at).map(|end| (end, step.required_fields()));
                 }
                 before = child;
             }
             if let Some((end, need)) = simple {
-                if end - at > LONGEST_KEYWORD {
-                    self.long(before, at, end);
+                if end - at > MAX_KEYWORD_BYTES {
+                    self.add_long_texts(before, at, end);
                 }
                 at = end;
-                needs = needs.max(need);
+                required_fields = required_fields.max(need);
             } else {
                 self.at = at;
                 self.member(node, child, start..end, object, depth)?;
@@ -265,9 +265,9 @@ impl Scanner<'_> {
                 continue;
             }
             self.at = at;
-            if !self.another(b'}')? {
-                self.found.needs = self.found.needs.max(needs);
-                self.scratch.hashes.truncate(first);
+            if !self.has_next(b'}')? {
+                self.result.required_fields = self.result.required_fields.max(required_fields);
+                self.buffers.hashes.truncate(first);
                 return Some(());
             }
             self.eat(b'"')?;
@@ -278,28 +278,28 @@ impl Scanner<'_> {
     /// Passes the value of a member, whatever it is.
     fn member(
         &mut self,
-        node: Node,
-        child: Option<Node>,
+        node: PathId,
+        child: Option<PathId>,
         key: Range<usize>,
         object: u64,
         depth: u32,
     ) -> Option<()> {
         let Some(child) = child else { return self.unknown(node, key) };
         if node == ROOT {
-            self.remember(child)?;
+            self.record_required(child)?;
         }
         self.value(node, child, key, object, depth)
     }
 
     /// Notes where the values stand that the document needs.
     #[inline]
-    fn remember(&mut self, child: Node) -> Option<()> {
-        let place = if child == self.wanted.event_id {
-            &mut self.found.event_id
-        } else if child == self.wanted.event_time {
-            &mut self.found.event_time
-        } else if child == self.wanted.source_ip {
-            &mut self.found.source_ip
+    fn record_required(&mut self, child: PathId) -> Option<()> {
+        let place = if child == self.required.event_id {
+            &mut self.result.event_id
+        } else if child == self.required.event_time {
+            &mut self.result.event_time
+        } else if child == self.required.source_ip {
+            &mut self.result.source_ip
         } else {
             return Some(());
         };
@@ -307,7 +307,7 @@ impl Scanner<'_> {
         let space = self.text[self.at..].iter().position(|byte| *byte > b' ').unwrap_or(0);
         if self.text.get(self.at + space) == Some(&b'"') {
             let start = self.at + space + 1;
-            let end = text::special(self.text, start);
+            let end = text::find_special(self.text, start);
             *place = start..end;
             return (self.text.get(end) == Some(&b'"')).then_some(());
         }
@@ -315,9 +315,9 @@ impl Scanner<'_> {
     }
 
     /// Passes a value whose path the view does not know.
-    fn unknown(&mut self, node: Node, key: Range<usize>) -> Option<()> {
+    fn unknown(&mut self, node: PathId, key: Range<usize>) -> Option<()> {
         let name = &self.text[key];
-        let verdict = self.view.known(node).verdict;
+        let rule = self.cache.known(node).rule;
         // Dots, blanks and names of the engine's own are for the slow way.
         let plain = name.iter().any(|byte| *byte > b' ')
             && !name.iter().any(|byte| matches!(byte, b'.' | 0x80..))
@@ -331,67 +331,67 @@ impl Scanner<'_> {
             b'[' => self.text.get(self.at + 1) == Some(&b']'),
             _ => false,
         };
-        let open = verdict == Verdict::Object { open: true };
-        if !nothing && !open && !self.view.is_full() {
+        let open = rule == PathRule::Object { open: true };
+        if !nothing && !open && !self.cache.is_full() {
             return None;
         }
-        let path = &mut self.scratch.path;
+        let path = &mut self.buffers.path;
         path.clear();
-        path.extend_from_slice(self.view.path(node).as_bytes());
+        path.extend_from_slice(self.cache.name(node).as_bytes());
         if node != ROOT {
             path.push(b'.');
         }
         path.extend_from_slice(name);
         // Among free keys, and those beyond the budget, there may be one that the table knows, and this run
         // has not met.
-        if !nothing && self.view.is_declared(path) {
+        if !nothing && self.cache.is_known_field(path) {
             return None;
         }
-        self.free(0, 0)
+        self.unmapped_value(0, 0)
     }
 
     /// Passes a value and checks it against its path.
     #[inline]
     fn value(
         &mut self,
-        parent: Node,
-        node: Node,
+        parent: PathId,
+        node: PathId,
         key: Range<usize>,
         object: u64,
         depth: u32,
     ) -> Option<()> {
-        let known = self.view.known(node);
-        match known.verdict {
-            Verdict::Value | Verdict::Unmapped => {
+        let known = self.cache.known(node);
+        match known.rule {
+            PathRule::Value | PathRule::Unmapped => {
                 let holds_object = match self.peek()? {
                     b'{' => true,
-                    b'[' => self.begins_list_with(b'{'),
+                    b'[' => self.list_starts_with(b'{'),
                     _ => false,
                 };
                 if holds_object {
-                    return self.object_instead(parent, key, object, depth);
+                    return self.object_under_suffix(parent, key, object, depth);
                 }
-                self.values(node)
+                self.mapped_values(node)
             }
-            Verdict::Object { .. } => {
+            PathRule::Object { .. } => {
                 let holds_object = match self.peek()? {
                     b'{' | b'n' => true,
                     b'[' => {
-                        [b'{', b'[', b']', b'n'].iter().any(|byte| self.begins_list_with(*byte))
+                        [b'{', b'[', b']', b'n'].iter().any(|byte| self.list_starts_with(*byte))
                     }
                     _ => false,
                 };
                 if !holds_object {
-                    return self.value_instead(parent, key, object);
+                    return self.value_under_suffix(parent, key, object);
                 }
-                self.objects(node, depth, 0)
+                self.object_or_list(node, depth, 0)
             }
-            Verdict::Free => {
-                self.scratch.path.clear();
-                self.scratch.path.extend_from_slice(self.view.path(node).as_bytes());
-                self.free(0, 0)
+            PathRule::Anything => {
+                self.buffers.path.clear();
+                self.buffers.path.extend_from_slice(self.cache.name(node).as_bytes());
+                self.unmapped_value(0, 0)
             }
-            Verdict::Boolean => match self.peek()? {
+            PathRule::Boolean => match self.peek()? {
                 b'"' => {
                     let start = self.at + 1;
                     self.string()?;
@@ -400,19 +400,19 @@ impl Scanner<'_> {
                 b't' | b'f' | b'n' => self.literal(),
                 _ => None,
             },
-            Verdict::Reserved => None,
+            PathRule::Reserved => None,
         }
     }
 
     /// Returns whether the list that starts here begins with this byte.
-    fn begins_list_with(&self, byte: u8) -> bool {
+    fn list_starts_with(&self, byte: u8) -> bool {
         self.text[self.at + 1..].iter().find(|byte| **byte > b' ') == Some(&byte)
     }
 
     /// Passes objects that stand where values belong: under the name that the index keeps for them.
-    fn object_instead(
+    fn object_under_suffix(
         &mut self,
-        parent: Node,
+        parent: PathId,
         key: Range<usize>,
         object: u64,
         depth: u32,
@@ -422,23 +422,23 @@ impl Scanner<'_> {
             return None;
         }
         let node = self.rename(parent, key, b"_object", object)?;
-        let Verdict::Object { .. } = self.view.known(node).verdict else { return None };
-        self.objects(node, depth, 0)
+        let PathRule::Object { .. } = self.cache.known(node).rule else { return None };
+        self.object_or_list(node, depth, 0)
     }
 
     /// Passes values that stand where objects belong: an empty one becomes `{}`, others get the name that the
     /// index keeps for them.
-    fn value_instead(&mut self, parent: Node, key: Range<usize>, object: u64) -> Option<()> {
+    fn value_under_suffix(&mut self, parent: PathId, key: Range<usize>, object: u64) -> Option<()> {
         let rest = &self.text[self.at..];
         for (empty, note) in [(&b"\"\""[..], &b" \\\"\\\""[..]), (b"[\"\"]", b" [\\\"\\\"]")] {
             if rest.starts_with(empty) {
                 let name = &self.text[key];
-                let mut step = self.pointer(Change::Replaced, parent, name)?;
+                let mut step = self.begin_note(Change::Replaced, parent, name)?;
                 step.extend_from_slice(note);
-                self.found.steps.push(step);
+                self.result.changes.push(step);
                 let old = self.at..self.at + empty.len();
                 self.at = old.end;
-                self.found.edits.push(Edit { old, new: b"{}" });
+                self.result.edits.push(Edit { old, new: b"{}" });
                 return Some(());
             }
         }
@@ -447,31 +447,31 @@ impl Scanner<'_> {
             return None;
         }
         let node = self.rename(parent, key, b"_value", object)?;
-        self.values(node)
+        self.mapped_values(node)
     }
 
     /// Passes a text, number or word, or a list of them, if the path holds such.
     #[inline]
-    fn values(&mut self, node: Node) -> Option<()> {
-        let known = self.view.known(node);
-        match known.verdict {
-            Verdict::Value => {
-                self.found.needs = self.found.needs.max(known.needs);
+    fn mapped_values(&mut self, node: PathId) -> Option<()> {
+        let known = self.cache.known(node);
+        match known.rule {
+            PathRule::Value => {
+                self.result.required_fields = self.result.required_fields.max(known.required_fields);
                 let start = self.at;
-                self.scalars(0)?;
-                if self.at - start > LONGEST_KEYWORD {
-                    self.long(node, start, self.at);
+                self.scalar_or_list(0)?;
+                if self.at - start > MAX_KEYWORD_BYTES {
+                    self.add_long_texts(node, start, self.at);
                 }
                 Some(())
             }
-            Verdict::Unmapped => {
+            PathRule::Unmapped => {
                 // Twice: objects among the values are for the slow way.
                 let start = self.at;
-                self.scalars(0)?;
+                self.scalar_or_list(0)?;
                 self.at = start;
-                self.scratch.path.clear();
-                self.scratch.path.extend_from_slice(self.view.path(node).as_bytes());
-                self.free(0, 0)
+                self.buffers.path.clear();
+                self.buffers.path.extend_from_slice(self.cache.name(node).as_bytes());
+                self.unmapped_value(0, 0)
             }
             _ => None,
         }
@@ -480,18 +480,18 @@ impl Scanner<'_> {
     /// Adds terms for the texts among the values passed at `from..to` that are too long for their field.
     #[cold]
     #[inline(never)]
-    fn long(&mut self, node: Node, from: usize, to: usize) {
-        let path = self.view.path(node).as_bytes();
+    fn add_long_texts(&mut self, node: PathId, from: usize, to: usize) {
+        let path = self.cache.name(node).as_bytes();
         let mut at = from;
         // There is no quote between texts.
         while let Some(quote) = memchr::memchr(b'"', &self.text[at..to]) {
             let start = at + quote + 1;
-            let mut end = text::special(self.text, start);
+            let mut end = text::find_special(self.text, start);
             while self.text.get(end) == Some(&b'\\') {
-                end = text::special(self.text, end + 2);
+                end = text::find_special(self.text, end + 2);
             }
-            if end - start > LONGEST_KEYWORD {
-                self.more.add_if_ignored(path, &self.text[start..end]);
+            if end - start > MAX_KEYWORD_BYTES {
+                self.unmapped.add_if_ignored(path, &self.text[start..end]);
             }
             at = end + 1;
         }
@@ -500,34 +500,34 @@ impl Scanner<'_> {
     /// Gives a key its suffix, if the path that it makes is known and free in this object.
     fn rename(
         &mut self,
-        parent: Node,
+        parent: PathId,
         key: Range<usize>,
         suffix: &'static [u8],
         object: u64,
-    ) -> Option<Node> {
+    ) -> Option<PathId> {
         let old = &self.text[key.clone()];
-        let name = &mut self.scratch.name;
+        let name = &mut self.buffers.name;
         name.clear();
         name.extend_from_slice(old);
         name.extend_from_slice(suffix);
-        let node = self.view.child(parent, text::hash(name))?;
-        if !self.view.visit(node, object) {
+        let node = self.cache.child(parent, text::hash(name))?;
+        if !self.cache.mark_seen(node, object) {
             return None;
         }
         let name = std::mem::take(name);
-        let step = self.pointer(Change::Renamed, parent, &name);
-        self.scratch.name = name;
+        let step = self.begin_note(Change::Renamed, parent, &name);
+        self.buffers.name = name;
         let mut step = step?;
         step.push(b' ');
         step.extend_from_slice(old);
-        self.found.steps.push(step);
-        self.found.edits.push(Edit { old: key.end..key.end, new: suffix });
+        self.result.changes.push(step);
+        self.result.edits.push(Edit { old: key.end..key.end, new: suffix });
         Some(node)
     }
 
     /// Begins a note about a member. `None` where its place cannot be said simply.
-    fn pointer(&self, change: Change, parent: Node, name: &[u8]) -> Option<Vec<u8>> {
-        let path = self.view.path(parent).as_bytes();
+    fn begin_note(&self, change: Change, parent: PathId, name: &[u8]) -> Option<Vec<u8>> {
+        let path = self.cache.name(parent).as_bytes();
         let odd = |byte: &u8| matches!(byte, b'~' | b'/' | b' ' | b'"' | b'\\' | 0..0x20 | 0x80..);
         if self.lists > 0 || path.iter().any(odd) || name.iter().any(odd) {
             return None;
@@ -543,18 +543,18 @@ impl Scanner<'_> {
     }
 
     /// Passes a text, number or word, or a list of them.
-    fn scalars(&mut self, lists: u32) -> Option<()> {
+    fn scalar_or_list(&mut self, lists: u32) -> Option<()> {
         match self.peek()? {
             b'"' => self.string(),
-            b'[' if lists < DEEPEST_LISTS => {
+            b'[' if lists < MAX_LIST_DEPTH => {
                 self.at += 1;
                 if self.peek()? == b']' {
                     self.at += 1;
                     return Some(());
                 }
                 loop {
-                    self.scalars(lists + 1)?;
-                    if !self.another(b']')? {
+                    self.scalar_or_list(lists + 1)?;
+                    if !self.has_next(b']')? {
                         return Some(());
                     }
                 }
@@ -565,13 +565,13 @@ impl Scanner<'_> {
     }
 
     /// Passes an object that the index looks at, or a list of them.
-    fn objects(&mut self, node: Node, depth: u32, lists: u32) -> Option<()> {
+    fn object_or_list(&mut self, node: PathId, depth: u32, lists: u32) -> Option<()> {
         match self.peek()? {
-            b'{' if depth < DEEPEST => {
+            b'{' if depth < MAX_DEPTH => {
                 self.at += 1;
                 self.object(node, depth + 1)
             }
-            b'[' if lists < DEEPEST_LISTS => {
+            b'[' if lists < MAX_LIST_DEPTH => {
                 self.at += 1;
                 if self.peek()? == b']' {
                     self.at += 1;
@@ -579,8 +579,8 @@ impl Scanner<'_> {
                 }
                 self.lists += 1;
                 loop {
-                    self.objects(node, depth, lists + 1)?;
-                    if !self.another(b']')? {
+                    self.object_or_list(node, depth, lists + 1)?;
+                    if !self.has_next(b']')? {
                         self.lists -= 1;
                         return Some(());
                     }
@@ -592,24 +592,24 @@ impl Scanner<'_> {
     }
 
     /// Passes a value that the index does not look at; what it says goes to `trailload.unmapped`.
-    fn free(&mut self, depth: u32, lists: u32) -> Option<()> {
+    fn unmapped_value(&mut self, depth: u32, lists: u32) -> Option<()> {
         match self.peek()? {
             b'"' => {
                 let start = self.at + 1;
                 self.string()?;
-                self.more.add_raw(&self.scratch.path, &self.text[start..self.at - 1]);
+                self.unmapped.add_raw(&self.buffers.path, &self.text[start..self.at - 1]);
                 Some(())
             }
-            b'{' if depth < DEEPEST => self.free_object(depth),
-            b'[' if lists < DEEPEST_LISTS && depth < DEEPEST => {
+            b'{' if depth < MAX_DEPTH => self.unmapped_object(depth),
+            b'[' if lists < MAX_LIST_DEPTH && depth < MAX_DEPTH => {
                 self.at += 1;
                 if self.peek()? == b']' {
                     self.at += 1;
                     return Some(());
                 }
                 loop {
-                    self.free(depth + 1, lists + 1)?;
-                    if !self.another(b']')? {
+                    self.unmapped_value(depth + 1, lists + 1)?;
+                    if !self.has_next(b']')? {
                         return Some(());
                     }
                 }
@@ -622,29 +622,29 @@ impl Scanner<'_> {
                 } else {
                     self.number()?;
                 }
-                self.more.add_raw(&self.scratch.path, &self.text[start..self.at]);
+                self.unmapped.add_raw(&self.buffers.path, &self.text[start..self.at]);
                 Some(())
             }
         }
     }
 
-    fn free_object(&mut self, depth: u32) -> Option<()> {
+    fn unmapped_object(&mut self, depth: u32) -> Option<()> {
         self.at += 1;
         if self.peek()? == b'}' {
             self.at += 1;
             return Some(());
         }
-        let (first, above) = (self.scratch.hashes.len(), self.scratch.path.len());
-        let mut seen = Seen::default();
+        let (first, above) = (self.buffers.hashes.len(), self.buffers.path.len());
+        let mut seen = SeenKeys::default();
         loop {
             self.eat(b'"')?;
             let (key, _) = self.key(first, &mut seen)?;
-            self.scratch.path.push(b'.');
-            self.scratch.path.extend_from_slice(&self.text[key]);
-            self.free(depth + 1, 0)?;
-            self.scratch.path.truncate(above);
-            if !self.another(b'}')? {
-                self.scratch.hashes.truncate(first);
+            self.buffers.path.push(b'.');
+            self.buffers.path.extend_from_slice(&self.text[key]);
+            self.unmapped_value(depth + 1, 0)?;
+            self.buffers.path.truncate(above);
+            if !self.has_next(b'}')? {
+                self.buffers.hashes.truncate(first);
                 return Some(());
             }
         }
@@ -655,7 +655,7 @@ impl Scanner<'_> {
     fn string(&mut self) -> Option<()> {
         let mut at = self.at + 1;
         loop {
-            at = text::special(self.text, at);
+            at = text::find_special(self.text, at);
             match self.text.get(at)? {
                 b'"' => {
                     self.at = at + 1;
@@ -664,7 +664,7 @@ impl Scanner<'_> {
                 b'\\' => match self.text.get(at + 1)? {
                     b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at += 2,
                     b'u' => {
-                        text::unit(self.text, at + 2)?;
+                        text::utf16_unit(self.text, at + 2)?;
                         at += 6;
                     }
                     _ => return None,
@@ -694,7 +694,7 @@ impl Scanner<'_> {
         let plain =
             word.iter().all(u8::is_ascii_digit) && (word.len() == 1 || word.first() != Some(&b'0'));
         (!word.is_empty()
-            && word.len() <= LONGEST_NUMBER
+            && word.len() <= MAX_NUMBER_BYTES
             && (plain || super::tree::is_number(word)))
         .then_some(())
     }

@@ -12,12 +12,12 @@ fn rules() -> Arc<Rules> {
     Arc::clone(RULES.get_or_init(|| Arc::new(Rules::embedded().unwrap())))
 }
 
-fn normalizer(profile: Profile) -> Normalizer {
+fn normalizer(profile: FieldProfile) -> Normalizer {
     normalizer_within(profile, 5_000)
 }
 
-fn normalizer_within(profile: Profile, most: u32) -> Normalizer {
-    let fields = Arc::new(Fields::new(rules(), profile, most));
+fn normalizer_within(profile: FieldProfile, most: u32) -> Normalizer {
+    let fields = Arc::new(FieldRegistry::new(rules(), profile, most));
     let settings = Settings { prefix: "cloudtrail".into(), ..Settings::default() };
     Normalizer::new(fields, Arc::new(settings))
 }
@@ -52,7 +52,7 @@ fn corpus() -> Vec<String> {
 
 /// Returns the canonical form of a record, in which only meaning counts.
 fn meaning(record: &[u8]) -> Vec<u8> {
-    tree::parse(record).unwrap().tree.as_it_was()
+    tree::parse(record).unwrap().tree.to_original_json()
 }
 
 /// Also when no field may be mapped any more: what a document looks like does not depend on what came before it.
@@ -74,7 +74,7 @@ fn examples_end_where_they_should(most: u32) {
             for parent in parents.iter().rev() {
                 event = serde_json::json!({ *parent: event });
             }
-            let mut normalizer = normalizer_within(Profile::Standard, most);
+            let mut normalizer = normalizer_within(FieldProfile::Standard, most);
             let document = value(&document(&mut normalizer, &event.to_string()));
             let holder = parents.iter().fold(&document, |at, parent| &at[*parent]);
             let expected = example.becomes.as_ref().unwrap_or(&example.given);
@@ -91,10 +91,10 @@ fn examples_end_where_they_should(most: u32) {
 fn a_record_that_fits_is_taken_over_byte_by_byte() {
     let record = r#"{"eventVersion":"1.08","eventTime":"2023-07-10T11:50:00Z" , "eventName":"A\u0042", "sourceIPAddress":"10.0.0.1",
  "eventID":"a7a2a2a2-1111-2222-3333-444444444444","requestParameters":{"durationSeconds":9007199254740993.10}}"#;
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     document(&mut normalizer, record);
     let mut out = Vec::new();
-    let (end, _) = normalizer.take(record.as_bytes(), 0, &mut out).unwrap();
+    let (end, _) = normalizer.try_copy(record.as_bytes(), 0, &mut out).unwrap();
     assert_eq!(end, record.len());
     let expected = format!(
         "{}\n{}{}\n",
@@ -107,20 +107,20 @@ fn a_record_that_fits_is_taken_over_byte_by_byte() {
 
 /// Sorts the notes: the two ways come by in different orders, both of which can be undone.
 fn in_order(mut document: Value) -> Value {
-    if let Some(steps) = document["trailload"]["changes"].as_array_mut() {
-        steps.sort_by_key(ToString::to_string);
+    if let Some(changes) = document["trailload"]["changes"].as_array_mut() {
+        changes.sort_by_key(ToString::to_string);
     }
     document
 }
 
 #[test]
 fn what_must_change_is_never_taken_as_it_is() {
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     let rest =
         r#""eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z""#;
     let plain = format!(r#"{{{rest},"awsRegion":"x","userIdentity":{{"type":"y"}}}}"#);
     document(&mut normalizer, &plain);
-    assert!(normalizer.take(plain.as_bytes(), 0, &mut Vec::new()).is_some());
+    assert!(normalizer.try_copy(plain.as_bytes(), 0, &mut Vec::new()).is_some());
     for part in [
         r#""":1"#,
         r#""":{}"#,
@@ -141,7 +141,7 @@ fn what_must_change_is_never_taken_as_it_is() {
         "\"awsRegion\":\"\u{1}\"",
     ] {
         for record in [format!("{{{part},{rest}}}"), format!("{{{rest},{part}}}")] {
-            let taken = normalizer.take(record.as_bytes(), 0, &mut Vec::new());
+            let taken = normalizer.try_copy(record.as_bytes(), 0, &mut Vec::new());
             assert_eq!(taken, None, "{record}");
         }
     }
@@ -150,10 +150,10 @@ fn what_must_change_is_never_taken_as_it_is() {
 #[test]
 fn both_ways_say_the_same_of_every_public_event() {
     for (profile, most) in [
-        (Profile::Standard, 5_000),
-        (Profile::Lean, 5_000),
-        (Profile::Standard, 300),
-        (Profile::Standard, 0),
+        (FieldProfile::Standard, 5_000),
+        (FieldProfile::Lean, 5_000),
+        (FieldProfile::Standard, 300),
+        (FieldProfile::Standard, 0),
     ] {
         let events = corpus();
         let mut normalizer = normalizer_within(profile, most);
@@ -164,7 +164,7 @@ fn both_ways_say_the_same_of_every_public_event() {
         for event in &events {
             let mut out = Vec::new();
             let Some((end, Normalized::Document(placed))) =
-                normalizer.take(event.as_bytes(), 0, &mut out)
+                normalizer.try_copy(event.as_bytes(), 0, &mut out)
             else {
                 continue;
             };
@@ -175,11 +175,11 @@ fn both_ways_say_the_same_of_every_public_event() {
             let fast = std::str::from_utf8(&out[placed.action_bytes as usize..]).unwrap();
             assert_eq!(in_order(value(fast)), slow, "{event}");
             assert_eq!(placed.rewritten, slow["trailload"]["changes"].is_array());
-            let back = original(fast.as_bytes()).unwrap();
+            let back = restore_record(fast.as_bytes()).unwrap();
             assert_eq!(back, meaning(event.as_bytes()));
         }
         assert!(taken * 100 > events.len() * 80, "{most}: the fast way took {taken} of all");
-        if profile == Profile::Standard {
+        if profile == FieldProfile::Standard {
             assert!(rewritten > 200, "the fast way renamed in {rewritten} only");
         }
     }
@@ -193,22 +193,22 @@ fn a_key_that_comes_again_one_level_up_is_another_path() {
         r#""eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z""#;
     let inside = format!(r#"{{{rest},"requestParameters":{{"a":{{"k":1}}}}}}"#);
     let behind = format!(r#"{{{rest},"requestParameters":{{"a":{{}},"k":2}}}}"#);
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     document(&mut normalizer, &inside);
     document(&mut normalizer, &behind);
     for (record, needs) in [(inside, 2), (behind, 3)] {
-        let taken = normalizer.take(record.as_bytes(), 0, &mut Vec::new());
+        let taken = normalizer.try_copy(record.as_bytes(), 0, &mut Vec::new());
         let Some((_, Normalized::Document(placed))) = taken else { panic!("{taken:?}") };
-        assert_eq!(placed.needs, needs, "{record}");
+        assert_eq!(placed.required_fields, needs, "{record}");
     }
 }
 
 #[test]
 fn every_public_event_can_be_given_back() {
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     for event in corpus() {
         let document = document(&mut normalizer, &event);
-        let back = original(document.as_bytes()).unwrap();
+        let back = restore_record(document.as_bytes()).unwrap();
         assert_eq!(
             String::from_utf8(back).unwrap(),
             String::from_utf8(meaning(event.as_bytes())).unwrap(),
@@ -218,7 +218,7 @@ fn every_public_event_can_be_given_back() {
 }
 
 /// Checks what engines hold against a document, by the kinds that the fields have.
-fn refusals(fields: &Fields, document: &str) -> Vec<String> {
+fn refusals(fields: &FieldRegistry, document: &str) -> Vec<String> {
     refused_by(&mapping(fields), document)
 }
 
@@ -229,7 +229,7 @@ fn refused_by(mapping: &Value, document: &str) -> Vec<String> {
 }
 
 /// The mapping of an index that knows everything learned.
-fn mapping(fields: &Fields) -> Value {
+fn mapping(fields: &FieldRegistry) -> Value {
     let mut mapping = rules().template().clone();
     let learned = fields.properties(0, fields.len());
     merge(&mut mapping["properties"], &learned);
@@ -293,7 +293,7 @@ fn no_public_event_is_refused_by_what_was_learned_in_any_order() {
     let mut events = corpus();
     let mut kinds = HashSet::new();
     for turn in 0..4_usize {
-        let mut normalizer = normalizer(Profile::Standard);
+        let mut normalizer = normalizer(FieldProfile::Standard);
         let documents: Vec<String> =
             events.iter().map(|event| document(&mut normalizer, event)).collect();
         let mapping = mapping(&normalizer.fields);
@@ -345,12 +345,15 @@ fn refused_kinds_get_names_of_their_own_and_come_back() {
             r#"{"readOnly_value":"yes","managementEvent":"true"}"#,
         ),
     ] {
-        let mut normalizer = normalizer(Profile::Standard);
+        let mut normalizer = normalizer(FieldProfile::Standard);
         let document = document(&mut normalizer, record);
         let mut given = value(&document);
         given.as_object_mut().unwrap().remove("trailload");
         assert_eq!(given, value(expected), "{document}");
-        assert_eq!(String::from_utf8(original(document.as_bytes()).unwrap()).unwrap(), record);
+        assert_eq!(
+            String::from_utf8(restore_record(document.as_bytes()).unwrap()).unwrap(),
+            record
+        );
         assert_eq!(refusals(&normalizer.fields, &document), Vec::<String>::new());
     }
 }
@@ -370,7 +373,7 @@ fn what_engines_refuse_everywhere_is_mended_and_comes_back() {
         r#"{".id":1,"_id.x":2,"_id":3,"_source":{"x":1}}"#.to_owned(),
         format!(r#"{{"deep":{}1{}}}"#, r#"{"x":["#.repeat(2_000), "]}".repeat(2_000)),
     ] {
-        let mut normalizer = normalizer(Profile::Standard);
+        let mut normalizer = normalizer(FieldProfile::Standard);
         let document = document(&mut normalizer, &record);
         assert!(
             serde_json::from_str::<serde::de::IgnoredAny>(&document).is_ok()
@@ -380,7 +383,7 @@ fn what_engines_refuse_everywhere_is_mended_and_comes_back() {
         for name in ["_id", "_source"] {
             assert!(!document.contains(&format!("\"{name}\"")), "{document}");
         }
-        let back = original(document.as_bytes()).unwrap();
+        let back = restore_record(document.as_bytes()).unwrap();
         assert_eq!(
             String::from_utf8(back).unwrap(),
             String::from_utf8(meaning(record.as_bytes())).unwrap()
@@ -392,7 +395,7 @@ fn what_engines_refuse_everywhere_is_mended_and_comes_back() {
 fn the_same_content_has_the_same_id_however_it_is_written() {
     let id = |record: &str| {
         let mut out = Vec::new();
-        normalizer(Profile::Standard).rewrite(record.as_bytes(), &mut out).unwrap();
+        normalizer(FieldProfile::Standard).rewrite(record.as_bytes(), &mut out).unwrap();
         value(std::str::from_utf8(&out).unwrap().lines().next().unwrap())["create"]["_id"]
             .to_string()
     };
@@ -415,7 +418,7 @@ fn placed(normalizer: &mut Normalizer, record: &str) -> (String, String) {
 
 #[test]
 fn an_event_is_dated_by_the_first_time_that_says_something() {
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     for (record, index, timestamp) in [
         (r#"{"@timestamp":"2020-09-14T00:44:23.000Z"}"#, "2020.09", Some("2020-09-14T00:44:23Z")),
         (r#"{"eventTime":null,"@timestamp":1600044263}"#, "2020.09", Some("2020-09-14T00:44:23Z")),
@@ -447,15 +450,15 @@ fn an_event_is_dated_by_the_first_time_that_says_something() {
         let (name, document) = placed(&mut normalizer, record);
         assert_eq!(name, format!("cloudtrail-{index}"), "{record}");
         assert_eq!(value(&document)["@timestamp"].as_str(), timestamp, "{record}");
-        let back = original(document.as_bytes()).unwrap();
+        let back = restore_record(document.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(back).unwrap(), record, "{document}");
     }
 }
 
 #[test]
 fn a_time_that_a_date_field_would_misread_is_spelled_out_and_comes_back() {
-    let mut normalizer = normalizer(Profile::Standard);
-    for (written, spelled) in [
+    let mut normalizer = normalizer(FieldProfile::Standard);
+    for (written, get_ignore_case) in [
         ("1717243200", "2024-06-01T12:00:00Z"),
         ("\"1717243200\"", "2024-06-01T12:00:00Z"),
         ("1717243200.5", "2024-06-01T12:00:00.5Z"),
@@ -464,12 +467,12 @@ fn a_time_that_a_date_field_would_misread_is_spelled_out_and_comes_back() {
     ] {
         let record = format!(r#"{{"eventName":"A","eventTime":{written}}}"#);
         let document = document(&mut normalizer, &record);
-        assert_eq!(value(&document)["eventTime"], spelled, "{written}");
+        assert_eq!(value(&document)["eventTime"], get_ignore_case, "{written}");
         let note = format!("replaced /eventTime {written}");
         assert_eq!(value(&document)["trailload"]["changes"], to_json!([note]));
-        assert_eq!(original(document.as_bytes()).unwrap(), record.as_bytes());
-        let mut relearned = Relearned::new(&normalizer.fields, rules().template());
-        assert_eq!(relearned.again(document.as_bytes()), None, "{document}");
+        assert_eq!(restore_record(document.as_bytes()).unwrap(), record.as_bytes());
+        let mut relearned = IndexRewriter::new(&normalizer.fields, rules().template());
+        assert_eq!(relearned.rewrite(document.as_bytes()), None, "{document}");
     }
     for read in ["1717243200000", "\"2024-06-01T12:00:00+02:00\"", "\"2024-06-01\"", "12", "true"] {
         let record = format!(r#"{{"eventTime":{read}}}"#);
@@ -484,7 +487,7 @@ fn a_range_leaves_out_what_happened_at_another_time_and_nothing_else() {
     let time = |text: &str| Some(text.parse::<jiff::Timestamp>().unwrap());
     let range = TimeRange { from: time("2024-06-01T00:00:00Z"), to: time("2024-07-01T00:00:00Z") };
     let settings = Settings { prefix: "a".into(), range, ..Settings::default() };
-    let fields = Arc::new(Fields::new(rules(), Profile::Standard, 5_000));
+    let fields = Arc::new(FieldRegistry::new(rules(), FieldProfile::Standard, 5_000));
     let mut normalizer = Normalizer::new(fields, Arc::new(settings));
     let uuid = r#""eventID":"a7a2a2a2-1111-2222-3333-444444444444""#;
     for (time, wanted) in [
@@ -502,8 +505,8 @@ fn a_range_leaves_out_what_happened_at_another_time_and_nothing_else() {
         let record = format!("{{{uuid},{time}}}");
         let mut out = Vec::new();
         let slow = normalizer.rewrite(record.as_bytes(), &mut out).unwrap();
-        assert_eq!(slow != Normalized::Filtered, wanted, "{record}");
-        if let Some((_, quick)) = normalizer.take(record.as_bytes(), 0, &mut out) {
+        assert_eq!(slow != Normalized::OutOfRange, wanted, "{record}");
+        if let Some((_, quick)) = normalizer.try_copy(record.as_bytes(), 0, &mut out) {
             assert_eq!(quick, slow, "{record}");
         }
     }
@@ -511,7 +514,7 @@ fn a_range_leaves_out_what_happened_at_another_time_and_nothing_else() {
 
 #[test]
 fn an_id_counts_under_every_spelling_if_it_is_shaped_like_one() {
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     let mut id = |record: &str| {
         let mut out = Vec::new();
         normalizer.rewrite(record.as_bytes(), &mut out).unwrap();
@@ -545,18 +548,21 @@ fn an_id_counts_under_every_spelling_if_it_is_shaped_like_one() {
 
 #[test]
 fn an_index_that_decided_otherwise_gets_a_document_of_its_own() {
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     let document =
         document(&mut normalizer, r#"{"eventName":"A","requestParameters":{"brandNew":{"x":1}}}"#);
     let live = serde_json::json!({"properties": {"requestParameters": {"properties": {"brandNew": {"type": "keyword"}}}}});
-    let mut relearned = Relearned::new(&normalizer.fields, &live);
-    let again = String::from_utf8(relearned.again(document.as_bytes()).unwrap()).unwrap();
+    let mut relearned = IndexRewriter::new(&normalizer.fields, &live);
+    let again = String::from_utf8(relearned.rewrite(document.as_bytes()).unwrap()).unwrap();
     assert_eq!(
         value(&again)["requestParameters"],
         serde_json::json!({"brandNew_object": {"x": 1}})
     );
-    assert_eq!(original(again.as_bytes()).unwrap(), original(document.as_bytes()).unwrap());
-    assert_eq!(relearned.again(again.as_bytes()), None);
+    assert_eq!(
+        restore_record(again.as_bytes()).unwrap(),
+        restore_record(document.as_bytes()).unwrap()
+    );
+    assert_eq!(relearned.rewrite(again.as_bytes()), None);
 }
 
 /// The mapping of an index that has the core and these parameters.
@@ -568,22 +574,28 @@ fn index_with(parameters: &Value) -> Value {
 
 #[test]
 fn a_document_rewritten_for_one_index_loses_nothing_there() {
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     let record = r#"{"eventName":"A","requestParameters":{"brandNew":{"x":1,"y":["b"]},"other":"c","policy":"d","bucketName":"e"},"alsoNew":{"z":NaN}}"#;
     let document = document(&mut normalizer, record);
     let live = index_with(&to_json!({"brandNew": {"type": "keyword"}}));
-    let mut relearned = Relearned::new(&normalizer.fields, &live);
-    let again = String::from_utf8(relearned.again(document.as_bytes()).unwrap()).unwrap();
+    let mut relearned = IndexRewriter::new(&normalizer.fields, &live);
+    let again = String::from_utf8(relearned.rewrite(document.as_bytes()).unwrap()).unwrap();
     assert_eq!(lost(&live, &again), Vec::<String>::new(), "{again}");
     let more = value(&again)["trailload"]["unmapped"].clone();
     assert!(more.as_array().unwrap().contains(&to_json!("requestParameters.brandNew_object.x=1")));
-    assert_eq!(original(again.as_bytes()).unwrap(), original(document.as_bytes()).unwrap());
+    assert_eq!(
+        restore_record(again.as_bytes()).unwrap(),
+        restore_record(document.as_bytes()).unwrap()
+    );
     for document in corpus().iter().map(|event| self::document(&mut normalizer, event)) {
-        let again = relearned.again(document.as_bytes());
+        let again = relearned.rewrite(document.as_bytes());
         let again = again.map_or(document.clone(), |again| String::from_utf8(again).unwrap());
         assert_eq!(lost(&live, &again), Vec::<String>::new(), "{again}");
         assert_eq!(refused_by(&live, &again), Vec::<String>::new(), "{again}");
-        assert_eq!(original(again.as_bytes()).unwrap(), original(document.as_bytes()).unwrap());
+        assert_eq!(
+            restore_record(again.as_bytes()).unwrap(),
+            restore_record(document.as_bytes()).unwrap()
+        );
     }
 }
 
@@ -597,14 +609,14 @@ fn a_document_rewritten_again_keeps_every_note() {
         "{\"eventName\":\"\\x\u{1}\",\"requestParameters\":{\"brandNew\":{\"x\":1}}}".to_owned(),
         r#"{"requestParameters":{"brandNew":{"x":1},"policy":["a",{"b":1}],"filter":"","disableApiTermination":{"value":true},"a~/ b":1,"a":1,"a":{"c":2}}}"#.to_owned(),
     ] {
-        let mut normalizer = normalizer(Profile::Standard);
+        let mut normalizer = normalizer(FieldProfile::Standard);
         let document = document(&mut normalizer, &record);
         let live = index_with(&to_json!({"brandNew": {"type": "keyword"}, "policy": {"type": "keyword"}}));
-        let mut relearned = Relearned::new(&normalizer.fields, &live);
-        let again = String::from_utf8(relearned.again(document.as_bytes()).unwrap()).unwrap();
+        let mut relearned = IndexRewriter::new(&normalizer.fields, &live);
+        let again = String::from_utf8(relearned.rewrite(document.as_bytes()).unwrap()).unwrap();
         assert!(serde_json::from_str::<serde::de::IgnoredAny>(&again).is_ok() || record.contains("deep"), "{again}");
         assert!(again.contains("brandNew_object"), "{again}");
-        let back = |document: &str| String::from_utf8(original(document.as_bytes()).unwrap()).unwrap();
+        let back = |document: &str| String::from_utf8(restore_record(document.as_bytes()).unwrap()).unwrap();
         assert_eq!(back(&again), back(&document));
         assert_eq!(again.contains("\"repaired\""), document.contains("\"repaired\""));
         assert_eq!(document.contains("\"repaired\""), record.contains("\\x"));
@@ -614,29 +626,30 @@ fn a_document_rewritten_again_keeps_every_note() {
 /// An index that somebody else mapped may lack, or contradict, even what our template says.
 #[test]
 fn an_index_has_the_last_word_about_its_own_documents_and_only_those() {
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     let record =
         r#"{"eventName":"A","readOnly":"true","userIdentity":{"type":"x"},"awsRegion":"r"}"#;
     let document = document(&mut normalizer, record);
     let keyword = to_json!({"type": "keyword"});
     let live = to_json!({"properties": {"eventName": keyword, "userIdentity": keyword, "readOnly": {"properties": {}}}});
-    let mut relearned = Relearned::new(&normalizer.fields, &live);
-    let again = String::from_utf8(relearned.again(document.as_bytes()).unwrap()).unwrap();
+    let mut relearned = IndexRewriter::new(&normalizer.fields, &live);
+    let again = String::from_utf8(relearned.rewrite(document.as_bytes()).unwrap()).unwrap();
     let held = value(&again);
     assert_eq!(held["userIdentity_object"]["type"], "x", "{again}");
     assert_eq!(held["readOnly_value"], "true", "{again}");
     assert_eq!(lost(&live, &again), Vec::<String>::new(), "{again}");
-    normalizer.fields.absorb(&live, Origin::Index);
+    normalizer.fields.merge_mappings(&live, MappingOrigin::Index);
     let same = self::document(&mut normalizer, record);
     assert_eq!(same, document, "other indices have the core");
 }
 
 #[test]
 fn a_raw_document_keeps_what_searches_ask_for_and_the_record_as_text() {
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     let record = r#"{"eventName":"A","eventTime":"2024-01-01T00:00:00Z","x":{"y":"\"z\""}}"#;
-    let raw =
-        value(std::str::from_utf8(&raw(document(&mut normalizer, record).as_bytes())).unwrap());
+    let raw = value(
+        std::str::from_utf8(&raw_document(document(&mut normalizer, record).as_bytes())).unwrap(),
+    );
     assert_eq!(raw["eventName"], "A");
     assert_eq!(raw["@timestamp"], "2024-01-01T00:00:00Z");
     assert_eq!(raw["trailload"]["raw"], true);
@@ -654,24 +667,25 @@ fn what_an_envelope_adds_is_in_every_form_of_the_document_and_not_in_the_record(
     });
     let record = r#"{"eventTime":"2023-07-10T11:50:00Z","eventName":"GetBucketAcl","eventID":"a7a2a2a2-1111-2222-3333-444444444444",
 "userIdentity":{"type":"AssumedRole"},"requestParameters":{"bucketName":"logs","policy":{"a":1}}}"#;
-    let mut normalizer = normalizer(Profile::Standard);
-    normalizer.beside(Some(BESIDE.0), Some(BESIDE.1));
+    let mut normalizer = normalizer(FieldProfile::Standard);
+    normalizer.set_lookup_fields(Some(BESIDE.0), Some(BESIDE.1));
     let slow = document(&mut normalizer, record);
     let mut out = Vec::new();
-    let taken = normalizer.take(record.as_bytes(), 0, &mut out);
+    let taken = normalizer.try_copy(record.as_bytes(), 0, &mut out);
     let Some((_, Normalized::Document(placed))) = taken else { panic!("{taken:?}") };
     let quick = String::from_utf8(out.split_off(placed.action_bytes as usize)).unwrap();
     assert_eq!(value(&quick), value(&slow));
     let fields = normalizer.fields.clone();
-    let mut relearned = Relearned::new(&fields, &index_with(&to_json!({ "bucketName": "date" })));
-    let again = String::from_utf8(relearned.again(slow.as_bytes()).unwrap()).unwrap();
-    let raw = String::from_utf8(raw(slow.as_bytes())).unwrap();
+    let mut relearned =
+        IndexRewriter::new(&fields, &index_with(&to_json!({ "bucketName": "date" })));
+    let again = String::from_utf8(relearned.rewrite(slow.as_bytes()).unwrap()).unwrap();
+    let raw = String::from_utf8(raw_document(slow.as_bytes())).unwrap();
     for form in [&quick, &slow, &again, &raw] {
         assert_eq!(value(form)["trailload"]["lookup"], lookup, "{form}");
     }
     for form in [&quick, &slow, &again] {
         assert!(refused_by(&mapping(&fields), form).iter().all(|path| !path.contains("lookup")));
-        assert_eq!(meaning(&original(form.as_bytes()).unwrap()), meaning(record.as_bytes()));
+        assert_eq!(meaning(&restore_record(form.as_bytes()).unwrap()), meaning(record.as_bytes()));
     }
     assert_eq!(value(&raw)["event"]["original"].as_str().map(value), Some(value(record)));
 }
@@ -680,7 +694,7 @@ fn what_an_envelope_adds_is_in_every_form_of_the_document_and_not_in_the_record(
 fn an_envelope_changes_neither_the_id_nor_what_comes_without_one() {
     let record =
         r#"{"eventTime":"2023-07-10T11:50:00Z","eventName":"A","requestParameters":{"a":1}}"#;
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     let written = |normalizer: &mut Normalizer| {
         let mut out = Vec::new();
         normalizer.rewrite(record.as_bytes(), &mut out).unwrap();
@@ -689,16 +703,16 @@ fn an_envelope_changes_neither_the_id_nor_what_comes_without_one() {
         (action.to_owned(), document.to_owned())
     };
     let plain = written(&mut normalizer);
-    normalizer.beside(Some(BESIDE.0), Some(BESIDE.1));
+    normalizer.set_lookup_fields(Some(BESIDE.0), Some(BESIDE.1));
     let beside = written(&mut normalizer);
-    normalizer.beside(None, None);
+    normalizer.set_lookup_fields(None, None);
     assert_eq!((&beside.0, written(&mut normalizer)), (&plain.0, plain.clone()));
     assert_ne!(beside.1, plain.1);
 }
 
 #[test]
 fn beyond_the_budget_values_are_found_through_more() {
-    let fields = Arc::new(Fields::new(rules(), Profile::Standard, 0));
+    let fields = Arc::new(FieldRegistry::new(rules(), FieldProfile::Standard, 0));
     let mut normalizer = Normalizer::new(Arc::clone(&fields), Arc::default());
     let record = r#"{"eventID":"0828c0d2-3589-4390-b954-c78b4a7df44b","eventTime":"2024-01-01T00:00:00Z","requestParameters":{"tags":{"a:b":"c"},"x":[1,"two"]}}"#;
     let slow = value(&document(&mut normalizer, record));
@@ -715,7 +729,7 @@ fn beyond_the_budget_values_are_found_through_more() {
     );
     let mut out = Vec::new();
     let (_, Normalized::Document(placed)) =
-        normalizer.take(record.as_bytes(), 0, &mut out).unwrap()
+        normalizer.try_copy(record.as_bytes(), 0, &mut out).unwrap()
     else {
         panic!()
     };
@@ -813,10 +827,10 @@ fn a_text_is_a_term_only_if_its_field_ignores_it() {
             let record = format!(
                 r#"{{"eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z","requestParameters":{parameters}}}"#
             );
-            let mut normalizer = normalizer(Profile::Standard);
+            let mut normalizer = normalizer(FieldProfile::Standard);
             let slow = document(&mut normalizer, &record);
             let mut out = Vec::new();
-            let taken = normalizer.take(record.as_bytes(), 0, &mut out);
+            let taken = normalizer.try_copy(record.as_bytes(), 0, &mut out);
             let Some((_, Normalized::Document(placed))) = taken else { panic!("{record}") };
             let quick = String::from_utf8(out.split_off(placed.action_bytes as usize)).unwrap();
             assert_eq!(value(&quick), value(&slow), "{path} of {units}");
@@ -828,18 +842,21 @@ fn a_text_is_a_term_only_if_its_field_ignores_it() {
                 value(&format!("\"{text}\"")).as_str().unwrap().chars().take(100).collect();
             assert!(terms.iter().all(|term| term.starts_with(&format!("{path}={start}"))));
             assert!(terms.iter().all(|term| term.len() <= 512));
-            assert_eq!(original(slow.as_bytes()).unwrap(), meaning(record.as_bytes()));
-            let mut relearned = Relearned::new(&normalizer.fields, &mapping(&normalizer.fields));
-            assert_eq!(relearned.again(slow.as_bytes()), None, "{path}");
+            assert_eq!(restore_record(slow.as_bytes()).unwrap(), meaning(record.as_bytes()));
+            let mut relearned =
+                IndexRewriter::new(&normalizer.fields, &mapping(&normalizer.fields));
+            assert_eq!(relearned.rewrite(slow.as_bytes()), None, "{path}");
         }
     }
 }
 
 #[test]
 fn every_value_of_every_public_event_can_be_found() {
-    for (profile, most) in
-        [(Profile::Standard, 5_000), (Profile::Standard, 300), (Profile::Lean, 5_000)]
-    {
+    for (profile, most) in [
+        (FieldProfile::Standard, 5_000),
+        (FieldProfile::Standard, 300),
+        (FieldProfile::Lean, 5_000),
+    ] {
         let mut normalizer = normalizer_within(profile, most);
         let documents: Vec<String> =
             corpus().iter().map(|event| document(&mut normalizer, event)).collect();
@@ -854,7 +871,7 @@ fn every_value_of_every_public_event_can_be_found() {
 #[test]
 fn beyond_the_budget_documents_look_the_same_in_any_order() {
     let documents = |events: &[String], most| -> Vec<Value> {
-        let mut normalizer = normalizer_within(Profile::Standard, most);
+        let mut normalizer = normalizer_within(FieldProfile::Standard, most);
         let documents = events.iter().map(|event| {
             let mut document = value(&document(&mut normalizer, event));
             if let Some(ours) = document["trailload"].as_object_mut() {
@@ -880,10 +897,10 @@ fn beyond_the_budget_documents_look_the_same_in_any_order() {
 
 #[test]
 fn beyond_the_budget_paths_that_no_table_knows_are_not_remembered() {
-    let mut normalizer = normalizer_within(Profile::Standard, 0);
-    let known = |fields: &Fields| {
+    let mut normalizer = normalizer_within(FieldProfile::Standard, 0);
+    let known = |fields: &FieldRegistry| {
         let mut paths = 0;
-        fields.each_from(0, |_, _| paths += 1);
+        fields.for_each_from(0, |_, _| paths += 1);
         paths
     };
     document(&mut normalizer, r#"{"requestParameters":{"policy":{"a":1}}}"#);
@@ -947,16 +964,16 @@ fn json() -> impl Strategy<Value = String> {
 
 #[test]
 fn when_an_index_is_full_new_fields_are_found_through_more() {
-    let mut normalizer = normalizer(Profile::Standard);
+    let mut normalizer = normalizer(FieldProfile::Standard);
     let rest =
         r#""eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z""#;
     let record = |parameters: &str| format!(r#"{{{rest},"requestParameters":{{{parameters}}}}}"#);
     document(&mut normalizer, &record(r#""before":"x","lacking":1,"also":{"lacking":2}"#));
     let live = index_with(&to_json!({"before": {"type": "keyword"}, "also": {"type": "object"}}));
-    normalizer.fields.close(&live);
+    normalizer.fields.freeze(&live);
     let record = record(r#""before":"x","lacking":["z"],"also":{"lacking":3},"afterThat":"y""#);
     let mut out = Vec::new();
-    let taken = normalizer.take(record.as_bytes(), 0, &mut out);
+    let taken = normalizer.try_copy(record.as_bytes(), 0, &mut out);
     let Some((_, Normalized::Document(placed))) = taken else { panic!("{taken:?}") };
     let fast = std::str::from_utf8(&out[placed.action_bytes as usize..]).unwrap();
     let more = to_json!([
@@ -968,13 +985,13 @@ fn when_an_index_is_full_new_fields_are_found_through_more() {
     assert_eq!(document(&mut normalizer, &record), fast);
     assert_eq!(lost(&live, fast), Vec::<String>::new());
     let other = index_with(&to_json!({"lacking": {"type": "keyword"}}));
-    normalizer.fields.absorb(&other, Origin::Index);
+    normalizer.fields.merge_mappings(&other, MappingOrigin::Index);
     assert_eq!(document(&mut normalizer, &record), fast, "another index that has room");
 }
 
 #[test]
 fn an_index_overrules_what_we_met_first_and_a_template_says_until_then() {
-    let fields = Arc::new(Fields::new(rules(), Profile::Standard, 5_000));
+    let fields = Arc::new(FieldRegistry::new(rules(), FieldProfile::Standard, 5_000));
     let mut normalizer = Normalizer::new(Arc::clone(&fields), Arc::default());
     let record = r#"{"requestParameters":{"newText":"x","newObject":{"a":{"b":1}}}}"#;
     document(&mut normalizer, record);
@@ -983,32 +1000,39 @@ fn an_index_overrules_what_we_met_first_and_a_template_says_until_then() {
     let object = to_json!({"properties": {"x": keyword}});
     let theirs = parameters(to_json!({"newText": object, "newObject": keyword}));
     let told = || fields.properties(0, fields.len())["requestParameters"]["properties"].clone();
-    fields.absorb(&theirs, Origin::Template);
+    fields.merge_mappings(&theirs, MappingOrigin::Template);
     let expected = to_json!({"newText": {"type": "object", "properties": {"x": keyword}}, "newObject": keyword});
     assert_eq!(told(), expected, "other indices are told the same, and nothing below a value");
-    fields.absorb(&parameters(to_json!({"newObject": {"properties": {}}})), Origin::Index);
+    fields.merge_mappings(
+        &parameters(to_json!({"newObject": {"properties": {}}})),
+        MappingOrigin::Index,
+    );
     assert_eq!(told()["newObject"]["type"], "object", "an index has the last word");
-    fields.absorb(&theirs, Origin::Template);
+    fields.merge_mappings(&theirs, MappingOrigin::Template);
     assert_eq!(told()["newObject"]["type"], "object");
 }
 
 #[test]
 fn what_an_earlier_run_decided_is_obeyed_unless_an_engine_says_otherwise() {
-    let fields = Arc::new(Fields::new(rules(), Profile::Standard, 5_000));
+    let fields = Arc::new(FieldRegistry::new(rules(), FieldProfile::Standard, 5_000));
     let mut normalizer = Normalizer::new(Arc::clone(&fields), Arc::default());
     let keyword = to_json!({"type": "keyword"});
     let template =
         to_json!({"properties": {"requestParameters": {"properties": {"theirs": keyword}}}});
-    fields.absorb(&template, Origin::Template);
+    fields.merge_mappings(&template, MappingOrigin::Template);
     let decided = [
         ("ours", FieldShape::Value),
         ("ours.deep", FieldShape::Object),
         ("theirs", FieldShape::Object),
         ("late", FieldShape::Object),
     ];
-    fields.recall(decided.map(|(name, shape)| (format!("requestParameters.{name}"), shape)));
+    fields.restore(decided.map(|(name, shape)| (format!("requestParameters.{name}"), shape)));
     let corrected = |path: &str, shape| {
-        vec![Decision { path: format!("requestParameters.{path}"), shape, by: Decider::Engine }]
+        vec![FieldDecision {
+            path: format!("requestParameters.{path}"),
+            shape,
+            by: DecidedBy::Engine,
+        }]
     };
     assert_eq!(fields.take_decisions(), corrected("theirs", FieldShape::Value));
     assert_eq!(fields.len(), 1, "nothing is a field before it is met");
@@ -1018,9 +1042,9 @@ fn what_an_earlier_run_decided_is_obeyed_unless_an_engine_says_otherwise() {
         held["requestParameters"],
         to_json!({"ours_object": {"x": 1}, "theirs_object": {"y": 1}})
     );
-    assert!(fields.take_decisions().iter().all(|decision| decision.by == Decider::FirstMet));
+    assert!(fields.take_decisions().iter().all(|decision| decision.by == DecidedBy::FirstValue));
     let live = to_json!({"properties": {"requestParameters": {"properties": {"late": keyword}}}});
-    fields.absorb(&live, Origin::Index);
+    fields.merge_mappings(&live, MappingOrigin::Index);
     assert_eq!(fields.take_decisions(), corrected("late", FieldShape::Value));
     let held = value(&document(&mut normalizer, r#"{"requestParameters":{"late":"z"}}"#));
     assert_eq!(held["requestParameters"]["late"], "z");
@@ -1030,14 +1054,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
     #[test]
     fn whatever_comes_goes_in_and_comes_back(records in proptest::collection::vec(proptest::collection::vec((".{0}(requestParameters|userIdentity|policy|a|tags|readOnly|eventTime)", json()), 0..4), 1..5)) {
-        let mut normalizer = normalizer(Profile::Standard);
+        let mut normalizer = normalizer(FieldProfile::Standard);
         let mut documents = Vec::new();
         for members in records {
             let members: Vec<String> = members.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
             let record = format!("{{{}}}", members.join(","));
             let document = document(&mut normalizer, &record);
             prop_assert_eq!(
-                String::from_utf8(original(document.as_bytes()).unwrap()).unwrap(),
+                String::from_utf8(restore_record(document.as_bytes()).unwrap()).unwrap(),
                 String::from_utf8(meaning(record.as_bytes())).unwrap(),
                 "{}", document
             );
@@ -1076,12 +1100,12 @@ mod returned {
 
     /// Makes a document of a record, and again of what the engine would give back.
     fn twice(record: &str, settings: Settings) -> [String; 2] {
-        let fields = Arc::new(Fields::new(rules(), Profile::Standard, 5_000));
+        let fields = Arc::new(FieldRegistry::new(rules(), FieldProfile::Standard, 5_000));
         let mut normalizer = Normalizer::new(fields, Arc::new(settings));
         let mut given = record.as_bytes().to_vec();
         [0, 1].map(|_| {
             let mut out = Vec::new();
-            if normalizer.take(&given, 0, &mut out).is_none() {
+            if normalizer.try_copy(&given, 0, &mut out).is_none() {
                 normalizer.rewrite(&given, &mut out).unwrap();
             }
             let line = out.iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -1124,11 +1148,11 @@ mod returned {
             r#"{"eventName":"A","event":"A"}"#,
         ] {
             let tree = tree::parse(record.as_bytes()).unwrap();
-            assert!(undo::returned(record.as_bytes(), &tree.tree).is_none(), "{record}");
+            assert!(restore::from_document(record.as_bytes(), &tree.tree).is_none(), "{record}");
         }
         let logstash = r#"{"eventTime":"2024-03-05T10:00:00Z","@timestamp":"2024-03-05T10:00:00.000Z","sourceIPAddress":"192.0.2.1","source":{"ip":"192.0.2.2"}}"#;
         let tree = tree::parse(logstash.as_bytes()).unwrap();
-        let record = undo::returned(logstash.as_bytes(), &tree.tree).unwrap().record;
+        let record = restore::from_document(logstash.as_bytes(), &tree.tree).unwrap().record;
         let record: Value = serde_json::from_slice(&record).unwrap();
         assert_eq!(record["source"]["ip"], "192.0.2.2");
         assert!(record.get("@timestamp").is_none());

@@ -28,14 +28,14 @@ fn specials(word: u64) -> u64 {
 pub(super) fn load(text: &[u8], at: usize) -> u64 {
     match text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         Some(eight) => u64::from_le_bytes(*eight),
-        None => u64::from_le_bytes(last(text, at)),
+        None => u64::from_le_bytes(load_at_end(text, at)),
     }
 }
 
 /// Returns the last bytes of a text, and zeros behind its end.
 #[cold]
 #[inline(never)]
-fn last<const BYTES: usize>(text: &[u8], at: usize) -> [u8; BYTES] {
+fn load_at_end<const BYTES: usize>(text: &[u8], at: usize) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     for (to, from) in bytes.iter_mut().zip(text.get(at..).unwrap_or_default()) {
         *to = *from;
@@ -51,16 +51,16 @@ pub(super) fn load_two(text: &[u8], at: usize) -> [u64; 2] {
             let [low, high] = [sixteen.first_chunk::<8>(), sixteen.last_chunk::<8>()];
             [low, high].map(|half| half.map_or(0, |half| u64::from_le_bytes(*half)))
         }
-        None => [at, at + 8].map(|at| u64::from_le_bytes(last(text, at))),
+        None => [at, at + 8].map(|at| u64::from_le_bytes(load_at_end(text, at))),
     }
 }
 
 /// Returns the offset of the first quote, backslash or control character at or after `at`.
 #[inline]
-pub(super) fn special(text: &[u8], mut at: usize) -> usize {
+pub(super) fn find_special(text: &[u8], mut at: usize) -> usize {
     loop {
         let Some(next) = text.get(at..).and_then(|rest| rest.first_chunk()) else {
-            return at + special_at_end(text, at);
+            return at + find_special_at_end(text, at);
         };
         let mask = specials_of(*next);
         if mask != 0 {
@@ -73,8 +73,8 @@ pub(super) fn special(text: &[u8], mut at: usize) -> usize {
 /// The same for the last few bytes: what stands behind the end counts as a control character.
 #[cold]
 #[inline(never)]
-fn special_at_end(text: &[u8], at: usize) -> usize {
-    specials_of(last(text, at)).trailing_zeros() as usize
+fn find_special_at_end(text: &[u8], at: usize) -> usize {
+    specials_of(load_at_end(text, at)).trailing_zeros() as usize
 }
 
 /// Returns a bit for each byte: whether it is a quote, backslash or control character.
@@ -93,7 +93,7 @@ pub(super) fn plain_string(text: &[u8], at: usize) -> Option<usize> {
     if text.get(at) != Some(&b'"') {
         return None;
     }
-    let end = special(text, at + 1);
+    let end = find_special(text, at + 1);
     (text.get(end) == Some(&b'"')).then_some(end + 1)
 }
 
@@ -167,7 +167,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
             Some(b'r') => out.push(b'\r'),
             Some(b'b') => out.push(8),
             Some(b'f') => out.push(12),
-            Some(b'u') => match unit(raw, at) {
+            Some(b'u') => match utf16_unit(raw, at) {
                 Some(unit) => at = push_unit(&mut out, raw, at, unit),
                 None => out.extend_from_slice(b"\\u"),
             },
@@ -180,7 +180,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Reads the four hexadecimal digits of a `\u` escape.
-pub(super) fn unit(raw: &[u8], at: usize) -> Option<u16> {
+pub(super) fn utf16_unit(raw: &[u8], at: usize) -> Option<u16> {
     let digits = raw.get(at..at + 4)?;
     let mut unit = 0;
     for digit in digits {
@@ -191,20 +191,20 @@ pub(super) fn unit(raw: &[u8], at: usize) -> Option<u16> {
 
 /// Appends what the unit at `at` stands for, together with its other half if there is one.
 fn push_unit(out: &mut Vec<u8>, raw: &[u8], at: usize, high: u16) -> usize {
-    let low = || (raw.get(at + 4..at + 6) == Some(b"\\u")).then(|| unit(raw, at + 6)).flatten();
+    let low = || (raw.get(at + 4..at + 6) == Some(b"\\u")).then(|| utf16_unit(raw, at + 6)).flatten();
     if (0xD800..0xDC00).contains(&high)
         && let Some(low) = low().filter(|low| (0xDC00..0xE000).contains(low))
     {
         let point = 0x1_0000 + ((u32::from(high) - 0xD800) << 10) + (u32::from(low) - 0xDC00);
-        push_point(out, point);
+        push_code_point(out, point);
         return at + 10;
     }
-    push_point(out, u32::from(high));
+    push_code_point(out, u32::from(high));
     at + 4
 }
 
 /// Appends a code point; surrogates as WTF-8 has them.
-fn push_point(out: &mut Vec<u8>, point: u32) {
+fn push_code_point(out: &mut Vec<u8>, point: u32) {
     if let Some(char) = char::from_u32(point) {
         out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
         return;
@@ -218,7 +218,7 @@ fn push_point(out: &mut Vec<u8>, point: u32) {
 
 /// Appends WTF-8 bytes as the inside of a JSON string.
 pub(super) fn escape(out: &mut Vec<u8>, text: &[u8]) {
-    if special(text, 0) >= text.len() && !has_surrogate(text) {
+    if find_special(text, 0) >= text.len() && !has_surrogate(text) {
         out.extend_from_slice(text);
         return;
     }
@@ -257,7 +257,7 @@ pub(super) fn has_surrogate(text: &[u8]) -> bool {
 }
 
 /// Returns how long the text is that the inside of a JSON string stands for, as engines count: in UTF-16 units.
-pub(super) fn units(raw: &[u8]) -> usize {
+pub(super) fn utf16_len(raw: &[u8]) -> usize {
     let mut units = 0;
     let mut at = 0;
     while let Some(&byte) = raw.get(at) {
@@ -277,7 +277,7 @@ pub(super) fn units(raw: &[u8]) -> usize {
 }
 
 /// Returns how much of a JSON string's inside fits into `limit` bytes without cutting a character or an escape.
-pub(super) fn cut(raw: &[u8], limit: usize) -> usize {
+pub(super) fn truncation_point(raw: &[u8], limit: usize) -> usize {
     if raw.len() <= limit {
         return raw.len();
     }
@@ -337,10 +337,10 @@ mod tests {
 
     #[test]
     fn a_cut_never_splits_an_escape_or_a_character() {
-        assert_eq!(cut(br"ab\u00e9cd", 5), 2);
-        assert_eq!(cut("ab\u{e9}cd".as_bytes(), 3), 2);
-        assert_eq!(cut(br"a\\\\b", 4), 3);
-        assert_eq!(cut(b"short", 99), 5);
+        assert_eq!(truncation_point(br"ab\u00e9cd", 5), 2);
+        assert_eq!(truncation_point("ab\u{e9}cd".as_bytes(), 3), 2);
+        assert_eq!(truncation_point(br"a\\\\b", 4), 3);
+        assert_eq!(truncation_point(b"short", 99), 5);
     }
 
     #[test]
@@ -353,7 +353,7 @@ mod tests {
             ("\u{e9}\u{20ac}", 2),
             ("\u{1F600}", 2),
         ] {
-            assert_eq!(units(raw.as_bytes()), length, "{raw}");
+            assert_eq!(utf16_len(raw.as_bytes()), length, "{raw}");
         }
     }
 
@@ -364,7 +364,7 @@ mod tests {
             escape(&mut raw, text.as_bytes());
             prop_assert_eq!(&*unescape(&raw), text.as_bytes());
             prop_assert_eq!(raw.iter().position(|byte| *byte < 0x20), None);
-            prop_assert_eq!(units(&raw), text.encode_utf16().count());
+            prop_assert_eq!(utf16_len(&raw), text.encode_utf16().count());
         }
 
         #[test]
@@ -376,7 +376,7 @@ mod tests {
             text.push(b'"');
             text.extend(tail);
             let expected = text.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\').unwrap();
-            prop_assert_eq!(special(&text, 0), expected);
+            prop_assert_eq!(find_special(&text, 0), expected);
         }
     }
 }

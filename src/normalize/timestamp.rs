@@ -43,7 +43,7 @@ impl IndexBy {
     }
 
     /// Returns what a word stands for.
-    pub fn named(word: &str) -> Option<Self> {
+    pub fn from_name(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|by| by.as_str() == word)
     }
 
@@ -51,17 +51,17 @@ impl IndexBy {
     ///
     /// Events without a plausible time go to `PREFIX-undated`, and with [`IndexBy::None`] all events go to one index:
     /// both are told as every time there is.
-    pub fn range_of(self, prefix: &str, index: &str) -> Option<TimeRange> {
+    pub fn time_range(self, prefix: &str, index: &str) -> Option<TimeRange> {
         let rest = index.strip_prefix(prefix)?;
         match self {
             Self::None => rest.is_empty().then(TimeRange::default),
             _ if rest == UNDATED_SUFFIX => Some(TimeRange::default()),
-            _ => self.stretch(rest.strip_prefix('-')?),
+            _ => self.period_range(rest.strip_prefix('-')?),
         }
     }
 
     /// Returns the stretch of time that the end of an index name stands for.
-    fn stretch(self, name: &str) -> Option<TimeRange> {
+    fn period_range(self, name: &str) -> Option<TimeRange> {
         let numbers: Vec<&str> = name.split('.').collect();
         let (first, next) = match (self, numbers.as_slice()) {
             (Self::Year, [year]) => {
@@ -86,13 +86,13 @@ impl IndexBy {
     }
 
     /// Returns how indices of a prefix are made if one of them has this name.
-    pub fn of_index(prefix: &str, index: &str) -> Option<Self> {
+    pub fn from_index_name(prefix: &str, index: &str) -> Option<Self> {
         // Undated events have the same index in all of them.
         let rest = index.strip_prefix(prefix)?;
         if rest == UNDATED_SUFFIX {
             return None;
         }
-        Self::ALL.into_iter().find(|by| by.range_of(prefix, index).is_some())
+        Self::ALL.into_iter().find(|by| by.time_range(prefix, index).is_some())
     }
 }
 
@@ -146,17 +146,17 @@ impl TimeRange {
 
 /// The years in which an event can have happened, and that get indices of their own. CloudTrail began in 2013; samples
 /// are older, and a broken clock must not be able to create thousands of indices.
-const YEARS: RangeInclusive<u16> = 2000..=2100;
+const PLAUSIBLE_YEARS: RangeInclusive<u16> = 2000..=2100;
 
 /// The same in milliseconds since 1970.
-const PLAUSIBLE: Range<f64> = 946_684_800_000.0..4_133_980_800_000.0;
+const PLAUSIBLE_MILLISECONDS: Range<f64> = 946_684_800_000.0..4_133_980_800_000.0;
 
-/// Milliseconds of the units in which programs count the time since 1970. Written in one unit, a moment of [`PLAUSIBLE`]
+/// Milliseconds of the units in which programs count the time since 1970. Written in one unit, a moment of [`PLAUSIBLE_MILLISECONDS`]
 /// is none in any other: the units are a thousand apart, the moments less than five times.
 const UNITS: [f64; 4] = [1_000.0, 1.0, 0.001, 0.000_001];
 
 /// Characters of the longest number that is looked at as a time.
-const LONGEST_NUMBER: usize = 40;
+const MAX_NUMBER_CHARS: usize = 40;
 
 /// The moment of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +190,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 
 impl EventTime {
     /// Reads the form CloudTrail writes: `2024-06-30T23:59:59Z`, with a fraction or without.
-    pub(super) fn plain(text: &[u8]) -> Option<Self> {
+    pub(super) fn parse_rfc3339(text: &[u8]) -> Option<Self> {
         let [date @ .., b'Z'] = text else { return None };
         if date.len() < 19
             || [date[4], date[7], date[10], date[13], date[16]] != *b"--T::"
@@ -229,27 +229,27 @@ impl EventTime {
 
     /// Reads a value of a record in every form that leaves no doubt: a text, or the time since 1970 as a number or
     /// its digits.
-    pub(super) fn read(value: &Tree<'_>) -> Option<Self> {
+    pub(super) fn from_value(value: &Tree<'_>) -> Option<Self> {
         match value {
             Tree::Text(_) => {
-                let text = value.text()?;
-                Self::plain(&text).or_else(|| Self::lenient(&text))
+                let text = value.as_text()?;
+                Self::parse_rfc3339(&text).or_else(|| Self::parse_lenient(&text))
             }
-            Tree::Token(token) => Self::since_1970(std::str::from_utf8(token).ok()?),
+            Tree::Token(token) => Self::from_epoch(std::str::from_utf8(token).ok()?),
             _ => None,
         }
     }
 
     /// Reads the forms that other programs write: ISO 8601 with a blank for the T, with an offset, or with `UTC` or
     /// nothing for the Z; slashes for the hyphens; the form of mails and HTTP (RFC 2822); digits.
-    fn lenient(text: &[u8]) -> Option<Self> {
+    fn parse_lenient(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?.trim();
-        Self::since_1970(text)
-            .or_else(|| Self::iso(text))
-            .or_else(|| Self::at(rfc2822::parse(text).ok()?.timestamp()))
+        Self::from_epoch(text)
+            .or_else(|| Self::parse_iso(text))
+            .or_else(|| Self::from_timestamp(rfc2822::parse(text).ok()?.timestamp()))
     }
 
-    fn iso(text: &str) -> Option<Self> {
+    fn parse_iso(text: &str) -> Option<Self> {
         let mut text = text.to_owned();
         // Only the year can come first: no other part has four digits.
         if text.get(4..5) == Some("/") && text.get(7..8) == Some("/") {
@@ -264,30 +264,30 @@ impl EventTime {
             let civil: DateTime = text.parse().ok()?;
             civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
         })?;
-        Self::at(moment)
+        Self::from_timestamp(moment)
     }
 
     /// Reads the time since 1970 in seconds, or in thousandths, millionths or billionths of one. `None` if it is
     /// plausible in none of them.
-    fn since_1970(text: &str) -> Option<Self> {
+    fn from_epoch(text: &str) -> Option<Self> {
         let is_part = |byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+');
-        if text.len() > LONGEST_NUMBER || !text.bytes().all(is_part) {
+        if text.len() > MAX_NUMBER_CHARS || !text.bytes().all(is_part) {
             return None;
         }
         let number: f64 = text.parse().ok()?;
         let milliseconds =
-            UNITS.iter().map(|unit| number * unit).find(|moment| PLAUSIBLE.contains(moment))?;
+            UNITS.iter().map(|unit| number * unit).find(|moment| PLAUSIBLE_MILLISECONDS.contains(moment))?;
         #[expect(clippy::cast_possible_truncation, reason = "in the range checked above")]
         let moment = Timestamp::from_millisecond(milliseconds.round() as i64).ok()?;
-        Self::at(moment)
+        Self::from_timestamp(moment)
     }
 
     /// Returns whether events can have happened then.
     pub(super) fn is_plausible(self) -> bool {
-        YEARS.contains(&self.year)
+        PLAUSIBLE_YEARS.contains(&self.year)
     }
 
-    fn at(moment: Timestamp) -> Option<Self> {
+    fn from_timestamp(moment: Timestamp) -> Option<Self> {
         let civil = TimeZone::UTC.to_datetime(moment);
         Some(Self {
             milliseconds: moment.as_millisecond(),
@@ -298,24 +298,24 @@ impl EventTime {
     }
 
     /// Writes the moment as every engine reads it.
-    pub(super) fn to_text(self) -> String {
+    pub(super) fn to_rfc3339(self) -> String {
         Timestamp::from_millisecond(self.milliseconds)
             .map(|moment| moment.to_string())
             .unwrap_or_default()
     }
 
     /// Writes the moment for a date field, if such a field does not read it from the value that it was read from.
-    pub(super) fn retold(self, value: &Tree<'_>) -> Option<String> {
+    pub(super) fn reformatted(self, value: &Tree<'_>) -> Option<String> {
         let is_read = match value {
             Tree::Text(inside) => is_iso(inside) || is_milliseconds(inside),
             Tree::Token(token) => is_milliseconds(token),
             _ => true,
         };
-        (!is_read).then(|| self.to_text())
+        (!is_read).then(|| self.to_rfc3339())
     }
 
     /// Returns what tells the indices apart: equal for two moments if and only if they share one.
-    pub(super) fn bucket(self, by: IndexBy) -> u32 {
+    pub(super) fn period(self, by: IndexBy) -> u32 {
         let (year, month, day) = (u32::from(self.year), u32::from(self.month), u32::from(self.day));
         match by {
             _ if !self.is_plausible() => UNDATED,
@@ -327,7 +327,7 @@ impl EventTime {
     }
 }
 
-/// The bucket of events whose time is missing or beyond [`YEARS`].
+/// The bucket of events whose time is missing or beyond [`PLAUSIBLE_YEARS`].
 pub(super) const UNDATED: u32 = u32::MAX;
 
 /// What the index of those events ends with.
@@ -360,7 +360,7 @@ fn is_iso(text: &[u8]) -> bool {
 fn is_milliseconds(text: &[u8]) -> bool {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
     #[expect(clippy::cast_precision_loss, reason = "exact in that range")]
-    number.is_some_and(|number| PLAUSIBLE.contains(&(number as f64)))
+    number.is_some_and(|number| PLAUSIBLE_MILLISECONDS.contains(&(number as f64)))
 }
 
 fn valid_day(year: u16, month: u16, day: u16) -> bool {
@@ -390,12 +390,12 @@ mod tests {
         ] {
             let expected: Timestamp = text.parse().unwrap();
             for when in [
-                EventTime::plain(text.as_bytes()).unwrap(),
-                EventTime::lenient(text.as_bytes()).unwrap(),
+                EventTime::parse_rfc3339(text.as_bytes()).unwrap(),
+                EventTime::parse_lenient(text.as_bytes()).unwrap(),
             ] {
                 assert_eq!(when.milliseconds, expected.as_millisecond(), "{text}");
                 assert_eq!(
-                    when.to_text().parse::<Timestamp>().unwrap().as_millisecond(),
+                    when.to_rfc3339().parse::<Timestamp>().unwrap().as_millisecond(),
                     when.milliseconds
                 );
             }
@@ -415,21 +415,21 @@ mod tests {
             "Z",
             "",
         ] {
-            assert_eq!(EventTime::plain(text.as_bytes()), None, "{text}");
+            assert_eq!(EventTime::parse_rfc3339(text.as_bytes()), None, "{text}");
         }
     }
 
     fn text(text: &str) -> Option<EventTime> {
-        EventTime::read(&Tree::Text(text.as_bytes().into()))
+        EventTime::from_value(&Tree::Text(text.as_bytes().into()))
     }
 
     fn number(number: &str) -> Option<EventTime> {
-        EventTime::read(&Tree::Token(number.as_bytes().into()))
+        EventTime::from_value(&Tree::Token(number.as_bytes().into()))
     }
 
     #[test]
     fn other_spellings_are_understood() {
-        for (spelled, same) in [
+        for (get_ignore_case, same) in [
             ("2022-01-05 10:11:12", "2022-01-05T10:11:12Z"),
             ("2022-01-05T10:11:12", "2022-01-05T10:11:12Z"),
             (" 2022-01-05t10:11:12z ", "2022-01-05T10:11:12Z"),
@@ -446,7 +446,7 @@ mod tests {
             ("Wed, 5 Jan 2022 10:11:12 +0200", "2022-01-05T08:11:12Z"),
             ("2022-01-05", "2022-01-05T00:00:00Z"),
         ] {
-            assert_eq!(text(spelled), EventTime::plain(same.as_bytes()), "{spelled}");
+            assert_eq!(text(get_ignore_case), EventTime::parse_rfc3339(same.as_bytes()), "{get_ignore_case}");
         }
         for doubtful in [
             "yesterday",
@@ -466,7 +466,7 @@ mod tests {
 
     #[test]
     fn the_time_since_1970_is_understood_in_every_unit() {
-        let same = EventTime::plain(b"2024-06-01T12:00:00Z");
+        let same = EventTime::parse_rfc3339(b"2024-06-01T12:00:00Z");
         for written in [
             "1717243200",
             "1717243200.0",
@@ -477,10 +477,10 @@ mod tests {
         ] {
             assert_eq!((number(written), text(written)), (same, same), "{written}");
         }
-        assert_eq!(number("1717243200.123"), EventTime::plain(b"2024-06-01T12:00:00.123Z"));
-        assert_eq!(number("1717243200123"), EventTime::plain(b"2024-06-01T12:00:00.123Z"));
-        assert_eq!(number("946684800"), EventTime::plain(b"2000-01-01T00:00:00Z"));
-        assert_eq!(number("4133980799999"), EventTime::plain(b"2100-12-31T23:59:59.999Z"));
+        assert_eq!(number("1717243200.123"), EventTime::parse_rfc3339(b"2024-06-01T12:00:00.123Z"));
+        assert_eq!(number("1717243200123"), EventTime::parse_rfc3339(b"2024-06-01T12:00:00.123Z"));
+        assert_eq!(number("946684800"), EventTime::parse_rfc3339(b"2000-01-01T00:00:00Z"));
+        assert_eq!(number("4133980799999"), EventTime::parse_rfc3339(b"2100-12-31T23:59:59.999Z"));
         for none in ["0", "946684799", "4133980800", "-1717243200", "17", "1e400", "true", "null"] {
             assert_eq!(number(none), None, "{none}");
         }
@@ -489,7 +489,7 @@ mod tests {
 
     #[test]
     fn a_date_field_is_given_what_it_reads() {
-        let retold = |value: Tree<'_>| EventTime::read(&value).unwrap().retold(&value);
+        let reformatted = |value: Tree<'_>| EventTime::from_value(&value).unwrap().reformatted(&value);
         for (written, expected) in [
             ("2024-06-01T12:00:00Z", None),
             ("2024-06-01T12:00:00.123456+02:00", None),
@@ -501,10 +501,10 @@ mod tests {
             ("2024/06/01 12:00:00", Some("2024-06-01T12:00:00Z")),
         ] {
             let value = Tree::Text(written.as_bytes().into());
-            assert_eq!(retold(value).as_deref(), expected, "{written}");
+            assert_eq!(reformatted(value).as_deref(), expected, "{written}");
         }
-        assert_eq!(retold(Tree::Token(b"1717243200000"[..].into())), None);
-        let seconds = retold(Tree::Token(b"1717243200"[..].into()));
+        assert_eq!(reformatted(Tree::Token(b"1717243200000"[..].into())), None);
+        let seconds = reformatted(Tree::Token(b"1717243200"[..].into()));
         assert_eq!(seconds.as_deref(), Some("2024-06-01T12:00:00Z"));
     }
 
@@ -524,7 +524,7 @@ mod tests {
         let (from, to) = (time("2024-06-01T00:00:00Z"), time("2024-06-02T00:00:00Z"));
         let day = TimeRange { from: Some(from), to: Some(to) };
         let inside =
-            |text: &str| day.contains(EventTime::plain(text.as_bytes()).unwrap().milliseconds);
+            |text: &str| day.contains(EventTime::parse_rfc3339(text.as_bytes()).unwrap().milliseconds);
         assert!(inside("2024-06-01T00:00:00Z") && inside("2024-06-01T23:59:59.999Z"));
         assert!(!inside("2024-06-02T00:00:00Z") && !inside("2024-05-31T23:59:59.999Z"));
         assert!(TimeRange::default().contains(i64::MIN));
@@ -532,17 +532,17 @@ mod tests {
 
     #[test]
     fn indices_are_named_after_the_moment() {
-        let when = EventTime::plain(b"2024-06-05T00:00:00Z").unwrap();
+        let when = EventTime::parse_rfc3339(b"2024-06-05T00:00:00Z").unwrap();
         for (by, name) in [
             (IndexBy::Day, "ct-2024.06.05"),
             (IndexBy::Month, "ct-2024.06"),
             (IndexBy::Year, "ct-2024"),
             (IndexBy::None, "ct"),
         ] {
-            assert_eq!(index_name("ct", by, when.bucket(by)), name);
+            assert_eq!(index_name("ct", by, when.period(by)), name);
         }
-        let far = EventTime::plain(b"9999-06-05T00:00:00Z").unwrap();
-        assert_eq!(index_name("ct", IndexBy::Month, far.bucket(IndexBy::Month)), "ct-undated");
+        let far = EventTime::parse_rfc3339(b"9999-06-05T00:00:00Z").unwrap();
+        assert_eq!(index_name("ct", IndexBy::Month, far.period(IndexBy::Month)), "ct-undated");
     }
 
     #[test]
@@ -554,22 +554,22 @@ mod tests {
             (IndexBy::Year, "ct-2023", "2023-01-01T00:00:00Z", "2024-01-01T00:00:00Z"),
         ] {
             let range = TimeRange { from: time(from), to: time(to) };
-            assert!(by.range_of("ct", name) == Some(range), "{name}");
-            assert_eq!(IndexBy::of_index("ct", name), Some(by));
+            assert!(by.time_range("ct", name) == Some(range), "{name}");
+            assert_eq!(IndexBy::from_index_name("ct", name), Some(by));
         }
-        assert!(IndexBy::None.range_of("ct", "ct") == Some(TimeRange::default()));
-        assert!(IndexBy::Day.range_of("ct", "ct-undated") == Some(TimeRange::default()));
-        assert_eq!(IndexBy::of_index("ct", "ct-undated"), None);
+        assert!(IndexBy::None.time_range("ct", "ct") == Some(TimeRange::default()));
+        assert!(IndexBy::Day.time_range("ct", "ct-undated") == Some(TimeRange::default()));
+        assert_eq!(IndexBy::from_index_name("ct", "ct-undated"), None);
         for name in ["ct-2024.13", "ct-2024.1", "ct-2024.02.30", "ct-eu-2024.01", "ct2024", "other"]
         {
-            assert_eq!(IndexBy::of_index("ct", name), None, "{name}");
+            assert_eq!(IndexBy::from_index_name("ct", name), None, "{name}");
         }
     }
 
     #[test]
     fn a_range_includes_what_lies_in_it() {
-        let june = IndexBy::Month.range_of("ct", "ct-2024.06").unwrap();
-        let year = IndexBy::Year.range_of("ct", "ct-2024").unwrap();
+        let june = IndexBy::Month.time_range("ct", "ct-2024.06").unwrap();
+        let year = IndexBy::Year.time_range("ct", "ct-2024").unwrap();
         assert!(year.includes(&june) && june.includes(&june) && !june.includes(&year));
         assert!(TimeRange::default().includes(&TimeRange::default()));
         assert!(!june.includes(&TimeRange::default()));

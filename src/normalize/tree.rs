@@ -11,10 +11,10 @@ use super::text;
 
 /// Levels of nesting that are kept as they are; deeper values become JSON text. The strictest engines
 /// refuse 1,000, and our own parts need a few.
-const DEEPEST: usize = 900;
+const MAX_DEPTH: usize = 900;
 
 /// Digits of the longest number kept as a number: OpenSearch and Elasticsearch 9 refuse more than 1,000.
-const LONGEST_NUMBER: usize = 1_000;
+const MAX_NUMBER_BYTES: usize = 1_000;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +24,9 @@ pub(super) enum Tree<'a> {
     /// The inside of a string, as valid JSON.
     Text(Cow<'a, [u8]>),
     /// A word that is no JSON value, or a number too long: written as text.
-    Word(Cow<'a, [u8]>),
+    BareWord(Cow<'a, [u8]>),
     /// JSON text of a value too deep to keep.
-    Deep(Cow<'a, [u8]>),
+    TooDeep(Cow<'a, [u8]>),
     /// A list.
     List(Vec<Tree<'a>>),
     /// An object, its members in order; keys may repeat.
@@ -44,77 +44,77 @@ pub(super) struct Member<'a> {
 
 /// A record that has no shape.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Misshapen {
+pub struct MalformedRecord {
     /// Offset of the byte that cannot stand there.
-    pub at: usize,
+    pub offset: usize,
     /// What was expected.
-    pub cause: &'static str,
+    pub expected: &'static str,
 }
 
 /// A tree, and whether bytes had to be mended to read it.
 pub(super) struct Parsed<'a> {
     pub(super) tree: Tree<'a>,
-    pub(super) mended: bool,
+    pub(super) repaired: bool,
 }
 
 /// Reads one JSON value that fills the text.
-pub(super) fn parse(text: &[u8]) -> Result<Parsed<'_>, Misshapen> {
+pub(super) fn parse(text: &[u8]) -> Result<Parsed<'_>, MalformedRecord> {
     // Looked at as a whole, which is much faster than string by string.
     let valid = simdutf8::basic::from_utf8(text).is_ok();
-    let mut reader = Reader { text, at: 0, valid, mended: false };
-    let tree = reader.value()?;
-    reader.space();
-    if reader.at < text.len() {
-        return Err(reader.misshapen("the end"));
+    let mut parser = TreeParser { text, at: 0, valid, repaired: false };
+    let tree = parser.value()?;
+    parser.skip_whitespace();
+    if parser.at < text.len() {
+        return Err(parser.misshapen("the end"));
     }
-    Ok(Parsed { tree, mended: reader.mended })
+    Ok(Parsed { tree, repaired: parser.repaired })
 }
 
 /// A list or object that is still open.
-enum Open<'a> {
+enum OpenContainer<'a> {
     List(Vec<Tree<'a>>),
     Object(Vec<Member<'a>>, Cow<'a, [u8]>),
 }
 
-struct Reader<'a> {
+struct TreeParser<'a> {
     text: &'a [u8],
     at: usize,
     /// The whole text is UTF-8.
     valid: bool,
-    mended: bool,
+    repaired: bool,
 }
 
-impl<'a> Reader<'a> {
-    fn misshapen(&self, cause: &'static str) -> Misshapen {
-        Misshapen { at: self.at, cause }
+impl<'a> TreeParser<'a> {
+    fn misshapen(&self, cause: &'static str) -> MalformedRecord {
+        MalformedRecord { offset: self.at, expected: cause }
     }
 
-    fn space(&mut self) {
+    fn skip_whitespace(&mut self) {
         while matches!(self.text.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }
     }
 
     fn eat(&mut self, byte: u8) -> bool {
-        self.space();
+        self.skip_whitespace();
         let found = self.text.get(self.at) == Some(&byte);
         self.at += usize::from(found);
         found
     }
 
     /// Reads a value without recursion: a hostile record may be a million levels deep.
-    fn value(&mut self) -> Result<Tree<'a>, Misshapen> {
-        let mut open: Vec<Open<'a>> = Vec::new();
+    fn value(&mut self) -> Result<Tree<'a>, MalformedRecord> {
+        let mut open: Vec<OpenContainer<'a>> = Vec::new();
         loop {
-            self.space();
+            self.skip_whitespace();
             let start = self.at;
             let mut done = match self.text.get(start) {
-                Some(b'{' | b'[') if open.len() >= DEEPEST => self.deep()?,
+                Some(b'{' | b'[') if open.len() >= MAX_DEPTH => self.skip_too_deep()?,
                 Some(b'{') => {
                     self.at += 1;
                     if !self.eat(b'}') {
                         let key = self.key()?;
-                        open.push(Open::Object(Vec::new(), key));
+                        open.push(OpenContainer::Object(Vec::new(), key));
                         continue;
                     }
                     Tree::Object(Vec::new())
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
                 Some(b'[') => {
                     self.at += 1;
                     if !self.eat(b']') {
-                        open.push(Open::List(Vec::new()));
+                        open.push(OpenContainer::List(Vec::new()));
                         continue;
                     }
                     Tree::List(Vec::new())
@@ -134,10 +134,10 @@ impl<'a> Reader<'a> {
             loop {
                 match open.pop() {
                     None => return Ok(done),
-                    Some(Open::List(mut list)) => {
+                    Some(OpenContainer::List(mut list)) => {
                         list.push(done);
                         if self.eat(b',') {
-                            open.push(Open::List(list));
+                            open.push(OpenContainer::List(list));
                             break;
                         }
                         if !self.eat(b']') {
@@ -145,11 +145,11 @@ impl<'a> Reader<'a> {
                         }
                         done = Tree::List(list);
                     }
-                    Some(Open::Object(mut members, key)) => {
+                    Some(OpenContainer::Object(mut members, key)) => {
                         members.push(Member { key, value: done });
                         if self.eat(b',') {
                             let key = self.key()?;
-                            open.push(Open::Object(members, key));
+                            open.push(OpenContainer::Object(members, key));
                             break;
                         }
                         if !self.eat(b'}') {
@@ -162,8 +162,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn key(&mut self) -> Result<Cow<'a, [u8]>, Misshapen> {
-        self.space();
+    fn key(&mut self) -> Result<Cow<'a, [u8]>, MalformedRecord> {
+        self.skip_whitespace();
         if self.text.get(self.at) != Some(&b'"') {
             return Err(self.misshapen("a key"));
         }
@@ -178,20 +178,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string and returns its inside, as valid JSON.
-    fn string(&mut self) -> Result<Cow<'a, [u8]>, Misshapen> {
+    fn string(&mut self) -> Result<Cow<'a, [u8]>, MalformedRecord> {
         let start = self.at + 1;
         let mut at = start;
-        let mut odd = false;
+        let mut needs_repair = false;
         loop {
-            at = text::special(self.text, at);
+            at = text::find_special(self.text, at);
             match self.text.get(at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
-                    odd |= !is_escape(self.text, at);
+                    needs_repair |= !is_escape(self.text, at);
                     at += 2;
                 }
                 Some(_) => {
-                    odd = true;
+                    needs_repair = true;
                     at += 1;
                 }
                 None => {
@@ -202,15 +202,15 @@ impl<'a> Reader<'a> {
         }
         let inside = &self.text[start..at];
         self.at = at + 1;
-        if !odd && (self.valid || simdutf8::basic::from_utf8(inside).is_ok()) {
+        if !needs_repair && (self.valid || simdutf8::basic::from_utf8(inside).is_ok()) {
             return Ok(Cow::Borrowed(inside));
         }
-        self.mended = true;
-        Ok(Cow::Owned(mend(inside)))
+        self.repaired = true;
+        Ok(Cow::Owned(repair(inside)))
     }
 
     /// Reads a number, `true`, `false`, `null`, or some other word.
-    fn word(&mut self) -> Result<Tree<'a>, Misshapen> {
+    fn word(&mut self) -> Result<Tree<'a>, MalformedRecord> {
         let start = self.at;
         while !matches!(
             self.text.get(self.at),
@@ -223,18 +223,18 @@ impl<'a> Reader<'a> {
             return Err(self.misshapen("a value"));
         }
         if matches!(word, b"null" | b"true" | b"false") || is_number(word) {
-            if word.len() <= LONGEST_NUMBER {
+            if word.len() <= MAX_NUMBER_BYTES {
                 return Ok(Tree::Token(Cow::Borrowed(word)));
             }
-            return Ok(Tree::Word(Cow::Borrowed(word)));
+            return Ok(Tree::BareWord(Cow::Borrowed(word)));
         }
-        let mended = mend(word);
-        self.mended |= mended != word;
-        Ok(Tree::Word(Cow::Owned(mended)))
+        let repaired = repair(word);
+        self.repaired |= repaired != word;
+        Ok(Tree::BareWord(Cow::Owned(repaired)))
     }
 
     /// Passes over a value that is too deep to keep.
-    fn deep(&mut self) -> Result<Tree<'a>, Misshapen> {
+    fn skip_too_deep(&mut self) -> Result<Tree<'a>, MalformedRecord> {
         let start = self.at;
         let mut level = 0_usize;
         loop {
@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
             self.at += 1;
             if level == 0 {
                 let value = &self.text[start..self.at];
-                return Ok(Tree::Deep(match std::str::from_utf8(value) {
+                return Ok(Tree::TooDeep(match std::str::from_utf8(value) {
                     Ok(_) => Cow::Borrowed(value),
                     Err(_) => Cow::Owned(String::from_utf8_lossy(value).into_owned().into_bytes()),
                 }));
@@ -264,7 +264,7 @@ impl<'a> Reader<'a> {
 fn is_escape(text: &[u8], at: usize) -> bool {
     match text.get(at + 1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => true,
-        Some(b'u') => text::unit(text, at + 2).is_some(),
+        Some(b'u') => text::utf16_unit(text, at + 2).is_some(),
         _ => false,
     }
 }
@@ -301,7 +301,7 @@ pub(super) fn is_number(word: &[u8]) -> bool {
 
 /// Returns the inside of a string with everything invalid mended: control characters escaped,
 /// unknown escapes taken literally, bytes that are not UTF-8 replaced.
-fn mend(inside: &[u8]) -> Vec<u8> {
+fn repair(inside: &[u8]) -> Vec<u8> {
     let lossy = String::from_utf8_lossy(inside);
     let bytes = lossy.as_bytes();
     let mut out = Vec::with_capacity(bytes.len() + 8);
@@ -357,12 +357,12 @@ impl Tree<'_> {
     fn write_leaf(&self, out: &mut Vec<u8>) {
         match self {
             Tree::Token(token) => out.extend_from_slice(token),
-            Tree::Text(inside) | Tree::Word(inside) => {
+            Tree::Text(inside) | Tree::BareWord(inside) => {
                 out.push(b'"');
                 out.extend_from_slice(inside);
                 out.push(b'"');
             }
-            Tree::Deep(value) => {
+            Tree::TooDeep(value) => {
                 out.push(b'"');
                 text::escape(out, value);
                 out.push(b'"');
@@ -372,11 +372,11 @@ impl Tree<'_> {
     }
 
     /// Returns the tree as the record had it: words without quotes, deep values in full.
-    pub(super) fn as_it_was(&self) -> Vec<u8> {
+    pub(super) fn to_original_json(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.write_with(&mut out, &|leaf, out| match leaf {
-            Tree::Word(inside) => out.extend_from_slice(&text::unescape(inside)),
-            Tree::Deep(value) => out.extend_from_slice(value),
+            Tree::BareWord(inside) => out.extend_from_slice(&text::unescape(inside)),
+            Tree::TooDeep(value) => out.extend_from_slice(value),
             leaf => leaf.write_leaf(out),
         });
         out
@@ -389,7 +389,7 @@ impl Tree<'_> {
     }
 
     /// Returns the values of the members whose keys differ from this one in upper and lower case at most, in order.
-    pub(super) fn spelled<'t>(&'t self, key: &'t [u8]) -> impl Iterator<Item = &'t Self> {
+    pub(super) fn get_ignore_case<'t>(&'t self, key: &'t [u8]) -> impl Iterator<Item = &'t Self> {
         let members = match self {
             Tree::Object(members) => members.as_slice(),
             _ => &[],
@@ -399,12 +399,12 @@ impl Tree<'_> {
     }
 
     /// Returns whether this says nothing: `null` or the empty string.
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(super) fn is_null_or_empty(&self) -> bool {
         matches!(self, Tree::Token(token) if &**token == b"null") || self.is_empty_text()
     }
 
     /// Returns the text of a string, unescaped.
-    pub(super) fn text(&self) -> Option<Cow<'_, [u8]>> {
+    pub(super) fn as_text(&self) -> Option<Cow<'_, [u8]>> {
         match self {
             Tree::Text(inside) => Some(text::unescape(inside)),
             _ => None,
@@ -459,13 +459,13 @@ mod tests {
 
     #[test]
     fn what_is_nearly_json_is_mended() {
-        for (text, mended) in [
+        for (text, repaired) in [
             (&b"{\"a\":\"x\x01\ny\"}"[..], r#"{"a":"x\u0001\ny"}"#),
             (b"[NaN, +1, .5, 007]", r#"["NaN","+1",".5","007"]"#),
             (b"\"\\x41\"", r#""\\x41""#),
             (b"\"\xff\"", "\"\u{FFFD}\""),
         ] {
-            assert_eq!(json(text), mended);
+            assert_eq!(json(text), repaired);
         }
         assert_eq!(json("1".repeat(1_001).as_bytes()), format!("\"{}\"", "1".repeat(1_001)));
         assert_eq!(json("1".repeat(1_000).as_bytes()), "1".repeat(1_000));
@@ -476,7 +476,7 @@ mod tests {
         let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
         let Tree::List(_) = parse(deep.as_bytes()).unwrap().tree else { panic!("a list") };
         let lists = json(deep.as_bytes()).bytes().take_while(|byte| *byte == b'[').count();
-        assert_eq!(lists, DEEPEST);
+        assert_eq!(lists, MAX_DEPTH);
     }
 
     #[test]
@@ -489,7 +489,7 @@ mod tests {
             ("\"abc", 4),
             ("1 2", 2),
         ] {
-            assert_eq!(parse(text.as_bytes()).err().map(|error| error.at), Some(at), "{text}");
+            assert_eq!(parse(text.as_bytes()).err().map(|error| error.offset), Some(at), "{text}");
         }
     }
 }

@@ -6,16 +6,16 @@
 use super::{IGNORE_ABOVE, text, tree::Tree};
 
 /// Terms of one document: far more than any event seen has unmapped values.
-const MOST_TERMS: usize = 512;
+const MAX_TERMS: usize = 512;
 
 /// Bytes of one term; a longer value is found by its beginning.
-const LONGEST_TERM: usize = 512;
+const MAX_TERM_BYTES: usize = 512;
 
 /// Bytes of the longest inside of a JSON string that every keyword field takes: no character has less than one byte.
-pub(super) const LONGEST_KEYWORD: usize = IGNORE_ABOVE as usize;
+pub(super) const MAX_KEYWORD_BYTES: usize = IGNORE_ABOVE as usize;
 
 /// Bytes of all terms of one document.
-const MOST_BYTES: usize = 32 * 1024;
+const MAX_TOTAL_BYTES: usize = 32 * 1024;
 
 /// The terms of one document, as the inside of a JSON list.
 #[derive(Debug, Default)]
@@ -40,18 +40,18 @@ impl UnmappedTerms {
     pub(super) fn add(&mut self, path: &[u8], value: &Tree<'_>) {
         match value {
             Tree::Token(token) if &**token == b"null" => {}
-            Tree::Token(inside) | Tree::Text(inside) | Tree::Word(inside) => {
+            Tree::Token(inside) | Tree::Text(inside) | Tree::BareWord(inside) => {
                 self.add_raw(path, inside);
             }
-            Tree::Deep(_) | Tree::List(_) | Tree::Object(_) => {}
+            Tree::TooDeep(_) | Tree::List(_) | Tree::Object(_) => {}
         }
     }
 
     /// Adds a term for a text of a mapped path, if a keyword field ignores the text for its length. Only one longer
-    /// than [`LONGEST_KEYWORD`] bytes can be so.
+    /// than [`MAX_KEYWORD_BYTES`] bytes can be so.
     #[cold]
     pub(super) fn add_if_ignored(&mut self, path: &[u8], inside: &[u8]) {
-        if text::units(inside) > IGNORE_ABOVE as usize {
+        if text::utf16_len(inside) > IGNORE_ABOVE as usize {
             self.add_raw(path, inside);
         }
     }
@@ -59,9 +59,9 @@ impl UnmappedTerms {
     /// Adds a term; both parts are the insides of JSON strings.
     #[inline]
     pub(super) fn add_raw(&mut self, path: &[u8], inside: &[u8]) {
-        if self.terms == MOST_TERMS
-            || path.len() >= LONGEST_TERM
-            || self.list.len() + path.len() + inside.len().min(LONGEST_TERM) > MOST_BYTES
+        if self.terms == MAX_TERMS
+            || path.len() >= MAX_TERM_BYTES
+            || self.list.len() + path.len() + inside.len().min(MAX_TERM_BYTES) > MAX_TOTAL_BYTES
         {
             return;
         }
@@ -72,7 +72,7 @@ impl UnmappedTerms {
         self.list.push(b'"');
         self.list.extend_from_slice(path);
         self.list.push(b'=');
-        let fits = text::cut(inside, LONGEST_TERM - path.len());
+        let fits = text::truncation_point(inside, MAX_TERM_BYTES - path.len());
         self.list.extend_from_slice(&inside[..fits]);
         self.list.push(b'"');
     }

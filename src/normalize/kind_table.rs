@@ -1,7 +1,7 @@
 //! The kind table: what the value at each known path is.
 //!
 //! In: the compressed text that `scripts/derive-kinds` writes from the API models, about 150,000 paths. Out: the kind of a
-//! path, in one probe. Holds: a path is joined by `.`, list levels are left out, and it is spelled as documents hold it
+//! path, in one probe. Holds: a path is joined by `.`, list levels are left out, and it is get_ignore_case as documents hold it
 //! after the rewrite (`requestParameters.policy_object.rules`).
 //! Absent on purpose: names. Only hashes are kept (2 MiB), so the table cannot be listed; two paths of one hash would
 //! share a kind, which at 64 bits happens once in 10^9 tables and would cost a renamed key.
@@ -78,12 +78,12 @@ const SLOT: usize = 8;
 
 /// The table: open addressing over hashes, at most four fifths full.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Kinds {
+pub(super) struct KindTable {
     /// As bytes, so that a table can be used where it lies.
     slots: Cow<'static, [u8]>,
 }
 
-impl Kinds {
+impl KindTable {
     /// Takes a table that was made before. `None` if it cannot be one.
     pub(super) fn built(slots: &'static [u8]) -> Option<Self> {
         let fits = slots.len() >= SLOT && slots.len().is_power_of_two();
@@ -186,7 +186,7 @@ impl Kinds {
     }
 }
 
-impl AsRef<[u8]> for Kinds {
+impl AsRef<[u8]> for KindTable {
     /// Returns the table as [`Kinds::built`] takes it.
     fn as_ref(&self) -> &[u8] {
         &self.slots
@@ -222,7 +222,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads `name`, its mark and its braces, again and again. A failure is a byte offset and what is wrong there.
-    fn read_into(&mut self, kinds: &mut Kinds) -> Result<(), (usize, &'static str)> {
+    fn read_into(&mut self, kinds: &mut KindTable) -> Result<(), (usize, &'static str)> {
         while self.at < self.bytes.len() {
             let place = self.name()?;
             let kind = self.mark();
@@ -296,11 +296,11 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    fn parse(tree: &str) -> Result<Kinds, String> {
-        Kinds::parse(&format!("{FORMAT} a test\n{tree}\n"), 0)
+    fn parse(tree: &str) -> Result<KindTable, String> {
+        KindTable::parse(&format!("{FORMAT} a test\n{tree}\n"), 0)
     }
 
-    fn kind(kinds: &Kinds, path: &str) -> Option<FieldKind> {
+    fn kind(kinds: &KindTable, path: &str) -> Option<FieldKind> {
         kinds.get(PathHash::of(path))
     }
 
@@ -341,9 +341,9 @@ mod tests {
         for (tree, message) in cases {
             assert_eq!(parse(tree).unwrap_err(), message, "{tree}");
         }
-        let newer = Kinds::parse("trailload-kinds 12 x\na\n", 0).unwrap_err();
+        let newer = KindTable::parse("trailload-kinds 12 x\na\n", 0).unwrap_err();
         assert_eq!(newer, "starts with `trailload-kinds 12 x`, not with `trailload-kinds 1`");
-        assert!(Kinds::unpack(b"no zstd", 0).unwrap_err().starts_with("cannot be unpacked"));
+        assert!(KindTable::unpack(b"no zstd", 0).unwrap_err().starts_with("cannot be unpacked"));
     }
 
     #[test]
@@ -359,10 +359,10 @@ mod tests {
     #[test]
     fn a_table_is_used_where_it_lies() {
         let kinds = parse("a,b{c}").unwrap();
-        let lying = Kinds::built(kinds.as_ref().to_vec().leak()).unwrap();
+        let lying = KindTable::built(kinds.as_ref().to_vec().leak()).unwrap();
         assert_eq!(kind(&lying, "b.c"), Some(FieldKind::Scalar));
         assert_eq!(lying, kinds);
-        assert_eq!(Kinds::built(b""), None);
-        assert_eq!(Kinds::built(&[0; 24]), None);
+        assert_eq!(KindTable::built(b""), None);
+        assert_eq!(KindTable::built(&[0; 24]), None);
     }
 }
