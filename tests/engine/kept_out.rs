@@ -135,12 +135,12 @@ fn the_doctor_names_what_is_in_the_way(corner: &Corner) {
     let doctor = load.clone().instead("doctor").run();
     corner.ask("DELETE", &format!("/_template/{legacy}"), &Value::Null);
     for line in [
-        format!("✗ index template '{higher}'"),
+        format!("! index template '{higher}'"),
         format!("✓ templates: legacy template '{legacy}'"),
-        "✗ ingest pipeline 'nosuch-pipeline' does not exist".to_owned(),
-        "✗ ingest pipeline 'legacy-pipe' does not exist".to_owned(),
-        format!("✗ closed: {prefix}-2024.03"),
-        format!("✗ index.blocks.write keeps documents out of {prefix}-2024.02"),
+        "! ingest pipeline 'nosuch-pipeline' does not exist".to_owned(),
+        "! ingest pipeline 'legacy-pipe' does not exist".to_owned(),
+        format!("! closed indices: {prefix}-2024.03"),
+        format!("! index.blocks.write blocks writes to {prefix}-2024.02"),
     ] {
         assert!(doctor.stdout.contains(&line), "`{line}` is not in:\n{}", doctor.stdout);
     }

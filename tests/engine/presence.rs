@@ -56,7 +56,7 @@ fn a_deleted_index_is_named_until_it_is_loaded_again(corner: &Corner) {
         let outcome = load.run().exits(3).says([march.as_str(), "--from 2024-03-01"]);
         assert_eq!(missing(&outcome), [(march.clone(), ALL / 4)]);
     }
-    let again = ["--again", "--from", "2024-03-01", "--to", "2024-04-01"];
+    let again = ["--reload", "--from", "2024-03-01", "--to", "2024-04-01"];
     load.clone().with(again).run().exits(0);
     load.run().exits(0).counted([0, 0, 0, 0]);
     assert_eq!(corner.ids(), ids(0..EVENTS));
@@ -74,9 +74,9 @@ fn deleted_documents_are_noticed(corner: &Corner) {
     for number in [3, 7, 11, 15, 19] {
         delete(corner, &format!("/{april}/_doc/{}", id(number)));
     }
-    let outcome = load.run().exits(3).says([april.as_str(), "not in it any more"]);
+    let outcome = load.run().exits(3).says([april.as_str(), "no longer in the index"]);
     assert_eq!(missing(&outcome), [(april, 5)]);
-    load.clone().with(["--again"]).run().exits(0);
+    load.clone().with(["--reload"]).run().exits(0);
     load.run().exits(0);
     assert_eq!(corner.ids(), ids(0..EVENTS));
 }
@@ -89,9 +89,9 @@ fn an_alias_that_is_rolled_over_is_refused(corner: &Corner) {
     corner.ask("PUT", &format!("/{first}"), &aliases);
     let load = prepared(corner, &desk).with(["--index-by", "none"]);
     load.run().exits(0).counted([ALL, ALL, 0, 0]);
-    load.clone().with(["--again"]).run().exits(0).counted([ALL, 0, ALL, 0]);
+    load.clone().with(["--reload"]).run().exits(0).counted([ALL, 0, ALL, 0]);
     corner.ask("POST", &format!("/{alias}/_rollover"), &Value::Null);
-    let outcome = load.clone().with(["--again"]).run().exits(1);
+    let outcome = load.clone().with(["--reload"]).run().exits(1);
     outcome.says([alias, "-000001", "-000002", "twice", "hint"]);
     // Also without a checkpoint that knows better.
     load.checkpoint(&desk.path("other.sqlite")).run().exits(1);
@@ -114,7 +114,7 @@ fn a_month_behind_an_alias_over_several_indices_is_refused(corner: &Corner) {
     delete(corner, &format!("/{one}"));
     corner.ask("PUT", &format!("/{two}/_alias/{}-all", corner.prefix()), &Value::Null);
     load.run().exits(0).counted([ALL, ALL, 0, 0]);
-    load.clone().with(["--again"]).run().exits(0).counted([ALL, 0, ALL, 0]);
+    load.clone().with(["--reload"]).run().exits(0).counted([ALL, 0, ALL, 0]);
     assert_eq!(corner.count(), ALL);
 }
 
@@ -133,7 +133,7 @@ fn an_index_and_template_deleted_during_a_load_are_noticed(corner: &Corner) {
     delete(corner, &format!("/{}", corner.prefix()));
     writer.write_all(&lines(&events(EVENTS..4 * EVENTS))).unwrap();
     drop(writer);
-    let outcome = running.end().exits(3).says([corner.prefix(), "--again", "put back"]);
+    let outcome = running.end().exits(3).says([corner.prefix(), "--reload", "installing it again"]);
     assert_eq!(missing(&outcome).len(), 1, "{}", outcome.stderr);
     let template =
         corner.ask("GET", &format!("/_index_template/{}", corner.prefix()), &Value::Null);
@@ -145,7 +145,7 @@ fn an_index_and_template_deleted_during_a_load_are_noticed(corner: &Corner) {
     wire::ask(corner.url(), "DELETE", &format!("/{}", corner.prefix()), None);
     let file = desk.file("all.json", records(&events(0..4 * EVENTS)));
     let again = desk.load(&file, corner.url()).with(corner.index());
-    let again = again.with(["--index-by", "none", "--again"]);
+    let again = again.with(["--index-by", "none", "--reload"]);
     again.run().exits(0);
     assert_eq!(corner.ids(), ids(0..4 * EVENTS));
     let kinds = corner.kinds();
@@ -157,7 +157,7 @@ fn indices_of_a_prefix_are_made_in_one_way(corner: &Corner) {
     let load = prepared(corner, &desk);
     load.run().exits(0).counted([ALL, ALL, 0, 0]);
     for by in ["day", "year", "none"] {
-        let other = load.clone().with(["--again", "--index-by", by]);
+        let other = load.clone().with(["--reload", "--index-by", by]);
         other.run().exits(1).says(["month", by, "--index"]);
         other.checkpoint(&desk.path("other.sqlite")).run().exits(1).says(["by month, not by"]);
     }
@@ -173,11 +173,11 @@ fn an_engine_that_is_recreated_at_the_same_address_is_refused_until_the_user_dec
     load.run().exits(0).counted([0, 0, 0, 0]);
     engine.recreate();
     for _ in 0..2 {
-        load.run().exits(1).says(["another cluster", "--again", "--accept-cluster"]);
+        load.run().exits(1).says(["another cluster", "--reload", "--accept-cluster"]);
     }
     let held = wire::ask(&engine.url(), "GET", "/_cat/indices?format=json", None).1;
     assert_eq!(held, json!([]), "nothing was sent");
-    load.clone().with(["--again"]).run().exits(0).counted([ALL, ALL, 0, 0]);
+    load.clone().with(["--reload"]).run().exits(0).counted([ALL, ALL, 0, 0]);
     load.run().exits(0).counted([0, 0, 0, 0]);
 }
 

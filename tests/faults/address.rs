@@ -54,7 +54,7 @@ fn a_server_that_forbids_its_root_must_know_templates() {
         let status = if request.path == "/" { 403 } else { 404 };
         wire::answer_as_server(status, "text/html", page)
     }));
-    outcome.says(["403", "does not answer like"]);
+    outcome.says(["403", "does not respond like"]);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_path_below_an_engine_that_is_wrong_is_named() {
     let desk = Desk::new();
     let outcome = load_into(&desk, &format!("{}/es", server.url())).run().exits(1);
     assert_eq!(server.bytes_taken(), 0, "{:?}", server.asked());
-    outcome.says(["does not answer like", "404", "no handler found", "path of --into"]);
+    outcome.says(["does not respond like", "404", "no handler found", "path of --into"]);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn an_elasticsearch_that_does_not_serve_its_root_is_one() {
 #[test]
 fn a_server_that_forbids_everything_is_no_engine() {
     let outcome = refused(&Stranger::saying(403, "text/html", "<h1>Forbidden</h1>"));
-    outcome.says(["403 Forbidden", "does not answer like"]);
+    outcome.says(["403 Forbidden", "does not respond like"]);
 }
 
 #[test]

@@ -1,13 +1,19 @@
-//! Whom we say we are, and how an address may say so.
+//! Credentials for an engine: user name and password, API key, or token.
+//!
+//! Invariant: credentials leave this file only as the value of the `Authorization` header, marked as sensitive.
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use percent_encoding::percent_decode_str;
+use reqwest::header::{HeaderValue, InvalidHeaderValue};
 use url::Url;
 
-/// Whom we say we are. `Debug` prints no secret.
+/// Credentials for an engine. `Debug` prints no secret.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Credentials {
-    /// Nobody.
+    /// None: security is disabled, or requests are signed.
     #[default]
     None,
     /// User name and password.
@@ -17,10 +23,32 @@ pub enum Credentials {
         /// Password.
         password: String,
     },
-    /// An API key, encoded as the engine gave it out or as `id:key`.
+    /// An API key, in the encoded form or as `id:key`.
     ApiKey(String),
     /// A bearer token.
     Bearer(String),
+}
+
+impl Credentials {
+    /// Returns the value of the `Authorization` header, if there are credentials.
+    pub(super) fn to_header(&self) -> Option<Result<HeaderValue, InvalidHeaderValue>> {
+        let text = match self {
+            Self::None => return None,
+            Self::Basic { username, password } => {
+                format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
+            }
+            // Both engines issue keys as `id:key`, and encoded.
+            Self::ApiKey(key) if key.contains(':') => {
+                format!("ApiKey {}", BASE64_STANDARD.encode(key))
+            }
+            Self::ApiKey(key) => format!("ApiKey {key}"),
+            Self::Bearer(token) => format!("Bearer {token}"),
+        };
+        Some(HeaderValue::from_str(&text).map(|mut value| {
+            value.set_sensitive(true);
+            value
+        }))
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -34,28 +62,15 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Moves user name and password out of an address, and undoes their escapes.
+/// Removes user name and password from a URL and returns them percent-decoded.
 pub fn take_userinfo(url: &mut Url) -> (Option<String>, Option<String>) {
-    let username = Some(unescaped(url.username())).filter(|name| !name.is_empty());
-    let password = url.password().map(unescaped);
-    // Both fail only for addresses that cannot have credentials.
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let username = Some(decode(url.username())).filter(|name| !name.is_empty());
+    let password = url.password().map(decode);
+    // Both fail only for URLs that cannot have credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     (username, password)
-}
-
-/// Undoes percent escapes. What is no escape stays as it is.
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, behind)) = rest.split_first() {
-        let digits = behind.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let byte =
-            digits.filter(|_| first == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
-        bytes.push(byte.unwrap_or(first));
-        rest = if byte.is_some() { &behind[2..] } else { behind };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -63,7 +78,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_gives_its_credentials_away_once() {
+    fn credentials_become_the_header_that_engines_expect() {
+        let header = |credentials: Credentials| {
+            credentials.to_header().map(|value| value.unwrap().to_str().unwrap().to_owned())
+        };
+        let basic = Credentials::Basic { username: "me".into(), password: "p:w".into() };
+        assert_eq!(header(Credentials::None), None);
+        assert_eq!(header(basic).as_deref(), Some("Basic bWU6cDp3"));
+        let padded = Credentials::Basic { username: "a".into(), password: "ÿ~".into() };
+        assert_eq!(header(padded).as_deref(), Some("Basic YTrDv34="));
+        assert_eq!(
+            header(Credentials::ApiKey("aWQ6a2V5".into())).as_deref(),
+            Some("ApiKey aWQ6a2V5")
+        );
+        assert_eq!(
+            header(Credentials::ApiKey("id:key".into())).as_deref(),
+            Some("ApiKey aWQ6a2V5")
+        );
+        assert_eq!(header(Credentials::Bearer("t".into())).as_deref(), Some("Bearer t"));
+        assert!(Credentials::Bearer("a\nb".into()).to_header().is_some_and(|value| value.is_err()));
+    }
+
+    #[test]
+    fn credentials_are_removed_from_a_url_once() {
         let table = [
             ("http://u:p%40s%2Fs%zz@h/", (Some("u"), Some("p@s/s%zz"))),
             ("http://%C3%BC@h/", (Some("ü"), None)),

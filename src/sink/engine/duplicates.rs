@@ -1,35 +1,39 @@
-//! Compares documents whose ids an index held already with what it holds under them.
+//! Compares duplicates with the documents that the index holds under their ids.
 //!
-//! In: documents that the engine answered "is there already" for. Out: how many hold another event, and the names of the
-//! first of them.
-//! Costs a request for up to [`MOST_AT_ONCE`] duplicates, and each of their documents comes back over the network; so it is
-//! done only when asked for. Nothing is written.
+//! Input: documents that the engine reported as duplicates. Output: how many differ, and warnings that name the first of
+//! them.
+//! Sends a request for up to [`MAX_DOCUMENTS`] duplicates and receives all of these documents, so it is done only if
+//! requested. Writes nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
-use super::calls::{Calls, Said};
+use super::api::{ApiClient, ApiResponse, refusal};
 use super::client::Method;
-use super::paths;
+use super::{error_response, paths};
 use crate::normalize;
-use crate::report::{Log, Tally};
-use crate::sink::Error;
+use crate::report::{Log, Metrics};
+use crate::sink::cause::Cause;
+use crate::sink::error::Error;
 
-/// Documents asked for in one request.
-const MOST_AT_ONCE: usize = 500;
+/// Maximum number of documents in one request.
+const MAX_DOCUMENTS: usize = 500;
 
-/// Bytes of documents asked for in one request, as far as the documents sent tell.
-const MOST_BYTES: usize = 4 << 20;
+/// Maximum total size in bytes of the documents of one request, estimated by the documents that were sent.
+const MAX_BYTES: usize = 4 << 20;
 
-/// Documents that are named before they are only counted.
-const NAMED: u64 = 20;
+/// Documents that are named in a warning; further ones are counted.
+const MAX_WARNINGS: u64 = 20;
 
-/// Keys that are named of one document.
-const KEYS_NAMED: usize = 5;
+/// Keys of a document that are named.
+const MAX_KEYS: usize = 5;
 
-/// A document that was there already.
+/// What a request for stored documents does, for errors.
+const ACTION: &str = "reading documents to compare them";
+
+/// A document whose id the index already holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Duplicate<'d> {
     /// The index it was sent to.
@@ -40,90 +44,95 @@ pub(super) struct Duplicate<'d> {
     pub(super) sent: &'d [u8],
 }
 
-/// What compares, and what it found so far.
+/// Compares duplicates, and limits the number of warnings.
 #[derive(Debug)]
-pub(super) struct Comparison {
+pub(super) struct DuplicateComparer {
     log: Log,
-    named: AtomicU64,
+    warnings: AtomicU64,
 }
 
-impl Comparison {
+impl DuplicateComparer {
     pub(super) fn new(log: Log) -> Self {
-        Self { log, named: AtomicU64::new(0) }
+        Self { log, warnings: AtomicU64::new(0) }
     }
 
     /// Compares documents with those stored under their ids.
     pub(super) async fn compare(
         &self,
-        calls: &Calls<'_>,
-        tally: &Tally,
+        api: &ApiClient<'_>,
+        metrics: &Metrics,
         mut duplicates: &[Duplicate<'_>],
     ) -> Result<(), Error> {
         while !duplicates.is_empty() {
-            let (now, later) = duplicates.split_at(fitting(duplicates));
-            let said = ask(calls, now).await?;
-            let Some(stored) = read(&said, now.len()) else {
-                return Err(calls.refused(ACTION, said));
+            let (current, remaining) = duplicates.split_at(count_for_one_request(duplicates));
+            let response = fetch_stored(api, current).await?;
+            let Some(stored) = parse_stored(&response, current.len()) else {
+                return Err(api.refused(ACTION, &response));
             };
+            if let Some(cause) = denied_item(&response) {
+                return Err(refusal(api.address(), ACTION, cause));
+            }
             let mut differing = 0;
-            for (duplicate, stored) in now.iter().zip(stored) {
-                let keys = differences(duplicate, stored);
+            for (duplicate, stored) in current.iter().zip(stored) {
+                let keys = differing_keys(duplicate, stored);
                 if !keys.is_empty() {
                     differing += 1;
-                    self.name(duplicate, &keys);
+                    self.warn(duplicate, &keys);
                 }
             }
-            tally.duplicates_compared.fetch_add(now.len() as u64, Ordering::Relaxed);
-            tally.duplicates_differing.fetch_add(differing, Ordering::Relaxed);
-            duplicates = later;
+            metrics.duplicates_compared.fetch_add(current.len() as u64, Ordering::Relaxed);
+            metrics.duplicates_differing.fetch_add(differing, Ordering::Relaxed);
+            duplicates = remaining;
         }
         Ok(())
     }
 
-    fn name(&self, duplicate: &Duplicate<'_>, keys: &[String]) {
-        let more = match keys.len().saturating_sub(KEYS_NAMED) {
+    fn warn(&self, duplicate: &Duplicate<'_>, keys: &[String]) {
+        let others = match keys.len().saturating_sub(MAX_KEYS) {
             0 => String::new(),
-            more => format!(" and {more} more"),
+            others => format!(" and {others} more"),
         };
-        let keys = keys[..keys.len().min(KEYS_NAMED)].join(", ");
-        let about = format!("{}/{}", duplicate.index, duplicate.id);
-        let told =
-            format!("the index holds another event under this id: it differs in {keys}{more}");
-        match self.named.fetch_add(1, Ordering::Relaxed) {
-            0..NAMED => self.log.warn(&about, told),
-            NAMED => self
-                .log
-                .warn(&about, format_args!("{told}; others are only counted (-v names them)")),
-            _ => self.log.debug(&about, told),
+        let keys = keys[..keys.len().min(MAX_KEYS)].join(", ");
+        let document = format!("{}/{}", duplicate.index, duplicate.id);
+        let message =
+            format!("the index holds another event under this id; it differs in {keys}{others}");
+        match self.warnings.fetch_add(1, Ordering::Relaxed) {
+            0..MAX_WARNINGS => self.log.warn(&document, message),
+            MAX_WARNINGS => self.log.warn(
+                &document,
+                format_args!("{message}; further ones are only counted (-v names them)"),
+            ),
+            _ => self.log.debug(&document, message),
         }
     }
 }
 
-/// What a request for stored documents does, for errors.
-const ACTION: &str = "reading documents back to compare them";
-
-/// Returns how many of some duplicates are asked for at once: one at least.
-fn fitting(duplicates: &[Duplicate<'_>]) -> usize {
+/// Returns how many of these duplicates are read with one request, at least one.
+fn count_for_one_request(duplicates: &[Duplicate<'_>]) -> usize {
     let mut bytes = 0;
-    let fits = duplicates.iter().take(MOST_AT_ONCE).take_while(|duplicate| {
+    let fitting = duplicates.iter().take(MAX_DOCUMENTS).take_while(|duplicate| {
         bytes += duplicate.sent.len();
-        bytes <= MOST_BYTES
+        bytes <= MAX_BYTES
     });
-    fits.count().max(1)
+    fitting.count().max(1)
 }
 
-async fn ask(calls: &Calls<'_>, duplicates: &[Duplicate<'_>]) -> Result<Said, Error> {
+async fn fetch_stored(
+    api: &ApiClient<'_>,
+    duplicates: &[Duplicate<'_>],
+) -> Result<ApiResponse, Error> {
     let documents: Vec<_> = duplicates
         .iter()
         .map(|duplicate| json!({ "_index": duplicate.index, "_id": duplicate.id }))
         .collect();
-    calls.call(Method::Post, &paths::multi_get(), Some(&json!({ "docs": documents })), ACTION).await
+    let body = json!({ "docs": documents });
+    api.send(Method::Post, &paths::multi_get(), Some(&body), ACTION).await
 }
 
-/// Reads the stored documents from an answer, in the order in which they were asked for. `None` if it is no such answer.
-fn read(said: &Said, documents: usize) -> Option<Vec<Option<&RawValue>>> {
+/// Parses the stored documents, in the order of the request. `None` if it is no such response.
+fn parse_stored(response: &ApiResponse, documents: usize) -> Option<Vec<Option<&RawValue>>> {
     #[derive(Deserialize)]
-    struct Answer<'a> {
+    struct Body<'a> {
         #[serde(borrow)]
         docs: Vec<Stored<'a>>,
     }
@@ -132,13 +141,21 @@ fn read(said: &Said, documents: usize) -> Option<Vec<Option<&RawValue>>> {
         #[serde(borrow, rename = "_source")]
         source: Option<&'a RawValue>,
     }
-    let answer: Answer<'_> = serde_json::from_slice(said.body()).ok()?;
-    (answer.docs.len() == documents)
-        .then(|| answer.docs.into_iter().map(|stored| stored.source).collect())
+    let body: Body<'_> = serde_json::from_slice(&response.body).ok()?;
+    (body.docs.len() == documents)
+        .then(|| body.docs.into_iter().map(|stored| stored.source).collect())
 }
 
-/// Returns the keys under which a stored document differs; all of them as one, if nothing is stored, or nothing of ours.
-fn differences(duplicate: &Duplicate<'_>, stored: Option<&RawValue>) -> Vec<String> {
+/// Returns the cause of the first document that the user may not read: the engine answers 200 even if it denies them all.
+fn denied_item(response: &ApiResponse) -> Option<Cause> {
+    let mut errors = response.json["docs"].as_array()?.iter().map(|item| &item["error"]);
+    let denied = errors.find(|error| error["type"] == "security_exception")?;
+    let body = json!({ "error": denied, "status": 403 }).to_string();
+    Some(error_response::parse(403, body.as_bytes()))
+}
+
+/// Returns the keys that differ; `everything` if no document of trailload is stored.
+fn differing_keys(duplicate: &Duplicate<'_>, stored: Option<&RawValue>) -> Vec<String> {
     let differences =
         |stored: &RawValue| normalize::differences(duplicate.sent, stored.get().as_bytes()).ok();
     stored.and_then(differences).unwrap_or_else(|| vec!["everything".to_owned()])
@@ -149,12 +166,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_bounded_by_number_and_by_bytes() {
-        let long = vec![b'x'; MOST_BYTES / 2];
-        let of = |sent| Duplicate { index: "i", id: "d", sent };
-        assert_eq!(fitting(&vec![of(b"{}"); MOST_AT_ONCE + 1]), MOST_AT_ONCE);
-        assert_eq!(fitting(&[of(&long), of(&long), of(b"{}")]), 2);
-        let huge = vec![b'x'; MOST_BYTES + 1];
-        assert_eq!(fitting(&[of(&huge), of(&huge)]), 1, "one goes in any case");
+    fn a_request_is_limited_by_count_and_by_bytes() {
+        let long = vec![b'x'; MAX_BYTES / 2];
+        let duplicate = |sent| Duplicate { index: "i", id: "d", sent };
+        let many = vec![duplicate(b"{}"); MAX_DOCUMENTS + 1];
+        assert_eq!(count_for_one_request(&many), MAX_DOCUMENTS);
+        let large = [duplicate(&long), duplicate(&long), duplicate(b"{}")];
+        assert_eq!(count_for_one_request(&large), 2);
+        let huge = vec![b'x'; MAX_BYTES + 1];
+        assert_eq!(count_for_one_request(&[duplicate(&huge), duplicate(&huge)]), 1, "at least one");
     }
 }

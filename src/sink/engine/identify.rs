@@ -1,280 +1,322 @@
-//! Finds out what answers at an address, before a single event is sent there.
+//! Determines which engine responds at an address, before any event is sent there.
 //!
-//! In: the answer to `GET /`. Out: which engine it is, or an error that says what answered instead.
-//! Holds: an address counts as an engine's only if it answers as Elasticsearch or OpenSearch do, in their own or in a
-//! managed form. The exceptions:
+//! Input: the response to `GET /`. Output: distribution and version, or an error that shows what responded instead.
+//! Invariant: an address is accepted only if it responds as Elasticsearch or OpenSearch does, self-managed or as a
+//! service. The exceptions:
 //!
-//! | answer | taken for an engine |
+//! | response | accepted |
 //! |---|---|
-//! | 403 | if it then answers about templates as an engine does: a user may be allowed to write and not to ask this |
-//! | `{}` | on this machine, or signed: endpoints that know `_bulk` and little else |
-//! | 404, 405 | signed: a service of AWS with a name of its own |
-//! | 405 that names Elasticsearch | if it then answers about templates as an engine does: a node may lack the module for `GET /` |
-//! | none is asked for | a collection of OpenSearch Serverless has no `GET /` |
+//! | 403 | if the index template API then responds as an engine does: a user may be allowed to write but not to ask this |
+//! | `{}` | on this machine, or if requests are signed: endpoints that implement `_bulk` and little else |
+//! | 404, 405 | if requests are signed: an AWS service with a name of its own |
+//! | 405 with a header that names Elasticsearch | if the index template API then responds as an engine does: a node may lack the module for `GET /` |
+//! | (not requested) | an OpenSearch Serverless collection does not implement `GET /` |
+
+use std::fmt;
 
 use serde_json::Value;
 
-use super::calls::{Calls, Said};
+use super::api::{ApiClient, ApiResponse};
 use super::client::{Client, Method};
-use super::{Description, Flavour, SERVERLESS};
-use crate::sink::{Cause, Error, Unreachable};
+use super::excerpt::excerpt;
+use crate::sink::cause::{Cause, ConnectError};
+use crate::sink::error::Error;
 
-/// What Elasticsearch and OpenSearch say of themselves at their root.
-const TAGLINES: [&str; 2] =
-    ["You Know, for Search", "The OpenSearch Project: https://opensearch.org/"];
+/// The tagline of Elasticsearch.
+const ELASTICSEARCH_TAGLINE: &str = "You Know, for Search";
 
-/// Signs of what answered that are shown: enough to recognize it.
-const WORDS: usize = 80;
+/// The tagline of OpenSearch.
+const OPENSEARCH_TAGLINE: &str = "The OpenSearch Project: https://opensearch.org/";
 
-/// Bytes of an answer that are looked at for words: titles stand at the beginning.
-const LOOKED_AT: usize = 4 << 10;
+/// The version of an OpenSearch Serverless collection, which reports none.
+const SERVERLESS: &str = "Serverless";
 
-/// What answers, and how sure that is.
+/// The first Elasticsearch with composable index templates.
+const MIN_ELASTICSEARCH: (u64, u64) = (7, 8);
+
+/// The distribution of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// OpenSearch.
+    OpenSearch,
+    /// Elasticsearch.
+    Elasticsearch,
+    /// An endpoint that accepts bulk requests but does not report its distribution.
+    Unknown,
+}
+
+/// Distribution and version of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// The distribution.
+    pub distribution: Distribution,
+    /// The version, if the engine reports it.
+    pub version: Option<String>,
+}
+
+/// An engine, and whether it was confirmed to be one.
 #[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) description: Description,
-    pub(super) proof: Proof,
+pub(super) struct EngineIdentity {
+    pub(super) info: EngineInfo,
+    pub(super) confirmation: Confirmation,
 }
 
-/// Whether it was shown that an engine answers.
+/// Whether the response to `GET /` shows that an engine responds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// It was, or one of the exceptions holds.
-    Given,
-    /// The next answer has to show it. Holds what was said instead.
-    Owed(Cause),
+pub(super) enum Confirmation {
+    /// It does, or one of the exceptions applies.
+    Confirmed,
+    /// The response of the index template API has to show it. Contains the response to `GET /`.
+    Pending(Cause),
 }
 
-impl Identity {
-    /// Returns what a collection is, which does not say so itself.
-    pub(super) fn collection() -> Self {
-        Self::of(Flavour::OpenSearch, Some(SERVERLESS.to_owned()))
+impl EngineInfo {
+    /// Returns the description of an OpenSearch Serverless collection.
+    fn serverless() -> Self {
+        Self { distribution: Distribution::OpenSearch, version: Some(SERVERLESS.to_owned()) }
     }
 
-    fn of(flavour: Flavour, version: Option<String>) -> Self {
-        Self { description: Description { flavour, version }, proof: Proof::Given }
+    /// Returns whether the engine is an OpenSearch Serverless collection.
+    pub(super) fn is_serverless(&self) -> bool {
+        self.version.as_deref() == Some(SERVERLESS)
     }
 
-    fn owed(cause: Cause) -> Self {
-        Self { proof: Proof::Owed(cause), ..Self::of(Flavour::Unknown, None) }
+    /// Checks that the engine is new enough.
+    pub(super) fn check_version(&self, address: &str) -> Result<(), Error> {
+        let Self { distribution: Distribution::Elasticsearch, version: Some(version) } = self
+        else {
+            return Ok(());
+        };
+        let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
+        match (numbers.next().flatten(), numbers.next().flatten()) {
+            (Some(major), Some(minor)) if (major, minor) < MIN_ELASTICSEARCH => {
+                Err(Error::UnsupportedVersion { url: address.to_owned(), version: version.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// Asks the engine what it is; the first contact, so a failure here is not waited out.
+impl fmt::Display for EngineInfo {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.distribution {
+            Distribution::OpenSearch => "OpenSearch",
+            Distribution::Elasticsearch => "Elasticsearch",
+            Distribution::Unknown => "unknown engine",
+        };
+        match &self.version {
+            Some(version) => write!(out, "{name} {version}"),
+            None => out.write_str(name),
+        }
+    }
+}
+
+impl EngineIdentity {
+    /// Returns the identity of an OpenSearch Serverless collection.
+    pub(super) fn serverless() -> Self {
+        Self { info: EngineInfo::serverless(), confirmation: Confirmation::Confirmed }
+    }
+
+    fn confirmed(distribution: Distribution, version: Option<String>) -> Self {
+        let info = EngineInfo { distribution, version };
+        Self { info, confirmation: Confirmation::Confirmed }
+    }
+
+    fn pending(distribution: Distribution, cause: Cause) -> Self {
+        let info = EngineInfo { distribution, version: None };
+        Self { info, confirmation: Confirmation::Pending(cause) }
+    }
+}
+
+/// Asks the engine for its distribution and version. This is the first request, so connection errors are not retried.
 ///
 /// # Errors
 ///
-/// Returns [`Error`] if nobody answers, if we are not let in, or if what answers is no engine.
-pub(super) async fn identify(calls: &Calls<'_>) -> Result<Identity, Error> {
-    let url = calls.address().to_owned();
-    match calls.client.knock().await {
+/// Returns [`Error`] if there is no response, if authentication fails, or if the server is not an engine.
+pub(super) async fn identify(api: &ApiClient<'_>) -> Result<EngineIdentity, Error> {
+    let url = api.address().to_owned();
+    match api.client.probe().await {
         Ok(()) => {}
         Err(source @ Cause::Redirect { .. }) => return Err(Error::Redirected { url, source }),
         Err(source) => {
-            let how = match source {
-                Cause::Connection { how, .. } => how,
-                _ => Unreachable::Other,
+            let kind = match source {
+                Cause::Connection { kind, .. } => kind,
+                _ => ConnectError::Other,
             };
-            return Err(Error::Connect { url, how, source });
+            return Err(Error::Connect { url, kind, source });
         }
     }
     let action = "asking for its version";
-    let said = match calls.call(Method::Get, "", None, action).await {
-        // 403 is only about this question; an account for writing may not be allowed to ask it.
-        Err(Error::Denied { status: 403, source, .. }) => return Ok(forbidden(calls, source)),
-        said => said?,
+    let response = match api.send(Method::Get, "", None, action).await {
+        // 403 concerns only this request; an account that writes may not be allowed to make it.
+        Err(Error::Denied { status: 403, source, .. }) => return Ok(forbidden(api, source)),
+        response => response?,
     };
-    match judge(&said, calls.client) {
+    match classify(&response, api.client) {
         Some(mut identity) => {
-            let Description { flavour, version } = &mut identity.description;
-            if *flavour == Flavour::Elasticsearch && version.is_none() {
-                *version = version_of_node(calls).await;
+            let EngineInfo { distribution, version } = &mut identity.info;
+            if *distribution == Distribution::Elasticsearch && version.is_none() {
+                *version = node_version(api).await;
             }
             Ok(identity)
         }
-        None => Err(Error::NoEngine { url, source: stranger(&said, calls.client) }),
+        None => Err(Error::NotAnEngine { url, source: unexpected(&response, api.client) }),
     }
 }
 
-fn forbidden(calls: &Calls<'_>, source: Cause) -> Identity {
-    if calls.client.is_signed() {
-        return Identity::of(Flavour::Unknown, None);
+fn forbidden(api: &ApiClient<'_>, source: Cause) -> EngineIdentity {
+    if api.client.is_signed() {
+        return EngineIdentity::confirmed(Distribution::Unknown, None);
     }
-    Identity::owed(source)
+    EngineIdentity::pending(Distribution::Unknown, source)
 }
 
-/// Returns what answered, if it is an engine or one of the exceptions.
-fn judge(said: &Said, client: &Client) -> Option<Identity> {
-    let about = &said.json;
-    if let Some(flavour) = flavour(said) {
+/// Returns which engine responded; `None` if it is neither one nor one of the exceptions.
+fn classify(response: &ApiResponse, client: &Client) -> Option<EngineIdentity> {
+    let about = &response.json;
+    if let Some(distribution) = distribution(response) {
         let version = about["version"]["number"].as_str().map(str::to_owned);
-        return Some(Identity::of(flavour, version));
+        return Some(EngineIdentity::confirmed(distribution, version));
     }
-    if said.status == 405 && said.elasticsearch {
-        // A node without the module that answers there. It says so below a path that is wrong, too.
-        return Some(Identity {
-            proof: Proof::Owed(said.cause()),
-            ..Identity::of(Flavour::Elasticsearch, None)
-        });
+    if response.status == 405 && response.is_elasticsearch {
+        // A node without the module for `GET /`. It responds the same below a wrong path.
+        return Some(EngineIdentity::pending(Distribution::Elasticsearch, response.cause()));
     }
-    let excepted = match said.status {
-        200..=299 => is_empty(about) && (client.is_local() || client.is_signed()),
+    let is_exception = match response.status {
+        200..=299 => is_empty_object(about) && (client.is_local() || client.is_signed()),
         404 | 405 => client.is_signed(),
         _ => false,
     };
-    excepted.then(|| Identity::of(Flavour::Unknown, None))
+    is_exception.then(|| EngineIdentity::confirmed(Distribution::Unknown, None))
 }
 
-fn flavour(said: &Said) -> Option<Flavour> {
-    let about = &said.json;
-    // An engine answers so below a path that is wrong, too: only a good answer shows that it is the root.
-    if !(200..=299).contains(&said.status) {
+fn distribution(response: &ApiResponse) -> Option<Distribution> {
+    let about = &response.json;
+    // An engine names itself below a wrong path, too: only a success shows that this is the root.
+    if !response.is_success() {
         return None;
     }
     let has_version = about["version"]["number"].is_string();
     let is_opensearch =
-        about["version"]["distribution"] == "opensearch" || about["tagline"] == TAGLINES[1];
+        about["version"]["distribution"] == "opensearch" || about["tagline"] == OPENSEARCH_TAGLINE;
     if has_version && is_opensearch {
-        return Some(Flavour::OpenSearch);
+        return Some(Distribution::OpenSearch);
     }
-    // Behind a proxy that takes out headers it is known by what it says.
+    // Behind a proxy that removes headers, the body has to show it.
     let is_cluster = about["cluster_name"].is_string() && about["cluster_uuid"].is_string();
-    let is_elasticsearch = has_version && (about["tagline"] == TAGLINES[0] || is_cluster);
-    (is_elasticsearch || said.elasticsearch).then_some(Flavour::Elasticsearch)
+    let is_elasticsearch = has_version && (about["tagline"] == ELASTICSEARCH_TAGLINE || is_cluster);
+    (is_elasticsearch || response.is_elasticsearch).then_some(Distribution::Elasticsearch)
 }
 
-fn is_empty(about: &Value) -> bool {
-    about.as_object().is_some_and(serde_json::Map::is_empty)
+fn is_empty_object(value: &Value) -> bool {
+    value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
-/// Returns what answered instead of an engine, for a person.
-fn stranger(said: &Said, client: &Client) -> Cause {
-    let kind = if said.kind.is_empty() { "no type" } else { &said.kind };
-    let text = String::from_utf8_lossy(&said.body);
-    let words = if client.is_echo(&text) { String::new() } else { words(&said.body) };
-    let reason = match (said.body.is_empty(), words.as_str()) {
-        (true, _) => "an empty answer".to_owned(),
-        (false, "") => format!("an answer of {} bytes of {kind}", said.body.len()),
-        (false, words) => format!("an answer of {kind}: \"{words}\""),
+/// Returns what responded instead of an engine.
+fn unexpected(response: &ApiResponse, client: &Client) -> Cause {
+    let kind = match response.content_type.as_str() {
+        "" => "unknown type",
+        content_type => content_type,
     };
-    Cause::Garbage { status: said.status, reason }
+    let text = String::from_utf8_lossy(&response.body);
+    let excerpt =
+        if client.may_contain_credentials(&text) { String::new() } else { excerpt(&response.body) };
+    let reason = match (response.body.is_empty(), excerpt.as_str()) {
+        (true, _) => "an empty response".to_owned(),
+        (false, "") => format!("a response of {} bytes of {kind}", response.body.len()),
+        (false, excerpt) => format!("a response of {kind}: \"{excerpt}\""),
+    };
+    Cause::UnexpectedResponse { status: response.status, reason }
 }
 
-/// Returns the first words of a page or a text, without markup and what could steer a terminal.
-pub(super) fn words(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(LOOKED_AT)]);
-    let mut plain = String::new();
-    let mut inside = false;
-    for sign in text.chars() {
-        match sign {
-            '<' => inside = true,
-            '>' if inside => {
-                inside = false;
-                plain.push(' ');
-            }
-            _ if inside => {}
-            sign if sign.is_whitespace() || sign.is_control() => plain.push(' '),
-            sign if steers(sign) => {}
-            sign => plain.push(sign),
-        }
-    }
-    let mut words = String::new();
-    for word in plain.split(' ').filter(|word| !word.is_empty()) {
-        let gap = if words.is_empty() { "" } else { " " };
-        if words.chars().count() + word.chars().count() >= WORDS {
-            let left = WORDS.saturating_sub(words.chars().count());
-            words.extend(gap.chars().chain(word.chars()).take(left));
-            words.push('…');
-            break;
-        }
-        words.push_str(gap);
-        words.push_str(word);
-    }
-    words
-}
-
-/// Returns whether a sign changes the direction of text, or is not seen.
-fn steers(sign: char) -> bool {
-    matches!(sign, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffd}')
-}
-
-/// Asks the node itself, for engines that do not answer at their root. Good to know, but not needed.
-async fn version_of_node(calls: &Calls<'_>) -> Option<String> {
+/// Asks the node for its version, for engines that do not respond to `GET /`. Optional: failures are ignored.
+async fn node_version(api: &ApiClient<'_>) -> Option<String> {
     let path = "_nodes/_local/none?filter_path=nodes.*.version";
-    let said = calls.call(Method::Get, path, None, "asking a node for its version").await.ok()?;
-    let version = said.json["nodes"].as_object()?.values().next()?["version"].as_str()?;
+    let action = "asking a node for its version";
+    let response = api.send(Method::Get, path, None, action).await.ok()?;
+    let version = response.json["nodes"].as_object()?.values().next()?["version"].as_str()?;
     Some(version.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
+    use super::super::client::ClientOptions;
+    use super::super::credentials::Credentials;
     use super::*;
-    use crate::sink::{Credentials, Target};
-    use crate::waits::Waits;
+    use crate::pending::PendingRequests;
 
-    fn said(status: u16, body: &str) -> Said {
-        Said {
+    fn response(status: u16, body: &str) -> ApiResponse {
+        ApiResponse {
             status,
             json: serde_json::from_str(body).unwrap_or_default(),
-            elasticsearch: false,
-            kind: "application/json".to_owned(),
+            is_elasticsearch: false,
+            content_type: "application/json".to_owned(),
             body: body.to_owned().into(),
         }
     }
 
     fn client(url: &str) -> Client {
-        let mut target = Target::new(url.parse().unwrap(), "t");
-        target.credentials =
+        let credentials =
             Credentials::Basic { username: "me".to_owned(), password: "hush".to_owned() };
-        Client::new(&target, Waits::default()).unwrap()
+        let options = ClientOptions {
+            url: &url.parse().unwrap(),
+            credentials: &credentials,
+            signing: None,
+            ca_file: None,
+            timeout: Duration::from_secs(1),
+        };
+        Client::new(&options, PendingRequests::default()).unwrap()
     }
 
-    fn judged(said: &Said) -> Option<(Flavour, Option<String>)> {
-        judge(said, &client("http://search.example"))
-            .map(|it| (it.description.flavour, it.description.version))
+    fn identified(response: &ApiResponse) -> Option<(Distribution, Option<String>)> {
+        classify(response, &client("http://search.example"))
+            .map(|identity| (identity.info.distribution, identity.info.version))
     }
 
     #[test]
-    fn engines_are_known_in_all_their_forms() {
+    fn engines_are_recognized_in_all_their_forms() {
         let tagline = "You Know, for Search";
         let table = [
             (
                 json!({ "version": { "number": "3.8.0", "distribution": "opensearch" } }),
-                Flavour::OpenSearch,
+                Distribution::OpenSearch,
             ),
             (
-                json!({ "version": { "number": "7.10.2" }, "tagline": TAGLINES[1] }),
-                Flavour::OpenSearch,
+                json!({ "version": { "number": "7.10.2" }, "tagline": OPENSEARCH_TAGLINE }),
+                Distribution::OpenSearch,
             ),
             (
                 json!({ "version": { "number": "9.5.3", "build_flavor": "default" }, "tagline": tagline }),
-                Flavour::Elasticsearch,
+                Distribution::Elasticsearch,
             ),
             (
                 json!({ "version": { "number": "8.11.0", "build_flavor": "serverless" }, "tagline": tagline }),
-                Flavour::Elasticsearch,
+                Distribution::Elasticsearch,
             ),
             (
                 json!({ "name": "a", "cluster_name": "1:d", "cluster_uuid": "u", "version": { "number": "7.4.2" } }),
-                Flavour::Elasticsearch,
+                Distribution::Elasticsearch,
             ),
         ];
-        for (about, flavour) in table {
+        for (about, distribution) in table {
             let number = about["version"]["number"].as_str().map(str::to_owned);
-            assert_eq!(judged(&said(200, &about.to_string())), Some((flavour, number)), "{about}");
+            let identified = identified(&response(200, &about.to_string()));
+            assert_eq!(identified, Some((distribution, number)), "{about}");
         }
-        let silent = |status| Said { elasticsearch: true, ..said(status, "{}") };
-        assert_eq!(judged(&silent(200)), Some((Flavour::Elasticsearch, None)));
-        assert_eq!(judged(&silent(404)), None, "a wrong path below an engine");
-        let mute = judge(&silent(405), &client("http://search.example")).unwrap();
-        assert_eq!(mute.description.flavour, Flavour::Elasticsearch);
-        assert!(matches!(mute.proof, Proof::Owed(_)), "the next answer has to show it");
+        let by_header = |status| ApiResponse { is_elasticsearch: true, ..response(status, "{}") };
+        assert_eq!(identified(&by_header(200)), Some((Distribution::Elasticsearch, None)));
+        assert_eq!(identified(&by_header(404)), None, "a wrong path below an engine");
+        let without_root = classify(&by_header(405), &client("http://search.example")).unwrap();
+        assert_eq!(without_root.info.distribution, Distribution::Elasticsearch);
+        assert!(matches!(without_root.confirmation, Confirmation::Pending(_)));
     }
 
     #[test]
-    fn whatever_else_answers_is_no_engine() {
+    fn other_servers_are_not_engines() {
         for (status, body) in [
             (200, "<html><title>Welcome to nginx!</title></html>"),
             (200, ""),
@@ -291,42 +333,33 @@ mod tests {
             (404, "404 page not found"),
             (400, r#"{"version":{"number":"8.0.0"},"tagline":"You Know, for Search"}"#),
         ] {
-            assert_eq!(judged(&said(status, body)), None, "{status} {body}");
+            assert_eq!(identified(&response(status, body)), None, "{status} {body}");
         }
     }
 
     #[test]
-    fn an_empty_object_is_enough_on_this_machine_only() {
-        for (url, known) in [("http://127.0.0.1:9200", true), ("http://search.example", false)] {
-            assert_eq!(judge(&said(200, "{}"), &client(url)).is_some(), known, "{url}");
+    fn an_empty_object_is_accepted_on_this_machine_only() {
+        for (url, accepted) in [("http://127.0.0.1:9200", true), ("http://search.example", false)] {
+            assert_eq!(classify(&response(200, "{}"), &client(url)).is_some(), accepted, "{url}");
         }
     }
 
     #[test]
-    fn what_answered_is_named_and_never_shows_the_credentials() {
+    fn an_unexpected_response_is_shown_without_credentials() {
         let page = "<html><head><title>Welcome to nginx!</title></head>\n<body>\u{1b}[31m\u{202e}If you see";
-        let page = Said { kind: "text/html".to_owned(), ..said(200, page) };
-        let here = client("http://search.example");
+        let page = ApiResponse { content_type: "text/html".to_owned(), ..response(200, page) };
+        let client = client("http://search.example");
         assert_eq!(
-            stranger(&page, &here).to_string(),
-            "200: an answer of text/html: \"Welcome to nginx! [31mIf you see\""
+            unexpected(&page, &client).to_string(),
+            "200: a response of text/html: \"Welcome to nginx! [31mIf you see\""
         );
-        // `me:hush`, as the header holds it.
-        let echo = said(200, r#"{"headers":{"authorization":"Basic bWU6aHVzaA=="}}"#);
+        // `me:hush`, as the header contains it.
+        let echo = response(200, r#"{"headers":{"authorization":"Basic bWU6aHVzaA=="}}"#);
         assert_eq!(
-            stranger(&echo, &here).to_string(),
-            "200: an answer of 50 bytes of application/json"
+            unexpected(&echo, &client).to_string(),
+            "200: a response of 50 bytes of application/json"
         );
-        let nothing = Said { kind: String::new(), ..said(200, "") };
-        assert_eq!(stranger(&nothing, &here).to_string(), "200: an empty answer");
-    }
-
-    #[test]
-    fn words_are_few() {
-        assert_eq!(words(b"<p>a</p> b\r\n\tc"), "a b c");
-        let long = words("x".repeat(5_000).as_bytes());
-        assert_eq!(long.chars().count(), WORDS + 1);
-        assert!(long.ends_with('…'));
-        assert_eq!(words("word ".repeat(100).as_bytes()).chars().last(), Some('…'));
+        let empty = ApiResponse { content_type: String::new(), ..response(200, "") };
+        assert_eq!(unexpected(&empty, &client).to_string(), "200: an empty response");
     }
 }

@@ -1,54 +1,53 @@
-//! Where a redirect leads, for the message about it. It is never followed.
+//! Determines where a redirect leads, for the error message. Redirects are never followed.
 //!
-//! In: the address given, what was asked, and the `Location` of the answer. Out: a [`Way`].
-//! Holds: no credentials, and nothing of a query, which may hold a token.
+//! Input: the engine's URL, the URL requested, and the `Location` of the response. Output: a [`RedirectTarget`].
+//! Invariant: it contains no credentials, and nothing of a query, which may contain a token.
 
 use url::Url;
 
-use super::identify::words;
-use super::take_userinfo;
+use super::credentials::take_userinfo;
+use super::excerpt::excerpt;
 
-/// Where an answer sends us.
+/// Where a response redirects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Way {
-    /// The place, for a person.
-    pub(super) to: String,
-    /// What would be given as `--into` to have the same asked there; `None` if the place looks like a page of another
-    /// program, such as a login.
+pub(super) struct RedirectTarget {
+    /// The location, for display.
+    pub(super) location: String,
+    /// The value of `--into` for which the same request would go to the location; `None` if the location looks like a
+    /// page of another program, such as a login page.
     pub(super) address: Option<String>,
 }
 
-/// Returns where `location` leads, which was the answer to `asked` at the engine's address `base`.
-pub(super) fn way(base: &Url, asked: &Url, location: &str) -> Way {
-    let Some(mut to) = place(asked, location) else {
-        let to =
-            if location.is_empty() { "nowhere (the answer has no Location)" } else { location };
-        return Way { to: words(to.as_bytes()), address: None };
+/// Returns where `location` leads, which was the response to `requested` below the engine's URL `base`.
+pub(super) fn target(base: &Url, requested: &Url, location: &str) -> RedirectTarget {
+    let Some(mut url) = resolve(requested, location) else {
+        let location = if location.is_empty() { "nowhere (no Location header)" } else { location };
+        return RedirectTarget { location: excerpt(location.as_bytes()), address: None };
     };
-    let below = asked.path().strip_prefix(base.path()).unwrap_or_default();
-    let shown = to.to_string();
-    let path = to.path().trim_end_matches('/');
+    let below = requested.path().strip_prefix(base.path()).unwrap_or_default();
+    let location = url.to_string();
+    let path = url.path().trim_end_matches('/');
     let Some(path) = path.strip_suffix(below.trim_end_matches('/')).map(str::to_owned) else {
-        return Way { to: shown, address: None };
+        return RedirectTarget { location, address: None };
     };
-    let elsewhere = to.origin() != base.origin();
-    to.set_path(path.trim_end_matches('/'));
-    let address = to.as_str().trim_end_matches('/').to_owned();
-    // On the same server another path is more often a login page than an engine, unless the whole path moved.
-    let same_call = elsewhere || !below.is_empty();
-    Way { to: shown, address: Some(address).filter(|_| same_call) }
+    let is_other_server = url.origin() != base.origin();
+    url.set_path(path.trim_end_matches('/'));
+    let address = url.as_str().trim_end_matches('/').to_owned();
+    // Another path on the same server is more often a login page than an engine, unless the whole path moved.
+    let is_same_request = is_other_server || !below.is_empty();
+    RedirectTarget { location, address: Some(address).filter(|_| is_same_request) }
 }
 
-/// Returns the place as an address without credentials, query and fragment.
-fn place(asked: &Url, location: &str) -> Option<Url> {
-    let mut to = asked.join(location).ok().filter(|_| !location.is_empty())?;
-    if !matches!(to.scheme(), "http" | "https") {
+/// Resolves a location to a URL without credentials, query and fragment.
+fn resolve(requested: &Url, location: &str) -> Option<Url> {
+    let mut url = requested.join(location).ok().filter(|_| !location.is_empty())?;
+    if !matches!(url.scheme(), "http" | "https") {
         return None;
     }
-    take_userinfo(&mut to);
-    to.set_query(None);
-    to.set_fragment(None);
-    Some(to)
+    take_userinfo(&mut url);
+    url.set_query(None);
+    url.set_fragment(None);
+    Some(url)
 }
 
 #[cfg(test)]
@@ -91,21 +90,25 @@ mod tests {
             ("", "/login?next=%2F", "http://search.example/login", None),
             ("_bulk", "https://sso.example/login", "https://sso.example/login", None),
             ("", "javascript:alert(1)", "javascript:alert(1)", None),
-            ("", "", "nowhere (the answer has no Location)", None),
+            ("", "", "nowhere (no Location header)", None),
             ("", "http://search.example/\u{1b}[2J", "http://search.example/%1B[2J", None),
         ];
         let base: Url = "http://search.example/".parse().unwrap();
-        for (path, location, to, address) in table {
-            let expected = Way { to: to.to_owned(), address: address.map(str::to_owned) };
-            assert_eq!(way(&base, &base.join(path).unwrap(), location), expected, "{location}");
+        for (path, location, expected, address) in table {
+            let expected = RedirectTarget {
+                location: expected.to_owned(),
+                address: address.map(str::to_owned),
+            };
+            assert_eq!(target(&base, &base.join(path).unwrap(), location), expected, "{location}");
         }
     }
 
     #[test]
-    fn a_path_before_the_engine_is_left_out() {
+    fn the_path_prefix_of_an_engine_is_kept() {
         let base: Url = "http://gate.example/es/".parse().unwrap();
-        let asked = base.join("_index_template/cloudtrail").unwrap();
-        let way = way(&base, &asked, "https://gate.example/es/_index_template/cloudtrail");
-        assert_eq!(way.address.as_deref(), Some("https://gate.example/es"));
+        let requested = base.join("_index_template/cloudtrail").unwrap();
+        let target =
+            target(&base, &requested, "https://gate.example/es/_index_template/cloudtrail");
+        assert_eq!(target.address.as_deref(), Some("https://gate.example/es"));
     }
 }

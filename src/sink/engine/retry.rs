@@ -1,221 +1,228 @@
-//! When to send again, and when to give up: one pure policy, and the one loop that waits.
+//! When a failed request is sent again, and when the run gives up.
 //!
-//! Everything sent is safe to send again: documents are created under fixed ids, mappings only grow.
-//! So trouble costs time and nothing else. A piece of work (one batch, one mapping call) gives up when it
-//! made no progress for [`Policy::patience`]; the run then ends early with its position saved.
+//! Input: the [`Cause`] of each failure, and progress. Output: a wait, or the [`Error`] that ends the run.
+//! Every request is safe to repeat: documents are created under fixed ids, and mappings only grow. An operation (one
+//! batch, or one call) gives up when it made no progress for [`RetryPolicy::deadline`]; the run then ends early with its
+//! position saved.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::limit::Backoff;
+use crate::pending::FIRST_NOTICE_AFTER;
 use crate::report::Log;
-use crate::shutdown::ShutdownLevel;
-use crate::shutdown::ShutdownSignal;
-use crate::sink::{Block, Cause, Error, Shown};
-use crate::waits;
+use crate::shutdown::{ShutdownLevel, ShutdownSignal};
+use crate::sink::cause::Cause;
+use crate::sink::error::{DisplayDuration, Error};
+use crate::sink::refusal::ClusterBlock;
 
-/// Answers that no engine gives are tried this often, over about a minute: a proxy may be restarting.
-const GARBAGE_TRIES: u32 = 9;
+/// Attempts before a server that responds as no engine does is given up, over about a minute: a proxy may be restarting.
+const MAX_UNEXPECTED_RESPONSES: u32 = 9;
 
-/// Time between the first two lines about trouble; each further one is three times as long.
-const FIRST_GAP: Duration = Duration::from_secs(10);
+/// Longest wait that the engine may ask for with `Retry-After`: a date in the far future is a mistake.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// Longest time between two lines, so that an outage of hours stays readable.
-const LONGEST_GAP: Duration = Duration::from_mins(5);
+/// Interval between the first two warnings; each further one is three times as long.
+const FIRST_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long to wait between tries, and for how long altogether.
+/// Longest interval between two warnings, so that an outage of hours fits on a screen.
+const MAX_WARNING_INTERVAL: Duration = Duration::from_mins(5);
+
+/// How long to wait between attempts, and for how long to retry.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Policy {
-    /// Upper limit of the first wait; doubles with each further one.
-    pub(super) base: Duration,
-    /// Upper limit of every wait.
-    pub(super) cap: Duration,
-    /// Time without any progress after which a piece of work gives up.
-    pub(super) patience: Duration,
-    /// The same while the engine blocks writes (a full disk): a person is needed, so sooner.
-    pub(super) blocked: Duration,
-    /// The same once the user asked to stop.
-    pub(super) draining: Duration,
+pub(super) struct RetryPolicy {
+    /// The wait before each attempt.
+    pub(super) backoff: Backoff,
+    /// Longest time without progress.
+    pub(super) deadline: Duration,
+    /// The same while the engine blocks writes because its disk is full. Shorter, because a person has to act.
+    pub(super) blocked_deadline: Duration,
+    /// The same once a shutdown was requested.
+    pub(super) draining_deadline: Duration,
 }
 
-impl Policy {
-    /// Returns the usual policy with a patience of its own.
-    pub(super) fn with_patience(patience: Duration) -> Self {
+impl RetryPolicy {
+    /// Returns the default policy with this deadline.
+    pub(super) fn with_deadline(deadline: Duration) -> Self {
         Self {
-            base: Duration::from_millis(200),
-            cap: Duration::from_secs(30),
-            patience,
-            blocked: patience.min(Duration::from_mins(1)),
-            draining: patience.min(Duration::from_secs(5)),
+            backoff: Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(30) },
+            deadline,
+            blocked_deadline: deadline.min(Duration::from_mins(1)),
+            draining_deadline: deadline.min(Duration::from_secs(5)),
         }
     }
 
-    /// Returns the wait before try number `attempt` (from 1) with full jitter; `random` is in 0..1.
-    ///
-    /// Full jitter spreads many clients best. What the engine asked for (`Retry-After`) is a lower
-    /// limit, but never keeps us longer than a minute: a date in the far future is a mistake.
-    pub(super) fn delay(&self, attempt: u32, asked: Option<Duration>, random: f64) -> Duration {
-        let doublings = attempt.saturating_sub(1).min(16);
-        let ceiling = self.base.saturating_mul(1 << doublings).min(self.cap);
-        let jittered = ceiling.mul_f64(random.clamp(0.05, 1.0));
-        jittered.max(asked.unwrap_or_default().min(Duration::from_mins(1)))
+    /// Returns the wait before retry number `attempt`, counted from 1, and at least `retry_after`.
+    fn delay(&self, attempt: u32, retry_after: Option<Duration>) -> Duration {
+        let retry_after = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+        self.backoff.delay(attempt).max(retry_after)
     }
 }
 
-/// Returns whether the engine said that it takes no writes until a person makes room on its disk.
-fn is_block(cause: &Cause) -> bool {
-    cause.block().is_some_and(Block::is_of_disk)
+/// Returns whether the engine blocks writes until disk space is freed.
+fn is_disk_full(cause: &Cause) -> bool {
+    cause.cluster_block().is_some_and(ClusterBlock::is_disk_full)
 }
 
-/// What all pieces of work share when they meet trouble.
+/// What all retried operations share.
 #[derive(Clone, Debug)]
-pub(super) struct Retrier {
-    policy: Policy,
+pub(super) struct RetryContext {
+    policy: RetryPolicy,
     address: Arc<str>,
     log: Log,
-    stop: ShutdownSignal,
-    warned: Arc<Mutex<Option<Warned>>>,
+    shutdown: ShutdownSignal,
+    last_warning: Arc<Mutex<Option<LastWarning>>>,
 }
 
-/// When there was a line last, and how long to the next one.
 #[derive(Clone, Copy, Debug)]
-struct Warned {
+struct LastWarning {
     at: Instant,
-    gap: Duration,
+    /// Time until the next warning.
+    interval: Duration,
 }
 
-impl Retrier {
-    pub(super) fn new(policy: Policy, address: &str, log: Log, stop: ShutdownSignal) -> Self {
-        Self { policy, address: address.into(), log, stop, warned: Arc::default() }
+impl RetryContext {
+    pub(super) fn new(
+        policy: RetryPolicy,
+        address: &str,
+        log: Log,
+        shutdown: ShutdownSignal,
+    ) -> Self {
+        Self { policy, address: address.into(), log, shutdown, last_warning: Arc::default() }
     }
 
-    /// Starts watching one piece of work.
-    pub(super) fn watch(&self) -> Trouble<'_> {
-        Trouble {
-            retrier: self,
-            since: None,
-            blocked: None,
-            draining: None,
+    /// Starts an operation that has not failed yet.
+    pub(super) fn start(&self) -> RetryState<'_> {
+        RetryState {
+            context: self,
+            failing_since: None,
+            blocked_since: None,
+            draining_since: None,
             attempt: 0,
-            garbage: 0,
+            unexpected_responses: 0,
         }
     }
 
-    fn warn(&self, cause: &Cause, since: Instant, delay: Duration) {
+    /// Warns that an operation is retried, if it has failed for long enough and no other warning came just before.
+    fn warn(&self, cause: &Cause, failing_since: Instant, delay: Duration) {
         let now = Instant::now();
-        let lasted = now - since;
-        if lasted + delay < waits::FIRST {
+        let lasted = now - failing_since;
+        if lasted + delay < FIRST_NOTICE_AFTER {
             return;
         }
         {
-            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-            let gap = match *warned {
-                Some(Warned { at, gap }) if now - at < gap => return,
-                // Trouble that began since is new.
-                Some(Warned { at, gap }) if since <= at => (gap * 3).min(LONGEST_GAP),
-                _ => FIRST_GAP,
+            let mut last = self.last_warning.lock().unwrap_or_else(PoisonError::into_inner);
+            let interval = match *last {
+                Some(LastWarning { at, interval }) if now - at < interval => return,
+                Some(LastWarning { at, interval }) if failing_since <= at => {
+                    (interval * 3).min(MAX_WARNING_INTERVAL)
+                }
+                // This failure began after the last warning.
+                _ => FIRST_WARNING_INTERVAL,
             };
-            *warned = Some(Warned { at: now, gap });
+            *last = Some(LastWarning { at: now, interval });
         }
         let so_far = match lasted.as_secs() {
             0 => String::new(),
-            _ => format!(", for {} now", Shown(lasted)),
+            _ => format!(" for {}", DisplayDuration(lasted)),
         };
-        self.log.warn(&self.address, format_args!("{cause}; trying again{so_far}"));
+        self.log.warn(&self.address, format_args!("{cause}; retrying{so_far}"));
     }
 }
 
-/// The trouble of one piece of work since it last made progress.
+/// The failures of one operation since it last made progress.
 #[derive(Debug)]
-pub(super) struct Trouble<'a> {
-    retrier: &'a Retrier,
-    since: Option<Instant>,
-    blocked: Option<Instant>,
-    draining: Option<Instant>,
+pub(super) struct RetryState<'a> {
+    context: &'a RetryContext,
+    failing_since: Option<Instant>,
+    blocked_since: Option<Instant>,
+    draining_since: Option<Instant>,
     attempt: u32,
-    garbage: u32,
+    unexpected_responses: u32,
 }
 
-impl Trouble<'_> {
-    /// Notes progress: patience starts anew, and waits get shorter step by step.
-    pub(super) fn eased(&mut self) {
-        self.since = None;
-        self.blocked = None;
+impl RetryState<'_> {
+    /// Records progress: the deadline starts again, and waits become shorter.
+    pub(super) fn on_progress(&mut self) {
+        self.failing_since = None;
+        self.blocked_since = None;
         self.attempt /= 2;
-        self.garbage = 0;
+        self.unexpected_responses = 0;
     }
 
-    /// Waits before the next try.
+    /// Waits before the next attempt, at least for as long as the engine asked for.
     ///
     /// # Errors
     ///
-    /// Returns what to end the run with if this went on for too long, or the user asked to stop.
+    /// Returns the error that ends the run if the deadline has passed, or a shutdown was requested.
     pub(super) async fn wait(
         &mut self,
         cause: Cause,
-        asked: Option<Duration>,
+        retry_after: Option<Duration>,
     ) -> Result<(), Error> {
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let failing_since = *self.failing_since.get_or_insert_with(Instant::now);
         self.attempt += 1;
-        self.blocked = is_block(&cause).then(|| self.blocked.unwrap_or_else(Instant::now));
-        self.garbage += u32::from(matches!(cause, Cause::Garbage { .. }));
-        let delay = self.retrier.policy.delay(self.attempt, asked, fastrand::f64());
-        self.retrier.warn(&cause, since, delay);
+        self.blocked_since =
+            is_disk_full(&cause).then(|| self.blocked_since.unwrap_or_else(Instant::now));
+        self.unexpected_responses += u32::from(matches!(cause, Cause::UnexpectedResponse { .. }));
+        let delay = self.context.policy.delay(self.attempt, retry_after);
+        self.context.warn(&cause, failing_since, delay);
 
         let wake = Instant::now() + delay;
         loop {
-            let left = self.left(since);
-            if left.is_zero() || self.garbage >= GARBAGE_TRIES {
-                return Err(self.give_up(since, cause));
+            let left = self.time_left(failing_since);
+            if left.is_zero() || self.unexpected_responses >= MAX_UNEXPECTED_RESPONSES {
+                return Err(self.give_up(failing_since, cause));
             }
             let until = wake.min(Instant::now() + left);
-            let next = self.next_urgency();
+            let next_level = self.next_shutdown_level();
             tokio::select! {
                 biased;
-                () = self.retrier.stop.reached(next) => {}
+                () = self.context.shutdown.reached(next_level) => {}
                 () = tokio::time::sleep_until(until) => return Ok(()),
             }
         }
     }
 
-    /// Returns how long this trouble may still last.
-    fn left(&mut self, since: Instant) -> Duration {
+    /// Returns the time until the operation gives up.
+    fn time_left(&mut self, failing_since: Instant) -> Duration {
         let now = Instant::now();
-        let policy = self.retrier.policy;
-        let patience = policy.patience.saturating_sub(now - since);
-        let left = match self.blocked {
-            Some(blocked) => patience.min(policy.blocked.saturating_sub(now - blocked)),
-            None => patience,
+        let policy = self.context.policy;
+        let left = policy.deadline.saturating_sub(now - failing_since);
+        let left = match self.blocked_since {
+            Some(since) => left.min(policy.blocked_deadline.saturating_sub(now - since)),
+            None => left,
         };
-        match self.retrier.stop.level() {
+        match self.context.shutdown.level() {
             ShutdownLevel::Running => left,
             ShutdownLevel::Draining => {
-                let draining = *self.draining.get_or_insert(now);
-                left.min(policy.draining.saturating_sub(now - draining.max(since)))
+                let since = *self.draining_since.get_or_insert(now);
+                left.min(policy.draining_deadline.saturating_sub(now - since.max(failing_since)))
             }
             ShutdownLevel::Immediate => Duration::ZERO,
         }
     }
 
-    fn next_urgency(&self) -> ShutdownLevel {
-        if self.retrier.stop.is_requested() {
+    fn next_shutdown_level(&self) -> ShutdownLevel {
+        if self.context.shutdown.is_requested() {
             ShutdownLevel::Immediate
         } else {
             ShutdownLevel::Draining
         }
     }
 
-    fn give_up(&self, since: Instant, cause: Cause) -> Error {
-        let (url, waited) = (self.retrier.address.to_string(), Instant::now() - since);
-        if self.garbage >= GARBAGE_TRIES {
-            Error::NoEngine { url, source: cause }
-        } else if self.retrier.stop.is_requested() {
+    fn give_up(&self, failing_since: Instant, cause: Cause) -> Error {
+        let (url, waited) = (self.context.address.to_string(), Instant::now() - failing_since);
+        if self.unexpected_responses >= MAX_UNEXPECTED_RESPONSES {
+            Error::NotAnEngine { url, source: cause }
+        } else if self.context.shutdown.is_requested() {
             Error::Interrupted { url, source: Some(cause) }
-        } else if is_block(&cause) {
-            Error::Blocked { url, waited, source: cause }
+        } else if is_disk_full(&cause) {
+            Error::WriteBlocked { url, waited, source: cause }
         } else {
-            Error::GaveUp { url, waited, source: cause }
+            Error::RetriesExhausted { url, waited, source: cause }
         }
     }
 }
@@ -223,171 +230,172 @@ impl Trouble<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::log::{Format, Verbosity, tests::page};
+    use crate::report::log::{LogFormat, Verbosity, tests::page};
     use crate::shutdown::{ShutdownTrigger, shutdown_channel};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
-    fn policy() -> Policy {
-        Policy::with_patience(10 * MINUTE)
+    fn policy() -> RetryPolicy {
+        RetryPolicy::with_deadline(10 * MINUTE)
     }
 
-    /// The usual policy a thousand times as fast.
-    fn hurried() -> Policy {
-        Policy {
-            base: Duration::from_micros(200),
-            cap: Duration::from_millis(30),
-            patience: Duration::from_millis(600),
-            blocked: Duration::from_millis(60),
-            draining: Duration::from_millis(30),
-        }
-    }
-
-    fn retrier(policy: Policy) -> (ShutdownTrigger, Retrier) {
-        let (raise, stop) = shutdown_channel();
-        (raise, Retrier::new(policy, "http://engine", Log::default(), stop))
+    fn context() -> (ShutdownTrigger, RetryContext) {
+        let (trigger, shutdown) = shutdown_channel();
+        (trigger, RetryContext::new(policy(), "http://engine", Log::default(), shutdown))
     }
 
     fn busy() -> Cause {
         let code = "es_rejected_execution_exception".into();
-        Cause::Answer { status: 429, code, reason: String::new() }
+        Cause::ErrorResponse { status: 429, code, reason: String::new() }
     }
 
-    fn full_disk() -> Cause {
+    fn disk_full() -> Cause {
         let reason = "index [a] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded];".into();
-        Cause::Answer { status: 429, code: "cluster_block_exception".into(), reason }
+        Cause::ErrorResponse { status: 429, code: "cluster_block_exception".into(), reason }
     }
 
-    /// Waits until it gives up; returns why, and how often it tried.
-    async fn patience_with(trouble: &mut Trouble<'_>, cause: Cause) -> (Error, u32) {
-        let mut tries = 1;
+    /// Waits until the operation gives up; returns why, and the number of attempts.
+    async fn until_given_up(state: &mut RetryState<'_>, cause: Cause) -> (Error, u32) {
+        let mut attempts = 1;
         loop {
-            if let Err(error) = trouble.wait(cause.clone(), None).await {
-                return (error, tries);
+            if let Err(error) = state.wait(cause.clone(), None).await {
+                return (error, attempts);
             }
-            tries += 1;
+            attempts += 1;
+        }
+    }
+
+    /// Waits again and again until this time has passed.
+    async fn keep_failing(state: &mut RetryState<'_>, time: Duration) {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            state.wait(busy(), None).await.unwrap();
         }
     }
 
     #[test]
-    fn trouble_is_told_after_five_seconds_and_then_ever_more_rarely() {
-        let (log, page) = page(Format::Text, Verbosity::Quiet);
-        let (_raise, stop) = shutdown_channel();
-        let retrier = Retrier::new(policy(), "http://engine", log, stop);
+    fn a_failure_is_reported_after_five_seconds_and_then_at_growing_intervals() {
+        let (log, page) = page(LogFormat::Text, Verbosity::Quiet);
+        let (_trigger, shutdown) = shutdown_channel();
+        let context = RetryContext::new(policy(), "http://engine", log, shutdown);
         let since = Instant::now().checked_sub(MINUTE).unwrap();
-        retrier.warn(&busy(), Instant::now(), Duration::from_secs(4));
+        context.warn(&busy(), Instant::now(), Duration::from_secs(4));
         assert_eq!(page.text(), "");
         for _ in 0..3 {
-            retrier.warn(&busy(), since, Duration::ZERO);
+            context.warn(&busy(), since, Duration::ZERO);
         }
-        let told = "warning: http://engine: 429 es_rejected_execution_exception; trying again, for 60 s now\n";
-        assert_eq!(page.text(), told, "once");
-        let gap = |retrier: &Retrier| retrier.warned.lock().unwrap().unwrap().gap;
-        assert_eq!(gap(&retrier), FIRST_GAP);
-        retrier.warned.lock().unwrap().as_mut().unwrap().at = since;
-        retrier.warn(&busy(), since, Duration::ZERO);
-        assert_eq!((page.text().lines().count(), gap(&retrier)), (2, FIRST_GAP * 3));
+        let expected =
+            "warning: http://engine: 429 es_rejected_execution_exception; retrying for 60 s\n";
+        assert_eq!(page.text(), expected, "once");
+        let interval =
+            |context: &RetryContext| context.last_warning.lock().unwrap().unwrap().interval;
+        assert_eq!(interval(&context), FIRST_WARNING_INTERVAL);
+        context.last_warning.lock().unwrap().as_mut().unwrap().at = since;
+        context.warn(&busy(), since, Duration::ZERO);
+        assert_eq!(
+            (page.text().lines().count(), interval(&context)),
+            (2, FIRST_WARNING_INTERVAL * 3)
+        );
     }
 
     #[test]
-    fn waits_double_up_to_the_cap() {
-        let waits: Vec<_> = (1..=10).map(|attempt| policy().delay(attempt, None, 1.0)).collect();
-        assert_eq!(waits[0], Duration::from_millis(200));
-        assert!(waits.windows(2).all(|pair| pair[1] == (pair[0] * 2).min(policy().cap)));
-        assert_eq!(policy().delay(u32::MAX, None, 1.0), policy().cap);
+    fn waits_double_up_to_thirty_seconds() {
+        let bounds = [1, 2, 3, u32::MAX]
+            .map(|attempt| policy().backoff.delay_with(attempt, 1.0).as_millis());
+        assert_eq!(bounds, [200, 400, 800, 30_000]);
     }
 
     #[test]
-    fn jitter_spreads_over_the_whole_wait_but_never_to_nothing() {
-        assert_eq!(policy().delay(4, None, 0.5), Duration::from_millis(800));
-        assert!(policy().delay(4, None, 0.0) > Duration::ZERO);
+    fn the_engine_may_ask_for_a_longer_wait_up_to_a_minute() {
+        assert_eq!(policy().delay(1, Some(Duration::from_secs(7))), Duration::from_secs(7));
+        assert_eq!(policy().delay(1, Some(100 * MINUTE)), MINUTE);
     }
 
     #[test]
-    fn the_engine_may_ask_for_more_but_not_for_ever() {
-        assert_eq!(policy().delay(1, Some(Duration::from_secs(7)), 0.5), Duration::from_secs(7));
-        assert_eq!(policy().delay(1, Some(100 * MINUTE), 0.5), MINUTE);
+    fn a_full_disk_and_a_shutdown_shorten_the_deadline() {
+        assert!(policy().blocked_deadline < policy().deadline);
+        assert!(policy().draining_deadline < policy().deadline);
+        let short = RetryPolicy::with_deadline(Duration::from_secs(1));
+        assert!(short.blocked_deadline <= short.deadline);
+        assert!(short.draining_deadline <= short.deadline);
     }
 
-    #[test]
-    fn a_block_and_a_drain_are_waited_out_for_less_long() {
-        assert!(policy().blocked < policy().patience && policy().draining < policy().patience);
-        let short = Policy::with_patience(Duration::from_secs(1));
-        assert!(short.blocked <= short.patience && short.draining <= short.patience);
+    #[tokio::test(start_paused = true)]
+    async fn gives_up_after_the_deadline_with_the_cause() {
+        let (_trigger, context) = context();
+        let (error, attempts) = until_given_up(&mut context.start(), busy()).await;
+        let Error::RetriesExhausted { waited, source, .. } = error else { panic!("{error:?}") };
+        assert_eq!((waited.as_secs(), source), (600, busy()));
+        assert!(attempts > 20, "{attempts}");
     }
 
-    #[tokio::test]
-    async fn gives_up_after_its_patience_and_says_why() {
-        let (_raise, retrier) = retrier(hurried());
-        let (error, tries) = patience_with(&mut retrier.watch(), busy()).await;
-        assert!(matches!(error, Error::GaveUp { waited, .. } if waited >= hurried().patience));
-        assert!(tries > 10);
-    }
-
-    #[tokio::test]
-    async fn progress_starts_the_patience_anew() {
-        let (_raise, retrier) =
-            retrier(Policy { patience: Duration::from_millis(60), ..hurried() });
-        let mut trouble = retrier.watch();
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_millis(200) {
-            trouble.wait(busy(), None).await.unwrap();
-            trouble.eased();
+    #[tokio::test(start_paused = true)]
+    async fn progress_starts_the_deadline_again() {
+        let (_trigger, context) = context();
+        let mut state = context.start();
+        for _ in 0..3 {
+            keep_failing(&mut state, 9 * MINUTE).await;
+            state.on_progress();
         }
+        let (error, _) = until_given_up(&mut state, busy()).await;
+        assert!(
+            matches!(error, Error::RetriesExhausted { waited, .. } if waited.as_secs() == 600),
+            "counted from the last progress: {error:?}"
+        );
     }
 
-    #[tokio::test]
-    async fn a_block_needs_a_person_so_it_gives_up_sooner() {
-        let (_raise, retrier) = retrier(hurried());
-        let (error, _) = patience_with(&mut retrier.watch(), full_disk()).await;
-        assert!(matches!(error, Error::Blocked { waited, .. } if waited < hurried().patience));
+    #[tokio::test(start_paused = true)]
+    async fn a_full_disk_is_given_up_sooner_because_a_person_has_to_act() {
+        let (_trigger, context) = context();
+        let (error, _) = until_given_up(&mut context.start(), disk_full()).await;
+        assert!(
+            matches!(error, Error::WriteBlocked { waited, .. } if waited.as_secs() == 60),
+            "{error:?}"
+        );
     }
 
-    #[tokio::test]
-    async fn an_outage_before_a_block_does_not_shorten_the_time_to_free_the_disk() {
-        let (_raise, retrier) = retrier(hurried());
-        let mut trouble = retrier.watch();
-        let start = Instant::now();
-        while start.elapsed() < hurried().blocked * 2 {
-            trouble.wait(busy(), None).await.unwrap();
-        }
-        trouble.wait(full_disk(), None).await.unwrap();
-        let starting = Cause::Answer {
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_before_a_full_disk_does_not_shorten_the_time_to_free_it() {
+        let (_trigger, context) = context();
+        let mut state = context.start();
+        keep_failing(&mut state, 2 * policy().blocked_deadline).await;
+        state.wait(disk_full(), None).await.unwrap();
+        let starting = Cause::ErrorResponse {
             status: 503,
             code: "cluster_block_exception".into(),
             reason: "blocked by: [SERVICE_UNAVAILABLE/1/state not recovered / initialized];".into(),
         };
-        assert!(!is_block(&starting), "an engine that starts is no full disk");
+        assert!(!is_disk_full(&starting), "the disk of a starting engine is not full");
     }
 
-    #[tokio::test]
-    async fn answers_of_no_engine_are_tried_a_few_times_only() {
-        let (_raise, retrier) = retrier(hurried());
-        let garbage = Cause::Garbage { status: 200, reason: "HTML".into() };
-        let (error, tries) = patience_with(&mut retrier.watch(), garbage).await;
-        assert!(matches!(error, Error::NoEngine { .. }));
-        assert_eq!(tries, GARBAGE_TRIES);
+    #[tokio::test(start_paused = true)]
+    async fn unexpected_responses_are_retried_a_few_times_only() {
+        let (_trigger, context) = context();
+        let html = Cause::UnexpectedResponse { status: 200, reason: "HTML".into() };
+        let (error, attempts) = until_given_up(&mut context.start(), html).await;
+        assert!(matches!(error, Error::NotAnEngine { .. }));
+        assert_eq!(attempts, MAX_UNEXPECTED_RESPONSES);
     }
 
-    #[tokio::test]
-    async fn draining_shortens_the_patience() {
-        let (raise, retrier) = retrier(hurried());
-        raise.raise(ShutdownLevel::Draining);
+    #[tokio::test(start_paused = true)]
+    async fn draining_shortens_the_deadline() {
+        let (trigger, context) = context();
+        trigger.raise(ShutdownLevel::Draining);
         let start = Instant::now();
-        let (error, _) = patience_with(&mut retrier.watch(), busy()).await;
+        let (error, _) = until_given_up(&mut context.start(), busy()).await;
         assert!(matches!(error, Error::Interrupted { source: Some(_), .. }));
-        assert!(start.elapsed() >= hurried().draining && start.elapsed() < hurried().patience);
+        assert_eq!(start.elapsed().as_secs(), policy().draining_deadline.as_secs());
     }
 
-    #[tokio::test]
-    async fn leaving_ends_a_wait_at_once() {
-        let (raise, retrier) = retrier(policy());
-        let mut trouble = retrier.watch();
+    #[tokio::test(start_paused = true)]
+    async fn an_immediate_shutdown_ends_a_wait_at_once() {
+        let (trigger, context) = context();
+        let mut state = context.start();
         let start = Instant::now();
-        let (waited, ()) = tokio::join!(trouble.wait(busy(), Some(MINUTE)), async {
-            raise.raise(ShutdownLevel::Draining);
+        let (waited, ()) = tokio::join!(state.wait(busy(), Some(MINUTE)), async {
+            trigger.raise(ShutdownLevel::Draining);
             tokio::task::yield_now().await;
-            raise.raise(ShutdownLevel::Immediate);
+            trigger.raise(ShutdownLevel::Immediate);
         });
         assert!(matches!(waited, Err(Error::Interrupted { .. })));
         assert!(start.elapsed() < Duration::from_secs(5));

@@ -1,7 +1,7 @@
-//! Signatures (SigV4) for engines that AWS runs: managed domains and Serverless collections.
+//! Signs requests (SigV4) for engines that run at AWS: managed domains and Serverless collections.
 //!
-//! In: the address, and where credentials come from. Out: requests that are signed, body included, as
-//! they travel (compressed). Absent on purpose: where the credentials come from; that is `aws`'s.
+//! Input: a request as it is sent, compressed. Output: the same with the headers of its signature.
+//! Deliberately absent: where credentials come from (see `aws`).
 
 use std::fmt;
 
@@ -15,12 +15,12 @@ use reqwest::Request;
 use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
-use crate::sink::{BoxError, Error};
+use crate::sink::error::{BoxError, Error};
 
-/// Domains under which AWS runs engines, of all partitions.
+/// Domains of the engines that AWS runs, in all partitions.
 const DOMAINS: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".on.aws"];
 
-/// What AWS calls the kinds of engines that it runs.
+/// The AWS service that runs an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// `es`: a managed domain, OpenSearch or Elasticsearch.
@@ -32,16 +32,16 @@ pub enum Service {
 /// How requests are signed. `Debug` prints no secret.
 #[derive(Clone)]
 pub struct Signing {
-    /// Which kind of engine it is.
+    /// The service that runs the engine.
     pub service: Service,
-    /// The Region it runs in.
+    /// The Region of the engine.
     pub region: String,
-    /// Where credentials come from; asked again when they expire.
+    /// Provides the credentials, and new ones when they expire.
     pub credentials: SharedCredentialsProvider,
 }
 
 impl Service {
-    /// Returns the name that is signed.
+    /// Returns the signing name of the service.
     pub fn name(self) -> &'static str {
         match self {
             Self::Domain => "es",
@@ -49,14 +49,14 @@ impl Service {
         }
     }
 
-    /// Finds service and Region in the name of a host, such as
-    /// `search-trail-abc123.eu-central-1.es.amazonaws.com`. `None` for a name that AWS did not give.
-    pub fn of_host(url: &Url) -> Option<(Self, String)> {
+    /// Parses service and Region from a host name that AWS assigned, such as
+    /// `search-trail-abc123.eu-central-1.es.amazonaws.com`.
+    pub fn from_host(url: &Url) -> Option<(Self, String)> {
         let host = url.host_str()?;
         let name = DOMAINS.iter().find_map(|domain| host.strip_suffix(domain))?;
         let mut labels = name.rsplit('.');
         let (last, before) = (labels.next()?, labels.next()?);
-        // In the names of `.on.aws` the two change places.
+        // In names below `.on.aws` the two are swapped.
         for (service, region) in [(last, before), (before, last)] {
             let service = match service {
                 "es" | "aos" => Self::Domain,
@@ -70,15 +70,15 @@ impl Service {
 }
 
 impl Signing {
-    /// Signs a request, body included, as it is to travel.
+    /// Signs a request, including its body.
     ///
     /// # Errors
     ///
-    /// Returns why not: credentials that cannot be had any more.
+    /// Returns an error if the credentials have expired and cannot be renewed.
     pub(super) async fn sign(&self, request: &mut Request) -> Result<(), BoxError> {
         let identity = self.credentials.provide_credentials().await?.into();
         let mut settings = SigningSettings::default();
-        // Collections want the body's hash in a header of its own.
+        // Collections require the hash of the body in a separate header.
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
@@ -103,22 +103,22 @@ impl Signing {
         Ok(())
     }
 
-    /// Asks for credentials once, so that the first request does not fail for the lack of them.
+    /// Checks that there are credentials, before the first request.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Unsigned`] if there are none.
-    pub(super) async fn check(&self, address: &str) -> Result<(), Error> {
+    /// Returns [`Error::NoAwsCredentials`] if there are none.
+    pub(super) async fn check_credentials(&self, address: &str) -> Result<(), Error> {
         match self.credentials.provide_credentials().await {
             Ok(_) => Ok(()),
             Err(source) => {
-                Err(Error::Unsigned { url: address.to_owned(), source: Box::new(source) })
+                Err(Error::NoAwsCredentials { url: address.to_owned(), source: Box::new(source) })
             }
         }
     }
 }
 
-/// Returns whether a label looks like a Region: `us-gov-west-1`.
+/// Returns whether a label has the form of a Region, such as `us-gov-west-1`.
 fn is_region(label: &str) -> bool {
     let mut parts = label.split('-');
     let first = parts.next().is_some_and(|part| part.len() >= 2);
@@ -140,8 +140,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn service_and_region_are_in_the_name_of_the_host() {
-        let found = |host: &str| Service::of_host(&format!("https://{host}/").parse().unwrap());
+    fn service_and_region_are_parsed_from_the_host_name() {
+        let parsed = |host: &str| Service::from_host(&format!("https://{host}/").parse().unwrap());
         let domain = |region: &str| Some((Service::Domain, region.to_owned()));
         let serverless = |region: &str| Some((Service::Serverless, region.to_owned()));
         for (host, expected) in [
@@ -156,7 +156,7 @@ mod tests {
             ("x.us-east-1.es.amazonaws.com.evil.example", None),
             ("127.0.0.1", None),
         ] {
-            assert_eq!(found(host), expected, "{host}");
+            assert_eq!(parsed(host), expected, "{host}");
         }
     }
 

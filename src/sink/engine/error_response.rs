@@ -1,0 +1,93 @@
+//! Parses error responses of engines, of AWS, and of proxies.
+//!
+//! Input: status and body. Output: a [`Cause`] with the engine's error type and explanation, as far as the body has them.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::strip_canonical_request;
+use crate::sink::cause::Cause;
+
+/// Parses the error response of any request.
+pub(super) fn parse(status: u16, body: &[u8]) -> Cause {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        error: Option<&'a RawValue>,
+    }
+    let (code, reason) = serde_json::from_slice::<Body<'_>>(body)
+        .ok()
+        .and_then(|body| body.error)
+        .map_or_else(|| (String::new(), aws_message(body)), |error| code_and_reason(error.get()));
+    Cause::ErrorResponse { status, code, reason }
+}
+
+/// Returns the message of AWS for a request that does not reach the engine: a missing permission, or an invalid signature.
+fn aws_message(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(alias = "Message")]
+        message: String,
+    }
+    let message = serde_json::from_slice::<Body>(body).map(|body| body.message);
+    strip_canonical_request(message.unwrap_or_default())
+}
+
+/// Parses an `error` value, which is an object or a plain text, into error type and explanation. The explanations of the
+/// causes are appended.
+pub(super) fn code_and_reason(error: &str) -> (String, String) {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum ErrorValue {
+        Text(String),
+        Object {
+            #[serde(default, rename = "type")]
+            code: Option<String>,
+            #[serde(default)]
+            reason: Option<String>,
+            #[serde(default)]
+            caused_by: Option<CausedBy>,
+        },
+    }
+    #[derive(Deserialize)]
+    struct CausedBy {
+        #[serde(default)]
+        reason: Option<String>,
+        #[serde(default)]
+        caused_by: Option<Box<CausedBy>>,
+    }
+    match serde_json::from_str(error) {
+        Ok(ErrorValue::Text(reason)) => (String::new(), reason),
+        Ok(ErrorValue::Object { code, reason, caused_by }) => {
+            let mut reasons = reason.unwrap_or_default();
+            let mut next = caused_by;
+            while let Some(cause) = next {
+                if let Some(reason) = cause.reason.filter(|reason| !reasons.contains(reason)) {
+                    reasons.push_str(": ");
+                    reasons.push_str(&reason);
+                }
+                next = cause.caused_by.map(|cause| *cause);
+            }
+            (code.unwrap_or_default(), reasons)
+        }
+        Err(_) => Default::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_aws_message_is_kept_without_the_canonical_request() {
+        let shown = |body: &str| parse(403, body.as_bytes()).to_string();
+        let denied = r#"{"Message":"User: anonymous is not authorized to perform: es:ESHttpPost"}"#;
+        assert!(shown(denied).contains("es:ESHttpPost"), "{}", shown(denied));
+        let signature = r#"{"message":"The signature does not match.\n\nThe Canonical String for this request should have been\n'POST\n/_bulk\nx-amz-security-token:hunter2'"}"#;
+        assert!(
+            shown(signature).ends_with("The signature does not match."),
+            "{}",
+            shown(signature)
+        );
+    }
+}
