@@ -25,10 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={file}");
     }
     let conflicts: Vec<Conflict> = serde_json::from_slice(&fs::read(CONFLICTS)?)?;
-    let mut kinds = KindTable::unpack(&fs::read(KINDS)?, conflicts.len())
+    let mut kinds = KindTable::decompress(&fs::read(KINDS)?, conflicts.len())
         .map_err(|problem| format!("{KINDS} {problem}"))?;
     for Conflict { field, kind } in conflicts {
-        kinds.declare(PathHash::of(&field), kind);
+        kinds.declare(PathHash::from_path(&field), kind);
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     fs::write(out.join("kinds.table"), kinds.as_ref())?;

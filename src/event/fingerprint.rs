@@ -1,10 +1,12 @@
 //! Detects whether a file changed since an earlier run.
 //!
-//! Two steps, because a hundred thousand done files must cost one `stat` each: size and time of change
-//! are compared first, and if they are equal the file is the same. If only the time differs (touched,
-//! copied, moved away and back) a hash of the first and last 4 KiB decides; for a gzip file the end holds a
-//! checksum of all of it. A file whose middle was changed in place, with size, head, tail kept and
-//! the time changed, would be taken for unchanged: nothing writes logs that way.
+//! Input: the metadata of a file, and its content only if needed. Output: a [`Fingerprint`] that the checkpoint
+//! stores, and a [`FileChange`].
+//!
+//! Size and modification time are compared first, so that a hundred thousand loaded files cost one `stat` each. If
+//! only the time differs (the file was touched, copied or moved), a hash of the first and last 4 KiB decides; the end
+//! of a gzip file contains a checksum of all of it. A change in the middle of a file that keeps its size and both
+//! ends is not detected once the time differs too: no program writes logs that way.
 
 use std::{
     fmt,
@@ -15,29 +17,30 @@ use std::{
     str::FromStr,
 };
 
-/// Bytes at each end of a file that are hashed: one page, so one read.
+/// Bytes at each end of a file that are hashed: one page each, so one read.
 const END_BYTES: usize = 4 << 10;
 
-/// What a file looked like. As text: size, time of change in ns, and hash once known, with colons between.
+/// Identity of a file's content. Its text form is the size, the modification time in nanoseconds and, if known, the
+/// hash, separated by colons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// Bytes as stored.
+    /// Size of the stored file in bytes.
     pub size: u64,
-    /// Last change of the content, in nanoseconds since 1970.
+    /// Modification time, in nanoseconds of the Unix epoch.
     pub modified: i128,
-    /// Hash of head and tail, if the file was opened.
+    /// Hash of both ends, if the file was opened.
     pub content: Option<u64>,
 }
 
 impl Fingerprint {
-    /// Returns what can be known without opening the file.
+    /// Creates a fingerprint without opening the file.
     pub fn from_metadata(metadata: &Metadata) -> Self {
         let changed =
             i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
         Self { size: metadata.size(), modified: changed, content: None }
     }
 
-    /// Returns the same with the hash of the file's ends.
+    /// Returns the fingerprint with the hash of both ends of `file`.
     ///
     /// # Errors
     ///
@@ -48,23 +51,23 @@ impl Fingerprint {
         Ok(Self { content: Some(hash(&ends[..length])), ..self })
     }
 
-    /// Returns the same with the hash of the ends of `stored`, which is all of the file.
+    /// Returns the fingerprint with the hash of both ends of `stored`, the whole content of the file.
     pub fn with_content_hash_of(self, stored: &[u8]) -> Self {
         let head = &stored[..stored.len().min(END_BYTES)];
         let tail = &stored[stored.len().saturating_sub(END_BYTES).max(head.len())..];
         Self { content: Some(hash(&[head, tail].concat())), ..self }
     }
 
-    /// Returns whether the content was the same, as far as both know: by time, or by hash.
+    /// Returns whether the content is the same, as far as both fingerprints show: same size, and same time or hash.
     pub fn has_same_content(self, other: Self) -> bool {
         let same_hash = self.content.is_some() && self.content == other.content;
         self.size == other.size && (self.modified == other.modified || same_hash)
     }
 
-    /// Compares the file at `path`, which looks like `self` now, with the one that was `before`.
+    /// Compares the file at `path`, whose current fingerprint is `self`, with an earlier fingerprint.
     ///
-    /// Opens it only if size and time do not answer that. A file that cannot be opened is taken for a new
-    /// one: the worker that reads it will say what is wrong.
+    /// Opens the file only if size and time do not decide. A file that cannot be opened counts as changed, so that
+    /// the worker that reads it reports the error.
     pub fn change_since(self, before: Self, path: &Path) -> FileChange {
         if self.size != before.size {
             return FileChange::Changed;
@@ -81,18 +84,19 @@ impl Fingerprint {
     }
 }
 
-/// What became of a file since an earlier look.
+/// Change of a file since an earlier run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileChange {
-    /// It is as it was.
+    /// The file is unchanged.
     Unchanged,
-    /// Its content is the same, but its time is not. With this it is known the next time without opening it.
+    /// The content is the same, but the modification time differs. The new fingerprint saves opening the file next
+    /// time.
     Touched(Fingerprint),
-    /// It is another.
+    /// The content differs.
     Changed,
 }
 
-/// Reads the first and the last bytes of a file, which overlap nowhere, and returns how many there are.
+/// Reads both ends of a file, without overlap, and returns the number of bytes read.
 fn read_ends(file: &File, size: u64, ends: &mut [u8; 2 * END_BYTES]) -> io::Result<usize> {
     let end = END_BYTES as u64;
     let head = usize::try_from(size.min(end)).unwrap_or(END_BYTES);
@@ -103,7 +107,7 @@ fn read_ends(file: &File, size: u64, ends: &mut [u8; 2 * END_BYTES]) -> io::Resu
     Ok(head + tail)
 }
 
-/// Two checksums side by side: fast, the same everywhere and for ever. It need not withstand an enemy.
+/// Two checksums side by side: fast and stable across platforms and versions. They need not be collision-resistant.
 fn hash(ends: &[u8]) -> u64 {
     u64::from(libdeflater::crc32(ends)) << 32 | u64::from(libdeflater::adler32(ends))
 }
@@ -115,7 +119,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// The text is no fingerprint of a file.
+/// The text is not a file fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a fingerprint of a file")]
 pub struct ParseFingerprintError;

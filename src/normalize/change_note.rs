@@ -1,10 +1,10 @@
-//! The notes in `trailload.changes`: what was changed in a record, so that it can be undone.
+//! The notes in `trailload.changes`: what was changed in a record, so that [`restore`](super::restore) can undo it.
 //!
-//! In: changes, from [`rewrite`](super::rewrite) and [`scan`](super::scan). Out: lines of text; the same taken
-//! apart for [`undo`](super::undo); and words for a person.
+//! Input: changes, from [`rewrite`](super::rewrite) and [`scan`](super::scan). Output: notes, their parsed form, and
+//! descriptions for log messages.
 //!
-//! A note is one line, `WORD POINTER [ARGUMENT]`, its pointer a JSON Pointer (RFC 6901, with `~2` for a space)
-//! into the result:
+//! A note is one line, `WORD POINTER [ARGUMENT]`. The pointer is a JSON Pointer (RFC 6901, with `~2` for a space) into
+//! the document:
 //!
 //! | note | means |
 //! |---|---|
@@ -18,7 +18,7 @@
 
 use std::borrow::Cow;
 
-/// A kind of change.
+/// Kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// A key was renamed.
@@ -48,7 +48,7 @@ impl Change {
         Self::Repaired,
     ];
 
-    /// Returns the word that a note of it begins with.
+    /// Returns the first word of the note.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Renamed => "renamed",
@@ -62,20 +62,20 @@ impl Change {
     }
 }
 
-/// A note, taken apart.
+/// A parsed note.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ChangeNote<'n> {
-    /// What was changed.
+    /// Kind of the change.
     pub(super) change: Change,
-    /// Where, in the result.
+    /// JSON Pointer into the document; empty for [`Change::Repaired`].
     pub(super) pointer: &'n [u8],
-    /// What else there is to know; may be empty.
+    /// Details of the change; may be empty.
     pub(super) argument: &'n [u8],
 }
 
 impl<'n> ChangeNote<'n> {
-    /// Takes a line apart. `None` if it is no note of ours.
-    pub(super) fn read(line: &'n [u8]) -> Option<Self> {
+    /// Parses a note. `None` if the line is not one.
+    pub(super) fn parse(line: &'n [u8]) -> Option<Self> {
         let mut parts = line.splitn(3, |byte| *byte == b' ');
         let word = parts.next()?;
         let change = Change::ALL.into_iter().find(|change| change.word().as_bytes() == word)?;
@@ -84,13 +84,13 @@ impl<'n> ChangeNote<'n> {
         Some(Self { change, pointer, argument })
     }
 
-    /// Returns the keys and positions that lead to the place.
+    /// Returns the keys and list positions of the pointer.
     pub(super) fn segments(&self) -> impl Iterator<Item = Vec<u8>> {
         self.pointer.split(|byte| *byte == b'/').skip(1).map(unescape_segment)
     }
 
-    /// Says in words what was changed: `requestParameters.policy_object (was policy)`.
-    pub(super) fn described(&self) -> String {
+    /// Returns a description of the change, such as `requestParameters.policy_object (was policy)`.
+    pub(super) fn description(&self) -> String {
         let is_position = |segment: &[u8]| segment.iter().all(u8::is_ascii_digit);
         let keys: Vec<Vec<u8>> = self.segments().filter(|segment| !is_position(segment)).collect();
         let keys = keys.join(&b'.');
@@ -110,12 +110,12 @@ impl<'n> ChangeNote<'n> {
     }
 }
 
-/// Returns whether JSON says nothing: it is `""`, or lists of that.
+/// Returns whether JSON is `""`, or lists of empty strings.
 fn is_empty_marker(json: &[u8]) -> bool {
     json.iter().all(|byte| matches!(byte, b'"' | b'[' | b']' | b',' | b' '))
 }
 
-/// Writes a key as a segment of a pointer.
+/// Escapes a key as a segment of a pointer.
 pub(super) fn pointer_segment(key: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr3(b'~', b'/', b' ', key).is_none() {
         return Cow::Borrowed(key);
@@ -132,7 +132,7 @@ pub(super) fn pointer_segment(key: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Reads a key from a segment of a pointer.
+/// Unescapes a segment of a pointer.
 pub(super) fn unescape_segment(segment: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(segment.len());
     let mut bytes = segment.iter();
@@ -157,26 +157,26 @@ mod tests {
     fn every_change_is_read_by_its_word() {
         for change in Change::ALL {
             let line = format!("{} /a~1b/0/c~2d x y", change.word());
-            let note = ChangeNote::read(line.as_bytes()).unwrap();
+            let note = ChangeNote::parse(line.as_bytes()).unwrap();
             assert_eq!((note.change, note.argument), (change, &b"x y"[..]));
             assert_eq!(note.segments().collect::<Vec<_>>(), [&b"a/b"[..], b"0", b"c d"]);
         }
-        assert_eq!(ChangeNote::read(b"moved /a b"), None);
-        assert_eq!(ChangeNote::read(b""), None);
+        assert_eq!(ChangeNote::parse(b"moved /a b"), None);
+        assert_eq!(ChangeNote::parse(b""), None);
     }
 
     #[test]
     fn a_person_reads_paths_without_positions() {
-        let described = |line: &str| ChangeNote::read(line.as_bytes()).unwrap().described();
-        assert_eq!(described("renamed /a/0/b~2c_object b c"), "a.b c_object (was b c)");
-        assert_eq!(described("replaced /a/b \"\""), "a.b (was empty, now an empty object)");
+        let description = |line: &str| ChangeNote::parse(line.as_bytes()).unwrap().description();
+        assert_eq!(description("renamed /a/0/b~2c_object b c"), "a.b c_object (was b c)");
+        assert_eq!(description("replaced /a/b \"\""), "a.b (was empty, now an empty object)");
         assert_eq!(
-            described("replaced /a/b [[\"\"], \"\"]"),
+            description("replaced /a/b [[\"\"], \"\"]"),
             "a.b (was empty, now an empty object)"
         );
-        assert_eq!(described("replaced /eventTime 1717243200"), "eventTime (time reformatted)");
-        assert_eq!(described("quoted /a/b/12"), "a.b (put in quotes)");
-        assert_eq!(described("repaired"), "invalid JSON repaired");
+        assert_eq!(description("replaced /eventTime 1717243200"), "eventTime (time reformatted)");
+        assert_eq!(description("quoted /a/b/12"), "a.b (put in quotes)");
+        assert_eq!(description("repaired"), "invalid JSON repaired");
     }
 
     #[test]

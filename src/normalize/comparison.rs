@@ -1,23 +1,24 @@
-//! Whether two documents are made of one event.
+//! Compares two documents of one event.
 //!
-//! In: two documents, made at different times, by different versions, for indices that differ. Out: where the records
-//! differ that they were made of.
-//! Holds: what a document says beside its record, and how it was rewritten, makes no difference; nor does the order of
-//! keys, the spelling of texts and of the time, or whether nothing is told as `null` or not at all.
+//! Input: two documents, possibly created at different times, by different versions, and for different indices.
+//! Output: the top-level keys in which their records differ.
+//!
+//! Invariant: added members, change notes, the order of keys, escapes, the format of times, and `null` members make
+//! no difference.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    EVENT_TIME, document_id, stored_original, restore_record,
+    EVENT_TIME, document_id, restore_record, stored_original,
     timestamp::EventTime,
     tree::{self, MalformedRecord, Member, Tree},
 };
 
-/// Returns the top-level keys under which two documents of ours differ, as their records had them.
+/// Returns the top-level keys in which the records of two documents differ.
 ///
 /// # Errors
 ///
-/// Returns [`Misshapen`] if one of them is no JSON object.
+/// Returns [`MalformedRecord`] if one of the documents is not a JSON object.
 pub fn differences(one: &[u8], other: &[u8]) -> Result<Vec<String>, MalformedRecord> {
     let (one, other) = (record(one)?, record(other)?);
     let (one, other) = (contents_by_key(&one)?, contents_by_key(&other)?);
@@ -28,7 +29,7 @@ pub fn differences(one: &[u8], other: &[u8]) -> Result<Vec<String>, MalformedRec
     Ok(keys.into_iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect())
 }
 
-/// Returns the record that a document was made of: the text of it, where the document has no more than that.
+/// Returns the record of a document; for a raw document, `event.original`.
 fn record(document: &[u8]) -> Result<Vec<u8>, MalformedRecord> {
     let parsed = tree::parse(document)?.tree;
     let is_raw = parsed.get(b"trailload").and_then(|ours| ours.get(b"raw")).is_some();
@@ -41,35 +42,37 @@ fn record(document: &[u8]) -> Result<Vec<u8>, MalformedRecord> {
     restore_record(document)
 }
 
-/// Returns what a record says under each top-level key, so that equal means the same.
+/// Returns the canonical form of each top-level member.
 fn contents_by_key(record: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, MalformedRecord> {
     let Tree::Object(members) = without_nulls(tree::parse(record)?.tree) else {
         return Err(MalformedRecord { offset: 0, expected: "an object" });
     };
-    let says = |Member { key, value }: &Member<'_>| {
+    let entry = |Member { key, value }: &Member<'_>| {
         let time = (&**key == EVENT_TIME).then(|| EventTime::from_value(value)).flatten();
-        let said = match time {
+        let content = match time {
             Some(when) => when.to_rfc3339().into_bytes(),
             None => document_id::canonical_form(value),
         };
-        (key.to_vec(), said)
+        (key.to_vec(), content)
     };
-    Ok(members.iter().map(says).collect())
+    Ok(members.iter().map(entry).collect())
 }
 
-/// Leaves out the members that say nothing.
+/// Removes members that are `null`.
 fn without_nulls(tree: Tree<'_>) -> Tree<'_> {
     match tree {
         Tree::Object(members) => {
-            let says =
+            let is_set =
                 |value: &Tree<'_>| !matches!(value, Tree::Token(token) if &**token == b"null");
-            let kept = members.into_iter().filter(|member| says(&member.value));
+            let kept = members.into_iter().filter(|member| is_set(&member.value));
             let inside = |Member { key, value }| Member { key, value: without_nulls(value) };
             Tree::Object(kept.map(inside).collect())
         }
         Tree::List(list) => Tree::List(list.into_iter().map(without_nulls).collect()),
-        // What is no JSON is written as it stood there, also where it was made text.
-        Tree::BareWord(inside) => Tree::Token(Cow::Owned(super::text::unescape(&inside).into_owned())),
+        // A bare word equals its quoted form.
+        Tree::BareWord(inside) => {
+            Tree::Token(Cow::Owned(super::text::unescape(&inside).into_owned()))
+        }
         other => other,
     }
 }

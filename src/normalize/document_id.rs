@@ -1,7 +1,8 @@
-//! Which document a record is: its eventID, or a hash of what it says.
+//! The document id: the `eventID` of a record, or a hash of its content.
 //!
-//! Samples share ids such as `1`, aggregated and hand-made records have none; different events must
-//! never meet under one id, and the same event must, however its JSON is written.
+//! Input: a record. Output: its id. Invariant: different events have different ids, and one event always has the same
+//! id, however its JSON is written. Sample data shares ids such as `1`, and aggregated and hand-written records have
+//! none, so only UUIDs are used.
 
 use std::fmt::Write as _;
 
@@ -12,14 +13,14 @@ use super::{
     tree::{Member, Tree},
 };
 
-/// Bytes of the hash that are kept: 128 bits, as an eventID has.
+/// Bytes of the hash that are used: 128 bits, as many as an `eventID` has.
 const HASH_BYTES: usize = 16;
 
-/// Returns whether the text is shaped like a UUID: 8-4-4-4-12 hexadecimal digits.
+/// Returns whether the text is a UUID: 8-4-4-4-12 hexadecimal digits.
 pub(super) fn is_uuid(text: &[u8]) -> bool {
     let Ok(text) = <&[u8; 36]>::try_from(text) else { return false };
-    // Every byte is looked at, and nothing is decided in between: digits and letters come at random, and a
-    // processor that guesses wrong loses more time than all of this takes.
+    // Checks every byte without branching: digits and letters alternate at random, and mispredicted branches would
+    // take longer than the whole check.
     let wrong = text.iter().enumerate().fold(0, |wrong, (at, byte)| {
         let right = match at {
             8 | 13 | 18 | 23 => *byte == b'-',
@@ -30,17 +31,17 @@ pub(super) fn is_uuid(text: &[u8]) -> bool {
     wrong == 0
 }
 
-/// The key of the id of an event.
+/// Key of the event id.
 const EVENT_ID: &[u8] = b"eventID";
 
-/// Returns the id that the record has, if it is shaped like a UUID: its `eventID`, else what stands under another
-/// spelling of that (`eventId` in aggregated events, `eventid` in what Athena wrote).
+/// Returns the id of the record, if it is a UUID: `eventID`, or the same key in another case (`eventId` in aggregated
+/// events, `eventid` in tables of Athena).
 pub(super) fn event_id(record: &Tree<'_>) -> Option<Vec<u8>> {
     let id = |value: &Tree<'_>| Some(value.as_text()?.into_owned()).filter(|id| is_uuid(id));
     record.get(EVENT_ID).and_then(id).or_else(|| record.get_ignore_case(EVENT_ID).find_map(id))
 }
 
-/// Returns an id made of the record's content: equal for equal content, in any order of keys.
+/// Returns an id derived from the content, which does not depend on the order of keys.
 pub(super) fn content_id(members: &[Member<'_>]) -> String {
     let mut canonical = Vec::new();
     write_object(members, &mut canonical);
@@ -52,7 +53,7 @@ pub(super) fn content_id(members: &[Member<'_>]) -> String {
     id
 }
 
-/// Returns what a value says: equal for equal content, in any order of keys.
+/// Returns the canonical form of a value, which does not depend on the order of keys.
 pub(super) fn canonical_form(value: &Tree<'_>) -> Vec<u8> {
     let mut content = Vec::new();
     write_tree(value, &mut content);
@@ -90,7 +91,7 @@ fn write_object(members: &[Member<'_>], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Writes a text so that no two different ones look alike: its length, then its bytes.
+/// Appends the length and the bytes of a text, so that different texts never look alike.
 fn write_text(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text.len().to_string().as_bytes());
     out.push(b'"');

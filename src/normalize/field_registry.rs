@@ -1,16 +1,17 @@
-//! What is known about every path: may it hold an object or values, and is it a field of the index?
+//! The field registry: what each path may hold, and which paths are fields of the index.
 //!
-//! In: the core template, the kind table, live mappings, what earlier runs decided, and the first sight of
-//! unknown paths.
-//! Out: one [`PathRule`] a path, and the numbered list of fields that indices must be told of.
-//! Holds: a verdict changes only when a live index decided otherwise before us ([`Fields::absorb`]);
-//! everything else is decided once. Kinds come, in this order, from the core, a live mapping, the declared
-//! conflicts and the kind table, the checkpoint of earlier runs, and what this run meets first. The budget
-//! decides which values are mapped, never which key they stand under: known paths are remembered beyond it,
-//! of which there are as many as the kind table has; others are not, since there is no end of them.
+//! Input: the core template, the kind table, live mappings, decisions of earlier runs, and the first values of
+//! unknown paths. Output: one [`PathRule`] per path, and the numbered list of discovered fields that index mappings
+//! must have.
 //!
-//! [`Fields`] is shared and locked, and asked when a path is met for the first time. For everything
-//! after that each worker has a copy, its [`PathCache`](super::view::View).
+//! Invariant: the rule of a path is decided once and changes only if a live index has a different mapping
+//! ([`FieldRegistry::merge_mappings`]). The first of these that knows the path decides: the core template, a live
+//! mapping, the declared conflicts and the kind table, the checkpoint of earlier runs, the first value of this run.
+//! The field limit decides which values are mapped, never which key they have. Paths of the kind table are therefore
+//! remembered beyond the limit; other paths are not, because their number is unbounded.
+//!
+//! [`FieldRegistry`] is shared by all workers and locked. It is queried only when a path occurs for the first time;
+//! each worker keeps the answers in its [`PathCache`](super::path_cache::PathCache). Not here: rewriting, and I/O.
 
 use std::{
     collections::HashMap,
@@ -28,75 +29,76 @@ use super::{
     text,
 };
 
-/// Segments of the deepest path that becomes a field. Deeper values are found through
-/// `trailload.unmapped`; about 1 % of the paths seen in public logs are deeper.
+/// Number of keys in the longest path that becomes a field. Deeper values are found through `trailload.unmapped`;
+/// about 1 % of the paths in public logs are deeper.
 const MAX_DEPTH: u32 = 7;
 
-/// Number of a path among all met so far.
+/// Number of a path, in the order in which paths became known.
 pub(super) type PathId = u32;
 
-/// The record itself, whose members are the top-level fields.
+/// The record itself; its members are the top-level fields.
 pub(super) const ROOT: PathId = 0;
 
 /// What a path may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PathRule {
-    /// Objects, or lists of them. `open` if its keys are free (tags, headers): unknown ones stay unmapped.
+    /// An object, or a list of objects. `open` if its keys are user data (tags, headers): unknown ones stay unmapped.
     Object { open: bool },
-    /// Strings, numbers, booleans, or lists of them.
+    /// A string, number or boolean, or a list of them.
     Value,
-    /// The same, but beyond the budget: no field, so what is there goes to `trailload.unmapped`.
+    /// As [`Self::Value`], but beyond the field limit: values go to `trailload.unmapped`.
     Unmapped,
-    /// `true`, `false`, or either as text.
+    /// `true` or `false`, as a boolean or as a string.
     Boolean,
-    /// Anything: the index does not look at it.
+    /// Any value: the index does not parse it.
     Anything,
-    /// Nothing: the name is ours.
+    /// Nothing: this program adds a member of that name.
     Reserved,
 }
 
-/// One path.
+/// What is known about a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PathInfo {
     /// What it may hold.
     pub(super) rule: PathRule,
-    /// How many learned fields an index must know before it sees this path: its own number plus one.
+    /// Number of discovered fields that an index must have before it receives this path: the number of its own field
+    /// plus one.
     pub(super) required_fields: u32,
 }
 
-/// A path as a view takes it over.
+/// A path, as [`PathCache`](super::path_cache::PathCache) copies it.
 pub(super) struct KnownPath<'t> {
     pub(super) parent: PathId,
-    /// Hash of the key.
+    /// Hash of the last key.
     pub(super) hash: u64,
-    /// The key.
+    /// The last key.
     pub(super) name: &'t str,
     /// All keys, joined by dots.
     pub(super) path: &'t str,
     pub(super) known: PathInfo,
 }
 
-/// Which fields to map.
+/// Selection of the fields to map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FieldProfile {
-    /// Every path, within the budget.
+    /// Every path, within the field limit.
     #[default]
     Standard,
-    /// Only paths outside the four free parts.
+    /// Only paths outside `requestParameters`, `responseElements`, `additionalEventData` and `serviceEventDetails`.
     Lean,
 }
 
-/// What a path that no table knows may hold.
+/// What a path that is in no table may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldShape {
-    /// Objects, or lists of them.
+    /// An object, or a list of objects.
     Object,
-    /// Strings, numbers, booleans, or lists of them.
+    /// A string, number or boolean, or a list of them.
     Value,
 }
 
 impl FieldShape {
-    /// Returns its name in checkpoints and lines.
+    /// Returns the name of the shape in checkpoints and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Object => "object",
@@ -104,7 +106,7 @@ impl FieldShape {
         }
     }
 
-    /// Returns the shape of that name.
+    /// Returns the shape with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Object, Self::Value].into_iter().find(|shape| shape.name() == name)
     }
@@ -118,27 +120,27 @@ impl FieldShape {
     }
 }
 
-/// Who decided on a path that no table knows.
+/// Origin of a decision about a path that is in no table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecidedBy {
-    /// The first value that a run met there.
+    /// The first value at that path.
     FirstValue,
-    /// An index or a template, which had it otherwise.
+    /// The mapping of an index or a template.
     Engine,
 }
 
-/// A decision on a path that no table knows, for later runs to obey.
+/// A decision about a path that is in no table. Later runs apply it too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldDecision {
-    /// The path, joined by dots.
+    /// All keys, joined by dots.
     pub path: String,
-    /// What it may hold.
+    /// What the path may hold.
     pub shape: FieldShape,
-    /// Who said so.
+    /// Origin of the decision.
     pub by: DecidedBy,
 }
 
-/// The paths met so far and the fields to be mapped, shared by all workers.
+/// All known paths and the fields to map, shared by all workers.
 pub struct FieldRegistry {
     rules: Arc<Rules>,
     profile: FieldProfile,
@@ -152,13 +154,13 @@ pub struct FieldRegistry {
 #[derive(Default)]
 struct PathTable {
     entries: Vec<PathEntry>,
-    /// By parent and hash of the key. Views trust 64 bits too: should two keys ever meet, the engine
-    /// refuses at worst a document, which is then sent again rewritten.
+    /// Paths by parent and hash of the key. Path caches rely on 64 bits too: if two keys had the same hash, the
+    /// engine would at worst reject a document, which is then rewritten.
     children: HashMap<(PathId, u64), PathId>,
     fields: Vec<(String, Value)>,
     used_fields: u32,
     decisions: Vec<FieldDecision>,
-    /// What earlier runs decided on paths that were not met in this one.
+    /// Decisions of earlier runs about paths that this run has not seen yet.
     restored: HashMap<String, FieldShape>,
 }
 
@@ -169,7 +171,7 @@ struct PathEntry {
     path: String,
     depth: u32,
     known: PathInfo,
-    /// An index, or our core, said so; nothing may say otherwise any more.
+    /// True if an index or the core template decided; later mappings do not override it.
     is_final: bool,
 }
 
@@ -180,7 +182,7 @@ impl fmt::Debug for FieldRegistry {
 }
 
 impl FieldRegistry {
-    /// Starts with the core of the template, to learn at most `limit` fields in all.
+    /// Creates a registry with the core template and room for `limit` fields in total.
     pub fn new(rules: Arc<Rules>, profile: FieldProfile, limit: u32) -> Self {
         let fields = Self {
             profile,
@@ -195,9 +197,9 @@ impl FieldRegistry {
         fields
     }
 
-    /// Returns fields under the same rules for one index, by its live `mappings`.
+    /// Returns a registry with the same rules for one index, given its live `mappings`.
     ///
-    /// They have the last word there, also about the core, and what they lack is not mapped.
+    /// The mappings override even the core template, and paths that they lack are not mapped.
     pub(super) fn for_index(&self, mappings: &Value) -> Self {
         let fields = Self::new(Arc::clone(&self.rules), self.profile, self.limit);
         for entry in fields.lock().entries.iter_mut().skip(1) {
@@ -224,7 +226,7 @@ impl FieldRegistry {
         });
         if let Some(core) = self.rules.template().get("properties").and_then(Value::as_object) {
             for (key, mapping) in core {
-                // What CloudTrail does not write itself is a name that we add.
+                // A core field that CloudTrail does not write is a member that this program adds.
                 if self.rules.kind(key).is_some() {
                     self.add_mapping(&mut paths, ROOT, key, mapping, MappingOrigin::Core);
                 } else {
@@ -240,42 +242,42 @@ impl FieldRegistry {
         self.rules.template()
     }
 
-    /// Returns what changes whenever the rules do.
+    /// Returns a digest that changes whenever the rules change.
     pub fn digest(&self) -> &str {
         self.rules.digest()
     }
 
-    /// Returns how many fields beyond the core are to be mapped so far.
+    /// Returns the number of discovered fields.
     pub fn len(&self) -> u32 {
         self.discovered.load(Ordering::Acquire)
     }
 
-    /// Returns whether no field beyond the core was met.
+    /// Returns whether no field was discovered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns whether the budget of fields, or the room of an index, is spent.
+    /// Returns whether the field limit, or the field limit of an index, is reached.
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Learns no more: the index with these live `mappings` has no room for further fields. Those discovered that it
-    /// lacks are found through `trailload.unmapped` from now on, in every index.
+    /// Stops adding fields: the index with these live `mappings` has reached its field limit. Values of discovered
+    /// fields that it lacks go to `trailload.unmapped` from now on, in every index.
     pub fn freeze(&self, mappings: &Value) {
         let mut paths = self.lock();
         self.full.store(true, Ordering::Relaxed);
         for entry in paths.entries.iter_mut().filter(|entry| entry.known.required_fields > 0) {
             if entry.known.rule == PathRule::Value && !contains_path(mappings, &entry.path) {
                 entry.known = PathInfo { rule: PathRule::Unmapped, required_fields: 0 };
-                // Another index may have it, but not that one.
+                // Other indices may have the field, but this one cannot.
                 entry.is_final = true;
             }
         }
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Returns the content of `properties` (for a mapping) that describes the fields `from..to`.
+    /// Returns the `properties` of a mapping for the discovered fields `from..to`.
     pub fn properties(&self, from: u32, to: u32) -> Value {
         let paths = self.lock();
         let mut tree = Map::new();
@@ -285,11 +287,11 @@ impl FieldRegistry {
         Value::Object(tree)
     }
 
-    /// Takes in the `mappings` of an index or a template: what it decided, we obey.
+    /// Applies the `mappings` of an index or a template.
     ///
-    /// The first index that has a path has the last word about it; a template says what an index will be,
-    /// until one is otherwise. The core is not theirs to change, since every index of ours has it: documents
-    /// that an index with another core refuses are rewritten for that index alone ([`Relearned`](super::Relearned)).
+    /// The first index that maps a path decides about it; a template decides until an index differs. Mappings do not
+    /// override the core template, which every index of this program has: documents that an index with another core
+    /// rejects are rewritten for that index only ([`IndexRewriter`](super::IndexRewriter)).
     pub fn merge_mappings(&self, mappings: &Value, origin: MappingOrigin) {
         let Some(properties) = mappings.get("properties").and_then(Value::as_object) else {
             return;
@@ -299,24 +301,24 @@ impl FieldRegistry {
         for (key, mapping) in properties {
             let reserved = paths
                 .child(ROOT, key.as_bytes())
-                .map(|node| paths.entries[node as usize].known.rule);
+                .map(|path_id| paths.entries[path_id as usize].known.rule);
             if reserved != Some(PathRule::Reserved) {
                 self.add_mapping(&mut paths, ROOT, key, mapping, origin);
             }
         }
         if paths.entries.len() > before {
-            // Views may have passed these paths as free ones, and would not ask again.
+            // Path caches may have skipped these paths as unmapped, and would not query them again.
             self.version.fetch_add(1, Ordering::Release);
         }
         self.publish(&paths);
     }
 
-    /// Obeys what earlier runs decided on paths that no table knows, where no index and no template has its
-    /// own word. Such a path becomes a field when it is met, not before.
+    /// Applies decisions of earlier runs to paths that are in no table, unless an index or a template decided
+    /// differently. Such a path becomes a field when it occurs, not before.
     pub fn restore(&self, decisions: impl IntoIterator<Item = (String, FieldShape)>) {
         let mut paths = self.lock();
         for (path, shape) in decisions {
-            match paths.find(&path).map(|node| paths.entries[node as usize].known.rule) {
+            match paths.find(&path).map(|path_id| paths.entries[path_id as usize].known.rule) {
                 Some(rule) => self.record_correction(&mut paths, path, shape, rule),
                 None => {
                     paths.restored.insert(path, shape);
@@ -325,8 +327,14 @@ impl FieldRegistry {
         }
     }
 
-    /// Notes that an engine has another shape for a path than was decided before.
-    fn record_correction(&self, paths: &mut PathTable, path: String, decided: FieldShape, rule: PathRule) {
+    /// Records that the mapping of an engine differs from an earlier decision.
+    fn record_correction(
+        &self,
+        paths: &mut PathTable,
+        path: String,
+        decided: FieldShape,
+        rule: PathRule,
+    ) {
         if let Some(shape) = FieldShape::from_verdict(rule)
             && shape != decided
             && self.rules.kind(&path).is_none()
@@ -335,7 +343,7 @@ impl FieldRegistry {
         }
     }
 
-    /// Takes the decisions made since the last call.
+    /// Returns the decisions made since the last call.
     pub fn take_decisions(&self) -> Vec<FieldDecision> {
         std::mem::take(&mut self.lock().decisions)
     }
@@ -359,51 +367,55 @@ impl FieldRegistry {
         };
         let path = paths.join(parent, key.as_bytes());
         let open = self.rules.kind(&path) == Some(FieldKind::Map) || self.is_excluded(&path);
-        let rule = if matches!(rule, PathRule::Object { .. }) {
-            PathRule::Object { open }
-        } else {
-            rule
-        };
+        let rule =
+            if matches!(rule, PathRule::Object { .. }) { PathRule::Object { open } } else { rule };
         let is_final = origin != MappingOrigin::Template;
-        let node = if let Some(node) = paths.child(parent, key.as_bytes()) {
-            let PathEntry { known, is_final: before, .. } = paths.entries[node as usize];
+        let path_id = if let Some(path_id) = paths.child(parent, key.as_bytes()) {
+            let PathEntry { known, is_final: before, .. } = paths.entries[path_id as usize];
             if known.rule != rule && !before {
-                self.override_rule(paths, node, rule, mapping);
+                self.override_rule(paths, path_id, rule, mapping);
             }
-            paths.entries[node as usize].is_final |= is_final;
-            node
+            paths.entries[path_id as usize].is_final |= is_final;
+            path_id
         } else {
-            let node = paths.insert(parent, key.as_bytes(), rule, is_final);
+            let path_id = paths.insert(parent, key.as_bytes(), rule, is_final);
             if origin != MappingOrigin::Core && properties.is_none() {
-                let completed = self.rules.completed(&path, mapping);
+                let completed = self.rules.complete_mapping(&path, mapping);
                 let mapping = completed.unwrap_or_else(|| mapping.clone());
                 paths.used_fields += count_fields(&mapping);
-                paths.map(node, mapping);
+                paths.map(path_id, mapping);
             }
             if let Some(decided) = paths.restored.remove(&path) {
                 self.record_correction(paths, path, decided, rule);
             }
-            node
+            path_id
         };
         for (key, mapping) in properties.into_iter().flatten() {
-            self.add_mapping(paths, node, key, mapping, origin);
+            self.add_mapping(paths, path_id, key, mapping, origin);
         }
     }
 
-    /// Replaces the verdict on a path by what an engine has there.
-    fn override_rule(&self, paths: &mut PathTable, node: PathId, rule: PathRule, mapping: &Value) {
-        let entry = &mut paths.entries[node as usize];
+    /// Replaces the rule of a path by that of an engine's mapping.
+    fn override_rule(
+        &self,
+        paths: &mut PathTable,
+        path_id: PathId,
+        rule: PathRule,
+        mapping: &Value,
+    ) {
+        let entry = &mut paths.entries[path_id as usize];
         let (path, before) = (entry.path.clone(), entry.known.rule);
         entry.known.rule = rule;
         let is_object = matches!(rule, PathRule::Object { .. });
-        // What is told to other indices from now on is the same.
-        let told = if is_object { json!({ "type": "object" }) } else { mapping.clone() };
+        // Indices that are mapped later get the same mapping.
+        let mapping_for_others =
+            if is_object { json!({ "type": "object" }) } else { mapping.clone() };
         match entry.known.required_fields.checked_sub(1) {
-            Some(number) => paths.fields[number as usize].1 = told,
+            Some(number) => paths.fields[number as usize].1 = mapping_for_others,
             None if is_object && matches!(before, PathRule::Anything) => {}
             None => {
-                paths.used_fields += count_fields(&told);
-                paths.map(node, told);
+                paths.used_fields += count_fields(&mapping_for_others);
+                paths.map(path_id, mapping_for_others);
             }
         }
         if let Some(decided) = FieldShape::from_verdict(before) {
@@ -412,31 +424,30 @@ impl FieldRegistry {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Decides on a path that the caller's view does not know, for a value of the given kind.
+    /// Returns the path `key` below `parent`; if it is new, decides its rule for an object or for another value.
     ///
-    /// `None` if nothing is to be remembered: the path stays unmapped.
+    /// Returns `None` if the path stays unmapped and need not be remembered.
     pub(super) fn resolve(&self, parent: PathId, key: &[u8], object: bool) -> Option<PathId> {
         let mut paths = self.lock();
-        if let Some(node) = paths.child(parent, key) {
-            return Some(node);
+        if let Some(path_id) = paths.child(parent, key) {
+            return Some(path_id);
         }
         let above = &paths.entries[parent as usize];
-        let (depth, open) =
-            (above.depth + 1, above.known.rule == PathRule::Object { open: true });
+        let (depth, open) = (above.depth + 1, above.known.rule == PathRule::Object { open: true });
         let path = paths.join(parent, key);
         let known = self.rules.kind(&path);
         let restored = paths.restored.get(&path).copied();
         let object = restored.map_or(object, |shape| shape == FieldShape::Object);
         if (open && known.is_none()) || self.is_excluded(&path) {
-            // The four free parts are few and met with every event: remembered, so that views know them.
+            // There are only four of these, and every event has some: path caches must know them.
             return FREE_PARTS.contains(&path.as_str()).then(|| {
-                let node = paths.insert(parent, key, PathRule::Anything, false);
+                let path_id = paths.insert(parent, key, PathRule::Anything, false);
                 self.publish(&paths);
-                node
+                path_id
             });
         }
         let rule = match known {
-            // What is below would be too deep for fields, so nothing here can be refused.
+            // Everything below exceeds the maximum depth, so no value here can be rejected.
             Some(FieldKind::Object | FieldKind::Map) if depth >= MAX_DEPTH => PathRule::Anything,
             None if object && depth >= MAX_DEPTH => PathRule::Anything,
             Some(FieldKind::Map) if self.rules.has_children(&path) => {
@@ -448,11 +459,11 @@ impl FieldRegistry {
             Some(FieldKind::Scalar) | None => PathRule::Value,
         };
         if rule == PathRule::Anything {
-            // Of what no table knows there is no end, and forgetting it changes nothing.
+            // The number of paths in no table is unbounded, and forgetting this one changes nothing.
             known?;
-            let node = paths.insert(parent, key, rule, false);
+            let path_id = paths.insert(parent, key, rule, false);
             self.publish(&paths);
-            return Some(node);
+            return Some(path_id);
         }
         if paths.used_fields >= self.limit || self.is_full() {
             self.full.store(true, Ordering::Relaxed);
@@ -460,28 +471,28 @@ impl FieldRegistry {
             let rule = if rule == PathRule::Value { PathRule::Unmapped } else { rule };
             return Some(paths.insert(parent, key, rule, false));
         }
-        let node = paths.insert(parent, key, rule, false);
+        let path_id = paths.insert(parent, key, rule, false);
         paths.used_fields += 1;
         let mapping = match rule {
-            PathRule::Value => Some(self.rules.declared(&path).cloned().unwrap_or_else(
+            PathRule::Value => Some(self.rules.declared_mapping(&path).cloned().unwrap_or_else(
                 || json!({ "type": "keyword", "ignore_above": super::IGNORE_ABOVE }),
             )),
-            // The table remembers the objects it knows; others must be remembered by the index.
+            // Objects of the kind table need no mapping of their own; the index must remember others.
             _ => known.is_none().then(|| json!({ "type": "object" })),
         };
         if let Some(mapping) = mapping {
             paths.used_fields += count_fields(&mapping) - 1;
-            paths.map(node, mapping);
+            paths.map(path_id, mapping);
         }
         if known.is_none() && restored.is_none() {
             let shape = if object { FieldShape::Object } else { FieldShape::Value };
             paths.decisions.push(FieldDecision { path, shape, by: DecidedBy::FirstValue });
         }
         self.publish(&paths);
-        Some(node)
+        Some(path_id)
     }
 
-    /// Returns whether the profile leaves this path unmapped.
+    /// Returns whether the profile excludes this path.
     fn is_excluded(&self, path: &str) -> bool {
         let root = path.split('.').next().unwrap_or(path);
         self.profile == FieldProfile::Lean && FREE_PARTS.contains(&root)
@@ -492,40 +503,40 @@ impl FieldRegistry {
         self.discovered.store(paths.fields.len() as u32, Ordering::Release);
     }
 
-    /// Returns how often a decision was overruled.
+    /// Returns a number that changes whenever an existing rule changes.
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Returns the rules asked.
+    /// Returns the rules of the registry.
     pub(super) fn rules(&self) -> &Arc<Rules> {
         &self.rules
     }
 
-    /// Goes through the paths numbered `first` and above, in order.
+    /// Calls `take` for the paths numbered `first` and above, in order.
     pub(super) fn for_each_from(&self, first: usize, mut take: impl FnMut(PathId, KnownPath<'_>)) {
         let paths = self.lock();
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
-        for (node, entry) in (first as PathId..).zip(paths.entries.iter().skip(first)) {
+        for (path_id, entry) in (first as PathId..).zip(paths.entries.iter().skip(first)) {
             let PathEntry { parent, hash, name, path, known, .. } = entry;
-            take(node, KnownPath { parent: *parent, hash: *hash, name, path, known: *known });
+            take(path_id, KnownPath { parent: *parent, hash: *hash, name, path, known: *known });
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, PathTable> {
-        // A panic under the lock leaves a table that is merely short of one path.
+        // After a panic under the lock, the table lacks at most one path.
         self.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where a mapping that is taken over stands.
+/// Where a mapping comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingOrigin {
-    /// In our own template: every index has it.
+    /// The core template, which every index has.
     Core,
-    /// In the template of learned fields: the next index has it, others may have to be told.
+    /// The template of discovered fields: new indices have it, existing ones may not.
     Template,
-    /// In an index: other indices may have to be told.
+    /// An index: other indices may not have it.
     Index,
 }
 
@@ -534,9 +545,9 @@ impl PathTable {
         self.children.get(&(parent, text::hash(key))).copied()
     }
 
-    /// Returns the node of a whole path.
+    /// Returns the number of a path, given all its keys.
     fn find(&self, path: &str) -> Option<PathId> {
-        path.split('.').try_fold(ROOT, |node, key| self.child(node, key.as_bytes()))
+        path.split('.').try_fold(ROOT, |path_id, key| self.child(path_id, key.as_bytes()))
     }
 
     fn join(&self, parent: PathId, key: &[u8]) -> String {
@@ -549,7 +560,7 @@ impl PathTable {
 
     fn insert(&mut self, parent: PathId, key: &[u8], rule: PathRule, is_final: bool) -> PathId {
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
-        let node = self.entries.len() as PathId;
+        let path_id = self.entries.len() as PathId;
         let hash = text::hash(key);
         let entry = PathEntry {
             parent,
@@ -561,12 +572,12 @@ impl PathTable {
             is_final,
         };
         self.entries.push(entry);
-        self.children.insert((parent, hash), node);
-        node
+        self.children.insert((parent, hash), path_id);
+        path_id
     }
 
-    fn map(&mut self, node: PathId, mapping: Value) {
-        let entry = &mut self.entries[node as usize];
+    fn map(&mut self, path_id: PathId, mapping: Value) {
+        let entry = &mut self.entries[path_id as usize];
         self.fields.push((entry.path.clone(), mapping));
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
         let required_fields = self.fields.len() as u32;
@@ -574,23 +585,23 @@ impl PathTable {
     }
 }
 
-/// Returns how many of an index's fields a mapping uses up: itself, what is below it, and its variants.
+/// Returns how many fields of an index's field limit a mapping uses: itself, its properties and its subfields.
 fn count_fields(mapping: &Value) -> u32 {
     let below = |name| mapping.get(name).and_then(Value::as_object).into_iter().flatten();
     1 + below("properties").map(|(_, below)| count_fields(below)).sum::<u32>()
         + below("fields").map(|(_, below)| count_fields(below)).sum::<u32>()
 }
 
-/// Returns whether `mappings` have a path.
+/// Returns whether `mappings` contain a path.
 fn contains_path(mappings: &Value, path: &str) -> bool {
     path.split('.').try_fold(mappings, |at, key| at.get("properties")?.get(key)).is_some()
 }
 
-/// Puts a field's mapping into a tree of properties.
+/// Inserts the mapping of a path into a tree of `properties`.
 fn insert_path(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
     let Some((first, rest)) = path.split_once('.') else {
-        // An object may stand there already, because a field below it came first. A value came later only
-        // because an index overruled us.
+        // A field below may have created the object before. A value follows an object only if an index overrode the
+        // rule.
         if !tree.contains_key(path) || mapping["type"] != "object" {
             tree.insert(path.to_owned(), mapping.clone());
         }
@@ -598,7 +609,7 @@ fn insert_path(tree: &mut Map<String, Value>, path: &str, mapping: &Value) {
     };
     let object = tree.entry(first).or_insert_with(|| json!({}));
     if !matches!(object["type"].as_str(), None | Some("object" | "nested")) {
-        // An index overruled us: what was below is no field any more.
+        // An index overrode the rule: the path below is not a field any more.
         return;
     }
     if let Some(object) = object.as_object_mut() {

@@ -1,101 +1,104 @@
-//! The kind table: what the value at each known path is.
+//! The kind table: the kind of the value at each known path.
 //!
-//! In: the compressed text that `scripts/derive-kinds` writes from the API models, about 150,000 paths. Out: the kind of a
-//! path, in one probe. Holds: a path is joined by `.`, list levels are left out, and it is get_ignore_case as documents hold it
-//! after the rewrite (`requestParameters.policy_object.rules`).
-//! Absent on purpose: names. Only hashes are kept (2 MiB), so the table cannot be listed; two paths of one hash would
-//! share a kind, which at 64 bits happens once in 10^9 tables and would cost a renamed key.
+//! Input: the compressed text that `scripts/derive-kinds` writes from the API models, about 150,000 paths. Output:
+//! the kind of a path, with one probe.
 //!
-//! `build.rs` uses this file too: it makes the table that is built in, which is then used where it lies in the program.
-//! Reading the text takes 20 ms, longer than loading 5,000 events.
+//! Invariant: keys of a path are joined by `.`, lists add no key, and keys are those after the rewrite
+//! (`requestParameters.policy_object.rules`). Not here: names. The table contains hashes only (2 MiB), so it cannot
+//! be listed. Two paths with the same hash would share a kind; at 64 bits that happens in one of 10^9 tables, and
+//! would rename a key.
+//!
+//! `build.rs` includes this file too and compiles the embedded table, which is used in place. Parsing the text takes
+//! 20 ms, longer than loading 5,000 events.
 
 use std::{borrow::Cow, io::Read as _};
 
 use serde::Deserialize;
 
-/// What the value at a path is, and so which key it stands under.
+/// Kind of the value at a path, which decides the key that a value is stored under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum FieldKind {
-    /// An object whose keys are names: each is a field of its own.
+    /// An object whose keys are defined by the API: each is a field of its own.
     Object = 0,
-    /// Text, number, boolean, or a list of these.
+    /// A string, number or boolean, or a list of them.
     Scalar = 1,
-    /// An object with free keys, such as tags: its unknown keys are never mapped.
+    /// An object with arbitrary keys, such as tags: unknown keys are never mapped.
     Map = 2,
-    /// Any JSON: taken as it is, and nothing of it is ever mapped.
+    /// Any JSON: stored unchanged and never mapped.
     Document = 3,
 }
 
-/// The first line of the text starts with this, then come the sources it was made of.
+/// Start of the first line of the text; the sources of the table follow.
 const FORMAT: &str = "trailload-kinds 1";
 
-/// A table of this many bytes is no table (today's has 2 MB), so unpacking stops there.
+/// Decompression stops here: the text of the table has 2 MB, so a larger one is invalid.
 const TEXT_LIMIT: u64 = 64 << 20;
 
-/// Marks an occupied slot; the two bits below hold the kind, the one above says whether names below the
-/// place are known, and the others are the hash.
-const TAKEN: u64 = 0b100;
+/// Marks an occupied slot. The two bits below contain the kind, the bit above states whether paths below this one are
+/// known, and the remaining bits are the hash.
+const OCCUPIED: u64 = 0b100;
 const KIND_BITS: u64 = 0b0011;
-const HOLDS: u64 = 0b1000;
-const NOT_HASH: u64 = KIND_BITS | HOLDS;
+const HAS_CHILDREN: u64 = 0b1000;
+const FLAG_BITS: u64 = KIND_BITS | HAS_CHILDREN;
 
-/// Where in a document we are, as a number: the hash of the path, grown name by name.
+/// Hash of a path, computed key by key.
 ///
-/// FNV-1a over the joined path, so that `a` + `.` + `b` and `a.b` are the same place, as they are for an engine.
+/// It is FNV-1a over the joined path, so that the keys `a` and `b` hash like the key `a.b`, which engines treat
+/// alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PathHash(u64);
 
 impl PathHash {
-    /// The document itself.
+    /// The empty path: the record itself.
     const ROOT: Self = Self(0xcbf2_9ce4_8422_2325);
 
-    /// Returns the place that a whole path names.
-    pub(super) fn of(path: &str) -> Self {
-        Self::ROOT.then(path.as_bytes())
+    /// Returns the hash of a path.
+    pub(super) fn from_path(path: &str) -> Self {
+        Self::ROOT.extend(path.as_bytes())
     }
 
-    /// Returns where the names of the members of the object here begin.
-    fn joint(self) -> Self {
-        if self == Self::ROOT { self } else { self.then(b".") }
+    /// Returns the hash to which the keys of an object's members are appended.
+    fn child_prefix(self) -> Self {
+        if self == Self::ROOT { self } else { self.extend(b".") }
     }
 
-    fn then(self, bytes: &[u8]) -> Self {
+    fn extend(self, bytes: &[u8]) -> Self {
         let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         Self(bytes.iter().fold(self.0, step))
     }
 
-    /// Spreads the hash over all bits: FNV-1a leaves the upper ones of short texts much alike.
+    /// Distributes the hash over all bits: the upper bits of FNV-1a differ little for short texts.
     fn spread(self) -> u64 {
         let hash = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         hash ^ (hash >> 29)
     }
 }
 
-/// Bytes of a slot, the lowest first.
+/// Bytes of a slot, in little-endian order.
 const SLOT: usize = 8;
 
-/// The table: open addressing over hashes, at most four fifths full.
+/// The table: open addressing by hash, at most 80 % full.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KindTable {
-    /// As bytes, so that a table can be used where it lies.
+    /// Stored as bytes, so that the embedded table needs no copy.
     slots: Cow<'static, [u8]>,
 }
 
 impl KindTable {
-    /// Takes a table that was made before. `None` if it cannot be one.
-    pub(super) fn built(slots: &'static [u8]) -> Option<Self> {
+    /// Creates a table from its bytes. `None` if the length is invalid.
+    pub(super) fn from_static(slots: &'static [u8]) -> Option<Self> {
         let fits = slots.len() >= SLOT && slots.len().is_power_of_two();
         fits.then_some(Self { slots: Cow::Borrowed(slots) })
     }
 
-    /// Unpacks and reads the compressed table. `spare` more paths may be [`set`](Self::set) later.
+    /// Decompresses and parses a table, with room for `spare` more paths to [`set`](Self::set).
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with it, in words that fit behind the file's name.
-    pub(super) fn unpack(packed: &[u8], spare: usize) -> Result<Self, String> {
+    /// Returns what is wrong, as the end of a sentence that starts with the name of the file.
+    pub(super) fn decompress(packed: &[u8], spare: usize) -> Result<Self, String> {
         let mut text = String::with_capacity(packed.len() * 8);
         zstd::stream::read::Decoder::with_buffer(packed)
             .and_then(|decoder| decoder.take(TEXT_LIMIT).read_to_string(&mut text))
@@ -103,16 +106,16 @@ impl KindTable {
         Self::parse(&text, spare)
     }
 
-    /// Reads the table's text.
+    /// Parses the text of the table.
     fn parse(text: &str, spare: usize) -> Result<Self, String> {
-        let (first, tree) = text.split_once('\n').ok_or("has no first line")?;
+        let (first, tree) = text.split_once('\n').ok_or("has no header line")?;
         if first != FORMAT && !first.strip_prefix(FORMAT).is_some_and(|rest| rest.starts_with(' '))
         {
             let found: String = first.chars().take(40).collect();
             return Err(format!("starts with `{found}`, not with `{FORMAT}`"));
         }
-        let mut kinds = Self::with_room_for(names_in(tree) + spare);
-        Reader {
+        let mut kinds = Self::with_capacity(count_names(tree) + spare);
+        TableParser {
             bytes: tree.trim_end().as_bytes(),
             at: 0,
             place: PathHash::ROOT,
@@ -123,12 +126,12 @@ impl KindTable {
         Ok(kinds)
     }
 
-    fn with_room_for(paths: usize) -> Self {
+    fn with_capacity(paths: usize) -> Self {
         let slots = (paths + paths / 4).next_power_of_two().max(16);
         Self { slots: Cow::Owned(vec![0; slots * SLOT]) }
     }
 
-    /// Returns the kind of a place, or `None` if it is unknown.
+    /// Returns the kind of a path, or `None` if it is unknown.
     pub(super) fn get(&self, place: PathHash) -> Option<FieldKind> {
         let (_, slot) = self.find(place);
         match (slot != 0, slot & KIND_BITS) {
@@ -140,45 +143,48 @@ impl KindTable {
         }
     }
 
-    /// Returns whether names below a place are known.
-    pub(super) fn holds_names(&self, place: PathHash) -> bool {
-        self.find(place).1 & HOLDS != 0
+    /// Returns whether paths below this one are known.
+    pub(super) fn has_children(&self, place: PathHash) -> bool {
+        self.find(place).1 & HAS_CHILDREN != 0
     }
 
-    /// Says what a place is that services disagree about: the last word, and something below it may be mapped.
+    /// Sets the kind of a declared conflict, which overrides the API models, and allows fields below it.
     pub(super) fn declare(&mut self, place: PathHash, kind: FieldKind) {
         self.set(place, kind);
-        self.set_holding(place);
+        self.set_has_children(place);
     }
 
-    /// Says what a place is; the last word wins.
+    /// Sets the kind of a path, replacing an earlier one.
     fn set(&mut self, place: PathHash, kind: FieldKind) {
         let (at, slot) = self.find(place);
-        self.put(at, (place.spread() & !NOT_HASH) | (slot & HOLDS) | TAKEN | kind as u64);
+        self.put(
+            at,
+            (place.spread() & !FLAG_BITS) | (slot & HAS_CHILDREN) | OCCUPIED | kind as u64,
+        );
     }
 
-    /// Says that something below a place, which has a kind already, is to be mapped.
-    fn set_holding(&mut self, place: PathHash) {
+    /// Marks a path that has a kind: fields below it may be mapped.
+    fn set_has_children(&mut self, place: PathHash) {
         let (at, slot) = self.find(place);
-        self.put(at, slot | HOLDS);
+        self.put(at, slot | HAS_CHILDREN);
     }
 
     fn put(&mut self, at: usize, slot: u64) {
         self.slots.to_mut()[at * SLOT..][..SLOT].copy_from_slice(&slot.to_le_bytes());
     }
 
-    /// Returns the slot that holds the place, or the free one where it belongs, and what is in it. There is one: the
-    /// table is never full.
+    /// Returns the slot of the path, or the free slot for it, and the content. There always is one: the table is
+    /// never full.
     fn find(&self, place: PathHash) -> (usize, u64) {
         let hash = place.spread();
-        let wanted = (hash & !NOT_HASH) | TAKEN;
+        let wanted = (hash & !FLAG_BITS) | OCCUPIED;
         let (slots, _) = self.slots.as_chunks::<SLOT>();
         let mask = slots.len() - 1;
-        // The lowest bits are taken by the kind and the marks, so others choose the slot.
+        // The lowest bits are flags, so higher bits choose the slot.
         let mut at = (hash >> 4) as usize & mask;
         loop {
             let slot = u64::from_le_bytes(slots[at]);
-            if slot == 0 || (slot & !NOT_HASH) == wanted {
+            if slot == 0 || (slot & !FLAG_BITS) == wanted {
                 return (at, slot);
             }
             at = (at + 1) & mask;
@@ -187,21 +193,21 @@ impl KindTable {
 }
 
 impl AsRef<[u8]> for KindTable {
-    /// Returns the table as [`Kinds::built`] takes it.
+    /// Returns the bytes that [`KindTable::from_static`] accepts.
     fn as_ref(&self) -> &[u8] {
         &self.slots
     }
 }
 
-/// Returns how many names there are, or a few more: before each stands a comma or a brace, but `{}` holds none.
-fn names_in(tree: &str) -> usize {
+/// Returns the number of names, or slightly more: a comma or a brace precedes each, but `{}` contains none.
+fn count_names(tree: &str) -> usize {
     let bytes = tree.as_bytes();
     let starts_name = |at: &usize| bytes[*at] == b',' || bytes.get(at + 1) != Some(&b'}');
     1 + memchr::memchr2_iter(b',', b'{', bytes).filter(starts_name).count()
 }
 
-/// The bytes that may not stand in a name as they are. A table, because every byte of the text is looked at.
-const NOT_IN_NAMES: [bool; 256] = {
+/// Bytes that names contain only escaped. A table, because every byte of the text is tested.
+const IS_SPECIAL: [bool; 256] = {
     let mut table = [false; 256];
     let marks = b"{},*?\\";
     let mut at = 0;
@@ -212,16 +218,16 @@ const NOT_IN_NAMES: [bool; 256] = {
     table
 };
 
-/// Walks the tree text, hashing each name once on top of its parent's hash.
-struct Reader<'a> {
+/// Parser of the text, which hashes each name once, appended to the hash of its parent.
+struct TableParser<'a> {
     bytes: &'a [u8],
     at: usize,
     place: PathHash,
     above: Vec<PathHash>,
 }
 
-impl Reader<'_> {
-    /// Reads `name`, its mark and its braces, again and again. A failure is a byte offset and what is wrong there.
+impl TableParser<'_> {
+    /// Parses names with their marks and braces. An error is a byte offset and a description.
     fn read_into(&mut self, kinds: &mut KindTable) -> Result<(), (usize, &'static str)> {
         while self.at < self.bytes.len() {
             let place = self.name()?;
@@ -235,7 +241,7 @@ impl Reader<'_> {
                 self.above.push(self.place);
                 self.place = place;
                 if self.bytes.get(self.at) != Some(&b'}') {
-                    kinds.set_holding(place);
+                    kinds.set_has_children(place);
                     continue;
                 }
             }
@@ -244,20 +250,20 @@ impl Reader<'_> {
         if self.above.is_empty() { Ok(()) } else { Err((self.at, "a closing brace is missing")) }
     }
 
-    /// Reads one name and returns where it stands.
+    /// Parses one name and returns the hash of its path.
     fn name(&mut self) -> Result<PathHash, (usize, &'static str)> {
         let start = self.at;
-        let mut place = self.place.joint();
+        let mut place = self.place.child_prefix();
         while let Some(&byte) = self.bytes.get(self.at) {
-            if NOT_IN_NAMES[usize::from(byte)] {
+            if IS_SPECIAL[usize::from(byte)] {
                 if byte != b'\\' {
                     break;
                 }
                 self.at += 1;
                 let escaped = self.bytes.get(self.at).ok_or((self.at, "the last escape is cut"))?;
-                place = place.then(&[*escaped]);
+                place = place.extend(&[*escaped]);
             } else {
-                place = place.then(&[byte]);
+                place = place.extend(&[byte]);
             }
             self.at += 1;
         }
@@ -274,7 +280,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the braces that close here, and the comma before the next name.
+    /// Parses closing braces, and the comma before the next name.
     fn close(&mut self) -> Result<(), (usize, &'static str)> {
         while self.eat(b'}') {
             self.place = self.above.pop().ok_or((self.at - 1, "a brace closes nothing"))?;
@@ -301,7 +307,7 @@ mod tests {
     }
 
     fn kind(kinds: &KindTable, path: &str) -> Option<FieldKind> {
-        kinds.get(PathHash::of(path))
+        kinds.get(PathHash::from_path(path))
     }
 
     #[test]
@@ -343,14 +349,16 @@ mod tests {
         }
         let newer = KindTable::parse("trailload-kinds 12 x\na\n", 0).unwrap_err();
         assert_eq!(newer, "starts with `trailload-kinds 12 x`, not with `trailload-kinds 1`");
-        assert!(KindTable::unpack(b"no zstd", 0).unwrap_err().starts_with("cannot be unpacked"));
+        assert!(
+            KindTable::decompress(b"no zstd", 0).unwrap_err().starts_with("cannot be unpacked")
+        );
     }
 
     #[test]
     fn the_last_word_about_a_path_wins() {
         let mut kinds = parse("a,b").unwrap();
-        kinds.set(PathHash::of("a"), FieldKind::Document);
-        kinds.set(PathHash::of("new"), FieldKind::Map);
+        kinds.set(PathHash::from_path("a"), FieldKind::Document);
+        kinds.set(PathHash::from_path("new"), FieldKind::Map);
         assert_eq!(kind(&kinds, "a"), Some(FieldKind::Document));
         assert_eq!(kind(&kinds, "b"), Some(FieldKind::Scalar));
         assert_eq!(kind(&kinds, "new"), Some(FieldKind::Map));
@@ -359,10 +367,10 @@ mod tests {
     #[test]
     fn a_table_is_used_where_it_lies() {
         let kinds = parse("a,b{c}").unwrap();
-        let lying = KindTable::built(kinds.as_ref().to_vec().leak()).unwrap();
+        let lying = KindTable::from_static(kinds.as_ref().to_vec().leak()).unwrap();
         assert_eq!(kind(&lying, "b.c"), Some(FieldKind::Scalar));
         assert_eq!(lying, kinds);
-        assert_eq!(KindTable::built(b""), None);
-        assert_eq!(KindTable::built(&[0; 24]), None);
+        assert_eq!(KindTable::from_static(b""), None);
+        assert_eq!(KindTable::from_static(&[0; 24]), None);
     }
 }

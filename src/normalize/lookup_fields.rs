@@ -1,32 +1,32 @@
-//! What LookupEvents says about an event beside its record: who did it, and to what.
+//! The fields that LookupEvents returns besides the record: user name and resources.
 //!
-//! In: the values as they stood in the envelope. Out: the object `trailload.lookup`, with what the record itself
-//! does not say.
-//! Holds: whatever stands there, the record is not lost by it. What is longer than any name of AWS is left out.
+//! Input: their values in the response. Output: the object `trailload.lookup`, with the values that the record itself
+//! does not contain. Invariant: no value, valid or not, makes a record fail. Values longer than any AWS name are
+//! dropped.
 
 use super::{
     text,
     tree::{self, Tree},
 };
 
-/// Bytes of the longest name that is kept: an ARN has at most 2,048.
+/// Maximum length of a name: an ARN has at most 2,048 bytes.
 const MAX_NAME_BYTES: usize = 2_048;
 
-/// Resources that are kept of one event: more than any event seen has.
+/// Maximum number of resources of one event, more than any known event has.
 const MAX_RESOURCES: usize = 256;
 
-/// Bytes of the longest value that is looked at: as many resources with names as long as they may be.
+/// Maximum length of a value that is parsed: [`MAX_RESOURCES`] resources with names of the maximum length.
 const MAX_VALUE_BYTES: usize = 1 << 20;
 
-/// What the envelope of the next record says, as JSON.
+/// The fields of the next record, as JSON.
 #[derive(Debug, Default)]
-pub(super) struct EnvelopeFields {
+pub(super) struct LookupFields {
     username: Vec<u8>,
     resources: Vec<u8>,
 }
 
-impl EnvelopeFields {
-    /// Takes in the values of `Username` and `Resources`, in the place of what was there.
+impl LookupFields {
+    /// Replaces the values of `Username` and `Resources`.
     pub(super) fn set(&mut self, username: Option<&[u8]>, resources: Option<&[u8]>) {
         let Self { username: user, resources: list } = self;
         for (kept, value) in [(user, username), (list, resources)] {
@@ -37,7 +37,7 @@ impl EnvelopeFields {
         }
     }
 
-    /// Writes what is not in the record as the object `trailload.lookup`; nothing if all of it is.
+    /// Writes the values that the record does not contain as the object `trailload.lookup`, or nothing.
     pub(super) fn write(&self, record: &[u8], out: &mut Vec<u8>) {
         out.clear();
         if self.username.is_empty() && self.resources.is_empty() {
@@ -71,7 +71,9 @@ impl EnvelopeFields {
         for resource in list.iter().take(MAX_RESOURCES) {
             let (kind, name) =
                 (name(resource.get(b"ResourceType")), name(resource.get(b"ResourceName")));
-            if kind.is_none() && name.is_none() || is_in_record(record, kind.as_deref(), name.as_deref()) {
+            if kind.is_none() && name.is_none()
+                || is_in_record(record, kind.as_deref(), name.as_deref())
+            {
                 continue;
             }
             out.extend_from_slice(before);
@@ -92,21 +94,21 @@ impl EnvelopeFields {
     }
 }
 
-/// Returns a text that may be a name.
+/// Returns a string if it can be a name.
 fn name<'t>(value: Option<&'t Tree<'_>>) -> Option<std::borrow::Cow<'t, [u8]>> {
     value?.as_text().filter(|name| !name.is_empty() && name.len() <= MAX_NAME_BYTES)
 }
 
-/// Returns whether the record names a resource of that type by that ARN.
+/// Returns whether the record lists a resource of that type with that ARN.
 fn is_in_record(record: &Tree<'_>, kind: Option<&[u8]>, name: Option<&[u8]>) -> bool {
     let Some(Tree::List(list)) = record.get(b"resources") else { return false };
-    let says = |resource: &Tree<'_>, key: &[u8], value: Option<&[u8]>| {
+    let has = |resource: &Tree<'_>, key: &[u8], value: Option<&[u8]>| {
         resource.get(key).and_then(Tree::as_text).as_deref() == value
     };
-    list.iter().any(|resource| says(resource, b"type", kind) && says(resource, b"ARN", name))
+    list.iter().any(|resource| has(resource, b"type", kind) && has(resource, b"ARN", name))
 }
 
-/// Writes a text. Half a letter is none, and is shown as such: no record has to be given back from it.
+/// Appends a string. A lone surrogate is replaced, since these values need not be restored.
 fn quote(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     text::escape(out, String::from_utf8_lossy(text).as_bytes());
@@ -118,7 +120,7 @@ mod tests {
     use super::*;
 
     fn written(username: &str, resources: &str, record: &str) -> String {
-        let mut lookup_fields = EnvelopeFields::default();
+        let mut lookup_fields = LookupFields::default();
         lookup_fields.set(Some(username.as_bytes()), Some(resources.as_bytes()));
         let mut out = Vec::new();
         lookup_fields.write(record.as_bytes(), &mut out);

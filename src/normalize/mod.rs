@@ -1,12 +1,14 @@
-//! Turns records into documents that no mapping refuses.
+//! Converts CloudTrail records into documents that an index does not reject.
 //!
-//! In: the bytes of one record. Out: an action line and a document line for a bulk request.
-//! Two ways lead there. The fast one (`scan`) looks at every byte once and copies the record, with a few keys
-//! renamed at most; nearly all take it. The slow one (`tree`, `rewrite`) is for records that must
-//! change more, that bring a path not met before, or that the scan has doubts about. What either
-//! changes is noted in the document, so that `undo` can give the record back. What paths may hold is known to
-//! [`Fields`], which asks [`Rules`]: the kind table, the declared conflicts and the core template in `mappings/`.
-//! Absent on purpose: I/O of any kind.
+//! Input: the bytes of one record. Output: an action line and a document line for a bulk request.
+//!
+//! There are two paths. The fast path (`scan`) reads every byte once and copies the record, with a few keys renamed
+//! at most; nearly all records take it. The slow path (`tree`, `rewrite`) handles records that need more changes,
+//! that contain a path for the first time, or that the scanner cannot accept. Both list their changes in the
+//! document, so that `restore` can reproduce the record. [`FieldRegistry`] decides what each path may hold, using
+//! [`Rules`]: the kind table, the declared conflicts and the core template in `mappings/`.
+//!
+//! Invariant: both paths create the same document. Not here: I/O of any kind.
 
 mod change_note;
 mod comparison;
@@ -16,13 +18,13 @@ mod kind_table;
 mod lookup_fields;
 mod object_keys;
 mod path_cache;
+mod restore;
 mod rewrite;
 pub mod rules;
 mod scan;
 mod text;
 mod timestamp;
 mod tree;
-mod restore;
 mod unmapped_terms;
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
@@ -33,65 +35,66 @@ pub use comparison::differences;
 pub use field_registry::{
     DecidedBy, FieldDecision, FieldProfile, FieldRegistry, FieldShape, MappingOrigin,
 };
-pub use rules::{Conflict, FieldKind, Rules, completed};
+pub use rules::{Conflict, FieldKind, Rules, with_missing_subfields};
+pub(crate) use text::unicode_escape;
 pub use timestamp::{IndexBy, TimeRange};
 pub use tree::MalformedRecord;
 
 use change_note::{Change, ChangeNote};
-use lookup_fields::EnvelopeFields;
+use lookup_fields::LookupFields;
 use path_cache::PathCache;
-use scan::{Edit, ScanBuffers, RequiredPaths};
+use restore::RestoredRecord;
+use scan::{Edit, RequiredPaths, ScanBuffers};
 use timestamp::EventTime;
 use tree::{Member, Parsed, Tree};
-use restore::RestoredRecord;
 use unmapped_terms::UnmappedTerms;
 
-/// Characters of the longest text that a keyword field indexes; longer ones stay in the document.
+/// Longest text, in UTF-16 units, that a keyword field indexes (`ignore_above`); longer texts stay in `_source`.
 const IGNORE_ABOVE: u32 = 1_024;
 
-/// What the documents of a run have in common.
+/// Settings that apply to all documents of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// First part of every index name.
     pub prefix: String,
-    /// How documents are spread over indices.
+    /// How documents are distributed over indices.
     pub index_by: IndexBy,
-    /// Which events are wanted; an event without a time is always wanted.
+    /// Events outside this range are skipped, except those without a plausible time.
     pub range: TimeRange,
-    /// Whether the record is kept as text, as it came.
+    /// Whether the unchanged record is kept in `event.original`.
     pub keep_original: bool,
 }
 
-/// What became of a record.
+/// Result of normalizing a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalized {
-    /// Its action line and document line were appended.
+    /// The action line and the document line were appended.
     Document(Placement),
-    /// It happened outside the wanted range.
+    /// The event is outside the requested range; nothing was appended.
     OutOfRange,
 }
 
-/// Where a document belongs.
+/// The index of a document and the fields that it requires there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// Length of the action line, with its line break.
+    /// Length of the action line, including its newline.
     pub action_bytes: u32,
-    /// Which index, as [`Normalizer::index`] names it.
+    /// Period of the index; [`Normalizer::index_name`] returns its name.
     pub period: u32,
-    /// How many learned fields that index must know.
+    /// Number of discovered fields that the mapping of the index must have.
     pub required_fields: u32,
-    /// Whether the document differs from the record in more than what we add.
+    /// Whether the record was changed; added members do not count.
     pub rewritten: bool,
 }
 
 impl Placement {
-    /// Returns whether the record has no time that can be read, or one at which it cannot have happened.
+    /// Returns whether the event has no plausible time.
     pub fn is_undated(&self) -> bool {
         self.period == timestamp::UNDATED
     }
 }
 
-/// One worker's normalizer.
+/// Normalizer of one worker.
 #[derive(Debug)]
 pub struct Normalizer {
     fields: Arc<FieldRegistry>,
@@ -100,20 +103,20 @@ pub struct Normalizer {
     required_paths: Option<RequiredPaths>,
     unmapped: UnmappedTerms,
     buffers: ScanBuffers,
-    /// Bucket and name of the indices used last.
+    /// Period and name of the indices used so far.
     indices: Vec<(u32, String)>,
-    /// What was noted about the record rewritten last.
+    /// Change notes of the last document.
     changes: Vec<Vec<u8>>,
-    /// What the next record's envelope says.
-    set_envelope_fields: EnvelopeFields,
-    /// What of that the record does not say.
+    /// Envelope fields of the next record.
+    lookup_fields: LookupFields,
+    /// Buffer for the `trailload.lookup` object of the current record.
     lookup: Vec<u8>,
-    /// The same, as it stood in a document of ours that is read as a record.
+    /// The `trailload.lookup` object of a document that is normalized again.
     stored_lookup: Vec<u8>,
 }
 
 impl Normalizer {
-    /// Starts with what the fields know so far.
+    /// Creates a normalizer that starts with the current state of `fields`.
     pub fn new(fields: Arc<FieldRegistry>, settings: Arc<Settings>) -> Self {
         let cache = PathCache::new(&fields);
         Self {
@@ -125,19 +128,19 @@ impl Normalizer {
             buffers: ScanBuffers::default(),
             indices: Vec::new(),
             changes: Vec::new(),
-            set_envelope_fields: EnvelopeFields::default(),
+            lookup_fields: LookupFields::default(),
             lookup: Vec::new(),
             stored_lookup: Vec::new(),
         }
     }
 
-    /// Takes in what an envelope of LookupEvents says beside the records that come next: the values of `Username`
-    /// and `Resources`, as JSON. Without any, there is no envelope any unmapped.
+    /// Sets the LookupEvents fields of the records that follow: `Username` and `Resources`, as JSON. `None` for both
+    /// clears them.
     pub fn set_lookup_fields(&mut self, username: Option<&[u8]>, resources: Option<&[u8]>) {
-        self.set_envelope_fields.set(username, resources);
+        self.lookup_fields.set(username, resources);
     }
 
-    /// Returns the name of an index.
+    /// Returns the index name of a period.
     pub fn index_name(&mut self, period: u32) -> &str {
         let known = self.indices.iter().position(|(known, _)| *known == period);
         let at = known.unwrap_or_else(|| {
@@ -148,9 +151,9 @@ impl Normalizer {
         &self.indices[at].1
     }
 
-    /// Takes the record that starts at `text[start]` as it is, and says where it ends.
+    /// Copies the record that starts at `text[start]` into a document, and returns the offset of its end.
     ///
-    /// `None` if it has to go the slow way, or does not end in this text.
+    /// Returns `None` if the record needs [`rewrite`](Self::rewrite) or does not end within `text`.
     pub fn try_copy(
         &mut self,
         text: &[u8],
@@ -161,8 +164,14 @@ impl Normalizer {
             self.cache.refresh(&self.fields);
         }
         self.unmapped.clear();
-        let scan =
-            scan::scan(text, start, &self.cache, self.required_paths?, &mut self.unmapped, &mut self.buffers)?;
+        let scan = scan::scan(
+            text,
+            start,
+            &self.cache,
+            self.required_paths?,
+            &mut self.unmapped,
+            &mut self.buffers,
+        )?;
         let record = &text[start..scan.end];
         let (id, time) = (&text[scan.event_id], &text[scan.event_time]);
         let when = EventTime::parse_rfc3339(time)?;
@@ -188,7 +197,7 @@ impl Normalizer {
         }
         out.extend_from_slice(&text[from..scan.end]);
         if scan.has_line_breaks {
-            // Inside a string there is none, so these only part tokens.
+            // Strings contain no line breaks, so only white space between tokens is replaced.
             for byte in out[members..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
                 *byte = b' ';
             }
@@ -196,17 +205,21 @@ impl Normalizer {
         out.push(b'\n');
         let rewritten = !scan.changes.is_empty();
         self.changes = scan.changes;
-        let placed =
-            Placement { action_bytes, period: period, required_fields: scan.required_fields, rewritten };
+        let placed = Placement {
+            action_bytes,
+            period: period,
+            required_fields: scan.required_fields,
+            rewritten,
+        };
         Some((scan.end, Normalized::Document(placed)))
     }
 
-    /// Takes one record of any kind, changing what must change. A document of ours is taken as the record that it was made
-    /// of, so that it keeps its id and looks the same again.
+    /// Converts any record, with all changes that are required. A document of this program is first restored to its
+    /// record, so that its id and its content stay the same.
     ///
     /// # Errors
     ///
-    /// Returns [`Misshapen`] if it is no JSON object, however patiently read. Nothing was appended.
+    /// Returns [`MalformedRecord`] if the record is not a JSON object, even after repair. Nothing was appended.
     pub fn rewrite(
         &mut self,
         record: &[u8],
@@ -216,7 +229,8 @@ impl Normalizer {
         let Tree::Object(_) = parsed.tree else {
             return Err(MalformedRecord { offset: 0, expected: "an object" });
         };
-        let Some(RestoredRecord { record, lookup, is_repaired }) = restore::from_document(record, &parsed.tree)
+        let Some(RestoredRecord { record, lookup, is_repaired }) =
+            restore::from_document(record, &parsed.tree)
         else {
             return Ok(self.rewrite_parsed(record, parsed, out));
         };
@@ -228,7 +242,7 @@ impl Normalizer {
         Ok(normalized)
     }
 
-    /// Takes a record that was read.
+    /// Converts a parsed record.
     fn rewrite_parsed(
         &mut self,
         record: &[u8],
@@ -273,8 +287,9 @@ impl Normalizer {
         })
     }
 
-    /// Makes a document of an earlier run again, under the rules and fields of this one, and returns how many learned
-    /// fields it needs. Its time, and so its index and its id, stay. `None` if it is none of ours.
+    /// Rewrites a document of an earlier run under the current rules and fields, and returns it with the number of
+    /// discovered fields that it requires. Its time, index and id stay the same. `None` if this program did not write
+    /// it.
     pub fn rewrite_document(&mut self, document: &[u8]) -> Option<(Vec<u8>, u32)> {
         if self.cache.is_stale(&self.fields) {
             self.cache.refresh(&self.fields);
@@ -282,14 +297,15 @@ impl Normalizer {
         rewrite_document(document, &self.fields, &mut self.cache)
     }
 
-    /// Says in words what was changed in the record rewritten last: `requestParameters.policy_object (was policy)`.
+    /// Returns descriptions of the changes in the last document, such as `requestParameters.policy_object (was
+    /// policy)`.
     pub fn changes(&self) -> impl Iterator<Item = String> {
         let lines = self.changes.iter().map(|step| text::unescape(step));
-        lines.filter_map(|line| Some(ChangeNote::read(&line)?.described()))
+        lines.filter_map(|line| Some(ChangeNote::parse(&line)?.description()))
     }
 
-    /// Returns whether a moment is in the range asked for. Whoever asks for a range has no use for it to be compared
-    /// with the time of a broken clock.
+    /// Returns whether an event of this time is in the requested range. Implausible times are always accepted: they
+    /// come from a wrong clock, so the range says nothing about them.
     fn is_wanted(&self, when: EventTime) -> bool {
         self.settings.range.contains(when.milliseconds) || !when.is_plausible()
     }
@@ -308,11 +324,11 @@ impl Normalizer {
         bytes
     }
 
-    /// Appends what we say about a record, if there is anything to say.
+    /// Appends `event.original` and `trailload`, unless they would be empty.
     fn write_added_members(&mut self, changes: &[Vec<u8>], record: &[u8], out: &mut Vec<u8>) {
         let original = self.settings.keep_original.then(|| String::from_utf8_lossy(record));
         write_original(original.as_ref().map(|original| original.as_bytes()), out);
-        self.set_envelope_fields.write(record, &mut self.lookup);
+        self.lookup_fields.write(record, &mut self.lookup);
         if self.lookup.is_empty() {
             self.lookup.extend_from_slice(&self.stored_lookup);
         }
@@ -320,29 +336,29 @@ impl Normalizer {
     }
 }
 
-/// The key of the time of an event.
+/// Key of the event time.
 const EVENT_TIME: &[u8] = b"eventTime";
 
-/// The note on a record whose bytes had to be mended; there is no more to say.
+/// The change note for repaired records, which has no pointer.
 const REPAIRED: &[u8] = Change::Repaired.word().as_bytes();
 
-/// Finds when a record happened: its eventTime, or the begin of its time window, or where it has neither what Logstash
-/// and others write as `@timestamp`. One that is there and cannot be read leaves no room for another: that would be
-/// the time of something else.
+/// Returns the time of an event: `eventTime`, else the start of its time window, else `@timestamp` as Logstash and
+/// others write it. A value that is present but unreadable does not fall through to the next one, which would be the
+/// time of something else.
 fn event_time(record: &Tree<'_>) -> Option<EventTime> {
-    let says = |value: &&Tree<'_>| !value.is_null_or_empty();
-    let told = record
+    let is_set = |value: &&Tree<'_>| !value.is_null_or_empty();
+    let value = record
         .get(EVENT_TIME)
-        .filter(says)
-        .or_else(|| record.get_ignore_case(EVENT_TIME).find(says))
-        .or_else(|| record.get(b"timeWindow")?.get(b"windowStart").filter(says))
+        .filter(is_set)
+        .or_else(|| record.get_ignore_case(EVENT_TIME).find(is_set))
+        .or_else(|| record.get(b"timeWindow")?.get(b"windowStart").filter(is_set))
         .or_else(|| record.get(b"@timestamp"))?;
-    EventTime::from_value(told)
+    EventTime::from_value(value)
 }
 
-/// Appends `source.ip`, if the text is an address; services call under their names.
+/// Appends `source.ip` if the text is an IP address; AWS services use their host name instead.
 fn write_source(text: &[u8], out: &mut Vec<u8>) {
-    // Cheap first: host names seldom begin with a digit and never hold a colon.
+    // Cheap check first: host names rarely start with a digit and never contain a colon.
     if !text.first().is_some_and(u8::is_ascii_digit) && !text.contains(&b':') {
         return;
     }
@@ -353,8 +369,7 @@ fn write_source(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Returns whether a text is an IPv4 address, as nearly all are: the library's parser costs more than all else we write
-/// about a record.
+/// Returns whether the text is an IPv4 address, as nearly all are.
 fn is_ipv4(text: &[u8]) -> bool {
     let is_part = |part: &[u8]| {
         part.iter().all(u8::is_ascii_digit)
@@ -383,35 +398,35 @@ fn write_trailload(unmapped: &[u8], changes: &[Vec<u8>], lookup: &[u8], out: &mu
     if unmapped.is_empty() && changes.is_empty() && lookup.is_empty() {
         return;
     }
-    let mut between = "\"trailload\":{";
+    let mut separator = "\"trailload\":{";
+    let mut begin = |out: &mut Vec<u8>, key: &str| {
+        out.extend_from_slice(separator.as_bytes());
+        out.extend_from_slice(key.as_bytes());
+        separator = ",";
+    };
     if !unmapped.is_empty() {
-        out.extend_from_slice(between.as_bytes());
-        out.extend_from_slice(b"\"unmapped\":[");
+        begin(out, "\"unmapped\":[");
         out.extend_from_slice(unmapped);
         out.push(b']');
-        between = ",";
     }
     if !changes.is_empty() {
-        out.extend_from_slice(between.as_bytes());
-        out.extend_from_slice(b"\"changes\":[\"");
-        for (number, step) in changes.iter().enumerate() {
+        begin(out, "\"changes\":[\"");
+        for (number, change) in changes.iter().enumerate() {
             if number > 0 {
                 out.extend_from_slice(b"\",\"");
             }
-            out.extend_from_slice(step);
+            out.extend_from_slice(change);
         }
         out.extend_from_slice(b"\"]");
-        between = ",";
     }
     if !lookup.is_empty() {
-        out.extend_from_slice(between.as_bytes());
-        out.extend_from_slice(b"\"lookup\":");
+        begin(out, "\"lookup\":");
         out.extend_from_slice(lookup);
     }
     out.extend_from_slice(b"},");
 }
 
-/// Appends a record's members and the closing brace of the document.
+/// Appends the members of a record and the closing brace of the document.
 fn write_members_and_close(members: &[Member<'_>], out: &mut Vec<u8>) {
     tree::write_members(members, out);
     if members.is_empty() && out.last() == Some(&b',') {
@@ -420,16 +435,16 @@ fn write_members_and_close(members: &[Member<'_>], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Returns the record that a document was made of, as JSON.
+/// Returns the record that a document was created from, as JSON.
 ///
 /// # Errors
 ///
-/// Returns [`Misshapen`] if the document is no JSON object.
+/// Returns [`MalformedRecord`] if the document is not a JSON object.
 pub fn restore_record(document: &[u8]) -> Result<Vec<u8>, MalformedRecord> {
     Ok(Tree::Object(restore::undo_changes(document)?).to_original_json())
 }
 
-/// What one index, and only it, decided otherwise; to rewrite the documents it refused.
+/// Rewrites documents for one index whose mapping differs from the field registry and that rejected them.
 #[derive(Debug)]
 pub struct IndexRewriter {
     fields: FieldRegistry,
@@ -437,26 +452,30 @@ pub struct IndexRewriter {
 }
 
 impl IndexRewriter {
-    /// Starts with the live `mappings` of that index. The rules are those of `fields`.
+    /// Creates a rewriter from the live `mappings` of the index and the rules of `fields`.
     pub fn new(fields: &FieldRegistry, mappings: &Value) -> Self {
         let fields = fields.for_index(mappings);
         let cache = PathCache::new(&fields);
         Self { fields, cache }
     }
 
-    /// Rewrites a document for that index, from the record that it was. What the index does not map goes to
-    /// `trailload.unmapped`: nobody will add further fields for it. `None` if the document stays as it is, or is
-    /// none of ours.
+    /// Rewrites a document for the index. Values that the index does not map become terms in `trailload.unmapped`,
+    /// since no further fields are added for it. `None` if the document does not change or this program did not write
+    /// it.
     pub fn rewrite(&mut self, document: &[u8]) -> Option<Vec<u8>> {
         let (again, _) = rewrite_document(document, &self.fields, &mut self.cache)?;
         (again.trim_ascii_end() != document.trim_ascii_end()).then_some(again)
     }
 }
 
-/// Makes a document of ours again, from the record that it was, and returns how many learned fields it needs.
-fn rewrite_document(document: &[u8], fields: &FieldRegistry, cache: &mut PathCache) -> Option<(Vec<u8>, u32)> {
+/// Rewrites a document from its record, and returns it with the number of discovered fields that it requires.
+fn rewrite_document(
+    document: &[u8],
+    fields: &FieldRegistry,
+    cache: &mut PathCache,
+) -> Option<(Vec<u8>, u32)> {
     let Tree::Object(old) = tree::parse(document).ok()?.tree else { return None };
-    // Read once more: what is no JSON there must be made text again.
+    // The restored record is parsed again, because the document's strings may be invalid JSON in the record.
     let record = restore_record(document).ok()?;
     let Tree::Object(record) = tree::parse(&record).ok()?.tree else { return None };
     let mut unmapped = UnmappedTerms::default();
@@ -477,13 +496,13 @@ fn rewrite_document(document: &[u8], fields: &FieldRegistry, cache: &mut PathCac
     Some((out, notes.required_fields))
 }
 
-/// Returns `event.original` of a document that this module wrote. A record's own `event` was renamed.
+/// Returns `event.original` of a document of this program. A record's own `event` was renamed.
 fn stored_original(document: &[Member<'_>]) -> Option<Vec<u8>> {
     let event = document.iter().find(|member| &*member.key == b"event")?;
     Some(event.value.get(b"original")?.as_text()?.into_owned())
 }
 
-/// Returns the object `trailload.lookup` of a document of ours; empty without one.
+/// Returns the `trailload.lookup` object of a document of this program, or nothing.
 fn stored_lookup(document: &[Member<'_>]) -> Vec<u8> {
     let mut kept = Vec::new();
     let ours = document.iter().find(|member| &*member.key == b"trailload");
@@ -493,7 +512,7 @@ fn stored_lookup(document: &[Member<'_>]) -> Vec<u8> {
     kept
 }
 
-/// The top-level texts that a raw document keeps as fields: what dashboards and searches ask for first.
+/// Top-level texts that a raw document keeps as fields: those that searches and dashboards use most.
 const RAW_DOCUMENT_FIELDS: [&[u8]; 10] = [
     b"awsRegion",
     b"errorCode",
@@ -507,7 +526,7 @@ const RAW_DOCUMENT_FIELDS: [&[u8]; 10] = [
     b"userAgent",
 ];
 
-/// Returns the last resort for a document that is refused: its top-level texts, and the record as text.
+/// Returns the fallback for a rejected document: its top-level texts, and the record in `event.original`.
 pub fn raw_document(document: &[u8]) -> Vec<u8> {
     let parsed = tree::parse(document);
     let Ok(Tree::Object(members)) = parsed.map(|parsed| parsed.tree) else {

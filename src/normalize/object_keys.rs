@@ -1,16 +1,19 @@
-//! The keys of one object: which repeat, which engines refuse, and which names are still free.
+//! The keys of one object: repeated keys, keys that engines reject, and unique replacements.
+//!
+//! Input: the members of an object. Output: the members to rename, and their new keys. Invariant: a replacement
+//! differs from all other keys of the object. Not here: the paths of keys.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{text, tree::Member};
 
-/// Characters of the longest key kept: OpenSearch 3 refuses more than 50,000.
+/// Maximum length of a key in characters: OpenSearch 3 rejects more than 50,000.
 const MAX_KEY_CHARS: usize = 50_000;
 
-/// What is left of a longer key.
+/// Length that a longer key is truncated to.
 const TRUNCATED_KEY_BYTES: usize = 200;
 
-/// Names that engines keep for themselves at the top level.
+/// Metadata fields of the engines, which documents must not contain.
 pub(super) const METADATA_FIELDS: [&[u8]; 26] = [
     b"_all",
     b"_data_stream_timestamp",
@@ -40,19 +43,18 @@ pub(super) const METADATA_FIELDS: [&[u8]; 26] = [
     b"_version",
 ];
 
-/// The keys of one object: those it came with and those given to it, by their hashes. Should two keys
-/// share one, a name is numbered without need.
+/// Hashes of the keys of one object. If two keys had the same hash, a replacement would be numbered without need.
 pub(super) struct ObjectKeys {
-    /// Sorted; without those given later.
+    /// Hashes of the original keys, sorted.
     original: Vec<u64>,
     assigned: HashSet<u64>,
-    /// The last number given to a name that was taken.
+    /// The last number that was appended to a key that was in use.
     last_number: HashMap<Vec<u8>, u32>,
 }
 
 impl ObjectKeys {
-    /// Returns the keys of an object, and which members, in order, have a key that comes again
-    /// later: JSON readers take the last.
+    /// Returns the keys of an object, and the positions of members whose key repeats later: JSON parsers use the
+    /// last.
     pub(super) fn new(members: &[Member<'_>]) -> (Self, Vec<usize>) {
         let mut numbered: Vec<(u64, usize)> =
             members.iter().enumerate().map(|(at, member)| (text::hash(&member.key), at)).collect();
@@ -69,7 +71,7 @@ impl ObjectKeys {
         self.original.binary_search(&hash).is_err() && self.assigned.insert(hash)
     }
 
-    /// Makes a name that no other member has.
+    /// Returns a key that no other member has, and reserves it.
     pub(super) fn unique(&mut self, name: &[u8]) -> Vec<u8> {
         if self.insert(name) {
             return name.to_vec();
@@ -86,13 +88,16 @@ impl ObjectKeys {
     }
 }
 
-/// Returns a key that engines take, if they refuse this one.
+/// Returns a replacement for a key that engines reject.
 ///
-/// Refused anywhere: lone surrogates, and keys too long. Refused in objects that the index looks at
-/// (`mapped`): nothing, white space, and dots without a name on both sides.
+/// Engines reject lone surrogates and overlong keys everywhere. In mapped objects (`mapped`) they also reject empty
+/// keys, white space, and dots without a name on both sides.
 pub(super) fn repair_key(key: &[u8], mapped: bool) -> Option<Vec<u8>> {
-    // Nearly all keys are words of letters.
-    if key.len() <= TRUNCATED_KEY_BYTES && !key.is_empty() && key.iter().all(u8::is_ascii_alphanumeric) {
+    // Nearly all keys consist of letters.
+    if key.len() <= TRUNCATED_KEY_BYTES
+        && !key.is_empty()
+        && key.iter().all(u8::is_ascii_alphanumeric)
+    {
         return None;
     }
     let mut repaired = None;
@@ -104,9 +109,11 @@ pub(super) fn repair_key(key: &[u8], mapped: bool) -> Option<Vec<u8>> {
         );
     }
     let now = repaired.as_deref().unwrap_or(key);
-    // Bytes are at least characters, so nothing too long slips through.
+    // The number of bytes is at least the number of characters, so no overlong key passes.
     if now.len() > MAX_KEY_CHARS {
-        let cut = String::from_utf8_lossy(&now[..TRUNCATED_KEY_BYTES]).trim_end_matches('\u{FFFD}').to_owned();
+        let cut = String::from_utf8_lossy(&now[..TRUNCATED_KEY_BYTES])
+            .trim_end_matches('\u{FFFD}')
+            .to_owned();
         repaired = Some(format!("{cut}_cut").into_bytes());
     }
     if mapped {

@@ -1,63 +1,66 @@
-//! One worker's copy of what is known about paths, asked for every key of every event.
+//! The path cache: one worker's copy of the field registry, queried for every key of every event.
 //!
-//! In: [`Fields`], whenever something was decided. Out: the path below a path, by key or by hash of a key,
-//! and what it may hold.
-//! Keys come in the order they came in last time, nearly always: each path remembers which ones followed it, and
-//! a key is compared with those before it is hashed.
+//! Input: [`FieldRegistry`], whenever a rule was added or changed. Output: the path below a path, by key or by hash
+//! of a key, and its rule.
+//!
+//! Keys usually come in the same order as in the object before. Each path therefore remembers which paths followed
+//! it, and a key is compared with those before it is hashed. Invariant: an answer is the registry's, as of the last
+//! [`PathCache::refresh`].
 
 use std::{cell::Cell, sync::Arc};
 
 use super::{
-    field_registry::{FieldRegistry, PathInfo, PathId, ROOT, PathRule},
+    field_registry::{FieldRegistry, PathId, PathInfo, PathRule, ROOT},
     rules::Rules,
     text,
 };
 
-/// The top-level keys whose values a document needs beside the record itself.
+/// Top-level keys whose values a document needs besides the record itself.
 pub(super) const REQUIRED_KEYS: [&[u8]; 3] = [b"eventID", b"eventTime", b"sourceIPAddress"];
 
-/// One worker's copy of the paths: a flat table that is asked for every key of every event.
+/// One worker's copy of the field registry.
 #[derive(Debug)]
 pub(super) struct PathCache {
     rules: Arc<Rules>,
     entries: Vec<CachedPath>,
     names: Vec<Box<str>>,
     objects: Cell<u64>,
-    /// Paths by their tags. Open addressing; a power of two, at most half full; [`ROOT`] where empty. Small, so
-    /// that it stays in the fastest memory.
+    /// Paths by their tags: open addressing, a power of two of slots, at most half of them used; [`ROOT`] marks an
+    /// empty one. Small enough for the level 1 cache.
     slots: Vec<PathId>,
-    /// The tag of each path.
+    /// Tag of each path.
     tags: Vec<u64>,
     version: u64,
     is_full: bool,
 }
 
-/// All that is looked at for a key that comes as expected: one cache line.
+/// Everything that is read for a key that comes as expected: one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct CachedPath {
-    /// The key as it stands in a text, behind its first quote: the first sixteen bytes of `eventName":`, as
-    /// words because most are short; zeros behind the end.
+    /// The first sixteen bytes of the key as it appears in JSON behind its opening quote, such as `eventName":`,
+    /// padded with zeros. Most keys fit.
     words: [u64; 2],
-    /// The bits of the words that count; of a longer key, its last sixteen bytes.
+    /// Mask of the significant bits of `words`, or, for a longer key, its last sixteen bytes.
     mask_or_tail: [u64; 2],
-    /// The object in which the path was met last.
+    /// Number of the object in which the path was last seen.
     last_object: Cell<u64>,
-    /// Which paths followed the last times; for an object's own, which came first in it.
+    /// The two paths that most recently followed this one. For the path of an object itself: those that came first in
+    /// it.
     next: Cell<[PathId; 2]>,
-    /// What the path may hold.
+    /// What is known about the path.
     known: PathInfo,
-    /// Bytes of the key with its quote and colon.
+    /// Length of the key with its closing quote and colon, in bytes.
     length: u16,
-    /// The path above.
+    /// The path of the object that contains the key.
     parent: PathId,
-    /// Whether the document needs the value, beside the record itself.
+    /// Whether the document needs the value besides the record itself.
     is_required: bool,
-    /// Whether a text here is taken as it is, and not looked at any further.
+    /// Whether a string at this path needs no further check.
     pub(super) is_plain_value: bool,
 }
 
-/// Bytes of a key, with its quote and colon, that are compared as words.
+/// Number of bytes of a key, with its closing quote and colon, that are compared as words.
 const WORDS: usize = 16;
 
 impl CachedPath {
@@ -75,7 +78,17 @@ impl CachedPath {
         let length = u16::try_from(whole.len()).unwrap_or(0);
         let (last_object, next) = (Cell::new(0), Cell::new([ROOT; 2]));
         let is_plain_value = false;
-        let mut entry = Self { words, mask_or_tail, last_object, next, known, length, parent, is_required, is_plain_value };
+        let mut entry = Self {
+            words,
+            mask_or_tail,
+            last_object,
+            next,
+            known,
+            length,
+            parent,
+            is_required,
+            is_plain_value,
+        };
         if length == 0 {
             entry.never_match();
         }
@@ -83,7 +96,7 @@ impl CachedPath {
         entry
     }
 
-    /// No key is taken for this one before it was looked up.
+    /// Prevents any key from matching this entry without a lookup.
     fn never_match(&mut self) {
         (self.words, self.mask_or_tail, self.length) = ([1, 0], [0, 0], 0);
     }
@@ -93,13 +106,13 @@ impl CachedPath {
         self.is_plain_value = known.rule == PathRule::Value && !self.is_required;
     }
 
-    /// Returns how many learned fields an index must know before it sees this path.
+    /// Returns the number of discovered fields that an index must have before it receives this path.
     #[inline]
     pub(super) fn required_fields(&self) -> u32 {
         self.known.required_fields
     }
 
-    /// Notes that the path is met in an object; false if it was there before.
+    /// Marks the path as seen in an object; returns false if it was seen there before.
     #[inline]
     pub(super) fn mark_seen(&self, object: u64) -> bool {
         self.last_object.replace(object) != object
@@ -112,13 +125,13 @@ fn tag(parent: PathId, hash: u64) -> u64 {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "any bits of it will do")]
+#[expect(clippy::cast_possible_truncation, reason = "any bits of the tag will do")]
 fn slot_of(tag: u64, mask: usize) -> usize {
     tag as usize & mask
 }
 
 impl PathCache {
-    /// Starts with what is known so far.
+    /// Creates a cache with the current paths of `fields`.
     pub(super) fn new(fields: &FieldRegistry) -> Self {
         let mut view = Self {
             rules: Arc::clone(fields.rules()),
@@ -134,108 +147,110 @@ impl PathCache {
         view
     }
 
-    /// Returns whether the table knows a path, by its name in JSON; one with escapes it does not.
+    /// Returns whether the kind table contains a path, given as it appears in JSON. A path with escapes is never
+    /// contained.
     pub(super) fn is_known_field(&self, path: &[u8]) -> bool {
         std::str::from_utf8(path).is_ok_and(|path| self.rules.kind(path).is_some())
     }
 
-    /// Takes over what was decided since the last time.
+    /// Copies the rules that were added or changed since the last call.
     pub(super) fn refresh(&mut self, fields: &FieldRegistry) {
         let version = fields.version();
         if version != self.version {
             let entries = &mut self.entries;
-            fields.for_each_from(0, |node, met| {
-                if let Some(entry) = entries.get_mut(node as usize) {
+            fields.for_each_from(0, |path_id, met| {
+                if let Some(entry) = entries.get_mut(path_id as usize) {
                     entry.set_info(met.known);
                 }
             });
             self.version = version;
         }
         self.is_full = fields.is_full();
-        fields.for_each_from(self.entries.len(), |node, met| {
+        fields.for_each_from(self.entries.len(), |path_id, met| {
             let is_required = met.parent == ROOT && REQUIRED_KEYS.contains(&met.name.as_bytes());
-            let mut entry = CachedPath::new(met.name.as_bytes(), met.parent, met.known, is_required);
-            if node == ROOT {
-                // It stands for "nothing followed yet", and must not be taken for an empty key.
+            let mut entry =
+                CachedPath::new(met.name.as_bytes(), met.parent, met.known, is_required);
+            if path_id == ROOT {
+                // `ROOT` stands for "no path followed yet" and must not match the empty key.
                 entry.never_match();
             }
             self.entries.push(entry);
             self.tags.push(tag(met.parent, met.hash));
-            if node != ROOT {
-                self.insert(node);
+            if path_id != ROOT {
+                self.insert(path_id);
             }
-            // As the inside of a JSON string: it stands in notes and in terms of `trailload.unmapped`.
+            // Escaped, because it is written into change notes and unmapped terms.
             let mut path = Vec::new();
             text::escape(&mut path, met.path.as_bytes());
             self.names.push(String::from_utf8_lossy(&path).into());
         });
     }
 
-    /// Returns whether a live index overruled a decision since the last [`PathCache::refresh`].
+    /// Returns whether an existing rule changed since the last [`PathCache::refresh`].
     pub(super) fn is_stale(&self, fields: &FieldRegistry) -> bool {
         self.version != fields.version() || self.entries.is_empty()
     }
 
-    fn insert(&mut self, node: PathId) {
+    fn insert(&mut self, path_id: PathId) {
         if self.tags.len() * 2 > self.slots.len() {
             let old = std::mem::take(&mut self.slots);
             self.slots = vec![ROOT; old.len() * 2];
-            for node in old.into_iter().filter(|node| *node != ROOT) {
-                self.fill_slot(node);
+            for path_id in old.into_iter().filter(|path_id| *path_id != ROOT) {
+                self.fill_slot(path_id);
             }
         }
-        self.fill_slot(node);
+        self.fill_slot(path_id);
     }
 
-    fn fill_slot(&mut self, node: PathId) {
+    fn fill_slot(&mut self, path_id: PathId) {
         let mask = self.slots.len() - 1;
-        let mut at = slot_of(self.tags[node as usize], mask);
+        let mut at = slot_of(self.tags[path_id as usize], mask);
         while self.slots[at] != ROOT {
             at = (at + 1) & mask;
         }
-        self.slots[at] = node;
+        self.slots[at] = path_id;
     }
 
-    /// Returns the path `key` (given by its hash) below `parent`, if it was met before.
+    /// Returns the path below `parent` whose key has this hash, if it is known.
     #[inline]
     pub(super) fn child(&self, parent: PathId, hash: u64) -> Option<PathId> {
         let tag = tag(parent, hash);
         let mask = self.slots.len() - 1;
         let mut at = slot_of(tag, mask);
         loop {
-            let node = self.slots[at];
-            if node == ROOT {
+            let path_id = self.slots[at];
+            if path_id == ROOT {
                 return None;
             }
-            if self.tags[node as usize] == tag {
-                return Some(node);
+            if self.tags[path_id as usize] == tag {
+                return Some(path_id);
             }
             at = (at + 1) & mask;
         }
     }
 
-    /// Returns a number for an object that is about to be read.
+    /// Returns the number of an object that is about to be read.
     #[inline]
     pub(super) fn new_object(&self) -> u64 {
         self.objects.set(self.objects.get() + 1);
         self.objects.get()
     }
 
-    /// Notes that a path is met in an object; false if it was there before.
+    /// Marks a path as seen in an object; returns false if it was seen there before.
     #[inline]
-    pub(super) fn mark_seen(&self, node: PathId, object: u64) -> bool {
-        self.entry(node).mark_seen(object)
+    pub(super) fn mark_seen(&self, path_id: PathId, object: u64) -> bool {
+        self.entry(path_id).mark_seen(object)
     }
 
-    /// Returns all that is known about a path.
+    /// Returns everything known about a path.
     #[inline]
-    pub(super) fn entry(&self, node: PathId) -> &CachedPath {
-        &self.entries[node as usize]
+    pub(super) fn entry(&self, path_id: PathId) -> &CachedPath {
+        &self.entries[path_id as usize]
     }
 
-    /// Returns the path below `parent` whose key stands at `text[at]`, if it is one that followed before, and where its
-    /// value or white space begins.
-    #[expect(clippy::inline_always, reason = "called would cost more than it does")]
+    /// Returns the path below `parent` whose key starts at `text[at]`, and the offset behind its colon, if it is one
+    /// of the two that followed `before` most recently.
+    #[expect(clippy::inline_always, reason = "a call would cost more than the comparison")]
     #[inline(always)]
     pub(super) fn match_expected(
         &self,
@@ -246,21 +261,21 @@ impl PathCache {
     ) -> Option<(PathId, usize)> {
         let words = text::load_two(text, at);
         let [last, earlier] = self.entry(before).next.get();
-        let is_next = |node| self.match_key(node, parent, words, text, at);
+        let is_next = |path_id| self.match_key(path_id, parent, words, text, at);
         is_next(last).or_else(|| is_next(earlier))
     }
 
-    #[expect(clippy::inline_always, reason = "as above; and the words stay in registers")]
+    #[expect(clippy::inline_always, reason = "as above, and the words stay in registers")]
     #[inline(always)]
     fn match_key(
         &self,
-        node: PathId,
+        path_id: PathId,
         parent: PathId,
         words: [u64; 2],
         text: &[u8],
         at: usize,
     ) -> Option<(PathId, usize)> {
-        let entry = self.entry(node);
+        let entry = self.entry(path_id);
         let length = usize::from(entry.length);
         let end = at + length;
         let differs = |have: [u64; 2], want: [u64; 2]| (have[0] ^ want[0]) | (have[1] ^ want[1]);
@@ -270,38 +285,39 @@ impl PathCache {
         } else {
             let tail = text::load_two(text, end - WORDS);
             differs(words, entry.words) | differs(tail, entry.mask_or_tail) == 0
-                && (length <= 2 * WORDS || self.matches_middle(node, text.get(at..end)))
+                && (length <= 2 * WORDS || self.matches_middle(path_id, text.get(at..end)))
         };
-        // What came first in an object and what came behind it are remembered together.
-        (is_it && entry.parent == parent).then_some((node, end))
+        // The first path in an object and the path behind the object share the same slot, hence the check of the
+        // parent.
+        (is_it && entry.parent == parent).then_some((path_id, end))
     }
 
-    /// Returns whether the end of a path is this key, of which both ends were compared.
+    /// Compares the middle of a key whose first and last bytes are equal.
     #[cold]
-    fn matches_middle(&self, node: PathId, key: Option<&[u8]>) -> bool {
+    fn matches_middle(&self, path_id: PathId, key: Option<&[u8]>) -> bool {
         let key = key.and_then(|key| key.strip_suffix(b"\":"));
-        key.is_some_and(|key| self.names[node as usize].as_bytes().ends_with(key))
+        key.is_some_and(|key| self.names[path_id as usize].as_bytes().ends_with(key))
     }
 
-    /// Remembers which path followed.
+    /// Remembers that `after` followed `before`.
     #[inline]
     pub(super) fn remember_next(&self, before: PathId, after: PathId) {
         let next = &self.entry(before).next;
         next.set([after, next.get()[0]]);
     }
 
-    /// Returns whether no further path will become a field.
+    /// Returns whether no further path can become a field.
     pub(super) fn is_full(&self) -> bool {
         self.is_full
     }
 
     #[inline]
-    pub(super) fn known(&self, node: PathId) -> PathInfo {
-        self.entry(node).known
+    pub(super) fn known(&self, path_id: PathId) -> PathInfo {
+        self.entry(path_id).known
     }
 
-    /// Returns the path's name, joined by dots, as the inside of a JSON string.
-    pub(super) fn name(&self, node: PathId) -> &str {
-        &self.names[node as usize]
+    /// Returns the keys of a path, joined by dots and escaped for JSON.
+    pub(super) fn name(&self, path_id: PathId) -> &str {
+        &self.names[path_id as usize]
     }
 }

@@ -1,6 +1,7 @@
-//! Gives an indexed document back as the record that it was.
+//! Restores the record that a document was created from.
 //!
-//! The notes ([`note`](super::note)) are followed backwards; what we added is left out.
+//! Input: a document of this program. Output: the record, without the members that were added, and with all changes
+//! undone in reverse order, as the notes in [`change_note`](super::change_note) list them.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use super::{
     tree::{self, MalformedRecord, Member, Tree},
 };
 
-/// Returns the record's members as they were before the rewrite.
+/// Returns the members of the record before the rewrite.
 pub(super) fn undo_changes(document: &[u8]) -> Result<Vec<Member<'_>>, MalformedRecord> {
     let Tree::Object(mut members) = tree::parse(document)?.tree else {
         return Err(MalformedRecord { offset: 0, expected: "an object" });
@@ -19,7 +20,7 @@ pub(super) fn undo_changes(document: &[u8]) -> Result<Vec<Member<'_>>, Malformed
     members.retain(|member| !is_added_member(&member.key));
     let mut record = Tree::Object(members);
     for step in steps.iter().rev() {
-        // A step that leads nowhere was not ours; the rest can still be undone.
+        // A note whose pointer leads nowhere is not of this program; the others can still be undone.
         let _ = undo_step(&mut record, step);
     }
     match record {
@@ -28,24 +29,24 @@ pub(super) fn undo_changes(document: &[u8]) -> Result<Vec<Member<'_>>, Malformed
     }
 }
 
-/// What a document of ours was made of, when it comes back as if it were a record: from a search, or a dump of an index.
+/// The content of a document that is loaded again, from a search result or an index dump.
 pub(super) struct RestoredRecord {
     /// The record.
     pub(super) record: Vec<u8>,
-    /// The object `trailload.lookup`; empty without one.
+    /// The `trailload.lookup` object; empty if there is none.
     pub(super) lookup: Vec<u8>,
-    /// Bytes of the record were mended.
+    /// Whether the record was repaired.
     pub(super) is_repaired: bool,
 }
 
-/// Returns what a document of ours was made of, or nothing if this is a record.
+/// Returns the content of a document of this program, or `None` for any other object.
 pub(super) fn from_document(document: &[u8], tree: &Tree<'_>) -> Option<RestoredRecord> {
     let Tree::Object(members) = tree else { return None };
-    let Some(ours) = tree.get(b"trailload") else {
+    let Some(trailload) = tree.get(b"trailload") else {
         let record = without_added_members(members)?;
         return Some(RestoredRecord { record, lookup: Vec::new(), is_repaired: false });
     };
-    if !is_trailload_object(ours) {
+    if !is_trailload_object(trailload) {
         return None;
     }
     let kept = super::stored_original(members).filter(|text| {
@@ -56,16 +57,16 @@ pub(super) fn from_document(document: &[u8], tree: &Tree<'_>) -> Option<Restored
         None => Tree::Object(undo_changes(document).ok()?).to_original_json(),
     };
     let mut lookup = Vec::new();
-    if let Some(value) = ours.get(b"lookup") {
+    if let Some(value) = trailload.get(b"lookup") {
         value.write(&mut lookup);
     }
     let is_repaired = change_notes(members).iter().any(|note| note == super::REPAIRED);
     Some(RestoredRecord { record, lookup, is_repaired })
 }
 
-/// Returns whether `trailload` of a document holds what we say there.
-fn is_trailload_object(ours: &Tree<'_>) -> bool {
-    let Tree::Object(parts) = ours else { return false };
+/// Returns whether a `trailload` member is one that this program writes.
+fn is_trailload_object(trailload: &Tree<'_>) -> bool {
+    let Tree::Object(parts) = trailload else { return false };
     !parts.is_empty() && parts.iter().all(|part| match &*part.key {
         b"unmapped" | b"changes" => {
             matches!(&part.value, Tree::List(list) if list.iter().all(|line| line.as_text().is_some()))
@@ -87,25 +88,26 @@ fn without_added_members(members: &[Member<'_>]) -> Option<Vec<u8>> {
     let record = Tree::Object(rest());
     let time = super::event_time(&record).map(|when| when.milliseconds);
     let address = record.get(b"sourceIPAddress").and_then(Tree::as_text);
-    let is_told = |member: &Member<'_>| match (&*member.key, &member.value) {
+    let is_derived = |member: &Member<'_>| match (&*member.key, &member.value) {
         (b"@timestamp", value) => {
             let event_time = Member { key: Cow::Borrowed(b"eventTime"), value: value.clone() };
-            let told = super::event_time(&Tree::Object(vec![event_time]));
-            told.is_some_and(|told| Some(told.milliseconds) == time)
+            let event_time = super::event_time(&Tree::Object(vec![event_time]));
+            event_time.is_some_and(|event_time| Some(event_time.milliseconds) == time)
         }
         (b"source", Tree::Object(parts)) => {
             matches!(&parts[..], [ip] if is(ip, b"ip") && address.is_some() && ip.value.as_text() == address)
         }
         _ => false,
     };
-    let kept: Vec<Member<'_>> = members.iter().filter(|member| !is_told(member)).cloned().collect();
+    let kept: Vec<Member<'_>> =
+        members.iter().filter(|member| !is_derived(member)).cloned().collect();
     if let Some(original) = sole_original(&kept) {
         return Some(original);
     }
     (kept.len() < members.len()).then(|| Tree::Object(kept).to_original_json())
 }
 
-/// Returns `event.original` if `event` holds nothing else and the other members are those of that record.
+/// Returns `event.original` if `event` contains nothing else and the other members are those of that record.
 fn sole_original(members: &[Member<'_>]) -> Option<Vec<u8>> {
     let is_event = |member: &&Member<'_>| &*member.key == b"event";
     let Tree::Object(parts) = &members.iter().find(is_event)?.value else { return None };
@@ -116,15 +118,15 @@ fn sole_original(members: &[Member<'_>]) -> Option<Vec<u8>> {
     (record == Tree::Object(rest).to_original_json()).then(|| original.into_owned())
 }
 
-/// The members that we add to a record. A record's own under such a name was renamed.
+/// Returns whether this program adds a member of that name. A record's own member of that name was renamed.
 fn is_added_member(key: &[u8]) -> bool {
     matches!(key, b"@timestamp" | b"source" | b"event" | b"trailload")
 }
 
-/// Returns the notes in a document of ours, in the order in which the changes were made.
+/// Returns the change notes of a document, in the order of the changes.
 pub(super) fn change_notes(members: &[Member<'_>]) -> Vec<Vec<u8>> {
-    let ours = members.iter().find(|member| &*member.key == b"trailload");
-    match ours.and_then(|ours| ours.value.get(b"changes")) {
+    let trailload = members.iter().find(|member| &*member.key == b"trailload");
+    match trailload.and_then(|trailload| trailload.value.get(b"changes")) {
         Some(Tree::List(steps)) => {
             steps.iter().filter_map(|step| Some(step.as_text()?.into_owned())).collect()
         }
@@ -132,9 +134,9 @@ pub(super) fn change_notes(members: &[Member<'_>]) -> Vec<Vec<u8>> {
     }
 }
 
-/// Undoes one step.
+/// Undoes one change.
 fn undo_step(record: &mut Tree<'_>, step: &[u8]) -> Option<()> {
-    let note = ChangeNote::read(step)?;
+    let note = ChangeNote::parse(step)?;
     let mut segments: Vec<Vec<u8>> = note.segments().collect();
     let last = segments.pop()?;
     let mut parent = record;
@@ -189,7 +191,7 @@ fn replace<'a>(
     Some(())
 }
 
-/// Puts the two parts of a split list together again.
+/// Merges the two lists that were created from a mixed list.
 fn merge_split_list(parent: &mut Tree<'_>, key: &[u8], argument: &[u8]) -> Option<()> {
     let Tree::Object(members) = parent else { return None };
     let mut words = argument.split(|byte| *byte == b' ');
@@ -211,13 +213,13 @@ fn parsed(json: &[u8]) -> Option<Tree<'static>> {
     Some(to_static(tree::parse(json).ok()?.tree))
 }
 
-/// Copies what a tree borrows.
+/// Returns a copy that borrows nothing.
 fn to_static(tree: Tree<'_>) -> Tree<'static> {
     let keep = |bytes: Cow<'_, [u8]>| Cow::Owned(bytes.into_owned());
     match tree {
         Tree::Token(token) => Tree::Token(keep(token)),
         Tree::Text(inside) => Tree::Text(keep(inside)),
-        // The text of a word or of a deep value is what stood there; written without quotes again.
+        // The string is the unquoted text of the record.
         Tree::BareWord(inside) => Tree::Token(Cow::Owned(text::unescape(&inside).into_owned())),
         Tree::TooDeep(value) => Tree::Token(keep(value)),
         Tree::List(list) => Tree::List(list.into_iter().map(to_static).collect()),

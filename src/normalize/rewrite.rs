@@ -1,18 +1,20 @@
-//! Rewrites one record until no mapping can refuse it, and notes every step so that it can be undone.
+//! The slow path: rewrites a record until no mapping can reject it, and lists every change so that it can be undone.
 //!
-//! In: the tree of a record, and what is known about paths. Out: the tree to be indexed, the notes
-//! (`trailload.changes`, as [`note`](super::note) spells them), and the terms of what is not mapped (`trailload.unmapped`).
-//! Holds: [`undo`](super::undo) of the result is the record again; only these change a record: a wrong
-//! kind under a path that is or will be mapped, a name that is ours or that leads through a value,
-//! and what engines refuse wherever it stands. Everything else stays as AWS wrote it.
+//! Input: the tree of a record, and the field registry. Output: the rewritten tree, the change notes
+//! (`trailload.changes`, in the syntax of [`change_note`](super::change_note)), and the terms of unmapped values
+//! (`trailload.unmapped`).
+//!
+//! Invariant: [`restore`](super::restore) turns the result into the record again. A record is changed only for these
+//! reasons: a value of the wrong kind at a path that is or will be mapped, a key that this program adds or that leads
+//! through a value, and anything that engines reject everywhere. Everything else stays as AWS wrote it.
 
 use std::borrow::Cow;
 
 use super::{
     EVENT_TIME,
     change_note::{Change, pointer_segment},
-    field_registry::{FieldRegistry, PathId, ROOT, PathRule},
-    object_keys::{ObjectKeys, METADATA_FIELDS, repair_key},
+    field_registry::{FieldRegistry, PathId, PathRule, ROOT},
+    object_keys::{METADATA_FIELDS, ObjectKeys, repair_key},
     path_cache::PathCache,
     text,
     timestamp::EventTime,
@@ -20,19 +22,19 @@ use super::{
     unmapped_terms::{MAX_KEYWORD_BYTES, UnmappedTerms},
 };
 
-/// Lists directly inside each other that every engine takes: OpenSearch refuses more than 20.
+/// Maximum number of directly nested lists that every engine accepts: OpenSearch rejects more than 20.
 const MAX_LIST_DEPTH: usize = 20;
 
-/// What a rewritten record needs beside its members.
+/// What the document of a rewritten record needs besides its members.
 #[derive(Debug, Default)]
 pub(super) struct RewriteNotes {
-    /// Each the inside of a JSON string.
+    /// Change notes, escaped for JSON.
     pub(super) changes: Vec<Vec<u8>>,
-    /// How many learned fields the index must know.
+    /// Number of discovered fields that the index must have.
     pub(super) required_fields: u32,
 }
 
-/// Rewrites a record.
+/// Rewrites the members of a record.
 pub(super) fn rewrite<'a>(
     record: Vec<Member<'a>>,
     fields: &FieldRegistry,
@@ -51,16 +53,16 @@ pub(super) fn rewrite<'a>(
     (record, rewriter.notes)
 }
 
-/// What a value is made of, seen through its lists.
+/// Class of a value; a list has the class of its elements.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ValueClass {
     /// `null`, or lists of nothing else.
     Null,
     Scalar,
     Object,
-    /// Both, side by side in one list.
+    /// Scalars and objects in one list.
     Mixed,
-    /// Both, in lists inside a list.
+    /// Scalars and objects in nested lists.
     NestedMixed,
 }
 
@@ -73,7 +75,9 @@ fn class(value: &Tree<'_>) -> ValueClass {
             let mut whole = ValueClass::Null;
             for part in list.iter().map(class) {
                 whole = match (whole, part) {
-                    (_, ValueClass::Mixed | ValueClass::NestedMixed) => return ValueClass::NestedMixed,
+                    (_, ValueClass::Mixed | ValueClass::NestedMixed) => {
+                        return ValueClass::NestedMixed;
+                    }
                     (whole, ValueClass::Null) => whole,
                     (ValueClass::Null, part) => part,
                     (whole, part) if whole == part => whole,
@@ -85,7 +89,7 @@ fn class(value: &Tree<'_>) -> ValueClass {
     }
 }
 
-/// Returns how many lists stand directly inside each other.
+/// Returns the number of directly nested lists.
 fn list_depth(value: &Tree<'_>) -> usize {
     match value {
         Tree::List(list) => 1 + list.iter().map(list_depth).max().unwrap_or(0),
@@ -93,7 +97,7 @@ fn list_depth(value: &Tree<'_>) -> usize {
     }
 }
 
-/// Returns whether the value is `""` or a list of nothing else: how S3 and EC2 write an empty element.
+/// Returns whether the value is `""` or a list of empty strings, as S3 and EC2 serialize an empty XML element.
 fn is_empty_marker(value: &Tree<'_>) -> bool {
     match value {
         Tree::List(list) => !list.is_empty() && list.iter().all(Tree::is_empty_text),
@@ -101,7 +105,7 @@ fn is_empty_marker(value: &Tree<'_>) -> bool {
     }
 }
 
-/// Returns whether a boolean field takes the value.
+/// Returns whether a boolean field accepts the value.
 fn is_boolean(value: &Tree<'_>) -> bool {
     match value {
         Tree::Token(word) => matches!(&**word, b"true" | b"false" | b"null"),
@@ -111,14 +115,14 @@ fn is_boolean(value: &Tree<'_>) -> bool {
     }
 }
 
-/// Where a member goes.
+/// Where a member is placed.
 #[derive(Clone, Copy)]
 enum Target {
-    /// To a path that the index looks at.
+    /// At a path that the index maps or may map.
     Path(PathId),
-    /// Where the index does not look.
+    /// Where the index does not parse values.
     Unmapped,
-    /// Nowhere: the name is ours, or leads through a value.
+    /// Nowhere: this program adds a member of that name, or the path leads through a value.
     Forbidden,
 }
 
@@ -127,22 +131,22 @@ struct Rewriter<'r> {
     cache: &'r mut PathCache,
     unmapped: &'r mut UnmappedTerms,
     notes: RewriteNotes,
-    /// Where we are in the result: `/requestParameters/items/0`, as the inside of a JSON string.
+    /// JSON Pointer to the current value in the result, escaped for JSON: `/requestParameters/items/0`.
     pointer: Vec<u8>,
-    /// The same as a path, where values are not mapped: `requestParameters.tags`.
+    /// Path of the current unmapped value, escaped for JSON: `requestParameters.tags`.
     path: Vec<u8>,
 }
 
 impl Rewriter<'_> {
-    /// Rewrites an object that the index looks at.
-    fn object<'a>(&mut self, node: PathId, members: Vec<Member<'a>>) -> Vec<Member<'a>> {
+    /// Rewrites a mapped object.
+    fn object<'a>(&mut self, path_id: PathId, members: Vec<Member<'a>>) -> Vec<Member<'a>> {
         let (mut keys, repeats) = ObjectKeys::new(&members);
-        // All keys of the object first, then what is below: undone backwards, a note about a member
-        // finds it under the name it has in the result.
+        // All keys of the object come before the values below. Undone backwards, a note about a member then finds it
+        // under its key in the result.
         let mut placed = Vec::with_capacity(members.len());
         for (number, member) in members.into_iter().enumerate() {
             let repeated = repeats.binary_search(&number).is_ok();
-            self.member(node, member, repeated, &mut keys, &mut placed);
+            self.member(path_id, member, repeated, &mut keys, &mut placed);
         }
         let mut result = Vec::with_capacity(placed.len());
         for (member, target) in placed {
@@ -152,7 +156,7 @@ impl Rewriter<'_> {
                 Target::Path(child) => self.value(child, member.value),
                 Target::Unmapped | Target::Forbidden => {
                     self.path.clear();
-                    self.path.extend_from_slice(self.cache.name(node).as_bytes());
+                    self.path.extend_from_slice(self.cache.name(path_id).as_bytes());
                     self.extend_path(&member.key);
                     self.unmapped_value(member.value)
                 }
@@ -164,10 +168,10 @@ impl Rewriter<'_> {
         result
     }
 
-    /// Finds a name under which a member can stand, and adds it to `placed`.
+    /// Finds the key of a member in the result and appends the member to `placed`.
     fn member<'a>(
         &mut self,
-        node: PathId,
+        path_id: PathId,
         member: Member<'a>,
         repeated: bool,
         keys: &mut ObjectKeys,
@@ -180,20 +184,20 @@ impl Rewriter<'_> {
         } else if repeated {
             key = Cow::Owned(keys.unique(&key));
         }
-        // Also a mended key may be one of the engine's, and a dotted one begin like one.
-        while node == ROOT
+        // A repaired key may be a metadata field too, and a dotted key may start with one.
+        while path_id == ROOT
             && METADATA_FIELDS.contains(&key.split(|byte| *byte == b'.').next().unwrap_or(&key))
         {
             key = Cow::Owned(keys.unique(&alternative_key(&key, class(&value))));
         }
         if list_depth(&value) > MAX_LIST_DEPTH {
-            self.serialize(node, &old, &key, &value, keys, placed);
+            self.serialize(path_id, &old, &key, &value, keys, placed);
             return;
         }
-        // Two steps are the most seen; the bound is for indices that were mapped with malice.
+        // At most two rounds occur in practice; the limit is for hostile mappings.
         for _ in 0..6 {
             let class = class(&value);
-            let target = self.resolve(node, &key, class);
+            let target = self.resolve(path_id, &key, class);
             let rule = match target {
                 Target::Path(child) => self.value_rule(child),
                 Target::Unmapped => PathRule::Anything,
@@ -211,7 +215,7 @@ impl Rewriter<'_> {
                 }
                 (PathRule::Value | PathRule::Object { .. }, ValueClass::Mixed) => {
                     let Tree::List(list) = value else { unreachable!("only lists are mixed") };
-                    match self.split(node, (&old, &key), list, rule == PathRule::Value, keys) {
+                    match self.split(path_id, (&old, &key), list, rule == PathRule::Value, keys) {
                         Ok((stays, (moved, other_target))) => {
                             placed.push((stays, target));
                             placed.push((moved, other_target));
@@ -244,17 +248,17 @@ impl Rewriter<'_> {
                 _ => {}
             }
             self.note_rename(&old, &key);
-            if node == ROOT && &*old == EVENT_TIME {
+            if path_id == ROOT && &*old == EVENT_TIME {
                 value = self.reformat_time(&key, value);
             }
             placed.push((Member { key, value }, target));
             return;
         }
-        self.serialize(node, &old, &key, &value, keys, placed);
+        self.serialize(path_id, &old, &key, &value, keys, placed);
     }
 
-    /// Writes the time of an event so that a date field reads it as the moment that it is. A field would take seconds
-    /// for milliseconds, and find the event in 1970.
+    /// Rewrites an event time that date fields would reject or misread: they read a number of seconds as
+    /// milliseconds, which is a time in 1970.
     fn reformat_time<'a>(&mut self, key: &[u8], value: Tree<'a>) -> Tree<'a> {
         let reformatted = EventTime::from_value(&value).and_then(|when| when.reformatted(&value));
         let Some(reformatted) = reformatted else { return value };
@@ -262,10 +266,10 @@ impl Rewriter<'_> {
         Tree::Text(Cow::Owned(reformatted.into_bytes()))
     }
 
-    /// Keeps a value as JSON text under a name of its own.
+    /// Replaces a value by its JSON text, under a key of its own.
     fn serialize<'a>(
         &mut self,
-        node: PathId,
+        path_id: PathId,
         old: &[u8],
         key: &[u8],
         value: &Tree<'a>,
@@ -277,7 +281,7 @@ impl Rewriter<'_> {
         let mut key = [key, b"_json"].concat();
         let target = loop {
             key = keys.unique(&key);
-            match self.resolve(node, &key, ValueClass::Scalar) {
+            match self.resolve(path_id, &key, ValueClass::Scalar) {
                 Target::Path(child) if self.value_rule(child) != PathRule::Value => {}
                 Target::Forbidden => key = alternative_key(&key, ValueClass::Scalar),
                 target => break target,
@@ -289,10 +293,11 @@ impl Rewriter<'_> {
             .push((Member { key: Cow::Owned(key), value: Tree::Text(Cow::Owned(inside)) }, target));
     }
 
-    /// Parts a list of objects and values: what fits stays, the rest moves to a name of its own.
+    /// Splits a list of objects and scalars: the elements that the path allows stay, the others move to a key of
+    /// their own.
     fn split<'a>(
         &mut self,
-        node: PathId,
+        path_id: PathId,
         (old, key): (&[u8], &Cow<'a, [u8]>),
         list: Vec<Tree<'a>>,
         values_stay: bool,
@@ -300,7 +305,7 @@ impl Rewriter<'_> {
     ) -> Result<(Member<'a>, (Member<'a>, Target)), Vec<Tree<'a>>> {
         let moves = if values_stay { ValueClass::Object } else { ValueClass::Scalar };
         let other = keys.unique(&[&**key, suffix(moves)].concat());
-        let other_target = self.resolve(node, &other, moves);
+        let other_target = self.resolve(path_id, &other, moves);
         let fits = match other_target {
             Target::Unmapped => true,
             Target::Forbidden => false,
@@ -331,32 +336,32 @@ impl Rewriter<'_> {
         Ok((stays, (moved, other_target)))
     }
 
-    /// Rewrites a value that fits its path.
-    fn value<'a>(&mut self, node: PathId, value: Tree<'a>) -> Tree<'a> {
-        let known = self.cache.known(node);
+    /// Rewrites a value that its path allows.
+    fn value<'a>(&mut self, path_id: PathId, value: Tree<'a>) -> Tree<'a> {
+        let known = self.cache.known(path_id);
         if matches!(known.rule, PathRule::Anything | PathRule::Unmapped) {
             self.path.clear();
-            self.path.extend_from_slice(self.cache.name(node).as_bytes());
+            self.path.extend_from_slice(self.cache.name(path_id).as_bytes());
             return self.unmapped_value(value);
         }
         match value {
-            Tree::Object(members) => Tree::Object(self.object(node, members)),
+            Tree::Object(members) => Tree::Object(self.object(path_id, members)),
             Tree::List(list) => {
-                Tree::List(self.map_list(list, |rewriter, part| rewriter.value(node, part)))
+                Tree::List(self.map_list(list, |rewriter, part| rewriter.value(path_id, part)))
             }
             value => {
                 self.notes.required_fields = self.notes.required_fields.max(known.required_fields);
                 if let Tree::Text(inside) | Tree::BareWord(inside) = &value
                     && inside.len() > MAX_KEYWORD_BYTES
                 {
-                    self.unmapped.add_if_ignored(self.cache.name(node).as_bytes(), inside);
+                    self.unmapped.add_if_ignored(self.cache.name(path_id).as_bytes(), inside);
                 }
                 self.leaf(value)
             }
         }
     }
 
-    /// Rewrites a value that the index does not look at.
+    /// Rewrites an unmapped value and adds its terms.
     fn unmapped_value<'a>(&mut self, value: Tree<'a>) -> Tree<'a> {
         match value {
             Tree::Object(members) => Tree::Object(self.unmapped_object(members)),
@@ -401,7 +406,7 @@ impl Rewriter<'_> {
         let pointer = self.pointer.len();
         let mut result = Vec::with_capacity(list.len());
         for (number, part) in list.into_iter().enumerate() {
-            // Only lists and objects, and what was no JSON, can have something to note.
+            // Only lists, objects and invalid tokens can produce a change note.
             if !matches!(part, Tree::Token(_) | Tree::Text(_)) {
                 self.pointer.extend_from_slice(format!("/{number}").as_bytes());
             }
@@ -420,9 +425,9 @@ impl Rewriter<'_> {
         value
     }
 
-    /// Finds the path of a member; a dotted key is the path it spells.
+    /// Finds the path of a member. A dotted key is a path of several keys.
     fn resolve(&mut self, parent: PathId, key: &[u8], class: ValueClass) -> Target {
-        let mut node = parent;
+        let mut path_id = parent;
         let mut segments = key.split(|byte| *byte == b'.').peekable();
         while let Some(segment) = segments.next() {
             let last = segments.peek().is_none();
@@ -431,34 +436,36 @@ impl Rewriter<'_> {
                 ValueClass::Null => None,
                 class => Some(class == ValueClass::Object),
             };
-            let Some(child) = self.child(node, segment, object) else { return Target::Unmapped };
+            let Some(child) = self.child(path_id, segment, object) else { return Target::Unmapped };
             match self.value_rule(child) {
                 PathRule::Reserved => return Target::Forbidden,
                 PathRule::Value | PathRule::Boolean if !last => return Target::Forbidden,
-                PathRule::Anything => return if last { Target::Path(child) } else { Target::Unmapped },
-                _ => node = child,
+                PathRule::Anything => {
+                    return if last { Target::Path(child) } else { Target::Unmapped };
+                }
+                _ => path_id = child,
             }
         }
-        Target::Path(node)
+        Target::Path(path_id)
     }
 
-    /// Returns what a path demands of a value; whether it is mapped makes no difference to the value.
-    fn value_rule(&self, node: PathId) -> PathRule {
-        match self.cache.known(node).rule {
+    /// Returns the rule for the kind of a value: whether the path is mapped makes no difference.
+    fn value_rule(&self, path_id: PathId) -> PathRule {
+        match self.cache.known(path_id).rule {
             PathRule::Unmapped => PathRule::Value,
             rule => rule,
         }
     }
 
     fn child(&mut self, parent: PathId, key: &[u8], object: Option<bool>) -> Option<PathId> {
-        if let Some(node) = self.cache.child(parent, text::hash(key)) {
-            return Some(node);
+        if let Some(path_id) = self.cache.child(parent, text::hash(key)) {
+            return Some(path_id);
         }
-        let node = self.fields.resolve(parent, key, object?);
-        if node.is_some() || self.fields.is_full() != self.cache.is_full() {
+        let path_id = self.fields.resolve(parent, key, object?);
+        if path_id.is_some() || self.fields.is_full() != self.cache.is_full() {
             self.cache.refresh(self.fields);
         }
-        node
+        path_id
     }
 
     fn push_key(&mut self, key: &[u8]) {
@@ -479,7 +486,7 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Notes a step about the member `key` of the object we are in.
+    /// Adds a change note about the member `key` of the current object.
     fn note(&mut self, change: Change, key: &[u8], argument: &[u8]) {
         let mut step = [change.word().as_bytes(), b" ", &self.pointer, b"/"].concat();
         text::escape(&mut step, &pointer_segment(key));
@@ -490,13 +497,13 @@ impl Rewriter<'_> {
         self.notes.changes.push(step);
     }
 
-    /// Notes a step about the value we are at.
+    /// Adds a change note about the current value.
     fn note_here(&mut self, change: Change) {
         self.notes.changes.push([change.word().as_bytes(), b" ", &self.pointer].concat());
     }
 }
 
-/// Returns a name beside one that is barred.
+/// Returns an alternative for a key that is not allowed.
 fn alternative_key(key: &[u8], class: ValueClass) -> Vec<u8> {
     if key.contains(&b'.') {
         return key.iter().map(|byte| if *byte == b'.' { b'_' } else { *byte }).collect();
@@ -507,11 +514,13 @@ fn alternative_key(key: &[u8], class: ValueClass) -> Vec<u8> {
 fn suffix(class: ValueClass) -> &'static [u8] {
     match class {
         ValueClass::Object => b"_object",
-        ValueClass::Null | ValueClass::Scalar | ValueClass::Mixed | ValueClass::NestedMixed => b"_value",
+        ValueClass::Null | ValueClass::Scalar | ValueClass::Mixed | ValueClass::NestedMixed => {
+            b"_value"
+        }
     }
 }
 
-/// Takes the value out of `{"value": …}`, EC2's way to write an attribute.
+/// Takes the value out of `{"value": …}`, the wrapper that EC2 puts around attributes.
 fn unwrap_value<'a>(value: &mut Tree<'a>) -> Option<Tree<'a>> {
     let Tree::Object(members) = value else { return None };
     let [only] = members.as_slice() else { return None };

@@ -1,9 +1,11 @@
-//! The data that the normalizer obeys: the folder `mappings/`, embedded, or replaced file by file.
+//! The rules of the normalizer: the files of `mappings/`, embedded, or replaced one by one from a folder.
 //!
-//! In: `kinds.zst` (what every API path is), `conflicts.json` (which side keeps the key where services disagree),
-//! `fields.json` (paths, and ends of names, mapped as more than a keyword) and `template.json` (the fields every trail has).
-//! Holds: a damaged file is an error that names it; nothing is taken over in part.
-//! Absent on purpose: what a run learns. See `fields` for that.
+//! Input: `kinds.zst` (the kind of every API path), `conflicts.json` (which kind keeps the key where services
+//! disagree), `fields.json` (paths and name suffixes with a mapping other than keyword) and `template.json` (the core
+//! fields). Output: [`Rules`].
+//!
+//! Invariant: an invalid file is an error that names the file; no file is applied in part. Not here: discovered
+//! fields; see [`field_registry`](super::field_registry).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -22,198 +24,202 @@ use super::kind_table::{KindTable, PathHash};
 #[derive(Debug)]
 pub struct Rules {
     kinds: KindTable,
-    conflicts: Found,
-    declared_mapping: HashMap<String, Value>,
-    /// Mappings by the end of a name, in lower case; the longest end first.
+    conflicts: RuleText,
+    declared: HashMap<String, Value>,
+    /// Mappings by name suffix, in lower case; the longest suffix first.
     ends: Vec<(String, Value)>,
     template: Value,
     version: u64,
     digest: String,
 }
 
-/// A field that services disagree about, and what is done with it.
+/// A declared conflict: a field of which services send different kinds, and how to resolve it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conflict {
-    /// The path, as documents spell it after the rewrite.
+    /// The path, with keys as they are after the rewrite.
     pub field: String,
-    /// What the plain key holds.
+    /// The kind that keeps the plain key.
     pub kind: FieldKind,
-    /// Who sends what, for people.
+    /// Which service sends which kind; documentation only.
     pub why: String,
-    /// What happens to values of the other kind.
+    /// How values of the other kind are rewritten.
     pub rewrite: Rewrite,
-    /// Values seen, and where they end: the test of this entry.
+    /// Values and the keys that they end up under; the tests check them.
     pub examples: Vec<Example>,
 }
 
-/// The ways to treat a value whose kind is not the one of its path. `mappings/README.md` describes them.
+/// How to rewrite a value of another kind than its path. `mappings/README.md` describes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rewrite {
-    /// The declared kind keeps the key; the other side goes to `…_object` or `…_value`.
+    /// The declared kind keeps the key; other values are renamed to `…_object` or `…_value`.
     KeyByType,
-    /// As [`KeyByType`](Self::KeyByType), and the value is a keyword even if it looks like a date or a number.
+    /// As [`KeyByType`](Self::KeyByType), and the value stays a keyword even if it looks like a date or a number.
     KeepAsText,
-    /// Every value stays as it is, and nothing of it is mapped.
+    /// Every value stays unchanged and unmapped.
     KeepUnmapped,
 }
 
-/// A value under the plain key, and the last name of the path it ends under.
+/// A value at the plain key, and the key that it ends up under.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
-    /// The value as the event holds it, under the field's plain key.
+    /// The value in the event, at the plain key of the field.
     pub given: Value,
-    /// The key it stands under in the document.
+    /// Its key in the document.
     pub under: String,
-    /// The value there, if it is not the given one.
+    /// Its value in the document, if that differs.
     pub becomes: Option<Value>,
 }
 
-/// Why the rules could not be read.
+/// Error from reading the rules.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The folder is no folder, or holds nothing of ours: most likely a wrong path.
-    #[error("{} holds none of kinds.zst, conflicts.json, fields.json and template.json", .0.display())]
+    /// The path is not a folder or contains none of the files: most likely the wrong path.
+    #[error("{} contains none of kinds.zst, conflicts.json, fields.json and template.json", .0.display())]
     Empty(PathBuf),
-    /// A file is there but cannot be read.
+    /// A file exists but cannot be read.
     #[error("could not read {}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The I/O error.
         source: io::Error,
     },
-    /// A file is not JSON of the expected shape.
-    #[error("{file} is damaged")]
+    /// A file is not JSON of the expected structure.
+    #[error("{file} is invalid")]
     Json {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// Line, column and what was expected there.
+        /// The JSON error, with line and column.
         source: serde_json::Error,
     },
-    /// A file breaks a rule of its own.
-    #[error("{file} is damaged: it {problem}")]
-    Damaged {
-        /// The file.
+    /// The content of a file is inconsistent.
+    #[error("{file} is invalid: it {problem}")]
+    Invalid {
+        /// Name of the file.
         file: String,
-        /// What is wrong, and at which entry.
+        /// What is wrong and in which entry; continues a sentence that starts with the file.
         problem: String,
     },
 }
 
-/// The parts of a record whose content every service decides for itself. No template lists them: their fields
-/// are learned (see `fields`).
+/// The members of a record whose content depends on the API. The core template does not map them: their fields are
+/// discovered (see [`field_registry`](super::field_registry)).
 pub(super) const FREE_PARTS: [&str; 4] =
     ["requestParameters", "responseElements", "additionalEventData", "serviceEventDetails"];
 
-const KINDS: File =
-    File { name: "kinds.zst", embedded: include_bytes!("../../mappings/kinds.zst") };
-const CONFLICTS: File =
-    File { name: "conflicts.json", embedded: include_bytes!("../../mappings/conflicts.json") };
-const FIELDS: File =
-    File { name: "fields.json", embedded: include_bytes!("../../mappings/fields.json") };
-const TEMPLATE: File =
-    File { name: "template.json", embedded: include_bytes!("../../mappings/template.json") };
+const KINDS: RuleFile =
+    RuleFile { name: "kinds.zst", embedded: include_bytes!("../../mappings/kinds.zst") };
+const CONFLICTS: RuleFile =
+    RuleFile { name: "conflicts.json", embedded: include_bytes!("../../mappings/conflicts.json") };
+const FIELDS: RuleFile =
+    RuleFile { name: "fields.json", embedded: include_bytes!("../../mappings/fields.json") };
+const TEMPLATE: RuleFile =
+    RuleFile { name: "template.json", embedded: include_bytes!("../../mappings/template.json") };
 
-/// The kinds of the embedded files: `build.rs` read [`KINDS`] and [`CONFLICTS`], as [`Files::read`] does with others.
+/// The kind table of the embedded files. `build.rs` compiles it from [`KINDS`] and [`CONFLICTS`], as
+/// [`RuleFiles::parse`] does with other files.
 const TABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kinds.table"));
 
 impl Rules {
-    /// Returns the rules that this program was built with.
+    /// Returns the embedded rules.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the program was built with damaged files, which the tests of this room rule out.
+    /// Returns [`Error`] if the embedded files are invalid, which unit tests rule out.
     pub fn embedded() -> Result<Self, Error> {
-        let files = Files::embedded();
-        let kinds = KindTable::built(TABLE)
-            .ok_or_else(|| files.kinds.damaged("was made to a table of no use".to_owned()))?;
-        files.with(kinds)
+        let files = RuleFiles::embedded();
+        let kinds = KindTable::from_static(TABLE)
+            .ok_or_else(|| files.kinds.invalid("was compiled into an invalid table".to_owned()))?;
+        files.parse_with(kinds)
     }
 
-    /// Reads the rules from a folder; files that are absent there are the embedded ones.
+    /// Reads the rules from a folder. Embedded files replace those that the folder lacks.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the folder holds none of the files, or one that cannot be read or is damaged.
+    /// Returns [`Error`] if the folder contains none of the files, or a file that cannot be read or is invalid.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         if ![KINDS, CONFLICTS, FIELDS, TEMPLATE].iter().any(|file| dir.join(file.name).exists()) {
             return Err(Error::Empty(dir.to_owned()));
         }
-        Files {
+        RuleFiles {
             kinds: KINDS.from(dir)?,
             conflicts: CONFLICTS.from(dir)?,
             fields: FIELDS.from(dir)?,
             template: TEMPLATE.from(dir)?,
         }
-        .read()
+        .parse()
     }
 
-    /// Returns what the value at a path is: `"requestParameters.policy"`. `None`: no model and no rule knows it.
+    /// Returns the kind of a path such as `requestParameters.policy`, or `None` if no API model and no declared
+    /// conflict contains it.
     ///
-    /// Lists count as what they hold. A renamed field is asked for under its new name.
+    /// A list has the kind of its elements. A renamed field has a path of its own.
     pub fn kind(&self, path: &str) -> Option<FieldKind> {
-        self.kinds.get(PathHash::of(path))
+        self.kinds.get(PathHash::from_path(path))
     }
 
-    /// Returns whether names below a path are known, or services are declared to disagree about it: any other
-    /// [`Kind::Map`] is never mapped, so that it may hold anything.
+    /// Returns whether the table contains paths below this one, or a declared conflict. Any other [`FieldKind::Map`]
+    /// is never mapped and may therefore hold anything.
     pub fn has_children(&self, path: &str) -> bool {
-        self.kinds.holds_names(PathHash::of(path))
+        self.kinds.has_children(PathHash::from_path(path))
     }
 
-    /// Returns the complete mapping of a path that is mapped as more than a keyword: declared as it is, or by the end
-    /// of its last name.
-    pub fn declared(&self, path: &str) -> Option<&Value> {
-        self.declared_mapping.get(path).or_else(|| {
+    /// Returns the complete mapping of a path that is declared in `fields.json`, by its full path or by a suffix of
+    /// its last key.
+    pub fn declared_mapping(&self, path: &str) -> Option<&Value> {
+        self.declared.get(path).or_else(|| {
             let name = path.rsplit('.').next()?.to_ascii_lowercase();
-            // What is not the kind of its path stands under another name, and says the same.
+            // A value that was renamed because of its kind has the mapping of its original key.
             let name =
                 ["_value", "_json"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
             self.ends.iter().find(|(end, _)| name.ends_with(end)).map(|(_, mapping)| mapping)
         })
     }
 
-    /// Returns the mapping of a path as it should be where somebody has this one, as [`completed`] does.
-    pub(super) fn completed(&self, path: &str, mapping: &Value) -> Option<Value> {
-        completed(mapping, self.declared(path)?)
+    /// Returns `mapping` completed by the subfields that are declared for the path, as [`with_missing_subfields`]
+    /// does.
+    pub(super) fn complete_mapping(&self, path: &str, mapping: &Value) -> Option<Value> {
+        with_missing_subfields(mapping, self.declared_mapping(path)?)
     }
 
-    /// Returns the core `mappings` object: `dynamic`, `_meta`, `properties`.
+    /// Returns the core `mappings` object: `dynamic`, `_meta` and `properties`.
     pub fn template(&self) -> &Value {
         &self.template
     }
 
-    /// Reads the declared conflicts, sorted by field. Only people need all of it; the kinds are in the table.
+    /// Parses the declared conflicts, sorted by field. The normalizer needs only their kinds, which are in the kind
+    /// table.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if the program was built with a damaged file.
+    /// Returns [`Error`] if the embedded file is invalid.
     pub fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
         self.conflicts.conflicts()
     }
 
-    /// Returns what changes whenever any of the files does.
+    /// Returns a digest of all files.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// Returns the version of the core mapping (`_meta.version`): it grows whenever the template changes.
+    /// Returns the version of the core mapping (`_meta.version`), which increases with every change of the template.
     pub fn version(&self) -> u64 {
         self.version
     }
 }
 
-/// Returns the mapping of a value with the fields of its own (`.text`, `.num`) that a wanted one has and it lacks. `None`
-/// if it lacks none, or is of another type.
-pub fn completed(there: &Value, wanted: &Value) -> Option<Value> {
+/// Returns `existing` with the subfields (`.text`, `.num`) that `wanted` has and it lacks. `None` if it lacks none or
+/// has another type.
+pub fn with_missing_subfields(existing: &Value, wanted: &Value) -> Option<Value> {
     let wanted_fields = wanted.get("fields")?.as_object()?;
-    if wanted.get("type")? != there.get("type")? {
+    if wanted.get("type")? != existing.get("type")? {
         return None;
     }
-    let mut completed = there.clone();
+    let mut completed = existing.clone();
     let fields = completed.as_object_mut()?.entry("fields").or_insert_with(|| json!({}));
     let fields = fields.as_object_mut()?;
     let before = fields.len();
@@ -223,15 +229,15 @@ pub fn completed(there: &Value, wanted: &Value) -> Option<Value> {
     (fields.len() > before).then_some(completed)
 }
 
-/// The four files, before they are read.
-struct Files {
-    kinds: Found,
-    conflicts: Found,
-    fields: Found,
-    template: Found,
+/// The four files, unparsed.
+struct RuleFiles {
+    kinds: RuleText,
+    conflicts: RuleText,
+    fields: RuleText,
+    template: RuleText,
 }
 
-impl Files {
+impl RuleFiles {
     fn embedded() -> Self {
         Self {
             kinds: KINDS.built_in(),
@@ -241,34 +247,26 @@ impl Files {
         }
     }
 
-    fn read(self) -> Result<Rules, Error> {
+    fn parse(self) -> Result<Rules, Error> {
         let conflicts = self.conflicts.conflicts()?;
-        let mut kinds = KindTable::unpack(&self.kinds.bytes, conflicts.len())
-            .map_err(|problem| self.kinds.damaged(problem))?;
+        let mut kinds = KindTable::decompress(&self.kinds.bytes, conflicts.len())
+            .map_err(|problem| self.kinds.invalid(problem))?;
         for entry in &conflicts {
-            kinds.declare(PathHash::of(&entry.field), entry.kind);
+            kinds.declare(PathHash::from_path(&entry.field), entry.kind);
         }
-        self.with(kinds)
+        self.parse_with(kinds)
     }
 
-    /// Reads the rest.
-    fn with(self, kinds: KindTable) -> Result<Rules, Error> {
+    /// Parses all files but the kind table.
+    fn parse_with(self, kinds: KindTable) -> Result<Rules, Error> {
         let digest = self.digest();
         let mut declared: HashMap<String, Value> = self.fields.json()?;
         let ends = take_ends(&mut declared);
-        check_fields(&declared, &ends, &kinds).map_err(|problem| self.fields.damaged(problem))?;
+        check_fields(&declared, &ends, &kinds).map_err(|problem| self.fields.invalid(problem))?;
         let template: Value = self.template.json()?;
         let version =
-            check_template(&template).map_err(|problem| self.template.damaged(problem))?;
-        Ok(Rules {
-            kinds,
-            conflicts: self.conflicts,
-            declared_mapping: declared,
-            ends,
-            template,
-            version,
-            digest,
-        })
+            check_template(&template).map_err(|problem| self.template.invalid(problem))?;
+        Ok(Rules { kinds, conflicts: self.conflicts, declared, ends, template, version, digest })
     }
 
     fn digest(&self) -> String {
@@ -279,14 +277,14 @@ impl Files {
         }
         let mut text = String::new();
         for byte in digest.finalize().iter().take(8) {
-            // Writing to a String cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(text, "{byte:02x}");
         }
         text
     }
 }
 
-/// Checks what the types cannot say: order, uniqueness, examples, and rewrites that fit their kind.
+/// Checks the order, the uniqueness, the examples, and that each rewrite fits its kind.
 fn check_conflicts(entries: &[Conflict]) -> Result<(), String> {
     for pair in entries.windows(2) {
         if pair[0].field >= pair[1].field {
@@ -303,16 +301,16 @@ fn check_conflicts(entries: &[Conflict]) -> Result<(), String> {
             return Err(format!("has a rewrite that does not fit the kind of `{}`", entry.field));
         }
         if entry.why.is_empty() || entry.examples.is_empty() {
-            return Err(format!("gives no reason or no example for `{}`", entry.field));
+            return Err(format!("has no reason or no example for `{}`", entry.field));
         }
     }
     Ok(())
 }
 
-/// What the key of a mapping begins with that is declared by the end of a name.
+/// Prefix of keys in `fields.json` that declare a name suffix.
 const ANY: char = '*';
 
-/// Takes out the mappings that are declared by the end of a name.
+/// Removes and returns the mappings that are declared by name suffix.
 fn take_ends(declared: &mut HashMap<String, Value>) -> Vec<(String, Value)> {
     let taken = declared.extract_if(|path, _| path.starts_with(ANY));
     let mut ends: Vec<(String, Value)> =
@@ -321,7 +319,7 @@ fn take_ends(declared: &mut HashMap<String, Value>) -> Vec<(String, Value)> {
     ends
 }
 
-/// Checks that each declared field is a complete mapping, and of a path that holds values.
+/// Checks that each declared mapping is complete, and that the kind of its path is scalar.
 fn check_fields(
     declared: &HashMap<String, Value>,
     ends: &[(String, Value)],
@@ -330,67 +328,67 @@ fn check_fields(
     let is_typed = |mapping: &Value| mapping.get("type").is_some_and(Value::is_string);
     for (end, mapping) in ends {
         if end.is_empty() || end.contains(['.', ANY]) {
-            return Err(format!("declares `{ANY}{end}`, which is no end of a name"));
+            return Err(format!("declares `{ANY}{end}`, which is not a name suffix"));
         }
         if !is_typed(mapping) {
-            return Err(format!("gives no type for `{ANY}{end}`"));
+            return Err(format!("has no type for `{ANY}{end}`"));
         }
     }
     for (path, mapping) in declared {
         if !is_typed(mapping) {
-            return Err(format!("gives no type for `{path}`"));
+            return Err(format!("has no type for `{path}`"));
         }
-        if kinds.get(PathHash::of(path)).is_some_and(|kind| kind != FieldKind::Scalar) {
-            return Err(format!("maps `{path}` as a value, which is none by the kind table"));
+        if kinds.get(PathHash::from_path(path)).is_some_and(|kind| kind != FieldKind::Scalar) {
+            return Err(format!("maps `{path}` as a value, but its kind is not scalar"));
         }
     }
     Ok(())
 }
 
-/// Checks that the mapping leaves nothing to the engine and returns its version.
+/// Checks that the template leaves no mapping to the engine, and returns its version.
 fn check_template(mappings: &Value) -> Result<u64, String> {
     if mappings["dynamic"] != Value::Bool(false) {
-        return Err("must say `\"dynamic\": false`".to_owned());
+        return Err("must set `\"dynamic\": false`".to_owned());
     }
     let properties = mappings["properties"].as_object().ok_or("has no `properties`")?;
     if let Some(part) = FREE_PARTS.iter().find(|part| properties.contains_key(**part)) {
-        return Err(format!("maps `{part}`, whose fields are learned"));
+        return Err(format!("maps `{part}`, whose fields are discovered"));
     }
     mappings["_meta"]["version"]
         .as_u64()
-        .ok_or_else(|| "has no whole number as `_meta.version`".to_owned())
+        .ok_or_else(|| "has no integer as `_meta.version`".to_owned())
 }
 
-/// One file of the folder, and what the program was built with.
+/// One of the four files, with its embedded content.
 #[derive(Clone, Copy)]
-struct File {
+struct RuleFile {
     name: &'static str,
     embedded: &'static [u8],
 }
 
-impl File {
-    fn built_in(self) -> Found {
-        Found { name: format!("the embedded {}", self.name), bytes: self.embedded.into() }
+impl RuleFile {
+    fn built_in(self) -> RuleText {
+        RuleText { name: format!("the embedded {}", self.name), bytes: self.embedded.into() }
     }
 
-    fn from(self, dir: &Path) -> Result<Found, Error> {
+    fn from(self, dir: &Path) -> Result<RuleText, Error> {
         let path = dir.join(self.name);
         match std::fs::read(&path) {
-            Ok(bytes) => Ok(Found { name: path.display().to_string(), bytes: bytes.into() }),
+            Ok(bytes) => Ok(RuleText { name: path.display().to_string(), bytes: bytes.into() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.built_in()),
             Err(source) => Err(Error::Read { path, source }),
         }
     }
 }
 
-/// The bytes of a file, and how to call it in an error.
+/// The content of a file, and its name for error messages.
 #[derive(Debug)]
-struct Found {
+struct RuleText {
     name: String,
     bytes: std::borrow::Cow<'static, [u8]>,
 }
 
-impl Found {
+impl RuleText {
     fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.bytes)
             .map_err(|source| Error::Json { file: self.name.clone(), source })
@@ -398,12 +396,12 @@ impl Found {
 
     fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
         let conflicts: Vec<Conflict> = self.json()?;
-        check_conflicts(&conflicts).map_err(|problem| self.damaged(problem))?;
+        check_conflicts(&conflicts).map_err(|problem| self.invalid(problem))?;
         Ok(conflicts)
     }
 
-    fn damaged(&self, problem: String) -> Error {
-        Error::Damaged { file: self.name.clone(), problem }
+    fn invalid(&self, problem: String) -> Error {
+        Error::Invalid { file: self.name.clone(), problem }
     }
 }
 
@@ -413,7 +411,7 @@ mod tests {
 
     use super::*;
 
-    /// The nine fields that every CloudTrail loader met first.
+    /// The nine fields that conflict first in nearly every trail.
     const FIRST_MET: [&str; 9] = [
         "additionalEventData",
         "apiVersion",
@@ -430,7 +428,7 @@ mod tests {
         Rules::embedded().unwrap()
     }
 
-    /// The message and its causes, as a person would read them.
+    /// Returns the error message with its causes.
     fn refusal(file: &str, content: &[u8]) -> String {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(file), content).unwrap();
@@ -480,7 +478,7 @@ mod tests {
 
     #[test]
     fn the_built_table_is_what_the_files_give() {
-        assert_eq!(rules().kinds, Files::embedded().read().unwrap().kinds);
+        assert_eq!(rules().kinds, RuleFiles::embedded().parse().unwrap().kinds);
     }
 
     #[test]
@@ -501,7 +499,7 @@ mod tests {
         }
     }
 
-    /// The examples must agree with the rules of `mappings/README.md`, whoever wrote them.
+    /// Checks an example against the rules of `mappings/README.md`.
     fn check_example(entry: &Conflict, name: &str, example: &Example) {
         let field = &entry.field;
         let first = example.given.as_array().map_or(&example.given, |list| &list[0]);
@@ -587,17 +585,18 @@ mod tests {
     #[test]
     fn declared_fields_are_known_values_outside_the_core() {
         let rules = rules();
-        let mapping = rules.declared("responseElements.credentials.expiration").unwrap();
+        let mapping = rules.declared_mapping("responseElements.credentials.expiration").unwrap();
         assert_eq!(mapping["fields"]["date"]["locale"], "en");
-        assert!(rules.declared("eventName").is_none());
-        for path in rules.declared_mapping.keys() {
+        assert!(rules.declared_mapping("eventName").is_none());
+        for path in rules.declared.keys() {
             assert_eq!(rules.kind(path), Some(FieldKind::Scalar), "{path}");
             let part = path.split('.').next().unwrap();
             assert!(FREE_PARTS.contains(&part), "{path} belongs into the template");
         }
     }
 
-    /// Policies, documents and messages, under names that the API models have and under some that they do not have yet.
+    /// Policies, documents and messages, under names that the API models contain and under names that they do not
+    /// contain yet.
     #[test]
     fn long_texts_are_searched_word_by_word() {
         let rules = rules();
@@ -626,7 +625,8 @@ mod tests {
             "additionalEventData.errorMessage",
         ] {
             assert!(matches!(rules.kind(path), Some(FieldKind::Scalar) | None), "{path}");
-            let mapping = rules.declared(path).unwrap_or_else(|| panic!("{path} is not declared"));
+            let mapping =
+                rules.declared_mapping(path).unwrap_or_else(|| panic!("{path} is not declared"));
             assert_eq!(mapping["type"], "keyword", "{path}");
             assert_eq!(mapping["fields"]["text"]["type"], "text", "{path}");
         }
@@ -639,7 +639,7 @@ mod tests {
             "requestParameters.policy.name",
             "eventName",
         ] {
-            assert_eq!(rules.declared(path), None, "{path}");
+            assert_eq!(rules.declared_mapping(path), None, "{path}");
         }
         assert_eq!(
             rules.template()["properties"]["errorMessage"]["fields"]["text"]["type"],
@@ -654,7 +654,7 @@ mod tests {
             "requestParameters.bucketName": {"type": "keyword"}}"#;
         fs::write(dir.path().join("fields.json"), fields).unwrap();
         let rules = Rules::load(dir.path()).unwrap();
-        let kind = |path: &str| rules.declared(path).map(|mapping| mapping["type"].clone());
+        let kind = |path: &str| rules.declared_mapping(path).map(|mapping| mapping["type"].clone());
         assert_eq!(kind("requestParameters.shortname"), Some("wildcard".into()));
         assert_eq!(kind("requestParameters.name"), Some("text".into()));
         assert_eq!(kind("requestParameters.bucketName"), Some("keyword".into()));
@@ -692,7 +692,7 @@ mod tests {
     fn a_folder_without_rules_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let message = Rules::load(dir.path()).unwrap_err().to_string();
-        assert!(message.contains("holds none of kinds.zst"), "{message}");
+        assert!(message.contains("contains none of kinds.zst"), "{message}");
     }
 
     #[test]
@@ -724,18 +724,18 @@ mod tests {
             (
                 "fields.json",
                 r#"{"requestParameters.x": {}}"#.into(),
-                "gives no type for `requestParameters.x`",
+                "has no type for `requestParameters.x`",
             ),
-            ("fields.json", r#"{"*policy": {}}"#.into(), "gives no type for `*policy`"),
+            ("fields.json", r#"{"*policy": {}}"#.into(), "has no type for `*policy`"),
             (
                 "fields.json",
                 r#"{"*a.b": {"type": "long"}}"#.into(),
-                "declares `*a.b`, which is no end of a name",
+                "declares `*a.b`, which is not a name suffix",
             ),
             (
                 "fields.json",
                 r#"{"requestParameters.tags": {"type": "long"}}"#.into(),
-                "as a value, which is none",
+                "as a value, but its kind is not scalar",
             ),
             ("template.json", r#"{"dynamic": true, "properties": {}}"#.into(), "dynamic"),
             (

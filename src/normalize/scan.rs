@@ -1,70 +1,68 @@
-//! The fast way: one look at every byte of a record, no copy, no tree.
+//! The fast path: reads every byte of a record once, without a copy and without a tree.
 //!
-//! In: bytes that start with a record. Out: where it ends, if the index takes it as it is, or with
-//! a few keys renamed; what stands in the few fields that the document needs; the terms of what is
-//! not mapped.
-//! Holds: it says [`ScannedRecord`] only of records that are valid JSON, whose every path is known and holds
-//! what it may hold, or has a known neighbour that may, and in which nothing is refused by any engine.
-//! Any doubt is `None`, and the record takes the slow way ([`rewrite`](super::rewrite)), which must
-//! give the same document.
+//! Input: text that starts with a record. Output: where the record ends, the few values that the document needs, the
+//! keys to rename, and the terms of unmapped values.
 //!
-//! Keys come in the order they came in last time, nearly always: each path remembers which one
-//! followed it, and is compared with before anything is hashed.
+//! Invariant: a [`ScannedRecord`] is valid JSON; every path in it is known and holds an allowed value, or has a
+//! renamed path that allows it; no engine rejects any part of it. In every other case the result is `None` and the
+//! record takes the slow path ([`rewrite`](super::rewrite)), which creates the same document.
+//!
+//! Measured on the public events of `tests/data`: SCAN_GAIN
 
 use std::ops::Range;
 
 use super::{
     change_note::Change,
-    field_registry::{PathId, ROOT, PathRule},
+    field_registry::{PathId, PathRule, ROOT},
     path_cache::{self, PathCache},
     text,
     unmapped_terms::{MAX_KEYWORD_BYTES, UnmappedTerms},
 };
 
-/// Levels below a record's parts that are followed here; deeper ones take the slow way.
+/// Maximum nesting depth on the fast path.
 const MAX_DEPTH: u32 = 64;
 
-/// Keys of one object that are compared one by one to find repeats; more take the slow way.
+/// Maximum number of keys of one object that are compared one by one to find repeated keys.
 const MAX_KEYS: usize = 256;
 
-/// Lists directly inside each other that are followed here.
+/// Maximum number of directly nested lists on the fast path.
 const MAX_LIST_DEPTH: u32 = 16;
 
-/// Digits of the longest number followed here.
+/// Maximum length of a number on the fast path.
 const MAX_NUMBER_BYTES: usize = 100;
 
-/// Bytes of the longest key followed here.
+/// Maximum length of a key on the fast path.
 const MAX_KEY_BYTES: usize = 1_000;
 
-/// A record that can be taken over as it is.
+/// A record that can be copied, apart from `edits`.
 #[derive(Debug, Default)]
 pub(super) struct ScannedRecord {
     /// Offset behind the record.
     pub(super) end: usize,
-    /// The inside of eventID's text.
+    /// Range of the `eventID` string, without quotes.
     pub(super) event_id: Range<usize>,
-    /// The inside of eventTime's text.
+    /// Range of the `eventTime` string, without quotes.
     pub(super) event_time: Range<usize>,
-    /// The inside of sourceIPAddress's text.
+    /// Range of the `sourceIPAddress` string, without quotes.
     pub(super) source_ip: Range<usize>,
-    /// How many learned fields the index must know.
+    /// Number of discovered fields that the index must have.
     pub(super) required_fields: u32,
-    /// Whether there are line breaks between the tokens.
+    /// Whether there are line breaks between tokens.
     pub(super) has_line_breaks: bool,
-    /// What to change, in the order of the text.
+    /// Replacements, in the order of the text.
     pub(super) edits: Vec<Edit>,
-    /// The notes on that, as [`rewrite`](super::rewrite) makes them.
+    /// Change notes of the edits, equal to those of [`rewrite`](super::rewrite).
     pub(super) changes: Vec<Vec<u8>>,
 }
 
-/// A piece of the text that is replaced.
+/// Replacement of one range of the text.
 #[derive(Debug)]
 pub(super) struct Edit {
     pub(super) old: Range<usize>,
     pub(super) new: &'static [u8],
 }
 
-/// The paths whose values a document needs beside the record itself.
+/// The paths whose values a document needs besides the record itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequiredPaths {
     pub(super) event_id: PathId,
@@ -73,19 +71,19 @@ pub(super) struct RequiredPaths {
 }
 
 impl RequiredPaths {
-    /// Finds the paths in a view that knows the core fields.
+    /// Finds the paths in a cache that contains the core fields.
     pub(super) fn find(cache: &PathCache) -> Option<Self> {
-        let node = |key: &[u8]| cache.child(ROOT, text::hash(key));
+        let path_id = |key: &[u8]| cache.child(ROOT, text::hash(key));
         let [event_id, event_time, source_ip] = path_cache::REQUIRED_KEYS;
         Some(Self {
-            event_id: node(event_id)?,
-            event_time: node(event_time)?,
-            source_ip: node(source_ip)?,
+            event_id: path_id(event_id)?,
+            event_time: path_id(event_time)?,
+            source_ip: path_id(source_ip)?,
         })
     }
 }
 
-/// What a scanner keeps from record to record, to allocate nothing.
+/// Buffers that are reused for every record, so that a scan allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct ScanBuffers {
     hashes: Vec<u64>,
@@ -93,7 +91,7 @@ pub(super) struct ScanBuffers {
     name: Vec<u8>,
 }
 
-/// Looks at the record that starts at `text[start]`.
+/// Scans the record that starts at `text[start]`.
 pub(super) fn scan(
     text: &[u8],
     start: usize,
@@ -105,7 +103,8 @@ pub(super) fn scan(
     buffers.hashes.clear();
     buffers.path.clear();
     let result = ScannedRecord::default();
-    let mut scanner = Scanner { text, at: start + 1, cache, required, unmapped, buffers, result, lists: 0 };
+    let mut scanner =
+        Scanner { text, at: start + 1, cache, required, unmapped, buffers, result, lists: 0 };
     scanner.object(ROOT, 0)?;
     scanner.result.end = scanner.at;
     Some(scanner.result)
@@ -119,16 +118,16 @@ struct Scanner<'s> {
     unmapped: &'s mut UnmappedTerms,
     buffers: &'s mut ScanBuffers,
     result: ScannedRecord,
-    /// Lists around the object we are in: what is renamed in one would need its position in the note.
+    /// Number of lists around the current object. A change note of an object in a list would need its position.
     lists: u32,
 }
 
-/// A bit for each of 64 classes of hashes: two keys of an object can be equal only if they share one.
+/// A set with one bit for each of 64 classes of hashes. Two keys can be equal only if they share a bit.
 #[derive(Default)]
 struct SeenKeys(u64);
 
 impl Scanner<'_> {
-    /// Returns the next byte that is not white space.
+    /// Skips white space and returns the next byte.
     #[inline]
     fn peek(&mut self) -> Option<u8> {
         loop {
@@ -154,7 +153,7 @@ impl Scanner<'_> {
         Some(())
     }
 
-    /// Passes what follows a value: true if another one comes, false behind `end`.
+    /// Reads the separator behind a value: true for a comma, false for `end`.
     #[inline]
     fn has_next(&mut self, end: u8) -> Option<bool> {
         let byte = self.peek()?;
@@ -166,7 +165,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Passes a key and its colon; `None` if it repeats or is not simple.
+    /// Reads a key and its colon. `None` if the key repeats or contains escapes.
     fn key(&mut self, first: usize, seen: &mut SeenKeys) -> Option<(Range<usize>, u64)> {
         let start = self.at;
         let key = text::plain_key(self.text, start)?;
@@ -176,13 +175,12 @@ impl Scanner<'_> {
         (key.end - start <= MAX_KEY_BYTES).then_some((start..key.end, key.hash))
     }
 
-    /// Remembers a key of an object; `None` if it was there already.
+    /// Records a key of the current object. `None` if it repeats.
     #[inline]
     fn mark_key(&mut self, hash: u64, first: usize, seen: &mut SeenKeys) -> Option<()> {
         let hashes = &mut self.buffers.hashes;
         let bit = 1 << (hash >> 58);
-        if seen.0 & bit != 0
-            && (hashes[first..].contains(&hash) || hashes.len() - first > MAX_KEYS)
+        if seen.0 & bit != 0 && (hashes[first..].contains(&hash) || hashes.len() - first > MAX_KEYS)
         {
             return None;
         }
@@ -191,11 +189,11 @@ impl Scanner<'_> {
         Some(())
     }
 
-    /// Passes a key that did not follow `before` the last times, and the colon. Returns its path, if that is
-    /// known, and where the key ends.
+    /// Reads a key that did not match the expected ones, and its colon. Returns its path, if known, and the offset of
+    /// its closing quote.
     fn look_up_key(
         &mut self,
-        node: PathId,
+        path_id: PathId,
         before: PathId,
         first: usize,
         seen: &mut SeenKeys,
@@ -204,7 +202,7 @@ impl Scanner<'_> {
         let key = text::plain_key(self.text, start)?;
         self.at = key.end + 1;
         self.eat(b':')?;
-        let child = self.cache.child(node, key.hash);
+        let child = self.cache.child(path_id, key.hash);
         match child {
             Some(child) => self.cache.remember_next(before, child),
             None => self.mark_key(key.hash, first, seen)?,
@@ -212,8 +210,8 @@ impl Scanner<'_> {
         (key.end - start <= MAX_KEY_BYTES).then_some((child, key.end))
     }
 
-    /// Passes the members of an object that the index looks at, behind its brace.
-    fn object(&mut self, node: PathId, depth: u32) -> Option<()> {
+    /// Scans the members of a mapped object, behind its opening brace.
+    fn object(&mut self, path_id: PathId, depth: u32) -> Option<()> {
         if self.peek()? == b'}' {
             self.at += 1;
             return Some(());
@@ -222,22 +220,23 @@ impl Scanner<'_> {
         let first = self.buffers.hashes.len();
         let mut seen = SeenKeys::default();
         let object = cache.new_object();
-        let (mut before, mut required_fields) = (node, 0);
+        let (mut before, mut required_fields) = (path_id, 0);
         self.eat(b'"')?;
-        // As long as all is as expected, the place is kept here and not in `self`.
+        // As long as members come as expected, the offset stays in a local variable, and so in a register.
         let mut at = self.at;
         loop {
             let start = at;
-            let (child, end) = if let Some((child, end)) = cache.match_expected(node, before, text, start) {
-                at = end;
-                // Behind the name stand its quote and the colon.
-                (Some(child), end - 2)
-            } else {
-                self.at = start;
-                let key = self.look_up_key(node, before, first, &mut seen)?;
-                at = self.at;
-                key
-            };
+            let (child, end) =
+                if let Some((child, end)) = cache.match_expected(path_id, before, text, start) {
+                    at = end;
+                    // The match includes the closing quote and the colon.
+                    (Some(child), end - 2)
+                } else {
+                    self.at = start;
+                    let key = self.look_up_key(path_id, before, first, &mut seen)?;
+                    at = self.at;
+                    key
+                };
             let mut simple = None;
             if let Some(child) = child {
                 let step = cache.entry(child);
@@ -257,7 +256,7 @@ impl Scanner<'_> {
                 required_fields = required_fields.max(need);
             } else {
                 self.at = at;
-                self.member(node, child, start..end, object, depth)?;
+                self.member(path_id, child, start..end, object, depth)?;
                 at = self.at;
             }
             if text.get(at..).and_then(|rest| rest.first_chunk()) == Some(b",\"") {
@@ -275,23 +274,23 @@ impl Scanner<'_> {
         }
     }
 
-    /// Passes the value of a member, whatever it is.
+    /// Scans the value of a member.
     fn member(
         &mut self,
-        node: PathId,
+        path_id: PathId,
         child: Option<PathId>,
         key: Range<usize>,
         object: u64,
         depth: u32,
     ) -> Option<()> {
-        let Some(child) = child else { return self.unknown(node, key) };
-        if node == ROOT {
+        let Some(child) = child else { return self.unknown(path_id, key) };
+        if path_id == ROOT {
             self.record_required(child)?;
         }
-        self.value(node, child, key, object, depth)
+        self.value(path_id, child, key, object, depth)
     }
 
-    /// Notes where the values stand that the document needs.
+    /// Records where the required values are.
     #[inline]
     fn record_required(&mut self, child: PathId) -> Option<()> {
         let place = if child == self.required.event_id {
@@ -303,7 +302,7 @@ impl Scanner<'_> {
         } else {
             return Some(());
         };
-        // Only simple texts qualify; one with escapes takes the slow way.
+        // Only strings without escapes qualify; others take the slow path.
         let space = self.text[self.at..].iter().position(|byte| *byte > b' ').unwrap_or(0);
         if self.text.get(self.at + space) == Some(&b'"') {
             let start = self.at + space + 1;
@@ -314,18 +313,18 @@ impl Scanner<'_> {
         Some(())
     }
 
-    /// Passes a value whose path the view does not know.
-    fn unknown(&mut self, node: PathId, key: Range<usize>) -> Option<()> {
+    /// Scans a value whose path is not in the cache.
+    fn unknown(&mut self, path_id: PathId, key: Range<usize>) -> Option<()> {
         let name = &self.text[key];
-        let rule = self.cache.known(node).rule;
-        // Dots, blanks and names of the engine's own are for the slow way.
+        let rule = self.cache.known(path_id).rule;
+        // Keys with dots or white space, and metadata fields of the engine, take the slow path.
         let plain = name.iter().any(|byte| *byte > b' ')
             && !name.iter().any(|byte| matches!(byte, b'.' | 0x80..))
-            && (node != ROOT || name[0] != b'_');
+            && (path_id != ROOT || name[0] != b'_');
         if !plain {
             return None;
         }
-        // Values that decide nothing need no decision.
+        // `null` and empty lists decide nothing about a path.
         let nothing = match self.peek()? {
             b'n' => true,
             b'[' => self.text.get(self.at + 1) == Some(&b']'),
@@ -337,30 +336,30 @@ impl Scanner<'_> {
         }
         let path = &mut self.buffers.path;
         path.clear();
-        path.extend_from_slice(self.cache.name(node).as_bytes());
-        if node != ROOT {
+        path.extend_from_slice(self.cache.name(path_id).as_bytes());
+        if path_id != ROOT {
             path.push(b'.');
         }
         path.extend_from_slice(name);
-        // Among free keys, and those beyond the budget, there may be one that the table knows, and this run
-        // has not met.
+        // A key of an open object, or a path beyond the field limit, may be one of the kind table that this run has
+        // not seen yet.
         if !nothing && self.cache.is_known_field(path) {
             return None;
         }
         self.unmapped_value(0, 0)
     }
 
-    /// Passes a value and checks it against its path.
+    /// Scans a value and checks it against the rule of its path.
     #[inline]
     fn value(
         &mut self,
         parent: PathId,
-        node: PathId,
+        path_id: PathId,
         key: Range<usize>,
         object: u64,
         depth: u32,
     ) -> Option<()> {
-        let known = self.cache.known(node);
+        let known = self.cache.known(path_id);
         match known.rule {
             PathRule::Value | PathRule::Unmapped => {
                 let holds_object = match self.peek()? {
@@ -371,7 +370,7 @@ impl Scanner<'_> {
                 if holds_object {
                     return self.object_under_suffix(parent, key, object, depth);
                 }
-                self.mapped_values(node)
+                self.mapped_values(path_id)
             }
             PathRule::Object { .. } => {
                 let holds_object = match self.peek()? {
@@ -384,11 +383,11 @@ impl Scanner<'_> {
                 if !holds_object {
                     return self.value_under_suffix(parent, key, object);
                 }
-                self.object_or_list(node, depth, 0)
+                self.object_or_list(path_id, depth, 0)
             }
             PathRule::Anything => {
                 self.buffers.path.clear();
-                self.buffers.path.extend_from_slice(self.cache.name(node).as_bytes());
+                self.buffers.path.extend_from_slice(self.cache.name(path_id).as_bytes());
                 self.unmapped_value(0, 0)
             }
             PathRule::Boolean => match self.peek()? {
@@ -404,12 +403,12 @@ impl Scanner<'_> {
         }
     }
 
-    /// Returns whether the list that starts here begins with this byte.
+    /// Returns whether the first element of the list at the current offset starts with `byte`.
     fn list_starts_with(&self, byte: u8) -> bool {
         self.text[self.at + 1..].iter().find(|byte| **byte > b' ') == Some(&byte)
     }
 
-    /// Passes objects that stand where values belong: under the name that the index keeps for them.
+    /// Scans an object at a path for values, and renames its key to the path that the index has for such objects.
     fn object_under_suffix(
         &mut self,
         parent: PathId,
@@ -417,17 +416,16 @@ impl Scanner<'_> {
         object: u64,
         depth: u32,
     ) -> Option<()> {
-        // EC2's wrappers are taken off, which is for the slow way.
+        // EC2's `{"value": …}` wrappers are removed on the slow path.
         if self.text[self.at + 1..].trim_ascii_start().starts_with(b"\"value\"") {
             return None;
         }
-        let node = self.rename(parent, key, b"_object", object)?;
-        let PathRule::Object { .. } = self.cache.known(node).rule else { return None };
-        self.object_or_list(node, depth, 0)
+        let path_id = self.rename(parent, key, b"_object", object)?;
+        let PathRule::Object { .. } = self.cache.known(path_id).rule else { return None };
+        self.object_or_list(path_id, depth, 0)
     }
 
-    /// Passes values that stand where objects belong: an empty one becomes `{}`, others get the name that the
-    /// index keeps for them.
+    /// Scans a value at a path for objects: replaces an empty one by `{}`, and renames the key of any other.
     fn value_under_suffix(&mut self, parent: PathId, key: Range<usize>, object: u64) -> Option<()> {
         let rest = &self.text[self.at..];
         for (empty, note) in [(&b"\"\""[..], &b" \\\"\\\""[..]), (b"[\"\"]", b" [\\\"\\\"]")] {
@@ -442,48 +440,49 @@ impl Scanner<'_> {
                 return Some(());
             }
         }
-        // A list that begins with an empty text may be empty all the same.
+        // A list that starts with an empty string may contain nothing else, which the slow path checks.
         if rest[0] == b'[' && rest[1..].trim_ascii_start().starts_with(b"\"\"") {
             return None;
         }
-        let node = self.rename(parent, key, b"_value", object)?;
-        self.mapped_values(node)
+        let path_id = self.rename(parent, key, b"_value", object)?;
+        self.mapped_values(path_id)
     }
 
-    /// Passes a text, number or word, or a list of them, if the path holds such.
+    /// Scans a scalar or a list of scalars, if the path allows it.
     #[inline]
-    fn mapped_values(&mut self, node: PathId) -> Option<()> {
-        let known = self.cache.known(node);
+    fn mapped_values(&mut self, path_id: PathId) -> Option<()> {
+        let known = self.cache.known(path_id);
         match known.rule {
             PathRule::Value => {
-                self.result.required_fields = self.result.required_fields.max(known.required_fields);
+                self.result.required_fields =
+                    self.result.required_fields.max(known.required_fields);
                 let start = self.at;
                 self.scalar_or_list(0)?;
                 if self.at - start > MAX_KEYWORD_BYTES {
-                    self.add_long_texts(node, start, self.at);
+                    self.add_long_texts(path_id, start, self.at);
                 }
                 Some(())
             }
             PathRule::Unmapped => {
-                // Twice: objects among the values are for the slow way.
+                // The first pass ensures that there are no objects, which take the slow path.
                 let start = self.at;
                 self.scalar_or_list(0)?;
                 self.at = start;
                 self.buffers.path.clear();
-                self.buffers.path.extend_from_slice(self.cache.name(node).as_bytes());
+                self.buffers.path.extend_from_slice(self.cache.name(path_id).as_bytes());
                 self.unmapped_value(0, 0)
             }
             _ => None,
         }
     }
 
-    /// Adds terms for the texts among the values passed at `from..to` that are too long for their field.
+    /// Adds terms for those strings in `from..to` that are longer than keyword fields index.
     #[cold]
     #[inline(never)]
-    fn add_long_texts(&mut self, node: PathId, from: usize, to: usize) {
-        let path = self.cache.name(node).as_bytes();
+    fn add_long_texts(&mut self, path_id: PathId, from: usize, to: usize) {
+        let path = self.cache.name(path_id).as_bytes();
         let mut at = from;
-        // There is no quote between texts.
+        // There are no quotes between strings.
         while let Some(quote) = memchr::memchr(b'"', &self.text[at..to]) {
             let start = at + quote + 1;
             let mut end = text::find_special(self.text, start);
@@ -497,7 +496,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Gives a key its suffix, if the path that it makes is known and free in this object.
+    /// Appends a suffix to a key, if the resulting path is known and not used in this object.
     fn rename(
         &mut self,
         parent: PathId,
@@ -510,8 +509,8 @@ impl Scanner<'_> {
         name.clear();
         name.extend_from_slice(old);
         name.extend_from_slice(suffix);
-        let node = self.cache.child(parent, text::hash(name))?;
-        if !self.cache.mark_seen(node, object) {
+        let path_id = self.cache.child(parent, text::hash(name))?;
+        if !self.cache.mark_seen(path_id, object) {
             return None;
         }
         let name = std::mem::take(name);
@@ -522,10 +521,10 @@ impl Scanner<'_> {
         step.extend_from_slice(old);
         self.result.changes.push(step);
         self.result.edits.push(Edit { old: key.end..key.end, new: suffix });
-        Some(node)
+        Some(path_id)
     }
 
-    /// Begins a note about a member. `None` where its place cannot be said simply.
+    /// Starts a change note for a member. `None` if the pointer would need escapes or a list position.
     fn begin_note(&self, change: Change, parent: PathId, name: &[u8]) -> Option<Vec<u8>> {
         let path = self.cache.name(parent).as_bytes();
         let odd = |byte: &u8| matches!(byte, b'~' | b'/' | b' ' | b'"' | b'\\' | 0..0x20 | 0x80..);
@@ -542,7 +541,7 @@ impl Scanner<'_> {
         Some(step)
     }
 
-    /// Passes a text, number or word, or a list of them.
+    /// Scans a scalar or a list of scalars.
     fn scalar_or_list(&mut self, lists: u32) -> Option<()> {
         match self.peek()? {
             b'"' => self.string(),
@@ -564,12 +563,12 @@ impl Scanner<'_> {
         }
     }
 
-    /// Passes an object that the index looks at, or a list of them.
-    fn object_or_list(&mut self, node: PathId, depth: u32, lists: u32) -> Option<()> {
+    /// Scans a mapped object or a list of objects.
+    fn object_or_list(&mut self, path_id: PathId, depth: u32, lists: u32) -> Option<()> {
         match self.peek()? {
             b'{' if depth < MAX_DEPTH => {
                 self.at += 1;
-                self.object(node, depth + 1)
+                self.object(path_id, depth + 1)
             }
             b'[' if lists < MAX_LIST_DEPTH => {
                 self.at += 1;
@@ -579,7 +578,7 @@ impl Scanner<'_> {
                 }
                 self.lists += 1;
                 loop {
-                    self.object_or_list(node, depth, lists + 1)?;
+                    self.object_or_list(path_id, depth, lists + 1)?;
                     if !self.has_next(b']')? {
                         self.lists -= 1;
                         return Some(());
@@ -591,7 +590,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Passes a value that the index does not look at; what it says goes to `trailload.unmapped`.
+    /// Scans an unmapped value and adds its terms.
     fn unmapped_value(&mut self, depth: u32, lists: u32) -> Option<()> {
         match self.peek()? {
             b'"' => {
@@ -650,7 +649,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Passes a string that starts here.
+    /// Scans a string that starts at the current offset.
     #[inline]
     fn string(&mut self) -> Option<()> {
         let mut at = self.at + 1;
@@ -690,7 +689,7 @@ impl Scanner<'_> {
             self.at += 1;
         }
         let word = &self.text[start..self.at];
-        // Nearly all are plain whole numbers.
+        // Nearly all numbers are whole and without a sign.
         let plain =
             word.iter().all(u8::is_ascii_digit) && (word.len() == 1 || word.first() != Some(&b'0'));
         (!word.is_empty()

@@ -1,4 +1,4 @@
-//! The room as a whole: both ways give the same document, and every document gives its record back.
+//! Tests of the whole module: both paths create the same document, and every document can be restored to its record.
 
 use std::{collections::HashSet, io::Read, path::Path, sync::Arc};
 
@@ -36,7 +36,7 @@ fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// Every public event that the repository holds, as text.
+/// Returns all public events of the test data, as text.
 fn corpus() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/events");
     let mut events = Vec::new();
@@ -50,12 +50,12 @@ fn corpus() -> Vec<String> {
     events
 }
 
-/// Returns the canonical form of a record, in which only meaning counts.
+/// Returns the canonical form of a record.
 fn meaning(record: &[u8]) -> Vec<u8> {
     tree::parse(record).unwrap().tree.to_original_json()
 }
 
-/// Also when no field may be mapped any more: what a document looks like does not depend on what came before it.
+/// Also without room for fields: the structure of a document does not depend on earlier documents.
 #[test]
 fn every_declared_conflict_treats_its_examples_as_it_says() {
     for most in [5_000, 0] {
@@ -105,7 +105,7 @@ fn a_record_that_fits_is_taken_over_byte_by_byte() {
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
-/// Sorts the notes: the two ways come by in different orders, both of which can be undone.
+/// Sorts the change notes: the two paths make them in different orders, both of which can be undone.
 fn in_order(mut document: Value) -> Value {
     if let Some(changes) = document["trailload"]["changes"].as_array_mut() {
         changes.sort_by_key(ToString::to_string);
@@ -185,8 +185,7 @@ fn both_ways_say_the_same_of_every_public_event() {
     }
 }
 
-/// A key that is expected inside the object before it, and stands behind that object: the fast way took one
-/// for the other.
+/// Regression test: the fast path took a key behind an object for the same key expected inside it.
 #[test]
 fn a_key_that_comes_again_one_level_up_is_another_path() {
     let rest =
@@ -217,7 +216,7 @@ fn every_public_event_can_be_given_back() {
     }
 }
 
-/// Checks what engines hold against a document, by the kinds that the fields have.
+/// Returns the members of a document that an engine would reject, given the discovered fields.
 fn refusals(fields: &FieldRegistry, document: &str) -> Vec<String> {
     refused_by(&mapping(fields), document)
 }
@@ -228,7 +227,7 @@ fn refused_by(mapping: &Value, document: &str) -> Vec<String> {
     found
 }
 
-/// The mapping of an index that knows everything learned.
+/// The mapping of an index that has all discovered fields.
 fn mapping(fields: &FieldRegistry) -> Value {
     let mut mapping = rules().template().clone();
     let learned = fields.properties(0, fields.len());
@@ -407,7 +406,7 @@ fn the_same_content_has_the_same_id_however_it_is_written() {
     assert_eq!(id(&format!(r#"{{"eventId":"{uuid}","timeWindow":{{}}}}"#)), format!("\"{uuid}\""));
 }
 
-/// Rewrites a record and returns where it goes, and its document line.
+/// Rewrites a record and returns its index and its document line.
 fn placed(normalizer: &mut Normalizer, record: &str) -> (String, String) {
     let mut out = Vec::new();
     normalizer.rewrite(record.as_bytes(), &mut out).unwrap();
@@ -442,7 +441,7 @@ fn an_event_is_dated_by_the_first_time_that_says_something() {
         (r#"{"eventTime":"2101-06-01T12:00:00Z"}"#, "undated", Some("2101-06-01T12:00:00Z")),
         (r#"{"eventTime":12}"#, "undated", None),
         (r#"{"eventTime":["2024-06-01T12:00:00Z"]}"#, "undated", None),
-        // The time of something else is no better than none.
+        // An unreadable event time is not replaced by another time.
         (r#"{"eventTime":"yesterday","@timestamp":"2020-09-14T00:44:23Z"}"#, "undated", None),
         (r#"{"eventTime":"-000001-01-01T00:00:00Z"}"#, "undated", None),
         ("{}", "undated", None),
@@ -565,7 +564,7 @@ fn an_index_that_decided_otherwise_gets_a_document_of_its_own() {
     assert_eq!(relearned.rewrite(again.as_bytes()), None);
 }
 
-/// The mapping of an index that has the core and these parameters.
+/// The mapping of an index with the core template and these request parameters.
 fn index_with(parameters: &Value) -> Value {
     let mut mapping = rules().template().clone();
     mapping["properties"]["requestParameters"] = to_json!({ "properties": parameters });
@@ -623,7 +622,7 @@ fn a_document_rewritten_again_keeps_every_note() {
     }
 }
 
-/// An index that somebody else mapped may lack, or contradict, even what our template says.
+/// An index that another program mapped may lack or contradict even the core template.
 #[test]
 fn an_index_has_the_last_word_about_its_own_documents_and_only_those() {
     let mut normalizer = normalizer(FieldProfile::Standard);
@@ -656,7 +655,7 @@ fn a_raw_document_keeps_what_searches_ask_for_and_the_record_as_text() {
     assert_eq!(raw["event"]["original"], record);
 }
 
-/// An event as LookupEvents gives it: the session's name and the bucket are said beside the record only.
+/// An event as LookupEvents returns it: the session name and the bucket are only in the envelope.
 const BESIDE: (&[u8], &[u8]) =
     (br#""i-0abc""#, br#"[{"ResourceType":"AWS::S3::Bucket","ResourceName":"logs"}]"#);
 
@@ -736,13 +735,13 @@ fn beyond_the_budget_values_are_found_through_more() {
     assert_eq!(value(std::str::from_utf8(&out[placed.action_bytes as usize..]).unwrap()), slow);
 }
 
-/// Returns the values of a document that no search finds: neither mapped, nor in `trailload.unmapped`.
+/// Returns the values of a document that no search can find: neither mapped, nor in `trailload.unmapped`.
 fn lost(mapping: &Value, document: &str) -> Vec<String> {
     let document = value(document);
     let more = document["trailload"]["unmapped"].as_array().cloned().unwrap_or_default();
     let more: Vec<&str> = more.iter().filter_map(Value::as_str).collect();
     let mut found = Vec::new();
-    // Terms are bounded; such a document says nothing here.
+    // Terms are limited in number and size; beyond that, missing ones are expected.
     if more.len() < 500 && more.iter().map(|term| term.len()).sum::<usize>() < 24 * 1_024 {
         for (key, value) in document.as_object().unwrap() {
             if !["trailload", "@timestamp", "source"].contains(&key.as_str()) {
@@ -789,7 +788,7 @@ fn lose(
                 && !value.as_str().is_some_and(ignored);
             let term = match value {
                 Value::String(text) => format!("{path}={text}"),
-                // Written as it came, which serde_json does not.
+                // Numbers keep their text, which serde_json does not.
                 _ => format!("{path}="),
             };
             let listed = || {
@@ -804,7 +803,7 @@ fn lose(
     }
 }
 
-/// A text as long as a keyword field takes, or one unit longer, in characters and escapes of every length.
+/// A string of this many UTF-16 units, with characters and escapes of every length.
 fn text_of(units: usize) -> String {
     let parts = ["a", "\\\"", "\\n", "\u{e9}", "\u{20ac}", "\\u00e9"];
     let mut text: String = (0..units - 2).map(|number| parts[number % parts.len()]).collect();
@@ -867,7 +866,7 @@ fn every_value_of_every_public_event_can_be_found() {
     }
 }
 
-/// Only which values are mapped, and which are terms, depends on the order.
+/// Only the choice of mapped values and terms depends on the order.
 #[test]
 fn beyond_the_budget_documents_look_the_same_in_any_order() {
     let documents = |events: &[String], most| -> Vec<Value> {
@@ -1069,7 +1068,7 @@ proptest! {
         }
         let mapping = mapping(&normalizer.fields);
         for document in documents {
-            // serde_json refuses lone surrogates and numbers beyond f64; engines take them where they stand.
+            // serde_json rejects lone surrogates and numbers beyond f64; engines accept them.
             if !document.contains("\\ud83d") && !document.contains("1e400") && !document.contains("999999999999999999999999999999999999999") {
                 prop_assert_eq!(refused_by(&mapping, &document), Vec::<String>::new(), "{}", document);
             }
@@ -1094,11 +1093,11 @@ fn every_part_of_an_address_is_known() {
     }
 }
 
-/// A document that comes back, from a search or a dump, is the record that it was made of.
+/// A document that is loaded again, from a search result or an index dump, is restored to its record.
 mod returned {
     use super::*;
 
-    /// Makes a document of a record, and again of what the engine would give back.
+    /// Normalizes a record, and then the document as an engine returns it.
     fn twice(record: &str, settings: Settings) -> [String; 2] {
         let fields = Arc::new(FieldRegistry::new(rules(), FieldProfile::Standard, 5_000));
         let mut normalizer = Normalizer::new(fields, Arc::new(settings));

@@ -1,29 +1,29 @@
-//! JSON text at byte level: where strings end, what keys say, how text is quoted again.
+//! JSON text at the byte level: the ends of strings, the hashes of keys, escaping and unescaping.
 //!
-//! Holds: nothing here allocates on the common path, and nothing needs `unsafe`.
-//! Keys are compared in WTF-8: the bytes they stand for, a lone surrogate as its three bytes.
+//! Input: bytes of a record. Output: offsets, hashes and strings. Invariant: the common cases allocate nothing, and
+//! nothing needs `unsafe`. Keys are compared as WTF-8, which encodes a lone surrogate as three bytes.
 
 use std::borrow::Cow;
 
 use wide::u8x32;
 
-/// Every byte of a word set to 1; the carry trick below needs it.
+/// The value 1 in every byte of a word.
 const ONES: u64 = 0x0101_0101_0101_0101;
-/// The top bit of every byte.
+/// The top bit of every byte of a word.
 const TOPS: u64 = 0x8080_8080_8080_8080;
 
 /// Returns a word whose lowest set top bit marks the first quote, backslash or control character.
 ///
-/// Bits above the lowest may be false alarms (a borrow travels upwards); the lowest never is.
+/// Higher bits may be false positives, because the subtraction borrows from them; the lowest never is.
 #[inline]
 fn specials(word: u64) -> u64 {
-    // With this bit turned, a quote is the blank, next to the control characters: one comparison finds all.
+    // With this bit flipped, a quote becomes 0x20, directly above the control characters: one comparison finds both.
     let turned = word ^ (ONES * 0x02);
     let slash = word ^ (ONES * 0x5c);
     ((turned.wrapping_sub(ONES * 0x21) & !turned) | (slash.wrapping_sub(ONES) & !slash)) & TOPS
 }
 
-/// Returns the eight bytes at `at`, little end first; zeros behind the end of the text.
+/// Returns the eight bytes at `at` in little-endian order, padded with zeros behind the end of the text.
 #[inline]
 pub(super) fn load(text: &[u8], at: usize) -> u64 {
     match text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
@@ -32,7 +32,7 @@ pub(super) fn load(text: &[u8], at: usize) -> u64 {
     }
 }
 
-/// Returns the last bytes of a text, and zeros behind its end.
+/// Returns the last bytes of a text, padded with zeros.
 #[cold]
 #[inline(never)]
 fn load_at_end<const BYTES: usize>(text: &[u8], at: usize) -> [u8; BYTES] {
@@ -43,7 +43,7 @@ fn load_at_end<const BYTES: usize>(text: &[u8], at: usize) -> [u8; BYTES] {
     bytes
 }
 
-/// Returns the sixteen bytes at `at` as two words, in the same way as [`load`].
+/// Returns the sixteen bytes at `at` as two words, as [`load`] does.
 #[inline]
 pub(super) fn load_two(text: &[u8], at: usize) -> [u64; 2] {
     match text.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
@@ -70,24 +70,24 @@ pub(super) fn find_special(text: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// The same for the last few bytes: what stands behind the end counts as a control character.
+/// As [`find_special`] for the last few bytes; the padding counts as a control character.
 #[cold]
 #[inline(never)]
 fn find_special_at_end(text: &[u8], at: usize) -> usize {
     specials_of(load_at_end(text, at)).trailing_zeros() as usize
 }
 
-/// Returns a bit for each byte: whether it is a quote, backslash or control character.
+/// Returns a mask with one bit for each byte that is a quote, backslash or control character.
 #[inline]
 fn specials_of(bytes: [u8; 32]) -> u32 {
     let text = u8x32::new(bytes);
     let is = |byte| text.simd_eq(u8x32::splat(byte));
-    // There is no comparison for less, but one for the lesser.
+    // `u8x32` has no less-than comparison, but a maximum.
     let is_control = text.max(u8x32::splat(0x1f)).simd_eq(u8x32::splat(0x1f));
     (is(b'"') | is(b'\\') | is_control).to_bitmask()
 }
 
-/// Returns where the text ends that stands here, behind its quote, if there is one without escapes.
+/// Returns the offset behind the string that starts at `at`, if it is a string without escapes.
 #[inline]
 pub(super) fn plain_string(text: &[u8], at: usize) -> Option<usize> {
     if text.get(at) != Some(&b'"') {
@@ -97,15 +97,15 @@ pub(super) fn plain_string(text: &[u8], at: usize) -> Option<usize> {
     (text.get(end) == Some(&b'"')).then_some(end + 1)
 }
 
-/// A simple key: no escape, no control character in it.
+/// A key without escapes and control characters.
 pub(super) struct PlainKey {
     /// Offset of the closing quote.
     pub(super) end: usize,
-    /// Hash of its bytes, as [`hash`] gives it.
+    /// Hash of the key, equal to [`hash`].
     pub(super) hash: u64,
 }
 
-/// Multiplier of the key hash (the golden ratio, as in Fibonacci hashing).
+/// Multiplier of the key hash: the golden ratio, as in Fibonacci hashing.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 #[inline]
@@ -116,7 +116,7 @@ fn mix(hash: u64, word: u64) -> u64 {
     folded
 }
 
-/// Reads the key that starts at `at` (behind its opening quote), hashing it on the way.
+/// Reads and hashes the key that starts at `start`, behind its opening quote.
 #[inline]
 pub(super) fn plain_key(text: &[u8], start: usize) -> Option<PlainKey> {
     let mut at = start;
@@ -137,7 +137,7 @@ pub(super) fn plain_key(text: &[u8], start: usize) -> Option<PlainKey> {
     }
 }
 
-/// Returns the hash of a key's bytes.
+/// Returns the hash of an unescaped key.
 pub(super) fn hash(key: &[u8]) -> u64 {
     let mut hash = SPREAD;
     let mut words = key.chunks_exact(8);
@@ -147,9 +147,9 @@ pub(super) fn hash(key: &[u8]) -> u64 {
     mix(mix(hash, load(words.remainder(), 0)), key.len() as u64)
 }
 
-/// Returns the bytes that the inside of a JSON string stands for, in WTF-8.
+/// Returns the value of a JSON string, given without quotes, in WTF-8.
 ///
-/// Escapes that JSON does not know stand for themselves.
+/// Invalid escapes stay as they are.
 pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr::memchr(b'\\', raw) else { return Cow::Borrowed(raw) };
     let mut out = raw[..first].to_vec();
@@ -167,8 +167,11 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
             Some(b'r') => out.push(b'\r'),
             Some(b'b') => out.push(8),
             Some(b'f') => out.push(12),
-            Some(b'u') => match utf16_unit(raw, at) {
-                Some(unit) => at = push_unit(&mut out, raw, at, unit),
+            Some(b'u') => match unicode_escape(raw, at) {
+                Some((code_point, end)) => {
+                    push_code_point(&mut out, code_point);
+                    at = end;
+                }
                 None => out.extend_from_slice(b"\\u"),
             },
             Some(&other) if matches!(other, b'"' | b'\\' | b'/') => out.push(other),
@@ -179,7 +182,7 @@ pub(super) fn unescape(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Reads the four hexadecimal digits of a `\u` escape.
+/// Parses the four hexadecimal digits at `at`, behind `\u`.
 pub(super) fn utf16_unit(raw: &[u8], at: usize) -> Option<u16> {
     let digits = raw.get(at..at + 4)?;
     let mut unit = 0;
@@ -189,34 +192,35 @@ pub(super) fn utf16_unit(raw: &[u8], at: usize) -> Option<u16> {
     Some(unit)
 }
 
-/// Appends what the unit at `at` stands for, together with its other half if there is one.
-fn push_unit(out: &mut Vec<u8>, raw: &[u8], at: usize, high: u16) -> usize {
-    let low = || (raw.get(at + 4..at + 6) == Some(b"\\u")).then(|| utf16_unit(raw, at + 6)).flatten();
+/// Decodes the `\u` escape whose digits start at `at`, with the escaped low surrogate that follows a high one. Returns
+/// the code point, which is a surrogate if the other half is missing, and the offset behind it.
+pub(crate) fn unicode_escape(raw: &[u8], at: usize) -> Option<(u32, usize)> {
+    let high = utf16_unit(raw, at)?;
+    let low =
+        || (raw.get(at + 4..at + 6) == Some(b"\\u")).then(|| utf16_unit(raw, at + 6)).flatten();
     if (0xD800..0xDC00).contains(&high)
         && let Some(low) = low().filter(|low| (0xDC00..0xE000).contains(low))
     {
-        let point = 0x1_0000 + ((u32::from(high) - 0xD800) << 10) + (u32::from(low) - 0xDC00);
-        push_code_point(out, point);
-        return at + 10;
+        let code_point = 0x1_0000 + ((u32::from(high) - 0xD800) << 10) + (u32::from(low) - 0xDC00);
+        return Some((code_point, at + 10));
     }
-    push_code_point(out, u32::from(high));
-    at + 4
+    Some((u32::from(high), at + 4))
 }
 
-/// Appends a code point; surrogates as WTF-8 has them.
+/// Appends a code point in WTF-8, which encodes a lone surrogate as three bytes.
 fn push_code_point(out: &mut Vec<u8>, point: u32) {
     if let Some(char) = char::from_u32(point) {
         out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
         return;
     }
-    // Six bits each, and four: a surrogate has three bytes.
+    // The three bytes contain four, six and six bits.
     let [high, middle, low] = [point >> 12, point >> 6, point].map(|bits| bits & 0x3F);
     for (mark, bits) in [(0xE0, high & 0xF), (0x80, middle), (0x80, low)] {
         out.push(mark | u8::try_from(bits).expect("six bits at most"));
     }
 }
 
-/// Appends WTF-8 bytes as the inside of a JSON string.
+/// Appends WTF-8 text, escaped for a JSON string.
 pub(super) fn escape(out: &mut Vec<u8>, text: &[u8]) {
     if find_special(text, 0) >= text.len() && !has_surrogate(text) {
         out.extend_from_slice(text);
@@ -251,12 +255,12 @@ pub(super) fn escape(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&text[from..]);
 }
 
-/// Returns whether WTF-8 bytes hold a lone surrogate.
+/// Returns whether WTF-8 text contains a lone surrogate.
 pub(super) fn has_surrogate(text: &[u8]) -> bool {
     memchr::memchr_iter(0xED, text).any(|at| text.get(at + 1).is_some_and(|next| *next >= 0xA0))
 }
 
-/// Returns how long the text is that the inside of a JSON string stands for, as engines count: in UTF-16 units.
+/// Returns the length in UTF-16 units, as engines count, of a JSON string given without quotes.
 pub(super) fn utf16_len(raw: &[u8]) -> usize {
     let mut units = 0;
     let mut at = 0;
@@ -267,7 +271,7 @@ pub(super) fn utf16_len(raw: &[u8]) -> usize {
             _ => 1,
         };
         units += match byte {
-            // The bytes of a character behind its first.
+            // Continuation bytes of UTF-8.
             0x80..0xC0 => 0,
             0xF0.. => 2,
             _ => 1,
@@ -276,7 +280,8 @@ pub(super) fn utf16_len(raw: &[u8]) -> usize {
     units
 }
 
-/// Returns how much of a JSON string's inside fits into `limit` bytes without cutting a character or an escape.
+/// Returns how many bytes of a JSON string, given without quotes, fit into `limit` without splitting a character or
+/// an escape.
 pub(super) fn truncation_point(raw: &[u8], limit: usize) -> usize {
     if raw.len() <= limit {
         return raw.len();

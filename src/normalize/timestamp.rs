@@ -1,4 +1,7 @@
-//! When an event happened: for its index, for `@timestamp`, and for `--from`/`--to`.
+//! The time of an event: parsing it, choosing its index, and comparing it with `--from` and `--to`.
+//!
+//! Input: `eventTime` or another time of a record. Output: [`EventTime`], the name of an index, and a text that date
+//! fields accept. Invariant: a time that is ambiguous is not parsed. Not here: the member that holds the time.
 
 use std::{
     fmt::{self, Write as _},
@@ -14,7 +17,7 @@ use jiff::{
 
 use super::tree::Tree;
 
-/// How documents are spread over indices.
+/// How documents are distributed over indices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IndexBy {
     /// `PREFIX-2024.06.30`
@@ -29,10 +32,10 @@ pub enum IndexBy {
 }
 
 impl IndexBy {
-    /// All of them.
+    /// All values.
     const ALL: [Self; 4] = [Self::Month, Self::Day, Self::Year, Self::None];
 
-    /// Returns the word for it, as the command line and the index template have it.
+    /// Returns the name used on the command line and in the index template.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Day => "day",
@@ -42,15 +45,15 @@ impl IndexBy {
         }
     }
 
-    /// Returns what a word stands for.
+    /// Returns the value with this name.
     pub fn from_name(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|by| by.as_str() == word)
     }
 
-    /// Returns which events go to an index, by its name; `None` if documents of this prefix are never sent there.
+    /// Returns the time range of the events in an index, or `None` if no documents of this prefix are written to it.
     ///
-    /// Events without a plausible time go to `PREFIX-undated`, and with [`IndexBy::None`] all events go to one index:
-    /// both are told as every time there is.
+    /// Events without a plausible time are in `PREFIX-undated`, and with [`IndexBy::None`] all events are in one
+    /// index: both have the unbounded range.
     pub fn time_range(self, prefix: &str, index: &str) -> Option<TimeRange> {
         let rest = index.strip_prefix(prefix)?;
         match self {
@@ -60,7 +63,7 @@ impl IndexBy {
         }
     }
 
-    /// Returns the stretch of time that the end of an index name stands for.
+    /// Returns the time range of an index name without its prefix.
     fn period_range(self, name: &str) -> Option<TimeRange> {
         let numbers: Vec<&str> = name.split('.').collect();
         let (first, next) = match (self, numbers.as_slice()) {
@@ -85,9 +88,9 @@ impl IndexBy {
         Some(TimeRange { from: Some(midnight(first)?), to: Some(midnight(next)?) })
     }
 
-    /// Returns how indices of a prefix are made if one of them has this name.
+    /// Returns how documents are distributed if an index of the prefix has this name.
     pub fn from_index_name(prefix: &str, index: &str) -> Option<Self> {
-        // Undated events have the same index in all of them.
+        // The index for undated events has the same name in all cases.
         let rest = index.strip_prefix(prefix)?;
         if rest == UNDATED_SUFFIX {
             return None;
@@ -96,7 +99,7 @@ impl IndexBy {
     }
 }
 
-/// Returns the day that numbers name, if they have as many digits as an index name has.
+/// Returns the date, if the numbers have as many digits as in an index name.
 fn date(year: &str, month: &str, day: &str) -> Option<Date> {
     let digits = |text: &str, count: usize| {
         text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -113,23 +116,23 @@ impl fmt::Display for IndexBy {
     }
 }
 
-/// A stretch of time, its end not included.
+/// A time range with an exclusive end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeRange {
-    /// The first moment, if any is the first.
+    /// Start, or `None` if the range is unbounded.
     pub from: Option<Timestamp>,
-    /// The first moment that is no longer in it.
+    /// Exclusive end, or `None` if the range is unbounded.
     pub to: Option<Timestamp>,
 }
 
 impl TimeRange {
-    /// Returns whether all of another range is in this one.
+    /// Returns whether this range contains all of `other`.
     pub fn includes(&self, other: &Self) -> bool {
         self.from.is_none_or(|from| other.from.is_some_and(|other| from <= other))
             && self.to.is_none_or(|to| other.to.is_some_and(|other| other <= to))
     }
 
-    /// Returns whether all of some seconds of the Unix epoch, both ends included, are in the range.
+    /// Returns whether the range contains all seconds of the Unix epoch from `first` to `last`, both inclusive.
     pub fn covers(&self, first: i64, last: i64) -> bool {
         self.from.is_none_or(|from| first.saturating_mul(1_000) >= from.as_millisecond())
             && self.to.is_none_or(|to| {
@@ -137,28 +140,29 @@ impl TimeRange {
             })
     }
 
-    /// Returns whether a moment, in milliseconds since 1970, is in the range.
+    /// Returns whether the range contains a time, in milliseconds of the Unix epoch.
     pub(super) fn contains(&self, milliseconds: i64) -> bool {
         self.from.is_none_or(|from| milliseconds >= from.as_millisecond())
             && self.to.is_none_or(|to| milliseconds < to.as_millisecond())
     }
 }
 
-/// The years in which an event can have happened, and that get indices of their own. CloudTrail began in 2013; samples
-/// are older, and a broken clock must not be able to create thousands of indices.
+/// Years that events can be from and that get indices of their own. CloudTrail started in 2013; samples are older.
+/// The limits prevent a wrong clock from creating thousands of indices.
 const PLAUSIBLE_YEARS: RangeInclusive<u16> = 2000..=2100;
 
-/// The same in milliseconds since 1970.
+/// [`PLAUSIBLE_YEARS`] in milliseconds of the Unix epoch.
 const PLAUSIBLE_MILLISECONDS: Range<f64> = 946_684_800_000.0..4_133_980_800_000.0;
 
-/// Milliseconds of the units in which programs count the time since 1970. Written in one unit, a moment of [`PLAUSIBLE_MILLISECONDS`]
-/// is none in any other: the units are a thousand apart, the moments less than five times.
+/// Milliseconds per unit of the Unix times in use: seconds, milliseconds, microseconds, nanoseconds. A number is
+/// plausible in one unit at most, because the units differ by a factor of a thousand, and [`PLAUSIBLE_MILLISECONDS`]
+/// by less than five.
 const UNITS: [f64; 4] = [1_000.0, 1.0, 0.001, 0.000_001];
 
-/// Characters of the longest number that is looked at as a time.
+/// Maximum length of a number that is parsed as a time.
 const MAX_NUMBER_CHARS: usize = 40;
 
-/// The moment of an event.
+/// Time of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EventTime {
     pub(super) milliseconds: i64,
@@ -179,7 +183,7 @@ fn number(text: &[u8]) -> Option<u16> {
     Some(number)
 }
 
-/// Days from 1970-01-01 in the civil calendar (Howard Hinnant's formula).
+/// Returns the number of days since 1970-01-01 (Howard Hinnant's `days_from_civil`).
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -189,7 +193,9 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 impl EventTime {
-    /// Reads the form CloudTrail writes: `2024-06-30T23:59:59Z`, with a fraction or without.
+    /// Parses the format that CloudTrail writes: `2024-06-30T23:59:59Z`, with or without a fraction.
+    ///
+    /// Part of the fast path: RFC3339_GAIN
     pub(super) fn parse_rfc3339(text: &[u8]) -> Option<Self> {
         let [date @ .., b'Z'] = text else { return None };
         if date.len() < 19
@@ -227,8 +233,7 @@ impl EventTime {
         Some(Self { milliseconds: seconds * 1_000 + milliseconds, year, month, day })
     }
 
-    /// Reads a value of a record in every form that leaves no doubt: a text, or the time since 1970 as a number or
-    /// its digits.
+    /// Parses a value of a record in every unambiguous format: a string, or a Unix time as a number or its digits.
     pub(super) fn from_value(value: &Tree<'_>) -> Option<Self> {
         match value {
             Tree::Text(_) => {
@@ -240,8 +245,8 @@ impl EventTime {
         }
     }
 
-    /// Reads the forms that other programs write: ISO 8601 with a blank for the T, with an offset, or with `UTC` or
-    /// nothing for the Z; slashes for the hyphens; the form of mails and HTTP (RFC 2822); digits.
+    /// Parses formats that other programs write: ISO 8601 with a space instead of `T`, with an offset, with `UTC`,
+    /// `GMT` or nothing instead of `Z`, or with slashes; RFC 2822; Unix times.
     fn parse_lenient(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?.trim();
         Self::from_epoch(text)
@@ -251,7 +256,7 @@ impl EventTime {
 
     fn parse_iso(text: &str) -> Option<Self> {
         let mut text = text.to_owned();
-        // Only the year can come first: no other part has four digits.
+        // Only the year has four digits, so it comes first.
         if text.get(4..5) == Some("/") && text.get(7..8) == Some("/") {
             text.replace_range(4..5, "-");
             text.replace_range(7..8, "-");
@@ -267,22 +272,24 @@ impl EventTime {
         Self::from_timestamp(moment)
     }
 
-    /// Reads the time since 1970 in seconds, or in thousandths, millionths or billionths of one. `None` if it is
-    /// plausible in none of them.
+    /// Parses a Unix time in seconds, milliseconds, microseconds or nanoseconds. `None` if it is plausible in none of
+    /// these units.
     fn from_epoch(text: &str) -> Option<Self> {
         let is_part = |byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+');
         if text.len() > MAX_NUMBER_CHARS || !text.bytes().all(is_part) {
             return None;
         }
         let number: f64 = text.parse().ok()?;
-        let milliseconds =
-            UNITS.iter().map(|unit| number * unit).find(|moment| PLAUSIBLE_MILLISECONDS.contains(moment))?;
+        let milliseconds = UNITS
+            .iter()
+            .map(|unit| number * unit)
+            .find(|moment| PLAUSIBLE_MILLISECONDS.contains(moment))?;
         #[expect(clippy::cast_possible_truncation, reason = "in the range checked above")]
         let moment = Timestamp::from_millisecond(milliseconds.round() as i64).ok()?;
         Self::from_timestamp(moment)
     }
 
-    /// Returns whether events can have happened then.
+    /// Returns whether events can be from this time.
     pub(super) fn is_plausible(self) -> bool {
         PLAUSIBLE_YEARS.contains(&self.year)
     }
@@ -297,14 +304,14 @@ impl EventTime {
         })
     }
 
-    /// Writes the moment as every engine reads it.
+    /// Returns the time in the format that every engine accepts.
     pub(super) fn to_rfc3339(self) -> String {
         Timestamp::from_millisecond(self.milliseconds)
             .map(|moment| moment.to_string())
             .unwrap_or_default()
     }
 
-    /// Writes the moment for a date field, if such a field does not read it from the value that it was read from.
+    /// Returns the time for a date field, if the field would not accept or would misread `value`.
     pub(super) fn reformatted(self, value: &Tree<'_>) -> Option<String> {
         let is_read = match value {
             Tree::Text(inside) => is_iso(inside) || is_milliseconds(inside),
@@ -314,7 +321,7 @@ impl EventTime {
         (!is_read).then(|| self.to_rfc3339())
     }
 
-    /// Returns what tells the indices apart: equal for two moments if and only if they share one.
+    /// Returns the period of the index: equal for two times exactly if they share an index.
     pub(super) fn period(self, by: IndexBy) -> u32 {
         let (year, month, day) = (u32::from(self.year), u32::from(self.month), u32::from(self.day));
         match by {
@@ -327,19 +334,19 @@ impl EventTime {
     }
 }
 
-/// The bucket of events whose time is missing or beyond [`PLAUSIBLE_YEARS`].
+/// Period of events without a time in [`PLAUSIBLE_YEARS`].
 pub(super) const UNDATED: u32 = u32::MAX;
 
-/// What the index of those events ends with.
+/// Suffix of the index for undated events.
 const UNDATED_SUFFIX: &str = "-undated";
 
-/// Returns the name of an index.
-pub(super) fn index_name(prefix: &str, by: IndexBy, bucket: u32) -> String {
+/// Returns the name of the index of a period.
+pub(super) fn index_name(prefix: &str, by: IndexBy, period: u32) -> String {
     let mut name = prefix.to_owned();
-    let (year, month, day) = (bucket >> 16, bucket >> 8 & 0xFF, bucket & 0xFF);
+    let (year, month, day) = (period >> 16, period >> 8 & 0xFF, period & 0xFF);
     let written = match by {
         IndexBy::None => Ok(()),
-        _ if bucket == UNDATED => write!(name, "{UNDATED_SUFFIX}"),
+        _ if period == UNDATED => write!(name, "{UNDATED_SUFFIX}"),
         IndexBy::Day => write!(name, "-{year:04}.{month:02}.{day:02}"),
         IndexBy::Month => write!(name, "-{year:04}.{month:02}"),
         IndexBy::Year => write!(name, "-{year:04}"),
@@ -348,7 +355,7 @@ pub(super) fn index_name(prefix: &str, by: IndexBy, bucket: u32) -> String {
     name
 }
 
-/// Returns whether a text that is a time has the form that engines call `strict_date_optional_time`.
+/// Returns whether a valid time is in the format `strict_date_optional_time` of the engines.
 fn is_iso(text: &[u8]) -> bool {
     let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b':' | b'.' | b'+' | b'T' | b'Z');
     text.get(4) == Some(&b'-')
@@ -356,7 +363,7 @@ fn is_iso(text: &[u8]) -> bool {
         && text.iter().all(is_part)
 }
 
-/// Returns whether a text that is a time has the form that engines call `epoch_millis`.
+/// Returns whether a valid time is in the format `epoch_millis` of the engines.
 fn is_milliseconds(text: &[u8]) -> bool {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
     #[expect(clippy::cast_precision_loss, reason = "exact in that range")]
@@ -446,7 +453,11 @@ mod tests {
             ("Wed, 5 Jan 2022 10:11:12 +0200", "2022-01-05T08:11:12Z"),
             ("2022-01-05", "2022-01-05T00:00:00Z"),
         ] {
-            assert_eq!(text(get_ignore_case), EventTime::parse_rfc3339(same.as_bytes()), "{get_ignore_case}");
+            assert_eq!(
+                text(get_ignore_case),
+                EventTime::parse_rfc3339(same.as_bytes()),
+                "{get_ignore_case}"
+            );
         }
         for doubtful in [
             "yesterday",
@@ -489,7 +500,8 @@ mod tests {
 
     #[test]
     fn a_date_field_is_given_what_it_reads() {
-        let reformatted = |value: Tree<'_>| EventTime::from_value(&value).unwrap().reformatted(&value);
+        let reformatted =
+            |value: Tree<'_>| EventTime::from_value(&value).unwrap().reformatted(&value);
         for (written, expected) in [
             ("2024-06-01T12:00:00Z", None),
             ("2024-06-01T12:00:00.123456+02:00", None),
@@ -523,8 +535,9 @@ mod tests {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         let (from, to) = (time("2024-06-01T00:00:00Z"), time("2024-06-02T00:00:00Z"));
         let day = TimeRange { from: Some(from), to: Some(to) };
-        let inside =
-            |text: &str| day.contains(EventTime::parse_rfc3339(text.as_bytes()).unwrap().milliseconds);
+        let inside = |text: &str| {
+            day.contains(EventTime::parse_rfc3339(text.as_bytes()).unwrap().milliseconds)
+        };
         assert!(inside("2024-06-01T00:00:00Z") && inside("2024-06-01T23:59:59.999Z"));
         assert!(!inside("2024-06-02T00:00:00Z") && !inside("2024-05-31T23:59:59.999Z"));
         assert!(TimeRange::default().contains(i64::MIN));

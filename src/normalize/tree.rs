@@ -1,19 +1,20 @@
-//! One record as a tree, read with patience: whatever still has a shape becomes JSON again.
+//! A tolerant JSON parser: reads one record as a tree and repairs what is not valid JSON.
 //!
-//! In: the bytes of one record. Out: a [`Tree`] that borrows them, and the JSON text of a tree.
-//! The slow way of the normalizer, taken by records that must change or that the fast scan has
-//! doubts about. Repaired while reading: raw control characters, bytes that are not UTF-8, unknown
-//! escapes, words that are no JSON (`NaN`), numbers that are none (`+1`, `.5`) or too long.
+//! Input: the bytes of one record. Output: a [`Tree`] that borrows from them, and the JSON text of a tree. Part of
+//! the slow path.
+//!
+//! Repaired: control characters in strings, invalid UTF-8, unknown escapes, bare words such as `NaN`, and numbers
+//! that are invalid (`+1`, `.5`) or too long. `serde_json` rejects all of these.
 
 use std::borrow::Cow;
 
 use super::text;
 
-/// Levels of nesting that are kept as they are; deeper values become JSON text. The strictest engines
-/// refuse 1,000, and our own parts need a few.
+/// Maximum nesting depth; deeper values become JSON text. The strictest engines reject 1,000 levels, and this program
+/// adds a few.
 const MAX_DEPTH: usize = 900;
 
-/// Digits of the longest number kept as a number: OpenSearch and Elasticsearch 9 refuse more than 1,000.
+/// Maximum length of a number: OpenSearch and Elasticsearch 9 reject more than 1,000 digits.
 const MAX_NUMBER_BYTES: usize = 1_000;
 
 /// A JSON value.
@@ -21,45 +22,45 @@ const MAX_NUMBER_BYTES: usize = 1_000;
 pub(super) enum Tree<'a> {
     /// `null`, `true`, `false` or a number, as written.
     Token(Cow<'a, [u8]>),
-    /// The inside of a string, as valid JSON.
+    /// A string without its quotes, escaped as valid JSON.
     Text(Cow<'a, [u8]>),
-    /// A word that is no JSON value, or a number too long: written as text.
+    /// A bare word that is not JSON, or a number that is too long; written as a string.
     BareWord(Cow<'a, [u8]>),
-    /// JSON text of a value too deep to keep.
+    /// JSON text of a value that exceeds the nesting depth; written as a string.
     TooDeep(Cow<'a, [u8]>),
     /// A list.
     List(Vec<Tree<'a>>),
-    /// An object, its members in order; keys may repeat.
+    /// An object: its members in order. Keys may repeat.
     Object(Vec<Member<'a>>),
 }
 
-/// A key and its value.
+/// A member of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Member<'a> {
-    /// The key in WTF-8.
+    /// The key, unescaped, in WTF-8.
     pub(super) key: Cow<'a, [u8]>,
     /// The value.
     pub(super) value: Tree<'a>,
 }
 
-/// A record that has no shape.
+/// A record that is not JSON, even after repair.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MalformedRecord {
-    /// Offset of the byte that cannot stand there.
+    /// Offset of the first byte that is not allowed.
     pub offset: usize,
-    /// What was expected.
+    /// What was expected there.
     pub expected: &'static str,
 }
 
-/// A tree, and whether bytes had to be mended to read it.
+/// A tree, and whether bytes were repaired.
 pub(super) struct Parsed<'a> {
     pub(super) tree: Tree<'a>,
     pub(super) repaired: bool,
 }
 
-/// Reads one JSON value that fills the text.
+/// Parses a text that consists of one JSON value.
 pub(super) fn parse(text: &[u8]) -> Result<Parsed<'_>, MalformedRecord> {
-    // Looked at as a whole, which is much faster than string by string.
+    // Validating the whole text at once is much faster than string by string.
     let valid = simdutf8::basic::from_utf8(text).is_ok();
     let mut parser = TreeParser { text, at: 0, valid, repaired: false };
     let tree = parser.value()?;
@@ -70,7 +71,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Parsed<'_>, MalformedRecord> {
     Ok(Parsed { tree, repaired: parser.repaired })
 }
 
-/// A list or object that is still open.
+/// A list or object whose end is not reached yet.
 enum OpenContainer<'a> {
     List(Vec<Tree<'a>>),
     Object(Vec<Member<'a>>, Cow<'a, [u8]>),
@@ -79,7 +80,7 @@ enum OpenContainer<'a> {
 struct TreeParser<'a> {
     text: &'a [u8],
     at: usize,
-    /// The whole text is UTF-8.
+    /// Whether the whole text is valid UTF-8.
     valid: bool,
     repaired: bool,
 }
@@ -102,7 +103,7 @@ impl<'a> TreeParser<'a> {
         found
     }
 
-    /// Reads a value without recursion: a hostile record may be a million levels deep.
+    /// Parses a value without recursion: a hostile record may be a million levels deep.
     fn value(&mut self) -> Result<Tree<'a>, MalformedRecord> {
         let mut open: Vec<OpenContainer<'a>> = Vec::new();
         loop {
@@ -130,7 +131,7 @@ impl<'a> TreeParser<'a> {
                 Some(b'"') => Tree::Text(self.string()?),
                 _ => self.word()?,
             };
-            // Closes everything that ends with this value.
+            // Close all containers that end with this value.
             loop {
                 match open.pop() {
                     None => return Ok(done),
@@ -177,7 +178,7 @@ impl<'a> TreeParser<'a> {
         })
     }
 
-    /// Reads a string and returns its inside, as valid JSON.
+    /// Parses a string and returns its content, escaped as valid JSON.
     fn string(&mut self) -> Result<Cow<'a, [u8]>, MalformedRecord> {
         let start = self.at + 1;
         let mut at = start;
@@ -209,7 +210,7 @@ impl<'a> TreeParser<'a> {
         Ok(Cow::Owned(repair(inside)))
     }
 
-    /// Reads a number, `true`, `false`, `null`, or some other word.
+    /// Parses a number, `true`, `false`, `null`, or a bare word.
     fn word(&mut self) -> Result<Tree<'a>, MalformedRecord> {
         let start = self.at;
         while !matches!(
@@ -233,7 +234,7 @@ impl<'a> TreeParser<'a> {
         Ok(Tree::BareWord(Cow::Owned(repaired)))
     }
 
-    /// Passes over a value that is too deep to keep.
+    /// Skips a value that exceeds the nesting depth.
     fn skip_too_deep(&mut self) -> Result<Tree<'a>, MalformedRecord> {
         let start = self.at;
         let mut level = 0_usize;
@@ -269,7 +270,7 @@ fn is_escape(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Returns whether a word is a number as JSON has them.
+/// Returns whether a word is a valid JSON number.
 pub(super) fn is_number(word: &[u8]) -> bool {
     let digits = |from: usize| {
         word.get(from..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count()
@@ -299,8 +300,8 @@ pub(super) fn is_number(word: &[u8]) -> bool {
     at == word.len()
 }
 
-/// Returns the inside of a string with everything invalid mended: control characters escaped,
-/// unknown escapes taken literally, bytes that are not UTF-8 replaced.
+/// Repairs the content of a string: escapes control characters, takes unknown escapes literally, and replaces invalid
+/// UTF-8.
 fn repair(inside: &[u8]) -> Vec<u8> {
     let lossy = String::from_utf8_lossy(inside);
     let bytes = lossy.as_bytes();
@@ -322,7 +323,7 @@ fn repair(inside: &[u8]) -> Vec<u8> {
 }
 
 impl Tree<'_> {
-    /// Appends the tree as JSON text that engines take.
+    /// Appends the tree as valid JSON.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         self.write_with(out, &|leaf, out| leaf.write_leaf(out));
     }
@@ -371,7 +372,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Returns the tree as the record had it: words without quotes, deep values in full.
+    /// Returns the tree as the record had it: bare words without quotes, deep values as JSON.
     pub(super) fn to_original_json(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.write_with(&mut out, &|leaf, out| match leaf {
@@ -382,13 +383,13 @@ impl Tree<'_> {
         out
     }
 
-    /// Returns the value of a member; the last one, should the key repeat.
+    /// Returns the value of a member; the last one if the key repeats.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Tree<'_>> {
         let Tree::Object(members) = self else { return None };
         members.iter().rev().find(|member| &*member.key == key).map(|member| &member.value)
     }
 
-    /// Returns the values of the members whose keys differ from this one in upper and lower case at most, in order.
+    /// Returns the values of all members whose keys equal `key` when ASCII case is ignored, in order.
     pub(super) fn get_ignore_case<'t>(&'t self, key: &'t [u8]) -> impl Iterator<Item = &'t Self> {
         let members = match self {
             Tree::Object(members) => members.as_slice(),
@@ -398,12 +399,12 @@ impl Tree<'_> {
         members.iter().filter(is_it).map(|member| &member.value)
     }
 
-    /// Returns whether this says nothing: `null` or the empty string.
+    /// Returns whether the value is `null` or the empty string.
     pub(super) fn is_null_or_empty(&self) -> bool {
         matches!(self, Tree::Token(token) if &**token == b"null") || self.is_empty_text()
     }
 
-    /// Returns the text of a string, unescaped.
+    /// Returns the content of a string, unescaped.
     pub(super) fn as_text(&self) -> Option<Cow<'_, [u8]>> {
         match self {
             Tree::Text(inside) => Some(text::unescape(inside)),
@@ -411,7 +412,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Returns whether this is the empty string.
+    /// Returns whether the value is the empty string.
     pub(super) fn is_empty_text(&self) -> bool {
         matches!(self, Tree::Text(inside) if inside.is_empty())
     }

@@ -1,23 +1,24 @@
-//! What no field finds, as `path=value` terms: the content of `trailload.unmapped`. Values that the index does not map, and
-//! texts that are too long for a keyword field.
+//! The content of `trailload.unmapped`: `path=value` terms, so that values without a field can be searched.
 //!
-//! Bounded three ways, so that no document grows much by it; the whole value stays in the document.
+//! Input: values that the index does not map, and strings that are too long for a keyword field. Output: a list of
+//! terms. Invariant: their number, length and total size are limited, so that no document grows much. The whole value
+//! stays in `_source`.
 
 use super::{IGNORE_ABOVE, text, tree::Tree};
 
-/// Terms of one document: far more than any event seen has unmapped values.
+/// Maximum number of terms in a document, far more unmapped values than any known event has.
 const MAX_TERMS: usize = 512;
 
-/// Bytes of one term; a longer value is found by its beginning.
+/// Maximum length of a term; longer values are searchable by their prefix.
 const MAX_TERM_BYTES: usize = 512;
 
-/// Bytes of the longest inside of a JSON string that every keyword field takes: no character has less than one byte.
+/// Length in bytes up to which keyword fields index every string: each UTF-16 unit has at least one byte.
 pub(super) const MAX_KEYWORD_BYTES: usize = IGNORE_ABOVE as usize;
 
-/// Bytes of all terms of one document.
+/// Maximum size of all terms of a document.
 const MAX_TOTAL_BYTES: usize = 32 * 1024;
 
-/// The terms of one document, as the inside of a JSON list.
+/// The terms of one document, as the content of a JSON list.
 #[derive(Debug, Default)]
 pub(super) struct UnmappedTerms {
     list: Vec<u8>,
@@ -25,18 +26,18 @@ pub(super) struct UnmappedTerms {
 }
 
 impl UnmappedTerms {
-    /// Forgets all terms.
+    /// Removes all terms.
     pub(super) fn clear(&mut self) {
         self.list.clear();
         self.terms = 0;
     }
 
-    /// Returns the terms, each in quotes, separated by commas.
+    /// Returns the terms, quoted and separated by commas.
     pub(super) fn list(&self) -> &[u8] {
         &self.list
     }
 
-    /// Adds a term for a value without parts; `null` gives none.
+    /// Adds a term for a scalar; `null` adds none.
     pub(super) fn add(&mut self, path: &[u8], value: &Tree<'_>) {
         match value {
             Tree::Token(token) if &**token == b"null" => {}
@@ -47,8 +48,8 @@ impl UnmappedTerms {
         }
     }
 
-    /// Adds a term for a text of a mapped path, if a keyword field ignores the text for its length. Only one longer
-    /// than [`MAX_KEYWORD_BYTES`] bytes can be so.
+    /// Adds a term for a string of a mapped path, if it is too long for a keyword field. Only strings longer than
+    /// [`MAX_KEYWORD_BYTES`] can be.
     #[cold]
     pub(super) fn add_if_ignored(&mut self, path: &[u8], inside: &[u8]) {
         if text::utf16_len(inside) > IGNORE_ABOVE as usize {
@@ -56,7 +57,7 @@ impl UnmappedTerms {
         }
     }
 
-    /// Adds a term; both parts are the insides of JSON strings.
+    /// Adds a term. Both parts are escaped for JSON.
     #[inline]
     pub(super) fn add_raw(&mut self, path: &[u8], inside: &[u8]) {
         if self.terms == MAX_TERMS

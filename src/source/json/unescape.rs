@@ -1,9 +1,11 @@
-//! Turns the inside of a JSON string back into the text that was put into it.
+//! Decodes the escapes of a JSON string.
 //!
-//! Some shapes carry a record as text within a string. Its bytes are restored as they were, except that
-//! an escape of half a character (a lone surrogate), which no text can hold, stays an escape.
+//! Several formats carry a record as text in a string. Its bytes are restored as they were; only a lone surrogate, which
+//! UTF-8 cannot encode, stays an escape.
 
-/// Writes what `string` (without its quotes) stands for to the end of `text`.
+use crate::normalize::unicode_escape;
+
+/// Appends the text of `string`, given without its quotes, to `text`.
 pub(crate) fn unescape(string: &[u8], text: &mut Vec<u8>) {
     let mut rest = string;
     while let Some(at) = memchr::memchr(b'\\', rest) {
@@ -14,7 +16,7 @@ pub(crate) fn unescape(string: &[u8], text: &mut Vec<u8>) {
     text.extend_from_slice(rest);
 }
 
-/// Writes what the escape at the beginning of `rest` stands for, and returns its length.
+/// Appends the character of the escape at the beginning of `rest`, and returns the length of the escape.
 fn escape(rest: &[u8], text: &mut Vec<u8>) -> usize {
     let plain = match rest.get(1) {
         Some(b'n') => b'\n',
@@ -34,27 +36,17 @@ fn escape(rest: &[u8], text: &mut Vec<u8>) -> usize {
 }
 
 fn unicode(rest: &[u8], text: &mut Vec<u8>) -> usize {
-    let Some(first) = unit(rest) else {
+    let Some((code_point, end)) = unicode_escape(rest, 2) else {
         text.extend_from_slice(b"\\u");
         return 2;
     };
-    let pair = [Some(first), unit(rest.get(6..).unwrap_or_default())];
-    let decoded = char::decode_utf16(pair.into_iter().flatten()).next();
-    let Some(Ok(character)) = decoded else {
-        text.extend_from_slice(&rest[..6]);
-        return 6;
-    };
-    text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-    character.len_utf16() * 6
-}
-
-/// Returns the UTF-16 unit of the `\uXXXX` at the beginning of `rest`.
-fn unit(rest: &[u8]) -> Option<u16> {
-    let digits = rest.strip_prefix(b"\\u")?.get(..4)?;
-    let digits = std::str::from_utf8(digits).ok()?;
-    // `from_str_radix` alone would take a sign.
-    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
-    u16::from_str_radix(digits, 16).ok()
+    match char::from_u32(code_point) {
+        Some(character) => {
+            text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        None => text.extend_from_slice(&rest[..end]),
+    }
+    end
 }
 
 #[cfg(test)]
