@@ -36,14 +36,14 @@ pub enum RefusalReason {
 pub struct ClusterBlock {
     /// The engines' number for it.
     id: u16,
-    level: Level,
+    level: BlockLevel,
     /// Whether the engine reports that it is starting or busy, not that something is forbidden.
     retryable: bool,
 }
 
 /// What a block applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
+enum BlockLevel {
     Index,
     Cluster,
 }
@@ -61,7 +61,8 @@ impl ClusterBlock {
     /// `index [a] blocked by: [FORBIDDEN/8/index write (api)];`. Of several blocks a permanent one is returned, if any.
     fn parse(reason: &str) -> Option<Self> {
         let (before, list) = reason.split_once("blocked by: ")?;
-        let level = if before.starts_with("index [") { Level::Index } else { Level::Cluster };
+        let level =
+            if before.starts_with("index [") { BlockLevel::Index } else { BlockLevel::Cluster };
         let blocks = list.split('[').filter_map(|block| {
             let mut parts = block.split('/');
             let status = parts.next()?;
@@ -83,7 +84,7 @@ impl ClusterBlock {
 
     /// Returns whether the block applies to one index.
     pub(super) fn is_index_level(self) -> bool {
-        self.level == Level::Index
+        self.level == BlockLevel::Index
     }
 
     /// Returns a hint for the user.
@@ -93,7 +94,7 @@ impl ClusterBlock {
                 "the engine's disk is full: free disk space, then run the same command again"
             }
             (4, _) => "open the index (POST /INDEX/_open), then run the same command again",
-            (5, Level::Index) => {
+            (5, BlockLevel::Index) => {
                 "the index is read-only: set index.blocks.read_only to null \
                  (PUT /INDEX/_settings), then run the same command again"
             }
@@ -105,13 +106,13 @@ impl ClusterBlock {
                 "the metadata of the index is blocked: set index.blocks.metadata to null \
                  (PUT /INDEX/_settings), then run the same command again"
             }
-            (_, Level::Index) => {
+            (_, BlockLevel::Index) => {
                 "remove the block from the index (PUT /INDEX/_settings), then run the same command again"
             }
-            (_, Level::Cluster) if self.retryable => {
+            (_, BlockLevel::Cluster) if self.retryable => {
                 "the cluster is not ready: check its health, then run the same command again"
             }
-            (_, Level::Cluster) => {
+            (_, BlockLevel::Cluster) => {
                 "the cluster is read-only: set cluster.blocks.read_only and \
                  cluster.blocks.read_only_allow_delete to null (PUT /_cluster/settings), \
                  then run the same command again"

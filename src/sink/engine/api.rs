@@ -143,7 +143,7 @@ impl ApiClient<'_> {
         }
     }
 
-    /// Returns the error for a response that is no success.
+    /// Returns the error for a response other than success.
     pub(super) fn refused(&self, action: &str, response: &ApiResponse) -> Error {
         refusal(self.address(), action, response.cause())
     }

@@ -98,7 +98,7 @@ struct BulkWrite<'a> {
 }
 
 /// Collects the documents of a response that are sent again.
-struct NextRequest<'a> {
+struct Resend<'a> {
     fallback: Fallback<'a>,
     builder: BulkRequestBuilder,
     /// Why the engine could not accept some of them now, if so.
@@ -201,6 +201,7 @@ impl<'a> BulkWrite<'a> {
                 }
                 Err(request) => self.handle_rejected_single(&request, cause, sent).await,
             },
+            // `send` returns transient outcomes only as errors.
             RequestOutcome::Fatal(cause) | RequestOutcome::Transient(cause) => {
                 Err(self.fatal(cause, None))
             }
@@ -261,12 +262,13 @@ impl<'a> BulkWrite<'a> {
             self.writer.has_accepted.store(true, Ordering::Relaxed);
             self.retry.on_progress();
         }
-        let mut next = self.next_request(sent);
+        let mut resend = self.start_resend(sent);
         for item in response.failed {
-            self.handle_failed(request, item, &mut next).await?;
+            // Boxed: failures are rare, and every write would carry its size.
+            Box::pin(self.handle_failed(request, item, &mut resend)).await?;
         }
-        self.requests.extend(next.builder.build());
-        if let Some(cause) = next.transient {
+        self.requests.extend(resend.builder.build());
+        if let Some(cause) = resend.transient {
             self.retry.wait(cause, None).await?;
             self.count_retry();
         }
@@ -285,10 +287,11 @@ impl<'a> BulkWrite<'a> {
         if document.stage == Stage::Raw && !self.writer.has_accepted.load(Ordering::Relaxed) {
             return Err(self.fatal(cause, Some(document)));
         }
-        let mut next = self.next_request(sent);
+        let mut resend = self.start_resend(sent);
         let kind = bulk_response::classify_single(&cause);
-        self.handle_failed(request, FailedItem { position: 0, kind, cause }, &mut next).await?;
-        self.requests.extend(next.builder.build());
+        let item = FailedItem { position: 0, kind, cause };
+        Box::pin(self.handle_failed(request, item, &mut resend)).await?;
+        self.requests.extend(resend.builder.build());
         Ok(())
     }
 
@@ -297,16 +300,16 @@ impl<'a> BulkWrite<'a> {
         &mut self,
         request: &BulkRequest,
         item: FailedItem,
-        next: &mut NextRequest<'a>,
+        resend: &mut Resend<'a>,
     ) -> Result<(), Error> {
         let document = &request.documents[item.position];
         let letter = match self.failure_kind(document, &item).await {
             FailureKind::Transient => {
-                next.builder.push_unchanged(request, document);
-                next.transient = Some(item.cause);
+                resend.builder.push_unchanged(request, document);
+                resend.transient = Some(item.cause);
                 None
             }
-            FailureKind::Rejected => self.fall_back(request, document, &item.cause, next).await?,
+            FailureKind::Rejected => self.fall_back(request, document, &item.cause, resend).await?,
             FailureKind::Pipeline => Some(self.pipeline_failure(document, &item.cause).await),
             FailureKind::IndexUnwritable => {
                 if let Some(mappings) = &self.writer.mappings {
@@ -326,19 +329,16 @@ impl<'a> BulkWrite<'a> {
         request: &BulkRequest,
         document: &RequestDocument,
         cause: &Cause,
-        next: &mut NextRequest<'a>,
+        resend: &mut Resend<'a>,
     ) -> Result<Option<DeadLetter>, Error> {
         let line = request.document_line(document);
-        match next.fallback.next_form(document.entry, document.stage, line).await? {
-            Some((stage, content)) => {
-                next.builder.push_changed(request, document, stage, &content);
-                Ok(None)
-            }
-            None => {
-                let (cause, reason) = (DeadLetterCause::Content, cause.to_string());
-                Ok(Some(dead_letters::dead_letter(self.batch, document, cause, reason)))
-            }
+        let form = resend.fallback.next_form(document.entry, document.stage, line).await?;
+        if let Some((stage, content)) = form {
+            resend.builder.push_changed(request, document, stage, &content);
+            return Ok(None);
         }
+        let (cause, reason) = (DeadLetterCause::Content, cause.to_string());
+        Ok(Some(dead_letters::dead_letter(self.batch, document, cause, reason)))
     }
 
     /// Warns about an ingest pipeline, once for each index, and returns the dead letter of a document.
@@ -406,13 +406,14 @@ impl<'a> BulkWrite<'a> {
             sent: &body[entry.document as usize..entry.end as usize],
         });
         let duplicates: Vec<Duplicate<'_>> = duplicates.collect();
-        comparer.compare(&self.writer.api(), &self.writer.metrics, &duplicates).await
+        // Boxed: comparing is rarely requested, and every write would carry its size.
+        Box::pin(comparer.compare(&self.writer.api(), &self.writer.metrics, &duplicates)).await
     }
 
-    fn next_request(&self, sent: Instant) -> NextRequest<'a> {
+    fn start_resend(&self, sent: Instant) -> Resend<'a> {
         let (writer, batch) = (self.writer, self.batch);
         let mappings = writer.mappings.as_ref();
-        NextRequest {
+        Resend {
             fallback: Fallback::new(writer.api(), &writer.fields, mappings, batch, sent),
             builder: BulkRequestBuilder::default(),
             transient: None,

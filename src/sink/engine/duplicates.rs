@@ -129,7 +129,7 @@ async fn fetch_stored(
     api.send(Method::Post, &paths::multi_get(), Some(&body), ACTION).await
 }
 
-/// Parses the stored documents, in the order of the request. `None` if it is no such response.
+/// Parses the stored documents, in the order of the request. `None` if the response has another form.
 fn parse_stored(response: &ApiResponse, documents: usize) -> Option<Vec<Option<&RawValue>>> {
     #[derive(Deserialize)]
     struct Body<'a> {

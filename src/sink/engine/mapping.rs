@@ -149,7 +149,7 @@ impl Mappings {
         Ok(())
     }
 
-    /// Prepares an index. A closed or blocked one is no error: it accepts no documents in this run.
+    /// Prepares an index. A closed or blocked one is marked as unwritable, which is not an error.
     async fn prepare_or_mark_unwritable(
         &self,
         api: &ApiClient<'_>,

@@ -39,7 +39,8 @@ impl Mappings {
             return Ok(TemplateUpdate::Unchanged);
         }
         let known = self.fields.len();
-        let update = self.update_component_template(api, known).await?;
+        // Boxed: new fields are rare, and every write would carry its size.
+        let update = Box::pin(self.update_component_template(api, known)).await?;
         *stored = known;
         Ok(update)
     }
@@ -51,7 +52,7 @@ impl Mappings {
         api: &ApiClient<'_>,
     ) -> Result<(), Error> {
         let stored = self.component_fields.lock().await;
-        self.update_component_template(api, *stored).await?;
+        Box::pin(self.update_component_template(api, *stored)).await?;
         Ok(())
     }
 

@@ -38,7 +38,7 @@ pub(super) enum Fault {
 
 /// The state of the engine.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct FakeState {
     /// What happens to the next bulk requests.
     pub(super) faults: VecDeque<Fault>,
     /// Responses to the next `PUT index/_mapping`.
@@ -65,14 +65,14 @@ pub(super) struct State {
 
 pub(super) struct FakeEngine {
     pub(super) url: Url,
-    pub(super) state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<FakeState>>,
 }
 
 impl FakeEngine {
     pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(FakeState::default()));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -109,7 +109,7 @@ impl FakeEngine {
 }
 
 /// Responds to the requests of one connection.
-fn serve(stream: &TcpStream, state: &Mutex<State>) {
+fn serve(stream: &TcpStream, state: &Mutex<FakeState>) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = String::new();
@@ -147,7 +147,12 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
 }
 
 /// Returns status and body, or `None` to close the connection.
-fn answer(method: &str, path: &str, body: &[u8], state: &Mutex<State>) -> Option<(u16, String)> {
+fn answer(
+    method: &str,
+    path: &str,
+    body: &[u8],
+    state: &Mutex<FakeState>,
+) -> Option<(u16, String)> {
     if path.starts_with("/_bulk") {
         let fault = state.lock().unwrap().faults.pop_front();
         if matches!(fault, Some(Fault::Silence)) {
@@ -217,7 +222,7 @@ fn answer(method: &str, path: &str, body: &[u8], state: &Mutex<State>) -> Option
     Some((status, answer.to_string()))
 }
 
-fn bulk(body: &[u8], fault: Option<&Fault>, state: &mut State) -> Option<(u16, String)> {
+fn bulk(body: &[u8], fault: Option<&Fault>, state: &mut FakeState) -> Option<(u16, String)> {
     let lines: Vec<_> = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
     let documents = lines.len() / 2;
     state.bulks.push(documents);
@@ -254,7 +259,7 @@ fn item(
     number: usize,
     pair: &[&[u8]],
     fault: Option<&Fault>,
-    state: &mut State,
+    state: &mut FakeState,
 ) -> (String, String) {
     let action: Value = serde_json::from_slice(pair[0]).unwrap();
     let (index, mut id) = (&action["create"]["_index"], action["create"]["_id"].clone());
@@ -288,7 +293,7 @@ fn item(
 /// The reason of engines while a disk is full.
 const FLOOD_STAGE: &str = "index [trail-2024.06] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark];";
 
-fn store(pair: &[&[u8]], state: &mut State) -> (u16, &'static str) {
+fn store(pair: &[&[u8]], state: &mut FakeState) -> (u16, &'static str) {
     let action: Value = serde_json::from_slice(pair[0]).unwrap();
     let document: Value = serde_json::from_slice(pair[1]).unwrap();
     let id = action["create"]["_id"].as_str().unwrap().to_owned();
