@@ -9,9 +9,11 @@
 //! | stage | share |
 //! |---|---|
 //! | fetched | an eighth: log files and event history pages that wait for a worker; nothing without remote sources |
-//! | workers | each one a decoder ([`DecoderLimits::held_bytes`]) and two batches: one is filled, one waits |
+//! | workers | each one a decoder ([`DecoderLimits::retained_bytes`]) and two batches: one is filled, one waits |
 //! | outputs | [`OUTPUTS_AHEAD`] batches between the workers and the sink |
 //! | requests | the remainder, a batch for each request in flight; at least one |
+
+use super::decoder::DecoderLimits;
 
 /// Batches that wait between the workers and the sink: one that is taken out, and one behind it.
 pub const OUTPUTS_AHEAD: usize = 2;
@@ -33,43 +35,12 @@ const RECORD_DIVISOR: u64 = 4;
 /// Divisor of the pipeline's share for all files that are read as a whole, if the limit is too low for the defaults.
 const WHOLE_FILES_DIVISOR: u64 = 4;
 
+/// Divisor of the pipeline's share for decompressors and archive members of one input, beyond what each decoder holds;
+/// one worker at a time takes it. With the default limit that is enough for `xz -9` (65 MiB), also with remote sources.
+const EXTRA_DIVISOR: u64 = 3;
+
 /// Maximum number of bulk requests in flight; more do not make an engine faster.
 const MAX_REQUESTS: usize = 8;
-
-/// Sizes that bound the memory of a decoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecoderLimits {
-    /// Bytes of the window through which larger texts are read.
-    pub window: usize,
-    /// Bytes of the longest record; the window grows up to it if necessary.
-    pub record: usize,
-    /// Bytes of the largest stored (compressed) file that is read as a whole.
-    pub stored: usize,
-    /// Bytes up to which such a file is decompressed as a whole.
-    pub whole: usize,
-}
-
-impl DecoderLimits {
-    /// The usual limits. The files of a trail are far smaller, stored and decompressed.
-    pub const DEFAULT: Self =
-        Self { window: 1 << 20, record: 32 << 20, stored: 8 << 20, whole: 16 << 20 };
-
-    /// Returns the bytes that a decoder holds, also between two inputs. A long record takes more while it is read.
-    pub const fn held_bytes(&self) -> usize {
-        self.stored + self.text_bytes()
-    }
-
-    /// Returns the bytes of the buffer that decompressed files and the window share.
-    pub const fn text_bytes(&self) -> usize {
-        if self.whole > self.window { self.whole } else { self.window }
-    }
-}
-
-impl Default for DecoderLimits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
 
 /// The memory limit of a run, and how the stages share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,14 +110,24 @@ impl MemoryBudget {
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let usual = DecoderLimits::DEFAULT;
         let pipeline = self.pipeline_bytes();
-        let record = usual.record.min(bytes(pipeline / RECORD_DIVISOR)).max(usual.window);
+        let max_extra_bytes = usual.max_extra_bytes.min(bytes(pipeline / EXTRA_DIVISOR));
+        let max_record_bytes = bytes(pipeline / RECORD_DIVISOR);
+        let limits = DecoderLimits {
+            max_record_bytes: usual.max_record_bytes.min(max_record_bytes).max(usual.window_bytes),
+            max_extra_bytes,
+            ..usual
+        };
         if self.required_bytes(workers) <= pipeline {
-            return DecoderLimits { record, ..usual };
+            return limits;
         }
         let per_worker = bytes(pipeline / WHOLE_FILES_DIVISOR / workers.max(1) as u64);
-        let whole = usual.whole.min(per_worker.max(usual.window));
-        let stored = usual.stored.min((per_worker / 2).max(usual.window));
-        DecoderLimits { record, whole, stored, ..usual }
+        let at_most =
+            |usual_bytes: usize, bytes: usize| usual_bytes.min(bytes.max(usual.window_bytes));
+        DecoderLimits {
+            max_unpacked_bytes: at_most(usual.max_unpacked_bytes, per_worker),
+            max_stored_bytes: at_most(usual.max_stored_bytes, per_worker / 2),
+            ..limits
+        }
     }
 
     /// Returns the number of bulk requests in flight that the other stages leave memory for, from 1 to 8.
@@ -157,7 +138,7 @@ impl MemoryBudget {
     }
 
     const fn worker_bytes(&self) -> u64 {
-        DecoderLimits::DEFAULT.held_bytes() as u64 + BATCHES_PER_WORKER * self.batch_bytes
+        DecoderLimits::DEFAULT.retained_bytes() as u64 + BATCHES_PER_WORKER * self.batch_bytes
     }
 
     fn bytes_without_requests(&self, workers: usize) -> u64 {
@@ -203,12 +184,17 @@ mod tests {
     fn a_low_limit_lowers_the_decoder_limits() {
         assert_eq!(LOCAL.decoder_limits(5), DecoderLimits::DEFAULT);
         let low = MemoryBudget::new(32 * MIB, 5 * MIB, 0);
-        let mib = |mib: usize| mib << 20;
-        let limits = low.decoder_limits(1);
-        assert_eq!((limits.record, limits.whole, limits.stored), (mib(8), mib(8), mib(4)));
-        let limits = low.decoder_limits(4);
-        assert_eq!((limits.record, limits.whole, limits.stored), (mib(8), mib(2), mib(1)));
-        assert_eq!(low.decoder_limits(1_000).stored, DecoderLimits::DEFAULT.window);
+        let mib = |bytes: usize| bytes >> 20;
+        let sizes = |limits: DecoderLimits| {
+            let DecoderLimits { max_record_bytes, max_unpacked_bytes, .. } = limits;
+            (mib(max_record_bytes), mib(max_unpacked_bytes), mib(limits.max_stored_bytes))
+        };
+        assert_eq!(sizes(low.decoder_limits(1)), (8, 8, 4));
+        assert_eq!(sizes(low.decoder_limits(4)), (8, 2, 1));
+        assert_eq!(sizes(low.decoder_limits(1_000)), (8, 1, 1), "never below the window");
+        assert_eq!(mib(low.decoder_limits(1).max_extra_bytes), 10);
+        let remote = MemoryBudget::new(256 * MIB, 5 * MIB, 2);
+        assert_eq!(mib(remote.decoder_limits(1).max_extra_bytes), 74, "xz -9 takes 65");
     }
 
     proptest! {

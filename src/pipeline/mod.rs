@@ -9,16 +9,20 @@
 //! One way, and bounded: a slow engine holds the corridor up, the corridor the workers, the workers the
 //! lister. It ends in the same order: no more work, no more products, the last receipts, the last notes.
 
-mod gate;
-mod notebook;
-mod pack;
-mod paged;
-mod pipe;
-mod retry;
+mod batch_builder;
+mod checkpoint_writer;
+mod dead_letters;
+mod error;
+mod inputs_by_folder;
+mod interruptible_reader;
+mod long_record;
+mod paged_partition;
 mod run;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod worker;
 
-pub use run::{Error, Finished, KeptOut, Load, Outcome, READING_BYTES, least_memory, load, survey};
-pub use worker::Survey;
+pub use error::{BlockedDocument, Error};
+pub use run::{PipelineConfig, RunEnd, RunOutcome, dry_run, load};
+pub use worker::DryRunReport;

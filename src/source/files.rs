@@ -18,8 +18,8 @@ use std::{
     vec,
 };
 
-use super::{Content, Error, SourceEvent, Input, Source};
-use crate::event::fingerprint::{Fingerprint, Since};
+use super::{Content, Error, Input, Source, SourceEvent};
+use crate::event::fingerprint::{FileChange, Fingerprint};
 use crate::{event::Partition, redact};
 
 /// Names of one folder that are held and sorted at a time: a few MiB. Folders of a trail hold less, so
@@ -182,16 +182,16 @@ fn file(
     metadata: &Metadata,
 ) -> SourceEvent {
     let key = key("file", &path);
-    let now = Fingerprint::of(metadata);
+    let now = Fingerprint::from_metadata(metadata);
     let before = done(&key).and_then(|before| before.parse().ok());
     let size = now.size;
-    match before.map_or(Since::Other, |before| now.since(before, &path)) {
-        Since::Same => return SourceEvent::AlreadyDone { size, touched: None },
-        Since::Touched(now) => {
+    match before.map_or(FileChange::Changed, |before| now.change_since(before, &path)) {
+        FileChange::Unchanged => return SourceEvent::AlreadyDone { size, touched: None },
+        FileChange::Touched(now) => {
             let lane = Partition { key, fingerprint: now.to_string() };
             return SourceEvent::AlreadyDone { size, touched: Some(lane) };
         }
-        Since::Other => {}
+        FileChange::Changed => {}
     }
     let lane = Partition { key, fingerprint: now.to_string() };
     SourceEvent::Input(Input { lane, name: name(), content: Content::File(path), size })
@@ -302,7 +302,10 @@ impl<'a> FolderWalk<'a> {
         let metadata = match if link { fs::metadata(&path) } else { own } {
             Ok(metadata) => metadata,
             Err(source) => {
-                return (self.found)(SourceEvent::Failed(listing(&frame.name.join(&file_name), source)));
+                return (self.found)(SourceEvent::Failed(listing(
+                    &frame.name.join(&file_name),
+                    source,
+                )));
             }
         };
         let kind = metadata.file_type();
@@ -405,7 +408,9 @@ mod tests {
     fn names(found: &[SourceEvent], folder: &Path) -> Vec<String> {
         let prefix = format!("{}/", folder.display());
         let inputs = found.iter().filter_map(|found| match found {
-            SourceEvent::Input(input) => Some(input.name.strip_prefix(&prefix).unwrap_or(&input.name)),
+            SourceEvent::Input(input) => {
+                Some(input.name.strip_prefix(&prefix).unwrap_or(&input.name))
+            }
             _ => None,
         });
         inputs.map(str::to_owned).collect()
@@ -483,7 +488,9 @@ mod tests {
         let socket = folder.path().join("socket");
         let _listener = UnixListener::bind(&socket).unwrap();
         let found = listed(&mut files(&[folder.path()]).unwrap());
-        assert!(matches!(&found[..], [SourceEvent::Skipped { name, .. }] if name.ends_with("socket")));
+        assert!(
+            matches!(&found[..], [SourceEvent::Skipped { name, .. }] if name.ends_with("socket"))
+        );
         assert!(matches!(files(&[&socket]), Err(Error::Unfit { .. })));
     }
 
@@ -554,15 +561,19 @@ mod tests {
         fs::write(&path, "one two").unwrap();
         age(1000);
         let opened = fs::File::open(&path).unwrap();
-        let done =
-            Fingerprint::of(&opened.metadata().unwrap()).with_content(&opened).unwrap().to_string();
+        let done = Fingerprint::from_metadata(&opened.metadata().unwrap())
+            .with_content_hash(&opened)
+            .unwrap()
+            .to_string();
         let found = |done: &str| {
             let done = done.to_owned();
             let words = [path.clone().into_os_string()];
             listed(&mut Files::new(&words, Box::new(move |_| Some(done.clone()))).unwrap())
         };
         let listed = |done: &str| matches!(found(done)[..], [SourceEvent::Input(_)]);
-        let untouched = |done: &str| matches!(found(done)[..], [SourceEvent::AlreadyDone { touched: None, .. }]);
+        let untouched = |done: &str| {
+            matches!(found(done)[..], [SourceEvent::AlreadyDone { touched: None, .. }])
+        };
         assert!(untouched(&done), "nothing changed");
         age(2000);
         let [SourceEvent::AlreadyDone { touched: Some(touched), .. }] = &found(&done)[..] else {
@@ -588,7 +599,7 @@ mod tests {
         fs::write(&original, "x").unwrap();
         let below = folder.path().join("below");
         fs::create_dir(&below).unwrap();
-        let fingerprint = Fingerprint::of(&fs::metadata(&original).unwrap()).to_string();
+        let fingerprint = Fingerprint::from_metadata(&fs::metadata(&original).unwrap()).to_string();
         let mut done = HashMap::new();
         let root = fs::canonicalize(&below).unwrap();
         for number in 0..FILES {

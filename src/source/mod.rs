@@ -1,31 +1,45 @@
-//! Where events come from.
+//! Sources: where events come from, and how their records are found.
 //!
-//! In: the SOURCE words of the command line. Out: [`Input`]s, listed lazily by a [`Source`]; and of each
-//! input, read by a [`Decoder`], the places where its records lie.
-//! Holds: memory does not grow with the size or the number of the inputs; what cannot be read is said
-//! by name, cause and offset, and never stops what can be read.
-//! Absent on purpose: what a record means (see `normalize`), and what was done before (see `checkpoint`).
+//! Input: the SOURCE arguments of the command line. Output: [`Input`]s, listed lazily by a [`Source`]; and the records of
+//! each input, found by a [`Decoder`] and passed to a [`RecordHandler`].
+//! Invariant: memory does not grow with the size or the number of inputs. What cannot be read is reported with its name,
+//! the cause and the offset, and does not stop the rest.
+//! Not here: what a record means (see `normalize`); what earlier runs loaded (see `checkpoint`).
 //!
-//! | file | decides |
+//! Which inputs there are:
+//!
+//! | module | responsible for |
 //! |---|---|
-//! | [`files`] | which files there are, and which of them are new |
-//! | [`lookup`] | which events of accounts and Regions are missing, and at what pace they are asked for |
-//! | [`many`] | in which order several sources are listed |
-//! | `expect` | which inputs have to hold CloudTrail, and which may be something else |
-//! | [`fingerprint`] | whether a file is the one that was read before |
-//! | [`s3`] | which logs a trail's bucket holds, which are new, and how they get here |
-//! | [`decode`] | how an input is opened, and what is told about it at the end |
-//! | `unpack`, `locked`, `archive` | gzip, zstd, bzip2, xz, plain; tar and zip; what is not opened |
-//! | `transcode`, `window` | UTF-16 and UTF-32; a bounded piece of text at a time |
-//! | `walk`, `look` | the envelopes around records; what is a record and what is not |
-//! | `shape` | what else events are wrapped in: messages, documents of an index, rows and columns |
-//! | [`skip`] | where a JSON value ends |
+//! | [`files`] | files and folders: which there are, and which changed since an earlier run |
+//! | [`s3`] | the bucket of a trail: which log files it holds, which are new, and fetching them |
+//! | [`lookup`] | LookupEvents: which events of accounts and Regions are missing, and the request rate |
+//! | [`many`] | several sources listed as one |
+//! | [`input`], [`error`] | what a source hands over: an input, a page, an error |
+//! | [`expectation`] | which inputs must be CloudTrail, and which may be anything |
+//!
+//! How an input is read, from the outside in:
+//!
+//! | module | responsible for |
+//! |---|---|
+//! | [`decode`] | the way of one input: open, decompress, separate members, scan |
+//! | `decode_memory` | the memory of a decoder, and of archives and decompressors |
+//! | `unpack` | gzip, zstd, bzip2, xz, in layers; detecting the format |
+//! | `archive`, `unsupported_archive` | members of tar and zip; formats that are named, not read |
+//! | `transcode` | UTF-16 and UTF-32 |
+//! | [`json`] | the records in a text |
+//! | `envelope` | what records are wrapped in: messages, documents of an index, rows and columns |
+//! | [`decoded`], [`input_format`] | the report on an input |
 
 mod archive;
 pub mod decode;
+mod decode_memory;
+pub mod decoded;
 mod envelope;
-mod expectation;
+pub mod error;
+pub mod expectation;
 pub mod files;
+pub mod input;
+pub mod input_format;
 pub mod json;
 pub mod lookup;
 pub mod many;
@@ -36,24 +50,21 @@ mod transcode;
 mod unpack;
 mod unsupported_archive;
 
-use std::{fmt, io, io::Read, path::PathBuf};
-
-use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
-
-use crate::{
-    aws,
-    event::{Partition, ListingSummary, Position, TimeSlice},
-};
-pub use decode::{Defect, Decoded, Decoder, Limits, RecordHandler, InputFormat, RecordOutcome, OversizedRecord};
+use crate::event::{ListingSummary, Partition};
+pub use decode::Decoder;
+pub use decoded::{Decoded, Defect};
+pub use error::Error;
 pub use expectation::Expectation;
 pub use files::Files;
+pub use input::{Content, Input, Page, ReservedBytes, Slice};
+pub use input_format::InputFormat;
 pub use json::classify::ForeignKind;
+pub use json::record_handler::{OversizedRecord, RecordHandler, RecordOutcome};
+pub use json::skip::{SkipError, skip_value};
+pub(crate) use json::unescape::unescape;
 pub use lookup::LookupSource;
 pub use many::CombinedSource;
 pub use s3::S3Source;
-pub use json::skip::{SkipError, skip_value};
-pub(crate) use json::unescape::unescape;
 
 /// A place that events are read from.
 pub trait Source: Send {
@@ -124,220 +135,4 @@ pub enum SourceEvent {
         /// Whether that was all of it: otherwise the next run goes on where its pages are safe.
         complete: bool,
     },
-}
-
-/// A stretch of time that is fetched page by page, newest first: a lane of LookupEvents.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slice {
-    /// What the checkpoint knows it by: the series, and the bounds.
-    pub key: String,
-    /// As the user would name it, for messages.
-    pub name: String,
-    /// What is fetched, whatever the time: account, Region, category, filter. Coverage is kept for each.
-    pub series: String,
-    /// First second, of the Unix epoch.
-    pub from: i64,
-    /// Last second; it belongs to the slice.
-    pub to: i64,
-    /// Up to this second no late events are to be expected: what is covered up to here is never fetched again.
-    pub sure_until: i64,
-}
-
-impl Slice {
-    /// Returns what the checkpoint is to know as covered once the slice is done.
-    pub fn span(&self) -> TimeSlice {
-        let Self { series, from, to, sure_until, .. } = self;
-        TimeSlice { series: series.clone(), from: *from, to: *to, complete_until: *sure_until }
-    }
-}
-
-/// Some events of a slice, as LookupEvents answered them.
-#[derive(Debug)]
-pub struct Page {
-    /// The slice's key.
-    pub key: String,
-    /// Which page of it this is.
-    pub number: u32,
-    /// `{"Events":[…]}`.
-    pub content: ReservedBytes,
-    /// Once this page and all before it are settled, the slice is safe from this second to its end.
-    pub since: Option<Position>,
-}
-
-/// One input to be read by a worker.
-#[derive(Debug)]
-pub struct Input {
-    /// What the checkpoint knows it by. An empty fingerprint says that it cannot be known again
-    /// (standard input, a FIFO): never to be remembered as done.
-    pub lane: Partition,
-    /// As the user would name it, for messages.
-    pub name: String,
-    /// Where its bytes are.
-    pub content: Content,
-    /// Bytes as stored; 0 if unknown.
-    pub size: u64,
-}
-
-/// Where the bytes of an input are.
-pub enum Content {
-    /// A file, which the worker opens.
-    File(PathBuf),
-    /// Standard input, a FIFO, or anything else that is read once from front to back, and may be silent for
-    /// long: even its first read, which may wait for the other end.
-    Stream(Box<dyn Read + Send>),
-    /// Bytes in memory, fetched by the source.
-    Memory(ReservedBytes),
-}
-
-/// Bytes in memory, as stored, and their share of the memory that the source may use.
-#[derive(Debug)]
-pub struct ReservedBytes {
-    /// The bytes.
-    pub bytes: Bytes,
-    /// Given back when the bytes are dropped.
-    pub permit: Option<OwnedSemaphorePermit>,
-}
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Stream(_) => f.write_str("Stream"),
-            Self::Memory(held) => f.debug_tuple("Memory").field(&held.bytes.len()).finish(),
-        }
-    }
-}
-
-/// What can go wrong between the command line and the text of a file.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The word looks like an address of something we do not read.
-    #[error(
-        "cannot read {word}: sources are files, folders, - for standard input, s3://BUCKET/PREFIX, and lookup"
-    )]
-    UnknownScheme {
-        /// The word as typed.
-        word: String,
-    },
-    /// The path named on the command line is not there, or not to be seen.
-    #[error("cannot find {name}")]
-    Missing {
-        /// The word as typed.
-        name: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The path named on the command line is a socket or a block device.
-    #[error("cannot read {name}: it is {what}")]
-    Unfit {
-        /// The word as typed.
-        name: String,
-        /// What it is.
-        what: &'static str,
-    },
-    /// `-` was given twice.
-    #[error("- was given more than once, but standard input can be read only once")]
-    StandardInputTwice,
-    /// A folder could not be listed, or what is in it not be looked at.
-    #[error("could not list {name}")]
-    List {
-        /// The folder or file.
-        name: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The word is meant as the address of a bucket, and is none.
-    #[error("cannot read {word}")]
-    Address {
-        /// The word as typed.
-        word: String,
-        /// Why.
-        source: s3::AddressError,
-    },
-    /// A bucket, or a folder of one, could not be listed or fetched from.
-    #[error("could not read {name}")]
-    Bucket {
-        /// As the user would name it.
-        name: String,
-        /// Why.
-        source: Box<s3::S3Error>,
-    },
-    /// An input could not be opened.
-    #[error("could not open {name}")]
-    Open {
-        /// The input.
-        name: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// An input could not be read on. Records before that place were handed over.
-    #[error("could not read {name} beyond byte {offset}")]
-    Read {
-        /// The input.
-        name: String,
-        /// Bytes, as stored, that had been read.
-        offset: u64,
-        /// Why.
-        source: io::Error,
-    },
-    /// Events could not be looked up.
-    #[error(transparent)]
-    Lookup(#[from] lookup::LookupError),
-    /// An account cannot be entered.
-    #[error("could not use account {account}")]
-    Account {
-        /// The account's number.
-        account: String,
-        /// Why.
-        source: Box<aws::Error>,
-    },
-}
-
-impl Error {
-    /// Returns what the error is about: a word of the command line, a file, a folder.
-    pub fn about(&self) -> &str {
-        match self {
-            Self::UnknownScheme { word } | Self::Address { word, .. } => word,
-            Self::StandardInputTwice => "-",
-            Self::Missing { name, .. }
-            | Self::Unfit { name, .. }
-            | Self::List { name, .. }
-            | Self::Bucket { name, .. }
-            | Self::Open { name, .. }
-            | Self::Read { name, .. } => name,
-            Self::Lookup(lookup::LookupError::Region { region, .. }) => region,
-            Self::Lookup(_) => "lookup",
-            Self::Account { account, .. } => account,
-        }
-    }
-
-    /// Says what went wrong, for a line that begins with [`Error::about`].
-    pub fn told(&self) -> String {
-        match self {
-            Self::List { source, .. } => format!("could not be listed: {source}"),
-            Self::Bucket { source, .. } => format!("could not be read: {source}"),
-            Self::Open { source, .. } => format!("could not be opened: {source}"),
-            Self::Read { offset, source, .. } => {
-                format!("could not be read beyond byte {offset}: {source}")
-            }
-            Self::Lookup(error) => error.describe(),
-            Self::Account { source, .. } => match source.service_error() {
-                Some(refusal) => format!("{source}: {refusal}"),
-                None => source.to_string(),
-            },
-            other => other.to_string(),
-        }
-    }
-
-    /// Returns whether the command line is to blame, so that nothing should be begun.
-    pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::UnknownScheme { .. }
-                | Self::Address { .. }
-                | Self::Missing { .. }
-                | Self::Unfit { .. }
-                | Self::StandardInputTwice
-        )
-    }
 }

@@ -8,6 +8,7 @@ use std::io::{Cursor, Write};
 use proptest::prelude::*;
 
 use super::*;
+use crate::limit::DecoderLimits;
 
 /// Collects records as they came.
 #[derive(Default)]
@@ -27,7 +28,9 @@ impl RecordHandler for Collected {
                 RecordOutcome::EndsAt(end)
             }
             Err(SkipError::Incomplete) => RecordOutcome::Incomplete,
-            Err(SkipError::Invalid { offset, cause }) => RecordOutcome::Invalid { offset, cause: cause.into() },
+            Err(SkipError::Invalid { offset, cause }) => {
+                RecordOutcome::Invalid { offset, cause: cause.into() }
+            }
         }
     }
 
@@ -37,24 +40,30 @@ impl RecordHandler for Collected {
         self.too_long.push((record.offset, String::from_utf8(content).unwrap()));
     }
 
-    fn go_on(&self) -> bool {
-        self.most.is_none_or(|most| self.records.len() < most)
+    fn is_stopped(&self) -> bool {
+        self.most.is_some_and(|most| self.records.len() >= most)
     }
 
-    fn consumed(&mut self, bytes: u64) {
+    fn stored_bytes_read(&mut self, bytes: u64) {
         self.consumed += bytes;
     }
 }
 
-fn limits(window: usize) -> Limits {
-    Limits { window, record: 1 << 20, stored: 1 << 20, whole: 1 << 20 }
+fn limits(window: usize) -> DecoderLimits {
+    DecoderLimits {
+        window_bytes: window,
+        max_record_bytes: 1 << 20,
+        max_stored_bytes: 1 << 20,
+        max_unpacked_bytes: 1 << 20,
+        ..DecoderLimits::DEFAULT
+    }
 }
 
 fn stream(text: &[u8], window: usize) -> (Vec<String>, Decoded) {
     let mut collected = Collected::default();
     let content = Content::Stream(Box::new(Cursor::new(text.to_vec())));
     let decoded = Decoder::new(limits(window)).read("test", content, &mut collected).unwrap();
-    assert_eq!(collected.consumed, decoded.bytes_consumed);
+    assert_eq!(collected.consumed, decoded.stored_bytes);
     assert_eq!(collected.records.len() as u64, decoded.records);
     (collected.records, decoded)
 }
@@ -103,7 +112,7 @@ fn good(text: &str, shape: InputFormat, records: &[&str]) {
     assert_eq!(read, records, "{text}");
     assert_eq!(decoded.format, shape, "{text}");
     assert_eq!(decoded.defects, [], "{text}");
-    assert_eq!(decoded.bytes_read, text.len() as u64, "{text}");
+    assert_eq!(decoded.text_bytes, text.len() as u64, "{text}");
     assert!(!decoded.changed && !decoded.stopped);
 }
 
@@ -169,9 +178,9 @@ fn events_of_lookup_events_without_a_record_are_named_with_the_cause() {
     for (bad, cause) in [
         (r#""CloudTrailEvent":null"#, "CloudTrailEvent is null"),
         (r#""CloudTrailEvent":"""#, "CloudTrailEvent is empty"),
-        (r#""CloudTrailEvent":"(truncated)""#, "CloudTrailEvent holds text that is not JSON"),
-        (r#""CloudTrailEvent":"{}""#, "CloudTrailEvent holds JSON that is not CloudTrail"),
-        (r#""CloudTrailEvent":7"#, "CloudTrailEvent is neither text nor an object"),
+        (r#""CloudTrailEvent":"(truncated)""#, "CloudTrailEvent contains text that is not JSON"),
+        (r#""CloudTrailEvent":"{}""#, "CloudTrailEvent contains JSON that is not CloudTrail"),
+        (r#""CloudTrailEvent":7"#, "CloudTrailEvent is neither a string nor an object"),
         (r#""EventSource":"x""#, "CloudTrailEvent is missing"),
     ] {
         let item = format!(r#"{{"EventId":"2","EventName":"A",{bad},"Username":"u"}}"#);
@@ -236,7 +245,10 @@ fn what_is_no_cloud_trail_is_counted_by_kind() {
         r#"{"awsAccountId":"1","digestStartTime":"x","logFiles":[{"s3Bucket":"b"}]}"#,
         ForeignKind::Digest,
     );
-    strange(r#"{"fileVersion":"1.0","configurationItems":[{"eventVersion":"1.0"}]}"#, ForeignKind::Config);
+    strange(
+        r#"{"fileVersion":"1.0","configurationItems":[{"eventVersion":"1.0"}]}"#,
+        ForeignKind::Config,
+    );
     strange(r#"{"hello":[1,2,{"a":"}"}]}"#, ForeignKind::Json);
     strange("a,b,c\n1,2,3\n", ForeignKind::Text);
     strange("[package]\nname = \"x\"\n", ForeignKind::Text);
@@ -244,7 +256,10 @@ fn what_is_no_cloud_trail_is_counted_by_kind() {
     strange("\u{1}\u{2}{}", ForeignKind::Binary);
     strange("12345", ForeignKind::Text);
     strange("<html><body>503 Service Unavailable</body></html>", ForeignKind::Markup);
-    strange("<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code></Error>", ForeignKind::Markup);
+    strange(
+        "<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code></Error>",
+        ForeignKind::Markup,
+    );
     strange("\0\0\0\0\0\0\0\0", ForeignKind::Zeros);
     let (_, decoded) = read(b"\xff\xfe{\0}\0");
     assert_eq!(decoded.foreign.keys().collect::<Vec<_>>(), [&ForeignKind::Json]);
@@ -348,7 +363,13 @@ fn a_record_that_is_too_long_is_passed_by() {
     for text in [format!("[{A},{long},{B}]"), format!("{A} {long} {B}")] {
         let mut collected = Collected::default();
         let content = Content::Stream(Box::new(Cursor::new(text.clone())));
-        let limits = Limits { window: 16, record: 1000, stored: 0, whole: 0 };
+        let limits = DecoderLimits {
+            window_bytes: 16,
+            max_record_bytes: 1000,
+            max_stored_bytes: 0,
+            max_unpacked_bytes: 0,
+            ..DecoderLimits::DEFAULT
+        };
         let decoded = Decoder::new(limits).read("test", content, &mut collected).unwrap();
         assert_eq!(collected.records, [A, B]);
         assert_eq!(collected.too_long, [(text.find(&long).unwrap() as u64, long.clone())]);
@@ -361,7 +382,13 @@ fn a_stranger_larger_than_memory_is_passed_by() {
     let large = format!(r#"{{"z":[{}0]}}"#, "1,".repeat(5000));
     let content = Content::Stream(Box::new(Cursor::new(format!("{A}{large}{B}"))));
     let mut collected = Collected::default();
-    let mut decoder = Decoder::new(Limits { window: 16, record: 1000, stored: 0, whole: 0 });
+    let mut decoder = Decoder::new(DecoderLimits {
+        window_bytes: 16,
+        max_record_bytes: 1000,
+        max_stored_bytes: 0,
+        max_unpacked_bytes: 0,
+        ..DecoderLimits::DEFAULT
+    });
     let decoded = decoder.read("test", content, &mut collected).unwrap();
     assert_eq!((collected.records.len(), decoded.foreign_count()), (2, 1));
 }
@@ -390,7 +417,7 @@ fn a_file_that_grows_is_not_done() {
     temporary.write_all(format!("{A}\n{B}\n").repeat(99).as_bytes()).unwrap();
     for stored in [0, 1 << 20] {
         let writer = std::fs::File::options().append(true).open(temporary.path()).unwrap();
-        let mut decoder = Decoder::new(Limits { stored, ..limits(64) });
+        let mut decoder = Decoder::new(DecoderLimits { max_stored_bytes: stored, ..limits(64) });
         let content = Content::File(temporary.path().to_owned());
         let decoded = decoder.read("test", content, &mut Growing(writer)).unwrap();
         assert!(decoded.changed && !decoded.stopped);
@@ -402,7 +429,13 @@ fn a_file_that_grows_is_not_done() {
 
 #[test]
 fn no_more_is_held_than_was_promised_whatever_was_read() {
-    let limits = Limits { window: 1_000, record: 100_000, stored: 4_000, whole: 8_000 };
+    let limits = DecoderLimits {
+        window_bytes: 1_000,
+        max_record_bytes: 100_000,
+        max_stored_bytes: 4_000,
+        max_unpacked_bytes: 8_000,
+        ..DecoderLimits::DEFAULT
+    };
     let record = |bytes: usize| format!(r#"{{"eventVersion":"1.08","x":"{}"}}"#, "y".repeat(bytes));
     let result = |bytes: usize| {
         format!(r#"{{"Events":[{{"CloudTrailEvent":{}}}]}}"#, quoted(&record(bytes)))
@@ -418,8 +451,8 @@ fn no_more_is_held_than_was_promised_whatever_was_read() {
             let mut collected = Collected::default();
             decoder.read("test", content, &mut collected).unwrap();
             assert_eq!(collected.records.len(), 1);
-            let most = limits.held_bytes() + limits.window;
-            assert!(decoder.held_bytes() <= most, "{} of {most}", decoder.held_bytes());
+            let most = limits.retained_bytes() + limits.window_bytes;
+            assert!(decoder.retained_bytes() <= most, "{} of {most}", decoder.retained_bytes());
         }
     }
 }
@@ -439,7 +472,7 @@ fn what_the_system_refuses_is_said_with_the_name() {
 fn many_broken_places_are_counted_and_few_are_kept() {
     let (_, decoded) = stream("{\"eventVersion\":\"1.0\",[}\n".repeat(1000).as_bytes(), 1 << 16);
     assert_eq!(decoded.defect_count, 1000);
-    assert_eq!(decoded.defects.len(), decode::MAX_DEFECTS_KEPT);
+    assert_eq!(decoded.defects.len(), decoded::MAX_DEFECTS_KEPT);
 }
 
 /// Pieces of which texts are made that are nearly of some shape.

@@ -99,7 +99,9 @@ impl<R: Read> Transcoder<R> {
             match (self.encoding, &self.input[at..at + width]) {
                 (TextEncoding::Utf16Le, &[a, b]) => self.unit(u16::from_le_bytes([a, b])),
                 (TextEncoding::Utf16Be, &[a, b]) => self.unit(u16::from_be_bytes([a, b])),
-                (TextEncoding::Utf32Le, &[a, b, c, d]) => self.point(u32::from_le_bytes([a, b, c, d])),
+                (TextEncoding::Utf32Le, &[a, b, c, d]) => {
+                    self.point(u32::from_le_bytes([a, b, c, d]))
+                }
                 (_, &[a, b, c, d]) => self.point(u32::from_be_bytes([a, b, c, d])),
                 _ => {}
             }
@@ -185,16 +187,24 @@ mod tests {
 
     use super::*;
 
-    const ALL: [TextEncoding; 4] =
-        [TextEncoding::Utf16Le, TextEncoding::Utf16Be, TextEncoding::Utf32Le, TextEncoding::Utf32Be];
+    const ALL: [TextEncoding; 4] = [
+        TextEncoding::Utf16Le,
+        TextEncoding::Utf16Be,
+        TextEncoding::Utf32Le,
+        TextEncoding::Utf32Be,
+    ];
 
     /// Stores a text, by the standard library.
     pub(super) fn stored(text: &str, encoding: TextEncoding) -> Vec<u8> {
         match encoding {
             TextEncoding::Utf16Le => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
             TextEncoding::Utf16Be => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
-            TextEncoding::Utf32Le => text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(),
-            TextEncoding::Utf32Be => text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect(),
+            TextEncoding::Utf32Le => {
+                text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect()
+            }
+            TextEncoding::Utf32Be => {
+                text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect()
+            }
         }
     }
 

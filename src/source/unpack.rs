@@ -1,8 +1,9 @@
-//! Takes compression off, whatever a file is called, until there is text or an archive.
+//! Decompresses an input until there is text or an archive, whatever the file is called.
 //!
-//! In: the bytes as stored. Out: [`Unpacked`].
-//! ColumnType: memory is bounded by the window sizes of the formats; a bomb is left after [`BOMB_BYTES`].
-//! Absent on purpose: the files in an archive (see `archive`).
+//! Input: the bytes as stored. Output: [`Unpacked`].
+//! Invariant: memory for decompression is reserved before it is used, see [`ReserveMemory`]; a decompression bomb is
+//! abandoned after [`MAX_SUSPICIOUS_BYTES`].
+//! Not here: the members of an archive (see `archive`).
 
 use std::{
     cell::Cell,
@@ -17,49 +18,48 @@ use lzma_rust2::XzReader;
 use memchr::memmem;
 
 use super::{
-    unsupported_archive::{UnsupportedArchive, unsupported_archive},
+    decode_memory::{Reservation, ReserveMemory},
     transcode::{TextEncoding, Transcoder, detect_encoding},
+    unsupported_archive::{UnsupportedArchive, unsupported_archive},
 };
 
-/// WindowRead text than this is suspicious if it comes from very few bytes. Far above any file of a trail.
-const BOMB_BYTES: u64 = 256 << 20;
+/// The size from which text is suspicious if it comes from very few bytes. Far above any log file of a trail.
+const MAX_SUSPICIOUS_BYTES: u64 = 256 << 20;
 
-/// Text from one stored byte that is beyond suspicion. Trail files unpack to 5 to 20 times their size.
-const BOMB_RATIO: u64 = 250;
+/// Bytes of text from one stored byte that are above suspicion. Log files of a trail grow 5 to 20 times.
+const MAX_EXPANSION: u64 = 250;
 
-/// Layers of compression that are taken off. Two occur: Firehose packs what CloudWatch Logs packed.
-const LAYERS: usize = 3;
+/// Layers of compression that are removed. Two occur: Firehose compresses what CloudWatch Logs compressed.
+const MAX_LAYERS: usize = 3;
 
-/// What the decoder of xz may take, in KiB. The largest preset, `xz -9`, takes 65 MiB; the usual one 9.
-const XZ_KIB: u32 = 80 << 10;
-
-/// First bytes that show how something is packed: a header of tar is that long.
+/// First bytes that show the format of a file: the length of a tar header.
 pub(super) const HEAD_BYTES: usize = 512;
 
-/// What is read from disk at once.
+/// Size of the buffer in front of a decompressor.
 const READ_BYTES: usize = 128 << 10;
 
-/// Text from one stored byte that deflate can give at most (RFC 1951), rounded up.
-const DEFLATE_RATIO: usize = 1_040;
+/// The most text that deflate gives for one stored byte (RFC 1951), rounded up.
+const DEFLATE_EXPANSION: usize = 1_040;
 
-/// Counts what is read as stored, and remembers whether it was the reading itself that failed.
+/// Counts the bytes that are read as stored, and records whether reading them failed.
 #[derive(Debug, Default)]
 pub(super) struct ReadCounter {
     pub(super) bytes: Cell<u64>,
-    /// Those of them that somebody was told of.
-    told: Cell<u64>,
+    /// Those of them that were reported as progress.
+    reported: Cell<u64>,
+    /// The input itself could not be read, rather than decompressed.
     pub(super) failed: Cell<bool>,
-    /// Nobody is to be told: it was told before.
-    silent: bool,
+    /// Nothing is to be reported, because the bytes were counted before.
+    is_unreported: bool,
 }
 
 impl ReadCounter {
-    /// Returns one for what was counted before.
+    /// Returns a counter for bytes that were reported before.
     pub(super) fn unreported() -> Self {
-        Self { silent: true, ..Self::default() }
+        Self { is_unreported: true, ..Self::default() }
     }
 
-    /// Takes in what reading gave.
+    /// Adds the result of a read.
     pub(super) fn count(&self, read: &io::Result<usize>) {
         match read {
             Ok(read) => self.bytes.set(self.bytes.get() + *read as u64),
@@ -67,147 +67,152 @@ impl ReadCounter {
         }
     }
 
-    /// Returns how many bytes were read since the last time.
+    /// Returns the number of bytes that were read since the last call.
     pub(super) fn take_unreported(&self) -> u64 {
-        let news = self.bytes.get() - self.told.replace(self.bytes.get());
-        if self.silent { 0 } else { news }
+        let unreported = self.bytes.get() - self.reported.replace(self.bytes.get());
+        if self.is_unreported { 0 } else { unreported }
     }
 }
 
 struct CountingReader<R> {
     inner: R,
-    meter: Rc<ReadCounter>,
+    counter: Rc<ReadCounter>,
 }
 
 impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer);
-        self.meter.count(&read);
+        self.counter.count(&read);
         read
     }
 }
 
-/// PayloadForm some bytes are packed, by the first of them.
+/// The format of a file, from its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileFormat {
     Gzip,
     Zstd,
     Bzip2,
     Xz,
-    /// An archive of files, one behind the other.
+    /// An archive of members one after another.
     Tar,
-    /// An archive of files, with a directory at its end.
+    /// An archive with a directory at its end.
     Zip,
-    /// Text in another encoding than UTF-8.
+    /// Text in an encoding other than UTF-8.
     Encoded(TextEncoding),
-    /// Something that is not opened here.
-    UnsupportedArchive(&'static UnsupportedArchive),
-    /// Text, or what is of no interest.
-    None,
+    /// A format that is not supported.
+    Unsupported(&'static UnsupportedArchive),
+    /// Text in UTF-8, or unknown.
+    Plain,
 }
 
 impl FileFormat {
-    /// Returns whether bytes that are packed so are compressed.
+    /// Returns whether it is a compression format.
     pub(super) fn is_compressed(self) -> bool {
         matches!(self, Self::Gzip | Self::Zstd | Self::Bzip2 | Self::Xz)
     }
 }
 
-/// Returns how bytes are packed that begin like this: with [`HEAD_BYTES`] or fewer.
+/// Returns the format of a file that starts with `head`: [`HEAD_BYTES`] or fewer.
 pub(super) fn detect_format(head: &[u8]) -> FileFormat {
     match head {
-        [b'{' | b'[', second, ..] if *second != 0 => FileFormat::None,
+        [b'{' | b'[', second, ..] if *second != 0 => FileFormat::Plain,
         [0x1f, 0x8b, ..] => FileFormat::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => FileFormat::Zstd,
-        [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] if begins_block(rest) => FileFormat::Bzip2,
+        [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] if begins_bzip2_block(rest) => FileFormat::Bzip2,
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => FileFormat::Xz,
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..] => FileFormat::Zip,
         _ if begins_tar(head) => FileFormat::Tar,
         _ => match (detect_encoding(head), unsupported_archive(head)) {
             (Some(encoding), _) => FileFormat::Encoded(encoding),
-            (None, Some(locked)) => FileFormat::UnsupportedArchive(locked),
-            (None, None) => FileFormat::None,
+            (None, Some(archive)) => FileFormat::Unsupported(archive),
+            (None, None) => FileFormat::Plain,
         },
     }
 }
 
-/// Returns whether a block of bzip2, or its end, begins here: pi, or its square root, in decimal digits.
-fn begins_block(rest: &[u8]) -> bool {
+/// Returns whether a bzip2 block, or the end of the stream, begins here: the digits of pi, or of its square root.
+fn begins_bzip2_block(rest: &[u8]) -> bool {
     const BLOCK: [u8; 6] = [0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
     const END: [u8; 6] = [0x17, 0x72, 0x45, 0x38, 0x50, 0x90];
     let length = rest.len().min(BLOCK.len());
     [BLOCK, END].iter().any(|magic| rest[..length] == magic[..length])
 }
 
-/// Returns whether bytes are a header of tar: its sum, in which its own field counts as spaces, is right.
+/// Returns whether bytes are a tar header with a correct checksum, in which the checksum field counts as spaces.
 fn begins_tar(head: &[u8]) -> bool {
-    const SUM: std::ops::Range<usize> = 148..156;
+    const CHECKSUM: std::ops::Range<usize> = 148..156;
     let Some(header) = head.first_chunk::<HEAD_BYTES>() else { return false };
-    let is_sum = |at: usize| SUM.contains(&at);
-    let bytes = header.iter().enumerate();
-    let sum: u32 = bytes.map(|(at, &byte)| u32::from(if is_sum(at) { b' ' } else { byte })).sum();
-    let said = header[SUM].iter().filter(|byte| byte.is_ascii_digit());
-    let said = said.fold(0_u32, |said, byte| said * 8 + u32::from(byte - b'0'));
-    header[0] != 0 && said == sum
+    let byte = |(at, &byte): (usize, &u8)| if CHECKSUM.contains(&at) { b' ' } else { byte };
+    let sum: u32 = header.iter().enumerate().map(|entry| u32::from(byte(entry))).sum();
+    let digits = header[CHECKSUM].iter().filter(|byte| byte.is_ascii_digit());
+    let stored = digits.fold(0_u32, |stored, byte| stored * 8 + u32::from(byte - b'0'));
+    header[0] != 0 && stored == sum
 }
 
-/// What there is once all compression is taken off.
+/// An input without its compression.
 pub(super) enum Unpacked<'a> {
-    /// Text in UTF-8, and how it is stored if that is something else.
+    /// Text in UTF-8, and its encoding if it is stored in another one.
     Text(Box<dyn Read + 'a>, Option<TextEncoding>),
-    /// An archive of files, one behind the other.
+    /// A tar archive.
     Tar(Box<dyn Read + 'a>),
-    /// An archive with a directory at its end.
+    /// A zip archive.
     Zip(Box<dyn Read + 'a>),
-    /// Something that is not opened here.
-    UnsupportedArchive(&'static UnsupportedArchive),
+    /// A format that is not supported.
+    Unsupported(&'static UnsupportedArchive),
 }
 
 /// Returns a reader that counts what it reads.
-pub(super) fn counted<'a>(stored: impl Read + 'a, meter: &Rc<ReadCounter>) -> Box<dyn Read + 'a> {
-    Box::new(CountingReader { inner: stored, meter: Rc::clone(meter) })
+pub(super) fn counted<'a>(stored: impl Read + 'a, counter: &Rc<ReadCounter>) -> Box<dyn Read + 'a> {
+    Box::new(CountingReader { inner: stored, counter: Rc::clone(counter) })
 }
 
-/// Takes compression off `stored`. What `meter` counts is what is behind it.
+/// Removes all compression from `stored`, whose bytes are counted by `counter`.
 ///
 /// # Errors
 ///
-/// Returns an error if the first bytes cannot be read.
-pub(super) fn open<'a>(stored: Box<dyn Read + 'a>, meter: &Rc<ReadCounter>) -> io::Result<Unpacked<'a>> {
+/// Returns an error if the first bytes cannot be read, or if there is no memory for decompression.
+pub(super) fn unpack<'a>(
+    stored: Box<dyn Read + 'a>,
+    counter: &Rc<ReadCounter>,
+    memory: &mut dyn ReserveMemory,
+) -> io::Result<Unpacked<'a>> {
     let mut stored = stored;
-    for _ in 0..LAYERS {
-        let head = head(&mut stored)?;
-        let packing = detect_format(&head);
+    for _ in 0..MAX_LAYERS {
+        let head = read_head(&mut stored)?;
+        let format = detect_format(&head);
+        let compression = Compression::new(format, &head);
         let whole: Box<dyn Read + 'a> = Box::new(Cursor::new(head).chain(stored));
-        stored = match packing {
-            FileFormat::None => return Ok(Unpacked::Text(whole, None)),
+        stored = match format {
+            FileFormat::Plain => return Ok(Unpacked::Text(whole, None)),
             FileFormat::Encoded(encoding) => {
                 let text = Transcoder::new(whole, encoding);
                 return Ok(Unpacked::Text(Box::new(text), Some(encoding)));
             }
             FileFormat::Tar => return Ok(Unpacked::Tar(whole)),
             FileFormat::Zip => return Ok(Unpacked::Zip(whole)),
-            FileFormat::UnsupportedArchive(locked) => return Ok(Unpacked::UnsupportedArchive(locked)),
-            _ => decompress(whole, packing, meter)?,
+            FileFormat::Unsupported(archive) => return Ok(Unpacked::Unsupported(archive)),
+            _ => decompress(whole, compression, counter, memory)?,
         };
     }
     Ok(Unpacked::Text(stored, None))
 }
 
-/// Reads something to the end of what it unpacks to, while `go_on` says so, and returns how much that is and what is wrong.
+/// Decompresses an input to its end without using the text, unless `is_stopped`. Returns the size of the text, and what
+/// is wrong with the input.
 pub(super) fn verify(
     stored: Box<dyn Read + '_>,
-    meter: &Rc<ReadCounter>,
-    go_on: &dyn Fn() -> bool,
+    counter: &Rc<ReadCounter>,
+    memory: &mut dyn ReserveMemory,
 ) -> (u64, Option<io::Error>) {
-    let mut text = match open(stored, meter) {
+    let mut text = match unpack(stored, counter, memory) {
         Ok(Unpacked::Text(text, _) | Unpacked::Tar(text) | Unpacked::Zip(text)) => text,
-        Ok(Unpacked::UnsupportedArchive(_)) => return (0, None),
+        Ok(Unpacked::Unsupported(_)) => return (0, None),
         Err(error) => return (0, Some(error)),
     };
-    let (mut read, mut piece) = (0, vec![0; READ_BYTES]);
-    while go_on() {
-        match text.read(&mut piece) {
+    let (mut read, mut buffer) = (0, vec![0; READ_BYTES]);
+    while !memory.is_stopped() {
+        match text.read(&mut buffer) {
             Ok(0) => break,
             Ok(length) => read += length as u64,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -217,25 +222,179 @@ pub(super) fn verify(
     (read, None)
 }
 
-/// Takes one layer of compression off.
+/// How one layer of an input is compressed, and the memory that decompressing it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compression {
+    /// Not compressed.
+    None,
+    /// Deflate in a zip archive.
+    Deflate,
+    /// Gzip, any number of members.
+    Gzip,
+    /// Bzip2.
+    Bzip2,
+    /// Xz with a dictionary of this size.
+    Xz { dictionary_bytes: u64 },
+    /// Zstandard with a window of this size.
+    Zstd { window_bytes: u64 },
+}
+
+/// The window of deflate (RFC 1951), and the tables for it.
+const DEFLATE_MEMORY_BYTES: u64 = 64 << 10;
+
+/// The memory that bzip2 takes for its largest blocks: 100 KiB and four times 900 kB (manual of bzip2, "Memory
+/// management").
+const BZIP2_MEMORY_BYTES: u64 = 4 << 20;
+
+/// The smallest window that is reserved for zstd: that of `zstd -19`. Data consists of frames, and the first one may have
+/// a smaller window than the others.
+const MIN_ZSTD_WINDOW_BYTES: u64 = 8 << 20;
+
+/// What the decoders of xz and zstd take in addition to dictionary and window.
+const DECODER_OVERHEAD_BYTES: u64 = 1 << 20;
+
+impl Compression {
+    /// Returns the compression of a file of this format that starts with `head`.
+    pub(super) fn new(format: FileFormat, head: &[u8]) -> Self {
+        match format {
+            FileFormat::Gzip => Self::Gzip,
+            FileFormat::Bzip2 => Self::Bzip2,
+            FileFormat::Xz => {
+                Self::Xz { dictionary_bytes: xz_dictionary_bytes(head).unwrap_or_default() }
+            }
+            FileFormat::Zstd => {
+                let window = zstd_window_bytes(head).unwrap_or_default();
+                Self::Zstd { window_bytes: window.max(MIN_ZSTD_WINDOW_BYTES) }
+            }
+            _ => Self::None,
+        }
+    }
+
+    /// Returns the memory that decompression takes.
+    fn memory_bytes(self) -> u64 {
+        READ_BYTES as u64
+            + match self {
+                Self::None => 0,
+                Self::Deflate | Self::Gzip => DEFLATE_MEMORY_BYTES,
+                Self::Bzip2 => BZIP2_MEMORY_BYTES,
+                Self::Xz { dictionary_bytes: bytes } | Self::Zstd { window_bytes: bytes } => {
+                    bytes + DECODER_OVERHEAD_BYTES
+                }
+            }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "stored",
+            Self::Deflate => "zip",
+            Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Xz { .. } => "xz",
+            Self::Zstd { .. } => "zstd",
+        }
+    }
+}
+
+/// Returns the dictionary size in the first block header of an xz file (xz file format 1.2, sections 3.1 and 5.3.1), or
+/// `None` without a block.
+fn xz_dictionary_bytes(head: &[u8]) -> Option<u64> {
+    const STREAM_HEADER_BYTES: usize = 12;
+    const LZMA2: u64 = 0x21;
+    let block = head.get(STREAM_HEADER_BYTES..)?;
+    let flags = *block.get(1).filter(|_| block[0] != 0)?;
+    let mut rest = &block[2..];
+    let integer = |rest: &mut &[u8]| -> Option<u64> {
+        let mut value = 0_u64;
+        for shift in (0..63).step_by(7) {
+            let (byte, behind) = rest.split_first()?;
+            *rest = behind;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    };
+    for size_is_present in [flags & 0x40 != 0, flags & 0x80 != 0] {
+        if size_is_present {
+            integer(&mut rest)?;
+        }
+    }
+    for _ in 0..=flags & 3 {
+        let (id, size) = (integer(&mut rest)?, integer(&mut rest)?);
+        let properties = rest.get(..usize::try_from(size).ok()?)?;
+        if id == LZMA2 {
+            let bits = *properties.first()?;
+            return match bits {
+                0..40 => Some((2 | u64::from(bits & 1)) << (bits / 2 + 11)),
+                _ => Some(u64::from(u32::MAX)),
+            };
+        }
+        rest = &rest[properties.len()..];
+    }
+    None
+}
+
+/// Returns the window size of the first frame of zstd data (RFC 8878, section 3.1.1.1), or `None` for another frame.
+fn zstd_window_bytes(head: &[u8]) -> Option<u64> {
+    let [0x28, 0xb5, 0x2f, 0xfd, descriptor, rest @ ..] = head else { return None };
+    if descriptor & 0x20 == 0 {
+        let window = u64::from(*rest.first()?);
+        let base = 1 << (10 + (window >> 3));
+        return Some(base + base / 8 * (window & 7));
+    }
+    // A single segment: the window is the content.
+    let dictionary_id_bytes = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let (size_bytes, offset) = [(1, 0), (2, 256), (4, 0), (8, 0)][usize::from(descriptor >> 6)];
+    let size = rest.get(dictionary_id_bytes..)?.get(..size_bytes)?;
+    let mut bytes = [0; 8];
+    bytes[..size_bytes].copy_from_slice(size);
+    Some(u64::from_le_bytes(bytes).saturating_add(offset))
+}
+
+/// Decompresses one layer.
 ///
 /// # Errors
 ///
-/// Returns an error if there is no memory for it.
+/// Returns an error of [`ErrorKind::OutOfMemory`] if there is no memory for it.
 pub(super) fn decompress<'a>(
     stored: Box<dyn Read + 'a>,
-    packing: FileFormat,
-    meter: &Rc<ReadCounter>,
+    compression: Compression,
+    counter: &Rc<ReadCounter>,
+    memory: &mut dyn ReserveMemory,
 ) -> io::Result<Box<dyn Read + 'a>> {
+    let name = compression.name();
+    let bytes = compression.memory_bytes();
+    let reservation = memory.reserve(bytes, &format_args!("decompressing its {name} data"))?;
     let stored = BufReader::with_capacity(READ_BYTES, stored);
-    let text: Box<dyn Read + 'a> = match packing {
-        FileFormat::Gzip => Box::new(MultiGzip::Between(stored)),
-        FileFormat::Zstd => named(zstd::stream::read::Decoder::with_buffer(stored)?, "zstd"),
-        FileFormat::Bzip2 => named(MultiBzDecoder::new(stored), "bzip2"),
-        FileFormat::Xz => named(XzReader::new_mem_limit(stored, true, XZ_KIB), "xz"),
-        _ => Box::new(stored),
+    let text: Box<dyn Read + 'a> = match compression {
+        Compression::None => Box::new(stored),
+        Compression::Deflate => Box::new(flate2::bufread::DeflateDecoder::new(stored)),
+        Compression::Gzip => Box::new(MultiGzip::Between(stored)),
+        Compression::Bzip2 => named(MultiBzDecoder::new(stored), name),
+        Compression::Xz { .. } => {
+            let limit = u32::try_from(bytes >> 10).unwrap_or(u32::MAX);
+            named(XzReader::new_mem_limit(stored, true, limit), name)
+        }
+        Compression::Zstd { window_bytes } => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(stored)?;
+            decoder.window_log_max(window_bytes.next_power_of_two().ilog2().clamp(10, 31))?;
+            named(decoder, name)
+        }
     };
-    Ok(guard(text, meter))
+    Ok(guard(Box::new(Reserved { inner: text, _reservation: reservation }), counter))
+}
+
+/// A reader, and the memory that it takes.
+struct Reserved<'a> {
+    inner: Box<dyn Read + 'a>,
+    _reservation: Reservation,
+}
+
+impl Read for Reserved<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer)
+    }
 }
 
 /// Returns a reader whose errors name the format.
@@ -243,16 +402,20 @@ pub(super) fn named<'a>(inner: impl Read + 'a, format: &'static str) -> Box<dyn 
     Box::new(FormatErrors { inner, format })
 }
 
-/// Returns a reader that stops a bomb: it compares what it gives with what `meter` counts from now on.
-pub(super) fn guard<'a>(inner: Box<dyn Read + 'a>, meter: &Rc<ReadCounter>) -> Box<dyn Read + 'a> {
-    // Some of it may be in a buffer in front of us already.
-    let before = meter.bytes.get().saturating_sub(READ_BYTES as u64);
-    Box::new(BombGuard { inner, text: 0, before, meter: Rc::clone(meter) })
+/// Returns a reader that stops at a decompression bomb: it compares what it returns with what `counter` counts from now
+/// on.
+pub(super) fn guard<'a>(
+    inner: Box<dyn Read + 'a>,
+    counter: &Rc<ReadCounter>,
+) -> Box<dyn Read + 'a> {
+    // Some of it may be in a buffer already.
+    let before = counter.bytes.get().saturating_sub(READ_BYTES as u64);
+    Box::new(BombGuard { inner, text: 0, before, counter: Rc::clone(counter) })
 }
 
-/// Reads as much as shows how something is packed, or what there is. Text is not waited for longer than that takes: it
-/// may come from a slow pipe.
-pub(super) fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+/// Reads as many bytes as show the format, or all there are. Of text no more are read, since it may come from a slow
+/// pipe.
+pub(super) fn read_head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     const FIRST: u64 = 4;
     let mut head = Vec::new();
     reader.by_ref().take(FIRST).read_to_end(&mut head)?;
@@ -262,23 +425,23 @@ pub(super) fn head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Stops a bomb.
+/// Stops at a decompression bomb.
 struct BombGuard<'a> {
     inner: Box<dyn Read + 'a>,
     text: u64,
-    /// What had been read as stored when it began.
+    /// Number of stored bytes that had been read before.
     before: u64,
-    meter: Rc<ReadCounter>,
+    counter: Rc<ReadCounter>,
 }
 
 impl Read for BombGuard<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.text += read as u64;
-        let stored = self.meter.bytes.get() - self.before;
-        if self.text > BOMB_BYTES && self.text / BOMB_RATIO > stored {
+        let stored = self.counter.bytes.get() - self.before;
+        if self.text > MAX_SUSPICIOUS_BYTES && self.text / MAX_EXPANSION > stored {
             let text = format!(
-                "it unpacks to more than {BOMB_RATIO} times its size and looks like a bomb; left after {} MiB",
+                "the data decompresses to more than {MAX_EXPANSION} times its size and may be a decompression bomb; stopped after {} MiB",
                 self.text >> 20
             );
             return Err(io::Error::new(ErrorKind::InvalidData, text));
@@ -287,7 +450,9 @@ impl Read for BombGuard<'_> {
     }
 }
 
-/// Gzip of any number of members, with padding of zeros behind them.
+/// Gzip of any number of members, and zero bytes behind them.
+///
+/// Not `flate2::MultiGzDecoder`: that takes padding for an invalid member.
 enum MultiGzip<R> {
     Between(R),
     Inside(Box<GzDecoder<R>>),
@@ -299,13 +464,14 @@ impl<R: BufRead> Read for MultiGzip<R> {
         loop {
             match std::mem::replace(self, Self::End) {
                 Self::Between(mut stored) => {
-                    if !next_member(&mut stored)? {
+                    if !skip_to_member(&mut stored)? {
                         return Ok(0);
                     }
                     *self = Self::Inside(Box::new(GzDecoder::new(stored)));
                 }
                 Self::Inside(mut member) => {
-                    let read = member.read(buffer).map_err(|error| describe_error(error, "gzip"))?;
+                    let read =
+                        member.read(buffer).map_err(|error| describe_error(error, "gzip"))?;
                     if read > 0 || buffer.is_empty() {
                         *self = Self::Inside(member);
                         return Ok(read);
@@ -318,8 +484,8 @@ impl<R: BufRead> Read for MultiGzip<R> {
     }
 }
 
-/// Skips padding and returns whether another member follows.
-fn next_member(stored: &mut impl BufRead) -> io::Result<bool> {
+/// Skips padding, and returns whether another member follows.
+fn skip_to_member(stored: &mut impl BufRead) -> io::Result<bool> {
     loop {
         let bytes = stored.fill_buf()?;
         let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
@@ -329,8 +495,8 @@ fn next_member(stored: &mut impl BufRead) -> io::Result<bool> {
                 return Ok(true);
             }
             Some(_) => {
-                // The part itself is well.
-                let text = "bytes that are no gzip follow the gzip part";
+                // The members before are intact.
+                let text = "the gzip data is followed by bytes that are not gzip";
                 return Err(io::Error::new(ErrorKind::Unsupported, text));
             }
             None if zeros == 0 => return Ok(false),
@@ -339,7 +505,7 @@ fn next_member(stored: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-/// Names the format in which something went wrong.
+/// Adds the format to errors of a decompressor.
 struct FormatErrors<R> {
     inner: R,
     format: &'static str,
@@ -351,72 +517,94 @@ impl<R: Read> Read for FormatErrors<R> {
     }
 }
 
-/// Says it in words for a person: the libraries' own do not name the format.
+/// The message of zstd for a window that is larger than allowed; the `zstd` crate passes on no code.
+const ZSTD_WINDOW_ERROR: &str = "Frame requires too much memory for decoding";
+
+/// Returns the error with a message that names the format, which those of the libraries do not.
 pub(super) fn describe_error(error: io::Error, format: &str) -> io::Error {
     let kind = error.kind();
+    let text = error.to_string();
     match kind {
-        // Our own words, from further inside.
-        _ if error.to_string().starts_with("the ") => error,
+        // A message of this module, from an inner layer.
+        _ if text.starts_with("the ") => error,
+        _ if kind == ErrorKind::OutOfMemory || text == ZSTD_WINDOW_ERROR => {
+            let text = format!(
+                "the {format} data needs more memory to decompress than its beginning says; decompress the file before loading it"
+            );
+            io::Error::new(ErrorKind::OutOfMemory, text)
+        }
         ErrorKind::UnexpectedEof => io::Error::new(kind, format!("the {format} file is cut off")),
         ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other => {
-            let text = format!("the {format} data is damaged ({error})");
+            let text = format!("the {format} data is damaged ({text})");
             io::Error::new(ErrorKind::InvalidData, text)
-        }
-        ErrorKind::OutOfMemory => {
-            let text = format!("its {format} data takes more than {} MiB to unpack", XZ_KIB >> 10);
-            io::Error::new(kind, text)
         }
         _ => error,
     }
 }
 
-/// Makes a buffer hold `size` bytes, whatever they are: at once the `most` that it may ever have to. The system gives
-/// fresh memory as zeros, and what is never touched costs nothing; growing step by step would touch it again and again.
-pub(super) fn ensure_len(buffer: &mut Vec<u8>, size: usize, most: usize) {
+/// Makes a buffer at least `size` bytes long; their content is undefined. A buffer that has to grow gets its `max` length
+/// at once: fresh memory comes zeroed from the system and costs nothing until it is used, while growing step by step
+/// would copy it again and again.
+pub(super) fn ensure_len(buffer: &mut Vec<u8>, size: usize, max: usize) {
     if buffer.len() < size {
         *buffer = Vec::new();
-        *buffer = vec![0; size.max(most)];
+        *buffer = vec![0; size.max(max)];
     }
 }
 
-/// Unpacks gzip of a single member in one go, which takes two thirds of the time of streaming.
+/// Decompresses gzip with a single member in one call, which takes two thirds of the time of streaming.
 ///
-/// Returns how much text there is, or `None` if that is not possible: more than `most` bytes, several
-/// members, a cut or damaged file. The size at the end of the file is only a hint.
+/// Returns the size of the text, or `None` if that is not possible: more than `max` bytes, several members, a truncated
+/// or damaged file. The size at the end of the file is only a hint.
 pub(super) fn gunzip_single_member(
     inflate: &mut Decompressor,
     stored: &[u8],
     text: &mut Vec<u8>,
-    most: usize,
+    max: usize,
 ) -> Option<usize> {
     let hint = *stored.last_chunk::<4>().filter(|_| stored.len() >= 18)?;
     let size = usize::try_from(u32::from_le_bytes(hint)).ok()?;
-    if size > most.min(stored.len().saturating_mul(DEFLATE_RATIO)) {
+    if size > max.min(stored.len().saturating_mul(DEFLATE_EXPANSION)) {
         return None;
     }
-    ensure_len(text, size, most);
+    ensure_len(text, size, max);
     let unpacked = inflate.gzip_decompress(stored, &mut text[..size]).ok()?;
-    (unpacked == size && !another_follows(stored, &text[..size])).then_some(size)
+    (unpacked == size && !has_second_member(stored, &text[..size])).then_some(size)
 }
 
 /// Returns whether another member follows the one that holds `text`.
 ///
-/// The library stops behind the first member and does not say where. But right before a second one stand
-/// checksum and size of the first; the three bytes that begin one occur by chance in one file of a hundred.
-fn another_follows(stored: &[u8], text: &[u8]) -> bool {
+/// The library stops behind the first member without returning its end. But checksum and size of the first member are
+/// directly before the second one; the three bytes that start a member occur by chance in one file of a hundred.
+fn has_second_member(stored: &[u8], text: &[u8]) -> bool {
     let Ok(size) = u32::try_from(text.len()) else { return true };
-    let begins = memmem::find_iter(stored, &[0x1f, 0x8b, 0x08]).skip(1);
+    let starts = memmem::find_iter(stored, &[0x1f, 0x8b, 0x08]).skip(1);
     let before =
-        |begin: usize, bytes: usize| stored.get(begin.checked_sub(bytes)?..)?.first_chunk();
-    begins
-        .filter(|begin| before(*begin, 4) == Some(&size.to_le_bytes()))
-        .any(|begin| before(begin, 8) == Some(&libdeflater::crc32(text).to_le_bytes()))
+        |start: usize, bytes: usize| stored.get(start.checked_sub(bytes)?..)?.first_chunk();
+    starts
+        .filter(|start| before(*start, 4) == Some(&size.to_le_bytes()))
+        .any(|start| before(start, 8) == Some(&libdeflater::crc32(text).to_le_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::io::Write;
+
+    use super::*;
+    use crate::source::{
+        OversizedRecord, RecordHandler, RecordOutcome, decode_memory::DecodeMemory,
+    };
+
+    /// A handler that is never called.
+    struct Unused;
+
+    impl RecordHandler for Unused {
+        fn record(&mut self, _: &[u8], _: usize) -> RecordOutcome {
+            RecordOutcome::Incomplete
+        }
+
+        fn oversized(&mut self, _: OversizedRecord) {}
+    }
 
     pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
         let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -467,7 +655,8 @@ mod tests {
 
     fn streamed(stored: &[u8]) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        match open(Box::new(stored), &Rc::default())? {
+        let memory = DecodeMemory::for_string(100 << 20);
+        match unpack(Box::new(stored), &Rc::default(), &mut memory.with(&mut Unused))? {
             Unpacked::Text(mut reader, _) => reader.read_to_end(&mut text).map(|_| text),
             _ => panic!("no text"),
         }
@@ -495,7 +684,7 @@ mod tests {
             [gzip(b"one "), gzip(b"two "), gzip(b""), gzip(b"three"), vec![0; 700]].concat();
         assert_eq!(streamed(&stored).unwrap(), b"one two three");
         let error = streamed(&[gzip(b"one"), b"garbage".to_vec()].concat()).unwrap_err();
-        assert!(error.to_string().contains("no gzip"), "{error}");
+        assert!(error.to_string().contains("not gzip"), "{error}");
     }
 
     #[test]

@@ -50,7 +50,12 @@ mod tests {
             assert_eq!(unsupported_archive(&head), Some(wanted));
             assert_eq!(unsupported_archive(&head[..begin.len() - 1]), None);
         }
-        assert!(unsupported_archive(b"7z\xbc\xaf\x27\x1c").unwrap().advice().contains("unpack it (7z x FILE)"));
+        assert!(
+            unsupported_archive(b"7z\xbc\xaf\x27\x1c")
+                .unwrap()
+                .advice()
+                .contains("unpack it (7z x FILE)")
+        );
         for text in [&b"{\"Records\":[]}"[..], b"07070", b"Rare", b"LZ", b"", b"2024-01-01T"] {
             assert_eq!(unsupported_archive(text), None);
         }

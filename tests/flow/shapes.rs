@@ -153,7 +153,7 @@ fn a_saved_page_with_events_without_a_record_is_named_each_time() {
             assert_eq!((outcome.number("read"), outcome.of_sources("failed")), (2, 1));
             let run = &desk.status()["runs"][0];
             let sum =
-                ["created", "already_there", "set_aside"].map(|name| run[name].as_u64().unwrap());
+                ["created", "duplicates", "dead_letters"].map(|name| run[name].as_u64().unwrap());
             assert_eq!((run["read"].as_u64(), &run["exit"]), (Some(sum.iter().sum()), &json!(3)));
         }
     }
@@ -208,10 +208,13 @@ fn packed_files_are_read_one_by_one_from_a_pipe_and_from_a_folder() {
         assert_eq!(piped.counts(), [read, 0, read, 0], "{}", file.display());
     }
     assert_eq!(before, 60, "as tests/data/README.md says");
-    let all = desk.load(&folder, engine.url()).with(["--again"]).run().exits(0);
+    let all = desk.load(&folder, engine.url()).with(["--reload"]).run().exits(0);
     assert_eq!(all.counts(), [60, 0, 60, 0]);
     // The files, and standard input.
-    assert_eq!((all.of_sources("foreign"), desk.status()["lanes_done"].as_u64()), (0, Some(15)));
+    assert_eq!(
+        (all.of_sources("foreign"), desk.status()["partitions_loaded"].as_u64()),
+        (0, Some(15))
+    );
     engine.assert_no_complaints();
 }
 
@@ -285,10 +288,11 @@ fn of_many_files_that_are_no_cloud_trail_the_first_are_named() {
     }
     let load = desk.load(desk.path("in"), engine.url());
     let outcome = load.run().exits(0).says(["others are only counted", "30 not CloudTrail"]);
-    let named = |outcome: &Outcome| outcome.stderr.matches("skipped what is no CloudTrail").count();
+    let named =
+        |outcome: &Outcome| outcome.stderr.matches("skipped non-CloudTrail content").count();
     assert_eq!(named(&outcome), 11, "{}", outcome.stderr);
     assert_eq!(outcome.of_sources("foreign"), 30);
-    assert_eq!(named(&load.with(["--again", "-v"]).run().exits(0)), 30);
+    assert_eq!(named(&load.with(["--reload", "-v"]).run().exits(0)), 30);
 }
 
 #[test]
@@ -316,7 +320,7 @@ fn loads_shipped(folder: &str) -> Outcome {
 #[test]
 fn the_shipped_sample_of_every_shape() {
     let outcome = loads_shipped("sample").exits(0);
-    assert_eq!((outcome.number("read"), outcome.number("set_aside")), (164, 0));
+    assert_eq!((outcome.number("read"), outcome.number("dead_letters")), (164, 0));
     assert_eq!(outcome.of_sources("foreign"), 7);
 }
 
@@ -324,7 +328,7 @@ fn the_shipped_sample_of_every_shape() {
 fn the_shipped_files_that_are_cut_broken_or_odd() {
     let outcome = loads_shipped("edge").exits(3);
     assert_eq!(
-        (outcome.number("read"), outcome.number("set_aside")),
+        (outcome.number("read"), outcome.number("dead_letters")),
         (50, 0),
         "{}",
         outcome.stderr
@@ -722,7 +726,7 @@ fn messages_that_are_no_cloud_trail_are_skipped_beside_those_that_are() {
     all.push(sns(&json!({ "Records": [{ "eventSource": "aws:s3", "s3": {} }] }).to_string()));
     let file = desk.file("queue.json", lines(&all));
     let outcome = desk.load(&file, engine.url()).run().exits(0).counted([5, 5, 0, 0]);
-    outcome.says(["skipped what is no CloudTrail", "event notification"]);
+    outcome.says(["skipped non-CloudTrail content", "event notification"]);
     let other = json!({ "hits": { "hits": [{ "_index": "web", "_source": { "message": "GET /", "eventVersion": "1.0", "status": 200 } }] } });
     let file = desk.file(
         "web.json",

@@ -1,19 +1,20 @@
-//! Puts the value of a column into the JSON of a record.
+//! Writes the value of a column as the JSON value that the record had.
 //!
-//! In: a text as it stands in a cell, or a JSON value as it stands in a line. Out: JSON.
-//! ColumnType: what is not understood stays text; no value is lost.
+//! Input: the text of a cell, or a JSON value of a row. Output: JSON.
+//! Invariant: a value that is not understood stays a string; no value is lost.
 
 use super::{
-    field_names::{ColumnType, FieldName, named},
+    field_names::{ColumnType, FieldName, find},
     struct_text,
 };
-use crate::source::{
-    json::skip::{skip_space, skip_string, skip_value},
-    json::unescape::unescape,
+use crate::source::json::{
+    members::{Member, Members},
+    skip::{skip_space, skip_value},
+    unescape::unescape,
 };
 
-/// Objects within texts within objects that are gone into. The table of names is five levels deep.
-const DEEPEST: u32 = 16;
+/// Objects nested in strings nested in objects that are restored. The field names are five levels deep.
+const MAX_DEPTH: u32 = 16;
 
 /// Writes `text` as a JSON string.
 pub(super) fn quote(text: &[u8], out: &mut Vec<u8>) {
@@ -31,96 +32,100 @@ pub(super) fn quote(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Writes what a cell holds.
-pub(super) fn cell(text: &[u8], holds: ColumnType, out: &mut Vec<u8>) {
-    from_text(text, holds, DEEPEST, out);
+/// Writes the value of a cell.
+pub(super) fn write_cell(text: &[u8], column_type: ColumnType, out: &mut Vec<u8>) {
+    write_text_value(text, column_type, MAX_DEPTH, out);
 }
 
-/// Writes the members of the object at `text[start]` under CloudTrail's names, with the braces. A member among `without`
-/// is left out. Returns where the object ends, or nothing if it is no JSON; then what was written is worth nothing.
-pub(super) fn object(
+/// Writes the object at `text[start]` with CloudTrail's names for its members, except those called as in `without`.
+/// Returns the offset behind the object, or `None` if it is not JSON; then what was written is incomplete.
+pub(super) fn write_object(
     text: &[u8],
     start: usize,
     names: &'static [FieldName],
     without: &[&[u8]],
     out: &mut Vec<u8>,
 ) -> Option<usize> {
-    members(text, start, names, (without, DEEPEST), out)
+    write_members(text, start, out, |key, value, out| {
+        if without.contains(&key) {
+            return false;
+        }
+        write_field(key, value, names, MAX_DEPTH, out);
+        true
+    })
 }
 
-fn members(
+/// Writes the object at `text[start]`, each member by `write`, which returns whether it wrote the member.
+fn write_members(
     text: &[u8],
     start: usize,
-    names: &'static [FieldName],
-    (without, deep): (&[&[u8]], u32),
     out: &mut Vec<u8>,
+    mut write: impl FnMut(&[u8], &[u8], &mut Vec<u8>) -> bool,
 ) -> Option<usize> {
     out.push(b'{');
-    let mut is_first = true;
-    let mut at = start + 1;
-    loop {
-        at = skip_space(text, at);
-        match text.get(at)? {
-            b',' => at += 1,
-            b'}' => break,
-            b'"' => {
-                let key_end = skip_string(text, at)?;
-                let (key, colon) = (&text[at + 1..key_end - 1], skip_space(text, key_end));
-                if text.get(colon) != Some(&b':') {
-                    return None;
-                }
-                let value = skip_space(text, colon + 1);
-                at = skip_value(text, value).ok()?;
-                if without.contains(&key) {
-                    continue;
-                }
-                if !is_first {
-                    out.push(b',');
-                }
-                is_first = false;
-                put(key, &text[value..at], names, deep, out);
-            }
-            _ => return None,
+    let first = out.len();
+    let mut members = Members::new(text, start);
+    while let Some(Member { key, value }) = members.next_member().ok()? {
+        let end = out.len();
+        if end > first {
+            out.push(b',');
+        }
+        if !write(key, &text[value], out) {
+            out.truncate(end);
         }
     }
     out.push(b'}');
-    Some(at + 1)
+    Some(members.end())
 }
 
-/// Writes a key and its value as they are in a record.
-pub(super) fn member(key: &[u8], value: &[u8], names: &'static [FieldName], out: &mut Vec<u8>) {
-    put(key, value, names, DEEPEST, out);
+/// Writes a member with CloudTrail's name and value.
+pub(super) fn write_member(
+    key: &[u8],
+    value: &[u8],
+    names: &'static [FieldName],
+    out: &mut Vec<u8>,
+) {
+    write_field(key, value, names, MAX_DEPTH, out);
 }
 
-fn put(key: &[u8], value: &[u8], names: &'static [FieldName], deep: u32, out: &mut Vec<u8>) {
-    let name = named(names, key);
+fn write_field(
+    key: &[u8],
+    value: &[u8],
+    names: &'static [FieldName],
+    depth_left: u32,
+    out: &mut Vec<u8>,
+) {
+    let field = find(names, key);
     out.push(b'"');
-    out.extend_from_slice(name.map_or(key, |name| name.name.as_bytes()));
+    out.extend_from_slice(field.map_or(key, |field| field.name.as_bytes()));
     out.extend_from_slice(b"\":");
-    match name {
-        Some(name) if deep > 0 => from_json(value, name.holds, deep - 1, out),
+    match field {
+        Some(field) if depth_left > 0 => {
+            write_json_value(value, field.column_type, depth_left - 1, out);
+        }
         _ => out.extend_from_slice(value),
     }
 }
 
 /// Writes a JSON value.
-fn from_json(value: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) {
-    match (value.first(), holds) {
+fn write_json_value(value: &[u8], column_type: ColumnType, depth_left: u32, out: &mut Vec<u8>) {
+    match (value.first(), column_type) {
         (Some(b'"'), ColumnType::Text) | (None, _) => out.extend_from_slice(value),
         (Some(b'"'), _) => {
             let mut text = Vec::new();
             unescape(&value[1..value.len() - 1], &mut text);
             let start = out.len();
-            from_text(&text, holds, deep, out);
-            if out[start..].first() == Some(&b'"') && !matches!(holds, ColumnType::Time) {
-                // It stayed a text: as it was written.
+            write_text_value(&text, column_type, depth_left, out);
+            let is_string = out.get(start) == Some(&b'"');
+            if is_string && !matches!(column_type, ColumnType::Timestamp) {
+                // It stays a string, spelled as before.
                 out.truncate(start);
                 out.extend_from_slice(value);
             }
         }
         (Some(b'{' | b'['), _) => {
             let start = out.len();
-            if restored(value, holds, deep, out).is_none() {
+            if restore_names(value, column_type, depth_left, out).is_none() {
                 out.truncate(start);
                 out.extend_from_slice(value);
             }
@@ -129,11 +134,22 @@ fn from_json(value: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a JSON object or list with the names in it restored.
-fn restored(value: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) -> Option<()> {
-    match (value.first()?, holds) {
+/// Writes a JSON object or list with the names of its members restored.
+fn restore_names(
+    value: &[u8],
+    column_type: ColumnType,
+    depth_left: u32,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let object = |at: usize, names: &'static [FieldName], out: &mut Vec<u8>| {
+        write_members(value, at, out, |key, value, out| {
+            write_field(key, value, names, depth_left, out);
+            true
+        })
+    };
+    match (value.first()?, column_type) {
         (b'{', ColumnType::Object(names)) => {
-            members(value, 0, names, (&[], deep), out)?;
+            object(0, names, out)?;
         }
         (b'[', ColumnType::List(names)) => {
             out.push(b'[');
@@ -146,7 +162,7 @@ fn restored(value: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) -> Op
                         out.push(b',');
                         at += 1;
                     }
-                    b'{' => at = members(value, at, names, (&[], deep), out)?,
+                    b'{' => at = object(at, names, out)?,
                     _ => {
                         let end = skip_value(value, at).ok()?;
                         out.extend_from_slice(&value[at..end]);
@@ -162,19 +178,21 @@ fn restored(value: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) -> Op
 }
 
 /// Writes the value that a text stands for.
-fn from_text(text: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) {
-    match holds {
-        ColumnType::Flag if text.eq_ignore_ascii_case(b"true") => out.extend_from_slice(b"true"),
-        ColumnType::Flag if text.eq_ignore_ascii_case(b"false") => out.extend_from_slice(b"false"),
-        ColumnType::Text | ColumnType::Flag => quote(text, out),
-        ColumnType::Time => quote(&time(text), out),
+fn write_text_value(text: &[u8], column_type: ColumnType, depth_left: u32, out: &mut Vec<u8>) {
+    match column_type {
+        ColumnType::Bool if text.eq_ignore_ascii_case(b"true") => out.extend_from_slice(b"true"),
+        ColumnType::Bool if text.eq_ignore_ascii_case(b"false") => out.extend_from_slice(b"false"),
+        ColumnType::Text | ColumnType::Bool => quote(text, out),
+        ColumnType::Timestamp => quote(&timestamp(text), out),
         ColumnType::Json | ColumnType::Object(_) | ColumnType::List(_) => {
             let start = out.len();
-            let known = match as_json(text) {
-                Some(json) if deep > 0 => restored(json, holds, deep - 1, out),
-                _ => struct_text::restore(text, holds, out),
+            let restored = match as_json(text) {
+                Some(json) if depth_left > 0 => {
+                    restore_names(json, column_type, depth_left - 1, out)
+                }
+                _ => struct_text::restore(text, column_type, out),
             };
-            if known.is_none() {
+            if restored.is_none() {
                 out.truncate(start);
                 quote(text, out);
             }
@@ -182,20 +200,20 @@ fn from_text(text: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Returns the text without the space around it, if it is a JSON object or list.
-pub(super) fn as_json(text: &[u8]) -> Option<&[u8]> {
+/// Returns the text without surrounding white space if it is a JSON object or list.
+fn as_json(text: &[u8]) -> Option<&[u8]> {
     let text = text.trim_ascii();
     let is_json = matches!(text.first(), Some(b'{' | b'['))
         && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
     is_json.then_some(text)
 }
 
-/// Returns a time as CloudTrail writes it, if it is one as a query engine writes it: `2024-03-05 16:40:11.000 UTC`.
-fn time(text: &[u8]) -> Vec<u8> {
+/// Returns a timestamp of a query engine (`2024-03-05 16:40:11.000 UTC`) as CloudTrail writes it; other text unchanged.
+fn timestamp(text: &[u8]) -> Vec<u8> {
     let bare = text.strip_suffix(b" UTC").unwrap_or(text);
-    let shape: Vec<u8> =
+    let pattern: Vec<u8> =
         bare.iter().map(|byte| if byte.is_ascii_digit() { b'0' } else { *byte }).collect();
-    let Some(fraction) = shape.strip_prefix(b"0000-00-00 00:00:00") else { return text.to_vec() };
+    let Some(fraction) = pattern.strip_prefix(b"0000-00-00 00:00:00") else { return text.to_vec() };
     let is_fraction = fraction.is_empty()
         || fraction[0] == b'.'
             && fraction.len() > 1
@@ -220,7 +238,7 @@ mod tests {
 
     fn record(text: &str) -> Value {
         let mut out = Vec::new();
-        let end = object(text.as_bytes(), 0, RECORD, &[b"log_info"], &mut out);
+        let end = write_object(text.as_bytes(), 0, RECORD, &[b"log_info"], &mut out);
         assert_eq!(end, Some(text.len()), "{text}");
         serde_json::from_slice(&out).unwrap()
     }
@@ -250,7 +268,7 @@ mod tests {
     fn a_record_of_trail_stays_as_it_is() {
         let text = r#"{"eventVersion":"1.08","userIdentity":{"type":"Root","x":[1.50,"\ud800"]},"resources":[{"ARN":"a"},7],"requestParameters":{"eventid":1e400},"eventTime":"2024-03-05T16:40:11Z"}"#;
         let mut out = Vec::new();
-        assert_eq!(object(text.as_bytes(), 0, RECORD, &[], &mut out), Some(text.len()));
+        assert_eq!(write_object(text.as_bytes(), 0, RECORD, &[], &mut out), Some(text.len()));
         assert_eq!(String::from_utf8(out).unwrap(), text);
     }
 
@@ -262,7 +280,7 @@ mod tests {
         assert_eq!(record(text), wanted);
         for broken in ["{\"a\" 1}", "{\"a\":", "{a", "{\"a\":[}"] {
             assert_eq!(
-                object(broken.as_bytes(), 0, RECORD, &[], &mut Vec::new()),
+                write_object(broken.as_bytes(), 0, RECORD, &[], &mut Vec::new()),
                 None,
                 "{broken}"
             );
@@ -279,7 +297,7 @@ mod tests {
             ("2024-03-05 16:40:11.", "2024-03-05 16:40:11."),
             ("2024-03-05 16:40:11 Europe/Berlin", "2024-03-05 16:40:11 Europe/Berlin"),
         ] {
-            assert_eq!(String::from_utf8(time(given.as_bytes())).unwrap(), wanted);
+            assert_eq!(String::from_utf8(timestamp(given.as_bytes())).unwrap(), wanted);
         }
     }
 }

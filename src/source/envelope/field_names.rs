@@ -1,19 +1,18 @@
-//! The names of CloudTrail's fields, for rows in which they lost their capitals.
+//! The names of CloudTrail's fields, for columns whose names are in lower case, as in Athena and Glue.
 //!
-//! Athena and Glue know lower-case names only. In: a name, whatever its capitals, spaces and underscores. Out: the name
-//! as CloudTrail writes it, and what its column holds.
-//! Absent on purpose: what is below `requestParameters` and its like. Its keys are in the text of the column, as they were.
+//! Input: a name in any case. Output: the name as CloudTrail writes it, and the type of its column.
+//! Not here: the keys below `requestParameters` and similar fields. The text of the column has them unchanged.
 
-/// What a column, or a member of one, holds.
+/// The type of a column, or of a member of one.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ColumnType {
-    /// Text that stays as it is.
+    /// Text.
     Text,
     /// `true` or `false`.
-    Flag,
-    /// A time.
-    Time,
-    /// JSON whose keys are nobody's business here.
+    Bool,
+    /// A timestamp.
+    Timestamp,
+    /// JSON with any keys.
     Json,
     /// An object with these members.
     Object(&'static [FieldName]),
@@ -24,25 +23,25 @@ pub(super) enum ColumnType {
 /// A field of a CloudTrail record.
 #[derive(Debug)]
 pub(super) struct FieldName {
-    /// As CloudTrail writes it.
+    /// Its name as CloudTrail writes it.
     pub(super) name: &'static str,
-    /// What it holds.
-    pub(super) holds: ColumnType,
+    /// The type of its column.
+    pub(super) column_type: ColumnType,
 }
 
 const fn text(name: &'static str) -> FieldName {
-    FieldName { name, holds: ColumnType::Text }
+    FieldName { name, column_type: ColumnType::Text }
 }
 
-const fn of(name: &'static str, holds: ColumnType) -> FieldName {
-    FieldName { name, holds }
+const fn typed(name: &'static str, column_type: ColumnType) -> FieldName {
+    FieldName { name, column_type }
 }
 
 /// The members of a record (AWS CloudTrail user guide, "CloudTrail record contents").
 pub(super) static RECORD: &[FieldName] = &[
     text("eventVersion"),
-    of("userIdentity", ColumnType::Object(IDENTITY)),
-    of("eventTime", ColumnType::Time),
+    typed("userIdentity", ColumnType::Object(IDENTITY)),
+    typed("eventTime", ColumnType::Timestamp),
     text("eventSource"),
     text("eventName"),
     text("awsRegion"),
@@ -50,28 +49,28 @@ pub(super) static RECORD: &[FieldName] = &[
     text("userAgent"),
     text("errorCode"),
     text("errorMessage"),
-    of("requestParameters", ColumnType::Json),
-    of("responseElements", ColumnType::Json),
-    of("additionalEventData", ColumnType::Json),
+    typed("requestParameters", ColumnType::Json),
+    typed("responseElements", ColumnType::Json),
+    typed("additionalEventData", ColumnType::Json),
     text("requestID"),
     text("eventID"),
-    of("readOnly", ColumnType::Flag),
-    of("resources", ColumnType::List(RESOURCE)),
+    typed("readOnly", ColumnType::Bool),
+    typed("resources", ColumnType::List(RESOURCE)),
     text("eventType"),
     text("apiVersion"),
-    of("managementEvent", ColumnType::Flag),
+    typed("managementEvent", ColumnType::Bool),
     text("recipientAccountId"),
-    of("serviceEventDetails", ColumnType::Json),
+    typed("serviceEventDetails", ColumnType::Json),
     text("sharedEventID"),
     text("vpcEndpointId"),
     text("vpcEndpointAccountId"),
     text("eventCategory"),
-    of("addendum", ColumnType::Object(ADDENDUM)),
+    typed("addendum", ColumnType::Object(ADDENDUM)),
     text("sessionCredentialFromConsole"),
-    of("edgeDeviceDetails", ColumnType::Json),
-    of("tlsDetails", ColumnType::Object(TLS)),
-    of("insightDetails", ColumnType::Json),
-    of("eventContext", ColumnType::Json),
+    typed("edgeDeviceDetails", ColumnType::Json),
+    typed("tlsDetails", ColumnType::Object(TLS)),
+    typed("insightDetails", ColumnType::Json),
+    typed("eventContext", ColumnType::Json),
 ];
 
 static IDENTITY: &[FieldName] = &[
@@ -83,17 +82,17 @@ static IDENTITY: &[FieldName] = &[
     text("accessKeyId"),
     text("userName"),
     text("userId"),
-    of("sessionContext", ColumnType::Object(SESSION)),
+    typed("sessionContext", ColumnType::Object(SESSION)),
     text("identityProvider"),
     text("credentialId"),
-    of("onBehalfOf", ColumnType::Object(BEHALF)),
-    of("inScopeOf", ColumnType::Object(SCOPE)),
+    typed("onBehalfOf", ColumnType::Object(BEHALF)),
+    typed("inScopeOf", ColumnType::Object(SCOPE)),
 ];
 
 static SESSION: &[FieldName] = &[
-    of("attributes", ColumnType::Object(ATTRIBUTES)),
-    of("sessionIssuer", ColumnType::Object(ISSUER)),
-    of("webIdFederationData", ColumnType::Object(FEDERATION)),
+    typed("attributes", ColumnType::Object(ATTRIBUTES)),
+    typed("sessionIssuer", ColumnType::Object(ISSUER)),
+    typed("webIdFederationData", ColumnType::Object(FEDERATION)),
     text("ec2RoleDelivery"),
     text("sourceIdentity"),
     text("assumedRoot"),
@@ -104,7 +103,8 @@ static ISSUER: &[FieldName] =
 
 static ATTRIBUTES: &[FieldName] = &[text("mfaAuthenticated"), text("creationDate")];
 
-static FEDERATION: &[FieldName] = &[text("federatedProvider"), of("attributes", ColumnType::Json)];
+static FEDERATION: &[FieldName] =
+    &[text("federatedProvider"), typed("attributes", ColumnType::Json)];
 
 static BEHALF: &[FieldName] = &[text("userId"), text("identityStoreArn")];
 
@@ -123,8 +123,8 @@ static TLS: &[FieldName] = &[
     text("keyExchange"),
 ];
 
-/// Returns the field among `names` that is meant by `key`, whatever its capitals.
-pub(super) fn named(names: &'static [FieldName], key: &[u8]) -> Option<&'static FieldName> {
+/// Returns the field among `names` whose name is `key`, ignoring case.
+pub(super) fn find(names: &'static [FieldName], key: &[u8]) -> Option<&'static FieldName> {
     names.iter().find(|name| name.name.as_bytes().eq_ignore_ascii_case(key))
 }
 
@@ -132,22 +132,24 @@ pub(super) fn named(names: &'static [FieldName], key: &[u8]) -> Option<&'static 
 mod tests {
     use super::*;
 
-    fn all(names: &'static [FieldName], deep: u32) {
+    fn check(names: &'static [FieldName], deep: u32) {
         for (at, name) in names.iter().enumerate() {
             let lower = name.name.to_lowercase();
-            assert_eq!(named(names, lower.as_bytes()).unwrap().name, name.name);
+            assert_eq!(find(names, lower.as_bytes()).unwrap().name, name.name);
             let same = names.iter().filter(|other| other.name.eq_ignore_ascii_case(name.name));
             assert_eq!(same.count(), 1, "{} {at}", name.name);
-            if let (ColumnType::Object(below) | ColumnType::List(below), 1..) = (name.holds, deep) {
-                all(below, deep - 1);
+            if let (ColumnType::Object(below) | ColumnType::List(below), 1..) =
+                (name.column_type, deep)
+            {
+                check(below, deep - 1);
             }
         }
     }
 
     #[test]
-    fn every_name_is_found_and_is_there_once() {
-        all(RECORD, 4);
-        assert!(named(RECORD, b"region").is_none());
-        assert_eq!(named(RECORD, b"SOURCEIPADDRESS").unwrap().name, "sourceIPAddress");
+    fn every_name_is_found_and_unique() {
+        check(RECORD, 4);
+        assert!(find(RECORD, b"region").is_none());
+        assert_eq!(find(RECORD, b"SOURCEIPADDRESS").unwrap().name, "sourceIPAddress");
     }
 }

@@ -1,68 +1,76 @@
-//! Rows that come as lists of fields.
+//! Rows as lists of fields.
 //!
-//! CloudWatch Logs Insights answers `[{"field":"@message","value":"…"},…]`, CloudTrail Lake `[{"eventID":"…"},{"eventName":"…"},…]`.
-//! In: the text of one such list. Out: where the event is in it, or the event.
+//! CloudWatch Logs Insights returns `[{"field":"@message","value":"…"},…]`, CloudTrail Lake
+//! `[{"eventID":"…"},{"eventName":"…"},…]`.
+//! Input: the text of one such list. Output: the offset of the event in it, or the event.
 
-use super::{column_values, field_names::RECORD, payload::begins_json, unsupported_input::UnsupportedInput};
-use crate::source::{
-    json::skip::{skip_space, skip_string, skip_value},
+use std::ops::Range;
+
+use super::{
+    column_values, field_names::RECORD, payload::begins_json, unsupported_input::UnsupportedInput,
+};
+use crate::source::json::{
+    members::{Member, Members},
+    skip::{SkipError, skip_space},
 };
 
 /// What a row holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum RowContent {
-    /// The event, as the text of the string that begins here.
+    /// The event, in the string at this offset.
     Text(usize),
-    /// The event was written.
+    /// The event, put together from its columns.
     Record,
     /// Part of an event.
-    UnsupportedInput(UnsupportedInput),
-    /// Nothing of CloudTrail.
+    Unsupported(UnsupportedInput),
+    /// Not CloudTrail.
     Foreign,
 }
 
-/// Returns whether the list at `text[start]` begins like a row, or nothing if the text ends before that is clear.
-pub(in crate::source) fn begins(text: &[u8], start: usize) -> Option<bool> {
-    let object = skip_space(text, start + 1);
+/// Returns whether the list at `text[list]` starts like a row, or `None` if the text ends before that is known.
+pub(in crate::source) fn begins_row(text: &[u8], list: usize) -> Option<bool> {
+    let object = skip_space(text, list + 1);
     if text.get(object)? != &b'{' {
         return Some(false);
     }
-    let key = skip_space(text, object + 1);
-    if text.get(key)? != &b'"' {
-        return Some(false);
-    }
-    let key_end = skip_string(text, key)?;
-    let value = skip_space(text, skip_space(text, key_end) + 1);
-    let end = skip_value(text, value).ok()?;
-    if matches!(&text[key + 1..key_end - 1], b"field" | b"value") {
+    let mut members = Members::new(text, object);
+    let Member { key, value } = match members.next_member() {
+        Ok(Some(member)) => member,
+        Err(SkipError::Incomplete) => return None,
+        Ok(None) | Err(SkipError::Invalid { .. }) => return Some(false),
+    };
+    if matches!(key, b"field" | b"value") {
         return Some(true);
     }
-    // Each of CloudTrail Lake's fields is an object of its own.
-    let close = skip_space(text, end);
-    Some(text.get(value)? == &b'"' && text.get(close)? == &b'}')
+    // Each field of CloudTrail Lake is an object of its own.
+    let close = skip_space(text, value.end);
+    Some(text[value.start] == b'"' && text.get(close)? == &b'}')
 }
 
-/// Reads the row at `text[start]`, which is there as a whole; what it holds is written to `out` if it has to be.
-pub(in crate::source) fn read(text: &[u8], start: usize, out: &mut Vec<u8>) -> RowContent {
+/// Reads the row at `text[list]`, which must be in memory as a whole. An event that is put together from columns is
+/// written to `out`.
+pub(in crate::source) fn read_row(text: &[u8], list: usize, out: &mut Vec<u8>) -> RowContent {
     let (mut message, mut is_trail, mut is_lake) = (None, false, false);
     out.clear();
     out.push(b'{');
-    let mut lake = Lake::default();
-    let mut at = start + 1;
+    let mut lake = LakeRow::default();
+    let mut at = list + 1;
     loop {
         at = skip_space(text, at);
         match text.get(at) {
             Some(b',') => at += 1,
             Some(b'{') => {
-                let (Some(field), Ok(end)) = (field(text, at), skip_value(text, at)) else {
+                let Some((field, end)) = RowField::read(text, at) else {
                     return RowContent::Foreign;
                 };
                 match field {
-                    Field::Insights(b"\"@message\"", value) => message = Some(value),
-                    Field::Insights(name, _) => is_trail |= is_telling(&name[1..name.len() - 1]),
-                    Field::Lake(key, value) => {
+                    RowField::Insights(b"\"@message\"", value) => message = Some(value),
+                    RowField::Insights(name, _) => {
+                        is_trail |= is_cloudtrail_field(&name[1..name.len() - 1]);
+                    }
+                    RowField::Lake(member) => {
                         is_lake = true;
-                        lake.add(key, text, value, out);
+                        lake.add(&member, text, out);
                     }
                 }
                 at = end;
@@ -73,62 +81,61 @@ pub(in crate::source) fn read(text: &[u8], start: usize, out: &mut Vec<u8>) -> R
     out.push(b'}');
     match message {
         Some(value) if begins_json(text, value) => RowContent::Text(value),
-        None if is_lake => lake.row(),
-        None if is_trail => RowContent::UnsupportedInput(UnsupportedInput::NoId),
+        None if is_lake => lake.content(),
+        None if is_trail => RowContent::Unsupported(UnsupportedInput::NoEventId),
         _ => RowContent::Foreign,
     }
 }
 
-/// Returns whether nobody but CloudTrail has a field of that name.
-fn is_telling(name: &[u8]) -> bool {
+/// Returns whether only CloudTrail has a field of this name.
+fn is_cloudtrail_field(name: &[u8]) -> bool {
     matches!(name, b"eventName" | b"eventSource" | b"eventID" | b"recipientAccountId")
         || name.starts_with(b"userIdentity")
 }
 
-enum Field<'t> {
-    /// The name with its quotes, and where the value begins.
+/// One field of a row.
+enum RowField<'t> {
+    /// The name with its quotes, and the offset of the value.
     Insights(&'t [u8], usize),
-    /// A key, and where its value begins and ends.
-    Lake(&'t [u8], std::ops::Range<usize>),
+    /// The only member of an object.
+    Lake(Member<'t>),
 }
 
-/// Reads the object at `text[start]` as one field of a row.
-fn field(text: &[u8], start: usize) -> Option<Field<'_>> {
-    let (mut name, mut place) = (None, None);
-    let mut at = start + 1;
-    loop {
-        at = skip_space(text, at);
-        match text.get(at)? {
-            b',' => at += 1,
-            b'}' => break,
-            b'"' => {
-                let key_end = skip_string(text, at)?;
-                let value = skip_space(text, skip_space(text, key_end) + 1);
-                let end = skip_value(text, value).ok()?;
-                match (&text[at + 1..key_end - 1], text[value]) {
-                    (b"field", b'"') => name = Some(&text[value..end]),
-                    (b"value", _) => place = Some(value),
-                    (key, _) => return Some(Field::Lake(key, value..end)),
-                }
-                at = end;
+impl<'t> RowField<'t> {
+    /// Reads the object at `text[object]` as one field, and returns it with the offset behind the object.
+    fn read(text: &'t [u8], object: usize) -> Option<(Self, usize)> {
+        let (mut name, mut place) = (None, None);
+        let mut lake: Option<Member<'t>> = None;
+        let mut members = Members::new(text, object);
+        while let Some(member) = members.next_member().ok()? {
+            let value: Range<usize> = member.value.clone();
+            match (member.key, text[value.start]) {
+                _ if lake.is_some() => {}
+                (b"field", b'"') => name = Some(&text[value]),
+                (b"value", _) => place = Some(value.start),
+                _ => lake = Some(member),
             }
-            _ => return None,
         }
+        let field = match lake {
+            Some(member) => Self::Lake(member),
+            None => Self::Insights(name?, place.unwrap_or(object)),
+        };
+        Some((field, members.end()))
     }
-    Some(Field::Insights(name?, place.unwrap_or(start)))
 }
 
-/// A row of CloudTrail Lake being put together.
+/// A row of CloudTrail Lake that is put together.
 #[derive(Default)]
-struct Lake {
-    /// Where the text with the whole event is.
+struct LakeRow {
+    /// Offset of the string that holds the whole event.
     event: Option<usize>,
     has_id: bool,
     is_trail: bool,
 }
 
-impl Lake {
-    fn add(&mut self, key: &[u8], text: &[u8], value: std::ops::Range<usize>, out: &mut Vec<u8>) {
+impl LakeRow {
+    fn add(&mut self, member: &Member<'_>, text: &[u8], out: &mut Vec<u8>) {
+        let Member { key, value } = member;
         if key.eq_ignore_ascii_case(b"eventjson") && begins_json(text, value.start) {
             self.event = Some(value.start);
         }
@@ -139,14 +146,14 @@ impl Lake {
         if out.len() > 1 {
             out.push(b',');
         }
-       column_values::member(key, &text[value], RECORD, out);
+        column_values::write_member(key, &text[value.clone()], RECORD, out);
     }
 
-    fn row(&self) -> RowContent {
+    fn content(&self) -> RowContent {
         match self {
-            Self { event: Some(place), .. } => RowContent::Text(*place),
+            Self { event: Some(offset), .. } => RowContent::Text(*offset),
             Self { has_id: true, is_trail: true, .. } => RowContent::Record,
-            Self { is_trail: true, .. } => RowContent::UnsupportedInput(UnsupportedInput::NoId),
+            Self { is_trail: true, .. } => RowContent::Unsupported(UnsupportedInput::NoEventId),
             _ => RowContent::Foreign,
         }
     }
@@ -160,8 +167,8 @@ mod tests {
     fn row(value: &Value) -> (RowContent, String) {
         let mut out = Vec::new();
         let text = value.to_string();
-        assert_eq!(begins(text.as_bytes(), 0), Some(true), "{text}");
-        let row = read(text.as_bytes(), 0, &mut out);
+        assert_eq!(begins_row(text.as_bytes(), 0), Some(true), "{text}");
+        let row = read_row(text.as_bytes(), 0, &mut out);
         (row, String::from_utf8(out).unwrap())
     }
 
@@ -174,7 +181,10 @@ mod tests {
             let RowContent::Text(place) = row(&list).0 else { panic!("{list}") };
             assert!(text[place..].starts_with("\"{\\\"a\\\":1}\""), "{}", &text[place..]);
         }
-        assert_eq!(row(&json!([field("eventName", "A"), other])).0, RowContent::UnsupportedInput(UnsupportedInput::NoId));
+        assert_eq!(
+            row(&json!([field("eventName", "A"), other])).0,
+            RowContent::Unsupported(UnsupportedInput::NoEventId)
+        );
         assert_eq!(row(&json!([field("@message", "hello")])).0, RowContent::Foreign);
         assert_eq!(row(&json!([field("count", "7")])).0, RowContent::Foreign);
     }
@@ -191,7 +201,10 @@ mod tests {
             "eventTime": "2024-03-05T16:40:11Z", "requestParameters": {"bucketName": "b"},
             "userIdentity": {"type": "Root", "accountId": "1"}})
         );
-        assert_eq!(row(&json!([{"eventName": "A"}, {"n": "1"}])).0, RowContent::UnsupportedInput(UnsupportedInput::NoId));
+        assert_eq!(
+            row(&json!([{"eventName": "A"}, {"n": "1"}])).0,
+            RowContent::Unsupported(UnsupportedInput::NoEventId)
+        );
         assert_eq!(row(&json!([{"count": "1"}])).0, RowContent::Foreign);
         let whole = json!([{"eventJson": "{\"eventID\":\"1\"}"}]);
         assert!(matches!(row(&whole).0, RowContent::Text(_)));
@@ -207,11 +220,11 @@ mod tests {
             "[{}]",
             "[{\"a\":{}}]",
         ] {
-            assert_eq!(begins(text.as_bytes(), 0), Some(false), "{text}");
+            assert_eq!(begins_row(text.as_bytes(), 0), Some(false), "{text}");
         }
         let text = r#"[{"field":"@message","value":"x"}]"#;
         for cut in 1..17 {
-            assert_eq!(begins(&text.as_bytes()[..cut], 0), None, "{cut}");
+            assert_eq!(begins_row(&text.as_bytes()[..cut], 0), None, "{cut}");
         }
     }
 }

@@ -1,35 +1,44 @@
-//! Reads structures that a query engine printed: `{type=IAMUser, arn=arn:aws:…, sessioncontext={…}}`.
+//! Parses structures in the text form of query engines: `{type=IAMUser, arn=arn:aws:…, sessioncontext={…}}`.
 //!
-//! Athena prints a column of structures this way into CSV, CloudTrail Lake its maps. The form has no quotes, so a comma
-//! may part members or stand in a value. Where the members are known, `, NAME=` parts them; where they are not, only
-//! texts in which no value holds a comma, a brace or `=` are understood.
-//! ColumnType: what could be read in two ways is not read.
+//! Athena writes columns of type `struct` this way to CSV, CloudTrail Lake its maps. The form has no quotes, so that a
+//! comma may separate members or belong to a value. Where the members are known, `, NAME=` separates them; where they
+//! are not, only texts without commas, braces and `=` in their values are parsed.
+//! Invariant: an ambiguous text is not parsed.
 
 use super::{
-    field_names::{ColumnType, FieldName, named},
-   column_values::quote,
+    column_values::quote,
+    field_names::{ColumnType, FieldName, find},
 };
 
-/// Structures within structures; the table of names is five levels deep.
-const DEEPEST: u32 = 16;
+/// Nested structures that are parsed. The field names are five levels deep.
+const MAX_DEPTH: u32 = 16;
 
-/// Writes what the text stands for as JSON, or nothing of worth if it cannot be told.
-pub(super) fn restore(text: &[u8], holds: ColumnType, out: &mut Vec<u8>) -> Option<()> {
-    value(text, holds, DEEPEST, out)
+/// Writes the value that the text stands for as JSON. Returns `None` if the text is ambiguous or not a structure; then
+/// what was written is incomplete.
+pub(super) fn restore(text: &[u8], column_type: ColumnType, out: &mut Vec<u8>) -> Option<()> {
+    write_value(text, column_type, MAX_DEPTH, out)
 }
 
-fn value(text: &[u8], holds: ColumnType, deep: u32, out: &mut Vec<u8>) -> Option<()> {
-    let deep = deep.checked_sub(1)?;
-    match holds {
+fn write_value(
+    text: &[u8],
+    column_type: ColumnType,
+    depth_left: u32,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let depth_left = depth_left.checked_sub(1)?;
+    match column_type {
         _ if text == b"null" => out.extend_from_slice(b"null"),
-        ColumnType::Object(names) => known(inside(text, b'{', b'}')?, names, deep, out)?,
-        ColumnType::List(names) => list(inside(text, b'[', b']')?, names, deep, out)?,
-        ColumnType::Json => unknown(inside(text, b'{', b'}')?, out)?,
+        ColumnType::Object(names) => {
+            write_known(inside(text, b'{', b'}')?, names, depth_left, out)?
+        }
+        ColumnType::List(names) => write_list(inside(text, b'[', b']')?, names, depth_left, out)?,
+        ColumnType::Json => write_unknown(inside(text, b'{', b'}')?, out)?,
         _ => quote(text, out),
     }
     Some(())
 }
 
+/// Returns the text between two brackets.
 fn inside(text: &[u8], open: u8, close: u8) -> Option<&[u8]> {
     let text = text.trim_ascii();
     (text.len() >= 2 && text[0] == open && text[text.len() - 1] == close)
@@ -37,8 +46,13 @@ fn inside(text: &[u8], open: u8, close: u8) -> Option<&[u8]> {
 }
 
 /// Writes an object whose members have these names.
-fn known(text: &[u8], names: &'static [FieldName], deep: u32, out: &mut Vec<u8>) -> Option<()> {
-    let parts = parts(text, names)?;
+fn write_known(
+    text: &[u8],
+    names: &'static [FieldName],
+    depth_left: u32,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let parts = split_members(text, names)?;
     out.push(b'{');
     for (number, (name, part)) in parts.into_iter().enumerate() {
         if number > 0 {
@@ -47,7 +61,7 @@ fn known(text: &[u8], names: &'static [FieldName], deep: u32, out: &mut Vec<u8>)
         quote(name.name.as_bytes(), out);
         out.push(b':');
         let start = out.len();
-        if value(part, name.holds, deep, out).is_none() {
+        if write_value(part, name.column_type, depth_left, out).is_none() {
             out.truncate(start);
             quote(part, out);
         }
@@ -56,8 +70,11 @@ fn known(text: &[u8], names: &'static [FieldName], deep: u32, out: &mut Vec<u8>)
     Some(())
 }
 
-/// Parts `a=1, b=2` at the names that are known, outside of inner brackets.
-fn parts<'t>(text: &'t [u8], names: &'static [FieldName]) -> Option<Vec<(&'static FieldName, &'t [u8])>> {
+/// Splits `a=1, b=2` at the known names, outside of nested brackets.
+fn split_members<'t>(
+    text: &'t [u8],
+    names: &'static [FieldName],
+) -> Option<Vec<(&'static FieldName, &'t [u8])>> {
     let mut parts: Vec<(&'static FieldName, usize, usize)> = Vec::new();
     let mut depth = 0_u32;
     for (at, &byte) in text.iter().enumerate() {
@@ -72,7 +89,7 @@ fn parts<'t>(text: &'t [u8], names: &'static [FieldName]) -> Option<Vec<(&'stati
         }
         let rest = &text[at..];
         let Some(length) = rest.iter().position(|byte| *byte == b'=') else { break };
-        if let Some(name) = named(names, &rest[..length]) {
+        if let Some(name) = find(names, &rest[..length]) {
             parts.push((name, at, at + length + 1));
         } else if at == 0 {
             return None;
@@ -83,7 +100,12 @@ fn parts<'t>(text: &'t [u8], names: &'static [FieldName]) -> Option<Vec<(&'stati
 }
 
 /// Writes a list of objects: `{…}, {…}`.
-fn list(text: &[u8], names: &'static [FieldName], deep: u32, out: &mut Vec<u8>) -> Option<()> {
+fn write_list(
+    text: &[u8],
+    names: &'static [FieldName],
+    depth_left: u32,
+    out: &mut Vec<u8>,
+) -> Option<()> {
     out.push(b'[');
     let mut rest = text;
     while !rest.is_empty() {
@@ -99,7 +121,7 @@ fn list(text: &[u8], names: &'static [FieldName], deep: u32, out: &mut Vec<u8>) 
             }
             depth == 0
         })?;
-        value(&rest[..=end], ColumnType::Object(names), deep, out)?;
+        write_value(&rest[..=end], ColumnType::Object(names), depth_left, out)?;
         rest = &rest[end + 1..];
         if let Some(more) = rest.strip_prefix(b", ") {
             out.push(b',');
@@ -112,8 +134,8 @@ fn list(text: &[u8], names: &'static [FieldName], deep: u32, out: &mut Vec<u8>) 
     Some(())
 }
 
-/// Writes an object of which nothing is known.
-fn unknown(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+/// Writes an object with any names.
+fn write_unknown(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     out.push(b'{');
     let mut rest = text;
     while !rest.is_empty() {
@@ -148,8 +170,8 @@ mod tests {
 
     fn restored(text: &str, field: &str) -> Option<Value> {
         let mut out = Vec::new();
-        let holds = named(RECORD, field.as_bytes()).unwrap().holds;
-        restore(text.as_bytes(), holds, &mut out)?;
+        let column_type = find(RECORD, field.as_bytes()).unwrap().column_type;
+        restore(text.as_bytes(), column_type, &mut out)?;
         Some(serde_json::from_slice(&out).unwrap())
     }
 

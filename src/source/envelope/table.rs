@@ -1,24 +1,24 @@
-//! Tables of events with a header: CSV of the console's event history, Athena, CloudTrail Lake, Splunk, Logs Insights.
+//! Tables with a header: CSV of the console's event history, Athena, CloudTrail Lake, Splunk and Logs Insights.
 //!
-//! In: the first line, then one row after another as cells. Out: where the event is in the row, or the event, put
-//! together under CloudTrail's names.
-//! ColumnType: a row becomes an event only under its own event ID, so that it can never stand beside the full event.
+//! Input: the first line, then the cells of one row after another. Output: the cell that holds the event, or the event
+//! put together from its columns under CloudTrail's names.
+//! Invariant: a row is loaded only if it has the event's ID, so that it never becomes a second document of an event.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::{
-    field_names::{ColumnType, FieldName, RECORD, named},
-    unsupported_input::UnsupportedInput,
     column_values,
+    field_names::{ColumnType, FieldName, RECORD, find},
+    unsupported_input::UnsupportedInput,
 };
 
-/// Characters that part columns, in the order in which they are tried.
+/// Characters that separate columns, in the order in which they are tried.
 const DELIMITERS: [u8; 3] = [b',', b'\t', b';'];
 
-/// Columns of a table: more than any event has fields.
-const MOST_COLUMNS: usize = 4_096;
+/// The widest table that is read: no event has as many fields.
+const MAX_COLUMNS: usize = 4_096;
 
-/// What is known about a table.
+/// The columns of a table of events.
 #[derive(Debug)]
 pub(in crate::source) struct EventTable {
     delimiter: u8,
@@ -27,37 +27,37 @@ pub(in crate::source) struct EventTable {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Column {
-    /// The whole event as text; the lowest number counts first.
-    Event(u8),
+    /// The whole event as text. The column with the lowest number is used first.
+    WholeEvent(u8),
     /// A field, by its path.
     Field(Vec<Vec<u8>>),
-    /// What the console tells beside the event.
+    /// Columns of the console that are not fields of the event.
     Username,
     ResourceType,
     ResourceName,
-    /// The exporting program's own.
-    Own,
+    /// A column of the exporting program.
+    Other,
 }
 
-/// What a row holds.
+/// What a row of a table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum TableRow {
-    /// The whole event, as the text in this cell.
+    /// The whole event, in the cell with this number.
     Text(usize),
-    /// The event was put together.
+    /// An event, put together from its columns.
     Record,
-    /// Nothing of CloudTrail.
+    /// Not CloudTrail.
     Foreign,
 }
 
-/// The event that a row was put together to.
+/// An event that was put together from the columns of a row.
 #[derive(Debug, Default)]
 pub(in crate::source) struct TableEvent {
-    /// As JSON.
+    /// The record.
     pub(in crate::source) record: Vec<u8>,
-    /// The value of `Username` as LookupEvents has it; empty without one.
+    /// The value of `Username`, as in LookupEvents; empty if there is none.
     pub(in crate::source) username: Vec<u8>,
-    /// The value of `Resources`; empty without one.
+    /// The value of `Resources`, as in LookupEvents; empty if there is none.
     pub(in crate::source) resources: Vec<u8>,
 }
 
@@ -69,43 +69,48 @@ pub(in crate::source) struct Cells {
     used: usize,
 }
 
-/// Where the table's text ends.
+/// Whether the text of the table ends with the piece in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum TextEnd {
-    /// With the piece in hand.
+    /// It ends with the piece.
     Here,
-    /// Perhaps behind it.
+    /// More text may follow.
     Later,
 }
 
 /// PayloadForm reading the cells of a row ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum CellsRead {
-    /// There is a row; it ends before this place.
+    /// A row, which ends before this offset.
     Row(usize),
     /// The text ends inside the row.
     Incomplete,
-    /// It has more cells than any table.
+    /// The row has more than [`MAX_COLUMNS`] cells.
     TooWide,
     /// There are no more rows.
     End,
 }
 
 impl Cells {
-    /// Returns the cell with this number; an empty one if the row is too short.
+    /// Returns the cell with this number, or an empty one if the row is shorter.
     pub(in crate::source) fn get(&self, number: usize) -> &[u8] {
         let Some(&end) = self.ends[..self.used].get(number) else { return &[] };
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.text[start..end]
     }
 
-    /// Returns how many there are.
+    /// Returns the number of cells.
     pub(in crate::source) fn len(&self) -> usize {
         self.used
     }
 
-    /// Reads the row at the beginning of `text`. `ends` says whether anything follows behind the text.
-    pub(in crate::source) fn read(&mut self, delimiter: u8, text: &[u8], ends: TextEnd) -> CellsRead {
+    /// Reads the row at the beginning of `text`.
+    pub(in crate::source) fn read(
+        &mut self,
+        delimiter: u8,
+        text: &[u8],
+        ends: TextEnd,
+    ) -> CellsRead {
         if text.is_empty() && ends == TextEnd::Later {
             return CellsRead::Incomplete;
         }
@@ -121,11 +126,13 @@ impl Cells {
             cells += ended;
             match result {
                 ReadRecordResult::InputEmpty if at < text.len() => {}
-                // Asked once more with nothing: that is how the end is told.
+                // The reader learns of the end by a call without input.
                 ReadRecordResult::InputEmpty if ends == TextEnd::Here => {}
                 ReadRecordResult::InputEmpty => return CellsRead::Incomplete,
                 ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
-                ReadRecordResult::OutputEndsFull if cells >= MOST_COLUMNS => return CellsRead::TooWide,
+                ReadRecordResult::OutputEndsFull if cells >= MAX_COLUMNS => {
+                    return CellsRead::TooWide;
+                }
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::Record => {
                     self.used = cells;
@@ -138,46 +145,49 @@ impl Cells {
 }
 
 impl EventTable {
-    /// Returns what the table with this first line is, or nothing if it is none of ours.
+    /// Returns the table with this first line, or `None` if its rows are not CloudTrail events.
     ///
     /// # Errors
     ///
-    /// Returns [`UnsupportedInput`] if its rows are parts of CloudTrail events that cannot be told apart.
+    /// Returns [`UnsupportedInput`] if its rows are CloudTrail events without their IDs.
     pub(in crate::source) fn new(header: &[u8]) -> Option<Result<Self, UnsupportedInput>> {
         DELIMITERS.iter().find_map(|&delimiter| {
             let mut cells = Cells::default();
-            let CellsRead::Row(_) = cells.read(delimiter, header, TextEnd::Here) else { return None };
+            let CellsRead::Row(_) = cells.read(delimiter, header, TextEnd::Here) else {
+                return None;
+            };
             let columns: Vec<Column> =
-                (0..cells.len()).map(|number| Column::of(cells.get(number))).collect();
+                (0..cells.len()).map(|number| Column::from_header(cells.get(number))).collect();
             let table = Self { delimiter, columns };
             let has =
                 |name: &str| table.columns.contains(&Column::Field(vec![name.as_bytes().to_vec()]));
-            let holds_event = table.columns.iter().any(|column| matches!(column, Column::Event(_)));
+            let holds_event =
+                table.columns.iter().any(|column| matches!(column, Column::WholeEvent(_)));
             let is_trail = has("eventName")
                 && (has("eventSource") || has("eventTime") && has("eventID"))
                 || has("eventVersion") && has("userIdentity");
             match () {
                 () if holds_event || is_trail && has("eventID") => Some(Ok(table)),
-                () if is_trail => Some(Err(UnsupportedInput::NoId)),
+                () if is_trail => Some(Err(UnsupportedInput::NoEventId)),
                 () => None,
             }
         })
     }
 
-    /// Returns what parts the columns.
+    /// Returns the character that separates columns.
     pub(in crate::source) fn delimiter(&self) -> u8 {
         self.delimiter
     }
 
-    /// Returns how many columns there are.
+    /// Returns the number of columns.
     pub(in crate::source) fn width(&self) -> usize {
         self.columns.len()
     }
 
-    /// Reads one row; what it is put together to is written to `event`.
+    /// Reads one row. An event that is put together from columns is written to `event`.
     pub(in crate::source) fn row(&self, cells: &Cells, event: &mut TableEvent) -> TableRow {
         let texts = self.columns.iter().enumerate().filter_map(|(number, column)| match column {
-            Column::Event(rank) if is_event(cells.get(number)) => Some((*rank, number)),
+            Column::WholeEvent(rank) if is_event(cells.get(number)) => Some((*rank, number)),
             _ => None,
         });
         if let Some((_, number)) = texts.min() {
@@ -189,11 +199,11 @@ impl EventTable {
         if !id.is_some_and(|id| is_uuid(cells.get(id))) {
             return TableRow::Foreign;
         }
-        self.put_together(cells, event);
+        self.assemble(cells, event);
         TableRow::Record
     }
 
-    fn put_together(&self, cells: &Cells, event: &mut TableEvent) {
+    fn assemble(&self, cells: &Cells, event: &mut TableEvent) {
         let TableEvent { record, username, resources } = event;
         let mut tree = Vec::new();
         let (mut kind, mut name): (&[u8], &[u8]) = (&[], &[]);
@@ -202,11 +212,11 @@ impl EventTable {
             let cell = cells.get(number);
             match column {
                 _ if cell.is_empty() => {}
-                Column::Field(path) => put(&mut tree, path, cell),
-                Column::Username =>column_values::quote(cell, username),
+                Column::Field(path) => insert(&mut tree, path, cell),
+                Column::Username => column_values::quote(cell, username),
                 Column::ResourceType => kind = cell,
                 Column::ResourceName => name = cell,
-                Column::Event(_) | Column::Own => {}
+                Column::WholeEvent(_) | Column::Other => {}
             }
         }
         record.clear();
@@ -214,17 +224,17 @@ impl EventTable {
         resources.clear();
         if !kind.is_empty() || !name.is_empty() {
             resources.extend_from_slice(b"[{\"ResourceType\":");
-           column_values::quote(kind, resources);
+            column_values::quote(kind, resources);
             resources.extend_from_slice(b",\"ResourceName\":");
-           column_values::quote(name, resources);
+            column_values::quote(name, resources);
             resources.extend_from_slice(b"}]");
         }
     }
 }
 
 impl Column {
-    /// Returns what a column with that name holds.
-    fn of(header: &[u8]) -> Self {
+    /// Returns the column with this header.
+    fn from_header(header: &[u8]) -> Self {
         let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header).trim_ascii();
         let plain: Vec<u8> = header
             .iter()
@@ -233,37 +243,37 @@ impl Column {
             .collect();
         match &*plain {
             b"event.original" | b"eventjson" | b"cloudtrailevent" | b"event.original.keyword" => {
-                Self::Event(0)
+                Self::WholeEvent(0)
             }
-            b"_raw" | b"@message" | b"_source" => Self::Event(1),
-            b"message" | b"full_log" => Self::Event(2),
+            b"_raw" | b"@message" | b"_source" => Self::WholeEvent(1),
+            b"message" | b"full_log" => Self::WholeEvent(2),
             b"username" => Self::Username,
             b"resourcetype" | b"resourcetypes" => Self::ResourceType,
             b"resourcename" | b"resourcenames" => Self::ResourceName,
-            b"awsaccesskey" | b"awsaccesskeyid" => Self::field(b"userIdentity.accessKeyId"),
-            b"" | [b'_' | b'@' | b'.', ..] => Self::Own,
-            _ if header.ends_with(b"}") || header.windows(2).any(|two| two == b"{}") => Self::Own,
+            b"awsaccesskey" | b"awsaccesskeyid" => Self::from_path(b"userIdentity.accessKeyId"),
+            b"" | [b'_' | b'@' | b'.', ..] => Self::Other,
+            _ if header.ends_with(b"}") || header.windows(2).any(|two| two == b"{}") => Self::Other,
             _ => {
                 let bare: Vec<u8> = plain.iter().filter(|byte| **byte != b'_').copied().collect();
                 let first = bare.split(|byte| *byte == b'.').next().unwrap_or_default();
-                if named(RECORD, first).is_some() {
-                    Self::field(&bare)
+                if find(RECORD, first).is_some() {
+                    Self::from_path(&bare)
                 } else {
-                    Self::field(header)
+                    Self::from_path(header)
                 }
             }
         }
     }
 
-    /// Returns the field that a path leads to, under CloudTrail's names as far as they are known.
-    fn field(path: &[u8]) -> Self {
+    /// Returns the column of the field at a dotted path, with CloudTrail's names as far as they are known.
+    fn from_path(path: &[u8]) -> Self {
         let mut names: &'static [FieldName] = RECORD;
         let segments = path.split(|byte| *byte == b'.').map(|segment| {
-            let Some(name) = named(names, segment) else {
+            let Some(name) = find(names, segment) else {
                 names = &[];
                 return segment.to_vec();
             };
-            names = match name.holds {
+            names = match name.column_type {
                 ColumnType::Object(below) => below,
                 _ => &[],
             };
@@ -273,7 +283,7 @@ impl Column {
     }
 }
 
-/// A part of an event being put together.
+/// A node of an event that is put together.
 enum Part<'t> {
     Cell(&'t [u8]),
     Object(Tree<'t>),
@@ -281,19 +291,19 @@ enum Part<'t> {
 
 type Tree<'t> = Vec<(&'t [u8], Part<'t>)>;
 
-fn put<'t>(tree: &mut Tree<'t>, path: &'t [Vec<u8>], cell: &'t [u8]) {
+fn insert<'t>(tree: &mut Tree<'t>, path: &'t [Vec<u8>], cell: &'t [u8]) {
     let Some((first, rest)) = path.split_first() else { return };
     let known = tree.iter().position(|(key, _)| *key == &**first);
     let at = known.unwrap_or(tree.len());
     match (known, rest.is_empty()) {
         (None, true) => tree.push((first, Part::Cell(cell))),
         (None, false) => tree.push((first, Part::Object(Vec::new()))),
-        // The same twice: the first counts.
+        // Of two columns with the same path the first one is used.
         (Some(_), true) => return,
         (Some(_), false) => {}
     }
     if let (false, Part::Object(below)) = (rest.is_empty(), &mut tree[at].1) {
-        put(below, rest, cell);
+        insert(below, rest, cell);
     }
 }
 
@@ -303,11 +313,11 @@ fn write(tree: &Tree<'_>, names: &'static [FieldName], out: &mut Vec<u8>) {
         if number > 0 {
             out.push(b',');
         }
-       column_values::quote(key, out);
+        column_values::quote(key, out);
         out.push(b':');
-        let holds = named(names, key).map_or(ColumnType::Text, |name| name.holds);
-        match (part, holds) {
-            (Part::Cell(cell), holds) =>column_values::cell(cell, holds, out),
+        let column_type = find(names, key).map_or(ColumnType::Text, |field| field.column_type);
+        match (part, column_type) {
+            (Part::Cell(cell), _) => column_values::write_cell(cell, column_type, out),
             (Part::Object(below), ColumnType::Object(names)) => write(below, names, out),
             (Part::Object(below), _) => write(below, &[], out),
         }
@@ -315,12 +325,12 @@ fn write(tree: &Tree<'_>, names: &'static [FieldName], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Returns whether a cell may hold an event as text.
+/// Returns whether a cell may hold a JSON event.
 fn is_event(cell: &[u8]) -> bool {
     matches!(cell.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// Returns whether the text is shaped like an event's ID.
+/// Returns whether the text has the form of an event's ID.
 fn is_uuid(text: &[u8]) -> bool {
     text.len() == 36
         && text.iter().enumerate().all(|(at, byte)| match at {
@@ -342,7 +352,8 @@ mod tests {
         let table = EventTable::new(header.as_bytes()).unwrap().unwrap();
         let (mut cells, mut event, mut all) = (Cells::default(), TableEvent::default(), Vec::new());
         let mut at = header.len() + 1;
-        while let CellsRead::Row(end) = cells.read(table.delimiter(), &text.as_bytes()[at..], TextEnd::Here)
+        while let CellsRead::Row(end) =
+            cells.read(table.delimiter(), &text.as_bytes()[at..], TextEnd::Here)
         {
             at += end;
             let row = table.row(&cells, &mut event);
@@ -436,7 +447,7 @@ mod tests {
         ] {
             assert_eq!(
                 EventTable::new(header.as_bytes()).unwrap().unwrap_err(),
-                UnsupportedInput::NoId,
+                UnsupportedInput::NoEventId,
                 "{header}"
             );
         }

@@ -1,23 +1,23 @@
-//! What is known to hold CloudTrail events and cannot be read: its name, and what to do.
+//! Names the forms of CloudTrail events from which no record can be restored, and what to load instead.
 
 use std::fmt;
 
-/// A shape that cannot be read.
+/// A form of CloudTrail events that is recognized but not loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum UnsupportedInput {
-    /// Columns in Parquet.
+    /// Columnar file in Parquet.
     Parquet,
-    /// Columns in ORC.
+    /// Columnar file in ORC.
     Orc,
     /// Rows in Avro.
     Avro,
-    /// A document of Elastic's AWS integration that did not keep the event.
+    /// A document of Elastic's AWS integration that does not keep the original event.
     Ecs,
-    /// An event that Security Lake turned into OCSF.
+    /// An event that Security Lake converted to OCSF.
     Ocsf,
-    /// Rows of columns, without the one that tells events apart.
-    NoId,
-    /// A result of the API of Athena.
+    /// Columns of an event without its event ID.
+    NoEventId,
+    /// A response of Athena's API.
     AthenaPage,
 }
 
@@ -25,25 +25,25 @@ impl fmt::Display for UnsupportedInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Parquet => {
-                "a Parquet file, which is not read; export it as JSON, with Athena: UNLOAD (SELECT …) TO 's3://…' WITH (format = 'JSON')"
+                "Parquet is not supported; export the table as JSON, for example with Athena: UNLOAD (SELECT …) TO 's3://…' WITH (format = 'JSON')"
             }
             Self::Orc => {
-                "an ORC file, which is not read; export it as JSON, with Athena: UNLOAD (SELECT …) TO 's3://…' WITH (format = 'JSON')"
+                "ORC is not supported; export the table as JSON, for example with Athena: UNLOAD (SELECT …) TO 's3://…' WITH (format = 'JSON')"
             }
             Self::Avro => {
-                "an Avro file, which is not read; export it as JSON, with Athena: UNLOAD (SELECT …) TO 's3://…' WITH (format = 'JSON')"
+                "Avro is not supported; export the table as JSON, for example with Athena: UNLOAD (SELECT …) TO 's3://…' WITH (format = 'JSON')"
             }
             Self::Ecs => {
-                "a document of Elastic's AWS integration without event.original, from which the event cannot be restored; load the trail's own files"
+                "a document of Elastic's AWS integration without event.original; the event cannot be restored from it; load the log files of the trail"
             }
             Self::Ocsf => {
-                "an event in the form of OCSF (Security Lake), from which CloudTrail's cannot be restored; load the trail's own files"
+                "an event converted to OCSF (Security Lake); the CloudTrail event cannot be restored from it; load the log files of the trail"
             }
-            Self::NoId => {
-                "part of a CloudTrail event without its ID, by which it would be known again; query the column eventID too, or @message or eventJson, which hold all of the event"
+            Self::NoEventId => {
+                "part of a CloudTrail event without its event ID; add the column eventID to the query, or @message or eventJson, which hold the whole event"
             }
             Self::AthenaPage => {
-                "an answer of 'aws athena get-query-results'; load the CSV file in the query's result location"
+                "a response of 'aws athena get-query-results'; load the CSV file in the query result location"
             }
         })
     }

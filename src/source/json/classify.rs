@@ -1,45 +1,49 @@
-//! Decides what an object is by its first keys: a record, an envelope around one, a list of them, or
-//! something that is no CloudTrail.
+//! Classifies a JSON object by its first keys: a CloudTrail record, an envelope around one, a list of records, or
+//! something else.
 //!
-//! An object counts as a record when it has at its top `eventVersion`, or `eventID`, or both `eventName`
-//! and `eventSource`, or both `eventId` and `timeWindow` (aggregated), or both `userIdentity` and
-//! `eventTime`. Inside a `Records` list every object counts. Notifications of S3 and the streams that
-//! Lambda is called with look much the same, but their `eventSource` begins with `aws:`. Where an entry of another store
-//! is looked at, two of a record's keys must be there. What else may be an envelope is known to [`payload`](super::shape::payload).
-//! ColumnType: a record as the service writes it is known by its first bytes; nothing is walked twice for it.
+//! Input: text with an object in it, and the context that the object was found in. Output: a [`Classification`].
+//! Rules: an object is a record if it has `eventVersion`, or `eventID`, or `eventName` and `eventSource`, or `eventId`
+//! and `timeWindow` (aggregated events), or `userIdentity` and `eventTime`. In a list called `Records` every object is
+//! a record; in a document of another store two of these keys are required. S3 notifications and the batches that
+//! Lambda is called with have similar keys, but their `eventSource` starts with `aws:`. Other envelopes are recognized
+//! by [`payload`](crate::source::envelope::payload).
+//! Invariant: a record as CloudTrail writes it is recognized by its first bytes; it is not walked through for that. A
+//! text that is cut off anywhere is classified as before or as incomplete.
 
 use std::{fmt, ops::Range};
 
 use memchr::memmem;
 
-use super::skip::skip_space;
+use super::{
+    members::Members,
+    skip::{SkipError, skip_space, skip_string},
+};
 use crate::source::{
-    decode::InputFormat,
     envelope::{
-        payload::{Envelope, PayloadForm, Payload, begins_json, is_sender},
+        payload::{Envelope, Payload, PayloadForm, begins_json, is_forwarding_service},
         unsupported_input::UnsupportedInput,
     },
-    json::skip::{SkipError, skip_string, skip_value},
+    input_format::InputFormat,
 };
 
-/// What is no CloudTrail record.
+/// The kind of content that is not CloudTrail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ForeignKind {
-    /// A digest file, which proves that log files were not changed.
+    /// A CloudTrail digest file, for validating the integrity of log files.
     Digest,
-    /// A snapshot or history of AWS Config.
+    /// A configuration snapshot or history of AWS Config.
     Config,
-    /// A notification of S3, or another event that is sent to Lambda.
+    /// An S3 event notification, or another event that Lambda is called with.
     Notification,
-    /// JSON of another kind.
+    /// Other JSON.
     Json,
-    /// Text that is no JSON.
+    /// Text that is not JSON.
     Text,
-    /// A page of HTML or XML: often the answer of a proxy or of a service that was saved in place of an object.
+    /// HTML or XML: often the error page of a proxy or a service, saved in place of the object.
     Markup,
-    /// Nothing but zeros: a file that was given its size and never its content.
+    /// Only zero bytes: a file that was allocated and never written.
     Zeros,
-    /// Anything else: pictures, archives, columns.
+    /// Anything else: images, archives, columnar files.
     Binary,
 }
 
@@ -51,32 +55,32 @@ impl fmt::Display for ForeignKind {
             Self::Notification => "event notification",
             Self::Json => "JSON that is not CloudTrail",
             Self::Text => "text that is not JSON",
-            Self::Markup => "an HTML or XML page, perhaps an error that was saved as the file",
-            Self::Zeros => "nothing but zero bytes",
+            Self::Markup => "HTML or XML, possibly an error page saved as the file",
+            Self::Zeros => "only zero bytes",
             Self::Binary => "binary data",
         })
     }
 }
 
-/// Where an object was met.
+/// The place in which an object was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::source) enum ObjectContext {
-    /// At the top of a text, or of a line.
+    /// At the top level of a text or line.
     #[default]
     Top,
     /// In a bare list.
     Array,
     /// In the list `Records`.
     Records,
-    /// In the list `Events` of LookupEvents.
+    /// In the list `Events` of a LookupEvents response.
     Lookup,
     /// In the list `logEvents` or `events` of CloudWatch Logs.
     Logs,
-    /// In the text of a string, or as the `detail` of an envelope.
+    /// In an envelope that holds exactly one event.
     Embedded,
-    /// Where an index, or another store, keeps what it was given.
+    /// In a document of an index or an entry of another store.
     Document,
-    /// In the object `hits` of a search.
+    /// In the object `hits` of a search response.
     Hits,
     /// In a list of rows.
     Rows,
@@ -87,67 +91,75 @@ pub(in crate::source) enum ObjectContext {
 pub(in crate::source) enum Classification {
     /// A record.
     Record,
-    /// An envelope; the record begins here.
+    /// An envelope with a record as an object, which starts at this offset.
     RecordAt(usize),
-    /// An envelope; the string that holds the record begins here.
+    /// An envelope with a text in a string, which starts at this offset.
     TextAt(usize),
-    /// An envelope; the object begins here in which to look further.
+    /// An envelope with a document to be classified, which starts at this offset.
     DocumentAt(usize),
-    /// An envelope, or a record that must be restored; it ends before the second place.
+    /// An envelope, or a record whose names or values have to be restored, and the offset behind the object.
     Payload(Payload, usize),
-    /// Known to hold an event that cannot be read.
+    /// An event in a form from which the record cannot be restored.
     Unsupported(UnsupportedInput),
-    /// A line for the engine in a bulk request: the document follows.
+    /// An action line of a bulk request; the document follows.
     BulkAction,
-    /// An event of LookupEvents; the string that holds the record begins here.
+    /// An event of LookupEvents with its record in a string, which starts at this offset.
     LookupEvent(usize),
-    /// An event of LookupEvents that does not bring its record; why.
+    /// An event of LookupEvents without its record, and the reason.
     MissingRecord(&'static str),
-    /// It holds a list of records or envelopes.
+    /// An object that holds lists of records or envelopes.
     List,
-    /// No CloudTrail.
+    /// Not CloudTrail.
     Foreign(ForeignKind),
-    /// Nothing to speak of: CloudWatch Logs asks whether we are there.
+    /// A CloudWatch Logs control message (a delivery check).
     ControlMessage,
-    /// The text ends before that is clear. `record`: it would be a record.
-    Incomplete { record: bool },
-    /// No JSON.
+    /// The text ends before the object can be classified.
+    Incomplete,
+    /// The text ends inside an object that has the keys of a record.
+    IncompleteRecord,
+    /// Not JSON.
     Invalid { offset: usize, cause: &'static str },
 }
 
-/// PayloadForm records begin as the service writes them, and as Python does. The `1.` matters: S3 says `2.`.
+/// The first bytes of a record as CloudTrail and Python's `json` write it. S3 notifications have version 2.
 const RECORD_PREFIXES: [&[u8]; 2] = [b"{\"eventVersion\":\"1.", b"{\"eventVersion\": \"1."];
 
-/// Returns what the object at `text[start]` is.
-pub(in crate::source) fn classify(text: &[u8], start: usize, context: ObjectContext) -> Classification {
-    let begins = RECORD_PREFIXES.iter().any(|beginning| text[start..].starts_with(beginning));
-    let has_columns = !matches!(context, ObjectContext::Records | ObjectContext::Embedded);
-    if begins && (!has_columns || has_plain_objects(&text[start..])) {
+/// Classifies the object at `text[start]`.
+pub(in crate::source) fn classify(
+    text: &[u8],
+    start: usize,
+    context: ObjectContext,
+) -> Classification {
+    let has_record_prefix = RECORD_PREFIXES.iter().any(|prefix| text[start..].starts_with(prefix));
+    let may_have_columns = !matches!(context, ObjectContext::Records | ObjectContext::Embedded);
+    if has_record_prefix && (!may_have_columns || has_plain_objects(&text[start..])) {
         return Classification::Record;
     }
-    let is_whole = begins || context == ObjectContext::Document;
-    let mut seen = KeysSeen { context, start, reads_all_members: is_whole, ..KeysSeen::default() };
-    let mut at = start + 1;
+    let reads_all_members = has_record_prefix || context == ObjectContext::Document;
+    let mut seen = KeysSeen { context, start, reads_all_members, ..KeysSeen::default() };
+    let mut members = Members::new(text, start);
     loop {
-        at = skip_space(text, at);
-        match text.get(at) {
-            Some(b'"') => match seen.member(text, at) {
-                Ok(end) => at = end,
-                Err(look) => return look,
-            },
-            Some(b',') => at += 1,
-            Some(b'}') => return seen.classification(at + 1),
-            Some(_) => return seen.invalid(at, "a key was expected"),
-            None => return seen.incomplete(),
+        let outcome = match members.next_key() {
+            Ok(Some((key, value))) => seen.member(key, text, value, &mut members),
+            Ok(None) => return seen.classification(members.end()),
+            Err(error) => Err(seen.failed(error)),
+        };
+        if let Err(classification) = outcome {
+            return classification;
         }
     }
 }
 
-/// PayloadForm far the fields that columns turn into text are looked for in front of the others: most records are shorter.
+/// Returns whether the object at `text[object]` is a record that stands alone in its envelope.
+fn is_embedded_record(text: &[u8], object: usize) -> bool {
+    classify(text, object, ObjectContext::Embedded) == Classification::Record
+}
+
+/// How far [`has_plain_objects`] searches: most records are shorter.
 const PLAIN_SCAN_BYTES: usize = 16 << 10;
 
-/// Returns whether the record's objects are objects, as far as that is clear without going through it: in rows of
-/// columns they are texts.
+/// Returns whether the nested objects of a record are JSON objects, as far as that can be seen without walking through
+/// it. Query engines return them as strings.
 fn has_plain_objects(text: &[u8]) -> bool {
     let text = &text[..text.len().min(PLAIN_SCAN_BYTES)];
     [&b"\"userIdentity\""[..], b"\"requestParameters\""].iter().all(|key| {
@@ -158,54 +170,41 @@ fn has_plain_objects(text: &[u8]) -> bool {
     })
 }
 
-/// What an envelope of LookupEvents says beside its record, as it stands there.
+/// The fields of an event of LookupEvents that are not in its record, as JSON values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::source) struct EnvelopeFields<'t> {
+    /// The value of `Username`.
     pub(in crate::source) username: Option<&'t [u8]>,
+    /// The value of `Resources`.
     pub(in crate::source) resources: Option<&'t [u8]>,
     /// The value of `EventId`.
     pub(in crate::source) event_id: Option<&'t [u8]>,
-    /// WindowRead text would say nothing more.
+    /// The object was read to its end, or as far as it is JSON: more text would add nothing.
     pub(in crate::source) is_complete: bool,
 }
 
-/// Returns what the envelope at `text[start]` says, as far as the text goes and is JSON.
+/// Returns the fields of the event of LookupEvents at `text[start]`, as far as the text goes and is JSON.
 pub(in crate::source) fn envelope_fields(text: &[u8], start: usize) -> EnvelopeFields<'_> {
-    let mut found = EnvelopeFields::default();
-    let mut at = start + 1;
+    let mut fields = EnvelopeFields::default();
+    let mut members = Members::new(text, start);
     loop {
-        at = skip_space(text, at);
-        match text.get(at) {
-            Some(b'"') => {}
-            Some(b',') => {
-                at += 1;
-                continue;
+        let member = match members.next_member() {
+            Ok(Some(member)) => member,
+            Err(SkipError::Incomplete) => return fields,
+            Ok(None) | Err(SkipError::Invalid { .. }) => {
+                return EnvelopeFields { is_complete: true, ..fields };
             }
-            Some(_) => return EnvelopeFields { is_complete: true, ..found },
-            None => return found,
-        }
-        let Some(key_end) = skip_string(text, at) else { return found };
-        let colon = skip_space(text, key_end);
-        let value = skip_space(text, colon + 1);
-        if value >= text.len() {
-            return found;
-        }
-        let end = match skip_value(text, value) {
-            Ok(end) if text[colon] == b':' => end,
-            Err(SkipError::Incomplete) => return found,
-            _ => return EnvelopeFields { is_complete: true, ..found },
         };
-        match &text[at + 1..key_end - 1] {
-            b"Username" => found.username = Some(&text[value..end]),
-            b"Resources" => found.resources = Some(&text[value..end]),
-            b"EventId" => found.event_id = Some(&text[value..end]),
+        match member.key {
+            b"Username" => fields.username = Some(&text[member.value]),
+            b"Resources" => fields.resources = Some(&text[member.value]),
+            b"EventId" => fields.event_id = Some(&text[member.value]),
             _ => {}
         }
-        at = end;
     }
 }
 
-/// Returns the list that `key` names in `context`, and what is in it.
+/// Returns the context of the objects in the list called `key`, or `None` if that list is not read.
 pub(in crate::source) fn list_context(key: &[u8], context: ObjectContext) -> Option<ObjectContext> {
     match (key, context) {
         (b"hits", ObjectContext::Hits) => Some(ObjectContext::Array),
@@ -214,37 +213,43 @@ pub(in crate::source) fn list_context(key: &[u8], context: ObjectContext) -> Opt
             b"Events" => Some(ObjectContext::Lookup),
             b"events" | b"logEvents" => Some(ObjectContext::Logs),
             b"results" | b"QueryResultRows" => Some(ObjectContext::Rows),
-            b"Messages" | b"records" | b"responses" | b"docs" | b"Entries" => Some(ObjectContext::Array),
+            b"Messages" | b"records" | b"responses" | b"docs" | b"Entries" => {
+                Some(ObjectContext::Array)
+            }
             _ => None,
         },
         _ => None,
     }
 }
 
-/// Returns what the object is that `key` names in `context`, if it holds lists to go through.
-pub(in crate::source) fn container_context(key: &[u8], context: ObjectContext) -> Option<ObjectContext> {
+/// Returns the context of the members of the object called `key`, or `None` if it holds no lists that are read.
+pub(in crate::source) fn container_context(
+    key: &[u8],
+    context: ObjectContext,
+) -> Option<ObjectContext> {
     match (key, context) {
         (b"hits", ObjectContext::Top | ObjectContext::Array) => Some(ObjectContext::Hits),
-        // What Dashboards and Kibana show of a request.
+        // The response that Kibana and OpenSearch Dashboards show for a request.
         (b"rawResponse", ObjectContext::Top | ObjectContext::Array) => Some(ObjectContext::Array),
         _ => None,
     }
 }
 
-/// The telling keys of an object seen so far.
+/// The significant keys of an object that were read so far.
 #[derive(Debug, Default)]
 struct KeysSeen {
     context: ObjectContext,
     start: usize,
     keys: u32,
+    /// The first key was `eventVersion`.
     version_first: bool,
-    /// All members are to be looked at, also when it is clear that they are those of a record.
+    /// All members have to be read, although the keys of a record were found.
     reads_all_members: bool,
-    /// What else may hold an event.
-    classify_by_key: Envelope,
-    /// Members of a record that columns turn into texts are texts of JSON.
+    /// Members that may hold an event.
+    envelope: Envelope,
+    /// Objects of the record are strings with JSON, as query engines return them.
     has_column_texts: bool,
-    /// Keys of records in lower case, as query engines have them.
+    /// Keys of a record in lower case, as query engines return them.
     lower_case_keys: u32,
 }
 
@@ -258,9 +263,9 @@ const USER_IDENTITY: u32 = 1 << 6;
 const EVENT_TIME: u32 = 1 << 7;
 const LOOKUP_ID: u32 = 1 << 8;
 const LOOKUP_NAME: u32 = 1 << 9;
-/// Not telling, but one was there.
+/// Any other key.
 const OTHER_KEY: u32 = 1 << 10;
-/// What only a record has.
+/// The keys that only a record has.
 const RECORD_KEYS: u32 = EVENT_VERSION
     | EVENT_ID
     | EVENT_NAME
@@ -271,32 +276,29 @@ const RECORD_KEYS: u32 = EVENT_VERSION
     | EVENT_TIME;
 
 impl KeysSeen {
-    /// Takes in the key at `text[start]` and its value, and returns where that ends, or what is clear now.
-    fn member(&mut self, text: &[u8], start: usize) -> Result<usize, Classification> {
-        let key_end = skip_string(text, start).ok_or_else(|| self.incomplete())?;
-        let colon = skip_space(text, key_end);
-        match text.get(colon) {
-            Some(b':') => {}
-            Some(_) => return Err(self.invalid(colon, "a colon was expected")),
-            None => return Err(self.incomplete()),
-        }
-        let value = skip_space(text, colon + 1);
-        let Some(&first) = text.get(value) else { return Err(self.incomplete()) };
-        let key = &text[start + 1..key_end - 1];
-        self.envelope(key, text, value, first)?;
-        self.note_record_key(key, text, value)?;
-        let end = skip_value(text, value).map_err(|skip| match skip {
-            SkipError::Incomplete => self.incomplete(),
-            SkipError::Invalid { offset, cause } => self.invalid(offset, cause),
-        })?;
+    /// Records a member whose key was read and whose value starts at `text[value]`, and skips that value.
+    ///
+    /// # Errors
+    ///
+    /// Returns the classification as soon as it is known.
+    fn member(
+        &mut self,
+        key: &[u8],
+        text: &[u8],
+        value: usize,
+        members: &mut Members<'_>,
+    ) -> Result<(), Classification> {
+        self.classify_by_key(key, text, value)?;
+        self.add_key(key, text, value)?;
+        let end = members.skip_value().map_err(|error| self.failed(error))?;
         if self.context != ObjectContext::Embedded {
-            self.note_value(key, text, value..end);
+            self.add_value(key, text, value..end);
         }
-        Ok(end)
+        Ok(())
     }
 
-    /// Notes what tells that the event is wrapped, or that its fields are columns.
-    fn note_value(&mut self, key: &[u8], text: &[u8], value: Range<usize>) {
+    /// Records a value that shows that the event is wrapped or that its fields are columns.
+    fn add_value(&mut self, key: &[u8], text: &[u8], value: Range<usize>) {
         self.has_column_texts |= is_column(key) && begins_json(text, value.start);
         self.lower_case_keys |= match key {
             b"eventversion" => EVENT_VERSION,
@@ -307,19 +309,21 @@ impl KeysSeen {
             b"eventtime" => EVENT_TIME,
             _ => 0,
         };
-        self.classify_by_key.member(key, text, value);
+        self.envelope.add_member(key, text, value, is_embedded_record);
     }
 
-    /// Fails if the key tells that this is an envelope, or no CloudTrail.
-    fn envelope(&self, key: &[u8], text: &[u8], value: usize, first: u8) -> Result<(), Classification> {
+    /// Returns an error with the classification if the key shows that the object is an envelope or not CloudTrail.
+    fn classify_by_key(&self, key: &[u8], text: &[u8], value: usize) -> Result<(), Classification> {
         if self.has_record_keys() {
             return Ok(());
         }
-        let inner = self.context == ObjectContext::Embedded;
-        Err(match (key, first) {
+        let is_embedded = self.context == ObjectContext::Embedded;
+        Err(match (key, text[value]) {
             (_, b'[') if list_context(key, self.context).is_some() => Classification::List,
             (_, b'{') if container_context(key, self.context).is_some() => Classification::List,
-            (b"_source" | b"result", b'{') if self.may_hold_documents() => Classification::DocumentAt(value),
+            (b"_source" | b"result", b'{') if self.may_hold_documents() => {
+                Classification::DocumentAt(value)
+            }
             (b"index" | b"create" | b"update" | b"delete", b'{') if self.keys == 0 => {
                 match is_bulk_action(&text[value..]) {
                     Some(true) => Classification::BulkAction,
@@ -327,20 +331,28 @@ impl KeysSeen {
                     None => self.incomplete(),
                 }
             }
-            (b"detail" | b"CloudTrailEvent", b'{') if !inner => {
+            (b"detail" | b"CloudTrailEvent", b'{') if !is_embedded => {
                 match classify(text, value, ObjectContext::Embedded) {
                     Classification::Record => Classification::RecordAt(value),
-                    Classification::Incomplete { .. } => return Err(self.incomplete()),
-                    Classification::Invalid { offset, cause } => Classification::Invalid { offset, cause },
+                    Classification::Incomplete | Classification::IncompleteRecord => {
+                        return Err(self.incomplete());
+                    }
+                    Classification::Invalid { offset, cause } => {
+                        Classification::Invalid { offset, cause }
+                    }
                     _ => Classification::Foreign(ForeignKind::Json),
                 }
             }
-            (b"CloudTrailEvent", b'"') if !inner => Classification::LookupEvent(value),
-            (b"CloudTrailEvent", b'n') if !inner => Classification::MissingRecord("CloudTrailEvent is null"),
-            (b"CloudTrailEvent", _) if !inner => {
-                Classification::MissingRecord("CloudTrailEvent is neither text nor an object")
+            (b"CloudTrailEvent", b'"') if !is_embedded => Classification::LookupEvent(value),
+            (b"CloudTrailEvent", b'n') if !is_embedded => {
+                Classification::MissingRecord("CloudTrailEvent is null")
             }
-            (b"message", b'"') if self.context == ObjectContext::Logs => Classification::TextAt(value),
+            (b"CloudTrailEvent", _) if !is_embedded => {
+                Classification::MissingRecord("CloudTrailEvent is neither a string nor an object")
+            }
+            (b"message", b'"') if self.context == ObjectContext::Logs => {
+                Classification::TextAt(value)
+            }
             (b"messageType", b'"') => match starts_with(&text[value..], b"\"CONTROL_MESSAGE\"") {
                 Some(true) => Classification::ControlMessage,
                 Some(false) => return Ok(()),
@@ -354,8 +366,8 @@ impl KeysSeen {
         })
     }
 
-    /// Notes a key that records have, and fails as soon as it is clear that this is one, or is none.
-    fn note_record_key(&mut self, key: &[u8], text: &[u8], value: usize) -> Result<(), Classification> {
+    /// Records a key, and returns an error with the classification if the keys suffice for one.
+    fn add_key(&mut self, key: &[u8], text: &[u8], value: usize) -> Result<(), Classification> {
         self.keys |= match key {
             b"eventVersion" => {
                 self.version_first |= self.keys == 0;
@@ -374,7 +386,7 @@ impl KeysSeen {
                     return Err(Classification::Foreign(ForeignKind::Notification));
                 }
                 Some(true) => match skip_string(text, value) {
-                    Some(_) if is_sender(&text[value..]) => OTHER_KEY,
+                    Some(_) if is_forwarding_service(&text[value..]) => OTHER_KEY,
                     Some(_) => return Err(Classification::Foreign(ForeignKind::Notification)),
                     None => return Err(self.incomplete()),
                 },
@@ -384,11 +396,11 @@ impl KeysSeen {
             },
             _ => OTHER_KEY,
         };
-        let trail_version = key == b"eventVersion"
+        let has_trail_version = key == b"eventVersion"
             && self.version_first
             && starts_with(&text[value..], b"\"1.") == Some(true);
-        let is_clear = trail_version || self.has(EVENT_SOURCE) && self.has_record_keys();
-        if is_clear && !self.reads_all_members && !self.classify_by_key.is_document() {
+        let is_record = has_trail_version || self.has(EVENT_SOURCE) && self.has_record_keys();
+        if is_record && !self.reads_all_members && !self.envelope.is_document() {
             if matches!(self.context, ObjectContext::Records | ObjectContext::Embedded)
                 || has_plain_objects(&text[self.start..])
             {
@@ -415,60 +427,89 @@ impl KeysSeen {
             || self.has(USER_IDENTITY | EVENT_TIME)
     }
 
-    fn is_accepted(&self) -> bool {
+    /// Returns whether the object is a record, by the rules of its context.
+    fn is_record(&self) -> bool {
         match self.context {
-            ObjectContext::Records => !self.classify_by_key.is_sent(),
-            ObjectContext::Document => self.has_record_keys() && (self.keys & RECORD_KEYS).count_ones() > 1,
-            _ => self.has_record_keys() && !self.classify_by_key.is_sent(),
+            ObjectContext::Records => !self.envelope.is_forwarded(),
+            ObjectContext::Document => {
+                self.has_record_keys() && (self.keys & RECORD_KEYS).count_ones() > 1
+            }
+            _ => self.has_record_keys() && !self.envelope.is_forwarded(),
         }
     }
 
-    /// Returns what the object is that ends before `end`.
+    /// Classifies the object, all of whose members were read; it ends before `end`.
     fn classification(&self, end: usize) -> Classification {
         let is_record =
-            self.is_accepted() && (self.has_record_keys() || self.classify_by_key.payload(false).is_none());
-        if let Some(payload) = self.classify_by_key.payload(is_record) {
+            self.is_record() && (self.has_record_keys() || self.envelope.payload().is_none());
+        let payload = if is_record { self.envelope.original() } else { self.envelope.payload() };
+        if let Some(payload) = payload {
             return Classification::Payload(payload, end);
         }
         if is_record && !self.has_column_texts {
             return Classification::Record;
         }
-        let columns = Payload { place: self.start, how: PayloadForm::Columns, shape: InputFormat::Columns };
-        match self.row_has_id() {
+        let columns = Payload {
+            offset: self.start,
+            form: PayloadForm::Columns,
+            format: InputFormat::Columns,
+        };
+        match self.query_row() {
             _ if is_record => Classification::Payload(columns, end),
-            Some(true) => Classification::Payload(columns, end),
-            Some(false) => Classification::Unsupported(UnsupportedInput::NoId),
-            None if self.classify_by_key.is_sent() => Classification::Foreign(ForeignKind::Notification),
-            None if self.context != ObjectContext::Embedded && self.has(LOOKUP_ID | LOOKUP_NAME) => {
+            QueryRow::WithId => Classification::Payload(columns, end),
+            QueryRow::WithoutId => Classification::Unsupported(UnsupportedInput::NoEventId),
+            QueryRow::None if self.envelope.is_forwarded() => {
+                Classification::Foreign(ForeignKind::Notification)
+            }
+            QueryRow::None
+                if self.context != ObjectContext::Embedded && self.has(LOOKUP_ID | LOOKUP_NAME) =>
+            {
                 Classification::MissingRecord("CloudTrailEvent is missing")
             }
-            None => match self.classify_by_key.unread() {
-                Some(unread) => Classification::Unsupported(unread),
+            QueryRow::None => match self.envelope.unsupported() {
+                Some(unsupported) => Classification::Unsupported(unsupported),
                 None => Classification::Foreign(ForeignKind::Json),
             },
         }
     }
 
-    /// Returns whether it is a row of a query engine, and then whether it says which event it is.
-    fn row_has_id(&self) -> Option<bool> {
+    /// Returns whether the object is a row of a query engine.
+    fn query_row(&self) -> QueryRow {
         let has = |keys| self.lower_case_keys & keys == keys;
         let is_row = has(EVENT_NAME | EVENT_SOURCE)
             || has(EVENT_NAME | EVENT_ID | EVENT_TIME)
             || has(EVENT_VERSION | USER_IDENTITY);
-        is_row.then_some(has(EVENT_ID))
+        match (is_row, has(EVENT_ID)) {
+            (false, _) => QueryRow::None,
+            (true, true) => QueryRow::WithId,
+            (true, false) => QueryRow::WithoutId,
+        }
     }
 
     fn incomplete(&self) -> Classification {
-        Classification::Incomplete { record: self.is_accepted() }
+        if self.is_record() { Classification::IncompleteRecord } else { Classification::Incomplete }
     }
 
-    /// What is broken but counts is handed over all the same: the normalizer says best what is wrong.
-    fn invalid(&self, offset: usize, cause: &'static str) -> Classification {
-        if self.is_accepted() { Classification::Record } else { Classification::Invalid { offset, cause } }
+    /// Classifies an object whose next member cannot be read. Invalid JSON with the keys of a record is passed on as a
+    /// record: the normalizer has the better error message.
+    fn failed(&self, error: SkipError) -> Classification {
+        match error {
+            SkipError::Incomplete => self.incomplete(),
+            SkipError::Invalid { .. } if self.is_record() => Classification::Record,
+            SkipError::Invalid { offset, cause } => Classification::Invalid { offset, cause },
+        }
     }
 }
 
-/// Returns whether columns turn a member of a record into text.
+/// Whether an object is a row of a query engine, and whether it has the event's ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum QueryRow {
+    None,
+    WithId,
+    WithoutId,
+}
+
+/// Returns whether query engines return this member of a record as a string.
 fn is_column(key: &[u8]) -> bool {
     matches!(
         key,
@@ -482,8 +523,7 @@ fn is_column(key: &[u8]) -> bool {
     )
 }
 
-/// Returns whether an object is what a bulk request says about the document behind it, or `None` if the text ends before
-/// that is clear.
+/// Returns whether an object is the metadata of a bulk action, or `None` if the text ends before that is known.
 fn is_bulk_action(text: &[u8]) -> Option<bool> {
     let at = skip_space(text, 1);
     match text.get(at)? {
@@ -493,12 +533,12 @@ fn is_bulk_action(text: &[u8]) -> Option<bool> {
     }
 }
 
-/// Returns whether `text` begins with `beginning`, or `None` if it ends before that is clear.
-fn starts_with(text: &[u8], beginning: &[u8]) -> Option<bool> {
-    if text.len() >= beginning.len() {
-        return Some(text.starts_with(beginning));
+/// Returns whether `text` starts with `prefix`, or `None` if it ends before that is known.
+fn starts_with(text: &[u8], prefix: &[u8]) -> Option<bool> {
+    if text.len() >= prefix.len() {
+        return Some(text.starts_with(prefix));
     }
-    if beginning.starts_with(text) { None } else { Some(false) }
+    if prefix.starts_with(text) { None } else { Some(false) }
 }
 
 #[cfg(test)]
@@ -524,12 +564,18 @@ mod tests {
         ] {
             assert_eq!(at_top(&format!("{{{members}}}")), Classification::Record, "{members}");
             let cut = at_top(&format!("{{{members},"));
-            assert!(matches!(cut, Classification::Record | Classification::Incomplete { record: true }), "{members}");
+            assert!(
+                matches!(cut, Classification::Record | Classification::IncompleteRecord),
+                "{members}"
+            );
         }
         // As trails write it, and most others: by its first bytes.
         let first = r#"{"eventVersion":"1.08","userIdentity":{"x":1},"requestParameters":null,"#;
         assert_eq!(at_top(first), Classification::Record);
-        assert_eq!(classify(br#"{"eventVersion":"1.08","#, 0, ObjectContext::Records), Classification::Record);
+        assert_eq!(
+            classify(br#"{"eventVersion":"1.08","#, 0, ObjectContext::Records),
+            Classification::Record
+        );
     }
 
     #[test]
@@ -542,12 +588,16 @@ mod tests {
             r#""eventname":"1","eventsource":"x","eventid":"1""#,
         ] {
             let text = format!("{{{members}}}");
-            let columns = Payload { place: 0, how: PayloadForm::Columns, shape: InputFormat::Columns };
+            let columns =
+                Payload { offset: 0, form: PayloadForm::Columns, format: InputFormat::Columns };
             assert_eq!(at_top(&text), Classification::Payload(columns, text.len()), "{text}");
         }
         let text = r#"{"eventVersion":"1.08","userIdentity":{},"requestParameters":"HIDDEN"}"#;
         assert_eq!(at_top(text), Classification::Record);
-        assert_eq!(at_top(r#"{"eventname":"1","eventsource":"x"}"#), Classification::Unsupported(UnsupportedInput::NoId));
+        assert_eq!(
+            at_top(r#"{"eventname":"1","eventsource":"x"}"#),
+            Classification::Unsupported(UnsupportedInput::NoEventId)
+        );
         for foreign in [r#"{"eventid":"1","eventname":"x"}"#, r#"{"eventversion":"1"}"#] {
             assert_eq!(at_top(foreign), Classification::Foreign(ForeignKind::Json), "{foreign}");
         }
@@ -556,8 +606,14 @@ mod tests {
     #[test]
     fn an_entry_of_a_store_is_a_record_by_two_keys() {
         let document = |text: &str| classify(text.as_bytes(), 0, ObjectContext::Document);
-        assert_eq!(document(r#"{"eventVersion":"1.0","x":1}"#), Classification::Foreign(ForeignKind::Json));
-        assert_eq!(document(r#"{"eventID":"1","x":1}"#), Classification::Foreign(ForeignKind::Json));
+        assert_eq!(
+            document(r#"{"eventVersion":"1.0","x":1}"#),
+            Classification::Foreign(ForeignKind::Json)
+        );
+        assert_eq!(
+            document(r#"{"eventID":"1","x":1}"#),
+            Classification::Foreign(ForeignKind::Json)
+        );
         assert_eq!(
             document(r#"{"@timestamp":"t","eventVersion":"1","eventID":"1"}"#),
             Classification::Record
@@ -587,10 +643,22 @@ mod tests {
         assert_eq!(at_top(r#"{"a":{"b":[1]},"Records": [  "#), Classification::List);
         assert_eq!(at_top(r#"{"Records":null}"#), Classification::Foreign(ForeignKind::Json));
         assert_eq!(at_top(r#"{"detail":{"eventVersion":"1.0"}}"#), Classification::RecordAt(10));
-        assert_eq!(at_top(r#"{"detail":{"state":"running"}}"#), Classification::Foreign(ForeignKind::Json));
-        assert_eq!(at_top(r#"{"EventId":"1","CloudTrailEvent":"{}"}"#), Classification::LookupEvent(33));
-        assert_eq!(at_top(r#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#), Classification::ControlMessage);
-        assert_eq!(at_top(r#"{"messageType":"DATA_MESSAGE","logEvents":[]}"#), Classification::List);
+        assert_eq!(
+            at_top(r#"{"detail":{"state":"running"}}"#),
+            Classification::Foreign(ForeignKind::Json)
+        );
+        assert_eq!(
+            at_top(r#"{"EventId":"1","CloudTrailEvent":"{}"}"#),
+            Classification::LookupEvent(33)
+        );
+        assert_eq!(
+            at_top(r#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#),
+            Classification::ControlMessage
+        );
+        assert_eq!(
+            at_top(r#"{"messageType":"DATA_MESSAGE","logEvents":[]}"#),
+            Classification::List
+        );
         assert_eq!(
             at_top(r#"{"awsAccountId":"1","digestStartTime":"x"}"#),
             Classification::Foreign(ForeignKind::Digest)
@@ -600,8 +668,14 @@ mod tests {
             Classification::Foreign(ForeignKind::Config)
         );
         assert!(matches!(at_top(r#"{"CloudTrailEvent":null}"#), Classification::MissingRecord(_)));
-        assert!(matches!(at_top(r#"{"EventId":"1","EventName":"A"}"#), Classification::MissingRecord(_)));
-        assert_eq!(at_top(r#"{"Name":"1","EventId":"A"}"#), Classification::Foreign(ForeignKind::Json));
+        assert!(matches!(
+            at_top(r#"{"EventId":"1","EventName":"A"}"#),
+            Classification::MissingRecord(_)
+        ));
+        assert_eq!(
+            at_top(r#"{"Name":"1","EventId":"A"}"#),
+            Classification::Foreign(ForeignKind::Json)
+        );
         assert_eq!(at_top("{}"), Classification::Foreign(ForeignKind::Json));
         assert_eq!(classify(b"{}", 0, ObjectContext::Records), Classification::Record);
         assert!(matches!(at_top("{a}"), Classification::Invalid { offset: 1, .. }));
@@ -640,7 +714,11 @@ mod tests {
             for cut in 1..text.len() {
                 let part = at_top(&text[..cut]);
                 assert!(
-                    part == whole || matches!(part, Classification::Incomplete { .. }),
+                    part == whole
+                        || matches!(
+                            part,
+                            Classification::Incomplete | Classification::IncompleteRecord
+                        ),
                     "{}",
                     &text[..cut]
                 );

@@ -1,43 +1,44 @@
-//! Finds where a JSON value ends, without understanding it.
+//! Finds the end of a JSON value without parsing it.
 //!
-//! Strings and brackets are matched and nothing else is checked: raw control characters, bytes that
-//! are no UTF-8, `NaN` and odd escapes pass, because the normalizer repairs them.
-//! ColumnType: no recursion, and one bit of memory a level, so a depth of millions is fine.
+//! Input: text, whole or in pieces. Output: the offset behind the value.
+//! Invariant: only strings and brackets are matched. Control characters, invalid UTF-8, `NaN` and unknown escapes
+//! pass, because the normalizer repairs them. No recursion, and one bit of memory per level, so that a depth of
+//! millions is safe.
 
 use memchr::memchr2;
 
-/// Why a value's end was not found.
+/// Why the end of a value was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipError {
-    /// The text ends first. A bare number that ends with the text is incomplete too: more digits may come.
+    /// The text ends inside the value. A bare number at the end of the text is incomplete too: more digits may follow.
     Incomplete,
-    /// The value cannot end well.
+    /// The value is not JSON.
     Invalid {
-        /// Where in the text.
+        /// Offset in the text.
         offset: usize,
-        /// What is wrong there.
+        /// The reason, as shown to the user.
         cause: &'static str,
     },
 }
 
-/// Returns where the JSON value ends that starts at `text[start]` (white space before it is skipped).
+/// Returns the offset behind the JSON value that starts at `text[start]`; leading white space is skipped.
 ///
 /// # Errors
 ///
-/// Returns [`Skip`] if the text ends first, or if brackets do not match.
+/// Returns [`SkipError`] if the text ends first or if brackets do not match.
 pub fn skip_value(text: &[u8], start: usize) -> Result<usize, SkipError> {
     match ValueSkipper::default().feed(text, start) {
         SkipProgress::End(end) => Ok(end),
-        SkipProgress::WindowRead => Err(SkipError::Incomplete),
+        SkipProgress::More => Err(SkipError::Incomplete),
         SkipProgress::Invalid(offset, cause) => Err(SkipError::Invalid { offset, cause }),
     }
 }
 
-/// Returns where the string ends that starts at `text[start]` with its quote, or `None` if the text ends first.
+/// Returns the offset behind the string whose opening quote is at `text[start]`, or `None` if the text ends first.
 pub fn skip_string(text: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
-        at += find_special(text.get(at..)?)?;
+        at += find_quote_or_backslash(text.get(at..)?)?;
         if text[at] == b'"' {
             return Some(at + 1);
         }
@@ -45,7 +46,8 @@ pub fn skip_string(text: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// Returns where the next byte is that is not white space.
+/// Returns the offset of the first byte from `start` on that is not white space, or the text's length.
+#[inline]
 pub(in crate::source) fn skip_space(text: &[u8], start: usize) -> usize {
     let mut at = start;
     while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
@@ -54,24 +56,25 @@ pub(in crate::source) fn skip_space(text: &[u8], start: usize) -> usize {
     at
 }
 
-/// What became of a piece of text.
+/// The result of feeding one piece of text to a [`ValueSkipper`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum SkipProgress {
     /// The value ends before this offset of the piece.
     End(usize),
-    /// The value goes on behind the piece.
-    WindowRead,
-    /// Where in the piece, and what is wrong.
+    /// The value continues behind the piece.
+    More,
+    /// The value is not JSON: the offset in the piece, and the reason.
     Invalid(usize, &'static str),
 }
 
-/// A value being skipped, piece by piece: nothing of the text has to be kept.
+/// Skips a value piece by piece, so that its text need not be kept in memory.
 #[derive(Debug, Default)]
 pub(in crate::source) struct ValueSkipper {
     state: LexState,
     open: OpenBrackets,
 }
 
+/// The kind of token that the skipper is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum LexState {
     #[default]
@@ -82,33 +85,35 @@ enum LexState {
 }
 
 impl ValueSkipper {
-    /// Returns a skimmer that is inside an object already, and stops behind its closing brace.
+    /// Returns a skipper for the rest of an object whose opening brace was read before; it stops behind the closing one.
     pub(in crate::source) fn for_open_object() -> Self {
-        let mut skim = Self::default();
-        skim.open.push(OBJECT);
-        skim
+        let mut skipper = Self::default();
+        skipper.open.push(OBJECT);
+        skipper
     }
 
-    /// Returns whether the value may end where the text ends: it is a bare number or word.
+    /// Returns whether the value may end where the text ends, because it is a bare number or word.
     pub(in crate::source) fn may_end(&self) -> bool {
         self.state == LexState::Literal
     }
 
-    /// Goes on through `text`, from `start`.
+    /// Continues with `text` from `start` on.
     pub(in crate::source) fn feed(&mut self, text: &[u8], start: usize) -> SkipProgress {
         let mut at = start;
         while at < text.len() {
             match self.state {
                 LexState::Between => match self.skip_structure(text, at) {
                     Ok(next) => at = next,
-                    Err(fed) => return fed,
+                    Err(progress) => return progress,
                 },
                 LexState::Escape => {
                     self.state = LexState::String;
                     at += 1;
                 }
                 LexState::String => {
-                    let Some(found) = find_special(&text[at..]) else { return SkipProgress::WindowRead };
+                    let Some(found) = find_quote_or_backslash(&text[at..]) else {
+                        return SkipProgress::More;
+                    };
                     at += found + 1;
                     if text[at - 1] == b'\\' {
                         self.state = LexState::Escape;
@@ -126,10 +131,10 @@ impl ValueSkipper {
                 },
             }
         }
-        SkipProgress::WindowRead
+        SkipProgress::More
     }
 
-    /// Goes on to the next string or the value's end.
+    /// Skips to the next string, the next literal or the end of the value.
     fn skip_structure(&mut self, text: &[u8], start: usize) -> Result<usize, SkipProgress> {
         let mut at = start;
         while let Some(&byte) = text.get(at) {
@@ -143,15 +148,15 @@ impl ValueSkipper {
                 }
                 ByteClass::Open(kind) => self.open.push(kind),
                 ByteClass::Close(kind) => {
-                    if !self.open.pop(kind) {
-                        return Err(SkipProgress::Invalid(at - 1, "a bracket that closes nothing"));
+                    if !self.open.close(kind) {
+                        return Err(SkipProgress::Invalid(at - 1, "an unmatched closing bracket"));
                     }
                     if self.open.depth == 0 {
                         return Err(SkipProgress::End(at));
                     }
                 }
                 ByteClass::Other if byte == b',' || byte == b':' => {
-                    return Err(SkipProgress::Invalid(at - 1, "a value was expected"));
+                    return Err(SkipProgress::Invalid(at - 1, "expected a value"));
                 }
                 ByteClass::Other => {
                     self.state = LexState::Literal;
@@ -163,13 +168,13 @@ impl ValueSkipper {
     }
 }
 
-/// The brackets that are open: their number, and one bit each for their kind.
+/// The brackets that are open: their number, and one bit for the kind of each.
 #[derive(Debug, Default)]
 struct OpenBrackets {
     depth: usize,
-    /// The innermost up to 64, the last one lowest.
+    /// The innermost ones, up to 64; the last one is the lowest bit.
     inner: u64,
-    /// 64 at a time, what does not fit there.
+    /// The ones that do not fit there, 64 per word.
     outer: Vec<u64>,
 }
 
@@ -185,7 +190,8 @@ impl OpenBrackets {
         self.depth += 1;
     }
 
-    fn pop(&mut self, kind: u64) -> bool {
+    /// Closes the innermost bracket, and returns whether it was of this kind; if not, nothing changes.
+    fn close(&mut self, kind: u64) -> bool {
         if self.depth == 0 || self.inner & 1 != kind {
             return false;
         }
@@ -221,11 +227,11 @@ static BYTE_CLASSES: [ByteClass; 256] = {
     class
 };
 
-/// Strings are searched this far byte by byte first: most are keys, too short to pay for a call.
+/// The first bytes of a string are searched one by one: most strings are keys, too short to pay for a call of `memchr2`.
 const SHORT_STRING: usize = 16;
 
-/// Returns where the first quote or backslash is.
-fn find_special(text: &[u8]) -> Option<usize> {
+/// Returns the offset of the first quote or backslash.
+fn find_quote_or_backslash(text: &[u8]) -> Option<usize> {
     let (short, long) = text.split_at(text.len().min(SHORT_STRING));
     for (at, &byte) in short.iter().enumerate() {
         if byte == b'"' || byte == b'\\' {
@@ -279,13 +285,13 @@ mod tests {
         #[test]
         fn pieces_do_not_matter(value in any_json(), size in 1_usize..9) {
             let text = serde_json::to_vec(&vec![value]).unwrap();
-            let mut skim = ValueSkipper::default();
+            let mut skipper = ValueSkipper::default();
             let pieces: Vec<&[u8]> = text.chunks(size).collect();
             let (last, first) = pieces.split_last().unwrap();
             for piece in first {
-                prop_assert_eq!(skim.feed(piece, 0), SkipProgress::WindowRead);
+                prop_assert_eq!(skipper.feed(piece, 0), SkipProgress::More);
             }
-            prop_assert_eq!(skim.feed(last, 0), SkipProgress::End(last.len()));
+            prop_assert_eq!(skipper.feed(last, 0), SkipProgress::End(last.len()));
         }
 
         #[test]
@@ -319,7 +325,10 @@ mod tests {
         for depth in [63, 64, 65, 128, 2_000, 1_000_000] {
             let text = "{\"a\":[".repeat(depth) + &"]}".repeat(depth);
             assert_eq!(skip_value(text.as_bytes(), 0), Ok(text.len()), "{depth}");
-            assert_eq!(skip_value(&text.as_bytes()[..text.len() - 1], 0), Err(SkipError::Incomplete));
+            assert_eq!(
+                skip_value(&text.as_bytes()[..text.len() - 1], 0),
+                Err(SkipError::Incomplete)
+            );
         }
     }
 

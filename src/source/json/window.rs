@@ -1,43 +1,44 @@
-//! A bounded piece of a text that slides forward.
+//! The part of a text that is in memory; it slides forward.
 //!
-//! ColumnType: a window grows only while what must be kept fills it, and never beyond its limit.
+//! Invariant: a window grows only while the text that must be kept fills it, and never beyond its limit.
 
 use std::io::{self, ErrorKind, Read};
 
-/// The piece of the text that is in memory.
+/// The part of a text that is in memory.
 pub(in crate::source) struct TextWindow<'a> {
     buffer: &'a mut Vec<u8>,
     filled: usize,
-    /// PayloadForm much of the buffer is used at first.
-    first: usize,
-    /// PayloadForm much of the buffer is used, at most.
+    /// Bytes of the buffer that are used initially.
+    initial_size: usize,
+    /// Bytes of the buffer that are used at most now.
     size: usize,
+    /// The largest `size`.
     limit: usize,
-    /// Bytes of the text before the window.
+    /// Number of bytes of the text before the window.
     before: u64,
     reader: Option<Box<dyn Read + 'a>>,
-    /// What went wrong behind the last byte, to be told when that is reached.
+    /// The error behind the last byte; returned when that is reached.
     failed: Option<io::Error>,
 }
 
-/// What asking for more text gave.
+/// The result of reading more text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum WindowRead {
-    /// There is more.
+    /// There is more text in the window.
     Read,
-    /// There is no more.
+    /// The text has ended.
     End,
-    /// What was to be kept fills the largest window allowed.
+    /// The text to be kept fills the largest window.
     Full,
 }
 
 impl<'a> TextWindow<'a> {
-    /// Returns a window on a text that is in memory as a whole.
+    /// Returns a window on a whole text in memory: the first `filled` bytes of `buffer`.
     pub(in crate::source) fn whole(buffer: &'a mut Vec<u8>, filled: usize) -> Self {
         Self {
             buffer,
             filled,
-            first: filled,
+            initial_size: filled,
             size: filled,
             limit: filled,
             before: 0,
@@ -46,7 +47,7 @@ impl<'a> TextWindow<'a> {
         }
     }
 
-    /// Returns a window of `size` bytes, growing to `limit`, on what `reader` gives.
+    /// Returns a window of `size` bytes on the text of `reader`. It grows up to `limit`.
     pub(in crate::source) fn sliding(
         buffer: &'a mut Vec<u8>,
         reader: Box<dyn Read + 'a>,
@@ -58,7 +59,7 @@ impl<'a> TextWindow<'a> {
         Self {
             buffer,
             filled: 0,
-            first: size,
+            initial_size: size,
             size,
             limit,
             before: 0,
@@ -67,7 +68,7 @@ impl<'a> TextWindow<'a> {
         }
     }
 
-    /// Returns the text in memory.
+    /// Returns the text in the window.
     pub(in crate::source) fn text(&self) -> &[u8] {
         &self.buffer[..self.filled]
     }
@@ -77,17 +78,18 @@ impl<'a> TextWindow<'a> {
         self.before
     }
 
-    /// Returns how much of the text was read so far.
+    /// Returns the number of bytes of the text that were read so far.
     pub(in crate::source) fn end(&self) -> u64 {
         self.before + self.filled as u64
     }
 
-    /// Returns whether the window is as large as it was at first, so that it holds no long record.
-    pub(in crate::source) fn is_usual(&self) -> bool {
-        self.size <= self.first
+    /// Returns whether the window has its initial size, so that it does not hold a long record.
+    pub(in crate::source) fn has_initial_size(&self) -> bool {
+        self.size <= self.initial_size
     }
 
-    /// Returns how large the window becomes if it is to read on behind `keep`, if it has to grow.
+    /// Returns the size to which the window has to grow before it can read more text and keep that from `keep` on; `None`
+    /// if it need not grow.
     pub(in crate::source) fn growth(&self, keep: usize) -> Option<usize> {
         let full = keep == 0 && self.filled == self.size && self.size < self.limit;
         (full && self.reader.is_some()).then(|| self.grown())
@@ -97,18 +99,19 @@ impl<'a> TextWindow<'a> {
         self.size.saturating_mul(2).min(self.limit)
     }
 
-    /// Forgets what is before `keep`, which becomes the beginning of the window, and reads on.
+    /// Drops the text before `keep`, and reads more.
     ///
-    /// At least as much is read as was kept, so that looking at the kept part again costs no more than
-    /// twice the length of the text in all.
+    /// At least as much is read as was kept, so that scanning the kept part again costs at most twice the length of the
+    /// text in total.
     pub(in crate::source) fn read_more(&mut self, keep: usize) -> io::Result<WindowRead> {
-        self.forget(keep);
+        self.drop_before(keep);
         if self.reader.is_none() {
             return self.failed.take().map_or(Ok(WindowRead::End), Err);
         }
-        if !self.make_room() {
+        if self.filled == self.size && self.size >= self.limit {
             return Ok(WindowRead::Full);
         }
+        self.make_room();
         let before = self.filled;
         self.fill(before.saturating_mul(2).clamp(before + 1, self.size));
         if self.filled > before {
@@ -117,29 +120,25 @@ impl<'a> TextWindow<'a> {
         self.failed.take().map_or(Ok(WindowRead::End), Err)
     }
 
-    fn forget(&mut self, keep: usize) {
+    fn drop_before(&mut self, keep: usize) {
         self.buffer.copy_within(keep..self.filled, 0);
         self.filled -= keep;
         self.before += keep as u64;
-        // A long record is over; its room is given back, not kept for the next one.
-        if self.size > self.first && self.filled <= self.first / 2 {
-            self.size = self.first;
-            self.buffer.truncate(self.first);
+        // The long record is over. Its memory is freed, not kept for the next one.
+        if self.size > self.initial_size && self.filled <= self.initial_size / 2 {
+            self.size = self.initial_size;
+            self.buffer.truncate(self.initial_size);
             self.buffer.shrink_to_fit();
         }
     }
 
-    fn make_room(&mut self) -> bool {
+    fn make_room(&mut self) {
         if self.filled == self.size {
-            if self.size >= self.limit {
-                return false;
-            }
             self.size = self.grown();
         }
         if self.buffer.len() < self.size {
             self.buffer.resize(self.size, 0);
         }
-        true
     }
 
     fn fill(&mut self, wanted: usize) {
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_a_long_record_is_given_back() {
+    fn the_memory_of_a_long_record_is_freed() {
         let text = [b'x'; 100];
         let mut buffer = Vec::new();
         let mut window = TextWindow::sliding(&mut buffer, Box::new(&text[..]), 4, 32);
@@ -190,9 +189,9 @@ mod tests {
             assert_eq!(window.growth(0), size);
             assert_eq!(window.read_more(0).unwrap(), WindowRead::Read);
         }
-        assert!(!window.is_usual() && window.growth(0).is_none());
+        assert!(!window.has_initial_size() && window.growth(0).is_none());
         assert_eq!(window.read_more(31).unwrap(), WindowRead::Read);
-        assert!(window.is_usual() && window.buffer.len() == 4, "{}", window.buffer.len());
+        assert!(window.has_initial_size() && window.buffer.len() == 4, "{}", window.buffer.len());
     }
 
     #[test]

@@ -13,7 +13,7 @@ fn read_all(folder: &str) -> Vec<(String, Collected, Decoded)> {
     let folder = data(folder);
     let mut files = Files::new(&[folder.clone().into()], Box::new(|_| None)).unwrap();
     let mut inputs = Vec::new();
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = Decoder::new(DecoderLimits::default());
     let list = &mut |_, found| {
         let SourceEvent::Input(Input { name, content, .. }) = found else { panic!("{found:?}") };
         let mut collected = Collected::default();

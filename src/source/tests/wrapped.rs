@@ -78,9 +78,9 @@ fn shapes() -> Vec<(InputFormat, String)> {
         (InputFormat::Documents, json!([{"@timestamp": "t", "@message": A}]).to_string()),
         (InputFormat::Logs, json!([{"@timestamp": "t", "@message": value}]).to_string()),
         (InputFormat::Logs, json!({"QueryStatus": "FINISHED", "QueryResultRows": [[{"eventJson": A}]]}).to_string()),
-        (InputFormat::Texts, quoted_a.clone()),
-        (InputFormat::Texts, quoted(&quoted_a)),
-        (InputFormat::Texts, quoted(&format!("{{\"Records\":[{a}]}}"))),
+        (InputFormat::Strings, quoted_a.clone()),
+        (InputFormat::Strings, quoted(&quoted_a)),
+        (InputFormat::Strings, quoted(&format!("{{\"Records\":[{a}]}}"))),
         (InputFormat::Columns, format!("_time,_raw\nx,\"{}\"\n", A.replace('"', "\"\""))),
     ]
 }
@@ -163,12 +163,12 @@ fn what_cannot_be_read_is_named_and_costs_only_itself() {
             json!({"class_uid": 6003, "metadata": {"product": {"name": "CloudTrail"}}}).to_string(),
             "OCSF",
         ),
-        (json!({"eventname": "a", "eventsource": "b"}).to_string(), "without its ID"),
+        (json!({"eventname": "a", "eventsource": "b"}).to_string(), "without its event ID"),
         (
             json!({"results": [[{"field": "eventName", "value": "x"}]]}).to_string(),
-            "without its ID",
+            "without its event ID",
         ),
-        (json!({"QueryResultRows": [[{"eventName": "x"}]]}).to_string(), "without its ID"),
+        (json!({"QueryResultRows": [[{"eventName": "x"}]]}).to_string(), "without its event ID"),
         (
             json!({"ResultSet": {"Rows": [{"Data": [{"VarCharValue": "eventname"}]}]}}).to_string(),
             "get-query-results",
@@ -189,16 +189,17 @@ fn what_cannot_be_read_is_named_and_costs_only_itself() {
         assert!(decoded.defects[0].cause.contains(name), "{:?}", decoded.defects);
     }
     let (_, decoded) = read(b"eventname,eventsource\na,b\n");
-    assert!(decoded.defects[0].cause.contains("without its ID"), "{:?}", decoded.defects);
+    assert!(decoded.defects[0].cause.contains("without its event ID"), "{:?}", decoded.defects);
 }
 
 #[test]
 fn texts_are_gone_into_eight_deep() {
     let within = |texts: usize| (0..texts).fold(A.to_owned(), |text, _| quoted(&text));
-    good(&within(decode::NESTED), InputFormat::Texts, &[A]);
-    let (records, decoded) = read(within(decode::NESTED + 1).as_bytes());
+    good(&within(json::scanner::MAX_TEXT_DEPTH), InputFormat::Strings, &[A]);
+    let (records, decoded) = read(within(json::scanner::MAX_TEXT_DEPTH + 1).as_bytes());
     assert_eq!((records.len(), decoded.defect_count), (0, 1));
-    let packed = (0..decode::NESTED).fold(A.to_owned(), |text, _| failed(text.as_bytes()));
+    let packed =
+        (0..json::scanner::MAX_TEXT_DEPTH).fold(A.to_owned(), |text, _| failed(text.as_bytes()));
     good(&packed, InputFormat::Stream, &[A]);
     // Objects are too, as far as anybody nests them; and without end they end.
     let deep = format!("{}{A}{}", "{\"Message\":".repeat(100_000), "}".repeat(100_000));
@@ -257,7 +258,13 @@ fn tables_are_read_row_by_row() {
 fn a_row_without_end_is_left() {
     let text = format!("_time,_raw\n1,\"{}", "x\n".repeat(2_000));
     let content = Content::Stream(Box::new(Cursor::new(text)));
-    let limits = Limits { window: 16, record: 1000, stored: 0, whole: 0 };
+    let limits = DecoderLimits {
+        window_bytes: 16,
+        max_record_bytes: 1000,
+        max_stored_bytes: 0,
+        max_unpacked_bytes: 0,
+        ..DecoderLimits::DEFAULT
+    };
     let decoded = Decoder::new(limits).read("test", content, &mut Collected::default()).unwrap();
     assert_eq!((decoded.records, decoded.foreign_count()), (0, 1));
 }
@@ -307,7 +314,13 @@ proptest! {
 /// However long the answer of a search or a table is, no more is held than a few of its entries.
 #[test]
 fn long_searches_and_tables_take_no_more_memory_than_short_ones() {
-    let limits = Limits { window: 4 << 10, record: 16 << 10, stored: 0, whole: 0 };
+    let limits = DecoderLimits {
+        window_bytes: 4 << 10,
+        max_record_bytes: 16 << 10,
+        max_stored_bytes: 0,
+        max_unpacked_bytes: 0,
+        ..DecoderLimits::DEFAULT
+    };
     let hit = json!({"_index": "i", "_source": {"message": A}}).to_string();
     let search = format!("{{\"took\":1,\"hits\":{{\"hits\":[{}]}}}}", vec![hit; 5_000].join(","));
     let row = format!("x,\"{}\"\n", A.replace('"', "\"\""));
@@ -319,6 +332,6 @@ fn long_searches_and_tables_take_no_more_memory_than_short_ones() {
         let content = Content::Stream(Box::new(Cursor::new(text)));
         let decoded = decoder.read("test", content, &mut Collected::default()).unwrap();
         assert_eq!((decoded.records, decoded.defect_count), (records, 0));
-        assert!(decoder.held_bytes() <= 64 << 10, "{}", decoder.held_bytes());
+        assert!(decoder.retained_bytes() <= 64 << 10, "{}", decoder.retained_bytes());
     }
 }

@@ -1,7 +1,16 @@
-//! Goes through the text of one input and finds where its records start.
+//! Scans the text of one input and passes every record in it to a [`RecordHandler`].
 //!
-//! At the top there may be any number of texts: objects, lists, lines with a time stamp before an object.
-//! ColumnType: a broken line costs that line; a broken list costs the rest of the input; what was handed over stays.
+//! Input: a [`TextWindow`]. A text consists of any number of JSON values: objects, lists, strings with JSON, lines with a
+//! timestamp before an object; or it is a table. Output: calls of the handler, and [`Decoded`].
+//! Invariant: invalid JSON in a line affects that line; in a list, it ends the scan of the input. Records before it stay
+//! handled.
+//!
+//! | file | responsible for |
+//! |---|---|
+//! | `top` | the values at the top level, and lines |
+//! | `item` | lists, objects and records |
+//! | `string` | texts in strings |
+//! | `table` | rows of a table with a header |
 
 mod item;
 mod string;
@@ -10,69 +19,87 @@ mod top;
 
 use std::{borrow::Cow, io, rc::Rc};
 
-use crate::source::{
-    ForeignKind,
-    decode::{Decoded, RecordHandler, InputFormat},
-    json::skip::skip_space,
-    unpack::ReadCounter,
-    json::window::{WindowRead, TextWindow},
+use super::{
+    classify::ForeignKind,
+    record_handler::RecordHandler,
+    skip::skip_space,
+    window::{TextWindow, WindowRead},
 };
+use crate::source::{decoded::Decoded, input_format::InputFormat, unpack::ReadCounter};
 
-/// Why walking ends, or goes on at the next line.
+/// Texts in strings in texts that are scanned: an event in a notification in a message of a queue is three deep.
+pub(in crate::source) const MAX_TEXT_DEPTH: usize = 8;
+
+/// The buffers of the texts in strings, the outermost first. A compressed text needs two.
+pub(in crate::source) type ScratchBuffers = [Vec<u8>; 2 * MAX_TEXT_DEPTH];
+
+/// The defect of an event that is nested more than [`MAX_TEXT_DEPTH`] texts deep.
+const TOO_DEEP: &str = "an event nested in too many strings";
+
+/// How a text is stored in a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StringEncoding {
+    /// With the escapes of JSON.
+    Json,
+    /// In base64, perhaps compressed before.
+    Base64,
+}
+
+/// Why a scan is interrupted. An invalid line interrupts only the scan of that line.
 enum Interrupt {
-    /// Nobody wants more.
+    /// The handler is stopped.
     Stopped,
-    /// What is here makes no sense; that was noted.
+    /// The text is not valid JSON; the defect was added.
     Invalid,
-    /// Nothing of CloudTrail is in here; that was noted.
+    /// The text is not CloudTrail; it was counted.
     Foreign,
-    /// The system failed.
+    /// The input cannot be read.
     Failed(io::Error),
 }
 
 type ScanResult<T = ()> = Result<T, Interrupt>;
 
-/// The way through one text.
+/// The scan of one text.
 pub(in crate::source) struct RecordScanner<'a, R: RecordHandler + ?Sized> {
     window: TextWindow<'a>,
-    /// Where we are in the window. What is before may be forgotten.
+    /// Offset in the window of the next byte to scan. Text before it may be dropped.
     at: usize,
-    /// Where the line ends that must not be left, if broken lines were met.
+    /// The end of the line that must not be left, if invalid lines were found before.
     line_end: Option<usize>,
-    /// A broken line was met: an object that begins compactly must end on its line.
+    /// An invalid line was found: an object that is not pretty-printed must end on its line.
     line_bounded: bool,
-    /// PayloadForm many lists we are in.
+    /// Number of lists that enclose the position.
     list_depth: u32,
-    /// The packed data ended badly, which was noted.
+    /// The compressed data ends early; the defect was added.
     is_truncated: bool,
-    /// Something looked like CloudTrail, or may have before it was cut off.
+    /// Something looked like CloudTrail, or may have before the text was truncated.
     may_be_cloudtrail: bool,
-    /// Texts at the top so far.
-    texts: u64,
-    /// Zeros between them.
+    /// Values at the top level so far.
+    text_count: u64,
+    /// Zero bytes between them.
     zero_count: u64,
     scratch: &'a mut [Vec<u8>],
-    /// This is a text within another one, which is within as many less one.
-    depth: usize,
-    /// Objects within each other that were gone into, looking for an event.
+    /// Number of texts that enclose this one.
+    text_depth: usize,
+    /// Number of documents that enclose the position.
     document_depth: u32,
-    meter: Rc<ReadCounter>,
+    counter: Rc<ReadCounter>,
     records: &'a mut R,
-    out: Decoded,
+    decoded: Decoded,
 }
 
-/// The part of the window that may be looked at.
-fn view<'v>(window: &'v TextWindow<'_>, line_end: Option<usize>) -> &'v [u8] {
+/// Returns the part of the window that may be scanned.
+fn visible<'v>(window: &'v TextWindow<'_>, line_end: Option<usize>) -> &'v [u8] {
     let text = window.text();
     &text[..line_end.unwrap_or(text.len())]
 }
 
 impl<'a, R: RecordHandler + ?Sized> RecordScanner<'a, R> {
-    /// Returns a walk from the window's beginning.
+    /// Returns a scanner at the beginning of the window.
     pub(in crate::source) fn new(
         window: TextWindow<'a>,
         scratch: &'a mut [Vec<u8>],
-        meter: &Rc<ReadCounter>,
+        counter: &Rc<ReadCounter>,
         records: &'a mut R,
     ) -> Self {
         Self {
@@ -83,70 +110,71 @@ impl<'a, R: RecordHandler + ?Sized> RecordScanner<'a, R> {
             list_depth: 0,
             is_truncated: false,
             may_be_cloudtrail: false,
-            texts: 0,
+            text_count: 0,
             zero_count: 0,
             scratch,
-            depth: 0,
+            text_depth: 0,
             document_depth: 0,
-            meter: Rc::clone(meter),
+            counter: Rc::clone(counter),
             records,
-            out: Decoded::default(),
+            decoded: Decoded::default(),
         }
     }
 
-    /// Goes to the end, and returns what there was and how the system failed, if it did.
+    /// Scans to the end of the text. Returns the report, and the error if the input could not be read.
     pub(in crate::source) fn scan(mut self) -> (Decoded, Option<io::Error>) {
         let failed = match self.scan_texts() {
             Err(Interrupt::Failed(error)) => Some(error),
             Err(Interrupt::Stopped) => {
-                self.out.stopped = true;
+                self.decoded.stopped = true;
                 None
             }
             Ok(()) | Err(Interrupt::Invalid | Interrupt::Foreign) => None,
         };
         self.report_progress();
-        if !self.may_be_cloudtrail && self.out.defect_count > 0 {
+        if !self.may_be_cloudtrail && self.decoded.defect_count > 0 {
             self.mark_foreign();
         }
-        if self.texts == 0 && self.zero_count > 0 && self.out.defect_count == 0 {
+        if self.text_count == 0 && self.zero_count > 0 && self.decoded.defect_count == 0 {
             self.count_foreign(ForeignKind::Zeros);
         }
-        if self.out.is_foreign() && !self.out.foreign.is_empty() {
-            self.out.format = InputFormat::Foreign;
+        if self.decoded.is_foreign() && !self.decoded.foreign.is_empty() {
+            self.decoded.format = InputFormat::Foreign;
         }
-        self.out.bytes_read = self.window.end();
-        self.out.bytes_consumed = self.meter.bytes.get();
-        (self.out, failed)
+        self.decoded.text_bytes = self.window.end();
+        self.decoded.stored_bytes = self.counter.bytes.get();
+        (self.decoded, failed)
     }
 
     fn text(&self) -> &[u8] {
-        view(&self.window, self.line_end)
+        visible(&self.window, self.line_end)
     }
 
+    /// Returns the offset in the text of an offset in the window.
     fn offset(&self, at: usize) -> u64 {
         self.window.before() + at as u64
     }
 
-    /// Asks for more text; what is before [`Self::at`] is forgotten, so all other places move.
+    /// Reads more text. Text before [`Self::at`] is dropped, so that offsets in the window change.
     fn read_more(&mut self) -> ScanResult<WindowRead> {
         if self.line_end.is_some() {
             return Ok(WindowRead::End);
         }
-        if !self.records.go_on() {
+        if self.records.is_stopped() {
             return Err(Interrupt::Stopped);
         }
         let keep = std::mem::take(&mut self.at);
         if let Some(bytes) = self.window.growth(keep) {
             self.records.reserve_window(bytes);
         }
-        let more = self.window.read_more(keep);
-        if self.window.is_usual() {
+        let read = self.window.read_more(keep);
+        if self.window.has_initial_size() {
             self.records.release_window();
         }
         self.report_progress();
-        match more {
-            Ok(more) => Ok(more),
-            Err(error) if self.meter.failed.get() => Err(Interrupt::Failed(error)),
+        match read {
+            Ok(read) => Ok(read),
+            Err(error) if self.counter.failed.get() => Err(Interrupt::Failed(error)),
             Err(error) => {
                 self.add_defect(self.window.end(), error.to_string());
                 self.is_truncated = true;
@@ -157,13 +185,13 @@ impl<'a, R: RecordHandler + ?Sized> RecordScanner<'a, R> {
     }
 
     fn report_progress(&mut self) {
-        let bytes = self.meter.take_unreported();
+        let bytes = self.counter.take_unreported();
         if bytes > 0 {
-            self.records.consumed(bytes);
+            self.records.stored_bytes_read(bytes);
         }
     }
 
-    /// Goes to the next byte that is not white space and returns it, or `None` at the end.
+    /// Moves to the next byte that is not white space, and returns it, or `None` at the end.
     fn peek(&mut self) -> ScanResult<Option<u8>> {
         loop {
             self.at = skip_space(self.text(), self.at);
@@ -176,40 +204,42 @@ impl<'a, R: RecordHandler + ?Sized> RecordScanner<'a, R> {
         }
     }
 
-    fn set_format(&mut self, shape: InputFormat) {
-        if self.out.format == InputFormat::Empty {
-            self.out.format = shape;
+    fn set_format(&mut self, format: InputFormat) {
+        if self.decoded.format == InputFormat::Empty {
+            self.decoded.format = format;
         }
     }
 
     fn count_foreign(&mut self, kind: ForeignKind) {
-        *self.out.foreign.entry(kind).or_default() += 1;
+        *self.decoded.foreign.entry(kind).or_default() += 1;
     }
 
-    /// Settings, templates and scripts may begin like JSON too: broken is only what might be CloudTrail.
+    /// Reports the input as text that is not CloudTrail. Templates and scripts may start like JSON; invalid JSON is a
+    /// defect only where it may have been CloudTrail.
     fn mark_foreign(&mut self) {
-        self.out.defects.clear();
-        self.out.defect_count = 0;
-        self.out.foreign.clear();
-        self.out.format = InputFormat::Foreign;
+        self.decoded.defects.clear();
+        self.decoded.defect_count = 0;
+        self.decoded.foreign.clear();
+        self.decoded.format = InputFormat::Foreign;
         self.count_foreign(ForeignKind::Text);
     }
 
     fn add_defect(&mut self, offset: u64, cause: impl Into<Cow<'static, str>>) {
-        self.out.add_defect(offset, cause);
+        self.decoded.add_defect(offset, cause);
     }
 
+    /// Adds the defect that the text is not valid JSON.
     fn invalid(&mut self, at: usize, cause: impl Into<Cow<'static, str>>) -> Interrupt {
         self.add_defect(self.offset(at), cause);
         Interrupt::Invalid
     }
 
-    /// Notes that the text, or the line, ends inside `what`.
+    /// Adds the defect that the text, or the line, ends inside `what`.
     fn truncated(&mut self, what: &str) -> Interrupt {
         self.may_be_cloudtrail = true;
         if !self.is_truncated {
             let container = match self.line_end {
-                _ if self.depth > 0 => "text in this string",
+                _ if self.text_depth > 0 => "text in this string",
                 Some(_) => "line",
                 None => "text",
             };
@@ -219,9 +249,9 @@ impl<'a, R: RecordHandler + ?Sized> RecordScanner<'a, R> {
         Interrupt::Invalid
     }
 
-    /// The same for something that begins at [`Self::at`].
+    /// Adds the defect that the text ends inside `what`, which starts at [`Self::at`].
     fn truncated_here(&mut self, what: &str) -> Interrupt {
-        if self.depth > 0 {
+        if self.text_depth > 0 {
             return self.truncated(what);
         }
         let start = self.offset(self.at);

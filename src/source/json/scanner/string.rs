@@ -1,7 +1,7 @@
-//! Texts within strings: events, and all that events are wrapped in.
+//! Scans texts in strings: events, and everything that events are wrapped in.
 //!
-//! A text in a string may be anything that a file may be, so it is gone through in the same way, up to [`NESTED`] texts
-//! deep. What is broken in it costs only itself.
+//! A text in a string may be anything that an input may be, and is scanned in the same way, up to [`MAX_TEXT_DEPTH`]
+//! texts deep. A defect in it affects only that text.
 
 use std::rc::Rc;
 
@@ -10,132 +10,161 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-use super::{Interrupt, RecordHandler, ScanResult, RecordScanner, item::TOO_DEEP, view};
+use super::{
+    Interrupt, MAX_TEXT_DEPTH, RecordHandler, RecordScanner, ScanResult, StringEncoding, TOO_DEEP,
+    visible,
+};
 use crate::source::{
-    ForeignKind,
-    decode::{MAX_DEFECTS_KEPT, Decoded, NESTED, InputFormat},
-    json::classify::ObjectContext,
-    json::skip::skip_string,
-    json::unescape::unescape,
-    unpack::{ReadCounter, Unpacked, counted, open},
-    json::window::{WindowRead, TextWindow},
+    decode_memory::DecodeMemory,
+    decoded::{Decoded, MAX_DEFECTS_KEPT},
+    input_format::InputFormat,
+    json::{
+        classify::{ForeignKind, ObjectContext},
+        skip::skip_string,
+        unescape::unescape,
+        window::{TextWindow, WindowRead},
+    },
+    unpack::{ReadCounter, Unpacked, counted, unpack},
 };
 
-/// PayloadForm a text is put into a string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum StringEncoding {
-    /// With the escapes of JSON.
-    Json,
-    /// In base64, perhaps packed before that.
-    Base64,
-}
+/// The initial window of a compressed text; it grows up to [`MAX_COMPRESSED_RECORD`].
+const COMPRESSED_WINDOW: usize = 64 << 10;
 
-/// What a packed text is read through, at first; it grows to [`PACKED_RECORD`].
-const PACKED_WINDOW: usize = 64 << 10;
+/// The longest record in a compressed text. A record of Kinesis or Firehose has at most 10 MiB.
+const MAX_COMPRESSED_RECORD: usize = 16 << 20;
 
-/// The longest record in a packed text. A record of Kinesis or Firehose holds at most 10 MiB.
-const PACKED_RECORD: usize = 16 << 20;
+/// Memory for decompressing a text in a string. Such texts are gzip, which needs far less, or zstd, whose smallest window
+/// that is reserved is 8 MiB.
+const DECOMPRESSION_BYTES: u64 = 10 << 20;
 
-/// As services write it; some leave the padding out.
+/// Standard base64; some services omit the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// The result of scanning a string.
+enum StringContent {
+    /// Records, or defects, all of which were reported.
+    Reported,
+    /// Nothing that is CloudTrail; the string starts at this offset of the text.
+    Foreign(u64, ForeignKind),
+}
+
 impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
-    /// Deals with the string that starts `inside` bytes behind [`Self::at`], and goes to its end.
-    pub(in crate::source) fn scan_string(&mut self, inside: usize, context: ObjectContext) -> ScanResult {
+    /// Scans the string `inside` bytes behind [`Self::at`], which stands in place of a record, and moves to its end.
+    pub(super) fn scan_string(&mut self, inside: usize, context: ObjectContext) -> ScanResult {
         let object = self.offset(self.at);
-        let shape = if context == ObjectContext::Top { InputFormat::Texts } else { InputFormat::Lookup };
-        let Some((offset, kind)) = self.scan_nested(inside, StringEncoding::Json, shape)? else { return Ok(()) };
-        match kind {
-            None => {}
-            Some(kind) if context == ObjectContext::Lookup => {
+        let format =
+            if context == ObjectContext::Top { InputFormat::Strings } else { InputFormat::Lookup };
+        match self.scan_nested(inside, StringEncoding::Json, format)? {
+            StringContent::Reported => {}
+            StringContent::Foreign(offset, kind) if context == ObjectContext::Lookup => {
                 let is_empty = self.scratch.first().is_none_or(|text| text.trim_ascii().is_empty());
                 let why = if is_empty {
                     "CloudTrailEvent is empty".to_owned()
                 } else {
-                    format!("CloudTrailEvent holds {kind}")
+                    format!("CloudTrailEvent contains {kind}")
                 };
                 let place = |offset: u64| {
                     usize::try_from(offset - self.window.before()).unwrap_or_default()
                 };
-                self.note_missing_record(place(object), place(offset), why);
+                self.add_missing_record(place(object), place(offset), why);
             }
-            Some(kind) => self.count_foreign(kind),
+            StringContent::Foreign(_, kind) => self.count_foreign(kind),
         }
         Ok(())
     }
 
-    /// The same for a string in which there may be an event.
-    pub(in crate::source) fn scan_text(&mut self, inside: usize, wrap: StringEncoding, shape: InputFormat) -> ScanResult {
-        if let Some((_, Some(kind))) = self.scan_nested(inside, wrap, shape)? {
+    /// Scans the string `inside` bytes behind [`Self::at`], which may hold an event, and moves to its end.
+    pub(super) fn scan_text(
+        &mut self,
+        inside: usize,
+        encoding: StringEncoding,
+        format: InputFormat,
+    ) -> ScanResult {
+        if let StringContent::Foreign(_, kind) = self.scan_nested(inside, encoding, format)? {
             self.count_foreign(kind);
         }
         Ok(())
     }
 
-    /// Goes through the text in a string, and returns where the string is, and what is in it if there is no event. Nothing
-    /// if it is too long to be held.
+    /// Scans the text in a string.
     fn scan_nested(
         &mut self,
         inside: usize,
-        wrap: StringEncoding,
-        shape: InputFormat,
-    ) -> ScanResult<Option<(u64, Option<ForeignKind>)>> {
+        encoding: StringEncoding,
+        format: InputFormat,
+    ) -> ScanResult<StringContent> {
         loop {
-            let text = view(&self.window, self.line_end);
+            let text = visible(&self.window, self.line_end);
             let start = self.at + inside;
             if let Some(end) = skip_string(text, start) {
                 let offset = self.offset(start);
-                let Some((scratch, _)) = self.scratch.split_first_mut() else {
+                let Some(scratch) = self.scratch.first_mut() else {
                     self.at = end;
                     self.add_defect(offset, TOO_DEEP);
-                    return Ok(Some((offset, None)));
+                    return Ok(StringContent::Reported);
                 };
                 scratch.clear();
-                unescape(&view(&self.window, self.line_end)[start + 1..end - 1], scratch);
-                let kind = match wrap {
-                    StringEncoding::Json => self.scan_scratch(offset, shape),
-                    StringEncoding::Base64 => self.scan_base64(offset, shape),
+                unescape(&visible(&self.window, self.line_end)[start + 1..end - 1], scratch);
+                let foreign = match encoding {
+                    StringEncoding::Json => self.scan_scratch(offset, format),
+                    StringEncoding::Base64 => self.scan_base64(offset, format),
                 };
                 self.at = end;
-                return Ok(Some((offset, kind?)));
+                return Ok(match foreign? {
+                    Some(kind) => StringContent::Foreign(offset, kind),
+                    None => StringContent::Reported,
+                });
             }
             match self.read_more()? {
                 WindowRead::Read => {}
                 WindowRead::End => return Err(self.truncated_here("an object")),
                 WindowRead::Full => {
-                    self.skip_too_long(inside)?;
-                    return Ok(None);
+                    self.skip_oversized(inside)?;
+                    return Ok(StringContent::Reported);
                 }
             }
         }
     }
 
-    /// Deals with the text in the first scratch buffer, from a string at `offset`, and returns what it is if there is no
-    /// event in it.
-    pub(in crate::source) fn scan_scratch(&mut self, offset: u64, shape: InputFormat) -> ScanResult<Option<ForeignKind>> {
+    /// Scans the text in the first scratch buffer, from a string at `offset`. Returns its kind if it is not CloudTrail.
+    pub(super) fn scan_scratch(
+        &mut self,
+        offset: u64,
+        format: InputFormat,
+    ) -> ScanResult<Option<ForeignKind>> {
+        if self.text_depth >= MAX_TEXT_DEPTH {
+            return Ok(self.too_deep(offset));
+        }
         let Some((text, deeper)) = self.scratch.split_first_mut() else { return Ok(None) };
         let length = text.len();
         let nested = RecordScanner {
-            depth: self.depth + 1,
-            ..RecordScanner::new(TextWindow::whole(text, length), deeper, &self.meter, &mut *self.records)
+            text_depth: self.text_depth + 1,
+            ..RecordScanner::new(
+                TextWindow::whole(text, length),
+                deeper,
+                &self.counter,
+                &mut *self.records,
+            )
         };
-        let nested = nested.walk_if(self.depth < NESTED);
-        self.merge_nested(nested, offset, shape)
+        let (nested, _) = nested.scan();
+        self.merge_nested(nested, offset, format)
     }
 
-    /// The same for base64.
-    fn scan_base64(&mut self, offset: u64, shape: InputFormat) -> ScanResult<Option<ForeignKind>> {
+    /// Scans the base64 text in the first scratch buffer, as [`Self::scan_scratch`] does.
+    fn scan_base64(&mut self, offset: u64, format: InputFormat) -> ScanResult<Option<ForeignKind>> {
         let [text, window, deeper @ ..] = &mut *self.scratch else { return Ok(None) };
         let Ok(stored) = BASE64.decode(&*text) else {
             self.may_be_cloudtrail = true;
-            self.add_defect(offset, "text that is no base64");
+            self.add_defect(offset, "text that is not valid base64");
             return Ok(None);
         };
-        let meter = Rc::new(ReadCounter::unreported());
-        let reader = match open(counted(&stored[..], &meter), &meter) {
+        let counter = Rc::new(ReadCounter::unreported());
+        let memory = DecodeMemory::for_string(DECOMPRESSION_BYTES);
+        let stored = counted(&stored[..], &counter);
+        let reader = match unpack(stored, &counter, &mut memory.with(&mut *self.records)) {
             Ok(Unpacked::Text(reader, _)) => reader,
             Ok(_) => return Ok(Some(ForeignKind::Binary)),
             Err(error) => {
@@ -144,51 +173,53 @@ impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
                 return Ok(None);
             }
         };
-        let window = TextWindow::sliding(window, reader, PACKED_WINDOW, PACKED_RECORD);
-        let nested =
-            RecordScanner { depth: self.depth + 1, ..RecordScanner::new(window, deeper, &meter, &mut *self.records) };
-        let nested = nested.walk_if(self.depth < NESTED);
-        self.merge_nested(nested, offset, shape)
+        if self.text_depth >= MAX_TEXT_DEPTH {
+            drop(reader);
+            return Ok(self.too_deep(offset));
+        }
+        let window = TextWindow::sliding(window, reader, COMPRESSED_WINDOW, MAX_COMPRESSED_RECORD);
+        let nested = RecordScanner {
+            text_depth: self.text_depth + 1,
+            ..RecordScanner::new(window, deeper, &counter, &mut *self.records)
+        };
+        let (nested, _) = nested.scan();
+        self.merge_nested(nested, offset, format)
     }
 
-    /// Goes through a nested text, unless it is too deep.
-    fn walk_if(self, is_shallow: bool) -> Option<Decoded> {
-        is_shallow.then(|| self.scan().0)
+    fn too_deep(&mut self, offset: u64) -> Option<ForeignKind> {
+        self.may_be_cloudtrail = true;
+        self.add_defect(offset, TOO_DEEP);
+        None
     }
 
-    /// Adds what a nested text held.
+    /// Adds the report on a text in a string. Returns its kind if it is not CloudTrail.
     fn merge_nested(
         &mut self,
-        nested: Option<Decoded>,
+        nested: Decoded,
         offset: u64,
-        shape: InputFormat,
+        format: InputFormat,
     ) -> ScanResult<Option<ForeignKind>> {
-        let Some(nested) = nested else {
-            self.may_be_cloudtrail = true;
-            self.add_defect(offset, TOO_DEEP);
-            return Ok(None);
-        };
-        self.out.records += nested.records;
-        self.out.oversized += nested.oversized;
-        let places = nested.defect_count;
-        self.may_be_cloudtrail |= nested.records + nested.oversized + places > 0;
-        for broken in nested.defects {
-            self.add_defect(offset, broken.cause);
+        self.decoded.records += nested.records;
+        self.decoded.oversized += nested.oversized;
+        let defects = nested.defect_count;
+        self.may_be_cloudtrail |= nested.records + nested.oversized + defects > 0;
+        for defect in nested.defects {
+            self.add_defect(offset, defect.cause);
         }
-        self.out.defect_count += places.saturating_sub(MAX_DEFECTS_KEPT as u64);
+        self.decoded.defect_count += defects.saturating_sub(MAX_DEFECTS_KEPT as u64);
         if nested.stopped {
             return Err(Interrupt::Stopped);
         }
-        if nested.records + nested.oversized + places == 0 {
+        if nested.records + nested.oversized + defects == 0 {
             return Ok(match nested.foreign.keys().next() {
                 Some(kind) => Some(*kind),
                 None if nested.format == InputFormat::Empty => Some(ForeignKind::Text),
                 None => None,
             });
         }
-        self.set_format(shape);
+        self.set_format(format);
         for (kind, count) in nested.foreign {
-            *self.out.foreign.entry(kind).or_default() += count;
+            *self.decoded.foreign.entry(kind).or_default() += count;
         }
         Ok(None)
     }

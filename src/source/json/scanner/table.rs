@@ -1,49 +1,50 @@
-//! Tables with a header, row by row.
+//! Scans tables with a header, row by row.
 
-use super::{Interrupt, RecordHandler, ScanResult, RecordScanner, view};
+use super::{Interrupt, RecordHandler, RecordScanner, ScanResult, visible};
 use crate::source::{
-    ForeignKind,
-    decode::InputFormat,
     envelope::table::{Cells, CellsRead, EventTable, TableEvent, TableRow, TextEnd},
-    json::window::WindowRead,
+    input_format::InputFormat,
+    json::{classify::ForeignKind, window::WindowRead},
 };
 
 impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
-    /// Goes through the rows from [`Self::at`], which is behind the header, to the end of the text.
-    pub(in crate::source) fn scan_table(&mut self, table: &EventTable) -> ScanResult {
+    /// Scans the rows from [`Self::at`], which is behind the header, to the end of the text.
+    pub(super) fn scan_table(&mut self, table: &EventTable) -> ScanResult {
         let (mut cells, mut event) = (Cells::default(), TableEvent::default());
-        let mut ends = TextEnd::Later;
+        let mut text_end = TextEnd::Later;
         loop {
-            match cells.read(table.delimiter(), &view(&self.window, None)[self.at..], ends) {
+            let text = &visible(&self.window, None)[self.at..];
+            match cells.read(table.delimiter(), text, text_end) {
                 CellsRead::Row(length) => {
                     let offset = self.offset(self.at);
                     self.at += length;
-                    self.scan_table_row(table, (&cells, &mut event), offset)?;
+                    self.scan_table_row(table, &cells, &mut event, offset)?;
                 }
                 CellsRead::End => return Ok(()),
                 CellsRead::Incomplete => match self.read_more()? {
                     WindowRead::Read => {}
-                    WindowRead::End => ends = TextEnd::Here,
-                    WindowRead::Full => return Err(self.unterminated_row()),
+                    WindowRead::End => text_end = TextEnd::Here,
+                    WindowRead::Full => return Err(self.row_too_long()),
                 },
-                CellsRead::TooWide => return Err(self.unterminated_row()),
+                CellsRead::TooWide => return Err(self.row_too_long()),
             }
         }
     }
 
-    fn unterminated_row(&mut self) -> Interrupt {
-        self.add_defect(self.offset(self.at), "a row that is too long; a quote may be missing");
+    fn row_too_long(&mut self) -> Interrupt {
+        self.add_defect(self.offset(self.at), "a row is too long; a closing quote may be missing");
         Interrupt::Foreign
     }
 
     fn scan_table_row(
         &mut self,
         table: &EventTable,
-        (cells, event): (&Cells, &mut TableEvent),
+        cells: &Cells,
+        event: &mut TableEvent,
         offset: u64,
     ) -> ScanResult {
         if cells.len() < table.width() {
-            self.add_defect(offset, "a row with fewer columns than the header");
+            self.add_defect(offset, "a row has fewer columns than the header");
             return Ok(());
         }
         match table.row(cells, event) {
@@ -68,12 +69,12 @@ impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
     fn emit_row(&mut self, event: &TableEvent, offset: u64) -> ScanResult {
         let Some(scratch) = self.scratch.first_mut() else { return Ok(()) };
         scratch.clone_from(&event.record);
-        let told = |value: &'_ [u8]| !value.is_empty();
-        let username = Some(&*event.username).filter(|value| told(value));
-        let resources = Some(&*event.resources).filter(|value| told(value));
+        let value = |value: &'_ Vec<u8>| !value.is_empty();
+        let username = Some(&event.username).filter(|name| value(name)).map(Vec::as_slice);
+        let resources = Some(&event.resources).filter(|list| value(list)).map(Vec::as_slice);
         self.records.envelope_fields(username, resources);
-        let done = self.emit_restored(offset);
+        let emitted = self.emit_restored(offset);
         self.records.envelope_fields(None, None);
-        done
+        emitted
     }
 }

@@ -1,33 +1,34 @@
-//! The top of a text: objects and lists one after another, lines with a time stamp, and what is neither.
+//! Scans the top level of a text: objects and lists one after another, lines with a timestamp, and everything else.
 
 use memchr::{memchr, memchr_iter, memmem};
 
-use super::{Interrupt, RecordHandler, ScanResult, RecordScanner};
+use super::{Interrupt, RecordHandler, RecordScanner, ScanResult};
 use crate::source::{
-    ForeignKind,
-    decode::InputFormat,
-    json::classify::ObjectContext,
     envelope::{
-        payload::{begins_json, columns},
+        payload::{begins_json, columnar_format},
         table::EventTable,
     },
-    json::skip::ValueSkipper,
-    json::window::WindowRead,
+    input_format::InputFormat,
+    json::{
+        classify::{ForeignKind, ObjectContext},
+        window::WindowRead,
+    },
 };
 
-/// PayloadForm far records are looked for behind a beginning that is no JSON: a banner, not a whole document.
-const LOOK_AHEAD: usize = 64 << 10;
+/// How far records are searched behind a beginning that is not JSON: that skips a banner, not a whole document.
+const LOOKAHEAD_BYTES: usize = 64 << 10;
 
-/// Bytes after which it is clear whether a string holds JSON: there may be some space before it.
-const JSON_TEXT: usize = 64;
+/// Bytes that show whether a string holds JSON: some white space may precede it.
+const STRING_LOOKAHEAD_BYTES: usize = 64;
 
-/// Lines that show that there are some.
-const LINES: [&[u8]; 2] = [b"\n{\"eventVersion\":", b"\n{\"Records\":["];
+/// Beginnings of lines that show that records follow.
+const RECORD_LINES: [&[u8]; 2] = [b"\n{\"eventVersion\":", b"\n{\"Records\":["];
 
 impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
-    pub(in crate::source) fn scan_texts(&mut self) -> ScanResult {
+    /// Scans all values to the end of the text.
+    pub(super) fn scan_texts(&mut self) -> ScanResult {
         while let Some(byte) = self.next_text()? {
-            let before = self.out.records;
+            let before = self.decoded.records;
             let outcome = match byte {
                 b'{' => self.scan_object(),
                 b'[' => self.scan_list(),
@@ -35,12 +36,15 @@ impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
                 b'"' if self.is_json_string()? => self.scan_json_string(),
                 _ => self.skip_non_json(),
             };
-            self.texts += 1;
-            if self.out.format == InputFormat::Object && self.out.records > before && before > 0 {
-                self.out.format = InputFormat::Objects;
+            self.text_count += 1;
+            if self.decoded.format == InputFormat::Object
+                && self.decoded.records > before
+                && before > 0
+            {
+                self.decoded.format = InputFormat::Objects;
             }
             match outcome {
-                // What is broken inside a list ends all, unless it is known where its line ends.
+                // Invalid JSON inside a list ends the scan, unless the end of its line is known.
                 Err(Interrupt::Invalid) if self.list_depth == 0 || self.line_end.is_some() => {
                     (self.list_depth, self.document_depth) = (0, 0);
                     self.skip_to_next_line()?;
@@ -51,8 +55,8 @@ impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
         Ok(())
     }
 
-    /// Goes to the next text. Commas between lines, padding with zeros and byte order marks mean nothing.
-    pub(in crate::source) fn next_text(&mut self) -> ScanResult<Option<u8>> {
+    /// Moves to the next value, and returns its first byte. Skips commas, padding with zero bytes and byte order marks.
+    fn next_text(&mut self) -> ScanResult<Option<u8>> {
         loop {
             match self.peek()? {
                 Some(byte @ (b',' | 0)) => {
@@ -66,37 +70,41 @@ impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
         }
     }
 
-    /// Returns whether the text goes on with `beginning`.
-    pub(in crate::source) fn starts_with(&mut self, beginning: &[u8]) -> ScanResult<bool> {
-        while self.text().len() < self.at + beginning.len() {
+    /// Returns whether the text continues with `prefix`.
+    fn starts_with(&mut self, prefix: &[u8]) -> ScanResult<bool> {
+        while self.text().len() < self.at + prefix.len() {
             if self.read_more()? != WindowRead::Read {
                 return Ok(false);
             }
         }
-        Ok(self.text()[self.at..].starts_with(beginning))
+        Ok(self.text()[self.at..].starts_with(prefix))
     }
 
-    pub(in crate::source) fn scan_object(&mut self) -> ScanResult {
+    fn scan_object(&mut self) -> ScanResult {
         if self.line_bounded {
             self.bound_to_line()?;
         }
         self.scan_item(ObjectContext::Top)
     }
 
-    pub(in crate::source) fn scan_list(&mut self) -> ScanResult {
-        if self.line_bounded || matches!(self.out.format, InputFormat::Object | InputFormat::Objects) {
+    fn scan_list(&mut self) -> ScanResult {
+        if self.line_bounded
+            || matches!(self.decoded.format, InputFormat::Object | InputFormat::Objects)
+        {
             self.bound_to_line()?;
         }
         self.scan_array(ObjectContext::Array)
     }
 
-    /// Returns whether the string at [`Self::at`] begins like JSON.
+    /// Returns whether the string at [`Self::at`] starts like JSON.
     fn is_json_string(&mut self) -> ScanResult<bool> {
-        while self.text().len() < self.at + JSON_TEXT && self.read_more()? == WindowRead::Read {}
+        while self.text().len() < self.at + STRING_LOOKAHEAD_BYTES
+            && self.read_more()? == WindowRead::Read
+        {}
         Ok(begins_json(self.text(), self.at))
     }
 
-    /// Deals with a string that holds JSON: what `jq` prints without `-r`.
+    /// Scans a string with JSON in it: the output of `jq` without `-r`.
     fn scan_json_string(&mut self) -> ScanResult {
         if self.line_bounded {
             self.bound_to_line()?;
@@ -104,60 +112,65 @@ impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
         self.scan_string(0, ObjectContext::Top)
     }
 
-    /// Deals with the first line of a text if it is the header of a table, and returns whether it is.
-    fn scan_if_table(&mut self) -> ScanResult<bool> {
-        if self.depth > 0 {
-            return Ok(false);
+    /// Scans the text as a table if its first line is the header of one.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Interrupt::Foreign`] behind the table, since nothing can follow it.
+    fn scan_if_table(&mut self) -> ScanResult {
+        if self.text_depth > 0 {
+            return Ok(());
         }
         let rest = &self.text()[self.at..];
-        let line = memchr(b'\n', rest).unwrap_or(rest.len().min(LOOK_AHEAD));
+        let line = memchr(b'\n', rest).unwrap_or(rest.len().min(LOOKAHEAD_BYTES));
         match EventTable::new(&rest[..line]) {
-            None => return Ok(false),
+            None => return Ok(()),
             Some(Ok(table)) => {
-                self.texts += 1;
+                self.text_count += 1;
                 self.at += line;
                 self.scan_table(&table)?;
             }
-            Some(Err(unread)) => {
+            Some(Err(unsupported)) => {
                 self.may_be_cloudtrail = true;
-                self.add_defect(self.offset(self.at), unread.to_string());
+                self.add_defect(self.offset(self.at), unsupported.to_string());
             }
         }
-        Ok(true)
+        Err(Interrupt::Foreign)
     }
 
-    /// Keeps an object or list from swallowing the lines behind its own, unless it is printed over several.
-    pub(in crate::source) fn bound_to_line(&mut self) -> ScanResult {
-        let mut looked = 0;
+    /// Limits the next value to its line, so that an unclosed one does not include the lines behind it. A pretty-printed
+    /// value is not limited.
+    fn bound_to_line(&mut self) -> ScanResult {
+        let mut searched = 0;
         loop {
             let rest = &self.text()[self.at..];
             if matches!(rest.get(1), Some(b'\n' | b'\r')) {
                 return Ok(());
             }
-            if let Some(length) = memchr(b'\n', &rest[looked..]) {
-                self.line_end = Some(self.at + looked + length);
+            if let Some(length) = memchr(b'\n', &rest[searched..]) {
+                self.line_end = Some(self.at + searched + length);
                 return Ok(());
             }
-            looked = rest.len();
+            searched = rest.len();
             if self.read_more()? != WindowRead::Read {
                 return Ok(());
             }
         }
     }
 
-    /// Takes the time stamp off a line of a CloudWatch Logs export: `2024-01-01T00:00:00.000Z {…}`.
-    pub(in crate::source) fn skip_timestamp(&mut self) -> ScanResult {
-        const STAMP: usize = 40;
-        while self.text().len() < self.at + STAMP && self.read_more()? == WindowRead::Read {}
+    /// Skips the timestamp of a line of a CloudWatch Logs export (`2024-01-01T00:00:00.000Z {…}`), and scans the object.
+    fn skip_timestamp(&mut self) -> ScanResult {
+        const MAX_LENGTH: usize = 40;
+        while self.text().len() < self.at + MAX_LENGTH && self.read_more()? == WindowRead::Read {}
         let rest = &self.text()[self.at..];
-        let stamp = rest.iter().position(|byte| {
+        let end = rest.iter().position(|byte| {
             !matches!(byte, b'0'..=b'9' | b'-' | b'T' | b':' | b'.' | b'Z' | b'+')
         });
-        let stamp = stamp.unwrap_or(rest.len());
-        if stamp < 20 || rest[4] != b'-' || rest[10] != b'T' || rest.get(stamp) != Some(&b' ') {
+        let end = end.unwrap_or(rest.len());
+        if end < 20 || rest[4] != b'-' || rest[10] != b'T' || rest.get(end) != Some(&b' ') {
             return self.skip_non_json();
         }
-        self.at += stamp + 1;
+        self.at += end + 1;
         if self.text().get(self.at) == Some(&b'{') {
             self.set_format(InputFormat::Logs);
             return self.scan_object();
@@ -166,25 +179,25 @@ impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
         self.skip_to_next_line()
     }
 
-    /// Deals with what begins no text. A file that begins so is none of ours, unless records follow soon.
-    pub(in crate::source) fn skip_non_json(&mut self) -> ScanResult {
-        if self.texts > 0 || !self.out.defects.is_empty() {
-            self.skip_scalar()?;
-            return Ok(());
+    /// Skips text that is not JSON. An input that starts with such text is foreign, unless records follow soon or it is a
+    /// table.
+    fn skip_non_json(&mut self) -> ScanResult {
+        if self.text_count > 0 || !self.decoded.defects.is_empty() {
+            return self.skip_scalar();
         }
-        while self.text().len() < self.at + LOOK_AHEAD && self.read_more()? == WindowRead::Read {}
-        if let Some(unread) = columns(&self.text()[self.at..]) {
+        while self.text().len() < self.at + LOOKAHEAD_BYTES && self.read_more()? == WindowRead::Read
+        {
+        }
+        if let Some(unsupported) = columnar_format(&self.text()[self.at..]) {
             self.may_be_cloudtrail = true;
-            self.add_defect(self.offset(self.at), unread.to_string());
+            self.add_defect(self.offset(self.at), unsupported.to_string());
             return Err(Interrupt::Foreign);
         }
-        if self.scan_if_table()? {
-            return Err(Interrupt::Foreign);
-        }
+        self.scan_if_table()?;
         let text = &self.text()[self.at..];
-        let text = &text[..text.len().min(LOOK_AHEAD)];
-        if LINES.iter().any(|line| memmem::find(text, line).is_some()) {
-            return Err(self.invalid(self.at, "text that is no JSON"));
+        let text = &text[..text.len().min(LOOKAHEAD_BYTES)];
+        if RECORD_LINES.iter().any(|line| memmem::find(text, line).is_some()) {
+            return Err(self.invalid(self.at, "text that is not JSON"));
         }
         let kind = match text {
             _ if text.iter().take(1024).any(|&byte| byte < 9) => ForeignKind::Binary,
@@ -196,24 +209,25 @@ impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
         Err(Interrupt::Foreign)
     }
 
-    /// Counts a line that is a bare word, number or string; anything else is broken.
-    pub(in crate::source) fn skip_scalar(&mut self) -> ScanResult {
-        const WORD: usize = 5;
-        while self.text().len() <= self.at + WORD && self.read_more()? == WindowRead::Read {}
+    /// Skips a bare word, number or string and counts it as foreign; anything else is invalid.
+    fn skip_scalar(&mut self) -> ScanResult {
+        const LONGEST_WORD: usize = 5;
+        while self.text().len() <= self.at + LONGEST_WORD && self.read_more()? == WindowRead::Read {
+        }
         let rest = &self.text()[self.at..];
-        let word = rest[0] == b'"'
+        let is_scalar = rest[0] == b'"'
             || rest[0] == b'-'
             || rest[0].is_ascii_digit()
             || [&b"null"[..], b"true", b"false"].iter().any(|word| rest.starts_with(word));
-        if !word {
-            return Err(self.invalid(self.at, "text that is no JSON"));
+        if !is_scalar {
+            return Err(self.invalid(self.at, "text that is not JSON"));
         }
         self.count_foreign(ForeignKind::Json);
-        self.skip_value(ValueSkipper::default()).map(|_| ())
+        self.skip_value()
     }
 
-    /// Goes to the next line that may begin a text.
-    pub(in crate::source) fn skip_to_next_line(&mut self) -> ScanResult {
+    /// Moves to the next line that may start a value.
+    fn skip_to_next_line(&mut self) -> ScanResult {
         self.line_bounded = true;
         if let Some(end) = self.line_end.take() {
             self.at = end;
