@@ -209,7 +209,7 @@ pub enum Error {
 
 impl Error {
     /// Returns the error for an SQLite error during the operation `doing` on `path`.
-    pub(super) fn sql(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
+    pub(super) fn from_sqlite(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {

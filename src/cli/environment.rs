@@ -1,13 +1,14 @@
-//! What the program takes from its surroundings: variables, the clock, the machine, the terminal.
+//! Reads the environment of the process: variables, clock, number of processors, terminals, files that options name.
 //!
-//! Nobody else reads them; they travel down as values, so that a test can choose them.
+//! Output: an [`Environment`] that is passed on as a value, so that tests can choose it.
+//! Exceptions: the AWS SDK reads its own variables (`AWS_*`), and the HTTP clients those about proxies.
 
 use std::{
     ffi::OsString,
-    fmt,
+    fmt, fs,
     io::{self, IsTerminal as _},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -21,24 +22,24 @@ use crate::report::terminal::{Color, Terminal};
 pub const USERNAME: &str = "TRAILLOAD_USERNAME";
 /// Password for basic authentication.
 pub const PASSWORD: &str = "TRAILLOAD_PASSWORD";
-/// File with the password, for secrets that are mounted.
+/// File with the password, for mounted secrets.
 pub const PASSWORD_FILE: &str = "TRAILLOAD_PASSWORD_FILE";
-/// API key, as the engine printed it (encoded).
+/// API key, in the encoded form that the engine prints.
 pub const API_KEY: &str = "TRAILLOAD_API_KEY";
 /// File with the API key.
 pub const API_KEY_FILE: &str = "TRAILLOAD_API_KEY_FILE";
 
-/// A text that is never shown.
+/// A text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a text.
+    /// Creates a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Returns the text, for the one who sends it.
+    /// Returns the text, to be sent to the engine.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -50,7 +51,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The surroundings of the program, at its start.
+/// The environment of the process at its start.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// [`USERNAME`].
@@ -63,24 +64,24 @@ pub struct Environment {
     pub api_key: Option<Secret>,
     /// [`API_KEY_FILE`].
     pub api_key_file: Option<PathBuf>,
-    /// Certificates to trust at AWS, as for every AWS tool: `AWS_CA_BUNDLE`.
+    /// CA certificates to trust for AWS, as in the AWS CLI: `AWS_CA_BUNDLE`.
     pub aws_ca_bundle: Option<PathBuf>,
-    /// The Region, as for every AWS tool: `AWS_REGION`, `AWS_DEFAULT_REGION`.
+    /// The Region, as in the AWS CLI: `AWS_REGION`, `AWS_DEFAULT_REGION`.
     pub aws_region: Option<String>,
-    /// Where state lives, by the XDG rules; `None` if neither variable helps.
+    /// The folder for state, by the XDG Base Directory rules; `None` if neither variable is set.
     pub state: Option<PathBuf>,
-    /// Processors this process may use.
+    /// Number of processors that the process may use.
     pub processors: Option<NonZeroUsize>,
-    /// Whether standard error can redraw lines.
+    /// Whether standard error is a terminal that can redraw lines.
     pub redraws: bool,
-    /// What standard output is.
+    /// The properties of standard output.
     pub output: Terminal,
-    /// What standard error is.
+    /// The properties of standard error.
     pub error: Terminal,
 }
 
 impl Environment {
-    /// Reads the surroundings of this process.
+    /// Reads the environment of this process.
     pub fn read() -> Self {
         let mut read = Self::from_variables(|name| std::env::var_os(name));
         read.processors = thread::available_parallelism().ok();
@@ -91,13 +92,13 @@ impl Environment {
         read
     }
 
-    /// Picks the variables that matter; an empty one counts as absent.
+    /// Reads the variables that trailload uses; an empty variable counts as unset.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        // A value that is no text could not be sent anyway; the engine's refusal will name it.
+        // A value that is not UTF-8 cannot be sent; the engine will reject what is left of it.
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         let path = |name: &str| variable(name).map(PathBuf::from);
-        // The XDG rules: a relative path is to be ignored.
+        // The XDG rules require that relative paths are ignored.
         let absolute = |name: &str| path(name).filter(|path| path.is_absolute());
         let state = absolute("XDG_STATE_HOME")
             .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
@@ -118,7 +119,7 @@ impl Environment {
     }
 }
 
-/// Returns what a stream is: its width if it is a terminal, and whether it shows colors.
+/// Returns the properties of a stream: its width if it is a terminal, and whether colors are shown.
 fn terminal(stream: &impl RawStream, term: &Term) -> Terminal {
     let color = match AutoStream::choice(stream) {
         ColorChoice::Never => Color::Never,
@@ -128,10 +129,19 @@ fn terminal(stream: &impl RawStream, term: &Term) -> Terminal {
     Terminal { columns: columns.map(|(_, columns)| columns.into()), color }
 }
 
-/// Returns the time now.
+/// Reads a text file that an option or a variable names.
+///
+/// # Errors
+///
+/// Returns the error of the operating system, or `InvalidData` if the file is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path)
+}
+
+/// Returns the current time.
 #[expect(clippy::disallowed_methods, reason = "cli owns the clock")]
 pub fn now() -> Timestamp {
-    // A clock before 1970 or beyond the year 9999 is broken; the epoch shows it best.
+    // A clock before 1970 or after 9999 is broken; the epoch makes that visible.
     Timestamp::try_from(std::time::SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 

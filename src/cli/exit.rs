@@ -1,60 +1,58 @@
-//! Exit codes, and the only place that decides which of them a run ends with.
+//! Exit codes, and the only place that decides which one a run ends with.
 //!
-//! In: a [`RunReport`]. Out: an [`Exit`], which the checkpoint stores, the summary shows and the process returns.
-//! Invariant: 0 only if everything asked for is in the index.
+//! Input: a [`RunReport`]. Output: an [`Exit`], which the checkpoint stores, the summary shows and the process returns.
+//! Invariant: the code is 0 only if everything requested is in the index.
 
 use std::process::ExitCode;
 
-use super::failure::Failure;
 use crate::{
-    checkpoint::{Outstanding, indices::Missing},
-    report::summary::Ending,
+    checkpoint::{Outstanding, indices::MissingDocuments},
+    report::summary::RunEnd,
 };
 
-/// The exit codes of the program; part of the command line's contract.
+/// The exit codes of the program. Scripts depend on them, so they are part of the command-line interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything asked for is in the index.
-    Done = 0,
-    /// A person has to change something: credentials, permission, address.
-    Person = 1,
-    /// The command line makes no sense.
+    /// Everything requested is in the index.
+    Success = 0,
+    /// The user must change something first: credentials, permissions or an address.
+    ActionRequired = 1,
+    /// The command line is invalid.
     Usage = 2,
-    /// Done, but documents are set aside or differ, inputs could not be read, or an index lacks what was loaded into it.
-    SetAside = 3,
-    /// Stopped early, position saved: run the same command again.
-    Early = 4,
+    /// Finished, but with dead letters, duplicates that differ, unreadable inputs, or documents missing from an index.
+    Incomplete = 3,
+    /// Stopped early with the position saved: running the same command again continues.
+    StoppedEarly = 4,
 }
 
-/// All of a run that its exit code depends on.
+/// Everything about a run that its exit code depends on.
 #[derive(Debug)]
 pub struct RunReport {
-    /// How the run came to its end.
-    pub ending: Ending,
-    /// What went wrong with the run as a whole, in the order it happened; each was reported.
-    pub failures: Vec<Failure>,
-    /// Events under whose id the index holds another one, as far as they were compared.
+    /// How the run ended.
+    pub ending: RunEnd,
+    /// The exit codes of the failures of the run, in order of occurrence. Each failure was logged.
+    pub failures: Vec<Exit>,
+    /// Compared duplicates that differ from the document in the index.
     pub duplicates_differing: u64,
-    /// Inputs that this run could not read to their end.
+    /// Inputs that this run could not read completely.
     pub failed_inputs: u64,
-    /// What keeps the index from being complete, whichever run met it.
+    /// Dead letters of this and earlier runs.
     pub outstanding: Outstanding,
-    /// The indices that lack documents that were loaded into them, whichever run met it.
-    pub missing: Vec<(String, Missing)>,
+    /// Indices that lack documents that this or earlier runs loaded.
+    pub missing: Vec<(String, MissingDocuments)>,
 }
 
 impl Exit {
     /// Returns the exit code of a run.
     ///
-    /// What ended the run comes first, then a stop, then anything else that went wrong (a contradiction in the numbers,
-    /// a summary that cannot be written), then what is missing from the index.
+    /// A shutdown takes precedence, then the first failure, then whatever is missing from the index.
     pub fn of(report: &RunReport) -> Self {
         match (report.ending, report.failures.first()) {
-            (Ending::Stopped, _) => Self::Early,
-            (_, Some(failure)) => failure.exit,
-            (Ending::Failed, None) => Self::Person,
-            (Ending::Done | Ending::DryRun, None) if report.is_complete() => Self::Done,
-            (Ending::Done | Ending::DryRun, None) => Self::SetAside,
+            (RunEnd::Stopped, _) => Self::StoppedEarly,
+            (_, Some(exit)) => *exit,
+            (RunEnd::Failed, None) => Self::ActionRequired,
+            (RunEnd::Done | RunEnd::DryRun, None) if report.is_complete() => Self::Success,
+            (RunEnd::Done | RunEnd::DryRun, None) => Self::Incomplete,
         }
     }
 
@@ -66,8 +64,8 @@ impl Exit {
 
 impl RunReport {
     fn is_complete(&self) -> bool {
-        // What is accepted was told, and may stay out.
-        let Outstanding { set_aside, accepted: _ } = self.outstanding;
+        // Accepted dead letters are meant to stay out of the index.
+        let Outstanding { dead_letters: set_aside, accepted: _ } = self.outstanding;
         self.duplicates_differing == 0
             && self.failed_inputs == 0
             && set_aside == 0
@@ -84,13 +82,12 @@ impl From<Exit> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{checkpoint::indices::Why, event::IndexIdentity};
+    use crate::{checkpoint::indices::LossReason, event::IndexIdentity};
 
-    fn report(ending: Ending, failures: &[Exit]) -> RunReport {
-        let failure = |exit: &Exit| Failure { exit: *exit, ..Failure::person("it failed") };
+    fn report(ending: RunEnd, failures: &[Exit]) -> RunReport {
         RunReport {
             ending,
-            failures: failures.iter().map(failure).collect(),
+            failures: failures.to_vec(),
             duplicates_differing: 0,
             failed_inputs: 0,
             outstanding: Outstanding::default(),
@@ -98,34 +95,40 @@ mod tests {
         }
     }
 
-    fn lost() -> Missing {
-        Missing {
+    fn lost() -> MissingDocuments {
+        MissingDocuments {
             identity: IndexIdentity::default(),
-            why: Why::Deleted,
+            reason: LossReason::Deleted,
             documents: 1,
-            wanted: 1,
-            found: 0,
+            expected: 1,
+            detected: 0,
             accepted: None,
         }
     }
 
     #[test]
     fn exit_codes_are_the_contract() {
-        let codes = [Exit::Done, Exit::Person, Exit::Usage, Exit::SetAside, Exit::Early];
+        let codes = [
+            Exit::Success,
+            Exit::ActionRequired,
+            Exit::Usage,
+            Exit::Incomplete,
+            Exit::StoppedEarly,
+        ];
         assert_eq!(codes.map(Exit::code), [0, 1, 2, 3, 4]);
     }
 
     #[test]
     fn what_ended_the_run_decides_first() {
-        use Ending::{Done, DryRun, Failed, Stopped};
+        use RunEnd::{Done, DryRun, Failed, Stopped};
         for (ending, failures, exit) in [
-            (Done, &[][..], Exit::Done),
-            (DryRun, &[], Exit::Done),
-            (Stopped, &[], Exit::Early),
-            (Stopped, &[Exit::Person], Exit::Early),
-            (Failed, &[Exit::Usage, Exit::Person], Exit::Usage),
-            (Failed, &[Exit::Early, Exit::Person], Exit::Early),
-            (Done, &[Exit::Person], Exit::Person),
+            (Done, &[][..], Exit::Success),
+            (DryRun, &[], Exit::Success),
+            (Stopped, &[], Exit::StoppedEarly),
+            (Stopped, &[Exit::ActionRequired], Exit::StoppedEarly),
+            (Failed, &[Exit::Usage, Exit::ActionRequired], Exit::Usage),
+            (Failed, &[Exit::StoppedEarly, Exit::ActionRequired], Exit::StoppedEarly),
+            (Done, &[Exit::ActionRequired], Exit::ActionRequired),
         ] {
             assert_eq!(Exit::of(&report(ending, failures)), exit, "{ending:?} {failures:?}");
         }
@@ -133,19 +136,23 @@ mod tests {
 
     #[test]
     fn whatever_is_missing_from_the_index_is_exit_3() {
-        let done = || report(Ending::Done, &[]);
-        let outstanding = Outstanding { set_aside: 1, accepted: 1 };
+        let done = || report(RunEnd::Done, &[]);
+        let outstanding = Outstanding { dead_letters: 1, accepted: 1 };
         for missing in [
             RunReport { failed_inputs: 1, ..done() },
             RunReport { duplicates_differing: 1, ..done() },
             RunReport { outstanding, ..done() },
             RunReport { missing: vec![("ct-2024.06".to_owned(), lost())], ..done() },
         ] {
-            assert_eq!(Exit::of(&missing), Exit::SetAside, "{missing:?}");
+            assert_eq!(Exit::of(&missing), Exit::Incomplete, "{missing:?}");
         }
-        let failed = RunReport { outstanding, ..report(Ending::Failed, &[Exit::Person]) };
-        assert_eq!(Exit::of(&failed), Exit::Person);
-        let outstanding = Outstanding { set_aside: 0, accepted: 7 };
-        assert_eq!(Exit::of(&RunReport { outstanding, ..done() }), Exit::Done, "all is accepted");
+        let failed = RunReport { outstanding, ..report(RunEnd::Failed, &[Exit::ActionRequired]) };
+        assert_eq!(Exit::of(&failed), Exit::ActionRequired);
+        let outstanding = Outstanding { dead_letters: 0, accepted: 7 };
+        assert_eq!(
+            Exit::of(&RunReport { outstanding, ..done() }),
+            Exit::Success,
+            "all is accepted"
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! What went wrong, for a person and for a cron job: the text, the hint and the exit code.
+//! Turns the errors of all modules into messages for the user.
 //!
-//! In: any room's error. Out: `error: … / caused by: … / hint: …` and an exit code.
-//! This is the only place that knows all rooms' errors.
+//! Input: an error. Output: `error: … / caused by: … / hint: …`, and an exit code.
+//! Invariant: hints are chosen by kind or code of an error, never by its text.
 
 use std::error::Error;
 
@@ -11,7 +11,8 @@ use serde_json::json;
 use super::exit::Exit;
 use crate::{
     aws, checkpoint,
-    event::SetAsideCause,
+    error::chain,
+    event::DeadLetterCause,
     normalize::rules,
     pipeline, proxy,
     report::{Log, summary},
@@ -19,140 +20,143 @@ use crate::{
     source::{self, lookup, s3},
 };
 
-/// What to do when the program contradicts itself.
+/// The hint for an error that only a bug can cause.
 const BUG: &str =
-    "this is a bug in trailload: please report it with these lines; loading again is safe";
+    "this is a bug in trailload; please report it with these lines. Running the load again is safe";
 
-/// Something that ends the program before it is done.
+/// An error that is shown to the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// What we were doing, and to what.
+    /// What failed, and on what.
     pub heading: String,
-    /// Why, from the outermost cause to the innermost.
+    /// The causes, from the outermost to the innermost.
     pub causes: Vec<String>,
-    /// What to do about it.
+    /// How to fix it.
     pub hint: Option<String>,
 }
 
 impl Failure {
-    /// A person has to change something.
-    pub fn person(heading: impl Into<String>) -> Self {
-        Self { exit: Exit::Person, heading: heading.into(), causes: Vec::new(), hint: None }
+    /// Creates a failure that the user must fix before trying again.
+    pub fn action_required(heading: impl Into<String>) -> Self {
+        Self { exit: Exit::ActionRequired, heading: heading.into(), causes: Vec::new(), hint: None }
     }
 
-    /// The command line makes no sense.
+    /// Creates a failure for an invalid command line.
     pub fn usage(heading: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, ..Self::person(heading) }
+        Self { exit: Exit::Usage, ..Self::action_required(heading) }
     }
 
-    /// Turns an error into a failure: its text is the heading, its sources are the causes.
-    pub fn of(exit: Exit, error: &(dyn Error + 'static)) -> Self {
-        Self { exit, causes: chain(error.source()), ..Self::person(error.to_string()) }
+    /// Converts an error: its message becomes the heading, its sources become the causes.
+    pub fn from_error(exit: Exit, error: &(dyn Error + 'static)) -> Self {
+        Self {
+            exit,
+            causes: error.source().map(messages).unwrap_or_default(),
+            ..Self::action_required(error.to_string())
+        }
     }
 
-    /// Adds an error and everything below it as causes.
+    /// Adds an error and its sources as causes.
     #[must_use]
     pub fn caused_by(mut self, error: &(dyn Error + 'static)) -> Self {
-        self.causes.extend(chain(Some(error)));
+        self.causes.extend(messages(error));
         self
     }
 
-    /// Says what to do.
+    /// Sets the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Writes the failure, and returns the exit code.
+    /// Logs the failure, and returns its exit code.
     pub fn report(&self, log: &Log) -> Exit {
         log.failure(&self.heading, &self.causes, self.hint.as_deref());
         self.exit
     }
 }
 
-/// Returns the texts of an error and its sources.
+/// Returns the messages of an error and its sources.
 ///
-/// A text that the one above ends with is left out: some libraries print their source themselves.
-fn chain(mut error: Option<&(dyn Error + 'static)>) -> Vec<String> {
-    let mut causes: Vec<String> = Vec::new();
-    while let Some(cause) = error {
-        let text = cause.to_string();
-        if !causes.last().is_some_and(|above| above.ends_with(&text)) {
-            causes.push(text);
+/// A message that ends the one before is omitted: some libraries include the message of the source in their own.
+fn messages(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut messages: Vec<String> = Vec::new();
+    for cause in chain(error) {
+        let message = cause.to_string();
+        if !messages.last().is_some_and(|outer| outer.ends_with(&message)) {
+            messages.push(message);
         }
-        error = cause.source();
     }
-    causes
+    messages
 }
 
 impl From<source::Error> for Failure {
     fn from(error: source::Error) -> Self {
-        let exit = if error.is_usage() { Exit::Usage } else { Exit::Person };
-        let failure = Self::of(exit, &error);
+        let exit = if error.is_usage() { Exit::Usage } else { Exit::ActionRequired };
+        let failure = Self::from_error(exit, &error);
         Self { hint: source_hint(&error), ..failure }
     }
 }
 
-/// Returns what to do about something that cannot be read.
+/// Returns the hint for a source that cannot be read.
 fn source_hint(error: &source::Error) -> Option<String> {
     match error {
         source::Error::List { .. } | source::Error::Open { .. } => {
-            Some("check that this user may read it".to_owned())
+            Some("check that this user has permission to read it".to_owned())
         }
         source::Error::Missing { .. } => {
-            Some("check the path; a bucket is named s3://BUCKET".to_owned())
+            Some("check the path; a bucket is given as s3://BUCKET".to_owned())
         }
         source::Error::Bucket { source, .. } => bucket_hint(source),
         source::Error::Lookup(error) => lookup_hint(error),
-        source::Error::Account { source, .. } => source.advice().map(str::to_owned),
+        source::Error::Account { source, .. } => source.hint().map(str::to_owned),
         _ => None,
     }
 }
 
-fn bucket_hint(refusal: &s3::Refusal) -> Option<String> {
-    if let Some(missing) = &refusal.missing {
+fn bucket_hint(refusal: &s3::S3Error) -> Option<String> {
+    if let Some(missing) = &refusal.missing_permission {
         return Some(allow(missing.action, &missing.resource));
     }
-    let answer = refusal.answer.as_ref()?;
+    let answer = refusal.service_error.as_ref()?;
     if answer.code.as_deref() == Some("NoSuchBucket") {
         return Some("check the name of the bucket".to_owned());
     }
-    answer.trouble.advice().map(str::to_owned)
+    answer.kind.hint().map(str::to_owned)
 }
 
-fn lookup_hint(error: &lookup::Error) -> Option<String> {
-    let (lookup::Error::Place { why, source, .. } | lookup::Error::Everywhere { why, source, .. }) =
-        error
+fn lookup_hint(error: &lookup::LookupError) -> Option<String> {
+    let (lookup::LookupError::Region { reason: why, source, .. }
+    | lookup::LookupError::AllRegions { reason: why, source, .. }) = error
     else {
         return None;
     };
     match why {
-        lookup::Why::Denied { action } => Some(allow(action, "*")),
-        _ => source.downcast_ref::<aws::Refusal>()?.trouble.advice().map(str::to_owned),
+        lookup::FailureReason::Denied { action } => Some(allow(action, "*")),
+        _ => source.downcast_ref::<aws::ServiceError>()?.kind.hint().map(str::to_owned),
     }
 }
 
-/// Says which statement a policy lacks.
+/// Returns a hint with the policy statement that is missing.
 pub(super) fn allow(action: &str, resource: &str) -> String {
     let statement = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
     format!(
-        "allow it: {statement} ('trailload policy' with the same options prints the whole policy)"
+        "add this statement to the policy: {statement} ('trailload policy' with the same options prints the whole policy)"
     )
 }
 
 impl From<aws::Error> for Failure {
     fn from(error: aws::Error) -> Self {
         let exit = match error {
-            aws::Error::ForeignRegion { .. } | aws::Error::NoRegion(_) | aws::Error::NoRole(_) => {
-                Exit::Usage
-            }
-            _ => Exit::Person,
+            aws::Error::WrongPartition { .. }
+            | aws::Error::InvalidRegion(_)
+            | aws::Error::InvalidRoleArn(_) => Exit::Usage,
+            _ => Exit::ActionRequired,
         };
-        let failure = Self::of(exit, &error);
-        Self { hint: error.advice().map(str::to_owned), ..failure }
+        let failure = Self::from_error(exit, &error);
+        Self { hint: error.hint().map(str::to_owned), ..failure }
     }
 }
 
@@ -162,52 +166,52 @@ impl From<pipeline::Error> for Failure {
             pipeline::Error::Source(error) => error.into(),
             pipeline::Error::Sink(error) => error.into(),
             pipeline::Error::Checkpoint(error) => error.into(),
-            pipeline::Error::Thread { .. } => Self::of(Exit::Person, &error)
-                .hint("give fewer --workers, or raise the limits of this user (ulimit -u, -v)"),
-            pipeline::Error::KeptOut { ref source, .. } => {
-                Self::of(Exit::Person, &error).hint(match source.cause {
-                    SetAsideCause::Pipeline => {
-                        "mend the ingest pipeline, or take it out of the settings of the index, then run the same \
-                         command again: it goes on from here"
+            pipeline::Error::Thread { .. } => Self::from_error(Exit::ActionRequired, &error)
+                .hint("reduce --workers, or raise the limits of this user (ulimit -u, -v)"),
+            pipeline::Error::TooManyBlocked { ref source, .. } => {
+                Self::from_error(Exit::ActionRequired, &error).hint(match source.cause {
+                    DeadLetterCause::Pipeline => {
+                        "repair the ingest pipeline, or remove it from the settings of the index, then run the same \
+                         command again to continue"
                     }
                     _ => {
-                        "open the index, or take the block off it, then run the same command again: it goes on from \
-                         here; or leave its time out with --from and --to"
+                        "open the index, or remove the block, then run the same command again to continue; or exclude its \
+                         time range with --from and --to"
                     }
                 })
             }
-            pipeline::Error::Panic(_) => Self::of(Exit::Person, &error).hint(BUG),
+            pipeline::Error::Panic(_) => Self::from_error(Exit::ActionRequired, &error).hint(BUG),
         }
     }
 }
 
 impl From<rules::Error> for Failure {
     fn from(error: rules::Error) -> Self {
-        Self::of(Exit::Person, &error)
-            .hint("mend the folder given with --mappings, or leave it out")
+        Self::from_error(Exit::ActionRequired, &error)
+            .hint("fix the folder given with --mappings, or omit the option")
     }
 }
 
 impl From<checkpoint::Error> for Failure {
     fn from(error: checkpoint::Error) -> Self {
-        let failure = Self::of(Exit::Person, &error);
+        let failure = Self::from_error(Exit::ActionRequired, &error);
         match error {
-            checkpoint::Error::Miscounted { .. } | checkpoint::Error::Unopened { .. } => {
+            checkpoint::Error::Miscounted { .. } | checkpoint::Error::UnknownPartition { .. } => {
                 failure.hint(BUG)
             }
-            _ => Self { hint: error.way_out().map(str::to_owned), ..failure },
+            _ => Self { hint: error.hint().map(str::to_owned), ..failure },
         }
     }
 }
 
 impl From<sink::Error> for Failure {
     fn from(error: sink::Error) -> Self {
-        let mut failure = Self::of(sink_exit(&error), &error);
-        if let sink::Error::Unsigned { source, .. } = &error
+        let mut failure = Self::from_error(sink_exit(&error), &error);
+        if let sink::Error::NoAwsCredentials { source, .. } = &error
             && let Some(error) = source.downcast_ref::<CredentialsError>()
         {
-            // The chain tells all that it tried, a line each; a person wants what counts.
-            failure.causes = vec![aws::Refusal::of_credentials(error).to_string()];
+            // The full chain lists every provider that was tried; only the relevant cause is shown.
+            failure.causes = vec![aws::ServiceError::from_credentials(error).to_string()];
         }
         let hint = match &error {
             sink::Error::Redirected { source, .. } => Some(redirect_hint(source)),
@@ -217,87 +221,95 @@ impl From<sink::Error> for Failure {
     }
 }
 
-/// Says which address to give instead of one that redirects.
+/// Returns the hint for a URL that redirects.
 fn redirect_hint(cause: &sink::Cause) -> String {
     match cause {
         sink::Cause::Redirect { address: Some(address), .. } => {
-            format!("give the address itself: --into {address}")
+            format!("use the target of the redirect: --into {address}")
         }
-        _ => "no engine sends there (a login page, Kibana or Dashboards do): check host, port and path of --into"
+        _ => "an engine does not redirect there, but a login page or Kibana or Dashboards does; check host, port and path of --into"
             .to_owned(),
     }
 }
 
 fn sink_exit(error: &sink::Error) -> Exit {
     match error {
-        sink::Error::Address { .. } | sink::Error::Prefix { .. } => Exit::Usage,
-        sink::Error::GaveUp { .. } | sink::Error::Interrupted { .. } => Exit::Early,
-        _ => Exit::Person,
+        sink::Error::InvalidUrl { .. } | sink::Error::InvalidPrefix { .. } => Exit::Usage,
+        sink::Error::RetriesExhausted { .. } | sink::Error::Interrupted { .. } => {
+            Exit::StoppedEarly
+        }
+        _ => Exit::ActionRequired,
     }
 }
 
-/// Returns what to do about an engine, or the way to it.
+/// Returns the hint for an error of the engine or its connection.
 fn sink_hint(error: &sink::Error) -> Option<&'static str> {
     Some(match error {
-        sink::Error::Address { .. } => "give the engine's address, such as http://localhost:9200",
-        sink::Error::Prefix { .. } => "choose another prefix with --index",
-        sink::Error::Credentials { .. } => {
+        sink::Error::InvalidUrl { .. } => {
+            "use the URL of the engine, such as http://localhost:9200"
+        }
+        sink::Error::InvalidPrefix { .. } => "choose another prefix with --index",
+        sink::Error::InvalidCredentials { .. } => {
             "check TRAILLOAD_USERNAME, TRAILLOAD_PASSWORD and TRAILLOAD_API_KEY"
         }
-        sink::Error::Unsigned { .. } => {
-            "log in to AWS as for the aws command (AWS_PROFILE, aws sso login, a role), \
-             or leave out --aws-auth"
+        sink::Error::NoAwsCredentials { .. } => {
+            "provide AWS credentials as for the AWS CLI (AWS_PROFILE, aws sso login, a role), or omit \
+             --aws-auth"
         }
-        sink::Error::CaFile { .. } => "give --ca-file a PEM file with certificates",
-        sink::Error::Connect { how, .. } => return connect_hint(*how),
+        sink::Error::CaFile { .. } => "use a PEM file with certificates for --ca-file",
+        sink::Error::Connect { kind: how, .. } => return connect_hint(*how),
         sink::Error::Denied { status: 401, .. } => {
-            "log in with the right TRAILLOAD_USERNAME and TRAILLOAD_PASSWORD, or TRAILLOAD_API_KEY"
+            "check TRAILLOAD_USERNAME and TRAILLOAD_PASSWORD, or TRAILLOAD_API_KEY"
         }
-        sink::Error::Denied { .. } => "give this user the right to do it, or log in as another",
-        sink::Error::Refused { why, .. } => return why.advice(),
-        sink::Error::TooOld { .. } => "load into a newer engine",
+        sink::Error::Denied { .. } => {
+            "grant this user the permission, or use the credentials of another user"
+        }
+        sink::Error::Refused { reason: why, .. } => return why.hint(),
+        sink::Error::UnsupportedVersion { .. } => "load into a newer version of the engine",
         sink::Error::ForeignTemplate { .. } => {
             "choose another prefix with --index, or replace the template with --force"
         }
         sink::Error::NewerTemplate { .. } => {
             "update trailload, or replace the template with --force"
         }
-        sink::Error::OtherSpan { .. } => {
-            "give --index-by as before, or another prefix with --index; to change it, delete the indices of this \
-             prefix, then load with --again"
+        sink::Error::IndexByMismatch { .. } => {
+            "use the same --index-by as before, or another prefix with --index; to change it, delete the indices \
+             of this prefix, then load with --reload"
         }
-        sink::Error::NotOneIndex { .. } => {
-            "load under another prefix (--index), where trailload makes the indices itself; an alias over them for \
-             searches does no harm"
+        sink::Error::UnsuitableName { .. } => {
+            "use another prefix with --index, so that trailload creates the indices itself; an alias over them for \
+             searches is fine"
         }
-        sink::Error::Blocked { .. } => {
-            "the engine's disk is full: make room, then run the same command again"
+        sink::Error::WriteBlocked { .. } => {
+            "the disk of the engine is full; free disk space, then run the same command again"
         }
-        sink::Error::NoEngine { source, .. } if source.status() == Some(407) => {
-            proxy::Trouble::advice(Some(407))
+        sink::Error::NotAnEngine { source, .. } if source.status() == Some(407) => {
+            proxy::ProxyError::hint(Some(407))
         }
-        sink::Error::NoEngine { .. } => "check host, port and path of --into",
-        sink::Error::GaveUp { .. } => {
-            "see how the engine is, then run the same command again: it goes on from here"
+        sink::Error::NotAnEngine { .. } => "check host, port and path of --into",
+        sink::Error::RetriesExhausted { .. } => {
+            "check the state of the engine, then run the same command again to continue"
         }
-        sink::Error::Interrupted { .. } => "run the same command again: it goes on from here",
+        sink::Error::Interrupted { .. } => "run the same command again to continue",
         sink::Error::Client { .. } | sink::Error::Redirected { .. } => return None,
     })
 }
 
-fn connect_hint(how: sink::Unreachable) -> Option<&'static str> {
+fn connect_hint(how: sink::ConnectError) -> Option<&'static str> {
     Some(match how {
-        sink::Unreachable::Name => "check the host name of --into",
-        sink::Unreachable::Refused => "check that the engine runs, and host and port of --into",
-        sink::Unreachable::UnknownIssuer => "name the authority's certificate with --ca-file",
-        sink::Unreachable::Certificate => {
-            "use the host name that the certificate was made for, or renew the certificate"
+        sink::ConnectError::HostNotFound => "check the host name of --into",
+        sink::ConnectError::ConnectionRefused => {
+            "check that the engine is running, and check host and port of --into"
         }
-        sink::Unreachable::NotTls => "the engine speaks plain HTTP there: use http://",
-        sink::Unreachable::Closed => "if the engine speaks TLS there, use https://",
-        sink::Unreachable::TimedOut => "check that a firewall lets this machine through",
-        sink::Unreachable::Proxy(status) => proxy::Trouble::advice(status),
-        sink::Unreachable::Other => return None,
+        sink::ConnectError::UnknownIssuer => "set --ca-file to the certificate of the authority",
+        sink::ConnectError::InvalidCertificate => {
+            "use the host name in the certificate, or renew the certificate"
+        }
+        sink::ConnectError::NotTls => "the engine uses plain HTTP on this port; use http://",
+        sink::ConnectError::ConnectionClosed => "if the engine uses TLS on this port, use https://",
+        sink::ConnectError::TimedOut => "check that no firewall blocks this machine",
+        sink::ConnectError::Proxy(status) => proxy::ProxyError::hint(status),
+        sink::ConnectError::Other => return None,
     })
 }
 
@@ -305,9 +317,11 @@ impl From<summary::Error> for Failure {
     fn from(error: summary::Error) -> Self {
         let hint = match error {
             summary::Error::Unbalanced { .. } => BUG,
-            summary::Error::Write { .. } => "give --summary a file in a folder you may write to",
+            summary::Error::Write { .. } => {
+                "use a file for --summary in a folder that this user can write to"
+            }
         };
-        Self::of(Exit::Person, &error).hint(hint)
+        Self::from_error(Exit::ActionRequired, &error).hint(hint)
     }
 }
 
@@ -318,7 +332,7 @@ mod tests {
     use thiserror::Error as ThisError;
 
     use super::*;
-    use crate::report::log::{Format, Verbosity, tests::page};
+    use crate::report::log::{LogFormat, Verbosity, tests::page};
 
     #[derive(Debug, ThisError)]
     #[error("could not read the batch")]
@@ -334,9 +348,9 @@ mod tests {
 
     #[test]
     fn an_error_becomes_heading_causes_and_hint() {
-        let failure = Failure::of(Exit::Early, &nested()).hint("run it again");
-        let (log, page) = page(Format::Text, Verbosity::Quiet);
-        assert_eq!(failure.report(&log), Exit::Early);
+        let failure = Failure::from_error(Exit::StoppedEarly, &nested()).hint("run it again");
+        let (log, page) = page(LogFormat::Text, Verbosity::Quiet);
+        assert_eq!(failure.report(&log), Exit::StoppedEarly);
         assert_eq!(
             page.text(),
             "error: could not read the batch\n  caused by: the line broke\n  \
@@ -349,15 +363,15 @@ mod tests {
         #[derive(Debug, ThisError)]
         #[error("connect: {0}")]
         struct Chatty(#[source] Inner);
-        let failure =
-            Failure::person("no answer").caused_by(&Chatty(Inner(io::Error::other("refused"))));
+        let failure = Failure::action_required("no answer")
+            .caused_by(&Chatty(Inner(io::Error::other("refused"))));
         assert_eq!(failure.causes, ["connect: the line broke", "refused"]);
     }
 
     #[test]
     fn each_trouble_with_the_engine_has_its_exit_code_and_hint() {
         let url = || "http://h:9200".to_owned();
-        let answer = |status, code: &str| sink::Cause::Answer {
+        let answer = |status, code: &str| sink::Cause::ErrorResponse {
             status,
             code: code.to_owned(),
             reason: "no".to_owned(),
@@ -370,21 +384,21 @@ mod tests {
         };
         let waited = std::time::Duration::from_mins(5);
         let table = [
-            (denied(401), Exit::Person, "TRAILLOAD_PASSWORD"),
-            (denied(403), Exit::Person, "right"),
+            (denied(401), Exit::ActionRequired, "TRAILLOAD_PASSWORD"),
+            (denied(403), Exit::ActionRequired, "right"),
             (
-                sink::Error::GaveUp { url: url(), waited, source: answer(503, "") },
-                Exit::Early,
+                sink::Error::RetriesExhausted { url: url(), waited, source: answer(503, "") },
+                Exit::StoppedEarly,
                 "run the same command again",
             ),
             (
-                sink::Error::Blocked { url: url(), waited, source: answer(403, "") },
-                Exit::Person,
+                sink::Error::WriteBlocked { url: url(), waited, source: answer(403, "") },
+                Exit::ActionRequired,
                 "disk",
             ),
             (
                 sink::Error::ForeignTemplate { url: url(), template: "t".to_owned() },
-                Exit::Person,
+                Exit::ActionRequired,
                 "--force",
             ),
             (
@@ -392,13 +406,17 @@ mod tests {
                     url: url(),
                     action: "a new index".to_owned(),
                     status: 400,
-                    why: sink::Why::Shards,
+                    reason: sink::RefusalReason::ShardLimit,
                     source: answer(400, "validation_exception"),
                 },
-                Exit::Person,
+                Exit::ActionRequired,
                 "shards",
             ),
-            (sink::Error::Prefix { prefix: "A".to_owned(), why: "no" }, Exit::Usage, "--index"),
+            (
+                sink::Error::InvalidPrefix { prefix: "A".to_owned(), reason: "no" },
+                Exit::Usage,
+                "--index",
+            ),
         ];
         for (error, exit, hint) in table {
             let failure = Failure::from(error);
@@ -418,27 +436,29 @@ mod tests {
         assert!(failure.heading.contains("s3://BUCKET/PREFIX, and lookup"), "{failure:?}");
         let source = io::Error::from(io::ErrorKind::PermissionDenied);
         let failure = Failure::from(source::Error::List { name: "trail".to_owned(), source });
-        assert_eq!((failure.exit, failure.causes.len()), (Exit::Person, 1));
+        assert_eq!((failure.exit, failure.causes.len()), (Exit::ActionRequired, 1));
     }
 
     #[test]
     fn all_denied_is_exit_1_with_the_statement_that_is_missing() {
-        let source: lookup::Cause = std::sync::Arc::new(io::Error::other("no"));
+        let source: lookup::SharedError = std::sync::Arc::new(io::Error::other("no"));
         let action = "cloudtrail:LookupEvents".to_owned();
-        let why = lookup::Why::Denied { action };
-        let denied = lookup::Error::Everywhere { places: 3, why, source };
+        let why = lookup::FailureReason::Denied { action };
+        let denied = lookup::LookupError::AllRegions { regions: 3, reason: why, source };
         let failure = Failure::from(source::Error::from(denied));
-        assert_eq!(failure.exit, Exit::Person);
+        assert_eq!(failure.exit, Exit::ActionRequired);
         let statement = r#"{"Effect":"Allow","Action":"cloudtrail:LookupEvents","Resource":"*"}"#;
         assert!(failure.hint.is_some_and(|hint| hint.contains(statement)));
 
-        let missing =
-            s3::Missing { action: "s3:ListBucket", resource: "arn:aws:s3:::b".to_owned() };
-        let refusal = s3::Refusal {
-            why: "may not be listed".to_owned(),
-            answer: None,
-            missing: Some(missing),
-            reach: s3::Reach::This,
+        let missing = s3::MissingPermission {
+            action: "s3:ListBucket",
+            resource: "arn:aws:s3:::b".to_owned(),
+        };
+        let refusal = s3::S3Error {
+            reason: "may not be listed".to_owned(),
+            service_error: None,
+            missing_permission: Some(missing),
+            scope: s3::ErrorScope::Object,
         };
         let source = Box::new(refusal);
         let failure = Failure::from(source::Error::Bucket { name: "s3://b".to_owned(), source });
@@ -447,18 +467,18 @@ mod tests {
 
     #[test]
     fn trouble_at_the_door_to_aws_has_its_hint() {
-        let failure = Failure::from(aws::Error::NoRegion("moon".to_owned()));
+        let failure = Failure::from(aws::Error::InvalidRegion("moon".to_owned()));
         assert_eq!(failure.exit, Exit::Usage);
-        let skew = aws::Refusal {
-            trouble: aws::Trouble::ClockSkew { ahead: None },
+        let skew = aws::ServiceError {
+            kind: aws::ErrorKind::ClockSkew { ahead: None },
             status: Some(403),
             code: None,
             message: "Signature expired".to_owned(),
-            request: None,
+            request_id: None,
         };
         let error = aws::Error::Credentials { profile: None, source: Box::new(skew) };
         let failure = Failure::from(error);
-        assert_eq!(failure.exit, Exit::Person);
+        assert_eq!(failure.exit, Exit::ActionRequired);
         assert!(failure.hint.is_some_and(|hint| hint.contains("set this machine's clock")));
     }
 
@@ -470,11 +490,11 @@ mod tests {
             holder: "pid 4711".to_owned(),
         };
         let failure = Failure::from(in_use);
-        assert_eq!(failure.exit, Exit::Person);
+        assert_eq!(failure.exit, Exit::ActionRequired);
         assert!(failure.heading.contains("in use by another run (pid 4711)"), "{failure:?}");
         assert!(failure.hint.is_some_and(|hint| hint.starts_with("wait for the other run")));
         let miscounted =
-            checkpoint::Error::Miscounted { lane: 1, page: 2, documents: 3, settled: 4 };
+            checkpoint::Error::Miscounted { partition: 1, page: 2, documents: 3, settled: 4 };
         assert_eq!(Failure::from(miscounted).hint.as_deref(), Some(BUG));
     }
 
@@ -483,16 +503,16 @@ mod tests {
         let source = io::Error::from(io::ErrorKind::WouldBlock);
         let error = pipeline::Error::Thread { name: "worker", source };
         let failure = Failure::from(error);
-        assert_eq!((failure.exit, failure.causes.len()), (Exit::Person, 1));
+        assert_eq!((failure.exit, failure.causes.len()), (Exit::ActionRequired, 1));
         assert!(failure.hint.is_some_and(|hint| hint.contains("--workers")));
     }
 
     #[test]
     fn numbers_that_do_not_add_up_are_exit_1() {
         let error =
-            summary::Error::Unbalanced { read: 3, created: 1, already_there: 0, set_aside: 0 };
+            summary::Error::Unbalanced { read: 3, created: 1, duplicates: 0, dead_letters: 0 };
         let failure = Failure::from(error);
-        assert_eq!(failure.exit, Exit::Person);
-        assert!(failure.heading.starts_with("the numbers do not add up: 3 read"));
+        assert_eq!(failure.exit, Exit::ActionRequired);
+        assert!(failure.heading.starts_with("the totals do not add up: 3 read"));
     }
 }

@@ -1,31 +1,26 @@
-//! What the user asks: words typed become a ready plan, and what went wrong becomes an exit code.
+//! The command line: parses arguments, runs a command, and returns its exit code.
 //!
-//! In: arguments, environment, clock (nobody else reads them). Out: an exit code.
-//! Holds: nothing is opened, read or sent before the whole command line makes sense.
-//! Absent on purpose: a configuration file. The cron line is the configuration.
+//! Input: arguments, environment, clock. Output: an exit code.
+//! Invariant: nothing is sent or written before the whole command line is valid.
+//! Not here: a configuration file. The command line of the cron job or service is the configuration.
+//!
+//! Arguments ([`args`]) become a plan ([`plan`]), which a command carries out ([`load`], [`retry`], [`status`],
+//! [`doctor`], [`policy`]). Errors of all modules become a [`failure`], and an [`exit`] code.
 
-mod assemble;
-mod choice;
-pub mod cloud;
+pub mod args;
 pub mod doctor;
-pub mod engine;
-mod enter;
 pub mod environment;
-mod estimate;
 pub mod exit;
 pub mod failure;
-mod gather;
 #[cfg(test)]
 mod help;
 pub mod load;
+pub mod plan;
 pub mod policy;
-mod presence;
+#[cfg(test)]
+mod reference;
 pub mod retry;
-mod signals;
-pub mod size;
 pub mod status;
-pub mod time;
-pub mod words;
 
 use std::{
     ffi::OsString,
@@ -35,25 +30,30 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{
-    report::{
-        log::{Format, Log, Verbosity},
-        terminal::{is_printable, printable},
-    },
-    secret,
+use self::{
+    args::{load::LoadArgs, output::LogArgs},
+    environment::Environment,
+    exit::Exit,
+    failure::Failure,
 };
-use environment::Environment;
-use exit::Exit;
-use failure::Failure;
+use crate::{
+    redact,
+    report::{
+        Log,
+        terminal::{escape_unprintable, is_printable},
+    },
+};
 
-/// Widest help. Longer lines are hard to read, however wide the terminal is.
+/// Maximum width of the help text. Longer lines are hard to read, even on a wide terminal.
 const HELP_COLUMNS: usize = 100;
 
-/// Load AWS CloudTrail into Elasticsearch or OpenSearch: nothing refused, nothing lost, nothing twice
+/// Load AWS CloudTrail events into Elasticsearch or OpenSearch, completely and without duplicates
 #[derive(Debug, Parser)]
 #[command(name = "trailload", version, max_term_width = HELP_COLUMNS, arg_required_else_help = true)]
 #[command(after_help = AFTER_HELP)]
 struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -69,109 +69,78 @@ Examples:
   trailload load --help
 
 Exit codes:
-  0  everything asked for is in the index
-  1  a person has to change something: credentials, permission, address
-  2  the command line makes no sense
-  3  done, but documents are set aside, or something could not be read ('trailload status' tells)
-  4  stopped early, position saved: run the same command again";
+  0  everything requested is in the index
+  1  action required: fix the credentials, permissions or address named in the error
+  2  invalid command line
+  3  finished, but with dead letters, unreadable input or missing documents; see 'trailload status'
+  4  stopped early, position saved; run the same command again to continue";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Load CloudTrail into an engine; run it again and only what is new is loaded
-    Load(Box<load::Args>),
-    /// Show what is safe by source, what was set aside and why, and what was learned
-    Status(status::Args),
-    /// Send documents again that were set aside, or accept that they stay out
-    Retry(Box<retry::Args>),
-    /// Look whether a load would succeed, and what to do if not; nothing is changed
-    Doctor(Box<doctor::Args>),
-    /// Print the least IAM policy for a load with these options
-    Policy(Box<policy::Args>),
+    /// Load CloudTrail events; later runs load only what is new
+    Load(Box<LoadArgs>),
+    /// Show what is loaded per source, dead letters and their reasons, and discovered fields
+    Status(status::StatusArgs),
+    /// Send dead letters again, or accept that they stay out of the index
+    Retry(Box<retry::RetryArgs>),
+    /// Check whether a load would succeed and how to fix what would stop it; changes nothing
+    Doctor(Box<doctor::DoctorArgs>),
+    /// Print the minimal IAM policy for a load with these options
+    Policy(Box<policy::PolicyArgs>),
 }
 
-/// How much is said, and how: the same for every command.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
-#[command(next_help_heading = "What is shown")]
-pub struct Shown {
-    /// Write lines on standard error as text, or each as a JSON object
-    #[arg(long, value_name = "text|json", value_enum, default_value_t = Format::Text)]
-    #[arg(hide_possible_values = true)]
-    pub log_format: Format,
-    /// Show nothing but warnings and errors
-    #[arg(long, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Show what helps to find a fault
-    #[arg(short, long)]
-    pub verbose: bool,
+/// Returns the log on standard error.
+fn log(args: LogArgs, environment: &Environment) -> Log {
+    let (format, verbosity) = (args.log_format, args.verbosity());
+    let log = if environment.redraws {
+        Log::terminal(format, verbosity, environment::now)
+    } else {
+        Log::plain(format, verbosity, environment::now)
+    };
+    log.shown_on(environment.error)
 }
 
-impl Shown {
-    /// Returns the log that was asked for.
-    pub fn log(self, environment: &Environment) -> Log {
-        let verbosity = match self {
-            Self { quiet: true, .. } => Verbosity::Quiet,
-            Self { verbose: true, .. } => Verbosity::Verbose,
-            _ => Verbosity::Normal,
-        };
-        let log = if environment.redraws {
-            Log::terminal(self.log_format, verbosity, environment::now)
-        } else {
-            Log::plain(self.log_format, verbosity, environment::now)
-        };
-        log.shown_on(environment.error)
-    }
-}
-
-/// Runs the program.
+/// Runs the program and returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match Cli::try_parse_from(&arguments) {
-        Ok(cli) => perform(cli.command, &Environment::read()).into(),
-        Err(answer) => {
-            answer_usage(&answer, &arguments);
-            if answer.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+        Ok(cli) => perform(cli, &Environment::read()).into(),
+        Err(error) => {
+            print_usage(&error, &arguments);
+            if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() }
         }
     }
 }
 
-/// Shows help, or a usage error. What was typed may be somebody else's words, such as a file name that a shell expanded,
-/// or an address with a password.
-fn answer_usage(answer: &clap::Error, arguments: &[OsString]) {
-    let plain = answer.to_string();
-    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
-    let safe = secret::taken_out(&plain, words.iter().map(AsRef::as_ref));
-    // Help goes to standard output, which may be closed (`--help | head`); so be it.
+/// Prints help or a usage error. The arguments may hold control characters, as in a file name that a shell expanded, or a
+/// URL with a password, so they are escaped and redacted.
+fn print_usage(error: &clap::Error, arguments: &[OsString]) {
+    let plain = error.to_string();
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let safe = redact::message(&plain, arguments.iter().map(AsRef::as_ref));
+    // Help goes to standard output, which may be closed (`--help | head`): that is not an error.
     let _ = if safe == plain && plain.lines().all(is_printable) {
-        answer.print()
+        error.print()
     } else {
-        let safe: Vec<String> = safe.lines().map(printable).collect();
+        let safe: Vec<String> = safe.lines().map(escape_unprintable).collect();
         io::stderr().write_all(format!("{}\n", safe.join("\n")).as_bytes())
     };
 }
 
-fn perform(command: Command, environment: &Environment) -> Exit {
-    match command {
-        Command::Load(args) => load::run(&args, environment, environment::now()),
-        Command::Status(args) => {
-            let log = Shown::default().log(environment);
-            status::run(&args, environment)
-                .map_or_else(|failure| failure.report(&log), |()| Exit::Done)
-        }
-        Command::Retry(args) => retry::run(&args, environment, environment::now()),
-        Command::Doctor(args) => {
-            let log = args.load.shown.log(environment);
-            doctor::run(&args, environment, environment::now(), &log)
-                .unwrap_or_else(|failure| failure.report(&log))
-        }
-        Command::Policy(args) => {
-            let log = args.load.shown.log(environment);
-            policy::run(&args, environment, &log)
-                .map_or_else(|failure| failure.report(&log), |()| Exit::Done)
-        }
-    }
+fn perform(cli: Cli, environment: &Environment) -> Exit {
+    let log = log(cli.log, environment);
+    let now = environment::now();
+    let result = match cli.command {
+        Command::Load(args) => load::run(&args, environment, now, &log),
+        Command::Status(args) => status::run(&args, environment).map(|()| Exit::Success),
+        Command::Retry(args) => retry::run(&args, environment, now, &log),
+        Command::Doctor(args) => doctor::run(&args, environment, now, &log),
+        Command::Policy(args) => policy::run(&args, environment, &log).map(|()| Exit::Success),
+    };
+    result.unwrap_or_else(|failure| failure.report(&log))
 }
 
-/// Writes data to standard output. Whoever reads it may stop early: a closed pipe is no failure.
+/// Writes data to standard output. A closed pipe is not an error: the reader may stop early.
 ///
 /// # Errors
 ///
@@ -180,7 +149,7 @@ fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::person("could not write to standard output").caused_by(&error))
+            Err(Failure::action_required("cannot write to standard output").caused_by(&error))
         }
         _ => Ok(()),
     }

@@ -1,24 +1,26 @@
-//! `trailload policy`: the least that AWS has to allow for one command line.
+//! `trailload policy`: prints the minimal IAM policy for a load.
 //!
-//! In: the words of a load, and the policies of `policy/`. Out: one IAM policy on standard output, and what it is
-//! for on standard error.
-//! Holds: nobody is asked, so it can be printed by who has no permission yet. A statement is the one of the file,
-//! with resources as narrow as the words allow; what cannot be known is a word in capitals, which is no name of
-//! anything at AWS.
-//! Absent on purpose: engines that AWS does not run; their roles are in `policy/`.
+//! Input: the arguments of a load, and the policies of `policy/`. Output: one IAM policy on standard output, and notes about
+//! it on standard error.
+//! Invariant: no request is sent, so the command works without any permission. A statement is the one of the file, with
+//! resources as narrow as the arguments allow; an unknown name is a placeholder in capitals, which matches nothing in AWS.
+//! Not here: engines outside of AWS; `policy/` holds the roles for them.
 
 use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    cloud::{Accounts, Cloud},
+    args::{aws::Accounts, load::LoadArgs},
     environment::Environment,
     failure::Failure,
-    load,
-    words::Words,
+    plan::{
+        aws::AwsOptions,
+        engine::engine_url,
+        sources::{LOOKUP as LOOKUP_SOURCE, SourceList},
+    },
 };
 use crate::{
-    aws::{Partition, role::ACCOUNT},
+    aws::{AwsPartition, role::ACCOUNT_PLACEHOLDER},
     report::Log,
     sink::Service,
     source::s3::{self, Address},
@@ -33,87 +35,87 @@ const SERVERLESS: &str = include_str!("../../policy/opensearch-serverless.json")
 
 /// The whole of `trailload policy --help`, below its usage.
 const AFTER_HELP: &str = "\
-Takes the SOURCE words and options of a load (see 'trailload load --help') and prints an IAM policy
-that allows no more than they need. Nobody is asked. Standard error tells what it is for.
+Takes the arguments of a load (see 'trailload load --help') and prints an IAM policy that allows only
+what this load needs. Sends no requests. Notes about the policy are printed on standard error.
 
 Examples:
-  The event history of this account
+  Load the event history of this account
     trailload policy
-  A trail's bucket, of which only one folder is read
+  Load one folder of the bucket of a trail
     trailload policy s3://my-trail/AWSLogs/o-example/ > policy.json
-  Whoever assumes the roles of an organization's accounts
+  Assume a role in each account of an organization
     trailload policy --accounts organization --assume-role 'arn:aws:iam::{account}:role/trailload'";
 
-/// The words of `trailload policy`.
+/// The arguments of `trailload policy`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 #[command(override_usage = "trailload policy [OPTIONS OF LOAD] [SOURCE]...")]
 #[group(skip)]
-#[command(mut_arg("into", |into| into.required(false)), mut_args(|word| word.hide(true)))]
-pub struct Args {
-    /// Those of a load.
+#[command(mut_arg("into", |into| into.required(false)), mut_args(|arg| arg.hide(true)))]
+pub struct PolicyArgs {
+    /// The arguments of the load.
     #[command(flatten)]
-    pub load: load::Args,
+    pub load: LoadArgs,
 }
 
 /// Runs `trailload policy`.
 ///
 /// # Errors
 ///
-/// Returns a [`Failure`] if the words make no sense.
-pub(super) fn run(args: &Args, environment: &Environment, log: &Log) -> Result<(), Failure> {
-    let asked = Asked::of(&args.load, environment)?;
-    let policy = asked.policy(log);
+/// Returns a usage [`Failure`] if the arguments are invalid.
+pub(super) fn run(args: &PolicyArgs, environment: &Environment, log: &Log) -> Result<(), Failure> {
+    let policy = PolicyRequest::new(&args.load, environment)?.policy(log);
     super::print(&format!("{policy:#}\n"))
 }
 
-/// What decides about permissions.
-struct Asked {
-    words: Words,
-    cloud: Cloud,
+/// The parts of a load that permissions depend on.
+struct PolicyRequest {
+    sources: SourceList,
+    aws: AwsOptions,
     /// The engine, if requests to it are signed.
     engine: Option<Url>,
 }
 
-/// Who does something at AWS.
+/// Who sends a request to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
-    /// Whose credentials are used.
+enum Principal {
+    /// The owner of the credentials.
     Caller,
     /// The roles that the caller assumes.
     Role,
 }
 
-impl Asked {
-    fn of(args: &load::Args, environment: &Environment) -> Result<Self, Failure> {
-        let words = Words::new(&args.sources, &args.cloud.trail)?;
-        let cloud = args.cloud.plan(&words, args.aws_auth, environment)?;
-        let engine = match &args.into {
-            Some(into) => Some(into.url()?).filter(|_| args.aws_auth),
-            None if args.aws_auth => {
-                return Err(Failure::usage("'--aws-auth' is about an engine, and none was given")
-                    .hint("name it with --into https://…"));
+impl PolicyRequest {
+    fn new(args: &LoadArgs, environment: &Environment) -> Result<Self, Failure> {
+        let sources = SourceList::new(&args.source.sources, &args.aws.trail)?;
+        let aws = args.aws.plan(&sources, args.engine_auth(), environment)?;
+        let signs = args.engine.aws_auth;
+        let engine = match &args.engine.into {
+            Some(into) => Some(engine_url(into)?).filter(|_| signs),
+            None if signs => {
+                return Err(Failure::usage("'--aws-auth' requires an engine, but none is given")
+                    .hint("add --into https://…"));
             }
             None => None,
         };
-        Ok(Self { words, cloud, engine })
+        Ok(Self { sources, aws, engine })
     }
 
-    /// Returns the caller's policy, and tells what it is for.
+    /// Returns the policy of the caller, and logs notes about it.
     fn policy(&self, log: &Log) -> Value {
         let statements = self.caller(log);
         if statements.is_empty() {
-            log.info("policy", "nothing of AWS is used, so nothing has to be allowed");
+            log.info("policy", "this load does not use AWS, so the policy is empty");
         }
-        if !self.cloud.roles.is_empty() {
-            self.tell_of_roles(log);
+        if !self.aws.roles.is_empty() {
+            self.log_roles(log);
         }
-        if self.words.has_buckets() {
+        if self.sources.has_buckets() {
             log.info(
                 "policy",
                 format_args!(
-                    "if objects are encrypted with a KMS key (SSE-KMS), whoever reads them needs this too, with the \
-                     key's ARN: {}",
+                    "if objects are encrypted with a KMS key (SSE-KMS), their reader also needs this statement, with the \
+                     ARN of the key: {}",
                     statement(TRAIL, "DecryptLogs")
                         .to_string()
                         .replace("arn:aws:", &format!("arn:{}:", self.partition()))
@@ -125,20 +127,20 @@ impl Asked {
 
     fn caller(&self, log: &Log) -> Vec<Value> {
         let mut statements = Vec::new();
-        if matches!(self.cloud.accounts, Some(Accounts::Organization)) {
+        if matches!(self.aws.accounts, Some(Accounts::Organization)) {
             log.info(
                 "policy",
-                "ListAccounts works in the management account, or a delegated administrator's",
+                "ListAccounts works only in the management account or a delegated administrator account",
             );
             statements.push(statement(ORGANIZATION, "FindAccounts"));
         }
-        if !self.cloud.roles.is_empty() {
+        if !self.aws.roles.is_empty() {
             statements.push(with(statement(ASSUME_ROLE, "AssumeRoles"), "Resource", self.roles()));
         }
-        if self.words.lookup.is_some() && self.acts_at_home() {
+        if self.sources.lookup.is_some() && self.caller_reads_own_account() {
             statements.extend(self.lookup());
         }
-        if self.words.has_buckets() && self.reader() == Who::Caller {
+        if self.sources.has_buckets() && self.reader() == Principal::Caller {
             statements.extend(self.buckets(log));
         }
         if let Some(url) = &self.engine {
@@ -147,29 +149,31 @@ impl Asked {
         statements
     }
 
-    /// Returns whether the caller looks into an account by itself: its own is entered without a role.
-    fn acts_at_home(&self) -> bool {
-        let all = matches!(self.cloud.accounts, Some(Accounts::Organization));
-        self.cloud.roles.is_empty() || all && self.has_template()
+    /// Returns whether the caller reads the event history of its own account, which needs no role.
+    fn caller_reads_own_account(&self) -> bool {
+        let all = matches!(self.aws.accounts, Some(Accounts::Organization));
+        self.aws.roles.is_empty() || all && self.has_template()
     }
 
     fn has_template(&self) -> bool {
-        self.cloud.roles.iter().any(crate::aws::Template::needs_account)
+        self.aws.roles.iter().any(crate::aws::RoleTemplate::has_placeholder)
     }
 
-    fn reader(&self) -> Who {
-        if self.cloud.roles.is_empty() { Who::Caller } else { Who::Role }
+    fn reader(&self) -> Principal {
+        if self.aws.roles.is_empty() { Principal::Caller } else { Principal::Role }
     }
 
     /// Returns the ARNs of the roles.
     fn roles(&self) -> Value {
         let mut arns: Vec<String> = Vec::new();
-        for template in &self.cloud.roles {
-            match &self.cloud.accounts {
-                Some(Accounts::Listed(ids)) if template.needs_account() => {
-                    arns.extend(ids.iter().map(|id| template.as_str().replace(ACCOUNT, id)));
+        for template in &self.aws.roles {
+            match &self.aws.accounts {
+                Some(Accounts::Listed(ids)) if template.has_placeholder() => {
+                    arns.extend(
+                        ids.iter().map(|id| template.as_str().replace(ACCOUNT_PLACEHOLDER, id)),
+                    );
                 }
-                _ => arns.push(template.as_str().replace(ACCOUNT, "*")),
+                _ => arns.push(template.as_str().replace(ACCOUNT_PLACEHOLDER, "*")),
             }
         }
         arns.sort();
@@ -177,40 +181,40 @@ impl Asked {
         one_or_more(arns)
     }
 
-    fn tell_of_roles(&self, log: &Log) {
+    fn log_roles(&self, log: &Log) {
         log.info(
             "policy",
             format_args!(
-                "this is for the caller; each role needs a trust policy that names the caller (see policy/README.md), \
-                 and what '{}' prints",
+                "this policy is for the caller; each role needs a trust policy that names the caller (see \
+                 policy/README.md), and the policy that '{}' prints",
                 self.command_of_role()
             ),
         );
-        let listed = matches!(self.cloud.accounts, Some(Accounts::Listed(_)));
-        if listed && self.words.lookup.is_some() && self.has_template() {
+        let listed = matches!(self.aws.accounts, Some(Accounts::Listed(_)));
+        if listed && self.sources.lookup.is_some() && self.has_template() {
             log.info(
                 "policy",
-                "if the caller's own account is among --accounts, it is entered without a role: the caller needs what \
-                 the roles need",
+                "if --accounts includes the caller's own account, it is read without a role: the caller then also needs \
+                 the policy of the roles",
             );
         }
     }
 
     /// Returns the command line that prints what a role needs.
     fn command_of_role(&self) -> String {
-        let mut words = vec!["trailload policy".to_owned()];
-        words.extend(self.words.lookup.map(|_| super::words::LOOKUP.to_owned()));
-        words.extend(self.words.buckets.iter().map(|(_, address)| address.to_string()));
-        words.extend(self.words.trails.iter().map(|(_, name)| format!("--trail {name}")));
-        words.extend(
-            self.cloud.regions.as_ref().map(|names| format!("--regions {}", names.join(","))),
+        let mut command = vec!["trailload policy".to_owned()];
+        command.extend(self.sources.lookup.map(|_| LOOKUP_SOURCE.to_owned()));
+        command.extend(self.sources.buckets.iter().map(|(_, address)| address.to_string()));
+        command.extend(self.sources.trails.iter().map(|(_, name)| format!("--trail {name}")));
+        command.extend(
+            self.aws.regions.as_ref().map(|names| format!("--regions {}", names.join(","))),
         );
-        words.join(" ")
+        command.join(" ")
     }
 
     fn lookup(&self) -> Vec<Value> {
         let read = statement(LOOKUP, "ReadEventHistory");
-        match &self.cloud.regions {
+        match &self.aws.regions {
             None => vec![read, statement(LOOKUP, "FindRegions")],
             Some(names) => {
                 let only = json!({ "StringEquals": { "aws:RequestedRegion": one_or_more(names.clone()) } });
@@ -222,11 +226,10 @@ impl Asked {
     fn buckets(&self, log: &Log) -> Vec<Value> {
         let partition = self.partition();
         let mut statements = Vec::new();
-        if !self.words.trails.is_empty() {
+        if !self.sources.trails.is_empty() {
             log.info(
                 "policy",
-                "put the bucket that the trail delivers to in the place of BUCKET; 'aws cloudtrail describe-trails' \
-                 names it",
+                "replace BUCKET with the bucket of the trail; 'aws cloudtrail describe-trails' shows it",
             );
             let unknown =
                 Address { bucket: "BUCKET".to_owned(), prefix: String::new(), partition: None };
@@ -235,12 +238,12 @@ impl Asked {
             statements.push(with(list, "Resource", bucket(&unknown, partition)));
             statements.push(with(read, "Resource", objects(&unknown, partition)));
         }
-        for (_, address) in &self.words.buckets {
-            if address.is_alias() {
+        for (_, address) in &self.sources.buckets {
+            if address.is_access_point_alias() {
                 log.info(
                     "policy",
                     format_args!(
-                        "'{}' is the alias of an access point: in a policy, put the access point's ARN in the place of {}",
+                        "'{}' is an access point alias; replace {} with the ARN of the access point",
                         address.bucket,
                         arn(address, partition)
                     ),
@@ -250,7 +253,7 @@ impl Asked {
                 log.info(
                     "policy",
                     format_args!(
-                        "if {address} holds logs outside of AWSLogs/, allow to read {} instead",
+                        "if {address} holds logs outside of AWSLogs/, allow reading {} instead",
                         s3::objects_arn(&address.bucket, "*", partition)
                     ),
                 );
@@ -262,18 +265,18 @@ impl Asked {
         numbered(statements)
     }
 
-    /// Returns the partition that the words name, or the Region of the environment.
-    fn partition(&self) -> Partition {
-        self.cloud.partition.unwrap_or(Partition::Aws)
+    /// Returns the partition of the arguments, or of the Region in the environment.
+    fn partition(&self) -> AwsPartition {
+        self.aws.partition.unwrap_or(AwsPartition::Aws)
     }
 }
 
-/// Returns a statement of a policy of ours by its name.
+/// Returns a statement of a policy file by its name.
 fn statement(file: &str, name: &str) -> Value {
-    let policy: Value = serde_json::from_str(file).expect("a test reads every file");
+    let policy: Value = serde_json::from_str(file).expect("a test parses every file");
     let statements = policy["Statement"].as_array().into_iter().flatten();
     let found = statements.into_iter().find(|statement| statement["Sid"] == name);
-    found.expect("a test asks for every statement").clone()
+    found.expect("a test looks up every statement").clone()
 }
 
 fn with(mut statement: Value, name: &str, value: Value) -> Value {
@@ -288,12 +291,12 @@ fn without(mut statement: Value, name: &str) -> Value {
     statement
 }
 
-/// Returns one word as itself, and several as a list.
-fn one_or_more(mut words: Vec<String>) -> Value {
-    if words.len() == 1 { words.remove(0).into() } else { words.into() }
+/// Returns a single value as a string, and several as a list.
+fn one_or_more(mut values: Vec<String>) -> Value {
+    if values.len() == 1 { values.remove(0).into() } else { values.into() }
 }
 
-/// Gives statements of the same name a number: within a policy, names are unique.
+/// Numbers statements of the same name: names must be unique within a policy.
 fn numbered(mut statements: Vec<Value>) -> Vec<Value> {
     for at in 0..statements.len() {
         let name = statements[at]["Sid"].as_str().unwrap_or_default().to_owned();
@@ -309,41 +312,41 @@ fn numbered(mut statements: Vec<Value>) -> Vec<Value> {
     statements
 }
 
-fn bucket(address: &Address, partition: Partition) -> Value {
+fn bucket(address: &Address, partition: AwsPartition) -> Value {
     arn(address, partition).into()
 }
 
-/// Returns the ARN of what is listed. That of an access point that is named by its alias is not known.
-fn arn(address: &Address, partition: Partition) -> String {
-    if address.is_alias() {
+/// Returns the ARN of the bucket or access point. The ARN of an access point alias is unknown.
+fn arn(address: &Address, partition: AwsPartition) -> String {
+    if address.is_access_point_alias() {
         return format!("arn:{partition}:s3:REGION:ACCOUNT:accesspoint/NAME");
     }
-    s3::arn(&address.bucket, partition)
+    s3::bucket_arn(&address.bucket, partition)
 }
 
-/// Returns the statement that allows to list what is below an address.
-fn list(address: &Address, partition: Partition) -> Value {
+/// Returns the statement that allows listing the keys below an address.
+fn list(address: &Address, partition: AwsPartition) -> Value {
     let list = with(statement(TRAIL, "ListLogs"), "Resource", bucket(address, partition));
     match below(&address.prefix) {
         Some(keys) => {
             with(list, "Condition", json!({ "StringLike": { "s3:prefix": one_or_more(keys) } }))
         }
-        // Where the logs are is found out from the top.
+        // The folders with logs are discovered from the root.
         None => without(list, "Condition"),
     }
 }
 
 /// Returns the ARNs of the objects below an address.
-fn objects(address: &Address, partition: Partition) -> Value {
+fn objects(address: &Address, partition: AwsPartition) -> Value {
     let anywhere = || ["AWSLogs/*", "*/AWSLogs/*"].map(str::to_owned).to_vec();
     let keys = below(&address.prefix).unwrap_or_else(anywhere).into_iter();
-    let unknown = address.is_alias().then(|| arn(address, partition));
+    let unknown = address.is_access_point_alias().then(|| arn(address, partition));
     let bucket = unknown.as_ref().unwrap_or(&address.bucket);
     let arn = |key: String| s3::objects_arn(bucket, &key, partition);
     one_or_more(keys.map(arn).collect())
 }
 
-/// Returns patterns for the keys that a prefix means: a folder, or an object or folder of that name. `None` for all.
+/// Returns patterns for the keys of a prefix: a folder, or an object or folder of that name. `None` means all keys.
 fn below(prefix: &str) -> Option<Vec<String>> {
     let mut plain = String::with_capacity(prefix.len());
     for letter in prefix.chars() {
@@ -360,14 +363,14 @@ fn below(prefix: &str) -> Option<Vec<String>> {
 }
 
 /// Returns the statement for the engine, as narrow as its host name allows.
-fn engine(url: &Url, partition: Partition, log: &Log) -> Value {
-    let named = Service::of_host(url);
+fn engine(url: &Url, partition: AwsPartition, log: &Log) -> Value {
+    let named = Service::from_host(url);
     let label = url.host_str().and_then(|host| host.split('.').next()).unwrap_or_default();
     match named {
         Some((Service::Serverless, region)) => {
             log.info(
                 "policy",
-                "the collection's data access policy has to allow the caller to write, too: see policy/README.md",
+                "the data access policy of the collection must also allow the caller to write; see policy/README.md",
             );
             let arn = format!("arn:{}:aoss:{region}:*:collection/{label}", of_region(&region));
             with(statement(SERVERLESS, "LoadIntoCollection"), "Resource", arn.into())
@@ -375,15 +378,14 @@ fn engine(url: &Url, partition: Partition, log: &Log) -> Value {
         named => {
             log.info(
                 "policy",
-                "if the domain has fine-grained access control, map the caller to the role of policy/opensearch.json, \
-                 too",
+                "if the domain uses fine-grained access control, also map the caller to the role of \
+                 policy/opensearch.json",
             );
             let domain = domain(label).unwrap_or("DOMAIN");
             let arn = if let Some((_, region)) = named.filter(|_| domain != "DOMAIN") {
                 format!("arn:{}:es:{region}:*:domain/{domain}/*", of_region(&region))
             } else {
-                let text =
-                    "the host name does not tell the domain: put its name in the place of DOMAIN";
+                let text = "the host name does not contain the domain name; replace DOMAIN with it";
                 log.info("policy", text);
                 format!("arn:{partition}:es:*:*:domain/DOMAIN/*")
             };
@@ -392,11 +394,11 @@ fn engine(url: &Url, partition: Partition, log: &Log) -> Value {
     }
 }
 
-fn of_region(region: &str) -> Partition {
-    Partition::of_region(region).unwrap_or(Partition::Aws)
+fn of_region(region: &str) -> AwsPartition {
+    AwsPartition::from_region(region).unwrap_or(AwsPartition::Aws)
 }
 
-/// Takes the domain's name out of `search-NAME-abc123` and `vpc-NAME-abc123`.
+/// Returns the domain name in `search-NAME-abc123` and `vpc-NAME-abc123`.
 fn domain(label: &str) -> Option<&str> {
     let rest = label.strip_prefix("search-").or_else(|| label.strip_prefix("vpc-"))?;
     let (name, _) = rest.rsplit_once('-')?;
@@ -408,20 +410,20 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::report::log::{Format, Verbosity, tests::page};
+    use crate::report::log::{LogFormat, Verbosity, tests::page};
 
     #[derive(Debug, clap::Parser)]
-    struct Typed {
+    struct TestCli {
         #[command(flatten)]
-        args: Args,
+        args: PolicyArgs,
     }
 
-    /// Returns the statements by name, and what was said beside them.
+    /// Returns the statements, and the notes about them.
     fn printed(words: &str) -> (Vec<Value>, String) {
-        let typed =
-            Typed::try_parse_from(["policy"].into_iter().chain(words.split_whitespace())).unwrap();
-        let asked = Asked::of(&typed.args.load, &Environment::default()).unwrap();
-        let (log, page) = page(Format::Text, Verbosity::Normal);
+        let cli = TestCli::try_parse_from(["policy"].into_iter().chain(words.split_whitespace()))
+            .unwrap();
+        let asked = PolicyRequest::new(&cli.args.load, &Environment::default()).unwrap();
+        let (log, page) = page(LogFormat::Text, Verbosity::Normal);
         let mut policy = asked.policy(&log);
         assert_eq!(policy["Version"], "2012-10-17");
         let Value::Array(statements) = policy["Statement"].take() else { panic!("{policy}") };
@@ -531,18 +533,18 @@ mod tests {
         for (words, told) in [
             ("s3://trail", "kms:Decrypt"),
             ("arn:aws-cn:s3:::trail", "arn:aws-cn:kms:REGION:ACCOUNT:key/KEY"),
-            ("s3://trail", "allow to read arn:aws:s3:::trail/* instead"),
+            ("s3://trail", "allow reading arn:aws:s3:::trail/* instead"),
             (
                 "s3://ap-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias",
-                "the access point's ARN in the place",
+                "with the ARN of the access point",
             ),
-            ("--trail audit", "in the place of BUCKET"),
-            ("a.json", "nothing of AWS"),
+            ("--trail audit", "replace BUCKET with"),
+            ("a.json", "does not use AWS"),
             (
                 "lookup s3://trail/a --assume-role arn:aws:iam::111122223333:role/r --regions eu-west-1",
                 "'trailload policy lookup s3://trail/a --regions eu-west-1'",
             ),
-            ("a.json --aws-auth --into https://search.example", "in the place of DOMAIN"),
+            ("a.json --aws-auth --into https://search.example", "replace DOMAIN with"),
             (
                 "a.json --aws-auth --into https://a.eu-west-1.aoss.amazonaws.com",
                 "data access policy",
@@ -555,8 +557,8 @@ mod tests {
 
     #[test]
     fn signing_for_no_engine_makes_no_sense() {
-        let typed = Typed::try_parse_from(["policy", "a.json", "--aws-auth"]).unwrap();
-        let failure = Asked::of(&typed.args.load, &Environment::default()).err().unwrap();
+        let cli = TestCli::try_parse_from(["policy", "a.json", "--aws-auth"]).unwrap();
+        let failure = PolicyRequest::new(&cli.args.load, &Environment::default()).err().unwrap();
         assert_eq!(failure.exit.code(), 2);
     }
 

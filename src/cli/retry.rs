@@ -1,142 +1,129 @@
-//! `trailload retry`: sends documents again that were set aside, or accepts that they stay out.
+//! `trailload retry`: sends dead letters again, or accepts that they stay out of the index.
 //!
-//! In: [`Args`], environment, clock. Out: an exit code, and the last line of a run in which nothing is read.
-//! Invariant: what is accepted keeps its content and its reason, and is counted by `trailload status`.
+//! Input: arguments, environment, clock. Output: an exit code, and the summary of a run without sources.
+//! Invariant: an accepted dead letter keeps its content and its reason, and `trailload status` counts it.
 
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
 use super::{
-    Shown,
-    engine::{Address, DEFAULT_INDEX, IndexPrefix, SecretFiles},
+    args::{engine::EngineArgs, load::LoadArgs},
     environment::Environment,
     exit::Exit,
     failure::Failure,
-    load::{self, Plan},
+    load,
+    plan::{Plan, sources::SourceList},
     status,
-    words::Words,
 };
 use crate::{
-    checkpoint::{self, Reader, Retry},
-    report::{Log, figures},
+    checkpoint::{self, CheckpointReader, RetrySelection},
+    report::{Log, format},
 };
 
 /// The end of `trailload retry --help`.
 const AFTER_HELP: &str = "\
-Every load sends documents again that an index, a pipeline or a limit keeps out, and those that were
-refused for their content once the mapping or this program has changed. This command sends them all.
+Every load retries the dead letters that an index, an ingest pipeline or a limit kept out, and, after
+a change of the mapping or of trailload, those that were rejected for their content. This command
+retries all of them.
 
 Examples:
-  The pipeline is repaired
+  Retry after an ingest pipeline was repaired
     trailload retry --into http://localhost:9200
-  Nobody needs these documents: let the nightly load end with exit 0 again
+  Accept that these documents stay out, so that the nightly load can end with exit code 0
     trailload retry --into http://localhost:9200 --accept
 
 Exit codes:
-  0  no document is set aside, but those that are accepted
-  3  documents are still set aside ('trailload status' tells why)
+  0  no dead letters are left, except accepted ones
+  3  dead letters are left; see 'trailload status'
   1, 2, 4 as for 'trailload load'";
 
-/// The words of `trailload retry`.
+/// The arguments of `trailload retry`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-#[command(next_help_heading = "What to send")]
-pub struct Args {
-    /// Send accepted documents too
+#[command(mut_arg("into", |into| into.required_unless_present("accept")))]
+#[command(next_help_heading = "Retry options")]
+pub struct RetryArgs {
+    /// Retry accepted dead letters, too
     #[arg(long, conflicts_with = "accept")]
     pub all: bool,
-    /// Send nothing, and accept that what is set aside now stays out: it is kept and counted, but runs can end with 0
+    /// Accept that the present dead letters stay out of the index; they are kept and counted, but
+    /// runs can end with exit code 0
     #[arg(long)]
     pub accept: bool,
 
-    /// Send to the engine at this address
-    #[arg(long, value_name = "URL", required_unless_present = "accept", help_heading = "Where to")]
-    pub into: Option<Address>,
-    /// Send what was meant for indices with this prefix
-    #[arg(long, value_name = "PREFIX", default_value = DEFAULT_INDEX, help_heading = "Where to")]
-    pub index: IndexPrefix,
-    /// Trust the authorities in this PEM file
-    #[arg(long, value_name = "FILE", help_heading = "Where to")]
-    pub ca_file: Option<PathBuf>,
-    /// Files with secrets.
+    /// Where documents are sent.
     #[command(flatten)]
-    pub secret_files: SecretFiles,
-    /// Sign requests to the engine with AWS credentials, for Amazon OpenSearch Service and Serverless
-    #[arg(long, help_heading = "Where to")]
-    pub aws_auth: bool,
-    /// Use this profile of the AWS configuration to sign requests [default: as for every AWS tool]
-    #[arg(long, value_name = "NAME", requires = "aws_auth", help_heading = "Where to")]
+    pub engine: EngineArgs,
+    /// Use this profile from the AWS configuration to sign requests [default: the default credential
+    /// chain of AWS]
+    #[arg(long, value_name = "NAME", requires = "aws_auth", help_heading = "Engine options")]
     pub profile: Option<String>,
-    /// Use this checkpoint file [default: one per engine and prefix in the state folder]
-    #[arg(long, value_name = "FILE", help_heading = "Where to")]
-    pub checkpoint: Option<PathBuf>,
 
-    /// Take the rules and the kinds of fields from this folder, as the load does
-    #[arg(long, value_name = "DIR", help_heading = "What the documents hold")]
+    /// Read the field rules and field kinds from this folder, as in the load
+    #[arg(long, value_name = "DIR", help_heading = "Document options")]
     pub mappings: Option<PathBuf>,
 
-    /// Write the numbers of the run to this file, as JSON
-    #[arg(long, value_name = "FILE", conflicts_with = "accept", help_heading = "What is shown")]
+    /// Write the counts of the run to this file as JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "accept", help_heading = "Output options")]
     pub summary: Option<PathBuf>,
-    /// How much is said.
-    #[command(flatten)]
-    pub shown: Shown,
 }
 
 /// Runs `trailload retry`.
-pub(super) fn run(args: &Args, environment: &Environment, now: Timestamp) -> Exit {
-    let log = args.shown.log(environment);
+///
+/// # Errors
+///
+/// Returns a [`Failure`] if the arguments are invalid, or if there is no checkpoint.
+pub(super) fn run(
+    args: &RetryArgs,
+    environment: &Environment,
+    now: Timestamp,
+    log: &Log,
+) -> Result<Exit, Failure> {
     if args.accept {
-        return match args.accept(environment, now, &log) {
-            Ok(()) => Exit::Done,
-            Err(failure) => failure.report(&log),
-        };
+        args.accept(environment, now, log)?;
+        return Ok(Exit::Success);
     }
-    match args.plan(environment, now) {
-        Ok(plan) => load::perform(&plan, &log),
-        Err(failure) => failure.report(&log),
-    }
+    let plan = args.plan(environment, now)?;
+    Ok(load::execute(&plan, log))
 }
 
-impl Args {
-    /// Returns the plan of a load that reads nothing.
+impl RetryArgs {
+    /// Returns the plan of a load without sources.
     fn plan(&self, environment: &Environment, now: Timestamp) -> Result<Plan, Failure> {
-        let mut load = load::Args::defaults()?;
-        load.into.clone_from(&self.into);
-        load.index = self.index.clone();
-        load.ca_file.clone_from(&self.ca_file);
-        load.secret_files = self.secret_files.clone();
-        load.aws_auth = self.aws_auth;
-        load.cloud.profile.clone_from(&self.profile);
-        load.checkpoint.clone_from(&self.checkpoint);
-        load.mappings.clone_from(&self.mappings);
+        let mut load = LoadArgs::defaults()?;
+        load.engine = self.engine.clone();
+        load.aws.profile.clone_from(&self.profile);
+        load.documents.mappings.clone_from(&self.mappings);
         load.summary.clone_from(&self.summary);
         let mut plan = load.plan(environment, now)?;
-        plan.words = Words::default();
-        plan.retry = if self.all { Retry::All } else { Retry::Standing };
+        plan.sources = SourceList::default();
+        plan.retry = if self.all { RetrySelection::All } else { RetrySelection::NotAccepted };
         if !plan.checkpoint.exists() {
-            // A mistyped name makes no file.
-            return Err(checkpoint::Error::Missing { path: plan.checkpoint }.into());
+            // A mistyped name must not create a file.
+            return Err(checkpoint::Error::NotFound { path: plan.checkpoint }.into());
         }
-        // What cannot be read here is told when the run opens the file.
-        if let Ok(Some(by)) = Reader::open(&plan.checkpoint).and_then(|reader| reader.index_by()) {
+        // If the checkpoint cannot be read here, the run reports the error when it opens it.
+        if let Ok(Some(by)) =
+            CheckpointReader::open(&plan.checkpoint).and_then(|reader| reader.index_by())
+        {
             plan.index_by = by;
         }
         Ok(plan)
     }
 
     fn accept(&self, environment: &Environment, now: Timestamp, log: &Log) -> Result<(), Failure> {
-        let (into, file) = (self.into.as_ref(), self.checkpoint.as_deref());
-        let path = status::checkpoint_file(into, &self.index, file, environment)?;
-        let accepted = checkpoint::accept(&path, now)?;
-        let documents = figures::counted(accepted, "document");
+        let EngineArgs { into, index, checkpoint, .. } = &self.engine;
+        let (into, file) = (into.as_ref(), checkpoint.as_deref());
+        let path = status::checkpoint_file(into, index, file, environment)?;
+        let accepted = checkpoint::accept_dead_letters(&path, now)?;
+        let dead_letters = format::plural(accepted, "dead letter");
         log.info(
             &path.display().to_string(),
             match accepted {
-                0 => "nothing to accept".to_owned(),
+                0 => "no dead letters to accept".to_owned(),
                 _ => format!(
-                    "{documents} accepted: kept with the reason and counted by 'trailload status'; \
+                    "accepted {dead_letters}; they are kept, 'trailload status' counts them, and \
                      'trailload retry --all' sends them again"
                 ),
             },
@@ -152,14 +139,14 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Typed {
+    struct TestCli {
         #[command(flatten)]
-        args: Args,
+        args: RetryArgs,
     }
 
     fn plan(typed: &[&str]) -> Result<Plan, Failure> {
-        let typed = Typed::try_parse_from(["retry"].iter().chain(typed)).unwrap();
-        typed.args.plan(&Environment::default(), Timestamp::UNIX_EPOCH)
+        let cli = TestCli::try_parse_from(["retry"].iter().chain(typed)).unwrap();
+        cli.args.plan(&Environment::default(), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -184,8 +171,8 @@ mod tests {
             "--all",
         ])
         .unwrap();
-        assert_eq!(plan.words, Words::default());
-        assert_eq!(plan.retry, Retry::All);
+        assert_eq!(plan.sources, SourceList::default());
+        assert_eq!(plan.retry, RetrySelection::All);
         assert_eq!((plan.target.url.as_str(), plan.index.as_str()), ("http://h:1/", "org"));
         assert_eq!(plan.checkpoint.to_str(), Some(file));
         assert_eq!((plan.ca_file, plan.mappings), (Some("ca.pem".into()), Some("m".into())));
@@ -198,13 +185,13 @@ mod tests {
         let file = folder.path().join("c.sqlite");
         let failure =
             plan(&["--into", "http://h:1", "--checkpoint", file.to_str().unwrap()]).unwrap_err();
-        assert_eq!(failure.exit, Exit::Person, "{failure:?}");
+        assert_eq!(failure.exit, Exit::ActionRequired, "{failure:?}");
         assert!(!file.exists());
     }
 
     #[test]
     fn an_engine_is_needed_to_send_and_not_to_accept() {
-        let parse = |typed: &[&str]| Typed::try_parse_from(["retry"].iter().chain(typed));
+        let parse = |typed: &[&str]| TestCli::try_parse_from(["retry"].iter().chain(typed));
         assert!(parse(&[]).is_err());
         assert!(parse(&["--accept"]).is_ok());
         assert!(parse(&["--accept", "--all"]).is_err());

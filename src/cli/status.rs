@@ -1,7 +1,7 @@
-//! `trailload status`: what is safe by source, what was set aside and why, what was learned.
+//! `trailload status`: what is loaded per source, dead letters and their reasons, and discovered fields.
 //!
-//! In: a checkpoint file, read only, also while a load is writing to it. Out: tables, or JSON with
-//! the same numbers, on standard output.
+//! Input: a checkpoint file, opened read-only, also while a load writes to it. Output: tables, or JSON with the same
+//! numbers, on standard output.
 
 use std::{
     collections::BTreeSet,
@@ -16,26 +16,26 @@ use console::measure_text_width;
 use serde_json::{Value, json};
 
 use super::{
-    engine::{self, Address, DEFAULT_INDEX, IndexPrefix},
-    environment::Environment,
+    args::engine::{DEFAULT_INDEX, EngineUrl, IndexPrefix},
+    environment::{self, Environment},
     failure::Failure,
+    plan::engine::{self, engine_url},
 };
 use crate::checkpoint::{
-    Reader, Status,
-    status::{Bucket, Day},
+    CheckpointReader, Status,
+    status::{Bucket, Day, Failures, InputGroup},
 };
 use crate::report::{
-    figures::{bytes, count, counted, duration},
-    summary::Retried,
+    format::{bytes, count, duration, plural},
+    summary::RetrySummary,
     terminal::{
-        Padded,
-        Side::{self, Left, Right},
-        Terminal, printable, printable_json, shortened,
+        Align::{self, Left, Right},
+        Padded, Terminal, escape_unprintable, escape_unprintable_json, truncate_middle,
     },
 };
 
-/// Rows of one table. Longer lists are for `--json`.
-const ROWS_SHOWN: usize = 20;
+/// Number of rows in a table. `--json` shows longer lists.
+const MAX_ROWS_SHOWN: usize = 20;
 
 /// The end of `trailload status --help`.
 const AFTER_HELP: &str = "\
@@ -43,24 +43,27 @@ Without --into and --checkpoint, the only checkpoint in the state folder is show
 
 Examples:
   trailload status --into http://localhost:9200
-  trailload status --json | jq .set_aside";
+  trailload status --json | jq .dead_letters";
 
-/// The words of `trailload status`.
+/// The arguments of `trailload status`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-#[command(next_help_heading = "What to show")]
-pub struct Args {
-    /// Show the checkpoint of this engine
+#[command(next_help_heading = "Status options")]
+pub struct StatusArgs {
+    /// Show the checkpoint of the engine at this URL
     #[arg(long, value_name = "URL", conflicts_with = "checkpoint")]
-    pub into: Option<Address>,
+    pub into: Option<EngineUrl>,
     /// Show the checkpoint of this index prefix
     #[arg(long, value_name = "PREFIX", default_value = DEFAULT_INDEX, requires = "into")]
     pub index: IndexPrefix,
     /// Show this checkpoint file
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
-    /// Write JSON with all rows, not tables
-    #[arg(long, help_heading = "What is shown")]
+    /// List every input that could not be read, instead of one line per cause
+    #[arg(long, conflicts_with = "json", help_heading = "Output options")]
+    pub failed: bool,
+    /// Print JSON with all rows instead of tables
+    #[arg(long, help_heading = "Output options")]
     pub json: bool,
 }
 
@@ -68,10 +71,11 @@ pub struct Args {
 ///
 /// # Errors
 ///
-/// Returns a [`Failure`] if there is no checkpoint, or it cannot be read.
-pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
+/// Returns a [`Failure`] if there is no checkpoint, or if it cannot be read.
+pub(super) fn run(args: &StatusArgs, environment: &Environment) -> Result<(), Failure> {
     let path = args.path(environment)?;
-    let status = Reader::open(&path)?.status(super::environment::now())?;
+    let failures = if args.json || args.failed { Failures::All } else { Failures::Causes };
+    let status = CheckpointReader::open(&path)?.status(environment::now(), failures)?;
     let text = if args.json {
         as_json(&path, &status)
     } else {
@@ -80,19 +84,19 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure>
     super::print(&text)
 }
 
-impl Args {
+impl StatusArgs {
     fn path(&self, environment: &Environment) -> Result<PathBuf, Failure> {
         checkpoint_file(self.into.as_ref(), &self.index, self.checkpoint.as_deref(), environment)
     }
 }
 
-/// Returns the checkpoint file that is asked for: the one named, that of an engine and a prefix, or the only one.
+/// Returns the requested checkpoint file: the one named, the one of an engine and an index prefix, or the only one.
 ///
 /// # Errors
 ///
-/// Returns a [`Failure`] if that is none, or more than one.
+/// Returns a [`Failure`] if there is none, or more than one.
 pub(super) fn checkpoint_file(
-    into: Option<&Address>,
+    into: Option<&EngineUrl>,
     index: &IndexPrefix,
     file: Option<&Path>,
     environment: &Environment,
@@ -101,12 +105,12 @@ pub(super) fn checkpoint_file(
         return Ok(path.to_owned());
     }
     match into {
-        Some(address) => engine::default_checkpoint(&address.url()?, index, environment),
+        Some(url) => engine::default_checkpoint(&engine_url(url)?, index, environment),
         None => only_checkpoint(&engine::checkpoint_folder(environment)?),
     }
 }
 
-/// Returns the one checkpoint file of a folder.
+/// Returns the only checkpoint file in a folder.
 fn only_checkpoint(folder: &Path) -> Result<PathBuf, Failure> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
@@ -118,8 +122,10 @@ fn only_checkpoint(folder: &Path) -> Result<PathBuf, Failure> {
     files.sort();
     match files.as_slice() {
         [only] => Ok(only.clone()),
-        [] => Err(Failure::person(format!("there is no checkpoint in {}", folder.display()))
-            .hint("load something first, or name a file with --checkpoint")),
+        [] => {
+            Err(Failure::action_required(format!("there is no checkpoint in {}", folder.display()))
+                .hint("run 'trailload load' first, or name a file with --checkpoint"))
+        }
         several => {
             let names: Vec<_> = several
                 .iter()
@@ -132,7 +138,7 @@ fn only_checkpoint(folder: &Path) -> Result<PathBuf, Failure> {
                 folder.display(),
                 names.join(", ")
             ))
-            .hint("choose one with --into URL or --checkpoint FILE"))
+            .hint("select one with --into URL or --checkpoint FILE"))
         }
     }
 }
@@ -144,45 +150,46 @@ fn as_json(path: &Path, status: &Status) -> String {
     {
         all.extend(fields);
     }
-    format!("{}\n", printable_json(&format!("{value:#}")))
+    format!("{}\n", escape_unprintable_json(&format!("{value:#}")))
 }
 
 fn as_text(path: &Path, status: &Status, terminal: Terminal) -> String {
     let mut text = format!("{}\ncheckpoint {}\n", status.target, path.display());
-    text.push_str(&safe(status));
+    text.push_str(&loaded(status));
     text.push_str(&runs(status));
     text.push_str(&missing(status, terminal));
     text.push_str(&coverage(status, terminal));
     text.push_str(&buckets(status, terminal));
     text.push_str(&days(status, terminal));
-    text.push_str(&sources(status, terminal));
+    text.push_str(&folders(status, terminal));
     text.push_str(&failures(status, terminal));
-    text.push_str(&set_aside(status, terminal));
-    text.push_str(&decisions(status, terminal));
+    text.push_str(&inputs("skipped", &status.skip_causes, terminal));
+    text.push_str(&dead_letters(status, terminal));
+    text.push_str(&discovered_fields(status, terminal));
     text
 }
 
-/// Says how much is safe: of files, of the event history, or of both.
-fn safe(status: &Status) -> String {
+/// Returns the lines on what is loaded: files, event history, or both.
+fn loaded(status: &Status) -> String {
     let mut text = String::new();
-    if status.lanes_done + status.lanes_skipped > 0 || status.coverage.is_empty() {
+    if status.partitions_loaded + status.partitions_skipped > 0 || status.coverage.is_empty() {
         let (files, records) =
-            (counted(status.lanes_done, "file"), counted(status.records, "record"));
-        let _ = write!(text, "{files} safe: {records}, {}", bytes(status.bytes));
-        if status.lanes_skipped > 0 {
-            let _ = write!(text, "; {} skipped (no CloudTrail)", count(status.lanes_skipped));
+            (plural(status.partitions_loaded, "file"), plural(status.records, "record"));
+        let _ = write!(text, "{files} loaded: {records}, {}", bytes(status.bytes));
+        if status.partitions_skipped > 0 {
+            let _ = write!(text, "; {} skipped (not CloudTrail)", count(status.partitions_skipped));
         }
         text.push('\n');
     }
     if !status.coverage.is_empty() {
-        let places = status.coverage.iter().map(|it| (&it.account, &it.region));
+        let regions = status.coverage.iter().map(|it| (&it.account, &it.region));
         let accounts = status.coverage.iter().map(|it| &it.account);
         let _ = writeln!(
             text,
-            "event history safe: {} read, {} of {}",
-            counted(status.coverage.iter().map(|it| it.records).sum(), "event"),
-            counted(places.collect::<BTreeSet<_>>().len() as u64, "Region"),
-            counted(accounts.collect::<BTreeSet<_>>().len() as u64, "account"),
+            "event history loaded: {} in {} of {}",
+            plural(status.coverage.iter().map(|it| it.records).sum(), "event"),
+            plural(regions.collect::<BTreeSet<_>>().len() as u64, "Region"),
+            plural(accounts.collect::<BTreeSet<_>>().len() as u64, "account"),
         );
     }
     text
@@ -191,37 +198,37 @@ fn safe(status: &Status) -> String {
 fn runs(status: &Status) -> String {
     let Some(run) = status.runs.first() else { return "no run yet\n".to_owned() };
     let end = match (run.ended, run.exit) {
-        (Some(ended), Some(exit)) => format!("ended {ended:.0} with exit {exit}"),
+        (Some(ended), Some(exit)) => format!("ended {ended:.0} with exit code {exit}"),
         (Some(ended), None) => format!("ended {ended:.0}"),
-        _ => "goes on, or was killed".to_owned(),
+        _ => "still running or killed".to_owned(),
     };
     let retried = match run.retried {
-        Retried { documents: 0, .. } => String::new(),
+        RetrySummary { documents: 0, .. } => String::new(),
         retried => format!("; {retried}"),
     };
     format!(
-        "last run: began {:.0}, {end}: {} read = {} created + {} already there + {} set aside{retried}\n",
+        "last run: started {:.0}, {end}: {} read = {} created + {} duplicates + {} dead letters{retried}\n",
         run.started,
         count(run.read),
         count(run.created),
-        count(run.already_there),
-        count(run.set_aside),
+        count(run.duplicates),
+        count(run.dead_letters),
     )
 }
 
-/// Says which indices lack documents that are told as safe.
+/// Returns the table of indices with missing documents.
 fn missing(status: &Status, terminal: Terminal) -> String {
     let rows = status.missing.iter().map(|missing| {
         let accepted = missing.accepted.map_or("no".to_owned(), |at| format!("{at:.0}"));
         vec![
             missing.index.clone(),
             count(missing.documents),
-            missing.why.to_owned(),
-            format!("{:.0}", missing.found),
+            missing.reason.to_owned(),
+            format!("{:.0}", missing.detected),
             accepted,
         ]
     });
-    let heads = ["not in the index any more", "documents", "it was", "noticed", "accepted"];
+    let heads = ["missing from index", "documents", "reason", "noticed", "accepted"];
     table(terminal, &heads, &[Left, Right, Left, Left, Left], rows.collect())
 }
 
@@ -247,59 +254,71 @@ fn coverage(status: &Status, terminal: Terminal) -> String {
 
 fn buckets(status: &Status, terminal: Terminal) -> String {
     let rows = status.buckets.iter().map(|bucket| {
-        let Bucket { bucket, done, skipped, failed, .. } = bucket;
+        let Bucket { bucket, loaded: done, skipped, failed, .. } = bucket;
         vec![bucket.clone(), count(*done), count(*skipped), count(*failed)]
     });
-    let heads = ["bucket", "objects done", "skipped", "failed"];
+    let heads = ["bucket", "objects loaded", "skipped", "failed"];
     table(terminal, &heads, &[Left, Right, Right, Right], rows.collect())
 }
 
 fn days(status: &Status, terminal: Terminal) -> String {
     let rows = status.buckets.iter().flat_map(|bucket| {
         bucket.days.iter().map(|day| {
-            let Day { day, done, skipped, failed } = day;
+            let Day { day, loaded: done, skipped, failed } = day;
             vec![bucket.bucket.clone(), day.clone(), count(*done), count(*skipped), count(*failed)]
         })
     });
     let mut rows: Vec<_> = rows.collect();
-    // The latest first, whatever the bucket.
+    // The most recent day first, of all buckets.
     rows.sort_by(|one, other| other[1].cmp(&one[1]));
-    let heads = ["objects of", "day", "done", "skipped", "failed"];
+    let heads = ["objects of", "day", "loaded", "skipped", "failed"];
     table(terminal, &heads, &[Left, Left, Right, Right, Right], rows)
 }
 
-fn sources(status: &Status, terminal: Terminal) -> String {
-    let rows = status.sources.iter().map(|source| {
+fn folders(status: &Status, terminal: Terminal) -> String {
+    let rows = status.folders.iter().map(|folder| {
         vec![
-            source.source.clone(),
-            count(source.lanes),
-            count(source.records),
-            bytes(source.bytes),
-            format!("{:.0}", source.last_done),
+            folder.folder.clone(),
+            count(folder.partitions),
+            count(folder.records),
+            bytes(folder.bytes),
+            format!("{:.0}", folder.last_loaded),
         ]
     });
-    let heads = ["safe by source", "files", "records", "size", "last done"];
+    let heads = ["loaded from", "files", "records", "size", "last loaded"];
     table(terminal, &heads, &[Left, Right, Right, Right, Left], rows.collect())
 }
 
+/// Returns the failed inputs: each one if they are listed by name, and otherwise one line per cause.
 fn failures(status: &Status, terminal: Terminal) -> String {
+    if status.failures.is_empty() {
+        return inputs("not read completely", &status.failure_causes, terminal);
+    }
     let rows = status.failures.iter().map(|failure| {
-        // Without commas, as in the log and inside the cause: a person looks there with another tool.
+        // Without thousands separators, so that the offset can be passed to another tool.
         let at = failure.offset.map_or(String::new(), |offset| format!("at byte {offset}: "));
         vec![
             failure.name.clone(),
-            count(failure.tries),
+            count(failure.attempts),
             count(failure.records),
             format!("{at}{}", failure.cause),
         ]
     });
-    let heads = ["not read to the end", "tries", "records before", "cause"];
-    table(terminal, &heads, &[Left, Right, Right, Left], rows.collect())
+    let heads = ["not read completely", "attempts", "records before", "cause"];
+    whole_table(terminal, &heads, &[Left, Right, Right, Left], rows.collect())
 }
 
-fn set_aside(status: &Status, terminal: Terminal) -> String {
-    let told = &status.set_aside;
-    let rows = told.reasons.iter().map(|reason| {
+/// Returns a table of inputs by cause.
+fn inputs(head: &str, groups: &[InputGroup], terminal: Terminal) -> String {
+    let rows = groups
+        .iter()
+        .map(|group| vec![group.cause.clone(), count(group.partitions), group.example.clone()]);
+    table(terminal, &[head, "inputs", "example"], &[Left, Right, Left], rows.collect())
+}
+
+fn dead_letters(status: &Status, terminal: Terminal) -> String {
+    let dead_letters = &status.dead_letters;
+    let rows = dead_letters.reasons.iter().map(|reason| {
         let example = reason
             .examples
             .first()
@@ -313,36 +332,56 @@ fn set_aside(status: &Status, terminal: Terminal) -> String {
             example,
         ]
     });
-    let head = format!("set aside ({})", count(told.documents));
-    let heads = [&head, "accepted", "because of", "reason", "for example"];
+    let head = format!("dead letters ({})", count(dead_letters.documents));
+    let heads = [&head, "accepted", "cause", "reason", "example"];
     table(terminal, &heads, &[Right, Right, Left, Left, Left], rows.collect())
 }
 
-fn decisions(status: &Status, terminal: Terminal) -> String {
+fn discovered_fields(status: &Status, terminal: Terminal) -> String {
     let rows = status
-        .decisions
+        .discovered_fields
         .iter()
-        .map(|decision| vec![decision.path.clone(), decision.kind.clone(), decision.why.clone()]);
-    table(terminal, &["learned field", "kind", "why"], &[Left, Left, Left], rows.collect())
+        .map(|field| vec![field.path.clone(), field.kind.clone(), field.origin.clone()]);
+    table(terminal, &["discovered field", "kind", "reason"], &[Left, Left, Left], rows.collect())
 }
 
-/// The narrowest that a column of text is made to fit a terminal.
-const LEAST_COLUMN: usize = 12;
+/// Minimum width of a text column when a table is shortened to fit the terminal.
+const MIN_COLUMN_WIDTH: usize = 12;
 
-/// Columns between two columns of a table.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
-/// Returns an empty line and a table with its columns in line, as wide as the terminal at most; nothing if there are
-/// no rows.
-fn table(terminal: Terminal, heads: &[&str], sides: &[Side], rows: Vec<Vec<String>>) -> String {
+/// Returns a table with at most [`MAX_ROWS_SHOWN`] rows.
+fn table(
+    terminal: Terminal,
+    heads: &[&str],
+    sides: &[Align],
+    mut rows: Vec<Vec<String>>,
+) -> String {
+    let hidden = rows.len().saturating_sub(MAX_ROWS_SHOWN);
+    rows.truncate(MAX_ROWS_SHOWN);
+    let mut text = whole_table(terminal, heads, sides, rows);
+    if hidden > 0 {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "... and {} more (see --json)", count(hidden as u64));
+    }
+    text
+}
+
+/// Returns an empty line and a table with aligned columns, at most as wide as the terminal; nothing if there are no rows.
+fn whole_table(
+    terminal: Terminal,
+    heads: &[&str],
+    sides: &[Align],
+    rows: Vec<Vec<String>>,
+) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let hidden = rows.len().saturating_sub(ROWS_SHOWN);
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(heads)
-        .chain(rows.into_iter().take(ROWS_SHOWN))
-        .map(|row| row.iter().map(|cell| printable(cell)).collect())
+        .chain(rows)
+        .map(|row| row.iter().map(|cell| escape_unprintable(cell)).collect())
         .collect();
     let width = |column: usize| rows.iter().map(|row| measure_text_width(&row[column])).max();
     let widths = (0..sides.len()).map(|column| width(column).unwrap_or(0)).collect();
@@ -351,28 +390,25 @@ fn table(terminal: Terminal, heads: &[&str], sides: &[Side], rows: Vec<Vec<Strin
     for row in &rows {
         let mut line = String::new();
         for ((cell, side), columns) in row.iter().zip(sides).zip(&widths) {
-            let (text, columns, side) = (&shortened(cell, *columns), *columns, *side);
+            let (text, columns, side) = (&truncate_middle(cell, *columns), *columns, *side);
             // Writing to a String cannot fail.
             let _ = write!(line, "{}{:GAP$}", Padded { text, columns, side }, "");
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    if hidden > 0 {
-        let _ = writeln!(text, "... and {} more (see --json)", count(hidden as u64));
-    }
     text
 }
 
-/// Returns the widths with the widest columns of text made narrower until the table fits. Numbers are never cut.
-fn fitted(mut widths: Vec<usize>, sides: &[Side], terminal: Terminal) -> Vec<usize> {
+/// Shortens the widest text columns until the table fits. Numbers are never shortened.
+fn fitted(mut widths: Vec<usize>, sides: &[Align], terminal: Terminal) -> Vec<usize> {
     let Some(columns) = terminal.columns else { return widths };
     let gaps = GAP * widths.len().saturating_sub(1);
     let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(columns);
     while over > 0 {
         let texts = widths.iter_mut().zip(sides).filter(|(_, side)| **side == Left);
         let Some((widest, _)) = texts.max_by_key(|(width, _)| **width) else { break };
-        if *widest <= LEAST_COLUMN {
+        if *widest <= MIN_COLUMN_WIDTH {
             break;
         }
         *widest -= 1;
@@ -389,8 +425,8 @@ mod tests {
     use crate::report::terminal::Color;
     use crate::{
         checkpoint::status::{
-            Coverage, Decision, Document, Failure as Unread, MissingDocuments, Reason, Run,
-            SetAside, Source,
+            Coverage, DeadLetterExample, DeadLetterGroup, DeadLetters, DiscoveredField,
+            FailedPartition, IndexLoss, LoadedFolder, RunStatus,
         },
         cli::exit::Exit,
     };
@@ -401,66 +437,76 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn run_of_today() -> Run {
-        Run {
+    fn run_of_today() -> RunStatus {
+        RunStatus {
             started: time("2024-06-01T02:00:00.5Z"),
             ended: Some(time("2024-06-01T02:10:00Z")),
             exit: Some(3),
             read: 12_345,
             created: 12_000,
-            already_there: 340,
-            set_aside: 5,
-            lanes_done: 41,
-            lanes_skipped: 3,
-            lanes_failed: 1,
-            retried: Retried::new(2, 1, 4),
+            duplicates: 340,
+            dead_letters: 5,
+            partitions_loaded: 41,
+            partitions_skipped: 3,
+            partitions_failed: 1,
+            retried: RetrySummary::new(2, 1, 4),
         }
     }
 
-    fn source(name: &str, lanes: u64) -> Source {
+    fn source(name: &str, lanes: u64) -> LoadedFolder {
         let done = time("2024-06-01T02:09:00Z");
-        Source {
-            source: name.to_owned(),
-            lanes,
+        LoadedFolder {
+            folder: name.to_owned(),
+            partitions: lanes,
             skipped: 0,
             records: lanes * 300,
             bytes: lanes << 20,
-            first_done: done,
-            last_done: done,
+            first_loaded: done,
+            last_loaded: done,
+        }
+    }
+
+    fn group(cause: &str, partitions: u64, example: &str) -> InputGroup {
+        InputGroup { cause: cause.to_owned(), partitions, example: example.to_owned() }
+    }
+
+    fn failure(name: &str) -> FailedPartition {
+        FailedPartition {
+            name: name.to_owned(),
+            cause: "unexpected end".into(),
+            offset: Some(17_000),
+            records: 45,
+            attempts: 2,
+            failed: time("2024-06-01T02:09:00Z"),
         }
     }
 
     fn status() -> Status {
         let at = time("2024-06-01T02:09:00Z");
-        let document = Document {
+        let document = DeadLetterExample {
             index: "cloudtrail-2024.06".into(),
             id: "a-b-c".into(),
-            lane: "file:/a".into(),
-            at,
+            partition: "file:/a".into(),
+            rejected: at,
             reason: "too long".into(),
         };
         Status {
             target: "http://localhost:9200 cloudtrail".into(),
             created: at,
             runs: vec![run_of_today()],
-            lanes_done: 41,
-            lanes_skipped: 3,
-            lanes_failed: 1,
+            partitions_loaded: 41,
+            partitions_skipped: 3,
+            partitions_failed: 1,
             records: 12_300,
             bytes: 41 << 20,
-            sources: vec![source("file:/trail/eu-west-1", 40), source("file:/b", 1)],
-            failures: vec![Unread {
-                name: "/trail/cut.json.gz".into(),
-                cause: "unexpected end".into(),
-                offset: Some(17_000),
-                records: 45,
-                tries: 2,
-                at,
-            }],
-            set_aside: SetAside {
+            folders: vec![source("file:/trail/eu-west-1", 40), source("file:/b", 1)],
+            failure_causes: vec![group("unexpected end", 2, "/trail/cut.json.gz")],
+            skip_causes: vec![group("a digest file", 3, "/trail/digest.json.gz")],
+            failures: vec![],
+            dead_letters: DeadLetters {
                 documents: 5,
                 accepted: 2,
-                reasons: vec![Reason {
+                reasons: vec![DeadLetterGroup {
                     cause: "limit".into(),
                     reason: "too long\u{1b}[2J".into(),
                     documents: 5,
@@ -473,49 +519,52 @@ mod tests {
             cluster: None,
             indices: vec![],
             missing: vec![],
-            decisions: vec![Decision {
+            discovered_fields: vec![DiscoveredField {
                 path: "requestParameters.new".into(),
                 kind: "text".into(),
-                why: "first kind met".into(),
-                decided: at,
+                origin: "first kind met".into(),
+                discovered: at,
             }],
         }
     }
 
     #[test]
-    fn the_tables_say_what_is_safe_and_what_is_not() {
+    fn the_tables_show_what_is_loaded_and_what_is_not() {
         let text = as_text(Path::new("/state/a.sqlite"), &status(), FILE);
         assert_eq!(
             text,
             "http://localhost:9200 cloudtrail\n\
              checkpoint /state/a.sqlite\n\
-             41 files safe: 12,300 records, 41.0 MiB; 3 skipped (no CloudTrail)\n\
-             last run: began 2024-06-01T02:00:00Z, ended 2024-06-01T02:10:00Z with exit 3: \
-             12,345 read = 12,000 created + 340 already there + 5 set aside; \
-             7 tried again = 2 created + 1 already there + 4 set aside\n\
+             41 files loaded: 12,300 records, 41.0 MiB; 3 skipped (not CloudTrail)\n\
+             last run: started 2024-06-01T02:00:00Z, ended 2024-06-01T02:10:00Z with exit code 3: \
+             12,345 read = 12,000 created + 340 duplicates + 5 dead letters; \
+             7 dead letters retried = 2 created + 1 duplicates + 4 rejected again\n\
              \n\
-             safe by source         files  records      size  last done\n\
+             loaded from            files  records      size  last loaded\n\
              file:/trail/eu-west-1     40   12,000  40.0 MiB  2024-06-01T02:09:00Z\n\
              file:/b                    1      300   1.0 MiB  2024-06-01T02:09:00Z\n\
              \n\
-             not read to the end  tries  records before  cause\n\
-             /trail/cut.json.gz       2              45  at byte 17000: unexpected end\n\
+             not read completely  inputs  example\n\
+             unexpected end            2  /trail/cut.json.gz\n\
              \n\
-             set aside (5)  accepted  because of  reason             for example\n\
-             \u{20}           5         2  limit       too long\\u{1b}[2J  cloudtrail-2024.06/a-b-c\n\
+             skipped        inputs  example\n\
+             a digest file       3  /trail/digest.json.gz\n\
              \n\
-             learned field          kind  why\n\
+             dead letters (5)  accepted  cause  reason             example\n\
+             \u{20}              5         2  limit  too long\\u{1b}[2J  cloudtrail-2024.06/a-b-c\n\
+             \n\
+             discovered field       kind  reason\n\
              requestParameters.new  text  first kind met\n"
         );
     }
 
     #[test]
     fn an_index_that_is_gone_is_told_and_whether_that_was_accepted() {
-        let lost = |index: &str, accepted| MissingDocuments {
+        let lost = |index: &str, accepted| IndexLoss {
             index: index.into(),
             documents: 1_000,
-            why: "deleted",
-            found: time("2024-06-01T02:09:00Z"),
+            reason: "deleted",
+            detected: time("2024-06-01T02:09:00Z"),
             accepted,
         };
         let accepted = Some(time("2024-06-02T08:00:00Z"));
@@ -523,22 +572,22 @@ mod tests {
         assert_eq!(
             missing(&Status { missing: lost, ..status() }, FILE),
             "\n\
-             not in the index any more  documents  it was   noticed               accepted\n\
-             ct-2022.01                     1,000  deleted  2024-06-01T02:09:00Z  no\n\
-             ct-2022.02                     1,000  deleted  2024-06-01T02:09:00Z  2024-06-02T08:00:00Z\n"
+             missing from index  documents  reason   noticed               accepted\n\
+             ct-2022.01              1,000  deleted  2024-06-01T02:09:00Z  no\n\
+             ct-2022.02              1,000  deleted  2024-06-01T02:09:00Z  2024-06-02T08:00:00Z\n"
         );
     }
 
     fn bucket(name: &str, done: u64, failed: u64, days: &[(&str, u64, u64)]) -> Bucket {
         let day = |(day, done, failed): &(&str, u64, u64)| Day {
             day: (*day).to_owned(),
-            done: *done,
+            loaded: *done,
             skipped: 0,
             failed: *failed,
         };
         Bucket {
             bucket: name.to_owned(),
-            done,
+            loaded: done,
             skipped: 7,
             failed,
             days: days.iter().map(day).collect(),
@@ -568,8 +617,8 @@ mod tests {
             ..status()
         };
         assert_eq!(
-            safe(&Status { lanes_done: 0, lanes_skipped: 0, ..status.clone() }),
-            "event history safe: 2,469,134 events read, 1 Region of 1 account\n"
+            loaded(&Status { partitions_loaded: 0, partitions_skipped: 0, ..status.clone() }),
+            "event history loaded: 2,469,134 events in 1 Region of 1 account\n"
         );
         let text = coverage(&status, FILE) + &buckets(&status, FILE) + &days(&status, FILE);
         assert_eq!(
@@ -579,14 +628,14 @@ mod tests {
              111122223333  eu-west-1  management (ReadOnly=false)  2024-03-03T02:00:00Z  2024-06-01T01:45:00Z     2  1,234,567  15 min 0 s\n\
              111122223333  eu-west-1  insight                      2024-03-03T02:00:00Z  2024-06-01T01:45:00Z     2  1,234,567        none\n\
              \n\
-             bucket      objects done  skipped  failed\n\
-             s3://logs              2        7       0\n\
-             s3://trail         4,000        7       1\n\
+             bucket      objects loaded  skipped  failed\n\
+             s3://logs                2        7       0\n\
+             s3://trail           4,000        7       1\n\
              \n\
-             objects of  day          done  skipped  failed\n\
-             s3://logs   2024-06-02      1        0       0\n\
-             s3://trail  2024-06-01  3,000        0       1\n\
-             s3://logs   2024-05-31      1        0       0\n"
+             objects of  day         loaded  skipped  failed\n\
+             s3://logs   2024-06-02       1        0       0\n\
+             s3://trail  2024-06-01   3,000        0       1\n\
+             s3://logs   2024-05-31       1        0       0\n"
         );
     }
 
@@ -594,10 +643,11 @@ mod tests {
     fn what_is_empty_is_not_shown() {
         let empty = Status {
             runs: Vec::new(),
-            sources: Vec::new(),
+            folders: Vec::new(),
+            failure_causes: Vec::new(),
             failures: Vec::new(),
-            set_aside: SetAside::default(),
-            decisions: Vec::new(),
+            dead_letters: DeadLetters::default(),
+            discovered_fields: Vec::new(),
             ..status()
         };
         let text = as_text(Path::new("a"), &empty, FILE);
@@ -607,48 +657,76 @@ mod tests {
 
     #[test]
     fn a_run_without_an_end_is_told_as_such() {
-        let going_on = Run { ended: None, exit: None, ..run_of_today() };
+        let going_on = RunStatus { ended: None, exit: None, ..run_of_today() };
         let text = runs(&Status { runs: vec![going_on], ..status() });
-        assert!(text.contains("goes on, or was killed: 12,345 read = "), "{text}");
+        assert!(text.contains("still running or killed: 12,345 read = "), "{text}");
     }
 
     #[test]
     fn tables_fit_the_terminal_and_keep_their_numbers() {
         let long =
             "file:/srv/logs/AWSLogs/o-abcd123456/111122223333/CloudTrail/eu-west-1/2024/03/05";
-        let status = Status { sources: vec![source(long, 40), source("世界", 1)], ..status() };
+        let status = Status { folders: vec![source(long, 40), source("世界", 1)], ..status() };
         for columns in [60, 80, 100, 200] {
-            let text = sources(&status, Terminal { columns: Some(columns), ..FILE });
+            let text = folders(&status, Terminal { columns: Some(columns), ..FILE });
             let widest = text.lines().map(measure_text_width).max().unwrap();
             assert!(widest <= columns, "{columns}: {text}");
             assert!(text.contains(" 40 ") && text.contains("12,000"), "{text}");
             assert!(text.contains("2024/03/05") || text.contains("…"), "{text}");
         }
-        assert!(sources(&status, FILE).contains(long), "a file or pipe gets all of it");
+        assert!(folders(&status, FILE).contains(long), "a file or pipe gets all of it");
+    }
+
+    #[test]
+    fn failed_inputs_are_one_line_per_cause_and_all_with_failed() {
+        let causes = vec![group("unexpected end", 1_000, "/trail/0.json.gz")];
+        let grouped = Status { failure_causes: causes, ..status() };
+        for columns in [60, 80, 200] {
+            let terminal = Terminal { columns: Some(columns), ..FILE };
+            let widest = failures(&grouped, terminal).lines().map(measure_text_width).max();
+            assert!(widest.unwrap() <= columns, "{columns}");
+            let text = as_text(Path::new("/state/a.sqlite"), &grouped, terminal);
+            let mut lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+            lines.sort_unstable();
+            assert!(lines.windows(2).all(|two| two[0] != two[1]), "a line is repeated: {text}");
+            assert_eq!(text.matches("unexpected end").count(), 1, "{text}");
+        }
+        let all = (0..1_000).map(|at| failure(&format!("/trail/{at}.json.gz"))).collect();
+        let text = failures(&Status { failures: all, ..grouped }, FILE);
+        assert_eq!(text.lines().count(), 1 + 1 + 1_000);
+        assert!(text.contains("/trail/999.json.gz         2"), "{text}");
+        assert!(text.contains("at byte 17000: unexpected end"), "{text}");
     }
 
     #[test]
     fn long_tables_are_cut_and_say_so() {
-        let sources_many = (0..ROWS_SHOWN + 3).map(|at| source(&format!("file:/{at}"), 1));
-        let text = sources(&Status { sources: sources_many.collect(), ..status() }, FILE);
-        assert_eq!(text.lines().count(), 1 + 1 + ROWS_SHOWN + 1);
+        let sources_many = (0..MAX_ROWS_SHOWN + 3).map(|at| source(&format!("file:/{at}"), 1));
+        let text = folders(&Status { folders: sources_many.collect(), ..status() }, FILE);
+        assert_eq!(text.lines().count(), 1 + 1 + MAX_ROWS_SHOWN + 1);
         assert!(text.ends_with("... and 3 more (see --json)\n"), "{text}");
     }
 
     #[test]
     fn json_has_all_numbers_and_the_file() {
+        let status = Status { failures: vec![failure("/trail/cut.json.gz")], ..status() };
         let value: Value =
-            serde_json::from_str(&as_json(Path::new("/state/a.sqlite"), &status())).unwrap();
+            serde_json::from_str(&as_json(Path::new("/state/a.sqlite"), &status)).unwrap();
         assert_eq!(value["checkpoint"], "/state/a.sqlite");
         assert_eq!(value["records"], 12_300);
-        assert_eq!(value["set_aside"]["documents"], 5);
-        assert_eq!(value["sources"][0]["lanes"], 40);
+        assert_eq!(value["dead_letters"]["documents"], 5);
+        assert_eq!(value["folders"][0]["partitions"], 40);
         assert_eq!(value["failures"][0]["offset"], 17_000);
-        assert_eq!(value["decisions"][0]["path"], "requestParameters.new");
+        assert_eq!(value["discovered_fields"][0]["path"], "requestParameters.new");
     }
 
-    fn args() -> Args {
-        Args { into: None, index: "cloudtrail".parse().unwrap(), checkpoint: None, json: false }
+    fn args() -> StatusArgs {
+        StatusArgs {
+            into: None,
+            index: "cloudtrail".parse().unwrap(),
+            checkpoint: None,
+            failed: false,
+            json: false,
+        }
     }
 
     #[test]
@@ -656,9 +734,9 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let environment =
             Environment { state: Some(state.path().to_owned()), ..Environment::default() };
-        let named = Args { checkpoint: Some("c.sqlite".into()), ..args() };
+        let named = StatusArgs { checkpoint: Some("c.sqlite".into()), ..args() };
         assert_eq!(named.path(&environment).unwrap(), Path::new("c.sqlite"));
-        let into = Args { into: Some("http://u@h:1".parse().unwrap()), ..args() };
+        let into = StatusArgs { into: Some("http://u@h:1".parse().unwrap()), ..args() };
         let folder = state.path().join("trailload");
         assert_eq!(into.path(&environment).unwrap(), folder.join("h-1-cloudtrail.sqlite"));
 

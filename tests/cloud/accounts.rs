@@ -32,7 +32,7 @@ fn roles_are_given_one_by_one() {
     let world = three();
     let words = ["--assume-role", &role(TWO), "--assume-role", &role(THREE)];
     let run = world.load(&words).run().exits(0).counted([10, 10, 0, 0]);
-    run.says(["2 accounts and 4 Regions"]);
+    run.says(["2 accounts in 4 Regions"]);
     assert_eq!(world.server.count("AssumeRole"), 2);
     assert!(!world.pages_so_far().contains_key("111122223333 us-east-1"));
 }
@@ -52,7 +52,7 @@ fn a_role_that_asks_for_an_external_id_is_told_it() {
     world.sts.role(&role(TWO), Some("a word"));
     let words = ["--assume-role", &role(TWO)];
     let run = world.load(&words).run().exits(1);
-    run.says(["could not assume arn:aws:iam::444455556666:role/trailload", "external id"]);
+    run.says(["could not assume arn:aws:iam::444455556666:role/trailload", "external ID"]);
     world.load(&[&words[..], &["--external-id", "a word"]].concat()).run().exits(0);
 }
 
@@ -62,7 +62,7 @@ fn all_accounts_of_an_organization_are_loaded() {
     let words =
         ["--accounts", "organization", "--assume-role", "arn:aws:iam::{account}:role/trailload"];
     let load = world.load(&words);
-    load.run().exits(0).counted([15, 15, 0, 0]).says(["3 accounts and 6 Regions"]);
+    load.run().exits(0).counted([15, 15, 0, 0]).says(["3 accounts in 6 Regions"]);
     assert_eq!(world.loaded(), world.settled());
     assert_eq!(world.server.count("AssumeRole"), 2, "at home nobody needs a role");
     let before = world.pages_so_far();
@@ -77,7 +77,9 @@ fn accounts_are_named_for_a_template() {
     world.load(&["--accounts", THREE, "--assume-role", template]).run().exits(0);
     assert_eq!(world.pages_so_far().len(), 2, "two Regions of one account");
     let run = world.load(&["--accounts", TWO]).run().exits(2);
-    run.says(["'--accounts' names 444455556666, and the credentials are for 111122223333"]);
+    run.says([
+        "'--accounts' includes 444455556666, but the credentials are for account 111122223333",
+    ]);
 }
 
 #[test]
@@ -101,7 +103,7 @@ fn of_several_roles_of_an_account_the_first_that_gets_in_is_used() {
     let world = three();
     world.sts.role(&second, None);
     let run = world.load(&["--assume-role", &denied, "--assume-role", &role(TWO)]).run().exits(3);
-    run.counted([5, 5, 0, 0]).says(["444455556666", "could not assume", "1 account and 2 Regions"]);
+    run.counted([5, 5, 0, 0]).says(["444455556666", "could not assume", "1 account in 2 Regions"]);
 
     let world = three();
     let words =

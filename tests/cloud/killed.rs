@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use trailload::checkpoint::Reader;
+use trailload::checkpoint::CheckpointReader;
 
 use super::{ACCOUNT, DAY, TWO, World};
 use crate::crash::kill_at_random;
@@ -56,7 +56,9 @@ const REGIONS: [&str; 6] =
 
 /// Returns the ids of all events of seconds that need not be fetched again.
 fn covered(world: &World) -> BTreeSet<String> {
-    let Ok(reader) = Reader::open(&world.desk.checkpoint()) else { return BTreeSet::new() };
+    let Ok(reader) = CheckpointReader::open(&world.desk.checkpoint()) else {
+        return BTreeSet::new();
+    };
     let model = world.trail.model();
     let mut ids = BTreeSet::new();
     for region in REGIONS {
@@ -133,11 +135,14 @@ fn add_files(bucket: &mut Bucket, now: i64, files: std::ops::Range<usize>) {
 
 /// Returns the ids of all events of files that are done.
 fn ids_done(world: &World, files: usize) -> BTreeSet<String> {
-    let Ok(reader) = Reader::open(&world.desk.checkpoint()) else { return BTreeSet::new() };
+    let Ok(reader) = CheckpointReader::open(&world.desk.checkpoint()) else {
+        return BTreeSet::new();
+    };
     let is_done = |file: &usize| {
         let lane = format!("s3://trail/{}", key(world.now, *file));
         let day = &lane[..=lane.rfind('/').unwrap()];
-        reader.done_content(&lane).unwrap().is_some() || reader.closed(day).unwrap().is_some()
+        reader.loaded_fingerprint(&lane).unwrap().is_some()
+            || reader.complete_folder(day).unwrap().is_some()
     };
     (0..files).filter(is_done).flat_map(ids_of).collect()
 }

@@ -26,7 +26,10 @@ fn a_load_without_a_word_is_90_days_of_every_region_and_the_next_is_only_what_is
     world.put(ACCOUNT, "us-east-1", (600, 1), 3);
     world.put(ACCOUNT, "me-south-1", (600, 1), 3);
     let load = world.load(&[]);
-    load.run().exits(0).counted([80, 80, 0, 0]).says(["looking into 1 account and 2 Regions"]);
+    load.run()
+        .exits(0)
+        .counted([80, 80, 0, 0])
+        .says(["reading the event history of 1 account in 2 Regions"]);
     assert_eq!(world.loaded(), world.settled());
 
     let before = world.pages_so_far();
@@ -96,7 +99,7 @@ fn the_regions_come_from_who_may_be_asked() {
 fn without_a_list_of_regions_all_known_are_tried_and_those_that_are_off_do_not_count() {
     let world = filled();
     world.change(|script| script.described = None);
-    let off = trailload::aws::Partition::Aws.regions().iter();
+    let off = trailload::aws::AwsPartition::Aws.regions().iter();
     let off = off.filter(|name| !["us-east-1", "eu-west-1"].contains(name));
     world.trail.model().disabled.extend(off.map(|&name| name.to_owned()));
     let run = world.load(&[]).run().exits(0).counted([80, 80, 0, 0]);
@@ -144,7 +147,7 @@ fn when_all_is_denied_the_missing_policy_is_named() {
     let statement = r#"{"action":"cloudtrail:lookupevents","effect":"allow","resource":"*"}"#;
     let run = world.load(&[]).run().exits(1);
     let said = run.stderr.to_lowercase();
-    let policy = said.split("allow it: ").nth(1).unwrap_or_default();
+    let policy = said.split("add this statement to the policy: ").nth(1).unwrap_or_default();
     let policy = policy.split_inclusive('}').next().unwrap_or_default();
     let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     assert_eq!(read(policy), read(statement), "{}", run.stderr);
@@ -201,7 +204,7 @@ fn a_quiet_load_says_nothing_and_as_json_each_line_is_an_object() {
     let world = filled();
     let run = world.load(&["--quiet"]).run().exits(0);
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
-    let run = world.load(&["--again", "--log-format", "json"]).run().exits(0);
+    let run = world.load(&["--reload", "--log-format", "json"]).run().exits(0);
     for line in run.stderr.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
         assert!(line.is_object(), "{line}");
@@ -273,7 +276,7 @@ fn only_the_time_asked_for_is_fetched_and_the_rest_when_it_is_asked_for() {
 fn again_fetches_all_of_it_once_more() {
     let world = filled();
     world.load(&[]).run().exits(0).counted([80, 80, 0, 0]);
-    world.load(&["--again"]).run().exits(0).counted([80, 0, 80, 0]);
+    world.load(&["--reload"]).run().exits(0).counted([80, 0, 80, 0]);
 }
 
 #[test]
@@ -314,17 +317,17 @@ fn what_is_left_to_the_next_run_can_be_chosen() {
     let load = |words: &[&str]| world.load(&[&["--regions", "us-east-1"], words].concat());
     load(&["--overlap", "0s"]).run().exits(0).counted([5, 5, 0, 0]);
     world.put(ACCOUNT, "us-east-1", (7_200, 7_200), 1);
-    load(&["--settle", "1m"]).run().exits(0).counted([1, 1, 0, 0]);
-    load(&["--from", "1d", "--again"]).run().exits(0).says(["1 created"]);
+    load(&["--delay", "1m"]).run().exits(0).counted([1, 1, 0, 0]);
+    load(&["--from", "1d", "--reload"]).run().exits(0).says(["1 created"]);
 }
 
 #[test]
 fn what_aws_has_forgotten_is_said_to_be_in_a_bucket() {
     let world = filled();
     let run = world.load(&["--from", "2020-01-01"]).run().exits(0).counted([80, 80, 0, 0]);
-    run.says(["the event history goes back 90 days", "s3://BUCKET"]);
+    run.says(["the event history covers 90 days", "s3://BUCKET"]);
     let run = world.load(&["--last", "90d"]).run().exits(0);
-    assert!(!run.stderr.contains("goes back"), "{}", run.stderr);
+    assert!(!run.stderr.contains("event history covers"), "{}", run.stderr);
 }
 
 #[test]

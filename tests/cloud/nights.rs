@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use trailload::checkpoint::Reader;
+use trailload::checkpoint::CheckpointReader;
 
 use super::{ACCOUNT, DAY, World};
 use crate::support::aws::s3::{Bucket, Fake, Fault};
@@ -36,7 +36,7 @@ fn sleep_a_day(world: &World) {
 
 /// Returns the seconds that need not be fetched again.
 fn covered(world: &World) -> Vec<(i64, i64)> {
-    let Ok(reader) = Reader::open(&world.desk.checkpoint()) else { return Vec::new() };
+    let Ok(reader) = CheckpointReader::open(&world.desk.checkpoint()) else { return Vec::new() };
     reader.coverage(&format!("lookup:{ACCOUNT}/{}/management", PLACE.1)).unwrap()
 }
 

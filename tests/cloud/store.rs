@@ -103,7 +103,7 @@ fn a_bucket_is_read_where_there_is_no_sts() {
     let load = store.load(&["s3://BUCKET"]).environment("AWS_ENDPOINT_URL", &stranger.url());
     load.run().exits(0).counted([2, 2, 0, 0]);
     let seen = load.instead("doctor").run().exits(0);
-    let credentials = format!("✓ credentials: access key {KEY}; whose it is STS does not say (403");
+    let credentials = format!("✓ credentials: access key {KEY}; its account is unknown (403");
     assert!(seen.stdout.contains(&credentials), "{}", seen.stdout);
 }
 

@@ -35,7 +35,7 @@ fn after_an_outage(world: &World, words: &[&str]) -> Outcome {
 #[test]
 fn a_history_that_answers_500_each_time_is_told_with_its_cause() {
     let run = after_an_outage(&filled(), &["--quiet"]);
-    let run = run.says(["cloudtrail: ", "500 InternalError: oh", "trying again, for "]);
+    let run = run.says(["cloudtrail: ", "500 InternalError: oh", "retrying for "]);
     let lines = run.stderr.lines().filter(|line| line.contains("trying again")).count();
     assert!(lines <= 4, "not a line for each Region, nor for each try: {}", run.stderr);
 }

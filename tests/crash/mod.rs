@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::support::engine::{FakeEngine, Fault};
 use crate::support::events::{events, gzip, ids, records};
-use crate::support::load::{Desk, Load, lanes_done};
+use crate::support::load::{Desk, Load, loaded_partitions};
 use crate::support::real::{Corner, Engine};
 
 /// Kills in an ordinary run of the tests; the long run asks for 200.
@@ -61,7 +61,7 @@ fn ids_done(checkpoint: &Path) -> BTreeSet<String> {
     let number = |lane: &String| -> usize {
         Path::new(lane).file_name().unwrap().to_str().unwrap()[..5].parse().unwrap()
     };
-    lanes_done(checkpoint)
+    loaded_partitions(checkpoint)
         .iter()
         .map(number)
         .flat_map(|file| ids(file * EVENTS..(file + 1) * EVENTS))

@@ -81,7 +81,7 @@ fn a_second_load_changes_no_mapping(corner: &Corner) {
     let first = Calls::of(&proxy);
     println!("{} real events: {first:?}", samples.lines().len());
     assert!(first.mappings <= first.bulks + 1, "{first:?}");
-    assert_eq!(load.with(["--again"]).run().exits(0).number("created"), 0);
+    assert_eq!(load.with(["--reload"]).run().exits(0).number("created"), 0);
     let second = Calls::of(&proxy);
     assert!(second.bulks > 0, "{second:?}");
     assert_eq!(second.changes, 0, "{second:?}");

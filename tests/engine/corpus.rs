@@ -43,9 +43,9 @@ fn loaded(
     assert_eq!(corner.count(), distinct);
     assert!(corner.ids().is_superset(&samples.ids()), "all ids are present");
     let kinds = corner.kinds();
-    let second = load.with(["--again"]).run().exits(0);
+    let second = load.with(["--reload"]).run().exits(0);
     assert_eq!(second.number("created"), 0);
-    assert_eq!(second.number("already_there"), lines.len() as u64);
+    assert_eq!(second.number("duplicates"), lines.len() as u64);
     assert_eq!(corner.kinds(), kinds, "a second load changes no mapping");
     corner.clear();
     kinds
@@ -98,7 +98,7 @@ fn all_go_in(corner: &Corner, records: &[Hostile]) {
     let all = records.len() as u64;
     assert_settled(outcome, all);
     assert_eq!(corner.count(), all);
-    assert_eq!(load.with(["--again"]).run().exits(0).counts(), [all, 0, all, 0]);
+    assert_eq!(load.with(["--reload"]).run().exits(0).counts(), [all, 0, all, 0]);
 }
 
 fn assert_settled(outcome: Outcome, all: u64) {

@@ -208,7 +208,7 @@ fn an_older_index_and_template_get_the_fields_of_texts(corner: &Corner) {
         json!({ "properties": { "requestParameters": { "properties": { "policy": keyword } } } });
     let index = format!("/{}-2024.01/_mapping", corner.prefix());
     corner.ask("PUT", &index, &older);
-    let component = format!("/_component_template/{}-learned", corner.prefix());
+    let component = format!("/_component_template/{}-discovered", corner.prefix());
     let template = json!({ "template": { "mappings": older }, "_meta": { "managed_by": "trailload", "version": 2 } });
     corner.ask("PUT", &component, &template);
     // One for the older index, one for the index of the next month.

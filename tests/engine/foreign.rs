@@ -36,7 +36,7 @@ fn loaded(corner: &Corner) -> Vec<Value> {
             corner.ask("GET", &format!("/{name}/_mapping"), &Value::Null)[&name].clone()
         })
         .collect();
-    let path = format!("/_component_template/{prefix}-learned");
+    let path = format!("/_component_template/{prefix}-discovered");
     let learned = corner.ask("GET", &path, &Value::Null);
     found.push(
         learned["component_templates"][0]["component_template"]["template"]["mappings"].clone(),

@@ -1,7 +1,7 @@
 //! The event history of whole accounts, from a strict fake of AWS into real engines.
 
 use serde_json::json;
-use trailload::aws::Partition;
+use trailload::aws::AwsPartition;
 
 use super::on_every_engine;
 use crate::cloud::World;
@@ -23,7 +23,7 @@ const EVENTS: u32 = 150;
 fn every_id_of_20_regions_of_2_accounts_is_there_once(corner: &Corner) {
     let world = World::new();
     // The last ones: us-east-1 is among them, which nobody can turn off.
-    let regions = Partition::Aws.regions().last_chunk::<20>().unwrap();
+    let regions = AwsPartition::Aws.regions().last_chunk::<20>().unwrap();
     world.enable(regions);
     world.let_in(&format!("arn:aws:iam::{OTHER}:role/reader"));
     for account in [ACCOUNT, OTHER] {
@@ -41,7 +41,7 @@ fn every_id_of_20_regions_of_2_accounts_is_there_once(corner: &Corner) {
     assert!(running.kill());
 
     let all = 40 * u64::from(EVENTS);
-    load.run().exits(0).says(["2 accounts and 40 Regions"]);
+    load.run().exits(0).says(["2 accounts in 40 Regions"]);
     assert_eq!(corner.ids(), world.settled());
     assert_eq!(corner.count(), all);
     assert_eq!(load.run().exits(0).number("created"), 0);

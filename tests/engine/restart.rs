@@ -91,7 +91,7 @@ fn an_engine_killed_under_a_load_loses_nothing() {
     let outcome = running.end();
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert_eq!(outcome.number("read"), (FILES * EVENTS) as u64);
-    let again = load.with(["--again"]).run().exits(0);
+    let again = load.with(["--reload"]).run().exits(0);
     assert_eq!(again.number("created"), 0, "nothing was lost");
     wire::ask(&engine.url, "POST", "/_refresh", None);
     let held = wire::ask(&engine.url, "GET", "/cloudtrail/_count", None).1["count"].as_u64();

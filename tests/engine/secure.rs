@@ -100,6 +100,17 @@ impl Role {
         Role(serde_json::from_str(&text.replace("\"cloudtrail", &format!("\"{prefix}"))).unwrap())
     }
 
+    /// Adds the rights in `policy/opensearch-check-duplicates.json`.
+    fn with_check_duplicates(mut self) -> Role {
+        let text = include_str!("../../policy/opensearch-check-duplicates.json");
+        let more = Role(serde_json::from_str(text).unwrap());
+        let [cluster, index] = more.lists().map(|list| list.as_array().unwrap().clone());
+        self.0["cluster_permissions"].as_array_mut().unwrap().extend(cluster);
+        let actions = &mut self.0["index_permissions"][0]["allowed_actions"];
+        actions.as_array_mut().unwrap().extend(index);
+        self
+    }
+
     fn lists(&self) -> [&Value; 2] {
         [&self.0["cluster_permissions"], &self.0["index_permissions"][0]["allowed_actions"]]
     }
@@ -164,7 +175,7 @@ fn the_doctor_is_content(engine: &Secured, load: &Load) {
     let load = load.clone().instead("doctor");
     let outcome = load.run().exits(0);
     let user = format!("✓ permissions: {}, with ", engine.user());
-    for line in ["OpenSearch 2", "the load puts them", user.as_str()] {
+    for line in ["OpenSearch 2", "the load installs them", user.as_str()] {
         assert!(outcome.stdout.contains(line), "`{line}` is not in:\n{}", outcome.stdout);
     }
     let indices = engine.ask("GET", &format!("/{}*", engine.prefix));
@@ -172,7 +183,7 @@ fn the_doctor_is_content(engine: &Secured, load: &Load) {
     let template = engine.ask("GET", &format!("/_index_template/{}", engine.prefix));
     assert!(template["error"].is_object(), "{template}");
     let outcome = load.environment("TRAILLOAD_PASSWORD", "wr0ngpass").run().exits(1);
-    assert!(outcome.stdout.contains("  fix: log in with the right"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("  fix: check TRAILLOAD_USERNAME"), "{}", outcome.stdout);
     assert!(!outcome.stdout.contains("wr0ngpass"));
 }
 
@@ -184,7 +195,7 @@ fn the_role_shipped_is_enough() {
     the_doctor_is_content(&engine, &load);
     load.run().exits(0).counted([ALL, ALL, 0, 0]);
     assert_eq!(engine.count(), Some(ALL));
-    load.with(["--again"]).run().exits(0).counted([ALL, 0, ALL, 0]);
+    load.with(["--reload"]).run().exits(0).counted([ALL, 0, ALL, 0]);
 }
 
 /// Only tell the version, and whether what was loaded is still there; whoever may not ask it loads all the same.
@@ -224,6 +235,22 @@ fn a_right_that_is_missing_is_named() {
         engine.load_as_user(&desk).run().exits(0);
         assert_eq!(engine.count(), Some(ALL), "without {right}");
     }
+}
+
+#[test]
+fn checking_duplicates_needs_the_additional_role_and_no_more() {
+    let (engine, desk) = (Secured::corner(), Desk::new());
+    let whole = Role::shipped(&engine.prefix).with_check_duplicates();
+    engine.admit(&whole);
+    let load = engine.load_as_user(&desk);
+    load.run().exits(0).counted([ALL, ALL, 0, 0]);
+    let check = load.with(["--reload", "--check-duplicates"]);
+    check.run().exits(0).counted([ALL, 0, ALL, 0]);
+    engine.grant(&whole.without("indices:data/read/mget*"));
+    let outcome = check.run().exits(1).says(["403", "indices:data/read/mget", "hint: "]);
+    assert!(!outcome.stderr.contains(PASSWORD), "{}", outcome.stderr);
+    engine.grant(&Role::shipped(&engine.prefix));
+    check.run().exits(1).says(["403", "indices:data/read/mget"]);
 }
 
 fn as_admin(load: Load, password: &str) -> Load {

@@ -13,12 +13,12 @@ fn set_aside(desk: &Desk) -> Value {
     let mut command = Command::new(PROGRAM);
     command.args(["status", "--json"]).args("--checkpoint".chain(desk.checkpoint()));
     let output = command.env_clear().env("HOME", desk.path("home")).output().unwrap();
-    serde_json::from_slice::<Value>(&output.stdout).unwrap()["set_aside"].clone()
+    serde_json::from_slice::<Value>(&output.stdout).unwrap()["dead_letters"].clone()
 }
 
 fn retried(outcome: &Outcome) -> [u64; 4] {
     let retried = &outcome.summary.as_ref().unwrap()["retried"];
-    ["documents", "created", "already_there", "set_aside"]
+    ["documents", "created", "duplicates", "dead_letters"]
         .map(|name| retried[name].as_u64().unwrap())
 }
 
@@ -107,7 +107,7 @@ fn killed_while_a_real_engine_takes_documents_again_nothing_is_lost_or_twice() {
     corner.ask("DELETE", &format!("/{}", corner.prefix()), &Value::Null);
     let nothing = desk.file("none.json", records(&[]));
     let again = desk.load(nothing, corner.url()).with(corner.index()).with(all);
-    let again = again.with(["--again", "--batch", "8KiB"]);
+    let again = again.with(["--reload", "--batch", "8KiB"]);
     for life in [150, 200, 250, 300, 400] {
         let mut running = again.start();
         if running.ends_within(std::time::Duration::from_millis(life)) {

@@ -28,7 +28,7 @@ fn two_loaders_at_once_agree(corner: &Corner) {
     let all = samples.lines().len() as u64;
     for outcome in [&first, &second] {
         assert_eq!(
-            (outcome.number("read"), outcome.number("set_aside")),
+            (outcome.number("read"), outcome.number("dead_letters")),
             (all, 0),
             "{}",
             outcome.stderr
@@ -43,7 +43,7 @@ fn two_loaders_at_once_agree(corner: &Corner) {
     assert_eq!(corner.count(), distinct);
     assert!(corner.ids().is_superset(&samples.ids()));
     let kinds = corner.kinds();
-    assert_eq!(load.with(["--again"]).run().exits(0).number("created"), 0);
+    assert_eq!(load.with(["--reload"]).run().exits(0).number("created"), 0);
     assert_eq!(corner.kinds(), kinds);
 }
 

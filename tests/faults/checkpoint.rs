@@ -82,7 +82,7 @@ fn a_limit_on_file_sizes_stops_the_run_with_nothing_lost() {
     outcome.exits(1).says(["checkpoint.sqlite", "hint: ", "nothing is lost"]);
     load.run().exits(0);
     assert_eq!(engine.ids(), ids(0..600));
-    let again = load.with(["--again"]).run().exits(0);
+    let again = load.with(["--reload"]).run().exits(0);
     assert_eq!(again.number("created"), 0);
 }
 

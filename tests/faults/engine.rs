@@ -28,7 +28,7 @@ fn survives(faults: impl IntoIterator<Item = Option<Fault>>) -> (FakeEngine, Out
     engine.script(faults);
     let outcome = load.run().exits(0);
     assert_eq!(outcome.number("read"), EVENTS as u64);
-    assert_eq!(outcome.number("set_aside"), 0, "{}", outcome.stderr);
+    assert_eq!(outcome.number("dead_letters"), 0, "{}", outcome.stderr);
     assert_eq!(engine.ids(), ids(0..EVENTS));
     engine.assert_no_complaints();
     (engine, outcome)
@@ -69,7 +69,7 @@ fn a_reset_before_the_answer_loses_nothing() {
 #[test]
 fn a_reset_inside_the_answer_loses_nothing() {
     let (_, outcome) = survives(first(Fault::ResetInside, 3));
-    assert!(outcome.number("already_there") > 0, "what was stored before the reset is found there");
+    assert!(outcome.number("duplicates") > 0, "what was stored before the reset is found there");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn one_document_that_is_too_large_is_set_aside_and_the_rest_goes_in() {
     all[7]["errorMessage"] = json!("x".repeat(300_000));
     let file = desk.file("a.json", records(&all));
     let outcome = desk.load(&file, engine.url()).run().exits(3);
-    outcome.counted([20, 19, 0, 1]).says(["set aside"]);
+    outcome.counted([20, 19, 0, 1]).says(["dead letter"]);
     assert_eq!(engine.count(), 19);
 }
 
@@ -146,7 +146,7 @@ fn stops_and_goes_on(engine: &FakeEngine, fault: &Fault, words: &[&str]) {
     load.run().exits(1).says(words.iter().copied());
     engine.heal();
     let outcome = load.run().exits(0);
-    assert_eq!(outcome.number("set_aside"), 0);
+    assert_eq!(outcome.number("dead_letters"), 0);
     assert_eq!(engine.ids(), ids(0..EVENTS));
 }
 
@@ -267,11 +267,11 @@ fn what_cannot_go_in_at_all_is_set_aside_with_its_reason() {
         holds(document, b"r-7").then(|| (400, "failed to parse: it has a seven".to_owned()))
     });
     let load = desk.load(&file, engine.url());
-    load.run().exits(3).counted([50, 49, 0, 1]).says(["set aside", "status"]);
+    load.run().exits(3).counted([50, 49, 0, 1]).says(["dead letter", "status"]);
     assert_eq!(engine.count(), 49);
     engine.heal();
     // It is sent again before anything is read, and is there when its record comes.
-    let again = load.with(["--again"]).run().exits(0).counted([50, 0, 50, 0]);
+    let again = load.with(["--reload"]).run().exits(0).counted([50, 0, 50, 0]);
     assert_eq!(again.summary.as_ref().unwrap()["retried"]["created"], 1, "{}", again.stderr);
     assert_eq!(engine.ids(), ids(0..50), "{}", again.stderr);
 }

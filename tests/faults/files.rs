@@ -173,8 +173,11 @@ fn a_damaged_log_file_fails_until_it_is_mended() {
         assert_eq!(outcome.of_sources("failed"), damaged.len() as u64, "{}", outcome.stderr);
         assert!(!outcome.stderr.contains("_whole") && !outcome.stderr.contains("_none"));
         let status = desk.status();
-        assert_eq!(status["lanes_failed"], damaged.len());
-        assert_eq!((&status["lanes_done"], &status["lanes_skipped"]), (&json!(2), &json!(1)));
+        assert_eq!(status["partitions_failed"], damaged.len());
+        assert_eq!(
+            (&status["partitions_loaded"], &status["partitions_skipped"]),
+            (&json!(2), &json!(1))
+        );
         let listed = status["failures"].as_array().unwrap();
         assert!(listed.iter().all(|failure| failure["tries"] == tries), "{listed:?}");
     }
@@ -183,7 +186,7 @@ fn a_damaged_log_file_fails_until_it_is_mended() {
     }
     load.run().exits(0);
     assert_eq!(engine.ids(), ids(0..10).union(&ids(20..25)).cloned().collect());
-    assert_eq!(desk.status()["lanes_failed"], 0);
+    assert_eq!(desk.status()["partitions_failed"], 0);
 }
 
 #[test]

@@ -40,7 +40,12 @@ fn a_record_that_has_no_room_is_set_aside_and_the_rest_goes_in() {
         let file = desk.file(name, content);
         let load = desk.load(&file, engine.url()).with(["--memory", "32MiB"]);
         let (peak, outcome) = peak(&engine, &load);
-        assert_eq!((outcome.code, outcome.number("set_aside")), (Some(3), 1), "{}", outcome.stderr);
+        assert_eq!(
+            (outcome.code, outcome.number("dead_letters")),
+            (Some(3), 1),
+            "{}",
+            outcome.stderr
+        );
         assert!(peak <= 32 + PROGRAM_MIB, "{peak} MiB of 32 MiB and what the program takes");
         outcome.says(["too long", "8.0 MiB that --memory has room for"]);
         assert_eq!(engine.ids(), ids(1..11));

@@ -17,7 +17,7 @@ const A_MONTH: u64 = ALL / 4;
 fn missing(outcome: &Outcome) -> Vec<(String, u64, String)> {
     let all = outcome.summary.as_ref().unwrap()["missing"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    all.map(|one| (text(&one["index"]), one["documents"].as_u64().unwrap(), text(&one["why"])))
+    all.map(|one| (text(&one["index"]), one["documents"].as_u64().unwrap(), text(&one["reason"])))
         .collect()
 }
 
@@ -51,7 +51,7 @@ fn a_deleted_month_is_named_until_its_time_is_loaded_again() {
         let outcome = load.run().exits(3).says([
             "cloudtrail-2024.02",
             "10 documents",
-            "--again --from 2024-02-01 --to 2024-03-01",
+            "--reload --from 2024-02-01 --to 2024-03-01",
             "--accept-missing=cloudtrail-2024.02",
         ]);
         assert_eq!(missing(&outcome), one("cloudtrail-2024.02", A_MONTH, "deleted"));
@@ -60,9 +60,9 @@ fn a_deleted_month_is_named_until_its_time_is_loaded_again() {
         assert_eq!(told["runs"][0]["exit"], 3);
     }
     // Part of the month is not the month.
-    let part = load.clone().with(["--again", "--from", "2024-02-01", "--to", "2024-02-10"]);
+    let part = load.clone().with(["--reload", "--from", "2024-02-01", "--to", "2024-02-10"]);
     part.run().exits(3);
-    let again = load.clone().with(["--again", "--from", "2024-02-01", "--to", "2024-03-01"]);
+    let again = load.clone().with(["--reload", "--from", "2024-02-01", "--to", "2024-03-01"]);
     again.run().exits(0);
     assert_eq!(engine.ids(), ids(0..EVENTS));
     load.run().exits(0).counted([0, 0, 0, 0]);
@@ -80,11 +80,15 @@ fn with_quiet_it_is_said_too() {
 fn the_doctor_and_the_status_tell_it() {
     let (engine, _desk, load) = loaded();
     let doctor = load.clone().instead("doctor").run().exits(0);
-    assert!(doctor.stdout.contains("4 indices with 40 documents, all there"), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("4 indices with 40 documents, complete"), "{}", doctor.stdout);
     engine.remove_index("cloudtrail-2024.01");
     let doctor = load.instead("doctor").run();
-    assert!(doctor.stdout.contains("✗ cloudtrail-2024.01: the index is gone"), "{}", doctor.stdout);
-    assert!(doctor.stdout.contains("--again --from 2024-01-01"), "{}", doctor.stdout);
+    assert!(
+        doctor.stdout.contains("! cloudtrail-2024.01: the index was deleted"),
+        "{}",
+        doctor.stdout
+    );
+    assert!(doctor.stdout.contains("--reload --from 2024-01-01"), "{}", doctor.stdout);
 }
 
 #[test]
@@ -93,7 +97,7 @@ fn a_loss_that_is_accepted_is_expected_from_then_on() {
     engine.remove_index("cloudtrail-2024.01").remove_index("cloudtrail-2024.02");
     let first = load.clone().with(["--accept-missing=cloudtrail-2024.01"]).run().exits(3);
     assert_eq!(missing(&first), one("cloudtrail-2024.02", A_MONTH, "deleted"));
-    load.clone().with(["--accept-missing"]).run().exits(0).says(["accepted: 10 documents"]);
+    load.clone().with(["--accept-missing"]).run().exits(0).says(["accepted that 10 documents"]);
     load.run().exits(0);
     assert!(status(&desk)["missing"][1]["accepted"].is_string());
     // The next month that goes is told again.
@@ -110,7 +114,7 @@ fn a_month_that_comes_back_with_new_events_only_is_not_complete() {
     let outcome = load.run().exits(3).counted([ALL, ALL, 0, 0]);
     assert_eq!(missing(&outcome), one("cloudtrail-2024.01", A_MONTH, "deleted"));
     load.run().exits(3);
-    load.clone().with(["--again"]).run().exits(0);
+    load.clone().with(["--reload"]).run().exits(0);
     assert_eq!(engine.ids(), ids(0..2 * EVENTS));
     load.run().exits(0);
 }
@@ -119,9 +123,9 @@ fn a_month_that_comes_back_with_new_events_only_is_not_complete() {
 fn deleted_documents_are_counted() {
     let (engine, _desk, load) = loaded();
     engine.remove_documents("cloudtrail-2024.03", 4);
-    let outcome = load.run().exits(3).says(["4 documents of the 10"]);
+    let outcome = load.run().exits(3).says(["4 documents of 10"]);
     assert_eq!(missing(&outcome), one("cloudtrail-2024.03", 4, "emptied"));
-    load.clone().with(["--again"]).run().exits(0);
+    load.clone().with(["--reload"]).run().exits(0);
     load.run().exits(0);
 }
 
@@ -131,19 +135,55 @@ fn another_cluster_is_refused_before_anything_is_sent() {
     engine.recreate();
     desk.file("in/b.json", records(&events(EVENTS..EVENTS + 4)));
     let bulks = engine.asked().bulks;
-    let outcome = load.run().exits(1).says(["another cluster", "--again", "--accept-cluster"]);
+    let outcome = load.run().exits(1).says(["another cluster", "--reload", "--accept-cluster"]);
     assert_eq!(outcome.number("read"), 0);
     assert_eq!(engine.asked().bulks, bulks);
     assert!(engine.template_names().is_empty() && engine.index_names().is_empty());
     let doctor = load.clone().instead("doctor").run().exits(1);
     assert!(doctor.stdout.contains("another cluster"), "{}", doctor.stdout);
     // One month again: of the others nothing may be called done.
-    let january = load.clone().with(["--again", "--from", "2024-01-01", "--to", "2024-02-01"]);
+    let january = load.clone().with(["--reload", "--from", "2024-01-01", "--to", "2024-02-01"]);
     january.run().exits(0);
     let rest = load.run().exits(0);
     assert_eq!(rest.number("read"), ALL + 4);
     assert_eq!(engine.ids(), ids(0..EVENTS + 4));
     load.run().exits(0).counted([0, 0, 0, 0]);
+}
+
+/// Prepares `trailload retry` for the checkpoint of a load.
+fn retry(desk: &Desk, engine: &FakeEngine) -> Load {
+    desk.load_all::<&str>([], engine.url()).instead("retry")
+}
+
+#[test]
+fn a_retry_refuses_another_cluster_and_names_the_ways_out() {
+    let (engine, desk, load) = loaded();
+    engine.recreate();
+    let bulks = engine.asked().bulks;
+    let outcome = retry(&desk, &engine).run().exits(1);
+    let outcome =
+        outcome.says(["another cluster", "'trailload load' with --reload", "--accept-cluster"]);
+    assert_eq!(outcome.number("read"), 0);
+    assert_eq!(engine.asked().bulks, bulks);
+    assert!(engine.template_names().is_empty() && engine.index_names().is_empty());
+    load.with(["--reload"]).run().exits(0).counted([ALL, ALL, 0, 0]);
+    retry(&desk, &engine).run().exits(0);
+}
+
+#[test]
+fn a_retry_names_what_is_missing_and_how_to_load_it_again() {
+    let (engine, desk, load) = loaded();
+    engine.remove_index("cloudtrail-2024.02");
+    let outcome = retry(&desk, &engine).run().exits(3).says([
+        "cloudtrail-2024.02",
+        "10 documents",
+        "--reload --from 2024-02-01 --to 2024-03-01",
+        "--accept-missing=cloudtrail-2024.02",
+    ]);
+    assert_eq!(missing(&outcome), one("cloudtrail-2024.02", A_MONTH, "deleted"));
+    assert_eq!(status(&desk)["missing"][0]["documents"], A_MONTH);
+    load.with(["--accept-missing"]).run().exits(0);
+    retry(&desk, &engine).run().exits(0);
 }
 
 #[test]
@@ -166,15 +206,15 @@ fn an_engine_that_does_not_tell_is_loaded_into_all_the_same() {
     engine.keep_indices_secret();
     let file = desk.file("a.json", records(&events(0..EVENTS)));
     let load = desk.load(&file, engine.url());
-    load.run().exits(0).counted([ALL, ALL, 0, 0]).says(["does not tell which indices it holds"]);
+    load.run().exits(0).counted([ALL, ALL, 0, 0]).says(["does not list its indices"]);
     load.run().exits(0).counted([0, 0, 0, 0]);
-    load.with(["--again"]).run().exits(0).counted([ALL, 0, ALL, 0]);
+    load.with(["--reload"]).run().exits(0).counted([ALL, 0, ALL, 0]);
 }
 
 #[test]
 fn indices_of_a_prefix_are_made_in_one_way() {
     let (engine, desk, load) = loaded();
-    let daily = load.clone().with(["--index-by", "day", "--again"]);
+    let daily = load.clone().with(["--index-by", "day", "--reload"]);
     let outcome = daily.run().exits(1).says(["month", "day", "--index-by"]);
     assert_eq!(outcome.number("read"), 0);
     // With a new checkpoint the template says it; without the template, the indices do.

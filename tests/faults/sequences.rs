@@ -117,7 +117,7 @@ impl World {
     fn take(&mut self, step: &Step) {
         match *step {
             Step::Load => drop(self.run(&self.load(), None)),
-            Step::LoadAgain => drop(self.run(&self.load().with(["--again"]), None)),
+            Step::LoadAgain => drop(self.run(&self.load().with(["--reload"]), None)),
             Step::LoadMonth(month) => {
                 let month = month % MONTHS;
                 let [from, to] = [month + 1, month + 2].map(|month| format!("2024-{month:02}-01"));
@@ -221,7 +221,7 @@ impl World {
         self.excused.clear();
         // The first load chose the span of an index, and only that one is taken from then on.
         let spans = ["month", "day"].map(|span| self.load().with(["--index-by", span]));
-        let again = spans.clone().map(|load| self.run(&load.with(["--again"]), None));
+        let again = spans.clone().map(|load| self.run(&load.with(["--reload"]), None));
         let chosen = again.iter().position(|outcome| outcome.code == Some(0));
         let chosen = chosen.unwrap_or_else(|| panic!("{}\n{}", again[0].stderr, again[1].stderr));
         let outcome = self.run(&spans[chosen], None).exits(0);

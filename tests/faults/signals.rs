@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::engine::{FakeEngine, Fault};
 use crate::support::events::{events, ids, lines, records};
-use crate::support::load::{Desk, Load, Running, lanes_done};
+use crate::support::load::{Desk, Load, Running, loaded_partitions};
 
 /// Files and events in each; enough that a signal always comes before the end.
 const FILES: usize = 200;
@@ -33,7 +33,7 @@ fn drains(signal: &str) {
     running.signal(signal);
     let outcome = running.end().exits(4);
     assert_eq!(outcome.number("created"), engine.count() as u64, "everything sent was waited for");
-    let done = lanes_done(&desk.checkpoint());
+    let done = loaded_partitions(&desk.checkpoint());
     assert!(!done.is_empty(), "the position is saved");
     engine.heal();
     let second = load.run().exits(0);

@@ -19,7 +19,7 @@ fn of_two_events_under_one_id_the_first_wins_and_the_other_is_named() {
     // Without the option, nobody looks.
     load.run().exits(0).counted([20, 0, 20, 0]);
     let bulks = engine.asked().bulks;
-    let outcome = load.with(["--again", "--check-duplicates"]).run().exits(3);
+    let outcome = load.with(["--reload", "--check-duplicates"]).run().exits(3);
     let named = [id(3), id(7)];
     let outcome = outcome.counted([20, 0, 20, 0]).says([
         named[0].as_str(),

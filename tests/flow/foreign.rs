@@ -54,7 +54,8 @@ fn load(theirs: Option<&Value>, steps: &[Vec<Value>]) -> (Others, FakeEngine) {
     let mappings = engine.each(|name, index| (name.to_owned(), index.mapping.shown()));
     let mappings = mappings.into_iter().filter(|(name, _)| name != THEIRS).collect();
     let documents = engine.documents().into_iter().filter(|((name, _), _)| name != THEIRS);
-    let learned = wire::ask(engine.url(), "GET", "/_component_template/cloudtrail-learned", None).1;
+    let learned =
+        wire::ask(engine.url(), "GET", "/_component_template/cloudtrail-discovered", None).1;
     ((mappings, documents.collect(), decisions(&desk.checkpoint()), learned), engine)
 }
 

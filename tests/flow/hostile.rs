@@ -71,7 +71,7 @@ fn different_events_under_one_odd_id_do_not_meet() {
     let load = desk.load(&file, engine.url());
     let all = records.len() as u64;
     load.run().exits(0).counted([all, all, 0, 0]);
-    load.with(["--again"]).run().exits(0).counted([all, 0, all, 0]);
+    load.with(["--reload"]).run().exits(0).counted([all, 0, all, 0]);
     let ids: BTreeSet<String> = engine.ids();
     assert!(ids.iter().all(|id| id.len() <= 512), "{ids:?}");
 }

@@ -20,7 +20,7 @@ fn a_second_load_creates_nothing() {
     assert_eq!(again.number("created"), 0);
     assert_eq!(again.of_sources("skipped"), 2, "done files are not opened again");
     assert_eq!(again.number("read"), 0);
-    load.clone().with(["--again"]).run().exits(0).counted([210, 0, 210, 0]);
+    load.clone().with(["--reload"]).run().exits(0).counted([210, 0, 210, 0]);
     let elsewhere = load.checkpoint(&desk.path("other.sqlite"));
     elsewhere.run().exits(0).counted([210, 0, 210, 0]);
     assert_eq!(engine.ids(), ids(0..200));
@@ -204,7 +204,7 @@ fn the_last_line_adds_up() {
     let file = desk.file("a.json", records(&events(0..10)));
     let outcome = desk.load(&file, engine.url()).run().exits(0);
     let last = outcome.stderr.lines().last().unwrap().to_lowercase();
-    for word in ["10", "created", "already there", "set aside"] {
+    for word in ["10", "created", "duplicates", "dead letters"] {
         assert!(last.contains(word), "`{word}` is not in: {last}");
     }
 }
@@ -236,7 +236,7 @@ fn status_tells_what_is_safe_and_what_was_set_aside() {
     engine.refuse(|document| {
         contains(document, b"r-3").then(|| (400, "no room for this one".to_owned()))
     });
-    desk.load(&file, engine.url()).run().exits(3).counted([10, 9, 0, 1]).says(["set aside"]);
+    desk.load(&file, engine.url()).run().exits(3).counted([10, 9, 0, 1]).says(["dead letter"]);
     let mut status = std::process::Command::new(crate::support::load::PROGRAM);
     status.args(["status", "--json"]).args("--checkpoint".chain(desk.checkpoint()));
     let output = status.env_clear().env("HOME", desk.path("home")).output().unwrap();

@@ -21,7 +21,7 @@ fn tell(desk: &Desk, words: &[&str]) -> Output {
 fn set_aside(desk: &Desk) -> Value {
     let output = tell(desk, &["status", "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice::<Value>(&output.stdout).unwrap()["set_aside"].clone()
+    serde_json::from_slice::<Value>(&output.stdout).unwrap()["dead_letters"].clone()
 }
 
 /// Prepares `trailload retry`.
@@ -32,7 +32,7 @@ fn retry(desk: &Desk, engine: &FakeEngine) -> Load {
 /// Returns how many documents were sent again, and how many of them were created, there already, and set aside.
 fn retried(outcome: &Outcome) -> [u64; 4] {
     let retried = &outcome.summary.as_ref().unwrap()["retried"];
-    ["documents", "created", "already_there", "set_aside"]
+    ["documents", "created", "duplicates", "dead_letters"]
         .map(|name| retried[name].as_u64().unwrap_or_else(|| panic!("no `{name}` in {retried}")))
 }
 
@@ -77,7 +77,7 @@ fn retry_sends_what_was_refused_and_then_all_is_well() {
     let still = retry(&desk, &engine).run().exits(3).counted([0; 4]);
     assert_eq!(retried(&still), [1, 0, 0, 1]);
     engine.heal();
-    let sent = retry(&desk, &engine).run().exits(0).says(["1 tried again = 1 created"]);
+    let sent = retry(&desk, &engine).run().exits(0).says(["1 dead letter retried = 1 created"]);
     assert_eq!(retried(&sent), [1, 1, 0, 0]);
     assert_eq!(engine.ids(), ids(0..10));
     let last = load.run().exits(0).counted([0; 4]);
@@ -103,7 +103,7 @@ fn a_load_sends_what_was_refused_once_the_mapping_has_changed() {
 fn a_load_of_everything_again_sends_what_was_refused_and_counts_each_document_once() {
     let (engine, _desk, load) = one_refused();
     engine.heal();
-    let again = load.with(["--again"]).run().exits(0).counted([10, 0, 10, 0]);
+    let again = load.with(["--reload"]).run().exits(0).counted([10, 0, 10, 0]);
     assert_eq!(retried(&again), [1, 1, 0, 0]);
     assert_eq!(engine.count(), 10);
 }
@@ -171,7 +171,7 @@ fn what_is_set_aside_after_others_were_accepted_is_exit_3_again() {
     desk.load(&other, engine.url()).run().exits(3).counted([5, 4, 0, 1]);
     // The same document, refused once more, is still accepted.
     tell(&desk, &["retry", "--accept"]);
-    load.with(["--again"]).run().exits(0).counted([10, 0, 9, 1]);
+    load.with(["--reload"]).run().exits(0).counted([10, 0, 9, 1]);
     assert_eq!(set_aside(&desk)["accepted"], 2);
 }
 
@@ -212,7 +212,7 @@ fn a_record_too_long_to_load_is_kept_and_named_until_it_is_accepted() {
     assert_eq!(set_aside(&desk)["reasons"][0]["cause"], "limit");
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = rusqlite::Connection::open_with_flags(desk.checkpoint(), flags).unwrap();
-    let row = "SELECT kept, length(content), bytes FROM set_aside";
+    let row = "SELECT content_kind, length(content), bytes FROM dead_letters";
     let (kept, stored, bytes): (String, i64, i64) =
         database.query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
     assert_eq!(kept, "record");
@@ -233,7 +233,7 @@ fn killed_while_it_sends_again_nothing_is_lost_or_twice() {
     engine.fail(1_000_000, &Fault::Slow(Duration::from_millis(10)));
     // A load of nothing new that sends everything again, a few documents at a time.
     let nothing = desk.file("none.json", records(&[]));
-    let load = desk.load(nothing, engine.url()).with(["--again", "--batch", "4KiB"]);
+    let load = desk.load(nothing, engine.url()).with(["--reload", "--batch", "4KiB"]);
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);

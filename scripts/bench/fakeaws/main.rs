@@ -27,7 +27,7 @@ use std::time::Duration;
 use clap::Parser;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use trailload::aws::Partition;
+use trailload::aws::AwsPartition;
 
 use made::{Folder, Trail};
 use support::aws::cloudtrail::{CloudTrail, Model};
@@ -121,7 +121,7 @@ fn announce(server: &Server, bucket: &Store) -> Result<(), Box<dyn Error>> {
 
 /// Returns the caller's own Region and so many others that there are as many as wanted.
 fn regions(options: &Options) -> Vec<&'static str> {
-    let others = Partition::Aws.regions().iter().copied().filter(|region| *region != HOME);
+    let others = AwsPartition::Aws.regions().iter().copied().filter(|region| *region != HOME);
     std::iter::once(HOME).chain(others).take(usize::from(options.regions)).collect()
 }
 

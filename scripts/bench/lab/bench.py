@@ -73,7 +73,7 @@ class Bench:
             argv = [*under, self.trailload, "load", source, *target, *options]
             usage = command.run(argv, env=env, terminal=terminal, expect=3 if aside else 0)
             facts = json.loads(summary.read_text())
-        if facts["set_aside"] != aside or facts["read"] != facts["created"] + facts["already_there"] + aside:
+        if facts["dead_letters"] != aside or facts["read"] != facts["created"] + facts["duplicates"] + aside:
             raise command.Failed(f"trailload did not bring everything: {facts}")
         return usage, facts
 

@@ -1,163 +1,178 @@
-//! What the engine is: flavour, version, templates, disks, rights, and what is in the way there.
+//! Checks the engine: version, templates, disks, permissions, and settings that would stop documents.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Doctor, Harm, good};
+use super::{Doctor, Severity, pass};
 use crate::{
-    aws::Access,
-    checkpoint::{self, Reader, indices::Known},
-    cli::{assemble, failure::Failure, presence},
-    normalize::{Fields, Rules},
-    report::{Tally, figures},
+    aws::Session,
+    checkpoint::{self, CheckpointReader, indices::LoadedIndex},
+    cli::{
+        failure::Failure,
+        load::{index_check, setup},
+        plan::aws::EngineAuth,
+    },
+    normalize::{FieldRegistry, Rules},
+    report::{Metrics, format},
     shutdown::shutdown_channel,
-    sink::{Conflict, Disk, Engine, Examination, Fill, Rights, TemplateState},
+    sink::{Disk, DiskUsage, Engine, EngineIssue, Inspection, Privileges, TemplateState},
 };
 
-/// How long an engine in trouble is waited for: a person waits.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long failed requests are retried. It is short, because a user is waiting.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an engine may take to answer.
-const ANSWER: Duration = Duration::from_secs(20);
+/// How long a request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Doctor<'_> {
     pub(super) async fn engine(
         &mut self,
         rules: Arc<Rules>,
-        caller: Option<&Access>,
+        session: Option<&Session>,
     ) -> Result<(), Failure> {
         let plan = self.plan;
         let mut target = plan.sink_target();
-        (target.patience, target.timeout) = (PATIENCE, ANSWER);
-        if plan.aws_auth {
-            // Who cannot even try to sign was told.
-            let Some(caller) = caller else { return Ok(()) };
-            target.signing = Some(assemble::signing(plan, caller));
+        (target.retry_deadline, target.request_timeout) = (RETRY_TIMEOUT, REQUEST_TIMEOUT);
+        if plan.engine_auth == EngineAuth::SigV4 {
+            // Without a session, the failure was already reported.
+            let Some(session) = session else { return Ok(()) };
+            target.signing = Some(setup::signing(plan, session));
         }
-        let fields = Arc::new(Fields::new(Arc::clone(&rules), plan.fields, plan.max_fields));
-        let (_raise, stop) = shutdown_channel();
-        let mut tally = Tally::default();
-        tally.waits = self.waits.clone();
-        let tally = Arc::new(tally);
-        let template = rules.template().clone();
-        match Engine::connect(target, template, fields, self.log.clone(), tally, stop).await {
+        let fields = Arc::new(FieldRegistry::new(Arc::clone(&rules), plan.fields, plan.max_fields));
+        let (_trigger, shutdown) = shutdown_channel();
+        let mut metrics = Metrics::default();
+        metrics.waits = self.pending.clone();
+        let metrics = Arc::new(metrics);
+        match Engine::connect(target, fields, self.log.clone(), metrics, shutdown).await {
             Ok(engine) => {
-                let found = engine.examine(plan.index.as_str()).await;
-                self.found(&engine.describe().to_string(), &found)?;
-                self.presence(&engine)
+                let inspection = engine.inspect(plan.index.as_str()).await;
+                self.inspection(&engine.info().to_string(), &inspection)?;
+                self.loaded_indices(&engine)
             }
-            Err(error) => self.bad(Harm::Stops, &error.into()),
+            Err(error) => self.report_problem(Severity::Failure, &error.into()),
         }
     }
 
-    fn found(&mut self, what: &str, found: &Examination) -> Result<(), Failure> {
+    fn inspection(&mut self, info: &str, inspection: &Inspection) -> Result<(), Failure> {
         let name = format!("engine {}", self.plan.target.url.as_str().trim_end_matches('/'));
-        good(&name, what)?;
+        pass(&name, info)?;
         let index = &self.plan.index;
-        let templates = match found.templates {
-            TemplateState::Current => "as this version wants them",
-            TemplateState::ToBePut => "the load puts them",
-            TemplateState::Unknown => "the engine knows none; documents are sent without",
+        let templates = match inspection.templates {
+            TemplateState::Current => "installed and up to date",
+            TemplateState::NeedsInstall => "the load installs them",
+            TemplateState::Unsupported => {
+                "not supported by this engine; documents are sent without templates"
+            }
         };
-        good(&format!("templates of '{index}'"), templates)?;
-        match &found.disk {
+        pass(&format!("templates of '{index}'"), templates)?;
+        match &inspection.disk {
             Some(disk) => self.disk(disk)?,
-            None => good("disks", "the engine does not tell this user; a load need not know")?,
+            None => pass("disks", "this user may not read it; not required for loading")?,
         }
-        for conflict in &found.conflicts {
-            self.conflict(conflict)?;
+        for issue in &inspection.issues {
+            self.issue(issue)?;
         }
-        self.rights(&found.rights)
+        self.privileges(&inspection.privileges)
     }
 
-    /// Tells what is in the way of our documents.
-    fn conflict(&mut self, conflict: &Conflict) -> Result<(), Failure> {
-        let harm = match conflict {
-            Conflict::LegacyTemplate { .. } => return good("templates", &conflict.told()),
-            Conflict::SamePriority { .. } | Conflict::DataStream { .. } => Harm::Stops,
-            Conflict::Blocked { .. } if conflict.is_of_disk() => Harm::Stops,
-            Conflict::Shards { open, most } if open >= most => Harm::Stops,
-            _ => Harm::Lessens,
+    /// Reports a setting of the engine that would stop documents.
+    fn issue(&mut self, issue: &EngineIssue) -> Result<(), Failure> {
+        let severity = match issue {
+            EngineIssue::LegacyTemplate { .. } => return pass("templates", &issue.describe()),
+            EngineIssue::SamePriority { .. } | EngineIssue::DataStream { .. } => Severity::Failure,
+            EngineIssue::Blocked { .. } if issue.is_disk_full() => Severity::Failure,
+            EngineIssue::Shards { open, most } if open >= most => Severity::Failure,
+            _ => Severity::Warning,
         };
-        self.bad(harm, &Failure::person(conflict.told()).hint(conflict.advice()))
+        self.report_problem(
+            severity,
+            &Failure::action_required(issue.describe()).hint(issue.hint()),
+        )
     }
 
-    /// Compares what was loaded with what the engine holds.
-    fn presence(&mut self, engine: &Engine) -> Result<(), Failure> {
+    /// Compares what the checkpoint records as loaded with what the engine holds.
+    fn loaded_indices(&mut self, engine: &Engine) -> Result<(), Failure> {
         let path = &self.plan.checkpoint;
-        // Whether the file can be used is looked at elsewhere.
-        let Ok(reader) = Reader::open(path) else { return Ok(()) };
+        // Another check reports whether the file can be used.
+        let Ok(reader) = CheckpointReader::open(path) else { return Ok(()) };
         if let (Ok(Some(theirs)), Some(ours)) = (reader.cluster(), engine.cluster())
             && theirs != ours
         {
             let (path, target) = (path.clone(), self.plan.target_name());
             let ours = ours.to_owned();
-            let other = checkpoint::Error::OtherCluster { path, target, theirs, ours };
-            return self.bad(Harm::Stops, &other.into());
+            let other = checkpoint::Error::ClusterMismatch { path, target, theirs, ours };
+            return self.report_problem(Severity::Failure, &other.into());
         }
         let (Some(inventory), Ok(mut indices)) = (engine.inventory(), reader.indices()) else {
             return Ok(());
         };
         indices.compare(inventory, self.now.as_millisecond());
-        for (name, missing) in indices.open() {
-            let failure = Failure::person(format!("{name}: {}", presence::what(missing)));
-            self.bad(Harm::Lessens, &failure.hint(presence::way_out(self.plan, name)))?;
+        for (name, missing) in indices.unaccepted() {
+            let failure =
+                Failure::action_required(format!("{name}: {}", index_check::describe(missing)));
+            self.report_problem(
+                Severity::Warning,
+                &failure.hint(index_check::remedy(self.plan, name)),
+            )?;
         }
-        if indices.open().next().is_some() || indices.known.is_empty() {
+        if indices.unaccepted().next().is_some() || indices.known.is_empty() {
             return Ok(());
         }
-        let documents = indices.known.values().map(Known::expected).sum();
+        let documents = indices.known.values().map(LoadedIndex::expected).sum();
         let number = indices.known.len() as u64;
         let indices = if number == 1 { "index" } else { "indices" };
-        good(
+        pass(
             "loaded before",
             &format!(
-                "{} {indices} with {}, all there",
-                figures::count(number),
-                figures::counted(documents, "document")
+                "{} {indices} with {}, complete",
+                format::count(number),
+                format::plural(documents, "document")
             ),
         )
     }
 
     fn disk(&mut self, disk: &Disk) -> Result<(), Failure> {
         let name = format!("disk of {}", disk.node);
-        let room = format!("{} of {} free", figures::bytes(disk.free), figures::bytes(disk.bytes));
-        let (harm, what) = match disk.fill {
-            Fill::Fine => return good(&name, &room),
-            Fill::High => {
-                (Harm::Lessens, "above the high watermark: new indices find no place on it")
-            }
-            Fill::Flooded => {
-                (Harm::Stops, "above the flood-stage watermark: the engine blocks writes")
+        let free = format!("{} of {} free", format::bytes(disk.free), format::bytes(disk.bytes));
+        let (severity, state) = match disk.usage {
+            DiskUsage::Normal => return pass(&name, &free),
+            DiskUsage::AboveHighWatermark => (
+                Severity::Warning,
+                "above the high watermark: no shards of new indices are allocated to it",
+            ),
+            DiskUsage::AboveFloodStage => {
+                (Severity::Failure, "above the flood-stage watermark: the engine blocks writes")
             }
         };
-        let failure = Failure::person(format!("{name} is {what} ({room})"));
-        self.bad(
-            harm,
-            &failure.hint("make room on it, or add a node; the engine then goes on by itself"),
+        let failure = Failure::action_required(format!("{name} is {state} ({free})"));
+        self.report_problem(
+            severity,
+            &failure.hint("free disk space or add a node; the engine then recovers by itself"),
         )
     }
 
-    fn rights(&mut self, rights: &Rights) -> Result<(), Failure> {
-        match rights {
-            Rights::Unknown => good(
+    fn privileges(&mut self, privileges: &Privileges) -> Result<(), Failure> {
+        match privileges {
+            Privileges::Unknown => pass(
                 "permissions",
-                "the engine has no logins, or does not tell; the first write shows",
+                "security is disabled or cannot be queried; permissions are checked by the first write",
             ),
-            Rights::Enough { user } => {
-                good("permissions", &format!("{user} may do all that a load does"))
+            Privileges::Sufficient { user } => {
+                pass("permissions", &format!("{user} has all permissions that a load needs"))
             }
-            Rights::Named { user, roles } => {
+            Privileges::Identified { user, roles } => {
                 let roles = if roles.is_empty() { "no role".to_owned() } else { roles.join(", ") };
                 let text = format!(
-                    "{user}, with {roles}; whether they are enough shows at the first write (least: policy/opensearch.json)"
+                    "{user}, with {roles}; permissions are checked by the first write (minimum: policy/opensearch.json)"
                 );
-                good("permissions", &text)
+                pass("permissions", &text)
             }
-            Rights::Missing { user, privileges } => {
-                let failure =
-                    Failure::person(format!("{user} lacks permissions: {}", privileges.join(", ")));
-                let fix = "give this user the role of policy/elasticsearch.json, with the names of your indices";
-                self.bad(Harm::Stops, &failure.hint(fix))
+            Privileges::Missing { user, privileges } => {
+                let failure = Failure::action_required(format!(
+                    "{user} lacks permissions: {}",
+                    privileges.join(", ")
+                ));
+                let fix = "assign this user the role in policy/elasticsearch.json, with the names of your indices";
+                self.report_problem(Severity::Failure, &failure.hint(fix))
             }
         }
     }

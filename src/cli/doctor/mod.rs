@@ -1,12 +1,12 @@
-//! `trailload doctor`: would this load succeed?
+//! `trailload doctor`: checks whether a load would succeed.
 //!
-//! In: the words of a load. Out: a line for each thing that the load needs, with ✓ or ✗, below each ✗ the fix; and
-//! exit 1 if something would stop the load.
-//! Holds: it looks with the load's own eyes (the same clients, the same sources), and changes nothing: nothing is
-//! put into the engine, and no file is made.
-//! Absent on purpose: how much there is to load. A dry run tells that.
+//! Input: the arguments of a load. Output: one line for each check, marked `✓` (pass), `!` (warning) or `✗` (failure), with
+//! the fix below each problem; exit code 1 if a check fails.
+//! Invariant: it uses the same clients and sources as a load, and changes nothing: nothing is written to the engine, and no
+//! file is created.
+//! Not here: how much there is to load, which a dry run shows.
 
-mod cloud;
+mod aws;
 mod engine;
 
 use std::{
@@ -19,150 +19,160 @@ use jiff::Timestamp;
 use tokio::runtime;
 
 use super::{
+    args::load::LoadArgs,
     environment::Environment,
     exit::Exit,
     failure::Failure,
-    gather::nothing_done,
-    load::{self, Plan},
+    load::{setup, sources::nothing_done},
+    plan::Plan,
 };
 use crate::{
-    checkpoint::{self, Standing},
-    normalize::Rules,
-    report::{Log, WaitTeller, figures, terminal::printable},
+    checkpoint::{self, CheckpointState},
+    pending::PendingRequests,
+    report::{Log, WaitReporter, format, terminal::escape_unprintable},
     source::Files,
-    waits::Waits,
 };
 
 /// The whole of `trailload doctor --help`, below its usage.
 const AFTER_HELP: &str = "\
-Takes the SOURCE words and options of a load (see 'trailload load --help') and looks at all that the
-load needs: credentials, accounts, Regions, buckets, clock, engine, checkpoint.
+Takes the arguments of a load (see 'trailload load --help') and checks everything that the load needs:
+credentials, accounts, Regions, buckets, clock, engine and checkpoint.
 
 Examples:
   trailload doctor --into http://localhost:9200
   trailload doctor s3://my-trail --into https://search.example:9200
 
 Exit codes:
-  0  nothing would stop the load
-  1  something would; below each ✗ is what to do
-  2  the command line makes no sense";
+  0  the load can run, possibly with warnings (!)
+  1  a check failed (✗); the fix is shown below it
+  2  invalid command line";
 
-/// The words of `trailload doctor`.
+/// The arguments of `trailload doctor`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 #[command(override_usage = "trailload doctor [OPTIONS OF LOAD] --into <URL> [SOURCE]...")]
 #[group(skip)]
-#[command(mut_args(|word| word.hide(true)))]
-pub struct Args {
-    /// Those of a load.
+#[command(mut_args(|arg| arg.hide(true)))]
+pub struct DoctorArgs {
+    /// The arguments of the load.
     #[command(flatten)]
-    pub load: load::Args,
+    pub load: LoadArgs,
 }
 
 /// Runs `trailload doctor`.
 ///
 /// # Errors
 ///
-/// Returns a [`Failure`] if the words make no sense.
+/// Returns a [`Failure`] if the arguments are invalid, or if the result cannot be printed.
 pub(super) fn run(
-    args: &Args,
+    args: &DoctorArgs,
     environment: &Environment,
     now: Timestamp,
     log: &Log,
 ) -> Result<Exit, Failure> {
     let plan = args.load.plan(environment, now)?;
-    // As a load does: a word that names nothing is a mistake of the command line.
-    Files::new(&plan.words.paths(), nothing_done())?;
+    // As in a load, a path that does not exist is a usage error.
+    Files::new(&plan.sources.paths(), nothing_done())?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::of(Exit::Person, &error))?;
-    let waits = Waits::default();
-    let _teller = WaitTeller::start(waits.clone(), log.clone());
-    let mut doctor = Doctor { plan: &plan, log, now, tasted: false, stops: 0, others: 0, waits };
-    let seen = runtime.block_on(doctor.look());
+        .map_err(|error| Failure::from_error(Exit::ActionRequired, &error))?;
+    let pending = PendingRequests::default();
+    let _reporter = WaitReporter::start(pending.clone(), log.clone());
+    let mut doctor = Doctor {
+        plan: &plan,
+        log,
+        now,
+        any_source_readable: false,
+        failures: 0,
+        warnings: 0,
+        pending,
+    };
+    let result = runtime.block_on(doctor.run_checks());
     runtime.shutdown_background();
-    seen?;
-    doctor.end()
+    result?;
+    doctor.summarize()
 }
 
-/// What something that is wrong does to the load.
+/// How a problem affects the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Harm {
-    /// It ends it.
-    Stops,
-    /// It goes on without a part.
-    Lessens,
+enum Severity {
+    /// The load cannot run.
+    Failure,
+    /// The load can run, but incompletely.
+    Warning,
 }
 
-/// Looks, and counts what is wrong.
+/// Runs the checks and counts the problems.
 struct Doctor<'a> {
     plan: &'a Plan,
     log: &'a Log,
     now: Timestamp,
-    /// Whether anything to load was within reach.
-    tasted: bool,
-    stops: u64,
-    others: u64,
-    /// What is being waited for.
-    waits: Waits,
+    /// Whether at least one source can be read.
+    any_source_readable: bool,
+    failures: u64,
+    warnings: u64,
+    /// The requests in flight, for messages about slow responses.
+    pending: PendingRequests,
 }
 
 impl Doctor<'_> {
-    async fn look(&mut self) -> Result<(), Failure> {
-        let rules = match &self.plan.mappings {
-            Some(folder) => Rules::load(folder),
-            None => Rules::embedded(),
-        };
+    async fn run_checks(&mut self) -> Result<(), Failure> {
+        let rules = setup::field_rules(self.plan);
         self.files()?;
-        let caller = self.aws().await?;
+        let session = self.aws().await?;
         match rules {
-            Ok(rules) => self.engine(Arc::new(rules), caller.as_ref()).await?,
-            Err(error) => self.bad(Harm::Stops, &error.into())?,
+            Ok(rules) => self.engine(Arc::new(rules), session.as_ref()).await?,
+            Err(failure) => self.report_problem(Severity::Failure, &failure)?,
         }
         self.checkpoint()
     }
 
-    /// Says in a last line what it all means.
-    fn end(&mut self) -> Result<Exit, Failure> {
-        if self.stops == 0 && !self.tasted {
-            // Each of them was told.
-            self.stops = self.others;
+    /// Prints the result in a last line.
+    fn summarize(&mut self) -> Result<Exit, Failure> {
+        if self.failures == 0 && !self.any_source_readable {
+            // Without any readable source, there is nothing to load.
+            self.failures = self.warnings;
         }
-        let things = |number| figures::counted(number, "thing");
-        let (line, exit) = match (self.stops, self.others) {
-            (0, 0) => ("nothing would stop this load".to_owned(), Exit::Done),
-            (0, others) => (
-                format!("nothing would stop this load; {} would lessen it", things(others)),
-                Exit::Done,
+        let (line, exit) = match (self.failures, self.warnings) {
+            (0, 0) => ("this load can run".to_owned(), Exit::Success),
+            (0, warnings) => (
+                format!("this load can run; {}", format::plural(warnings, "warning")),
+                Exit::Success,
             ),
-            (stops, _) => (format!("{} would stop this load", things(stops)), Exit::Person),
+            (failures, _) => (
+                format!("this load cannot run: {}", format::plural(failures, "problem")),
+                Exit::ActionRequired,
+            ),
         };
         super::print(&format!("{line}\n"))?;
         Ok(exit)
     }
 
-    /// Tells what is wrong, and what to do.
-    fn bad(&mut self, harm: Harm, failure: &Failure) -> Result<(), Failure> {
-        match harm {
-            Harm::Stops => self.stops += 1,
-            Harm::Lessens => self.others += 1,
+    /// Prints a problem and its fix.
+    fn report_problem(&mut self, severity: Severity, failure: &Failure) -> Result<(), Failure> {
+        match severity {
+            Severity::Failure => self.failures += 1,
+            Severity::Warning => self.warnings += 1,
         }
-        super::print(&wrong(failure))
+        super::print(&problem_lines(severity, failure))
     }
 
     fn files(&mut self) -> Result<(), Failure> {
-        for (_, word) in &self.plan.words.files {
-            let (path, name) = (Path::new(word), word.to_string_lossy());
-            match opened(path) {
+        for (_, file) in &self.plan.sources.files {
+            let (path, name) = (Path::new(file), file.to_string_lossy());
+            match try_open(path) {
                 Ok(()) => {
-                    self.tasted = true;
-                    good(&name, "can be read")?;
+                    self.any_source_readable = true;
+                    pass(&name, "can be read")?;
                 }
                 Err(error) => {
                     let failure =
-                        Failure::person(format!("could not read {name}")).caused_by(&error);
-                    self.bad(Harm::Lessens, &failure.hint("check that this user may read it"))?;
+                        Failure::action_required(format!("cannot read {name}")).caused_by(&error);
+                    self.report_problem(
+                        Severity::Warning,
+                        &failure.hint("check that this user has permission to read it"),
+                    )?;
                 }
             }
         }
@@ -172,16 +182,18 @@ impl Doctor<'_> {
     fn checkpoint(&mut self) -> Result<(), Failure> {
         let name = format!("checkpoint {}", self.plan.checkpoint.display());
         match checkpoint::examine(&self.plan.checkpoint, &self.plan.target_name()) {
-            Ok(Standing::New) => good(&name, "is not there yet; the load makes it"),
-            Ok(Standing::Ours) => good(&name, "is ours, sound and free"),
-            Ok(Standing::Older) => good(&name, "is ours and free; the load brings it up to date"),
-            Err(error) => self.bad(Harm::Stops, &error.into()),
+            Ok(CheckpointState::New) => pass(&name, "does not exist yet; the load creates it"),
+            Ok(CheckpointState::Ours) => pass(&name, "belongs to this target and can be used"),
+            Ok(CheckpointState::Older) => {
+                pass(&name, "belongs to this target; the load updates its schema")
+            }
+            Err(error) => self.report_problem(Severity::Failure, &error.into()),
         }
     }
 }
 
-/// Opens a file or a folder, as the load will. What can be opened only once is left to it.
-fn opened(path: &Path) -> std::io::Result<()> {
+/// Opens a file or a folder, as the load does. Pipes are skipped, because they can be opened only once.
+fn try_open(path: &Path) -> std::io::Result<()> {
     if path == Path::new("-") {
         return Ok(());
     }
@@ -195,22 +207,26 @@ fn opened(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Tells what is as it should be.
-fn good(about: &str, text: &str) -> Result<(), Failure> {
-    super::print(&format!("✓ {}: {}\n", in_a_line(about), in_a_line(text)))
+/// Prints that a check passed.
+fn pass(about: &str, text: &str) -> Result<(), Failure> {
+    super::print(&format!("✓ {}: {}\n", single_line(about), single_line(text)))
 }
 
-/// Returns the lines about something that is wrong.
-fn wrong(failure: &Failure) -> String {
-    let causes = failure.causes.iter().map(|cause| in_a_line(cause));
-    let all: Vec<_> = std::iter::once(in_a_line(&failure.heading)).chain(causes).collect();
-    let fix = failure.hint.as_deref().unwrap_or("mend what it says, and look again");
-    format!("✗ {}\n  fix: {}\n", all.join(": "), in_a_line(fix))
+/// Returns the lines of a problem and its fix.
+fn problem_lines(severity: Severity, failure: &Failure) -> String {
+    let mark = match severity {
+        Severity::Failure => '✗',
+        Severity::Warning => '!',
+    };
+    let causes = failure.causes.iter().map(|cause| single_line(cause));
+    let all: Vec<_> = std::iter::once(single_line(&failure.heading)).chain(causes).collect();
+    let fix = failure.hint.as_deref().unwrap_or("fix the problem above and run doctor again");
+    format!("{mark} {}\n  fix: {}\n", all.join(": "), single_line(fix))
 }
 
-/// Returns a text in one line, without what would steer a terminal: names and reasons are other people's words.
-fn in_a_line(text: &str) -> String {
-    printable(&text.replace(['\n', '\r', '\t'], " "))
+/// Returns a text in one line and without control characters: names and causes come from AWS, engines and files.
+fn single_line(text: &str) -> String {
+    escape_unprintable(&text.replace(['\n', '\r', '\t'], " "))
 }
 
 #[cfg(test)]
@@ -219,11 +235,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_one_line_and_its_fix_another() {
-        let mut failure = Failure::person("could not read s3://b").hint("allow\nit");
+        let mut failure = Failure::action_required("could not read s3://b").hint("allow\nit");
         failure.causes.push("403\u{1b}[2J".to_owned());
-        assert_eq!(wrong(&failure), "✗ could not read s3://b: 403\\u{1b}[2J\n  fix: allow it\n");
+        assert_eq!(
+            problem_lines(Severity::Failure, &failure),
+            "✗ could not read s3://b: 403\\u{1b}[2J\n  fix: allow it\n"
+        );
         assert!(
-            wrong(&Failure::person("broken")).contains("\n  fix: "),
+            problem_lines(Severity::Warning, &Failure::action_required("broken"))
+                .starts_with("! broken\n  fix: "),
             "there is always something to do"
         );
     }

@@ -19,7 +19,7 @@ SINGLES = {
     "gzip": "one gzip file of 50 MB",
 }
 # Millions of bytes of one record, between two small ones. The longest that trailload takes has 32 MiB.
-RECORDS = {30: "one record of 30 MB", 50: "one record of 50 MB, set aside"}
+RECORDS = {30: "one record of 30 MB", 50: "one record of 50 MB, a dead letter"}
 
 
 def run(bench, _):
@@ -49,7 +49,7 @@ def run(bench, _):
 
 
 def inputs(bench):
-    """Yields label, place, events and how many will be set aside; many events are one corpus under many names."""
+    """Yields label, place, events and how many will be dead letters; many events are one corpus under many names."""
     small, facts = bench.corpus("corpus-10000", "--events", 10_000)
     yield "trail files", small, facts["events"], 0
     trail, facts = bench.corpus(f"corpus-{EVENTS}", "--events", EVENTS)
@@ -64,7 +64,7 @@ def inputs(bench):
         path = bench.folder / f"record-{megabytes}.json"
         with open(path, "w") as file:
             write_records(file, megabytes)
-        yield label, path, 3, int("set aside" in label)
+        yield label, path, 3, int("dead letter" in label)
         path.unlink()
 
 

@@ -1,38 +1,38 @@
-//! Moments and ages as a person types them.
+//! Parses points in time and ages: `2024-06-01T12:00:00Z`, `2024-06-01`, `7d`.
 
 use std::{str::FromStr, time::Duration};
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use thiserror::Error;
 
-/// Why a moment or an age cannot be understood. The text says what is expected.
+/// The value is neither a point in time nor an age; the message states what is expected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Error {
-    /// Neither a time, nor a date, nor an age.
+pub enum TimeError {
+    /// The value is not a time, a date or an age.
     #[error(
         "expected a time (2024-06-01T12:00:00Z), a date (2024-06-01, midnight UTC) or an age (7d, 12h)"
     )]
     Moment,
-    /// Not an age.
+    /// The value is not an age.
     #[error("expected an age such as 30m, 12h, 7d or 2w (units: s, m, h, d, w)")]
     Age,
 }
 
-/// A moment, as typed: it becomes a time once the present is known.
+/// A point in time, absolute or relative to the current time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// A time.
+    /// An absolute time.
     At(Timestamp),
-    /// An age before the present.
+    /// This long before the current time.
     Ago(Age),
 }
 
-/// A length of time such as `7d`; days have 24 hours.
+/// A duration such as `7d`. A day has 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age(SignedDuration);
 
 impl Moment {
-    /// Returns the time that is meant, or `None` if it lies before all times.
+    /// Returns the absolute time, or `None` if it is too early to be represented.
     pub fn resolve(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::At(time) => Some(time),
@@ -42,58 +42,61 @@ impl Moment {
 }
 
 impl Age {
-    /// Returns the length.
+    /// Returns the duration.
     pub fn length(self) -> Duration {
-        // Ages are typed without a sign.
+        // An age has no sign.
         self.0.unsigned_abs()
     }
 }
 
 impl FromStr for Moment {
-    type Err = Error;
+    type Err = TimeError;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        // A date must have just this length: jiff would also take one out of a longer text and drop
-        // the rest.
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        // jiff also parses a date at the beginning of a longer text, so the length is checked.
         if text.len() == "2024-06-01".len()
             && let Ok(date) = text.parse::<Date>()
         {
-            let midnight = date.to_zoned(TimeZone::UTC).map_err(|_| Error::Moment)?;
+            let midnight = date.to_zoned(TimeZone::UTC).map_err(|_| TimeError::Moment)?;
             return Ok(Self::At(midnight.timestamp()));
         }
         if let Ok(time) = text.parse() {
             return Ok(Self::At(time));
         }
-        text.parse().map(Self::Ago).map_err(|_| Error::Moment)
+        text.parse().map(Self::Ago).map_err(|_| TimeError::Moment)
     }
 }
 
 impl FromStr for Age {
-    type Err = Error;
+    type Err = TimeError;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, TimeError> {
         let mut rest = text;
         let mut seconds: i64 = 0;
         while !rest.is_empty() {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let number: i64 = rest[..digits].parse().map_err(|_| Error::Age)?;
-            let unit = rest[digits..].chars().next().ok_or(Error::Age)?;
-            let part = number.checked_mul(seconds_of(unit)?).ok_or(Error::Age)?;
-            seconds = seconds.checked_add(part).ok_or(Error::Age)?;
+            let number: i64 = rest[..digits].parse().map_err(|_| TimeError::Age)?;
+            let unit = rest[digits..].chars().next().ok_or(TimeError::Age)?;
+            let part = number.checked_mul(seconds_of(unit)?).ok_or(TimeError::Age)?;
+            seconds = seconds.checked_add(part).ok_or(TimeError::Age)?;
             rest = &rest[digits + unit.len_utf8()..];
         }
-        if text.is_empty() { Err(Error::Age) } else { Ok(Self(SignedDuration::from_secs(seconds))) }
+        if text.is_empty() {
+            Err(TimeError::Age)
+        } else {
+            Ok(Self(SignedDuration::from_secs(seconds)))
+        }
     }
 }
 
-fn seconds_of(unit: char) -> Result<i64, Error> {
+fn seconds_of(unit: char) -> Result<i64, TimeError> {
     match unit {
         's' => Ok(1),
         'm' => Ok(60),
         'h' => Ok(3_600),
         'd' => Ok(86_400),
         'w' => Ok(604_800),
-        _ => Err(Error::Age),
+        _ => Err(TimeError::Age),
     }
 }
 
@@ -148,8 +151,8 @@ mod tests {
             "7d7",
             "7é",
         ] {
-            assert_eq!(typed.parse::<Moment>(), Err(Error::Moment), "{typed}");
-            assert_eq!(typed.parse::<Age>(), Err(Error::Age), "{typed}");
+            assert_eq!(typed.parse::<Moment>(), Err(TimeError::Moment), "{typed}");
+            assert_eq!(typed.parse::<Age>(), Err(TimeError::Age), "{typed}");
         }
     }
 

@@ -1,16 +1,15 @@
-//! Sizes as a person types them: `256MiB`, `5 MB`, `1048576`.
+//! Parses sizes: `256MiB`, `5 MB`, `1048576`.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// Why a size cannot be understood. The text says what is expected.
+/// The value is not a size; the message states what is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("expected a size such as 256MiB, 1GiB, 500MB or 1048576 (bytes)")]
-pub struct Error;
+pub struct SizeError;
 
-/// The units that a size may have. Without `i` they are powers of 1,000, except for the lone
-/// letters, which everyone means as powers of 1,024.
+/// The units of a size. `kB` and the like are powers of 1,000; `KiB` and single letters are powers of 1,024.
 const UNITS: [(&str, u64); 14] = [
     ("", 1),
     ("b", 1),
@@ -33,27 +32,27 @@ const UNITS: [(&str, u64); 14] = [
 pub struct ByteCount(pub u64);
 
 impl ByteCount {
-    /// Returns a whole number of MiB.
+    /// Creates a size from a number of MiB.
     pub const fn mebibytes(count: u64) -> Self {
         Self(count << 20)
     }
 }
 
 impl FromStr for ByteCount {
-    type Err = Error;
+    type Err = SizeError;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, SizeError> {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| Error)?;
+        let number: u64 = number.parse().map_err(|_| SizeError)?;
         let unit = unit.trim_start_matches(' ').to_ascii_lowercase();
-        let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(Error)?;
-        number.checked_mul(*bytes).map(Self).ok_or(Error)
+        let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(SizeError)?;
+        number.checked_mul(*bytes).map(Self).ok_or(SizeError)
     }
 }
 
 impl fmt::Display for ByteCount {
-    /// Writes the size exactly, with the largest unit that leaves a whole number.
+    /// Writes the exact size in the largest unit that gives a whole number.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
             if self.0 > 0 && self.0.trailing_zeros() >= shift {
@@ -96,7 +95,7 @@ mod tests {
         for typed in
             ["", "MiB", "-1", "+1", "1.5GiB", "1,000", "5 m b", "5PiB", "5é", "99999999999GiB"]
         {
-            assert_eq!(typed.parse::<ByteCount>(), Err(Error), "{typed}");
+            assert_eq!(typed.parse::<ByteCount>(), Err(SizeError), "{typed}");
         }
     }
 

@@ -1,0 +1,15 @@
+//! The option groups of the commands, as clap parses them.
+//!
+//! Input: command-line arguments. Output: one typed struct for each group.
+//! Invariant: nothing here opens a file, reads the environment or checks one group against another; [`plan`](super::plan)
+//! does.
+
+pub mod aws;
+pub mod document;
+pub mod engine;
+pub mod load;
+pub mod output;
+pub mod resources;
+pub mod size;
+pub mod source;
+pub mod time;

@@ -1,0 +1,162 @@
+//! Runs a plan: opens what it needs, builds the source, and hands both to the pipeline.
+//!
+//! Input: a [`Plan`]. Output: how the run ended, and the checkpoint in which its exit code is still to be recorded.
+
+use std::{path::Path, sync::Arc};
+
+use tokio::runtime;
+
+use super::{
+    dry_run, index_check,
+    setup::{
+        RunContext, field_rules, open_session, pipeline_config, recall_decisions, signing,
+        unless_shut_down,
+    },
+    signals,
+    sources::{SourceBuilder, nothing_done},
+};
+use crate::{
+    aws::Session,
+    checkpoint::{CheckpointReader, CheckpointStore},
+    cli::{
+        environment,
+        exit::Exit,
+        failure::Failure,
+        plan::{Plan, aws::EngineAuth},
+    },
+    normalize::FieldRegistry,
+    pipeline::{self, RunEnd, RunOutcome},
+    report::{Log, Metrics},
+    shutdown::{ShutdownTrigger, shutdown_channel},
+    sink::Engine,
+    source::{CombinedSource, Files},
+};
+
+/// A run that has ended, but whose exit code is not yet recorded in the checkpoint.
+#[derive(Debug)]
+pub(super) struct RunResult {
+    /// How the run ended.
+    pub(super) outcome: Result<RunOutcome, Failure>,
+    /// The checkpoint, to record the exit code in. `None` if it was not opened, or failed.
+    pub(super) store: Option<CheckpointStore>,
+}
+
+impl From<Result<RunOutcome, Failure>> for RunResult {
+    fn from(outcome: Result<RunOutcome, Failure>) -> Self {
+        Self { outcome, store: None }
+    }
+}
+
+/// Runs a plan to its end on a runtime of its own.
+pub(super) fn run_plan(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
+    // One thread is enough: the pipeline has threads of its own for the work.
+    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Err(Failure::from_error(Exit::ActionRequired, &error)).into(),
+    };
+    let ended = runtime.block_on(run(plan, metrics, log));
+    // A thread may still block on reading from an idle pipe.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
+    let (trigger, shutdown) = shutdown_channel();
+    if let Err(failure) = signals::listen(trigger.clone(), log.clone()) {
+        return Err(failure).into();
+    }
+    let context = RunContext { plan, metrics, log, shutdown: &shutdown };
+    if plan.dry_run {
+        return dry_run::run(context).await.into();
+    }
+    match open(context).await {
+        Ok(Some(resources)) => Box::pin(load_into_engine(context, resources, &trigger)).await,
+        Ok(None) => Ok(RunOutcome::Stopped).into(),
+        Err(failure) => Err(failure).into(),
+    }
+}
+
+/// The resources of a load, opened before anything is read.
+struct Resources {
+    session: Option<Session>,
+    fields: Arc<FieldRegistry>,
+    engine: Engine,
+    store: CheckpointStore,
+}
+
+/// Opens the AWS session, the engine and the checkpoint, in this order: nothing is sent for an invalid argument, and a
+/// mistyped URL does not leave a checkpoint file behind. Returns `None` after a shutdown signal.
+async fn open(context: RunContext<'_>) -> Result<Option<Resources>, Failure> {
+    let RunContext { plan, metrics, log, shutdown } = context;
+    let rules = Arc::new(field_rules(plan)?);
+    let fields = Arc::new(FieldRegistry::new(Arc::clone(&rules), plan.fields, plan.max_fields));
+    Files::new(&plan.sources.paths(), nothing_done())?;
+    let Some(session) = unless_shut_down(shutdown, Box::pin(open_session(plan, metrics))).await?
+    else {
+        return Ok(None);
+    };
+    let mut target = plan.sink_target();
+    if let Some(session) = session.as_ref().filter(|_| plan.engine_auth == EngineAuth::SigV4) {
+        target.signing = Some(signing(plan, session));
+    }
+    let connecting = Engine::connect(
+        target,
+        Arc::clone(&fields),
+        log.clone(),
+        Arc::clone(metrics),
+        shutdown.clone(),
+    );
+    // Nothing is in flight yet, so a shutdown signal can cancel this at once.
+    let connecting = Box::pin(async { Ok(connecting.await?) });
+    let Some(engine) = unless_shut_down(shutdown, connecting).await? else { return Ok(None) };
+    let store = CheckpointStore::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
+    Ok(Some(Resources { session, fields, engine, store }))
+}
+
+async fn load_into_engine(
+    context: RunContext<'_>,
+    resources: Resources,
+    trigger: &ShutdownTrigger,
+) -> RunResult {
+    let RunContext { plan, metrics, log, .. } = context;
+    let Resources { session, fields, engine, mut store } = resources;
+    if let Err(failure) = index_check::check_before_run(plan, &engine, &mut store, log).await {
+        return RunResult { outcome: Err(failure), store: Some(store) };
+    }
+    let source = match build_source(context, session, &fields, store.path()).await {
+        Ok(Some(source)) => source,
+        Ok(None) => return RunResult { outcome: Ok(RunOutcome::Stopped), store: Some(store) },
+        Err(failure) => return RunResult { outcome: Err(failure), store: Some(store) },
+    };
+    let engine_name = engine.info().to_string();
+    log.info(
+        plan.target.url.as_str().trim_end_matches('/'),
+        format_args!("loading into {engine_name}"),
+    );
+    // It is set only here, so this cannot fail.
+    let _ = metrics.engine.set(engine_name);
+    let config = pipeline_config(context, source, fields);
+    let engine = Arc::new(engine);
+    let RunEnd { outcome, mut store, held } =
+        pipeline::load(config, Arc::clone(&engine), store, trigger).await;
+    let mut outcome = outcome.map_err(Failure::from);
+    if let (Ok(RunOutcome::Complete), Some(store)) = (&outcome, &mut store)
+        && let Err(failure) =
+            index_check::check_after_run(plan, &engine, held.as_ref(), store, log).await
+    {
+        outcome = Err(failure);
+    }
+    RunResult { outcome, store }
+}
+
+/// Restores the decisions of earlier runs about fields, and builds the source.
+async fn build_source(
+    context: RunContext<'_>,
+    session: Option<Session>,
+    fields: &FieldRegistry,
+    checkpoint: &Path,
+) -> Result<Option<CombinedSource>, Failure> {
+    // After the templates were read: the engine's state takes precedence over the checkpoint.
+    recall_decisions(fields, &CheckpointReader::open(checkpoint)?)?;
+    SourceBuilder { context, checkpoint: Some(checkpoint) }.build(session).await
+}
