@@ -2,9 +2,9 @@
 //!
 //! Input: a [`CredentialSource`], and the access keys of sessions that AWS reported as expired. Output: credentials.
 //! Invariant: however many tasks need new credentials at once, one requests them and the others use its result.
-//! Credentials that AWS reported as expired are never returned again. A failure to renew early is no failure while the
+//! Credentials that AWS reported as expired are never returned again. A failure to renew early has no effect while the
 //! current credentials are valid.
-//! Deliberately absent: the identity cache of the SDK, which cannot be told that AWS has rejected its credentials.
+//! Deliberately absent: the identity cache of the SDK, which has no way to discard credentials that AWS rejects.
 
 use std::{
     error::Error as StdError,

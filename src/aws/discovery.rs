@@ -66,7 +66,7 @@ pub struct Trail {
 ///
 /// # Errors
 ///
-/// Returns [`Error`] for a text that is no Region name, and for a Region of another partition.
+/// Returns [`Error`] for an invalid Region name, and for a Region of another partition.
 pub fn validate_regions(names: &[String], partition: AwsPartition) -> Result<(), Error> {
     for name in names {
         let Some(actual) = AwsPartition::from_region(name) else {

@@ -72,10 +72,10 @@ pub enum Error {
         /// Partition of the credentials.
         expected: AwsPartition,
     },
-    /// A text is no Region name.
+    /// The text is not a Region name.
     #[error("{0:?} is not a valid Region name, such as eu-central-1")]
     InvalidRegion(String),
-    /// A text is no role ARN.
+    /// The text is not a role ARN.
     #[error("{0:?} is not a valid role ARN, such as arn:aws:iam::111122223333:role/trailload")]
     InvalidRoleArn(String),
     /// A CA bundle cannot be used.

@@ -2,7 +2,7 @@
 //!
 //! Input: headers and body of a response in any protocol (awsJson, rest-json, query XML, rest-xml). Output:
 //! [`ErrorBody`].
-//! Invariant: a body that is no error document yields an empty [`ErrorBody`], never an error.
+//! Invariant: a body in another format yields an empty [`ErrorBody`], never an error.
 //! Deliberately absent: the meaning of a code (see `error_kind`).
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;

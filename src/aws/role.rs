@@ -82,7 +82,7 @@ impl RoleTemplate {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::InvalidRoleArn`] if the text is no role ARN for any account.
+    /// Returns [`Error::InvalidRoleArn`] if the text is not a role ARN for any account.
     pub fn new(text: &str) -> Result<Self, Error> {
         let template = Self(text.to_owned());
         template
@@ -105,7 +105,7 @@ impl RoleTemplate {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::InvalidRoleArn`] if the template has a placeholder and `account` is no account ID.
+    /// Returns [`Error::InvalidRoleArn`] if the template has a placeholder and `account` is not an account ID.
     pub fn for_account(&self, account: &str, external_id: Option<String>) -> Result<Role, Error> {
         Role::new(&self.0.replace(ACCOUNT_PLACEHOLDER, account), external_id)
     }

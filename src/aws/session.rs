@@ -72,7 +72,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if `certificates` contains no certificate or `region` is no Region name.
+    /// Returns [`Error`] if `certificates` contains no certificate or `region` is not a Region name.
     pub async fn load(options: &SessionOptions) -> Result<Self, Error> {
         if let Some(region) =
             options.region.as_ref().filter(|it| AwsPartition::from_region(it).is_none())

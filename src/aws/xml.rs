@@ -7,7 +7,7 @@
 
 use aws_smithy_xml::decode::{Document, try_data};
 
-/// Returns the text of the first element with one of these names; `None` if there is no such element or it is empty.
+/// Returns the text of the first element with one of these names; `None` if the document has none or it is empty.
 pub(crate) fn first_text(document: &str, names: &[&str]) -> Option<String> {
     let mut document = Document::new(document);
     while let Some(element) = document.next_start_element() {
