@@ -3,7 +3,7 @@
 //! Input: an error. Output: `error: … / caused by: … / hint: …`, and an exit code.
 //! Invariant: hints are chosen by kind or code of an error, never by its text.
 
-use std::error::Error;
+use std::{convert::Infallible, error::Error};
 
 use aws_credential_types::provider::error::CredentialsError;
 use serde_json::json;
@@ -160,15 +160,30 @@ impl From<aws::Error> for Failure {
     }
 }
 
-impl From<pipeline::Error> for Failure {
-    fn from(error: pipeline::Error) -> Self {
+impl<E: std::error::Error + Into<Self>> From<pipeline::Error<E>> for Failure {
+    fn from(error: pipeline::Error<E>) -> Self {
         match error {
             pipeline::Error::Source(error) => error.into(),
-            pipeline::Error::Sink(error) => error.into(),
+            pipeline::Error::Consumer(error) => error.into(),
             pipeline::Error::Checkpoint(error) => error.into(),
-            pipeline::Error::Thread { .. } => Self::from_error(Exit::ActionRequired, &error)
+            pipeline::Error::Thread(_) => Self::from_error(Exit::ActionRequired, &error)
                 .hint("reduce --workers, or raise the limits of this user (ulimit -u, -v)"),
-            pipeline::Error::TooManyBlocked { ref source, .. } => {
+            pipeline::Error::Panic(_) => Self::from_error(Exit::ActionRequired, &error).hint(BUG),
+        }
+    }
+}
+
+impl From<Infallible> for Failure {
+    fn from(error: Infallible) -> Self {
+        match error {}
+    }
+}
+
+impl From<pipeline::LoadError> for Failure {
+    fn from(error: pipeline::LoadError) -> Self {
+        match error {
+            pipeline::LoadError::Sink(error) => error.into(),
+            pipeline::LoadError::TooManyBlocked { ref source, .. } => {
                 Self::from_error(Exit::ActionRequired, &error).hint(match source.cause {
                     DeadLetterCause::Pipeline => {
                         "repair the ingest pipeline, or remove it from the settings of the index, then run the same \
@@ -180,7 +195,6 @@ impl From<pipeline::Error> for Failure {
                     }
                 })
             }
-            pipeline::Error::Panic(_) => Self::from_error(Exit::ActionRequired, &error).hint(BUG),
         }
     }
 }
@@ -501,7 +515,8 @@ mod tests {
     #[test]
     fn a_thread_that_cannot_be_had_is_exit_1_with_cause_and_hint() {
         let source = io::Error::from(io::ErrorKind::WouldBlock);
-        let error = pipeline::Error::Thread { name: "worker", source };
+        let error = pipeline::ThreadError { name: "worker", source };
+        let error = pipeline::Error::<Infallible>::from(error);
         let failure = Failure::from(error);
         assert_eq!((failure.exit, failure.causes.len()), (Exit::ActionRequired, 1));
         assert!(failure.hint.is_some_and(|hint| hint.contains("--workers")));

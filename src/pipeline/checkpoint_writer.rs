@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{error::Error, thread::spawn};
+use super::{
+    error::{Error, ThreadError},
+    thread::spawn,
+};
 use crate::{
     checkpoint::{self, CheckpointEvent, CheckpointStore},
     pending::PendingRequests,
@@ -44,8 +47,11 @@ impl CheckpointWriter {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Thread`] if the operating system cannot create the thread.
-    pub(super) fn start(store: CheckpointStore, waits: PendingRequests) -> Result<Self, Error> {
+    /// Returns [`ThreadError`] if the operating system cannot create the thread.
+    pub(super) fn start(
+        store: CheckpointStore,
+        waits: PendingRequests,
+    ) -> Result<Self, ThreadError> {
         let (events, received) = mpsc::sync_channel(QUEUED_EVENTS);
         let (result, stored) = oneshot::channel();
         // Never joined, which would block the caller's thread: its result arrives through the channel.
@@ -81,7 +87,9 @@ impl CheckpointWriter {
     /// # Errors
     ///
     /// Returns the error that ended the checkpoint thread.
-    pub(super) async fn finish(self) -> Result<CheckpointStore, Error> {
+    pub(super) async fn finish<E: std::error::Error + 'static>(
+        self,
+    ) -> Result<CheckpointStore, Error<E>> {
         drop(self.events);
         let pending = self.waits.begin(WAIT_SUBJECT, "");
         let store = self.store.await;
@@ -100,6 +108,8 @@ async fn wait() {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
     use crate::event::ListingSummary;
 
@@ -147,6 +157,6 @@ mod tests {
         drop((received, result));
         let writer = CheckpointWriter { events, store, waits: PendingRequests::default() };
         assert!(writer.send(event(0)).await.is_err());
-        assert!(matches!(writer.finish().await, Err(Error::Panic("checkpoint"))));
+        assert!(matches!(writer.finish::<Infallible>().await, Err(Error::Panic("checkpoint"))));
     }
 }

@@ -22,7 +22,7 @@ impl InputsByFolder {
     /// Counts an input. Files are not counted: their folders are never completed.
     pub(super) fn add(&mut self, input: &Input) {
         if !matches!(input.content, Content::File(_)) {
-            self.add_key(&input.lane.key);
+            self.add_key(&input.partition.key);
         }
     }
 

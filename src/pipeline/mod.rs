@@ -1,20 +1,37 @@
-//! The corridor: from the lanes of a source to a ledger that knows what is safe.
+//! Runs a source through a consumer: lists inputs, reads their records in parallel, settles what becomes of them.
 //!
 //! ```text
-//!  lister ──Work──▶ workers ──Product──▶ corridor ──Batch──▶ sink
-//!  (thread)         (threads)            (tokio)  ◀─Receipt─┘
-//!                                            └──Note──▶ ledger and store (thread)
+//!  lister ──Job──▶ workers ──WorkerOutput──▶ coordinator ──Batch──▶ consumer
+//!  (thread)        (threads)                 (tokio task) ◀─Settlement─┘
+//!                                                  └──CheckpointEvent──▶ checkpoint (thread)
 //! ```
 //!
-//! One way, and bounded: a slow engine holds the corridor up, the corridor the workers, the workers the
-//! lister. It ends in the same order: no more work, no more products, the last receipts, the last notes.
+//! Every arrow is a bounded queue that flows in one direction: a slow consumer delays the coordinator, which delays the
+//! workers, which delay the lister. A run ends in the same order: the last job, the last output, the last settlement, the
+//! last checkpoint event.
+//!
+//! Generic over the [`Consumer`], which decides what is done with records; [`load`] is one, [`dry_run`] another. A new
+//! consumer needs no change here.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | [`consumer`] | the contract between the pipeline and a consumer |
+//! | `run` | starts the threads and ends them in order |
+//! | `lister`, `inputs_by_folder`, `paged_partition` | numbers partitions and queues jobs; knows which folders and slices are complete |
+//! | `worker`, `interruptible_reader`, `long_record` | decodes inputs and passes records to the consumer; one long record at a time |
+//! | `coordinator`, `checkpoint_writer` | passes batches to the consumer, and events and receipts to the checkpoint |
+//! | `job` | what lister, workers and coordinator send to each other |
+//! | `load` | the consumers of `trailload load`: normalize, batch, write; and the dry run |
 
-mod batch_builder;
 mod checkpoint_writer;
-mod dead_letters;
+pub mod consumer;
+mod coordinator;
 mod error;
 mod inputs_by_folder;
 mod interruptible_reader;
+mod job;
+mod lister;
+mod load;
 mod long_record;
 mod paged_partition;
 mod run;
@@ -23,6 +40,7 @@ mod tests;
 mod thread;
 mod worker;
 
-pub use error::{BlockedDocument, Error};
-pub use run::{PipelineConfig, RunEnd, RunOutcome, dry_run, load};
-pub use worker::DryRunReport;
+pub use consumer::{Consumer, RecordProcessor};
+pub use error::{Error, ThreadError};
+pub use load::{BlockedDocument, DryRunReport, LoadConfig, LoadEnd, LoadError, dry_run, load};
+pub use run::{PipelineConfig, RunEnd, RunOutcome, run};

@@ -29,7 +29,6 @@ pub(super) struct PagedPartition {
 
 /// A page for a worker to read.
 pub(super) struct PageJob {
-    pub(super) number: u32,
     pub(super) content: ReservedBytes,
     pub(super) position: Option<Position>,
     pub(super) partition: Arc<PagedPartition>,

@@ -2,24 +2,24 @@
 
 use std::thread::{self, JoinHandle};
 
-use super::error::Error;
+use super::error::ThreadError;
 
 /// Starts a thread with a stack of `stack_bytes` that runs `run(argument)`.
 ///
 /// # Errors
 ///
-/// Returns [`Error::Thread`] if the operating system cannot create the thread.
+/// Returns [`ThreadError`] if the operating system cannot create the thread.
 pub(super) fn spawn<T: Send + 'static, R: Send + 'static>(
     name: &'static str,
     stack_bytes: usize,
     argument: T,
     run: impl FnOnce(T) -> R + Send + 'static,
-) -> Result<JoinHandle<R>, Error> {
+) -> Result<JoinHandle<R>, ThreadError> {
     thread::Builder::new()
         .name(name.to_owned())
         .stack_size(stack_bytes)
         .spawn(move || run(argument))
-        .map_err(|source| Error::Thread { name, source })
+        .map_err(|source| ThreadError { name, source })
 }
 
 #[cfg(test)]
@@ -31,8 +31,6 @@ mod tests {
         // More than the address space of a process.
         let error = spawn("worker", 1 << 48, (), |()| ()).unwrap_err();
         assert_eq!(error.to_string(), "could not start the worker thread");
-        assert!(
-            matches!(error, Error::Thread { .. }) && std::error::Error::source(&error).is_some()
-        );
+        assert!(std::error::Error::source(&error).is_some());
     }
 }

@@ -47,7 +47,7 @@ fn a_record_that_has_no_room_is_set_aside_and_the_rest_goes_in() {
             outcome.stderr
         );
         assert!(peak <= 32 + PROGRAM_MIB, "{peak} MiB of 32 MiB and what the program takes");
-        outcome.says(["too long", "8.0 MiB that --memory has room for"]);
+        outcome.says(["too long", "--memory allows at most 8.0 MiB"]);
         assert_eq!(engine.ids(), ids(1..11));
     }
 }

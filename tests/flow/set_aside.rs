@@ -208,7 +208,7 @@ fn a_record_too_long_to_load_is_kept_and_named_until_it_is_accepted() {
     let file = desk.file("a.json", records(&[events(0..1), vec![long], events(2..3)].concat()));
     let load = desk.load(file, engine.url());
     load.run().exits(3).counted([3, 2, 0, 1]);
-    load.run().exits(3).says(["1 document not sent again: a record is longer than 32.0 MiB"]);
+    load.run().exits(3).says(["1 document not sent again: the record is longer than 32.0 MiB"]);
     assert_eq!(set_aside(&desk)["reasons"][0]["cause"], "limit");
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = rusqlite::Connection::open_with_flags(desk.checkpoint(), flags).unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     setup::{
-        RunContext, field_rules, open_session, pipeline_config, recall_decisions, unless_shut_down,
+        RunContext, field_rules, load_config, open_session, recall_decisions, unless_shut_down,
     },
     sources::{SourceBuilder, nothing_done},
 };
@@ -37,7 +37,7 @@ const MAX_CHANGES_LOGGED: usize = 20;
 ///
 /// Returns a [`Failure`] if a source cannot be opened, or the checkpoint cannot be read.
 pub(super) async fn run(context: RunContext<'_>) -> Result<RunOutcome, Failure> {
-    let RunContext { plan, metrics, log, shutdown } = context;
+    let RunContext { plan, metrics, log, shutdown, .. } = context;
     let fields =
         Arc::new(FieldRegistry::new(Arc::new(field_rules(plan)?), plan.fields, plan.max_fields));
     Files::new(&plan.sources.paths(), nothing_done())?;
@@ -55,7 +55,7 @@ pub(super) async fn run(context: RunContext<'_>) -> Result<RunOutcome, Failure> 
     };
     let builder = SourceBuilder { context, checkpoint };
     let Some(source) = builder.build(session).await? else { return Ok(RunOutcome::Stopped) };
-    let config = pipeline_config(context, source, Arc::clone(&fields));
+    let config = load_config(context, source, Arc::clone(&fields));
     let (outcome, report) = pipeline::dry_run(config).await?;
     log_report(plan, &report, &fields, log);
     Ok(outcome)
@@ -87,8 +87,8 @@ fn log_report(plan: &Plan, report: &DryRunReport, fields: &FieldRegistry, log: &
         format_args!(
             "{} fields in addition to the core mapping; {} to send, about {} in the index; {seconds}",
             format::count(fields.len().into()),
-            format::bytes(report.batch_bytes),
-            format::bytes(report.batch_bytes / 100 * INDEX_PERCENT),
+            format::bytes(report.body_bytes),
+            format::bytes(report.body_bytes / 100 * INDEX_PERCENT),
         ),
     );
 }

@@ -155,7 +155,7 @@ impl<'a> ReportBuilder<'a> {
             Err(failure) => (Ending::Failed, vec![failure.report(log)]),
             Ok(RunOutcome::Stopped) => (Ending::Stopped, Vec::new()),
             Ok(RunOutcome::Complete) if plan.dry_run => (Ending::DryRun, Vec::new()),
-            Ok(RunOutcome::Complete) => (Ending::Done, Vec::new()),
+            Ok(RunOutcome::Complete | RunOutcome::Satisfied) => (Ending::Done, Vec::new()),
         };
         let dead_letters = metrics.dead_letters.load(Relaxed);
         let report = RunReport {

@@ -9,7 +9,7 @@ use tokio::runtime;
 use super::{
     dry_run, index_check,
     setup::{
-        RunContext, field_rules, open_session, pipeline_config, recall_decisions, signing,
+        RunContext, field_rules, load_config, open_session, recall_decisions, signing,
         unless_shut_down,
     },
     signals,
@@ -25,9 +25,9 @@ use crate::{
         plan::{Plan, aws::EngineAuth},
     },
     normalize::FieldRegistry,
-    pipeline::{self, RunEnd, RunOutcome},
+    pipeline::{self, LoadEnd, RunEnd, RunOutcome},
     report::{Log, Metrics},
-    shutdown::{ShutdownTrigger, shutdown_channel},
+    shutdown::shutdown_channel,
     sink::Engine,
     source::{CombinedSource, Files},
 };
@@ -65,12 +65,12 @@ async fn run(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
     if let Err(failure) = signals::listen(trigger.clone(), log.clone()) {
         return Err(failure).into();
     }
-    let context = RunContext { plan, metrics, log, shutdown: &shutdown };
+    let context = RunContext { plan, metrics, log, shutdown: &shutdown, trigger: &trigger };
     if plan.dry_run {
         return dry_run::run(context).await.into();
     }
     match open(context).await {
-        Ok(Some(resources)) => Box::pin(load_into_engine(context, resources, &trigger)).await,
+        Ok(Some(resources)) => Box::pin(load_into_engine(context, resources)).await,
         Ok(None) => Ok(RunOutcome::Stopped).into(),
         Err(failure) => Err(failure).into(),
     }
@@ -87,7 +87,7 @@ struct Resources {
 /// Opens the AWS session, the engine and the checkpoint, in this order: nothing is sent for an invalid argument, and a
 /// mistyped URL does not leave a checkpoint file behind. Returns `None` after a shutdown signal.
 async fn open(context: RunContext<'_>) -> Result<Option<Resources>, Failure> {
-    let RunContext { plan, metrics, log, shutdown } = context;
+    let RunContext { plan, metrics, log, shutdown, .. } = context;
     let rules = Arc::new(field_rules(plan)?);
     let fields = Arc::new(FieldRegistry::new(Arc::clone(&rules), plan.fields, plan.max_fields));
     Files::new(&plan.sources.paths(), nothing_done())?;
@@ -113,11 +113,7 @@ async fn open(context: RunContext<'_>) -> Result<Option<Resources>, Failure> {
     Ok(Some(Resources { session, fields, engine, store }))
 }
 
-async fn load_into_engine(
-    context: RunContext<'_>,
-    resources: Resources,
-    trigger: &ShutdownTrigger,
-) -> RunResult {
+async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunResult {
     let RunContext { plan, metrics, log, .. } = context;
     let Resources { session, fields, engine, mut store } = resources;
     if let Err(failure) = index_check::check_before_run(plan, &engine, &mut store, log).await {
@@ -135,14 +131,14 @@ async fn load_into_engine(
     );
     // It is set only here, so this cannot fail.
     let _ = metrics.engine.set(engine_name);
-    let config = pipeline_config(context, source, fields);
+    let config = load_config(context, source, fields);
     let engine = Arc::new(engine);
-    let RunEnd { outcome, mut store, held } =
-        pipeline::load(config, Arc::clone(&engine), store, trigger).await;
+    let LoadEnd { run: RunEnd { outcome, mut store }, inventory } =
+        pipeline::load(config, Arc::clone(&engine), store).await;
     let mut outcome = outcome.map_err(Failure::from);
     if let (Ok(RunOutcome::Complete), Some(store)) = (&outcome, &mut store)
         && let Err(failure) =
-            index_check::check_after_run(plan, &engine, held.as_ref(), store, log).await
+            index_check::check_after_run(plan, &engine, inventory.as_ref(), store, log).await
     {
         outcome = Err(failure);
     }

@@ -11,9 +11,9 @@ use crate::{
         plan::{Plan, aws::EngineAuth},
     },
     normalize::{FieldRegistry, FieldShape, Rules, Settings},
-    pipeline::PipelineConfig,
+    pipeline::{LoadConfig, PipelineConfig},
     report::{Log, Metrics},
-    shutdown::{ShutdownLevel, ShutdownSignal},
+    shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger},
     sink::{Service, Signing},
     source::CombinedSource,
 };
@@ -25,6 +25,7 @@ pub(super) struct RunContext<'a> {
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) log: &'a Log,
     pub(super) shutdown: &'a ShutdownSignal,
+    pub(super) trigger: &'a ShutdownTrigger,
 }
 
 /// Loads the field rules.
@@ -79,15 +80,24 @@ pub(super) fn recall_decisions(
     Ok(())
 }
 
-/// Returns the configuration of the pipeline.
-pub(super) fn pipeline_config(
+/// Returns the configuration of a load.
+pub(super) fn load_config(
     context: RunContext<'_>,
     source: CombinedSource,
     fields: Arc<FieldRegistry>,
-) -> PipelineConfig {
+) -> LoadConfig {
     let plan = context.plan;
-    PipelineConfig {
-        source: Box::new(source),
+    LoadConfig {
+        pipeline: PipelineConfig {
+            source: Box::new(source),
+            range: plan.range,
+            workers: plan.workers.get(),
+            memory: plan.memory_budget(),
+            metrics: Arc::clone(context.metrics),
+            log: context.log.clone(),
+            shutdown: context.shutdown.clone(),
+            trigger: context.trigger.clone(),
+        },
         fields,
         settings: Settings {
             prefix: plan.index.as_str().to_owned(),
@@ -95,11 +105,6 @@ pub(super) fn pipeline_config(
             range: plan.range,
             keep_original: plan.keep_original,
         },
-        workers: plan.workers.get(),
-        memory: plan.memory_budget(),
-        metrics: Arc::clone(context.metrics),
-        log: context.log.clone(),
-        shutdown: context.shutdown.clone(),
         retry: plan.retry,
     }
 }

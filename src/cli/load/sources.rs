@@ -102,7 +102,7 @@ impl SourceBuilder<'_> {
     }
 
     fn lookup(&self, number: usize, accounts: &ResolvedAccounts) -> Result<LookupSource, Failure> {
-        let RunContext { plan, metrics, log, shutdown } = self.context;
+        let RunContext { plan, metrics, log, shutdown, .. } = self.context;
         let targets = accounts.lookup_targets(&plan.aws);
         log.info(
             "lookup",

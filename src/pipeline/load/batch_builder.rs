@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::{
-    event::{Batch, DeadLetter, Entry, PartitionNumber, Share, TargetIndex},
+    event::{Batch, DeadLetter, Entry, TargetIndex},
+    pipeline::consumer::{Origin, Shares},
     report::metrics::RecordTotals,
 };
 
@@ -84,10 +85,10 @@ pub(super) struct BatchBuilder {
     /// Action and document lines.
     pub(super) body: Vec<u8>,
     entries: Vec<Entry>,
-    /// The index bucket of each target, in the same order.
-    buckets: Vec<u32>,
+    /// The index period of each target, in the same order.
+    periods: Vec<u32>,
     targets: Vec<TargetIndex>,
-    shares: Vec<Share>,
+    shares: Shares,
     dead_letters: Vec<DeadLetter>,
     /// Memory that the dead letters take.
     dead_letter_bytes: usize,
@@ -97,8 +98,8 @@ pub(super) struct BatchBuilder {
 /// The target of a document, as the normalizer returns it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DocumentTarget {
-    /// Number of the index bucket, usually a month.
-    pub(super) bucket: u32,
+    /// The period of the index, usually a month, as the normalizer numbers it.
+    pub(super) period: u32,
     /// Discovered fields that the index must know before it receives the document.
     pub(super) required_fields: u32,
 }
@@ -110,9 +111,9 @@ impl BatchBuilder {
             limit,
             body: Vec::with_capacity(limit + EXTRA_CAPACITY),
             entries: Vec::new(),
-            buckets: Vec::new(),
+            periods: Vec::new(),
             targets: Vec::new(),
-            shares: Vec::new(),
+            shares: Shares::default(),
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
             totals: Vec::new(),
@@ -129,26 +130,26 @@ impl BatchBuilder {
         self.entries.is_empty() && self.dead_letters.is_empty()
     }
 
-    /// Adds the document that was written to the body, from `start` to its end. `page` is a partition and a page of it;
-    /// `index_name` is called for the first document of an index.
+    /// Adds the document that was written to the body, from `start` to its end. `index_name` is
+    /// called for the first document of an index.
     pub(super) fn add(
         &mut self,
-        page: (PartitionNumber, u32),
+        origin: Origin,
         start: usize,
         action_bytes: u32,
         target: DocumentTarget,
         index_name: impl FnOnce() -> String,
     ) {
-        let DocumentTarget { bucket, required_fields } = target;
-        let known = self.buckets.iter().position(|known| *known == bucket);
+        let DocumentTarget { period, required_fields } = target;
+        let known = self.periods.iter().position(|known| *known == period);
         let index = known.unwrap_or_else(|| {
-            self.buckets.push(bucket);
+            self.periods.push(period);
             self.targets.push(TargetIndex { index: index_name(), required_fields });
             self.targets.len() - 1
         });
         let known = &mut self.targets[index];
         known.required_fields = known.required_fields.max(required_fields);
-        let share = self.count(page);
+        let share = self.shares.add(origin);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a body is far below 4 GiB, indices are few"
@@ -163,12 +164,8 @@ impl BatchBuilder {
     }
 
     /// Adds a record that cannot become a document.
-    pub(super) fn add_dead_letter(
-        &mut self,
-        page: (PartitionNumber, u32),
-        dead_letter: DeadLetter,
-    ) {
-        self.count(page);
+    pub(super) fn add_dead_letter(&mut self, origin: Origin, dead_letter: DeadLetter) {
+        self.shares.add(origin);
         let DeadLetter { id, index, reason, content, .. } = &dead_letter;
         self.dead_letter_bytes += id.len() + index.len() + reason.len() + content.held_bytes();
         self.dead_letters.push(dead_letter);
@@ -183,24 +180,11 @@ impl BatchBuilder {
         }
     }
 
-    /// Counts a document of a page and returns the number of its share.
-    fn count(&mut self, (partition, page): (PartitionNumber, u32)) -> u32 {
-        match self.shares.last_mut() {
-            Some(share) if (share.partition, share.page) == (partition, page) => {
-                share.documents += 1;
-            }
-            _ => self.shares.push(Share { partition, page, documents: 1 }),
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "no more shares than documents")]
-        let last = self.shares.len() as u32 - 1;
-        last
-    }
-
     /// Takes the batch and its totals, and starts the next batch in a buffer of the pool.
     pub(super) fn take(&mut self, buffers: &BufferPool) -> (Batch, Vec<SourceTotals>) {
         let next = buffers.acquire(self.limit + EXTRA_CAPACITY);
         let body = std::mem::replace(&mut self.body, next);
-        self.buckets.clear();
+        self.periods.clear();
         self.dead_letter_bytes = 0;
         // The next batch has about as many documents.
         let next = Vec::with_capacity(self.entries.len() + self.entries.len() / 8);
@@ -208,7 +192,7 @@ impl BatchBuilder {
             body: Bytes::from(body),
             entries: std::mem::replace(&mut self.entries, next),
             targets: std::mem::take(&mut self.targets),
-            shares: std::mem::take(&mut self.shares),
+            shares: std::mem::take(&mut self.shares).into_vec(),
             dead_letters: std::mem::take(&mut self.dead_letters),
         };
         (batch, std::mem::take(&mut self.totals))
@@ -236,6 +220,7 @@ mod tests {
     #[test]
     fn dead_letters_fill_a_batch_too() {
         let mut builder = BatchBuilder::new(1_000);
+        let origin = Origin { source_number: 0, partition: 1, page: 0 };
         let mut added = 0;
         while !builder.is_full() {
             let dead_letter = DeadLetter {
@@ -246,7 +231,7 @@ mod tests {
                 reason: "x".repeat(300),
                 content: DeadLetterContent::Record { content: None, offset: 0, bytes: 1 << 30 },
             };
-            builder.add_dead_letter((1, 0), dead_letter);
+            builder.add_dead_letter(origin, dead_letter);
             added += 1;
         }
         assert_eq!(added, 4);

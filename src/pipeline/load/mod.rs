@@ -1,0 +1,119 @@
+//! The consumer `load`: normalizes records, collects them in batches and writes them to a sink.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `consumer` | settles batches: writes them, counts the results, decides when too many documents are blocked |
+//! | `processor` | the part on a worker thread: normalizes records |
+//! | `batch_builder` | collects documents in the body of a bulk request |
+//! | `dead_letters` | sends the dead letters of earlier runs again |
+//! | `dry_run` | a second consumer, which counts what `load` would send |
+
+mod batch_builder;
+mod consumer;
+mod dead_letters;
+mod dry_run;
+mod processor;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::{
+    RunOutcome,
+    error::Error,
+    run::{self, PipelineConfig, Run, RunEnd},
+};
+use crate::{
+    checkpoint::{CheckpointReader, CheckpointStore, RetrySelection},
+    event::Inventory,
+    normalize::{FieldRegistry, Settings},
+    sink::Sink,
+};
+use consumer::LoadConsumer;
+use dead_letters::DeadLetterReader;
+use dry_run::DryRunConsumer;
+use processor::LoadContext;
+
+pub use consumer::{BlockedDocument, LoadError};
+pub use dry_run::DryRunReport;
+
+/// What a load reads, and how it makes documents.
+pub struct LoadConfig {
+    /// What the run reads.
+    pub pipeline: PipelineConfig,
+    /// The field registry.
+    pub fields: Arc<FieldRegistry>,
+    /// The settings of the normalizer.
+    pub settings: Settings,
+    /// Which dead letters of earlier runs are sent again first.
+    pub retry: RetrySelection,
+}
+
+impl LoadConfig {
+    fn context(&self) -> Arc<LoadContext> {
+        let PipelineConfig { workers, memory, metrics, log, .. } = &self.pipeline;
+        Arc::new(LoadContext {
+            fields: Arc::clone(&self.fields),
+            settings: Arc::new(self.settings.clone()),
+            batch_bytes: usize::try_from(memory.batch_bytes()).unwrap_or(usize::MAX),
+            max_record_bytes: memory.decoder_limits(*workers).max_record_bytes,
+            max_in_flight: memory.max_requests(*workers),
+            buffers: Default::default(),
+            metrics: Arc::clone(metrics),
+            log: log.clone(),
+            is_full_reported: false.into(),
+        })
+    }
+}
+
+/// A load that has ended, except for its last row in the checkpoint.
+#[derive(Debug)]
+pub struct LoadEnd {
+    /// How the run ended, and its checkpoint.
+    pub run: RunEnd<LoadError>,
+    /// What the sink holds at the end of a complete run, if it can be known.
+    pub inventory: Option<Inventory>,
+}
+
+/// Loads everything that the source lists, from [`Sink::prepare`] to [`Sink::finish`].
+pub async fn load(config: LoadConfig, sink: Arc<impl Sink>, store: CheckpointStore) -> LoadEnd {
+    let context = config.context();
+    let dead_letters = CheckpointReader::open(store.path())
+        .map(|reader| DeadLetterReader::new(reader, config.retry, &context));
+    let consumer = Arc::new(LoadConsumer::new(sink, Arc::clone(&context)));
+    let mut run = match Run::start(config.pipeline, Arc::clone(&consumer), Some(store)) {
+        Ok(run) => run,
+        Err(error) => {
+            let run = RunEnd { outcome: Err(error), store: None };
+            return LoadEnd { run, inventory: None };
+        }
+    };
+    let coordinator = &mut run.coordinator;
+    if !coordinator.is_ending() {
+        match dead_letters {
+            Ok(dead_letters) => Box::pin(coordinator.resend_dead_letters(dead_letters)).await,
+            Err(error) => coordinator.fail(error.into()),
+        }
+    }
+    run.process().await;
+    run.coordinator.record_refusal_versions().await;
+    run.coordinator.finish().await;
+    // Existing indices may have decided about fields after the workers ended.
+    for event in context.field_decisions() {
+        run.coordinator.record(event).await;
+    }
+    LoadEnd { run: run.close().await, inventory: consumer.take_inventory() }
+}
+
+/// Reads and normalizes everything that the source lists, and returns what [`load`] would send.
+///
+/// # Errors
+///
+/// Returns [`Error`] if the source cannot list any further input, or a thread cannot be started.
+pub async fn dry_run(
+    config: LoadConfig,
+) -> Result<(RunOutcome, DryRunReport), Error<std::convert::Infallible>> {
+    let consumer = Arc::new(DryRunConsumer::new(config.context()));
+    let end = run::run(config.pipeline, Arc::clone(&consumer), None).await;
+    Ok((end.outcome?, consumer.take_report()))
+}
