@@ -1,1 +1,1 @@
-"""The parts of scripts/derive-kinds, in the order they are used: facts, models, walk, weigh, conflicts, table, measure."""
+"""The modules of scripts/derive-kinds, from the bottom up: facts, models, walk, weigh, conflicts, table, measure."""

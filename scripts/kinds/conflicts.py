@@ -1,6 +1,6 @@
-"""mappings/conflicts.json: entries written by hand stay as they are; those that the models give are made anew.
+"""Updates mappings/conflicts.json: keeps entries written by hand and regenerates those derived from the API models.
 
-The two are told apart by the reason: one from the models starts with `models: `.
+The reason of a derived entry starts with `models: `.
 """
 import json
 
@@ -11,7 +11,7 @@ WORDS = {OBJECT: "object", MAP: "map", DOCUMENT: "any JSON", "string": "text", "
          "long": "a number", "double": "a number", "boolean": "a boolean"}
 SAMPLES = {"string": "text", "blob": "dGV4dA==", "date": "2024-05-01T12:00:00Z", "long": 1, "double": 0.5, "boolean": True}
 FROM_MODELS = "models: "
-# Services named in a reason before it says "+n".
+# Number of services that a reason names before "+n".
 NAMED = 3
 
 
@@ -20,7 +20,7 @@ def read(path):
 
 
 def merge(declared, paths):
-    """Returns the entries written by hand plus one for each further conflict of the models, sorted by field."""
+    """Returns the entries written by hand and one for each other conflict of the models, sorted by field."""
     entries = {entry["field"]: entry for entry in declared if not entry["why"].startswith(FROM_MODELS)}
     placed = list(table.place(paths, {field: entry["kind"] for field, entry in entries.items()}))
     tree = table.Node()
@@ -47,7 +47,7 @@ def entry(path, kind, classes, other, tree):
 
 
 def sample_object(node):
-    """Returns a small object of that shape. Never {"value": x} alone: that is unwrapped, not renamed."""
+    """Returns a small object with some of the keys, but never {"value": x}, which is unwrapped and not renamed."""
     names = [name for name, child in sorted(node.children.items()) if child.kind == table.SCALAR and name != "value"]
     if names:
         return {names[0]: "text"}
@@ -55,7 +55,7 @@ def sample_object(node):
 
 
 def reason(classes):
-    """Puts the facts of the models into words: `object in a, b, c (+9), text in d`."""
+    """Describes the kinds in the models: `object in a, b, c (+9), text in d`."""
     sides = {}
     for cls in sorted(classes, key=lambda cls: (cls not in NON_SCALAR, WORDS[cls])):
         sides.setdefault(WORDS[cls], set()).update(classes[cls])
@@ -68,7 +68,7 @@ def named(names):
 
 
 def render(entries):
-    """One fact a line, so that a change is readable as a diff."""
+    """Renders one property per line, so that diffs are readable."""
     def text(value):
         return json.dumps(value, ensure_ascii=False)
     out = []

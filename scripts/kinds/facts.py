@@ -1,4 +1,4 @@
-"""What the models do not say about how CloudTrail writes them, and the classes that types fall into."""
+"""Facts about CloudTrail that the API models lack, and the classes of types."""
 import re
 
 OBJECT, MAP, DOCUMENT = "object", "map", "document"

@@ -1,4 +1,4 @@
-"""Holds real events against the table: how many paths does it not know, and which of those change their kind?"""
+"""Compares events with the table: lists paths that it lacks, and those among them that hold several kinds."""
 import collections
 import gzip
 import json
@@ -37,7 +37,7 @@ def report(tree, folder):
 
 
 def walk(value, node, path, seen, sources, call):
-    """Counts one value under its path as the document would spell it. Stops below maps and any JSON."""
+    """Counts one value under its path in the document. Does not descend into maps and documents."""
     if isinstance(value, list):
         for item in value:
             walk(item, node, path, seen, sources, call)
@@ -57,7 +57,7 @@ def walk(value, node, path, seen, sources, call):
 
 
 def spelled(value, node, path, holds, call, seen, sources):
-    """Applies the rewrite rules to the key, so that renamed fields are counted under their new name."""
+    """Applies the rewrite rules to the key, so that renamed fields count under their new key."""
     if node and holds == OBJECT and node.kind == table.SCALAR:
         if set(value) == {"value"} and not isinstance(value["value"], (dict, list)):
             return None, None, None, None

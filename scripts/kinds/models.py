@@ -1,4 +1,4 @@
-"""Reads API models out of botocore wheels. Only names and types are used; documentation strings are never looked at."""
+"""Reads API models from botocore wheels. Only names and types are used, no documentation texts."""
 import gzip
 import json
 import re

@@ -1,12 +1,11 @@
-"""The kind table: from classes to one kind a path, and its text form.
+"""The kind table: assigns one kind to each path, and renders the table as text.
 
-Text form: a line `trailload-kinds 1 SOURCES`, then one tree: `name` alone holds a scalar, `name{…}` an object with known
-children, `name*` (or `name*{…}`) free keys, `name?` any JSON. Children stand sorted, separated by commas; a name that
-contains one of `{},*?\\` has a backslash before each. src/normalize/rules.rs reads it.
+Text form: a line `trailload-kinds 1 SOURCES`, then one tree. `name` is a scalar, `name{…}` an object with known children,
+`name*` (or `name*{…}`) a map with free keys, `name?` any JSON. Children are sorted and separated by commas; in a name, each of
+`{},*?\\` is escaped by a backslash. src/normalize/kind_table.rs parses it.
 
-Paths are spelled as documents hold them after the rewrite: where a path is a scalar by decision and some service sends an
-object, the object's children stand under `name_object`; where it is an object and some service sends text, there is a
-`name_value`. So a renamed field has a known kind too.
+Keys are those of documents, after the rewrite: if the kind of a path is scalar and a service sends an object, its children are
+below `name_object`; if the kind is object and a service sends text, there is a `name_value`. Renamed fields thus have a kind too.
 """
 import collections
 import re
@@ -24,14 +23,14 @@ LEVEL = 22
 
 
 class Node:
-    """One path: its kind, and its children by name."""
+    """A path: its kind, and its children by name."""
 
     def __init__(self, kind=OBJECT):
         self.kind = kind
         self.children = {}
 
     def at(self, path):
-        """Returns the node at a path below this one, made if absent, with objects on the way."""
+        """Returns the node at a path below this one, creating it and its parents (as objects) if needed."""
         node = self
         for name in path:
             node = node.children.setdefault(name, Node())
@@ -42,10 +41,10 @@ Placed = collections.namedtuple("Placed", "path kind classes other_kind")
 
 
 def place(paths, declared):
-    """Yields every path as documents will spell it, with the kind of its plain key.
+    """Yields every path with the keys of documents, and the kind of its plain key.
 
-    `other_kind` is what stands under the suffixed key, if some service sends the other side.
-    `declared` (path -> kind) wins over the models.
+    `other_kind` is the kind of the suffixed key, if a service sends values of another kind.
+    `declared` (path -> kind) takes precedence over the models.
     """
     parents = {path.rpartition(".")[0] for path in paths if not path.endswith(".*")}
     below = {}      # original path -> the path its children are placed under, None if they are not known
@@ -69,10 +68,10 @@ def place(paths, declared):
 
 
 def object_kind(classes, has_children):
-    """Tells objects, free-key maps and any-JSON apart.
+    """Distinguishes objects, maps with free keys and documents of any JSON.
 
-    A map that is an object elsewhere keeps the object's children. An object that is any JSON elsewhere stays an object,
-    because its children are worth finding; without known children it is any JSON.
+    A map that is an object in another service keeps the children of the object. An object that is any JSON in another service
+    stays an object, so that its children can be searched; without known children it is any JSON.
     """
     if MAP in classes:
         return MAP
@@ -80,7 +79,7 @@ def object_kind(classes, has_children):
 
 
 def build(paths, record, seen, conflicts):
-    """Returns the tree of all known paths: the record's own fields, the models', those seen, the declared ones."""
+    """Returns the tree of all known paths: core fields, paths of the models, observed paths, declared conflicts."""
     declared = {entry["field"]: entry["kind"] for entry in conflicts}
     tree = Node()
     for path, kind, _, other in place(paths, declared):
@@ -102,19 +101,19 @@ def build(paths, record, seen, conflicts):
 
 
 def suffixed(path, kind):
-    """Returns the key that takes the values which do not fit the plain one."""
+    """Returns the key for values that the plain key does not accept."""
     return path + ("_value" if kind == SCALAR else "_object")
 
 
 def graft(tree, record):
-    """Lays the record's own fields over the tree; what they say wins."""
+    """Merges the core fields into the tree; they override."""
     tree.kind = record.kind
     for name, child in record.children.items():
         graft(tree.children.setdefault(name, Node()), child)
 
 
 def fill(tree, seen):
-    """Adds what is missing below objects; kinds that are known stay."""
+    """Adds missing paths below objects; known kinds stay."""
     for name, child in seen.children.items():
         known = tree.children.setdefault(name, Node(child.kind))
         if known.kind in (OBJECT, MAP):
@@ -142,7 +141,7 @@ def one(name, node):
 
 
 def parse(text):
-    """Reads the same form, without the first line; white space and `# …` comments are allowed."""
+    """Parses the text form without its first line; white space and `# …` comments are allowed."""
     tokens = re.findall(r"(?:\\.|[^{},*?\s\\])+|[{},*?]", re.sub(r"#.*", "", text))
     root, stack, last = Node(), [], None
     stack.append(root)

@@ -1,8 +1,8 @@
-"""Walks API models and collects path -> class -> services, spelled the way CloudTrail spells them.
+"""Collects path -> class -> services from API models, with the keys that CloudTrail uses.
 
-Member names start in lower case (`DBInstanceIdentifier` -> `dBInstanceIdentifier`); list levels are dropped, as an index
-sees them; one `*` stands for the free keys of a map; a map with an enumerated key list counts as an object; answers only
-for calls that change something. What each protocol does differently stands at its function.
+Member names start in lower case (`DBInstanceIdentifier` -> `dBInstanceIdentifier`). Lists add no key, as in an index. `*` stands
+for the free keys of a map; a map with enumerated keys counts as an object. Responses are included only for calls that change
+something. Each protocol has a function for its differences.
 """
 import collections
 
@@ -15,7 +15,7 @@ def lower_first(name):
 
 
 class Walker:
-    """Collects path -> class -> services over any number of models."""
+    """Collector of path -> class -> services over any number of models."""
 
     def __init__(self):
         self.paths = collections.defaultdict(lambda: collections.defaultdict(set))
@@ -83,7 +83,7 @@ class Walker:
                     self.add_all(root, self.members(ref["shape"], "out"))
 
     def ec2_response(self, wrap, op):
-        """The newer calls are answered under a name of their own, as the XML was."""
+        """Adds the response of a newer call, which is wrapped in a key of its own, as in its XML."""
         self.add(wrap, OBJECT)
         for name in ("requestId", "xmlns"):
             self.add(f"{wrap}.{name}", "string")
@@ -184,7 +184,7 @@ class Walker:
         return [(".items" + p, c) for p, c in inner]
 
     def names(self, member, ref, target, mode):
-        """Returns the spellings of a member: most have one, EC2 lists have several."""
+        """Returns the keys of a member: most have one, EC2 lists have several."""
         if mode == "wire":
             return (ref.get("locationName", member),)
         if mode in ("raw", "xml"):
@@ -206,7 +206,7 @@ class Walker:
 
 
 def all_paths(wheels):
-    """Returns path -> class -> services over every model of the wheels, and the facts no model holds."""
+    """Returns path -> class -> services for all models of the wheels, and the facts that no model contains."""
     walker = Walker()
     for wheel in wheels:
         for name, model in models(wheel):
@@ -217,5 +217,5 @@ def all_paths(wheels):
 
 
 def below_map(path):
-    """Says whether a path lies below the free keys of a map, where nothing is mapped."""
+    """Returns whether a path is below the free keys of a map, where nothing is mapped."""
     return ".*" in path

@@ -1,12 +1,12 @@
-"""Which kind keeps the plain key where services disagree."""
+"""Decides which kind keeps the plain key where services disagree."""
 from .facts import NON_SCALAR, OBJECT
 
-# Services most accounts use every day; their spelling of a field outweighs the rest.
+# Services that most accounts use every day, so their kind outweighs that of others.
 CORE = set("ec2 s3 iam sts kms rds lambda ssm logs monitoring dynamodb sqs sns ecs ecr eks autoscaling "
            "elasticloadbalancing cloudformation route53 cloudtrail config secretsmanager events glue "
            "organizations cloudfront acm backup guardduty".split())
 CORE_WEIGHT = 20
-# Choices no head count makes right: what people query, and EC2's {"value": x} wrappers (unwrapped).
+# Exceptions to the weights: fields that are often queried, and EC2's {"value": x} wrappers, which are unwrapped.
 PIN = {"responseElements.role": "object", "requestParameters.rule": "scalar",
        **{f"requestParameters.{n}": "scalar" for n in (
            "disableApiTermination", "disableApiStop", "ebsOptimized", "enaSupport", "imdsSupport",
@@ -14,7 +14,7 @@ PIN = {"responseElements.role": "object", "requestParameters.rule": "scalar",
 
 
 def canonical(path, classes):
-    """The kind that keeps the plain key: the heavier side, a tie goes to the object."""
+    """Returns the kind with the greater weight; objects win ties."""
     if path in PIN:
         return PIN[path]
     objects, scalars = (set().union(*(names for cls, names in classes.items() if (cls in NON_SCALAR) == side))
