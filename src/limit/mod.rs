@@ -7,7 +7,7 @@
 //! | [`backoff`] | the wait before a retry |
 //! | [`memory`], [`decoder`] | the bytes that each stage of a run may hold, and a decoder in particular |
 //!
-//! Deliberately absent: what counts as throttled (see `aws::error_kind` and `sink::engine::reply`).
+//! Deliberately absent: what counts as throttled (see `aws::error_kind` and `sink::engine::bulk_response`).
 
 pub mod backoff;
 pub mod concurrency;

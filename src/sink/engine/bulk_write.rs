@@ -201,7 +201,7 @@ impl<'a> BulkWrite<'a> {
                 }
                 Err(request) => self.handle_rejected_single(&request, cause, sent).await,
             },
-            // `send` returns transient outcomes only as errors.
+            // `send` retries transient outcomes itself.
             RequestOutcome::Fatal(cause) | RequestOutcome::Transient(cause) => {
                 Err(self.fatal(cause, None))
             }

@@ -104,7 +104,10 @@ mod tests {
             (document_counts(&["t"]), "/t/_stats/docs"),
             (refresh("t"), "/t/_refresh"),
             (index_template("cloudtrail"), "/_index_template/cloudtrail"),
-            (component_template("cloudtrail-learned"), "/_component_template/cloudtrail-learned"),
+            (
+                component_template("cloudtrail-discovered"),
+                "/_component_template/cloudtrail-discovered",
+            ),
             (pipeline("a b/ü"), "/_ingest/pipeline/a%20b%2F%C3%BC"),
             (cluster_health(), "/_cluster/health"),
             (cluster_settings(), "/_cluster/settings"),

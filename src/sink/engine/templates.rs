@@ -87,7 +87,7 @@ impl Templates {
     }
 
     fn component_name(&self) -> String {
-        format!("{}-learned", self.prefix)
+        format!("{}-discovered", self.prefix)
     }
 
     /// Returns the path of the component template of discovered fields.
@@ -422,6 +422,6 @@ mod tests {
         let template = templates("cloudtrail").index_template();
         assert!(is_managed(&template["template"]["mappings"]));
         assert_eq!(template["template"]["mappings"]["dynamic"], "false");
-        assert_eq!(template["composed_of"], json!(["cloudtrail-learned"]));
+        assert_eq!(template["composed_of"], json!(["cloudtrail-discovered"]));
     }
 }

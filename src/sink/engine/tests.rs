@@ -512,8 +512,8 @@ async fn fields_are_added_once_and_before_the_batch_that_requires_them() {
     connection.discover(4);
     connection.engine.write(batch(&["{}"], 4)).await.unwrap();
     assert_eq!(fake.calls(&put), [json!({"properties": {"f3": keyword()}})], "only new fields");
-    let learned = fake.calls(&format!("PUT {COMPONENT_TEMPLATE}"));
-    assert_eq!(learned.last().unwrap()["template"]["mappings"]["properties"]["f3"], keyword());
+    let component = fake.calls(&format!("PUT {COMPONENT_TEMPLATE}"));
+    assert_eq!(component.last().unwrap()["template"]["mappings"]["properties"]["f3"], keyword());
     assert_eq!(connection.metrics.mapping_calls.load(Ordering::Relaxed), 4);
 }
 
@@ -543,9 +543,9 @@ async fn finish_restores_fields_that_another_loader_removed_from_the_template() 
     let theirs = json!({"template": {"mappings": {"properties": {"other": keyword()}}}});
     fake.state.lock().unwrap().component_template = Some(theirs);
     connection.engine.finish().await.unwrap();
-    let learned = fake.state.lock().unwrap().component_template.clone().unwrap();
+    let component = fake.state.lock().unwrap().component_template.clone().unwrap();
     let both = json!({"f0": keyword(), "f1": keyword(), "other": keyword()});
-    assert_eq!(learned["template"]["mappings"]["properties"], both);
+    assert_eq!(component["template"]["mappings"]["properties"], both);
 }
 
 #[tokio::test]
@@ -599,9 +599,9 @@ async fn a_component_template_that_another_loader_replaced_gets_the_fields_again
     fake.state.lock().unwrap().replacement = Some(theirs);
     connection.discover(2);
     connection.engine.write(batch(&["{}"], 2)).await.unwrap();
-    let learned = fake.state.lock().unwrap().component_template.clone().unwrap();
+    let component = fake.state.lock().unwrap().component_template.clone().unwrap();
     let both = json!({"f0": keyword(), "f1": keyword(), "other": keyword()});
-    assert_eq!(learned["template"]["mappings"]["properties"], both, "as the index has them");
+    assert_eq!(component["template"]["mappings"]["properties"], both, "as the index has them");
 }
 
 #[tokio::test]

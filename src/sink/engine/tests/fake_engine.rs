@@ -15,7 +15,7 @@ use super::core_mapping;
 
 pub(super) const INDEX: &str = "trail-2024.06";
 pub(super) const INDEX_TEMPLATE: &str = "/_index_template/trail";
-pub(super) const COMPONENT_TEMPLATE: &str = "/_component_template/trail-learned";
+pub(super) const COMPONENT_TEMPLATE: &str = "/_component_template/trail-discovered";
 
 /// How long a silent engine does not respond: longer than the client waits.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -206,7 +206,7 @@ fn answer(
         }
         ("GET", COMPONENT_TEMPLATE) if state.component_template.is_some() => {
             let template =
-                json!({"name": "trail-learned", "component_template": state.component_template});
+                json!({"name": "trail-discovered", "component_template": state.component_template});
             (200, json!({"component_templates": [template]}))
         }
         ("PUT", COMPONENT_TEMPLATE) => {
