@@ -75,7 +75,7 @@ pub(super) struct KnownPath<'t> {
     pub(super) name: &'t str,
     /// All keys, joined by dots.
     pub(super) path: &'t str,
-    pub(super) known: PathInfo,
+    pub(super) info: PathInfo,
 }
 
 /// Selection of the fields to map.
@@ -111,7 +111,7 @@ impl FieldShape {
         [Self::Object, Self::Value].into_iter().find(|shape| shape.name() == name)
     }
 
-    fn from_verdict(rule: PathRule) -> Option<Self> {
+    fn from_rule(rule: PathRule) -> Option<Self> {
         match rule {
             PathRule::Object { .. } => Some(Self::Object),
             PathRule::Value | PathRule::Unmapped | PathRule::Boolean => Some(Self::Value),
@@ -170,7 +170,7 @@ struct PathEntry {
     name: String,
     path: String,
     depth: u32,
-    known: PathInfo,
+    info: PathInfo,
     /// True if an index or the core template decided; later mappings do not override it.
     is_final: bool,
 }
@@ -204,8 +204,8 @@ impl FieldRegistry {
         let fields = Self::new(Arc::clone(&self.rules), self.profile, self.limit);
         for entry in fields.lock().entries.iter_mut().skip(1) {
             entry.is_final = false;
-            if matches!(entry.known.rule, PathRule::Value | PathRule::Boolean) {
-                entry.known.rule = PathRule::Unmapped;
+            if matches!(entry.info.rule, PathRule::Value | PathRule::Boolean) {
+                entry.info.rule = PathRule::Unmapped;
             }
         }
         fields.full.store(true, Ordering::Relaxed);
@@ -221,7 +221,7 @@ impl FieldRegistry {
             name: String::new(),
             path: String::new(),
             depth: 0,
-            known: PathInfo { rule: PathRule::Object { open: false }, required_fields: 0 },
+            info: PathInfo { rule: PathRule::Object { open: false }, required_fields: 0 },
             is_final: true,
         });
         if let Some(core) = self.rules.template().get("properties").and_then(Value::as_object) {
@@ -267,9 +267,9 @@ impl FieldRegistry {
     pub fn freeze(&self, mappings: &Value) {
         let mut paths = self.lock();
         self.full.store(true, Ordering::Relaxed);
-        for entry in paths.entries.iter_mut().filter(|entry| entry.known.required_fields > 0) {
-            if entry.known.rule == PathRule::Value && !contains_path(mappings, &entry.path) {
-                entry.known = PathInfo { rule: PathRule::Unmapped, required_fields: 0 };
+        for entry in paths.entries.iter_mut().filter(|entry| entry.info.required_fields > 0) {
+            if entry.info.rule == PathRule::Value && !contains_path(mappings, &entry.path) {
+                entry.info = PathInfo { rule: PathRule::Unmapped, required_fields: 0 };
                 // Other indices may have the field, but this one cannot.
                 entry.is_final = true;
             }
@@ -301,7 +301,7 @@ impl FieldRegistry {
         for (key, mapping) in properties {
             let reserved = paths
                 .child(ROOT, key.as_bytes())
-                .map(|path_id| paths.entries[path_id as usize].known.rule);
+                .map(|path_id| paths.entries[path_id as usize].info.rule);
             if reserved != Some(PathRule::Reserved) {
                 self.add_mapping(&mut paths, ROOT, key, mapping, origin);
             }
@@ -318,7 +318,7 @@ impl FieldRegistry {
     pub fn restore(&self, decisions: impl IntoIterator<Item = (String, FieldShape)>) {
         let mut paths = self.lock();
         for (path, shape) in decisions {
-            match paths.find(&path).map(|path_id| paths.entries[path_id as usize].known.rule) {
+            match paths.find(&path).map(|path_id| paths.entries[path_id as usize].info.rule) {
                 Some(rule) => self.record_correction(&mut paths, path, shape, rule),
                 None => {
                     paths.restored.insert(path, shape);
@@ -335,7 +335,7 @@ impl FieldRegistry {
         decided: FieldShape,
         rule: PathRule,
     ) {
-        if let Some(shape) = FieldShape::from_verdict(rule)
+        if let Some(shape) = FieldShape::from_rule(rule)
             && shape != decided
             && self.rules.kind(&path).is_none()
         {
@@ -371,8 +371,8 @@ impl FieldRegistry {
             if matches!(rule, PathRule::Object { .. }) { PathRule::Object { open } } else { rule };
         let is_final = origin != MappingOrigin::Template;
         let path_id = if let Some(path_id) = paths.child(parent, key.as_bytes()) {
-            let PathEntry { known, is_final: before, .. } = paths.entries[path_id as usize];
-            if known.rule != rule && !before {
+            let PathEntry { info, is_final: before, .. } = paths.entries[path_id as usize];
+            if info.rule != rule && !before {
                 self.override_rule(paths, path_id, rule, mapping);
             }
             paths.entries[path_id as usize].is_final |= is_final;
@@ -404,13 +404,13 @@ impl FieldRegistry {
         mapping: &Value,
     ) {
         let entry = &mut paths.entries[path_id as usize];
-        let (path, before) = (entry.path.clone(), entry.known.rule);
-        entry.known.rule = rule;
+        let (path, before) = (entry.path.clone(), entry.info.rule);
+        entry.info.rule = rule;
         let is_object = matches!(rule, PathRule::Object { .. });
         // Indices that are mapped later get the same mapping.
         let mapping_for_others =
             if is_object { json!({ "type": "object" }) } else { mapping.clone() };
-        match entry.known.required_fields.checked_sub(1) {
+        match entry.info.required_fields.checked_sub(1) {
             Some(number) => paths.fields[number as usize].1 = mapping_for_others,
             None if is_object && matches!(before, PathRule::Anything) => {}
             None => {
@@ -418,7 +418,7 @@ impl FieldRegistry {
                 paths.map(path_id, mapping_for_others);
             }
         }
-        if let Some(decided) = FieldShape::from_verdict(before) {
+        if let Some(decided) = FieldShape::from_rule(before) {
             self.record_correction(paths, path, decided, rule);
         }
         self.version.fetch_add(1, Ordering::Release);
@@ -433,12 +433,12 @@ impl FieldRegistry {
             return Some(path_id);
         }
         let above = &paths.entries[parent as usize];
-        let (depth, open) = (above.depth + 1, above.known.rule == PathRule::Object { open: true });
+        let (depth, open) = (above.depth + 1, above.info.rule == PathRule::Object { open: true });
         let path = paths.join(parent, key);
-        let known = self.rules.kind(&path);
+        let kind = self.rules.kind(&path);
         let restored = paths.restored.get(&path).copied();
         let object = restored.map_or(object, |shape| shape == FieldShape::Object);
-        if (open && known.is_none()) || self.is_excluded(&path) {
+        if (open && kind.is_none()) || self.is_excluded(&path) {
             // There are only four of these, and every event has some: path caches must know them.
             return FREE_PARTS.contains(&path.as_str()).then(|| {
                 let path_id = paths.insert(parent, key, PathRule::Anything, false);
@@ -446,7 +446,7 @@ impl FieldRegistry {
                 path_id
             });
         }
-        let rule = match known {
+        let rule = match kind {
             // Everything below exceeds the maximum depth, so no value here can be rejected.
             Some(FieldKind::Object | FieldKind::Map) if depth >= MAX_DEPTH => PathRule::Anything,
             None if object && depth >= MAX_DEPTH => PathRule::Anything,
@@ -460,14 +460,14 @@ impl FieldRegistry {
         };
         if rule == PathRule::Anything {
             // The number of paths in no table is unbounded, and forgetting this one changes nothing.
-            known?;
+            kind?;
             let path_id = paths.insert(parent, key, rule, false);
             self.publish(&paths);
             return Some(path_id);
         }
         if paths.used_fields >= self.limit || self.is_full() {
             self.full.store(true, Ordering::Relaxed);
-            known?;
+            kind?;
             let rule = if rule == PathRule::Value { PathRule::Unmapped } else { rule };
             return Some(paths.insert(parent, key, rule, false));
         }
@@ -478,13 +478,13 @@ impl FieldRegistry {
                 || json!({ "type": "keyword", "ignore_above": super::IGNORE_ABOVE }),
             )),
             // Objects of the kind table need no mapping of their own; the index must remember others.
-            _ => known.is_none().then(|| json!({ "type": "object" })),
+            _ => kind.is_none().then(|| json!({ "type": "object" })),
         };
         if let Some(mapping) = mapping {
             paths.used_fields += count_fields(&mapping) - 1;
             paths.map(path_id, mapping);
         }
-        if known.is_none() && restored.is_none() {
+        if kind.is_none() && restored.is_none() {
             let shape = if object { FieldShape::Object } else { FieldShape::Value };
             paths.decisions.push(FieldDecision { path, shape, by: DecidedBy::FirstValue });
         }
@@ -518,8 +518,8 @@ impl FieldRegistry {
         let paths = self.lock();
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
         for (path_id, entry) in (first as PathId..).zip(paths.entries.iter().skip(first)) {
-            let PathEntry { parent, hash, name, path, known, .. } = entry;
-            take(path_id, KnownPath { parent: *parent, hash: *hash, name, path, known: *known });
+            let PathEntry { parent, hash, name, path, info, .. } = entry;
+            take(path_id, KnownPath { parent: *parent, hash: *hash, name, path, info: *info });
         }
     }
 
@@ -568,7 +568,7 @@ impl PathTable {
             name: String::from_utf8_lossy(key).into_owned(),
             path: self.join(parent, key),
             depth: self.entries[parent as usize].depth + 1,
-            known: PathInfo { rule, required_fields: 0 },
+            info: PathInfo { rule, required_fields: 0 },
             is_final,
         };
         self.entries.push(entry);
@@ -581,7 +581,7 @@ impl PathTable {
         self.fields.push((entry.path.clone(), mapping));
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the field budget")]
         let required_fields = self.fields.len() as u32;
-        entry.known.required_fields = required_fields;
+        entry.info.required_fields = required_fields;
     }
 }
 

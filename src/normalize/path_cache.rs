@@ -49,7 +49,7 @@ pub(super) struct CachedPath {
     /// it.
     next: Cell<[PathId; 2]>,
     /// What is known about the path.
-    known: PathInfo,
+    info: PathInfo,
     /// Length of the key with its closing quote and colon, in bytes.
     length: u16,
     /// The path of the object that contains the key.
@@ -64,7 +64,7 @@ pub(super) struct CachedPath {
 const WORDS: usize = 16;
 
 impl CachedPath {
-    fn new(key: &[u8], parent: PathId, known: PathInfo, is_required: bool) -> Self {
+    fn new(key: &[u8], parent: PathId, info: PathInfo, is_required: bool) -> Self {
         let whole = [key, b"\":"].concat();
         let words = text::load_two(&whole, 0);
         let mask_or_tail = if whole.len() > WORDS {
@@ -83,7 +83,7 @@ impl CachedPath {
             mask_or_tail,
             last_object,
             next,
-            known,
+            info,
             length,
             parent,
             is_required,
@@ -92,7 +92,7 @@ impl CachedPath {
         if length == 0 {
             entry.never_match();
         }
-        entry.set_info(known);
+        entry.set_info(info);
         entry
     }
 
@@ -101,15 +101,15 @@ impl CachedPath {
         (self.words, self.mask_or_tail, self.length) = ([1, 0], [0, 0], 0);
     }
 
-    fn set_info(&mut self, known: PathInfo) {
-        self.known = known;
-        self.is_plain_value = known.rule == PathRule::Value && !self.is_required;
+    fn set_info(&mut self, info: PathInfo) {
+        self.info = info;
+        self.is_plain_value = info.rule == PathRule::Value && !self.is_required;
     }
 
     /// Returns the number of discovered fields that an index must have before it receives this path.
     #[inline]
     pub(super) fn required_fields(&self) -> u32 {
-        self.known.required_fields
+        self.info.required_fields
     }
 
     /// Marks the path as seen in an object; returns false if it was seen there before.
@@ -160,7 +160,7 @@ impl PathCache {
             let entries = &mut self.entries;
             fields.for_each_from(0, |path_id, met| {
                 if let Some(entry) = entries.get_mut(path_id as usize) {
-                    entry.set_info(met.known);
+                    entry.set_info(met.info);
                 }
             });
             self.version = version;
@@ -168,8 +168,7 @@ impl PathCache {
         self.is_full = fields.is_full();
         fields.for_each_from(self.entries.len(), |path_id, met| {
             let is_required = met.parent == ROOT && REQUIRED_KEYS.contains(&met.name.as_bytes());
-            let mut entry =
-                CachedPath::new(met.name.as_bytes(), met.parent, met.known, is_required);
+            let mut entry = CachedPath::new(met.name.as_bytes(), met.parent, met.info, is_required);
             if path_id == ROOT {
                 // `ROOT` stands for "no path followed yet" and must not match the empty key.
                 entry.never_match();
@@ -312,8 +311,8 @@ impl PathCache {
     }
 
     #[inline]
-    pub(super) fn known(&self, path_id: PathId) -> PathInfo {
-        self.entry(path_id).known
+    pub(super) fn info(&self, path_id: PathId) -> PathInfo {
+        self.entry(path_id).info
     }
 
     /// Returns the keys of a path, joined by dots and escaped for JSON.

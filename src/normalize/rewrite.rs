@@ -338,8 +338,8 @@ impl Rewriter<'_> {
 
     /// Rewrites a value that its path allows.
     fn value<'a>(&mut self, path_id: PathId, value: Tree<'a>) -> Tree<'a> {
-        let known = self.cache.known(path_id);
-        if matches!(known.rule, PathRule::Anything | PathRule::Unmapped) {
+        let info = self.cache.info(path_id);
+        if matches!(info.rule, PathRule::Anything | PathRule::Unmapped) {
             self.path.clear();
             self.path.extend_from_slice(self.cache.name(path_id).as_bytes());
             return self.unmapped_value(value);
@@ -350,7 +350,7 @@ impl Rewriter<'_> {
                 Tree::List(self.map_list(list, |rewriter, part| rewriter.value(path_id, part)))
             }
             value => {
-                self.notes.required_fields = self.notes.required_fields.max(known.required_fields);
+                self.notes.required_fields = self.notes.required_fields.max(info.required_fields);
                 if let Tree::Text(inside) | Tree::BareWord(inside) = &value
                     && inside.len() > MAX_KEYWORD_BYTES
                 {
@@ -451,7 +451,7 @@ impl Rewriter<'_> {
 
     /// Returns the rule for the kind of a value: whether the path is mapped makes no difference.
     fn value_rule(&self, path_id: PathId) -> PathRule {
-        match self.cache.known(path_id).rule {
+        match self.cache.info(path_id).rule {
             PathRule::Unmapped => PathRule::Value,
             rule => rule,
         }

@@ -316,7 +316,7 @@ impl Scanner<'_> {
     /// Scans a value whose path is not in the cache.
     fn unknown(&mut self, path_id: PathId, key: Range<usize>) -> Option<()> {
         let name = &self.text[key];
-        let rule = self.cache.known(path_id).rule;
+        let rule = self.cache.info(path_id).rule;
         // Keys with dots or white space, and metadata fields of the engine, take the slow path.
         let plain = name.iter().any(|byte| *byte > b' ')
             && !name.iter().any(|byte| matches!(byte, b'.' | 0x80..))
@@ -359,8 +359,8 @@ impl Scanner<'_> {
         object: u64,
         depth: u32,
     ) -> Option<()> {
-        let known = self.cache.known(path_id);
-        match known.rule {
+        let info = self.cache.info(path_id);
+        match info.rule {
             PathRule::Value | PathRule::Unmapped => {
                 let holds_object = match self.peek()? {
                     b'{' => true,
@@ -421,7 +421,7 @@ impl Scanner<'_> {
             return None;
         }
         let path_id = self.rename(parent, key, b"_object", object)?;
-        let PathRule::Object { .. } = self.cache.known(path_id).rule else { return None };
+        let PathRule::Object { .. } = self.cache.info(path_id).rule else { return None };
         self.object_or_list(path_id, depth, 0)
     }
 
@@ -451,11 +451,10 @@ impl Scanner<'_> {
     /// Scans a scalar or a list of scalars, if the path allows it.
     #[inline]
     fn mapped_values(&mut self, path_id: PathId) -> Option<()> {
-        let known = self.cache.known(path_id);
-        match known.rule {
+        let info = self.cache.info(path_id);
+        match info.rule {
             PathRule::Value => {
-                self.result.required_fields =
-                    self.result.required_fields.max(known.required_fields);
+                self.result.required_fields = self.result.required_fields.max(info.required_fields);
                 let start = self.at;
                 self.scalar_or_list(0)?;
                 if self.at - start > MAX_KEYWORD_BYTES {
