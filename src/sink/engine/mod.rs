@@ -9,7 +9,7 @@
 //!
 //! | files | responsibility |
 //! |---|---|
-//! | [`target`] [`credentials`] [`signing`] | where to write, and how requests are authenticated |
+//! | `target` `credentials` `signing` | where to write, and how requests are authenticated |
 //! | `client` `connect_error` `redirect` `excerpt` `error_response` `paths` | one HTTP request |
 //! | `retry` `api` | calls that are retried |
 //! | `identify` `templates` `inventory` | what a run checks before the first document |
