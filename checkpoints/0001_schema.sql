@@ -41,7 +41,7 @@ CREATE TABLE partitions (
     bytes       INTEGER NOT NULL,  -- as stored (compressed)
     loaded      INTEGER NOT NULL,  -- time
     run         INTEGER NOT NULL,  -- the run that loaded it
-    skipped     INTEGER NOT NULL,  -- 1: it contains no CloudTrail events
+    skipped     TEXT,              -- what it contains instead, if it contains no CloudTrail events
     PRIMARY KEY (folder, name)
 ) STRICT, WITHOUT ROWID;
 
@@ -57,6 +57,15 @@ CREATE TABLE complete_folders (
     -- The listing, to detect inputs that are added, replaced or restored later.
     digest       INTEGER NOT NULL,           -- sum of the hashes of names and fingerprints
     newest       INTEGER NOT NULL            -- modification time of the newest input, in seconds
+) STRICT, WITHOUT ROWID;
+
+-- What the skipped inputs of complete folders contain.
+CREATE TABLE skipped_inputs (
+    prefix  TEXT NOT NULL,         -- of the complete folder
+    cause   TEXT NOT NULL,
+    inputs  INTEGER NOT NULL,
+    example TEXT NOT NULL,         -- key of one of them
+    PRIMARY KEY (prefix, cause)
 ) STRICT, WITHOUT ROWID;
 
 -- Partitions that could not be read. They are not loaded, and each run tries them again.
@@ -111,7 +120,7 @@ CREATE INDEX dead_letters_by_partition ON dead_letters (partition_key);
 CREATE TABLE indices (
     name          TEXT NOT NULL PRIMARY KEY,  -- as used in requests
     uuid          TEXT NOT NULL,              -- '' if unknown
-    creation_date INTEGER NOT NULL,           -- as reported by the cluster; preserved by snapshots
+    created_at    INTEGER NOT NULL,           -- creation date as reported by the cluster; preserved by snapshots
     created       INTEGER NOT NULL,           -- documents that were created in it
     duplicates    INTEGER NOT NULL,           -- documents that were already in it; counted each time they are sent
     documents     INTEGER                     -- documents in the index at the last comparison
@@ -121,7 +130,7 @@ CREATE TABLE indices (
 CREATE TABLE missing_documents (
     index_name    TEXT NOT NULL PRIMARY KEY,
     uuid          TEXT NOT NULL,              -- of the index that contained them
-    creation_date INTEGER NOT NULL,           -- of the index that contained them
+    created_at    INTEGER NOT NULL,           -- of the index that contained them
     reason        TEXT NOT NULL,              -- deleted, recreated or emptied
     documents     INTEGER NOT NULL,           -- number of missing documents
     expected      INTEGER NOT NULL,           -- documents that the index must contain to be complete again

@@ -8,13 +8,14 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
+use super::values::{integer, number};
 use crate::event::ListingSummary;
 
 /// Folders with partitions that are not loaded yet.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct PendingFolders {
     /// Keyed by prefix, including the last slash.
     folders: HashMap<String, PendingFolder>,
 }
@@ -23,59 +24,64 @@ pub(super) struct Waiting {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PendingFolder {
     /// The listing.
-    listed: ListingSummary,
+    listing: ListingSummary,
     /// Number of partitions that its existing row already covers.
-    known: u64,
+    previously_loaded: u64,
     /// Number of partitions that this run reads.
-    handed_out: u64,
+    read_in_this_run: u64,
     /// Number of these that are loaded.
-    finished: u64,
+    loaded: u64,
 }
 
 impl PendingFolder {
-    pub(super) fn new(listed: ListingSummary, known: u64, handed_out: u64) -> Self {
-        Self { listed, known, handed_out, finished: 0 }
+    pub(super) fn new(
+        listing: ListingSummary,
+        previously_loaded: u64,
+        read_in_this_run: u64,
+    ) -> Self {
+        Self { listing, previously_loaded, read_in_this_run, loaded: 0 }
     }
 
     /// Returns whether the row that covers the earlier partitions still exists. It is deleted when one of them is read
     /// again and fails.
-    fn stands(&self, connection: &Connection, prefix: &str) -> rusqlite::Result<bool> {
-        let before = listing(connection, prefix)?;
-        Ok(self.known == 0 || before.is_some_and(|before| before.inputs == self.known))
+    fn earlier_row_exists(&self, connection: &Connection, prefix: &str) -> rusqlite::Result<bool> {
+        let before = stored_listing(connection, prefix)?;
+        Ok(self.previously_loaded == 0
+            || before.is_some_and(|before| before.inputs == self.previously_loaded))
     }
 
-    fn is_over(&self, done: Done) -> bool {
+    fn is_complete(&self, counts: LoadedCounts) -> bool {
         // There may be more rows than listed inputs: objects that have been deleted from the bucket since.
-        done.in_this_run == self.handed_out
-            && done.in_all >= self.listed.inputs.saturating_sub(self.known)
-            && self.listed.inputs > 0
+        counts.in_this_run == self.read_in_this_run
+            && counts.total >= self.listing.inputs.saturating_sub(self.previously_loaded)
+            && self.listing.inputs > 0
     }
 }
 
-impl Waiting {
+impl PendingFolders {
     /// Completes a folder, or remembers it until its last partition is loaded. Returns whether rows of partitions were
     /// replaced.
-    pub(super) fn close(
+    pub(super) fn complete(
         &mut self,
         connection: &Connection,
         run: i64,
         prefix: String,
         folder: PendingFolder,
     ) -> rusqlite::Result<bool> {
-        let done = done(connection, run, &prefix)?;
-        if folder.is_over(done) && folder.stands(connection, &prefix)? {
-            compact(connection, &prefix, &folder)?;
+        let counts = loaded_counts(connection, run, &prefix)?;
+        if folder.is_complete(counts) && folder.earlier_row_exists(connection, &prefix)? {
+            replace_partitions(connection, &prefix, &folder)?;
             return Ok(true);
         }
-        if folder.handed_out > 0 {
-            self.folders.insert(prefix, PendingFolder { finished: done.in_this_run, ..folder });
+        if folder.read_in_this_run > 0 {
+            self.folders.insert(prefix, PendingFolder { loaded: counts.in_this_run, ..folder });
         }
         Ok(false)
     }
 
     /// Counts a loaded partition, and completes its folder if it was the last one. Returns whether rows of partitions
     /// were replaced.
-    pub(super) fn finished(
+    pub(super) fn partition_loaded(
         &mut self,
         connection: &Connection,
         run: i64,
@@ -88,24 +94,24 @@ impl Waiting {
             return Ok(false);
         };
         let Some(folder) = self.folders.get_mut(prefix) else { return Ok(false) };
-        folder.finished += 1;
-        if folder.finished < folder.handed_out {
+        folder.loaded += 1;
+        if folder.loaded < folder.read_in_this_run {
             return Ok(false);
         }
-        let done = done(connection, run, prefix)?;
+        let counts = loaded_counts(connection, run, prefix)?;
         // A partition that was read twice was counted twice.
-        folder.finished = done.in_this_run;
-        if !(folder.is_over(done) && folder.stands(connection, prefix)?) {
+        folder.loaded = counts.in_this_run;
+        if !(folder.is_complete(counts) && folder.earlier_row_exists(connection, prefix)?) {
             return Ok(false);
         }
-        compact(connection, prefix, folder)?;
+        replace_partitions(connection, prefix, folder)?;
         self.folders.remove(prefix);
         Ok(true)
     }
 }
 
 /// Returns the listing that a folder had when it was completed.
-pub(super) fn listing(
+pub(super) fn stored_listing(
     connection: &Connection,
     prefix: &str,
 ) -> rusqlite::Result<Option<ListingSummary>> {
@@ -125,9 +131,16 @@ pub(super) fn reopen(connection: &Connection, key: &str) -> rusqlite::Result<()>
     let mut statement =
         connection.prepare_cached("DELETE FROM complete_folders WHERE prefix = ?1")?;
     for prefix in prefixes(key) {
-        statement.execute([prefix])?;
+        if statement.execute([prefix])? > 0 {
+            delete_skipped_inputs(connection, prefix)?;
+        }
     }
     Ok(())
+}
+
+fn delete_skipped_inputs(connection: &Connection, prefix: &str) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM skipped_inputs WHERE prefix = ?1";
+    connection.prepare_cached(sql)?.execute([prefix]).map(drop)
 }
 
 /// Returns the prefixes of a key that end with a slash, longest first.
@@ -137,8 +150,8 @@ fn prefixes(key: &str) -> impl Iterator<Item = &str> {
 
 /// The number of loaded partitions of a folder.
 #[derive(Clone, Copy, Debug)]
-struct Done {
-    in_all: u64,
+struct LoadedCounts {
+    total: u64,
     in_this_run: u64,
 }
 
@@ -146,24 +159,33 @@ struct Done {
 /// with `0`, the character after the slash.
 const FOLDERS: &str = "FROM folders WHERE path = ?2 OR (path >= ?1 AND path < ?2 || '0')";
 
-fn done(connection: &Connection, run: i64, prefix: &str) -> rusqlite::Result<Done> {
+fn loaded_counts(
+    connection: &Connection,
+    run: i64,
+    prefix: &str,
+) -> rusqlite::Result<LoadedCounts> {
     let sql = format!(
         "SELECT count(*), coalesce(sum(run = ?3), 0) FROM partitions WHERE folder IN (SELECT id {FOLDERS})"
     );
     connection.prepare_cached(&sql)?.query_row(params![prefix, folder(prefix), run], |row| {
-        Ok(Done { in_all: number(row, 0)?, in_this_run: number(row, 1)? })
+        Ok(LoadedCounts { total: number(row, 0)?, in_this_run: number(row, 1)? })
     })
 }
 
 /// Replaces the rows of a folder's partitions by one row, which includes those of an existing row if that is still
 /// valid.
-fn compact(connection: &Connection, prefix: &str, closing: &PendingFolder) -> rusqlite::Result<()> {
-    let PendingFolder { listed, known, .. } = *closing;
+fn replace_partitions(
+    connection: &Connection,
+    prefix: &str,
+    pending: &PendingFolder,
+) -> rusqlite::Result<()> {
+    let PendingFolder { listing, previously_loaded, .. } = *pending;
     let sql = format!(
         "INSERT OR REPLACE INTO complete_folders \
          (prefix, inputs, records, bytes, first_loaded, last_loaded, digest, newest, skipped) \
-         SELECT ?1, ?3, sum(records), sum(bytes), min(first), max(last), ?4, ?5, sum(skipped) FROM \
-         (SELECT records, bytes * (1 - skipped) AS bytes, loaded AS first, loaded AS last, skipped \
+         SELECT ?1, ?3, sum(records), sum(bytes), min(first), max(last), ?4, ?5, sum(skips) FROM \
+         (SELECT records, iif(skipped IS NULL, bytes, 0) AS bytes, loaded AS first, loaded AS last, \
+         skipped IS NOT NULL AS skips \
          FROM partitions WHERE folder IN (SELECT id {FOLDERS}) UNION ALL \
          SELECT records, bytes, first_loaded, last_loaded, skipped FROM complete_folders \
          WHERE prefix = ?1 AND ?6)"
@@ -171,19 +193,24 @@ fn compact(connection: &Connection, prefix: &str, closing: &PendingFolder) -> ru
     connection.prepare_cached(&sql)?.execute(params![
         prefix,
         folder(prefix),
-        i64::try_from(listed.inputs).unwrap_or(i64::MAX),
-        listed.digest.cast_signed(),
-        listed.newest,
-        known > 0,
+        integer(listing.inputs),
+        listing.digest.cast_signed(),
+        listing.newest,
+        previously_loaded > 0,
     ])?;
     let execute =
         |sql: String| connection.prepare_cached(&sql)?.execute([prefix, folder(prefix)]).map(drop);
+    if previously_loaded == 0 {
+        delete_skipped_inputs(connection, prefix)?;
+    }
+    execute(format!(
+        "INSERT INTO skipped_inputs (prefix, cause, inputs, example) \
+         SELECT ?1, skipped, count(*), min(?2 || '/' || name) FROM partitions \
+         WHERE skipped IS NOT NULL AND folder IN (SELECT id {FOLDERS}) GROUP BY skipped \
+         ON CONFLICT (prefix, cause) DO UPDATE SET inputs = inputs + excluded.inputs"
+    ))?;
     execute(format!("DELETE FROM partitions WHERE folder IN (SELECT id {FOLDERS})"))?;
     execute(format!("DELETE {FOLDERS}"))
-}
-
-fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
 }
 
 /// Returns a prefix without its last slash, as folders are stored.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
 use super::lock::Lock;
-use super::store::integer;
+use super::values::integer;
 use super::{Error, Outstanding, file};
 use crate::event::Fingerprint;
 use crate::event::{CompressedText, DeadLetter, DeadLetterCause, DeadLetterContent, IndexCount};
@@ -23,7 +23,7 @@ pub enum RetrySelection {
     #[default]
     Due,
     /// All that the user has not accepted.
-    Standing,
+    NotAccepted,
     /// All, including accepted ones.
     All,
 }
@@ -67,7 +67,7 @@ impl RetryOutcome {
 }
 
 /// The origin of a dead letter.
-pub(super) struct Place<'a> {
+pub(super) struct Origin<'a> {
     /// Key of the partition that the document was read from.
     pub(super) partition: &'a str,
     /// Fingerprint of that partition, as far as it is known.
@@ -82,9 +82,9 @@ pub(super) struct Place<'a> {
 pub(super) fn insert(
     connection: &Connection,
     document: &DeadLetter,
-    place: &Place<'_>,
+    origin: &Origin<'_>,
 ) -> rusqlite::Result<()> {
-    let (kept, content, position, bytes) = match &document.content {
+    let (kind, content, position, bytes) = match &document.content {
         DeadLetterContent::Document(content) => ("document", Some(content), None, None),
         DeadLetterContent::Record { content, offset, bytes } => {
             ("record", content.as_ref(), Some(integer(*offset)), Some(integer(*bytes)))
@@ -101,13 +101,13 @@ pub(super) fn insert(
     let values = params![
         document.index,
         document.id,
-        place.partition,
-        place.fingerprint,
-        place.run,
-        place.at,
+        origin.partition,
+        origin.fingerprint,
+        origin.run,
+        origin.at,
         document.cause.name(),
         document.reason,
-        kept,
+        kind,
         content.map(CompressedText::as_bytes),
         position,
         bytes
@@ -123,15 +123,15 @@ pub(super) fn retried(
     run: i64,
 ) -> rusqlite::Result<()> {
     let sql = "DELETE FROM dead_letters WHERE index_name = ?1 AND id = ?2";
-    let mut gone = connection.prepare_cached(sql)?;
+    let mut delete = connection.prepare_cached(sql)?;
     for DeadLetterKey { index, id } in &retried.settled {
-        gone.execute([index, id])?;
+        delete.execute([index, id])?;
     }
     let sql = "UPDATE dead_letters SET cause = ?3, reason = ?4, last_attempt = ?5, rejected_under = '' \
          WHERE index_name = ?1 AND id = ?2";
-    let mut stays = connection.prepare_cached(sql)?;
+    let mut update = connection.prepare_cached(sql)?;
     for (DeadLetterKey { index, id }, cause, reason) in &retried.rejected {
-        stays.execute(params![index, id, cause.name(), reason, run])?;
+        update.execute(params![index, id, cause.name(), reason, run])?;
     }
     Ok(())
 }
@@ -152,9 +152,9 @@ pub(super) fn set_rejected_under(
 /// Updates the dead letters of a partition that was loaded: those of this run get the final fingerprint, and those that
 /// an earlier run stored for the same content are deleted, because this run sent them and they were not rejected.
 ///
-/// Dead letters of different content stay: if the file was overwritten in place, the row is the only copy of the
+/// Dead letters of different content stay: if the file was overwritten in origin, the row is the only copy of the
 /// document.
-pub(super) fn sort(
+pub(super) fn update_loaded_partition(
     connection: &Connection,
     this_run: i64,
     partition: &str,
@@ -210,21 +210,21 @@ pub(super) fn rejections(connection: &Connection) -> rusqlite::Result<Vec<(Strin
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// Returns at most `most` dead letters to send again, in the order in which they were stored, starting after row
+/// Returns at most `limit` dead letters to send again, in the order in which they were stored, starting after row
 /// `after`. `unchanged` are those [`rejections`] whose version is still current.
-pub(super) fn waiting(
+pub(super) fn retry_candidates(
     connection: &Connection,
     retry: RetrySelection,
     unchanged: &[(String, String)],
     after: i64,
-    most: u32,
+    limit: u32,
 ) -> rusqlite::Result<Vec<RetryCandidate>> {
     let which = match retry {
         RetrySelection::Due => {
             "accepted IS NULL AND NOT (cause = 'content' AND json_array(index_name, rejected_under) \
              IN (SELECT value FROM json_each(?1)))"
         }
-        RetrySelection::Standing => "accepted IS NULL",
+        RetrySelection::NotAccepted => "accepted IS NULL",
         RetrySelection::All => "TRUE",
     };
     let sql = format!(
@@ -237,21 +237,21 @@ pub(super) fn waiting(
     };
     let unchanged = serde_json::json!(unchanged).to_string();
     let mut statement = connection.prepare_cached(&sql)?;
-    statement.query_map(params![unchanged, after, most], row)?.collect()
+    statement.query_map(params![unchanged, after, limit], row)?.collect()
 }
 
 /// Returns the content of a dead letter, or `None` if it is not usable.
-pub(super) fn kept(
+pub(super) fn content(
     connection: &Connection,
     number: i64,
 ) -> rusqlite::Result<Option<DeadLetterContent>> {
     let sql = "SELECT content_kind, content, position, bytes FROM dead_letters WHERE rowid = ?1";
     connection.prepare_cached(sql)?.query_row([number], |row| {
-        let kept: String = row.get(0)?;
+        let kind: String = row.get(0)?;
         let content = row.get::<_, Option<Vec<u8>>>(1)?.map(CompressedText::from_bytes);
         let number =
             |column| row.get::<_, Option<i64>>(column).map(|it| it.unwrap_or(0).unsigned_abs());
-        Ok(match (kept.as_str(), content) {
+        Ok(match (kind.as_str(), content) {
             ("document", Some(content)) => Some(DeadLetterContent::Document(content)),
             ("record", content) => {
                 Some(DeadLetterContent::Record { content, offset: number(2)?, bytes: number(3)? })
@@ -272,11 +272,11 @@ pub fn accept_dead_letters(path: &Path, now: Timestamp) -> Result<u64, Error> {
         return Err(Error::NotFound { path: path.to_owned() });
     }
     let path = file::create(path)?;
-    let _lock = Lock::take(&path, now)?;
+    let _lock = Lock::acquire(&path, now)?;
     let connection = file::connect(&path)?;
     let sql = "UPDATE dead_letters SET accepted = ?1 WHERE accepted IS NULL";
     let accepted = connection.execute(sql, [now.as_millisecond()]);
     accepted
         .map(|rows| rows as u64)
-        .map_err(|source| Error::sql(&path, "accept the dead letters", source))
+        .map_err(|source| Error::from_sqlite(&path, "accept the dead letters", source))
 }

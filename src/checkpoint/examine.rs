@@ -3,17 +3,12 @@
 //! Input: a path and a target. Output: the state of the file, or the error that a load would return.
 //! Invariant: nothing is created, locked or written, including SQLite's side files.
 
-use std::{
-    fmt::Write as _,
-    fs, io,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rustix::fs::{Access, access};
 
-use super::{Error, file, lock, migrate, target::is_same};
+use super::{Error, file, lock, migrate, target::is_same_target};
 
 /// The state of a usable checkpoint file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,27 +31,27 @@ pub fn examine(path: &Path, target: &str) -> Result<CheckpointState, Error> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => return Err(Error::IsFolder { path: owned() }),
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return may_be_made(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return check_creatable(path),
         Err(source) => return Err(Error::Open { path: owned(), source }),
     }
     let path = fs::canonicalize(path).map_err(|source| Error::Open { path: owned(), source })?;
-    lock::look(&path)?;
-    writable(&path, &path)?;
+    lock::check_free(&path)?;
+    check_writable(&path, &path)?;
     if let Some(folder) = path.parent() {
-        writable(folder, &path)?;
+        check_writable(folder, &path)?;
     }
-    contents(&path, target)
+    check_contents(&path, target)
 }
 
 /// Checks the closest existing directory above the path. A load creates the ones below it.
-fn may_be_made(path: &Path) -> Result<CheckpointState, Error> {
+fn check_creatable(path: &Path) -> Result<CheckpointState, Error> {
     let here = Path::new(".");
     let above =
         path.ancestors().skip(1).map(|above| if above == Path::new("") { here } else { above });
     for folder in above {
         match fs::metadata(folder) {
             Ok(found) if found.is_dir() => {
-                return writable(folder, path).map(|()| CheckpointState::New);
+                return check_writable(folder, path).map(|()| CheckpointState::New);
             }
             Ok(_) => {
                 let source = io::Error::from(io::ErrorKind::NotADirectory);
@@ -69,14 +64,15 @@ fn may_be_made(path: &Path) -> Result<CheckpointState, Error> {
     Ok(CheckpointState::New)
 }
 
-fn writable(what: &Path, checkpoint: &Path) -> Result<(), Error> {
+fn check_writable(what: &Path, checkpoint: &Path) -> Result<(), Error> {
     let wanted = if what.is_dir() { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK };
     access(what, wanted)
         .map_err(|errno| Error::Open { path: checkpoint.to_owned(), source: errno.into() })
 }
 
-fn contents(path: &Path, target: &str) -> Result<CheckpointState, Error> {
-    let connection = open(path).map_err(|source| Error::sql(path, "open the database", source))?;
+fn check_contents(path: &Path, target: &str) -> Result<CheckpointState, Error> {
+    let connection =
+        open(path).map_err(|source| Error::from_sqlite(path, "open the database", source))?;
     let version = migrate::version(&connection, path)?;
     if version == 0 {
         return Ok(CheckpointState::New);
@@ -85,9 +81,9 @@ fn contents(path: &Path, target: &str) -> Result<CheckpointState, Error> {
     let theirs: Option<String> = connection
         .query_row("SELECT value FROM meta WHERE name = 'target'", [], |row| row.get(0))
         .optional()
-        .map_err(|source| Error::sql(path, "read the target", source))?;
+        .map_err(|source| Error::from_sqlite(path, "read the target", source))?;
     match theirs {
-        Some(theirs) if !is_same(&theirs, target) => {
+        Some(theirs) if !is_same_target(&theirs, target) => {
             Err(Error::TargetMismatch { path: path.to_owned(), theirs, ours: target.to_owned() })
         }
         _ if version < migrate::VERSION => Ok(CheckpointState::Older),
@@ -99,32 +95,11 @@ fn contents(path: &Path, target: &str) -> Result<CheckpointState, Error> {
 /// as immutable. A `-wal` file left by a killed run is part of the database, so then it is opened normally.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let log = fs::metadata(beside(path, "-wal")).map_or(0, |found| found.len());
+    let log = fs::metadata(file::wal(path)).map_or(0, |found| found.len());
     if log > 0 {
         return Connection::open_with_flags(path, flags);
     }
-    let uri = format!("file:{}?immutable=1", encoded(path));
-    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
-}
-
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    name.into()
-}
-
-/// Percent-encodes a path for a URI.
-fn encoded(path: &Path) -> String {
-    let mut text = String::new();
-    for byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
-            text.push(char::from(*byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
+    file::open_immutable(path)
 }
 
 #[cfg(test)]

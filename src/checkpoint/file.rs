@@ -13,10 +13,12 @@
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Error, migrate};
@@ -33,6 +35,9 @@ const MAX_CHECKED_BYTES: u64 = 8 << 20;
 
 /// Capacity of the statement cache: more than the number of statements in this module.
 const PREPARED_STATEMENTS: usize = 32;
+
+/// Bytes that are percent-encoded in the path of a URI.
+const URI_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'_').remove(b'-');
 
 /// Creates the file and its directories if they are missing, and returns the canonical path.
 ///
@@ -80,7 +85,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, Error> {
     make_private(path)?;
     check(&connection, path)?;
     configure(&connection)
-        .map_err(|source| Error::sql(path, "configure the connection", source))?;
+        .map_err(|source| Error::from_sqlite(path, "configure the connection", source))?;
     migrate::migrate(&mut connection, path)?;
     Ok(connection)
 }
@@ -90,7 +95,26 @@ fn open(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(path, flags)
         .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
-        .map_err(|source| Error::sql(path, "open the database", source))
+        .map_err(|source| Error::from_sqlite(path, "open the database", source))
+}
+
+/// Opens a database read-only as immutable: SQLite neither locks it nor creates side files next to it.
+///
+/// The file must not change while it is open, and must not have a `-wal` file with content, which would be ignored.
+pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)
+}
+
+fn immutable_uri(path: &Path) -> String {
+    format!("file:{}?immutable=1", percent_encode(path.as_os_str().as_bytes(), URI_PATH))
+}
+
+/// Returns the path of the write-ahead log of a database.
+pub(super) fn wal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 /// Checks a small file for damage before it is written.
@@ -101,7 +125,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
     }
     let what: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|source| Error::sql(path, "check the database", source))?;
+        .map_err(|source| Error::from_sqlite(path, "check the database", source))?;
     if what == "ok" { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), what }) }
 }
 
@@ -112,4 +136,15 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_characters_of_a_path_are_encoded_in_a_uri() {
+        let uri = immutable_uri(Path::new("/a b/c?d#e%f-ü.sqlite"));
+        assert_eq!(uri, "file:/a%20b/c%3Fd%23e%25f-%C3%BC.sqlite?immutable=1");
+    }
 }

@@ -6,6 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::indices::{LoadedIndex, LoadedIndices, LossReason, MissingDocuments};
+use super::values::{integer, number, optional_number};
 use crate::event::{IndexCount, IndexIdentity};
 
 /// A key of the table `meta` that describes the target cluster.
@@ -42,12 +43,12 @@ impl MetaKey {
 
 /// Adds documents to the counts of an index. A known identity of the index is kept.
 pub(super) fn add(connection: &Connection, count: &IndexCount) -> rusqlite::Result<()> {
-    let IndexIdentity { uuid, created_at: made } = count.identity.clone().unwrap_or_default();
+    let IndexIdentity { uuid, created_at } = count.identity.clone().unwrap_or_default();
     connection
         .prepare_cached(
-            "INSERT INTO indices (name, uuid, creation_date, created, duplicates) \
+            "INSERT INTO indices (name, uuid, created_at, created, duplicates) \
              VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET \
-             creation_date = iif(uuid = '', excluded.creation_date, creation_date), \
+             created_at = iif(uuid = '', excluded.created_at, created_at), \
              uuid = iif(uuid = '', excluded.uuid, uuid), \
              created = created + excluded.created, \
              duplicates = duplicates + excluded.duplicates",
@@ -55,7 +56,7 @@ pub(super) fn add(connection: &Connection, count: &IndexCount) -> rusqlite::Resu
         .execute(params![
             count.index,
             uuid,
-            made,
+            created_at,
             integer(count.created),
             integer(count.duplicates)
         ])
@@ -65,20 +66,19 @@ pub(super) fn add(connection: &Connection, count: &IndexCount) -> rusqlite::Resu
 /// Reads all indices and missing documents.
 pub(super) fn read(connection: &Connection) -> rusqlite::Result<LoadedIndices> {
     let known = |row: &Row<'_>| {
-        let held: Option<i64> = row.get(5)?;
         let known = LoadedIndex {
             identity: IndexIdentity { uuid: row.get(1)?, created_at: row.get(2)? },
             created: number(row, 3)?,
             duplicates: number(row, 4)?,
-            documents: held.map(i64::unsigned_abs),
+            documents: optional_number(row, 5)?,
         };
         Ok((row.get(0)?, known))
     };
     let missing = |row: &Row<'_>| {
-        let why: String = row.get(3)?;
+        let reason: String = row.get(3)?;
         let missing = MissingDocuments {
             identity: IndexIdentity { uuid: row.get(1)?, created_at: row.get(2)? },
-            reason: LossReason::from_name(&why).unwrap_or(LossReason::Deleted),
+            reason: LossReason::from_name(&reason).unwrap_or(LossReason::Deleted),
             documents: number(row, 4)?,
             expected: number(row, 5)?,
             detected: row.get(6)?,
@@ -88,12 +88,12 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<LoadedIndices> {
     };
     Ok(LoadedIndices {
         known: connection
-            .prepare("SELECT name, uuid, creation_date, created, duplicates, documents FROM indices")?
+            .prepare("SELECT name, uuid, created_at, created, duplicates, documents FROM indices")?
             .query_map([], known)?
             .collect::<Result<_, _>>()?,
         missing: connection
             .prepare(
-                "SELECT index_name, uuid, creation_date, reason, documents, expected, detected, accepted \
+                "SELECT index_name, uuid, created_at, reason, documents, expected, detected, accepted \
                  FROM missing_documents",
             )?
             .query_map([], missing)?
@@ -105,10 +105,17 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<LoadedIndices> {
 pub(super) fn replace(connection: &Connection, indices: &LoadedIndices) -> rusqlite::Result<()> {
     connection.execute_batch("DELETE FROM indices; DELETE FROM missing_documents;")?;
     let mut insert = connection.prepare("INSERT INTO indices VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    for (name, LoadedIndex { identity, created, duplicates, documents: held }) in &indices.known {
-        let IndexIdentity { uuid, created_at: made } = identity;
+    for (name, LoadedIndex { identity, created, duplicates, documents }) in &indices.known {
+        let IndexIdentity { uuid, created_at } = identity;
         let (created, duplicates) = (integer(*created), integer(*duplicates));
-        insert.execute(params![name, uuid, made, created, duplicates, held.map(integer)])?;
+        insert.execute(params![
+            name,
+            uuid,
+            created_at,
+            created,
+            duplicates,
+            documents.map(integer)
+        ])?;
     }
     let mut insert = connection
         .prepare("INSERT INTO missing_documents VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
@@ -128,18 +135,9 @@ pub(super) fn replace(connection: &Connection, indices: &LoadedIndices) -> rusql
 }
 
 /// Deletes the records of everything loaded, because the documents are in another cluster or in deleted indices.
-pub(super) fn forget(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn delete_progress(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
-        "DELETE FROM partitions; DELETE FROM folders; DELETE FROM complete_folders; DELETE FROM coverage; \
+        "DELETE FROM partitions; DELETE FROM folders; DELETE FROM complete_folders; DELETE FROM skipped_inputs; DELETE FROM coverage; \
          DELETE FROM series; DELETE FROM indices; DELETE FROM missing_documents;",
     )
-}
-
-/// Returns a count; no count is negative in a file that this program wrote.
-fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
-}
-
-fn integer(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

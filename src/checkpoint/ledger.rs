@@ -23,7 +23,7 @@ pub enum LedgerUpdate {
     /// A partition that covers a time range has advanced: it is covered from `since` to the end of the range.
     Advanced {
         /// The time range of the whole partition.
-        span: TimeSlice,
+        time_slice: TimeSlice,
         /// The first covered second.
         since: Position,
         /// Number of records settled with this update.
@@ -39,13 +39,13 @@ pub struct CompletedPartition {
     /// The partition, with its final fingerprint.
     pub partition: Partition,
     /// The time range that it covers, if any.
-    pub span: Option<TimeSlice>,
+    pub time_slice: Option<TimeSlice>,
     /// Number of records, without those of earlier [`LedgerUpdate::Advanced`]s.
     pub records: u64,
     /// Bytes of input, as stored.
     pub bytes: u64,
-    /// Whether it contains no CloudTrail events.
-    pub skipped: bool,
+    /// What it contains instead, if it contains no CloudTrail events.
+    pub skipped: Option<String>,
 }
 
 /// A partition that is being read or still has unsettled documents.
@@ -53,16 +53,16 @@ pub struct CompletedPartition {
 struct OpenPartition {
     partition: Partition,
     name: String,
-    span: Option<TimeSlice>,
+    time_slice: Option<TimeSlice>,
     /// The first page that is not settled. All pages before it are.
-    front: u32,
-    /// The known pages from `front` on. Documents may be settled before their page is read to its end, so there can be
+    first_unsettled: u32,
+    /// The known pages from `first_unsettled` on. Documents may be settled before their page is read to its end, so there can be
     /// gaps.
     pages: BTreeMap<u32, Page>,
-    /// Records of the pages before `front` that no update has reported yet.
+    /// Records of the pages before `first_unsettled` that no update has reported yet.
     records: u64,
     bytes: u64,
-    skipped: bool,
+    skipped: Option<String>,
     end: PartitionEnd,
 }
 
@@ -70,14 +70,18 @@ struct OpenPartition {
 struct Page {
     settled: u64,
     /// `None` until the page is read to its end.
-    read: Option<Read>,
+    content: Option<PageContent>,
 }
 
-#[derive(Debug)]
-struct Read {
-    documents: u32,
-    bytes: u64,
-    reaches: Option<Position>,
+/// The content of a page that was read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageContent {
+    /// Number of documents, including dead letters.
+    pub documents: u32,
+    /// Bytes of input, as stored.
+    pub bytes: u64,
+    /// The position that the partition reaches when this page and all earlier pages are settled.
+    pub position: Option<Position>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,20 +101,20 @@ impl Ledger {
         number: PartitionNumber,
         partition: Partition,
         name: String,
-        span: Option<TimeSlice>,
+        time_slice: Option<TimeSlice>,
     ) {
-        let reading = OpenPartition {
+        let entry = OpenPartition {
             partition,
             name,
-            span,
-            front: 0,
+            time_slice,
+            first_unsettled: 0,
             pages: BTreeMap::new(),
             records: 0,
             bytes: 0,
-            skipped: false,
+            skipped: None,
             end: PartitionEnd::NotReached,
         };
-        self.partitions.insert(number, reading);
+        self.partitions.insert(number, entry);
     }
 
     /// Records that a page was read to its end.
@@ -123,15 +127,11 @@ impl Ledger {
         &mut self,
         number: PartitionNumber,
         page: u32,
-        (documents, bytes): (u32, u64),
-        reaches: Option<Position>,
+        content: PageContent,
     ) -> Result<Option<LedgerUpdate>, Error> {
-        let reading = self
-            .partitions
-            .get_mut(&number)
-            .ok_or(Error::UnknownPartition { partition: number })?;
-        let counted = reading.page(number, page, 0)?;
-        counted.read = Some(Read { documents, bytes, reaches });
+        let entry = self.entry(number)?;
+        let counted = entry.page(number, page, 0)?;
+        counted.content = Some(content);
         counted.check(number, page)?;
         Ok(self.advance(number))
     }
@@ -145,27 +145,24 @@ impl Ledger {
     ///
     /// Returns [`Error::Miscounted`] if more documents of the page are settled than it has.
     pub fn settle(&mut self, share: Share) -> Result<Option<LedgerUpdate>, Error> {
-        let Some(reading) = self.partitions.get_mut(&share.partition) else { return Ok(None) };
+        let Some(entry) = self.partitions.get_mut(&share.partition) else { return Ok(None) };
         if share.documents == 0 {
             return Ok(None);
         }
-        let counted = reading.page(share.partition, share.page, share.documents)?;
+        let counted = entry.page(share.partition, share.page, share.documents)?;
         counted.settled += u64::from(share.documents);
         counted.check(share.partition, share.page)?;
         Ok(self.advance(share.partition))
     }
 
-    /// Marks a partition as containing no CloudTrail events. It still ends like any other.
+    /// Marks a partition as containing no CloudTrail events, but `cause`. It still ends like any other.
     ///
     /// # Errors
     ///
     /// Returns [`Error::UnknownPartition`] for a partition that is not being read.
-    pub fn skip(&mut self, number: PartitionNumber) -> Result<(), Error> {
-        let reading = self
-            .partitions
-            .get_mut(&number)
-            .ok_or(Error::UnknownPartition { partition: number })?;
-        reading.skipped = true;
+    pub fn mark_skipped(&mut self, number: PartitionNumber, cause: String) -> Result<(), Error> {
+        let entry = self.entry(number)?;
+        entry.skipped = Some(cause);
         Ok(())
     }
 
@@ -181,14 +178,11 @@ impl Ledger {
         pages: u32,
         fingerprint: Option<String>,
     ) -> Result<Option<LedgerUpdate>, Error> {
-        let reading = self
-            .partitions
-            .get_mut(&number)
-            .ok_or(Error::UnknownPartition { partition: number })?;
+        let entry = self.entry(number)?;
         if let Some(fingerprint) = fingerprint {
-            reading.partition.fingerprint = fingerprint;
+            entry.partition.fingerprint = fingerprint;
         }
-        reading.end = PartitionEnd::Reached { pages };
+        entry.end = PartitionEnd::Reached { pages };
         Ok(self.advance(number))
     }
 
@@ -203,24 +197,21 @@ impl Ledger {
         number: PartitionNumber,
         pages: u32,
     ) -> Result<Option<LedgerUpdate>, Error> {
-        let reading = self
-            .partitions
-            .get_mut(&number)
-            .ok_or(Error::UnknownPartition { partition: number })?;
-        reading.end = PartitionEnd::Abandoned { pages };
+        let entry = self.entry(number)?;
+        entry.end = PartitionEnd::Abandoned { pages };
         Ok(self.advance(number))
     }
 
     /// Returns an incomplete partition and the name shown to the user.
     pub fn partition(&self, number: PartitionNumber) -> Option<(&Partition, &str)> {
-        self.partitions.get(&number).map(|reading| (&reading.partition, reading.name.as_str()))
+        self.partitions.get(&number).map(|entry| (&entry.partition, entry.name.as_str()))
     }
 
     /// Returns the number of records of a partition, counting only pages that were read to their end.
     pub fn records_read(&self, number: PartitionNumber) -> u64 {
-        let Some(reading) = self.partitions.get(&number) else { return 0 };
-        let ahead = reading.pages.values().filter_map(|page| page.read.as_ref());
-        reading.records + ahead.map(|read| u64::from(read.documents)).sum::<u64>()
+        let Some(entry) = self.partitions.get(&number) else { return 0 };
+        let ahead = entry.pages.values().filter_map(|page| page.content.as_ref());
+        entry.records + ahead.map(|content| u64::from(content.documents)).sum::<u64>()
     }
 
     /// Returns the number of incomplete partitions.
@@ -228,24 +219,29 @@ impl Ledger {
         self.partitions.len()
     }
 
+    fn entry(&mut self, number: PartitionNumber) -> Result<&mut OpenPartition, Error> {
+        self.partitions.get_mut(&number).ok_or(Error::UnknownPartition { partition: number })
+    }
+
     /// Advances a partition past settled pages, and drops it once all of its pages are settled.
     fn advance(&mut self, number: PartitionNumber) -> Option<LedgerUpdate> {
-        let reading = self.partitions.get_mut(&number)?;
-        let since = reading.pop_settled_pages();
-        match reading.end {
-            PartitionEnd::Reached { pages } if reading.front >= pages => {
-                let OpenPartition { partition, span, records, bytes, skipped, .. } =
+        let entry = self.partitions.get_mut(&number)?;
+        let since = entry.pop_settled_pages();
+        match entry.end {
+            PartitionEnd::Reached { pages } if entry.first_unsettled >= pages => {
+                let OpenPartition { partition, time_slice, records, bytes, skipped, .. } =
                     self.partitions.remove(&number)?;
-                let finished = CompletedPartition { partition, span, records, bytes, skipped };
+                let finished =
+                    CompletedPartition { partition, time_slice, records, bytes, skipped };
                 return Some(LedgerUpdate::Completed(finished));
             }
-            PartitionEnd::Abandoned { pages } if reading.front >= pages => {
+            PartitionEnd::Abandoned { pages } if entry.first_unsettled >= pages => {
                 let mut left = self.partitions.remove(&number)?;
-                return left.moved(since);
+                return left.advanced(since);
             }
             _ => {}
         }
-        reading.moved(since)
+        entry.advanced(since)
     }
 }
 
@@ -257,7 +253,7 @@ impl OpenPartition {
         page: u32,
         more: u32,
     ) -> Result<&mut Page, Error> {
-        if page < self.front {
+        if page < self.first_unsettled {
             let settled = u64::from(more);
             return Err(Error::Miscounted { partition, page, documents: 0, settled });
         }
@@ -266,35 +262,39 @@ impl OpenPartition {
 
     /// Removes the leading settled pages and returns the last position among them.
     fn pop_settled_pages(&mut self) -> Option<Position> {
-        let mut safe = None;
+        let mut position = None;
         while let Some(first) = self.pages.first_entry() {
-            if *first.key() != self.front || !first.get().is_settled() {
+            if *first.key() != self.first_unsettled || !first.get().is_settled() {
                 break;
             }
-            let Some(Read { documents, bytes, reaches }) = first.remove().read else { break };
-            safe = reaches.or(safe);
-            self.front += 1;
-            self.records += u64::from(documents);
-            self.bytes += bytes;
+            let Some(content) = first.remove().content else { break };
+            position = content.position.or(position);
+            self.first_unsettled += 1;
+            self.records += u64::from(content.documents);
+            self.bytes += content.bytes;
         }
-        safe
+        position
     }
 
     /// Returns the update for a position. A partition without a time range is recorded only as a whole.
-    fn moved(&mut self, since: Option<Position>) -> Option<LedgerUpdate> {
-        let (span, since) = (self.span.clone()?, since?);
-        Some(LedgerUpdate::Advanced { span, since, records: std::mem::take(&mut self.records) })
+    fn advanced(&mut self, since: Option<Position>) -> Option<LedgerUpdate> {
+        let (time_slice, since) = (self.time_slice.clone()?, since?);
+        Some(LedgerUpdate::Advanced {
+            time_slice,
+            since,
+            records: std::mem::take(&mut self.records),
+        })
     }
 }
 
 impl Page {
     fn is_settled(&self) -> bool {
-        self.read.as_ref().is_some_and(|read| u64::from(read.documents) == self.settled)
+        self.content.as_ref().is_some_and(|content| u64::from(content.documents) == self.settled)
     }
 
     fn check(&self, partition: PartitionNumber, page: u32) -> Result<(), Error> {
-        let Some(read) = &self.read else { return Ok(()) };
-        let documents = u64::from(read.documents);
+        let Some(content) = &self.content else { return Ok(()) };
+        let documents = u64::from(content.documents);
         if self.settled > documents {
             return Err(Error::Miscounted { partition, page, documents, settled: self.settled });
         }
@@ -313,12 +313,12 @@ mod tests {
     /// Applies an event to a ledger and returns the updates.
     fn apply(ledger: &mut Ledger, event: CheckpointEvent) -> Vec<LedgerUpdate> {
         let update = match event {
-            CheckpointEvent::PartitionOpened { number, partition, name, span } => {
-                ledger.open(number, partition, name, span);
+            CheckpointEvent::PartitionOpened { number, partition, name, time_slice } => {
+                ledger.open(number, partition, name, time_slice);
                 None
             }
-            CheckpointEvent::PageRead { partition, page, documents, bytes, position: reaches } => {
-                ledger.page(partition, page, (documents, bytes), reaches).unwrap()
+            CheckpointEvent::PageRead { partition, page, documents, bytes, position } => {
+                ledger.page(partition, page, PageContent { documents, bytes, position }).unwrap()
             }
             CheckpointEvent::PartitionEnded {
                 partition,
@@ -344,19 +344,24 @@ mod tests {
         ledger
     }
 
-    fn span() -> TimeSlice {
+    fn time_slice() -> TimeSlice {
         TimeSlice { series: "1/eu-west-1".to_owned(), from: 100, to: 199, complete_until: 150 }
     }
 
     fn begun() -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.open(7, partition(7), "seven".to_owned(), Some(span()));
+        ledger.open(7, partition(7), "seven".to_owned(), Some(time_slice()));
         ledger
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "compared with what the ledger returns")]
     fn moved(since: Position, records: u64) -> Option<LedgerUpdate> {
-        Some(LedgerUpdate::Advanced { span: span(), since, records })
+        Some(LedgerUpdate::Advanced { time_slice: time_slice(), since, records })
+    }
+
+    /// Returns the content of a page of 20 bytes.
+    fn content(documents: u32, position: Option<Position>) -> PageContent {
+        PageContent { documents, bytes: 20, position }
     }
 
     fn share(page: u32, documents: u32) -> Share {
@@ -373,13 +378,13 @@ mod tests {
                 model.apply(&event);
                 for update in apply(&mut ledger, event) {
                     match update {
-                        LedgerUpdate::Advanced { span, since, .. } => {
-                            prop_assert!(model.is_safe(number_of(&span.series), since));
+                        LedgerUpdate::Advanced { time_slice, since, .. } => {
+                            prop_assert!(model.is_covered(number_of(&time_slice.series), since));
                         }
                         LedgerUpdate::Completed(done) => {
                             let partition = number_of(&done.partition.key);
-                            prop_assert!(model.is_done(partition));
-                            prop_assert_eq!(done.span.map(|span| span.series), series(partition));
+                            prop_assert!(model.is_loaded(partition));
+                            prop_assert_eq!(done.time_slice.map(|time_slice| time_slice.series), series(partition));
                         }
                     }
                 }
@@ -451,10 +456,10 @@ mod tests {
             done,
             CompletedPartition {
                 partition: partition(7),
-                span: None,
+                time_slice: None,
                 records: 0,
                 bytes: 0,
-                skipped: false
+                skipped: None
             }
         );
         assert_eq!(ledger.open_partitions(), 0);
@@ -463,14 +468,14 @@ mod tests {
     #[test]
     fn an_empty_page_moves_the_position() {
         let mut ledger = begun();
-        assert_eq!(ledger.page(7, 0, (0, 20), Some(180)).unwrap(), moved(180, 0));
+        assert_eq!(ledger.page(7, 0, content(0, Some(180))).unwrap(), moved(180, 0));
     }
 
     #[test]
     fn a_page_without_a_position_keeps_the_one_before_it() {
         let mut ledger = begun();
-        ledger.page(7, 1, (0, 20), None).unwrap();
-        assert_eq!(ledger.page(7, 0, (0, 20), Some(180)).unwrap(), moved(180, 0));
+        ledger.page(7, 1, content(0, None)).unwrap();
+        assert_eq!(ledger.page(7, 0, content(0, Some(180))).unwrap(), moved(180, 0));
     }
 
     /// A worker may still read a page after the source has reported the last one.
@@ -478,11 +483,11 @@ mod tests {
     fn pages_may_come_behind_the_end_and_in_any_order() {
         let mut ledger = begun();
         assert_eq!(ledger.complete(7, 3, None).unwrap(), None);
-        assert_eq!(ledger.page(7, 2, (1, 20), Some(120)).unwrap(), None);
+        assert_eq!(ledger.page(7, 2, content(1, Some(120))).unwrap(), None);
         assert_eq!(ledger.settle(share(2, 1)).unwrap(), None);
-        assert_eq!(ledger.page(7, 0, (2, 20), Some(180)).unwrap(), None);
+        assert_eq!(ledger.page(7, 0, content(2, Some(180))).unwrap(), None);
         assert_eq!(ledger.settle(share(0, 2)).unwrap(), moved(180, 2));
-        let Some(LedgerUpdate::Completed(done)) = ledger.page(7, 1, (0, 20), Some(150)).unwrap()
+        let Some(LedgerUpdate::Completed(done)) = ledger.page(7, 1, content(0, Some(150))).unwrap()
         else {
             panic!("not complete")
         };
@@ -491,10 +496,10 @@ mod tests {
             done,
             CompletedPartition {
                 partition: partition(7),
-                span: Some(span()),
+                time_slice: Some(time_slice()),
                 records,
                 bytes: 60,
-                skipped: false
+                skipped: None
             }
         );
     }
@@ -503,8 +508,8 @@ mod tests {
     fn a_partition_that_was_left_is_covered_as_far_as_its_late_pages_go() {
         let mut ledger = begun();
         assert_eq!(ledger.abandon(7, 2).unwrap(), None);
-        assert_eq!(ledger.page(7, 0, (0, 20), Some(180)).unwrap(), moved(180, 0));
-        assert_eq!(ledger.page(7, 1, (0, 20), Some(120)).unwrap(), moved(120, 0));
+        assert_eq!(ledger.page(7, 0, content(0, Some(180))).unwrap(), moved(180, 0));
+        assert_eq!(ledger.page(7, 1, content(0, Some(120))).unwrap(), moved(120, 0));
         assert_eq!(ledger.open_partitions(), 0);
     }
 
@@ -512,16 +517,16 @@ mod tests {
     #[test]
     fn a_page_that_never_comes_keeps_its_partition_from_being_done() {
         let mut ledger = begun();
-        ledger.page(7, 0, (0, 20), Some(180)).unwrap();
+        ledger.page(7, 0, content(0, Some(180))).unwrap();
         assert_eq!(ledger.complete(7, 3, None).unwrap(), None);
-        assert_eq!(ledger.page(7, 2, (0, 20), Some(100)).unwrap(), None);
+        assert_eq!(ledger.page(7, 2, content(0, Some(100))).unwrap(), None);
         assert_eq!(ledger.open_partitions(), 1);
     }
 
     #[test]
     fn a_partition_that_was_left_is_never_done_and_its_late_receipts_do_no_harm() {
         let mut ledger = opened();
-        ledger.page(7, 0, (2, 20), None).unwrap();
+        ledger.page(7, 0, content(2, None)).unwrap();
         assert_eq!(ledger.abandon(7, 1).unwrap(), None);
         assert_eq!(ledger.settle(share(0, 2)).unwrap(), None);
         assert_eq!(ledger.open_partitions(), 0);
@@ -531,16 +536,16 @@ mod tests {
     #[test]
     fn more_settled_than_read_is_an_error_whatever_comes_first() {
         let mut late = opened();
-        late.page(7, 0, (2, 20), None).unwrap();
+        late.page(7, 0, content(2, None)).unwrap();
         assert!(matches!(late.settle(share(0, 3)), Err(Error::Miscounted { settled: 3, .. })));
         let mut early = opened();
         early.settle(share(0, 3)).unwrap();
         assert!(matches!(
-            early.page(7, 0, (2, 20), None),
+            early.page(7, 0, content(2, None)),
             Err(Error::Miscounted { settled: 3, .. })
         ));
         let mut again = opened();
-        again.page(7, 0, (1, 20), None).unwrap();
+        again.page(7, 0, content(1, None)).unwrap();
         again.settle(share(0, 1)).unwrap();
         assert!(matches!(again.settle(share(0, 1)), Err(Error::Miscounted { page: 0, .. })));
     }
@@ -549,7 +554,7 @@ mod tests {
     fn a_note_about_an_unknown_partition_is_an_error() {
         let mut ledger = Ledger::default();
         assert!(matches!(
-            ledger.page(3, 0, (1, 20), None),
+            ledger.page(3, 0, content(1, None)),
             Err(Error::UnknownPartition { partition: 3 })
         ));
         assert!(matches!(

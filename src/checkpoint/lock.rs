@@ -23,7 +23,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Locks a checkpoint file and writes the process id into the lock file.
-    pub(super) fn take(checkpoint: &Path, now: Timestamp) -> Result<Self, Error> {
+    pub(super) fn acquire(checkpoint: &Path, now: Timestamp) -> Result<Self, Error> {
         let path = lock_path(checkpoint);
         let failed = |source| Error::Lock { path: path.clone(), source };
         let mut file = open(&path).map_err(failed)?;
@@ -39,7 +39,7 @@ impl Lock {
 }
 
 /// Checks that no run holds a checkpoint file. Writes nothing and creates no lock file.
-pub(super) fn look(checkpoint: &Path) -> Result<(), Error> {
+pub(super) fn check_free(checkpoint: &Path) -> Result<(), Error> {
     let path = lock_path(checkpoint);
     let mut file = match File::open(&path) {
         Ok(file) => file,

@@ -30,13 +30,14 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Er
     if current == VERSION {
         return Ok(());
     }
-    apply(connection, current).map_err(|source| Error::sql(path, "update the schema", source))
+    apply(connection, current)
+        .map_err(|source| Error::from_sqlite(path, "update the schema", source))
 }
 
 /// Returns the schema version of a checkpoint file, or 0 for an empty database.
 pub(super) fn version(connection: &Connection, path: &Path) -> Result<u32, Error> {
-    let (application, version, tables) =
-        identity(connection).map_err(|source| Error::sql(path, "read the version", source))?;
+    let (application, version, tables) = identity(connection)
+        .map_err(|source| Error::from_sqlite(path, "read the version", source))?;
     let is_empty = application == 0 && version == 0 && tables == 0;
     match application {
         APPLICATION_ID if version > VERSION => {
@@ -81,12 +82,13 @@ dead_letters: index_name, id, partition_key, fingerprint, run, rejected, cause, 
 discovered_fields: path, kind, origin, discovered
 failed_partitions: partition_key, name, cause, position, records, attempts, failed
 folders: id, path
-indices: name, uuid, creation_date, created, duplicates, documents
+indices: name, uuid, created_at, created, duplicates, documents
 meta: name, value
-missing_documents: index_name, uuid, creation_date, reason, documents, expected, detected, accepted
+missing_documents: index_name, uuid, created_at, reason, documents, expected, detected, accepted
 partitions: folder, name, fingerprint, records, bytes, loaded, run, skipped
 runs: id, started, ended, exit_code, read, created, duplicates, dead_letters, partitions_loaded, partitions_skipped, partitions_failed, retried_created, retried_duplicates, retried_dead_letters
 series: id, name, records
+skipped_inputs: prefix, cause, inputs, example
 ";
 
     fn tables(connection: &Connection) -> String {

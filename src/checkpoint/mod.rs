@@ -16,16 +16,19 @@ mod examine;
 mod file;
 mod index_rows;
 pub mod indices;
+mod input_groups;
 pub mod ledger;
 mod lock;
 mod migrate;
 mod read_only;
 mod reader;
+mod reason_pattern;
 #[cfg(test)]
 mod scenario;
 pub mod status;
 mod store;
 mod target;
+mod values;
 
 use crate::event::{ListingSummary, Partition, PartitionNumber, Position, Receipt, TimeSlice};
 
@@ -57,7 +60,7 @@ pub enum CheckpointEvent {
         /// The name shown to the user.
         name: String,
         /// The time range that the partition covers. If set, the covered time is stored instead of the partition.
-        span: Option<TimeSlice>,
+        time_slice: Option<TimeSlice>,
     },
     /// A page of a partition was read to its end.
     PageRead {
@@ -127,7 +130,10 @@ pub enum PartitionOutcome {
     /// Read to its end.
     Done,
     /// Read to its end; it contains no CloudTrail events and is not expected to.
-    Skipped,
+    Skipped {
+        /// What it contains instead, as shown to the user.
+        cause: String,
+    },
     /// Reading failed. The partition is listed as failed, and the next run reads it again.
     Failed {
         /// The cause, as shown to the user.
@@ -163,9 +169,9 @@ pub struct RunTotals {
     /// Dead letters of earlier runs that were sent again and created.
     pub retried_created: u64,
     /// Dead letters of earlier runs that were sent again and were already in their index.
-    pub retried_already_there: u64,
+    pub retried_duplicates: u64,
     /// Dead letters of earlier runs that were sent again and remain dead letters.
-    pub retried_set_aside: u64,
+    pub retried_dead_letters: u64,
 }
 
 /// Number of dead letters of all runs.

@@ -7,28 +7,26 @@
 //! Input: the path. Output: a connection and the temporary copy, which must live as long as the connection.
 //! Invariant: nothing is written next to the checkpoint file.
 
-use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::Error;
+use super::file::wal;
+use super::{Error, file};
 
 /// Number of attempts to create a directory with an unused random name.
 const TRIES: u32 = 16;
 
 /// A temporary copy, deleted on drop.
 #[derive(Debug)]
-pub(super) struct Copy {
+pub(super) struct TemporaryCopy {
     folder: PathBuf,
 }
 
-impl Drop for Copy {
+impl Drop for TemporaryCopy {
     fn drop(&mut self) {
         // If this fails, the copy remains in the system's temporary directory, readable only by this user.
         let _ = fs::remove_dir_all(&self.folder);
@@ -36,8 +34,8 @@ impl Drop for Copy {
 }
 
 /// Opens a checkpoint file without writing to its directory.
-pub(super) fn open(path: &Path) -> Result<(Connection, Option<Copy>), Error> {
-    let failed = |source| Error::sql(path, "open the database", source);
+pub(super) fn open(path: &Path) -> Result<(Connection, Option<TemporaryCopy>), Error> {
+    let failed = |source| Error::from_sqlite(path, "open the database", source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if fs::metadata(wal(path)).is_ok_and(|found| found.len() > 0) {
         let (copy, file) =
@@ -47,13 +45,11 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Option<Copy>), Error> {
     }
     let path =
         fs::canonicalize(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-    let address = format!("file:{}?immutable=1", escaped(&path));
-    let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-    Ok((Connection::open_with_flags(address, flags).map_err(failed)?, None))
+    Ok((file::open_immutable(&path).map_err(failed)?, None))
 }
 
-fn copy(path: &Path) -> io::Result<(Copy, PathBuf)> {
-    let copy = Copy { folder: private_folder()? };
+fn copy(path: &Path) -> io::Result<(TemporaryCopy, PathBuf)> {
+    let copy = TemporaryCopy { folder: private_folder()? };
     let file = copy.folder.join("checkpoint.sqlite");
     // The order matters: SQLite recovers from a WAL that is newer than the database, but not from an older one.
     fs::copy(path, &file)?;
@@ -74,39 +70,11 @@ fn private_folder() -> io::Result<PathBuf> {
     Err(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into()))
 }
 
-fn wal(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push("-wal");
-    name.into()
-}
-
-/// Percent-encodes a path for a URI.
-fn escaped(path: &Path) -> String {
-    let mut text = String::new();
-    for byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
-                text.push(char::from(*byte));
-            }
-            byte => {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "%{byte:02x}");
-            }
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_path_with_signs_of_a_uri_is_a_path() {
-        assert_eq!(escaped(Path::new("/a b/c?d#e%f.sqlite")), "/a%20b/c%3fd%23e%25f.sqlite");
-    }
-
-    /// Makes a database in WAL mode in `folder`, of which the last change is only in the `-wal` file.
+    /// Creates a database in WAL mode whose last change is only in the `-wal` file.
     fn unfinished(folder: &Path) -> PathBuf {
         let (live, path) = (folder.join("live.sqlite"), folder.join("what?.sqlite"));
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;

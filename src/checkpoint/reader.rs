@@ -18,13 +18,14 @@ use super::coverage::{Finality, covered};
 use super::index_rows::{self, MetaKey};
 use super::indices::LoadedIndices;
 use super::status::{
-    Coverage, DiscoveredField, FailedPartition, IndexLoss, IndexStatus, LoadedFolder, RunStatus,
-    Status, by_bucket, gather,
+    Coverage, DiscoveredField, FailedPartition, Failures, IndexLoss, IndexStatus, LoadedFolder,
+    RunStatus, Status, by_bucket, sum_up,
 };
+use super::values::{number, optional_number, time};
 use super::{
     Error, RetryCandidate, RetrySelection, complete_folders, dead_letter_groups, dead_letters,
-    migrate,
-    read_only::{self, Copy},
+    input_groups, migrate,
+    read_only::{self, TemporaryCopy},
 };
 use crate::event::{DeadLetterContent, ListingSummary};
 use crate::normalize::IndexBy;
@@ -36,16 +37,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of runs, reasons and folders in [`CheckpointReader::status`]: one screen.
 const MAX_ROWS: u32 = 20;
 
-/// Maximum number of failed partitions in [`CheckpointReader::status`].
-const MAX_FAILURES: u32 = 1000;
-
 /// A read-only connection to a checkpoint file.
 #[derive(Debug)]
 pub struct CheckpointReader {
     connection: Connection,
     path: PathBuf,
     /// Last field, so that the copy is deleted after the connection is closed.
-    _copy: Option<Copy>,
+    _copy: Option<TemporaryCopy>,
 }
 
 impl CheckpointReader {
@@ -56,7 +54,7 @@ impl CheckpointReader {
     /// Returns [`Error::NotFound`] if the file does not exist, and other errors if it is not readable, damaged, or of
     /// another program or schema version.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        look_at(path)?;
+        check_exists(path)?;
         let (connection, copy) = match Self::connect(path) {
             // The directory is read-only, and SQLite needs to create files in it.
             Err(error @ (Error::ReadOnly { .. } | Error::Denied { .. })) => {
@@ -77,7 +75,7 @@ impl CheckpointReader {
 
     /// Opens the file in place and checks that it can be read.
     fn connect(path: &Path) -> Result<Connection, Error> {
-        let failed = |source| Error::sql(path, "open the database", source);
+        let failed = |source| Error::from_sqlite(path, "open the database", source);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
@@ -102,7 +100,7 @@ impl CheckpointReader {
             .and_then(|mut statement| {
                 statement.query_row([folder, name], |row| row.get(0)).optional()
             })
-            .map_err(|source| Error::sql(&self.path, "look up a partition", source))
+            .map_err(|source| Error::from_sqlite(&self.path, "look up a partition", source))
     }
 
     /// Returns the intervals of a series that need not be fetched again, in seconds of the Unix epoch, both ends included,
@@ -113,7 +111,7 @@ impl CheckpointReader {
     /// Returns [`Error`] if the file cannot be read.
     pub fn coverage(&self, series: &str) -> Result<Vec<(i64, i64)>, Error> {
         covered(&self.connection, series, Finality::Final)
-            .map_err(|source| Error::sql(&self.path, "look up the coverage", source))
+            .map_err(|source| Error::from_sqlite(&self.path, "look up the coverage", source))
     }
 
     /// Returns the listing of a folder at the time when all of its partitions were loaded, or `None` if the folder is not
@@ -123,8 +121,8 @@ impl CheckpointReader {
     ///
     /// Returns [`Error`] if the file cannot be read.
     pub fn complete_folder(&self, prefix: &str) -> Result<Option<ListingSummary>, Error> {
-        complete_folders::listing(&self.connection, prefix)
-            .map_err(|source| Error::sql(&self.path, "look up a folder", source))
+        complete_folders::stored_listing(&self.connection, prefix)
+            .map_err(|source| Error::from_sqlite(&self.path, "look up a folder", source))
     }
 
     /// Returns the discovered fields, ordered by path.
@@ -133,8 +131,8 @@ impl CheckpointReader {
     ///
     /// Returns [`Error`] if the file cannot be read.
     pub fn discovered_fields(&self) -> Result<Vec<DiscoveredField>, Error> {
-        decisions(&self.connection)
-            .map_err(|source| Error::sql(&self.path, "read the discovered fields", source))
+        discovered_fields(&self.connection)
+            .map_err(|source| Error::from_sqlite(&self.path, "read the discovered fields", source))
     }
 
     /// Returns the UUID of the cluster that documents were sent to, or `None` if no cluster has reported one.
@@ -145,7 +143,7 @@ impl CheckpointReader {
     pub fn cluster(&self) -> Result<Option<String>, Error> {
         MetaKey::ClusterUuid
             .read(&self.connection)
-            .map_err(|source| Error::sql(&self.path, "read the metadata", source))
+            .map_err(|source| Error::from_sqlite(&self.path, "read the metadata", source))
     }
 
     /// Returns the period that each index covers, or `None` if nothing has been loaded yet.
@@ -157,7 +155,7 @@ impl CheckpointReader {
         MetaKey::IndexBy
             .read(&self.connection)
             .map(|word| word.and_then(|word| IndexBy::from_name(&word)))
-            .map_err(|source| Error::sql(&self.path, "read the metadata", source))
+            .map_err(|source| Error::from_sqlite(&self.path, "read the metadata", source))
     }
 
     /// Returns the indices that documents were sent to, and the documents missing from them.
@@ -167,7 +165,7 @@ impl CheckpointReader {
     /// Returns [`Error`] if the file cannot be read.
     pub fn indices(&self) -> Result<LoadedIndices, Error> {
         index_rows::read(&self.connection)
-            .map_err(|source| Error::sql(&self.path, "read the indices", source))
+            .map_err(|source| Error::from_sqlite(&self.path, "read the indices", source))
     }
 
     /// Returns the indices that rejected documents because of their content, each with the version of program, rules and
@@ -177,7 +175,7 @@ impl CheckpointReader {
     ///
     /// Returns [`Error`] if the file cannot be read.
     pub fn rejections(&self) -> Result<Vec<(String, String)>, Error> {
-        dead_letters::rejections(&self.connection).map_err(|source| self.failed_retry(source))
+        dead_letters::rejections(&self.connection).map_err(|source| self.dead_letter_error(source))
     }
 
     /// Returns at most `most` dead letters to send again, starting after row `after`. `unchanged` are the
@@ -191,10 +189,10 @@ impl CheckpointReader {
         retry: RetrySelection,
         unchanged: &[(String, String)],
         after: i64,
-        most: u32,
+        limit: u32,
     ) -> Result<Vec<RetryCandidate>, Error> {
-        dead_letters::waiting(&self.connection, retry, unchanged, after, most)
-            .map_err(|source| self.failed_retry(source))
+        dead_letters::retry_candidates(&self.connection, retry, unchanged, after, limit)
+            .map_err(|source| self.dead_letter_error(source))
     }
 
     /// Returns the content of a dead letter.
@@ -204,24 +202,24 @@ impl CheckpointReader {
     /// Returns [`Error`] if the file cannot be read.
     pub fn dead_letter_content(
         &self,
-        waiting: &RetryCandidate,
+        candidate: &RetryCandidate,
     ) -> Result<Option<DeadLetterContent>, Error> {
-        dead_letters::kept(&self.connection, waiting.row)
-            .map_err(|source| self.failed_retry(source))
+        dead_letters::content(&self.connection, candidate.row)
+            .map_err(|source| self.dead_letter_error(source))
     }
 
-    fn failed_retry(&self, source: rusqlite::Error) -> Error {
-        Error::sql(&self.path, "read the dead letters", source)
+    fn dead_letter_error(&self, source: rusqlite::Error) -> Error {
+        Error::from_sqlite(&self.path, "read the dead letters", source)
     }
 
-    /// Returns the status as of `now`.
+    /// Returns the status as of `now`. `failures` selects whether failed partitions are also listed by name.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if the file cannot be read.
-    pub fn status(&self, now: Timestamp) -> Result<Status, Error> {
-        status(&self.connection, now)
-            .map_err(|source| Error::sql(&self.path, "read the status", source))
+    pub fn status(&self, now: Timestamp, failures: Failures) -> Result<Status, Error> {
+        status(&self.connection, now, failures)
+            .map_err(|source| Error::from_sqlite(&self.path, "read the status", source))
     }
 }
 
@@ -233,7 +231,7 @@ pub(super) fn split(key: &str) -> (&str, &str) {
 /// Checks that the path is an existing file, because SQLite reports every problem with the same error.
 ///
 /// The file is not opened: closing it would release the POSIX locks that SQLite holds on it in this process.
-fn look_at(path: &Path) -> Result<(), Error> {
+fn check_exists(path: &Path) -> Result<(), Error> {
     let owned = || path.to_owned();
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(Error::IsFolder { path: owned() }),
@@ -243,7 +241,7 @@ fn look_at(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
+fn status(connection: &Connection, now: Timestamp, failures: Failures) -> rusqlite::Result<Status> {
     // One read transaction, so that all numbers are of the same moment and add up.
     let snapshot = connection.unchecked_transaction()?;
     let folders = folders(&snapshot)?;
@@ -264,13 +262,18 @@ fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
         bytes: folders.iter().map(|folder| folder.bytes).sum(),
         coverage: coverage(&snapshot, now)?,
         buckets: by_bucket(&folders, &failed_objects(&snapshot)?),
-        folders: gather(folders, MAX_ROWS as usize),
-        failures: failures(&snapshot)?,
+        folders: sum_up(folders, MAX_ROWS as usize),
+        failure_causes: input_groups::failed(&snapshot)?,
+        skip_causes: input_groups::skipped(&snapshot)?,
+        failures: match failures {
+            Failures::Causes => Vec::new(),
+            Failures::All => failed_partitions(&snapshot)?,
+        },
         dead_letters: dead_letter_groups::read(&snapshot, MAX_ROWS as usize)?,
         cluster: MetaKey::ClusterUuid.read(&snapshot)?,
-        indices: IndexStatus::of(&indices),
-        missing: IndexLoss::of(&indices),
-        discovered_fields: decisions(&snapshot)?,
+        indices: IndexStatus::from_indices(&indices),
+        missing: IndexLoss::from_indices(&indices),
+        discovered_fields: discovered_fields(&snapshot)?,
     };
     snapshot.finish()?;
     Ok(status)
@@ -279,8 +282,8 @@ fn status(connection: &Connection, now: Timestamp) -> rusqlite::Result<Status> {
 fn folders(connection: &Connection) -> rusqlite::Result<Vec<LoadedFolder>> {
     let mut statement = connection.prepare(
         // Partitions of a complete folder that were read again are already counted in its row.
-        "SELECT folders.path, count(*) - sum(skipped), sum(records), \
-         sum(bytes * (1 - skipped)), min(loaded), max(loaded), sum(skipped) \
+        "SELECT folders.path, count(*) - count(skipped), sum(records), \
+         sum(iif(skipped IS NULL, bytes, 0)), min(loaded), max(loaded), count(skipped) \
          FROM partitions JOIN folders ON folders.id = partitions.folder \
          WHERE folders.path || '/' NOT IN (SELECT prefix FROM complete_folders) GROUP BY partitions.folder \
          UNION ALL SELECT substr(prefix, 1, length(prefix) - 1), inputs - skipped, records, \
@@ -352,26 +355,25 @@ fn runs(connection: &Connection) -> rusqlite::Result<Vec<RunStatus>> {
     statement.query_map([MAX_ROWS], row)?.collect()
 }
 
-fn failures(connection: &Connection) -> rusqlite::Result<Vec<FailedPartition>> {
+fn failed_partitions(connection: &Connection) -> rusqlite::Result<Vec<FailedPartition>> {
     let mut statement = connection.prepare(
         "SELECT name, cause, position, records, attempts, failed FROM failed_partitions \
-         ORDER BY failed DESC, name LIMIT ?1",
+         ORDER BY failed DESC, name",
     )?;
     let row = |row: &Row<'_>| {
-        let offset: Option<i64> = row.get(2)?;
         Ok(FailedPartition {
             name: row.get(0)?,
             cause: row.get(1)?,
-            offset: offset.map(|_| number(row, 2)).transpose()?,
+            offset: optional_number(row, 2)?,
             records: number(row, 3)?,
             attempts: number(row, 4)?,
             failed: time(row, 5)?,
         })
     };
-    statement.query_map([MAX_FAILURES], row)?.collect()
+    statement.query_map([], row)?.collect()
 }
 
-fn decisions(connection: &Connection) -> rusqlite::Result<Vec<DiscoveredField>> {
+fn discovered_fields(connection: &Connection) -> rusqlite::Result<Vec<DiscoveredField>> {
     let mut statement = connection
         .prepare("SELECT path, kind, origin, discovered FROM discovered_fields ORDER BY path")?;
     let row = |row: &Row<'_>| {
@@ -387,15 +389,4 @@ fn decisions(connection: &Connection) -> rusqlite::Result<Vec<DiscoveredField>> 
 
 fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
     connection.query_row(sql, [], |row| number(row, 0))
-}
-
-/// Returns a column as a count. Counts in the file are never negative.
-pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
-}
-
-pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    let milliseconds: i64 = row.get(column)?;
-    Timestamp::from_millisecond(milliseconds)
-        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, milliseconds))
 }

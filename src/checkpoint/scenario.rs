@@ -55,7 +55,7 @@ pub(super) fn number_of(name: &str) -> PartitionNumber {
     end.trim_end_matches(".json").parse().unwrap()
 }
 
-fn span(number: PartitionNumber) -> Option<TimeSlice> {
+fn time_slice(number: PartitionNumber) -> Option<TimeSlice> {
     let series = series(number)?;
     Some(TimeSlice { series, from: 0, to: TO, complete_until: TO })
 }
@@ -83,7 +83,7 @@ fn play(partitions: &[Pages], turns: &[Turn]) -> Vec<CheckpointEvent> {
         number,
         partition: partition(number),
         name: number.to_string(),
-        span: span(number),
+        time_slice: time_slice(number),
     };
     let mut events: Vec<CheckpointEvent> =
         (0..).zip(partitions).map(|(number, _)| opened(number)).collect();
@@ -160,23 +160,23 @@ impl Model {
     }
 
     /// Returns the number of leading settled pages of a partition.
-    fn safe_pages(&self, partition: PartitionNumber) -> u32 {
+    fn settled_pages(&self, partition: PartitionNumber) -> u32 {
         let Some(partition) = self.partitions.get(&partition) else { return 0 };
         let settled = |page: &u32| partition.settled.get(page).copied().unwrap_or(0);
-        let is_safe =
+        let is_settled =
             |page: &u32| partition.documents.get(page).is_some_and(|all| settled(page) == *all);
-        (0..u32::MAX).find(|page| !is_safe(page)).unwrap_or(0)
+        (0..u32::MAX).find(|page| !is_settled(page)).unwrap_or(0)
     }
 
     /// Returns whether a partition is covered from a second to its end.
-    pub(super) fn is_safe(&self, partition: PartitionNumber, since: Position) -> bool {
-        let safe = self.safe_pages(partition);
-        self.is_done(partition) || safe > 0 && since >= reaches(safe - 1)
+    pub(super) fn is_covered(&self, partition: PartitionNumber, since: Position) -> bool {
+        let safe = self.settled_pages(partition);
+        self.is_loaded(partition) || safe > 0 && since >= reaches(safe - 1)
     }
 
     /// Returns whether all pages of a partition are read and settled.
-    pub(super) fn is_done(&self, number: PartitionNumber) -> bool {
+    pub(super) fn is_loaded(&self, number: PartitionNumber) -> bool {
         let Some(partition) = self.partitions.get(&number) else { return false };
-        partition.pages.is_some_and(|pages| self.safe_pages(number) == pages)
+        partition.pages.is_some_and(|pages| self.settled_pages(number) == pages)
     }
 }

@@ -38,7 +38,11 @@ pub struct Status {
     pub coverage: Vec<Coverage>,
     /// Objects by bucket.
     pub buckets: Vec<Bucket>,
-    /// The partitions that failed, latest first.
+    /// The partitions that failed, by cause, most frequent first.
+    pub failure_causes: Vec<InputGroup>,
+    /// The partitions without CloudTrail events, by what they contain instead, most frequent first.
+    pub skip_causes: Vec<InputGroup>,
+    /// The partitions that failed, latest first. Empty unless [`Failures::All`] was requested.
     pub failures: Vec<FailedPartition>,
     /// Documents that were rejected.
     pub dead_letters: DeadLetters,
@@ -86,7 +90,7 @@ pub struct IndexLoss {
 }
 
 impl IndexStatus {
-    pub(super) fn of(indices: &LoadedIndices) -> Vec<Self> {
+    pub(super) fn from_indices(indices: &LoadedIndices) -> Vec<Self> {
         let indices = indices.known.iter().map(|(name, known)| Self {
             name: name.clone(),
             uuid: known.identity.uuid.clone(),
@@ -99,7 +103,7 @@ impl IndexStatus {
 }
 
 impl IndexLoss {
-    pub(super) fn of(indices: &LoadedIndices) -> Vec<Self> {
+    pub(super) fn from_indices(indices: &LoadedIndices) -> Vec<Self> {
         let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
         let missing = indices.missing.iter().map(|(name, missing)| Self {
             index: name.clone(),
@@ -227,6 +231,26 @@ pub struct Day {
     pub skipped: u64,
     /// Objects that could not be fetched or read.
     pub failed: u64,
+}
+
+/// Failed or skipped partitions with the same cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InputGroup {
+    /// The cause, without values that differ between the partitions.
+    pub cause: String,
+    /// Number of partitions.
+    pub partitions: u64,
+    /// The name of one of them, as shown to the user.
+    pub example: String,
+}
+
+/// Which failed partitions [`CheckpointReader::status`](super::CheckpointReader::status) lists by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failures {
+    /// None: only the causes.
+    Causes,
+    /// All of them.
+    All,
 }
 
 /// A partition that failed.
@@ -363,7 +387,7 @@ impl Objects {
 pub(super) fn by_bucket(folders: &[LoadedFolder], failed: &[(String, u64)]) -> Vec<Bucket> {
     let mut buckets: BTreeMap<&str, (Objects, BTreeMap<String, Objects>)> = BTreeMap::new();
     let done = folders.iter().map(|folder| {
-        let LoadedFolder { folder: source, partitions: partitions, skipped, .. } = folder;
+        let LoadedFolder { folder: source, partitions, skipped, .. } = folder;
         (source.as_str(), Objects { done: *partitions, skipped: *skipped, failed: 0 })
     });
     let failed = failed.iter().map(|(folder, partitions)| {
@@ -434,15 +458,15 @@ fn as_optional_text<S: Serializer>(
 /// Sums up folders in their parent folders until there are at most `most`.
 ///
 /// CloudTrail creates a folder for each day, Region and account, which is too many to list.
-pub(super) fn gather(folders: Vec<LoadedFolder>, most: usize) -> Vec<LoadedFolder> {
-    let mut gathered = folders;
-    let mut depth = gathered.iter().map(|folder| depth_of(&folder.folder)).max().unwrap_or(0);
-    while gathered.len() > most && depth > 0 {
+pub(super) fn sum_up(folders: Vec<LoadedFolder>, limit: usize) -> Vec<LoadedFolder> {
+    let mut folders = folders;
+    let mut depth = folders.iter().map(|folder| depth_of(&folder.folder)).max().unwrap_or(0);
+    while folders.len() > limit && depth > 0 {
         depth -= 1;
-        gathered = cut(gathered, depth);
+        folders = cut(folders, depth);
     }
-    gathered.sort_by(|one, other| one.folder.cmp(&other.folder));
-    gathered
+    folders.sort_by(|one, other| one.folder.cmp(&other.folder));
+    folders
 }
 
 fn depth_of(path: &str) -> usize {
@@ -484,7 +508,7 @@ mod tests {
         let (records, bytes) = (partitions * 10, partitions * 100);
         LoadedFolder {
             folder: source.to_owned(),
-            partitions: partitions,
+            partitions,
             skipped: 0,
             records,
             bytes,
@@ -495,7 +519,7 @@ mod tests {
 
     #[test]
     fn few_folders_stay_as_they_are() {
-        let summed = gather(vec![folder("file:/b", 2, 5), folder("file:/a/deep/er", 1, 7)], 2);
+        let summed = sum_up(vec![folder("file:/b", 2, 5), folder("file:/a/deep/er", 1, 7)], 2);
         assert_eq!(summed, [folder("file:/a/deep/er", 1, 7), folder("file:/b", 2, 5)]);
     }
 
@@ -506,7 +530,7 @@ mod tests {
                 folder(&format!("file:/trail/{region}/2024/06/{day:02}"), 2, 100 + day)
             })
         });
-        let summed = gather(days.collect(), 20);
+        let summed = sum_up(days.collect(), 20);
         let names: Vec<&str> = summed.iter().map(|source| source.folder.as_str()).collect();
         assert_eq!(names, ["file:/trail/eu-west-1/2024/06", "file:/trail/us-east-1/2024/06"]);
         assert_eq!(summed.iter().map(|source| source.partitions).sum::<u64>(), 120);
@@ -516,9 +540,9 @@ mod tests {
 
     #[test]
     fn folders_without_anything_in_common_end_in_one() {
-        let summed = gather((0..9).map(|n| folder(&format!("s{n}/x"), 1, 1)).collect(), 3);
+        let summed = sum_up((0..9).map(|n| folder(&format!("s{n}/x"), 1, 1)).collect(), 3);
         assert_eq!(summed.len(), 9, "they have no common parent");
-        let summed = gather((0..9).map(|n| folder(&format!("file:/{n}"), 1, 1)).collect(), 3);
+        let summed = sum_up((0..9).map(|n| folder(&format!("file:/{n}"), 1, 1)).collect(), 3);
         assert_eq!(summed.len(), 1);
         assert_eq!(summed[0].folder, "file:");
     }

@@ -14,14 +14,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::complete_folders::{self, PendingFolder, Waiting};
+use super::complete_folders::{self, PendingFolder, PendingFolders};
 use super::coverage::cover;
 use super::index_rows::{self, MetaKey};
 use super::indices::LoadedIndices;
-use super::ledger::{CompletedPartition, Ledger, LedgerUpdate};
+use super::ledger::{CompletedPartition, Ledger, LedgerUpdate, PageContent};
 use super::lock::Lock;
 use super::reader::split;
-use super::target::is_same;
+use super::target::is_same_target;
+use super::values::integer;
 use super::{
     CheckpointEvent, Error, Outstanding, PartitionOutcome, RetryOutcome, RunTotals, dead_letters,
     file,
@@ -54,8 +55,8 @@ pub struct CheckpointStore {
     /// Cached folder ids by path.
     folders: HashMap<String, i64>,
     /// Folders that are not complete yet.
-    closing: Waiting,
-    group: Option<PendingTransaction>,
+    pending_folders: PendingFolders,
+    transaction: Option<PendingTransaction>,
     /// Last field, so that the lock is released after the connection is closed.
     _lock: Lock,
 }
@@ -85,11 +86,11 @@ impl CheckpointStore {
     /// damaged, or has a schema that this version does not support. The file is then unchanged.
     pub fn open(path: &Path, target: &str, now: Timestamp) -> Result<Self, Error> {
         let path = file::create(path)?;
-        let lock = Lock::take(&path, now)?;
+        let lock = Lock::acquire(&path, now)?;
         let connection = file::connect(&path)?;
         bind_target(&connection, &path, target, now)?;
         let run = begin_run(&connection, now)
-            .map_err(|source| Error::sql(&path, "record the run", source))?;
+            .map_err(|source| Error::from_sqlite(&path, "record the run", source))?;
         Ok(Self {
             connection,
             path,
@@ -98,8 +99,8 @@ impl CheckpointStore {
             ledger: Ledger::default(),
             totals: RunTotals::default(),
             folders: HashMap::new(),
-            closing: Waiting::default(),
-            group: None,
+            pending_folders: PendingFolders::default(),
+            transaction: None,
             _lock: lock,
         })
     }
@@ -135,11 +136,11 @@ impl CheckpointStore {
     }
 
     fn next(&self, events: &Receiver<CheckpointEvent>) -> NextStep {
-        let Some(group) = self.group else {
+        let Some(transaction) = self.transaction else {
             return events.recv().map_or(NextStep::End, NextStep::Apply);
         };
-        let left = group.due.saturating_duration_since(Instant::now());
-        if left.is_zero() || group.changes >= MAX_CHANGES_PER_COMMIT {
+        let left = transaction.due.saturating_duration_since(Instant::now());
+        if left.is_zero() || transaction.changes >= MAX_CHANGES_PER_COMMIT {
             return NextStep::Commit;
         }
         match events.recv_timeout(left) {
@@ -151,15 +152,19 @@ impl CheckpointStore {
 
     fn apply(&mut self, event: CheckpointEvent) -> Result<(), Error> {
         match event {
-            CheckpointEvent::PartitionOpened { number, partition, name, span } => {
+            CheckpointEvent::PartitionOpened { number, partition, name, time_slice } => {
                 self.totals.partitions_unfinished += 1;
-                self.ledger.open(number, partition, name, span);
+                self.ledger.open(number, partition, name, time_slice);
                 Ok(())
             }
-            CheckpointEvent::PageRead { partition, page, documents, bytes, position: reaches } => {
+            CheckpointEvent::PageRead { partition, page, documents, bytes, position } => {
                 self.totals.records += u64::from(documents);
                 self.totals.bytes += bytes;
-                let update = self.ledger.page(partition, page, (documents, bytes), reaches)?;
+                let update = self.ledger.page(
+                    partition,
+                    page,
+                    PageContent { documents, bytes, position },
+                )?;
                 self.write_update(update)
             }
             CheckpointEvent::Settled(receipt) => self.settle(&receipt),
@@ -174,19 +179,21 @@ impl CheckpointStore {
             }
             CheckpointEvent::FolderComplete {
                 prefix,
-                listing: listed,
-                previously_loaded: known,
-                read_in_this_run: handed_out,
+                listing,
+                previously_loaded,
+                read_in_this_run,
             } => {
-                let folder = PendingFolder::new(listed, known, handed_out);
-                self.write("record a complete folder", |store| store.close(prefix, folder))
+                let folder = PendingFolder::new(listing, previously_loaded, read_in_this_run);
+                self.write("record a complete folder", |store| {
+                    store.complete_folder(prefix, folder)
+                })
             }
             CheckpointEvent::Unchanged(partition) => {
-                self.write("update a fingerprint", |store| store.touch(&partition))
+                self.write("update a fingerprint", |store| store.update_fingerprint(&partition))
             }
-            CheckpointEvent::FieldDiscovered { path, kind, origin: why } => self
+            CheckpointEvent::FieldDiscovered { path, kind, origin } => self
                 .write("record a discovered field", |store| {
-                    store.write_discovered_field(&path, &kind, &why)
+                    store.write_discovered_field(&path, &kind, &origin)
                 }),
         }
     }
@@ -212,10 +219,10 @@ impl CheckpointStore {
     }
 
     fn retried(&mut self, retried: &RetryOutcome) -> Result<(), Error> {
-        let (settled, there) = (count(retried.settled.len()), retried.duplicates());
-        self.totals.retried_created += settled.saturating_sub(there);
-        self.totals.retried_already_there += there;
-        self.totals.retried_set_aside += count(retried.rejected.len());
+        let (settled, duplicates) = (count(retried.settled.len()), retried.duplicates());
+        self.totals.retried_created += settled.saturating_sub(duplicates);
+        self.totals.retried_duplicates += duplicates;
+        self.totals.retried_dead_letters += count(retried.rejected.len());
         for count in &retried.indices {
             self.write("record the documents of an index", |store| {
                 index_rows::add(&store.connection, count)
@@ -235,8 +242,8 @@ impl CheckpointStore {
     ) -> Result<(), Error> {
         let update = match outcome {
             PartitionOutcome::Done => self.ledger.complete(partition, pages, fingerprint)?,
-            PartitionOutcome::Skipped => {
-                self.ledger.skip(partition)?;
+            PartitionOutcome::Skipped { cause } => {
+                self.ledger.mark_skipped(partition, cause)?;
                 self.ledger.complete(partition, pages, fingerprint)?
             }
             PartitionOutcome::Interrupted => self.ledger.abandon(partition, pages)?,
@@ -251,20 +258,20 @@ impl CheckpointStore {
     fn write_update(&mut self, update: Option<LedgerUpdate>) -> Result<(), Error> {
         match update {
             None => Ok(()),
-            Some(LedgerUpdate::Advanced { span, since, records }) => self
+            Some(LedgerUpdate::Advanced { time_slice, since, records }) => self
                 .write("record coverage", |store| {
-                    cover(&store.connection, &span, since, integer(records))
+                    cover(&store.connection, &time_slice, since, integer(records))
                 }),
-            Some(LedgerUpdate::Completed(finished)) => {
-                let done = if finished.skipped {
+            Some(LedgerUpdate::Completed(completed)) => {
+                let counter = if completed.skipped.is_some() {
                     &mut self.totals.partitions_skipped
                 } else {
                     &mut self.totals.partitions_loaded
                 };
-                *done += 1;
+                *counter += 1;
                 self.totals.partitions_unfinished =
                     self.totals.partitions_unfinished.saturating_sub(1);
-                self.write("record a loaded partition", |store| store.finish(&finished))
+                self.write("record a loaded partition", |store| store.write_loaded(&completed))
             }
         }
     }
@@ -289,28 +296,29 @@ impl CheckpointStore {
     /// Applies a change in the current transaction, and begins one if there is none.
     fn write(
         &mut self,
-        doing: &'static str,
+        operation: &'static str,
         change: impl FnOnce(&mut Self) -> rusqlite::Result<()>,
     ) -> Result<(), Error> {
         self.begin()
             .and_then(|()| change(self))
-            .map_err(|source| Error::sql(&self.path, doing, source))
+            .map_err(|source| Error::from_sqlite(&self.path, operation, source))
     }
 
     fn begin(&mut self) -> rusqlite::Result<()> {
-        if let Some(group) = &mut self.group {
-            group.changes += 1;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.changes += 1;
             return Ok(());
         }
         self.execute("BEGIN IMMEDIATE", [])?;
-        self.group = Some(PendingTransaction { due: Instant::now() + COMMIT_INTERVAL, changes: 1 });
+        self.transaction =
+            Some(PendingTransaction { due: Instant::now() + COMMIT_INTERVAL, changes: 1 });
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Error> {
-        if self.group.take().is_some() {
+        if self.transaction.take().is_some() {
             self.execute("COMMIT", [])
-                .map_err(|source| Error::sql(&self.path, "commit", source))?;
+                .map_err(|source| Error::from_sqlite(&self.path, "commit", source))?;
         }
         Ok(())
     }
@@ -327,7 +335,7 @@ impl CheckpointStore {
     /// Returns [`Error`] if the file cannot be read.
     pub fn outstanding(&self) -> Result<Outstanding, Error> {
         dead_letters::outstanding(&self.connection)
-            .map_err(|source| Error::sql(&self.path, "count the dead letters", source))
+            .map_err(|source| Error::from_sqlite(&self.path, "count the dead letters", source))
     }
 
     /// Returns the UUID of the cluster that documents were sent to, or `None` if no cluster has reported one.
@@ -378,7 +386,7 @@ impl CheckpointStore {
     /// Returns [`Error`] if the file cannot be read.
     pub fn indices(&self) -> Result<LoadedIndices, Error> {
         index_rows::read(&self.connection)
-            .map_err(|source| Error::sql(&self.path, "read the indices", source))
+            .map_err(|source| Error::from_sqlite(&self.path, "read the indices", source))
     }
 
     /// Stores the indices and the documents missing from them.
@@ -400,21 +408,21 @@ impl CheckpointStore {
     /// Returns [`Error`] if the file cannot be written.
     pub fn reset_progress(&mut self) -> Result<(), Error> {
         self.folders.clear();
-        self.write_now("reset the progress", |store| index_rows::forget(&store.connection))
+        self.write_now("reset the progress", |store| index_rows::delete_progress(&store.connection))
     }
 
     fn fact(&self, fact: MetaKey) -> Result<Option<String>, Error> {
         fact.read(&self.connection)
-            .map_err(|source| Error::sql(&self.path, "read the metadata", source))
+            .map_err(|source| Error::from_sqlite(&self.path, "read the metadata", source))
     }
 
     /// Applies a change and commits it.
     fn write_now(
         &mut self,
-        doing: &'static str,
+        operation: &'static str,
         change: impl FnOnce(&mut Self) -> rusqlite::Result<()>,
     ) -> Result<(), Error> {
-        self.write(doing, change)?;
+        self.write(operation, change)?;
         self.commit()
     }
 
@@ -437,15 +445,20 @@ impl CheckpointStore {
         self.connection.prepare_cached(sql)?.execute(values).map(drop)
     }
 
-    fn finish(&mut self, finished: &CompletedPartition) -> rusqlite::Result<()> {
-        let Partition { key, fingerprint } = &finished.partition;
+    fn write_loaded(&mut self, completed: &CompletedPartition) -> rusqlite::Result<()> {
+        let Partition { key, fingerprint } = &completed.partition;
         self.execute("DELETE FROM failed_partitions WHERE partition_key = ?1", [key])?;
-        if let Some(span) = &finished.span {
-            return cover(&self.connection, span, span.from, integer(finished.records));
+        if let Some(time_slice) = &completed.time_slice {
+            return cover(
+                &self.connection,
+                time_slice,
+                time_slice.from,
+                integer(completed.records),
+            );
         }
         let (folder, name) = split(key);
         let folder = self.folder(folder)?;
-        let (records, bytes) = (integer(finished.records), integer(finished.bytes));
+        let (records, bytes) = (integer(completed.records), integer(completed.bytes));
         self.execute(
             "INSERT INTO partitions (folder, name, fingerprint, records, bytes, loaded, run, skipped) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
@@ -460,32 +473,32 @@ impl CheckpointStore {
                 bytes,
                 self.now(),
                 self.run,
-                finished.skipped
+                completed.skipped
             ],
         )?;
         // A pipe has no fingerprint and cannot be read again: its dead letters were not sent by this run.
         if !fingerprint.is_empty() {
-            dead_letters::sort(&self.connection, self.run, key, fingerprint)?;
+            dead_letters::update_loaded_partition(&self.connection, self.run, key, fingerprint)?;
         }
-        let closed = self.closing.finished(&self.connection, self.run, key)?;
-        self.forget_folders(closed);
+        let replaced = self.pending_folders.partition_loaded(&self.connection, self.run, key)?;
+        self.clear_folder_cache_if(replaced);
         Ok(())
     }
 
-    fn close(&mut self, prefix: String, folder: PendingFolder) -> rusqlite::Result<()> {
-        let closed = self.closing.close(&self.connection, self.run, prefix, folder)?;
-        self.forget_folders(closed);
+    fn complete_folder(&mut self, prefix: String, folder: PendingFolder) -> rusqlite::Result<()> {
+        let replaced = self.pending_folders.complete(&self.connection, self.run, prefix, folder)?;
+        self.clear_folder_cache_if(replaced);
         Ok(())
     }
 
     /// Clears the folder cache if folders may have been deleted.
-    fn forget_folders(&mut self, gone: bool) {
-        if gone {
+    fn clear_folder_cache_if(&mut self, deleted: bool) {
+        if deleted {
             self.folders.clear();
         }
     }
 
-    fn touch(&mut self, partition: &Partition) -> rusqlite::Result<()> {
+    fn update_fingerprint(&mut self, partition: &Partition) -> rusqlite::Result<()> {
         let (folder, name) = split(&partition.key);
         let folder = self.folder(folder)?;
         self.execute(
@@ -525,18 +538,18 @@ impl CheckpointStore {
             self.ledger.partition(document.partition).map_or(("", ""), |(partition, _)| {
                 (partition.key.as_str(), partition.fingerprint.as_str())
             });
-        let place =
-            dead_letters::Place { partition: key, fingerprint, run: self.run, at: self.now() };
-        dead_letters::insert(&self.connection, document, &place)
+        let origin =
+            dead_letters::Origin { partition: key, fingerprint, run: self.run, at: self.now() };
+        dead_letters::insert(&self.connection, document, &origin)
     }
 
     /// Stores a discovered field. The time changes only if the kind does.
-    fn write_discovered_field(&self, path: &str, kind: &str, why: &str) -> rusqlite::Result<()> {
+    fn write_discovered_field(&self, path: &str, kind: &str, origin: &str) -> rusqlite::Result<()> {
         self.execute(
             "INSERT INTO discovered_fields (path, kind, origin, discovered) VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, origin = excluded.origin, \
              discovered = excluded.discovered WHERE kind <> excluded.kind",
-            params![path, kind, why, self.now()],
+            params![path, kind, origin, self.now()],
         )
     }
 
@@ -559,8 +572,8 @@ impl CheckpointStore {
                 integer(totals.partitions_failed),
                 integer(totals.partitions_skipped),
                 integer(totals.retried_created),
-                integer(totals.retried_already_there),
-                integer(totals.retried_set_aside)
+                integer(totals.retried_duplicates),
+                integer(totals.retried_dead_letters)
             ],
         )
     }
@@ -599,13 +612,13 @@ fn bind_target(
     target: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let failed = |source| Error::sql(path, "record the target", source);
+    let failed = |source| Error::from_sqlite(path, "record the target", source);
     let theirs: Option<String> = connection
         .query_row("SELECT value FROM meta WHERE name = 'target'", [], |row| row.get(0))
         .optional()
         .map_err(failed)?;
     match theirs {
-        Some(theirs) if is_same(&theirs, target) => Ok(()),
+        Some(theirs) if is_same_target(&theirs, target) => Ok(()),
         Some(theirs) => {
             Err(Error::TargetMismatch { path: path.to_owned(), theirs, ours: target.to_owned() })
         }
@@ -622,11 +635,6 @@ fn bind_target(
 fn begin_run(connection: &Connection, now: Timestamp) -> rusqlite::Result<i64> {
     connection.execute("INSERT INTO runs (started) VALUES (?1)", [now.as_millisecond()])?;
     Ok(connection.last_insert_rowid())
-}
-
-/// Converts a count for SQLite, which has no unsigned integers. Counts above 2^63 do not occur.
-pub(super) fn integer(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn integer_from(milliseconds: u128) -> i64 {

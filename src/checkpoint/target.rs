@@ -15,7 +15,7 @@ pub fn canonical_host(host: &str) -> &str {
 }
 
 /// Returns whether two targets of the form `HOST:PORT/PATH PREFIX` are the same.
-pub(super) fn is_same(one: &str, other: &str) -> bool {
+pub(super) fn is_same_target(one: &str, other: &str) -> bool {
     parts(one) == parts(other)
 }
 
@@ -45,7 +45,7 @@ mod tests {
             ("host:9200 a", "localhost:9200 a", false),
             ("[2001:db8::1]:9200 a", "[2001:db8::2]:9200 a", false),
         ] {
-            assert_eq!(is_same(one, other), same, "{one} {other}");
+            assert_eq!(is_same_target(one, other), same, "{one} {other}");
         }
     }
 }

@@ -645,6 +645,7 @@ mod tests {
             runs: Vec::new(),
             folders: Vec::new(),
             failure_causes: Vec::new(),
+            skip_causes: Vec::new(),
             failures: Vec::new(),
             dead_letters: DeadLetters::default(),
             discovered_fields: Vec::new(),
@@ -694,7 +695,7 @@ mod tests {
         let all = (0..1_000).map(|at| failure(&format!("/trail/{at}.json.gz"))).collect();
         let text = failures(&Status { failures: all, ..grouped }, FILE);
         assert_eq!(text.lines().count(), 1 + 1 + 1_000);
-        assert!(text.contains("/trail/999.json.gz         2"), "{text}");
+        assert!(text.contains("/trail/999.json.gz          2"), "{text}");
         assert!(text.contains("at byte 17000: unexpected end"), "{text}");
     }
 

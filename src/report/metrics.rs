@@ -121,6 +121,16 @@ pub struct SourceMetrics {
     pub bytes_consumed: AtomicU64,
 }
 
+impl SourceMetrics {
+    /// Returns the number of inputs that were read if none of them, nor any that an earlier run read, contains
+    /// CloudTrail events; 0 otherwise.
+    pub fn inputs_without_events(&self) -> u64 {
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        let others = get(&self.done) + get(&self.skipped) + get(&self.failed) + get(&self.records);
+        if others == 0 { get(&self.foreign) } else { 0 }
+    }
+}
+
 /// Totals of a group of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordTotals {

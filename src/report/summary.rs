@@ -269,7 +269,7 @@ impl Summary {
     ///
     /// Returns [`Error::Unbalanced`] if they differ, which is a bug.
     pub fn check(&self) -> Result<(), Error> {
-        let Self { read, created, duplicates: duplicates, dead_letters: dead_letters, .. } = *self;
+        let Self { read, created, duplicates, dead_letters, .. } = *self;
         if self.dry_run || read == created + duplicates + dead_letters {
             return Ok(());
         }

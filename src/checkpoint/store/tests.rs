@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::super::coverage::{Finality, covered};
 use super::super::scenario::{Model, course, partition, series};
+use super::super::status::Failures;
 use super::super::{CheckpointReader, DeadLetterKey, RetrySelection, Status, accept_dead_letters};
 use super::*;
 use crate::event::{
@@ -73,7 +74,7 @@ impl Place {
     }
 
     fn status(&self) -> Status {
-        self.reader().status(now()).unwrap()
+        self.reader().status(now(), Failures::All).unwrap()
     }
 
     fn is_loaded(&self, number: PartitionNumber) -> bool {
@@ -96,7 +97,7 @@ fn opened(number: PartitionNumber) -> CheckpointEvent {
         number,
         partition: partition(number),
         name: format!("{number}.json"),
-        span: None,
+        time_slice: None,
     }
 }
 
@@ -258,8 +259,13 @@ fn a_touched_file_stays_loaded() {
 #[test]
 fn inputs_without_cloudtrail_events_are_counted_separately() {
     let place = Place::new();
-    let skipped =
-        |number| vec![opened(number), page(number, 0), ended(number, PartitionOutcome::Skipped)];
+    let skipped = |number| {
+        vec![
+            opened(number),
+            page(number, 0),
+            ended(number, PartitionOutcome::Skipped { cause: "a digest file".to_owned() }),
+        ]
+    };
     let totals = place.run([whole(1, 3), skipped(2), skipped(3)].concat());
     assert_eq!(
         (totals.partitions_loaded, totals.partitions_skipped, totals.partitions_unfinished),
@@ -377,7 +383,7 @@ proptest! {
             let Some(series) = series(number) else { continue };
             prop_assert!(!place.is_loaded(number), "a time range is not stored as a partition");
             for (since, _) in place.reader().coverage(&series).unwrap() {
-                prop_assert!(model.is_safe(number, since), "partition {} from {}", number, since);
+                prop_assert!(model.is_covered(number, since), "partition {} from {}", number, since);
             }
         }
     }
@@ -390,10 +396,10 @@ fn slice(
     reaches: &[i64],
     outcome: Option<PartitionOutcome>,
 ) -> Vec<CheckpointEvent> {
-    let span = TimeSlice { series: "1/eu-west-1".to_owned(), from, to, complete_until: 150 };
+    let time_slice = TimeSlice { series: "1/eu-west-1".to_owned(), from, to, complete_until: 150 };
     let mut opened = opened(1);
-    if let CheckpointEvent::PartitionOpened { span: covers, .. } = &mut opened {
-        *covers = Some(span);
+    if let CheckpointEvent::PartitionOpened { time_slice: covers, .. } = &mut opened {
+        *covers = Some(time_slice);
     }
     let pages = u32::try_from(reaches.len()).unwrap();
     let page = |(page, reaches)| CheckpointEvent::PageRead {
@@ -437,8 +443,11 @@ fn the_status_lists_coverage_and_gaps() {
     let place = Place::new();
     let of = |from: i64, to: i64| {
         let mut events = slice(from, to, &[from], Some(PartitionOutcome::Done));
-        if let CheckpointEvent::PartitionOpened { span: Some(span), .. } = &mut events[0] {
-            span.series = "lookup:111122223333/eu-west-1/management?ReadOnly=false".to_owned();
+        if let CheckpointEvent::PartitionOpened { time_slice: Some(time_slice), .. } =
+            &mut events[0]
+        {
+            time_slice.series =
+                "lookup:111122223333/eu-west-1/management?ReadOnly=false".to_owned();
         }
         if let CheckpointEvent::PageRead { documents, .. } = &mut events[2] {
             *documents = 4;
@@ -493,11 +502,11 @@ fn the_status_counts_objects_by_bucket_and_day() {
     assert_eq!(
         serde_json::to_value(place.status().buckets).unwrap(),
         serde_json::json!([
-            { "bucket": "s3://one", "done": 2, "skipped": 0, "failed": 1, "days": [
-                { "day": "2024-06-02", "done": 1, "skipped": 0, "failed": 1 },
-                { "day": "2024-06-01", "done": 1, "skipped": 0, "failed": 0 },
+            { "bucket": "s3://one", "loaded": 2, "skipped": 0, "failed": 1, "days": [
+                { "day": "2024-06-02", "loaded": 1, "skipped": 0, "failed": 1 },
+                { "day": "2024-06-01", "loaded": 1, "skipped": 0, "failed": 0 },
             ] },
-            { "bucket": "s3://one-more", "done": 0, "skipped": 0, "failed": 1, "days": [] },
+            { "bucket": "s3://one-more", "loaded": 0, "skipped": 0, "failed": 1, "days": [] },
         ])
     );
 }
@@ -706,10 +715,10 @@ fn a_retried_dead_letter_is_deleted_if_indexed_and_keeps_its_content_if_not() {
     let place = Place::new();
     store_three_dead_letters(&place);
     let totals = run_with_retries(&place, &["a"], &[("b", DeadLetterCause::Index)]);
-    assert_eq!((totals.retried_created, totals.retried_set_aside, totals.created), (1, 1, 0));
-    assert_eq!(waiting(&place, RetrySelection::Standing, &[]), ["b", "c"]);
+    assert_eq!((totals.retried_created, totals.retried_dead_letters, totals.created), (1, 1, 0));
+    assert_eq!(waiting(&place, RetrySelection::NotAccepted, &[]), ["b", "c"]);
     let reader = place.reader();
-    let first = &reader.retry_candidates(RetrySelection::Standing, &[], 0, 1).unwrap()[0];
+    let first = &reader.retry_candidates(RetrySelection::NotAccepted, &[], 0, 1).unwrap()[0];
     assert_eq!(
         reader.dead_letter_content(first).unwrap(),
         Some(DeadLetterContent::Document(CompressedText::new(b"{}")))
@@ -733,7 +742,10 @@ fn rejected_content_is_due_again_when_the_version_has_changed() {
     assert_eq!(place.reader().rejections().unwrap(), std::slice::from_ref(&under));
     assert_eq!(waiting(&place, RetrySelection::Due, std::slice::from_ref(&under)), [""; 0]);
     assert_eq!(waiting(&place, RetrySelection::Due, &[(index, "2".to_owned())]), ["a", "b"]);
-    assert_eq!(waiting(&place, RetrySelection::Standing, std::slice::from_ref(&under)), ["a", "b"]);
+    assert_eq!(
+        waiting(&place, RetrySelection::NotAccepted, std::slice::from_ref(&under)),
+        ["a", "b"]
+    );
     run_with_retries(&place, &[], &[("b", DeadLetterCause::Pipeline)]);
     assert_eq!(
         waiting(&place, RetrySelection::Due, &[under]),
@@ -748,7 +760,7 @@ fn accepted_dead_letters_are_not_retried_and_stay_accepted() {
     store_three_dead_letters(&place);
     assert_eq!(accept_dead_letters(&place.file(), now()).unwrap(), 3);
     assert_eq!(accept_dead_letters(&place.file(), now()).unwrap(), 0);
-    assert_eq!(waiting(&place, RetrySelection::Standing, &[]), [""; 0]);
+    assert_eq!(waiting(&place, RetrySelection::NotAccepted, &[]), [""; 0]);
     assert_eq!(waiting(&place, RetrySelection::All, &[]), ["a", "b", "c"]);
     assert_eq!(place.open().outstanding().unwrap(), Outstanding { dead_letters: 0, accepted: 3 });
     store_three_dead_letters(&place);
@@ -786,7 +798,8 @@ fn dead_letters_of_a_file_stay_when_another_file_replaces_it() {
             fingerprint,
         };
         let name = "1.json".to_owned();
-        let opened = CheckpointEvent::PartitionOpened { number: 1, partition, name, span: None };
+        let opened =
+            CheckpointEvent::PartitionOpened { number: 1, partition, name, time_slice: None };
         place.run(vec![opened, page(1, 3), settled_with_dead_letters(1, 3, ids), end]);
         place.status().dead_letters.documents
     };
@@ -888,6 +901,10 @@ fn the_status_adds_up_and_its_names_are_stable() {
         }],
         "coverage": [],
         "buckets": [],
+        "failure_causes": [
+            { "cause": "the gzip stream ends early", "partitions": 1, "example": "2.json" }
+        ],
+        "skip_causes": [],
         "failures": [{
             "name": "2.json", "cause": "the gzip stream ends early", "offset": 4096, "records": 4,
             "attempts": 1, "failed": "soon"
@@ -1169,8 +1186,12 @@ fn measure_a_hundred_thousand_small_files() {
     let (sender, receiver) = channel();
     for number in 0..partitions {
         let name = "x".to_owned();
-        let opened =
-            CheckpointEvent::PartitionOpened { number, partition: of(number), name, span: None };
+        let opened = CheckpointEvent::PartitionOpened {
+            number,
+            partition: of(number),
+            name,
+            time_slice: None,
+        };
         for event in
             [opened, page(number, 40), ended(number, PartitionOutcome::Done), settled(number, 40)]
         {
@@ -1189,7 +1210,10 @@ fn measure_a_hundred_thousand_small_files() {
     );
     let looked_up = started.elapsed();
     let started = Instant::now();
-    assert_eq!(reader.status(now()).unwrap().partitions_loaded, u64::from(partitions));
+    assert_eq!(
+        reader.status(now(), Failures::Causes).unwrap().partitions_loaded,
+        u64::from(partitions)
+    );
     let actual = started.elapsed();
     let bytes = fs::metadata(place.file()).unwrap().len();
     println!(
@@ -1202,10 +1226,10 @@ fn measure_a_hundred_thousand_small_files() {
 fn inputs_added_to_a_complete_folder_are_added_to_its_row() {
     let place = Place::new();
     place.run([whole(1, 2), whole(2, 3), vec![folder_complete(2, 2)]].concat());
-    let listing = listing(3);
+    let longer = listing(3);
     let again = CheckpointEvent::FolderComplete {
         prefix: DAY.to_owned(),
-        listing,
+        listing: longer,
         previously_loaded: 2,
         read_in_this_run: 1,
     };
@@ -1213,7 +1237,7 @@ fn inputs_added_to_a_complete_folder_are_added_to_its_row() {
     place.run(vec![again.clone(), opened(3)]);
     assert_eq!(place.reader().complete_folder(DAY).unwrap(), Some(listing(2)));
     place.run([whole(3, 4), vec![again]].concat());
-    assert_eq!((rows(&place), place.reader().complete_folder(DAY).unwrap()), (0, Some(listing)));
+    assert_eq!((rows(&place), place.reader().complete_folder(DAY).unwrap()), (0, Some(longer)));
     let status = place.status();
     assert_eq!((status.partitions_loaded, status.records, status.bytes), (3, 9, 3000));
 }
