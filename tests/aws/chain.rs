@@ -1,4 +1,4 @@
-//! The credential chain, as a child process meets it: variables, profiles, tokens, metadata services.
+//! The credential chain in a child process: variables, profiles, tokens, metadata services.
 
 use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::support::aws::{
     sts::Sts,
 };
 
-/// What the child says about itself.
+/// Marks the line with the output of the child.
 const MARK: &str = "PROBE ";
 
 /// Not a test: the child's side of [`probe`].
@@ -26,13 +26,13 @@ fn child() {
     options.profile = std::env::var_os("PROBE_PROFILE").map(|it| it.into_string().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let said = runtime.block_on(async {
-        let access = Session::load(&options).await.unwrap();
-        let region = access.region();
-        match access.identity().await {
+        let session = Session::load(&options).await.unwrap();
+        let region = session.region();
+        match session.identity().await {
             Ok(identity) => json!({
                 "arn": identity.arn,
                 "region": region,
-                "cloudtrail": access.endpoint("cloudtrail"),
+                "cloudtrail": session.endpoint("cloudtrail"),
             }),
             Err(error) => {
                 let cause = error.service_error().map(|it| format!("{:?}: {it}", it.kind));
@@ -93,7 +93,7 @@ impl Scene {
 const LOADER: &str = "arn:aws:iam::111122223333:user/loader";
 
 #[test]
-fn nothing_anywhere_says_what_to_do() {
+fn missing_credentials_have_a_hint() {
     let said = scene().probe(&[]);
     assert_eq!(said["error"], "found no AWS credentials", "{said}");
     let cause = said["cause"].as_str().unwrap();
@@ -105,7 +105,7 @@ fn nothing_anywhere_says_what_to_do() {
 }
 
 #[test]
-fn variables_are_enough() {
+fn variables_suffice() {
     let said = scene().probe(&[
         ("AWS_ACCESS_KEY_ID", KEY),
         ("AWS_SECRET_ACCESS_KEY", SECRET),
@@ -121,7 +121,7 @@ fn variables_are_enough() {
 }
 
 #[test]
-fn a_profile_by_name_beats_keys_in_variables() {
+fn a_selected_profile_takes_precedence_over_keys_in_variables() {
     let scene = scene();
     scene.sts.user("AKIAOTHER", "arn:aws:iam::444455556666:user/other");
     scene.write(
@@ -149,7 +149,7 @@ fn a_profile_by_name_beats_keys_in_variables() {
 }
 
 #[test]
-fn a_profile_that_is_not_there_is_named() {
+fn a_missing_profile_is_named() {
     let scene = scene();
     for text in ["", "[default]\nregion=eu-west-1\n"] {
         scene.write(".aws/config", text);
@@ -178,7 +178,7 @@ fn a_profile_may_name_a_role() {
 }
 
 #[test]
-fn a_role_that_a_profile_may_not_have_is_denied_by_name() {
+fn a_denied_role_of_a_profile_is_named() {
     let scene = scene();
     scene.write(
         ".aws/config",
@@ -193,7 +193,7 @@ fn a_role_that_a_profile_may_not_have_is_denied_by_name() {
 }
 
 #[test]
-fn a_pod_has_a_token_for_a_role() {
+fn a_pod_assumes_a_role_with_its_token() {
     let scene = scene();
     let file = scene.write("token", "a-token");
     let said = scene.probe(&[
@@ -206,7 +206,7 @@ fn a_pod_has_a_token_for_a_role() {
 }
 
 #[test]
-fn single_sign_on_that_has_ended_says_how_to_begin_again() {
+fn an_expired_sso_session_has_a_hint() {
     let scene = scene();
     scene.write(
         ".aws/config",
@@ -219,7 +219,7 @@ fn single_sign_on_that_has_ended_says_how_to_begin_again() {
 }
 
 #[test]
-fn a_proxy_of_the_environment_is_used() {
+fn the_proxy_of_the_environment_is_used() {
     let scene = scene();
     let proxy = scene.server.url();
     let said = scene.probe(&[
@@ -233,7 +233,7 @@ fn a_proxy_of_the_environment_is_used() {
 }
 
 #[test]
-fn a_process_may_know_the_credentials() {
+fn a_credential_process_is_used() {
     let scene = scene();
     let text = json!({"Version": 1, "AccessKeyId": KEY, "SecretAccessKey": SECRET}).to_string();
     let file = scene.write("keys.json", &text);
@@ -242,7 +242,7 @@ fn a_process_may_know_the_credentials() {
 }
 
 #[test]
-fn a_container_has_its_own_endpoint() {
+fn a_container_uses_its_credentials_endpoint() {
     let keys = json!({
         "AccessKeyId": "ASIAPOD", "SecretAccessKey": SECRET, "Token": "t",
         "Expiration": "2999-01-01T00:00:00Z",
@@ -264,7 +264,7 @@ fn a_container_has_its_own_endpoint() {
 }
 
 #[test]
-fn an_instance_has_its_metadata_service() {
+fn an_instance_uses_its_metadata_service() {
     let metadata = Server::start(|request| {
         let text = |text: &str| Response::new(200, "text/plain", text.to_owned());
         let session = || request.header("x-aws-ec2-metadata-token");
@@ -303,7 +303,7 @@ fn an_instance_has_its_metadata_service() {
 }
 
 #[test]
-fn a_metadata_service_of_somebody_else_is_no_credentials() {
+fn a_metadata_service_of_another_cloud_has_no_credentials() {
     let foreign = Server::start(|_| Response::new(403, "text/plain", "not here"));
     let url = foreign.url();
     let said = scene().probe(&[
@@ -315,7 +315,7 @@ fn a_metadata_service_of_somebody_else_is_no_credentials() {
 }
 
 #[test]
-fn a_source_that_is_gone_is_not_the_network() {
+fn a_missing_credential_source_is_not_a_network_error() {
     let scene = scene();
     let token = [
         ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token"),
@@ -326,7 +326,7 @@ fn a_source_that_is_gone_is_not_the_network() {
     scene.write(".aws/config", "[profile gone]\ncredential_process = /nowhere/process\n");
     for said in [scene.probe(&token), scene.probe(&process)] {
         let cause = said["cause"].as_str().unwrap();
-        assert!(cause.starts_with("Credentials: "), "{said}");
+        assert!(cause.starts_with("InvalidCredentials: "), "{said}");
         assert!(
             said["advice"].as_str().unwrap().starts_with("fix the credential source"),
             "{said}"

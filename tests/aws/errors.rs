@@ -1,4 +1,4 @@
-//! Each way in which AWS says no, and what the loader makes of it.
+//! Error responses of AWS and connection errors, and how they are classified.
 
 use std::time::{Duration, Instant};
 
@@ -11,24 +11,24 @@ use crate::support::aws::{
     server::{Response, Server},
 };
 
-async fn access(server: &Server) -> Session {
+async fn session(server: &Server) -> Session {
     Session::load(&options(server)).await.unwrap()
 }
 
-async fn look_up(access: &Session) -> Result<usize, ServiceError> {
-    let sent = access.cloudtrail("eu-west-1").lookup_events().send().await;
+async fn look_up(session: &Session) -> Result<usize, ServiceError> {
+    let sent = session.cloudtrail("eu-west-1").lookup_events().send().await;
     sent.map(|page| page.events().len()).map_err(|error| ServiceError::from_sdk(&error))
 }
 
-/// Returns what the lookup client makes of an answer, and how often it asked.
+/// Returns the error of the CloudTrail client for a response, and the number of its attempts.
 async fn met(answer: Response) -> (ServiceError, usize) {
     let server = Server::start(move |_| answer.clone());
-    let refusal = look_up(&access(&server).await).await.unwrap_err();
+    let refusal = look_up(&session(&server).await).await.unwrap_err();
     (refusal, server.count("LookupEvents"))
 }
 
 #[tokio::test]
-async fn every_error_of_the_lookup_has_its_kind() {
+async fn every_lookup_error_has_its_kind() {
     let denied = "User: arn:aws:iam::111122223333:user/loader is not authorized to perform: \
                   cloudtrail:LookupEvents with an explicit deny in a service control policy";
     let lookup = || ErrorKind::AccessDenied { action: Some("cloudtrail:LookupEvents".to_owned()) };
@@ -74,7 +74,7 @@ async fn every_error_of_the_lookup_has_its_kind() {
 }
 
 #[tokio::test]
-async fn a_code_may_have_its_namespace() {
+async fn a_code_may_have_a_namespace() {
     let body = json!({"__type": "com.amazonaws.cloudtrail#AccessDeniedException", "Message": "no"});
     let (refusal, _) = met(Response::json(400, &body).header("x-amzn-requestid", "r-1")).await;
     assert_eq!(refusal.kind, ErrorKind::AccessDenied { action: None });
@@ -82,14 +82,14 @@ async fn a_code_may_have_its_namespace() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_answers_for_aws_is_no_refusal_of_aws() {
+async fn an_error_of_a_gateway_is_transient() {
     let page = Response::new(502, "text/html", "<html><body>Bad gateway</body></html>");
     let (refusal, asked) = met(page).await;
     assert_eq!((refusal.kind, refusal.status, asked), (ErrorKind::Transient, Some(502), 3));
 }
 
 #[tokio::test]
-async fn a_reset_and_a_cut_body_are_tried_again() {
+async fn a_reset_and_an_incomplete_body_are_retried() {
     let page = json!({"Events": [{"EventId": "1"}]});
     for fault in [Response::reset(), Response::json(200, &page).cut_after(7)] {
         let server = Server::start({
@@ -97,7 +97,7 @@ async fn a_reset_and_a_cut_body_are_tried_again() {
             move |_| Response::json(200, &page)
         });
         server.next("LookupEvents", fault);
-        assert_eq!(look_up(&access(&server).await).await.unwrap(), 1);
+        assert_eq!(look_up(&session(&server).await).await.unwrap(), 1);
         assert_eq!(server.count("LookupEvents"), 2);
     }
     for fault in [Response::reset(), Response::json(200, &page).cut_after(7)] {
@@ -107,42 +107,42 @@ async fn a_reset_and_a_cut_body_are_tried_again() {
 }
 
 #[tokio::test]
-async fn no_request_waits_for_ever() {
+async fn every_request_has_a_time_limit() {
     let whole = Response::json(200, &json!({"Events": []}));
     for fault in [Response::hang(), whole.stall_after(3)] {
         let server = Server::start(move |_| fault.clone());
         let mut options = options(&server);
         options.timeouts.attempt = Duration::from_millis(150);
-        let access = Session::load(&options).await.unwrap();
+        let session = Session::load(&options).await.unwrap();
         let start = Instant::now();
-        let refusal = look_up(&access).await.unwrap_err();
+        let refusal = look_up(&session).await.unwrap_err();
         assert_eq!(refusal.kind, ErrorKind::Transient, "{refusal}");
         assert_eq!(server.count("LookupEvents"), 3);
         // Our own signed calls have the same limit.
-        let error = discovery::organization_accounts(&access).await.unwrap_err();
+        let error = discovery::organization_accounts(&session).await.unwrap_err();
         assert_eq!(error.service_error().unwrap().kind, ErrorKind::Transient, "{error}");
         assert!(error.service_error().unwrap().message.contains("no response within 0.15 s"));
-        let error = access.identity().await.unwrap_err();
+        let error = session.identity().await.unwrap_err();
         assert_eq!(error.service_error().unwrap().kind, ErrorKind::Transient, "{error}");
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     }
 }
 
 #[tokio::test]
-async fn nobody_there_is_transient_and_says_so() {
+async fn a_refused_connection_is_transient() {
     let server = Server::start(|_| Response::reset());
     let options = options(&server);
     drop(server);
-    let access = Session::load(&options).await.unwrap();
-    let refusal = look_up(&access).await.unwrap_err();
+    let session = Session::load(&options).await.unwrap();
+    let refusal = look_up(&session).await.unwrap_err();
     assert_eq!(refusal.kind, ErrorKind::Transient);
     assert!(refusal.message.to_lowercase().contains("connect"), "{refusal}");
-    let error = discovery::organization_accounts(&access).await.unwrap_err();
+    let error = discovery::organization_accounts(&session).await.unwrap_err();
     assert!(error.service_error().unwrap().message.to_lowercase().contains("connect"), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_named_with_its_error() {
+async fn a_clock_skew_is_part_of_the_error() {
     // What a service says when it only sees that the signature is wrong; its date tells the rest.
     let answer = Response::json_error(400, "InvalidSignatureException", "does not match");
     for (hours, word) in [(1, "ahead of"), (-1, "behind")] {
@@ -153,8 +153,8 @@ async fn a_wrong_clock_is_named_with_its_error() {
         let mut options = options(&server);
         let wrong = SignedDuration::from_hours(hours);
         options.clock = Clock::new(move || Timestamp::now() + wrong);
-        let access = Session::load(&options).await.unwrap();
-        let refusal = look_up(&access).await.unwrap_err();
+        let session = Session::load(&options).await.unwrap();
+        let refusal = look_up(&session).await.unwrap_err();
         let ErrorKind::ClockSkew { ahead: Some(ahead) } = refusal.kind else {
             panic!("{refusal:?}");
         };
@@ -162,9 +162,9 @@ async fn a_wrong_clock_is_named_with_its_error() {
         let text = refusal.to_string();
         assert!(text.contains(word) && text.contains("clock"), "{text}");
         assert!(refusal.kind.hint().unwrap().contains("clock"));
-        assert!((access.clock_skew().unwrap() - wrong).abs() < SignedDuration::from_mins(1));
+        assert!((session.clock_skew().unwrap() - wrong).abs() < SignedDuration::from_mins(1));
         // Also where we sign ourselves.
-        let error = discovery::organization_accounts(&access).await.unwrap_err();
+        let error = discovery::organization_accounts(&session).await.unwrap_err();
         assert!(
             matches!(error.service_error().unwrap().kind, ErrorKind::ClockSkew { .. }),
             "{error}"
@@ -173,16 +173,16 @@ async fn a_wrong_clock_is_named_with_its_error() {
 }
 
 #[tokio::test]
-async fn a_clock_that_agrees_is_measured_by_every_answer() {
+async fn every_response_updates_the_clock_skew() {
     let server = Server::start(|_| Response::json(200, &json!({"Events": []})));
-    let access = access(&server).await;
-    assert_eq!(access.clock_skew(), None);
-    look_up(&access).await.unwrap();
-    assert!(access.clock_skew().unwrap().abs() < SignedDuration::from_mins(1));
+    let session = session(&server).await;
+    assert_eq!(session.clock_skew(), None);
+    look_up(&session).await.unwrap();
+    assert!(session.clock_skew().unwrap().abs() < SignedDuration::from_mins(1));
 }
 
 #[tokio::test]
-async fn buckets_say_no_in_their_own_words() {
+async fn s3_errors_are_classified() {
     let table = [
         (503, "SlowDown", ErrorKind::Throttled, 1),
         (500, "InternalError", ErrorKind::Transient, 3),
@@ -198,7 +198,7 @@ async fn buckets_say_no_in_their_own_words() {
         let server = Server::start(move |_| {
             Response::new(status, "application/xml", body.clone()).header("x-amz-request-id", "r")
         });
-        let client = access(&server).await.s3("eu-west-1");
+        let client = session(&server).await.s3("eu-west-1");
         let refusal = client.list_objects_v2().bucket("trail").send().await;
         let mut refusal = ServiceError::from_sdk(&refusal.unwrap_err());
         if let ErrorKind::ClockSkew { ahead } = &mut refusal.kind {
@@ -215,11 +215,11 @@ async fn buckets_say_no_in_their_own_words() {
 async fn an_error_names_the_account_once_it_is_known() {
     let sts = std::sync::Arc::new(crate::support::aws::sts::Sts::new());
     let server = crate::support::aws::cloud(&sts, Vec::new());
-    let access = access(&server).await;
-    let before = discovery::organization_accounts(&access).await.unwrap_err();
+    let session = session(&server).await;
+    let before = discovery::organization_accounts(&session).await.unwrap_err();
     assert!(matches!(before, Error::Request { account: None, .. }));
-    access.identity().await.unwrap();
-    let after = discovery::organization_accounts(&access).await.unwrap_err();
+    session.identity().await.unwrap();
+    let after = discovery::organization_accounts(&session).await.unwrap_err();
     assert!(
         after.to_string().starts_with("account 111122223333: organizations:ListAccounts"),
         "{after}"

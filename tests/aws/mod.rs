@@ -1,7 +1,7 @@
-//! The door to AWS, through the real SDK clients, against fakes.
+//! The `aws` module with the real SDK clients against fake services.
 
 mod chain;
+mod discovery;
 mod errors;
-mod places;
 mod sessions;
 mod wire;

@@ -1,4 +1,4 @@
-//! Roles, and sessions that end while many lanes use them.
+//! Roles, and sessions that expire while many clients use them.
 
 use std::sync::{
     Arc,
@@ -28,7 +28,7 @@ fn start(sts: &Arc<Sts>) -> Server {
     cloud(sts, vec![("cloudtrail", lookup), ("organizations", list), ("s3", bucket)])
 }
 
-async fn access(server: &Server) -> Session {
+async fn session(server: &Server) -> Session {
     Session::load(&options(server)).await.unwrap()
 }
 
@@ -36,11 +36,11 @@ fn reader() -> Role {
     Role::new(READER, None).unwrap()
 }
 
-/// Eight lanes ask at once, each with a client of its own.
-async fn eight(access: &Session) -> Vec<Result<(), ServiceError>> {
+/// Sends a request with each of eight clients at once.
+async fn eight(session: &Session) -> Vec<Result<(), ServiceError>> {
     let mut lanes = JoinSet::new();
     for number in 0..8 {
-        let client = access.cloudtrail(["eu-west-1", "us-east-1"][number % 2]);
+        let client = session.cloudtrail(["eu-west-1", "us-east-1"][number % 2]);
         lanes.spawn(async move {
             let sent = client.lookup_events().send().await;
             sent.map(|_| ()).map_err(|error| ServiceError::from_sdk(&error))
@@ -50,12 +50,12 @@ async fn eight(access: &Session) -> Vec<Result<(), ServiceError>> {
 }
 
 #[tokio::test]
-async fn a_role_is_put_on_once_for_all_lanes() {
+async fn a_role_is_assumed_once_for_all_clients() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, Some("word"));
     let server = start(&sts);
     let role = Role::new(READER, Some("word".to_owned())).unwrap();
-    let assumed = access(&server).await.assume_role(&role);
+    let assumed = session(&server).await.assume_role(&role);
     assert_eq!(assumed.account().as_deref(), Some("444455556666"));
     assert!(eight(&assumed).await.iter().all(Result::is_ok));
     assert_eq!(server.count("AssumeRole"), 1);
@@ -67,11 +67,11 @@ async fn a_role_is_put_on_once_for_all_lanes() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_denied_names_itself_and_the_action() {
+async fn a_denied_role_and_the_action_are_named() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, Some("word"));
     let server = start(&sts);
-    let assumed = access(&server).await.assume_role(&reader());
+    let assumed = session(&server).await.assume_role(&reader());
     let error = assumed.identity().await.unwrap_err();
     assert!(matches!(error, Error::AssumeRole { .. }));
     assert!(error.to_string().contains(READER), "{error}");
@@ -85,11 +85,11 @@ async fn a_role_that_is_denied_names_itself_and_the_action() {
 }
 
 #[tokio::test]
-async fn an_expired_session_is_asked_for_once_by_eight_lanes() {
+async fn an_expired_session_is_renewed_once_for_eight_clients() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, None);
     let server = start(&sts);
-    let assumed = access(&server).await.assume_role(&reader());
+    let assumed = session(&server).await.assume_role(&reader());
     assert!(eight(&assumed).await.iter().all(Result::is_ok));
     for expiry in 1..=3 {
         sts.end_sessions();
@@ -104,7 +104,7 @@ async fn an_expired_session_is_asked_for_once_by_eight_lanes() {
     assert_eq!(server.count("AssumeRole"), 6, "whoever meets it first");
 }
 
-/// Returns the role's access, and what sets its clock on by so many seconds.
+/// Returns a session of the role, and a function that advances its clock by a number of seconds.
 async fn with_a_clock(server: &Server) -> (Session, impl Fn(i64)) {
     let seconds = Arc::new(AtomicI64::new(0));
     let mut options = options(server);
@@ -112,12 +112,12 @@ async fn with_a_clock(server: &Server) -> (Session, impl Fn(i64)) {
     options.clock = Clock::new(move || {
         Timestamp::now() + SignedDuration::from_secs(theirs.load(Ordering::Relaxed))
     });
-    let access = Session::load(&options).await.unwrap().assume_role(&reader());
-    (access, move |later| seconds.store(later, Ordering::Relaxed))
+    let session = Session::load(&options).await.unwrap().assume_role(&reader());
+    (session, move |later| seconds.store(later, Ordering::Relaxed))
 }
 
 #[tokio::test]
-async fn a_session_is_renewed_before_its_end() {
+async fn a_session_is_renewed_before_it_expires() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, None);
     let server = start(&sts);
@@ -130,7 +130,7 @@ async fn a_session_is_renewed_before_its_end() {
 }
 
 #[tokio::test]
-async fn a_failure_to_renew_early_is_no_failure() {
+async fn a_failure_to_renew_early_has_no_effect() {
     let sts = Arc::new(Sts::new());
     sts.role(READER, None);
     let server = start(&sts);
@@ -150,13 +150,13 @@ async fn a_failure_to_renew_early_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_session_that_nobody_renews_is_told_and_not_tried_for_ever() {
+async fn a_session_that_cannot_be_renewed_fails_after_few_attempts() {
     let sts = Arc::new(Sts::new());
     let server = start(&sts);
     let mut options = options(&server);
     sts.role(READER, None);
     // Somebody put the keys of a session into the environment, and it ends.
-    let session = access(&server).await.assume_role(&reader());
+    let session = session(&server).await.assume_role(&reader());
     let provider = session.credentials_provider();
     let keys = provider.provide_credentials().await.unwrap();
     options.credentials = Some(given(Credentials::new(
@@ -181,13 +181,13 @@ async fn a_session_that_nobody_renews_is_told_and_not_tried_for_ever() {
 }
 
 #[tokio::test]
-async fn a_key_that_nobody_knows_is_told_at_the_door() {
+async fn an_unknown_access_key_fails_at_once() {
     let sts = Arc::new(Sts::new());
     let server = start(&sts);
     let mut options = options(&server);
     options.credentials = Some(given(Credentials::new("AKIAUNKNOWN", "s", None, None, "test")));
-    let access = Session::load(&options).await.unwrap();
-    let error = access.identity().await.unwrap_err();
+    let session = Session::load(&options).await.unwrap();
+    let error = session.identity().await.unwrap_err();
     assert!(matches!(error, Error::Credentials { .. }), "{error:?}");
     assert_eq!(error.service_error().unwrap().kind, ErrorKind::InvalidCredentials);
     assert!(error.hint().unwrap().contains("get-caller-identity"));
@@ -200,8 +200,10 @@ async fn roles_are_assumed_with_the_callers_key_even_from_a_role() {
     sts.role(first, None);
     sts.role(second, None);
     let server = start(&sts);
-    let deep =
-        access(&server).await.assume_role(&reader()).assume_role(&Role::new(second, None).unwrap());
+    let deep = session(&server)
+        .await
+        .assume_role(&reader())
+        .assume_role(&Role::new(second, None).unwrap());
     assert_eq!(deep.identity().await.unwrap().account, "555566667777");
     let signers: Vec<String> =
         server.requests().iter().map(|it| it.access_key().unwrap().to_owned()).collect();

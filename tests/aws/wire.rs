@@ -1,4 +1,4 @@
-//! The fakes' own server: what it notes, and that its faults are what they say.
+//! The server of the fakes: the requests it records, and its faults.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,7 +21,7 @@ const SIGNED: &str = "Authorization: AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/202
                       SignedHeaders=host, Signature=00\r\nHost: h\r\nConnection: close\r\n";
 
 #[test]
-fn the_fake_notes_who_called_what() {
+fn the_fake_records_caller_and_action() {
     let server = Server::start(|request| {
         assert_eq!(request.access_key(), Some("AKIDEXAMPLE"));
         assert_eq!(request.region(), Some("eu-west-1"));

@@ -1,4 +1,4 @@
-//! Which Regions and accounts there are, and where trails deliver.
+//! Discovery of Regions, organization accounts and trails.
 
 use std::sync::Arc;
 
@@ -42,16 +42,16 @@ fn says(answer: Response) -> Service {
     Box::new(move |_| answer.clone())
 }
 
-async fn access(server: &Server) -> Session {
-    let access = Session::load(&options(server)).await.unwrap();
-    access.identity().await.unwrap();
-    access
+async fn session(server: &Server) -> Session {
+    let session = Session::load(&options(server)).await.unwrap();
+    session.identity().await.unwrap();
+    session
 }
 
 #[tokio::test]
-async fn ec2_names_the_enabled_regions() {
+async fn ec2_lists_the_enabled_regions() {
     let server = start(vec![("ec2", Box::new(|request| ec2::regions(request, &DESCRIBED)))]);
-    let regions = discovery::enabled_regions(&access(&server).await).await.unwrap();
+    let regions = discovery::enabled_regions(&session(&server).await).await.unwrap();
     assert_eq!(regions.names, ["us-east-1", "ap-south-2", "eu-west-1", "us-west-2"]);
     assert_eq!((regions.source, regions.warning), (RegionSource::Described, None));
     let asked = &server.requests()[1];
@@ -60,12 +60,12 @@ async fn ec2_names_the_enabled_regions() {
 }
 
 #[tokio::test]
-async fn account_management_is_asked_if_ec2_may_not_be() {
+async fn account_management_is_used_if_ec2_denies() {
     let server = start(vec![
         ("ec2", says(ec2::denied())),
         ("account", Box::new(|request| account::regions(request, &LISTED))),
     ]);
-    let regions = discovery::enabled_regions(&access(&server).await).await.unwrap();
+    let regions = discovery::enabled_regions(&session(&server).await).await.unwrap();
     assert_eq!(regions.names, ["us-east-1", "ap-south-2", "eu-west-1", "me-south-1", "us-west-2"]);
     assert_eq!((regions.source, regions.warning), (RegionSource::Listed, None));
     assert_eq!(server.count("ListRegions"), 3, "two a page");
@@ -73,9 +73,9 @@ async fn account_management_is_asked_if_ec2_may_not_be() {
 }
 
 #[tokio::test]
-async fn without_any_list_the_built_in_one_is_tried_with_a_warning() {
+async fn the_built_in_regions_are_the_last_resort_with_a_warning() {
     let server = start(vec![("ec2", says(ec2::denied())), ("account", says(account::denied()))]);
-    let regions = discovery::enabled_regions(&access(&server).await).await.unwrap();
+    let regions = discovery::enabled_regions(&session(&server).await).await.unwrap();
     assert_eq!(regions.source, RegionSource::BuiltIn);
     assert_eq!(regions.names[0], "us-east-1");
     assert_eq!(regions.names.len(), AwsPartition::Aws.regions().len());
@@ -87,24 +87,24 @@ async fn without_any_list_the_built_in_one_is_tried_with_a_warning() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_not_there_is_no_reason_to_stop() {
+async fn an_unreachable_endpoint_is_survived() {
     let server =
         start(vec![("ec2", says(Response::reset())), ("account", says(Response::reset()))]);
-    let regions = discovery::enabled_regions(&access(&server).await).await.unwrap();
+    let regions = discovery::enabled_regions(&session(&server).await).await.unwrap();
     assert_eq!(regions.source, RegionSource::BuiltIn);
     assert_eq!(server.count("DescribeRegions"), 3);
 }
 
 #[tokio::test]
-async fn the_region_of_global_services_is_always_part() {
+async fn the_global_region_is_always_included() {
     let only = [("eu-west-1", "opt-in-not-required")];
     let server = start(vec![("ec2", Box::new(move |request| ec2::regions(request, &only)))]);
-    let regions = discovery::enabled_regions(&access(&server).await).await.unwrap();
+    let regions = discovery::enabled_regions(&session(&server).await).await.unwrap();
     assert_eq!(regions.names, ["us-east-1", "eu-west-1"]);
 }
 
 #[tokio::test]
-async fn a_partition_has_its_own_regions_and_its_own_start() {
+async fn each_partition_has_its_own_regions_and_global_region() {
     for (region, arn, expected, control) in [
         ("cn-northwest-1", "arn:aws-cn:iam::444455556666:user/u", "cn-north-1", "cn-northwest-1"),
         (
@@ -120,10 +120,10 @@ async fn a_partition_has_its_own_regions_and_its_own_start() {
         let server = cloud(&sts, refusals);
         let mut options = options(&server);
         options.region = Some(region.to_owned());
-        let access = Session::load(&options).await.unwrap();
-        let identity = access.identity().await.unwrap();
+        let session = Session::load(&options).await.unwrap();
+        let identity = session.identity().await.unwrap();
         assert_eq!(identity.partition, AwsPartition::from_region(region).unwrap());
-        let regions = discovery::enabled_regions(&access).await.unwrap();
+        let regions = discovery::enabled_regions(&session).await.unwrap();
         assert_eq!(regions.names[0], expected);
         assert_eq!(regions.names.len(), 2);
         let signed: Vec<_> =
@@ -133,17 +133,17 @@ async fn a_partition_has_its_own_regions_and_its_own_start() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_not_hidden_by_a_list_of_regions() {
+async fn invalid_credentials_are_not_hidden_by_the_built_in_regions() {
     let body =
         "<Response><Errors><Error><Code>SignatureDoesNotMatch</Code></Error></Errors></Response>";
     let server = start(vec![("ec2", says(Response::xml(403, body)))]);
-    let error = discovery::enabled_regions(&access(&server).await).await.unwrap_err();
+    let error = discovery::enabled_regions(&session(&server).await).await.unwrap_err();
     assert_eq!(error.service_error().unwrap().kind, ErrorKind::InvalidCredentials);
     assert!(error.to_string().contains("account 111122223333: ec2:DescribeRegions"), "{error}");
 }
 
 #[tokio::test]
-async fn an_organization_tells_its_active_accounts() {
+async fn the_active_accounts_of_an_organization_are_listed() {
     let accounts = [
         organizations::account("444455556666", "four", "ACTIVE"),
         organizations::account("111122223333", "one", "ACTIVE"),
@@ -156,7 +156,7 @@ async fn an_organization_tells_its_active_accounts() {
         "organizations",
         Box::new(move |request| organizations::accounts(request, &accounts)),
     )]);
-    let members = discovery::organization_accounts(&access(&server).await).await.unwrap();
+    let members = discovery::organization_accounts(&session(&server).await).await.unwrap();
     let member =
         |id: &str, name: &str| OrganizationAccount { id: id.to_owned(), name: name.to_owned() };
     assert_eq!(
@@ -171,7 +171,7 @@ async fn an_organization_tells_its_active_accounts() {
 }
 
 #[tokio::test]
-async fn throttled_questions_are_asked_again() {
+async fn throttled_requests_are_retried() {
     let accounts = [organizations::account("444455556666", "four", "ACTIVE")];
     let server = start(vec![(
         "organizations",
@@ -179,20 +179,20 @@ async fn throttled_questions_are_asked_again() {
     )]);
     server.next("ListAccounts", Response::json_error(400, "TooManyRequestsException", "slower"));
     server.next("ListAccounts", Response::json_error(500, "ServiceException", "oh"));
-    assert_eq!(discovery::organization_accounts(&access(&server).await).await.unwrap().len(), 1);
+    assert_eq!(discovery::organization_accounts(&session(&server).await).await.unwrap().len(), 1);
     assert_eq!(server.count("ListAccounts"), 3);
 }
 
 #[tokio::test]
-async fn a_member_may_not_list_its_organization() {
+async fn a_member_account_may_not_list_its_organization() {
     let server = start(vec![("organizations", says(organizations::denied()))]);
-    let error = discovery::organization_accounts(&access(&server).await).await.unwrap_err();
+    let error = discovery::organization_accounts(&session(&server).await).await.unwrap_err();
     assert!(matches!(error.service_error().unwrap().kind, ErrorKind::AccessDenied { .. }));
     assert!(error.hint().unwrap().contains("trailload policy"));
 }
 
 #[tokio::test]
-async fn a_trail_tells_where_it_delivers() {
+async fn a_trail_has_its_bucket_and_prefix() {
     let told = json!({"trailList": [
         {"Name": "all", "TrailARN": "arn:aws:cloudtrail:eu-west-1:111122223333:trail/all",
          "HomeRegion": "eu-west-1", "S3BucketName": "logs", "S3KeyPrefix": "ct/",
@@ -200,10 +200,10 @@ async fn a_trail_tells_where_it_delivers() {
         {"Name": "broken"},
     ]});
     let server = start(vec![("cloudtrail", says(Response::json(200, &told)))]);
-    let access = access(&server).await;
+    let session = session(&server).await;
     server
         .next("DescribeTrails", Response::json_error(400, "ThrottlingException", "Rate exceeded"));
-    let trails = discovery::trails(&access, "eu-west-1", Some("all")).await.unwrap();
+    let trails = discovery::trails(&session, "eu-west-1", Some("all")).await.unwrap();
     assert_eq!(trails.len(), 1);
     assert_eq!((trails[0].bucket.as_str(), trails[0].key_prefix.as_deref()), ("logs", Some("ct")));
     assert!(trails[0].is_organization_trail && trails[0].is_multi_region);
@@ -217,15 +217,15 @@ async fn a_trail_tells_where_it_delivers() {
 }
 
 #[tokio::test]
-async fn what_we_sign_ourselves_is_what_arrives() {
+async fn signed_api_requests_are_accepted() {
     let server = start(vec![
         ("ec2", says(ec2::denied())),
         ("account", Box::new(|request| account::regions(request, &LISTED))),
         ("organizations", says(Response::json(200, &json!({"Accounts": []})))),
     ]);
-    let access = access(&server).await;
-    discovery::enabled_regions(&access).await.unwrap();
-    discovery::organization_accounts(&access).await.unwrap();
+    let session = session(&server).await;
+    discovery::enabled_regions(&session).await.unwrap();
+    discovery::organization_accounts(&session).await.unwrap();
     let requests = server.requests();
     assert_eq!(requests.len(), 6);
     for request in requests {
