@@ -52,6 +52,7 @@ impl Fingerprint {
     }
 
     /// Returns the fingerprint with the hash of both ends of `stored`, the whole content of the file.
+    #[must_use]
     pub fn with_content_hash_of(self, stored: &[u8]) -> Self {
         let head = &stored[..stored.len().min(END_BYTES)];
         let tail = &stored[stored.len().saturating_sub(END_BYTES).max(head.len())..];

