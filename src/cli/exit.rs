@@ -36,6 +36,8 @@ pub struct RunReport {
     pub duplicates_differing: u64,
     /// Inputs that this run could not read completely.
     pub failed_inputs: u64,
+    /// SOURCE arguments under which inputs were read, none of which is CloudTrail.
+    pub sources_without_events: u64,
     /// Dead letters of this and earlier runs.
     pub outstanding: Outstanding,
     /// Indices that lack documents that this or earlier runs loaded.
@@ -68,6 +70,7 @@ impl RunReport {
         let Outstanding { dead_letters: set_aside, accepted: _ } = self.outstanding;
         self.duplicates_differing == 0
             && self.failed_inputs == 0
+            && self.sources_without_events == 0
             && set_aside == 0
             && self.missing.is_empty()
     }
@@ -90,6 +93,7 @@ mod tests {
             failures: failures.to_vec(),
             duplicates_differing: 0,
             failed_inputs: 0,
+            sources_without_events: 0,
             outstanding: Outstanding::default(),
             missing: Vec::new(),
         }
@@ -143,6 +147,7 @@ mod tests {
             RunReport { duplicates_differing: 1, ..done() },
             RunReport { outstanding, ..done() },
             RunReport { missing: vec![("ct-2024.06".to_owned(), lost())], ..done() },
+            RunReport { sources_without_events: 1, ..done() },
         ] {
             assert_eq!(Exit::of(&missing), Exit::Incomplete, "{missing:?}");
         }

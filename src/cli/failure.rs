@@ -399,7 +399,7 @@ mod tests {
         let waited = std::time::Duration::from_mins(5);
         let table = [
             (denied(401), Exit::ActionRequired, "TRAILLOAD_PASSWORD"),
-            (denied(403), Exit::ActionRequired, "right"),
+            (denied(403), Exit::ActionRequired, "grant this user the permission"),
             (
                 sink::Error::RetriesExhausted { url: url(), waited, source: answer(503, "") },
                 Exit::StoppedEarly,

@@ -35,8 +35,8 @@ const SERVERLESS: &str = include_str!("../../policy/opensearch-serverless.json")
 
 /// The whole of `trailload policy --help`, below its usage.
 const AFTER_HELP: &str = "\
-Takes the arguments of a load (see 'trailload load --help') and prints an IAM policy that allows only
-what this load needs. Sends no requests. Notes about the policy are printed on standard error.
+Takes the arguments of a load (see 'trailload load --help') and prints an IAM policy that allows
+only what this load needs. Sends no requests. Prints notes about the policy on standard error.
 
 Examples:
   Load the event history of this account

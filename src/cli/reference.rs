@@ -44,9 +44,8 @@ fn every_visible_option_is_in_the_reference() {
     let program = built();
     for command in program.get_subcommands() {
         for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
-            let name = argument.get_long().map(|long| format!("--{long}"));
-            let name = name.unwrap_or_else(|| argument.get_id().to_string());
-            assert!(page.contains(&name), "{} {name}", command.get_name());
+            let Some(name) = argument.get_long() else { continue };
+            assert!(page.contains(&format!("--{name}")), "{} --{name}", command.get_name());
         }
     }
 }
@@ -62,6 +61,8 @@ fn page() -> String {
     let program = built();
     let mut page = INTRODUCTION.to_owned();
     page.push_str(&after_help(&program));
+    page.push_str("\n## Options of every command\n");
+    page.push_str(&table(program.get_arguments().filter(|argument| argument.is_global_set())));
     for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
         page.push_str(&section(command));
     }
@@ -74,20 +75,30 @@ fn section(command: &Command) -> String {
     let mut text = format!("\n## trailload {name}\n\n{}.\n", describe(command.get_about()));
     let usage = command.clone().render_usage().to_string();
     let _ = write!(text, "\n```\n{}\n```\n", usage.trim_start_matches("Usage: "));
-    for heading in headings(command) {
-        let arguments = visible(command).filter(|argument| heading_of(argument) == heading);
-        let _ =
-            write!(text, "\n### {heading}\n\n| option | description | default |\n|---|---|---|\n");
-        for argument in arguments {
-            text.push_str(&row(argument));
-        }
+    let arguments = visible(command);
+    for heading in headings(&arguments) {
+        let of_heading = arguments.iter().copied();
+        let of_heading = of_heading.filter(|argument| heading_of(argument) == heading);
+        let _ = write!(text, "\n### {heading}\n{}", table(of_heading));
     }
     text.push_str(&after_help(command));
     text
 }
 
-fn visible(command: &Command) -> impl Iterator<Item = &Arg> {
-    command.get_arguments().filter(|argument| !argument.is_hide_set() && !is_builtin(argument))
+/// Returns the arguments that only this command has, in the order of its help.
+fn visible(command: &Command) -> Vec<&Arg> {
+    let help = command.clone().render_long_help().to_string();
+    let arguments = command.get_arguments().filter(|argument| {
+        !argument.is_hide_set() && !argument.is_global_set() && !is_builtin(argument)
+    });
+    let mut arguments: Vec<&Arg> = arguments.collect();
+    arguments.sort_by_key(|argument| help.find(&format!("  {}", names(argument))));
+    arguments
+}
+
+fn table<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
+    let head = "\n| option | description | default |\n|---|---|---|\n".to_owned();
+    arguments.fold(head, |table, argument| table + &row(argument))
 }
 
 /// Returns whether clap adds the argument itself, to every command.
@@ -98,10 +109,10 @@ fn is_builtin(argument: &Arg) -> bool {
     )
 }
 
-/// Returns the headings of a command in the order of its help.
-fn headings(command: &Command) -> Vec<String> {
+/// Returns the headings of the arguments, each once.
+fn headings(arguments: &[&Arg]) -> Vec<String> {
     let mut headings: Vec<String> = Vec::new();
-    for argument in visible(command) {
+    for argument in arguments {
         let heading = heading_of(argument);
         if !headings.contains(&heading) {
             headings.push(heading);
@@ -119,8 +130,7 @@ fn heading_of(argument: &Arg) -> String {
 fn row(argument: &Arg) -> String {
     let (text, stated_default) = split_default(&describe(argument.get_help()));
     let default = stated_default.unwrap_or_else(|| parsed_default(argument));
-    let values = possible_values(argument);
-    format!("| {} | {}{values} | {} |\n", code(&names(argument)), cell(&text), cell(&default))
+    format!("| {} | {} | {} |\n", code(&names(argument)), cell(&text), cell(&default))
 }
 
 /// Returns an argument as it is written: `-q, --quiet`, `--from <TIME>`, `[SOURCE]...`.
@@ -161,16 +171,6 @@ fn parsed_default(argument: &Arg) -> String {
     }
     let defaults = argument.get_default_values().iter();
     defaults.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",")
-}
-
-/// Returns what each possible value means, where the parser knows it.
-fn possible_values(argument: &Arg) -> String {
-    let values = argument.get_possible_values();
-    let described: Vec<String> = values
-        .iter()
-        .filter_map(|value| Some(format!("{}: {}", code(value.get_name()), value.get_help()?)))
-        .collect();
-    if described.is_empty() { String::new() } else { format!(". {}", described.join("; ")) }
 }
 
 fn describe(text: Option<&clap::builder::StyledStr>) -> String {

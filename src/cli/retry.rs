@@ -23,9 +23,9 @@ use crate::{
 
 /// The end of `trailload retry --help`.
 const AFTER_HELP: &str = "\
-Every load retries the dead letters that an index, an ingest pipeline or a limit kept out, and, after
-a change of the mapping or of trailload, those that were rejected for their content. This command
-retries all of them.
+Every load retries the dead letters that an index, an ingest pipeline or a limit kept out. After a
+change of the mapping or of trailload, it also retries those that were rejected for their content.
+This command retries all of them.
 
 Examples:
   Retry after an ingest pipeline was repaired
@@ -55,7 +55,7 @@ pub struct RetryArgs {
     /// Where documents are sent.
     #[command(flatten)]
     pub engine: EngineArgs,
-    /// Use this profile from the AWS configuration to sign requests [default: the default credential
+    /// Use this profile from the AWS configuration to sign requests [default: the standard credential
     /// chain of AWS]
     #[arg(long, value_name = "NAME", requires = "aws_auth", help_heading = "Engine options")]
     pub profile: Option<String>,

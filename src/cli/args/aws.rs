@@ -19,7 +19,7 @@ const BUCKETS: &str = "Trail bucket options (s3://)";
 #[expect(clippy::struct_excessive_bools, reason = "each flag is one option of the command line")]
 #[command(next_help_heading = "AWS options")]
 pub struct AwsArgs {
-    /// Use this profile from the AWS configuration [default: the default credential chain of AWS]
+    /// Use this profile from the AWS configuration [default: the standard credential chain of AWS]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
     /// Assume this role, or each of the roles listed in this file; {account} is replaced with each

@@ -21,7 +21,7 @@ pub struct EngineArgs {
     /// URL of the Elasticsearch or OpenSearch cluster
     #[arg(long, value_name = "URL")]
     pub into: Option<EngineUrl>,
-    /// Prefix of the index names; by default, documents go to PREFIX-YYYY.MM
+    /// Prefix of the index names
     #[arg(long, value_name = "PREFIX", default_value = DEFAULT_INDEX)]
     pub index: IndexPrefix,
     /// Trust the CA certificates in this PEM file

@@ -62,7 +62,8 @@ pub struct LoadArgs {
     /// Where documents are sent.
     #[command(flatten)]
     pub engine: EngineArgs,
-    /// Start a new index every month, day or year, or use a single index (none)
+    /// Start a new index every month (PREFIX-YYYY.MM), day (PREFIX-YYYY.MM.DD) or year (PREFIX-YYYY),
+    /// or use a single index, PREFIX (none)
     #[arg(
         long,
         value_name = "month|day|year|none",

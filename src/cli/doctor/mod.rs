@@ -35,7 +35,7 @@ use crate::{
 
 /// The whole of `trailload doctor --help`, below its usage.
 const AFTER_HELP: &str = "\
-Takes the arguments of a load (see 'trailload load --help') and checks everything that the load needs:
+Takes the arguments of a load (see 'trailload load --help') and checks everything that it needs:
 credentials, accounts, Regions, buckets, clock, engine and checkpoint.
 
 Examples:

@@ -163,6 +163,10 @@ impl<'a> ReportBuilder<'a> {
             failures,
             duplicates_differing: metrics.duplicates_differing.load(Relaxed),
             failed_inputs: metrics.sources_failed.load(Relaxed),
+            sources_without_events: match ending {
+                Ending::Done | Ending::DryRun => warn_about_sources_without_events(metrics, log),
+                Ending::Stopped | Ending::Failed => 0,
+            },
             // The checkpoint replaces this: it also knows those of earlier runs, and which are accepted.
             outstanding: Outstanding { dead_letters, accepted: 0 },
             missing: Vec::new(),
@@ -183,6 +187,23 @@ impl<'a> ReportBuilder<'a> {
     fn exit(&self) -> Exit {
         Exit::of(&self.report)
     }
+}
+
+/// Warns about each SOURCE argument under which inputs were read, none of which is CloudTrail. Returns their number.
+fn warn_about_sources_without_events(metrics: &Metrics, log: &Log) -> u64 {
+    let mut sources = 0;
+    for source in &metrics.sources {
+        let inputs = source.inputs_without_events();
+        if inputs > 0 {
+            sources += 1;
+            let inputs = format::plural(inputs, "input");
+            log.warn(
+                &source.name,
+                format_args!("no CloudTrail events in {inputs}; check the path"),
+            );
+        }
+    }
+    sources
 }
 
 /// Warns about what needs attention, also with `--quiet`.
@@ -279,7 +300,7 @@ mod tests {
     fn a_clean_run_is_exit_0() {
         let (exit, text, summary) = ended(counted(5, 5, 0), Ok(RunOutcome::Complete));
         assert_eq!(exit, Exit::Success);
-        assert!(text.starts_with("done: 5 read = 5 created + 0 already there + 0 set aside; "));
+        assert!(text.starts_with("done: 5 read = 5 created + 0 duplicates + 0 dead letters; "));
         assert_eq!((&summary["exit"], &summary["read"]), (&0.into(), &5.into()));
     }
 
@@ -322,7 +343,7 @@ mod tests {
     fn numbers_that_do_not_add_up_are_exit_1() {
         let (exit, text, summary) = ended(counted(9, 5, 0), Ok(RunOutcome::Complete));
         assert_eq!(exit, Exit::ActionRequired);
-        assert!(text.starts_with("error: the numbers do not add up: 9 read"), "{text}");
+        assert!(text.starts_with("error: the totals do not add up: 9 read"), "{text}");
         assert_eq!(summary["exit"], 1);
     }
 

@@ -185,6 +185,6 @@ mod tests {
         assert!(failure.causes[0].contains("accesspoint/NAME"), "{failure:?}");
         let failure = list(&["s3://"], &[]).unwrap_err();
         assert_eq!((failure.exit, failure.heading.as_str()), (Exit::Usage, "cannot read s3://"));
-        assert!(failure.causes[0].contains("s3://bucket/prefix"), "{failure:?}");
+        assert!(failure.causes[0].contains("s3://BUCKET/PREFIX"), "{failure:?}");
     }
 }
