@@ -113,6 +113,9 @@ pub trait RecordProcessor {
     /// and `Resources` as JSON. Called with `None` after that record.
     fn set_envelope_fields(&mut self, _username: Option<&[u8]>, _resources: Option<&[u8]>) {}
 
+    /// Sets the path of the archive member that the next records come from; empty behind an archive.
+    fn set_archive_member(&mut self, _path: &str) {}
+
     /// Starts an input, or a page of a partition. `name` is shown to the user.
     fn start_input(&mut self, _origin: Origin, _name: &str) {}
 

@@ -10,7 +10,7 @@
 //! workers, which delay the lister. A run ends in the same order: the last job, the last output, the last settlement, the
 //! last checkpoint event.
 //!
-//! Generic over the [`Consumer`], which decides what is done with records; [`load`] is one, [`dry_run`] another. A new
+//! Generic over the [`Consumer`], which decides what is done with records; [`load()`] has one, [`dry_run()`] another. A new
 //! consumer needs no change here.
 //!
 //! | file | responsibility |

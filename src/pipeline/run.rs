@@ -96,7 +96,7 @@ pub async fn run<C: Consumer>(
 pub(super) struct Run<C: Consumer> {
     pub(super) coordinator: Coordinator<C>,
     shutdown: ShutdownSignal,
-    started: Option<(Threads, Receiver<WorkerOutput<Batch<C>>>)>,
+    started: Option<Started<C>>,
 }
 
 impl<C: Consumer> Run<C> {
@@ -157,6 +157,9 @@ impl<C: Consumer> Run<C> {
     }
 }
 
+/// The threads of a run, and what its workers produce.
+pub(super) type Started<C> = (Threads, Receiver<WorkerOutput<Batch<C>>>);
+
 /// The threads of a run.
 pub(super) struct Threads {
     lister: JoinHandle<Result<(), source::Error>>,
@@ -187,7 +190,7 @@ impl Threads {
 pub(super) fn start_threads<C: Consumer>(
     config: PipelineConfig,
     consumer: Arc<C>,
-) -> Result<(Threads, Receiver<WorkerOutput<Batch<C>>>), ThreadError> {
+) -> Result<Started<C>, ThreadError> {
     let PipelineConfig {
         mut source, range, workers, memory: budget, metrics, log, shutdown, ..
     } = config;

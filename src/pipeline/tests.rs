@@ -227,8 +227,8 @@ async fn a_consumer_without_a_checkpoint_gets_every_record_with_its_origin() {
     assert!(end.store.is_none());
     let mut seen = counter.seen.lock().unwrap();
     seen.records.sort_by_key(|(origin, _)| origin.partition);
-    for (number, (origin, text)) in seen.records.iter().enumerate() {
-        let expected = Origin { source_number: 0, partition: number as u32, page: 0 };
+    for (number, (origin, text)) in (0..).zip(&seen.records) {
+        let expected = Origin { source_number: 0, partition: number, page: 0 };
         assert_eq!(*origin, expected);
         assert!(text.starts_with('{') && text.contains(&format!("\"eventID\":\"{number}\"")));
     }
@@ -246,10 +246,13 @@ async fn a_consumer_ends_the_run_when_it_has_enough() {
     }
     // The sender stays open: only the consumer can end the run.
     let counter = Counter::new(5);
-    let running = tokio::spawn(run::run(config, Arc::clone(&counter), None));
-    shutdown.reached(ShutdownLevel::Draining).await;
-    drop(feed);
-    assert_eq!(running.await.unwrap().outcome.unwrap(), RunOutcome::Satisfied);
+    let run = run::run(config, Arc::clone(&counter), None);
+    let hang_up = async {
+        shutdown.reached(ShutdownLevel::Draining).await;
+        drop(feed);
+    };
+    let (end, ()) = tokio::join!(run, hang_up);
+    assert_eq!(end.outcome.unwrap(), RunOutcome::Satisfied);
     let settled = counter.records.load(Relaxed);
     assert!((5..200).contains(&settled), "{settled}");
 }

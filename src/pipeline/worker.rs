@@ -402,6 +402,10 @@ impl<C: Consumer> RecordHandler for CurrentInput<'_, C> {
         self.worker.processor.set_envelope_fields(username, resources);
     }
 
+    fn archive_member(&mut self, path: &str) {
+        self.worker.processor.set_archive_member(path);
+    }
+
     fn oversized(&mut self, record: OversizedRecord) {
         let context = &self.worker.context;
         let bytes = record.bytes;

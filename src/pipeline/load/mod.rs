@@ -16,12 +16,11 @@ mod processor;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use super::{
-    RunOutcome,
     error::Error,
-    run::{self, PipelineConfig, Run, RunEnd},
+    run::{self, PipelineConfig, Run, RunEnd, RunOutcome},
 };
 use crate::{
     checkpoint::{CheckpointReader, CheckpointStore, RetrySelection},
@@ -29,6 +28,7 @@ use crate::{
     normalize::{FieldRegistry, Settings},
     sink::Sink,
 };
+use batch_builder::BufferPool;
 use consumer::LoadConsumer;
 use dead_letters::DeadLetterReader;
 use dry_run::DryRunConsumer;
@@ -58,7 +58,7 @@ impl LoadConfig {
             batch_bytes: usize::try_from(memory.batch_bytes()).unwrap_or(usize::MAX),
             max_record_bytes: memory.decoder_limits(*workers).max_record_bytes,
             max_in_flight: memory.max_requests(*workers),
-            buffers: Default::default(),
+            buffers: BufferPool::default(),
             metrics: Arc::clone(metrics),
             log: log.clone(),
             is_full_reported: false.into(),
@@ -110,9 +110,7 @@ pub async fn load(config: LoadConfig, sink: Arc<impl Sink>, store: CheckpointSto
 /// # Errors
 ///
 /// Returns [`Error`] if the source cannot list any further input, or a thread cannot be started.
-pub async fn dry_run(
-    config: LoadConfig,
-) -> Result<(RunOutcome, DryRunReport), Error<std::convert::Infallible>> {
+pub async fn dry_run(config: LoadConfig) -> Result<(RunOutcome, DryRunReport), Error<Infallible>> {
     let consumer = Arc::new(DryRunConsumer::new(config.context()));
     let end = run::run(config.pipeline, Arc::clone(&consumer), None).await;
     Ok((end.outcome?, consumer.take_report()))
