@@ -233,6 +233,11 @@ impl LoadedIndices {
 
     /// Removes the missing documents of indices that were loaded again completely, if they contain as many documents as
     /// before.
+    ///
+    /// `names` are the indices whose whole period one run has reloaded. Two runs that each reload a part of the period do
+    /// not count, even if they cover it together: the number of documents cannot replace that, because new events also
+    /// increase it, and the checkpoint does not record which part was reloaded from which sources. Recording that (time
+    /// ranges by set of sources, discarded when more documents get lost) would make it possible.
     pub fn confirm_reload(&mut self, names: &[String], inventory: &Inventory) -> Vec<IndexChange> {
         let is_complete = |name: &&String| {
             let held = inventory.indices.get(*name).map(|held| held.documents);

@@ -184,7 +184,7 @@ pub struct Coverage {
     /// The last covered second.
     #[serde(serialize_with = "as_text")]
     pub to: Timestamp,
-    /// The first gaps between them, at most [`MAX_GAPS`].
+    /// The first gaps between them, at most 100.
     pub gaps: Vec<Gap>,
     /// Number of gaps.
     pub gap_count: u64,

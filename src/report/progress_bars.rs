@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Time between two updates: smooth to look at, and negligible in CPU time.
-pub const INTERVAL: Duration = Duration::from_millis(200);
+pub(super) const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Maximum number of SOURCE arguments with a bar each. More share one bar, because a shell glob can expand to thousands.
 const MAX_BARS: usize = 8;
@@ -61,7 +61,7 @@ impl BarLayout {
 
 /// The bars of a run.
 #[derive(Debug)]
-pub struct ProgressBars {
+pub(super) struct ProgressBars {
     screen: MultiProgress,
     look: BarLayout,
     words: Vec<Bar>,
@@ -87,7 +87,7 @@ struct RegionBar {
 
 impl ProgressBars {
     /// Creates one bar per SOURCE argument, or a single one if there are too many.
-    pub fn new(screen: &MultiProgress, terminal: Terminal, metrics: &Metrics) -> Self {
+    pub(super) fn new(screen: &MultiProgress, terminal: Terminal, metrics: &Metrics) -> Self {
         let look = BarLayout::on(terminal);
         let words = metrics.sources.len();
         let bars = if (2..=MAX_BARS).contains(&words) {
@@ -104,7 +104,7 @@ impl ProgressBars {
     }
 
     /// Draws the counters at the time `elapsed` since the start of the run.
-    pub fn draw(&mut self, metrics: &Metrics, elapsed: Duration) {
+    pub(super) fn draw(&mut self, metrics: &Metrics, elapsed: Duration) {
         if let Some((word, progress)) = metrics.lookup.get() {
             if self.regions.is_empty() {
                 self.unfold(metrics, *word, progress, elapsed);
@@ -141,7 +141,7 @@ impl ProgressBars {
     }
 
     /// Removes the bars. The summary follows.
-    pub fn clear(self) {
+    pub(super) fn clear(self) {
         for bar in self.regions {
             bar.drawn.finish_and_clear();
         }

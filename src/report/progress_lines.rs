@@ -15,11 +15,11 @@ use super::{
 };
 
 /// Time between two lines: keeps the log of a long run readable, and shows a stall within a minute.
-pub const INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The state kept between lines.
 #[derive(Debug, Default)]
-pub struct ProgressLines {
+pub(super) struct ProgressLines {
     rate: ThroughputMeter,
     /// All accounts and Regions of the event history, once known.
     regions: Option<RegionGroup>,
@@ -27,7 +27,7 @@ pub struct ProgressLines {
 
 impl ProgressLines {
     /// Writes one progress line at the time `elapsed` since the start of the run.
-    pub fn write(&mut self, log: &Log, metrics: &Metrics, elapsed: Duration) {
+    pub(super) fn write(&mut self, log: &Log, metrics: &Metrics, elapsed: Duration) {
         let speed = self.rate.sample(elapsed, metrics.into());
         let history = self.history(metrics, elapsed);
         log.event("progress", &text(metrics, &speed, history.as_ref()), || {

@@ -21,9 +21,9 @@ const MAX_BARS: usize = 18;
 
 /// Accounts and Regions that share a progress bar.
 #[derive(Debug)]
-pub struct RegionGroup {
+pub(super) struct RegionGroup {
     /// The name shown.
-    pub name: String,
+    pub(super) name: String,
     /// Indices in [`LookupProgress::regions`], each with its throughput.
     regions: Vec<(usize, ThroughputMeter)>,
     /// Time since the start of the run at which they started. Earlier time is excluded from the throughput.
@@ -32,28 +32,28 @@ pub struct RegionGroup {
 
 /// The progress of a group at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RegionGroupStatus {
+pub(super) struct RegionGroupStatus {
     /// Requests sent, including throttled ones.
-    pub requests: u64,
+    pub(super) requests: u64,
     /// Estimated total number of requests, or 0 if unknown.
-    pub expected: u64,
+    pub(super) expected: u64,
     /// Events fetched.
-    pub events: u64,
+    pub(super) events: u64,
     /// Events per second.
-    pub events_per_second: f64,
+    pub(super) events_per_second: f64,
     /// Fraction of the quota that Regions being fetched use, or `None` if there are none.
-    pub quota: Option<f64>,
+    pub(super) quota: Option<f64>,
     /// Regions that are done or failed.
-    pub over: usize,
+    pub(super) over: usize,
     /// Number of Regions.
-    pub regions: usize,
+    pub(super) regions: usize,
     /// Estimated remaining time of the slowest Region, or `None` if unknown.
-    pub left: Option<Duration>,
+    pub(super) left: Option<Duration>,
 }
 
 /// Returns one group per account and Region, or one per account if those are too many, or a single one if these are too
 /// many as well. `since` is the current time since the start of the run.
-pub fn rows(progress: &LookupProgress, since: Duration) -> Vec<RegionGroup> {
+pub(super) fn rows(progress: &LookupProgress, since: Duration) -> Vec<RegionGroup> {
     let regions = &progress.regions;
     let accounts = accounts(regions);
     if regions.len() <= MAX_BARS {
@@ -79,7 +79,7 @@ pub fn rows(progress: &LookupProgress, since: Duration) -> Vec<RegionGroup> {
 }
 
 /// Returns a single group with all accounts and Regions.
-pub fn all(progress: &LookupProgress, since: Duration) -> RegionGroup {
+pub(super) fn all(progress: &LookupProgress, since: Duration) -> RegionGroup {
     let regions = progress.regions.len();
     let accounts = format::plural(accounts(&progress.regions).len() as u64, "account");
     let regions_named = format::plural(regions as u64, "Region");
@@ -101,7 +101,11 @@ impl RegionGroup {
     }
 
     /// Returns the progress at the time `elapsed` since the start of the run.
-    pub fn look(&mut self, progress: &LookupProgress, elapsed: Duration) -> RegionGroupStatus {
+    pub(super) fn look(
+        &mut self,
+        progress: &LookupProgress,
+        elapsed: Duration,
+    ) -> RegionGroupStatus {
         let (mut view, mut quota, mut fetching) = (RegionGroupStatus::default(), 0.0, 0);
         let mut known = false;
         let passed = elapsed.saturating_sub(self.since);
@@ -156,7 +160,7 @@ impl RegionGroupStatus {
     }
 
     /// Returns the text shown after the bar.
-    pub fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         let mut text = format!(
             "{} read, {}/s",
             format::plural(self.events, "event"),
@@ -176,7 +180,7 @@ impl RegionGroupStatus {
 }
 
 /// Formats a fraction as a percentage, limited to 100 %: in a short interval, a burst can exceed the quota.
-pub fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{} %", format::round(share.min(1.0) * 100.0))
 }
 

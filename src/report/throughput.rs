@@ -13,17 +13,17 @@ const WINDOW: Duration = Duration::from_secs(15);
 
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sample {
+pub(super) struct Sample {
     /// Records read.
-    pub records: u64,
+    pub(super) records: u64,
     /// Bytes of the records, uncompressed.
-    pub bytes_read: u64,
+    pub(super) bytes_read: u64,
     /// Bytes of input consumed, as stored.
-    pub bytes_consumed: u64,
+    pub(super) bytes_consumed: u64,
     /// Bytes of input found, as stored.
-    pub bytes_found: u64,
+    pub(super) bytes_found: u64,
     /// Whether all inputs have been found.
-    pub listed: bool,
+    pub(super) listed: bool,
 }
 
 impl From<&Metrics> for Sample {
@@ -40,7 +40,7 @@ impl From<&Metrics> for Sample {
 
 impl Sample {
     /// Returns the sample of one SOURCE argument.
-    pub fn from_source(source: &SourceMetrics, metrics: &Metrics) -> Self {
+    pub(super) fn from_source(source: &SourceMetrics, metrics: &Metrics) -> Self {
         Self {
             records: source.records.load(Relaxed),
             bytes_read: source.bytes_read.load(Relaxed),
@@ -53,24 +53,24 @@ impl Sample {
 
 /// Computes the throughput over a sliding window of samples.
 #[derive(Clone, Debug, Default)]
-pub struct ThroughputMeter {
+pub(super) struct ThroughputMeter {
     samples: VecDeque<(Duration, Sample)>,
 }
 
 /// Throughput and estimated remaining time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Throughput {
+pub(super) struct Throughput {
     /// Records per second.
-    pub records: f64,
+    pub(super) records: f64,
     /// Uncompressed bytes per second.
-    pub bytes: f64,
+    pub(super) bytes: f64,
     /// Estimated remaining time, or `None` if unknown, for example before all inputs have been found.
-    pub left: Option<Duration>,
+    pub(super) left: Option<Duration>,
 }
 
 impl ThroughputMeter {
     /// Adds a sample taken at the time `at` since the start of the run, and returns the throughput.
-    pub fn sample(&mut self, at: Duration, sample: Sample) -> Throughput {
+    pub(super) fn sample(&mut self, at: Duration, sample: Sample) -> Throughput {
         self.samples.push_back((at, sample));
         // One sample that is older than the window is kept, so that the window is always covered.
         while self.samples.get(1).is_some_and(|(second, _)| at.saturating_sub(*second) >= WINDOW) {

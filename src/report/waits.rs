@@ -1,6 +1,6 @@
 //! Reports requests that are retried or not answered for a long time.
 //!
-//! Input: [`Waits`], polled twice a second. Output: warnings about failing requests, which are also shown with `--quiet`,
+//! Input: [`PendingRequests`], polled twice a second. Output: warnings about failing requests, which are also shown with `--quiet`,
 //! and informational messages about slow ones.
 //! Invariant: a run that makes no progress for more than a few seconds reports the reason.
 
