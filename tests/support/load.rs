@@ -315,9 +315,9 @@ impl Outcome {
         sources.iter().map(|source| source[name].as_u64().unwrap()).sum()
     }
 
-    /// Returns read, created, already there and set aside.
+    /// Returns read, created, duplicates and dead letters.
     pub(crate) fn counts(&self) -> [u64; 4] {
-        ["read", "created", "already_there", "set_aside"].map(|name| self.number(name))
+        ["read", "created", "duplicates", "dead_letters"].map(|name| self.number(name))
     }
 
     /// Fails unless the exit code is `code`.
@@ -326,7 +326,7 @@ impl Outcome {
         self
     }
 
-    /// Fails unless read, created, already there and set aside are these.
+    /// Fails unless read, created, duplicates and dead letters are these.
     pub(crate) fn counted(self, counts: [u64; 4]) -> Outcome {
         assert_eq!(self.counts(), counts, "stderr:\n{}", self.stderr);
         self
@@ -353,14 +353,14 @@ impl Outcome {
         );
     }
 
-    /// The promise of every run: read = created + already there + set aside.
+    /// The promise of every run: read = created + duplicates + dead letters.
     fn assert_adds_up(&self) {
         let Some(summary) = self.summary.as_ref().filter(|summary| summary["dry_run"].is_null())
         else {
             return;
         };
-        let [read, created, already_there, set_aside] = self.counts();
-        assert_eq!(read, created + already_there + set_aside, "{summary}");
+        let [read, created, duplicates, dead_letters] = self.counts();
+        assert_eq!(read, created + duplicates + dead_letters, "{summary}");
         assert_eq!(read, self.of_sources("records"), "{summary}");
         assert_eq!(self.number("bytes_read"), self.of_sources("bytes_read"), "{summary}");
         assert_eq!(read == 0, self.number("bytes_read") == 0, "{summary}");
@@ -390,13 +390,14 @@ pub(crate) fn wait_for<T>(what: &str, fact: impl Fn() -> Option<T>) -> T {
     }
 }
 
-/// Returns the keys of the lanes that a checkpoint says are done.
-pub(crate) fn lanes_done(checkpoint: &Path) -> std::collections::BTreeSet<String> {
+/// Returns the keys of the partitions that a checkpoint records as loaded.
+pub(crate) fn loaded_partitions(checkpoint: &Path) -> std::collections::BTreeSet<String> {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let Ok(database) = rusqlite::Connection::open_with_flags(checkpoint, flags) else {
         return std::collections::BTreeSet::new();
     };
-    let query = "SELECT folders.path || '/' || lanes.name FROM lanes JOIN folders ON folders.id = lanes.folder";
+    let query = "SELECT folders.path || '/' || partitions.name FROM partitions \
+                 JOIN folders ON folders.id = partitions.folder";
     let Ok(mut statement) = database.prepare(query) else {
         return std::collections::BTreeSet::new();
     };
@@ -408,7 +409,7 @@ pub(crate) fn lanes_done(checkpoint: &Path) -> std::collections::BTreeSet<String
 pub(crate) fn decisions(checkpoint: &Path) -> std::collections::BTreeMap<String, String> {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = rusqlite::Connection::open_with_flags(checkpoint, flags).unwrap();
-    let mut statement = database.prepare("SELECT path, kind FROM decisions").unwrap();
+    let mut statement = database.prepare("SELECT path, kind FROM discovered_fields").unwrap();
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     rows.map(Result::unwrap).collect()
 }
