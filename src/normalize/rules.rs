@@ -5,7 +5,7 @@
 //! fields). Output: [`Rules`].
 //!
 //! Invariant: an invalid file is an error that names the file; no file is applied in part. Not here: discovered
-//! fields; see [`field_registry`](super::field_registry).
+//! fields; see [`FieldRegistry`](super::FieldRegistry).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
