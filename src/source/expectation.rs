@@ -1,31 +1,31 @@
-//! Decides whether an input has to hold CloudTrail, by where it lies and by how it was named.
+//! Decides whether an input must be CloudTrail, by its path and by how the user named it.
 //!
-//! In: the SOURCE word, and the name of an input found under it. Out: an [`Expectation`].
-//! Holds: what lies where a trail puts its log files, or was named by the user itself, is never passed over as something
-//! else; what only happens to lie in a folder may be.
-//! Absent on purpose: what the input holds (see `decode`).
+//! Input: a SOURCE argument, and the name of an input found under it. Output: an [`Expectation`].
+//! Invariant: a file that the user named, or that is where a trail stores its log files, is never skipped as something
+//! else. Any other file in a folder may be anything.
+//! Not here: what the input contains (see `decode`).
 
 use super::s3::LOGS_FOLDER;
 
-/// Why an input has to hold CloudTrail.
+/// Whether an input must be CloudTrail, and why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expectation {
-    /// It need not: it was found in a folder among others.
+    /// It may be anything: it was found in a folder.
     #[default]
     Nothing,
-    /// It has the place or the name of a trail's log file.
+    /// It has the path or the name of a log file of a trail.
     TrailFile,
     /// The user named it.
     Named,
 }
 
-/// Kinds of logs whose folders and files begin with `CloudTrail` and hold no events.
-const NO_EVENTS: [&str; 2] = ["CloudTrail-Digest", "CloudTrail-Lake"];
+/// Folders and file names that start with `CloudTrail` and do not contain events.
+const WITHOUT_EVENTS: [&str; 2] = ["CloudTrail-Digest", "CloudTrail-Lake"];
 
 impl Expectation {
-    /// Returns what the input of this name, found under a SOURCE word, has to be.
-    pub fn for_input(word: &str, name: &str) -> Self {
-        if word == name {
+    /// Returns the expectation for the input `name`, found under a SOURCE argument.
+    pub fn for_input(argument: &str, name: &str) -> Self {
+        if argument == name {
             Self::Named
         } else if is_trail_file(name) {
             Self::TrailFile
@@ -35,31 +35,31 @@ impl Expectation {
     }
 }
 
-/// Returns whether a path or key has the place or the name of a trail's log file. Files without any ending, and hidden
-/// ones, are what systems leave behind in folders.
+/// Returns whether a path or key is that of a log file of a trail, by its folders or its name. Hidden files, and files
+/// without an extension in such a folder, are left there by operating systems.
 pub(super) fn is_trail_file(path: &str) -> bool {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     if name.starts_with('.') {
         return false;
     }
-    has_name_of_log(name) || (name.contains('.') && lies_in_trail(folders))
+    has_log_file_name(name) || (name.contains('.') && is_in_trail(folders))
 }
 
-/// Returns whether folders lead to where a trail puts its log files: `AWSLogs/…/CloudTrail…/…`.
-fn lies_in_trail(folders: &str) -> bool {
+/// Returns whether folders are those in which a trail stores its log files: `AWSLogs/…/CloudTrail…/…`.
+fn is_in_trail(folders: &str) -> bool {
     let mut below = folders.split('/').skip_while(|folder| *folder != LOGS_FOLDER).skip(1);
-    below.any(|folder| folder.starts_with("CloudTrail") && !NO_EVENTS.contains(&folder))
+    below.any(|folder| folder.starts_with("CloudTrail") && !WITHOUT_EVENTS.contains(&folder))
 }
 
-/// Returns whether a file is called as CloudTrail calls its log files: `ACCOUNT_CloudTrail_REGION_TIME_RANDOM.json.gz`.
-fn has_name_of_log(name: &str) -> bool {
+/// Returns whether a file has the name of a log file: `ACCOUNT_CloudTrail_REGION_TIME_RANDOM.json.gz`.
+fn has_log_file_name(name: &str) -> bool {
     let mut parts = name.split('_');
     let [account, kind, region, time] = [(); 4].map(|()| parts.next().unwrap_or_default());
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     account.len() == 12
         && is_digits(account)
         && kind.starts_with("CloudTrail")
-        && !NO_EVENTS.contains(&kind)
+        && !WITHOUT_EVENTS.contains(&kind)
         && !region.is_empty()
         && time.len() == "20240305T1000Z".len()
         && time.get(..8).is_some_and(is_digits)
@@ -73,7 +73,7 @@ mod tests {
     const LOG: &str = "111122223333_CloudTrail_us-east-1_20240305T1000Z_abcdefghijklmnop.json.gz";
 
     #[test]
-    fn what_lies_in_a_trail_has_to_be_cloud_trail() {
+    fn a_file_in_a_trail_must_be_cloud_trail() {
         for path in [
             "AWSLogs/111122223333/CloudTrail/us-east-1/2024/03/05/x.json.gz",
             "/backup/org/AWSLogs/o-abc/111122223333/CloudTrail-Insight/us-east-1/2024/03/05/x.json",
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_elsewhere_may_be_anything() {
+    fn a_file_elsewhere_may_be_anything() {
         for path in [
             "AWSLogs/111122223333/CloudTrail-Digest/us-east-1/2024/03/05/x.json.gz",
             "AWSLogs/111122223333/Config/us-east-1/2024/3/5/x.json.gz",
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_named_has_to_be_cloud_trail() {
+    fn a_named_file_must_be_cloud_trail() {
         for name in ["standard input", "README.md", "s3://logs/a"] {
             assert_eq!(Expectation::for_input(name, name), Expectation::Named);
         }

@@ -1,8 +1,10 @@
-//! Finds files: those named, and those in folders, however deep and however many.
+//! Finds files: those that are named, and all files in folders.
 //!
-//! Holds: memory is bounded by the depth of the folders and `MAX_NAMES_SORTED`, not by the number of files; a done file
-//! costs one `stat`; a link that leads back into its own folders is not followed.
-//! Absent on purpose: opening. A file that cannot be read is found out by the worker that reads it.
+//! Input: the SOURCE arguments that are paths, or `-`. Output: one [`SourceEvent`] per file.
+//! Invariant: memory is bounded by the depth of the folders and by `MAX_NAMES_SORTED`, not by the number of files. A file
+//! that an earlier run loaded costs one `stat`. A symbolic link that leads back to a folder it is in is not followed. A
+//! file that is named is listed as named, even if its folder is named too.
+//! Not here: opening files. The worker that reads a file reports that it cannot be opened.
 
 use std::{
     collections::HashSet,
@@ -10,6 +12,8 @@ use std::{
     fmt::Write as _,
     fs::{self, DirEntry, Metadata, ReadDir},
     io::{self, Read},
+    mem,
+    ops::ControlFlow,
     os::unix::{
         ffi::OsStrExt,
         fs::{FileTypeExt, MetadataExt},
@@ -18,70 +22,124 @@ use std::{
     vec,
 };
 
-use super::{Content, Error, Input, Source, SourceEvent};
+use super::{Content, Error, EventSender, Input, Source, SourceEvent, SourceRun, task_output};
 use crate::event::fingerprint::{FileChange, Fingerprint};
-use crate::{event::Partition, redact};
+use crate::{event::Partition, redact, shutdown::ShutdownSignal};
 
-/// Names of one folder that are held and sorted at a time: a few MiB. Folders of a trail hold less, so
-/// they are read in the order of time, which is the order of the names.
+/// Names of a folder that are sorted at a time: a few MiB. The folders of a trail have fewer, so that their files are read
+/// in the order of their names, which is the order of time.
 const MAX_NAMES_SORTED: usize = 1 << 16;
 
-/// Looks up the fingerprint under which a lane, by its key, was finished by an earlier run.
+/// Returns the fingerprint with which an earlier run finished the partition with a key; `None` if none did.
 pub type FinishedLookup = Box<dyn FnMut(&str) -> Option<String> + Send>;
 
 /// The files, folders and streams named on the command line.
 pub struct Files {
+    /// Numbers of the SOURCE arguments, by their index among those given.
+    numbers: Vec<usize>,
     roots: Vec<Root>,
-    done: FinishedLookup,
-    chunk: usize,
+    /// Files and streams that are named, by their canonical paths. They are skipped in folders.
+    named: HashSet<PathBuf>,
+    finished: FinishedLookup,
+    max_names_sorted: usize,
 }
 
+/// What one SOURCE argument names.
 struct Root {
-    /// Which of the words it is.
-    word: usize,
-    /// As typed.
+    /// Index of the argument.
+    number: usize,
+    /// The argument.
     name: String,
     kind: RootKind,
 }
 
 enum RootKind {
     StandardInput,
-    Stream(PathBuf),
+    /// A FIFO or a character device, by the path of the argument, and its canonical path.
+    Stream {
+        path: PathBuf,
+        canonical: PathBuf,
+    },
+    /// A file, by its canonical path.
     File(PathBuf),
+    /// A folder, by its canonical path.
     Folder(PathBuf),
 }
 
+impl RootKind {
+    /// Returns the canonical path; `None` for standard input.
+    fn canonical(&self) -> Option<&Path> {
+        match self {
+            Self::StandardInput => None,
+            Self::Stream { canonical: path, .. } | Self::File(path) | Self::Folder(path) => {
+                Some(path)
+            }
+        }
+    }
+}
+
 impl Files {
-    /// Takes the SOURCE words; nothing is read yet. `done` knows what earlier runs finished.
+    /// Returns the source of these SOURCE arguments. Nothing is listed yet. `finished` returns what earlier runs loaded.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if a word names nothing that can be read; [`Error::is_usage`] is true for it.
-    pub fn new(words: &[OsString], done: FinishedLookup) -> Result<Self, Error> {
-        let roots = words.iter().enumerate().map(root).collect::<Result<Vec<_>, _>>()?;
+    /// Returns [`Error`] if an argument names nothing that can be read; [`Error::is_usage`] is true for it.
+    pub fn new(arguments: &[OsString], finished: FinishedLookup) -> Result<Self, Error> {
+        let roots = arguments.iter().enumerate();
+        let roots = roots.map(|(number, argument)| Root::new(number, argument));
+        let roots = roots.collect::<Result<Vec<_>, _>>()?;
         let streams = roots.iter().filter(|root| matches!(root.kind, RootKind::StandardInput));
         if streams.count() > 1 {
             return Err(Error::StandardInputTwice);
         }
-        Ok(Self { roots: deduplicate(roots), done, chunk: MAX_NAMES_SORTED })
+        let roots = deduplicate(roots);
+        let named = roots
+            .iter()
+            .filter(|root| !matches!(root.kind, RootKind::Folder(_)))
+            .filter_map(|root| root.kind.canonical().map(Path::to_owned))
+            .collect();
+        Ok(Self { numbers: Vec::new(), roots, named, finished, max_names_sorted: MAX_NAMES_SORTED })
     }
 }
 
-impl Source for Files {
-    fn list(&mut self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> Result<(), Error> {
-        for root in std::mem::take(&mut self.roots) {
-            let Root { word, name, kind } = root;
-            let found = &mut |what| found(word, what);
-            let go_on = match kind {
-                RootKind::StandardInput => found(standard_input()),
-                RootKind::Stream(path) => found(stream(name, path)),
-                RootKind::File(path) => match fs::metadata(&path) {
-                    Ok(metadata) => found(file(&mut self.done, || name, path, &metadata)),
-                    Err(source) => found(SourceEvent::Failed(Error::List { name, source })),
-                },
-                RootKind::Folder(path) => FolderWalk::new(self, found, name, path).walk(),
+impl Files {
+    /// Sets the numbers of the SOURCE arguments; those given to [`Files::new`] are numbered from 0 otherwise.
+    #[must_use]
+    pub fn numbered(mut self, numbers: Vec<usize>) -> Self {
+        self.numbers = numbers;
+        self
+    }
+
+    /// Passes every file to `found`, with the number of its SOURCE argument, until that returns `false`. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if nothing more can be listed.
+    pub(super) fn list(
+        &mut self,
+        found: &mut dyn FnMut(usize, SourceEvent) -> bool,
+    ) -> Result<(), Error> {
+        for root in mem::take(&mut self.roots) {
+            let Root { number, name, kind } = root;
+            let mut report = |event| {
+                if found(number, event) {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             };
-            if !go_on {
+            let flow = match kind {
+                RootKind::StandardInput => report(standard_input()),
+                RootKind::Stream { path, .. } => report(stream(name, path)),
+                RootKind::File(path) => report(match fs::metadata(&path) {
+                    Ok(metadata) => file(&mut self.finished, || name, path, &metadata),
+                    Err(source) => SourceEvent::Failed(Error::List { name, source }),
+                }),
+                RootKind::Folder(path) => {
+                    FolderWalk::new(self, &mut report).walk(PathBuf::from(name), path)
+                }
+            };
+            if flow.is_break() {
                 break;
             }
         }
@@ -89,63 +147,87 @@ impl Source for Files {
     }
 }
 
-/// Finds out what a word names.
-fn root((number, word): (usize, &OsString)) -> Result<Root, Error> {
-    let name = word.to_string_lossy().into_owned();
-    if word == "-" {
-        return Ok(Root { word: number, name, kind: RootKind::StandardInput });
+impl Source for Files {
+    fn run(mut self: Box<Self>, out: EventSender, _shutdown: ShutdownSignal) -> SourceRun {
+        Box::pin(async move {
+            let mut out = out.into_blocking();
+            let listing = tokio::task::spawn_blocking(move || {
+                let numbers = mem::take(&mut self.numbers);
+                self.list(&mut |number, event| {
+                    // Its first read may wait long for the other end: a worker starts that at once.
+                    let is_stream = matches!(
+                        &event,
+                        SourceEvent::Input(Input { content: Content::Stream(_), .. })
+                    );
+                    let number = numbers.get(number).copied().unwrap_or(number);
+                    let sent = out.send(number, event);
+                    sent.and_then(|()| if is_stream { out.flush() } else { Ok(()) }).is_ok()
+                })?;
+                // If the receiver is gone, the run ends for another reason.
+                let _ = out.flush();
+                Ok(())
+            });
+            task_output(listing.await).unwrap_or(Ok(()))
+        })
     }
-    if has_scheme(&name) {
-        return Err(Error::UnknownScheme { word: redact::url(&name) });
-    }
-    let missing = |source| Error::Missing { name: name.clone(), source };
-    let metadata = match fs::metadata(word) {
-        Err(_) if name == "lookup" => return Err(Error::UnknownScheme { word: name }),
-        metadata => metadata.map_err(missing)?,
-    };
-    let kind = match metadata.file_type() {
-        kind if kind.is_dir() => RootKind::Folder(fs::canonicalize(word).map_err(missing)?),
-        kind if kind.is_file() => RootKind::File(fs::canonicalize(word).map_err(missing)?),
-        kind if kind.is_fifo() || kind.is_char_device() => RootKind::Stream(PathBuf::from(word)),
-        kind if kind.is_socket() => return Err(Error::Unfit { name, what: "a socket" }),
-        _ => return Err(Error::Unfit { name, what: "a device" }),
-    };
-    Ok(Root { word: number, name, kind })
 }
 
-/// Returns whether a word begins like `s3://`.
-fn has_scheme(word: &str) -> bool {
-    let Some((scheme, _)) = word.split_once("://") else { return false };
+impl Root {
+    /// Returns what an argument names.
+    fn new(number: usize, argument: &OsString) -> Result<Self, Error> {
+        let name = argument.to_string_lossy().into_owned();
+        if argument == "-" {
+            return Ok(Self { number, name, kind: RootKind::StandardInput });
+        }
+        if has_scheme(&name) {
+            return Err(Error::UnknownScheme { word: redact::url(&name) });
+        }
+        let missing = |source| Error::Missing { name: name.clone(), source };
+        let metadata = match fs::metadata(argument) {
+            Err(_) if name == "lookup" => return Err(Error::UnknownScheme { word: name }),
+            metadata => metadata.map_err(missing)?,
+        };
+        let canonical = || fs::canonicalize(argument).map_err(missing);
+        let kind = match metadata.file_type() {
+            kind if kind.is_dir() => RootKind::Folder(canonical()?),
+            kind if kind.is_file() => RootKind::File(canonical()?),
+            kind if kind.is_fifo() || kind.is_char_device() => {
+                RootKind::Stream { path: PathBuf::from(argument), canonical: canonical()? }
+            }
+            kind if kind.is_socket() => return Err(Error::Unfit { name, what: "a socket" }),
+            _ => return Err(Error::Unfit { name, what: "a device" }),
+        };
+        Ok(Self { number, name, kind })
+    }
+}
+
+/// Returns whether an argument starts with the scheme of a URL, like `s3://`.
+fn has_scheme(argument: &str) -> bool {
+    let Some((scheme, _)) = argument.split_once("://") else { return false };
     let mut bytes = scheme.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))
 }
 
-/// Drops what is named twice, or lies in a folder that is named too.
+/// Drops what is named twice, and folders that are in another folder that is named.
 fn deduplicate(roots: Vec<Root>) -> Vec<Root> {
-    let folders: HashSet<PathBuf> = roots
-        .iter()
-        .filter_map(|root| match &root.kind {
-            RootKind::Folder(path) => Some(path.clone()),
-            _ => None,
-        })
-        .collect();
+    let is_folder = |root: &&Root| matches!(root.kind, RootKind::Folder(_));
+    let folders = roots.iter().filter(is_folder);
+    let folders: HashSet<PathBuf> =
+        folders.filter_map(|root| root.kind.canonical().map(Path::to_owned)).collect();
     let mut seen = HashSet::new();
-    roots
-        .into_iter()
-        .filter(|root| match &root.kind {
-            RootKind::StandardInput => true,
-            RootKind::Stream(path) | RootKind::File(path) | RootKind::Folder(path) => {
-                let covered = path.ancestors().skip(1).any(|above| folders.contains(above));
-                !covered && seen.insert(path.clone())
-            }
-        })
-        .collect()
+    let keep = |root: &Root| {
+        let Some(path) = root.kind.canonical() else { return true };
+        let is_covered =
+            is_folder(&root) && path.ancestors().skip(1).any(|ancestor| folders.contains(ancestor));
+        !is_covered && seen.insert(path.to_owned())
+    };
+    roots.into_iter().filter(keep).collect()
 }
 
 fn standard_input() -> SourceEvent {
     SourceEvent::Input(Input {
-        lane: Partition { key: "stdin".to_owned(), fingerprint: String::new() },
+        partition: Partition { key: "stdin".to_owned(), fingerprint: String::new() },
         name: "standard input".to_owned(),
         content: Content::Stream(Box::new(io::stdin())),
         size: 0,
@@ -155,10 +237,10 @@ fn standard_input() -> SourceEvent {
 fn stream(name: String, path: PathBuf) -> SourceEvent {
     let lane = Partition { key: key("fifo", &path), fingerprint: String::new() };
     let content = Content::Stream(Box::new(Fifo::Named(path)));
-    SourceEvent::Input(Input { lane, name, content, size: 0 })
+    SourceEvent::Input(Input { partition: lane, name, content, size: 0 })
 }
 
-/// A FIFO or a character device. It is opened by whoever reads it, because that may wait for the other end.
+/// A FIFO or a character device. It is opened by the first read, because that may wait for the other end.
 enum Fifo {
     Named(PathBuf),
     Open(fs::File),
@@ -176,14 +258,14 @@ impl Read for Fifo {
 }
 
 fn file(
-    done: &mut FinishedLookup,
+    finished: &mut FinishedLookup,
     name: impl FnOnce() -> String,
     path: PathBuf,
     metadata: &Metadata,
 ) -> SourceEvent {
     let key = key("file", &path);
     let now = Fingerprint::from_metadata(metadata);
-    let before = done(&key).and_then(|before| before.parse().ok());
+    let before = finished(&key).and_then(|before| before.parse().ok());
     let size = now.size;
     match before.map_or(FileChange::Changed, |before| now.change_since(before, &path)) {
         FileChange::Unchanged => return SourceEvent::AlreadyDone { size, touched: None },
@@ -194,10 +276,10 @@ fn file(
         FileChange::Changed => {}
     }
     let lane = Partition { key, fingerprint: now.to_string() };
-    SourceEvent::Input(Input { lane, name: name(), content: Content::File(path), size })
+    SourceEvent::Input(Input { partition: lane, name: name(), content: Content::File(path), size })
 }
 
-/// Returns a lane's key. A path that is no UTF-8 is spelt in a way that no other path can be.
+/// Returns the key of a partition. A path that is not UTF-8 is percent-encoded, with a prefix that no other path has.
 fn key(kind: &str, path: &Path) -> String {
     if let Some(path) = path.to_str() {
         return format!("{kind}:{path}");
@@ -214,145 +296,158 @@ fn key(kind: &str, path: &Path) -> String {
     key
 }
 
-/// Which file or folder it is, whatever path led to it.
+/// Identifies a file or folder regardless of the path to it: device and inode.
 type Identity = (u64, u64);
 
 fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
-/// A folder on the way.
+/// A folder that is being listed.
 struct OpenFolder {
     name: PathBuf,
     path: PathBuf,
     identity: Identity,
-    /// What is left of the chunk in hand.
-    chunk: vec::IntoIter<(OsString, DirEntry)>,
-    /// What is not read yet. Closed as soon as possible: each costs a file descriptor.
+    /// The sorted names that were not returned yet.
+    sorted: vec::IntoIter<(OsString, DirEntry)>,
+    /// The rest of the folder; `None` at its end, so that the file descriptor is closed as soon as possible.
     rest: Option<ReadDir>,
 }
 
-/// The way through one folder and all in it.
+/// Lists all files in a folder and the folders in it.
 struct FolderWalk<'a> {
-    done: &'a mut FinishedLookup,
-    found: &'a mut dyn FnMut(SourceEvent) -> bool,
-    chunk: usize,
-    frames: Vec<OpenFolder>,
-    /// Folders entered through links: each once, or a few links could multiply without end.
+    named: &'a HashSet<PathBuf>,
+    finished: &'a mut FinishedLookup,
+    report: &'a mut dyn FnMut(SourceEvent) -> ControlFlow<()>,
+    max_names_sorted: usize,
+    /// The folders that enclose the current one, from the outermost on.
+    open: Vec<OpenFolder>,
+    /// Folders that symbolic links led to. Each is listed once, since a few links could multiply without end.
     linked: HashSet<Identity>,
-    first: Option<(PathBuf, PathBuf)>,
+}
+
+/// A folder that the walk came to.
+struct SubFolder {
+    name: PathBuf,
+    path: PathBuf,
+    identity: Identity,
+    /// The entry is a symbolic link to the folder.
+    is_link: bool,
 }
 
 impl<'a> FolderWalk<'a> {
     fn new(
         files: &'a mut Files,
-        found: &'a mut dyn FnMut(SourceEvent) -> bool,
-        name: String,
-        path: PathBuf,
+        report: &'a mut dyn FnMut(SourceEvent) -> ControlFlow<()>,
     ) -> Self {
-        let first = Some((PathBuf::from(name), path));
-        let Files { done, chunk, .. } = files;
-        Self { done, found, chunk: *chunk, frames: Vec::new(), linked: HashSet::new(), first }
+        let Files { named, finished, max_names_sorted, .. } = files;
+        Self {
+            named,
+            finished,
+            report,
+            max_names_sorted: *max_names_sorted,
+            open: Vec::new(),
+            linked: HashSet::new(),
+        }
     }
 
-    /// Goes everywhere, and returns `false` if nobody wants more.
-    fn walk(mut self) -> bool {
-        if let Some((name, path)) = self.first.take() {
-            let entered = fs::metadata(&path)
-                .map_err(|source| listing(&name, source))
-                .and_then(|metadata| self.enter(name, path, identity(&metadata)));
-            if let Err(error) = entered {
-                return (self.found)(SourceEvent::Failed(error));
+    /// Lists the folder at `path`, called `name` in messages, until `report` breaks.
+    fn walk(mut self, name: PathBuf, path: PathBuf) -> ControlFlow<()> {
+        let entered = fs::metadata(&path)
+            .map_err(|source| list_error(&name, source))
+            .and_then(|metadata| self.enter(name, path, identity(&metadata)));
+        if let Err(error) = entered {
+            return (self.report)(SourceEvent::Failed(error));
+        }
+        while !self.open.is_empty() {
+            match self.next_entry() {
+                Ok(Some(entry)) => self.visit(&entry)?,
+                Ok(None) => {}
+                Err(error) => (self.report)(SourceEvent::Failed(error))?,
             }
         }
-        while !self.frames.is_empty() {
-            let go_on = match self.next() {
-                Ok(Some(entry)) => self.entry(&entry),
-                Ok(None) => true,
-                Err(error) => (self.found)(SourceEvent::Failed(error)),
-            };
-            if !go_on {
-                return false;
-            }
-        }
-        true
+        ControlFlow::Continue(())
     }
 
-    /// Returns the next name of the innermost folder, or leaves it.
-    fn next(&mut self) -> Result<Option<DirEntry>, Error> {
-        let Some(frame) = self.frames.last_mut() else { return Ok(None) };
-        if let Some((_, entry)) = frame.chunk.next() {
+    /// Returns the next entry of the innermost folder; `None` if there was none in memory, or the folder ended.
+    fn next_entry(&mut self) -> Result<Option<DirEntry>, Error> {
+        let Some(folder) = self.open.last_mut() else { return Ok(None) };
+        if let Some((_, entry)) = folder.sorted.next() {
             return Ok(Some(entry));
         }
-        let Some(rest) = frame.rest.take() else {
-            self.frames.pop();
+        let Some(rest) = folder.rest.take() else {
+            self.open.pop();
             return Ok(None);
         };
-        frame.read(rest, self.chunk)?;
+        folder.read(rest, self.max_names_sorted)?;
         Ok(None)
     }
 
-    fn entry(&mut self, entry: &DirEntry) -> bool {
-        let Some(frame) = self.frames.last() else { return true };
+    fn visit(&mut self, entry: &DirEntry) -> ControlFlow<()> {
+        let Some(folder) = self.open.last() else { return ControlFlow::Continue(()) };
         let file_name = entry.file_name();
-        let path = frame.path.join(&file_name);
-        // Relative to the open folder: a third of the time of a `stat` by path. It does not follow links.
+        let path = folder.path.join(&file_name);
+        if self.named.contains(&path) {
+            return ControlFlow::Continue(());
+        }
+        // Relative to the open folder, which takes a third of the time of `stat` with a path. Does not follow links.
         let own = entry.metadata();
-        let link = own.as_ref().is_ok_and(Metadata::is_symlink);
-        let metadata = match if link { fs::metadata(&path) } else { own } {
+        let is_link = own.as_ref().is_ok_and(Metadata::is_symlink);
+        let metadata = match if is_link { fs::metadata(&path) } else { own } {
             Ok(metadata) => metadata,
             Err(source) => {
-                return (self.found)(SourceEvent::Failed(listing(
-                    &frame.name.join(&file_name),
-                    source,
-                )));
+                let error = list_error(&folder.name.join(&file_name), source);
+                return (self.report)(SourceEvent::Failed(error));
             }
         };
         let kind = metadata.file_type();
         if kind.is_file() {
-            let name = || frame.name.join(&file_name).to_string_lossy().into_owned();
-            return (self.found)(file(self.done, name, path, &metadata));
+            let name = || folder.name.join(&file_name).to_string_lossy().into_owned();
+            return (self.report)(file(self.finished, name, path, &metadata));
         }
-        let name = frame.name.join(&file_name);
-        let outcome = if kind.is_dir() {
-            self.folder(name, path, identity(&metadata), link)
-        } else {
-            Err(skipped(&name, "it is a FIFO, a socket or a device; name a FIFO itself to read it"))
-        };
-        outcome.map_or_else(|found| (self.found)(found), |()| true)
+        let name = folder.name.join(&file_name);
+        if kind.is_dir() {
+            return self.visit_folder(SubFolder {
+                name,
+                path,
+                identity: identity(&metadata),
+                is_link,
+            });
+        }
+        (self.report)(skipped(
+            &name,
+            "it is a FIFO, a socket or a device; name a FIFO as SOURCE to read it",
+        ))
     }
 
-    #[expect(clippy::result_large_err, reason = "once a folder")]
-    fn folder(
-        &mut self,
-        name: PathBuf,
-        path: PathBuf,
-        identity: Identity,
-        link: bool,
-    ) -> Result<(), SourceEvent> {
-        if self.frames.iter().any(|frame| frame.identity == identity) {
-            return Err(skipped(&name, "it is a link that leads back to a folder it lies in"));
+    fn visit_folder(&mut self, folder: SubFolder) -> ControlFlow<()> {
+        let SubFolder { name, path, identity, is_link } = folder;
+        if self.open.iter().any(|open| open.identity == identity) {
+            return (self.report)(skipped(&name, "it is a link to a folder that contains it"));
         }
-        if link && !self.linked.insert(identity) {
-            return Err(skipped(&name, "another link led to the same folder already"));
+        if is_link && !self.linked.insert(identity) {
+            return (self.report)(skipped(&name, "another link led to the same folder"));
         }
-        self.enter(name, path, identity).map_err(SourceEvent::Failed)
+        match self.enter(name, path, identity) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => (self.report)(SourceEvent::Failed(error)),
+        }
     }
 
     fn enter(&mut self, name: PathBuf, path: PathBuf, identity: Identity) -> Result<(), Error> {
-        let rest = Some(fs::read_dir(&path).map_err(|source| listing(&name, source))?);
-        let chunk = Vec::new().into_iter();
-        self.frames.push(OpenFolder { name, path, identity, chunk, rest });
+        let rest = Some(fs::read_dir(&path).map_err(|source| list_error(&name, source))?);
+        let sorted = Vec::new().into_iter();
+        self.open.push(OpenFolder { name, path, identity, sorted, rest });
         Ok(())
     }
 }
 
 impl OpenFolder {
-    /// Reads the next names and sorts them; keeps `rest` only if there may be more.
-    fn read(&mut self, mut rest: ReadDir, most: usize) -> Result<(), Error> {
+    /// Reads up to `max` names and sorts them. Keeps `rest` only if there may be more.
+    fn read(&mut self, mut rest: ReadDir, max: usize) -> Result<(), Error> {
         let mut entries = Vec::new();
         let mut failed = None;
-        while entries.len() < most {
+        while entries.len() < max {
             match rest.next() {
                 Some(Ok(entry)) => entries.push((entry.file_name(), entry)),
                 Some(Err(source)) => {
@@ -362,16 +457,16 @@ impl OpenFolder {
                 None => break,
             }
         }
-        if entries.len() == most {
+        if entries.len() == max {
             self.rest = Some(rest);
         }
         entries.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        self.chunk = entries.into_iter();
-        failed.map_or(Ok(()), |source| Err(listing(&self.name, source)))
+        self.sorted = entries.into_iter();
+        failed.map_or(Ok(()), |source| Err(list_error(&self.name, source)))
     }
 }
 
-fn listing(name: &Path, source: io::Error) -> Error {
+fn list_error(name: &Path, source: io::Error) -> Error {
     Error::List { name: name.to_string_lossy().into_owned(), source }
 }
 
@@ -433,7 +528,7 @@ mod tests {
         assert_eq!(names(&found, folder.path()), wanted);
         for chunk in [1, 2, 5] {
             let mut files = files(&[folder.path()]).unwrap();
-            files.chunk = chunk;
+            files.max_names_sorted = chunk;
             let mut names = names(&listed(&mut files), folder.path());
             names.sort();
             assert_eq!(names, wanted);
@@ -501,7 +596,7 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let found = listed(&mut files(&[&fifo]).unwrap());
         let [SourceEvent::Input(input)] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((input.lane.fingerprint.as_str(), input.size), ("", 0));
+        assert_eq!((input.partition.fingerprint.as_str(), input.size), ("", 0));
         // Not opened yet, or the listing would have waited for a writer.
         assert!(matches!(input.content, Content::Stream(_)));
         let found = listed(&mut files(&[folder.path()]).unwrap());
@@ -532,8 +627,37 @@ mod tests {
         let again = folder.path().join("a/../a/file");
         let found = listed(&mut files(&[&file, &again, &file]).unwrap());
         assert_eq!(found.len(), 1);
-        let found = listed(&mut files(&[&file, folder.path(), &folder.path().join("a")]).unwrap());
+        let found = listed(&mut files(&[folder.path(), &folder.path().join("a")]).unwrap());
         assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_named_counts_as_named_also_in_a_folder_that_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, fifo) = (folder.path().join("a/file"), folder.path().join("a/fifo"));
+        write(&file, "");
+        write(&folder.path().join("a/other"), "");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for arguments in [[folder.path(), &file, &fifo], [&file, &fifo, folder.path()]] {
+            let of = |path: &Path| arguments.iter().position(|one| *one == path).unwrap();
+            let mut inputs = Vec::new();
+            files(&arguments)
+                .unwrap()
+                .list(&mut |number, found| {
+                    let SourceEvent::Input(input) = found else { panic!("{found:?}") };
+                    inputs.push((number, input.name));
+                    true
+                })
+                .unwrap();
+            inputs.sort();
+            let mut wanted = [(of(&file), &*file), (of(&fifo), &*fifo)]
+                .map(|(number, path)| (number, path.display().to_string()))
+                .to_vec();
+            let other = folder.path().join("a/other").display().to_string();
+            wanted.push((of(folder.path()), other));
+            wanted.sort();
+            assert_eq!(inputs, wanted);
+        }
     }
 
     #[test]

@@ -1,18 +1,18 @@
-//! Turns text in UTF-16 and UTF-32 into UTF-8, as it is read.
+//! Converts text in UTF-16 and UTF-32 to UTF-8 while it is read.
 //!
-//! In: the bytes of a text, from the first one. Out: the same text in UTF-8, with its byte order mark.
-//! Holds: memory is bounded by [`CHUNK`]; how the bytes arrive does not change the text; nothing fails. Half of a
-//! surrogate pair becomes the escape that JSON has for it; what stands for no character becomes U+FFFD.
+//! Input: the bytes of a text, from the first one on. Output: the same text in UTF-8, with its byte order mark.
+//! Invariant: memory is bounded by [`CHUNK`]; the text does not depend on how the bytes arrive; conversion never fails. A
+//! lone surrogate becomes its JSON escape; an invalid code point becomes U+FFFD.
 
 use std::{
     fmt,
     io::{self, ErrorKind, Read},
 };
 
-/// Bytes that are turned at once.
+/// Bytes that are converted at a time.
 const CHUNK: usize = 32 << 10;
 
-/// How a text is stored, other than in UTF-8.
+/// An encoding other than UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TextEncoding {
     Utf16Le,
@@ -30,9 +30,9 @@ impl fmt::Display for TextEncoding {
     }
 }
 
-/// Returns how a text is stored that begins like this; nothing for UTF-8 and for what is no text.
+/// Returns the encoding of a text that starts with `head`; `None` for UTF-8 and for other data.
 ///
-/// Without a byte order mark it takes a first character that JSON may begin with: RFC 4627, section 3.
+/// Without a byte order mark, the first character must be one that JSON may start with: RFC 4627, section 3.
 pub(super) fn detect_encoding(head: &[u8]) -> Option<TextEncoding> {
     Some(match head {
         [0xff, 0xfe, 0, 0, ..] => TextEncoding::Utf32Le,
@@ -51,27 +51,27 @@ fn begins_json(byte: u8) -> bool {
     matches!(byte, b'{' | b'[' | b'"' | b'0'..=b'9' | b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Reads a text in UTF-8 that is stored otherwise.
+/// Reads a text as UTF-8 that is stored in another encoding.
 pub(super) struct Transcoder<R> {
     inner: R,
     encoding: TextEncoding,
-    /// What was read and is not turned yet: less than a character and a chunk.
+    /// Bytes that were read and not converted: less than a character and a chunk.
     input: Vec<u8>,
-    /// What is turned and not handed out yet begins `at` here.
+    /// Converted text; what is behind `at` was not returned yet.
     output: Vec<u8>,
     at: usize,
     /// The first half of a surrogate pair.
-    half: Option<u16>,
+    high_surrogate: Option<u16>,
     ended: bool,
 }
 
 impl<R: Read> Transcoder<R> {
     pub(super) fn new(inner: R, encoding: TextEncoding) -> Self {
         let (input, output) = (Vec::with_capacity(CHUNK), Vec::with_capacity(2 * CHUNK));
-        Self { inner, encoding, input, output, at: 0, half: None, ended: false }
+        Self { inner, encoding, input, output, at: 0, high_surrogate: None, ended: false }
     }
 
-    /// Reads and turns a chunk.
+    /// Reads and converts a chunk.
     fn refill(&mut self) -> io::Result<()> {
         self.output.clear();
         self.at = 0;
@@ -86,59 +86,59 @@ impl<R: Read> Transcoder<R> {
             };
             self.input.truncate(kept + *read.as_ref().unwrap_or(&0));
             self.ended = read? == 0;
-            self.turn();
+            self.convert();
         }
         Ok(())
     }
 
-    /// Turns all whole units of the input.
-    fn turn(&mut self) {
-        let width = if self.is_wide() { 4 } else { 2 };
+    /// Converts all complete code units of the input.
+    fn convert(&mut self) {
+        let width = if self.is_utf32() { 4 } else { 2 };
         let whole = self.input.len() - self.input.len() % width;
         for at in (0..whole).step_by(width) {
             match (self.encoding, &self.input[at..at + width]) {
-                (TextEncoding::Utf16Le, &[a, b]) => self.unit(u16::from_le_bytes([a, b])),
-                (TextEncoding::Utf16Be, &[a, b]) => self.unit(u16::from_be_bytes([a, b])),
+                (TextEncoding::Utf16Le, &[a, b]) => self.push_utf16(u16::from_le_bytes([a, b])),
+                (TextEncoding::Utf16Be, &[a, b]) => self.push_utf16(u16::from_be_bytes([a, b])),
                 (TextEncoding::Utf32Le, &[a, b, c, d]) => {
-                    self.point(u32::from_le_bytes([a, b, c, d]))
+                    self.push_utf32(u32::from_le_bytes([a, b, c, d]))
                 }
-                (_, &[a, b, c, d]) => self.point(u32::from_be_bytes([a, b, c, d])),
+                (_, &[a, b, c, d]) => self.push_utf32(u32::from_be_bytes([a, b, c, d])),
                 _ => {}
             }
         }
         self.input.drain(..whole);
         if self.ended {
-            self.end();
+            self.finish();
         }
     }
 
-    fn is_wide(&self) -> bool {
+    fn is_utf32(&self) -> bool {
         matches!(self.encoding, TextEncoding::Utf32Le | TextEncoding::Utf32Be)
     }
 
-    /// Takes in the next unit of UTF-16.
-    fn unit(&mut self, unit: u16) {
-        const PLAIN: u32 = 0x1_0000;
-        match (self.half.take(), unit) {
+    /// Converts the next code unit of UTF-16.
+    fn push_utf16(&mut self, unit: u16) {
+        const SUPPLEMENTARY: u32 = 0x1_0000;
+        match (self.high_surrogate.take(), unit) {
             (Some(first), 0xdc00..=0xdfff) => {
                 let high = u32::from(first - 0xd800) << 10;
-                self.push(PLAIN + high + u32::from(unit - 0xdc00));
+                self.push(SUPPLEMENTARY + high + u32::from(unit - 0xdc00));
                 return;
             }
-            (Some(first), _) => self.lone(first),
+            (Some(first), _) => self.push_lone_surrogate(first),
             (None, _) => {}
         }
         match unit {
-            0xd800..=0xdbff => self.half = Some(unit),
-            0xdc00..=0xdfff => self.lone(unit),
+            0xd800..=0xdbff => self.high_surrogate = Some(unit),
+            0xdc00..=0xdfff => self.push_lone_surrogate(unit),
             _ => self.push(u32::from(unit)),
         }
     }
 
-    /// Takes in the next code point of UTF-32.
-    fn point(&mut self, point: u32) {
+    /// Converts the next code point of UTF-32.
+    fn push_utf32(&mut self, point: u32) {
         match u16::try_from(point) {
-            Ok(half @ 0xd800..=0xdfff) => self.lone(half),
+            Ok(half @ 0xd800..=0xdfff) => self.push_lone_surrogate(half),
             _ => self.push(point),
         }
     }
@@ -148,16 +148,16 @@ impl<R: Read> Transcoder<R> {
         self.output.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     }
 
-    /// Writes half of a pair, which UTF-8 cannot hold and a JSON string can.
-    fn lone(&mut self, half: u16) {
+    /// Writes a lone surrogate as its JSON escape, because UTF-8 cannot encode it.
+    fn push_lone_surrogate(&mut self, half: u16) {
         self.output.extend_from_slice(format!("\\u{half:04x}").as_bytes());
     }
 
-    /// Takes in that no more comes: halves are lone, and part of a unit is no character. A single line end is what tools
-    /// append that take the file for UTF-8.
-    fn end(&mut self) {
-        if let Some(half) = self.half.take() {
-            self.lone(half);
+    /// Converts what is left at the end of the input: a lone surrogate, and an incomplete code unit. A single white space
+    /// byte is appended by tools that take the file for UTF-8.
+    fn finish(&mut self) {
+        if let Some(half) = self.high_surrogate.take() {
+            self.push_lone_surrogate(half);
         }
         match self.input[..] {
             [] => {}
@@ -194,7 +194,7 @@ mod tests {
         TextEncoding::Utf32Be,
     ];
 
-    /// Stores a text, by the standard library.
+    /// Encodes a text by the standard library.
     pub(super) fn stored(text: &str, encoding: TextEncoding) -> Vec<u8> {
         match encoding {
             TextEncoding::Utf16Le => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// Gives bytes in pieces of these sizes, in turn.
+    /// Returns bytes in pieces of these sizes, in turn.
     struct Pieces<'a>(&'a [u8], Vec<usize>, usize);
 
     impl Read for Pieces<'_> {
@@ -258,7 +258,7 @@ mod tests {
 
         /// A text of JSON is known by its first bytes, with a mark and without.
         #[test]
-        fn what_json_begins_with_is_known(rest in "[ -~]{1,9}", first in r#"[\{\[" 0-9]"#) {
+        fn json_is_detected_by_its_first_bytes(rest in "[ -~]{1,9}", first in r#"[\{\[" 0-9]"#) {
             for encoding in ALL {
                 let text = format!("{first}{rest}");
                 prop_assert_eq!(super::detect_encoding(&stored(&text, encoding)), Some(encoding));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_pair_becomes_its_escape_and_no_character_becomes_the_replacement() {
+    fn a_lone_surrogate_becomes_its_escape_and_an_invalid_code_point_the_replacement() {
         let units =
             |units: &[u16]| -> Vec<u8> { units.iter().flat_map(|u| u.to_le_bytes()).collect() };
         let text = |bytes: &[u8]| {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_utf_8_or_no_text_stays_as_it_is() {
+    fn utf_8_and_other_data_have_no_encoding() {
         for head in [
             &b""[..],
             b"{",

@@ -1,20 +1,22 @@
-//! Names archives and formats that are not opened here, by their first bytes, and what opens them.
+//! Detects archives and compression formats that are not supported, and names the command that unpacks them.
+//!
+//! Input: the first bytes of a file. Output: an [`UnsupportedArchive`] with its advice.
 
-/// A format that is not opened here.
+/// A format that is recognized but not supported.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UnsupportedArchive {
-    /// What it is, with its article.
+    /// Its name, with an article.
     pub(super) what: &'static str,
-    /// The command that unpacks it, without the file.
+    /// The command that unpacks a file of it, without the file name.
     pub(super) command: &'static str,
 }
 
-/// Every such format, by the bytes that it begins with.
+/// The formats, by their first bytes.
 static FORMATS: [(&[u8], UnsupportedArchive); 11] = [
     (b"7z\xbc\xaf\x27\x1c", UnsupportedArchive { what: "a 7-Zip archive", command: "7z x" }),
     (b"Rar!\x1a\x07", UnsupportedArchive { what: "a RAR archive", command: "unrar x" }),
     (b"\x04\x22\x4d\x18", UnsupportedArchive { what: "an LZ4 file", command: "lz4 -d" }),
-    (b"\x1f\x9d", UnsupportedArchive { what: "a file of compress", command: "gzip -d" }),
+    (b"\x1f\x9d", UnsupportedArchive { what: "a file of compress(1)", command: "gzip -d" }),
     (b"LZIP", UnsupportedArchive { what: "an lzip file", command: "lzip -d" }),
     (b"\x5d\0\0", UnsupportedArchive { what: "an LZMA file", command: "xz -d -F lzma" }),
     (b"\xff\x06\0\0sNaPpY", UnsupportedArchive { what: "a Snappy file", command: "snzip -d" }),
@@ -24,16 +26,16 @@ static FORMATS: [(&[u8], UnsupportedArchive); 11] = [
     (b"MSCF\0\0\0\0", UnsupportedArchive { what: "a cabinet archive", command: "cabextract" }),
 ];
 
-/// Returns the format of bytes that begin like this.
+/// Returns the format of a file that starts with `head`.
 pub(super) fn unsupported_archive(head: &[u8]) -> Option<&'static UnsupportedArchive> {
-    FORMATS.iter().find(|(begin, _)| head.starts_with(begin)).map(|(_, locked)| locked)
+    FORMATS.iter().find(|(begin, _)| head.starts_with(begin)).map(|(_, format)| format)
 }
 
 impl UnsupportedArchive {
-    /// Says what to do about it.
+    /// Returns the error message, with the command to run.
     pub(super) fn advice(&self) -> String {
         format!(
-            "{} is not opened here: unpack it ({} FILE) and load what was in it",
+            "{} is not supported: unpack it ({} FILE) and load the files in it",
             self.what, self.command
         )
     }

@@ -105,7 +105,7 @@ fn damaged() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("method", with(2, 0xff), "gzip"),
         ("middle", with(whole.len() / 2, !whole[whole.len() / 2]), "gzip"),
         ("nothing", vec![], "0 bytes"),
-        ("zeros", vec![0; 5_000], "zero bytes"),
+        ("zeros", vec![0; 5_000], "only zero bytes"),
         ("header", whole[..3].to_vec(), "cut off"),
         ("html", b"<!DOCTYPE html><html>503 Service Unavailable</html>".to_vec(), "HTML"),
         ("xml", b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>".to_vec(), "XML"),
@@ -115,7 +115,7 @@ fn damaged() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "not CloudTrail",
         ),
         ("packederror", gzip(b"<html>404 Not Found</html>"), "HTML"),
-        ("emptygzip", gzip(b""), "unpacks to nothing"),
+        ("emptygzip", gzip(b""), "compressed data without content"),
         ("blank", b" \n\n".to_vec(), "white space"),
         ("firstletter", [b"x", &records(&events(0..3))[1..]].concat(), "not JSON"),
         ("config", br#"{"fileVersion":"1.0","configurationItems":[]}"#.to_vec(), "Config"),
@@ -207,10 +207,51 @@ fn a_file_that_was_named_has_to_be_cloud_trail() {
     desk.file("folder/readme.html", "<html>how to</html>");
     desk.file("folder/digest.json", r#"{"digestStartTime":"2024-01-01T00:00:00Z"}"#);
     desk.file("folder/zeros", [0; 100]);
+    desk.file("folder/events.json", records(&events(0..3)));
     let load = desk.load(desk.path("folder"), engine.url());
     let outcome = load.run().exits(0).says(["readme.html", "digest.json", "zeros"]);
     assert_eq!((outcome.of_sources("foreign"), outcome.of_sources("failed")), (3, 0));
-    assert_eq!(load.run().exits(0).of_sources("skipped"), 3);
+    assert_eq!(load.run().exits(0).of_sources("skipped"), 4);
+}
+
+#[test]
+fn a_named_file_in_a_named_folder_has_to_be_cloud_trail() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    let named = desk.file("in/2024/named.html", "<html>503</html>");
+    desk.file("in/2024/other.html", "<html>how to</html>");
+    desk.file("in/2024/a.json", records(&events(0..3)));
+    let folder = desk.path("in");
+    let named = named.to_string_lossy();
+    for arguments in [[&*folder.to_string_lossy(), &named], [&named, &*folder.to_string_lossy()]] {
+        let load = desk.load(arguments[0], engine.url()).with([arguments[1]]);
+        let outcome = load.run().exits(3).says([&*named, "not CloudTrail: HTML"]);
+        assert_eq!(outcome.of_sources("failed"), 1);
+    }
+    assert_eq!(engine.ids(), ids(0..3));
+}
+
+#[test]
+fn a_folder_without_cloud_trail_is_named_and_an_empty_one_is_not() {
+    let (engine, desk) = (FakeEngine::start(), Desk::new());
+    desk.file("in/a.json", records(&events(0..3)));
+    desk.file("in/readme.txt", "how to");
+    desk.file("other/readme.txt", "how to");
+    desk.file("other/digest.json", r#"{"digestStartTime":"2024-01-01T00:00:00Z"}"#);
+    std::fs::create_dir(desk.path("empty")).unwrap();
+    let load = |folder: &str| desk.load(desk.path(folder), engine.url());
+    load("in").run().exits(0);
+    load("empty").run().exits(0);
+    let warning =
+        format!("warning: {}: no CloudTrail events in 2 inputs", desk.path("other").display());
+    load("other").with(["--dry-run"]).run().exits(3).says([&*warning]);
+    let other = desk.path("other");
+    let both = load("in").with([&*other.to_string_lossy()]);
+    let outcome = both.run().exits(3).says([&*warning]);
+    assert!(!outcome.stderr.contains("/in: no CloudTrail"), "{}", outcome.stderr);
+    // Once something in it was loaded, files of others beside it are no reason to ask.
+    desk.file("other/b.json", records(&events(3..6)));
+    load("other").run().exits(0);
+    assert_eq!(engine.ids(), ids(0..6));
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub(in crate::source) enum TextEnd {
     Later,
 }
 
-/// PayloadForm reading the cells of a row ended.
+/// The result of reading the cells of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) enum CellsRead {
     /// A row, which ends before this offset.
