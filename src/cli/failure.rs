@@ -128,12 +128,9 @@ fn bucket_hint(refusal: &s3::S3Error) -> Option<String> {
 }
 
 fn lookup_hint(error: &lookup::LookupError) -> Option<String> {
-    let (lookup::LookupError::Region { reason: why, source, .. }
-    | lookup::LookupError::AllRegions { reason: why, source, .. }) = error
-    else {
-        return None;
-    };
-    match why {
+    let (lookup::LookupError::Region { reason, source, .. }
+    | lookup::LookupError::AllRegions { reason, source, .. }) = error;
+    match reason {
         lookup::FailureReason::Denied { action } => Some(allow(action, "*")),
         _ => source.downcast_ref::<aws::ServiceError>()?.kind.hint().map(str::to_owned),
     }

@@ -1,16 +1,22 @@
 //! The lister: numbers the partitions that the source finds, and queues them for the workers.
 //!
 //! Input: [`SourceEvent`]s. Output: [`Job`]s for the workers, and [`CheckpointEvent`]s for the coordinator.
-//! Invariant: a partition that arrives in pages is opened before a worker can have a page of it.
+//! Invariant: a partition that arrives in pages is opened before a worker can have a page of it. Once a shutdown is
+//! requested, no further event is handled, and the source is cancelled.
 
-use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::HashMap,
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
-use tokio::sync::mpsc::Sender;
+use tokio::{sync::mpsc::Sender, task::JoinSet};
 
 use super::{
     consumer::Origin,
     inputs_by_folder::InputsByFolder,
     job::{EVENTS_PER_OUTPUT, Job, JobInput, WorkerOutput},
+    job_queue::{JobSender, JobSlots},
     paged_partition::{PageJob, PagedPartition},
 };
 use crate::{
@@ -18,17 +24,20 @@ use crate::{
     event::{Partition, PartitionNumber},
     normalize::TimeRange,
     report::{Log, Metrics},
-    shutdown::ShutdownSignal,
-    source::{Expectation, Input, Page, Slice, SourceEvent},
+    shutdown::{ShutdownLevel, ShutdownSignal},
+    source::{
+        self, Expectation, IndexedEvent, Input, Page, Slice, Source, SourceEvent, event_channel,
+        task_output,
+    },
 };
 
 /// Numbers partitions and queues jobs. `B` is the batch type of the consumer.
 pub(super) struct Lister<B> {
-    queue: crossbeam_channel::Sender<Job>,
+    queue: JobSender,
     outputs: Sender<WorkerOutput<B>>,
     /// The requested time range.
     range: TimeRange,
-    pub(super) metrics: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     log: Log,
     shutdown: ShutdownSignal,
     /// Events that are not sent yet.
@@ -38,11 +47,13 @@ pub(super) struct Lister<B> {
     /// Partitions that arrive in pages and have not ended, by key.
     paged: HashMap<String, (PartitionNumber, Arc<PagedPartition>)>,
     inputs_by_folder: InputsByFolder,
+    /// Reserved for the jobs of the batch of events that is being handled.
+    slots: JobSlots,
 }
 
 impl<B> Lister<B> {
     pub(super) fn new(
-        queue: crossbeam_channel::Sender<Job>,
+        queue: JobSender,
         outputs: Sender<WorkerOutput<B>>,
         range: TimeRange,
         metrics: Arc<Metrics>,
@@ -60,29 +71,75 @@ impl<B> Lister<B> {
             next_partition: 0,
             paged: HashMap::new(),
             inputs_by_folder: InputsByFolder::default(),
+            slots: JobSlots::default(),
         }
     }
 
+    /// Runs the source to its end, or until a shutdown is requested.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the source.
+    pub(super) async fn run(mut self, source: Box<dyn Source>) -> Result<(), source::Error> {
+        let (sender, mut events) = event_channel();
+        // A task of its own, so that aborting it cancels what the source has in flight.
+        let mut running = JoinSet::new();
+        running.spawn(source.run(sender, self.shutdown.clone()));
+        let shutdown = self.shutdown.clone();
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = shutdown.reached(ShutdownLevel::Draining) => break,
+                batch = events.recv() => batch,
+            };
+            let Some(batch) = batch else { break };
+            if self.on_batch(batch).await.is_break() {
+                break;
+            }
+        }
+        drop(events);
+        // If the coordinator accepts no further outputs, the run has failed already.
+        let _ = self.flush().await;
+        self.metrics.listed.store(true, Relaxed);
+        if shutdown.is_requested() {
+            running.abort_all();
+        }
+        running.join_next().await.and_then(task_output).unwrap_or(Ok(()))
+    }
+
+    async fn on_batch(&mut self, batch: Vec<IndexedEvent>) -> ControlFlow<()> {
+        let is_job = |(_, event): &&IndexedEvent| {
+            matches!(event, SourceEvent::Input(_) | SourceEvent::Page(_))
+        };
+        let jobs = batch.iter().filter(is_job).count();
+        self.slots = self.queue.reserve(jobs).await;
+        for (source_number, event) in batch {
+            self.on_event(source_number, event).await?;
+        }
+        ControlFlow::Continue(())
+    }
+
     /// Handles an event of the source. Returns `Break` when the run is ending.
-    pub(super) fn on_event(&mut self, source_number: usize, event: SourceEvent) -> ControlFlow<()> {
+    async fn on_event(&mut self, source_number: usize, event: SourceEvent) -> ControlFlow<()> {
         match event {
             SourceEvent::Input(input) => self.on_input(source_number, input)?,
             SourceEvent::AlreadyDone { size, touched } => {
                 self.metrics.add_found(source_number, size);
                 self.metrics.add_skipped(source_number, size);
                 self.checkpoint_events.extend(touched.map(CheckpointEvent::Unchanged));
-                self.flush_if_many_events()?;
+                self.flush_if_many_events().await?;
             }
             SourceEvent::Skipped { name, why } => {
                 self.log.warn(&name, format_args!("skipped: {why}"));
             }
             SourceEvent::Failed(error) => {
-                let reason = error.told();
-                self.log.warn(error.about(), &reason);
-                self.metrics.add_failed(source_number, error.about(), &reason);
+                let reason = error.describe();
+                self.log.warn(error.subject(), &reason);
+                self.metrics.add_failed(source_number, error.subject(), &reason);
             }
             SourceEvent::Unreadable { partition, name, why, size } => {
-                self.on_unreadable(source_number, partition, name, why, size)?;
+                self.on_unreadable(source_number, partition, name, why, size);
+                self.flush_if_many_events().await?;
             }
             SourceEvent::FolderComplete { prefix, listed, known } => {
                 if let Some(read_in_this_run) = self.inputs_by_folder.remove(&prefix) {
@@ -93,12 +150,16 @@ impl<B> Lister<B> {
                         read_in_this_run,
                     });
                 }
-                self.flush_if_many_events()?;
+                self.flush_if_many_events().await?;
             }
-            SourceEvent::SliceStarted(slice) => self.on_slice_started(source_number, slice)?,
+            SourceEvent::SliceStarted(slice) => {
+                self.on_slice_started(source_number, slice);
+                self.flush().await?;
+            }
             SourceEvent::Page(page) => self.on_page(source_number, page)?,
             SourceEvent::SliceEnded { key, pages, complete } => {
-                self.on_slice_ended(&key, pages, complete)?;
+                self.on_slice_ended(&key, pages, complete);
+                self.flush().await?;
             }
         }
         if self.shutdown.is_requested() {
@@ -125,7 +186,7 @@ impl<B> Lister<B> {
         name: String,
         why: String,
         size: u64,
-    ) -> ControlFlow<()> {
+    ) {
         self.metrics.add_found(source_number, size);
         self.metrics.add_consumed(source_number, size);
         self.log.warn(&name, format_args!("{why}; the next run tries again"));
@@ -144,13 +205,12 @@ impl<B> Lister<B> {
             pages: 0,
             fingerprint: None,
         });
-        self.flush_if_many_events()
     }
 
     /// Opens a partition that arrives in pages.
-    fn on_slice_started(&mut self, source_number: usize, slice: Slice) -> ControlFlow<()> {
+    fn on_slice_started(&mut self, source_number: usize, slice: Slice) {
         self.metrics.add_found(source_number, 0);
-        let (number, time_slice) = (self.number(), Some(slice.span()));
+        let (number, time_slice) = (self.number(), Some(slice.time_slice()));
         let paged = Arc::new(PagedPartition::new(source_number, &slice, self.range));
         let Slice { key, name, .. } = slice;
         let partition = Partition { key: key.clone(), fingerprint: String::new() };
@@ -161,7 +221,6 @@ impl<B> Lister<B> {
             name,
             time_slice,
         });
-        self.flush()
     }
 
     fn on_page(&mut self, source_number: usize, page: Page) -> ControlFlow<()> {
@@ -177,10 +236,8 @@ impl<B> Lister<B> {
         self.queue_job(Job { origin, input: JobInput::Page(job) })
     }
 
-    fn on_slice_ended(&mut self, key: &str, pages: u32, complete: bool) -> ControlFlow<()> {
-        let Some((partition, paged)) = self.paged.remove(key) else {
-            return ControlFlow::Continue(());
-        };
+    fn on_slice_ended(&mut self, key: &str, pages: u32, complete: bool) {
+        let Some((partition, paged)) = self.paged.remove(key) else { return };
         let outcome = if complete {
             paged.on_last_page_queued(&self.metrics);
             PartitionOutcome::Done
@@ -193,7 +250,6 @@ impl<B> Lister<B> {
             pages,
             fingerprint: None,
         });
-        self.flush()
     }
 
     /// Returns the number of the next partition.
@@ -203,28 +259,25 @@ impl<B> Lister<B> {
         number
     }
 
-    fn queue_job(&self, job: Job) -> ControlFlow<()> {
-        match self.queue.send(job) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
+    fn queue_job(&mut self, job: Job) -> ControlFlow<()> {
+        self.queue.send(job, &mut self.slots)
     }
 
-    fn flush_if_many_events(&mut self) -> ControlFlow<()> {
+    async fn flush_if_many_events(&mut self) -> ControlFlow<()> {
         if self.checkpoint_events.len() < EVENTS_PER_OUTPUT {
             return ControlFlow::Continue(());
         }
-        self.flush()
+        self.flush().await
     }
 
     /// Sends the checkpoint events to the coordinator. Returns `Break` if the coordinator accepts no further outputs.
-    pub(super) fn flush(&mut self) -> ControlFlow<()> {
+    async fn flush(&mut self) -> ControlFlow<()> {
         if self.checkpoint_events.is_empty() {
             return ControlFlow::Continue(());
         }
         let checkpoint_events = std::mem::take(&mut self.checkpoint_events);
         let output = WorkerOutput { checkpoint_events, batch: None, permit: None };
-        match self.outputs.blocking_send(output) {
+        match self.outputs.send(output).await {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  lister ──Job──▶ workers ──WorkerOutput──▶ coordinator ──Batch──▶ consumer
-//!  (thread)        (threads)                 (tokio task) ◀─Settlement─┘
+//!  (tokio task)    (threads)                 (tokio task) ◀─Settlement─┘
 //!                                                  └──CheckpointEvent──▶ checkpoint (thread)
 //! ```
 //!
@@ -20,7 +20,7 @@
 //! | `lister`, `inputs_by_folder`, `paged_partition` | numbers partitions and queues jobs; knows which folders and slices are complete |
 //! | `worker`, `interruptible_reader`, `long_record` | decodes inputs and passes records to the consumer; one long record at a time |
 //! | `coordinator`, `checkpoint_writer` | passes batches to the consumer, and events and receipts to the checkpoint |
-//! | `job` | what lister, workers and coordinator send to each other |
+//! | `job`, `job_queue` | what lister, workers and coordinator send to each other |
 //! | `load` | the consumers of `trailload load`: normalize, batch, write; and the dry run |
 
 mod checkpoint_writer;
@@ -30,6 +30,7 @@ mod error;
 mod inputs_by_folder;
 mod interruptible_reader;
 mod job;
+mod job_queue;
 mod lister;
 mod load;
 mod long_record;

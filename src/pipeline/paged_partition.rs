@@ -11,7 +11,7 @@ use crate::{
     event::Position,
     normalize::TimeRange,
     report::{Log, Metrics},
-    source::{ReservedBytes, Slice},
+    source::{LookupPage, Slice},
 };
 
 /// A partition that arrives in pages.
@@ -29,7 +29,7 @@ pub(super) struct PagedPartition {
 
 /// A page for a worker to read.
 pub(super) struct PageJob {
-    pub(super) content: ReservedBytes,
+    pub(super) content: LookupPage,
     pub(super) position: Option<Position>,
     pub(super) partition: Arc<PagedPartition>,
 }

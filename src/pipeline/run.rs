@@ -2,12 +2,12 @@
 //!
 //! A run ends from its beginning: first the lister, then the workers, then the batches in flight, then the checkpoint.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    thread::JoinHandle,
-};
+use std::{sync::Arc, thread::JoinHandle};
 
-use tokio::sync::mpsc::{self, Receiver};
+use tokio::{
+    sync::mpsc::{self, Receiver},
+    task::JoinSet,
+};
 
 use super::{
     checkpoint_writer::CheckpointWriter,
@@ -15,6 +15,7 @@ use super::{
     coordinator::{Coordinator, End},
     error::{Error, ThreadError},
     job::WorkerOutput,
+    job_queue::job_queue,
     lister::Lister,
     thread::spawn,
     worker::{self, WorkerContext},
@@ -31,7 +32,7 @@ use crate::{
 /// Jobs that wait for a worker: enough that no worker waits for the lister.
 const QUEUED_JOBS: usize = 256;
 
-/// Stack of the lister and of a worker: the normalizer recurses as deep as a record is nested, at most 900 levels.
+/// Stack of a worker: the normalizer recurses as deep as a record is nested, at most 900 levels.
 const STACK_BYTES: usize = 16 << 20;
 
 /// What a run reads, and within which limits.
@@ -134,7 +135,7 @@ impl<C: Consumer> Run<C> {
     pub(super) async fn process(&mut self) {
         let Some((threads, outputs)) = self.started.take() else { return };
         self.coordinator.process(outputs).await;
-        if let Err(error) = threads.join(&self.shutdown) {
+        if let Err(error) = threads.join(&self.shutdown).await {
             self.coordinator.fail(error);
         }
     }
@@ -157,20 +158,20 @@ impl<C: Consumer> Run<C> {
     }
 }
 
-/// The threads of a run, and what its workers produce.
+/// The lister and the threads of a run, and what its workers produce.
 pub(super) type Started<C> = (Threads, Receiver<WorkerOutput<Batch<C>>>);
 
-/// The threads of a run.
+/// The lister, a task, and the threads of a run.
 pub(super) struct Threads {
-    lister: JoinHandle<Result<(), source::Error>>,
+    lister: JoinSet<Result<(), source::Error>>,
     workers: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
     /// Waits for every thread; during a shutdown only for those that have ended, because the others may wait for a silent
     /// stream.
-    fn join<E: std::error::Error + 'static>(
-        self,
+    async fn join<E: std::error::Error + 'static>(
+        mut self,
         shutdown: &ShutdownSignal,
     ) -> Result<(), Error<E>> {
         let is_shutdown = shutdown.is_requested();
@@ -179,10 +180,15 @@ impl Threads {
                 return Err(Error::Panic("worker"));
             }
         }
-        if is_shutdown && !self.lister.is_finished() {
-            return Ok(());
+        if is_shutdown {
+            // It may wait for one of those workers.
+            self.lister.abort_all();
         }
-        Ok(self.lister.join().map_err(|_| Error::Panic("lister"))??)
+        match self.lister.join_next().await {
+            Some(Ok(listed)) => Ok(listed?),
+            Some(Err(error)) if error.is_panic() => Err(Error::Panic("lister")),
+            Some(Err(_)) | None => Ok(()),
+        }
     }
 }
 
@@ -191,10 +197,9 @@ pub(super) fn start_threads<C: Consumer>(
     config: PipelineConfig,
     consumer: Arc<C>,
 ) -> Result<Started<C>, ThreadError> {
-    let PipelineConfig {
-        mut source, range, workers, memory: budget, metrics, log, shutdown, ..
-    } = config;
-    let (queue, jobs) = crossbeam_channel::bounded(QUEUED_JOBS);
+    let PipelineConfig { source, range, workers, memory: budget, metrics, log, shutdown, .. } =
+        config;
+    let (queue, jobs) = job_queue(QUEUED_JOBS);
     let (sender, outputs) = mpsc::channel(memory::OUTPUTS_AHEAD);
     let context = Arc::new(WorkerContext {
         consumer,
@@ -212,12 +217,7 @@ pub(super) fn start_threads<C: Consumer>(
         .map(|_| spawn("worker", STACK_BYTES, Arc::clone(&context), worker::run))
         .collect::<Result<_, _>>()?;
     let lister = Lister::new(queue, sender, range, metrics, log, shutdown);
-    let lister = spawn("lister", STACK_BYTES, lister, move |mut lister| {
-        let listed = source
-            .list(&mut |source_number, event| lister.on_event(source_number, event).is_continue());
-        let _ = lister.flush();
-        lister.metrics.listed.store(true, Relaxed);
-        listed
-    })?;
-    Ok((Threads { lister, workers }, outputs))
+    let mut tasks = JoinSet::new();
+    tasks.spawn(lister.run(source));
+    Ok((Threads { lister: tasks, workers }, outputs))
 }

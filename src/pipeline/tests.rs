@@ -11,7 +11,6 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
@@ -31,8 +30,11 @@ use crate::{
         Metrics,
         log::{LogFormat, Verbosity, tests::page},
     },
-    shutdown::{ShutdownLevel, shutdown_channel},
-    source::{self, Content, Input, Page, ReservedBytes, Slice, Source, SourceEvent},
+    shutdown::{ShutdownLevel, ShutdownSignal, shutdown_channel},
+    source::{
+        Content, EventSender, Input, LookupPage, Page, Slice, Source, SourceEvent, SourceRun,
+        lookup::page::LookupEvent,
+    },
 };
 
 pub(super) const ALWAYS: TimeRange = TimeRange { from: None, to: None };
@@ -41,16 +43,19 @@ pub(super) const ALWAYS: TimeRange = TimeRange { from: None, to: None };
 struct ChannelSource(mpsc::Receiver<SourceEvent>);
 
 impl Source for ChannelSource {
-    fn list(
-        &mut self,
-        found: &mut dyn FnMut(usize, SourceEvent) -> bool,
-    ) -> Result<(), source::Error> {
-        while let Ok(what) = self.0.recv() {
-            if !found(0, what) {
-                break;
+    fn run(self: Box<Self>, out: EventSender, _shutdown: ShutdownSignal) -> SourceRun {
+        let feed = tokio::task::spawn_blocking(move || {
+            let mut out = out.into_blocking();
+            while let Ok(event) = self.0.recv() {
+                if out.send(0, event).and_then(|()| out.flush()).is_err() {
+                    break;
+                }
             }
-        }
-        Ok(())
+        });
+        Box::pin(async move {
+            feed.await.unwrap();
+            Ok(())
+        })
     }
 }
 
@@ -93,13 +98,13 @@ pub(super) fn slice(from: i64, to: i64) -> SourceEvent {
         series: SERIES.to_owned(),
         from,
         to,
-        sure_until: to,
+        complete_until: to,
     })
 }
 
 /// A page of the slice from 1000 to 1999, with these events.
 pub(super) fn paged(number: u32, since: i64, events: &[&str]) -> SourceEvent {
-    let events: Vec<String> = events
+    let events = events
         .iter()
         .map(|id| {
             let record = if *id == "broken" {
@@ -109,11 +114,14 @@ pub(super) fn paged(number: u32, since: i64, events: &[&str]) -> SourceEvent {
                     r#"{{"eventVersion":"1.08","eventID":"00000000-0000-0000-0000-{id:0>12}","eventTime":"2024-06-01T12:00:00Z"}}"#
                 )
             };
-            serde_json::json!({ "EventId": id, "CloudTrailEvent": record }).to_string()
+            LookupEvent {
+                id: Some((*id).to_owned()),
+                record: Some(record),
+                ..LookupEvent::default()
+            }
         })
         .collect();
-    let bytes = Bytes::from(format!(r#"{{"Events":[{}]}}"#, events.join(",")));
-    let content = ReservedBytes { bytes, permit: None };
+    let content = LookupPage { events, permit: None };
     let key = format!("{SERIES}/1000-1999");
     SourceEvent::Page(Page { key, number, content, since: Some(since) })
 }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use tokio::sync::mpsc::Sender;
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     },
     interruptible_reader::InterruptibleReader,
     job::{EVENTS_PER_OUTPUT, Job, JobInput, WorkerOutput},
+    job_queue::JobReceiver,
     long_record::{LongRecordPermit, LongRecordSemaphore},
     paged_partition::PageJob,
 };
@@ -49,7 +50,7 @@ const MAX_NAMED_INPUTS: u32 = 10;
 /// What the workers of a run share.
 pub(super) struct WorkerContext<C: Consumer> {
     pub(super) consumer: Arc<C>,
-    pub(super) jobs: Receiver<Job>,
+    pub(super) jobs: JobReceiver,
     pub(super) outputs: Sender<WorkerOutput<Batch<C>>>,
     /// Limits of a worker's memory.
     pub(super) limits: DecoderLimits,
@@ -80,7 +81,7 @@ pub(super) fn run<C: Consumer>(context: Arc<WorkerContext<C>>) {
                 worker.read_input(&mut decoder, origin, input, expected);
             }
             Ok(Job { origin, input: JobInput::Page(page) }) => {
-                worker.read_page(&mut decoder, origin, page);
+                worker.read_page(origin, page);
             }
             Err(RecvTimeoutError::Timeout) => worker.flush(),
             Err(RecvTimeoutError::Disconnected) => break,
@@ -132,7 +133,9 @@ impl<C: Consumer> Worker<C> {
         let RecordCounts { pending, has_out_of_range } = current.end();
         let (mut outcome, decoded) = match read {
             Ok(decoded) => (self.outcome(&name, source_number, &decoded, expected), decoded),
-            Err(error) => (self.fail(&name, source_number, error.told(), None), Decoded::default()),
+            Err(error) => {
+                (self.fail(&name, source_number, error.describe(), None), Decoded::default())
+            }
         };
         if has_out_of_range && matches!(outcome, PartitionOutcome::Done) {
             // A run with another time range has to read it again.
@@ -161,16 +164,17 @@ impl<C: Consumer> Worker<C> {
 
     /// Reads a page of a partition. Only a page that was read completely gets an event: coverage ends before any other,
     /// and the next run fetches it again.
-    fn read_page(&mut self, decoder: &mut Decoder, origin: Origin, job: PageJob) {
+    fn read_page(&mut self, origin: Origin, job: PageJob) {
         let PageJob { content, position, partition: paged } = job;
         let Origin { partition, page, .. } = origin;
         self.processor.start_input(origin, &paged.name);
         let mut current = CurrentInput::new(self, origin, &paged.name);
         current.is_page = true;
-        let read = decoder.read(&paged.name, Content::Memory(content), &mut current);
+        let decoded = content.read(&mut current);
+        // Returns its share of the memory budget.
+        drop(content);
         let RecordCounts { pending: documents, has_out_of_range } = current.end();
-        let read = read.map_err(|error| error.told());
-        let end = match read.and_then(|decoded| complete_page_bytes(&decoded)) {
+        let end = match complete_page_bytes(&decoded) {
             Ok(Some(bytes)) if paged.is_in_range || !has_out_of_range => {
                 self.checkpoint_events.push(CheckpointEvent::PageRead {
                     partition,

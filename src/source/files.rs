@@ -194,8 +194,10 @@ impl Root {
             kind if kind.is_fifo() || kind.is_char_device() => {
                 RootKind::Stream { path: PathBuf::from(argument), canonical: canonical()? }
             }
-            kind if kind.is_socket() => return Err(Error::Unfit { name, what: "a socket" }),
-            _ => return Err(Error::Unfit { name, what: "a device" }),
+            kind if kind.is_socket() => {
+                return Err(Error::UnsupportedFileType { name, what: "a socket" });
+            }
+            _ => return Err(Error::UnsupportedFileType { name, what: "a device" }),
         };
         Ok(Self { number, name, kind })
     }
@@ -586,7 +588,7 @@ mod tests {
         assert!(
             matches!(&found[..], [SourceEvent::Skipped { name, .. }] if name.ends_with("socket"))
         );
-        assert!(matches!(files(&[&socket]), Err(Error::Unfit { .. })));
+        assert!(matches!(files(&[&socket]), Err(Error::UnsupportedFileType { .. })));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{fmt, io::Read, path::PathBuf};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::LookupPage;
 use crate::event::{Partition, Position, TimeSlice};
 
 /// One input, to be read by a worker.
@@ -12,7 +13,7 @@ use crate::event::{Partition, Position, TimeSlice};
 pub struct Input {
     /// The partition in the checkpoint. An empty fingerprint says that the content cannot be recognized by a later run
     /// (standard input, a FIFO), so that it is never recorded as complete.
-    pub lane: Partition,
+    pub partition: Partition,
     /// Its name in messages, as the user would write it.
     pub name: String,
     /// Where its bytes are.
@@ -68,13 +69,13 @@ pub struct Slice {
     /// Last second, which belongs to the slice.
     pub to: i64,
     /// Last second for which no late events are expected: time that is covered up to here is never fetched again.
-    pub sure_until: i64,
+    pub complete_until: i64,
 }
 
 impl Slice {
     /// Returns the time range that is covered once the slice is complete.
-    pub fn span(&self) -> TimeSlice {
-        let Self { series, from, to, sure_until, .. } = self;
+    pub fn time_slice(&self) -> TimeSlice {
+        let Self { series, from, to, complete_until: sure_until, .. } = self;
         TimeSlice { series: series.clone(), from: *from, to: *to, complete_until: *sure_until }
     }
 }
@@ -86,8 +87,8 @@ pub struct Page {
     pub key: String,
     /// Number of the page in its slice, from 0.
     pub number: u32,
-    /// `{"Events":[…]}`.
-    pub content: ReservedBytes,
+    /// The events.
+    pub content: LookupPage,
     /// The slice is covered from this second to its end once this page and all pages before it are settled.
     pub since: Option<Position>,
 }

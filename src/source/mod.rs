@@ -13,7 +13,7 @@
 //! | [`files`] | files and folders: which there are, and which changed since an earlier run |
 //! | [`s3`] | the bucket of a trail: which log files it holds, which are new, and fetching them |
 //! | [`lookup`] | LookupEvents: which events of accounts and Regions are missing, and the request rate |
-//! | [`many`] | several sources listed as one |
+//! | [`combined`], [`event_channel`] | several sources read as one; the channel from sources to the pipeline |
 //! | [`input`], [`error`] | what a source hands over: an input, a page, an error |
 //! | [`expectation`] | which inputs must be CloudTrail, and which may be anything |
 //!
@@ -31,18 +31,19 @@
 //! | [`decoded`], [`input_format`] | the report on an input |
 
 mod archive;
+pub mod combined;
 pub mod decode;
 mod decode_memory;
 pub mod decoded;
 mod envelope;
 pub mod error;
+pub mod event_channel;
 pub mod expectation;
 pub mod files;
 pub mod input;
 pub mod input_format;
 pub mod json;
 pub mod lookup;
-pub mod many;
 pub mod s3;
 #[cfg(test)]
 mod tests;
@@ -50,10 +51,21 @@ mod transcode;
 mod unpack;
 mod unsupported_archive;
 
-use crate::event::{ListingSummary, Partition};
+use std::{panic, pin::Pin};
+
+use tokio::task::JoinError;
+
+use crate::{
+    event::{ListingSummary, Partition},
+    shutdown::ShutdownSignal,
+};
+pub use combined::CombinedSource;
 pub use decode::Decoder;
 pub use decoded::{Decoded, Defect};
 pub use error::Error;
+pub use event_channel::{
+    EventReceiver, EventSender, IndexedEvent, ReceiverClosed, event_channel, for_each_event,
+};
 pub use expectation::Expectation;
 pub use files::Files;
 pub use input::{Content, Input, Page, ReservedBytes, Slice};
@@ -62,20 +74,33 @@ pub use json::classify::ForeignKind;
 pub use json::record_handler::{OversizedRecord, RecordHandler, RecordOutcome};
 pub use json::skip::{SkipError, skip_value};
 pub(crate) use json::unescape::unescape;
-pub use lookup::LookupSource;
-pub use many::CombinedSource;
+pub use lookup::{LookupSource, page::LookupPage};
 pub use s3::S3Source;
 
 /// A place that events are read from.
 pub trait Source: Send {
-    /// Lists the inputs, oldest work first where that is known, and hands each to `found`, with the number
-    /// of the SOURCE word it belongs to, until that returns `false` or all are listed. Blocks; has a thread
-    /// of its own.
+    /// Reads the source to its end and sends its events to `out`, oldest work first where that is known.
+    ///
+    /// Runs on the runtime of the pipeline: blocking work belongs in `spawn_blocking`. The bounded channel holds the
+    /// source up while the pipeline is busy. Ends early if `out` is closed; dropping the future cancels everything that
+    /// is in flight.
     ///
     /// # Errors
     ///
-    /// Returns [`Error`] if nothing more can be listed. What fails for one input only is [`Found::Failed`].
-    fn list(&mut self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> Result<(), Error>;
+    /// The future returns [`Error`] if nothing more can be read. An error of one input is [`SourceEvent::Failed`].
+    fn run(self: Box<Self>, out: EventSender, shutdown: ShutdownSignal) -> SourceRun;
+}
+
+/// The future of [`Source::run`], boxed so that the trait is dyn compatible.
+pub type SourceRun = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// Returns the output of a task, or `None` if it was cancelled. Resumes its panic.
+pub(crate) fn task_output<T>(ended: Result<T, JoinError>) -> Option<T> {
+    match ended.map_err(JoinError::try_into_panic) {
+        Ok(output) => Some(output),
+        Err(Ok(panic)) => panic::resume_unwind(panic),
+        Err(Err(_cancelled)) => None,
+    }
 }
 
 /// What listing came upon.
@@ -103,7 +128,7 @@ pub enum SourceEvent {
     /// down, and tried again by the next run.
     Unreadable {
         /// What the checkpoint knows it by.
-        lane: Partition,
+        partition: Partition,
         /// As the user would name it.
         name: String,
         /// Why, and what to do, in words for a person.

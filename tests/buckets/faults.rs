@@ -278,7 +278,7 @@ fn whoever_has_enough_is_left_alone_quickly() {
     bucket.always.insert(keys[400].clone(), Fault::Late(Duration::from_secs(30)));
     let fake = Fake::start([("trail", bucket)]);
     let (mut seen, begun) = (0, std::time::Instant::now());
-    let ended = Run::new(&fake, "s3://trail").source().list(&mut |_, _| {
+    let ended = read(Run::new(&fake, "s3://trail").source(), |_, _| {
         seen += 1;
         seen < 10
     });

@@ -328,7 +328,7 @@ fn the_doors_own_clients_lead_there() {
     options.endpoints.insert("s3".to_owned(), fake.url.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let access = runtime.block_on(aws::Session::load(&options)).unwrap();
-    let mut source = S3Source::new(
+    let source = S3Source::new(
         vec![(0, Address::parse("s3://trail").unwrap())],
         Run::new(&fake, "s3://trail").options,
         Box::new(move |region| access.s3(region)),
@@ -337,12 +337,11 @@ fn the_doors_own_clients_lead_there() {
         NOW.parse().unwrap(),
     );
     let mut told = Told::default();
-    source
-        .list(&mut |_, found| {
-            told.take(found);
-            true
-        })
-        .unwrap();
+    let ended = read(source, |_, found| {
+        told.take(found);
+        true
+    });
+    ended.unwrap();
     assert_eq!(told.keys(), keys);
 }
 

@@ -10,9 +10,10 @@ use std::io::Read;
 use jiff::Timestamp;
 use trailload::event::ListingSummary;
 use trailload::source::s3::{Address, ClosedFolders, S3Options, S3Source};
-use trailload::source::{Content, Error, Input, Source, SourceEvent};
+use trailload::source::{Content, Error, Input, SourceEvent};
 
 use crate::support::aws::s3::{Bucket, Fake};
+use crate::support::sources::read;
 
 /// When all of this happens.
 const NOW: &str = "2024-03-15T12:00:00Z";
@@ -91,7 +92,7 @@ impl<'a> Run<'a> {
 
     fn run(&self) -> Told {
         let mut told = Told::default();
-        let ended = self.source().list(&mut |_, found| {
+        let ended = read(self.source(), |_, found| {
             told.take(found);
             true
         });
@@ -103,7 +104,7 @@ impl<'a> Run<'a> {
 impl Told {
     fn take(&mut self, found: SourceEvent) {
         match found {
-            SourceEvent::Input(Input { lane, name, content, size }) => {
+            SourceEvent::Input(Input { partition: lane, name, content, size }) => {
                 assert_eq!(lane.key, name);
                 let body = match content {
                     Content::Memory(held) => held.bytes.to_vec(),
@@ -143,7 +144,7 @@ impl Told {
 }
 
 fn said(error: &Error) -> String {
-    format!("{}: {}", error.about(), error.told())
+    format!("{}: {}", error.subject(), error.describe())
 }
 
 /// Returns the key of a trail file.

@@ -47,7 +47,7 @@ fn a_year_of_done_objects_costs_its_listing_and_so_do_closed_days() {
     let run = |before: &BTreeMap<String, ListingSummary>| {
         let begun = Instant::now();
         let (print, before) = (print.clone(), before.clone());
-        let mut source = S3Source::new(
+        let source = S3Source::new(
             vec![(0, Address::parse("s3://trail").unwrap())],
             Run::new(&fake, "s3://trail").options,
             fake.clients(),
@@ -56,7 +56,7 @@ fn a_year_of_done_objects_costs_its_listing_and_so_do_closed_days() {
             NOW.parse().unwrap(),
         );
         let (mut done, mut closed) = (0, BTreeMap::new());
-        let listed = source.list(&mut |_, found| {
+        let listed = read(source, |_, found| {
             match found {
                 SourceEvent::AlreadyDone { .. } => done += 1,
                 SourceEvent::FolderComplete { prefix, listed, .. } => {
@@ -99,7 +99,7 @@ fn bodies_fit_into_the_memory_given() {
     run.options.memory_bytes = BUDGET as u64;
     let sent = Arc::new(AtomicU64::new(0));
     let (mut kept, mut dropped, mut peak, mut seen) = (Vec::new(), 0, 0, 0);
-    let ended = run.source().list(&mut |_, found| {
+    let ended = read(run.source(), |_, found| {
         if let SourceEvent::Input(input) = found {
             kept.push(input);
             seen += 1;
@@ -150,13 +150,11 @@ fn thousands_of_bodies_come_each_once() {
     }
     let fake = Fake::start([("trail", Bucket::made(5_000, name, |_| vec![b' '; 20_000]))]);
     let (mut seen, begun) = (0, Instant::now());
-    Run::new(&fake, "s3://trail")
-        .source()
-        .list(&mut |_, found| {
-            seen += usize::from(matches!(found, SourceEvent::Input(_)));
-            true
-        })
-        .unwrap();
+    let ended = read(Run::new(&fake, "s3://trail").source(), |_, found| {
+        seen += usize::from(matches!(found, SourceEvent::Input(_)));
+        true
+    });
+    ended.unwrap();
     println!("{seen} bodies in {:?}", begun.elapsed());
     assert_eq!(seen, 5_000);
 }

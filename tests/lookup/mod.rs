@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use aws_credential_types::Credentials;
 use serde_json::{Value, json};
 use trailload::aws::Session;
-use trailload::shutdown::shutdown_channel;
 use trailload::source::lookup::{ACTIONS, Category, LookupOptions, LookupSource, LookupTarget};
-use trailload::source::{Error, Source, SourceEvent};
+use trailload::source::{Error, SourceEvent};
 
 use crate::support::aws::cloudtrail::{CloudTrail, Model, Reply};
 use crate::support::aws::server::{Response, Server};
 use crate::support::aws::sts::Sts;
 use crate::support::aws::{self as fakes, cloud, given};
+use crate::support::sources::read;
 
 /// 1 January 2026.
 const NOW: i64 = 1_767_225_600;
@@ -71,11 +71,10 @@ fn key(account: &str) -> String {
 /// Lists until all is listed, or `enough` pages came.
 fn load(places: Vec<LookupTarget>, enough: usize) -> (Vec<String>, Vec<String>, Result<(), Error>) {
     let options = LookupOptions { requests_per_second: QUOTA * 0.97, ..LookupOptions::new(NOW) };
-    let (_raise, stop) = shutdown_channel();
-    let mut lookup = LookupSource::new(places, options, Box::new(|_| Vec::new()), stop);
+    let lookup = LookupSource::new(places, options, Box::new(|_| Vec::new()));
     let (mut ids, mut failed, mut pages) = (Vec::new(), Vec::new(), 0);
     let mut open: BTreeMap<String, u32> = BTreeMap::new();
-    let result = lookup.list(&mut |_, found| {
+    let result = read(lookup, |_, found| {
         match found {
             SourceEvent::SliceStarted(slice) => assert_eq!(open.insert(slice.key, 0), None),
             SourceEvent::Page(page) => {
@@ -83,11 +82,9 @@ fn load(places: Vec<LookupTarget>, enough: usize) -> (Vec<String>, Vec<String>, 
                 assert_eq!(page.number, *expected);
                 *expected += 1;
                 pages += 1;
-                let content: Value = serde_json::from_slice(&page.content.bytes).unwrap();
-                let events = content["Events"].as_array().unwrap();
-                ids.extend(events.iter().map(|it| {
+                ids.extend(page.content.events.iter().map(|event| {
                     let record: Value =
-                        serde_json::from_str(it["CloudTrailEvent"].as_str().unwrap()).unwrap();
+                        serde_json::from_str(event.record.as_deref().unwrap()).unwrap();
                     record["eventID"].as_str().unwrap().to_owned()
                 }));
             }
@@ -96,7 +93,7 @@ fn load(places: Vec<LookupTarget>, enough: usize) -> (Vec<String>, Vec<String>, 
                 assert!(complete || !failed.is_empty());
             }
             SourceEvent::Failed(error) => {
-                failed.push(format!("{}: {}", error.about(), error.told()))
+                failed.push(format!("{}: {}", error.subject(), error.describe()))
             }
             other => panic!("{other:?}"),
         }

@@ -11,5 +11,6 @@ pub(crate) mod proxy;
 pub(crate) mod real;
 pub(crate) mod samples;
 pub(crate) mod signature;
+pub(crate) mod sources;
 pub(crate) mod stranger;
 pub(crate) mod wire;

@@ -1,6 +1,6 @@
 //! Checks access to AWS: credentials, clock, accounts and their Regions, buckets.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -9,7 +9,6 @@ use super::{Doctor, Severity, pass};
 use crate::{
     aws::{self, ErrorKind, Session, clock::is_excessive_skew},
     cli::{
-        exit::Exit,
         failure::{self, Failure},
         load::{
             accounts,
@@ -18,7 +17,8 @@ use crate::{
         plan::aws::EngineAuth,
     },
     report::format,
-    source::{S3Source, Source as _, SourceEvent, s3::Address},
+    shutdown::shutdown_channel,
+    source::{S3Source, SourceEvent, for_each_event, s3::Address},
 };
 
 /// Number of Regions probed at the same time.
@@ -192,9 +192,7 @@ impl Doctor<'_> {
             let closed = Box::new(|_: &str| None);
             let targets = vec![(0, address.clone())];
             let source = S3Source::new(targets, options, client, nothing_done(), closed, self.now);
-            let probe = tokio::task::spawn_blocking(move || probe_bucket(source)).await;
-            let probe = probe.map_err(|error| Failure::from_error(Exit::ActionRequired, &error))?;
-            self.bucket(&address, probe)?;
+            self.bucket(&address, probe_bucket(source).await)?;
         }
         Ok(())
     }
@@ -268,10 +266,11 @@ struct BucketProbe {
 }
 
 /// Reads from a bucket until the first object is fetched.
-fn probe_bucket(mut source: S3Source) -> BucketProbe {
+async fn probe_bucket(source: S3Source) -> BucketProbe {
+    let (_trigger, shutdown) = shutdown_channel();
     let mut probe = BucketProbe::default();
-    let listed = source.list(&mut |_, found| {
-        match found {
+    let read = for_each_event(Box::new(source), shutdown, |_, event| {
+        match event {
             SourceEvent::Input(input) => probe.object = Some(input.name),
             SourceEvent::Failed(error) => probe.errors.push(error.into()),
             SourceEvent::Unreadable { name, why, .. } => {
@@ -282,9 +281,10 @@ fn probe_bucket(mut source: S3Source) -> BucketProbe {
             SourceEvent::Skipped { why, .. } => probe.nothing = Some(why),
             _ => {}
         }
-        probe.object.is_none()
-    });
-    if let Err(error) = listed {
+        if probe.object.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .await;
+    if let Err(error) = read {
         probe.errors.push(error.into());
     }
     probe

@@ -2,7 +2,7 @@
 //!
 //! Input: a [`Plan`]. Output: how the run ended, and the checkpoint in which its exit code is still to be recorded.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use tokio::runtime;
 
@@ -47,10 +47,24 @@ impl From<Result<RunOutcome, Failure>> for RunResult {
     }
 }
 
+/// Worker threads of the runtime while it reads from AWS: signing and TLS of thousands of small objects a second need
+/// more than one.
+const AWS_THREADS: usize = 2;
+
+/// Builds the one runtime of a run.
+fn build_runtime(plan: &Plan) -> io::Result<runtime::Runtime> {
+    let mut builder = if plan.sources.uses_aws() {
+        runtime::Builder::new_multi_thread()
+    } else {
+        // One thread is enough: the pipeline has threads of its own for the work.
+        runtime::Builder::new_current_thread()
+    };
+    builder.worker_threads(AWS_THREADS).enable_all().build()
+}
+
 /// Runs a plan to its end on a runtime of its own.
 pub(super) fn run_plan(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
-    // One thread is enough: the pipeline has threads of its own for the work.
-    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match build_runtime(plan) {
         Ok(runtime) => runtime,
         Err(error) => return Err(Failure::from_error(Exit::ActionRequired, &error)).into(),
     };

@@ -56,7 +56,8 @@ impl SourceBuilder<'_> {
         let mut all = CombinedSource::default();
         if !sources.files.is_empty() {
             let files = Files::new(&sources.paths(), self.done()?)?;
-            all = all.with_local(files, sources.files.iter().map(|(number, _)| *number).collect());
+            let numbers = sources.files.iter().map(|(number, _)| *number).collect();
+            all = all.with_local(files.numbered(numbers));
         }
         let Some(session) = session else { return Ok(all) };
         if sources.has_buckets() {
@@ -72,7 +73,7 @@ impl SourceBuilder<'_> {
             let resolved = accounts::resolve_accounts(&self.context.plan.aws, &session).await?;
             resolved.warn(self.context.log);
             all = all.with_remote(number, self.lookup(number, &resolved)?);
-            all = all.failed(resolved.failed.into_iter().map(|(account, error)| {
+            all = all.with_failures(resolved.failed.into_iter().map(|(account, error)| {
                 (number, source::Error::Account { account, source: Box::new(error) })
             }));
         }
@@ -102,7 +103,7 @@ impl SourceBuilder<'_> {
     }
 
     fn lookup(&self, number: usize, accounts: &ResolvedAccounts) -> Result<LookupSource, Failure> {
-        let RunContext { plan, metrics, log, shutdown, .. } = self.context;
+        let RunContext { plan, metrics, log, .. } = self.context;
         let targets = accounts.lookup_targets(&plan.aws);
         log.info(
             "lookup",
@@ -119,7 +120,7 @@ impl SourceBuilder<'_> {
         self.warn_about_age(&options);
         let detail = if plan.dry_run { Detail::AllRegions } else { Detail::SlowRegions };
         let log = log.clone();
-        let source = LookupSource::new(targets, options, self.coverage()?, shutdown.clone())
+        let source = LookupSource::new(targets, options, self.coverage()?)
             .on_estimate(Box::new(move |all| estimate::log_estimate(all, detail, &log)));
         // It is set only here, so this cannot fail.
         let _ = metrics.lookup.set((number, source.progress()));
@@ -142,7 +143,7 @@ impl SourceBuilder<'_> {
         let Plan { aws, range, dry_run, .. } = self.context.plan;
         let memory = self.context.plan.memory_budget().fetched_bytes_per_source();
         lookup::LookupOptions {
-            source_index: number,
+            source_number: number,
             from: range.from.map(second_from),
             to: range.to.map(|to| second_from(to) - 1),
             delay: aws.history.delay,

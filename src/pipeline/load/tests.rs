@@ -31,7 +31,9 @@ use crate::{
         tests::{ALWAYS, SERIES, input, over, paged, pipeline, slice},
     },
     sink::{Sink, WriteError},
-    source::{Content, Input, Page, ReservedBytes, SourceEvent},
+    source::{
+        Content, Input, LookupPage, Page, ReservedBytes, SourceEvent, lookup::page::LookupEvent,
+    },
 };
 
 /// Returns a load of `workers` and the sender of what its source lists.
@@ -301,15 +303,17 @@ async fn envelope_fields_belong_to_one_record_only() {
             r#"{{"eventVersion":"1.08","eventID":"00000000-0000-0000-0000-00000000000{id}","eventTime":"2024-06-01T12:00:00Z"}}"#
         )
     };
-    let named = serde_json::json!({
-        "Username": "alice", "Resources": [{ "ResourceName": "b" }], "CloudTrailEvent": record(1)
-    });
-    let bare = serde_json::json!({ "CloudTrailEvent": record(2) });
-    let bytes = Bytes::from(format!(r#"{{"Events":[{named},{bare}]}}"#));
+    let named = LookupEvent {
+        record: Some(record(1)),
+        username: Some(br#""alice""#.to_vec()),
+        resources: Some(br#"[{"ResourceName":"b"}]"#.to_vec()),
+        ..LookupEvent::default()
+    };
+    let bare = LookupEvent { record: Some(record(2)), ..LookupEvent::default() };
     let page = Page {
         key: format!("{SERIES}/1000-1999"),
         number: 0,
-        content: ReservedBytes { bytes, permit: None },
+        content: LookupPage { events: vec![named, bare], permit: None },
         since: Some(1_000),
     };
     for what in [slice(1_000, 1_999), SourceEvent::Page(page), over(1, true)] {

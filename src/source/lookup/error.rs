@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error;
+
 /// An error of the AWS client, shared because the first one may be reported again when all Regions have failed.
 pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
 
@@ -73,39 +75,25 @@ pub enum LookupError {
         /// The error of the first one.
         source: SharedError,
     },
-    /// The tasks that fetch events could not be started.
-    #[error("could not start fetching events")]
-    Start {
-        /// The error of the system.
-        source: std::io::Error,
-    },
 }
 
 impl LookupError {
-    /// Returns why events cannot be fetched, if the error is about a response.
-    pub fn why(&self) -> Option<&FailureReason> {
+    /// Returns why events cannot be fetched.
+    pub fn reason(&self) -> &FailureReason {
         match self {
-            Self::Region { reason: why, .. } | Self::AllRegions { reason: why, .. } => Some(why),
-            Self::Start { .. } => None,
+            Self::Region { reason, .. } | Self::AllRegions { reason, .. } => reason,
         }
     }
 
     /// Describes the error, for a line that starts with [`source::Error::about`](crate::source::Error::about).
     pub fn describe(&self) -> String {
         match self {
-            Self::Region { account, reason: why, source, .. } => {
-                format!("account {account}: {why}: {}", innermost(source.as_ref()))
+            Self::Region { account, reason, source, .. } => {
+                let cause: &(dyn std::error::Error + 'static) = source.as_ref();
+                let innermost = error::chain(cause).last().map(ToString::to_string);
+                format!("account {account}: {reason}: {}", innermost.unwrap_or_default())
             }
-            other => other.to_string(),
+            other @ Self::AllRegions { .. } => other.to_string(),
         }
     }
-}
-
-/// Returns the message of the innermost cause.
-fn innermost(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    let mut last: &dyn std::error::Error = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }

@@ -1,25 +1,27 @@
-//! Events of many accounts and Regions from LookupEvents, each at its full quota.
+//! Loads the event history of accounts and Regions with LookupEvents, each at its full quota.
 //!
-//! In: [`Place`]s, the time that is wanted, and what of it is covered already. Out: what is missing, oldest first,
-//! as slices that begin, come in pages, and end.
-//! Holds: a slice is asked for with fixed bounds; page tokens are hints; a page says since which second its slice is
-//! certain, and no event at a page's edge is lost. Throttling is never fatal. A place that fails is told once, and
-//! the others go on. Bytes that wait for a worker are bounded.
-//! Absent on purpose: credentials and the list of Regions (see `aws`); what is covered (see `checkpoint`).
+//! Input: [`LookupTarget`]s, the wanted time range, and the ranges that are already covered. Output: the missing
+//! ranges, oldest first, as slices that start, arrive in pages, and end.
+//! Invariant: a slice is queried with fixed bounds; page tokens are only hints; each page carries the second from which
+//! its slice is complete, and no event at a page boundary is lost. Throttling is never fatal. A Region that fails is
+//! reported once, and the others continue. Bytes that wait for a worker are bounded.
+//! Deliberately absent: credentials and the list of Regions (see `aws`); coverage (see `checkpoint`).
 //!
 //! | file | decides |
 //! |---|---|
-//! | `plan` | which seconds are missing, and how they are cut into slices |
-//! | `site` | which request is sent next in one account and Region, and what an answer means for it |
-//! | `chain` | what is asked next of one slice, and since which second it is certain |
-//! | `pace`, `clock` | when it is sent |
-//! | `ask` | how it is sent, and what a page of it looks like |
-//! | `estimate`, `progress` | what it will cost; how far it is |
+//! | `plan` | which seconds are missing, and how they are divided into slices |
+//! | `region` | which request is sent next in one account and Region, and what its response means |
+//! | `cursor` | the next query of one slice, and the second from which it is complete |
+//! | `request` | how a request is sent |
+//! | [`page`] | what a worker gets of a page |
+//! | `coordinator` | how the results of all Regions are combined |
+//! | `estimate` | the expected cost of a load |
 
-mod clock;
+mod coordinator;
 mod cursor;
 mod error;
 mod estimate;
+pub mod page;
 mod plan;
 mod region;
 mod request;
@@ -33,18 +35,16 @@ use std::time::Duration;
 
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::types::LookupAttributeKey;
-
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::{Source, SourceEvent};
-use crate::{
-    report::{LookupProgress, RegionProgress, lookup_progress::LOOKUP_QUOTA},
-    shutdown::ShutdownSignal,
-};
-use clock::Clock;
+use super::{Error, EventSender, Source, SourceRun, task_output};
+use crate::report::{LookupProgress, RegionProgress, lookup_progress::LOOKUP_QUOTA};
+use crate::shutdown::ShutdownSignal;
+use coordinator::Coordinator;
 use plan::{SecondRange, missing_ranges};
-use region::{RegionFetcher, RegionMessage, Shared, seconds};
+use region::{FetchContext, RegionFetcher, seconds};
 
 pub use error::{FailureReason, LookupError, SharedError};
 pub use estimate::{Estimate, RegionEstimate, SLOW_REGION};
@@ -168,7 +168,7 @@ impl LookupTarget {
 #[derive(Clone, Debug)]
 pub struct LookupOptions {
     /// Index of the SOURCE argument.
-    pub source_index: usize,
+    pub source_number: usize,
     /// The current time, in seconds of the Unix epoch.
     pub now: i64,
     /// First second to load; the start of the event history if `None`.
@@ -191,7 +191,7 @@ impl LookupOptions {
     /// Returns the default options.
     pub fn new(now: i64) -> Self {
         Self {
-            source_index: 0,
+            source_number: 0,
             now,
             from: None,
             to: None,
@@ -215,19 +215,13 @@ pub struct LookupSource {
     targets: Vec<LookupTarget>,
     options: LookupOptions,
     coverage: CoverageFn,
-    stop: ShutdownSignal,
     progress: Arc<LookupProgress>,
     on_estimate: Option<EstimateCallback>,
 }
 
 impl LookupSource {
     /// Creates the source; no request is sent yet.
-    pub fn new(
-        targets: Vec<LookupTarget>,
-        options: LookupOptions,
-        coverage: CoverageFn,
-        stop: ShutdownSignal,
-    ) -> Self {
+    pub fn new(targets: Vec<LookupTarget>, options: LookupOptions, coverage: CoverageFn) -> Self {
         let mut regions: Vec<RegionProgress> = Vec::new();
         for target in &targets {
             let known =
@@ -237,13 +231,13 @@ impl LookupSource {
             }
         }
         let progress = Arc::new(LookupProgress { regions });
-        Self { targets, options, coverage, stop, progress, on_estimate: None }
+        Self { targets, options, coverage, progress, on_estimate: None }
     }
 
     /// Sets the callback that receives the estimate once all Regions are sampled; loading continues meanwhile.
     #[must_use]
-    pub fn on_estimate(mut self, emit: EstimateCallback) -> Self {
-        self.on_estimate = Some(emit);
+    pub fn on_estimate(mut self, callback: EstimateCallback) -> Self {
+        self.on_estimate = Some(callback);
         self
     }
 
@@ -254,8 +248,8 @@ impl LookupSource {
 
     /// Returns the range of seconds to load.
     fn wanted(&self) -> SecondRange {
-        let LookupOptions { now, from, to, delay: settle, .. } = self.options;
-        let (oldest, newest) = (now - seconds(EVENT_HISTORY), now - seconds(settle));
+        let LookupOptions { now, from, to, delay, .. } = self.options;
+        let (oldest, newest) = (now - seconds(EVENT_HISTORY), now - seconds(delay));
         SecondRange {
             from: from.unwrap_or(oldest).max(oldest),
             to: to.unwrap_or(newest).min(newest),
@@ -273,168 +267,57 @@ impl LookupSource {
     }
 
     /// Returns the targets of each account and Region, with the missing ranges of each.
-    fn work_by_region(&self) -> Vec<Vec<(LookupTarget, Vec<SecondRange>)>> {
+    fn work_by_region(&self) -> Vec<RegionWork> {
         let belongs = |region: &RegionProgress, target: &LookupTarget| {
             region.account == target.account && region.region == target.region
         };
         let regions = self.progress.regions.iter();
-        let site = |region| {
+        let work = |region| {
             let targets = self.targets.iter().filter(|target| belongs(region, target));
             targets.map(|target| (target.clone(), self.missing_ranges(target))).collect()
         };
-        regions.map(site).collect()
-    }
-}
-
-/// Fetches all sites at once; returns when all are done, or nobody listens any more.
-async fn fetch(
-    sites: Vec<Vec<(LookupTarget, Vec<SecondRange>)>>,
-    options: LookupOptions,
-    stop: ShutdownSignal,
-    progress: Arc<LookupProgress>,
-    out: mpsc::Sender<RegionMessage>,
-    clock: Clock,
-) {
-    let memory = Arc::new(Semaphore::new(options.held_bytes.max(MIN_HELD_BYTES)));
-    let shared = Shared { options, started_at: clock.now(), clock, stop, memory, progress, out };
-    let mut tasks = JoinSet::new();
-    for (number, categories) in sites.into_iter().enumerate() {
-        tasks.spawn(RegionFetcher::new(number, categories, shared.clone()).run());
-    }
-    drop(shared);
-    tasks.join_all().await;
-}
-
-/// Hands on what sites tell, and keeps count of those that failed.
-struct Coordinator {
-    word: usize,
-    sites: usize,
-    /// Sites that have not said what they cost, or that they have failed.
-    unsaid: usize,
-    estimates: Vec<Option<RegionEstimate>>,
-    on_estimate: Option<EstimateCallback>,
-    gone: usize,
-    /// Sites of which nobody said that their Region is enabled.
-    guessed: Vec<bool>,
-    /// Those of them where it is not.
-    off: u64,
-    worst: Option<(FailureReason, SharedError)>,
-    /// What went wrong where there is only one site.
-    only: Option<LookupError>,
-}
-
-impl Coordinator {
-    fn new(word: usize, guessed: Vec<bool>, on_estimate: Option<EstimateCallback>) -> Self {
-        let sites = guessed.len();
-        let estimates = vec![None; sites];
-        let (unsaid, gone, off, worst, only) = (sites, 0, 0, None, None);
-        Self { word, sites, unsaid, estimates, on_estimate, gone, guessed, off, worst, only }
+        regions.map(work).collect()
     }
 
-    /// Takes in a message; returns whether to go on.
-    fn take(
-        &mut self,
-        message: RegionMessage,
-        found: &mut dyn FnMut(usize, SourceEvent) -> bool,
-    ) -> bool {
-        match message {
-            RegionMessage::Event(it) => found(self.word, it),
-            RegionMessage::Estimated(number, estimate) => {
-                self.estimates[number] = estimate;
-                self.unsaid -= 1;
-                self.tell_estimate();
-                true
-            }
-            RegionMessage::Failed(number, error) => {
-                self.gone += 1;
-                self.remember(&error);
-                if self.guessed[number] && error.why() == Some(&FailureReason::RegionDisabled) {
-                    self.off += 1;
-                    return true;
-                }
-                if self.sites == 1 {
-                    self.only = Some(error);
-                    return true;
-                }
-                // The last one is told by how the run ends.
-                self.gone == self.sites || found(self.word, SourceEvent::Failed(error.into()))
+    async fn load(mut self, out: EventSender, shutdown: ShutdownSignal) -> Result<(), Error> {
+        let on_estimate = self.on_estimate.take();
+        // Reads the checkpoint, which blocks.
+        let planning = tokio::task::spawn_blocking(move || (self.work_by_region(), self)).await;
+        let Some((work, source)) = task_output(planning) else { return Ok(()) };
+        let may_be_disabled =
+            work.iter().map(|work| work.iter().all(|(target, _)| target.may_be_disabled));
+        let source_number = source.options.source_number;
+        let mut coordinator =
+            Coordinator::new(out, source_number, may_be_disabled.collect(), on_estimate);
+
+        let (sender, mut messages) = mpsc::channel(MESSAGE_CAPACITY);
+        let LookupSource { options, progress, .. } = source;
+        let memory = Arc::new(Semaphore::new(options.held_bytes.max(MIN_HELD_BYTES)));
+        let started_at = Instant::now();
+        let context = FetchContext { options, started_at, shutdown, memory, progress, out: sender };
+        let mut tasks = JoinSet::new();
+        for (number, work) in work.into_iter().enumerate() {
+            tasks.spawn(RegionFetcher::new(number, work, context.clone()).run());
+        }
+        drop(context);
+        while let Some(message) = messages.recv().await {
+            if coordinator.on_message(message).await.is_err() {
+                // Dropping the tasks cancels the requests in flight.
+                return Ok(());
             }
         }
-    }
-
-    fn tell_estimate(&mut self) {
-        if self.unsaid > 0 {
-            return;
+        while let Some(ended) = tasks.join_next().await {
+            task_output(ended);
         }
-        if let Some(emit) = self.on_estimate.take() {
-            let regions = self.estimates.iter().flatten().cloned().collect();
-            emit(&Estimate { regions });
-        }
-    }
-
-    /// Tells in one line of Regions that were tried although nobody said that they are enabled, and that are not.
-    fn tell_off(&self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) {
-        if self.off > 0 && self.gone < self.sites {
-            let Self { off, word, .. } = *self;
-            let regions = if off == 1 { "Region that is" } else { "Regions that are" };
-            let why = format!("{off} {regions} not enabled");
-            found(word, SourceEvent::Skipped { name: "lookup".to_owned(), why });
-        }
-    }
-
-    /// Remembers the failure that says most: Regions that are not enabled are usual.
-    fn remember(&mut self, error: &LookupError) {
-        let LookupError::Region { reason: why, source, .. } = error else { return };
-        if self.worst.as_ref().is_none_or(|(worst, _)| *worst == FailureReason::RegionDisabled) {
-            self.worst = Some((why.clone(), Arc::clone(source)));
-        }
-    }
-
-    /// Returns how it ended: badly if nothing could be had anywhere.
-    fn end(self) -> Result<(), super::Error> {
-        let targets = self.sites;
-        if let Some(error) = self.only {
-            return Err(error.into());
-        }
-        match self.worst {
-            Some((why, source)) if self.gone == targets => {
-                Err(LookupError::AllRegions { regions: targets, reason: why, source }.into())
-            }
-            _ => Ok(()),
-        }
+        coordinator.finish().await
     }
 }
+
+/// The targets of one account and Region, with the missing ranges of each.
+type RegionWork = Vec<(LookupTarget, Vec<SecondRange>)>;
 
 impl Source for LookupSource {
-    fn list(
-        &mut self,
-        found: &mut dyn FnMut(usize, SourceEvent) -> bool,
-    ) -> Result<(), super::Error> {
-        let (sites, options) = (self.work_by_region(), self.options.clone());
-        let guessed =
-            |site: &Vec<(LookupTarget, _)>| site.iter().all(|(target, _)| target.may_be_disabled);
-        let guessed = sites.iter().map(guessed).collect();
-        let mut coordinator =
-            Coordinator::new(options.source_index, guessed, self.on_estimate.take());
-        let (stop, progress) = (self.stop.clone(), Arc::clone(&self.progress));
-        // `found` waits for workers, and requests must go on meanwhile: so they have a thread of their own.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|source| LookupError::Start { source })?;
-        let (out, mut messages) = mpsc::channel(MESSAGE_CAPACITY);
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                runtime.block_on(fetch(sites, options, stop, progress, out, Clock::Real));
-            });
-            while let Some(message) = messages.blocking_recv() {
-                if !coordinator.take(message, found) {
-                    break;
-                }
-            }
-            drop(messages);
-        });
-        coordinator.tell_off(found);
-        coordinator.end()
+    fn run(self: Box<Self>, out: EventSender, shutdown: ShutdownSignal) -> SourceRun {
+        Box::pin(self.load(out, shutdown))
     }
 }

@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use super::clock::Clock;
 use super::cursor::{PageOutcome, Sample, SliceCursor};
 use super::error::{FailureReason, LookupError};
 use super::estimate::RegionEstimate;
+use super::page::{LookupEvent, LookupPage};
 use super::plan::{MAX_SLICE_SECONDS, SecondRange, SlicePlan};
 use super::request::{PageResponse, fetch_page};
 use super::{EVENT_HISTORY, LookupOptions, LookupTarget};
@@ -28,7 +28,8 @@ use crate::aws::{ErrorKind, ServiceError};
 use crate::limit::RateLimiter;
 use crate::report::{LookupProgress, RegionProgress, RegionStage};
 use crate::shutdown::{ShutdownLevel, ShutdownSignal};
-use crate::source::{Page, ReservedBytes, SourceEvent};
+use crate::source::{Page, SourceEvent};
+use aws_sdk_cloudtrail::types::Event;
 
 /// Maximum number of open slices: hides a latency of 16 s at two requests a second. A restart resumes each of them.
 const MAX_OPEN_SLICES: usize = 32;
@@ -61,13 +62,12 @@ pub(super) enum RegionMessage {
     Failed(usize, LookupError),
 }
 
-/// State shared by the fetchers of all Regions.
+/// State context by the fetchers of all Regions.
 #[derive(Clone, Debug)]
-pub(super) struct Shared {
+pub(super) struct FetchContext {
     pub(super) options: LookupOptions,
-    pub(super) clock: Clock,
     pub(super) started_at: Instant,
-    pub(super) stop: ShutdownSignal,
+    pub(super) shutdown: ShutdownSignal,
     pub(super) memory: Arc<Semaphore>,
     pub(super) progress: Arc<LookupProgress>,
     pub(super) out: mpsc::Sender<RegionMessage>,
@@ -139,7 +139,7 @@ pub(super) struct RegionFetcher {
     has_estimated: bool,
     /// When the first request was sent.
     first_sent_at: Option<Instant>,
-    shared: Shared,
+    context: FetchContext,
 }
 
 impl RegionFetcher {
@@ -147,13 +147,13 @@ impl RegionFetcher {
     pub(super) fn new(
         number: usize,
         categories: Vec<(LookupTarget, Vec<SecondRange>)>,
-        shared: Shared,
+        context: FetchContext,
     ) -> Self {
         let categories: Vec<CategoryPlan> = categories
             .into_iter()
             .map(|(target, gaps)| CategoryPlan { target, plan: SlicePlan::new(gaps), samples: 0 })
             .collect();
-        let region = &shared.progress.regions[number];
+        let region = &context.progress.regions[number];
         let seconds: i64 = categories.iter().map(|category| category.plan.seconds()).sum();
         region.seconds.store(seconds.unsigned_abs(), Relaxed);
         Self {
@@ -164,21 +164,21 @@ impl RegionFetcher {
             cursors: BTreeMap::new(),
             cursors_started: 0,
             in_flight: JoinSet::new(),
-            rate_limiter: RateLimiter::new(shared.options.requests_per_second, shared.started_at),
+            rate_limiter: RateLimiter::new(context.options.requests_per_second, context.started_at),
             permit: None,
             page_bytes: 64 << 10,
             failing_since: None,
             expired_responses: 0,
-            credentials_refused_at: shared.started_at,
+            credentials_refused_at: context.started_at,
             has_succeeded: false,
             has_estimated: false,
             first_sent_at: None,
-            shared,
+            context,
         }
     }
 
     fn counters(&self) -> &RegionProgress {
-        &self.shared.progress.regions[self.number]
+        &self.context.progress.regions[self.number]
     }
 
     /// Fetches all missing ranges.
@@ -200,10 +200,10 @@ impl RegionFetcher {
 
     /// Sends requests and processes responses until nothing is left; returns the error that ended the Region, if any.
     async fn fetch(&mut self) -> Result<Option<LookupError>, Cancelled> {
-        let stop = self.shared.stop.clone();
+        let shutdown = self.context.shutdown.clone();
         loop {
             self.emit_estimate().await?;
-            if self.has_estimated && self.shared.options.dry_run {
+            if self.has_estimated && self.context.options.dry_run {
                 return Ok(None);
             }
             let next_request = self.choose_request();
@@ -214,11 +214,11 @@ impl RegionFetcher {
             let rested = self.cursors.values().filter_map(|cursor| cursor.backoff_until).min();
             let completed = tokio::select! {
                 biased;
-                () = stop.reached(ShutdownLevel::Draining) => return Err(Cancelled),
-                () = self.shared.out.closed() => return Err(Cancelled),
+                () = shutdown.reached(ShutdownLevel::Draining) => return Err(Cancelled),
+                () = self.context.out.closed() => return Err(Cancelled),
                 Some(completed) = self.in_flight.join_next() => Some(completed),
-                () = wait_turn(&self.shared, due, &mut self.permit, self.page_bytes), if next_request.is_some() => None,
-                () = self.shared.clock.reaches(rested.unwrap_or(self.shared.started_at)), if rested.is_some() => {
+                () = wait_turn(&self.context, due, &mut self.permit, self.page_bytes), if next_request.is_some() => None,
+                () = sleep_until(rested.unwrap_or(self.context.started_at)), if rested.is_some() => {
                     self.end_backoffs();
                     continue;
                 }
@@ -237,7 +237,7 @@ impl RegionFetcher {
 
     /// Ends the backoffs that have elapsed.
     fn end_backoffs(&mut self) {
-        let now = self.shared.clock.now();
+        let now = Instant::now();
         for cursor in self.cursors.values_mut() {
             cursor.backoff_until = cursor.backoff_until.filter(|until| *until > now);
         }
@@ -248,7 +248,7 @@ impl RegionFetcher {
         if self.next_sample().is_some() {
             return Some(NextRequest::NewSlice);
         }
-        let dry = self.shared.options.dry_run;
+        let dry = self.context.options.dry_run;
         let ready = self.cursors.iter().filter(|(_, cursor)| {
             !cursor.is_in_flight
                 && cursor.backoff_until.is_none()
@@ -321,7 +321,7 @@ impl RegionFetcher {
     }
 
     fn send(&mut self, next_request: NextRequest) {
-        let now = self.shared.clock.now();
+        let now = Instant::now();
         let id = match next_request {
             NextRequest::Continue(id) => Some(id),
             NextRequest::NewSlice => self.claim(),
@@ -333,8 +333,7 @@ impl RegionFetcher {
         cursor.is_in_flight = true;
         cursor.permit = self.permit.take();
         let (target, query) = (self.categories[cursor.category].target.clone(), cursor.query());
-        let clock = self.shared.clock.clone();
-        self.in_flight.spawn(async move { (id, now, fetch_page(target, query, &clock).await) });
+        self.in_flight.spawn(async move { (id, now, fetch_page(target, query).await) });
         self.rate_limiter.sent(now);
         self.counters().requests.fetch_add(1, Relaxed);
     }
@@ -402,9 +401,9 @@ impl RegionFetcher {
                 self.has_succeeded = true;
                 return self.on_page(id, cursor, answer, permit).await.map(|()| None);
             }
-            Err(refusal) => {
+            Err(error) => {
                 self.permit = self.permit.take().or(permit);
-                self.on_error(&mut cursor, sent, refusal)
+                self.on_error(&mut cursor, sent, error)
             }
         };
         match failed {
@@ -414,7 +413,7 @@ impl RegionFetcher {
             }
             // One second without progress does not fail the Region, nor do Insights that it does not support.
             Err(error) if self.is_partial(&error) => {
-                if error.why() == Some(&FailureReason::Rejected) {
+                if *error.reason() == FailureReason::Rejected {
                     self.categories[cursor.category].plan = SlicePlan::default();
                 }
                 self.end_slice(&mut cursor, false).await?;
@@ -430,9 +429,9 @@ impl RegionFetcher {
 
     /// Returns whether other requests may still succeed.
     fn is_partial(&self, error: &LookupError) -> bool {
-        match error.why() {
-            Some(FailureReason::NoProgress { .. }) => true,
-            Some(FailureReason::Rejected) => self.categories.len() > 1,
+        match error.reason() {
+            FailureReason::NoProgress { .. } => true,
+            FailureReason::Rejected => self.categories.len() > 1,
             _ => false,
         }
     }
@@ -446,10 +445,10 @@ impl RegionFetcher {
         &mut self,
         cursor: &mut SliceCursor,
         sent: Instant,
-        refusal: ServiceError,
+        error: ServiceError,
     ) -> Result<(), LookupError> {
-        let now = self.shared.clock.now();
-        let why = match &refusal.kind {
+        let now = Instant::now();
+        let reason = match &error.kind {
             ErrorKind::Throttled => {
                 self.counters().throttled.fetch_add(1, Relaxed);
                 self.rate_limiter.throttled(sent, now);
@@ -492,14 +491,14 @@ impl RegionFetcher {
             | ErrorKind::NotFound => FailureReason::Rejected,
         };
         let (account, region) = (self.account.clone(), self.region.clone());
-        Err(LookupError::Region { account, region, reason: why, source: Arc::new(refusal) })
+        Err(LookupError::Region { account, region, reason, source: Arc::new(error) })
     }
 
     /// Returns the oldest second that the service still has; it advances during a long load.
     fn horizon(&self, now: Instant) -> i64 {
-        let passed = seconds(now - self.shared.started_at);
+        let passed = seconds(now - self.context.started_at);
         // One minute of tolerance for clock skew.
-        self.shared.options.now + passed - seconds(EVENT_HISTORY) + 60
+        self.context.options.now + passed - seconds(EVENT_HISTORY) + 60
     }
 
     /// Processes a page.
@@ -525,7 +524,7 @@ impl RegionFetcher {
         let counters = self.counters();
         counters.events.fetch_add(events.len() as u64, Relaxed);
         counters.seconds_done.fetch_add(seconds_done, Relaxed);
-        self.emit_page(&mut cursor, &events, finished, permit).await?;
+        self.emit_page(&mut cursor, events, finished, permit).await?;
         if finished {
             let complete = !cursor.shortened;
             self.end_slice(&mut cursor, complete).await?;
@@ -540,15 +539,15 @@ impl RegionFetcher {
     async fn emit_page(
         &mut self,
         cursor: &mut SliceCursor,
-        events: &[aws_sdk_cloudtrail::types::Event],
+        events: Vec<Event>,
         finished: bool,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Cancelled> {
-        if self.shared.options.dry_run {
+        if self.context.options.dry_run {
             return Ok(());
         }
         if cursor.slice.is_none() {
-            let options = &self.shared.options;
+            let options = &self.context.options;
             let sure_until = options.now - seconds(options.overlap);
             let slice =
                 cursor.start_slice(&self.categories[cursor.category].target.series(), sure_until);
@@ -558,13 +557,14 @@ impl RegionFetcher {
         if events.is_empty() && !(finished && cursor.shortened) {
             return Ok(());
         }
-        let bytes = super::request::page(events);
+        let events: Vec<_> = events.into_iter().map(LookupEvent::from).collect();
+        let bytes = events.iter().map(LookupEvent::held_bytes).sum();
         // Adapts the reservation of the next request to the size of recent pages.
-        self.page_bytes = (self.page_bytes * 7 + bytes.len() * 5 / 4) / 8;
-        let permit = permit.map(|permit| resize_permit(permit, bytes.len(), &self.shared.memory));
+        self.page_bytes = (self.page_bytes * 7 + bytes * 5 / 4) / 8;
+        let permit = permit.map(|permit| resize_permit(permit, bytes, &self.context.memory));
         let (key, number) = cursor.next_page();
         let since = cursor.complete_since(finished);
-        let page = Page { key, number, content: ReservedBytes { bytes, permit }, since };
+        let page = Page { key, number, content: LookupPage { events, permit }, since };
         self.emit(RegionMessage::Event(SourceEvent::Page(page))).await
     }
 
@@ -585,7 +585,7 @@ impl RegionFetcher {
     }
 
     async fn emit(&self, message: RegionMessage) -> Result<(), Cancelled> {
-        self.shared.out.send(message).await.map_err(|_| Cancelled)
+        self.context.out.send(message).await.map_err(|_| Cancelled)
     }
 
     /// Sends the estimate once all samples have arrived.
@@ -610,7 +610,7 @@ impl RegionFetcher {
             seconds: self.counters().seconds.load(Relaxed),
             events: figures.events + rounded(remaining),
             requests,
-            time: Duration::from_secs(requests).div_f64(self.shared.options.requests_per_second),
+            time: Duration::from_secs(requests).div_f64(self.context.options.requests_per_second),
             exact: self.cursors.is_empty()
                 && self.categories.iter().all(|category| category.plan.is_empty()),
         };
@@ -634,16 +634,16 @@ impl RegionFetcher {
 
 /// Waits until memory for another page is reserved, and then for the rate limiter.
 async fn wait_turn(
-    shared: &Shared,
+    context: &FetchContext,
     at: Instant,
     permit: &mut Option<OwnedSemaphorePermit>,
     bytes: usize,
 ) {
     if permit.is_none() {
         let permits = u32::try_from(bytes.clamp(4 << 10, 1 << 20)).unwrap_or(u32::MAX);
-        *permit = Arc::clone(&shared.memory).acquire_many_owned(permits).await.ok();
+        *permit = Arc::clone(&context.memory).acquire_many_owned(permits).await.ok();
     }
-    shared.clock.reaches(at).await;
+    sleep_until(at).await;
 }
 
 /// Resizes a reservation to the page that arrived. If the budget is exhausted, the excess of this one page is not

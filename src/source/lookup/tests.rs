@@ -1,9 +1,10 @@
-//! The room's promises, with the real SDK client, against a strict model of the service, by a clock that is turned.
+//! Tests of the whole source with the real SDK client against a strict model of the service, in paused time.
 
 #[path = "../../../tests/support/aws/cloudtrail/model.rs"]
 mod model;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 
 use aws_credential_types::Credentials;
@@ -18,10 +19,10 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tokio::time::Instant;
 
-use super::clock::turned::Turned;
+use super::page::LookupEvent;
 use super::*;
 use crate::shutdown::{ShutdownLevel, shutdown_channel};
-use crate::source::{Error as SourceError, Page, Slice};
+use crate::source::{Error as SourceError, Page, Slice, SourceEvent, for_each_event};
 use model::{Model, Reply};
 
 /// The moment at which all tests begin: 1 January 2026.
@@ -42,23 +43,35 @@ enum Fault {
     Code(&'static str),
 }
 
-/// The way to the service, under one clock with the room.
+/// The connection to the service.
 #[derive(Clone, Debug)]
-struct Way {
+struct Connection {
     model: Arc<Mutex<Model>>,
-    clock: Clock,
-    began: Instant,
+    time: Arc<Mutex<ModelTime>>,
     latency: Duration,
     faults: Arc<Mutex<VecDeque<Option<Fault>>>>,
 }
 
-impl Way {
+/// The model's time: it continues from one run to the next, each of which has a paused clock of its own.
+#[derive(Debug, Default)]
+struct ModelTime {
+    before: Duration,
+    run_started_at: Option<Instant>,
+}
+
+impl ModelTime {
+    fn now(&self) -> Duration {
+        self.before + self.run_started_at.map_or(Duration::ZERO, |start| start.elapsed())
+    }
+}
+
+impl Connection {
     fn answer(&self, request: &HttpRequest) -> (u16, String) {
         let scope = request.headers().get("authorization").unwrap();
         let scope = scope.split_once("Credential=").unwrap().1;
         let parts: Vec<&str> = scope.split('/').collect();
         let body = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
-        let at = (self.clock.now() - self.began).as_secs_f64();
+        let at = self.time.lock().unwrap().now().as_secs_f64();
         match self.model.lock().unwrap().lookup(parts[0], parts[2], &body, at) {
             Reply::Page(page) => (200, page.to_string()),
             Reply::Error(code, why) => error(code, &why),
@@ -70,19 +83,19 @@ fn error(code: &str, why: &str) -> (u16, String) {
     (400, serde_json::json!({ "__type": code, "message": why }).to_string())
 }
 
-impl HttpConnector for Way {
+impl HttpConnector for Connection {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let way = self.clone();
+        let connection = self.clone();
         HttpConnectorFuture::new(async move {
-            let fault = way.faults.lock().unwrap().pop_front().flatten();
+            let fault = connection.faults.lock().unwrap().pop_front().flatten();
             let (status, body) = match fault {
-                None => way.answer(&request),
+                None => connection.answer(&request),
                 Some(Fault::Status(status)) => (status, String::new()),
                 Some(Fault::Code(code)) => error(code, code),
                 Some(Fault::Reset) => return Err(ConnectorError::io("connection reset".into())),
                 Some(Fault::Hang) => std::future::pending().await,
             };
-            way.clock.reaches(way.clock.now() + way.latency).await;
+            tokio::time::sleep(connection.latency).await;
             Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
         })
     }
@@ -90,8 +103,8 @@ impl HttpConnector for Way {
 
 /// Everything a test needs; the fields are changed as it likes.
 struct Bench {
-    way: Way,
-    places: Vec<LookupTarget>,
+    connection: Connection,
+    targets: Vec<LookupTarget>,
     options: LookupOptions,
     covered: BTreeMap<String, Vec<(i64, i64)>>,
     /// Seconds after which the user stops, or pages after which nobody listens any more.
@@ -122,18 +135,16 @@ struct Outcome {
 
 impl Bench {
     fn new() -> Self {
-        let clock = Clock::Turned(Arc::new(Turned::new()));
-        let way = Way {
+        let connection = Connection {
             model: Arc::new(Mutex::new(Model::new(NOW))),
-            began: clock.now(),
-            clock,
+            time: Arc::default(),
             latency: Duration::from_millis(200),
             faults: Arc::default(),
         };
         Self {
-            way,
-            places: Vec::new(),
-            options: LookupOptions::new(NOW),
+            connection,
+            targets: Vec::new(),
+            options: LookupOptions { source_number: 7, ..LookupOptions::new(NOW) },
             covered: BTreeMap::new(),
             stop_after: None,
             cut_after: None,
@@ -149,15 +160,15 @@ impl Bench {
     }
 
     fn add(&mut self, account: &str, regions: &[&str]) {
-        self.places.extend(regions.iter().map(|region| place(&self.way, account, region)));
+        self.targets.extend(regions.iter().map(|region| target(&self.connection, account, region)));
     }
 
     fn model(&self) -> std::sync::MutexGuard<'_, Model> {
-        self.way.model.lock().unwrap()
+        self.connection.model.lock().unwrap()
     }
 
     fn faults(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
-        self.way.faults.lock().unwrap().extend(faults);
+        self.connection.faults.lock().unwrap().extend(faults);
     }
 
     /// Puts events into the last days of a place, from that many days ago.
@@ -172,7 +183,11 @@ impl Bench {
     }
 
     fn run(&mut self) -> Outcome {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(self.go())
     }
 
@@ -180,56 +195,43 @@ impl Bench {
         let covered = self.covered.clone();
         let coverage =
             Box::new(move |series: &str| covered.get(series).cloned().unwrap_or_default());
-        let (raise, stop) = shutdown_channel();
-        let lookup =
-            LookupSource::new(self.places.clone(), self.options.clone(), coverage, stop.clone());
-        let sites = lookup.work_by_region();
-        let told = Arc::new(Mutex::new(None));
-        let theirs = Arc::clone(&told);
-        let tell: EstimateCallback = Box::new(move |estimate| {
-            *theirs.lock().unwrap() = Some(estimate.clone());
-        });
-        let guessed = sites.iter().map(|site| site.iter().all(|(place, _)| place.may_be_disabled));
-        let mut coordinator = Coordinator::new(7, guessed.collect(), Some(tell));
-        let (out, mut messages) = mpsc::channel(MESSAGE_CAPACITY);
-        let clock = self.way.clock.clone();
-        let start = clock.now();
-        let work = fetch(sites, self.options.clone(), stop, lookup.progress(), out, clock.clone());
+        let start = Instant::now();
+        self.connection.time.lock().unwrap().run_started_at = Some(start);
+        let (trigger, shutdown) = shutdown_channel();
+        let reported = Arc::new(Mutex::new(None));
+        let theirs = Arc::clone(&reported);
+        let source = LookupSource::new(self.targets.clone(), self.options.clone(), coverage)
+            .on_estimate(Box::new(move |estimate| {
+                *theirs.lock().unwrap() = Some(estimate.clone());
+            }));
         let mut outcome = Outcome::default();
-        let listen = async {
-            while let Some(message) = messages.recv().await {
-                if !coordinator.take(message, &mut |word, found| {
-                    assert_eq!(word, 7);
-                    self.note(found, &mut outcome)
-                }) {
-                    break;
-                }
-            }
-            drop(messages);
-        };
-        let stopped = async {
+        let run = for_each_event(Box::new(source), shutdown, |source_number, event| {
+            assert_eq!(source_number, 7);
+            self.note(event, &mut outcome)
+        });
+        let stop = async {
             match self.stop_after {
-                Some(after) => clock.reaches(start + after).await,
+                Some(after) => tokio::time::sleep(after).await,
                 None => std::future::pending().await,
             }
-            raise.raise(ShutdownLevel::Draining);
-            std::future::pending::<()>().await;
+            trigger.raise(ShutdownLevel::Draining);
+            std::future::pending().await
         };
-        let Clock::Turned(turned) = clock.clone() else { unreachable!() };
-        tokio::select! {
-            _ = async { tokio::join!(work, listen) } => {}
-            () = turned.turn() => {}
-            () = stopped => {}
-        }
-        outcome.time = clock.now() - start;
-        outcome.estimate = told.lock().unwrap().take();
-        outcome.result = Some(coordinator.end());
+        let result = tokio::select! {
+            result = run => result,
+            result = stop => result,
+        };
+        outcome.time = start.elapsed();
+        let mut time = self.connection.time.lock().unwrap();
+        *time = ModelTime { before: time.now(), run_started_at: None };
+        outcome.estimate = reported.lock().unwrap().take();
+        outcome.result = Some(result);
         outcome
     }
 
     /// Takes in what was found, and checks that it keeps the contract.
-    fn note(&self, found: SourceEvent, outcome: &mut Outcome) -> bool {
-        match found {
+    fn note(&self, event: SourceEvent, outcome: &mut Outcome) -> ControlFlow<()> {
+        match event {
             SourceEvent::SliceStarted(slice) => {
                 assert!(outcome.slices.iter().all(|known| known.key != slice.key), "{slice:?}");
                 assert!(slice.from <= slice.to);
@@ -239,7 +241,7 @@ impl Bench {
             }
             SourceEvent::Page(page) => {
                 if self.cut_after == Some(outcome.pages) {
-                    return false;
+                    return ControlFlow::Break(());
                 }
                 self.note_page(&page, outcome);
                 if self.keep_pages {
@@ -256,24 +258,23 @@ impl Bench {
                 }
             }
             SourceEvent::Failed(error) => {
-                outcome.failed.push(format!("{}: {}", error.about(), error.told()));
+                outcome.failed.push(format!("{}: {}", error.subject(), error.describe()));
             }
             other => panic!("{other:?}"),
         }
-        true
+        ControlFlow::Continue(())
     }
 
     fn note_page(&self, page: &Page, outcome: &mut Outcome) {
         let slice = outcome.slices.iter().find(|slice| slice.key == page.key).unwrap().clone();
         assert!(!outcome.ended.contains_key(&page.key));
-        let room = page.content.permit.as_ref().unwrap().num_permits();
-        assert_eq!(room, page.content.bytes.len());
+        let events = &page.content.events;
+        let reserved = page.content.permit.as_ref().unwrap().num_permits();
+        assert_eq!(reserved, events.iter().map(LookupEvent::held_bytes).sum::<usize>());
         outcome.pages += 1;
-        let content: serde_json::Value = serde_json::from_slice(&page.content.bytes).unwrap();
-        let events = content["Events"].as_array().unwrap();
         // An empty page is worth its way only for what it makes certain.
         assert!(!events.is_empty() || page.since.is_some());
-        let ids = events.iter().map(|it| it["EventId"].as_str().unwrap().to_owned());
+        let ids = events.iter().map(|event| event.id.clone().unwrap());
         outcome.ids.extend(ids);
         outcome.handed.extend(outcome.ids[outcome.ids.len() - events.len()..].iter().cloned());
         if let Some(since) = page.since {
@@ -286,11 +287,11 @@ impl Bench {
     fn check_certain(&self, series: &str, from: i64, to: i64, outcome: &mut Outcome) {
         outcome.certain.entry(series.to_owned()).or_default().push((from, to));
         let path = series.strip_prefix("lookup:").unwrap();
-        let place: Vec<&str> = path.split('/').collect();
+        let target: Vec<&str> = path.split('/').collect();
         if !self.check || path.contains('?') {
             return;
         }
-        let key = (place[0].to_owned(), place[1].to_owned(), place[2] == "insight");
+        let key = (target[0].to_owned(), target[1].to_owned(), target[2] == "insight");
         let model = self.model();
         let events = model.events.get(&key).into_iter().flatten();
         let mut inside = events.filter(|event| (from..=to).contains(&event.second));
@@ -308,8 +309,8 @@ impl Outcome {
     }
 }
 
-fn place(way: &Way, account: &str, region: &str) -> LookupTarget {
-    let connector = SharedHttpConnector::new(way.clone());
+fn target(connection: &Connection, account: &str, region: &str) -> LookupTarget {
+    let connector = SharedHttpConnector::new(connection.clone());
     let config = aws_sdk_cloudtrail::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(region.to_owned()))
@@ -350,7 +351,7 @@ fn a_region_without_events_is_covered_too() {
         outcome.certain["lookup:111122223333/eu-west-1/management"],
         [(NOW - DAY, NOW - 900)]
     );
-    assert_eq!(outcome.slices[0].sure_until, NOW - DAY);
+    assert_eq!(outcome.slices[0].complete_until, NOW - DAY);
 }
 
 #[test]
@@ -385,8 +386,8 @@ fn shares(bench: &Bench) -> (f64, f64) {
 
 fn quota_is_used_at(latency: Duration) {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
-    bench.way.latency = latency;
-    bench.places.clear();
+    bench.connection.latency = latency;
+    bench.targets.clear();
     bench.add(ACCOUNT, &["us-east-1"]);
     bench.check = false;
     bench.put("us-east-1", 10, 60_000);
@@ -430,7 +431,7 @@ fn the_quota_is_used_at_5_s() {
 #[test]
 fn a_slow_first_answer_is_not_waited_for() {
     let mut bench = Bench::new();
-    bench.way.latency = Duration::from_secs(5);
+    bench.connection.latency = Duration::from_secs(5);
     bench.add(ACCOUNT, &["us-east-1"]);
     bench.put("us-east-1", 89, 60_000);
     bench.stop_after = Some(Duration::from_mins(1));
@@ -440,7 +441,7 @@ fn a_slow_first_answer_is_not_waited_for() {
     assert!((116..=120).contains(&granted), "{granted}");
 
     let mut bench = Bench::new();
-    bench.way.latency = Duration::from_secs(5);
+    bench.connection.latency = Duration::from_secs(5);
     bench.add(ACCOUNT, &["us-east-1"]);
     bench.put("us-east-1", 89, 2_000);
     let outcome = bench.run();
@@ -450,7 +451,7 @@ fn a_slow_first_answer_is_not_waited_for() {
     assert!(outcome.time < Duration::from_secs(45), "{:?}", outcome.time);
 
     let mut bench = Bench::new();
-    bench.way.latency = Duration::from_secs(5);
+    bench.connection.latency = Duration::from_secs(5);
     bench.add(ACCOUNT, &["us-east-1"]);
     bench.put("us-east-1", 89, 2_000);
     bench.options.dry_run = true;
@@ -461,7 +462,7 @@ fn a_slow_first_answer_is_not_waited_for() {
 #[test]
 fn a_burst_that_no_sample_saw_is_shared_among_chains() {
     let mut bench = Bench::new();
-    bench.way.latency = Duration::from_secs(4);
+    bench.connection.latency = Duration::from_secs(4);
     bench.add(ACCOUNT, &["us-east-1"]);
     bench.check = false;
     bench.put("us-east-1", 80, 2_000);
@@ -492,7 +493,7 @@ fn others_who_use_half_the_quota_slow_us_and_nothing_else() {
 fn tokens_that_expire_cost_pages_and_lose_none() {
     for life in [0.7, 3.0] {
         let mut bench = Bench::new();
-        bench.way.latency = Duration::from_secs(1);
+        bench.connection.latency = Duration::from_secs(1);
         bench.add(ACCOUNT, &["us-east-1"]);
         bench.model().token_life = Some(life);
         bench.put("us-east-1", 3, 5_000);
@@ -556,7 +557,7 @@ fn a_second_run_asks_only_for_what_is_new_and_the_overlap() {
     bench.put("us-east-1", 20, 3_000);
     let first = bench.run();
     first.assert_fine();
-    let series = bench.places[0].series();
+    let series = bench.targets[0].series();
     bench.covered = sure(&first);
     // Late by ten hours, and within the overlap of a day.
     bench.model().put(ACCOUNT, "us-east-1", NOW - 36_000, NOW - 36_000, 1);
@@ -586,7 +587,7 @@ fn sure(outcome: &Outcome) -> BTreeMap<String, Vec<(i64, i64)>> {
 fn a_cut_costs_at_most_a_page_for_each_open_slice() {
     for cut in [0, 1, 2, 5, 9, 14, 23, 30, 41] {
         let mut bench = Bench::new();
-        bench.way.latency = Duration::from_secs(2);
+        bench.connection.latency = Duration::from_secs(2);
         bench.add(ACCOUNT, &["us-east-1"]);
         // Nothing is so young that it would be fetched again anyway.
         bench.model().put(ACCOUNT, "us-east-1", NOW - 20 * DAY, NOW - 2 * DAY, 3_000);
@@ -607,7 +608,7 @@ fn a_cut_costs_at_most_a_page_for_each_open_slice() {
 #[test]
 fn a_stop_ends_soon_and_claims_nothing() {
     let mut bench = Bench::new();
-    bench.way.latency = Duration::from_secs(5);
+    bench.connection.latency = Duration::from_secs(5);
     bench.add(ACCOUNT, &["us-east-1"]);
     bench.put("us-east-1", 20, 10_000);
     bench.stop_after = Some(Duration::from_secs(31));
@@ -694,8 +695,8 @@ fn denied_everywhere_ends_the_run_and_names_what_is_missing() {
 #[test]
 fn a_region_that_answered_before_is_not_taken_for_one_that_is_off() {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1", "eu-west-1"]);
-    for place in &mut bench.places {
-        place.may_be_disabled = true;
+    for target in &mut bench.targets {
+        target.may_be_disabled = true;
     }
     bench.put("us-east-1", 20, 2_000);
     bench.put("eu-west-1", 20, 2_000);
@@ -709,7 +710,7 @@ fn a_region_that_answered_before_is_not_taken_for_one_that_is_off() {
 #[test]
 fn a_slice_that_is_shared_is_covered_to_its_last_second() {
     let mut bench = Bench::new();
-    bench.way.latency = Duration::from_secs(3);
+    bench.connection.latency = Duration::from_secs(3);
     bench.add(ACCOUNT, &["us-east-1"]);
     // Pages end where seconds do: the page behind the last one of a slice holds nothing of it.
     for second in 0..80 {
@@ -721,13 +722,13 @@ fn a_slice_that_is_shared_is_covered_to_its_last_second() {
     outcome.assert_fine();
     assert!(outcome.ended.values().any(|complete| !complete), "none was shared");
     let wanted = SecondRange { from: NOW - 5 * DAY, to: NOW - 900 };
-    assert_eq!(missing_ranges(wanted, &outcome.certain[&bench.places[0].series()]), []);
+    assert_eq!(missing_ranges(wanted, &outcome.certain[&bench.targets[0].series()]), []);
 }
 
 #[test]
 fn a_session_that_ends_under_many_requests_ends_once() {
     let mut bench = Bench::new();
-    bench.way.latency = Duration::from_secs(5);
+    bench.connection.latency = Duration::from_secs(5);
     bench.add(ACCOUNT, &["us-east-1"]);
     bench.put("us-east-1", 20, 3_000);
     bench.faults(std::iter::repeat_n(None, 20));
@@ -758,7 +759,7 @@ fn the_estimate_costs_three_requests_and_is_about_right() {
 #[test]
 fn insights_share_the_pace_and_have_a_coverage_of_their_own() {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
-    bench.places.push(LookupTarget { category: Category::Insight, ..bench.places[0].clone() });
+    bench.targets.push(LookupTarget { category: Category::Insight, ..bench.targets[0].clone() });
     bench.put("us-east-1", 20, 1_000);
     bench.model().put_insights(ACCOUNT, "us-east-1", NOW - 5 * DAY, 70);
     let outcome = bench.run();
@@ -775,7 +776,9 @@ fn insights_share_the_pace_and_have_a_coverage_of_their_own() {
 #[test]
 fn a_region_without_insights_has_the_other_events_all_the_same() {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
-    bench.places.insert(0, LookupTarget { category: Category::Insight, ..bench.places[0].clone() });
+    bench
+        .targets
+        .insert(0, LookupTarget { category: Category::Insight, ..bench.targets[0].clone() });
     bench.put("us-east-1", 20, 300);
     bench.faults([Some(Fault::Code("InvalidEventCategoryException"))]);
     let outcome = bench.run();
@@ -788,19 +791,19 @@ fn a_region_without_insights_has_the_other_events_all_the_same() {
 fn a_filtered_run_is_covered_by_a_full_one_and_not_the_other_way_round() {
     let mut bench = Bench::with(ACCOUNT, &["us-east-1"]);
     bench.put("us-east-1", 20, 400);
-    let full = bench.places[0].clone();
+    let full = bench.targets[0].clone();
     let filtered = LookupTarget { filter: Some(LookupFilter::write_only()), ..full.clone() };
     assert_eq!(filtered.series(), "lookup:111122223333/us-east-1/management?ReadOnly=false");
-    bench.places = vec![filtered.clone()];
+    bench.targets = vec![filtered.clone()];
     let part = bench.run();
     part.assert_fine();
     assert!(part.ids.len() < 250 && part.ids.len() > 150, "{}", part.ids.len());
     bench.covered = sure(&part);
-    bench.places = vec![full];
+    bench.targets = vec![full];
     let rest = bench.run();
     assert_eq!(rest.handed, bench.settled());
     bench.covered = sure(&rest);
-    bench.places = vec![filtered];
+    bench.targets = vec![filtered];
     assert!(bench.run().slices.iter().all(|slice| slice.from > NOW - DAY));
 }
 
@@ -818,7 +821,7 @@ fn what_expires_while_we_load_is_no_error() {
 #[test]
 fn little_memory_costs_time_only() {
     let mut bench = Bench::new();
-    bench.way.latency = Duration::from_secs(10);
+    bench.connection.latency = Duration::from_secs(10);
     bench.add(ACCOUNT, &["us-east-1", "eu-west-1"]);
     bench.options.held_bytes = 0;
     bench.put("us-east-1", 20, 3_000);
@@ -838,7 +841,11 @@ fn no_page_is_asked_for_without_memory_for_it() {
     bench.put("eu-west-1", 20, 20_000);
     bench.stop_after = Some(Duration::from_mins(10));
     let outcome = bench.run();
-    let held: usize = outcome.kept.iter().map(|page| page.content.bytes.len()).sum();
+    let held: usize = outcome
+        .kept
+        .iter()
+        .map(|page| page.content.events.iter().map(LookupEvent::held_bytes).sum::<usize>())
+        .sum();
     assert!((MIN_HELD_BYTES / 2..=MIN_HELD_BYTES).contains(&held), "{held} bytes");
     assert!(bench.model().granted() < 300, "{}", bench.model().granted());
 }
@@ -894,7 +901,7 @@ fn weather() -> impl Strategy<Value = Weather> {
 impl Weather {
     fn bench(&self) -> Bench {
         let mut bench = Bench::new();
-        bench.way.latency = Duration::from_millis(self.latency_ms);
+        bench.connection.latency = Duration::from_millis(self.latency_ms);
         bench.add(ACCOUNT, &["us-east-1"]);
         for (ago, length, count) in &self.events {
             let from = NOW - ago;
@@ -923,7 +930,7 @@ proptest! {
     #[test]
     fn whatever_happens_all_is_fetched_and_all_is_covered(weather in weather()) {
         let mut bench = weather.bench();
-        let series = bench.places[0].series();
+        let series = bench.targets[0].series();
         let (ago, length) = weather.first_covered;
         let mut handed = bench.model().ids(NOW - ago, NOW - ago + length);
         bench.covered.entry(series.clone()).or_default().push((NOW - ago, NOW - ago + length));

@@ -283,7 +283,7 @@ impl<'a> DayLister<'a> {
             day.listed(listed);
         }
         match DayFolder::release(over) {
-            Some(over) => self.lister.out.send((self.target.source_index, over)).await.is_ok(),
+            Some(over) => self.lister.events.send((self.target.source_number, over)).await.is_ok(),
             None => true,
         }
     }
@@ -304,7 +304,7 @@ impl<'a> DayLister<'a> {
         }
         for size in sizes {
             let done = SourceEvent::AlreadyDone { size, touched: None };
-            if self.lister.out.send((self.target.source_index, done)).await.is_err() {
+            if self.lister.events.send((self.target.source_number, done)).await.is_err() {
                 return false;
             }
         }

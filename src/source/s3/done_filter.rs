@@ -12,7 +12,7 @@ pub(super) struct DoneFilter {
     pub(super) done: FinishedLookup,
     pub(super) reload: bool,
     pub(super) jobs: Sender<FetchJob>,
-    pub(super) out: Sender<(usize, SourceEvent)>,
+    pub(super) events: Sender<(usize, SourceEvent)>,
 }
 
 impl DoneFilter {
@@ -26,24 +26,27 @@ impl DoneFilter {
     }
 
     fn sort(&mut self, batch: ListedObjects) -> bool {
-        let ListedObjects { source_index, bucket, day, objects } = batch;
+        let ListedObjects { source_number, bucket, day, objects } = batch;
         for object in objects {
             let lane = object.partition(&bucket.name);
             let done = !self.reload && (self.done)(&lane.key) == Some(lane.fingerprint);
             let sent = if done {
                 let S3Object { size, .. } = object;
-                self.out
-                    .blocking_send((source_index, SourceEvent::AlreadyDone { size, touched: None }))
+                self.events
+                    .blocking_send((
+                        source_number,
+                        SourceEvent::AlreadyDone { size, touched: None },
+                    ))
                     .is_ok()
             } else {
                 let (bucket, day) = (bucket.clone(), day.clone());
-                self.jobs.blocking_send(FetchJob { source_index, bucket, day, object }).is_ok()
+                self.jobs.blocking_send(FetchJob { source_number, bucket, day, object }).is_ok()
             };
             if !sent {
                 return false;
             }
         }
         DayFolder::release(day)
-            .is_none_or(|over| self.out.blocking_send((source_index, over)).is_ok())
+            .is_none_or(|over| self.events.blocking_send((source_number, over)).is_ok())
     }
 }

@@ -9,7 +9,10 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::address::{bucket_arn, objects_arn};
-use crate::aws::{self, AwsPartition, ErrorKind};
+use crate::{
+    aws::{self, AwsPartition, ErrorKind},
+    error,
+};
 
 /// The response header with the bucket's Region.
 const REGION_HEADER: &str = "x-amz-bucket-region";
@@ -299,8 +302,7 @@ fn region_from_body(body: &[u8]) -> Option<String> {
 
 /// Returns the message of the innermost cause; the outer ones only repeat the SDK's type names.
 pub(super) fn innermost_cause(error: &(dyn StdError + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| StdError::source(*error));
-    chain.last().map(ToString::to_string).unwrap_or_default()
+    error::chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use super::{
     error::{ErrorScope, FailedRequest, S3Error},
     objects::{DayFolder, FetchJob},
 };
-use crate::source::{Content, Error, Input, ReservedBytes, SourceEvent};
+use crate::source::{Content, Error, Input, ReservedBytes, SourceEvent, task_output};
 
 /// The largest body that is buffered as a whole. CloudTrail log files have at most 50 MB uncompressed, about a tenth
 /// of that compressed.
@@ -54,27 +54,27 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Fetcher {
     memory: Arc<Semaphore>,
     units: u32,
-    out: Sender<(usize, SourceEvent)>,
+    events: Sender<(usize, SourceEvent)>,
 }
 
 impl Fetcher {
-    pub(super) fn new(memory_bytes: u64, out: Sender<(usize, SourceEvent)>) -> Self {
+    pub(super) fn new(memory_bytes: u64, events: Sender<(usize, SourceEvent)>) -> Self {
         let units = u32::try_from(memory_bytes / PERMIT_BYTES).unwrap_or(u32::MAX).max(1);
         let memory = Arc::new(Semaphore::new(units as usize));
-        Self { memory, units, out }
+        Self { memory, units, events }
     }
 
     /// Runs until all jobs are fetched and sent, or the receiver is gone.
     pub(super) async fn run(self, mut jobs: Receiver<FetchJob>) {
         let mut tasks = JoinSet::new();
         while let Some(job) = jobs.recv().await {
-            while let Some(join_result) = tasks.try_join_next() {
-                super::join_result(join_result);
+            while let Some(ended) = tasks.try_join_next() {
+                task_output(ended);
             }
             if tasks.len() >= MAX_TASKS
-                && let Some(join_result) = tasks.join_next().await
+                && let Some(ended) = tasks.join_next().await
             {
-                super::join_result(join_result);
+                task_output(ended);
             }
             if job.bucket.is_circuit_open() || !job.bucket.should_try(&job.object.key) {
                 DayFolder::mark_incomplete(job.day.as_ref());
@@ -86,15 +86,15 @@ impl Fetcher {
             let memory = Arc::clone(&self.memory);
             // The semaphore is never closed.
             let Ok(room) = memory.acquire_many_owned(units.min(self.units)).await else { return };
-            let out = self.out.clone();
+            let events = self.events.clone();
             if held {
-                tasks.spawn(fetch_buffered(job, room, out));
+                tasks.spawn(fetch_buffered(job, room, events));
             } else {
-                tasks.spawn(fetch_streaming(job, room, out));
+                tasks.spawn(fetch_streaming(job, room, events));
             }
         }
-        while let Some(join_result) = tasks.join_next().await {
-            super::join_result(join_result);
+        while let Some(ended) = tasks.join_next().await {
+            task_output(ended);
         }
     }
 }
@@ -108,14 +108,14 @@ fn cost(bytes: u64) -> u32 {
 async fn fetch_buffered(
     job: FetchJob,
     room: OwnedSemaphorePermit,
-    out: Sender<(usize, SourceEvent)>,
+    events: Sender<(usize, SourceEvent)>,
 ) {
     match whole_body(&job).await {
         Ok(bytes) => {
             let held = ReservedBytes { bytes, permit: Some(room) };
-            send_input(job, Content::Memory(held), &out).await;
+            send_input(job, Content::Memory(held), &events).await;
         }
-        Err(error) => report_failure(job, error, &out).await,
+        Err(error) => report_failure(job, error, &events).await,
     }
 }
 
@@ -123,7 +123,7 @@ async fn fetch_buffered(
 async fn fetch_streaming(
     job: FetchJob,
     room: OwnedSemaphorePermit,
-    out: Sender<(usize, SourceEvent)>,
+    events: Sender<(usize, SourceEvent)>,
 ) {
     let FetchJob { bucket, object, .. } = &job;
     let (bucket, object) = (Arc::clone(bucket), object.clone());
@@ -131,11 +131,11 @@ async fn fetch_streaming(
     let first = bucket.get(&object.key, object.etag.as_deref(), 0, &mut attempts).await;
     let mut response = match first {
         Ok(response) => response,
-        Err(error) => return report_failure(job, error, &out).await,
+        Err(error) => return report_failure(job, error, &events).await,
     };
     let (chunks, from) = mpsc::channel(STREAM_CHUNKS);
     let reader = BodyReader { from, chunk: Bytes::new(), left: object.size, _room: room };
-    send_input(job, Content::Stream(Box::new(reader)), &out).await;
+    send_input(job, Content::Stream(Box::new(reader)), &events).await;
     let mut got = 0;
     loop {
         let before = got;
@@ -167,17 +167,17 @@ async fn fetch_streaming(
 }
 
 /// Sends an input; if it was the last one of its day, also sends that the day is complete.
-async fn send_input(job: FetchJob, content: Content, out: &Sender<(usize, SourceEvent)>) {
-    let FetchJob { source_index, bucket, day, object } = job;
+async fn send_input(job: FetchJob, content: Content, events: &Sender<(usize, SourceEvent)>) {
+    let FetchJob { source_number, bucket, day, object } = job;
     let lane = object.partition(&bucket.name);
     let name = lane.key.clone();
-    let input = Input { lane, name, content, size: object.size };
-    send_event(source_index, SourceEvent::Input(input), day, out).await;
+    let input = Input { partition: lane, name, content, size: object.size };
+    send_event(source_number, SourceEvent::Input(input), day, events).await;
 }
 
 /// Reports that an object could not be fetched, and, once, that the whole bucket cannot.
-async fn report_failure(job: FetchJob, error: S3Error, out: &Sender<(usize, SourceEvent)>) {
-    let FetchJob { source_index, bucket, day, object } = job;
+async fn report_failure(job: FetchJob, error: S3Error, events: &Sender<(usize, SourceEvent)>) {
+    let FetchJob { source_number, bucket, day, object } = job;
     // The failure of the bucket was already reported.
     if bucket.is_circuit_open()
         || error.scope == ErrorScope::MaybeBucket && bucket.is_access_doubtful()
@@ -188,26 +188,30 @@ async fn report_failure(job: FetchJob, error: S3Error, out: &Sender<(usize, Sour
     let all = bucket.on_failure(error.scope);
     let lane = object.partition(&bucket.name);
     let name = lane.key.clone();
-    let found =
-        SourceEvent::Unreadable { lane, name, why: error.reason.clone(), size: object.size };
-    send_event(source_index, found, day, out).await;
+    let found = SourceEvent::Unreadable {
+        partition: lane,
+        name,
+        why: error.reason.clone(),
+        size: object.size,
+    };
+    send_event(source_number, found, day, events).await;
     if all {
         let name = format!("s3://{}", bucket.name);
         let error = Error::Bucket { name, source: Box::new(error) };
-        let _ = out.send((source_index, SourceEvent::Failed(error))).await;
+        let _ = events.send((source_number, SourceEvent::Failed(error))).await;
     }
 }
 
 async fn send_event(
-    source_index: usize,
+    source_number: usize,
     found: SourceEvent,
     day: Option<Arc<DayFolder>>,
-    out: &Sender<(usize, SourceEvent)>,
+    events: &Sender<(usize, SourceEvent)>,
 ) {
     // A closed channel ends the task anyway.
-    let _ = out.send((source_index, found)).await;
+    let _ = events.send((source_number, found)).await;
     if let Some(over) = DayFolder::release(day) {
-        let _ = out.send((source_index, over)).await;
+        let _ = events.send((source_number, over)).await;
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
     objects::{ListedObjects, S3Object, s3_uri},
     skipped::SkippedNames,
 };
-use crate::source::{Error, SourceEvent};
+use crate::source::{Error, SourceEvent, task_output};
 
 /// Maximum number of folders listed concurrently; each holds a page of a thousand keys in memory.
 const MAX_CONCURRENT_STEPS: usize = 16;
@@ -46,7 +46,7 @@ const MAX_SEARCHED_PAGES: usize = 20;
 
 /// An address to list.
 pub(super) struct ListTarget {
-    pub(super) source_index: usize,
+    pub(super) source_number: usize,
     pub(super) address: Address,
     pub(super) bucket: Arc<BucketClient>,
     /// Prefixes of other addresses in the same bucket that lie within this one, and are listed for those.
@@ -60,13 +60,13 @@ pub(super) struct ListTarget {
 
 impl ListTarget {
     pub(super) fn new(
-        source_index: usize,
+        source_number: usize,
         address: Address,
         bucket: Arc<BucketClient>,
         nested_prefixes: Vec<String>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            source_index,
+            source_number,
             address,
             bucket,
             nested_prefixes,
@@ -175,7 +175,7 @@ pub(super) struct ObjectLister {
     /// The folders that earlier runs closed; empty if everything is reloaded.
     pub(super) closed: Mutex<ClosedFolders>,
     pub(super) listed: Sender<ListedObjects>,
-    pub(super) out: Sender<(usize, SourceEvent)>,
+    pub(super) events: Sender<(usize, SourceEvent)>,
 }
 
 /// Whether the receivers still exist.
@@ -218,8 +218,8 @@ impl ObjectLister {
             {
                 tasks.spawn(Arc::clone(self).run_step(target, step));
             }
-            let Some(join_result) = tasks.join_next().await else { break };
-            if let Some((target, steps)) = super::join_result(join_result) {
+            let Some(ended) = tasks.join_next().await else { break };
+            if let Some((target, steps)) = task_output(ended) {
                 queue.add(&target, steps);
             }
         }
@@ -256,7 +256,7 @@ impl ObjectLister {
         if shut || error.scope != ErrorScope::Bucket {
             let name = s3_uri(&target.bucket.name, prefix);
             let error = Error::Bucket { name, source: Box::new(error) };
-            let _ = self.out.send((target.source_index, SourceEvent::Failed(error))).await;
+            let _ = self.events.send((target.source_number, SourceEvent::Failed(error))).await;
         }
     }
 
@@ -268,8 +268,8 @@ impl ObjectLister {
         if let Some(reason) = told {
             let name = target.address.to_string();
             let _ = self
-                .out
-                .send((target.source_index, SourceEvent::Skipped { name, why: reason }))
+                .events
+                .send((target.source_number, SourceEvent::Skipped { name, why: reason }))
                 .await;
         }
     }
@@ -290,7 +290,7 @@ impl ObjectLister {
                 source: Box::new(S3Error::from_reason(reason)),
             })
         };
-        let _ = self.out.send((target.source_index, found)).await;
+        let _ = self.events.send((target.source_number, found)).await;
     }
 
     /// Determines whether an address is an object or a folder.
@@ -417,7 +417,7 @@ impl ObjectLister {
                     skipped.add(if prefix.is_empty() { &object.key } else { prefix })
                 });
             }
-            return !self.out.is_closed();
+            return !self.events.is_closed();
         }
         self.send_objects(target, objects.collect()).await
     }

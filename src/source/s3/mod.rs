@@ -1,8 +1,8 @@
 //! Loads trail logs from S3 buckets: lists objects, drops those already loaded, fetches the rest.
 //!
 //! ```text
-//!  ObjectLister ──ListedObjects──▶ DoneFilter ──FetchJob──▶ Fetcher ──SourceEvent──▶ caller
-//!  (tasks)                         (thread)                 (tasks)
+//!  ObjectLister ──ListedObjects──▶ DoneFilter ──FetchJob──▶ Fetcher ──SourceEvent──▶ pipeline
+//!  (tasks)                         (blocking task)          (tasks)
 //! ```
 //!
 //! Input: addresses, and what earlier runs finished. Output: one [`SourceEvent`] for each object.
@@ -37,16 +37,14 @@ mod skipped;
 
 use std::{
     collections::{HashMap, HashSet},
-    io, mem, panic,
+    mem,
     sync::{Arc, Mutex},
-    thread,
 };
 
 use jiff::{Timestamp, ToSpan, civil::Date};
 use tokio::{
-    runtime,
     sync::mpsc::{self, Receiver},
-    task::{JoinError, JoinSet},
+    task::JoinSet,
 };
 
 pub use self::{
@@ -61,11 +59,10 @@ use self::{
     layout::ObjectFilter,
     lister::{ListTarget, ObjectLister},
 };
-use super::{Error, Source, SourceEvent, files::FinishedLookup};
-use crate::{aws::AwsPartition, event::ListingSummary};
-
-/// Worker threads: signing and TLS of thousands of small objects a second need more than one.
-const THREADS: usize = 2;
+use super::{
+    Error, EventSender, Source, SourceEvent, SourceRun, files::FinishedLookup, task_output,
+};
+use crate::{aws::AwsPartition, event::ListingSummary, shutdown::ShutdownSignal};
 
 /// Listings buffered for the filter: each has up to a thousand objects of about 300 bytes.
 const LISTED_CAPACITY: usize = 4;
@@ -142,54 +139,46 @@ impl S3Source {
 }
 
 impl Source for S3Source {
-    fn list(&mut self, found: &mut dyn FnMut(usize, SourceEvent) -> bool) -> Result<(), Error> {
-        let (runtime, sieve) = (runtime(), thread::Builder::new().name("sieve".to_owned()));
-        let refused = |source| Error::List { name: "buckets".to_owned(), source };
-        let runtime = runtime.map_err(refused)?;
-        let (listed, shelved) = mpsc::channel(LISTED_CAPACITY);
-        let (jobs, wanted) = mpsc::channel(JOB_CAPACITY);
-        let (out, told) = mpsc::channel(EVENT_CAPACITY);
-
-        let mut tasks = JoinSet::new();
-        let done = mem::replace(&mut self.done, Box::new(|_| None));
-        let sorting = DoneFilter { done, reload: self.options.reload, jobs, out: out.clone() };
-        let sieve = sieve.spawn(move || sorting.run(shelved)).map_err(refused)?;
-        let fetcher = Fetcher::new(self.options.memory_bytes, out.clone());
-        tasks.spawn_on(fetcher.run(wanted), runtime.handle());
-        let lister = Arc::new(self.lister(listed, out));
-        tasks.spawn_on(lister.run(self.targets()), runtime.handle());
-
-        let handed = hand_over(told, found);
-        if matches!(handed, Ok(RequestContext::Enough)) {
-            // Cancels the tasks in flight; that also ends the filter.
-            drop(tasks);
-            runtime.shutdown_background();
-        } else {
-            runtime.block_on(async {
-                while let Some(task) = tasks.join_next().await {
-                    join_result(task);
-                }
-            });
-        }
-        if let Err(fallen) = sieve.join() {
-            panic::resume_unwind(fallen);
-        }
-        handed.map(|_| ())
+    fn run(self: Box<Self>, out: EventSender, _shutdown: ShutdownSignal) -> SourceRun {
+        Box::pin(self.load(out))
     }
 }
 
 impl S3Source {
+    /// Runs all stages. Dropping the future cancels the requests in flight.
+    async fn load(mut self, out: EventSender) -> Result<(), Error> {
+        let (listed, to_filter) = mpsc::channel(LISTED_CAPACITY);
+        let (jobs, to_fetch) = mpsc::channel(JOB_CAPACITY);
+        let (events, found) = mpsc::channel(EVENT_CAPACITY);
+
+        let mut tasks = JoinSet::new();
+        let done = mem::replace(&mut self.done, Box::new(|_| None));
+        let filter = DoneFilter { done, reload: self.options.reload, jobs, events: events.clone() };
+        tasks.spawn_blocking(move || filter.run(to_filter));
+        tasks.spawn(Fetcher::new(self.options.memory_bytes, events.clone()).run(to_fetch));
+        let lister = Arc::new(self.lister(listed, events));
+        tasks.spawn(lister.run(self.targets()));
+
+        let result = forward(found, &out).await;
+        if !out.is_closed() {
+            while let Some(ended) = tasks.join_next().await {
+                task_output(ended);
+            }
+        }
+        result
+    }
+
     fn lister(
         &mut self,
         listed: mpsc::Sender<objects::ListedObjects>,
-        out: mpsc::Sender<(usize, SourceEvent)>,
+        events: mpsc::Sender<(usize, SourceEvent)>,
     ) -> ObjectLister {
         let nothing: ClosedFolders = Box::new(|_| None);
         let closed = mem::replace(&mut self.closed, Box::new(|_| None));
         let closed = Mutex::new(if self.options.reload { nothing } else { closed });
         let today = layout::utc_date(self.now);
         let closable_before = today.saturating_sub(self.late_days().days());
-        ObjectLister { filter: self.filter(), closable_before, today, closed, listed, out }
+        ObjectLister { filter: self.filter(), closable_before, today, closed, listed, events }
     }
 
     fn late_days(&self) -> i64 {
@@ -215,7 +204,7 @@ impl S3Source {
         let mut buckets = HashMap::new();
         let mut targets: Vec<Arc<ListTarget>> = Vec::new();
         let addresses = without_duplicates(mem::take(&mut self.targets));
-        for (source_index, address) in addresses.clone() {
+        for (source_number, address) in addresses.clone() {
             let bucket = buckets.entry(address.bucket.clone()).or_insert_with(|| {
                 let (name, clients) = (address.bucket.clone(), Arc::clone(&clients));
                 let region = first_region(&address, region);
@@ -223,7 +212,7 @@ impl S3Source {
             });
             let nested_prefixes = within(&address, &addresses);
             targets.push(ListTarget::new(
-                source_index,
+                source_number,
                 address,
                 Arc::clone(bucket),
                 nested_prefixes,
@@ -233,64 +222,39 @@ impl S3Source {
     }
 }
 
-/// Whether the caller accepts more events.
-enum RequestContext {
-    More,
-    Enough,
-}
-
-/// Hands over events until there are no more, or the caller accepts no more.
+/// Forwards events until there are no more, or the receiver is gone.
 ///
-/// Errors are held back until something else is found; if nothing is, the last error becomes that of the whole
-/// source.
-fn hand_over(
-    mut told: Receiver<(usize, SourceEvent)>,
-    found: &mut dyn FnMut(usize, SourceEvent) -> bool,
-) -> Result<RequestContext, Error> {
-    let mut refused = Vec::new();
-    let mut reached = false;
-    while let Some((source_index, what)) = told.blocking_recv() {
-        match what {
-            SourceEvent::Failed(error) if !reached => {
-                refused.push((source_index, error));
+/// Errors are held back until something else is found; if nothing is, the last error becomes that of the whole source.
+async fn forward(
+    mut found: Receiver<(usize, SourceEvent)>,
+    out: &EventSender,
+) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    let mut has_findings = false;
+    while let Some((source_number, event)) = found.recv().await {
+        match event {
+            SourceEvent::Failed(error) if !has_findings => {
+                errors.push((source_number, error));
                 continue;
             }
-            SourceEvent::Input(_) | SourceEvent::AlreadyDone { .. } => reached = true,
+            SourceEvent::Input(_) | SourceEvent::AlreadyDone { .. } => has_findings = true,
             _ => {}
         }
-        let due = if reached { mem::take(&mut refused) } else { Vec::new() };
-        let due =
-            due.into_iter().map(|(source_index, error)| (source_index, SourceEvent::Failed(error)));
-        for (source_index, what) in due.chain([(source_index, what)]) {
-            if !found(source_index, what) {
-                return Ok(RequestContext::Enough);
+        let due = if has_findings { mem::take(&mut errors) } else { Vec::new() };
+        let due = due.into_iter().map(|(index, error)| (index, SourceEvent::Failed(error)));
+        for (source_number, event) in due.chain([(source_number, event)]) {
+            if out.send(source_number, event).await.is_err() {
+                return Ok(());
             }
         }
     }
-    let last = refused.pop();
-    for (source_index, error) in refused {
-        if !found(source_index, SourceEvent::Failed(error)) {
-            return Ok(RequestContext::Enough);
+    let last = errors.pop();
+    for (source_number, error) in errors {
+        if out.send(source_number, SourceEvent::Failed(error)).await.is_err() {
+            return Ok(());
         }
     }
-    last.map_or(Ok(RequestContext::More), |(_, error)| Err(error))
-}
-
-fn runtime() -> io::Result<runtime::Runtime> {
-    runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .thread_name("buckets")
-        .enable_all()
-        .build()
-}
-
-/// Returns the output of a task; resumes its panic.
-fn join_result<T>(task: Result<T, JoinError>) -> Option<T> {
-    match task.map_err(JoinError::try_into_panic) {
-        Ok(made) => Some(made),
-        Err(Ok(fallen)) => panic::resume_unwind(fallen),
-        Err(Err(_cancelled)) => None,
-    }
+    last.map_or(Ok(()), |(_, error)| Err(error))
 }
 
 /// Returns the Region that receives the first request: the caller's own, unless the bucket is in another partition.

@@ -29,7 +29,7 @@ pub(super) struct S3Object {
 /// Objects of the same folder.
 pub(super) struct ListedObjects {
     /// Index of the SOURCE argument.
-    pub(super) source_index: usize,
+    pub(super) source_number: usize,
     pub(super) bucket: Arc<BucketClient>,
     pub(super) day: Option<Arc<DayFolder>>,
     pub(super) objects: Vec<S3Object>,
@@ -37,7 +37,7 @@ pub(super) struct ListedObjects {
 
 /// An object to fetch.
 pub(super) struct FetchJob {
-    pub(super) source_index: usize,
+    pub(super) source_number: usize,
     pub(super) bucket: Arc<BucketClient>,
     pub(super) day: Option<Arc<DayFolder>>,
     pub(super) object: S3Object,
@@ -102,7 +102,7 @@ impl ListedObjects {
         objects: Vec<S3Object>,
     ) -> Self {
         let bucket = Arc::clone(&target.bucket);
-        Self { source_index: target.source_index, bucket, day, objects }
+        Self { source_number: target.source_number, bucket, day, objects }
     }
 }
 
