@@ -173,7 +173,7 @@ fn an_engine_that_is_recreated_at_the_same_address_is_refused_until_the_user_dec
     load.run().exits(0).counted([0, 0, 0, 0]);
     engine.recreate();
     for _ in 0..2 {
-        load.run().exits(1).says(["another cluster", "--reload", "--accept-cluster"]);
+        load.run().exits(1).says(["a different cluster", "--reload", "--accept-cluster"]);
     }
     let held = wire::ask(&engine.url(), "GET", "/_cat/indices?format=json", None).1;
     assert_eq!(held, json!([]), "nothing was sent");

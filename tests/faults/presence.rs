@@ -135,12 +135,12 @@ fn another_cluster_is_refused_before_anything_is_sent() {
     engine.recreate();
     desk.file("in/b.json", records(&events(EVENTS..EVENTS + 4)));
     let bulks = engine.asked().bulks;
-    let outcome = load.run().exits(1).says(["another cluster", "--reload", "--accept-cluster"]);
+    let outcome = load.run().exits(1).says(["a different cluster", "--reload", "--accept-cluster"]);
     assert_eq!(outcome.number("read"), 0);
     assert_eq!(engine.asked().bulks, bulks);
     assert!(engine.template_names().is_empty() && engine.index_names().is_empty());
     let doctor = load.clone().instead("doctor").run().exits(1);
-    assert!(doctor.stdout.contains("another cluster"), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("a different cluster"), "{}", doctor.stdout);
     // One month again: of the others nothing may be called done.
     let january = load.clone().with(["--reload", "--from", "2024-01-01", "--to", "2024-02-01"]);
     january.run().exits(0);
@@ -162,7 +162,7 @@ fn a_retry_refuses_another_cluster_and_names_the_ways_out() {
     let bulks = engine.asked().bulks;
     let outcome = retry(&desk, &engine).run().exits(1);
     let outcome =
-        outcome.says(["another cluster", "'trailload load' with --reload", "--accept-cluster"]);
+        outcome.says(["a different cluster", "'trailload load' with --reload", "--accept-cluster"]);
     assert_eq!(outcome.number("read"), 0);
     assert_eq!(engine.asked().bulks, bulks);
     assert!(engine.template_names().is_empty() && engine.index_names().is_empty());
