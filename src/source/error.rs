@@ -26,7 +26,7 @@ pub enum Error {
     },
     /// The path in a SOURCE argument is a socket or a block device.
     #[error("cannot read {name}: it is {what}")]
-    Unfit {
+    UnsupportedFileType {
         /// The argument.
         name: String,
         /// The type of the file, with its article.
@@ -92,12 +92,12 @@ pub enum Error {
 
 impl Error {
     /// Returns the subject of the error: a SOURCE argument, a file, a folder.
-    pub fn about(&self) -> &str {
+    pub fn subject(&self) -> &str {
         match self {
             Self::UnknownScheme { word } | Self::Address { word, .. } => word,
             Self::StandardInputTwice => "-",
             Self::Missing { name, .. }
-            | Self::Unfit { name, .. }
+            | Self::UnsupportedFileType { name, .. }
             | Self::List { name, .. }
             | Self::Bucket { name, .. }
             | Self::Open { name, .. }
@@ -108,8 +108,8 @@ impl Error {
         }
     }
 
-    /// Returns the error and its cause, for a line that starts with [`Error::about`].
-    pub fn told(&self) -> String {
+    /// Returns the error and its cause, for a line that starts with [`Error::subject`].
+    pub fn describe(&self) -> String {
         match self {
             Self::List { source, .. } => format!("could not be listed: {source}"),
             Self::Bucket { source, .. } => format!("could not be read: {source}"),
@@ -133,7 +133,7 @@ impl Error {
             Self::UnknownScheme { .. }
                 | Self::Address { .. }
                 | Self::Missing { .. }
-                | Self::Unfit { .. }
+                | Self::UnsupportedFileType { .. }
                 | Self::StandardInputTwice
         )
     }

@@ -75,8 +75,8 @@ pub struct Slice {
 impl Slice {
     /// Returns the time range that is covered once the slice is complete.
     pub fn time_slice(&self) -> TimeSlice {
-        let Self { series, from, to, complete_until: sure_until, .. } = self;
-        TimeSlice { series: series.clone(), from: *from, to: *to, complete_until: *sure_until }
+        let Self { series, from, to, complete_until, .. } = self;
+        TimeSlice { series: series.clone(), from: *from, to: *to, complete_until: *complete_until }
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Several formats carry a record as text in a string. Its bytes are restored as they were; only a lone surrogate, which
 //! UTF-8 cannot encode, stays an escape.
+//! Not shared with `normalize::text::unescape`: that one returns WTF-8 and keeps unknown escapes, because it decodes single
+//! values to compare and shorten them. The text that is decoded here is parsed again, so that it must stay valid JSON in
+//! UTF-8; and it is a whole record of LookupEvents, so that everything between two escapes is copied as a block.
 
 use crate::normalize::unicode_escape;
 

@@ -85,7 +85,7 @@ impl LookupError {
         }
     }
 
-    /// Describes the error, for a line that starts with [`source::Error::about`](crate::source::Error::about).
+    /// Describes the error, for a line that starts with [`source::Error::subject`](crate::source::Error::subject).
     pub fn describe(&self) -> String {
         match self {
             Self::Region { account, reason, source, .. } => {
