@@ -28,7 +28,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
 
 use self::{
     args::{load::LoadArgs, output::LogArgs},
@@ -125,6 +125,10 @@ fn print_usage(error: &clap::Error, arguments: &[OsString]) {
         let safe: Vec<String> = safe.lines().map(escape_unprintable).collect();
         io::stderr().write_all(format!("{}\n", safe.join("\n")).as_bytes())
     };
+    if error.kind() == ErrorKind::MissingRequiredArgument && plain.contains("--into <URL>") {
+        let hint = "\n  hint: add the URL of the engine, such as --into http://localhost:9200\n";
+        let _ = io::stderr().write_all(hint.as_bytes());
+    }
 }
 
 fn perform(cli: Cli, environment: &Environment) -> Exit {

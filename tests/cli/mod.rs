@@ -113,6 +113,22 @@ fn a_command_line_that_makes_no_sense_exits_2() {
 }
 
 #[test]
+fn common_mistakes_are_answered_with_what_to_do() {
+    for (arguments, answer) in [
+        (&["load", "trail/"][..], "hint: add the URL of the engine, such as --into http://"),
+        (&["load", ".", "--into", "localhost:9200"], "such as http://localhost:9200"),
+        (&["load", ".", "--into", "search.example"], "such as https://search.example"),
+        (&["load", "./nowhere", "--into", "http://127.0.0.1:1"], "hint: check the path"),
+        (&["lod"], "a similar subcommand exists: 'load'"),
+        (&["load", ".", "--relod"], "a similar argument exists: '--reload'"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains(answer), "{arguments:?}: {}", said(&output));
+    }
+}
+
+#[test]
 fn an_unknown_scheme_is_a_clear_error() {
     let output = run(&["load", "gopher://hole/trail", "--into", "http://127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
