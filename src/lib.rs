@@ -1,41 +1,57 @@
-//! trailload puts AWS CloudTrail events into Elasticsearch or OpenSearch.
+//! trailload loads AWS CloudTrail events into Elasticsearch and OpenSearch.
 //!
 //! # How an event flows
 //!
 //! ```text
-//!          a thread for each source      N threads                      one thread (tokio)          one thread
-//!  words ─▶ source::Files ───Input▶  source::Decoder ─record▶
-//!          which files,              unpack, find records   normalize ─Batch▶ sink::Engine ─Receipt▶ checkpoint::Store
-//!          which are new                                    one body of       mapping first,         what is safe,
-//!        ─▶ source::Buckets ─Input▶  the same, of what      many documents    then `_bulk`           what is covered,
-//!          list, fetch objects       was fetched                                                     what was set aside
-//!        ─▶ source::Lookup ──Page▶
-//!          page through Regions
-//!                └──────────────────── everyone ──▶ report::Tally ──▶ bars, lines, summary
+//!   source ──Input──▶ worker threads: decode ─record─▶ normalize ──Batch──▶ sink ──Receipt──▶ checkpoint
+//!   lists what is     decompress, find the records,    one document each,   map new fields,   what is complete,
+//!   new: files, S3    pass them to the consumer        many in a batch      then `_bulk`      coverage, dead letters
+//!   objects, lookup
+//!   pages                        every stage ──▶ report::Metrics ──▶ progress bars, lines, summary
 //! ```
 //!
-//! Each arrow is a bounded channel, or a call: a slow engine holds everything up to the first file, and memory
-//! stays what it was. `pipeline` is the corridor that carries; it decides nothing about an event.
+//! Every arrow is a bounded queue or a call: a slow engine slows down everything up to the first file, and memory stays
+//! bounded. [`pipeline`] carries records and decides nothing about an event; what is done with them is a
+//! [`Consumer`](pipeline::Consumer): loading is one, the dry run another.
 //!
-//! The rooms in the order in which an event meets them, and what each decides:
+//! # Modules
 //!
-//! | room | decides |
+//! From the bottom to the top; no module imports one that stands below it in this table (`scripts/module-graph` checks it).
+//!
+//! | module | responsibility |
 //! |---|---|
-//! | [`cli`] | what is asked for; whether it makes sense; at the end what a failure is called, and the exit code |
-//! | [`pipeline`] | which thread does what, how many things wait between two rooms, in which order it all ends |
-//! | [`source`] | which files, objects and pages there are and which are new; how fast AWS is asked; how a file is unpacked; where a record starts and ends; what is no CloudTrail |
-//! | [`aws`] | who we are at AWS, which Regions and accounts there are, what a failed request to it means |
-//! | [`normalize`] | which document a record becomes: its id, its index, the keys that are renamed, the fields that are mapped |
-//! | [`event`] | nothing: it names what travels between the rooms |
-//! | [`pending`] | which requests are in progress, and when the user is told of a stall |
-//! | [`redact`] | which part of a URL may be shown |
-//! | [`proxy`] | which HTTP proxy a URL needs, and why that proxy refuses a connection |
-//! | [`sink`] | how many requests are under way, what an answer means for each document, what is sent again and when to give up; puts a field into the index before the first document that needs it |
-//! | [`checkpoint`] | when a file or a time is done: it was read to its end, and every document of it is acknowledged or set aside |
-//! | [`report`] | how it is told: bars on a terminal, lines otherwise, one summary that must add up |
+//! | [`event`] | the types that travel between modules: partitions, batches, receipts, dead letters |
+//! | [`limit`] | concurrency limiter, rate limiter, backoff, memory budget |
+//! | [`shutdown`], [`error`], [`pending`], [`redact`], [`proxy`] | shutdown signal; chains of errors; requests in progress; URLs without credentials; HTTP proxies |
+//! | [`aws`] | sessions and credentials, accounts and Regions, classification of AWS errors |
+//! | [`normalize`] | turns a record into a document: id, index, rewritten keys, field registry |
+//! | [`report`] | metrics, progress bars, log lines, the summary |
+//! | [`source`] | lists and fetches inputs, decompresses them, finds the records in them |
+//! | [`sink`] | writes batches to an engine: mappings, bulk requests, retries, the result of each document |
+//! | [`checkpoint`] | the SQLite file: what is complete, coverage of time, dead letters, discovered fields |
+//! | [`pipeline`] | threads, queues and order of a run, generic over its consumer |
+//! | [`cli`] | arguments, plans, commands, messages and exit codes |
 //!
-//! Two things go the other way. The sink tells `normalize::Fields` what live indices have decided before us, so that
-//! the next document obeys it. And [`checkpoint::Reader`] tells the sources which files are done and which times covered.
+//! Two values flow against that direction: the sink updates [`normalize::FieldRegistry`] with what the mappings of live indices have
+//! decided, and [`checkpoint::Reader`] tells sources which inputs are complete.
+//!
+//! # Glossary
+//!
+//! | term | meaning |
+//! |---|---|
+//! | source | where events come from: the event history (`lookup`), a trail bucket, files, standard input |
+//! | partition | a part of a source that is read and resumed on its own: a file, an S3 object, a time slice of an account, Region and category |
+//! | record, event, document | one CloudTrail record as bytes; parsed; as it is indexed |
+//! | batch, bulk request, receipt | documents that are sent together; the HTTP request; the results of its documents |
+//! | position, coverage | how far a partition is safely processed; which time intervals are complete |
+//! | created, duplicate, dead letter | the three results of a document; a dead letter is kept in the checkpoint with its reason |
+//! | field kind, conflict, rewrite, change note | what a path may hold; two kinds under one path; the change made; its record in the document |
+//! | field registry, discovered field | what is known about fields; a field that no shipped table contained |
+//! | unmapped terms | `path=value` of what has no field of its own (`trailload.unmapped`) |
+//! | distribution | Elasticsearch or OpenSearch |
+//! | throttled, rejected, unreachable | asked to slow down; refused for its content; no response |
+//!
+//! The library exists for the program and its tests; its API is not stable.
 
 pub mod aws;
 pub mod checkpoint;
