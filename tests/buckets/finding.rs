@@ -488,7 +488,7 @@ fn what_lies_beside_the_trails_of_a_bucket_is_named_once_and_read_if_it_is_named
     assert_eq!(told.keys(), [plain.as_str()]);
     assert_eq!(told.skipped.len(), 1);
     for name in
-        ["2024/, ", "AWSLogs/123456789012/OurOwn/", "loose.json", "such as s3://trail/2024/"]
+        ["2024/, ", "AWSLogs/123456789012/OurOwn/", "loose.json", "also pass s3://trail/2024/"]
     {
         assert!(told.skipped[0].contains(name), "{name}: {}", told.skipped[0]);
     }

@@ -55,7 +55,7 @@ impl Doctor<'_> {
                 pass(
                     "credentials",
                     &format!(
-                        "session key {}; its account is unknown ({error}), which reading buckets does not require",
+                        "access key {}; its account is unknown ({error}), which reading buckets does not require",
                         key.unwrap_or_default()
                     ),
                 )?;

@@ -337,8 +337,8 @@ pub(in crate::cli) fn check_access_points(
     let named = targets.iter().find(|(_, address)| address.bucket.starts_with("arn:"));
     match (url.as_ref(), named) {
         (Some(url), Some((_, address))) if domain.is_none_or(|name| name == "localhost") => {
-            Err(Failure::usage(format!("{address} is an session point, which cannot be reached at {url}")).hint(
-                "unset AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3, or use the bucket or the session point alias \
+            Err(Failure::usage(format!("{address} is an access point, which cannot be reached at {url}")).hint(
+                "unset AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3, or use the bucket or the access point alias \
                  (NAME-…-s3alias)",
             ))
         }
@@ -350,7 +350,7 @@ pub(in crate::cli) fn check_access_points(
 pub(in crate::cli) async fn caller_name(session: &Session) -> Result<String, aws::Error> {
     Ok(match session.account() {
         Some(account) => format!("account {account}"),
-        None => format!("session key {}", session.access_key_id().await?),
+        None => format!("access key {}", session.access_key_id().await?),
     })
 }
 
