@@ -144,7 +144,7 @@ fn of_damaged_data_nothing_is_loaded_and_of_cut_data_what_is_whole() {
             let file = desk.file(format!("{name}.json.gz"), bytes);
             let outcome = desk.load(&file, engine.url()).run().exits(3);
             assert_eq!(outcome.counts(), [0, 0, 0, 0], "{name}: {}", outcome.stderr);
-            outcome.says(["the gzip data is damaged", "nothing of it is loaded"]);
+            outcome.says(["the gzip data is damaged", "none of it is loaded"]);
         }
     }
     assert_eq!(engine.count(), 0);
@@ -179,7 +179,7 @@ fn a_damaged_log_file_fails_until_it_is_mended() {
             (&json!(2), &json!(1))
         );
         let listed = status["failures"].as_array().unwrap();
-        assert!(listed.iter().all(|failure| failure["tries"] == tries), "{listed:?}");
+        assert!(listed.iter().all(|failure| failure["attempts"] == tries), "{listed:?}");
     }
     for (name, _, _) in &damaged {
         desk.file(format!("in/{}", log_file(name)), gzip(&records(&events(0..10))));

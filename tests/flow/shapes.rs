@@ -232,7 +232,7 @@ fn text_of_power_shell_is_read_and_broken_text_has_a_place() {
     desk.load(&twice, engine.url()).run().exits(0).counted([40, 0, 40, 0]);
     let cut = desk.file("cut.json", &utf16(&text)[..text.len()]);
     let outcome = desk.load(&cut, engine.url()).with(["--quiet"]).run().exits(3);
-    outcome.says(["cut.json", "at byte", "counted in UTF-8; the file is UTF-16"]);
+    outcome.says(["cut.json", "at byte", "offset in UTF-8; the file is UTF-16"]);
 }
 
 #[test]
@@ -286,8 +286,10 @@ fn of_many_files_that_are_no_cloud_trail_the_first_are_named() {
     for number in 0..30 {
         desk.file(format!("in/{number}.json"), r#"{"digestStartTime":"2024-01-01T00:00:00Z"}"#);
     }
+    desk.file("in/none.json", r#"{"Records":[]}"#);
     let load = desk.load(desk.path("in"), engine.url());
-    let outcome = load.run().exits(0).says(["others are only counted", "30 not CloudTrail"]);
+    let outcome =
+        load.run().exits(0).says(["further inputs are only counted", "30 not CloudTrail"]);
     let named =
         |outcome: &Outcome| outcome.stderr.matches("skipped non-CloudTrail content").count();
     assert_eq!(named(&outcome), 11, "{}", outcome.stderr);
