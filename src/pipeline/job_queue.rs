@@ -39,10 +39,12 @@ impl JobSender {
 
     /// Queues a job in one of the reserved slots. Returns `Break` if there is no worker any more.
     pub(super) fn send(&self, job: Job, slots: &mut JobSlots) -> ControlFlow<()> {
-        let slot = slots.0.as_mut().and_then(|slots| slots.split(1));
-        match slot.map(|slot| self.sender.send((job, slot))) {
-            Some(Ok(())) => ControlFlow::Continue(()),
-            Some(Err(_)) | None => ControlFlow::Break(()),
+        let Some(slot) = slots.0.as_mut().and_then(|slots| slots.split(1)) else {
+            return ControlFlow::Break(());
+        };
+        match self.sender.send((job, slot)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
         }
     }
 }

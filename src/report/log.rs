@@ -181,7 +181,7 @@ impl Log {
         let Some(printer) = &self.0 else { return };
         match printer.format {
             LogFormat::Text => {
-                printer.write(&failure_text(printer.terminal, heading, causes, hint))
+                printer.write(&failure_text(printer.terminal, heading, causes, hint));
             }
             LogFormat::Json => self.line(LogLevel::Error, "trailload", &heading, || {
                 let mut fields = Map::new();

@@ -158,12 +158,7 @@ pub struct RetrySummary {
 impl RetrySummary {
     /// Returns the outcome with the sum of these numbers.
     pub fn new(created: u64, duplicates: u64, dead_letters: u64) -> Self {
-        Self {
-            documents: created + duplicates + dead_letters,
-            created,
-            duplicates: duplicates,
-            dead_letters: dead_letters,
-        }
+        Self { documents: created + duplicates + dead_letters, created, duplicates, dead_letters }
     }
 }
 

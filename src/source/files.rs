@@ -110,24 +110,11 @@ impl Files {
         self
     }
 
-    /// Passes every file to `found`, with the number of its SOURCE argument, until that returns `false`. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error`] if nothing more can be listed.
-    pub(super) fn list(
-        &mut self,
-        found: &mut dyn FnMut(usize, SourceEvent) -> bool,
-    ) -> Result<(), Error> {
+    /// Passes every file to `found`, with the number of its SOURCE argument, until that returns `Break`. Blocks.
+    pub(super) fn list(&mut self, found: &mut dyn FnMut(usize, SourceEvent) -> ControlFlow<()>) {
         for root in mem::take(&mut self.roots) {
             let Root { number, name, kind } = root;
-            let mut report = |event| {
-                if found(number, event) {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            };
+            let mut report = |event| found(number, event);
             let flow = match kind {
                 RootKind::StandardInput => report(standard_input()),
                 RootKind::Stream { path, .. } => report(stream(name, path)),
@@ -143,7 +130,6 @@ impl Files {
                 break;
             }
         }
-        Ok(())
     }
 }
 
@@ -161,8 +147,9 @@ impl Source for Files {
                     );
                     let number = numbers.get(number).copied().unwrap_or(number);
                     let sent = out.send(number, event);
-                    sent.and_then(|()| if is_stream { out.flush() } else { Ok(()) }).is_ok()
-                })?;
+                    let sent = sent.and_then(|()| if is_stream { out.flush() } else { Ok(()) });
+                    sent.map_or(ControlFlow::Break(()), ControlFlow::Continue)
+                });
                 // If the receiver is gone, the run ends for another reason.
                 let _ = out.flush();
                 Ok(())
@@ -492,12 +479,10 @@ mod tests {
 
     fn listed(files: &mut Files) -> Vec<SourceEvent> {
         let mut all = Vec::new();
-        files
-            .list(&mut |_, found| {
-                all.push(found);
-                true
-            })
-            .unwrap();
+        files.list(&mut |_, found| {
+            all.push(found);
+            ControlFlow::Continue(())
+        });
         all
     }
 
@@ -544,13 +529,10 @@ mod tests {
             write(&folder.path().join(name), "");
         }
         let mut seen = 0;
-        files(&[folder.path()])
-            .unwrap()
-            .list(&mut |_, _| {
-                seen += 1;
-                seen < 2
-            })
-            .unwrap();
+        files(&[folder.path()]).unwrap().list(&mut |_, _| {
+            seen += 1;
+            if seen < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
         assert_eq!(seen, 2);
     }
 
@@ -643,14 +625,11 @@ mod tests {
         for arguments in [[folder.path(), &file, &fifo], [&file, &fifo, folder.path()]] {
             let of = |path: &Path| arguments.iter().position(|one| *one == path).unwrap();
             let mut inputs = Vec::new();
-            files(&arguments)
-                .unwrap()
-                .list(&mut |number, found| {
-                    let SourceEvent::Input(input) = found else { panic!("{found:?}") };
-                    inputs.push((number, input.name));
-                    true
-                })
-                .unwrap();
+            files(&arguments).unwrap().list(&mut |number, found| {
+                let SourceEvent::Input(input) = found else { panic!("{found:?}") };
+                inputs.push((number, input.name));
+                ControlFlow::Continue(())
+            });
             inputs.sort();
             let mut wanted = [(of(&file), &*file), (of(&fifo), &*fifo)]
                 .map(|(number, path)| (number, path.display().to_string()))
@@ -739,12 +718,10 @@ mod tests {
         let words = [below.into_os_string()];
         let mut files = Files::new(&words, Box::new(move |key| done.get(key).cloned())).unwrap();
         let mut skipped = 0;
-        files
-            .list(&mut |_, found| {
-                skipped += usize::from(matches!(found, SourceEvent::AlreadyDone { size: 1, .. }));
-                true
-            })
-            .unwrap();
+        files.list(&mut |_, found| {
+            skipped += usize::from(matches!(found, SourceEvent::AlreadyDone { size: 1, .. }));
+            ControlFlow::Continue(())
+        });
         assert_eq!(skipped, FILES);
     }
 }

@@ -100,7 +100,7 @@ impl<R: Read> Transcoder<R> {
                 (TextEncoding::Utf16Le, &[a, b]) => self.push_utf16(u16::from_le_bytes([a, b])),
                 (TextEncoding::Utf16Be, &[a, b]) => self.push_utf16(u16::from_be_bytes([a, b])),
                 (TextEncoding::Utf32Le, &[a, b, c, d]) => {
-                    self.push_utf32(u32::from_le_bytes([a, b, c, d]))
+                    self.push_utf32(u32::from_le_bytes([a, b, c, d]));
                 }
                 (_, &[a, b, c, d]) => self.push_utf32(u32::from_be_bytes([a, b, c, d])),
                 _ => {}

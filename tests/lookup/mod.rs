@@ -93,7 +93,7 @@ fn load(places: Vec<LookupTarget>, enough: usize) -> (Vec<String>, Vec<String>, 
                 assert!(complete || !failed.is_empty());
             }
             SourceEvent::Failed(error) => {
-                failed.push(format!("{}: {}", error.subject(), error.describe()))
+                failed.push(format!("{}: {}", error.subject(), error.describe()));
             }
             other => panic!("{other:?}"),
         }

@@ -29,7 +29,7 @@ fn write_value(
     match column_type {
         _ if text == b"null" => out.extend_from_slice(b"null"),
         ColumnType::Object(names) => {
-            write_known(inside(text, b'{', b'}')?, names, depth_left, out)?
+            write_known(inside(text, b'{', b'}')?, names, depth_left, out)?;
         }
         ColumnType::List(names) => write_list(inside(text, b'[', b']')?, names, depth_left, out)?,
         ColumnType::Json => write_unknown(inside(text, b'{', b'}')?, out)?,

@@ -99,7 +99,10 @@ fn invalid(offset: usize, cause: &'static str) -> SkipError {
 mod tests {
     use super::*;
 
-    fn all(text: &str) -> Result<(Vec<(String, &str)>, usize), SkipError> {
+    /// The members of an object, and the offset behind it.
+    type Found<'t> = (Vec<(String, &'t str)>, usize);
+
+    fn all(text: &str) -> Result<Found<'_>, SkipError> {
         let mut members = Members::new(text.as_bytes(), 0);
         let mut all = Vec::new();
         while let Some(Member { key, value }) = members.next_member()? {

@@ -1,5 +1,7 @@
 //! Tests of the whole source with the real SDK client against a strict model of the service, in paused time.
 
+#![expect(clippy::disallowed_methods, reason = "the clock of these tests is paused")]
+
 #[path = "../../../tests/support/aws/cloudtrail/model.rs"]
 mod model;
 

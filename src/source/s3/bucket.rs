@@ -248,7 +248,7 @@ impl BucketClient {
             match with_timeout(request.send()).await {
                 Ok(output) => return Ok(InFlightBody { output, permit }),
                 Err(answer) => {
-                    self.on_error(answer, &endpoint, Operation::Get(key), permit, attempts).await?
+                    self.on_error(answer, &endpoint, Operation::Get(key), permit, attempts).await?;
                 }
             }
         }
@@ -380,7 +380,7 @@ impl BucketClient {
         true
     }
 
-    /// Determines the Region with HeadBucket; successful and failed responses both contain it.
+    /// Determines the Region with `HeadBucket`; successful and failed responses both contain it.
     async fn find_region(&self, endpoint: &Endpoint) -> Option<String> {
         match with_timeout(endpoint.client.head_bucket().bucket(&self.name).send()).await {
             Ok(head) => head.bucket_region,

@@ -175,12 +175,7 @@ impl FailedRequest {
             ErrorKind::Transient if self.is_no_response() => ErrorScope::Network,
             _ => ErrorScope::Object,
         };
-        S3Error {
-            reason: reason,
-            service_error: Some(self.service),
-            missing_permission: missing_permission,
-            scope: reach,
-        }
+        S3Error { reason, service_error: Some(self.service), missing_permission, scope: reach }
     }
 
     /// Returns whether the bucket or access point does not exist.
@@ -275,12 +270,7 @@ impl FailedRequest {
 impl S3Error {
     /// Creates an error without a failed request.
     pub(super) fn from_reason(reason: String) -> Self {
-        Self {
-            reason: reason,
-            service_error: None,
-            missing_permission: None,
-            scope: ErrorScope::Object,
-        }
+        Self { reason, service_error: None, missing_permission: None, scope: ErrorScope::Object }
     }
 }
 

@@ -414,7 +414,7 @@ impl ObjectLister {
         if target.is_whole_bucket() {
             for object in objects.filter(|object| object.size > 0) {
                 target.with_skipped(|skipped| {
-                    skipped.add(if prefix.is_empty() { &object.key } else { prefix })
+                    skipped.add(if prefix.is_empty() { &object.key } else { prefix });
                 });
             }
             return !self.events.is_closed();

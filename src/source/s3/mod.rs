@@ -76,7 +76,7 @@ const EVENT_CAPACITY: usize = 256;
 /// Upper bound of `late_days`, so that dates do not overflow.
 const MAX_LATE_DAYS: u32 = 1_000_000;
 
-/// The actions that this source calls, as in policies: listings and HeadBucket need the first, objects the second,
+/// The actions that this source calls, as in policies: listings and `HeadBucket` need the first, objects the second,
 /// and encrypted objects the third.
 pub const ACTIONS: [&str; 3] = ["s3:ListBucket", "s3:GetObject", "kms:Decrypt"];
 

@@ -20,9 +20,9 @@ fn read_all(folder: &str) -> Vec<(String, Collected, Decoded)> {
         let decoded = decoder.read(&name, content, &mut collected).unwrap();
         let name = Path::new(&name).strip_prefix(&folder).unwrap().to_string_lossy().into_owned();
         inputs.push((name, collected, decoded));
-        true
+        std::ops::ControlFlow::Continue(())
     };
-    files.list(list).unwrap();
+    files.list(list);
     inputs
 }
 

@@ -14,7 +14,7 @@ pub(crate) mod sts;
 use std::{sync::Arc, time::Duration};
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use trailload::aws::{Clock, Options, Timeouts};
+use trailload::aws::{Clock, SessionOptions, Timeouts};
 
 use server::{Request, Response, Server};
 use sts::Sts;
@@ -54,8 +54,8 @@ pub(crate) fn desk(sts: &Arc<Sts>, services: Vec<(&'static str, Service)>) -> Se
 }
 
 /// Options of an access that acts as the user, at fakes behind one address, and is quick to give up.
-pub(crate) fn options(server: &Server) -> Options {
-    let mut options = Options::new(Clock::new(jiff::Timestamp::now));
+pub(crate) fn options(server: &Server) -> SessionOptions {
+    let mut options = SessionOptions::new(Clock::new(jiff::Timestamp::now));
     options.region = Some("us-east-1".to_owned());
     options.credentials = Some(given(Credentials::new(KEY, SECRET, None, None, "test")));
     options.timeouts = Timeouts {
@@ -63,7 +63,7 @@ pub(crate) fn options(server: &Server) -> Options {
         read: Duration::from_secs(5),
         attempt: Duration::from_secs(5),
         credentials: Duration::from_secs(10),
-        pause: Duration::from_millis(10),
+        initial_backoff: Duration::from_millis(10),
     };
     for service in ["cloudtrail", "s3", "sts", "ec2", "account", "organizations"] {
         options.endpoints.insert(service.to_owned(), server.url());
