@@ -2,7 +2,10 @@
 
 use std::io;
 
-use super::{lookup, s3};
+use super::{
+    lookup::LookupError,
+    s3::{AddressError, S3Error},
+};
 use crate::aws;
 
 /// An error of a source.
@@ -49,7 +52,7 @@ pub enum Error {
         /// The argument.
         word: String,
         /// The cause.
-        source: s3::AddressError,
+        source: AddressError,
     },
     /// A bucket, or a prefix in one, could not be listed or fetched from.
     #[error("could not read {name}")]
@@ -57,7 +60,7 @@ pub enum Error {
         /// The bucket or prefix, as the user would write it.
         name: String,
         /// The cause.
-        source: Box<s3::S3Error>,
+        source: Box<S3Error>,
     },
     /// An input could not be opened.
     #[error("could not open {name}")]
@@ -79,7 +82,7 @@ pub enum Error {
     },
     /// Event history could not be fetched.
     #[error(transparent)]
-    Lookup(#[from] lookup::LookupError),
+    Lookup(#[from] LookupError),
     /// The role in an account could not be assumed, or its credentials not be used.
     #[error("could not use account {account}")]
     Account {
@@ -102,7 +105,7 @@ impl Error {
             | Self::Bucket { name, .. }
             | Self::Open { name, .. }
             | Self::Read { name, .. } => name,
-            Self::Lookup(lookup::LookupError::Region { region, .. }) => region,
+            Self::Lookup(LookupError::Region { region, .. }) => region,
             Self::Lookup(_) => "lookup",
             Self::Account { account, .. } => account,
         }

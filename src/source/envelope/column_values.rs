@@ -5,6 +5,7 @@
 
 use super::{
     field_names::{ColumnType, FieldName, find},
+    json_text::quote,
     struct_text,
 };
 use crate::source::json::{
@@ -15,22 +16,6 @@ use crate::source::json::{
 
 /// Objects nested in strings nested in objects that are restored. The field names are five levels deep.
 const MAX_DEPTH: u32 = 16;
-
-/// Writes `text` as a JSON string.
-pub(super) fn quote(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
-}
 
 /// Writes the value of a cell.
 pub(super) fn write_cell(text: &[u8], column_type: ColumnType, out: &mut Vec<u8>) {

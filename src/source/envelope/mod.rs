@@ -15,6 +15,7 @@
 
 mod column_values;
 mod field_names;
+mod json_text;
 pub(super) mod payload;
 pub(super) mod row;
 mod struct_text;

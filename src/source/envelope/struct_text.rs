@@ -6,8 +6,8 @@
 //! Invariant: an ambiguous text is not parsed.
 
 use super::{
-    column_values::quote,
     field_names::{ColumnType, FieldName, find},
+    json_text::quote,
 };
 
 /// Nested structures that are parsed. The field names are five levels deep.

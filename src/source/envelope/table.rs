@@ -9,6 +9,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use super::{
     column_values,
     field_names::{ColumnType, FieldName, RECORD, find},
+    json_text,
     unsupported_input::UnsupportedInput,
 };
 
@@ -213,7 +214,7 @@ impl EventTable {
             match column {
                 _ if cell.is_empty() => {}
                 Column::Field(path) => insert(&mut tree, path, cell),
-                Column::Username => column_values::quote(cell, username),
+                Column::Username => json_text::quote(cell, username),
                 Column::ResourceType => kind = cell,
                 Column::ResourceName => name = cell,
                 Column::WholeEvent(_) | Column::Other => {}
@@ -224,9 +225,9 @@ impl EventTable {
         resources.clear();
         if !kind.is_empty() || !name.is_empty() {
             resources.extend_from_slice(b"[{\"ResourceType\":");
-            column_values::quote(kind, resources);
+            json_text::quote(kind, resources);
             resources.extend_from_slice(b",\"ResourceName\":");
-            column_values::quote(name, resources);
+            json_text::quote(name, resources);
             resources.extend_from_slice(b"}]");
         }
     }
@@ -313,7 +314,7 @@ fn write(tree: &Tree<'_>, names: &'static [FieldName], out: &mut Vec<u8>) {
         if number > 0 {
             out.push(b',');
         }
-        column_values::quote(key, out);
+        json_text::quote(key, out);
         out.push(b':');
         let column_type = find(names, key).map_or(ColumnType::Text, |field| field.column_type);
         match (part, column_type) {

@@ -13,9 +13,10 @@ use super::{
     bucket::Listing,
     error::S3Error,
     layout,
-    lister::{Demand, ListStep, ListTarget, ObjectLister},
+    list_step::{ClosedDays, KeyRange, ListStep, ListTarget},
     listing::objects,
-    objects::{DayFolder, ListedObjects, S3Object, s3_uri},
+    object_lister::{Demand, ObjectLister},
+    objects::{DayFolder, ListedObjects, S3Object},
 };
 use crate::{event::ListingSummary, source::SourceEvent};
 
@@ -28,28 +29,6 @@ const MIN_PAGES_PER_PART: i64 = 8;
 
 /// Maximum number of parts of a Region.
 const MAX_PARTS: i64 = 64;
-
-/// A range of keys in the folder of a Region.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KeyRange {
-    /// The common prefix: the Region's folder, or one below it.
-    pub(super) prefix: String,
-    /// Keys up to this one are excluded.
-    pub(super) after: Option<String>,
-    /// Keys after this one are excluded.
-    pub(super) until: Option<String>,
-    /// Whether days closed by earlier runs are skipped.
-    pub(super) closed_days: ClosedDays,
-}
-
-/// Whether days closed by earlier runs are skipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClosedDays {
-    /// They are compared, and skipped if unchanged.
-    Use,
-    /// They are listed as if they were not closed.
-    Ignore,
-}
 
 /// Lists the days of one Region.
 pub(super) struct DayLister<'a> {
@@ -332,14 +311,6 @@ fn part_starts(first: Date, last: Date, end: Date) -> Vec<Date> {
     let begins =
         (1..part_starts).map(|part| last.saturating_add((left * part / part_starts).days()));
     begins.collect()
-}
-
-impl ObjectLister {
-    /// Returns the listing of a folder when it was closed.
-    fn closed(&self, target: &ListTarget, folder: &str) -> Option<ListingSummary> {
-        let prefix = s3_uri(&target.bucket.name, folder);
-        self.closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)(&prefix)
-    }
 }
 
 #[cfg(test)]

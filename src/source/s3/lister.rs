@@ -7,25 +7,18 @@
 //! Deliberately absent: what is already loaded (see `done_filter`). No last key is stored, because keys of late files
 //! sort anywhere.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use jiff::civil::Date;
-use tokio::{sync::mpsc::Sender, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{
-    ClosedFolders,
-    address::Address,
-    bucket::{BucketClient, Listing},
-    days::{ClosedDays, DayLister, KeyRange},
+    bucket::Listing,
+    days::DayLister,
     error::{ErrorScope, S3Error},
-    layout::{self, Level, LogFolder, ObjectFilter},
+    layout::{self, Level, LogFolder},
+    list_step::{ClosedDays, KeyRange, ListStep, ListTarget, StepQueue},
     listing::{folders, objects},
+    object_lister::{Demand, ObjectLister},
     objects::{ListedObjects, S3Object, s3_uri},
     skipped::SkippedNames,
 };
@@ -34,152 +27,9 @@ use crate::source::{Error, SourceEvent, task_output};
 /// Maximum number of folders listed concurrently; each holds a page of a thousand keys in memory.
 const MAX_CONCURRENT_STEPS: usize = 16;
 
-/// Maximum number of folders outside of trails that are searched in one bucket: some seconds.
-const MAX_SEARCHED_FOLDERS: usize = 2_000;
-
-/// Maximum depth of the search for `AWSLogs/` below an address; prefixes of trails have few segments.
-const MAX_SEARCH_DEPTH: usize = 8;
-
 /// Maximum number of pages that are listed to find the subfolders of a folder of a whole bucket. Where there are
 /// thousands of loose objects, as with access logs, only `AWSLogs/` itself is looked up.
 const MAX_SEARCHED_PAGES: usize = 20;
-
-/// An address to list.
-pub(super) struct ListTarget {
-    pub(super) source_number: usize,
-    pub(super) address: Address,
-    pub(super) bucket: Arc<BucketClient>,
-    /// Prefixes of other addresses in the same bucket that lie within this one, and are listed for those.
-    nested_prefixes: Vec<String>,
-    /// Whether anything was found or has failed, so that "nothing found" is not reported.
-    pub(super) has_findings: AtomicBool,
-    /// Number of folders that may still be searched.
-    searches_left: AtomicUsize,
-    skipped: Mutex<SkippedNames>,
-}
-
-impl ListTarget {
-    pub(super) fn new(
-        source_number: usize,
-        address: Address,
-        bucket: Arc<BucketClient>,
-        nested_prefixes: Vec<String>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            source_number,
-            address,
-            bucket,
-            nested_prefixes,
-            has_findings: AtomicBool::new(false),
-            searches_left: AtomicUsize::new(MAX_SEARCHED_FOLDERS),
-            skipped: Mutex::default(),
-        })
-    }
-
-    /// Returns whether a folder or object is listed for another address.
-    pub(super) fn belongs_to_other(&self, name: &str) -> bool {
-        let leaves = self.nested_prefixes.iter().any(|other| layout::is_within(name, other));
-        if leaves {
-            self.has_findings.store(true, Relaxed);
-        }
-        leaves
-    }
-
-    /// Returns whether the address is a whole bucket; then only trails are listed.
-    fn is_whole_bucket(&self) -> bool {
-        self.address.prefix.is_empty()
-    }
-
-    /// Returns whether a folder may be searched for trails.
-    fn may_search(&self, folder: &str) -> bool {
-        let below = folder.get(self.address.prefix.len()..).unwrap_or_default();
-        let near =
-            below.matches('/').count() <= MAX_SEARCH_DEPTH && !layout::is_date_partitioned(folder);
-        let one_less = |left: usize| left.checked_sub(1);
-        near && self.searches_left.fetch_update(Relaxed, Relaxed, one_less).is_ok()
-    }
-
-    /// Lists a folder without a search for trails, or skips it.
-    fn list_or_skip(&self, prefix: &str, next: &mut Vec<ListStep>) {
-        if self.is_whole_bucket() {
-            self.with_skipped(|skipped| skipped.add(prefix));
-        } else {
-            next.push(ListStep::Flat(prefix.to_owned()));
-        }
-    }
-
-    fn with_skipped(&self, change: impl FnOnce(&mut SkippedNames)) {
-        change(&mut self.skipped.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-/// The next folder or range to list.
-#[derive(Debug)]
-pub(super) enum ListStep {
-    /// An address without a trailing slash: an object or a folder.
-    Address(String),
-    /// A folder at any level of the layout.
-    Folder(String),
-    /// A folder without a known layout, listed recursively.
-    Flat(String),
-    /// A range of days of one Region.
-    Days(KeyRange),
-}
-
-impl ListStep {
-    fn prefix(&self) -> &str {
-        match self {
-            Self::Address(prefix) | Self::Folder(prefix) | Self::Flat(prefix) => prefix,
-            Self::Days(range) => &range.prefix,
-        }
-    }
-
-    /// Returns whether the step only leads to other steps, possibly a large number of them.
-    fn is_search(&self) -> bool {
-        let Self::Folder(prefix) = self else { return false };
-        matches!(LogFolder::from_prefix(prefix).level, Level::AboveLogs | Level::Accounts)
-            && !layout::is_logs_root(prefix)
-    }
-}
-
-/// Pending steps with their targets.
-#[derive(Default)]
-struct StepQueue {
-    /// Last in, first out, so that a Region is read from its first day on.
-    steps: Vec<(Arc<ListTarget>, ListStep)>,
-    /// First in, first out: near folders are searched before deep ones.
-    searches_left: VecDeque<(Arc<ListTarget>, ListStep)>,
-}
-
-impl StepQueue {
-    fn add(&mut self, target: &Arc<ListTarget>, steps: Vec<ListStep>) {
-        let (searches_left, steps): (Vec<_>, Vec<_>) =
-            steps.into_iter().partition(ListStep::is_search);
-        let with = |step| (Arc::clone(target), step);
-        self.searches_left.extend(searches_left.into_iter().map(with));
-        self.steps.extend(steps.into_iter().rev().map(with));
-    }
-
-    fn next(&mut self) -> Option<(Arc<ListTarget>, ListStep)> {
-        self.steps.pop().or_else(|| self.searches_left.pop_front())
-    }
-}
-
-/// Lists objects.
-pub(super) struct ObjectLister {
-    pub(super) filter: ObjectFilter,
-    /// Days before this one may be closed.
-    pub(super) closable_before: Date,
-    /// The current date.
-    pub(super) today: Date,
-    /// The folders that earlier runs closed; empty if everything is reloaded.
-    pub(super) closed: Mutex<ClosedFolders>,
-    pub(super) listed: Sender<ListedObjects>,
-    pub(super) events: Sender<(usize, SourceEvent)>,
-}
-
-/// Whether the receivers still exist.
-pub(super) type Demand = bool;
 
 impl ObjectLister {
     /// Lists all targets.
@@ -474,13 +324,5 @@ impl ObjectLister {
     /// Sends objects that belong to no day.
     async fn send_objects(&self, target: &ListTarget, objects: Vec<S3Object>) -> Demand {
         self.send_listed(target, ListedObjects::new(target, None, objects)).await
-    }
-
-    pub(super) async fn send_listed(&self, target: &ListTarget, batch: ListedObjects) -> Demand {
-        if batch.objects.is_empty() {
-            return !self.listed.is_closed();
-        }
-        target.has_findings.store(true, Relaxed);
-        self.listed.send(batch).await.is_ok()
     }
 }

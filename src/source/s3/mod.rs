@@ -30,8 +30,10 @@ mod done_filter;
 mod error;
 mod fetcher;
 mod layout;
+mod list_step;
 mod lister;
 mod listing;
+mod object_lister;
 mod objects;
 mod skipped;
 
@@ -57,7 +59,8 @@ use self::{
     done_filter::DoneFilter,
     fetcher::Fetcher,
     layout::ObjectFilter,
-    lister::{ListTarget, ObjectLister},
+    list_step::ListTarget,
+    object_lister::ObjectLister,
 };
 use super::{
     Error, EventSender, Source, SourceEvent, SourceRun, files::FinishedLookup, task_output,

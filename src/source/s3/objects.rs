@@ -9,7 +9,7 @@ use aws_sdk_s3::types;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{bucket::BucketClient, lister::ListTarget};
+use super::{bucket::BucketClient, list_step::ListTarget};
 use crate::{
     event::{ListingSummary, Partition},
     source::SourceEvent,

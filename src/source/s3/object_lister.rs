@@ -1,0 +1,48 @@
+//! What the steps of listing share: the filter, the folders that earlier runs closed, and where objects are sent.
+//!
+//! The steps themselves are in `lister` and `days`.
+
+use std::sync::{Mutex, PoisonError, atomic::Ordering::Relaxed};
+
+use jiff::civil::Date;
+use tokio::sync::mpsc::Sender;
+
+use super::{
+    ClosedFolders,
+    layout::ObjectFilter,
+    list_step::ListTarget,
+    objects::{ListedObjects, s3_uri},
+};
+use crate::{event::ListingSummary, source::SourceEvent};
+
+/// Lists objects.
+pub(super) struct ObjectLister {
+    pub(super) filter: ObjectFilter,
+    /// Days before this one may be closed.
+    pub(super) closable_before: Date,
+    /// The current date.
+    pub(super) today: Date,
+    /// The folders that earlier runs closed; empty if everything is reloaded.
+    pub(super) closed: Mutex<ClosedFolders>,
+    pub(super) listed: Sender<ListedObjects>,
+    pub(super) events: Sender<(usize, SourceEvent)>,
+}
+
+/// Whether the receivers still exist.
+pub(super) type Demand = bool;
+
+impl ObjectLister {
+    pub(super) async fn send_listed(&self, target: &ListTarget, batch: ListedObjects) -> Demand {
+        if batch.objects.is_empty() {
+            return !self.listed.is_closed();
+        }
+        target.has_findings.store(true, Relaxed);
+        self.listed.send(batch).await.is_ok()
+    }
+
+    /// Returns the listing of a folder when it was closed.
+    pub(super) fn closed(&self, target: &ListTarget, folder: &str) -> Option<ListingSummary> {
+        let prefix = s3_uri(&target.bucket.name, folder);
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)(&prefix)
+    }
+}
