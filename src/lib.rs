@@ -33,7 +33,7 @@
 //! | [`cli`] | arguments, plans, commands, messages and exit codes |
 //!
 //! Two values flow against that direction: the sink updates [`normalize::FieldRegistry`] with what the mappings of live indices have
-//! decided, and [`checkpoint::Reader`] tells sources which inputs are complete.
+//! decided, and [`checkpoint::CheckpointReader`] tells sources which inputs are complete.
 //!
 //! # Glossary
 //!

@@ -1,6 +1,6 @@
 //! Describes a failed request to AWS.
 //!
-//! Input: an error of an SDK client, or a response to a request that [`super::api_request`] sent. Output: a
+//! Input: an error of an SDK client, or a response to a request that `api_request` sent. Output: a
 //! [`ServiceError`] with its [`ErrorKind`].
 //! Invariant: the message contains no signed request and no credentials.
 //! Deliberately absent: the operation that failed and the account it was for (see [`super::Error`]).

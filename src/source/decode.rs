@@ -3,7 +3,7 @@
 //! Input: one [`Content`]. Output: one call of [`RecordHandler::record`] per record, and [`Decoded`], the report on
 //! everything else. Damaged, invalid or unsupported content is a [`Defect`](super::Defect) in the report; an [`Error`]
 //! says that the operating system could not open or read the input.
-//! Invariant: memory is bounded by [`Limits`]; on the common path each byte of a record is examined once before it is
+//! Invariant: memory is bounded by [`DecoderLimits`]; on the common path each byte of a record is examined once before it is
 //! parsed.
 //!
 //! The way of an input: `unpack` removes compression, `archive` separates the members of an archive, which start again
@@ -220,7 +220,7 @@ impl Decoder {
         }
     }
 
-    /// Frees what a rare long record needed, so that no more than [`Limits::retained_bytes`] remain.
+    /// Frees what a rare long record needed, so that no more than [`DecoderLimits::retained_bytes`] remain.
     fn shrink(&mut self) {
         // The length of the buffer never decreases; memory that was only reserved costs nothing.
         if self.text.len() > self.limits.text_buffer_bytes() {

@@ -1,7 +1,7 @@
 //! Accounts for the memory that decompressors and the members of archives take while one input is read.
 //!
 //! Input: reservations, before the memory is used. Output: a [`Reservation`], or an error that names `--memory`.
-//! Invariant: the sum of all reservations of an input never exceeds [`Limits::max_extra_bytes`] by more than what a
+//! Invariant: the sum of all reservations of an input never exceeds [`DecoderLimits::max_extra_bytes`](crate::limit::DecoderLimits) by more than what a
 //! decoder holds anyway. Beyond that share, the [`RecordHandler`] is asked to wait for memory, so that only one worker at
 //! a time uses it.
 

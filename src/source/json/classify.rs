@@ -1,12 +1,12 @@
 //! Classifies a JSON object by its first keys: a CloudTrail record, an envelope around one, a list of records, or
 //! something else.
 //!
-//! Input: text with an object in it, and the context that the object was found in. Output: a [`Classification`].
+//! Input: text with an object in it, and the context that the object was found in. Output: a `Classification`.
 //! Rules: an object is a record if it has `eventVersion`, or `eventID`, or `eventName` and `eventSource`, or `eventId`
 //! and `timeWindow` (aggregated events), or `userIdentity` and `eventTime`. In a list called `Records` every object is
 //! a record; in a document of another store two of these keys are required. S3 notifications and the batches that
 //! Lambda is called with have similar keys, but their `eventSource` starts with `aws:`. Other envelopes are recognized
-//! by [`payload`](crate::source::envelope::payload).
+//! by `envelope::payload`.
 //! Invariant: a record as CloudTrail writes it is recognized by its first bytes; it is not walked through for that. A
 //! text that is cut off anywhere is classified as before or as incomplete.
 

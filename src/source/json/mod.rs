@@ -9,12 +9,12 @@
 //! | file | responsible for |
 //! |---|---|
 //! | [`classify`] | whether an object is a record, an envelope or something else, from its first keys |
-//! | [`scanner`] | the walk over one text: lists, lines, envelopes, nested texts, tables |
+//! | `scanner` | the walk over one text: lists, lines, envelopes, nested texts, tables |
 //! | [`record_handler`] | the contract with the receiver of records |
 //! | [`skip`] | finding the end of a JSON value or string without parsing it |
-//! | [`members`] | iterating over the members of an object that is in memory |
-//! | [`unescape`] | decoding the escapes of a JSON string |
-//! | [`window`] | the part of the text that is in memory |
+//! | `members` | iterating over the members of an object that is in memory |
+//! | `unescape` | decoding the escapes of a JSON string |
+//! | `window` | the part of the text that is in memory |
 
 pub mod classify;
 pub(super) mod members;

@@ -18,7 +18,7 @@ pub trait RecordHandler {
     /// of an event of LookupEvents. Called with `None` behind that record.
     fn envelope_fields(&mut self, _username: Option<&[u8]>, _resources: Option<&[u8]>) {}
 
-    /// Receives a record of more than [`Limits::max_record_bytes`](crate::source::Limits). It is counted in
+    /// Receives a record of more than [`DecoderLimits::max_record_bytes`](crate::limit::DecoderLimits). It is counted in
     /// [`Decoded::oversized`](crate::source::Decoded).
     fn oversized(&mut self, record: OversizedRecord);
 
@@ -47,7 +47,7 @@ pub trait RecordHandler {
     fn stored_bytes_read(&mut self, _bytes: u64) {}
 }
 
-/// A record that is longer than [`Limits::max_record_bytes`](crate::source::Limits).
+/// A record that is longer than [`DecoderLimits::max_record_bytes`](crate::limit::DecoderLimits).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OversizedRecord {
     /// Its text, or the text of the string that holds it; `None` if that is too large even when compressed.
