@@ -67,11 +67,11 @@ impl Exit {
 impl RunReport {
     fn is_complete(&self) -> bool {
         // Accepted dead letters are meant to stay out of the index.
-        let Outstanding { dead_letters: set_aside, accepted: _ } = self.outstanding;
+        let Outstanding { dead_letters, accepted: _ } = self.outstanding;
         self.duplicates_differing == 0
             && self.failed_inputs == 0
             && self.sources_without_events == 0
-            && set_aside == 0
+            && dead_letters == 0
             && self.missing.is_empty()
     }
 }

@@ -336,7 +336,7 @@ fn a_bucket_that_cannot_be_read_does_not_stop_the_history_nor_the_other_way_roun
 fn options_that_do_nothing_are_refused() {
     let world = World::new();
     for (words, option) in [
-        (&["s3://trail", "--insights"][..], "'--insights' is about the event history"),
+        (&["s3://trail", "--insights"][..], "'--insights' applies only to the event history"),
         (&["--kinds", "Insight"], "'--kinds' applies only to trail buckets"),
         (&["s3://trail", "--assume-role", "arn:aws:iam::{account}:role/r"], "'--assume-role'"),
         (&["s3:///logs"], "s3:///logs"),

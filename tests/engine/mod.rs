@@ -1,18 +1,18 @@
 //! The promises on real engines, started by `scripts/test`. Without an engine these fail.
 
+mod blocked;
 mod calls;
 mod corpus;
+mod dead_letters;
 mod exit;
 mod fields;
 mod foreign;
 mod history;
-mod kept_out;
 mod model;
 mod presence;
 mod restart;
 mod returned;
 mod secure;
-mod set_aside;
 mod together;
 
 /// Makes one test for each engine from a function that takes a [`Corner`](crate::support::real::Corner).

@@ -127,7 +127,7 @@ fn a_body_that_is_too_large_is_halved() {
 }
 
 #[test]
-fn one_document_that_is_too_large_is_set_aside_and_the_rest_goes_in() {
+fn a_document_that_is_too_large_becomes_a_dead_letter_and_the_rest_is_loaded() {
     let engine = FakeEngine::start();
     let desk = Desk::new();
     engine.limit_bodies(100_000);
@@ -173,7 +173,7 @@ fn a_404_stops_with_a_hint() {
 }
 
 #[test]
-fn items_that_meet_403_stop_the_run_instead_of_being_set_aside() {
+fn items_refused_with_403_stop_the_run_instead_of_becoming_dead_letters() {
     let engine = FakeEngine::start();
     stops_and_goes_on(&engine, &Fault::ItemStatus { every: 2, status: 403 }, &["403", "hint"]);
 }
@@ -259,7 +259,7 @@ fn a_refused_document_goes_in_raw() {
 }
 
 #[test]
-fn what_cannot_go_in_at_all_is_set_aside_with_its_reason() {
+fn a_document_that_no_form_helps_becomes_a_dead_letter_with_its_reason() {
     let engine = FakeEngine::start();
     let desk = Desk::new();
     let file = desk.file("a.json", lines(&events(0..50)));

@@ -462,10 +462,10 @@ fn a_record_of_fifty_megabytes_takes_bounded_memory() {
     desk.file("in/large.json.gz", gzip(&records(&[event(0), large, event(2)])));
     desk.file("in/other.json", records(&events(3..9)));
     let (outcome, peak) = measured(&desk.load(desk.path("in"), engine.url()));
-    let [read, created, _, set_aside] = outcome.counts();
+    let [read, created, _, dead_letters] = outcome.counts();
     assert_eq!(read, 9, "{}", outcome.stderr);
-    assert_eq!(created + set_aside, 9);
-    assert_eq!(outcome.code, Some(if set_aside == 0 { 0 } else { 3 }), "{}", outcome.stderr);
+    assert_eq!(created + dead_letters, 9);
+    assert_eq!(outcome.code, Some(if dead_letters == 0 { 0 } else { 3 }), "{}", outcome.stderr);
     let held = engine.ids();
     assert!(held.is_superset(&ids(2..9)) && held.is_superset(&ids(0..1)));
     assert!((1..MOST_MEMORY_MIB).contains(&peak), "{peak} MiB");

@@ -1,4 +1,4 @@
-//! `--memory` holds, also where records are huge: what has no room is set aside, and the run stays within its share.
+//! `--memory` holds, also where records are huge: a record that exceeds it becomes a dead letter, and the run stays within the limit.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn peak(engine: &FakeEngine, load: &Load) -> (u64, Outcome) {
 }
 
 #[test]
-fn a_record_that_has_no_room_is_set_aside_and_the_rest_goes_in() {
+fn a_record_that_exceeds_memory_becomes_a_dead_letter_and_the_rest_is_loaded() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
     let mut all = events(0..11);
     all[0] = huge(&all[0], 30);

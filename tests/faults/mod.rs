@@ -2,12 +2,12 @@
 //! clear line, the right exit code.
 
 mod address;
+mod blocked;
 mod checkpoint;
 mod engine;
 mod files;
-mod frozen;
-mod kept_out;
 mod memory;
 mod presence;
+mod read_only;
 mod sequences;
 mod signals;

@@ -230,7 +230,7 @@ fn the_checkpoint_is_in_the_state_folder_unless_named() {
 }
 
 #[test]
-fn status_tells_what_is_safe_and_what_was_set_aside() {
+fn status_shows_what_is_loaded_and_the_dead_letters() {
     let (engine, desk) = (FakeEngine::start(), Desk::new());
     let file = desk.file("a.json", records(&events(0..10)));
     engine.refuse(|document| {

@@ -285,14 +285,14 @@ mod tests {
         (exit, page.text(), summary)
     }
 
-    fn counted(read: u64, created: u64, set_aside: u64) -> Metrics {
+    fn counted(read: u64, created: u64, dead_letters: u64) -> Metrics {
         let tally = Metrics::new(["a".to_owned()]);
         tally.add_read(
             0,
             RecordTotals { records: read, bytes: read * 1_000, ..RecordTotals::default() },
         );
         tally.created.store(created, std::sync::atomic::Ordering::Relaxed);
-        tally.dead_letters.store(set_aside, std::sync::atomic::Ordering::Relaxed);
+        tally.dead_letters.store(dead_letters, std::sync::atomic::Ordering::Relaxed);
         tally
     }
 
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_set_aside_or_files_unreadable_are_exit_3() {
+    fn dead_letters_or_unreadable_files_are_exit_3() {
         let (exit, text, summary) = ended(counted(5, 4, 1), Ok(RunOutcome::Complete));
         assert_eq!(exit, Exit::Incomplete);
         assert!(text.starts_with("warning: /state/trailload/"), "{text}");

@@ -306,7 +306,7 @@ impl FakeEngine {
         self.each(|_, index| index.mapping.kinds()).into_iter().flatten().collect()
     }
 
-    /// Returns how often documents were sent for each of these ids, also when they were there already.
+    /// Returns how often documents were sent for each of these ids, also if they were duplicates.
     pub(crate) fn sendings(&self, ids: &BTreeSet<String>) -> usize {
         let state = self.shared.state();
         let sent = state

@@ -1,4 +1,4 @@
-//! Documents that are set aside: no run ends with 0 before they are in the index or accepted, and they are sent again.
+//! Dead letters: no run ends with 0 before they are in the index or accepted, and they are sent again.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -17,8 +17,8 @@ fn tell(desk: &Desk, words: &[&str]) -> Output {
     command.env_clear().env("HOME", desk.path("home")).output().unwrap()
 }
 
-/// Returns what `status --json` says of the documents that are set aside.
-fn set_aside(desk: &Desk) -> Value {
+/// Returns the dead letters of `status --json`.
+fn dead_letters(desk: &Desk) -> Value {
     let output = tell(desk, &["status", "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice::<Value>(&output.stdout).unwrap()["dead_letters"].clone()
@@ -29,7 +29,7 @@ fn retry(desk: &Desk, engine: &FakeEngine) -> Load {
     desk.load_all::<&str>([], engine.url()).instead("retry")
 }
 
-/// Returns how many documents were sent again, and how many of them were created, there already, and set aside.
+/// Returns how many documents were sent again, and how many of them were created, duplicates, and dead letters.
 fn retried(outcome: &Outcome) -> [u64; 4] {
     let retried = &outcome.summary.as_ref().unwrap()["retried"];
     ["documents", "created", "duplicates", "dead_letters"]
@@ -60,15 +60,15 @@ fn one_refused() -> (FakeEngine, Desk, Load) {
 }
 
 #[test]
-fn a_load_never_ends_with_0_while_a_document_is_set_aside() {
+fn a_load_never_ends_with_0_while_there_is_a_dead_letter() {
     let (engine, desk, load) = one_refused();
     let sent = engine.asked().items;
     for _ in 0..2 {
-        let again = load.run().exits(3).counted([0, 0, 0, 0]).says(["1 document set aside"]);
+        let again = load.run().exits(3).counted([0, 0, 0, 0]).says(["1 dead letter;"]);
         assert_eq!(retried(&again), [0; 4], "nothing changed that would let it in");
     }
     assert_eq!(engine.asked().items, sent, "and it is not sent");
-    assert_eq!(set_aside(&desk)["documents"], 1);
+    assert_eq!(dead_letters(&desk)["documents"], 1);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn retry_sends_what_was_refused_and_then_all_is_well() {
     assert_eq!(engine.ids(), ids(0..10));
     let last = load.run().exits(0).counted([0; 4]);
     assert_eq!(retried(&last), [0; 4]);
-    assert_eq!(set_aside(&desk), json!({ "documents": 0, "accepted": 0, "reasons": [] }));
+    assert_eq!(dead_letters(&desk), json!({ "documents": 0, "accepted": 0, "reasons": [] }));
     engine.assert_no_complaints();
 }
 
@@ -96,7 +96,7 @@ fn a_load_sends_what_was_refused_once_the_mapping_has_changed() {
     assert_eq!(wire::ask(engine.url(), "PUT", path, Some(properties.as_bytes())).0, 200);
     assert_eq!(retried(&load.run().exits(0).counted([0; 4])), [1, 1, 0, 0]);
     assert_eq!(engine.ids(), ids(0..10));
-    assert_eq!(set_aside(&desk)["documents"], 0);
+    assert_eq!(dead_letters(&desk)["documents"], 0);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn what_is_too_large_for_the_engine_is_sent_again_by_every_load() {
     load.run().exits(3).counted([5, 4, 0, 1]);
     let again = load.run().exits(3).counted([0; 4]);
     assert_eq!(retried(&again), [1, 0, 0, 1]);
-    assert_eq!(set_aside(&desk)["reasons"][0]["cause"], "limit");
+    assert_eq!(dead_letters(&desk)["reasons"][0]["cause"], "limit");
     engine.limit_bodies(10_000_000);
     assert_eq!(retried(&load.run().exits(0).counted([0; 4])), [1, 1, 0, 0]);
     assert_eq!(engine.ids(), ids(0..5));
@@ -150,7 +150,7 @@ fn what_is_accepted_stays_out_and_is_counted() {
     assert_eq!(accepted.status.code(), Some(0), "{said}");
     assert!(said.contains("1 document accepted"), "{said}");
     load.run().exits(0).counted([0; 4]);
-    let kept = set_aside(&desk);
+    let kept = dead_letters(&desk);
     assert_eq!((&kept["documents"], &kept["accepted"]), (&json!(1), &json!(1)));
     assert_eq!(kept["reasons"][0]["reason"], "400 mapper_parsing_exception: no room for this one");
     engine.heal();
@@ -159,11 +159,11 @@ fn what_is_accepted_stays_out_and_is_counted() {
     let all = retry(&desk, &engine).with(["--all"]).run().exits(0);
     assert_eq!(retried(&all), [1, 1, 0, 0]);
     assert_eq!(engine.ids(), ids(0..10));
-    assert_eq!(set_aside(&desk)["documents"], 0);
+    assert_eq!(dead_letters(&desk)["documents"], 0);
 }
 
 #[test]
-fn what_is_set_aside_after_others_were_accepted_is_exit_3_again() {
+fn a_new_dead_letter_after_others_were_accepted_is_exit_3_again() {
     let (engine, desk, load) = one_refused();
     tell(&desk, &["retry", "--accept"]);
     refuse(&engine, &[3, 12]);
@@ -172,7 +172,7 @@ fn what_is_set_aside_after_others_were_accepted_is_exit_3_again() {
     // The same document, refused once more, is still accepted.
     tell(&desk, &["retry", "--accept"]);
     load.with(["--reload"]).run().exits(0).counted([10, 0, 9, 1]);
-    assert_eq!(set_aside(&desk)["accepted"], 2);
+    assert_eq!(dead_letters(&desk)["accepted"], 2);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn status_has_one_line_for_one_cause() {
         Some((400, reason))
     });
     desk.load(&file, engine.url()).run().exits(3).counted([40, 0, 0, 40]);
-    let told = set_aside(&desk);
+    let told = dead_letters(&desk);
     let reasons = told["reasons"].as_array().unwrap();
     assert_eq!(reasons.len(), 1, "{told:#}");
     assert_eq!(reasons[0]["documents"], 40);
@@ -209,7 +209,7 @@ fn a_record_too_long_to_load_is_kept_and_named_until_it_is_accepted() {
     let load = desk.load(file, engine.url());
     load.run().exits(3).counted([3, 2, 0, 1]);
     load.run().exits(3).says(["1 document not sent again: the record is longer than 32.0 MiB"]);
-    assert_eq!(set_aside(&desk)["reasons"][0]["cause"], "limit");
+    assert_eq!(dead_letters(&desk)["reasons"][0]["cause"], "limit");
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = rusqlite::Connection::open_with_flags(desk.checkpoint(), flags).unwrap();
     let row = "SELECT content_kind, length(content), bytes FROM dead_letters";
@@ -238,13 +238,13 @@ fn killed_while_it_sends_again_nothing_is_lost_or_twice() {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut kills = 0;
-    while set_aside(&desk)["documents"] != 0 && kills < 40 {
+    while dead_letters(&desk)["documents"] != 0 && kills < 40 {
         let mut running = load.start();
         if running.ends_within(Duration::from_millis(random.u64(20..300))) {
             break;
         }
         kills += u64::from(running.kill());
-        let waiting = set_aside(&desk)["documents"].as_u64().unwrap();
+        let waiting = dead_letters(&desk)["documents"].as_u64().unwrap();
         let missing = (EVENTS - engine.count()) as u64;
         assert!(waiting >= missing, "{missing} are not in the index, and only {waiting} are kept");
     }
@@ -252,7 +252,7 @@ fn killed_while_it_sends_again_nothing_is_lost_or_twice() {
     assert!(kills > 0, "it was killed at least once");
     assert_eq!(engine.ids(), ids(0..EVENTS));
     assert_eq!(engine.count(), EVENTS, "none is there twice");
-    assert_eq!(set_aside(&desk)["documents"], 0);
+    assert_eq!(dead_letters(&desk)["documents"], 0);
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn in_index(engine: &FakeEngine, index: &str) -> usize {
 }
 
 #[test]
-fn whatever_a_pipeline_does_its_documents_are_set_aside_by_its_name() {
+fn documents_that_a_pipeline_rejects_become_dead_letters_that_name_it() {
     let wrong = "java.lang.NullPointerException";
     for pipeline in [
         Pipeline::Missing,

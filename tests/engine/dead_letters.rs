@@ -8,8 +8,8 @@ use crate::support::events::{event_with, events, ids, records};
 use crate::support::load::{Chain, Desk, Load, Outcome, PROGRAM};
 use crate::support::real::{Corner, Engine};
 
-/// Returns what `status --json` says of the documents that are set aside.
-fn set_aside(desk: &Desk) -> Value {
+/// Returns the dead letters of `status --json`.
+fn dead_letters(desk: &Desk) -> Value {
     let mut command = Command::new(PROGRAM);
     command.args(["status", "--json"]).args("--checkpoint".chain(desk.checkpoint()));
     let output = command.env_clear().env("HOME", desk.path("home")).output().unwrap();
@@ -52,7 +52,7 @@ fn an_index_of_another_loader_is_one_cause_and_its_documents_go_in_once_it_is_me
         march(&corner, &json!({ "mappings": { "properties": address } }));
         let load = from_services(&desk, &corner, 40);
         load.run().exits(3).counted([40, 0, 0, 40]);
-        let told = set_aside(&desk);
+        let told = dead_letters(&desk);
         let reasons = told["reasons"].as_array().unwrap();
         assert_eq!(reasons.len(), 1, "{engine:?}: {told:#}");
         assert_eq!(
@@ -67,7 +67,7 @@ fn an_index_of_another_loader_is_one_cause_and_its_documents_go_in_once_it_is_me
         let mended = load.run().exits(0);
         assert_eq!(retried(&mended), [40, 40, 0, 0], "{engine:?}");
         assert_eq!(corner.count(), 40);
-        assert_eq!(set_aside(&desk)["documents"], 0);
+        assert_eq!(dead_letters(&desk)["documents"], 0);
     }
 }
 
@@ -80,7 +80,7 @@ fn an_index_with_a_pipeline_that_is_missing_is_never_exit_0_before_it_is_repaire
         load.run().exits(3).counted([10, 0, 0, 10]);
         load.run().exits(3).counted([0; 4]);
         assert_eq!(corner.count(), 0);
-        let reasons = set_aside(&desk)["reasons"].clone();
+        let reasons = dead_letters(&desk)["reasons"].clone();
         assert_eq!(reasons.as_array().unwrap().len(), 1, "{engine:?}: {reasons:#}");
         assert!(reasons[0]["reason"].as_str().unwrap().contains("nosuch"), "{reasons:#}");
         let none = json!({ "index": { "default_pipeline": "_none" } });
@@ -118,5 +118,5 @@ fn killed_while_a_real_engine_takes_documents_again_nothing_is_lost_or_twice() {
     again.run().exits(0);
     assert_eq!(corner.ids(), ids(0..EVENTS));
     assert_eq!(corner.count(), EVENTS as u64);
-    assert_eq!(set_aside(&desk)["documents"], 0);
+    assert_eq!(dead_letters(&desk)["documents"], 0);
 }

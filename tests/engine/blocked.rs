@@ -36,7 +36,7 @@ fn put(corner: &Corner, path: &str, body: &Value) {
     corner.ask("PUT", path, body);
 }
 
-/// Fails unless January and February are in, and March is set aside.
+/// Fails unless January and February are loaded, and March has dead letters.
 fn without_march(corner: &Corner, load: &Load) -> Outcome {
     let outcome = load.run().exits(3).counted([3 * EACH, 2 * EACH, 0, EACH]);
     assert_eq!(corner.count(), 2 * EACH);
@@ -168,14 +168,14 @@ mod opensearch_3_with_processors {
     }
 
     #[test]
-    fn documents_that_a_pipeline_drops_are_set_aside() {
+    fn documents_that_a_pipeline_drops_become_dead_letters() {
         let (corner, outcome) = with_pipeline(&json!({ "drop": {} }));
         outcome.exits(3).counted([3 * EACH, 2 * EACH, 0, EACH]);
         assert_eq!(corner.count(), 2 * EACH);
     }
 
     #[test]
-    fn documents_that_get_another_id_are_set_aside() {
+    fn documents_that_get_another_id_become_dead_letters() {
         let (_corner, outcome) =
             with_pipeline(&json!({ "set": { "field": "_id", "value": "same" } }));
         outcome.exits(3).counted([3 * EACH, 2 * EACH, 0, EACH]);
