@@ -27,7 +27,7 @@ use super::{
     input_groups, migrate,
     read_only::{self, TemporaryCopy},
 };
-use crate::event::{DeadLetterContent, ListingSummary};
+use crate::event::{DeadLetterContent, FinishedPartition, ListingSummary};
 use crate::normalize::IndexBy;
 use crate::report::summary::RetrySummary;
 
@@ -91,14 +91,26 @@ impl CheckpointReader {
     ///
     /// Returns [`Error`] if the file cannot be read.
     pub fn loaded_fingerprint(&self, key: &str) -> Result<Option<String>, Error> {
+        Ok(self.finished_partition(key)?.map(|finished| finished.fingerprint))
+    }
+
+    /// Returns what an earlier run recorded of a partition that it finished, or `None` if none did.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn finished_partition(&self, key: &str) -> Result<Option<FinishedPartition>, Error> {
         let (folder, name) = split(key);
         self.connection
             .prepare_cached(
-                "SELECT fingerprint FROM partitions WHERE name = ?2 \
+                "SELECT fingerprint, skipped IS NOT NULL FROM partitions WHERE name = ?2 \
                  AND folder = (SELECT id FROM folders WHERE path = ?1)",
             )
             .and_then(|mut statement| {
-                statement.query_row([folder, name], |row| row.get(0)).optional()
+                let finished = |row: &Row<'_>| {
+                    Ok(FinishedPartition { fingerprint: row.get(0)?, is_foreign: row.get(1)? })
+                };
+                statement.query_row([folder, name], finished).optional()
             })
             .map_err(|source| Error::from_sqlite(&self.path, "look up a partition", source))
     }

@@ -32,6 +32,15 @@ pub struct Partition {
     pub fingerprint: String,
 }
 
+/// What the checkpoint knows of a partition that an earlier run finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedPartition {
+    /// Its fingerprint at that time.
+    pub fingerprint: String,
+    /// Whether it contained no CloudTrail events.
+    pub is_foreign: bool,
+}
+
 /// Summary of a folder listing. Two equal summaries stand for the same inputs with the same content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListingSummary {

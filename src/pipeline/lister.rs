@@ -123,9 +123,12 @@ impl<B> Lister<B> {
     async fn on_event(&mut self, source_number: usize, event: SourceEvent) -> ControlFlow<()> {
         match event {
             SourceEvent::Input(input) => self.on_input(source_number, input)?,
-            SourceEvent::AlreadyDone { size, touched } => {
+            SourceEvent::AlreadyDone { size, touched, is_foreign } => {
                 self.metrics.add_found(source_number, size);
                 self.metrics.add_skipped(source_number, size);
+                if is_foreign {
+                    self.metrics.add_foreign_before(source_number);
+                }
                 self.checkpoint_events.extend(touched.map(CheckpointEvent::Unchanged));
                 self.flush_if_many_events().await?;
             }

@@ -103,6 +103,8 @@ pub struct SourceMetrics {
     pub done: AtomicU64,
     /// Inputs skipped because an earlier run loaded them.
     pub skipped: AtomicU64,
+    /// The part of the counter above that contains no CloudTrail events.
+    pub foreign_before: AtomicU64,
     /// Inputs that contain no CloudTrail events.
     pub foreign: AtomicU64,
     /// Inputs that could not be read to their end.
@@ -122,12 +124,14 @@ pub struct SourceMetrics {
 }
 
 impl SourceMetrics {
-    /// Returns the number of inputs that were read if none of them, nor any that an earlier run read, contains
-    /// CloudTrail events; 0 otherwise.
+    /// Returns the number of inputs if none of them contains CloudTrail events, whether this run or an earlier one read
+    /// them; 0 otherwise.
     pub fn inputs_without_events(&self) -> u64 {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
-        let others = get(&self.done) + get(&self.skipped) + get(&self.failed) + get(&self.records);
-        if others == 0 { get(&self.foreign) } else { 0 }
+        let foreign_before = get(&self.foreign_before);
+        let loaded_before = get(&self.skipped).saturating_sub(foreign_before);
+        let others = get(&self.done) + loaded_before + get(&self.failed) + get(&self.records);
+        if others == 0 { get(&self.foreign) + foreign_before } else { 0 }
     }
 }
 
@@ -210,6 +214,13 @@ impl Metrics {
     pub fn add_skipped(&self, source: usize, stored_bytes: u64) {
         self.add(source, &self.sources_skipped, |of| &of.skipped, 1);
         self.add_consumed(source, stored_bytes);
+    }
+
+    /// Counts an input in which an earlier run found no CloudTrail events.
+    pub fn add_foreign_before(&self, source: usize) {
+        if let Some(source) = self.sources.get(source) {
+            source.foreign_before.fetch_add(1, Relaxed);
+        }
     }
 
     /// Counts an input that contains no CloudTrail events.

@@ -24,14 +24,18 @@ use std::{
 
 use super::{Content, Error, EventSender, Input, Source, SourceEvent, SourceRun, task_output};
 use crate::event::fingerprint::{FileChange, Fingerprint};
-use crate::{event::Partition, redact, shutdown::ShutdownSignal};
+use crate::{
+    event::{FinishedPartition, Partition},
+    redact,
+    shutdown::ShutdownSignal,
+};
 
 /// Names of a folder that are sorted at a time: a few MiB. The folders of a trail have fewer, so that their files are read
 /// in the order of their names, which is the order of time.
 const MAX_NAMES_SORTED: usize = 1 << 16;
 
-/// Returns the fingerprint with which an earlier run finished the partition with a key; `None` if none did.
-pub type FinishedLookup = Box<dyn FnMut(&str) -> Option<String> + Send>;
+/// Returns what an earlier run recorded of the partition with a key, if it finished that.
+pub type FinishedLookup = Box<dyn FnMut(&str) -> Option<FinishedPartition> + Send>;
 
 /// The files, folders and streams named on the command line.
 pub struct Files {
@@ -254,13 +258,17 @@ fn file(
 ) -> SourceEvent {
     let key = key("file", &path);
     let now = Fingerprint::from_metadata(metadata);
-    let before = finished(&key).and_then(|before| before.parse().ok());
+    let before = finished(&key);
+    let is_foreign = before.as_ref().is_some_and(|before| before.is_foreign);
+    let before = before.and_then(|before| before.fingerprint.parse().ok());
     let size = now.size;
     match before.map_or(FileChange::Changed, |before| now.change_since(before, &path)) {
-        FileChange::Unchanged => return SourceEvent::AlreadyDone { size, touched: None },
+        FileChange::Unchanged => {
+            return SourceEvent::AlreadyDone { size, touched: None, is_foreign };
+        }
         FileChange::Touched(now) => {
             let lane = Partition { key, fingerprint: now.to_string() };
-            return SourceEvent::AlreadyDone { size, touched: Some(lane) };
+            return SourceEvent::AlreadyDone { size, touched: Some(lane), is_foreign };
         }
         FileChange::Changed => {}
     }
@@ -673,7 +681,8 @@ mod tests {
         let found = |done: &str| {
             let done = done.to_owned();
             let words = [path.clone().into_os_string()];
-            listed(&mut Files::new(&words, Box::new(move |_| Some(done.clone()))).unwrap())
+            let finished = FinishedPartition { fingerprint: done, is_foreign: false };
+            listed(&mut Files::new(&words, Box::new(move |_| Some(finished.clone()))).unwrap())
         };
         let listed = |done: &str| matches!(found(done)[..], [SourceEvent::Input(_)]);
         let untouched = |done: &str| {
@@ -713,7 +722,9 @@ mod tests {
             if fs::hard_link(&original, below.join(&name)).is_err() {
                 symlink(&original, below.join(&name)).unwrap();
             }
-            done.insert(key("file", &root.join(name)), fingerprint.clone());
+            let finished =
+                FinishedPartition { fingerprint: fingerprint.clone(), is_foreign: false };
+            done.insert(key("file", &root.join(name)), finished);
         }
         let words = [below.into_os_string()];
         let mut files = Files::new(&words, Box::new(move |key| done.get(key).cloned())).unwrap();

@@ -114,6 +114,8 @@ pub enum SourceEvent {
         size: u64,
         /// The lane as it is to be known from now on, if it looks different.
         touched: Option<Partition>,
+        /// Whether it contains no CloudTrail events.
+        is_foreign: bool,
     },
     /// Nothing that can be read: a socket, a loop of links.
     Skipped {

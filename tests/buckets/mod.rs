@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use jiff::Timestamp;
-use trailload::event::ListingSummary;
+use trailload::event::{FinishedPartition, ListingSummary};
 use trailload::source::s3::{Address, ClosedFolders, S3Options, S3Source};
 use trailload::source::{Content, Error, Input, SourceEvent};
 
@@ -84,7 +84,10 @@ impl<'a> Run<'a> {
             targets,
             self.options.clone(),
             self.fake.clients(),
-            Box::new(move |key| done.get(key).cloned()),
+            Box::new(move |key| {
+                let fingerprint = done.get(key).cloned()?;
+                Some(FinishedPartition { fingerprint, is_foreign: false })
+            }),
             closed,
             NOW.parse().unwrap(),
         )

@@ -46,12 +46,13 @@ fn a_year_of_done_objects_costs_its_listing_and_so_do_closed_days() {
 
     let run = |before: &BTreeMap<String, ListingSummary>| {
         let begun = Instant::now();
-        let (print, before) = (print.clone(), before.clone());
+        let before = before.clone();
+        let finished = FinishedPartition { fingerprint: print.clone(), is_foreign: false };
         let source = S3Source::new(
             vec![(0, Address::parse("s3://trail").unwrap())],
             Run::new(&fake, "s3://trail").options,
             fake.clients(),
-            Box::new(move |_| Some(print.clone())),
+            Box::new(move |_| Some(finished.clone())),
             Box::new(move |prefix| before.get(prefix).copied()),
             NOW.parse().unwrap(),
         );

@@ -246,8 +246,13 @@ fn a_folder_without_cloud_trail_is_named_and_an_empty_one_is_not() {
     load("other").with(["--dry-run"]).run().exits(3).says([&*warning]);
     let other = desk.path("other");
     let both = load("in").with([&*other.to_string_lossy()]);
-    let outcome = both.run().exits(3).says([&*warning]);
-    assert!(!outcome.stderr.contains("/in: no CloudTrail"), "{}", outcome.stderr);
+    for run in ["first", "second"] {
+        let outcome = both.run().exits(3).says([&*warning]);
+        assert!(!outcome.stderr.contains("/in: no CloudTrail"), "{run}: {}", outcome.stderr);
+    }
+    let file = desk.path("other/readme.txt");
+    let message = format!("warning: {}: no CloudTrail events in 1 input", file.display());
+    load("other/readme.txt").run().exits(3).says([&*message]);
     // Once something in it was loaded, files of others beside it are no reason to ask.
     desk.file("other/b.json", records(&events(3..6)));
     load("other").run().exits(0);

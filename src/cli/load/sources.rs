@@ -166,7 +166,7 @@ impl SourceBuilder<'_> {
 
     fn done(&self) -> Result<FinishedLookup, Failure> {
         let Some(reader) = self.reader()? else { return Ok(nothing_done()) };
-        Ok(Box::new(move |key| reader.loaded_fingerprint(key).ok().flatten()))
+        Ok(Box::new(move |key| reader.finished_partition(key).ok().flatten()))
     }
 
     fn closed(&self) -> Result<ClosedFolders, Failure> {

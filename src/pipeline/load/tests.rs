@@ -79,8 +79,13 @@ async fn a_touched_file_goes_to_the_checkpoint() {
     let (load, feed) = config(1);
     let (_threads, mut outputs) = start_load(load);
     let touched = Partition { key: "file:/a".to_owned(), fingerprint: "1:2:3".to_owned() };
-    feed.send(SourceEvent::AlreadyDone { size: 1, touched: None }).unwrap();
-    feed.send(SourceEvent::AlreadyDone { size: 1, touched: Some(touched.clone()) }).unwrap();
+    feed.send(SourceEvent::AlreadyDone { size: 1, touched: None, is_foreign: false }).unwrap();
+    feed.send(SourceEvent::AlreadyDone {
+        size: 1,
+        touched: Some(touched.clone()),
+        is_foreign: false,
+    })
+    .unwrap();
     drop(feed);
     let output = outputs.recv().await.unwrap();
     assert!(

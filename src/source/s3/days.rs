@@ -282,7 +282,7 @@ impl<'a> DayLister<'a> {
             return true;
         }
         for size in sizes {
-            let done = SourceEvent::AlreadyDone { size, touched: None };
+            let done = SourceEvent::AlreadyDone { size, touched: None, is_foreign: false };
             if self.lister.events.send((self.target.source_number, done)).await.is_err() {
                 return false;
             }

@@ -5,7 +5,10 @@
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::objects::{DayFolder, FetchJob, ListedObjects, S3Object};
-use crate::source::{SourceEvent, files::FinishedLookup};
+use crate::{
+    event::FinishedPartition,
+    source::{SourceEvent, files::FinishedLookup},
+};
 
 /// Looks up objects in the checkpoint.
 pub(super) struct DoneFilter {
@@ -29,13 +32,14 @@ impl DoneFilter {
         let ListedObjects { source_number, bucket, day, objects } = batch;
         for object in objects {
             let lane = object.partition(&bucket.name);
-            let done = !self.reload && (self.done)(&lane.key) == Some(lane.fingerprint);
-            let sent = if done {
+            let done = (self.done)(&lane.key)
+                .filter(|done| !self.reload && done.fingerprint == lane.fingerprint);
+            let sent = if let Some(FinishedPartition { is_foreign, .. }) = done {
                 let S3Object { size, .. } = object;
                 self.events
                     .blocking_send((
                         source_number,
-                        SourceEvent::AlreadyDone { size, touched: None },
+                        SourceEvent::AlreadyDone { size, touched: None, is_foreign },
                     ))
                     .is_ok()
             } else {
