@@ -34,7 +34,7 @@ fn killed(path: &Path, into: &Path) {
     let database = rusqlite::Connection::open_with_flags(path, flags).unwrap();
     database
         .execute(
-            "INSERT INTO failures (lane, name, cause, records, tries, at) VALUES ('x', 'x.json', 'cut', 0, 1, 0)",
+            "INSERT INTO failed_partitions (partition_key, name, cause, records, attempts, failed) VALUES ('x', 'x.json', 'cut', 0, 1, 0)",
             [],
         )
         .unwrap();

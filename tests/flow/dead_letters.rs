@@ -148,7 +148,7 @@ fn what_is_accepted_stays_out_and_is_counted() {
     let accepted = tell(&desk, &["retry", "--accept"]);
     let said = String::from_utf8_lossy(&accepted.stderr).into_owned();
     assert_eq!(accepted.status.code(), Some(0), "{said}");
-    assert!(said.contains("1 document accepted"), "{said}");
+    assert!(said.contains("accepted 1 dead letter"), "{said}");
     load.run().exits(0).counted([0; 4]);
     let kept = dead_letters(&desk);
     assert_eq!((&kept["documents"], &kept["accepted"]), (&json!(1), &json!(1)));
