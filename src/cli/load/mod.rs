@@ -102,9 +102,8 @@ fn finish(
         let open = indices.unaccepted().map(|(name, missing)| (name.clone(), missing.clone()));
         report.report.missing = open.collect();
     }
-    // A dry run does not create a checkpoint, but it uses one that exists.
-    let has_checkpoint = !plan.dry_run || plan.checkpoint.exists();
-    let checkpoint = has_checkpoint.then(|| plan.checkpoint.clone());
+    // A dry run creates no checkpoint, and neither does a run that fails before it reaches the engine.
+    let checkpoint = plan.checkpoint.exists().then(|| plan.checkpoint.clone());
     let facts = RunFacts { ending: report.report.ending, checkpoint };
     let mut summary = Summary::from_metrics(metrics, elapsed, &facts);
     summary.missing = report.report.missing.iter().map(incomplete_index).collect();
