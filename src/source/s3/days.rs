@@ -5,7 +5,11 @@
 //! A closed day is done if its listing is unchanged or has only lost objects. Objects added later are loaded alone if
 //! their times identify them; otherwise the whole day is loaded again.
 
-use std::{mem, sync::Arc, sync::atomic::Ordering::Relaxed};
+use std::{
+    mem,
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use jiff::{ToSpan as _, civil::Date};
 
@@ -15,7 +19,7 @@ use super::{
     layout,
     list_step::{ClosedDays, KeyRange, ListStep, ListTarget},
     listing::objects,
-    object_lister::{Demand, ObjectLister},
+    object_lister::ObjectLister,
     objects::{DayFolder, ListedObjects, S3Object},
 };
 use crate::{event::ListingSummary, source::SourceEvent};
@@ -130,12 +134,13 @@ impl<'a> DayLister<'a> {
             let page = self.target.bucket.list(&listing).await?;
             for object in objects(&page) {
                 let behind = until.as_ref().is_some_and(|until| object.key > *until);
-                if behind || !self.on_object(object).await {
-                    self.end_day().await;
+                if behind || self.on_object(object).await.is_break() {
+                    // Nothing follows, so it does not matter whether the receiver is gone.
+                    let _ = self.end_day().await;
                     return Ok(());
                 }
             }
-            if !self.flush().await {
+            if self.flush().await.is_break() {
                 return Ok(());
             }
             if !listing.advance(&page)? {
@@ -145,7 +150,7 @@ impl<'a> DayLister<'a> {
                 until = Some(self.split());
             }
         }
-        self.end_day().await;
+        let _ = self.end_day().await;
         Ok(())
     }
 
@@ -175,10 +180,10 @@ impl<'a> DayLister<'a> {
         bound(bounds.first().copied())
     }
 
-    /// Processes the next object. Returns `false` if the remaining objects are not wanted, or the receiver is gone.
-    async fn on_object(&mut self, object: S3Object) -> Demand {
+    /// Processes the next object. Returns `Break` if the remaining objects are not wanted, or the receiver is gone.
+    async fn on_object(&mut self, object: S3Object) -> ControlFlow<()> {
         if object.key.ends_with('/') {
-            return true;
+            return ControlFlow::Continue(());
         }
         let day = layout::day_of(&object.key, self.region);
         let date = day.map(|(date, _)| date);
@@ -187,17 +192,16 @@ impl<'a> DayLister<'a> {
             && !filter.includes_day(date)
         {
             // Days before the first one are skipped; the first day after the last one ends the listing.
-            return filter.first.is_some_and(|first| date < first);
+            let is_before = filter.first.is_some_and(|first| date < first);
+            return if is_before { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
         }
         self.first = self.first.or(date);
         if self.open.as_ref().is_none_or(|open| open.day != date) {
-            if !self.end_day().await {
-                return false;
-            }
+            self.end_day().await?;
             self.start_day(day, &object.key);
         }
         let foreign = self.target.belongs_to_other(&object.key);
-        let Some(open) = &mut self.open else { return true };
+        let Some(open) = &mut self.open else { return ControlFlow::Continue(()) };
         if open.closed.is_some() || open.over.is_some() {
             open.listed.add(object.hash(), object.modified);
         }
@@ -207,7 +211,7 @@ impl<'a> DayLister<'a> {
             None if foreign => DayFolder::mark_incomplete(open.over.as_ref()),
             None => self.objects.push(object),
         }
-        true
+        ControlFlow::Continue(())
     }
 
     fn start_day(&mut self, day: Option<(Date, usize)>, key: &str) {
@@ -234,19 +238,19 @@ impl<'a> DayLister<'a> {
     }
 
     /// Sends the pending objects of the open day.
-    async fn flush(&mut self) -> Demand {
-        let Some(open) = &self.open else { return !self.lister.listed.is_closed() };
+    async fn flush(&mut self) -> ControlFlow<()> {
+        let Some(open) = &self.open else { return self.lister.has_receiver() };
         let objects = mem::take(&mut self.objects);
         let day = open.over.clone();
         self.lister.send_listed(self.target, ListedObjects::new(self.target, day, objects)).await
     }
 
     /// Ends the open day, which is listed completely.
-    async fn end_day(&mut self) -> Demand {
-        if !self.flush().await {
-            return false;
-        }
-        let Some(OpenDay { over, listed, closed, .. }) = self.open.take() else { return true };
+    async fn end_day(&mut self) -> ControlFlow<()> {
+        self.flush().await?;
+        let Some(OpenDay { over, listed, closed, .. }) = self.open.take() else {
+            return ControlFlow::Continue(());
+        };
         match closed {
             Some(closed) => self.compare_day(closed, listed).await,
             None => self.complete_day(over, listed).await,
@@ -257,18 +261,18 @@ impl<'a> DayLister<'a> {
         &mut self,
         over: Option<Arc<DayFolder>>,
         listed: ListingSummary,
-    ) -> Demand {
+    ) -> ControlFlow<()> {
         if let Some(day) = &over {
             day.listed(listed);
         }
         match DayFolder::release(over) {
-            Some(over) => self.lister.events.send((self.target.source_number, over)).await.is_ok(),
-            None => true,
+            Some(over) => self.lister.send_event(self.target, over).await,
+            None => ControlFlow::Continue(()),
         }
     }
 
     /// Reports the objects of a closed day as done, and sends the added ones.
-    async fn compare_day(&mut self, closed: ClosedDay, listed: ListingSummary) -> Demand {
+    async fn compare_day(&mut self, closed: ClosedDay, listed: ListingSummary) -> ControlFlow<()> {
         self.target.has_findings.store(true, Relaxed);
         let change = closed.change(listed);
         let ClosedDay { folder, before, sizes, mut added, .. } = closed;
@@ -279,16 +283,14 @@ impl<'a> DayLister<'a> {
                 until: None,
                 closed_days: ClosedDays::Ignore,
             }));
-            return true;
+            return ControlFlow::Continue(());
         }
         for size in sizes {
             let done = SourceEvent::AlreadyDone { size, touched: None, is_foreign: false };
-            if self.lister.events.send((self.target.source_number, done)).await.is_err() {
-                return false;
-            }
+            self.lister.send_event(self.target, done).await?;
         }
         if added.is_empty() {
-            return true;
+            return ControlFlow::Continue(());
         }
         let day = DayFolder::new(&self.target.bucket.name, &folder, before.inputs);
         let all = added.len();
@@ -297,8 +299,8 @@ impl<'a> DayLister<'a> {
             DayFolder::mark_incomplete(Some(&day));
         }
         let batch = ListedObjects::new(self.target, Some(Arc::clone(&day)), added);
-        self.lister.send_listed(self.target, batch).await
-            && self.complete_day(Some(day), listed).await
+        self.lister.send_listed(self.target, batch).await?;
+        self.complete_day(Some(day), listed).await
     }
 }
 

@@ -7,7 +7,10 @@
 //! Deliberately absent: what is already loaded (see `done_filter`). No last key is stored, because keys of late files
 //! sort anywhere.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use tokio::task::JoinSet;
 
@@ -18,7 +21,7 @@ use super::{
     layout::{self, Level, LogFolder},
     list_step::{ClosedDays, KeyRange, ListStep, ListTarget, StepQueue},
     listing::{folders, objects},
-    object_lister::{Demand, ObjectLister},
+    object_lister::ObjectLister,
     objects::{ListedObjects, S3Object, s3_uri},
     skipped::SkippedNames,
 };
@@ -155,7 +158,7 @@ impl ObjectLister {
         // The key itself sorts before all keys that start with it.
         match objects(&page).next().filter(|object| object.key == key) {
             Some(object) => {
-                self.send_objects(target, vec![object]).await;
+                let _ = self.send_objects(target, vec![object]).await;
             }
             None => next.push(ListStep::Folder(format!("{key}/"))),
         }
@@ -225,7 +228,7 @@ impl ObjectLister {
             for child in folders(&page) {
                 self.on_subfolder(target, child, next);
             }
-            if !self.on_loose_objects(target, prefix, objects(&page)).await
+            if self.on_loose_objects(target, prefix, objects(&page)).await.is_break()
                 || !listing.advance(&page)?
             {
                 return Ok(());
@@ -259,7 +262,7 @@ impl ObjectLister {
         target: &ListTarget,
         prefix: &str,
         objects: impl Iterator<Item = S3Object>,
-    ) -> Demand {
+    ) -> ControlFlow<()> {
         let objects = objects.filter(|object| self.may_match(target, object));
         if target.is_whole_bucket() {
             for object in objects.filter(|object| object.size > 0) {
@@ -267,7 +270,7 @@ impl ObjectLister {
                     skipped.add(if prefix.is_empty() { &object.key } else { prefix });
                 });
             }
-            return !self.events.is_closed();
+            return self.has_receiver();
         }
         self.send_objects(target, objects.collect()).await
     }
@@ -294,7 +297,7 @@ impl ObjectLister {
         loop {
             let page = target.bucket.list(&listing).await?;
             let found = objects(&page).filter(|object| self.may_match(target, object)).collect();
-            if !self.send_objects(target, found).await || !listing.advance(&page)? {
+            if self.send_objects(target, found).await.is_break() || !listing.advance(&page)? {
                 return Ok(());
             }
         }
@@ -322,7 +325,7 @@ impl ObjectLister {
     }
 
     /// Sends objects that belong to no day.
-    async fn send_objects(&self, target: &ListTarget, objects: Vec<S3Object>) -> Demand {
+    async fn send_objects(&self, target: &ListTarget, objects: Vec<S3Object>) -> ControlFlow<()> {
         self.send_listed(target, ListedObjects::new(target, None, objects)).await
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! The steps themselves are in `lister` and `days`.
 
-use std::sync::{Mutex, PoisonError, atomic::Ordering::Relaxed};
+use std::{
+    ops::ControlFlow,
+    sync::{Mutex, PoisonError, atomic::Ordering::Relaxed},
+};
 
 use jiff::civil::Date;
 use tokio::sync::mpsc::Sender;
@@ -28,16 +31,33 @@ pub(super) struct ObjectLister {
     pub(super) events: Sender<(usize, SourceEvent)>,
 }
 
-/// Whether the receivers still exist.
-pub(super) type Demand = bool;
-
 impl ObjectLister {
-    pub(super) async fn send_listed(&self, target: &ListTarget, batch: ListedObjects) -> Demand {
+    /// Returns `Break` if the receiver of listed objects is gone.
+    pub(super) fn has_receiver(&self) -> ControlFlow<()> {
+        if self.listed.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Sends listed objects. Returns `Break` if the receiver is gone.
+    pub(super) async fn send_listed(
+        &self,
+        target: &ListTarget,
+        batch: ListedObjects,
+    ) -> ControlFlow<()> {
         if batch.objects.is_empty() {
-            return !self.listed.is_closed();
+            return self.has_receiver();
         }
         target.has_findings.store(true, Relaxed);
-        self.listed.send(batch).await.is_ok()
+        self.listed.send(batch).await.map_or(ControlFlow::Break(()), ControlFlow::Continue)
+    }
+
+    /// Sends an event of a target. Returns `Break` if the receiver is gone.
+    pub(super) async fn send_event(
+        &self,
+        target: &ListTarget,
+        event: SourceEvent,
+    ) -> ControlFlow<()> {
+        let sent = self.events.send((target.source_number, event)).await;
+        sent.map_or(ControlFlow::Break(()), ControlFlow::Continue)
     }
 
     /// Returns the listing of a folder when it was closed.
