@@ -274,7 +274,11 @@ fn a_region_that_is_denied_lessens_the_load_and_all_denied_stop_it() {
     world.trail.model().denied.push("us-east-1".to_owned());
     let outcome = world.look(&world.load(&[])).exits(1);
     assert_eq!(wrong(&outcome), 2);
-    assert!(outcome.stdout.ends_with("this load cannot run: 2 problems\n"), "{}", outcome.stdout);
+    assert!(
+        outcome.stdout.ends_with("this load cannot run: no source can be read\n"),
+        "{}",
+        outcome.stdout
+    );
     world.change(|script| script.described = None);
     // Nobody lists them, so all that are known are asked.
     let outcome = world.look(&world.load(&[])).exits(0);

@@ -130,11 +130,10 @@ impl Doctor<'_> {
 
     /// Prints the result in a last line.
     fn summarize(&mut self) -> Result<Exit, Failure> {
-        if self.failures == 0 && !self.any_source_readable {
-            // Without any readable source, there is nothing to load.
-            self.failures = self.warnings;
-        }
         let (line, exit) = match (self.failures, self.warnings) {
+            (0, _) if !self.any_source_readable => {
+                ("this load cannot run: no source can be read".to_owned(), Exit::ActionRequired)
+            }
             (0, 0) => ("this load can run".to_owned(), Exit::Success),
             (0, warnings) => (
                 format!("this load can run; {}", format::plural(warnings, "warning")),
