@@ -195,7 +195,7 @@ def render(rounds, events):
     header = [
         "loader",
         "seconds",
-        "engine CPU s a 1,000 events",
+        "engine CPU s per 1,000 events",
         "with the refresh",
         "documents in the index",
         "seconds ÷ trailload's",

@@ -38,7 +38,7 @@ def run(bench, _):
             skipping = skip.seconds if files == SKIPPED else skipping
         per_file = f"{checkpoint / files:.0f}"
         rows.append([f"{files:,}{shape}", *figures(load), *figures(skip, 2), f"{checkpoint / 1e6:,.1f}", per_file])
-    header = ["files", "peak MB", "seconds", "peak MB, all done", "seconds, all done", "checkpoint MB", "bytes a file"]
+    header = ["files", "peak MB", "seconds", "peak MB, all done", "seconds, all done", "checkpoint MB", "bytes per file"]
     goals = [
         ["peak MB, any of them", f"≤ {GOAL_MEGABYTES}", f"{most:.0f}", table.verdict(most <= GOAL_MEGABYTES)],
         growth("peak MB", first),

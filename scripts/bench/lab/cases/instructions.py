@@ -1,11 +1,11 @@
-"""Instructions a document: the figure that does not drift with the machine's other work, so the one to watch in reviews."""
+"""Instructions per document: the figure that does not drift with the machine's other work, so the one to watch in reviews."""
 
 import re
 
 from lab import command, table
 from lab.sink import Sink
 
-TITLE = "Instructions a document"
+TITLE = "Instructions per document"
 MEASURES = "instructions that valgrind counts for 36,000 documents, less those for 1,000"
 
 GOAL = 30_000
@@ -19,7 +19,7 @@ def run(bench, _):
         counted = {events: count(bench, sink, events) for events in (SMALL, LARGE)}
     each = (counted[LARGE] - counted[SMALL]) / (LARGE - SMALL)
     rows = [[f"{events:,}", f"{instructions / 1e6:,.1f}"] for events, instructions in counted.items()]
-    goals = [["instructions a document", f"≤ {GOAL:,}", f"{each:,.0f}", table.verdict(each <= GOAL)]]
+    goals = [["instructions per document", f"≤ {GOAL:,}", f"{each:,.0f}", table.verdict(each <= GOAL)]]
     return (
         table.markdown(["documents", "million instructions"], rows)
         + "\n\n"

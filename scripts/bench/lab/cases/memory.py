@@ -44,7 +44,7 @@ def run(bench, _):
             table.verdict(growth <= GOAL_GROWTH),
         ],
     ]
-    header = ["input", "events", "peak MB", "seconds", "events a second"]
+    header = ["input", "events", "peak MB", "seconds", "events per second"]
     return table.markdown(header, rows) + "\n\n" + table.markdown(["goal", "wanted", "measured", ""], goals)
 
 

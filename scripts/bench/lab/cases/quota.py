@@ -17,13 +17,13 @@ from lab.aws import FakeAws
 from lab.sink import Sink
 
 TITLE = "Event history: the quota"
-MEASURES = "share of 2 requests a second in each Region, and of refused requests, for latencies of 0.05 to 5 s"
+MEASURES = "share of 2 requests per second in each Region, and of refused requests, for latencies of 0.05 to 5 s"
 
 REGIONS, LATENCIES = (1, 4, 20), (0.05, 0.2, 1, 5)
 QUICK_REGIONS, QUICK_LATENCIES = (4,), (0.05, 5)
 SECONDS, QUICK_SECONDS = 90, 45  # from the first request on
 EVENTS = 20_000  # in each Region: 9,000 would be asked for in 90 seconds
-QUOTA = 2  # requests a second, account and Region
+QUOTA = 2  # requests per second, account and Region
 GOAL_SHARE, GOAL_REFUSED, GOAL_MEGABYTES = 0.97, 0.03, 157  # 150 MiB
 STOPPED = 4  # exit code of a load that was asked to stop
 
