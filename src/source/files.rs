@@ -228,9 +228,9 @@ fn standard_input() -> SourceEvent {
 }
 
 fn stream(name: String, path: PathBuf) -> SourceEvent {
-    let lane = Partition { key: key("fifo", &path), fingerprint: String::new() };
+    let partition = Partition { key: key("fifo", &path), fingerprint: String::new() };
     let content = Content::Stream(Box::new(Fifo::Named(path)));
-    SourceEvent::Input(Input { partition: lane, name, content, size: 0 })
+    SourceEvent::Input(Input { partition, name, content, size: 0 })
 }
 
 /// A FIFO or a character device. It is opened by the first read, because that may wait for the other end.
@@ -267,13 +267,13 @@ fn file(
             return SourceEvent::AlreadyDone { size, touched: None, is_foreign };
         }
         FileChange::Touched(now) => {
-            let lane = Partition { key, fingerprint: now.to_string() };
-            return SourceEvent::AlreadyDone { size, touched: Some(lane), is_foreign };
+            let partition = Partition { key, fingerprint: now.to_string() };
+            return SourceEvent::AlreadyDone { size, touched: Some(partition), is_foreign };
         }
         FileChange::Changed => {}
     }
-    let lane = Partition { key, fingerprint: now.to_string() };
-    SourceEvent::Input(Input { partition: lane, name: name(), content: Content::File(path), size })
+    let partition = Partition { key, fingerprint: now.to_string() };
+    SourceEvent::Input(Input { partition, name: name(), content: Content::File(path), size })
 }
 
 /// Returns the key of a partition. A path that is not UTF-8 is percent-encoded, with a prefix that no other path has.

@@ -103,63 +103,63 @@ pub(crate) fn task_output<T>(ended: Result<T, JoinError>) -> Option<T> {
     }
 }
 
-/// What listing came upon.
+/// An event of a source while it lists and fetches its inputs.
 #[derive(Debug)]
 pub enum SourceEvent {
-    /// Something to read.
+    /// An input to read.
     Input(Input),
-    /// An earlier run read it to its end, and it has not changed.
+    /// An input that an earlier run read to its end, and that has not changed since.
     AlreadyDone {
-        /// Bytes as stored.
+        /// Size as stored, in bytes.
         size: u64,
-        /// The lane as it is to be known from now on, if it looks different.
+        /// The partition with its new fingerprint, if only its modification time changed.
         touched: Option<Partition>,
         /// Whether it contains no CloudTrail events.
         is_foreign: bool,
     },
-    /// Nothing that can be read: a socket, a loop of links.
+    /// A directory entry that cannot be read, such as a socket or a loop of links.
     Skipped {
-        /// As the user would name it.
+        /// The name, as shown to the user.
         name: String,
-        /// Why, in words for a person.
+        /// The reason, as shown to the user.
         why: String,
     },
-    /// It should be readable and is not.
+    /// A file, folder or source that should be readable and is not.
     Failed(Error),
-    /// An input that is known by name but cannot be had: an object that is refused, gone, or cut. It is written
-    /// down, and tried again by the next run.
+    /// An input that was listed but cannot be fetched: access is denied, the object was deleted, or its body is
+    /// truncated. The checkpoint records it, and the next run tries it again.
     Unreadable {
-        /// What the checkpoint knows it by.
+        /// The partition in the checkpoint.
         partition: Partition,
-        /// As the user would name it.
+        /// The name, as shown to the user.
         name: String,
-        /// Why, and what to do, in words for a person.
+        /// The reason and a hint, as shown to the user.
         why: String,
-        /// Bytes as stored; 0 if unknown.
+        /// Size as stored, in bytes; 0 if unknown.
         size: u64,
     },
-    /// All inputs below a prefix are listed, and nothing will be added any more: once they are done they may be
-    /// kept as one row.
+    /// All inputs below a prefix were listed, and no further ones are expected: once they are complete, the checkpoint
+    /// keeps them as one row.
     FolderComplete {
-        /// The lanes' common key, with its last slash.
+        /// The common prefix of the partition keys, with a trailing slash.
         prefix: String,
-        /// What their listing looked like.
+        /// The summary of their listing.
         listed: ListingSummary,
-        /// How many of them the folder had when an earlier run closed it; these were not looked up again.
+        /// Number of inputs with which an earlier run closed the folder; these were not processed again.
         known: u64,
     },
-    /// A lane that comes in pages begins.
+    /// A time slice, which arrives in pages, starts.
     SliceStarted(Slice),
-    /// The next page of a lane that has begun. Pages are numbered from 0 without holes, and may be handed to
-    /// workers in any order.
+    /// A page of a time slice that was started. Pages are numbered from 0 without gaps; workers may process them in any
+    /// order.
     Page(Page),
-    /// A lane that came in pages ends.
+    /// A time slice ends.
     SliceEnded {
-        /// The lane's key.
+        /// The key of its partition.
         key: String,
-        /// How many pages it had.
+        /// Number of its pages.
         pages: u32,
-        /// Whether that was all of it: otherwise the next run goes on where its pages are safe.
+        /// Whether these are all of its pages; otherwise the next run continues after those that are settled.
         complete: bool,
     },
 }

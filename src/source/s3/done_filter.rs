@@ -31,9 +31,9 @@ impl DoneFilter {
     fn sort(&mut self, batch: ListedObjects) -> bool {
         let ListedObjects { source_number, bucket, day, objects } = batch;
         for object in objects {
-            let lane = object.partition(&bucket.name);
-            let done = (self.done)(&lane.key)
-                .filter(|done| !self.reload && done.fingerprint == lane.fingerprint);
+            let partition = object.partition(&bucket.name);
+            let done = (self.done)(&partition.key)
+                .filter(|done| !self.reload && done.fingerprint == partition.fingerprint);
             let sent = if let Some(FinishedPartition { is_foreign, .. }) = done {
                 let S3Object { size, .. } = object;
                 self.events

@@ -169,9 +169,9 @@ async fn fetch_streaming(
 /// Sends an input; if it was the last one of its day, also sends that the day is complete.
 async fn send_input(job: FetchJob, content: Content, events: &Sender<(usize, SourceEvent)>) {
     let FetchJob { source_number, bucket, day, object } = job;
-    let lane = object.partition(&bucket.name);
-    let name = lane.key.clone();
-    let input = Input { partition: lane, name, content, size: object.size };
+    let partition = object.partition(&bucket.name);
+    let name = partition.key.clone();
+    let input = Input { partition, name, content, size: object.size };
     send_event(source_number, SourceEvent::Input(input), day, events).await;
 }
 
@@ -186,14 +186,10 @@ async fn report_failure(job: FetchJob, error: S3Error, events: &Sender<(usize, S
         return;
     }
     let all = bucket.on_failure(error.scope);
-    let lane = object.partition(&bucket.name);
-    let name = lane.key.clone();
-    let found = SourceEvent::Unreadable {
-        partition: lane,
-        name,
-        why: error.reason.clone(),
-        size: object.size,
-    };
+    let partition = object.partition(&bucket.name);
+    let name = partition.key.clone();
+    let found =
+        SourceEvent::Unreadable { partition, name, why: error.reason.clone(), size: object.size };
     send_event(source_number, found, day, events).await;
     if all {
         let name = format!("s3://{}", bucket.name);
