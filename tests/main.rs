@@ -20,4 +20,7 @@ mod faults;
 mod flow;
 mod lookup;
 mod policy;
+mod schema;
+mod search;
 mod support;
+mod watch;

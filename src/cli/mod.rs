@@ -20,6 +20,7 @@ pub mod policy;
 #[cfg(test)]
 mod reference;
 pub mod retry;
+pub mod search;
 pub mod status;
 
 use std::{

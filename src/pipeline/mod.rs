@@ -36,6 +36,7 @@ mod load;
 mod long_record;
 mod paged_partition;
 mod run;
+pub mod search;
 #[cfg(test)]
 mod tests;
 mod thread;

@@ -7,6 +7,7 @@
 mod cause;
 pub mod engine;
 mod error;
+pub mod events;
 mod refusal;
 
 use crate::event::{Batch, Inventory, Receipt};

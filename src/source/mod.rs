@@ -40,6 +40,7 @@ pub mod error;
 pub mod event_channel;
 pub mod expectation;
 pub mod files;
+pub mod index;
 pub mod input;
 pub mod input_format;
 pub mod json;

@@ -1,0 +1,28 @@
+//! Predicates on one event: which events a search finds, and on which a rule fires.
+//!
+//! Input: an event as parsed JSON, or the few values of it that a scan of the record finds. Output: whether it matches.
+//! Invariant: pure; no file, network or clock. Every expression is checked before anything is read, and its evaluation
+//! is bounded.
+//! Not here: where events come from (see `source`), and what is done with those that match (see `pipeline`).
+//!
+//! | module | responsible for |
+//! |---|---|
+//! | [`query`] | the conditions of a search, and in which order they are evaluated |
+//! | [`action`] | IAM action patterns such as `s3:Get*`, and which events an action leads to |
+//! | [`match_expression`], [`literal`] | `--match 'JSONPATH OP VALUE'` |
+//! | [`jmespath`], [`truth`] | JMESPath, and when its result counts as true |
+//! | [`flat`], [`eventbridge`] | the views of an event that expressions see |
+//! | [`principal`], [`selectors`] | who made a call; the conditions with options of their own |
+//! | [`syntax`] | errors in expressions, and limits on their size |
+
+pub mod action;
+pub mod eventbridge;
+pub mod flat;
+pub mod jmespath;
+pub mod literal;
+pub mod match_expression;
+pub mod principal;
+pub mod query;
+pub mod selectors;
+pub mod syntax;
+pub mod truth;
