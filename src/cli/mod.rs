@@ -20,7 +20,10 @@ pub mod policy;
 #[cfg(test)]
 mod reference;
 pub mod retry;
+mod runtime;
 pub mod search;
+mod signals;
+mod sources;
 pub mod status;
 
 use std::{

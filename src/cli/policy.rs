@@ -87,7 +87,7 @@ enum Principal {
 
 impl PolicyRequest {
     fn new(args: &LoadArgs, environment: &Environment) -> Result<Self, Failure> {
-        let sources = SourceList::new(&args.source.sources, &args.aws.trail)?;
+        let sources = SourceList::new(&args.source.sources, &args.aws.buckets.trail)?;
         let aws = args.aws.plan(&sources, args.engine_auth(), environment)?;
         let signs = args.engine.aws_auth;
         let engine = match &args.engine.into {

@@ -93,7 +93,7 @@ impl RetryArgs {
     fn plan(&self, environment: &Environment, now: Timestamp) -> Result<Plan, Failure> {
         let mut load = LoadArgs::defaults()?;
         load.engine = self.engine.clone();
-        load.aws.profile.clone_from(&self.profile);
+        load.aws.access.profile.clone_from(&self.profile);
         load.documents.mappings.clone_from(&self.mappings);
         load.summary.clone_from(&self.summary);
         let mut plan = load.plan(environment, now)?;

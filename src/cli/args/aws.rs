@@ -15,10 +15,22 @@ const BUCKETS: &str = "Trail bucket options (s3://)";
 
 /// How AWS is accessed, and what is loaded from it.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[expect(clippy::doc_markdown, reason = "the text is shown as help, where markup is not rendered")]
-#[expect(clippy::struct_excessive_bools, reason = "each flag is one option of the command line")]
-#[command(next_help_heading = "AWS options")]
 pub struct AwsArgs {
+    /// How AWS is accessed.
+    #[command(flatten)]
+    pub access: AccessArgs,
+    /// What is loaded from the event history.
+    #[command(flatten)]
+    pub history: HistoryArgs,
+    /// What is loaded from trail buckets.
+    #[command(flatten)]
+    pub buckets: BucketArgs,
+}
+
+/// How AWS is accessed: credentials, accounts and Regions.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "AWS options")]
+pub struct AccessArgs {
     /// Use this profile from the AWS configuration [default: the standard credential chain of AWS]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
@@ -29,47 +41,59 @@ pub struct AwsArgs {
     /// External ID to pass when assuming a role
     #[arg(long, value_name = "ID", requires = "assume_role")]
     pub external_id: Option<String>,
-    /// Load only these accounts, or all accounts of the organization [default: the accounts of the
+    /// Read only these accounts, or all accounts of the organization [default: the accounts of the
     /// credentials or roles; for buckets, all accounts found]
     #[arg(long, value_name = "ID,…|organization")]
     pub accounts: Option<Accounts>,
-    /// Load only these Regions [default: all enabled Regions; for buckets, all Regions found]
+    /// Read only these Regions [default: all enabled Regions; for buckets, all Regions found]
     #[arg(long, value_name = "REGION,…|all")]
     pub regions: Option<Regions>,
+}
 
+/// What is loaded from the event history.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "the text is shown as help, where markup is not rendered")]
+#[command(next_help_heading = HISTORY)]
+pub struct HistoryArgs {
     /// Load only read-only events
-    #[arg(long, conflicts_with_all = ["write_only", "lookup_attribute"], help_heading = HISTORY)]
+    #[arg(long, conflicts_with_all = ["write_only", "lookup_attribute"])]
     pub read_only: bool,
     /// Load only events that are not read-only; usually fewer, and faster to load
-    #[arg(long, conflicts_with = "lookup_attribute", help_heading = HISTORY)]
+    #[arg(long, conflicts_with = "lookup_attribute")]
     pub write_only: bool,
     /// Load only events with this attribute, such as Username=alice or EventName=RunInstances
-    #[arg(long, value_name = "KEY=VALUE", help_heading = HISTORY)]
+    #[arg(long, value_name = "KEY=VALUE")]
     pub lookup_attribute: Option<LookupFilter>,
     /// Load CloudTrail Insights events, too
-    #[arg(long, help_heading = HISTORY)]
+    #[arg(long)]
     pub insights: bool,
     /// Leave events newer than this to the next run, because CloudTrail may not return all of them
     /// yet [default: 15m]
-    #[arg(long, value_name = "AGE", help_heading = HISTORY)]
+    #[arg(long, value_name = "AGE")]
     pub delay: Option<Age>,
     /// Fetch events newer than this again in the next run, because some are delivered late
     /// [default: 24h]
-    #[arg(long, value_name = "AGE", help_heading = HISTORY)]
+    #[arg(long, value_name = "AGE")]
     pub overlap: Option<Age>,
+}
 
-    /// Load from the bucket that this trail delivers to (name or ARN; can be repeated)
-    #[arg(long, value_name = "NAME", help_heading = BUCKETS)]
+/// What is read from trail buckets.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "the text is shown as help, where markup is not rendered")]
+#[command(next_help_heading = BUCKETS)]
+pub struct BucketArgs {
+    /// Read from the bucket that this trail delivers to (name or ARN; can be repeated)
+    #[arg(long, value_name = "NAME")]
     pub trail: Vec<String>,
-    /// Load only these kinds of logs: CloudTrail, Insight, NetworkActivity, Aggregated [default: all]
-    #[arg(long, value_name = "KIND,…", value_delimiter = ',', help_heading = BUCKETS)]
+    /// Read only these kinds of logs: CloudTrail, Insight, NetworkActivity, Aggregated [default: all]
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
     pub kinds: Vec<LogKind>,
     /// Look for log files that were delivered up to this many days late, also after --to
     /// [default: 30]
-    #[arg(long, value_name = "DAYS", help_heading = BUCKETS)]
+    #[arg(long, value_name = "DAYS")]
     pub late_days: Option<u32>,
     /// Agree to pay for requests to a requester-pays bucket
-    #[arg(long, help_heading = BUCKETS)]
+    #[arg(long)]
     pub requester_pays: bool,
 }
 

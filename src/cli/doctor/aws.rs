@@ -10,15 +10,15 @@ use crate::{
     aws::{self, ErrorKind, Session, clock::is_excessive_skew},
     cli::{
         failure::{self, Failure},
-        load::{
-            accounts,
-            sources::{bucket_options, nothing_done},
-        },
         plan::aws::EngineAuth,
+        sources::{accounts, bucket_options, nothing_done},
     },
     report::format,
     shutdown::shutdown_channel,
-    source::{S3Source, SourceEvent, for_each_event, s3::Address},
+    source::{
+        S3Source, SourceEvent, for_each_event,
+        s3::{Address, S3Options},
+    },
 };
 
 /// Number of Regions probed at the same time.
@@ -187,7 +187,11 @@ impl Doctor<'_> {
             };
         for (_, address) in targets.targets {
             let (session, accounts) = (targets.session.clone(), targets.accounts.clone());
-            let options = bucket_options(self.plan, session.region(), accounts, PROBE_MEMORY_BYTES);
+            let options = S3Options {
+                memory_bytes: PROBE_MEMORY_BYTES,
+                reload: self.plan.reload,
+                ..bucket_options(&self.plan.aws, self.plan.range, session.region(), accounts)
+            };
             let client = Box::new(move |region: &str| session.s3(region));
             let closed = Box::new(|_: &str| None);
             let targets = vec![(0, address.clone())];

@@ -6,11 +6,7 @@ use super::{Doctor, Severity, pass};
 use crate::{
     aws::Session,
     checkpoint::{self, CheckpointReader, indices::LoadedIndex},
-    cli::{
-        failure::Failure,
-        load::{index_check, setup},
-        plan::aws::EngineAuth,
-    },
+    cli::{failure::Failure, load::index_check, plan::aws::EngineAuth, sources::signing},
     normalize::{FieldRegistry, Rules},
     report::{Metrics, format},
     shutdown::shutdown_channel,
@@ -35,7 +31,7 @@ impl Doctor<'_> {
         if plan.engine_auth == EngineAuth::SigV4 {
             // Without a session, the failure was already reported.
             let Some(session) = session else { return Ok(()) };
-            target.signing = Some(setup::signing(plan, session));
+            target.signing = Some(signing(&plan.target.url, session));
         }
         let fields = Arc::new(FieldRegistry::new(Arc::clone(&rules), plan.fields, plan.max_fields));
         let (_trigger, shutdown) = shutdown_channel();

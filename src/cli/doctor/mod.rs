@@ -19,12 +19,8 @@ use jiff::Timestamp;
 use tokio::runtime;
 
 use super::{
-    args::load::LoadArgs,
-    environment::Environment,
-    exit::Exit,
-    failure::Failure,
-    load::{setup, sources::nothing_done},
-    plan::Plan,
+    args::load::LoadArgs, environment::Environment, exit::Exit, failure::Failure, load::setup,
+    plan::Plan, sources::nothing_done,
 };
 use crate::{
     checkpoint::{self, CheckpointState},

@@ -6,15 +6,14 @@
 
 use std::sync::Arc;
 
-use super::{
-    setup::{
-        RunContext, field_rules, load_config, open_session, recall_decisions, unless_shut_down,
-    },
-    sources::{SourceBuilder, nothing_done},
-};
+use super::setup::{RunContext, field_rules, load_config, open_session, recall_decisions};
 use crate::{
     checkpoint::{self, CheckpointReader},
-    cli::{failure::Failure, plan::Plan},
+    cli::{
+        failure::Failure,
+        plan::Plan,
+        sources::{nothing_done, unless_shut_down},
+    },
     normalize::FieldRegistry,
     pipeline::{self, DryRunReport, RunOutcome},
     report::{Log, format},
@@ -53,8 +52,9 @@ pub(super) async fn run(context: RunContext<'_>) -> Result<RunOutcome, Failure> 
     let Some(session) = unless_shut_down(shutdown, opening).await? else {
         return Ok(RunOutcome::Stopped);
     };
-    let builder = SourceBuilder { context, checkpoint };
-    let Some(source) = builder.build(session).await? else { return Ok(RunOutcome::Stopped) };
+    let Some(source) = context.source_builder(checkpoint).build(session).await? else {
+        return Ok(RunOutcome::Stopped);
+    };
     let config = load_config(context, source, Arc::clone(&fields));
     let (outcome, report) = pipeline::dry_run(config).await?;
     log_report(plan, &report, &fields, log);

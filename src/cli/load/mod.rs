@@ -4,14 +4,10 @@
 //! Invariant: however the run ends, its counters are checked and printed, and the checkpoint stores the exit code that
 //! the process returns.
 
-pub(super) mod accounts;
 mod dry_run;
-mod estimate;
 pub(super) mod index_check;
 mod run;
 pub(super) mod setup;
-mod signals;
-pub(super) mod sources;
 
 use std::{
     path::Path,

@@ -2,27 +2,22 @@
 //!
 //! Input: a [`Plan`]. Output: how the run ended, and the checkpoint in which its exit code is still to be recorded.
 
-use std::{io, path::Path, sync::Arc};
-
-use tokio::runtime;
+use std::{path::Path, sync::Arc};
 
 use super::{
     dry_run, index_check,
-    setup::{
-        RunContext, field_rules, load_config, open_session, recall_decisions, signing,
-        unless_shut_down,
-    },
-    signals,
-    sources::{SourceBuilder, nothing_done},
+    setup::{RunContext, field_rules, load_config, open_session, recall_decisions},
 };
 use crate::{
     aws::Session,
     checkpoint::{CheckpointReader, CheckpointStore},
     cli::{
         environment,
-        exit::Exit,
         failure::Failure,
         plan::{Plan, aws::EngineAuth},
+        runtime,
+        signals::{self, ShutdownMessages},
+        sources::{nothing_done, signing, unless_shut_down},
     },
     normalize::FieldRegistry,
     pipeline::{self, LoadEnd, RunEnd, RunOutcome},
@@ -47,36 +42,19 @@ impl From<Result<RunOutcome, Failure>> for RunResult {
     }
 }
 
-/// Worker threads of the runtime while it reads from AWS: signing and TLS of thousands of small objects a second need
-/// more than one.
-const AWS_THREADS: usize = 2;
-
-/// Builds the one runtime of a run.
-fn build_runtime(plan: &Plan) -> io::Result<runtime::Runtime> {
-    let mut builder = if plan.sources.uses_aws() {
-        runtime::Builder::new_multi_thread()
-    } else {
-        // One thread is enough: the pipeline has threads of its own for the work.
-        runtime::Builder::new_current_thread()
-    };
-    builder.worker_threads(AWS_THREADS).enable_all().build()
-}
-
 /// Runs a plan to its end on a runtime of its own.
 pub(super) fn run_plan(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
-    let runtime = match build_runtime(plan) {
-        Ok(runtime) => runtime,
-        Err(error) => return Err(Failure::from_error(Exit::ActionRequired, &error)).into(),
-    };
-    let ended = runtime.block_on(run(plan, metrics, log));
-    // A thread may still block on reading from an idle pipe.
-    runtime.shutdown_background();
-    ended
+    match runtime::block_on(&plan.sources, run(plan, metrics, log)) {
+        Ok(ended) => ended,
+        Err(failure) => Err(failure).into(),
+    }
 }
 
 async fn run(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
     let (trigger, shutdown) = shutdown_channel();
-    if let Err(failure) = signals::listen(trigger.clone(), log.clone()) {
+    if let Err(failure) =
+        signals::listen(trigger.clone(), log.clone(), ShutdownMessages::WITH_CHECKPOINT)
+    {
         return Err(failure).into();
     }
     let context = RunContext { plan, metrics, log, shutdown: &shutdown, trigger: &trigger };
@@ -111,7 +89,7 @@ async fn open(context: RunContext<'_>) -> Result<Option<Resources>, Failure> {
     };
     let mut target = plan.sink_target();
     if let Some(session) = session.as_ref().filter(|_| plan.engine_auth == EngineAuth::SigV4) {
-        target.signing = Some(signing(plan, session));
+        target.signing = Some(signing(&plan.target.url, session));
     }
     let connecting = Engine::connect(
         target,
@@ -168,5 +146,5 @@ async fn build_source(
 ) -> Result<Option<CombinedSource>, Failure> {
     // After the templates were read: the engine's state takes precedence over the checkpoint.
     recall_decisions(fields, &CheckpointReader::open(checkpoint)?)?;
-    SourceBuilder { context, checkpoint: Some(checkpoint) }.build(session).await
+    context.source_builder(Some(checkpoint)).build(session).await
 }

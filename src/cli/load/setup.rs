@@ -1,20 +1,19 @@
 //! What a load, a dry run and `doctor` prepare in the same way.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
-use super::accounts;
 use crate::{
     aws::Session,
     checkpoint::{self, CheckpointReader},
     cli::{
         failure::Failure,
         plan::{Plan, aws::EngineAuth},
+        sources::{self, History, LookupMode, SourceBuilder},
     },
     normalize::{FieldRegistry, FieldShape, Rules, Settings},
     pipeline::{LoadConfig, PipelineConfig},
     report::{Log, Metrics},
-    shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger},
-    sink::{Service, Signing},
+    shutdown::{ShutdownSignal, ShutdownTrigger},
     source::CombinedSource,
 };
 
@@ -40,8 +39,25 @@ pub(in crate::cli) fn field_rules(plan: &Plan) -> Result<Rules, Failure> {
     }?)
 }
 
-/// Opens the AWS session if the plan uses AWS, and checks its credentials, so that a load without credentials fails
-/// early.
+impl<'a> RunContext<'a> {
+    /// Returns the builder of the source, which skips what the checkpoint records as complete.
+    pub(super) fn source_builder(self, checkpoint: Option<&'a Path>) -> SourceBuilder<'a> {
+        let Self { plan, metrics, log, shutdown, .. } = self;
+        SourceBuilder {
+            sources: &plan.sources,
+            aws: &plan.aws,
+            range: plan.range,
+            memory: plan.memory_budget(),
+            history: if plan.reload { History::Ignored } else { History::Checkpoint(checkpoint) },
+            lookup: if plan.dry_run { LookupMode::Estimate } else { LookupMode::Load },
+            metrics,
+            log,
+            shutdown,
+        }
+    }
+}
+
+/// Opens the AWS session if the plan uses AWS.
 pub(super) async fn open_session(
     plan: &Plan,
     metrics: &Metrics,
@@ -49,22 +65,7 @@ pub(super) async fn open_session(
     if !plan.sources.uses_aws() && plan.engine_auth == EngineAuth::Credentials {
         return Ok(None);
     }
-    let session = accounts::new_session(&plan.aws, &metrics.waits).await?;
-    accounts::check_access_points(&plan.sources.buckets, &session)?;
-    if plan.sources.lookup.is_some() {
-        session.identity().await?;
-    } else if plan.sources.has_buckets() {
-        session.access_key_id().await?;
-    }
-    Ok(Some(session))
-}
-
-/// Returns how requests to the engine are signed: for the service and Region in its host name, or else as for a managed
-/// domain in the Region of the session.
-pub(in crate::cli) fn signing(plan: &Plan, session: &Session) -> Signing {
-    let named = Service::from_host(&plan.target.url);
-    let (service, region) = named.unwrap_or_else(|| (Service::Domain, session.region()));
-    Signing { service, region, credentials: session.credentials_provider() }
+    sources::open_session(&plan.sources, &plan.aws, &metrics.waits).await.map(Some)
 }
 
 /// Restores what earlier runs decided about discovered fields.
@@ -106,21 +107,5 @@ pub(super) fn load_config(
             keep_original: plan.keep_original,
         },
         retry: plan.retry,
-    }
-}
-
-/// Waits for work that may take a while; returns `None` if a shutdown signal comes first.
-///
-/// # Errors
-///
-/// Returns the [`Failure`] of the work.
-pub(super) async fn unless_shut_down<T>(
-    shutdown: &ShutdownSignal,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<Option<T>, Failure> {
-    tokio::select! {
-        biased;
-        () = shutdown.reached(ShutdownLevel::Draining) => Ok(None),
-        result = work => result.map(Some),
     }
 }

@@ -121,7 +121,8 @@ impl AwsArgs {
         let roles = self.roles()?;
         let partition = self.partition(&roles, sources, environment)?;
         self.check_roles(&roles, sources, partition)?;
-        if let Some(filter) = self.lookup_attribute.as_ref().filter(|_| self.insights)
+        if let Some(filter) =
+            self.history.lookup_attribute.as_ref().filter(|_| self.history.insights)
             && !filter.supports(Category::Insight)
         {
             return Err(Failure::usage(format!(
@@ -129,35 +130,35 @@ impl AwsArgs {
             )));
         }
         Ok(AwsOptions {
-            profile: self.profile.clone(),
+            profile: self.access.profile.clone(),
             ca_bundle: environment.aws_ca_bundle.clone(),
             partition,
-            regions: match &self.regions {
+            regions: match &self.access.regions {
                 Some(Regions::Named(names)) => Some(names.clone()),
                 Some(Regions::All) | None => None,
             },
             roles,
-            external_id: self.external_id.clone(),
-            accounts: self.accounts.clone(),
+            external_id: self.access.external_id.clone(),
+            accounts: self.access.accounts.clone(),
             history: HistoryOptions {
-                delay: self.delay.map_or(DEFAULT_DELAY, Age::length),
-                overlap: self.overlap.map_or(DEFAULT_OVERLAP, Age::length),
-                insights: self.insights,
+                delay: self.history.delay.map_or(DEFAULT_DELAY, Age::length),
+                overlap: self.history.overlap.map_or(DEFAULT_OVERLAP, Age::length),
+                insights: self.history.insights,
                 filter: self.filter(),
             },
             trails: TrailOptions {
-                kinds: self.kinds.clone(),
-                late_days: self.late_days.unwrap_or(DEFAULT_LATE_DAYS),
-                requester_pays: self.requester_pays,
+                kinds: self.buckets.kinds.clone(),
+                late_days: self.buckets.late_days.unwrap_or(DEFAULT_LATE_DAYS),
+                requester_pays: self.buckets.requester_pays,
             },
         })
     }
 
     fn filter(&self) -> Option<LookupFilter> {
-        match (self.read_only, self.write_only) {
+        match (self.history.read_only, self.history.write_only) {
             (true, _) => Some(LookupFilter::read_only()),
             (_, true) => Some(LookupFilter::write_only()),
-            _ => self.lookup_attribute.clone(),
+            _ => self.history.lookup_attribute.clone(),
         }
     }
 
@@ -171,19 +172,19 @@ impl AwsArgs {
             (sources.lookup.is_some(), sources.has_buckets(), sources.uses_aws());
         let signs = engine_auth == EngineAuth::SigV4;
         let table = [
-            ("--profile", self.profile.is_some(), aws || signs, "AWS"),
-            ("--regions", self.regions.is_some(), aws, "AWS"),
-            ("--assume-role", !self.assume_role.is_empty(), aws, "AWS"),
-            ("--accounts", self.accounts.is_some(), aws, "AWS"),
-            ("--delay", self.delay.is_some(), lookup, "lookup"),
-            ("--overlap", self.overlap.is_some(), lookup, "lookup"),
-            ("--insights", self.insights, lookup, "lookup"),
-            ("--read-only", self.read_only, lookup, "lookup"),
-            ("--write-only", self.write_only, lookup, "lookup"),
-            ("--lookup-attribute", self.lookup_attribute.is_some(), lookup, "lookup"),
-            ("--kinds", !self.kinds.is_empty(), buckets, "s3://"),
-            ("--late-days", self.late_days.is_some(), buckets, "s3://"),
-            ("--requester-pays", self.requester_pays, buckets, "s3://"),
+            ("--profile", self.access.profile.is_some(), aws || signs, "AWS"),
+            ("--regions", self.access.regions.is_some(), aws, "AWS"),
+            ("--assume-role", !self.access.assume_role.is_empty(), aws, "AWS"),
+            ("--accounts", self.access.accounts.is_some(), aws, "AWS"),
+            ("--delay", self.history.delay.is_some(), lookup, "lookup"),
+            ("--overlap", self.history.overlap.is_some(), lookup, "lookup"),
+            ("--insights", self.history.insights, lookup, "lookup"),
+            ("--read-only", self.history.read_only, lookup, "lookup"),
+            ("--write-only", self.history.write_only, lookup, "lookup"),
+            ("--lookup-attribute", self.history.lookup_attribute.is_some(), lookup, "lookup"),
+            ("--kinds", !self.buckets.kinds.is_empty(), buckets, "s3://"),
+            ("--late-days", self.buckets.late_days.is_some(), buckets, "s3://"),
+            ("--requester-pays", self.buckets.requester_pays, buckets, "s3://"),
         ];
         for (option, is_given, is_relevant, applies_to) in table {
             if !is_given || is_relevant {
@@ -204,7 +205,7 @@ impl AwsArgs {
 
     fn roles(&self) -> Result<Vec<RoleTemplate>, Failure> {
         let mut roles = Vec::new();
-        for value in &self.assume_role {
+        for value in &self.access.assume_role {
             if value.starts_with("arn:") {
                 roles.push(template(value, "--assume-role <ARN|FILE>")?);
                 continue;
@@ -232,7 +233,7 @@ impl AwsArgs {
         environment: &Environment,
     ) -> Result<Option<AwsPartition>, Failure> {
         let mut named: Vec<(String, AwsPartition)> = sources.partitions().collect();
-        if let Some(Regions::Named(regions)) = &self.regions {
+        if let Some(Regions::Named(regions)) = &self.access.regions {
             let of = |name: &String| Some((name.clone(), AwsPartition::from_region(name)?));
             named.extend(regions.iter().filter_map(of));
         }
@@ -260,7 +261,7 @@ impl AwsArgs {
         partition: Option<AwsPartition>,
     ) -> Result<(), Failure> {
         let has_template = roles.iter().any(RoleTemplate::has_placeholder);
-        if sources.lookup.is_some() && has_template && self.accounts.is_none() {
+        if sources.lookup.is_some() && has_template && self.access.accounts.is_none() {
             return Err(Failure::usage(
                 "'--assume-role' contains {account}, but no accounts are given",
             )
@@ -270,11 +271,11 @@ impl AwsArgs {
             return Err(Failure::usage(
                 "a bucket is read with one role, but '--assume-role' names several",
             )
-            .hint("use one role without {account}; load 'lookup' and 's3://' in separate runs"));
+            .hint("use one role without {account}; read 'lookup' and 's3://' in separate runs"));
         }
         if sources.lookup.is_some()
             && roles.is_empty()
-            && matches!(self.accounts, Some(Accounts::Organization))
+            && matches!(self.access.accounts, Some(Accounts::Organization))
         {
             return Err(Failure::usage(
                 "'--accounts organization' requires a role in each account",
@@ -310,7 +311,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::cli::exit::Exit;
+    use crate::cli::{args::aws::AccessArgs, exit::Exit};
 
     #[derive(Parser)]
     struct Typed {
@@ -321,7 +322,7 @@ mod tests {
 
     fn plan(typed: &[&str]) -> Result<AwsOptions, Failure> {
         let typed = Typed::try_parse_from(["load"].iter().chain(typed)).unwrap();
-        let sources = SourceList::new(&typed.sources, &typed.args.trail)?;
+        let sources = SourceList::new(&typed.sources, &typed.args.buckets.trail)?;
         typed.args.plan(&sources, EngineAuth::Credentials, &Environment::default())
     }
 
@@ -433,7 +434,10 @@ mod tests {
         let words = SourceList::new(&["s3://logs".into()], &[]).unwrap();
         let cloud = AwsArgs::default().plan(&words, EngineAuth::Credentials, &environment).unwrap();
         assert_eq!(cloud.partition, Some(AwsPartition::China));
-        let organization = AwsArgs { accounts: Some(Accounts::Organization), ..AwsArgs::default() };
+        let organization = AwsArgs {
+            access: AccessArgs { accounts: Some(Accounts::Organization), ..AccessArgs::default() },
+            ..AwsArgs::default()
+        };
         let lookup = SourceList::new(&["lookup".into()], &[]).unwrap();
         let failure =
             organization.plan(&lookup, EngineAuth::Credentials, &environment).unwrap_err();

@@ -140,7 +140,7 @@ impl LoadArgs {
     ///
     /// Returns a [`Failure`] that names the option, what was given, and what is expected.
     pub fn plan(&self, environment: &Environment, now: Timestamp) -> Result<Plan, Failure> {
-        let sources = SourceList::new(&self.source.sources, &self.aws.trail)?;
+        let sources = SourceList::new(&self.source.sources, &self.aws.buckets.trail)?;
         let engine_auth = self.engine_auth();
         let aws = self.aws.plan(&sources, engine_auth, environment)?;
         self.check_sizes()?;

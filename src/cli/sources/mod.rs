@@ -4,20 +4,32 @@
 //! Invariant: AWS is not used unless an argument names something in AWS; what was fetched and waits for a worker stays
 //! within its share of the memory.
 
-use std::path::Path;
+pub(super) mod accounts;
+mod estimate;
+
+use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
+use url::Url;
 
+use self::{
+    accounts::{BucketTargets, ResolvedAccounts},
+    estimate::Detail,
+};
 use super::{
-    accounts::{self, BucketTargets, ResolvedAccounts},
-    estimate::{self, Detail},
-    setup::{RunContext, unless_shut_down},
+    environment,
+    failure::Failure,
+    plan::{aws::AwsOptions, sources::SourceList},
 };
 use crate::{
     aws::Session,
     checkpoint::CheckpointReader,
-    cli::{environment, failure::Failure, plan::Plan},
-    report::format,
+    limit::MemoryBudget,
+    normalize::TimeRange,
+    pending::PendingRequests,
+    report::{Log, Metrics, format},
+    shutdown::{ShutdownLevel, ShutdownSignal},
+    sink::{Service, Signing},
     source::{
         self, CombinedSource, Files, LookupSource, S3Source,
         files::FinishedLookup,
@@ -30,12 +42,45 @@ use crate::{
 /// seconds ago.
 const HISTORY_TOLERANCE_SECONDS: i64 = 3_600;
 
-/// Builds the source of a run.
+/// What a run reads, and within which limits; builds its source.
 #[derive(Clone, Copy)]
-pub(super) struct SourceBuilder<'a> {
-    pub(super) context: RunContext<'a>,
-    /// The checkpoint file, if it exists.
-    pub(super) checkpoint: Option<&'a Path>,
+pub(in crate::cli) struct SourceBuilder<'a> {
+    /// The sources.
+    pub(in crate::cli) sources: &'a SourceList,
+    /// How AWS is accessed.
+    pub(in crate::cli) aws: &'a AwsOptions,
+    /// Only events in this range are read.
+    pub(in crate::cli) range: TimeRange,
+    /// The memory limit of the run.
+    pub(in crate::cli) memory: MemoryBudget,
+    /// What earlier runs read.
+    pub(in crate::cli) history: History<'a>,
+    /// How the event history is read.
+    pub(in crate::cli) lookup: LookupMode,
+    /// The metrics of the run.
+    pub(in crate::cli) metrics: &'a Arc<Metrics>,
+    /// Receives messages.
+    pub(in crate::cli) log: &'a Log,
+    /// Cancels the building.
+    pub(in crate::cli) shutdown: &'a ShutdownSignal,
+}
+
+/// What of the work of earlier runs is skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum History<'a> {
+    /// Nothing: everything is read.
+    Ignored,
+    /// What this checkpoint file records as complete; nothing if there is no file.
+    Checkpoint(Option<&'a Path>),
+}
+
+/// How the event history is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum LookupMode {
+    /// Completely.
+    Load,
+    /// Only sampled, for an estimate.
+    Estimate,
 }
 
 impl SourceBuilder<'_> {
@@ -44,15 +89,15 @@ impl SourceBuilder<'_> {
     /// # Errors
     ///
     /// Returns a [`Failure`] if an argument is invalid, or if no account can be accessed.
-    pub(super) async fn build(
+    pub(in crate::cli) async fn build(
         self,
         session: Option<Session>,
     ) -> Result<Option<CombinedSource>, Failure> {
-        unless_shut_down(self.context.shutdown, self.build_all(session)).await
+        unless_shut_down(self.shutdown, self.build_all(session)).await
     }
 
     async fn build_all(self, session: Option<Session>) -> Result<CombinedSource, Failure> {
-        let sources = &self.context.plan.sources;
+        let sources = self.sources;
         let mut all = CombinedSource::default();
         if !sources.files.is_empty() {
             let files = Files::new(&sources.paths(), self.done()?)?;
@@ -61,17 +106,15 @@ impl SourceBuilder<'_> {
         }
         let Some(session) = session else { return Ok(all) };
         if sources.has_buckets() {
-            let targets =
-                accounts::bucket_targets(&self.context.plan.aws, sources, &session).await?;
+            let targets = accounts::bucket_targets(self.aws, sources, &session).await?;
             let caller = accounts::caller_name(&targets.session).await?;
-            let log = self.context.log;
-            log.info("s3", format_args!("reading with the credentials of {caller}"));
+            self.log.info("s3", format_args!("reading with the credentials of {caller}"));
             let first = targets.targets.first().map_or(0, |(number, _)| *number);
             all = all.with_remote(first, self.buckets(targets)?);
         }
         if let Some(number) = sources.lookup {
-            let resolved = accounts::resolve_accounts(&self.context.plan.aws, &session).await?;
-            resolved.warn(self.context.log);
+            let resolved = accounts::resolve_accounts(self.aws, &session).await?;
+            resolved.warn(self.log);
             all = all.with_remote(number, self.lookup(number, &resolved)?);
             all = all.with_failures(resolved.failed.into_iter().map(|(account, error)| {
                 (number, source::Error::Account { account, source: Box::new(error) })
@@ -82,15 +125,17 @@ impl SourceBuilder<'_> {
 
     fn buckets(&self, targets: BucketTargets) -> Result<S3Source, Failure> {
         let BucketTargets { session, targets, accounts } = targets;
-        let plan = self.context.plan;
         for (number, address) in &targets {
-            let name = plan.sources.names.get(*number);
+            let name = self.sources.names.get(*number);
             if let Some(name) = name.filter(|name| !name.starts_with("s3:")) {
-                self.context.log.info(name, format_args!("delivers to {address}"));
+                self.log.info(name, format_args!("delivers to {address}"));
             }
         }
-        let memory = plan.memory_budget().fetched_bytes_per_source();
-        let options = bucket_options(plan, session.region(), accounts, memory);
+        let options = s3::S3Options {
+            reload: self.history == History::Ignored,
+            memory_bytes: self.memory.fetched_bytes_per_source(),
+            ..bucket_options(self.aws, self.range, session.region(), accounts)
+        };
         let client = Box::new(move |region: &str| session.s3(region));
         Ok(S3Source::new(
             targets,
@@ -103,9 +148,8 @@ impl SourceBuilder<'_> {
     }
 
     fn lookup(&self, number: usize, accounts: &ResolvedAccounts) -> Result<LookupSource, Failure> {
-        let RunContext { plan, metrics, log, .. } = self.context;
-        let targets = accounts.lookup_targets(&plan.aws);
-        log.info(
+        let targets = accounts.lookup_targets(self.aws);
+        self.log.info(
             "lookup",
             format_args!(
                 "reading the event history of {} in {}",
@@ -118,12 +162,15 @@ impl SourceBuilder<'_> {
         );
         let options = self.lookup_options(number, environment::now());
         self.warn_about_age(&options);
-        let detail = if plan.dry_run { Detail::AllRegions } else { Detail::SlowRegions };
-        let log = log.clone();
+        let detail = match self.lookup {
+            LookupMode::Load => Detail::SlowRegions,
+            LookupMode::Estimate => Detail::AllRegions,
+        };
+        let log = self.log.clone();
         let source = LookupSource::new(targets, options, self.coverage()?)
             .on_estimate(Box::new(move |all| estimate::log_estimate(all, detail, &log)));
         // It is set only here, so this cannot fail.
-        let _ = metrics.lookup.set((number, source.progress()));
+        let _ = self.metrics.lookup.set((number, source.progress()));
         Ok(source)
     }
 
@@ -132,7 +179,7 @@ impl SourceBuilder<'_> {
         let oldest = options.now.saturating_sub_unsigned(lookup::EVENT_HISTORY.as_secs());
         let wanted = options.from.or(options.to).unwrap_or(oldest);
         if wanted < oldest.saturating_sub(HISTORY_TOLERANCE_SECONDS) {
-            self.context.log.warn(
+            self.log.warn(
                 "lookup",
                 "the event history covers 90 days; load older events from the bucket of a trail (s3://BUCKET)",
             );
@@ -140,8 +187,8 @@ impl SourceBuilder<'_> {
     }
 
     fn lookup_options(&self, number: usize, now: Timestamp) -> lookup::LookupOptions {
-        let Plan { aws, range, dry_run, .. } = self.context.plan;
-        let memory = self.context.plan.memory_budget().fetched_bytes_per_source();
+        let Self { aws, range, memory, .. } = self;
+        let memory = memory.fetched_bytes_per_source();
         lookup::LookupOptions {
             source_number: number,
             from: range.from.map(second_from),
@@ -149,16 +196,16 @@ impl SourceBuilder<'_> {
             delay: aws.history.delay,
             overlap: aws.history.overlap,
             held_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
-            dry_run: *dry_run,
+            dry_run: self.lookup == LookupMode::Estimate,
             ..lookup::LookupOptions::new(now.as_second())
         }
     }
 
     /// Opens the checkpoint, unless everything is read again.
     fn reader(&self) -> Result<Option<CheckpointReader>, Failure> {
-        match self.checkpoint.filter(|_| !self.context.plan.reload) {
-            Some(path) => Ok(Some(CheckpointReader::open(path)?)),
-            None => Ok(None),
+        match self.history {
+            History::Checkpoint(Some(path)) => Ok(Some(CheckpointReader::open(path)?)),
+            History::Checkpoint(None) | History::Ignored => Ok(None),
         }
     }
 
@@ -180,14 +227,13 @@ impl SourceBuilder<'_> {
     }
 }
 
-/// Returns the options for reading buckets. `region` is the Region of the session.
+/// Returns the options for reading buckets, without a share of the memory. `region` is the Region of the session.
 pub(in crate::cli) fn bucket_options(
-    plan: &Plan,
+    aws: &AwsOptions,
+    range: TimeRange,
     region: String,
     accounts: Vec<String>,
-    memory_bytes: u64,
 ) -> s3::S3Options {
-    let Plan { aws, range, reload, .. } = plan;
     s3::S3Options {
         region,
         accounts,
@@ -197,14 +243,58 @@ pub(in crate::cli) fn bucket_options(
         to: range.to,
         late_days: aws.trails.late_days,
         requester_pays: aws.trails.requester_pays,
-        memory_bytes,
-        reload: *reload,
+        memory_bytes: 0,
+        reload: false,
     }
+}
+
+/// Opens the AWS session and checks its credentials, so that a run without credentials fails early.
+///
+/// # Errors
+///
+/// Returns a [`Failure`] if the certificates or credentials cannot be used, or if an access point cannot be reached.
+pub(in crate::cli) async fn open_session(
+    sources: &SourceList,
+    aws: &AwsOptions,
+    pending: &PendingRequests,
+) -> Result<Session, Failure> {
+    let session = accounts::new_session(aws, pending).await?;
+    accounts::check_access_points(&sources.buckets, &session)?;
+    if sources.lookup.is_some() {
+        session.identity().await?;
+    } else if sources.has_buckets() {
+        session.access_key_id().await?;
+    }
+    Ok(session)
+}
+
+/// Returns how requests to an engine are signed: for the service and Region in its host name, or else as for a managed
+/// domain in the Region of the session.
+pub(in crate::cli) fn signing(url: &Url, session: &Session) -> Signing {
+    let named = Service::from_host(url);
+    let (service, region) = named.unwrap_or_else(|| (Service::Domain, session.region()));
+    Signing { service, region, credentials: session.credentials_provider() }
 }
 
 /// Returns a lookup that knows no finished input, for runs without a checkpoint.
 pub(in crate::cli) fn nothing_done() -> FinishedLookup {
     Box::new(|_| None)
+}
+
+/// Waits for work that may take a while; returns `None` if a shutdown signal comes first.
+///
+/// # Errors
+///
+/// Returns the [`Failure`] of the work.
+pub(in crate::cli) async fn unless_shut_down<T>(
+    shutdown: &ShutdownSignal,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    tokio::select! {
+        biased;
+        () = shutdown.reached(ShutdownLevel::Draining) => Ok(None),
+        result = work => result.map(Some),
+    }
 }
 
 /// Rounds a time up to a whole second, the resolution of LookupEvents.

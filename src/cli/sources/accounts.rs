@@ -1,7 +1,7 @@
 //! Resolves accounts, Regions and trail buckets in AWS.
 //!
 //! Input: [`AwsOptions`]. Output: an AWS session, the accounts with their Regions, the buckets of trails.
-//! Invariant: an account that cannot be accessed does not prevent the others from being loaded.
+//! Invariant: an account that cannot be accessed does not prevent the others from being read.
 //! Not here: reading events, which the sources do.
 
 use std::{fs, sync::Arc};
@@ -34,7 +34,7 @@ pub(in crate::cli) struct ResolvedAccount {
     pub(in crate::cli) session: Session,
     /// The identity of the session.
     pub(in crate::cli) identity: Identity,
-    /// The Regions to load.
+    /// The Regions to read.
     pub(in crate::cli) regions: Vec<String>,
     /// A warning if the list of Regions is a guess, so that some of them may be disabled.
     pub(in crate::cli) warning: Option<String>,
@@ -293,7 +293,7 @@ pub(in crate::cli) struct BucketTargets {
     pub(in crate::cli) session: Session,
     /// The buckets, each with the number of its SOURCE argument.
     pub(in crate::cli) targets: Vec<(usize, Address)>,
-    /// IDs of the accounts to load; all if empty.
+    /// IDs of the accounts to read; all if empty.
     pub(in crate::cli) accounts: Vec<String>,
 }
 

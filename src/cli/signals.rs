@@ -1,4 +1,4 @@
-//! Shuts a load down on SIGINT, SIGTERM and SIGHUP.
+//! Shuts a run down on SIGINT, SIGTERM and SIGHUP.
 //!
 //! Input: signals. Output: the shutdown level, and the end of the process.
 //!
@@ -36,12 +36,39 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Signals within this time count as one: `timeout` and some terminals signal both the process and its group.
 const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 
+/// What a command reports about its shutdown.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct ShutdownMessages {
+    /// After the first signal.
+    pub(in crate::cli) draining: &'static str,
+    /// When requests without a response are abandoned.
+    pub(in crate::cli) abandoning: &'static str,
+    /// After the second signal.
+    pub(in crate::cli) exiting: &'static str,
+    /// When the process exits although an operation has not finished.
+    pub(in crate::cli) timed_out: &'static str,
+}
+
+impl ShutdownMessages {
+    /// The messages of a command with a checkpoint.
+    pub(in crate::cli) const WITH_CHECKPOINT: Self = Self {
+        draining: "finishing what is in flight and saving the position; signal again to exit at once",
+        abandoning: "abandoning requests without a response and saving the position; the next run sends them again",
+        exiting: "exiting at once; everything saved is safe",
+        timed_out: "exiting although an operation has not finished; everything saved is safe",
+    };
+}
+
 /// Starts to handle signals, until the process exits.
 ///
 /// # Errors
 ///
 /// Returns a [`Failure`] if the handlers cannot be installed.
-pub(super) fn listen(trigger: ShutdownTrigger, log: Log) -> Result<(), Failure> {
+pub(in crate::cli) fn listen(
+    trigger: ShutdownTrigger,
+    log: Log,
+    messages: ShutdownMessages,
+) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::from_error(Exit::ActionRequired, &error);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let signals = {
@@ -50,12 +77,12 @@ pub(super) fn listen(trigger: ShutdownTrigger, log: Log) -> Result<(), Failure> 
     };
     thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(move || runtime.block_on(handle_signals(signals, &trigger, &log)))
+        .spawn(move || runtime.block_on(handle_signals(signals, &trigger, &log, messages)))
         .map(drop)
         .map_err(failed)
 }
 
-/// The signals that shut a load down.
+/// The signals that shut a run down.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -84,8 +111,13 @@ impl Signals {
     }
 }
 
-async fn handle_signals(mut signals: Signals, trigger: &ShutdownTrigger, log: &Log) {
-    let say = |text: &str| log.warn("trailload", text);
+async fn handle_signals(
+    mut signals: Signals,
+    trigger: &ShutdownTrigger,
+    log: &Log,
+    messages: ShutdownMessages,
+) {
+    let report = |text: &str| log.warn("trailload", text);
     let mut first_signal = None;
     let mut late = None;
     loop {
@@ -93,22 +125,22 @@ async fn handle_signals(mut signals: Signals, trigger: &ShutdownTrigger, log: &L
         tokio::select! {
             () = signals.next() => match classify_signal(&mut first_signal, Instant::now()) {
                 SignalAction::Drain => {
-                    say("finishing what is in flight and saving the position; signal again to exit at once");
+                    report(messages.draining);
                     trigger.raise(ShutdownLevel::Draining);
                     late = first_signal.map(|first_signal| (first_signal + DRAIN_TIMEOUT, Deadline::Requests));
                 }
                 SignalAction::Duplicate => {}
                 SignalAction::Exit => {
-                    say("exiting at once; everything saved is safe");
+                    report(messages.exiting);
                     exit_now();
                 }
             },
             () = sleep_until(due), if late.is_some() => {
                 let Some((due, Deadline::Requests)) = late else {
-                    say("exiting although an operation has not finished; everything saved is safe");
+                    report(messages.timed_out);
                     exit_now();
                 };
-                say("abandoning requests without a response and saving the position; the next run sends them again");
+                report(messages.abandoning);
                 trigger.raise(ShutdownLevel::Immediate);
                 late = Some((due + EXIT_TIMEOUT, Deadline::Process));
             }
