@@ -1,0 +1,123 @@
+//! Finds services and operations by the names that people have at hand.
+//!
+//! Input: a name such as `monitoring`, `email.amazonaws.com` or `CreateFunction20150331`. Output: entries of the index and
+//! names of operations. Invariant: case does not matter, and an exact name of a service takes precedence over one that it
+//! shares with others. Not here: globs, and what the parts of a question mean (see `cli::schema`).
+
+use super::{event_source::ALIASES, model::ServiceInfo, table::IndexEntry};
+
+/// How well a name fits a service, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Id,
+    EventSource,
+    EndpointPrefix,
+    SigningName,
+    ServiceId,
+}
+
+/// Returns the services with this name, the best fit first. `.amazonaws.com` at the end is ignored.
+pub fn services<'a>(index: &'a [IndexEntry], name: &str) -> Vec<&'a IndexEntry> {
+    let name = service_name(name);
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, id)| *id);
+    let mut found: Vec<(Fit, &IndexEntry)> =
+        index.iter().filter_map(|entry| Some((fit(&entry.info, &name, alias)?, entry))).collect();
+    found.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| older_last(one, other)));
+    found.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// Returns a name of a service in lower case and without the domain of an `eventSource`.
+pub fn service_name(name: &str) -> String {
+    let name = name.trim().to_ascii_lowercase();
+    let name = name.strip_suffix(".cn").unwrap_or(&name);
+    name.strip_suffix(".amazonaws.com")
+        .or_else(|| name.strip_suffix(".amazon.com"))
+        .unwrap_or(name)
+        .to_owned()
+}
+
+fn fit(info: &ServiceInfo, name: &str, alias: Option<&str>) -> Option<Fit> {
+    let is = |known: &str| known.eq_ignore_ascii_case(name);
+    if is(&info.id) || alias == Some(info.id.as_ref()) {
+        Some(Fit::Id)
+    } else if is(&info.event_source) {
+        Some(Fit::EventSource)
+    } else if is(&info.endpoint_prefix) || last_label(&info.endpoint_prefix).is_some_and(is) {
+        Some(Fit::EndpointPrefix)
+    } else if is(&info.signing_name) {
+        Some(Fit::SigningName)
+    } else if same_letters(&info.service_id, name) {
+        Some(Fit::ServiceId)
+    } else {
+        None
+    }
+}
+
+/// Returns the service's part of an endpoint such as `api.ecr`.
+fn last_label(endpoint_prefix: &str) -> Option<&str> {
+    endpoint_prefix.strip_prefix("api.")
+}
+
+/// Compares a name such as `Service Quotas` with one without spaces, or with other separators.
+fn same_letters(service_id: &str, name: &str) -> bool {
+    let letters = |text: &str| -> String {
+        text.chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|char| char.to_ascii_lowercase())
+            .collect()
+    };
+    let wanted = letters(name);
+    !wanted.is_empty() && letters(service_id) == wanted
+}
+
+/// Orders services of the same fit: the main one, whose id is the name itself or the shortest, first.
+fn older_last(one: &IndexEntry, other: &IndexEntry) -> std::cmp::Ordering {
+    let rank = |entry: &IndexEntry| (usize::MAX - entry.operations.len(), entry.info.id.len());
+    rank(one).cmp(&rank(other))
+}
+
+/// Returns the operation of a service with this name or this `eventName`.
+pub fn operation(entry: &IndexEntry, name: &str) -> Option<&'static str> {
+    let exact = |name: &str| {
+        entry.operations.iter().find(|known| known.eq_ignore_ascii_case(name)).copied()
+    };
+    exact(name).or_else(|| exact(without_date(name)?))
+}
+
+/// Returns an `eventName` without the version of the API at its end, as in `CreateFunction20150331` or
+/// `CreateDistribution2020_05_31`; `None` if it has none.
+pub fn without_date(event_name: &str) -> Option<&str> {
+    let name = match event_name.rfind('v') {
+        Some(at) if event_name.len() > at + 1 && is_number(&event_name[at + 1..]) => {
+            &event_name[..at]
+        }
+        _ => event_name,
+    };
+    let has_date = |length: usize| {
+        let start = name.len().checked_sub(length).filter(|start| *start > 0)?;
+        let date = name.get(start..)?;
+        let digits: String = date.split('_').collect();
+        let parts = date.split('_').count();
+        let is_date = is_number(&digits) && digits.len() == 8 && digits.starts_with("20");
+        (is_date && matches!(parts, 1 | 3)).then(|| &name[..start])
+    };
+    has_date(8).or_else(|| has_date(10))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns the names that are most like a wrong one, at most three, the most similar first.
+pub fn similar<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    /// Similarity from which a name may be a misspelling, on the scale of Jaro and Winkler from 0 to 1.
+    const SIMILAR: f64 = 0.8;
+    let wrong = wrong.to_ascii_lowercase();
+    let mut close: Vec<(f64, &str)> = known
+        .map(|name| (strsim::jaro_winkler(&wrong, &name.to_ascii_lowercase()), name))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .collect();
+    close.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.cmp(other)));
+    close.dedup_by_key(|(_, name)| *name);
+    close.into_iter().take(3).map(|(_, name)| name).collect()
+}
