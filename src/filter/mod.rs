@@ -8,21 +8,28 @@
 //! | module | responsible for |
 //! |---|---|
 //! | [`query`] | the conditions of a search, and in which order they are evaluated |
+//! | [`event_header`], [`time_bounds`] | what a query needs of an event that is not parsed; its time range |
+//! | [`glob`] | patterns such as `*-prod` |
 //! | [`action`] | IAM action patterns such as `s3:Get*`, and which events an action leads to |
 //! | [`match_expression`], [`literal`] | `--match 'JSONPATH OP VALUE'` |
 //! | [`jmespath`], [`truth`] | JMESPath, and when its result counts as true |
 //! | [`flat`], [`eventbridge`] | the views of an event that expressions see |
-//! | [`principal`], [`selectors`] | who made a call; the conditions with options of their own |
+//! | [`principal`], [`resource`] | who made a call, and what it was about |
+//! | [`selectors`] | the conditions of a search with options of their own |
 //! | [`syntax`] | errors in expressions, and limits on their size |
 
 pub mod action;
+pub mod event_header;
 pub mod eventbridge;
 pub mod flat;
+pub mod glob;
 pub mod jmespath;
 pub mod literal;
 pub mod match_expression;
 pub mod principal;
 pub mod query;
+pub mod resource;
 pub mod selectors;
 pub mod syntax;
+pub mod time_bounds;
 pub mod truth;

@@ -1,0 +1,63 @@
+//! Several action patterns, of which one has to match.
+//!
+//! Input: the patterns. Output: whether an event is searched for, and what of the filter an API can evaluate.
+//! Invariant: without a pattern, every event is searched for.
+
+use std::collections::BTreeSet;
+
+use super::pattern::ActionPattern;
+use crate::filter::syntax::SyntaxError;
+
+/// The events of any of several IAM actions.
+#[derive(Clone, Debug, Default)]
+pub struct ActionFilter {
+    patterns: Vec<ActionPattern>,
+}
+
+impl ActionFilter {
+    /// Parses patterns.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first error of a pattern.
+    pub fn parse<T: AsRef<str>>(patterns: &[T]) -> Result<Self, SyntaxError> {
+        let patterns = patterns.iter().map(|text| ActionPattern::parse(text.as_ref()));
+        Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
+    }
+
+    /// Returns the patterns.
+    pub fn patterns(&self) -> &[ActionPattern] {
+        &self.patterns
+    }
+
+    /// Returns whether every event matches.
+    pub fn matches_everything(&self) -> bool {
+        self.patterns.is_empty() || self.patterns.iter().any(ActionPattern::matches_everything)
+    }
+
+    /// Returns whether an event is one of an action. Both texts are empty if the event has none.
+    pub fn matches(&self, source: &str, name: &str) -> bool {
+        self.patterns.is_empty()
+            || self.patterns.iter().any(|pattern| pattern.matches(source, name))
+    }
+
+    /// Returns the event sources that the events can have, or `None` if they are not limited to some.
+    pub fn sources(&self) -> Option<BTreeSet<String>> {
+        if self.patterns.is_empty() {
+            return None;
+        }
+        let mut sources = BTreeSet::new();
+        for pattern in &self.patterns {
+            let services = pattern.services()?;
+            sources.extend(services.into_iter().map(|service| format!("{service}.amazonaws.com")));
+        }
+        Some(sources)
+    }
+
+    /// Returns the event source, if all events have the same.
+    pub fn single_source(&self) -> Option<String> {
+        let mut sources = self.sources()?.into_iter();
+        let source = sources.next()?;
+        sources.next().is_none().then_some(source)
+    }
+}

@@ -1,0 +1,172 @@
+//! The table of names that differ between IAM and CloudTrail: `mappings/actions.json`.
+//!
+//! Input: the embedded file. Output: the event sources of an IAM prefix, the events of an IAM action, and the reverse.
+//! Invariant: a prefix or an action that the table does not contain maps to itself. Names are compared in lower case.
+//! Not here: patterns (see `pattern`).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::LazyLock,
+};
+
+use serde::{Deserialize, de::IgnoredAny};
+
+/// End of the event sources of AWS services.
+const SOURCE_SUFFIXES: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
+
+/// The embedded table.
+static TABLE: LazyLock<ActionTable> = LazyLock::new(|| {
+    let file = include_str!("../../../mappings/actions.json");
+    ActionTable::new(serde_json::from_str(file).expect("the embedded table is valid JSON"))
+});
+
+/// The file, as far as it is used. Each row names where it comes from; that is ignored here.
+#[derive(Debug, Deserialize)]
+struct TableFile {
+    prefixes: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
+    actions: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
+    no_event: BTreeMap<String, String>,
+}
+
+/// Names that differ between IAM and CloudTrail.
+#[derive(Debug)]
+pub(super) struct ActionTable {
+    /// IAM prefix to service names.
+    services: BTreeMap<String, Vec<String>>,
+    /// Service name to IAM prefixes.
+    prefixes: HashMap<String, Vec<String>>,
+    /// One row for every action and event.
+    pub(super) rows: Vec<ActionRow>,
+    /// Service name and event name in lower case to the numbers of rows.
+    by_event: HashMap<String, HashMap<String, Vec<usize>>>,
+    /// IAM actions in lower case that no event has the name of, and why.
+    no_event: BTreeMap<String, String>,
+}
+
+/// An IAM action, and an event that it leads to although the names differ.
+#[derive(Debug)]
+pub(super) struct ActionRow {
+    /// Service part of the action: `s3`.
+    pub(super) prefix: String,
+    /// Name of the action: `ListAllMyBuckets`.
+    pub(super) action: String,
+    /// Name of the event: `ListBuckets`.
+    pub(super) event: String,
+}
+
+impl ActionTable {
+    /// Returns the embedded table.
+    pub(super) fn embedded() -> &'static Self {
+        &TABLE
+    }
+
+    fn new(file: TableFile) -> Self {
+        let services: BTreeMap<String, Vec<String>> = file
+            .prefixes
+            .into_iter()
+            .map(|(prefix, sources)| {
+                (prefix, sources.keys().map(|source| service_name(source).to_owned()).collect())
+            })
+            .collect();
+        let mut prefixes: HashMap<String, Vec<String>> = HashMap::new();
+        for (prefix, names) in &services {
+            for name in names {
+                prefixes.entry(name.clone()).or_default().push(prefix.clone());
+            }
+        }
+        let rows: Vec<ActionRow> = file.actions.into_iter().flat_map(rows).collect();
+        let no_event =
+            file.no_event.into_iter().map(|(action, why)| (action.to_lowercase(), why)).collect();
+        let mut table = Self { services, prefixes, rows, by_event: HashMap::new(), no_event };
+        for (number, row) in table.rows.iter().enumerate() {
+            for service in services_of(&table.services, &row.prefix) {
+                let events = table.by_event.entry(service.to_owned()).or_default();
+                events.entry(row.event.to_lowercase()).or_default().push(number);
+            }
+        }
+        table
+    }
+
+    /// Returns the names of the services that an IAM prefix in lower case leads to: `monitoring` for `cloudwatch`.
+    pub(super) fn services<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        services_of(&self.services, prefix)
+    }
+
+    /// Returns the IAM prefixes that differ from the name of a service.
+    pub(super) fn prefixes(&self, service: &str) -> &[String] {
+        self.prefixes.get(service).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns every IAM prefix that differs from a service that it leads to, with these services.
+    pub(super) fn all_prefixes(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.services.iter().map(|(prefix, services)| (prefix.as_str(), services.as_slice()))
+    }
+
+    /// Returns the rows of an event, whose names are in lower case.
+    pub(super) fn rows_of_event(
+        &self,
+        service: &str,
+        event: &str,
+    ) -> impl Iterator<Item = &ActionRow> {
+        let numbers = self.by_event.get(service).and_then(|events| events.get(event));
+        numbers.into_iter().flatten().map(|number| &self.rows[*number])
+    }
+
+    /// Returns why an action in lower case never appears as an event.
+    pub(super) fn no_event(&self, action: &str) -> Option<&str> {
+        self.no_event.get(action).map(String::as_str)
+    }
+}
+
+fn services_of<'a>(
+    services: &'a BTreeMap<String, Vec<String>>,
+    prefix: &'a str,
+) -> impl Iterator<Item = &'a str> {
+    let listed = services.get(prefix);
+    let itself = listed.is_none().then_some(prefix);
+    listed.into_iter().flatten().map(String::as_str).chain(itself)
+}
+
+fn rows((action, events): (String, BTreeMap<String, IgnoredAny>)) -> Vec<ActionRow> {
+    let (prefix, name) = action.split_once(':').unwrap_or(("", &action));
+    events
+        .into_keys()
+        .map(|event| ActionRow { prefix: prefix.to_owned(), action: name.to_owned(), event })
+        .collect()
+}
+
+/// Returns an event source without `.amazonaws.com`.
+pub(crate) fn service_name(source: &str) -> &str {
+    let is_suffix = |suffix: &&str| {
+        let start = source.len().wrapping_sub(suffix.len());
+        source.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+    };
+    let suffix = SOURCE_SUFFIXES.iter().find(|suffix| is_suffix(suffix));
+    suffix.map_or(source, |suffix| &source[..source.len() - suffix.len()])
+}
+
+/// Returns an event name without the date of an API version at its end: `CreateFunction` for `CreateFunction20150331v2`.
+///
+/// The suffix is `20YYMMDD` or `20YY_MM_DD`, and possibly a `v` with digits. Other digits belong to the name, as in
+/// `CreateEnvironmentEC2`.
+pub(super) fn without_date(name: &str) -> Option<&str> {
+    let digits = |text: &str| text.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let count = digits(name);
+    if count == 0 {
+        return None;
+    }
+    let before = &name[..name.len() - count];
+    let dated = before.strip_suffix('v').and_then(without_plain_date);
+    dated.or_else(|| without_plain_date(name))
+}
+
+fn without_plain_date(name: &str) -> Option<&str> {
+    [&b"20dddddd"[..], b"20dd_dd_dd"].iter().find_map(|shape| {
+        let (rest, date) = name.split_at_checked(name.len().checked_sub(shape.len())?)?;
+        let fits = date.bytes().zip(*shape).all(|(byte, shape)| match shape {
+            b'd' => byte.is_ascii_digit(),
+            exact => byte == *exact,
+        });
+        fits.then_some(rest)
+    })
+}
