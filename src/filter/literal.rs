@@ -1,1 +1,174 @@
-//! Being written.
+//! Values as they are written in a match expression, in the notation of Python or JSON.
+//!
+//! Input: the text behind the operator. Output: a [`Literal`], which can be compared with a value of an event.
+//! Invariant: nothing is evaluated; whatever is not a text, number, boolean, null, list, tuple or dictionary is refused
+//! with its place. Numbers are compared by value and exactly, and a boolean never equals a number.
+//! Not here: the path and the operator (see [`match_expression`](super::match_expression)).
+
+use std::fmt;
+
+use serde_json::Value;
+
+use self::{
+    read::Reader,
+    text::{Quotation, TextReader},
+};
+use super::syntax::SyntaxError;
+
+mod read;
+mod text;
+
+/// A value to compare with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    /// `None` or `null`. A field that is missing has this value, too.
+    Null,
+    /// `True`, `False`, `true` or `false`.
+    Bool(bool),
+    /// An integer of any size, or a floating-point number.
+    Number(LiteralNumber),
+    /// Text in quotation marks.
+    Text(String),
+    /// A list or tuple.
+    List(Vec<Literal>),
+    /// A dictionary, with each key once, sorted by key.
+    Object(Vec<(String, Literal)>),
+}
+
+/// A number, without loss of precision where events have none either.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LiteralNumber {
+    /// An integer that fits into 128 bits.
+    Integer(i128),
+    /// A floating-point number, or an integer that does not fit into 128 bits.
+    Float(f64),
+}
+
+impl Literal {
+    /// Parses the rest of an expression, which starts at `offset`, as one value.
+    ///
+    /// # Errors
+    ///
+    /// If the rest is empty, is not a single value, or is nested too deeply.
+    pub fn parse(expression: &str, offset: usize) -> Result<Self, SyntaxError> {
+        Reader::new(expression, offset).read_all()
+    }
+
+    /// Returns whether a value of an event equals this one.
+    ///
+    /// Numbers are equal by value, lists by their members in order, objects by their members in any order.
+    pub fn equals(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Null, Value::Null) => true,
+            (Self::Bool(wanted), Value::Bool(found)) => wanted == found,
+            (Self::Number(wanted), Value::Number(found)) => wanted.equals(found),
+            (Self::Text(wanted), Value::String(found)) => wanted == found,
+            (Self::List(wanted), Value::Array(found)) => {
+                wanted.len() == found.len()
+                    && wanted.iter().zip(found).all(|(wanted, found)| wanted.equals(found))
+            }
+            (Self::Object(wanted), Value::Object(found)) => {
+                wanted.len() == found.len()
+                    && wanted.iter().all(|(key, wanted)| {
+                        found.get(key).is_some_and(|found| wanted.equals(found))
+                    })
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a text in quotation marks at an offset; returns it and the offset behind it.
+pub(super) fn parse_quoted(expression: &str, opening: usize) -> Result<(String, usize), SyntaxError> {
+    let mark = if expression[opening..].starts_with('\'') { '\'' } else { '"' };
+    TextReader::new(expression, opening + 1).read(Quotation { mark, triple: false, raw: false }, opening)
+}
+
+impl LiteralNumber {
+    /// Returns whether a number of an event has the same value.
+    ///
+    /// An integer of an event that does not fit into 64 bits has been rounded to a floating-point number when the event
+    /// was parsed, so that an integer of that size is rounded in the same way before it is compared.
+    pub fn equals(self, found: &serde_json::Number) -> bool {
+        match (self, Self::of(found)) {
+            (Self::Integer(wanted), Self::Integer(found)) => wanted == found,
+            (Self::Float(wanted), Self::Float(found)) => exactly_equal(wanted, found),
+            (Self::Integer(integer), Self::Float(float))
+                if i64::try_from(integer).is_err() && u64::try_from(integer).is_err() =>
+            {
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "the parser of events rounds in the same way"
+                )]
+                let rounded = integer as f64;
+                exactly_equal(rounded, float)
+            }
+            (Self::Integer(integer), Self::Float(float))
+            | (Self::Float(float), Self::Integer(integer)) => integer_of(float) == Some(integer),
+        }
+    }
+
+    /// Converts a number of an event.
+    fn of(number: &serde_json::Number) -> Self {
+        if let Some(integer) = number.as_i64() {
+            Self::Integer(integer.into())
+        } else if let Some(integer) = number.as_u64() {
+            Self::Integer(integer.into())
+        } else {
+            Self::Float(number.as_f64().unwrap_or(f64::NAN))
+        }
+    }
+}
+
+/// Returns whether two floating-point numbers have the same value; zero has one value.
+#[expect(clippy::float_cmp, reason = "equality by value is what `==` promises")]
+fn exactly_equal(wanted: f64, found: f64) -> bool {
+    wanted == found
+}
+
+/// Returns the integer with the same value, if there is one.
+fn integer_of(float: f64) -> Option<i128> {
+    // 2^127, from which on the cast would saturate.
+    const BEYOND: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and is in range")]
+    (float.fract() == 0.0 && float.abs() < BEYOND).then_some(float as i128)
+}
+
+impl fmt::Display for Literal {
+    /// Writes the value as JSON.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => to.write_str("null"),
+            Self::Bool(value) => write!(to, "{value}"),
+            Self::Number(LiteralNumber::Integer(value)) => write!(to, "{value}"),
+            Self::Number(LiteralNumber::Float(value)) => write!(to, "{value}"),
+            Self::Text(text) => write!(to, "{}", Value::from(text.as_str())),
+            Self::List(members) => {
+                to.write_str("[")?;
+                for (at, member) in members.iter().enumerate() {
+                    write!(to, "{}{member}", if at > 0 { ", " } else { "" })?;
+                }
+                to.write_str("]")
+            }
+            Self::Object(members) => {
+                to.write_str("{")?;
+                for (at, (key, member)) in members.iter().enumerate() {
+                    let comma = if at > 0 { ", " } else { "" };
+                    write!(to, "{comma}{}: {member}", Value::from(key.as_str()))?;
+                }
+                to.write_str("}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
