@@ -11,7 +11,7 @@ use aws_sdk_cloudtrail::types::Event;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::plan::{MAX_PAGE_EVENTS, SecondRange};
+use super::plan::{MAX_PAGE_EVENTS, SecondRange, ceil_to_i64};
 use super::request::{PageQuery, PageResponse, event_second};
 use crate::{limit::Backoff, source::Slice};
 
@@ -202,6 +202,22 @@ impl SliceCursor {
         let left = self.remaining();
         self.shortened = true;
         self.cede_before(left.from + left.seconds() / 2)
+    }
+
+    /// Returns the seconds that hold so many pages at the density of the last page; `None` if it is unknown.
+    pub(super) fn seconds_of_pages(&self, pages: u32) -> Option<i64> {
+        let events = f64::from(pages) * f64::from(MAX_PAGE_EVENTS);
+        (self.density > 0.0).then(|| ceil_to_i64(events / self.density))
+    }
+
+    /// Gives up a second in which no progress is possible and continues with the one before it. Returns whether the
+    /// slice is complete but for that second.
+    pub(super) fn skip_second(&mut self, second: i64) -> bool {
+        self.query_range.to = second - 1;
+        self.token = None;
+        self.oldest = Some(second - 1);
+        self.restarts = 0;
+        second <= self.range.from
     }
 
     /// Drops the token and continues from the oldest second seen. Returns that second if earlier restarts brought no

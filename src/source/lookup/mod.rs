@@ -13,9 +13,11 @@
 //! | `region` | which request is sent next in one account and Region, and what its response means |
 //! | `cursor` | the next query of one slice, and the second from which it is complete |
 //! | `request` | how a request is sent |
+//! | `retry` | how a Region continues after a failed request |
 //! | [`page`] | what a worker gets of a page |
 //! | `coordinator` | how the results of all Regions are combined |
 //! | `estimate` | the expected cost of a load |
+//! | [`search`] | reading newest events first, without coverage, and following new ones |
 
 mod coordinator;
 mod cursor;
@@ -25,6 +27,8 @@ pub mod page;
 mod plan;
 mod region;
 mod request;
+mod retry;
+pub mod search;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +52,7 @@ use region::{FetchContext, RegionFetcher, seconds};
 
 pub use error::{FailureReason, LookupError, SharedError};
 pub use estimate::{Estimate, RegionEstimate, SLOW_REGION};
+pub use search::{EpochClock, FollowOptions, LookupSearch, LookupSearchOptions};
 
 /// The API actions that this source calls.
 pub const ACTIONS: &[&str] = &["cloudtrail:LookupEvents"];
@@ -222,15 +227,7 @@ pub struct LookupSource {
 impl LookupSource {
     /// Creates the source; no request is sent yet.
     pub fn new(targets: Vec<LookupTarget>, options: LookupOptions, coverage: CoverageFn) -> Self {
-        let mut regions: Vec<RegionProgress> = Vec::new();
-        for target in &targets {
-            let known =
-                |r: &RegionProgress| r.account == target.account && r.region == target.region;
-            if !regions.iter().any(known) {
-                regions.push(RegionProgress::new(&target.account, &target.region));
-            }
-        }
-        let progress = Arc::new(LookupProgress { regions });
+        let progress = progress_of(&targets);
         Self { targets, options, coverage, progress, on_estimate: None }
     }
 
@@ -311,6 +308,18 @@ impl LookupSource {
         }
         coordinator.finish().await
     }
+}
+
+/// Returns progress counters for the accounts and Regions of targets, in the order of the targets.
+fn progress_of(targets: &[LookupTarget]) -> Arc<LookupProgress> {
+    let mut regions: Vec<RegionProgress> = Vec::new();
+    for target in targets {
+        let known = |r: &RegionProgress| r.account == target.account && r.region == target.region;
+        if !regions.iter().any(known) {
+            regions.push(RegionProgress::new(&target.account, &target.region));
+        }
+    }
+    Arc::new(LookupProgress { regions })
 }
 
 /// The targets of one account and Region, with the missing ranges of each.

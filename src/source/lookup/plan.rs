@@ -211,7 +211,7 @@ fn as_f64(number: impl TryInto<i64>) -> f64 {
 
 /// Rounds an estimate up; NaN and values out of range become `i64::MAX`.
 #[expect(clippy::cast_possible_truncation, reason = "saturates, which is what is wanted")]
-fn ceil_to_i64(number: f64) -> i64 {
+pub(super) fn ceil_to_i64(number: f64) -> i64 {
     if number.is_finite() { number.ceil() as i64 } else { i64::MAX }
 }
 

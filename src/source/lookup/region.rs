@@ -23,8 +23,9 @@ use super::estimate::RegionEstimate;
 use super::page::{LookupEvent, LookupPage};
 use super::plan::{MAX_SLICE_SECONDS, SecondRange, SlicePlan};
 use super::request::{PageResponse, fetch_page};
+use super::retry::{AfterFailure, FailureTracker};
 use super::{EVENT_HISTORY, LookupOptions, LookupTarget};
-use crate::aws::{ErrorKind, ServiceError};
+use crate::aws::ServiceError;
 use crate::limit::RateLimiter;
 use crate::report::{LookupProgress, RegionProgress, RegionStage};
 use crate::shutdown::{ShutdownLevel, ShutdownSignal};
@@ -45,12 +46,6 @@ const MAX_SAMPLES: u8 = 3;
 /// not splitting costs up to a hundredth of the quota at a latency of 5 s.
 const MIN_PAGES_TO_SPLIT: f64 = 3.0;
 
-/// Time without any successful response after which a Region is given up.
-const MAX_OUTAGE: Duration = Duration::from_mins(15);
-
-/// `ExpiredToken` responses that are tolerated while the SDK refreshes the credentials.
-const MAX_EXPIRED_RESPONSES: u32 = 5;
-
 /// A message from a Region's fetcher to the coordinator.
 #[derive(Debug)]
 pub(super) enum RegionMessage {
@@ -62,7 +57,7 @@ pub(super) enum RegionMessage {
     Failed(usize, LookupError),
 }
 
-/// State context by the fetchers of all Regions.
+/// State shared by the fetchers of all Regions.
 #[derive(Clone, Debug)]
 pub(super) struct FetchContext {
     pub(super) options: LookupOptions,
@@ -129,13 +124,7 @@ pub(super) struct RegionFetcher {
     /// Memory reserved for the next page.
     permit: Option<OwnedSemaphorePermit>,
     page_bytes: usize,
-    /// Time of the first failure since the last successful response.
-    failing_since: Option<Instant>,
-    expired_responses: u32,
-    /// When expired credentials were last reported; requests sent before that are not counted again.
-    credentials_refused_at: Instant,
-    /// Whether any request has succeeded.
-    has_succeeded: bool,
+    failures: FailureTracker,
     has_estimated: bool,
     /// When the first request was sent.
     first_sent_at: Option<Instant>,
@@ -167,10 +156,7 @@ impl RegionFetcher {
             rate_limiter: RateLimiter::new(context.options.requests_per_second, context.started_at),
             permit: None,
             page_bytes: 64 << 10,
-            failing_since: None,
-            expired_responses: 0,
-            credentials_refused_at: context.started_at,
-            has_succeeded: false,
+            failures: FailureTracker::new(context.started_at),
             has_estimated: false,
             first_sent_at: None,
             context,
@@ -396,9 +382,7 @@ impl RegionFetcher {
         let failed = match answer {
             Ok(answer) => {
                 self.rate_limiter.granted();
-                self.failing_since = None;
-                self.expired_responses = 0;
-                self.has_succeeded = true;
+                self.failures.succeeded();
                 return self.on_page(id, cursor, answer, permit).await.map(|()| None);
             }
             Err(error) => {
@@ -448,47 +432,23 @@ impl RegionFetcher {
         error: ServiceError,
     ) -> Result<(), LookupError> {
         let now = Instant::now();
-        let reason = match &error.kind {
-            ErrorKind::Throttled => {
+        let reason = match self.failures.failed(&error.kind, sent, now) {
+            AfterFailure::Repeat => {
                 self.counters().throttled.fetch_add(1, Relaxed);
                 self.rate_limiter.throttled(sent, now);
-                // A throttled request was answered: the service is reachable, however long the throttling lasts.
-                self.failing_since = None;
                 return Ok(());
             }
-            ErrorKind::InvalidNextToken => match cursor.restart() {
+            AfterFailure::BackOff => {
+                cursor.back_off(now);
+                return Ok(());
+            }
+            AfterFailure::DropToken => match cursor.restart() {
                 None => return Ok(()),
                 Some(second) => FailureReason::NoProgress { second },
             },
-            ErrorKind::InvalidTimeRange if cursor.clamp_to(self.horizon(now)) => return Ok(()),
-            ErrorKind::ExpiredToken if self.expired_responses < MAX_EXPIRED_RESPONSES => {
-                if sent >= self.credentials_refused_at {
-                    self.expired_responses += 1;
-                    self.credentials_refused_at = now;
-                }
-                cursor.back_off(now);
-                return Ok(());
-            }
-            ErrorKind::Transient | ErrorKind::Other
-                if now - *self.failing_since.get_or_insert(now) < MAX_OUTAGE =>
-            {
-                cursor.back_off(now);
-                return Ok(());
-            }
-            ErrorKind::Transient | ErrorKind::Other => FailureReason::Unreachable,
-            ErrorKind::AccessDenied { action } => FailureReason::Denied {
-                action: action.clone().unwrap_or_else(|| super::ACTIONS[0].to_owned()),
-            },
-            // CloudTrail returns the same error for access keys that no longer exist.
-            ErrorKind::RegionNotEnabled if self.has_succeeded => FailureReason::Credentials,
-            ErrorKind::RegionNotEnabled => FailureReason::RegionDisabled,
-            ErrorKind::ClockSkew { .. } => FailureReason::ClockSkew,
-            ErrorKind::Proxy(_) => FailureReason::Proxy,
-            ErrorKind::ExpiredToken | ErrorKind::InvalidCredentials => FailureReason::Credentials,
-            ErrorKind::InvalidRequest
-            | ErrorKind::InvalidTimeRange
-            | ErrorKind::Unsupported
-            | ErrorKind::NotFound => FailureReason::Rejected,
+            AfterFailure::ClampRange if cursor.clamp_to(self.horizon(now)) => return Ok(()),
+            AfterFailure::ClampRange => FailureReason::Rejected,
+            AfterFailure::GiveUp(reason) => reason,
         };
         let (account, region) = (self.account.clone(), self.region.clone());
         Err(LookupError::Region { account, region, reason, source: Arc::new(error) })
@@ -640,15 +600,24 @@ async fn wait_turn(
     bytes: usize,
 ) {
     if permit.is_none() {
-        let permits = u32::try_from(bytes.clamp(4 << 10, 1 << 20)).unwrap_or(u32::MAX);
-        *permit = Arc::clone(&context.memory).acquire_many_owned(permits).await.ok();
+        *permit = reserve_memory(&context.memory, bytes).await;
     }
     sleep_until(at).await;
 }
 
+/// Waits until memory for a page of the expected size is reserved.
+pub(super) async fn reserve_memory(
+    memory: &Arc<Semaphore>,
+    bytes: usize,
+) -> Option<OwnedSemaphorePermit> {
+    let permits = u32::try_from(bytes.clamp(4 << 10, 1 << 20)).unwrap_or(u32::MAX);
+    // The semaphore is never closed.
+    Arc::clone(memory).acquire_many_owned(permits).await.ok()
+}
+
 /// Resizes a reservation to the page that arrived. If the budget is exhausted, the excess of this one page is not
 /// reserved: waiting here could deadlock.
-fn resize_permit(
+pub(super) fn resize_permit(
     mut permit: OwnedSemaphorePermit,
     bytes: usize,
     memory: &Arc<Semaphore>,
@@ -671,7 +640,7 @@ fn resize_permit(
     clippy::cast_sign_loss,
     reason = "saturates, which is what is wanted"
 )]
-fn rounded(number: f64) -> u64 {
+pub(super) fn rounded(number: f64) -> u64 {
     number.ceil() as u64
 }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the clock of these tests is paused")]
 
 #[path = "../../../tests/support/aws/cloudtrail/model.rs"]
-mod model;
+pub(super) mod model;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
@@ -28,13 +28,13 @@ use crate::source::{Error as SourceError, Page, Slice, SourceEvent, for_each_eve
 use model::{Model, Reply};
 
 /// The moment at which all tests begin: 1 January 2026.
-const NOW: i64 = 1_767_225_600;
-const DAY: i64 = 86_400;
-const ACCOUNT: &str = "111122223333";
+pub(super) const NOW: i64 = 1_767_225_600;
+pub(super) const DAY: i64 = 86_400;
+pub(super) const ACCOUNT: &str = "111122223333";
 
 /// What happens to a request, beside what the model says.
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+pub(super) enum Fault {
     /// An answer of this status that says nothing.
     Status(u16),
     /// The connection breaks.
@@ -47,18 +47,18 @@ enum Fault {
 
 /// The connection to the service.
 #[derive(Clone, Debug)]
-struct Connection {
-    model: Arc<Mutex<Model>>,
-    time: Arc<Mutex<ModelTime>>,
-    latency: Duration,
-    faults: Arc<Mutex<VecDeque<Option<Fault>>>>,
+pub(super) struct Connection {
+    pub(super) model: Arc<Mutex<Model>>,
+    pub(super) time: Arc<Mutex<ModelTime>>,
+    pub(super) latency: Duration,
+    pub(super) faults: Arc<Mutex<VecDeque<Option<Fault>>>>,
 }
 
 /// The model's time: it continues from one run to the next, each of which has a paused clock of its own.
 #[derive(Debug, Default)]
-struct ModelTime {
+pub(super) struct ModelTime {
     before: Duration,
-    run_started_at: Option<Instant>,
+    pub(super) run_started_at: Option<Instant>,
 }
 
 impl ModelTime {
@@ -68,6 +68,15 @@ impl ModelTime {
 }
 
 impl Connection {
+    pub(super) fn new() -> Self {
+        Self {
+            model: Arc::new(Mutex::new(Model::new(NOW))),
+            time: Arc::default(),
+            latency: Duration::from_millis(200),
+            faults: Arc::default(),
+        }
+    }
+
     fn answer(&self, request: &HttpRequest) -> (u16, String) {
         let scope = request.headers().get("authorization").unwrap();
         let scope = scope.split_once("Credential=").unwrap().1;
@@ -137,14 +146,8 @@ struct Outcome {
 
 impl Bench {
     fn new() -> Self {
-        let connection = Connection {
-            model: Arc::new(Mutex::new(Model::new(NOW))),
-            time: Arc::default(),
-            latency: Duration::from_millis(200),
-            faults: Arc::default(),
-        };
         Self {
-            connection,
+            connection: Connection::new(),
             targets: Vec::new(),
             options: LookupOptions { source_number: 7, ..LookupOptions::new(NOW) },
             covered: BTreeMap::new(),
@@ -311,7 +314,7 @@ impl Outcome {
     }
 }
 
-fn target(connection: &Connection, account: &str, region: &str) -> LookupTarget {
+pub(super) fn target(connection: &Connection, account: &str, region: &str) -> LookupTarget {
     let connector = SharedHttpConnector::new(connection.clone());
     let config = aws_sdk_cloudtrail::Config::builder()
         .behavior_version(BehaviorVersion::latest())
