@@ -16,12 +16,20 @@ use super::{
     syntax::{SyntaxError, check_limits},
 };
 
+mod hint;
+mod lint;
+mod look_alike;
+mod near_paths;
+mod observations;
 mod operator;
 mod path;
 mod path_reader;
 mod pattern;
 
 pub use self::{
+    hint::{MatchHint, MatchHintKind},
+    look_alike::LookAlike,
+    observations::MatchObservations,
     operator::Operator,
     path::{MAX_DESCENTS, Path},
     pattern::BACKTRACK_LIMIT,
@@ -42,6 +50,11 @@ struct Condition {
     literal: Literal,
     /// The compiled literal of `regex`.
     pattern: Option<Pattern>,
+    /// The same without regard to upper and lower case, for hints.
+    ignoring_case: Option<Pattern>,
+    /// The path and the value as the user wrote them.
+    path_text: String,
+    literal_text: String,
 }
 
 /// Whether an event matches an expression.
@@ -122,7 +135,13 @@ impl Condition {
             Operator::Regex => Some(compile(expression, place.end, &literal)?),
             Operator::Equal | Operator::NotEqual => None,
         };
-        Ok(Self { path, operator, literal, pattern })
+        let ignoring_case = pattern
+            .as_ref()
+            .and(literal.as_text())
+            .and_then(|pattern| Pattern::compile(&format!("(?i){pattern}")).ok());
+        let path_text = expression[..place.start].trim().to_owned();
+        let literal_text = expression[place.end..].trim().to_owned();
+        Ok(Self { path, operator, literal, pattern, ignoring_case, path_text, literal_text })
     }
 
     fn matches(&self, event: &Value) -> MatchOutcome {
@@ -141,6 +160,16 @@ impl Condition {
             break_if(self.literal.equals(value))
         });
         found.is_break() || (is_missing && self.literal == Literal::Null)
+    }
+
+    /// Returns whether one value fits.
+    fn fits(&self, value: &Value) -> bool {
+        match &self.pattern {
+            Some(pattern) => {
+                value.as_str().is_some_and(|text| pattern.search(text) == Verdict::Matched)
+            }
+            None => self.literal.equals(value),
+        }
     }
 
     /// Searches in all selected texts.
@@ -177,3 +206,6 @@ fn compile(expression: &str, offset: usize, literal: &Literal) -> Result<Pattern
         SyntaxError::new(expression, body, format!("the pattern is not valid: {message}"))
     })
 }
+
+#[cfg(test)]
+mod tests;

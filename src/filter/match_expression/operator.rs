@@ -134,7 +134,8 @@ fn no_operator(expression: &str) -> SyntaxError {
             .suggest(format!("to find events that have this field, write {path} != null"));
     };
     let blanks = other.len() - other.trim_start().len();
-    let error = SyntaxError::new(expression, at + blanks, format!("{} is no operator", other.trim()));
+    let error =
+        SyntaxError::new(expression, at + blanks, format!("{} is no operator", other.trim()));
     if meant.is_empty() {
         return error.suggest("the operators are ==, != and regex; for order, use --where");
     }

@@ -120,7 +120,9 @@ fn visit_segments<'event>(
 ) -> ControlFlow<()> {
     // Most paths are names and positions only: they need no recursion.
     while let Some((segment, rest)) = segments.split_first() {
-        let (Origin::Node, [selector]) = (segment.origin, segment.selectors.as_slice()) else { break };
+        let (Origin::Node, [selector]) = (segment.origin, segment.selectors.as_slice()) else {
+            break;
+        };
         let child = match selector {
             Selector::Name(name) => node.as_object().and_then(|members| members.get(name)),
             Selector::Position(position) => element(node, *position),
@@ -163,14 +165,18 @@ fn select<'event>(
     for selector in selectors {
         match selector {
             Selector::Name(name) => {
-                node.as_object().and_then(|members| members.get(name)).map_or(ControlFlow::Continue(()), &mut follow)?;
+                node.as_object()
+                    .and_then(|members| members.get(name))
+                    .map_or(ControlFlow::Continue(()), &mut follow)?;
             }
             Selector::Position(position) => {
                 element(node, *position).map_or(ControlFlow::Continue(()), &mut follow)?;
             }
             Selector::Wildcard => children(node).try_for_each(&mut follow)?,
             Selector::Slice(slice) => slice.elements(node).try_for_each(&mut follow)?,
-            Selector::Filter(path) => path.query(node).all().into_iter().try_for_each(&mut follow)?,
+            Selector::Filter(path) => {
+                path.query(node).all().into_iter().try_for_each(&mut follow)?
+            }
         }
     }
     ControlFlow::Continue(())

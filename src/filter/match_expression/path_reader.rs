@@ -23,9 +23,16 @@ pub(super) fn parse_path(expression: &str, end: usize) -> Result<Path, SyntaxErr
             .suggest("start with a path such as $.eventName"));
     }
     let text = &expression[..end];
-    Reader { text, at: start, canonical: String::new(), places: Vec::new(), descents: 0, whole_event: false }
-        .read()
-        .map_err(|error| SyntaxError { expression: expression.to_owned(), ..error })
+    Reader {
+        text,
+        at: start,
+        canonical: String::new(),
+        places: Vec::new(),
+        descents: 0,
+        whole_event: false,
+    }
+    .read()
+    .map_err(|error| SyntaxError { expression: expression.to_owned(), ..error })
 }
 
 /// A position in a path, and the path so far as RFC 9535 writes it.
@@ -77,7 +84,9 @@ impl Reader<'_> {
             Some('.' | '[') => Ok(Vec::new()),
             Some('*') => Ok(vec![self.read_member(Origin::Node)?]),
             Some(letter) if is_name_start(letter) => Ok(vec![self.read_member(Origin::Node)?]),
-            _ => Err(self.error("this is no path").suggest("start with a path such as $.eventName")),
+            _ => {
+                Err(self.error("this is no path").suggest("start with a path such as $.eventName"))
+            }
         }
     }
 
@@ -111,7 +120,11 @@ impl Reader<'_> {
             let message = format!("`..` may occur at most {MAX_DESCENTS} times in an expression");
             return Err(SyntaxError::new(self.text, start, message));
         }
-        if self.peek() == Some('[') { self.read_brackets(Origin::Descendants) } else { self.read_member(Origin::Descendants) }
+        if self.peek() == Some('[') {
+            self.read_brackets(Origin::Descendants)
+        } else {
+            self.read_member(Origin::Descendants)
+        }
     }
 
     /// Reads what stands behind a point: a name or `*`.
@@ -200,8 +213,12 @@ impl Reader<'_> {
                 self.canonical.push_str(&format!("'{name}'"));
                 Ok(Some(Selector::Name(name)))
             }
-            Some(']') => Err(self.error("the brackets are empty").suggest("write [*] for all elements")),
-            Some('@') => Err(self.error("a filter starts with a question mark").suggest("write [?(@.name == 'value')]")),
+            Some(']') => {
+                Err(self.error("the brackets are empty").suggest("write [*] for all elements"))
+            }
+            Some('@') => Err(self
+                .error("a filter starts with a question mark")
+                .suggest("write [?(@.name == 'value')]")),
             _ => Err(self.unexpected()),
         }
     }
@@ -217,15 +234,19 @@ impl Reader<'_> {
     /// Reads a position or a slice. What is no number is refused by the library.
     fn read_numbers(&mut self) -> Option<Selector> {
         let rest = &self.text[self.at..];
-        let end = rest.find(|letter: char| !(letter.is_ascii_digit() || "-: \t\r\n".contains(letter)));
+        let end =
+            rest.find(|letter: char| !(letter.is_ascii_digit() || "-: \t\r\n".contains(letter)));
         let numbers = rest[..end.unwrap_or(rest.len())].trim_end();
         self.canonical.push_str(numbers);
         self.at += numbers.len();
-        let bounds: Vec<Option<i64>> = numbers.split(':').map(|bound| bound.trim().parse().ok()).collect();
+        let bounds: Vec<Option<i64>> =
+            numbers.split(':').map(|bound| bound.trim().parse().ok()).collect();
         match bounds[..] {
             [position] => position.map(Selector::Position),
             [start, end] => Some(Selector::Slice(Slice { start, end, step: 1 })),
-            [start, end, step] => Some(Selector::Slice(Slice { start, end, step: step.unwrap_or(1) })),
+            [start, end, step] => {
+                Some(Selector::Slice(Slice { start, end, step: step.unwrap_or(1) }))
+            }
             _ => None,
         }
     }
@@ -304,9 +325,11 @@ impl Reader<'_> {
         let Some(letter) = self.text[at..].chars().next() else {
             return self.error("the path is incomplete");
         };
-        let error = SyntaxError::new(self.text, at, format!("`{letter}` cannot stand here in a path"));
+        let error =
+            SyntaxError::new(self.text, at, format!("`{letter}` cannot stand here in a path"));
         if blanks > 0 && is_name_start(letter) {
-            return error.suggest("put a name with blanks in brackets and quotation marks: $['a name']");
+            return error
+                .suggest("put a name with blanks in brackets and quotation marks: $['a name']");
         }
         error
     }
@@ -332,7 +355,9 @@ impl Reader<'_> {
         if !rest.starts_with(|first: char| is_name_start(first) || first.is_ascii_digit()) {
             return "";
         }
-        let end = rest.find(|letter: char| !(is_name_start(letter) || letter.is_ascii_digit() || "-:".contains(letter)));
+        let end = rest.find(|letter: char| {
+            !(is_name_start(letter) || letter.is_ascii_digit() || "-:".contains(letter))
+        });
         &rest[..end.unwrap_or(rest.len())]
     }
 
@@ -358,7 +383,8 @@ fn is_name_start(letter: char) -> bool {
 
 /// Returns the position that a number means, without a sign or leading zeros.
 fn position(name: &str) -> Option<i64> {
-    let is_number = name.bytes().all(|digit| digit.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
+    let is_number =
+        name.bytes().all(|digit| digit.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
     is_number.then(|| name.parse().ok()).flatten().filter(|position| *position <= MAX_POSITION)
 }
 

@@ -87,9 +87,13 @@ impl Literal {
 }
 
 /// Reads a text in quotation marks at an offset; returns it and the offset behind it.
-pub(super) fn parse_quoted(expression: &str, opening: usize) -> Result<(String, usize), SyntaxError> {
+pub(super) fn parse_quoted(
+    expression: &str,
+    opening: usize,
+) -> Result<(String, usize), SyntaxError> {
     let mark = if expression[opening..].starts_with('\'') { '\'' } else { '"' };
-    TextReader::new(expression, opening + 1).read(Quotation { mark, triple: false, raw: false }, opening)
+    TextReader::new(expression, opening + 1)
+        .read(Quotation { mark, triple: false, raw: false }, opening)
 }
 
 impl LiteralNumber {
@@ -98,7 +102,7 @@ impl LiteralNumber {
     /// An integer of an event that does not fit into 64 bits has been rounded to a floating-point number when the event
     /// was parsed, so that an integer of that size is rounded in the same way before it is compared.
     pub fn equals(self, found: &serde_json::Number) -> bool {
-        match (self, Self::of(found)) {
+        match (self, Self::from(found)) {
             (Self::Integer(wanted), Self::Integer(found)) => wanted == found,
             (Self::Float(wanted), Self::Float(found)) => exactly_equal(wanted, found),
             (Self::Integer(integer), Self::Float(float))
@@ -115,9 +119,11 @@ impl LiteralNumber {
             | (Self::Float(float), Self::Integer(integer)) => integer_of(float) == Some(integer),
         }
     }
+}
 
+impl From<&serde_json::Number> for LiteralNumber {
     /// Converts a number of an event.
-    fn of(number: &serde_json::Number) -> Self {
+    fn from(number: &serde_json::Number) -> Self {
         if let Some(integer) = number.as_i64() {
             Self::Integer(integer.into())
         } else if let Some(integer) = number.as_u64() {

@@ -1,0 +1,153 @@
+//! Explains why an expression found nothing, or more than was meant.
+//!
+//! Input: an expression before the search; what [`MatchObservations`] have seen after it. Output: hints, as text.
+//! Invariant: a hint is given only for what is certain: a pattern that cannot match, a field that no event had, a value
+//! that was met in another form. All values of events in it are escaped and shortened.
+//! Not here: where hints are printed.
+
+use super::super::literal::Literal;
+use super::look_alike::LookAlike;
+use super::observations::MatchObservations;
+use super::{Condition, MatchExpression, Operator, lint};
+
+/// A hint about one expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchHint {
+    /// What the hint is about.
+    pub kind: MatchHintKind,
+    /// The expression as the user wrote it.
+    pub expression: String,
+    /// The fact, in lower case without a full stop.
+    pub message: String,
+    /// What was probably meant.
+    pub suggestion: Option<String>,
+}
+
+/// What a hint is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchHintKind {
+    /// The expression is empty and matches every event.
+    Empty,
+    /// The pattern cannot match any text.
+    NeverMatches,
+    /// The pattern matches every text, although a look-ahead was meant to exclude some.
+    AlwaysMatches,
+    /// The pattern contains a backspace, where a word boundary was meant.
+    Backspace,
+    /// No event had the field.
+    FieldNeverSeen,
+    /// Events had the value in another form, such as the text "true".
+    LookAlike(LookAlike),
+    /// The pattern gave up on some events, which count as not matching.
+    GaveUp,
+}
+
+impl MatchExpression {
+    /// Returns what can be said about the expression before any event is read.
+    pub fn warnings(&self) -> Vec<MatchHint> {
+        let Some(condition) = &self.condition else {
+            let message = "an empty expression matches every event";
+            return vec![self.hint(MatchHintKind::Empty, message, None)];
+        };
+        let Some(pattern) = condition.pattern.as_ref().and(condition.literal.as_text()) else {
+            return Vec::new();
+        };
+        lint::pattern(pattern)
+            .into_iter()
+            .map(|(kind, message, meant)| {
+                let suggestion = meant.map(|meant| condition.with_pattern(&meant));
+                self.hint(kind, message, suggestion)
+            })
+            .collect()
+    }
+
+    /// Returns what the observations of all events explain.
+    pub fn hints(&self, observations: &MatchObservations) -> Vec<MatchHint> {
+        let Some(condition) = &self.condition else { return Vec::new() };
+        let mut hints = Vec::new();
+        if observations.gave_up > 0 {
+            let events = count(observations.gave_up);
+            let message = format!(
+                "the pattern needs too many steps for {events}; they count as not matching"
+            );
+            hints.push(self.hint(MatchHintKind::GaveUp, message, None));
+        }
+        if observations.is_field_missing() && condition.needs_field() {
+            hints.push(self.field_never_seen(condition, observations));
+        } else if observations.matched == 0 {
+            hints.extend(self.look_alike(condition, observations));
+        }
+        hints
+    }
+
+    fn field_never_seen(
+        &self,
+        condition: &Condition,
+        observations: &MatchObservations,
+    ) -> MatchHint {
+        let path = &condition.path_text;
+        let effect = match condition.operator {
+            Operator::NotEqual if condition.literal != Literal::Null => {
+                ", so that all of them match"
+            }
+            _ => "",
+        };
+        let message = format!("{path} is missing in {}{effect}", all(observations.events));
+        let near = observations.near_paths(condition);
+        let suggestion = (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")));
+        self.hint(MatchHintKind::FieldNeverSeen, message, suggestion)
+    }
+
+    fn look_alike(
+        &self,
+        condition: &Condition,
+        observations: &MatchObservations,
+    ) -> Option<MatchHint> {
+        let (kind, seen) = observations.most_frequent_look_alike()?;
+        let message = format!(
+            "{} has {} in {}",
+            condition.path_text,
+            kind.describe(&seen.example),
+            count(seen.events)
+        );
+        let suggestion = kind.suggest(condition, &seen.example);
+        Some(self.hint(MatchHintKind::LookAlike(kind), message, suggestion))
+    }
+
+    fn hint(
+        &self,
+        kind: MatchHintKind,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) -> MatchHint {
+        MatchHint { kind, expression: self.text.clone(), message: message.into(), suggestion }
+    }
+}
+
+impl Condition {
+    /// Returns whether a search makes sense only for events that have the field. `== None` is a search for those without.
+    pub(super) fn needs_field(&self) -> bool {
+        !(self.operator == Operator::Equal && self.literal == Literal::Null)
+    }
+
+    /// Returns the condition with another pattern.
+    pub(super) fn with_pattern(&self, pattern: &str) -> String {
+        format!("{} regex {}", self.path_text, quote_pattern(pattern))
+    }
+}
+
+/// Returns a pattern in quotation marks, raw where that is possible.
+fn quote_pattern(pattern: &str) -> String {
+    if pattern.contains('\\') && !pattern.contains(['"', '\n']) && !pattern.ends_with('\\') {
+        return format!("r\"{pattern}\"");
+    }
+    Literal::Text(pattern.to_owned()).to_string()
+}
+
+fn count(events: u64) -> String {
+    if events == 1 { "1 event".to_owned() } else { format!("{events} events") }
+}
+
+fn all(events: u64) -> String {
+    if events == 1 { "the only event".to_owned() } else { format!("all {events} events") }
+}
