@@ -78,6 +78,11 @@ impl Glob {
         self.tokens.iter().any(is_empty)
     }
 
+    /// Returns whether the pattern contains a `[` that is not closed.
+    pub fn has_open_bracket(&self) -> bool {
+        self.tokens.contains(&Token::Char('['))
+    }
+
     /// Returns whether a text matches as a whole.
     pub fn matches(&self, text: &str) -> bool {
         if self.matches_everything() {

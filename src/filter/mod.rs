@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`query`] | the conditions of a search, and in which order they are evaluated |
 //! | [`event_header`], [`time_bounds`] | what a query needs of an event that is not parsed; its time range |
+//! | [`observations`] | what the evaluation of a query has met |
 //! | [`glob`] | patterns such as `*-prod` |
 //! | [`action`] | IAM action patterns such as `s3:Get*`, and which events an action leads to |
 //! | [`match_expression`], [`literal`] | `--match 'JSONPATH OP VALUE'` |
@@ -26,6 +27,7 @@ pub mod glob;
 pub mod jmespath;
 pub mod literal;
 pub mod match_expression;
+pub mod observations;
 pub mod principal;
 pub mod query;
 pub mod resource;

@@ -8,34 +8,44 @@
 
 use serde_json::Value;
 
-use super::{action::ActionFilter, selectors::Selectors};
-pub use super::{event_header::EventHeader, time_bounds::TimeBounds};
+use super::{
+    action::ActionFilter, event_header::read_only, eventbridge::EventView, jmespath::Expression,
+    match_expression::MatchExpression, selectors::Selectors, time_bounds::event_time,
+};
+pub use super::{
+    event_header::EventHeader,
+    observations::{ConditionError, ConditionObservations, ExpressionObservations, Observations},
+    time_bounds::TimeBounds,
+};
 
 /// What a search asks for. An event matches if all conditions hold; without any, every event matches.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     /// The IAM actions, of which the event has to belong to one.
     pub actions: ActionFilter,
+    /// The expressions of `--match`, which all have to match.
+    pub matches: Vec<MatchExpression>,
+    /// The expressions of `--except`, of which none may match. An empty one has no effect.
+    pub exceptions: Vec<MatchExpression>,
+    /// The expressions of `--where`, which all have to be true. They see the event as EventBridge delivers it.
+    pub conditions: Vec<Expression>,
     /// The conditions with options of their own.
     pub selectors: Selectors,
     /// The time range.
     pub range: TimeBounds,
 }
 
-/// What the evaluation of a query has met. Each worker has its own; they are merged at the end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observations {
-    /// Events that were parsed and evaluated.
-    pub events: u64,
-    /// Events of these that matched.
-    pub matched: u64,
-    /// Events that were left out because their time is not readable.
-    pub without_time: u64,
-    /// Events that were left out because they do not say whether they only read.
-    pub without_read_only: u64,
-}
-
 impl Query {
+    /// Returns whether every event matches.
+    pub fn matches_everything(&self) -> bool {
+        self.actions.matches_everything()
+            && self.matches.iter().all(MatchExpression::is_empty)
+            && self.exceptions.iter().all(MatchExpression::is_empty)
+            && self.conditions.is_empty()
+            && self.selectors.is_empty()
+            && self.range.is_unbounded()
+    }
+
     /// Returns whether an event with this header can match.
     pub fn admits(&self, header: &EventHeader<'_>) -> bool {
         header.event_time.is_none_or(|time| self.range.contains_text(time))
@@ -53,9 +63,13 @@ impl Query {
     /// Returns whether an event matches.
     pub fn matches(&self, event: &Value, observations: &mut Observations) -> bool {
         observations.events += 1;
+        observations.reserve(self.matches.len(), self.exceptions.len(), self.conditions.len());
         let matches = self.contains_time(event, observations)
             && self.contains_action(event)
-            && self.selectors.matches(event);
+            && self.is_selected(event, observations)
+            && self.is_matched(event, observations)
+            && !self.is_excepted(event, observations)
+            && self.holds(event, observations);
         observations.matched += u64::from(matches);
         matches
     }
@@ -64,7 +78,7 @@ impl Query {
         if self.range.is_unbounded() {
             return true;
         }
-        let time = super::time_bounds::event_time(event);
+        let time = event_time(event);
         observations.without_time += u64::from(time.is_none());
         time.is_some_and(|time| self.range.contains(time))
     }
@@ -73,14 +87,42 @@ impl Query {
         let text = |key| event.get(key).and_then(Value::as_str).unwrap_or_default();
         self.actions.matches(text("eventSource"), text("eventName"))
     }
-}
 
-impl Observations {
-    /// Adds the observations of another worker.
-    pub fn merge(&mut self, other: Self) {
-        self.events += other.events;
-        self.matched += other.matched;
-        self.without_time += other.without_time;
-        self.without_read_only += other.without_read_only;
+    fn is_selected(&self, event: &Value, observations: &mut Observations) -> bool {
+        let is_selected = self.selectors.matches(event);
+        if !is_selected && self.selectors.calls.is_some() && read_only(event).is_none() {
+            observations.without_read_only += 1;
+        }
+        is_selected
+    }
+
+    fn is_matched(&self, event: &Value, observations: &mut Observations) -> bool {
+        self.matches.iter().enumerate().all(|(number, expression)| {
+            let outcome = expression.matches(event);
+            if observations.matches[number].add(expression, event, outcome) {
+                observations.sample_fields(event);
+            }
+            outcome.is_match()
+        })
+    }
+
+    fn is_excepted(&self, event: &Value, observations: &mut Observations) -> bool {
+        self.exceptions.iter().enumerate().any(|(number, expression)| {
+            let outcome = expression.matches(event);
+            if observations.exceptions[number].add(expression, event, outcome) {
+                observations.sample_fields(event);
+            }
+            outcome.is_match() && !expression.is_empty()
+        })
+    }
+
+    fn holds(&self, event: &Value, observations: &mut Observations) -> bool {
+        self.conditions.iter().zip(&mut observations.conditions).all(|(condition, observations)| {
+            observations.events += 1;
+            condition.is_true(EventView::new(event)).unwrap_or_else(|error| {
+                observations.add_error(event, error);
+                false
+            })
+        })
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{action::service_name, glob::Glob};
+use super::{action::service_of_source, glob::Glob};
 
 /// Ends of the keys of identifiers, in lower case.
 const IDENTIFIER_ENDS: [&str; 18] = [
@@ -70,7 +70,8 @@ impl ResourcePattern {
 
     /// Returns whether an identifier of the event matches.
     pub fn matches(&self, event: &Value) -> bool {
-        let service = event.get("eventSource").and_then(Value::as_str).map_or("", service_name);
+        let service =
+            event.get("eventSource").and_then(Value::as_str).map_or("", service_of_source);
         let arn = self.arn.as_ref().filter(|arn| arn.service.matches(service));
         let mut matches =
             |text: &str| self.matches_text(text) || arn.is_some_and(|arn| arn.matches(text));

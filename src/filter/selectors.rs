@@ -13,7 +13,7 @@
 //! | address | `sourceIPAddress` is an address in the range; the name of a service is in none |
 //! | access key | `userIdentity.accessKeyId` is this id |
 
-use std::{net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
@@ -136,6 +136,12 @@ impl AddressRange {
     /// Returns whether the range contains an address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(to)
     }
 }
 

@@ -36,7 +36,7 @@ impl TimeBounds {
 
     /// Returns whether the range contains the time of an event.
     pub(super) fn contains_text(&self, event_time: &str) -> bool {
-        self.is_unbounded() || parse(event_time).is_some_and(|time| self.contains(time))
+        self.is_unbounded() || parse_event_time(event_time).is_some_and(|time| self.contains(time))
     }
 }
 
@@ -47,11 +47,11 @@ fn whole_seconds(time: Timestamp) -> i64 {
 
 /// Returns the time of an event, if it is readable.
 pub fn event_time(event: &Value) -> Option<Timestamp> {
-    parse(event.get("eventTime")?.as_str()?)
+    parse_event_time(event.get("eventTime")?.as_str()?)
 }
 
 /// Parses an `eventTime`. Some copies of events have no zone; their times are in UTC as well.
-fn parse(text: &str) -> Option<Timestamp> {
+pub fn parse_event_time(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     text.parse().ok().or_else(|| {
         let time: DateTime = text.parse().ok()?;

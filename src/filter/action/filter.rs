@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::pattern::ActionPattern;
+use super::{known_events, pattern::ActionPattern, warning::ActionWarning};
 use crate::filter::syntax::SyntaxError;
 
 /// The events of any of several IAM actions.
@@ -54,10 +54,38 @@ impl ActionFilter {
         Some(sources)
     }
 
+    /// Returns warnings about patterns that find less than their author expects.
+    pub fn warnings(&self) -> Vec<ActionWarning> {
+        self.patterns.iter().flat_map(ActionWarning::about).collect()
+    }
+
     /// Returns the event source, if all events have the same.
     pub fn single_source(&self) -> Option<String> {
         let mut sources = self.sources()?.into_iter();
         let source = sources.next()?;
         sources.next().is_none().then_some(source)
+    }
+
+    /// Returns the event name as AWS spells it, if all events have the same.
+    ///
+    /// A name that no table contains is not returned: it might be spelled differently, and the lookup attribute
+    /// `EventName` compares exactly.
+    pub fn single_event_name(&self) -> Option<&'static str> {
+        let [pattern] = self.patterns.as_slice() else { return None };
+        let name = pattern.name().literal()?;
+        if pattern.has_other_names() {
+            return None;
+        }
+        let accepts = |service: &str| {
+            pattern.services().map_or_else(
+                || pattern.service().matches(service),
+                |services| services.contains(service),
+            )
+        };
+        let is_dated = known_events::dated_services().any(accepts);
+        let known = known_events::of_services(accepts);
+        let mut spellings = known.into_iter().filter(|known| known.eq_ignore_ascii_case(name));
+        let spelling = spellings.next().filter(|_| !is_dated)?;
+        spellings.next().is_none().then_some(spelling)
     }
 }

@@ -10,11 +10,22 @@
 //! |---|---|
 //! | `pattern`, `filter` | one pattern, and several |
 //! | `table` | names that differ between IAM and CloudTrail |
+//! | `permissions` | which IAM actions there are, and the resources that they take |
+//! | `known_events`, `warning` | patterns that find less than their author expects |
+//! | `reverse` | the IAM actions of an event |
 
 mod filter;
+mod known_events;
 mod pattern;
+mod permissions;
+mod reverse;
 mod table;
+mod warning;
 
 pub use filter::ActionFilter;
+pub use known_events::is_data_event;
 pub use pattern::ActionPattern;
-pub(crate) use table::service_name;
+pub use permissions::{Permission, ResourceType, permission};
+pub use reverse::{EventAction, actions_of_event};
+pub(crate) use table::service_of_source;
+pub use warning::{ActionWarning, ActionWarningKind};

@@ -9,8 +9,14 @@ use std::{
     fmt,
 };
 
-use super::table::{ActionTable, service_name, without_date};
-use crate::filter::{glob::Glob, syntax::SyntaxError};
+use super::{
+    permissions,
+    table::{ActionTable, service_of_source},
+};
+use crate::{
+    filter::{glob::Glob, syntax::SyntaxError},
+    schema::names::without_date,
+};
 
 /// A pattern for IAM actions, which finds the events that these actions lead to.
 #[derive(Clone, Debug)]
@@ -58,14 +64,14 @@ impl ActionPattern {
             };
             return Err(error(text, behind + colon, message, None));
         }
-        Ok(Self::new(trimmed, service_name(service), name))
+        Ok(Self::new(trimmed, service_of_source(service), name))
     }
 
-    /// Returns the pattern for a text without a colon: a service if the text is the event source of one, or else the name
-    /// of an action of any service.
+    /// Returns the pattern for a text without a colon: a service if the text is an event source or an IAM prefix, or else
+    /// the name of an action of any service.
     fn without_colon(text: &str) -> Self {
-        let service = service_name(text);
-        let pattern = if service.len() < text.len() {
+        let service = service_of_source(text);
+        let pattern = if service.len() < text.len() || is_service(text) {
             Self::new(text, service, "*")
         } else {
             Self::new(text, "*", text)
@@ -94,7 +100,7 @@ impl ActionPattern {
     /// Returns whether an event belongs to an action that matches. `source` is its `eventSource`, with or without
     /// `.amazonaws.com`; both texts are empty if the event has none.
     pub fn matches(&self, source: &str, name: &str) -> bool {
-        let service = service_name(source);
+        let service = service_of_source(source);
         self.matches_service(service) && self.matches_name(name)
             || !self.events.is_empty() && self.table_adds(service, name)
     }
@@ -125,13 +131,28 @@ impl ActionPattern {
         self.service.matches_everything() && self.name.matches_everything()
     }
 
+    /// Returns whether the table of names adds events whose names differ.
+    pub(super) fn has_other_names(&self) -> bool {
+        self.events.iter().any(|(_, names)| names.iter().any(|name| !self.name.matches(name)))
+    }
+
+    /// Returns the services that the table of names adds to the glob.
+    pub(crate) fn added_services(&self) -> &BTreeSet<String> {
+        &self.services
+    }
+
+    /// Returns the names of the events, in lower case, that the table of names adds for services.
+    pub(crate) fn added_events(&self) -> &HashMap<String, HashSet<String>> {
+        &self.events
+    }
+
     /// Returns the glob of the service.
-    pub(super) fn service(&self) -> &Glob {
+    pub(crate) fn service(&self) -> &Glob {
         &self.service
     }
 
     /// Returns the glob of the name.
-    pub(super) fn name(&self) -> &Glob {
+    pub(crate) fn name(&self) -> &Glob {
         &self.name
     }
 
@@ -145,6 +166,12 @@ impl fmt::Display for ActionPattern {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(&self.text)
     }
+}
+
+/// Returns whether a text without a colon is an IAM prefix. Unlike these, names of actions start with a capital.
+fn is_service(text: &str) -> bool {
+    !text.bytes().any(|byte| byte.is_ascii_uppercase())
+        && (permissions::has_prefix(text) || !ActionTable::embedded().other_events(text).is_empty())
 }
 
 fn error(text: &str, offset: usize, message: &str, suggestion: Option<String>) -> SyntaxError {

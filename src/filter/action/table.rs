@@ -26,6 +26,7 @@ struct TableFile {
     prefixes: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
     actions: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
     no_event: BTreeMap<String, String>,
+    not_an_action: BTreeMap<String, Vec<String>>,
 }
 
 /// Names that differ between IAM and CloudTrail.
@@ -41,6 +42,8 @@ pub(super) struct ActionTable {
     by_event: HashMap<String, HashMap<String, Vec<usize>>>,
     /// IAM actions in lower case that no event has the name of, and why.
     no_event: BTreeMap<String, String>,
+    /// Service name to events that belong to no IAM action.
+    other_events: BTreeMap<String, Vec<String>>,
 }
 
 /// An IAM action, and an event that it leads to although the names differ.
@@ -65,7 +68,10 @@ impl ActionTable {
             .prefixes
             .into_iter()
             .map(|(prefix, sources)| {
-                (prefix, sources.keys().map(|source| service_name(source).to_owned()).collect())
+                (
+                    prefix,
+                    sources.keys().map(|source| service_of_source(source).to_owned()).collect(),
+                )
             })
             .collect();
         let mut prefixes: HashMap<String, Vec<String>> = HashMap::new();
@@ -77,7 +83,12 @@ impl ActionTable {
         let rows: Vec<ActionRow> = file.actions.into_iter().flat_map(rows).collect();
         let no_event =
             file.no_event.into_iter().map(|(action, why)| (action.to_lowercase(), why)).collect();
-        let mut table = Self { services, prefixes, rows, by_event: HashMap::new(), no_event };
+        let other_events = file.not_an_action.into_iter();
+        let other_events = other_events
+            .map(|(source, names)| (service_of_source(&source).to_owned(), names))
+            .collect();
+        let by_event = HashMap::new();
+        let mut table = Self { services, prefixes, rows, by_event, no_event, other_events };
         for (number, row) in table.rows.iter().enumerate() {
             for service in services_of(&table.services, &row.prefix) {
                 let events = table.by_event.entry(service.to_owned()).or_default();
@@ -116,6 +127,16 @@ impl ActionTable {
     pub(super) fn no_event(&self, action: &str) -> Option<&str> {
         self.no_event.get(action).map(String::as_str)
     }
+
+    /// Returns the events of a service that belong to no IAM action, such as `ConsoleLogin`.
+    pub(super) fn other_events(&self, service: &str) -> &[String] {
+        self.other_events.get(service).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns all events that belong to no IAM action, with their services.
+    pub(super) fn all_other_events(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.other_events.iter().map(|(service, names)| (service.as_str(), names.as_slice()))
+    }
 }
 
 fn services_of<'a>(
@@ -136,37 +157,11 @@ fn rows((action, events): (String, BTreeMap<String, IgnoredAny>)) -> Vec<ActionR
 }
 
 /// Returns an event source without `.amazonaws.com`.
-pub(crate) fn service_name(source: &str) -> &str {
+pub(crate) fn service_of_source(source: &str) -> &str {
     let is_suffix = |suffix: &&str| {
         let start = source.len().wrapping_sub(suffix.len());
         source.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
     };
     let suffix = SOURCE_SUFFIXES.iter().find(|suffix| is_suffix(suffix));
     suffix.map_or(source, |suffix| &source[..source.len() - suffix.len()])
-}
-
-/// Returns an event name without the date of an API version at its end: `CreateFunction` for `CreateFunction20150331v2`.
-///
-/// The suffix is `20YYMMDD` or `20YY_MM_DD`, and possibly a `v` with digits. Other digits belong to the name, as in
-/// `CreateEnvironmentEC2`.
-pub(super) fn without_date(name: &str) -> Option<&str> {
-    let digits = |text: &str| text.bytes().rev().take_while(u8::is_ascii_digit).count();
-    let count = digits(name);
-    if count == 0 {
-        return None;
-    }
-    let before = &name[..name.len() - count];
-    let dated = before.strip_suffix('v').and_then(without_plain_date);
-    dated.or_else(|| without_plain_date(name))
-}
-
-fn without_plain_date(name: &str) -> Option<&str> {
-    [&b"20dddddd"[..], b"20dd_dd_dd"].iter().find_map(|shape| {
-        let (rest, date) = name.split_at_checked(name.len().checked_sub(shape.len())?)?;
-        let fits = date.bytes().zip(*shape).all(|(byte, shape)| match shape {
-            b'd' => byte.is_ascii_digit(),
-            exact => byte == *exact,
-        });
-        fits.then_some(rest)
-    })
 }
