@@ -13,6 +13,7 @@
 mod change_note;
 mod comparison;
 mod document_id;
+mod event_value;
 mod field_registry;
 mod kind_table;
 mod lookup_fields;
@@ -32,6 +33,9 @@ use std::{net::IpAddr, str::FromStr, sync::Arc};
 use serde_json::Value;
 
 pub use comparison::differences;
+pub use event_value::{
+    DocumentRecord, RepairedRecord, content_hash, event_uuid, record_of_document, repair_record,
+};
 pub use field_registry::{
     DecidedBy, FieldDecision, FieldProfile, FieldRegistry, FieldShape, MappingOrigin,
 };
@@ -39,6 +43,7 @@ pub use rules::{Conflict, FieldKind, Rules, with_missing_subfields};
 pub(crate) use text::unicode_escape;
 pub use timestamp::{IndexBy, TimeRange};
 pub use tree::MalformedRecord;
+pub(crate) use unmapped_terms::{INCOMPLETE_TERM, MAX_TERM_BYTES};
 
 use change_note::{Change, ChangeNote};
 use lookup_fields::LookupFields;
@@ -50,7 +55,7 @@ use tree::{Member, Parsed, Tree};
 use unmapped_terms::UnmappedTerms;
 
 /// Longest text, in UTF-16 units, that a keyword field indexes (`ignore_above`); longer texts stay in `_source`.
-const IGNORE_ABOVE: u32 = 1_024;
+pub(crate) const IGNORE_ABOVE: u32 = 1_024;
 
 /// Settings that apply to all documents of a run.
 #[derive(Clone, Debug, Default)]
@@ -439,6 +444,13 @@ fn write_members_and_close(members: &[Member<'_>], out: &mut Vec<u8>) {
 /// Returns [`MalformedRecord`] if the document is not a JSON object.
 pub fn restore_record(document: &[u8]) -> Result<Vec<u8>, MalformedRecord> {
     Ok(Tree::Object(restore::undo_changes(document)?).to_original_json())
+}
+
+/// Returns the record that a document of this program was created from, as the bytes that were loaded if the document holds
+/// them. `None` for any other document.
+pub fn original_record(document: &[u8]) -> Option<Vec<u8>> {
+    let parsed = tree::parse(document).ok()?;
+    restore::from_document(document, &parsed.tree).map(|restored| restored.record)
 }
 
 /// Rewrites documents for one index whose mapping differs from the field registry and that rejected them.

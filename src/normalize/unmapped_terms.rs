@@ -10,7 +10,7 @@ use super::{IGNORE_ABOVE, text, tree::Tree};
 const MAX_TERMS: usize = 512;
 
 /// Maximum length of a term; longer values are searchable by their prefix.
-const MAX_TERM_BYTES: usize = 512;
+pub(crate) const MAX_TERM_BYTES: usize = 512;
 
 /// Length in bytes up to which keyword fields index every string: each UTF-16 unit has at least one byte.
 pub(super) const MAX_KEYWORD_BYTES: usize = IGNORE_ABOVE as usize;
@@ -18,11 +18,16 @@ pub(super) const MAX_KEYWORD_BYTES: usize = IGNORE_ABOVE as usize;
 /// Maximum size of all terms of a document.
 const MAX_TOTAL_BYTES: usize = 32 * 1024;
 
+/// The last term of a document that has not all of its terms. No other term is without a `=`.
+pub(crate) const INCOMPLETE_TERM: &str = "...";
+
 /// The terms of one document, as the content of a JSON list.
 #[derive(Debug, Default)]
 pub(super) struct UnmappedTerms {
     list: Vec<u8>,
     terms: usize,
+    /// Whether [`INCOMPLETE_TERM`] was added.
+    is_incomplete: bool,
 }
 
 impl UnmappedTerms {
@@ -30,6 +35,7 @@ impl UnmappedTerms {
     pub(super) fn clear(&mut self) {
         self.list.clear();
         self.terms = 0;
+        self.is_incomplete = false;
     }
 
     /// Returns the terms, quoted and separated by commas.
@@ -64,11 +70,10 @@ impl UnmappedTerms {
             || path.len() >= MAX_TERM_BYTES
             || self.list.len() + path.len() + inside.len().min(MAX_TERM_BYTES) > MAX_TOTAL_BYTES
         {
+            self.add_incomplete();
             return;
         }
-        if self.terms > 0 {
-            self.list.push(b',');
-        }
+        self.begin_term();
         self.terms += 1;
         self.list.push(b'"');
         self.list.extend_from_slice(path);
@@ -76,5 +81,24 @@ impl UnmappedTerms {
         let fits = text::truncation_point(inside, MAX_TERM_BYTES - path.len());
         self.list.extend_from_slice(&inside[..fits]);
         self.list.push(b'"');
+    }
+
+    /// Records that a search of the terms and fields may miss a value of the document.
+    #[cold]
+    pub(super) fn add_incomplete(&mut self) {
+        if self.is_incomplete {
+            return;
+        }
+        self.is_incomplete = true;
+        self.begin_term();
+        self.list.push(b'"');
+        self.list.extend_from_slice(INCOMPLETE_TERM.as_bytes());
+        self.list.push(b'"');
+    }
+
+    fn begin_term(&mut self) {
+        if !self.list.is_empty() {
+            self.list.push(b',');
+        }
     }
 }

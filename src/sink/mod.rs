@@ -14,8 +14,9 @@ use crate::event::{Batch, Inventory, Receipt};
 
 pub use cause::{Cause, ConnectError};
 pub use engine::{
-    Credentials, Disk, DiskUsage, DuplicateHandling, Engine, EngineIssue, Inspection, Privileges,
-    Service, Signing, Target, TemplateState, is_loopback, take_userinfo,
+    Credentials, Disk, DiskUsage, DuplicateHandling, Engine, EngineInfo, EngineIssue, EngineReader,
+    IndexNames, Inspection, PageResponse, Privileges, ReadableIndex, SearchPage, SearchQuery,
+    SearchSession, Service, Signing, Target, TemplateState, is_loopback, take_userinfo,
 };
 pub use error::{BoxError, Error, NameProblem, WriteError};
 pub use refusal::{ClusterBlock, RefusalReason};

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{
+    index::IndexError,
     lookup::LookupError,
     s3::{AddressError, S3Error},
 };
@@ -83,6 +84,9 @@ pub enum Error {
     /// Event history could not be fetched.
     #[error(transparent)]
     Lookup(#[from] LookupError),
+    /// An index could not be read.
+    #[error(transparent)]
+    Index(#[from] IndexError),
     /// The role in an account could not be assumed, or its credentials not be used.
     #[error("could not use account {account}")]
     Account {
@@ -107,6 +111,7 @@ impl Error {
             | Self::Read { name, .. } => name,
             Self::Lookup(LookupError::Region { region, .. }) => region,
             Self::Lookup(_) => "lookup",
+            Self::Index(_) => "index",
             Self::Account { account, .. } => account,
         }
     }
@@ -121,6 +126,7 @@ impl Error {
                 format!("could not be read beyond byte {offset}: {source}")
             }
             Self::Lookup(error) => error.describe(),
+            Self::Index(error) => error.describe(),
             Self::Account { source, .. } => match source.service_error() {
                 Some(refusal) => format!("{source}: {refusal}"),
                 None => source.to_string(),

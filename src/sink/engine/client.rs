@@ -9,7 +9,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use libdeflater::{CompressionLvl, Compressor};
 pub(super) use opensearch::http::Method;
 use reqwest::header::{
@@ -77,8 +77,10 @@ pub(super) struct HttpResponse {
     pub(super) is_elasticsearch: bool,
     /// The content type, without parameters.
     pub(super) content_type: String,
-    /// The body, decompressed.
+    /// The body, decompressed; only its first part if [`is_truncated`](Self::is_truncated).
     pub(super) body: Bytes,
+    /// Whether the body is longer than the request allowed. The rest of it was not read.
+    pub(super) is_truncated: bool,
 }
 
 /// A request, relative to the URL of the engine.
@@ -88,6 +90,8 @@ struct Request<'a> {
     headers: HeaderMap,
     body: Option<Bytes>,
     timeout: Duration,
+    /// Longest body of the response, decompressed.
+    max_response_bytes: usize,
 }
 
 impl Client {
@@ -170,7 +174,8 @@ impl Client {
         }
         let path = format!("{}?{BULK_QUERY}", paths::bulk());
         let (method, body, timeout) = (Method::Post, Some(encoded), self.timeout);
-        self.send(Request { method, path: &path, headers, body, timeout }).await
+        let max_response_bytes = usize::MAX;
+        self.send(Request { method, path: &path, headers, body, timeout, max_response_bytes }).await
     }
 
     /// Sends one request with an optional JSON body.
@@ -180,19 +185,32 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<HttpResponse, Cause> {
+        self.send_json_limited(method, path, body, usize::MAX).await
+    }
+
+    /// Sends one request with an optional JSON body, and reads at most this much of the response.
+    pub(super) async fn send_json_limited(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+        max_response_bytes: usize,
+    ) -> Result<HttpResponse, Cause> {
         let (headers, timeout) = (HeaderMap::new(), self.timeout);
-        self.send(Request { method, path, headers, body, timeout }).await
+        self.send(Request { method, path, headers, body, timeout, max_response_bytes }).await
     }
 
     /// Checks that a server responds, with a short timeout: a wrong address often never responds.
     pub(super) async fn probe(&self) -> Result<(), Cause> {
         let timeout = self.timeout.min(PROBE_TIMEOUT);
-        let (method, headers) = (Method::Get, HeaderMap::new());
-        self.send(Request { method, path: "", headers, body: None, timeout }).await.map(|_| ())
+        let (method, headers, max_response_bytes) = (Method::Get, HeaderMap::new(), usize::MAX);
+        let request =
+            Request { method, path: "", headers, body: None, timeout, max_response_bytes };
+        self.send(request).await.map(|_| ())
     }
 
     async fn send(&self, request: Request<'_>) -> Result<HttpResponse, Cause> {
-        let timeout = request.timeout;
+        let (timeout, max_bytes) = (request.timeout, request.max_response_bytes);
         let request = self.build(request).await?;
         let requested = request.url().clone();
         // Failures are reported by what retries them; a response that does not arrive is reported here.
@@ -213,10 +231,15 @@ impl Client {
         let content_type = header("content-type").unwrap_or_default();
         let content_type =
             content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match response.bytes().await {
-            Ok(body) => {
-                Ok(HttpResponse { status, retry_after, is_elasticsearch, content_type, body })
-            }
+        match read_body(response, max_bytes).await {
+            Ok((body, is_truncated)) => Ok(HttpResponse {
+                status,
+                retry_after,
+                is_elasticsearch,
+                content_type,
+                body,
+                is_truncated,
+            }),
             Err(error) => Err(self.lost(&error, timeout).await),
         }
     }
@@ -226,7 +249,7 @@ impl Client {
             kind: ConnectError::Other,
             reason: format!("could not build the request: {reason}"),
         };
-        let Request { method, path, mut headers, body, timeout } = request;
+        let Request { method, path, mut headers, body, timeout, .. } = request;
         let url = self.url.join(path.trim_start_matches('/')).map_err(|error| invalid(&error))?;
         let json = HeaderValue::from_static("application/json");
         headers.entry(CONTENT_TYPE).or_insert_with(|| json.clone());
@@ -309,6 +332,21 @@ impl fmt::Debug for Client {
         // Not the headers: they contain the credentials.
         out.debug_struct("Client").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+/// Reads a body, at most until it exceeds the limit. Returns whether it does.
+async fn read_body(mut response: Response, max_bytes: usize) -> reqwest::Result<(Bytes, bool)> {
+    if max_bytes == usize::MAX {
+        return Ok((response.bytes().await?, false));
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > max_bytes {
+            return Ok((body.freeze(), true));
+        }
+    }
+    Ok((body.freeze(), false))
 }
 
 /// Returns the URL without credentials, query and fragment, and with one slash at its end.

@@ -23,7 +23,8 @@ const SETTINGS: &str = "index.uuid,index.creation_date,index.verified_before_clo
 const NO_UUID: &str = "_na_";
 
 /// Query for closed and hidden indices too, and for none at all.
-const ALL_INDICES: &str = "expand_wildcards=all&ignore_unavailable=true&allow_no_indices=true";
+pub(super) const ALL_INDICES: &str =
+    "expand_wildcards=all&ignore_unavailable=true&allow_no_indices=true";
 
 /// Settings that contain the rollover alias of a policy: of Elasticsearch (ILM), and of OpenSearch (ISM, two names).
 const ROLLOVER_ALIAS: [&str; 3] = [

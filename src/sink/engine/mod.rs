@@ -17,6 +17,7 @@
 //! | `bulk_write` `bulk_request` `bulk_response` `fallback` `dead_letters` `duplicates` | documents |
 //! | `issues` `inspect` `disk` | what `doctor` reports |
 //! | `index_version` | when dead letters are worth sending again |
+//! | `reader` `search_session` | reading documents back, without a sink |
 
 mod api;
 mod bulk_request;
@@ -39,8 +40,10 @@ mod issues;
 mod mapping;
 mod paths;
 mod properties;
+mod reader;
 mod redirect;
 mod retry;
+mod search_session;
 mod signing;
 mod target;
 mod templates;
@@ -78,6 +81,8 @@ pub use self::disk::{Disk, DiskUsage};
 pub use self::identify::{Distribution, EngineInfo};
 pub use self::inspect::{Inspection, Privileges, TemplateState};
 pub use self::issues::EngineIssue;
+pub use self::reader::{EngineReader, IndexNames, ReadableIndex};
+pub use self::search_session::{PageResponse, SearchPage, SearchQuery, SearchSession};
 pub use self::signing::{Service, Signing};
 pub use self::target::{DuplicateHandling, Target};
 

@@ -9,12 +9,12 @@ use opensearch::cluster::{
     ClusterGetSettingsParts, ClusterHealthParts, ClusterPutComponentTemplateParts,
 };
 use opensearch::indices::{
-    IndicesCreateParts, IndicesGetAliasParts, IndicesGetMappingParts, IndicesGetSettingsParts,
-    IndicesPutIndexTemplateParts, IndicesRefreshParts, IndicesStatsParts,
+    IndicesCreateParts, IndicesGetAliasParts, IndicesGetFieldMappingParts, IndicesGetMappingParts,
+    IndicesGetSettingsParts, IndicesPutIndexTemplateParts, IndicesRefreshParts, IndicesStatsParts,
 };
 use opensearch::ingest::IngestGetPipelineParts;
 use opensearch::nodes::NodesStatsParts;
-use opensearch::{BulkParts, MgetParts};
+use opensearch::{BulkParts, CreatePitParts, MgetParts, SearchParts};
 
 type Path = Cow<'static, str>;
 
@@ -36,6 +36,21 @@ pub(super) fn index(name: &str) -> Path {
 /// Returns the path of the mappings of indices.
 pub(super) fn mapping(names: &[&str]) -> Path {
     IndicesGetMappingParts::Index(names).url()
+}
+
+/// Returns the path of the mappings of fields in indices; both are names joined by commas.
+pub(super) fn field_mapping(indices: &str, fields: &str) -> Path {
+    IndicesGetFieldMappingParts::IndexFields(&[indices], &[fields]).url()
+}
+
+/// Returns the path of a search in indices, whose names are joined by commas, or of one without names.
+pub(super) fn search(indices: &str) -> Path {
+    if indices.is_empty() { SearchParts::None.url() } else { SearchParts::Index(&[indices]).url() }
+}
+
+/// Returns the path that opens a point in time of OpenSearch over indices, whose names are joined by commas.
+pub(super) fn point_in_time(indices: &str) -> Path {
+    CreatePitParts::Index(&[indices]).url()
 }
 
 /// Returns the path of some settings of indices.
@@ -100,6 +115,10 @@ mod tests {
             (index("trail-2024.06"), "/trail-2024.06"),
             (mapping(&["trail_a", "trail-b"]), "/trail_a,trail-b/_mapping"),
             (settings(&["t", "t-*"], &["index.uuid"]), "/t,t-*/_settings/index.uuid"),
+            (field_mapping("t,t-*", "a.b,c"), "/t,t-*/_mapping/field/a.b,c"),
+            (search("t,t-*"), "/t,t-*/_search"),
+            (search(""), "/_search"),
+            (point_in_time("t,t-*"), "/t,t-*/_search/point_in_time"),
             (aliases(&["t"]), "/t/_alias"),
             (document_counts(&["t"]), "/t/_stats/docs"),
             (refresh("t"), "/t/_refresh"),
