@@ -4,7 +4,7 @@
 //! in the order in which they are first referred to; equal scalars share a number.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     io::Read as _,
     path::{Path, PathBuf},
@@ -122,6 +122,56 @@ pub fn read(file: &ModelFile) -> Result<Service, Error> {
     let model: Value = serde_json::from_slice(&bytes)
         .map_err(|source| Error::Json { path: file.path.clone(), source })?;
     parse(&file.service, &model).map_err(|part| Error::Invalid { path: file.path.clone(), part })
+}
+
+/// Version of EC2's last API before CloudTrail wrapped the requests of new calls.
+const BEFORE_WRAPPING: &str = "2015-03-01";
+
+/// Reads every version of every service in a folder, sorted by service and version.
+///
+/// # Errors
+///
+/// Returns [`Error`] if the folder contains no model, or a file cannot be read or is no model.
+pub fn read_all(folder: &Path) -> Result<Vec<Service>, Error> {
+    read_files(&list(folder)?, |_| true)
+}
+
+/// Reads the newest version of every service in a folder, sorted by service.
+///
+/// # Errors
+///
+/// Returns [`Error`] if the folder contains no model, or a file cannot be read or is no model.
+pub fn read_newest(folder: &Path) -> Result<Vec<Service>, Error> {
+    let files = list(folder)?;
+    let newest: Vec<ModelFile> = files
+        .chunk_by(|one, other| one.service == other.service)
+        .filter_map(|versions| versions.last().cloned())
+        .collect();
+    read_files(&files, |file| newest.contains(file))
+}
+
+/// Reads some files. The older versions of EC2 decide which of its calls [predate](Operation::predates_wrapping) the
+/// wrapping of requests.
+fn read_files(
+    files: &[ModelFile],
+    is_wanted: impl Fn(&ModelFile) -> bool,
+) -> Result<Vec<Service>, Error> {
+    let mut old_calls = HashSet::new();
+    for file in files.iter().filter(|file| file.service == "ec2") {
+        if file.version.as_str() <= BEFORE_WRAPPING {
+            old_calls.extend(read(file)?.operations.into_iter().map(|operation| operation.name));
+        }
+    }
+    let mut services = Vec::new();
+    for file in files.iter().filter(|file| is_wanted(file)) {
+        let mut service = read(file)?;
+        for operation in &mut service.operations {
+            operation.predates_wrapping =
+                file.service == "ec2" && old_calls.contains(&operation.name);
+        }
+        services.push(service);
+    }
+    Ok(services)
 }
 
 /// Converts a model. An error is the part that it lacks.

@@ -11,14 +11,21 @@
 //! | [`botocore`] | models as botocore and the AWS CLI ship them |
 //! | [`model`] | the types of both |
 //! | [`names`], `event_source` | names of services and operations |
+//! | [`fields`] | shapes resolved to the leaves, with the paths of each field in events |
+//! | [`spelling`], `spelling_facts` | how CloudTrail spells names: the rules, and what no rule explains |
 
 pub mod botocore;
+pub mod fields;
+
 mod event_source;
 pub mod model;
 pub mod names;
+pub mod spelling;
+mod spelling_facts;
 pub mod table;
 mod text;
 
+pub use spelling_facts::only_reads;
 pub use table::{Table, TableError};
 
 /// Returns the names of all operations of a service, given its `eventSource`, id or another name. They are in no

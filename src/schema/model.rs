@@ -326,7 +326,7 @@ impl Location {
 }
 
 /// The two sides of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Side {
     /// The request, logged in `requestParameters`.
     Input,

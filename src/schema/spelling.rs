@@ -1,0 +1,377 @@
+//! How CloudTrail spells the names of a request or response.
+//!
+//! Input: an operation and the way to a member of it. Output: the paths below `requestParameters` or `responseElements`
+//! that events have it under, list positions left out. Most members have one.
+//!
+//! | protocol | rule |
+//! |---|---|
+//! | most | names start in lower case: `DBInstanceIdentifier` is `dBInstanceIdentifier` |
+//! | query | as most; the wrapper of a single result is left out |
+//! | EC2, calls before 2015-04 | the names of its first API: `{"instancesSet": {"items": [{"instanceId": …}]}}` |
+//! | EC2, later calls | a wrapper with the names of the query: `{"CreateFlowLogsRequest": {"ResourceId": {"tag": 1, "content": …}}}` |
+//! | S3 | names of the URI, the query, the headers and the XML body as sent |
+//!
+//! Invariant: this is the only place that knows these rules; the kind table is made with them too.
+//! Not here: spellings of single calls (see `spelling_facts`).
+
+use super::{
+    model::{Location, Member, Operation, Protocol, Service, Shape, ShapeKind, Side},
+    spelling_facts as facts,
+};
+
+/// A path in events, and the rules for what is below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spelling {
+    /// The path below the member of the record.
+    pub path: String,
+    /// The rules for names below.
+    pub(super) form: Form,
+    /// Whether this is the whole side, for which some rules differ.
+    pub(super) is_top: bool,
+}
+
+impl Spelling {
+    /// Creates the spelling of something inside a side.
+    pub(super) fn new(path: String, form: Form) -> Self {
+        Self { path, form, is_top: false }
+    }
+
+    /// Returns whether the value is any JSON, so that names below are not predicted.
+    pub fn is_any(&self) -> bool {
+        self.form == Form::Any
+    }
+}
+
+/// Which spellings are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Those that events have, at most a few.
+    Likely,
+    /// Also those that old events, examples in documentation and single services have.
+    Possible,
+}
+
+/// Rules for the names below a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The first letter is in lower case.
+    LowerCase,
+    /// All of a leading abbreviation is in lower case: `ARN` is `arn`.
+    LowerAbbreviation,
+    /// The names of the API, unchanged.
+    AsSent,
+    /// A request of EC2's first API: lists hold `items`.
+    Ec2Request,
+    /// A response of that API.
+    Ec2Response,
+    /// A request of a later EC2 call: lists hold `tag` and `content`.
+    Ec2Wrapped,
+    /// A response of a later EC2 call: lists hold `item`.
+    Ec2WrappedResponse,
+    /// Parameters of an S3 request.
+    S3Request,
+    /// The body of an S3 request.
+    S3Body,
+    /// Headers of an S3 response.
+    S3Response,
+    /// Any JSON.
+    Any,
+}
+
+/// Spells the names of one side of an operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Speller<'a> {
+    pub(super) service: &'a Service,
+    pub(super) operation: &'a Operation,
+    pub(super) side: Side,
+    pub(super) offer: Offer,
+}
+
+impl Speller<'_> {
+    /// Returns the spellings of the whole side.
+    pub(super) fn roots(self) -> Vec<Spelling> {
+        let root = |form| Spelling { path: String::new(), form, is_top: true };
+        let id = self.service.info.id.as_ref();
+        if self.service.info.protocol == Protocol::Ec2 {
+            return self.ec2_roots();
+        }
+        let mut roots = match self.side {
+            Side::Input if is_s3(self.service) => vec![root(Form::S3Request)],
+            Side::Output if is_s3(self.service) => vec![root(Form::S3Response)],
+            _ if facts::is_as_sent(id) => vec![root(Form::LowerCase), root(Form::AsSent)],
+            _ if facts::lowers_abbreviations(id) => vec![root(Form::LowerAbbreviation)],
+            _ => vec![root(Form::LowerCase)],
+        };
+        if self.offer == Offer::Possible && facts::lowers_abbreviations(id) {
+            roots.push(root(Form::LowerCase));
+        }
+        roots
+    }
+
+    fn ec2_roots(self) -> Vec<Spelling> {
+        let (plain, wrapped, suffix) = match self.side {
+            Side::Input => (Form::Ec2Request, Form::Ec2Wrapped, "Request"),
+            Side::Output => (Form::Ec2Response, Form::Ec2WrappedResponse, "Response"),
+        };
+        let plain = Spelling { path: String::new(), form: plain, is_top: true };
+        let path = format!("{}{suffix}", self.operation.name);
+        let wrapped = Spelling { path, form: wrapped, is_top: true };
+        match (self.offer, self.operation.predates_wrapping) {
+            (Offer::Likely, true) => vec![plain],
+            // Most are wrapped, but events and examples without the wrapper exist.
+            (Offer::Likely, false) | (Offer::Possible, _) => vec![wrapped, plain],
+        }
+    }
+
+    /// Returns the spellings of a member of a structure with these spellings.
+    pub(super) fn member(self, parents: &[Spelling], member: &Member) -> Vec<Spelling> {
+        let target = self.service.shape(member.shape);
+        let mut found: Vec<Spelling> = Vec::new();
+        for parent in parents {
+            for (name, form) in self.names(parent, member, target) {
+                let path = join(&parent.path, &name);
+                if !found.iter().any(|known| known.path == path) {
+                    found.push(Spelling::new(path, form));
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns the spellings of an item of a list with these spellings. `member` is the member that holds the list.
+    pub(super) fn item(
+        self,
+        lists: &[Spelling],
+        list: &Shape,
+        member: Option<&Member>,
+    ) -> Vec<Spelling> {
+        let ShapeKind::List { item, item_name } = &list.kind else { return Vec::new() };
+        let is_scalar = matches!(self.service.shape(*item).kind, ShapeKind::Scalar(_));
+        let item_name = item_name.as_deref();
+        let also_direct = |spelling: &&Spelling| {
+            self.offer == Offer::Possible && spelling.form == Form::S3Body && !is_scalar
+        };
+        let direct = lists.iter().filter(also_direct).cloned();
+        let spelled = lists.iter().map(|spelling| {
+            let Spelling { path, form, .. } = spelling;
+            let path = match form {
+                // The only lists of the first API without a level of their own.
+                Form::Ec2Request if path.ends_with(".tags") => path.clone(),
+                Form::Ec2Request if is_scalar => {
+                    let name = self.ec2_item_name(path, item_name, member);
+                    format!("{path}.items.{name}")
+                }
+                Form::Ec2Response if path.ends_with("privateIpAddressesSet") => join(path, "item"),
+                Form::Ec2Request | Form::Ec2Response => join(path, "items"),
+                Form::Ec2Wrapped if is_scalar => join(path, "content"),
+                Form::Ec2WrappedResponse => join(path, "item"),
+                Form::S3Body if !is_flattened(list, member) => {
+                    item_name.map_or_else(|| path.clone(), |name| join(path, name))
+                }
+                _ => path.clone(),
+            };
+            Spelling::new(path, *form)
+        });
+        spelled.chain(direct).collect()
+    }
+
+    /// Returns the spellings of the values of a map with these spellings; `*` stands for any key.
+    pub(super) fn value(maps: &[Spelling]) -> Vec<Spelling> {
+        maps.iter().map(|map| Spelling::new(join(&map.path, "*"), map.form)).collect()
+    }
+
+    /// Returns the names of a member below a path, each with the rules for what is below it. An empty name leaves a level
+    /// out.
+    fn names(self, parent: &Spelling, member: &Member, target: &Shape) -> Vec<(String, Form)> {
+        let form = parent.form;
+        let name = member.name.as_ref();
+        let wire = member.location_name.as_deref().unwrap_or(name);
+        let with_form = |names: Vec<String>| names.into_iter().map(|name| (name, form)).collect();
+        match form {
+            Form::LowerCase => with_form(self.lower_case(parent, member, target)),
+            Form::LowerAbbreviation => with_form(vec![lower_abbreviation(name)]),
+            Form::AsSent => with_form(vec![wire.to_owned()]),
+            Form::Ec2Request => with_form(self.ec2_request(parent, member, target)),
+            Form::Ec2Response => with_form(self.ec2_response(parent, wire)),
+            Form::Ec2WrappedResponse => with_form(vec![lower_first(wire)]),
+            Form::Ec2Wrapped => {
+                with_form(vec![upper_first(member.query_name.as_deref().unwrap_or(wire))])
+            }
+            Form::S3Request => self.s3_request(member, target),
+            Form::S3Body => with_form(vec![wire.to_owned()]),
+            Form::S3Response if member.location == Location::Header => {
+                with_form(vec![wire.to_owned()])
+            }
+            Form::S3Response | Form::Any => Vec::new(),
+        }
+    }
+
+    fn lower_case(self, parent: &Spelling, member: &Member, target: &Shape) -> Vec<String> {
+        let plain = lower_first(&member.name);
+        let is_top = parent.is_top;
+        if is_top && self.side == Side::Output && self.is_wrapper(target) {
+            return if self.offer == Offer::Possible {
+                vec![String::new(), plain]
+            } else {
+                vec![String::new()]
+            };
+        }
+        let mut names = vec![plain];
+        let wire = match (&target.kind, member.location) {
+            // The name in the path of the URI: `name` for `clusterName`.
+            (_, Location::Uri) => member.location_name.as_deref(),
+            (kind, _)
+                if self.service.info.protocol == Protocol::Query
+                    && is_flattened(target, Some(member)) =>
+            {
+                let item_name = match kind {
+                    ShapeKind::List { item_name, .. } => item_name.as_deref(),
+                    _ => None,
+                };
+                member.location_name.as_deref().or(item_name)
+            }
+            _ => None,
+        };
+        names.extend(wire.map(lower_first).filter(|wire| *wire != names[0]));
+        if is_top && self.side == Side::Input && member.location == Location::Body {
+            names.extend(
+                facts::body_wrapper(&self.service.info.id, &self.operation.name)
+                    .map(|wrapper| join(&wrapper, &names[0])),
+            );
+        }
+        names
+    }
+
+    /// Returns whether a member of a response of the query protocol is a wrapper that CloudTrail leaves out.
+    fn is_wrapper(self, target: &Shape) -> bool {
+        self.service.info.protocol == Protocol::Query && target.flags.wrapper
+    }
+
+    /// Returns the names in a request of EC2's first API. Lists of structures have the name of the member, those of texts
+    /// are named after what they hold.
+    fn ec2_request(self, parent: &Spelling, member: &Member, target: &Shape) -> Vec<String> {
+        let base = lower_first(member.location_name.as_deref().unwrap_or(&member.name));
+        let is_top = parent.is_top;
+        if is_top && let Some(names) = facts::ec2_parameter(&self.operation.name, &member.name) {
+            return names.iter().map(|name| (*name).to_owned()).collect();
+        }
+        let ShapeKind::List { item, .. } = &target.kind else { return vec![base] };
+        let is_scalar = matches!(self.service.shape(*item).kind, ShapeKind::Scalar(_));
+        let plain = lower_first(&member.name);
+        let mut likely = match facts::ec2_list(&base) {
+            Some((list, _)) => vec![list.to_owned()],
+            None if base.ends_with("Set") || base == "blockDeviceMapping" => vec![base.clone()],
+            None if is_top && plain == base => vec![base.clone()],
+            None if is_top || is_scalar => vec![format!("{base}Set")],
+            None => vec![plain.clone()],
+        };
+        if is_top && !is_scalar && facts::ec2_list(&base).is_none() {
+            push_new(&mut likely, plain.clone());
+        }
+        if self.offer == Offer::Possible && !base.ends_with("Set") {
+            let short = base.strip_suffix("Id").unwrap_or(&base);
+            for name in [
+                plain,
+                format!("{base}Set"),
+                format!("{short}Set"),
+                format!("{short}sSet"),
+                format!("{}Set", lower_first(&member.name)),
+            ] {
+                push_new(&mut likely, name);
+            }
+        }
+        likely
+    }
+
+    fn ec2_response(self, parent: &Spelling, wire: &str) -> Vec<String> {
+        match (parent.is_top, lower_first(wire).as_str()) {
+            (true, "return") => vec!["_return".to_owned()],
+            (true, name) => facts::ec2_result(&self.operation.name, name)
+                .map_or_else(|| vec![name.to_owned()], |known| vec![known.to_owned()]),
+            (false, name) => vec![name.to_owned()],
+        }
+    }
+
+    /// Returns the key of a text in a list of EC2's first API.
+    fn ec2_item_name(self, list: &str, item_name: Option<&str>, member: Option<&Member>) -> String {
+        let base = member.and_then(|member| member.location_name.as_deref());
+        let known = base.and_then(|base| facts::ec2_list(&lower_first(base)));
+        if let Some((_, item)) = known {
+            return item.to_owned();
+        }
+        if let Some(item) = facts::ec2_item(list) {
+            return item.to_owned();
+        }
+        match base.or(item_name) {
+            None | Some("item" | "Item") => "value".to_owned(),
+            Some(name) => lower_first(name),
+        }
+    }
+
+    /// Returns the names of a parameter of an S3 request.
+    fn s3_request(self, member: &Member, target: &Shape) -> Vec<(String, Form)> {
+        let name = member.name.as_ref();
+        let wire = member.location_name.as_deref().unwrap_or(name);
+        let is_stream = target.flags.streaming || member.flags.streaming;
+        let spelled = match (member.location, name) {
+            (Location::Uri, "Bucket") => "bucketName".to_owned(),
+            (Location::Uri, "Key") => "key".to_owned(),
+            (Location::Uri, _) => lower_first(name),
+            (Location::Headers, _) => return Vec::new(),
+            (Location::Body, "Policy") => {
+                return vec![("bucketPolicy".to_owned(), Form::Any)];
+            }
+            (Location::Body, _) if is_stream => return Vec::new(),
+            _ => wire.to_owned(),
+        };
+        vec![(spelled, Form::S3Body)]
+    }
+}
+
+fn push_new(names: &mut Vec<String>, name: String) {
+    if !names.contains(&name) {
+        names.push(name);
+    }
+}
+
+/// Returns whether events of the service have the parameters of S3's REST API.
+pub(super) fn is_s3(service: &Service) -> bool {
+    matches!(service.info.id.as_ref(), "s3" | "s3control")
+}
+
+fn is_flattened(list: &Shape, member: Option<&Member>) -> bool {
+    list.flags.flattened || member.is_some_and(|member| member.flags.flattened)
+}
+
+/// Joins two paths, either of which may be empty.
+pub(super) fn join(path: &str, name: &str) -> String {
+    match (path, name) {
+        ("", _) => name.to_owned(),
+        (_, "") => path.to_owned(),
+        _ => format!("{path}.{name}"),
+    }
+}
+
+/// Returns a name with its first letter in lower case, as CloudTrail writes most.
+pub fn lower_first(name: &str) -> String {
+    change_first(name, |first| first.to_ascii_lowercase())
+}
+
+fn upper_first(name: &str) -> String {
+    change_first(name, |first| first.to_ascii_uppercase())
+}
+
+fn change_first(name: &str, change: impl Fn(char) -> char) -> String {
+    let mut chars = name.chars();
+    chars.next().map(change).into_iter().chain(chars).collect()
+}
+
+/// Returns a name with a leading abbreviation in lower case: `ARN` becomes `arn`, `KMSKeyId` becomes `kmsKeyId`.
+fn lower_abbreviation(name: &str) -> String {
+    let capitals = name.chars().take_while(char::is_ascii_uppercase).count();
+    let lowered = if capitals == name.len() { capitals } else { capitals.saturating_sub(1).max(1) };
+    let lower = |(at, char): (usize, char)| {
+        if at < lowered { char.to_ascii_lowercase() } else { char }
+    };
+    name.chars().enumerate().map(lower).collect()
+}
