@@ -35,12 +35,12 @@ pub enum Literal {
     Object(Vec<(String, Literal)>),
 }
 
-/// A number, without loss of precision where events have none either.
+/// A number, as precise as in an event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LiteralNumber {
-    /// An integer that fits into 128 bits.
+    /// An integer that fits into 64 bits, with or without a sign.
     Integer(i128),
-    /// A floating-point number, or an integer that does not fit into 128 bits.
+    /// A floating-point number, or a larger integer, rounded as the parser of events rounds it.
     Float(f64),
 }
 
@@ -98,23 +98,10 @@ pub(super) fn parse_quoted(
 
 impl LiteralNumber {
     /// Returns whether a number of an event has the same value.
-    ///
-    /// An integer of an event that does not fit into 64 bits has been rounded to a floating-point number when the event
-    /// was parsed, so that an integer of that size is rounded in the same way before it is compared.
     pub fn equals(self, found: &serde_json::Number) -> bool {
         match (self, Self::from(found)) {
             (Self::Integer(wanted), Self::Integer(found)) => wanted == found,
             (Self::Float(wanted), Self::Float(found)) => exactly_equal(wanted, found),
-            (Self::Integer(integer), Self::Float(float))
-                if i64::try_from(integer).is_err() && u64::try_from(integer).is_err() =>
-            {
-                #[expect(
-                    clippy::cast_precision_loss,
-                    reason = "the parser of events rounds in the same way"
-                )]
-                let rounded = integer as f64;
-                exactly_equal(rounded, float)
-            }
             (Self::Integer(integer), Self::Float(float))
             | (Self::Float(float), Self::Integer(integer)) => integer_of(float) == Some(integer),
         }
@@ -155,7 +142,11 @@ impl fmt::Display for Literal {
             Self::Null => to.write_str("null"),
             Self::Bool(value) => write!(to, "{value}"),
             Self::Number(LiteralNumber::Integer(value)) => write!(to, "{value}"),
-            Self::Number(LiteralNumber::Float(value)) => write!(to, "{value}"),
+            Self::Number(LiteralNumber::Float(value)) if value.is_finite() => {
+                write!(to, "{}", Value::from(*value))
+            }
+            // An integer of more than 308 digits, which no event holds.
+            Self::Number(LiteralNumber::Float(_)) => to.write_str("1e999"),
             Self::Text(text) => write!(to, "{}", Value::from(text.as_str())),
             Self::List(members) => {
                 to.write_str("[")?;

@@ -356,25 +356,30 @@ fn parse_number(text: &str, negative: bool) -> Result<LiteralNumber, &'static st
         }
         _ => parse_float(&digits),
     };
-    number.map(|number| if negative { negate(number) } else { number }).ok_or(NOT_A_NUMBER)
+    match number {
+        Some(LiteralNumber::Float(float)) if float.is_infinite() && digits.contains(['e', 'E']) => {
+            Err("no event can hold a number of this size")
+        }
+        Some(number) => Ok(if negative { negate(number) } else { number }),
+        None => Err(NOT_A_NUMBER),
+    }
 }
 
-/// Parses an integer. One that does not fit into 128 bits is rounded.
+/// Parses an integer. One that does not fit into 64 bits is rounded as in an event.
 fn parse_radix(digits: &str, radix: u32) -> Option<LiteralNumber> {
     if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
         return None;
     }
-    if let Ok(integer) = i128::from_str_radix(digits, radix) {
-        return Some(LiteralNumber::Integer(integer));
+    match i128::from_str_radix(digits, radix) {
+        Ok(integer) if u64::try_from(integer).is_ok() => Some(LiteralNumber::Integer(integer)),
+        Ok(integer) => Some(LiteralNumber::Float(round_as_event(&integer.to_string()))),
+        Err(_) if radix == 10 => Some(LiteralNumber::Float(round_as_event(digits))),
+        Err(_) => Some(LiteralNumber::Float(round_power_of_two(digits, radix))),
     }
-    if radix == 10 {
-        return digits.parse().ok().map(LiteralNumber::Float);
-    }
-    Some(LiteralNumber::Float(round_power_of_two(digits, radix)))
 }
 
-/// Rounds an integer in a notation whose radix is a power of two, correctly: the leading 100 bits and more, and whether
-/// anything follows them, decide.
+/// Rounds an integer in a notation whose radix is a power of two: the leading 120 bits, and whether anything but zeros
+/// follows them, decide.
 fn round_power_of_two(digits: &str, radix: u32) -> f64 {
     let bits = radix.trailing_zeros();
     let (mut leading, mut exponent) = (0_u128, 0_i32);
@@ -391,11 +396,23 @@ fn round_power_of_two(digits: &str, radix: u32) -> f64 {
     rounded * 2_f64.powi(exponent)
 }
 
-/// Parses a floating-point number; Rust and Python agree on the notation but for names such as `inf`.
+/// Parses a floating-point number in the notation of Python, in which digits may be missing on one side of the point.
 fn parse_float(text: &str) -> Option<LiteralNumber> {
     let is_numeric = text.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
-    let number = is_numeric.then(|| text.parse().ok()).flatten()?;
-    Some(LiteralNumber::Float(number))
+    // Only whether it is a number: names such as `inf` are left out, and the value is that of the event's parser.
+    is_numeric.then(|| text.parse::<f64>().ok()).flatten()?;
+    let exponent = text.find(['e', 'E']).unwrap_or(text.len());
+    let (digits, exponent) = text.split_at(exponent);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let whole = whole.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let point = if fraction.is_empty() { "" } else { "." };
+    Some(LiteralNumber::Float(round_as_event(&format!("{whole}{point}{fraction}{exponent}"))))
+}
+
+/// Rounds a number of JSON like the parser of events, which may differ in the last bit from the nearest number.
+fn round_as_event(json: &str) -> f64 {
+    serde_json::from_str(json).unwrap_or(f64::INFINITY)
 }
 
 fn negate(number: LiteralNumber) -> LiteralNumber {

@@ -305,16 +305,20 @@ impl Reader<'_> {
 
     /// Creates the error for what the library does not accept, at an offset in `canonical`.
     fn refused(&self, offset: usize) -> SyntaxError {
+        const MESSAGE: &str = "this is no JSONPath (RFC 9535)";
+        if let Some((place, suggestion)) = foreign_notation(self.text) {
+            return SyntaxError::new(self.text, place, MESSAGE).suggest(suggestion);
+        }
         let behind = self.places.partition_point(|(canonical, _)| *canonical <= offset);
         let place = match self.places[..behind].last() {
             Some((canonical, place)) => place + (offset - canonical),
             None => 0,
         };
-        let error = SyntaxError::new(self.text, place, "this is no JSONPath (RFC 9535)");
-        match filter_suggestion(&self.canonical) {
-            Some(suggestion) => error.suggest(suggestion),
-            None => error,
+        let error = SyntaxError::new(self.text, place, MESSAGE);
+        if self.canonical.contains("',0]") {
+            return error.suggest("in a filter, write [0] for a position or ['0'] for a key");
         }
+        error
     }
 
     /// Creates the error for a character that cannot stand here.
@@ -388,21 +392,26 @@ fn position(name: &str) -> Option<i64> {
     is_number.then(|| name.parse().ok()).flatten().filter(|position| *position <= MAX_POSITION)
 }
 
-/// Returns what was probably meant by a filter in the notation of another dialect.
-fn filter_suggestion(path: &str) -> Option<&'static str> {
-    let filter = &path[path.find('?')?..];
-    [
-        ("=~", "write match(@.name, 'pattern') for the whole text, or search(@.name, 'pattern') for a part of it"),
+/// Returns where a filter uses the notation of another language, and what to write instead.
+fn foreign_notation(path: &str) -> Option<(usize, &'static str)> {
+    const NOTATIONS: [(&str, &str); 9] = [
+        (
+            "=~",
+            "write match(@.name, 'pattern') for the whole text, or search(@.name, 'pattern') for a part of it",
+        ),
+        ("===", "write == in a filter"),
         (" and ", "write && in a filter"),
         (" or ", "write || in a filter"),
-        ("not ", "write ! in a filter"),
         (" in ", "write @.name == 'a' || @.name == 'b' in a filter"),
-        ("===", "write == in a filter"),
+        ("not ", "write ! in a filter"),
         ("True", "write true in a filter"),
         ("False", "write false in a filter"),
         ("None", "write null in a filter"),
-        ("',", "write [0] for a position or ['0'] for a key in a filter"),
-    ]
-    .into_iter()
-    .find_map(|(part, suggestion)| filter.contains(part).then_some(suggestion))
+    ];
+    let filter = path.find('?')?;
+    NOTATIONS.into_iter().find_map(|(notation, suggestion)| {
+        let blanks = notation.len() - notation.trim_start().len();
+        let at = path[filter..].find(notation)?;
+        Some((filter + at + blanks, suggestion))
+    })
 }
