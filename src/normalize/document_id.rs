@@ -4,8 +4,6 @@
 //! id, however its JSON is written. Sample data shares ids such as `1`, and aggregated and hand-written records have
 //! none, so only UUIDs are used.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -43,14 +41,15 @@ pub(super) fn event_id(record: &Tree<'_>) -> Option<Vec<u8>> {
 
 /// Returns an id derived from the content, which does not depend on the order of keys.
 pub(super) fn content_id(members: &[Member<'_>]) -> String {
+    format!("sha256-{:032x}", content_hash(members))
+}
+
+/// Returns the number that [`content_id`] contains.
+pub(super) fn content_hash(members: &[Member<'_>]) -> u128 {
     let mut canonical = Vec::new();
     write_object(members, &mut canonical);
     let digest = Sha256::digest(&canonical);
-    let mut id = String::from("sha256-");
-    for byte in &digest[..HASH_BYTES] {
-        write!(id, "{byte:02x}").expect("a String takes everything");
-    }
-    id
+    digest[..HASH_BYTES].iter().fold(0, |hash, byte| hash << 8 | u128::from(*byte))
 }
 
 /// Returns the canonical form of a value, which does not depend on the order of keys.

@@ -328,6 +328,14 @@ impl Tree<'_> {
         self.write_with(out, &|leaf, out| leaf.write_leaf(out));
     }
 
+    /// Appends the tree as valid JSON, with values beyond the nesting depth as they were.
+    pub(super) fn write_at_any_depth(&self, out: &mut Vec<u8>) {
+        self.write_with(out, &|leaf, out| match leaf {
+            Tree::TooDeep(value) => out.extend_from_slice(value),
+            leaf => leaf.write_leaf(out),
+        });
+    }
+
     fn write_with(&self, out: &mut Vec<u8>, leaf: &impl Fn(&Self, &mut Vec<u8>)) {
         match self {
             Tree::List(list) => {

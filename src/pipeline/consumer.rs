@@ -132,6 +132,11 @@ pub trait RecordProcessor {
     /// Returns whether the batch should be handed over now.
     fn is_full(&self) -> bool;
 
+    /// Returns whether the batch should be handed over before the worker waits for further input, however small it is.
+    fn is_due(&self) -> bool {
+        false
+    }
+
     /// Takes the batch, or returns `None` if it is empty.
     fn take_batch(&mut self) -> Option<Self::Batch>;
 }

@@ -54,6 +54,11 @@ impl JobSender {
 pub(super) struct JobReceiver(Receiver<QueuedJob>);
 
 impl JobReceiver {
+    /// Returns whether no job waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes the next job, and frees its slot.
     ///
     /// # Errors

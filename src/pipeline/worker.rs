@@ -74,6 +74,9 @@ pub(super) fn run<C: Consumer>(context: Arc<WorkerContext<C>>) {
         context,
     };
     while worker.is_open {
+        if worker.processor.is_due() && worker.context.jobs.is_empty() {
+            worker.flush();
+        }
         match worker.context.jobs.recv_timeout(IDLE_FLUSH) {
             // Jobs that were not started are left to the next run.
             Ok(_) if worker.context.shutdown.is_requested() => {}
@@ -447,6 +450,12 @@ impl<C: Consumer> RecordHandler for CurrentInput<'_, C> {
 
     fn release_extra_memory(&mut self) {
         self.worker.extra_permit = None;
+    }
+
+    fn before_read(&mut self) {
+        if self.worker.processor.is_due() {
+            self.worker.flush();
+        }
     }
 
     fn is_stopped(&self) -> bool {

@@ -43,6 +43,9 @@ pub trait RecordHandler {
         false
     }
 
+    /// Called before more of a stream is read, which may take long.
+    fn before_read(&mut self) {}
+
     /// Called now and then with the number of further bytes, as stored, that were read.
     fn stored_bytes_read(&mut self, _bytes: u64) {}
 }

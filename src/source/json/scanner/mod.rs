@@ -160,6 +160,7 @@ impl<'a, R: RecordHandler + ?Sized> RecordScanner<'a, R> {
         if self.line_end.is_some() {
             return Ok(WindowRead::End);
         }
+        self.records.before_read();
         if self.records.is_stopped() {
             return Err(Interrupt::Stopped);
         }
