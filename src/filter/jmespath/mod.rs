@@ -1,1 +1,86 @@
-//! Being written.
+//! JMESPath over events: `detail.userIdentity.type == 'Root'`.
+//!
+//! Input: the text of an expression; an event, or a view of it. Output: an error with its place, or an [`Expression`];
+//! its result on an event.
+//! Invariant: an expression is checked completely when it is parsed, events are not copied, and time and memory of an
+//! evaluation are bounded.
+//!
+//! The language is JMESPath with the functions `split`, `parse_json` and `to_json` of GorillaStack's dialect. Inside an
+//! expression, truth is that of JMESPath; its result is true as in JavaScript (see [`truth`](super::truth)).
+//!
+//! | module | responsible for |
+//! |---|---|
+//! | `parse` | text to syntax tree; the grammar is that of the `jmespath` crate |
+//! | `syntax_tree`, `signature` | what an expression consists of; the functions that exist |
+//! | `evaluation`, `functions` | the result on an event |
+//! | `node`, `number` | values: borrowed from the event or computed; numbers by value |
+//! | `budget` | the limit on the work of an evaluation |
+//! | `lint` | expressions that are valid and mean something else than their author believes |
+
+mod budget;
+mod evaluation;
+mod functions;
+mod lint;
+mod node;
+pub(crate) mod number;
+mod parse;
+mod signature;
+mod syntax_tree;
+#[cfg(test)]
+mod tests;
+
+use self::syntax_tree::Expr;
+pub use self::{
+    evaluation::EvaluationError,
+    lint::{Lint, LintKind},
+    node::{Kind, Node},
+};
+use super::syntax::SyntaxError;
+
+/// A JMESPath expression.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    text: String,
+    root: Expr,
+}
+
+impl Expression {
+    /// Parses an expression.
+    ///
+    /// # Errors
+    ///
+    /// If it is not valid, calls a function that does not exist or with too few or too many arguments, or exceeds the
+    /// limits on length and nesting.
+    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
+        let root = parse::parse(text)?;
+        Ok(Self { text: text.to_owned(), root })
+    }
+
+    /// Returns the text of the expression.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Evaluates the expression on an event or a view of it. A missing field is null.
+    ///
+    /// # Errors
+    ///
+    /// If a function does not accept its arguments, as most do not accept null, or if the evaluation does too much work.
+    pub fn evaluate<'a>(&'a self, root: impl Into<Node<'a>>) -> Result<Node<'a>, EvaluationError> {
+        evaluation::evaluate(&self.root, &root.into())
+    }
+
+    /// Returns whether the result is true as JavaScript sees it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`evaluate`](Self::evaluate).
+    pub fn is_true<'a>(&'a self, root: impl Into<Node<'a>>) -> Result<bool, EvaluationError> {
+        Ok(self.evaluate(root)?.is_true_in_javascript())
+    }
+
+    /// Returns what is valid in the expression and probably not meant.
+    pub fn lints(&self) -> Vec<Lint> {
+        lint::lints(&self.root, &self.text)
+    }
+}

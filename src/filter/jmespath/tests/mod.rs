@@ -1,0 +1,7 @@
+//! Tests of JMESPath against the specification's own cases, the seed's dialect, and another implementation.
+
+mod compliance;
+mod limits;
+mod lints;
+mod property;
+mod vectors;
