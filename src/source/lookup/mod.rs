@@ -17,8 +17,10 @@
 //! | [`page`] | what a worker gets of a page |
 //! | `coordinator` | how the results of all Regions are combined |
 //! | `estimate` | the expected cost of a load |
+//! | `attribute` | the attribute that a search is sent with |
 //! | [`search`] | reading newest events first, without coverage, and following new ones |
 
+mod attribute;
 mod coordinator;
 mod cursor;
 mod error;
@@ -50,6 +52,7 @@ use coordinator::Coordinator;
 use plan::{SecondRange, missing_ranges};
 use region::{FetchContext, RegionFetcher, seconds};
 
+pub use attribute::lookup_filter_for;
 pub use error::{FailureReason, LookupError, SharedError};
 pub use estimate::{Estimate, RegionEstimate, SLOW_REGION};
 pub use search::{EpochClock, FollowOptions, LookupSearch, LookupSearchOptions};

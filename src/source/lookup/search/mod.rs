@@ -31,7 +31,9 @@ use tokio::time::Instant;
 
 use super::coordinator::Coordinator;
 use super::plan::SecondRange;
-use super::{EVENT_HISTORY, LookupTarget, MESSAGE_CAPACITY, MIN_HELD_BYTES, QUOTA_SHARE, progress_of};
+use super::{
+    EVENT_HISTORY, LookupTarget, MESSAGE_CAPACITY, MIN_HELD_BYTES, QUOTA_SHARE, progress_of,
+};
 use crate::report::{LookupProgress, RegionProgress, lookup_progress::LOOKUP_QUOTA};
 use crate::shutdown::ShutdownSignal;
 use crate::source::{Error, EventSender, Source, SourceRun, task_output};

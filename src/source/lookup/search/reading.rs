@@ -121,9 +121,8 @@ impl OldestSecond {
             self.keys = known.keys;
         }
         let keys = events.iter().filter_map(keyed);
-        self.keys.extend(
-            keys.filter(|(second, _)| Some(*second) == self.second).map(|(_, key)| key),
-        );
+        self.keys
+            .extend(keys.filter(|(second, _)| Some(*second) == self.second).map(|(_, key)| key));
     }
 }
 
@@ -228,7 +227,11 @@ impl Reading {
     /// Splits the newest chain that has many pages left, or the longest one.
     fn split_known(&self) -> Option<Step> {
         let left = |chain: &Chain| {
-            if chain.is_done || !chain.has_answered { 0.0 } else { chain.cursor.expected_pages_left() }
+            if chain.is_done || !chain.has_answered {
+                0.0
+            } else {
+                chain.cursor.expected_pages_left()
+            }
         };
         let many = f64::from(2 * KEPT_PAGES);
         if let Some(chain) = self.chains.iter().find(|chain| left(chain) > many) {
@@ -253,7 +256,11 @@ impl Reading {
     }
 
     /// Prepares the request of a step. Returns the chain and its cursor.
-    pub(super) fn take_step(&mut self, step: Step, now: Instant) -> Option<(u64, &mut SliceCursor)> {
+    pub(super) fn take_step(
+        &mut self,
+        step: Step,
+        now: Instant,
+    ) -> Option<(u64, &mut SliceCursor)> {
         self.first_sent_at = self.first_sent_at.or(Some(now));
         let id = match step {
             Step::Continue(id) => id,

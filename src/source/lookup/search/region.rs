@@ -245,7 +245,8 @@ impl SearchRegion {
         let holds_pages = self.readings.iter().any(Reading::holds_pages);
         self.readings.iter().find_map(|reading| {
             let (step, not_before) = reading.next_step(may_split)?;
-            let at = not_before.map_or(self.rate_limiter.next(), |at| at.max(self.rate_limiter.next()));
+            let at =
+                not_before.map_or(self.rate_limiter.next(), |at| at.max(self.rate_limiter.next()));
             let is_urgent = holds_pages && reading.is_first(step);
             Some(NextRequest { reading: reading.number, step, at, is_urgent })
         })

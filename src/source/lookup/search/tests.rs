@@ -110,7 +110,11 @@ impl SearchBench {
         let run = for_each_event(Box::new(source), shutdown, |source_number, event| {
             assert_eq!(source_number, 7);
             note(event, &mut found, start);
-            if found.events.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if found.events.len() >= limit {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         let model = self.connection.model.clone();
         let happen = async {
@@ -467,7 +471,11 @@ fn following_a_busy_region_reads_each_second_twice_and_finds_late_events() {
 
 #[test]
 fn following_survives_outages_and_credentials_that_expire() {
-    for fault in [Fault::Status(503), Fault::Code("ExpiredTokenException"), Fault::Code("AccessDeniedException")] {
+    for fault in [
+        Fault::Status(503),
+        Fault::Code("ExpiredTokenException"),
+        Fault::Code("AccessDeniedException"),
+    ] {
         let mut bench = SearchBench::new(&["us-east-1"]);
         bench.put("us-east-1", 20, 40);
         for number in 1..100 {
