@@ -70,6 +70,8 @@ pub struct Environment {
     pub aws_region: Option<String>,
     /// The folder for state, by the XDG Base Directory rules; `None` if neither variable is set.
     pub state: Option<PathBuf>,
+    /// The folder for temporary files.
+    pub temporary: PathBuf,
     /// Number of processors that the process may use.
     pub processors: Option<NonZeroUsize>,
     /// Whether standard error is a terminal that can redraw lines.
@@ -84,6 +86,7 @@ impl Environment {
     /// Reads the environment of this process.
     pub fn read() -> Self {
         let mut read = Self::from_variables(|name| std::env::var_os(name));
+        read.temporary = std::env::temp_dir();
         read.processors = thread::available_parallelism().ok();
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         read.redraws = io::stderr().is_terminal() && !dumb;
@@ -111,6 +114,7 @@ impl Environment {
             aws_ca_bundle: path("AWS_CA_BUNDLE"),
             aws_region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")),
             state,
+            temporary: PathBuf::new(),
             processors: None,
             redraws: false,
             output: Terminal::default(),

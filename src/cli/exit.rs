@@ -1,7 +1,9 @@
 //! Exit codes, and the only place that decides which one a run ends with.
 //!
-//! Input: a [`RunReport`]. Output: an [`Exit`], which the checkpoint stores, the summary shows and the process returns.
-//! Invariant: the code is 0 only if everything requested is in the index.
+//! Input: a [`RunReport`] or a [`SearchReport`]. Output: an [`Exit`], which the checkpoint stores, the summary shows and
+//! the process returns.
+//! Invariant: the code of a load is 0 only if everything requested is in the index; that of a search only if something
+//! was found and everything requested was read.
 
 use std::process::ExitCode;
 
@@ -13,7 +15,7 @@ use crate::{
 /// The exit codes of the program. Scripts depend on them, so they are part of the command-line interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything requested is in the index.
+    /// Everything requested is in the index, or was found.
     Success = 0,
     /// The user must change something first: credentials, permissions or an address.
     ActionRequired = 1,
@@ -23,6 +25,8 @@ pub enum Exit {
     Incomplete = 3,
     /// Stopped early with the position saved: running the same command again continues.
     StoppedEarly = 4,
+    /// A search found nothing.
+    NothingFound = 5,
 }
 
 /// Everything about a run that its exit code depends on.
@@ -44,7 +48,54 @@ pub struct RunReport {
     pub missing: Vec<(String, MissingDocuments)>,
 }
 
+/// Everything about a search that its exit code depends on.
+#[derive(Clone, Debug)]
+pub struct SearchReport {
+    /// How the search ended.
+    pub ending: SearchEnding,
+    /// The exit codes of the failures, in order of occurrence. Each failure was logged.
+    pub failures: Vec<Exit>,
+    /// Events that were found.
+    pub found: u64,
+    /// Inputs that could not be read completely.
+    pub failed_inputs: u64,
+    /// SOURCE arguments under which inputs were read, none of which is CloudTrail.
+    pub sources_without_events: u64,
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchEnding {
+    /// Everything was read.
+    Complete,
+    /// The limit was reached, or the reader closed the output: nothing more was asked for.
+    Satisfied,
+    /// A signal stopped it.
+    Stopped,
+    /// A failure ended it.
+    Failed,
+}
+
 impl Exit {
+    /// Returns the exit code of a search.
+    ///
+    /// A signal takes precedence, then the first failure, then what could not be read, then whether anything was found.
+    pub fn of_search(report: &SearchReport) -> Self {
+        match (report.ending, report.failures.first()) {
+            (SearchEnding::Stopped, _) => Self::StoppedEarly,
+            (_, Some(exit)) => *exit,
+            (SearchEnding::Failed, None) => Self::ActionRequired,
+            (SearchEnding::Satisfied, None) => Self::Success,
+            (SearchEnding::Complete, None)
+                if report.failed_inputs + report.sources_without_events > 0 =>
+            {
+                Self::Incomplete
+            }
+            (SearchEnding::Complete, None) if report.found == 0 => Self::NothingFound,
+            (SearchEnding::Complete, None) => Self::Success,
+        }
+    }
+
     /// Returns the exit code of a run.
     ///
     /// A shutdown takes precedence, then the first failure, then whatever is missing from the index.
@@ -118,8 +169,37 @@ mod tests {
             Exit::Usage,
             Exit::Incomplete,
             Exit::StoppedEarly,
+            Exit::NothingFound,
         ];
-        assert_eq!(codes.map(Exit::code), [0, 1, 2, 3, 4]);
+        assert_eq!(codes.map(Exit::code), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_search_reports_whether_it_found_anything() {
+        use SearchEnding::{Complete, Failed, Satisfied, Stopped};
+        let report = |ending, found, failed_inputs| SearchReport {
+            ending,
+            failures: Vec::new(),
+            found,
+            failed_inputs,
+            sources_without_events: 0,
+        };
+        for (ending, found, failed_inputs, exit) in [
+            (Complete, 1, 0, Exit::Success),
+            (Complete, 0, 0, Exit::NothingFound),
+            (Complete, 1, 1, Exit::Incomplete),
+            (Complete, 0, 1, Exit::Incomplete),
+            (Satisfied, 1, 1, Exit::Success),
+            (Stopped, 1, 1, Exit::StoppedEarly),
+            (Failed, 1, 0, Exit::ActionRequired),
+        ] {
+            let report = report(ending, found, failed_inputs);
+            assert_eq!(Exit::of_search(&report), exit, "{report:?}");
+        }
+        let usage = SearchReport { failures: vec![Exit::Usage], ..report(Failed, 0, 0) };
+        assert_eq!(Exit::of_search(&usage), Exit::Usage);
+        let foreign = SearchReport { sources_without_events: 1, ..report(Complete, 0, 0) };
+        assert_eq!(Exit::of_search(&foreign), Exit::Incomplete);
     }
 
     #[test]

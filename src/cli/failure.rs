@@ -13,11 +13,13 @@ use crate::{
     aws, checkpoint,
     error::chain,
     event::DeadLetterCause,
+    filter::syntax::SyntaxError,
     normalize::rules,
-    pipeline, proxy,
+    pipeline::{self, search::SearchError},
+    proxy,
     report::{Log, summary},
     sink,
-    source::{self, lookup, s3},
+    source::{self, index::IndexError, lookup, s3},
 };
 
 /// The hint for an error that only a bug can cause.
@@ -31,6 +33,8 @@ pub struct Failure {
     pub exit: Exit,
     /// What failed, and on what.
     pub heading: String,
+    /// An excerpt of what is invalid, with a caret below the place.
+    pub excerpt: Vec<String>,
     /// The causes, from the outermost to the innermost.
     pub causes: Vec<String>,
     /// How to fix it.
@@ -40,12 +44,28 @@ pub struct Failure {
 impl Failure {
     /// Creates a failure that the user must fix before trying again.
     pub fn action_required(heading: impl Into<String>) -> Self {
-        Self { exit: Exit::ActionRequired, heading: heading.into(), causes: Vec::new(), hint: None }
+        Self {
+            exit: Exit::ActionRequired,
+            heading: heading.into(),
+            excerpt: Vec::new(),
+            causes: Vec::new(),
+            hint: None,
+        }
     }
 
     /// Creates a failure for an invalid command line.
     pub fn usage(heading: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, ..Self::action_required(heading) }
+    }
+
+    /// Creates a failure for an invalid expression in the value of an option.
+    pub fn syntax(option: &str, error: &SyntaxError) -> Self {
+        let message = format!("invalid value for '{option}': {}", error.message);
+        Self {
+            excerpt: error.caret().to_string().lines().map(str::to_owned).collect(),
+            hint: error.suggestion.clone(),
+            ..Self::usage(message)
+        }
     }
 
     /// Converts an error: its message becomes the heading, its sources become the causes.
@@ -73,7 +93,7 @@ impl Failure {
 
     /// Logs the failure, and returns its exit code.
     pub fn report(&self, log: &Log) -> Exit {
-        log.failure(&self.heading, &self.causes, self.hint.as_deref());
+        log.failure(&self.heading, &self.excerpt, &self.causes, self.hint.as_deref());
         self.exit
     }
 }
@@ -173,6 +193,24 @@ impl<E: std::error::Error + Into<Self>> From<pipeline::Error<E>> for Failure {
 impl From<Infallible> for Failure {
     fn from(error: Infallible) -> Self {
         match error {}
+    }
+}
+
+impl From<SearchError> for Failure {
+    fn from(error: SearchError) -> Self {
+        let hint = match &error {
+            SearchError::Output(_) => "check the file or program that the output goes to",
+            SearchError::Sort(_) => {
+                "free disk space, set TMPDIR to a folder with more of it, or search a shorter time range"
+            }
+        };
+        Self::from_error(Exit::ActionRequired, &error).hint(hint)
+    }
+}
+
+impl From<IndexError> for Failure {
+    fn from(error: IndexError) -> Self {
+        source::Error::from(error).into()
     }
 }
 
@@ -366,6 +404,19 @@ mod tests {
             page.text(),
             "error: could not read the batch\n  caused by: the line broke\n  \
              caused by: reset by peer\n  hint: run it again\n"
+        );
+    }
+
+    #[test]
+    fn an_invalid_expression_is_shown_with_a_caret() {
+        let error = SyntaxError::new("$.a = 1", 4, "expected ==").suggest("$.a == 1");
+        let failure = Failure::syntax("--match <PATH OP VALUE>", &error);
+        let (log, page) = page(LogFormat::Text, Verbosity::Quiet);
+        assert_eq!(failure.report(&log), Exit::Usage);
+        assert_eq!(
+            page.text(),
+            "error: invalid value for '--match <PATH OP VALUE>': expected ==\n    \
+             $.a = 1\n        ^\n  hint: $.a == 1\n"
         );
     }
 

@@ -35,7 +35,7 @@ use std::{
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 use self::{
-    args::{load::LoadArgs, output::LogArgs},
+    args::{load::LoadArgs, output::LogArgs, search::SearchArgs},
     environment::Environment,
     exit::Exit,
     failure::Failure,
@@ -83,6 +83,8 @@ Exit codes:
 enum Command {
     /// Load CloudTrail events; later runs load only what is new
     Load(Box<LoadArgs>),
+    /// Find events by IAM action and by any field, in every Region, in files, buckets and indices
+    Search(Box<SearchArgs>),
     /// Show what is loaded per source, dead letters and their reasons, and discovered fields
     Status(status::StatusArgs),
     /// Send dead letters again, or accept that they stay out of the index
@@ -140,6 +142,7 @@ fn perform(cli: Cli, environment: &Environment) -> Exit {
     let now = environment::now();
     let result = match cli.command {
         Command::Load(args) => load::run(&args, environment, now, &log),
+        Command::Search(args) => search::run(&args, environment, now, &log),
         Command::Status(args) => status::run(&args, environment).map(|()| Exit::Success),
         Command::Retry(args) => retry::run(&args, environment, now, &log),
         Command::Doctor(args) => doctor::run(&args, environment, now, &log),

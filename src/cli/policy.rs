@@ -89,8 +89,8 @@ impl PolicyRequest {
     fn new(args: &LoadArgs, environment: &Environment) -> Result<Self, Failure> {
         let sources = SourceList::new(&args.source.sources, &args.aws.buckets.trail)?;
         let aws = args.aws.plan(&sources, args.engine_auth(), environment)?;
-        let signs = args.engine.aws_auth;
-        let engine = match &args.engine.into {
+        let signs = args.engine.connection.aws_auth;
+        let engine = match &args.engine.connection.into {
             Some(into) => Some(engine_url(into)?).filter(|_| signs),
             None if signs => {
                 return Err(Failure::usage("'--aws-auth' requires an engine, but none is given")

@@ -113,7 +113,8 @@ impl RetryArgs {
     }
 
     fn accept(&self, environment: &Environment, now: Timestamp, log: &Log) -> Result<(), Failure> {
-        let EngineArgs { into, index, checkpoint, .. } = &self.engine;
+        let EngineArgs { connection, checkpoint } = &self.engine;
+        let (into, index) = (&connection.into, &connection.index);
         let (into, file) = (into.as_ref(), checkpoint.as_deref());
         let path = status::checkpoint_file(into, index, file, environment)?;
         let accepted = checkpoint::accept_dead_letters(&path, now)?;

@@ -7,7 +7,7 @@ use tokio::runtime::Builder;
 
 use super::{exit::Exit, failure::Failure, plan::sources::SourceList};
 
-/// Worker threads of the runtime while it reads from AWS: signing and TLS of thousands of small objects a second need
+/// Worker threads of the runtime while it reads from AWS or an engine: signing and TLS of thousands of small objects a second need
 /// more than one.
 const AWS_THREADS: usize = 2;
 
@@ -20,7 +20,7 @@ pub(in crate::cli) fn block_on<T>(
     sources: &SourceList,
     run: impl Future<Output = T>,
 ) -> Result<T, Failure> {
-    let mut builder = if sources.uses_aws() {
+    let mut builder = if sources.uses_aws() || sources.index.is_some() {
         Builder::new_multi_thread()
     } else {
         // One thread is enough: the pipeline has threads of its own for the work.

@@ -176,19 +176,37 @@ impl Log {
         }
     }
 
-    /// Logs the error that ended the program, with its chain of causes and a hint.
-    pub fn failure(&self, heading: &str, causes: &[String], hint: Option<&str>) {
+    /// Logs the error that ended the program, with an excerpt of what is invalid, its chain of causes and a hint. The
+    /// excerpt is printable.
+    pub fn failure(
+        &self,
+        heading: &str,
+        excerpt: &[String],
+        causes: &[String],
+        hint: Option<&str>,
+    ) {
         let Some(printer) = &self.0 else { return };
         match printer.format {
             LogFormat::Text => {
-                printer.write(&failure_text(printer.terminal, heading, causes, hint));
+                printer.write(&failure_text(printer.terminal, heading, excerpt, causes, hint));
             }
             LogFormat::Json => self.line(LogLevel::Error, "trailload", &heading, || {
                 let mut fields = Map::new();
+                if !excerpt.is_empty() {
+                    fields.insert("excerpt".into(), excerpt.into());
+                }
                 fields.insert("causes".into(), causes.into());
                 fields.insert("hint".into(), hint.into());
                 fields
             }),
+        }
+    }
+
+    /// Hides the progress bars while `write` writes to another stream, which may be the same terminal.
+    pub fn suspend_progress<T>(&self, write: impl FnOnce() -> T) -> T {
+        match self.bars() {
+            Some(bars) => bars.suspend(write),
+            None => write(),
         }
     }
 
@@ -317,6 +335,7 @@ fn json_line(
 fn failure_text(
     terminal: Terminal,
     heading: &str,
+    excerpt: &[String],
     causes: &[String],
     hint: Option<&str>,
 ) -> String {
@@ -324,6 +343,10 @@ fn failure_text(
         terminal.wrap(&format!("{head}: {}", escape_unprintable(text)), indent)
     };
     let mut text = painted(terminal, Some(Accent::Error), &line("error", heading, INDENT));
+    for shown in excerpt {
+        // Not wrapped, because a caret stands below a column. Writing to a String cannot fail.
+        let _ = writeln!(text, "{:1$}{shown}", "", 2 * INDENT);
+    }
     for cause in causes {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}", line("  caused by", cause, 2 * INDENT));
@@ -433,13 +456,13 @@ pub(crate) mod tests {
     fn a_failure_has_causes_and_a_hint() {
         let causes = vec!["403 Forbidden".to_owned()];
         let (log, text) = page(LogFormat::Text, Verbosity::Quiet);
-        log.failure("refused", &causes, Some("ask for the role"));
+        log.failure("refused", &[], &causes, Some("ask for the role"));
         assert_eq!(
             text.text(),
             "error: refused\n  caused by: 403 Forbidden\n  hint: ask for the role\n"
         );
         let (log, json) = page(LogFormat::Json, Verbosity::Quiet);
-        log.failure("refused", &causes, None);
+        log.failure("refused", &[], &causes, None);
         let line: Value = serde_json::from_str(&json.text()).unwrap();
         assert_eq!((&line["level"], &line["about"]), (&"error".into(), &"trailload".into()));
         assert_eq!(line["causes"][0], "403 Forbidden");
@@ -468,6 +491,7 @@ pub(crate) mod tests {
             .shown_on(Terminal { columns: Some(60), color: Color::Always });
         log.failure(
             "one thing after the other went wrong, as they do, and so on",
+            &[],
             &[],
             Some("wait"),
         );

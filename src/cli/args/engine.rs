@@ -18,6 +18,19 @@ const MAX_PREFIX_BYTES: usize = 128;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Engine options")]
 pub struct EngineArgs {
+    /// The engine.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// Checkpoint file, which records what has been loaded [default: one per engine and index prefix
+    /// in the state folder]
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// An engine: its URL, its credentials, and the indices in it.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Engine options")]
+pub struct ConnectionArgs {
     /// URL of the Elasticsearch or OpenSearch cluster
     #[arg(long, value_name = "URL")]
     pub into: Option<EngineUrl>,
@@ -33,10 +46,6 @@ pub struct EngineArgs {
     /// Sign requests with AWS credentials, for Amazon OpenSearch Service and OpenSearch Serverless
     #[arg(long)]
     pub aws_auth: bool,
-    /// Checkpoint file, which records what has been loaded [default: one per engine and index prefix
-    /// in the state folder]
-    #[arg(long, value_name = "FILE")]
-    pub checkpoint: Option<PathBuf>,
 }
 
 /// Files that hold credentials for the engine.

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod load;
 pub mod output;
 pub mod resources;
+pub mod search;
 pub mod size;
 pub mod source;
 pub mod time;

@@ -1,8 +1,12 @@
-//! Parses points in time and ages: `2024-06-01T12:00:00Z`, `2024-06-01`, `7d`.
+//! Parses points in time and ages: `2024-06-01T12:00:00Z`, `2024-06-01`, `7d`, `now-2h`.
 
 use std::{str::FromStr, time::Duration};
 
-use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use jiff::{
+    SignedDuration, Timestamp,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
 use thiserror::Error;
 
 /// The value is neither a point in time nor an age; the message states what is expected.
@@ -13,6 +17,12 @@ pub enum TimeError {
         "expected a time (2024-06-01T12:00:00Z), a date (2024-06-01, midnight UTC) or an age (7d, 12h)"
     )]
     Moment,
+    /// The value is not a time of a search.
+    #[error(
+        "expected a time ('2024-06-01 14:00:12', UTC unless a zone follows), a date (2024-06-01, midnight UTC), \
+         now, now-2h, or an age (7d, 12h)"
+    )]
+    SearchTime,
     /// The value is not an age.
     #[error("expected an age such as 30m, 12h, 7d or 2w (units: s, m, h, d, w)")]
     Age,
@@ -30,6 +40,17 @@ pub enum Moment {
 /// A duration such as `7d`. A day has 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age(SignedDuration);
+
+/// A point in time in the options of a search, which accept more forms than [`Moment`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchTime {
+    /// The point in time.
+    pub moment: Moment,
+    /// Whether the value is a time without a zone, which is taken as UTC.
+    pub lacks_zone: bool,
+    /// The value as it was given.
+    pub text: String,
+}
 
 impl Moment {
     /// Returns the absolute time, or `None` if it is too early to be represented.
@@ -64,6 +85,44 @@ impl FromStr for Moment {
             return Ok(Self::At(time));
         }
         text.parse().map(Self::Ago).map_err(|_| TimeError::Moment)
+    }
+}
+
+impl FromStr for SearchTime {
+    type Err = TimeError;
+
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let trimmed = text.trim();
+        let at = |moment, lacks_zone| Self { moment, lacks_zone, text: trimmed.to_owned() };
+        if let Ok(moment) = trimmed.parse() {
+            return Ok(at(moment, false));
+        }
+        if let Some(rest) = trimmed.strip_prefix("now") {
+            return relative_to_now(rest.trim_start()).map(|moment| at(moment, false));
+        }
+        // jiff also takes a time with hours alone, and ignores the name of a zone in brackets.
+        if trimmed.len() < "2024-06-01 14:00".len() || trimmed.contains('[') {
+            return Err(TimeError::SearchTime);
+        }
+        let time: DateTime = trimmed.parse().map_err(|_| TimeError::SearchTime)?;
+        let time = time.to_zoned(TimeZone::UTC).map_err(|_| TimeError::SearchTime)?;
+        Ok(at(Moment::At(time.timestamp()), true))
+    }
+}
+
+/// Parses what follows `now`: nothing, or `-` and an age.
+fn relative_to_now(rest: &str) -> Result<Moment, TimeError> {
+    match rest.strip_prefix('-') {
+        None if rest.is_empty() => Ok(Moment::Ago(Age(SignedDuration::ZERO))),
+        None => Err(TimeError::SearchTime),
+        Some(age) => age.trim_start().parse().map(Moment::Ago).map_err(|_| TimeError::SearchTime),
+    }
+}
+
+impl Age {
+    /// Returns the age of this many minutes.
+    pub const fn from_minutes(minutes: u32) -> Self {
+        Self(SignedDuration::from_mins(minutes as i64))
     }
 }
 
@@ -153,6 +212,40 @@ mod tests {
         ] {
             assert_eq!(typed.parse::<Moment>(), Err(TimeError::Moment), "{typed}");
             assert_eq!(typed.parse::<Age>(), Err(TimeError::Age), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_search_takes_now_and_times_without_a_zone_too() {
+        let now = time("2024-06-08T12:00:00Z");
+        for (typed, meant, lacks_zone) in [
+            ("now", "2024-06-08T12:00:00Z", false),
+            ("now-2h", "2024-06-08T10:00:00Z", false),
+            ("now - 1d12h", "2024-06-07T00:00:00Z", false),
+            ("2023-03-31 14:00:12", "2023-03-31T14:00:12Z", true),
+            ("2023-03-31T14:00:12", "2023-03-31T14:00:12Z", true),
+            ("2023-03-31 14:00", "2023-03-31T14:00:00Z", true),
+            (" 2023-03-31 14:00:12.5 ", "2023-03-31T14:00:12.5Z", true),
+            ("2023-03-31 14:00:12+02:00", "2023-03-31T12:00:12Z", false),
+            ("2023-03-31T14:00:12Z", "2023-03-31T14:00:12Z", false),
+            ("2023-03-31", "2023-03-31T00:00:00Z", false),
+            ("7d", "2024-06-01T12:00:00Z", false),
+        ] {
+            let parsed: SearchTime = typed.parse().unwrap_or_else(|_| panic!("{typed}"));
+            assert_eq!(parsed.moment.resolve(now), Some(time(meant)), "{typed}");
+            assert_eq!(parsed.lacks_zone, lacks_zone, "{typed}");
+        }
+        for typed in [
+            "",
+            "now+2h",
+            "now-",
+            "nowhere",
+            "2023-03-31 25:00:00",
+            "2023-03-31 14",
+            "yesterday",
+            "2023-03-31T14:00[Asia/Tokyo]",
+        ] {
+            assert_eq!(typed.parse::<SearchTime>(), Err(TimeError::SearchTime), "{typed}");
         }
     }
 

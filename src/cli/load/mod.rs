@@ -23,6 +23,7 @@ use super::{
     exit::{Exit, RunReport},
     failure::Failure,
     plan::Plan,
+    sources,
 };
 use crate::{
     checkpoint::{Outstanding, indices::MissingDocuments},
@@ -159,7 +160,9 @@ impl<'a> ReportBuilder<'a> {
             duplicates_differing: metrics.duplicates_differing.load(Relaxed),
             failed_inputs: metrics.sources_failed.load(Relaxed),
             sources_without_events: match ending {
-                Ending::Done | Ending::DryRun => warn_about_sources_without_events(metrics, log),
+                Ending::Done | Ending::DryRun => {
+                    sources::warn_about_sources_without_events(metrics, log)
+                }
                 Ending::Stopped | Ending::Failed => 0,
             },
             // The checkpoint replaces this: it also knows those of earlier runs, and which are accepted.
@@ -182,23 +185,6 @@ impl<'a> ReportBuilder<'a> {
     fn exit(&self) -> Exit {
         Exit::of(&self.report)
     }
-}
-
-/// Warns about each SOURCE argument under which inputs were read, none of which is CloudTrail. Returns their number.
-fn warn_about_sources_without_events(metrics: &Metrics, log: &Log) -> u64 {
-    let mut sources = 0;
-    for source in &metrics.sources {
-        let inputs = source.inputs_without_events();
-        if inputs > 0 {
-            sources += 1;
-            let inputs = format::plural(inputs, "input");
-            log.warn(
-                &source.name,
-                format_args!("no CloudTrail events in {inputs}; check the path"),
-            );
-        }
-    }
-    sources
 }
 
 /// Warns about what needs attention, also with `--quiet`.

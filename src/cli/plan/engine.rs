@@ -12,10 +12,11 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::aws::EngineAuth;
 use crate::{
     checkpoint::canonical_host,
     cli::{
-        args::engine::{EngineUrl, IndexPrefix, SecretFiles},
+        args::engine::{ConnectionArgs, EngineUrl, IndexPrefix, SecretFiles},
         environment::{self, Environment, Secret},
         failure::Failure,
     },
@@ -51,6 +52,35 @@ impl EngineEndpoint {
         let userinfo = take_userinfo(&mut url);
         let credentials = credentials(userinfo, files, environment)?;
         Ok(Self { url, credentials })
+    }
+}
+
+impl ConnectionArgs {
+    /// Returns how requests to the engine are authenticated.
+    pub(in crate::cli) fn auth(&self) -> EngineAuth {
+        if self.aws_auth { EngineAuth::SigV4 } else { EngineAuth::Credentials }
+    }
+
+    /// Returns the engine that the options name.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if no URL is given, or as [`EngineEndpoint::new`] does.
+    pub(in crate::cli) fn endpoint(
+        &self,
+        environment: &Environment,
+    ) -> Result<EngineEndpoint, Failure> {
+        let into = self.into.as_ref().ok_or_else(|| {
+            Failure::usage("no engine is given").hint("add --into http://localhost:9200")
+        })?;
+        let endpoint = EngineEndpoint::new(into, &self.secret_files, environment)?;
+        if self.aws_auth && endpoint.credentials != Credentials::None {
+            return Err(Failure::usage(
+                "'--aws-auth' cannot be combined with a user name or an API key",
+            )
+            .hint("use only one of them"));
+        }
+        Ok(endpoint)
     }
 }
 

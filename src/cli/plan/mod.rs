@@ -148,7 +148,9 @@ impl LoadArgs {
         let target = self.target(environment)?;
         let checkpoint = match &self.engine.checkpoint {
             Some(path) => path.clone(),
-            None => engine::default_checkpoint(&target.url, &self.engine.index, environment)?,
+            None => {
+                engine::default_checkpoint(&target.url, &self.engine.connection.index, environment)?
+            }
         };
         Ok(Plan {
             workers: self.workers(&sources, &target, environment),
@@ -162,8 +164,8 @@ impl LoadArgs {
             dry_run: self.dry_run,
             target,
             engine_auth,
-            ca_file: self.engine.ca_file.clone(),
-            index: self.engine.index.clone(),
+            ca_file: self.engine.connection.ca_file.clone(),
+            index: self.engine.connection.index.clone(),
             index_by: self.index_by,
             accept_cluster: self.accept_cluster,
             accept_missing: self.accept_missing.clone(),
@@ -181,21 +183,11 @@ impl LoadArgs {
 
     /// Returns how requests to the engine are authenticated.
     pub(in crate::cli) fn engine_auth(&self) -> EngineAuth {
-        if self.engine.aws_auth { EngineAuth::SigV4 } else { EngineAuth::Credentials }
+        self.engine.connection.auth()
     }
 
     fn target(&self, environment: &Environment) -> Result<EngineEndpoint, Failure> {
-        let into = self.engine.into.as_ref().ok_or_else(|| {
-            Failure::usage("no engine is given").hint("add --into http://localhost:9200")
-        })?;
-        let target = EngineEndpoint::new(into, &self.engine.secret_files, environment)?;
-        if self.engine.aws_auth && target.credentials != sink::Credentials::None {
-            return Err(Failure::usage(
-                "'--aws-auth' cannot be combined with a user name or an API key",
-            )
-            .hint("use only one of them"));
-        }
-        Ok(target)
+        self.engine.connection.endpoint(environment)
     }
 
     fn workers(

@@ -16,7 +16,10 @@ use crate::{
 /// The argument for the event history of accounts. A file of that name can be given as `./lookup`.
 pub const LOOKUP: &str = "lookup";
 
-/// The sources of a load, each with the number under which it is counted.
+/// The argument of a search for the indices of an engine. A file of that name can be given as `./index`.
+pub const INDEX: &str = "index";
+
+/// The sources of a run, each with the number under which it is counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceList {
     /// Files, folders, `-`.
@@ -27,12 +30,14 @@ pub struct SourceList {
     pub buckets: Vec<(usize, Address)>,
     /// Trails whose buckets are still to be resolved, by name or ARN.
     pub trails: Vec<(usize, String)>,
+    /// The indices of an engine; only a search reads them.
+    pub index: Option<usize>,
     /// The name of each source in the summary, by its number.
     pub names: Vec<String>,
 }
 
 impl SourceList {
-    /// Sorts the arguments. Without any, the event history is loaded.
+    /// Sorts the arguments of a load. Without any, the event history is loaded.
     ///
     /// # Errors
     ///
@@ -42,16 +47,37 @@ impl SourceList {
         for source in sources {
             list.add(source)?;
         }
-        for trail in trails {
-            if !list.trails.iter().any(|(_, known)| known == trail) {
-                let number = list.next_number(format!("trail {trail}"));
-                list.trails.push((number, trail.clone()));
+        list.with_trails(trails)
+    }
+
+    /// Sorts the arguments of a search, which can also be [`INDEX`]. Without any, the event history is searched.
+    ///
+    /// # Errors
+    ///
+    /// Returns a usage [`Failure`] for an invalid S3 address.
+    pub fn for_search(sources: &[OsString], trails: &[String]) -> Result<Self, Failure> {
+        let mut list = Self::default();
+        for source in sources {
+            if source != INDEX {
+                list.add(source)?;
+            } else if list.index.is_none() {
+                list.index = Some(list.next_number(INDEX));
             }
         }
-        if list.names.is_empty() {
-            list.add(OsStr::new(LOOKUP))?;
+        list.with_trails(trails)
+    }
+
+    fn with_trails(mut self, trails: &[String]) -> Result<Self, Failure> {
+        for trail in trails {
+            if !self.trails.iter().any(|(_, known)| known == trail) {
+                let number = self.next_number(format!("trail {trail}"));
+                self.trails.push((number, trail.clone()));
+            }
         }
-        Ok(list)
+        if self.names.is_empty() {
+            self.add(OsStr::new(LOOKUP))?;
+        }
+        Ok(self)
     }
 
     fn add(&mut self, source: &OsStr) -> Result<(), Failure> {
@@ -151,6 +177,16 @@ mod tests {
         let names = ["a", "lookup", "s3://logs/org/", "standard input", "./lookup", "trail audit"];
         assert_eq!(list.names, names);
         assert!(list.uses_aws() && list.has_buckets());
+    }
+
+    #[test]
+    fn only_a_search_reads_an_index() {
+        let words: Vec<OsString> = ["index", "a", "index", "./index"].map(OsString::from).to_vec();
+        let list = SourceList::for_search(&words, &[]).unwrap();
+        assert_eq!((list.index, list.lookup), (Some(0), None));
+        assert_eq!(list.names, ["index", "a", "./index"]);
+        let load = SourceList::new(&words[..1], &[]).unwrap();
+        assert_eq!((load.index, load.files.len()), (None, 1));
     }
 
     #[test]

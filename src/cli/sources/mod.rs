@@ -33,7 +33,7 @@ use crate::{
     source::{
         self, CombinedSource, Files, LookupSource, S3Source,
         files::FinishedLookup,
-        lookup::{self, CoverageFn},
+        lookup::{self, CoverageFn, EpochClock, FollowOptions, LookupSearch, LookupSearchOptions},
         s3::{self, ClosedFolders},
     },
 };
@@ -81,6 +81,17 @@ pub(in crate::cli) enum LookupMode {
     Load,
     /// Only sampled, for an estimate.
     Estimate,
+    /// Newest events first, for a search.
+    Search(FollowMode),
+}
+
+/// Whether a search of the event history continues with new events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum FollowMode {
+    /// It ends at the end of the range.
+    Off,
+    /// It polls for new events until a shutdown.
+    On,
 }
 
 impl SourceBuilder<'_> {
@@ -115,7 +126,14 @@ impl SourceBuilder<'_> {
         if let Some(number) = sources.lookup {
             let resolved = accounts::resolve_accounts(self.aws, &session).await?;
             resolved.warn(self.log);
-            all = all.with_remote(number, self.lookup(number, &resolved)?);
+            all = match self.lookup {
+                LookupMode::Load | LookupMode::Estimate => {
+                    all.with_remote(number, self.lookup(number, &resolved)?)
+                }
+                LookupMode::Search(follow) => {
+                    all.with_remote(number, self.lookup_search(number, &resolved, follow))
+                }
+            };
             all = all.with_failures(resolved.failed.into_iter().map(|(account, error)| {
                 (number, source::Error::Account { account, source: Box::new(error) })
             }));
@@ -147,8 +165,7 @@ impl SourceBuilder<'_> {
         ))
     }
 
-    fn lookup(&self, number: usize, accounts: &ResolvedAccounts) -> Result<LookupSource, Failure> {
-        let targets = accounts.lookup_targets(self.aws);
+    fn log_accounts(&self, accounts: &ResolvedAccounts) {
         self.log.info(
             "lookup",
             format_args!(
@@ -160,11 +177,16 @@ impl SourceBuilder<'_> {
                 ),
             ),
         );
+    }
+
+    fn lookup(&self, number: usize, accounts: &ResolvedAccounts) -> Result<LookupSource, Failure> {
+        let targets = accounts.lookup_targets(self.aws);
+        self.log_accounts(accounts);
         let options = self.lookup_options(number, environment::now());
-        self.warn_about_age(&options);
+        self.warn_about_age(options.now, options.from.or(options.to));
         let detail = match self.lookup {
-            LookupMode::Load => Detail::SlowRegions,
             LookupMode::Estimate => Detail::AllRegions,
+            LookupMode::Load | LookupMode::Search(_) => Detail::SlowRegions,
         };
         let log = self.log.clone();
         let source = LookupSource::new(targets, options, self.coverage()?)
@@ -174,14 +196,36 @@ impl SourceBuilder<'_> {
         Ok(source)
     }
 
-    /// Warns if events are requested that are older than the event history.
-    fn warn_about_age(&self, options: &lookup::LookupOptions) {
-        let oldest = options.now.saturating_sub_unsigned(lookup::EVENT_HISTORY.as_secs());
-        let wanted = options.from.or(options.to).unwrap_or(oldest);
-        if wanted < oldest.saturating_sub(HISTORY_TOLERANCE_SECONDS) {
+    fn lookup_search(
+        &self,
+        number: usize,
+        accounts: &ResolvedAccounts,
+        follow: FollowMode,
+    ) -> LookupSearch {
+        self.log_accounts(accounts);
+        let memory = self.memory.fetched_bytes_per_source();
+        let options = LookupSearchOptions {
+            source_number: number,
+            from: self.range.from.map(second_from),
+            to: self.range.to.map(|to| second_from(to) - 1),
+            held_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
+            follow: (follow == FollowMode::On).then(FollowOptions::default),
+            ..LookupSearchOptions::new(EpochClock::new(|| environment::now().as_second()))
+        };
+        self.warn_about_age(environment::now().as_second(), options.from.or(options.to));
+        let source = LookupSearch::new(accounts.lookup_targets(self.aws), options);
+        // It is set only here, so this cannot fail.
+        let _ = self.metrics.lookup.set((number, source.progress()));
+        source
+    }
+
+    /// Warns if events are requested that are older than the event history. `wanted` is the first second.
+    fn warn_about_age(&self, now: i64, wanted: Option<i64>) {
+        let oldest = now.saturating_sub_unsigned(lookup::EVENT_HISTORY.as_secs());
+        if wanted.unwrap_or(oldest) < oldest.saturating_sub(HISTORY_TOLERANCE_SECONDS) {
             self.log.warn(
                 "lookup",
-                "the event history covers 90 days; load older events from the bucket of a trail (s3://BUCKET)",
+                "the event history covers 90 days; read older events from the bucket of a trail (s3://BUCKET)",
             );
         }
     }
@@ -274,6 +318,23 @@ pub(in crate::cli) fn signing(url: &Url, session: &Session) -> Signing {
     let named = Service::from_host(url);
     let (service, region) = named.unwrap_or_else(|| (Service::Domain, session.region()));
     Signing { service, region, credentials: session.credentials_provider() }
+}
+
+/// Warns about each SOURCE argument under which inputs were read, none of which is CloudTrail. Returns their number.
+pub(in crate::cli) fn warn_about_sources_without_events(metrics: &Metrics, log: &Log) -> u64 {
+    let mut sources = 0;
+    for source in &metrics.sources {
+        let inputs = source.inputs_without_events();
+        if inputs > 0 {
+            sources += 1;
+            let inputs = format::plural(inputs, "input");
+            log.warn(
+                &source.name,
+                format_args!("no CloudTrail events in {inputs}; check the path"),
+            );
+        }
+    }
+    sources
 }
 
 /// Returns a lookup that knows no finished input, for runs without a checkpoint.

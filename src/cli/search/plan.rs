@@ -1,0 +1,366 @@
+//! Turns the arguments of a search into a [`SearchPlan`]: every decision that needs no file, network or engine.
+//!
+//! Input: [`SearchArgs`], environment, clock. Output: a [`SearchPlan`], or a usage failure that names the option.
+//! Invariant: an expression that is not valid is refused before anything is read or requested.
+
+use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::presets::{self, ExpandedPreset};
+use crate::{
+    cli::{
+        args::{
+            aws::{AwsArgs, HistoryArgs},
+            engine::IndexPrefix,
+            search::{ConditionArgs, SearchArgs},
+            size::ByteCount,
+            time::{Age, Moment},
+        },
+        environment::Environment,
+        failure::Failure,
+        plan::{
+            aws::{AwsOptions, EngineAuth},
+            engine::EngineEndpoint,
+            sources::{LOOKUP, SourceList},
+        },
+    },
+    filter::{
+        action::ActionFilter,
+        glob::Glob,
+        jmespath::Expression,
+        match_expression::MatchExpression,
+        query::{Query, TimeBounds},
+        resource::ResourcePattern,
+        selectors::{AccessKeyError, AccessKeyId, CallKind, Selectors},
+    },
+    limit::MemoryBudget,
+    normalize::TimeRange,
+    pipeline::search::{Counts, EventSummary, Histogram, SearchOutput},
+    sink::events::{EventFormat, OutputStyle},
+};
+
+/// Size of a batch of events that are found: the pipeline's unit of memory. A small one, so that the first events are
+/// printed at once.
+const BATCH_BYTES: u64 = 256 << 10;
+
+/// Everything that a search needs to know, checked and with all defaults filled in.
+#[derive(Clone, Debug)]
+pub(super) struct SearchPlan {
+    /// What is searched.
+    pub(super) sources: SourceList,
+    /// How AWS is accessed.
+    pub(super) aws: AwsOptions,
+    /// The engine of `--in index`.
+    pub(super) index: Option<IndexEndpoint>,
+    /// The conditions.
+    pub(super) query: Arc<Query>,
+    /// The conditions as they were given, with the options of the presets.
+    pub(super) conditions: ConditionArgs,
+    /// The presets that were given.
+    pub(super) presets: Vec<ExpandedPreset>,
+    /// Times that were given without a zone.
+    pub(super) times_without_zone: Vec<String>,
+    /// What is done with the events that are found.
+    pub(super) output: SearchOutput,
+    /// How events and tables are printed.
+    pub(super) style: OutputStyle,
+    /// The largest number of events.
+    pub(super) limit: Option<u64>,
+    /// Whether the search continues with new events.
+    pub(super) follow: bool,
+    /// The memory limit.
+    pub(super) memory: MemoryBudget,
+    /// Threads that decompress and filter.
+    pub(super) workers: NonZeroUsize,
+    /// The folder for temporary files.
+    pub(super) temporary: PathBuf,
+    /// The time at the start, which relative times refer to.
+    pub(super) now: Timestamp,
+}
+
+/// The engine whose indices are searched.
+#[derive(Clone, Debug)]
+pub(super) struct IndexEndpoint {
+    /// The engine, and the credentials for it.
+    pub(super) endpoint: EngineEndpoint,
+    /// How requests to the engine are authenticated.
+    pub(super) auth: EngineAuth,
+    /// File with CA certificates to trust for the engine.
+    pub(super) ca_file: Option<PathBuf>,
+    /// Prefix of the index names.
+    pub(super) prefix: IndexPrefix,
+}
+
+impl SearchPlan {
+    /// Returns the time range as the sources expect it: with an exclusive end.
+    pub(super) fn range(&self) -> TimeRange {
+        let TimeBounds { from, to } = self.query.range;
+        let time = |second: i64| Timestamp::from_second(second).ok();
+        TimeRange { from: from.and_then(time), to: to.and_then(|to| time(to.saturating_add(1))) }
+    }
+}
+
+impl SearchArgs {
+    /// Checks the arguments and fills in the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] that names the option, what was given, and what is expected.
+    pub(super) fn plan(
+        &self,
+        environment: &Environment,
+        now: Timestamp,
+    ) -> Result<SearchPlan, Failure> {
+        let (conditions, presets) = presets::expand(self)?;
+        let sources = SourceList::for_search(&self.sources, &self.buckets.trail)?;
+        check_actions_are_no_sources(&conditions.actions)?;
+        let query = Query { range: self.bounds(now)?, ..conditions.query()? };
+        let index = self.index(&sources, environment)?;
+        self.check_follow(&sources)?;
+        let auth = index.as_ref().map_or(EngineAuth::Credentials, |index| index.auth);
+        let aws = self.aws_args().plan(&sources, auth, environment)?;
+        let remote = [sources.lookup.is_some(), sources.has_buckets(), index.is_some()];
+        let remote = remote.into_iter().filter(|is_read| *is_read).count();
+        let memory = self.memory(remote)?;
+        Ok(SearchPlan {
+            workers: self.workers(memory, environment),
+            memory,
+            aws,
+            index,
+            sources,
+            query: Arc::new(query),
+            conditions,
+            presets,
+            times_without_zone: self.times_without_zone(),
+            output: self.output(),
+            style: self.style(environment),
+            limit: self.result.limit.map(std::num::NonZeroU64::get),
+            follow: self.result.follow,
+            temporary: environment.temporary.clone(),
+            now,
+        })
+    }
+
+    fn aws_args(&self) -> AwsArgs {
+        AwsArgs {
+            access: self.access.clone(),
+            history: HistoryArgs { insights: self.insights, ..HistoryArgs::default() },
+            buckets: self.buckets.clone(),
+        }
+    }
+
+    fn bounds(&self, now: Timestamp) -> Result<TimeBounds, Failure> {
+        let time = &self.time;
+        let resolve = |option: &str, moment: Moment| {
+            moment.resolve(now).ok_or_else(|| {
+                Failure::usage(format!("invalid value for '{option}': expected a shorter age"))
+            })
+        };
+        let from = match (time.last, time.last_minute, &time.from) {
+            (Some(age), _, _) => Some(resolve("--last <AGE>", Moment::Ago(age))?),
+            (_, Some(minutes), _) => {
+                Some(resolve("--last-minute <N>", Moment::Ago(Age::from_minutes(minutes)))?)
+            }
+            (_, _, Some(from)) => Some(resolve("--from <TIME>", from.moment)?),
+            (None, None, None) => None,
+        };
+        let to = time.to.as_ref().map(|to| resolve("--to <TIME>", to.moment)).transpose()?;
+        if let (Some(from), Some(to)) = (from, to)
+            && from > to
+        {
+            return Err(Failure::usage(format!(
+                "the time range is reversed: it starts at {from} and ends at {to}"
+            ))
+            .hint("give the earlier time to --from, and the later one to --to"));
+        }
+        Ok(TimeBounds::new(from, to))
+    }
+
+    fn times_without_zone(&self) -> Vec<String> {
+        let times = [&self.time.from, &self.time.to].into_iter().flatten();
+        times.filter(|time| time.lacks_zone).map(|time| time.text.clone()).collect()
+    }
+
+    /// Returns the engine of `--in index`, and rejects its options if there is no such source.
+    fn index(
+        &self,
+        sources: &SourceList,
+        environment: &Environment,
+    ) -> Result<Option<IndexEndpoint>, Failure> {
+        let engine = &self.engine;
+        if sources.index.is_none() {
+            let given = [
+                ("--into", engine.into.is_some()),
+                ("--ca-file", engine.ca_file.is_some()),
+                ("--password-file", engine.secret_files.password_file.is_some()),
+                ("--api-key-file", engine.secret_files.api_key_file.is_some()),
+                ("--aws-auth", engine.aws_auth),
+            ];
+            return match given.into_iter().find(|(_, is_given)| *is_given) {
+                None => Ok(None),
+                Some((option, _)) => Err(Failure::usage(format!(
+                    "'{option}' applies only to the indices of an engine, which are not searched"
+                ))
+                .hint("add --in index, or remove the option")),
+            };
+        }
+        Ok(Some(IndexEndpoint {
+            endpoint: engine.endpoint(environment)?,
+            auth: engine.auth(),
+            ca_file: engine.ca_file.clone(),
+            prefix: engine.index.clone(),
+        }))
+    }
+
+    fn check_follow(&self, sources: &SourceList) -> Result<(), Failure> {
+        let has_others = sources.has_buckets() || sources.index.is_some();
+        if self.result.follow && (has_others || sources.lookup.is_none()) {
+            return Err(Failure::usage("'--follow' applies only to the event history").hint(
+                "remove --in, or use --in lookup; to follow a pipe, read it with --in - without --follow",
+            ));
+        }
+        let summary = [
+            ("--count-by", self.result.count_by.is_some()),
+            ("--histogram", self.result.histogram.is_some()),
+            ("--policy", self.result.policy),
+            ("--trace", self.result.trace.is_some()),
+        ];
+        let summary = summary.into_iter().find(|(_, is_given)| *is_given);
+        if let Some((option, _)) = summary.filter(|_| self.result.follow) {
+            return Err(Failure::usage(format!(
+                "'{option}' is printed at the end of a search, and '--follow' has none"
+            )));
+        }
+        Ok(())
+    }
+
+    fn memory(&self, remote_sources: usize) -> Result<MemoryBudget, Failure> {
+        let least = ByteCount(MemoryBudget::MIN_TOTAL_BYTES);
+        if self.memory < least {
+            return Err(Failure::usage(format!(
+                "invalid value '{}' for '--memory <BYTES>': expected at least {least}",
+                self.memory
+            )));
+        }
+        Ok(MemoryBudget::new(self.memory.0, BATCH_BYTES, remote_sources))
+    }
+
+    fn workers(&self, memory: MemoryBudget, environment: &Environment) -> NonZeroUsize {
+        let given = self.workers.and_then(|workers| NonZeroUsize::new(workers.into()));
+        let default = || {
+            let processors = environment.processors?.get();
+            NonZeroUsize::new(processors.min(memory.affordable_workers()))
+        };
+        given.or_else(default).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    fn output(&self) -> SearchOutput {
+        let result = &self.result;
+        if let Some(interval) = result.histogram {
+            let histogram = Histogram::new(interval.length(), result.count_by.clone());
+            SearchOutput::Summary(EventSummary::Histogram(histogram))
+        } else if let Some(fields) = &result.count_by {
+            SearchOutput::Summary(EventSummary::Counts(Counts::new(fields.clone())))
+        } else if let Some(order) = result.sort {
+            SearchOutput::Sorted(order)
+        } else {
+            SearchOutput::Events
+        }
+    }
+
+    fn style(&self, environment: &Environment) -> OutputStyle {
+        let is_terminal = environment.output.columns.is_some();
+        let default = if is_terminal { EventFormat::Table } else { EventFormat::Ndjson };
+        OutputStyle {
+            format: self.result.output.unwrap_or(default),
+            fields: self.result.fields.clone(),
+            terminal: environment.output,
+        }
+    }
+}
+
+impl ConditionArgs {
+    /// Parses the conditions. The time range is left open.
+    fn query(&self) -> Result<Query, Failure> {
+        let actions = ActionFilter::parse(&self.actions)
+            .map_err(|error| Failure::syntax("[ACTION]...", &error))?;
+        Ok(Query {
+            actions,
+            matches: expressions("--match <PATH OP VALUE>", &self.matches)?,
+            exceptions: expressions("--except <PATH OP VALUE>", &self.exceptions)?,
+            conditions: self
+                .conditions
+                .iter()
+                .map(|text| Expression::parse(text))
+                .collect::<Result<_, _>>()
+                .map_err(|error| Failure::syntax("--where <JMESPATH>", &error))?,
+            selectors: self.selectors()?,
+            range: TimeBounds::default(),
+        })
+    }
+
+    fn selectors(&self) -> Result<Selectors, Failure> {
+        let calls = match (self.read_only, self.write_only) {
+            (true, true) => {
+                return Err(Failure::usage(
+                    "'--read-only' and '--write-only' exclude each other: no call is both",
+                )
+                .hint("a preset may have added one of them; --presets lists their options"));
+            }
+            (true, false) => Some(CallKind::Read),
+            (false, true) => Some(CallKind::Write),
+            (false, false) => None,
+        };
+        Ok(Selectors {
+            errors_only: self.errors_only,
+            calls,
+            principals: self.principal.iter().map(|pattern| Glob::new(pattern)).collect(),
+            resources: self.resource.iter().map(|pattern| ResourcePattern::new(pattern)).collect(),
+            addresses: self
+                .ip
+                .iter()
+                .map(|text| {
+                    text.parse().map_err(|error| invalid("--ip <ADDRESS|CIDR>", text, &error))
+                })
+                .collect::<Result<_, _>>()?,
+            access_keys: self
+                .access_key
+                .iter()
+                .map(|text| access_key(text))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn expressions(option: &str, texts: &[String]) -> Result<Vec<MatchExpression>, Failure> {
+    let parsed = texts.iter().map(|text| MatchExpression::parse(text));
+    parsed.collect::<Result<_, _>>().map_err(|error| Failure::syntax(option, &error))
+}
+
+fn access_key(text: &str) -> Result<AccessKeyId, Failure> {
+    text.parse().map_err(|error: AccessKeyError| match error {
+        // The value is not repeated: it may be a secret.
+        AccessKeyError::Secret => {
+            Failure::usage(format!("invalid value for '--access-key <ID>': {error}"))
+        }
+        AccessKeyError::Id => invalid("--access-key <ID>", text, &error),
+    })
+}
+
+/// Rejects a source that was given as an ACTION, which would find nothing.
+fn check_actions_are_no_sources(actions: &[String]) -> Result<(), Failure> {
+    let is_source = |action: &&String| {
+        let action = action.trim();
+        action == LOOKUP || action == "-" || action.contains('/')
+    };
+    match actions.iter().find(is_source) {
+        None => Ok(()),
+        Some(action) => Err(Failure::usage(format!("'{action}' is a source, not an action"))
+            .hint(format!("write --in {}", presets::command_line(&[action])))),
+    }
+}
+
+fn invalid(option: &str, given: &str, error: &impl fmt::Display) -> Failure {
+    Failure::usage(format!("invalid value '{given}' for '{option}': {error}"))
+}
