@@ -1,6 +1,6 @@
 """What is asked, one module a case: `TITLE`, `MEASURES` (one sentence for --help), and `run(bench, options)`, which returns Markdown."""
 
-from lab.cases import engines, files, instructions, memory, quota, startup, throughput, trail
+from lab.cases import engines, files, instructions, memory, quota, search, startup, throughput, trail
 
 CASES = {
     "throughput": throughput,
@@ -9,6 +9,7 @@ CASES = {
     "files": files,
     "quota": quota,
     "trail": trail,
+    "search": search,
     "startup": startup,
     "engines": engines,
 }
