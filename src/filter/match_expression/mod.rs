@@ -200,10 +200,11 @@ fn compile(expression: &str, offset: usize, literal: &Literal) -> Result<Pattern
         return Err(SyntaxError::new(expression, place, "a pattern is a text in quotation marks")
             .suggest(format!("write {}", Value::from(expression[place..].trim_end()))));
     };
-    Pattern::compile(pattern).map_err(|(at, message)| {
+    Pattern::compile(pattern).map_err(|error| {
         // The offset in the pattern is that in the expression unless the text has escapes.
-        let body = expression[place..].find(pattern).map_or(place, |body| place + body + at);
-        SyntaxError::new(expression, body, format!("the pattern is not valid: {message}"))
+        let at =
+            expression[place..].find(pattern).map_or(place, |body| place + body + error.offset);
+        SyntaxError::new(expression, at, format!("the pattern is not valid: {}", error.message))
     })
 }
 

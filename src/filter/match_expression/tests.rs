@@ -226,7 +226,7 @@ fn errors_in_filters_and_patterns_show_their_place() {
         ("$.x-y[?@.b == True] == 1", 14, "write true in a filter"),
         ("$.a[01] == 1", 5, ""),
         ("$.a regex '[z-a]'", 12, ""),
-        ("$.a regex 'x(y'", 12, ""),
+        ("$.a regex 'x(y'", 14, ""),
     ] {
         let (message, found, meant) = refusal(expression);
         assert_eq!(meant.unwrap_or_default(), suggestion, "{expression}: {message}");
