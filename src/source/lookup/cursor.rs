@@ -204,6 +204,15 @@ impl SliceCursor {
         self.cede_before(left.from + left.seconds() / 2)
     }
 
+    /// Returns the second down to which a response is complete for its query, which may reach beyond the slice.
+    pub(super) fn reach(&self, response: &PageResponse) -> i64 {
+        if response.token.is_none() {
+            return self.query_range.from;
+        }
+        let oldest = response.events.iter().filter_map(event_second).min();
+        oldest.map_or(i64::MAX, |oldest| oldest.saturating_add(1))
+    }
+
     /// Returns the seconds that hold so many pages at the density of the last page; `None` if it is unknown.
     pub(super) fn seconds_of_pages(&self, pages: u32) -> Option<i64> {
         let events = f64::from(pages) * f64::from(MAX_PAGE_EVENTS);

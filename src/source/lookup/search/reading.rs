@@ -167,6 +167,11 @@ impl Reading {
         self.chains.is_empty()
     }
 
+    /// Returns whether every page has arrived and was delivered or is being delivered.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.chains.iter().all(|chain| chain.is_done && chain.held.is_empty())
+    }
+
     /// Ends the reading early. Responses that are still in flight find no chain.
     pub(super) fn stop(&mut self) {
         self.chains.clear();
@@ -285,6 +290,7 @@ impl Reading {
         response: PageResponse,
         permit: Option<OwnedSemaphorePermit>,
     ) -> u64 {
+        self.take_over(id, &response);
         let Some(chain) = self.chain_mut(id) else { return 0 };
         let PageOutcome { mut events, finished, seconds_done } = chain.cursor.apply(response);
         chain.oldest_second.retain_new(&mut events);
@@ -295,6 +301,26 @@ impl Reading {
             chain.held.push_back(OrderedPage { events, since, permit });
         }
         seconds_done
+    }
+
+    /// Lets a chain take over what its response contains of the next chains, if these have no response yet: they were
+    /// split off when less was known.
+    fn take_over(&mut self, id: u64, response: &PageResponse) {
+        let Some(position) = self.chains.iter().position(|chain| chain.id == id) else { return };
+        let reach = self.chains[position].cursor.reach(response);
+        while let Some(next) = self.chains.get_mut(position + 1)
+            && !next.has_answered
+            && reach <= next.cursor.range.to
+        {
+            let from = reach.max(next.cursor.range.from);
+            let is_whole = from == next.cursor.range.from;
+            next.cursor.range.to = from - 1;
+            if is_whole {
+                // A response that is still in flight finds no chain.
+                self.chains.remove(position + 1);
+            }
+            self.chains[position].cursor.range.from = from;
+        }
     }
 
     /// Gives up a second in which a chain makes no progress.

@@ -428,7 +428,7 @@ impl SearchRegion {
             reading.pages_with_news += 1;
             return self.emit_page(position, page).await;
         }
-        if reading.purpose == Purpose::Poll {
+        if reading.purpose == Purpose::Poll && !reading.is_exhausted() {
             reading.stop();
             let reading = self.readings.remove(position);
             self.end_reading(&reading, ReadingEnd::Stopped).await?;

@@ -233,12 +233,14 @@ fn quota_used(bench: &SearchBench, pages: f64) -> (f64, f64) {
 
 #[test]
 fn the_quota_is_used_at_any_latency_and_few_requests_are_wasted() {
-    for (millis, waste) in [(50, 1.005), (200, 1.005), (1_000, 1.06), (5_000, 1.10)] {
+    for (millis, waste, pages) in
+        [(50, 1.005, 400), (200, 1.005, 400), (1_000, 1.06, 400), (5_000, 1.10, 1_000)]
+    {
         let mut bench = SearchBench::with_latency(&["us-east-1"], Duration::from_millis(millis));
-        bench.put("us-east-1", 10, 60_000);
+        bench.put("us-east-1", 10, pages * 50);
         let found = bench.run();
         bench.assert_all(&found, NOW - 90 * DAY, NOW);
-        let (quota, requests) = quota_used(&bench, 1_200.0);
+        let (quota, requests) = quota_used(&bench, pages.into());
         println!("{millis} ms: {:.1} % of the quota, {requests:.3} requests a page", quota * 100.0);
         assert!(quota >= 0.97, "{quota} at {millis} ms");
         assert!(requests < waste, "{requests} at {millis} ms");
