@@ -21,6 +21,7 @@ pub mod policy;
 mod reference;
 pub mod retry;
 mod runtime;
+pub mod schema;
 pub mod search;
 mod signals;
 mod sources;
@@ -91,6 +92,8 @@ enum Command {
     Retry(Box<retry::RetryArgs>),
     /// Check whether a load would succeed and how to fix what would stop it; changes nothing
     Doctor(Box<doctor::DoctorArgs>),
+    /// Show the shape of requests and responses, as CloudTrail writes them and as the index holds them
+    Schema(schema::SchemaArgs),
     /// Print the minimal IAM policy for a load with these options
     Policy(Box<policy::PolicyArgs>),
 }
@@ -146,6 +149,7 @@ fn perform(cli: Cli, environment: &Environment) -> Exit {
         Command::Status(args) => status::run(&args, environment).map(|()| Exit::Success),
         Command::Retry(args) => retry::run(&args, environment, now, &log),
         Command::Doctor(args) => doctor::run(&args, environment, now, &log),
+        Command::Schema(args) => schema::run(&args, environment, &log).map(|()| Exit::Success),
         Command::Policy(args) => policy::run(&args, environment, &log).map(|()| Exit::Success),
     };
     result.unwrap_or_else(|failure| failure.report(&log))

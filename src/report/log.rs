@@ -80,7 +80,11 @@ pub enum ProgressMode {
 
 /// A handle for writing log messages. Cheap to clone. The default handle discards everything, for tests.
 #[derive(Clone, Debug, Default)]
-pub struct Log(Option<Arc<Printer>>);
+pub struct Log {
+    printer: Option<Arc<Printer>>,
+    /// Whether messages below [`LogLevel::Warning`] are omitted by this handle, unless all details are wanted.
+    omits_info: bool,
+}
 
 /// The state shared by all clones of a [`Log`].
 struct Printer {
@@ -119,10 +123,17 @@ impl Log {
     /// Wraps lines to the width of a terminal and uses its colors. To be called before the log is cloned.
     #[must_use]
     pub fn shown_on(mut self, terminal: Terminal) -> Self {
-        if let Some(printer) = self.0.as_mut().and_then(Arc::get_mut) {
+        if let Some(printer) = self.printer.as_mut().and_then(Arc::get_mut) {
             printer.terminal = terminal;
         }
         self
+    }
+
+    /// Returns a handle whose informational messages are shown with `-v` only: for a stage whose details matter less than
+    /// those of the rest of the run.
+    #[must_use]
+    pub fn warnings_only(&self) -> Self {
+        Self { omits_info: true, ..self.clone() }
     }
 
     /// Returns a log that writes to `out`, without progress bars.
@@ -136,7 +147,7 @@ impl Log {
     }
 
     fn build(printer: Printer) -> Self {
-        Self(Some(Arc::new(printer)))
+        Self { printer: Some(Arc::new(printer)), omits_info: false }
     }
 
     /// Logs an error: data is lost, or the user must act. `about` names the file, index or address concerned.
@@ -163,7 +174,7 @@ impl Log {
     ///
     /// In text, `headline` is the whole line, without level and subject.
     pub fn event(&self, about: &str, headline: &str, fields: impl FnOnce() -> Map<String, Value>) {
-        let Some(printer) = &self.0 else { return };
+        let Some(printer) = &self.printer else { return };
         match printer.format {
             LogFormat::Json => self.line(LogLevel::Info, about, &headline, fields),
             LogFormat::Text if printer.shows(LogLevel::Info) => {
@@ -185,7 +196,7 @@ impl Log {
         causes: &[String],
         hint: Option<&str>,
     ) {
-        let Some(printer) = &self.0 else { return };
+        let Some(printer) = &self.printer else { return };
         match printer.format {
             LogFormat::Text => {
                 printer.write(&failure_text(printer.terminal, heading, excerpt, causes, hint));
@@ -212,7 +223,7 @@ impl Log {
 
     /// Returns how progress is shown.
     pub fn progress(&self) -> ProgressMode {
-        match &self.0 {
+        match &self.printer {
             None => ProgressMode::Off,
             Some(printer) if !printer.shows(LogLevel::Info) => ProgressMode::Off,
             Some(printer) if printer.format == LogFormat::Text && printer.bars.is_some() => {
@@ -224,12 +235,12 @@ impl Log {
 
     /// Returns the terminal that lines are written to.
     pub(crate) fn shown(&self) -> Terminal {
-        self.0.as_ref().map_or_else(Terminal::default, |printer| printer.terminal)
+        self.printer.as_ref().map_or_else(Terminal::default, |printer| printer.terminal)
     }
 
     /// Returns the progress bars, if there are any.
     pub(crate) fn bars(&self) -> Option<&MultiProgress> {
-        self.0.as_ref()?.bars.as_ref()
+        self.printer.as_ref()?.bars.as_ref()
     }
 
     fn line(
@@ -239,8 +250,10 @@ impl Log {
         text: &dyn Display,
         fields: impl FnOnce() -> Map<String, Value>,
     ) {
-        let Some(printer) = &self.0 else { return };
-        if !printer.shows(level) {
+        let Some(printer) = &self.printer else { return };
+        let is_omitted =
+            self.omits_info && level < LogLevel::Warning && printer.verbosity != Verbosity::Verbose;
+        if is_omitted || !printer.shows(level) {
             return;
         }
         match printer.format {
@@ -481,6 +494,20 @@ pub(crate) mod tests {
             "{}",
             page.text()
         );
+    }
+
+    #[test]
+    fn details_of_a_stage_are_shown_with_verbose_only() {
+        for (verbosity, expected) in [
+            (Verbosity::Normal, "warning: a: 2\ninfo: a: 3\n"),
+            (Verbosity::Verbose, "info: a: 1\nwarning: a: 2\ninfo: a: 3\n"),
+        ] {
+            let (log, page) = page(LogFormat::Text, verbosity);
+            log.warnings_only().info("a", "1");
+            log.warnings_only().warn("a", "2");
+            log.info("a", "3");
+            assert_eq!(page.text(), expected);
+        }
     }
 
     #[test]

@@ -9,9 +9,8 @@ use crate::{
     filter::{
         action::{ActionWarning, ActionWarningKind},
         jmespath::Expression,
-        literal::Literal,
-        match_expression::{MatchExpression, Operator},
-        query::{ConditionObservations, ExpressionObservations, Observations},
+        match_expression::{MatchExpression, MatchHint},
+        query::ConditionObservations,
     },
     pipeline::search::SearchEnd,
     report::{Log, format},
@@ -28,13 +27,14 @@ pub(super) fn before_search(plan: &SearchPlan, log: &Log) {
     if plan.query.range.from.is_some_and(|from| from > plan.now.as_second()) {
         log.warn("time", "the time range starts in the future, so nothing is in it yet");
     }
-    for warning in plan.query.actions.warnings() {
+    let is_own = |warning: &ActionWarning| {
+        !plan.presets.iter().any(|preset| preset.options.contains(&warning.pattern))
+    };
+    for warning in plan.query.actions.warnings().into_iter().filter(is_own) {
         warn_about_action(&warning, plan, log);
     }
-    for expression in plan.query.matches.iter().chain(&plan.query.exceptions) {
-        if expression.is_empty() {
-            log.warn("--match", "an empty expression is no condition and was left out");
-        }
+    for (option, expression) in match_expressions(plan) {
+        warn_about_expression(option, &expression.warnings(), log);
     }
     for condition in &plan.query.conditions {
         warn_about_condition(condition, log);
@@ -94,7 +94,7 @@ fn warn_about_condition(condition: &Expression, log: &Log) {
     for lint in condition.lints() {
         log.warn(
             &format!("--where {}", condition.text()),
-            format_args!("{}; {}", lint.message, lint.fix),
+            format_args!("{}; write {}", lint.message, lint.fix),
         );
     }
 }
@@ -102,11 +102,13 @@ fn warn_about_condition(condition: &Expression, log: &Log) {
 /// Logs what the query has met.
 pub(super) fn after_search(plan: &SearchPlan, end: &SearchEnd, log: &Log) {
     let met = &end.observations;
-    for (expression, own) in plan.query.matches.iter().zip(&met.matches) {
-        ExpressionHints { option: "--match", expression, own, met, log }.log();
-    }
-    for (expression, own) in plan.query.exceptions.iter().zip(&met.exceptions) {
-        ExpressionHints { option: "--except", expression, own, met, log }.log();
+    for (option, expressions, own) in [
+        ("--match", &plan.query.matches, &met.matches),
+        ("--except", &plan.query.exceptions, &met.exceptions),
+    ] {
+        for (expression, own) in expressions.iter().zip(own) {
+            warn_about_expression(option, &expression.hints(own), log);
+        }
     }
     for (condition, own) in plan.query.conditions.iter().zip(&met.conditions) {
         warn_about_errors(condition, own, log);
@@ -146,58 +148,18 @@ fn warn_about_errors(condition: &Expression, own: &ConditionObservations, log: &
     );
 }
 
-/// The hints about one match expression.
-struct ExpressionHints<'a> {
-    option: &'a str,
-    expression: &'a MatchExpression,
-    /// What the expression has met.
-    own: &'a ExpressionObservations,
-    /// What the whole query has met.
-    met: &'a Observations,
-    log: &'a Log,
+/// Returns the expressions of `--match` and `--except`, each with its option.
+fn match_expressions(plan: &SearchPlan) -> impl Iterator<Item = (&'static str, &MatchExpression)> {
+    let matches = plan.query.matches.iter().map(|expression| ("--match", expression));
+    matches.chain(plan.query.exceptions.iter().map(|expression| ("--except", expression)))
 }
 
-impl ExpressionHints<'_> {
-    fn log(&self) {
-        if self.own.gave_up > 0 {
-            self.warn(format_args!(
-                "the pattern took too long on {} and did not match them; simplify it",
-                format::plural(self.own.gave_up, "event")
-            ));
-        }
-        if self.own.events == 0 {
-            return;
-        }
-        if self.is_field_missing() {
-            self.warn_about_field();
-        } else if self.own.has_boolean_text {
-            self.warn(format_args!(
-                "some events hold the text \"true\" or \"false\" here, which is not the boolean; compare with the text in \
-                 quotation marks",
-            ));
-        }
-    }
-
-    /// Returns whether the field occurs in no event, although the expression looks for a value of it.
-    fn is_field_missing(&self) -> bool {
-        let is_null = self.expression.literal().is_none_or(|literal| *literal == Literal::Null);
-        let looks_for_value =
-            matches!(self.expression.operator(), Some(Operator::Equal | Operator::Regex));
-        !self.own.has_field && looks_for_value && !is_null
-    }
-
-    fn warn_about_field(&self) {
-        let last_name = self.expression.path().and_then(|path| path.last_name());
-        let similar = last_name.map(|name| self.met.similar_fields(name)).unwrap_or_default();
-        let similar: Vec<String> = similar.iter().map(|field| format!("$.{field}")).collect();
-        self.warn(format_args!(
-            "none of the {} that it was compared with has this field{}",
-            format::plural(self.own.events, "event"),
-            instead(&similar)
-        ));
-    }
-
-    fn warn(&self, message: std::fmt::Arguments<'_>) {
-        self.log.warn(&format!("{} {}", self.option, self.expression.as_str()), message);
+fn warn_about_expression(option: &str, hints: &[MatchHint], log: &Log) {
+    for hint in hints {
+        let suggestion = hint.suggestion.as_ref().map(|suggestion| format!("; {suggestion}"));
+        log.warn(
+            format!("{option} {}", hint.expression).trim_end(),
+            format_args!("{}{}", hint.message, suggestion.unwrap_or_default()),
+        );
     }
 }

@@ -9,8 +9,10 @@
 //! | `presets` | names for sets of conditions |
 //! | `plan` | arguments to a checked plan |
 //! | `run` | opens the sources, runs the search, reports its end |
+//! | `explain` | how the search would run |
 //! | `hints` | warnings where a search may find less than expected |
 
+mod explain;
 mod hints;
 mod plan;
 mod presets;
@@ -43,5 +45,9 @@ pub(super) fn run(
     }
     let plan = args.plan(environment, now)?;
     hints::before_search(&plan, log);
+    if args.result.explain {
+        explain::run(&plan, log)?;
+        return Ok(Exit::Success);
+    }
     Ok(run::execute(&plan, log))
 }

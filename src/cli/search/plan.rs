@@ -38,6 +38,7 @@ use crate::{
     normalize::TimeRange,
     pipeline::search::{Counts, EventSummary, Histogram, SearchOutput},
     sink::events::{EventFormat, OutputStyle},
+    source::lookup::lookup_filter_for,
 };
 
 /// Size of a batch of events that are found: the pipeline's unit of memory. A small one, so that the first events are
@@ -119,12 +120,13 @@ impl SearchArgs {
         let index = self.index(&sources, environment)?;
         self.check_follow(&sources)?;
         let auth = index.as_ref().map_or(EngineAuth::Credentials, |index| index.auth);
-        let aws = self.aws_args().plan(&sources, auth, environment)?;
+        let mut aws = self.aws_args().plan(&sources, auth, environment)?;
+        aws.history.filter = lookup_filter_for(&query);
         let remote = [sources.lookup.is_some(), sources.has_buckets(), index.is_some()];
         let remote = remote.into_iter().filter(|is_read| *is_read).count();
         let memory = self.memory(remote)?;
         Ok(SearchPlan {
-            workers: self.workers(memory, environment),
+            workers: self.workers(&sources, memory, environment),
             memory,
             aws,
             index,
@@ -214,10 +216,13 @@ impl SearchArgs {
     }
 
     fn check_follow(&self, sources: &SourceList) -> Result<(), Failure> {
-        let has_others = sources.has_buckets() || sources.index.is_some();
-        if self.result.follow && (has_others || sources.lookup.is_none()) {
-            return Err(Failure::usage("'--follow' applies only to the event history").hint(
-                "remove --in, or use --in lookup; to follow a pipe, read it with --in - without --follow",
+        let has_others = !sources.files.is_empty() || sources.index.is_some();
+        if self.result.follow && has_others {
+            return Err(Failure::usage(
+                "'--follow' applies only to the event history and to buckets",
+            )
+            .hint(
+                "remove --in, or use --in lookup or --in s3://BUCKET; to follow a pipe, read it with --in - without --follow",
             ));
         }
         let summary = [
@@ -246,9 +251,18 @@ impl SearchArgs {
         Ok(MemoryBudget::new(self.memory.0, BATCH_BYTES, remote_sources))
     }
 
-    fn workers(&self, memory: MemoryBudget, environment: &Environment) -> NonZeroUsize {
+    fn workers(
+        &self,
+        sources: &SourceList,
+        memory: MemoryBudget,
+        environment: &Environment,
+    ) -> NonZeroUsize {
         let given = self.workers.and_then(|workers| NonZeroUsize::new(workers.into()));
         let default = || {
+            if is_history_only(sources) {
+                // One worker prints the pages of a Region in their order, and is faster than any quota.
+                return Some(NonZeroUsize::MIN);
+            }
             let processors = environment.processors?.get();
             NonZeroUsize::new(processors.min(memory.affordable_workers()))
         };
@@ -278,6 +292,14 @@ impl SearchArgs {
             terminal: environment.output,
         }
     }
+}
+
+/// Returns whether only the event history is searched.
+fn is_history_only(sources: &SourceList) -> bool {
+    sources.lookup.is_some()
+        && sources.files.is_empty()
+        && !sources.has_buckets()
+        && sources.index.is_none()
 }
 
 impl ConditionArgs {

@@ -101,23 +101,28 @@ pub(super) fn list(columns: usize) -> String {
     for preset in PRESETS.iter() {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}\n{:INDENT$}{}", preset.usage(), "", preset.about);
-        for line in wrap(&command_line(&preset.options), columns.saturating_sub(2 * INDENT)) {
+        for line in lines(&preset.options, columns.saturating_sub(2 * INDENT)) {
             let _ = writeln!(text, "{:1$}{line}", "", 2 * INDENT);
         }
     }
     text
 }
 
-/// Splits a command line into lines of at most so many bytes, if its words allow that.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+/// Returns a command line as lines of at most so many bytes, if its arguments allow that. An option and its value stay
+/// together.
+fn lines(options: &[String], width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
+    let mut words = options.iter();
+    while let Some(word) = words.next() {
+        let takes_value = ["--match", "--where", "--except"].contains(&word.as_str());
+        let value = if takes_value { words.next() } else { None };
+        let part = command_line(&[Some(word), value].into_iter().flatten().collect::<Vec<_>>());
         match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= width => {
+            Some(line) if line.len() + 1 + part.len() <= width => {
                 line.push(' ');
-                line.push_str(word);
+                line.push_str(&part);
             }
-            _ => lines.push(word.to_owned()),
+            _ => lines.push(part),
         }
     }
     lines

@@ -207,7 +207,8 @@ impl<'a> SearchRun<'a> {
                 workers: plan.workers.get(),
                 memory: plan.memory,
                 metrics: Arc::clone(metrics),
-                log: log.clone(),
+                // Which files are no CloudTrail logs is of interest in a load, not in an answer.
+                log: log.warnings_only(),
                 shutdown: shutdown.clone(),
                 trigger: trigger.clone(),
             },

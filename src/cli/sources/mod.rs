@@ -34,7 +34,7 @@ use crate::{
         self, CombinedSource, Files, LookupSource, S3Source,
         files::FinishedLookup,
         lookup::{self, CoverageFn, EpochClock, FollowOptions, LookupSearch, LookupSearchOptions},
-        s3::{self, ClosedFolders},
+        s3::{self, ClosedFolders, S3FollowOptions},
     },
 };
 
@@ -121,7 +121,18 @@ impl SourceBuilder<'_> {
             let caller = accounts::caller_name(&targets.session).await?;
             self.log.info("s3", format_args!("reading with the credentials of {caller}"));
             let first = targets.targets.first().map_or(0, |(number, _)| *number);
-            all = all.with_remote(first, self.buckets(targets)?);
+            let buckets = self.buckets(targets)?;
+            all = match self.lookup {
+                LookupMode::Load | LookupMode::Estimate => all.with_remote(first, buckets),
+                LookupMode::Search(FollowMode::Off) => {
+                    all.with_remote(first, buckets.newest_first())
+                }
+                LookupMode::Search(FollowMode::On) => {
+                    let clock = Box::new(environment::now);
+                    let options = S3FollowOptions::default();
+                    all.with_remote(first, buckets.newest_first().follow(options, clock))
+                }
+            };
         }
         if let Some(number) = sources.lookup {
             let resolved = accounts::resolve_accounts(self.aws, &session).await?;
