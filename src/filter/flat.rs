@@ -29,7 +29,7 @@ enum Step<'k> {
 
 /// Where a step stands in a flat key. A name needs a dot before it everywhere but at the start.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum StepPlace {
     Start,
     Behind,
 }
@@ -69,11 +69,11 @@ impl<'a> FlatView<'a> {
 
 /// Returns the leaf that `key` leads to from `root`.
 fn find<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
-    let (step, mut rest) = first_step(key, Place::Start)?;
+    let (step, mut rest) = first_step(key, StepPlace::Start)?;
     let mut value = descend(root, &step)?;
     while !rest.is_empty() {
         let step;
-        (step, rest) = first_step(rest, Place::Behind)?;
+        (step, rest) = first_step(rest, StepPlace::Behind)?;
         value = descend(value, &step)?;
     }
     is_leaf(value).then_some(value)
@@ -88,7 +88,7 @@ fn is_leaf(value: &Value) -> bool {
 }
 
 /// Splits the first step off a flat key.
-fn first_step(key: &str, place: Place) -> Option<(Step<'_>, &str)> {
+fn first_step(key: &str, place: StepPlace) -> Option<(Step<'_>, &str)> {
     if let Some(rest) = key.strip_prefix("[\"") {
         let end = closing_quote(rest)?;
         return Some((Step::QuotedKey(rest.get(..end)?), rest.get(end + 1..)?.strip_prefix(']')?));
@@ -98,7 +98,7 @@ fn first_step(key: &str, place: Place) -> Option<(Step<'_>, &str)> {
         let is_canonical = digits == "0" || !digits.starts_with('0') && !digits.starts_with('+');
         return Some((Step::Position(digits.parse().ok().filter(|_| is_canonical)?), rest));
     }
-    let name = if place == Place::Start { key } else { key.strip_prefix('.')? };
+    let name = if place == StepPlace::Start { key } else { key.strip_prefix('.')? };
     let end = name.find(['.', '[', ']']).unwrap_or(name.len());
     Some((Step::Key(name.get(..end)?), name.get(end..)?))
 }

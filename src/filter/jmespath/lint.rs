@@ -3,13 +3,12 @@
 //! Input: a syntax tree. Output: lints, each with its place and the fix.
 //! Invariant: no expression whose result is meant is reported for its form alone; a lint never changes the result.
 
-use serde_json::Value;
-
 use super::{
     functions::described,
     node::Node,
-    signature::{Kinds, Parameter, Signature},
-    syntax_tree::{Comparator, Expr, Field},
+    possible_kinds::possible_kinds,
+    signature::{Parameter, Signature},
+    syntax_tree::{Expr, Field},
 };
 use crate::filter::eventbridge::{FIELDS, FLAT};
 
@@ -327,34 +326,4 @@ fn never_accepted(parameter: Parameter, argument: &Expr) -> bool {
         Expr::Literal(value) => !parameter.accepts(&Node::Json(value)),
         _ => !parameter.kinds().intersects(possible_kinds(argument)),
     }
-}
-
-/// Returns the kinds that the results of an expression may have.
-fn possible_kinds(expr: &Expr) -> Kinds {
-    match expr {
-        Expr::Current | Expr::Path(_) | Expr::Index(_) => Kinds::ANY,
-        Expr::Literal(value) => literal_kind(value),
-        Expr::Not(_) => Kinds::BOOLEAN,
-        Expr::Comparison { comparator: Comparator::Equal | Comparator::NotEqual, .. } => {
-            Kinds::BOOLEAN
-        }
-        Expr::Comparison { .. } => Kinds::BOOLEAN.or(Kinds::NULL),
-        Expr::Slice { .. }
-        | Expr::Flatten(_)
-        | Expr::Values(_)
-        | Expr::Projection { .. }
-        | Expr::List(_) => Kinds::ARRAY.or(Kinds::NULL),
-        Expr::Object(_) => Kinds::OBJECT.or(Kinds::NULL),
-        Expr::Chain(parts) => parts.last().map_or(Kinds::ANY, possible_kinds),
-        Expr::Or(parts) | Expr::And(parts) => {
-            parts.iter().map(possible_kinds).reduce(Kinds::or).unwrap_or(Kinds::ANY)
-        }
-        Expr::Condition { then, .. } => possible_kinds(then).or(Kinds::NULL),
-        Expr::Reference(_) => Kinds::ANY,
-        Expr::Call { function, .. } => Signature::of(*function).returns,
-    }
-}
-
-fn literal_kind(value: &Value) -> Kinds {
-    Kinds::of(Node::Json(value).kind())
 }

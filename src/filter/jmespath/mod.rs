@@ -15,6 +15,7 @@
 //! | `evaluation`, `functions` | the result on an event |
 //! | `node`, `number` | values: borrowed from the event or computed; numbers by value |
 //! | `budget` | the limit on the work of an evaluation |
+//! | `possible_kinds`, `requirement` | what is known about the result without an event |
 //! | `lint` | expressions that are valid and mean something else than their author believes |
 
 mod budget;
@@ -24,6 +25,8 @@ mod lint;
 mod node;
 pub(crate) mod number;
 mod parse;
+mod possible_kinds;
+mod requirement;
 mod signature;
 mod syntax_tree;
 #[cfg(test)]
@@ -77,6 +80,12 @@ impl Expression {
     /// As for [`evaluate`](Self::evaluate).
     pub fn is_true<'a>(&'a self, root: impl Into<Node<'a>>) -> Result<bool, EvaluationError> {
         Ok(self.evaluate(root)?.is_true_in_javascript())
+    }
+
+    /// Returns texts of which a field must have one for the expression to be true, if the expression requires that. The
+    /// field is given by the names of its path; several paths may lead to it.
+    pub fn required_texts(&self, fields: &[&[&str]]) -> Option<Vec<&str>> {
+        requirement::required_texts(&self.root, fields)
     }
 
     /// Returns what is valid in the expression and probably not meant.

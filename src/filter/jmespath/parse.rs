@@ -42,14 +42,16 @@ pub(super) fn parse(text: &str) -> Result<Expr, SyntaxError> {
 fn check_projections(text: &str) -> Result<(), SyntaxError> {
     let mut count = 0;
     let mut quote = None;
-    let mut is_escaped = false;
-    for (offset, byte) in text.bytes().enumerate() {
+    let mut bytes = text.bytes().enumerate().peekable();
+    while let Some((offset, byte)) = bytes.next() {
         match quote {
-            Some(_) if is_escaped => is_escaped = false,
-            Some(_) if byte == b'\\' => is_escaped = true,
+            Some(_) if byte == b'\\' => drop(bytes.next()),
             Some(end) if byte == end => quote = None,
             Some(_) => {}
             None if matches!(byte, b'\'' | b'"' | b'`') => quote = Some(byte),
+            // `&&` and `!=` are no negations or references.
+            None if byte == b'&' && bytes.next_if(|(_, next)| *next == b'&').is_some() => {}
+            None if byte == b'!' && bytes.next_if(|(_, next)| *next == b'=').is_some() => {}
             None if matches!(byte, b'[' | b'*' | b'!' | b'&') => count += 1,
             None => {}
         }

@@ -1,0 +1,396 @@
+//! The rule file.
+//!
+//! Input: the text of a YAML file: one rule, a list of rules, or several documents of these. Output: the rules, and what is
+//! wrong or suspicious in the file, with line and column.
+//! Invariant: a rule with an error is left out; the others are returned.
+//!
+//! The keys are listed in `mappings/rule.schema.json`, which editors use for completion; a test keeps both in step.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    ActionReference, FirstSeen, Grouping, Rule, RuleTest, Selection, Severity, TestEvent,
+    TestExpectation, duration::parse_duration,
+};
+use crate::filter::{
+    jmespath::Expression,
+    syntax::SyntaxError,
+    yaml::{DefinitionError, TextPosition, YamlContent, YamlEntry, YamlNode, parse_yaml},
+};
+
+/// The keys of a rule.
+pub(super) const RULE_KEYS: [&str; 14] = [
+    "name",
+    "description",
+    "references",
+    "events",
+    "sources",
+    "match",
+    "except",
+    "severity",
+    "group_by",
+    "window",
+    "threshold",
+    "first_seen",
+    "actions",
+    "tests",
+];
+
+/// The keys of `first_seen`.
+pub(super) const FIRST_SEEN_KEYS: [&str; 2] = ["by", "within"];
+
+/// The keys of a test.
+pub(super) const TEST_KEYS: [&str; 3] = ["name", "event", "fires"];
+
+/// The kinds of actions that a rule can define itself.
+pub(super) const ACTION_KINDS: [&str; 9] =
+    ["command", "datadog", "file", "index", "pagerduty", "slack", "sns", "stdout", "webhook"];
+
+/// The element of `events` that selects all events.
+const ALL_EVENTS: &str = "*";
+
+/// The window of a rule that groups or counts events and has none. Of 74 public rules with a window, 54 have an hour.
+const DEFAULT_WINDOW: Duration = Duration::from_hours(1);
+
+/// How similar (Jaro-Winkler, 0 to 1) a key must be to be suggested instead of an unknown one.
+const MIN_SIMILARITY: f64 = 0.8;
+
+/// The content of a rule file.
+#[derive(Clone, Debug, Default)]
+pub struct RuleFile {
+    /// The rules without an error.
+    pub rules: Vec<Rule>,
+    /// What is wrong.
+    pub errors: Vec<DefinitionError>,
+    /// What is valid and probably not meant.
+    pub warnings: Vec<DefinitionWarning>,
+}
+
+/// What is valid in a rule and probably not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefinitionWarning {
+    /// The name of the rule.
+    pub rule: String,
+    /// Where it is.
+    pub position: TextPosition,
+    /// What it means, in lower case without a full stop.
+    pub message: String,
+    /// What to write instead.
+    pub fix: String,
+}
+
+/// Parses a rule file.
+pub fn parse_rule_file(text: &str) -> RuleFile {
+    let mut file = RuleFile::default();
+    match parse_yaml(text) {
+        Ok(documents) => documents.iter().for_each(|document| file.add(document)),
+        Err(error) => file.errors.push(error),
+    }
+    if file.rules.is_empty() && file.errors.is_empty() {
+        let position = TextPosition { line: 1, column: 1 };
+        file.errors.push(
+            DefinitionError::new(position, "the file has no rule").suggest("start with `name: …`"),
+        );
+    }
+    file
+}
+
+impl RuleFile {
+    fn add(&mut self, document: &YamlNode) {
+        match document.as_list() {
+            Some(items) => items.iter().for_each(|item| self.add_rule(item)),
+            None => self.add_rule(document),
+        }
+    }
+
+    fn add_rule(&mut self, node: &YamlNode) {
+        let mut reader = RuleReader { warnings: Vec::new() };
+        match reader.read(node) {
+            Ok(rule) => {
+                if let Some(first) = self.rules.iter().find(|other| other.name == rule.name) {
+                    let message =
+                        format!("the name is that of the rule in line {} too", first.position.line);
+                    self.errors.push(
+                        DefinitionError::new(rule.position, message)
+                            .suggest("give each rule a name of its own"),
+                    );
+                }
+                let name = &rule.name;
+                self.warnings.extend(
+                    reader
+                        .warnings
+                        .into_iter()
+                        .map(|warning| DefinitionWarning { rule: name.clone(), ..warning }),
+                );
+                self.rules.push(rule);
+            }
+            Err(error) => self.errors.push(error),
+        }
+    }
+}
+
+type Read<T> = Result<T, DefinitionError>;
+
+/// Reads a rule and collects warnings.
+struct RuleReader {
+    warnings: Vec<DefinitionWarning>,
+}
+
+impl RuleReader {
+    fn read(&mut self, node: &YamlNode) -> Read<Rule> {
+        let entries = node
+            .as_mapping()
+            .ok_or_else(|| expected(node, "a rule, which is a mapping with `name`"))?;
+        check_keys(entries, &RULE_KEYS, "a rule")?;
+        let name_node = node
+            .get("name")
+            .ok_or_else(|| DefinitionError::new(node.position, "the rule has no `name`"))?;
+        let name = text(name_node)?;
+        let condition = node.get("match").map(|node| self.expression(node)).transpose()?;
+        Ok(Rule {
+            selection: selection(node, &name)?,
+            condition,
+            exceptions: self.expressions(node.get("except"))?,
+            grouping: self.grouping(node)?,
+            description: node.get("description").map(text).transpose()?,
+            severity: node.get("severity").map(severity).transpose()?.unwrap_or_default(),
+            actions: list_of(node.get("actions")).into_iter().map(action).collect::<Read<_>>()?,
+            tests: list_of(node.get("tests")).into_iter().map(test).collect::<Read<_>>()?,
+            position: name_node.position,
+            name,
+        })
+    }
+
+    fn grouping(&mut self, node: &YamlNode) -> Read<Grouping> {
+        let group_by = self.expressions(node.get("group_by"))?;
+        let threshold = node.get("threshold").map(threshold).transpose()?.unwrap_or(1);
+        let window = node.get("window").map(duration).transpose()?;
+        let needs_window = threshold > 1 || !group_by.is_empty();
+        let first_seen = match node.get("first_seen") {
+            None => None,
+            Some(node) => Some(self.first_seen(node)?),
+        };
+        Ok(Grouping {
+            group_by,
+            threshold,
+            window: window.or(needs_window.then_some(DEFAULT_WINDOW)),
+            first_seen,
+        })
+    }
+
+    fn first_seen(&mut self, node: &YamlNode) -> Read<FirstSeen> {
+        let entries =
+            node.as_mapping().ok_or_else(|| expected(node, "a mapping with `by` and `within`"))?;
+        check_keys(entries, &FIRST_SEEN_KEYS, "`first_seen`")?;
+        let missing =
+            |key: &str| DefinitionError::new(node.position, format!("`first_seen` has no `{key}`"));
+        let by = self.expressions(Some(node.get("by").ok_or_else(|| missing("by"))?))?;
+        if by.is_empty() {
+            return Err(missing("by"));
+        }
+        Ok(FirstSeen {
+            by,
+            within: duration(node.get("within").ok_or_else(|| missing("within"))?)?,
+        })
+    }
+
+    fn expressions(&mut self, node: Option<&YamlNode>) -> Read<Vec<Expression>> {
+        list_of(node).into_iter().map(|node| self.expression(node)).collect()
+    }
+
+    fn expression(&mut self, node: &YamlNode) -> Read<Expression> {
+        let text = text(node)?;
+        let expression =
+            Expression::parse(&text).map_err(|error| expression_error(node, &error))?;
+        for lint in expression.lints() {
+            self.warnings.push(DefinitionWarning {
+                rule: String::new(),
+                position: position_in(node, &text, lint.offset),
+                message: lint.message,
+                fix: lint.fix,
+            });
+        }
+        Ok(expression)
+    }
+}
+
+fn expression_error(node: &YamlNode, error: &SyntaxError) -> DefinitionError {
+    DefinitionError {
+        position: position_in(node, &error.expression, error.offset),
+        message: error.message.clone(),
+        suggestion: error.suggestion.clone(),
+        excerpt: Some(error.caret().to_string()),
+    }
+}
+
+/// Returns the place of an offset within the text of a scalar. It is exact for text without quotation marks on one line;
+/// for other text it is where the scalar starts.
+fn position_in(node: &YamlNode, text: &str, offset: usize) -> TextPosition {
+    match &node.content {
+        YamlContent::Plain(plain) if plain == text => {
+            let before = text.get(..offset).unwrap_or(text);
+            TextPosition { column: node.position.column + before.chars().count(), ..node.position }
+        }
+        _ => node.position,
+    }
+}
+
+fn expected(node: &YamlNode, what: &str) -> DefinitionError {
+    DefinitionError::new(
+        node.position,
+        format!("{what} is expected here, not {}", node.description()),
+    )
+}
+
+/// Refuses keys that do not exist.
+fn check_keys(entries: &[YamlEntry], known: &[&str], owner: &str) -> Read<()> {
+    let Some(entry) = entries.iter().find(|entry| !known.contains(&entry.key.as_str())) else {
+        return Ok(());
+    };
+    let error =
+        DefinitionError::new(entry.key_position, format!("{owner} has no key `{}`", entry.key));
+    Err(error.suggest(match nearest(&entry.key, known) {
+        Some(key) => format!("write `{key}`"),
+        None => format!("the keys are {}", known.join(", ")),
+    }))
+}
+
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let similarity = |known: &str| strsim::jaro_winkler(&name.to_ascii_lowercase(), known);
+    let nearest = known
+        .iter()
+        .copied()
+        .max_by(|left, right| similarity(left).total_cmp(&similarity(right)))?;
+    (similarity(nearest) >= MIN_SIMILARITY).then_some(nearest)
+}
+
+/// Returns text that is not empty. Numbers and booleans are taken as they are written.
+fn text(node: &YamlNode) -> Read<String> {
+    match node.as_text() {
+        Some(text) if !node.is_null() && !text.trim().is_empty() => Ok(text.trim().to_owned()),
+        _ => Err(expected(node, "text")),
+    }
+}
+
+/// Returns the elements of a list; a value that is no list is its only element.
+fn list_of(node: Option<&YamlNode>) -> Vec<&YamlNode> {
+    match node {
+        None => Vec::new(),
+        Some(node) if node.is_null() => Vec::new(),
+        Some(node) => node.as_list().map_or_else(|| vec![node], |items| items.iter().collect()),
+    }
+}
+
+/// Returns the source that a name such as `ec2.amazonaws.com: …` starts with.
+pub(super) fn source_of_name(name: &str) -> Option<&str> {
+    let (source, _) = name.split_once(':')?;
+    let is_host_name = source.contains('.')
+        && source
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || matches!(character, '.' | '-'));
+    is_host_name.then_some(source)
+}
+
+/// Reads which events a rule looks at.
+fn selection(node: &YamlNode, name: &str) -> Read<Selection> {
+    let named = source_of_name(name);
+    let sources = match node.get("sources") {
+        None => named.map(|source| vec![source.to_owned()]),
+        Some(list) => Some(names(list, "an event source such as ec2.amazonaws.com")?),
+    };
+    if let (Some(named), Some(sources)) = (named, &sources)
+        && !sources.iter().any(|source| source == named)
+    {
+        let position = node.get("sources").map_or(node.position, |node| node.position);
+        let message = format!("the name selects {named}, which is not in `sources`");
+        return Err(DefinitionError::new(position, message).suggest("change the name or `sources`"));
+    }
+    let all = |node: &&YamlNode| {
+        list_of(Some(node)).iter().any(|item| item.as_text() == Some(ALL_EVENTS))
+    };
+    let events = match node.get("events") {
+        Some(list) if all(&list) => return Ok(Selection { sources, events: None }),
+        Some(list) => Some(names(list, "an event name such as RunInstances")?),
+        None => None,
+    };
+    if sources.is_none() && events.is_none() {
+        return Err(DefinitionError::new(node.position, "the rule does not select any events")
+            .suggest("add `events`, `sources` or a name such as `ec2.amazonaws.com: …`; `events: [\"*\"]` selects all events"));
+    }
+    Ok(Selection { sources, events })
+}
+
+/// Reads names of events or sources, which are compared exactly.
+fn names(list: &YamlNode, what: &str) -> Read<Vec<String>> {
+    let names: Vec<String> = list_of(Some(list)).into_iter().map(text).collect::<Read<_>>()?;
+    if names.is_empty() {
+        return Err(expected(list, what));
+    }
+    if let Some(name) = names.iter().find(|name| name.contains(['*', '?', ' '])) {
+        let node = list_of(Some(list))
+            .into_iter()
+            .find(|node| node.as_text() == Some(name))
+            .unwrap_or(list);
+        return Err(DefinitionError::new(node.position, format!("`{name}` is not {what}; names are compared exactly"))
+            .suggest("list the names, or select by `sources` and write the pattern in `match`, such as starts_with(detail.eventName, 'Delete')"));
+    }
+    Ok(names)
+}
+
+fn severity(node: &YamlNode) -> Read<Severity> {
+    let text = text(node)?;
+    Severity::ALL.into_iter().find(|severity| severity.name() == text).ok_or_else(|| {
+        let names = Severity::ALL.map(Severity::name).join(", ");
+        DefinitionError::new(node.position, format!("`{text}` is not a severity"))
+            .suggest(format!("write one of {names}"))
+    })
+}
+
+fn duration(node: &YamlNode) -> Read<Duration> {
+    parse_duration(&text(node)?).map_err(|message| DefinitionError::new(node.position, message))
+}
+
+fn threshold(node: &YamlNode) -> Read<u64> {
+    node.to_json()
+        .as_u64()
+        .filter(|threshold| *threshold > 0)
+        .ok_or_else(|| expected(node, "a number from 1"))
+}
+
+fn action(node: &YamlNode) -> Read<ActionReference> {
+    let Some(entries) = node.as_mapping() else { return text(node).map(ActionReference::Named) };
+    let [entry] = entries else {
+        return Err(expected(
+            node,
+            "the name of an action, or one kind with its settings such as `index: {}`",
+        ));
+    };
+    check_keys(entries, &ACTION_KINDS, "an action")?;
+    Ok(ActionReference::Inline { kind: entry.key.clone(), settings: entry.value.to_json() })
+}
+
+fn test(node: &YamlNode) -> Read<RuleTest> {
+    let entries =
+        node.as_mapping().ok_or_else(|| expected(node, "a test with `event` and `fires`"))?;
+    check_keys(entries, &TEST_KEYS, "a test")?;
+    let missing =
+        |key: &str| DefinitionError::new(node.position, format!("the test has no `{key}`"));
+    let event = node.get("event").ok_or_else(|| missing("event"))?;
+    let fires = node.get("fires").ok_or_else(|| missing("fires"))?;
+    let expectation = match fires.to_json().as_bool() {
+        Some(true) => TestExpectation::Fires,
+        Some(false) => TestExpectation::Silent,
+        None => return Err(expected(fires, "true or false")),
+    };
+    let event = match &event.content {
+        YamlContent::Mapping(_) => TestEvent::Inline(event.to_json()),
+        YamlContent::List(_) => return Err(expected(event, "an event or the path of a file")),
+        _ => TestEvent::File(PathBuf::from(text(event)?)),
+    };
+    Ok(RuleTest {
+        name: node.get("name").map(text).transpose()?,
+        event,
+        expectation,
+        position: node.position,
+    })
+}

@@ -1,0 +1,223 @@
+//! Rules: on which events an alert is due.
+//!
+//! Input: a rule file in YAML; an event. Output: an error with line and column, or rules; the [`Verdict`] of each rule
+//! that selects the event.
+//! Invariant: expressions are parsed once; a rule that does not select an event costs nothing on it, and no event is
+//! copied.
+//! Not here: memory across events (`window`, `threshold` and `first_seen` are read and kept with the rule, but a verdict is
+//! about one event), and the delivery of alerts.
+//!
+//! | module | responsible for |
+//! |---|---|
+//! | `definition`, `duration` | the rule file: keys, values and their errors |
+//! | `rule_set` | the index of rules by event source and name, and the verdicts on an event |
+//! | `event_pattern` | the EventBridge pattern that delivers the events of rules |
+//! | `drools` | rules of a Drools file as a rule file |
+
+mod definition;
+mod drools;
+mod duration;
+mod event_pattern;
+mod rule_set;
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::Value;
+
+pub use self::{
+    definition::{DefinitionWarning, RuleFile, parse_rule_file},
+    drools::{DroolsTranslation, translate_drools},
+    event_pattern::event_pattern,
+    rule_set::RuleSet,
+};
+use super::{
+    eventbridge::EventView,
+    jmespath::{EvaluationError, Expression},
+    yaml::TextPosition,
+};
+
+/// A rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The name, which is unique among the rules of a run.
+    pub name: String,
+    /// What an alert means, and what to do.
+    pub description: Option<String>,
+    /// How serious an alert is.
+    pub severity: Severity,
+    /// The events that are looked at.
+    pub selection: Selection,
+    /// When it fires on an event that is looked at.
+    pub condition: Option<Expression>,
+    /// When it does not.
+    pub exceptions: Vec<Expression>,
+    /// How alerts are grouped and limited.
+    pub grouping: Grouping,
+    /// The actions, in the order of the file.
+    pub actions: Vec<ActionReference>,
+    /// Events on which the rule must fire, or must not.
+    pub tests: Vec<RuleTest>,
+    /// Where the rule starts in its file.
+    pub position: TextPosition,
+}
+
+/// How serious an alert is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// For the record.
+    Info,
+    /// Worth a look when there is time.
+    Low,
+    /// Worth a look today; the default.
+    #[default]
+    Medium,
+    /// Worth a look now.
+    High,
+    /// Worth waking somebody.
+    Critical,
+}
+
+impl Severity {
+    /// All severities, from the lowest.
+    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// Returns the name in rule files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// The events that a rule looks at. Names are compared exactly; `None` stands for every name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Values of `eventSource`.
+    pub sources: Option<Vec<String>>,
+    /// Values of `eventName`.
+    pub events: Option<Vec<String>>,
+}
+
+impl Selection {
+    /// Returns whether an event is looked at.
+    pub fn selects(&self, event_source: &str, event_name: &str) -> bool {
+        let has = |names: &Option<Vec<String>>, name: &str| {
+            names.as_ref().is_none_or(|names| names.iter().any(|listed| listed == name))
+        };
+        has(&self.sources, event_source) && has(&self.events, event_name)
+    }
+}
+
+/// How the alerts of a rule are grouped and limited.
+#[derive(Clone, Debug, Default)]
+pub struct Grouping {
+    /// The expressions whose values make a group.
+    pub group_by: Vec<Expression>,
+    /// There is one alert for each group in this time; also the time in which events are counted.
+    pub window: Option<Duration>,
+    /// The number of events in a window with which the rule fires.
+    pub threshold: u64,
+    /// Fires only on combinations of values that are new.
+    pub first_seen: Option<FirstSeen>,
+}
+
+/// Combinations of values on which a rule fires once.
+#[derive(Clone, Debug)]
+pub struct FirstSeen {
+    /// The expressions whose values make a combination.
+    pub by: Vec<Expression>,
+    /// A combination is new if it did not occur for this time.
+    pub within: Duration,
+}
+
+/// An action of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ActionReference {
+    /// The name of an action that is defined elsewhere.
+    Named(String),
+    /// An action that is defined in the rule: its kind and its settings.
+    Inline {
+        /// The kind, such as `index`.
+        kind: String,
+        /// The settings.
+        settings: Value,
+    },
+}
+
+/// An event on which a rule must fire, or must not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleTest {
+    /// What the test shows, if the file has a name for it.
+    pub name: Option<String>,
+    /// The event.
+    pub event: TestEvent,
+    /// What must happen.
+    pub expectation: TestExpectation,
+    /// Where the test is in the file.
+    pub position: TextPosition,
+}
+
+/// The event of a [`RuleTest`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum TestEvent {
+    /// A file, relative to the folder of the rule file.
+    File(PathBuf),
+    /// The event itself.
+    Inline(Value),
+}
+
+/// What must happen in a [`RuleTest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TestExpectation {
+    /// The rule fires.
+    Fires,
+    /// It stays silent.
+    Silent,
+}
+
+/// What a rule does on an event that it selects.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It fires. An exception that could not be evaluated does not prevent that; its error is kept.
+    Fires(Option<EvaluationError>),
+    /// The condition is not true.
+    NoMatch,
+    /// The condition is true, and so is the exception with this number, from 0.
+    Excepted(usize),
+    /// The condition could not be evaluated, most often because a field is missing. The rule does not fire.
+    Failed(EvaluationError),
+}
+
+impl Rule {
+    /// Returns the verdict on an event, which the rule must select.
+    pub fn verdict(&self, event: &Value) -> Verdict {
+        let view = EventView::new(event).with_flat();
+        match self.condition.as_ref().map_or(Ok(true), |condition| condition.is_true(view)) {
+            Ok(true) => {}
+            Ok(false) => return Verdict::NoMatch,
+            Err(error) => return Verdict::Failed(error),
+        }
+        let mut first_error = None;
+        for (number, exception) in self.exceptions.iter().enumerate() {
+            match exception.is_true(view) {
+                Ok(true) => return Verdict::Excepted(number),
+                Ok(false) => {}
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        Verdict::Fires(first_error)
+    }
+
+    /// Returns whether the rule selects an event and fires on it.
+    pub fn fires(&self, event: &Value) -> bool {
+        let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+        self.selection.selects(text("eventSource"), text("eventName"))
+            && matches!(self.verdict(event), Verdict::Fires(_))
+    }
+}

@@ -1,0 +1,370 @@
+//! Rules on events: the examples of the projects that the language comes from, and the index against naive evaluation.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn rules(yaml: &str) -> Vec<Rule> {
+    let file = parse_rule_file(yaml);
+    assert_eq!(file.errors, [], "{yaml}");
+    file.rules
+}
+
+fn error(yaml: &str) -> (String, String) {
+    let file = parse_rule_file(yaml);
+    let error = file.errors.first().unwrap_or_else(|| panic!("no error in {yaml}"));
+    (error.position.to_string(), error.message.clone())
+}
+
+/// The event of the rules engine's documentation.
+fn security_group_event() -> Value {
+    json!({
+        "eventID": "d3510c1d-2f67-45f1-b145-db0b7190202a", "awsRegion": "us-east-2", "eventVersion": "1.05",
+        "sourceIPAddress": "1.2.3.4", "eventSource": "ec2.amazonaws.com", "eventName": "AuthorizeSecurityGroupIngress",
+        "requestParameters": { "groupId": "sg-abcdefg", "ipPermissions": { "items": [{ "ipProtocol": "tcp", "fromPort": 0 }] } },
+        "userAgent": "console.ec2.amazonaws.com",
+        "userIdentity": { "type": "AssumedRole", "arn": "arn:aws:sts::123456789012:assumed-role/assume-role-name/user@company.com" }
+    })
+}
+
+const DROOLS_EXAMPLE: &str = r#"import java.util.Map
+import cloudengine.AlertServices.DatadogAlertService;
+rule "ec2.amazonaws.com: Test Alert - Someone is Changing security group"
+when
+$map: Map(this["userIdentity.arn"].contains("user@company.com") &&
+this["eventName"] == "AuthorizeSecurityGroupIngress" &&
+this["userAgent"].contains("console"))
+then
+new DatadogAlertService().report($map, drools.getRule().getName());
+end
+"#;
+
+#[test]
+fn the_example_of_the_rules_engine_is_translated_and_fires() {
+    let translation = translate_drools(DROOLS_EXAMPLE);
+    assert_eq!((translation.translated, translation.untranslated), (1, Vec::new()));
+    let rules = rules(&translation.yaml);
+    let rule = &rules[0];
+    assert_eq!(rule.selection.sources.as_deref(), Some(&["ec2.amazonaws.com".to_owned()][..]));
+    assert_eq!(
+        rule.selection.events.as_deref(),
+        Some(&["AuthorizeSecurityGroupIngress".to_owned()][..])
+    );
+    assert_eq!(rule.actions, [ActionReference::Named("datadog".to_owned())]);
+    let event = security_group_event();
+    assert!(rule.fires(&event));
+    for (key, value) in [
+        ("eventName", json!("RevokeSecurityGroupIngress")),
+        ("userAgent", json!("aws-cli/2.9")),
+        ("eventSource", json!("s3.amazonaws.com")),
+    ] {
+        let mut other = event.clone();
+        other[key] = value;
+        assert!(!rule.fires(&other), "{key}");
+    }
+    let mut without = event.clone();
+    without.as_object_mut().unwrap().remove("userAgent");
+    assert!(
+        matches!(rule.verdict(&without), Verdict::Failed(_)),
+        "contains() of a missing key fails, and the rule stays silent"
+    );
+}
+
+#[test]
+fn the_examples_of_the_event_trigger_fire_as_documented() {
+    for (expression, fires, silent) in [
+        (
+            "!starts_with(detail.requestParameters.bucketName, 'gorillastack-')",
+            json!({ "requestParameters": { "bucketName": "logs" } }),
+            json!({ "requestParameters": { "bucketName": "gorillastack-logs" } }),
+        ),
+        (
+            "detail.userIdentity.sessionContext.attributes.mfaAuthenticated == 'false'",
+            json!({ "userIdentity": { "sessionContext": { "attributes": { "mfaAuthenticated": "false" } } } }),
+            json!({ "userIdentity": { "sessionContext": { "attributes": { "mfaAuthenticated": "true" } } } }),
+        ),
+        (
+            "detail.requestParameters.storageEncrypted == `false`",
+            json!({ "requestParameters": { "storageEncrypted": false } }),
+            json!({ "requestParameters": {} }),
+        ),
+        (
+            "contains(detail.userAgent, 'S3Console')",
+            json!({ "userAgent": "[S3Console/0.4]" }),
+            json!({ "userAgent": "aws-cli" }),
+        ),
+        (
+            "detail.userIdentity.type == 'Root'",
+            json!({ "userIdentity": { "type": "Root" } }),
+            json!({ "userIdentity": { "type": "IAMUser" } }),
+        ),
+        (
+            "!starts_with(detail.sourceIPAddress, '55.10.15.')",
+            json!({ "sourceIPAddress": "55.10.150.7" }),
+            json!({ "sourceIPAddress": "55.10.15.7" }),
+        ),
+    ] {
+        let yaml = format!(
+            "name: example\nevents: [CreateBucket, CreateDBInstance]\nmatch: >-\n  {expression}\n"
+        );
+        let rule = rules(&yaml).remove(0);
+        for (mut event, expected) in [(fires, true), (silent, false)] {
+            event["eventName"] = json!("CreateDBInstance");
+            assert_eq!(rule.fires(&event), expected, "{expression} on {event}");
+            event["eventName"] = json!("createdbinstance");
+            assert!(!rule.fires(&event), "names are case-sensitive");
+        }
+    }
+}
+
+#[test]
+fn every_key_of_a_rule_is_read() {
+    let rules = rules(
+        r#"
+name: "ec2.amazonaws.com: someone changes the security group by hand"
+description: Look for a change request.
+references: [https://example.com]
+events: [AuthorizeSecurityGroupIngress, RevokeSecurityGroupIngress]
+sources: [ec2.amazonaws.com]
+match: contains(detail.userIdentity.arn, 'user@company.com') && contains(flat."userAgent", 'console')
+except: ["detail.userIdentity.invokedBy != null"]
+severity: high
+group_by: [detail.userIdentity.arn, detail.eventName]
+window: 60m
+threshold: 5
+first_seen: { by: [detail.userIdentity.arn, detail.awsRegion], within: 14d }
+actions: [security-slack, datadog, { index: {} }]
+tests: [{ event: tests/open-to-world.json, fires: true }, { name: other, event: {eventName: X}, fires: false }]
+"#,
+    );
+    let rule = &rules[0];
+    assert_eq!(rule.severity, Severity::High);
+    assert_eq!(rule.grouping.group_by.len(), 2);
+    assert_eq!(rule.grouping.window, Some(Duration::from_mins(60)));
+    assert_eq!(rule.grouping.threshold, 5);
+    assert_eq!(
+        rule.grouping.first_seen.as_ref().map(|seen| (seen.by.len(), seen.within)),
+        Some((2, Duration::from_hours(14 * 24)))
+    );
+    assert_eq!(
+        rule.actions[2],
+        ActionReference::Inline { kind: "index".to_owned(), settings: json!({}) }
+    );
+    assert_eq!(rule.tests[0].event, TestEvent::File("tests/open-to-world.json".into()));
+    assert_eq!(rule.tests[1].event, TestEvent::Inline(json!({ "eventName": "X" })));
+    let mut event = security_group_event();
+    assert_eq!(rule.verdict(&event), Verdict::Fires(None));
+    event["userIdentity"]["invokedBy"] = json!("cloudformation.amazonaws.com");
+    assert_eq!(rule.verdict(&event), Verdict::Excepted(0));
+}
+
+#[test]
+fn errors_have_line_and_column_and_the_fix() {
+    for (yaml, position, message) in [
+        ("name: x\nevent: [A]\n", "2:1", "a rule has no key `event`"),
+        ("name: x\n", "1:1", "the rule does not select any events"),
+        ("events: [A]\n", "1:1", "the rule has no `name`"),
+        (
+            "name: x\nevents: [A, 'Delete*']\n",
+            "2:13",
+            "`Delete*` is not an event name such as RunInstances; names are compared exactly",
+        ),
+        ("name: x\nevents: [A]\nmatch: detail.a = 'b'\n", "3:17", "`=` is not an operator"),
+        ("name: x\nevents: [A]\nmatch: !detail.a\n", "3:8", "YAML reads a leading `!` as a tag"),
+        (
+            "name: x\nevents: [A]\nexcept:\n  - a == b\n  - \"nosuch(a)\"\n",
+            "5:5",
+            "there is no function nosuch()",
+        ),
+        ("name: x\nevents: [A]\nseverity: urgent\n", "3:11", "`urgent` is not a severity"),
+        (
+            "name: x\nevents: [A]\nwindow: 60\n",
+            "3:9",
+            "`60` is not a duration such as 90s, 60m, 24h or 14d",
+        ),
+        (
+            "name: x\nevents: [A]\nthreshold: 0\n",
+            "3:12",
+            "a number from 1 is expected here, not a number",
+        ),
+        ("name: x\nevents: [A]\ntests: [{event: a.json}]\n", "3:9", "the test has no `fires`"),
+        ("name: x\nevents: [A]\nactions: [{indx: {}}]\n", "3:12", "an action has no key `indx`"),
+        (
+            "name: 's3.amazonaws.com: x'\nsources: [ec2.amazonaws.com]\n",
+            "2:10",
+            "the name selects s3.amazonaws.com, which is not in `sources`",
+        ),
+        (
+            "- name: x\n  events: [A]\n- name: x\n  events: [B]\n",
+            "3:9",
+            "the name is that of the rule in line 1 too",
+        ),
+        ("just text\n", "1:1", "a rule, which is a mapping with `name` is expected here, not text"),
+        ("", "1:1", "the file has no rule"),
+    ] {
+        assert_eq!(error(yaml), (position.to_owned(), message.to_owned()), "{yaml}");
+    }
+    let file = parse_rule_file("name: x\nevnts: [A]\n");
+    assert_eq!(file.errors[0].suggestion.as_deref(), Some("write `events`"));
+}
+
+#[test]
+fn a_rule_with_an_error_does_not_hide_the_others() {
+    let file = parse_rule_file("name: a\nevents: [A]\n---\nname: b\n---\n- name: c\n  events: A\n");
+    assert_eq!(file.rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(file.errors.len(), 1);
+}
+
+#[test]
+fn suspicious_expressions_are_warned_about() {
+    let file = parse_rule_file(
+        "name: x\nevents: [A]\nmatch: detail.a == \"Root\"\nexcept: ['!detail.b.c']\n",
+    );
+    let warnings: Vec<_> = file
+        .warnings
+        .iter()
+        .map(|warning| (warning.rule.as_str(), warning.position.to_string(), warning.fix.as_str()))
+        .collect();
+    assert_eq!(
+        warnings,
+        [("x", "3:20".to_owned(), "'Root'"), ("x", "4:10".to_owned(), "!(detail.b.c)")]
+    );
+}
+
+#[test]
+fn the_event_pattern_delivers_the_events_of_all_rules() {
+    let set = rules(
+        "name: 'ec2.amazonaws.com: a'\nevents: [B, A]\n---\nname: 's3.amazonaws.com: b'\nevents: [C]\n",
+    );
+    let pattern = event_pattern(&set);
+    assert_eq!(
+        pattern["detail"],
+        json!({ "eventSource": ["ec2.amazonaws.com", "s3.amazonaws.com"], "eventName": ["A", "B", "C"] })
+    );
+    let all = rules("name: a\nevents: ['*']\n---\nname: 's3.amazonaws.com: b'\nevents: [C]\n");
+    assert_eq!(event_pattern(&all).get("detail"), None);
+}
+
+/// The keys of the JSON schema below a pointer.
+fn schema_keys(schema: &Value, pointer: &str) -> Vec<String> {
+    let mut keys: Vec<String> =
+        schema.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn the_json_schema_has_the_keys_of_rules() {
+    let schema: Value =
+        serde_json::from_str(include_str!("../../../mappings/rule.schema.json")).unwrap();
+    let sorted = |keys: &[&str]| {
+        let mut keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(schema_keys(&schema, "/$defs/rule/properties"), sorted(&definition::RULE_KEYS));
+    assert_eq!(
+        schema_keys(&schema, "/$defs/rule/properties/first_seen/properties"),
+        sorted(&definition::FIRST_SEEN_KEYS)
+    );
+    assert_eq!(schema_keys(&schema, "/$defs/test/properties"), sorted(&definition::TEST_KEYS));
+    assert_eq!(
+        schema_keys(&schema, "/$defs/action/anyOf/1/properties"),
+        sorted(&definition::ACTION_KINDS)
+    );
+    assert_eq!(
+        schema["$defs"]["rule"]["properties"]["severity"]["enum"],
+        json!(Severity::ALL.map(Severity::name))
+    );
+}
+
+const SOURCES: [&str; 3] = ["a.amazonaws.com", "b.amazonaws.com", "c.amazonaws.com"];
+const NAMES: [&str; 4] = ["A", "B", "C", "D"];
+
+fn any_condition() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        prop::sample::select(&NAMES[..]).prop_map(|name| format!("detail.eventName == '{name}'")),
+        prop::sample::select(&NAMES[..]).prop_map(|name| format!("'{name}' != flat.\"eventName\"")),
+        prop::sample::select(&SOURCES[..])
+            .prop_map(|source| format!("flat.\"eventSource\" == '{source}'")),
+        Just("contains(['A', 'B'], detail.eventName)".to_owned()),
+        Just("detail.x".to_owned()),
+        Just("detail.y == `1`".to_owned()),
+        Just("starts_with(detail.x, 'a')".to_owned()),
+    ];
+    leaf.prop_recursive(3, 8, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(left, right)| format!("{left} && {right}")),
+            (inner.clone(), inner.clone()).prop_map(|(left, right)| format!("({left} || {right})")),
+            inner.prop_map(|inner| format!("!({inner})")),
+        ]
+    })
+}
+
+prop_compose! {
+    fn any_rule()(
+        sources in prop::option::of(prop::sample::subsequence(&SOURCES[..], 1..3)),
+        events in prop::option::of(prop::sample::subsequence(&NAMES[..], 1..4)),
+        condition in prop::option::of(any_condition()),
+        exception in prop::option::weighted(0.3, any_condition()),
+    ) -> Rule {
+        let mut rule = rules("name: x\nevents: ['*']\n").remove(0);
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        rule.selection = Selection { sources: sources.map(owned), events: events.map(owned) };
+        rule.condition = condition.map(|text| Expression::parse(&text).unwrap());
+        rule.exceptions = exception.iter().map(|text| Expression::parse(text).unwrap()).collect();
+        rule
+    }
+}
+
+prop_compose! {
+    fn any_event()(
+        source in prop::sample::select(&SOURCES[..]),
+        name in prop::sample::select(&NAMES[..]),
+        x in prop::sample::select(vec![json!(null), json!("ab"), json!(""), json!([]), json!({}), json!(0), json!([0])]),
+        y in 0..2,
+    ) -> Value {
+        json!({ "eventSource": source, "eventName": name, "x": x, "y": y })
+    }
+}
+
+/// Evaluates a rule without the index, and without anything that is known about its condition.
+fn fires_naively(rule: &Rule, event: &Value) -> bool {
+    let envelope = json!({ "detail": event, "flat": super::super::flat::FlatView::new(event).entries().into_iter().map(|(key, value)| (key, value.clone())).collect::<serde_json::Map<_, _>>() });
+    let is_true = |expression: &Expression| {
+        let result = expression.evaluate(&envelope).ok().map(|node| node.to_value());
+        result.is_some_and(|value| super::super::truth::is_true_in_javascript(&value))
+    };
+    let listed = |names: &Option<Vec<String>>, key: &str| {
+        names.as_ref().is_none_or(|names| names.contains(&event[key].as_str().unwrap().to_owned()))
+    };
+    listed(&rule.selection.sources, "eventSource")
+        && listed(&rule.selection.events, "eventName")
+        && rule.condition.as_ref().is_none_or(is_true)
+        && !rule.exceptions.iter().any(is_true)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_index_finds_the_rules_that_naive_evaluation_finds(
+        rules in prop::collection::vec(any_rule(), 1..12),
+        events in prop::collection::vec(any_event(), 1..8),
+    ) {
+        let rules: Vec<Rule> = rules.into_iter().enumerate().map(|(number, rule)| Rule { name: number.to_string(), ..rule }).collect();
+        let set = RuleSet::new(rules);
+        for event in &events {
+            let expected: Vec<&str> = set.rules().iter().filter(|rule| fires_naively(rule, event)).map(|rule| rule.name.as_str()).collect();
+            let mut found: Vec<&str> = Vec::new();
+            set.evaluate(event, |rule, verdict| {
+                if matches!(verdict, Verdict::Fires(_)) {
+                    found.push(&rule.name);
+                }
+            });
+            found.sort_unstable_by_key(|name| name.parse::<usize>().unwrap());
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
