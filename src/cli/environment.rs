@@ -70,6 +70,10 @@ pub struct Environment {
     pub aws_region: Option<String>,
     /// The folder for state, by the XDG Base Directory rules; `None` if neither variable is set.
     pub state: Option<PathBuf>,
+    /// The home folder.
+    pub home: Option<PathBuf>,
+    /// The active virtual environment of Python: `VIRTUAL_ENV`.
+    pub virtual_environment: Option<PathBuf>,
     /// The folder for temporary files.
     pub temporary: PathBuf,
     /// Number of processors that the process may use.
@@ -114,6 +118,8 @@ impl Environment {
             aws_ca_bundle: path("AWS_CA_BUNDLE"),
             aws_region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")),
             state,
+            home: absolute("HOME"),
+            virtual_environment: absolute("VIRTUAL_ENV"),
             temporary: PathBuf::new(),
             processors: None,
             redraws: false,

@@ -26,6 +26,7 @@ pub mod search;
 mod signals;
 mod sources;
 pub mod status;
+pub mod watch;
 
 use std::{
     ffi::OsString,
@@ -94,6 +95,8 @@ enum Command {
     Doctor(Box<doctor::DoctorArgs>),
     /// Show the shape of requests and responses, as CloudTrail writes them and as the index holds them
     Schema(schema::SchemaArgs),
+    /// Check, test and translate the rules that say on which events an alert is due
+    Watch(watch::WatchArgs),
     /// Print the minimal IAM policy for a load with these options
     Policy(Box<policy::PolicyArgs>),
 }
@@ -150,6 +153,7 @@ fn perform(cli: Cli, environment: &Environment) -> Exit {
         Command::Retry(args) => retry::run(&args, environment, now, &log),
         Command::Doctor(args) => doctor::run(&args, environment, now, &log),
         Command::Schema(args) => schema::run(&args, environment, &log).map(|()| Exit::Success),
+        Command::Watch(args) => watch::run(&args, &log),
         Command::Policy(args) => policy::run(&args, environment, &log).map(|()| Exit::Success),
     };
     result.unwrap_or_else(|failure| failure.report(&log))

@@ -31,7 +31,7 @@ use super::{
 
 /// Number of keys in the longest path that becomes a field. Deeper values are found through `trailload.unmapped`;
 /// about 1 % of the paths in public logs are deeper.
-const MAX_DEPTH: u32 = 7;
+pub(super) const MAX_DEPTH: u32 = 7;
 
 /// Number of a path, in the order in which paths became known.
 pub(super) type PathId = u32;

@@ -19,6 +19,7 @@ mod kind_table;
 mod lookup_fields;
 mod object_keys;
 mod path_cache;
+mod predicted_field;
 mod restore;
 mod rewrite;
 pub mod rules;
@@ -39,6 +40,7 @@ pub use event_value::{
 pub use field_registry::{
     DecidedBy, FieldDecision, FieldProfile, FieldRegistry, FieldShape, MappingOrigin,
 };
+pub use predicted_field::{PredictedField, ValueKind};
 pub use rules::{Conflict, FieldKind, Rules, with_missing_subfields};
 pub(crate) use text::unicode_escape;
 pub use timestamp::{IndexBy, TimeRange};
@@ -333,6 +335,7 @@ impl Normalizer {
         if self.lookup.is_empty() {
             self.lookup.extend_from_slice(&self.stored_lookup);
         }
+        self.unmapped.add_if_not_searchable(changes);
         write_trailload(self.unmapped.list(), changes, &self.lookup, out);
     }
 }
@@ -499,6 +502,7 @@ fn rewrite_document(
     }
     write_original(stored_original(&old).as_deref(), &mut out);
     let lookup = stored_lookup(&old);
+    unmapped.add_if_not_searchable(&notes.changes);
     write_trailload(unmapped.list(), &notes.changes, &lookup, &mut out);
     write_members_and_close(&members, &mut out);
     out.push(b'\n');

@@ -105,6 +105,11 @@ fn is_empty_marker(value: &Tree<'_>) -> bool {
     }
 }
 
+/// Returns whether the value is a list without a value, for which engines index nothing.
+fn is_empty_list(value: &Tree<'_>) -> bool {
+    matches!(value, Tree::List(_)) && class(value) == ValueClass::Null
+}
+
 /// Returns whether a boolean field accepts the value.
 fn is_boolean(value: &Tree<'_>) -> bool {
     match value {
@@ -246,6 +251,13 @@ impl Rewriter<'_> {
                     continue;
                 }
                 _ => {}
+            }
+            if path_id == ROOT
+                && matches!(rule, PathRule::Value | PathRule::Boolean)
+                && is_empty_list(&value)
+            {
+                // A search for events that have the field would not find this one.
+                self.unmapped.add_incomplete();
             }
             self.note_rename(&old, &key);
             if path_id == ROOT && &*old == EVENT_TIME {

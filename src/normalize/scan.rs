@@ -371,6 +371,13 @@ impl Scanner<'_> {
                 if holds_object {
                     return self.object_under_suffix(parent, key, object, depth);
                 }
+                // At the top level, whether such a list holds a value is found out on the slow path.
+                if parent == ROOT
+                    && self.peek()? == b'['
+                    && [b'[', b']', b'n'].iter().any(|byte| self.list_starts_with(*byte))
+                {
+                    return None;
+                }
                 self.mapped_values(path_id)
             }
             PathRule::Object { .. } => {

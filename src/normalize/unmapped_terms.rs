@@ -1,8 +1,8 @@
 //! The content of `trailload.unmapped`: `path=value` terms, so that values without a field can be searched.
 //!
 //! Input: values that the index does not map, and strings that are too long for a keyword field. Output: a list of
-//! terms. Invariant: their number, length and total size are limited, so that no document grows much. The whole value
-//! stays in `_source`.
+//! terms. Invariant: their number, length and total size are limited, so that no document grows much; the last term of a
+//! document that has not all of them is [`INCOMPLETE_TERM`]. The whole value stays in `_source`.
 
 use super::{IGNORE_ABOVE, text, tree::Tree};
 
@@ -81,6 +81,13 @@ impl UnmappedTerms {
         let fits = text::truncation_point(inside, MAX_TERM_BYTES - path.len());
         self.list.extend_from_slice(&inside[..fits]);
         self.list.push(b'"');
+    }
+
+    /// Adds [`INCOMPLETE_TERM`] if a change note is too long for its field.
+    pub(super) fn add_if_not_searchable(&mut self, changes: &[Vec<u8>]) {
+        if changes.iter().any(|change| change.len() > MAX_KEYWORD_BYTES) {
+            self.add_incomplete();
+        }
     }
 
     /// Records that a search of the terms and fields may miss a value of the document.

@@ -5,12 +5,16 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    fmt, fs, io,
     io::Read as _,
     path::{Path, PathBuf},
 };
 
-use serde_json::{Map, Value};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::model::{
     Location, Member, MemberFlags, Operation, Protocol, ScalarType, Service, ServiceInfo, Shape,
@@ -75,13 +79,17 @@ pub fn list(folder: &Path) -> Result<Vec<ModelFile>, Error> {
             continue;
         }
         for version in children(&service)? {
-            let file = ["service-2.json", "service-2.json.gz"].map(|name| version.join(name));
-            let Some(path) = file.into_iter().find(|path| path.is_file()) else { continue };
+            let Some(path) = model_path(&version) else { continue };
             let (service, version) = (file_name(&service), file_name(&version));
             found.push(ModelFile { service, version, path });
         }
     }
     if found.is_empty() { Err(Error::Empty(folder.to_owned())) } else { Ok(found) }
+}
+
+fn model_path(version: &Path) -> Option<PathBuf> {
+    let names = ["service-2.json", "service-2.json.gz"];
+    names.map(|name| version.join(name)).into_iter().find(|path| path.is_file())
 }
 
 fn children(folder: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -103,25 +111,47 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// Returns the newest model of a service in a folder; `None` if it has none.
+pub fn find(folder: &Path, service: &str) -> Option<ModelFile> {
+    let versions = children(&folder.join(service)).ok()?;
+    versions.iter().rev().find_map(|version| {
+        let path = model_path(version)?;
+        Some(ModelFile { service: service.to_owned(), version: file_name(version), path })
+    })
+}
+
+/// Which operations of a model are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection<'a> {
+    /// All.
+    All,
+    /// The one with this name, which takes less time.
+    Operation(&'a str),
+}
+
 /// Reads a model.
 ///
 /// # Errors
 ///
 /// Returns [`Error`] if the file cannot be read or is no model.
-pub fn read(file: &ModelFile) -> Result<Service, Error> {
+pub fn read(file: &ModelFile, selection: Selection<'_>) -> Result<Service, Error> {
     let failed = |source| Error::Read { path: file.path.clone(), source };
     let bytes = fs::read(&file.path).map_err(failed)?;
     let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(bytes.len() * 8);
         let gzip = flate2::read::MultiGzDecoder::new(bytes.as_slice());
         gzip.take(MODEL_LIMIT).read_to_end(&mut text).map_err(failed)?;
         text
     } else {
         bytes
     };
-    let model: Value = serde_json::from_slice(&bytes)
-        .map_err(|source| Error::Json { path: file.path.clone(), source })?;
-    parse(&file.service, &model).map_err(|part| Error::Invalid { path: file.path.clone(), part })
+    let json = |source| Error::Json { path: file.path.clone(), source };
+    let model: Model<'_> = serde_json::from_slice(&bytes).map_err(json)?;
+    let mut reader = ModelReader::new(&model.shapes);
+    reader.read(&file.service, &model, selection).map_err(|failure| match failure {
+        Failure::Json(source) => json(source),
+        Failure::Lacks(part) => Error::Invalid { path: file.path.clone(), part },
+    })
 }
 
 /// Version of EC2's last API before CloudTrail wrapped the requests of new calls.
@@ -159,12 +189,14 @@ fn read_files(
     let mut old_calls = HashSet::new();
     for file in files.iter().filter(|file| file.service == "ec2") {
         if file.version.as_str() <= BEFORE_WRAPPING {
-            old_calls.extend(read(file)?.operations.into_iter().map(|operation| operation.name));
+            old_calls.extend(
+                read(file, Selection::All)?.operations.into_iter().map(|operation| operation.name),
+            );
         }
     }
     let mut services = Vec::new();
     for file in files.iter().filter(|file| is_wanted(file)) {
-        let mut service = read(file)?;
+        let mut service = read(file, Selection::All)?;
         for operation in &mut service.operations {
             operation.predates_wrapping =
                 file.service == "ec2" && old_calls.contains(&operation.name);
@@ -174,24 +206,52 @@ fn read_files(
     Ok(services)
 }
 
-/// Converts a model. An error is the part that it lacks.
-fn parse(id: &str, model: &Value) -> Result<Service, String> {
-    let object = |name: &str| model[name].as_object().ok_or_else(|| format!("`{name}`"));
-    let (metadata, operations, shapes) =
-        (object("metadata")?, object("operations")?, object("shapes")?);
-    let mut reader =
-        ModelReader { shapes, ids: HashMap::new(), scalars: HashMap::new(), queue: Vec::new() };
-    let mut service = Service { info: info(id, metadata), ..Service::default() };
-    for (name, operation) in operations {
-        service.operations.push(reader.operation(name, operation));
+/// A model, of which only the wanted parts are parsed.
+#[derive(Deserialize)]
+struct Model<'a> {
+    metadata: Map<String, Value>,
+    #[serde(borrow)]
+    operations: Members<'a>,
+    #[serde(borrow)]
+    shapes: Members<'a>,
+}
+
+/// The members of a JSON object in their order, unparsed.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
     }
-    let mut number = 0;
-    while let Some(name) = reader.queue.get(number) {
-        let shape = shapes.get(*name).ok_or_else(|| format!("the shape `{name}`"))?;
-        service.shapes.push(reader.shape(shape));
-        number += 1;
+}
+
+/// Why a model cannot be converted.
+enum Failure {
+    Json(serde_json::Error),
+    /// It lacks a shape.
+    Lacks(String),
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
     }
-    Ok(service)
 }
 
 fn info(id: &str, metadata: &Map<String, Value>) -> ServiceInfo {
@@ -213,66 +273,105 @@ fn info(id: &str, metadata: &Map<String, Value>) -> ServiceInfo {
     }
 }
 
+/// Converts a model, following references from its operations.
 struct ModelReader<'a> {
-    shapes: &'a Map<String, Value>,
-    ids: HashMap<&'a str, ShapeId>,
+    shapes: HashMap<&'a str, &'a RawValue>,
+    ids: HashMap<String, ShapeId>,
     /// Scalars by their definition without documentation.
     scalars: HashMap<String, ShapeId>,
-    /// Names of shapes, by number.
-    queue: Vec<&'a str>,
+    /// Shapes by number. Documentation of a shape is that of members which have none.
+    parsed: Vec<Value>,
+    documentation: HashMap<String, Option<Text>>,
 }
 
 impl<'a> ModelReader<'a> {
-    fn operation(&mut self, name: &str, operation: &'a Value) -> Operation {
+    fn new(shapes: &'a Members<'_>) -> Self {
+        let shapes = shapes.0.iter().map(|(name, shape)| (name.as_str(), *shape)).collect();
+        let (ids, scalars) = (HashMap::new(), HashMap::new());
+        Self { shapes, ids, scalars, parsed: Vec::new(), documentation: HashMap::new() }
+    }
+
+    fn read(
+        &mut self,
+        id: &str,
+        model: &Model<'_>,
+        selection: Selection<'_>,
+    ) -> Result<Service, Failure> {
+        let mut service = Service { info: info(id, &model.metadata), ..Service::default() };
+        for (name, operation) in &model.operations.0 {
+            if matches!(selection, Selection::Operation(wanted) if wanted != name) {
+                continue;
+            }
+            let operation: Value = serde_json::from_str(operation.get())?;
+            service.operations.push(self.operation(name, &operation)?);
+        }
+        let mut number = 0;
+        while number < self.parsed.len() {
+            let shape = std::mem::take(&mut self.parsed[number]);
+            service.shapes.push(self.shape(&shape)?);
+            number += 1;
+        }
+        Ok(service)
+    }
+
+    fn operation(&mut self, name: &str, operation: &Value) -> Result<Operation, Failure> {
         let side = |side: &str| operation[side]["shape"].as_str();
-        let (input, output) = (side("input"), side("output"));
-        Operation {
+        let input = side("input").map(|name| self.id(name)).transpose()?;
+        let output = side("output").map(|name| self.id(name)).transpose()?;
+        Ok(Operation {
             name: name.to_owned().into(),
             method: text(&operation["http"]["method"]).unwrap_or_default(),
             uri: text(&operation["http"]["requestUri"]).unwrap_or_default(),
-            input: input.map(|name| self.id(name)),
-            output: output.map(|name| self.id(name)),
+            input,
+            output,
             deprecated: is_true(operation, "deprecated"),
             predates_wrapping: false,
             documentation: text(&operation["documentation"]),
-        }
+        })
     }
 
     /// Returns the number of a shape, assigning the next one if it has none.
-    fn id(&mut self, name: &'a str) -> ShapeId {
+    fn id(&mut self, name: &str) -> Result<ShapeId, Failure> {
         if let Some(id) = self.ids.get(name) {
-            return *id;
+            return Ok(*id);
         }
+        let lacks = || Failure::Lacks(format!("the shape `{name}`"));
+        let shape = self.shapes.get(name).ok_or_else(lacks)?;
+        let shape: Value = serde_json::from_str(shape.get())?;
         #[expect(clippy::cast_possible_truncation, reason = "no model has 2^32 shapes")]
-        let next = ShapeId(self.queue.len() as u32);
-        let definition = self.shapes.get(name).and_then(scalar_definition);
-        let id = match definition {
+        let next = ShapeId(self.parsed.len() as u32);
+        let id = match scalar_definition(&shape) {
             Some(definition) => *self.scalars.entry(definition).or_insert(next),
             None => next,
         };
+        self.documentation.insert(name.to_owned(), text(&shape["documentation"]));
         if id == next {
-            self.queue.push(name);
+            self.parsed.push(shape);
         }
-        self.ids.insert(name, id);
-        id
+        self.ids.insert(name.to_owned(), id);
+        Ok(id)
     }
 
-    fn shape(&mut self, shape: &'a Value) -> Shape {
+    fn referenced(&mut self, shape: &Value, role: &str) -> Result<ShapeId, Failure> {
+        self.id(shape[role]["shape"].as_str().unwrap_or_default())
+    }
+
+    fn shape(&mut self, shape: &Value) -> Result<Shape, Failure> {
         let kind = match shape["type"].as_str() {
-            Some("structure") => ShapeKind::Structure { members: self.members(shape) },
+            Some("structure") => ShapeKind::Structure { members: self.members(shape)? },
             Some("list") => ShapeKind::List {
-                item: self.id(shape["member"]["shape"].as_str().unwrap_or_default()),
+                item: self.referenced(shape, "member")?,
                 item_name: text(&shape["member"]["locationName"]),
             },
             Some("map") => ShapeKind::Map {
-                key: self.id(shape["key"]["shape"].as_str().unwrap_or_default()),
-                value: self.id(shape["value"]["shape"].as_str().unwrap_or_default()),
+                key: self.referenced(shape, "key")?,
+                value: self.referenced(shape, "value")?,
             },
             other => ShapeKind::Scalar(ScalarType::from_name(other.unwrap_or_default())),
         };
         let number = |name: &str| shape.get(name).map(|number| Text::from(number.to_string()));
         let values = shape["enum"].as_array().map(Vec::as_slice).unwrap_or_default();
-        Shape {
+        Ok(Shape {
             kind,
             min: number("min"),
             max: number("max"),
@@ -287,20 +386,22 @@ impl<'a> ModelReader<'a> {
                 flattened: is_true(shape, "flattened"),
                 union: is_true(shape, "union"),
             },
-        }
+        })
     }
 
-    fn members(&mut self, shape: &'a Value) -> Vec<Member> {
+    fn members(&mut self, shape: &Value) -> Result<Vec<Member>, Failure> {
         let required = shape["required"].as_array().map(Vec::as_slice).unwrap_or_default();
         let payload = shape["payload"].as_str();
-        let Some(members) = shape["members"].as_object() else { return Vec::new() };
-        let member = |(name, member): (&String, &'a Value)| {
+        let Some(members) = shape["members"].as_object() else { return Ok(Vec::new()) };
+        let mut found = Vec::with_capacity(members.len());
+        for (name, member) in members {
             let target = member["shape"].as_str().unwrap_or_default();
+            let id = self.id(target)?;
             let documentation = text(&member["documentation"])
-                .or_else(|| text(&self.shapes.get(target)?["documentation"]));
-            Member {
+                .or_else(|| self.documentation.get(target).cloned().flatten());
+            found.push(Member {
                 name: name.clone().into(),
-                shape: self.id(target),
+                shape: id,
                 location_name: text(&member["locationName"]).filter(|wire| wire != name),
                 query_name: text(&member["queryName"]),
                 location: Location::from_name(member["location"].as_str()),
@@ -313,9 +414,9 @@ impl<'a> ModelReader<'a> {
                     deprecated: is_true(member, "deprecated"),
                 },
                 documentation,
-            }
-        };
-        members.iter().map(member).collect()
+            });
+        }
+        Ok(found)
     }
 }
 

@@ -238,3 +238,13 @@ fn add_position(list: &mut Field<'_>) {
         });
     }
 }
+
+/// Returns fields that no model has, given their paths and the names of their types.
+pub fn known_fields(paths: &[(&str, &str)]) -> Vec<Field<'static>> {
+    let mut fields = Vec::new();
+    for (path, type_name) in paths {
+        let scalar = Some(ScalarType::from_name(type_name));
+        add(&mut fields, &facts::AddedField { path: (*path).to_owned(), scalar });
+    }
+    fields
+}

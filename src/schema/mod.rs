@@ -11,15 +11,19 @@
 //! | [`botocore`] | models as botocore and the AWS CLI ship them |
 //! | [`model`] | the types of both |
 //! | [`names`], `event_source` | names of services and operations |
+//! | [`records`] | events that are not API calls |
 //! | [`fields`] | shapes resolved to the leaves, with the paths of each field in events |
+//! | [`find`] | names that contain a word |
 //! | [`spelling`], `spelling_facts` | how CloudTrail spells names: the rules, and what no rule explains |
 
 pub mod botocore;
 pub mod fields;
+pub mod find;
 
 mod event_source;
 pub mod model;
 pub mod names;
+pub mod records;
 pub mod spelling;
 mod spelling_facts;
 pub mod table;
@@ -43,5 +47,5 @@ pub fn has_operation(service_or_source: &str, name: &str) -> bool {
     let services = Table::embedded()
         .map(|table| names::services(&table.services, service_or_source))
         .unwrap_or_default();
-    services.iter().any(|entry| names::operation(entry, name).is_some())
+    services.iter().any(|entry| names::operation(&entry.operations, name).is_some())
 }

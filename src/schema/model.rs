@@ -94,6 +94,11 @@ impl Service {
         &self.shapes[id.0 as usize]
     }
 
+    /// Returns what a shape consists of, to be changed.
+    pub fn kind_mut(&mut self, id: ShapeId) -> &mut ShapeKind {
+        &mut self.shapes[id.0 as usize].kind
+    }
+
     /// Returns the operation with exactly this name.
     pub fn operation(&self, name: &str) -> Option<&Operation> {
         self.operations.iter().find(|operation| operation.name == name)

@@ -4,7 +4,11 @@
 //! names of operations. Invariant: case does not matter, and an exact name of a service takes precedence over one that it
 //! shares with others. Not here: globs, and what the parts of a question mean (see `cli::schema`).
 
-use super::{event_source::ALIASES, model::ServiceInfo, table::IndexEntry};
+use super::{
+    event_source::ALIASES,
+    model::{Operation, ServiceInfo},
+    table::IndexEntry,
+};
 
 /// How well a name fits a service, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,11 +80,10 @@ fn older_last(one: &IndexEntry, other: &IndexEntry) -> std::cmp::Ordering {
     rank(one).cmp(&rank(other))
 }
 
-/// Returns the operation of a service with this name or this `eventName`.
-pub fn operation(entry: &IndexEntry, name: &str) -> Option<&'static str> {
-    let exact = |name: &str| {
-        entry.operations.iter().find(|known| known.eq_ignore_ascii_case(name)).copied()
-    };
+/// Returns the operation among `known` with this name or this `eventName`.
+pub fn operation<'a, N: AsRef<str>>(known: &'a [N], name: &str) -> Option<&'a N> {
+    let name = name.trim();
+    let exact = |name: &str| known.iter().find(|known| known.as_ref().eq_ignore_ascii_case(name));
     exact(name).or_else(|| exact(without_date(name)?))
 }
 
@@ -106,6 +109,76 @@ pub fn without_date(event_name: &str) -> Option<&str> {
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Versions of Lambda's API at the start of a URI whose calls have them in their `eventName`: later ones have not.
+const DATED_LAMBDA_VERSIONS: std::ops::RangeInclusive<&str> = "2014-11-11"..="2018-10-31";
+
+/// Lambda's calls whose `eventName` also counts a second version.
+const SECOND_LAMBDA_VERSIONS: [&str; 10] = [
+    "AddPermission",
+    "GetFunction",
+    "GetFunctionConfiguration",
+    "GetPolicy",
+    "ListTags",
+    "RemovePermission",
+    "TagResource",
+    "UntagResource",
+    "UpdateFunctionCode",
+    "UpdateFunctionConfiguration",
+];
+
+/// S3's calls that have another name in events.
+const S3_EVENTS: [(&str, &str); 11] = [
+    ("DeletePublicAccessBlock", "DeleteBucketPublicAccessBlock"),
+    ("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
+    ("GetBucketLifecycleConfiguration", "GetBucketLifecycle"),
+    ("GetBucketNotificationConfiguration", "GetBucketNotification"),
+    ("GetObjectLockConfiguration", "GetBucketObjectLockConfiguration"),
+    ("GetPublicAccessBlock", "GetBucketPublicAccessBlock"),
+    ("PutBucketAccelerateConfiguration", "PutAccelerateConfiguration"),
+    ("PutBucketLifecycleConfiguration", "PutBucketLifecycle"),
+    ("PutBucketNotificationConfiguration", "PutBucketNotification"),
+    ("PutObjectLockConfiguration", "PutBucketObjectLockConfiguration"),
+    ("PutPublicAccessBlock", "PutBucketPublicAccessBlock"),
+];
+
+/// Returns the values of `eventName` that the events of an operation have, the most common first.
+pub fn event_names(info: &ServiceInfo, operation: &Operation) -> Vec<String> {
+    let name = operation.name.as_ref();
+    match info.id.as_ref() {
+        "lambda" if !name.starts_with("Invoke") => {
+            let version = operation.uri.get(1..11).unwrap_or_default();
+            if !DATED_LAMBDA_VERSIONS.contains(&version) {
+                return vec![name.to_owned()];
+            }
+            let dated = format!("{name}{}", version.replace('-', ""));
+            if SECOND_LAMBDA_VERSIONS.contains(&name) {
+                vec![format!("{dated}v2"), dated]
+            } else {
+                vec![dated]
+            }
+        }
+        "cloudfront" => vec![format!("{name}{}", info.api_version.replace('-', "_"))],
+        "s3" => {
+            let known = S3_EVENTS.iter().find(|(api, _)| *api == name);
+            vec![known.map_or(name, |(_, event)| event).to_owned()]
+        }
+        _ => vec![name.to_owned()],
+    }
+}
+
+/// Returns the operation of S3 that an `eventName` or an IAM action means. Both often differ from the API by the words
+/// `Bucket` and `Configuration`: the action `GetEncryptionConfiguration` is `GetBucketEncryption`.
+pub fn s3_operation<'a, N: AsRef<str>>(known: &'a [N], name: &str) -> Option<&'a N> {
+    let core =
+        |name: &str| name.to_ascii_lowercase().replace("bucket", "").replace("configuration", "");
+    let wanted = core(name);
+    // The newer of two calls has the longer name.
+    known
+        .iter()
+        .filter(|known| core(known.as_ref()) == wanted)
+        .max_by_key(|known| known.as_ref().len())
 }
 
 /// Returns the names that are most like a wrong one, at most three, the most similar first.

@@ -44,9 +44,14 @@ pub struct IndexEntry {
     pub info: ServiceInfo,
     /// The names of its operations, in the order of the model.
     pub operations: Vec<&'static str>,
-    /// The block that holds its text.
+    place: Place,
+}
+
+/// Where the text of a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
     block: usize,
-    /// Where in the block its text starts, and its length.
+    /// Offset in the block.
     start: usize,
     length: usize,
 }
@@ -110,9 +115,9 @@ impl Table {
 
     /// Returns the text of a service, in which a search may look for a word before the service is parsed.
     pub(super) fn text(&self, entry: &IndexEntry) -> Result<&'static str, TableError> {
-        let block = frame_text(&self.frames, entry.block + 1)?;
-        block
-            .get(entry.start..entry.start + entry.length)
+        let Place { block, start, length } = entry.place;
+        frame_text(&self.frames, block + 1)?
+            .get(start..start + length)
             .ok_or_else(|| TableError(format!("the place of {}", entry.info.id)))
     }
 }
@@ -153,9 +158,9 @@ fn index_entry(line: &'static str) -> Option<IndexEntry> {
         api_version: Text::Borrowed(field()?),
     };
     let mut number = || field()?.parse().ok();
-    let (block, start, length) = (number()?, number()?, number()?);
+    let place = Place { block: number()?, start: number()?, length: number()? };
     let operations = field()?.split(PART).filter(|name| !name.is_empty()).collect();
-    Some(IndexEntry { info, operations, block, start, length })
+    Some(IndexEntry { info, operations, place })
 }
 
 /// Returns the uncompressed frames of a table of these services, which are sorted by id.

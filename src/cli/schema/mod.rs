@@ -1,0 +1,271 @@
+//! `trailload schema`: the shape of every request and response, as CloudTrail writes it and as the index holds it.
+//!
+//! Input: the name of a service or operation. Output: services, operations, fields, or a text to start from: a Cloud Custodian
+//! policy, a rule, an example event, a query.
+//! Invariant: the answer is data on standard output; notes about it go to standard error. Nothing is requested, and nothing
+//! but models and the logs of `--observed` is read.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `question` | what NAME asks for |
+//! | `catalog` | the models: embedded, given or installed |
+//! | `answer` | operations and events with their fields |
+//! | `view` | what is shown of a field |
+//! | `tree`, `rows`, `structured` | the formats |
+//! | `find` | `--find` |
+//! | `skeleton` | `--custodian`, `--rule`, `--sample`, `--query` |
+//! | `html` | descriptions without HTML |
+
+mod answer;
+mod catalog;
+mod find;
+mod html;
+mod question;
+mod rows;
+mod skeleton;
+mod structured;
+mod tree;
+mod view;
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+};
+
+use self::{
+    answer::Answer,
+    catalog::Catalog,
+    question::{Question, ServiceOperations},
+    structured::Notation,
+};
+use super::{environment::Environment, exit::Exit, failure::Failure};
+use crate::{normalize::Rules, report::Log};
+
+/// The end of `trailload schema --help`.
+const AFTER_HELP: &str = "\
+NAME is a service, an operation or a part of one. All of these work, in any case:
+  iam                          the operations of a service; also by its eventSource: monitoring
+  'iam.*Policy*'               the operations that match
+  iam.CreatePolicy             request and response; also iam:CreatePolicy,
+                               iam.amazonaws.com CreatePolicy, lambda.CreateFunction20150331
+  iam.CreatePolicy.output      the response; the request is .input
+  iam.CreatePolicy.output.policy.arn
+                               one field
+  signin.ConsoleLogin          an event that is not an API call
+
+Examples:
+  trailload schema ec2.RunInstances.input --format table
+  trailload schema --find kmsKeyId
+  trailload schema iam.CreatePolicy --custodian
+  trailload schema s3.PutBucketPolicy --observed AWSLogs/
+
+Exit codes:
+  0  answered
+  1  there is no such service, operation or field
+  2  invalid command line";
+
+/// The arguments of `trailload schema`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+#[command(next_help_heading = "Schema options")]
+pub struct SchemaArgs {
+    /// Service, operation or field; all services if left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// List operations and fields whose names contain this word, over all services or those of NAME
+    #[arg(long, value_name = "WORD", conflicts_with = "output")]
+    pub find: Option<String>,
+    /// Use the API models in this folder of botocore or the AWS CLI, with their descriptions. Without this option,
+    /// descriptions come from an installed one
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Show beside each field how often it occurs in these logs, and an example: files, folders, s3:// addresses or lookup
+    #[arg(long, value_name = "SOURCE", conflicts_with = "output")]
+    pub observed: Vec<String>,
+    /// Format of the answer. The default is a tree on a terminal and JSON otherwise
+    #[arg(
+        long,
+        value_name = "tree|json|yaml|table|markdown",
+        value_enum,
+        help_heading = "Output options"
+    )]
+    #[arg(hide_possible_values = true)]
+    pub format: Option<SchemaFormat>,
+    #[command(flatten)]
+    pub skeletons: SkeletonArgs,
+}
+
+/// What to print instead of fields.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[group(id = "output", multiple = false)]
+#[command(next_help_heading = "Output options")]
+#[expect(clippy::struct_excessive_bools, reason = "one flag per option; at most one is set")]
+pub struct SkeletonArgs {
+    /// Print a Cloud Custodian policy for the operation
+    #[arg(long)]
+    pub custodian: bool,
+    /// Print a rule for 'trailload watch'
+    #[arg(long)]
+    pub rule: bool,
+    /// Print an example event
+    #[arg(long)]
+    pub sample: bool,
+    /// Print an example query of the index
+    #[arg(long)]
+    pub query: bool,
+}
+
+/// The format of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SchemaFormat {
+    /// Indented names with types and paths.
+    Tree,
+    /// JSON, with fields nested as in the model.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// One line per field.
+    Table,
+    /// A table in Markdown.
+    Markdown,
+}
+
+/// Runs `trailload schema`.
+///
+/// # Errors
+///
+/// Returns a [`Failure`] if the name is unknown, or models or logs cannot be read.
+pub(super) fn run(args: &SchemaArgs, environment: &Environment, log: &Log) -> Result<(), Failure> {
+    let catalog = Catalog::open(args.models.as_deref(), environment)?;
+    let format = args.format.unwrap_or_else(|| {
+        if environment.output.columns.is_some() { SchemaFormat::Tree } else { SchemaFormat::Json }
+    });
+    let question = question::parse(&catalog, &args.names)?;
+    if let Some(word) = &args.find {
+        return print(|out| find::print(&catalog, &question, word, format, out));
+    }
+    match question {
+        Question::Services => {
+            args.require_operation()?;
+            print(|out| rows::print_services(&catalog, format, out))
+        }
+        Question::Operations(found) => {
+            args.require_operation()?;
+            print(|out| print_operations(&catalog, &found, format, out))
+        }
+        Question::Operation(question) => {
+            let service = catalog.described(question.entry, &question.name)?;
+            let answer = Answer::of_operation(&service, &question)?;
+            args.print_answer(&answer, format, environment, log)
+        }
+        Question::Event(event) => {
+            let answer = Answer::of_event(event);
+            args.print_answer(&answer, format, environment, log)
+        }
+    }
+}
+
+impl SchemaArgs {
+    /// Fails if an option needs an operation, and none was named.
+    fn require_operation(&self) -> Result<(), Failure> {
+        let SkeletonArgs { custodian, rule, sample, query } = self.skeletons;
+        let option = match () {
+            () if custodian => "--custodian",
+            () if rule => "--rule",
+            () if sample => "--sample",
+            () if query => "--query",
+            () if !self.observed.is_empty() => "--observed",
+            () => return Ok(()),
+        };
+        Err(Failure::usage(format!("'{option}' requires one operation"))
+            .hint(format!("name it: trailload schema iam.CreatePolicy {option}")))
+    }
+
+    fn print_answer(
+        &self,
+        answer: &Answer<'_>,
+        format: SchemaFormat,
+        environment: &Environment,
+        log: &Log,
+    ) -> Result<(), Failure> {
+        let rules =
+            Rules::embedded().map_err(|error| Failure::from_error(Exit::ActionRequired, &error))?;
+        let SkeletonArgs { custodian, rule, sample, query } = self.skeletons;
+        if custodian || rule || sample || query {
+            let text = match () {
+                () if custodian => skeleton::custodian::policy(answer, &rules),
+                () if rule => skeleton::rule::rule(answer, &rules),
+                () if sample => skeleton::sample::event_text(answer, &rules),
+                () => skeleton::query::query(answer, &rules),
+            };
+            return super::print(&text);
+        }
+        for note in answer.notes() {
+            log.info("schema", note);
+        }
+        print(|out| match format {
+            SchemaFormat::Json => answer.print_structured(&rules, Notation::Json, out),
+            SchemaFormat::Yaml => answer.print_structured(&rules, Notation::Yaml, out),
+            SchemaFormat::Tree => tree::print(answer, &rules, environment.output, out),
+            SchemaFormat::Table => rows::print_table(answer, &rules, out),
+            SchemaFormat::Markdown => rows::print_markdown(answer, &rules, out),
+        })
+    }
+}
+
+/// Prints names of operations. Those of one service are without its name.
+fn print_operations(
+    catalog: &Catalog,
+    found: &[ServiceOperations<'_>],
+    format: SchemaFormat,
+    out: &mut dyn Write,
+) -> Result<(), PrintError> {
+    if matches!(format, SchemaFormat::Table | SchemaFormat::Markdown) {
+        return rows::print_operations(catalog, found, format, out);
+    }
+    let names = found.iter().flat_map(|service| {
+        let id = &service.entry.info().id;
+        let is_only = found.len() == 1;
+        service.names.iter().map(
+            move |name| {
+                if is_only { name.clone() } else { format!("{id}.{name}") }
+            },
+        )
+    });
+    rows::print_names(names, format, out)
+}
+
+/// Why an answer was not printed.
+#[derive(Debug)]
+pub(super) enum PrintError {
+    /// Standard output cannot be written.
+    Output(io::Error),
+    /// The answer could not be made.
+    Answer(Failure),
+}
+
+impl From<io::Error> for PrintError {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<Failure> for PrintError {
+    fn from(failure: Failure) -> Self {
+        Self::Answer(failure)
+    }
+}
+
+/// Writes an answer to standard output. A closed pipe is not an error: the reader may stop early.
+fn print(write: impl FnOnce(&mut dyn Write) -> Result<(), PrintError>) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+    match written {
+        Ok(()) => Ok(()),
+        Err(PrintError::Answer(failure)) => Err(failure),
+        Err(PrintError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(PrintError::Output(error)) => {
+            Err(Failure::action_required("cannot write to standard output").caused_by(&error))
+        }
+    }
+}
