@@ -14,7 +14,7 @@ use super::{
 };
 pub use super::{
     event_header::EventHeader,
-    observations::{ConditionError, ConditionObservations, ExpressionObservations, Observations},
+    observations::{ConditionError, ConditionObservations, Observations},
     time_bounds::TimeBounds,
 };
 
@@ -97,23 +97,18 @@ impl Query {
     }
 
     fn is_matched(&self, event: &Value, observations: &mut Observations) -> bool {
-        self.matches.iter().enumerate().all(|(number, expression)| {
-            let outcome = expression.matches(event);
-            if observations.matches[number].add(expression, event, outcome) {
-                observations.sample_fields(event);
-            }
-            outcome.is_match()
-        })
+        self.matches
+            .iter()
+            .zip(&mut observations.matches)
+            .all(|(expression, observations)| expression.evaluate(event, observations).is_match())
     }
 
     fn is_excepted(&self, event: &Value, observations: &mut Observations) -> bool {
-        self.exceptions.iter().enumerate().any(|(number, expression)| {
-            let outcome = expression.matches(event);
-            if observations.exceptions[number].add(expression, event, outcome) {
-                observations.sample_fields(event);
-            }
-            outcome.is_match() && !expression.is_empty()
-        })
+        self.exceptions.iter().zip(&mut observations.exceptions).any(
+            |(expression, observations)| {
+                expression.evaluate(event, observations).is_match() && !expression.is_empty()
+            },
+        )
     }
 
     fn holds(&self, event: &Value, observations: &mut Observations) -> bool {

@@ -61,7 +61,7 @@ impl Literal {
         match (self, value) {
             (Self::Null, Value::Null) => true,
             (Self::Bool(wanted), Value::Bool(found)) => wanted == found,
-            (Self::Number(wanted), Value::Number(found)) => wanted.equals(found),
+            (Self::Number(wanted), Value::Number(found)) => wanted.equals(found.into()),
             (Self::Text(wanted), Value::String(found)) => wanted == found,
             (Self::List(wanted), Value::Array(found)) => {
                 wanted.len() == found.len()
@@ -97,11 +97,11 @@ pub(super) fn parse_quoted(
 }
 
 impl LiteralNumber {
-    /// Returns whether a number of an event has the same value.
-    pub fn equals(self, found: &serde_json::Number) -> bool {
-        match (self, Self::from(found)) {
-            (Self::Integer(wanted), Self::Integer(found)) => wanted == found,
-            (Self::Float(wanted), Self::Float(found)) => exactly_equal(wanted, found),
+    /// Returns whether another number has the same value.
+    pub fn equals(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Integer(one), Self::Integer(other)) => one == other,
+            (Self::Float(one), Self::Float(other)) => exactly_equal(one, other),
             (Self::Integer(integer), Self::Float(float))
             | (Self::Float(float), Self::Integer(integer)) => integer_of(float) == Some(integer),
         }
@@ -123,8 +123,8 @@ impl From<&serde_json::Number> for LiteralNumber {
 
 /// Returns whether two floating-point numbers have the same value; zero has one value.
 #[expect(clippy::float_cmp, reason = "equality by value is what `==` promises")]
-fn exactly_equal(wanted: f64, found: f64) -> bool {
-    wanted == found
+fn exactly_equal(one: f64, other: f64) -> bool {
+    one == other
 }
 
 /// Returns the integer with the same value, if there is one.

@@ -9,6 +9,7 @@ use super::super::literal::Literal;
 use super::look_alike::LookAlike;
 use super::observations::MatchObservations;
 use super::{Condition, MatchExpression, Operator, lint};
+use crate::report::format::plural;
 
 /// A hint about one expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl MatchExpression {
     /// Returns what can be said about the expression before any event is read.
     pub fn warnings(&self) -> Vec<MatchHint> {
         let Some(condition) = &self.condition else {
-            let message = "an empty expression matches every event";
+            let message = "an empty expression is no condition and was left out";
             return vec![self.hint(MatchHintKind::Empty, message, None)];
         };
         let Some(pattern) = condition.pattern.as_ref().and(condition.literal.as_text()) else {
@@ -55,7 +56,8 @@ impl MatchExpression {
         lint::pattern(pattern)
             .into_iter()
             .map(|(kind, message, meant)| {
-                let suggestion = meant.map(|meant| condition.with_pattern(&meant));
+                let suggestion =
+                    meant.map(|meant| format!("write {}", condition.with_pattern(&meant)));
                 self.hint(kind, message, suggestion)
             })
             .collect()
@@ -66,11 +68,12 @@ impl MatchExpression {
         let Some(condition) = &self.condition else { return Vec::new() };
         let mut hints = Vec::new();
         if observations.gave_up > 0 {
-            let events = count(observations.gave_up);
             let message = format!(
-                "the pattern needs too many steps for {events}; they count as not matching"
+                "the pattern took too many steps on {} and did not match them",
+                plural(observations.gave_up, "event")
             );
-            hints.push(self.hint(MatchHintKind::GaveUp, message, None));
+            let suggestion = "simplify the pattern, or let it start with ^".to_owned();
+            hints.push(self.hint(MatchHintKind::GaveUp, message, Some(suggestion)));
         }
         if observations.is_field_missing() && condition.needs_field() {
             hints.push(self.field_never_seen(condition, observations));
@@ -85,15 +88,17 @@ impl MatchExpression {
         condition: &Condition,
         observations: &MatchObservations,
     ) -> MatchHint {
-        let path = &condition.path_text;
         let effect = match condition.operator {
             Operator::NotEqual if condition.literal != Literal::Null => {
-                ", so that all of them match"
+                ", so that it matches all of them"
             }
             _ => "",
         };
-        let message = format!("{path} is missing in {}{effect}", all(observations.events));
-        let near = observations.near_paths(condition);
+        let message = format!(
+            "none of the {} that it was compared with has this field{effect}",
+            plural(observations.events, "event")
+        );
+        let near = observations.near_paths();
         let suggestion = (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")));
         self.hint(MatchHintKind::FieldNeverSeen, message, suggestion)
     }
@@ -104,12 +109,7 @@ impl MatchExpression {
         observations: &MatchObservations,
     ) -> Option<MatchHint> {
         let (kind, seen) = observations.most_frequent_look_alike()?;
-        let message = format!(
-            "{} has {} in {}",
-            condition.path_text,
-            kind.describe(&seen.example),
-            count(seen.events)
-        );
+        let message = kind.describe(&plural(seen.events, "event"), &seen.example);
         let suggestion = kind.suggest(condition, &seen.example);
         Some(self.hint(MatchHintKind::LookAlike(kind), message, suggestion))
     }
@@ -142,12 +142,4 @@ fn quote_pattern(pattern: &str) -> String {
         return format!("r\"{pattern}\"");
     }
     Literal::Text(pattern.to_owned()).to_string()
-}
-
-fn count(events: u64) -> String {
-    if events == 1 { "1 event".to_owned() } else { format!("{events} events") }
-}
-
-fn all(events: u64) -> String {
-    if events == 1 { "the only event".to_owned() } else { format!("all {events} events") }
 }

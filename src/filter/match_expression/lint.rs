@@ -144,6 +144,10 @@ fn meant_by_never(pattern: &str) -> Option<String> {
         .filter(|(at, letter)| if *letter == '^' { *at > 0 } else { at + 1 < pattern.len() })
         .collect();
     let [(at, _)] = inside[..] else { return None };
+    // In a group of a special kind, the anchor may be all there is.
+    if pattern.contains("(?") {
+        return None;
+    }
     flawless(format!("{}{}", &pattern[..*at], &pattern[at + 1..]))
 }
 
@@ -159,7 +163,7 @@ fn not_followed_by(prefix: &str, rest: &str) -> Option<String> {
 
 /// Returns the pattern that was probably meant by one with a look-ahead that excludes nothing.
 fn meant_by_always(pattern: &str) -> Option<String> {
-    let inner = pattern.strip_prefix('(').unwrap_or(pattern).strip_prefix("(?!")?;
+    let inner = pattern.strip_prefix("((?!").or_else(|| pattern.strip_prefix("(?!"))?;
     let end = inner.find(')')?;
     let word = inner[..end].trim_start_matches(".*").trim_end_matches(".*");
     if word.contains('(') {

@@ -61,8 +61,7 @@ impl LookAlike {
                 wanted.eq_ignore_ascii_case(&found.to_string()).then_some(Self::NoText)
             }
             (Literal::Text(wanted), Value::Number(found)) => {
-                let found: LiteralNumber = found.into();
-                is_number(wanted, found).then_some(Self::NoText)
+                is_number(wanted, found.into()).then_some(Self::NoText)
             }
             (Literal::Text(wanted), Value::String(found)) => Self::of_texts(wanted, found),
             _ => None,
@@ -94,15 +93,21 @@ impl LookAlike {
         }
     }
 
-    /// Describes the value of an event, which has been shortened.
-    pub(super) fn describe(self, example: &str) -> String {
+    /// Describes what the events have; `events` is a number with its noun.
+    pub(super) fn describe(self, events: &str, example: &str) -> String {
         match self {
-            Self::Text => format!("the text {example}"),
-            Self::NoText => format!("{example}, which is no text,"),
-            Self::Case => format!("{example}, which differs in upper and lower case,"),
-            Self::InList => "a list that contains the value".to_owned(),
-            Self::Glob => format!("{example}, for which * would have to be a wildcard,"),
-            Self::Part => format!("{example}, which contains the text,"),
+            Self::Text => format!("the field is the text {example} in {events}"),
+            Self::NoText => format!("the field is {example}, which is no text, in {events}"),
+            Self::Case => format!(
+                "the field differs in upper and lower case only in {events}, for example {example}"
+            ),
+            Self::InList => format!("the field is a list that contains the value in {events}"),
+            Self::Glob => format!(
+                "* is no wildcard here; as one, it would match {events}, for example {example}"
+            ),
+            Self::Part => {
+                format!("the text is only a part of the field in {events}, for example {example}")
+            }
         }
     }
 
@@ -146,7 +151,7 @@ pub(super) fn show(value: &Value) -> String {
 
 /// Returns whether a text is a number of this value.
 fn is_number(text: &str, number: LiteralNumber) -> bool {
-    matches!(Literal::parse(text, 0), Ok(Literal::Number(read)) if read == number)
+    matches!(Literal::parse(text, 0), Ok(Literal::Number(read)) if read.equals(number))
 }
 
 /// Returns whether a text matches a pattern in which only `*` is special.

@@ -25,9 +25,29 @@ const MAX_MEMBERS: usize = 2_000;
 /// How deep members are looked at.
 const MAX_DEPTH: usize = 10;
 
-/// Paths that resemble another one, with their distance, the nearest first.
+/// Paths that resemble another one, the nearest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct NearPaths(BTreeSet<(usize, String)>);
+pub(super) struct NearPaths(BTreeSet<NearPath>);
+
+/// A path that resembles another one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct NearPath {
+    likeness: Likeness,
+    /// The edits between the whole paths.
+    distance: usize,
+    path: String,
+}
+
+/// How the last names of two paths resemble each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
+    /// They are the same, in another place.
+    Same,
+    /// They differ in upper and lower case.
+    Case,
+    /// They differ in a few letters.
+    Letters,
+}
 
 impl NearPaths {
     /// Adds the members of an event whose name resembles the last name of the path.
@@ -41,24 +61,22 @@ impl NearPaths {
 
     /// Adds those of another worker.
     pub(super) fn merge(&mut self, other: Self) {
-        for (distance, path) in other.0 {
-            self.insert(distance, path);
-        }
+        other.0.into_iter().for_each(|near| self.insert(near));
     }
 
     /// Returns the most similar paths, escaped.
-    pub(super) fn best(&self, path: &Path) -> Vec<String> {
-        let own = path.as_str();
+    pub(super) fn best(&self) -> Vec<String> {
+        let best = self.0.first().map(|near| near.likeness);
         self.0
             .iter()
-            .filter(|(_, near)| near != own)
+            .take_while(|near| Some(near.likeness) == best)
             .take(SUGGESTED_PATHS)
-            .map(|(_, near)| escape_unprintable(near))
+            .map(|near| escape_unprintable(&near.path))
             .collect()
     }
 
-    fn insert(&mut self, distance: usize, path: String) {
-        self.0.insert((distance, path));
+    fn insert(&mut self, near: NearPath) {
+        self.0.insert(near);
         if self.0.len() > KEPT_PATHS {
             self.0.pop_last();
         }
@@ -106,10 +124,10 @@ impl Walk<'_> {
             return;
         }
         push_name(&mut self.path, name);
-        if !value.is_null() && is_similar(self.name, name) {
+        if let Some(likeness) = likeness(self.name, name).filter(|_| !value.is_null()) {
             let names = self.path.trim_start_matches("$.").replace("[*]", "");
             let distance = strsim::damerau_levenshtein(self.whole, &names);
-            self.near.insert(distance, self.path.clone());
+            self.near.insert(NearPath { likeness, distance, path: self.path.clone() });
         }
         self.visit(value, depth - 1);
         self.path.truncate(len);
@@ -131,10 +149,17 @@ fn push_name(path: &mut String, name: &str) {
     }
 }
 
-/// Returns whether two names differ in case only, or in a third of their letters at most.
-fn is_similar(wanted: &str, name: &str) -> bool {
+/// Returns how two names resemble each other; they may differ in a third of their letters.
+fn likeness(wanted: &str, name: &str) -> Option<Likeness> {
+    if wanted == name {
+        return Some(Likeness::Same);
+    }
+    if wanted.eq_ignore_ascii_case(name) {
+        return Some(Likeness::Case);
+    }
     let allowed = (wanted.chars().count() / 3).clamp(1, 3);
-    wanted.eq_ignore_ascii_case(name)
-        || (wanted.len().abs_diff(name.len()) <= 4 * allowed
-            && strsim::damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase()) <= allowed)
+    // A letter has at most four bytes, so that most names need no comparison.
+    let is_similar = wanted.len().abs_diff(name.len()) <= 4 * allowed
+        && strsim::damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase()) <= allowed;
+    is_similar.then_some(Likeness::Letters)
 }

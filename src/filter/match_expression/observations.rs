@@ -88,9 +88,9 @@ impl MatchObservations {
             .map(|(kind, seen)| (*kind, seen))
     }
 
-    /// Returns the paths that resemble that of the condition most.
-    pub(super) fn near_paths(&self, condition: &Condition) -> Vec<String> {
-        self.near.best(&condition.path)
+    /// Returns the paths that resemble that of the expression most.
+    pub(super) fn near_paths(&self) -> Vec<String> {
+        self.near.best()
     }
 
     /// Looks at an event that the condition was evaluated on.
