@@ -5,15 +5,12 @@ use serde_json::Value;
 use super::*;
 
 mod hints;
+mod model;
 
 /// Returns the message of an expression that is refused, its caret as an offset, and the suggestion.
 fn refusal(expression: &str) -> (String, usize, Option<String>) {
     let error = MatchExpression::parse(expression).expect_err(expression);
     (error.message, error.offset, error.suggestion)
-}
-
-fn holds(expression: &str, event: &Value) -> bool {
-    MatchExpression::parse(expression).expect(expression).matches(event).is_match()
 }
 
 #[test]
@@ -234,5 +231,38 @@ fn errors_in_filters_and_patterns_show_their_place() {
         let (message, found, meant) = refusal(expression);
         assert_eq!(meant.unwrap_or_default(), suggestion, "{expression}: {message}");
         assert_eq!(found, offset, "{expression}: {message}");
+    }
+}
+
+/// The expressions of the usage examples of aws-spitzel 1.0.7, on its sample event with an access denied error.
+#[test]
+fn the_usage_examples_of_aws_spitzel_hold_as_written() {
+    let event = serde_json::json!({
+        "userIdentity": {
+            "type": "AssumedRole", "principalId": "AROAEXAMPLE:Carol", "accountId": "060862059283",
+            "arn": "arn:aws:sts::060862059283:assumed-role/MyRole/MyUser", "userName": "AliceIsNotBob",
+        },
+        "eventSource": "transfer.amazonaws.com", "eventName": "ListServers", "sourceIPAddress": "147.161.171.112",
+        "errorCode": "AccessDenied",
+    });
+    for (expression, expected) in [
+        ("$.userIdentity.userName == \"AliceIsNotBob\"", true),
+        ("$.userIdentity.userName != \"AliceIsNotBob\"", false),
+        ("$.userIdentity.userName regex \"AliceIsNot.*\"", true),
+        ("$.errorCode == \"AccessDenied\"", true),
+        ("$.errorCode != \"AccessDenied\"", false),
+        ("$.errorCode != None", true),
+        ("$.userIdentity.accountId == \"060862059283\"", true),
+        ("$.sourceIPAddress == \"147.161.171.112\"", true),
+        ("$.userIdentity.arn regex \".*/MyRole/MyUser\"", true),
+        ("", true),
+        // It requires the start of the text behind a colon: it matches nothing, there and here.
+        ("$.userIdentity.principalId regex \".*:^((?!Alice).)\"", false),
+        ("$.userIdentity.principalId regex \"^(?!.*:Alice$)\"", true),
+    ] {
+        let parsed = MatchExpression::parse(expression).expect(expression);
+        assert_eq!(parsed.matches(&event).is_match(), expected, "{expression}");
+        let is_flawed = expression.is_empty() || expression.contains(":^");
+        assert_eq!(!parsed.warnings().is_empty(), is_flawed, "{expression}");
     }
 }
