@@ -29,10 +29,11 @@ const EXCEPTIONS: [(&str, &str); 21] = [
 ];
 
 /// Names that a service also has: other sources of its events, and IAM prefixes that no model contains.
-pub(super) const ALIASES: [(&str, &str); 14] = [
+pub(super) const ALIASES: [(&str, &str); 15] = [
     ("awsssoportal", "sso"),
     ("cloudcontrolapi", "cloudcontrol"),
     ("elasticfilesystem", "efs"),
+    ("elasticloadbalancing", "elbv2"),
     ("lexv2", "lexv2-models"),
     ("models.lex", "lex-models"),
     ("mechanicalturk", "mturk"),

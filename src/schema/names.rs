@@ -26,7 +26,7 @@ pub fn services<'a>(index: &'a [IndexEntry], name: &str) -> Vec<&'a IndexEntry> 
     let alias = ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, id)| *id);
     let mut found: Vec<(Fit, &IndexEntry)> =
         index.iter().filter_map(|entry| Some((fit(&entry.info, &name, alias)?, entry))).collect();
-    found.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| older_last(one, other)));
+    found.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| by_id(one, other)));
     found.into_iter().map(|(_, entry)| entry).collect()
 }
 
@@ -74,9 +74,9 @@ fn same_letters(service_id: &str, name: &str) -> bool {
     !wanted.is_empty() && letters(service_id) == wanted
 }
 
-/// Orders services of the same fit: the main one, whose id is the name itself or the shortest, first.
-fn older_last(one: &IndexEntry, other: &IndexEntry) -> std::cmp::Ordering {
-    let rank = |entry: &IndexEntry| (usize::MAX - entry.operations.len(), entry.info.id.len());
+/// Orders services of the same fit: the main one has the shortest id, as `ses` beside `sesv2`.
+fn by_id(one: &IndexEntry, other: &IndexEntry) -> std::cmp::Ordering {
+    let rank = |entry: &IndexEntry| (entry.info.id.len(), entry.info.id.clone());
     rank(one).cmp(&rank(other))
 }
 

@@ -265,7 +265,8 @@ impl Speller<'_> {
             None if is_top || is_scalar => vec![format!("{base}Set")],
             None => vec![plain.clone()],
         };
-        if is_top && !is_scalar && facts::ec2_list(&base).is_none() {
+        let is_known = facts::ec2_list(&base).is_some() || base == "blockDeviceMapping";
+        if is_top && !is_scalar && !is_known {
             push_new(&mut likely, plain.clone());
         }
         if self.offer == Offer::Possible && !base.ends_with("Set") {

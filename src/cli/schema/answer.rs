@@ -18,7 +18,7 @@ use crate::{
     normalize::Rules,
     schema::{
         fields::{self, Field, Step},
-        model::{Operation, Service, Shape, ShapeKind, Side, Text},
+        model::{Operation, Protocol, Service, Shape, ShapeKind, Side, Text},
         names, only_reads,
         records::EventFacts,
     },
@@ -59,6 +59,8 @@ pub(super) struct Section<'a> {
     pub(super) selected: Vec<String>,
     /// Whether CloudTrail logs the side.
     pub(super) is_logged: bool,
+    /// Whether all fields are in a wrapper that some events lack.
+    pub(super) may_lack_wrapper: bool,
 }
 
 /// Members of the record in which events that are not API calls have their fields.
@@ -86,6 +88,7 @@ impl<'a> Answer<'a> {
             fields: fields::fields(service, operation, *side),
             selected: question.field.clone(),
             is_logged: *side == Side::Input || !only_reads(&info.event_source, &operation.name),
+            may_lack_wrapper: info.protocol == Protocol::Ec2 && !operation.predates_wrapping,
         };
         let answer = Self {
             service: Cow::Borrowed(service),
@@ -116,6 +119,7 @@ impl<'a> Answer<'a> {
                 fields: fields::known_fields(&paths),
                 selected: Vec::new(),
                 is_logged: true,
+                may_lack_wrapper: false,
             };
             (!section.fields.is_empty()).then_some(section)
         });
@@ -321,6 +325,7 @@ fn facts(place: Place<'_>, view: &FieldView<'_>) -> Vec<(&'static str, Value)> {
         ("recursive", field.recursive),
         ("may_be_hidden", view.may_be_hidden),
         ("json_as_text", view.json_text),
+        ("parsed_json", view.parsed_json),
         ("deprecated", field.member().is_some_and(|member| member.flags.deprecated)),
     ];
     facts.extend(flags.iter().filter(|(_, set)| *set).map(|(name, _)| (*name, json!(true))));

@@ -16,7 +16,7 @@ use crate::{
         botocore::{self, ModelFile, Selection},
         find,
         model::{Operation, Service, ServiceInfo, ShapeId, ShapeKind},
-        names,
+        names, records,
         table::IndexEntry,
     },
 };
@@ -89,6 +89,14 @@ impl Catalog {
         let mut entries: Vec<Entry<'_>> = known.chain(self.new.iter().map(Entry::New)).collect();
         entries.sort_by(|one, other| one.info().id.cmp(&other.info().id));
         entries
+    }
+
+    /// Returns the sources of events that no service has.
+    pub(super) fn sources_without_api(&self) -> Vec<&'static str> {
+        let mut sources: Vec<&str> = records::EVENTS.iter().map(|event| event.source).collect();
+        sources.dedup();
+        sources.retain(|source| self.named(source).is_empty());
+        sources
     }
 
     /// Returns the services with this name, the best fit first.

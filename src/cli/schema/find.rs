@@ -25,7 +25,8 @@ pub(super) fn print(
     format: SchemaFormat,
     out: &mut dyn Write,
 ) -> Result<(), PrintError> {
-    let word = word.trim().to_ascii_lowercase();
+    let asked = word.trim();
+    let word = asked.to_ascii_lowercase();
     if word.is_empty() {
         return Err(Failure::usage("'--find' requires a word").into());
     }
@@ -52,7 +53,7 @@ pub(super) fn print(
     }
     hits.finish()?;
     if hits.count == 0 {
-        let problem = format!("no operation or field has '{word}' in its name");
+        let problem = format!("no operation or field has '{asked}' in its name");
         return Err(Failure::action_required(problem)
             .hint("a part of a name is enough, and case does not matter")
             .into());
@@ -67,7 +68,9 @@ fn services<'q, 'c>(
 ) -> Vec<(Entry<'c>, Option<&'q [String]>)> {
     match question {
         Question::Operations(found) => {
-            found.iter().map(|one| (one.entry, Some(one.names.as_slice()))).collect()
+            let known =
+                found.iter().filter_map(|one| Some((one.entry?, Some(one.names.as_slice()))));
+            known.collect()
         }
         Question::Operation(one) => vec![(one.entry, Some(std::slice::from_ref(&one.name)))],
         Question::Services | Question::Event(_) => {

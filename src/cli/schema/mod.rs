@@ -91,6 +91,7 @@ pub struct SchemaArgs {
     )]
     #[arg(hide_possible_values = true)]
     pub format: Option<SchemaFormat>,
+    /// What to print instead of fields.
     #[command(flatten)]
     pub skeletons: SkeletonArgs,
 }
@@ -154,6 +155,13 @@ pub(super) fn run(args: &SchemaArgs, environment: &Environment, log: &Log) -> Re
             print(|out| print_operations(&catalog, &found, format, out))
         }
         Question::Operation(question) => {
+            if !question.others.is_empty() {
+                let others = question.others.join(", ");
+                log.info(
+                    "schema",
+                    format_args!("services of the same eventSource also have {others}"),
+                );
+            }
             let service = catalog.described(question.entry, &question.name)?;
             let answer = Answer::of_operation(&service, &question)?;
             args.print_answer(&answer, format, environment, log)
@@ -223,15 +231,14 @@ fn print_operations(
     if matches!(format, SchemaFormat::Table | SchemaFormat::Markdown) {
         return rows::print_operations(catalog, found, format, out);
     }
-    let names = found.iter().flat_map(|service| {
-        let id = &service.entry.info().id;
-        let is_only = found.len() == 1;
-        service.names.iter().map(
-            move |name| {
-                if is_only { name.clone() } else { format!("{id}.{name}") }
-            },
-        )
-    });
+    let names =
+        found.iter().flat_map(|service| {
+            let names = service.names.iter().map(String::as_str);
+            let names = names.chain(service.events.iter().map(|event| event.name));
+            names.map(|name| {
+                if found.len() == 1 { name.to_owned() } else { format!("{}.{name}", service.id) }
+            })
+        });
     rows::print_names(names, format, out)
 }
 

@@ -27,11 +27,17 @@ pub(super) enum Question<'c> {
     Event(&'static EventFacts),
 }
 
-/// A service and names of some of its operations.
+/// A service and some of its operations and other events.
 #[derive(Clone, Debug)]
 pub(super) struct ServiceOperations<'c> {
-    pub(super) entry: Entry<'c>,
+    /// The service; `None` for a source that has no API.
+    pub(super) entry: Option<Entry<'c>>,
+    /// The id of the service, or the name of the source.
+    pub(super) id: String,
+    /// Names of operations.
     pub(super) names: Vec<String>,
+    /// Events that are not API calls.
+    pub(super) events: Vec<&'static EventFacts>,
 }
 
 /// A question about an operation.
@@ -43,6 +49,8 @@ pub(super) struct OperationQuestion<'c> {
     pub(super) side: Option<Side>,
     /// The names of a field, from the side down; empty for the whole side.
     pub(super) field: Vec<String>,
+    /// Services of the same name that have such an operation too.
+    pub(super) others: Vec<String>,
 }
 
 /// Interprets the words of a question.
@@ -60,11 +68,8 @@ pub(super) fn parse<'c>(catalog: &'c Catalog, words: &[String]) -> Result<Questi
     let name = names::service_name(&service);
     let has_events = records::events(&name).next().is_some();
     if entries.is_empty() && !has_events {
-        return if rest.is_empty() {
-            operation_of_any_service(catalog, text)
-        } else {
-            Err(unknown_service(catalog, &service))
-        };
+        return operation_of_any_service(catalog, text)?
+            .ok_or_else(|| unknown_service(catalog, &service));
     }
     let Some((operation, path)) = rest.split_first() else {
         return Ok(Question::Operations(operations(catalog, &entries, &name)?));
@@ -98,7 +103,7 @@ fn split(catalog: &Catalog, text: &str) -> (String, Vec<String>) {
     (all[..length].join("."), parts(&all[length..].join(".")))
 }
 
-/// Returns the operations of services that share a name, and the events of a source that has no API.
+/// Returns the operations of services that share a name, and the other events of their source.
 fn operations<'c>(
     catalog: &'c Catalog,
     entries: &[Entry<'c>],
@@ -109,7 +114,19 @@ fn operations<'c>(
     let entries = exact.map_or(entries, std::slice::from_ref);
     let mut found = Vec::new();
     for entry in entries {
-        found.push(ServiceOperations { entry: *entry, names: catalog.operations(*entry)? });
+        let (id, names) = (entry.info().id.to_string(), catalog.operations(*entry)?);
+        found.push(ServiceOperations { entry: Some(*entry), id, names, events: Vec::new() });
+    }
+    let source = entries.first().map_or(name, |entry| entry.info().event_source.as_ref());
+    let events: Vec<&EventFacts> = records::events(source).collect();
+    match found.first_mut() {
+        Some(first) => first.events = events,
+        None => found.push(ServiceOperations {
+            entry: None,
+            id: name.to_owned(),
+            names: Vec::new(),
+            events,
+        }),
     }
     Ok(found)
 }
@@ -137,7 +154,15 @@ fn find<'c>(
         None => (None, Vec::new()),
         Some((side, field)) => (Some(parse_side(side)?), field.to_vec()),
     };
-    Ok(Some(OperationQuestion { entry, name, side, field }))
+    let chosen = entry.info();
+    let others = all.iter().filter(|(other, known)| {
+        // The id of a service names it alone.
+        other.info().id != chosen.id
+            && other.info().event_source == chosen.event_source
+            && names::operation(known, operation).is_some()
+    });
+    let others = others.map(|(other, _)| format!("{}.{name}", other.info().id)).collect();
+    Ok(Some(OperationQuestion { entry, name, side, field, others }))
 }
 
 fn parse_side(text: &str) -> Result<Side, Failure> {
@@ -149,25 +174,31 @@ fn parse_side(text: &str) -> Result<Side, Failure> {
     }
 }
 
-/// Finds an operation that was named without a service.
-fn operation_of_any_service<'c>(catalog: &'c Catalog, text: &str) -> Result<Question<'c>, Failure> {
+/// Finds an operation that was named without a service; `None` if no service has it.
+fn operation_of_any_service<'c>(
+    catalog: &'c Catalog,
+    text: &str,
+) -> Result<Option<Question<'c>>, Failure> {
     let parts: Vec<String> = text.split('.').map(str::to_owned).collect();
-    let Some((operation, path)) = parts.split_first() else { return Ok(Question::Services) };
+    let Some((operation, path)) = parts.split_first() else { return Ok(None) };
     let mut found = Vec::new();
     for entry in catalog.entries() {
-        if let Some(question) = find(catalog, &[entry], operation, path)? {
+        let known = catalog.operations(entry)?;
+        if names::operation(&known, operation).is_some()
+            && let Some(question) = find(catalog, &[entry], operation, path)?
+        {
             found.push(question);
         }
     }
     if let Some(event) = records::EVENTS.iter().find(|event| event.name.eq_ignore_ascii_case(text))
     {
-        return Ok(Question::Event(event));
+        return Ok(Some(Question::Event(event)));
     }
     let names: Vec<String> =
         found.iter().map(|one| format!("{}.{}", one.entry.info().id, one.name)).collect();
     match <[OperationQuestion<'c>; 1]>::try_from(found) {
-        Ok([only]) => Ok(Question::Operation(only)),
-        Err(_) if names.is_empty() => Err(unknown_service(catalog, text)),
+        Ok([only]) => Ok(Some(Question::Operation(only))),
+        Err(_) if names.is_empty() => Ok(None),
         Err(_) => {
             let problem = format!("{} services have an operation '{operation}'", names.len());
             Err(Failure::action_required(problem).hint(format!("name one: {}", names.join(", "))))
@@ -192,8 +223,22 @@ fn glob<'c>(catalog: &'c Catalog, text: &str) -> Result<Question<'c>, Failure> {
         }
         let mut names = catalog.operations(entry)?;
         names.retain(|name| operations.matches(name));
-        if !names.is_empty() {
-            found.push(ServiceOperations { entry, names });
+        let id = info.id.to_string();
+        let mut events: Vec<&EventFacts> = Vec::new();
+        // Services share sources: their events are listed once.
+        if info.id == info.event_source {
+            events.extend(records::events(&id).filter(|event| operations.matches(event.name)));
+        }
+        if !names.is_empty() || !events.is_empty() {
+            found.push(ServiceOperations { entry: Some(entry), id, names, events });
+        }
+    }
+    for source in catalog.sources_without_api() {
+        let events = records::events(source).filter(|event| operations.matches(event.name));
+        let events: Vec<&EventFacts> = events.collect();
+        if services.matches(source) && !events.is_empty() {
+            let (id, names) = (source.to_owned(), Vec::new());
+            found.push(ServiceOperations { entry: None, id, names, events });
         }
     }
     if found.is_empty() {

@@ -20,14 +20,6 @@ use crate::{
     schema::{names, only_reads, records},
 };
 
-/// Names of what has events but no API, sorted.
-fn sources_without_api(catalog: &Catalog) -> Vec<&'static str> {
-    let mut sources: Vec<&str> = records::EVENTS.iter().map(|event| event.source).collect();
-    sources.dedup();
-    sources.retain(|source| catalog.named(source).is_empty());
-    sources
-}
-
 /// Prints all services.
 pub(super) fn print_services(
     catalog: &Catalog,
@@ -45,7 +37,7 @@ pub(super) fn print_services(
             info.api_version.to_string(),
         ]);
     }
-    for source in sources_without_api(catalog) {
+    for source in catalog.sources_without_api() {
         let events = records::events(source).count().to_string();
         rows.push(vec![
             source.to_owned(),
@@ -73,17 +65,24 @@ pub(super) fn print_operations(
 ) -> Result<(), PrintError> {
     let mut rows = Vec::new();
     for operations in found {
-        let service = catalog.service(operations.entry)?;
-        for name in &operations.names {
-            let Some(operation) = service.operation(name) else { continue };
-            let reads = only_reads(&service.info.event_source, name);
-            rows.push(vec![
-                format!("{}.{name}", service.info.id),
-                names::event_names(&service.info, operation).join(", "),
-                if reads { "reads" } else { "writes" }.to_owned(),
-                operation.method.to_string(),
-                operation.uri.to_string(),
-            ]);
+        if let Some(entry) = operations.entry {
+            let service = catalog.service(entry)?;
+            for name in &operations.names {
+                let Some(operation) = service.operation(name) else { continue };
+                let reads = only_reads(&service.info.event_source, name);
+                rows.push(vec![
+                    format!("{}.{name}", service.info.id),
+                    names::event_names(&service.info, operation).join(", "),
+                    if reads { "reads" } else { "writes" }.to_owned(),
+                    operation.method.to_string(),
+                    operation.uri.to_string(),
+                ]);
+            }
+        }
+        for event in &operations.events {
+            let name = format!("{}.{}", operations.id, event.name);
+            let cells = [event.name, event.event_type, "", ""].map(str::to_owned);
+            rows.push(std::iter::once(name).chain(cells).collect());
         }
     }
     let heads = ["operation", "eventName", "access", "method", "URI"];
@@ -212,6 +211,7 @@ fn row(place: Place<'_>, view: &FieldView<'_>) -> Vec<String> {
         ("recursive", field.recursive),
         ("may be hidden", view.may_be_hidden),
         ("JSON as text", view.json_text),
+        ("parsed JSON", view.parsed_json),
     ];
     constraints.extend(marks.iter().filter(|(_, set)| *set).map(|(mark, _)| (*mark).to_owned()));
     let paths: Vec<&str> = view.spelled.iter().map(|spelled| spelled.path.as_str()).collect();

@@ -3,7 +3,7 @@
 //! Input: an answer, the width of the terminal. Output: one line per field, and further lines for further paths, fields of the
 //! index that differ from the path, and values. Invariant: a name is never cut; long patterns and lists of values are.
 
-use std::{cell::RefCell, io::Write};
+use std::io::Write;
 
 use console::measure_text_width;
 
@@ -81,15 +81,22 @@ fn print_section(
         writeln!(out, "  none")?;
         return Ok(false);
     }
-    let result = RefCell::new(Ok(()));
+    let printer = FieldPrinter { width, terminal };
+    // The number of paths of each field above: those of a field are printed where they become more.
+    let mut paths = vec![printer.print_root(section, out)?];
+    let mut result = Ok(());
     answer.visit(section, rules, &mut |place, view| {
-        let Some(view) = view else { return };
-        let mut result = result.borrow_mut();
+        let Some(view) = view else {
+            paths.pop();
+            return;
+        };
+        let above = paths.last().copied().unwrap_or(1);
+        paths.push(view.spelled.len());
         if result.is_ok() {
-            *result = print_field(place, view, width, terminal, out);
+            result = printer.print(place, view, above, out);
         }
     });
-    result.into_inner()?;
+    result?;
     Ok(has_required)
 }
 
@@ -124,6 +131,7 @@ fn constraints(place: Place<'_>, view: &FieldView<'_>) -> String {
         ("recursive", field.recursive),
         ("may be hidden", view.may_be_hidden),
         ("JSON as text", view.json_text),
+        ("parsed JSON", view.parsed_json),
         ("deprecated", field.member().is_some_and(|member| member.flags.deprecated)),
         ("added by CloudTrail", matches!(field.step, Step::Added(_)) && field.children.is_empty()),
     ];
@@ -139,35 +147,69 @@ fn cut(text: &str) -> String {
     text.chars().take(LONGEST_CONSTRAINT - 1).chain(['…']).collect()
 }
 
-fn print_field(
-    place: Place<'_>,
-    view: &FieldView<'_>,
+/// Prints the fields of a section.
+struct FieldPrinter {
+    /// Columns of the names and types.
     width: usize,
     terminal: Terminal,
-    out: &mut dyn Write,
-) -> Result<(), PrintError> {
-    let head = head(place, view);
-    let gap = width.saturating_sub(measure_text_width(&head));
-    let Some((first, others)) = view.spelled.split_first() else {
-        writeln!(out, "{head}{:gap$}  not logged", "")?;
-        return Ok(());
-    };
-    writeln!(out, "{head}{:gap$}  {}", "", escape_unprintable(&first.path))?;
-    for other in others {
-        writeln!(out, "{:width$}  or {}", "", escape_unprintable(&other.path))?;
+}
+
+impl FieldPrinter {
+    /// Prints what is common to the paths of a section, and returns how many paths the section itself has.
+    fn print_root(&self, section: &Section<'_>, out: &mut dyn Write) -> Result<usize, PrintError> {
+        if !section.may_lack_wrapper {
+            return Ok(1);
+        }
+        let width = self.width;
+        writeln!(
+            out,
+            "  {:width$}some events lack the wrapper; --format json has both paths",
+            "",
+            width = width
+        )?;
+        Ok(2)
     }
-    for spelled in view.spelled.iter().filter(|_| view.field.children.is_empty()) {
-        let index = escape_unprintable(&spelled.index.path);
-        if !spelled.index.is_mapped {
+
+    /// Prints a field. `above` is the number of paths of the field above.
+    fn print(
+        &self,
+        place: Place<'_>,
+        view: &FieldView<'_>,
+        above: usize,
+        out: &mut dyn Write,
+    ) -> Result<(), PrintError> {
+        let width = self.width;
+        let head = head(place, view);
+        let gap = width.saturating_sub(measure_text_width(&head));
+        let Some((first, others)) = view.spelled.split_first() else {
+            writeln!(out, "{head}{:gap$}  not logged", "")?;
+            return self.print_documentation(view, out);
+        };
+        writeln!(out, "{head}{:gap$}  {}", "", escape_unprintable(&first.path))?;
+        if view.spelled.len() > above {
+            for other in others {
+                writeln!(out, "{:width$}  or {}", "", escape_unprintable(&other.path))?;
+            }
+        }
+        if view.field.children.is_empty() && !first.index.is_mapped {
             writeln!(out, "{:width$}  in the index: a term of trailload.unmapped", "")?;
-        } else if spelled.index.path != spelled.path {
+        } else if view.field.children.is_empty() && first.index.path != first.path {
+            let index = escape_unprintable(&first.index.path);
             writeln!(out, "{:width$}  in the index: {index}", "")?;
         }
+        self.print_documentation(view, out)
     }
-    if let Some(text) = view.field.member().and_then(|member| member.documentation.as_deref()) {
+
+    fn print_documentation(
+        &self,
+        view: &FieldView<'_>,
+        out: &mut dyn Write,
+    ) -> Result<(), PrintError> {
+        let text = view.field.member().and_then(|member| member.documentation.as_deref());
+        let Some(text) = text else { return Ok(()) };
         let indent = 4 + 2 * view.depth;
         let text = format!("{:indent$}{}", "", escape_unprintable(&html::to_text(text)));
-        writeln!(out, "{}", terminal.wrap(&text, indent))?;
+        writeln!(out, "{}", self.terminal.wrap(&text, indent))?;
+        Ok(())
     }
-    Ok(())
 }

@@ -33,6 +33,8 @@ pub(super) struct FieldView<'a> {
     pub(super) spelled: Vec<Spelled>,
     /// Whether a text holds JSON.
     pub(super) json_text: bool,
+    /// Whether a text with JSON is logged as that JSON.
+    pub(super) parsed_json: bool,
     /// Whether CloudTrail may replace the value by a placeholder.
     pub(super) may_be_hidden: bool,
 }
@@ -127,8 +129,11 @@ impl<'a> Place<'a> {
         };
         let lower = name.to_ascii_lowercase();
         let is_text = self.scalar(field) == Some(ScalarType::String);
-        let json_text = is_text && JSON_TEXTS.iter().any(|end| lower.ends_with(end))
-            || field.member().is_some_and(|member| member.flags.json_text);
+        let is_parsed = field.spellings.iter().any(Spelling::is_any);
+        let is_added = matches!(field.step, Step::Added(_));
+        let json_text =
+            is_text && !is_parsed && !is_added && JSON_TEXTS.iter().any(|end| lower.ends_with(end))
+                || field.member().is_some_and(|member| member.flags.json_text);
         let is_sensitive = shape.is_some_and(|shape| shape.flags.sensitive);
         let is_scalar = self.scalar(field).is_some();
         let may_be_hidden = is_sensitive
@@ -141,6 +146,7 @@ impl<'a> Place<'a> {
             depth: above.depth,
             spelled: spelled.collect(),
             json_text,
+            parsed_json: is_parsed && is_text,
             may_be_hidden,
         }
     }
