@@ -6,14 +6,16 @@ use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::objects::{DayFolder, FetchJob, ListedObjects, S3Object};
 use crate::{
-    event::FinishedPartition,
-    source::{SourceEvent, files::FinishedLookup},
+    event::{FinishedPartition, Partition},
+    source::SourceEvent,
 };
+
+/// Returns what is known of an object that was read to its end, in this version.
+pub(super) type DoneCheck = Box<dyn FnMut(&Partition) -> Option<FinishedPartition> + Send>;
 
 /// Looks up objects in the checkpoint.
 pub(super) struct DoneFilter {
-    pub(super) done: FinishedLookup,
-    pub(super) reload: bool,
+    pub(super) done: DoneCheck,
     pub(super) jobs: Sender<FetchJob>,
     pub(super) events: Sender<(usize, SourceEvent)>,
 }
@@ -32,9 +34,7 @@ impl DoneFilter {
         let ListedObjects { source_number, bucket, day, objects } = batch;
         for object in objects {
             let partition = object.partition(&bucket.name);
-            let done = (self.done)(&partition.key)
-                .filter(|done| !self.reload && done.fingerprint == partition.fingerprint);
-            let sent = if let Some(FinishedPartition { is_foreign, .. }) = done {
+            let sent = if let Some(FinishedPartition { is_foreign, .. }) = (self.done)(&partition) {
                 let S3Object { size, .. } = object;
                 self.events
                     .blocking_send((

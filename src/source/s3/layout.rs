@@ -181,6 +181,44 @@ impl LogFolder {
         };
     }
 
+    /// Returns the first day of the year, month or day that a folder below the Region stands for.
+    pub(super) fn first_day(&self, prefix: &str) -> Option<Date> {
+        let parts = self.date_parts(prefix)?;
+        let part = |at: usize| parts.get(at).copied();
+        checked_date(part(0)?, part(1).unwrap_or(1), part(2).unwrap_or(1))
+    }
+
+    /// Returns the last day of the year, month or day that a folder below the Region stands for.
+    pub(super) fn last_day(&self, prefix: &str) -> Option<Date> {
+        let parts = self.date_parts(prefix)?;
+        let first = self.first_day(prefix)?;
+        match parts.len() {
+            1 => Some(first.last_of_year()),
+            2 => Some(first.last_of_month()),
+            _ => Some(first),
+        }
+    }
+
+    /// Returns whether a folder contains years, months or days: it is the Region's, or the one of a year or month.
+    pub(super) fn holds_dates(&self, prefix: &str) -> bool {
+        prefix.len() == self.region_bytes
+            || self.date_parts(prefix).is_some_and(|parts| parts.len() < 3)
+    }
+
+    /// Returns the numbers of `YYYY/`, `YYYY/MM/` or `YYYY/MM/DD/` behind the Region's folder.
+    fn date_parts(&self, prefix: &str) -> Option<Vec<i16>> {
+        if self.region_bytes == 0 {
+            return None;
+        }
+        let names: Vec<&str> =
+            prefix.get(self.region_bytes..)?.strip_suffix('/')?.split('/').collect();
+        let lengths = names.iter().zip([4, 2, 2]);
+        if names.len() > 3 || lengths.into_iter().any(|(name, length)| name.len() != length) {
+            return None;
+        }
+        names.into_iter().map(number).collect()
+    }
+
     /// Returns the part of its prefix that ends with the Region's folder.
     pub(super) fn region_of<'a>(&self, prefix: &'a str) -> &'a str {
         prefix.get(..self.region_bytes).unwrap_or(prefix)
@@ -238,6 +276,12 @@ impl ObjectFilter {
     /// Returns whether objects delivered on a day may contain wanted events.
     pub(super) fn includes_day(&self, day: Date) -> bool {
         self.first.is_none_or(|first| day >= first) && self.last.is_none_or(|last| day <= last)
+    }
+
+    /// Returns whether objects delivered from `first` to `last` may contain wanted events.
+    pub(super) fn may_include(&self, first: Date, last: Date) -> bool {
+        self.first.is_none_or(|wanted| last >= wanted)
+            && self.last.is_none_or(|wanted| first <= wanted)
     }
 
     /// Returns whether anything is excluded.

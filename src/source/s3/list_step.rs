@@ -4,12 +4,15 @@
 //! Deliberately absent: running a step (see `lister` and `days`).
 
 use std::{
-    collections::VecDeque,
+    cmp::Ordering,
+    collections::{BinaryHeap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
+
+use jiff::civil::Date;
 
 use super::{
     address::Address,
@@ -126,6 +129,26 @@ pub(super) enum ListStep {
     Flat(String),
     /// A range of days of one Region.
     Days(KeyRange),
+    /// The folder of a year, a month or a day, or the folder of a Region that contains them, to be listed newest day
+    /// first.
+    Dated(DatedFolder),
+}
+
+/// A folder whose objects were delivered on certain days.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DatedFolder {
+    /// The last day.
+    pub(super) newest: Date,
+    pub(super) prefix: String,
+}
+
+/// The order in which the days of a Region are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListOrder {
+    /// Oldest day first, with as few requests as possible.
+    OldestFirst,
+    /// Newest day first, over all accounts and Regions.
+    NewestFirst,
 }
 
 impl ListStep {
@@ -133,6 +156,7 @@ impl ListStep {
         match self {
             Self::Address(prefix) | Self::Folder(prefix) | Self::Flat(prefix) => prefix,
             Self::Days(range) => &range.prefix,
+            Self::Dated(folder) => &folder.prefix,
         }
     }
 
@@ -149,20 +173,65 @@ impl ListStep {
 pub(super) struct StepQueue {
     /// Last in, first out, so that a Region is read from its first day on.
     steps: Vec<(Arc<ListTarget>, ListStep)>,
+    /// The folder with the newest day first.
+    dated: BinaryHeap<DatedStep>,
     /// First in, first out: near folders are searched before deep ones.
     searches_left: VecDeque<(Arc<ListTarget>, ListStep)>,
 }
 
+/// A folder in the order of its last day; on the same day, in the order of names.
+struct DatedStep {
+    target: Arc<ListTarget>,
+    folder: DatedFolder,
+}
+
+impl DatedStep {
+    fn key(&self) -> (Date, std::cmp::Reverse<(usize, &str)>) {
+        let DatedFolder { newest, prefix } = &self.folder;
+        (*newest, std::cmp::Reverse((self.target.source_number, prefix)))
+    }
+}
+
+impl PartialEq for DatedStep {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for DatedStep {}
+
+impl PartialOrd for DatedStep {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for DatedStep {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
 impl StepQueue {
     pub(super) fn add(&mut self, target: &Arc<ListTarget>, steps: Vec<ListStep>) {
-        let (searches_left, steps): (Vec<_>, Vec<_>) =
-            steps.into_iter().partition(ListStep::is_search);
-        let with = |step| (Arc::clone(target), step);
-        self.searches_left.extend(searches_left.into_iter().map(with));
-        self.steps.extend(steps.into_iter().rev().map(with));
+        let mut plain = Vec::new();
+        for step in steps {
+            match step {
+                ListStep::Dated(folder) => {
+                    self.dated.push(DatedStep { target: Arc::clone(target), folder });
+                }
+                step if step.is_search() => {
+                    self.searches_left.push_back((Arc::clone(target), step))
+                }
+                step => plain.push((Arc::clone(target), step)),
+            }
+        }
+        self.steps.extend(plain.into_iter().rev());
     }
 
     pub(super) fn next(&mut self) -> Option<(Arc<ListTarget>, ListStep)> {
-        self.steps.pop().or_else(|| self.searches_left.pop_front())
+        let dated = |DatedStep { target, folder }| (target, ListStep::Dated(folder));
+        let next = self.steps.pop().or_else(|| self.dated.pop().map(dated));
+        next.or_else(|| self.searches_left.pop_front())
     }
 }

@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
+use jiff::civil::Date;
 use tokio::task::JoinSet;
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
     days::DayLister,
     error::{ErrorScope, S3Error},
     layout::{self, Level, LogFolder},
-    list_step::{ClosedDays, KeyRange, ListStep, ListTarget, StepQueue},
+    list_step::{ClosedDays, DatedFolder, KeyRange, ListOrder, ListStep, ListTarget, StepQueue},
     listing::{folders, objects},
     object_lister::ObjectLister,
     objects::{ListedObjects, S3Object, s3_uri},
@@ -93,6 +94,7 @@ impl ObjectLister {
             ListStep::Folder(prefix) => self.list_folder(&target, prefix, &mut next).await,
             ListStep::Flat(prefix) => self.list_flat(&target, prefix).await,
             ListStep::Days(range) => self.list_days(&target, range, &mut next).await,
+            ListStep::Dated(folder) => self.list_dated(&target, folder, &mut next).await,
         };
         if let Err(error) = taken {
             self.report_failure(&target, step.prefix(), error).await;
@@ -181,6 +183,11 @@ impl ObjectLister {
         }
         match place.level {
             Level::Unknown => self.list_flat(target, prefix).await,
+            Level::Days if self.order == ListOrder::NewestFirst => {
+                let newest = place.last_day(prefix).unwrap_or(Date::MAX);
+                next.push(ListStep::Dated(DatedFolder { newest, prefix: prefix.to_owned() }));
+                Ok(())
+            }
             Level::Days => {
                 let first = self.filter.first;
                 let region = place.region_of(prefix);
@@ -312,6 +319,40 @@ impl ObjectLister {
             && self.filter.may_contain(&LogFolder::from_prefix(folder))
             && self.filter.may_match_key(key)
             && !target.belongs_to_other(key)
+    }
+
+    /// Lists the folder of a day, or queues the folders of the years, months or days in a folder.
+    async fn list_dated(
+        &self,
+        target: &ListTarget,
+        folder: &DatedFolder,
+        next: &mut Vec<ListStep>,
+    ) -> Result<(), S3Error> {
+        let prefix = &folder.prefix;
+        let place = LogFolder::from_prefix(prefix);
+        if !place.holds_dates(prefix) {
+            let prefix = prefix.clone();
+            let range = KeyRange { prefix, after: None, until: None, closed_days: ClosedDays::Use };
+            return self.list_days(target, &range, next).await;
+        }
+        let mut listing = Listing { prefix: prefix.clone(), folders: true, ..Listing::default() };
+        loop {
+            let page = target.bucket.list(&listing).await?;
+            for child in folders(&page).filter(|child| !target.belongs_to_other(child)) {
+                // A folder that is no date is listed at once: its objects may be of any day.
+                let (first, newest) = place
+                    .first_day(&child)
+                    .zip(place.last_day(&child))
+                    .unwrap_or((Date::MIN, Date::MAX));
+                if self.filter.may_include(first, newest) {
+                    next.push(ListStep::Dated(DatedFolder { newest, prefix: child }));
+                }
+            }
+            let found = objects(&page).filter(|object| self.may_match(target, object)).collect();
+            if self.send_objects(target, found).await.is_break() || !listing.advance(&page)? {
+                return Ok(());
+            }
+        }
     }
 
     async fn list_days(

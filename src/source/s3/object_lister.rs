@@ -13,7 +13,7 @@ use tokio::sync::mpsc::Sender;
 use super::{
     ClosedFolders,
     layout::ObjectFilter,
-    list_step::ListTarget,
+    list_step::{ListOrder, ListTarget},
     objects::{ListedObjects, s3_uri},
 };
 use crate::{event::ListingSummary, source::SourceEvent};
@@ -21,6 +21,8 @@ use crate::{event::ListingSummary, source::SourceEvent};
 /// Lists objects.
 pub(super) struct ObjectLister {
     pub(super) filter: ObjectFilter,
+    /// The order of days.
+    pub(super) order: ListOrder,
     /// Days before this one may be closed.
     pub(super) closable_before: Date,
     /// The current date.
