@@ -8,6 +8,7 @@
 //! | module | responsible for |
 //! |---|---|
 //! | [`query`] | the conditions of a search, and in which order they are evaluated |
+//! | [`required_paths`] | which members of an event a query looks at |
 //! | [`event_header`], [`time_bounds`] | what a query needs of an event that is not parsed; its time range |
 //! | [`observations`] | what the evaluation of a query has met |
 //! | [`glob`] | patterns such as `*-prod` |
@@ -30,6 +31,7 @@ pub mod match_expression;
 pub mod observations;
 pub mod principal;
 pub mod query;
+pub mod required_paths;
 pub mod resource;
 pub mod rule;
 pub mod selectors;

@@ -73,7 +73,7 @@ pub use input::{Content, Input, Page, ReservedBytes, Slice};
 pub use input_format::InputFormat;
 pub use json::classify::ForeignKind;
 pub use json::record_handler::{OversizedRecord, RecordHandler, RecordOutcome};
-pub use json::skip::{SkipError, skip_value};
+pub use json::skip::{SkipError, StringEnd, find_string_end, skip_value};
 pub(crate) use json::unescape::unescape;
 pub use lookup::{LookupSource, page::LookupPage};
 pub use s3::S3Source;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     filter::query::EventHeader,
@@ -28,6 +28,14 @@ pub(super) fn parse_record(record: &[u8]) -> Result<ParsedRecord<'_>, MalformedR
             let repaired = repair_record(record)?;
             Ok(ParsedRecord { json: Cow::Owned(repaired.json), value: repaired.value })
         }
+    }
+}
+
+/// Returns a record as valid JSON: as it is, unless it has to be repaired.
+pub(super) fn valid_json(record: &[u8]) -> Result<Cow<'_, [u8]>, MalformedRecord> {
+    match serde_json::from_slice::<&RawValue>(record) {
+        Ok(_) => Ok(Cow::Borrowed(record)),
+        Err(_) => Ok(Cow::Owned(repair_record(record)?.json)),
     }
 }
 

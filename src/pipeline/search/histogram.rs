@@ -44,6 +44,9 @@ const MONDAY: i64 = 4 * 86_400;
 /// The longest interval, in seconds: a century.
 const MAX_INTERVAL: i64 = 100 * 366 * 86_400;
 
+/// Number of the group of all events, unless they are grouped.
+const ONLY_GROUP: u32 = 0;
+
 /// Number of the group of all events that have no group of their own.
 const OTHER_GROUP: u32 = u32::MAX;
 
@@ -100,7 +103,10 @@ impl Histogram {
         while part.interval < self.interval {
             part.lengthen();
         }
-        let mut numbers: HashMap<u32, u32> = HashMap::from([(OTHER_GROUP, OTHER_GROUP)]);
+        let mut numbers = HashMap::new();
+        if self.group_by.is_none() {
+            numbers.insert(ONLY_GROUP, ONLY_GROUP);
+        }
         for (values, number) in part.groups.iter() {
             numbers.insert(*number, self.group_number(values));
         }
@@ -119,7 +125,7 @@ impl Histogram {
     }
 
     fn group_of(&mut self, event: &Value) -> u32 {
-        let Some(fields) = &self.group_by else { return 0 };
+        let Some(fields) = &self.group_by else { return ONLY_GROUP };
         let mut values = std::mem::take(&mut self.values);
         read_values(fields, event, &mut values);
         let number = self.group_number(&values);

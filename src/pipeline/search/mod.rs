@@ -14,7 +14,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `processor` | the part on a worker thread |
-//! | `record_scan` | the header of a record, without parsing it |
+//! | `record_scan`, `projection` | the header of a record, and the values that a query looks at, without parsing the rest |
 //! | `found_event` | an event as original bytes, parsed JSON and id |
 //! | `seen_events` | which events were found before |
 //! | `consumer` | prints, sorts or merges what the workers found |
@@ -26,7 +26,9 @@ mod counts;
 mod event_sort;
 mod found_event;
 mod histogram;
+pub mod policy;
 mod processor;
+mod projection;
 mod record_scan;
 mod seen_events;
 mod summary;
@@ -51,6 +53,7 @@ use crate::{
     sink::events::{EventRenderer, OutputStream, OutputStyle},
 };
 use consumer::SearchConsumer;
+use projection::Projection;
 use seen_events::SeenEvents;
 
 pub use consumer::SearchError;
@@ -112,6 +115,8 @@ pub struct SearchEnd {
 /// What the workers and the consumer of a search share.
 struct SearchContext {
     query: Arc<Query>,
+    /// The values that the query looks at; `None` if it may look at any.
+    projection: Option<QueryProjection>,
     renderer: EventRenderer,
     output: SearchOutput,
     limit: Option<u64>,
@@ -123,7 +128,27 @@ struct SearchContext {
     log: Log,
 }
 
+/// The values that a query looks at.
+struct QueryProjection {
+    members: Projection,
+    /// Whether there are expressions, whose hints need whole events now and then.
+    is_for_expressions: bool,
+}
+
+impl QueryProjection {
+    fn new(query: &Query) -> Option<Self> {
+        let paths = query.required_paths()?;
+        let is_for_expressions = !query.matches.is_empty() || !query.exceptions.is_empty();
+        Some(Self { members: Projection::new(&paths), is_for_expressions })
+    }
+}
+
 impl SearchContext {
+    /// Returns whether events that are found have to be parsed as a whole.
+    fn needs_parsed(&self) -> bool {
+        self.renderer.needs_parsed() || !matches!(self.output, SearchOutput::Events)
+    }
+
     fn add_observations(&self, observations: Observations) {
         self.observations.lock().unwrap_or_else(PoisonError::into_inner).merge(observations);
     }
@@ -134,6 +159,7 @@ pub async fn search(config: SearchConfig) -> SearchEnd {
     let SearchConfig { pipeline, query, output, style, stream, limit, temporary_folder } = config;
     let sort_bytes = usize::try_from(pipeline.memory.total_bytes() / SORT_DIVISOR);
     let context = Arc::new(SearchContext {
+        projection: QueryProjection::new(&query),
         query,
         renderer: EventRenderer::new(&style),
         output,

@@ -5,16 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
     SearchContext, SearchOutput,
-    found_event::{ParsedRecord, identity, parse_record},
-    record_scan::{ScannedRecord, scan_record},
+    found_event::{ParsedRecord, identity, parse_record, valid_json},
+    record_scan::{MemberRange, ScannedRecord, scan_record},
     summary::EventSummary,
 };
 use crate::{
-    filter::{query::Observations, time_bounds::parse_event_time},
+    filter::{
+        query::{EventHeader, Observations},
+        time_bounds::event_time,
+    },
     normalize::{DocumentRecord, MalformedRecord, record_of_document},
     pipeline::consumer::{Disposition, LongRecord, Origin, Processed, ReadTotals, RecordProcessor},
     source::SkipError,
@@ -49,6 +53,13 @@ pub(super) struct RenderedEvent {
     pub(super) time: Option<i64>,
 }
 
+/// Records of a worker that are parsed as a whole, so that hints about an expression can name fields that it does not
+/// look at; behind these, one record of [`SAMPLE_INTERVAL`]. An expression samples at the same places.
+const SAMPLED_AT_FIRST: u64 = 500;
+
+/// See [`SAMPLED_AT_FIRST`].
+const SAMPLE_INTERVAL: u64 = 64;
+
 /// Examines records.
 pub(in crate::pipeline) struct SearchProcessor {
     context: Arc<SearchContext>,
@@ -56,6 +67,8 @@ pub(in crate::pipeline) struct SearchProcessor {
     observations: Observations,
     /// When a batch was last handed over.
     handed_over: Option<Instant>,
+    /// The members of the current record.
+    members: Vec<MemberRange>,
 }
 
 impl SearchProcessor {
@@ -65,48 +78,82 @@ impl SearchProcessor {
             batch: SearchBatch::default(),
             observations: Observations::default(),
             handed_over: None,
+            members: Vec::new(),
         }
     }
 
     /// Examines a record that was scanned.
     fn examine(
         &mut self,
-        record: &[u8],
+        text: &[u8],
+        start: usize,
         scanned: &ScannedRecord<'_>,
     ) -> Result<(), MalformedRecord> {
+        let record = &text[start..scanned.end];
         if scanned.may_be_document
             && let Some(DocumentRecord { record, .. }) = record_of_document(record)
-            && let Ok(scanned) = scan_record(&record, 0)
+            && let Ok(scanned) = scan_record(&record, 0, &mut self.members)
         {
-            return self.examine_original(&record, &scanned);
+            return self.examine_original(&record, &record, &scanned);
         }
-        self.examine_original(record, scanned)
+        self.examine_original(text, record, scanned)
     }
 
+    /// Examines the record of an event, which is a part of `text`.
     fn examine_original(
         &mut self,
+        text: &[u8],
         record: &[u8],
         scanned: &ScannedRecord<'_>,
     ) -> Result<(), MalformedRecord> {
-        let context = &*self.context;
         let header = &scanned.header;
-        if !context.query.admits(header) {
+        if !self.context.query.admits(header) {
             return Ok(());
         }
-        let ParsedRecord { json, value } = parse_record(record)?;
-        if !context.query.matches(&value, &mut self.observations) {
+        let event = match self.project(text, scanned) {
+            Some(projected) => ExaminedEvent::Projected(projected),
+            None => ExaminedEvent::Parsed(parse_record(record)?),
+        };
+        if !self.context.query.matches(event.value(), &mut self.observations) {
             return Ok(());
         }
+        self.add_once(record, header, event)
+    }
+
+    /// Parses what the query looks at, unless the whole record has to be parsed.
+    fn project(&self, text: &[u8], scanned: &ScannedRecord<'_>) -> Option<Value> {
+        let projection = self.context.projection.as_ref().filter(|_| !scanned.has_escaped_key)?;
+        let events = self.observations.events;
+        let is_sampled = projection.is_for_expressions
+            && (events < SAMPLED_AT_FIRST || (events + 1).is_multiple_of(SAMPLE_INTERVAL));
+        if is_sampled { None } else { projection.members.parse(text, &self.members) }
+    }
+
+    /// Adds an event that matches, unless it was found before.
+    fn add_once(
+        &mut self,
+        record: &[u8],
+        header: &EventHeader<'_>,
+        event: ExaminedEvent<'_>,
+    ) -> Result<(), MalformedRecord> {
+        let (json, value) = match event {
+            ExaminedEvent::Parsed(ParsedRecord { json, value }) => (json, Some(value)),
+            ExaminedEvent::Projected(_) if self.context.needs_parsed() => {
+                let ParsedRecord { json, value } = parse_record(record)?;
+                (json, Some(value))
+            }
+            ExaminedEvent::Projected(_) => (valid_json(record)?, None),
+        };
         let id = identity(header, &json)?;
-        if !context.seen.is_new(id) {
-            context.repeated.fetch_add(1, Relaxed);
-            return Ok(());
+        if self.context.seen.is_new(id) {
+            self.add(&json, &value.unwrap_or_default(), id);
+        } else {
+            self.context.repeated.fetch_add(1, Relaxed);
         }
-        self.add(&json, &value, id);
         Ok(())
     }
 
-    /// Adds an event that matches.
+    /// Adds an event. It is null if it does not need to be parsed.
     fn add(&mut self, json: &[u8], event: &Value, id: u128) {
         let Self { context, batch, .. } = self;
         let time = match &context.output {
@@ -116,30 +163,48 @@ impl SearchProcessor {
                 return;
             }
             SearchOutput::Events => None,
-            SearchOutput::Sorted(_) => event_milliseconds(event),
+            SearchOutput::Sorted(_) => event_time(event).map(Timestamp::as_millisecond),
         };
         context.renderer.render(json, event, &mut batch.bytes);
         batch.events.push(RenderedEvent { end: batch.bytes.len(), id, time });
     }
 }
 
-fn event_milliseconds(event: &Value) -> Option<i64> {
-    let time = event.get("eventTime")?.as_str()?;
-    parse_event_time(time).map(|time| time.as_millisecond())
+impl Drop for SearchProcessor {
+    fn drop(&mut self) {
+        // Once for each worker: an expression decides by what it has met so far what it still looks for.
+        self.context.add_observations(std::mem::take(&mut self.observations));
+    }
+}
+
+/// An event as far as it is parsed.
+enum ExaminedEvent<'r> {
+    /// What the query looks at.
+    Projected(Value),
+    Parsed(ParsedRecord<'r>),
+}
+
+impl ExaminedEvent<'_> {
+    fn value(&self) -> &Value {
+        match self {
+            Self::Projected(value) => value,
+            Self::Parsed(parsed) => &parsed.value,
+        }
+    }
 }
 
 impl RecordProcessor for SearchProcessor {
     type Batch = SearchBatch;
 
     fn process(&mut self, text: &[u8], start: usize, _origin: Origin) -> Processed {
-        let scanned = match scan_record(text, start) {
+        let scanned = match scan_record(text, start, &mut self.members) {
             Ok(scanned) => scanned,
             Err(SkipError::Incomplete) => return Processed::Incomplete,
             Err(SkipError::Invalid { offset, cause }) => {
                 return Processed::Invalid { offset, cause: cause.into() };
             }
         };
-        match self.examine(&text[start..scanned.end], &scanned) {
+        match self.examine(text, start, &scanned) {
             // No checkpoint waits for a receipt.
             Ok(()) => Processed::Record { end: scanned.end, disposition: Disposition::Settled },
             Err(MalformedRecord { offset, expected }) => Processed::Invalid {
@@ -159,7 +224,6 @@ impl RecordProcessor for SearchProcessor {
 
     fn add_totals(&mut self, _source_number: usize, totals: ReadTotals) {
         self.context.examined.fetch_add(totals.records, Relaxed);
-        self.context.add_observations(std::mem::take(&mut self.observations));
     }
 
     fn is_full(&self) -> bool {

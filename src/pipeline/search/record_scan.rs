@@ -4,11 +4,11 @@
 //! Invariant: of a key that repeats, the last value counts, as in a parsed event. A value that contains an escape
 //! sequence is left to the parsed event. Commas are optional, as in everything that reads records.
 
-use std::str;
+use std::{ops::Range, str};
 
 use crate::{
     filter::query::EventHeader,
-    source::{SkipError, skip_string, skip_value},
+    source::{SkipError, StringEnd, find_string_end, skip_value},
 };
 
 /// What a scan of the top level of a record finds.
@@ -20,14 +20,30 @@ pub(super) struct ScannedRecord<'t> {
     pub(super) header: EventHeader<'t>,
     /// Whether the record has a member that this program adds to documents.
     pub(super) may_be_document: bool,
+    /// Whether a key contains an escape sequence, so that the header is empty.
+    pub(super) has_escaped_key: bool,
 }
 
-/// Scans the record that starts with the `{` at `text[start]`.
+/// Where a member is in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MemberRange {
+    /// The key without its quotes.
+    pub(super) key: Range<usize>,
+    /// The value.
+    pub(super) value: Range<usize>,
+}
+
+/// Scans the record that starts with the `{` at `text[start]`, and replaces `ranges` by those of its members.
 ///
 /// # Errors
 ///
 /// Returns [`SkipError`] if the text ends within the record, or if its top level is not JSON.
-pub(super) fn scan_record(text: &[u8], start: usize) -> Result<ScannedRecord<'_>, SkipError> {
+pub(super) fn scan_record<'t>(
+    text: &'t [u8],
+    start: usize,
+    ranges: &mut Vec<MemberRange>,
+) -> Result<ScannedRecord<'t>, SkipError> {
+    ranges.clear();
     let mut members = HeaderMembers::default();
     let mut at = start + 1;
     loop {
@@ -42,22 +58,28 @@ pub(super) fn scan_record(text: &[u8], start: usize) -> Result<ScannedRecord<'_>
             Some(_) => return Err(invalid(at, "expected a key")),
             None => return Err(SkipError::Incomplete),
         }
-        let key_end = skip_string(text, at).ok_or(SkipError::Incomplete)?;
-        let key = &text[at + 1..key_end - 1];
-        at = skip_space(text, key_end);
+        let key = find_string_end(text, at).ok_or(SkipError::Incomplete)?;
+        members.has_escaped_key |= !key.is_plain;
+        let name = at + 1..key.end - 1;
+        at = skip_space(text, key.end);
         match text.get(at) {
             Some(b':') => at = skip_space(text, at + 1),
             Some(_) => return Err(invalid(at, "expected a colon")),
             None => return Err(SkipError::Incomplete),
         }
-        let value_end = skip_value(text, at)?;
-        members.add(key, &text[at..value_end]);
-        at = value_end;
+        let StringEnd { end, is_plain } = match text.get(at) {
+            Some(b'"') => find_string_end(text, at).ok_or(SkipError::Incomplete)?,
+            _ => StringEnd { end: skip_value(text, at)?, is_plain: true },
+        };
+        members.add(&text[name.clone()], if is_plain { &text[at..end] } else { ESCAPED });
+        ranges.push(MemberRange { key: name, value: at..end });
+        at = end;
     }
     Ok(ScannedRecord {
         end: at + 1,
         header: members.header(),
         may_be_document: members.may_be_document,
+        has_escaped_key: members.has_escaped_key,
     })
 }
 
@@ -103,7 +125,7 @@ impl<'t> HeaderMembers<'t> {
             b"errorCode" => self.error_code = value,
             b"errorMessage" => self.error_message = value,
             b"@timestamp" | b"source" | b"event" | b"trailload" => self.may_be_document = true,
-            key => self.has_escaped_key |= key.contains(&b'\\'),
+            _ => {}
         }
     }
 
@@ -123,10 +145,12 @@ impl<'t> HeaderMembers<'t> {
     }
 }
 
+/// Stands for a string with escape sequences, which the scan does not decode.
+const ESCAPED: &[u8] = b"\"\\";
+
 /// Returns the content of a string without escape sequences.
 fn plain_text(value: &[u8]) -> Option<&str> {
-    let inside = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    str::from_utf8(inside).ok().filter(|text| !text.contains('\\'))
+    str::from_utf8(value.strip_prefix(b"\"")?.strip_suffix(b"\"")?).ok()
 }
 
 /// Returns a truth value, which some copies of events hold as a text.
@@ -161,7 +185,7 @@ mod tests {
             "{}",
         ] {
             let event: Value = serde_json::from_str(text).unwrap();
-            let scanned = scan_record(text.as_bytes(), 0).unwrap();
+            let scanned = scan_record(text.as_bytes(), 0, &mut Vec::new()).unwrap();
             assert_eq!(scanned.header, EventHeader::of_event(&event), "{text}");
             assert_eq!(scanned.end, text.len());
         }
@@ -169,14 +193,17 @@ mod tests {
 
     #[test]
     fn escape_sequences_are_left_to_the_parsed_event() {
-        let scan = |text: &'static str| scan_record(text.as_bytes(), 0).unwrap().header;
+        let scan =
+            |text: &'static str| scan_record(text.as_bytes(), 0, &mut Vec::new()).unwrap().header;
         assert_eq!(scan(r#"{"eventName":"A\u0042"}"#).event_name, None);
         assert_eq!(scan(r#"{"eventName":"A","event\u004eame":"B"}"#), EventHeader::default());
     }
 
     #[test]
     fn members_that_this_program_adds_are_noticed() {
-        let scan = |text: &'static str| scan_record(text.as_bytes(), 0).unwrap().may_be_document;
+        let scan = |text: &'static str| {
+            scan_record(text.as_bytes(), 0, &mut Vec::new()).unwrap().may_be_document
+        };
         assert!(scan(r#"{"@timestamp":"x"}"#) && scan(r#"{"a":1,"trailload":{}}"#));
         assert!(!scan(r#"{"a":{"@timestamp":"x"},"b":"trailload"}"#));
     }
@@ -185,13 +212,15 @@ mod tests {
     fn every_cut_is_incomplete_and_what_is_not_json_has_a_place() {
         let text = r#"{"eventName":"A\"","b":[{"c":"}"}],"d":1.5 }"#;
         for cut in 1..text.len() {
-            let cut = scan_record(&text.as_bytes()[..cut], 0);
+            let cut = scan_record(&text.as_bytes()[..cut], 0, &mut Vec::new());
             assert_eq!(cut.map(|scanned| scanned.end), Err(SkipError::Incomplete));
         }
         for (text, offset) in
             [(r#"{"a" 1}"#, 5), ("{a:1}", 1), (r#"{"a":]}"#, 5), (r#"{"a":1]"#, 6)]
         {
-            let Err(SkipError::Invalid { offset: at, .. }) = scan_record(text.as_bytes(), 0) else {
+            let Err(SkipError::Invalid { offset: at, .. }) =
+                scan_record(text.as_bytes(), 0, &mut Vec::new())
+            else {
                 panic!("{text}")
             };
             assert_eq!(at, offset, "{text}");
@@ -209,7 +238,7 @@ mod tests {
             let members = names.iter().zip(values).map(|(name, value)| ((*name).to_owned(), value));
             let event = Value::Object(members.collect::<Map<_, _>>());
             let text = serde_json::to_string_pretty(&event).unwrap();
-            let scanned = scan_record(text.as_bytes(), 0).unwrap();
+            let scanned = scan_record(text.as_bytes(), 0, &mut Vec::new()).unwrap();
             prop_assert_eq!(scanned.header, EventHeader::of_event(&event));
             prop_assert_eq!(scanned.end, text.len());
         }

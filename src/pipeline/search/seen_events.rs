@@ -18,6 +18,9 @@ pub(super) const REMEMBERED: usize = 1 << 20;
 /// Parts of the set that are locked on their own, so that workers do not wait for each other.
 const SHARDS: usize = 16;
 
+/// Multiplier that spreads ids over the shards: the golden ratio, as in Fibonacci hashing.
+const SPREAD: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+
 /// The ids of events that were found.
 #[derive(Debug)]
 pub(super) struct SeenEvents {
@@ -44,9 +47,8 @@ impl SeenEvents {
 
     /// Returns whether the id is new, and remembers it.
     pub(super) fn is_new(&self, id: u128) -> bool {
-        // Time-based UUIDs differ in their first bytes, random ones in all; hashes too.
-        let bytes = id.to_be_bytes();
-        let shard = bytes.iter().fold(0, |mixed, byte| mixed ^ usize::from(*byte)) % SHARDS;
+        // The top bits of a product depend on all bits below them.
+        let shard = usize::from(id.wrapping_mul(SPREAD).to_be_bytes()[0]) % SHARDS;
         let mut shard = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
         if shard.older.contains(&id) || !shard.newer.insert(id) {
             return false;

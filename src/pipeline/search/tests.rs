@@ -149,7 +149,7 @@ async fn a_limit_ends_the_run_with_exactly_so_many_events() {
     assert_eq!(end.outcome.unwrap(), RunOutcome::Satisfied);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_printed_while_the_run_continues() {
     let (sender, writes) = mpsc::channel();
     let (config, feed) = config(Pipe { writes: Some(sender), ..Pipe::default() });

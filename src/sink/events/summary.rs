@@ -316,7 +316,7 @@ mod tests {
             printed(&table(), EventFormat::Tsv, Some(80)).lines().nth(2),
             Some("'=1+1\\u{1b}\t600")
         );
-        let shown = "EVENTNAME   COUNT\nGetObject   1,200\n=1+1\\u{1b}    600\n-              1\n";
+        let shown = "EVENTNAME   COUNT\nGetObject   1,200\n=1+1\\u{1b}    600\n-               1\n";
         assert_eq!(printed(&table(), EventFormat::Table, Some(80)), shown);
     }
 

@@ -6,6 +6,7 @@
 //! millions is safe.
 
 use memchr::memchr2;
+use wide::u8x32;
 
 /// Why the end of a value was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +28,142 @@ pub enum SkipError {
 ///
 /// Returns [`SkipError`] if the text ends first or if brackets do not match.
 pub fn skip_value(text: &[u8], start: usize) -> Result<usize, SkipError> {
+    let at = skip_space(text, start);
+    match text.get(at) {
+        Some(b'{' | b'[') => skip_container(text, at),
+        Some(b'"') => skip_string(text, at).ok_or(SkipError::Incomplete),
+        _ => skip_piece(text, at),
+    }
+}
+
+fn skip_piece(text: &[u8], start: usize) -> Result<usize, SkipError> {
     match ValueSkipper::default().feed(text, start) {
         SkipProgress::End(end) => Ok(end),
         SkipProgress::More => Err(SkipError::Incomplete),
         SkipProgress::Invalid(offset, cause) => Err(SkipError::Invalid { offset, cause }),
+    }
+}
+
+/// Returns the offset behind the object or list that starts at `text[start]`.
+///
+/// It looks at 64 bytes in one step, as simdjson does, which takes a quarter of the instructions of a [`ValueSkipper`].
+fn skip_container(text: &[u8], start: usize) -> Result<usize, SkipError> {
+    let mut open = OpenBrackets::default();
+    let mut strings = StringState::default();
+    let mut at = start;
+    while at < text.len() {
+        let block = Block::at(text, at);
+        let Some(inside) = strings.advance(&block) else {
+            // A backslash outside of a string escapes nothing.
+            return skip_piece(text, start);
+        };
+        let mut brackets = block.brackets & !inside;
+        while brackets != 0 {
+            let offset = at + brackets.trailing_zeros() as usize;
+            brackets &= brackets - 1;
+            match text.get(offset).map(|byte| BYTE_CLASSES[usize::from(*byte)]) {
+                Some(ByteClass::Open(kind)) => open.push(kind),
+                Some(ByteClass::Close(kind)) if !open.close(kind) => {
+                    return Err(SkipError::Invalid { offset, cause: UNMATCHED });
+                }
+                Some(ByteClass::Close(_)) if open.depth == 0 => return Ok(offset + 1),
+                _ => {}
+            }
+        }
+        at += BLOCK;
+    }
+    Err(SkipError::Incomplete)
+}
+
+/// The message for a closing bracket that closes nothing, or a bracket of the other kind.
+const UNMATCHED: &str = "an unmatched closing bracket";
+
+/// Bytes that are looked at in one step: one bit of a word each.
+const BLOCK: usize = 64;
+
+/// Where in a block certain bytes are, the first byte in the lowest bit.
+struct Block {
+    quotes: u64,
+    backslashes: u64,
+    /// Brackets of all kinds; also `Y`, `_`, `y` and DEL, which share their bits.
+    brackets: u64,
+}
+
+impl Block {
+    /// Reads the block at `text[at]`, padded with zeros behind the end of the text.
+    #[inline]
+    fn at(text: &[u8], at: usize) -> Self {
+        match text.get(at..).and_then(|rest| rest.first_chunk()) {
+            Some(bytes) => Self::of(bytes),
+            None => Self::at_end(text, at),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn at_end(text: &[u8], at: usize) -> Self {
+        let mut bytes = [0; BLOCK];
+        for (to, from) in bytes.iter_mut().zip(text.get(at..).unwrap_or_default()) {
+            *to = *from;
+        }
+        Self::of(&bytes)
+    }
+
+    #[inline]
+    fn of(bytes: &[u8; BLOCK]) -> Self {
+        let (mut quotes, mut backslashes, mut brackets) = (0, 0, 0);
+        for (half, shift) in bytes.as_chunks::<32>().0.iter().zip([0, 32]) {
+            let text = u8x32::new(*half);
+            let mask = |found: u8x32| u64::from(found.to_bitmask()) << shift;
+            quotes |= mask(text.simd_eq(u8x32::splat(b'"')));
+            backslashes |= mask(text.simd_eq(u8x32::splat(b'\\')));
+            // The four brackets differ only in these bits.
+            brackets |= mask((text | u8x32::splat(0x26)).simd_eq(u8x32::splat(0x7F)));
+        }
+        Self { quotes, backslashes, brackets }
+    }
+}
+
+/// Whether a block starts within a string.
+#[derive(Default)]
+struct StringState {
+    /// All bits are set if it does.
+    inside: u64,
+    /// Whether its first byte is escaped by the last one of the previous block.
+    is_escaped: bool,
+}
+
+impl StringState {
+    /// Returns which bytes of the next block are in strings, or `None` if there is a backslash outside of strings.
+    #[inline]
+    fn advance(&mut self, block: &Block) -> Option<u64> {
+        let escaped = if block.backslashes == 0 && !self.is_escaped {
+            0
+        } else {
+            self.escaped(block.backslashes)
+        };
+        let mut inside = block.quotes & !escaped;
+        // Each bit becomes the parity of the quotes up to it.
+        for shift in [1, 2, 4, 8, 16, 32] {
+            inside ^= inside << shift;
+        }
+        inside ^= self.inside;
+        self.inside = (inside.cast_signed() >> 63).cast_unsigned();
+        (block.backslashes & !inside == 0).then_some(inside)
+    }
+
+    /// Returns which bytes of a block with these backslashes are escaped.
+    fn escaped(&mut self, backslashes: u64) -> u64 {
+        let mut escaped = u64::from(self.is_escaped);
+        let mut left = backslashes & !escaped;
+        self.is_escaped = false;
+        while left != 0 {
+            let first = left & left.wrapping_neg();
+            self.is_escaped = first << 1 == 0;
+            escaped |= first << 1;
+            left &= !(first | first << 1);
+        }
+        escaped
     }
 }
 
@@ -44,6 +177,26 @@ pub fn skip_string(text: &[u8], start: usize) -> Option<usize> {
         }
         at += 2;
     }
+}
+
+/// The end of a string, and whether its text has to be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StringEnd {
+    /// Offset behind the closing quote.
+    pub end: usize,
+    /// Whether the string contains no escape sequence.
+    pub is_plain: bool,
+}
+
+/// As [`skip_string`], with a note whether there are escape sequences.
+#[inline]
+pub fn find_string_end(text: &[u8], start: usize) -> Option<StringEnd> {
+    let at = start + 1 + find_quote_or_backslash(text.get(start + 1..)?)?;
+    if text[at] == b'"' {
+        return Some(StringEnd { end: at + 1, is_plain: true });
+    }
+    // The text before the backslash is skipped again, which takes less than to keep the place.
+    skip_string(text, start).map(|end| StringEnd { end, is_plain: false })
 }
 
 /// Returns the offset of the first byte from `start` on that is not white space, or the text's length.
@@ -149,7 +302,7 @@ impl ValueSkipper {
                 ByteClass::Open(kind) => self.open.push(kind),
                 ByteClass::Close(kind) => {
                     if !self.open.close(kind) {
-                        return Err(SkipProgress::Invalid(at - 1, "an unmatched closing bracket"));
+                        return Err(SkipProgress::Invalid(at - 1, UNMATCHED));
                     }
                     if self.open.depth == 0 {
                         return Err(SkipProgress::End(at));
@@ -227,18 +380,17 @@ static BYTE_CLASSES: [ByteClass; 256] = {
     class
 };
 
-/// The first bytes of a string are searched one by one: most strings are keys, too short to pay for a call of `memchr2`.
-const SHORT_STRING: usize = 16;
-
 /// Returns the offset of the first quote or backslash.
+#[inline]
 fn find_quote_or_backslash(text: &[u8]) -> Option<usize> {
-    let (short, long) = text.split_at(text.len().min(SHORT_STRING));
-    for (at, &byte) in short.iter().enumerate() {
-        if byte == b'"' || byte == b'\\' {
-            return Some(at);
-        }
+    let Some(first) = text.first_chunk() else { return memchr2(b'"', b'\\', text) };
+    // Most strings are too short to pay for a call of `memchr2`.
+    let first = u8x32::new(*first);
+    let found = first.simd_eq(u8x32::splat(b'"')) | first.simd_eq(u8x32::splat(b'\\'));
+    match found.to_bitmask() {
+        0 => memchr2(b'"', b'\\', &text[32..]).map(|at| at + 32),
+        mask => Some(mask.trailing_zeros() as usize),
     }
-    memchr2(b'"', b'\\', long).map(|at| at + short.len())
 }
 
 #[cfg(test)]
@@ -292,6 +444,24 @@ mod tests {
                 prop_assert_eq!(skipper.feed(piece, 0), SkipProgress::More);
             }
             prop_assert_eq!(skipper.feed(last, 0), SkipProgress::End(last.len()));
+        }
+
+        #[test]
+        fn blocks_do_not_matter(
+            text in prop_oneof![
+                "[\\\\\"{}\\[\\], aY_y]{0,300}",
+                (any_json(), "[\\\\\"{}\\[\\]]{0,3}", any::<prop::sample::Index>()).prop_map(|(value, noise, at)| {
+                    let mut text = serde_json::to_string(&vec![value]).unwrap();
+                    let at = text.floor_char_boundary(at.index(text.len()));
+                    text.insert_str(at, &noise);
+                    text
+                }),
+            ],
+        ) {
+            let bytes = text.as_bytes();
+            for start in 0..bytes.len() {
+                prop_assert_eq!(skip_value(bytes, start), skip_piece(bytes, start), "{} in {}", start, text);
+            }
         }
 
         #[test]
