@@ -4,6 +4,7 @@
 //! models shapes FILE SOURCES FOLDER...    write the shape table to FILE
 //! models check SOURCES FOLDER...          compare the embedded shape table with one made from FOLDERs
 //! models paths FOLDER...                  print the paths of all operations: {path: {class: [sources]}}
+//! models fields                           print the fields of the embedded table, one side per line
 //! ```
 //!
 //! A FOLDER is the `data` folder of a release of botocore, the newest first: a service of an older one counts for the
@@ -14,12 +15,14 @@ use std::{
     env,
     error::Error,
     fs,
+    io::Write,
     path::Path,
     process::ExitCode,
 };
 
+use serde_json::{Value, json};
 use trailload::schema::{
-    botocore,
+    Table, botocore,
     fields::{self, Field, FieldType, Step},
     model::{Operation, ScalarType, Service, ShapeKind, Side},
     only_reads,
@@ -63,7 +66,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             println!("{}", serde_json::to_string(&paths)?);
             Ok(ExitCode::SUCCESS)
         }
-        _ => Err("usage: models shapes FILE SOURCES FOLDER... | check SOURCES FOLDER... | paths FOLDER...".into()),
+        ["fields"] => {
+            print_fields(&mut std::io::BufWriter::new(std::io::stdout().lock()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Err("usage: models shapes FILE SOURCES FOLDER... | check SOURCES FOLDER... | paths FOLDER... | fields".into()),
     }
 }
 
@@ -83,6 +90,61 @@ fn add_objects_above(paths: &mut Paths) {
     }
     for (path, sources) in above {
         paths.entry(path).or_default().entry("object").or_default().extend(sources);
+    }
+}
+
+/// Prints a line of JSON for each side: its name, and what is known of each field by its path.
+fn print_fields(out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    let table = Table::embedded()?;
+    for entry in &table.services {
+        let service = table.service(entry)?;
+        for operation in &service.operations {
+            for side in Side::ALL.into_iter().filter(|side| side.of(operation).is_some()) {
+                let mut known = serde_json::Map::new();
+                for field in &fields::fields(&service, operation, side) {
+                    collect(&service, field, "", &mut known);
+                }
+                let name = format!("{}.{}.{}", service.info.id, operation.name, side.name());
+                writeln!(out, "{}", json!({ "side": name, "fields": known }))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn collect(
+    service: &Service,
+    field: &Field<'_>,
+    above: &str,
+    known: &mut serde_json::Map<String, Value>,
+) {
+    let path = match &field.step {
+        Step::Added(_) => return,
+        Step::Item => format!("{above}[]"),
+        Step::Value => format!("{above}.*"),
+        Step::Member(member) if above.is_empty() => member.name.to_string(),
+        Step::Member(member) => format!("{above}.{}", member.name),
+    };
+    let Some(shape) = field.shape(service) else { return };
+    let kind = match &shape.kind {
+        ShapeKind::Structure { .. } => "structure",
+        ShapeKind::List { .. } => "list",
+        ShapeKind::Map { .. } => "map",
+        ShapeKind::Scalar(scalar) => scalar.name(),
+    };
+    let fact = json!({
+        "type": kind,
+        "required": field.member().map(|member| member.flags.required),
+        "min": shape.min,
+        "max": shape.max,
+        "pattern": shape.pattern,
+        "enum": shape.enumeration,
+        "sensitive": shape.flags.sensitive,
+        "recursive": field.recursive,
+    });
+    known.insert(path.clone(), fact);
+    for child in &field.children {
+        collect(service, child, &path, known);
     }
 }
 

@@ -54,7 +54,7 @@ def data(cache, release):
     done = folder / "complete"
     if not done.exists():
         with zipfile.ZipFile(wheel(cache, release)) as archive:
-            models = [name for name in archive.namelist() if "/service-2.json" in name]
+            models = [name for name in archive.namelist() if "/service-2." in name]
             archive.extractall(folder, models)
         done.touch()
     return folder / "botocore" / "data"

@@ -135,23 +135,33 @@ pub enum Selection<'a> {
 ///
 /// Returns [`Error`] if the file cannot be read or is no model.
 pub fn read(file: &ModelFile, selection: Selection<'_>) -> Result<Service, Error> {
-    let failed = |source| Error::Read { path: file.path.clone(), source };
-    let bytes = fs::read(&file.path).map_err(failed)?;
-    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut text = Vec::with_capacity(bytes.len() * 8);
-        let gzip = flate2::read::MultiGzDecoder::new(bytes.as_slice());
-        gzip.take(MODEL_LIMIT).read_to_end(&mut text).map_err(failed)?;
-        text
-    } else {
-        bytes
-    };
+    let bytes = content(&file.path)?;
     let json = |source| Error::Json { path: file.path.clone(), source };
     let model: Model<'_> = serde_json::from_slice(&bytes).map_err(json)?;
     let mut reader = ModelReader::new(&model.shapes);
+    let extras = ["service-2.sdk-extras.json", "service-2.sdk-extras.json.gz"];
+    let extras = extras.map(|name| file.path.with_file_name(name));
+    if let Some(path) = extras.into_iter().find(|path| path.is_file()) {
+        let mut extras: Value = serde_json::from_slice(&content(&path)?).map_err(json)?;
+        reader.extras = extras["merge"]["shapes"].take();
+    }
     reader.read(&file.service, &model, selection).map_err(|failure| match failure {
         Failure::Json(source) => json(source),
         Failure::Lacks(part) => Error::Invalid { path: file.path.clone(), part },
     })
+}
+
+/// Returns the content of a file, uncompressed.
+fn content(path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let bytes = fs::read(path).map_err(failed)?;
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    let mut text = Vec::with_capacity(bytes.len() * 8);
+    let gzip = flate2::read::MultiGzDecoder::new(bytes.as_slice());
+    gzip.take(MODEL_LIMIT).read_to_end(&mut text).map_err(failed)?;
+    Ok(text)
 }
 
 /// Version of EC2's last API before CloudTrail wrapped the requests of new calls.
@@ -276,6 +286,8 @@ fn info(id: &str, metadata: &Map<String, Value>) -> ServiceInfo {
 /// Converts a model, following references from its operations.
 struct ModelReader<'a> {
     shapes: HashMap<&'a str, &'a RawValue>,
+    /// Parts of shapes that botocore adds, by name.
+    extras: Value,
     ids: HashMap<String, ShapeId>,
     /// Scalars by their definition without documentation.
     scalars: HashMap<String, ShapeId>,
@@ -288,7 +300,8 @@ impl<'a> ModelReader<'a> {
     fn new(shapes: &'a Members<'_>) -> Self {
         let shapes = shapes.0.iter().map(|(name, shape)| (name.as_str(), *shape)).collect();
         let (ids, scalars) = (HashMap::new(), HashMap::new());
-        Self { shapes, ids, scalars, parsed: Vec::new(), documentation: HashMap::new() }
+        let (parsed, documentation) = (Vec::new(), HashMap::new());
+        Self { shapes, extras: Value::Null, ids, scalars, parsed, documentation }
     }
 
     fn read(
@@ -336,36 +349,59 @@ impl<'a> ModelReader<'a> {
             return Ok(*id);
         }
         let lacks = || Failure::Lacks(format!("the shape `{name}`"));
-        let shape = self.shapes.get(name).ok_or_else(lacks)?;
-        let shape: Value = serde_json::from_str(shape.get())?;
+        let mut shape = match self.shapes.get(name) {
+            Some(shape) => serde_json::from_str(shape.get())?,
+            None => Value::Null,
+        };
+        merge(&mut shape, &self.extras[name]);
+        if shape.is_null() {
+            return Err(lacks());
+        }
+        self.documentation.insert(name.to_owned(), text(&shape["documentation"]));
+        let id = self.assign(shape);
+        self.ids.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    /// Returns the number for a shape: the next one, or that of an equal scalar.
+    fn assign(&mut self, shape: Value) -> ShapeId {
         #[expect(clippy::cast_possible_truncation, reason = "no model has 2^32 shapes")]
         let next = ShapeId(self.parsed.len() as u32);
         let id = match scalar_definition(&shape) {
             Some(definition) => *self.scalars.entry(definition).or_insert(next),
             None => next,
         };
-        self.documentation.insert(name.to_owned(), text(&shape["documentation"]));
         if id == next {
             self.parsed.push(shape);
         }
-        self.ids.insert(name.to_owned(), id);
-        Ok(id)
+        id
     }
 
-    fn referenced(&mut self, shape: &Value, role: &str) -> Result<ShapeId, Failure> {
-        self.id(shape[role]["shape"].as_str().unwrap_or_default())
+    /// Returns the number for a member's shape, whose values the member may restrict.
+    fn restricted(&mut self, member: &Value) -> Result<ShapeId, Failure> {
+        let id = self.referenced_by(member)?;
+        let Some(values) = member.get("enum") else { return Ok(id) };
+        let Some(Value::String(name)) = member.get("shape") else { return Ok(id) };
+        let Some(shape) = self.shapes.get(name.as_str()) else { return Ok(id) };
+        let mut shape: Value = serde_json::from_str(shape.get())?;
+        shape["enum"] = values.clone();
+        Ok(self.assign(shape))
+    }
+
+    fn referenced_by(&mut self, reference: &Value) -> Result<ShapeId, Failure> {
+        self.id(reference["shape"].as_str().unwrap_or_default())
     }
 
     fn shape(&mut self, shape: &Value) -> Result<Shape, Failure> {
         let kind = match shape["type"].as_str() {
             Some("structure") => ShapeKind::Structure { members: self.members(shape)? },
             Some("list") => ShapeKind::List {
-                item: self.referenced(shape, "member")?,
+                item: self.referenced_by(&shape["member"])?,
                 item_name: text(&shape["member"]["locationName"]),
             },
             Some("map") => ShapeKind::Map {
-                key: self.referenced(shape, "key")?,
-                value: self.referenced(shape, "value")?,
+                key: self.referenced_by(&shape["key"])?,
+                value: self.referenced_by(&shape["value"])?,
             },
             other => ShapeKind::Scalar(ScalarType::from_name(other.unwrap_or_default())),
         };
@@ -396,7 +432,7 @@ impl<'a> ModelReader<'a> {
         let mut found = Vec::with_capacity(members.len());
         for (name, member) in members {
             let target = member["shape"].as_str().unwrap_or_default();
-            let id = self.id(target)?;
+            let id = self.restricted(member)?;
             let documentation = text(&member["documentation"])
                 .or_else(|| self.documentation.get(target).cloned().flatten());
             found.push(Member {
@@ -435,6 +471,19 @@ fn scalar_definition(shape: &Value) -> Option<String> {
             definition
         },
     ))
+}
+
+/// Merges the members of an object into another; other values replace.
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (_, Value::Null) => {}
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, value) in from {
+                merge(into.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => into.clone_from(from),
+    }
 }
 
 fn text(value: &Value) -> Option<Text> {
