@@ -218,3 +218,142 @@ impl FromStr for AccessKeyId {
         Ok(Self(text.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn addresses(ranges: &[&str]) -> Selectors {
+        let addresses = ranges.iter().map(|range| range.parse().unwrap()).collect();
+        Selectors { addresses, ..Selectors::default() }
+    }
+
+    fn from(address: &str) -> Value {
+        json!({"sourceIPAddress": address})
+    }
+
+    #[test]
+    fn addresses_match_ranges_of_both_versions() {
+        for (range, address, matches) in [
+            ("203.0.113.7", "203.0.113.7", true),
+            ("203.0.113.7", "203.0.113.70", false),
+            ("203.0.113.7/24", "203.0.113.255", true),
+            ("0.0.0.0/0", "203.0.113.7", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("2001:DB8::/32", "2001:db8:1::7", true),
+            ("2001:db8::1", "2001:0db8:0:0::1", true),
+            ("203.0.113.7", "::ffff:203.0.113.7", true),
+            ("::ffff:203.0.113.0/120", "203.0.113.9", true),
+            ("::ffff:203.0.113.7", "203.0.113.7", true),
+            ("0.0.0.0/0", "ec2.amazonaws.com", false),
+            ("0.0.0.0/0", "AWS Internal", false),
+            ("0.0.0.0/0", "", false),
+        ] {
+            let selectors = addresses(&[range]);
+            assert_eq!(selectors.matches(&from(address)), matches, "{range} {address}");
+            let header = EventHeader { source_ip_address: Some(address), ..EventHeader::default() };
+            assert_eq!(selectors.admits(&header), matches, "{range} {address}");
+        }
+        assert!(addresses(&["192.0.2.1", "10.0.0.0/8"]).matches(&from("10.1.2.3")));
+        assert!(!addresses(&["10.0.0.0/8"]).matches(&json!({})));
+        assert!(!addresses(&["10.0.0.0/8"]).matches(&json!({"sourceIPAddress": 7})));
+    }
+
+    #[test]
+    fn invalid_addresses_and_keys_are_refused() {
+        for text in [
+            "",
+            "10.0.0",
+            "10.0.0.0.0",
+            "example.com",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "010.0.0.1",
+        ] {
+            assert!(text.parse::<AddressRange>().is_err(), "{text}");
+        }
+        assert_eq!(
+            "AKIAIOSFODNN7EXAMPLE".parse::<AccessKeyId>().unwrap().as_str(),
+            "AKIAIOSFODNN7EXAMPLE"
+        );
+        assert_eq!("".parse::<AccessKeyId>(), Err(AccessKeyError::Id));
+        assert_eq!("AKIA*".parse::<AccessKeyId>(), Err(AccessKeyError::Id));
+        assert_eq!(
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".parse::<AccessKeyId>(),
+            Err(AccessKeyError::Secret)
+        );
+    }
+
+    #[test]
+    fn errors_are_codes_or_messages() {
+        let selectors = Selectors { errors_only: true, ..Selectors::default() };
+        for (event, matches) in [
+            (json!({"errorCode": "AccessDenied"}), true),
+            (json!({"errorMessage": "Failed authentication"}), true),
+            (json!({"errorCode": null}), false),
+            (json!({"errorCode": ""}), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(selectors.matches(&event), matches, "{event}");
+            assert_eq!(selectors.admits(&EventHeader::of_event(&event)), matches, "{event}");
+        }
+    }
+
+    #[test]
+    fn an_event_without_read_only_is_of_neither_kind() {
+        for (event, read, write) in [
+            (json!({"readOnly": true}), true, false),
+            (json!({"readOnly": "false"}), false, true),
+            (json!({"readOnly": null}), false, false),
+            (json!({}), false, false),
+        ] {
+            for (calls, matches) in [(CallKind::Read, read), (CallKind::Write, write)] {
+                let selectors = Selectors { calls: Some(calls), ..Selectors::default() };
+                assert_eq!(selectors.matches(&event), matches, "{event} {calls:?}");
+                assert!(!matches || selectors.admits(&EventHeader::of_event(&event)), "{event}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_principal_has_several_names() {
+        let event = json!({"userIdentity": {
+            "type": "AssumedRole", "principalId": "AROAEXAMPLE:alice", "accessKeyId": "ASIAEXAMPLE",
+            "arn": "arn:aws:sts::111122223333:assumed-role/Admin/alice",
+            "sessionContext": {"sessionIssuer": {"arn": "arn:aws:iam::111122223333:role/Admin", "userName": "Admin"}},
+        }});
+        let principal = |pattern: &str| {
+            Selectors { principals: vec![Glob::new(pattern)], ..Selectors::default() }
+                .matches(&event)
+        };
+        for pattern in [
+            "role/Admin/alice",
+            "*ALICE",
+            "arn:aws:sts::*",
+            "AROAEXAMPLE:*",
+            "Admin",
+            "arn:aws:iam::111122223333:role/Admin",
+            "role/admin/*",
+        ] {
+            assert!(principal(pattern), "{pattern}");
+        }
+        for pattern in ["alice", "user/*", "role/Admin", ""] {
+            assert!(!principal(pattern), "{pattern}");
+        }
+        let key = |id: &str| {
+            Selectors { access_keys: vec![id.parse().unwrap()], ..Selectors::default() }
+                .matches(&event)
+        };
+        assert!(key("ASIAEXAMPLE"));
+        assert!(!key("AKIAEXAMPLE"));
+        assert!(
+            !Selectors { principals: vec![Glob::new("*x")], ..Selectors::default() }
+                .matches(&json!({}))
+        );
+    }
+}

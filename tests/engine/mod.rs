@@ -24,4 +24,4 @@ macro_rules! on_every_engine {
         mod elasticsearch_8 { $(#[test] fn $promise() { super::$promise(&super::Corner::of(super::Engine::Elasticsearch8)); })+ }
     };
 }
-use on_every_engine;
+pub(crate) use on_every_engine;

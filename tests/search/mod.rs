@@ -1,1 +1,5 @@
-//! Being written.
+//! `trailload search`: which events it finds, and how.
+
+mod cloud;
+mod files;
+mod index;

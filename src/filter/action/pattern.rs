@@ -43,10 +43,16 @@ impl ActionPattern {
         if trimmed.is_empty() {
             return Err(error(text, 0, "an action is empty", Some("s3:Get*".to_owned())));
         }
+        let start = text.len() - text.trim_start().len();
+        if let Some(place) = trimmed.find(|char: char| char.is_whitespace() || char == ',') {
+            let suggestion = trimmed.replace(',', " ");
+            let message =
+                "an action contains no blank and no comma; several actions are several arguments";
+            return Err(error(text, start + place, message, Some(suggestion)));
+        }
         let Some((service, name)) = trimmed.split_once(':') else {
             return Ok(Self::without_colon(trimmed));
         };
-        let start = text.len() - text.trim_start().len();
         if service.is_empty() {
             let suggestion = Some(format!("*:{name}"));
             return Err(error(text, start, "the service before ':' is missing", suggestion));

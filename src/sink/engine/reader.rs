@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::api::{ApiClient, ApiResponse};
 use super::client::{Client, ClientOptions};
-use super::identify::{Confirmation, EngineIdentity, EngineInfo, identify};
+use super::identify::{EngineIdentity, EngineInfo, identify};
 use super::inventory::ALL_INDICES;
 use super::retry::{RetryContext, RetryPolicy};
 use super::signing::{Service, Signing};
@@ -210,17 +210,12 @@ impl fmt::Debug for EngineReader {
     }
 }
 
-/// Identifies an engine. Whether one that forbids it is an engine shows in the response to the first search.
+/// Identifies an engine. Whether one that does not respond to that is an engine shows in the response to the first search.
 async fn identify_for_reading(api: &ApiClient<'_>, target: &Target) -> Result<EngineInfo, Error> {
-    let EngineIdentity { info, confirmation } = match &target.signing {
+    let EngineIdentity { info, .. } = match &target.signing {
         Some(Signing { service: Service::Serverless, .. }) => EngineIdentity::serverless(),
         _ => identify(api).await?,
     };
-    if let Confirmation::Pending(source) = confirmation
-        && source.status() != Some(403)
-    {
-        return Err(Error::NotAnEngine { url: api.address().to_owned(), source });
-    }
     info.check_version(api.address())?;
     Ok(info)
 }

@@ -134,7 +134,7 @@ struct Reading {
 impl Reading {
     async fn run(mut self) -> Result<(), Error> {
         let mut size = PageSize::new();
-        let mut expected = None;
+        let mut expected = 0;
         loop {
             let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { break };
             let (documents, max_bytes) = size.next();
@@ -150,21 +150,22 @@ impl Reading {
                 }
                 Err(error) => return Err(IndexError::new(error, self.received).into()),
             };
-            expected = expected.or(page.total);
-            if page.documents.is_empty() {
+            expected += page.total.unwrap_or(0);
+            self.received += page.documents.len() as u64;
+            size.on_page(&page);
+            if page.is_last {
                 break;
             }
-            size.on_page(&page);
-            self.received += page.documents.len() as u64;
-            if self.send(page, permit).await.is_err() {
+            if !page.documents.is_empty() && self.send(page, permit).await.is_err() {
                 return Ok(());
             }
         }
         let (received, url) = (self.received, self.source.plan.reader.address().to_owned());
         self.session.close().await;
-        match expected.filter(|expected| *expected != received) {
-            Some(expected) => Err(IndexError::Incomplete { url, expected, received }.into()),
-            None => Ok(()),
+        if received == expected {
+            Ok(())
+        } else {
+            Err(IndexError::Incomplete { url, expected, received }.into())
         }
     }
 

@@ -41,8 +41,11 @@ impl PageSize {
 
     /// Adapts to the documents of a page.
     pub(super) fn on_page(&mut self, page: &SearchPage) {
+        if page.documents.is_empty() {
+            return;
+        }
         let bytes: usize = page.documents.iter().map(Bytes::len).sum();
-        let average = (bytes / page.documents.len().max(1)).max(1);
+        let average = (bytes / page.documents.len()).max(1);
         let most = self.documents.saturating_mul(MAX_GROWTH).min(MAX);
         self.documents = (WANTED_BYTES / average).clamp(1, most);
     }
@@ -58,7 +61,11 @@ mod tests {
     use super::*;
 
     fn page(documents: usize, bytes: usize) -> SearchPage {
-        SearchPage { documents: vec![Bytes::from(vec![0; bytes]); documents], total: None }
+        SearchPage {
+            documents: vec![Bytes::from(vec![0; bytes]); documents],
+            total: None,
+            is_last: false,
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@
 //! | another program wrote the document | documents without `eventName`, and all of indices that it manages |
 //! | the time is implausible, or missing | documents with such a time |
 //!
-//! Not translated: `!=`, because one value of a list makes the engine leave out the document; `null` below the top level, where
-//! a list on the way is null too; lists, objects and fractions; regular expressions without a text that must occur; JMESPath.
+//! Not translated: `!=` with other values than null, because one value of a list would make the engine leave out the
+//! document; null below the top level, where a list on the way is null too; lists, objects and fractions; regular expressions without a text that must occur; JMESPath.
 
 use serde_json::{Value, json};
 
@@ -66,6 +66,19 @@ const PRINCIPAL_KINDS: [&str; 11] = [
     "account",
     "anonymous",
     "unknown",
+];
+
+/// Fields of the core mapping that only some events have.
+const OPTIONAL_FIELDS: [&str; 9] = [
+    "annotation",
+    "apiVersion",
+    "errorCode",
+    "errorMessage",
+    "readOnly",
+    "sessionCredentialFromConsole",
+    "sharedEventID",
+    "vpcEndpointAccountId",
+    "vpcEndpointId",
 ];
 
 const ERROR_CODE: [&str; 1] = ["errorCode"];
@@ -325,6 +338,11 @@ impl Translator<'_> {
             (Operator::Equal, Sense::Required) | (Operator::NotEqual, Sense::Excluded) => {
                 self.equals(&path, literal)
             }
+            (Operator::NotEqual, Sense::Required) | (Operator::Equal, Sense::Excluded)
+                if *literal == Literal::Null =>
+            {
+                self.is_present(&path)
+            }
             (Operator::Regex, Sense::Required) => self.contains(&path, literal.as_text()?),
             _ => None,
         }
@@ -356,6 +374,15 @@ impl Translator<'_> {
         };
         clauses.push(changes(path));
         Some(any(clauses))
+    }
+
+    /// Translates that a field has a value. A load marks empty lists, which engines do not index, at the top level only.
+    fn is_present(&self, path: &[&str]) -> Option<Value> {
+        let [field] = path else { return None };
+        if !OPTIONAL_FIELDS.contains(field) || self.mapped.get(field) == KnownMapping::Unknown {
+            return None;
+        }
+        Some(any([exists(field), not_indexed(path), changes(path)]))
     }
 
     /// Translates that a pattern matches in the text at a path.

@@ -58,11 +58,7 @@ impl Pieces {
     fn add_text(&mut self, text: &str) {
         match self.texts.last_mut() {
             Some(last) if self.is_adjacent => last.push_str(text),
-            _ => {
-                // Without a text before it, only the beginning can be adjacent.
-                self.is_anchored &= !self.has_started;
-                self.texts.push(text.to_owned());
-            }
+            _ => self.texts.push(text.to_owned()),
         }
         (self.is_adjacent, self.has_started) = (true, true);
     }
