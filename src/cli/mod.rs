@@ -70,16 +70,18 @@ Examples:
   trailload load --into http://localhost:9200
   trailload load s3://my-trail --into http://localhost:9200
   trailload load trail/ --into http://localhost:9200
+  trailload search '*:Delete*' --last 3h
   trailload doctor --into http://localhost:9200
   trailload status --into http://localhost:9200
   trailload load --help
 
 Exit codes:
-  0  everything requested is in the index
+  0  everything requested is in the index, or was found
   1  action required: fix the credentials, permissions or address named in the error
   2  invalid command line
   3  finished, but with dead letters, unreadable input or missing documents; see 'trailload status'
-  4  stopped early, position saved; run the same command again to continue";
+  4  stopped early, position saved; run the same command again to continue
+  5  nothing found (search)";
 
 #[derive(Debug, Subcommand)]
 enum Command {

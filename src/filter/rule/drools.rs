@@ -573,6 +573,6 @@ mod tests {
         assert_eq!(translation.translated, 1);
         assert_eq!(translation.yaml, "name: \"a.b: 2\"\nactions: [slack]\n");
         assert_eq!(translation.untranslated.len(), 1);
-        assert_eq!(translation.untranslated[0].position, TextPosition { line: 1, column: 35 });
+        assert_eq!(translation.untranslated[0].position, TextPosition { line: 1, column: 34 });
     }
 }
