@@ -167,3 +167,114 @@ impl fmt::Display for Glob {
         to.write_str(&self.text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What `fnmatch` in Python defines: recursion over the pattern, without any shortcut.
+    fn reference(pattern: &[char], text: &[char]) -> bool {
+        match pattern {
+            [] => text.is_empty(),
+            ['*', rest @ ..] => (0..=text.len()).any(|taken| reference(rest, &text[taken..])),
+            ['?', rest @ ..] => !text.is_empty() && reference(rest, &text[1..]),
+            ['[', inside @ ..] => {
+                let start = usize::from(inside.first() == Some(&'!'));
+                let end = (start + 1..inside.len()).find(|place| inside[*place] == ']');
+                let Some(end) = end else {
+                    return text.first() == Some(&'[') && reference(inside, &text[1..]);
+                };
+                let Some(char) = text.first() else { return false };
+                let is_member = is_member(&inside[start..end], *char);
+                is_member != (start == 1) && reference(&inside[end + 1..], &text[1..])
+            }
+            [char, rest @ ..] => text.first() == Some(char) && reference(rest, &text[1..]),
+        }
+    }
+
+    fn is_member(class: &[char], char: char) -> bool {
+        match class {
+            [] => false,
+            [first, '-', last, rest @ ..] => {
+                (*first <= char && char <= *last) || is_member(rest, char)
+            }
+            [one, rest @ ..] => *one == char || is_member(rest, char),
+        }
+    }
+
+    fn lower(text: &str) -> Vec<char> {
+        text.to_lowercase().chars().collect()
+    }
+
+    #[test]
+    fn wildcards_and_classes_match_as_documented() {
+        for (pattern, text, matches) in [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("?", "", false),
+            ("a*c", "abbc", true),
+            ("a*c", "abbcd", false),
+            ("*b*", "abc", true),
+            ("[a-c]x", "Bx", true),
+            ("[!a-c]x", "bx", false),
+            ("[]a]", "]", true),
+            ("[!]a]", "]", false),
+            ("[a-]", "-", true),
+            ("[^a]", "^", true),
+            ("[z-a]", "m", false),
+            ("[!z-a]", "m", true),
+            ("[ab", "[ab", true),
+            ("[!]", "[!]", true),
+            ("é?", "ÉX", true),
+            ("Straße", "STRASSE", false),
+            ("a\\*", "a*", false),
+        ] {
+            assert_eq!(Glob::new(pattern).matches(text), matches, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_no_text_matches_is_recognized() {
+        assert!(Glob::new("a[z-a]").matches_nothing());
+        assert!(!Glob::new("[!z-a]").matches_nothing());
+        assert!(Glob::new("Get[").has_open_bracket());
+        assert_eq!(Glob::new("GetObject").literal(), Some("getobject"));
+        assert_eq!(Glob::new("Get*").literal(), None);
+        assert!(Glob::new("**").matches_everything());
+    }
+
+    #[test]
+    fn many_stars_take_no_exponential_time() {
+        let glob = Glob::new(&"a*".repeat(200));
+        let begin = Instant::now();
+        assert!(!glob.matches(&format!("{}b", "a".repeat(100))));
+        assert!(!Glob::new("*a*a*a*a*a*b").matches(&"a".repeat(20_000)));
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_matches_what_the_reference_matches(
+            pattern in "[ab*?!\\[\\]A-]{0,8}",
+            text in "[abAB!\\]\\[-]{0,7}",
+        ) {
+            prop_assert_eq!(
+                Glob::new(&pattern).matches(&text),
+                reference(&lower(&pattern), &lower(&text)),
+                "{} {}", pattern, text
+            );
+        }
+
+        #[test]
+        fn a_text_without_wildcards_matches_itself_in_any_case(text in "[^*?\\[İẞΣ]{0,20}") {
+            prop_assert!(Glob::new(&text).matches(&text));
+            let longer = text.clone() + "x";
+            prop_assert!(!Glob::new(&text).matches(&longer));
+        }
+    }
+}

@@ -169,3 +169,148 @@ fn named<'a>(kind: &str, name: Option<&str>) -> Option<Cow<'a, str>> {
 fn last_part(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
+
+    use flate2::read::GzDecoder;
+    use serde_json::json;
+
+    use super::*;
+
+    fn short(identity: &Value) -> String {
+        short_principal(&json!({"userIdentity": identity})).into_owned()
+    }
+
+    pub(crate) fn corpus() -> Vec<Value> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/events");
+        let mut events = Vec::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let mut text = String::new();
+            let file = fs::File::open(entry.unwrap().path()).unwrap();
+            GzDecoder::new(file).read_to_string(&mut text).unwrap();
+            events.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+        }
+        events
+    }
+
+    #[test]
+    fn every_type_of_identity_has_a_short_principal() {
+        for (identity, expected) in [
+            (
+                json!({"type": "IAMUser", "userName": "alice", "arn": "arn:aws:iam::111122223333:user/ops/alice"}),
+                "user/alice",
+            ),
+            (
+                json!({"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/ops/alice"}),
+                "user/alice",
+            ),
+            (json!({"type": "IAMUser", "principalId": "AIDAEXAMPLE"}), "user/AIDAEXAMPLE"),
+            (
+                json!({"type": "Root", "arn": "arn:aws:iam::111122223333:root", "userName": "my-alias"}),
+                "root",
+            ),
+            (
+                json!({"type": "AssumedRole", "arn": "arn:aws:sts::111122223333:assumed-role/Admin/alice@example.com"}),
+                "role/Admin/alice@example.com",
+            ),
+            (
+                json!({"type": "AssumedRole", "arn": "arn:aws-cn:sts::111122223333:assumed-role/Admin/x"}),
+                "role/Admin/x",
+            ),
+            (
+                json!({"type": "AssumedRole", "principalId": "AROAEXAMPLE:i-0123", "sessionContext": {"sessionIssuer": {"arn": "arn:aws:iam::111122223333:role/path/Web"}}}),
+                "role/Web/i-0123",
+            ),
+            (
+                json!({"type": "AssumedRole", "sessionContext": {"sessionIssuer": {"userName": "Web"}}}),
+                "role/Web",
+            ),
+            (json!({"type": "AssumedRole", "principalId": "AROAEXAMPLE:x"}), "role/x"),
+            (json!({"type": "Role", "arn": "arn:aws:iam::111122223333:role/path/Web"}), "role/Web"),
+            (
+                json!({"type": "FederatedUser", "arn": "arn:aws:sts::111122223333:federated-user/alice"}),
+                "federated/alice",
+            ),
+            (
+                json!({"type": "FederatedUser", "principalId": "111122223333:alice"}),
+                "federated/111122223333:alice",
+            ),
+            (
+                json!({"type": "SAMLUser", "principalId": "SAMPLE=:alice", "userName": "alice@example.com"}),
+                "saml/alice@example.com",
+            ),
+            (
+                json!({"type": "WebIdentityUser", "principalId": "accounts.google.com:app:1", "userName": "repo:example/app:ref:refs/heads/main", "identityProvider": "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"}),
+                "web/repo:example/app:ref:refs/heads/main",
+            ),
+            (
+                json!({"type": "IdentityCenterUser", "accountId": "111122223333", "onBehalfOf": {"userId": "544894e8-80c1", "identityStoreArn": "arn:aws:identitystore::111122223333:identitystore/d-9067642ac7"}}),
+                "identity-center/544894e8-80c1",
+            ),
+            (json!({"type": "Directory", "userName": "corp\\alice"}), "directory/corp\\alice"),
+            (json!({"type": "AWSService", "invokedBy": "ec2.amazonaws.com"}), "service/ec2"),
+            (json!({"type": "AWSService", "invokedBy": "AWS Internal"}), "service/AWS Internal"),
+            (
+                json!({"type": "AWSAccount", "accountId": "111122223333", "principalId": "AIDAEXAMPLE"}),
+                "account/111122223333",
+            ),
+            (
+                json!({"type": "AWSAccount", "accountId": "ANONYMOUS_PRINCIPAL", "principalId": ""}),
+                "anonymous",
+            ),
+            (
+                json!({"type": "Unknown", "userName": "alice", "principalId": "111122223333"}),
+                "unknown/alice",
+            ),
+            (json!({"type": "Unknown"}), "unknown"),
+            (
+                json!({"accountId": "111122223333", "invokedBy": "AWS Internal"}),
+                "service/AWS Internal",
+            ),
+            (json!({"invokedBy": "kms.amazonaws.com"}), "service/kms"),
+            (
+                json!({"type": "NewType", "arn": "arn:aws:iam::111122223333:user/alice"}),
+                "user/alice",
+            ),
+            (json!({"type": 7, "userName": ["alice"]}), "unknown"),
+            (json!("alice"), "unknown"),
+            (json!(null), "unknown"),
+        ] {
+            assert_eq!(short(&identity), expected, "{identity}");
+        }
+        assert_eq!(short_principal(&json!({})), "unknown");
+    }
+
+    #[test]
+    fn every_public_event_has_a_short_principal_of_a_known_form() {
+        let mut kinds: BTreeMap<String, u32> = BTreeMap::new();
+        for event in corpus() {
+            let short = short_principal(&event);
+            let (kind, name) = short.split_once('/').unwrap_or((&short, "-"));
+            assert!(!name.is_empty(), "{event}");
+            *kinds.entry(kind.to_owned()).or_default() += 1;
+        }
+        let known = [
+            "account",
+            "anonymous",
+            "directory",
+            "federated",
+            "identity-center",
+            "role",
+            "root",
+            "saml",
+            "service",
+            "unknown",
+            "user",
+            "web",
+        ];
+        for kind in kinds.keys() {
+            assert!(known.contains(&kind.as_str()), "{kinds:?}");
+        }
+        // Events without any identity, and those of test suites with invented types.
+        assert!(kinds["unknown"] < 100, "{kinds:?}");
+        assert!(kinds["user"] > 2_000 && kinds["role"] > 1_000 && kinds["root"] > 50, "{kinds:?}");
+    }
+}

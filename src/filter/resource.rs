@@ -108,7 +108,9 @@ impl ArnPattern {
         // A complete ARN has been compared as a whole.
         resource_of_arn(text).is_none()
             && (self.resource.matches(text)
-                || self.name.as_ref().is_some_and(|name| name.matches(text)))
+                || self.name.as_ref().is_some_and(|name| {
+                    name.matches(text) || last_part(text).is_some_and(|last| name.matches(last))
+                }))
     }
 }
 
@@ -161,4 +163,52 @@ fn resource_of_arn(text: &str) -> Option<&str> {
 /// Returns what stands behind the last `/` or `:`, if there is one.
 fn last_part(text: &str) -> Option<&str> {
     text.rfind(['/', ':']).map(|place| &text[place + 1..]).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_resource_is_found_by_its_arn_its_name_or_a_pattern() {
+        let bucket = json!({"eventSource": "s3.amazonaws.com", "requestParameters": {"bucketName": "logs", "key": "a/b.txt"}});
+        let listed = json!({"eventSource": "s3.amazonaws.com", "resources": [{"type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::logs"}]});
+        let queue = json!({"eventSource": "sqs.amazonaws.com", "requestParameters": {"queueUrl": "https://sqs.us-east-1.amazonaws.com/111122223333/jobs"}});
+        let role = json!({"eventSource": "sts.amazonaws.com", "requestParameters": {"roleArn": "arn:aws:iam::111122223333:role/ops/Admin"}});
+        let instances = json!({"eventSource": "ec2.amazonaws.com", "responseElements": {"instancesSet": {"items": [{"instanceId": "i-0123"}, {"instanceId": "i-4567"}]}}});
+        for (pattern, event, matches) in [
+            ("logs", &bucket, true),
+            ("LOGS", &bucket, true),
+            ("log", &bucket, false),
+            ("b.txt", &bucket, true),
+            ("arn:aws:s3:::logs", &bucket, true),
+            ("arn:aws:s3:::log*", &bucket, true),
+            ("arn:aws:sqs:*:*:logs", &bucket, false),
+            ("arn:aws:s3:::logs", &listed, true),
+            ("logs", &listed, true),
+            ("arn:aws:s3:::other", &listed, false),
+            ("jobs", &queue, true),
+            ("arn:aws:sqs:us-east-1:111122223333:jobs", &queue, true),
+            ("Admin", &role, true),
+            ("role/ops/Admin", &role, true),
+            ("*:role/ops/*", &role, true),
+            ("i-4567", &instances, true),
+            ("i-*", &instances, true),
+            ("*", &json!({}), false),
+        ] {
+            assert_eq!(ResourcePattern::new(pattern).matches(event), matches, "{pattern} {event}");
+        }
+    }
+
+    #[test]
+    fn texts_that_identify_nothing_are_not_searched() {
+        let event = json!({"requestParameters": {"description": "logs", "policyDocument": "logs", "logging": true}});
+        assert!(!ResourcePattern::new("logs").matches(&event));
+        let event =
+            json!({"requestParameters": {"instanceIds": ["i-1"], "tagSet": [{"roleName": "x"}]}});
+        assert!(ResourcePattern::new("i-1").matches(&event));
+        assert!(ResourcePattern::new("x").matches(&event));
+    }
 }

@@ -82,9 +82,13 @@ impl ActionFilter {
                 |services| services.contains(service),
             )
         };
-        let is_dated = known_events::dated_services().any(accepts);
+        let is_name = |known: &&str| known.eq_ignore_ascii_case(name);
+        let dated = known_events::of_services(|service| {
+            known_events::has_dates(service) && accepts(service)
+        });
+        let is_dated = dated.iter().any(is_name);
         let known = known_events::of_services(accepts);
-        let mut spellings = known.into_iter().filter(|known| known.eq_ignore_ascii_case(name));
+        let mut spellings = known.into_iter().filter(is_name);
         let spelling = spellings.next().filter(|_| !is_dated)?;
         spellings.next().is_none().then_some(spelling)
     }

@@ -76,7 +76,7 @@ pub fn is_data_event(service: &str, name: &str) -> bool {
     DATA_EVENTS.get(service).is_some_and(|events| events.contains(name))
 }
 
-/// Returns the services whose events can have a date at the end of their names.
-pub(super) fn dated_services() -> impl Iterator<Item = &'static str> {
-    DATED_SERVICES.into_iter()
+/// Returns whether the events of a service can have a date at the end of their names.
+pub(super) fn has_dates(service: &str) -> bool {
+    DATED_SERVICES.contains(&service)
 }

@@ -20,6 +20,8 @@ mod pattern;
 mod permissions;
 mod reverse;
 mod table;
+#[cfg(test)]
+mod tests;
 mod warning;
 
 pub use filter::ActionFilter;

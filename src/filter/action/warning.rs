@@ -12,7 +12,7 @@ use super::{
     permissions,
     table::ActionTable,
 };
-use crate::schema::names::similar;
+use crate::schema::names::{similar, without_date};
 
 /// Why a pattern finds less than expected, or something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,15 +98,19 @@ fn expectation(pattern: &ActionPattern) -> Option<ActionWarningKind> {
     if events.is_empty() && !permissions::has_prefix(prefix) {
         return Some(unknown_service(pattern, prefix));
     }
-    let found: Vec<_> =
-        events.iter().filter(|(service, name)| pattern.matches(service, name)).collect();
+    // The tables contain no dates.
+    let undated = pattern.name().literal().and_then(without_date);
+    let is_found = |(service, name): &&(&str, &str)| {
+        pattern.matches(service, name)
+            || undated.is_some_and(|undated| undated.eq_ignore_ascii_case(name))
+    };
+    let found: Vec<_> = events.iter().filter(is_found).collect();
     if found.is_empty() {
         return missing(pattern, prefix, &events);
     }
-    found
-        .iter()
-        .all(|(service, name)| is_data_event(service, name))
-        .then_some(ActionWarningKind::DataEvents)
+    // The services of one prefix are not always told apart by the tables.
+    let is_data = |name: &str| services.iter().any(|service| is_data_event(service, name));
+    found.iter().all(|(_, name)| is_data(name)).then_some(ActionWarningKind::DataEvents)
 }
 
 /// Returns why no known event of a service matches.
