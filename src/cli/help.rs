@@ -27,6 +27,11 @@ fn help_of_load() {
 }
 
 #[test]
+fn help_of_search() {
+    insta::assert_snapshot!("search", help(&["search", "--help"]));
+}
+
+#[test]
 fn help_of_status() {
     insta::assert_snapshot!("status", help(&["status", "--help"]));
 }

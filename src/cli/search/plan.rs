@@ -171,6 +171,8 @@ impl SearchArgs {
         if let (Some(from), Some(to)) = (from, to)
             && from > to
         {
+            let [from, to] =
+                [from, to].map(|time| Timestamp::from_second(time.as_second()).unwrap_or_default());
             return Err(Failure::usage(format!(
                 "the time range is reversed: it starts at {from} and ends at {to}"
             ))

@@ -345,10 +345,8 @@ impl SummaryLine<'_> {
         };
         let repeated = match repeated {
             0 => String::new(),
-            _ => format!(
-                ", {} left out",
-                format::plural(repeated, "copy").replace("copys", "copies")
-            ),
+            1 => ", 1 copy left out".to_owned(),
+            _ => format!(", {} copies left out", format::count(repeated)),
         };
         let places = self.places().map(|places| format!(" in {places}")).unwrap_or_default();
         format!("{prefix}{what}{repeated}{places}, {}", format::duration(self.elapsed))
