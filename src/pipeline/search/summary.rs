@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{counts::Counts, histogram::Histogram};
+use super::{counts::Counts, histogram::Histogram, policy::LeastPolicy};
 use crate::{report::Log, sink::events::SummaryTable};
 
 /// Events of a worker that are summarized before its part is merged.
@@ -18,6 +18,8 @@ pub enum EventSummary {
     Counts(Counts),
     /// The number of events over time.
     Histogram(Histogram),
+    /// The least policies that allow the calls.
+    Policy(LeastPolicy),
 }
 
 impl EventSummary {
@@ -26,6 +28,7 @@ impl EventSummary {
         match self {
             Self::Counts(counts) => counts.add(event),
             Self::Histogram(histogram) => histogram.add(event),
+            Self::Policy(policy) => policy.add(event),
         }
     }
 
@@ -34,6 +37,7 @@ impl EventSummary {
         match (self, other) {
             (Self::Counts(counts), Self::Counts(other)) => counts.merge(other),
             (Self::Histogram(histogram), Self::Histogram(other)) => histogram.merge(other),
+            (Self::Policy(policy), Self::Policy(other)) => policy.merge(other),
             // All parts are copies of one summary.
             _ => {}
         }
@@ -45,6 +49,7 @@ impl EventSummary {
             || match self {
                 Self::Counts(counts) => counts.is_part_full(),
                 Self::Histogram(histogram) => histogram.is_part_full(),
+                Self::Policy(policy) => policy.is_part_full(),
             }
     }
 
@@ -53,6 +58,7 @@ impl EventSummary {
         match self {
             Self::Counts(counts) => Ok(counts.into_table(limit, log)),
             Self::Histogram(histogram) => Ok(histogram.into_table(log)),
+            summary @ Self::Policy(_) => Err(summary),
         }
     }
 }
