@@ -57,6 +57,12 @@ impl RateLimiter {
         self.next = due + self.interval().mul_f64(1.0 + opening);
     }
 
+    /// Records that the first request was answered: it may have arrived only now, after the connection was opened, so the
+    /// second one must not follow too closely.
+    pub fn opened(&mut self, now: Instant) {
+        self.next = self.next.max(now + self.interval());
+    }
+
     /// Records that a request was granted.
     pub fn granted(&mut self) {
         self.share = (self.share + RECOVERY_STEP).min(1.0);

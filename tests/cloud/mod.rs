@@ -57,22 +57,27 @@ struct Script {
 
 /// All services, an engine, and a desk.
 pub(crate) struct World {
-    now: i64,
+    pub(crate) now: i64,
     sts: Arc<Sts>,
-    trail: Arc<CloudTrail>,
-    server: Server,
+    pub(crate) trail: Arc<CloudTrail>,
+    pub(crate) server: Server,
     script: Arc<Mutex<Script>>,
     engine: FakeEngine,
-    desk: Desk,
+    pub(crate) desk: Desk,
 }
 
 impl World {
     /// Opens everything, without events, with two Regions that are enabled and one that is not.
     pub(crate) fn new() -> World {
+        World::with_latency(Duration::from_millis(2))
+    }
+
+    /// Opens everything; each request for events takes this long.
+    pub(crate) fn with_latency(latency: Duration) -> World {
         // The program has the real clock, so the model has it too.
         let now = jiff::Timestamp::now().as_second();
         let sts = Arc::new(Sts::new());
-        let trail = CloudTrail::new(Model::new(now), Duration::from_millis(2));
+        let trail = CloudTrail::new(Model::new(now), latency);
         let described = vec![
             ("eu-west-1", "opt-in-not-required"),
             ("me-south-1", "not-opted-in"),
@@ -87,6 +92,11 @@ impl World {
 
     fn change(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script.lock().unwrap());
+    }
+
+    /// Ends all sessions when this many pages of events were asked for.
+    pub(crate) fn end_sessions_at(&self, pages: usize) {
+        self.change(|script| script.sessions_end_at = Some(pages));
     }
 
     /// Enables these Regions and no other.

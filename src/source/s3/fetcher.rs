@@ -16,6 +16,7 @@ use tokio::{
     sync::{
         OwnedSemaphorePermit, Semaphore,
         mpsc::{self, Receiver, Sender},
+        oneshot,
     },
     task::JoinSet,
 };
@@ -23,6 +24,7 @@ use tokio::{
 use super::{
     bucket::{Attempts, InFlightBody},
     error::{ErrorScope, FailedRequest, S3Error},
+    list_step::ListOrder,
     objects::{DayFolder, FetchJob},
 };
 use crate::source::{Content, Error, Input, ReservedBytes, SourceEvent, task_output};
@@ -54,19 +56,25 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Fetcher {
     memory: Arc<Semaphore>,
     units: u32,
+    order: ListOrder,
     events: Sender<(usize, SourceEvent)>,
 }
 
 impl Fetcher {
-    pub(super) fn new(memory_bytes: u64, events: Sender<(usize, SourceEvent)>) -> Self {
+    pub(super) fn new(
+        memory_bytes: u64,
+        order: ListOrder,
+        events: Sender<(usize, SourceEvent)>,
+    ) -> Self {
         let units = u32::try_from(memory_bytes / PERMIT_BYTES).unwrap_or(u32::MAX).max(1);
         let memory = Arc::new(Semaphore::new(units as usize));
-        Self { memory, units, events }
+        Self { memory, units, order, events }
     }
 
     /// Runs until all jobs are fetched and sent, or the receiver is gone.
     pub(super) async fn run(self, mut jobs: Receiver<FetchJob>) {
         let mut tasks = JoinSet::new();
+        let mut turns = Turns::default();
         while let Some(job) = jobs.recv().await {
             while let Some(ended) = tasks.try_join_next() {
                 task_output(ended);
@@ -87,14 +95,50 @@ impl Fetcher {
             // The semaphore is never closed.
             let Ok(room) = memory.acquire_many_owned(units.min(self.units)).await else { return };
             let events = self.events.clone();
+            let turn = match self.order {
+                ListOrder::OldestFirst => Turn::default(),
+                ListOrder::NewestFirst => turns.next(),
+            };
             if held {
-                tasks.spawn(fetch_buffered(job, room, events));
+                tasks.spawn(fetch_buffered(job, room, turn, events));
             } else {
-                tasks.spawn(fetch_streaming(job, room, events));
+                tasks.spawn(fetch_streaming(job, room, turn, events));
             }
         }
         while let Some(ended) = tasks.join_next().await {
             task_output(ended);
+        }
+    }
+}
+
+/// Gives the objects that are fetched turns in which they are sent, in the order of their jobs. Each has its memory
+/// before the next one gets any, so waiting cannot block the one whose turn it is.
+#[derive(Default)]
+struct Turns {
+    /// Is closed when the turn of the last object is over.
+    last: Option<oneshot::Receiver<()>>,
+}
+
+/// The turn of an object; it is over when this is dropped.
+#[derive(Default)]
+struct Turn {
+    previous: Option<oneshot::Receiver<()>>,
+    _own: Option<oneshot::Sender<()>>,
+}
+
+impl Turns {
+    fn next(&mut self) -> Turn {
+        let (own, last) = oneshot::channel();
+        Turn { previous: self.last.replace(last), _own: Some(own) }
+    }
+}
+
+impl Turn {
+    /// Waits until the turns of all objects before are over.
+    async fn wait(&mut self) {
+        if let Some(previous) = self.previous.take() {
+            // Nothing is ever sent: the sender is dropped.
+            let _ = previous.await;
         }
     }
 }
@@ -108,9 +152,12 @@ fn cost(bytes: u64) -> u32 {
 async fn fetch_buffered(
     job: FetchJob,
     room: OwnedSemaphorePermit,
+    mut turn: Turn,
     events: Sender<(usize, SourceEvent)>,
 ) {
-    match whole_body(&job).await {
+    let body = whole_body(&job).await;
+    turn.wait().await;
+    match body {
         Ok(bytes) => {
             let held = ReservedBytes { bytes, permit: Some(room) };
             send_input(job, Content::Memory(held), &events).await;
@@ -123,6 +170,7 @@ async fn fetch_buffered(
 async fn fetch_streaming(
     job: FetchJob,
     room: OwnedSemaphorePermit,
+    mut turn: Turn,
     events: Sender<(usize, SourceEvent)>,
 ) {
     let FetchJob { bucket, object, .. } = &job;
@@ -135,7 +183,9 @@ async fn fetch_streaming(
     };
     let (chunks, from) = mpsc::channel(STREAM_CHUNKS);
     let reader = BodyReader { from, chunk: Bytes::new(), left: object.size, _room: room };
+    turn.wait().await;
     send_input(job, Content::Stream(Box::new(reader)), &events).await;
+    drop(turn);
     let mut got = 0;
     loop {
         let before = got;

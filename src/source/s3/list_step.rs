@@ -4,8 +4,8 @@
 //! Deliberately absent: running a step (see `lister` and `days`).
 
 use std::{
-    cmp::Ordering,
-    collections::{BinaryHeap, VecDeque},
+    cmp::{Ordering, Reverse},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -18,6 +18,7 @@ use super::{
     address::Address,
     bucket::BucketClient,
     layout::{self, Level, LogFolder},
+    objects::S3Object,
     skipped::SkippedNames,
 };
 
@@ -129,17 +130,25 @@ pub(super) enum ListStep {
     Flat(String),
     /// A range of days of one Region.
     Days(KeyRange),
-    /// The folder of a year, a month or a day, or the folder of a Region that contains them, to be listed newest day
-    /// first.
-    Dated(DatedFolder),
+    /// Something to be listed or sent newest day first.
+    Dated(DatedStep),
 }
 
-/// A folder whose objects were delivered on certain days.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DatedFolder {
+/// A step whose objects were delivered on a certain day or before.
+#[derive(Debug)]
+pub(super) struct DatedStep {
     /// The last day.
     pub(super) newest: Date,
-    pub(super) prefix: String,
+    pub(super) content: DatedContent,
+}
+
+/// What a [`DatedStep`] lists or sends.
+#[derive(Debug)]
+pub(super) enum DatedContent {
+    /// The folder of a year, a month or a day, or the one of a Region, which contains them.
+    Folder(String),
+    /// Objects of one day that are listed already.
+    Objects(Vec<S3Object>),
 }
 
 /// The order in which the days of a Region are listed.
@@ -156,7 +165,20 @@ impl ListStep {
         match self {
             Self::Address(prefix) | Self::Folder(prefix) | Self::Flat(prefix) => prefix,
             Self::Days(range) => &range.prefix,
-            Self::Dated(folder) => &folder.prefix,
+            Self::Dated(step) => match &step.content {
+                DatedContent::Folder(prefix) => prefix,
+                DatedContent::Objects(objects) => {
+                    objects.first().map_or("", |object| object.key.as_str())
+                }
+            },
+        }
+    }
+
+    /// Returns the last day of a dated step.
+    pub(super) fn newest(&self) -> Option<Date> {
+        match self {
+            Self::Dated(step) => Some(step.newest),
+            _ => None,
         }
     }
 
@@ -168,70 +190,113 @@ impl ListStep {
     }
 }
 
+/// Objects that wait for their day at most, about 300 bytes each; beyond that, they are sent out of order.
+const MAX_WAITING_OBJECTS: usize = 20_000;
+
 /// Pending steps with their targets.
 #[derive(Default)]
 pub(super) struct StepQueue {
     /// Last in, first out, so that a Region is read from its first day on.
     steps: Vec<(Arc<ListTarget>, ListStep)>,
-    /// The folder with the newest day first.
-    dated: BinaryHeap<DatedStep>,
+    /// Newest day first.
+    dated: BinaryHeap<QueuedStep>,
+    dated_added: u64,
+    waiting_objects: usize,
+    /// The last days of dated steps that are run now, with their number.
+    running: BTreeMap<Date, usize>,
     /// First in, first out: near folders are searched before deep ones.
     searches_left: VecDeque<(Arc<ListTarget>, ListStep)>,
 }
 
-/// A folder in the order of its last day; on the same day, in the order of names.
-struct DatedStep {
+/// A dated step. The greatest one has the newest day; of several, it was added first.
+struct QueuedStep {
+    number: Reverse<u64>,
     target: Arc<ListTarget>,
-    folder: DatedFolder,
+    step: DatedStep,
 }
 
-impl DatedStep {
-    fn key(&self) -> (Date, std::cmp::Reverse<(usize, &str)>) {
-        let DatedFolder { newest, prefix } = &self.folder;
-        (*newest, std::cmp::Reverse((self.target.source_number, prefix)))
-    }
-}
-
-impl PartialEq for DatedStep {
+impl PartialEq for QueuedStep {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        self.cmp(other).is_eq()
     }
 }
 
-impl Eq for DatedStep {}
+impl Eq for QueuedStep {}
 
-impl PartialOrd for DatedStep {
+impl PartialOrd for QueuedStep {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for DatedStep {
+impl Ord for QueuedStep {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
+        (self.step.newest, self.number).cmp(&(other.step.newest, other.number))
     }
 }
 
 impl StepQueue {
     pub(super) fn add(&mut self, target: &Arc<ListTarget>, steps: Vec<ListStep>) {
-        let mut plain = Vec::new();
+        let mut first = Vec::new();
         for step in steps {
             match step {
-                ListStep::Dated(folder) => {
-                    self.dated.push(DatedStep { target: Arc::clone(target), folder });
-                }
+                ListStep::Dated(step) if self.may_wait(&step) => self.add_dated(target, step),
                 step if step.is_search() => {
-                    self.searches_left.push_back((Arc::clone(target), step))
+                    self.searches_left.push_back((Arc::clone(target), step));
                 }
-                step => plain.push((Arc::clone(target), step)),
+                step => first.push((Arc::clone(target), step)),
             }
         }
-        self.steps.extend(plain.into_iter().rev());
+        self.steps.extend(first.into_iter().rev());
     }
 
+    fn may_wait(&self, step: &DatedStep) -> bool {
+        step.objects() == 0 || self.waiting_objects < MAX_WAITING_OBJECTS
+    }
+
+    fn add_dated(&mut self, target: &Arc<ListTarget>, step: DatedStep) {
+        self.waiting_objects += step.objects();
+        self.dated_added += 1;
+        let (number, target) = (Reverse(self.dated_added), Arc::clone(target));
+        self.dated.push(QueuedStep { number, target, step });
+    }
+
+    /// Returns the next step that may be run now.
     pub(super) fn next(&mut self) -> Option<(Arc<ListTarget>, ListStep)> {
-        let dated = |DatedStep { target, folder }| (target, ListStep::Dated(folder));
-        let next = self.steps.pop().or_else(|| self.dated.pop().map(dated));
+        let next = self.steps.pop().or_else(|| self.next_dated());
         next.or_else(|| self.searches_left.pop_front())
+    }
+
+    /// Returns the dated step with the newest day, unless one with a newer day is run now: it may lead to further steps
+    /// that come first.
+    fn next_dated(&mut self) -> Option<(Arc<ListTarget>, ListStep)> {
+        let newest = self.dated.peek()?.step.newest;
+        if self.running.last_key_value().is_some_and(|(running, _)| *running > newest) {
+            return None;
+        }
+        let QueuedStep { target, step, .. } = self.dated.pop()?;
+        self.waiting_objects -= step.objects();
+        *self.running.entry(newest).or_default() += 1;
+        Some((target, ListStep::Dated(step)))
+    }
+
+    /// Records that a step has ended, given its last day if it is dated.
+    pub(super) fn on_end(&mut self, newest: Option<Date>) {
+        let Some(newest) = newest else { return };
+        if let Some(running) = self.running.get_mut(&newest) {
+            *running -= 1;
+            if *running == 0 {
+                self.running.remove(&newest);
+            }
+        }
+    }
+}
+
+impl DatedStep {
+    fn objects(&self) -> usize {
+        match &self.content {
+            DatedContent::Folder(_) => 0,
+            DatedContent::Objects(objects) => objects.len(),
+        }
     }
 }

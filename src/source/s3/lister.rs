@@ -8,6 +8,7 @@
 //! sort anywhere.
 
 use std::{
+    collections::BTreeMap,
     ops::ControlFlow,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
@@ -20,7 +21,9 @@ use super::{
     days::DayLister,
     error::{ErrorScope, S3Error},
     layout::{self, Level, LogFolder},
-    list_step::{ClosedDays, DatedFolder, KeyRange, ListOrder, ListStep, ListTarget, StepQueue},
+    list_step::{
+        ClosedDays, DatedContent, DatedStep, KeyRange, ListOrder, ListStep, ListTarget, StepQueue,
+    },
     listing::{folders, objects},
     object_lister::ObjectLister,
     objects::{ListedObjects, S3Object, s3_uri},
@@ -73,34 +76,36 @@ impl ObjectLister {
                 tasks.spawn(Arc::clone(self).run_step(target, step));
             }
             let Some(ended) = tasks.join_next().await else { break };
-            if let Some((target, steps)) = task_output(ended) {
+            if let Some((target, newest, steps)) = task_output(ended) {
+                queue.on_end(newest);
                 queue.add(&target, steps);
             }
         }
     }
 
-    /// Runs a step and returns the steps it leads to.
+    /// Runs a step and returns its last day, if it is dated, and the steps it leads to.
     async fn run_step(
         self: Arc<Self>,
         target: Arc<ListTarget>,
         step: ListStep,
-    ) -> (Arc<ListTarget>, Vec<ListStep>) {
+    ) -> (Arc<ListTarget>, Option<Date>, Vec<ListStep>) {
         let mut next = Vec::new();
+        let newest = step.newest();
         if target.bucket.is_circuit_open() {
-            return (target, next);
+            return (target, newest, next);
         }
         let taken = match &step {
             ListStep::Address(prefix) => self.resolve_address(&target, prefix, &mut next).await,
             ListStep::Folder(prefix) => self.list_folder(&target, prefix, &mut next).await,
             ListStep::Flat(prefix) => self.list_flat(&target, prefix).await,
             ListStep::Days(range) => self.list_days(&target, range, &mut next).await,
-            ListStep::Dated(folder) => self.list_dated(&target, folder, &mut next).await,
+            ListStep::Dated(dated) => self.list_dated(&target, dated, &mut next).await,
         };
         if let Err(error) = taken {
             self.report_failure(&target, step.prefix(), error).await;
             next.clear();
         }
-        (target, next)
+        (target, newest, next)
     }
 
     async fn report_failure(&self, target: &ListTarget, prefix: &str, error: S3Error) {
@@ -185,7 +190,8 @@ impl ObjectLister {
             Level::Unknown => self.list_flat(target, prefix).await,
             Level::Days if self.order == ListOrder::NewestFirst => {
                 let newest = place.last_day(prefix).unwrap_or(Date::MAX);
-                next.push(ListStep::Dated(DatedFolder { newest, prefix: prefix.to_owned() }));
+                let content = DatedContent::Folder(prefix.to_owned());
+                next.push(ListStep::Dated(DatedStep { newest, content }));
                 Ok(())
             }
             Level::Days => {
@@ -321,31 +327,85 @@ impl ObjectLister {
             && !target.belongs_to_other(key)
     }
 
-    /// Lists the folder of a day, or queues the folders of the years, months or days in a folder.
+    /// Lists a folder newest day first, or sends objects that are listed already.
     async fn list_dated(
         &self,
         target: &ListTarget,
-        folder: &DatedFolder,
+        step: &DatedStep,
         next: &mut Vec<ListStep>,
     ) -> Result<(), S3Error> {
-        let prefix = &folder.prefix;
+        let prefix = match &step.content {
+            DatedContent::Folder(prefix) => prefix,
+            DatedContent::Objects(objects) => {
+                // The listing ends when the receiver is gone, with the next step.
+                let _ = self.send_objects(target, objects.clone()).await;
+                return Ok(());
+            }
+        };
         let place = LogFolder::from_prefix(prefix);
-        if !place.holds_dates(prefix) {
-            let prefix = prefix.clone();
-            let range = KeyRange { prefix, after: None, until: None, closed_days: ClosedDays::Use };
-            return self.list_days(target, &range, next).await;
+        let after = self.filter.first.map(|day| layout::day_prefix(place.region_of(prefix), day));
+        let mut listing = Listing { prefix: prefix.clone(), after, ..Listing::default() };
+        let mut page = target.bucket.list(&listing).await?;
+        let mut is_more = listing.advance(&page)?;
+        if !is_more {
+            self.queue_by_day(target, objects(&page), place.region_of(prefix), next);
+            return Ok(());
         }
-        let mut listing = Listing { prefix: prefix.clone(), folders: true, ..Listing::default() };
+        if place.holds_dates(prefix) {
+            return self.queue_dates(target, prefix, next).await;
+        }
+        loop {
+            let found = objects(&page).filter(|object| self.may_match(target, object)).collect();
+            if self.send_objects(target, found).await.is_break() || !is_more {
+                return Ok(());
+            }
+            page = target.bucket.list(&listing).await?;
+            is_more = listing.advance(&page)?;
+        }
+    }
+
+    /// Queues the objects of a folder that one page holds, by day.
+    fn queue_by_day(
+        &self,
+        target: &ListTarget,
+        found: impl Iterator<Item = S3Object>,
+        region: &str,
+        next: &mut Vec<ListStep>,
+    ) {
+        let mut days: BTreeMap<Date, Vec<S3Object>> = BTreeMap::new();
+        for object in found.filter(|object| self.may_match(target, object)) {
+            let day = layout::day_of(&object.key, region).map(|(day, _)| day);
+            if day.is_none_or(|day| self.filter.includes_day(day)) {
+                days.entry(day.unwrap_or(Date::MAX)).or_default().push(object);
+            }
+        }
+        if !days.is_empty() {
+            target.has_findings.store(true, Relaxed);
+        }
+        next.extend(days.into_iter().map(|(newest, objects)| {
+            ListStep::Dated(DatedStep { newest, content: DatedContent::Objects(objects) })
+        }));
+    }
+
+    /// Queues the folders of the years, months or days in a folder, and sends the objects beside them.
+    async fn queue_dates(
+        &self,
+        target: &ListTarget,
+        prefix: &str,
+        next: &mut Vec<ListStep>,
+    ) -> Result<(), S3Error> {
+        let place = LogFolder::from_prefix(prefix);
+        let mut listing =
+            Listing { prefix: prefix.to_owned(), folders: true, ..Listing::default() };
         loop {
             let page = target.bucket.list(&listing).await?;
             for child in folders(&page).filter(|child| !target.belongs_to_other(child)) {
                 // A folder that is no date is listed at once: its objects may be of any day.
-                let (first, newest) = place
-                    .first_day(&child)
-                    .zip(place.last_day(&child))
-                    .unwrap_or((Date::MIN, Date::MAX));
+                let days = place.first_day(&child).zip(place.last_day(&child));
+                let (first, newest) = days.unwrap_or((Date::MIN, Date::MAX));
                 if self.filter.may_include(first, newest) {
-                    next.push(ListStep::Dated(DatedFolder { newest, prefix: child }));
+                    let content = DatedContent::Folder(child);
+                    next.push(ListStep::Dated(DatedStep { newest, content }));
                 }
             }
             let found = objects(&page).filter(|object| self.may_match(target, object)).collect();

@@ -182,7 +182,8 @@ impl S3Source {
         let done = mem::replace(&mut self.done, Box::new(|_| None));
         let filter = DoneFilter { done, jobs, events: events.clone() };
         tasks.spawn_blocking(move || filter.run(to_filter));
-        tasks.spawn(Fetcher::new(self.options.memory_bytes, events.clone()).run(to_fetch));
+        let fetcher = Fetcher::new(self.options.memory_bytes, self.order, events.clone());
+        tasks.spawn(fetcher.run(to_fetch));
         let lister = Arc::new(self.lister(listed, events));
         tasks.spawn(lister.run(self.targets()));
 

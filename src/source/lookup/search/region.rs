@@ -287,6 +287,9 @@ impl SearchRegion {
         match response {
             Ok(response) => {
                 self.rate_limiter.granted();
+                if self.counters().requests.load(Relaxed) == 1 {
+                    self.rate_limiter.opened(Instant::now());
+                }
                 self.failures.succeeded();
                 self.outage_attempts = 0;
                 self.on_page(id, response, permit).await?;
