@@ -62,11 +62,22 @@ impl Query {
 
     /// Returns whether an event matches.
     pub fn matches(&self, event: &Value, observations: &mut Observations) -> bool {
+        self.matches_as_listed(event, event, observations)
+    }
+
+    /// Returns whether an event matches. `listed` is a copy with the resources that LookupEvents lists beside the event,
+    /// which only the selectors look at.
+    pub fn matches_as_listed(
+        &self,
+        event: &Value,
+        listed: &Value,
+        observations: &mut Observations,
+    ) -> bool {
         observations.events += 1;
         observations.reserve(self.matches.len(), self.exceptions.len(), self.conditions.len());
         let matches = self.contains_time(event, observations)
             && self.contains_action(event)
-            && self.is_selected(event, observations)
+            && self.is_selected(listed, observations)
             && self.is_matched(event, observations)
             && !self.is_excepted(event, observations)
             && self.holds(event, observations);

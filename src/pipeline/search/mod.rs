@@ -16,6 +16,7 @@
 //! | `processor` | the part on a worker thread |
 //! | `record_scan`, `projection` | the header of a record, and the values that a query looks at, without parsing the rest |
 //! | `found_event` | an event as original bytes, parsed JSON and id |
+//! | `listed_resources` | resources that LookupEvents lists beside an event |
 //! | `seen_events` | which events were found before |
 //! | `consumer` | prints, sorts or merges what the workers found |
 //! | `event_sort` | sorts events by time, with a temporary file |
@@ -26,6 +27,7 @@ mod counts;
 mod event_sort;
 mod found_event;
 mod histogram;
+mod listed_resources;
 pub mod policy;
 mod processor;
 mod projection;

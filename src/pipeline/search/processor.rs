@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     SearchContext, SearchOutput,
     found_event::{ParsedRecord, identity, parse_record, valid_json},
+    listed_resources::ListedResources,
     record_scan::{MemberRange, ScannedRecord, scan_record},
     summary::EventSummary,
 };
@@ -69,6 +70,8 @@ pub(in crate::pipeline) struct SearchProcessor {
     handed_over: Option<Instant>,
     /// The members of the current record.
     members: Vec<MemberRange>,
+    /// The resources that LookupEvents lists beside the next record.
+    listed_resources: ListedResources,
 }
 
 impl SearchProcessor {
@@ -79,6 +82,7 @@ impl SearchProcessor {
             observations: Observations::default(),
             handed_over: None,
             members: Vec::new(),
+            listed_resources: ListedResources::default(),
         }
     }
 
@@ -91,10 +95,13 @@ impl SearchProcessor {
     ) -> Result<(), MalformedRecord> {
         let record = &text[start..scanned.end];
         if scanned.may_be_document
-            && let Some(DocumentRecord { record, .. }) = record_of_document(record)
+            && let Some(DocumentRecord { record, lookup }) = record_of_document(record)
             && let Ok(scanned) = scan_record(&record, 0, &mut self.members)
         {
-            return self.examine_original(&record, &record, &scanned);
+            self.listed_resources.set_from_document(&lookup);
+            let examined = self.examine_original(&record, &record, &scanned);
+            self.listed_resources.set(None);
+            return examined;
         }
         self.examine_original(text, record, scanned)
     }
@@ -114,7 +121,11 @@ impl SearchProcessor {
             Some(projected) => ExaminedEvent::Projected(projected),
             None => ExaminedEvent::Parsed(parse_record(record)?),
         };
-        if !self.context.query.matches(event.value(), &mut self.observations) {
+        let value = event.value();
+        let listed = self.listed_resources.add_to(value);
+        let query = &self.context.query;
+        if !query.matches_as_listed(value, listed.as_ref().unwrap_or(value), &mut self.observations)
+        {
             return Ok(());
         }
         self.add_once(record, header, event)
@@ -220,6 +231,11 @@ impl RecordProcessor for SearchProcessor {
         self.context.log.warn(input, message);
         self.context.too_long.fetch_add(1, Relaxed);
         Disposition::Settled
+    }
+
+    fn set_envelope_fields(&mut self, _username: Option<&[u8]>, resources: Option<&[u8]>) {
+        let is_needed = !self.context.query.selectors.resources.is_empty();
+        self.listed_resources.set(resources.filter(|_| is_needed));
     }
 
     fn add_totals(&mut self, _source_number: usize, totals: ReadTotals) {

@@ -124,7 +124,7 @@ impl SummaryTable {
             return Ok(());
         }
         let titles: Vec<String> =
-            self.columns.iter().map(|name| escape_unprintable(&name.to_uppercase())).collect();
+            self.columns.iter().map(|name| escape_unprintable(name)).collect();
         let shown: Vec<Vec<String>> =
             self.rows.iter().map(|row| row.iter().map(SummaryCell::shown).collect()).collect();
         let available = style.terminal.columns.unwrap_or(DEFAULT_COLUMNS);
@@ -316,7 +316,7 @@ mod tests {
             printed(&table(), EventFormat::Tsv, Some(80)).lines().nth(2),
             Some("'=1+1\\u{1b}\t600")
         );
-        let shown = "EVENTNAME   COUNT\nGetObject   1,200\n=1+1\\u{1b}    600\n-               1\n";
+        let shown = "eventName   count\nGetObject   1,200\n=1+1\\u{1b}    600\n-               1\n";
         assert_eq!(printed(&table(), EventFormat::Table, Some(80)), shown);
     }
 

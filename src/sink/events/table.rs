@@ -182,7 +182,7 @@ fn field_column(field: &Field) -> TableColumn {
         None if field.name() == "eventID" => (LEAST_WIDTH, 36),
         None => (LEAST_WIDTH, usize::MAX / 1_000),
     };
-    let title = escape_unprintable(&field.name().to_uppercase());
+    let title = escape_unprintable(field.name());
     let content = ColumnContent::Field(field.clone());
     TableColumn { title, content, least, enough, width: least }
 }
