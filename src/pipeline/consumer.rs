@@ -151,6 +151,11 @@ pub trait Consumer: Send + Sync + 'static {
     /// Creates the processor of a worker. Called on the worker's thread.
     fn processor(&self) -> Self::Processor;
 
+    /// Returns what follows for an input that cannot be read completely, as the end of its warning.
+    fn consequence_of_failed_input() -> &'static str {
+        "the next run tries again"
+    }
+
     /// Returns how many batches are settled at the same time. With 1, the default, batches are settled in the order in
     /// which the workers hand them over.
     fn max_in_flight(&self) -> usize {

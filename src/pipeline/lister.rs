@@ -49,6 +49,7 @@ pub(super) struct Lister<B> {
     inputs_by_folder: InputsByFolder,
     /// Reserved for the jobs of the batch of events that is being handled.
     slots: JobSlots,
+    consequence_of_failed_input: &'static str,
 }
 
 impl<B> Lister<B> {
@@ -72,7 +73,14 @@ impl<B> Lister<B> {
             paged: HashMap::new(),
             inputs_by_folder: InputsByFolder::default(),
             slots: JobSlots::default(),
+            consequence_of_failed_input: "",
         }
+    }
+
+    /// Sets what follows for an input that cannot be read, as the end of its warning.
+    pub(super) fn with_consequence_of_failed_input(mut self, consequence: &'static str) -> Self {
+        self.consequence_of_failed_input = consequence;
+        self
     }
 
     /// Runs the source to its end, or until a shutdown is requested.
@@ -192,7 +200,7 @@ impl<B> Lister<B> {
     ) {
         self.metrics.add_found(source_number, size);
         self.metrics.add_consumed(source_number, size);
-        self.log.warn(&name, format_args!("{why}; the next run tries again"));
+        self.log.warn(&name, format_args!("{why}; {}", self.consequence_of_failed_input));
         self.metrics.add_failed(source_number, &name, &why);
         self.inputs_by_folder.add_key(&partition.key);
         let number = self.number();

@@ -216,7 +216,8 @@ pub(super) fn start_threads<C: Consumer>(
     let workers = (0..workers)
         .map(|_| spawn("worker", STACK_BYTES, Arc::clone(&context), worker::run))
         .collect::<Result<_, _>>()?;
-    let lister = Lister::new(queue, sender, range, metrics, log, shutdown);
+    let lister = Lister::new(queue, sender, range, metrics, log, shutdown)
+        .with_consequence_of_failed_input(C::consequence_of_failed_input());
     let mut tasks = JoinSet::new();
     tasks.spawn(lister.run(source));
     Ok((Threads { lister: tasks, workers }, outputs))

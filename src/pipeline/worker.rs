@@ -262,7 +262,8 @@ impl<C: Consumer> Worker<C> {
         offset: Option<u64>,
     ) -> PartitionOutcome {
         let at = offset.map_or_else(String::new, |offset| format!("at byte {offset}: "));
-        self.context.log.warn(name, format_args!("{at}{cause}; the next run tries again"));
+        let consequence = C::consequence_of_failed_input();
+        self.context.log.warn(name, format_args!("{at}{cause}; {consequence}"));
         self.context.metrics.add_failed(source_number, name, &format!("{at}{cause}"));
         PartitionOutcome::Failed { cause, offset }
     }

@@ -299,7 +299,11 @@ fn the_exit_code_reports_what_was_found() {
     search(&["ec2:*", "--in", good.to_str().unwrap(), "--in", broken.to_str().unwrap()]).exits(3);
     search(&["s3:*", "--in", good.to_str().unwrap(), "--in", broken.to_str().unwrap()]).exits(3);
     let foreign = desk.file("foreign.json", r#"{"a": 1}"#);
-    search_in(&foreign, &[]).exits(3).says(&["no CloudTrail events in 1 input"]);
+    search_in(&foreign, &[]).exits(3).says(&["not CloudTrail"]);
+    search_in(&desk.path("."), &["s3:*"]).exits(3);
+    let folder = desk.file("others/foreign.json", r#"{"a": 1}"#);
+    let ended = search_in(folder.parent().unwrap(), &[]).exits(3);
+    ended.says(&["no CloudTrail events in 1 input"]);
     search(&["ec2:*"]).exits(1).says(&["found no AWS credentials"]);
     let limited = ["ec2:*", "--limit", "1", "--in", good.to_str().unwrap()];
     let limited = search(&[&limited[..], &["--in", broken.to_str().unwrap()]].concat());
@@ -514,7 +518,7 @@ fn what_may_surprise_is_explained() {
         (&["s3:ListBuckts"][..], 5, &["warning: action s3:ListBuckts: ", "s3:ListBuckets"][..]),
         (&["iam:PassRole"], 5, &["CloudTrail never records this action"]),
         (&["denid"], 5, &["the preset denied"]),
-        (&["--match", "$.userIdentity.typ == 'Root'"], 5, &["is missing in", "userIdentity.type"]),
+        (&["--match", "$.userIdentity.typ == 'Root'"], 5, &["did you mean $.userIdentity.type?"]),
         (
             &["--match", "$.userIdentity.sessionContext.attributes.mfaAuthenticated == False"],
             5,

@@ -388,3 +388,147 @@ fn check_actions_are_no_sources(actions: &[String]) -> Result<(), Failure> {
 fn invalid(option: &str, given: &str, error: &impl fmt::Display) -> Failure {
     Failure::usage(format!("invalid value '{given}' for '{option}': {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{cli::exit::Exit, pipeline::search::TimeOrder, report::terminal::Terminal};
+
+    #[derive(clap::Parser)]
+    struct TestCli {
+        #[command(flatten)]
+        args: SearchArgs,
+    }
+
+    fn now() -> Timestamp {
+        "2024-06-08T12:00:00Z".parse().unwrap()
+    }
+
+    fn plan_on(terminal: Terminal, words: &[&str]) -> Result<SearchPlan, Failure> {
+        let cli = TestCli::try_parse_from(["search"].iter().chain(words)).unwrap();
+        let environment = Environment {
+            processors: NonZeroUsize::new(6),
+            output: terminal,
+            ..Environment::default()
+        };
+        cli.args.plan(&environment, now())
+    }
+
+    fn plan(words: &[&str]) -> Result<SearchPlan, Failure> {
+        plan_on(Terminal::default(), words)
+    }
+
+    #[test]
+    fn without_options_the_whole_event_history_is_searched() {
+        let plan = plan(&[]).unwrap();
+        assert_eq!(plan.sources.names, ["lookup"]);
+        assert!(plan.query.matches_everything());
+        assert_eq!((plan.range(), plan.limit, plan.follow), (TimeRange::default(), None, false));
+        assert_eq!(plan.style.format, EventFormat::Ndjson);
+        assert!(matches!(plan.output, SearchOutput::Events));
+        let terminal = Terminal { columns: Some(80), ..Terminal::default() };
+        assert_eq!(plan_on(terminal, &[]).unwrap().style.format, EventFormat::Table);
+        let csv = plan_on(terminal, &["--output", "csv"]).unwrap();
+        assert_eq!(csv.style.format, EventFormat::Csv);
+    }
+
+    #[test]
+    fn both_ends_of_the_range_are_included() {
+        let bounds = |words: &[&str]| {
+            let plan = plan(words).unwrap();
+            let TimeRange { from, to } = plan.range();
+            [from, to].map(|time| time.map(|time| time.to_string()))
+        };
+        let day = ["--from", "2024-06-01", "--to", "2024-06-01 23:59:59"];
+        let time = |text: &str| Some(text.to_owned());
+        assert_eq!(bounds(&day), [time("2024-06-01T00:00:00Z"), time("2024-06-02T00:00:00Z")]);
+        assert_eq!(bounds(&["--last", "3h"]), [time("2024-06-08T09:00:00Z"), None]);
+        assert_eq!(bounds(&["--last-minute", "90"]), [time("2024-06-08T10:30:00Z"), None]);
+        let now = ["--from", "now-1h", "--to", "now-1h"];
+        assert_eq!(bounds(&now), [time("2024-06-08T11:00:00Z"), time("2024-06-08T11:00:01Z")]);
+        let last = ["--last-minute", "0", "--to", "now"];
+        assert_eq!(bounds(&last)[0], time("2024-06-08T12:00:00Z"), "not the whole history");
+        let reversed = plan(&["--from", "now", "--to", "now-1s"]).unwrap_err();
+        assert_eq!(reversed.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn every_option_reaches_the_plan() {
+        let plan = plan(&[
+            "s3:Get*",
+            "root",
+            "--match",
+            "$.a == 1",
+            "--where",
+            "detail.b",
+            "--except",
+            "$.c == 2",
+            "--errors-only",
+            "--read-only",
+            "--principal",
+            "user/*",
+            "--resource",
+            "bucket",
+            "--ip",
+            "192.0.2.0/24",
+            "--access-key",
+            "AKIAIOSFODNN7EXAMPLE",
+            "--in",
+            "a.json",
+            "--in",
+            "index",
+            "--into",
+            "http://u:p@localhost:9200",
+            "--index",
+            "org",
+            "--limit",
+            "5",
+            "--sort",
+            "-time",
+            "--workers",
+            "3",
+        ])
+        .unwrap();
+        let query = &plan.query;
+        assert_eq!(query.actions.patterns().len(), 1);
+        assert_eq!(
+            (query.matches.len(), query.exceptions.len(), query.conditions.len()),
+            (4, 1, 1)
+        );
+        let Selectors { errors_only, calls, principals, resources, addresses, access_keys } =
+            &query.selectors;
+        assert_eq!((*errors_only, *calls), (true, Some(CallKind::Read)));
+        let lengths = [principals.len(), resources.len(), addresses.len(), access_keys.len()];
+        assert_eq!(lengths, [1; 4]);
+        assert_eq!(plan.sources.names, ["a.json", "index"]);
+        assert_eq!(plan.index.unwrap().prefix.as_str(), "org");
+        assert!(matches!(plan.output, SearchOutput::Sorted(TimeOrder::Descending)));
+        assert_eq!((plan.limit, plan.workers.get()), (Some(5), 3));
+        assert_eq!(plan.presets[0].name, "root");
+    }
+
+    #[test]
+    fn one_attribute_is_sent_to_the_event_history() {
+        let sent = |words: &[&str]| {
+            plan(words).unwrap().aws.history.filter.map(|filter| filter.to_string())
+        };
+        let event_source = Some("EventSource=dynamodb.amazonaws.com".to_owned());
+        assert_eq!(sent(&["dynamodb:*"]), event_source);
+        assert_eq!(sent(&["--write-only"]), Some("ReadOnly=false".to_owned()));
+        let key = Some("AccessKeyId=AKIAIOSFODNN7EXAMPLE".to_owned());
+        assert_eq!(sent(&["key", "AKIAIOSFODNN7EXAMPLE", "dynamodb:*"]), key);
+        assert_eq!(sent(&["--resource", "a"]), None);
+    }
+
+    #[test]
+    fn an_invalid_expression_is_shown_with_its_place() {
+        let failure = plan(&["--match", "$.a = 1"]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.heading.starts_with("invalid value for '--match"), "{failure:?}");
+        assert_eq!(failure.excerpt.len(), 2);
+        let secret = plan(&["--access-key", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"]);
+        assert!(!format!("{:?}", secret.unwrap_err()).contains("wJalr"));
+    }
+}

@@ -117,6 +117,10 @@ impl Consumer for SearchConsumer {
         SearchProcessor::new(Arc::clone(&self.context))
     }
 
+    fn consequence_of_failed_input() -> &'static str {
+        "it may contain further events"
+    }
+
     async fn settle(&self, batch: SearchBatch) -> Settlement<SearchError> {
         let result = Arc::clone(&self.result);
         let added = tokio::task::spawn_blocking(move || lock(&result).add(batch)).await;
