@@ -34,6 +34,7 @@ mod job_queue;
 mod lister;
 mod load;
 mod long_record;
+pub mod observe;
 mod paged_partition;
 mod run;
 pub mod search;

@@ -185,7 +185,7 @@ pub fn only_reads(service: &str, operation: &str) -> bool {
 
 /// A field that CloudTrail adds to those of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddedField {
+pub(super) struct AddedField {
     /// The path below the member of the record; `*` stands for any key.
     pub path: String,
     /// Type of the value; `None` for an object.

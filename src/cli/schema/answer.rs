@@ -16,6 +16,7 @@ use super::{
 use crate::{
     cli::failure::Failure,
     normalize::Rules,
+    pipeline::observe::{Observed, ObservedCall},
     schema::{
         fields::{self, Field, Step},
         model::{Operation, Protocol, Service, Shape, ShapeKind, Side, Text},
@@ -44,6 +45,8 @@ pub(super) struct Answer<'a> {
     pub(super) sections: Vec<Section<'a>>,
     /// Whether one side or field was asked for.
     pub(super) is_partial: bool,
+    /// What the logs of `--observed` have.
+    pub(super) observed: Option<Observed>,
 }
 
 /// The fields below one member of the record.
@@ -100,6 +103,7 @@ impl<'a> Answer<'a> {
             description: catalog::description(operation),
             sections: sides.iter().map(section).collect(),
             is_partial: question.side.is_some(),
+            observed: None,
         };
         answer.check_selected(question)?;
         Ok(answer)
@@ -133,6 +137,7 @@ impl<'a> Answer<'a> {
             description: Some(format!("Logged when {}.", event.summary)),
             sections: sections.collect(),
             is_partial: false,
+            observed: None,
         }
     }
 
@@ -169,6 +174,25 @@ impl<'a> Answer<'a> {
     /// Returns the value of `eventName` that most events have.
     pub(super) fn event_name(&self) -> &str {
         self.event_names.first().map_or("", String::as_str)
+    }
+
+    /// Returns whether no single field was asked for.
+    pub(super) fn is_whole(&self) -> bool {
+        self.sections.iter().all(|section| section.selected.is_empty())
+    }
+
+    /// Returns the events that the answer is about.
+    pub(super) fn call(&self) -> ObservedCall {
+        // Events that were logged under the name of the API are meant too.
+        let mut event_names = self.event_names.clone();
+        if !event_names.iter().any(|name| name == self.name()) {
+            event_names.push(self.name().to_owned());
+        }
+        ObservedCall {
+            event_source: self.event_source.clone(),
+            event_names,
+            members: self.sections.iter().map(|section| section.record_member).collect(),
+        }
     }
 
     /// Returns what a reader should know about the answer as a whole.
@@ -220,7 +244,8 @@ impl<'a> Answer<'a> {
     }
 
     pub(super) fn place<'p>(&'p self, section: &'p Section<'_>, rules: &'p Rules) -> Place<'p> {
-        Place { service: &self.service, record_member: section.record_member, rules }
+        let observed = self.observed.as_ref();
+        Place { service: &self.service, record_member: section.record_member, rules, observed }
     }
 
     /// Prints the answer as JSON or YAML. A single side has its fields at the top.
@@ -240,6 +265,9 @@ impl<'a> Answer<'a> {
         document.value("event_source", &json!(self.event_source))?;
         document.value("event_names", &json!(self.event_names))?;
         document.value("event_type", &json!(self.event_type))?;
+        if let Some(observed) = &self.observed {
+            document.value("observed_events", &json!(observed.events))?;
+        }
         if let Some(description) = &self.description {
             document.value("documentation", &json!(description))?;
         }
@@ -342,6 +370,9 @@ fn facts(place: Place<'_>, view: &FieldView<'_>) -> Vec<(&'static str, Value)> {
             })
         });
         facts.push(("index", fields.collect()));
+    }
+    if let Some(observed) = view.observed(place) {
+        facts.push(("observed", json!({ "events": observed.events, "example": observed.example })));
     }
     if let Some(text) = field.member().and_then(|member| member.documentation.as_deref()) {
         facts.push(("documentation", json!(html::to_text(text))));

@@ -14,12 +14,14 @@
 //! | `tree`, `rows`, `structured` | the formats |
 //! | `find` | `--find` |
 //! | `skeleton` | `--custodian`, `--rule`, `--sample`, `--query` |
+//! | `observed` | `--observed` |
 //! | `html` | descriptions without HTML |
 
 mod answer;
 mod catalog;
 mod find;
 mod html;
+mod observed;
 mod question;
 mod rows;
 mod skeleton;
@@ -28,6 +30,7 @@ mod tree;
 mod view;
 
 use std::{
+    ffi::OsString,
     io::{self, BufWriter, Write},
     path::PathBuf,
 };
@@ -81,7 +84,7 @@ pub struct SchemaArgs {
     pub models: Option<PathBuf>,
     /// Show beside each field how often it occurs in these logs, and an example: files, folders, s3:// addresses or lookup
     #[arg(long, value_name = "SOURCE", conflicts_with = "output")]
-    pub observed: Vec<String>,
+    pub observed: Vec<OsString>,
     /// Format of the answer. The default is a tree on a terminal and JSON otherwise
     #[arg(
         long,
@@ -163,11 +166,13 @@ pub(super) fn run(args: &SchemaArgs, environment: &Environment, log: &Log) -> Re
                 );
             }
             let service = catalog.described(question.entry, &question.name)?;
-            let answer = Answer::of_operation(&service, &question)?;
+            let mut answer = Answer::of_operation(&service, &question)?;
+            args.observe(&mut answer, environment, log)?;
             args.print_answer(&answer, format, environment, log)
         }
         Question::Event(event) => {
-            let answer = Answer::of_event(event);
+            let mut answer = Answer::of_event(event);
+            args.observe(&mut answer, environment, log)?;
             args.print_answer(&answer, format, environment, log)
         }
     }
@@ -187,6 +192,20 @@ impl SchemaArgs {
         };
         Err(Failure::usage(format!("'{option}' requires one operation"))
             .hint(format!("name it: trailload schema iam.CreatePolicy {option}")))
+    }
+
+    /// Reads the logs of `--observed`.
+    fn observe(
+        &self,
+        answer: &mut Answer<'_>,
+        environment: &Environment,
+        log: &Log,
+    ) -> Result<(), Failure> {
+        if !self.observed.is_empty() {
+            answer.observed =
+                Some(observed::read(&self.observed, answer.call(), environment, log)?);
+        }
+        Ok(())
     }
 
     fn print_answer(
@@ -211,6 +230,7 @@ impl SchemaArgs {
         for note in answer.notes() {
             log.info("schema", note);
         }
+        observed::log_other_paths(answer, &rules, log);
         print(|out| match format {
             SchemaFormat::Json => answer.print_structured(&rules, Notation::Json, out),
             SchemaFormat::Yaml => answer.print_structured(&rules, Notation::Yaml, out),

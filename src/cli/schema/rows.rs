@@ -162,7 +162,10 @@ fn print_fields(
     let markdown = format == SchemaFormat::Markdown;
     let heads =
         ["field", "type", "required", "constraints", "path in CloudTrail", "field in the index"];
-    let heads: Vec<String> = heads.map(str::to_owned).to_vec();
+    let mut heads: Vec<String> = heads.map(str::to_owned).to_vec();
+    if answer.observed.is_some() {
+        heads.extend(["events", "example"].map(str::to_owned));
+    }
     for (number, section) in answer.sections.iter().enumerate() {
         let mut table = Columns::new(markdown);
         table.measure(&heads);
@@ -225,14 +228,18 @@ fn row(place: Place<'_>, view: &FieldView<'_>) -> Vec<String> {
     let mut fields: Vec<String> = fields.collect();
     fields.dedup();
     let required = field.member().is_some_and(|member| member.flags.required);
-    vec![
+    let mut cells = vec![
         view.path.clone(),
         place.type_name(field).to_owned(),
         if required { "yes" } else { "" }.to_owned(),
         constraints.join(", "),
         paths.join(" or "),
         fields.join(" or "),
-    ]
+    ];
+    if let Some(observed) = view.observed(place) {
+        cells.extend([observed.events.to_string(), observed.example.unwrap_or_default()]);
+    }
+    cells
 }
 
 /// Columns of a table.

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     normalize::Rules,
-    report::terminal::{Terminal, escape_unprintable},
+    report::{
+        format::plural,
+        terminal::{Terminal, escape_unprintable},
+    },
     schema::fields::Step,
 };
 
@@ -196,6 +199,11 @@ impl FieldPrinter {
         } else if view.field.children.is_empty() && first.index.path != first.path {
             let index = escape_unprintable(&first.index.path);
             writeln!(out, "{:width$}  in the index: {index}", "")?;
+        }
+        if let (Some(all), Some(seen)) = (place.observed, view.observed(place)) {
+            let example = seen.example.map_or_else(String::new, |example| format!(": {example}"));
+            let line = format!("in {} of {}{example}", seen.events, plural(all.events, "event"));
+            writeln!(out, "{:width$}  {}", "", escape_unprintable(&line))?;
         }
         self.print_documentation(view, out)
     }

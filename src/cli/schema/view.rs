@@ -5,6 +5,7 @@
 
 use crate::{
     normalize::{FieldKind, PredictedField, Rules, ValueKind},
+    pipeline::observe::{Observation, Observed},
     schema::{
         fields::{Field, FieldType, Step},
         model::{ScalarType, Service, Shape, ShapeKind},
@@ -19,6 +20,8 @@ pub(super) struct Place<'a> {
     /// `requestParameters`, `responseElements` or another member.
     pub(super) record_member: &'a str,
     pub(super) rules: &'a Rules,
+    /// What logs have, if any were read.
+    pub(super) observed: Option<&'a Observed>,
 }
 
 /// A field with everything that is shown of it.
@@ -35,6 +38,8 @@ pub(super) struct FieldView<'a> {
     pub(super) json_text: bool,
     /// Whether a text with JSON is logged as that JSON.
     pub(super) parsed_json: bool,
+    /// Whether the value is any JSON.
+    pub(super) is_document: bool,
     /// Whether CloudTrail may replace the value by a placeholder.
     pub(super) may_be_hidden: bool,
 }
@@ -70,6 +75,16 @@ const JSON_TEXTS: [&str; 14] = [
 
 /// Words in names of values that CloudTrail hides although the model does not call them sensitive.
 const HIDDEN: [&str; 4] = ["password", "secretstring", "secretbinary", "secretaccesskey"];
+
+impl FieldView<'_> {
+    /// Returns how many events have the field and one value; `None` if no logs were read.
+    pub(super) fn observed(&self, place: Place<'_>) -> Option<Observation> {
+        let observed = place.observed?;
+        let seen = self.spelled.iter().filter_map(|spelled| observed.at(&spelled.path));
+        let most = seen.max_by_key(|observation| observation.events);
+        Some(most.unwrap_or_default())
+    }
+}
 
 impl<'a> Place<'a> {
     /// Visits fields from the top down. The visitor is called with `Some` for a field and with `None` behind the fields
@@ -147,6 +162,7 @@ impl<'a> Place<'a> {
             spelled: spelled.collect(),
             json_text,
             parsed_json: is_parsed && is_text,
+            is_document: shape.is_some_and(|shape| shape.flags.document),
             may_be_hidden,
         }
     }
