@@ -3,7 +3,7 @@
 //! `flow` shows what should happen, `faults` what must not, `crash` that SIGKILL costs nothing but
 //! work, `lookup` that no event of an account is missed, `aws` that the door to AWS keeps its manners, `buckets`
 //! what S3 may do to us, `cloud` all of that through the program and its options, `engine` the same on real engines (started by `scripts/test`), `cli` what a user reads,
-//! `policy` that the roles shipped are as narrow as they claim.
+//! `policy` that the roles shipped are as narrow as they claim, `fuzz` that any text is parsed or refused.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(
     clippy::print_stdout,
@@ -18,6 +18,7 @@ mod crash;
 mod engine;
 mod faults;
 mod flow;
+mod fuzz;
 mod lookup;
 mod policy;
 mod schema;

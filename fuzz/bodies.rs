@@ -1,0 +1,155 @@
+//! What is checked for every parser that reads text from a user or from a log, for any input.
+//!
+//! Shared by the fuzz targets in this folder and by a bounded run in the test program. A body panics if a promise is
+//! broken; an input that a parser refuses is fine. The text up to the first NUL byte is the expression, the rest is the
+//! event that it is evaluated on.
+
+use serde_json::{Value, json};
+use trailload::{
+    filter::{
+        action::ActionPattern,
+        eventbridge::EventView,
+        jmespath::Expression,
+        literal::Literal,
+        match_expression::{MatchExpression, MatchObservations},
+        syntax::SyntaxError,
+        yaml::parse_yaml,
+    },
+    limit::DecoderLimits,
+    source::{
+        Content, Decoder, OversizedRecord, RecordHandler, RecordOutcome, ReservedBytes, SkipError,
+        skip_value,
+    },
+};
+
+/// Parses `--match`, evaluates it, and asks for its hints.
+pub fn match_expression(input: &[u8]) {
+    let (text, event) = split(input);
+    match MatchExpression::parse(&text) {
+        Ok(parsed) => {
+            let mut observations = MatchObservations::default();
+            let outcome = parsed.evaluate(&event, &mut observations);
+            assert_eq!(outcome, parsed.matches(&event), "observing changes nothing");
+            for hint in parsed.warnings().into_iter().chain(parsed.hints(&observations)) {
+                assert!(hint.message.len() < 2_000, "{hint:?}");
+            }
+        }
+        Err(error) => check_error(&text, &error),
+    }
+}
+
+/// Parses a literal; what it is written as means the same.
+pub fn literal(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    match Literal::parse(&text, 0) {
+        Ok(literal) => {
+            let written = literal.to_string();
+            if let Ok(value) = serde_json::from_str::<Value>(&written) {
+                assert!(literal.equals(&value), "{text:?} is not {written}");
+            }
+        }
+        Err(error) => check_error(&text, &error),
+    }
+}
+
+/// Parses `--where`, lints it, and evaluates it.
+pub fn jmespath(input: &[u8]) {
+    let (text, event) = split(input);
+    match Expression::parse(&text) {
+        Ok(parsed) => {
+            let _ = parsed.lints();
+            let once = parsed.is_true(EventView::new(&event));
+            let again = parsed.is_true(EventView::new(&event).with_flat());
+            if !text.contains("flat") {
+                assert_eq!(once.ok(), again.ok(), "{text}");
+            }
+        }
+        Err(error) => check_error(&text, &error),
+    }
+}
+
+/// Parses an action, and matches it with a source and an event name.
+pub fn action_pattern(input: &[u8]) {
+    let (text, event) = split(input);
+    match ActionPattern::parse(&text) {
+        Ok(pattern) => {
+            let text = |key| event.get(key).and_then(Value::as_str).unwrap_or_default();
+            let matches = pattern.matches(text("eventSource"), text("eventName"));
+            assert!(matches || !pattern.matches_everything());
+        }
+        Err(error) => check_error(&text, &error),
+    }
+}
+
+/// Parses a file of rules.
+pub fn yaml(input: &[u8]) {
+    if let Ok(documents) = parse_yaml(&String::from_utf8_lossy(input)) {
+        for document in documents {
+            let _ = document.to_json();
+        }
+    }
+}
+
+/// Finds the records of an input of any format, and skips JSON values like a parser.
+pub fn records(input: &[u8]) {
+    let mut parsed =
+        serde_json::Deserializer::from_slice(input).into_iter::<serde::de::IgnoredAny>();
+    // A number at the end of a text may go on behind it.
+    let is_closed = matches!(input.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'));
+    if let Some(Ok(_)) = parsed.next().filter(|_| is_closed) {
+        assert_eq!(skip_value(input, 0), Ok(parsed.byte_offset()), "{input:?}");
+    }
+    let limits = DecoderLimits {
+        window_bytes: 4 << 10,
+        max_record_bytes: 16 << 10,
+        max_stored_bytes: 32 << 10,
+        max_unpacked_bytes: 64 << 10,
+        max_extra_bytes: 1 << 20,
+    };
+    let content = Content::Memory(ReservedBytes { bytes: input.to_vec().into(), permit: None });
+    let _ = Decoder::new(limits).read("input", content, &mut Skipper);
+}
+
+/// Accepts every record.
+struct Skipper;
+
+impl RecordHandler for Skipper {
+    fn record(&mut self, text: &[u8], start: usize) -> RecordOutcome {
+        assert_eq!(text.get(start), Some(&b'{'), "a record starts with its brace");
+        match skip_value(text, start) {
+            Ok(end) => {
+                assert!(end > start && end <= text.len());
+                RecordOutcome::EndsAt(end)
+            }
+            Err(SkipError::Incomplete) => RecordOutcome::Incomplete,
+            Err(SkipError::Invalid { offset, cause }) => {
+                assert!(offset <= text.len());
+                RecordOutcome::Invalid { offset, cause: cause.into() }
+            }
+        }
+    }
+
+    fn oversized(&mut self, _record: OversizedRecord) {}
+}
+
+/// Splits an input into an expression and an event.
+fn split(input: &[u8]) -> (String, Value) {
+    let end = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
+    let event = serde_json::from_slice(input.get(end + 1..).unwrap_or_default()).unwrap_or_else(|_| {
+        json!({
+            "eventSource": "s3.amazonaws.com", "eventName": "GetObject", "eventTime": "2026-11-27T12:00:00Z",
+            "awsRegion": "eu-west-1", "recipientAccountId": "111122223333", "readOnly": true, "errorCode": null,
+            "userIdentity": {"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/alice", "x-y": [1, 1.5, "a"]},
+            "requestParameters": {"a": [{"b": "x"}, {"b": "true"}], "0": {"c": {}}},
+        })
+    });
+    (String::from_utf8_lossy(&input[..end]).into_owned(), event)
+}
+
+/// Checks that an error can be shown.
+fn check_error(text: &str, error: &SyntaxError) {
+    assert!(text.is_char_boundary(error.offset), "{error:?}");
+    let shown = error.caret().to_string();
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert!(!error.message.is_empty());
+}
