@@ -68,8 +68,10 @@ impl MatchExpression {
         let Some(condition) = &self.condition else { return Vec::new() };
         let mut hints = Vec::new();
         if observations.gave_up > 0 {
+            let id = observations.gave_up_on.as_ref();
+            let example = id.map(|id| format!(", such as {id},")).unwrap_or_default();
             let message = format!(
-                "the pattern took too many steps on {} and did not match them",
+                "the pattern took too many steps on {}{example} and did not match them",
                 plural(observations.gave_up, "event")
             );
             let suggestion = "simplify the pattern, or let it start with ^".to_owned();
@@ -109,7 +111,7 @@ impl MatchExpression {
         observations: &MatchObservations,
     ) -> Option<MatchHint> {
         let (kind, seen) = observations.most_frequent_look_alike()?;
-        let message = kind.describe(&plural(seen.events, "event"), &seen.example);
+        let message = kind.describe(&observations.count(seen), &seen.example);
         let suggestion = kind.suggest(condition, &seen.example);
         Some(self.hint(MatchHintKind::LookAlike(kind), message, suggestion))
     }

@@ -33,7 +33,7 @@ pub(super) struct NearPaths(BTreeSet<NearPath>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct NearPath {
     likeness: Likeness,
-    /// The edits between the whole paths.
+    /// The edits between the whole paths, or the last names where the wanted path has no other.
     distance: usize,
     path: String,
 }
@@ -53,9 +53,8 @@ impl NearPaths {
     /// Adds the members of an event whose name resembles the last name of the path.
     pub(super) fn collect(&mut self, path: &Path, event: &Value) {
         let Some(name) = path.last_name() else { return };
-        let whole = path.names().map_or_else(|| name.to_owned(), |names| names.join("."));
-        let mut walk =
-            Walk { name, whole: &whole, members: 0, path: String::from("$"), near: self };
+        let whole = path.names().map(|names| names.join("."));
+        let mut walk = Walk { name, whole, members: 0, path: String::from("$"), near: self };
         walk.visit(event, MAX_DEPTH);
     }
 
@@ -66,10 +65,12 @@ impl NearPaths {
 
     /// Returns the most similar paths, escaped.
     pub(super) fn best(&self) -> Vec<String> {
-        let best = self.0.first().map(|near| near.likeness);
+        let Some(best) = self.0.first() else { return Vec::new() };
         self.0
             .iter()
-            .take_while(|near| Some(near.likeness) == best)
+            .take_while(|near| near.likeness == best.likeness)
+            // A name that needs more changes than the nearest one was not meant.
+            .filter(|near| near.likeness != Likeness::Letters || near.distance <= best.distance + 1)
             .take(SUGGESTED_PATHS)
             .map(|near| escape_unprintable(&near.path))
             .collect()
@@ -86,8 +87,8 @@ impl NearPaths {
 /// A walk through the members of one event.
 struct Walk<'a> {
     name: &'a str,
-    /// The names of the wanted path, joined by points.
-    whole: &'a str,
+    /// The names of the wanted path, joined by points; `None` if it does not consist of names only.
+    whole: Option<String>,
     members: usize,
     path: String,
     near: &'a mut NearPaths,
@@ -125,8 +126,13 @@ impl Walk<'_> {
         }
         push_name(&mut self.path, name);
         if let Some(likeness) = likeness(self.name, name).filter(|_| !value.is_null()) {
-            let names = self.path.trim_start_matches("$.").replace("[*]", "");
-            let distance = strsim::damerau_levenshtein(self.whole, &names);
+            let distance = match &self.whole {
+                Some(whole) => {
+                    let names = self.path.trim_start_matches("$.").replace("[*]", "");
+                    strsim::damerau_levenshtein(whole, &names)
+                }
+                None => strsim::damerau_levenshtein(self.name, name),
+            };
             self.near.insert(NearPath { likeness, distance, path: self.path.clone() });
         }
         self.visit(value, depth - 1);

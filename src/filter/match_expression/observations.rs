@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::look_alike::{LookAlike, show};
 use super::near_paths::NearPaths;
 use super::{Condition, MatchExpression, MatchOutcome, Operator};
+use crate::report::format::plural;
 
 /// How many events without a match are looked at for look-alikes and near names. The events of one kind resemble each
 /// other, so that more would not tell more.
@@ -29,6 +30,8 @@ pub struct MatchObservations {
     pub matched: u64,
     /// Events on which the pattern gave up; they count as not matching.
     pub gave_up: u64,
+    /// The id of one of those, escaped and shortened; `None` if it has none.
+    pub gave_up_on: Option<String>,
     /// Whether any event had a value other than null at the path. Exact as long as nothing matched.
     is_field_seen: bool,
     sampled: u32,
@@ -49,7 +52,11 @@ impl MatchExpression {
         let outcome = self.matches(event);
         observations.events += 1;
         observations.matched += u64::from(outcome.is_match());
-        observations.gave_up += u64::from(outcome == MatchOutcome::GaveUp);
+        if outcome == MatchOutcome::GaveUp {
+            observations.gave_up += 1;
+            let id = || event.get("eventID").filter(|id| id.is_string()).map(show);
+            observations.gave_up_on = observations.gave_up_on.take().or_else(id);
+        }
         if let Some(condition) = &self.condition {
             observations.observe(condition, event);
         }
@@ -63,6 +70,7 @@ impl MatchObservations {
         self.events += other.events;
         self.matched += other.matched;
         self.gave_up += other.gave_up;
+        self.gave_up_on = self.gave_up_on.take().or(other.gave_up_on);
         self.is_field_seen |= other.is_field_seen;
         self.sampled = self.sampled.saturating_add(other.sampled);
         for (kind, seen) in other.look_alikes {
@@ -86,6 +94,12 @@ impl MatchObservations {
             .iter()
             .find(|(_, seen)| seen.events == most)
             .map(|(kind, seen)| (*kind, seen))
+    }
+
+    /// Returns in how many events something was seen, with its noun; only a part of them was looked at.
+    pub(super) fn count(&self, seen: &Seen) -> String {
+        let events = plural(seen.events, "event");
+        if self.events > u64::from(self.sampled) { format!("at least {events}") } else { events }
     }
 
     /// Returns the paths that resemble that of the expression most.

@@ -86,6 +86,13 @@ fn messages_name_the_fact() {
 }
 
 #[test]
+fn counts_of_a_sample_are_lower_bounds() {
+    let events = vec![json!({"a": "true"}); 3_000];
+    let (_, message, _) = hint("$.a == true", &events);
+    assert!(message.contains("\"true\" in at least 1,0"), "{message}");
+}
+
+#[test]
 fn a_match_ends_all_hints() {
     let events = [json!({"a": "true"}), json!({"a": true}), json!({"a": "true"})];
     assert_eq!(hints("$.a == true", &events), []);
@@ -115,8 +122,8 @@ fn a_field_that_no_event_has_is_named_with_similar_ones() {
         ("$.resources.ARN == 'y'", "did you mean $.resources[*].ARN?"),
         (
             "$..usrName == 'x'",
-            "did you mean $.userIdentity.userName or $.odd['a b']['user name'] or \
-         $.userIdentity.sessionContext.sessionIssuer.userName?",
+            "did you mean $.userIdentity.sessionContext.sessionIssuer.userName or \
+             $.userIdentity.userName?",
         ),
         (
             "$.odd['a b'].user_name == 1",
@@ -169,6 +176,12 @@ fn events_on_which_a_pattern_gave_up_are_counted() {
     let (kind, message, _) = hint(r#"$.a regex r"(a*)*\1c""#, &events);
     assert_eq!(kind, MatchHintKind::GaveUp);
     assert_eq!(message, "the pattern took too many steps on 1 event and did not match them");
+    let (_, message, _) =
+        hint(r#"$.a regex r"(a*)*\1c""#, &[json!({"a": "a".repeat(50), "eventID": "e-\u{1b}1"})]);
+    assert_eq!(
+        message,
+        "the pattern took too many steps on 1 event, such as \"e-\\u001b1\", and did not match them"
+    );
 }
 
 /// Returns the warnings about an expression as kinds and suggestions.
