@@ -3,3 +3,4 @@
 mod cloud;
 mod files;
 mod index;
+mod output;

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{counts::Counts, histogram::Histogram, policy::LeastPolicy};
+use super::{counts::Counts, histogram::Histogram, policy::LeastPolicy, trace::Trace};
 use crate::{report::Log, sink::events::SummaryTable};
 
 /// Events of a worker that are summarized before its part is merged.
@@ -20,6 +20,8 @@ pub enum EventSummary {
     Histogram(Histogram),
     /// The least policies that allow the calls.
     Policy(LeastPolicy),
+    /// Who is behind a credential.
+    Trace(Trace),
 }
 
 impl EventSummary {
@@ -29,6 +31,7 @@ impl EventSummary {
             Self::Counts(counts) => counts.add(event),
             Self::Histogram(histogram) => histogram.add(event),
             Self::Policy(policy) => policy.add(event),
+            Self::Trace(trace) => trace.add(event),
         }
     }
 
@@ -38,6 +41,7 @@ impl EventSummary {
             (Self::Counts(counts), Self::Counts(other)) => counts.merge(other),
             (Self::Histogram(histogram), Self::Histogram(other)) => histogram.merge(other),
             (Self::Policy(policy), Self::Policy(other)) => policy.merge(other),
+            (Self::Trace(trace), Self::Trace(other)) => trace.merge(other),
             // All parts are copies of one summary.
             _ => {}
         }
@@ -50,6 +54,7 @@ impl EventSummary {
                 Self::Counts(counts) => counts.is_part_full(),
                 Self::Histogram(histogram) => histogram.is_part_full(),
                 Self::Policy(policy) => policy.is_part_full(),
+                Self::Trace(trace) => trace.is_part_full(),
             }
     }
 
@@ -58,7 +63,7 @@ impl EventSummary {
         match self {
             Self::Counts(counts) => Ok(counts.into_table(limit, log)),
             Self::Histogram(histogram) => Ok(histogram.into_table(log)),
-            summary @ Self::Policy(_) => Err(summary),
+            summary @ (Self::Policy(_) | Self::Trace(_)) => Err(summary),
         }
     }
 }
