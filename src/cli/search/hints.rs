@@ -5,14 +5,14 @@
 
 use super::{plan::SearchPlan, presets};
 use crate::{
-    cli::plan::sources::LOOKUP,
+    cli::{args::search::ConditionArgs, plan::sources::LOOKUP},
     filter::{
         action::{ActionWarning, ActionWarningKind},
         jmespath::Expression,
         match_expression::{MatchExpression, MatchHint},
         query::ConditionObservations,
     },
-    pipeline::search::SearchEnd,
+    pipeline::search::{EventSummary, SearchEnd, SearchOutput},
     report::{Log, format},
 };
 
@@ -35,6 +35,14 @@ pub(super) fn before_search(plan: &SearchPlan, log: &Log) {
     }
     for (option, expression) in match_expressions(plan) {
         warn_about_expression(option, &expression.warnings(), log);
+    }
+    if let SearchOutput::Summary(EventSummary::Trace(_)) = &plan.output
+        && plan.conditions != ConditionArgs::default()
+    {
+        log.warn(
+            "--trace",
+            "the other conditions also leave out calls that handed out credentials, so the chain may end early",
+        );
     }
     for condition in &plan.query.conditions {
         warn_about_condition(condition, log);

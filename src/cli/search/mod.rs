@@ -10,12 +10,14 @@
 //! | `plan` | arguments to a checked plan |
 //! | `run` | opens the sources, runs the search, reports its end |
 //! | `explain` | how the search would run |
+//! | `reports` | prints policies and traces |
 //! | `hints` | warnings where a search may find less than expected |
 
 mod explain;
 mod hints;
 mod plan;
 mod presets;
+mod reports;
 mod run;
 
 use jiff::Timestamp;

@@ -36,7 +36,11 @@ use crate::{
     },
     limit::MemoryBudget,
     normalize::TimeRange,
-    pipeline::search::{Counts, EventSummary, Histogram, SearchOutput},
+    pipeline::search::{
+        Counts, EventSummary, Histogram, SearchOutput,
+        policy::{DeniedCalls, LeastPolicy},
+        trace::{Trace, TraceTarget},
+    },
     sink::events::{EventFormat, OutputStyle},
     source::lookup::lookup_filter_for,
 };
@@ -66,6 +70,8 @@ pub(super) struct SearchPlan {
     pub(super) output: SearchOutput,
     /// How events and tables are printed.
     pub(super) style: OutputStyle,
+    /// The format of a report that is no table, if one was given.
+    pub(super) report_format: Option<EventFormat>,
     /// The largest number of events.
     pub(super) limit: Option<u64>,
     /// Whether the search continues with new events.
@@ -119,6 +125,7 @@ impl SearchArgs {
         let query = Query { range: self.bounds(now)?, ..conditions.query()? };
         let index = self.index(&sources, environment)?;
         self.check_follow(&sources)?;
+        self.check_report_format()?;
         let auth = index.as_ref().map_or(EngineAuth::Credentials, |index| index.auth);
         let mut aws = self.aws_args().plan(&sources, auth, environment)?;
         aws.history.filter = lookup_filter_for(&query);
@@ -137,6 +144,7 @@ impl SearchArgs {
             times_without_zone: self.times_without_zone(),
             output: self.output(),
             style: self.style(environment),
+            report_format: self.result.output,
             limit: self.result.limit.map(std::num::NonZeroU64::get),
             follow: self.result.follow,
             temporary: environment.temporary.clone(),
@@ -242,6 +250,19 @@ impl SearchArgs {
         Ok(())
     }
 
+    /// Rejects formats that a policy or a trace does not have.
+    fn check_report_format(&self) -> Result<(), Failure> {
+        let report = [("--policy", self.result.policy), ("--trace", self.result.trace.is_some())];
+        let report = report.into_iter().find(|(_, is_given)| *is_given);
+        match (report, self.result.output) {
+            (Some((option, _)), Some(EventFormat::Csv | EventFormat::Tsv)) => {
+                Err(Failure::usage(format!("'{option}' prints no rows, so it has no CSV or TSV"))
+                    .hint("use --output json, or omit the option"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn memory(&self, remote_sources: usize) -> Result<MemoryBudget, Failure> {
         let least = ByteCount(MemoryBudget::MIN_TOTAL_BYTES);
         if self.memory < least {
@@ -273,7 +294,13 @@ impl SearchArgs {
 
     fn output(&self) -> SearchOutput {
         let result = &self.result;
-        if let Some(interval) = result.histogram {
+        if let Some(target) = &result.trace {
+            SearchOutput::Summary(EventSummary::Trace(Trace::new(TraceTarget::new(target))))
+        } else if result.policy {
+            let denied =
+                if result.include_denied { DeniedCalls::Include } else { DeniedCalls::LeaveOut };
+            SearchOutput::Summary(EventSummary::Policy(LeastPolicy::new(denied)))
+        } else if let Some(interval) = result.histogram {
             let histogram = Histogram::new(interval.length(), result.count_by.clone());
             SearchOutput::Summary(EventSummary::Histogram(histogram))
         } else if let Some(fields) = &result.count_by {

@@ -15,6 +15,7 @@ use tokio::time::interval;
 use super::{
     hints,
     plan::{IndexEndpoint, SearchPlan},
+    reports,
 };
 use crate::{
     aws::Session,
@@ -296,7 +297,6 @@ fn finish(
             return Exit::of_search(&report);
         }
     };
-    report.found = end.found;
     report.failed_inputs += end.too_long;
     let outcome = std::mem::replace(&mut end.outcome, Ok(RunOutcome::Complete));
     report.ending = match &outcome {
@@ -312,6 +312,13 @@ fn finish(
     if report.ending != SearchEnding::Failed {
         hints::after_search(plan, &end, log);
     }
+    if let Some(summary) = end.summary.take() {
+        match reports::print_summary(summary, plan, log) {
+            Ok(found) => end.found = found.unwrap_or(end.found),
+            Err(failure) => report.failures.push(failure.report(log)),
+        }
+    }
+    report.found = end.found;
     let line = SummaryLine { plan, metrics, end: &end, elapsed };
     let headline = line.text(report.ending);
     if let Err(error) = outcome {
