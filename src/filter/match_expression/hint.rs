@@ -6,9 +6,10 @@
 //! Not here: where hints are printed.
 
 use super::super::literal::Literal;
+use super::lint::{self, PatternFlaw};
 use super::look_alike::LookAlike;
 use super::observations::MatchObservations;
-use super::{Condition, MatchExpression, Operator, lint};
+use super::{Condition, MatchExpression, Operator};
 use crate::report::format::plural;
 
 /// A hint about one expression.
@@ -29,12 +30,8 @@ pub struct MatchHint {
 pub enum MatchHintKind {
     /// The expression is empty and matches every event.
     Empty,
-    /// The pattern cannot match any text.
-    NeverMatches,
-    /// The pattern matches every text, although a look-ahead was meant to exclude some.
-    AlwaysMatches,
-    /// The pattern contains a backspace, where a word boundary was meant.
-    Backspace,
+    /// The pattern is valid, and cannot do what was meant.
+    Pattern(PatternFlaw),
     /// No event had the field.
     FieldNeverSeen,
     /// Events had the value in another form, such as the text "true".
@@ -53,12 +50,12 @@ impl MatchExpression {
         let Some(pattern) = condition.pattern.as_ref().and(condition.literal.as_text()) else {
             return Vec::new();
         };
-        lint::pattern(pattern)
+        lint::flaws(pattern)
             .into_iter()
-            .map(|(kind, message, meant)| {
+            .map(|(flaw, meant)| {
                 let suggestion =
                     meant.map(|meant| format!("write {}", condition.with_pattern(&meant)));
-                self.hint(kind, message, suggestion)
+                self.hint(MatchHintKind::Pattern(flaw), flaw.describe(), suggestion)
             })
             .collect()
     }

@@ -6,26 +6,47 @@
 
 use fancy_regex::{Assertion, Expr, LookAround};
 
-use super::MatchHintKind;
 use super::pattern::Pattern;
 
-/// Returns the flaws of a pattern: their kind, a message, and what was probably meant.
-pub(super) fn pattern(pattern: &str) -> Vec<(MatchHintKind, &'static str, Option<String>)> {
+/// What is wrong with a valid pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatternFlaw {
+    /// It cannot match any text.
+    NeverMatches,
+    /// It matches every text, although a look-ahead was meant to exclude some.
+    AlwaysMatches,
+    /// It contains a backspace, where a word boundary was meant.
+    Backspace,
+}
+
+impl PatternFlaw {
+    /// Describes the flaw, in lower case without a full stop.
+    pub(super) fn describe(self) -> &'static str {
+        match self {
+            Self::NeverMatches => {
+                "the pattern cannot match any text: something must come before ^ or behind $"
+            }
+            Self::AlwaysMatches => {
+                "the pattern matches every text: without ^, a negative look-ahead holds somewhere in each"
+            }
+            Self::Backspace => {
+                r#"\b in quotation marks is the backspace character; r"…" keeps it as a word boundary"#
+            }
+        }
+    }
+}
+
+/// Returns the flaws of a pattern, each with the pattern that was probably meant.
+pub(super) fn flaws(pattern: &str) -> Vec<(PatternFlaw, Option<String>)> {
     let mut flaws = Vec::new();
     if pattern.contains('\u{8}') {
-        flaws.push((
-            MatchHintKind::Backspace,
-            r#"\b in quotation marks is the backspace character; r"…" keeps it as a word boundary"#,
-            Some(pattern.replace('\u{8}', r"\b")),
-        ));
+        flaws.push((PatternFlaw::Backspace, Some(pattern.replace('\u{8}', r"\b"))));
     }
     let Ok(tree) = Expr::parse_tree(pattern) else { return flaws };
     if never_matches(&tree.expr) {
-        let message = "the pattern cannot match any text: something must come before ^ or behind $";
-        flaws.push((MatchHintKind::NeverMatches, message, meant_by_never(pattern)));
+        flaws.push((PatternFlaw::NeverMatches, meant_by_never(pattern)));
     } else if excludes_nothing(&tree.expr) {
-        let message = "the pattern matches every text: without ^, a negative look-ahead holds somewhere in each";
-        flaws.push((MatchHintKind::AlwaysMatches, message, meant_by_always(pattern)));
+        flaws.push((PatternFlaw::AlwaysMatches, meant_by_always(pattern)));
     }
     flaws
 }

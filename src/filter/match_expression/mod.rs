@@ -28,6 +28,7 @@ mod pattern;
 
 pub use self::{
     hint::{MatchHint, MatchHintKind},
+    lint::PatternFlaw,
     look_alike::LookAlike,
     observations::MatchObservations,
     operator::Operator,

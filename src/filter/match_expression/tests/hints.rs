@@ -203,7 +203,7 @@ fn a_pattern_that_cannot_match_is_warned_about_before_the_search() {
         (r"\^a^b", Some(r"\^ab")),
     ] {
         let found = warnings(&format!("$.a regex r'{pattern}'"));
-        let [(MatchHintKind::NeverMatches, suggestion)] = &found[..] else {
+        let [(MatchHintKind::Pattern(PatternFlaw::NeverMatches), suggestion)] = &found[..] else {
             panic!("{pattern}: {found:?}");
         };
         let meant = meant.map(|meant| {
@@ -263,17 +263,29 @@ fn other_flaws_of_patterns_are_warned_about() {
     for (expression, kind, meant) in [
         (
             "$.a regex '((?!Alice).)*'",
-            MatchHintKind::AlwaysMatches,
+            MatchHintKind::Pattern(PatternFlaw::AlwaysMatches),
             "write $.a regex \"^(?!.*Alice)\"",
         ),
-        ("$.a regex '(?!Alice)'", MatchHintKind::AlwaysMatches, "write $.a regex \"^(?!Alice)\""),
-        ("$.a regex '(?!Alice).*'", MatchHintKind::AlwaysMatches, "write $.a regex \"^(?!Alice)\""),
+        (
+            "$.a regex '(?!Alice)'",
+            MatchHintKind::Pattern(PatternFlaw::AlwaysMatches),
+            "write $.a regex \"^(?!Alice)\"",
+        ),
+        (
+            "$.a regex '(?!Alice).*'",
+            MatchHintKind::Pattern(PatternFlaw::AlwaysMatches),
+            "write $.a regex \"^(?!Alice)\"",
+        ),
         (
             "$.a regex '(?!.*Alice).*'",
-            MatchHintKind::AlwaysMatches,
+            MatchHintKind::Pattern(PatternFlaw::AlwaysMatches),
             "write $.a regex \"^(?!.*Alice)\"",
         ),
-        ("$.a regex \"\\bfoo\\b\"", MatchHintKind::Backspace, r#"write $.a regex r"\bfoo\b""#),
+        (
+            "$.a regex \"\\bfoo\\b\"",
+            MatchHintKind::Pattern(PatternFlaw::Backspace),
+            r#"write $.a regex r"\bfoo\b""#,
+        ),
     ] {
         assert_eq!(warnings(expression), [(kind, Some(meant.to_owned()))], "{expression}");
     }
