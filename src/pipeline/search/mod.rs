@@ -24,18 +24,19 @@
 
 mod consumer;
 mod counts;
-mod event_sort;
-mod found_event;
+pub(super) mod event_sort;
+pub(super) mod found_event;
 mod histogram;
 mod listed_resources;
 pub mod policy;
 mod processor;
 mod projection;
-mod record_scan;
+pub(super) mod record_scan;
 mod seen_events;
 mod summary;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 use std::{
     path::PathBuf,

@@ -37,7 +37,7 @@ use self::{
     grantee::{Grantee, NoPolicy, grantee},
     grants::Grants,
     needed_actions::{is_denied, needed_actions},
-    resources::{Place, resources},
+    resources::{CallSite, resources},
 };
 
 /// Principals that get policies at most.
@@ -90,9 +90,9 @@ impl LeastPolicy {
         if needed.actions.is_empty() {
             grants.add_other(event);
         }
-        let place = Place::of_event(event);
+        let site = CallSite::of_event(event);
         for action in &needed.actions {
-            grants.add(action, &resources(action, event, &place), place.region_condition(action));
+            grants.add(action, &resources(action, event, &site), site.region_condition(action));
             if needed.is_ambiguous {
                 grants.add_ambiguous(&action.name, event);
             }

@@ -75,7 +75,7 @@ const OTHER_NAMES: [(&str, &[&str]); 18] = [
 
 /// Where a call was made.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct CallSite {
     partition: String,
     region: String,
     account: String,
@@ -90,7 +90,7 @@ pub(super) struct ActionResources {
     pub(super) wildcards: Vec<(String, WildcardReason)>,
 }
 
-impl Place {
+impl CallSite {
     pub(super) fn of_event(event: &Value) -> Self {
         let text =
             |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -117,7 +117,7 @@ impl Place {
 }
 
 /// Returns the resources of an action in an event.
-pub(super) fn resources(action: &EventAction, event: &Value, place: &Place) -> ActionResources {
+pub(super) fn resources(action: &EventAction, event: &Value, site: &CallSite) -> ActionResources {
     let Some(permission) = &action.permission else { return of_unknown_action(event) };
     if permission.resources.is_empty() {
         return ActionResources::everything(WildcardReason::NoResources);
@@ -126,7 +126,7 @@ pub(super) fn resources(action: &EventAction, event: &Value, place: &Place) -> A
     let mut found = ActionResources::default();
     let mut missing = Vec::new();
     for kind in &permission.resources {
-        let resources = of_type(kind, action, event, place, &arns);
+        let resources = of_type(kind, action, event, site, &arns);
         if resources.is_empty() {
             missing.push(kind);
         }
@@ -140,7 +140,7 @@ pub(super) fn resources(action: &EventAction, event: &Value, place: &Place) -> A
     }
     let only = missing.iter().filter(|kind| kind.is_required || has_none);
     for kind in only {
-        let arn = partly_known(kind, event, place);
+        let arn = partly_known(kind, event, site);
         found.wildcards.push((arn.clone(), WildcardReason::UnknownResource));
         found.arns.insert(arn);
     }
@@ -167,12 +167,12 @@ fn of_type(
     kind: &ResourceType,
     action: &EventAction,
     event: &Value,
-    place: &Place,
+    site: &CallSite,
     arns: &[&str],
 ) -> Vec<String> {
     let template = ArnTemplate::new(kind.arn);
     if let Some(source) = copy_source(action, event) {
-        let arn = format!("arn:{}:s3:::{}", place.partition, escape(source));
+        let arn = format!("arn:{}:s3:::{}", site.partition, escape(source));
         return if kind.name == "object" { vec![arn] } else { Vec::new() };
     }
     let matching: Vec<String> =
@@ -180,7 +180,7 @@ fn of_type(
     if !matching.is_empty() {
         return matching;
     }
-    filled(&template, event, place)
+    filled(&template, event, site)
 }
 
 /// Returns the object that a copy reads; it is no parameter of its own.
@@ -191,10 +191,10 @@ fn copy_source<'a>(action: &EventAction, event: &'a Value) -> Option<&'a str> {
 }
 
 /// Fills a template with request parameters. The first variable that has several values leads to several ARNs.
-fn filled(template: &ArnTemplate<'_>, event: &Value, place: &Place) -> Vec<String> {
+fn filled(template: &ArnTemplate<'_>, event: &Value, site: &CallSite) -> Vec<String> {
     let mut several: Option<(&str, Vec<String>)> = None;
     for name in template.variables() {
-        let values = values_of(name, event, place);
+        let values = values_of(name, event, site);
         if values.is_empty() {
             return Vec::new();
         }
@@ -202,7 +202,7 @@ fn filled(template: &ArnTemplate<'_>, event: &Value, place: &Place) -> Vec<Strin
             several = Some((name, values));
         }
     }
-    let first = |name: &str| values_of(name, event, place).into_iter().next();
+    let first = |name: &str| values_of(name, event, site).into_iter().next();
     let Some((several, values)) = several else { return vec![template.fill(first)] };
     let arn = |value: String| {
         template.fill(|name| if name == several { Some(value.clone()) } else { first(name) })
@@ -211,20 +211,20 @@ fn filled(template: &ArnTemplate<'_>, event: &Value, place: &Place) -> Vec<Strin
 }
 
 /// Fills a template as far as its variables are known.
-fn partly_known(kind: &ResourceType, event: &Value, place: &Place) -> String {
+fn partly_known(kind: &ResourceType, event: &Value, site: &CallSite) -> String {
     let value = |name: &str| match name {
-        "Partition" | "Region" | "Account" => values_of(name, event, place).into_iter().next(),
+        "Partition" | "Region" | "Account" => values_of(name, event, site).into_iter().next(),
         _ => None,
     };
     ArnTemplate::new(kind.arn).fill(value)
 }
 
 /// Returns the values of a variable.
-fn values_of(variable: &str, event: &Value, place: &Place) -> Vec<String> {
+fn values_of(variable: &str, event: &Value, site: &CallSite) -> Vec<String> {
     let known = match variable {
-        "Partition" => &place.partition,
-        "Region" => &place.region,
-        "Account" | "AccountId" => &place.account,
+        "Partition" => &site.partition,
+        "Region" => &site.region,
+        "Account" | "AccountId" => &site.account,
         _ => {
             let Some(parameters) = event.get("requestParameters") else { return Vec::new() };
             let other = OTHER_NAMES.iter().find(|(name, _)| *name == variable);
