@@ -8,6 +8,7 @@
 //! [`doctor`], [`policy`]). Errors of all modules become a [`failure`], and an [`exit`] code.
 
 pub mod args;
+pub mod completions;
 pub mod doctor;
 pub mod environment;
 pub mod exit;
@@ -96,9 +97,11 @@ enum Command {
     /// Check whether a load would succeed and how to fix what would stop it; changes nothing
     Doctor(Box<doctor::DoctorArgs>),
     /// Show the shape of requests and responses, as CloudTrail writes them and as the index holds them
-    Schema(schema::SchemaArgs),
-    /// Check, test and translate the rules that say on which events an alert is due
-    Watch(watch::WatchArgs),
+    Schema(Box<schema::SchemaArgs>),
+    /// Print a script that completes commands, options, services and operations in a shell
+    Completions(completions::CompletionsArgs),
+    /// Check and test rules that select events to alert on, and try them on past events
+    Watch(Box<watch::WatchArgs>),
     /// Print the minimal IAM policy for a load with these options
     Policy(Box<policy::PolicyArgs>),
 }
@@ -117,6 +120,9 @@ fn log(args: LogArgs, environment: &Environment) -> Log {
 /// Runs the program and returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if completions::answer(&arguments) {
+        return Exit::Success.into();
+    }
     match Cli::try_parse_from(&arguments) {
         Ok(cli) => perform(cli, &Environment::read()).into(),
         Err(error) => {
@@ -154,8 +160,9 @@ fn perform(cli: Cli, environment: &Environment) -> Exit {
         Command::Status(args) => status::run(&args, environment).map(|()| Exit::Success),
         Command::Retry(args) => retry::run(&args, environment, now, &log),
         Command::Doctor(args) => doctor::run(&args, environment, now, &log),
+        Command::Completions(args) => completions::run(&args).map(|()| Exit::Success),
         Command::Schema(args) => schema::run(&args, environment, &log).map(|()| Exit::Success),
-        Command::Watch(args) => watch::run(&args, &log),
+        Command::Watch(args) => watch::run(&args, environment, now, &log),
         Command::Policy(args) => policy::run(&args, environment, &log).map(|()| Exit::Success),
     };
     result.unwrap_or_else(|failure| failure.report(&log))

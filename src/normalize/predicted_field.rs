@@ -72,3 +72,65 @@ impl PredictedField {
         Self { path, kind, is_mapped, is_open: is_known_map, depth }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn predict(rules: &Rules, path: &str, value: ValueKind) -> PredictedField {
+        let mut keys = path.split('.').peekable();
+        let mut field = PredictedField::record();
+        while let Some(key) = keys.next() {
+            let value = if keys.peek().is_some() { ValueKind::Object } else { value };
+            field = field.child(rules, key, value);
+        }
+        field
+    }
+
+    /// The examples of `conflicts.json` are checked against the rewrite by other tests, so they are an independent model.
+    #[test]
+    fn conflicts_lead_to_the_keys_that_the_rewrite_uses() {
+        let rules = Rules::embedded().unwrap();
+        let conflicts = rules.conflicts().unwrap();
+        assert!(conflicts.len() > 400);
+        for conflict in conflicts {
+            let (above, _) = conflict.field.rsplit_once('.').unwrap_or(("", ""));
+            // Below a renamed key, the names in an event are others than those of the field.
+            if above.contains("_object") || conflict.field.ends_with("_object") {
+                continue;
+            }
+            for example in conflict.examples.iter().filter(|example| example.becomes.is_none()) {
+                let kind = match &example.given {
+                    Value::Object(_) => ValueKind::Object,
+                    Value::Array(_) | Value::Null => continue,
+                    text if text == "" => continue,
+                    _ => ValueKind::Scalar,
+                };
+                let found = predict(&rules, &conflict.field, kind).path;
+                assert_eq!(
+                    found.rsplit('.').next(),
+                    Some(example.under.as_str()),
+                    "{}",
+                    conflict.field
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn free_keys_and_deep_paths_are_not_mapped() {
+        let rules = Rules::embedded().unwrap();
+        for (path, is_mapped) in [
+            ("requestParameters.policyName", true),
+            ("requestParameters.tags.Owner", false),
+            ("requestParameters.bucketPolicy.Statement.Effect", false),
+            ("requestParameters.a.b.c.d.e.f", true),
+            ("requestParameters.a.b.c.d.e.f.g", false),
+        ] {
+            let found = predict(&rules, path, ValueKind::Scalar);
+            assert_eq!(found.is_mapped, is_mapped, "{path}: {found:?}");
+        }
+    }
+}

@@ -27,6 +27,8 @@ pub mod records;
 pub mod spelling;
 mod spelling_facts;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use spelling_facts::only_reads;

@@ -194,3 +194,93 @@ pub fn similar<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a
     close.dedup_by_key(|(_, name)| *name);
     close.into_iter().take(3).map(|(_, name)| name).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Table;
+
+    #[test]
+    fn versions_at_the_end_of_an_event_name_are_removed() {
+        for (name, expected) in [
+            ("CreateFunction20150331", Some("CreateFunction")),
+            ("UpdateFunctionCode20150331v2", Some("UpdateFunctionCode")),
+            ("CreateDistribution2020_05_31", Some("CreateDistribution")),
+            ("CreatePolicy", None),
+            ("20150331", None),
+            ("Put2015033", None),
+            ("Run19990101", None),
+            ("ListObjectsV2", None),
+            ("v2", None),
+            ("", None),
+        ] {
+            assert_eq!(without_date(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn event_names_have_the_version_of_the_api_where_cloudtrail_adds_it() {
+        let table = Table::embedded().unwrap();
+        let of = |service: &str, name: &str| {
+            let service = table.service(table.entry(service).unwrap()).unwrap();
+            event_names(&service.info, service.operation(name).unwrap())
+        };
+        assert_eq!(of("lambda", "CreateFunction"), ["CreateFunction20150331"]);
+        assert_eq!(
+            of("lambda", "UpdateFunctionCode"),
+            ["UpdateFunctionCode20150331v2", "UpdateFunctionCode20150331"]
+        );
+        assert_eq!(of("lambda", "CreateFunctionUrlConfig"), ["CreateFunctionUrlConfig"]);
+        assert_eq!(of("lambda", "Invoke"), ["Invoke"]);
+        assert_eq!(of("cloudfront", "CreateDistribution"), ["CreateDistribution2020_05_31"]);
+        assert_eq!(of("s3", "PutPublicAccessBlock"), ["PutBucketPublicAccessBlock"]);
+        assert_eq!(of("iam", "CreatePolicy"), ["CreatePolicy"]);
+    }
+
+    #[test]
+    fn a_service_has_many_names_and_the_best_fit_is_first() {
+        let table = Table::embedded().unwrap();
+        let first =
+            |name: &str| services(&table.services, name).first().map(|one| one.info.id.clone());
+        for (name, id) in [
+            ("iam", "iam"),
+            ("IAM.amazonaws.com", "iam"),
+            ("monitoring", "cloudwatch"),
+            ("states.amazonaws.com", "stepfunctions"),
+            ("email", "ses"),
+            ("elasticfilesystem", "efs"),
+            ("ecr", "ecr"),
+            ("service quotas", "service-quotas"),
+            ("agreement-marketplace", "marketplace-agreement"),
+            ("streams.dynamodb", "dynamodbstreams"),
+            ("s3.amazonaws.com.cn", "s3"),
+        ] {
+            assert_eq!(first(name).as_deref(), Some(id), "{name}");
+        }
+        assert_eq!(first("nosuch"), None);
+        assert_eq!(first(""), None);
+    }
+
+    #[test]
+    fn s3_actions_lead_to_its_calls() {
+        let table = Table::embedded().unwrap();
+        let known = &table.entry("s3").unwrap().operations;
+        for (name, operation) in [
+            ("GetEncryptionConfiguration", "GetBucketEncryption"),
+            ("GetBucketObjectLockConfiguration", "GetObjectLockConfiguration"),
+            ("GetAccelerateConfiguration", "GetBucketAccelerateConfiguration"),
+        ] {
+            assert_eq!(s3_operation(known, name), Some(&operation), "{name}");
+        }
+        assert_eq!(s3_operation(known, "NoSuch"), None);
+    }
+
+    #[test]
+    fn similar_names_come_first_and_there_are_at_most_three() {
+        let known = ["CreatePolicy", "CreatePolicyVersion", "CreateRole", "CreatePolicies", "Tag"];
+        let found = similar("CretePolicy", known.into_iter());
+        assert_eq!(found.first(), Some(&"CreatePolicy"));
+        assert!(found.len() <= 3);
+        assert!(similar("xyz", known.into_iter()).is_empty());
+    }
+}

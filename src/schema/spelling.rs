@@ -376,3 +376,92 @@ fn lower_abbreviation(name: &str) -> String {
     };
     name.chars().enumerate().map(lower).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::schema::{
+        Table,
+        fields::{Field, fields},
+        model::Side,
+    };
+
+    /// Returns the paths in events of a field, given its path in the model.
+    fn spelled(call: &str, side: Side, path: &str) -> Vec<String> {
+        let table = Table::embedded().unwrap();
+        let (service, operation) = call.split_once('.').unwrap();
+        let service = table.service(table.entry(service).unwrap()).unwrap();
+        let operation = service.operation(operation).unwrap();
+        let fields = fields(&service, operation, side);
+        let mut level: &[Field<'_>] = &fields;
+        let mut found = None;
+        for name in path.replace("[]", ".[]").split('.') {
+            let field = level.iter().find(|field| field.name() == name);
+            let field = field.unwrap_or_else(|| panic!("{call} lacks {path}"));
+            level = &field.children;
+            found = Some(field.spellings.iter().map(|at| at.path.clone()).collect());
+        }
+        found.unwrap()
+    }
+
+    #[test]
+    fn each_protocol_has_its_rule() {
+        use Side::{Input, Output};
+        let cases: &[(&str, Side, &str, &[&str])] = &[
+            ("iam.CreatePolicy", Output, "policy.arn", &["policy.arn"]),
+            ("rds.CreateDBInstance", Input, "dBInstanceIdentifier", &["dBInstanceIdentifier"]),
+            // The wrapper of a single result is left out, but not the same structure further down.
+            ("rds.CreateDBInstance", Output, "dBInstance.engine", &["engine"]),
+            (
+                "rds.CreateDBInstance",
+                Output,
+                "dBInstance.dBSubnetGroup.vpcId",
+                &["dBSubnetGroup.vpcId"],
+            ),
+            ("ec2.StopInstances", Input, "instanceIds[]", &["instancesSet.items.instanceId"]),
+            ("ec2.RunInstances", Input, "imageId", &["instancesSet.items.imageId"]),
+            ("ec2.RunInstances", Input, "placement.tenancy", &["tenancy"]),
+            (
+                "ec2.DescribeInstances",
+                Input,
+                "filters[].values[]",
+                &["filterSet.items.valueSet.items.value"],
+            ),
+            (
+                "ec2.CreateVpc",
+                Input,
+                "tagSpecifications[].tags[].key",
+                &["tagSpecificationSet.items.tags.key"],
+            ),
+            (
+                "ec2.DeleteFlowLogs",
+                Input,
+                "flowLogIds[]",
+                &["DeleteFlowLogsRequest.FlowLogId.content", "flowLogIdSet.items.flowLogId"],
+            ),
+            ("s3.PutBucketPolicy", Input, "bucket", &["bucketName"]),
+            ("s3.PutBucketPolicy", Input, "policy", &["bucketPolicy"]),
+            ("s3.CreateBucket", Input, "aCL", &["x-amz-acl"]),
+            ("s3.PutBucketTagging", Input, "tagging.tagSet[].key", &["Tagging.TagSet.Tag.Key"]),
+            ("secretsmanager.CreateSecret", Output, "aRN", &["arn"]),
+            ("dynamodb.PutItem", Input, "item.*.s", &["item.*.s"]),
+            ("eks.DescribeAccessEntry", Input, "clusterName", &["clusterName", "name"]),
+        ];
+        for (call, side, path, expected) in cases {
+            assert_eq!(spelled(call, *side, path), *expected, "{call} {path}");
+        }
+    }
+
+    #[test]
+    fn fields_that_cloudtrail_adds_are_there() {
+        use Side::{Input, Output};
+        for (call, side, name) in [
+            ("ec2.CreateVpc", Output, "requestId"),
+            ("ec2.DeleteVpc", Output, "_return"),
+            ("s3.PutBucketPolicy", Input, "Host"),
+            ("s3.DeleteBucketLifecycle", Input, "lifecycle"),
+            ("eks.CreateCluster", Output, "message"),
+        ] {
+            assert_eq!(spelled(call, side, name), [name], "{call}");
+        }
+    }
+}

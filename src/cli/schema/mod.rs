@@ -35,13 +35,15 @@ use std::{
     path::PathBuf,
 };
 
+use clap_complete::ArgValueCompleter;
+
 use self::{
     answer::Answer,
     catalog::Catalog,
     question::{Question, ServiceOperations},
     structured::Notation,
 };
-use super::{environment::Environment, exit::Exit, failure::Failure};
+use super::{completions, environment::Environment, exit::Exit, failure::Failure};
 use crate::{normalize::Rules, report::Log};
 
 /// The end of `trailload schema --help`.
@@ -73,7 +75,7 @@ Exit codes:
 #[command(next_help_heading = "Schema options")]
 pub struct SchemaArgs {
     /// Service, operation or field; all services if left out
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(completions::schema_names))]
     pub names: Vec<String>,
     /// List operations and fields whose names contain this word, over all services or those of NAME
     #[arg(long, value_name = "WORD", conflicts_with = "output")]
