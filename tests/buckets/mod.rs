@@ -2,6 +2,7 @@
 
 mod faults;
 mod finding;
+mod newest;
 mod scale;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ mod killed;
 mod lookup;
 mod nights;
 mod policy;
-mod store;
+pub(crate) mod store;
 mod trail;
 mod waiting;
 

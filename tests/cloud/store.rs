@@ -20,8 +20,8 @@ use crate::support::real::given;
 static BUCKETS: AtomicU32 = AtomicU32::new(0);
 
 /// A bucket of the store that belongs to one test, and what it is loaded with.
-struct Store {
-    bucket: String,
+pub(crate) struct Store {
+    pub(crate) bucket: String,
     client: Client,
     runtime: Runtime,
     engine: FakeEngine,
@@ -31,7 +31,7 @@ struct Store {
 }
 
 impl Store {
-    fn new() -> Store {
+    pub(crate) fn new() -> Store {
         let number = BUCKETS.fetch_add(1, Relaxed);
         let bucket = format!("trail-{}-{number}", std::process::id());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -56,7 +56,7 @@ impl Store {
     }
 
     /// Puts a gzip file of two events of its own.
-    fn put_log(&self, key: &str) {
+    pub(crate) fn put_log(&self, key: &str) {
         let from = self.events.fetch_add(2, Relaxed) as usize;
         self.put(key, events::gzip(&events::records(&events::events(from..from + 2))));
     }

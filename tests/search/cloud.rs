@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::cloud::World;
+use crate::cloud::store::Store;
 use crate::support::aws::cloudtrail::model::Event;
 use crate::support::aws::s3::{Bucket, Fake};
 use crate::support::aws::{ACCOUNT, KEY, SECRET};
 use crate::support::events;
 use crate::support::load::{PROGRAM, wait_for};
+use crate::support::real::given;
 
 const DAY: i64 = 86_400;
 
@@ -434,6 +436,27 @@ fn a_bucket_is_searched_newest_day_first_and_only_where_it_may_match() {
     assert_eq!(objects_fetched(&fake), 3, "of one account and Region, and of three days");
     let limited = run(&["--limit", "3"]).exits(0);
     assert_eq!(limited.lines.len(), 3);
+}
+
+#[test]
+fn a_store_that_is_not_aws_is_searched() {
+    let store = Store::new();
+    for (number, days) in (0..).zip([0, 1, 2, 200]) {
+        store.put_log(&key(ACCOUNT, "eu-west-1", days, "a"));
+        store.put_log(&key(OTHER, ["us-east-1", "eu-west-2"][number % 2], days, "b"));
+    }
+    let world = World::new();
+    let address = given("TRAILLOAD_TEST_S3");
+    let run = |words: &[&str]| {
+        let bucket = format!("s3://{}", store.bucket);
+        let words = [&["--in", &bucket], words].concat();
+        let nobody = ("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        Search::start(&world, &words, &[("AWS_ENDPOINT_URL_S3", &address), nobody]).end()
+    };
+    assert_eq!(run(&[]).exits(0).ids(), events::ids(0..16));
+    let one = run(&["--match", &format!("$.eventID == '{}'", events::id(5))]).exits(0);
+    assert_eq!(one.ids(), BTreeSet::from([events::id(5)]));
+    assert_eq!(run(&["--limit", "2"]).exits(0).lines.len(), 2);
 }
 
 #[test]

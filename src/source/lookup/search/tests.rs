@@ -249,6 +249,25 @@ fn the_quota_is_used_at_any_latency_and_few_requests_are_wasted() {
 }
 
 #[test]
+fn twenty_regions_use_their_quotas_at_the_same_time() {
+    let regions: Vec<String> = (0..20).map(|number| format!("region-{number}-")).collect();
+    let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
+    let mut bench = SearchBench::with_latency(&regions, Duration::from_millis(700));
+    for region in &regions {
+        bench.put(region, 10, 100 * 50);
+    }
+    let found = bench.run();
+    bench.assert_all(&found, NOW - 90 * DAY, NOW);
+    let model = bench.model();
+    for ((_, region), asked) in model.asked() {
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+        let share = (asked.granted as f64 - 1.0) / (asked.last - asked.first) / 2.0;
+        assert!(share >= 0.97 && asked.throttled == 0, "{region}: {share}, {asked:?}");
+    }
+    println!("{:?} for {} pages in each Region", found.time, 100);
+}
+
+#[test]
 fn the_first_events_come_after_one_latency_in_every_region() {
     let regions: Vec<String> = (0..20).map(|number| format!("region-{number}-")).collect();
     let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
