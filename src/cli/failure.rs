@@ -15,7 +15,7 @@ use crate::{
     event::DeadLetterCause,
     filter::syntax::SyntaxError,
     normalize::rules,
-    pipeline::{self, search::SearchError},
+    pipeline::{self, search::SearchError, watch::WatchError},
     proxy,
     report::{Log, summary},
     sink,
@@ -114,7 +114,12 @@ fn messages(error: &(dyn Error + 'static)) -> Vec<String> {
 
 impl From<source::Error> for Failure {
     fn from(error: source::Error) -> Self {
-        let exit = if error.is_usage() { Exit::Usage } else { Exit::ActionRequired };
+        let exit = match &error {
+            error if error.is_usage() => Exit::Usage,
+            source::Error::Index(IndexError::Engine(error)) => sink_exit(error),
+            source::Error::Index(IndexError::Unavailable { .. }) => Exit::StoppedEarly,
+            _ => Exit::ActionRequired,
+        };
         let failure = Self::from_error(exit, &error);
         Self { hint: source_hint(&error), ..failure }
     }
@@ -131,6 +136,7 @@ fn source_hint(error: &source::Error) -> Option<String> {
         }
         source::Error::Bucket { source, .. } => bucket_hint(source),
         source::Error::Lookup(error) => lookup_hint(error),
+        source::Error::Index(error) => index_hint(error),
         source::Error::Account { source, .. } => source.hint().map(str::to_owned),
         _ => None,
     }
@@ -145,6 +151,23 @@ fn bucket_hint(refusal: &s3::S3Error) -> Option<String> {
         return Some("check the name of the bucket".to_owned());
     }
     answer.kind.hint().map(str::to_owned)
+}
+
+fn index_hint(error: &IndexError) -> Option<String> {
+    Some(match error {
+        IndexError::Missing { .. } => {
+            "load events first (trailload load SOURCE --into URL), or choose another prefix with --index"
+                .to_owned()
+        }
+        IndexError::Closed { .. } => "open the index (POST /INDEX/_open)".to_owned(),
+        IndexError::Unavailable { .. } => {
+            "check that the engine is running; what was found before is complete up to there".to_owned()
+        }
+        IndexError::Lost { .. } | IndexError::Incomplete { .. } => {
+            "run the same command again; a shorter time range (--from, --to) takes less time".to_owned()
+        }
+        IndexError::Engine(error) => return engine_hint(error),
+    })
 }
 
 fn lookup_hint(error: &lookup::LookupError) -> Option<String> {
@@ -193,6 +216,12 @@ impl<E: std::error::Error + Into<Self>> From<pipeline::Error<E>> for Failure {
 impl From<Infallible> for Failure {
     fn from(error: Infallible) -> Self {
         match error {}
+    }
+}
+
+impl From<WatchError> for Failure {
+    fn from(error: WatchError) -> Self {
+        Self::from_error(Exit::ActionRequired, &error)
     }
 }
 
@@ -262,11 +291,14 @@ impl From<sink::Error> for Failure {
             // The full chain lists every provider that was tried; only the relevant cause is shown.
             failure.causes = vec![aws::ServiceError::from_credentials(error).to_string()];
         }
-        let hint = match &error {
-            sink::Error::Redirected { source, .. } => Some(redirect_hint(source)),
-            error => sink_hint(error).map(str::to_owned),
-        };
-        Self { hint, ..failure }
+        Self { hint: engine_hint(&error), ..failure }
+    }
+}
+
+fn engine_hint(error: &sink::Error) -> Option<String> {
+    match error {
+        sink::Error::Redirected { source, .. } => Some(redirect_hint(source)),
+        error => sink_hint(error).map(str::to_owned),
     }
 }
 

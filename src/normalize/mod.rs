@@ -449,13 +449,6 @@ pub fn restore_record(document: &[u8]) -> Result<Vec<u8>, MalformedRecord> {
     Ok(Tree::Object(restore::undo_changes(document)?).to_original_json())
 }
 
-/// Returns the record that a document of this program was created from, as the bytes that were loaded if the document holds
-/// them. `None` for any other document.
-pub fn original_record(document: &[u8]) -> Option<Vec<u8>> {
-    let parsed = tree::parse(document).ok()?;
-    restore::from_document(document, &parsed.tree).map(|restored| restored.record)
-}
-
 /// Rewrites documents for one index whose mapping differs from the field registry and that rejected them.
 #[derive(Debug)]
 pub struct IndexRewriter {

@@ -12,7 +12,7 @@ mod model;
 mod presence;
 mod restart;
 mod returned;
-mod secure;
+pub(crate) mod secure;
 mod together;
 
 /// Makes one test for each engine from a function that takes a [`Corner`](crate::support::real::Corner).

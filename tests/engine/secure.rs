@@ -9,20 +9,20 @@ use crate::support::load::{Chain, Desk, Load};
 use crate::support::real::given;
 
 /// A corner of the secured engine, taken away at its end.
-struct Secured {
-    url: String,
-    authority: String,
-    prefix: String,
+pub(crate) struct Secured {
+    pub(crate) url: String,
+    pub(crate) authority: String,
+    pub(crate) prefix: String,
 }
 
 impl Secured {
-    fn corner() -> Secured {
+    pub(crate) fn corner() -> Secured {
         let url = given("TRAILLOAD_TEST_SECURE").trim_end_matches('/').to_owned();
         let prefix = format!("t{:016x}", fastrand::u64(..));
         Secured { url, authority: given("TRAILLOAD_TEST_SECURE_CA"), prefix }
     }
 
-    fn ask(&self, method: &str, path: &str) -> Value {
+    pub(crate) fn ask(&self, method: &str, path: &str) -> Value {
         self.tell(method, path, &Value::Null)
     }
 
@@ -60,11 +60,11 @@ impl Secured {
     }
 
     /// Returns the name of a user who may do no more than his role says.
-    fn user(&self) -> String {
+    pub(crate) fn user(&self) -> String {
         format!("loader-{}", self.prefix)
     }
 
-    fn load(&self, desk: &Desk) -> Load {
+    pub(crate) fn load(&self, desk: &Desk) -> Load {
         let file = desk.file("a.json", records(&events(0..50)));
         desk.load(&file, &self.url).with(["--index", &self.prefix, "--index-by", "none"])
     }
@@ -87,11 +87,11 @@ const EVENTS: usize = 60;
 const ALL: u64 = EVENTS as u64;
 
 /// Of no worth anywhere else; long and mixed enough for the plugin's own rules.
-const PASSWORD: &str = "Loader-of-one-test-7191";
+pub(crate) const PASSWORD: &str = "Loader-of-one-test-7191";
 
 /// Rights as the security plugin takes them.
 #[derive(Clone)]
-struct Role(Value);
+pub(crate) struct Role(pub(crate) Value);
 
 impl Role {
     /// Returns `policy/opensearch.json`, for another prefix.
@@ -115,12 +115,12 @@ impl Role {
         [&self.0["cluster_permissions"], &self.0["index_permissions"][0]["allowed_actions"]]
     }
 
-    fn rights(&self) -> Vec<String> {
+    pub(crate) fn rights(&self) -> Vec<String> {
         let lists = self.lists().into_iter().flat_map(|list| list.as_array().unwrap());
         lists.map(|right| right.as_str().unwrap().to_owned()).collect()
     }
 
-    fn without(&self, right: &str) -> Role {
+    pub(crate) fn without(&self, right: &str) -> Role {
         let mut role = self.clone();
         let [cluster, index] = self.lists().map(|list| {
             let kept = list.as_array().unwrap().iter().filter(|kept| *kept != right);
@@ -134,7 +134,7 @@ impl Role {
 
 impl Secured {
     /// Makes a user of this corner, who has its role and nothing else.
-    fn admit(&self, role: &Role) {
+    pub(crate) fn admit(&self, role: &Role) {
         let name = &self.user();
         // A new engine gives everybody the right to bulk calls, and all rights to an index of his own name.
         self.ask("DELETE", &format!("{SECURITY}/rolesmapping/own_index"));
@@ -144,7 +144,7 @@ impl Secured {
     }
 
     /// Changes what the user may do.
-    fn grant(&self, role: &Role) {
+    pub(crate) fn grant(&self, role: &Role) {
         self.put("roles", &role.0);
     }
 
@@ -253,7 +253,7 @@ fn checking_duplicates_needs_the_additional_role_and_no_more() {
     check.run().exits(1).says(["403", "indices:data/read/mget"]);
 }
 
-fn as_admin(load: Load, password: &str) -> Load {
+pub(crate) fn as_admin(load: Load, password: &str) -> Load {
     load.environment("TRAILLOAD_USERNAME", "admin").environment("TRAILLOAD_PASSWORD", password)
 }
 

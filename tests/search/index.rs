@@ -1,6 +1,7 @@
 //! `--in index`: what comes back from real engines is what was loaded, and no query loses an event.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -8,6 +9,7 @@ use trailload::filter::action::ActionFilter;
 use trailload::filter::match_expression::MatchExpression;
 use trailload::filter::query::{Observations, Query, TimeBounds};
 use trailload::limit::DecoderLimits;
+use trailload::normalize::record_of_document;
 use trailload::pending::PendingRequests;
 use trailload::report::Log;
 use trailload::shutdown::shutdown_channel;
@@ -67,21 +69,30 @@ impl RecordHandler for Recorder {
 }
 
 /// The index of a corner, read without the program around it.
-struct Index<'a> {
-    corner: &'a Corner,
+pub(super) struct Index {
+    url: String,
+    prefix: String,
+    /// How long failures are retried.
+    pub(super) deadline: Duration,
     runtime: Runtime,
 }
 
-impl<'a> Index<'a> {
-    fn of(corner: &'a Corner) -> Self {
-        Self { corner, runtime: Runtime::new().unwrap() }
+impl Index {
+    pub(super) fn of(corner: &Corner) -> Self {
+        Self::at(corner.url(), corner.prefix())
+    }
+
+    /// Reads the indices of a prefix at an address, which may be another one than the engine's.
+    pub(super) fn at(url: &str, prefix: &str) -> Self {
+        let (url, prefix) = (url.to_owned(), prefix.to_owned());
+        Self { url, prefix, deadline: Duration::from_mins(1), runtime: Runtime::new().unwrap() }
     }
 
     /// Returns the records that a query reads, before they are filtered, and the failures on the way.
-    fn read(&self, query: &Query) -> Result<(Vec<Vec<u8>>, Vec<String>), String> {
+    pub(super) fn read(&self, query: &Query) -> Result<(Vec<Vec<u8>>, Vec<String>), String> {
         let (_trigger, shutdown) = shutdown_channel();
-        let mut target = Target::new(self.corner.url().parse().unwrap(), self.corner.prefix());
-        target.retry_deadline = std::time::Duration::from_secs(20);
+        let mut target = Target::new(self.url.parse().unwrap(), &self.prefix);
+        target.retry_deadline = self.deadline;
         self.runtime.block_on(async {
             let pending = PendingRequests::default();
             let reader = EngineReader::connect(target, Log::default(), pending, shutdown.clone());
@@ -105,12 +116,15 @@ impl<'a> Index<'a> {
                 std::ops::ControlFlow::Continue(())
             });
             read.await.map_err(|error| format!("{}\n{shown}", error.describe()))?;
-            Ok((recorder.records, failures))
+            let restored = recorder.records.into_iter().map(|record| {
+                record_of_document(&record).map_or(record, |document| document.record)
+            });
+            Ok((restored.collect(), failures))
         })
     }
 
     /// Returns the records that a query reads, all of which must be readable.
-    fn records(&self, query: &Query) -> Vec<Vec<u8>> {
+    pub(super) fn records(&self, query: &Query) -> Vec<Vec<u8>> {
         let (records, failures) = self.read(query).unwrap_or_else(|error| panic!("{error}"));
         assert!(failures.is_empty(), "{failures:?}");
         records
@@ -118,7 +132,9 @@ impl<'a> Index<'a> {
 }
 
 /// Counts records by their content, whatever the order of keys and the spelling of values. What is not JSON is as it is.
-fn multiset<'r>(records: impl IntoIterator<Item = &'r Vec<u8>>) -> BTreeMap<String, usize> {
+pub(super) fn multiset<'r>(
+    records: impl IntoIterator<Item = &'r Vec<u8>>,
+) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for record in records {
         let text = match serde_json::from_slice::<Value>(record) {
@@ -231,7 +247,7 @@ fn invented() -> Vec<Value> {
 }
 
 /// Loads events in this order, so that of two with the same id the first one wins.
-fn load(corner: &Corner, events: &[Vec<u8>], options: &[&str]) {
+pub(super) fn load(corner: &Corner, events: &[Vec<u8>], options: &[&str]) {
     let desk = Desk::new();
     let file = desk.file("all.ndjson.gz", gzip(&events.join(&b'\n')));
     let load = desk.load(&file, corner.url()).with(corner.index()).with(["--workers", "1"]);

@@ -3,4 +3,5 @@
 mod cloud;
 mod files;
 mod index;
+mod index_access;
 mod output;

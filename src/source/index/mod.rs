@@ -1,10 +1,10 @@
 //! Reads events back from the indices of an engine.
 //!
 //! Input: an [`IndexPlan`]. Output: [`SourceEvent`]s: one [`Input`] for each page of documents, newest first.
-//! Invariant: each document that the query finds is handed over once, as the event that was loaded: what a load changed in it
-//! is undone. A document of another program is handed over as it is, so that the event in it is found as in a file. What
-//! cannot be read is an error.
-//! Deliberately absent: filtering, which is the consumer's; the query only leaves out what cannot match.
+//! Invariant: each document that the query finds is handed over once, also one of another program, so that the event in it is
+//! found as in a file. What cannot be read is an error.
+//! Deliberately absent: filtering, for which the query only leaves out what cannot match, and undoing what a load changed in
+//! an event. Both are the consumer's.
 //!
 //! | file | responsible for |
 //! |---|---|
@@ -34,7 +34,7 @@ use self::page_size::PageSize;
 use super::{Content, Error, EventSender, Input, ReservedBytes, Source, SourceEvent, SourceRun};
 use crate::{
     event::Partition,
-    normalize::original_record,
+    normalize::record_of_document,
     report::Log,
     shutdown::ShutdownSignal,
     sink::{self, PageResponse, SearchPage, SearchSession},
@@ -45,6 +45,9 @@ pub use plan::IndexPlan;
 
 /// Pages that are fetched, or wait for a worker: the next one is fetched while the last one is processed.
 const MAX_PAGES_HELD: usize = 3;
+
+/// Bytes around a document in the text of a page.
+const LINE_OVERHEAD: usize = 15;
 
 /// Reads the events of a plan.
 pub struct IndexSource {
@@ -210,26 +213,21 @@ impl Reading {
     }
 }
 
-/// Returns documents as the text of a file that holds their events: one line each.
+/// Returns documents as the text of a file that holds them: one line each.
 ///
-/// The event of a document that trailload wrote is restored, and stands where log files have theirs, so that whatever was
-/// accepted from there is accepted again. Any other document stands where search results have theirs.
+/// A document that trailload wrote stands where log files have their events, so that whatever was accepted from there is
+/// accepted again; the consumer restores its event. Any other document stands where search results have theirs.
 fn page_text(documents: &[Bytes]) -> Vec<u8> {
-    let bytes: usize = documents.iter().map(Bytes::len).sum();
+    let bytes: usize = documents.iter().map(|document| document.len() + LINE_OVERHEAD).sum();
     let mut text = Vec::with_capacity(bytes);
     for document in documents {
-        match original_record(document) {
-            Some(record) => {
-                text.extend_from_slice(b"{\"Records\":[");
-                text.extend_from_slice(&record);
-                text.extend_from_slice(b"]}\n");
-            }
-            None => {
-                text.extend_from_slice(b"{\"_source\":");
-                text.extend_from_slice(document);
-                text.extend_from_slice(b"}\n");
-            }
-        }
+        let (start, end): (&[u8], &[u8]) = match record_of_document(document) {
+            Some(_) => (b"{\"Records\":[", b"]}\n"),
+            None => (b"{\"_source\":", b"}\n"),
+        };
+        text.extend_from_slice(start);
+        text.extend_from_slice(document);
+        text.extend_from_slice(end);
     }
     text
 }

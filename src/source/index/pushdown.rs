@@ -16,6 +16,8 @@
 //! Not translated: `!=` with other values than null, because one value of a list would make the engine leave out the
 //! document; null below the top level, where a list on the way is null too; lists, objects and fractions; regular expressions without a text that must occur; JMESPath.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -92,6 +94,9 @@ const ACCESS_KEY: [&str; 2] = ["userIdentity", "accessKeyId"];
 
 /// Most names of events in one condition: engines limit the clauses of a query to 1,024.
 const MAX_NAMES: usize = 300;
+
+/// Names in one regular expression: the longest name of an event in the table has 60 letters.
+const NAMES_IN_REGEXP: usize = 12;
 
 /// Longest regular expression for an engine: `index.max_regex_length` is 1,000.
 const MAX_REGEXP: usize = 900;
@@ -449,34 +454,43 @@ fn action(pattern: &ActionPattern) -> Option<Value> {
     let mut clauses = Vec::new();
     let (service, name) = (pattern.service(), pattern.name());
     if !service.matches_everything() {
-        let mut sources = vec![wildcard_of_glob(service)];
         let added = pattern.added_services().iter().chain(pattern.added_events().keys());
-        sources.extend(added.cloned());
-        sources.sort();
-        sources.dedup();
-        clauses.push(any_name(EVENT_SOURCE[0], &sources, ".amazonaws.com*")?);
+        clauses.push(any_name(EVENT_SOURCE[0], service, added, ".amazonaws.com")?);
     }
     if !name.matches_everything() {
-        let mut names = vec![wildcard_of_glob(name)];
-        names.extend(pattern.added_events().values().flatten().cloned());
-        names.sort();
-        names.dedup();
+        let added = pattern.added_events().values().flatten();
         // The date of an API version.
-        clauses.push(any_name(EVENT_NAME[0], &names, "20*")?);
+        clauses.push(any_name(EVENT_NAME[0], name, added, "20")?);
     }
     (!clauses.is_empty()).then(|| all(clauses))
 }
 
-/// Returns a clause for values that match a pattern, with or without an end.
-fn any_name(field: &str, patterns: &[String], end: &str) -> Option<Value> {
-    if patterns.len() > MAX_NAMES {
+/// Returns a clause for names that match a glob or are among others, possibly with an end that begins like this.
+fn any_name<'n>(
+    field: &str,
+    glob: &Glob,
+    others: impl Iterator<Item = &'n String>,
+    end: &str,
+) -> Option<Value> {
+    let others: BTreeSet<&str> =
+        others.map(String::as_str).filter(|name| !glob.matches(name)).collect();
+    let is_plain =
+        |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if others.len() > MAX_NAMES || !others.iter().all(is_plain) {
         return None;
     }
-    Some(any(patterns.iter().flat_map(|pattern| {
-        let with_end = (!pattern.ends_with('*')).then(|| format!("{pattern}{end}"));
-        let patterns = std::iter::once(pattern.clone()).chain(with_end);
-        patterns.map(|pattern| wildcard(field, &pattern, Case::Ignored))
-    })))
+    let pattern = wildcard_of_glob(glob);
+    let mut clauses = Vec::new();
+    if !pattern.ends_with('*') {
+        clauses.push(wildcard(field, &format!("{pattern}{end}*"), Case::Ignored));
+    }
+    clauses.push(wildcard(field, &pattern, Case::Ignored));
+    let names: Vec<&str> = others.into_iter().collect();
+    clauses.extend(names.chunks(NAMES_IN_REGEXP).map(|names| {
+        let pattern = format!("({})({}.*)?", names.join("|"), end.replace('.', "\\."));
+        json!({ "regexp": { field: { "value": pattern, "flags": "NONE", "case_insensitive": true } } })
+    }));
+    Some(any(clauses))
 }
 
 /// Returns a wildcard for all texts that a glob matches, and perhaps others: what it cannot express ends it.

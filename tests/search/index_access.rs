@@ -1,0 +1,251 @@
+//! `--in index` through the program, and what happens if an engine fails, forbids or forgets.
+
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use trailload::filter::query::Query;
+
+use super::index::{Index, load, multiset};
+use crate::engine::on_every_engine;
+use crate::engine::secure::{PASSWORD, Role, Secured, as_admin};
+use crate::support::events::{events, records};
+use crate::support::load::{Chain, Desk, PROGRAM};
+use crate::support::real::{Corner, Engine};
+use crate::support::stranger::Stranger;
+use crate::support::wire;
+
+on_every_engine!(
+    the_program_prints_what_it_prints_for_files,
+    nothing_is_left_open_in_the_engine,
+    a_search_outlasts_a_busy_engine,
+    what_an_engine_leaves_out_is_an_error,
+    an_engine_without_points_in_time_is_scrolled,
+);
+
+fn search(words: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.arg("search").args(words).env_clear().env("HOME", "/nonexistent");
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn sorted_lines(output: &Output) -> Vec<String> {
+    let mut lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn the_program_prints_what_it_prints_for_files(corner: &Corner) {
+    let desk = Desk::new();
+    let file = desk.file("a.json", records(&events(0..300)));
+    desk.load(&file, corner.url()).with(corner.index()).run().exits(0);
+    corner.refresh();
+    let file = file.to_str().unwrap();
+    let index = ["--in", "index", "--into", corner.url(), "--index", corner.prefix()];
+    for (words, code) in [
+        (&["ec2:Run*"][..], 0),
+        (&["--match", "$.requestParameters.minCount == 17"], 0),
+        (&["--match", "$.userIdentity.arn regex \"Tester/3$\"", "--read-only"], 0),
+        (&["--ip", "198.51.100.16/28", "--from", "2024-02-01", "--to", "2024-03-31"], 0),
+        (&["--principal", "role/tester/*", "--except", "$.awsRegion != \"eu-central-1\""], 0),
+        (&["--where", "detail.requestParameters.minCount > `290`"], 0),
+        (&["--count-by", "userIdentity.arn"], 0),
+        (&["s3:GetObject"], 5),
+    ] {
+        let of_files = search(&[words, &["--in", file, "--output", "ndjson"]].concat());
+        let of_index = search(&[words, &index, &["--output", "ndjson"]].concat());
+        let message = text(&of_index.stderr);
+        assert_eq!(of_index.status.code(), Some(code), "{words:?}: {message}");
+        assert_eq!(sorted_lines(&of_index), sorted_lines(&of_files), "{words:?}: {message}");
+    }
+    let explained = search(&[&["ec2:Run*", "--explain"], &index[..]].concat());
+    assert!(text(&explained.stdout).contains("\"wildcard\":{\"eventName\""), "{explained:?}");
+}
+
+#[test]
+fn an_index_that_is_not_there_is_named() {
+    let corner = Corner::of(Engine::OpenSearch2);
+    let ended = search(&["--in", "index", "--into", corner.url(), "--index", corner.prefix()]);
+    let message = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{message}");
+    assert!(message.contains("nothing is loaded yet") && message.contains("hint: "), "{message}");
+    let ended = search(&["--in", "index", "--into", "http://127.0.0.1:9"]);
+    let message = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{message}");
+    assert!(message.contains("could not reach http://127.0.0.1:9"), "{message}");
+}
+
+/// Returns how many searches the engine keeps the state of, of all tests.
+fn open_contexts(corner: &Corner) -> u64 {
+    let stats = corner.ask("GET", &format!("/{}*/_stats/search", corner.prefix()), &Value::Null);
+    stats["_all"]["total"]["search"]["open_contexts"].as_u64().unwrap()
+}
+
+fn nothing_is_left_open_in_the_engine(corner: &Corner) {
+    let all: Vec<Vec<u8>> =
+        events(0..1_000).iter().map(|event| event.to_string().into_bytes()).collect();
+    load(corner, &all, &["--index-by", "none"]);
+    let index = ["--in", "index", "--into", corner.url(), "--index", corner.prefix()];
+    for words in [&[][..], &["--limit", "1"]] {
+        let ended = search(&[words, &index].concat());
+        assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+        assert_eq!(open_contexts(corner), 0, "{words:?}");
+    }
+}
+
+/// A server between the search and the engine, which changes some responses.
+fn relay(
+    corner: &Corner,
+    change: impl Fn(usize, &str, u16, Value) -> Option<(u16, Value)> + Send + Sync + 'static,
+) -> Stranger {
+    let (url, number) = (corner.url().to_owned(), AtomicUsize::new(0));
+    Stranger::answering(move |request| {
+        let body = (!request.body.is_empty()).then_some(request.body.as_slice());
+        let mark = if request.query.is_empty() { "" } else { "?" };
+        let path = format!("{}{mark}{}", request.path, request.query);
+        let (status, answer) = wire::ask(&url, &request.method, &path, body);
+        let ends = ["/_search", "/_search/scroll"];
+        let is_page =
+            request.method == "POST" && ends.iter().any(|end| request.path.ends_with(end));
+        let number = if is_page { number.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
+        let Some((status, answer)) = change(number, &request.path, status, answer) else {
+            return Vec::new();
+        };
+        let body = answer.to_string();
+        let is_elasticsearch = request.path == "/" && status == 405;
+        let product = if is_elasticsearch { "x-elastic-product: Elasticsearch\r\n" } else { "" };
+        let head = format!("content-type: application/json\r\n{product}");
+        let length = body.len();
+        format!("HTTP/1.1 {status} X\r\n{head}content-length: {length}\r\n\r\n{body}").into_bytes()
+    })
+}
+
+/// Loads enough for several pages.
+fn loaded(corner: &Corner) -> Vec<Vec<u8>> {
+    let all: Vec<Vec<u8>> =
+        events(0..700).iter().map(|event| event.to_string().into_bytes()).collect();
+    load(corner, &all, &["--index-by", "none"]);
+    all
+}
+
+fn a_search_outlasts_a_busy_engine(corner: &Corner) {
+    let all = loaded(corner);
+    let busy = relay(corner, |page, _, status, answer| match page {
+        1 => Some((429, Value::Null)),
+        3 => None,
+        4 => Some((503, Value::Null)),
+        _ => Some((status, answer)),
+    });
+    let found = Index::at(&busy.url(), corner.prefix()).records(&Query::default());
+    assert_eq!(multiset(&found), multiset(&all));
+}
+
+fn what_an_engine_leaves_out_is_an_error(corner: &Corner) {
+    loaded(corner);
+    let error_of = |change: fn(usize, &str, u16, Value) -> Option<(u16, Value)>| {
+        let server = relay(corner, change);
+        let mut index = Index::at(&server.url(), corner.prefix());
+        index.deadline = Duration::from_secs(1);
+        index.read(&Query::default()).unwrap_err()
+    };
+    let shards = error_of(|page, _, status, mut answer| {
+        if page > 1 {
+            answer["_shards"]["failed"] = 1.into();
+        }
+        Some((status, answer))
+    });
+    assert!(shards.contains("1 of 1 shards failed"), "{shards}");
+    let timed_out = error_of(|page, _, status, mut answer| {
+        if page > 0 {
+            answer["timed_out"] = true.into();
+        }
+        Some((status, answer))
+    });
+    assert!(timed_out.contains("timed out in the engine"), "{timed_out}");
+    let fewer = error_of(|page, _, status, mut answer| {
+        if page == 2 {
+            answer["hits"]["hits"].as_array_mut().unwrap().remove(3);
+        }
+        Some((status, answer))
+    });
+    assert!(fewer.contains("returned 699 of the 700 documents"), "{fewer}");
+    let lost = error_of(|page, _, status, answer| match page {
+        0 | 1 => Some((status, answer)),
+        _ => Some((
+            404,
+            serde_json::json!({ "error": { "type": "search_phase_execution_exception" } }),
+        )),
+    });
+    assert!(lost.contains("lost the state of the search after 200 documents"), "{lost}");
+    let gone = error_of(|page, _, status, answer| (page < 2).then_some((status, answer)));
+    assert!(gone.contains("did not respond to the search"), "{gone}");
+    let page = error_of(|page, _, status, answer| match page {
+        0 | 1 => Some((status, answer)),
+        _ => Some((200, serde_json::json!("Welcome"))),
+    });
+    assert!(page.contains("not a search result"), "{page}");
+}
+
+fn an_engine_without_points_in_time_is_scrolled(corner: &Corner) {
+    let all = loaded(corner);
+    let old = relay(corner, |_, path, status, answer| {
+        let opens = path.contains("point_in_time") || path.contains("_pit");
+        Some(if opens {
+            (405, serde_json::json!({ "error": "no handler found" }))
+        } else {
+            (status, answer)
+        })
+    });
+    let found = Index::at(&old.url(), corner.prefix()).records(&Query::default());
+    assert_eq!(multiset(&found), multiset(&all));
+}
+
+/// Rights without which a search finds the same, but reads more, knows less, or leaves something to be released later.
+const NOT_NEEDED: [&str; 6] = [
+    "cluster:monitor/main",
+    "indices:admin/aliases/get",
+    "indices:admin/mappings/fields/get*",
+    "indices:admin/mappings/get",
+    "indices:data/read/point_in_time/delete",
+    "indices:monitor/settings/get",
+];
+
+#[test]
+fn the_role_for_searching_is_enough_and_no_more_than_needed() {
+    let (engine, desk) = (Secured::corner(), Desk::new());
+    let load = as_admin(engine.load(&desk), "admin").with("--ca-file".chain(&engine.authority));
+    load.run().exits(0);
+    engine.ask("POST", &format!("/{}/_refresh", engine.prefix));
+    let shipped = include_str!("../../policy/opensearch-search.json");
+    let shipped = shipped.replace("\"cloudtrail", &format!("\"{}", engine.prefix));
+    let role = Role(serde_json::from_str(&shipped).unwrap());
+    let user = engine.user();
+    let search = || {
+        let mut command = Command::new(PROGRAM);
+        command.args(["search", "ec2:*", "--in", "index", "--into", &engine.url]);
+        command.args(["--index", &engine.prefix, "--ca-file", &engine.authority]);
+        command.env_clear().env("HOME", "/nonexistent").stdin(Stdio::null());
+        command.env("TRAILLOAD_USERNAME", &user).env("TRAILLOAD_PASSWORD", PASSWORD);
+        let ended = command.output().unwrap();
+        (ended.status.code(), text(&ended.stdout).lines().count(), text(&ended.stderr))
+    };
+    engine.admit(&role);
+    let (code, found, message) = search();
+    assert_eq!((code, found), (Some(0), 50), "{message}");
+    for right in role.rights() {
+        engine.grant(&role.without(&right));
+        let (code, found, message) = search();
+        if NOT_NEEDED.contains(&right.as_str()) {
+            assert_eq!((code, found), (Some(0), 50), "without {right}: {message}");
+        } else {
+            assert_eq!((code, found), (Some(1), 0), "without {right}: {message}");
+            assert!(message.contains(&right) && message.contains("hint: "), "{message}");
+        }
+    }
+    engine.ask("DELETE", "/_search/point_in_time/_all");
+}
