@@ -87,9 +87,10 @@ fn starts_text(expr: &Expr) -> bool {
         Expr::Concat(parts) => parts.iter().any(starts_text),
         Expr::Alt(branches) => branches.iter().all(starts_text),
         Expr::Group(child) => starts_text(child),
-        Expr::AtomicGroup(child) => starts_text(child),
+        Expr::AtomicGroup(child) | Expr::LookAround(child, LookAround::LookAhead) => {
+            starts_text(child)
+        }
         Expr::Repeat { child, lo, .. } => *lo > 0 && starts_text(child),
-        Expr::LookAround(child, LookAround::LookAhead) => starts_text(child),
         _ => false,
     }
 }
@@ -101,9 +102,10 @@ fn ends_text(expr: &Expr) -> bool {
         Expr::Concat(parts) => parts.iter().any(ends_text),
         Expr::Alt(branches) => branches.iter().all(ends_text),
         Expr::Group(child) => ends_text(child),
-        Expr::AtomicGroup(child) => ends_text(child),
+        Expr::AtomicGroup(child) | Expr::LookAround(child, LookAround::LookBehind) => {
+            ends_text(child)
+        }
         Expr::Repeat { child, lo, .. } => *lo > 0 && ends_text(child),
-        Expr::LookAround(child, LookAround::LookBehind) => ends_text(child),
         _ => false,
     }
 }

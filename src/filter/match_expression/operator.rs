@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::super::syntax::SyntaxError;
+use super::super::{literal::Literal, syntax::SyntaxError};
 use super::path_reader::unclosed_bracket;
 
 /// How values are compared.
@@ -113,7 +113,7 @@ fn no_operator(expression: &str) -> SyntaxError {
         (" match ", "regex"),
         (" like ", "regex"),
         (" contains ", "regex"),
-        (" in ", "regex"),
+        (" in ", ""),
         (" is not ", "!="),
         (" is ", "=="),
         (" eq ", "=="),
@@ -136,12 +136,15 @@ fn no_operator(expression: &str) -> SyntaxError {
     let blanks = other.len() - other.trim_start().len();
     let error =
         SyntaxError::new(expression, at + blanks, format!("{} is no operator", other.trim()));
-    if meant.is_empty() {
-        return error.suggest("the operators are ==, != and regex; for order, use --where");
-    }
     let (path, value) = (expression[..at].trim(), expression[at + other.len()..].trim());
-    if value.starts_with(['"', '\'']) || value.parse::<f64>().is_ok() || value.is_empty() {
-        return error.suggest(format!("write {path} {meant} {value}"));
-    }
-    error.suggest(format!("write {path} {meant} {}", Value::from(value)))
+    let suggestion = if other == " in " {
+        format!("for one of several texts, write {path} regex \"^(a|b)$\"")
+    } else if meant.is_empty() {
+        "the operators are ==, != and regex; for order, use --where".to_owned()
+    } else if value.is_empty() || Literal::parse(value, 0).is_ok() {
+        format!("write {path} {meant} {value}")
+    } else {
+        format!("write {path} {meant} {}", Value::from(value))
+    };
+    error.suggest(suggestion)
 }

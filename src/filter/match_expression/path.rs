@@ -175,7 +175,7 @@ fn select<'event>(
             Selector::Wildcard => children(node).try_for_each(&mut follow)?,
             Selector::Slice(slice) => slice.elements(node).try_for_each(&mut follow)?,
             Selector::Filter(path) => {
-                path.query(node).all().into_iter().try_for_each(&mut follow)?
+                path.query(node).all().into_iter().try_for_each(&mut follow)?;
             }
         }
     }

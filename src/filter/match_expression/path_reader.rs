@@ -5,6 +5,8 @@
 //! is accepted beyond the standard: a path without `$`; blanks around it; names behind a point that contain `-` or `:` or
 //! start with a digit (`$.resources.0` is the key `0` or the first element); `[(@.length-1)]`; `[name]`.
 
+use std::fmt::{self, Write as _};
+
 use serde_json_path::JsonPath;
 
 use super::super::{literal, syntax::SyntaxError};
@@ -151,10 +153,10 @@ impl Reader<'_> {
             self.canonical.push_str(points);
         }
         let position = position(&name);
-        self.canonical.push_str(&match position {
-            Some(position) => format!("['{name}',{position}]"),
-            None => format!("['{name}']"),
-        });
+        match position {
+            Some(position) => self.write(format_args!("['{name}',{position}]")),
+            None => self.write(format_args!("['{name}']")),
+        }
         let mut selectors = vec![Selector::Name(name)];
         selectors.extend(position.map(Selector::Position));
         Ok(Segment { origin, selectors })
@@ -210,7 +212,7 @@ impl Reader<'_> {
             Some(letter) if is_name_start(letter) => {
                 let name = self.peek_name().to_owned();
                 self.at += name.len();
-                self.canonical.push_str(&format!("'{name}'"));
+                self.write(format_args!("'{name}'"));
                 Ok(Some(Selector::Name(name)))
             }
             Some(']') => {
@@ -267,7 +269,7 @@ impl Reader<'_> {
                 .suggest("write [-1] for the last element, or [?(…)] for a filter"));
         };
         self.at += end;
-        self.canonical.push_str(&format!("-{position}"));
+        self.write(format_args!("-{position}"));
         Ok(Selector::Position(-position))
     }
 
@@ -332,8 +334,13 @@ impl Reader<'_> {
         let error =
             SyntaxError::new(self.text, at, format!("`{letter}` cannot stand here in a path"));
         if blanks > 0 && is_name_start(letter) {
-            return error
-                .suggest("put a name with blanks in brackets and quotation marks: $['a name']");
+            let suggestion = "put a name with blanks in brackets and quotation marks: ['a name']";
+            return error.suggest(suggestion);
+        }
+        if blanks == 0 && self.text[..at].ends_with(is_name_start) && !"()]}".contains(letter) {
+            return error.suggest(format!(
+                "put a name with this character in brackets and quotation marks: ['a{letter}b']"
+            ));
         }
         error
     }
@@ -341,6 +348,11 @@ impl Reader<'_> {
     /// Notes that what is appended next to `canonical` comes from the current position.
     fn mark(&mut self) {
         self.places.push((self.canonical.len(), self.at));
+    }
+
+    /// Appends to the canonical path. Writing to a text cannot fail.
+    fn write(&mut self, text: fmt::Arguments<'_>) {
+        let _ = self.canonical.write_fmt(text);
     }
 
     /// Copies a character.

@@ -161,7 +161,21 @@ fn errors_show_the_place_and_what_to_write() {
             "the operators are ==, != and regex; for order, use --where",
         ),
         ("$.a matches 'x'", 4, "matches is no operator", "write $.a regex 'x'"),
-        ("$.a IS NOT null", 4, "is not is no operator", "write $.a != \"null\""),
+        ("$.a IS NOT null", 4, "is not is no operator", "write $.a != null"),
+        (
+            "$.a in ['x', 'y']",
+            4,
+            "in is no operator",
+            "for one of several texts, write $.a regex \"^(a|b)$\"",
+        ),
+        ("$.a is None", 4, "is is no operator", "write $.a == None"),
+        ("$.a contains x y", 4, "contains is no operator", "write $.a regex \"x y\""),
+        (
+            "$.tags.k8s.io/x == 1",
+            13,
+            "`/` cannot stand here in a path",
+            "put a name with this character in brackets and quotation marks: ['a/b']",
+        ),
         ("$.a regexp 'x'", 4, "this is no operator", "write regex and a text in quotation marks"),
         (
             "$.a ==",
@@ -187,7 +201,7 @@ fn errors_show_the_place_and_what_to_write() {
             "event name == 1",
             6,
             "`n` cannot stand here in a path",
-            "put a name with blanks in brackets and quotation marks: $['a name']",
+            "put a name with blanks in brackets and quotation marks: ['a name']",
         ),
         (
             "$.a[@.b] == 1",
