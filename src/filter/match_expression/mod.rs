@@ -36,6 +36,10 @@ pub use self::{
     pattern::BACKTRACK_LIMIT,
 };
 
+/// After how many texts on which the pattern gave up no further text of an event is searched. An event can hold thousands
+/// of texts, and each of them takes some milliseconds.
+const MAX_GIVEN_UP: usize = 16;
+
 /// A condition on one event.
 #[derive(Clone, Debug)]
 pub struct MatchExpression {
@@ -175,16 +179,17 @@ impl Condition {
 
     /// Searches in all selected texts.
     fn any_search(&self, pattern: &Pattern, event: &Value) -> MatchOutcome {
-        let mut outcome = MatchOutcome::NotMatched;
-        let _ = self.path.visit(event, |value| {
-            match value.as_str().map(|text| pattern.search(text)) {
-                Some(Verdict::Matched) => outcome = MatchOutcome::Matched,
-                Some(Verdict::GaveUp) => outcome = MatchOutcome::GaveUp,
-                Some(Verdict::NotMatched) | None => {}
-            }
-            break_if(outcome.is_match())
+        let mut gave_up = 0;
+        let found = self.path.visit(event, |value| {
+            let verdict = value.as_str().map(|text| pattern.search(text));
+            gave_up += usize::from(verdict == Some(Verdict::GaveUp));
+            break_if(verdict == Some(Verdict::Matched) || gave_up > MAX_GIVEN_UP)
         });
-        outcome
+        match found {
+            ControlFlow::Break(()) if gave_up <= MAX_GIVEN_UP => MatchOutcome::Matched,
+            _ if gave_up > 0 => MatchOutcome::GaveUp,
+            _ => MatchOutcome::NotMatched,
+        }
     }
 }
 

@@ -424,3 +424,16 @@ fn an_event_of_great_depth_and_width_takes_bounded_time() {
     // 120 levels times 20,000 leaves; collecting the values would need 60 MB.
     assert!(start.elapsed() < Duration::from_secs(20));
 }
+
+#[test]
+fn an_event_of_many_hard_texts_takes_bounded_time() {
+    let hard: Vec<_> = (0..5_000).map(|_| json!("a".repeat(40))).collect();
+    let parsed = MatchExpression::parse(r#"$.a[*] regex r"(a*)*\1c""#).unwrap();
+    let start = Instant::now();
+    assert_eq!(parsed.matches(&json!({ "a": hard })), MatchOutcome::GaveUp);
+    // All of the texts would take half a minute.
+    assert!(start.elapsed() < Duration::from_secs(10));
+    let mut few: Vec<_> = hard.into_iter().take(3).collect();
+    few.push(json!("c"));
+    assert_eq!(parsed.matches(&json!({ "a": few })), MatchOutcome::Matched, "another text fits");
+}
