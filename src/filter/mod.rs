@@ -18,6 +18,8 @@
 //! | [`flat`], [`eventbridge`] | the views of an event that expressions see |
 //! | [`principal`], [`resource`] | who made a call, and what it was about |
 //! | [`selectors`] | the conditions of a search with options of their own |
+//! | [`rule`], [`sigma`] | on which events an alert is due: rules of our own, and those of Sigma |
+//! | [`yaml`] | YAML with the line and column of every value |
 //! | [`syntax`] | errors in expressions, and limits on their size |
 
 pub mod action;
@@ -35,6 +37,7 @@ pub mod required_paths;
 pub mod resource;
 pub mod rule;
 pub mod selectors;
+pub mod sigma;
 pub mod syntax;
 pub mod time_bounds;
 pub mod truth;

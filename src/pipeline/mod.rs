@@ -41,6 +41,7 @@ pub mod search;
 #[cfg(test)]
 mod tests;
 mod thread;
+pub mod watch;
 mod worker;
 
 pub use consumer::{Consumer, RecordProcessor};

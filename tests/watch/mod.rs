@@ -185,3 +185,141 @@ fn the_shipped_rules_are_valid_and_tested() {
         table.lines().last().unwrap().split_whitespace().next().unwrap().parse().unwrap();
     assert!(rules >= 25, "{rules} rules");
 }
+
+/// An event of a user, `minute` minutes after midnight.
+fn event(minute: u32, name: &str, user: &str) -> Value {
+    json!({
+        "eventVersion": "1.08", "eventSource": "iam.amazonaws.com", "eventName": name, "awsRegion": "us-east-1",
+        "eventTime": format!("2026-11-27T{:02}:{:02}:00Z", minute / 60, minute % 60),
+        "eventID": format!("00000000-0000-0000-{minute:04}-{:012}", user.len()),
+        "userIdentity": { "type": "IAMUser", "arn": format!("arn:aws:iam::111122223333:user/{user}") },
+    })
+}
+
+/// Writes trail files, each with events.
+fn trail(folder: &Path, files: &[Vec<Value>]) {
+    fs::create_dir(folder.join("trail")).unwrap();
+    for (number, records) in files.iter().enumerate() {
+        let text = json!({ "Records": records }).to_string();
+        fs::write(folder.join(format!("trail/{number}.json")), text).unwrap();
+    }
+}
+
+fn alerts(output: &Output) -> Vec<Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_dry_run_prints_alerts_in_the_order_of_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let late = event(90, "CreateUser", "al");
+    // The newest file first, and an event that is in two files.
+    trail(
+        folder.path(),
+        &[
+            vec![late.clone(), event(5, "ListUsers", "al")],
+            vec![event(30, "CreateUser", "bob"), late],
+        ],
+    );
+    let rules = "name: \"iam.amazonaws.com: user created\"\nevents: [CreateUser]\nseverity: high\nactions: [slack, {index: {}}]\n";
+    fs::write(folder.path().join("rules.yml"), rules).unwrap();
+    let output = watch(folder.path(), &["rules.yml", "--dry-run", "--in", "trail"]);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let alerts = alerts(&output);
+    let times: Vec<_> =
+        alerts.iter().map(|alert| alert["event"]["eventTime"].as_str().unwrap()).collect();
+    assert_eq!(times, ["2026-11-27T00:30:00Z", "2026-11-27T01:30:00Z"]);
+    assert_eq!(alerts[0]["rule"], "iam.amazonaws.com: user created");
+    assert_eq!(alerts[0]["severity"], "high");
+    assert_eq!(alerts[0]["actions"], json!(["slack", "index"]));
+    assert_eq!(alerts[0]["event"], event(30, "CreateUser", "bob"));
+    assert!(errors.contains("2 alerts from 3 matches in 4 events"), "{errors}");
+}
+
+#[test]
+fn a_dry_run_groups_and_counts_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = [
+        (0, "al"),
+        (10, "al"),
+        (20, "al"),
+        (30, "al"),
+        (31, "bob"),
+        (90, "al"),
+        (100, "al"),
+        (110, "al"),
+    ];
+    trail(
+        folder.path(),
+        &[events.map(|(minute, user)| event(minute, "CreateAccessKey", user)).to_vec()],
+    );
+    let rules = "name: keys\nevents: [CreateAccessKey]\ngroup_by: detail.userIdentity.arn\nwindow: 60m\nthreshold: 3\n";
+    fs::write(folder.path().join("rules.yml"), rules).unwrap();
+    let output = watch(folder.path(), &["rules.yml", "--dry-run", "--in", "trail"]);
+    let found: Vec<_> = alerts(&output)
+        .iter()
+        .map(|alert| (alert["event"]["eventTime"].clone(), alert["events"].clone()))
+        .collect();
+    assert_eq!(
+        found,
+        [(json!("2026-11-27T00:20:00Z"), json!(3)), (json!("2026-11-27T01:50:00Z"), json!(3))]
+    );
+    assert_eq!(
+        alerts(&output)[0]["group"]["detail.userIdentity.arn"],
+        "arn:aws:iam::111122223333:user/al"
+    );
+}
+
+#[test]
+fn a_rule_that_cannot_be_evaluated_is_named_with_an_event() {
+    let folder = tempfile::tempdir().unwrap();
+    trail(folder.path(), &[vec![event(1, "CreateUser", "al"), event(2, "CreateUser", "bob")]]);
+    fs::write(
+        folder.path().join("rules.yml"),
+        "name: x\nevents: [CreateUser]\nmatch: starts_with(detail.userAgent, 'a')\n",
+    )
+    .unwrap();
+    let output = watch(folder.path(), &["rules.yml", "--dry-run", "--in", "trail"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout), "");
+    let errors = text(&output.stderr);
+    assert!(
+        errors.contains("could not be evaluated on 2 events") && errors.contains("starts_with()"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_dry_run_with_an_invalid_rule_or_path_reads_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    trail(folder.path(), &[vec![event(1, "CreateUser", "al")]]);
+    fs::write(folder.path().join("good.yml"), "name: x\nevents: [CreateUser]\n").unwrap();
+    fs::write(folder.path().join("bad.yml"), "name: y\nevents: [CreateUser]\nmatch: a =\n")
+        .unwrap();
+    for arguments in [
+        &["good.yml", "bad.yml", "--dry-run", "--in", "trail"][..],
+        &["good.yml", "--dry-run", "--in", "missing"],
+        &["good.yml", "--check", "--in", "trail"],
+        &["good.yml", "--dry-run", "--in", "trail", "--from", "2026-11-27", "--to", "2026-11-26"],
+    ] {
+        let output = watch(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "");
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_a_dry_run_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    trail(folder.path(), &[(0..600).map(|minute| event(minute, "CreateUser", "al")).collect()]);
+    fs::write(folder.path().join("good.yml"), "name: x\nevents: [CreateUser]\n").unwrap();
+    let command = format!(
+        "{} watch good.yml --dry-run --in trail 2>errors | head -1; echo ${{PIPESTATUS[0]}}",
+        env!("CARGO_BIN_EXE_trailload")
+    );
+    let output =
+        Command::new("bash").args(["-c", &command]).current_dir(folder.path()).output().unwrap();
+    assert!(text(&output.stdout).ends_with("\n0\n"), "{}", text(&output.stdout));
+    assert!(!fs::read_to_string(folder.path().join("errors")).unwrap().contains("error"));
+}

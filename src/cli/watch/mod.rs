@@ -1,21 +1,25 @@
-//! `trailload watch`: checks, tests and translates rules.
+//! `trailload watch`: evaluates, checks, tests and translates rules.
 //!
-//! Input: rule files and folders, or a Drools file. Output: what is wrong in them, the results of their tests, an event
-//! pattern, or a rule file.
-//! Invariant: nothing is sent, and nothing but the rules and the events of their tests is read.
+//! Input: rule files and folders, or a Drools file. Output: the alerts of a dry run, what is wrong in the rules, the results
+//! of their tests, an event pattern, or a rule file.
+//! Invariant: no rule is used before all are valid, and nothing is sent but requests for the events of a dry run.
 //! Not here: the rule language (see [`filter::rule`](crate::filter::rule)).
 
+mod replay;
 mod rule_files;
 mod rule_tests;
 mod table;
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use self::{
+    replay::ReplayArgs,
     rule_files::{LoadedRules, load_rules},
     rule_tests::run_tests,
 };
-use super::{exit::Exit, failure::Failure};
+use super::{environment::Environment, exit::Exit, failure::Failure};
 use crate::{
     filter::{
         rule::{event_pattern, translate_drools},
@@ -35,16 +39,19 @@ A rule names the events it looks at, and says with a JMESPath expression when it
   tests: [{event: tests/by-hand.json, fires: true}]
 
 Examples:
+  trailload watch rules/ --dry-run --in AWSLogs/
+  trailload watch rules/ --dry-run --in s3://my-trail --last 7d
   trailload watch --check rules/
   trailload watch --test rules/
   trailload watch --event-pattern rules/ > pattern.json
   trailload watch --from-drl security-group.drl > rules/security-group.yml
 
 Exit codes:
-  0  the rules are valid and their tests pass
-  1  a test failed, or a file cannot be read
+  0  the rules are valid and their tests pass; everything was read
+  1  a test failed, or credentials, permissions or an address have to be fixed
   2  a rule or the command line is invalid
-  3  a part of the Drools file could not be translated";
+  3  some input could not be read, or a part of the Drools file not be translated
+  4  stopped by a signal";
 
 /// The arguments of `trailload watch`.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,13 +64,21 @@ pub struct WatchArgs {
     /// What to do with them.
     #[command(flatten)]
     pub mode: WatchMode,
+    /// What a dry run reads.
+    #[command(flatten)]
+    pub replay: ReplayArgs,
 }
 
 /// What to do with the rules.
 #[derive(Clone, Debug, clap::Args)]
 #[group(id = "mode", required = true, multiple = false)]
 #[command(next_help_heading = "Watch options")]
+#[expect(clippy::struct_excessive_bools, reason = "one flag per mode; at most one is set")]
 pub struct WatchMode {
+    /// Evaluate the rules on the events of --in, and print one line of JSON for each alert that would
+    /// be sent, in the order of time; sends nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Check the rules: errors with file, line and column, and expressions that probably mean something else
     #[arg(long)]
     pub check: bool,
@@ -83,7 +98,12 @@ pub struct WatchMode {
 /// # Errors
 ///
 /// Returns a [`Failure`] if a file cannot be read, a rule is invalid, or a test failed. Each error of a rule was logged.
-pub(super) fn run(args: &WatchArgs, log: &Log) -> Result<Exit, Failure> {
+pub(super) fn run(
+    args: &WatchArgs,
+    environment: &Environment,
+    now: Timestamp,
+    log: &Log,
+) -> Result<Exit, Failure> {
     if let Some(file) = &args.mode.from_drl {
         return translate(file, log);
     }
@@ -91,6 +111,9 @@ pub(super) fn run(args: &WatchArgs, log: &Log) -> Result<Exit, Failure> {
     report_problems(&loaded, log);
     if loaded.error_count() > 0 {
         return Err(invalid_rules(&loaded));
+    }
+    if args.mode.dry_run {
+        return replay::run(&args.replay, &loaded, environment, now, log);
     }
     if args.mode.test {
         return test(&loaded);

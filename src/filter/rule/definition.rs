@@ -1,6 +1,6 @@
 //! The rule file.
 //!
-//! Input: the text of a YAML file: one rule, a list of rules, or several documents of these. Output: the rules, and what is
+//! Input: the text of a YAML file: one rule, a list of rules, or several documents of these. A document may be a Sigma rule. Output: the rules, and what is
 //! wrong or suspicious in the file, with line and column.
 //! Invariant: a rule with an error is left out; the others are returned.
 //!
@@ -9,11 +9,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    ActionReference, FirstSeen, Grouping, Rule, RuleTest, Selection, Severity, TestEvent,
-    TestExpectation, duration::parse_duration,
+    ActionReference, FirstSeen, Grouping, Rule, RuleCondition, RuleTest, Selection, Severity,
+    TestEvent, TestExpectation, duration::parse_duration,
 };
 use crate::filter::{
     jmespath::Expression,
+    sigma::{SigmaLevel, SigmaRule, is_sigma_rule, parse_sigma_rule},
     syntax::SyntaxError,
     yaml::{DefinitionError, TextPosition, YamlContent, YamlEntry, YamlNode, parse_yaml},
 };
@@ -51,6 +52,9 @@ const ALL_EVENTS: &str = "*";
 
 /// The window of a rule that groups or counts events and has none. Of 74 public rules with a window, 54 have an hour.
 const DEFAULT_WINDOW: Duration = Duration::from_hours(1);
+
+/// The largest threshold. The times of that many events are kept for each group.
+const MAX_THRESHOLD: u64 = 10_000;
 
 /// How similar (Jaro-Winkler, 0 to 1) a key must be to be suggested instead of an unknown one.
 const MIN_SIMILARITY: f64 = 0.8;
@@ -105,7 +109,12 @@ impl RuleFile {
 
     fn add_rule(&mut self, node: &YamlNode) {
         let mut reader = RuleReader { warnings: Vec::new() };
-        match reader.read(node) {
+        let read = if is_sigma_rule(node) {
+            parse_sigma_rule(node).map(Rule::from)
+        } else {
+            reader.read(node)
+        };
+        match read {
             Ok(rule) => {
                 if let Some(first) = self.rules.iter().find(|other| other.name == rule.name) {
                     let message =
@@ -129,6 +138,29 @@ impl RuleFile {
     }
 }
 
+impl From<SigmaRule> for Rule {
+    fn from(rule: SigmaRule) -> Self {
+        Self {
+            name: rule.title,
+            description: rule.description,
+            severity: match rule.level {
+                Some(SigmaLevel::Informational) => Severity::Info,
+                Some(SigmaLevel::Low) => Severity::Low,
+                Some(SigmaLevel::Medium) | None => Severity::Medium,
+                Some(SigmaLevel::High) => Severity::High,
+                Some(SigmaLevel::Critical) => Severity::Critical,
+            },
+            selection: Selection::default(),
+            condition: Some(RuleCondition::Sigma(rule.detection)),
+            exceptions: Vec::new(),
+            grouping: Grouping { threshold: 1, ..Grouping::default() },
+            actions: Vec::new(),
+            tests: Vec::new(),
+            position: rule.position,
+        }
+    }
+}
+
 type Read<T> = Result<T, DefinitionError>;
 
 /// Reads a rule and collects warnings.
@@ -147,6 +179,7 @@ impl RuleReader {
             .ok_or_else(|| DefinitionError::new(node.position, "the rule has no `name`"))?;
         let name = text(name_node)?;
         let condition = node.get("match").map(|node| self.expression(node)).transpose()?;
+        let condition = condition.map(RuleCondition::Expression);
         Ok(Rule {
             selection: selection(node, &name)?,
             condition,
@@ -353,8 +386,8 @@ fn duration(node: &YamlNode) -> Read<Duration> {
 fn threshold(node: &YamlNode) -> Read<u64> {
     node.to_json()
         .as_u64()
-        .filter(|threshold| *threshold > 0)
-        .ok_or_else(|| expected(node, "a number from 1"))
+        .filter(|threshold| (1..=MAX_THRESHOLD).contains(threshold))
+        .ok_or_else(|| expected(node, "a number from 1 to 10000"))
 }
 
 fn action(node: &YamlNode) -> Read<ActionReference> {

@@ -521,7 +521,12 @@ mod tests {
             None => {
                 let file = super::super::parse_rule_file(&translation.yaml);
                 assert_eq!(file.errors, []);
-                Ok(file.rules[0].condition.as_ref().unwrap().text().to_owned())
+                match &file.rules[0].condition {
+                    Some(super::super::RuleCondition::Expression(expression)) => {
+                        Ok(expression.text().to_owned())
+                    }
+                    other => panic!("{other:?}"),
+                }
             }
         }
     }

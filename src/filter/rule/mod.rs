@@ -1,19 +1,20 @@
 //! Rules: on which events an alert is due.
 //!
-//! Input: a rule file in YAML; an event. Output: an error with line and column, or rules; the [`Verdict`] of each rule
+//! Input: a rule file in YAML, or a Sigma rule; an event. Output: an error with line and column, or rules; the [`Verdict`] of each rule
 //! that selects the event.
 //! Invariant: expressions are parsed once; a rule that does not select an event costs nothing on it, and no event is
 //! copied.
-//! Not here: memory across events (`window`, `threshold` and `first_seen` are read and kept with the rule, but a verdict is
-//! about one event), and the delivery of alerts.
+//! Not here: the delivery of alerts. A verdict is about one event; what a rule remembers of others is in [`AlertGate`].
 //!
 //! | module | responsible for |
 //! |---|---|
 //! | `definition`, `duration` | the rule file: keys, values and their errors |
 //! | `rule_set` | the index of rules by event source and name, and the verdicts on an event |
+//! | `alert_gate` | `window`, `threshold` and `first_seen`, for matches in the order of time |
 //! | `event_pattern` | the EventBridge pattern that delivers the events of rules |
 //! | `drools` | rules of a Drools file as a rule file |
 
+mod alert_gate;
 mod definition;
 mod drools;
 mod duration;
@@ -27,6 +28,7 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::Value;
 
 pub use self::{
+    alert_gate::{AlertGate, RuleMatch},
     definition::{DefinitionWarning, RuleFile, parse_rule_file},
     drools::{DroolsTranslation, translate_drools},
     event_pattern::event_pattern,
@@ -35,6 +37,7 @@ pub use self::{
 use super::{
     eventbridge::EventView,
     jmespath::{EvaluationError, Expression},
+    sigma::Detection,
     yaml::TextPosition,
 };
 
@@ -50,7 +53,7 @@ pub struct Rule {
     /// The events that are looked at.
     pub selection: Selection,
     /// When it fires on an event that is looked at.
-    pub condition: Option<Expression>,
+    pub condition: Option<RuleCondition>,
     /// When it does not.
     pub exceptions: Vec<Expression>,
     /// How alerts are grouped and limited.
@@ -61,6 +64,35 @@ pub struct Rule {
     pub tests: Vec<RuleTest>,
     /// Where the rule starts in its file.
     pub position: TextPosition,
+}
+
+/// When a rule fires on an event that it looks at.
+#[derive(Clone, Debug)]
+pub enum RuleCondition {
+    /// If the result of an expression is true.
+    Expression(Expression),
+    /// If a Sigma rule matches.
+    Sigma(Detection),
+}
+
+impl RuleCondition {
+    fn is_true(&self, event: &Value) -> Result<bool, EvaluationError> {
+        match self {
+            Self::Expression(expression) => expression.is_true(EventView::new(event).with_flat()),
+            Self::Sigma(detection) => Ok(detection.matches(event)),
+        }
+    }
+
+    /// Returns texts of which a field at the top level of the event must have one, in any case, for the condition to be true.
+    /// `None` if it can be true whatever the field is.
+    fn required_texts(&self, field: &str) -> Option<Vec<&str>> {
+        match self {
+            Self::Expression(expression) => {
+                expression.required_texts(&[&["detail", field], &["flat", field]])
+            }
+            Self::Sigma(detection) => detection.required_texts(field),
+        }
+    }
 }
 
 /// How serious an alert is.
@@ -197,12 +229,12 @@ pub enum Verdict {
 impl Rule {
     /// Returns the verdict on an event, which the rule must select.
     pub fn verdict(&self, event: &Value) -> Verdict {
-        let view = EventView::new(event).with_flat();
-        match self.condition.as_ref().map_or(Ok(true), |condition| condition.is_true(view)) {
+        match self.condition.as_ref().map_or(Ok(true), |condition| condition.is_true(event)) {
             Ok(true) => {}
             Ok(false) => return Verdict::NoMatch,
             Err(error) => return Verdict::Failed(error),
         }
+        let view = EventView::new(event).with_flat();
         let mut first_error = None;
         for (number, exception) in self.exceptions.iter().enumerate() {
             match exception.is_true(view) {
@@ -212,6 +244,22 @@ impl Rule {
             }
         }
         Verdict::Fires(first_error)
+    }
+
+    /// Returns what the memory of the rule needs to know of an event on which it fires.
+    pub fn match_on(&self, event: &Value) -> RuleMatch {
+        let view = EventView::new(event).with_flat();
+        // A value that cannot be evaluated is null, as a missing one.
+        let values = |expressions: &[Expression]| {
+            let values = expressions.iter().map(|expression| {
+                expression.evaluate(view).map_or(Value::Null, |node| node.to_value())
+            });
+            Value::Array(values.collect())
+        };
+        RuleMatch {
+            group: values(&self.grouping.group_by),
+            combination: self.grouping.first_seen.as_ref().map(|first_seen| values(&first_seen.by)),
+        }
     }
 
     /// Returns whether the rule selects an event and fires on it.

@@ -10,15 +10,12 @@ use serde_json::Value;
 
 use super::{Rule, Verdict};
 
-/// The paths to the event name and source in an expression.
-const EVENT_NAME: &[&[&str]] = &[&["detail", "eventName"], &["flat", "eventName"]];
-const EVENT_SOURCE: &[&[&str]] = &[&["detail", "eventSource"], &["flat", "eventSource"]];
-
 /// Rules with an index.
 #[derive(Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    /// Rules that are bound to event names, by name; each with its sources, if it is bound to any.
+    /// Rules that are bound to event names, by name in small letters, because Sigma compares without regard to case; each
+    /// with its sources, if it is bound to any.
     by_name: HashMap<String, Vec<Candidate>>,
     /// Rules that are bound to event sources only.
     by_source: HashMap<String, Vec<usize>>,
@@ -38,8 +35,8 @@ impl RuleSet {
     pub fn new(rules: Vec<Rule>) -> Self {
         let mut set = Self::default();
         for (number, rule) in rules.iter().enumerate() {
-            let sources = bound(rule.selection.sources.as_deref(), rule, EVENT_SOURCE);
-            match (bound(rule.selection.events.as_deref(), rule, EVENT_NAME), sources) {
+            let sources = bound(rule.selection.sources.as_deref(), rule, "eventSource");
+            match (bound(rule.selection.events.as_deref(), rule, "eventName"), sources) {
                 (Some(names), sources) => {
                     for name in names {
                         let candidate = Candidate { rule: number, sources: sources.clone() };
@@ -63,8 +60,17 @@ impl RuleSet {
         &self.rules
     }
 
-    /// Returns the rules to look at for an event, in no particular order. An event without any needs no parsing.
-    pub fn candidates(&self, event_source: &str, event_name: &str) -> impl Iterator<Item = &Rule> {
+    /// Returns whether there is a rule to look at for an event. An event without any needs no parsing.
+    pub fn has_candidate(&self, event_source: &str, event_name: &str) -> bool {
+        let (source, name) = (event_source.to_lowercase(), event_name.to_lowercase());
+        self.candidates(&source, &name)
+            .filter_map(|number| self.rules.get(number))
+            .any(|rule| rule.selection.selects(event_source, event_name))
+    }
+
+    /// Returns the numbers of the rules to look at for an event, in no particular order, with source and name in small
+    /// letters. The selection of a rule may be narrower.
+    fn candidates(&self, event_source: &str, event_name: &str) -> impl Iterator<Item = usize> {
         let by_name = self.by_name.get(event_name).into_iter().flatten().filter(move |candidate| {
             candidate
                 .sources
@@ -76,27 +82,37 @@ impl RuleSet {
             .map(|candidate| candidate.rule)
             .chain(by_source.copied())
             .chain(self.unbound.iter().copied())
-            .filter_map(|number| self.rules.get(number))
     }
 
-    /// Calls `visit` with each rule that selects the event, and its verdict.
-    pub fn evaluate<'s>(&'s self, event: &Value, mut visit: impl FnMut(&'s Rule, Verdict)) {
+    /// Calls `visit` with each rule that selects the event, its number and its verdict.
+    pub fn evaluate<'s>(&'s self, event: &Value, mut visit: impl FnMut(usize, &'s Rule, Verdict)) {
         let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
-        for rule in self.candidates(text("eventSource"), text("eventName")) {
-            visit(rule, rule.verdict(event));
+        let (event_source, event_name) = (text("eventSource"), text("eventName"));
+        for number in self.candidates(&event_source.to_lowercase(), &event_name.to_lowercase()) {
+            match self.rules.get(number) {
+                Some(rule) if rule.selection.selects(event_source, event_name) => {
+                    visit(number, rule, rule.verdict(event));
+                }
+                _ => {}
+            }
         }
     }
 }
 
-/// Returns the names that an event must have one of: those that are listed, reduced to those that the condition requires.
-fn bound(listed: Option<&[String]>, rule: &Rule, field: &[&[&str]]) -> Option<Vec<String>> {
+/// Returns the names that an event must have one of, in small letters: those that are listed, reduced to those that the
+/// condition requires.
+fn bound(listed: Option<&[String]>, rule: &Rule, field: &str) -> Option<Vec<String>> {
     let required = rule.condition.as_ref().and_then(|condition| condition.required_texts(field));
-    let mut names: Vec<String> = match (listed, required) {
-        (Some(listed), Some(required)) => {
-            listed.iter().filter(|name| required.contains(&name.as_str())).cloned().collect()
+    let required: Option<Vec<String>> =
+        required.map(|texts| texts.into_iter().map(str::to_lowercase).collect());
+    let listed: Option<Vec<String>> =
+        listed.map(|names| names.iter().map(|name| name.to_lowercase()).collect());
+    let mut names = match (listed, required) {
+        (Some(mut listed), Some(required)) => {
+            listed.retain(|name| required.contains(name));
+            listed
         }
-        (Some(listed), None) => listed.to_vec(),
-        (None, Some(required)) => required.into_iter().map(str::to_owned).collect(),
+        (Some(names), None) | (None, Some(names)) => names,
         (None, None) => return None,
     };
     names.sort_unstable();

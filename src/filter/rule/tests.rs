@@ -186,7 +186,7 @@ fn errors_have_line_and_column_and_the_fix() {
         (
             "name: x\nevents: [A]\nthreshold: 0\n",
             "3:12",
-            "a number from 1 is expected here, not a number",
+            "a number from 1 to 10000 is expected here, not a number",
         ),
         ("name: x\nevents: [A]\ntests: [{event: a.json}]\n", "3:9", "the test has no `fires`"),
         ("name: x\nevents: [A]\nactions: [{indx: {}}]\n", "3:12", "an action has no key `indx`"),
@@ -312,7 +312,7 @@ prop_compose! {
         let mut rule = rules("name: x\nevents: ['*']\n").remove(0);
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
         rule.selection = Selection { sources: sources.map(owned), events: events.map(owned) };
-        rule.condition = condition.map(|text| Expression::parse(&text).unwrap());
+        rule.condition = condition.map(|text| RuleCondition::Expression(Expression::parse(&text).unwrap()));
         rule.exceptions = exception.iter().map(|text| Expression::parse(text).unwrap()).collect();
         rule
     }
@@ -341,7 +341,10 @@ fn fires_naively(rule: &Rule, event: &Value) -> bool {
     };
     listed(&rule.selection.sources, "eventSource")
         && listed(&rule.selection.events, "eventName")
-        && rule.condition.as_ref().is_none_or(is_true)
+        && rule.condition.as_ref().is_none_or(|condition| match condition {
+            RuleCondition::Expression(expression) => is_true(expression),
+            RuleCondition::Sigma(detection) => detection.matches(event),
+        })
         && !rule.exceptions.iter().any(is_true)
 }
 
@@ -358,7 +361,7 @@ proptest! {
         for event in &events {
             let expected: Vec<&str> = set.rules().iter().filter(|rule| fires_naively(rule, event)).map(|rule| rule.name.as_str()).collect();
             let mut found: Vec<&str> = Vec::new();
-            set.evaluate(event, |rule, verdict| {
+            set.evaluate(event, |_, rule, verdict| {
                 if matches!(verdict, Verdict::Fires(_)) {
                     found.push(&rule.name);
                 }

@@ -66,7 +66,7 @@ struct BufferedEvent {
 
 /// Sorts events.
 #[derive(Debug)]
-pub(super) struct EventSort {
+pub(in crate::pipeline) struct EventSort {
     order: TimeOrder,
     limit: u64,
     budget: usize,
@@ -80,7 +80,12 @@ pub(super) struct EventSort {
 
 impl EventSort {
     /// Returns a sort that keeps at most `budget` bytes in memory, and returns the first `limit` events.
-    pub(super) fn new(order: TimeOrder, limit: Option<u64>, budget: usize, folder: &Path) -> Self {
+    pub(in crate::pipeline) fn new(
+        order: TimeOrder,
+        limit: Option<u64>,
+        budget: usize,
+        folder: &Path,
+    ) -> Self {
         Self {
             order,
             limit: limit.unwrap_or(u64::MAX),
@@ -98,7 +103,7 @@ impl EventSort {
     /// # Errors
     ///
     /// Returns [`SortError`] if the temporary file cannot be written, such as on a full disk.
-    pub(super) fn add(
+    pub(in crate::pipeline) fn add(
         &mut self,
         time: Option<i64>,
         id: u128,
@@ -123,7 +128,7 @@ impl EventSort {
     /// # Errors
     ///
     /// Returns [`SortError`] if the temporary file cannot be read, or the error of `print`.
-    pub(super) fn for_each<E: From<SortError>>(
+    pub(in crate::pipeline) fn for_each<E: From<SortError>>(
         mut self,
         mut print: impl FnMut(&[u8]) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {

@@ -13,15 +13,17 @@ use crate::{
 };
 
 /// A record as bytes that are printed and as parsed JSON.
-pub(super) struct ParsedRecord<'r> {
+pub(in crate::pipeline) struct ParsedRecord<'r> {
     /// Valid JSON: the original bytes, unless they had to be repaired.
-    pub(super) json: Cow<'r, [u8]>,
-    pub(super) value: Value,
+    pub(in crate::pipeline) json: Cow<'r, [u8]>,
+    pub(in crate::pipeline) value: Value,
 }
 
 /// Parses a record. One that is nested deeper than `serde_json` accepts, or that is not quite JSON, is parsed by the
 /// tolerant parser of the normalizer.
-pub(super) fn parse_record(record: &[u8]) -> Result<ParsedRecord<'_>, MalformedRecord> {
+pub(in crate::pipeline) fn parse_record(
+    record: &[u8],
+) -> Result<ParsedRecord<'_>, MalformedRecord> {
     match serde_json::from_slice(record) {
         Ok(value @ Value::Object(_)) => Ok(ParsedRecord { json: Cow::Borrowed(record), value }),
         _ => {
@@ -29,6 +31,26 @@ pub(super) fn parse_record(record: &[u8]) -> Result<ParsedRecord<'_>, MalformedR
             Ok(ParsedRecord { json: Cow::Owned(repaired.json), value: repaired.value })
         }
     }
+}
+
+/// The most memory that a parsed record may take. Events of CloudTrail have 256 KB at most; with the text of the record,
+/// its copy for the output and all other memory, a search stays below 100 MB.
+const MAX_PARSED_BYTES: usize = 24 << 20;
+
+/// Memory of a parsed value beside its text, measured with lists of numbers and of empty objects.
+const VALUE_BYTES: usize = 80;
+
+/// Length from which the values of a record are counted; a shorter one cannot exceed the limit.
+const COUNTED_BYTES: usize = MAX_PARSED_BYTES / VALUE_BYTES;
+
+/// Returns whether a record is too large to be parsed as a whole.
+pub(super) fn is_too_large(record: &[u8]) -> bool {
+    if record.len() < COUNTED_BYTES {
+        return false;
+    }
+    // Every value but the first follows one of these; those in strings count as well.
+    let values = record.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    record.len() + values * VALUE_BYTES > MAX_PARSED_BYTES
 }
 
 /// Returns a record as valid JSON: as it is, unless it has to be repaired.
@@ -40,7 +62,10 @@ pub(super) fn valid_json(record: &[u8]) -> Result<Cow<'_, [u8]>, MalformedRecord
 }
 
 /// Returns the id by which an event is found once: the event id, else a hash of the content, as a load does.
-pub(super) fn identity(header: &EventHeader<'_>, json: &[u8]) -> Result<u128, MalformedRecord> {
+pub(in crate::pipeline) fn identity(
+    header: &EventHeader<'_>,
+    json: &[u8],
+) -> Result<u128, MalformedRecord> {
     match header.event_id.and_then(|id| event_uuid(id.as_bytes())) {
         Some(id) => Ok(id),
         None => content_hash(json),

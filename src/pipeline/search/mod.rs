@@ -149,7 +149,7 @@ impl QueryProjection {
 impl SearchContext {
     /// Returns whether events that are found have to be parsed as a whole.
     fn needs_parsed(&self) -> bool {
-        self.renderer.needs_parsed() || !matches!(self.output, SearchOutput::Events)
+        self.renderer.needs_parsed() || matches!(self.output, SearchOutput::Summary(_))
     }
 
     fn add_observations(&self, observations: Observations) {

@@ -13,20 +13,20 @@ use crate::{
 
 /// What a scan of the top level of a record finds.
 #[derive(Debug)]
-pub(super) struct ScannedRecord<'t> {
+pub(in crate::pipeline) struct ScannedRecord<'t> {
     /// Offset behind the record.
-    pub(super) end: usize,
+    pub(in crate::pipeline) end: usize,
     /// The members that decide about most events.
-    pub(super) header: EventHeader<'t>,
+    pub(in crate::pipeline) header: EventHeader<'t>,
     /// Whether the record has a member that this program adds to documents.
-    pub(super) may_be_document: bool,
+    pub(in crate::pipeline) may_be_document: bool,
     /// Whether a key contains an escape sequence, so that the header is empty.
-    pub(super) has_escaped_key: bool,
+    pub(in crate::pipeline) has_escaped_key: bool,
 }
 
 /// Where a member is in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct MemberRange {
+pub(in crate::pipeline) struct MemberRange {
     /// The key without its quotes.
     pub(super) key: Range<usize>,
     /// The value.
@@ -38,7 +38,7 @@ pub(super) struct MemberRange {
 /// # Errors
 ///
 /// Returns [`SkipError`] if the text ends within the record, or if its top level is not JSON.
-pub(super) fn scan_record<'t>(
+pub(in crate::pipeline) fn scan_record<'t>(
     text: &'t [u8],
     start: usize,
     ranges: &mut Vec<MemberRange>,
