@@ -48,7 +48,12 @@ pub(super) fn content_id(members: &[Member<'_>]) -> String {
 pub(super) fn content_hash(members: &[Member<'_>]) -> u128 {
     let mut canonical = Vec::new();
     write_object(members, &mut canonical);
-    let digest = Sha256::digest(&canonical);
+    hash(&canonical)
+}
+
+/// Returns the first bits of the SHA-256 hash.
+pub(super) fn hash(bytes: &[u8]) -> u128 {
+    let digest = Sha256::digest(bytes);
     digest[..HASH_BYTES].iter().fold(0, |hash, byte| hash << 8 | u128::from(*byte))
 }
 

@@ -79,12 +79,19 @@ pub fn event_uuid(id: &[u8]) -> Option<u128> {
         .try_fold(0_u128, |id, digit| Some(id << 4 | u128::from(digit?)))
 }
 
-/// Returns 128 bits that identify a record by its content, independently of the order of its keys.
+/// Length from which a record is identified by its bytes, because a tree of it would take many times its length.
+const HASHED_AS_BYTES: usize = 1 << 20;
+
+/// Returns 128 bits that identify a record by its content, independently of the order of its keys unless it is very
+/// long.
 ///
 /// # Errors
 ///
 /// Returns [`MalformedRecord`] if the record is not a JSON object, even after repair.
 pub fn content_hash(record: &[u8]) -> Result<u128, MalformedRecord> {
+    if record.len() >= HASHED_AS_BYTES {
+        return Ok(document_id::hash(record));
+    }
     match tree::parse(record)?.tree {
         Tree::Object(members) => Ok(document_id::content_hash(&members)),
         _ => Err(MalformedRecord { offset: 0, expected: "an object" }),

@@ -196,6 +196,13 @@ fn a_limit_prints_exactly_so_many_events_in_every_format() {
 
 /// Runs a search, and returns standard output and the peak of its memory in MiB.
 fn measured(source: &Path, words: &[&str]) -> (Output, u64) {
+    let (output, peak) = measured_with(source, words);
+    assert_eq!(output.status.code(), Some(0), "{words:?}: {}", messages(&output));
+    (output, peak)
+}
+
+/// As [`measured`], with any exit code.
+fn measured_with(source: &Path, words: &[&str]) -> (Output, u64) {
     let mut child = command(source, words).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut out = child.stdout.take().unwrap();
@@ -214,7 +221,6 @@ fn measured(source: &Path, words: &[&str]) -> (Output, u64) {
     }
     let mut output = child.wait_with_output().unwrap();
     output.stdout = reader.join().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{words:?}: {}", messages(&output));
     (output, peak)
 }
 
@@ -222,32 +228,59 @@ fn measured(source: &Path, words: &[&str]) -> (Output, u64) {
 fn memory_is_bounded_whatever_is_found() {
     let desk = Desk::new();
     let folder = desk.path("in");
-    let temporary = desk.path("tmp");
     fs::create_dir(&folder).unwrap();
-    fs::create_dir(&temporary).unwrap();
     // 100,000 events of 1 KB, of which the sort holds 4 MiB at a time.
+    let few = desk.path("few");
+    fs::create_dir(&few).unwrap();
     for file in 0..50 {
         let events = events(file * 2_000..file * 2_000 + 2_000);
-        fs::write(folder.join(format!("{file}.json.gz")), gzip(&records(&events))).unwrap();
+        let name = format!("{file}.json.gz");
+        fs::write(folder.join(&name), gzip(&records(&events))).unwrap();
+        if file < 10 {
+            fs::copy(folder.join(&name), few.join(&name)).unwrap();
+        }
     }
     let memory = ["--memory", "32MiB", "--workers", "1"];
-    for words in [
-        &["--sort", "time", "--output", "csv", "--fields", "time,eventID"][..],
-        &["--sort", "time"],
-        &["--sort=-time", "--limit", "5000"],
-        &["--count-by", "eventID"],
-        &["--histogram", "1s", "--count-by", "eventID"],
-        &["--policy"],
-        &["--match", "$..name == 'a'"],
+    for (source, words) in [
+        (&folder, &["--sort", "time"][..]),
+        (&folder, &["--count-by", "eventID"]),
+        (&few, &["--sort", "time", "--output", "csv", "--fields", "time,eventID"]),
+        (&few, &["--sort=-time", "--limit", "5000"]),
+        (&few, &["--histogram", "1s", "--count-by", "eventID"]),
+        (&few, &["--policy"]),
+        (&few, &["--match", "$..name == 'a'"]),
     ] {
-        let (output, peak) = measured(&folder, &[words, &memory].concat());
+        let (output, peak) = measured(source, &[words, &memory].concat());
         assert!(
             (1..MOST_MEMORY_MIB).contains(&peak),
             "{words:?}: {peak} MiB, {}",
             messages(&output)
         );
     }
-    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+}
+
+#[test]
+fn events_of_many_megabytes_take_bounded_memory() {
+    let desk = Desk::new();
+    let text = small(1, &json!({"requestParameters": {"text": "x".repeat(30 << 20)}}));
+    let list = small(2, &json!({"requestParameters": {"list": vec![1; 8 << 20]}}));
+    for event in [text, list] {
+        let file = desk.file("a.json", records(&[event, small(3, &json!({}))]));
+        let simple =
+            ["--match", "eventName == 'GetObject'", "--match", "userIdentity.userName != 'x'"];
+        for (words, exit, found) in [
+            (&[][..], 0, 2),
+            (&simple, 0, 2),
+            (&["--sort", "time"], 0, 2),
+            // What cannot be parsed within the memory is reported, and the rest is found.
+            (&["--where", "detail.eventName == 'GetObject'"], 3, 1),
+        ] {
+            let (output, peak) = measured_with(&file, words);
+            assert_eq!(output.status.code(), Some(exit), "{words:?}: {}", messages(&output));
+            assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), found);
+            assert!(peak < MOST_MEMORY_MIB, "{words:?}: {peak} MiB");
+        }
+    }
 }
 
 #[test]

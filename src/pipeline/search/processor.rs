@@ -1,6 +1,7 @@
 //! The part of a search that runs on a worker thread: examines records, and renders or counts those that match.
 
 use std::{
+    fmt::Display,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     SearchContext, SearchOutput,
-    found_event::{ParsedRecord, identity, parse_record, valid_json},
+    found_event::{ParsedRecord, identity, is_too_large, parse_record, valid_json},
     listed_resources::ListedResources,
     record_scan::{MemberRange, ScannedRecord, scan_record},
     summary::EventSummary,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     filter::{
         query::{EventHeader, Observations},
-        time_bounds::event_time,
+        time_bounds::parse_event_time,
     },
     normalize::{DocumentRecord, MalformedRecord, record_of_document},
     pipeline::consumer::{Disposition, LongRecord, Origin, Processed, ReadTotals, RecordProcessor},
@@ -61,6 +62,9 @@ const SAMPLED_AT_FIRST: u64 = 500;
 /// See [`SAMPLED_AT_FIRST`].
 const SAMPLE_INTERVAL: u64 = 64;
 
+/// The longest record that is parsed as a whole only for hints.
+const MAX_SAMPLED_BYTES: usize = 256 << 10;
+
 /// Examines records.
 pub(in crate::pipeline) struct SearchProcessor {
     context: Arc<SearchContext>,
@@ -68,6 +72,8 @@ pub(in crate::pipeline) struct SearchProcessor {
     observations: Observations,
     /// When a batch was last handed over.
     handed_over: Option<Instant>,
+    /// Name of the input that is read.
+    input: String,
     /// The members of the current record.
     members: Vec<MemberRange>,
     /// The resources that LookupEvents lists beside the next record.
@@ -81,6 +87,7 @@ impl SearchProcessor {
             batch: SearchBatch::default(),
             observations: Observations::default(),
             handed_over: None,
+            input: String::new(),
             members: Vec::new(),
             listed_resources: ListedResources::default(),
         }
@@ -92,7 +99,7 @@ impl SearchProcessor {
         text: &[u8],
         start: usize,
         scanned: &ScannedRecord<'_>,
-    ) -> Result<(), MalformedRecord> {
+    ) -> Result<(), Unexamined> {
         let record = &text[start..scanned.end];
         if scanned.may_be_document
             && let Some(DocumentRecord { record, lookup }) = record_of_document(record)
@@ -112,14 +119,14 @@ impl SearchProcessor {
         text: &[u8],
         record: &[u8],
         scanned: &ScannedRecord<'_>,
-    ) -> Result<(), MalformedRecord> {
+    ) -> Result<(), Unexamined> {
         let header = &scanned.header;
         if !self.context.query.admits(header) {
             return Ok(());
         }
-        let event = match self.project(text, scanned) {
+        let event = match self.project(text, record.len(), scanned) {
             Some(projected) => ExaminedEvent::Projected(projected),
-            None => ExaminedEvent::Parsed(parse_record(record)?),
+            None => ExaminedEvent::Parsed(parse_whole(record)?),
         };
         let value = event.value();
         let listed = self.listed_resources.add_to(value);
@@ -132,10 +139,16 @@ impl SearchProcessor {
     }
 
     /// Parses what the query looks at, unless the whole record has to be parsed.
-    fn project(&self, text: &[u8], scanned: &ScannedRecord<'_>) -> Option<Value> {
+    fn project(
+        &self,
+        text: &[u8],
+        record_bytes: usize,
+        scanned: &ScannedRecord<'_>,
+    ) -> Option<Value> {
         let projection = self.context.projection.as_ref().filter(|_| !scanned.has_escaped_key)?;
         let events = self.observations.events;
         let is_sampled = projection.is_for_expressions
+            && record_bytes <= MAX_SAMPLED_BYTES
             && (events < SAMPLED_AT_FIRST || (events + 1).is_multiple_of(SAMPLE_INTERVAL));
         if is_sampled { None } else { projection.members.parse(text, &self.members) }
     }
@@ -146,18 +159,18 @@ impl SearchProcessor {
         record: &[u8],
         header: &EventHeader<'_>,
         event: ExaminedEvent<'_>,
-    ) -> Result<(), MalformedRecord> {
+    ) -> Result<(), Unexamined> {
         let (json, value) = match event {
             ExaminedEvent::Parsed(ParsedRecord { json, value }) => (json, Some(value)),
             ExaminedEvent::Projected(_) if self.context.needs_parsed() => {
-                let ParsedRecord { json, value } = parse_record(record)?;
+                let ParsedRecord { json, value } = parse_whole(record)?;
                 (json, Some(value))
             }
             ExaminedEvent::Projected(_) => (valid_json(record)?, None),
         };
         let id = identity(header, &json)?;
         if self.context.seen.is_new(id) {
-            self.add(&json, &value.unwrap_or_default(), id);
+            self.add(&json, &value.unwrap_or_default(), EventPlace::new(header, id));
         } else {
             self.context.repeated.fetch_add(1, Relaxed);
         }
@@ -165,7 +178,7 @@ impl SearchProcessor {
     }
 
     /// Adds an event. It is null if it does not need to be parsed.
-    fn add(&mut self, json: &[u8], event: &Value, id: u128) {
+    fn add(&mut self, json: &[u8], event: &Value, place: EventPlace<'_>) {
         let Self { context, batch, .. } = self;
         let time = match &context.output {
             SearchOutput::Summary(empty) => {
@@ -174,10 +187,53 @@ impl SearchProcessor {
                 return;
             }
             SearchOutput::Events => None,
-            SearchOutput::Sorted(_) => event_time(event).map(Timestamp::as_millisecond),
+            SearchOutput::Sorted(_) => place.milliseconds(),
         };
         context.renderer.render(json, event, &mut batch.bytes);
-        batch.events.push(RenderedEvent { end: batch.bytes.len(), id, time });
+        batch.events.push(RenderedEvent { end: batch.bytes.len(), id: place.id, time });
+    }
+
+    /// Reports a record that is not examined.
+    fn report_too_long(&self, input: &str, reason: impl Display) {
+        self.context.log.warn(input, format_args!("{reason}; not examined"));
+        self.context.too_long.fetch_add(1, Relaxed);
+    }
+}
+
+/// Parses a record as a whole.
+fn parse_whole(record: &[u8]) -> Result<ParsedRecord<'_>, Unexamined> {
+    if is_too_large(record) {
+        return Err(Unexamined::TooLarge);
+    }
+    Ok(parse_record(record)?)
+}
+
+/// Why a record is not examined.
+enum Unexamined {
+    Malformed(MalformedRecord),
+    /// It would take too much memory.
+    TooLarge,
+}
+
+impl From<MalformedRecord> for Unexamined {
+    fn from(malformed: MalformedRecord) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+/// What decides about the place of an event among others.
+struct EventPlace<'e> {
+    id: u128,
+    event_time: Option<&'e str>,
+}
+
+impl<'e> EventPlace<'e> {
+    fn new(header: &EventHeader<'e>, id: u128) -> Self {
+        Self { id, event_time: header.event_time }
+    }
+
+    fn milliseconds(&self) -> Option<i64> {
+        parse_event_time(self.event_time?).map(Timestamp::as_millisecond)
     }
 }
 
@@ -218,19 +274,28 @@ impl RecordProcessor for SearchProcessor {
         match self.examine(text, start, &scanned) {
             // No checkpoint waits for a receipt.
             Ok(()) => Processed::Record { end: scanned.end, disposition: Disposition::Settled },
-            Err(MalformedRecord { offset, expected }) => Processed::Invalid {
-                offset: start + offset,
-                cause: format!("expected {expected}").into(),
-            },
+            Err(Unexamined::Malformed(MalformedRecord { offset, expected })) => {
+                let cause = format!("expected {expected}").into();
+                Processed::Invalid { offset: start + offset, cause }
+            }
+            Err(Unexamined::TooLarge) => {
+                let bytes = (scanned.end - start) as u64;
+                let record = format_args!("a record of {bytes} bytes has too many values");
+                self.report_too_long(&self.input, record);
+                Processed::Record { end: scanned.end, disposition: Disposition::Settled }
+            }
         }
     }
 
     fn process_long(&mut self, record: LongRecord<'_>, _origin: Origin) -> Disposition {
         let LongRecord { input, record, reason } = record;
-        let message = format_args!("at byte {}: {reason}; not examined", record.offset);
-        self.context.log.warn(input, message);
-        self.context.too_long.fetch_add(1, Relaxed);
+        self.report_too_long(input, format_args!("at byte {}: {reason}", record.offset));
         Disposition::Settled
+    }
+
+    fn start_input(&mut self, _origin: Origin, name: &str) {
+        self.input.clear();
+        self.input.push_str(name);
     }
 
     fn set_envelope_fields(&mut self, _username: Option<&[u8]>, resources: Option<&[u8]>) {

@@ -32,8 +32,17 @@ pub fn skip_value(text: &[u8], start: usize) -> Result<usize, SkipError> {
     match text.get(at) {
         Some(b'{' | b'[') => skip_container(text, at),
         Some(b'"') => skip_string(text, at).ok_or(SkipError::Incomplete),
+        Some(byte) if byte.is_ascii_alphanumeric() || *byte == b'-' => skip_literal(text, at),
         _ => skip_piece(text, at),
     }
+}
+
+/// Returns the offset behind the number or word that starts at `text[start]`.
+fn skip_literal(text: &[u8], start: usize) -> Result<usize, SkipError> {
+    let ends = |byte: &u8| {
+        !matches!(BYTE_CLASSES[usize::from(*byte)], ByteClass::Other) || matches!(byte, b',' | b':')
+    };
+    text[start..].iter().position(ends).map(|length| start + length).ok_or(SkipError::Incomplete)
 }
 
 fn skip_piece(text: &[u8], start: usize) -> Result<usize, SkipError> {
