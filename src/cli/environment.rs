@@ -29,6 +29,9 @@ pub const API_KEY: &str = "TRAILLOAD_API_KEY";
 /// File with the API key.
 pub const API_KEY_FILE: &str = "TRAILLOAD_API_KEY_FILE";
 
+/// The width of a terminal that does not report one, such as that of a container without a window.
+const DEFAULT_TERMINAL_COLUMNS: usize = 80;
+
 /// A text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -95,6 +98,9 @@ impl Environment {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         read.redraws = io::stderr().is_terminal() && !dumb;
         read.output = terminal(&io::stdout(), &Term::stdout());
+        if io::stdout().is_terminal() {
+            read.output.columns.get_or_insert(DEFAULT_TERMINAL_COLUMNS);
+        }
         read.error = terminal(&io::stderr(), &Term::stderr());
         read
     }

@@ -36,8 +36,8 @@ Examples:
     trailload search '*:Delete*' --last 3h
   What alice was denied, except by S3
     trailload search denied --principal '*alice*' --except '$.eventSource == \"s3.amazonaws.com\"'
-  Reads of one bucket by anyone outside of the office network
-    trailload search 's3:Get*' --resource my-bucket --except '$.sourceIPAddress regex \"^203\\.0\\.113\\.\"'
+  What was done to a bucket, except by AWS services
+    trailload search 's3:*' --resource my-bucket --except '$.userIdentity.type == \"AWSService\"'
   Which calls fail most often in a trail bucket
     trailload search --in s3://my-trail --last 7d --errors-only --count-by eventName,errorCode
   When it started: a bar chart of security group changes by hour
@@ -51,11 +51,11 @@ Examples:
 
 Exit codes:
   0  found
-  5  nothing found
   1  action required: fix the credentials, permissions or address named in the error
   2  invalid command line
   3  finished, but some input could not be read
-  4  stopped by a signal";
+  4  stopped by a signal
+  5  nothing found";
 
 /// The arguments of `trailload search`.
 #[derive(Clone, Debug, clap::Args)]
@@ -185,8 +185,9 @@ pub struct SearchTimeArgs {
 #[expect(clippy::struct_excessive_bools, reason = "each flag is one option of the command line")]
 #[command(next_help_heading = OUTPUT)]
 pub struct ResultArgs {
-    /// Format of the result [default: table on a terminal, otherwise ndjson]
-    #[arg(long, value_name = "table|ndjson|json|csv|tsv", value_enum, hide_possible_values = true)]
+    /// Print the result as table, ndjson, json, csv or tsv [default: table on a terminal, otherwise
+    /// ndjson]
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub output: Option<EventFormat>,
     /// Print only these fields, such as time,principal,action,requestParameters.bucketName
     #[arg(long, value_name = "FIELD,…")]
@@ -204,7 +205,8 @@ pub struct ResultArgs {
         allow_hyphen_values = true
     )]
     pub sort: Option<TimeOrder>,
-    /// Continue to search the event history for new events, until interrupted or --limit is reached
+    /// Continue with new events of the event history and of buckets, until interrupted or --limit is
+    /// reached
     #[arg(long, conflicts_with_all = ["sort", "to"])]
     pub follow: bool,
     /// Count events by these fields instead of printing them
@@ -221,7 +223,7 @@ pub struct ResultArgs {
     #[arg(long, requires = "policy")]
     pub include_denied: bool,
     /// Print who is behind an access key, a role session or a principal, back to the first identity
-    #[arg(long, value_name = "KEY|SESSION|PRINCIPAL")]
+    #[arg(long, value_name = "IDENTITY")]
     #[arg(conflicts_with_all = ["fields", "count_by", "histogram"])]
     pub trace: Option<String>,
     /// Print how this search would run: what AWS or the engine filters, what is filtered here, and

@@ -126,11 +126,17 @@ pub(super) fn after_search(plan: &SearchPlan, end: &SearchEnd, log: &Log) {
         log.warn("time", format_args!("{events} without a readable eventTime were left out"));
     }
     if met.without_read_only > 0 {
-        let option = if plan.conditions.read_only { "--read-only" } else { "--write-only" };
+        let (option, instead) = if plan.conditions.read_only {
+            ("--read-only", "$.readOnly != false")
+        } else {
+            ("--write-only", "$.readOnly != true")
+        };
         let events = format::plural(met.without_read_only, "event");
         log.warn(
             option,
-            format_args!("{events} left out that have no field readOnly; older events lack it"),
+            format_args!(
+                "{events} left out that have no field readOnly, as older events; --match '{instead}' includes them"
+            ),
         );
     }
     if end.found == 0 && met.events == 0 && end.examined == 0 && plan.sources.names == [LOOKUP] {

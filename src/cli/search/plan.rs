@@ -541,11 +541,11 @@ mod tests {
         let sent = |words: &[&str]| {
             plan(words).unwrap().aws.history.filter.map(|filter| filter.to_string())
         };
-        let event_source = Some("EventSource=dynamodb.amazonaws.com".to_owned());
-        assert_eq!(sent(&["dynamodb:*"]), event_source);
+        let event_source = Some("EventSource=cloudtrail.amazonaws.com".to_owned());
+        assert_eq!(sent(&["cloudtrail:*"]), event_source);
         assert_eq!(sent(&["--write-only"]), Some("ReadOnly=false".to_owned()));
         let key = Some("AccessKeyId=AKIAIOSFODNN7EXAMPLE".to_owned());
-        assert_eq!(sent(&["key", "AKIAIOSFODNN7EXAMPLE", "dynamodb:*"]), key);
+        assert_eq!(sent(&["key", "AKIAIOSFODNN7EXAMPLE", "cloudtrail:*"]), key);
         assert_eq!(sent(&["--resource", "a"]), None);
     }
 
