@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `grantee` | whom a policy is for |
 //! | `needed_actions` | the IAM actions of an event |
-//! | `arn_template`, `resources` | the ARNs that an action was used on |
+//! | `arn_template`, `parameters`, `resources` | the ARNs that an action was used on |
 //! | `grants` | actions, resources and Regions of a principal |
 //! | `document` | statements, merged and split into documents |
 //! | `report` | policies and remarks, as text and as JSON |
@@ -23,6 +23,7 @@ mod document;
 mod grantee;
 mod grants;
 mod needed_actions;
+mod parameters;
 mod report;
 mod resources;
 #[cfg(test)]
@@ -37,7 +38,8 @@ use self::{
     grantee::{Grantee, NoPolicy, grantee},
     grants::Grants,
     needed_actions::{is_denied, needed_actions},
-    resources::{CallSite, resources},
+    parameters::CallSite,
+    resources::resources,
 };
 
 /// Principals that get policies at most.

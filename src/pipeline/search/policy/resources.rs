@@ -4,6 +4,7 @@
 //! An ARN in the event that has the format of a type comes first. Without one, the format is filled with the request
 //! parameters: `tableName` for `${TableName}`. What remains unknown is `*`, and marked.
 //! Invariant: response elements are not used, because the next call creates another resource.
+//! Not here: which parameter is the value of a variable (see `parameters`).
 
 use std::collections::BTreeSet;
 
@@ -11,75 +12,10 @@ use serde_json::Value;
 
 use super::{
     arn_template::{ArnTemplate, escape},
+    parameters::{CallSite, MAX_VALUES, values_of},
     report::WildcardReason,
 };
-use crate::{
-    aws::partition::AwsPartition,
-    filter::action::{EventAction, ResourceType},
-};
-
-/// Resources of one event at most; further ones are left to the widening of resources.
-const MAX_VALUES: usize = 1_000;
-
-/// Services whose calls have no Region, although their events name one.
-const GLOBAL_SERVICES: [&str; 26] = [
-    "account",
-    "artifact",
-    "aws-portal",
-    "billing",
-    "budgets",
-    "ce",
-    "cloudfront",
-    "consolidatedbilling",
-    "cur",
-    "freetier",
-    "globalaccelerator",
-    "health",
-    "iam",
-    "importexport",
-    "invoicing",
-    "networkmanager",
-    "organizations",
-    "payments",
-    "route53",
-    "route53domains",
-    "savingsplans",
-    "shield",
-    "support",
-    "tax",
-    "trustedadvisor",
-    "waf",
-];
-
-/// Variables whose name in request parameters differs.
-const OTHER_NAMES: [(&str, &[&str]); 18] = [
-    ("ObjectName", &["key"]),
-    ("QueueName", &["queueName", "queueUrl"]),
-    ("TopicName", &["name", "topicArn"]),
-    ("RoleNameWithPath", &["roleName"]),
-    ("UserNameWithPath", &["userName"]),
-    ("GroupNameWithPath", &["groupName"]),
-    ("PolicyNameWithPath", &["policyName"]),
-    ("InstanceProfileNameWithPath", &["instanceProfileName"]),
-    ("ServerCertificateNameWithPath", &["serverCertificateName"]),
-    ("MfaTokenIdWithPath", &["virtualMFADeviceName"]),
-    ("SecretId", &["secretId", "name"]),
-    ("ParameterNameWithoutLeadingSlash", &["name", "names"]),
-    ("TrailName", &["name", "trailName"]),
-    ("DbInstanceName", &["dBInstanceIdentifier"]),
-    ("DbClusterInstanceName", &["dBClusterIdentifier"]),
-    ("LoadBalancerName", &["loadBalancerName"]),
-    ("StackName", &["stackName"]),
-    ("AliasName", &["aliasName"]),
-];
-
-/// Where a call was made.
-#[derive(Clone, Debug)]
-pub(super) struct CallSite {
-    partition: String,
-    region: String,
-    account: String,
-}
+use crate::filter::action::{EventAction, ResourceType};
 
 /// The resources of an action in an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,30 +26,14 @@ pub(super) struct ActionResources {
     pub(super) wildcards: Vec<(String, WildcardReason)>,
 }
 
-impl CallSite {
-    pub(super) fn of_event(event: &Value) -> Self {
-        let text =
-            |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-        let identity = event.get("userIdentity");
-        let of_identity = |key| identity.and_then(|identity| identity.get(key));
-        let region = text(event.get("awsRegion"));
-        let account = text(event.get("recipientAccountId").or_else(|| of_identity("accountId")));
-        let arn = text(of_identity("arn"));
-        let partition = arn.split(':').nth(1).filter(|name| name.starts_with("aws"));
-        let partition = partition.map_or_else(
-            || AwsPartition::from_region(&region).unwrap_or(AwsPartition::Aws).name().to_owned(),
-            str::to_owned,
-        );
-        Self { partition, region, account }
-    }
-
-    /// Returns the Region that a policy has to allow, unless the service has none.
-    pub(super) fn region_condition(&self, action: &EventAction) -> Option<String> {
-        let prefix = action.name.split(':').next().unwrap_or_default();
-        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let is_region = !self.region.is_empty() && self.region.bytes().all(is_name);
-        (is_region && !GLOBAL_SERVICES.contains(&prefix)).then(|| self.region.clone())
-    }
+/// What is known about the resources of a type.
+enum Found {
+    /// Their ARNs.
+    Arns(Vec<String>),
+    /// A part of an ARN, such as the name of a stack without its id.
+    Pattern(String),
+    /// Nothing.
+    Nothing,
 }
 
 /// Returns the resources of an action in an event.
@@ -124,25 +44,30 @@ pub(super) fn resources(action: &EventAction, event: &Value, site: &CallSite) ->
     }
     let arns = arns_of_event(event);
     let mut found = ActionResources::default();
-    let mut missing = Vec::new();
+    let mut patterns = Vec::new();
+    let mut unknown = Vec::new();
     for kind in &permission.resources {
-        let resources = of_type(kind, action, event, site, &arns);
-        if resources.is_empty() {
-            missing.push(kind);
+        match of_type(kind, action, event, site, &arns) {
+            Found::Arns(arns) => {
+                found.arns.extend(arns.into_iter().map(|arn| as_in_policies(arn, kind, action)));
+            }
+            Found::Pattern(pattern) => patterns.push((kind, pattern)),
+            Found::Nothing => unknown.push(kind),
         }
-        found.arns.extend(resources);
     }
-    let has_none = found.arns.is_empty();
-    let required: Vec<_> = missing.iter().filter(|kind| kind.is_required).collect();
-    // Of types that are all optional, the call may have used any.
-    if has_none && required.is_empty() && permission.resources.len() > 1 {
+    let has_arns = !found.arns.is_empty();
+    // Types that are optional are needed only if nothing else was found.
+    patterns.retain(|(kind, _)| kind.is_required || !has_arns);
+    let has_any = has_arns || !patterns.is_empty();
+    let is_only = permission.resources.len() == 1;
+    unknown.retain(|kind| kind.is_required || is_only);
+    if !has_any && unknown.is_empty() {
         return ActionResources::everything(WildcardReason::UnknownResource);
     }
-    let only = missing.iter().filter(|kind| kind.is_required || has_none);
-    for kind in only {
-        let arn = partly_known(kind, event, site);
-        found.wildcards.push((arn.clone(), WildcardReason::UnknownResource));
-        found.arns.insert(arn);
+    let unknown = unknown.into_iter().map(|kind| fill_known(kind, event, site).0);
+    for pattern in patterns.into_iter().map(|(_, pattern)| pattern).chain(unknown) {
+        found.wildcards.push((pattern.clone(), WildcardReason::UnknownResource));
+        found.arns.insert(pattern);
     }
     found
 }
@@ -162,25 +87,43 @@ fn of_unknown_action(event: &Value) -> ActionResources {
     ActionResources { arns: listed, wildcards: Vec::new() }
 }
 
-/// Returns the ARNs of a type of resource.
+/// Returns what is known about the resources of a type.
 fn of_type(
     kind: &ResourceType,
     action: &EventAction,
     event: &Value,
     site: &CallSite,
     arns: &[&str],
-) -> Vec<String> {
-    let template = ArnTemplate::new(kind.arn);
+) -> Found {
     if let Some(source) = copy_source(action, event) {
         let arn = format!("arn:{}:s3:::{}", site.partition, escape(source));
-        return if kind.name == "object" { vec![arn] } else { Vec::new() };
+        return if kind.name == "object" { Found::Arns(vec![arn]) } else { Found::Nothing };
     }
+    let template = ArnTemplate::new(kind.arn);
     let matching: Vec<String> =
         arns.iter().filter(|arn| template.matches(arn)).map(|arn| escape(arn)).collect();
     if !matching.is_empty() {
-        return matching;
+        return Found::Arns(matching);
     }
-    filled(&template, event, site)
+    let filled = filled(&template, kind, event, site);
+    if !filled.is_empty() {
+        return Found::Arns(filled);
+    }
+    match fill_known(kind, event, site) {
+        (pattern, true) => Found::Pattern(pattern),
+        (_, false) => Found::Nothing,
+    }
+}
+
+/// Returns an ARN as policies have to write it: that of a log group ends with `:*`, except in actions on its tags
+/// (Amazon CloudWatch Logs User Guide).
+fn as_in_policies(arn: String, kind: &ResourceType, action: &EventAction) -> String {
+    let is_log_group = kind.name == "log-group" && action.name.starts_with("logs:");
+    if !is_log_group || action.name.contains("Tag") {
+        return arn;
+    }
+    // Events may name the ARN with its end, which was escaped.
+    arn.trim_end_matches(":${*}").to_owned() + ":*"
 }
 
 /// Returns the object that a copy reads; it is no parameter of its own.
@@ -190,11 +133,17 @@ fn copy_source<'a>(action: &EventAction, event: &'a Value) -> Option<&'a str> {
     is_read.then(|| source.trim_start_matches('/').split('?').next().unwrap_or(source))
 }
 
-/// Fills a template with request parameters. The first variable that has several values leads to several ARNs.
-fn filled(template: &ArnTemplate<'_>, event: &Value, site: &CallSite) -> Vec<String> {
+/// Fills a template with request parameters. The first variable that has several values leads to several ARNs. Returns
+/// nothing if a variable is not known.
+fn filled(
+    template: &ArnTemplate<'_>,
+    kind: &ResourceType,
+    event: &Value,
+    site: &CallSite,
+) -> Vec<String> {
     let mut several: Option<(&str, Vec<String>)> = None;
     for name in template.variables() {
-        let values = values_of(name, event, site);
+        let values = values_of(name, kind, event, site);
         if values.is_empty() {
             return Vec::new();
         }
@@ -202,7 +151,7 @@ fn filled(template: &ArnTemplate<'_>, event: &Value, site: &CallSite) -> Vec<Str
             several = Some((name, values));
         }
     }
-    let first = |name: &str| values_of(name, event, site).into_iter().next();
+    let first = |name: &str| values_of(name, kind, event, site).into_iter().next();
     let Some((several, values)) = several else { return vec![template.fill(first)] };
     let arn = |value: String| {
         template.fill(|name| if name == several { Some(value.clone()) } else { first(name) })
@@ -210,74 +159,16 @@ fn filled(template: &ArnTemplate<'_>, event: &Value, site: &CallSite) -> Vec<Str
     values.into_iter().take(MAX_VALUES).map(arn).collect()
 }
 
-/// Fills a template as far as its variables are known.
-fn partly_known(kind: &ResourceType, event: &Value, site: &CallSite) -> String {
-    let value = |name: &str| match name {
-        "Partition" | "Region" | "Account" => values_of(name, event, site).into_iter().next(),
-        _ => None,
+/// Fills a template as far as its variables have one value. Returns whether one of them is the resource's own.
+fn fill_known(kind: &ResourceType, event: &Value, site: &CallSite) -> (String, bool) {
+    let template = ArnTemplate::new(kind.arn);
+    let value = |name: &str| {
+        let mut values = values_of(name, kind, event, site).into_iter();
+        values.next().filter(|_| values.next().is_none())
     };
-    ArnTemplate::new(kind.arn).fill(value)
-}
-
-/// Returns the values of a variable.
-fn values_of(variable: &str, event: &Value, site: &CallSite) -> Vec<String> {
-    let known = match variable {
-        "Partition" => &site.partition,
-        "Region" => &site.region,
-        "Account" | "AccountId" => &site.account,
-        _ => {
-            let Some(parameters) = event.get("requestParameters") else { return Vec::new() };
-            let other = OTHER_NAMES.iter().find(|(name, _)| *name == variable);
-            let names = other.map_or(&[][..], |(_, names)| names);
-            let mut values = BTreeSet::new();
-            for name in names.iter().copied().chain([variable]) {
-                add_values(&mut values, parameters, name);
-            }
-            return values.into_iter().collect();
-        }
-    };
-    if known.is_empty() { Vec::new() } else { vec![escape(known)] }
-}
-
-/// Adds the texts below a value that have this name; lists of texts have it too.
-fn add_values(values: &mut BTreeSet<String>, value: &Value, name: &str) {
-    match value {
-        Value::Object(members) => {
-            for (key, value) in members {
-                if key.eq_ignore_ascii_case(name) {
-                    add_texts(values, value);
-                } else {
-                    add_values(values, value, name);
-                }
-            }
-        }
-        Value::Array(elements) => {
-            elements.iter().for_each(|element| add_values(values, element, name));
-        }
-        _ => {}
-    }
-}
-
-fn add_texts(values: &mut BTreeSet<String>, value: &Value) {
-    match value {
-        Value::String(text) if !text.is_empty() && values.len() < MAX_VALUES => {
-            values.insert(escape(name_of(text)));
-        }
-        Value::Array(elements) => elements.iter().for_each(|element| add_texts(values, element)),
-        _ => {}
-    }
-}
-
-/// Returns the name of a resource that is given by its ARN, by a part of it, or by the URL of a queue.
-fn name_of(text: &str) -> &str {
-    let last = |separators: &[char]| text.rsplit(separators).next().unwrap_or(text);
-    if text.starts_with("https://") {
-        last(&['/'])
-    } else if text.starts_with("arn:") {
-        last(&['/', ':'])
-    } else {
-        text.strip_prefix('/').unwrap_or(text)
-    }
+    let is_own = |name: &str| !matches!(name, "Partition" | "Region" | "Account" | "AccountId");
+    let has_own = template.variables().any(|name| is_own(name) && value(name).is_some());
+    (template.fill(value), has_own)
 }
 
 /// Returns the ARNs in `resources` and in the request parameters.

@@ -160,6 +160,83 @@ fn resources_of_well_known_services_are_named() {
             "arn:aws:rds:eu-west-1:111122223333:db:db",
         ),
         (
+            "secretsmanager.amazonaws.com",
+            "GetSecretValue",
+            json!({"secretId": "db/main"}),
+            "secretsmanager:GetSecretValue",
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:db/main-??????",
+        ),
+        (
+            "route53.amazonaws.com",
+            "ChangeResourceRecordSets",
+            json!({"hostedZoneId": "/hostedzone/Z1"}),
+            "route53:ChangeResourceRecordSets",
+            "arn:aws:route53:::hostedzone/Z1",
+        ),
+        (
+            "eks.amazonaws.com",
+            "DescribeCluster",
+            json!({"name": "prod"}),
+            "eks:DescribeCluster",
+            "arn:aws:eks:eu-west-1:111122223333:cluster/prod",
+        ),
+        (
+            "ecs.amazonaws.com",
+            "DeleteService",
+            json!({"cluster": "c", "service": "s"}),
+            "ecs:DeleteService",
+            "arn:aws:ecs:eu-west-1:111122223333:service/c/s",
+        ),
+        (
+            "cloudformation.amazonaws.com",
+            "DeleteStack",
+            json!({"stackName": "web"}),
+            "cloudformation:DeleteStack",
+            "arn:aws:cloudformation:eu-west-1:111122223333:stack/web/*",
+        ),
+        (
+            "lambda.amazonaws.com",
+            "Invoke",
+            json!({"functionName": "111122223333:function:f"}),
+            "lambda:InvokeFunction",
+            "arn:aws:lambda:eu-west-1:111122223333:function:f",
+        ),
+        (
+            "logs.amazonaws.com",
+            "CreateLogStream",
+            json!({"logGroupName": "/aws/x", "logStreamName": "y"}),
+            "logs:CreateLogStream",
+            "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/x:*",
+        ),
+        (
+            "ec2.amazonaws.com",
+            "AuthorizeSecurityGroupIngress",
+            json!({"groupId": "sg-1", "ipPermissions": {}}),
+            "ec2:AuthorizeSecurityGroupIngress",
+            "arn:aws:ec2:eu-west-1:111122223333:security-group/sg-1",
+        ),
+        (
+            "events.amazonaws.com",
+            "PutRule",
+            json!({"name": "r"}),
+            "events:PutRule",
+            "arn:aws:events:eu-west-1:111122223333:rule/r",
+        ),
+        (
+            "autoscaling.amazonaws.com",
+            "UpdateAutoScalingGroup",
+            json!({"autoScalingGroupName": "web"}),
+            "autoscaling:UpdateAutoScalingGroup",
+            "arn:aws:autoscaling:eu-west-1:111122223333:autoScalingGroup:*:autoScalingGroupName/web",
+        ),
+        (
+            "iam.amazonaws.com",
+            "CreateRole",
+            json!({"roleName": "R", "path": "/ops/"}),
+            "iam:CreateRole",
+            "arn:aws:iam::111122223333:role/ops/R",
+        ),
+        (
             "ecr.amazonaws.com",
             "PutImage",
             json!({"repositoryName": "team/app"}),
@@ -171,6 +248,33 @@ fn resources_of_well_known_services_are_named() {
         assert_eq!(statement["Action"], json!([action]), "{name}");
         assert_eq!(statement["Resource"], json!([resource]), "{name}");
     }
+}
+
+#[test]
+fn several_resources_of_one_call_are_all_named() {
+    let statement = statement(
+        "dynamodb.amazonaws.com",
+        "BatchGetItem",
+        json!({"requestItems": {"a": {}, "b": {}}}),
+    );
+    assert_eq!(statement["Resource"].as_array().unwrap().len(), 2);
+    let copy = json!({"bucketName": "to", "key": "x", "x-amz-copy-source": "/from/y?versionId=1"});
+    let policy = policy(&[event("s3.amazonaws.com", "CopyObject", copy)]);
+    let statements = &policy.documents[0]["Statement"];
+    assert_eq!(statements[0]["Action"], json!(["s3:GetObject"]));
+    assert_eq!(statements[0]["Resource"], json!(["arn:aws:s3:::from/y"]));
+    assert_eq!(statements[1]["Action"], json!(["s3:PutObject"]));
+    assert_eq!(statements[1]["Resource"], json!(["arn:aws:s3:::to/x"]));
+}
+
+#[test]
+fn an_alias_of_a_key_is_no_key() {
+    let mut decrypt = event("kms.amazonaws.com", "Decrypt", json!({"keyId": "alias/app"}));
+    let unknown = &policy(&[decrypt.clone()]).documents[0]["Statement"][0];
+    assert_eq!(unknown["Resource"], json!(["arn:aws:kms:eu-west-1:111122223333:key/*"]));
+    let arn = "arn:aws:kms:eu-west-1:111122223333:key/1234";
+    decrypt["resources"] = json!([{"ARN": arn, "type": "AWS::KMS::Key"}]);
+    assert_eq!(policy(&[decrypt]).documents[0]["Statement"][0]["Resource"], json!([arn]));
 }
 
 #[test]
