@@ -50,3 +50,8 @@ fn help_of_doctor() {
 fn help_of_policy() {
     insta::assert_snapshot!("policy", help(&["policy", "--help"]));
 }
+
+#[test]
+fn help_of_watch() {
+    insta::assert_snapshot!("watch", help(&["watch", "--help"]));
+}
