@@ -262,8 +262,8 @@ fn memory_is_bounded_whatever_is_found() {
 #[test]
 fn events_of_many_megabytes_take_bounded_memory() {
     let desk = Desk::new();
-    let text = small(1, &json!({"requestParameters": {"text": "x".repeat(30 << 20)}}));
-    let list = small(2, &json!({"requestParameters": {"list": vec![1; 8 << 20]}}));
+    let text = small(1, &json!({"requestParameters": {"text": "x".repeat(26 << 20)}}));
+    let list = small(2, &json!({"requestParameters": {"list": vec![1; 1 << 20]}}));
     for event in [text, list] {
         let file = desk.file("a.json", records(&[event, small(3, &json!({}))]));
         let simple =

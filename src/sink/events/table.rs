@@ -155,7 +155,7 @@ fn usual_columns() -> Vec<TableColumn> {
         ("ACCOUNT/REGION", ColumnContent::Place, 22, 27),
         ("PRINCIPAL", computed(ComputedField::Principal), 16, 40),
         ("ACTION", computed(ComputedField::Action), 18, 40),
-        ("RESOURCE OR ERROR", ColumnContent::ErrorOrResource, 14, 90),
+        ("RESOURCE OR ERROR", ColumnContent::ErrorOrResource, 17, 90),
         ("IP", computed(ComputedField::Ip), 15, 30),
     ]
     .into_iter()
