@@ -192,7 +192,7 @@ pub struct ResultArgs {
     /// Print only these fields, such as time,principal,action,requestParameters.bucketName
     #[arg(long, value_name = "FIELD,…")]
     pub fields: Option<FieldList>,
-    /// End after N events
+    /// End after N events; of counts, print the N most frequent
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroU64>,
     /// Sort all events by time: oldest first (time) or newest first (-time) [default: as they are

@@ -25,7 +25,7 @@ use crate::{
             nothing_done,
         },
     },
-    pipeline::search::{SearchOutput, TimeOrder},
+    pipeline::search::{EventSummary, SearchOutput, TimeOrder},
     report::{Log, Metrics, format, lookup_progress::LOOKUP_QUOTA, terminal::escape_unprintable},
     shutdown::shutdown_channel,
     sink::events::EventFormat,
@@ -160,7 +160,16 @@ impl Explanation<'_> {
             SearchOutput::Sorted(TimeOrder::Descending) => {
                 format!("events as {format} at the end, newest first")
             }
-            SearchOutput::Summary(_) => "a summary at the end".to_owned(),
+            SearchOutput::Summary(EventSummary::Counts(_)) => "counts at the end".to_owned(),
+            SearchOutput::Summary(EventSummary::Histogram(_)) => {
+                "counts over time at the end".to_owned()
+            }
+            SearchOutput::Summary(EventSummary::Policy(_)) => {
+                "the least policies at the end".to_owned()
+            }
+            SearchOutput::Summary(EventSummary::Trace(_)) => {
+                "trees of a trace at the end".to_owned()
+            }
         };
         match plan.limit {
             Some(limit) => format!("{what}; at most {}", format::count(limit)),
