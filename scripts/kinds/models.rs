@@ -119,7 +119,7 @@ fn collect(
     known: &mut serde_json::Map<String, Value>,
 ) {
     let path = match &field.step {
-        Step::Added(_) => return,
+        Step::Added(_) | Step::Subresource(_) => return,
         Step::Item => format!("{above}[]"),
         Step::Value => format!("{above}.*"),
         Step::Member(member) if above.is_empty() => member.name.to_string(),

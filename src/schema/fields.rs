@@ -38,6 +38,8 @@ pub enum Step<'a> {
     Value,
     /// A field that CloudTrail adds, with its name.
     Added(Cow<'a, str>),
+    /// The subresource in the query of the URI of an S3 request, which CloudTrail adds as an empty text.
+    Subresource(Cow<'a, str>),
 }
 
 /// The type of a field.
@@ -75,7 +77,14 @@ impl<'a> Field<'a> {
             Step::Item => "[]".into(),
             Step::Value => "*".into(),
             Step::Added(name) => name.as_ref().into(),
+            // A member of the model may have the same name.
+            Step::Subresource(name) => format!("?{name}").into(),
         }
+    }
+
+    /// Returns whether the API does not have the field.
+    pub fn is_added(&self) -> bool {
+        matches!(self.step, Step::Added(_) | Step::Subresource(_))
     }
 }
 
@@ -116,14 +125,18 @@ fn add(fields: &mut Vec<Field<'_>>, added: &facts::AddedField) {
     while let Some(name) = names.next() {
         path = spelling::join(&path, name);
         let is_last = names.peek().is_none();
-        let at = level.iter().position(|field| {
-            matches!(&field.step, Step::Added(known) if *known == name) && !is_last
-        });
+        // A field of the model that has the path holds it; so does one that was added before.
+        let has_path = |field: &Field<'_>| field.spellings.iter().any(|at| at.path == path);
+        let at = level.iter().position(|field| !is_last && has_path(field));
         let at = at.unwrap_or_else(|| {
             let value =
                 added.scalar.filter(|_| is_last).map_or(FieldType::Object, FieldType::Scalar);
             level.push(Field {
-                step: if name == "*" { Step::Value } else { Step::Added(name.to_owned().into()) },
+                step: match name {
+                    "*" => Step::Value,
+                    _ if added.is_subresource => Step::Subresource(name.to_owned().into()),
+                    _ => Step::Added(name.to_owned().into()),
+                },
                 value,
                 recursive: false,
                 spellings: vec![Spelling::new(path.clone(), Form::LowerCase)],
@@ -150,8 +163,9 @@ struct Resolver<'a> {
 impl<'a> Resolver<'a> {
     fn members(&mut self, shape: ShapeId, spellings: &[Spelling]) -> Vec<Field<'a>> {
         self.above.push(shape);
-        let mut fields: Vec<Field<'a>> = Vec::new();
-        for member in self.service.members(shape) {
+        let members = self.service.members(shape);
+        let mut fields: Vec<Field<'a>> = Vec::with_capacity(members.len());
+        for member in members {
             let spellings = self.speller.member(spellings, member);
             fields.push(self.field(Step::Member(member), member.shape, spellings));
         }
@@ -175,11 +189,13 @@ impl<'a> Resolver<'a> {
             ShapeKind::List { item, .. } => {
                 let member = field.member();
                 let spellings = self.speller.item(&field.spellings, shape, member);
+                field.children.reserve_exact(1);
                 field.children.push(self.field(Step::Item, *item, spellings));
                 add_position(&mut field);
             }
             ShapeKind::Map { value, .. } => {
                 let spellings = Speller::value(&field.spellings);
+                field.children.reserve_exact(1);
                 field.children.push(self.field(Step::Value, *value, spellings));
             }
             ShapeKind::Scalar(_) => {}
@@ -244,7 +260,8 @@ pub fn known_fields(paths: &[(&str, &str)]) -> Vec<Field<'static>> {
     let mut fields = Vec::new();
     for (path, type_name) in paths {
         let scalar = Some(ScalarType::from_name(type_name));
-        add(&mut fields, &facts::AddedField { path: (*path).to_owned(), scalar });
+        let path = (*path).to_owned();
+        add(&mut fields, &facts::AddedField { path, scalar, is_subresource: false });
     }
     fields
 }

@@ -190,6 +190,8 @@ pub(super) struct AddedField {
     pub path: String,
     /// Type of the value; `None` for an object.
     pub scalar: Option<ScalarType>,
+    /// Whether it is the subresource of an S3 request.
+    pub is_subresource: bool,
 }
 
 /// Fields that single calls have: service, call, side, path. `*` at the start of the call stands for any text.
@@ -245,13 +247,14 @@ pub(super) fn added(
     side: Side,
     offer: Offer,
 ) -> Vec<AddedField> {
-    let text = |path: String| AddedField { path, scalar: Some(ScalarType::String) };
+    let text =
+        |path: String| AddedField { path, scalar: Some(ScalarType::String), is_subresource: false };
     let id = service.info.id.as_ref();
     let known = ADDED.iter().filter(|(of, call, added_side, _)| {
         *of == id && *added_side == side && is_call(call, &operation.name)
     });
     let mut fields: Vec<AddedField> = known
-        .map(|(.., path)| AddedField { path: (*path).to_owned(), scalar: added_type(path) })
+        .map(|(.., path)| AddedField { scalar: added_type(path), ..text((*path).to_owned()) })
         .collect();
     if service.info.protocol == Protocol::Ec2 && side == Side::Output {
         fields.extend(ec2_added(operation, offer));
@@ -260,7 +263,9 @@ pub(super) fn added(
         // The subresource in the query of the URI, as in `/{Bucket}?policy`, is logged as `"policy": [""]`.
         let query = operation.uri.split_once('?').map_or("", |(_, query)| query);
         let names = query.split('&').map(|part| part.split('=').next().unwrap_or_default());
-        fields.extend(names.filter(|name| !name.is_empty()).map(|name| text(name.to_owned())));
+        let names = names.filter(|name| !name.is_empty());
+        fields
+            .extend(names.map(|name| AddedField { is_subresource: true, ..text(name.to_owned()) }));
     }
     if matches!(service.info.protocol, Protocol::RestJson) && side == Side::Output {
         // The answer of a call that failed.
@@ -293,13 +298,18 @@ fn is_call(pattern: &str, name: &str) -> bool {
 }
 
 fn ec2_added(operation: &Operation, offer: Offer) -> Vec<AddedField> {
-    let text = |path: String| AddedField { path, scalar: Some(ScalarType::String) };
+    let text =
+        |path: String| AddedField { path, scalar: Some(ScalarType::String), is_subresource: false };
     let mut fields = Vec::new();
     if operation.predates_wrapping || offer == Offer::Possible {
         fields.push(text("requestId".to_owned()));
         if operation.output.is_none() || offer == Offer::Possible {
             let path = "_return".to_owned();
-            fields.push(AddedField { path, scalar: Some(ScalarType::Boolean) });
+            fields.push(AddedField {
+                path,
+                scalar: Some(ScalarType::Boolean),
+                is_subresource: false,
+            });
         }
     }
     if !operation.predates_wrapping || offer == Offer::Possible {

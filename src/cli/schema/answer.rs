@@ -299,6 +299,9 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// The field of the index that holds what has no field of its own.
+const UNMAPPED: &str = "trailload.unmapped";
+
 /// An open field in a document.
 struct Level {
     /// Whether `members` was opened.
@@ -346,7 +349,7 @@ fn facts(place: Place<'_>, view: &FieldView<'_>) -> Vec<(&'static str, Value)> {
     }
     match &field.step {
         Step::Member(member) => facts.push(("required", json!(member.flags.required))),
-        Step::Added(_) => facts.push(("added_by_cloudtrail", json!(true))),
+        Step::Added(_) | Step::Subresource(_) => facts.push(("added_by_cloudtrail", json!(true))),
         Step::Item | Step::Value => {}
     }
     let flags = [
@@ -361,12 +364,15 @@ fn facts(place: Place<'_>, view: &FieldView<'_>) -> Vec<(&'static str, Value)> {
     if !paths.is_empty() {
         facts.push(("cloudtrail", json!(paths)));
         let fields = view.spelled.iter().map(|spelled| {
+            if !spelled.index.is_mapped {
+                return json!({ "field": UNMAPPED, "mapped": false });
+            }
             let kind = spelled.index.kind.map(kind_name);
             json!({
                 "field": spelled.index.path,
                 "kind": kind,
                 "type": place.mapping_type(spelled, field),
-                "mapped": spelled.index.is_mapped,
+                "mapped": true,
             })
         });
         facts.push(("index", fields.collect()));

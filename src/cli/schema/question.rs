@@ -214,13 +214,20 @@ fn glob<'c>(catalog: &'c Catalog, text: &str) -> Result<Question<'c>, Failure> {
         Some((services, operations)) => (services, Glob::new(operations)),
         None => (text.as_str(), Glob::new("*")),
     };
+    // A name without wildcards means what it means alone.
+    let named = catalog.named(services);
+    let exact = named.iter().find(|entry| entry.info().id.eq_ignore_ascii_case(services)).copied();
     let services = Glob::new(services);
-    for entry in catalog.entries() {
+    let is_wanted = |entry: &Entry<'_>| {
         let info = entry.info();
         let names = [&info.id, &info.event_source, &info.endpoint_prefix, &info.signing_name];
-        if !names.iter().any(|name| services.matches(name)) {
-            continue;
-        }
+        exact.map_or_else(
+            || names.iter().any(|name| services.matches(name)),
+            |exact| exact.info().id == info.id,
+        )
+    };
+    for entry in catalog.entries().into_iter().filter(is_wanted) {
+        let info = entry.info();
         let mut names = catalog.operations(entry)?;
         names.retain(|name| operations.matches(name));
         let id = info.id.to_string();

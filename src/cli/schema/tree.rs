@@ -19,7 +19,6 @@ use crate::{
         format::plural,
         terminal::{Terminal, escape_unprintable},
     },
-    schema::fields::Step,
 };
 
 /// Columns that a pattern or a list of values may take.
@@ -136,7 +135,7 @@ fn constraints(place: Place<'_>, view: &FieldView<'_>) -> String {
         ("JSON as text", view.json_text),
         ("parsed JSON", view.parsed_json),
         ("deprecated", field.member().is_some_and(|member| member.flags.deprecated)),
-        ("added by CloudTrail", matches!(field.step, Step::Added(_)) && field.children.is_empty()),
+        ("added by CloudTrail", field.is_added() && field.children.is_empty()),
     ];
     parts.extend(marks.iter().filter(|(_, set)| *set).map(|(mark, _)| (*mark).to_owned()));
     escape_unprintable(&parts.join(", "))

@@ -145,7 +145,7 @@ impl<'a> Place<'a> {
         let lower = name.to_ascii_lowercase();
         let is_text = self.scalar(field) == Some(ScalarType::String);
         let is_parsed = field.spellings.iter().any(Spelling::is_any);
-        let is_added = matches!(field.step, Step::Added(_));
+        let is_added = field.is_added();
         let json_text =
             is_text && !is_parsed && !is_added && JSON_TEXTS.iter().any(|end| lower.ends_with(end))
                 || field.member().is_some_and(|member| member.flags.json_text);
@@ -186,8 +186,10 @@ impl<'a> Place<'a> {
         let rest = spelling.path[above.lists[number].len()..].trim_start_matches('.');
         let mut spelled = parent.clone();
         let is_item = matches!(field.step, Step::Item);
-        if is_item && rest.is_empty() {
-            spelled.expression.push_str("[]");
+        if rest.is_empty() {
+            if is_item {
+                spelled.expression.push_str("[]");
+            }
             return spelled;
         }
         let value = if self.is_object(field) { ValueKind::Object } else { ValueKind::Scalar };
@@ -199,7 +201,7 @@ impl<'a> Place<'a> {
             spelled.path.push_str(key);
             spelled.expression.push('.');
             spelled.expression.push_str(&quoted(key));
-            if is_item && matches!(key, "items" | "item") {
+            if matches!(key, "items" | "item") && (is_item || keys.peek().is_some()) {
                 spelled.expression.push_str("[]");
             }
         }

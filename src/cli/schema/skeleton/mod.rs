@@ -69,7 +69,7 @@ fn leaves(answer: &Answer<'_>, rules: &Rules) -> Vec<Leaf> {
                 _ => field.name().into_owned(),
             };
             let required = field.member().is_none_or(|member| member.flags.required);
-            let is_required = above.1 && required && !matches!(field.step, Step::Added(_));
+            let is_required = above.1 && required && !field.is_added();
             levels.push((name.clone(), is_required));
             let (Some(spelled), Some(scalar)) = (view.spelled.first(), place.scalar(field)) else {
                 return;
@@ -93,7 +93,7 @@ fn leaves(answer: &Answer<'_>, rules: &Rules) -> Vec<Leaf> {
                 is_response: section.record_member == "responseElements",
                 json_text: view.json_text,
                 may_be_hidden: view.may_be_hidden,
-                is_added: matches!(field.step, Step::Added(_)),
+                is_added: field.is_added(),
             });
         });
     }
