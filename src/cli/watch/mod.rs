@@ -30,7 +30,7 @@ use crate::{
 
 /// The end of `trailload watch --help`.
 const AFTER_HELP: &str = "\
-A rule names the events it looks at, and says with a JMESPath expression when it fires:
+A rule names the events it looks at; a JMESPath expression decides whether it fires:
   name: \"ec2.amazonaws.com: security group changed in the console\"
   events: [AuthorizeSecurityGroupIngress, RevokeSecurityGroupIngress]
   match: contains(detail.userAgent, 'console')
@@ -59,7 +59,7 @@ Exit codes:
 #[command(next_help_heading = "Watch options")]
 pub struct WatchArgs {
     /// Rule files (YAML), or folders with rule files
-    #[arg(value_name = "RULES", required_unless_present = "from_drl")]
+    #[arg(value_name = "RULES", required_unless_present = "from_drl", help_heading = None::<&str>)]
     pub rules: Vec<PathBuf>,
     /// What to do with them.
     #[command(flatten)]

@@ -133,7 +133,7 @@ impl Linter<'_> {
     /// `!a.b` is parsed as `(!a).b`, the field of a boolean, which is null.
     fn check_negated_path(&mut self, parts: &[Expr]) {
         let [Expr::Not(negated), rest, ..] = parts else { return };
-        // `(!a) | b` is unusual, but says what it does.
+        // In `(!a) | b`, the parentheses show that it is meant.
         if !matches!(
             rest,
             Expr::Path(_) | Expr::Index(_) | Expr::Slice { .. } | Expr::Projection { .. }

@@ -351,19 +351,28 @@ impl<'a> Node<'a> {
                 }
                 text.push(']');
             }
-            Kind::Object => {
-                text.push('{');
-                for (position, (key, node)) in self.entries().into_iter().enumerate() {
-                    if position > 0 {
-                        text.push(',');
-                    }
-                    write_quoted(&key, text, budget)?;
-                    text.push(':');
-                    node.write_json(text, budget)?;
-                }
-                text.push('}');
-            }
+            Kind::Object => self.write_object(text, budget)?,
         }
+        Ok(())
+    }
+
+    fn write_object(&self, text: &mut String, budget: &Budget) -> Result<(), BudgetExceeded> {
+        let mut before = '{';
+        let mut write = |key: &str, node: &Node<'_>| {
+            text.push(before);
+            before = ',';
+            write_quoted(key, text, budget)?;
+            text.push(':');
+            node.write_json(text, budget)
+        };
+        match self {
+            // The common case needs no copies of the keys.
+            Self::Json(Value::Object(entries)) => {
+                entries.iter().try_for_each(|(key, value)| write(key, &Node::Json(value)))?;
+            }
+            _ => self.entries().iter().try_for_each(|(key, node)| write(key, node))?,
+        }
+        text.push_str(if before == '{' { "{}" } else { "}" });
         Ok(())
     }
 }
@@ -379,8 +388,15 @@ fn equal_numbers(left: &Node<'_>, right: &Node<'_>) -> bool {
 
 fn write_quoted(value: &str, text: &mut String, budget: &Budget) -> Result<(), BudgetExceeded> {
     budget.take_text(value.len())?;
-    // Text always has a JSON form.
-    text.push_str(&serde_json::to_string(value).unwrap_or_default());
+    let needs_escapes = value.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\'));
+    if needs_escapes {
+        // Text always has a JSON form.
+        text.push_str(&serde_json::to_string(value).unwrap_or_default());
+    } else {
+        text.push('"');
+        text.push_str(value);
+        text.push('"');
+    }
     Ok(())
 }
 
