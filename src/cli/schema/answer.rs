@@ -349,8 +349,10 @@ fn facts(place: Place<'_>, view: &FieldView<'_>) -> Vec<(&'static str, Value)> {
     }
     match &field.step {
         Step::Member(member) => facts.push(("required", json!(member.flags.required))),
-        Step::Added(_) | Step::Subresource(_) => facts.push(("added_by_cloudtrail", json!(true))),
-        Step::Item | Step::Value => {}
+        Step::Added(_) | Step::Subresource(_) if place.is_added(field) => {
+            facts.push(("added_by_cloudtrail", json!(true)));
+        }
+        _ => {}
     }
     let flags = [
         ("recursive", field.recursive),

@@ -135,7 +135,7 @@ fn constraints(place: Place<'_>, view: &FieldView<'_>) -> String {
         ("JSON as text", view.json_text),
         ("parsed JSON", view.parsed_json),
         ("deprecated", field.member().is_some_and(|member| member.flags.deprecated)),
-        ("added by CloudTrail", field.is_added() && field.children.is_empty()),
+        ("added by CloudTrail", place.is_added(field) && field.children.is_empty()),
     ];
     parts.extend(marks.iter().filter(|(_, set)| *set).map(|(mark, _)| (*mark).to_owned()));
     escape_unprintable(&parts.join(", "))

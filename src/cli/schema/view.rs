@@ -242,6 +242,12 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Returns whether CloudTrail adds a field to those of the API.
+    pub(super) fn is_added(self, field: &Field<'_>) -> bool {
+        // An event that is not an API call has no fields of an API.
+        field.is_added() && !self.service.operations.is_empty()
+    }
+
     /// Returns the name of the type of a field.
     pub(super) fn type_name(self, field: &Field<'_>) -> &'static str {
         match field.shape(self.service).map(|shape| &shape.kind) {
