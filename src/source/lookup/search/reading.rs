@@ -23,8 +23,9 @@ use super::follow::{EventKey, event_key};
 /// the next one reads again, so this costs 3 %; and pages of the next chains are held back for as long as these take.
 const KEPT_PAGES: u32 = 16;
 
-/// A chain with more pages left than this is split in two when there is no other work: splitting costs half a page.
-const MIN_PAGES_TO_SPLIT: f64 = 3.0;
+/// A chain with more pages left than this is split in two when there is no other work. Splitting costs half a page of a
+/// quota that nothing else uses then, and saves the latency of a page or more.
+const MIN_PAGES_TO_SPLIT: f64 = 1.2;
 
 /// How long the first response is waited for before further chains are started without knowing how many events there
 /// are. Most responses arrive earlier, and a quiet Region then costs a single request.

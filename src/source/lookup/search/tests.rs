@@ -249,6 +249,18 @@ fn the_quota_is_used_at_any_latency_and_few_requests_are_wasted() {
 }
 
 #[test]
+fn a_short_search_takes_little_more_time_than_its_quota_at_a_high_latency() {
+    let mut bench = SearchBench::with_latency(&["us-east-1"], Duration::from_secs(3));
+    bench.put("us-east-1", 89, 40 * 50);
+    let found = bench.run();
+    bench.assert_all(&found, NOW - 90 * DAY, NOW);
+    // The first response, 39 pages at two a second, and the last response.
+    let least = Duration::from_secs(3 + 20 + 3);
+    println!("{:?} and {} requests for 40 pages", found.time, bench.model().granted());
+    assert!(found.time < least + Duration::from_secs(12), "{:?}", found.time);
+}
+
+#[test]
 fn twenty_regions_use_their_quotas_at_the_same_time() {
     let regions: Vec<String> = (0..20).map(|number| format!("region-{number}-")).collect();
     let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
