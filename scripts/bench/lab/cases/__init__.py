@@ -1,6 +1,6 @@
 """What is asked, one module a case: `TITLE`, `MEASURES` (one sentence for --help), and `run(bench, options)`, which returns Markdown."""
 
-from lab.cases import engines, files, instructions, memory, quota, search, startup, throughput, trail
+from lab.cases import engines, files, history, instructions, memory, quota, search, startup, throughput, trail
 
 CASES = {
     "throughput": throughput,
@@ -10,6 +10,7 @@ CASES = {
     "quota": quota,
     "trail": trail,
     "search": search,
+    "history": history,
     "startup": startup,
     "engines": engines,
 }
