@@ -1,10 +1,10 @@
 //! Reads events back from the indices of an engine.
 //!
 //! Input: an [`IndexPlan`]. Output: [`SourceEvent`]s: one [`Input`] for each page of documents, newest first.
-//! Invariant: each document that the query finds is handed over once, also one of another program, so that the event in it is
-//! found as in a file. What cannot be read is an error.
-//! Deliberately absent: filtering, for which the query only leaves out what cannot match, and undoing what a load changed in
-//! an event. Both are the consumer's.
+//! Invariant: each document that the query finds is handed over once, as the event that was loaded: what a load changed in it
+//! is undone. A document of another program is handed over as it is, so that the event in it is found as in a file. What
+//! cannot be read is an error.
+//! Deliberately absent: filtering, which is the consumer's; the query only leaves out what cannot match.
 //!
 //! | file | responsible for |
 //! |---|---|
@@ -25,6 +25,7 @@ mod required_text;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::spawn_blocking,
@@ -34,7 +35,7 @@ use self::page_size::PageSize;
 use super::{Content, Error, EventSender, Input, ReservedBytes, Source, SourceEvent, SourceRun};
 use crate::{
     event::Partition,
-    normalize::record_of_document,
+    normalize::{DocumentRecord, record_of_document},
     report::Log,
     shutdown::ShutdownSignal,
     sink::{self, PageResponse, SearchPage, SearchSession},
@@ -47,7 +48,7 @@ pub use plan::IndexPlan;
 const MAX_PAGES_HELD: usize = 3;
 
 /// Bytes around a document in the text of a page.
-const LINE_OVERHEAD: usize = 15;
+const LINE_OVERHEAD: usize = 16;
 
 /// Reads the events of a plan.
 pub struct IndexSource {
@@ -213,21 +214,69 @@ impl Reading {
     }
 }
 
-/// Returns documents as the text of a file that holds them: one line each.
+/// Returns documents as the text of a file that holds their events: one line each.
 ///
-/// A document that trailload wrote stands where log files have their events, so that whatever was accepted from there is
-/// accepted again; the consumer restores its event. Any other document stands where search results have theirs.
+/// The event of a document that trailload wrote stands where it stood before it was loaded: in a log file, or in a response
+/// of LookupEvents if the document holds what that adds. So it is read as it was then. Any other document stands where
+/// search results have theirs.
 fn page_text(documents: &[Bytes]) -> Vec<u8> {
     let bytes: usize = documents.iter().map(|document| document.len() + LINE_OVERHEAD).sum();
     let mut text = Vec::with_capacity(bytes);
     for document in documents {
-        let (start, end): (&[u8], &[u8]) = match record_of_document(document) {
-            Some(_) => (b"{\"Records\":[", b"]}\n"),
-            None => (b"{\"_source\":", b"}\n"),
-        };
-        text.extend_from_slice(start);
-        text.extend_from_slice(document);
-        text.extend_from_slice(end);
+        match record_of_document(document) {
+            Some(DocumentRecord { record, lookup }) if lookup.is_empty() => {
+                push_line(&mut text, b"{\"Records\":[", &record, b"]}\n");
+            }
+            Some(DocumentRecord { record, lookup }) => {
+                let event = lookup_event(&record, &lookup).to_string();
+                push_line(&mut text, b"{\"Events\":[", event.as_bytes(), b"]}\n");
+            }
+            None => push_line(&mut text, b"{\"_source\":", document, b"}\n"),
+        }
     }
     text
+}
+
+fn push_line(text: &mut Vec<u8>, start: &[u8], middle: &[u8], end: &[u8]) {
+    for part in [start, middle, end] {
+        text.extend_from_slice(part);
+    }
+}
+
+/// Returns an event as LookupEvents returns it, from its record and `trailload.lookup`.
+fn lookup_event(record: &[u8], lookup: &[u8]) -> Value {
+    let mut event = json!({ "CloudTrailEvent": String::from_utf8_lossy(record) });
+    let lookup: Value = serde_json::from_slice(lookup).unwrap_or_default();
+    if let Some(username) = lookup.get("username") {
+        event["Username"] = username.clone();
+    }
+    let resources = lookup.get("resources").and_then(Value::as_array).into_iter().flatten();
+    event["Resources"] = resources
+        .map(|resource| json!({ "ResourceType": resource["type"], "ResourceName": resource["name"] }))
+        .collect();
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_stand_where_they_are_read_as_before() {
+        let documents = [
+            r#"{"@timestamp":"2024-01-01T00:00:00Z","eventTime":"2024-01-01T00:00:00Z","eventName":"A"}"#,
+            r#"{"@timestamp":"2024-01-01T00:00:00Z","trailload":{"lookup":{"username":"al","resources":[{"type":"T","name":"n"}]}},"eventTime":"2024-01-01T00:00:00Z"}"#,
+            r#"{"message":"text"}"#,
+        ];
+        let text = page_text(&documents.map(|document| Bytes::from_static(document.as_bytes())));
+        let lines = [
+            r#"{"Records":[{"eventTime":"2024-01-01T00:00:00Z","eventName":"A"}]}"#,
+            r#"{"Events":[{"CloudTrailEvent":"{\"eventTime\":\"2024-01-01T00:00:00Z\"}","Username":"al","Resources":[{"ResourceType":"T","ResourceName":"n"}]}]}"#,
+            r#"{"_source":{"message":"text"}}"#,
+        ];
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            lines.map(|line| format!("{line}\n")).concat()
+        );
+    }
 }

@@ -672,3 +672,173 @@ fn any(clauses: impl IntoIterator<Item = Value>) -> Value {
         _ => json!({ "bool": { "should": clauses, "minimum_should_match": 1 } }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns fields as a load maps them.
+    fn mapped() -> MappedFields {
+        let leaf = |kind: &str| json!({ "type": kind, "ignore_above": 1024 });
+        let field = |path: &str, kind: &str| {
+            let name = path.rsplit('.').next().unwrap().to_owned();
+            (path.to_owned(), json!({ "full_name": path, "mapping": { name: leaf(kind) } }))
+        };
+        let mut fields: serde_json::Map<String, Value> = [
+            ("eventTime", "date"),
+            ("readOnly", "boolean"),
+            ("source.ip", "ip"),
+            ("requestParameters.policy", "text"),
+        ]
+        .map(|(path, kind)| field(path, kind))
+        .into_iter()
+        .collect();
+        let keywords = ["errorCode", "errorMessage", "eventName", "eventSource", "sourceIPAddress"];
+        let identity = IDENTITY_FIELDS.iter().map(|path| path.join("."));
+        let identity = identity.chain([ACCESS_KEY.join(".")]);
+        let keywords = keywords.iter().map(|path| (*path).to_owned()).chain(identity);
+        fields.extend(keywords.map(|path| field(&path, "keyword")));
+        let response = json!({ "index": { "mappings": fields } });
+        MappedFields::new(response.as_object().unwrap(), |_| true)
+    }
+
+    fn of(matches: &[&str], exceptions: &[&str]) -> Pushdown {
+        let parse = |texts: &[&str]| {
+            texts.iter().map(|text| MatchExpression::parse(text).unwrap()).collect()
+        };
+        let query =
+            Query { matches: parse(matches), exceptions: parse(exceptions), ..Query::default() };
+        push_down(&query, &mapped(), &[])
+    }
+
+    #[test]
+    fn a_search_for_everything_has_no_conditions() {
+        assert_eq!(push_down(&Query::default(), &mapped(), &[]), Pushdown::none());
+    }
+
+    #[test]
+    fn what_could_lose_an_event_is_not_translated() {
+        for expression in [
+            "$.eventName != \"GetObject\"",
+            "$.userIdentity.userName == null",
+            "$.userIdentity.userName != null",
+            "$.eventTime != null",
+            "$.eventTime == \"2024-02-30T00:00:00Z\"",
+            "$.eventTime regex \"2024\"",
+            "$.requestParameters.policy == \"x\"",
+            "$.requestParameters.list == [1]",
+            "$.requestParameters.object == {\"a\": 1}",
+            "$.requestParameters.number == 1.5",
+            "$.requestParameters.* == 1",
+            "$.requestParameters[\"a.b\"] == 1",
+            "$..userName == \"alice\"",
+            "$.userAgent regex \"(?i)aws-cli\"",
+            "$.userAgent regex \"^(?!aws)\"",
+            "$.userAgent regex \".\"",
+            "$.source.ip == \"192.0.2.1\"",
+        ] {
+            let pushdown = of(&[expression], &[]);
+            assert_eq!(pushdown.query, match_all(), "{expression}");
+            assert_eq!(pushdown.filtered, [format!("--match '{expression}'")]);
+        }
+        for expression in ["$.eventName == \"GetObject\"", "$.eventName regex \"Get\""] {
+            assert_eq!(of(&[], &[expression]).query, match_all(), "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_is_certain_is_translated() {
+        for (expression, clause) in [
+            ("$.eventName == \"GetObject\"", json!({ "term": { "eventName": "GetObject" } })),
+            (
+                "$.eventName regex \"^Get\"",
+                json!({ "wildcard": { "eventName": { "value": "Get*" } } }),
+            ),
+            ("$.readOnly == true", json!({ "term": { "readOnly": "true" } })),
+            ("$.readOnly == \"true\"", json!({ "term": { "readOnly": "true" } })),
+            ("$.errorCode == None", not(exists("errorCode"))),
+            ("$.errorCode != None", exists("errorCode")),
+            (
+                "$.requestParameters.new == \"x\"",
+                json!({ "term": { UNMAPPED: "requestParameters.new=x" } }),
+            ),
+            (
+                "$.eventTime == \"2024-02-03T04:05:06Z\"",
+                json!({ "term": { "eventTime": "2024-02-03T04:05:06Z" } }),
+            ),
+        ] {
+            let pushdown = of(&[expression], &[]);
+            let query = pushdown.query.to_string();
+            assert!(query.contains(&clause.to_string()), "{expression}: {query}");
+            assert_eq!(pushdown.pushed, [format!("--match '{expression}'")]);
+            // Whatever a load has changed is found too.
+            assert!(query.contains(CHANGES), "{query}");
+        }
+        let except = of(&[], &["$.eventName != \"GetObject\""]).query.to_string();
+        assert!(except.contains(r#"{"term":{"eventName":"GetObject"}}"#), "{except}");
+    }
+
+    #[test]
+    fn a_term_that_may_be_cut_is_found_by_its_beginning() {
+        assert_eq!(
+            term_of_text("a.b", &"x".repeat(84)),
+            json!({ "term": { UNMAPPED: format!("a.b={}", "x".repeat(84)) } })
+        );
+        let certain = (MAX_TERM_BYTES - 3) / 6;
+        assert_eq!(
+            term_of_text("a.b", &"x".repeat(2_000)),
+            json!({ "prefix": { UNMAPPED: format!("a.b={}", "x".repeat(certain)) } })
+        );
+        let Value::Object(clause) = term_of_text("a.b", &"\u{1f600}".repeat(60)) else { panic!() };
+        let prefix = clause["prefix"][UNMAPPED].as_str().unwrap();
+        assert_eq!(prefix.chars().count(), 4 + certain / 2, "no half of a pair");
+    }
+
+    #[test]
+    fn documents_of_others_and_excluded_indices_are_named() {
+        let query = Query {
+            range: TimeBounds { from: Some(1_700_000_000), to: Some(1_700_000_001) },
+            ..Query::default()
+        };
+        let pushdown = push_down(&query, &mapped(), &["theirs".to_owned()]);
+        let text = pushdown.query.to_string();
+        assert!(text.contains(r#""gte":1699999999000,"lt":1700000003000"#), "{text}");
+        assert!(text.contains(r#"{"terms":{"_index":["theirs"]}}"#), "{text}");
+        let excluded = exclude(match_all(), &["other".to_owned()]);
+        assert_eq!(excluded["bool"]["must_not"][0]["terms"]["_index"], json!(["other"]));
+        assert_eq!(exclude(match_all(), &[]), match_all());
+    }
+
+    #[test]
+    fn a_short_principal_is_looked_up_by_its_longest_part() {
+        for (pattern, part) in [
+            ("role/Admin/alice@example.com", Some("alice@example.com")),
+            ("user/al*", Some("al")),
+            ("*Admin*", Some("Admin")),
+            ("root", Some("root")),
+            ("service/*", None),
+            ("us*", None),
+            ("*", None),
+            ("al[il]ce", Some("al")),
+            ("ro[ol]e/Admin", None),
+            ("role/Zoë", Some("Zo")),
+        ] {
+            assert_eq!(longest_part(&Glob::new(pattern)).as_deref(), part, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_table_are_added_to_those_of_a_pattern() {
+        let query = |pattern: &str| {
+            let actions = ActionFilter::parse(&[pattern]).unwrap();
+            let query = Query { actions, ..Query::default() };
+            push_down(&query, &mapped(), &[]).query.to_string()
+        };
+        let buckets = query("s3:ListAllMyBuckets");
+        assert!(buckets.contains("(listbuckets)(20.*)?"), "{buckets}");
+        let alarms = query("cloudwatch:*");
+        assert!(alarms.contains(r"(monitoring)(\\.amazonaws\\.com.*)?"), "{alarms}");
+        assert!(!alarms.contains(r#""eventName":{"value""#), "{alarms}");
+        assert!(query("*:Delete*").contains(r#""eventName":{"value":"Delete*""#));
+    }
+}
