@@ -384,7 +384,17 @@ impl ConditionArgs {
     }
 }
 
+/// Parses the expressions of an option. An empty one among others is left out with a warning; alone, it is rejected,
+/// because the search would then find events that nobody asked for, as with `--match "$UNSET"`.
 fn expressions(option: &str, texts: &[String]) -> Result<Vec<MatchExpression>, Failure> {
+    if !texts.is_empty() && texts.iter().all(|text| text.trim().is_empty()) {
+        return Err(Failure::usage(format!(
+            "invalid value '' for '{option}': expected PATH OP VALUE"
+        ))
+        .hint(
+            "write a condition such as '$.errorCode == \"AccessDenied\"', or leave the option out",
+        ));
+    }
     let parsed = texts.iter().map(|text| MatchExpression::parse(text));
     parsed.collect::<Result<_, _>>().map_err(|error| Failure::syntax(option, &error))
 }
@@ -445,6 +455,22 @@ mod tests {
 
     fn plan(words: &[&str]) -> Result<SearchPlan, Failure> {
         plan_on(Terminal::default(), words)
+    }
+
+    #[test]
+    fn an_empty_expression_is_rejected_unless_another_one_is_given() {
+        for words in [
+            &["--match", ""][..],
+            &["--match= "],
+            &["--match", "", "--match", ""],
+            &["--match", "$.a == 1", "--except", ""],
+        ] {
+            let failure = plan(words).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{words:?}");
+        }
+        let plan = plan(&["--match", "$.a == 1", "--match", ""]).unwrap();
+        assert_eq!(plan.query.matches.len(), 2);
+        assert!(!plan.query.matches_everything());
     }
 
     #[test]
