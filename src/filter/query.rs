@@ -132,3 +132,113 @@ impl Query {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::filter::{principal::tests::corpus, selectors::CallKind};
+
+    fn time(text: &str) -> jiff::Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn both_ends_of_the_range_are_inclusive_and_count_whole_seconds() {
+        let range =
+            TimeBounds::new(Some(time("2024-06-01T10:00:00Z")), Some(time("2024-06-01T11:00:00Z")));
+        let query = Query { range, ..Query::default() };
+        for (text, matches) in [
+            ("2024-06-01T10:00:00Z", true),
+            ("2024-06-01T11:00:00Z", true),
+            ("2024-06-01T11:00:00.900Z", true),
+            ("2024-06-01T11:00:01Z", false),
+            ("2024-06-01T09:59:59.999Z", false),
+            ("2024-06-01T12:30:00+02:00", true),
+            ("2024-06-01 10:30:00", true),
+            ("yesterday", false),
+            ("", false),
+        ] {
+            let event = json!({"eventTime": text});
+            let mut observations = Observations::default();
+            assert_eq!(query.matches(&event, &mut observations), matches, "{text}");
+            assert_eq!(query.admits(&EventHeader::of_event(&event)), matches, "{text}");
+        }
+        let mut observations = Observations::default();
+        assert!(!query.matches(&json!({}), &mut observations));
+        assert_eq!((observations.events, observations.without_time), (1, 1));
+        assert!(Query::default().matches(&json!({}), &mut observations));
+    }
+
+    #[test]
+    fn a_header_never_rules_out_an_event_that_matches() {
+        let selectors =
+            |calls, errors_only| Selectors { calls, errors_only, ..Selectors::default() };
+        let queries = [
+            Query {
+                actions: ActionFilter::parse(&["s3:Get*", "*:Delete*"]).unwrap(),
+                ..Query::default()
+            },
+            Query {
+                actions: ActionFilter::parse(&["lambda:*Function"]).unwrap(),
+                ..Query::default()
+            },
+            Query { selectors: selectors(Some(CallKind::Read), false), ..Query::default() },
+            Query { selectors: selectors(Some(CallKind::Write), true), ..Query::default() },
+            Query { range: TimeBounds { from: Some(1_600_000_000), to: None }, ..Query::default() },
+        ];
+        let mut matched = [0_u64; 5];
+        for event in corpus() {
+            let header = EventHeader::of_event(&event);
+            for (query, count) in queries.iter().zip(&mut matched) {
+                let mut observations = Observations::default();
+                let matches = query.matches(&event, &mut observations);
+                assert!(!matches || query.admits(&header), "{event}");
+                assert!(!matches || query.admits(&EventHeader::default()), "{event}");
+                *count += u64::from(matches);
+            }
+        }
+        assert!(matched.iter().all(|count| *count > 0), "{matched:?}");
+    }
+
+    #[test]
+    fn observations_explain_what_was_not_found() {
+        let parse = |text: &str| MatchExpression::parse(text).unwrap();
+        let query = Query {
+            matches: vec![parse("$.mfa == true"), parse("$.userNam == 'x'")],
+            conditions: vec![Expression::parse("starts_with(detail.a, 'x')").unwrap()],
+            ..Query::default()
+        };
+        let mut observations = Observations::default();
+        assert!(!query.matches(&json!({"mfa": "true", "userName": "x"}), &mut observations));
+        assert_eq!(observations.matches[0].events, 1);
+        assert_eq!(observations.matches[1].events, 0, "the first expression decided");
+        let mut other = Observations::default();
+        assert!(!query.matches(&json!({"mfa": true, "userName": "x"}), &mut other));
+        observations.merge(other);
+        assert_eq!((observations.events, observations.matches[0].events), (2, 2));
+
+        let query = Query { matches: Vec::new(), ..query };
+        let mut observations = Observations::default();
+        assert!(!query.matches(&json!({"eventID": "e1"}), &mut observations));
+        assert!(!query.matches(&json!({"eventID": "e2"}), &mut observations));
+        assert_eq!(observations.conditions[0].errors, 2);
+        assert_eq!(observations.conditions[0].first_error.as_ref().unwrap().event_id, "e1");
+    }
+
+    #[test]
+    fn exceptions_drop_what_they_match() {
+        let query = Query {
+            exceptions: vec![
+                MatchExpression::parse("$.user == 'alice'").unwrap(),
+                MatchExpression::parse("").unwrap(),
+            ],
+            ..Query::default()
+        };
+        let mut observations = Observations::default();
+        assert!(!query.matches(&json!({"user": "alice"}), &mut observations));
+        assert!(query.matches(&json!({"user": "bob"}), &mut observations));
+        assert_eq!(observations.matched, 1);
+    }
+}

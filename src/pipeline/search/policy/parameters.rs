@@ -154,7 +154,8 @@ fn of_request(variable: &str, kind: &ResourceType, event: &Value) -> Vec<String>
     names.extend(other.iter().flat_map(|(_, names)| *names).map(|name| (*name).to_owned()));
     if COMMON_VARIABLES.contains(&variable) {
         let kind = kind.name.replace('-', "");
-        names.extend(["Id", "Name", "Identifier"].map(|end| format!("{kind}{end}")));
+        let ends: &[&str] = if variable == "Name" { &["Name"] } else { &["Id", "Identifier"] };
+        names.extend(ends.iter().map(|end| format!("{kind}{end}")));
     }
     let mut texts = BTreeSet::new();
     for name in &names {

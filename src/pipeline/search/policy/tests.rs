@@ -203,9 +203,9 @@ fn resources_of_well_known_services_are_named() {
         ),
         (
             "logs.amazonaws.com",
-            "CreateLogStream",
+            "PutRetentionPolicy",
             json!({"logGroupName": "/aws/x", "logStreamName": "y"}),
-            "logs:CreateLogStream",
+            "logs:PutRetentionPolicy",
             "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/x:*",
         ),
         (
