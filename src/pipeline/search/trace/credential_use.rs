@@ -14,8 +14,8 @@ use crate::filter::{event_header::has_error, principal::Identity, time_bounds::e
 /// Addresses, and programs, that are counted on their own. An access key is rarely used from more.
 const MAX_ORIGINS: usize = 24;
 
-/// Calls that are counted on their own.
-const MAX_EVENTS: usize = 64;
+/// Calls that are counted on their own. Few principals use more.
+const MAX_EVENTS: usize = 256;
 
 /// Longest text of an event that is kept, in bytes; a user agent has 256 at most.
 const MAX_TEXT: usize = 256;

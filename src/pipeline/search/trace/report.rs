@@ -128,7 +128,7 @@ impl fmt::Display for Step {
             write!(to, " from {}", escape_unprintable(&self.address))?;
         }
         if !self.user_agent.is_empty() {
-            write!(to, " with {}", escape_unprintable(&self.user_agent))?;
+            write!(to, " with {}", shortened(&self.user_agent))?;
         }
         if !self.mfa.is_empty() {
             to.write_str(", with a second factor")?;
@@ -329,7 +329,7 @@ fn values_line<const LIMIT: usize>(
     if sorted.is_empty() {
         return None;
     }
-    let value = |(value, count): &(&str, u64)| format!("{} ({count})", escape_unprintable(value));
+    let value = |(value, count): &(&str, u64)| format!("{} ({count})", shortened(value));
     let mut values: Vec<String> = sorted.iter().take(shown).map(value).collect();
     let rest: u64 =
         sorted.iter().skip(shown).map(|(_, count)| count).sum::<u64>() + counts.others();
@@ -337,6 +337,17 @@ fn values_line<const LIMIT: usize>(
         values.push(format!("others ({rest})"));
     }
     Some(format!("{verb} {}", values.join(", ")))
+}
+
+/// Returns a text for a line that holds several; JSON contains the whole text.
+fn shortened(text: &str) -> String {
+    /// Enough for the name and the version of a program.
+    const MAX_CHARS: usize = 60;
+    let text = escape_unprintable(text);
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn use_to_json(used: &CredentialUse) -> Value {
