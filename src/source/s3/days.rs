@@ -20,7 +20,7 @@ use super::{
     list_step::{ClosedDays, KeyRange, ListStep, ListTarget},
     listing::objects,
     object_lister::ObjectLister,
-    objects::{DayFolder, ListedObjects, S3Object},
+    objects::{DayFolder, S3Object},
 };
 use crate::{event::ListingSummary, source::SourceEvent};
 
@@ -242,7 +242,7 @@ impl<'a> DayLister<'a> {
         let Some(open) = &self.open else { return self.lister.has_receiver() };
         let objects = mem::take(&mut self.objects);
         let day = open.over.clone();
-        self.lister.send_listed(self.target, ListedObjects::new(self.target, day, objects)).await
+        self.lister.send_listed(self.target, self.target.listed_objects(day, objects)).await
     }
 
     /// Ends the open day, which is listed completely.
@@ -298,7 +298,7 @@ impl<'a> DayLister<'a> {
         if added.len() < all {
             DayFolder::mark_incomplete(Some(&day));
         }
-        let batch = ListedObjects::new(self.target, Some(Arc::clone(&day)), added);
+        let batch = self.target.listed_objects(Some(Arc::clone(&day)), added);
         self.lister.send_listed(self.target, batch).await?;
         self.complete_day(Some(day), listed).await
     }

@@ -18,7 +18,7 @@ use super::{
     address::Address,
     bucket::BucketClient,
     layout::{self, Level, LogFolder},
-    objects::S3Object,
+    objects::{DayFolder, ListedObjects, S3Object},
     skipped::SkippedNames,
 };
 
@@ -90,6 +90,16 @@ impl ListTarget {
         } else {
             next.push(ListStep::Flat(prefix.to_owned()));
         }
+    }
+
+    /// Groups objects of a folder that were listed for this target.
+    pub(super) fn listed_objects(
+        &self,
+        day: Option<Arc<DayFolder>>,
+        objects: Vec<S3Object>,
+    ) -> ListedObjects {
+        let bucket = Arc::clone(&self.bucket);
+        ListedObjects { source_number: self.source_number, bucket, day, objects }
     }
 
     pub(super) fn with_skipped(&self, change: impl FnOnce(&mut SkippedNames)) {

@@ -26,7 +26,7 @@ use super::{
     },
     listing::{folders, objects},
     object_lister::ObjectLister,
-    objects::{ListedObjects, S3Object, s3_uri},
+    objects::{S3Object, s3_uri},
     skipped::SkippedNames,
 };
 use crate::source::{Error, SourceEvent, task_output};
@@ -427,6 +427,6 @@ impl ObjectLister {
 
     /// Sends objects that belong to no day.
     async fn send_objects(&self, target: &ListTarget, objects: Vec<S3Object>) -> ControlFlow<()> {
-        self.send_listed(target, ListedObjects::new(target, None, objects)).await
+        self.send_listed(target, target.listed_objects(None, objects)).await
     }
 }

@@ -9,7 +9,7 @@ use aws_sdk_s3::types;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{bucket::BucketClient, list_step::ListTarget};
+use super::bucket::BucketClient;
 use crate::{
     event::{ListingSummary, Partition},
     source::SourceEvent,
@@ -91,18 +91,6 @@ impl S3Object {
         let mut first = [0; 8];
         first.copy_from_slice(&hash[..8]);
         u64::from_be_bytes(first)
-    }
-}
-
-impl ListedObjects {
-    /// Groups objects that were listed for a target.
-    pub(super) fn new(
-        target: &ListTarget,
-        day: Option<Arc<DayFolder>>,
-        objects: Vec<S3Object>,
-    ) -> Self {
-        let bucket = Arc::clone(&target.bucket);
-        Self { source_number: target.source_number, bucket, day, objects }
     }
 }
 

@@ -15,17 +15,14 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_cloudtrail::types::Event;
-use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::super::plan::SecondRange;
 use super::super::region::seconds;
 use super::super::request::event_second;
 use super::FollowOptions;
+use super::event_key::{EventKey, event_key};
 use super::reading::{Purpose, Reading};
-
-/// Identifies an event: a hash of its ID, or of its record if it has none.
-pub(super) type EventKey = [u8; 16];
 
 /// Maximum number of remembered events. At the full quota of 100 events a second it covers an hour, and takes 20 MB.
 /// Beyond it the oldest ones are forgotten; a sweep may deliver those again.
@@ -141,13 +138,4 @@ pub(super) enum ReadingEnd {
     Whole,
     /// It was stopped early.
     Stopped,
-}
-
-/// Returns the key of an event.
-pub(super) fn event_key(event: &Event) -> EventKey {
-    let identity = event.event_id.as_ref().or(event.cloud_trail_event.as_ref());
-    let hash: [u8; 32] = Sha256::digest(identity.map_or("", String::as_str)).into();
-    let mut key = EventKey::default();
-    key.copy_from_slice(&hash[..16]);
-    key
 }

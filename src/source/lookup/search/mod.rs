@@ -14,7 +14,9 @@
 //! | `region` | which request is sent next in one account and Region, and what its response means |
 //! | `reading` | how one range is read by several chains of pages, and in which order their pages are delivered |
 //! | `follow` | when new events are asked for, how far back, and which events were delivered before |
+//! | `event_key` | when two events are the same |
 
+mod event_key;
 mod follow;
 mod reading;
 mod region;

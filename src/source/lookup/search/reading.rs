@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::super::cursor::{PageOutcome, SliceCursor};
 use super::super::plan::SecondRange;
 use super::super::request::{PageResponse, event_second};
-use super::follow::{EventKey, event_key};
+use super::event_key::{EventKey, event_key};
 
 /// Pages that a chain keeps when an older part of its range is split off. A chain ends with half a page on average that
 /// the next one reads again, so this costs 3 %; and pages of the next chains are held back for as long as these take.
