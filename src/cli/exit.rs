@@ -85,14 +85,13 @@ impl Exit {
             (SearchEnding::Stopped, _) => Self::StoppedEarly,
             (_, Some(exit)) => *exit,
             (SearchEnding::Failed, None) => Self::ActionRequired,
-            (SearchEnding::Satisfied, None) => Self::Success,
             (SearchEnding::Complete, None)
                 if report.failed_inputs + report.sources_without_events > 0 =>
             {
                 Self::Incomplete
             }
             (SearchEnding::Complete, None) if report.found == 0 => Self::NothingFound,
-            (SearchEnding::Complete, None) => Self::Success,
+            (SearchEnding::Satisfied | SearchEnding::Complete, None) => Self::Success,
         }
     }
 

@@ -156,9 +156,9 @@ impl Speller<'_> {
             let Spelling { path, form, .. } = spelling;
             let path = match form {
                 // The only lists of the first API without a level of their own.
-                Form::Ec2Request if path.ends_with(".tags") => path.clone(),
+                Form::Ec2Request if has_last_name(path, "tags") => path.clone(),
                 Form::Ec2Request if is_scalar => {
-                    let name = self.ec2_item_name(path, item_name, member);
+                    let name = Self::ec2_item_name(path, item_name, member);
                     format!("{path}.items.{name}")
                 }
                 Form::Ec2Response if path.ends_with("privateIpAddressesSet") => join(path, "item"),
@@ -190,15 +190,14 @@ impl Speller<'_> {
         match form {
             Form::LowerCase => with_form(self.lower_case(parent, member, target)),
             Form::LowerAbbreviation => with_form(vec![lower_abbreviation(name)]),
-            Form::AsSent => with_form(vec![wire.to_owned()]),
+            Form::AsSent | Form::S3Body => with_form(vec![wire.to_owned()]),
             Form::Ec2Request => with_form(self.ec2_request(parent, member, target)),
             Form::Ec2Response => with_form(self.ec2_response(parent, wire)),
             Form::Ec2WrappedResponse => with_form(vec![lower_first(wire)]),
             Form::Ec2Wrapped => {
                 with_form(vec![upper_first(member.query_name.as_deref().unwrap_or(wire))])
             }
-            Form::S3Request => self.s3_request(member, target),
-            Form::S3Body => with_form(vec![wire.to_owned()]),
+            Form::S3Request => Self::s3_request(member, target),
             Form::S3Response if member.location == Location::Header => {
                 with_form(vec![wire.to_owned()])
             }
@@ -294,7 +293,7 @@ impl Speller<'_> {
     }
 
     /// Returns the key of a text in a list of EC2's first API.
-    fn ec2_item_name(self, list: &str, item_name: Option<&str>, member: Option<&Member>) -> String {
+    fn ec2_item_name(list: &str, item_name: Option<&str>, member: Option<&Member>) -> String {
         let base = member.and_then(|member| member.location_name.as_deref());
         let known = base.and_then(|base| facts::ec2_list(&lower_first(base)));
         if let Some((_, item)) = known {
@@ -310,7 +309,7 @@ impl Speller<'_> {
     }
 
     /// Returns the names of a parameter of an S3 request.
-    fn s3_request(self, member: &Member, target: &Shape) -> Vec<(String, Form)> {
+    fn s3_request(member: &Member, target: &Shape) -> Vec<(String, Form)> {
         let name = member.name.as_ref();
         let wire = member.location_name.as_deref().unwrap_or(name);
         let is_stream = target.flags.streaming || member.flags.streaming;
@@ -342,6 +341,11 @@ pub(super) fn is_s3(service: &Service) -> bool {
 
 fn is_flattened(list: &Shape, member: Option<&Member>) -> bool {
     list.flags.flattened || member.is_some_and(|member| member.flags.flattened)
+}
+
+/// Returns whether a path has several names, and this is the last one.
+fn has_last_name(path: &str, last: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, name)| name == last)
 }
 
 /// Joins two paths, either of which may be empty.

@@ -13,7 +13,7 @@ use super::{
     Table,
     fields::{Field, fields},
     has_operation,
-    model::{Service, Side},
+    model::{Service, ServiceInfo, Side},
     names, operations, records, table, text,
 };
 
@@ -44,7 +44,7 @@ fn the_table_fits_into_two_megabytes() {
 #[test]
 fn damaged_texts_are_errors() {
     for text in ["Op\u{1f}GET\u{1f}/\u{1f}+\n\nS\u{1f}a\u{1e}7\n", "Op\n\nZ\n", "Op\n\nL\n"] {
-        assert!(text::parse(Default::default(), text).is_err(), "{text:?}");
+        assert!(text::parse(ServiceInfo::default(), text).is_err(), "{text:?}");
     }
 }
 
@@ -125,7 +125,9 @@ fn leaves(value: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
             }
         }
         Value::Array(items) if !items.is_empty() => {
-            items.iter().for_each(|below| leaves(below, path, found));
+            for below in items {
+                leaves(below, path, found);
+            }
         }
         Value::Null => {}
         _ if path.is_empty() => {}
@@ -133,10 +135,13 @@ fn leaves(value: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     }
 }
 
+/// The event source, event name and side of a leaf, and its path without list positions.
+type LeafPath = (String, String, Side, Vec<String>);
+
 /// How many paths and leaves of events were predicted.
 #[derive(Default)]
 struct Score {
-    paths: BTreeMap<(String, String, Side, Vec<String>), (u64, bool)>,
+    paths: BTreeMap<LeafPath, (u64, bool)>,
 }
 
 impl Score {

@@ -52,7 +52,6 @@ pub struct AccessArgs {
 
 /// What is loaded from the event history.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[expect(clippy::doc_markdown, reason = "the text is shown as help, where markup is not rendered")]
 #[command(next_help_heading = HISTORY)]
 pub struct HistoryArgs {
     /// Load only read-only events

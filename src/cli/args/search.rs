@@ -59,7 +59,7 @@ Exit codes:
 
 /// The arguments of `trailload search`.
 #[derive(Clone, Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each flag is one option of the command line")]
+#[expect(clippy::doc_markdown, reason = "the text is shown as help, where markup is not rendered")]
 #[command(after_help = AFTER_HELP)]
 #[command(override_usage = "trailload search [OPTIONS] [ACTION]...")]
 pub struct SearchArgs {
@@ -119,7 +119,7 @@ const CONDITIONS: &str = "Conditions";
 
 /// Which events are found. These are also the options that a preset may consist of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each flag is one option of the command line")]
+#[expect(clippy::doc_markdown, reason = "the text is shown as help, where markup is not rendered")]
 #[command(next_help_heading = CONDITIONS)]
 pub struct ConditionArgs {
     /// IAM actions or names of events, with the wildcards * ? [..] [!..]; or a preset such as denied

@@ -430,17 +430,9 @@ fn collect<'f, 'a>(fields: &'f [Field<'a>], above: &str, known: &mut Vec<(String
             _ if above.is_empty() => name.into_owned(),
             _ => format!("{above}.{name}"),
         };
-        collect_one(field, path, known);
+        known.push((path.clone(), field));
+        collect(&field.children, &path, known);
     }
-}
-
-fn collect_one<'f, 'a>(
-    field: &'f Field<'a>,
-    path: String,
-    known: &mut Vec<(String, &'f Field<'a>)>,
-) {
-    known.push((path.clone(), field));
-    collect(&field.children, &path, known);
 }
 
 fn collect_paths(fields: &[Field<'_>], above: &str, paths: &mut Vec<String>) {

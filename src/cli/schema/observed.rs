@@ -85,13 +85,13 @@ async fn read_sources(
     // A path that does not exist is a usage error, before any request.
     Files::new(&sources.paths(), nothing_done())?;
     let stopped = || Ok((Observed::default(), RunOutcome::Stopped));
-    let session = async {
+    let session = Box::pin(async {
         if sources.uses_aws() {
             sources::open_session(sources, &aws, &metrics.waits).await.map(Some)
         } else {
             Ok(None)
         }
-    };
+    });
     let Some(session) = unless_shut_down(&shutdown, session).await? else { return stopped() };
     let remote = usize::from(sources.lookup.is_some()) + usize::from(sources.has_buckets());
     let memory = MemoryBudget::new(MEMORY_BYTES, BATCH_BYTES, remote);

@@ -124,7 +124,9 @@ pub(super) fn print_rows(
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     let mut table = Columns::new(format == SchemaFormat::Markdown);
     table.measure(&heads);
-    rows.iter().for_each(|row| table.measure(row));
+    for row in rows {
+        table.measure(row);
+    }
     table.print_heads(&heads, out)?;
     for row in rows {
         table.print(row, out)?;

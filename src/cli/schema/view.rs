@@ -26,6 +26,7 @@ pub(super) struct Place<'a> {
 
 /// A field with everything that is shown of it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the field")]
 pub(super) struct FieldView<'a> {
     pub(super) field: &'a Field<'a>,
     /// Path in the model: `policy.tags[].key`.

@@ -242,7 +242,7 @@ impl<'a> SearchRun<'a> {
                 break;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

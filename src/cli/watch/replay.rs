@@ -65,6 +65,7 @@ const BATCH_BYTES: u64 = 256 << 10;
 
 /// What a dry run reads.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "the text is shown as help, where markup is not rendered")]
 #[command(next_help_heading = "Source options")]
 pub struct ReplayArgs {
     /// Read this source: 'lookup' (the event history of AWS accounts), 's3://BUCKET[/PREFIX]', the ARN
@@ -170,13 +171,13 @@ impl Replay<'_> {
         signals::listen(trigger.clone(), log.clone(), SHUTDOWN_MESSAGES)?;
         // A path that does not exist is a usage error, before any request.
         Files::new(&plan.sources.paths(), nothing_done())?;
-        let session = async {
+        let session = Box::pin(async {
             if plan.sources.uses_aws() {
                 sources::open_session(&plan.sources, &plan.aws, &metrics.waits).await.map(Some)
             } else {
                 Ok(None)
             }
-        };
+        });
         let Some(session) = unless_shut_down(&shutdown, session).await? else { return Ok(None) };
         let builder = SourceBuilder {
             sources: &plan.sources,

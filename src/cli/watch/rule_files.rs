@@ -119,7 +119,7 @@ fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Fa
         files.push(path.to_owned());
         return Ok(());
     }
-    let entries: Result<Vec<_>, _> = fs::read_dir(path).and_then(|entries| entries.collect());
+    let entries: Result<Vec<_>, _> = fs::read_dir(path).and_then(Iterator::collect);
     let mut entries: Vec<PathBuf> = entries
         .map_err(|error| unreadable(&error))?
         .into_iter()

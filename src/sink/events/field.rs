@@ -86,6 +86,15 @@ impl FieldList {
     }
 }
 
+impl<'a> IntoIterator for &'a FieldList {
+    type Item = &'a Field;
+    type IntoIter = std::slice::Iter<'a, Field>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl FromStr for FieldList {
     type Err = FieldListError;
 

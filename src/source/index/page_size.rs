@@ -35,7 +35,7 @@ impl PageSize {
     }
 
     /// Returns the number of documents to ask for, and the longest response to accept.
-    pub(super) fn next(&self) -> (usize, usize) {
+    pub(super) fn next(self) -> (usize, usize) {
         (self.documents, if self.documents == 1 { usize::MAX } else { MAX_BYTES })
     }
 

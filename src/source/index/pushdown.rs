@@ -147,7 +147,7 @@ pub(super) fn fields(query: &Query) -> Vec<String> {
     paths.extend([ERROR_CODE, ERROR_MESSAGE, EVENT_NAME, EVENT_SOURCE, READ_ONLY].map(Vec::from));
     paths.extend([Vec::from(SOURCE_IP_ADDRESS), Vec::from(ACCESS_KEY), vec![SOURCE_IP]]);
     let expressions = query.matches.iter().chain(&query.exceptions);
-    paths.extend(expressions.filter_map(|expression| names(expression)));
+    paths.extend(expressions.filter_map(names));
     let mut fields: Vec<String> = paths.iter().map(|path| path.join(".")).collect();
     fields.sort();
     fields.dedup();
@@ -159,7 +159,7 @@ pub(super) fn push_down(query: &Query, mapped: &MappedFields, unmanaged: &[Strin
     let translator = Translator { mapped };
     let mut pushdown = Pushdown::none();
     let mut conditions = Vec::new();
-    let time = translator.time(query.range);
+    let time = time_range(query.range);
     if time.is_some() {
         pushdown.pushed.push("time range".to_owned());
     }
@@ -183,7 +183,7 @@ pub(super) fn push_down(query: &Query, mapped: &MappedFields, unmanaged: &[Strin
             json!({ "term": { UNMAPPED: INCOMPLETE_TERM } }),
         ]));
     }
-    let mut found = vec![all(filters), not(exists("eventName"))];
+    let mut found = vec![all(filters), not(&exists("eventName"))];
     if !unmanaged.is_empty() {
         found.push(json!({ "terms": { "_index": unmanaged } }));
     }
@@ -218,28 +218,6 @@ impl Translator<'_> {
         conditions
             .extend(opaque.map(|condition| (format!("--where '{}'", condition.text()), None)));
         conditions
-    }
-
-    /// Translates a time range. A second is added at both ends, for fractions and leap seconds.
-    fn time(&self, range: TimeBounds) -> Option<Value> {
-        if range.is_unbounded() {
-            return None;
-        }
-        let mut bounds = json!({ "format": "epoch_millis" });
-        if let Some(from) = range.from {
-            bounds["gte"] = json!(from.saturating_sub(1).saturating_mul(1_000));
-        }
-        if let Some(to) = range.to {
-            bounds["lt"] = json!(to.saturating_add(2).saturating_mul(1_000));
-        }
-        let [first, last] = PLAUSIBLE_MILLISECONDS;
-        let limited = |bound: &str, value: i64| json!({ "range": { "@timestamp": { bound: value, "format": "epoch_millis" } } });
-        Some(any([
-            json!({ "range": { "@timestamp": bounds } }),
-            not(exists("@timestamp")),
-            limited("lt", first),
-            limited("gte", last),
-        ]))
     }
 
     fn actions(&self, actions: &ActionFilter) -> Option<Value> {
@@ -371,7 +349,7 @@ impl Translator<'_> {
                 // A value of the top level has no list on the way to it.
                 let is_value =
                     matches!(mapping, Some(FieldMapping::Keyword { .. } | FieldMapping::Boolean));
-                (path.len() == 1 && is_value).then(|| vec![not(exists(&field))])?
+                (path.len() == 1 && is_value).then(|| vec![not(&exists(&field))])?
             }
             Literal::Number(LiteralNumber::Float(_)) | Literal::List(_) | Literal::Object(_) => {
                 return None;
@@ -447,6 +425,28 @@ fn names(expression: &MatchExpression) -> Option<Vec<&str>> {
     };
     let length: usize = names.iter().map(|name| name.len() + 1).sum();
     (!names.is_empty() && length <= MAX_PATH && names.iter().all(is_plain)).then_some(names)
+}
+
+/// Translates a time range. A second is added at both ends, for fractions and leap seconds.
+fn time_range(range: TimeBounds) -> Option<Value> {
+    if range.is_unbounded() {
+        return None;
+    }
+    let mut bounds = json!({ "format": "epoch_millis" });
+    if let Some(from) = range.from {
+        bounds["gte"] = json!(from.saturating_sub(1).saturating_mul(1_000));
+    }
+    if let Some(to) = range.to {
+        bounds["lt"] = json!(to.saturating_add(2).saturating_mul(1_000));
+    }
+    let [first, last] = PLAUSIBLE_MILLISECONDS;
+    let limited = |bound: &str, value: i64| json!({ "range": { "@timestamp": { bound: value, "format": "epoch_millis" } } });
+    Some(any([
+        json!({ "range": { "@timestamp": bounds } }),
+        not(&exists("@timestamp")),
+        limited("lt", first),
+        limited("gte", last),
+    ]))
 }
 
 /// Translates a pattern for actions. `None` if it cannot be.
@@ -654,7 +654,7 @@ fn exists(field: &str) -> Value {
     json!({ "exists": { "field": field } })
 }
 
-fn not(clause: Value) -> Value {
+fn not(clause: &Value) -> Value {
     json!({ "bool": { "must_not": [clause] } })
 }
 
@@ -756,7 +756,7 @@ mod tests {
             ),
             ("$.readOnly == true", json!({ "term": { "readOnly": "true" } })),
             ("$.readOnly == \"true\"", json!({ "term": { "readOnly": "true" } })),
-            ("$.errorCode == None", not(exists("errorCode"))),
+            ("$.errorCode == None", not(&exists("errorCode"))),
             ("$.errorCode != None", exists("errorCode")),
             (
                 "$.requestParameters.new == \"x\"",

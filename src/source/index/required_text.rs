@@ -38,9 +38,8 @@ impl Pieces {
     /// Adds what a part of the expression requires. `None` if it matches other bytes than those of a text.
     fn add(&mut self, hir: &Hir) -> Option<()> {
         match hir.kind() {
-            HirKind::Empty => {}
             HirKind::Look(Look::Start) => self.is_anchored |= !self.has_started,
-            HirKind::Look(_) => {}
+            HirKind::Empty | HirKind::Look(_) => {}
             HirKind::Literal(literal) => self.add_text(std::str::from_utf8(&literal.0).ok()?),
             HirKind::Capture(capture) => self.add(&capture.sub)?,
             HirKind::Concat(parts) => parts.iter().try_for_each(|part| self.add(part))?,

@@ -22,7 +22,7 @@ use aws_sdk_cloudtrail::types::LookupAttributeKey;
 use super::LookupFilter;
 use crate::filter::{
     literal::Literal,
-    match_expression::{MatchExpression, Operator},
+    match_expression::{MatchExpression, Operator, Path},
     query::Query,
     selectors::CallKind,
 };
@@ -50,7 +50,7 @@ pub fn lookup_filter_for(query: &Query) -> Option<LookupFilter> {
 }
 
 fn by_event_id(query: &Query) -> Option<LookupFilter> {
-    new_filter(LookupAttributeKey::EventId, required_text(query, &["eventID"])?)
+    new_filter(&LookupAttributeKey::EventId, required_text(query, &["eventID"])?)
 }
 
 fn by_access_key(query: &Query) -> Option<LookupFilter> {
@@ -59,7 +59,7 @@ fn by_access_key(query: &Query) -> Option<LookupFilter> {
         _ => None,
     };
     let key = selected.or_else(|| required_text(query, &["userIdentity", "accessKeyId"]))?;
-    new_filter(LookupAttributeKey::AccessKeyId, key)
+    new_filter(&LookupAttributeKey::AccessKeyId, key)
 }
 
 fn by_user(query: &Query) -> Option<LookupFilter> {
@@ -67,13 +67,13 @@ fn by_user(query: &Query) -> Option<LookupFilter> {
         return None;
     }
     let name = required_text(query, &["userIdentity", "userName"])?;
-    new_filter(LookupAttributeKey::Username, name)
+    new_filter(&LookupAttributeKey::Username, name)
 }
 
 fn by_event_name(query: &Query) -> Option<LookupFilter> {
     let name = query.actions.single_event_name();
     let name = name.or_else(|| required_text(query, &["eventName"]))?;
-    new_filter(LookupAttributeKey::EventName, name)
+    new_filter(&LookupAttributeKey::EventName, name)
 }
 
 fn by_source_or_kind(query: &Query) -> Option<LookupFilter> {
@@ -88,7 +88,7 @@ fn by_source_or_kind(query: &Query) -> Option<LookupFilter> {
         Some(source)
             if kind != Some(CallKind::Write) || !MOSTLY_READ.contains(&source.as_str()) =>
         {
-            new_filter(LookupAttributeKey::EventSource, &source).or_else(by_kind)
+            new_filter(&LookupAttributeKey::EventSource, &source).or_else(by_kind)
         }
         _ => by_kind(),
     }
@@ -112,13 +112,13 @@ fn required_text<'query>(query: &'query Query, path: &[&str]) -> Option<&'query 
 fn required_literal<'query>(query: &'query Query, path: &[&str]) -> Option<&'query Literal> {
     let is_wanted = |expression: &&MatchExpression| {
         expression.operator() == Some(Operator::Equal)
-            && expression.path().and_then(|of| of.names()).is_some_and(|names| names == path)
+            && expression.path().and_then(Path::names).is_some_and(|names| names == path)
     };
     query.matches.iter().find(is_wanted).and_then(MatchExpression::literal)
 }
 
 /// Returns the filter, if LookupEvents accepts the value.
-fn new_filter(key: LookupAttributeKey, value: &str) -> Option<LookupFilter> {
+fn new_filter(key: &LookupAttributeKey, value: &str) -> Option<LookupFilter> {
     format!("{}={value}", key.as_str()).parse().ok()
 }
 
@@ -280,7 +280,7 @@ mod tests {
             r#"$.userIdentity.type == "IAMUser""#,
             r#"$.userIdentity.type == "AssumedRole""#,
             r#"$.userIdentity.accessKeyId == "AKIAIOSFODNN7EXAMPLE""#,
-            r#"$.userIdentity.accessKeyId == null"#,
+            "$.userIdentity.accessKeyId == null",
             "$.readOnly == false",
             "$.readOnly != false",
             "$.readOnly == null",

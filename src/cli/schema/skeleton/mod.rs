@@ -21,6 +21,7 @@ const MOST_FIELDS: usize = 400;
 
 /// A single value in an event.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the value")]
 struct Leaf {
     /// Name of the member that holds it, with its first letter in lower case.
     name: String,

@@ -15,12 +15,11 @@ pub(in crate::cli::schema) fn query(answer: &Answer<'_>, rules: &Rules) -> Strin
     let mut filter = vec![json!({ "term": { "eventSource": answer.event_source } }), names];
     if let Some(leaf) = testable(answer, &leaves) {
         let value = example::value(leaf, &answer.service_name);
-        filter.push(match &leaf.index {
-            Some(field) => json!({ "term": { field.as_str(): value } }),
-            None => {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                json!({ "term": { "trailload.unmapped": format!("{}={text}", leaf.path) } })
-            }
+        filter.push(if let Some(field) = &leaf.index {
+            json!({ "term": { field.as_str(): value } })
+        } else {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            json!({ "term": { "trailload.unmapped": format!("{}={text}", leaf.path) } })
         });
     }
     let query = json!({

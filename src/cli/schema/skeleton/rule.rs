@@ -13,19 +13,15 @@ pub(in crate::cli::schema) fn rule(answer: &Answer<'_>, rules: &Rules) -> String
     let names = answer.event_names.join(", ");
     let leaf = testable(answer, &leaves)
         .filter(|leaf| value_at(&event, &leaf.path).is_some_and(Value::is_string));
-    let (condition, silent) = match leaf {
-        Some(leaf) => {
-            let value = example::value(leaf, &answer.service_name);
-            let text = value.as_str().unwrap_or_default().replace('\'', "\\'");
-            let mut silent = event.clone();
-            set(&mut silent, &leaf.path, json!("another"));
-            (format!("detail.{} == '{text}'", leaf.expression), silent)
-        }
-        None => {
-            let mut silent = event.clone();
-            silent["recipientAccountId"] = json!("444455556666");
-            (format!("detail.recipientAccountId == '{}'", example::ACCOUNT), silent)
-        }
+    let mut silent = event.clone();
+    let condition = if let Some(leaf) = leaf {
+        let value = example::value(leaf, &answer.service_name);
+        let text = value.as_str().unwrap_or_default().replace('\'', "\\'");
+        set(&mut silent, &leaf.path, json!("another"));
+        format!("detail.{} == '{text}'", leaf.expression)
+    } else {
+        silent["recipientAccountId"] = json!("444455556666");
+        format!("detail.recipientAccountId == '{}'", example::ACCOUNT)
     };
     let name = answer.event_name();
     format!(

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use super::super::cursor::SliceCursor;
 use super::super::error::{FailureReason, LookupError};
 use super::super::page::{LookupEvent, LookupPage};
 use super::super::plan::SecondRange;
@@ -126,7 +127,7 @@ impl SearchRegion {
         let targets = self.targets.len();
         self.counters()
             .seconds
-            .store((wanted.seconds().max(0) * targets as i64).unsigned_abs(), Relaxed);
+            .store(wanted.seconds().max(0).unsigned_abs() * targets as u64, Relaxed);
         let follow = options.follow;
         for target in 0..targets {
             let mut range = wanted;
@@ -512,7 +513,7 @@ impl SearchRegion {
     /// Stores the expected number of requests for the progress bars.
     fn update_expected_requests(&self) {
         let cursors = self.readings.iter().flat_map(Reading::cursors);
-        let left: f64 = cursors.map(|cursor| cursor.expected_pages_left()).sum();
+        let left: f64 = cursors.map(SliceCursor::expected_pages_left).sum();
         let counters = self.counters();
         let expected = counters.requests.load(Relaxed) + rounded(left);
         counters.expected_requests.store(expected, Relaxed);

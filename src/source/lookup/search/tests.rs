@@ -1,7 +1,5 @@
 //! Tests of the whole source with the real SDK client against a strict model of the service, in paused time.
 
-#![expect(clippy::disallowed_methods, reason = "the clock of these tests is paused")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::MutexGuard;
