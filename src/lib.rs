@@ -1,4 +1,4 @@
-//! trailload loads AWS CloudTrail events into Elasticsearch and OpenSearch.
+//! trailload loads AWS CloudTrail events into Elasticsearch and OpenSearch, and searches, explains and tests rules on them.
 //!
 //! # How an event flows
 //!
@@ -12,7 +12,8 @@
 //!
 //! Every arrow is a bounded queue or a call: a slow engine slows down everything up to the first file, and memory stays
 //! bounded. [`pipeline`] carries records and decides nothing about an event; what is done with them is a
-//! [`Consumer`](pipeline::Consumer): loading is one, the dry run another.
+//! [`Consumer`](pipeline::Consumer): `load`, its dry run, `search`, `watch --dry-run` and `schema --observed` are consumers. A
+//! search has no sink and no checkpoint: its workers evaluate a [`Query`](filter::query::Query), and print what matches.
 //!
 //! # Modules
 //!
@@ -24,10 +25,12 @@
 //! | [`limit`] | concurrency limiter, rate limiter, backoff, memory budget |
 //! | [`shutdown`], [`error`], [`pending`], [`redact`], [`proxy`] | shutdown signal; chains of errors; requests in progress; URLs without credentials; HTTP proxies |
 //! | [`aws`] | sessions and credentials, accounts and Regions, classification of AWS errors |
+//! | [`filter`] | predicates on one event: IAM actions, match expressions, JMESPath, rules, Sigma; who made a call |
+//! | [`schema`] | the shapes of all AWS API calls, and how CloudTrail spells their fields |
 //! | [`normalize`] | turns a record into a document: id, index, rewritten keys, field registry |
 //! | [`report`] | metrics, progress bars, log lines, the summary |
 //! | [`source`] | lists and fetches inputs, decompresses them, finds the records in them |
-//! | [`sink`] | writes batches to an engine: mappings, bulk requests, retries, the result of each document |
+//! | [`sink`] | writes batches to an engine: mappings, bulk requests, retries, the result of each document; prints events |
 //! | [`checkpoint`] | the SQLite file: what is complete, coverage of time, dead letters, discovered fields |
 //! | [`pipeline`] | threads, queues and order of a run, generic over its consumer |
 //! | [`cli`] | arguments, plans, commands, messages and exit codes |
@@ -47,6 +50,11 @@
 //! | created, duplicate, dead letter | the three results of a document; a dead letter is kept in the checkpoint with its reason |
 //! | field kind, conflict, rewrite, change note | what a path may hold; two kinds under one path; the change made; its record in the document |
 //! | field registry, discovered field | what is known about fields; a field that no shipped table contained |
+//! | query, condition | what a search asks for; one of the expressions or options that all have to hold |
+//! | action, action pattern | an IAM action such as `s3:GetObject`; a pattern of actions such as `s3:Get*` |
+//! | short principal | who made a call, in a few characters: `user/alice`, `role/Admin/alice`, `service/ec2` |
+//! | shape, spelling | the structure of a request or response in an API model; the name that CloudTrail writes for one of its fields |
+//! | rule, alert | events, an expression and thresholds; what a rule reports when it fires |
 //! | unmapped terms | `path=value` of what has no field of its own (`trailload.unmapped`) |
 //! | distribution | Elasticsearch or OpenSearch |
 //! | throttled, rejected, unreachable | asked to slow down; refused for its content; no response |
