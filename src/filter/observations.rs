@@ -70,7 +70,7 @@ impl Observations {
 
 impl ConditionObservations {
     /// Notes an evaluation that failed.
-    pub(super) fn add_error(&mut self, event: &Value, error: impl ToString) {
+    pub(super) fn add_error(&mut self, event: &Value, error: &impl ToString) {
         self.errors += 1;
         self.first_error.get_or_insert_with(|| {
             let id = event.get("eventID").and_then(Value::as_str).unwrap_or_default();

@@ -51,7 +51,7 @@ pub(crate) struct Identity<'a> {
     /// `sessionContext.sessionIssuer.userName`.
     pub(crate) issuer_name: Option<&'a str>,
     /// `onBehalfOf.userId`: the user of Identity Center.
-    pub(crate) identity_center_user: Option<&'a str>,
+    pub(crate) on_behalf_of: Option<&'a str>,
 }
 
 impl<'a> Identity<'a> {
@@ -77,7 +77,7 @@ impl<'a> Identity<'a> {
             invoked_by: text(identity, "invokedBy"),
             issuer_arn: issuer.and_then(|issuer| text(issuer, "arn")),
             issuer_name: issuer.and_then(|issuer| text(issuer, "userName")),
-            identity_center_user: identity.get("onBehalfOf").and_then(|user| text(user, "userId")),
+            on_behalf_of: identity.get("onBehalfOf").and_then(|user| text(user, "userId")),
         }
     }
 
@@ -91,9 +91,7 @@ impl<'a> Identity<'a> {
             Some("FederatedUser") => self.of_arn().or_else(|| named("federated", name)),
             Some("SAMLUser") => named("saml", name),
             Some("WebIdentityUser") => named("web", name),
-            Some("IdentityCenterUser") => {
-                named("identity-center", self.identity_center_user.or(name))
-            }
+            Some("IdentityCenterUser") => named("identity-center", self.on_behalf_of.or(name)),
             Some("Directory") => named("directory", name),
             Some("AWSService") => self.service(),
             Some("AWSAccount") => self.account(),

@@ -126,7 +126,7 @@ impl Query {
         self.conditions.iter().zip(&mut observations.conditions).all(|(condition, observations)| {
             observations.events += 1;
             condition.is_true(EventView::new(event)).unwrap_or_else(|error| {
-                observations.add_error(event, error);
+                observations.add_error(event, &error);
                 false
             })
         })
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_header_never_rules_out_an_event_that_matches() {
         let selectors =
-            |calls, errors_only| Selectors { calls, errors_only, ..Selectors::default() };
+            |calls, errors_only| Selectors { errors_only, calls, ..Selectors::default() };
         let queries = [
             Query {
                 actions: ActionFilter::parse(&["s3:Get*", "*:Delete*"]).unwrap(),

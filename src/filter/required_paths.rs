@@ -3,7 +3,7 @@
 //! Input: a [`Query`]. Output: paths of names.
 //! Invariant: [`Query::matches`] returns the same for an event and for a copy with nothing but the values at these paths.
 
-use super::query::Query;
+use super::{match_expression::Path, query::Query};
 
 /// Names of members, from the event down to a value.
 pub type MemberPath = Vec<String>;
@@ -16,7 +16,7 @@ impl Query {
         }
         let mut paths: Vec<MemberPath> = Vec::new();
         for expression in self.matches.iter().chain(&self.exceptions) {
-            match expression.path().map(|path| path.names()) {
+            match expression.path().map(Path::names) {
                 Some(Some(names)) if !names.is_empty() => {
                     paths.push(names.into_iter().map(str::to_owned).collect());
                 }

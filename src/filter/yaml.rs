@@ -312,7 +312,7 @@ impl Builder<'_> {
             Some(OpenKind::List(items)) => items.push(node),
             Some(OpenKind::Mapping { entries, key }) => match key.take() {
                 Some((key, key_position)) => {
-                    entries.push(YamlEntry { key, key_position, value: node })
+                    entries.push(YamlEntry { key, key_position, value: node });
                 }
                 None => *key = Some(unused_key(entries, node)?),
             },
@@ -402,6 +402,8 @@ fn scan_error(text: &str, position: TextPosition, info: &str) -> DefinitionError
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use serde_json::json;
 
     use super::*;
@@ -470,7 +472,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let references = vec![format!("*a{}", level - 1); 10].join(", ");
-            bomb.push_str(&format!("a{level}: &a{level} [{references}]\n"));
+            writeln!(bomb, "a{level}: &a{level} [{references}]").unwrap();
         }
         assert!(error(&bomb).1.starts_with("the file has more than"));
         assert!(error(&"[".repeat(100)).1.starts_with("values are nested deeper"));

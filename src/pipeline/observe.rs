@@ -79,26 +79,26 @@ impl Observed {
         let mut seen = BTreeSet::new();
         for member in members {
             if let Some(value) = event.get(*member) {
-                self.add_value((*member).to_owned(), value, &mut seen);
+                self.add_value(member, value, &mut seen);
             }
         }
     }
 
-    fn add_value(&mut self, path: String, value: &Value, seen: &mut BTreeSet<String>) {
+    fn add_value(&mut self, path: &str, value: &Value, seen: &mut BTreeSet<String>) {
         if value.is_null() {
             return;
         }
         if let Value::Array(items) = value {
-            self.count(&path, None, seen);
+            self.count(path, None, seen);
             for item in items {
-                self.add_value(path.clone(), item, seen);
+                self.add_value(path, item, seen);
             }
             return;
         }
-        self.count(&path, example(value), seen);
+        self.count(path, example(value), seen);
         if let Value::Object(members) = value {
             for (key, below) in members {
-                self.add_value(format!("{path}.{key}"), below, seen);
+                self.add_value(&format!("{path}.{key}"), below, seen);
             }
         }
     }

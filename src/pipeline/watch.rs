@@ -326,7 +326,7 @@ impl WatchProcessor {
         }
         let ParsedRecord { json, value } = parse_record(record)?;
         let id = identity(header, &json)?;
-        let time = event_time(&value).map(|time| time.as_millisecond());
+        let time = event_time(&value).map(jiff::Timestamp::as_millisecond);
         let batch = &mut self.batch;
         self.context.rules.evaluate(&value, |number, rule, verdict| match verdict {
             Verdict::Fires(_) => {

@@ -9,7 +9,7 @@ use std::{
     sync::LazyLock,
 };
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 /// End of the event sources of AWS services.
 const SOURCE_SUFFIXES: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
@@ -20,11 +20,11 @@ static TABLE: LazyLock<ActionTable> = LazyLock::new(|| {
     ActionTable::new(serde_json::from_str(file).expect("the embedded table is valid JSON"))
 });
 
-/// The file, as far as it is used. Each row names where it comes from; that is ignored here.
+/// The file, as far as it is used. The innermost texts are where a row comes from, which is ignored here.
 #[derive(Debug, Deserialize)]
 struct TableFile {
-    prefixes: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
-    actions: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
+    prefixes: BTreeMap<String, BTreeMap<String, String>>,
+    actions: BTreeMap<String, BTreeMap<String, String>>,
     no_event: BTreeMap<String, String>,
     not_an_action: BTreeMap<String, Vec<String>>,
 }
@@ -148,7 +148,7 @@ fn services_of<'a>(
     listed.into_iter().flatten().map(String::as_str).chain(itself)
 }
 
-fn rows((action, events): (String, BTreeMap<String, IgnoredAny>)) -> Vec<ActionRow> {
+fn rows((action, events): (String, BTreeMap<String, String>)) -> Vec<ActionRow> {
     let (prefix, name) = action.split_once(':').unwrap_or(("", &action));
     events
         .into_keys()

@@ -42,10 +42,10 @@ pub(super) fn call<'a>(
     let first = arguments.first().unwrap_or(&Node::NULL);
     let second = arguments.get(1).unwrap_or(&Node::NULL);
     match function {
-        Function::Abs | Function::Ceil | Function::Floor => round(function, first),
+        Function::Abs | Function::Ceil | Function::Floor => Ok(round(function, first)),
         Function::Avg | Function::Sum => total(function, first, budget),
         Function::Contains => contains(first, second, budget),
-        Function::StartsWith | Function::EndsWith => affix(function, first, second),
+        Function::StartsWith | Function::EndsWith => Ok(affix(function, first, second)),
         Function::Join => join(first, second, budget),
         Function::Split => split(arguments, budget),
         Function::Reverse => reverse(first, budget),
@@ -100,7 +100,7 @@ pub(super) fn call_by<'a>(
                     |best, next| if compare_at(&keys, next, best).is_gt() { next } else { best },
                 )
                 .into_iter()
-                .collect()
+                .collect();
         }
         _ => {
             order = order
@@ -109,7 +109,7 @@ pub(super) fn call_by<'a>(
                     |best, next| if compare_at(&keys, next, best).is_lt() { next } else { best },
                 )
                 .into_iter()
-                .collect()
+                .collect();
         }
     }
     let mut nodes = order.into_iter().filter_map(|position| elements.get(position));
@@ -161,8 +161,8 @@ fn elements<'n, 'a>(
     Ok(elements)
 }
 
-fn round<'a>(function: Function, node: &Node<'a>) -> FunctionResult<'a> {
-    let Some(value) = node.as_number() else { return Ok(Node::NULL) };
+fn round<'a>(function: Function, node: &Node<'a>) -> Node<'a> {
+    let Some(value) = node.as_number() else { return Node::NULL };
     let rounded = match (value.as_i64(), value.as_f64()) {
         (Some(whole), _) if function == Function::Abs => Some(Number::from(whole.unsigned_abs())),
         _ if !value.is_f64() => Some(value.clone()),
@@ -173,7 +173,7 @@ fn round<'a>(function: Function, node: &Node<'a>) -> FunctionResult<'a> {
         }),
         _ => None,
     };
-    Ok(rounded.map_or(Node::NULL, Node::Number))
+    rounded.map_or(Node::NULL, Node::Number)
 }
 
 fn total<'a>(function: Function, list: &Node<'a>, budget: &Budget) -> FunctionResult<'a> {
@@ -205,14 +205,14 @@ fn contains<'a>(subject: &Node<'a>, part: &Node<'a>, budget: &Budget) -> Functio
     Ok(Node::Bool(false))
 }
 
-fn affix<'a>(function: Function, subject: &Node<'a>, affix: &Node<'a>) -> FunctionResult<'a> {
+fn affix<'a>(function: Function, subject: &Node<'a>, affix: &Node<'a>) -> Node<'a> {
     let (text, affix) =
         (subject.as_text().unwrap_or_default(), affix.as_text().unwrap_or_default());
-    Ok(Node::Bool(if function == Function::StartsWith {
+    Node::Bool(if function == Function::StartsWith {
         text.starts_with(affix)
     } else {
         text.ends_with(affix)
-    }))
+    })
 }
 
 fn join<'a>(glue: &Node<'a>, list: &Node<'a>, budget: &Budget) -> FunctionResult<'a> {
@@ -275,12 +275,12 @@ fn objects<'a>(function: Function, arguments: &[Node<'a>], budget: &Budget) -> F
     for argument in arguments {
         budget.take(argument.entry_count())?;
         for (key, node) in argument.entries() {
-            match positions.get(&key).and_then(|position| merged.get_mut(*position)) {
-                Some(entry) => entry.1 = node,
-                None => {
-                    positions.insert(Rc::clone(&key), merged.len());
-                    merged.push((key, node));
-                }
+            if let Some(entry) = positions.get(&key).and_then(|position| merged.get_mut(*position))
+            {
+                entry.1 = node;
+            } else {
+                positions.insert(Rc::clone(&key), merged.len());
+                merged.push((key, node));
             }
         }
     }

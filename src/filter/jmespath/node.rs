@@ -171,16 +171,14 @@ impl<'a> Node<'a> {
 
     pub(super) fn as_bool(&self) -> Option<bool> {
         match self {
-            Self::Json(Value::Bool(boolean)) => Some(*boolean),
-            Self::Bool(boolean) => Some(*boolean),
+            Self::Json(Value::Bool(boolean)) | Self::Bool(boolean) => Some(*boolean),
             _ => None,
         }
     }
 
     pub(super) fn as_number(&self) -> Option<&Number> {
         match self {
-            Self::Json(Value::Number(number)) => Some(number),
-            Self::Number(number) => Some(number),
+            Self::Json(Value::Number(number)) | Self::Number(number) => Some(number),
             _ => None,
         }
     }
@@ -333,10 +331,10 @@ impl<'a> Node<'a> {
         match self.kind() {
             Kind::Null => text.push_str("null"),
             Kind::Boolean => {
-                text.push_str(if self.as_bool() == Some(true) { "true" } else { "false" })
+                text.push_str(if self.as_bool() == Some(true) { "true" } else { "false" });
             }
             Kind::Number => {
-                text.push_str(&self.as_number().map(number::to_text).unwrap_or_default())
+                text.push_str(&self.as_number().map(number::to_text).unwrap_or_default());
             }
             Kind::String => write_quoted(self.as_text().unwrap_or_default(), text, budget)?,
             Kind::Array => {

@@ -47,13 +47,12 @@ fn check_projections(text: &str) -> Result<(), SyntaxError> {
         match quote {
             Some(_) if byte == b'\\' => drop(bytes.next()),
             Some(end) if byte == end => quote = None,
-            Some(_) => {}
             None if matches!(byte, b'\'' | b'"' | b'`') => quote = Some(byte),
             // `&&` and `!=` are no negations or references.
             None if byte == b'&' && bytes.next_if(|(_, next)| *next == b'&').is_some() => {}
             None if byte == b'!' && bytes.next_if(|(_, next)| *next == b'=').is_some() => {}
             None if matches!(byte, b'[' | b'*' | b'!' | b'&') => count += 1,
-            None => {}
+            Some(_) | None => {}
         }
         if count > MAX_PROJECTIONS {
             let message = format!(

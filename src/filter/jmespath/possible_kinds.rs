@@ -14,7 +14,7 @@ use super::{
 /// Returns the kinds that the results of an expression may have.
 pub(super) fn possible_kinds(expr: &Expr) -> Kinds {
     match expr {
-        Expr::Current | Expr::Path(_) | Expr::Index(_) => Kinds::ANY,
+        Expr::Current | Expr::Path(_) | Expr::Index(_) | Expr::Reference(_) => Kinds::ANY,
         Expr::Literal(value) => literal_kind(value),
         Expr::Not(_) => Kinds::BOOLEAN,
         Expr::Comparison { comparator: Comparator::Equal | Comparator::NotEqual, .. } => {
@@ -32,7 +32,6 @@ pub(super) fn possible_kinds(expr: &Expr) -> Kinds {
             parts.iter().map(possible_kinds).reduce(Kinds::or).unwrap_or(Kinds::ANY)
         }
         Expr::Condition { then, .. } => possible_kinds(then).or(Kinds::NULL),
-        Expr::Reference(_) => Kinds::ANY,
         Expr::Call { function, .. } => Signature::of(*function).returns,
     }
 }

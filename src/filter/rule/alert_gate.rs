@@ -175,7 +175,7 @@ mod tests {
         let rule = &rule("group_by: [detail.a]\n");
         let mut gate = AlertGate::default();
         let mut add = |group: &str| {
-            gate.add(0, &rule, 0, &RuleMatch { group: json!([group]), combination: None }).is_some()
+            gate.add(0, rule, 0, &RuleMatch { group: json!([group]), combination: None }).is_some()
         };
         assert_eq!([add("a"), add("b"), add("a")], [true, true, false]);
     }

@@ -516,18 +516,16 @@ mod tests {
         let text =
             format!("rule \"ec2.amazonaws.com: x\"\nwhen\n$map: Map({condition})\nthen\nend\n");
         let translation = translate_drools(&text);
-        match translation.untranslated.first() {
-            Some(error) => Err(error.message.clone()),
-            None => {
-                let file = super::super::parse_rule_file(&translation.yaml);
-                assert_eq!(file.errors, []);
-                match &file.rules[0].condition {
-                    Some(super::super::RuleCondition::Expression(expression)) => {
-                        Ok(expression.text().to_owned())
-                    }
-                    other => panic!("{other:?}"),
-                }
+        if let Some(error) = translation.untranslated.first() {
+            return Err(error.message.clone());
+        }
+        let file = super::super::parse_rule_file(&translation.yaml);
+        assert_eq!(file.errors, []);
+        match &file.rules[0].condition {
+            Some(super::super::RuleCondition::Expression(expression)) => {
+                Ok(expression.text().to_owned())
             }
+            other => panic!("{other:?}"),
         }
     }
 

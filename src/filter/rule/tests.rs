@@ -141,7 +141,7 @@ tests: [{ event: tests/open-to-world.json, fires: true }, { name: other, event: 
     let rule = &rules[0];
     assert_eq!(rule.severity, Severity::High);
     assert_eq!(rule.grouping.group_by.len(), 2);
-    assert_eq!(rule.grouping.window, Some(Duration::from_mins(60)));
+    assert_eq!(rule.grouping.window, Some(Duration::from_hours(1)));
     assert_eq!(rule.grouping.threshold, 5);
     assert_eq!(
         rule.grouping.first_seen.as_ref().map(|seen| (seen.by.len(), seen.within)),

@@ -95,7 +95,7 @@ impl Modifiers {
                 "cased" => modifiers.case = Case::Respected,
                 "re" => modifiers.kind = Kind::Regex,
                 "i" | "m" | "s" if modifiers.kind == Kind::Regex => {
-                    modifiers.flags.extend(word.chars())
+                    modifiers.flags.extend(word.chars());
                 }
                 "exists" => modifiers.kind = Kind::Exists,
                 "cidr" => modifiers.kind = Kind::Network,

@@ -92,14 +92,15 @@ impl Pattern {
                 plain == text || self.case == Case::Ignored && plain.eq_ignore_ascii_case(text)
             }
             _ if self.case == Case::Ignored => {
-                self.matches_characters(text.chars().flat_map(char::to_lowercase).collect())
+                let text: Vec<char> = text.chars().flat_map(char::to_lowercase).collect();
+                self.matches_characters(&text)
             }
-            _ => self.matches_characters(text.chars().collect()),
+            _ => self.matches_characters(&text.chars().collect::<Vec<char>>()),
         }
     }
 
     /// Matches from left to right; after a mismatch, the last `*` takes one character more.
-    fn matches_characters(&self, text: Vec<char>) -> bool {
+    fn matches_characters(&self, text: &[char]) -> bool {
         let (mut token, mut at) = (0, 0);
         let mut retry = None;
         loop {
@@ -110,7 +111,7 @@ impl Pattern {
                 }
                 (Some(Token::One), Some(_)) => (token, at) = (token + 1, at + 1),
                 (Some(Token::Character(expected)), Some(found)) if expected == found => {
-                    (token, at) = (token + 1, at + 1)
+                    (token, at) = (token + 1, at + 1);
                 }
                 (None, None) => return true,
                 _ => match retry {

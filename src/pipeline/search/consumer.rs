@@ -187,7 +187,7 @@ impl SearchResult {
                         finished.result = printed.map(drop).map_err(SearchError::from);
                         finished.is_pipe_closed = stream.is_closed();
                     }
-                    Err(summary) => finished.summary = Some(summary),
+                    Err(summary) => finished.summary = Some(*summary),
                 }
             }
             Collected::Nothing => {}

@@ -24,13 +24,11 @@ pub(in crate::pipeline) struct ParsedRecord<'r> {
 pub(in crate::pipeline) fn parse_record(
     record: &[u8],
 ) -> Result<ParsedRecord<'_>, MalformedRecord> {
-    match serde_json::from_slice(record) {
-        Ok(value @ Value::Object(_)) => Ok(ParsedRecord { json: Cow::Borrowed(record), value }),
-        _ => {
-            let repaired = repair_record(record)?;
-            Ok(ParsedRecord { json: Cow::Owned(repaired.json), value: repaired.value })
-        }
+    if let Ok(value @ Value::Object(_)) = serde_json::from_slice(record) {
+        return Ok(ParsedRecord { json: Cow::Borrowed(record), value });
     }
+    let repaired = repair_record(record)?;
+    Ok(ParsedRecord { json: Cow::Owned(repaired.json), value: repaired.value })
 }
 
 /// The most memory that a parsed record may take. Events of CloudTrail have 256 KB at most; with the text of the record,

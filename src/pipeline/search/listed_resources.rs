@@ -42,7 +42,7 @@ impl ListedResources {
         match event.get_mut("resources").and_then(Value::as_array_mut) {
             Some(list) => list.extend_from_slice(&self.0),
             None => {
-                drop(event.as_object_mut()?.insert("resources".to_owned(), self.0.clone().into()))
+                drop(event.as_object_mut()?.insert("resources".to_owned(), self.0.clone().into()));
             }
         }
         Some(event)

@@ -170,7 +170,7 @@ impl SearchProcessor {
         };
         let id = identity(header, &json)?;
         if self.context.seen.is_new(id) {
-            self.add(&json, &value.unwrap_or_default(), EventPlace::new(header, id));
+            self.add(&json, &value.unwrap_or_default(), &EventPlace::new(header, id));
         } else {
             self.context.repeated.fetch_add(1, Relaxed);
         }
@@ -178,7 +178,7 @@ impl SearchProcessor {
     }
 
     /// Adds an event. It is null if it does not need to be parsed.
-    fn add(&mut self, json: &[u8], event: &Value, place: EventPlace<'_>) {
+    fn add(&mut self, json: &[u8], event: &Value, place: &EventPlace<'_>) {
         let Self { context, batch, .. } = self;
         let time = match &context.output {
             SearchOutput::Summary(empty) => {

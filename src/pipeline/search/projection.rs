@@ -42,16 +42,13 @@ impl Projection {
 
     fn add(&mut self, path: &[String]) {
         let Some((name, rest)) = path.split_first() else { return };
-        let known = self.members.iter_mut().find(|member| member.name == *name);
-        let member = match known {
-            Some(member) => member,
-            None => {
-                let inner = Some(Self::default());
-                self.members.push(ProjectedMember { name: name.clone(), inner });
-                let last = self.members.len() - 1;
-                &mut self.members[last]
-            }
-        };
+        let known = self.members.iter().position(|member| member.name == *name);
+        let number = known.unwrap_or_else(|| {
+            let inner = Some(Self::default());
+            self.members.push(ProjectedMember { name: name.clone(), inner });
+            self.members.len() - 1
+        });
+        let member = &mut self.members[number];
         match (&mut member.inner, rest) {
             (inner, []) => *inner = None,
             (Some(inner), rest) => inner.add(rest),

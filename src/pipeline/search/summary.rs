@@ -59,11 +59,15 @@ impl EventSummary {
     }
 
     /// Returns the table of the summary, with at most `limit` rows, or the summary if it has none.
-    pub(super) fn into_table(self, limit: Option<u64>, log: &Log) -> Result<SummaryTable, Self> {
+    pub(super) fn into_table(
+        self,
+        limit: Option<u64>,
+        log: &Log,
+    ) -> Result<SummaryTable, Box<Self>> {
         match self {
             Self::Counts(counts) => Ok(counts.into_table(limit, log)),
             Self::Histogram(histogram) => Ok(histogram.into_table(log)),
-            summary @ (Self::Policy(_) | Self::Trace(_)) => Err(summary),
+            summary @ (Self::Policy(_) | Self::Trace(_)) => Err(Box::new(summary)),
         }
     }
 }

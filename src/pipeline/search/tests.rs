@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::{Counts, EventSummary, SearchConfig, SearchEnd, SearchOutput, TimeOrder, search};
 use crate::{
@@ -153,7 +154,8 @@ async fn a_limit_ends_the_run_with_exactly_so_many_events() {
 async fn an_event_is_printed_while_the_run_continues() {
     let (sender, writes) = mpsc::channel();
     let (config, feed) = config(Pipe { writes: Some(sender), ..Pipe::default() });
-    let running = tokio::spawn(search(config));
+    let mut running = JoinSet::new();
+    running.spawn(search(config));
     for number in 0..5 {
         feed.send(input(usize::try_from(number).unwrap(), file([event(number)]))).unwrap();
         let next = || writes.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -161,7 +163,7 @@ async fn an_event_is_printed_while_the_run_continues() {
         assert_eq!(lines(&text), [event(number)]);
     }
     drop(feed);
-    assert_eq!(running.await.unwrap().found, 5);
+    assert_eq!(running.join_next().await.unwrap().unwrap().found, 5);
 }
 
 #[tokio::test]

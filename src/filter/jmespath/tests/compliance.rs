@@ -82,7 +82,7 @@ fn every_case_of_the_compliance_suite_passes() {
                 match failure(&given, case) {
                     Some(failure) if !is_known => failures.push(format!("{file}: {failure}")),
                     None if is_known => {
-                        failures.push(format!("{file}: {} passes now", case.expression))
+                        failures.push(format!("{file}: {} passes now", case.expression));
                     }
                     _ => {}
                 }

@@ -35,7 +35,7 @@ fn check(case: &Case, event: &Value) -> Result<(), String> {
             if value != case.result.clone().unwrap_or_default() {
                 return Err(format!("{value} instead of {:?}", case.result));
             }
-            if Some(fires) != case.fires { Err(format!("fires: {fires}")) } else { Ok(()) }
+            if Some(fires) == case.fires { Ok(()) } else { Err(format!("fires: {fires}")) }
         }
     }
 }

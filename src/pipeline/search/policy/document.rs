@@ -59,7 +59,7 @@ pub(super) fn documents(statements: Vec<Statement>) -> Vec<Value> {
     let mut pending: Vec<Statement> = statements.into_iter().rev().collect();
     let mut documents = Vec::new();
     let mut current = Vec::new();
-    let frame = chars(&document(Vec::new()));
+    let frame = chars(&document(&[]));
     let mut length = frame;
     while let Some(statement) = pending.pop() {
         let json = statement.to_json();
@@ -72,19 +72,19 @@ pub(super) fn documents(statements: Vec<Statement>) -> Vec<Value> {
             continue;
         }
         if length + own > MAX_DOCUMENT_CHARS && !current.is_empty() {
-            documents.push(document(std::mem::take(&mut current)));
+            documents.push(document(&std::mem::take(&mut current)));
             length = frame;
         }
         length += own;
         current.push(json);
     }
     if !current.is_empty() {
-        documents.push(document(current));
+        documents.push(document(&current));
     }
     documents
 }
 
-fn document(statements: Vec<Value>) -> Value {
+fn document(statements: &[Value]) -> Value {
     json!({"Version": "2012-10-17", "Statement": statements})
 }
 

@@ -59,7 +59,7 @@ impl Grants {
         &mut self,
         action: &EventAction,
         resources: &ActionResources,
-        region: Option<String>,
+        region: Option<&str>,
     ) {
         let is_known = self.actions.contains_key(&action.name);
         if !is_known && (self.actions.len() >= MAX_ACTIONS || !is_action_name(&action.name)) {
@@ -68,7 +68,7 @@ impl Grants {
         }
         let grant = self.actions.entry(action.name.clone()).or_default();
         for arn in &resources.arns {
-            grant.add(arn, [region.clone()].into());
+            grant.add(arn, [region.map(str::to_owned)].into());
         }
         for (arn, reason) in &resources.wildcards {
             if self.wildcards.len() < MAX_ACTIONS {

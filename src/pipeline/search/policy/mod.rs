@@ -94,7 +94,8 @@ impl LeastPolicy {
         }
         let site = CallSite::of_event(event);
         for action in &needed.actions {
-            grants.add(action, &resources(action, event, &site), site.region_condition(action));
+            let region = site.region_condition(action);
+            grants.add(action, &resources(action, event, &site), region);
             if needed.is_ambiguous {
                 grants.add_ambiguous(&action.name, event);
             }

@@ -123,11 +123,11 @@ impl CallSite {
     }
 
     /// Returns the Region that a policy has to allow, unless the service has none.
-    pub(super) fn region_condition(&self, action: &EventAction) -> Option<String> {
+    pub(super) fn region_condition(&self, action: &EventAction) -> Option<&str> {
         let prefix = action.name.split(':').next().unwrap_or_default();
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let is_region = !self.region.is_empty() && self.region.bytes().all(is_name);
-        (is_region && !GLOBAL_SERVICES.contains(&prefix)).then(|| self.region.clone())
+        (is_region && !GLOBAL_SERVICES.contains(&prefix)).then_some(self.region.as_str())
     }
 }
 
@@ -184,7 +184,9 @@ fn add_values<'a>(texts: &mut BTreeSet<&'a str>, value: &'a Value, name: &str) {
             }
         }
         Value::Array(elements) => {
-            elements.iter().for_each(|element| add_values(texts, element, name));
+            for element in elements {
+                add_values(texts, element, name);
+            }
         }
         _ => {}
     }

@@ -2,7 +2,10 @@
 //!
 //! Input: documents and remarks. Output: text for standard output, remarks for standard error, or everything as JSON.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use serde_json::{Value, json};
 
@@ -100,8 +103,12 @@ pub enum WildcardReason {
 impl PolicyReport {
     /// Returns the documents, one behind the other, each with a newline at its end.
     pub fn to_text(&self) -> String {
-        let documents = self.policies.iter().flat_map(|policy| &policy.documents);
-        documents.map(|document| format!("{document:#}\n")).collect()
+        let mut text = String::new();
+        for document in self.policies.iter().flat_map(|policy| &policy.documents) {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{document:#}");
+        }
+        text
     }
 
     /// Returns what the documents do not contain, as lines for standard error.

@@ -6,20 +6,24 @@ use super::*;
 use crate::pipeline::search::policy::document::{MAX_DOCUMENT_CHARS, chars};
 
 fn event(source: &str, name: &str, parameters: Value) -> Value {
-    json!({
+    let mut event = json!({
         "eventVersion": "1.08", "eventSource": source, "eventName": name, "awsRegion": "eu-west-1",
-        "recipientAccountId": "111122223333", "eventType": "AwsApiCall", "requestParameters": parameters,
+        "recipientAccountId": "111122223333", "eventType": "AwsApiCall",
         "userIdentity": {
             "type": "AssumedRole", "principalId": "AROAEXAMPLE:alice", "accountId": "111122223333",
             "arn": "arn:aws:sts::111122223333:assumed-role/Admin/alice",
             "sessionContext": {"sessionIssuer": {"type": "Role", "arn": "arn:aws:iam::111122223333:role/ops/Admin", "userName": "Admin"}},
         },
-    })
+    });
+    event["requestParameters"] = parameters;
+    event
 }
 
 fn policy(events: &[Value]) -> PrincipalPolicy {
     let mut policy = LeastPolicy::default();
-    events.iter().for_each(|event| policy.add(event));
+    for event in events {
+        policy.add(event);
+    }
     let report = policy.finish();
     assert_eq!(report.policies.len(), 1, "{report:?}");
     report.policies.into_iter().next().unwrap()
@@ -51,9 +55,18 @@ fn an_action_is_allowed_on_the_resource_in_the_region() {
     );
 }
 
+/// Checks the action and the resource that the policies of calls name.
+fn check_resources<const N: usize>(calls: [(&str, &str, Value, &str, &str); N]) {
+    for (source, name, parameters, action, resource) in calls {
+        let statement = statement(source, name, parameters);
+        assert_eq!(statement["Action"], json!([action]), "{name}");
+        assert_eq!(statement["Resource"], json!([resource]), "{name}");
+    }
+}
+
 #[test]
 fn resources_of_well_known_services_are_named() {
-    for (source, name, parameters, action, resource) in [
+    check_resources([
         (
             "s3.amazonaws.com",
             "GetObject",
@@ -152,6 +165,12 @@ fn resources_of_well_known_services_are_named() {
             "ssm:GetParameter",
             "arn:aws:ssm:eu-west-1:111122223333:parameter/app/key",
         ),
+    ]);
+}
+
+#[test]
+fn resources_of_further_services_are_named() {
+    check_resources([
         (
             "rds.amazonaws.com",
             "DeleteDBInstance",
@@ -243,11 +262,7 @@ fn resources_of_well_known_services_are_named() {
             "ecr:PutImage",
             "arn:aws:ecr:eu-west-1:111122223333:repository/team/app",
         ),
-    ] {
-        let statement = statement(source, name, parameters);
-        assert_eq!(statement["Action"], json!([action]), "{name}");
-        assert_eq!(statement["Resource"], json!([resource]), "{name}");
-    }
+    ]);
 }
 
 #[test]
@@ -489,7 +504,9 @@ fn an_action_on_very_many_resources_is_widened_and_remarked() {
     let mut merged = LeastPolicy::default();
     for part in objects.chunks(90).rev() {
         let mut summary = LeastPolicy::default();
-        part.iter().for_each(|event| summary.add(event));
+        for event in part {
+            summary.add(event);
+        }
         merged.merge(summary);
     }
     assert_eq!(merged.finish().policies, [forward]);
@@ -555,7 +572,9 @@ fn policies_of_all_public_events_follow_the_grammar_and_do_not_depend_on_the_ord
     let mut events = crate::filter::principal::tests::corpus();
     let finish = |events: &[Value]| {
         let mut summary = LeastPolicy::new(DeniedCalls::Include);
-        events.iter().for_each(|event| summary.add(event));
+        for event in events {
+            summary.add(event);
+        }
         summary.finish()
     };
     let report = finish(&events);

@@ -276,7 +276,8 @@ impl<'a> IssuanceIndex<'a> {
             _ => true,
         };
         let named = [&owner.arn, &owner.principal_id].into_iter().filter(|name| !name.is_empty());
-        let by_name = named.flat_map(|name| self.by_session.get(name.as_str())).flatten().copied();
+        let by_name =
+            named.filter_map(|name| self.by_session.get(name.as_str())).flatten().copied();
         let patterns = self.patterns.iter().filter(|(glob, _)| glob.matches(&owner.arn));
         let candidates: Vec<&Issuance> =
             by_name.chain(patterns.map(|(_, issuance)| *issuance)).filter(fits).collect();

@@ -182,7 +182,9 @@ impl<const LIMIT: usize> ValueCounts<LIMIT> {
 
     fn merge(&mut self, other: Self) {
         self.others += other.others;
-        other.counts.iter().for_each(|(value, count)| self.add(value, *count));
+        for (value, count) in other.counts {
+            self.add(&value, count);
+        }
     }
 
     /// Returns the values, the most frequent first.

@@ -6,11 +6,13 @@ use super::*;
 
 /// An event; `minute` of 2024-06-01 10:00.
 fn event(minute: u32, source: &str, name: &str, identity: Value) -> Value {
-    json!({
+    let mut event = json!({
         "eventID": format!("{name}-{minute}"), "eventTime": format!("2024-06-01T10:{minute:02}:00Z"),
         "eventSource": format!("{source}.amazonaws.com"), "eventName": name, "sourceIPAddress": "203.0.113.7",
-        "userAgent": "aws-cli/2.15", "userIdentity": identity,
-    })
+        "userAgent": "aws-cli/2.15",
+    });
+    event["userIdentity"] = identity;
+    event
 }
 
 fn alice() -> Value {
