@@ -15,7 +15,7 @@ use std::{
     env,
     error::Error,
     fs,
-    io::Write,
+    io::{self, Write},
     path::Path,
     process::ExitCode,
 };
@@ -42,11 +42,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             let packed = table::compress(&frames)?;
             let operations: usize = services.iter().map(|one| one.operations.len()).sum();
             let length: usize = frames.iter().map(String::len).sum();
-            println!(
+            writeln!(
+                io::stdout(),
                 "{} services, {operations} operations, {length} bytes as text, {} compressed",
                 services.len(),
                 packed.len()
-            );
+            )?;
             fs::write(file, packed)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -63,11 +64,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 }
             }
             add_objects_above(&mut paths);
-            println!("{}", serde_json::to_string(&paths)?);
+            writeln!(io::stdout(), "{}", serde_json::to_string(&paths)?)?;
             Ok(ExitCode::SUCCESS)
         }
         ["fields"] => {
-            print_fields(&mut std::io::BufWriter::new(std::io::stdout().lock()))?;
+            print_fields(&mut io::BufWriter::new(io::stdout().lock()))?;
             Ok(ExitCode::SUCCESS)
         }
         _ => Err("usage: models shapes FILE SOURCES FOLDER... | check SOURCES FOLDER... | paths FOLDER... | fields".into()),
@@ -198,7 +199,7 @@ fn add_field(
         match field.value {
             FieldType::Scalar(scalar) => add_all(class(scalar)),
             _ if matches!(field.children.first(), Some(Field { step: Step::Value, .. })) => {
-                add_all("map")
+                add_all("map");
             }
             _ => add_all("object"),
         }
@@ -210,7 +211,7 @@ fn add_field(
     match &shape.kind {
         _ if shape.flags.event_stream => return,
         _ if shape.flags.document || field.spellings.iter().any(Spelling::is_any) => {
-            add_all("document")
+            add_all("document");
         }
         _ if field.member().is_some_and(|member| member.flags.json_text) => add_all("string"),
         ShapeKind::Structure { .. } => add_all("object"),
@@ -220,9 +221,9 @@ fn add_field(
                 add_all("map");
                 if field.recursive {
                     for map in &field.spellings {
-                        expand(&format!("{}.*", map.path))
-                            .iter()
-                            .for_each(|path| add(path, "object"));
+                        for path in expand(&format!("{}.*", map.path)) {
+                            add(&path, "object");
+                        }
                     }
                 }
             } else {
@@ -247,10 +248,14 @@ fn add_field(
             for (number, list) in field.spellings.iter().enumerate() {
                 let item = items.and_then(|items| items.get(number));
                 if item.is_some_and(|item| item.path != list.path) {
-                    expand(&list.path).iter().for_each(|path| add(path, "object"));
+                    for path in expand(&list.path) {
+                        add(&path, "object");
+                    }
                 }
                 if field.recursive {
-                    expand(&list.path).iter().for_each(|path| add(path, "object"));
+                    for path in expand(&list.path) {
+                        add(&path, "object");
+                    }
                 }
             }
         }
