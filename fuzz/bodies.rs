@@ -23,7 +23,7 @@ use trailload::{
 };
 
 /// Parses `--match`, evaluates it, and asks for its hints.
-pub fn match_expression(input: &[u8]) {
+pub(crate) fn match_expression(input: &[u8]) {
     let (text, event) = split(input);
     match MatchExpression::parse(&text) {
         Ok(parsed) => {
@@ -39,7 +39,7 @@ pub fn match_expression(input: &[u8]) {
 }
 
 /// Parses a literal; what it is written as means the same.
-pub fn literal(input: &[u8]) {
+pub(crate) fn literal(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     match Literal::parse(&text, 0) {
         Ok(literal) => {
@@ -53,7 +53,7 @@ pub fn literal(input: &[u8]) {
 }
 
 /// Parses `--where`, lints it, and evaluates it.
-pub fn jmespath(input: &[u8]) {
+pub(crate) fn jmespath(input: &[u8]) {
     let (text, event) = split(input);
     match Expression::parse(&text) {
         Ok(parsed) => {
@@ -69,7 +69,7 @@ pub fn jmespath(input: &[u8]) {
 }
 
 /// Parses an action, and matches it with a source and an event name.
-pub fn action_pattern(input: &[u8]) {
+pub(crate) fn action_pattern(input: &[u8]) {
     let (text, event) = split(input);
     match ActionPattern::parse(&text) {
         Ok(pattern) => {
@@ -82,7 +82,7 @@ pub fn action_pattern(input: &[u8]) {
 }
 
 /// Parses a file of rules.
-pub fn yaml(input: &[u8]) {
+pub(crate) fn yaml(input: &[u8]) {
     if let Ok(documents) = parse_yaml(&String::from_utf8_lossy(input)) {
         for document in documents {
             let _ = document.to_json();
@@ -91,7 +91,7 @@ pub fn yaml(input: &[u8]) {
 }
 
 /// Finds the records of an input of any format, and skips JSON values like a parser.
-pub fn records(input: &[u8]) {
+pub(crate) fn records(input: &[u8]) {
     let mut parsed =
         serde_json::Deserializer::from_slice(input).into_iter::<serde::de::IgnoredAny>();
     // A number at the end of a text may go on behind it.

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -96,8 +96,9 @@ fn search_input(input: &[u8], words: &[&str]) -> Ended {
 /// Returns an event with its members replaced.
 fn like(number: usize, members: Value) -> Value {
     let mut event = event(number);
-    for (name, value) in members.as_object().unwrap() {
-        event[name] = value.clone();
+    let Value::Object(members) = members else { panic!("{members} is no object") };
+    for (name, value) in members {
+        event[name] = value;
     }
     event
 }
@@ -121,8 +122,7 @@ fn sample_of_the_seed() -> Value {
 
 /// Returns a time before now as events contain it.
 fn ago(minutes: u64) -> String {
-    let time = SystemTime::now() - Duration::from_secs(minutes * 60);
-    let time = Timestamp::try_from(time).unwrap();
+    let time = Timestamp::now() - Duration::from_mins(minutes);
     Timestamp::from_second(time.as_second()).unwrap().to_string()
 }
 

@@ -269,13 +269,11 @@ fn first_of_each_id(events: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let id = |event: &Vec<u8>| {
         let mut value: Value = serde_json::from_slice(event).unwrap();
         let ids = ["eventID", "eventId"].iter().filter_map(|key| value[key].as_str());
-        match ids.into_iter().find(|id| is_uuid(id)).map(str::to_owned) {
-            Some(id) => id,
-            None => {
-                value.sort_all_objects();
-                value.to_string()
-            }
-        }
+        let id = ids.into_iter().find(|id| is_uuid(id)).map(str::to_owned);
+        id.unwrap_or_else(|| {
+            value.sort_all_objects();
+            value.to_string()
+        })
     };
     events.iter().filter(|event| seen.insert(id(event))).cloned().collect()
 }
@@ -413,7 +411,7 @@ impl Inventor<'_> {
         let mut second = || {
             let text =
                 events[self.random.usize(..events.len())]["eventTime"].as_str().unwrap_or("");
-            text.parse::<jiff::Timestamp>().ok().map(|time| time.as_second())
+            text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
         };
         let (one, other) = (second(), second());
         match (one, other) {
@@ -551,7 +549,7 @@ fn no_query_loses_an_event(corner: &Corner) {
     });
     let values: Vec<Value> =
         all.iter().map(|event| serde_json::from_slice(event).unwrap()).collect();
-    let seed = std::env::var("TRAILLOAD_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = std::env::var_os("TRAILLOAD_SEED").and_then(|text| text.to_str()?.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("TRAILLOAD_SEED={seed}");
     let mut inventor = Inventor { random: fastrand::Rng::with_seed(seed), events: &values };

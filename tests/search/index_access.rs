@@ -98,6 +98,9 @@ fn nothing_is_left_open_in_the_engine(corner: &Corner) {
     }
 }
 
+/// Changes a response, given the number of its page, the path, the status and the answer; `None` closes the connection.
+type ChangeResponse = fn(usize, &str, u16, Value) -> Option<(u16, Value)>;
+
 /// A server between the search and the engine, which changes some responses.
 fn relay(
     corner: &Corner,
@@ -147,7 +150,7 @@ fn a_search_outlasts_a_busy_engine(corner: &Corner) {
 
 fn what_an_engine_leaves_out_is_an_error(corner: &Corner) {
     loaded(corner);
-    let error_of = |change: fn(usize, &str, u16, Value) -> Option<(u16, Value)>| {
+    let error_of = |change: ChangeResponse| {
         let server = relay(corner, change);
         let mut index = Index::at(&server.url(), corner.prefix());
         index.deadline = Duration::from_secs(1);

@@ -277,7 +277,7 @@ fn events_of_many_megabytes_take_bounded_memory() {
         ] {
             let (output, peak) = measured_with(&file, words);
             assert_eq!(output.status.code(), Some(exit), "{words:?}: {}", messages(&output));
-            assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), found);
+            assert_eq!(memchr::memchr_iter(b'\n', &output.stdout).count(), found);
             assert!(peak < MOST_MEMORY_MIB, "{words:?}: {peak} MiB");
         }
     }
