@@ -90,20 +90,20 @@ enum Command {
     Load(Box<LoadArgs>),
     /// Find events by IAM action and by any field, in every Region, in files, buckets and indices
     Search(Box<SearchArgs>),
+    /// Show the shape of requests and responses, as CloudTrail writes them and as the index holds them
+    Schema(Box<schema::SchemaArgs>),
+    /// Check and test rules that select events to alert on, and try them on past events
+    Watch(Box<watch::WatchArgs>),
     /// Show what is loaded per source, dead letters and their reasons, and discovered fields
     Status(status::StatusArgs),
     /// Send dead letters again, or accept that they stay out of the index
     Retry(Box<retry::RetryArgs>),
     /// Check whether a load would succeed and how to fix what would stop it; changes nothing
     Doctor(Box<doctor::DoctorArgs>),
-    /// Show the shape of requests and responses, as CloudTrail writes them and as the index holds them
-    Schema(Box<schema::SchemaArgs>),
-    /// Print a script that completes commands, options, services and operations in a shell
-    Completions(completions::CompletionsArgs),
-    /// Check and test rules that select events to alert on, and try them on past events
-    Watch(Box<watch::WatchArgs>),
     /// Print the minimal IAM policy for a load with these options
     Policy(Box<policy::PolicyArgs>),
+    /// Print a script that completes commands, options, services and operations in a shell
+    Completions(completions::CompletionsArgs),
 }
 
 /// Returns the log on standard error.
