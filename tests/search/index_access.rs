@@ -2,7 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use trailload::filter::query::Query;
@@ -94,7 +95,12 @@ fn nothing_is_left_open_in_the_engine(corner: &Corner) {
     for words in [&[][..], &["--limit", "1"]] {
         let ended = search(&[words, &index].concat());
         assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
-        assert_eq!(open_contexts(corner), 0, "{words:?}");
+        // The engine ends a request whose connection was closed a moment later; a context would stay for a minute.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while open_contexts(corner) > 0 {
+            assert!(Instant::now() < deadline, "{words:?}: a context is still open");
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 
