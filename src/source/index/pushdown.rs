@@ -8,7 +8,7 @@
 //! |---|---|
 //! | a load changed the path or the value (see `normalize::rewrite`) | documents with a change note about the path |
 //! | a value has no field, or is too long for one | terms in `trailload.unmapped`, by their beginning if they are cut |
-//! | not all terms fit into a document | documents with the term [`INCOMPLETE_TERM`] |
+//! | not all terms fit into a document | documents with the term `INCOMPLETE_TERM` |
 //! | the engine accepted only the top level | documents with `trailload.raw` |
 //! | another program wrote the document | documents without `eventName`, and all of indices that it manages |
 //! | the time is implausible, or missing | documents with such a time |
