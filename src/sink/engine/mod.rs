@@ -60,7 +60,7 @@ use tokio::sync::Semaphore;
 
 use self::api::ApiClient;
 use self::bulk_write::{BulkWriter, empty_receipt};
-use self::client::{Client, ClientOptions};
+use self::client::Client;
 use self::duplicates::DuplicateComparer;
 use self::identify::{Confirmation, EngineIdentity, identify};
 use self::mapping::{Mappings, TemplateUpdate};
@@ -119,19 +119,7 @@ impl Engine {
         metrics: Arc<Metrics>,
         shutdown: ShutdownSignal,
     ) -> Result<Self, Error> {
-        target.take_credentials();
-        target.check_prefix()?;
-        let options = ClientOptions {
-            url: &target.url,
-            credentials: &target.credentials,
-            signing: target.signing.as_ref(),
-            ca_file: target.ca_file.as_deref(),
-            timeout: target.request_timeout,
-        };
-        let client = Client::new(&options, metrics.waits.clone())?;
-        if let Some(signing) = &target.signing {
-            signing.check_credentials(client.address()).await?;
-        }
+        let client = target.open_client(metrics.waits.clone()).await?;
         let policy = RetryPolicy::with_deadline(target.retry_deadline);
         let retry = RetryContext::new(policy, client.address(), log.clone(), shutdown.clone());
         let api = ApiClient { client: &client, retry: &retry };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::api::{ApiClient, ApiResponse};
-use super::client::{Client, ClientOptions};
+use super::client::Client;
 use super::identify::{EngineIdentity, EngineInfo, identify};
 use super::inventory::ALL_INDICES;
 use super::retry::{RetryContext, RetryPolicy};
@@ -72,19 +72,7 @@ impl EngineReader {
         pending: PendingRequests,
         shutdown: ShutdownSignal,
     ) -> Result<Self, Error> {
-        target.take_credentials();
-        target.check_prefix()?;
-        let options = ClientOptions {
-            url: &target.url,
-            credentials: &target.credentials,
-            signing: target.signing.as_ref(),
-            ca_file: target.ca_file.as_deref(),
-            timeout: target.request_timeout,
-        };
-        let client = Client::new(&options, pending)?;
-        if let Some(signing) = &target.signing {
-            signing.check_credentials(client.address()).await?;
-        }
+        let client = target.open_client(pending).await?;
         let policy = RetryPolicy::with_deadline(target.retry_deadline);
         let retry = RetryContext::new(policy, client.address(), log, shutdown.clone());
         let api = ApiClient { client: &client, retry: &retry };

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::client::is_loopback;
+use super::client::{Client, ClientOptions, is_loopback};
 use super::credentials::{Credentials, take_userinfo};
 use super::signing::Signing;
 use crate::normalize::IndexBy;
+use crate::pending::PendingRequests;
 use crate::sink::error::Error;
 
 /// Default timeout of one request. Engines respond with an error after a minute if a shard is unavailable.
@@ -86,7 +87,7 @@ impl Target {
     }
 
     /// Moves credentials out of the URL. Those in [`Target::credentials`] have precedence.
-    pub(super) fn take_credentials(&mut self) {
+    fn take_credentials(&mut self) {
         let (username, password) = take_userinfo(&mut self.url);
         let has_userinfo = username.is_some() || password.is_some();
         if has_userinfo && self.credentials == Credentials::None {
@@ -97,8 +98,26 @@ impl Target {
         }
     }
 
+    /// Checks the target and opens a client for it. Sends nothing to the engine; with SigV4, credentials are fetched.
+    pub(super) async fn open_client(&mut self, pending: PendingRequests) -> Result<Client, Error> {
+        self.take_credentials();
+        self.check_prefix()?;
+        let options = ClientOptions {
+            url: &self.url,
+            credentials: &self.credentials,
+            signing: self.signing.as_ref(),
+            ca_file: self.ca_file.as_deref(),
+            timeout: self.request_timeout,
+        };
+        let client = Client::new(&options, pending)?;
+        if let Some(signing) = &self.signing {
+            signing.check_credentials(client.address()).await?;
+        }
+        Ok(client)
+    }
+
     /// Checks the prefix against the rules of engines for index names.
-    pub(super) fn check_prefix(&self) -> Result<(), Error> {
+    fn check_prefix(&self) -> Result<(), Error> {
         let prefix = &self.prefix;
         let reason = if prefix.is_empty() {
             "it is empty"
