@@ -11,7 +11,7 @@
 //! | EC2, later calls | a wrapper with the names of the query: `{"CreateFlowLogsRequest": {"ResourceId": {"tag": 1, "content": …}}}` |
 //! | S3 | names of the URI, the query, the headers and the XML body as sent |
 //!
-//! Invariant: this is the only place that knows these rules; the kind table is made with them too.
+//! Invariant: these rules exist nowhere else; the kind table is made with them, too.
 //! Not here: spellings of single calls (see `spelling_facts`).
 
 use super::{

@@ -167,7 +167,7 @@ impl Catalog {
         }
     }
 
-    /// Copies to a newer model what only the table knows: which calls of EC2 are old.
+    /// Copies to a newer model what only the table contains: which calls of EC2 are old.
     fn mark_old_calls(&self, entry: &IndexEntry, service: &mut Service) -> Result<(), Failure> {
         if entry.info.id != "ec2" {
             return Ok(());

@@ -385,7 +385,7 @@ impl ConditionArgs {
 }
 
 /// Parses the expressions of an option. An empty one among others is left out with a warning; alone, it is rejected,
-/// because the search would then find events that nobody asked for, as with `--match "$UNSET"`.
+/// because the search would then find every event, as with `--match "$UNSET"`.
 fn expressions(option: &str, texts: &[String]) -> Result<Vec<MatchExpression>, Failure> {
     if !texts.is_empty() && texts.iter().all(|text| text.trim().is_empty()) {
         return Err(Failure::usage(format!(

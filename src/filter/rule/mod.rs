@@ -107,7 +107,7 @@ pub enum Severity {
     Medium,
     /// Worth a look now.
     High,
-    /// Worth waking somebody.
+    /// Needs immediate action.
     Critical,
 }
 

@@ -63,7 +63,7 @@ pub struct TraceNode {
 /// Why a chain has no further step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChainEnd {
-    /// A user, a service or an identity provider: nobody handed out a credential to it.
+    /// A user, a service or an identity provider: its credentials were not issued by a call.
     FirstIdentity,
     /// The credential of an instance of EC2, which the instance receives from the service.
     Instance(String),
