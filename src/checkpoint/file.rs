@@ -34,7 +34,7 @@ const CACHE_KIB: i64 = -8192;
 const MAX_CHECKED_BYTES: u64 = 8 << 20;
 
 /// Capacity of the statement cache: more than the number of statements in this module.
-const PREPARED_STATEMENTS: usize = 32;
+const PREPARED_STATEMENTS: usize = 64;
 
 /// Bytes that are percent-encoded in the path of a URI.
 const URI_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'_').remove(b'-');

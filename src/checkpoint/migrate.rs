@@ -12,7 +12,10 @@ use rusqlite::Connection;
 use super::Error;
 
 /// The migrations. A released one is never edited; a change of the schema is a new file.
-const MIGRATIONS: [&str; 1] = [include_str!("../../checkpoints/0001_schema.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../checkpoints/0001_schema.sql"),
+    include_str!("../../checkpoints/0002_alerts.sql"),
+];
 
 /// The schema version after all migrations.
 #[expect(clippy::cast_possible_truncation, reason = "there are only a few migrations")]
@@ -76,6 +79,15 @@ mod tests {
 
     /// Every table with its columns, which the SQL of the other modules relies on.
     const TABLES: &str = "\
+alert_actions: name, delivered, last_delivered
+alert_combinations: combination_key, since, until
+alert_counts: count_key, bucket, newest, events
+alert_deliveries: number, alert, action, state, attempts, first_attempt, last_attempt, cause, accepted
+alert_rules: name, first_seen_by, learning_from, matches, alerts, recorded, last_alert
+alert_sizes: name, size
+alert_windows: group_key, time, delivered
+alerted_events: time, event_key, delivered
+alerts: number, id, rule, raised, content
 complete_folders: prefix, inputs, skipped, records, bytes, first_loaded, last_loaded, digest, newest
 coverage: series, final, since, until
 dead_letters: index_name, id, partition_key, fingerprint, run, rejected, cause, reason, accepted, last_attempt, rejected_under, content_kind, content, position, bytes
@@ -89,6 +101,7 @@ partitions: folder, name, fingerprint, records, bytes, loaded, run, skipped
 runs: id, started, ended, exit_code, read, created, duplicates, dead_letters, partitions_loaded, partitions_skipped, partitions_failed, retried_created, retried_duplicates, retried_dead_letters
 series: id, name, records
 skipped_inputs: prefix, cause, inputs, example
+sqlite_sequence: name, seq
 ";
 
     fn tables(connection: &Connection) -> String {

@@ -7,6 +7,7 @@
 //! [`Ledger`] decides what is complete (no I/O), [`CheckpointStore`] writes, [`CheckpointReader`] queries. The schema is
 //! in `checkpoints/`. The file contains no secrets: the target is stored without credentials.
 
+pub mod alerts;
 mod complete_folders;
 mod coverage;
 mod dead_letter_groups;
@@ -30,8 +31,11 @@ mod store;
 mod target;
 mod values;
 
+use tokio::sync::mpsc::UnboundedSender;
+
 use crate::event::{ListingSummary, Partition, PartitionNumber, Position, Receipt, TimeSlice};
 
+pub use alerts::{accept_undelivered_alerts, retry_undelivered_alerts};
 pub use dead_letters::{
     DeadLetterKey, RetryCandidate, RetryOutcome, RetrySelection, accept_dead_letters,
 };
@@ -79,6 +83,13 @@ pub enum CheckpointEvent {
     Settled(Receipt),
     /// Dead letters were sent again.
     Retried(RetryOutcome),
+    /// Deliveries of alerts were started or have ended. Committed at once, with everything that was sent before.
+    DeliveriesChanged {
+        /// What has changed.
+        update: alerts::DeliveryUpdate,
+        /// Receives a value once the change is on disk.
+        stored: UnboundedSender<()>,
+    },
     /// An index rejected documents of this run because of their content, and will reject them again until `version`
     /// changes.
     RejectedUnder {

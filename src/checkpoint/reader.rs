@@ -14,6 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
+use super::alerts::{ActionStatus, Delivery, DeliveryRows, RuleStatus, UndeliveredAlert};
 use super::coverage::{Finality, covered};
 use super::index_rows::{self, MetaKey};
 use super::indices::LoadedIndices;
@@ -81,6 +82,56 @@ impl CheckpointReader {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         migrate::version(&connection, path)?;
         Ok(connection)
+    }
+
+    /// Returns at most `limit` deliveries of an action that are to be made, in the order of their numbers, starting after the number
+    /// `after`. Deliveries whose alert is not committed are not among them.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn pending_deliveries(
+        &self,
+        action: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error> {
+        DeliveryRows::new(&self.connection)
+            .pending(action, after, limit)
+            .map_err(|source| Error::from_sqlite(&self.path, "read the pending deliveries", source))
+    }
+
+    /// Returns at most `limit` alerts that could not be delivered, the first ones first.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn undelivered_alerts(&self, limit: usize) -> Result<Vec<UndeliveredAlert>, Error> {
+        DeliveryRows::new(&self.connection).dead_letters(limit).map_err(|source| {
+            Error::from_sqlite(&self.path, "read the alerts that were not delivered", source)
+        })
+    }
+
+    /// Returns the deliveries of each action, by name.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn action_status(&self) -> Result<Vec<ActionStatus>, Error> {
+        DeliveryRows::new(&self.connection)
+            .actions()
+            .map_err(|source| Error::from_sqlite(&self.path, "count the deliveries", source))
+    }
+
+    /// Returns what each rule has raised, by name.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn rule_status(&self) -> Result<Vec<RuleStatus>, Error> {
+        DeliveryRows::new(&self.connection)
+            .rules()
+            .map_err(|source| Error::from_sqlite(&self.path, "count the alerts", source))
     }
 
     /// Returns the fingerprint of a loaded partition, or `None` if it is not loaded.

@@ -8,12 +8,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::alerts::{AlertMemory, AlertOptions, AlertTotals, DeliveryRows, DeliveryUpdate};
 use super::complete_folders::{self, PendingFolder, PendingFolders};
 use super::coverage::cover;
 use super::index_rows::{self, MetaKey};
@@ -27,7 +31,8 @@ use super::{
     CheckpointEvent, Error, Outstanding, PartitionOutcome, RetryOutcome, RunTotals, dead_letters,
     file,
 };
-use crate::event::{DeadLetter, Partition, PartitionNumber, Receipt};
+use crate::event::{DeadLetter, NewMatch, Partition, PartitionNumber, Receipt};
+use crate::filter::rule::RuleSet;
 use crate::normalize::IndexBy;
 
 /// Maximum delay between a change and its commit. Short enough for `status` to be current, and long enough that a slow
@@ -57,6 +62,10 @@ pub struct CheckpointStore {
     /// Folders that are not complete yet.
     pending_folders: PendingFolders,
     transaction: Option<PendingTransaction>,
+    /// Those that wait for the next commit.
+    awaiting_commit: Vec<UnboundedSender<()>>,
+    /// The memory of alerts, if the run evaluates rules.
+    alerts: Option<AlertMemory>,
     /// Last field, so that the lock is released after the connection is closed.
     _lock: Lock,
 }
@@ -101,6 +110,8 @@ impl CheckpointStore {
             folders: HashMap::new(),
             pending_folders: PendingFolders::default(),
             transaction: None,
+            awaiting_commit: Vec::new(),
+            alerts: None,
             _lock: lock,
         })
     }
@@ -143,6 +154,10 @@ impl CheckpointStore {
         if left.is_zero() || transaction.changes >= MAX_CHANGES_PER_COMMIT {
             return NextStep::Commit;
         }
+        if !self.awaiting_commit.is_empty() {
+            // What is queued already is in the same commit: others may wait for it too.
+            return events.try_recv().map_or(NextStep::Commit, NextStep::Apply);
+        }
         match events.recv_timeout(left) {
             Ok(event) => NextStep::Apply(event),
             Err(RecvTimeoutError::Timeout) => NextStep::Commit,
@@ -169,6 +184,9 @@ impl CheckpointStore {
             }
             CheckpointEvent::Settled(receipt) => self.settle(&receipt),
             CheckpointEvent::Retried(retried) => self.retried(&retried),
+            CheckpointEvent::DeliveriesChanged { update, stored } => {
+                self.change_deliveries(&update, stored)
+            }
             CheckpointEvent::RejectedUnder { index, version } => {
                 self.write("record the version that rejected documents", |store| {
                     dead_letters::set_rejected_under(&store.connection, &index, &version, store.run)
@@ -211,10 +229,43 @@ impl CheckpointStore {
                 index_rows::add(&store.connection, count)
             })?;
         }
+        self.record_matches(&receipt.matches.matches)?;
         for share in &receipt.shares {
             let update = self.ledger.settle(*share)?;
             self.write_update(update)?;
         }
+        Ok(())
+    }
+
+    /// Stores the alerts among matches before the partition advances, so that both are in the same transaction.
+    fn record_matches(&mut self, matches: &[NewMatch]) -> Result<(), Error> {
+        if matches.is_empty() {
+            return Ok(());
+        }
+        let Some(mut alerts) = self.alerts.take() else { return Ok(()) };
+        let now = self.now();
+        let recorded =
+            self.write("record alerts", |store| alerts.record(&store.connection, matches, now));
+        self.alerts = Some(alerts);
+        recorded
+    }
+
+    /// Stores a change of deliveries. `stored` gets a value when it is committed.
+    fn change_deliveries(
+        &mut self,
+        update: &DeliveryUpdate,
+        stored: UnboundedSender<()>,
+    ) -> Result<(), Error> {
+        if *update == DeliveryUpdate::Flush && self.transaction.is_none() {
+            // A sender that no longer waits needs no value.
+            let _ = stored.send(());
+            return Ok(());
+        }
+        let now = self.now();
+        self.write("record a delivery", |store| {
+            DeliveryRows::new(&store.connection).update(update, now)
+        })?;
+        self.awaiting_commit.push(stored);
         Ok(())
     }
 
@@ -320,6 +371,10 @@ impl CheckpointStore {
             self.execute("COMMIT", [])
                 .map_err(|source| Error::from_sqlite(&self.path, "commit", source))?;
         }
+        for waiting in self.awaiting_commit.drain(..) {
+            // A sender that no longer waits needs no value.
+            let _ = waiting.send(());
+        }
         Ok(())
     }
 
@@ -336,6 +391,56 @@ impl CheckpointStore {
     pub fn outstanding(&self) -> Result<Outstanding, Error> {
         dead_letters::outstanding(&self.connection)
             .map_err(|source| Error::from_sqlite(&self.path, "count the dead letters", source))
+    }
+
+    /// Opens the memory of alerts for the rules of the run. Until then, matches are ignored.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be written.
+    pub fn set_rules(&mut self, rules: Arc<RuleSet>, options: AlertOptions) -> Result<(), Error> {
+        let mut memory = None;
+        self.write_now("record the rules", |store| {
+            memory = Some(AlertMemory::open(&store.connection, rules, options)?);
+            Ok(())
+        })?;
+        self.alerts = memory;
+        Ok(())
+    }
+
+    /// Makes dead letters of all pending deliveries of actions that are not defined any more: no receiver will ever get them.
+    /// Returns their number. [`retry_deliveries`](Self::retry_deliveries) makes them pending again.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be written.
+    pub fn fail_deliveries_without_action(&mut self, defined: &[String]) -> Result<u64, Error> {
+        let mut failed = 0;
+        self.write_now("record deliveries without an action", |store| {
+            failed = DeliveryRows::new(&store.connection).fail_unknown_actions(defined)?;
+            Ok(())
+        })?;
+        Ok(failed)
+    }
+
+    /// Makes pending deliveries of all alerts that could not be delivered, except those that the user accepted. Returns their
+    /// number.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be written.
+    pub fn retry_deliveries(&mut self) -> Result<u64, Error> {
+        let mut retried = 0;
+        self.write_now("retry deliveries", |store| {
+            retried = DeliveryRows::new(&store.connection).retry()?;
+            Ok(())
+        })?;
+        Ok(retried)
+    }
+
+    /// Returns what became of the matches of this run so far.
+    pub fn alert_totals(&self) -> AlertTotals {
+        self.alerts.as_ref().map(AlertMemory::totals).unwrap_or_default()
     }
 
     /// Returns the UUID of the cluster that documents were sent to, or `None` if no cluster has reported one.

@@ -7,6 +7,7 @@
 //! Input and output: none; these are plain values. Invariant: the shares of a receipt are those of its batch.
 //! Not here: any decision about an event.
 
+pub mod alert;
 mod compressed_text;
 mod dead_letter;
 pub mod fingerprint;
@@ -14,6 +15,7 @@ mod index;
 
 use bytes::Bytes;
 
+pub use alert::{Alert, MatchBatch, NewMatch, Severity};
 pub use compressed_text::{BoundedCompressor, CompressedText};
 pub use dead_letter::{DeadLetter, DeadLetterCause, DeadLetterContent};
 pub use fingerprint::Fingerprint;
@@ -154,6 +156,8 @@ pub struct Receipt {
     pub indices: Vec<IndexCount>,
     /// Documents that could not be indexed.
     pub dead_letters: Vec<DeadLetter>,
+    /// Matches of rules in the records of the batch.
+    pub matches: MatchBatch,
 }
 
 impl Receipt {

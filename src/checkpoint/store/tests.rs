@@ -142,7 +142,7 @@ fn settled_with_dead_letters(
     let dead_letters: Vec<DeadLetter> = rejected.collect();
     let indices = created(u64::from(documents) - count(dead_letters.len()));
     let shares = vec![Share { partition, page: 0, documents }];
-    CheckpointEvent::Settled(Receipt { shares, indices, dead_letters })
+    CheckpointEvent::Settled(Receipt { shares, indices, dead_letters, ..Receipt::default() })
 }
 
 fn whole(number: PartitionNumber, documents: u32) -> Vec<CheckpointEvent> {

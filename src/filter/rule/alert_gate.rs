@@ -1,4 +1,12 @@
-//! Which of the matches of a rule are alerts: `first_seen`, `threshold` and `window`.
+//! Which of the matches of a rule are alerts: `first_seen`, `threshold` and `window`, for matches in the order of time.
+//!
+//! | key | a match |
+//! |---|---|
+//! | `first_seen` | passes if its combination was not met for `within`; in the learning period, which starts with the first event, it is only remembered |
+//! | `threshold` | passes if that many events of its group, this one included, are less than `window` apart |
+//! | `window` | passes if the last alert of its group is at least `window` ago |
+//!
+//! A match that passes all is an alert. The memory of a checkpoint does the same for matches in any order (see `checkpoint::alerts`).
 //!
 //! Input: matches in the order of time. Output: whether a match is an alert, and how many events it stands for.
 //! Invariant: memory is bounded. Beyond [`MAX_ENTRIES`] groups and times, the half that was not met for the longest time is
@@ -29,6 +37,10 @@ pub struct AlertGate {
     groups: HashMap<(usize, String), GroupMemory>,
     /// When a combination was last met, in milliseconds of the Unix epoch.
     combinations: HashMap<(usize, String), i64>,
+    /// Where the evaluated time range starts, if it is known.
+    evaluated_from: Option<i64>,
+    /// Where the learning period of a rule starts.
+    learning_from: HashMap<usize, i64>,
     /// Times in all groups.
     times: usize,
 }
@@ -43,6 +55,12 @@ struct GroupMemory {
 }
 
 impl AlertGate {
+    /// Creates the memory for a time range that starts at a time in milliseconds of the Unix epoch, which is where learning periods
+    /// start. Without it, they start with the first match of a rule.
+    pub fn starting_at(evaluated_from: Option<i64>) -> Self {
+        Self { evaluated_from, ..Self::default() }
+    }
+
     /// Adds a match of the rule with this number, at a time in milliseconds of the Unix epoch. Returns the number of events
     /// in the window if there is an alert.
     pub fn add(
@@ -94,8 +112,12 @@ impl AlertGate {
             return true;
         };
         let within = i64::try_from(first_seen.within.as_millis()).unwrap_or(i64::MAX);
+        let first_match = self.evaluated_from.map_or(time, |from| from.min(time));
+        let learning_from = *self.learning_from.entry(number).or_insert(first_match);
+        let learning = i64::try_from(first_seen.learning.as_millis()).unwrap_or(i64::MAX);
         let last = self.combinations.insert((number, combination.to_string()), time);
         last.is_none_or(|last| time.saturating_sub(last) >= within)
+            && time.saturating_sub(learning_from) >= learning
     }
 
     /// Forgets the older half when there is too much to remember.
@@ -164,10 +186,38 @@ mod tests {
 
     #[test]
     fn first_seen_is_about_combinations_that_are_new() {
-        assert_eq!(
-            alerts(&rule("first_seen: {by: [detail.a], within: 1h}\n"), &[0, 30, 80, 140, 199]),
-            [0, 140]
-        );
+        let rule = rule("first_seen: {by: [detail.a], within: 1h, learning: 0s}\n");
+        assert_eq!(alerts(&rule, &[0, 30, 80, 140, 199]), [0, 140]);
+    }
+
+    #[test]
+    fn combinations_are_only_remembered_in_the_learning_period() {
+        let rule = rule("first_seen: {by: [detail.a], within: 1h, learning: 30m}\n");
+        let found = |combination: &str| RuleMatch {
+            group: json!([]),
+            combination: Some(json!([combination])),
+        };
+        let matches = [(0, "a"), (29, "b"), (30, "c"), (31, "a"), (40, "b"), (91, "a")];
+        let alerts = |mut gate: AlertGate| {
+            let mut add = |minute: i64, combination| {
+                gate.add(0, &rule, minute * MINUTE, &found(combination)).is_some()
+            };
+            matches.map(|(minute, combination)| add(minute, combination))
+        };
+        assert_eq!(alerts(AlertGate::default()), [false, false, true, false, false, true]);
+        let earlier = AlertGate::starting_at(Some(-20 * MINUTE));
+        assert_eq!(alerts(earlier), [false, true, true, false, false, true]);
+    }
+
+    #[test]
+    fn the_learning_period_is_as_long_as_within_and_at_most_two_weeks() {
+        for (keys, days) in
+            [("within: 3d", 3), ("within: 90d", 14), ("within: 90d, learning: 30d", 30)]
+        {
+            let rule = rule(&format!("first_seen: {{by: [detail.a], {keys}}}\n"));
+            let learning = rule.grouping.first_seen.unwrap().learning;
+            assert_eq!(learning, std::time::Duration::from_hours(days * 24), "{keys}");
+        }
     }
 
     #[test]

@@ -1,0 +1,535 @@
+//! Decides which matches are alerts, and stores them with their deliveries.
+//!
+//! Input: matches, in any order. Output: rows, within the transaction of the caller; what became of the matches.
+//! Invariant: see [`alerts`](super). What is held in memory is a state for each rule and the counted events of one receipt.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Map, Value};
+
+use super::{
+    AlertOptions, AlertTotals,
+    bounds::{BoundedTable, Sizes},
+    combinations::{self, Sighting},
+    content,
+    counted_events::{self, CountedEvent, Threshold},
+    keys::{Key, hexadecimal, key, short},
+};
+use crate::{
+    event::{Alert, NewMatch},
+    filter::{
+        jmespath::Expression,
+        rule::{FirstSeen, Rule, RuleSet},
+    },
+};
+
+/// The time of an event that has none: it is newer than all others, so its alert is delivered.
+const NO_TIME: i64 = i64::MAX;
+
+/// The memory of alerts of a run. Everything but the state of rules is in the checkpoint file.
+#[derive(Debug)]
+pub(in crate::checkpoint) struct AlertMemory {
+    rules: Arc<RuleSet>,
+    options: AlertOptions,
+    /// The state of each rule, by number.
+    states: Vec<RuleState>,
+    sizes: Sizes,
+    totals: AlertTotals,
+    /// Divisor of all bounds; 1 except in tests of them.
+    bound_divisor: i64,
+}
+
+/// What is known of a rule.
+#[derive(Clone, Debug, Default)]
+struct RuleState {
+    /// The expressions of `first_seen`, as they are part of keys; empty without them.
+    first_seen_by: String,
+    /// The earliest event time that was evaluated.
+    learning_from: Option<i64>,
+    /// What is not yet stored.
+    unsaved: Unsaved,
+}
+
+/// Changes of a rule since it was last stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Unsaved {
+    matches: i64,
+    alerts: i64,
+    recorded: i64,
+    last_alert: Option<i64>,
+    learning_from: Option<i64>,
+}
+
+/// Whether an alert is to be delivered, or was only recorded because its event is too old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Handling {
+    Recorded,
+    Delivered,
+}
+
+/// What became of a match.
+enum Judgement {
+    Duplicate,
+    Learned,
+    Suppressed,
+    Alert(Raised),
+}
+
+/// An alert that is to be stored.
+#[derive(Clone, Copy)]
+struct Raised {
+    handling: Handling,
+    /// Events in the window, as far as they are known.
+    events: u64,
+    /// The time that is covered around, if the rule has a window.
+    covers: Option<i64>,
+}
+
+/// A match with what is derived from it.
+struct Candidate<'m> {
+    found: &'m NewMatch,
+    time: i64,
+    event_key: Key,
+    group_key: Key,
+    handling: Handling,
+}
+
+/// The events of a bucket during a receipt.
+struct Bucket {
+    events: Vec<CountedEvent>,
+    is_stored: bool,
+    is_changed: bool,
+}
+
+impl AlertMemory {
+    /// Opens the memory for the rules of a run, and stores the rules.
+    pub(in crate::checkpoint) fn open(
+        connection: &Connection,
+        rules: Arc<RuleSet>,
+        options: AlertOptions,
+    ) -> rusqlite::Result<Self> {
+        let evaluated_from = options.evaluated_from.map(Timestamp::as_millisecond);
+        let states: rusqlite::Result<Vec<RuleState>> =
+            rules.rules().iter().map(|rule| open_rule(connection, rule, evaluated_from)).collect();
+        let (states, sizes) = (states?, Sizes::read(connection)?);
+        Ok(Self { rules, options, states, sizes, totals: AlertTotals::default(), bound_divisor: 1 })
+    }
+
+    /// Divides all bounds, for tests.
+    #[cfg(test)]
+    pub(super) fn divide_bounds(&mut self, divisor: i64) {
+        self.bound_divisor = divisor;
+    }
+
+    /// Returns what became of the matches so far.
+    pub(in crate::checkpoint) fn totals(&self) -> AlertTotals {
+        self.totals
+    }
+
+    /// Stores the matches of a receipt at a time. They are looked at in the order of their times, so the order within a receipt is
+    /// irrelevant.
+    pub(in crate::checkpoint) fn record(
+        &mut self,
+        connection: &Connection,
+        matches: &[NewMatch],
+        now: i64,
+    ) -> rusqlite::Result<()> {
+        let mut ordered: Vec<&NewMatch> = matches.iter().collect();
+        ordered.sort_by_cached_key(|found| {
+            (found.time.unwrap_or(NO_TIME), found.event_id.clone(), found.rule)
+        });
+        let rules = Arc::clone(&self.rules);
+        let mut receipt = Recording { memory: self, connection, now, buckets: HashMap::new() };
+        for found in ordered {
+            // A number without a rule cannot occur: matches and memory have the same rules.
+            if let Some(rule) = rules.rules().get(found.rule) {
+                receipt.add(rule, found)?;
+            }
+        }
+        receipt.store_buckets()?;
+        self.save_rules(connection)?;
+        self.sizes.enforce(connection, self.bound_divisor)
+    }
+
+    fn save_rules(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = "UPDATE alert_rules SET matches = matches + ?2, alerts = alerts + ?3, recorded = recorded + ?4, \
+             last_alert = coalesce(?5, last_alert), learning_from = coalesce(?6, learning_from) WHERE name = ?1";
+        for (rule, state) in self.rules.rules().iter().zip(&mut self.states) {
+            let unsaved = std::mem::take(&mut state.unsaved);
+            if unsaved == Unsaved::default() {
+                continue;
+            }
+            let Unsaved { matches, alerts, recorded, last_alert, learning_from } = unsaved;
+            let values = params![rule.name, matches, alerts, recorded, last_alert, learning_from];
+            connection.prepare_cached(sql)?.execute(values)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads and updates the row of a rule.
+fn open_rule(
+    connection: &Connection,
+    rule: &Rule,
+    evaluated_from: Option<i64>,
+) -> rusqlite::Result<RuleState> {
+    let first_seen_by = rule.grouping.first_seen.as_ref().map_or_else(String::new, |first_seen| {
+        Value::from_iter(first_seen.by.iter().map(Expression::text)).to_string()
+    });
+    let known: Option<(Option<String>, Option<i64>)> = connection
+        .prepare_cached("SELECT first_seen_by, learning_from FROM alert_rules WHERE name = ?1")?
+        .query_row([&rule.name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let known = known.filter(|(by, _)| by.as_ref() == Some(&first_seen_by));
+    let learning_from = [known.and_then(|(_, from)| from), evaluated_from];
+    let learning_from = learning_from.into_iter().flatten().min();
+    connection
+        .prepare_cached(
+            "INSERT INTO alert_rules (name, first_seen_by, learning_from) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (name) DO UPDATE SET first_seen_by = excluded.first_seen_by, \
+             learning_from = excluded.learning_from",
+        )?
+        .execute(params![rule.name, first_seen_by, learning_from])?;
+    Ok(RuleState { first_seen_by, learning_from, unsaved: Unsaved::default() })
+}
+
+/// The recording of the matches of a receipt.
+struct Recording<'r> {
+    memory: &'r mut AlertMemory,
+    connection: &'r Connection,
+    now: i64,
+    /// Buckets of counted events, by key and number. Each is read and written once for a receipt.
+    buckets: HashMap<(Key, i64), Bucket>,
+}
+
+impl Recording<'_> {
+    fn add(&mut self, rule: &Rule, found: &NewMatch) -> rusqlite::Result<()> {
+        let candidate = self.candidate(rule, found);
+        let judgement = self.judge(rule, &candidate)?;
+        self.memory.totals.matches += 1;
+        let counter = match &judgement {
+            Judgement::Duplicate => &mut self.memory.totals.duplicates,
+            Judgement::Learned => &mut self.memory.totals.learned,
+            Judgement::Suppressed => &mut self.memory.totals.suppressed,
+            Judgement::Alert(Raised { handling: Handling::Recorded, .. }) => {
+                &mut self.memory.totals.recorded
+            }
+            Judgement::Alert(Raised { handling: Handling::Delivered, .. }) => {
+                &mut self.memory.totals.alerts
+            }
+        };
+        *counter += 1;
+        if matches!(judgement, Judgement::Duplicate) {
+            return Ok(());
+        }
+        if let Some(unsaved) = self.unsaved(found.rule) {
+            unsaved.matches += 1;
+        }
+        match judgement {
+            Judgement::Alert(raised) => self.raise(rule, &candidate, raised),
+            _ => Ok(()),
+        }
+    }
+
+    fn candidate<'m>(&self, rule: &Rule, found: &'m NewMatch) -> Candidate<'m> {
+        let time = found.time.unwrap_or(NO_TIME);
+        let is_too_old = self
+            .memory
+            .options
+            .max_age
+            .is_some_and(|max_age| self.now.saturating_sub(time) > milliseconds(max_age));
+        Candidate {
+            found,
+            time,
+            event_key: key("event", &[&rule.name, &found.event_id]),
+            group_key: key("group", &[&rule.name, &found.group.to_string()]),
+            handling: if is_too_old { Handling::Recorded } else { Handling::Delivered },
+        }
+    }
+
+    fn judge(&mut self, rule: &Rule, candidate: &Candidate<'_>) -> rusqlite::Result<Judgement> {
+        match self.earlier_alert(candidate)? {
+            Some(earlier) if earlier >= candidate.handling => return Ok(Judgement::Duplicate),
+            // It passed these checks when it was recorded, and is known since.
+            Some(_) => {}
+            None => {
+                if let Some(judgement) = self.judge_combination(rule, candidate)? {
+                    return Ok(judgement);
+                }
+            }
+        }
+        let Some(window) = rule.grouping.window.map(milliseconds) else {
+            let raised = Raised { handling: candidate.handling, events: 1, covers: None };
+            return Ok(Judgement::Alert(raised));
+        };
+        let count = usize::try_from(rule.grouping.threshold).unwrap_or(usize::MAX);
+        let (events, covers) = if count > 1 {
+            self.uncovered_in_group(candidate, Threshold { count, window })?
+        } else {
+            let covers = self.covers(candidate, window)?;
+            (1, is_uncovered(&covers, candidate.time, window).then_some(candidate.time))
+        };
+        Ok(match covers {
+            None => Judgement::Suppressed,
+            covers => Judgement::Alert(Raised { handling: candidate.handling, events, covers }),
+        })
+    }
+
+    /// Returns how an earlier alert for the event was handled.
+    fn earlier_alert(&self, candidate: &Candidate<'_>) -> rusqlite::Result<Option<Handling>> {
+        let sql = "SELECT delivered FROM alerted_events WHERE time = ?1 AND event_key = ?2";
+        let delivered: Option<bool> = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![candidate.time, candidate.event_key], |row| row.get(0))
+            .optional()?;
+        let handling = |is_delivered| {
+            if is_delivered { Handling::Delivered } else { Handling::Recorded }
+        };
+        Ok(delivered.map(handling))
+    }
+
+    /// Returns the judgement if `first_seen` decides it.
+    fn judge_combination(
+        &mut self,
+        rule: &Rule,
+        candidate: &Candidate<'_>,
+    ) -> rusqlite::Result<Option<Judgement>> {
+        let (Some(first_seen), Some(combination)) =
+            (&rule.grouping.first_seen, &candidate.found.combination)
+        else {
+            return Ok(None);
+        };
+        let FirstSeen { within, learning, .. } = first_seen;
+        let Some(state) = self.memory.states.get_mut(candidate.found.rule) else {
+            return Ok(None);
+        };
+        let texts = [rule.name.as_str(), &state.first_seen_by, &combination.to_string()];
+        let combination = key("combination", &texts);
+        let learning_from =
+            state.learning_from.map_or(candidate.time, |from| from.min(candidate.time));
+        if state.learning_from != Some(learning_from) {
+            state.learning_from = Some(learning_from);
+            state.unsaved.learning_from = Some(learning_from);
+        }
+        let (time, within) = (candidate.time, milliseconds(*within));
+        let (sighting, rows) = combinations::remember(self.connection, &combination, time, within)?;
+        self.memory.sizes.add(BoundedTable::Combinations, rows);
+        Ok(match sighting {
+            Sighting::Known => Some(Judgement::Suppressed),
+            Sighting::New if time.saturating_sub(learning_from) < milliseconds(*learning) => {
+                Some(Judgement::Learned)
+            }
+            Sighting::New => None,
+        })
+    }
+
+    /// Counts an event. Returns the number of events that qualify with it, and the time of one that is not covered.
+    fn uncovered_in_group(
+        &mut self,
+        candidate: &Candidate<'_>,
+        threshold: Threshold,
+    ) -> rusqlite::Result<(u64, Option<i64>)> {
+        let events = self.count(candidate, threshold)?;
+        let Some(qualifying) = threshold.qualifying(&events, candidate.time) else {
+            return Ok((0, None));
+        };
+        let covers = self.covers(candidate, threshold.window)?;
+        let is_in =
+            |event: &&CountedEvent| (qualifying.first..=qualifying.last).contains(&event.time);
+        let qualified = events.iter().filter(is_in).count().max(threshold.count) as u64;
+        let times = std::iter::once(candidate.time)
+            .chain(events.iter().filter(is_in).map(|event| event.time));
+        let uncovered = times
+            .filter(|time| is_uncovered(&covers, *time, threshold.window))
+            .min_by_key(|time| time.abs_diff(candidate.time));
+        Ok((qualified, uncovered))
+    }
+
+    /// Adds an event to its bucket, and returns the events of this bucket and those around it.
+    fn count(
+        &mut self,
+        candidate: &Candidate<'_>,
+        threshold: Threshold,
+    ) -> rusqlite::Result<Vec<CountedEvent>> {
+        let group = hexadecimal(&candidate.group_key);
+        let count_key = key("count", &[&group, &threshold.window.to_string()]);
+        let number = threshold.bucket(candidate.time);
+        let event = CountedEvent { time: candidate.time, hash: short(&candidate.event_key) };
+        let bucket = self.bucket(count_key, number)?;
+        bucket.is_changed |= threshold.insert(&mut bucket.events, event);
+        let mut events = Vec::new();
+        for number in number.saturating_sub(1)..=number.saturating_add(1) {
+            events.extend_from_slice(&self.bucket(count_key, number)?.events);
+        }
+        Ok(events)
+    }
+
+    fn bucket(&mut self, count_key: Key, number: i64) -> rusqlite::Result<&mut Bucket> {
+        let connection = self.connection;
+        match self.buckets.entry((count_key, number)) {
+            std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let sql = "SELECT events FROM alert_counts WHERE count_key = ?1 AND bucket = ?2";
+                let stored: Option<Vec<u8>> = connection
+                    .prepare_cached(sql)?
+                    .query_row(params![count_key, number], |row| row.get(0))
+                    .optional()?;
+                Ok(entry.insert(Bucket {
+                    events: stored.as_deref().map(counted_events::decode).unwrap_or_default(),
+                    is_stored: stored.is_some(),
+                    is_changed: false,
+                }))
+            }
+        }
+    }
+
+    fn store_buckets(&mut self) -> rusqlite::Result<()> {
+        let mut changed: Vec<_> =
+            self.buckets.iter().filter(|(_, bucket)| bucket.is_changed).collect();
+        // In the order of the table, so that each page is written once.
+        changed.sort_unstable_by_key(|(key, _)| **key);
+        let sql = "INSERT INTO alert_counts (count_key, bucket, newest, events) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (count_key, bucket) DO UPDATE SET newest = excluded.newest, events = excluded.events";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for ((count_key, number), bucket) in changed {
+            let newest = bucket.events.last().map_or(0, |event| event.time);
+            let events = counted_events::encode(&bucket.events);
+            statement.execute(params![count_key, number, newest, events])?;
+            self.memory.sizes.add(BoundedTable::Counts, i64::from(!bucket.is_stored));
+        }
+        Ok(())
+    }
+
+    /// Returns the times of alerts of the group less than two windows around an event, and so all that can cover an event less than
+    /// a window around it. An alert that was only recorded does not cover an event whose alert is to be delivered.
+    fn covers(&self, candidate: &Candidate<'_>, window: i64) -> rusqlite::Result<Vec<i64>> {
+        let reach = window.saturating_mul(2);
+        let sql = "SELECT time FROM alert_windows \
+             WHERE group_key = ?1 AND time > ?2 AND time < ?3 AND delivered >= ?4";
+        let values = params![
+            candidate.group_key,
+            candidate.time.saturating_sub(reach),
+            // The latest time is that of events without one.
+            candidate.time.saturating_add(reach),
+            candidate.handling == Handling::Delivered
+        ];
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_map(values, |row| row.get(0))?.collect()
+    }
+
+    fn raise(
+        &mut self,
+        rule: &Rule,
+        candidate: &Candidate<'_>,
+        raised: Raised,
+    ) -> rusqlite::Result<()> {
+        let is_delivered = raised.handling == Handling::Delivered;
+        let sql = "INSERT INTO alerted_events (time, event_key, delivered) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (time, event_key) DO UPDATE SET delivered = excluded.delivered";
+        let values = params![candidate.time, candidate.event_key, is_delivered];
+        self.connection.prepare_cached(sql)?.execute(values)?;
+        self.memory.sizes.add(BoundedTable::Events, 1);
+        if let Some(time) = raised.covers {
+            let sql = "INSERT INTO alert_windows (group_key, time, delivered) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (group_key, time) DO UPDATE SET delivered = max(delivered, excluded.delivered)";
+            let values = params![candidate.group_key, time, is_delivered];
+            self.connection.prepare_cached(sql)?.execute(values)?;
+            self.memory.sizes.add(BoundedTable::Windows, 1);
+        }
+        let now = self.now;
+        if let Some(unsaved) = self.unsaved(candidate.found.rule) {
+            unsaved.alerts += i64::from(is_delivered);
+            unsaved.recorded += i64::from(!is_delivered);
+            unsaved.last_alert = Some(now);
+        }
+        if is_delivered { self.store_alert(rule, candidate, raised.events) } else { Ok(()) }
+    }
+
+    /// Stores an alert with its deliveries, if it has any.
+    fn store_alert(
+        &mut self,
+        rule: &Rule,
+        candidate: &Candidate<'_>,
+        events: u64,
+    ) -> rusqlite::Result<()> {
+        let default_actions = &self.memory.options.default_actions;
+        let alert = raised_alert(rule, candidate.found, events, default_actions);
+        if alert.actions.is_empty() {
+            return Ok(());
+        }
+        let sql = "INSERT INTO alerts (id, rule, raised, content) VALUES (?1, ?2, ?3, ?4)";
+        let content = content::encode(&alert);
+        let values = params![alert.id, alert.rule, self.now, content.as_bytes()];
+        self.connection.prepare_cached(sql)?.execute(values)?;
+        let number = self.connection.last_insert_rowid();
+        let sql = "INSERT INTO alert_deliveries (alert, action, state) VALUES (?1, ?2, 'pending')";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for action in &alert.actions {
+            statement.execute(params![number, action])?;
+        }
+        self.memory.totals.deliveries += alert.actions.len() as u64;
+        Ok(())
+    }
+
+    fn unsaved(&mut self, rule: usize) -> Option<&mut Unsaved> {
+        self.memory.states.get_mut(rule).map(|state| &mut state.unsaved)
+    }
+}
+
+/// Returns the alert that a match raises, with the number of events in its window.
+pub fn raised_alert(
+    rule: &Rule,
+    found: &NewMatch,
+    events: u64,
+    default_actions: &[String],
+) -> Alert {
+    let by = rule.grouping.first_seen.as_ref().map_or(&[][..], |first_seen| &first_seen.by);
+    let group = found.group.to_string();
+    Alert {
+        id: hexadecimal(&key("alert", &[&rule.name, &group, &found.event_id])),
+        group_id: hexadecimal(&key("group", &[&rule.name, &group])),
+        rule: rule.name.clone(),
+        severity: rule.severity,
+        description: rule.description.clone(),
+        group: named_values(&rule.grouping.group_by, Some(&found.group)),
+        combination: named_values(by, found.combination.as_ref()),
+        time: found.time.and_then(|time| Timestamp::from_millisecond(time).ok()),
+        events,
+        actions: actions(rule, default_actions),
+        event_id: found.event_id.clone(),
+        event: found.event.clone(),
+    }
+}
+
+/// Returns the names of the actions of a rule, each once.
+fn actions(rule: &Rule, default_actions: &[String]) -> Vec<String> {
+    let mut names: Vec<String> =
+        rule.actions.iter().map(|action| action.name().into_owned()).collect();
+    if names.is_empty() {
+        names = default_actions.to_vec();
+    }
+    let mut unique: Vec<String> = Vec::with_capacity(names.len());
+    for name in names {
+        if !unique.contains(&name) {
+            unique.push(name);
+        }
+    }
+    unique
+}
+
+fn named_values(expressions: &[Expression], values: Option<&Value>) -> Map<String, Value> {
+    let names = expressions.iter().map(|expression| expression.text().to_owned());
+    names.zip(values.and_then(Value::as_array).into_iter().flatten().cloned()).collect()
+}
+
+/// Returns whether no alert is less than a window before or after a time.
+fn is_uncovered(covers: &[i64], time: i64, window: i64) -> bool {
+    covers.iter().all(|alert| alert.abs_diff(time) >= window.unsigned_abs())
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
