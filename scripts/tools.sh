@@ -52,3 +52,12 @@ cache_dir() {
 absolute() {
   mkdir -p "$1" && (cd "$1" && pwd -P)
 }
+
+# Closes all files of this shell but standard input, output and error. A server that stays must not keep those of its caller open, such as the
+# lock of `flock` or the pipe of a command that reads to the end.
+close_inherited_files() {
+  local path
+  for path in /dev/fd/*; do
+    ((${path##*/} <= 2)) || eval "exec ${path##*/}>&-"
+  done
+}
