@@ -1,9 +1,33 @@
-//! Redacts user names and passwords from URLs before they are shown.
+//! Secrets that are never shown, and URLs without the user names and passwords in them.
 //!
-//! Input: a URL as the user typed it, valid or not. Output: the part of it that may be shown.
+//! Input: a secret, or a URL as the user typed it, valid or not. Output: the part of it that may be shown.
 //! Invariant: nothing before the last `@` is shown, because a password may contain any character that should have been
 //! percent-encoded; neither is a query or a fragment, which may be part of such a password.
 //! Deliberately absent: parsing. A URL parser rejects the invalid URLs that an error message is about.
+
+use std::fmt;
+
+/// A text that `Debug` does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Creates a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text, to be sent to the service that it is for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("(hidden)")
+    }
+}
 
 /// Returns a URL, valid or not, without user info, query and fragment.
 pub fn url(address: &str) -> String {
@@ -32,6 +56,21 @@ fn url_without_user_info(rest: &str) -> String {
         }
         _ => format!("{authority}{path}"),
     }
+}
+
+/// Shortest secret that is searched for: a shorter text occurs by chance.
+const MIN_SECRET_BYTES: usize = 4;
+
+/// Redacts a text that may repeat secrets, such as the error message of a service.
+pub fn secrets(text: &str, secrets: &[Secret]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets {
+        let secret = secret.expose().trim();
+        if secret.len() >= MIN_SECRET_BYTES && text.contains(secret) {
+            text = text.replace(secret, "(hidden)");
+        }
+    }
+    text
 }
 
 /// Redacts a message that may quote the command-line arguments `args`.

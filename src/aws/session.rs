@@ -254,6 +254,20 @@ impl Session {
         aws_sdk_s3::Client::from_conf(builder.build())
     }
 
+    /// Returns an SNS client for one Region, with the same retries as [`cloudtrail`](Self::cloudtrail), and of throttled requests.
+    pub fn sns(&self, region: &str, endpoint: Option<&str>) -> aws_sdk_sns::Client {
+        let mut builder = aws_sdk_sns::config::Builder::from(&self.0.config)
+            .region(Region::new(region.to_owned()))
+            .interceptor(self.observer("sns", region))
+            .retry_classifier(ThrottleRetry::Sdk);
+        if let Some(endpoint) =
+            endpoint.map(str::to_owned).or_else(|| self.endpoint_override("sns"))
+        {
+            builder = builder.endpoint_url(endpoint);
+        }
+        aws_sdk_sns::Client::from_conf(builder.build())
+    }
+
     fn sts(&self) -> aws_sdk_sts::Client {
         let mut builder = aws_sdk_sts::config::Builder::from(&self.0.config)
             .region(Region::new(self.region()))

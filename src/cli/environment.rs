@@ -5,7 +5,7 @@
 
 use std::{
     ffi::OsString,
-    fmt, fs,
+    fs,
     io::{self, IsTerminal as _},
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -16,6 +16,7 @@ use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use console::Term;
 use jiff::Timestamp;
 
+pub use crate::redact::Secret;
 use crate::report::terminal::{Color, Terminal};
 
 /// User name for basic authentication.
@@ -32,26 +33,9 @@ pub const API_KEY_FILE: &str = "TRAILLOAD_API_KEY_FILE";
 /// The width of a terminal that does not report one, such as that of a container without a window.
 const DEFAULT_TERMINAL_COLUMNS: usize = 80;
 
-/// A text that `Debug` does not show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Creates a secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Returns the text, to be sent to the engine.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str("(hidden)")
-    }
+/// Returns the value of a variable that a file of the user names.
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 /// The environment of the process at its start.
@@ -117,9 +101,9 @@ impl Environment {
             .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
         Self {
             username: text(USERNAME),
-            password: text(PASSWORD).map(Secret),
+            password: text(PASSWORD).map(Secret::new),
             password_file: path(PASSWORD_FILE),
-            api_key: text(API_KEY).map(Secret),
+            api_key: text(API_KEY).map(Secret::new),
             api_key_file: path(API_KEY_FILE),
             aws_ca_bundle: path("AWS_CA_BUNDLE"),
             aws_region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")),

@@ -18,6 +18,9 @@ const MAX_NODES: usize = 1_000_000;
 /// How deep values may be nested. Events have 10 levels at most.
 const MAX_DEPTH: usize = 64;
 
+/// How similar (Jaro-Winkler, 0 to 1) a key must be to be suggested instead of an unknown one.
+const MIN_SIMILARITY: f64 = 0.8;
+
 /// A place in a file: line and column from 1, the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TextPosition {
@@ -356,6 +359,68 @@ fn size(node: &YamlNode) -> usize {
         YamlContent::Mapping(entries) => {
             1 + entries.iter().map(|entry| size(&entry.value)).sum::<usize>()
         }
+    }
+}
+
+/// Returns the error for a value that is not what its place expects.
+pub fn expected(node: &YamlNode, what: &str) -> DefinitionError {
+    DefinitionError::new(
+        node.position,
+        format!("{what} is expected here, not {}", node.description()),
+    )
+}
+
+/// Checks that a mapping has only these keys.
+///
+/// # Errors
+///
+/// If it has another one; the suggestion is the key that is most like it.
+pub fn check_keys(
+    entries: &[YamlEntry],
+    known: &[&str],
+    owner: &str,
+) -> Result<(), DefinitionError> {
+    let Some(entry) = entries.iter().find(|entry| !known.contains(&entry.key.as_str())) else {
+        return Ok(());
+    };
+    let message = format!("{owner} has no key `{}`", escape_unprintable(&entry.key));
+    Err(DefinitionError::new(entry.key_position, message).suggest(
+        match nearest(&entry.key, known.iter().copied()) {
+            Some(key) => format!("write `{key}`"),
+            None => format!("the keys are {}", known.join(", ")),
+        },
+    ))
+}
+
+/// Returns the name that is most like a misspelled one, if one is similar.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_ascii_lowercase();
+    known
+        .into_iter()
+        .map(|known| (strsim::jaro_winkler(&name, &known.to_ascii_lowercase()), known))
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
+        .map(|(_, known)| known)
+}
+
+/// Returns text that is not empty. Numbers and booleans are taken as they are written.
+///
+/// # Errors
+///
+/// If the value is empty, null, a list or a mapping.
+pub fn text(node: &YamlNode) -> Result<String, DefinitionError> {
+    match node.as_text() {
+        Some(text) if !node.is_null() && !text.trim().is_empty() => Ok(text.trim().to_owned()),
+        _ => Err(expected(node, "text")),
+    }
+}
+
+/// Returns the elements of a list; a value that is no list is its only element.
+pub fn list_of(node: Option<&YamlNode>) -> Vec<&YamlNode> {
+    match node {
+        None => Vec::new(),
+        Some(node) if node.is_null() => Vec::new(),
+        Some(node) => node.as_list().map_or_else(|| vec![node], |items| items.iter().collect()),
     }
 }
 

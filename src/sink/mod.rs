@@ -4,6 +4,7 @@
 //! [`Error`] that ends the run, and what was written before it.
 //! Invariant: a caller never writes a batch again. All retries are in here.
 
+pub mod alert;
 mod cause;
 pub mod engine;
 mod error;

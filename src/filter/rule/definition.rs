@@ -14,9 +14,12 @@ use super::{
 };
 use crate::filter::{
     jmespath::Expression,
-    sigma::{SigmaLevel, SigmaRule, is_sigma_rule, parse_sigma_rule},
+    sigma::{SigmaError, SigmaLevel, SigmaRule, is_sigma_rule, parse_sigma_rule},
     syntax::SyntaxError,
-    yaml::{DefinitionError, TextPosition, YamlContent, YamlEntry, YamlNode, parse_yaml},
+    yaml::{
+        DefinitionError, TextPosition, YamlContent, YamlNode, check_keys, expected, list_of,
+        parse_yaml, text,
+    },
 };
 
 /// The keys of a rule.
@@ -38,7 +41,7 @@ pub(super) const RULE_KEYS: [&str; 14] = [
 ];
 
 /// The keys of `first_seen`.
-pub(super) const FIRST_SEEN_KEYS: [&str; 2] = ["by", "within"];
+pub(super) const FIRST_SEEN_KEYS: [&str; 3] = ["by", "within", "learning"];
 
 /// The keys of a test.
 pub(super) const TEST_KEYS: [&str; 3] = ["name", "event", "fires"];
@@ -53,11 +56,11 @@ const ALL_EVENTS: &str = "*";
 /// The window of a rule that groups or counts events and has none. Of 74 public rules with a window, 54 have an hour.
 const DEFAULT_WINDOW: Duration = Duration::from_hours(1);
 
+/// The longest learning period of a rule that has none. What people and jobs do every week is met in it twice.
+const MAX_DEFAULT_LEARNING: Duration = Duration::from_hours(14 * 24);
+
 /// The largest threshold. The times of that many events are kept for each group.
 const MAX_THRESHOLD: u64 = 10_000;
-
-/// How similar (Jaro-Winkler, 0 to 1) a key must be to be suggested instead of an unknown one.
-const MIN_SIMILARITY: f64 = 0.8;
 
 /// The content of a rule file.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +69,8 @@ pub struct RuleFile {
     pub rules: Vec<Rule>,
     /// What is wrong.
     pub errors: Vec<DefinitionError>,
+    /// The places of Sigma rules for other logs than those of CloudTrail, and why they are that.
+    pub other_log_sources: Vec<DefinitionError>,
     /// What is valid and probably not meant.
     pub warnings: Vec<DefinitionWarning>,
 }
@@ -90,7 +95,7 @@ pub fn parse_rule_file(text: &str) -> RuleFile {
         Ok(documents) => documents.iter().for_each(|document| file.add(document)),
         Err(error) => file.errors.push(error),
     }
-    if file.rules.is_empty() && file.errors.is_empty() {
+    if file.rules.is_empty() && file.errors.is_empty() && file.other_log_sources.is_empty() {
         let position = TextPosition { line: 1, column: 1 };
         file.errors.push(
             DefinitionError::new(position, "the file has no rule").suggest("start with `name: …`"),
@@ -110,7 +115,14 @@ impl RuleFile {
     fn add_rule(&mut self, node: &YamlNode) {
         let mut reader = RuleReader { warnings: Vec::new() };
         let read = if is_sigma_rule(node) {
-            parse_sigma_rule(node).map(Rule::from)
+            match parse_sigma_rule(node) {
+                Ok(rule) => Ok(Rule::from(rule)),
+                Err(SigmaError::Invalid(error)) => Err(error),
+                Err(SigmaError::OtherLogSource(error)) => {
+                    self.other_log_sources.push(error);
+                    return;
+                }
+            }
         } else {
             reader.read(node)
         };
@@ -221,10 +233,9 @@ impl RuleReader {
         if by.is_empty() {
             return Err(missing("by"));
         }
-        Ok(FirstSeen {
-            by,
-            within: duration(node.get("within").ok_or_else(|| missing("within"))?)?,
-        })
+        let within = duration(node.get("within").ok_or_else(|| missing("within"))?)?;
+        let learning = node.get("learning").map(learning).transpose()?;
+        Ok(FirstSeen { by, within, learning: learning.unwrap_or(within.min(MAX_DEFAULT_LEARNING)) })
     }
 
     fn expressions(&mut self, node: Option<&YamlNode>) -> Read<Vec<Expression>> {
@@ -265,52 +276,6 @@ fn position_in(node: &YamlNode, text: &str, offset: usize) -> TextPosition {
             TextPosition { column: node.position.column + before.chars().count(), ..node.position }
         }
         _ => node.position,
-    }
-}
-
-fn expected(node: &YamlNode, what: &str) -> DefinitionError {
-    DefinitionError::new(
-        node.position,
-        format!("{what} is expected here, not {}", node.description()),
-    )
-}
-
-/// Refuses keys that do not exist.
-fn check_keys(entries: &[YamlEntry], known: &[&str], owner: &str) -> Read<()> {
-    let Some(entry) = entries.iter().find(|entry| !known.contains(&entry.key.as_str())) else {
-        return Ok(());
-    };
-    let error =
-        DefinitionError::new(entry.key_position, format!("{owner} has no key `{}`", entry.key));
-    Err(error.suggest(match nearest(&entry.key, known) {
-        Some(key) => format!("write `{key}`"),
-        None => format!("the keys are {}", known.join(", ")),
-    }))
-}
-
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let similarity = |known: &str| strsim::jaro_winkler(&name.to_ascii_lowercase(), known);
-    let nearest = known
-        .iter()
-        .copied()
-        .max_by(|left, right| similarity(left).total_cmp(&similarity(right)))?;
-    (similarity(nearest) >= MIN_SIMILARITY).then_some(nearest)
-}
-
-/// Returns text that is not empty. Numbers and booleans are taken as they are written.
-fn text(node: &YamlNode) -> Read<String> {
-    match node.as_text() {
-        Some(text) if !node.is_null() && !text.trim().is_empty() => Ok(text.trim().to_owned()),
-        _ => Err(expected(node, "text")),
-    }
-}
-
-/// Returns the elements of a list; a value that is no list is its only element.
-fn list_of(node: Option<&YamlNode>) -> Vec<&YamlNode> {
-    match node {
-        None => Vec::new(),
-        Some(node) if node.is_null() => Vec::new(),
-        Some(node) => node.as_list().map_or_else(|| vec![node], |items| items.iter().collect()),
     }
 }
 
@@ -383,6 +348,11 @@ fn duration(node: &YamlNode) -> Read<Duration> {
     parse_duration(&text(node)?).map_err(|message| DefinitionError::new(node.position, message))
 }
 
+/// Reads a learning period. `0s` stands for none.
+fn learning(node: &YamlNode) -> Read<Duration> {
+    if text(node)? == "0s" { Ok(Duration::ZERO) } else { duration(node) }
+}
+
 fn threshold(node: &YamlNode) -> Read<u64> {
     node.to_json()
         .as_u64()
@@ -391,7 +361,10 @@ fn threshold(node: &YamlNode) -> Read<u64> {
 }
 
 fn action(node: &YamlNode) -> Read<ActionReference> {
-    let Some(entries) = node.as_mapping() else { return text(node).map(ActionReference::Named) };
+    let position = node.position;
+    let Some(entries) = node.as_mapping() else {
+        return text(node).map(|name| ActionReference::Named { name, position });
+    };
     let [entry] = entries else {
         return Err(expected(
             node,
@@ -399,7 +372,7 @@ fn action(node: &YamlNode) -> Read<ActionReference> {
         ));
     };
     check_keys(entries, &ACTION_KINDS, "an action")?;
-    Ok(ActionReference::Inline { kind: entry.key.clone(), settings: entry.value.to_json() })
+    Ok(ActionReference::Inline { kind: entry.key.clone(), settings: entry.value.clone() })
 }
 
 fn test(node: &YamlNode) -> Read<RuleTest> {

@@ -8,8 +8,12 @@ use std::time::Duration;
 /// The longest duration: alert memory keeps what it covers.
 const MAX: Duration = Duration::from_hours(366 * 24);
 
-/// Parses a duration; the error names what is expected.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+/// Parses a duration such as `60m` or `14d`.
+///
+/// # Errors
+///
+/// Returns what is expected instead.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let expected = || format!("`{text}` is not a duration such as 90s, 60m, 24h or 14d");
     let unit = text.chars().last().ok_or_else(expected)?;

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `definition`, `duration` | the rule file: keys, values and their errors |
 //! | `rule_set` | the index of rules by event source and name, and the verdicts on an event |
+//! | `field_index` | the index of rules by the fields that they require |
 //! | `alert_gate` | `window`, `threshold` and `first_seen`, for matches in the order of time |
 //! | `event_pattern` | the EventBridge pattern that delivers the events of rules |
 //! | `drools` | rules of a Drools file as a rule file |
@@ -19,26 +20,31 @@ mod definition;
 mod drools;
 mod duration;
 mod event_pattern;
+mod field_index;
 mod rule_set;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, time::Duration};
+use std::{borrow::Cow, path::PathBuf, time::Duration};
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 pub use self::{
     alert_gate::{AlertGate, RuleMatch},
     definition::{DefinitionWarning, RuleFile, parse_rule_file},
     drools::{DroolsTranslation, translate_drools},
+    duration::parse_duration,
     event_pattern::event_pattern,
-    rule_set::RuleSet,
+    rule_set::{Finding, RuleSet, Shortlist},
 };
+pub use crate::event::Severity;
+
 use super::{
     eventbridge::EventView,
     jmespath::{EvaluationError, Expression},
     sigma::Detection,
-    yaml::TextPosition,
+    yaml::{TextPosition, YamlNode},
 };
 
 /// A rule.
@@ -76,10 +82,10 @@ pub enum RuleCondition {
 }
 
 impl RuleCondition {
-    fn is_true(&self, event: &Value) -> Result<bool, EvaluationError> {
+    fn is_true(&self, view: EventView<'_>) -> Result<bool, EvaluationError> {
         match self {
-            Self::Expression(expression) => expression.is_true(EventView::new(event).with_flat()),
-            Self::Sigma(detection) => Ok(detection.matches(event)),
+            Self::Expression(expression) => expression.is_true(view.with_flat()),
+            Self::Sigma(detection) => Ok(detection.matches(view.detail())),
         }
     }
 
@@ -91,38 +97,6 @@ impl RuleCondition {
                 expression.required_texts(&[&["detail", field], &["flat", field]])
             }
             Self::Sigma(detection) => detection.required_texts(field),
-        }
-    }
-}
-
-/// How serious an alert is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// For the record.
-    Info,
-    /// Worth a look when there is time.
-    Low,
-    /// Worth a look today; the default.
-    #[default]
-    Medium,
-    /// Worth a look now.
-    High,
-    /// Needs immediate action.
-    Critical,
-}
-
-impl Severity {
-    /// All severities, from the lowest.
-    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
-
-    /// Returns the name in rule files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
         }
     }
 }
@@ -166,20 +140,49 @@ pub struct FirstSeen {
     pub by: Vec<Expression>,
     /// A combination is new if it did not occur for this time.
     pub within: Duration,
+    /// For this time after the first event, combinations are only remembered.
+    pub learning: Duration,
 }
 
 /// An action of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ActionReference {
     /// The name of an action that is defined elsewhere.
-    Named(String),
+    Named {
+        /// The name.
+        name: String,
+        /// Where the name is in the rule file.
+        position: TextPosition,
+    },
     /// An action that is defined in the rule: its kind and its settings.
     Inline {
         /// The kind, such as `index`.
         kind: String,
-        /// The settings.
-        settings: Value,
+        /// The settings, where they are in the rule file.
+        settings: YamlNode,
     },
+}
+
+impl ActionReference {
+    /// Returns the name of the action. An action of a rule has its kind and a digest of its settings as its name, so that
+    /// rules with the same settings share one.
+    pub fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Named { name, .. } => Cow::Borrowed(name),
+            Self::Inline { kind, settings } => match settings.to_json() {
+                Value::Null => Cow::Owned(format!("inline:{kind}")),
+                Value::Object(entries) if entries.is_empty() => {
+                    Cow::Owned(format!("inline:{kind}"))
+                }
+                settings => {
+                    let digest = Sha256::digest(settings.to_string());
+                    let digest: String =
+                        digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+                    Cow::Owned(format!("inline:{kind}:{digest}"))
+                }
+            },
+        }
+    }
 }
 
 /// An event on which a rule must fire, or must not.
@@ -228,13 +231,13 @@ pub enum Verdict {
 
 impl Rule {
     /// Returns the verdict on an event, which the rule must select.
-    pub fn verdict(&self, event: &Value) -> Verdict {
-        match self.condition.as_ref().map_or(Ok(true), |condition| condition.is_true(event)) {
+    pub fn verdict<'a>(&self, event: impl Into<EventView<'a>>) -> Verdict {
+        let view = event.into().with_flat();
+        match self.condition.as_ref().map_or(Ok(true), |condition| condition.is_true(view)) {
             Ok(true) => {}
             Ok(false) => return Verdict::NoMatch,
             Err(error) => return Verdict::Failed(error),
         }
-        let view = EventView::new(event).with_flat();
         let mut first_error = None;
         for (number, exception) in self.exceptions.iter().enumerate() {
             match exception.is_true(view) {
@@ -247,8 +250,8 @@ impl Rule {
     }
 
     /// Returns what the memory of the rule needs to know of an event on which it fires.
-    pub fn match_on(&self, event: &Value) -> RuleMatch {
-        let view = EventView::new(event).with_flat();
+    pub fn match_on<'a>(&self, event: impl Into<EventView<'a>>) -> RuleMatch {
+        let view = event.into().with_flat();
         // A value that cannot be evaluated is null, as a missing one.
         let values = |expressions: &[Expression]| {
             let values = expressions.iter().map(|expression| {
@@ -263,9 +266,10 @@ impl Rule {
     }
 
     /// Returns whether the rule selects an event and fires on it.
-    pub fn fires(&self, event: &Value) -> bool {
-        let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    pub fn fires<'a>(&self, event: impl Into<EventView<'a>>) -> bool {
+        let view: EventView<'a> = event.into();
+        let text = |key: &str| view.detail().get(key).and_then(Value::as_str).unwrap_or_default();
         self.selection.selects(text("eventSource"), text("eventName"))
-            && matches!(self.verdict(event), Verdict::Fires(_))
+            && matches!(self.verdict(view), Verdict::Fires(_))
     }
 }

@@ -1,58 +1,110 @@
-//! Many rules at once, indexed by the events that they select.
+//! Many rules at once, indexed by the events that they select and the fields that they require.
+//!
+//! ```text
+//!  source and name ─▶ Shortlist ─▶ FieldIndex of each bucket ─▶ candidates ─▶ Rule::verdict
+//!  of the event       the buckets that an event concerns         often none    condition, exceptions
+//! ```
 //!
 //! Input: rules; an event. Output: the verdicts of the rules that select the event.
 //! Invariant: the result is that of evaluating each rule on its own. A rule is looked at only on events that it selects,
-//! and whose name and source its condition can be true for.
+//! whose name and source its condition can be true for, and whose fields meet one of its requirements.
 
-use std::collections::HashMap;
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Rule, Verdict};
+use super::{
+    Rule, RuleCondition, Verdict,
+    field_index::{FieldIndex, FieldIndexBuilder, FieldMatches, GroupNumber, RuleNumber},
+};
+use crate::filter::{
+    event_part::EventPart,
+    eventbridge::EventView,
+    field_test::{FieldTest, OnNull, PathStep, Requirement, TextTest, lowercase},
+    flat,
+    jmespath::Expression,
+};
+
+/// The most fields of which a rule requires one that is there. Each of them is looked for.
+const MAX_PRESENT_FIELDS: usize = 16;
 
 /// Rules with an index.
 #[derive(Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    /// Rules that are bound to event names, by name in small letters, because Sigma compares without regard to case; each
-    /// with its sources, if it is bound to any.
-    by_name: HashMap<String, Vec<Candidate>>,
-    /// Rules that are bound to event sources only.
-    by_source: HashMap<String, Vec<usize>>,
-    /// Rules for all events.
-    unbound: Vec<usize>,
+    /// What is known about each of them without an event.
+    bounds: Vec<RuleBounds>,
+    buckets: Vec<Bucket>,
+    /// Buckets of rules that are bound to event names, and to nothing but sources, as events write them.
+    by_name: HashMap<String, BucketNumber>,
+    by_source: HashMap<String, BucketNumber>,
+    /// The same for Sigma rules, which compare without regard to case, in small letters.
+    by_name_in_any_case: HashMap<String, BucketNumber>,
+    by_source_in_any_case: HashMap<String, BucketNumber>,
+    /// The bucket of rules for all events.
+    unbound: Option<BucketNumber>,
+    /// Rules that fail together.
+    groups: Vec<Vec<RuleNumber>>,
 }
 
-/// A rule in the index of names.
+type BucketNumber = u32;
+
+/// What is known about a rule without an event.
 #[derive(Debug)]
-struct Candidate {
-    rule: usize,
-    sources: Option<Vec<String>>,
+struct RuleBounds {
+    names: Bound,
+    sources: Bound,
+    /// The group in which the rule fails.
+    group: Option<GroupNumber>,
+}
+
+/// The texts of which a field must have one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Bound {
+    Any,
+    Exactly(Vec<String>),
+    /// In small letters.
+    InAnyCase(Vec<String>),
+}
+
+/// Rules that the same events concern.
+#[derive(Debug, Default)]
+struct Bucket {
+    rules: Vec<RuleNumber>,
+    index: FieldIndex,
+    /// The parts of events that conditions and exceptions look at; `None` if that may be the whole event.
+    parts: Option<Vec<EventPart>>,
+}
+
+/// The rules that an event may concern, by its source and name alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shortlist {
+    buckets: [Option<BucketNumber>; 5],
+}
+
+/// What the evaluation of rules on an event finds.
+#[derive(Clone, Debug)]
+pub enum Finding<'s> {
+    /// The verdict of a rule; never [`Verdict::NoMatch`].
+    Verdict(usize, &'s Rule, Verdict),
+    /// All rules of a group fail, because a field is missing that they look at first.
+    FailedGroup(usize),
+}
+
+thread_local! {
+    /// Memory that evaluations on a thread use one after the other.
+    static MATCHES: RefCell<FieldMatches> = RefCell::default();
 }
 
 impl RuleSet {
     /// Creates the index of rules.
     pub fn new(rules: Vec<Rule>) -> Self {
-        let mut set = Self::default();
-        for (number, rule) in rules.iter().enumerate() {
-            let sources = bound(rule.selection.sources.as_deref(), rule, "eventSource");
-            match (bound(rule.selection.events.as_deref(), rule, "eventName"), sources) {
-                (Some(names), sources) => {
-                    for name in names {
-                        let candidate = Candidate { rule: number, sources: sources.clone() };
-                        set.by_name.entry(name).or_default().push(candidate);
-                    }
-                }
-                (None, Some(sources)) => {
-                    for source in sources {
-                        set.by_source.entry(source).or_default().push(number);
-                    }
-                }
-                (None, None) => set.unbound.push(number),
-            }
-        }
-        set.rules = rules;
-        set
+        let mut builder = RuleSetBuilder::new(rules);
+        builder.assign();
+        builder.build()
     }
 
     /// Returns the rules.
@@ -60,62 +112,372 @@ impl RuleSet {
         &self.rules
     }
 
-    /// Returns whether there is a rule to look at for an event. An event without any needs no parsing.
+    /// Returns the rules that an event with this source and name may concern, or `None` if there are none. Such an event
+    /// needs no parsing.
+    pub fn shortlist(&self, event_source: &str, event_name: &str) -> Option<Shortlist> {
+        let in_any_case = |map: &HashMap<String, BucketNumber>, text: &str| {
+            if map.is_empty() { None } else { map.get(&lowercase(text)).copied() }
+        };
+        let buckets = [
+            self.by_name.get(event_name).copied(),
+            self.by_source.get(event_source).copied(),
+            in_any_case(&self.by_name_in_any_case, event_name),
+            in_any_case(&self.by_source_in_any_case, event_source),
+            self.unbound,
+        ];
+        let shortlist = Shortlist { buckets };
+        self.listed(shortlist)
+            .any(|bucket| {
+                bucket
+                    .rules
+                    .iter()
+                    .any(|rule| self.concerned(*rule, event_source, event_name).is_some())
+            })
+            .then_some(shortlist)
+    }
+
+    /// Returns whether there is a rule that an event with this source and name may concern.
     pub fn has_candidate(&self, event_source: &str, event_name: &str) -> bool {
-        let (source, name) = (event_source.to_lowercase(), event_name.to_lowercase());
-        self.candidates(&source, &name)
-            .filter_map(|number| self.rules.get(number))
-            .any(|rule| rule.selection.selects(event_source, event_name))
+        self.shortlist(event_source, event_name).is_some()
     }
 
-    /// Returns the numbers of the rules to look at for an event, in no particular order, with source and name in small
-    /// letters. The selection of a rule may be narrower.
-    fn candidates(&self, event_source: &str, event_name: &str) -> impl Iterator<Item = usize> {
-        let by_name = self.by_name.get(event_name).into_iter().flatten().filter(move |candidate| {
-            candidate
-                .sources
-                .as_ref()
-                .is_none_or(|sources| sources.iter().any(|source| source == event_source))
-        });
-        let by_source = self.by_source.get(event_source).into_iter().flatten();
-        by_name
-            .map(|candidate| candidate.rule)
-            .chain(by_source.copied())
-            .chain(self.unbound.iter().copied())
+    /// Returns a rule if it selects events with this source and name, and can be true for them.
+    fn concerned(
+        &self,
+        number: RuleNumber,
+        event_source: &str,
+        event_name: &str,
+    ) -> Option<(&Rule, &RuleBounds)> {
+        let (rule, bounds) = (self.rules.get(number)?, self.bounds.get(number)?);
+        let is_concerned = bounds.names.contains(event_name)
+            && bounds.sources.contains(event_source)
+            && rule.selection.selects(event_source, event_name);
+        is_concerned.then_some((rule, bounds))
     }
 
-    /// Calls `visit` with each rule that selects the event, its number and its verdict.
-    pub fn evaluate<'s>(&'s self, event: &Value, mut visit: impl FnMut(usize, &'s Rule, Verdict)) {
-        let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    fn listed(&self, shortlist: Shortlist) -> impl Iterator<Item = &Bucket> {
+        let numbers = shortlist.buckets.into_iter().flatten();
+        numbers.filter_map(|number| self.buckets.get(number as usize))
+    }
+
+    /// Returns the parts of an event that the rules of a shortlist look at, or `None` if that may be the whole event.
+    pub fn required_parts(&self, shortlist: Shortlist) -> Option<Vec<EventPart>> {
+        let mut parts = vec![EventPart::value(["eventSource"]), EventPart::value(["eventName"])];
+        for bucket in self.listed(shortlist) {
+            parts.extend(bucket.parts.as_ref()?.iter().cloned());
+        }
+        Some(parts)
+    }
+
+    /// Returns the rules of a group with their numbers.
+    pub fn group(&self, group: usize) -> impl Iterator<Item = (usize, &Rule)> {
+        let rules = self.groups.get(group).into_iter().flatten();
+        rules.filter_map(|number| Some((*number, self.rules.get(*number)?)))
+    }
+
+    /// Calls `visit` with what is found on an event. Rules that select the event and are not mentioned do not match.
+    pub fn find<'s, 'a>(
+        &'s self,
+        event: impl Into<EventView<'a>>,
+        mut visit: impl FnMut(Finding<'s>),
+    ) {
+        let view: EventView<'a> = event.into();
+        let text = |key: &str| view.detail().get(key).and_then(Value::as_str).unwrap_or_default();
         let (event_source, event_name) = (text("eventSource"), text("eventName"));
-        for number in self.candidates(&event_source.to_lowercase(), &event_name.to_lowercase()) {
-            match self.rules.get(number) {
-                Some(rule) if rule.selection.selects(event_source, event_name) => {
-                    visit(number, rule, rule.verdict(event));
+        let Some(shortlist) = self.shortlist(event_source, event_name) else { return };
+        let mut matches = MATCHES.take();
+        matches.clear();
+        // A member without a name makes several members of one key of the flat view.
+        let is_ambiguous = view.detail().get("").is_some();
+        for bucket in self.listed(shortlist) {
+            if is_ambiguous {
+                matches.candidates.extend(&bucket.rules);
+            } else {
+                bucket.index.find(view.detail(), &mut matches);
+            }
+        }
+        matches.candidates.sort_unstable();
+        matches.candidates.dedup();
+        for number in &matches.candidates {
+            let Some((rule, bounds)) = self.concerned(*number, event_source, event_name) else {
+                continue;
+            };
+            match rule.verdict(view) {
+                Verdict::NoMatch => {}
+                // It is reported with its group.
+                Verdict::Failed(_)
+                    if bounds.group.is_some_and(|group| matches.failed.contains(&group)) => {}
+                verdict => visit(Finding::Verdict(*number, rule, verdict)),
+            }
+        }
+        matches.failed.iter().for_each(|group| visit(Finding::FailedGroup(*group)));
+        MATCHES.set(matches);
+    }
+
+    /// Calls `visit` with each rule that selects the event and matches or fails, its number and its verdict.
+    pub fn evaluate<'s, 'a>(
+        &'s self,
+        event: impl Into<EventView<'a>>,
+        mut visit: impl FnMut(usize, &'s Rule, Verdict),
+    ) {
+        let view: EventView<'a> = event.into();
+        self.find(view, |finding| match finding {
+            Finding::Verdict(number, rule, verdict) => visit(number, rule, verdict),
+            Finding::FailedGroup(group) => {
+                for (number, rule) in self.group(group) {
+                    visit(number, rule, rule.verdict(view));
                 }
-                _ => {}
+            }
+        });
+    }
+}
+
+impl Bound {
+    /// Returns the texts that a rule lists for a field, reduced to those that its condition requires.
+    fn of(rule: &Rule, listed: Option<&[String]>, field: &str) -> Self {
+        let required =
+            rule.condition.as_ref().and_then(|condition| condition.required_texts(field));
+        let is_sigma = matches!(rule.condition, Some(RuleCondition::Sigma(_)));
+        let texts = match (listed, required) {
+            (None, None) => return Self::Any,
+            (Some(listed), None) => listed.to_vec(),
+            (None, Some(required)) if is_sigma => {
+                return Self::InAnyCase(unique(required.into_iter().map(lowercase).collect()));
+            }
+            (None, Some(required)) => required.into_iter().map(str::to_owned).collect(),
+            (Some(listed), Some(required)) => {
+                listed.iter().filter(|text| required.contains(&text.as_str())).cloned().collect()
+            }
+        };
+        Self::Exactly(unique(texts))
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exactly(texts) => texts.iter().any(|known| known == text),
+            Self::InAnyCase(texts) => {
+                let text = lowercase(text);
+                texts.contains(&text)
             }
         }
     }
 }
 
-/// Returns the names that an event must have one of, in small letters: those that are listed, reduced to those that the
-/// condition requires.
-fn bound(listed: Option<&[String]>, rule: &Rule, field: &str) -> Option<Vec<String>> {
-    let required = rule.condition.as_ref().and_then(|condition| condition.required_texts(field));
-    let required: Option<Vec<String>> =
-        required.map(|texts| texts.into_iter().map(str::to_lowercase).collect());
-    let listed: Option<Vec<String>> =
-        listed.map(|names| names.iter().map(|name| name.to_lowercase()).collect());
-    let mut names = match (listed, required) {
-        (Some(mut listed), Some(required)) => {
-            listed.retain(|name| required.contains(name));
-            listed
+fn unique(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort_unstable();
+    texts.dedup();
+    texts
+}
+
+/// Builds a [`RuleSet`].
+struct RuleSetBuilder {
+    set: RuleSet,
+    /// The requirements of each rule.
+    requirements: Vec<Vec<Requirement>>,
+    /// How many rules have a test.
+    shares: HashMap<FieldTest, usize>,
+    indexes: Vec<FieldIndexBuilder>,
+}
+
+impl RuleSetBuilder {
+    fn new(rules: Vec<Rule>) -> Self {
+        let requirements: Vec<Vec<Requirement>> = rules.iter().map(requirements).collect();
+        let mut shares = HashMap::new();
+        for test in requirements.iter().flatten().flatten() {
+            *shares.entry(test.clone()).or_insert(0) += 1;
         }
-        (Some(names), None) | (None, Some(names)) => names,
-        (None, None) => return None,
+        let bounds = rules
+            .iter()
+            .map(|rule| RuleBounds {
+                names: Bound::of(rule, rule.selection.events.as_deref(), "eventName"),
+                sources: Bound::of(rule, rule.selection.sources.as_deref(), "eventSource"),
+                group: None,
+            })
+            .collect();
+        let set = RuleSet { rules, bounds, ..RuleSet::default() };
+        Self { set, requirements, shares, indexes: Vec::new() }
+    }
+
+    /// Assigns each rule to buckets.
+    fn assign(&mut self) {
+        for number in 0..self.set.rules.len() {
+            let RuleBounds { names, sources, .. } = &self.set.bounds[number];
+            let (names, sources) = (names.clone(), sources.clone());
+            let set = &mut self.set;
+            let (keys, map, is_decided) = match (names, sources) {
+                (Bound::Exactly(names), sources) => {
+                    (names, &mut set.by_name, sources == Bound::Any)
+                }
+                (Bound::InAnyCase(names), _) => (names, &mut set.by_name_in_any_case, false),
+                (Bound::Any, Bound::Exactly(sources)) => (sources, &mut set.by_source, true),
+                (Bound::Any, Bound::InAnyCase(sources)) => {
+                    (sources, &mut set.by_source_in_any_case, false)
+                }
+                (Bound::Any, Bound::Any) => {
+                    let buckets = &mut set.buckets;
+                    let bucket = *set.unbound.get_or_insert_with(|| new_bucket(buckets));
+                    self.add(number, bucket, GroupUse::Allowed);
+                    continue;
+                }
+            };
+            let buckets = &mut set.buckets;
+            let keys: Vec<BucketNumber> = keys
+                .into_iter()
+                .map(|key| *map.entry(key).or_insert_with(|| new_bucket(buckets)))
+                .collect();
+            // In several buckets, the rule would be in several groups.
+            let group_use =
+                if is_decided && keys.len() == 1 { GroupUse::Allowed } else { GroupUse::Forbidden };
+            keys.into_iter().for_each(|bucket| self.add(number, bucket, group_use));
+        }
+    }
+
+    fn add(&mut self, number: RuleNumber, bucket: BucketNumber, group_use: GroupUse) {
+        let position = bucket as usize;
+        self.indexes.resize_with(self.set.buckets.len(), FieldIndexBuilder::default);
+        self.set.buckets[position].rules.push(number);
+        let narrowest =
+            self.requirements[number].iter().min_by_key(|requirement| self.breadth(requirement));
+        let Some(mut requirement) = narrowest.cloned() else {
+            self.indexes[position].add_always(number);
+            return;
+        };
+        let fails = requirement.iter().filter(|test| test.on_null == OnNull::Fails).count();
+        if group_use == GroupUse::Forbidden || fails > 1 {
+            for test in requirement.iter_mut().filter(|test| test.on_null == OnNull::Fails) {
+                test.on_null = OnNull::Undecided;
+            }
+        }
+        self.indexes[position].add(number, &requirement, &mut self.set.groups);
+    }
+
+    /// Returns how many events a requirement probably lets pass: the smaller, the fewer. A text that many rules require is
+    /// probably one that many events have.
+    fn breadth(&self, requirement: &Requirement) -> usize {
+        requirement
+            .iter()
+            .map(|test| {
+                let weight = match &test.test {
+                    TextTest::Never => 1,
+                    TextTest::Equals(_) => 4,
+                    TextTest::StartsWith(part)
+                    | TextTest::EndsWith(part)
+                    | TextTest::Contains(part) => 8 + 64 / part.text.len().max(1),
+                    TextTest::Any => 10_000,
+                };
+                weight * self.shares.get(test).copied().unwrap_or(1)
+            })
+            .sum()
+    }
+
+    fn build(self) -> RuleSet {
+        let Self { mut set, indexes, .. } = self;
+        for (bucket, index) in set.buckets.iter_mut().zip(indexes) {
+            bucket.index = index.build();
+            let parts: Option<Vec<Vec<EventPart>>> = bucket
+                .rules
+                .iter()
+                .map(|rule| set.rules.get(*rule).and_then(required_parts))
+                .collect();
+            bucket.parts = parts.map(|parts| {
+                let mut unique: Vec<EventPart> = Vec::new();
+                let mut seen = HashSet::new();
+                for part in parts.into_iter().flatten() {
+                    if seen.insert((part.path.clone(), format!("{:?}", part.extent))) {
+                        unique.push(part);
+                    }
+                }
+                unique
+            });
+        }
+        for (group, rules) in set.groups.iter().enumerate() {
+            for rule in rules {
+                if let Some(bounds) = set.bounds.get_mut(*rule) {
+                    bounds.group = Some(group);
+                }
+            }
+        }
+        set
+    }
+}
+
+/// Whether a rule can fail together with the others of its bucket: only if the rule concerns each event of the bucket.
+#[derive(Clone, Copy, PartialEq)]
+enum GroupUse {
+    Allowed,
+    Forbidden,
+}
+
+fn new_bucket(buckets: &mut Vec<Bucket>) -> BucketNumber {
+    buckets.push(Bucket::default());
+    BucketNumber::try_from(buckets.len() - 1).unwrap_or(BucketNumber::MAX)
+}
+
+/// Returns the requirements of a rule. Where its condition has none and is not true on an event without any of the fields
+/// that it looks at, one of these has to be there.
+fn requirements(rule: &Rule) -> Vec<Requirement> {
+    let Some(condition) = &rule.condition else { return Vec::new() };
+    let requirements = match condition {
+        RuleCondition::Expression(expression) => expression.requirements(),
+        RuleCondition::Sigma(detection) => detection.requirements(),
     };
-    names.sort_unstable();
-    names.dedup();
-    Some(names)
+    if !requirements.is_empty() {
+        return requirements;
+    }
+    let Some(parts) = parts_of_detail(condition) else { return requirements };
+    let event = json!({});
+    let is_false = matches!(condition.is_true(EventView::new(&event)), Ok(false));
+    if !is_false || parts.is_empty() || parts.len() > MAX_PRESENT_FIELDS {
+        return requirements;
+    }
+    let present = |part: &EventPart| {
+        FieldTest::present(part.path.iter().cloned().map(PathStep::Member).collect())
+    };
+    vec![parts.iter().map(present).collect()]
+}
+
+/// Returns the parts of the event that a condition looks at, if it looks at nothing that an envelope may have instead.
+fn parts_of_detail(condition: &RuleCondition) -> Option<Vec<EventPart>> {
+    match condition {
+        RuleCondition::Expression(expression) if expression.looks_at_envelope() => None,
+        condition => condition_parts(condition),
+    }
+}
+
+fn condition_parts(condition: &RuleCondition) -> Option<Vec<EventPart>> {
+    match condition {
+        RuleCondition::Expression(expression) => expression_parts(expression),
+        RuleCondition::Sigma(detection) => detection.required_parts(),
+    }
+}
+
+/// Returns the parts of an event that an expression looks at, directly and through the flat view.
+fn expression_parts(expression: &Expression) -> Option<Vec<EventPart>> {
+    let mut parts = expression.required_parts()?;
+    let keys = expression.flat_keys()?;
+    for key in &keys {
+        let path = flat::field_path(key)?;
+        let names = path.into_iter().map_while(|step| match step {
+            PathStep::Member(name) => Some(name),
+            PathStep::Element(_) => None,
+        });
+        parts.push(EventPart::value(names));
+    }
+    if !keys.is_empty() {
+        parts.push(EventPart::value([""]));
+    }
+    parts.iter().all(|part| !part.path.is_empty()).then_some(parts)
+}
+
+/// Returns the parts of an event that decide about a verdict.
+fn required_parts(rule: &Rule) -> Option<Vec<EventPart>> {
+    let mut parts = match &rule.condition {
+        Some(condition) => condition_parts(condition)?,
+        None => Vec::new(),
+    };
+    for exception in &rule.exceptions {
+        parts.extend(expression_parts(exception)?);
+    }
+    Some(parts)
 }

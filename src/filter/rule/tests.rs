@@ -51,7 +51,7 @@ fn the_example_of_the_rules_engine_is_translated_and_fires() {
         rule.selection.events.as_deref(),
         Some(&["AuthorizeSecurityGroupIngress".to_owned()][..])
     );
-    assert_eq!(rule.actions, [ActionReference::Named("datadog".to_owned())]);
+    assert_eq!(rule.actions.iter().map(ActionReference::name).collect::<Vec<_>>(), ["datadog"]);
     let event = security_group_event();
     assert!(rule.fires(&event));
     for (key, value) in [
@@ -147,10 +147,7 @@ tests: [{ event: tests/open-to-world.json, fires: true }, { name: other, event: 
         rule.grouping.first_seen.as_ref().map(|seen| (seen.by.len(), seen.within)),
         Some((2, Duration::from_hours(14 * 24)))
     );
-    assert_eq!(
-        rule.actions[2],
-        ActionReference::Inline { kind: "index".to_owned(), settings: json!({}) }
-    );
+    assert_eq!(rule.actions[2].name(), "inline:index");
     assert_eq!(rule.tests[0].event, TestEvent::File("tests/open-to-world.json".into()));
     assert_eq!(rule.tests[1].event, TestEvent::Inline(json!({ "eventName": "X" })));
     let mut event = security_group_event();

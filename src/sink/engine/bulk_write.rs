@@ -83,6 +83,7 @@ pub(super) fn empty_receipt(batch: &Batch) -> Receipt {
         shares: batch.shares.clone(),
         indices: batch.targets.iter().map(|target| uncounted(&target.index)).collect(),
         dead_letters: batch.dead_letters.clone(),
+        ..Receipt::default()
     }
 }
 
@@ -108,7 +109,7 @@ struct Resend<'a> {
 impl<'a> BulkWrite<'a> {
     async fn run(mut self) -> Result<(), Error> {
         self.exclude_unwritable_indices();
-        self.rewrite_for_foreign_indices().await;
+        self.rewrite_for_indices().await;
         while let Some(request) = self.requests.pop() {
             if request.body.len() >= self.writer.too_large.load(Ordering::Relaxed) {
                 match request.split() {
@@ -145,12 +146,14 @@ impl<'a> BulkWrite<'a> {
         self.requests = builder.build().into_iter().collect();
     }
 
-    /// Rewrites the documents of indices whose mapping is not managed by trailload. All others are sent as they are.
-    async fn rewrite_for_foreign_indices(&mut self) {
+    /// Rewrites the documents of indices whose mapping is not managed by trailload, or that have refused fields which were
+    /// expected when the documents were normalized. All others are sent as they are.
+    async fn rewrite_for_indices(&mut self) {
         let Some(mappings) = &self.writer.mappings else { return };
         let mut rewriters = Rewriters::default();
         for (number, target) in (0..).zip(&self.batch.targets) {
-            if let Some(rewriter) = mappings.rewriter_for_foreign(&target.index).await {
+            let version = self.batch.fields_version;
+            if let Some(rewriter) = mappings.rewriter(&target.index, version).await {
                 rewriters.insert(number, rewriter);
             }
         }

@@ -7,7 +7,7 @@ use crate::error::chain_through_io;
 use crate::sink::cause::ConnectError;
 
 /// Returns why a connection failed.
-pub(super) fn classify(error: &(dyn Error + 'static)) -> ConnectError {
+pub(in crate::sink) fn classify(error: &(dyn Error + 'static)) -> ConnectError {
     // Without an I/O error in the chain the connection ended within a response.
     let mut found = ConnectError::ConnectionClosed;
     for cause in chain_through_io(error) {
@@ -43,7 +43,9 @@ fn classify_tls(error: &rustls::Error) -> ConnectError {
 }
 
 /// Returns the innermost cause of an error.
-pub(super) fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+pub(in crate::sink) fn root_cause<'a>(
+    error: &'a (dyn Error + 'static),
+) -> &'a (dyn Error + 'static) {
     chain_through_io(error).last().unwrap_or(error)
 }
 

@@ -7,7 +7,7 @@ const MAX_CHARS: usize = 80;
 const MAX_INPUT_BYTES: usize = 4 << 10;
 
 /// Returns the first words of a page or a text, without markup and without characters that control a terminal.
-pub(super) fn excerpt(body: &[u8]) -> String {
+pub(in crate::sink) fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(MAX_INPUT_BYTES)]);
     let mut plain = String::new();
     let mut in_tag = false;

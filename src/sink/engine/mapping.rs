@@ -8,8 +8,11 @@
 //! the field registry, and leave it unchanged. Two loaders may decide differently at the same moment: the index refuses
 //! the second one, and the template follows the index.
 //! A foreign index, whose mapping is not managed by trailload, decides only about its own documents: they are rewritten
-//! for it before they are sent ([`Mappings::rewriter_for_foreign`]), and its mapping reaches neither the template nor
+//! for it before they are sent ([`Mappings::rewriter`]), and its mapping reaches neither the template nor
 //! another index.
+//! Fields that an index of trailload does not accept are unmapped from then on, in the registry and so in all documents
+//! that follow. Those that were normalized before are rewritten too, so that their values are found as terms of
+//! `trailload.unmapped`.
 //! A call costs the engine as much as some hundred documents. So there are few, each adds all known fields, and the
 //! template, which no document waits for, is written concurrently with documents.
 
@@ -229,11 +232,11 @@ impl Mappings {
         PendingTemplates::for_restore(self.templates(), component).install(api, &self.log).await
     }
 
-    /// Returns a rewriter for a foreign index; `None` for an index of trailload, which accepts documents as they are. The
-    /// index must be prepared.
-    pub(super) async fn rewriter_for_foreign(&self, name: &str) -> Option<IndexRewriter> {
+    /// Returns a rewriter for a foreign index, or for documents of an older version of the field registry than that in which
+    /// fields were refused; `None` if documents are indexed as they are. The index must be prepared.
+    pub(super) async fn rewriter(&self, name: &str, fields_version: u64) -> Option<IndexRewriter> {
         let index = self.indices.get(name);
-        if !index.is_foreign() {
+        if !index.is_foreign() && !index.may_lack_terms(fields_version) {
             return None;
         }
         let live = index.live.lock().await;

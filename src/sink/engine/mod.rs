@@ -18,19 +18,21 @@
 //! | `issues` `inspect` `disk` | what `doctor` reports |
 //! | `index_version` | when dead letters are worth sending again |
 //! | `reader` `search_session` | reading documents back, without a sink |
+//! | `alert_index` | alerts in an index of their own |
 
+mod alert_index;
 mod api;
 mod bulk_request;
 mod bulk_response;
 mod bulk_write;
 mod client;
-mod connect_error;
+pub(super) mod connect_error;
 mod credentials;
 mod dead_letters;
 mod disk;
 mod duplicates;
 mod error_response;
-mod excerpt;
+pub(super) mod excerpt;
 mod fallback;
 mod identify;
 mod index_version;
@@ -75,6 +77,7 @@ use crate::normalize::FieldRegistry;
 use crate::report::{Log, Metrics};
 use crate::shutdown::{ShutdownLevel, ShutdownSignal};
 
+pub(super) use self::alert_index::{AlertIndex, AttemptError};
 pub use self::client::is_loopback;
 pub use self::credentials::{Credentials, take_userinfo};
 pub use self::disk::{Disk, DiskUsage};

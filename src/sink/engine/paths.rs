@@ -14,7 +14,7 @@ use opensearch::indices::{
 };
 use opensearch::ingest::IngestGetPipelineParts;
 use opensearch::nodes::NodesStatsParts;
-use opensearch::{BulkParts, CreatePitParts, MgetParts, SearchParts};
+use opensearch::{BulkParts, CreateParts, CreatePitParts, MgetParts, SearchParts};
 
 type Path = Cow<'static, str>;
 
@@ -26,6 +26,11 @@ pub(super) fn bulk() -> Path {
 /// Returns the path of the multi-get API.
 pub(super) fn multi_get() -> Path {
     MgetParts::None.url()
+}
+
+/// Returns the path that creates a document, unless there is one with this id.
+pub(super) fn create(index: &str, id: &str) -> Path {
+    CreateParts::IndexId(index, id).url()
 }
 
 /// Returns the path of an index.

@@ -1,7 +1,7 @@
 //! What a run knows about each index that it writes to.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
 
 use serde_json::Value;
@@ -19,6 +19,9 @@ pub(super) struct TrackedIndex {
     fields_plus_one: AtomicU32,
     /// Whether its mapping is not managed by trailload, as [`LiveMapping::is_foreign`].
     is_foreign: AtomicBool,
+    /// Version of the field registry since which it considers fields unmapped that the index did not accept; 0 if it accepted
+    /// all.
+    unmapped_since: AtomicU64,
     /// Which index it was when documents were first written to it, if the engine reports that.
     pub(super) identity: OnceLock<IndexIdentity>,
     pub(super) live: Mutex<LiveMapping>,
@@ -83,6 +86,17 @@ impl TrackedIndex {
     /// Returns whether the mapping is not managed by trailload.
     pub(super) fn is_foreign(&self) -> bool {
         self.is_foreign.load(Ordering::Acquire)
+    }
+
+    /// Records that fields were refused, which the field registry considers unmapped since this version.
+    pub(super) fn set_unmapped_since(&self, fields_version: u64) {
+        self.unmapped_since.fetch_max(fields_version, Ordering::AcqRel);
+    }
+
+    /// Returns whether documents that were normalized with this version of the field registry may have values without a
+    /// field and without a term.
+    pub(super) fn may_lack_terms(&self, fields_version: u64) -> bool {
+        fields_version < self.unmapped_since.load(Ordering::Acquire)
     }
 
     /// Returns the index itself, if the name is an alias.

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::filter::principal::short_principal;
@@ -60,6 +60,9 @@ pub enum FieldListError {
     /// A name is empty, such as between two commas.
     #[error("expected a field such as eventName, userIdentity.arn or resources.0.ARN")]
     Empty,
+    /// A field occurs twice, which an object in JSON cannot hold.
+    #[error("'{0}' is given twice")]
+    Twice(String),
     /// A bracket of a path is not closed.
     #[error("'{0}' has a bracket without an end")]
     Bracket(String),
@@ -104,7 +107,11 @@ impl FromStr for FieldList {
         if fields.len() > MAX_FIELDS {
             return Err(FieldListError::TooMany);
         }
-        Ok(Self(fields))
+        let repeated = fields.iter().enumerate().find(|(at, field)| fields[..*at].contains(field));
+        match repeated {
+            Some((_, field)) => Err(FieldListError::Twice(field.name.clone())),
+            None => Ok(Self(fields)),
+        }
     }
 }
 
@@ -191,7 +198,7 @@ impl Field {
     }
 
     /// Returns the computed field, if it is one.
-    pub(super) fn computed(&self) -> Option<ComputedField> {
+    pub(crate) fn computed(&self) -> Option<ComputedField> {
         match self.access {
             FieldAccess::Computed(computed) => Some(computed),
             FieldAccess::Path(_) => None,
@@ -199,10 +206,14 @@ impl Field {
     }
 
     /// Returns the value as text: a string as it is, another value as JSON, and what is missing or null as empty text.
+    /// Several values are separated by commas.
     pub fn text<'e>(&self, event: &'e Value) -> Cow<'e, str> {
         match &self.access {
             FieldAccess::Computed(computed) => computed.text(event),
-            FieldAccess::Path(path) => value_at(event, path).map_or(Cow::Borrowed(""), value_text),
+            FieldAccess::Path(path) => match Selected::at(event, path) {
+                Selected::One(value) => value.map_or(Cow::Borrowed(""), value_text),
+                Selected::Several(values) => values_text(&values),
+            },
         }
     }
 
@@ -213,13 +224,17 @@ impl Field {
                 text if text.is_empty() => Value::Null,
                 text => Value::String(text.into_owned()),
             },
-            FieldAccess::Path(path) => value_at(event, path).cloned().unwrap_or_default(),
+            FieldAccess::Path(path) => match Selected::at(event, path) {
+                Selected::One(value) => value.cloned().unwrap_or_default(),
+                Selected::Several(values) => Value::Array(values.into_iter().cloned().collect()),
+            },
         }
     }
 
     /// Returns whether the value is a JSON number, which no spreadsheet takes for a formula.
     pub(super) fn is_number(&self, event: &Value) -> bool {
-        matches!(&self.access, FieldAccess::Path(path) if value_at(event, path).is_some_and(Value::is_number))
+        let FieldAccess::Path(path) = &self.access else { return false };
+        matches!(Selected::at(event, path), Selected::One(Some(value)) if value.is_number())
     }
 }
 
@@ -234,23 +249,68 @@ fn value_text(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// Returns the value at a path. A segment is a key or a position; a key with dots is found by several segments too.
-fn value_at<'e>(value: &'e Value, path: &[String]) -> Option<&'e Value> {
-    let [first, rest @ ..] = path else { return Some(value) };
-    match value {
-        Value::Object(members) => {
-            if let Some(found) = members.get(first).and_then(|value| value_at(value, rest)) {
-                return Some(found);
-            }
-            let mut key = first.clone();
-            rest.iter().enumerate().find_map(|(at, segment)| {
-                key.push('.');
-                key.push_str(segment);
-                value_at(members.get(&key)?, &rest[at + 1..])
-            })
+/// Returns several values as one text: separated by commas, or as JSON if one of them is an object or a list.
+fn values_text<'e>(values: &[&'e Value]) -> Cow<'e, str> {
+    match values {
+        [] => Cow::Borrowed(""),
+        [value] => value_text(value),
+        _ if values.iter().any(|value| value.is_object() || value.is_array()) => {
+            Cow::Owned(serde_json::json!(values).to_string())
         }
-        Value::Array(list) => value_at(list.get(first.parse::<usize>().ok()?)?, rest),
-        _ => None,
+        _ => values.iter().map(|value| value_text(value)).collect::<Vec<_>>().join(", ").into(),
+    }
+}
+
+/// The segment of a path that stands for all elements of a list, `[*]`.
+const ALL_ELEMENTS: &str = "*";
+
+/// What a path selects in an event.
+enum Selected<'e> {
+    /// The value at the end of the path, if there is one.
+    One(Option<&'e Value>),
+    /// The values of all elements of a list that the path leads through, at least one.
+    Several(Vec<&'e Value>),
+}
+
+impl<'e> Selected<'e> {
+    /// Selects the value at a path. A segment is a key or a position; a key with dots is found by several segments too. A
+    /// key that follows a list selects the member of each element.
+    fn at(value: &'e Value, path: &[String]) -> Self {
+        let [first, rest @ ..] = path else { return Self::One(Some(value)) };
+        match value {
+            Value::Object(members) => Self::member(members, first, rest),
+            Value::Array(list) if first == ALL_ELEMENTS => Self::elements(list, rest),
+            Value::Array(list) => match first.parse::<usize>() {
+                Ok(at) => list.get(at).map_or(Self::One(None), |value| Self::at(value, rest)),
+                Err(_) => Self::elements(list, path),
+            },
+            _ => Self::One(None),
+        }
+    }
+
+    fn member(members: &'e Map<String, Value>, first: &str, rest: &[String]) -> Self {
+        let found = members.get(first).map_or(Self::One(None), |value| Self::at(value, rest));
+        if !matches!(found, Self::One(None)) {
+            return found;
+        }
+        let mut key = first.to_owned();
+        let with_dots = rest.iter().enumerate().find_map(|(at, segment)| {
+            key.push('.');
+            key.push_str(segment);
+            Some(Self::at(members.get(&key)?, &rest[at + 1..]))
+        });
+        with_dots.unwrap_or(found)
+    }
+
+    fn elements(list: &'e [Value], path: &[String]) -> Self {
+        let mut values = Vec::new();
+        for element in list {
+            match Self::at(element, path) {
+                Self::One(value) => values.extend(value),
+                Self::Several(several) => values.extend(several),
+            }
+        }
+        if values.is_empty() { Self::One(None) } else { Self::Several(values) }
     }
 }
 
@@ -369,7 +429,8 @@ mod tests {
     fn a_path_leads_to_keys_and_positions() {
         let event = json!({
             "eventName": "Get", "readOnly": true, "n": -7, "none": null, "a.b": {"c.d": "dots"},
-            "resources": [{"ARN": "arn:1"}, {"ARN": "arn:2"}], "headers": {"x-amz-id-2": "id", "a": {"b": "deep"}},
+            "rules": {"items": [{"ports": [{"from": 22}, {"from": 80}]}, {"ports": [{"from": 443}]}, {}]},
+            "one": [{"ARN": "arn:3"}], "resources": [{"ARN": "arn:1"}, {"ARN": "arn:2"}], "headers": {"x-amz-id-2": "id", "a": {"b": "deep"}},
         });
         for (field, expected) in [
             ("eventName", "Get"),
@@ -384,6 +445,13 @@ mod tests {
             ("resources[0].ARN", "arn:1"),
             ("$.resources[0]['ARN']", "arn:1"),
             ("resources.9.ARN", ""),
+            ("resources.ARN", "arn:1, arn:2"),
+            ("resources[*].ARN", "arn:1, arn:2"),
+            ("resources.*.arn", ""),
+            ("resources[*]", r#"[{"ARN":"arn:1"},{"ARN":"arn:2"}]"#),
+            ("rules.items.ports.from", "22, 80, 443"),
+            ("rules.items.ports", r#"[[{"from":22},{"from":80}],[{"from":443}]]"#),
+            ("one.ARN", "arn:3"),
             ("resources.-1", ""),
             ("resources.0", r#"{"ARN":"arn:1"}"#),
             ("headers.x-amz-id-2", "id"),
@@ -409,6 +477,7 @@ mod tests {
             ("$", FieldListError::Empty),
             ("a[0", FieldListError::Bracket("a[0".to_owned())),
             ("a['x", FieldListError::Bracket("a['x".to_owned())),
+            ("a,b,a", FieldListError::Twice("a".to_owned())),
             (&vec!["a"; MAX_FIELDS + 1].join(","), FieldListError::TooMany),
         ] {
             assert_eq!(text.parse::<FieldList>(), Err(error), "{text}");

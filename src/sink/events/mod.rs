@@ -33,5 +33,6 @@ mod table;
 pub use field::{ComputedField, Field, FieldList, FieldListError};
 pub use printer::{EventPrinter, OutputStream};
 pub use renderer::EventRenderer;
+pub(crate) use single_line::write_single_line;
 pub use style::{EventFormat, OutputStyle};
 pub use summary::{SummaryCell, SummaryTable};

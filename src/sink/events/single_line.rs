@@ -7,7 +7,7 @@
 use memchr::{memchr2, memchr3};
 
 /// Appends a record without its line breaks.
-pub(super) fn write_single_line(record: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_single_line(record: &[u8], out: &mut Vec<u8>) {
     if memchr2(b'\n', b'\r', record).is_none() {
         out.extend_from_slice(record);
         return;

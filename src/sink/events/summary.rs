@@ -31,6 +31,12 @@ const DEFAULT_COLUMNS: usize = 120;
 /// The widest bar: a longer one is no easier to read.
 const MAX_BAR_WIDTH: usize = 80;
 
+/// From this many rows in succession on, those whose numbers are all 0 are shown as one line in a table for people.
+const FOLDED_ROWS: usize = 4;
+
+/// The least width of a column of numbers whose title is truncated.
+const LEAST_TITLE: usize = 5;
+
 /// A table of texts and numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SummaryTable {
@@ -135,14 +141,21 @@ impl SummaryTable {
             Bars { column, width, largest: self.largest(column) }
         });
         self.write_row(&titles, &widths, "", out)?;
-        for (row, shown) in self.rows.iter().zip(&shown) {
+        let mut rows = self.rows.iter().zip(&shown).peekable();
+        while let Some((row, shown)) = rows.next() {
             let bar = bars.as_ref().map_or_else(String::new, |bars| bars.bar(row));
             self.write_row(shown, &widths, &bar, out)?;
+            let empty = rows.clone().take_while(|(row, _)| is_empty(row)).count();
+            if empty >= FOLDED_ROWS {
+                writeln!(out, "⋮ {} without events", format::count(empty as u64))?;
+                rows.nth(empty - 1);
+            }
         }
         Ok(())
     }
 
-    /// Returns the widths of the columns. If the terminal is too narrow, the widest texts are truncated.
+    /// Returns the widths of the columns. If the terminal is too narrow, long titles of numbers are truncated, and then the
+    /// widest texts.
     fn widths(
         &self,
         titles: &[String],
@@ -156,10 +169,11 @@ impl SummaryTable {
             }
         }
         let Some(available) = columns else { return widths };
+        self.shorten_titles(&mut widths, shown, available);
         let texts: Vec<usize> =
             (0..widths.len()).filter(|column| !self.is_number(*column)).collect();
         loop {
-            let used = widths.iter().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP);
+            let used = width_of(&widths);
             let Some(widest) = texts.iter().copied().max_by_key(|column| widths[*column]) else {
                 return widths;
             };
@@ -175,6 +189,25 @@ impl SummaryTable {
             let target = next.unwrap_or(1).min(widths[widest] - 1).max(1);
             let needed = used - available;
             widths[widest] -= needed.min(widths[widest] - target);
+        }
+    }
+
+    /// Makes the widest columns of numbers narrower than their titles, as far as that is needed.
+    fn shorten_titles(&self, widths: &mut [usize], shown: &[Vec<String>], available: usize) {
+        let least = |column: usize| {
+            let cells = shown.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| measure_text_width(cell)).max().unwrap_or(0).max(LEAST_TITLE)
+        };
+        let least: Vec<(usize, usize)> = (0..widths.len())
+            .filter(|column| self.is_number(*column))
+            .map(|column| (column, least(column)))
+            .collect();
+        while width_of(widths) > available {
+            let can_shrink = least.iter().filter(|(column, least)| widths[*column] > *least);
+            let Some((widest, _)) = can_shrink.max_by_key(|(column, _)| widths[*column]) else {
+                return;
+            };
+            widths[*widest] -= 1;
         }
     }
 
@@ -206,6 +239,16 @@ impl SummaryTable {
     }
 }
 
+/// Returns the width of a row.
+fn width_of(widths: &[usize]) -> usize {
+    widths.iter().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
+}
+
+/// Returns whether a row has numbers, and all of them are 0; only a row of a histogram can be empty.
+fn is_empty(row: &[SummaryCell]) -> bool {
+    row.iter().all(|cell| cell.number() == 0)
+}
+
 /// The bars of a column.
 struct Bars {
     column: usize,
@@ -234,6 +277,7 @@ impl Bars {
 impl SummaryCell {
     fn json(&self) -> Value {
         match self {
+            Self::Text(text) if text.is_empty() => Value::Null,
             Self::Text(text) => Value::String(text.clone()),
             Self::Number(number) => Value::from(*number),
         }
@@ -301,7 +345,7 @@ mod tests {
         let lines = [
             r#"{"eventName":"GetObject","count":1200}"#,
             r#"{"eventName":"=1+1\u001b","count":600}"#,
-            r#"{"eventName":"","count":1}"#,
+            r#"{"eventName":null,"count":1}"#,
         ];
         assert_eq!(printed(&table(), EventFormat::Ndjson, None), lines.join("\n") + "\n");
         assert_eq!(
@@ -343,6 +387,35 @@ mod tests {
         assert!(shown.contains("GetObject") && shown.contains('…'), "{shown}");
         assert!(shown.lines().all(|line| measure_text_width(line) <= 40), "{shown}");
         assert!(printed(&table, EventFormat::Table, None).contains(long));
+    }
+
+    #[test]
+    fn empty_rows_in_succession_are_folded_for_people() {
+        let row = |time: &str, counts: [u64; 2]| {
+            let cells = counts.map(SummaryCell::Number);
+            [SummaryCell::Text(time.to_owned())].into_iter().chain(cells).collect()
+        };
+        let rows = [
+            ("1", 5),
+            ("2", 0),
+            ("3", 0),
+            ("4", 0),
+            ("5", 7),
+            ("6", 0),
+            ("7", 0),
+            ("8", 0),
+            ("9", 0),
+            ("10", 1),
+        ];
+        let columns = ["time", "count", "secretsmanager"].map(str::to_owned).to_vec();
+        let rows = rows.into_iter().map(|(time, count)| row(time, [count; 2])).collect();
+        let table = SummaryTable { columns, rows, bars: None };
+        let shown = printed(&table, EventFormat::Table, None);
+        assert_eq!(shown.lines().count(), 8, "{shown}");
+        assert_eq!(shown.lines().nth(6), Some("⋮ 4 without events"));
+        assert_eq!(printed(&table, EventFormat::Csv, None).lines().count(), 11);
+        let narrow = printed(&table, EventFormat::Table, Some(20));
+        assert!(narrow.starts_with("time  count  se…er\n1         5      5"), "{narrow}");
     }
 
     #[test]

@@ -125,20 +125,24 @@ impl Mappings {
         }
         let leaves = properties::split_into_leaves(&missing);
         match self.add_fields_by_bisection(api, name, &leaves).await? {
-            Some(cause) => self.on_field_limit(api, name, live, &cause).await,
-            None => Ok(FieldCapacity::Left),
+            Bisected::LimitReached(cause) => self.on_field_limit(api, name, live, &cause).await,
+            Bisected::Refused(refused) => {
+                self.on_refused_fields(api, name, live, &refused).await?;
+                Ok(FieldCapacity::Left)
+            }
         }
     }
 
-    /// Adds fields, and bisects what is refused until the fields at fault are found and left out. Returns the refusal if
-    /// the field limit is reached before.
+    /// Adds fields, and bisects what is refused until the fields at fault are found and left out, or the field limit is
+    /// reached.
     async fn add_fields_by_bisection(
         &self,
         api: &ApiClient<'_>,
         name: &str,
         leaves: &[Value],
-    ) -> Result<Option<Cause>, Error> {
+    ) -> Result<Bisected, Error> {
         let mut parts = vec![leaves];
+        let mut refused = Vec::new();
         let mut calls_left = MAX_BISECT_CALLS;
         while let Some(part) = parts.pop() {
             if part.is_empty() {
@@ -146,14 +150,16 @@ impl Mappings {
             }
             if calls_left == 0 {
                 self.log.warn(name, "refuses many fields; some stay unmapped");
+                refused.extend(parts.into_iter().chain([part]).flatten().cloned());
                 break;
             }
             calls_left -= 1;
             match self.put_mapping(api, name, &properties::merge_all(part)).await? {
                 Ok(()) => {}
-                Err(cause) if is_field_limit(&cause) => return Ok(Some(cause)),
+                Err(cause) if is_field_limit(&cause) => return Ok(Bisected::LimitReached(cause)),
                 Err(cause) if part.len() == 1 => {
                     self.log.debug(name, format_args!("{} stays unmapped: {cause}", part[0]));
+                    refused.extend_from_slice(part);
                 }
                 Err(_) => {
                     let (front, back) = part.split_at(part.len() / 2);
@@ -161,7 +167,7 @@ impl Mappings {
                 }
             }
         }
-        Ok(None)
+        Ok(Bisected::Refused(refused))
     }
 
     /// Sends fields to an index. The inner error is a refusal of the fields.
@@ -191,8 +197,26 @@ impl Mappings {
         }
     }
 
-    /// Continues without the fields that an index lacks. Documents in flight that have them are indexed, and these values
-    /// are stored but not searchable.
+    /// Continues without fields that an index has refused.
+    async fn on_refused_fields(
+        &self,
+        api: &ApiClient<'_>,
+        name: &str,
+        live: &mut LiveMapping,
+        refused: &[Value],
+    ) -> Result<(), Error> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        self.fetch_mapping(api, name, live).await?;
+        if !live.is_foreign {
+            self.fields.refuse(&properties::merge_all(refused), &live.mapping);
+            self.indices.get(name).set_unmapped_since(self.fields.version());
+        }
+        Ok(())
+    }
+
+    /// Continues without the fields that an index lacks. Documents in flight that have them are rewritten for it.
     async fn on_field_limit(
         &self,
         api: &ApiClient<'_>,
@@ -204,6 +228,7 @@ impl Mappings {
         // The field limit of a foreign index does not concern the others.
         if !live.is_foreign {
             self.fields.freeze(&live.mapping);
+            self.indices.get(name).set_unmapped_since(self.fields.version());
         }
         self.log.warn(
             name,
@@ -214,6 +239,14 @@ impl Mappings {
         );
         Ok(FieldCapacity::Full)
     }
+}
+
+/// The end of a bisection.
+enum Bisected {
+    /// These fields were refused, and all others added.
+    Refused(Vec<Value>),
+    /// The field limit of the index is reached.
+    LimitReached(Cause),
 }
 
 /// Returns whether a 400 is about the index as a whole and not about the fields.
