@@ -23,10 +23,10 @@ use std::{
 use serde_json::{Value, json};
 use trailload::schema::{
     Table, botocore,
-    fields::{self, Field, FieldType, Step},
-    model::{Operation, ScalarType, Service, ShapeKind, Side},
+    fields::{ExpandedField, FieldType, Step, expanded},
+    model::{Member, Operation, ScalarType, Service, ShapeKind, Side},
     only_reads,
-    spelling::{Offer, Spelling},
+    spelling::Offer,
     table,
 };
 
@@ -102,7 +102,7 @@ fn print_fields(out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
         for operation in &service.operations {
             for side in Side::ALL.into_iter().filter(|side| side.of(operation).is_some()) {
                 let mut known = serde_json::Map::new();
-                for field in &fields::fields(&service, operation, side) {
+                for field in &expanded(&service, operation, side, Offer::Likely) {
                     collect(&service, field, "", &mut known);
                 }
                 let name = format!("{}.{}.{}", service.info.id, operation.name, side.name());
@@ -115,7 +115,7 @@ fn print_fields(out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
 
 fn collect(
     service: &Service,
-    field: &Field<'_>,
+    field: &ExpandedField<'_>,
     above: &str,
     known: &mut serde_json::Map<String, Value>,
 ) {
@@ -126,7 +126,7 @@ fn collect(
         Step::Member(member) if above.is_empty() => member.name.to_string(),
         Step::Member(member) => format!("{above}.{}", member.name),
     };
-    let Some(shape) = field.shape(service) else { return };
+    let Some(shape) = field.value.shape(service) else { return };
     let kind = match &shape.kind {
         ShapeKind::Structure { .. } => "structure",
         ShapeKind::List { .. } => "list",
@@ -135,7 +135,7 @@ fn collect(
     };
     let fact = json!({
         "type": kind,
-        "required": field.member().map(|member| member.flags.required),
+        "required": member(field).map(|member| member.flags.required),
         "min": shape.min,
         "max": shape.max,
         "pattern": shape.pattern,
@@ -170,7 +170,7 @@ fn add_service(paths: &mut Paths, service: &Service) {
 }
 
 fn add_side(paths: &mut Paths, service: &Service, operation: &Operation, side: Side) {
-    let fields = fields::offered_fields(service, operation, side, Offer::Possible);
+    let fields = expanded(service, operation, side, Offer::Possible);
     let mut add = |path: &str, class: &'static str| {
         let path = format!("{}.{path}", side.record_member());
         let classes = paths.entry(path).or_default();
@@ -185,20 +185,24 @@ fn add_side(paths: &mut Paths, service: &Service, operation: &Operation, side: S
 fn add_field(
     add: &mut dyn FnMut(&str, &'static str),
     service: &Service,
-    field: &Field<'_>,
+    field: &ExpandedField<'_>,
     expand: &dyn Fn(&str) -> Vec<String>,
 ) {
     let mut add_all = |class: &'static str| {
-        for spelling in &field.spellings {
-            for path in expand(&spelling.path).iter().filter(|path| !path.is_empty()) {
+        for path in &field.paths {
+            for path in expand(path).iter().filter(|path| !path.is_empty()) {
                 add(path, class);
             }
         }
     };
-    let Some(shape) = field.shape(service) else {
+    let Some(shape) = field.value.shape(service) else {
         match field.value {
             FieldType::Scalar(scalar) => add_all(class(scalar)),
-            _ if matches!(field.children.first(), Some(Field { step: Step::Value, .. })) => {
+            _ if matches!(
+                field.children.first(),
+                Some(ExpandedField { step: Step::Value, .. })
+            ) =>
+            {
                 add_all("map");
             }
             _ => add_all("object"),
@@ -210,25 +214,25 @@ fn add_field(
     };
     match &shape.kind {
         _ if shape.flags.event_stream => return,
-        _ if shape.flags.document || field.spellings.iter().any(Spelling::is_any) => {
+        _ if shape.flags.document || field.is_any => {
             add_all("document");
         }
-        _ if field.member().is_some_and(|member| member.flags.json_text) => add_all("string"),
+        _ if member(field).is_some_and(|member| member.flags.json_text) => add_all("string"),
         ShapeKind::Structure { .. } => add_all("object"),
         ShapeKind::Map { key, .. } => {
             let keys = &service.shape(*key).enumeration;
             if keys.is_empty() {
                 add_all("map");
                 if field.recursive {
-                    for map in &field.spellings {
-                        for path in expand(&format!("{}.*", map.path)) {
+                    for map in &field.paths {
+                        for path in expand(&format!("{map}.*")) {
                             add(&path, "object");
                         }
                     }
                 }
             } else {
                 add_all("object");
-                let maps: Vec<&str> = field.spellings.iter().map(|at| at.path.as_str()).collect();
+                let maps: Vec<&str> = field.paths.iter().map(String::as_str).collect();
                 let with_keys = |path: &str| {
                     let map = maps.iter().filter(|map| path.starts_with(&format!("{map}.*")));
                     let Some(map) = map.max_by_key(|map| map.len()) else { return expand(path) };
@@ -244,16 +248,16 @@ fn add_field(
         }
         ShapeKind::List { .. } => {
             // A list adds no path of its own unless its items are below a key.
-            let items = field.children.first().map(|item| item.spellings.as_slice());
-            for (number, list) in field.spellings.iter().enumerate() {
+            let items = field.children.first().map(|item| item.paths.as_slice());
+            for (number, list) in field.paths.iter().enumerate() {
                 let item = items.and_then(|items| items.get(number));
-                if item.is_some_and(|item| item.path != list.path) {
-                    for path in expand(&list.path) {
+                if item.is_some_and(|item| item != list) {
+                    for path in expand(list) {
                         add(&path, "object");
                     }
                 }
                 if field.recursive {
-                    for path in expand(&list.path) {
+                    for path in expand(list) {
                         add(&path, "object");
                     }
                 }
@@ -263,6 +267,14 @@ fn add_field(
     }
     for child in &field.children {
         add_field(add, service, child, expand);
+    }
+}
+
+/// Returns the member of the model, if the field is one.
+fn member<'a>(field: &ExpandedField<'a>) -> Option<&'a Member> {
+    match field.step {
+        Step::Member(member) => Some(member),
+        _ => None,
     }
 }
 

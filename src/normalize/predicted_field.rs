@@ -21,7 +21,7 @@ pub enum ValueKind {
 /// The field of the index for a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PredictedField {
-    /// The keys as they are in the document, joined by `.`.
+    /// The keys as they are in the document, joined by `.`. Not kept below a path that is not mapped.
     pub path: String,
     /// Kind of the path in the kind table; `None` if it is not there.
     pub kind: Option<FieldKind>,
@@ -36,6 +36,11 @@ impl PredictedField {
     /// Returns the field of the record itself, which the members of the record are below.
     pub fn record() -> Self {
         Self { path: String::new(), kind: None, is_mapped: true, is_open: false, depth: 0 }
+    }
+
+    /// Returns the field of anything below a path that is not mapped.
+    pub fn unmapped() -> Self {
+        Self { is_mapped: false, ..Self::record() }
     }
 
     /// Returns the field of a member with this key.

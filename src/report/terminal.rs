@@ -121,6 +121,32 @@ pub fn escape_unprintable(text: &str) -> String {
     safe
 }
 
+/// Returns whether a text has nothing but visible ASCII and blanks, which is the rule for names. Every byte is looked at, so
+/// that the compiler takes many in one step.
+pub fn is_visible_ascii(text: &str) -> bool {
+    text.bytes().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
+}
+
+/// Appends blanks.
+pub fn push_blanks(line: &mut String, count: usize) {
+    const BLANKS: &str = "                                                                ";
+    let mut left = count;
+    while left > 0 {
+        let some = left.min(BLANKS.len());
+        line.push_str(&BLANKS[..some]);
+        left -= some;
+    }
+}
+
+/// Appends a text, escaped as by [`escape_unprintable`].
+pub fn push_printable(line: &mut String, text: &str) {
+    if is_visible_ascii(text) {
+        line.push_str(text);
+    } else {
+        line.push_str(&escape_unprintable(text));
+    }
+}
+
 /// Escapes the same characters in JSON text, in JSON notation (`\u202e`), so that parsing gives the same values.
 ///
 /// Line breaks and tabs are kept: in valid JSON they only occur between values.

@@ -4,23 +4,24 @@
 //! Invariant: a structure that occurs several times in a request or response is searched where it is nearest to the top, so
 //! the work is proportional to the size of the model.
 
-use std::collections::{HashSet, VecDeque};
+use std::{collections::HashSet, rc::Rc};
 
 use super::{
+    fields::{Field, FieldType, Resolver, paths},
     model::{Operation, Service, ShapeId, ShapeKind, Side},
-    spelling::{self, Offer, Speller, Spelling},
+    spelling::Offer,
     table::{IndexEntry, Table, TableError},
 };
 
 /// A field whose name contains the word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundField {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundField<'f> {
     /// The side of the operation.
     pub side: Side,
     /// Path in the model: `tags[].key`.
-    pub path: String,
+    pub path: &'f str,
     /// Paths in events below the member of the record.
-    pub spellings: Vec<Spelling>,
+    pub paths: &'f [String],
 }
 
 /// Returns whether the text of a service contains the word, which is in lower case. If not, no field of it does.
@@ -43,103 +44,145 @@ pub fn contains(name: &str, word: &str) -> bool {
     })
 }
 
-/// The structures of a service that contain a member with the word, at any depth.
+/// Finds the fields of a service whose names contain a word.
 #[derive(Debug)]
 pub struct Finder<'a> {
     service: &'a Service,
     word: &'a str,
+    resolver: Resolver<'a>,
+    /// For each shape, whether it is or leads to a structure that has such a member.
     leads_to_match: Vec<bool>,
 }
 
 impl<'a> Finder<'a> {
     /// Creates a finder. The word is in lower case.
     pub fn new(service: &'a Service, word: &'a str) -> Self {
-        let mut finder = Self { service, word, leads_to_match: vec![false; service.shapes.len()] };
-        finder.mark();
-        finder
+        let leads_to_match = leads_to_match(service, word);
+        Self { service, word, resolver: Resolver::new(service, Offer::Likely), leads_to_match }
     }
 
-    /// Marks the structures, from those that have such a member to those that refer to them.
-    fn mark(&mut self) {
-        let mut users: Vec<Vec<u32>> = vec![Vec::new(); self.service.shapes.len()];
-        let mut marked = Vec::new();
-        for (number, shape) in (0..).zip(&self.service.shapes) {
-            let id = ShapeId(number);
-            match &shape.kind {
-                ShapeKind::Structure { members } => {
-                    for member in members {
-                        users[member.shape.0 as usize].push(number);
-                    }
-                    if members.iter().any(|member| contains(&member.name, self.word)) {
-                        marked.push(id);
-                    }
-                }
-                ShapeKind::List { item, .. } => users[item.0 as usize].push(number),
-                ShapeKind::Map { value, .. } => users[value.0 as usize].push(number),
-                ShapeKind::Scalar(_) => {}
-            }
-        }
-        while let Some(id) = marked.pop() {
-            let known = std::mem::replace(&mut self.leads_to_match[id.0 as usize], true);
-            if !known {
-                marked.extend(users[id.0 as usize].iter().map(|number| ShapeId(*number)));
-            }
-        }
-    }
-
-    /// Returns the fields of an operation whose names contain the word.
-    pub fn fields(&self, operation: &Operation) -> Vec<FoundField> {
-        let mut found = Vec::new();
+    /// Calls back with the fields of an operation whose names contain the word.
+    pub fn fields(&self, operation: &'a Operation, found: &mut dyn FnMut(FoundField<'_>)) {
         for side in Side::ALL {
             if let Some(shape) = side.of(operation)
-                && self.leads_to_match[shape.0 as usize]
+                && self.leads(shape)
             {
-                self.side(operation, side, shape, &mut found);
+                self.side(operation, side, shape, found);
             }
         }
-        found
     }
 
-    fn side(&self, operation: &Operation, side: Side, shape: ShapeId, found: &mut Vec<FoundField>) {
-        let speller = Speller { service: self.service, operation, side, offer: Offer::Likely };
+    fn leads(&self, shape: ShapeId) -> bool {
+        self.leads_to_match[shape.0 as usize]
+    }
+
+    /// Goes through the structures of a side, those nearest to the top first, each once.
+    fn side(
+        &self,
+        operation: &'a Operation,
+        side: Side,
+        shape: ShapeId,
+        found: &mut dyn FnMut(FoundField<'_>),
+    ) {
+        let roots = self.resolver.roots(operation, side);
         let mut seen = HashSet::from([shape]);
-        let mut queue = VecDeque::from([(shape, String::new(), speller.roots())]);
-        while let Some((structure, path, spellings)) = queue.pop_front() {
-            for member in self.service.members(structure) {
-                let matches = contains(&member.name, self.word);
-                let leads = self.leads_to_match[member.shape.0 as usize];
+        let first = self.resolver.side(operation, side).into();
+        let mut queue = vec![Queued { fields: first, path: String::new(), paths: roots }];
+        let mut next = 0;
+        while next < queue.len() {
+            let Queued { fields, path, paths } = std::mem::take(&mut queue[next]);
+            for field in &*fields {
+                let matches =
+                    field.member().is_some_and(|member| contains(&member.name, self.word));
+                let leads = matches!(field.value, FieldType::Shape(id) if self.leads(id));
                 if !matches && !leads {
                     continue;
                 }
-                let mut spellings = speller.member(&spellings, member);
-                let mut path = spelling::join(&path, &spelling::lower_first(&member.name));
+                let at = Queued::below(field, &path, &paths);
                 if matches {
-                    let (path, spellings) = (path.clone(), spellings.clone());
-                    found.push(FoundField { side, path, spellings });
+                    found(FoundField { side, path: &at.path, paths: &at.paths });
                 }
-                let mut id = member.shape;
-                let mut holder = Some(member);
-                loop {
-                    let shape = self.service.shape(id);
-                    match &shape.kind {
-                        ShapeKind::List { item, .. } => {
-                            spellings = speller.item(&spellings, shape, holder);
-                            path.push_str("[]");
-                            id = *item;
-                        }
-                        ShapeKind::Map { value, .. } => {
-                            spellings = Speller::value(&spellings);
-                            path.push_str(".*");
-                            id = *value;
-                        }
-                        ShapeKind::Structure { .. } | ShapeKind::Scalar(_) => break,
-                    }
-                    holder = None;
-                }
-                if self.leads_to_match[id.0 as usize] && seen.insert(id) {
-                    queue.push_back((id, path, spellings));
+                if leads && let Some(below) = self.structure_below(field, at, &mut seen) {
+                    queue.push(below);
                 }
             }
+            next += 1;
+        }
+    }
+
+    /// Returns the members of a field's structure, or of that of its items or values, unless they were seen before.
+    fn structure_below(
+        &self,
+        field: &Field<'a>,
+        mut at: Queued<'a>,
+        seen: &mut HashSet<ShapeId>,
+    ) -> Option<Queued<'a>> {
+        let mut field = field.clone();
+        loop {
+            let FieldType::Shape(id) = field.value else { return None };
+            match self.service.shape(id).kind {
+                ShapeKind::Structure { .. } if !seen.insert(id) => return None,
+                ShapeKind::Structure { .. } => {
+                    return Some(Queued { fields: self.resolver.below(&field)?, ..at });
+                }
+                ShapeKind::Scalar(_) => return None,
+                ShapeKind::List { .. } | ShapeKind::Map { .. } => {
+                    let below = self.resolver.below(&field)?;
+                    field = below.first().filter(|_| !self.resolver.is_endless(&field))?.clone();
+                    at = Queued::below(&field, &at.path, &at.paths);
+                }
+            }
+        }
+    }
+}
+
+/// Fields that wait to be searched, and where they are.
+struct Queued<'a> {
+    fields: Rc<[Field<'a>]>,
+    /// Path in the model of the structure.
+    path: String,
+    /// Its paths in events.
+    paths: Vec<String>,
+}
+
+impl Default for Queued<'_> {
+    fn default() -> Self {
+        Self { fields: Rc::new([]), path: String::new(), paths: Vec::new() }
+    }
+}
+
+impl Queued<'_> {
+    /// Returns where a field is, without the fields below it.
+    fn below(field: &Field<'_>, above: &str, paths_above: &[String]) -> Self {
+        let mut path = above.to_owned();
+        field.step.append_to(&mut path);
+        Self { path, paths: paths(paths_above, &field.spellings), ..Self::default() }
+    }
+}
+
+/// Returns for each shape whether it is, or leads to, a structure that has a member with the word.
+fn leads_to_match(service: &Service, word: &str) -> Vec<bool> {
+    let mut leads = vec![false; service.shapes.len()];
+    loop {
+        let mut has_changed = false;
+        // Shapes are numbered in the order of the first references to them, so most of those that a shape refers to follow.
+        for (number, shape) in service.shapes.iter().enumerate().rev() {
+            if leads[number] {
+                continue;
+            }
+            let leads_to = |id: ShapeId| leads[id.0 as usize];
+            leads[number] = match &shape.kind {
+                ShapeKind::Structure { members } => members
+                    .iter()
+                    .any(|member| leads_to(member.shape) || contains(&member.name, word)),
+                ShapeKind::List { item, .. } => leads_to(*item),
+                ShapeKind::Map { value, .. } => leads_to(*value),
+                ShapeKind::Scalar(_) => false,
+            };
+            has_changed |= leads[number];
+        }
+        if !has_changed {
+            return leads;
         }
     }
 }

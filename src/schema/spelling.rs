@@ -19,21 +19,58 @@ use super::{
     spelling_facts as facts,
 };
 
-/// A path in events, and the rules for what is below it.
+/// A name in events, and the rules for what is below it.
+///
+/// It continues a spelling of the field above, so a structure has the same spellings wherever it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spelling {
-    /// The path below the member of the record.
-    pub path: String,
+    /// The position of the continued spelling among those of the field above.
+    pub above: usize,
+    /// The keys below the continued spelling, joined by `.`; empty if the level is left out.
+    pub keys: String,
     /// The rules for names below.
     pub(super) form: Form,
-    /// Whether this is the whole side, for which some rules differ.
-    pub(super) is_top: bool,
+    /// How far below the member of the record this is.
+    pub(super) level: Level,
+}
+
+/// A level below the member of a record, as some rules depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// The whole side.
+    Side,
+    /// A member of the side.
+    First,
+    /// Anything below.
+    Deeper,
+}
+
+impl Level {
+    /// Returns the level below.
+    fn below(self) -> Self {
+        if self == Self::Side { Self::First } else { Self::Deeper }
+    }
 }
 
 impl Spelling {
-    /// Creates the spelling of something inside a side.
-    pub(super) fn new(path: String, form: Form) -> Self {
-        Self { path, form, is_top: false }
+    /// Creates a spelling of a member of a structure that has the spelling `above`, the one at this position.
+    fn below(above: &Self, position: usize, keys: String, form: Form) -> Self {
+        Self { above: position, keys, form, level: above.level.below() }
+    }
+
+    /// Creates a spelling of an item or value that continues this one, the one at this position.
+    pub(super) fn continued(&self, position: usize, keys: String) -> Self {
+        Self { above: position, keys, form: self.form, level: Level::Deeper }
+    }
+
+    /// Creates the spelling of a field that CloudTrail adds.
+    pub(super) fn added(keys: String, form: Form) -> Self {
+        Self { above: 0, keys, form, level: Level::Deeper }
+    }
+
+    /// Returns whether this has the same path as another spelling of the same field.
+    fn is_same_path(&self, other: &Self) -> bool {
+        (self.above, &self.keys) == (other.above, &other.keys)
     }
 
     /// Returns whether the value is any JSON, so that names below are not predicted.
@@ -52,7 +89,7 @@ pub enum Offer {
 }
 
 /// Rules for the names below a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Form {
     /// The first letter is in lower case.
     LowerCase,
@@ -90,7 +127,7 @@ pub(super) struct Speller<'a> {
 impl Speller<'_> {
     /// Returns the spellings of the whole side.
     pub(super) fn roots(self) -> Vec<Spelling> {
-        let root = |form| Spelling { path: String::new(), form, is_top: true };
+        let root = |form| Spelling { above: 0, keys: String::new(), form, level: Level::Side };
         let id = self.service.info.id.as_ref();
         if self.service.info.protocol == Protocol::Ec2 {
             return self.ec2_roots();
@@ -113,9 +150,9 @@ impl Speller<'_> {
             Side::Input => (Form::Ec2Request, Form::Ec2Wrapped, "Request"),
             Side::Output => (Form::Ec2Response, Form::Ec2WrappedResponse, "Response"),
         };
-        let plain = Spelling { path: String::new(), form: plain, is_top: true };
-        let path = format!("{}{suffix}", self.operation.name);
-        let wrapped = Spelling { path, form: wrapped, is_top: true };
+        let root = |keys, form| Spelling { above: 0, keys, form, level: Level::Side };
+        let plain = root(String::new(), plain);
+        let wrapped = root(format!("{}{suffix}", self.operation.name), wrapped);
         match (self.offer, self.operation.predates_wrapping) {
             (Offer::Likely, true) => vec![plain],
             // Most are wrapped, but events and examples without the wrapper exist.
@@ -127,11 +164,14 @@ impl Speller<'_> {
     pub(super) fn member(self, parents: &[Spelling], member: &Member) -> Vec<Spelling> {
         let target = self.service.shape(member.shape);
         let mut found: Vec<Spelling> = Vec::with_capacity(parents.len());
-        for parent in parents {
+        for (position, parent) in parents.iter().enumerate() {
             for (name, form) in self.names(parent, member, target) {
-                let path = join(&parent.path, &name);
-                if !found.iter().any(|known| known.path == path) {
-                    found.push(Spelling::new(path, form));
+                let is_same = |known: &Spelling| {
+                    known.keys == name
+                        && (known.above == position || parents[known.above].is_same_path(parent))
+                };
+                if !found.iter().any(is_same) {
+                    found.push(Spelling::below(parent, position, name, form));
                 }
             }
         }
@@ -148,36 +188,43 @@ impl Speller<'_> {
         let ShapeKind::List { item, item_name } = &list.kind else { return Vec::new() };
         let is_scalar = matches!(self.service.shape(*item).kind, ShapeKind::Scalar(_));
         let item_name = item_name.as_deref();
-        let also_direct = |spelling: &&Spelling| {
+        let spelled = lists.iter().enumerate().map(|(position, spelling)| {
+            let keys = match spelling.form {
+                // The only lists of the first API without a level of their own.
+                Form::Ec2Request
+                    if spelling.level == Level::Deeper && last_key(spelling) == "tags" =>
+                {
+                    String::new()
+                }
+                Form::Ec2Request if is_scalar => {
+                    let name = Self::ec2_item_name(&spelling.keys, item_name, member);
+                    format!("items.{name}")
+                }
+                Form::Ec2Response if spelling.keys.ends_with("privateIpAddressesSet") => {
+                    "item".to_owned()
+                }
+                Form::Ec2Request | Form::Ec2Response => "items".to_owned(),
+                Form::Ec2Wrapped if is_scalar => "content".to_owned(),
+                Form::Ec2WrappedResponse => "item".to_owned(),
+                Form::S3Body if !is_flattened(list, member) => {
+                    item_name.unwrap_or_default().to_owned()
+                }
+                _ => String::new(),
+            };
+            spelling.continued(position, keys)
+        });
+        let also_direct = |(_, spelling): &(usize, &Spelling)| {
             self.offer == Offer::Possible && spelling.form == Form::S3Body && !is_scalar
         };
-        let direct = lists.iter().filter(also_direct).cloned();
-        let spelled = lists.iter().map(|spelling| {
-            let Spelling { path, form, .. } = spelling;
-            let path = match form {
-                // The only lists of the first API without a level of their own.
-                Form::Ec2Request if has_last_name(path, "tags") => path.clone(),
-                Form::Ec2Request if is_scalar => {
-                    let name = Self::ec2_item_name(path, item_name, member);
-                    format!("{path}.items.{name}")
-                }
-                Form::Ec2Response if path.ends_with("privateIpAddressesSet") => join(path, "item"),
-                Form::Ec2Request | Form::Ec2Response => join(path, "items"),
-                Form::Ec2Wrapped if is_scalar => join(path, "content"),
-                Form::Ec2WrappedResponse => join(path, "item"),
-                Form::S3Body if !is_flattened(list, member) => {
-                    item_name.map_or_else(|| path.clone(), |name| join(path, name))
-                }
-                _ => path.clone(),
-            };
-            Spelling::new(path, *form)
-        });
+        let direct = lists.iter().enumerate().filter(also_direct);
+        let direct = direct.map(|(position, spelling)| spelling.continued(position, String::new()));
         spelled.chain(direct).collect()
     }
 
     /// Returns the spellings of the values of a map with these spellings; `*` stands for any key.
     pub(super) fn value(maps: &[Spelling]) -> Vec<Spelling> {
-        maps.iter().map(|map| Spelling::new(join(&map.path, "*"), map.form)).collect()
+        let value = |(position, map): (usize, &Spelling)| map.continued(position, "*".to_owned());
+        maps.iter().enumerate().map(value).collect()
     }
 
     /// Returns the names of a member below a path, each with the rules for what is below it. An empty name leaves a level
@@ -207,7 +254,7 @@ impl Speller<'_> {
 
     fn lower_case(self, parent: &Spelling, member: &Member, target: &Shape) -> Vec<String> {
         let plain = lower_first(&member.name);
-        let is_top = parent.is_top;
+        let is_top = parent.level == Level::Side;
         if is_top && self.side == Side::Output && self.is_wrapper(target) {
             return if self.offer == Offer::Possible {
                 vec![String::new(), plain]
@@ -250,7 +297,7 @@ impl Speller<'_> {
     /// are named after what they hold.
     fn ec2_request(self, parent: &Spelling, member: &Member, target: &Shape) -> Vec<String> {
         let base = lower_first(member.location_name.as_deref().unwrap_or(&member.name));
-        let is_top = parent.is_top;
+        let is_top = parent.level == Level::Side;
         if is_top && let Some(names) = facts::ec2_parameter(&self.operation.name, &member.name) {
             return names.iter().map(|name| (*name).to_owned()).collect();
         }
@@ -284,7 +331,7 @@ impl Speller<'_> {
     }
 
     fn ec2_response(self, parent: &Spelling, wire: &str) -> Vec<String> {
-        match (parent.is_top, lower_first(wire).as_str()) {
+        match (parent.level == Level::Side, lower_first(wire).as_str()) {
             (true, "return") => vec!["_return".to_owned()],
             (true, name) => facts::ec2_result(&self.operation.name, name)
                 .map_or_else(|| vec![name.to_owned()], |known| vec![known.to_owned()]),
@@ -343,9 +390,9 @@ fn is_flattened(list: &Shape, member: Option<&Member>) -> bool {
     list.flags.flattened || member.is_some_and(|member| member.flags.flattened)
 }
 
-/// Returns whether a path has several names, and this is the last one.
-fn has_last_name(path: &str, last: &str) -> bool {
-    path.rsplit_once('.').is_some_and(|(_, name)| name == last)
+/// Returns the last key of a spelling.
+fn last_key(spelling: &Spelling) -> &str {
+    spelling.keys.rsplit('.').next().unwrap_or_default()
 }
 
 /// Joins two paths, either of which may be empty.
@@ -367,6 +414,13 @@ pub(super) fn join(path: &str, name: &str) -> String {
 /// Returns a name with its first letter in lower case, as CloudTrail writes most.
 pub fn lower_first(name: &str) -> String {
     change_first(name, |first| first.to_ascii_lowercase())
+}
+
+/// Appends a name with its first letter in lower case.
+pub(super) fn push_lower_first(text: &mut String, name: &str) {
+    let mut chars = name.chars();
+    text.extend(chars.next().map(|first| first.to_ascii_lowercase()));
+    text.push_str(chars.as_str());
 }
 
 fn upper_first(name: &str) -> String {
@@ -392,8 +446,9 @@ fn lower_abbreviation(name: &str) -> String {
 mod tests {
     use crate::schema::{
         Table,
-        fields::{Field, fields},
+        fields::{ExpandedField, expanded},
         model::Side,
+        spelling::Offer,
     };
 
     /// Returns the paths in events of a field, given its path in the model.
@@ -402,14 +457,14 @@ mod tests {
         let (service, operation) = call.split_once('.').unwrap();
         let service = table.service(table.entry(service).unwrap()).unwrap();
         let operation = service.operation(operation).unwrap();
-        let fields = fields(&service, operation, side);
-        let mut level: &[Field<'_>] = &fields;
+        let fields = expanded(&service, operation, side, Offer::Likely);
+        let mut level: &[ExpandedField<'_>] = &fields;
         let mut found = None;
         for name in path.replace("[]", ".[]").split('.') {
             let field = level.iter().find(|field| field.name() == name);
             let field = field.unwrap_or_else(|| panic!("{call} lacks {path}"));
             level = &field.children;
-            found = Some(field.spellings.iter().map(|at| at.path.clone()).collect());
+            found = Some(field.paths.clone());
         }
         found.unwrap()
     }

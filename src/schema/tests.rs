@@ -11,10 +11,12 @@ use serde_json::Value;
 
 use super::{
     Table,
-    fields::{Field, fields},
+    fields::{ExpandedField, expanded},
     has_operation,
     model::{Service, ServiceInfo, Side},
-    names, operations, records, table, text,
+    names, operations, records,
+    spelling::Offer,
+    table, text,
 };
 
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/events");
@@ -82,23 +84,23 @@ struct Offered {
 }
 
 impl Names {
-    fn add(&mut self, field: &Field<'_>, service: &Service, offered: &mut Offered) {
-        let shape = field.shape(service);
+    fn add(&mut self, field: &ExpandedField<'_>, service: &Service, offered: &mut Offered) {
+        let shape = field.value.shape(service);
         let is_any = field.recursive || shape.is_some_and(|shape| shape.flags.document);
-        let name = field.name().to_ascii_lowercase();
+        let name = field.step.name().to_ascii_lowercase();
         // Policies are texts that hold JSON, which some services parse.
         let is_policy =
             ["policy", "policydocument", "policies"].iter().any(|end| name.ends_with(end));
-        for spelling in &field.spellings {
+        for path in &field.paths {
             let mut at = &mut *self;
-            for key in spelling.path.split('.') {
+            for key in path.split('.') {
                 at = at.below.entry(key.to_owned()).or_default();
             }
-            at.is_any |= is_any || is_policy || spelling.is_any();
+            at.is_any |= is_any || is_policy || field.is_any;
         }
-        if field.children.is_empty() && !field.spellings.is_empty() {
+        if field.children.is_empty() && !field.paths.is_empty() {
             offered.leaves += 1;
-            offered.spellings += field.spellings.len() as u64;
+            offered.spellings += field.paths.len() as u64;
         }
         for child in &field.children {
             self.add(child, service, offered);
@@ -228,7 +230,7 @@ fn predicted(
             .entry(entry.info.id.to_string())
             .or_insert_with(|| table.service(entry).unwrap());
         let operation = service.operation(operation).unwrap();
-        for field in &fields(service, operation, side) {
+        for field in &expanded(service, operation, side, Offer::Likely) {
             names.add(field, service, offered);
         }
         is_known = true;

@@ -157,6 +157,7 @@ fn letters(flags: &[(char, bool)]) -> String {
 pub(super) fn parse(info: ServiceInfo, text: &'static str) -> Result<Service, usize> {
     let mut reader = Reader { next: 0, greatest: None };
     let mut service = Service { info, ..Service::default() };
+    service.shapes.reserve_exact(memchr::memchr_iter(b'\n', text.as_bytes()).count());
     let mut lines = text.split_terminator('\n').enumerate();
     for (_, line) in lines.by_ref().take_while(|(_, line)| !line.is_empty()) {
         service.operations.push(reader.operation(line));
@@ -176,7 +177,7 @@ struct Reader {
 
 impl Reader {
     fn operation(&mut self, line: &'static str) -> Operation {
-        let mut fields = line.split(FIELD);
+        let mut fields = Parts::new(line, FIELD);
         let mut field = || fields.next().unwrap_or_default();
         let (name, method, uri) = (field(), field(), field());
         let (input, output, flags) = (field(), field(), field());
@@ -193,15 +194,18 @@ impl Reader {
     }
 
     fn shape(&mut self, line: &'static str) -> Option<Shape> {
-        let mut fields = line.split(FIELD);
+        let mut fields = Parts::new(line, FIELD);
         let head = fields.next()?;
         let mut letters = head.chars();
         let letter = letters.next()?;
         let flags = letters.as_str();
         let mut shape = Shape { flags: shape_flags(flags), ..Shape::default() };
         if letter == 'S' {
-            let members: Option<Vec<Member>> = fields.map(|field| self.member(field)).collect();
-            shape.kind = ShapeKind::Structure { members: members? };
+            let mut members = Vec::with_capacity(fields.count_left());
+            for field in fields {
+                members.push(self.member(field)?);
+            }
+            shape.kind = ShapeKind::Structure { members };
             return Some(shape);
         }
         let mut field = || fields.next().unwrap_or_default();
@@ -224,7 +228,7 @@ impl Reader {
     }
 
     fn member(&mut self, field: &'static str) -> Option<Member> {
-        let mut parts = field.split(PART);
+        let mut parts = Parts::new(field, PART);
         let mut part = || parts.next().unwrap_or_default();
         let (name, reference, letters, wire, query) = (part(), part(), part(), part(), part());
         let location = LOCATIONS.iter().find(|(letter, _)| letters.contains(*letter));
@@ -255,6 +259,37 @@ impl Reader {
         };
         self.greatest = self.greatest.max(Some(id));
         Some(ShapeId(id))
+    }
+}
+
+/// The parts of a line, as `str::split` returns them; most have a few bytes, for which a plain loop is the fastest search.
+struct Parts {
+    rest: Option<&'static str>,
+    separator: u8,
+}
+
+impl Parts {
+    fn new(text: &'static str, separator: char) -> Self {
+        // Both separators are ASCII.
+        Self { rest: Some(text), separator: separator as u8 }
+    }
+
+    fn count_left(&self) -> usize {
+        let rest = self.rest.unwrap_or_default().as_bytes();
+        memchr::memchr_iter(self.separator, rest).count() + 1
+    }
+}
+
+impl Iterator for Parts {
+    type Item = &'static str;
+
+    fn next(&mut self) -> Option<&'static str> {
+        let text = self.rest?;
+        let Some(end) = text.bytes().position(|byte| byte == self.separator) else {
+            return self.rest.take();
+        };
+        self.rest = text.get(end + 1..);
+        text.get(..end)
     }
 }
 

@@ -3,32 +3,34 @@
 //! Input: a question about an operation, or an event that is not an API call. Output: sections of fields, one per member of
 //! the record.
 
-use std::{borrow::Cow, io::Write};
+use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
 use super::{
     PrintError, catalog, html,
     question::{OperationQuestion, did_you_mean},
-    structured::{Document, Notation},
-    view::{FieldView, Place, kind_name},
+    structured::{Document, Layout, Notation, json_text, push_json_text},
+    view::{FieldCache, FieldView, Place, Selected, kind_name},
 };
 use crate::{
     cli::failure::Failure,
     normalize::Rules,
     pipeline::observe::{Observed, ObservedCall},
     schema::{
-        fields::{self, Field, Step},
-        model::{Operation, Protocol, Service, Shape, ShapeKind, Side, Text},
+        fields::{Fields, Next, Step, Visit},
+        model::{Operation, Protocol, Service, ServiceInfo, Shape, ShapeKind, Side, Text},
         names, only_reads,
         records::EventFacts,
+        spelling::Offer,
     },
 };
 
 /// An operation or event with its fields.
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
-    pub(super) service: Cow<'a, Service>,
+    /// The service of the operation; `None` for an event that is not an API call.
+    pub(super) info: Option<&'a ServiceInfo>,
     /// `None` for an event that is not an API call.
     pub(super) operation: Option<&'a Operation>,
     /// The name of the service, such as `iam`.
@@ -57,9 +59,9 @@ pub(super) struct Section<'a> {
     /// The member of the record.
     pub(super) record_member: &'static str,
     pub(super) side: Option<Side>,
-    pub(super) fields: Vec<Field<'a>>,
-    /// Names of the field that was asked for, from the top down; empty for all.
-    pub(super) selected: Vec<String>,
+    pub(super) fields: Fields<'a>,
+    /// The field that was asked for; `None` for all.
+    pub(super) selected: Option<Selected>,
     /// Whether CloudTrail logs the side.
     pub(super) is_logged: bool,
     /// Whether all fields are in a wrapper that some events lack.
@@ -88,13 +90,13 @@ impl<'a> Answer<'a> {
             name: side.name(),
             record_member: side.record_member(),
             side: Some(*side),
-            fields: fields::fields(service, operation, *side),
-            selected: question.field.clone(),
+            fields: Fields::new(service, operation, *side, Offer::Likely),
+            selected: Selected::new(&question.field),
             is_logged: *side == Side::Input || !only_reads(&info.event_source, &operation.name),
             may_lack_wrapper: info.protocol == Protocol::Ec2 && !operation.predates_wrapping,
         };
         let answer = Self {
-            service: Cow::Borrowed(service),
+            info: Some(info),
             operation: Some(operation),
             service_name: info.id.to_string(),
             event_source: info.event_source(),
@@ -120,15 +122,15 @@ impl<'a> Answer<'a> {
                 name: member,
                 record_member: member,
                 side: None,
-                fields: fields::known_fields(&paths),
-                selected: Vec::new(),
+                fields: Fields::known(&paths),
+                selected: None,
                 is_logged: true,
                 may_lack_wrapper: false,
             };
             (!section.fields.is_empty()).then_some(section)
         });
         Self {
-            service: Cow::Owned(Service::default()),
+            info: None,
             operation: None,
             service_name: event.source.to_owned(),
             event_source: format!("{}.amazonaws.com", event.source),
@@ -143,21 +145,14 @@ impl<'a> Answer<'a> {
 
     /// Fails if a field was asked for that does not exist.
     fn check_selected(&self, question: &OperationQuestion<'_>) -> Result<(), Failure> {
-        if question.field.is_empty() {
-            return Ok(());
-        }
         let Some(section) = self.sections.first() else { return Ok(()) };
-        if select(&section.fields, &section.selected).is_some() {
-            return Ok(());
-        }
+        let Some(selected) = &section.selected else { return Ok(()) };
+        let similar = match closest_fields(&section.fields, selected.names()) {
+            Closest::Same => return Ok(()),
+            Closest::Similar(similar) => similar,
+        };
         let wanted = question.field.join(".");
-        let mut known = Vec::new();
-        collect_paths(&section.fields, "", &mut known);
-        let last = question.field.last().map_or("", String::as_str);
-        let by_path = names::similar(&wanted, known.iter().map(String::as_str));
-        let same_name = known.iter().filter(|path| path.rsplit('.').next() == Some(last));
-        let similar: Vec<&str> = same_name.map(String::as_str).take(3).collect();
-        let similar = if similar.is_empty() { by_path } else { similar };
+        let similar: Vec<&str> = similar.iter().map(String::as_str).collect();
         let side = format!("{}.{}.{}", self.service_name, question.name, section.name);
         Err(Failure::action_required(format!("{side} has no field '{wanted}'"))
             .hint(did_you_mean(&similar, &format!("'trailload schema {side}' lists the fields"))))
@@ -178,7 +173,7 @@ impl<'a> Answer<'a> {
 
     /// Returns whether no single field was asked for.
     pub(super) fn is_whole(&self) -> bool {
-        self.sections.iter().all(|section| section.selected.is_empty())
+        self.sections.iter().all(|section| section.selected.is_none())
     }
 
     /// Returns the events that the answer is about.
@@ -217,35 +212,21 @@ impl<'a> Answer<'a> {
         notes
     }
 
-    /// Visits the fields of a section, or the one that was asked for.
+    /// Visits the fields of a section, or the one that was asked for and those below it.
     pub(super) fn visit(
-        &'a self,
-        section: &'a Section<'a>,
-        rules: &'a Rules,
-        visitor: &mut dyn FnMut(Place<'_>, Option<&FieldView<'_>>),
+        &self,
+        section: &Section<'a>,
+        rules: &Rules,
+        visitor: &mut dyn FnMut(Place<'_, 'a>, Option<&FieldView<'_, 'a>>) -> Next,
     ) {
         let place = self.place(section, rules);
-        if section.selected.is_empty() {
-            return place.visit(&section.fields, &mut |view| visitor(place, view));
-        }
-        let wanted = section.selected.join(".");
-        let mut inside = 0;
-        place.visit(&section.fields, &mut |view| match view {
-            Some(view) if inside > 0 || same_field(&view.path, &wanted) => {
-                inside += 1;
-                visitor(place, Some(view));
-            }
-            None if inside > 0 => {
-                inside -= 1;
-                visitor(place, None);
-            }
-            _ => {}
-        });
+        place.visit(section.selected.as_ref(), &mut |view| visitor(place, view));
     }
 
-    pub(super) fn place<'p>(&'p self, section: &'p Section<'_>, rules: &'p Rules) -> Place<'p> {
+    pub(super) fn place<'p>(&'p self, section: &'p Section<'a>, rules: &'p Rules) -> Place<'p, 'a> {
         let observed = self.observed.as_ref();
-        Place { service: &self.service, record_member: section.record_member, rules, observed }
+        let Section { fields, record_member, .. } = section;
+        Place { fields, record_member, rules, observed }
     }
 
     /// Prints the answer as JSON or YAML. A single side has its fields at the top.
@@ -255,7 +236,7 @@ impl<'a> Answer<'a> {
         notation: Notation,
         out: &mut dyn Write,
     ) -> Result<(), PrintError> {
-        let mut document = Document::new(out, notation)?;
+        let mut document = Document::new(out, notation);
         if let (true, [section]) = (self.is_partial, self.sections.as_slice()) {
             self.write_section(section, rules, &mut document)?;
             return Ok(document.finish()?);
@@ -272,7 +253,7 @@ impl<'a> Answer<'a> {
             document.value("documentation", &json!(description))?;
         }
         for section in &self.sections {
-            document.open(section.name)?;
+            document.open(section.name, Layout::Block)?;
             self.write_section(section, rules, &mut document)?;
             document.close()?;
         }
@@ -281,70 +262,132 @@ impl<'a> Answer<'a> {
 
     fn write_section(
         &self,
-        section: &Section<'_>,
+        section: &Section<'a>,
         rules: &Rules,
         document: &mut Document<'_>,
     ) -> Result<(), PrintError> {
-        let mut levels: Vec<Level> = Vec::new();
+        let mut writer = FieldWriter {
+            document,
+            levels: Vec::new(),
+            facts: FieldCache::new(),
+            buffers: Default::default(),
+        };
         let mut result = Ok(());
         self.visit(section, rules, &mut |place, view| {
-            if result.is_ok() {
-                result = match view {
-                    Some(view) => write_field(place, view, &mut levels, document),
-                    None => close_field(&mut levels, document),
-                };
-            }
+            result = match view {
+                Some(view) => writer.open(place, view),
+                None => writer.close(),
+            };
+            if result.is_ok() { Next::Below } else { Next::Stop }
         });
         Ok(result?)
     }
 }
 
-/// The field of the index that holds what has no field of its own.
-const UNMAPPED: &str = "trailload.unmapped";
+/// Members of a document, each as JSON.
+type JsonMembers = Vec<(&'static str, String)>;
 
-/// An open field in a document.
-struct Level {
-    /// Whether `members` was opened.
-    has_members: bool,
+/// Writer of nested fields.
+struct FieldWriter<'d, 'w> {
+    document: &'d mut Document<'w>,
+    /// For each open field, whether `members` was opened.
+    levels: Vec<bool>,
+    /// What does not depend on where a field is.
+    facts: FieldCache<(String, JsonMembers)>,
+    /// Texts whose memory is reused: paths, and fields of the index.
+    buffers: (String, String),
 }
 
-fn write_field(
-    place: Place<'_>,
-    view: &FieldView<'_>,
-    levels: &mut Vec<Level>,
-    document: &mut Document<'_>,
-) -> std::io::Result<()> {
-    let name = view.field.name();
-    match (&view.field.step, levels.last_mut()) {
-        (Step::Item, Some(_)) => document.open("member")?,
-        (Step::Value, Some(_)) => document.open("value")?,
-        (_, Some(level)) => {
-            if !std::mem::replace(&mut level.has_members, true) {
-                document.open("members")?;
+impl FieldWriter<'_, '_> {
+    fn open(&mut self, place: Place<'_, '_>, view: &FieldView<'_, '_>) -> io::Result<()> {
+        let facts = self.facts.get(view.field, || (view.field.name().into(), facts(place, view)));
+        let (name, facts) = &*facts;
+        let layout = if view.has_below { Layout::Block } else { Layout::Line };
+        match (&view.field.step, self.levels.last_mut()) {
+            (Step::Item, Some(_)) => self.document.open("member", layout)?,
+            (Step::Value, Some(_)) => self.document.open("value", layout)?,
+            (_, Some(has_members)) => {
+                if !std::mem::replace(has_members, true) {
+                    self.document.open("members", Layout::Block)?;
+                }
+                self.document.open(name, layout)?;
             }
-            document.open(&name)?;
+            (_, None) => self.document.open(name, layout)?,
         }
-        (_, None) => document.open(&name)?,
+        self.levels.push(false);
+        for (key, value) in facts {
+            self.document.fact(key, value)?;
+        }
+        for (key, is_set) in [("recursive", view.recursive), ("may_be_hidden", view.may_be_hidden)]
+        {
+            if is_set {
+                self.document.fact(key, "true")?;
+            }
+        }
+        self.paths(place, view)?;
+        if let Some(observed) = view.observed(place) {
+            let observed = json!({ "events": observed.events, "example": observed.example });
+            self.document.value("observed", &observed)?;
+        }
+        Ok(())
     }
-    levels.push(Level { has_members: false });
-    for (key, value) in facts(place, view) {
-        document.value(key, &value)?;
+
+    fn close(&mut self) -> io::Result<()> {
+        if self.levels.pop().unwrap_or_default() {
+            self.document.close()?;
+        }
+        self.document.close()
     }
-    Ok(())
+
+    /// Writes the paths in events, and the fields of the index.
+    fn paths(&mut self, place: Place<'_, '_>, view: &FieldView<'_, '_>) -> io::Result<()> {
+        if view.spelled.is_empty() {
+            return Ok(());
+        }
+        let Self { document, buffers: (paths, fields), .. } = self;
+        paths.clear();
+        fields.clear();
+        paths.push('[');
+        fields.push('[');
+        for (number, spelled) in view.spelled.iter().enumerate() {
+            if number > 0 {
+                paths.push_str(", ");
+                fields.push_str(", ");
+            }
+            push_json_text(paths, &spelled.path);
+            if spelled.index.is_mapped {
+                fields.push_str("{\"field\": ");
+                push_json_text(fields, &spelled.index.path);
+                let mapping = place.mapping_type(spelled, view.facts);
+                let kind = spelled.index.kind.map(kind_name);
+                fields.push_str(", \"kind\": ");
+                match kind {
+                    Some(kind) => push_json_text(fields, kind),
+                    None => fields.push_str("null"),
+                }
+                fields.push_str(", \"type\": ");
+                push_json_text(fields, mapping);
+                fields.push_str(", \"mapped\": true}");
+            } else {
+                fields.push_str(UNMAPPED_FIELD);
+            }
+        }
+        paths.push(']');
+        fields.push(']');
+        document.fact("cloudtrail", paths)?;
+        document.fact("index", fields)
+    }
 }
 
-fn close_field(levels: &mut Vec<Level>, document: &mut Document<'_>) -> std::io::Result<()> {
-    if levels.pop().is_some_and(|level| level.has_members) {
-        document.close()?;
-    }
-    document.close()
-}
+/// How a value that has no field of its own is shown.
+const UNMAPPED_FIELD: &str = r#"{"field": "trailload.unmapped", "mapped": false}"#;
 
-/// Returns the members of a field in a document, but for the fields below.
-fn facts(place: Place<'_>, view: &FieldView<'_>) -> Vec<(&'static str, Value)> {
+/// Returns what a document has of a field wherever it is.
+fn facts(place: Place<'_, '_>, view: &FieldView<'_, '_>) -> JsonMembers {
     let field = view.field;
     let mut facts = vec![("type", json!(place.type_name(field)))];
-    if let Some(shape) = field.shape(place.service) {
+    let shape = field.shape(place.service());
+    if let Some(shape) = shape {
         add_constraints(shape, &mut facts);
     }
     match &field.step {
@@ -355,43 +398,21 @@ fn facts(place: Place<'_>, view: &FieldView<'_>) -> Vec<(&'static str, Value)> {
         _ => {}
     }
     let flags = [
-        ("recursive", field.recursive),
-        ("may_be_hidden", view.may_be_hidden),
-        ("json_as_text", view.json_text),
-        ("parsed_json", view.parsed_json),
+        ("json_as_text", view.facts.json_text),
+        ("parsed_json", view.facts.parsed_json),
         ("deprecated", field.member().is_some_and(|member| member.flags.deprecated)),
     ];
     facts.extend(flags.iter().filter(|(_, set)| *set).map(|(name, _)| (*name, json!(true))));
-    let paths: Vec<&str> = view.spelled.iter().map(|spelled| spelled.path.as_str()).collect();
-    if !paths.is_empty() {
-        facts.push(("cloudtrail", json!(paths)));
-        let fields = view.spelled.iter().map(|spelled| {
-            if !spelled.index.is_mapped {
-                return json!({ "field": UNMAPPED, "mapped": false });
-            }
-            let kind = spelled.index.kind.map(kind_name);
-            json!({
-                "field": spelled.index.path,
-                "kind": kind,
-                "type": place.mapping_type(spelled, field),
-                "mapped": true,
-            })
-        });
-        facts.push(("index", fields.collect()));
-    }
-    if let Some(observed) = view.observed(place) {
-        facts.push(("observed", json!({ "events": observed.events, "example": observed.example })));
-    }
     if let Some(text) = field.member().and_then(|member| member.documentation.as_deref()) {
         facts.push(("documentation", json!(html::to_text(text))));
     }
-    if let Some(Shape { kind: ShapeKind::Map { key, .. }, .. }) = field.shape(place.service) {
+    if let Some(Shape { kind: ShapeKind::Map { key, .. }, .. }) = shape {
         let mut of_key = vec![("type", json!("string"))];
-        add_constraints(place.service.shape(*key), &mut of_key);
+        add_constraints(place.service().shape(*key), &mut of_key);
         let of_key = of_key.into_iter().map(|(name, value)| (name.to_owned(), value));
         facts.push(("key", Value::Object(of_key.collect())));
     }
-    facts
+    facts.iter().map(|(name, value)| (*name, json_text(value))).collect()
 }
 
 fn add_constraints(shape: &Shape, facts: &mut Vec<(&'static str, Value)>) {
@@ -404,39 +425,58 @@ fn add_constraints(shape: &Shape, facts: &mut Vec<(&'static str, Value)>) {
     }
 }
 
-/// Finds a field by its names. `[]` and `*` may be left out.
-fn select<'f, 'a>(fields: &'f [Field<'a>], names: &[String]) -> Option<&'f Field<'a>> {
-    let mut known = Vec::new();
-    collect(fields, "", &mut known);
-    let wanted = names.join(".");
-    known.into_iter().find(|(path, _)| same_field(path, &wanted)).map(|(_, field)| field)
+/// The fields that are closest to one that was asked for.
+enum Closest {
+    /// It exists.
+    Same,
+    /// Paths of similar fields, the most similar first.
+    Similar(Vec<String>),
 }
 
-/// Returns whether a path of the model is meant by a question.
-fn same_field(path: &str, wanted: &str) -> bool {
-    path.eq_ignore_ascii_case(wanted) || plain(path).eq_ignore_ascii_case(&plain(wanted))
-}
+/// Fields that are named in a hint.
+const MOST_SIMILAR: usize = 3;
 
-/// Returns a path without the signs for items and values.
-fn plain(path: &str) -> String {
-    path.replace("[]", "").replace(".*", "")
-}
-
-fn collect<'f, 'a>(fields: &'f [Field<'a>], above: &str, known: &mut Vec<(String, &'f Field<'a>)>) {
-    for field in fields {
-        let name = field.name();
-        let path = match field.step {
-            Step::Item => format!("{above}[]"),
-            _ if above.is_empty() => name.into_owned(),
-            _ => format!("{above}.{name}"),
+/// Looks for a field by its names, without those of items and values.
+fn closest_fields(fields: &Fields<'_>, names: &[String]) -> Closest {
+    let last = names.last().map_or("", String::as_str);
+    // For each field down to the one that is visited: its path, and how many of the names lead to it.
+    let mut open: Vec<(String, Option<usize>)> = Vec::new();
+    let mut most = 0;
+    let mut beside: Vec<(usize, String)> = Vec::new();
+    let mut same_name = Vec::new();
+    fields.visit(&mut |visit| {
+        let Visit::Field(occurrence) = visit else {
+            open.pop();
+            return if most == names.len() { Next::Stop } else { Next::Below };
         };
-        known.push((path.clone(), field));
-        collect(&field.children, &path, known);
+        let (above, matched) =
+            open.last().map_or(("", Some(0)), |(path, matched)| (path, *matched));
+        let step = &occurrence.field.step;
+        if matches!(step, Step::Item | Step::Value) {
+            let at = (above.to_owned(), matched);
+            open.push(at);
+            return Next::Below;
+        }
+        let name = step.name();
+        let path = if above.is_empty() { name.to_string() } else { format!("{above}.{name}") };
+        let own = matched.filter(|count| name.eq_ignore_ascii_case(&names[*count]));
+        if name.eq_ignore_ascii_case(last) && same_name.len() < MOST_SIMILAR {
+            same_name.push(path.clone());
+        }
+        beside.extend(matched.map(|count| (count, path.clone())));
+        let own = own.map(|count| count + 1);
+        most = most.max(own.unwrap_or(0));
+        open.push((path, own));
+        if most == names.len() { Next::Stop } else { Next::Below }
+    });
+    if most == names.len() {
+        return Closest::Same;
     }
-}
-
-fn collect_paths(fields: &[Field<'_>], above: &str, paths: &mut Vec<String>) {
-    let mut known = Vec::new();
-    collect(fields, above, &mut known);
-    paths.extend(known.into_iter().map(|(path, _)| path));
+    if !same_name.is_empty() {
+        return Closest::Similar(same_name);
+    }
+    let wanted = names.join(".");
+    let candidates = beside.iter().filter(|(count, _)| *count == most);
+    let similar = names::similar(&wanted, candidates.map(|(_, path)| path.as_str()));
+    Closest::Similar(similar.into_iter().map(str::to_owned).collect())
 }

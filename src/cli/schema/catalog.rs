@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     cli::{environment::Environment, failure::Failure},
+    filter::action::ActionPattern,
     schema::{
         Table, TableError,
         botocore::{self, ModelFile, Selection},
@@ -101,8 +102,15 @@ impl Catalog {
 
     /// Returns the services with this name, the best fit first.
     pub(super) fn named(&self, name: &str) -> Vec<Entry<'_>> {
-        let known = names::services(&self.table.services, name).into_iter().map(Entry::Known);
+        let mut known = names::services(&self.table.services, name);
         let name = names::service_name(name);
+        if known.is_empty() {
+            // IAM prefixes that no model contains, such as `mobiletargeting`.
+            let pattern = ActionPattern::parse(&format!("{name}:*")).ok();
+            let sources = pattern.iter().flat_map(ActionPattern::added_services);
+            known.extend(sources.flat_map(|name| names::services(&self.table.services, name)));
+        }
+        let known = known.into_iter().map(Entry::Known);
         let new = self.new.iter().filter(|service| {
             let ServiceInfo { id, event_source, .. } = &service.info;
             id.eq_ignore_ascii_case(&name) || event_source.eq_ignore_ascii_case(&name)

@@ -1,21 +1,33 @@
 //! `--find`: operations and fields whose names contain a word.
 //!
-//! Input: the services of a question, and a word. Output: a line, row or object per hit, as soon as it is found.
+//! Input: the services of a question, and a word. Output: a line, row or object per hit, in the order of the services.
+//! Services are searched by several threads. Invariant: the answer does not depend on how many.
 
-use std::io::Write;
-
-use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    num::NonZeroUsize,
+    sync::{
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc::{self, Receiver},
+    },
+    thread,
+};
 
 use super::{
     PrintError, SchemaFormat,
     catalog::{Catalog, Entry},
     question::Question,
+    structured::push_json_text,
 };
 use crate::{
     cli::failure::Failure,
-    report::terminal::{escape_unprintable, escape_unprintable_json},
+    report::terminal::push_printable,
     schema::find::{Finder, FoundField, contains},
 };
+
+/// Threads at most: there are 20 blocks of services.
+const MOST_THREADS: usize = 8;
 
 /// Prints what is found in the services of a question.
 pub(super) fn print(
@@ -26,33 +38,17 @@ pub(super) fn print(
     out: &mut dyn Write,
 ) -> Result<(), PrintError> {
     let asked = word.trim();
-    let word = asked.to_ascii_lowercase();
-    if word.is_empty() {
+    let search = Search { catalog, word: asked.to_ascii_lowercase(), format };
+    if search.word.is_empty() {
         return Err(Failure::usage("'--find' requires a word").into());
     }
-    let mut hits = Hits { format, count: 0, out };
-    hits.start()?;
-    for (entry, only) in services(catalog, question) {
-        if !catalog.may_contain(entry, &word)? {
-            continue;
-        }
-        let service = catalog.service(entry)?;
-        let finder = Finder::new(&service, &word);
-        for operation in &service.operations {
-            if only.is_some_and(|only| !only.iter().any(|name| *name == operation.name)) {
-                continue;
-            }
-            let name = format!("{}.{}", service.info.id, operation.name);
-            if contains(&operation.name, &word) {
-                hits.operation(&name)?;
-            }
-            for field in finder.fields(operation) {
-                hits.field(&name, &field)?;
-            }
-        }
+    let services = services(catalog, question);
+    out.write_all(start(format).as_bytes())?;
+    let count = search.print_all(&services, out)?;
+    if format == SchemaFormat::Json {
+        out.write_all(if count == 0 { b"]\n" } else { b"\n]\n" })?;
     }
-    hits.finish()?;
-    if hits.count == 0 {
+    if count == 0 {
         let problem = format!("no operation or field has '{asked}' in its name");
         return Err(Failure::action_required(problem)
             .hint("a part of a name is enough, and case does not matter")
@@ -61,11 +57,97 @@ pub(super) fn print(
     Ok(())
 }
 
-/// Returns the services of a question, each with the operations to look at; `None` for all.
-fn services<'q, 'c>(
+/// Returns what comes before the first hit.
+fn start(format: SchemaFormat) -> &'static str {
+    match format {
+        SchemaFormat::Json => "[",
+        SchemaFormat::Markdown => "| operation | field | path in CloudTrail |\n|---|---|---|\n",
+        _ => "",
+    }
+}
+
+/// A service, and the operations to look at; `None` for all.
+type Searched<'c, 'q> = (Entry<'c>, Option<&'q [String]>);
+
+/// What is searched for.
+struct Search<'c> {
     catalog: &'c Catalog,
-    question: &'q Question<'c>,
-) -> Vec<(Entry<'c>, Option<&'q [String]>)> {
+    /// In lower case.
+    word: String,
+    format: SchemaFormat,
+}
+
+impl Search<'_> {
+    /// Searches the services, prints the hits and returns how many there are.
+    fn print_all(
+        &self,
+        services: &[Searched<'_, '_>],
+        out: &mut dyn Write,
+    ) -> Result<usize, PrintError> {
+        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = processors.min(MOST_THREADS).min(services.len());
+        let next = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            for _ in 0..threads {
+                let (sender, next) = (sender.clone(), &next);
+                scope.spawn(move || {
+                    loop {
+                        let number = next.fetch_add(1, Relaxed);
+                        let Some(service) = services.get(number) else { return };
+                        // Nobody waits for hits if printing has failed.
+                        if sender.send((number, self.in_service(*service))).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            print_in_order(&receiver, out)
+        })
+    }
+
+    fn in_service(&self, (entry, only): Searched<'_, '_>) -> Result<Hits, Failure> {
+        let mut hits = Hits::new(self.format);
+        if !self.catalog.may_contain(entry, &self.word)? {
+            return Ok(hits);
+        }
+        let service = self.catalog.service(entry)?;
+        let finder = Finder::new(&service, &self.word);
+        let is_wanted =
+            |name: &str| only.is_none_or(|only| only.iter().any(|wanted| wanted == name));
+        for operation in service.operations.iter().filter(|one| is_wanted(&one.name)) {
+            let name = format!("{}.{}", service.info.id, operation.name);
+            if contains(&operation.name, &self.word) {
+                hits.add(&name, None);
+            }
+            finder.fields(operation, &mut |field| hits.add(&name, Some(&field)));
+        }
+        Ok(hits)
+    }
+}
+
+/// Prints hits in the order of the services, and returns how many there are.
+fn print_in_order(
+    found: &Receiver<(usize, Result<Hits, Failure>)>,
+    out: &mut dyn Write,
+) -> Result<usize, PrintError> {
+    let mut waiting = BTreeMap::new();
+    let mut next = 0;
+    let mut count = 0;
+    for (number, hits) in found {
+        waiting.insert(number, hits?);
+        while let Some(hits) = waiting.remove(&next) {
+            hits.print(count == 0, out)?;
+            count += hits.count;
+            next += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// Returns the services of a question.
+fn services<'q, 'c>(catalog: &'c Catalog, question: &'q Question<'c>) -> Vec<Searched<'c, 'q>> {
     match question {
         Question::Operations(found) => {
             let known =
@@ -79,69 +161,88 @@ fn services<'q, 'c>(
     }
 }
 
-/// Writer of hits.
-struct Hits<'w> {
+/// Hits in a service.
+struct Hits {
     format: SchemaFormat,
     count: usize,
-    out: &'w mut dyn Write,
+    /// As they are printed; in JSON with a comma before each.
+    text: String,
+    /// A text that is put together, whose memory is reused.
+    part: String,
 }
 
-impl Hits<'_> {
-    fn start(&mut self) -> Result<(), PrintError> {
-        match self.format {
-            SchemaFormat::Json => write!(self.out, "[")?,
-            SchemaFormat::Markdown => {
-                writeln!(self.out, "| operation | field | path in CloudTrail |\n|---|---|---|")?;
-            }
-            _ => {}
-        }
-        Ok(())
+impl Hits {
+    fn new(format: SchemaFormat) -> Self {
+        Self { format, count: 0, text: String::new(), part: String::new() }
     }
 
-    fn operation(&mut self, name: &str) -> Result<(), PrintError> {
-        self.hit(name, "", "")
+    fn print(&self, is_first: bool, out: &mut dyn Write) -> io::Result<()> {
+        let text = self.text.as_str();
+        let text = if is_first { text.strip_prefix(',').unwrap_or(text) } else { text };
+        out.write_all(text.as_bytes())
     }
 
-    fn field(&mut self, operation: &str, field: &FoundField) -> Result<(), PrintError> {
-        let member = field.side.record_member();
-        let paths = field.spellings.iter().map(|spelling| format!("{member}.{}", spelling.path));
-        let operation = format!("{operation}.{}", field.side.name());
-        self.hit(&operation, &field.path, &paths.collect::<Vec<_>>().join(" or "))
-    }
-
-    fn hit(&mut self, operation: &str, field: &str, path: &str) -> Result<(), PrintError> {
+    /// Adds an operation, or a field of it.
+    fn add(&mut self, operation: &str, field: Option<&FoundField<'_>>) {
         self.count += 1;
-        let cells = [operation, field, path].map(escape_unprintable);
         match self.format {
             SchemaFormat::Json => {
-                let separator = if self.count == 1 { "\n" } else { ",\n" };
-                let mut hit = json!({ "operation": operation });
-                if !field.is_empty() {
-                    hit["field"] = json!(field);
-                    hit["cloudtrail"] = path.split(" or ").collect();
-                }
-                write!(self.out, "{separator}  {}", escape_unprintable_json(&hit.to_string()))?;
+                self.text.push_str(",\n  {\"operation\": ");
+                self.add_object(operation, field, [", \"field\": ", ", \"cloudtrail\": "]);
+                self.text.push('}');
             }
             SchemaFormat::Yaml => {
-                writeln!(self.out, "- operation: {}", json!(operation))?;
-                if !field.is_empty() {
-                    writeln!(self.out, "  field: {}", json!(field))?;
-                    let paths: serde_json::Value = path.split(" or ").collect();
-                    writeln!(self.out, "  cloudtrail: {paths}")?;
-                }
+                self.text.push_str("- operation: ");
+                self.add_object(operation, field, ["\n  field: ", "\n  cloudtrail: "]);
+                self.text.push('\n');
             }
-            SchemaFormat::Markdown => writeln!(self.out, "| {} |", cells.join(" | "))?,
+            SchemaFormat::Markdown => {
+                self.text.push_str("| ");
+                self.add_cells(operation, field, " | ");
+                self.text.push_str(if field.is_some() { " |\n" } else { " | | |\n" });
+            }
             SchemaFormat::Tree | SchemaFormat::Table => {
-                writeln!(self.out, "{}", cells.join("  ").trim_end())?;
+                self.add_cells(operation, field, "  ");
+                self.text.push('\n');
             }
         }
-        Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), PrintError> {
-        if self.format == SchemaFormat::Json {
-            writeln!(self.out, "{}]", if self.count == 0 { "" } else { "\n" })?;
+    /// Adds the values of an object. The keys are those of the second and third value.
+    fn add_object(&mut self, operation: &str, field: Option<&FoundField<'_>>, keys: [&str; 2]) {
+        let Some(FoundField { side, path, paths }) = field else {
+            return push_json_text(&mut self.text, operation);
+        };
+        self.quoted(&[operation, ".", side.name()]);
+        self.text.push_str(keys[0]);
+        push_json_text(&mut self.text, path);
+        self.text.push_str(keys[1]);
+        self.text.push('[');
+        for (number, path) in paths.iter().enumerate() {
+            if number > 0 {
+                self.text.push_str(", ");
+            }
+            self.quoted(&[side.record_member(), ".", path]);
         }
-        Ok(())
+        self.text.push(']');
+    }
+
+    /// Adds the parts of a text as JSON.
+    fn quoted(&mut self, parts: &[&str]) {
+        self.part.clear();
+        self.part.extend(parts.iter().copied());
+        push_json_text(&mut self.text, &self.part);
+    }
+
+    fn add_cells(&mut self, operation: &str, field: Option<&FoundField<'_>>, between: &str) {
+        push_printable(&mut self.text, operation);
+        let Some(FoundField { side, path, paths }) = field else { return };
+        self.text.extend([".", side.name(), between]);
+        push_printable(&mut self.text, path);
+        for (number, path) in paths.iter().enumerate() {
+            let separator = if number == 0 { between } else { " or " };
+            self.text.extend([separator, side.record_member(), "."]);
+            push_printable(&mut self.text, path);
+        }
     }
 }

@@ -160,12 +160,8 @@ pub(super) fn run(args: &SchemaArgs, environment: &Environment, log: &Log) -> Re
             print(|out| print_operations(&catalog, &found, format, out))
         }
         Question::Operation(question) => {
-            if !question.others.is_empty() {
-                let others = question.others.join(", ");
-                log.info(
-                    "schema",
-                    format_args!("services of the same eventSource also have {others}"),
-                );
+            if let Some(note) = &question.note {
+                log.info("schema", note);
             }
             let service = catalog.described(question.entry, &question.name)?;
             let mut answer = Answer::of_operation(&service, &question)?;
@@ -285,9 +281,12 @@ impl From<Failure> for PrintError {
     }
 }
 
+/// Bytes that are written at once: as many as a pipe takes.
+const BUFFER: usize = 64 << 10;
+
 /// Writes an answer to standard output. A closed pipe is not an error: the reader may stop early.
 fn print(write: impl FnOnce(&mut dyn Write) -> Result<(), PrintError>) -> Result<(), Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
     let written = write(&mut out).and_then(|()| Ok(out.flush()?));
     match written {
         Ok(()) => Ok(()),

@@ -27,6 +27,7 @@ use crate::{
         observe::{Observed, ObservedCall, matches_path, observe},
     },
     report::{Log, Metrics, format::plural},
+    schema::fields::Next,
     shutdown::shutdown_channel,
     source::Files,
 };
@@ -132,13 +133,15 @@ pub(super) fn log_other_paths(answer: &Answer<'_>, rules: &Rules, log: &Log) {
     for section in &answer.sections {
         known.push(section.record_member.to_owned());
         answer.visit(section, rules, &mut |_, view| {
-            let Some(view) = view else { return };
+            let Some(view) = view else { return Next::Below };
             let paths = view.spelled.iter().map(|spelled| spelled.path.clone());
             // What is below is not predicted.
-            if view.field.recursive || view.json_text || view.parsed_json || view.is_document {
+            let facts = view.facts;
+            if view.recursive || facts.json_text || facts.parsed_json || facts.is_document {
                 any.extend(paths.clone());
             }
             known.extend(paths);
+            Next::Below
         });
     }
     let is_known = |path: &str| {

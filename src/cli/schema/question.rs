@@ -6,7 +6,10 @@
 use super::catalog::{Catalog, Entry};
 use crate::{
     cli::failure::Failure,
-    filter::glob::Glob,
+    filter::{
+        action::{ActionFilter, ActionPattern, ActionWarningKind},
+        glob::Glob,
+    },
     schema::{
         model::Side,
         names,
@@ -49,8 +52,8 @@ pub(super) struct OperationQuestion<'c> {
     pub(super) side: Option<Side>,
     /// The names of a field, from the side down; empty for the whole side.
     pub(super) field: Vec<String>,
-    /// Services of the same name that have such an operation too.
-    pub(super) others: Vec<String>,
+    /// What else the question may mean.
+    pub(super) note: Option<String>,
 }
 
 /// Interprets the words of a question.
@@ -74,14 +77,70 @@ pub(super) fn parse<'c>(catalog: &'c Catalog, words: &[String]) -> Result<Questi
     let Some((operation, path)) = rest.split_first() else {
         return Ok(Question::Operations(operations(catalog, &entries, &name)?));
     };
-    find(catalog, &entries, operation, path)?.map_or_else(
-        || {
-            let event = records::event(&name, operation).filter(|_| path.is_empty());
-            let event = event.map(Question::Event);
-            event.map_or_else(|| Err(unknown_operation(catalog, &entries, &name, operation)), Ok)
-        },
-        |found| Ok(Question::Operation(found)),
-    )
+    if let Some(found) = find(catalog, &entries, operation, path)? {
+        return Ok(Question::Operation(found));
+    }
+    if let Some(event) = records::event(&name, operation).filter(|_| path.is_empty()) {
+        return Ok(Question::Event(event));
+    }
+    of_action(catalog, (&name, operation), path)?
+        .ok_or_else(|| unknown_operation(catalog, &entries, &name, operation))
+}
+
+/// Returns the calls that an IAM action of another name leads to, such as `s3.ListBuckets` for `s3:ListAllMyBuckets`; `None`
+/// if the table of names has no such action.
+fn of_action<'c>(
+    catalog: &'c Catalog,
+    (prefix, action): (&str, &str),
+    path: &[String],
+) -> Result<Option<Question<'c>>, Failure> {
+    let Ok(pattern) = ActionPattern::parse(&format!("{prefix}:{action}")) else { return Ok(None) };
+    let mut events: Vec<_> = pattern.added_events().iter().collect();
+    events.sort_by_key(|(source, _)| source.as_str());
+    let mut found: Vec<ServiceOperations<'c>> = Vec::new();
+    for (source, names) in events {
+        for entry in catalog.named(source) {
+            let mut known = catalog.operations(entry)?;
+            known.retain(|name| names.contains(&name.to_ascii_lowercase()));
+            let id = entry.info().id.to_string();
+            if !known.is_empty() && found.iter().all(|other| other.id != id) {
+                found.push(ServiceOperations {
+                    entry: Some(entry),
+                    id,
+                    names: known,
+                    events: Vec::new(),
+                });
+            }
+        }
+    }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let calls: Vec<(Entry<'c>, &String)> = found
+        .iter()
+        .flat_map(|one| one.names.iter().filter_map(|name| Some((one.entry?, name))))
+        .collect();
+    // The call that an action is named after, as `Invoke` of `InvokeFunction`, is the main one.
+    let is_main = |(_, name): &&(Entry<'_>, &String)| {
+        action.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+    };
+    let main = match calls.as_slice() {
+        [only] => Some(only),
+        _ => calls.iter().filter(is_main).max_by_key(|(_, name)| name.len()),
+    };
+    let Some((entry, main)) = main else { return Ok(Some(Question::Operations(found))) };
+    let Some(mut question) = find(catalog, &[*entry], main, path)? else { return Ok(None) };
+    let is_other = |(other, name): &&(Entry<'_>, &String)| {
+        (&other.info().id, *name) != (&entry.info().id, *main)
+    };
+    let others = calls.iter().filter(is_other);
+    let others: Vec<String> =
+        others.map(|(other, name)| format!("{}.{name}", other.info().id)).collect();
+    if !others.is_empty() {
+        let others = others.join(", ");
+        question.note = Some(format!("{prefix}:{action} also leads to {others}"));
+    }
+    Ok(Some(Question::Operation(question)))
 }
 
 /// Splits a name into the service and what follows: `iam.CreatePolicy.output`, `iam:CreatePolicy`, or two words. Names of
@@ -89,9 +148,12 @@ pub(super) fn parse<'c>(catalog: &'c Catalog, words: &[String]) -> Result<Questi
 fn split(catalog: &Catalog, text: &str) -> (String, Vec<String>) {
     let text = text.replace(".amazonaws.com.cn", "").replace(".amazonaws.com", "");
     let parts = |text: &str| -> Vec<String> {
-        text.split(['.', ' ', ':']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        text.split(['.', ' ', ':', '/'])
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
-    if let Some((service, rest)) = text.split_once([':', ' ']) {
+    if let Some((service, rest)) = text.split_once([':', ' ', '/']) {
         return (service.to_owned(), parts(rest));
     }
     let all: Vec<&str> = text.split('.').collect();
@@ -161,8 +223,11 @@ fn find<'c>(
             && other.info().event_source == chosen.event_source
             && names::operation(known, operation).is_some()
     });
-    let others = others.map(|(other, _)| format!("{}.{name}", other.info().id)).collect();
-    Ok(Some(OperationQuestion { entry, name, side, field, others }))
+    let others: Vec<String> =
+        others.map(|(other, _)| format!("{}.{name}", other.info().id)).collect();
+    let note = (!others.is_empty())
+        .then(|| format!("services of the same eventSource also have {}", others.join(", ")));
+    Ok(Some(OperationQuestion { entry, name, side, field, note }))
 }
 
 fn parse_side(text: &str) -> Result<Side, Failure> {
@@ -194,6 +259,9 @@ fn operation_of_any_service<'c>(
     {
         return Ok(Some(Question::Event(event)));
     }
+    if names::without_date(operation).is_some() {
+        retain_event_name(catalog, &mut found, operation)?;
+    }
     let names: Vec<String> =
         found.iter().map(|one| format!("{}.{}", one.entry.info().id, one.name)).collect();
     match <[OperationQuestion<'c>; 1]>::try_from(found) {
@@ -204,6 +272,28 @@ fn operation_of_any_service<'c>(
             Err(Failure::action_required(problem).hint(format!("name one: {}", names.join(", "))))
         }
     }
+}
+
+/// Keeps the operations whose events have exactly this name, if there are any: dates tell services apart.
+fn retain_event_name<'c>(
+    catalog: &'c Catalog,
+    found: &mut Vec<OperationQuestion<'c>>,
+    event_name: &str,
+) -> Result<(), Failure> {
+    let mut kept = Vec::new();
+    for question in found.iter() {
+        let service = catalog.service(question.entry)?;
+        let names =
+            service.operation(&question.name).map(|one| names::event_names(&service.info, one));
+        let is_same = |name: &String| name.eq_ignore_ascii_case(event_name);
+        if names.is_some_and(|names| names.iter().any(is_same)) {
+            kept.push(question.clone());
+        }
+    }
+    if !kept.is_empty() {
+        *found = kept;
+    }
+    Ok(())
 }
 
 /// Finds the operations that match a pattern such as `iam.*Policy*`; without a dot it is a pattern for services.
@@ -270,6 +360,16 @@ fn unknown_operation(
     service: &str,
     operation: &str,
 ) -> Failure {
+    let failure = Failure::action_required(format!("{service} has no operation '{operation}'"));
+    // IAM actions often belong to another API: `cloudwatch:CreateServiceLevelObjective` to `application-signals`.
+    let elsewhere = operations_of_all(catalog, operation);
+    if !elsewhere.is_empty() {
+        let elsewhere: Vec<&str> = elsewhere.iter().map(String::as_str).collect();
+        return failure.hint(did_you_mean(&elsewhere, ""));
+    }
+    if let Some(reason) = never_logged(service, operation) {
+        return failure.hint(reason);
+    }
     let mut known: Vec<String> =
         records::events(service).map(|event| event.name.to_owned()).collect();
     for entry in entries {
@@ -278,8 +378,37 @@ fn unknown_operation(
     let similar = names::similar(operation, known.iter().map(String::as_str));
     let similar: Vec<String> = similar.iter().map(|name| format!("{service}.{name}")).collect();
     let similar: Vec<&str> = similar.iter().map(String::as_str).collect();
-    Failure::action_required(format!("{service} has no operation '{operation}'"))
-        .hint(did_you_mean(&similar, &format!("'trailload schema {service}' lists the operations")))
+    let otherwise = format!("'trailload schema {service}' lists the operations");
+    failure.hint(did_you_mean(&similar, &otherwise))
+}
+
+/// Services that are named in a hint.
+const MOST_SERVICES: usize = 3;
+
+/// Returns the operations and other events of this name in all services, for a hint.
+fn operations_of_all(catalog: &Catalog, name: &str) -> Vec<String> {
+    let services = catalog.entries().into_iter().filter_map(|entry| {
+        let known = catalog.operations(entry).ok()?;
+        Some(format!("{}.{}", entry.info().id, names::operation(&known, name)?))
+    });
+    let events = records::EVENTS.iter().filter(|event| event.name.eq_ignore_ascii_case(name));
+    let events = events.map(|event| format!("{}.{}", event.source, event.name));
+    services.chain(events).take(MOST_SERVICES).collect()
+}
+
+/// Returns why an IAM action has no call of its name, if it is an IAM action.
+fn never_logged(prefix: &str, action: &str) -> Option<String> {
+    let name = format!("{prefix}:{action}");
+    let filter = ActionFilter::parse(std::slice::from_ref(&name)).ok()?;
+    filter.warnings().into_iter().find_map(|warning| match warning.kind {
+        ActionWarningKind::NeverLogged { reason } => {
+            Some(format!("{name} is an IAM action that is never logged: {reason}"))
+        }
+        ActionWarningKind::NoApiCall => Some(format!(
+            "{name} is an IAM action without a call of its own: it is checked within other calls, or belongs to a console"
+        )),
+        _ => None,
+    })
 }
 
 /// Returns a hint with similar names, or another one if there are none.

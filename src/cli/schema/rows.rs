@@ -2,7 +2,7 @@
 //!
 //! Input: names, or an answer. Output: names as JSON, YAML or lines; tables with aligned columns or in Markdown.
 
-use std::{cell::RefCell, io::Write};
+use std::io::Write;
 
 use console::measure_text_width;
 use serde_json::Value;
@@ -12,12 +12,12 @@ use super::{
     answer::Answer,
     catalog::Catalog,
     question::ServiceOperations,
-    view::{FieldView, Place, range},
+    view::{FieldCache, FieldView, Place, range},
 };
 use crate::{
     normalize::Rules,
-    report::terminal::{escape_unprintable, escape_unprintable_json},
-    schema::{names, only_reads, records},
+    report::terminal::{escape_unprintable, escape_unprintable_json, push_blanks, push_printable},
+    schema::{fields::Next, names, only_reads, records},
 };
 
 /// Prints all services.
@@ -169,13 +169,17 @@ fn print_fields(
         heads.extend(["events", "example"].map(str::to_owned));
     }
     for (number, section) in answer.sections.iter().enumerate() {
+        let cache = FieldCache::new();
         let mut table = Columns::new(markdown);
         table.measure(&heads);
+        let mut cells = Vec::new();
         if !markdown {
             answer.visit(section, rules, &mut |place, view| {
                 if let Some(view) = view {
-                    table.measure(&row(place, view));
+                    fill_row(&mut cells, place, view, &cache);
+                    table.measure(&cells);
                 }
+                Next::Below
             });
         }
         if number > 0 {
@@ -189,65 +193,92 @@ fn print_fields(
             }
         }
         table.print_heads(&heads, out)?;
-        let result = RefCell::new(Ok(()));
+        let mut result = Ok(());
         answer.visit(section, rules, &mut |place, view| {
-            let Some(view) = view else { return };
-            let mut result = result.borrow_mut();
-            if result.is_ok() {
-                *result = table.print(&row(place, view), out);
-            }
+            let Some(view) = view else { return Next::Below };
+            fill_row(&mut cells, place, view, &cache);
+            result = table.print(&cells, out);
+            if result.is_ok() { Next::Below } else { Next::Stop }
         });
-        result.into_inner()?;
+        result?;
     }
     Ok(())
 }
 
-/// Returns the cells of a field.
-fn row(place: Place<'_>, view: &FieldView<'_>) -> Vec<String> {
+/// Cells that are the same wherever a field occurs: type, whether it is required, and constraints.
+type FixedCells = [String; 3];
+
+/// Returns the cells that are the same wherever a field occurs.
+fn fixed_cells(place: Place<'_, '_>, view: &FieldView<'_, '_>) -> FixedCells {
     let field = view.field;
-    let shape = field.shape(place.service);
+    let shape = field.shape(place.service());
     let mut constraints: Vec<String> = Vec::new();
     constraints.extend(shape.and_then(range));
     constraints.extend(shape.and_then(|shape| shape.pattern.as_deref()).map(str::to_owned));
     constraints.extend(
         shape.map(|shape| shape.enumeration.join(" | ")).filter(|values| !values.is_empty()),
     );
-    let marks = [
-        ("recursive", field.recursive),
-        ("may be hidden", view.may_be_hidden),
-        ("JSON as text", view.json_text),
-        ("parsed JSON", view.parsed_json),
-    ];
+    let marks = [("JSON as text", view.facts.json_text), ("parsed JSON", view.facts.parsed_json)];
     constraints.extend(marks.iter().filter(|(_, set)| *set).map(|(mark, _)| (*mark).to_owned()));
-    let paths: Vec<&str> = view.spelled.iter().map(|spelled| spelled.path.as_str()).collect();
-    let fields = view.spelled.iter().map(|spelled| {
-        if spelled.index.is_mapped {
-            format!("{} ({})", spelled.index.path, place.mapping_type(spelled, field))
-        } else {
-            "trailload.unmapped".to_owned()
-        }
-    });
-    let mut fields: Vec<String> = fields.collect();
-    fields.dedup();
     let required = field.member().is_some_and(|member| member.flags.required);
-    let mut cells = vec![
-        view.path.clone(),
-        place.type_name(field).to_owned(),
-        if required { "yes" } else { "" }.to_owned(),
-        constraints.join(", "),
-        paths.join(" or "),
-        fields.join(" or "),
-    ];
-    if let Some(observed) = view.observed(place) {
-        cells.extend([observed.events.to_string(), observed.example.unwrap_or_default()]);
+    let required = if required { "yes" } else { "" };
+    [place.type_name(field).to_owned(), required.to_owned(), constraints.join(", ")]
+}
+
+/// Fills the cells of a field, whose memory is reused.
+fn fill_row(
+    cells: &mut Vec<String>,
+    place: Place<'_, '_>,
+    view: &FieldView<'_, '_>,
+    cache: &FieldCache<FixedCells>,
+) {
+    let observed = view.observed(place);
+    cells.resize(if observed.is_some() { 8 } else { 6 }, String::new());
+    cells.iter_mut().for_each(String::clear);
+    cells[0].push_str(view.path);
+    let fixed = cache.get(view.field, || fixed_cells(place, view));
+    for (cell, text) in cells[1..4].iter_mut().zip(&*fixed) {
+        cell.push_str(text);
     }
-    cells
+    for (mark, is_set) in [("recursive", view.recursive), ("may be hidden", view.may_be_hidden)] {
+        if is_set {
+            join(&mut cells[3], ", ", mark);
+        }
+    }
+    let mut last_field = "";
+    for spelled in view.spelled {
+        join(&mut cells[4], " or ", &spelled.path);
+        let field = if spelled.index.is_mapped { &spelled.index.path } else { UNMAPPED };
+        if field != last_field {
+            join(&mut cells[5], " or ", field);
+            if spelled.index.is_mapped {
+                let mapping = place.mapping_type(spelled, view.facts);
+                cells[5].extend([" (", mapping, ")"]);
+            }
+        }
+        last_field = field;
+    }
+    if let Some(observed) = observed {
+        cells[6] = observed.events.to_string();
+        cells[7] = observed.example.unwrap_or_default();
+    }
+}
+
+/// The field of the index that holds what has no field of its own.
+const UNMAPPED: &str = "trailload.unmapped";
+
+fn join(text: &mut String, separator: &str, next: &str) {
+    if !text.is_empty() {
+        text.push_str(separator);
+    }
+    text.push_str(next);
 }
 
 /// Columns of a table.
 struct Columns {
     is_markdown: bool,
     widths: Vec<usize>,
+    line: String,
 }
 
 /// Columns of a cell that are aligned at most; a longer cell pushes the following to the right.
@@ -255,17 +286,17 @@ const WIDEST_CELL: usize = 60;
 
 impl Columns {
     fn new(is_markdown: bool) -> Self {
-        Self { is_markdown, widths: Vec::new() }
+        Self { is_markdown, widths: Vec::new(), line: String::new() }
     }
 
     fn measure(&mut self, row: &[String]) {
         self.widths.resize(row.len().max(self.widths.len()), 0);
         for (width, cell) in self.widths.iter_mut().zip(row) {
-            *width = (*width).max(measure_text_width(cell).min(WIDEST_CELL));
+            *width = (*width).max(columns(cell).min(WIDEST_CELL));
         }
     }
 
-    fn print_heads(&self, heads: &[String], out: &mut dyn Write) -> Result<(), PrintError> {
+    fn print_heads(&mut self, heads: &[String], out: &mut dyn Write) -> Result<(), PrintError> {
         self.print(heads, out)?;
         if self.is_markdown {
             writeln!(out, "|{}", "---|".repeat(heads.len()))?;
@@ -273,20 +304,53 @@ impl Columns {
         Ok(())
     }
 
-    fn print(&self, row: &[String], out: &mut dyn Write) -> Result<(), PrintError> {
+    fn print(&mut self, row: &[String], out: &mut dyn Write) -> Result<(), PrintError> {
+        self.line.clear();
         if self.is_markdown {
-            let cells = row.iter().map(|cell| escape_unprintable(cell).replace('|', "\\|"));
-            writeln!(out, "| {} |", cells.collect::<Vec<_>>().join(" | "))?;
-            return Ok(());
+            self.line.push('|');
+            for cell in row {
+                self.line.push(' ');
+                push_markdown(&mut self.line, cell);
+                self.line.push_str(" |");
+            }
+        } else {
+            for (cell, width) in row.iter().zip(&self.widths) {
+                let start = self.line.len();
+                push_printable(&mut self.line, cell);
+                let columns = columns(&self.line[start..]);
+                let gap = (width + 2).saturating_sub(columns).max(2);
+                push_blanks(&mut self.line, gap);
+            }
+            self.line.truncate(self.line.trim_end_matches(' ').len());
         }
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&self.widths) {
-            let cell = escape_unprintable(cell);
-            line.push_str(&cell);
-            let gap = (width + 2).saturating_sub(measure_text_width(&cell)).max(2);
-            line.extend(std::iter::repeat_n(' ', gap));
-        }
-        writeln!(out, "{}", line.trim_end())?;
+        self.line.push('\n');
+        out.write_all(self.line.as_bytes())?;
         Ok(())
     }
+}
+
+/// Returns whether Markdown would take a byte for emphasis, a link, code, HTML or the end of a cell.
+fn is_markup(byte: u8) -> bool {
+    matches!(byte, b'|' | b'\\' | b'<' | b'`' | b'*' | b'_' | b'[')
+}
+
+/// Appends a cell of a table in Markdown.
+fn push_markdown(line: &mut String, cell: &str) {
+    let start = line.len();
+    push_printable(line, cell);
+    // Every byte is looked at, so that the compiler takes many in one step.
+    if line.as_bytes()[start..].iter().fold(false, |any, byte| any | is_markup(*byte)) {
+        let text = line.split_off(start);
+        for letter in text.chars() {
+            if u8::try_from(letter).is_ok_and(is_markup) {
+                line.push('\\');
+            }
+            line.push(letter);
+        }
+    }
+}
+
+/// Returns the columns that a text takes.
+fn columns(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { measure_text_width(text) }
 }

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use crate::report::terminal::escape_unprintable_json;
+use crate::report::terminal::{escape_unprintable_json, is_visible_ascii, push_blanks};
 
 /// The notation of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,99 +16,180 @@ pub(super) enum Notation {
     Yaml,
 }
 
+/// How the members of an object are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// On one line.
+    Line,
+    /// Objects on lines of their own. In JSON, the values before them stand behind the brace.
+    Block,
+}
+
+/// An open object.
+#[derive(Clone, Copy, Debug)]
+struct OpenObject {
+    layout: Layout,
+    is_empty: bool,
+    /// Whether it has a member on a line of its own.
+    has_lines: bool,
+}
+
 /// Writer of one document, which is an object.
 pub(super) struct Document<'w> {
     out: &'w mut dyn Write,
     notation: Notation,
-    /// For each open object, whether it has a member.
-    open: Vec<bool>,
+    open: Vec<OpenObject>,
+    /// The line that is being written.
+    line: String,
 }
 
 impl<'w> Document<'w> {
     /// Starts a document.
-    pub(super) fn new(out: &'w mut dyn Write, notation: Notation) -> io::Result<Self> {
-        if notation == Notation::Json {
-            out.write_all(b"{")?;
-        }
-        Ok(Self { out, notation, open: vec![false] })
+    pub(super) fn new(out: &'w mut dyn Write, notation: Notation) -> Self {
+        let line = if notation == Notation::Json { "{" } else { "" };
+        let top = OpenObject { layout: Layout::Block, is_empty: true, has_lines: false };
+        Self { out, notation, open: vec![top], line: line.to_owned() }
     }
 
     /// Writes a member.
     pub(super) fn value(&mut self, key: &str, value: &Value) -> io::Result<()> {
-        self.key(key)?;
-        if self.notation == Notation::Yaml {
-            self.out.write_all(b" ")?;
-        }
-        let text = value.to_string();
-        // Nearly all texts are plain, and there are hundreds of thousands in the largest answers.
-        if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-            return self.out.write_all(text.as_bytes());
-        }
-        self.out.write_all(escape_unprintable_json(&text).as_bytes())
+        self.json(key, &json_text(value))
+    }
+
+    /// Writes a member, given its value as JSON that is safe to print.
+    pub(super) fn json(&mut self, key: &str, value: &str) -> io::Result<()> {
+        let is_top = self.open.len() == 1;
+        self.start_member(is_top)?;
+        self.key(key);
+        self.line.push(' ');
+        self.line.push_str(value);
+        Ok(())
+    }
+
+    /// Writes a member whose key is an identifier.
+    pub(super) fn fact(&mut self, key: &'static str, value: &str) -> io::Result<()> {
+        self.start_member(false)?;
+        let quote = if self.notation == Notation::Json { "\"" } else { "" };
+        self.line.extend([quote, key, quote, ": ", value]);
+        Ok(())
     }
 
     /// Starts an object.
-    pub(super) fn open(&mut self, key: &str) -> io::Result<()> {
-        self.key(key)?;
-        if self.notation == Notation::Json {
-            self.out.write_all(b"{")?;
+    pub(super) fn open(&mut self, key: &str, layout: Layout) -> io::Result<()> {
+        self.start_member(true)?;
+        self.key(key);
+        if self.is_flow(layout) {
+            self.line.push_str(" {");
         }
-        self.open.push(false);
+        self.open.push(OpenObject { layout, is_empty: true, has_lines: false });
         Ok(())
     }
 
     /// Ends the object that was started last.
     pub(super) fn close(&mut self) -> io::Result<()> {
-        let has_members = self.open.pop().unwrap_or_default();
-        match (self.notation, has_members) {
-            (Notation::Json, true) => {
-                self.line()?;
-                self.out.write_all(b"}")
+        let Some(object) = self.open.pop() else { return Ok(()) };
+        match self.notation {
+            Notation::Json => {
+                if object.has_lines {
+                    self.start_line()?;
+                }
+                self.line.push('}');
             }
-            (Notation::Json, false) => self.out.write_all(b"}"),
-            (Notation::Yaml, true) => Ok(()),
-            (Notation::Yaml, false) => self.out.write_all(b" {}"),
+            Notation::Yaml if object.layout == Layout::Line => self.line.push('}'),
+            Notation::Yaml if object.is_empty => {
+                let separator = if self.open.is_empty() { "" } else { " " };
+                self.line.push_str(separator);
+                self.line.push_str("{}");
+            }
+            Notation::Yaml => {}
         }
+        Ok(())
     }
 
     /// Ends the document.
     pub(super) fn finish(mut self) -> io::Result<()> {
-        let is_empty_yaml = self.notation == Notation::Yaml && self.open == [false];
-        if is_empty_yaml {
-            self.out.write_all(b"{}")?;
-            self.open.pop();
-        } else {
-            self.close()?;
-        }
-        self.out.write_all(b"\n")
+        self.close()?;
+        self.line.push('\n');
+        self.out.write_all(self.line.as_bytes())
     }
 
-    fn key(&mut self, key: &str) -> io::Result<()> {
-        let is_first = self.open.len() == 1 && !self.open[0];
-        if let Some(has_members) = self.open.last_mut() {
-            let before = std::mem::replace(has_members, true);
-            if before && self.notation == Notation::Json {
-                self.out.write_all(b",")?;
+    /// Returns whether an object is written in braces.
+    fn is_flow(&self, layout: Layout) -> bool {
+        self.notation == Notation::Json || layout == Layout::Line
+    }
+
+    /// Separates a member from the one before. It is on a line of its own if that is wanted or if the notation requires it.
+    fn start_member(&mut self, own_line: bool) -> io::Result<()> {
+        let Some(object) = self.open.last().copied() else { return Ok(()) };
+        let is_flow = self.is_flow(object.layout);
+        let own_line = object.layout == Layout::Block && (own_line || !is_flow);
+        if is_flow && !object.is_empty {
+            self.line.push(',');
+        }
+        if own_line {
+            let is_first_of_yaml =
+                self.open.len() == 1 && object.is_empty && self.notation == Notation::Yaml;
+            if !is_first_of_yaml {
+                self.start_line()?;
             }
+        } else if !object.is_empty {
+            self.line.push(' ');
         }
-        if !(is_first && self.notation == Notation::Yaml) {
-            self.line()?;
+        if let Some(object) = self.open.last_mut() {
+            object.is_empty = false;
+            object.has_lines |= own_line;
         }
-        let quoted = Value::from(key).to_string();
-        match self.notation {
-            Notation::Yaml if is_plain(key) => write!(self.out, "{key}:"),
-            Notation::Yaml => write!(self.out, "{}:", escape_unprintable_json(&quoted)),
-            Notation::Json => write!(self.out, "{}: ", escape_unprintable_json(&quoted)),
-        }
+        Ok(())
     }
 
-    fn line(&mut self) -> io::Result<()> {
+    fn key(&mut self, key: &str) {
+        if self.notation == Notation::Json && is_unescaped(key) || is_plain(key) {
+            let quote = if self.notation == Notation::Json { "\"" } else { "" };
+            self.line.push_str(quote);
+            self.line.push_str(key);
+            self.line.push_str(quote);
+        } else {
+            push_json_text(&mut self.line, key);
+        }
+        self.line.push(':');
+    }
+
+    /// Writes the line, and indents the next one.
+    fn start_line(&mut self) -> io::Result<()> {
+        self.line.push('\n');
+        self.out.write_all(self.line.as_bytes())?;
         let levels = match self.notation {
             Notation::Json => self.open.len(),
             Notation::Yaml => self.open.len().saturating_sub(1),
         };
-        write!(self.out, "\n{:width$}", "", width = 2 * levels)
+        self.line.clear();
+        push_blanks(&mut self.line, 2 * levels);
+        Ok(())
     }
+}
+
+/// Returns a value as JSON that is safe to print.
+pub(super) fn json_text(value: &Value) -> String {
+    let text = value.to_string();
+    if is_visible_ascii(&text) { text } else { escape_unprintable_json(&text) }
+}
+
+/// Appends a text as JSON that is safe to print.
+pub(super) fn push_json_text(json: &mut String, text: &str) {
+    if is_unescaped(text) {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    } else {
+        json.push_str(&json_text(&Value::from(text)));
+    }
+}
+
+/// Returns whether a text stands between quotes as it is.
+fn is_unescaped(text: &str) -> bool {
+    // Every byte is looked at, so that the compiler takes many in one step.
+    let is_plain = |byte: u8| (byte >= b' ') & (byte <= b'~') & (byte != b'"') & (byte != b'\\');
+    text.bytes().fold(true, |all, byte| all & is_plain(byte))
 }
 
 /// Returns whether YAML takes a key as a text without quotes.
@@ -117,7 +198,7 @@ fn is_plain(key: &str) -> bool {
     let starts = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     starts
         && key.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))
-        && !WORDS.contains(&key.to_ascii_lowercase().as_str())
+        && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(key))
 }
 
 #[cfg(test)]
@@ -128,11 +209,16 @@ mod tests {
 
     fn sample(notation: Notation) -> String {
         let mut out = Vec::new();
-        let mut document = Document::new(&mut out, notation).unwrap();
+        let mut document = Document::new(&mut out, notation);
         document.value("a", &json!("x\u{202e}")).unwrap();
-        document.open("no").unwrap();
+        document.open("no", Layout::Block).unwrap();
         document.value("b", &json!([1, "two"])).unwrap();
-        document.open("empty").unwrap();
+        document.value("c", &json!(null)).unwrap();
+        document.open("empty", Layout::Block).unwrap();
+        document.close().unwrap();
+        document.open("leaf", Layout::Line).unwrap();
+        document.value("d", &json!(1)).unwrap();
+        document.value("e f", &json!(2)).unwrap();
         document.close().unwrap();
         document.close().unwrap();
         document.value("x-amz-acl", &json!(true)).unwrap();
@@ -141,14 +227,29 @@ mod tests {
     }
 
     #[test]
-    fn json_is_indented_and_escaped() {
-        let expected = "{\n  \"a\": \"x\\u202e\",\n  \"no\": {\n    \"b\": [1,\"two\"],\n    \"empty\": {}\n  },\n  \"x-amz-acl\": true\n}\n";
+    fn json_has_a_line_for_each_object_and_is_escaped() {
+        let expected = r#"{
+  "a": "x\u202e",
+  "no": {"b": [1,"two"], "c": null,
+    "empty": {},
+    "leaf": {"d": 1, "e f": 2}
+  },
+  "x-amz-acl": true
+}
+"#;
         assert_eq!(sample(Notation::Json), expected);
     }
 
     #[test]
     fn yaml_quotes_what_it_would_take_for_something_else() {
-        let expected = "a: \"x\\u202e\"\n\"no\":\n  b: [1,\"two\"]\n  empty: {}\nx-amz-acl: true\n";
+        let expected = r#"a: "x\u202e"
+"no":
+  b: [1,"two"]
+  c: null
+  empty: {}
+  leaf: {d: 1, "e f": 2}
+x-amz-acl: true
+"#;
         assert_eq!(sample(Notation::Yaml), expected);
     }
 
@@ -156,7 +257,7 @@ mod tests {
     fn an_empty_document_is_an_empty_object() {
         for (notation, expected) in [(Notation::Json, "{}\n"), (Notation::Yaml, "{}\n")] {
             let mut out = Vec::new();
-            Document::new(&mut out, notation).unwrap().finish().unwrap();
+            Document::new(&mut out, notation).finish().unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }

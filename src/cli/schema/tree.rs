@@ -3,7 +3,10 @@
 //! Input: an answer, the width of the terminal. Output: one line per field, and further lines for further paths, fields of the
 //! index that differ from the path, and values. Invariant: a name is never cut; long patterns and lists of values are.
 
-use std::io::Write;
+use std::{
+    io::{self, Write},
+    rc::Rc,
+};
 
 use console::measure_text_width;
 
@@ -11,14 +14,15 @@ use super::{
     PrintError,
     answer::{Answer, Section},
     html,
-    view::{FieldView, Place, range},
+    view::{FieldCache, FieldView, Place, range},
 };
 use crate::{
     normalize::Rules,
     report::{
         format::plural,
-        terminal::{Terminal, escape_unprintable},
+        terminal::{Terminal, escape_unprintable, push_blanks, push_printable},
     },
+    schema::fields::Next,
 };
 
 /// Columns that a pattern or a list of values may take.
@@ -50,9 +54,9 @@ pub(super) fn print(
 }
 
 /// Prints a section, and returns whether a field is required.
-fn print_section(
-    answer: &Answer<'_>,
-    section: &Section<'_>,
+fn print_section<'a>(
+    answer: &Answer<'a>,
+    section: &Section<'a>,
     rules: &Rules,
     terminal: Terminal,
     out: &mut dyn Write,
@@ -68,55 +72,53 @@ fn print_section(
             section.record_member, section.name
         )?;
     }
-    let mut width = 0;
+    let mut printer = FieldPrinter::new(terminal);
     let mut count = 0_usize;
     let mut has_required = false;
     answer.visit(section, rules, &mut |place, view| {
         if let Some(view) = view {
-            let columns = measure_text_width(&head(place, view));
-            width = width.max(columns.min(MOST_COLUMNS));
+            printer.measure(place, view);
             count += 1;
             has_required |= view.field.member().is_some_and(|member| member.flags.required);
         }
+        Next::Below
     });
     if count == 0 {
         writeln!(out, "  none")?;
         return Ok(false);
     }
-    let printer = FieldPrinter { width, terminal };
     // The number of paths of each field above: those of a field are printed where they become more.
     let mut paths = vec![printer.print_root(section, out)?];
     let mut result = Ok(());
     answer.visit(section, rules, &mut |place, view| {
         let Some(view) = view else {
             paths.pop();
-            return;
+            return Next::Below;
         };
         let above = paths.last().copied().unwrap_or(1);
         paths.push(view.spelled.len());
-        if result.is_ok() {
-            result = printer.print(place, view, above, out);
-        }
+        result = printer.print(place, view, above, out);
+        if result.is_ok() { Next::Below } else { Next::Stop }
     });
     result?;
     Ok(has_required)
 }
 
-/// Returns the name and the type of a field.
-fn head(place: Place<'_>, view: &FieldView<'_>) -> String {
+/// Returns the name and the type of a field, which are the same wherever it occurs.
+fn head(place: Place<'_, '_>, view: &FieldView<'_, '_>) -> String {
     let field = view.field;
     let required = field.member().is_some_and(|member| member.flags.required);
     let mark = if required { "*" } else { "" };
-    let indent = 2 + 2 * view.depth;
-    format!("{:indent$}{}{mark}  {}", "", field.name(), constraints(place, view))
+    let name = field.name();
+    escape_unprintable(&format!("{name}{mark}  {}", constraints(place, view)))
 }
 
 /// Returns the type of a field, its constraints and marks.
-fn constraints(place: Place<'_>, view: &FieldView<'_>) -> String {
+fn constraints(place: Place<'_, '_>, view: &FieldView<'_, '_>) -> String {
     let field = view.field;
     let mut parts = Vec::new();
     let mut kind = place.type_name(field).to_owned();
-    if let Some(shape) = field.shape(place.service) {
+    if let Some(shape) = field.shape(place.service()) {
         if let Some(range) = range(shape) {
             kind.push(' ');
             kind.push_str(&range);
@@ -130,15 +132,13 @@ fn constraints(place: Place<'_>, view: &FieldView<'_>) -> String {
         parts.push(kind);
     }
     let marks = [
-        ("recursive", field.recursive),
-        ("may be hidden", view.may_be_hidden),
-        ("JSON as text", view.json_text),
-        ("parsed JSON", view.parsed_json),
+        ("JSON as text", view.facts.json_text),
+        ("parsed JSON", view.facts.parsed_json),
         ("deprecated", field.member().is_some_and(|member| member.flags.deprecated)),
-        ("added by CloudTrail", place.is_added(field) && field.children.is_empty()),
+        ("added by CloudTrail", place.is_added(field) && !view.has_below),
     ];
     parts.extend(marks.iter().filter(|(_, set)| *set).map(|(mark, _)| (*mark).to_owned()));
-    escape_unprintable(&parts.join(", "))
+    parts.join(", ")
 }
 
 /// Cuts a long constraint; the other formats show all of it.
@@ -149,74 +149,139 @@ fn cut(text: &str) -> String {
     text.chars().take(LONGEST_CONSTRAINT - 1).chain(['…']).collect()
 }
 
+/// What is printed of a field wherever it occurs.
+struct Head {
+    /// Name and type.
+    text: String,
+    columns: usize,
+    /// The description, on one line.
+    documentation: Option<String>,
+}
+
 /// Prints the fields of a section.
 struct FieldPrinter {
     /// Columns of the names and types.
     width: usize,
     terminal: Terminal,
+    heads: FieldCache<Head>,
+    line: String,
 }
 
 impl FieldPrinter {
+    fn new(terminal: Terminal) -> Self {
+        Self { width: 0, terminal, heads: FieldCache::new(), line: String::new() }
+    }
+
+    fn head(&self, place: Place<'_, '_>, view: &FieldView<'_, '_>) -> Rc<Head> {
+        self.heads.get(view.field, || {
+            let text = head(place, view);
+            let columns = measure_text_width(&text);
+            let documentation = view.field.member().and_then(|one| one.documentation.as_deref());
+            let documentation = documentation.map(|text| escape_unprintable(&html::to_text(text)));
+            Head { text, columns, documentation }
+        })
+    }
+
+    /// Makes room for a field that will be printed.
+    fn measure(&mut self, place: Place<'_, '_>, view: &FieldView<'_, '_>) {
+        let columns = indent(view) + self.head(place, view).columns + marks(view).len();
+        self.width = self.width.max(columns.min(MOST_COLUMNS));
+    }
+
     /// Prints what is common to the paths of a section, and returns how many paths the section itself has.
-    fn print_root(&self, section: &Section<'_>, out: &mut dyn Write) -> Result<usize, PrintError> {
+    fn print_root(&self, section: &Section<'_>, out: &mut dyn Write) -> io::Result<usize> {
         if !section.may_lack_wrapper {
             return Ok(1);
         }
-        let width = self.width;
-        writeln!(
-            out,
-            "  {:width$}some events lack the wrapper; --format json has both paths",
-            "",
-            width = width
-        )?;
+        let note = "some events lack the wrapper; --format json has both paths";
+        writeln!(out, "  {:width$}{note}", "", width = self.width)?;
         Ok(2)
     }
 
     /// Prints a field. `above` is the number of paths of the field above.
     fn print(
-        &self,
-        place: Place<'_>,
-        view: &FieldView<'_>,
+        &mut self,
+        place: Place<'_, '_>,
+        view: &FieldView<'_, '_>,
         above: usize,
         out: &mut dyn Write,
-    ) -> Result<(), PrintError> {
-        let width = self.width;
-        let head = head(place, view);
-        let gap = width.saturating_sub(measure_text_width(&head));
+    ) -> io::Result<()> {
+        let head = self.head(place, view);
+        let marks = marks(view);
+        let columns = indent(view) + head.columns + marks.len();
+        self.line.clear();
+        self.pad(indent(view));
+        self.line.push_str(&head.text);
+        self.line.push_str(marks);
+        self.pad(self.width.saturating_sub(columns));
         let Some((first, others)) = view.spelled.split_first() else {
-            writeln!(out, "{head}{:gap$}  not logged", "")?;
-            return self.print_documentation(view, out);
+            self.line.push_str("  not logged");
+            self.end_line(out)?;
+            return self.print_documentation(view, &head, out);
         };
-        writeln!(out, "{head}{:gap$}  {}", "", escape_unprintable(&first.path))?;
+        self.line.push_str("  ");
+        push_printable(&mut self.line, &first.path);
+        self.end_line(out)?;
         if view.spelled.len() > above {
             for other in others {
-                writeln!(out, "{:width$}  or {}", "", escape_unprintable(&other.path))?;
+                self.print_below("or ", &other.path, out)?;
             }
         }
-        if view.field.children.is_empty() && !first.index.is_mapped {
-            writeln!(out, "{:width$}  in the index: a term of trailload.unmapped", "")?;
-        } else if view.field.children.is_empty() && first.index.path != first.path {
-            let index = escape_unprintable(&first.index.path);
-            writeln!(out, "{:width$}  in the index: {index}", "")?;
+        if !view.has_below && !first.index.is_mapped {
+            self.print_below("in the index: ", "a term of trailload.unmapped", out)?;
+        } else if !view.has_below && first.index.path != first.path {
+            self.print_below("in the index: ", &first.index.path, out)?;
         }
         if let (Some(all), Some(seen)) = (place.observed, view.observed(place)) {
             let example = seen.example.map_or_else(String::new, |example| format!(": {example}"));
-            let line = format!("in {} of {}{example}", seen.events, plural(all.events, "event"));
-            writeln!(out, "{:width$}  {}", "", escape_unprintable(&line))?;
+            let line = format!("{} of {}{example}", seen.events, plural(all.events, "event"));
+            self.print_below("in ", &line, out)?;
         }
-        self.print_documentation(view, out)
+        self.print_documentation(view, &head, out)
+    }
+
+    /// Prints a line below the path of a field.
+    fn print_below(&mut self, start: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
+        self.pad(self.width + 2);
+        self.line.push_str(start);
+        push_printable(&mut self.line, text);
+        self.end_line(out)
     }
 
     fn print_documentation(
         &self,
-        view: &FieldView<'_>,
+        view: &FieldView<'_, '_>,
+        head: &Head,
         out: &mut dyn Write,
-    ) -> Result<(), PrintError> {
-        let text = view.field.member().and_then(|member| member.documentation.as_deref());
-        let Some(text) = text else { return Ok(()) };
-        let indent = 4 + 2 * view.depth;
-        let text = format!("{:indent$}{}", "", escape_unprintable(&html::to_text(text)));
-        writeln!(out, "{}", self.terminal.wrap(&text, indent))?;
+    ) -> io::Result<()> {
+        let Some(text) = &head.documentation else { return Ok(()) };
+        let indent = 2 + indent(view);
+        let text = format!("{:indent$}{text}", "");
+        writeln!(out, "{}", self.terminal.wrap(&text, indent))
+    }
+
+    fn pad(&mut self, columns: usize) {
+        push_blanks(&mut self.line, columns);
+    }
+
+    fn end_line(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.line.push('\n');
+        out.write_all(self.line.as_bytes())?;
+        self.line.clear();
         Ok(())
+    }
+}
+
+fn indent(view: &FieldView<'_, '_>) -> usize {
+    2 + 2 * view.depth
+}
+
+/// Returns the marks of a field that depend on where it is.
+fn marks(view: &FieldView<'_, '_>) -> &'static str {
+    match (view.recursive, view.may_be_hidden) {
+        (true, true) => ", recursive, may be hidden",
+        (true, false) => ", recursive",
+        (false, true) => ", may be hidden",
+        (false, false) => "",
     }
 }

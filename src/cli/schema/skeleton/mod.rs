@@ -11,7 +11,10 @@ pub(super) mod sample;
 
 use crate::{
     normalize::Rules,
-    schema::{fields::Step, model::ScalarType},
+    schema::{
+        fields::{Next, Step},
+        model::ScalarType,
+    },
 };
 
 use super::answer::Answer;
@@ -61,8 +64,11 @@ fn leaves(answer: &Answer<'_>, rules: &Rules) -> Vec<Leaf> {
         answer.visit(section, rules, &mut |place, view| {
             let Some(view) = view else {
                 levels.pop();
-                return;
+                return Next::Below;
             };
+            if leaves.len() >= most {
+                return Next::Stop;
+            }
             let field = view.field;
             let above = levels.last().cloned().unwrap_or((String::new(), true));
             let name = match field.step {
@@ -73,12 +79,12 @@ fn leaves(answer: &Answer<'_>, rules: &Rules) -> Vec<Leaf> {
             let is_required = above.1 && required && !field.is_added();
             levels.push((name.clone(), is_required));
             let (Some(spelled), Some(scalar)) = (view.spelled.first(), place.scalar(field)) else {
-                return;
+                return Next::Below;
             };
-            if leaves.len() >= most || field.recursive {
-                return;
+            if view.recursive {
+                return Next::Below;
             }
-            let shape = field.shape(place.service);
+            let shape = field.shape(place.service());
             let min = shape.and_then(|shape| shape.min.as_deref()?.parse().ok());
             let values = shape.map(|shape| shape.enumeration.iter().map(ToString::to_string));
             leaves.push(Leaf {
@@ -92,10 +98,11 @@ fn leaves(answer: &Answer<'_>, rules: &Rules) -> Vec<Leaf> {
                 depth: view.depth,
                 is_required,
                 is_response: section.record_member == "responseElements",
-                json_text: view.json_text,
+                json_text: view.facts.json_text,
                 may_be_hidden: view.may_be_hidden,
                 is_added: field.is_added(),
             });
+            Next::Below
         });
     }
     leaves

@@ -55,8 +55,10 @@ pub(super) fn event(answer: &Answer<'_>, rules: &Rules) -> Value {
     for leaf in chosen(&leaves(answer, rules)) {
         insert(&mut record, &steps(&leaf.expression), example::value(leaf, service));
     }
-    let source = answer.service.info.event_source.as_ref();
-    let reads = answer.operation.is_some_and(|operation| only_reads(source, &operation.name));
+    let reads = answer
+        .info
+        .zip(answer.operation)
+        .is_some_and(|(info, operation)| only_reads(&info.event_source, &operation.name));
     let rest = json!({
         "requestID": "a1b2c3d4-5678-4abc-9def-111122223333",
         "eventID": "a1b2c3d4-5678-4abc-9def-444455556666",
