@@ -461,7 +461,7 @@ mod tests {
         let mut level: &[ExpandedField<'_>] = &fields;
         let mut found = None;
         for name in path.replace("[]", ".[]").split('.') {
-            let field = level.iter().find(|field| field.name() == name);
+            let field = level.iter().find(|field| field.step.name() == name);
             let field = field.unwrap_or_else(|| panic!("{call} lacks {path}"));
             level = &field.children;
             found = Some(field.paths.clone());

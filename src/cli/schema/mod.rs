@@ -2,8 +2,8 @@
 //!
 //! Input: the name of a service or operation. Output: services, operations, fields, or a text to start from: a Cloud Custodian
 //! policy, a rule, an example event, a query.
-//! Invariant: the answer is data on standard output; notes about it go to standard error. Nothing is requested, and nothing
-//! but models and the logs of `--observed` is read.
+//! Invariant: the answer is data on standard output; notes about it go to standard error. Nothing but models and the logs of
+//! `--observed` is read, and nothing but these logs is requested.
 //!
 //! | file | responsibility |
 //! |---|---|
@@ -40,10 +40,19 @@ use clap_complete::ArgValueCompleter;
 use self::{
     answer::Answer,
     catalog::Catalog,
+    observed::ObservedPlan,
     question::{Question, ServiceOperations},
+    skeleton::query::ExampleQuery,
     structured::Notation,
 };
-use super::{completions, environment::Environment, exit::Exit, failure::Failure};
+use super::{
+    args::{aws::AccessArgs, engine::ConnectionArgs},
+    completions,
+    environment::Environment,
+    exit::Exit,
+    failure::Failure,
+    plan::sources::INDEX,
+};
 use crate::{normalize::Rules, report::Log};
 
 /// The end of `trailload schema --help`.
@@ -63,6 +72,7 @@ Examples:
   trailload schema --find kmsKeyId
   trailload schema iam.CreatePolicy --custodian
   trailload schema s3.PutBucketPolicy --observed AWSLogs/
+  trailload schema iam.CreateUser --observed index --into http://localhost:9200
 
 Exit codes:
   0  answered
@@ -84,9 +94,6 @@ pub struct SchemaArgs {
     /// descriptions come from an installed one
     #[arg(long, value_name = "DIR")]
     pub models: Option<PathBuf>,
-    /// Show beside each field how often it occurs in these logs, and an example: files, folders, s3:// addresses or lookup
-    #[arg(long, value_name = "SOURCE", conflicts_with = "output")]
-    pub observed: Vec<OsString>,
     /// Format of the answer. The default is a tree on a terminal and JSON otherwise
     #[arg(
         long,
@@ -99,6 +106,36 @@ pub struct SchemaArgs {
     /// What to print instead of fields.
     #[command(flatten)]
     pub skeletons: SkeletonArgs,
+    /// The logs that fields are looked up in.
+    #[command(flatten)]
+    pub logs: ObservedArgs,
+}
+
+/// The logs that fields are looked up in.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Options of --observed")]
+pub struct ObservedArgs {
+    /// Show beside each field how often it occurs in these logs, and an example: files, folders, s3:// addresses, 'lookup'
+    /// (the event history) or 'index' (the engine of --into) (can be repeated)
+    #[arg(long, value_name = "SOURCE", conflicts_with = "output", help_heading = "Schema options")]
+    pub observed: Vec<OsString>,
+    /// The engine of `--observed index`.
+    #[command(flatten)]
+    pub engine: ConnectionArgs,
+    /// How AWS is accessed.
+    #[command(flatten)]
+    pub access: AccessArgs,
+}
+
+impl ObservedArgs {
+    /// Rejects options of an engine that is not read.
+    fn check(&self) -> Result<(), Failure> {
+        if self.engine.into.is_none() || self.observed.iter().any(|source| source == INDEX) {
+            return Ok(());
+        }
+        Err(Failure::usage("'--into' applies only to '--observed index'")
+            .hint("add --observed index, or remove the option"))
+    }
 }
 
 /// What to print instead of fields.
@@ -116,7 +153,7 @@ pub struct SkeletonArgs {
     /// Print an example event
     #[arg(long)]
     pub sample: bool,
-    /// Print an example query of the index
+    /// Print an example search of the index: as a command, in the Query DSL, in KQL and in Lucene
     #[arg(long)]
     pub query: bool,
 }
@@ -142,6 +179,7 @@ pub enum SchemaFormat {
 ///
 /// Returns a [`Failure`] if the name is unknown, or models or logs cannot be read.
 pub(super) fn run(args: &SchemaArgs, environment: &Environment, log: &Log) -> Result<(), Failure> {
+    args.logs.check()?;
     let catalog = Catalog::open(args.models.as_deref(), environment)?;
     let format = args.format.unwrap_or_else(|| {
         if environment.output.columns.is_some() { SchemaFormat::Tree } else { SchemaFormat::Json }
@@ -185,7 +223,7 @@ impl SchemaArgs {
             () if rule => "--rule",
             () if sample => "--sample",
             () if query => "--query",
-            () if !self.observed.is_empty() => "--observed",
+            () if !self.logs.observed.is_empty() => "--observed",
             () => return Ok(()),
         };
         Err(Failure::usage(format!("'{option}' requires one operation"))
@@ -199,9 +237,9 @@ impl SchemaArgs {
         environment: &Environment,
         log: &Log,
     ) -> Result<(), Failure> {
-        if !self.observed.is_empty() {
-            answer.observed =
-                Some(observed::read(&self.observed, answer.call(), environment, log)?);
+        if !self.logs.observed.is_empty() {
+            let plan = ObservedPlan::new(&self.logs, environment)?;
+            answer.observed = Some(plan.read(answer.call(), log)?);
         }
         Ok(())
     }
@@ -221,7 +259,14 @@ impl SchemaArgs {
                 () if custodian => skeleton::custodian::policy(answer, &rules),
                 () if rule => skeleton::rule::rule(answer, &rules),
                 () if sample => skeleton::sample::event_text(answer, &rules),
-                () => skeleton::query::query(answer, &rules),
+                () => {
+                    let query = ExampleQuery::new(answer, &rules);
+                    match format {
+                        SchemaFormat::Json => query.structured(Notation::Json),
+                        SchemaFormat::Yaml => query.structured(Notation::Yaml),
+                        _ => query.text(),
+                    }
+                }
             };
             return super::print(&text);
         }

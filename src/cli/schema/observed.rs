@@ -7,19 +7,26 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use super::answer::Answer;
+use super::{ObservedArgs, answer::Answer};
 use crate::{
+    aws::Session,
     cli::{
         args::aws::AwsArgs,
         environment::Environment,
         failure::Failure,
-        plan::{aws::EngineAuth, sources::SourceList},
+        index_endpoint::IndexEndpoint,
+        plan::{
+            aws::{AwsOptions, EngineAuth},
+            sources::SourceList,
+        },
         runtime,
         signals::{self, ShutdownMessages},
         sources::{
-            self, FollowMode, History, LookupMode, SourceBuilder, nothing_done, unless_shut_down,
+            self, FollowMode, History, LookupMode, SourceBuilder, accounts, nothing_done,
+            unless_shut_down,
         },
     },
+    filter::{action::ActionFilter, query::Query},
     limit::MemoryBudget,
     normalize::{Rules, TimeRange},
     pipeline::{
@@ -28,8 +35,11 @@ use crate::{
     },
     report::{Log, Metrics, format::plural},
     schema::fields::Next,
-    shutdown::shutdown_channel,
-    source::Files,
+    shutdown::{ShutdownSignal, shutdown_channel},
+    source::{
+        CombinedSource, Files,
+        index::{Closing, IndexPlan, IndexSource},
+    },
 };
 
 /// What the command reports about its shutdown.
@@ -45,81 +55,159 @@ const MEMORY_BYTES: u64 = 256 << 20;
 /// Memory for a batch, of which this command has none.
 const BATCH_BYTES: u64 = 256 << 10;
 
-/// Reads the sources, and returns what the events of the call have.
-pub(super) fn read(
-    sources: &[std::ffi::OsString],
-    call: ObservedCall,
-    environment: &Environment,
-    log: &Log,
-) -> Result<Observed, Failure> {
-    let sources = SourceList::new(sources, &[])?;
-    let name = call.event_names.join(" or ");
-    let metrics = Arc::new(Metrics::new(sources.names.clone()));
-    let run = read_sources(&sources, call, environment, &metrics, log);
-    let (observed, outcome) = runtime::block_on(&sources, run)??;
-    if outcome == RunOutcome::Stopped {
-        log.warn("schema", "stopped early: only a part of the logs was read");
-    }
-    let unreadable = metrics.sources_failed.load(Relaxed);
-    if unreadable > 0 {
-        log.warn("schema", format_args!("{} could not be read", plural(unreadable, "input")));
-    }
-    sources::warn_about_sources_without_events(&metrics, log);
-    if observed.events == 0 {
-        log.warn("schema", format_args!("these logs have no event {name}"));
-    } else {
-        log.info("schema", format_args!("{} of {name}", plural(observed.events, "event")));
-    }
-    Ok(observed)
+/// Where the logs of `--observed` are, and how they are read.
+#[derive(Clone, Debug)]
+pub(super) struct ObservedPlan {
+    sources: SourceList,
+    aws: AwsOptions,
+    /// The engine, if its indices are read.
+    index: Option<IndexEndpoint>,
+    processors: usize,
 }
 
-async fn read_sources(
-    sources: &SourceList,
-    call: ObservedCall,
-    environment: &Environment,
-    metrics: &Arc<Metrics>,
-    log: &Log,
-) -> Result<(Observed, RunOutcome), Failure> {
-    let aws = AwsArgs::default().plan(sources, EngineAuth::Credentials, environment)?;
-    let (trigger, shutdown) = shutdown_channel();
-    signals::listen(trigger.clone(), log.clone(), SHUTDOWN_MESSAGES)?;
-    // A path that does not exist is a usage error, before any request.
-    Files::new(&sources.paths(), nothing_done())?;
-    let stopped = || Ok((Observed::default(), RunOutcome::Stopped));
-    let session = Box::pin(async {
-        if sources.uses_aws() {
-            sources::open_session(sources, &aws, &metrics.waits).await.map(Some)
-        } else {
-            Ok(None)
+impl ObservedPlan {
+    /// Checks the options.
+    ///
+    /// # Errors
+    ///
+    /// Returns a usage [`Failure`] for an invalid address, or an engine that is not given completely.
+    pub(super) fn new(args: &ObservedArgs, environment: &Environment) -> Result<Self, Failure> {
+        let sources = SourceList::for_search(&args.observed, &[])?;
+        let index = IndexEndpoint::of_sources(&sources, &args.engine, environment)?;
+        let auth = index.as_ref().map_or(EngineAuth::Credentials, |index| index.auth);
+        let aws = AwsArgs { access: args.access.clone(), ..AwsArgs::default() };
+        let aws = aws.plan(&sources, auth, environment)?;
+        let processors = environment.processors.map_or(1, NonZeroUsize::get);
+        Ok(Self { sources, aws, index, processors })
+    }
+
+    /// Reads the sources, and returns what the events of the call have.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if a source cannot be read.
+    pub(super) fn read(&self, call: ObservedCall, log: &Log) -> Result<Observed, Failure> {
+        let name = call.event_names.join(" or ");
+        let metrics = Arc::new(Metrics::new(self.sources.names.clone()));
+        let reading = Reading { plan: self, metrics: &metrics, log };
+        let (observed, outcome) = runtime::block_on(&self.sources, reading.run(call))??;
+        if outcome == RunOutcome::Stopped {
+            log.warn("schema", "stopped early: only a part of the logs was read");
         }
-    });
-    let Some(session) = unless_shut_down(&shutdown, session).await? else { return stopped() };
-    let remote = usize::from(sources.lookup.is_some()) + usize::from(sources.has_buckets());
-    let memory = MemoryBudget::new(MEMORY_BYTES, BATCH_BYTES, remote);
-    let builder = SourceBuilder {
-        sources,
-        aws: &aws,
-        range: TimeRange::default(),
-        memory,
-        history: History::Ignored,
-        lookup: LookupMode::Search(FollowMode::Off),
-        metrics,
-        log,
-        shutdown: &shutdown,
-    };
-    let Some(source) = builder.build(session).await? else { return stopped() };
-    let processors = environment.processors.map_or(1, NonZeroUsize::get);
-    let config = PipelineConfig {
-        source: Box::new(source),
-        range: TimeRange::default(),
-        workers: processors.min(memory.affordable_workers()).max(1),
-        memory,
-        metrics: Arc::clone(metrics),
-        log: log.warnings_only(),
-        shutdown: shutdown.clone(),
-        trigger,
-    };
-    Ok(observe(config, call).await?)
+        let unreadable = metrics.sources_failed.load(Relaxed);
+        if unreadable > 0 {
+            log.warn("schema", format_args!("{} could not be read", plural(unreadable, "input")));
+        }
+        sources::warn_about_sources_without_events(&metrics, log);
+        if observed.events == 0 {
+            log.warn("schema", format_args!("these logs have no event {name}"));
+        } else {
+            log.info("schema", format_args!("{} of {name}", plural(observed.events, "event")));
+        }
+        Ok(observed)
+    }
+}
+
+/// Logs that are being read.
+#[derive(Clone, Copy)]
+struct Reading<'r> {
+    plan: &'r ObservedPlan,
+    metrics: &'r Arc<Metrics>,
+    log: &'r Log,
+}
+
+impl Reading<'_> {
+    async fn run(self, call: ObservedCall) -> Result<(Observed, RunOutcome), Failure> {
+        let ObservedPlan { sources, aws, .. } = self.plan;
+        let (metrics, log) = (self.metrics, self.log);
+        let (trigger, shutdown) = shutdown_channel();
+        signals::listen(trigger.clone(), log.clone(), SHUTDOWN_MESSAGES)?;
+        // A path that does not exist is a usage error, before any request.
+        Files::new(&sources.paths(), nothing_done())?;
+        let stopped = || Ok((Observed::default(), RunOutcome::Stopped));
+        let session = unless_shut_down(&shutdown, Box::pin(self.session())).await?;
+        let Some(session) = session else { return stopped() };
+        let is_index_read = usize::from(self.plan.index.is_some());
+        let remote = usize::from(sources.lookup.is_some())
+            + usize::from(sources.has_buckets())
+            + is_index_read;
+        let memory = MemoryBudget::new(MEMORY_BYTES, BATCH_BYTES, remote);
+        let builder = SourceBuilder {
+            sources,
+            aws,
+            range: TimeRange::default(),
+            memory,
+            history: History::Ignored,
+            lookup: LookupMode::Search(FollowMode::Off),
+            metrics,
+            log,
+            shutdown: &shutdown,
+        };
+        let Some(source) = builder.build(session.clone()).await? else { return stopped() };
+        let indices = Box::pin(self.with_indices(source, session.as_ref(), &call, &shutdown));
+        let Some((source, closing)) = unless_shut_down(&shutdown, indices).await? else {
+            return stopped();
+        };
+        let config = PipelineConfig {
+            source: Box::new(source),
+            range: TimeRange::default(),
+            workers: self.plan.processors.min(memory.affordable_workers()).max(1),
+            memory,
+            metrics: Arc::clone(metrics),
+            log: log.warnings_only(),
+            shutdown: shutdown.clone(),
+            trigger,
+        };
+        let observed = observe(config, call).await?;
+        if let Some(closing) = closing {
+            closing.wait().await;
+        }
+        Ok(observed)
+    }
+
+    async fn session(self) -> Result<Option<Session>, Failure> {
+        let ObservedPlan { sources, aws, index, .. } = self.plan;
+        let waits = &self.metrics.waits;
+        if sources.uses_aws() {
+            return sources::open_session(sources, aws, waits).await.map(Some);
+        }
+        match index {
+            Some(index) if index.auth == EngineAuth::SigV4 => {
+                accounts::new_session(aws, waits).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Adds the indices of the engine, if they are read. The engine leaves out what is another call.
+    async fn with_indices(
+        self,
+        source: CombinedSource,
+        session: Option<&Session>,
+        call: &ObservedCall,
+        shutdown: &ShutdownSignal,
+    ) -> Result<(CombinedSource, Option<Closing>), Failure> {
+        let ObservedPlan { sources, index, .. } = self.plan;
+        let (Some(number), Some(index)) = (sources.index, index) else {
+            return Ok((source, None));
+        };
+        let reader = index.connect(session, self.metrics, self.log, shutdown).await?;
+        let mut index = IndexSource::new(
+            IndexPlan::new(reader, &query_of(call)).await?,
+            number,
+            self.log.clone(),
+        );
+        let closing = index.closing();
+        Ok((source.with_remote(number, index), Some(closing)))
+    }
+}
+
+/// Returns a query that finds all events of a call, and possibly others.
+fn query_of(call: &ObservedCall) -> Query {
+    let names = call.event_names.iter().map(|name| format!("{}:{name}", call.event_source));
+    let names: Vec<String> = names.collect();
+    // Names of events have no blank, which alone would make a pattern invalid.
+    Query { actions: ActionFilter::parse(&names).unwrap_or_default(), ..Query::default() }
 }
 
 /// Paths that are named in a message.
