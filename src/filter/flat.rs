@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::field_test::{FieldPath, PathStep};
+
 /// The flat view of an event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FlatView<'a> {
@@ -65,6 +67,24 @@ impl<'a> FlatView<'a> {
         self.for_each(|key, value| entries.push((key.to_owned(), value)));
         entries
     }
+}
+
+/// Returns the members and positions that a flat key leads through; `None` for a key in brackets and quotes, and for an
+/// empty key, which may lead to several places.
+pub fn field_path(key: &str) -> Option<FieldPath> {
+    let (mut place, mut rest) = (StepPlace::Start, key);
+    let mut path = Vec::new();
+    while path.is_empty() || !rest.is_empty() {
+        let step;
+        (step, rest) = first_step(rest, place)?;
+        path.push(match step {
+            Step::Key(name) if !name.is_empty() => PathStep::Member(name.to_owned()),
+            Step::Position(position) => PathStep::Element(position),
+            Step::Key(_) | Step::QuotedKey(_) => return None,
+        });
+        place = StepPlace::Behind;
+    }
+    Some(path)
 }
 
 /// Returns the leaf that `key` leads to from `root`.

@@ -8,7 +8,7 @@
 //! | module | responsible for |
 //! |---|---|
 //! | [`query`] | the conditions of a search, and in which order they are evaluated |
-//! | [`required_paths`] | which members of an event a query looks at |
+//! | [`required_paths`], [`event_part`] | which parts of an event a query looks at |
 //! | [`event_header`], [`time_bounds`] | what a query needs of an event that is not parsed; its time range |
 //! | [`observations`] | what the evaluation of a query has met |
 //! | [`glob`] | patterns such as `*-prod` |
@@ -18,13 +18,16 @@
 //! | [`flat`], [`eventbridge`] | the views of an event that expressions see |
 //! | [`principal`], [`resource`] | who made a call, and what it was about |
 //! | [`selectors`] | the conditions of a search with options of their own |
+//! | [`field_test`] | tests of single fields that a condition requires |
 //! | [`rule`], [`sigma`] | on which events an alert is due: rules of our own, and those of Sigma |
 //! | [`yaml`] | YAML with the line and column of every value |
 //! | [`syntax`] | errors in expressions, and limits on their size |
 
 pub mod action;
 pub mod event_header;
+pub mod event_part;
 pub mod eventbridge;
+pub mod field_test;
 pub mod flat;
 pub mod glob;
 pub mod jmespath;

@@ -16,16 +16,19 @@
 //! | `node`, `number` | values: borrowed from the event or computed; numbers by value |
 //! | `budget` | the limit on the work of an evaluation |
 //! | `possible_kinds`, `requirement` | what is known about the result without an event |
+//! | `required_parts` | which parts of an event decide about the result |
 //! | `lint` | expressions that are valid and mean something else than their author believes |
 
 mod budget;
 mod evaluation;
+mod field_tests;
 mod functions;
 mod lint;
 mod node;
 pub(crate) mod number;
 mod parse;
 mod possible_kinds;
+mod required_parts;
 mod requirement;
 mod signature;
 mod syntax_tree;
@@ -38,7 +41,7 @@ pub use self::{
     lint::{Lint, LintKind},
     node::{Kind, Node},
 };
-use super::syntax::SyntaxError;
+use super::{event_part::EventPart, field_test::Requirement, syntax::SyntaxError};
 
 /// A JMESPath expression.
 #[derive(Clone, Debug)]
@@ -86,6 +89,27 @@ impl Expression {
     /// field is given by the names of its path; several paths may lead to it.
     pub fn required_texts(&self, fields: &[&[&str]]) -> Option<Vec<&str>> {
         requirement::required_texts(&self.root, fields)
+    }
+
+    /// Returns the parts of an event that decide whether the expression is true on the view of EventBridge, without the
+    /// flat view; `None` if that may be the whole event.
+    pub fn required_parts(&self) -> Option<Vec<EventPart>> {
+        required_parts::required_parts(&self.root)
+    }
+
+    /// Returns what the expression requires of single fields; it has to meet all of the requirements.
+    pub fn requirements(&self) -> Vec<Requirement> {
+        field_tests::requirements(&self.root)
+    }
+
+    /// Returns whether the expression may look at a field that EventBridge adds to an event.
+    pub fn looks_at_envelope(&self) -> bool {
+        field_tests::looks_at_envelope(&self.root)
+    }
+
+    /// Returns the keys of the flat view that the expression looks at, or `None` if it may look at the view as a whole.
+    pub fn flat_keys(&self) -> Option<Vec<&str>> {
+        field_tests::flat_keys(&self.root)
     }
 
     /// Returns what is valid in the expression and probably not meant.

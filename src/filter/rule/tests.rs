@@ -276,19 +276,53 @@ fn the_json_schema_has_the_keys_of_rules() {
     );
 }
 
-const SOURCES: [&str; 3] = ["a.amazonaws.com", "b.amazonaws.com", "c.amazonaws.com"];
-const NAMES: [&str; 4] = ["A", "B", "C", "D"];
+const SOURCES: [&str; 3] = ["a.amazonaws.com", "b.amazonaws.com", "A.amazonaws.com"];
+const NAMES: [&str; 4] = ["A", "B", "C", "a"];
+
+/// Paths of fields in the views that rules see, and one that EventBridge adds.
+const FIELDS: [&str; 9] = [
+    "detail.eventName",
+    "detail.x",
+    "detail.y",
+    "detail.o.p",
+    "detail.o.l[0].q",
+    "detail.o",
+    "flat.\"o.p\"",
+    "flat.\"o.l[0].q\"",
+    "account",
+];
 
 fn any_condition() -> impl Strategy<Value = String> {
+    let field = || prop::sample::select(&FIELDS[..]);
+    let text = || prop::sample::select(vec!["A", "a", "ab", "", "ä", "b"]);
+    let function = || prop::sample::select(vec!["contains", "starts_with", "ends_with"]);
     let leaf = prop_oneof![
         prop::sample::select(&NAMES[..]).prop_map(|name| format!("detail.eventName == '{name}'")),
         prop::sample::select(&NAMES[..]).prop_map(|name| format!("'{name}' != flat.\"eventName\"")),
         prop::sample::select(&SOURCES[..])
             .prop_map(|source| format!("flat.\"eventSource\" == '{source}'")),
         Just("contains(['A', 'B'], detail.eventName)".to_owned()),
-        Just("detail.x".to_owned()),
-        Just("detail.y == `1`".to_owned()),
-        Just("starts_with(detail.x, 'a')".to_owned()),
+        field().prop_map(|field| format!("contains(['ab', 'a'], {field})")),
+        field().prop_map(|field| format!("contains(`[null, 1, \"a\"]`, {field})")),
+        field().prop_map(str::to_owned),
+        (field(), text()).prop_map(|(field, text)| format!("{field} == '{text}'")),
+        (field(), text()).prop_map(|(field, text)| format!("{field} != '{text}'")),
+        field().prop_map(|field| format!("{field} == `1`")),
+        field().prop_map(|field| format!("{field} == `null`")),
+        field().prop_map(|field| format!("{field} > `0`")),
+        (function(), field(), text())
+            .prop_map(|(function, field, text)| format!("{function}({field}, '{text}')")),
+        (function(), field(), text(), text()).prop_map(|(function, field, default, text)| {
+            format!("{function}(not_null({field}, '{default}'), '{text}')")
+        }),
+        field().prop_map(|field| format!("length({field}) > `1`")),
+        field().prop_map(|field| format!("length(not_null({field}, `[]`)) > `0`")),
+        Just("detail.o.l[?q == 'a']".to_owned()),
+        Just("length(detail.o.l[?q == 'a']) > `0`".to_owned()),
+        Just("detail.o.l[*].q | [0] == 'a'".to_owned()),
+        Just("to_string(detail.x) == 'ab'".to_owned()),
+        Just("source == 'aws.a'".to_owned()),
+        Just("keys(flat)[0] == 'eventSource'".to_owned()),
     ];
     leaf.prop_recursive(3, 8, 2, |inner| {
         prop_oneof![
@@ -299,72 +333,216 @@ fn any_condition() -> impl Strategy<Value = String> {
     })
 }
 
+fn any_sigma_condition() -> impl Strategy<Value = RuleCondition> {
+    let field = prop::sample::select(vec![
+        "eventName",
+        "eventSource|startswith",
+        "eventName|neq",
+        "x",
+        "y",
+        "o.p|contains",
+        "o.l.q",
+        "o.l.q|endswith",
+        "x|contains|all",
+        "o|contains",
+        "y|gt",
+        "x|re",
+        "x|cased",
+        "o.p|exists",
+    ]);
+    let value =
+        prop::sample::select(vec!["a", "ab", "A*", "*b", "'?b'", "Ä", "1", "null", "''", "true"]);
+    let item = (field, prop::collection::vec(value, 1..3))
+        .prop_map(|(field, values)| format!("{field}: [{}]", values.join(", ")));
+    let condition =
+        prop::sample::select(vec!["s", "not s", "s and t", "s or t", "s and not t", "1 of them"]);
+    let identifier = || prop::collection::vec(item.clone(), 1..3);
+    (identifier(), identifier(), condition).prop_filter_map("refused", |(first, second, condition)| {
+        let yaml = format!(
+            "title: x\nlogsource: {{product: aws, service: cloudtrail}}\ndetection:\n  s:\n    {}\n  t:\n    - {}\n  condition: {condition}\n",
+            first.join("\n    "),
+            second.join("\n    - ")
+        );
+        parse_rule_file(&yaml).rules.pop()?.condition
+    })
+}
+
 prop_compose! {
     fn any_rule()(
         sources in prop::option::of(prop::sample::subsequence(&SOURCES[..], 1..3)),
         events in prop::option::of(prop::sample::subsequence(&NAMES[..], 1..4)),
-        condition in prop::option::of(any_condition()),
+        condition in prop_oneof![
+            1 => Just(None),
+            6 => any_condition().prop_map(|text| Some(RuleCondition::Expression(Expression::parse(&text).unwrap()))),
+            3 => any_sigma_condition().prop_map(Some),
+        ],
         exception in prop::option::weighted(0.3, any_condition()),
     ) -> Rule {
         let mut rule = rules("name: x\nevents: ['*']\n").remove(0);
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
-        rule.selection = Selection { sources: sources.map(owned), events: events.map(owned) };
-        rule.condition = condition.map(|text| RuleCondition::Expression(Expression::parse(&text).unwrap()));
+        if !matches!(condition, Some(RuleCondition::Sigma(_))) {
+            rule.selection = Selection { sources: sources.map(owned), events: events.map(owned) };
+        }
+        rule.condition = condition;
         rule.exceptions = exception.iter().map(|text| Expression::parse(text).unwrap()).collect();
         rule
     }
+}
+
+fn any_value() -> impl Strategy<Value = Option<Value>> {
+    prop::option::weighted(
+        0.8,
+        prop::sample::select(vec![
+            json!(null),
+            json!("ab"),
+            json!("A"),
+            json!("äB"),
+            json!(""),
+            json!([]),
+            json!({}),
+            json!(0),
+            json!(1),
+            json!(true),
+            json!(["a", "ab"]),
+            json!([{ "q": "a" }, { "q": "b" }]),
+            json!({ "p": "ab" }),
+        ]),
+    )
 }
 
 prop_compose! {
     fn any_event()(
         source in prop::sample::select(&SOURCES[..]),
         name in prop::sample::select(&NAMES[..]),
-        x in prop::sample::select(vec![json!(null), json!("ab"), json!(""), json!([]), json!({}), json!(0), json!([0])]),
-        y in 0..2,
+        x in any_value(),
+        y in any_value(),
+        p in any_value(),
+        l in any_value(),
+        unnamed in prop::bool::weighted(0.05),
     ) -> Value {
-        json!({ "eventSource": source, "eventName": name, "x": x, "y": y })
+        let mut event = json!({ "eventSource": source, "eventName": name, "o": {} });
+        for (name, value) in [("x", x), ("y", y)] {
+            event.as_object_mut().unwrap().extend(value.map(|value| (name.to_owned(), value)));
+        }
+        for (name, value) in [("p", p), ("l", l)] {
+            event["o"].as_object_mut().unwrap().extend(value.map(|value| (name.to_owned(), value)));
+        }
+        if unnamed {
+            event[""] = json!({ "o": { "p": "ab" } });
+        }
+        event
     }
 }
 
-/// Evaluates a rule without the index, and without anything that is known about its condition.
-fn fires_naively(rule: &Rule, event: &Value) -> bool {
-    let envelope = json!({ "detail": event, "flat": super::super::flat::FlatView::new(event).entries().into_iter().map(|(key, value)| (key, value.clone())).collect::<serde_json::Map<_, _>>() });
+/// What a rule does on an event, as far as it is reported.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reported {
+    Fires,
+    Excepted,
+    Fails,
+}
+
+/// Evaluates a rule without the index, and without anything that is known about its condition but the names and sources
+/// that it requires.
+fn evaluated_naively(rule: &Rule, event: &Value) -> Option<Reported> {
+    let mut flat = serde_json::Map::new();
+    for (key, value) in super::super::flat::FlatView::new(event).entries() {
+        flat.entry(key).or_insert_with(|| value.clone());
+    }
+    let source = event["eventSource"].as_str().unwrap();
+    let envelope = json!({ "detail": event, "flat": flat, "source": format!("aws.{}", source.split('.').next().unwrap()) });
     let is_true = |expression: &Expression| {
-        let result = expression.evaluate(&envelope).ok().map(|node| node.to_value());
-        result.is_some_and(|value| super::super::truth::is_true_in_javascript(&value))
+        let result = expression.evaluate(&envelope).map(|node| node.to_value());
+        result.map(|value| super::super::truth::is_true_in_javascript(&value))
     };
     let listed = |names: &Option<Vec<String>>, key: &str| {
         names.as_ref().is_none_or(|names| names.contains(&event[key].as_str().unwrap().to_owned()))
     };
-    listed(&rule.selection.sources, "eventSource")
+    let required = |key: &str| {
+        let texts = rule.condition.as_ref().and_then(|condition| condition.required_texts(key));
+        let is_it =
+            |text: &&str| text.to_lowercase() == event[key].as_str().unwrap().to_lowercase();
+        match &rule.condition {
+            Some(RuleCondition::Sigma(_)) => texts.is_none_or(|texts| texts.iter().any(is_it)),
+            _ => texts.is_none_or(|texts| texts.contains(&event[key].as_str().unwrap())),
+        }
+    };
+    let is_selected = listed(&rule.selection.sources, "eventSource")
         && listed(&rule.selection.events, "eventName")
-        && rule.condition.as_ref().is_none_or(|condition| match condition {
-            RuleCondition::Expression(expression) => is_true(expression),
-            RuleCondition::Sigma(detection) => detection.matches(event),
-        })
-        && !rule.exceptions.iter().any(is_true)
+        && required("eventSource")
+        && required("eventName");
+    if !is_selected {
+        return None;
+    }
+    match &rule.condition {
+        None => {}
+        Some(RuleCondition::Sigma(detection)) if detection.matches(event) => {}
+        Some(RuleCondition::Sigma(_)) => return None,
+        Some(RuleCondition::Expression(expression)) => match is_true(expression) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(_) => return Some(Reported::Fails),
+        },
+    }
+    let is_excepted = rule.exceptions.iter().any(|exception| is_true(exception) == Ok(true));
+    Some(if is_excepted { Reported::Excepted } else { Reported::Fires })
+}
+
+fn reported(verdict: &Verdict) -> Reported {
+    match verdict {
+        Verdict::Fires(_) => Reported::Fires,
+        Verdict::Excepted(_) => Reported::Excepted,
+        Verdict::Failed(_) => Reported::Fails,
+        Verdict::NoMatch => panic!("rules that do not match are not reported"),
+    }
+}
+
+fn with_numbers(rules: Vec<Rule>) -> Vec<Rule> {
+    let numbered = rules.into_iter().enumerate();
+    numbered.map(|(number, rule)| Rule { name: number.to_string(), ..rule }).collect()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_index_finds_the_rules_that_naive_evaluation_finds(
-        rules in prop::collection::vec(any_rule(), 1..12),
+    fn the_index_reports_what_naive_evaluation_finds(
+        rules in prop::collection::vec(any_rule(), 1..16),
         events in prop::collection::vec(any_event(), 1..8),
     ) {
-        let rules: Vec<Rule> = rules.into_iter().enumerate().map(|(number, rule)| Rule { name: number.to_string(), ..rule }).collect();
-        let set = RuleSet::new(rules);
+        let set = RuleSet::new(with_numbers(rules));
         for event in &events {
-            let expected: Vec<&str> = set.rules().iter().filter(|rule| fires_naively(rule, event)).map(|rule| rule.name.as_str()).collect();
-            let mut found: Vec<&str> = Vec::new();
-            set.evaluate(event, |_, rule, verdict| {
-                if matches!(verdict, Verdict::Fires(_)) {
-                    found.push(&rule.name);
-                }
-            });
-            found.sort_unstable_by_key(|name| name.parse::<usize>().unwrap());
-            prop_assert_eq!(found, expected);
+            let expected: Vec<(usize, Reported)> = set
+                .rules()
+                .iter()
+                .enumerate()
+                .filter_map(|(number, rule)| Some((number, evaluated_naively(rule, event)?)))
+                .collect();
+            let mut found = Vec::new();
+            set.evaluate(event, |number, _, verdict| found.push((number, reported(&verdict))));
+            found.sort_unstable();
+            prop_assert_eq!(found, expected, "{}", event);
+        }
+    }
+
+    #[test]
+    fn the_required_parts_of_an_event_decide(
+        rules in prop::collection::vec(any_rule(), 1..4),
+        event in any_event(),
+    ) {
+        let set = RuleSet::new(with_numbers(rules));
+        let name = |key: &str| event[key].as_str().unwrap();
+        let parts = set
+            .shortlist(name("eventSource"), name("eventName"))
+            .and_then(|shortlist| set.required_parts(shortlist));
+        if let Some(parts) = parts {
+            let evaluate = |event: &Value| {
+                let mut found = Vec::new();
+                set.evaluate(event, |number, _, verdict| found.push((number, format!("{verdict:?}"))));
+                found
+            };
+            let pruned = super::super::event_part::tests::pruned(&event, &parts);
+            prop_assert_eq!(evaluate(&pruned), evaluate(&event), "{} {:?}", event, parts);
         }
     }
 }

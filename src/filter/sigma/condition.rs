@@ -16,6 +16,9 @@ pub(super) fn parse_condition(text: &str, identifiers: &Identifiers) -> Result<S
     if text.contains('|') {
         return Err("aggregations behind `|` are not supported".to_owned());
     }
+    if text.trim().is_empty() {
+        return Err("it is empty".to_owned());
+    }
     let spaced = text.replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut parser = ConditionParser { words, next: 0, identifiers };
@@ -100,15 +103,9 @@ impl<'a> ConditionParser<'a> {
         self.next += 1;
         let is_meant = |name: &str| {
             if pattern.eq_ignore_ascii_case("them") {
-                return !name.starts_with('_');
-            }
-            match pattern.split_once('*') {
-                Some((start, end)) => {
-                    name.len() >= start.len() + end.len()
-                        && name.starts_with(start)
-                        && name.ends_with(end)
-                }
-                None => name == pattern,
+                !name.starts_with('_')
+            } else {
+                matches_name(pattern, name)
             }
         };
         let parts: Vec<Search> = self
@@ -121,6 +118,44 @@ impl<'a> ConditionParser<'a> {
             Err(format!("no search identifier matches `{pattern}`"))
         } else {
             Ok(parts)
+        }
+    }
+}
+
+/// Returns whether a pattern with `*` matches the name of a search identifier.
+fn matches_name(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        match name.find(part) {
+            Some(at) => name = name.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    name.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asterisks_stand_for_any_characters() {
+        for (pattern, name, expected) in [
+            ("sel*", "selection", true),
+            ("*", "x", true),
+            ("*_b", "sel_b", true),
+            ("sel*_b", "sel_b", true),
+            ("sel*_b", "selb", false),
+            ("s*l*_*b", "sel_a_b", true),
+            ("a*a", "a", false),
+            ("sel", "sel", true),
+            ("sel", "sele", false),
+            ("*x*", "ab", false),
+        ] {
+            assert_eq!(matches_name(pattern, name), expected, "{pattern} {name}");
         }
     }
 }

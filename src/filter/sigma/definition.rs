@@ -34,16 +34,40 @@ pub(in crate::filter) enum SigmaLevel {
     Critical,
 }
 
+/// Why a Sigma rule is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::filter) enum SigmaError {
+    /// It is for other logs than those of CloudTrail.
+    OtherLogSource(DefinitionError),
+    /// It is not valid, or has a part that is not supported.
+    Invalid(DefinitionError),
+}
+
+impl From<DefinitionError> for SigmaError {
+    fn from(error: DefinitionError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
 /// Returns whether a document is a Sigma rule, or a part of one.
 pub(in crate::filter) fn is_sigma_rule(node: &YamlNode) -> bool {
-    ["detection", "logsource", "correlation"].iter().any(|key| node.get(key).is_some())
+    let is_action = node
+        .get("action")
+        .and_then(YamlNode::as_text)
+        .is_some_and(|action| matches!(action, "global" | "reset" | "repeat"));
+    is_action || ["detection", "logsource", "correlation"].iter().any(|key| node.get(key).is_some())
 }
 
 /// Reads a Sigma rule.
-pub(in crate::filter) fn parse_sigma_rule(node: &YamlNode) -> Result<SigmaRule, DefinitionError> {
-    for key in ["correlation", "action"] {
+pub(in crate::filter) fn parse_sigma_rule(node: &YamlNode) -> Result<SigmaRule, SigmaError> {
+    for (key, advice) in [
+        ("correlation", "write a rule with `threshold` and `window` instead"),
+        ("action", "repeat what is common to the documents in each of them"),
+        ("filter", "add it to the condition of the rules that it is for: `and not …`"),
+    ] {
         if let Some(value) = node.get(key) {
-            return Err(DefinitionError::new(value.position, format!("`{key}` is not supported")));
+            let message = format!("`{key}` is not supported in Sigma rules");
+            return Err(DefinitionError::new(value.position, message).suggest(advice).into());
         }
     }
     let missing =
@@ -61,25 +85,27 @@ pub(in crate::filter) fn parse_sigma_rule(node: &YamlNode) -> Result<SigmaRule, 
     })
 }
 
-fn check_log_source(node: &YamlNode) -> Result<(), DefinitionError> {
+fn check_log_source(node: &YamlNode) -> Result<(), SigmaError> {
+    if node.as_mapping().is_none() {
+        return Err(DefinitionError::new(node.position, "`logsource` is not a mapping").into());
+    }
+    let other = |position, message: String| {
+        let message = format!("the rule is for another log source: {message}");
+        SigmaError::OtherLogSource(DefinitionError::new(position, message))
+    };
     for (key, expected) in [("product", "aws"), ("service", "cloudtrail")] {
-        match node.get(key) {
+        match node.get(key).map(|value| (value, value.as_text().unwrap_or_default())) {
             None => {}
-            Some(value)
-                if value.as_text().is_some_and(|text| text.eq_ignore_ascii_case(expected)) => {}
-            Some(value) => {
-                let message =
-                    format!("the rule is for another log source; `{key}` is not {expected}");
-                return Err(DefinitionError::new(value.position, message));
+            Some((_, text)) if text.eq_ignore_ascii_case(expected) => {}
+            Some((value, text)) => {
+                let text = crate::report::terminal::escape_unprintable(text);
+                return Err(other(value.position, format!("`{key}` is {text}, not {expected}")));
             }
         }
     }
     match node.get("service") {
         Some(_) => Ok(()),
-        None => Err(DefinitionError::new(
-            node.position,
-            "the rule is for another log source; it has no `service: cloudtrail`",
-        )),
+        None => Err(other(node.position, "it has no `service: cloudtrail`".to_owned())),
     }
 }
 

@@ -5,17 +5,20 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use fancy_regex::{Regex, RegexBuilder};
+use fancy_regex::Regex;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::pattern::{Anchor, Case, Pattern};
-use crate::filter::yaml::{DefinitionError, TextPosition, YamlNode};
+use super::{
+    modifiers::{Modifiers, Quantifier},
+    pattern::{Anchor, Pattern},
+};
+use crate::filter::{
+    field_test::{Case, FieldTest, OnNull, OnOther, PathStep, Requirement, TextTest},
+    yaml::{DefinitionError, TextPosition, YamlNode},
+};
 
-/// Steps of a regular expression after which it counts as not matching, as in `--match`.
-const BACKTRACK_LIMIT: usize = 100_000;
-
-/// A field with its tests, or a keyword that may be anywhere in the event.
+/// A field with its tests, or keywords that may be anywhere in the event.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     /// The names that lead to the field; `None` for keywords.
@@ -24,141 +27,97 @@ pub(super) struct Item {
     quantifier: Quantifier,
 }
 
-/// How many of the values have to match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Quantifier {
-    Any,
-    All,
-}
-
 /// A test of a value.
 #[derive(Clone, Debug)]
-enum Test {
+pub(super) enum Test {
     Text(Pattern),
+    /// One of several ways to write a text.
+    OneOf(Vec<Pattern>),
+    /// A number, compared by its value or by its text.
+    NumberOrText(f64, Pattern),
     Regex(Box<Regex>),
     /// Null or missing.
     Absent,
     Exists(bool),
     Network(IpNet),
-    Number(Order, f64),
+    Number(NumberTest),
+    DatePart(DatePart, NumberTest),
     /// The text of another field.
     Field(Vec<String>, Anchor, Case),
 }
 
 /// A comparison with a number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct NumberTest {
+    pub(super) order: Order,
+    pub(super) limit: f64,
+}
+
+/// How numbers are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+pub(super) enum Order {
+    Equal,
     Less,
     LessOrEqual,
     Greater,
     GreaterOrEqual,
 }
 
-/// The modifiers of a field.
-struct Modifiers {
-    anchor: Anchor,
-    case: Case,
-    quantifier: Quantifier,
-    kind: Kind,
-    /// The flags of a regular expression.
-    flags: Vec<char>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Text,
-    Regex,
-    Exists,
-    Network,
-    Number(Order),
-    Field,
-}
-
-impl Modifiers {
-    fn parse<'k>(
-        words: impl Iterator<Item = &'k str>,
-        position: TextPosition,
-    ) -> Result<Self, DefinitionError> {
-        let mut modifiers = Self {
-            anchor: Anchor::Whole,
-            case: Case::Ignored,
-            quantifier: Quantifier::Any,
-            kind: Kind::Text,
-            flags: Vec::new(),
-        };
-        for word in words {
-            match word {
-                "contains" => modifiers.anchor = Anchor::Anywhere,
-                "startswith" => modifiers.anchor = Anchor::Start,
-                "endswith" => modifiers.anchor = Anchor::End,
-                "all" => modifiers.quantifier = Quantifier::All,
-                "cased" => modifiers.case = Case::Respected,
-                "re" => modifiers.kind = Kind::Regex,
-                "i" | "m" | "s" if modifiers.kind == Kind::Regex => {
-                    modifiers.flags.extend(word.chars());
-                }
-                "exists" => modifiers.kind = Kind::Exists,
-                "cidr" => modifiers.kind = Kind::Network,
-                "lt" => modifiers.kind = Kind::Number(Order::Less),
-                "lte" => modifiers.kind = Kind::Number(Order::LessOrEqual),
-                "gt" => modifiers.kind = Kind::Number(Order::Greater),
-                "gte" => modifiers.kind = Kind::Number(Order::GreaterOrEqual),
-                "fieldref" => modifiers.kind = Kind::Field,
-                other => {
-                    return Err(DefinitionError::new(position, format!("the modifier `{other}` is not supported"))
-                        .suggest("supported are contains, startswith, endswith, all, cased, re, exists, cidr, lt, lte, gt, gte and fieldref"));
-                }
-            }
-        }
-        Ok(modifiers)
-    }
-
-    fn test(&self, value: &YamlNode) -> Result<Test, DefinitionError> {
-        let invalid = |what: &str| {
-            DefinitionError::new(
-                value.position,
-                format!("{what} is expected here, not {}", value.description()),
-            )
-        };
-        if value.is_null() && self.kind == Kind::Text {
-            return if self.anchor == Anchor::Whole {
-                Ok(Test::Absent)
-            } else {
-                Err(invalid("text"))
-            };
-        }
-        let text = value.as_text().ok_or_else(|| invalid("a value"))?;
-        match self.kind {
-            Kind::Text => Ok(Test::Text(Pattern::parse(text, self.anchor, self.case))),
-            Kind::Regex => self.regex(text, value.position),
-            Kind::Exists => {
-                value.to_json().as_bool().map(Test::Exists).ok_or_else(|| invalid("true or false"))
-            }
-            Kind::Network => {
-                let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-                network.map(Test::Network).map_err(|_| invalid("a network such as 10.0.0.0/8"))
-            }
-            Kind::Number(order) => value
-                .to_json()
-                .as_f64()
-                .map(|number| Test::Number(order, number))
-                .ok_or_else(|| invalid("a number")),
-            Kind::Field => Ok(Test::Field(path(text), self.anchor, self.case)),
+impl NumberTest {
+    fn passes(self, number: f64) -> bool {
+        match self.order {
+            #[expect(clippy::float_cmp, reason = "parts of dates are whole numbers")]
+            Order::Equal => number == self.limit,
+            Order::Less => number < self.limit,
+            Order::LessOrEqual => number <= self.limit,
+            Order::Greater => number > self.limit,
+            Order::GreaterOrEqual => number >= self.limit,
         }
     }
+}
 
-    fn regex(&self, text: &str, position: TextPosition) -> Result<Test, DefinitionError> {
-        let flags: String = self.flags.iter().collect();
-        let pattern = if flags.is_empty() { text.to_owned() } else { format!("(?{flags}){text}") };
-        let regex = RegexBuilder::new(&pattern).backtrack_limit(BACKTRACK_LIMIT).build();
-        regex.map(|regex| Test::Regex(Box::new(regex))).map_err(|error| {
-            DefinitionError::new(position, format!("the regular expression is not valid: {error}"))
+/// A part of a date, as it is written; nothing is converted to another time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DatePart {
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+    Year,
+}
+
+impl DatePart {
+    /// Returns the part that a modifier names.
+    pub(super) fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "minute" => Self::Minute,
+            "hour" => Self::Hour,
+            "day" => Self::Day,
+            "week" => Self::Week,
+            "month" => Self::Month,
+            "year" => Self::Year,
+            _ => return None,
         })
     }
-}
 
-fn path(name: &str) -> Vec<String> {
-    name.split('.').map(str::to_owned).collect()
+    fn of(self, text: &str) -> Option<f64> {
+        // The civil time in front of the offset.
+        let end = text
+            .char_indices()
+            .skip(11)
+            .find(|(_, character)| matches!(character, 'Z' | 'z' | '+' | '-'));
+        let civil = text.get(..end.map_or(text.len(), |(offset, _)| offset))?;
+        let time: jiff::civil::DateTime = civil.parse().ok()?;
+        Some(match self {
+            Self::Minute => time.minute().into(),
+            Self::Hour => time.hour().into(),
+            Self::Day => time.day().into(),
+            Self::Week => time.date().iso_week_date().week().into(),
+            Self::Month => time.month().into(),
+            Self::Year => time.year().into(),
+        })
+    }
 }
 
 impl Item {
@@ -176,20 +135,33 @@ impl Item {
         if values.is_empty() {
             return Err(DefinitionError::new(value.position, format!("`{key}` has no value")));
         }
+        let path: Option<Vec<String>> =
+            (!name.is_empty()).then(|| name.split('.').map(str::to_owned).collect());
+        let anchor = if path.is_some() { Anchor::Whole } else { Anchor::Anywhere };
         let tests: Result<Vec<Test>, _> =
-            values.into_iter().map(|value| modifiers.test(value)).collect();
-        let path = (!name.is_empty()).then(|| path(name));
-        Ok(Self { path, tests: tests?, quantifier: modifiers.quantifier })
+            values.into_iter().map(|value| modifiers.test(value, anchor)).collect();
+        let tests = tests?;
+        let needs_field =
+            |test: &Test| !matches!(test, Test::Text(_) | Test::OneOf(_) | Test::Regex(_));
+        if path.is_none() && tests.iter().any(needs_field) {
+            return Err(DefinitionError::new(
+                position,
+                "the modifier needs the name of a field before it",
+            ));
+        }
+        Ok(Self { path, tests, quantifier: modifiers.quantifier() })
     }
 
     /// Reads a keyword, which may be anywhere in the event.
     pub(super) fn keyword(value: &YamlNode) -> Result<Self, DefinitionError> {
-        let text = value.as_text().ok_or_else(|| {
-            DefinitionError::new(
-                value.position,
-                format!("a keyword is expected here, not {}", value.description()),
-            )
-        })?;
+        let text = value.as_text().filter(|text| !text.is_empty() && !value.is_null()).ok_or_else(
+            || {
+                DefinitionError::new(
+                    value.position,
+                    format!("a keyword is expected here, not {}", value.description()),
+                )
+            },
+        )?;
         let test = Test::Text(Pattern::parse(text, Anchor::Anywhere, Case::Ignored));
         Ok(Self { path: None, tests: vec![test], quantifier: Quantifier::Any })
     }
@@ -199,20 +171,24 @@ impl Item {
         let mut hits = Vec::new();
         match &self.path {
             Some(path) => collect(event, path, &mut hits),
-            None => hits.push(event),
+            None => collect_all(event, &mut hits),
         }
         let passes = |test: &Test| test.passes(&hits, event);
         match self.quantifier {
             Quantifier::Any => self.tests.iter().any(passes),
             Quantifier::All => self.tests.iter().all(passes),
+            Quantifier::None => {
+                hits.iter().any(|hit| !hit.is_null()) && !self.tests.iter().any(passes)
+            }
         }
     }
 
-    /// Returns the texts of which the field must have one, if these are tests of this field for whole texts.
+    /// Returns the texts of which the field must have one, in small letters or as they are written, if these are tests of
+    /// this field for whole texts.
     pub(super) fn required_texts(&self, field: &str) -> Option<Vec<&str>> {
         let is_field =
             self.path.as_ref().is_some_and(|path| matches!(&path[..], [name] if name == field));
-        if !is_field {
+        if !is_field || self.quantifier == Quantifier::None {
             return None;
         }
         self.tests
@@ -223,6 +199,36 @@ impl Item {
             })
             .collect()
     }
+
+    /// Returns what the item requires of its field.
+    pub(super) fn requirements(&self) -> Vec<Requirement> {
+        let Some(path) = &self.path else { return Vec::new() };
+        let tests: Vec<Option<Requirement>> =
+            self.tests.iter().map(|test| test.requirement(path)).collect();
+        match self.quantifier {
+            Quantifier::All => tests.into_iter().flatten().collect(),
+            Quantifier::Any => {
+                let any: Option<Vec<Requirement>> = tests.into_iter().collect();
+                any.into_iter().map(|tests| tests.concat()).collect()
+            }
+            Quantifier::None => vec![vec![present(path)]],
+        }
+    }
+
+    /// Adds the names that lead to the fields that the item looks at. Returns whether these are all.
+    pub(super) fn add_paths<'i>(&'i self, paths: &mut Vec<&'i [String]>) -> bool {
+        let Some(path) = &self.path else { return false };
+        paths.push(path);
+        paths.extend(self.tests.iter().filter_map(|test| match test {
+            Test::Field(path, ..) => Some(&path[..]),
+            _ => None,
+        }));
+        true
+    }
+}
+
+fn present(path: &[String]) -> FieldTest {
+    FieldTest::present(path.iter().cloned().map(PathStep::Member).collect())
 }
 
 impl Test {
@@ -232,18 +238,25 @@ impl Test {
             Self::Absent => hits.iter().all(|hit| hit.is_null()),
             Self::Exists(expected) => hits.iter().any(|hit| !hit.is_null()) == *expected,
             Self::Text(pattern) => any_text(hits, |text| pattern.matches(text)),
+            Self::OneOf(patterns) => {
+                any_text(hits, |text| patterns.iter().any(|pattern| pattern.matches(text)))
+            }
+            Self::NumberOrText(number, pattern) => {
+                let test = NumberTest { order: Order::Equal, limit: *number };
+                any_text(hits, |text| {
+                    pattern.matches(text) || text.parse().is_ok_and(|number| test.passes(number))
+                })
+            }
             Self::Regex(regex) => any_text(hits, |text| regex.is_match(text).unwrap_or(false)),
             Self::Network(network) => any_text(hits, |text| {
                 text.parse::<IpAddr>().is_ok_and(|address| network.contains(&address))
             }),
-            Self::Number(order, limit) => any_text(hits, |text| {
-                text.parse::<f64>().is_ok_and(|number| match order {
-                    Order::Less => number < *limit,
-                    Order::LessOrEqual => number <= *limit,
-                    Order::Greater => number > *limit,
-                    Order::GreaterOrEqual => number >= *limit,
-                })
-            }),
+            Self::Number(test) => {
+                any_text(hits, |text| text.parse().is_ok_and(|number| test.passes(number)))
+            }
+            Self::DatePart(part, test) => {
+                any_text(hits, |text| part.of(text).is_some_and(|number| test.passes(number)))
+            }
             Self::Field(path, anchor, case) => {
                 let mut others = Vec::new();
                 collect(event, path, &mut others);
@@ -252,6 +265,30 @@ impl Test {
                     any_text(hits, |text| pattern.matches(text))
                 })
             }
+        }
+    }
+
+    /// Returns tests of the field at a path of which one passes wherever this does; `None` if this may pass without the field.
+    fn requirement(&self, path: &[String]) -> Option<Requirement> {
+        let test = |test: TextTest| FieldTest {
+            test,
+            on_null: OnNull::Rejected,
+            on_other: OnOther::Undecided,
+            ..present(path)
+        };
+        match self {
+            Self::Absent | Self::Exists(false) => None,
+            Self::Text(pattern) => Some(vec![test(pattern.required_test())]),
+            Self::OneOf(patterns) => {
+                Some(patterns.iter().map(|pattern| test(pattern.required_test())).collect())
+            }
+            Self::NumberOrText(..)
+            | Self::Regex(_)
+            | Self::Exists(true)
+            | Self::Network(_)
+            | Self::Number(_)
+            | Self::DatePart(..)
+            | Self::Field(..) => Some(vec![present(path)]),
         }
     }
 }
@@ -270,6 +307,24 @@ fn collect<'a>(value: &'a Value, path: &[String], hits: &mut Vec<&'a Value>) {
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, path, hits)),
         _ => {}
+    }
+}
+
+/// Collects an event, whose text has the names of its fields, and all values in it, whose texts have no escapes.
+fn collect_all<'a>(value: &'a Value, hits: &mut Vec<&'a Value>) {
+    hits.push(value);
+    match value {
+        Value::Object(entries) => entries.values().for_each(|entry| collect_leaves(entry, hits)),
+        Value::Array(items) => items.iter().for_each(|item| collect_leaves(item, hits)),
+        _ => {}
+    }
+}
+
+fn collect_leaves<'a>(value: &'a Value, hits: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(entries) => entries.values().for_each(|entry| collect_leaves(entry, hits)),
+        Value::Array(items) => items.iter().for_each(|item| collect_leaves(item, hits)),
+        leaf => hits.push(leaf),
     }
 }
 

@@ -11,7 +11,9 @@
 //! - numbers and booleans are compared by their text: `'false'` matches `false`;
 //! - an array of scalars matches if one of them does;
 //! - an object, or an array with objects, is compared as compact JSON text;
-//! - `null` matches a field that is null or missing.
+//! - `null` matches a field that is null or missing, and `exists` takes null as missing;
+//! - `neq` needs a field that is there, and none of whose values is equal;
+//! - keywords are in the compact JSON text of the event, or in one of its values.
 //!
 //! Not here: other log sources, aggregations and correlations.
 //!
@@ -19,20 +21,28 @@
 //! |---|---|
 //! | `definition` | the rule: title, level, log source, search identifiers |
 //! | `condition` | `selection and not 1 of filter_*` |
-//! | `item` | one field with its modifiers and values |
+//! | `item` | one field with its tests |
+//! | `modifiers` | `contains`, `re`, `base64offset` and the others: what a value means |
 //! | `pattern` | text with wildcards |
 
 mod condition;
 mod definition;
 mod item;
+mod modifiers;
 mod pattern;
 #[cfg(test)]
 mod tests;
 
 use serde_json::Value;
 
-pub(super) use self::definition::{SigmaLevel, SigmaRule, is_sigma_rule, parse_sigma_rule};
+pub(super) use self::definition::{
+    SigmaError, SigmaLevel, SigmaRule, is_sigma_rule, parse_sigma_rule,
+};
 use self::item::Item;
+use super::{
+    event_part::{EventPart, Extent, MemberPath},
+    field_test::Requirement,
+};
 
 /// What a Sigma rule detects.
 #[derive(Clone, Debug)]
@@ -60,6 +70,19 @@ impl Detection {
     pub fn required_texts(&self, field: &str) -> Option<Vec<&str>> {
         self.root.required_texts(field)
     }
+
+    /// Returns what the rule requires of single fields; an event has to meet all of the requirements.
+    pub fn requirements(&self) -> Vec<Requirement> {
+        self.root.requirements()
+    }
+
+    /// Returns the parts of an event that decide whether it matches, or `None` if that may be the whole event.
+    pub fn required_parts(&self) -> Option<Vec<EventPart>> {
+        let mut paths = Vec::new();
+        let part =
+            |path: &[String]| EventPart { path: MemberPath::from(path), extent: Extent::Value };
+        self.root.add_paths(&mut paths).then(|| paths.into_iter().map(part).collect())
+    }
 }
 
 impl Search {
@@ -84,6 +107,30 @@ impl Search {
             }
             Self::Not(_) => None,
             Self::Item(item) => item.required_texts(field),
+        }
+    }
+
+    fn requirements(&self) -> Vec<Requirement> {
+        match self {
+            Self::All(parts) => parts.iter().flat_map(Self::requirements).collect(),
+            Self::Any(parts) => {
+                let narrowest = |part: &Self| {
+                    part.requirements().into_iter().min_by_key(|requirement| requirement.len())
+                };
+                let any: Option<Vec<Requirement>> = parts.iter().map(narrowest).collect();
+                any.into_iter().map(|each| each.concat()).collect()
+            }
+            Self::Not(_) => Vec::new(),
+            Self::Item(item) => item.requirements(),
+        }
+    }
+
+    /// Adds the names that lead to the fields that are looked at. Returns whether these are all.
+    fn add_paths<'s>(&'s self, paths: &mut Vec<&'s [String]>) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().all(|part| part.add_paths(paths)),
+            Self::Not(inner) => inner.add_paths(paths),
+            Self::Item(item) => item.add_paths(paths),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Sigma rules on events.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::super::rule::{Rule, parse_rule_file};
+use super::super::rule::{Rule, RuleSet, Verdict, parse_rule_file};
 
 fn yaml(detection: &str) -> String {
     format!(
@@ -90,9 +92,25 @@ fn conditions_combine_search_identifiers() {
         ("(sel_a or sel_b) and filter_x", json!({"a": 1}), false),
         ("not 1 of sel_* AND words", json!({"deep": [{"w": "NEEDLE"}]}), true),
         ("[sel_a, sel_b]", json!({"b": 1}), true),
+        ("1 of them", json!({"zz": 1}), false),
+        ("any of sel*_*", json!({"a": 1}), true),
+        ("not sel_a and sel_b", json!({"b": 1}), true),
+        ("not (sel_a and sel_b)", json!({"a": 1}), true),
+        ("all of *", json!({"a": 1, "b": 1, "x": 1, "w": "needle"}), true),
     ] {
         assert_eq!(fires(condition, event.clone()), expected, "{condition} on {event}");
     }
+}
+
+#[test]
+fn identifiers_with_an_underscore_are_not_among_them() {
+    let rule = |condition: &str| {
+        rule(&format!("  _hidden:\n    a: 1\n  shown:\n    b: 1\n  condition: {condition}\n"))
+    };
+    assert!(!rule("1 of them").fires(&json!({"a": 1})));
+    assert!(rule("1 of them").fires(&json!({"b": 1})));
+    assert!(rule("all of them").fires(&json!({"b": 1})));
+    assert!(rule("1 of _*").fires(&json!({"a": 1})));
 }
 
 #[test]
@@ -101,8 +119,67 @@ fn what_is_not_supported_is_named() {
         (
             "  s:\n    a|expand: '%x%'\n  condition: s\n",
             "8:5",
-            "the modifier `expand` is not supported",
+            "the modifier `expand` is not supported: the values of placeholders are not known",
         ),
+        ("  s:\n    a|lower: x\n  condition: s\n", "8:5", "the modifier `lower` is not supported"),
+        (
+            "  s:\n    a|contains|startswith: x\n  condition: s\n",
+            "8:5",
+            "only one of contains, startswith and endswith is possible",
+        ),
+        ("  s:\n    a|re|cidr: x\n  condition: s\n", "8:5", "the modifier `cidr` does not go with"),
+        ("  s:\n    a|i: x\n  condition: s\n", "8:5", "the modifier `i` is not supported"),
+        (
+            "  s:\n    a|wide: x\n  condition: s\n",
+            "8:5",
+            "text in UTF-16 is possible only before base64",
+        ),
+        (
+            "  s:\n    a|base64: 'x*'\n  condition: s\n",
+            "8:15",
+            "text with wildcards cannot be encoded",
+        ),
+        ("  s:\n    a|gt: many\n  condition: s\n", "8:11", "a number is expected here, not text"),
+        (
+            "  s:\n    a|cidr: 10.0.0.0/99\n  condition: s\n",
+            "8:13",
+            "a network such as 10.0.0.0/8 is expected",
+        ),
+        ("  s:\n    a: []\n  condition: s\n", "8:8", "`a` has no value"),
+        ("  s:\n    a: {b: c}\n  condition: s\n", "8:8", "a value is expected here, not a mapping"),
+        (
+            "  s:\n    a|contains: null\n  condition: s\n",
+            "8:17",
+            "a value is expected here, not nothing",
+        ),
+        ("  s: []\n  condition: s\n", "7:6", "the search identifier is empty"),
+        (
+            "  s:\n    '|exists': true\n  condition: s\n",
+            "8:5",
+            "the modifier needs the name of a field",
+        ),
+        (
+            "  s:\n    a: 1\n  condition: s and (t\n",
+            "9:14",
+            "the condition is not valid: there is no search",
+        ),
+        (
+            "  s:\n    a: 1\n  condition: (s\n",
+            "9:14",
+            "the condition is not valid: a closing parenthesis",
+        ),
+        (
+            "  s:\n    a: 1\n  condition: 1 of x*\n",
+            "9:14",
+            "the condition is not valid: no search identifier matches `x*`",
+        ),
+        (
+            "  s:\n    a: 1\n  condition: s s\n",
+            "9:14",
+            "the condition is not valid: `and`, `or` or the end is expected",
+        ),
+        ("  s:\n    a: 1\n  condition: ''\n", "9:14", "the condition is not valid: it is empty"),
+        ("  s:\n    a: 1\n", "7:3", "`detection` has no `condition`"),
         (
             "  s:\n    a: 1\n  timeframe: 5m\n  condition: s\n",
             "9:3",
@@ -129,17 +206,156 @@ fn what_is_not_supported_is_named() {
         assert_eq!(found, position, "{detection}");
         assert!(text.starts_with(message), "{text}");
     }
-    let other = "title: x\nlogsource:\n  product: windows\n  service: security\ndetection:\n  s: {a: 1}\n  condition: s\n";
-    assert_eq!(error(other).1, "the rule is for another log source; `product` is not aws");
-    assert_eq!(
-        error("title: x\ncorrelation:\n  type: event_count\n").1,
-        "`correlation` is not supported"
-    );
+    for (text, position, message) in [
+        (
+            "title: x\ncorrelation:\n  type: event_count\n",
+            "3:3",
+            "`correlation` is not supported in Sigma rules",
+        ),
+        ("action: global\ntitle: x\n", "1:9", "`action` is not supported in Sigma rules"),
+        (
+            "title: x\nlogsource: {service: cloudtrail}\nfilter: {rules: any}\n",
+            "3:9",
+            "`filter` is not supported in Sigma rules",
+        ),
+        (
+            "logsource: {product: aws, service: cloudtrail}\ndetection: {s: {a: 1}, condition: s}\n",
+            "1:1",
+            "the Sigma rule has no `title`",
+        ),
+        ("title: x\nlogsource: aws\ndetection: {}\n", "2:12", "`logsource` is not a mapping"),
+    ] {
+        assert_eq!(error(text), (position.to_owned(), message.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn rules_for_other_logs_are_told_apart() {
+    for (log_source, message) in [
+        ("{product: windows, service: security}", "`product` is windows, not aws"),
+        ("{product: aws, service: guardduty}", "`service` is guardduty, not cloudtrail"),
+        ("{category: process_creation, product: windows}", "`product` is windows, not aws"),
+        ("{product: aws}", "it has no `service: cloudtrail`"),
+    ] {
+        let text = format!(
+            "title: x\nlogsource: {log_source}\ndetection:\n  s: {{a: 1}}\n  condition: s\n"
+        );
+        let file = parse_rule_file(&text);
+        assert_eq!((file.rules.len(), file.errors), (0, Vec::new()));
+        let expected = format!("the rule is for another log source: {message}");
+        assert_eq!(file.other_log_sources[0].message, expected);
+    }
+}
+
+#[test]
+fn modifiers_mean_what_the_specification_defines() {
+    let event = json!({
+        "command": "cmd.exe /c whoami -all", "encoded": "L2Jpbi9iYXNoIC1p", "part": "eHgvYmluL2Jhc2ggLWk=",
+        "eventTime": "2026-11-27T03:05:09Z", "n": 5, "half": 0.5, "text": "A\nb", "flag": true, "none": null,
+        "list": ["alice", "bob"], "userIdentity": { "userName": "Alice" }, "name": "alice", "other": "bob",
+        "ip6": "2001:db8::1", "path": "C:\\Temp\\*x", "wide": "YQBiAA==",
+    });
+    for (item, expected) in [
+        ("n|neq: 4", true),
+        ("n|neq: 5", false),
+        ("n|neq: [4, 5]", false),
+        ("missing|neq: 4", false),
+        ("name|neq: ALICE", false),
+        ("name|contains|neq: lic", false),
+        ("name|neq|fieldref: other", true),
+        ("name|neq|fieldref: userIdentity.userName", false),
+        ("name|fieldref: userIdentity.userName", true),
+        ("name|cased|fieldref: userIdentity.userName", false),
+        ("name|fieldref: missing", false),
+        ("command|windash|contains: ' -c '", true),
+        ("command|windash|contains: ' /all'", true),
+        ("command|contains|windash: ' -c whoami –all'", true),
+        ("command|contains: ' -c '", false),
+        ("encoded|base64: '/bin/bash -i'", true),
+        ("encoded|base64: '/bin/bash'", false),
+        ("part|base64offset|contains: '/bin/bash'", true),
+        ("part|base64offset|contains: '/bin/zsh'", false),
+        ("wide|wide|base64: ab", true),
+        ("wide|utf16le|base64: ab", true),
+        ("wide|utf16be|base64: ab", false),
+        ("eventTime|hour: 3", true),
+        ("eventTime|hour|gte: 3", true),
+        ("eventTime|hour|lt: 3", false),
+        ("eventTime|minute: 5", true),
+        ("eventTime|day: [26, 27]", true),
+        ("eventTime|month: 11", true),
+        ("eventTime|year|gt: 2025", true),
+        ("eventTime|week: 48", true),
+        ("name|hour: 3", false),
+        ("text|re: 'A.b'", false),
+        ("text|re|s: 'A.b'", true),
+        ("text|re|m: '^b$'", true),
+        ("text|re: '^b$'", false),
+        ("text|re|i|s: 'a.B'", true),
+        ("text|re|ignorecase|dotall: 'a.B'", true),
+        ("ip6|cidr: '2001:db8::/32'", true),
+        ("ip6|cidr: 10.0.0.0/8", false),
+        ("name|cidr: 10.0.0.0/8", false),
+        ("n: 5.0", true),
+        ("n: 5.5", false),
+        ("half: .5", true),
+        ("n|lte: '5'", true),
+        ("half|gt: 0.4", true),
+        ("name|gt: 1", false),
+        ("flag: TRUE", true),
+        ("flag: 'yes'", false),
+        ("list|all: [alice, BOB]", true),
+        ("list|all: [alice, carol]", false),
+        ("list|contains|all: [lic, ob]", true),
+        ("list: carol", false),
+        ("name: [null, alice]", true),
+        ("missing: [null, alice]", true),
+        ("none: [alice, null]", true),
+        ("other: [null, alice]", false),
+        ("name|exists: yes", true),
+        ("missing|exists: false", true),
+        ("none|exists: true", false),
+        (r"path: C:\Temp\\\*x", true),
+        (r"path: 'C:\Temp\\*'", true),
+        (r"path|endswith: '\*x'", true),
+        (r"path|endswith: '\*y'", false),
+        ("name: 'ALI?E'", true),
+        ("name: 'AL?E'", false),
+        ("name|cased: alice", true),
+        ("name|cased|startswith: A", false),
+        ("Name: alice", false),
+    ] {
+        assert_eq!(
+            rule(&format!("  s:\n    {item}\n  condition: s\n")).fires(&event),
+            expected,
+            "{item}"
+        );
+    }
+}
+
+#[test]
+fn keywords_are_found_anywhere_in_the_event() {
+    let event = json!({"a": {"b": [{"c": "Say \"hi\""}, 1234]}, "path": "C:\\Temp"});
+    for (identifier, expected) in [
+        ("s: [say, other]", true),
+        ("s: [other]", false),
+        ("s: 'say \"HI\"'", true),
+        (r"s: [C:\temp]", true),
+        ("s: [1234]", true),
+        ("s: ['s?y*hi']", true),
+        ("s:\n    '|all': [say, temp]", true),
+        ("s:\n    '|all': [say, other]", false),
+        ("s:\n    '|contains|all': [say, temp]", true),
+        ("s:\n    '|re': 'Say.*hi'", true),
+        ("s: [{path: x}, say]", true),
+    ] {
+        let text = format!("  {identifier}\n  condition: s\n");
+        assert_eq!(rule(&text).fires(&event), expected, "{identifier}");
+    }
 }
 
 #[test]
 fn names_bind_a_rule_to_events_in_any_case() {
-    use super::super::rule::{RuleSet, Verdict};
     let set = RuleSet::new(vec![rule(
         "  s:\n    eventSource: iam.amazonaws.com\n    eventName: [CreateUser, DeleteUser]\n  condition: s\n",
     )]);
@@ -154,9 +370,11 @@ fn names_bind_a_rule_to_events_in_any_case() {
 /// Returns the events of `tests/data/events`.
 fn corpus() -> Vec<Value> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/events");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort_unstable();
     let mut events = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for path in paths {
         if path.extension().is_some_and(|extension| extension == "gz") {
             let file = std::fs::File::open(path).unwrap();
             let text = std::io::read_to_string(flate2::read::MultiGzDecoder::new(file)).unwrap();
@@ -166,27 +384,39 @@ fn corpus() -> Vec<Value> {
     events
 }
 
-#[test]
-fn public_rules_match_the_events_that_an_independent_model_finds() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sigma");
-    let expected: std::collections::BTreeMap<String, u64> =
-        serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+/// Returns the public rules.
+fn public_rules() -> Vec<Rule> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sigma/rules");
     let mut rules = Vec::new();
-    for entry in std::fs::read_dir(folder.join("rules")).unwrap() {
+    for entry in std::fs::read_dir(folder).unwrap() {
         let file = parse_rule_file(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
-        assert_eq!(file.errors, []);
+        assert_eq!((file.errors, file.other_log_sources), (Vec::new(), Vec::new()));
         rules.extend(file.rules);
     }
     assert_eq!(rules.len(), 57);
-    let set = super::super::rule::RuleSet::new(rules);
-    let mut found: std::collections::BTreeMap<String, u64> =
-        set.rules().iter().map(|rule| (rule.name.clone(), 0)).collect();
-    for event in corpus() {
-        set.evaluate(&event, |_, rule, verdict| {
-            if matches!(verdict, super::super::rule::Verdict::Fires(_)) {
-                *found.get_mut(&rule.name).unwrap() += 1;
+    rules
+}
+
+/// Returns the numbers of the events that each rule matches, as another program found them.
+fn expected<T: serde::de::DeserializeOwned>(file: &str) -> BTreeMap<String, T> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sigma");
+    serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
+}
+
+#[test]
+fn public_rules_match_the_events_that_a_model_and_another_evaluator_find() {
+    let set = RuleSet::new(public_rules());
+    let mut found: BTreeMap<String, Vec<usize>> =
+        set.rules().iter().map(|rule| (rule.name.clone(), Vec::new())).collect();
+    for (number, event) in corpus().iter().enumerate() {
+        set.evaluate(event, |_, rule, verdict| {
+            if matches!(verdict, Verdict::Fires(_)) {
+                found.get_mut(&rule.name).unwrap().push(number);
             }
         });
     }
-    assert_eq!(found, expected);
+    let counts: BTreeMap<String, usize> =
+        found.iter().map(|(name, events)| (name.clone(), events.len())).collect();
+    assert_eq!(counts, expected::<usize>("expected.json"), "the model in model.py");
+    assert_eq!(found, expected::<Vec<usize>>("rsigma.json"), "rsigma");
 }

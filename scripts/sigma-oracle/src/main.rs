@@ -1,0 +1,59 @@
+//! Prints which events of `tests/data/events` rsigma finds with each rule of `tests/data/sigma/rules`.
+//!
+//! Output: JSON, the title of a rule to the numbers of its events, from 0, in the order of file names and lines. A rule
+//! that rsigma refuses has its message instead.
+
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
+
+use rsigma_eval::{Engine, JsonEvent};
+use rsigma_parser::parse_sigma_yaml;
+use serde_json::Value;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let events = events(&data.join("events"))?;
+    let mut found: BTreeMap<String, Value> = BTreeMap::new();
+    for path in sorted(&data.join("sigma/rules"))? {
+        let rules = parse_sigma_yaml(&fs::read_to_string(&path)?)?;
+        for rule in &rules.rules {
+            let mut engine = Engine::new();
+            let matches = match engine.add_rule(rule) {
+                Err(error) => Value::from(error.to_string()),
+                Ok(()) => events
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, event)| !engine.evaluate(&JsonEvent::borrow(event)).is_empty())
+                    .map(|(number, _)| Value::from(number))
+                    .collect(),
+            };
+            found.insert(rule.title.clone(), matches);
+        }
+    }
+    let lines: Vec<String> =
+        found.iter().map(|(title, matches)| format!(" {}: {matches}", Value::from(title.as_str()))).collect();
+    println!("{{\n{}\n}}", lines.join(",\n"));
+    Ok(())
+}
+
+/// Reads the events of all files.
+fn events(folder: &std::path::Path) -> Result<Vec<Value>, Failure> {
+    let mut events = Vec::new();
+    for path in sorted(folder)? {
+        if path.extension().is_some_and(|extension| extension == "gz") {
+            let text = io::read_to_string(flate2::read::MultiGzDecoder::new(fs::File::open(path)?))?;
+            for line in text.lines() {
+                events.push(serde_json::from_str(line)?);
+            }
+        }
+    }
+    Ok(events)
+}
+
+fn sorted(folder: &std::path::Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    paths.sort_unstable();
+    Ok(paths)
+}
