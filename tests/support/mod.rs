@@ -1,5 +1,6 @@
 //! What the tests share: a fake engine, events, and the loader's own program as a black box.
 
+pub(crate) mod alert_services;
 pub(crate) mod aws;
 pub(crate) mod engine;
 pub(crate) mod events;

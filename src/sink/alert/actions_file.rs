@@ -205,7 +205,10 @@ fn action(name: String, kind: &str, node: &YamlNode, position: TextPosition) -> 
         "stdout" => ActionSettings::Stdout(StdoutSettings::read(node)?),
         "webhook" => ActionSettings::Webhook(Box::new(WebhookSettings::read(node)?)),
         _ => {
-            return Err(DefinitionError::new(position, format!("`{kind}` is not a kind of action")));
+            return Err(DefinitionError::new(
+                position,
+                format!("`{kind}` is not a kind of action"),
+            ));
         }
     };
     let throttle = match node.get("throttle").filter(|node| !node.is_null()) {

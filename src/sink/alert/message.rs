@@ -234,11 +234,6 @@ impl AlertMessage {
         self.event_facts().text(pointer)
     }
 
-    /// Returns the short principal.
-    pub(super) fn principal(&self) -> String {
-        single_line(&short_principal(&self.event))
-    }
-
     fn event_facts(&self) -> EventFacts<'_> {
         EventFacts { event: &self.event }
     }
