@@ -59,8 +59,10 @@ pub struct Environment {
     pub state: Option<PathBuf>,
     /// The home folder.
     pub home: Option<PathBuf>,
-    /// The active virtual environment of Python: `VIRTUAL_ENV`.
-    pub virtual_environment: Option<PathBuf>,
+    /// The active environments of Python: `VIRTUAL_ENV`, `CONDA_PREFIX`.
+    pub python_environments: Vec<PathBuf>,
+    /// The folders with API models that botocore searches before its own: `AWS_DATA_PATH`.
+    pub aws_data_path: Option<OsString>,
     /// The folder for temporary files.
     pub temporary: PathBuf,
     /// Number of processors that the process may use.
@@ -109,7 +111,11 @@ impl Environment {
             aws_region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")),
             state,
             home: absolute("HOME"),
-            virtual_environment: absolute("VIRTUAL_ENV"),
+            python_environments: ["VIRTUAL_ENV", "CONDA_PREFIX"]
+                .into_iter()
+                .filter_map(absolute)
+                .collect(),
+            aws_data_path: variable("AWS_DATA_PATH"),
             temporary: PathBuf::new(),
             processors: None,
             redraws: false,

@@ -1,6 +1,6 @@
 //! Exit codes, and the only place that decides which one a run ends with.
 //!
-//! Input: a [`RunReport`] or a [`SearchReport`]. Output: an [`Exit`], which the checkpoint stores, the summary shows and
+//! Input: a [`RunReport`], a [`SearchReport`] or a [`WatchReport`]. Output: an [`Exit`], which the checkpoint stores, the summary shows and
 //! the process returns.
 //! Invariant: the code of a load is 0 only if everything requested is in the index; that of a search only if something
 //! was found and everything requested was read.
@@ -76,7 +76,52 @@ pub enum SearchEnding {
     Failed,
 }
 
+/// Everything about a run of `watch` that its exit code depends on.
+#[derive(Clone, Debug, Default)]
+pub struct WatchReport {
+    /// How the run ended.
+    pub ending: WatchEnding,
+    /// The exit codes of the failures, in order of occurrence. Each failure was logged.
+    pub failures: Vec<Exit>,
+    /// Inputs that could not be read or evaluated completely.
+    pub failed_inputs: u64,
+    /// SOURCE arguments under which inputs were read, none of which is CloudTrail.
+    pub sources_without_events: u64,
+    /// Alerts of this and earlier runs that are not delivered: pending ones, and dead letters that are not accepted.
+    pub undelivered: u64,
+}
+
+/// How a run of `watch` ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WatchEnding {
+    /// Everything was read, unless there are failures.
+    #[default]
+    Complete,
+    /// The reader of standard output closed the pipe: nobody asks for more.
+    PipeClosed,
+    /// A signal stopped it.
+    Stopped,
+}
+
 impl Exit {
+    /// Returns the exit code of a run of `watch`.
+    ///
+    /// A signal takes precedence, then the first failure, then what could not be read or delivered.
+    pub fn of_watch(report: &WatchReport) -> Self {
+        match (report.ending, report.failures.first()) {
+            (WatchEnding::Stopped, _) => Self::StoppedEarly,
+            (_, Some(exit)) => *exit,
+            (WatchEnding::PipeClosed, None) => Self::Success,
+            (WatchEnding::Complete, None)
+                if report.failed_inputs + report.sources_without_events + report.undelivered
+                    > 0 =>
+            {
+                Self::Incomplete
+            }
+            (WatchEnding::Complete, None) => Self::Success,
+        }
+    }
+
     /// Returns the exit code of a search.
     ///
     /// A signal takes precedence, then the first failure, then what could not be read, then whether anything was found.
@@ -199,6 +244,29 @@ mod tests {
         assert_eq!(Exit::of_search(&usage), Exit::Usage);
         let foreign = SearchReport { sources_without_events: 1, ..report(Complete, 0, 0) };
         assert_eq!(Exit::of_search(&foreign), Exit::Incomplete);
+    }
+
+    #[test]
+    fn watch_reports_what_is_not_read_or_delivered() {
+        use WatchEnding::{Complete, PipeClosed, Stopped};
+        for (ending, failures, failed_inputs, undelivered, exit) in [
+            (Complete, &[][..], 0, 0, Exit::Success),
+            (Complete, &[], 1, 0, Exit::Incomplete),
+            (Complete, &[], 0, 1, Exit::Incomplete),
+            (Complete, &[Exit::ActionRequired], 1, 1, Exit::ActionRequired),
+            (PipeClosed, &[], 1, 1, Exit::Success),
+            (Stopped, &[Exit::ActionRequired], 1, 1, Exit::StoppedEarly),
+        ] {
+            let failures = failures.to_vec();
+            let report = WatchReport {
+                ending,
+                failures,
+                failed_inputs,
+                undelivered,
+                ..WatchReport::default()
+            };
+            assert_eq!(Exit::of_watch(&report), exit, "{report:?}");
+        }
     }
 
     #[test]

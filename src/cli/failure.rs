@@ -15,7 +15,7 @@ use crate::{
     event::DeadLetterCause,
     filter::syntax::SyntaxError,
     normalize::rules,
-    pipeline::{self, search::SearchError, watch::WatchError},
+    pipeline::{self, search::SearchError, watch::DryRunError},
     proxy,
     report::{Log, summary},
     sink,
@@ -219,8 +219,8 @@ impl From<Infallible> for Failure {
     }
 }
 
-impl From<WatchError> for Failure {
-    fn from(error: WatchError) -> Self {
+impl From<DryRunError> for Failure {
+    fn from(error: DryRunError) -> Self {
         Self::from_error(Exit::ActionRequired, &error)
     }
 }

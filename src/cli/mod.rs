@@ -7,6 +7,7 @@
 //! Arguments ([`args`]) become a plan ([`plan`]), which a command carries out ([`load`], [`retry`], [`status`],
 //! [`doctor`], [`policy`]). Errors of all modules become a [`failure`], and an [`exit`] code.
 
+mod alerts;
 pub mod args;
 pub mod completions;
 pub mod doctor;
@@ -15,12 +16,14 @@ pub mod exit;
 pub mod failure;
 #[cfg(test)]
 mod help;
+mod index_endpoint;
 pub mod load;
 pub mod plan;
 pub mod policy;
 #[cfg(test)]
 mod reference;
 pub mod retry;
+mod rule_files;
 mod runtime;
 pub mod schema;
 pub mod search;

@@ -20,6 +20,7 @@ use super::{
     environment::{self, Environment},
     failure::Failure,
     plan::engine::{self, engine_url},
+    watch,
 };
 use crate::checkpoint::{
     CheckpointReader, Status,
@@ -110,8 +111,26 @@ pub(super) fn checkpoint_file(
     }
 }
 
-/// Returns the only checkpoint file in a folder.
+/// Returns the only checkpoint file of `watch` in the state folder.
+///
+/// # Errors
+///
+/// Returns a [`Failure`] if there is none, or more than one.
+pub(super) fn only_watch_checkpoint(environment: &Environment) -> Result<PathBuf, Failure> {
+    let folder = engine::checkpoint_folder(environment)?;
+    let (_, watched) = checkpoints_in(&folder);
+    only(&folder, watched, "run 'trailload watch' first, or name a file with --checkpoint")
+}
+
+/// Returns the only checkpoint file in a folder. Those of `watch` count only if there is no other.
 fn only_checkpoint(folder: &Path) -> Result<PathBuf, Failure> {
+    let (loaded, watched) = checkpoints_in(folder);
+    let files = if loaded.is_empty() { watched } else { loaded };
+    only(folder, files, "run 'trailload load' first, or name a file with --checkpoint")
+}
+
+/// Returns the checkpoint files in a folder, those of `watch` apart.
+fn checkpoints_in(folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -120,11 +139,20 @@ fn only_checkpoint(folder: &Path) -> Result<PathBuf, Failure> {
         .filter(|path| path.extension() == Some(OsStr::new("sqlite")))
         .collect();
     files.sort();
+    let is_watched = |path: &PathBuf| {
+        let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+        name.starts_with(watch::CHECKPOINT_PREFIX)
+    };
+    let (watched, loaded) = files.into_iter().partition(is_watched);
+    (loaded, watched)
+}
+
+fn only(folder: &Path, files: Vec<PathBuf>, hint: &str) -> Result<PathBuf, Failure> {
     match files.as_slice() {
         [only] => Ok(only.clone()),
         [] => {
             Err(Failure::action_required(format!("there is no checkpoint in {}", folder.display()))
-                .hint("run 'trailload load' first, or name a file with --checkpoint"))
+                .hint(hint))
         }
         several => {
             let names: Vec<_> = several

@@ -125,6 +125,9 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// The indices that the batch writes to.
     pub targets: Vec<TargetIndex>,
+    /// Version of the field registry before the first document was normalized. What became unmapped later may have no
+    /// term in `trailload.unmapped`.
+    pub fields_version: u64,
     /// The pages that the documents came from.
     pub shares: Vec<Share>,
     /// Records of the same pages that could not be turned into documents; the shares count them too.

@@ -31,10 +31,16 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Name of the wait that is reported while the store is slow.
 const WAIT_SUBJECT: &str = "the disk of the checkpoint";
 
-/// Sends events to the checkpoint thread.
+/// Sends events to the checkpoint thread, and waits for its end.
 pub(super) struct CheckpointWriter {
-    events: SyncSender<CheckpointEvent>,
+    sender: CheckpointSender,
     store: oneshot::Receiver<Result<CheckpointStore, checkpoint::Error>>,
+}
+
+/// Sends events to the checkpoint thread. The thread ends when all clones are dropped.
+#[derive(Clone)]
+pub(super) struct CheckpointSender {
+    events: SyncSender<CheckpointEvent>,
     waits: PendingRequests,
 }
 
@@ -56,9 +62,44 @@ impl CheckpointWriter {
         let (result, stored) = oneshot::channel();
         // Never joined, which would block the caller's thread: its result arrives through the channel.
         spawn("checkpoint", STACK_BYTES, result, |result| drop(result.send(store.run(received))))?;
-        Ok(Self { events, store: stored, waits })
+        Ok(Self { sender: CheckpointSender { events, waits }, store: stored })
     }
 
+    /// Returns a sender beside the coordinator's. It has to be dropped before [`finish`](Self::finish) can return.
+    pub(super) fn sender(&self) -> CheckpointSender {
+        self.sender.clone()
+    }
+
+    /// Sends an event, and waits while the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Closed`] if the checkpoint thread has ended.
+    pub(super) async fn send(&self, event: CheckpointEvent) -> Result<(), Closed> {
+        self.sender.send(event).await
+    }
+
+    /// Waits until every event is stored, and returns the store, to which the end of the run is still to be written.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that ended the checkpoint thread.
+    pub(super) async fn finish<E: std::error::Error + 'static>(
+        self,
+    ) -> Result<CheckpointStore, Error<E>> {
+        let CheckpointSender { events, waits } = self.sender;
+        drop(events);
+        let pending = waits.begin(WAIT_SUBJECT, "");
+        let store = self.store.await;
+        pending.finish();
+        match store {
+            Ok(store) => Ok(store?),
+            Err(_) => Err(Error::Panic("checkpoint")),
+        }
+    }
+}
+
+impl CheckpointSender {
     /// Sends an event, and waits while the queue is full.
     ///
     /// # Errors
@@ -80,24 +121,6 @@ impl CheckpointWriter {
             pending.finish();
         }
         sent
-    }
-
-    /// Waits until every event is stored, and returns the store, to which the end of the run is still to be written.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error that ended the checkpoint thread.
-    pub(super) async fn finish<E: std::error::Error + 'static>(
-        self,
-    ) -> Result<CheckpointStore, Error<E>> {
-        drop(self.events);
-        let pending = self.waits.begin(WAIT_SUBJECT, "");
-        let store = self.store.await;
-        pending.finish();
-        match store {
-            Ok(store) => Ok(store?),
-            Err(_) => Err(Error::Panic("checkpoint")),
-        }
     }
 }
 
@@ -127,7 +150,8 @@ mod tests {
     async fn a_slow_store_delays_only_the_sender_and_order_is_kept() {
         let (events, received) = mpsc::sync_channel(1);
         let store = oneshot::channel().1;
-        let writer = CheckpointWriter { events, store, waits: PendingRequests::default() };
+        let sender = CheckpointSender { events, waits: PendingRequests::default() };
+        let writer = CheckpointWriter { sender, store };
         writer.send(event(0)).await.unwrap();
         let send = async {
             writer.send(event(1)).await.unwrap();
@@ -155,7 +179,8 @@ mod tests {
         let (events, received) = mpsc::sync_channel(1);
         let (result, store) = oneshot::channel();
         drop((received, result));
-        let writer = CheckpointWriter { events, store, waits: PendingRequests::default() };
+        let sender = CheckpointSender { events, waits: PendingRequests::default() };
+        let writer = CheckpointWriter { sender, store };
         assert!(writer.send(event(0)).await.is_err());
         assert!(matches!(writer.finish::<Infallible>().await, Err(Error::Panic("checkpoint"))));
     }

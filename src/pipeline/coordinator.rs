@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    checkpoint_writer::CheckpointWriter,
+    checkpoint_writer::{CheckpointSender, CheckpointWriter},
     consumer::{Batch, Consumer, Settlement},
     error::Error,
     job::WorkerOutput,
@@ -80,6 +80,11 @@ impl<C: Consumer> Coordinator<C> {
     /// Returns the consumer.
     pub(super) fn consumer(&self) -> &Arc<C> {
         &self.consumer
+    }
+
+    /// Returns a sender of events to the checkpoint, if the run keeps one. See [`CheckpointWriter::sender`].
+    pub(super) fn checkpoint_sender(&self) -> Option<CheckpointSender> {
+        self.checkpoint.as_ref().map(CheckpointWriter::sender)
     }
 
     /// Returns why the run ends early, and the checkpoint.

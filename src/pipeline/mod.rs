@@ -23,6 +23,7 @@
 //! | `job`, `job_queue` | what lister, workers and coordinator send to each other |
 //! | `load` | the consumers of `trailload load`: normalize, batch, write; and the dry run |
 
+pub mod alert;
 mod checkpoint_writer;
 pub mod consumer;
 mod coordinator;

@@ -4,6 +4,7 @@
 //! Invariant: nothing here opens a file, reads the environment or checks one group against another; [`plan`](super::plan)
 //! does.
 
+pub mod alerts;
 pub mod aws;
 pub mod document;
 pub mod engine;

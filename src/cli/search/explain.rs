@@ -10,14 +10,12 @@ use std::{fmt::Write as _, ops::ControlFlow, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 
-use super::{
-    plan::{IndexEndpoint, SearchPlan},
-    presets::command_line,
-};
+use super::{plan::SearchPlan, presets::command_line};
 use crate::{
     cli::{
         args::search::ConditionArgs,
         failure::Failure,
+        index_endpoint::IndexEndpoint,
         plan::aws::EngineAuth,
         print, runtime,
         sources::{

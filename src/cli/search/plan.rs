@@ -12,16 +12,15 @@ use crate::{
     cli::{
         args::{
             aws::{AwsArgs, HistoryArgs},
-            engine::IndexPrefix,
-            search::{ConditionArgs, SearchArgs},
+            search::{ConditionArgs, ResultArgs, SearchArgs},
             size::ByteCount,
-            time::{Age, Moment},
+            time::{Age, Moment, SearchTime},
         },
         environment::Environment,
         failure::Failure,
+        index_endpoint::IndexEndpoint,
         plan::{
             aws::{AwsOptions, EngineAuth},
-            engine::EngineEndpoint,
             sources::{LOOKUP, SourceList},
         },
     },
@@ -32,7 +31,7 @@ use crate::{
         match_expression::MatchExpression,
         query::{Query, TimeBounds},
         resource::ResourcePattern,
-        selectors::{AccessKeyError, AccessKeyId, CallKind, Selectors},
+        selectors::{AccessKeyError, AccessKeyId, AddressRange, CallKind, Selectors},
     },
     limit::MemoryBudget,
     normalize::TimeRange,
@@ -64,8 +63,8 @@ pub(super) struct SearchPlan {
     pub(super) conditions: ConditionArgs,
     /// The presets that were given.
     pub(super) presets: Vec<ExpandedPreset>,
-    /// Times that were given without a zone.
-    pub(super) times_without_zone: Vec<String>,
+    /// The option of each time that was given, and the time.
+    pub(super) times: Vec<(&'static str, SearchTime)>,
     /// What is done with the events that are found.
     pub(super) output: SearchOutput,
     /// How events and tables are printed.
@@ -84,19 +83,6 @@ pub(super) struct SearchPlan {
     pub(super) temporary: PathBuf,
     /// The time at the start, which relative times refer to.
     pub(super) now: Timestamp,
-}
-
-/// The engine whose indices are searched.
-#[derive(Clone, Debug)]
-pub(super) struct IndexEndpoint {
-    /// The engine, and the credentials for it.
-    pub(super) endpoint: EngineEndpoint,
-    /// How requests to the engine are authenticated.
-    pub(super) auth: EngineAuth,
-    /// File with CA certificates to trust for the engine.
-    pub(super) ca_file: Option<PathBuf>,
-    /// Prefix of the index names.
-    pub(super) prefix: IndexPrefix,
 }
 
 impl SearchPlan {
@@ -123,8 +109,9 @@ impl SearchArgs {
         let sources = SourceList::for_search(&self.sources, &self.buckets.trail)?;
         check_actions_are_no_sources(&conditions.actions)?;
         let query = Query { range: self.bounds(now)?, ..conditions.query()? };
-        let index = self.index(&sources, environment)?;
+        let index = IndexEndpoint::of_sources(&sources, &self.engine, environment)?;
         self.check_follow(&sources)?;
+        self.check_summary()?;
         self.check_report_format()?;
         let auth = index.as_ref().map_or(EngineAuth::Credentials, |index| index.auth);
         let mut aws = self.aws_args().plan(&sources, auth, environment)?;
@@ -141,7 +128,7 @@ impl SearchArgs {
             query: Arc::new(query),
             conditions,
             presets,
-            times_without_zone: self.times_without_zone(),
+            times: self.times(),
             output: self.output(),
             style: self.style(environment),
             report_format: self.result.output,
@@ -189,40 +176,9 @@ impl SearchArgs {
         Ok(TimeBounds::new(from, to))
     }
 
-    fn times_without_zone(&self) -> Vec<String> {
-        let times = [&self.time.from, &self.time.to].into_iter().flatten();
-        times.filter(|time| time.lacks_zone).map(|time| time.text.clone()).collect()
-    }
-
-    /// Returns the engine of `--in index`, and rejects its options if there is no such source.
-    fn index(
-        &self,
-        sources: &SourceList,
-        environment: &Environment,
-    ) -> Result<Option<IndexEndpoint>, Failure> {
-        let engine = &self.engine;
-        if sources.index.is_none() {
-            let given = [
-                ("--into", engine.into.is_some()),
-                ("--ca-file", engine.ca_file.is_some()),
-                ("--password-file", engine.secret_files.password_file.is_some()),
-                ("--api-key-file", engine.secret_files.api_key_file.is_some()),
-                ("--aws-auth", engine.aws_auth),
-            ];
-            return match given.into_iter().find(|(_, is_given)| *is_given) {
-                None => Ok(None),
-                Some((option, _)) => Err(Failure::usage(format!(
-                    "'{option}' applies only to the indices of an engine, which are not searched"
-                ))
-                .hint("add --in index, or remove the option")),
-            };
-        }
-        Ok(Some(IndexEndpoint {
-            endpoint: engine.endpoint(environment)?,
-            auth: engine.auth(),
-            ca_file: engine.ca_file.clone(),
-            prefix: engine.index.clone(),
-        }))
+    fn times(&self) -> Vec<(&'static str, SearchTime)> {
+        let times = [("--from", &self.time.from), ("--to", &self.time.to)];
+        times.into_iter().filter_map(|(option, time)| Some((option, time.clone()?))).collect()
     }
 
     fn check_follow(&self, sources: &SourceList) -> Result<(), Failure> {
@@ -235,30 +191,44 @@ impl SearchArgs {
                 "remove --in, or use --in lookup or --in s3://BUCKET; to follow a pipe, read it with --in - without --follow",
             ));
         }
-        let summary = [
-            ("--count-by", self.result.count_by.is_some()),
-            ("--histogram", self.result.histogram.is_some()),
-            ("--policy", self.result.policy),
-            ("--trace", self.result.trace.is_some()),
-        ];
-        let summary = summary.into_iter().find(|(_, is_given)| *is_given);
-        if let Some((option, _)) = summary.filter(|_| self.result.follow) {
-            return Err(Failure::usage(format!(
+        match self.result.summary_option() {
+            Some(option) if self.result.follow => Err(Failure::usage(format!(
                 "'{option}' is printed at the end of a search, and '--follow' has none"
-            )));
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rejects options that have no meaning for what is printed instead of events.
+    fn check_summary(&self) -> Result<(), Failure> {
+        let result = &self.result;
+        let Some(option) = result.summary_option() else { return Ok(()) };
+        if result.trace.as_ref().is_some_and(|target| target.trim().is_empty()) {
+            return Err(empty("--trace <IDENTITY>"));
+        }
+        if result.sort.is_some() {
+            return Err(Failure::usage(format!(
+                "'--sort' sorts events, and '{option}' prints none"
+            ))
+            .hint("remove --sort; counts are sorted by number, and intervals by time"));
+        }
+        if result.limit.is_some() && result.count_by.is_none() {
+            return Err(Failure::usage(format!(
+                "'--limit' limits events and the values of '--count-by', and '{option}' prints neither"
+            ))
+            .hint("remove --limit; a time range, such as --last 7d, makes the search smaller"));
         }
         Ok(())
     }
 
     /// Rejects formats that a policy or a trace does not have.
     fn check_report_format(&self) -> Result<(), Failure> {
-        let report = [("--policy", self.result.policy), ("--trace", self.result.trace.is_some())];
-        let report = report.into_iter().find(|(_, is_given)| *is_given);
-        match (report, self.result.output) {
-            (Some((option, _)), Some(EventFormat::Csv | EventFormat::Tsv)) => {
-                Err(Failure::usage(format!("'{option}' prints no rows, so it has no CSV or TSV"))
-                    .hint("use --output json, or omit the option"))
-            }
+        match (self.result.summary_option(), self.result.output) {
+            (
+                Some(option @ ("--policy" | "--trace")),
+                Some(EventFormat::Csv | EventFormat::Tsv),
+            ) => Err(Failure::usage(format!("'{option}' prints no rows, so it has no CSV or TSV"))
+                .hint("use --output json, or omit the option")),
             _ => Ok(()),
         }
     }
@@ -331,6 +301,19 @@ fn is_history_only(sources: &SourceList) -> bool {
         && sources.index.is_none()
 }
 
+impl ResultArgs {
+    /// Returns the option that prints something else than events.
+    fn summary_option(&self) -> Option<&'static str> {
+        let options = [
+            ("--policy", self.policy),
+            ("--trace", self.trace.is_some()),
+            ("--histogram", self.histogram.is_some()),
+            ("--count-by", self.count_by.is_some()),
+        ];
+        options.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
+    }
+}
+
 impl ConditionArgs {
     /// Parses the conditions. The time range is left open.
     fn query(&self) -> Result<Query, Failure> {
@@ -366,15 +349,9 @@ impl ConditionArgs {
         Ok(Selectors {
             errors_only: self.errors_only,
             calls,
-            principals: self.principal.iter().map(|pattern| Glob::new(pattern)).collect(),
-            resources: self.resource.iter().map(|pattern| ResourcePattern::new(pattern)).collect(),
-            addresses: self
-                .ip
-                .iter()
-                .map(|text| {
-                    text.parse().map_err(|error| invalid("--ip <ADDRESS|CIDR>", text, &error))
-                })
-                .collect::<Result<_, _>>()?,
+            principals: patterns("--principal <PATTERN>", &self.principal, Glob::new)?,
+            resources: patterns("--resource <PATTERN>", &self.resource, ResourcePattern::new)?,
+            addresses: self.ip.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
             access_keys: self
                 .access_key
                 .iter()
@@ -397,6 +374,36 @@ fn expressions(option: &str, texts: &[String]) -> Result<Vec<MatchExpression>, F
     }
     let parsed = texts.iter().map(|text| MatchExpression::parse(text));
     parsed.collect::<Result<_, _>>().map_err(|error| Failure::syntax(option, &error))
+}
+
+/// Parses the patterns of an option. An empty one, as from `--resource "$UNSET"`, is rejected.
+fn patterns<T>(
+    option: &str,
+    texts: &[String],
+    parse: impl Fn(&str) -> T,
+) -> Result<Vec<T>, Failure> {
+    let is_empty = |text: &String| text.trim().is_empty();
+    if texts.iter().any(is_empty) {
+        return Err(empty(option));
+    }
+    Ok(texts.iter().map(|text| parse(text)).collect())
+}
+
+fn empty(option: &str) -> Failure {
+    Failure::usage(format!("the value of '{option}' is empty"))
+        .hint("leave the option out, or check the variable that the value comes from")
+}
+
+fn address(text: &str) -> Result<AddressRange, Failure> {
+    text.trim().parse().map_err(|error| {
+        let failure = invalid("--ip <ADDRESS|CIDR>", text, &error);
+        if text.ends_with(".com") || text.contains("AWS") {
+            let expression = format!("$.sourceIPAddress == \"{text}\"");
+            let option = presets::command_line(&["--match", &expression]);
+            return failure.hint(format!("for calls of an AWS service, write {option}"));
+        }
+        failure
+    })
 }
 
 fn access_key(text: &str) -> Result<AccessKeyId, Failure> {

@@ -12,11 +12,7 @@ use std::{
 use serde_json::Map;
 use tokio::time::interval;
 
-use super::{
-    hints,
-    plan::{IndexEndpoint, SearchPlan},
-    reports,
-};
+use super::{hints, plan::SearchPlan, reports};
 use crate::{
     aws::Session,
     cli::{
@@ -26,7 +22,7 @@ use crate::{
         runtime,
         signals::{self, ShutdownMessages},
         sources::{
-            self, FollowMode, History, LookupMode, SourceBuilder, accounts, nothing_done, signing,
+            self, FollowMode, History, LookupMode, SourceBuilder, accounts, nothing_done,
             unless_shut_down,
         },
     },
@@ -36,7 +32,7 @@ use crate::{
     },
     report::{Log, Metrics, Reporter, WaitReporter, format, log::ProgressMode},
     shutdown::{ShutdownSignal, ShutdownTrigger, shutdown_channel},
-    sink::{EngineReader, Target, events::OutputStream},
+    sink::events::OutputStream,
     source::{
         CombinedSource, Files,
         index::{Closing, IndexPlan, IndexSource},
@@ -246,30 +242,6 @@ impl<'a> SearchRun<'a> {
     }
 }
 
-impl IndexEndpoint {
-    /// Connects to the engine.
-    ///
-    /// # Errors
-    ///
-    /// Returns a [`Failure`] if there is no response, or if the server is not an engine.
-    pub(super) async fn connect(
-        &self,
-        session: Option<&Session>,
-        metrics: &Metrics,
-        log: &Log,
-        shutdown: &ShutdownSignal,
-    ) -> Result<EngineReader, Failure> {
-        let mut target = Target::new(self.endpoint.url.clone(), self.prefix.as_str());
-        target.credentials = self.endpoint.credentials.clone();
-        target.ca_file.clone_from(&self.ca_file);
-        if let Some(session) = session.filter(|_| self.auth == EngineAuth::SigV4) {
-            target.signing = Some(signing(&self.endpoint.url, session));
-        }
-        let waits = metrics.waits.clone();
-        Ok(EngineReader::connect(target, log.clone(), waits, shutdown.clone()).await?)
-    }
-}
-
 /// Prints hints and the last line of a search, and returns the exit code.
 fn finish(
     plan: &SearchPlan,
@@ -308,6 +280,7 @@ fn finish(
     };
     if report.ending == SearchEnding::Complete {
         report.sources_without_events = sources::warn_about_sources_without_events(metrics, log);
+        hints::about_empty_folders(plan, metrics, log);
     }
     if report.ending != SearchEnding::Failed {
         hints::after_search(plan, &end, log);
@@ -315,7 +288,10 @@ fn finish(
     if let Some(summary) = end.summary.take() {
         match reports::print_summary(summary, plan, log) {
             Ok(found) => end.found = found.unwrap_or(end.found),
-            Err(failure) => report.failures.push(failure.report(log)),
+            Err(failure) => {
+                report.ending = SearchEnding::Failed;
+                report.failures.push(failure.report(log));
+            }
         }
     }
     report.found = end.found;
@@ -366,8 +342,8 @@ impl SummaryLine<'_> {
             places.push(format::plural(accounts, "account"));
             places.push(format::plural(regions, "Region"));
         }
-        let files = self.metrics.sources_done.load(Relaxed);
-        if files > 0 && self.plan.index.is_none() {
+        let files = self.files();
+        if files > 0 {
             places.push(format::plural(files, "file"));
         }
         let last = places.pop()?;
@@ -375,6 +351,15 @@ impl SummaryLine<'_> {
             [] => last,
             others => format!("{} and {last}", others.join(", ")),
         })
+    }
+
+    /// Returns the number of files and objects that were read to their end.
+    fn files(&self) -> u64 {
+        let sources = &self.plan.sources;
+        let others = [sources.lookup, sources.index];
+        let read = self.metrics.sources.iter().enumerate();
+        let files = read.filter(|(number, _)| !others.contains(&Some(*number)));
+        files.map(|(_, source)| source.done.load(Relaxed)).sum()
     }
 
     /// Returns the number of accounts and of Regions whose event history was searched.

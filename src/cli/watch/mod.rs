@@ -1,32 +1,38 @@
-//! `trailload watch`: evaluates, checks, tests and translates rules.
+//! `trailload watch`: evaluates rules on events and sends alerts; checks, tests and translates rules.
 //!
-//! Input: rule files and folders, or a Drools file. Output: the alerts of a dry run, what is wrong in the rules, the results
-//! of their tests, an event pattern, or a rule file.
-//! Invariant: no rule is used before all are valid, and nothing is sent but requests for the events of a dry run.
-//! Not here: the rule language (see [`filter::rule`](crate::filter::rule)).
+//! Input: rule files and folders, an action file, or a Drools file. Output: alerts, what is wrong in the files, the results of
+//! tests, an event pattern, or a rule file.
+//! Invariant: no rule is used before all are valid and their actions exist.
+//! Not here: the rule language (see [`filter::rule`](crate::filter::rule)), and what is sent (see
+//! [`sink::alert`](crate::sink::alert)).
 
-mod replay;
-mod rule_files;
+mod checkpoint;
+mod dry_run;
+mod input;
+mod report;
 mod rule_tests;
+mod run;
 mod table;
 
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use self::{
-    replay::ReplayArgs,
-    rule_files::{LoadedRules, load_rules},
-    rule_tests::run_tests,
+use self::{dry_run::DryRun, input::InputArgs, rule_tests::run_tests, run::WatchRun};
+use super::{
+    alerts::AlertAges,
+    args::alerts::AlertArgs,
+    environment::Environment,
+    exit::Exit,
+    failure::Failure,
+    rule_files::{self, LoadedRules, counted, load_valid_rules},
 };
-use super::{environment::Environment, exit::Exit, failure::Failure};
 use crate::{
-    filter::{
-        rule::{event_pattern, translate_drools},
-        yaml::line_of,
-    },
+    filter::rule::{event_pattern, translate_drools},
     report::{Log, terminal::escape_unprintable},
 };
+
+pub(in crate::cli) use self::checkpoint::PREFIX as CHECKPOINT_PREFIX;
 
 /// The end of `trailload watch --help`.
 const AFTER_HELP: &str = "\
@@ -56,35 +62,50 @@ Exit codes:
 /// The arguments of `trailload watch`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
+#[command(override_usage = "trailload watch [OPTIONS] RULES...")]
 #[command(next_help_heading = "Watch options")]
 pub struct WatchArgs {
     /// Rule files (YAML), or folders with rule files
-    #[arg(value_name = "RULES", required_unless_present = "from_drl", help_heading = None::<&str>)]
+    #[arg(value_name = "RULES", required_unless_present_any = ["from_drl", "retry"], help_heading = None::<&str>)]
     pub rules: Vec<PathBuf>,
-    /// What to do with them.
+    /// What to do instead of sending alerts.
     #[command(flatten)]
     pub mode: WatchMode,
-    /// What a dry run reads.
+    /// Which alerts are sent, and how.
     #[command(flatten)]
-    pub replay: ReplayArgs,
+    pub alerts: AlertArgs,
+    /// Read everything again, and send alerts for events of any age; what was sent is not sent again
+    #[arg(long, help_heading = "Alert options", conflicts_with = "retry")]
+    pub replay: bool,
+    /// Checkpoint file, which records what was read and which alerts were sent [default: one for each
+    /// set of sources and rules in the state folder]
+    #[arg(long, value_name = "FILE", help_heading = "Alert options")]
+    pub checkpoint: Option<PathBuf>,
+    /// What is read.
+    #[command(flatten)]
+    pub input: InputArgs,
 }
 
-/// What to do with the rules.
+/// What to do instead of sending alerts.
 #[derive(Clone, Debug, clap::Args)]
-#[group(id = "mode", required = true, multiple = false)]
+#[group(id = "mode", multiple = false)]
 #[command(next_help_heading = "Watch options")]
 #[expect(clippy::struct_excessive_bools, reason = "one flag per mode; at most one is set")]
 pub struct WatchMode {
-    /// Evaluate the rules on the events of --in, and print one line of JSON for each alert that would
-    /// be sent, in the order of time; sends nothing
+    /// Print the alerts that would be sent, one line of JSON each, in the order of time; with --actions
+    /// also each message; sends and records nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Check the rules: errors with file, line and column, and expressions that probably mean something else
+    /// Check the rules and --actions: errors with file, line and column, and expressions that probably
+    /// mean something else
     #[arg(long)]
     pub check: bool,
     /// Run the tests of the rules and print a table of the results
     #[arg(long)]
     pub test: bool,
+    /// Read nothing; send the alerts again that could not be delivered
+    #[arg(long)]
+    pub retry: bool,
     /// Print the EventBridge event pattern that delivers the events of the rules
     #[arg(long)]
     pub event_pattern: bool,
@@ -104,17 +125,15 @@ pub(super) fn run(
     now: Timestamp,
     log: &Log,
 ) -> Result<Exit, Failure> {
+    args.check_relevance()?;
     if let Some(file) = &args.mode.from_drl {
         return translate(file, log);
     }
-    let loaded = load_rules(&args.rules)?;
-    report_problems(&loaded, log);
-    if loaded.error_count() > 0 {
-        return Err(invalid_rules(&loaded));
-    }
-    if args.mode.dry_run {
-        return replay::run(&args.replay, &loaded, environment, now, log);
-    }
+    let loaded = if args.rules.is_empty() {
+        LoadedRules::default()
+    } else {
+        load_valid_rules(&args.rules, log)?
+    };
     if args.mode.test {
         return test(&loaded);
     }
@@ -123,7 +142,80 @@ pub(super) fn run(
         super::print(&format!("{:#}\n", event_pattern(&rules)))?;
         return Ok(Exit::Success);
     }
-    super::print(&format!("{} valid\n", counted(loaded.rules().count(), "rule")))?;
+    if args.mode.check {
+        return check(args, &loaded, log);
+    }
+    if args.mode.dry_run {
+        return dry_run::run(&DryRun::new(args, &loaded, environment, now, log)?);
+    }
+    run::run(WatchRun::new(args, &loaded, environment, now, log)?)
+}
+
+impl WatchArgs {
+    /// Rejects options that have no effect in the mode.
+    fn check_relevance(&self) -> Result<(), Failure> {
+        let mode = &self.mode;
+        let reads_nothing = [
+            ("--check", mode.check),
+            ("--test", mode.test),
+            ("--retry", mode.retry),
+            ("--event-pattern", mode.event_pattern),
+            ("--from-drl", mode.from_drl.is_some()),
+        ];
+        let sends_nothing = [("--dry-run", mode.dry_run)];
+        let keeps = [("--retry", mode.retry)];
+        let input = &self.input;
+        // With --retry, the sources tell which checkpoint is meant.
+        let sources = [("--in", !input.sources.is_empty() && !mode.retry)];
+        let times = [
+            ("--from", input.from.is_some()),
+            ("--to", input.to.is_some()),
+            ("--last", input.last.is_some()),
+            ("--replay", self.replay),
+        ];
+        let given = |options: &[(&'static str, bool)]| {
+            options.iter().find(|(_, is_given)| *is_given).map(|(name, _)| *name)
+        };
+        let conflict = |option: &str, mode: &str| {
+            Err(Failure::usage(format!("'{option}' has no effect with '{mode}'"))
+                .hint(format!("remove {option} or {mode}")))
+        };
+        if let Some(mode) = given(&reads_nothing)
+            && let Some(option) = given(&sources).or_else(|| given(&times))
+        {
+            return conflict(option, mode);
+        }
+        let alerts = &self.alerts;
+        let state = [
+            ("--checkpoint", self.checkpoint.is_some()),
+            ("--alert-max-age", alerts.alert_max_age.is_some()),
+            ("--deliver-within", alerts.deliver_within.is_some()),
+            ("--replay", self.replay),
+        ];
+        let silent = given(&reads_nothing).filter(|_| given(&keeps).is_none());
+        if let Some(mode) = silent.or_else(|| given(&sends_nothing))
+            && let Some(option) = given(&state)
+        {
+            return conflict(option, mode);
+        }
+        Ok(())
+    }
+
+    fn ages(&self) -> AlertAges {
+        if self.replay { AlertAges::All } else { AlertAges::Recent }
+    }
+}
+
+/// Checks the rules, and the action file if one is given.
+fn check(args: &WatchArgs, loaded: &LoadedRules, log: &Log) -> Result<Exit, Failure> {
+    let rules = counted(loaded.rules().count(), "rule");
+    if args.alerts.actions.is_none() {
+        super::print(&format!("{rules} valid\n"))?;
+        return Ok(Exit::Success);
+    }
+    let plan = args.alerts.plan(loaded, log)?;
+    let actions = counted(plan.defined_actions(), "action");
+    super::print(&format!("{rules} and {actions} valid\n"))?;
     Ok(Exit::Success)
 }
 
@@ -138,50 +230,6 @@ fn test(loaded: &LoadedRules) -> Result<Exit, Failure> {
                 .hint("change the rule or the test; the table has the reason"))
         }
     }
-}
-
-/// Logs the errors and warnings of all files.
-fn report_problems(loaded: &LoadedRules, log: &Log) {
-    for file in &loaded.files {
-        let path = escape_unprintable(&file.path.to_string_lossy());
-        for warning in &file.content.warnings {
-            let heading =
-                format!("{path}:{}: {}; write {}", warning.position, warning.message, warning.fix);
-            log.warn(&warning.rule, heading);
-        }
-        for error in &file.content.errors {
-            let excerpt = match &error.excerpt {
-                Some(excerpt) => excerpt.lines().map(str::to_owned).collect(),
-                None => excerpt_of(&file.text, error.position.line, error.position.column),
-            };
-            log.failure(
-                &format!("{path}:{}: {}", error.position, error.message),
-                &excerpt,
-                &[],
-                error.suggestion.as_deref(),
-            );
-        }
-    }
-}
-
-/// Returns a line of a file with a caret below a column.
-fn excerpt_of(text: &str, line: usize, column: usize) -> Vec<String> {
-    let shown = line_of(text, line);
-    if shown.trim().is_empty() {
-        return Vec::new();
-    }
-    let before: String = shown.chars().take(column.saturating_sub(1)).collect();
-    vec![shown, format!("{}^", " ".repeat(console::measure_text_width(&before)))]
-}
-
-fn invalid_rules(loaded: &LoadedRules) -> Failure {
-    let errors = counted(loaded.error_count(), "error");
-    Failure::usage(format!("{errors} in {}", counted(loaded.files.len(), "rule file")))
-}
-
-/// Returns a number with a noun in the right form.
-fn counted(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 fn translate(path: &Path, log: &Log) -> Result<Exit, Failure> {

@@ -8,12 +8,14 @@ use std::{fmt, fs, path::Path};
 
 use serde_json::Value;
 
-use super::{
-    counted,
-    rule_files::{LoadedFile, LoadedRules},
-    table::aligned,
+use super::table::aligned;
+use crate::{
+    cli::rule_files::{LoadedFile, LoadedRules, counted},
+    filter::{
+        eventbridge::{Envelope, EventView},
+        rule::{Rule, RuleTest, TestEvent, TestExpectation, Verdict},
+    },
 };
-use crate::filter::rule::{Rule, RuleTest, TestEvent, TestExpectation, Verdict};
 
 /// The result of a test.
 struct TestResult {
@@ -116,13 +118,15 @@ fn failure(file: &LoadedFile, rule: &Rule, test: &RuleTest) -> Option<String> {
             Err(failure) => return Some(failure),
         },
     };
+    let envelope = Envelope::of_delivered(&event);
     let event = match only_event(event) {
         Ok(event) => event,
         Err(failure) => return Some(failure),
     };
-    let fired = rule.fires(&event);
+    let view = EventView::new(&event).with_envelope(envelope.as_ref());
+    let fired = rule.fires(view);
     match test.expectation {
-        TestExpectation::Fires if !fired => Some(why_silent(rule, &event)),
+        TestExpectation::Fires if !fired => Some(why_silent(rule, view)),
         TestExpectation::Silent if fired => Some("it fires".to_owned()),
         _ => None,
     }
@@ -161,13 +165,13 @@ fn only_event(value: Value) -> Result<Value, String> {
 }
 
 /// Returns why a rule stays silent on an event.
-fn why_silent(rule: &Rule, event: &Value) -> String {
-    let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+fn why_silent(rule: &Rule, view: EventView<'_>) -> String {
+    let text = |key: &str| view.detail().get(key).and_then(Value::as_str).unwrap_or_default();
     let (source, name) = (text("eventSource"), text("eventName"));
     if !rule.selection.selects(source, name) {
         return format!("the rule does not look at {name} of {source}");
     }
-    match rule.verdict(event) {
+    match rule.verdict(view) {
         Verdict::NoMatch => "`match` is not true".to_owned(),
         Verdict::Failed(error) => format!("`match` fails: {error}"),
         Verdict::Excepted(number) => {

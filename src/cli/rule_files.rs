@@ -10,13 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::failure::Failure;
 use crate::{
-    cli::failure::Failure,
     filter::{
         rule::{Rule, RuleFile, parse_rule_file},
-        yaml::DefinitionError,
+        yaml::{DefinitionError, line_of},
     },
-    report::terminal::escape_unprintable,
+    report::{Log, terminal::escape_unprintable},
 };
 
 /// The largest file, in bytes. 1,000 rules with their tests have less than 10 MiB.
@@ -27,25 +27,25 @@ const MAX_DEPTH: usize = 16;
 
 /// A rule file.
 #[derive(Debug)]
-pub(super) struct LoadedFile {
-    pub(super) path: PathBuf,
-    pub(super) text: String,
-    pub(super) content: RuleFile,
+pub(in crate::cli) struct LoadedFile {
+    pub(in crate::cli) path: PathBuf,
+    pub(in crate::cli) text: String,
+    pub(in crate::cli) content: RuleFile,
 }
 
 /// The rules of all files.
 #[derive(Debug, Default)]
-pub(super) struct LoadedRules {
-    pub(super) files: Vec<LoadedFile>,
+pub(in crate::cli) struct LoadedRules {
+    pub(in crate::cli) files: Vec<LoadedFile>,
 }
 
 impl LoadedRules {
     /// Returns the rules without an error, each with its file.
-    pub(super) fn rules(&self) -> impl Iterator<Item = (&LoadedFile, &Rule)> {
+    pub(in crate::cli) fn rules(&self) -> impl Iterator<Item = (&LoadedFile, &Rule)> {
         self.files.iter().flat_map(|file| file.content.rules.iter().map(move |rule| (file, rule)))
     }
 
-    pub(super) fn error_count(&self) -> usize {
+    pub(in crate::cli) fn error_count(&self) -> usize {
         self.files.iter().map(|file| file.content.errors.len()).sum()
     }
 
@@ -74,8 +74,9 @@ impl LoadedRules {
 /// # Errors
 ///
 /// Returns a [`Failure`] if a path cannot be read, or a folder has no rule file. Errors in rules are in the result.
-pub(super) fn load_rules(paths: &[PathBuf]) -> Result<LoadedRules, Failure> {
+fn load_rules(paths: &[PathBuf]) -> Result<LoadedRules, Failure> {
     let mut files = Vec::new();
+    let is_named = |path: &PathBuf| paths.contains(path);
     for path in paths {
         let mut found = Vec::new();
         collect(path, 0, &mut found)?;
@@ -98,8 +99,16 @@ pub(super) fn load_rules(paths: &[PathBuf]) -> Result<LoadedRules, Failure> {
     let mut loaded = LoadedRules::default();
     for path in files {
         let text = read(&path)?;
-        let content = parse_rule_file(&text);
+        let mut content = parse_rule_file(&text);
+        // Folders of Sigma rules have rules for all kinds of logs.
+        if is_named(&path) {
+            content.errors.append(&mut content.other_log_sources);
+        }
         loaded.files.push(LoadedFile { path, text, content });
+    }
+    if loaded.rules().next().is_none() && loaded.error_count() == 0 {
+        return Err(Failure::usage("none of the rules is for CloudTrail")
+            .hint("Sigma rules for CloudTrail have `product: aws` and `service: cloudtrail`"));
     }
     loaded.check_names();
     Ok(loaded)
@@ -140,8 +149,8 @@ fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Fa
     Ok(())
 }
 
-/// Reads a file as text.
-pub(super) fn read(path: &Path) -> Result<String, Failure> {
+/// Reads a rule file, or a file like it, as text.
+pub(in crate::cli) fn read(path: &Path) -> Result<String, Failure> {
     let heading = || format!("cannot read {}", shown(path));
     let size =
         fs::metadata(path).map_err(|error| Failure::usage(heading()).caused_by(&error))?.len();
@@ -154,4 +163,60 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
     let bytes =
         fs::read(path).map_err(|error| Failure::action_required(heading()).caused_by(&error))?;
     String::from_utf8(bytes).map_err(|error| Failure::usage(heading()).caused_by(&error))
+}
+
+/// Loads the rules of files and folders, and logs what is wrong with them.
+///
+/// # Errors
+///
+/// Returns a [`Failure`] if a path cannot be read, or a rule is invalid.
+pub(in crate::cli) fn load_valid_rules(
+    paths: &[PathBuf],
+    log: &Log,
+) -> Result<LoadedRules, Failure> {
+    let loaded = load_rules(paths)?;
+    for file in &loaded.files {
+        let path = shown(&file.path);
+        for warning in &file.content.warnings {
+            let heading =
+                format!("{path}:{}: {}; write {}", warning.position, warning.message, warning.fix);
+            log.warn(&warning.rule, heading);
+        }
+        for error in &file.content.errors {
+            report_error(&file.path, &file.text, error, log);
+        }
+    }
+    match loaded.error_count() {
+        0 => Ok(loaded),
+        errors => Err(Failure::usage(format!(
+            "{} in {}",
+            counted(errors, "error"),
+            counted(loaded.files.len(), "rule file")
+        ))),
+    }
+}
+
+/// Logs what is wrong in a file, with its place.
+pub(in crate::cli) fn report_error(path: &Path, text: &str, error: &DefinitionError, log: &Log) {
+    let excerpt = match &error.excerpt {
+        Some(excerpt) => excerpt.lines().map(str::to_owned).collect(),
+        None => excerpt_of(text, error.position.line, error.position.column),
+    };
+    let heading = format!("{}:{}: {}", shown(path), error.position, error.message);
+    log.failure(&heading, &excerpt, &[], error.suggestion.as_deref());
+}
+
+/// Returns a line of a file with a caret below a column.
+fn excerpt_of(text: &str, line: usize, column: usize) -> Vec<String> {
+    let shown = line_of(text, line);
+    if shown.trim().is_empty() {
+        return Vec::new();
+    }
+    let before: String = shown.chars().take(column.saturating_sub(1)).collect();
+    vec![shown, format!("{}^", " ".repeat(console::measure_text_width(&before)))]
+}
+
+/// Returns a number with a noun in the right form.
+pub(in crate::cli) fn counted(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }

@@ -1,0 +1,256 @@
+//! Alerts of `watch` and `load --rules`: the rules, the actions that they use, and how alerts are delivered.
+//!
+//! Input: rule files, the action file, options. Output: an [`AlertPlan`], then the receivers.
+//! Invariant: an action that a rule names exists before anything is read; every error in the files is reported with its place.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    args::alerts::AlertArgs,
+    environment,
+    failure::Failure,
+    plan::sources::SourceList,
+    rule_files::{self, LoadedRules, counted},
+};
+use crate::{
+    checkpoint::alerts::{ActionStatus, AlertOptions},
+    filter::rule::{ActionReference, Rule, RuleSet},
+    normalize::TimeRange,
+    pipeline::alert::{
+        AlertReceiver,
+        delivery::{ActionReceiver, DeliveryPolicy},
+    },
+    report::Log,
+    sink::alert::{Action, ActionsFile, MessageContext, Receiver, ReceiverContext, SecretLookup},
+};
+
+/// Alerts for older events are recorded and not sent, unless an option sets another age: what happened the day before
+/// yesterday needs no one tonight, and services refuse events of that age.
+const DEFAULT_MAX_AGE: Duration = Duration::from_hours(24);
+
+/// How long a receiver may fail before an alert is a dead letter: longer than a restart of a service.
+const DEFAULT_DELIVER_WITHIN: Duration = Duration::from_mins(2);
+
+/// The action of alerts of rules that name none.
+pub(in crate::cli) const DEFAULT_ACTION: &str = "stdout";
+
+/// What alerts are raised, and who receives them.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct AlertPlan {
+    /// The rules.
+    pub(in crate::cli) rules: Arc<RuleSet>,
+    /// The actions of the action file; none without one.
+    file: ActionsFile,
+    /// The action file, if one is given.
+    path: Option<PathBuf>,
+    /// The actions of the rules.
+    pub(in crate::cli) actions: Vec<Action>,
+    /// Alerts for older events are recorded, not delivered.
+    pub(in crate::cli) max_age: Duration,
+    /// How deliveries are made.
+    pub(in crate::cli) policy: DeliveryPolicy,
+}
+
+impl AlertArgs {
+    /// Reads the action file, and finds the actions of the rules in it.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if the file cannot be read or is invalid, or if a rule names an action that does not exist. Each error was
+    /// logged.
+    pub(in crate::cli) fn plan(
+        &self,
+        loaded: &LoadedRules,
+        log: &Log,
+    ) -> Result<AlertPlan, Failure> {
+        let file = self.actions.as_deref().map(|path| read_actions(path, log)).transpose()?;
+        let mut rules: Vec<Rule> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
+        let file = match file {
+            Some(file) => file,
+            None => {
+                replace_unknown_actions(&mut rules, log);
+                ActionsFile::default()
+            }
+        };
+        let actions = resolve(&file, &rules, loaded, log)?;
+        let deliver_within = self.deliver_within.map_or(DEFAULT_DELIVER_WITHIN, |age| age.length());
+        Ok(AlertPlan {
+            rules: Arc::new(RuleSet::new(rules)),
+            file,
+            path: self.actions.clone(),
+            actions,
+            max_age: self.alert_max_age.map_or(DEFAULT_MAX_AGE, |age| age.length()),
+            policy: DeliveryPolicy::new(deliver_within),
+        })
+    }
+}
+
+impl AlertPlan {
+    /// Returns how alerts are raised. A replay sends alerts for events of any age.
+    pub(in crate::cli) fn options(&self, range: TimeRange, ages: AlertAges) -> AlertOptions {
+        AlertOptions {
+            max_age: match ages {
+                AlertAges::Recent => Some(self.max_age),
+                AlertAges::All => None,
+            },
+            evaluated_from: range.from,
+            default_actions: vec![DEFAULT_ACTION.to_owned()],
+        }
+    }
+}
+
+impl AlertPlan {
+    /// Returns the number of actions in the action file.
+    pub(in crate::cli) fn defined_actions(&self) -> usize {
+        self.file.actions.len()
+    }
+
+    /// Returns whether an action file is given.
+    pub(in crate::cli) fn has_file(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Adds the actions of deliveries that earlier runs left, as far as they exist. Returns the names of those that do not.
+    pub(in crate::cli) fn add_pending_actions(&mut self, pending: &[ActionStatus]) -> Vec<String> {
+        let mut unknown = Vec::new();
+        for status in pending.iter().filter(|status| status.pending + status.dead_letters > 0) {
+            if self.actions.iter().any(|action| action.name == status.action) {
+                continue;
+            }
+            match self.file.find(&status.action) {
+                Some(action) => self.actions.push(action),
+                None if status.pending > 0 => unknown.push(status.action.clone()),
+                None => {}
+            }
+        }
+        unknown
+    }
+
+    /// Returns the receivers of the actions. Secrets are read now.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if a secret or a certificate cannot be used. Each error was logged.
+    pub(in crate::cli) fn receivers(
+        &self,
+        context: &ReceiverContext,
+        message: &MessageContext,
+        log: &Log,
+    ) -> Result<Vec<ActionReceiver<AlertReceiver>>, Failure> {
+        let folder = self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let lookup = SecretLookup { variable: &environment::variable, folder };
+        let mut receivers = Vec::new();
+        let mut errors = 0;
+        for action in &self.actions {
+            match Receiver::new(action, &lookup, context) {
+                Ok(receiver) => receivers.push(ActionReceiver {
+                    action: action.name.clone(),
+                    receiver: AlertReceiver::new(action, receiver, message.clone()),
+                    throttle: action.throttle,
+                }),
+                Err(error) => {
+                    errors += 1;
+                    let heading = format!("action {}: {}", action.name, error.message);
+                    log.failure(&heading, &[], &[], error.suggestion.as_deref());
+                }
+            }
+        }
+        match errors {
+            0 => Ok(receivers),
+            errors => Err(Failure::action_required(format!(
+                "{} cannot be used",
+                counted(errors, "action")
+            ))),
+        }
+    }
+}
+
+/// Returns what messages say about where events are found.
+pub(in crate::cli) fn message_context(sources: &SourceList) -> MessageContext {
+    let is_history_only = sources.names.len() == 1 && sources.lookup.is_some();
+    let names = sources.names.iter().filter(|name| *name != "standard input");
+    let names = names.map(|name| name.strip_prefix("trail ").unwrap_or(name).to_owned());
+    MessageContext { sources: if is_history_only { Vec::new() } else { names.collect() } }
+}
+
+/// For events of which age alerts are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum AlertAges {
+    /// Of `--alert-max-age` and newer.
+    Recent,
+    /// Of any age: `--replay`.
+    All,
+}
+
+/// Reads an action file.
+fn read_actions(path: &Path, log: &Log) -> Result<ActionsFile, Failure> {
+    let text = rule_files::read(path)?;
+    let file = ActionsFile::parse(&text);
+    for warning in &file.warnings {
+        let fix = warning.suggestion.as_deref().map(|fix| format!("; {fix}")).unwrap_or_default();
+        let place = format!("{}:{}", path.display(), warning.position);
+        log.warn(&place, format_args!("{}{fix}", warning.message));
+    }
+    for error in &file.errors {
+        rule_files::report_error(path, &text, error, log);
+    }
+    match file.errors.len() {
+        0 => Ok(file),
+        errors => Err(Failure::usage(format!("{} in the action file", counted(errors, "error")))),
+    }
+}
+
+/// Lets alerts go to standard output instead of actions that only an action file could define.
+fn replace_unknown_actions(rules: &mut [Rule], log: &Log) {
+    let file = ActionsFile::default();
+    let mut replaced = BTreeSet::new();
+    for rule in rules {
+        rule.actions.retain(|action| match action {
+            ActionReference::Named { name, .. } if file.find(name).is_none() => {
+                replaced.insert(name.clone());
+                false
+            }
+            _ => true,
+        });
+    }
+    if !replaced.is_empty() {
+        let names: Vec<String> = replaced.into_iter().collect();
+        log.info(
+            "--actions",
+            format_args!("no action file is given: alerts for {} are printed", names.join(", ")),
+        );
+    }
+}
+
+/// Returns the actions of the rules and the default.
+fn resolve(
+    file: &ActionsFile,
+    rules: &[Rule],
+    loaded: &LoadedRules,
+    log: &Log,
+) -> Result<Vec<Action>, Failure> {
+    let (mut actions, errors) = file.resolve_all(rules);
+    let places: Vec<_> = loaded.rules().map(|(file, _)| file).collect();
+    for (number, error) in &errors {
+        if let Some(place) = places.get(*number) {
+            rule_files::report_error(&place.path, &place.text, error, log);
+        }
+    }
+    if !errors.is_empty() {
+        let errors = counted(errors.len(), "error");
+        return Err(Failure::usage(format!("{errors} in the actions of rules")));
+    }
+    let needs_default = rules.iter().any(|rule| rule.actions.is_empty());
+    if needs_default
+        && !actions.iter().any(|action| action.name == DEFAULT_ACTION)
+        && let Some(action) = file.find(DEFAULT_ACTION)
+    {
+        actions.push(action);
+    }
+    Ok(actions)
+}

@@ -1,0 +1,22 @@
+//! Options about alerts, which `watch` and `load --rules` share.
+
+use std::path::PathBuf;
+
+use super::time::Age;
+
+/// Which alerts are sent, and how.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Alert options")]
+pub struct AlertArgs {
+    /// Send alerts by the actions that this file defines (YAML) [default: print alerts to standard
+    /// output]
+    #[arg(long, value_name = "FILE")]
+    pub actions: Option<PathBuf>,
+    /// Record alerts for events older than this without sending them [default: 24h]
+    #[arg(long, value_name = "AGE")]
+    pub alert_max_age: Option<Age>,
+    /// Keep an alert as a dead letter if its receiver is unreachable or fails for this long
+    /// [default: 2m]
+    #[arg(long, value_name = "AGE")]
+    pub deliver_within: Option<Age>,
+}

@@ -1,0 +1,272 @@
+//! Runs `trailload watch`: reads the sources, sends alerts, and keeps the checkpoint.
+//!
+//! Input: arguments. Output: alerts, the last line, the exit code.
+//! Invariant: an event that is recorded as read has its alerts in the checkpoint; an alert is there until its receiver has
+//! acknowledged it. The checkpoint stores the exit code that the process returns.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    WatchArgs,
+    checkpoint::{self, default_checkpoint},
+    input::{ActionNeeds, InputContext, InputPlan, OpenedInput},
+    report::{RunFacts, finish},
+};
+use crate::{
+    aws::{Clock, Session},
+    checkpoint::{CheckpointReader, CheckpointStore},
+    cli::{
+        alerts::{AlertAges, AlertPlan, message_context},
+        environment::{self, Environment},
+        exit::Exit,
+        failure::Failure,
+        rule_files::LoadedRules,
+        runtime,
+        signals::{self, ShutdownMessages},
+        sources::{History, LookupMode, nothing_done, unless_shut_down},
+        status,
+    },
+    pipeline::{
+        alert::{
+            AlertReceiver,
+            delivery::{ActionReceiver, DeliveryConfig},
+        },
+        watch::{WatchConfig, WatchEnd, watch},
+    },
+    report::{Log, Metrics, WaitReporter, format},
+    shutdown::{ShutdownSignal, ShutdownTrigger, shutdown_channel},
+    sink::alert::ReceiverContext,
+    source::{CombinedSource, Files},
+};
+
+/// A run, checked and with all defaults filled in.
+pub(super) struct WatchRun<'a> {
+    input: InputPlan,
+    alerts: AlertPlan,
+    ages: AlertAges,
+    work: Work,
+    checkpoint: PathBuf,
+    log: &'a Log,
+}
+
+/// What a run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// It reads events and delivers alerts.
+    ReadAndDeliver,
+    /// It delivers the alerts of earlier runs, also those that could not be delivered.
+    Retry,
+}
+
+/// What every step of a run needs.
+#[derive(Clone, Copy)]
+struct RunContext<'r> {
+    run: &'r WatchRun<'r>,
+    metrics: &'r Arc<Metrics>,
+    shutdown: &'r ShutdownSignal,
+    trigger: &'r ShutdownTrigger,
+}
+
+impl<'a> WatchRun<'a> {
+    /// Checks the arguments, and finds the actions that rules and pending alerts name.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] that names the option or the place in a file.
+    pub(super) fn new(
+        args: &WatchArgs,
+        loaded: &LoadedRules,
+        environment: &Environment,
+        now: Timestamp,
+        log: &'a Log,
+    ) -> Result<Self, Failure> {
+        let mut alerts = args.alerts.plan(loaded, log)?;
+        let work = if args.mode.retry { Work::Retry } else { Work::ReadAndDeliver };
+        let checkpoint = args.checkpoint_file(environment)?;
+        if work == Work::Retry && !checkpoint.exists() {
+            // A mistyped name must not create a file.
+            return Err(crate::checkpoint::Error::NotFound { path: checkpoint }.into());
+        }
+        let pending = pending_actions(&checkpoint, log);
+        let unknown = alerts.add_pending_actions(&pending);
+        if !unknown.is_empty() && !alerts.has_file() {
+            log.warn(
+                "--actions",
+                format_args!(
+                    "alerts for {} stay undelivered without the action file",
+                    unknown.join(", ")
+                ),
+            );
+        }
+        let needs = ActionNeeds::of(&alerts.actions);
+        let mut input = args.input.plan(needs, environment, now)?;
+        if work == Work::Retry {
+            input.read_nothing();
+        }
+        Ok(Self { input, alerts, ages: args.ages(), work, checkpoint, log })
+    }
+}
+
+impl WatchArgs {
+    /// Returns the checkpoint file of the run.
+    fn checkpoint_file(&self, environment: &Environment) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.checkpoint {
+            return Ok(path.clone());
+        }
+        if self.rules.is_empty() {
+            return status::only_watch_checkpoint(environment);
+        }
+        default_checkpoint(&self.input.sources()?, &self.rules, environment)
+    }
+}
+
+/// Returns the actions with alerts that earlier runs have not delivered.
+fn pending_actions(checkpoint: &Path, log: &Log) -> Vec<crate::checkpoint::alerts::ActionStatus> {
+    if !checkpoint.exists() {
+        return Vec::new();
+    }
+    match CheckpointReader::open(checkpoint).and_then(|reader| reader.action_status()) {
+        Ok(actions) => actions,
+        Err(error) => {
+            // The run opens the file for writing, and reports what is wrong with it.
+            log.debug(&checkpoint.display().to_string(), error);
+            Vec::new()
+        }
+    }
+}
+
+/// Runs to the end, prints the last line, and returns the exit code.
+///
+/// # Errors
+///
+/// Returns a [`Failure`] if the runtime cannot be started.
+pub(super) fn run(run: WatchRun<'_>) -> Result<Exit, Failure> {
+    let metrics = Arc::new(Metrics::new(run.input.sources.names.clone()));
+    let waits = WaitReporter::start(metrics.waits.clone(), run.log.clone());
+    let started = Instant::now();
+    let ended = runtime::block_on(&run.input.sources, run.execute(&metrics))?;
+    drop(waits);
+    let facts = RunFacts {
+        rules: &run.alerts.rules,
+        checkpoint: &run.checkpoint,
+        metrics: &metrics,
+        log: run.log,
+        elapsed: started.elapsed(),
+    };
+    Ok(finish(&facts, ended))
+}
+
+impl WatchRun<'_> {
+    /// Runs to the end. Returns `None` if it was stopped before anything was read.
+    async fn execute(&self, metrics: &Arc<Metrics>) -> Result<Option<WatchEnd>, Failure> {
+        let (trigger, shutdown) = shutdown_channel();
+        signals::listen(trigger.clone(), self.log.clone(), ShutdownMessages::WITH_CHECKPOINT)?;
+        let context = RunContext { run: self, metrics, shutdown: &shutdown, trigger: &trigger };
+        context.execute().await
+    }
+}
+
+impl RunContext<'_> {
+    async fn execute(self) -> Result<Option<WatchEnd>, Failure> {
+        let Self { run, metrics, shutdown, .. } = self;
+        // A path that does not exist is a usage error, before any request.
+        Files::new(&run.input.sources.paths(), nothing_done())?;
+        let input = self.input();
+        let session = Box::pin(input.session());
+        let Some(session) = unless_shut_down(shutdown, session).await? else { return Ok(None) };
+        let receivers = self.receivers(session.as_ref())?;
+        let store = self.store(&receivers)?;
+        let Some(opened) = self.open(session, store.path()).await? else { return Ok(None) };
+        let config = WatchConfig {
+            pipeline: input.pipeline(opened.source),
+            rules: Arc::clone(&run.alerts.rules),
+            delivery: DeliveryConfig {
+                receivers,
+                policy: run.alerts.policy,
+                waits: metrics.waits.clone(),
+                log: run.log.clone(),
+                shutdown: shutdown.clone(),
+                on_closed_pipe: Some(self.trigger.clone()),
+            },
+        };
+        let ended = Box::pin(watch(config, store)).await;
+        if let Some(closing) = opened.closing {
+            closing.wait().await;
+        }
+        Ok(Some(ended))
+    }
+
+    fn input(&self) -> InputContext<'_> {
+        let Self { run, metrics, shutdown, trigger } = *self;
+        InputContext { plan: &run.input, metrics, log: run.log, shutdown, trigger }
+    }
+
+    fn receivers(
+        &self,
+        session: Option<&Session>,
+    ) -> Result<Vec<ActionReceiver<AlertReceiver>>, Failure> {
+        let context = ReceiverContext {
+            clock: Clock::new(environment::now),
+            engine: self.input().engine(session),
+            session: session.cloned(),
+        };
+        let run = self.run;
+        run.alerts.receivers(&context, &message_context(&run.input.sources), run.log)
+    }
+
+    /// Opens the checkpoint, and prepares what earlier runs left.
+    fn store(
+        &self,
+        receivers: &[ActionReceiver<AlertReceiver>],
+    ) -> Result<CheckpointStore, Failure> {
+        let run = self.run;
+        let mut store =
+            CheckpointStore::open(&run.checkpoint, checkpoint::TARGET, environment::now())?;
+        let about = run.checkpoint.display().to_string();
+        if run.work == Work::Retry {
+            let retried = store.retry_deliveries()?;
+            run.log
+                .info(&about, format_args!("sending {} again", format::plural(retried, "alert")));
+        } else {
+            let options = run.alerts.options(run.input.range, run.ages);
+            store.set_rules(Arc::clone(&run.alerts.rules), options)?;
+        }
+        if run.alerts.has_file() {
+            let names: Vec<String> =
+                receivers.iter().map(|receiver| receiver.action.clone()).collect();
+            let failed = store.fail_deliveries_without_action(&names)?;
+            if failed > 0 {
+                run.log.warn(
+                    &about,
+                    format_args!(
+                        "{} of actions that are not defined any more became dead letters",
+                        format::plural(failed, "alert")
+                    ),
+                );
+            }
+        }
+        Ok(store)
+    }
+
+    /// Builds the source. Returns `None` after a shutdown signal.
+    async fn open(
+        &self,
+        session: Option<Session>,
+        checkpoint: &Path,
+    ) -> Result<Option<OpenedInput>, Failure> {
+        if self.run.work == Work::Retry {
+            return Ok(Some(OpenedInput { source: CombinedSource::default(), closing: None }));
+        }
+        let history = match self.run.ages {
+            AlertAges::All => History::Ignored,
+            AlertAges::Recent => History::Checkpoint(Some(checkpoint)),
+        };
+        Box::pin(self.input().open(session, history, LookupMode::Load)).await
+    }
+}

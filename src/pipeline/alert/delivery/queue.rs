@@ -1,0 +1,383 @@
+//! The queue of an action: takes pending deliveries from the memory, and makes them.
+//!
+//! ```text
+//!  memory ──pending──▶ waiting ──▶ started ──▶ attempt ──acknowledged──▶ delivered
+//!                                     ▲           ├──refused, or tried for too long──▶ failed: a dead letter
+//!                                     └─retrying◀─┘ not now
+//! ```
+//!
+//! Input: committed deliveries of one action. Output: calls of its receiver, and their outcomes in the memory.
+//! Invariant: deliveries of a group are made one after the other, in the order of their numbers. At most
+//! [`Receive::concurrency`] deliveries are acknowledged and not yet recorded, so a run that is killed repeats no more than
+//! these. What is held in memory is bounded, however many deliveries are pending.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    DeliveryFault, DeliveryMemory, DeliveryPolicy, Phase, Receive, throttle::Throttle,
+    totals::ActionTotals,
+};
+use crate::{
+    checkpoint::alerts::{Delivery, DeliveryOutcome, DeliveryUpdate},
+    pending::{PendingRequest, PendingRequests},
+    shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger},
+    sink::alert::{DeliveryError, RetryAdvice},
+};
+
+/// Deliveries that are fetched ahead. Each holds its event, which has 256 KB at most in CloudTrail.
+const WINDOW: usize = 64;
+
+/// How often the memory is asked for new deliveries. An alert is at most this much later than its commit.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Name of the wait that is reported while a receiver does not acknowledge anything.
+const WAIT_SUBJECT: &str = "the receiver of action";
+
+/// The queue of one action.
+pub(super) struct ActionQueue<R, M> {
+    action: String,
+    receiver: Arc<R>,
+    memory: M,
+    policy: DeliveryPolicy,
+    /// Deliveries that are made at the same time.
+    concurrency: usize,
+    throttle: Throttle,
+    totals: Arc<ActionTotals>,
+    waits: PendingRequests,
+    phase: watch::Receiver<Phase>,
+    shutdown: ShutdownSignal,
+    on_closed_pipe: Option<ShutdownTrigger>,
+    /// Deliveries that are fetched and not started, in the order of their numbers.
+    waiting: VecDeque<Delivery>,
+    /// Groups with a delivery that is being made or retried.
+    busy_groups: HashSet<String>,
+    retrying: Vec<Retry>,
+    attempts: JoinSet<(Attempted, Result<(), AttemptError>)>,
+    /// The highest number that was fetched.
+    last_number: i64,
+    polled: Option<Instant>,
+    /// Nothing is sent before, because the receiver asked for it.
+    paused_until: Option<Instant>,
+    /// Start of the first attempt that failed since the last success.
+    outage_since: Option<Instant>,
+    /// When something was last settled.
+    progressed: Instant,
+    /// When the last phase began.
+    closing_since: Option<Instant>,
+}
+
+/// A delivery that is being made.
+struct Attempted {
+    delivery: Delivery,
+    /// Number of this attempt in this run, from 1.
+    attempt: u32,
+    first_attempt: Instant,
+    pending: PendingRequest,
+}
+
+/// A delivery that is made again later.
+struct Retry {
+    attempted: Attempted,
+    due: Instant,
+}
+
+/// Why an attempt did not end in an acknowledgement that is recorded.
+enum AttemptError {
+    Receiver(DeliveryError),
+    Memory(DeliveryFault),
+}
+
+impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
+    pub(super) fn new(parts: QueueParts<R, M>) -> Self {
+        let QueueParts { action, receiver, throttle, memory, totals, context } = parts;
+        let QueueContext { policy, waits, phase, shutdown, on_closed_pipe } = context;
+        Self {
+            concurrency: receiver.concurrency().max(1),
+            action,
+            receiver,
+            memory,
+            policy,
+            throttle,
+            totals,
+            waits,
+            phase,
+            shutdown,
+            on_closed_pipe,
+            waiting: VecDeque::new(),
+            busy_groups: HashSet::new(),
+            retrying: Vec::new(),
+            attempts: JoinSet::new(),
+            last_number: 0,
+            polled: None,
+            paused_until: None,
+            outage_since: None,
+            progressed: Instant::now(),
+            closing_since: None,
+        }
+    }
+
+    /// Makes deliveries until the queue is closed and empty, or a shutdown is requested.
+    pub(super) async fn run(mut self) -> Result<(), DeliveryFault> {
+        loop {
+            if self.shutdown.is_requested() {
+                return self.drain().await;
+            }
+            let is_closing = *self.phase.borrow_and_update() == Phase::Closing;
+            self.fetch(is_closing)?;
+            self.start_attempts();
+            if is_closing && self.is_over() {
+                // What is still being made is recorded first.
+                return self.drain().await;
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = self.shutdown.reached(ShutdownLevel::Draining) => {}
+                Some(done) = self.attempts.join_next() => self.on_attempt(done).await?,
+                changed = self.phase.changed() => {
+                    self.polled = None;
+                    if changed.is_err() {
+                        return self.drain().await;
+                    }
+                }
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Waits for the attempts in progress and starts no other. Deliveries that are not made stay pending.
+    async fn drain(mut self) -> Result<(), DeliveryFault> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shutdown.reached(ShutdownLevel::Immediate) => return Ok(()),
+                done = self.attempts.join_next() => match done {
+                    Some(done) => self.on_attempt(done).await?,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Returns whether a closing queue has nothing left that can be done in time.
+    fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        let since = *self.closing_since.get_or_insert(now);
+        if self.waiting.is_empty() && self.retrying.is_empty() && self.attempts.is_empty() {
+            return true;
+        }
+        let is_stuck = now.duration_since(since.max(self.progressed)) > self.policy.max_idle_close;
+        let pause = self.paused_until.map_or(Duration::ZERO, |until| until.duration_since(now));
+        is_stuck
+            || pause > self.policy.max_idle_close
+            || now.duration_since(since) > self.policy.max_close
+    }
+
+    /// Takes further deliveries from the memory.
+    fn fetch(&mut self, is_closing: bool) -> Result<(), DeliveryFault> {
+        let now = Instant::now();
+        let is_due = self.polled.is_none_or(|polled| now.duration_since(polled) >= POLL_INTERVAL)
+            || is_closing && self.waiting.is_empty();
+        let free = WINDOW - self.waiting.len().min(WINDOW);
+        if !is_due || free < WINDOW / 2 {
+            return Ok(());
+        }
+        self.polled = Some(now);
+        let fetched = self.memory.pending(&self.action, self.last_number, free)?;
+        if let Some(last) = fetched.last() {
+            self.last_number = last.number;
+            // There may be more.
+            self.polled = (fetched.len() < free).then_some(now);
+        }
+        self.waiting.extend(fetched);
+        Ok(())
+    }
+
+    /// Starts every attempt that may be started now.
+    fn start_attempts(&mut self) {
+        let now = Instant::now();
+        while self.attempts.len() < self.concurrency && self.allowed_at(now) <= now {
+            let next = match self.due_retry(now) {
+                Some(attempted) => attempted,
+                None => match self.next_waiting() {
+                    Some(delivery) => self.first_attempt(delivery, now),
+                    None => return,
+                },
+            };
+            self.throttle.sent(now);
+            self.start(next);
+        }
+    }
+
+    fn start(&mut self, attempted: Attempted) {
+        let (receiver, memory) = (Arc::clone(&self.receiver), self.memory.clone());
+        let attempt_timeout = self.policy.attempt_timeout;
+        self.attempts.spawn(async move {
+            let result = attempt(&*receiver, &memory, &attempted.delivery, attempt_timeout).await;
+            (attempted, result)
+        });
+    }
+
+    fn first_attempt(&mut self, delivery: Delivery, now: Instant) -> Attempted {
+        self.busy_groups.insert(delivery.alert.group_id.clone());
+        let pending = self.waits.begin(WAIT_SUBJECT, &self.action);
+        Attempted { delivery, attempt: 1, first_attempt: now, pending }
+    }
+
+    /// Takes the first waiting delivery whose group is free. Retries take slots too, so that a receiver that is down is not
+    /// asked by few deliveries.
+    fn next_waiting(&mut self) -> Option<Delivery> {
+        if self.attempts.len() + self.retrying.len() >= self.concurrency {
+            return None;
+        }
+        let is_free = |delivery: &Delivery| !self.busy_groups.contains(&delivery.alert.group_id);
+        // A later delivery of a busy group waits, and so do all behind it of the same group.
+        let at = self.waiting.iter().position(is_free)?;
+        self.waiting.remove(at)
+    }
+
+    fn due_retry(&mut self, now: Instant) -> Option<Attempted> {
+        let due = self.retrying.iter().enumerate().filter(|(_, retry)| retry.due <= now);
+        let (at, _) = due.min_by_key(|(_, retry)| retry.due)?;
+        let Retry { mut attempted, .. } = self.retrying.swap_remove(at);
+        attempted.attempt += 1;
+        Some(attempted)
+    }
+
+    /// Returns when the next message may be sent.
+    fn allowed_at(&self, now: Instant) -> Instant {
+        self.throttle.next(now).max(self.paused_until.unwrap_or(now))
+    }
+
+    /// Returns when there may be something to do, unless an attempt ends before.
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let poll = now + POLL_INTERVAL;
+        if self.attempts.len() >= self.concurrency {
+            return poll;
+        }
+        let retry = self.retrying.iter().map(|retry| retry.due).min();
+        let next = if self.waiting.is_empty() { retry } else { Some(self.allowed_at(now)) };
+        next.filter(|next| *next > now).map_or(poll, |next| next.min(poll))
+    }
+
+    async fn on_attempt(
+        &mut self,
+        done: Result<(Attempted, Result<(), AttemptError>), JoinError>,
+    ) -> Result<(), DeliveryFault> {
+        let Ok((attempted, result)) = done else { return Err(DeliveryFault::Panic) };
+        match result {
+            Ok(()) => {
+                self.outage_since = None;
+                self.totals.add_delivered();
+                self.end(&attempted);
+                Ok(())
+            }
+            Err(AttemptError::Receiver(error)) if error.is_closed_pipe => {
+                if let Some(trigger) = &self.on_closed_pipe {
+                    trigger.raise(ShutdownLevel::Draining);
+                }
+                Err(DeliveryFault::ClosedPipe)
+            }
+            Err(AttemptError::Memory(fault)) => Err(fault),
+            Err(AttemptError::Receiver(error)) => self.on_failure(attempted, error).await,
+        }
+    }
+
+    async fn on_failure(
+        &mut self,
+        attempted: Attempted,
+        error: DeliveryError,
+    ) -> Result<(), DeliveryFault> {
+        let now = Instant::now();
+        attempted.pending.attempt_failed(error.cause.clone());
+        let DeliveryError { retry, cause, .. } = error;
+        let due = match retry {
+            RetryAdvice::Never => return self.fail(attempted, cause).await,
+            RetryAdvice::After(wait) => {
+                let due = now + wait;
+                self.paused_until = Some(self.paused_until.map_or(due, |until| until.max(due)));
+                due
+            }
+            RetryAdvice::Backoff => {
+                let since = *self.outage_since.get_or_insert(attempted.first_attempt);
+                let tried = now.duration_since(since.min(attempted.first_attempt));
+                if tried >= self.policy.deliver_within {
+                    return self.fail(attempted, cause).await;
+                }
+                now + self.policy.backoff.delay(attempted.attempt)
+            }
+        };
+        let number = attempted.delivery.number;
+        let postponed = DeliveryOutcome::Postponed { number, cause };
+        self.memory.update(DeliveryUpdate::Ended(postponed)).await?;
+        self.retrying.push(Retry { attempted, due });
+        Ok(())
+    }
+
+    /// Makes a dead letter of a delivery.
+    async fn fail(&mut self, attempted: Attempted, cause: String) -> Result<(), DeliveryFault> {
+        let number = attempted.delivery.number;
+        self.totals.add_failed(&attempted.delivery, &cause);
+        let failed = DeliveryOutcome::Failed { number, cause };
+        self.memory.update(DeliveryUpdate::Ended(failed)).await?;
+        self.end(&attempted);
+        Ok(())
+    }
+
+    fn end(&mut self, attempted: &Attempted) {
+        attempted.pending.finish();
+        self.progressed = Instant::now();
+        self.busy_groups.remove(&attempted.delivery.alert.group_id);
+    }
+}
+
+/// What a queue is made of.
+pub(super) struct QueueParts<R, M> {
+    pub(super) action: String,
+    pub(super) receiver: Arc<R>,
+    pub(super) throttle: Throttle,
+    pub(super) memory: M,
+    pub(super) totals: Arc<ActionTotals>,
+    pub(super) context: QueueContext,
+}
+
+/// What all queues share.
+#[derive(Clone)]
+pub(super) struct QueueContext {
+    pub(super) policy: DeliveryPolicy,
+    pub(super) waits: PendingRequests,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) shutdown: ShutdownSignal,
+    pub(super) on_closed_pipe: Option<ShutdownTrigger>,
+}
+
+/// Makes a delivery once, and records that it was acknowledged.
+async fn attempt<R: Receive, M: DeliveryMemory>(
+    receiver: &R,
+    memory: &M,
+    delivery: &Delivery,
+    limit: Duration,
+) -> Result<(), AttemptError> {
+    let number = delivery.number;
+    let update = async |update| memory.update(update).await.map_err(AttemptError::Memory);
+    update(DeliveryUpdate::Started { numbers: vec![number] }).await?;
+    let delivered = match timeout(limit, receiver.deliver(&delivery.alert)).await {
+        Ok(delivered) => delivered,
+        Err(_) => {
+            Err(DeliveryError::transient(format!("no response within {} s", limit.as_secs())))
+        }
+    };
+    delivered.map_err(AttemptError::Receiver)?;
+    update(DeliveryUpdate::Ended(DeliveryOutcome::Delivered { number })).await
+}

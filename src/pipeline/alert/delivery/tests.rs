@@ -1,0 +1,409 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use serde_json::{Map, json};
+use tokio::time::{Instant, advance};
+
+use super::*;
+use crate::{
+    checkpoint::alerts::{DeliveryOutcome, DeliveryState},
+    event::Severity,
+    shutdown::{ShutdownLevel, ShutdownTrigger, shutdown_channel},
+    sink::alert::RetryAdvice,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A memory without a disk.
+#[derive(Clone, Default)]
+struct FakeMemory(Arc<Mutex<Rows>>);
+
+#[derive(Default)]
+struct Rows {
+    pending: BTreeMap<i64, Delivery>,
+    started: Vec<i64>,
+    delivered: Vec<i64>,
+    failed: BTreeMap<i64, String>,
+    postponed: Vec<i64>,
+    /// The largest number of rows that were returned and not settled.
+    max_held: usize,
+    held: usize,
+}
+
+impl FakeMemory {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.0.lock().unwrap()
+    }
+
+    /// Adds a delivery for each group.
+    fn add<'g>(&self, groups: impl IntoIterator<Item = &'g str>) {
+        let mut rows = self.rows();
+        for group in groups {
+            let number = rows.pending.keys().next_back().map_or(1, |last| last + 1);
+            let delivery = Delivery {
+                number,
+                alert: alert(number, group),
+                action: "a".to_owned(),
+                attempts: 0,
+                state: DeliveryState::Pending,
+            };
+            rows.pending.insert(number, delivery);
+        }
+    }
+}
+
+impl DeliveryMemory for FakeMemory {
+    fn pending(
+        &self,
+        action: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, DeliveryFault> {
+        let mut rows = self.rows();
+        let is_open =
+            |number: &i64| !rows.delivered.contains(number) && !rows.failed.contains_key(number);
+        let later = rows
+            .pending
+            .range(after + 1..)
+            .filter(|(number, row)| is_open(number) && row.action == action);
+        let found: Vec<Delivery> = later.map(|(_, row)| row.clone()).take(limit).collect();
+        rows.held += found.len();
+        rows.max_held = rows.max_held.max(rows.held);
+        Ok(found)
+    }
+
+    async fn update(&self, update: DeliveryUpdate) -> Result<(), DeliveryFault> {
+        let mut rows = self.rows();
+        match update {
+            DeliveryUpdate::Started { numbers } => rows.started.extend(numbers),
+            DeliveryUpdate::Ended(DeliveryOutcome::Delivered { number }) => {
+                rows.held -= 1;
+                rows.delivered.push(number);
+            }
+            DeliveryUpdate::Ended(DeliveryOutcome::Failed { number, cause }) => {
+                rows.held -= 1;
+                rows.failed.insert(number, cause);
+            }
+            DeliveryUpdate::Ended(DeliveryOutcome::Postponed { number, .. }) => {
+                rows.postponed.push(number);
+            }
+            DeliveryUpdate::Flush => {}
+        }
+        Ok(())
+    }
+}
+
+fn alert(number: i64, group: &str) -> Alert {
+    Alert {
+        id: number.to_string(),
+        group_id: group.to_owned(),
+        rule: "r".to_owned(),
+        severity: Severity::Medium,
+        description: None,
+        group: [("g".to_owned(), json!(group))].into_iter().collect(),
+        combination: Map::new(),
+        time: None,
+        events: 1,
+        actions: vec!["a".to_owned()],
+        event_id: number.to_string(),
+        event: Bytes::from_static(b"{}"),
+    }
+}
+
+/// What a receiver does with an alert: its number, and how many attempts were made before.
+type Answer = Box<dyn Fn(i64, usize) -> Result<(), DeliveryError> + Send + Sync>;
+
+/// A receiver without a network.
+#[derive(Clone)]
+struct FakeReceiver(Arc<Script>);
+
+struct Script {
+    answer: Answer,
+    latency: Duration,
+    start: Instant,
+    /// Number and second of each attempt.
+    attempts: Mutex<Vec<(i64, u64)>>,
+    in_progress: Mutex<Vec<String>>,
+}
+
+impl FakeReceiver {
+    fn new(
+        answer: impl Fn(i64, usize) -> Result<(), DeliveryError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::slow(SECOND / 10, answer)
+    }
+
+    fn slow(
+        latency: Duration,
+        answer: impl Fn(i64, usize) -> Result<(), DeliveryError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Script {
+            answer: Box::new(answer),
+            latency,
+            start: Instant::now(),
+            attempts: Mutex::default(),
+            in_progress: Mutex::default(),
+        }))
+    }
+
+    fn attempts(&self) -> Vec<(i64, u64)> {
+        self.0.attempts.lock().unwrap().clone()
+    }
+
+    fn numbers(&self) -> Vec<i64> {
+        self.attempts().into_iter().map(|(number, _)| number).collect()
+    }
+}
+
+impl Receive for FakeReceiver {
+    async fn deliver(&self, alert: &Alert) -> Result<(), DeliveryError> {
+        let number: i64 = alert.id.parse().unwrap();
+        let before = self.attempts().iter().filter(|(other, _)| *other == number).count();
+        self.0.attempts.lock().unwrap().push((number, self.0.start.elapsed().as_secs()));
+        {
+            let mut in_progress = self.0.in_progress.lock().unwrap();
+            assert!(!in_progress.contains(&alert.group_id), "one delivery of a group at a time");
+            in_progress.push(alert.group_id.clone());
+        }
+        tokio::time::timeout(self.0.latency, std::future::pending::<()>()).await.unwrap_err();
+        self.0.in_progress.lock().unwrap().retain(|group| *group != alert.group_id);
+        (self.0.answer)(number, before)
+    }
+
+    fn concurrency(&self) -> usize {
+        4
+    }
+}
+
+/// Starts a queue for the action `a`.
+fn start(
+    memory: &FakeMemory,
+    receiver: &FakeReceiver,
+    throttle: Option<ThrottleLimit>,
+) -> (Deliveries, ShutdownTrigger) {
+    start_with(memory, receiver, throttle, DeliveryPolicy::new(Duration::from_mins(2)))
+}
+
+fn start_with(
+    memory: &FakeMemory,
+    receiver: &FakeReceiver,
+    throttle: Option<ThrottleLimit>,
+    policy: DeliveryPolicy,
+) -> (Deliveries, ShutdownTrigger) {
+    let (trigger, shutdown) = shutdown_channel();
+    let receivers =
+        vec![ActionReceiver { action: "a".to_owned(), receiver: receiver.clone(), throttle }];
+    (Deliveries::start(memory.clone(), config(receivers, policy, shutdown)), trigger)
+}
+
+fn config(
+    receivers: Vec<ActionReceiver<FakeReceiver>>,
+    policy: DeliveryPolicy,
+    shutdown: ShutdownSignal,
+) -> DeliveryConfig<FakeReceiver> {
+    DeliveryConfig {
+        receivers,
+        policy,
+        waits: PendingRequests::default(),
+        log: Log::default(),
+        shutdown,
+        on_closed_pipe: None,
+    }
+}
+
+/// Delivers everything that is pending, and returns the report of the action.
+async fn deliver_all(memory: &FakeMemory, receiver: &FakeReceiver) -> ActionReport {
+    let (deliveries, _trigger) = start(memory, receiver, None);
+    let (mut reports, result) = deliveries.close().await;
+    result.unwrap();
+    reports.remove(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_delivery_is_made_once_and_in_the_order_of_its_group() {
+    let memory = FakeMemory::default();
+    let groups = ["x", "y", "x", "z", "x", "y", "v", "w", "u", "x"];
+    memory.add(groups);
+    let receiver = FakeReceiver::new(|_, _| Ok(()));
+    let report = deliver_all(&memory, &receiver).await;
+    assert_eq!((report.delivered, report.failed), (10, 0));
+    let of_x: Vec<i64> =
+        receiver.numbers().into_iter().filter(|number| [1, 3, 5, 10].contains(number)).collect();
+    assert_eq!(of_x, [1, 3, 5, 10]);
+    let mut all = receiver.numbers();
+    all.sort_unstable();
+    assert_eq!(all, (1..=10).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_is_retried_holds_back_its_group_and_no_other() {
+    let memory = FakeMemory::default();
+    memory.add(["x", "x", "y", "z"]);
+    let receiver = FakeReceiver::new(|number, before| match (number, before) {
+        (1, 0..3) => Err(DeliveryError::transient("503")),
+        _ => Ok(()),
+    });
+    let report = deliver_all(&memory, &receiver).await;
+    assert_eq!(report.delivered, 4);
+    let numbers = receiver.numbers();
+    let last_of_1 = numbers.iter().rposition(|number| *number == 1).unwrap();
+    let of_2 = numbers.iter().position(|number| *number == 2).unwrap();
+    assert!(last_of_1 < of_2, "{numbers:?}");
+    assert!(numbers[..4].contains(&3) && numbers[..4].contains(&4), "{numbers:?}");
+    assert_eq!(memory.rows().postponed, [1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_delivery_is_a_dead_letter_at_once() {
+    let memory = FakeMemory::default();
+    memory.add(["x", "x"]);
+    let receiver = FakeReceiver::new(|number, _| match number {
+        1 => Err(DeliveryError::permanent("400 invalid_blocks")),
+        _ => Ok(()),
+    });
+    let report = deliver_all(&memory, &receiver).await;
+    assert_eq!((report.delivered, report.failed), (1, 1));
+    assert_eq!(report.first_cause.as_deref(), Some("400 invalid_blocks"));
+    assert_eq!(receiver.numbers(), [1, 2]);
+    assert_eq!(memory.rows().failed, BTreeMap::from([(1, "400 invalid_blocks".to_owned())]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_is_down_gets_dead_letters_within_a_bounded_time() {
+    let memory = FakeMemory::default();
+    let groups: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+    memory.add(groups.iter().map(String::as_str));
+    let receiver = FakeReceiver::new(|_, _| Err(DeliveryError::transient("connection refused")));
+    let started = Instant::now();
+    let report = deliver_all(&memory, &receiver).await;
+    assert_eq!((report.delivered, report.failed), (0, 200));
+    let elapsed = started.elapsed();
+    assert!((Duration::from_mins(2)..Duration::from_mins(3)).contains(&elapsed), "{elapsed:?}");
+    let attempts = receiver.numbers().len();
+    assert!(
+        attempts < 300,
+        "later deliveries are tried once, after the first were tried for long: {attempts}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_before_the_time_that_the_receiver_asks_for() {
+    let memory = FakeMemory::default();
+    memory.add(["u", "v", "w", "x", "y", "z"]);
+    let receiver = FakeReceiver::new(|number, before| match (number, before) {
+        (1, 0) => Err(DeliveryError::new(RetryAdvice::After(30 * SECOND), "429")),
+        _ => Ok(()),
+    });
+    let report = deliver_all(&memory, &receiver).await;
+    assert_eq!(report.delivered, 6);
+    for (number, second) in receiver.attempts().into_iter().skip(4) {
+        assert!(second >= 30, "delivery {number} at second {second}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_beyond_the_end_of_the_run_leaves_deliveries_pending() {
+    let memory = FakeMemory::default();
+    memory.add(["x", "x"]);
+    let receiver = FakeReceiver::new(|_, _| {
+        Err(DeliveryError::new(RetryAdvice::After(Duration::from_hours(1)), "429"))
+    });
+    let started = Instant::now();
+    let report = deliver_all(&memory, &receiver).await;
+    assert_eq!((report.delivered, report.failed), (0, 0));
+    assert!(started.elapsed() < Duration::from_mins(1));
+    assert!(memory.rows().failed.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_spreads_messages() {
+    let memory = FakeMemory::default();
+    memory.add(["1", "2", "3", "4", "5", "6"]);
+    let receiver = FakeReceiver::new(|_, _| Ok(()));
+    let throttle = ThrottleLimit { messages: 2, per: 10 * SECOND };
+    let (deliveries, _trigger) = start(&memory, &receiver, Some(throttle));
+    deliveries.close().await.1.unwrap();
+    let seconds: Vec<u64> = receiver.attempts().into_iter().map(|(_, second)| second).collect();
+    assert_eq!(seconds, [0, 0, 10, 10, 20, 20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_what_is_in_progress_and_starts_nothing() {
+    let memory = FakeMemory::default();
+    let groups: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+    memory.add(groups.iter().map(String::as_str));
+    let receiver = FakeReceiver::slow(10 * SECOND, |_, _| Ok(()));
+    let (deliveries, trigger) = start(&memory, &receiver, None);
+    let close = deliveries.close();
+    let stop = async {
+        advance(SECOND).await;
+        trigger.raise(ShutdownLevel::Draining);
+    };
+    let ((reports, result), ()) = tokio::join!(close, stop);
+    result.unwrap();
+    assert_eq!(reports[0].delivered, 4, "those in progress are recorded");
+    assert_eq!(receiver.numbers().len(), 4);
+    assert_eq!(memory.rows().started.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_immediate_shutdown_waits_for_nothing() {
+    let memory = FakeMemory::default();
+    memory.add(["x"]);
+    let receiver = FakeReceiver::slow(Duration::from_mins(10), |_, _| Ok(()));
+    let (deliveries, trigger) = start(&memory, &receiver, None);
+    let started = Instant::now();
+    let stop = async {
+        advance(SECOND).await;
+        trigger.raise(ShutdownLevel::Immediate);
+    };
+    let ((reports, result), ()) = tokio::join!(deliveries.close(), stop);
+    result.unwrap();
+    assert_eq!(reports[0].delivered, 0);
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(memory.rows().started, [1], "it is known to be in progress");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_that_arrive_later_are_made_and_few_are_held() {
+    let memory = FakeMemory::default();
+    let receiver = FakeReceiver::new(|_, _| Ok(()));
+    let (deliveries, _trigger) = start(&memory, &receiver, None);
+    for round in 0..40 {
+        let groups: Vec<String> = (0..50).map(|number| format!("{round}/{number}")).collect();
+        memory.add(groups.iter().map(String::as_str));
+        advance(SECOND / 10).await;
+        tokio::task::yield_now().await;
+    }
+    let (reports, result) = deliveries.close().await;
+    result.unwrap();
+    assert_eq!(reports[0].delivered, 2_000);
+    assert!(memory.rows().max_held <= 64 + 4, "{}", memory.rows().max_held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_receiver_delays_no_other() {
+    let memory = FakeMemory::default();
+    memory.add(["x", "y", "z"]);
+    for (number, row) in &mut memory.rows().pending {
+        row.action = if *number == 1 { "slow".to_owned() } else { "a".to_owned() };
+    }
+    let (slow, fast) = (
+        FakeReceiver::slow(Duration::from_mins(1), |_, _| Ok(())),
+        FakeReceiver::new(|_, _| Ok(())),
+    );
+    let receivers = [("slow", &slow), ("a", &fast)].map(|(action, receiver)| ActionReceiver {
+        action: action.to_owned(),
+        receiver: receiver.clone(),
+        throttle: None,
+    });
+    let (_trigger, shutdown) = shutdown_channel();
+    let policy = DeliveryPolicy::new(Duration::from_mins(2));
+    let deliveries = Deliveries::start(memory.clone(), config(receivers.into(), policy, shutdown));
+    deliveries.close().await.1.unwrap();
+    assert_eq!(slow.attempts(), [(1, 0)]);
+    assert_eq!(fast.attempts(), [(2, 0), (3, 0)]);
+}

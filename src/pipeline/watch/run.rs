@@ -1,0 +1,60 @@
+//! Runs `trailload watch`: evaluates rules while alerts are delivered.
+
+use std::sync::Arc;
+
+use super::{
+    consumer::WatchConsumer,
+    context::{InputReport, WatchContext},
+};
+use crate::{
+    checkpoint::CheckpointStore,
+    filter::rule::RuleSet,
+    pipeline::{
+        alert::delivery::{AlertDelivery, DeliveryConfig, DeliveryReport, Receive},
+        run::{PipelineConfig, Run, RunEnd},
+    },
+};
+
+/// What a run reads, with which rules, and who receives alerts.
+pub struct WatchConfig<R> {
+    /// What the run reads.
+    pub pipeline: PipelineConfig,
+    /// The rules.
+    pub rules: Arc<RuleSet>,
+    /// Who receives alerts.
+    pub delivery: DeliveryConfig<R>,
+}
+
+/// A run that has ended, except for its last row in the checkpoint.
+#[derive(Debug)]
+pub struct WatchEnd {
+    /// How the run ended, and its checkpoint.
+    pub run: RunEnd<std::convert::Infallible>,
+    /// What was read.
+    pub input: InputReport,
+    /// What was delivered.
+    pub delivery: DeliveryReport,
+}
+
+/// Evaluates the rules on everything that the source lists, and delivers the alerts: those that earlier runs left first.
+pub async fn watch<R: Receive>(config: WatchConfig<R>, store: CheckpointStore) -> WatchEnd {
+    let WatchConfig { pipeline, rules, delivery } = config;
+    let context = Arc::new(WatchContext::new(&pipeline, rules));
+    let consumer = Arc::new(WatchConsumer::new(Arc::clone(&context)));
+    let path = store.path().to_owned();
+    let mut run = match Run::start(pipeline, consumer, Some(store)) {
+        Ok(run) => run,
+        Err(error) => {
+            return WatchEnd {
+                run: RunEnd { outcome: Err(error), store: None },
+                input: InputReport::default(),
+                delivery: DeliveryReport::default(),
+            };
+        }
+    };
+    let delivery = AlertDelivery::start(&path, run.coordinator.checkpoint_sender(), delivery);
+    run.process().await;
+    run.coordinator.finish().await;
+    let delivery = Box::pin(delivery.close()).await;
+    WatchEnd { run: run.close().await, input: context.take_report(), delivery }
+}
