@@ -20,7 +20,7 @@
 //! | [`selectors`] | the conditions of a search with options of their own |
 //! | [`field_test`] | tests of single fields that a condition requires |
 //! | [`rule`], [`sigma`] | on which events an alert is due: rules of our own, and those of Sigma |
-//! | [`yaml`] | YAML with the line and column of every value |
+//! | [`yaml`], [`scalar_position`] | YAML with the line and column of every value |
 //! | [`syntax`] | errors in expressions, and limits on their size |
 
 pub mod action;
@@ -39,6 +39,7 @@ pub mod query;
 pub mod required_paths;
 pub mod resource;
 pub mod rule;
+pub mod scalar_position;
 pub mod selectors;
 pub mod sigma;
 pub mod syntax;

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::filter::{
     jmespath::Expression,
+    scalar_position::position_in_scalar,
     sigma::{SigmaError, SigmaLevel, SigmaRule, is_sigma_rule, parse_sigma_rule},
     syntax::SyntaxError,
     yaml::{
@@ -92,7 +93,7 @@ pub struct DefinitionWarning {
 pub fn parse_rule_file(text: &str) -> RuleFile {
     let mut file = RuleFile::default();
     match parse_yaml(text) {
-        Ok(documents) => documents.iter().for_each(|document| file.add(document)),
+        Ok(documents) => documents.iter().for_each(|document| file.add(document, text)),
         Err(error) => file.errors.push(error),
     }
     if file.rules.is_empty() && file.errors.is_empty() && file.other_log_sources.is_empty() {
@@ -105,15 +106,15 @@ pub fn parse_rule_file(text: &str) -> RuleFile {
 }
 
 impl RuleFile {
-    fn add(&mut self, document: &YamlNode) {
+    fn add(&mut self, document: &YamlNode, text: &str) {
         match document.as_list() {
-            Some(items) => items.iter().for_each(|item| self.add_rule(item)),
-            None => self.add_rule(document),
+            Some(items) => items.iter().for_each(|item| self.add_rule(item, text)),
+            None => self.add_rule(document, text),
         }
     }
 
-    fn add_rule(&mut self, node: &YamlNode) {
-        let mut reader = RuleReader { warnings: Vec::new() };
+    fn add_rule(&mut self, node: &YamlNode, text: &str) {
+        let mut reader = RuleReader { file: text, warnings: Vec::new() };
         let read = if is_sigma_rule(node) {
             match parse_sigma_rule(node) {
                 Ok(rule) => Ok(Rule::from(rule)),
@@ -176,11 +177,13 @@ impl From<SigmaRule> for Rule {
 type Read<T> = Result<T, DefinitionError>;
 
 /// Reads a rule and collects warnings.
-struct RuleReader {
+struct RuleReader<'t> {
+    /// The text of the file.
+    file: &'t str,
     warnings: Vec<DefinitionWarning>,
 }
 
-impl RuleReader {
+impl RuleReader<'_> {
     fn read(&mut self, node: &YamlNode) -> Read<Rule> {
         let entries = node
             .as_mapping()
@@ -242,40 +245,35 @@ impl RuleReader {
         list_of(node).into_iter().map(|node| self.expression(node)).collect()
     }
 
+    fn expression_error(&self, node: &YamlNode, error: &SyntaxError) -> DefinitionError {
+        DefinitionError {
+            position: self.position_in(node, error.offset),
+            message: error.message.clone(),
+            suggestion: error.suggestion.clone(),
+            excerpt: Some(error.caret().to_string()),
+        }
+    }
+
+    /// Returns the place of an offset in an expression, which is the text of a scalar without the blanks around it.
+    fn position_in(&self, node: &YamlNode, offset: usize) -> TextPosition {
+        let text = node.as_text().unwrap_or_default();
+        let blanks = text.len() - text.trim_start().len();
+        position_in_scalar(self.file, node.position, text, blanks + offset)
+    }
+
     fn expression(&mut self, node: &YamlNode) -> Read<Expression> {
         let text = text(node)?;
         let expression =
-            Expression::parse(&text).map_err(|error| expression_error(node, &error))?;
+            Expression::parse(&text).map_err(|error| self.expression_error(node, &error))?;
         for lint in expression.lints() {
             self.warnings.push(DefinitionWarning {
                 rule: String::new(),
-                position: position_in(node, &text, lint.offset),
+                position: self.position_in(node, lint.offset),
                 message: lint.message,
                 fix: lint.fix,
             });
         }
         Ok(expression)
-    }
-}
-
-fn expression_error(node: &YamlNode, error: &SyntaxError) -> DefinitionError {
-    DefinitionError {
-        position: position_in(node, &error.expression, error.offset),
-        message: error.message.clone(),
-        suggestion: error.suggestion.clone(),
-        excerpt: Some(error.caret().to_string()),
-    }
-}
-
-/// Returns the place of an offset within the text of a scalar. It is exact for text without quotation marks on one line;
-/// for other text it is where the scalar starts.
-fn position_in(node: &YamlNode, text: &str, offset: usize) -> TextPosition {
-    match &node.content {
-        YamlContent::Plain(plain) if plain == text => {
-            let before = text.get(..offset).unwrap_or(text);
-            TextPosition { column: node.position.column + before.chars().count(), ..node.position }
-        }
-        _ => node.position,
     }
 }
 

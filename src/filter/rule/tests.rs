@@ -171,7 +171,17 @@ fn errors_have_line_and_column_and_the_fix() {
         ("name: x\nevents: [A]\nmatch: !detail.a\n", "3:8", "YAML reads a leading `!` as a tag"),
         (
             "name: x\nevents: [A]\nexcept:\n  - a == b\n  - \"nosuch(a)\"\n",
-            "5:5",
+            "5:6",
+            "there is no function nosuch()",
+        ),
+        (
+            "name: x\nevents: [A]\nmatch: >-\n  detail.a == 'b'\n  && nosuch(detail.c)\n",
+            "5:6",
+            "there is no function nosuch()",
+        ),
+        (
+            "{name: x, events: [A], match: \"detail.a == \\\"b\\\" && nosuch(a)\"}\n",
+            "1:53",
             "there is no function nosuch()",
         ),
         ("name: x\nevents: [A]\nseverity: urgent\n", "3:11", "`urgent` is not a severity"),
@@ -225,7 +235,7 @@ fn suspicious_expressions_are_warned_about() {
         .collect();
     assert_eq!(
         warnings,
-        [("x", "3:20".to_owned(), "'Root'"), ("x", "4:10".to_owned(), "!(detail.b.c)")]
+        [("x", "3:20".to_owned(), "'Root'"), ("x", "4:11".to_owned(), "!(detail.b.c)")]
     );
 }
 
