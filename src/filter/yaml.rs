@@ -18,6 +18,9 @@ const MAX_NODES: usize = 1_000_000;
 /// How deep values may be nested. Events have 10 levels at most.
 const MAX_DEPTH: usize = 64;
 
+/// The key that merges another mapping into its own in YAML 1.1. YAML 1.2 does not have it.
+const MERGE_KEY: &str = "<<";
+
 /// How similar (Jaro-Winkler, 0 to 1) a key must be to be suggested instead of an unknown one.
 const MIN_SIMILARITY: f64 = 0.8;
 
@@ -337,6 +340,10 @@ fn unused_key(
     node: YamlNode,
 ) -> Result<(String, TextPosition), DefinitionError> {
     let position = node.position;
+    if node.content == YamlContent::Plain(MERGE_KEY.to_owned()) {
+        return Err(DefinitionError::new(position, "merge keys are not supported")
+            .suggest("repeat the keys; an alias stands for a whole value"));
+    }
     let (YamlContent::Plain(key) | YamlContent::Quoted(key)) = node.content else {
         return Err(DefinitionError::new(position, "a key must be text"));
     };
@@ -495,6 +502,13 @@ mod tests {
     fn plain_scalars_follow_the_core_schema() {
         for (text, value) in [
             ("no", json!("no")),
+            ("on", json!("on")),
+            ("y", json!("y")),
+            ("0o14", json!("0o14")),
+            ("12:30:45", json!("12:30:45")),
+            ("1_000", json!("1_000")),
+            ("TRUE", json!(true)),
+            ("tRUE", json!("tRUE")),
             ("012", json!(12)),
             ("1e3", json!(1000.0)),
             ("-7", json!(-7)),
@@ -528,8 +542,27 @@ mod tests {
             error("a: 1\nb: 2\na: 3\n"),
             ("3:1".to_owned(), "the key a is there twice; the first is in line 1".to_owned())
         );
+        assert_eq!(
+            error("a: &b {c: 1}\nd:\n  <<: *b\n"),
+            ("3:3".to_owned(), "merge keys are not supported".to_owned())
+        );
+        assert!(parse_yaml("a: {'<<': 1}\n").is_ok());
         assert!(parse_yaml("a: *b\n").is_err());
         assert_eq!(error("? [a]\n: 1\n").1, "a key must be text");
+    }
+
+    #[test]
+    fn line_ends_and_a_byte_order_mark_make_no_difference() {
+        let expected = json!({"a": [1, "x y"], "b": "l\n"});
+        for text in [
+            "a:\n  - 1\n  - x\n    y\nb: |\n  l\n",
+            "a:\r\n  - 1\r\n  - x\r\n    y\r\nb: |\r\n  l\r\n",
+            "\u{feff}a:\n  - 1\n  - x\n    y\nb: |\n  l\n",
+        ] {
+            assert_eq!(parse_yaml(text).unwrap()[0].to_json(), expected, "{text:?}");
+        }
+        let error = parse_yaml("a:\n\t- 1\n").unwrap_err();
+        assert_eq!(error.suggestion.as_deref(), Some("indent with blanks; YAML allows no tabs"));
     }
 
     #[test]
