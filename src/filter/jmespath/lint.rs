@@ -7,7 +7,7 @@ use super::{
     functions::described,
     node::Node,
     possible_kinds::possible_kinds,
-    signature::{Parameter, Signature},
+    signature::{Function, Kinds, Parameter, Signature},
     syntax_tree::{Expr, Field},
 };
 use crate::filter::eventbridge::{FIELDS, FLAT};
@@ -116,6 +116,7 @@ impl Linter<'_> {
             Expr::Path(fields) if scope == Scope::Event => self.check_path(fields),
             Expr::Comparison { left, right, .. } => {
                 if scope == Scope::Part {
+                    self.check_boolean(left);
                     self.check_operand(right);
                 }
                 self.visit(left, scope);
@@ -123,6 +124,9 @@ impl Linter<'_> {
             }
             _ => {
                 self.check_call(expr);
+                if scope == Scope::Part {
+                    self.check_text_argument(expr);
+                }
                 for child in children(expr) {
                     self.visit(child, scope);
                 }
@@ -189,6 +193,27 @@ impl Linter<'_> {
         }
     }
 
+    /// Checks the left side of a comparison within a filter.
+    fn check_boolean(&mut self, operand: &Expr) {
+        let Expr::Path(fields) = operand else { return };
+        if let [field] = &fields[..]
+            && matches!(field.name.as_str(), "true" | "false")
+            && !self.is_quoted(field)
+        {
+            self.report_name(field);
+        }
+    }
+
+    /// Checks what a text is compared with by a function within a filter.
+    fn check_text_argument(&mut self, call: &Expr) {
+        let Expr::Call { function, arguments, .. } = call else { return };
+        let compares_text =
+            matches!(function, Function::Contains | Function::StartsWith | Function::EndsWith);
+        if let Some(argument) = arguments.get(1).filter(|_| compares_text) {
+            self.check_operand(argument);
+        }
+    }
+
     fn is_quoted(&self, field: &Field) -> bool {
         self.text.get(field.offset..).is_some_and(|rest| rest.starts_with('"'))
     }
@@ -242,14 +267,37 @@ impl Linter<'_> {
                 "the result does not depend on the event".to_owned(),
                 "compare a field with it".to_owned(),
             );
-        } else if is_projection(root) {
-            let text = self.text.trim();
-            self.report(
-                LintKind::ListAsResult,
-                0,
-                "the result is a list, and an empty list is true".to_owned(),
-                format!("length({text}) > `0`"),
-            );
+        } else {
+            self.check_list(root, root);
+        }
+    }
+
+    /// Reports a list that decides about the result: an operand of `&&`, the last one of `||`, or the whole expression.
+    fn check_list(&mut self, expr: &Expr, root: &Expr) {
+        match expr {
+            Expr::And(parts) => parts.iter().for_each(|part| self.check_list(part, root)),
+            Expr::Or(parts) => {
+                if let Some(last) = parts.last() {
+                    self.check_list(last, root);
+                }
+            }
+            _ if is_list(expr) => {
+                let is_whole = std::ptr::eq(expr, root);
+                let offset = if is_whole { 0 } else { first_offset(expr).unwrap_or(0) };
+                let text = if is_whole { self.text.trim() } else { self.path_from(offset) };
+                let fix = match expr {
+                    Expr::Object(_) => "compare one of its values".to_owned(),
+                    Expr::Call { .. } | Expr::List(_) if !is_whole => "length(…) > `0`".to_owned(),
+                    _ => format!("length({text}) > `0`"),
+                };
+                let message = match expr {
+                    Expr::Object(_) => "the result is an object, and every object is true",
+                    _ if is_whole => "the result is a list, and an empty list is true",
+                    _ => "the result can be this list, and an empty list is true",
+                };
+                self.report(LintKind::ListAsResult, offset, message.to_owned(), fix);
+            }
+            _ => {}
         }
     }
 
@@ -304,6 +352,7 @@ fn children(expr: &Expr) -> Vec<&Expr> {
 /// Returns the offset of the first field of an expression.
 fn first_offset(expr: &Expr) -> Option<usize> {
     match expr {
+        Expr::Call { offset, .. } => Some(*offset),
         Expr::Path(fields) => fields.first().map(|field| field.offset),
         _ => children(expr).into_iter().find_map(first_offset),
     }
@@ -317,6 +366,24 @@ fn is_projection(expr: &Expr) -> bool {
             .last()
             .is_some_and(|part| is_projection(part) || matches!(part, Expr::Slice { .. })),
         _ => false,
+    }
+}
+
+/// Returns whether an expression is an array or an object, or null.
+fn is_list(expr: &Expr) -> bool {
+    match expr {
+        Expr::List(_) | Expr::Object(_) => true,
+        Expr::Call { function, .. } => {
+            let others = Kinds::NULL.or(Kinds::BOOLEAN).or(Kinds::NUMBER).or(Kinds::STRING);
+            !Signature::of(*function).returns.intersects(others)
+        }
+        // What is meant by `!a.b[*]` is reported already.
+        Expr::Chain(parts) if matches!(parts.first(), Some(Expr::Not(_))) => false,
+        Expr::Chain(parts) => is_projection(expr) || parts.last().is_some_and(is_list),
+        Expr::Projection { list, .. } => {
+            !matches!(&**list, Expr::Chain(parts) if matches!(parts.first(), Some(Expr::Not(_))))
+        }
+        _ => is_projection(expr),
     }
 }
 

@@ -52,6 +52,54 @@ fn traps_are_reported_with_their_fix() {
         ("eventName == 'RunInstances'", LintKind::MissingDetail, 0, "detail.eventName"),
         ("contains(userIdentity.arn, 'x')", LintKind::MissingDetail, 9, "detail.userIdentity.arn"),
         ("'Root'", LintKind::Constant, 0, "compare a field with it"),
+        // In every place where expressions nest.
+        (
+            "contains(detail.x, 'a') && (detail.y || !detail.a.b)",
+            LintKind::NegatedPath,
+            40,
+            "!(detail.a.b)",
+        ),
+        ("length(detail.items[?!a.b]) > `0`", LintKind::NegatedPath, 21, "!(a.b)"),
+        ("to_string(!detail.a.b) == 'x'", LintKind::NegatedPath, 10, "!(detail.a.b)"),
+        ("!detail.items[?type == 'a']", LintKind::NegatedPath, 0, "!(detail.items[?type == 'a'])"),
+        ("!detail.a.b == 'x'", LintKind::NegatedPath, 0, "!(detail.a.b)"),
+        ("[!detail.a.b][0] == `true`", LintKind::NegatedPath, 1, "!(detail.a.b)"),
+        ("!(detail.a == \"Root\")", LintKind::TextWithoutQuotes, 14, "'Root'"),
+        ("detail.a[?b == 'c'] | [0].d == \"Root\"", LintKind::TextWithoutQuotes, 31, "'Root'"),
+        (
+            "length(detail.items[?contains(name, \"a\")]) > `0`",
+            LintKind::TextWithoutQuotes,
+            36,
+            "'a'",
+        ),
+        (
+            "length(detail.items[?false == enabled]) > `0`",
+            LintKind::BareLiteral,
+            21,
+            "`false` in backticks, or 'false' where the event has text",
+        ),
+        (
+            "detail.a == 'b' && detail.items[?type == 'a']",
+            LintKind::ListAsResult,
+            19,
+            "length(detail.items[?type == 'a']) > `0`",
+        ),
+        (
+            "detail.items[?type == 'a'] && detail.a == 'b'",
+            LintKind::ListAsResult,
+            0,
+            "length(detail.items[?type == 'a']) > `0`",
+        ),
+        (
+            "detail.a == 'b' || detail.items[].c",
+            LintKind::ListAsResult,
+            19,
+            "length(detail.items[].c) > `0`",
+        ),
+        ("split(detail.a, ',')", LintKind::ListAsResult, 0, "length(split(detail.a, ',')) > `0`"),
+        ("[detail.a, detail.b]", LintKind::ListAsResult, 0, "length([detail.a, detail.b]) > `0`"),
+        ("detail.a && keys(detail.b)", LintKind::ListAsResult, 12, "length(…) > `0`"),
+        ("!starts_with(detail.a, `5`)", LintKind::AlwaysFails, 1, "pass string as argument 2"),
     ] {
         assert_eq!(lints(text), [(kind, offset, fix.to_owned())], "{text}");
     }
@@ -74,6 +122,13 @@ fn sound_expressions_have_no_lints() {
         "sort_by(detail.items, &name)[0].name == 'a'",
         "length(not_null(detail.items, `[]`)) > `0`",
         "detail.a && !detail",
+        "detail.items[?type == 'a'] || detail.a == 'b'",
+        "!(detail.items[?type == 'a'])",
+        "length(detail.items[?enabled]) > `0`",
+        "length(detail.items[?contains(names, name)]) > `0`",
+        "contains(keys(detail.a), 'b')",
+        "split(detail.a, ',')[0] == 'b'",
+        "detail.a.b || detail.c.d",
     ] {
         assert_eq!(lints(text), [], "{text}");
     }
