@@ -1,13 +1,15 @@
 //! The view of an event as EventBridge delivers it: the event under `detail`, beside what EventBridge adds.
 //!
-//! Input: a CloudTrail event. Output: the fields `version`, `id`, `detail-type`, `source`, `account`, `time`, `region`,
-//! `resources` and `detail`.
-//! Invariant: the event is borrowed; what EventBridge derives from it is computed when it is asked for.
-//! Not here: delivery by EventBridge, and its own event id, which the event history does not keep: `id` is the `eventID`.
+//! Input: a CloudTrail event, and the [`Envelope`] in which it was delivered, if it was read from one. Output: the fields
+//! `version`, `id`, `detail-type`, `source`, `account`, `time`, `region`, `resources` and `detail`.
+//! Invariant: the event is borrowed. A field of the envelope has the delivered value; one that the envelope lacks is derived
+//! from the event when it is asked for.
+//! Not here: delivery by EventBridge, and its own event id, which the event history does not keep: without an envelope,
+//! `id` is the `eventID`.
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::flat::FlatView;
 
@@ -21,10 +23,46 @@ pub const FLAT: &str = "flat";
 /// `resources` of the envelope: EventBridge leaves it empty for CloudTrail events.
 static NO_RESOURCES: Value = Value::Array(Vec::new());
 
+/// The field that holds the CloudTrail event.
+pub const DETAIL: &str = "detail";
+
+/// The envelope in which EventBridge delivered an event: the [`FIELDS`] beside `detail`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Envelope(Map<String, Value>);
+
+impl Envelope {
+    /// Creates the envelope from members of a delivered event, the values as JSON. Others than the [`FIELDS`], `detail`, null
+    /// and what is not JSON are left out; of a name that repeats, the last value counts.
+    pub fn from_json<'t>(members: impl IntoIterator<Item = (&'t str, &'t [u8])>) -> Self {
+        let mut fields = Map::new();
+        for (name, json) in members {
+            let value: Value = serde_json::from_slice(json).unwrap_or_default();
+            if is_envelope_field(name) && !value.is_null() {
+                fields.insert(name.to_owned(), value);
+            }
+        }
+        Self(fields)
+    }
+
+    /// Creates the envelope of a delivered event; `None` if the value has no `detail`.
+    pub fn of_delivered(event: &Value) -> Option<Self> {
+        let members = event.as_object().filter(|members| members.contains_key(DETAIL))?;
+        let kept =
+            members.iter().filter(|(name, value)| is_envelope_field(name) && !value.is_null());
+        Some(Self(kept.map(|(name, value)| (name.clone(), value.clone())).collect()))
+    }
+}
+
+/// Returns whether an envelope has a field of this name.
+pub fn is_envelope_field(name: &str) -> bool {
+    name != DETAIL && FIELDS.contains(&name)
+}
+
 /// A CloudTrail event as EventBridge delivers it.
 #[derive(Clone, Copy, Debug)]
 pub struct EventView<'a> {
     event: &'a Value,
+    envelope: Option<&'a Envelope>,
     flat: Option<FlatView<'a>>,
 }
 
@@ -39,10 +77,22 @@ pub enum EventField<'a> {
     Flat(FlatView<'a>),
 }
 
+impl<'a> From<&'a Value> for EventView<'a> {
+    fn from(event: &'a Value) -> Self {
+        Self::new(event)
+    }
+}
+
 impl<'a> EventView<'a> {
     /// Creates the view of an event.
     pub fn new(event: &'a Value) -> Self {
-        Self { event, flat: None }
+        Self { event, envelope: None, flat: None }
+    }
+
+    /// Adds the envelope in which the event was delivered, if there is one.
+    #[must_use]
+    pub fn with_envelope(self, envelope: Option<&'a Envelope>) -> Self {
+        Self { envelope, ..self }
     }
 
     /// Adds the field `flat`, the flat view that rules see.
@@ -58,8 +108,11 @@ impl<'a> EventView<'a> {
 
     /// Returns a field, or `None` if the view does not have it.
     pub fn get(&self, name: &str) -> Option<EventField<'a>> {
+        if let Some(delivered) = self.envelope.and_then(|Envelope(fields)| fields.get(name)) {
+            return Some(EventField::Json(delivered));
+        }
         match name {
-            "detail" => Some(EventField::Json(self.event)),
+            DETAIL => Some(EventField::Json(self.event)),
             "version" => Some(EventField::Text(Cow::Borrowed("0"))),
             "id" => self.json("eventID"),
             "detail-type" => Some(EventField::Text(Cow::Borrowed(self.detail_type()))),
@@ -105,6 +158,21 @@ impl<'a> EventView<'a> {
     }
 }
 
+/// Returns the paths in the event of the values that a field of the view is derived from, the flat view aside; an empty
+/// path is the event.
+pub fn member_paths(field: &str) -> &'static [&'static [&'static str]] {
+    match field {
+        "detail" => &[&[]],
+        "id" => &[&["eventID"]],
+        "detail-type" => &[&["eventType"]],
+        "source" => &[&["eventSource"]],
+        "account" => &[&["recipientAccountId"], &["userIdentity", "accountId"]],
+        "time" => &[&["eventTime"]],
+        "region" => &[&["awsRegion"]],
+        _ => &[],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -140,6 +208,49 @@ mod tests {
         }
         assert_eq!(view.get("detail"), Some(EventField::Json(&event)));
         assert_eq!(view.get("eventName"), None);
+    }
+
+    #[test]
+    fn a_delivered_envelope_is_seen_as_it_was_delivered() {
+        let event = json!({
+            "eventSource": "ec2.amazonaws.com", "eventTime": "2026-11-27T07:00:00Z", "awsRegion": "eu-west-1", "eventID": "e1",
+        });
+        let envelope = Envelope::from_json([
+            ("id", &b"\"i\""[..]),
+            ("time", b"\"2026-11-27T07:00:01Z\""),
+            ("account", b"\"111122223333\""),
+            ("region", b"null"),
+            ("source", b"invalid"),
+            ("resources", b"[\"arn:a\"]"),
+            ("detail", b"{}"),
+            ("flat", b"{}"),
+            ("other", b"1"),
+        ]);
+        let view = EventView::new(&event).with_envelope(Some(&envelope));
+        for (name, expected) in [
+            ("id", Some("i")),
+            ("time", Some("2026-11-27T07:00:01Z")),
+            ("account", Some("111122223333")),
+            ("region", Some("eu-west-1")),
+            ("source", Some("aws.ec2")),
+            ("other", None),
+        ] {
+            assert_eq!(text(&view, name).as_deref(), expected, "{name}");
+        }
+        assert_eq!(view.get("resources"), Some(EventField::Json(&json!(["arn:a"]))));
+        assert_eq!(view.get("detail"), Some(EventField::Json(&event)));
+        assert_eq!(view.get(FLAT), None);
+    }
+
+    #[test]
+    fn the_envelope_of_a_delivered_event_is_what_stands_beside_the_detail() {
+        let delivered = json!({"id": "i", "time": null, "detail": {"id": "x"}, "more": 1});
+        assert_eq!(
+            Envelope::of_delivered(&delivered),
+            Some(Envelope::from_json([("id", &b"\"i\""[..])]))
+        );
+        assert_eq!(Envelope::of_delivered(&json!({"eventID": "e1"})), None);
+        assert_eq!(Envelope::of_delivered(&json!([])), None);
     }
 
     #[test]

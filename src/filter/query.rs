@@ -9,11 +9,16 @@
 use serde_json::Value;
 
 use super::{
-    action::ActionFilter, event_header::read_only, eventbridge::EventView, jmespath::Expression,
-    match_expression::MatchExpression, selectors::Selectors, time_bounds::event_time,
+    action::ActionFilter,
+    event_header::read_only,
+    eventbridge::{Envelope, EventView},
+    jmespath::Expression,
+    match_expression::MatchExpression,
+    selectors::Selectors,
+    time_bounds::event_time,
 };
 pub use super::{
-    event_header::EventHeader,
+    event_header::{EventHeader, HeaderNeeds},
     observations::{ConditionError, ConditionObservations, Observations},
     time_bounds::TimeBounds,
 };
@@ -35,6 +40,24 @@ pub struct Query {
     pub range: TimeBounds,
 }
 
+/// An event, and what stands beside it where it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveredEvent<'a> {
+    /// The event.
+    pub event: &'a Value,
+    /// A copy with the resources that LookupEvents lists beside the event, which only the selectors look at.
+    pub listed: Option<&'a Value>,
+    /// The envelope of EventBridge, which only `--where` looks at.
+    pub envelope: Option<&'a Envelope>,
+}
+
+impl<'a> DeliveredEvent<'a> {
+    /// Creates an event with nothing beside it.
+    pub fn new(event: &'a Value) -> Self {
+        Self { event, listed: None, envelope: None }
+    }
+}
+
 impl Query {
     /// Returns whether every event matches.
     pub fn matches_everything(&self) -> bool {
@@ -53,6 +76,16 @@ impl Query {
             && self.selectors.admits(header)
     }
 
+    /// Returns the members of a header that [`admits`](Self::admits) looks at.
+    pub fn header_needs(&self) -> HeaderNeeds {
+        HeaderNeeds {
+            action: !self.actions.matches_everything(),
+            time: !self.range.is_unbounded(),
+            id: false,
+            selectors: !self.selectors.is_empty(),
+        }
+    }
+
     fn admits_action(&self, header: &EventHeader<'_>) -> bool {
         match (header.event_source, header.event_name) {
             (Some(source), Some(name)) => self.actions.matches(source, name),
@@ -62,25 +95,38 @@ impl Query {
 
     /// Returns whether an event matches.
     pub fn matches(&self, event: &Value, observations: &mut Observations) -> bool {
-        self.matches_as_listed(event, event, observations)
+        let matches = self.matches_delivered(&DeliveredEvent::new(event), observations);
+        self.collect_names(event, observations);
+        matches
     }
 
-    /// Returns whether an event matches. `listed` is a copy with the resources that LookupEvents lists beside the event,
-    /// which only the selectors look at.
-    pub fn matches_as_listed(
+    /// Adds the names in the whole event that was evaluated last, if [the observations want
+    /// them](Observations::want_names).
+    pub fn collect_names(&self, event: &Value, observations: &mut Observations) {
+        let (matches, exceptions) = (&mut observations.matches, &mut observations.exceptions);
+        let expressions = self.matches.iter().zip(matches);
+        for (expression, observations) in expressions.chain(self.exceptions.iter().zip(exceptions))
+        {
+            expression.collect_names(event, observations);
+        }
+    }
+
+    /// Returns whether an event matches, with what it was delivered with. Nothing but its [required
+    /// parts](Self::required_parts) need be there.
+    pub fn matches_delivered(
         &self,
-        event: &Value,
-        listed: &Value,
+        delivered: &DeliveredEvent<'_>,
         observations: &mut Observations,
     ) -> bool {
+        let event = delivered.event;
         observations.events += 1;
         observations.reserve(self.matches.len(), self.exceptions.len(), self.conditions.len());
         let matches = self.contains_time(event, observations)
             && self.contains_action(event)
-            && self.is_selected(listed, observations)
+            && self.is_selected(delivered.listed.unwrap_or(event), observations)
             && self.is_matched(event, observations)
             && !self.is_excepted(event, observations)
-            && self.holds(event, observations);
+            && self.holds(delivered, observations);
         observations.matched += u64::from(matches);
         matches
     }
@@ -122,10 +168,12 @@ impl Query {
         )
     }
 
-    fn holds(&self, event: &Value, observations: &mut Observations) -> bool {
+    fn holds(&self, delivered: &DeliveredEvent<'_>, observations: &mut Observations) -> bool {
+        let DeliveredEvent { event, envelope, .. } = *delivered;
+        let view = EventView::new(event).with_envelope(envelope);
         self.conditions.iter().zip(&mut observations.conditions).all(|(condition, observations)| {
             observations.events += 1;
-            condition.is_true(EventView::new(event)).unwrap_or_else(|error| {
+            condition.is_true(view).unwrap_or_else(|error| {
                 observations.add_error(event, &error);
                 false
             })

@@ -17,7 +17,7 @@ use std::{borrow::Cow, future::ready, ops::ControlFlow};
 use crate::{
     checkpoint::CheckpointEvent,
     event::{PartitionNumber, Receipt, Share},
-    source::{OversizedRecord, SkipError, skip_value},
+    source::{EnvelopeMember, OversizedRecord, SkipError, skip_value},
 };
 
 /// Where a record comes from.
@@ -112,6 +112,14 @@ pub trait RecordProcessor {
     /// Sets the fields that the envelope of LookupEvents has in addition to the next record: the values of `Username`
     /// and `Resources` as JSON. Called with `None` after that record.
     fn set_envelope_fields(&mut self, _username: Option<&[u8]>, _resources: Option<&[u8]>) {}
+
+    /// Returns whether [`set_eventbridge_envelope`](Self::set_eventbridge_envelope) is to be called.
+    fn reads_eventbridge_envelopes(&self) -> bool {
+        false
+    }
+
+    /// Sets the members of the envelope in which EventBridge delivered the next record. Called with `None` after that record.
+    fn set_eventbridge_envelope(&mut self, _members: Option<&[EnvelopeMember<'_>]>) {}
 
     /// Sets the path of the archive member that the next records come from; empty behind an archive.
     fn set_archive_member(&mut self, _path: &str) {}

@@ -33,8 +33,8 @@ use crate::{
     report::{Log, Metrics, format, metrics::RecordTotals},
     shutdown::ShutdownSignal,
     source::{
-        Content, Decoded, Decoder, Error, Expectation, Input, OversizedRecord, RecordHandler,
-        RecordOutcome,
+        Content, Decoded, Decoder, EnvelopeMember, Error, Expectation, Input, OversizedRecord,
+        RecordHandler, RecordOutcome,
     },
 };
 
@@ -408,6 +408,14 @@ impl<C: Consumer> RecordHandler for CurrentInput<'_, C> {
 
     fn envelope_fields(&mut self, username: Option<&[u8]>, resources: Option<&[u8]>) {
         self.worker.processor.set_envelope_fields(username, resources);
+    }
+
+    fn reads_eventbridge_envelopes(&self) -> bool {
+        self.worker.processor.reads_eventbridge_envelopes()
+    }
+
+    fn eventbridge_envelope(&mut self, members: Option<&[EnvelopeMember<'_>]>) {
+        self.worker.processor.set_eventbridge_envelope(members);
     }
 
     fn archive_member(&mut self, path: &str) {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     SearchContext, SearchOutput,
+    field_observations::FieldObservations,
     found_event::{ParsedRecord, identity, is_too_large, parse_record, valid_json},
     listed_resources::ListedResources,
     record_scan::{MemberRange, ScannedRecord, scan_record},
@@ -18,12 +19,13 @@ use super::{
 };
 use crate::{
     filter::{
-        query::{EventHeader, Observations},
+        eventbridge::Envelope,
+        query::{DeliveredEvent, EventHeader, Observations},
         time_bounds::parse_event_time,
     },
     normalize::{DocumentRecord, MalformedRecord, record_of_document},
     pipeline::consumer::{Disposition, LongRecord, Origin, Processed, ReadTotals, RecordProcessor},
-    source::SkipError,
+    source::{EnvelopeMember, SkipError},
 };
 
 /// Rendered bytes after which a batch is handed over.
@@ -55,13 +57,6 @@ pub(super) struct RenderedEvent {
     pub(super) time: Option<i64>,
 }
 
-/// Records of a worker that are parsed as a whole, so that hints about an expression can name fields that it does not
-/// look at; behind these, one record of [`SAMPLE_INTERVAL`]. An expression samples at the same places.
-const SAMPLED_AT_FIRST: u64 = 500;
-
-/// See [`SAMPLED_AT_FIRST`].
-const SAMPLE_INTERVAL: u64 = 64;
-
 /// The longest record that is parsed as a whole only for hints.
 const MAX_SAMPLED_BYTES: usize = 256 << 10;
 
@@ -70,6 +65,7 @@ pub(in crate::pipeline) struct SearchProcessor {
     context: Arc<SearchContext>,
     batch: SearchBatch,
     observations: Observations,
+    fields: FieldObservations,
     /// When a batch was last handed over.
     handed_over: Option<Instant>,
     /// Name of the input that is read.
@@ -78,18 +74,23 @@ pub(in crate::pipeline) struct SearchProcessor {
     members: Vec<MemberRange>,
     /// The resources that LookupEvents lists beside the next record.
     listed_resources: ListedResources,
+    /// The envelope in which EventBridge delivered the next record.
+    envelope: Option<Envelope>,
 }
 
 impl SearchProcessor {
     pub(super) fn new(context: Arc<SearchContext>) -> Self {
+        let fields = context.new_field_observations();
         Self {
             context,
             batch: SearchBatch::default(),
             observations: Observations::default(),
+            fields,
             handed_over: None,
             input: String::new(),
             members: Vec::new(),
             listed_resources: ListedResources::default(),
+            envelope: None,
         }
     }
 
@@ -120,37 +121,44 @@ impl SearchProcessor {
         record: &[u8],
         scanned: &ScannedRecord<'_>,
     ) -> Result<(), Unexamined> {
-        let header = &scanned.header;
-        if !self.context.query.admits(header) {
+        if !self.context.query.admits(&scanned.header_for(self.context.header_needs)) {
             return Ok(());
         }
-        let event = match self.project(text, record.len(), scanned) {
+        let event = match self.project(text, record, scanned) {
             Some(projected) => ExaminedEvent::Projected(projected),
             None => ExaminedEvent::Parsed(parse_whole(record)?),
         };
         let value = event.value();
         let listed = self.listed_resources.add_to(value);
         let query = &self.context.query;
-        if !query.matches_as_listed(value, listed.as_ref().unwrap_or(value), &mut self.observations)
-        {
-            return Ok(());
+        let (listed, envelope) = (listed.as_ref(), self.envelope.as_ref());
+        let delivered = DeliveredEvent { event: value, listed, envelope };
+        let matches = query.matches_delivered(&delivered, &mut self.observations);
+        if self.observations.want_names() {
+            self.collect_names(record, &event);
         }
-        self.add_once(record, header, event)
+        if matches { self.add_once(record, &scanned.header(), event) } else { Ok(()) }
     }
 
     /// Parses what the query looks at, unless the whole record has to be parsed.
-    fn project(
-        &self,
-        text: &[u8],
-        record_bytes: usize,
-        scanned: &ScannedRecord<'_>,
-    ) -> Option<Value> {
+    fn project(&self, text: &[u8], record: &[u8], scanned: &ScannedRecord<'_>) -> Option<Value> {
         let projection = self.context.projection.as_ref().filter(|_| !scanned.has_escaped_key)?;
-        let events = self.observations.events;
-        let is_sampled = projection.is_for_expressions
-            && record_bytes <= MAX_SAMPLED_BYTES
-            && (events < SAMPLED_AT_FIRST || (events + 1).is_multiple_of(SAMPLE_INTERVAL));
-        if is_sampled { None } else { projection.members.parse(text, &self.members) }
+        projection.parse(text, scanned.end - record.len()..scanned.end, &self.members)
+    }
+
+    /// Collects the names in an event for a hint about a field that no event has.
+    fn collect_names(&mut self, record: &[u8], event: &ExaminedEvent<'_>) {
+        let Self { context, observations, .. } = self;
+        match event {
+            ExaminedEvent::Parsed(parsed) => {
+                context.query.collect_names(&parsed.value, observations);
+            }
+            ExaminedEvent::Projected(projected) => {
+                let whole = (record.len() <= MAX_SAMPLED_BYTES).then(|| parse_whole(record).ok());
+                let whole = whole.flatten().map(|parsed| parsed.value);
+                context.query.collect_names(whole.as_ref().unwrap_or(projected), observations);
+            }
+        }
     }
 
     /// Adds an event that matches, unless it was found before.
@@ -179,7 +187,8 @@ impl SearchProcessor {
 
     /// Adds an event. It is null if it does not need to be parsed.
     fn add(&mut self, json: &[u8], event: &Value, place: &EventPlace<'_>) {
-        let Self { context, batch, .. } = self;
+        let Self { context, batch, fields, .. } = self;
+        fields.observe(event);
         let time = match &context.output {
             SearchOutput::Summary(empty) => {
                 batch.summary.get_or_insert_with(|| empty.clone()).add(event);
@@ -240,7 +249,8 @@ impl<'e> EventPlace<'e> {
 impl Drop for SearchProcessor {
     fn drop(&mut self) {
         // Once for each worker: an expression decides by what it has met so far what it still looks for.
-        self.context.add_observations(std::mem::take(&mut self.observations));
+        let fields = std::mem::take(&mut self.fields);
+        self.context.add_observations(std::mem::take(&mut self.observations), fields);
     }
 }
 
@@ -301,6 +311,14 @@ impl RecordProcessor for SearchProcessor {
     fn set_envelope_fields(&mut self, _username: Option<&[u8]>, resources: Option<&[u8]>) {
         let is_needed = !self.context.query.selectors.resources.is_empty();
         self.listed_resources.set(resources.filter(|_| is_needed));
+    }
+
+    fn reads_eventbridge_envelopes(&self) -> bool {
+        !self.context.query.conditions.is_empty()
+    }
+
+    fn set_eventbridge_envelope(&mut self, members: Option<&[EnvelopeMember<'_>]>) {
+        self.envelope = members.map(|members| Envelope::from_json(members.iter().copied()));
     }
 
     fn add_totals(&mut self, _source_number: usize, totals: ReadTotals) {

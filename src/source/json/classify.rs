@@ -16,14 +16,18 @@ use memchr::memmem;
 
 use super::{
     members::Members,
+    record_handler::EnvelopeMember,
     skip::{SkipError, skip_space, skip_string},
 };
-use crate::source::{
-    envelope::{
-        payload::{Envelope, Payload, PayloadForm, begins_json, is_forwarding_service},
-        unsupported_input::UnsupportedInput,
+use crate::{
+    filter::eventbridge::is_envelope_field,
+    source::{
+        envelope::{
+            payload::{Envelope, Payload, PayloadForm, begins_json, is_forwarding_service},
+            unsupported_input::UnsupportedInput,
+        },
+        input_format::InputFormat,
     },
-    input_format::InputFormat,
 };
 
 /// The kind of content that is not CloudTrail.
@@ -202,6 +206,43 @@ pub(in crate::source) fn envelope_fields(text: &[u8], start: usize) -> EnvelopeF
             _ => {}
         }
     }
+}
+
+/// The longest value of an envelope of EventBridge that is read: those that it writes are much shorter.
+const MAX_ENVELOPE_VALUE_BYTES: usize = 64 << 10;
+
+/// The members of an event of EventBridge beside its record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::source) struct EventBridgeMembers<'t> {
+    /// The fields of the envelope, in their order.
+    pub(in crate::source) members: Vec<EnvelopeMember<'t>>,
+    /// The object was read to its end, or as far as it is JSON: more text would add nothing.
+    pub(in crate::source) is_complete: bool,
+}
+
+/// Returns the envelope of the event of EventBridge at `text[start]`, as far as the text goes and is JSON.
+pub(in crate::source) fn eventbridge_members(text: &[u8], start: usize) -> EventBridgeMembers<'_> {
+    // Repeated fields are possible, and as many as a text has room for.
+    const MAX_MEMBERS: usize = 64;
+    let mut found = EventBridgeMembers::default();
+    let mut members = Members::new(text, start);
+    while found.members.len() < MAX_MEMBERS {
+        let member = match members.next_member() {
+            Ok(Some(member)) => member,
+            Err(SkipError::Incomplete) => return found,
+            Ok(None) | Err(SkipError::Invalid { .. }) => break,
+        };
+        match str::from_utf8(member.key) {
+            Ok(name)
+                if is_envelope_field(name) && member.value.len() <= MAX_ENVELOPE_VALUE_BYTES =>
+            {
+                found.members.push((name, &text[member.value]));
+            }
+            _ => {}
+        }
+    }
+    found.is_complete = true;
+    found
 }
 
 /// Returns the context of the objects in the list called `key`, or `None` if that list is not read.
@@ -679,6 +720,25 @@ mod tests {
         assert_eq!(at_top("{}"), Classification::Foreign(ForeignKind::Json));
         assert_eq!(classify(b"{}", 0, ObjectContext::Records), Classification::Record);
         assert!(matches!(at_top("{a}"), Classification::Invalid { offset: 1, .. }));
+    }
+
+    #[test]
+    fn an_event_of_eventbridge_shows_its_envelope_before_and_behind_the_detail() {
+        let text = br#"{"id": "i","detail":{"id":"x"},"time":"t","flat":1,"resources":[1] } ,"#;
+        let whole = eventbridge_members(text, 0);
+        let expected: [EnvelopeMember<'_>; 3] =
+            [("id", br#""i""#), ("time", br#""t""#), ("resources", b"[1]")];
+        assert_eq!((&*whole.members, whole.is_complete), (&expected[..], true));
+        for cut in 1..text.len() {
+            let part = eventbridge_members(&text[..cut], 0);
+            assert_eq!(part.is_complete, cut >= 67, "{cut}");
+            assert!(expected.starts_with(&part.members), "{cut}");
+        }
+        assert!(eventbridge_members(br#"{"id" 7}"#, 0).is_complete);
+        let long = format!(r#"{{"id":"{}","time":"t"}}"#, "x".repeat(MAX_ENVELOPE_VALUE_BYTES));
+        assert_eq!(eventbridge_members(long.as_bytes(), 0).members, [("time", &br#""t""#[..])]);
+        let many = format!("{{{}\"id\":1", "\"id\":0,".repeat(1_000));
+        assert_eq!(eventbridge_members(many.as_bytes(), 0).members.len(), 64);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::borrow::Cow;
 
 use crate::event::CompressedText;
 
+/// A member of an envelope: its name, and its value as JSON.
+pub type EnvelopeMember<'t> = (&'t str, &'t [u8]);
+
 /// Receives the records of one input, in order.
 pub trait RecordHandler {
     /// Handles the record that starts at `text[start]`, always with its `{`, and finds its end.
@@ -17,6 +20,15 @@ pub trait RecordHandler {
     /// Receives the fields that the envelope of the next record adds to it: the JSON values of `Username` and `Resources`
     /// of an event of LookupEvents. Called with `None` behind that record.
     fn envelope_fields(&mut self, _username: Option<&[u8]>, _resources: Option<&[u8]>) {}
+
+    /// Returns whether [`eventbridge_envelope`](Self::eventbridge_envelope) is to be called.
+    fn reads_eventbridge_envelopes(&self) -> bool {
+        false
+    }
+
+    /// Receives the members beside `detail` of the event of EventBridge that holds the next record. Called with `None`
+    /// behind that record.
+    fn eventbridge_envelope(&mut self, _members: Option<&[EnvelopeMember<'_>]>) {}
 
     /// Receives a record of more than [`DecoderLimits::max_record_bytes`](crate::limit::DecoderLimits). It is counted in
     /// [`Decoded::oversized`](crate::source::Decoded).

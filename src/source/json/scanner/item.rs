@@ -18,8 +18,8 @@ use crate::{
         input_format::InputFormat,
         json::{
             classify::{
-                Classification, EnvelopeFields, ForeignKind, ObjectContext, classify,
-                container_context, envelope_fields, list_context,
+                Classification, EnvelopeFields, EventBridgeMembers, ForeignKind, ObjectContext,
+                classify, container_context, envelope_fields, eventbridge_members, list_context,
             },
             record_handler::{OversizedRecord, RecordOutcome},
             skip::{SkipError, SkipProgress, ValueSkipper, skip_string, skip_value},
@@ -146,8 +146,7 @@ impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
                 }
                 Classification::RecordAt(record) => {
                     self.set_format(InputFormat::EventBridge);
-                    self.emit_record(record - self.at)?;
-                    return self.skip_rest_of_object();
+                    return self.scan_delivered_event(record - self.at);
                 }
                 Classification::TextAt(string) => {
                     self.scan_text(string - self.at, StringEncoding::Json, InputFormat::Logs)?;
@@ -348,6 +347,25 @@ impl<R: RecordHandler + ?Sized> RecordScanner<'_, R> {
             self.records.envelope_fields(None, None);
         }
         scanned?;
+        self.skip_rest_of_object()
+    }
+
+    /// Scans the event of EventBridge at [`Self::at`], whose record is the object `inside` bytes behind that.
+    fn scan_delivered_event(&mut self, inside: usize) -> ScanResult {
+        if !self.records.reads_eventbridge_envelopes() {
+            self.emit_record(inside)?;
+            return self.skip_rest_of_object();
+        }
+        // The whole event is in the window for that: the fields of the envelope may be behind the record.
+        while !eventbridge_members(self.text(), self.at).is_complete
+            && self.read_more()? == WindowRead::Read
+        {}
+        let text = visible(&self.window, self.line_end);
+        let EventBridgeMembers { members, .. } = eventbridge_members(text, self.at);
+        self.records.eventbridge_envelope(Some(&members));
+        let emitted = self.emit_record(inside);
+        self.records.eventbridge_envelope(None);
+        emitted?;
         self.skip_rest_of_object()
     }
 
