@@ -2,21 +2,26 @@
 //!
 //! Input: the use of credentials, and issuances. Output: trees of the credentials that belong to a target.
 //! An issuance belongs to a credential if it names its access key. Without a key in the response, it belongs to the session
-//! with the same ARN or id that was created next.
+//! with the same ARN or id that was created next. What a user of Identity Center asks for names neither: it belongs to the
+//! session of the same permission set, account and user that was created at the same time. STS records that session as one
+//! of a SAML user; then the SAML user comes from Identity Center.
 //! Invariant: every credential has at most one issuance, so the credentials form trees; a chain that comes back to itself
 //! is cut.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     TraceTarget,
     credential_use::{CredentialUse, Owner},
-    issuance::{Caller, Issuance},
+    issuance::{Caller, Issuance, PermissionSet},
     report::{ChainEnd, Step, StepLink, TraceNode, TraceReport},
 };
-use crate::filter::glob::Glob;
 
 /// Credentials of a target that are traced at most.
 const MAX_TARGETS: usize = 100;
@@ -33,6 +38,10 @@ const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 /// How long before the creation of a session a call with the same session name may have been: the longest session.
 const LONGEST_SESSION: SignedDuration = SignedDuration::from_hours(36);
 
+/// How far apart the call of a user of Identity Center and the creation of the session may be: Identity Center asks STS at
+/// once, but a console session begins when the user has reached the console.
+const IDENTITY_CENTER_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
+
 /// Credentials, and how they were handed out.
 pub(super) struct Chains<'a> {
     nodes: BTreeMap<&'a str, Node<'a>>,
@@ -43,7 +52,7 @@ pub(super) struct Chains<'a> {
 /// A credential, or a caller of whom only the name is known.
 #[derive(Clone, Debug)]
 struct Node<'a> {
-    owner: Owner,
+    owner: Cow<'a, Owner>,
     used: Option<&'a CredentialUse>,
     parent: Option<Parent<'a>>,
 }
@@ -61,8 +70,8 @@ struct Parent<'a> {
 struct IssuanceIndex<'a> {
     by_key: HashMap<&'a str, Vec<&'a Issuance>>,
     by_session: HashMap<&'a str, Vec<&'a Issuance>>,
-    /// Issuances that name the session by a pattern.
-    patterns: Vec<(Glob, &'a Issuance)>,
+    /// What users of Identity Center asked for, by account.
+    permission_sets: HashMap<&'a str, Vec<(&'a PermissionSet, &'a Issuance)>>,
 }
 
 impl<'a> Chains<'a> {
@@ -77,24 +86,25 @@ impl<'a> Chains<'a> {
         for (id, used) in credentials {
             let found = index.of_owner(&used.owner, used.times.map(|(first, _)| first));
             let parent = found.map(|(issuance, link)| Parent {
-                id: ids.of_caller(issuance),
+                id: index.id_of_caller(issuance, &ids),
                 issuance,
                 link,
             });
-            nodes.insert(id, Node { owner: used.owner.clone(), used: Some(used), parent });
+            nodes.insert(id, Node { owner: Cow::Borrowed(&used.owner), used: Some(used), parent });
         }
         for issuance in issuances {
-            let id = [&issuance.issued.access_key, &issuance.issued.arn]
-                .into_iter()
-                .find(|id| !id.is_empty() && !id.contains('*'));
-            // A sign-in belongs to the credentials of the console that were used after it.
-            if let Some(id) = id.filter(|_| !issuance.issued.access_key.is_empty()) {
-                let parent =
-                    Parent { id: ids.of_caller(issuance), issuance, link: StepLink::AccessKey };
+            let id = issuance.issued.access_key.as_str();
+            // A call without a key, as a sign-in, belongs to the credentials that were used after it.
+            if !id.is_empty() {
+                let id_of_caller = || index.id_of_caller(issuance, &ids);
                 nodes.entry(id).or_insert_with(|| Node {
-                    owner: Owner::of_issued(issuance),
+                    owner: Cow::Owned(Owner::of_issued(issuance)),
                     used: None,
-                    parent: Some(parent),
+                    parent: Some(Parent {
+                        id: id_of_caller(),
+                        issuance,
+                        link: StepLink::AccessKey,
+                    }),
                 });
             }
         }
@@ -110,12 +120,17 @@ impl<'a> Chains<'a> {
             }
             let owner = Owner::of_caller(&issuance.caller);
             // The issuance of a caller without events is the last one before.
-            let found = index.of_owner(&owner, issuance.time);
-            let parent = found
-                .filter(|(found, _)| found.shared_id != issuance.shared_id)
-                .map(|(issuance, link)| Parent { id: caller_id(&issuance.caller), issuance, link });
+            let found = index
+                .of_saml_session(issuance)
+                .or_else(|| index.of_owner(&owner, issuance.time))
+                .filter(|(found, _)| found.shared_id != issuance.shared_id);
+            let parent = found.map(|(issuance, link)| Parent {
+                id: caller_id(&issuance.caller),
+                issuance,
+                link,
+            });
             pending.extend(parent);
-            nodes.insert(id, Node { owner, used: None, parent });
+            nodes.insert(id, Node { owner: Cow::Owned(owner), used: None, parent });
         }
         let mut children: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (id, node) in &nodes {
@@ -135,7 +150,7 @@ impl<'a> Chains<'a> {
             .map(|(id, _)| *id)
             .collect();
         // The latest first; a target may match thousands of sessions of a role.
-        targets.sort_by_key(|id| (std::cmp::Reverse(self.last_use(id)), *id));
+        targets.sort_by_key(|id| (Reverse(self.last_use(id)), *id));
         let further = targets.len().saturating_sub(MAX_TARGETS);
         targets.truncate(MAX_TARGETS);
         let mut shown: HashSet<&str> = HashSet::new();
@@ -167,14 +182,16 @@ impl<'a> Chains<'a> {
     /// Adds the credentials above one, and returns the topmost and whether the chain comes back to itself.
     fn add_ancestors(&self, id: &'a str, shown: &mut HashSet<&'a str>) -> (&'a str, bool) {
         let (mut current, mut path) = (id, vec![id]);
+        let mut places = HashMap::from([(id, 0)]);
         shown.insert(id);
         while let Some(parent) = self.nodes.get(current).and_then(|node| node.parent) {
-            if let Some(place) = path.iter().position(|seen| *seen == parent.id) {
+            if let Some(place) = places.get(parent.id) {
                 // Every credential of the loop leads to the same root.
-                let root = path[place..].iter().min().copied().unwrap_or(current);
+                let root = path[*place..].iter().min().copied().unwrap_or(current);
                 return (root, true);
             }
             current = parent.id;
+            places.insert(current, path.len());
             path.push(current);
             shown.insert(current);
         }
@@ -241,11 +258,13 @@ impl<'a> IssuanceIndex<'a> {
             if !issued.access_key.is_empty() {
                 index.by_key.entry(&issued.access_key).or_default().push(issuance);
             }
-            if issued.arn.contains('*') {
-                index.patterns.push((Glob::new(&issued.arn), issuance));
+            if let Some(set) = &issuance.permission_set {
+                index.permission_sets.entry(&set.account).or_default().push((set, issuance));
             }
+            // The root user has many sessions of other origin under the same name.
+            let names_session = issuance.name != "AssumeRoot";
             for session in [&issued.arn, &issued.principal_id] {
-                if !session.is_empty() {
+                if names_session && !session.is_empty() {
                     index.by_session.entry(session).or_default().push(issuance);
                 }
             }
@@ -260,14 +279,25 @@ impl<'a> IssuanceIndex<'a> {
         first_use: Option<Timestamp>,
     ) -> Option<(&'a Issuance, StepLink)> {
         let by_key = self.by_key.get(owner.access_key.as_str()).into_iter().flatten().copied();
-        let order = |issuance: &&Issuance| (issuance.time, issuance.shared_id.clone());
-        if let Some(issuance) = by_key.max_by_key(order) {
+        if let Some(issuance) = by_key.max_by(|one, other| one.order().cmp(&other.order())) {
             return Some((issuance, StepLink::AccessKey));
         }
         if !owner.is_session() {
             return None;
         }
         let created = owner.created.parse().ok().or(first_use);
+        self.of_session(owner, created).or_else(|| {
+            let set = PermissionSet::of_session(&owner.arn, &owner.on_behalf_of)?;
+            self.of_permission_set(&set, created)
+        })
+    }
+
+    /// Returns the last issuance of a session before it was created, best of all one without a key.
+    fn of_session(
+        &self,
+        owner: &Owner,
+        created: Option<Timestamp>,
+    ) -> Option<(&'a Issuance, StepLink)> {
         let fits = |issuance: &&Issuance| match (issuance.time, created) {
             (Some(time), Some(created)) => {
                 let age = created.duration_since(time);
@@ -276,20 +306,51 @@ impl<'a> IssuanceIndex<'a> {
             _ => true,
         };
         let named = [&owner.arn, &owner.principal_id].into_iter().filter(|name| !name.is_empty());
-        let by_name =
+        let candidates =
             named.filter_map(|name| self.by_session.get(name.as_str())).flatten().copied();
-        let patterns = self.patterns.iter().filter(|(glob, _)| glob.matches(&owner.arn));
-        let candidates: Vec<&Issuance> =
-            by_name.chain(patterns.map(|(_, issuance)| *issuance)).filter(fits).collect();
-        let without_key =
-            candidates.iter().filter(|issuance| issuance.issued.access_key.is_empty());
-        without_key
-            .max_by_key(|issuance| order(issuance))
-            .map(|issuance| (*issuance, StepLink::Session))
-            .or_else(|| {
-                let last = candidates.into_iter().max_by_key(order)?;
-                Some((last, StepLink::SessionName))
-            })
+        let rank = |issuance: &Issuance| issuance.issued.access_key.is_empty();
+        let last = candidates
+            .filter(fits)
+            .max_by(|one, other| (rank(one), one.order()).cmp(&(rank(other), other.order())))?;
+        Some((last, if rank(last) { StepLink::Session } else { StepLink::SessionName }))
+    }
+
+    /// Returns the call of a user of Identity Center that a session belongs to: the nearest in time, best of all one with
+    /// the same user id.
+    fn of_permission_set(
+        &self,
+        session: &PermissionSet,
+        created: Option<Timestamp>,
+    ) -> Option<(&'a Issuance, StepLink)> {
+        let asked = self.permission_sets.get(session.account.as_str())?.iter();
+        let candidates = asked.filter_map(|(set, issuance)| {
+            let distance = issuance.time?.duration_since(created?).abs();
+            let fits = set.may_have_issued(session) && distance <= IDENTITY_CENTER_TOLERANCE;
+            let is_same_user = !set.user_id.is_empty() && set.user_id == session.user_id;
+            fits.then_some((is_same_user, Reverse(distance), *issuance))
+        });
+        let nearest = candidates.max_by(|(user, distance, one), (another, other, issuance)| {
+            (user, distance, one.order()).cmp(&(another, other, issuance.order()))
+        });
+        nearest.map(|(.., issuance)| (issuance, StepLink::PermissionSet))
+    }
+
+    /// Returns the call of a user of Identity Center behind a call of STS, which names it as one of a SAML user.
+    fn of_saml_session(&self, issuance: &Issuance) -> Option<(&'a Issuance, StepLink)> {
+        if issuance.caller.kind != "SAMLUser" {
+            return None;
+        }
+        let session = PermissionSet::of_session(&issuance.issued.arn, "")?;
+        self.of_permission_set(&session, issuance.time)
+    }
+
+    /// Returns the node of the caller. A SAML user that comes from Identity Center has one for each session, because the
+    /// calls of that user differ.
+    fn id_of_caller(&self, issuance: &'a Issuance, ids: &Identities<'a>) -> &'a str {
+        match self.of_saml_session(issuance) {
+            Some(_) => &issuance.shared_id,
+            None => ids.of_caller(issuance),
+        }
     }
 }
 
@@ -334,6 +395,13 @@ fn caller_id(caller: &Caller) -> &str {
         .into_iter()
         .find(|name| !name.is_empty())
         .map_or("", String::as_str)
+}
+
+impl Issuance {
+    /// Returns what the order of calls depends on.
+    fn order(&self) -> (Option<Timestamp>, &str) {
+        (self.time, &self.shared_id)
+    }
 }
 
 impl Owner {
@@ -385,7 +453,7 @@ impl Owner {
     }
 
     /// Returns whether one of its names is that of a target.
-    fn is_matched(&self, target: &TraceTarget) -> bool {
+    pub(super) fn is_matched(&self, target: &TraceTarget) -> bool {
         let last = |text: &'_ str| text.rsplit('/').next().unwrap_or_default().to_owned();
         let issuer = last(&self.issuer_arn);
         let role = if issuer.is_empty() { String::new() } else { format!("role/{issuer}") };
@@ -398,6 +466,7 @@ impl Owner {
             self.session_name().unwrap_or_default(),
             &self.issuer_arn,
             &self.source_identity,
+            &self.on_behalf_of,
             &role,
             &name,
         ])

@@ -4,7 +4,10 @@
 //! Invariant: of each kind of value, the first in alphabetical order are counted on their own, as many as fit; so the result
 //! does not depend on the order of the events.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -54,6 +57,8 @@ pub(super) struct Owner {
     /// When the session was created; empty for long-term credentials.
     pub(super) created: String,
     pub(super) source_identity: String,
+    /// Id of the Identity Center user on whose behalf the calls were made.
+    pub(super) on_behalf_of: String,
     /// Whether the session belongs to an EC2 instance.
     pub(super) is_instance: bool,
     /// Whether a second factor was used.
@@ -65,14 +70,31 @@ pub(super) struct Owner {
 pub(super) struct ValueCounts<const LIMIT: usize> {
     counts: BTreeMap<String, u64>,
     others: u64,
+    /// Memory of the values.
+    bytes: usize,
 }
 
-/// Returns what identifies a credential: its access key or, without one, its ARN or id. Services have none.
+/// Whether there is memory for values that were not counted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// There is.
+    Free,
+    /// There is not; such values are counted together.
+    Full,
+}
+
+/// Memory of a value in [`ValueCounts`] beside its text: the entry of the map, a share of its node, and the allocation.
+const ENTRY_BYTES: usize = 64;
+
+/// Returns what identifies a credential: its access key or, without one, its ARN or id, or the id of an Identity Center
+/// user. Services have none.
 pub(super) fn credential_id<'a>(identity: &Identity<'a>) -> Option<Cow<'a, str>> {
     if identity.kind == Some("AWSService") {
         return None;
     }
-    identity.access_key.or(identity.arn).or(identity.principal_id).map(bounded)
+    let name = identity.access_key.or(identity.arn).or(identity.principal_id);
+    name.map(bounded)
+        .or_else(|| identity.on_behalf_of.map(|_| bounded(&identity.short()).into_owned().into()))
 }
 
 impl CredentialUse {
@@ -94,15 +116,22 @@ impl CredentialUse {
         used
     }
 
-    pub(super) fn merge(&mut self, other: Self) {
+    /// Adds other calls with the same credential.
+    pub(super) fn merge(&mut self, other: Self, room: Room) {
         // Members may be missing in some calls; which call was first must not matter.
         self.owner.add_missing(other.owner);
         self.calls += other.calls;
         self.errors += other.errors;
         self.add_times(other.times);
-        self.addresses.merge(other.addresses);
-        self.user_agents.merge(other.user_agents);
-        self.events.merge(other.events);
+        self.addresses.merge(other.addresses, room);
+        self.user_agents.merge(other.user_agents, room);
+        self.events.merge(other.events, room);
+    }
+
+    /// Returns the memory that it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        let values = self.addresses.bytes + self.user_agents.bytes + self.events.bytes;
+        size_of::<Self>() + self.owner.bytes() + values
     }
 
     fn add_times(&mut self, times: Option<(Timestamp, Timestamp)>) {
@@ -134,6 +163,7 @@ impl Owner {
             issuer_arn: text(identity.issuer_arn),
             created: attribute("creationDate"),
             source_identity: text(of_session("sourceIdentity").and_then(Value::as_str)),
+            on_behalf_of: text(identity.on_behalf_of),
             is_instance: of_session("ec2RoleDelivery").is_some(),
             has_mfa: attribute("mfaAuthenticated") == "true",
         }
@@ -151,6 +181,7 @@ impl Owner {
             (&mut self.issuer_arn, other.issuer_arn),
             (&mut self.created, other.created),
             (&mut self.source_identity, other.source_identity),
+            (&mut self.on_behalf_of, other.on_behalf_of),
         ];
         for (own, other) in pairs {
             if *own < other {
@@ -159,6 +190,24 @@ impl Owner {
         }
         self.is_instance |= other.is_instance;
         self.has_mfa |= other.has_mfa;
+    }
+
+    fn bytes(&self) -> usize {
+        [
+            &self.kind,
+            &self.principal,
+            &self.arn,
+            &self.principal_id,
+            &self.account,
+            &self.access_key,
+            &self.issuer_arn,
+            &self.created,
+            &self.source_identity,
+            &self.on_behalf_of,
+        ]
+        .into_iter()
+        .map(String::capacity)
+        .sum()
     }
 
     /// Returns the name of the session, such as `alice` or the id of an instance.
@@ -172,18 +221,29 @@ impl<const LIMIT: usize> ValueCounts<LIMIT> {
         if value.is_empty() {
             return;
         }
-        *self.counts.entry(bounded(value).into_owned()).or_default() += count;
+        match self.counts.entry(bounded(value).into_owned()) {
+            Entry::Occupied(mut own) => *own.get_mut() += count,
+            Entry::Vacant(entry) => {
+                self.bytes += entry.key().len() + ENTRY_BYTES;
+                entry.insert(count);
+            }
+        }
         if self.counts.len() > LIMIT
-            && let Some((_, count)) = self.counts.pop_last()
+            && let Some((value, count)) = self.counts.pop_last()
         {
+            self.bytes -= value.len() + ENTRY_BYTES;
             self.others += count;
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self, room: Room) {
         self.others += other.others;
         for (value, count) in other.counts {
-            self.add(&value, count);
+            if room == Room::Full && !self.counts.contains_key(&value) {
+                self.others += count;
+            } else {
+                self.add(&value, count);
+            }
         }
     }
 

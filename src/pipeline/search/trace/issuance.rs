@@ -11,6 +11,9 @@ use serde_json::Value;
 use super::credential_use::bounded;
 use crate::filter::{event_header::has_error, principal::Identity, time_bounds::event_time};
 
+/// Memory of an issuance beside itself: its place in maps and indices, and the credential in a tree.
+const NODE_BYTES: usize = 512;
+
 /// A call that handed out a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Issuance {
@@ -24,6 +27,20 @@ pub(super) struct Issuance {
     pub(super) user_agent: String,
     pub(super) caller: Caller,
     pub(super) issued: Issued,
+    /// What a user of Identity Center asked for.
+    pub(super) permission_set: Option<PermissionSet>,
+}
+
+/// A permission set that a user of Identity Center asked credentials for. The event names neither the key nor the session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PermissionSet {
+    pub(super) account: String,
+    /// Name of the permission set, which the name of the role begins with.
+    pub(super) name: String,
+    /// Id of the user in the identity store; empty in older events.
+    pub(super) user_id: String,
+    /// Name of the user, which the session has; empty in newer events.
+    pub(super) user_name: String,
 }
 
 /// Who asked for a credential.
@@ -58,24 +75,25 @@ impl Issuance {
         if has_error(event) {
             return None;
         }
+        let mut permission_set = None;
         let (issued, caller) = match (text("eventSource"), text("eventName")) {
             ("signin.amazonaws.com", "SwitchRole") => switched(event, identity),
             ("signin.amazonaws.com", "ConsoleLogin") => {
                 (signed_in(identity)?, Caller::of_user(identity))
             }
             ("iam.amazonaws.com", "CreateAccessKey") => (created(event)?, Caller::new(identity)),
-            ("sso.amazonaws.com", "GetRoleCredentials") => {
-                (of_identity_center(event, identity)?, Caller::new(identity))
+            ("sso.amazonaws.com" | "signin.amazonaws.com", "GetRoleCredentials" | "Federate") => {
+                permission_set = Some(PermissionSet::of_event(event, identity)?);
+                (Issued::default(), Caller::new(identity))
             }
             _ => (of_response(event)?, Caller::new(identity)),
         };
         let event_id = bounded(text("eventID")).into_owned();
-        let shared_id = text("sharedEventID");
         Some(Self {
-            shared_id: if shared_id.is_empty() {
-                event_id.clone()
-            } else {
-                bounded(shared_id).into_owned()
+            shared_id: match text("sharedEventID") {
+                "" if event_id.is_empty() => format!("{}/{}", text("eventTime"), issued.access_key),
+                "" => event_id.clone(),
+                shared_id => bounded(shared_id).into_owned(),
             },
             event_id,
             name: bounded(text("eventName")).into_owned(),
@@ -84,7 +102,25 @@ impl Issuance {
             user_agent: bounded(text("userAgent")).into_owned(),
             caller,
             issued,
+            permission_set,
         })
+    }
+
+    /// Returns the memory that it takes, about, with what a chain adds to it.
+    pub(super) fn bytes(&self) -> usize {
+        let Self { shared_id, event_id, name, address, user_agent, caller, issued, .. } = self;
+        let Caller { access_key, arn, principal_id, kind, principal, account } = caller;
+        let of_caller = [access_key, arn, principal_id, kind, principal, account];
+        let Issued { access_key, arn, principal_id, source_identity, mfa } = issued;
+        let of_issued = [access_key, arn, principal_id, source_identity, mfa];
+        let of_event = [shared_id, shared_id, event_id, name, address, user_agent];
+        let set = self.permission_set.iter();
+        let of_set = set.flat_map(|set| [&set.account, &set.name, &set.user_id, &set.user_name]);
+        let texts = of_event.into_iter().chain(of_caller).chain(of_set);
+        // The owner of the credential is made from these once more.
+        let bytes: usize = texts.map(String::capacity).sum::<usize>()
+            + of_issued.map(String::capacity).iter().sum::<usize>() * 2;
+        bytes + size_of::<Self>() + NODE_BYTES
     }
 
     /// Adds what the record of another account contains about the same call.
@@ -156,6 +192,8 @@ fn owned(text: Option<&str>) -> String {
 /// Returns the credentials in the response of STS and of services with calls of their own, such as Cognito.
 fn of_response(event: &Value) -> Option<Issued> {
     let response = event.get("responseElements")?;
+    // Roles Anywhere returns a list with one element.
+    let response = response.get("credentialSet").and_then(|set| set.get(0)).unwrap_or(response);
     let key = find(response, &["credentials", "accessKeyId"])
         .or_else(|| find(response, &["roleCredentials", "accessKeyId"]));
     let user = response.get("assumedRoleUser").or_else(|| response.get("federatedUser"));
@@ -166,7 +204,7 @@ fn of_response(event: &Value) -> Option<Issued> {
     }
     Some(Issued {
         access_key: owned(key),
-        arn: of_user("arn").map_or_else(|| session_arn(parameters), |arn| owned(Some(arn))),
+        arn: of_user("arn").map_or_else(|| requested_arn(parameters), |arn| owned(Some(arn))),
         principal_id: owned(of_user("assumedRoleId").or_else(|| of_user("federatedUserId"))),
         source_identity: owned(
             find(parameters, &["sourceIdentity"]).or_else(|| find(response, &["sourceIdentity"])),
@@ -175,8 +213,13 @@ fn of_response(event: &Value) -> Option<Issued> {
     })
 }
 
-/// Returns the ARN of the session that a request asks for.
-fn session_arn(parameters: &Value) -> String {
+/// Returns the ARN of the root user or of the session that a request asks for.
+fn requested_arn(parameters: &Value) -> String {
+    match find(parameters, &["targetPrincipal"]) {
+        Some(arn) if arn.starts_with("arn:") => return owned(Some(arn)),
+        Some(account) => return owned(Some(&format!("arn:aws:iam::{account}:root"))),
+        None => {}
+    }
     let role = find(parameters, &["roleArn"]);
     let Some((role, session)) = role.zip(find(parameters, &["roleSessionName"])) else {
         return String::new();
@@ -215,12 +258,49 @@ fn created(event: &Value) -> Option<Issued> {
     Some(Issued { access_key: owned(Some(key)), ..Issued::default() })
 }
 
-/// Returns the session of a user of Identity Center. The role has a name that starts with that of the permission set.
-fn of_identity_center(event: &Value, identity: &Identity<'_>) -> Option<Issued> {
-    let name = identity.user_name.or_else(|| find(event, &["additionalEventData", "UserName"]))?;
-    let details = event.get("serviceEventDetails").or_else(|| event.get("requestParameters"))?;
-    let account = find(details, &["account_id"]).or_else(|| find(details, &["accountId"]))?;
-    let role = find(details, &["role_name"]).or_else(|| find(details, &["roleName"]))?;
-    let arn = format!("arn:aws:sts::{account}:assumed-role/AWSReservedSSO_{role}_*/{name}");
-    Some(Issued { arn: owned(Some(&arn)), ..Issued::default() })
+/// What the names of the roles of permission sets start with; behind the name of the set stand `_` and a random number.
+const PERMISSION_SET_ROLE: &str = "AWSReservedSSO_";
+
+impl PermissionSet {
+    /// Returns what a user of Identity Center asked for. `None` if that is an application.
+    fn of_event(event: &Value, identity: &Identity<'_>) -> Option<Self> {
+        let of_details = |snake: &str, camel: &str| {
+            let members = ["serviceEventDetails", "requestParameters"].into_iter();
+            members
+                .filter_map(|member| event.get(member))
+                .find_map(|details| find(details, &[snake]).or_else(|| find(details, &[camel])))
+        };
+        let user = identity.user_name.or_else(|| find(event, &["additionalEventData", "UserName"]));
+        Some(Self {
+            account: owned(Some(of_details("account_id", "accountId")?)),
+            name: owned(Some(of_details("role_name", "roleName")?)),
+            user_id: owned(identity.on_behalf_of),
+            user_name: owned(user),
+        })
+    }
+
+    /// Returns the permission set of a session; its user has the name of the session.
+    pub(super) fn of_session(arn: &str, user_id: &str) -> Option<Self> {
+        let mut parts = arn.splitn(6, ':');
+        let (account, resource) = (parts.nth(4)?, parts.next()?);
+        let (role, session) = resource.strip_prefix("assumed-role/")?.split_once('/')?;
+        let (name, _) = role.strip_prefix(PERMISSION_SET_ROLE)?.rsplit_once('_')?;
+        Some(Self {
+            account: account.to_owned(),
+            name: name.to_owned(),
+            user_id: user_id.to_owned(),
+            user_name: session.to_owned(),
+        })
+    }
+
+    /// Returns whether a session can be the one that was asked for: of its user, one name is enough.
+    pub(super) fn may_have_issued(&self, session: &Self) -> bool {
+        let agree = |one: &str, other: &str| {
+            one.is_empty() || other.is_empty() || one.eq_ignore_ascii_case(other)
+        };
+        self.account == session.account
+            && self.name == session.name
+            && agree(&self.user_id, &session.user_id)
+            && agree(&self.user_name, &session.user_name)
+    }
 }

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Input: all events of a source, in any order. Output: trees with the first identities as roots.
-//! Invariant: one pass, because standard input can be read once only; memory is bounded by the number of credentials and
-//! issuances that are kept. The result does not depend on the order of the events unless these limits were reached, which
-//! the report names. A chain that ends in nothing, or in itself, is marked as such.
+//! Invariant: one pass, because standard input can be read once only; memory is bounded by the bytes of the credentials and
+//! issuances that are kept. When they are full, only those are added that belong to a credential of the target, as far as
+//! that is known then. The result does not depend on the order of the events unless these limits were reached, which the
+//! report names. A chain that ends in nothing, or in itself, is marked as such.
 //! Not here: which events are read. A trace has to see the calls that hand out credentials, so filters by action would
 //! break the chain.
 //!
@@ -27,23 +28,32 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, HashSet, btree_map::Entry};
 
 use serde_json::Value;
 
 pub use self::report::{ChainEnd, TraceNode, TraceReport};
 use self::{
     chain::Chains,
-    credential_use::{CredentialUse, credential_id},
+    credential_use::{CredentialUse, Room, credential_id},
     issuance::Issuance,
 };
 use crate::filter::{glob::Glob, principal::Identity};
 
-/// Credentials that are kept at most, with about two KiB each.
-const MAX_CREDENTIALS: usize = 10_000;
+/// Memory for the credentials that are kept: about 8,000, or 180 if each has all the values that are counted.
+const MAX_CREDENTIAL_BYTES: usize = 16 << 20;
 
-/// Issuances that are kept at most, with about half a KiB each.
-const MAX_ISSUANCES: usize = 40_000;
+/// Memory for the issuances that are kept: about 16,000. With the tree made of them, a search stays below 100 MB.
+const MAX_ISSUANCE_BYTES: usize = 24 << 20;
+
+/// Further memory, of each kind, for what belongs to the credentials of the target.
+const RESERVED_BYTES: usize = 4 << 20;
+
+/// Memory of a worker, of each kind, before its part is merged.
+const MAX_PART_BYTES: usize = 1 << 20;
+
+/// Names of credentials of the target that are remembered.
+const MAX_LINKED: usize = 20_000;
 
 /// The credentials that are traced.
 #[derive(Clone, Debug)]
@@ -76,6 +86,10 @@ pub struct Trace {
     credentials: BTreeMap<String, CredentialUse>,
     /// By the id that the accounts of a call share, or by event id.
     issuances: BTreeMap<String, Issuance>,
+    credential_bytes: usize,
+    issuance_bytes: usize,
+    /// Keys, ARNs and ids of credentials of the target, and of those in their chains.
+    linked: HashSet<String>,
     /// Events whose credential or issuance was not kept.
     dropped: u64,
 }
@@ -83,7 +97,15 @@ pub struct Trace {
 impl Trace {
     /// Creates a trace without events.
     pub fn new(target: TraceTarget) -> Self {
-        Self { target, credentials: BTreeMap::new(), issuances: BTreeMap::new(), dropped: 0 }
+        Self {
+            target,
+            credentials: BTreeMap::new(),
+            issuances: BTreeMap::new(),
+            credential_bytes: 0,
+            issuance_bytes: 0,
+            linked: HashSet::new(),
+            dropped: 0,
+        }
     }
 
     /// Adds an event.
@@ -106,33 +128,90 @@ impl Trace {
 
     /// Returns whether a part of a worker is so large that it should be merged.
     pub(super) fn is_part_full(&self) -> bool {
-        self.credentials.len() >= MAX_CREDENTIALS / 10 || self.issuances.len() >= MAX_ISSUANCES / 10
+        self.credential_bytes >= MAX_PART_BYTES || self.issuance_bytes >= MAX_PART_BYTES
     }
 
     /// Returns the trees.
     pub fn finish(self) -> TraceReport {
-        let Self { target, credentials, issuances, dropped } = self;
+        let Self { target, credentials, issuances, dropped, .. } = self;
         Chains::new(&credentials, issuances.values()).report(&target, dropped)
     }
 
     fn add_use(&mut self, id: String, used: CredentialUse) {
-        let is_full = self.credentials.len() >= MAX_CREDENTIALS;
+        let is_new = !self.credentials.contains_key(&id);
+        let is_linked = self.linked.contains(&id) || is_new && self.is_linked_owner(&used);
+        let limit = MAX_CREDENTIAL_BYTES + if is_linked { RESERVED_BYTES } else { 0 };
+        let room = if self.credential_bytes < limit { Room::Free } else { Room::Full };
         match self.credentials.entry(id) {
-            Entry::Occupied(mut own) => own.get_mut().merge(used),
-            Entry::Vacant(_) if is_full => self.dropped += used.calls,
+            Entry::Occupied(mut own) => {
+                let own = own.get_mut();
+                self.credential_bytes -= own.bytes();
+                own.merge(used, room);
+                self.credential_bytes += own.bytes();
+            }
+            Entry::Vacant(_) if room == Room::Full => self.dropped += used.calls,
             Entry::Vacant(entry) => {
+                self.credential_bytes += entry.key().len() + used.bytes();
                 entry.insert(used);
             }
         }
     }
 
+    /// Returns whether a credential belongs to the target or to a chain of it, and remembers its names.
+    fn is_linked_owner(&mut self, used: &CredentialUse) -> bool {
+        let owner = &used.owner;
+        let names = [&owner.access_key, &owner.arn, &owner.principal_id];
+        let is_linked = owner.is_matched(&self.target)
+            || names.into_iter().any(|name| self.linked.contains(name.as_str()));
+        if is_linked {
+            self.link(names);
+        }
+        is_linked
+    }
+
     fn add_issuance(&mut self, issuance: Issuance) {
-        let is_full = self.issuances.len() >= MAX_ISSUANCES;
+        let is_linked = self.is_linked_issuance(&issuance);
+        let limit = MAX_ISSUANCE_BYTES + if is_linked { RESERVED_BYTES } else { 0 };
+        let is_full = self.issuance_bytes >= limit;
         match self.issuances.entry(issuance.shared_id.clone()) {
-            Entry::Occupied(mut own) => own.get_mut().merge(issuance),
+            Entry::Occupied(mut own) => {
+                let own = own.get_mut();
+                self.issuance_bytes -= own.bytes();
+                own.merge(issuance);
+                self.issuance_bytes += own.bytes();
+            }
             Entry::Vacant(_) if is_full => self.dropped += 1,
             Entry::Vacant(entry) => {
+                self.issuance_bytes += issuance.bytes();
                 entry.insert(issuance);
+            }
+        }
+    }
+
+    /// Returns whether an issuance belongs to the target or to a chain of it, and remembers the names of both sides.
+    fn is_linked_issuance(&mut self, issuance: &Issuance) -> bool {
+        let Issuance { caller, issued, .. } = issuance;
+        let names = [
+            &issued.access_key,
+            &issued.arn,
+            &issued.principal_id,
+            &caller.access_key,
+            &caller.arn,
+            &caller.principal_id,
+            &caller.principal,
+        ];
+        let is_linked = names.into_iter().any(|name| self.linked.contains(name.as_str()))
+            || self.target.matches(names.into_iter().map(String::as_str));
+        if is_linked {
+            self.link(names);
+        }
+        is_linked
+    }
+
+    fn link<'a>(&mut self, names: impl IntoIterator<Item = &'a String>) {
+        for name in names {
+            if !name.is_empty() && self.linked.len() < MAX_LINKED {
+                self.linked.insert(name.clone());
             }
         }
     }

@@ -12,7 +12,7 @@ use super::{
     credential_use::{CredentialUse, Owner, ValueCounts},
     issuance::Issuance,
 };
-use crate::report::terminal::escape_unprintable;
+use crate::report::{format, terminal::escape_unprintable};
 
 /// Values that a line of text shows; JSON contains all.
 const SHOWN_VALUES: usize = 3;
@@ -46,6 +46,8 @@ pub struct TraceNode {
     pub access_key: String,
     /// Source identity of the session; empty if it has none.
     pub source_identity: String,
+    /// Id of the Identity Center user on whose behalf the calls were made; empty if there is none.
+    pub on_behalf_of: String,
     /// Whether a second factor was used for the session.
     pub has_mfa: bool,
     /// Whether it is one of the credentials that are traced.
@@ -82,6 +84,8 @@ pub(super) enum StepLink {
     AccessKey,
     /// By session and time.
     Session,
+    /// By permission set, user and time.
+    PermissionSet,
     /// By the session only: the call handed out another access key for it.
     SessionName,
 }
@@ -108,6 +112,7 @@ impl Step {
         let link = match self.link {
             StepLink::AccessKey => "access key",
             StepLink::Session => "session",
+            StepLink::PermissionSet => "permission set",
             StepLink::SessionName => "session name",
         };
         json!({
@@ -136,6 +141,9 @@ impl fmt::Display for Step {
         if self.link == StepLink::SessionName {
             to.write_str(" (by the name of the session)")?;
         }
+        if self.link == StepLink::PermissionSet {
+            to.write_str(" (by permission set and time)")?;
+        }
         if !self.event_id.is_empty() {
             write!(to, ", event {}", escape_unprintable(&self.event_id))?;
         }
@@ -156,6 +164,7 @@ impl TraceNode {
             account: owner.account.clone(),
             access_key: owner.access_key.clone(),
             source_identity: owner.source_identity.clone(),
+            on_behalf_of: owner.on_behalf_of.clone(),
             has_mfa: owner.has_mfa,
             is_target: false,
             step,
@@ -202,6 +211,10 @@ impl TraceNode {
         if !self.source_identity.is_empty() {
             lines.push(format!("source identity: {}", escape_unprintable(&self.source_identity)));
         }
+        if !self.on_behalf_of.is_empty() {
+            let user = escape_unprintable(&self.on_behalf_of);
+            lines.push(format!("on behalf of the Identity Center user {user}"));
+        }
         match &self.used {
             None => lines.push("no calls found".to_owned()),
             Some(used) => {
@@ -233,7 +246,7 @@ impl TraceNode {
         let children: Vec<Value> = self.children.iter().map(Self::to_json).collect();
         json!({
             "principal": self.principal, "arn": self.arn, "accountId": self.account, "accessKeyId": self.access_key,
-            "sourceIdentity": self.source_identity, "mfaAuthenticated": self.has_mfa, "traced": self.is_target,
+            "sourceIdentity": self.source_identity, "onBehalfOf": self.on_behalf_of, "mfaAuthenticated": self.has_mfa, "traced": self.is_target,
             "issuedBy": self.step.as_ref().map(Step::to_json),
             "end": self.end.as_ref().map(ToString::to_string),
             "use": self.used.as_ref().map(use_to_json),
@@ -277,7 +290,7 @@ impl TraceReport {
         }
         if self.dropped > 0 {
             lines.push(format!(
-                "{} events belong to more credentials than fit into memory; a shorter time range avoids that",
+                "{} events belong to more credentials than fit into memory, so the chains may be incomplete; a shorter time range avoids that",
                 self.dropped
             ));
         }
@@ -306,9 +319,9 @@ impl fmt::Display for ChainEnd {
 }
 
 fn calls_line(used: &CredentialUse) -> String {
-    let mut line = format!("{} call{}", used.calls, if used.calls == 1 { "" } else { "s" });
+    let mut line = format::plural(used.calls, "call");
     if used.errors > 0 {
-        let _ = write!(line, " ({} failed)", used.errors);
+        let _ = write!(line, " ({} failed)", format::count(used.errors));
     }
     if let Some((first, last)) = used.times {
         let _ = if first == last {
@@ -329,12 +342,13 @@ fn values_line<const LIMIT: usize>(
     if sorted.is_empty() {
         return None;
     }
-    let value = |(value, count): &(&str, u64)| format!("{} ({count})", shortened(value));
+    let value =
+        |(value, count): &(&str, u64)| format!("{} ({})", shortened(value), format::count(*count));
     let mut values: Vec<String> = sorted.iter().take(shown).map(value).collect();
     let rest: u64 =
         sorted.iter().skip(shown).map(|(_, count)| count).sum::<u64>() + counts.others();
     if rest > 0 {
-        values.push(format!("others ({rest})"));
+        values.push(format!("others ({})", format::count(rest)));
     }
     Some(format!("{verb} {}", values.join(", ")))
 }

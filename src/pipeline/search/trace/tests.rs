@@ -255,6 +255,192 @@ fn console_sessions_of_users_lead_to_their_sign_in() {
     assert!(report.to_text().contains("ConsoleLogin at 2024-06-01T10:01:00Z"));
 }
 
+fn identity_center_user(user_id: &str) -> Value {
+    let store = "arn:aws:identitystore::111122223333:identitystore/d-1234567890";
+    json!({"type": "IdentityCenterUser", "accountId": "111122223333", "credentialId": "AAAAexample",
+        "onBehalfOf": {"userId": user_id, "identityStoreArn": store}})
+}
+
+/// A user of Identity Center asks for the credentials of a permission set.
+fn ask_for_permission_set(minute: u32, name: &str, identity: Value) -> Value {
+    let mut event = event(minute, "sso", name, identity);
+    event["eventType"] = "AwsServiceEvent".into();
+    event["serviceEventDetails"] =
+        json!({"account_id": "444455556666", "role_name": "AdministratorAccess"});
+    event
+}
+
+fn permission_set_session(name: &str, key: &str, created: u32) -> Value {
+    let role = "AWSReservedSSO_AdministratorAccess_7243976e43c75fc5";
+    json!({
+        "type": "AssumedRole", "principalId": format!("AROASSO:{name}"), "accountId": "444455556666", "accessKeyId": key,
+        "arn": format!("arn:aws:sts::444455556666:assumed-role/{role}/{name}"),
+        "sessionContext": {
+            "sessionIssuer": {
+                "type": "Role", "userName": role, "accountId": "444455556666",
+                "arn": format!("arn:aws:iam::444455556666:role/aws-reserved/sso.amazonaws.com/{role}"),
+            },
+            "attributes": {"creationDate": format!("2024-06-01T10:{created:02}:01Z"), "mfaAuthenticated": "false"},
+        },
+    })
+}
+
+/// What STS records in the account of the role when Identity Center creates a session.
+fn assume_permission_set(minute: u32, name: &str, key: &str) -> Value {
+    let saml = json!({"type": "SAMLUser", "userName": name, "principalId": format!("/nQTexample=:{name}"), "identityProvider": "/nQTexample="});
+    let session = permission_set_session(name, key, minute);
+    let mut event = event(minute, "sts", "AssumeRoleWithSAML", saml);
+    event["requestParameters"] = json!({"roleArn": session["sessionContext"]["sessionIssuer"]["arn"], "roleSessionName": name});
+    event["responseElements"] = json!({
+        "credentials": {"accessKeyId": key},
+        "assumedRoleUser": {"assumedRoleId": session["principalId"], "arn": session["arn"]},
+    });
+    event
+}
+
+#[test]
+fn sessions_of_permission_sets_lead_to_the_user_of_identity_center() {
+    for (name, identity, root) in [
+        ("GetRoleCredentials", identity_center_user("u-1"), "identity-center/u-1"),
+        ("Federate", identity_center_user("u-1"), "identity-center/u-1"),
+        // As events were until 2025.
+        (
+            "Federate",
+            json!({"type": "Unknown", "principalId": "p-1", "accountId": "111122223333", "userName": "alice@example.com"}),
+            "unknown/alice@example.com",
+        ),
+    ] {
+        let asked = ask_for_permission_set(1, name, identity);
+        let issued = assume_permission_set(1, "alice@example.com", "ASIASSO");
+        let used = event(
+            2,
+            "s3",
+            "ListBuckets",
+            permission_set_session("alice@example.com", "ASIASSO", 1),
+        );
+        let report = trace("ASIASSO", &[asked.clone(), issued, used.clone()]);
+        let role = "role/AWSReservedSSO_AdministratorAccess_7243976e43c75fc5/alice@example.com";
+        assert_eq!(path(&report), [root, "saml/alice@example.com", role], "{name}");
+        assert_eq!(report.trees[0].end, Some(ChainEnd::FirstIdentity));
+        assert!(report.to_text().contains("(by permission set and time)"));
+        // Without the events of the account of the role.
+        assert_eq!(path(&trace("ASIASSO", &[asked, used])), [root, role], "{name}");
+    }
+}
+
+#[test]
+fn a_session_of_a_permission_set_belongs_to_its_own_user() {
+    let mut own = permission_set_session("alice@example.com", "ASIASSO", 1);
+    own["onBehalfOf"] = json!({"userId": "u-1"});
+    let events = [
+        ask_for_permission_set(1, "GetRoleCredentials", identity_center_user("u-1")),
+        ask_for_permission_set(1, "Federate", identity_center_user("u-2")),
+        event(2, "s3", "ListBuckets", own),
+    ];
+    let report = trace("ASIASSO", &events);
+    assert_eq!(report.trees[0].principal, "identity-center/u-1");
+    assert!(report.to_text().contains("on behalf of the Identity Center user u-1"));
+    // The id of the user is a target, too.
+    assert_eq!(
+        trace("u-1", &events),
+        TraceReport { target: "u-1".to_owned(), ..trace("identity-center/u-1", &events) }
+    );
+    // Another permission set, account or time is another session.
+    let used = event(2, "s3", "ListBuckets", permission_set_session("alice", "ASIASSO", 1));
+    for (member, value) in [("role_name", "ReadOnly"), ("account_id", "999900001111")] {
+        let mut other = ask_for_permission_set(1, "Federate", identity_center_user("u-1"));
+        other["serviceEventDetails"][member] = value.into();
+        let report = trace("ASIASSO", &[other, used.clone()]);
+        assert_eq!(report.trees[0].end, Some(ChainEnd::MissingIssuance), "{member}");
+    }
+    let late = ask_for_permission_set(30, "Federate", identity_center_user("u-1"));
+    assert_eq!(trace("ASIASSO", &[late, used]).trees[0].end, Some(ChainEnd::MissingIssuance));
+}
+
+#[test]
+fn a_root_session_for_one_task_leads_to_the_administrator() {
+    let mut issued = event(1, "sts", "AssumeRoot", session("Security", "alice", "ASIAADMIN", 0));
+    issued["requestParameters"] = json!({"targetPrincipal": "444455556666", "taskPolicyArn": {"arn": "arn:aws:iam::aws:policy/root-task/S3UnlockBucketPolicy"}});
+    issued["responseElements"] = json!({"credentials": {"accessKeyId": "ASIAROOT"}});
+    let root = |key: &str| {
+        json!({"type": "Root", "principalId": "444455556666", "arn": "arn:aws:iam::444455556666:root", "accountId": "444455556666",
+            "accessKeyId": key, "sessionContext": {"attributes": {"creationDate": "2024-06-01T10:01:00Z", "mfaAuthenticated": "false"}}})
+    };
+    let report = trace(
+        "ASIAROOT",
+        &[issued.clone(), event(2, "s3", "DeleteBucketPolicy", root("ASIAROOT"))],
+    );
+    assert_eq!(path(&report), ["role/Security/alice", "root"]);
+    // Not used yet; and the credentials of another session of the root user.
+    assert_eq!(path(&trace("ASIAROOT", &[issued.clone()])), ["role/Security/alice", "root"]);
+    let report =
+        trace("ASIACONSOLE", &[issued, event(2, "s3", "ListBuckets", root("ASIACONSOLE"))]);
+    assert_eq!(report.trees[0].end, Some(ChainEnd::MissingIssuance));
+}
+
+#[test]
+fn web_identities_certificates_and_pods_are_first_identities() {
+    let web = json!({"type": "WebIdentityUser", "principalId": "accounts.example.com:app:1", "userName": "1", "identityProvider": "accounts.example.com"});
+    let mut issued = assume(1, web, "Web", "app", "ASIAWEB");
+    issued["eventName"] = "AssumeRoleWithWebIdentity".into();
+    let used = event(2, "s3", "ListBuckets", session("Web", "app", "ASIAWEB", 1));
+    assert_eq!(path(&trace("ASIAWEB", &[issued, used])), ["web/1", "role/Web/app"]);
+
+    let anywhere = json!({"type": "AWSAccount", "principalId": "", "accountId": "111122223333"});
+    let mut issued = event(1, "rolesanywhere", "CreateSession", anywhere);
+    let answer = assume(1, Value::Null, "Edge", "0a1b", "ASIAEDGE")["responseElements"].clone();
+    issued["responseElements"] = json!({"credentialSet": [answer], "subjectArn": "arn:aws:rolesanywhere:eu-west-1:111122223333:subject/x"});
+    let used = event(2, "s3", "ListBuckets", session("Edge", "0a1b", "ASIAEDGE", 1));
+    assert_eq!(
+        path(&trace("ASIAEDGE", &[issued, used])),
+        ["account/111122223333", "role/Edge/0a1b"]
+    );
+}
+
+#[test]
+fn events_of_any_shape_are_traced() {
+    let odd =
+        [json!(null), json!(7), json!([]), json!({}), json!("x"), json!([{"a": 1}]), json!(true)];
+    for name in [
+        "AssumeRole",
+        "SwitchRole",
+        "ConsoleLogin",
+        "GetRoleCredentials",
+        "AssumeRoot",
+        "CreateAccessKey",
+        "CreateSession",
+    ] {
+        for source in ["sts", "signin", "sso", "iam"] {
+            for value in &odd {
+                let mut event = event(1, source, name, value.clone());
+                for key in [
+                    "requestParameters",
+                    "responseElements",
+                    "additionalEventData",
+                    "serviceEventDetails",
+                    "sharedEventID",
+                    "eventTime",
+                ] {
+                    event[key] = value.clone();
+                    trace("x", &[event.clone()]);
+                }
+                let mut within = alice();
+                within["sessionContext"] = value.clone();
+                within["onBehalfOf"] = value.clone();
+                event["userIdentity"] = within;
+                trace("user/alice", &[event]);
+            }
+        }
+    }
+    let nameless = |key: &str| {
+        let mut event = assume(1, alice(), "Deploy", "alice", key);
+        event["eventID"] = Value::Null;
+        event
+    };
+    let report = trace("user/alice", &[nameless("ASIAA"), nameless("ASIAB")]);
+    assert_eq!(report.trees[0].children.len(), 2);
+}
+
 #[test]
 fn an_access_key_leads_to_the_principal_that_created_it() {
     let mut created = event(1, "iam", "CreateAccessKey", alice());
@@ -325,18 +511,74 @@ fn text_from_events_cannot_control_the_terminal() {
     assert!(!text.contains('\u{1b}') && !text.contains("\nfake"), "{text:?}");
 }
 
+/// A credential with as many different values as its calls can have, all of the greatest length.
+fn hostile_use(number: usize) -> Value {
+    let mut identity = alice();
+    identity["accessKeyId"] = format!("AKIA{number:06}{}", "x".repeat(300)).into();
+    let mut event = event(1, "s3", &format!("{}{number}", "e".repeat(400)), identity);
+    event["sourceIPAddress"] = format!("{}{number}", "a".repeat(400)).into();
+    event["userAgent"] = format!("{}{number}", "u".repeat(400)).into();
+    event
+}
+
 #[test]
 fn memory_is_bounded_and_the_report_names_what_was_dropped() {
-    let mut trace = Trace::new(TraceTarget::new("AKIA0*"));
-    for number in 0..MAX_CREDENTIALS + 50 {
-        let mut identity = alice();
-        identity["accessKeyId"] = format!("AKIA{number:06}").into();
-        trace.add(&event(1, "s3", "ListBuckets", identity));
+    let mut trace = Trace::new(TraceTarget::new("nobody"));
+    for number in 0..30_000 {
+        trace.add(&hostile_use(number));
+        let key = format!("ASIA{number:06}{}", "x".repeat(300));
+        trace.add(&assume(1, alice(), &"r".repeat(300), &"s".repeat(300), &key));
+    }
+    let limits = [(trace.credential_bytes, MAX_CREDENTIAL_BYTES)];
+    for (bytes, limit) in limits.into_iter().chain([(trace.issuance_bytes, MAX_ISSUANCE_BYTES)]) {
+        assert!(bytes <= limit + 16_384, "{bytes}");
+    }
+    assert!(trace.is_part_full());
+    let report = trace.finish();
+    assert!(report.dropped > 0);
+    assert_eq!(report.remarks().len(), 2);
+}
+
+#[test]
+fn the_values_of_one_credential_are_bounded() {
+    let mut trace = Trace::new(TraceTarget::new("AKIAALICE"));
+    for number in 0..20_000 {
+        let mut event = hostile_use(number);
+        event["userIdentity"] = alice();
+        trace.add(&event);
+    }
+    assert!(trace.credential_bytes < 150_000, "{}", trace.credential_bytes);
+    let report = trace.finish();
+    assert_eq!((report.trees[0].calls(), report.dropped), (20_000, 0));
+}
+
+#[test]
+fn the_chain_of_the_target_is_kept_among_millions_of_other_credentials() {
+    let mut trace = Trace::new(TraceTarget::new("ASIAPROD"));
+    for number in 0..40_000 {
+        trace.add(&hostile_use(number));
+        trace.add(&assume(1, alice(), "Other", "x", &format!("ASIA{number:06}")));
+        // Newest first, as LookupEvents returns events.
+        if number == 39_000 {
+            chained_roles().iter().rev().for_each(|event| trace.add(event));
+        }
     }
     let report = trace.finish();
-    assert_eq!(report.dropped, 50);
-    assert!(report.further > 0);
-    assert_eq!(report.remarks().len(), 2);
+    assert!(report.dropped > 0);
+    assert_eq!(path(&report), ["user/alice", "role/Deploy/alice", "role/Prod/release"]);
+}
+
+#[test]
+fn long_chains_and_equal_names_take_little_time() {
+    let started = std::time::Instant::now();
+    let mut trace = Trace::new(TraceTarget::new("*"));
+    for number in 0..20_000 {
+        let key = |number| format!("ASIA{number:06}");
+        trace.add(&assume(1, session("A", "x", &key(number), 0), "A", "x", &key(number + 1)));
+    }
+    let report = trace.finish();
+    assert!(!report.is_empty());
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }
 
 #[test]
