@@ -265,10 +265,21 @@ impl FieldRegistry {
     /// Stops adding fields: the index with these live `mappings` has reached its field limit. Values of discovered
     /// fields that it lacks go to `trailload.unmapped` from now on, in every index.
     pub fn freeze(&self, mappings: &Value) {
-        let mut paths = self.lock();
         self.full.store(true, Ordering::Relaxed);
+        self.leave_unmapped(|path| !contains_path(mappings, path));
+    }
+
+    /// Leaves discovered fields unmapped that an index with these live `mappings` has refused. Their values go to
+    /// `trailload.unmapped` from now on, in every index.
+    pub fn refuse(&self, refused: &Value, mappings: &Value) {
+        let refused = json!({ "properties": refused });
+        self.leave_unmapped(|path| contains_path(&refused, path) && !contains_path(mappings, path));
+    }
+
+    fn leave_unmapped(&self, is_missing: impl Fn(&str) -> bool) {
+        let mut paths = self.lock();
         for entry in paths.entries.iter_mut().filter(|entry| entry.info.required_fields > 0) {
-            if entry.info.rule == PathRule::Value && !contains_path(mappings, &entry.path) {
+            if entry.info.rule == PathRule::Value && is_missing(&entry.path) {
                 entry.info = PathInfo { rule: PathRule::Unmapped, required_fields: 0 };
                 // Other indices may have the field, but this one cannot.
                 entry.is_final = true;
@@ -504,7 +515,7 @@ impl FieldRegistry {
     }
 
     /// Returns a number that changes whenever an existing rule changes.
-    pub(super) fn version(&self) -> u64 {
+    pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 

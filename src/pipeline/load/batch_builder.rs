@@ -88,6 +88,8 @@ pub(super) struct BatchBuilder {
     /// The index period of each target, in the same order.
     periods: Vec<u32>,
     targets: Vec<TargetIndex>,
+    /// As [`Batch::fields_version`].
+    fields_version: u64,
     shares: Shares,
     dead_letters: Vec<DeadLetter>,
     /// Memory that the dead letters take.
@@ -105,10 +107,11 @@ pub(super) struct DocumentTarget {
 }
 
 impl BatchBuilder {
-    /// Starts an empty batch of about `limit` bytes.
-    pub(super) fn new(limit: usize) -> Self {
+    /// Starts an empty batch of about `limit` bytes, with the version of the field registry as it is now.
+    pub(super) fn new(limit: usize, fields_version: u64) -> Self {
         Self {
             limit,
+            fields_version,
             body: Vec::with_capacity(limit + EXTRA_CAPACITY),
             entries: Vec::new(),
             periods: Vec::new(),
@@ -180,8 +183,13 @@ impl BatchBuilder {
         }
     }
 
-    /// Takes the batch and its totals, and starts the next batch in a buffer of the pool.
-    pub(super) fn take(&mut self, buffers: &BufferPool) -> (Batch, Vec<SourceTotals>) {
+    /// Takes the batch and its totals, and starts the next batch in a buffer of the pool, with the version of the field
+    /// registry as it is now.
+    pub(super) fn take(
+        &mut self,
+        buffers: &BufferPool,
+        fields_version: u64,
+    ) -> (Batch, Vec<SourceTotals>) {
         let next = buffers.acquire(self.limit + EXTRA_CAPACITY);
         let body = std::mem::replace(&mut self.body, next);
         self.periods.clear();
@@ -192,6 +200,7 @@ impl BatchBuilder {
             body: Bytes::from(body),
             entries: std::mem::replace(&mut self.entries, next),
             targets: std::mem::take(&mut self.targets),
+            fields_version: std::mem::replace(&mut self.fields_version, fields_version),
             shares: std::mem::take(&mut self.shares).into_vec(),
             dead_letters: std::mem::take(&mut self.dead_letters),
         };
@@ -219,7 +228,7 @@ mod tests {
 
     #[test]
     fn dead_letters_fill_a_batch_too() {
-        let mut builder = BatchBuilder::new(1_000);
+        let mut builder = BatchBuilder::new(1_000, 0);
         let origin = Origin { source_number: 0, partition: 1, page: 0 };
         let mut added = 0;
         while !builder.is_full() {
@@ -235,7 +244,7 @@ mod tests {
             added += 1;
         }
         assert_eq!(added, 4);
-        let (batch, _) = builder.take(&BufferPool::default());
+        let (batch, _) = builder.take(&BufferPool::default(), 0);
         assert_eq!((batch.dead_letters.len(), batch.shares[0].documents), (4, 4));
         assert!(builder.is_empty() && !builder.is_full());
     }

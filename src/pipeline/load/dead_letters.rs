@@ -215,6 +215,8 @@ impl ResendBatch {
             body: Bytes::from(self.body),
             entries: self.entries,
             targets: self.targets,
+            // Few documents, which are rewritten for an index that has refused fields.
+            fields_version: 0,
             shares: vec![share],
             dead_letters: Vec::new(),
         };

@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use super::batch_builder::{BatchBuilder, BufferPool, DocumentTarget, SourceTotals};
+use super::{
+    alerts::{FoundMatches, LoadRules, MatchCollector},
+    batch_builder::{BatchBuilder, BufferPool, DocumentTarget, SourceTotals},
+};
 use crate::{
     checkpoint::CheckpointEvent,
     event::{Batch, DeadLetter, DeadLetterCause, DeadLetterContent},
@@ -17,7 +20,7 @@ use crate::{
         Disposition, LongRecord, Origin, Processed, ReadTotals, RecordProcessor, whole_record,
     },
     report::{Log, Metrics, metrics::RecordTotals},
-    source::OversizedRecord,
+    source::{EnvelopeMember, OversizedRecord},
 };
 
 /// What the processors of a load share.
@@ -31,6 +34,8 @@ pub(super) struct LoadContext {
     /// Bulk requests in flight that --memory allows.
     pub(super) max_in_flight: usize,
     pub(super) buffers: BufferPool,
+    /// The rules that are evaluated, if there are any.
+    pub(super) rules: Option<Arc<LoadRules>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) log: Log,
     /// Whether the user knows that no further fields are mapped.
@@ -61,6 +66,8 @@ impl LoadContext {
 pub(in crate::pipeline) struct LoadBatch {
     pub(super) documents: Batch,
     pub(super) totals: Vec<SourceTotals>,
+    /// Matches of rules in the records of the documents.
+    pub(super) matches: FoundMatches,
 }
 
 /// Normalizes records.
@@ -68,6 +75,8 @@ pub(in crate::pipeline) struct LoadProcessor {
     pub(super) context: Arc<LoadContext>,
     pub(super) normalizer: Normalizer,
     batch: BatchBuilder,
+    /// `None` without rules.
+    matches: Option<MatchCollector>,
     /// Records since the last totals in which something was renamed or repaired.
     pub(super) rewritten: u64,
     /// Records since the last totals without a plausible time.
@@ -79,7 +88,8 @@ impl LoadProcessor {
         let LoadContext { fields, settings, batch_bytes, .. } = &*context;
         Self {
             normalizer: Normalizer::new(Arc::clone(fields), Arc::clone(settings)),
-            batch: BatchBuilder::new(*batch_bytes),
+            batch: BatchBuilder::new(*batch_bytes, fields.version()),
+            matches: context.rules.clone().map(MatchCollector::new),
             rewritten: 0,
             undated: 0,
             context,
@@ -124,12 +134,28 @@ impl RecordProcessor for LoadProcessor {
 
     fn process(&mut self, text: &[u8], start: usize, origin: Origin) -> Processed {
         let body_start = self.batch.body.len();
-        match self.normalizer.try_copy(text, start, &mut self.batch.body) {
+        let processed = match self.normalizer.try_copy(text, start, &mut self.batch.body) {
             Some((end, normalized)) => {
                 let disposition = self.add(normalized, body_start, origin);
                 Processed::Record { end, disposition }
             }
             None => self.rewrite(text, start, origin),
+        };
+        if let Some(matches) = &mut self.matches
+            && matches!(processed, Processed::Record { disposition: Disposition::Pending, .. })
+        {
+            matches.examine(text, start);
+        }
+        processed
+    }
+
+    fn reads_eventbridge_envelopes(&self) -> bool {
+        self.matches.is_some()
+    }
+
+    fn set_eventbridge_envelope(&mut self, members: Option<&[EnvelopeMember<'_>]>) {
+        if let Some(matches) = &mut self.matches {
+            matches.set_envelope(members);
         }
     }
 
@@ -177,14 +203,16 @@ impl RecordProcessor for LoadProcessor {
     }
 
     fn is_full(&self) -> bool {
-        self.batch.is_full()
+        self.batch.is_full() || self.matches.as_ref().is_some_and(MatchCollector::is_full)
     }
 
     fn take_batch(&mut self) -> Option<LoadBatch> {
         if self.batch.is_empty() {
             return None;
         }
-        let (documents, totals) = self.batch.take(&self.context.buffers);
-        Some(LoadBatch { documents, totals })
+        let LoadContext { buffers, fields, .. } = &*self.context;
+        let (documents, totals) = self.batch.take(buffers, fields.version());
+        let matches = self.matches.as_mut().map(MatchCollector::take).unwrap_or_default();
+        Some(LoadBatch { documents, totals, matches })
     }
 }

@@ -117,6 +117,7 @@ fn batch_for(indices: &[&str], required_fields: u32, documents: &[(u16, &str)]) 
     Batch {
         body: body.into(),
         targets: indices.iter().map(target).collect(),
+        fields_version: 0,
         shares: vec![Share { partition: 7, page: 0, documents }],
         entries,
         dead_letters: Vec::new(),
@@ -639,6 +640,78 @@ async fn a_full_index_still_accepts_documents() {
     assert_eq!(fake.ids().len(), 2);
     assert_eq!(fake.calls(&format!("PUT /{INDEX}/_mapping")).len(), 1, "it is not sent again");
     assert!(connection.fields.is_full(), "further fields go into trailload.unmapped");
+}
+
+/// Returns `trailload.unmapped` of each stored document, by id.
+fn unmapped(fake: &FakeEngine) -> Vec<Value> {
+    let state = fake.state.lock().unwrap();
+    state.stored.values().map(|document| document["trailload"]["unmapped"].clone()).collect()
+}
+
+#[tokio::test]
+async fn documents_in_flight_get_terms_for_fields_that_a_full_index_lacks() {
+    let fake = FakeEngine::start();
+    let connection = connect(&fake).await;
+    connection.engine.write(batch(&["{}"], 0)).await.unwrap();
+    // Normalized before the limit is reached, and written when it is and afterwards.
+    let record =
+        json!({"eventName": "A", "requestParameters": {"newOne": "x", "list": [{"other": 7}]}});
+    let early = normalize(&connection.fields, &record);
+    let required = connection.fields.len();
+    assert!(required > 0 && !early.contains("unmapped"));
+    let version = connection.fields.version();
+    let full = json!({"error": {"type": "illegal_argument_exception", "reason": "Limit of total fields [9] has been exceeded"}});
+    fake.state.lock().unwrap().put_mapping.push_back((400, full));
+    for id in 1..3 {
+        let mut documents = vec!["{}"; id];
+        documents.push(&early);
+        let batch = Batch { fields_version: version, ..batch(&documents, required) };
+        connection.engine.write(batch).await.unwrap();
+    }
+    let late = normalize(&connection.fields, &record);
+    let terms = json!(["requestParameters.newOne=x", "requestParameters.list.other=7"]);
+    assert_eq!(unmapped(&fake), [Value::Null, terms.clone(), terms.clone()]);
+    let late: Value = serde_json::from_str(&late).unwrap();
+    assert_eq!(late["trailload"]["unmapped"], terms, "those that follow are complete as they are");
+    // They are not rewritten again.
+    let odd = json!({"requestParameters": {"newOne": "y"}}).to_string();
+    let documents = ["{}", "{}", "{}", odd.as_str()];
+    let batch = Batch { fields_version: connection.fields.version(), ..batch(&documents, 0) };
+    connection.engine.write(batch).await.unwrap();
+    assert_eq!(unmapped(&fake)[3], Value::Null);
+}
+
+#[tokio::test]
+async fn documents_get_terms_for_fields_that_an_index_refuses() {
+    let fake = FakeEngine::start();
+    let connection = connect(&fake).await;
+    connection.engine.write(batch(&["{}"], 0)).await.unwrap();
+    let record = json!({"eventName": "A", "requestParameters": {"good": "x", "odd": "y"}});
+    let early = normalize(&connection.fields, &record);
+    let version = connection.fields.version();
+    // Everything, several times; then the halves: one of them is accepted.
+    {
+        let refused = || {
+            let reason = json!({"type": "mapper_parsing_exception", "reason": "odd"});
+            (400, json!({ "error": reason }))
+        };
+        let mut state = fake.state.lock().unwrap();
+        state.put_mapping.extend((0..9).map(|_| refused()));
+        state.put_mapping.push_back((200, json!({"acknowledged": true})));
+        state.put_mapping.push_back(refused());
+    }
+    let required = connection.fields.len();
+    let documents = ["{}", early.as_str()];
+    let batch = Batch { fields_version: version, ..batch(&documents, required) };
+    connection.engine.write(batch).await.unwrap();
+    let terms = unmapped(&fake)[1].clone();
+    assert!(terms.to_string().contains("requestParameters.odd=y"), "{terms}");
+    let late: Value = serde_json::from_str(&normalize(&connection.fields, &record)).unwrap();
+    assert!(
+        late["trailload"]["unmapped"].to_string().contains("requestParameters.odd=y"),
+        "{late}"
+    );
+    assert!(!connection.fields.is_full(), "other fields are still added");
 }
 
 #[tokio::test]
