@@ -43,6 +43,24 @@ impl<'a> EventHeader<'a> {
     }
 }
 
+/// Which members of a header are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderNeeds {
+    /// `eventSource` and `eventName`.
+    pub action: bool,
+    /// `eventTime`.
+    pub time: bool,
+    /// `eventID`.
+    pub id: bool,
+    /// The other members.
+    pub selectors: bool,
+}
+
+impl HeaderNeeds {
+    /// All members.
+    pub const ALL: Self = Self { action: true, time: true, id: true, selectors: true };
+}
+
 /// Returns whether the call failed.
 pub fn has_error(event: &Value) -> bool {
     ["errorCode", "errorMessage"].iter().any(|key| {

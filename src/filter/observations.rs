@@ -56,6 +56,11 @@ impl Observations {
         self.conditions.resize_with(conditions, Default::default);
     }
 
+    /// Returns whether an expression looks for names in the whole event that was evaluated last.
+    pub fn want_names(&self) -> bool {
+        self.matches.iter().chain(&self.exceptions).any(MatchObservations::wants_names)
+    }
+
     /// Adds the observations of another worker.
     pub fn merge(&mut self, other: Self) {
         self.events += other.events;

@@ -32,7 +32,7 @@ pub use self::{
     look_alike::LookAlike,
     observations::MatchObservations,
     operator::Operator,
-    path::{MAX_DESCENTS, Path},
+    path::{MAX_DESCENTS, Path, PathNeeds},
     pattern::BACKTRACK_LIMIT,
 };
 

@@ -37,6 +37,8 @@ pub struct MatchObservations {
     sampled: u32,
     look_alikes: BTreeMap<LookAlike, Seen>,
     near: NearPaths,
+    /// Whether the names in the event of the last evaluation are to be collected.
+    wants_names: bool,
 }
 
 /// How often something was seen, and an example of it.
@@ -47,7 +49,9 @@ pub(super) struct Seen {
 }
 
 impl MatchExpression {
-    /// Returns whether an event matches, and notes what explains a surprising result.
+    /// Returns whether an event matches, and notes what explains a surprising result. The event may consist of nothing but
+    /// the parts that the path [needs](super::Path::needs); the names of others are collected by
+    /// [`collect_names`](Self::collect_names).
     pub fn evaluate(&self, event: &Value, observations: &mut MatchObservations) -> MatchOutcome {
         let outcome = self.matches(event);
         observations.events += 1;
@@ -62,9 +66,25 @@ impl MatchExpression {
         }
         outcome
     }
+
+    /// Collects the names in the whole event that was evaluated last, if the observations
+    /// [want them](MatchObservations::wants_names).
+    pub fn collect_names(&self, event: &Value, observations: &mut MatchObservations) {
+        if let Some(condition) =
+            self.condition.as_ref().filter(|_| std::mem::take(&mut observations.wants_names))
+        {
+            observations.near.collect(&condition.path, event);
+        }
+    }
 }
 
 impl MatchObservations {
+    /// Returns whether the event that was evaluated last lacks the field and belongs to the sample in which names are
+    /// looked for that resemble it.
+    pub fn wants_names(&self) -> bool {
+        self.wants_names
+    }
+
     /// Adds the observations of another worker.
     pub fn merge(&mut self, other: Self) {
         self.events += other.events;
@@ -103,7 +123,7 @@ impl MatchObservations {
     }
 
     /// Returns the paths that resemble that of the expression most.
-    pub(super) fn near_paths(&self) -> Vec<String> {
+    pub fn near_paths(&self) -> Vec<String> {
         self.near.best()
     }
 
@@ -129,9 +149,7 @@ impl MatchObservations {
                 .or_insert_with(|| Seen { events: 0, example: show(value) });
             seen.events += 1;
         }
-        if is_sampled && !self.is_field_seen {
-            self.near.collect(&condition.path, event);
-        }
+        self.wants_names = is_sampled && !self.is_field_seen;
     }
 
     /// Notes whether the field is there; returns the first value that resembles the literal.

@@ -10,6 +10,8 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
+use crate::filter::event_part::{EventPart, Extent, MemberPath};
+
 /// How often `..` may occur in a path. Each occurrence multiplies the values that are looked at by the depth of the event.
 pub const MAX_DESCENTS: usize = 2;
 
@@ -19,6 +21,15 @@ pub struct Path {
     /// The path as RFC 9535 writes it.
     pub(super) canonical: String,
     pub(super) evaluation: Evaluation,
+}
+
+/// What a path needs of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathNeeds {
+    /// A part of it.
+    Part(EventPart),
+    /// The whole event, if it has members with all of these names; else nothing.
+    WholeWith(Vec<String>),
 }
 
 /// How a path is evaluated.
@@ -93,22 +104,54 @@ impl Path {
     /// Returns the names of the members from the event down to the value, if the path is such a sequence and nothing else.
     pub fn names(&self) -> Option<Vec<&str>> {
         let Evaluation::Segments(segments) = &self.evaluation else { return None };
-        segments
-            .iter()
-            .map(|segment| match (segment.origin, segment.selectors.as_slice()) {
-                (Origin::Node, [Selector::Name(name)]) => Some(name.as_str()),
-                _ => None,
-            })
-            .collect()
+        segments.iter().map(Segment::child_name).collect()
+    }
+
+    /// Returns what the path needs of an event to select the same values.
+    pub fn needs(&self) -> PathNeeds {
+        let Evaluation::Segments(segments) = &self.evaluation else {
+            return PathNeeds::WholeWith(Vec::new());
+        };
+        let path: MemberPath =
+            segments.iter().map_while(Segment::child_name).map(str::to_owned).collect();
+        let rest = &segments[path.len()..];
+        let extent = match rest.iter().find(|segment| !segment.is_wildcard()) {
+            // Wildcards select the members above the name, wherever they are.
+            Some(segment) => segment.name().map(|name| Extent::MembersNamed(name.to_owned())),
+            None => None,
+        };
+        match extent {
+            Some(extent) => PathNeeds::Part(EventPart { path, extent }),
+            None if path.is_empty() => PathNeeds::WholeWith(
+                rest.iter().filter_map(Segment::name).map(str::to_owned).collect(),
+            ),
+            None => PathNeeds::Part(EventPart { path, extent: Extent::Value }),
+        }
     }
 
     /// Returns the last name of the path, such as `userName` in `$..userName`.
     pub fn last_name(&self) -> Option<&str> {
         let Evaluation::Segments(segments) = &self.evaluation else { return None };
-        segments.iter().rev().find_map(|segment| match segment.selectors.as_slice() {
-            [Selector::Name(name)] => Some(name.as_str()),
+        segments.iter().rev().find_map(Segment::name)
+    }
+}
+
+impl Segment {
+    /// Returns the name, if the segment selects the members with one name.
+    fn name(&self) -> Option<&str> {
+        match self.selectors.as_slice() {
+            [Selector::Name(name)] => Some(name),
             _ => None,
-        })
+        }
+    }
+
+    /// Returns the name, if the segment selects a child by it.
+    fn child_name(&self) -> Option<&str> {
+        self.name().filter(|_| self.origin == Origin::Node)
+    }
+
+    fn is_wildcard(&self) -> bool {
+        self.selectors == [Selector::Wildcard]
     }
 }
 

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `processor` | the part on a worker thread |
 //! | `record_scan`, `projection` | the header of a record, and the values that a query looks at, without parsing the rest |
+//! | `field_observations` | selected fields that no event found has |
 //! | `found_event` | an event as original bytes, parsed JSON and id |
 //! | `listed_resources` | resources that LookupEvents lists beside an event |
 //! | `seen_events` | which events were found before |
@@ -25,14 +26,15 @@
 mod consumer;
 mod counts;
 pub(super) mod event_sort;
+mod field_observations;
 pub(super) mod found_event;
 mod histogram;
 mod listed_resources;
 pub mod policy;
 mod processor;
-mod projection;
+pub(in crate::pipeline) mod projection;
 pub(super) mod record_scan;
-mod seen_events;
+pub(super) mod seen_events;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -51,17 +53,19 @@ use super::{
     run::{self, PipelineConfig, RunOutcome},
 };
 use crate::{
-    filter::query::{Observations, Query},
+    filter::query::{HeaderNeeds, Observations, Query},
     report::Log,
-    sink::events::{EventRenderer, OutputStream, OutputStyle},
+    sink::events::{EventRenderer, FieldList, OutputStream, OutputStyle},
 };
 use consumer::SearchConsumer;
+use field_observations::FieldObservations;
 use projection::Projection;
 use seen_events::SeenEvents;
 
 pub use consumer::SearchError;
 pub use counts::Counts;
 pub use event_sort::{SortError, TimeOrder};
+pub use field_observations::UnseenField;
 pub use histogram::Histogram;
 pub use summary::EventSummary;
 
@@ -94,6 +98,16 @@ pub enum SearchOutput {
     Summary(EventSummary),
 }
 
+impl SearchOutput {
+    /// Returns the fields that events are counted by.
+    fn count_fields(&self) -> Option<&FieldList> {
+        match self {
+            Self::Summary(summary) => summary.fields(),
+            Self::Events | Self::Sorted(_) => None,
+        }
+    }
+}
+
 /// A search that has ended.
 #[derive(Debug)]
 pub struct SearchEnd {
@@ -111,6 +125,8 @@ pub struct SearchEnd {
     pub is_pipe_closed: bool,
     /// What the query has met.
     pub observations: Observations,
+    /// Selected fields that no event found has.
+    pub unseen_fields: Vec<UnseenField>,
     /// The summary, if it is not a table and therefore not printed yet.
     pub summary: Option<EventSummary>,
 }
@@ -118,42 +134,39 @@ pub struct SearchEnd {
 /// What the workers and the consumer of a search share.
 struct SearchContext {
     query: Arc<Query>,
-    /// The values that the query looks at; `None` if it may look at any.
-    projection: Option<QueryProjection>,
+    /// The members of a header that decide whether the query admits a record.
+    header_needs: HeaderNeeds,
+    /// The parts of events that the query looks at; `None` if it looks at whole events.
+    projection: Option<Projection>,
     renderer: EventRenderer,
     output: SearchOutput,
+    /// The fields that are printed.
+    fields: Option<FieldList>,
     limit: Option<u64>,
     seen: SeenEvents,
     examined: AtomicU64,
     repeated: AtomicU64,
     too_long: AtomicU64,
     observations: Mutex<Observations>,
+    /// The selected fields, as far as the workers that have ended have seen them.
+    field_observations: Mutex<FieldObservations>,
     log: Log,
 }
 
-/// The values that a query looks at.
-struct QueryProjection {
-    members: Projection,
-    /// Whether there are expressions, whose hints need whole events now and then.
-    is_for_expressions: bool,
-}
-
-impl QueryProjection {
-    fn new(query: &Query) -> Option<Self> {
-        let paths = query.required_paths()?;
-        let is_for_expressions = !query.matches.is_empty() || !query.exceptions.is_empty();
-        Some(Self { members: Projection::new(&paths), is_for_expressions })
-    }
-}
-
 impl SearchContext {
+    /// Returns the observations of the selected fields before any event.
+    fn new_field_observations(&self) -> FieldObservations {
+        FieldObservations::new(self.output.count_fields().or(self.fields.as_ref()))
+    }
+
     /// Returns whether events that are found have to be parsed as a whole.
     fn needs_parsed(&self) -> bool {
         self.renderer.needs_parsed() || matches!(self.output, SearchOutput::Summary(_))
     }
 
-    fn add_observations(&self, observations: Observations) {
+    fn add_observations(&self, observations: Observations, fields: FieldObservations) {
         self.observations.lock().unwrap_or_else(PoisonError::into_inner).merge(observations);
+        self.field_observations.lock().unwrap_or_else(PoisonError::into_inner).merge(fields);
     }
 }
 
@@ -162,16 +175,19 @@ pub async fn search(config: SearchConfig) -> SearchEnd {
     let SearchConfig { pipeline, query, output, style, stream, limit, temporary_folder } = config;
     let sort_bytes = usize::try_from(pipeline.memory.total_bytes() / SORT_DIVISOR);
     let context = Arc::new(SearchContext {
-        projection: QueryProjection::new(&query),
+        header_needs: query.header_needs(),
+        projection: query.required_parts().map(|parts| Projection::new(&parts)),
         query,
         renderer: EventRenderer::new(&style),
         output,
+        fields: style.fields.clone(),
         limit,
         seen: SeenEvents::new(seen_events::REMEMBERED),
         examined: 0.into(),
         repeated: 0.into(),
         too_long: 0.into(),
         observations: Mutex::default(),
+        field_observations: Mutex::default(),
         log: pipeline.log.clone(),
     });
     let sort_bytes = sort_bytes.unwrap_or(usize::MAX);
@@ -190,6 +206,8 @@ pub async fn search(config: SearchConfig) -> SearchEnd {
     }
     let observations =
         std::mem::take(&mut *context.observations.lock().unwrap_or_else(PoisonError::into_inner));
+    let unseen_fields =
+        context.field_observations.lock().unwrap_or_else(PoisonError::into_inner).unseen();
     SearchEnd {
         outcome: ended
             .outcome
@@ -200,9 +218,10 @@ pub async fn search(config: SearchConfig) -> SearchEnd {
         too_long: context.too_long.load(Relaxed),
         is_pipe_closed: finished.is_pipe_closed,
         observations,
+        unseen_fields,
         summary: finished.summary,
     }
 }
 
-/// Divisor of the memory limit for the events that are sorted in memory. Twice that is held while they are merged.
-const SORT_DIVISOR: u64 = 8;
+/// Divisor of the memory limit for the events that are sorted in memory, or read at once to be merged.
+const SORT_DIVISOR: u64 = 12;

@@ -1,6 +1,6 @@
 //! Parses only those values of a record that a query looks at.
 //!
-//! Input: the members of a record, as a scan found them. Output: an object with nothing but the required values.
+//! Input: the members of a record, as a scan found them. Output: an object with nothing but the required parts.
 //! Invariant: a query decides the same on it as on the whole event. What this cannot do exactly, such as a key with an
 //! escape sequence, is left to the parser of the whole record.
 //!
@@ -9,92 +9,243 @@
 
 use std::ops::Range;
 
+use memchr::memmem::{self, Finder};
 use serde_json::{Map, Value};
 
-use super::record_scan::MemberRange;
+use super::{found_event::is_too_large, record_scan::MemberRange};
 use crate::{
-    filter::required_paths::MemberPath,
+    filter::event_part::{EventPart, EventParts, Extent},
     source::{find_string_end, skip_value},
 };
 
-/// The values that are parsed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Projection {
-    members: Vec<ProjectedMember>,
+/// How deep members are looked for by their name alone. Deeper records are parsed as a whole, as far as the parser goes.
+const MAX_DEPTH: u32 = 64;
+
+/// The parts of a record that are parsed.
+#[derive(Debug, Default)]
+pub(in crate::pipeline) struct Projection {
+    tree: PartTree,
+    /// For each expression that may look at any part of the event: the members without which it finds nothing.
+    whole_with: Vec<Vec<MemberName>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ProjectedMember {
+/// The required parts of a value.
+#[derive(Debug, Default)]
+struct PartTree {
+    members: Vec<RequiredMember>,
+    /// Members at any depth below the value.
+    anywhere: Vec<MemberName>,
+}
+
+#[derive(Debug)]
+struct RequiredMember {
     name: String,
     /// `None` if the whole value is required.
-    inner: Option<Projection>,
+    inner: Option<PartTree>,
+}
+
+/// The name of a member, and how to find out that a text has no such member.
+#[derive(Debug)]
+struct MemberName {
+    name: String,
+    /// Finds the name as a key; `None` if JSON may spell it in several ways.
+    key: Option<Finder<'static>>,
+}
+
+impl MemberName {
+    fn new(name: &str) -> Self {
+        let is_plain = |byte: u8| byte >= 0x20 && !matches!(byte, b'"' | b'\\' | b'/');
+        let key = name.bytes().all(is_plain).then(|| {
+            let quoted = format!("\"{name}\"");
+            Finder::new(quoted.as_bytes()).into_owned()
+        });
+        Self { name: name.to_owned(), key }
+    }
+
+    /// Returns whether a text may have a member with this name.
+    fn may_be_in(&self, text: &[u8]) -> bool {
+        match &self.key {
+            // Every other spelling of such a name has an escaped code point.
+            Some(key) => key.find(text).is_some() || memmem::find(text, b"\\u").is_some(),
+            None => true,
+        }
+    }
 }
 
 impl Projection {
-    /// Returns the projection to the values at these paths.
-    pub(super) fn new(paths: &[MemberPath]) -> Self {
-        let mut projection = Self::default();
-        for path in paths {
-            projection.add(path);
+    /// Returns the projection to these parts.
+    pub(in crate::pipeline) fn new(required: &EventParts) -> Self {
+        let mut tree = PartTree::default();
+        for EventPart { path, extent } in &required.parts {
+            tree.add(path, extent);
         }
-        projection
+        tree.inherit(&[]);
+        let names = |names: &Vec<String>| names.iter().map(|name| MemberName::new(name)).collect();
+        Self { tree, whole_with: required.whole_with.iter().map(names).collect() }
     }
 
-    fn add(&mut self, path: &[String]) {
-        let Some((name, rest)) = path.split_first() else { return };
-        let known = self.members.iter().position(|member| member.name == *name);
-        let number = known.unwrap_or_else(|| {
-            let inner = Some(Self::default());
-            self.members.push(ProjectedMember { name: name.clone(), inner });
-            self.members.len() - 1
-        });
-        let member = &mut self.members[number];
-        match (&mut member.inner, rest) {
-            (inner, []) => *inner = None,
-            (Some(inner), rest) => inner.add(rest),
-            // The whole value is required already.
-            (None, _) => {}
+    /// Parses the required parts of the record that is `record` in `text` and has these members. `None` if the whole
+    /// record has to be parsed.
+    pub(in crate::pipeline) fn parse(
+        &self,
+        text: &[u8],
+        record: Range<usize>,
+        members: &[MemberRange],
+    ) -> Option<Value> {
+        let bytes = &text[record];
+        let is_required = |names: &Vec<MemberName>| names.iter().all(|name| name.may_be_in(bytes));
+        let has_names = !self.tree.anywhere.is_empty();
+        if self.whole_with.iter().any(is_required) || (has_names && is_too_large(bytes)) {
+            return None;
         }
-    }
-
-    /// Parses the required values of a record with these members. `None` if the whole record has to be parsed.
-    pub(super) fn parse(&self, text: &[u8], members: &[MemberRange]) -> Option<Value> {
         let mut parsed = Map::new();
         for MemberRange { key, value } in members {
-            self.parse_member(text, &text[key.clone()], value.clone(), &mut parsed)?;
+            let reader = Reader { text, depth: 0 };
+            reader.member(&self.tree, &text[key.clone()], value.clone(), &mut parsed)?;
         }
         Some(Value::Object(parsed))
     }
+}
 
-    fn parse_member(
-        &self,
-        text: &[u8],
+impl PartTree {
+    fn add(&mut self, path: &[String], extent: &Extent) {
+        let Some((name, rest)) = path.split_first() else {
+            if let Extent::MembersNamed(name) = extent {
+                self.anywhere.push(MemberName::new(name));
+            }
+            return;
+        };
+        let known = self.members.iter().position(|member| member.name == *name);
+        let number = known.unwrap_or_else(|| {
+            let inner = Some(Self::default());
+            self.members.push(RequiredMember { name: name.clone(), inner });
+            self.members.len() - 1
+        });
+        let member = &mut self.members[number];
+        match (&mut member.inner, rest, extent) {
+            (inner, [], Extent::Value) => *inner = None,
+            (Some(inner), rest, extent) => inner.add(rest, extent),
+            // The whole value is required already.
+            (None, ..) => {}
+        }
+    }
+
+    /// Adds the names that are required anywhere in a value that contains this one.
+    fn inherit(&mut self, names: &[String]) {
+        self.anywhere.extend(names.iter().map(|name| MemberName::new(name)));
+        let names: Vec<String> = self.anywhere.iter().map(|name| name.name.clone()).collect();
+        for inner in self.members.iter_mut().filter_map(|member| member.inner.as_mut()) {
+            inner.inherit(&names);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.anywhere.is_empty()
+    }
+}
+
+/// Reads values of a text. Each method returns `None` if the whole record has to be parsed.
+#[derive(Clone, Copy)]
+struct Reader<'t> {
+    text: &'t [u8],
+    depth: u32,
+}
+
+impl Reader<'_> {
+    /// Adds what is required of a member to the members that were parsed before.
+    fn member(
+        self,
+        tree: &PartTree,
         key: &[u8],
         value: Range<usize>,
         parsed: &mut Map<String, Value>,
     ) -> Option<()> {
-        let is_it = |member: &&ProjectedMember| member.name.as_bytes() == key;
-        let Some(member) = self.members.iter().find(is_it) else { return Some(()) };
-        let value = match &member.inner {
-            Some(inner) if text.get(value.start) == Some(&b'{') => {
-                inner.parse_object(text, value)?
-            }
-            _ => serde_json::from_slice(&text[value]).ok()?,
-        };
-        // Of a key that repeats, the last value counts.
-        parsed.insert(member.name.clone(), value);
-        Some(())
+        if tree.anywhere.iter().any(|name| name.name.as_bytes() == key) {
+            return insert(parsed, key, self.value(value)?);
+        }
+        if let Some(member) = tree.members.iter().find(|member| member.name.as_bytes() == key) {
+            let value = match &member.inner {
+                Some(inner) if self.text.get(value.start) == Some(&b'{') => {
+                    self.object(inner, value)?
+                }
+                _ => self.value(value)?,
+            };
+            return insert(parsed, key, value);
+        }
+        if tree.anywhere.is_empty() {
+            return Some(());
+        }
+        match self.search(&tree.anywhere, value)? {
+            Some(found) => insert(parsed, key, found),
+            // Of a key that repeats, the last value counts.
+            None => str::from_utf8(key).ok().map(|key| drop(parsed.shift_remove(key))),
+        }
     }
 
-    /// Parses the required values of the object in a range of the text.
-    fn parse_object(&self, text: &[u8], object: Range<usize>) -> Option<Value> {
+    /// Parses a value as a whole.
+    fn value(self, value: Range<usize>) -> Option<Value> {
+        let value = &self.text[value];
+        if is_too_large(value) { None } else { serde_json::from_slice(value).ok() }
+    }
+
+    /// Parses what is required of the object in a range of the text.
+    fn object(self, tree: &PartTree, object: Range<usize>) -> Option<Value> {
         let mut parsed = Map::new();
+        if !tree.is_empty() {
+            self.deeper()?.each_member(object, |reader, key, value| {
+                reader.member(tree, key, value, &mut parsed)
+            })?;
+        }
+        Some(Value::Object(parsed))
+    }
+
+    /// Returns the members with these names in a value of which nothing else is required, and what contains them.
+    fn search(self, names: &[MemberName], value: Range<usize>) -> Option<Option<Value>> {
+        let bytes = &self.text[value.clone()];
+        let is_searched = matches!(bytes.first(), Some(b'{' | b'['))
+            && names.iter().any(|name| name.may_be_in(bytes));
+        if !is_searched {
+            return Some(None);
+        }
+        let reader = self.deeper()?;
+        if bytes.first() == Some(&b'[') {
+            let mut found = Vec::new();
+            reader.each_element(value, |element| {
+                found.extend(reader.search(names, element)?);
+                Some(())
+            })?;
+            return Some((!found.is_empty()).then_some(Value::Array(found)));
+        }
+        let mut found = Map::new();
+        reader.each_member(value, |reader, key, value| {
+            if names.iter().any(|name| name.name.as_bytes() == key) {
+                return insert(&mut found, key, reader.value(value)?);
+            }
+            match reader.search(names, value)? {
+                Some(value) => insert(&mut found, key, value),
+                None => str::from_utf8(key).ok().map(|key| drop(found.shift_remove(key))),
+            }
+        })?;
+        Some((!found.is_empty()).then_some(Value::Object(found)))
+    }
+
+    fn deeper(self) -> Option<Self> {
+        (self.depth < MAX_DEPTH).then_some(Self { depth: self.depth + 1, ..self })
+    }
+
+    /// Calls `read` with the key, without its quotes, and the value of each member of an object.
+    fn each_member(
+        self,
+        object: Range<usize>,
+        mut read: impl FnMut(Self, &[u8], Range<usize>) -> Option<()>,
+    ) -> Option<()> {
+        let text = self.text;
         let mut at = object.start + 1;
         loop {
             at = skip_blanks(text, at);
             match text.get(at)? {
                 b'"' => {}
-                b'}' if at + 1 == object.end => return Some(Value::Object(parsed)),
+                b'}' if at + 1 == object.end => return Some(()),
                 b',' => {
                     at += 1;
                     continue;
@@ -108,10 +259,38 @@ impl Projection {
             }
             let start = skip_blanks(text, colon + 1);
             let end = skip_value(text, start).ok()?;
-            self.parse_member(text, &text[at + 1..key.end - 1], start..end, &mut parsed)?;
+            read(self, &text[at + 1..key.end - 1], start..end)?;
             at = end;
         }
     }
+
+    /// Calls `read` with each element of a list.
+    fn each_element(
+        self,
+        list: Range<usize>,
+        mut read: impl FnMut(Range<usize>) -> Option<()>,
+    ) -> Option<()> {
+        let mut at = list.start + 1;
+        loop {
+            at = skip_blanks(self.text, at);
+            match self.text.get(at)? {
+                b']' if at + 1 == list.end => return Some(()),
+                b',' => at += 1,
+                b']' | b'}' | b':' => return None,
+                _ => {
+                    let end = skip_value(self.text, at).ok()?;
+                    read(at..end)?;
+                    at = end;
+                }
+            }
+        }
+    }
+}
+
+/// Adds a member. Of a key that repeats, the last value counts.
+fn insert(members: &mut Map<String, Value>, key: &[u8], value: Value) -> Option<()> {
+    members.insert(str::from_utf8(key).ok()?.to_owned(), value);
+    Some(())
 }
 
 fn skip_blanks(text: &[u8], start: usize) -> usize {
@@ -128,33 +307,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::pipeline::search::record_scan::scan_record;
+    use crate::{
+        filter::{
+            event_part::tests::pruned,
+            jmespath::Expression,
+            match_expression::MatchExpression,
+            query::{Observations, Query},
+        },
+        pipeline::search::record_scan::scan_record,
+    };
 
-    fn paths(paths: &[&str]) -> Vec<MemberPath> {
-        paths.iter().map(|path| path.split('.').map(str::to_owned).collect()).collect()
-    }
-
-    fn projected(text: &str, required: &[&str]) -> Option<Value> {
+    fn parse(text: &str, required: &EventParts) -> Option<Value> {
         let mut members = Vec::new();
-        scan_record(text.as_bytes(), 0, &mut members).unwrap();
-        Projection::new(&paths(required)).parse(text.as_bytes(), &members)
+        let scanned = scan_record(text.as_bytes(), 0, &mut members).unwrap();
+        if scanned.has_escaped_key {
+            return None;
+        }
+        Projection::new(required).parse(text.as_bytes(), 0..scanned.end, &members)
     }
 
-    /// The same by a parser of the whole record.
-    fn pruned(value: &Value, paths: &[MemberPath]) -> Value {
-        let Value::Object(members) = value else { return value.clone() };
-        if paths.iter().any(Vec::is_empty) {
-            return value.clone();
-        }
-        let kept = members.iter().filter_map(|(name, value)| {
-            let inner: Vec<MemberPath> = paths
-                .iter()
-                .filter(|path| path[0] == *name)
-                .map(|path| path[1..].to_vec())
-                .collect();
-            (!inner.is_empty()).then(|| (name.clone(), pruned(value, &inner)))
-        });
-        Value::Object(kept.collect())
+    fn projected(text: &str, paths: &[&str]) -> Option<Value> {
+        let parts = paths.iter().map(|path| EventPart::value(path.split('.'))).collect();
+        parse(text, &EventParts { parts, ..EventParts::default() })
+    }
+
+    fn named(path: &[&str], name: &str) -> EventPart {
+        let extent = Extent::MembersNamed(name.to_owned());
+        EventPart { extent, ..EventPart::value(path.iter().copied()) }
     }
 
     #[test]
@@ -179,31 +358,191 @@ mod tests {
         );
     }
 
+    #[test]
+    fn named_members_are_found_at_any_depth_in_any_spelling() {
+        let find = |text: &str, parts: Vec<EventPart>| {
+            parse(text, &EventParts { parts, ..EventParts::default() })
+        };
+        let text = r#"{"a":{"b":[1,{"x":{"y":1}},{"z":"\"x\""}]},"x":"é","c":{"x":1},"c":{"z":1}}"#;
+        let expected = json!({"a": {"b": [{"x": {"y": 1}}]}, "x": "é"});
+        assert_eq!(find(text, vec![named(&[], "x")]), Some(expected));
+        let expected = json!({"a": {"b": [{"x": {"y": 1}}]}});
+        assert_eq!(find(text, vec![named(&["a"], "x")]), Some(expected));
+        assert_eq!(find(text, vec![named(&[], "w")]), Some(json!({})));
+        // The key of a member may be escaped, and then the whole record is parsed.
+        assert_eq!(find(r#"{"a":{"\u0078":1}}"#, vec![named(&[], "x")]), None);
+        assert_eq!(find(r#"{"a":{"b":"\u0078"}}"#, vec![named(&[], "x")]), Some(json!({})));
+        assert_eq!(find(r#"{"a":{"a\/b":1}}"#, vec![named(&[], "a/b")]), None);
+        assert_eq!(
+            find(r#"{"a":{"a/b":1}}"#, vec![named(&[], "a/b")]),
+            Some(json!({"a": {"a/b": 1}}))
+        );
+        let deep = format!("{{\"a\":{}{{\"x\":1}}{}}}", "[".repeat(100), "]".repeat(100));
+        assert_eq!(find(&deep, vec![named(&[], "x")]), None);
+    }
+
+    #[test]
+    fn a_whole_record_is_required_only_if_it_has_the_names() {
+        let whole_with = vec![vec!["a".to_owned(), "b".to_owned()]];
+        let required = EventParts { parts: Vec::new(), whole_with };
+        assert_eq!(parse(r#"{"a":1,"c":["\n"]}"#, &required), Some(json!({})));
+        assert_eq!(parse(r#"{"a":1,"c":["b"]}"#, &required), None);
+        assert_eq!(parse(r#"{"a":1,"c":["\u0062"]}"#, &required), None);
+    }
+
     fn any_value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(json!(null)),
             Just(json!(1)),
+            Just(json!("a")),
+            Just(json!("\"b\"")),
             Just(json!("é\"{")),
-            Just(json!([{"a": 1}]))
         ];
         leaf.prop_recursive(4, 24, 4, |inner| {
-            prop::collection::vec(("[abc]", inner), 0..4)
-                .prop_map(|members| Value::Object(members.into_iter().collect()))
+            prop_oneof![
+                2 => prop::collection::vec(("[abc]", inner.clone()), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+                1 => prop::collection::vec(inner, 0..3).prop_map(Value::Array),
+            ]
         })
     }
 
+    fn any_event() -> impl Strategy<Value = Value> {
+        prop::collection::vec(("[abc]", any_value()), 0..4)
+            .prop_map(|members| Value::Object(members.into_iter().collect()))
+    }
+
+    /// Writes a value with members that are overwritten by later ones of the same name, blanks, and letters as escape
+    /// sequences, as `dice` says.
+    fn write(value: &Value, dice: &mut dyn Iterator<Item = u8>, text: &mut String) {
+        match value {
+            Value::Object(members) => {
+                text.push('{');
+                let mut separator = "";
+                for (name, value) in members {
+                    if is_rolled(dice, 8) {
+                        text.push_str(separator);
+                        separator = ",";
+                        write_text(name, is_rolled(dice, 16), text);
+                        text.push_str(r#":{"a":[{"b":1}]}"#);
+                    }
+                    text.push_str(separator);
+                    separator = if is_rolled(dice, 3) { " ,\n" } else { "," };
+                    write_text(name, is_rolled(dice, 16), text);
+                    text.push_str(if is_rolled(dice, 3) { " : " } else { ":" });
+                    write(value, dice, text);
+                }
+                text.push('}');
+            }
+            Value::Array(elements) => {
+                text.push('[');
+                for (position, element) in elements.iter().enumerate() {
+                    text.push_str(if position > 0 { ", " } else { "" });
+                    write(element, dice, text);
+                }
+                text.push(']');
+            }
+            Value::String(content) => write_text(content, is_rolled(dice, 3), text),
+            other => text.push_str(&other.to_string()),
+        }
+    }
+
+    fn is_rolled(dice: &mut dyn Iterator<Item = u8>, sides: u8) -> bool {
+        dice.next().is_some_and(|rolled| rolled % sides == 0)
+    }
+
+    fn write_text(content: &str, is_escaped: bool, text: &mut String) {
+        if is_escaped && content.is_ascii() {
+            let code = |byte: u8| format!("\\u{byte:04x}");
+            text.push_str(&format!("\"{}\"", content.bytes().map(code).collect::<String>()));
+        } else {
+            text.push_str(&Value::from(content).to_string());
+        }
+    }
+
+    fn any_part() -> impl Strategy<Value = EventPart> {
+        (prop::collection::vec("[abc]", 0..3), 0..4, "[abc]").prop_map(|(path, extent, name)| {
+            let extent = match extent {
+                0 => Extent::MembersNamed(name),
+                1 => Extent::Kind,
+                _ => Extent::Value,
+            };
+            EventPart { path, extent }
+        })
+    }
+
+    const MATCHES: [&str; 12] = [
+        "$..a == 1",
+        "$..a != 1",
+        "$..b == None",
+        "$.a..b regex '^a'",
+        "$.*.a == 'a'",
+        "$..*.b == 1",
+        "$.a[*].b != 'a'",
+        "$.a[0].b == 1",
+        "$[?@.a].b == 1",
+        "$..[?@.a == 'a'].b.c == 1",
+        "$.b[?@ == 'a'] != None",
+        "$.a.b == {}",
+    ];
+
+    const CONDITIONS: [&str; 8] = [
+        "detail.a.b == 'a'",
+        "detail.a && detail.b.c",
+        "!detail.c",
+        "contains(detail.a, 'a')",
+        "detail.a[?b == `1`].c | [0]",
+        "detail.a == detail.b",
+        "length(detail.a.b) > `0`",
+        "detail.a != `null` || detail.b.*",
+    ];
+
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+
         #[test]
         fn it_is_the_pruned_event(
-            members in prop::collection::vec(("[abc]", any_value()), 0..4),
-            required in prop::collection::vec("[abc](\\.[abc]){0,2}", 0..4), pretty: bool,
+            event in any_event(), dice in prop::collection::vec(any::<u8>(), 0..80),
+            parts in prop::collection::vec(any_part(), 0..4),
         ) {
-            let event = Value::Object(members.into_iter().collect());
-            let text = if pretty { serde_json::to_string_pretty(&event) } else { serde_json::to_string(&event) }.unwrap();
-            let required: Vec<&str> = required.iter().map(String::as_str).collect();
-            let expected = pruned(&event, &paths(&required));
-            let expected = if required.is_empty() { json!({}) } else { expected };
-            prop_assert_eq!(projected(&text, &required), Some(expected));
+            let parts: Vec<EventPart> = parts
+                .into_iter()
+                .filter(|part| !part.path.is_empty() || matches!(part.extent, Extent::MembersNamed(_)))
+                .collect();
+            let mut text = String::new();
+            write(&event, &mut dice.into_iter(), &mut text);
+            prop_assert_eq!(&serde_json::from_str::<Value>(&text).unwrap(), &event);
+            let expected = pruned(&event, &parts);
+            let required = EventParts { parts, ..EventParts::default() };
+            if let Some(projected) = parse(&text, &required) {
+                prop_assert_eq!(projected, expected, "{}", text);
+            } else {
+                prop_assert!(text.contains("\\u"), "{}", text);
+            }
+        }
+
+        #[test]
+        fn a_query_decides_the_same_on_it(
+            event in any_event(), dice in prop::collection::vec(any::<u8>(), 0..80),
+            matches in prop::sample::subsequence(&MATCHES[..], 0..3),
+            conditions in prop::sample::subsequence(&CONDITIONS[..], 0..2),
+        ) {
+            let mut text = String::new();
+            write(&event, &mut dice.into_iter(), &mut text);
+            let query = Query {
+                matches: matches.iter().map(|text| MatchExpression::parse(text).unwrap()).collect(),
+                conditions: conditions.iter().map(|text| Expression::parse(text).unwrap()).collect(),
+                ..Query::default()
+            };
+            let projected = query.required_parts().and_then(|parts| parse(&text, &parts));
+            if let Some(projected) = projected {
+                let mut observations = [Observations::default(), Observations::default()];
+                prop_assert_eq!(
+                    query.matches(&projected, &mut observations[0]),
+                    query.matches(&event, &mut observations[1]),
+                    "{:?} {:?} {} {}", matches, conditions, text, projected
+                );
+            }
         }
     }
 }

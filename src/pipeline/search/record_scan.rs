@@ -1,14 +1,14 @@
 //! Reads the top level of a record once, without parsing its values.
 //!
-//! Input: text that starts with a record. Output: where the record ends, and its [`EventHeader`].
+//! Input: text that starts with a record. Output: where the record ends, and the members of its [`EventHeader`].
 //! Invariant: of a key that repeats, the last value counts, as in a parsed event. A value that contains an escape
 //! sequence is left to the parsed event. Commas are optional, as in everything that reads records.
 
 use std::{ops::Range, str};
 
 use crate::{
-    filter::query::EventHeader,
-    source::{SkipError, StringEnd, find_string_end, skip_value},
+    filter::query::{EventHeader, HeaderNeeds},
+    source::{SkipError, StringEnd, StructureCursor, StructureError, find_string_end, skip_value},
 };
 
 /// What a scan of the top level of a record finds.
@@ -16,12 +16,11 @@ use crate::{
 pub(in crate::pipeline) struct ScannedRecord<'t> {
     /// Offset behind the record.
     pub(in crate::pipeline) end: usize,
-    /// The members that decide about most events.
-    pub(in crate::pipeline) header: EventHeader<'t>,
     /// Whether the record has a member that this program adds to documents.
     pub(in crate::pipeline) may_be_document: bool,
     /// Whether a key contains an escape sequence, so that the header is empty.
     pub(in crate::pipeline) has_escaped_key: bool,
+    header: HeaderMembers<'t>,
 }
 
 /// Where a member is in the text.
@@ -31,6 +30,19 @@ pub(in crate::pipeline) struct MemberRange {
     pub(super) key: Range<usize>,
     /// The value.
     pub(super) value: Range<usize>,
+}
+
+impl<'t> ScannedRecord<'t> {
+    /// Returns the members that decide about most events.
+    pub(in crate::pipeline) fn header(&self) -> EventHeader<'t> {
+        self.header_for(HeaderNeeds::ALL)
+    }
+
+    /// Returns those of them that are needed.
+    #[inline]
+    pub(in crate::pipeline) fn header_for(&self, needs: HeaderNeeds) -> EventHeader<'t> {
+        if self.has_escaped_key { EventHeader::default() } else { self.header.decode(needs) }
+    }
 }
 
 /// Scans the record that starts with the `{` at `text[start]`, and replaces `ranges` by those of its members.
@@ -43,8 +55,64 @@ pub(in crate::pipeline) fn scan_record<'t>(
     start: usize,
     ranges: &mut Vec<MemberRange>,
 ) -> Result<ScannedRecord<'t>, SkipError> {
+    let scanned = StructureCursor::new(text, start)
+        .and_then(|structure| scan_members(text, start, structure, ranges));
+    let scanned = match scanned {
+        Err(StructureError::Irregular) => scan_members(text, start, Bytes(text), ranges),
+        scanned => scanned,
+    };
+    scanned.map_err(|error| match error {
+        StructureError::Skip(error) => error,
+        // Only blocks are irregular.
+        StructureError::Irregular => invalid(start, "expected a record"),
+    })
+}
+
+/// Finds the ends of values, one behind the other.
+trait FindEnds {
+    fn string_end(&mut self, start: usize) -> Result<StringEnd, StructureError>;
+    /// Returns the end of a value that is no string.
+    fn value_end(&mut self, text: &[u8], start: usize) -> Result<usize, StructureError>;
+}
+
+impl FindEnds for StructureCursor<'_> {
+    #[inline]
+    fn string_end(&mut self, start: usize) -> Result<StringEnd, StructureError> {
+        self.string_end(start)
+    }
+
+    #[inline]
+    fn value_end(&mut self, text: &[u8], start: usize) -> Result<usize, StructureError> {
+        match text.get(start) {
+            Some(b'{' | b'[') => self.container_end(start),
+            _ => Ok(skip_value(text, start)?),
+        }
+    }
+}
+
+/// Looks at the bytes one by one, whatever is between strings.
+struct Bytes<'t>(&'t [u8]);
+
+impl FindEnds for Bytes<'_> {
+    fn string_end(&mut self, start: usize) -> Result<StringEnd, StructureError> {
+        Ok(find_string_end(self.0, start).ok_or(SkipError::Incomplete)?)
+    }
+
+    fn value_end(&mut self, text: &[u8], start: usize) -> Result<usize, StructureError> {
+        Ok(skip_value(text, start)?)
+    }
+}
+
+#[inline]
+fn scan_members<'t>(
+    text: &'t [u8],
+    start: usize,
+    mut structure: impl FindEnds,
+    ranges: &mut Vec<MemberRange>,
+) -> Result<ScannedRecord<'t>, StructureError> {
     ranges.clear();
-    let mut members = HeaderMembers::default();
+    let (mut header, mut has_escaped_key, mut may_be_document) =
+        (HeaderMembers::default(), false, false);
     let mut at = start + 1;
     loop {
         at = skip_space(text, at);
@@ -55,32 +123,29 @@ pub(in crate::pipeline) fn scan_record<'t>(
                 continue;
             }
             Some(b'}') => break,
-            Some(_) => return Err(invalid(at, "expected a key")),
-            None => return Err(SkipError::Incomplete),
+            Some(_) => return Err(invalid(at, "expected a key").into()),
+            None => return Err(SkipError::Incomplete.into()),
         }
-        let key = find_string_end(text, at).ok_or(SkipError::Incomplete)?;
-        members.has_escaped_key |= !key.is_plain;
+        let key = structure.string_end(at)?;
+        has_escaped_key |= !key.is_plain;
         let name = at + 1..key.end - 1;
         at = skip_space(text, key.end);
         match text.get(at) {
             Some(b':') => at = skip_space(text, at + 1),
-            Some(_) => return Err(invalid(at, "expected a colon")),
-            None => return Err(SkipError::Incomplete),
+            Some(_) => return Err(invalid(at, "expected a colon").into()),
+            None => return Err(SkipError::Incomplete.into()),
         }
         let StringEnd { end, is_plain } = match text.get(at) {
-            Some(b'"') => find_string_end(text, at).ok_or(SkipError::Incomplete)?,
-            _ => StringEnd { end: skip_value(text, at)?, is_plain: true },
+            Some(b'"') => structure.string_end(at)?,
+            _ => StringEnd { end: structure.value_end(text, at)?, is_plain: true },
         };
-        members.add(&text[name.clone()], if is_plain { &text[at..end] } else { ESCAPED });
+        let value = if is_plain { &text[at..end] } else { ESCAPED };
+        header.add(&text[name.clone()], value);
+        may_be_document |= is_added_to_documents(&text[name.clone()]);
         ranges.push(MemberRange { key: name, value: at..end });
         at = end;
     }
-    Ok(ScannedRecord {
-        end: at + 1,
-        header: members.header(),
-        may_be_document: members.may_be_document,
-        has_escaped_key: members.has_escaped_key,
-    })
+    Ok(ScannedRecord { end: at + 1, may_be_document, has_escaped_key, header })
 }
 
 fn invalid(offset: usize, cause: &'static str) -> SkipError {
@@ -97,7 +162,7 @@ fn skip_space(text: &[u8], start: usize) -> usize {
 }
 
 /// The values of the members of interest, as JSON.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct HeaderMembers<'t> {
     event_source: &'t [u8],
     event_name: &'t [u8],
@@ -107,9 +172,12 @@ struct HeaderMembers<'t> {
     read_only: &'t [u8],
     error_code: &'t [u8],
     error_message: &'t [u8],
-    /// Whether a key contains an escape sequence, so that it may be one of the others.
-    has_escaped_key: bool,
-    may_be_document: bool,
+}
+
+/// Returns whether this program adds a member of this name to documents.
+#[inline]
+fn is_added_to_documents(key: &[u8]) -> bool {
+    matches!(key, b"@timestamp" | b"source" | b"event" | b"trailload")
 }
 
 impl<'t> HeaderMembers<'t> {
@@ -124,24 +192,29 @@ impl<'t> HeaderMembers<'t> {
             b"readOnly" => self.read_only = value,
             b"errorCode" => self.error_code = value,
             b"errorMessage" => self.error_message = value,
-            b"@timestamp" | b"source" | b"event" | b"trailload" => self.may_be_document = true,
             _ => {}
         }
     }
 
-    fn header(&self) -> EventHeader<'t> {
-        if self.has_escaped_key {
-            return EventHeader::default();
+    #[inline]
+    fn decode(&self, needs: HeaderNeeds) -> EventHeader<'t> {
+        let mut header = EventHeader::default();
+        if needs.action {
+            header.event_source = plain_text(self.event_source);
+            header.event_name = plain_text(self.event_name);
         }
-        EventHeader {
-            event_source: plain_text(self.event_source),
-            event_name: plain_text(self.event_name),
-            event_time: plain_text(self.event_time),
-            event_id: plain_text(self.event_id),
-            source_ip_address: plain_text(self.source_ip_address),
-            read_only: truth(self.read_only),
-            has_error: Some(is_set(self.error_code) || is_set(self.error_message)),
+        if needs.time {
+            header.event_time = plain_text(self.event_time);
         }
+        if needs.id {
+            header.event_id = plain_text(self.event_id);
+        }
+        if needs.selectors {
+            header.source_ip_address = plain_text(self.source_ip_address);
+            header.read_only = truth(self.read_only);
+            header.has_error = Some(is_set(self.error_code) || is_set(self.error_message));
+        }
+        header
     }
 }
 
@@ -186,7 +259,7 @@ mod tests {
         ] {
             let event: Value = serde_json::from_str(text).unwrap();
             let scanned = scan_record(text.as_bytes(), 0, &mut Vec::new()).unwrap();
-            assert_eq!(scanned.header, EventHeader::of_event(&event), "{text}");
+            assert_eq!(scanned.header(), EventHeader::of_event(&event), "{text}");
             assert_eq!(scanned.end, text.len());
         }
     }
@@ -194,7 +267,7 @@ mod tests {
     #[test]
     fn escape_sequences_are_left_to_the_parsed_event() {
         let scan =
-            |text: &'static str| scan_record(text.as_bytes(), 0, &mut Vec::new()).unwrap().header;
+            |text: &'static str| scan_record(text.as_bytes(), 0, &mut Vec::new()).unwrap().header();
         assert_eq!(scan(r#"{"eventName":"A\u0042"}"#).event_name, None);
         assert_eq!(scan(r#"{"eventName":"A","event\u004eame":"B"}"#), EventHeader::default());
     }
@@ -227,7 +300,38 @@ mod tests {
         }
     }
 
+    /// Scans text byte by byte.
+    fn scan_bytes(text: &[u8]) -> (Result<usize, SkipError>, Vec<MemberRange>) {
+        let mut ranges = Vec::new();
+        let scanned = scan_members(text, 0, Bytes(text), &mut ranges);
+        let end = scanned.map(|scanned| scanned.end).map_err(|error| match error {
+            StructureError::Skip(error) => error,
+            StructureError::Irregular => panic!("bytes are never irregular"),
+        });
+        (end, ranges)
+    }
+
     proptest! {
+        #[test]
+        fn blocks_do_not_matter(
+            text in prop_oneof![
+                r#"\{[\\\\"{}\[\], :1aY_y]{0,200}"#,
+                prop::collection::vec((".{0,40}", prop_oneof![
+                    Just(json!({"a": ["\\\"", {"b": "}"}]})), Just(json!("x".repeat(70))), Just(json!(true)),
+                ]), 0..6).prop_map(|members| Value::Object(members.into_iter().collect()).to_string()),
+            ],
+            noise in r#"[\\\\"{}\[\], :1]{0,2}"#, at: prop::sample::Index,
+        ) {
+            let mut text = text;
+            let place = text.floor_char_boundary(1 + at.index(text.len()));
+            text.insert_str(place, &noise);
+            let mut ranges = Vec::new();
+            let scanned = scan_record(text.as_bytes(), 0, &mut ranges).map(|scanned| scanned.end);
+            let (end, found) = scan_bytes(text.as_bytes());
+            prop_assert_eq!(scanned, end, "{}", text);
+            prop_assert_eq!(ranges, found, "{}", text);
+        }
+
         #[test]
         fn any_event_is_scanned_as_it_is_parsed(
             names in prop::collection::vec(
@@ -239,7 +343,7 @@ mod tests {
             let event = Value::Object(members.collect::<Map<_, _>>());
             let text = serde_json::to_string_pretty(&event).unwrap();
             let scanned = scan_record(text.as_bytes(), 0, &mut Vec::new()).unwrap();
-            prop_assert_eq!(scanned.header, EventHeader::of_event(&event));
+            prop_assert_eq!(scanned.header(), EventHeader::of_event(&event));
             prop_assert_eq!(scanned.end, text.len());
         }
     }

@@ -4,4 +4,5 @@ mod compliance;
 mod limits;
 mod lints;
 mod property;
+mod required_parts;
 mod vectors;

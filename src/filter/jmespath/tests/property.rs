@@ -90,7 +90,13 @@ const BINARY: [&str; 12] = [
 ];
 
 fn any_expression() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof!["[abc]", Just("@".to_owned()), "[abc]\\.[abc]", literal()];
+    expression_of(prop_oneof!["[abc]", Just("@".to_owned()), "[abc]\\.[abc]", literal()])
+}
+
+/// Returns expressions that consist of these ones.
+pub(super) fn expression_of(
+    leaf: impl Strategy<Value = String> + 'static,
+) -> impl Strategy<Value = String> {
     leaf.prop_recursive(4, 16, 2, |inner| {
         prop_oneof![
             (prop::sample::select(&UNARY[..]), inner.clone())

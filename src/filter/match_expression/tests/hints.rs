@@ -15,6 +15,7 @@ fn hints(expression: &str, events: &[Value]) -> Vec<MatchHint> {
     let mut observations = [MatchObservations::default(), MatchObservations::default()];
     for (number, event) in events.iter().enumerate() {
         parsed.evaluate(event, &mut observations[number % 2]);
+        parsed.collect_names(event, &mut observations[number % 2]);
     }
     let [mut all, other] = observations;
     all.merge(other);
@@ -158,7 +159,9 @@ fn memory_is_bounded_whatever_the_names() {
     let mut observations = MatchObservations::default();
     for number in 0..3_000 {
         let members = (0..20).map(|member| (format!("userName{member}{}", number % 10), json!(1)));
-        parsed.evaluate(&Value::Object(members.collect()), &mut observations);
+        let event = Value::Object(members.collect());
+        parsed.evaluate(&event, &mut observations);
+        parsed.collect_names(&event, &mut observations);
     }
     let size = format!("{observations:?}").len();
     assert!(size < 5_000, "{size}");
