@@ -28,11 +28,13 @@ use super::{
     rule_files::{self, LoadedRules, counted, load_valid_rules},
 };
 use crate::{
-    filter::rule::{event_pattern, translate_drools},
+    filter::rule::{EventPattern, MAX_PATTERN_CHARACTERS, event_pattern, translate_drools},
     report::{Log, terminal::escape_unprintable},
 };
 
-pub(in crate::cli) use self::checkpoint::PREFIX as CHECKPOINT_PREFIX;
+pub(in crate::cli) use self::checkpoint::{
+    PREFIX as CHECKPOINT_PREFIX, TARGET as CHECKPOINT_TARGET,
+};
 
 /// The end of `trailload watch --help`.
 const AFTER_HELP: &str = "\
@@ -42,22 +44,37 @@ A rule names the events it looks at; a JMESPath expression decides whether it fi
   match: contains(detail.userAgent, 'console')
   except: [\"detail.userIdentity.invokedBy != null\"]
   severity: high
+  actions: [security-slack]
   tests: [{event: tests/by-hand.json, fires: true}]
 
+An action file defines where alerts are sent; secrets come from the environment or from files:
+  security-slack: {kind: slack, url: \"${SLACK_URL}\"}
+
+Later runs read only what is new. An alert is sent once, however often its event is read.
+
 Examples:
-  trailload watch rules/ --dry-run --in AWSLogs/
-  trailload watch rules/ --dry-run --in s3://my-trail --last 7d
-  trailload watch --check rules/
-  trailload watch --test rules/
-  trailload watch --event-pattern rules/ > pattern.json
-  trailload watch --from-drl security-group.drl > rules/security-group.yml
+  Try rules on a trail bucket: print what they would send
+    trailload watch rules/ --dry-run --in s3://my-trail --last 7d
+  Alert on new events of the account, from a cron job
+    trailload watch rules/ --actions actions.yml --quiet
+  Send alerts for events of last month, too
+    trailload watch rules/ --actions actions.yml --in s3://my-trail --last 30d --replay
+  Send the alerts again that could not be delivered
+    trailload watch rules/ --actions actions.yml --retry
+  Check rules and actions, and run the tests of the rules
+    trailload watch rules/ --check --actions actions.yml
+    trailload watch rules/ --test
+  Translate a Drools file; print the event pattern for EventBridge
+    trailload watch --from-drl security-group.drl > rules/security-group.yml
+    trailload watch rules/ --event-pattern > pattern.json
 
 Exit codes:
-  0  the rules are valid and their tests pass; everything was read
+  0  everything was read, and every alert delivered; the rules are valid and their tests pass
   1  a test failed, or credentials, permissions or an address have to be fixed
-  2  a rule or the command line is invalid
-  3  some input could not be read, or a part of the Drools file not be translated
-  4  stopped by a signal";
+  2  a rule, an action or the command line is invalid
+  3  some input could not be read, an alert was not delivered (see 'trailload status'), or a part of
+     the Drools file could not be translated
+  4  stopped by a signal, position saved";
 
 /// The arguments of `trailload watch`.
 #[derive(Clone, Debug, clap::Args)]
@@ -139,7 +156,7 @@ pub(super) fn run(
     }
     if args.mode.event_pattern {
         let rules: Vec<_> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
-        super::print(&format!("{:#}\n", event_pattern(&rules)))?;
+        print_event_pattern(&event_pattern(&rules), log)?;
         return Ok(Exit::Success);
     }
     if args.mode.check {
@@ -217,6 +234,17 @@ fn check(args: &WatchArgs, loaded: &LoadedRules, log: &Log) -> Result<Exit, Fail
     let actions = counted(plan.defined_actions(), "action");
     super::print(&format!("{rules} and {actions} valid\n"))?;
     Ok(Exit::Success)
+}
+
+/// Prints an event pattern, on several lines unless it is longer than EventBridge accepts then.
+fn print_event_pattern(pattern: &EventPattern, log: &Log) -> Result<(), Failure> {
+    if !pattern.left_out.is_empty() {
+        let fields = pattern.left_out.join(" and ");
+        log.warn("event pattern", format_args!("{fields} left out: EventBridge accepts {MAX_PATTERN_CHARACTERS} characters; more events are delivered than the rules look at"));
+    }
+    let lines = format!("{:#}", pattern.pattern);
+    let fits = lines.chars().count() <= MAX_PATTERN_CHARACTERS;
+    super::print(&if fits { format!("{lines}\n") } else { format!("{}\n", pattern.pattern) })
 }
 
 fn test(loaded: &LoadedRules) -> Result<Exit, Failure> {

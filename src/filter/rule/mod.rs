@@ -10,12 +10,14 @@
 //! |---|---|
 //! | `definition`, `duration` | the rule file: keys, values and their errors |
 //! | `rule_set` | the index of rules by event source and name, and the verdicts on an event |
+//! | `bound` | the event names and sources that a rule is bound to |
 //! | `field_index` | the index of rules by the fields that they require |
 //! | `alert_gate` | `window`, `threshold` and `first_seen`, for matches in the order of time |
 //! | `event_pattern` | the EventBridge pattern that delivers the events of rules |
 //! | `drools` | rules of a Drools file as a rule file |
 
 mod alert_gate;
+mod bound;
 mod definition;
 mod drools;
 mod duration;
@@ -35,7 +37,7 @@ pub use self::{
     definition::{DefinitionWarning, RuleFile, parse_rule_file},
     drools::{DroolsTranslation, translate_drools},
     duration::parse_duration,
-    event_pattern::event_pattern,
+    event_pattern::{EventPattern, MAX_PATTERN_CHARACTERS, event_pattern},
     rule_set::{Finding, RuleSet, Shortlist},
 };
 pub use crate::event::Severity;

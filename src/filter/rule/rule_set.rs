@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     Rule, RuleCondition, Verdict,
+    bound::{Bound, Bounds},
     field_index::{FieldIndex, FieldIndexBuilder, FieldMatches, GroupNumber, RuleNumber},
 };
 use crate::filter::{
@@ -55,19 +56,9 @@ type BucketNumber = u32;
 /// What is known about a rule without an event.
 #[derive(Debug)]
 struct RuleBounds {
-    names: Bound,
-    sources: Bound,
+    bounds: Bounds,
     /// The group in which the rule fails.
     group: Option<GroupNumber>,
-}
-
-/// The texts of which a field must have one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Bound {
-    Any,
-    Exactly(Vec<String>),
-    /// In small letters.
-    InAnyCase(Vec<String>),
 }
 
 /// Rules that the same events concern.
@@ -149,8 +140,8 @@ impl RuleSet {
         event_name: &str,
     ) -> Option<(&Rule, &RuleBounds)> {
         let (rule, bounds) = (self.rules.get(number)?, self.bounds.get(number)?);
-        let is_concerned = bounds.names.contains(event_name)
-            && bounds.sources.contains(event_source)
+        let is_concerned = bounds.bounds.names.contains(event_name)
+            && bounds.bounds.sources.contains(event_source)
             && rule.selection.selects(event_source, event_name);
         is_concerned.then_some((rule, bounds))
     }
@@ -232,44 +223,6 @@ impl RuleSet {
     }
 }
 
-impl Bound {
-    /// Returns the texts that a rule lists for a field, reduced to those that its condition requires.
-    fn of(rule: &Rule, listed: Option<&[String]>, field: &str) -> Self {
-        let required =
-            rule.condition.as_ref().and_then(|condition| condition.required_texts(field));
-        let is_sigma = matches!(rule.condition, Some(RuleCondition::Sigma(_)));
-        let texts = match (listed, required) {
-            (None, None) => return Self::Any,
-            (Some(listed), None) => listed.to_vec(),
-            (None, Some(required)) if is_sigma => {
-                return Self::InAnyCase(unique(required.into_iter().map(lowercase).collect()));
-            }
-            (None, Some(required)) => required.into_iter().map(str::to_owned).collect(),
-            (Some(listed), Some(required)) => {
-                listed.iter().filter(|text| required.contains(&text.as_str())).cloned().collect()
-            }
-        };
-        Self::Exactly(unique(texts))
-    }
-
-    fn contains(&self, text: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exactly(texts) => texts.iter().any(|known| known == text),
-            Self::InAnyCase(texts) => {
-                let text = lowercase(text);
-                texts.contains(&text)
-            }
-        }
-    }
-}
-
-fn unique(mut texts: Vec<String>) -> Vec<String> {
-    texts.sort_unstable();
-    texts.dedup();
-    texts
-}
-
 /// Builds a [`RuleSet`].
 struct RuleSetBuilder {
     set: RuleSet,
@@ -287,14 +240,8 @@ impl RuleSetBuilder {
         for test in requirements.iter().flatten().flatten() {
             *shares.entry(test.clone()).or_insert(0) += 1;
         }
-        let bounds = rules
-            .iter()
-            .map(|rule| RuleBounds {
-                names: Bound::of(rule, rule.selection.events.as_deref(), "eventName"),
-                sources: Bound::of(rule, rule.selection.sources.as_deref(), "eventSource"),
-                group: None,
-            })
-            .collect();
+        let bounds =
+            rules.iter().map(|rule| RuleBounds { bounds: Bounds::of(rule), group: None }).collect();
         let set = RuleSet { rules, bounds, ..RuleSet::default() };
         Self { set, requirements, shares, indexes: Vec::new() }
     }
@@ -302,8 +249,7 @@ impl RuleSetBuilder {
     /// Assigns each rule to buckets.
     fn assign(&mut self) {
         for number in 0..self.set.rules.len() {
-            let RuleBounds { names, sources, .. } = &self.set.bounds[number];
-            let (names, sources) = (names.clone(), sources.clone());
+            let Bounds { names, sources } = self.set.bounds[number].bounds.clone();
             let set = &mut self.set;
             let (keys, map, is_decided) = match (names, sources) {
                 (Bound::Exactly(names), sources) => {

@@ -244,13 +244,58 @@ fn the_event_pattern_delivers_the_events_of_all_rules() {
     let set = rules(
         "name: 'ec2.amazonaws.com: a'\nevents: [B, A]\n---\nname: 's3.amazonaws.com: b'\nevents: [C]\n",
     );
-    let pattern = event_pattern(&set);
+    let EventPattern { pattern, left_out } = event_pattern(&set);
     assert_eq!(
         pattern["detail"],
-        json!({ "eventSource": ["ec2.amazonaws.com", "s3.amazonaws.com"], "eventName": ["A", "B", "C"] })
+        json!({ "eventName": ["A", "B", "C"], "eventSource": ["ec2.amazonaws.com", "s3.amazonaws.com"] })
     );
+    assert_eq!(left_out, Vec::<&str>::new());
     let all = rules("name: a\nevents: ['*']\n---\nname: 's3.amazonaws.com: b'\nevents: [C]\n");
-    assert_eq!(event_pattern(&all).get("detail"), None);
+    assert_eq!(event_pattern(&all).pattern.get("detail"), None);
+    let sigma = "title: x\nlogsource: {product: aws, service: cloudtrail}\ndetection:\n  s: {eventName: [CreateUser], eventSource: iam.amazonaws.com}\n  condition: s\n";
+    let both =
+        rules(&format!("{sigma}---\nname: b\nmatch: detail.eventName == 'C'\nevents: ['*']\n"));
+    assert_eq!(
+        event_pattern(&both).pattern["detail"],
+        json!({ "eventName": ["C", { "equals-ignore-case": "createuser" }] })
+    );
+}
+
+#[test]
+fn an_event_pattern_fits_the_quota_of_eventbridge() {
+    let numbered = |count: usize, name: &str| {
+        let texts: Vec<String> = (0..count)
+            .map(|number| {
+                format!(
+                    "- name: 's{}.amazonaws.com: {number}'\n  events: [{name}{number}]\n",
+                    number % 3
+                )
+            })
+            .collect();
+        rules(&texts.concat())
+    };
+    let few = event_pattern(&numbered(20, "Name"));
+    assert_eq!(few.left_out, Vec::<&str>::new());
+    let many = event_pattern(&numbered(150, "AVeryLongEventName"));
+    assert_eq!(many.left_out, ["eventName"]);
+    assert_eq!(many.pattern["detail"]["eventSource"].as_array().unwrap().len(), 3);
+    for pattern in [few, many] {
+        assert!(pattern.pattern.to_string().chars().count() <= MAX_PATTERN_CHARACTERS);
+    }
+}
+
+/// Returns whether an event pattern matches an event, as the documentation of EventBridge defines it.
+fn is_delivered(pattern: &Value, delivered: &Value) -> bool {
+    pattern.as_object().unwrap().iter().all(|(field, pattern)| match pattern {
+        Value::Array(choices) => choices.iter().any(|choice| match choice {
+            Value::Object(filter) => {
+                let text = filter["equals-ignore-case"].as_str().unwrap();
+                delivered[field].as_str().is_some_and(|value| value.eq_ignore_ascii_case(text))
+            }
+            value => delivered[field] == *value,
+        }),
+        inner => is_delivered(inner, &delivered[field]),
+    })
 }
 
 /// The keys of the JSON schema below a pointer.
@@ -532,6 +577,20 @@ proptest! {
             set.evaluate(event, |number, _, verdict| found.push((number, reported(&verdict))));
             found.sort_unstable();
             prop_assert_eq!(found, expected, "{}", event);
+        }
+    }
+
+    #[test]
+    fn events_of_rules_are_delivered(
+        rules in prop::collection::vec(any_rule(), 1..6),
+        events in prop::collection::vec(any_event(), 1..8),
+    ) {
+        let pattern = event_pattern(&rules).pattern;
+        for event in &events {
+            if rules.iter().any(|rule| rule.fires(event)) {
+                let delivered = json!({ "detail-type": "AWS API Call via CloudTrail", "detail": event });
+                prop_assert!(is_delivered(&pattern, &delivered), "{} {}", pattern, event);
+            }
         }
     }
 
