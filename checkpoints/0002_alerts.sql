@@ -1,5 +1,5 @@
 -- Schema of the checkpoint file, version 2: the memory of alerts. Times are milliseconds since the Unix epoch; an event without a
--- time has 9223372036854775807. Keys are hashes of 16 bytes.
+-- time has 2305843009213693951. Keys are hashes of 16 bytes.
 
 -- Rules that were evaluated. A rule with another name is another rule.
 CREATE TABLE alert_rules (
@@ -59,7 +59,7 @@ CREATE TABLE alerts (
     id      TEXT NOT NULL,     -- hash of rule, group and event
     rule    TEXT NOT NULL,
     raised  INTEGER NOT NULL,  -- time
-    content BLOB NOT NULL      -- the alert and its event: zstd
+    content BLOB NOT NULL      -- the alert and its event: zstd; empty if the user accepted that it is not delivered
 ) STRICT;
 
 -- Deliveries that are not made: of each alert, one for each action.

@@ -185,6 +185,14 @@ pub enum Error {
         /// The cause.
         source: rusqlite::Error,
     },
+    /// Alerts are raised, and hardly any is delivered.
+    #[error("{undelivered} alerts in the checkpoint file {} are not delivered", path.display())]
+    TooManyUndelivered {
+        /// The file.
+        path: PathBuf,
+        /// Their number.
+        undelivered: u64,
+    },
     /// More documents of a page were settled than it has. This is a bug.
     #[error(
         "partition {partition}: {settled} documents of page {page} are settled, but it has only {documents}"
@@ -267,6 +275,10 @@ impl Error {
             Self::Io { .. } => {
                 "check the disk, quotas and the limit on file sizes (ulimit -f), then run the same \
                  command again: nothing is lost"
+            }
+            Self::TooManyUndelivered { .. } => {
+                "make the receivers reachable or the rules more specific, then run the same command again: it continues where it \
+                 stopped; 'trailload status' shows the causes"
             }
             Self::Sql { .. } | Self::Miscounted { .. } | Self::UnknownPartition { .. } => {
                 return None;

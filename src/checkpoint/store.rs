@@ -43,6 +43,10 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 /// that is repeated after a crash.
 const MAX_CHANGES_PER_COMMIT: u32 = 2000;
 
+/// The most deliveries of alerts that are not made: with their events, a gigabyte. Then receivers have not worked for long, and a
+/// person has to look at them; until then, the run ends without reading further, so no alert is lost.
+const MAX_UNDELIVERED: u64 = 1_000_000;
+
 /// Number of folder ids cached in memory. Consecutive inputs are usually in the same folder, so a small cache suffices.
 const FOLDER_CACHE_ENTRIES: usize = 1024;
 
@@ -246,7 +250,11 @@ impl CheckpointStore {
         let now = self.now();
         let recorded =
             self.write("record alerts", |store| alerts.record(&store.connection, matches, now));
+        let undelivered = alerts.undelivered();
         self.alerts = Some(alerts);
+        if undelivered > MAX_UNDELIVERED {
+            return Err(Error::TooManyUndelivered { path: self.path.clone(), undelivered });
+        }
         recorded
     }
 
@@ -263,7 +271,11 @@ impl CheckpointStore {
         }
         let now = self.now();
         self.write("record a delivery", |store| {
-            DeliveryRows::new(&store.connection).update(update, now)
+            let delivered = DeliveryRows::new(&store.connection).update(update, now)?;
+            if let Some(alerts) = &mut store.alerts {
+                alerts.add_delivered(delivered);
+            }
+            Ok(())
         })?;
         self.awaiting_commit.push(stored);
         Ok(())

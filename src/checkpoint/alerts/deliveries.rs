@@ -57,21 +57,29 @@ impl<'c> DeliveryRows<'c> {
         statement.query_map(params![action, after, limit], row)?.collect()
     }
 
-    /// Stores a change of deliveries at a time.
+    /// Returns the number of deliveries that are not made.
+    pub(in crate::checkpoint) fn count(self) -> rusqlite::Result<u64> {
+        self.connection
+            .prepare_cached("SELECT count(*) FROM alert_deliveries")?
+            .query_row([], |row| number(row, 0))
+    }
+
+    /// Stores a change of deliveries at a time. Returns the number of deliveries that were made.
     pub(in crate::checkpoint) fn update(
         self,
         update: &DeliveryUpdate,
         now: i64,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<u64> {
         match update {
             DeliveryUpdate::Started { numbers } => {
                 let sql = "UPDATE alert_deliveries SET state = 'sending', attempts = attempts + 1, \
                      first_attempt = coalesce(first_attempt, ?2), last_attempt = ?2 \
                      WHERE number = ?1 AND state <> 'dead'";
                 let mut statement = self.connection.prepare_cached(sql)?;
-                numbers
-                    .iter()
-                    .try_for_each(|number| statement.execute(params![number, now]).map(drop))
+                for number in numbers {
+                    statement.execute(params![number, now])?;
+                }
+                Ok(0)
             }
             DeliveryUpdate::Ended(DeliveryOutcome::Delivered { number }) => {
                 self.delete_delivered(*number, now)
@@ -82,30 +90,32 @@ impl<'c> DeliveryRows<'c> {
             DeliveryUpdate::Ended(DeliveryOutcome::Failed { number, cause }) => {
                 self.fail(*number, "dead", cause, now)
             }
-            DeliveryUpdate::Flush => Ok(()),
+            DeliveryUpdate::Flush => Ok(0),
         }
     }
 
-    fn delete_delivered(self, number: i64, now: i64) -> rusqlite::Result<()> {
+    fn delete_delivered(self, number: i64, now: i64) -> rusqlite::Result<u64> {
         let sql = "DELETE FROM alert_deliveries WHERE number = ?1 RETURNING alert, action";
         let deleted: Option<(i64, String)> = self
             .connection
             .prepare_cached(sql)?
             .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let Some((alert, action)) = deleted else { return Ok(()) };
+        let Some((alert, action)) = deleted else { return Ok(0) };
         let sql = "INSERT INTO alert_actions (name, delivered, last_delivered) VALUES (?1, 1, ?2) \
              ON CONFLICT (name) DO UPDATE SET delivered = delivered + 1, last_delivered = excluded.last_delivered";
         self.connection.prepare_cached(sql)?.execute(params![action, now])?;
         let sql = "DELETE FROM alerts WHERE number = ?1 \
              AND NOT EXISTS (SELECT 1 FROM alert_deliveries WHERE alert = ?1)";
-        self.connection.prepare_cached(sql)?.execute([alert]).map(drop)
+        self.connection.prepare_cached(sql)?.execute([alert])?;
+        Ok(1)
     }
 
-    fn fail(self, number: i64, state: &str, cause: &str, now: i64) -> rusqlite::Result<()> {
+    fn fail(self, number: i64, state: &str, cause: &str, now: i64) -> rusqlite::Result<u64> {
         let sql = "UPDATE alert_deliveries SET state = ?2, cause = ?3, attempts = max(attempts, 1), \
              first_attempt = coalesce(first_attempt, ?4), last_attempt = ?4 WHERE number = ?1";
-        self.connection.prepare_cached(sql)?.execute(params![number, state, cause, now]).map(drop)
+        self.connection.prepare_cached(sql)?.execute(params![number, state, cause, now])?;
+        Ok(0)
     }
 
     /// Makes dead letters of all pending deliveries whose action is not among `actions`. Returns their number.
@@ -125,11 +135,16 @@ impl<'c> DeliveryRows<'c> {
         self.connection.prepare_cached(sql)?.execute([]).map(|rows| rows as u64)
     }
 
-    /// Accepts all dead letters. Returns the number of newly accepted ones.
+    /// Accepts all dead letters, which are never sent again, and deletes the content of alerts that have no other delivery. Returns
+    /// the number of newly accepted ones.
     pub(in crate::checkpoint) fn accept(self, now: i64) -> rusqlite::Result<u64> {
         let sql =
             "UPDATE alert_deliveries SET accepted = ?1 WHERE state = 'dead' AND accepted IS NULL";
-        self.connection.prepare_cached(sql)?.execute([now]).map(|rows| rows as u64)
+        let accepted = self.connection.prepare_cached(sql)?.execute([now])?;
+        let sql = "UPDATE alerts SET content = x'' WHERE content <> x'' AND NOT EXISTS \
+             (SELECT 1 FROM alert_deliveries WHERE alert = alerts.number AND accepted IS NULL)";
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(accepted as u64)
     }
 
     /// Returns at most `limit` dead letters, the first ones first.

@@ -15,6 +15,7 @@ use super::{
     combinations::{self, Sighting},
     content,
     counted_events::{self, CountedEvent, Threshold},
+    deliveries::DeliveryRows,
     keys::{Key, hexadecimal, key, short},
 };
 use crate::{
@@ -25,8 +26,9 @@ use crate::{
     },
 };
 
-/// The time of an event that has none: it is newer than all others, so its alert is delivered.
-const NO_TIME: i64 = i64::MAX;
+/// The time of an event that has none: it is newer than all others, so its alert is delivered. Far from the limits of the type, so
+/// that windows around it have both ends.
+const NO_TIME: i64 = i64::MAX / 4;
 
 /// The memory of alerts of a run. Everything but the state of rules is in the checkpoint file.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(in crate::checkpoint) struct AlertMemory {
     states: Vec<RuleState>,
     sizes: Sizes,
     totals: AlertTotals,
+    /// Deliveries that are not made.
+    undelivered: u64,
     /// Divisor of all bounds; 1 except in tests of them.
     bound_divisor: i64,
 }
@@ -114,7 +118,15 @@ impl AlertMemory {
         let states: rusqlite::Result<Vec<RuleState>> =
             rules.rules().iter().map(|rule| open_rule(connection, rule, evaluated_from)).collect();
         let (states, sizes) = (states?, Sizes::read(connection)?);
-        Ok(Self { rules, options, states, sizes, totals: AlertTotals::default(), bound_divisor: 1 })
+        Ok(Self {
+            rules,
+            options,
+            states,
+            sizes,
+            totals: AlertTotals::default(),
+            undelivered: DeliveryRows::new(connection).count()?,
+            bound_divisor: 1,
+        })
     }
 
     /// Divides all bounds, for tests.
@@ -126,6 +138,16 @@ impl AlertMemory {
     /// Returns what became of the matches so far.
     pub(in crate::checkpoint) fn totals(&self) -> AlertTotals {
         self.totals
+    }
+
+    /// Returns the number of deliveries that are not made, in all runs.
+    pub(in crate::checkpoint) fn undelivered(&self) -> u64 {
+        self.undelivered
+    }
+
+    /// Counts deliveries that were made.
+    pub(in crate::checkpoint) fn add_delivered(&mut self, deliveries: u64) {
+        self.undelivered = self.undelivered.saturating_sub(deliveries);
     }
 
     /// Stores the matches of a receipt at a time. They are looked at in the order of their times, so the order within a receipt is
@@ -412,7 +434,6 @@ impl Recording<'_> {
         let values = params![
             candidate.group_key,
             candidate.time.saturating_sub(reach),
-            // The latest time is that of events without one.
             candidate.time.saturating_add(reach),
             candidate.handling == Handling::Delivered
         ];
@@ -470,7 +491,9 @@ impl Recording<'_> {
         for action in &alert.actions {
             statement.execute(params![number, action])?;
         }
-        self.memory.totals.deliveries += alert.actions.len() as u64;
+        let deliveries = alert.actions.len() as u64;
+        self.memory.totals.deliveries += deliveries;
+        self.memory.undelivered += deliveries;
         Ok(())
     }
 

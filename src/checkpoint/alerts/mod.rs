@@ -42,8 +42,9 @@
 //!
 //! # Bounds
 //!
-//! Events are stored, compressed, only with alerts that are not delivered. Everything else is rows of fixed size, whose numbers are
-//! limited (see `bounds`). Beyond a limit, the tenth with the oldest event times is deleted: windows that have long expired go first.
+//! Events are stored, compressed, only with alerts that are not delivered; a run ends if there are a million of them. Everything else
+//! is rows of fixed size, whose numbers are limited (see `bounds`). Beyond a limit, the tenth with the oldest event times is deleted:
+//! windows that have long expired go first.
 //!
 //! # When rules change
 //!
@@ -57,6 +58,8 @@ mod content;
 mod counted_events;
 mod deliveries;
 mod keys;
+#[cfg(test)]
+mod kill_tests;
 mod memory;
 #[cfg(test)]
 mod tests;

@@ -519,6 +519,9 @@ fn a_dead_letter_keeps_its_cause_and_attempts_and_can_be_retried_or_accepted() {
     let status = memory.rows().actions().unwrap().remove(0);
     assert_eq!((status.pending, status.dead_letters, status.accepted), (2, 0, 1));
     assert_eq!(status.cause.as_deref(), Some("404 Not Found"));
+    let sql = "SELECT count(*) FROM alerts WHERE content = x''";
+    let emptied: i64 = memory.connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(emptied, 1, "the event of an accepted alert is not kept");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The contents of the checkpoint file after events, crashes, errors and further runs.
 
+mod alerts;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
