@@ -12,8 +12,9 @@ use trailload::{
         jmespath::Expression,
         literal::Literal,
         match_expression::{MatchExpression, MatchObservations},
+        rule::{RuleFile, RuleSet, Verdict, event_pattern, parse_rule_file, translate_drools},
         syntax::SyntaxError,
-        yaml::parse_yaml,
+        yaml::{TextPosition, parse_yaml},
     },
     limit::DecoderLimits,
     source::{
@@ -81,7 +82,76 @@ pub(crate) fn action_pattern(input: &[u8]) {
     }
 }
 
-/// Parses a file of rules.
+/// Parses a rule file, and evaluates its rules one by one and all at once.
+pub(crate) fn rules(input: &[u8]) {
+    let (text, event) = split(input);
+    check_rules(&text, parse_rule_file(&text), &event);
+}
+
+/// Parses the detection of a Sigma rule.
+pub(crate) fn sigma(input: &[u8]) {
+    let (text, event) = split(input);
+    let text = format!(
+        "title: x\nlogsource: {{product: aws, service: cloudtrail}}\ndetection:\n  {}",
+        text.replace('\n', "\n  ")
+    );
+    check_rules(&text, parse_rule_file(&text), &event);
+}
+
+/// Translates a Drools file; the translation is a valid rule file.
+pub(crate) fn drools(input: &[u8]) {
+    let (text, event) = split(input);
+    let translation = translate_drools(&text);
+    for error in &translation.untranslated {
+        check_position(&text, error.position);
+    }
+    if translation.translated > 0 {
+        let mut file = parse_rule_file(&translation.yaml);
+        // Two rules of the file may have the same name.
+        file.errors.retain(|error| !error.message.starts_with("the name is that of"));
+        assert_eq!(file.errors, [], "{}", translation.yaml);
+        assert_eq!(file.rules.len(), translation.translated, "{}", translation.yaml);
+        check_rules(&translation.yaml, file, &event);
+    }
+}
+
+/// Checks the places of errors and warnings, and that the index of rules finds what each rule finds.
+fn check_rules(text: &str, file: RuleFile, event: &Value) {
+    for error in file.errors.iter().chain(&file.other_log_sources) {
+        check_position(text, error.position);
+        assert!(!error.message.is_empty());
+    }
+    for warning in &file.warnings {
+        check_position(text, warning.position);
+    }
+    let alone: Vec<usize> = file
+        .rules
+        .iter()
+        .enumerate()
+        .filter_map(|(number, rule)| rule.fires(event).then_some(number))
+        .collect();
+    let _ = event_pattern(&file.rules);
+    let set = RuleSet::new(file.rules);
+    let mut together = Vec::new();
+    set.evaluate(event, |number, _, verdict| {
+        if matches!(verdict, Verdict::Fires(_)) {
+            together.push(number);
+        }
+    });
+    assert_eq!(alone, together, "{text}");
+}
+
+fn check_position(text: &str, position: TextPosition) {
+    // YAML takes a carriage return alone as the end of a line.
+    let lines = text.matches(['\n', '\r']).count() + 1;
+    assert!(position.line >= 1 && position.line <= lines + 1, "{position} in {text:?}");
+    assert!(
+        position.column >= 1 && position.column <= text.chars().count() + 2,
+        "{position} in {text:?}"
+    );
+}
+
+/// Parses YAML.
 pub(crate) fn yaml(input: &[u8]) {
     if let Ok(documents) = parse_yaml(&String::from_utf8_lossy(input)) {
         for document in documents {

@@ -5,8 +5,8 @@
 //! Output: a rule file, and what could not be translated, with line and column.
 //! Invariant: a rule is translated completely or not at all; the translation fires on the same events.
 //!
-//! Understood: `==`, `!=`, `<` and the like, `&&`, `||`, `!`, parentheses, `,`, the methods and operators `contains`,
-//! `startsWith`, `endsWith` and `equals`. Not understood: several patterns, regular expressions, Java code.
+//! Understood: `==`, `!=`, `<` and the like, `in`, `&&`, `||`, `!`, parentheses, `,`, the methods and operators `contains`,
+//! `startsWith`, `endsWith` and `equals`. Not understood: several patterns, `extends`, regular expressions, Java code.
 
 use std::fmt::Write as _;
 
@@ -183,10 +183,14 @@ fn tokenize(text: &str) -> Result<Vec<(usize, Token)>, DefinitionError> {
             })?;
             tokens.push((start, Token::Text(value)));
             length
-        } else if first.is_ascii_digit() {
+        } else if first.is_ascii_digit()
+            || first == '-' && rest.chars().nth(1).is_some_and(|next| next.is_ascii_digit())
+        {
             let length = rest
+                .strip_prefix('-')
+                .unwrap_or(rest)
                 .find(|character: char| !character.is_ascii_alphanumeric() && character != '.')
-                .unwrap_or(rest.len());
+                .map_or(rest.len(), |end| end + usize::from(first == '-'));
             tokens.push((start, Token::Number(rest.get(..length).unwrap_or_default().to_owned())));
             length
         } else if first.is_alphabetic() || matches!(first, '_' | '$') {
@@ -220,6 +224,13 @@ fn string(text: &str, quote: char) -> Option<(String, usize)> {
                 'n' => '\n',
                 't' => '\t',
                 'r' => '\r',
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'u' => {
+                    let digits: String =
+                        (0..4).map_while(|_| characters.next()).map(|(_, digit)| digit).collect();
+                    u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32)?
+                }
                 other => other,
             }),
             _ if character == quote => return Some((value, offset + 1)),
@@ -282,10 +293,18 @@ impl DroolsParser<'_> {
 
     /// Moves to the next `rule`. Returns whether there is one.
     fn skip_to_rule(&mut self) -> bool {
-        while self.next < self.tokens.len() && !self.is_word("rule") {
+        while self.next < self.tokens.len() && !self.is_rule_start() {
             self.next += 1;
         }
         self.next < self.tokens.len()
+    }
+
+    /// Returns whether here is the word `rule`, and not as a part of a Java name.
+    fn is_rule_start(&self) -> bool {
+        let before = self.next.checked_sub(1).and_then(|before| self.tokens.get(before));
+        self.is_word("rule")
+            && !matches!(before, Some((_, Token::Symbol("."))))
+            && !matches!(self.tokens.get(self.next + 1), Some((_, Token::Symbol("." | ";"))))
     }
 
     fn rule(&mut self) -> Translated<DroolsRule> {
@@ -300,7 +319,7 @@ impl DroolsParser<'_> {
             message: format!("rule {}: {}", quoted(&name), error.message),
             ..error
         };
-        self.attributes();
+        self.attributes().map_err(named)?;
         let condition = self.condition().map_err(named)?;
         let actions = self.actions();
         let rule = DroolsRule { name: name.clone(), condition, actions };
@@ -320,10 +339,21 @@ impl DroolsParser<'_> {
     }
 
     /// Skips attributes such as `salience 10` before `when`; the order of rules has no effect here.
-    fn attributes(&mut self) {
+    fn attributes(&mut self) -> Translated<()> {
         while self.next < self.tokens.len() && !self.is_word("when") && !self.is_word("end") {
+            if self.is_word("extends") {
+                return Err(self.error("`extends` cannot be translated"));
+            }
+            if self.take_word("enabled") {
+                self.take_symbol("(");
+                if self.is_word("false") {
+                    return Err(self.error("the rule is not enabled"));
+                }
+                continue;
+            }
             self.next += 1;
         }
+        Ok(())
     }
 
     /// Reads `when $map: Map(…) then`.
@@ -336,6 +366,10 @@ impl DroolsParser<'_> {
         }
         if matches!(self.tokens.get(self.next + 1), Some((_, Token::Symbol(":")))) {
             self.next += 2;
+        }
+        if self.is_word("java") {
+            self.next += 1;
+            while self.take_symbol(".") && (self.take_word("util") || self.is_word("Map")) {}
         }
         if !self.take_word("Map") {
             return Err(self.error("only a pattern `Map(…)` can be translated"));
@@ -399,7 +433,7 @@ impl DroolsParser<'_> {
                 return Err(self.error("a method is expected here"));
             };
             let test = self.test(&method, &left)?;
-            return Ok(test);
+            return self.compared_with_boolean(test);
         }
         for operator in ["==", "!=", "<=", ">=", "<", ">"] {
             if self.take_symbol(operator) {
@@ -419,6 +453,34 @@ impl DroolsParser<'_> {
         }
     }
 
+    /// Reads the rest of `this["key"].contains("x") == true`.
+    fn compared_with_boolean(&mut self, test: Condition) -> Translated<Condition> {
+        let is_equal = self.take_symbol("==");
+        if !is_equal && !self.take_symbol("!=") {
+            return Ok(test);
+        }
+        let expected = if self.take_word("true") {
+            true
+        } else if self.take_word("false") {
+            false
+        } else {
+            return Err(self.error("`true` or `false` is expected here"));
+        };
+        Ok(if expected == is_equal { test } else { Condition::Not(Box::new(test)) })
+    }
+
+    /// Reads the list of `this["key"] in ("a", "b")`.
+    fn list(&mut self, left: &str) -> Translated<Condition> {
+        self.next += 1;
+        self.expect_symbol("(")?;
+        let mut items = vec![self.operand()?];
+        while self.take_symbol(",") {
+            items.push(self.operand()?);
+        }
+        self.expect_symbol(")")?;
+        Ok(Condition::Call(format!("contains([{}], {left})", items.join(", "))))
+    }
+
     /// Reads a method with its argument in parentheses, or an operator of this name with the argument behind it.
     fn test(&mut self, name: &str, left: &str) -> Translated<Condition> {
         let function = match name {
@@ -426,6 +488,7 @@ impl DroolsParser<'_> {
             "startsWith" => Some("starts_with"),
             "endsWith" => Some("ends_with"),
             "equals" => None,
+            "in" => return self.list(left),
             _ => return Err(self.error(format!("`{name}` cannot be translated"))),
         };
         self.next += 1;
@@ -447,10 +510,8 @@ impl DroolsParser<'_> {
         }
         let literal = match self.peek().cloned() {
             Some(Token::Text(text)) => text_literal(&text),
-            Some(Token::Number(number))
-                if serde_json::from_str::<serde_json::Number>(&number).is_ok() =>
-            {
-                format!("`{number}`")
+            Some(Token::Number(number)) if number_literal(&number).is_some() => {
+                number_literal(&number).unwrap_or_default()
             }
             Some(Token::Word(word)) if matches!(word.as_str(), "true" | "false" | "null") => {
                 format!("`{word}`")
@@ -497,6 +558,12 @@ impl DroolsParser<'_> {
         }
         actions
     }
+}
+
+/// A number of Java as a literal of JMESPath, without the letter that tells its type.
+fn number_literal(number: &str) -> Option<String> {
+    let digits = number.trim_end_matches(['l', 'L', 'f', 'F', 'd', 'D', 'B', 'I']);
+    serde_json::from_str::<serde_json::Number>(digits).ok().map(|_| format!("`{digits}`"))
 }
 
 /// Text as a literal of JMESPath: in quotation marks, or as JSON in backticks where that needs escapes.
@@ -551,6 +618,23 @@ mod tests {
             ),
             ("this[\"a\"] not contains \"it's\"", "!contains(flat.\"a\", `\"it's\"`)"),
             ("this[\"a\"].equals(\"b\") /* why */", "flat.\"a\" == 'b'"),
+            ("\"b\".equals(this[\"a\"])", "'b' == flat.\"a\""),
+            ("this[\"a\"].contains(\"x\") == true", "contains(flat.\"a\", 'x')"),
+            ("this[\"a\"].contains(\"x\") == false", "!contains(flat.\"a\", 'x')"),
+            ("this[\"a\"].startsWith(\"x\") != true", "!starts_with(flat.\"a\", 'x')"),
+            ("this[\"a\"] in (\"x\", \"y\")", "contains(['x', 'y'], flat.\"a\")"),
+            ("this[\"a\"] not in (\"x\")", "!contains(['x'], flat.\"a\")"),
+            ("this[\"a\"] == -1 || this[\"a\"] > 5L", "flat.\"a\" == `-1` || flat.\"a\" > `5`"),
+            ("this[\"a\"] == \"\\u0041\\\\\"", "flat.\"a\" == `\"A\\\\\"`"),
+            ("this['a'] == 'it' // why\n", "flat.\"a\" == 'it'"),
+            (
+                "this[\"a\"] != null && this[\"a\"].contains(\"&& ||\")",
+                "flat.\"a\" != `null` && contains(flat.\"a\", '&& ||')",
+            ),
+            (
+                "!(!this[\"a\"].contains(\"x\") || this[\"b\"] == 1)",
+                "!(!contains(flat.\"a\", 'x') || flat.\"b\" == `1`)",
+            ),
         ] {
             assert_eq!(translated(drools), Ok(expected.to_owned()), "{drools}");
         }
@@ -567,6 +651,22 @@ mod tests {
             let error = translated(drools).unwrap_err();
             assert!(error.contains(message), "{drools}: {error}");
         }
+    }
+
+    #[test]
+    fn attributes_and_imports_are_understood_or_named() {
+        let text = "package a.rule;\nimport org.drools.core.rule.Package;\nrule \"a.b: 1\" extends \"x\" when Map() then end\nrule \"a.b: 2\" enabled false when Map() then end\nrule \"a.b: 3\" no-loop true, dialect \"java\" when $m : java.util.Map(this[\"a\"] == \"b\") then\n  // the end\n  String end1 = \"end\";\nend\n";
+        let translation = translate_drools(text);
+        let errors: Vec<_> =
+            translation.untranslated.iter().map(|error| error.message.as_str()).collect();
+        assert_eq!(
+            errors,
+            [
+                "rule \"a.b: 1\": `extends` cannot be translated",
+                "rule \"a.b: 2\": the rule is not enabled"
+            ]
+        );
+        assert_eq!(translation.yaml, "name: \"a.b: 3\"\nmatch: >-\n  flat.\"a\" == 'b'\n");
     }
 
     #[test]
