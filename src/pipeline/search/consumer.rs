@@ -118,7 +118,7 @@ impl Consumer for SearchConsumer {
     }
 
     fn consequence_of_failed_input() -> &'static str {
-        "it may contain further events"
+        "events in it may be missing"
     }
 
     async fn settle(&self, batch: SearchBatch) -> Settlement<SearchError> {

@@ -96,6 +96,11 @@ impl Counts {
         }
     }
 
+    /// Returns the fields that events are counted by.
+    pub(super) fn fields(&self) -> &FieldList {
+        &self.fields
+    }
+
     /// Counts an event.
     pub fn add(&mut self, event: &Value) {
         let Self { fields, groups, values, .. } = self;

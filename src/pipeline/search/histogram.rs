@@ -29,8 +29,8 @@ const MAX_PART_CELLS: usize = 5_000;
 /// Groups, and bytes of their values, that are counted on their own; the events of later ones are counted together.
 const MAX_GROUPS: (usize, usize) = (1_000, 4 << 20);
 
-/// Groups that have a column.
-const MAX_COLUMNS: usize = 8;
+/// Groups that have a column, unless `--limit` is given.
+const DEFAULT_COLUMNS: usize = 8;
 
 /// Intervals that replace a shorter one, in seconds: the first one that is a multiple of it, else its double.
 const LONGER: [i64; 6] = [10, 60, 600, 3_600, 21_600, 86_400];
@@ -81,6 +81,11 @@ impl Histogram {
             undated: 0,
             values: Vec::new(),
         }
+    }
+
+    /// Returns the fields whose values have columns.
+    pub(super) fn group_by(&self) -> Option<&FieldList> {
+        self.group_by.as_ref()
     }
 
     /// Counts an event.
@@ -165,13 +170,14 @@ impl Histogram {
         self.ends().map_or(0, |(first, last)| (last - first) / self.interval + 1)
     }
 
-    /// Returns the table.
-    pub(super) fn into_table(mut self, log: &Log) -> SummaryTable {
+    /// Returns the table. At most `limit` groups have a column.
+    pub(super) fn into_table(mut self, limit: Option<u64>, log: &Log) -> SummaryTable {
         while self.row_count() > MAX_ROWS {
             self.lengthen();
         }
         self.report(log);
-        let columns = self.group_columns();
+        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let columns = self.group_columns(limit.unwrap_or(DEFAULT_COLUMNS));
         let has_other = self.group_by.is_some() && columns.len() < self.groups.len()
             || self.cells.keys().any(|(_, group)| *group == OTHER_GROUP);
         let mut names = vec!["time".to_owned(), "count".to_owned()];
@@ -216,8 +222,8 @@ impl Histogram {
         }
     }
 
-    /// Returns the groups that have a column, the largest first.
-    fn group_columns(&self) -> Vec<(Vec<String>, u32)> {
+    /// Returns the groups that have a column, at most `limit`, the largest first.
+    fn group_columns(&self, limit: usize) -> Vec<(Vec<String>, u32)> {
         let mut totals: HashMap<u32, u64> = HashMap::new();
         for ((_, group), count) in &self.cells {
             *totals.entry(*group).or_default() += count;
@@ -228,7 +234,7 @@ impl Histogram {
             .map(|(values, number)| (totals.get(number).copied().unwrap_or(0), values, *number))
             .collect();
         groups.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-        groups.truncate(MAX_COLUMNS);
+        groups.truncate(limit);
         groups.into_iter().map(|(_, values, number)| (values.clone(), number)).collect()
     }
 }
@@ -296,10 +302,13 @@ mod tests {
             ("2024-07-01T01:00:00Z", 0),
             ("2024-07-01T02:00:00Z", 1),
         ];
-        let table = hours.into_table(&log());
+        let table = hours.into_table(None, &log());
         assert_eq!(rows(&table), expected.map(|(time, count)| (time.to_owned(), vec![count])));
         assert_eq!(table.bars, Some(1));
-        assert_eq!(histogram(60, None).into_table(&log()).rows, Vec::<Vec<SummaryCell>>::new());
+        assert_eq!(
+            histogram(60, None).into_table(None, &log()).rows,
+            Vec::<Vec<SummaryCell>>::new()
+        );
     }
 
     #[test]
@@ -309,7 +318,7 @@ mod tests {
         weeks.add(&event("2024-06-30T12:00:00Z", "A"));
         weeks.add(&event("2024-07-01T12:00:00Z", "A"));
         let starts: Vec<String> =
-            rows(&weeks.into_table(&log())).into_iter().map(|(time, _)| time).collect();
+            rows(&weeks.into_table(None, &log())).into_iter().map(|(time, _)| time).collect();
         assert_eq!(starts, ["2024-06-24T00:00:00Z", "2024-07-01T00:00:00Z"]);
     }
 
@@ -323,7 +332,7 @@ mod tests {
             }
             total.merge(part);
         }
-        let table = total.into_table(&log());
+        let table = total.into_table(None, &log());
         assert_eq!(
             table.columns,
             ["time", "count", "E9", "E8", "E7", "E6", "E5", "E4", "E3", "E2", "(other)"]
@@ -360,7 +369,7 @@ mod tests {
                 total.merge(histogram);
             }
             let used = total.interval;
-            let table = rows(&total.into_table(&log()));
+            let table = rows(&total.into_table(None, &log()));
             prop_assert!(table.len() <= usize::try_from(MAX_ROWS).unwrap());
             for (start, counts) in table {
                 let start: Timestamp = start.parse().unwrap();

@@ -6,7 +6,10 @@
 use serde_json::Value;
 
 use super::{counts::Counts, histogram::Histogram, policy::LeastPolicy, trace::Trace};
-use crate::{report::Log, sink::events::SummaryTable};
+use crate::{
+    report::Log,
+    sink::events::{FieldList, SummaryTable},
+};
 
 /// Events of a worker that are summarized before its part is merged.
 const MAX_PART_EVENTS: u64 = 50_000;
@@ -25,6 +28,15 @@ pub enum EventSummary {
 }
 
 impl EventSummary {
+    /// Returns the fields that events are counted by.
+    pub(super) fn fields(&self) -> Option<&FieldList> {
+        match self {
+            Self::Counts(counts) => Some(counts.fields()),
+            Self::Histogram(histogram) => histogram.group_by(),
+            Self::Policy(_) | Self::Trace(_) => None,
+        }
+    }
+
     /// Adds an event.
     pub(super) fn add(&mut self, event: &Value) {
         match self {
@@ -58,7 +70,7 @@ impl EventSummary {
             }
     }
 
-    /// Returns the table of the summary, with at most `limit` rows, or the summary if it has none.
+    /// Returns the table of the summary, with at most `limit` values of `--count-by`, or the summary if it has none.
     pub(super) fn into_table(
         self,
         limit: Option<u64>,
@@ -66,7 +78,7 @@ impl EventSummary {
     ) -> Result<SummaryTable, Box<Self>> {
         match self {
             Self::Counts(counts) => Ok(counts.into_table(limit, log)),
-            Self::Histogram(histogram) => Ok(histogram.into_table(log)),
+            Self::Histogram(histogram) => Ok(histogram.into_table(limit, log)),
             summary @ (Self::Policy(_) | Self::Trace(_)) => Err(Box::new(summary)),
         }
     }
