@@ -49,7 +49,7 @@ fn print_policy(report: &PolicyReport, plan: &SearchPlan, log: &Log) -> Result<(
     match plan.report_format {
         Some(EventFormat::Json) => print(&pretty(&report.to_json()))?,
         Some(EventFormat::Ndjson) => print(&json_lines(&report.to_json()["policies"]))?,
-        _ => print(&report.to_text())?,
+        _ => print(&escape_unprintable_json(&report.to_text()))?,
     }
     for policy in &report.policies {
         for remark in &policy.remarks {

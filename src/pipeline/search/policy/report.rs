@@ -2,10 +2,7 @@
 //!
 //! Input: documents and remarks. Output: text for standard output, remarks for standard error, or everything as JSON.
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Write as _},
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::{Value, json};
 
@@ -101,14 +98,18 @@ pub enum WildcardReason {
 }
 
 impl PolicyReport {
-    /// Returns the documents, one behind the other, each with a newline at its end.
+    /// Returns the document if there is one, as it can be attached to the principal; if there are several, a line for each
+    /// principal: a JSON object with the principal and its documents.
     pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        for document in self.policies.iter().flat_map(|policy| &policy.documents) {
-            // Writing to a String does not fail.
-            let _ = writeln!(text, "{document:#}");
+        let granted = || self.policies.iter().filter(|policy| !policy.documents.is_empty());
+        let mut documents = granted().flat_map(|policy| &policy.documents);
+        match (documents.next(), documents.next()) {
+            (None, _) => String::new(),
+            (Some(document), None) => format!("{document:#}\n"),
+            (Some(_), Some(_)) => {
+                granted().map(|policy| format!("{}\n", policy.to_json())).collect()
+            }
         }
-        text
     }
 
     /// Returns what the documents do not contain, as lines for standard error.

@@ -393,6 +393,44 @@ fn callers_that_need_no_policy_are_counted() {
 }
 
 #[test]
+fn one_document_is_printed_as_it_is_and_several_with_their_principals() {
+    let user = |name: &str, event_name: &str, table: &str| {
+        let mut event = event("dynamodb.amazonaws.com", event_name, json!({"tableName": table}));
+        let arn = format!("arn:aws:iam::111122223333:user/{name}");
+        event["userIdentity"] = json!({"type": "IAMUser", "userName": name, "arn": arn});
+        event
+    };
+    let text = |events: &[Value]| {
+        let mut policy = LeastPolicy::new(DeniedCalls::LeaveOut);
+        events.iter().for_each(|event| policy.add(event));
+        policy.finish().to_text()
+    };
+    let one = text(&[user("alice", "GetItem", "a")]);
+    let document: Value = serde_json::from_str(&one).unwrap();
+    assert_eq!(document["Version"], "2012-10-17");
+    assert!(one.lines().count() > 3, "it is made for reading: {one}");
+
+    let several = text(&[user("alice", "GetItem", "a"), user("bob", "PutItem", "b")]);
+    let lines: Vec<Value> =
+        several.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let principals: Vec<&Value> = lines.iter().map(|line| &line["principal"]).collect();
+    assert_eq!(principals, ["user/alice", "user/bob"]);
+    assert_eq!(lines[0]["documents"][0], document);
+
+    // Documents of one principal that are too large for one.
+    let many: Vec<Value> = (0..300)
+        .map(|number| user("alice", "GetItem", &format!("{}{number}", "t".repeat(90))))
+        .collect();
+    let split = text(&many);
+    assert_eq!(split.lines().count(), 1);
+    let line: Value = serde_json::from_str(&split).unwrap();
+    assert!(
+        line["documents"].as_array().unwrap().len() > 1 || line["Statement"].is_array(),
+        "{line}"
+    );
+}
+
+#[test]
 fn statements_are_merged_and_do_not_depend_on_the_order() {
     let names = ["GetItem", "PutItem", "DeleteItem"];
     let mut events: Vec<Value> = names
