@@ -65,19 +65,31 @@ impl<'t> StructureCursor<'t> {
     /// Returns [`StructureError`] if the text ends first or is irregular.
     #[inline]
     pub fn string_end(&mut self, start: usize) -> Result<StringEnd, StructureError> {
+        let first = start - self.at + 1;
+        if first < BLOCK {
+            let quotes = self.quotes >> first;
+            if quotes != 0 {
+                let is_plain = self.backslashes >> first & below(quotes) == 0;
+                let end = start + quotes.trailing_zeros() as usize + 2;
+                return Ok(StringEnd { end, is_plain });
+            }
+        }
+        self.distant_string_end(start)
+    }
+
+    /// As [`Self::string_end`], in a later block.
+    #[inline(never)]
+    fn distant_string_end(&mut self, start: usize) -> Result<StringEnd, StructureError> {
+        self.seek(start)?;
         // The bits behind the opening quote.
-        let mut behind = !1 << self.seek(start)?;
+        let mut behind = !1 << (start - self.at);
         let mut is_plain = true;
         loop {
             let quotes = self.quotes & behind;
-            // The bits up to the closing quote, or all of them.
-            let within = quotes.wrapping_sub(1) & !quotes;
-            is_plain &= self.backslashes & behind & within == 0;
+            is_plain &= self.backslashes & behind & below(quotes) == 0;
             if quotes != 0 {
-                return Ok(StringEnd {
-                    end: self.at + quotes.trailing_zeros() as usize + 1,
-                    is_plain,
-                });
+                let end = self.at + quotes.trailing_zeros() as usize + 1;
+                return Ok(StringEnd { end, is_plain });
             }
             self.advance()?;
             behind = !0;
@@ -92,7 +104,8 @@ impl<'t> StructureCursor<'t> {
     #[inline]
     pub fn container_end(&mut self, start: usize) -> Result<usize, StructureError> {
         let mut open = OpenBrackets::default();
-        let mut brackets = self.brackets & !0 << self.seek(start)?;
+        self.seek(start)?;
+        let mut brackets = self.brackets & !0 << (start - self.at);
         loop {
             while brackets != 0 {
                 let offset = self.at + brackets.trailing_zeros() as usize;
@@ -117,14 +130,13 @@ impl<'t> StructureCursor<'t> {
         }
     }
 
-    /// Moves to the block of an offset, and returns its bit there.
+    /// Moves to the block of an offset.
     #[inline]
-    fn seek(&mut self, offset: usize) -> Result<u32, StructureError> {
+    fn seek(&mut self, offset: usize) -> Result<(), StructureError> {
         while offset >= self.at + BLOCK {
             self.advance()?;
         }
-        // Less than the size of a block.
-        Ok(u32::try_from(offset - self.at).unwrap_or_default())
+        Ok(())
     }
 
     #[inline]
@@ -150,6 +162,12 @@ impl<'t> StructureCursor<'t> {
         self.brackets = block.brackets & !inside;
         Ok(())
     }
+}
+
+/// Returns the bits below the lowest one that is set, or all if none is.
+#[inline]
+fn below(bits: u64) -> u64 {
+    bits.wrapping_sub(1) & !bits
 }
 
 /// Where in a block certain bytes are, the first byte in the lowest bit.
