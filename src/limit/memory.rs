@@ -48,6 +48,8 @@ pub struct MemoryBudget {
     total_bytes: u64,
     batch_bytes: u64,
     remote_sources: u64,
+    /// What the decoders of all workers may hold of whole files, as stored and decompressed.
+    whole_files_bytes: u64,
 }
 
 impl MemoryBudget {
@@ -57,7 +59,15 @@ impl MemoryBudget {
     /// Returns the budget of a run with a limit of `total_bytes`, bulk requests of `batch_bytes`, and so many sources
     /// that fetch from a service ahead of the workers.
     pub const fn new(total_bytes: u64, batch_bytes: u64, remote_sources: usize) -> Self {
-        Self { total_bytes, batch_bytes, remote_sources: remote_sources as u64 }
+        let remote_sources = remote_sources as u64;
+        Self { total_bytes, batch_bytes, remote_sources, whole_files_bytes: u64::MAX }
+    }
+
+    /// Lowers what the decoders of all workers may hold of whole files. Larger files are read in pieces, which takes
+    /// more time and less memory.
+    #[must_use]
+    pub const fn with_whole_files(self, bytes: u64) -> Self {
+        Self { whole_files_bytes: bytes, ..self }
     }
 
     /// Returns the largest batch for a limit of `total_bytes`.
@@ -110,6 +120,7 @@ impl MemoryBudget {
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let usual = DecoderLimits::DEFAULT;
         let pipeline = self.pipeline_bytes();
+        let workers = workers.max(1);
         let max_extra_bytes = usual.max_extra_bytes.min(bytes(pipeline / EXTRA_DIVISOR));
         let max_record_bytes = bytes(pipeline / RECORD_DIVISOR);
         let limits = DecoderLimits {
@@ -117,15 +128,17 @@ impl MemoryBudget {
             max_extra_bytes,
             ..usual
         };
-        if self.required_bytes(workers) <= pipeline {
-            return limits;
-        }
-        let per_worker = bytes(pipeline / WHOLE_FILES_DIVISOR / workers.max(1) as u64);
+        let text_bytes = if self.required_bytes(workers) <= pipeline {
+            // A file as stored takes half as much as its text.
+            bytes(self.whole_files_bytes / 3 * 2) / workers
+        } else {
+            bytes(self.whole_files_bytes.min(pipeline / WHOLE_FILES_DIVISOR)) / workers
+        };
         let at_most =
             |usual_bytes: usize, bytes: usize| usual_bytes.min(bytes.max(usual.window_bytes));
         DecoderLimits {
-            max_unpacked_bytes: at_most(usual.max_unpacked_bytes, per_worker),
-            max_stored_bytes: at_most(usual.max_stored_bytes, per_worker / 2),
+            max_unpacked_bytes: at_most(usual.max_unpacked_bytes, text_bytes),
+            max_stored_bytes: at_most(usual.max_stored_bytes, text_bytes / 2),
             ..limits
         }
     }
@@ -195,6 +208,17 @@ mod tests {
         assert_eq!(mib(low.decoder_limits(1).max_extra_bytes), 10);
         let remote = MemoryBudget::new(256 * MIB, 5 * MIB, 2);
         assert_eq!(mib(remote.decoder_limits(1).max_extra_bytes), 74, "xz -9 takes 65");
+    }
+
+    #[test]
+    fn whole_files_of_all_workers_are_bounded() {
+        let budget = LOCAL.with_whole_files(48 * MIB);
+        for workers in [1, 2, 3, 5, 16] {
+            let limits = budget.decoder_limits(workers);
+            assert!(limits.retained_bytes() * workers <= 48 << 20, "{workers}");
+            assert_eq!(limits.max_record_bytes, LOCAL.decoder_limits(workers).max_record_bytes);
+        }
+        assert_eq!(budget.decoder_limits(2), DecoderLimits::DEFAULT);
     }
 
     proptest! {

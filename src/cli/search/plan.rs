@@ -48,6 +48,10 @@ use crate::{
 /// printed at once.
 const BATCH_BYTES: u64 = 256 << 10;
 
+/// What all workers may hold of whole files, so that a search takes at most 100 MB on a machine with many processors.
+/// With two workers, each reads files of 16 MiB of text as a whole, which is more than a trail writes.
+const WHOLE_FILES_BYTES: u64 = 48 << 20;
+
 /// Everything that a search needs to know, checked and with all defaults filled in.
 #[derive(Clone, Debug)]
 pub(super) struct SearchPlan {
@@ -241,7 +245,8 @@ impl SearchArgs {
                 self.memory
             )));
         }
-        Ok(MemoryBudget::new(self.memory.0, BATCH_BYTES, remote_sources))
+        let budget = MemoryBudget::new(self.memory.0, BATCH_BYTES, remote_sources);
+        Ok(budget.with_whole_files(WHOLE_FILES_BYTES))
     }
 
     fn workers(

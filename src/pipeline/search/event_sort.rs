@@ -117,6 +117,10 @@ impl EventSort {
         if !self.events.is_empty() && self.memory() + needed > self.budget {
             self.make_room(needed)?;
         }
+        if self.bytes.capacity() == 0 {
+            // Memory that is not used yet costs nothing; growing step by step takes up to three times the budget.
+            self.bytes.reserve_exact(self.budget);
+        }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(event);
         self.events.push(BufferedEvent { key, start, end: self.bytes.len() });
@@ -133,6 +137,11 @@ impl EventSort {
         mut print: impl FnMut(&[u8]) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
         self.sort_buffer();
+        if self.spill.is_some() {
+            // The merge needs the memory of the buffer.
+            self.write_buffer()?;
+            (self.bytes, self.events) = (Vec::new(), Vec::new());
+        }
         let mut left = self.limit;
         let mut last = None;
         let mut print_once = |key: SortKey, event: &[u8]| {
@@ -154,10 +163,8 @@ impl EventSort {
             }
             return Ok(());
         };
-        let buffered =
-            self.events.iter().map(|event| (event.key, &self.bytes[event.start..event.end]));
         let failed = |source| SortError { folder: self.folder.clone(), source };
-        spill.merge(buffered, self.budget, failed, print_once)
+        spill.merge(self.budget, failed, print_once)
     }
 
     fn key(&self, time: Option<i64>, id: u128) -> SortKey {
@@ -188,26 +195,31 @@ impl EventSort {
         self.sort_buffer();
         let kept: usize = self.events.iter().map(|event| event.end - event.start).sum();
         if kept + needed <= self.budget / 2 {
-            self.compact(kept);
+            self.compact();
             return Ok(());
         }
-        let failed = |source| SortError { folder: self.folder.clone(), source };
         if self.spill.is_none() {
+            let failed = |source| SortError { folder: self.folder.clone(), source };
             self.spill = Some(SpillFile::create(&self.folder).map_err(failed)?);
         }
-        if let Some(spill) = &mut self.spill {
-            let events =
-                self.events.iter().map(|event| (event.key, &self.bytes[event.start..event.end]));
-            spill.write_run(events).map_err(failed)?;
-        }
+        self.write_buffer()?;
         self.bytes.clear();
         self.events.clear();
         Ok(())
     }
 
+    /// Writes the sorted buffer to the temporary file, if there is one.
+    fn write_buffer(&mut self) -> Result<(), SortError> {
+        let Some(spill) = &mut self.spill else { return Ok(()) };
+        let events =
+            self.events.iter().map(|event| (event.key, &self.bytes[event.start..event.end]));
+        let failed = |source| SortError { folder: self.folder.clone(), source };
+        spill.write_run(events).map_err(failed)
+    }
+
     /// Moves the events that are kept to the start of a new buffer.
-    fn compact(&mut self, kept: usize) {
-        let mut bytes = Vec::with_capacity(kept);
+    fn compact(&mut self) {
+        let mut bytes = Vec::with_capacity(self.budget);
         for event in &mut self.events {
             let start = bytes.len();
             bytes.extend_from_slice(&self.bytes[event.start..event.end]);
@@ -269,10 +281,9 @@ impl SpillFile {
         Ok(())
     }
 
-    /// Calls `print` with the events of all runs and of the buffer in order, until it returns `Break`.
-    fn merge<'e, E: From<SortError>>(
+    /// Calls `print` with the events of all runs in order, until it returns `Break`.
+    fn merge<E: From<SortError>>(
         self,
-        mut buffered: impl Iterator<Item = (SortKey, &'e [u8])>,
         budget: usize,
         failed: impl Fn(io::Error) -> SortError,
         mut print: impl FnMut(SortKey, &[u8]) -> Result<ControlFlow<()>, E>,
@@ -287,29 +298,16 @@ impl SpillFile {
                 heads.push(Reverse((key, number)));
             }
         }
-        let mut next_buffered = buffered.next();
-        loop {
-            let head = heads.peek().map(|Reverse((key, _))| *key);
-            let step = match (next_buffered, head) {
-                (Some((key, event)), head) if head.is_none_or(|head| key <= head) => {
-                    next_buffered = buffered.next();
-                    print(key, event)?
-                }
-                (_, None) => return Ok(()),
-                (_, Some(_)) => {
-                    let Some(Reverse((key, number))) = heads.pop() else { return Ok(()) };
-                    let reader = &mut readers[number];
-                    let step = print(key, reader.event().map_err(&failed)?)?;
-                    if let Some(key) = reader.next_key().map_err(&failed)? {
-                        heads.push(Reverse((key, number)));
-                    }
-                    step
-                }
-            };
-            if step.is_break() {
-                return Ok(());
+        while let Some(Reverse((key, number))) = heads.pop() {
+            let reader = &mut readers[number];
+            if print(key, reader.event().map_err(&failed)?)?.is_break() {
+                break;
+            }
+            if let Some(key) = reader.next_key().map_err(&failed)? {
+                heads.push(Reverse((key, number)));
             }
         }
+        Ok(())
     }
 }
 
