@@ -265,7 +265,20 @@ fn an_invalid_command_line_is_exit_2_before_any_request() {
         (&["--ip", "1.2.3"], &["'1.2.3' for '--ip <ADDRESS|CIDR>'"]),
         (&["--access-key", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"], &["a secret access key"]),
         (&["--read-only", "--write-only"], &["exclude each other"]),
-        (&["--limit", "0"], &["'0' for '--limit <N>'"]),
+        (&["--limit", "0"], &["'0' for '--limit <N>': expected a number of events, at least 1"]),
+        (&["--limit", "-1"], &["'-1' for '--limit <N>': expected a number"]),
+        (&["--last", "-3h"], &["'-3h' for '--last <AGE>': expected an age"]),
+        (&["--histogram", "0s"], &["'0s' for '--histogram <LENGTH>': expected a length"]),
+        (&["--resource", ""], &["the value of '--resource <PATTERN>' is empty"]),
+        (&["--principal", " "], &["the value of '--principal <PATTERN>' is empty"]),
+        (&["--trace", ""], &["the value of '--trace <IDENTITY>' is empty"]),
+        (&["--in", ""], &["the name of a source is empty"]),
+        (&["--ip", "ec2.amazonaws.com"], &["'$.sourceIPAddress == \"ec2.amazonaws.com\"'"]),
+        (&["s3:Get*,ec2:*"], &["write 's3:Get*' 'ec2:*'"]),
+        (&["--fields", "time,ip,time"], &["'time' is given twice"]),
+        (&["--count-by", "action", "--sort", "time"], &["'--sort' sorts events"]),
+        (&["--policy", "--limit", "5"], &["'--policy' prints neither", "remove --limit"]),
+        (&["--histogram", "1h", "--limit", "5"], &["'--histogram' prints neither"]),
         (&["--sort", "size"], &["'size'", "time, -time"]),
         (&["--output", "xml"], &["'xml'", "ndjson"]),
         (&["--include-denied"], &["--policy"]),
@@ -301,6 +314,8 @@ fn the_exit_code_reports_what_was_found() {
     let foreign = desk.file("foreign.json", r#"{"a": 1}"#);
     search_in(&foreign, &[]).exits(3).says(&["not CloudTrail"]);
     search_in(&desk.path("."), &["s3:*"]).exits(3);
+    std::fs::create_dir(desk.path("empty")).unwrap();
+    search_in(&desk.path("empty"), &[]).exits(5).says(&["no file was found here; check the path"]);
     let folder = desk.file("others/foreign.json", r#"{"a": 1}"#);
     let ended = search_in(folder.parent().unwrap(), &[]).exits(3);
     ended.says(&["no CloudTrail events in 1 input"]);

@@ -109,6 +109,50 @@ fn selected_fields_are_printed_in_every_format() {
 }
 
 #[test]
+fn a_path_through_a_list_selects_the_member_of_each_element() {
+    let desk = Desk::new();
+    let resources = json!({"resources": [{"ARN": "arn:1"}, {"ARN": "arn:2"}, {"type": "t"}]});
+    let file = desk.file("a.json", records(&[small(1, &resources), small(2, &json!({}))]));
+    for path in ["resources.ARN", "resources[*].ARN", "$.resources.*.ARN"] {
+        let csv = search(&file, &["--fields", path, "--output", "csv"]);
+        assert_eq!(csv, format!("{path}\n\"arn:1, arn:2\"\n\"\"\n"));
+        let lines = search(&file, &["--fields", path]);
+        let lines: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines, [json!({path: ["arn:1", "arn:2"]}), json!({path: null})]);
+        let counts = search(&file, &["--count-by", path]);
+        assert_eq!(counts.lines().next().unwrap(), json!({path: null, "count": 1}).to_string());
+    }
+}
+
+#[test]
+fn a_field_that_no_event_has_is_named_with_what_was_meant() {
+    let desk = Desk::new();
+    let file = desk.file("a.json", records(&events(0..3)));
+    for (words, expected) in [
+        (&["--fields", "time,username"][..], "--fields username: none of the 3 events found has"),
+        (&["--fields", "Principal"], "has this field; did you mean principal?"),
+        (
+            &["--count-by", "eventname"],
+            "--count-by eventname: none of the 3 events found has this field; did you mean $.eventName?",
+        ),
+        (&["--count-by", "eventname", "--histogram", "1h"], "--count-by eventname: none of the 3"),
+        (
+            &["--fields", "xyz", "--limit", "1"],
+            "--fields xyz: the event found does not have this field",
+        ),
+    ] {
+        let output = command(&file, words).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(messages(&output).contains(expected), "{words:?}: {}", messages(&output));
+    }
+    for usual in ["time,error,eventName", "resource"] {
+        let output = command(&file, &["--fields", usual]).output().unwrap();
+        assert!(!messages(&output).contains("warning"), "{}", messages(&output));
+    }
+}
+
+#[test]
 fn no_cell_becomes_a_formula() {
     let desk = Desk::new();
     let hostile = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1"];
@@ -351,7 +395,7 @@ fn counts_and_histograms_are_printed_in_every_format() {
     let printed = |words: &[&str]| search(&file, words);
     assert_eq!(
         printed(&["--count-by", "action,errorCode"]),
-        "{\"action\":\"s3:GetObject\",\"errorCode\":\"\",\"count\":3}\n{\"action\":\"s3:PutObject\",\"errorCode\":\"X\",\"count\":1}\n"
+        "{\"action\":\"s3:GetObject\",\"errorCode\":null,\"count\":3}\n{\"action\":\"s3:PutObject\",\"errorCode\":\"X\",\"count\":1}\n"
     );
     assert_eq!(
         printed(&["--histogram", "1h", "--output", "csv"]),

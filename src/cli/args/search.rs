@@ -8,7 +8,7 @@ use super::{
     aws::{AccessArgs, BucketArgs},
     engine::ConnectionArgs,
     size::ByteCount,
-    time::{Age, SearchTime},
+    time::{Age, SearchTime, interval},
 };
 use crate::{
     pipeline::search::TimeOrder,
@@ -165,18 +165,20 @@ pub struct ConditionArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = TIME)]
 pub struct SearchTimeArgs {
-    /// Find only events at or after this time: '2024-06-01 14:00:12' or 2024-06-01 (UTC),
-    /// 2024-06-01T14:00:12+02:00, now-2h, or an age such as 7d [default: all there are]
-    #[arg(long, value_name = "TIME")]
+    /// Find only events at or after this time: '2024-06-01 14:00:12', 2024-06-01T14:00:12+02:00,
+    /// 2024-06-01, today, yesterday, now-2h, or an age such as 7d; UTC unless a zone is given
+    /// [default: all there are]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub from: Option<SearchTime>,
-    /// Find only events at or before this time [default: now]
-    #[arg(long, value_name = "TIME")]
+    /// Find only events at or before this time; a date is the start of its day [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub to: Option<SearchTime>,
     /// Find only events of this age or newer, such as 3h or 7d
     #[arg(long, value_name = "AGE", conflicts_with_all = ["from", "last_minute"])]
+    #[arg(allow_hyphen_values = true)]
     pub last: Option<Age>,
     /// Find only events of the last N minutes
-    #[arg(long, value_name = "N", conflicts_with = "from")]
+    #[arg(long, value_name = "N", conflicts_with = "from", allow_negative_numbers = true)]
     pub last_minute: Option<u32>,
 }
 
@@ -189,11 +191,12 @@ pub struct ResultArgs {
     /// ndjson]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub output: Option<EventFormat>,
-    /// Print only these fields, such as time,principal,action,requestParameters.bucketName
+    /// Print only these fields: paths such as requestParameters.bucketName or resources.ARN, or time,
+    /// account, region, principal, action, service, resource, error, ip
     #[arg(long, value_name = "FIELD,…")]
     pub fields: Option<FieldList>,
     /// End after N events; of counts, print the N most frequent
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = limit, allow_negative_numbers = true)]
     pub limit: Option<NonZeroU64>,
     /// Sort all events by time: oldest first (time) or newest first (-time) [default: as they are
     /// found]
@@ -214,7 +217,7 @@ pub struct ResultArgs {
     pub count_by: Option<FieldList>,
     /// Count events in intervals of this length, such as 1h or 15m, instead of printing them; with
     /// --count-by, each of the most frequent values apart
-    #[arg(long, value_name = "LENGTH", conflicts_with = "fields")]
+    #[arg(long, value_name = "LENGTH", value_parser = interval, conflicts_with = "fields")]
     pub histogram: Option<Age>,
     /// Print the least IAM policy that allows the calls found, for each principal
     #[arg(long, conflicts_with_all = ["fields", "count_by", "histogram", "trace"])]
@@ -230,6 +233,11 @@ pub struct ResultArgs {
     /// the requests and time expected; requests no events
     #[arg(long)]
     pub explain: bool,
+}
+
+/// Parses the largest number of events.
+fn limit(text: &str) -> Result<NonZeroU64, &'static str> {
+    text.parse().map_err(|_| "expected a number of events, at least 1")
 }
 
 impl ValueEnum for TimeOrder {

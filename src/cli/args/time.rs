@@ -9,6 +9,9 @@ use jiff::{
 };
 use thiserror::Error;
 
+/// Characters of a date.
+const DATE_LENGTH: usize = "2024-06-01".len();
+
 /// The value is neither a point in time nor an age; the message states what is expected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TimeError {
@@ -19,13 +22,16 @@ pub enum TimeError {
     Moment,
     /// The value is not a time of a search.
     #[error(
-        "expected a time ('2024-06-01 14:00:12', UTC unless a zone follows), a date (2024-06-01, midnight UTC), \
-         now, now-2h, or an age (7d, 12h)"
+        "expected a time ('2024-06-01 14:00:12', UTC unless a zone follows), a date (2024-06-01, today, yesterday; \
+         midnight UTC), now, now-2h, or an age (7d, 12h)"
     )]
     SearchTime,
     /// The value is not an age.
     #[error("expected an age such as 30m, 12h, 7d or 2w (units: s, m, h, d, w)")]
     Age,
+    /// The value is not the length of an interval.
+    #[error("expected a length such as 15m, 1h or 1d (units: s, m, h, d, w)")]
+    Interval,
 }
 
 /// A point in time, absolute or relative to the current time.
@@ -35,6 +41,8 @@ pub enum Moment {
     At(Timestamp),
     /// This long before the current time.
     Ago(Age),
+    /// The start of a day in UTC, this many days before the current day.
+    DaysAgo(u8),
 }
 
 /// A duration such as `7d`. A day has 24 hours.
@@ -46,10 +54,19 @@ pub struct Age(SignedDuration);
 pub struct SearchTime {
     /// The point in time.
     pub moment: Moment,
-    /// Whether the value is a time without a zone, which is taken as UTC.
-    pub lacks_zone: bool,
+    /// What the value leaves open, and is taken to mean.
+    pub assumption: Option<TimeAssumption>,
     /// The value as it was given.
     pub text: String,
+}
+
+/// What a point in time leaves open, and is taken to mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeAssumption {
+    /// A time without a zone is UTC.
+    Utc,
+    /// A date is the start of its day in UTC.
+    StartOfDay,
 }
 
 impl Moment {
@@ -58,6 +75,11 @@ impl Moment {
         match self {
             Self::At(time) => Some(time),
             Self::Ago(Age(age)) => now.checked_sub(age).ok(),
+            Self::DaysAgo(days) => {
+                let today = now.to_zoned(TimeZone::UTC).date();
+                let day = today.checked_sub(jiff::Span::new().days(days)).ok()?;
+                day.to_zoned(TimeZone::UTC).map(|midnight| midnight.timestamp()).ok()
+            }
         }
     }
 }
@@ -75,7 +97,7 @@ impl FromStr for Moment {
 
     fn from_str(text: &str) -> Result<Self, TimeError> {
         // jiff also parses a date at the beginning of a longer text, so the length is checked.
-        if text.len() == "2024-06-01".len()
+        if text.len() == DATE_LENGTH
             && let Ok(date) = text.parse::<Date>()
         {
             let midnight = date.to_zoned(TimeZone::UTC).map_err(|_| TimeError::Moment)?;
@@ -93,12 +115,18 @@ impl FromStr for SearchTime {
 
     fn from_str(text: &str) -> Result<Self, TimeError> {
         let trimmed = text.trim();
-        let at = |moment, lacks_zone| Self { moment, lacks_zone, text: trimmed.to_owned() };
+        let at = |moment, assumption| Self { moment, assumption, text: trimmed.to_owned() };
+        match trimmed {
+            "today" => return Ok(at(Moment::DaysAgo(0), None)),
+            "yesterday" => return Ok(at(Moment::DaysAgo(1), None)),
+            _ => {}
+        }
         if let Ok(moment) = trimmed.parse() {
-            return Ok(at(moment, false));
+            let is_date = matches!(moment, Moment::At(_)) && trimmed.len() == DATE_LENGTH;
+            return Ok(at(moment, is_date.then_some(TimeAssumption::StartOfDay)));
         }
         if let Some(rest) = trimmed.strip_prefix("now") {
-            return relative_to_now(rest.trim_start()).map(|moment| at(moment, false));
+            return relative_to_now(rest.trim_start()).map(|moment| at(moment, None));
         }
         // jiff also takes a time with hours alone, and ignores the name of a zone in brackets.
         if trimmed.len() < "2024-06-01 14:00".len() || trimmed.contains('[') {
@@ -106,7 +134,7 @@ impl FromStr for SearchTime {
         }
         let time: DateTime = trimmed.parse().map_err(|_| TimeError::SearchTime)?;
         let time = time.to_zoned(TimeZone::UTC).map_err(|_| TimeError::SearchTime)?;
-        Ok(at(Moment::At(time.timestamp()), true))
+        Ok(at(Moment::At(time.timestamp()), Some(TimeAssumption::Utc)))
     }
 }
 
@@ -123,6 +151,18 @@ impl Age {
     /// Returns the age of this many minutes.
     pub const fn from_minutes(minutes: u32) -> Self {
         Self(SignedDuration::from_mins(minutes as i64))
+    }
+}
+
+/// Parses the length of an interval, which is not 0.
+///
+/// # Errors
+///
+/// Returns [`TimeError::Interval`] for anything else.
+pub fn interval(text: &str) -> Result<Age, TimeError> {
+    match text.parse() {
+        Ok(age) if age != Age(SignedDuration::ZERO) => Ok(age),
+        _ => Err(TimeError::Interval),
     }
 }
 
@@ -218,22 +258,26 @@ mod tests {
     #[test]
     fn a_search_takes_now_and_times_without_a_zone_too() {
         let now = time("2024-06-08T12:00:00Z");
-        for (typed, meant, lacks_zone) in [
-            ("now", "2024-06-08T12:00:00Z", false),
-            ("now-2h", "2024-06-08T10:00:00Z", false),
-            ("now - 1d12h", "2024-06-07T00:00:00Z", false),
-            ("2023-03-31 14:00:12", "2023-03-31T14:00:12Z", true),
-            ("2023-03-31T14:00:12", "2023-03-31T14:00:12Z", true),
-            ("2023-03-31 14:00", "2023-03-31T14:00:00Z", true),
-            (" 2023-03-31 14:00:12.5 ", "2023-03-31T14:00:12.5Z", true),
-            ("2023-03-31 14:00:12+02:00", "2023-03-31T12:00:12Z", false),
-            ("2023-03-31T14:00:12Z", "2023-03-31T14:00:12Z", false),
-            ("2023-03-31", "2023-03-31T00:00:00Z", false),
-            ("7d", "2024-06-01T12:00:00Z", false),
+        let (utc, start_of_day) = (Some(TimeAssumption::Utc), Some(TimeAssumption::StartOfDay));
+        for (typed, meant, assumption) in [
+            ("now", "2024-06-08T12:00:00Z", None),
+            ("now-2h", "2024-06-08T10:00:00Z", None),
+            ("now - 1d12h", "2024-06-07T00:00:00Z", None),
+            ("2023-03-31 14:00:12", "2023-03-31T14:00:12Z", utc),
+            ("2023-03-31T14:00:12", "2023-03-31T14:00:12Z", utc),
+            ("2023-03-31 14:00", "2023-03-31T14:00:00Z", utc),
+            (" 2023-03-31 14:00:12.5 ", "2023-03-31T14:00:12.5Z", utc),
+            ("2023-03-31 14:00:12+02:00", "2023-03-31T12:00:12Z", None),
+            ("2023-03-31T14:00:12Z", "2023-03-31T14:00:12Z", None),
+            ("2023-03-31", "2023-03-31T00:00:00Z", start_of_day),
+            ("today", "2024-06-08T00:00:00Z", None),
+            ("yesterday", "2024-06-07T00:00:00Z", None),
+            ("7d", "2024-06-01T12:00:00Z", None),
+            ("000000007d", "2024-06-01T12:00:00Z", None),
         ] {
             let parsed: SearchTime = typed.parse().unwrap_or_else(|_| panic!("{typed}"));
             assert_eq!(parsed.moment.resolve(now), Some(time(meant)), "{typed}");
-            assert_eq!(parsed.lacks_zone, lacks_zone, "{typed}");
+            assert_eq!(parsed.assumption, assumption, "{typed}");
         }
         for typed in [
             "",
@@ -242,10 +286,18 @@ mod tests {
             "nowhere",
             "2023-03-31 25:00:00",
             "2023-03-31 14",
-            "yesterday",
+            "tomorrow",
             "2023-03-31T14:00[Asia/Tokyo]",
         ] {
             assert_eq!(typed.parse::<SearchTime>(), Err(TimeError::SearchTime), "{typed}");
+        }
+    }
+
+    #[test]
+    fn an_interval_is_not_empty() {
+        assert_eq!(interval("1h"), "1h".parse());
+        for typed in ["", "0s", "0d0h", "1", "-1h", "hour"] {
+            assert_eq!(interval(typed), Err(TimeError::Interval), "{typed}");
         }
     }
 

@@ -82,6 +82,10 @@ impl SourceList {
 
     fn add(&mut self, source: &OsStr) -> Result<(), Failure> {
         let name = source.to_string_lossy();
+        if name.trim().is_empty() {
+            return Err(Failure::usage("the name of a source is empty")
+                .hint("check the variable that it comes from"));
+        }
         if name == LOOKUP {
             if self.lookup.is_none() {
                 self.lookup = Some(self.next_number(LOOKUP));

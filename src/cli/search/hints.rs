@@ -3,35 +3,54 @@
 //! Input: a plan before the search, and what the query has met after it. Output: log messages.
 //! Invariant: a hint never changes what is found. What makes a result wrong or empty is a warning, which `--quiet` keeps.
 
+use std::sync::atomic::Ordering::Relaxed;
+
+use jiff::civil::Date;
+
 use super::{plan::SearchPlan, presets};
 use crate::{
-    cli::{args::search::ConditionArgs, plan::sources::LOOKUP},
+    cli::{
+        args::{
+            search::ConditionArgs,
+            time::{SearchTime, TimeAssumption},
+        },
+        plan::sources::LOOKUP,
+    },
     filter::{
         action::{ActionWarning, ActionWarningKind},
         jmespath::Expression,
         match_expression::{MatchExpression, MatchHint},
         query::ConditionObservations,
     },
-    pipeline::search::{EventSummary, SearchEnd, SearchOutput},
-    report::{Log, format},
+    pipeline::search::{EventSummary, SearchEnd, SearchOutput, UnseenField},
+    report::{Log, Metrics, format},
 };
+
+/// Warnings about actions that are shown. Lists of actions may come from a program.
+const MAX_ACTION_WARNINGS: usize = 10;
 
 /// Logs what is known before anything is read.
 pub(super) fn before_search(plan: &SearchPlan, log: &Log) {
-    for time in &plan.times_without_zone {
-        log.info(
-            "time",
-            format_args!("'{time}' is taken as UTC; write it with Z or an offset such as +02:00 to state the zone"),
-        );
+    for (option, time) in &plan.times {
+        explain_time(option, time, log);
     }
-    if plan.query.range.from.is_some_and(|from| from > plan.now.as_second()) {
-        log.warn("time", "the time range starts in the future, so nothing is in it yet");
+    // A time range includes whole seconds, so that one that starts now starts at most in the next second.
+    if plan.query.range.from.is_some_and(|from| from >= plan.now.as_second()) && !plan.follow {
+        log.warn("time", "the time range starts now or later, so nothing is in it yet");
     }
     let is_own = |warning: &ActionWarning| {
         !plan.presets.iter().any(|preset| preset.options.contains(&warning.pattern))
     };
-    for warning in plan.query.actions.warnings().into_iter().filter(is_own) {
+    let mut warnings = plan.query.actions.warnings().into_iter().filter(is_own);
+    for warning in warnings.by_ref().take(MAX_ACTION_WARNINGS) {
         warn_about_action(&warning, plan, log);
+    }
+    match warnings.count() as u64 {
+        0 => {}
+        more => log.warn(
+            "actions",
+            format_args!("{} are not shown", format::plural(more, "further warning")),
+        ),
     }
     for (option, expression) in match_expressions(plan) {
         warn_about_expression(option, &expression.warnings(), log);
@@ -46,6 +65,28 @@ pub(super) fn before_search(plan: &SearchPlan, log: &Log) {
     }
     for condition in &plan.query.conditions {
         warn_about_condition(condition, log);
+    }
+}
+
+/// Reports what a time was taken to mean, if it leaves that open.
+fn explain_time(option: &str, time: &SearchTime, log: &Log) {
+    let text = &time.text;
+    match time.assumption {
+        None => {}
+        Some(TimeAssumption::Utc) => log.info(
+            "time",
+            format_args!("'{text}' is taken as UTC; write it with Z or an offset such as +02:00 to state the zone"),
+        ),
+        Some(TimeAssumption::StartOfDay) => {
+            let next_day = text.parse::<Date>().and_then(|date| date.tomorrow());
+            let whole_day = match next_day {
+                Ok(next_day) if option == "--to" => {
+                    format!("; --to {next_day} includes the whole day")
+                }
+                _ => String::new(),
+            };
+            log.info("time", format_args!("{text} is {text}T00:00:00Z, the start of the day{whole_day}"));
+        }
     }
 }
 
@@ -71,7 +112,7 @@ fn warn_about_action(warning: &ActionWarning, plan: &SearchPlan, log: &Log) {
         ActionWarningKind::UnknownAction { similar } => {
             let presets = presets::similar_names(pattern);
             let presets = presets.iter().map(|name| format!("the preset {name}"));
-            let similar: Vec<String> = similar.iter().cloned().chain(presets).collect();
+            let similar: Vec<String> = presets.chain(similar.iter().cloned()).collect();
             log.warn(&about, format_args!("no such action or event is known{}", instead(&similar)));
         }
         ActionWarningKind::NeverLogged { reason } => {
@@ -107,6 +148,16 @@ fn warn_about_condition(condition: &Expression, log: &Log) {
     }
 }
 
+/// Logs which folders hold no file.
+pub(super) fn about_empty_folders(plan: &SearchPlan, metrics: &Metrics, log: &Log) {
+    for (number, _) in &plan.sources.files {
+        let Some(source) = metrics.sources.get(*number) else { continue };
+        if source.found.load(Relaxed) == 0 {
+            log.warn(&source.name, "no file was found here; check the path");
+        }
+    }
+}
+
 /// Logs what the query has met.
 pub(super) fn after_search(plan: &SearchPlan, end: &SearchEnd, log: &Log) {
     let met = &end.observations;
@@ -120,6 +171,9 @@ pub(super) fn after_search(plan: &SearchPlan, end: &SearchEnd, log: &Log) {
     }
     for (condition, own) in plan.query.conditions.iter().zip(&met.conditions) {
         warn_about_errors(condition, own, log);
+    }
+    for field in &end.unseen_fields {
+        warn_about_field(field, plan, log);
     }
     if met.without_time > 0 {
         let events = format::plural(met.without_time, "event");
@@ -135,7 +189,8 @@ pub(super) fn after_search(plan: &SearchPlan, end: &SearchEnd, log: &Log) {
         log.warn(
             option,
             format_args!(
-                "{events} left out that have no field readOnly, as older events; --match '{instead}' includes them"
+                "left out {events} without the field readOnly, which older events lack; --match '{instead}' instead of \
+                 {option} includes them"
             ),
         );
     }
@@ -146,6 +201,22 @@ pub(super) fn after_search(plan: &SearchPlan, end: &SearchEnd, log: &Log) {
              bucket of a trail (--in s3://BUCKET)",
         );
     }
+}
+
+fn warn_about_field(field: &UnseenField, plan: &SearchPlan, log: &Log) {
+    let option = match &plan.output {
+        SearchOutput::Summary(_) => "--count-by",
+        SearchOutput::Events | SearchOutput::Sorted(_) => "--fields",
+    };
+    let suggestion = match field.similar.as_slice() {
+        [] => String::new(),
+        similar => format!("; did you mean {}?", similar.join(" or ")),
+    };
+    let events = match field.events {
+        1 => "the event found does not have this field".to_owned(),
+        events => format!("none of the {} found has this field", format::plural(events, "event")),
+    };
+    log.warn(&format!("{option} {}", field.name), format_args!("{events}{suggestion}"));
 }
 
 fn warn_about_errors(condition: &Expression, own: &ConditionObservations, log: &Log) {

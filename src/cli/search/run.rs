@@ -18,6 +18,7 @@ use crate::{
     cli::{
         exit::{Exit, SearchEnding, SearchReport},
         failure::Failure,
+        output_pipe::reader_gone,
         plan::aws::EngineAuth,
         runtime,
         signals::{self, ShutdownMessages},
@@ -31,7 +32,7 @@ use crate::{
         search::{SearchConfig, SearchEnd, search},
     },
     report::{Log, Metrics, Reporter, WaitReporter, format, log::ProgressMode},
-    shutdown::{ShutdownSignal, ShutdownTrigger, shutdown_channel},
+    shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger, shutdown_channel},
     sink::events::OutputStream,
     source::{
         CombinedSource, Files,
@@ -136,10 +137,15 @@ async fn run(
     let Some((source, closing)) = unless_shut_down(&shutdown, indices).await? else {
         return Ok(None);
     };
+    let mut searching = Box::pin(search(run.config(source)));
     let ended = tokio::select! {
-        ended = Box::pin(search(run.config(source))) => ended,
+        ended = &mut searching => ended,
         // It never ends.
         () = run.hint_at_size() => return Ok(None),
+        () = reader_gone() => {
+            trigger.raise(ShutdownLevel::Draining);
+            SearchEnd { is_pipe_closed: true, ..searching.await }
+        }
     };
     if let Some(closing) = closing {
         closing.wait().await;
