@@ -41,25 +41,24 @@ impl ActionPattern {
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         let trimmed = text.trim();
         if trimmed.is_empty() {
-            return Err(error(text, 0, "an action is empty", Some("s3:Get*".to_owned())));
+            return Err(error(text, 0, "an action is empty", Some("write 's3:Get*'".to_owned())));
         }
         let start = text.len() - text.trim_start().len();
         if let Some(place) = trimmed.find(|char: char| char.is_whitespace() || char == ',') {
-            let suggestion = trimmed.replace(',', " ");
             let message =
                 "an action contains no blank and no comma; several actions are several arguments";
-            return Err(error(text, start + place, message, Some(suggestion)));
+            return Err(error(text, start + place, message, Some(several_actions(trimmed))));
         }
         let Some((service, name)) = trimmed.split_once(':') else {
             return Ok(Self::without_colon(trimmed));
         };
         if service.is_empty() {
-            let suggestion = Some(format!("*:{name}"));
+            let suggestion = (!name.is_empty()).then(|| format!("write '*:{name}'"));
             return Err(error(text, start, "the service before ':' is missing", suggestion));
         }
         let behind = start + service.len() + 1;
         if name.is_empty() {
-            let suggestion = Some(format!("{service}:*"));
+            let suggestion = Some(format!("write '{service}:*'"));
             return Err(error(text, behind, "the action behind ':' is missing", suggestion));
         }
         if let Some(colon) = name.find(':') {
@@ -174,8 +173,20 @@ impl fmt::Display for ActionPattern {
     }
 }
 
+/// Returns how actions in one text are written as several arguments, or as one if the text is a service and a name.
+fn several_actions(text: &str) -> String {
+    let is_separator = |letter: char| letter.is_whitespace() || letter == ',';
+    let words: Vec<&str> = text.split(is_separator).filter(|word| !word.is_empty()).collect();
+    match words.as_slice() {
+        [service, name] if is_service(service) && !name.contains(':') => {
+            format!("write '{service}:{name}'")
+        }
+        words => format!("write '{}'", words.join("' '")),
+    }
+}
+
 /// Returns whether a text without a colon is an IAM prefix. Unlike these, names of actions start with a capital.
-fn is_service(text: &str) -> bool {
+pub(super) fn is_service(text: &str) -> bool {
     !text.bytes().any(|byte| byte.is_ascii_uppercase())
         && (permissions::has_prefix(text) || !ActionTable::embedded().other_events(text).is_empty())
 }

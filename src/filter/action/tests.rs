@@ -175,6 +175,8 @@ fn patterns_that_find_less_than_expected_are_warned_about() {
         "apigateway:POST",
         "iam:[CD]*User",
         "ec2:?tartInstances",
+        "*:CreateFunction2015*",
+        "*:*Bucket",
     ] {
         assert_eq!(kinds(usual), [], "{usual}");
     }
@@ -190,6 +192,13 @@ fn patterns_that_find_less_than_expected_are_warned_about() {
     assert!(similar("*:DeleteBuckt").contains(&"*:DeleteBucket".to_owned()));
     assert!(similar("dynamdb:*").contains(&"dynamodb:*".to_owned()));
     assert!(similar("s3:Gett*").len() <= 3);
+    assert!(similar("*:Delet[!e]*").len() <= 3);
+    let bare = kinds("s3.Get*");
+    assert!(
+        bare.iter().any(|kind| matches!(kind, ActionWarningKind::UnknownAction { similar }
+        if similar[0] == "s3:Get*")),
+        "{bare:?}"
+    );
     assert!(matches!(kinds("iam:PassRole").as_slice(), [ActionWarningKind::NeverLogged { .. }]));
     assert_eq!(kinds("s3:BypassGovernanceRetention"), [ActionWarningKind::NoApiCall]);
     for data in [
@@ -205,6 +214,24 @@ fn patterns_that_find_less_than_expected_are_warned_about() {
     assert_eq!(kinds("DeleteBucket"), [ActionWarningKind::AnyService]);
     assert_eq!(kinds("s3"), [ActionWarningKind::AnyAction]);
     assert!(kinds("s3:Get[").contains(&ActionWarningKind::OpenBracket));
+}
+
+#[test]
+fn what_is_no_action_is_refused_with_what_was_meant() {
+    for (text, suggestion) in [
+        ("", Some("write 's3:Get*'")),
+        ("s3:", Some("write 's3:*'")),
+        (":Get*", Some("write '*:Get*'")),
+        (":", None),
+        ("s3:Get*,ec2:*", Some("write 's3:Get*' 'ec2:*'")),
+        ("s3:Get*, ec2:*", Some("write 's3:Get*' 'ec2:*'")),
+        ("s3 Get*", Some("write 's3:Get*'")),
+        ("GetObject PutObject", Some("write 'GetObject' 'PutObject'")),
+        ("s3:Get:x", None),
+    ] {
+        let error = ActionPattern::parse(text).unwrap_err();
+        assert_eq!(error.suggestion.as_deref(), suggestion, "{text}");
+    }
 }
 
 #[test]

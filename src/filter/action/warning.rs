@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::{
     known_events::{is_data_event, of_service, of_services},
-    pattern::ActionPattern,
+    pattern::{ActionPattern, is_service},
     permissions,
     table::ActionTable,
 };
@@ -148,17 +148,25 @@ fn unknown_service(pattern: &ActionPattern, prefix: &str) -> ActionWarningKind {
     ActionWarningKind::UnknownService { similar }
 }
 
-/// Returns a warning if a name without wildcards belongs to no known event of any service.
+/// Returns a warning if a name belongs to no known event of any service.
 fn unknown_name(pattern: &ActionPattern) -> Option<ActionWarningKind> {
-    pattern.name().literal()?;
+    // The tables contain no dates of API versions, such as 20150331.
+    if pattern.name().literal().is_none() && pattern.name().as_str().contains("20") {
+        return None;
+    }
     let names = of_services(|service| pattern.service().matches(service));
     let has_name = |name: &str| pattern.name().matches(name);
     let rows = &ActionTable::embedded().rows;
     if names.iter().copied().any(has_name) || rows.iter().any(|row| has_name(&row.action)) {
         return None;
     }
+    let with_point = pattern.name().as_str().split_once('.');
+    let with_colon = with_point.filter(|(service, _)| pattern.is_bare() && is_service(service));
+    let with_colon = with_colon.map(|(service, name)| format!("{service}:{name}"));
     let similar = similar(pattern.name().as_str(), names.into_iter());
     let service = pattern.service().as_str();
-    let similar = similar.into_iter().map(|name| format!("{service}:{name}")).collect();
-    Some(ActionWarningKind::UnknownAction { similar })
+    let similar = similar.into_iter().map(|name| format!("{service}:{name}"));
+    Some(ActionWarningKind::UnknownAction {
+        similar: with_colon.into_iter().chain(similar).collect(),
+    })
 }
