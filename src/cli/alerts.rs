@@ -18,14 +18,17 @@ use super::{
     rule_files::{self, LoadedRules, counted},
 };
 use crate::{
-    checkpoint::alerts::{ActionStatus, AlertOptions},
+    checkpoint::{
+        CheckpointReader, CheckpointStore,
+        alerts::{ActionStatus, AlertOptions},
+    },
     filter::rule::{ActionReference, Rule, RuleSet},
     normalize::TimeRange,
     pipeline::alert::{
         AlertReceiver,
         delivery::{ActionReceiver, DeliveryPolicy},
     },
-    report::Log,
+    report::{Log, format},
     sink::alert::{Action, ActionsFile, MessageContext, Receiver, ReceiverContext, SecretLookup},
 };
 
@@ -92,7 +95,7 @@ impl AlertArgs {
 
 impl AlertPlan {
     /// Returns how alerts are raised. A replay sends alerts for events of any age.
-    pub(in crate::cli) fn options(&self, range: TimeRange, ages: AlertAges) -> AlertOptions {
+    fn options(&self, range: TimeRange, ages: AlertAges) -> AlertOptions {
         AlertOptions {
             max_age: match ages {
                 AlertAges::Recent => Some(self.max_age),
@@ -110,15 +113,22 @@ impl AlertPlan {
         self.file.actions.len()
     }
 
-    /// Returns whether an action file is given.
-    pub(in crate::cli) fn has_file(&self) -> bool {
-        self.path.is_some()
+    /// Adds the actions of alerts that earlier runs have not delivered, as far as they exist.
+    pub(in crate::cli) fn find_pending(&mut self, checkpoint: &Path, log: &Log) {
+        let pending = undelivered_actions(checkpoint, log);
+        let unknown = self.add_actions(&pending);
+        if !unknown.is_empty() && self.path.is_none() {
+            log.warn(
+                "--actions",
+                format_args!("without the action file, alerts for {} wait", unknown.join(", ")),
+            );
+        }
     }
 
-    /// Adds the actions of deliveries that earlier runs left, as far as they exist. Returns the names of those that do not.
-    pub(in crate::cli) fn add_pending_actions(&mut self, pending: &[ActionStatus]) -> Vec<String> {
+    /// Adds actions that exist. Returns the names of those that do not and have pending deliveries.
+    fn add_actions(&mut self, statuses: &[ActionStatus]) -> Vec<String> {
         let mut unknown = Vec::new();
-        for status in pending.iter().filter(|status| status.pending + status.dead_letters > 0) {
+        for status in statuses.iter().filter(|status| status.pending + status.dead_letters > 0) {
             if self.actions.iter().any(|action| action.name == status.action) {
                 continue;
             }
@@ -129,6 +139,48 @@ impl AlertPlan {
             }
         }
         unknown
+    }
+
+    /// Prepares a checkpoint for the rules, and for what earlier runs left.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if it cannot be written.
+    pub(in crate::cli) fn prepare(
+        &self,
+        store: &mut CheckpointStore,
+        range: TimeRange,
+        ages: AlertAges,
+        log: &Log,
+    ) -> Result<(), Failure> {
+        store.set_rules(Arc::clone(&self.rules), self.options(range, ages))?;
+        self.fail_undefined(store, log)
+    }
+
+    /// Makes dead letters of alerts whose action is not in the action file any more.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if the checkpoint cannot be written.
+    pub(in crate::cli) fn fail_undefined(
+        &self,
+        store: &mut CheckpointStore,
+        log: &Log,
+    ) -> Result<(), Failure> {
+        if self.path.is_none() {
+            return Ok(());
+        }
+        let names: Vec<String> = self.actions.iter().map(|action| action.name.clone()).collect();
+        let failed = store.fail_deliveries_without_action(&names)?;
+        if failed > 0 {
+            let about = store.path().display().to_string();
+            let alerts = format::plural(failed, "alert");
+            log.warn(
+                &about,
+                format_args!("{alerts} of actions that are not defined became dead letters"),
+            );
+        }
+        Ok(())
     }
 
     /// Returns the receivers of the actions. Secrets are read now.
@@ -166,6 +218,21 @@ impl AlertPlan {
                 "{} cannot be used",
                 counted(errors, "action")
             ))),
+        }
+    }
+}
+
+/// Returns the actions with alerts that are not delivered.
+fn undelivered_actions(checkpoint: &Path, log: &Log) -> Vec<ActionStatus> {
+    if !checkpoint.exists() {
+        return Vec::new();
+    }
+    match CheckpointReader::open(checkpoint).and_then(|reader| reader.action_status()) {
+        Ok(actions) => actions,
+        Err(error) => {
+            // The run opens the file for writing, and reports what is wrong with it.
+            log.debug(&checkpoint.display().to_string(), error);
+            Vec::new()
         }
     }
 }

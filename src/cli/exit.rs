@@ -46,6 +46,8 @@ pub struct RunReport {
     pub outstanding: Outstanding,
     /// Indices that lack documents that this or earlier runs loaded.
     pub missing: Vec<(String, MissingDocuments)>,
+    /// Alerts of this and earlier runs that are not delivered, if rules were evaluated.
+    pub undelivered_alerts: u64,
 }
 
 /// Everything about a search that its exit code depends on.
@@ -168,6 +170,7 @@ impl RunReport {
             && self.sources_without_events == 0
             && dead_letters == 0
             && self.missing.is_empty()
+            && self.undelivered_alerts == 0
     }
 }
 
@@ -191,6 +194,7 @@ mod tests {
             sources_without_events: 0,
             outstanding: Outstanding::default(),
             missing: Vec::new(),
+            undelivered_alerts: 0,
         }
     }
 
@@ -295,6 +299,7 @@ mod tests {
             RunReport { outstanding, ..done() },
             RunReport { missing: vec![("ct-2024.06".to_owned(), lost())], ..done() },
             RunReport { sources_without_events: 1, ..done() },
+            RunReport { undelivered_alerts: 1, ..done() },
         ] {
             assert_eq!(Exit::of(&missing), Exit::Incomplete, "{missing:?}");
         }

@@ -7,6 +7,7 @@
 //! Arguments ([`args`]) become a plan ([`plan`]), which a command carries out ([`load`], [`retry`], [`status`],
 //! [`doctor`], [`policy`]). Errors of all modules become a [`failure`], and an [`exit`] code.
 
+mod alert_summary;
 mod alerts;
 pub mod args;
 pub mod completions;
@@ -18,6 +19,7 @@ pub mod failure;
 mod help;
 mod index_endpoint;
 pub mod load;
+mod output_pipe;
 pub mod plan;
 pub mod policy;
 #[cfg(test)]

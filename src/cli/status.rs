@@ -13,6 +13,8 @@ use std::{
 };
 
 use console::measure_text_width;
+use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -24,7 +26,8 @@ use super::{
 };
 use crate::checkpoint::{
     CheckpointReader, Status,
-    status::{Bucket, Day, Failures, InputGroup},
+    alerts::{ActionStatus, RuleStatus, UndeliveredAlert},
+    status::{Bucket, Day, Failures, InputGroup, RunStatus},
 };
 use crate::report::{
     format::{bytes, count, duration, plural},
@@ -37,6 +40,9 @@ use crate::report::{
 
 /// Number of rows in a table. `--json` shows longer lists.
 const MAX_ROWS_SHOWN: usize = 20;
+
+/// Number of alerts that could not be delivered in the JSON form. Each names its rule, action and cause.
+const MAX_ALERTS_LISTED: usize = 1_000;
 
 /// The end of `trailload status --help`.
 const AFTER_HELP: &str = "\
@@ -76,13 +82,103 @@ pub struct StatusArgs {
 pub(super) fn run(args: &StatusArgs, environment: &Environment) -> Result<(), Failure> {
     let path = args.path(environment)?;
     let failures = if args.json || args.failed { Failures::All } else { Failures::Causes };
-    let status = CheckpointReader::open(&path)?.status(environment::now(), failures)?;
+    let reader = CheckpointReader::open(&path)?;
+    let status = reader.status(environment::now(), failures)?;
+    let alerts = AlertStatus::read(&reader)?;
     let text = if args.json {
-        as_json(&path, &status)
+        as_json(&path, &status, &alerts)
     } else {
-        as_text(&path, &status, environment.output)
+        as_text(&path, &status, environment.output) + &alerts.as_text(environment.output)
     };
     super::print(&text)
+}
+
+/// The alerts in a checkpoint.
+#[derive(Debug, Default, Serialize)]
+struct AlertStatus {
+    actions: Vec<ActionStatus>,
+    rules: Vec<RuleStatus>,
+    /// The alerts that could not be delivered.
+    undelivered: Vec<UndeliveredAlert>,
+}
+
+impl AlertStatus {
+    fn read(reader: &CheckpointReader) -> Result<Self, Failure> {
+        Ok(Self {
+            actions: reader.action_status()?,
+            rules: reader.rule_status()?,
+            undelivered: reader.undelivered_alerts(MAX_ALERTS_LISTED)?,
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.actions.is_empty() && self.rules.is_empty()
+    }
+
+    fn as_text(&self, terminal: Terminal) -> String {
+        let mut text = self.actions_table(terminal);
+        text.push_str(&self.undelivered_table(terminal));
+        text.push_str(&self.rules_table(terminal));
+        text
+    }
+
+    fn actions_table(&self, terminal: Terminal) -> String {
+        let rows = self.actions.iter().map(|action| {
+            let accepted = if action.accepted > 0 { count(action.accepted) } else { String::new() };
+            vec![
+                action.action.clone(),
+                count(action.delivered),
+                count(action.pending),
+                count(action.dead_letters),
+                accepted,
+                shown_time(action.last_delivered),
+                action.cause.clone().unwrap_or_default(),
+            ]
+        });
+        let heads = [
+            "alerts by action",
+            "delivered",
+            "pending",
+            "dead",
+            "accepted",
+            "last delivered",
+            "last failure",
+        ];
+        table(terminal, &heads, &[Left, Right, Right, Right, Right, Left, Left], rows.collect())
+    }
+
+    fn undelivered_table(&self, terminal: Terminal) -> String {
+        let rows = self.undelivered.iter().map(|alert| {
+            vec![
+                alert.rule.clone(),
+                alert.action.clone(),
+                count(alert.attempts),
+                shown_time(alert.last_attempt),
+                alert.cause.clone(),
+            ]
+        });
+        let heads = ["alert not delivered", "action", "attempts", "last attempt", "cause"];
+        table(terminal, &heads, &[Left, Left, Right, Left, Left], rows.collect())
+    }
+
+    fn rules_table(&self, terminal: Terminal) -> String {
+        let rows = self.rules.iter().map(|rule| {
+            vec![
+                rule.rule.clone(),
+                count(rule.matches),
+                count(rule.alerts),
+                count(rule.recorded),
+                shown_time(rule.last_alert),
+            ]
+        });
+        let heads = ["rule", "matches", "alerts", "recorded only", "last alert"];
+        table(terminal, &heads, &[Left, Right, Right, Right, Left], rows.collect())
+    }
+}
+
+fn shown_time(milliseconds: Option<i64>) -> String {
+    let time = milliseconds.and_then(|time| Timestamp::from_millisecond(time).ok());
+    time.map_or_else(String::new, |time| format!("{time:.0}"))
 }
 
 impl StatusArgs {
@@ -171,20 +267,27 @@ fn only(folder: &Path, files: Vec<PathBuf>, hint: &str) -> Result<PathBuf, Failu
     }
 }
 
-fn as_json(path: &Path, status: &Status) -> String {
+fn as_json(path: &Path, status: &Status, alerts: &AlertStatus) -> String {
     let mut value = json!({ "checkpoint": path.display().to_string() });
     if let (Value::Object(all), Ok(Value::Object(fields))) =
         (&mut value, serde_json::to_value(status))
     {
         all.extend(fields);
+        if !alerts.is_empty() {
+            all.insert("alerts".to_owned(), json!(alerts));
+        }
     }
     format!("{}\n", escape_unprintable_json(&format!("{value:#}")))
 }
 
 fn as_text(path: &Path, status: &Status, terminal: Terminal) -> String {
     let mut text = format!("{}\ncheckpoint {}\n", status.target, path.display());
-    text.push_str(&loaded(status));
-    text.push_str(&runs(status));
+    if status.target == watch::CHECKPOINT_TARGET {
+        text.push_str(&watched(status));
+    } else {
+        text.push_str(&loaded(status));
+        text.push_str(&runs(status));
+    }
     text.push_str(&missing(status, terminal));
     text.push_str(&coverage(status, terminal));
     text.push_str(&buckets(status, terminal));
@@ -223,13 +326,31 @@ fn loaded(status: &Status) -> String {
     text
 }
 
-fn runs(status: &Status) -> String {
-    let Some(run) = status.runs.first() else { return "no run yet\n".to_owned() };
-    let end = match (run.ended, run.exit) {
+/// Returns the lines on what `watch` has read. Its records are those with a match.
+fn watched(status: &Status) -> String {
+    let mut text = format!(
+        "{} read: {} with a match\n",
+        plural(status.partitions_loaded, "file"),
+        plural(status.records, "event")
+    );
+    if let Some(run) = status.runs.first() {
+        let _ = writeln!(text, "last run: started {:.0}, {}", run.started, end_of(run));
+    }
+    text
+}
+
+/// Returns how a run ended.
+fn end_of(run: &RunStatus) -> String {
+    match (run.ended, run.exit) {
         (Some(ended), Some(exit)) => format!("ended {ended:.0} with exit code {exit}"),
         (Some(ended), None) => format!("ended {ended:.0}"),
         _ => "still running or killed".to_owned(),
-    };
+    }
+}
+
+fn runs(status: &Status) -> String {
+    let Some(run) = status.runs.first() else { return "no run yet\n".to_owned() };
+    let end = end_of(run);
     let retried = match run.retried {
         RetrySummary { documents: 0, .. } => String::new(),
         retried => format!("; {retried}"),
@@ -447,14 +568,12 @@ fn fitted(mut widths: Vec<usize>, sides: &[Align], terminal: Terminal) -> Vec<us
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::report::terminal::Color;
     use crate::{
         checkpoint::status::{
             Coverage, DeadLetterExample, DeadLetterGroup, DeadLetters, DiscoveredField,
-            FailedPartition, IndexLoss, LoadedFolder, RunStatus,
+            FailedPartition, IndexLoss, LoadedFolder,
         },
         cli::exit::Exit,
     };
@@ -738,8 +857,12 @@ mod tests {
     #[test]
     fn json_has_all_numbers_and_the_file() {
         let status = Status { failures: vec![failure("/trail/cut.json.gz")], ..status() };
-        let value: Value =
-            serde_json::from_str(&as_json(Path::new("/state/a.sqlite"), &status)).unwrap();
+        let value: Value = serde_json::from_str(&as_json(
+            Path::new("/state/a.sqlite"),
+            &status,
+            &AlertStatus::default(),
+        ))
+        .unwrap();
         assert_eq!(value["checkpoint"], "/state/a.sqlite");
         assert_eq!(value["records"], 12_300);
         assert_eq!(value["dead_letters"]["documents"], 5);

@@ -47,5 +47,8 @@ mod worker;
 
 pub use consumer::{Consumer, RecordProcessor};
 pub use error::{Error, ThreadError};
-pub use load::{BlockedDocument, DryRunReport, LoadConfig, LoadEnd, LoadError, dry_run, load};
+pub use load::{
+    BlockedDocument, DryRunReport, LoadAlerts, LoadAlertsEnd, LoadConfig, LoadEnd, LoadError,
+    dry_run, load,
+};
 pub use run::{PipelineConfig, RunEnd, RunOutcome, run};

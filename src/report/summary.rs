@@ -120,6 +120,9 @@ pub struct Summary {
     /// Whether this was a dry run, which sends nothing.
     #[serde(skip_serializing_if = "is_false")]
     pub dry_run: bool,
+    /// What became of alerts, if rules were evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<Map<String, Value>>,
     /// Inputs skipped because an earlier run loaded them. JSON has this number for each source.
     #[serde(skip)]
     pub skipped: u64,
@@ -242,6 +245,7 @@ impl Summary {
                 .map(|source| SourceSummary::of(source, cut_off))
                 .collect(),
             exit: 0,
+            alerts: None,
             checkpoint: facts.checkpoint.as_ref().map(|path| path.display().to_string()),
             engine: metrics.engine.get().cloned(),
             filtered: get(&metrics.filtered),

@@ -1,6 +1,12 @@
 //! `trailload watch`: checking, testing and translating rules, with the real binary.
 
+mod delivery;
+mod hook;
+mod kill;
+mod load;
 mod receivers;
+mod rules;
+mod sigma;
 
 use std::{
     fs,

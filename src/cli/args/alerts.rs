@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::time::Age;
 
 /// Which alerts are sent, and how.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Alert options")]
 pub struct AlertArgs {
     /// Send alerts by the actions that this file defines (YAML) [default: print alerts to standard

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    aws::AwsArgs, document::DocumentArgs, engine::EngineArgs, resources::ResourceArgs,
-    source::SourceArgs,
+    alerts::AlertArgs, aws::AwsArgs, document::DocumentArgs, engine::EngineArgs,
+    resources::ResourceArgs, source::SourceArgs,
 };
 use crate::normalize::IndexBy;
 
@@ -31,6 +31,8 @@ Examples:
   Load a folder of log files, or only the last week from a pipe
     trailload load trail/ --into http://localhost:9200
     zcat *.json.gz | trailload load - --into http://localhost:9200 --last 7d
+  Load what is new, and send alerts for it
+    trailload load --into http://localhost:9200 --rules rules/ --actions actions.yml
   Load from a cron job, with a summary for monitoring
     trailload load --into https://search.example:9200 --quiet --summary last.json";
 
@@ -40,6 +42,9 @@ Examples:
 #[command(after_help = AFTER_HELP)]
 #[command(override_usage = "trailload load [OPTIONS] --into <URL> [SOURCE]...")]
 #[command(mut_arg("into", |into| into.required(true)))]
+#[command(mut_arg("actions", |option| option.requires("rules")))]
+#[command(mut_arg("alert_max_age", |option| option.requires("rules")))]
+#[command(mut_arg("deliver_within", |option| option.requires("rules")))]
 #[command(next_help_heading = "Load options")]
 pub struct LoadArgs {
     /// What is read.
@@ -91,6 +96,14 @@ pub struct LoadArgs {
     /// Replace an index template that is newer or that trailload did not create
     #[arg(long, help_heading = "Engine options")]
     pub force: bool,
+
+    /// Evaluate these rules on every event that is loaded: files (YAML), or folders with rule files
+    /// (can be repeated)
+    #[arg(long, value_name = "RULES", conflicts_with = "dry_run", help_heading = "Alert options")]
+    pub rules: Vec<PathBuf>,
+    /// Which alerts are sent, and how.
+    #[command(flatten)]
+    pub alerts: AlertArgs,
 
     /// What documents hold.
     #[command(flatten)]

@@ -16,8 +16,9 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::run::RunResult;
+use self::run::{AlertResult, RunResult};
 use super::{
+    alert_summary::{AlertSummary, delivery_failure, warn_about_failed_rules},
     args::load::LoadArgs,
     environment::Environment,
     exit::{Exit, RunReport},
@@ -26,7 +27,7 @@ use super::{
     sources,
 };
 use crate::{
-    checkpoint::{Outstanding, indices::MissingDocuments},
+    checkpoint::{CheckpointStore, Outstanding, indices::MissingDocuments},
     pipeline::RunOutcome,
     report::{
         Log, Metrics, Reporter, Summary, format,
@@ -86,7 +87,7 @@ fn finish(
     let elapsed = reporter.elapsed();
     // Errors are printed below the progress bars, not between them.
     reporter.stop();
-    let RunResult { outcome, store } = result;
+    let RunResult { outcome, store, alerts } = result;
     let mut report = ReportBuilder::new(outcome, plan, metrics, log);
     if let Some(store) = &store
         && let Some(outstanding) = report.check(store.outstanding())
@@ -99,11 +100,13 @@ fn finish(
         let open = indices.unaccepted().map(|(name, missing)| (name.clone(), missing.clone()));
         report.report.missing = open.collect();
     }
+    let alerts = alerts.map(|alerts| report.alerts(&alerts, store.as_ref(), plan));
     // A dry run creates no checkpoint, and neither does a run that fails before it reaches the engine.
     let checkpoint = plan.checkpoint.exists().then(|| plan.checkpoint.clone());
     let facts = RunFacts { ending: report.report.ending, checkpoint };
     let mut summary = Summary::from_metrics(metrics, elapsed, &facts);
     summary.missing = report.report.missing.iter().map(incomplete_index).collect();
+    summary.alerts = alerts.map(|alerts| alerts.fields());
     report.check(summary.check());
     summary.exit = report.exit().code();
     if let Some(path) = &plan.summary {
@@ -120,6 +123,10 @@ fn finish(
     }
     index_check::warn_about_missing(&report.report.missing, plan, log);
     warn_at_end(log, &summary, &report.report, &plan.checkpoint);
+    if let Some(alerts) = alerts {
+        alerts.warn(&plan.checkpoint, log);
+        log.info("alerts", alerts.text());
+    }
     reporter.finish(&summary);
     report.exit()
 }
@@ -168,8 +175,29 @@ impl<'a> ReportBuilder<'a> {
             // The checkpoint replaces this: it also knows those of earlier runs, and which are accepted.
             outstanding: Outstanding { dead_letters, accepted: 0 },
             missing: Vec::new(),
+            undelivered_alerts: 0,
         };
         Self { report, log }
+    }
+
+    /// Adds what became of alerts, and returns their summary.
+    fn alerts(
+        &mut self,
+        alerts: &AlertResult,
+        store: Option<&CheckpointStore>,
+        plan: &Plan,
+    ) -> AlertSummary {
+        let AlertResult { rules, end } = alerts;
+        warn_about_failed_rules(rules, &end.failures, self.log);
+        if self.report.failures.is_empty()
+            && let Some(failure) = end.delivery.fault.as_ref().and_then(delivery_failure)
+        {
+            self.report.failures.push(failure.report(self.log));
+        }
+        let totals = store.map(CheckpointStore::alert_totals).unwrap_or_default();
+        let summary = AlertSummary::new(totals, &end.delivery, &plan.checkpoint);
+        self.report.undelivered_alerts = summary.undelivered();
+        summary
     }
 
     /// Returns the value, or logs the error and adds it to the report.

@@ -12,6 +12,7 @@ use crate::{
     aws::Session,
     checkpoint::{CheckpointReader, CheckpointStore},
     cli::{
+        alerts::AlertAges,
         environment,
         failure::Failure,
         plan::{Plan, aws::EngineAuth},
@@ -19,8 +20,9 @@ use crate::{
         signals::{self, ShutdownMessages},
         sources::{nothing_done, signing, unless_shut_down},
     },
+    filter::rule::RuleSet,
     normalize::FieldRegistry,
-    pipeline::{self, LoadEnd, RunEnd, RunOutcome},
+    pipeline::{self, LoadAlerts, LoadAlertsEnd, LoadConfig, LoadEnd, RunEnd, RunOutcome},
     report::{Log, Metrics},
     shutdown::shutdown_channel,
     sink::Engine,
@@ -34,11 +36,27 @@ pub(super) struct RunResult {
     pub(super) outcome: Result<RunOutcome, Failure>,
     /// The checkpoint, to record the exit code in. `None` if it was not opened, or failed.
     pub(super) store: Option<CheckpointStore>,
+    /// What became of alerts, if rules were evaluated.
+    pub(super) alerts: Option<AlertResult>,
+}
+
+/// What became of the alerts of a run.
+#[derive(Debug)]
+pub(super) struct AlertResult {
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) end: LoadAlertsEnd,
 }
 
 impl From<Result<RunOutcome, Failure>> for RunResult {
     fn from(outcome: Result<RunOutcome, Failure>) -> Self {
-        Self { outcome, store: None }
+        Self { outcome, store: None, alerts: None }
+    }
+}
+
+impl RunResult {
+    /// Returns the result of a run that ended before anything was read.
+    fn before_reading(outcome: Result<RunOutcome, Failure>, store: CheckpointStore) -> Self {
+        Self { outcome, store: Some(store), alerts: None }
     }
 }
 
@@ -74,6 +92,8 @@ struct Resources {
     fields: Arc<FieldRegistry>,
     engine: Engine,
     store: CheckpointStore,
+    /// Who receives alerts, if rules are evaluated.
+    alerts: Option<LoadAlerts>,
 }
 
 /// Opens the AWS session, the engine and the checkpoint, in this order: nothing is sent for an invalid argument, and a
@@ -83,14 +103,19 @@ async fn open(context: RunContext<'_>) -> Result<Option<Resources>, Failure> {
     let rules = Arc::new(field_rules(plan)?);
     let fields = Arc::new(FieldRegistry::new(Arc::clone(&rules), plan.fields, plan.max_fields));
     Files::new(&plan.sources.paths(), nothing_done())?;
-    let Some(session) = unless_shut_down(shutdown, Box::pin(open_session(plan, metrics))).await?
-    else {
-        return Ok(None);
-    };
+    let alerts = context.alert_plan()?;
+    let actions = alerts.as_ref().map(|alerts| alerts.actions.as_slice()).unwrap_or_default();
+    let opening = Box::pin(open_session(plan, metrics, actions));
+    let Some(session) = unless_shut_down(shutdown, opening).await? else { return Ok(None) };
     let mut target = plan.sink_target();
     if let Some(session) = session.as_ref().filter(|_| plan.engine_auth == EngineAuth::SigV4) {
         target.signing = Some(signing(&plan.target.url, session));
     }
+    // Secrets are read before anything is sent.
+    let alerts = match alerts {
+        Some(alerts) => Some((context.load_alerts(&alerts, session.as_ref(), &target)?, alerts)),
+        None => None,
+    };
     let connecting = Engine::connect(
         target,
         Arc::clone(&fields),
@@ -101,20 +126,28 @@ async fn open(context: RunContext<'_>) -> Result<Option<Resources>, Failure> {
     // Nothing is in flight yet, so a shutdown signal can cancel this at once.
     let connecting = Box::pin(async { Ok(connecting.await?) });
     let Some(engine) = unless_shut_down(shutdown, connecting).await? else { return Ok(None) };
-    let store = CheckpointStore::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
-    Ok(Some(Resources { session, fields, engine, store }))
+    let mut store =
+        CheckpointStore::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
+    let alerts = match alerts {
+        Some((receivers, alerts)) => {
+            alerts.prepare(&mut store, plan.range, AlertAges::Recent, log)?;
+            Some(receivers)
+        }
+        None => None,
+    };
+    Ok(Some(Resources { session, fields, engine, store, alerts }))
 }
 
 async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunResult {
     let RunContext { plan, metrics, log, .. } = context;
-    let Resources { session, fields, engine, mut store } = resources;
+    let Resources { session, fields, engine, mut store, alerts } = resources;
     if let Err(failure) = index_check::check_before_run(plan, &engine, &mut store, log).await {
-        return RunResult { outcome: Err(failure), store: Some(store) };
+        return RunResult::before_reading(Err(failure), store);
     }
     let source = match build_source(context, session, &fields, store.path()).await {
         Ok(Some(source)) => source,
-        Ok(None) => return RunResult { outcome: Ok(RunOutcome::Stopped), store: Some(store) },
-        Err(failure) => return RunResult { outcome: Err(failure), store: Some(store) },
+        Ok(None) => return RunResult::before_reading(Ok(RunOutcome::Stopped), store),
+        Err(failure) => return RunResult::before_reading(Err(failure), store),
     };
     let engine_name = engine.info().to_string();
     log.info(
@@ -123,10 +156,12 @@ async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunR
     );
     // It is set only here, so this cannot fail.
     let _ = metrics.engine.set(engine_name);
-    let config = load_config(context, source, fields);
+    let rules = alerts.as_ref().map(|alerts| Arc::clone(&alerts.rules));
+    let config = LoadConfig { alerts, ..load_config(context, source, fields) };
     let engine = Arc::new(engine);
-    let LoadEnd { run: RunEnd { outcome, mut store }, inventory } =
+    let LoadEnd { run: RunEnd { outcome, mut store }, inventory, alerts } =
         pipeline::load(config, Arc::clone(&engine), store).await;
+    let alerts = rules.zip(alerts).map(|(rules, end)| AlertResult { rules, end });
     let mut outcome = outcome.map_err(Failure::from);
     if let (Ok(RunOutcome::Complete), Some(store)) = (&outcome, &mut store)
         && let Err(failure) =
@@ -134,7 +169,7 @@ async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunR
     {
         outcome = Err(failure);
     }
-    RunResult { outcome, store }
+    RunResult { outcome, store, alerts }
 }
 
 /// Restores the decisions of earlier runs about fields, and builds the source.

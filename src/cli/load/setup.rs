@@ -3,17 +3,24 @@
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    aws::Session,
+    aws::{Clock, Session},
     checkpoint::{self, CheckpointReader},
     cli::{
+        alerts::{AlertPlan, message_context},
+        environment,
         failure::Failure,
-        plan::{Plan, aws::EngineAuth},
+        plan::{AlertRequest, Plan, aws::EngineAuth},
+        rule_files::load_valid_rules,
         sources::{self, History, LookupMode, SourceBuilder},
     },
     normalize::{FieldRegistry, FieldShape, Rules, Settings},
-    pipeline::{LoadConfig, PipelineConfig},
+    pipeline::{LoadAlerts, LoadConfig, PipelineConfig, alert::delivery::DeliveryConfig},
     report::{Log, Metrics},
     shutdown::{ShutdownSignal, ShutdownTrigger},
+    sink::{
+        Target,
+        alert::{Action, ReceiverContext},
+    },
     source::CombinedSource,
 };
 
@@ -57,12 +64,56 @@ impl<'a> RunContext<'a> {
     }
 }
 
-/// Opens the AWS session if the plan uses AWS.
+impl RunContext<'_> {
+    /// Reads the rules and the action file, if rules are evaluated, and finds the actions of alerts that earlier runs left.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if a file is invalid. Each error was logged.
+    pub(super) fn alert_plan(self) -> Result<Option<AlertPlan>, Failure> {
+        let Self { plan, log, .. } = self;
+        let Some(AlertRequest { rules, options }) = &plan.alerts else { return Ok(None) };
+        let mut alerts = options.plan(&load_valid_rules(rules, log)?, log)?;
+        alerts.find_pending(&plan.checkpoint, log);
+        Ok(Some(alerts))
+    }
+
+    /// Returns who receives alerts. Secrets are read now.
+    pub(super) fn load_alerts(
+        self,
+        alerts: &AlertPlan,
+        session: Option<&Session>,
+        engine: &Target,
+    ) -> Result<LoadAlerts, Failure> {
+        let Self { plan, metrics, log, shutdown, .. } = self;
+        let context = ReceiverContext {
+            clock: Clock::new(environment::now),
+            session: session.cloned(),
+            engine: Some(engine.clone()),
+        };
+        let delivery = DeliveryConfig {
+            receivers: alerts.receivers(&context, &message_context(&plan.sources), log)?,
+            policy: alerts.policy,
+            waits: metrics.waits.clone(),
+            log: log.clone(),
+            shutdown: shutdown.clone(),
+            // A load goes on without a reader of its alerts.
+            on_closed_pipe: None,
+        };
+        Ok(LoadAlerts { rules: Arc::clone(&alerts.rules), delivery })
+    }
+}
+
+/// Opens the AWS session if the plan or an action uses AWS.
 pub(super) async fn open_session(
     plan: &Plan,
     metrics: &Metrics,
+    actions: &[Action],
 ) -> Result<Option<Session>, Failure> {
-    if !plan.sources.uses_aws() && plan.engine_auth == EngineAuth::Credentials {
+    let is_used = plan.sources.uses_aws()
+        || plan.engine_auth == EngineAuth::SigV4
+        || actions.iter().any(Action::needs_session);
+    if !is_used {
         return Ok(None);
     }
     sources::open_session(&plan.sources, &plan.aws, &metrics.waits).await.map(Some)
@@ -107,5 +158,6 @@ pub(super) fn load_config(
             keep_original: plan.keep_original,
         },
         retry: plan.retry,
+        alerts: None,
     }
 }

@@ -17,7 +17,7 @@ use self::{
     sources::SourceList,
 };
 use super::{
-    args::{engine::IndexPrefix, load::LoadArgs, size::ByteCount, time::Moment},
+    args::{alerts::AlertArgs, engine::IndexPrefix, load::LoadArgs, size::ByteCount, time::Moment},
     environment::Environment,
     failure::Failure,
 };
@@ -86,6 +86,17 @@ pub struct Plan {
     pub batch: ByteCount,
     /// File for the summary of the run.
     pub summary: Option<PathBuf>,
+    /// The rules that are evaluated, if there are any.
+    pub alerts: Option<AlertRequest>,
+}
+
+/// The rules that a load evaluates. Their files are not read yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertRequest {
+    /// Rule files and folders.
+    pub rules: Vec<PathBuf>,
+    /// Which alerts are sent, and how.
+    pub options: AlertArgs,
 }
 
 impl Plan {
@@ -178,6 +189,8 @@ impl LoadArgs {
             memory: self.resources.memory,
             batch: self.resources.batch,
             summary: self.summary.clone(),
+            alerts: (!self.rules.is_empty())
+                .then(|| AlertRequest { rules: self.rules.clone(), options: self.alerts.clone() }),
         })
     }
 

@@ -26,7 +26,7 @@ pub(in crate::cli) const PREFIX: &str = "watch-";
 const MAX_LABEL_CHARS: usize = 60;
 
 /// The target of these files in the checkpoint, instead of an engine.
-pub(super) const TARGET: &str = "alerts";
+pub(in crate::cli) const TARGET: &str = "alerts";
 
 /// Returns the checkpoint file of a run if none is given.
 ///

@@ -18,11 +18,11 @@ use serde_json::Map;
 use super::{
     WatchArgs,
     input::{ActionNeeds, InputContext, InputPlan},
-    report::{matches, warn_about_failed_rules},
 };
 use crate::{
     checkpoint::alerts::raised_alert,
     cli::{
+        alert_summary::{matches, warn_about_failed_rules},
         alerts::{DEFAULT_ACTION, message_context},
         environment::{self, Environment},
         exit::Exit,
@@ -153,7 +153,7 @@ impl DryRun<'_> {
         elapsed: Duration,
     ) -> Result<Exit, Failure> {
         let outcome = ended.outcome.map_err(Failure::from)?;
-        warn_about_failed_rules(&self.rules, &ended.input, self.log);
+        warn_about_failed_rules(&self.rules, &ended.input.failures, self.log);
         let failed = metrics.sources_failed.load(Relaxed) + ended.input.too_long;
         let without_events = sources::warn_about_sources_without_events(metrics, self.log);
         let exit = match outcome {

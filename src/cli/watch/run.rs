@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     aws::{Clock, Session},
-    checkpoint::{CheckpointReader, CheckpointStore},
+    checkpoint::CheckpointStore,
     cli::{
         alerts::{AlertAges, AlertPlan, message_context},
         environment::{self, Environment},
@@ -93,17 +93,7 @@ impl<'a> WatchRun<'a> {
             // A mistyped name must not create a file.
             return Err(crate::checkpoint::Error::NotFound { path: checkpoint }.into());
         }
-        let pending = pending_actions(&checkpoint, log);
-        let unknown = alerts.add_pending_actions(&pending);
-        if !unknown.is_empty() && !alerts.has_file() {
-            log.warn(
-                "--actions",
-                format_args!(
-                    "alerts for {} stay undelivered without the action file",
-                    unknown.join(", ")
-                ),
-            );
-        }
+        alerts.find_pending(&checkpoint, log);
         let needs = ActionNeeds::of(&alerts.actions);
         let mut input = args.input.plan(needs, environment, now)?;
         if work == Work::Retry {
@@ -123,21 +113,6 @@ impl WatchArgs {
             return status::only_watch_checkpoint(environment);
         }
         default_checkpoint(&self.input.sources()?, &self.rules, environment)
-    }
-}
-
-/// Returns the actions with alerts that earlier runs have not delivered.
-fn pending_actions(checkpoint: &Path, log: &Log) -> Vec<crate::checkpoint::alerts::ActionStatus> {
-    if !checkpoint.exists() {
-        return Vec::new();
-    }
-    match CheckpointReader::open(checkpoint).and_then(|reader| reader.action_status()) {
-        Ok(actions) => actions,
-        Err(error) => {
-            // The run opens the file for writing, and reports what is wrong with it.
-            log.debug(&checkpoint.display().to_string(), error);
-            Vec::new()
-        }
     }
 }
 
@@ -181,7 +156,7 @@ impl RunContext<'_> {
         let session = Box::pin(input.session());
         let Some(session) = unless_shut_down(shutdown, session).await? else { return Ok(None) };
         let receivers = self.receivers(session.as_ref())?;
-        let store = self.store(&receivers)?;
+        let store = self.store()?;
         let Some(opened) = self.open(session, store.path()).await? else { return Ok(None) };
         let config = WatchConfig {
             pipeline: input.pipeline(opened.source),
@@ -221,33 +196,20 @@ impl RunContext<'_> {
     }
 
     /// Opens the checkpoint, and prepares what earlier runs left.
-    fn store(
-        &self,
-        receivers: &[ActionReceiver<AlertReceiver>],
-    ) -> Result<CheckpointStore, Failure> {
+    fn store(&self) -> Result<CheckpointStore, Failure> {
         let run = self.run;
         let mut store =
             CheckpointStore::open(&run.checkpoint, checkpoint::TARGET, environment::now())?;
-        let about = run.checkpoint.display().to_string();
-        if run.work == Work::Retry {
-            let retried = store.retry_deliveries()?;
-            run.log
-                .info(&about, format_args!("sending {} again", format::plural(retried, "alert")));
-        } else {
-            let options = run.alerts.options(run.input.range, run.ages);
-            store.set_rules(Arc::clone(&run.alerts.rules), options)?;
-        }
-        if run.alerts.has_file() {
-            let names: Vec<String> =
-                receivers.iter().map(|receiver| receiver.action.clone()).collect();
-            let failed = store.fail_deliveries_without_action(&names)?;
-            if failed > 0 {
-                run.log.warn(
-                    &about,
-                    format_args!(
-                        "{} of actions that are not defined any more became dead letters",
-                        format::plural(failed, "alert")
-                    ),
+        match run.work {
+            Work::ReadAndDeliver => {
+                run.alerts.prepare(&mut store, run.input.range, run.ages, run.log)?;
+            }
+            Work::Retry => {
+                let alerts = format::plural(store.retry_deliveries()?, "alert");
+                run.alerts.fail_undefined(&mut store, run.log)?;
+                run.log.info(
+                    &run.checkpoint.display().to_string(),
+                    format_args!("sending {alerts} again"),
                 );
             }
         }

@@ -36,6 +36,31 @@ pub(in crate::pipeline) struct RuleEvaluator {
     envelope: Option<Envelope>,
     projections: Projections,
     failures: FailureCounts,
+    earliest: EarliestTime,
+}
+
+/// The earliest event time so far.
+#[derive(Debug, Default)]
+struct EarliestTime {
+    /// As it is in the event. Times of the same length are in the order of their texts, so few of them are parsed.
+    text: String,
+    /// In milliseconds of the Unix epoch.
+    milliseconds: Option<i64>,
+}
+
+impl EarliestTime {
+    fn add(&mut self, text: &str) {
+        if text.len() == self.text.len() && *text >= *self.text {
+            return;
+        }
+        let Some(time) = parse_event_time(text).map(jiff::Timestamp::as_millisecond) else {
+            return;
+        };
+        if self.milliseconds.is_none_or(|earliest| time < earliest) {
+            self.milliseconds = Some(time);
+            text.clone_into(&mut self.text);
+        }
+    }
 }
 
 /// What could not be evaluated.
@@ -85,6 +110,8 @@ pub(in crate::pipeline) struct FoundMatch<'m> {
     pub(in crate::pipeline) found: RuleMatch,
     /// The time of the event, in milliseconds of the Unix epoch.
     pub(in crate::pipeline) time: Option<i64>,
+    /// The earliest event time that this evaluator has met, in milliseconds of the Unix epoch.
+    pub(in crate::pipeline) evaluated_from: Option<i64>,
     /// The id by which the event is found once.
     pub(in crate::pipeline) id: u128,
     /// The id that the event has, or else a hash of its content.
@@ -121,6 +148,7 @@ impl RuleEvaluator {
             members: Vec::new(),
             envelope: None,
             failures: FailureCounts::default(),
+            earliest: EarliestTime::default(),
         }
     }
 
@@ -172,6 +200,9 @@ impl RuleEvaluator {
         if header.event_time.is_some_and(|time| !self.is_in_range(time)) {
             return Ok(Evaluated::OutOfRange);
         }
+        if let Some(time) = header.event_time {
+            self.earliest.add(time);
+        }
         let shortlist = match (header.event_source, header.event_name) {
             (Some(source), Some(name)) => match self.rules.shortlist(source, name) {
                 Some(shortlist) => Some(shortlist),
@@ -201,6 +232,7 @@ impl RuleEvaluator {
             Cow::Borrowed(event_id)
         };
         let mut line = Vec::new();
+        let evaluated_from = self.earliest.milliseconds;
         let failures = &mut self.failures;
         self.rules.find(view, |finding| match finding {
             Finding::Verdict(number, rule, Verdict::Fires(_)) => {
@@ -212,6 +244,7 @@ impl RuleEvaluator {
                     rule: number,
                     found,
                     time,
+                    evaluated_from,
                     id,
                     event_id: &found_id,
                     json: &line,

@@ -38,9 +38,9 @@ impl MatchReservations {
 
 impl From<FoundMatch<'_>> for NewMatch {
     fn from(found: FoundMatch<'_>) -> Self {
-        let FoundMatch { rule, found, time, id: _, event_id, json } = found;
+        let FoundMatch { rule, found, time, evaluated_from, id: _, event_id, json } = found;
         let RuleMatch { group, combination } = found;
         let (event_id, event) = (event_id.to_owned(), json.to_vec().into());
-        Self { rule, group, combination, time, event_id, event }
+        Self { rule, group, combination, time, evaluated_from, event_id, event }
     }
 }

@@ -133,19 +133,21 @@ impl<S: Sink> Consumer for LoadConsumer<S> {
     }
 
     async fn settle(&self, batch: LoadBatch) -> Settlement<LoadError> {
-        let LoadBatch { documents, totals } = batch;
+        let LoadBatch { documents, totals, matches } = batch;
         let body = documents.body.clone();
         let written = self.sink.write(documents).await;
         self.context.buffers.release(body, self.context.batch_bytes);
         match written {
-            Ok(receipt) => {
+            Ok(mut receipt) => {
+                receipt.matches = matches.reserved(self.context.rules.as_deref()).await;
                 self.count(&receipt, &totals);
                 let blocked = count_blocked(&mut self.state().blocked, &receipt.dead_letters);
                 let next = blocked.map_or(Ok(ControlFlow::Continue(())), Err);
                 Settlement { receipt, next }
             }
             Err(WriteError { error, indices }) => {
-                // Without shares: these documents are settled, but their partitions do not advance.
+                // Without shares: these documents are settled, but their partitions do not advance. So the next run reads
+                // them again, and finds their matches.
                 let receipt = Receipt { indices, ..Receipt::default() };
                 let settled = receipt.created() + receipt.duplicates();
                 self.count(&receipt, &proportional_totals(&totals, settled));

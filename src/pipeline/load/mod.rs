@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `consumer` | settles batches: writes them, counts the results, decides when too many documents are blocked |
 //! | `processor` | the part on a worker thread: normalizes records |
+//! | `alerts` | evaluates rules beside the normalizer |
 //! | `batch_builder` | collects documents in the body of a bulk request |
 //! | `dead_letters` | sends the dead letters of earlier runs again |
 //! | `dry_run` | a second consumer, which counts what `load` would send |
 
+mod alerts;
 mod batch_builder;
 mod consumer;
 mod dead_letters;
@@ -16,18 +18,24 @@ mod processor;
 #[cfg(test)]
 mod tests;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
 use super::{
+    alert::{
+        AlertReceiver, RuleFailures,
+        delivery::{AlertDelivery, DeliveryConfig, DeliveryReport},
+    },
     error::Error,
     run::{self, PipelineConfig, Run, RunEnd, RunOutcome},
 };
 use crate::{
     checkpoint::{CheckpointReader, CheckpointStore, RetrySelection},
     event::Inventory,
+    filter::rule::RuleSet,
     normalize::{FieldRegistry, Settings},
     sink::Sink,
 };
+use alerts::LoadRules;
 use batch_builder::BufferPool;
 use consumer::LoadConsumer;
 use dead_letters::DeadLetterReader;
@@ -47,6 +55,25 @@ pub struct LoadConfig {
     pub settings: Settings,
     /// Which dead letters of earlier runs are sent again first.
     pub retry: RetrySelection,
+    /// The rules that are evaluated, and who receives their alerts.
+    pub alerts: Option<LoadAlerts>,
+}
+
+/// The rules that a load evaluates. The checkpoint has to know the same rules.
+pub struct LoadAlerts {
+    /// The rules.
+    pub rules: Arc<RuleSet>,
+    /// Who receives alerts.
+    pub delivery: DeliveryConfig<AlertReceiver>,
+}
+
+/// What became of the alerts of a load.
+#[derive(Debug)]
+pub struct LoadAlertsEnd {
+    /// What was delivered.
+    pub delivery: DeliveryReport,
+    /// Rules that could not be evaluated on some events, by number.
+    pub failures: BTreeMap<usize, RuleFailures>,
 }
 
 impl LoadConfig {
@@ -59,6 +86,10 @@ impl LoadConfig {
             max_record_bytes: memory.decoder_limits(*workers).max_record_bytes,
             max_in_flight: memory.max_requests(*workers),
             buffers: BufferPool::default(),
+            rules: self
+                .alerts
+                .as_ref()
+                .map(|alerts| Arc::new(LoadRules::new(Arc::clone(&alerts.rules)))),
             metrics: Arc::clone(metrics),
             log: log.clone(),
             is_full_reported: false.into(),
@@ -73,11 +104,14 @@ pub struct LoadEnd {
     pub run: RunEnd<LoadError>,
     /// What the sink holds at the end of a complete run, if it can be known.
     pub inventory: Option<Inventory>,
+    /// What became of alerts, if rules were evaluated.
+    pub alerts: Option<LoadAlertsEnd>,
 }
 
 /// Loads everything that the source lists, from [`Sink::prepare`] to [`Sink::finish`].
 pub async fn load(config: LoadConfig, sink: Arc<impl Sink>, store: CheckpointStore) -> LoadEnd {
     let context = config.context();
+    let path = store.path().to_owned();
     let dead_letters = CheckpointReader::open(store.path())
         .map(|reader| DeadLetterReader::new(reader, config.retry, &context));
     let consumer = Arc::new(LoadConsumer::new(sink, Arc::clone(&context)));
@@ -85,9 +119,12 @@ pub async fn load(config: LoadConfig, sink: Arc<impl Sink>, store: CheckpointSto
         Ok(run) => run,
         Err(error) => {
             let run = RunEnd { outcome: Err(error), store: None };
-            return LoadEnd { run, inventory: None };
+            return LoadEnd { run, inventory: None, alerts: None };
         }
     };
+    let delivery = config.alerts.map(|alerts| {
+        AlertDelivery::start(&path, run.coordinator.checkpoint_sender(), alerts.delivery)
+    });
     let coordinator = &mut run.coordinator;
     if !coordinator.is_ending() {
         match dead_letters {
@@ -102,7 +139,14 @@ pub async fn load(config: LoadConfig, sink: Arc<impl Sink>, store: CheckpointSto
     for event in context.field_decisions() {
         run.coordinator.record(event).await;
     }
-    LoadEnd { run: run.close().await, inventory: consumer.take_inventory() }
+    let alerts = match delivery {
+        Some(delivery) => Some(LoadAlertsEnd {
+            delivery: Box::pin(delivery.close()).await,
+            failures: context.rules.as_ref().map(|rules| rules.take_failures()).unwrap_or_default(),
+        }),
+        None => None,
+    };
+    LoadEnd { run: run.close().await, inventory: consumer.take_inventory(), alerts }
 }
 
 /// Reads and normalizes everything that the source lists, and returns what [`load`] would send.

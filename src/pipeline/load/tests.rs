@@ -50,6 +50,7 @@ fn config(workers: usize) -> (LoadConfig, mpsc::Sender<SourceEvent>) {
             keep_original: false,
         },
         retry: RetrySelection::Due,
+        alerts: None,
     };
     (config, feed)
 }

@@ -97,6 +97,8 @@ pub(in crate::pipeline) struct SortBatch {
     /// Time, id and end of each match.
     matches: Vec<(Option<i64>, u128, usize)>,
     failures: BTreeMap<usize, RuleFailures>,
+    /// The earliest event time that was evaluated.
+    evaluated_from: Option<i64>,
 }
 
 struct DryRunConsumer {
@@ -108,6 +110,8 @@ struct Collected {
     /// `None` once the matches are handed over.
     sort: Option<EventSort>,
     matches: u64,
+    /// The earliest event time that was evaluated, where learning periods start.
+    evaluated_from: Option<i64>,
 }
 
 /// Evaluates the rules on everything that the source lists, and hands over the alerts.
@@ -118,14 +122,18 @@ where
     let DryRunConfig { pipeline, rules, on_alert, temporary_folder } = config;
     let sort_bytes =
         usize::try_from(pipeline.memory.total_bytes() / SORT_DIVISOR).unwrap_or(usize::MAX);
+    let evaluated_from = pipeline.range.from.map(jiff::Timestamp::as_millisecond);
     let context = Arc::new(WatchContext::new(&pipeline, Arc::clone(&rules)));
     let sort = EventSort::new(TimeOrder::Ascending, None, sort_bytes, &temporary_folder);
-    let collected = Mutex::new(Collected { sort: Some(sort), matches: 0 });
+    let collected = Mutex::new(Collected { sort: Some(sort), matches: 0, evaluated_from });
     let consumer = Arc::new(DryRunConsumer { context: Arc::clone(&context), collected });
     let ended = run::run(pipeline, Arc::clone(&consumer), None).await;
     let mut collected = consumer.lock();
     let handed_over = match collected.sort.take() {
-        Some(sort) => hand_over(sort, &rules, on_alert),
+        Some(sort) => {
+            let gate = AlertGate::starting_at(collected.evaluated_from);
+            hand_over(sort, &rules, gate, on_alert)
+        }
         None => Ok(0),
     };
     let alerts = *handed_over.as_ref().unwrap_or(&0);
@@ -140,11 +148,15 @@ where
 }
 
 /// Hands over the alerts among the matches.
-fn hand_over<F>(sort: EventSort, rules: &RuleSet, mut on_alert: F) -> Result<u64, DryRunError>
+fn hand_over<F>(
+    sort: EventSort,
+    rules: &RuleSet,
+    mut gate: AlertGate,
+    mut on_alert: F,
+) -> Result<u64, DryRunError>
 where
     F: FnMut(&NewMatch, u64) -> io::Result<ControlFlow<()>>,
 {
-    let mut gate = AlertGate::default();
     let mut alerts = 0;
     sort.for_each(|bytes| {
         let Some((sorted, event)) = split_match(bytes) else {
@@ -161,7 +173,8 @@ where
         let SortedMatch { rule, time, event_id, found } = sorted;
         let RuleMatch { group, combination } = found;
         let event = Bytes::copy_from_slice(event);
-        let raised = NewMatch { rule, group, combination, time, event_id, event };
+        let evaluated_from = None;
+        let raised = NewMatch { rule, group, combination, time, evaluated_from, event_id, event };
         alerts += 1;
         Ok::<_, DryRunError>(on_alert(&raised, events as u64)?)
     })?;
@@ -207,6 +220,7 @@ impl Consumer for DryRunConsumer {
 
 impl Collected {
     fn add(&mut self, batch: &SortBatch) -> Result<(), SortError> {
+        self.evaluated_from = self.evaluated_from.into_iter().chain(batch.evaluated_from).min();
         let mut start = 0;
         for (time, id, end) in batch.matches.iter().copied() {
             self.matches += 1;
@@ -221,7 +235,8 @@ impl Collected {
 
 impl SortBatch {
     fn add(&mut self, found: FoundMatch<'_>) {
-        let FoundMatch { rule, found, time, id, event_id, json } = found;
+        let FoundMatch { rule, found, time, evaluated_from, id, event_id, json } = found;
+        self.evaluated_from = self.evaluated_from.into_iter().chain(evaluated_from).min();
         let event_id = event_id.to_owned();
         let sorted = SortedMatch { rule, time, event_id, found };
         // Writing to a Vec does not fail.
