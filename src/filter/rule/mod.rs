@@ -12,6 +12,7 @@
 //! | `rule_set` | the index of rules by event source and name, and the verdicts on an event |
 //! | `bound` | the event names and sources that a rule is bound to |
 //! | `field_index` | the index of rules by the fields that they require |
+//! | `value_cache` | which rules to evaluate for values that were met before |
 //! | `alert_gate` | `window`, `threshold` and `first_seen`, for matches in the order of time |
 //! | `event_pattern` | the EventBridge pattern that delivers the events of rules |
 //! | `drools` | rules of a Drools file as a rule file |
@@ -26,6 +27,7 @@ mod field_index;
 mod rule_set;
 #[cfg(test)]
 mod tests;
+mod value_cache;
 
 use std::{borrow::Cow, path::PathBuf, time::Duration};
 

@@ -12,6 +12,7 @@
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use serde_json::{Value, json};
@@ -20,14 +21,21 @@ use super::{
     Rule, RuleCondition, Verdict,
     bound::{Bound, Bounds},
     field_index::{FieldIndex, FieldIndexBuilder, FieldMatches, GroupNumber, RuleNumber},
+    value_cache::{CachedRules, ValueCache},
 };
 use crate::filter::{
-    event_part::EventPart,
+    event_part::{EventPart, MemberPath},
     eventbridge::EventView,
     field_test::{FieldTest, OnNull, PathStep, Requirement, TextTest, lowercase},
     flat,
     jmespath::Expression,
 };
+
+/// The least number of rules that look at the same fields for which results are remembered.
+const MIN_CACHED_RULES: usize = 4;
+
+/// The most fields for which results are remembered. More have too many combinations.
+const MAX_CACHED_FIELDS: usize = 6;
 
 /// The most fields of which a rule requires one that is there. Each of them is looked for.
 const MAX_PRESENT_FIELDS: usize = 16;
@@ -66,6 +74,8 @@ struct RuleBounds {
 struct Bucket {
     rules: Vec<RuleNumber>,
     index: FieldIndex,
+    /// Rules that are evaluated once for each combination of values.
+    cached: Vec<CachedRules>,
     /// The parts of events that conditions and exceptions look at; `None` if that may be the whole event.
     parts: Option<Vec<EventPart>>,
 }
@@ -87,8 +97,18 @@ pub enum Finding<'s> {
 
 thread_local! {
     /// Memory that evaluations on a thread use one after the other.
-    static MATCHES: RefCell<FieldMatches> = RefCell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
+
+/// Memory of evaluations.
+#[derive(Debug, Default)]
+struct Scratch {
+    matches: FieldMatches,
+    cache: ValueCache,
+}
+
+/// The number of the next [`CachedRules`].
+static NEXT_CACHED: AtomicU64 = AtomicU64::new(0);
 
 impl RuleSet {
     /// Creates the index of rules.
@@ -176,7 +196,8 @@ impl RuleSet {
         let text = |key: &str| view.detail().get(key).and_then(Value::as_str).unwrap_or_default();
         let (event_source, event_name) = (text("eventSource"), text("eventName"));
         let Some(shortlist) = self.shortlist(event_source, event_name) else { return };
-        let mut matches = MATCHES.take();
+        let mut scratch = SCRATCH.take();
+        let Scratch { matches, cache } = &mut scratch;
         matches.clear();
         // A member without a name makes several members of one key of the flat view.
         let is_ambiguous = view.detail().get("").is_some();
@@ -184,7 +205,12 @@ impl RuleSet {
             if is_ambiguous {
                 matches.candidates.extend(&bucket.rules);
             } else {
-                bucket.index.find(view.detail(), &mut matches);
+                bucket.index.find(view.detail(), matches);
+                for cached in &bucket.cached {
+                    let rules =
+                        cache.find(cached, view.detail(), |rule| self.may_match(rule, view));
+                    matches.candidates.extend(&rules[..]);
+                }
             }
         }
         matches.candidates.sort_unstable();
@@ -202,7 +228,13 @@ impl RuleSet {
             }
         }
         matches.failed.iter().for_each(|group| visit(Finding::FailedGroup(*group)));
-        MATCHES.set(matches);
+        SCRATCH.set(scratch);
+    }
+
+    /// Returns whether the condition of a rule is not false.
+    fn may_match(&self, number: RuleNumber, view: EventView<'_>) -> bool {
+        let condition = self.rules.get(number).and_then(|rule| rule.condition.as_ref());
+        condition.is_none_or(|condition| !matches!(condition.is_true(view), Ok(false)))
     }
 
     /// Calls `visit` with each rule that selects the event and matches or fails, its number and its verdict.
@@ -231,6 +263,8 @@ struct RuleSetBuilder {
     /// How many rules have a test.
     shares: HashMap<FieldTest, usize>,
     indexes: Vec<FieldIndexBuilder>,
+    /// Rules that no text decides about, by bucket and the fields that they look at.
+    undecided: HashMap<(BucketNumber, Vec<MemberPath>), Vec<RuleNumber>>,
 }
 
 impl RuleSetBuilder {
@@ -243,7 +277,7 @@ impl RuleSetBuilder {
         let bounds =
             rules.iter().map(|rule| RuleBounds { bounds: Bounds::of(rule), group: None }).collect();
         let set = RuleSet { rules, bounds, ..RuleSet::default() };
-        Self { set, requirements, shares, indexes: Vec::new() }
+        Self { set, requirements, shares, indexes: Vec::new(), undecided: HashMap::new() }
     }
 
     /// Assigns each rule to buckets.
@@ -280,9 +314,34 @@ impl RuleSetBuilder {
     }
 
     fn add(&mut self, number: RuleNumber, bucket: BucketNumber, group_use: GroupUse) {
-        let position = bucket as usize;
         self.indexes.resize_with(self.set.buckets.len(), FieldIndexBuilder::default);
-        self.set.buckets[position].rules.push(number);
+        self.set.buckets[bucket as usize].rules.push(number);
+        match self.cacheable_fields(number) {
+            Some(fields) => self.undecided.entry((bucket, fields)).or_default().push(number),
+            None => self.add_to_index(number, bucket, group_use),
+        }
+    }
+
+    /// Returns the fields that a condition looks at, if no test of a text decides about it.
+    fn cacheable_fields(&self, number: RuleNumber) -> Option<Vec<MemberPath>> {
+        let decides = |requirement: &Requirement| {
+            requirement.iter().all(|test| {
+                !matches!(test.test, TextTest::Any) && test.on_null != OnNull::Undecided
+            })
+        };
+        if self.requirements[number].iter().any(decides) {
+            return None;
+        }
+        let condition = self.set.rules[number].condition.as_ref()?;
+        let mut fields: Vec<MemberPath> =
+            parts_of_detail(condition)?.into_iter().map(|part| part.path).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        (fields.len() <= MAX_CACHED_FIELDS).then_some(fields)
+    }
+
+    fn add_to_index(&mut self, number: RuleNumber, bucket: BucketNumber, group_use: GroupUse) {
+        let position = bucket as usize;
         let narrowest =
             self.requirements[number].iter().min_by_key(|requirement| self.breadth(requirement));
         let Some(mut requirement) = narrowest.cloned() else {
@@ -317,7 +376,19 @@ impl RuleSetBuilder {
             .sum()
     }
 
-    fn build(self) -> RuleSet {
+    fn build(mut self) -> RuleSet {
+        let mut undecided: Vec<_> = std::mem::take(&mut self.undecided).into_iter().collect();
+        undecided.sort_unstable();
+        for ((bucket, paths), rules) in undecided {
+            if rules.len() < MIN_CACHED_RULES {
+                for rule in rules {
+                    self.add_to_index(rule, bucket, GroupUse::Forbidden);
+                }
+                continue;
+            }
+            let number = NEXT_CACHED.fetch_add(1, Relaxed);
+            self.set.buckets[bucket as usize].cached.push(CachedRules { number, paths, rules });
+        }
         let Self { mut set, indexes, .. } = self;
         for (bucket, index) in set.buckets.iter_mut().zip(indexes) {
             bucket.index = index.build();

@@ -1,0 +1,112 @@
+//! Remembers which rules to evaluate for the values that they look at.
+//!
+//! Many events have the same values in a field, such as the same user agent or the same resource. Conditions that no index
+//! decides about are evaluated once for each combination of values.
+//!
+//! Input: rules that look at the same fields; an event. Output: the rules whose condition is not false for these values.
+//! Invariant: the result is that of evaluating each condition, but for a collision of 128-bit hashes with keys of their own in
+//! each process. Memory is bounded.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    rc::Rc,
+};
+
+use serde_json::Value;
+
+use super::field_index::RuleNumber;
+use crate::filter::event_part::MemberPath;
+
+/// Bytes that a thread remembers; beyond, it forgets everything. That is enough for 50,000 combinations of values.
+const MAX_BYTES: usize = 8 << 20;
+
+/// Bytes of an entry beside its rules, as measured for a hash map.
+const ENTRY_BYTES: usize = 96;
+
+/// Rules that look at the same fields, and at nothing else.
+#[derive(Debug)]
+pub(super) struct CachedRules {
+    /// The number that tells it from all others of the process.
+    pub(super) number: u64,
+    pub(super) paths: Vec<MemberPath>,
+    pub(super) rules: Vec<RuleNumber>,
+}
+
+/// What a thread remembers.
+#[derive(Debug, Default)]
+pub(super) struct ValueCache {
+    hashers: Option<[RandomState; 2]>,
+    known: HashMap<(u64, u64, u64), Rc<[RuleNumber]>>,
+    bytes: usize,
+}
+
+impl ValueCache {
+    /// Returns the rules whose condition is not false on an event. `evaluate` returns whether that of one is not.
+    pub(super) fn find(
+        &mut self,
+        cached: &CachedRules,
+        event: &Value,
+        evaluate: impl Fn(RuleNumber) -> bool,
+    ) -> Rc<[RuleNumber]> {
+        let hashers = self.hashers.get_or_insert_with(|| [RandomState::new(), RandomState::new()]);
+        let [first, second] = hashers;
+        let (mut first, mut second) = (first.build_hasher(), second.build_hasher());
+        for path in &cached.paths {
+            hash_field(event, path, &mut first);
+            hash_field(event, path, &mut second);
+        }
+        let key = (cached.number, first.finish(), second.finish());
+        if let Some(rules) = self.known.get(&key) {
+            return Rc::clone(rules);
+        }
+        let rules: Rc<[RuleNumber]> =
+            cached.rules.iter().copied().filter(|rule| evaluate(*rule)).collect();
+        self.bytes += ENTRY_BYTES + size_of_val(&rules[..]);
+        if self.bytes > MAX_BYTES {
+            self.known.clear();
+            self.bytes = 0;
+        }
+        self.known.insert(key, Rc::clone(&rules));
+        rules
+    }
+}
+
+/// Hashes the value at a path; if something else than an object is on the way, that.
+fn hash_field(event: &Value, path: &[String], hasher: &mut impl Hasher) {
+    let mut value = event;
+    for (depth, name) in path.iter().enumerate() {
+        match value {
+            Value::Object(entries) => match entries.get(name) {
+                Some(entry) => value = entry,
+                None => return 0_u8.hash(hasher),
+            },
+            _ => {
+                depth.hash(hasher);
+                return hash_value(value, hasher);
+            }
+        }
+    }
+    path.len().hash(hasher);
+    hash_value(value, hasher);
+}
+
+fn hash_value(value: &Value, hasher: &mut impl Hasher) {
+    match value {
+        Value::Null => 1_u8.hash(hasher),
+        Value::Bool(boolean) => (2_u8, boolean).hash(hasher),
+        Value::Number(number) => (3_u8, number).hash(hasher),
+        Value::String(text) => (4_u8, text).hash(hasher),
+        Value::Array(items) => {
+            (5_u8, items.len()).hash(hasher);
+            items.iter().for_each(|item| hash_value(item, hasher));
+        }
+        Value::Object(entries) => {
+            (6_u8, entries.len()).hash(hasher);
+            for (name, entry) in entries {
+                name.hash(hasher);
+                hash_value(entry, hasher);
+            }
+        }
+    }
+}
