@@ -411,9 +411,9 @@ impl CheckpointStore {
     ///
     /// Returns [`Error`] if the file cannot be written.
     pub fn set_rules(&mut self, rules: Arc<RuleSet>, options: AlertOptions) -> Result<(), Error> {
-        let mut memory = None;
+        let (mut memory, now) = (None, self.now());
         self.write_now("record the rules", |store| {
-            memory = Some(AlertMemory::open(&store.connection, rules, options)?);
+            memory = Some(AlertMemory::open(&store.connection, rules, options, now)?);
             Ok(())
         })?;
         self.alerts = memory;

@@ -58,6 +58,9 @@ pub struct NewMatch {
     pub combination: Option<Value>,
     /// The time of the event in milliseconds of the Unix epoch, if it has one.
     pub time: Option<i64>,
+    /// The earliest event time that is known to be evaluated, in milliseconds of the Unix epoch, whether a rule fired or not. A
+    /// learning period starts there.
+    pub evaluated_from: Option<i64>,
     /// The id of the event, or a hash of it if it has none. Two matches of a rule with the same id are one.
     pub event_id: String,
     /// The event: JSON text.

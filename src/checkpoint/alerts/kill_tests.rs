@@ -48,6 +48,7 @@ fn matches(partition: u32) -> Vec<NewMatch> {
             group: json!([number % 3]),
             combination: None,
             time: Some(minute * 60_000),
+            evaluated_from: None,
             event_id: format!("event-{number}"),
             event: format!("{{\"eventID\":\"event-{number}\"}}").into(),
         })

@@ -108,13 +108,14 @@ struct Bucket {
 }
 
 impl AlertMemory {
-    /// Opens the memory for the rules of a run, and stores the rules.
+    /// Opens the memory for the rules of a run that starts at a time, and stores the rules.
     pub(in crate::checkpoint) fn open(
         connection: &Connection,
         rules: Arc<RuleSet>,
         options: AlertOptions,
+        now: i64,
     ) -> rusqlite::Result<Self> {
-        let evaluated_from = options.evaluated_from.map(Timestamp::as_millisecond);
+        let evaluated_from = options.evaluated_from.map_or(now, Timestamp::as_millisecond).min(now);
         let states: rusqlite::Result<Vec<RuleState>> =
             rules.rules().iter().map(|rule| open_rule(connection, rule, evaluated_from)).collect();
         let (states, sizes) = (states?, Sizes::read(connection)?);
@@ -195,7 +196,7 @@ impl AlertMemory {
 fn open_rule(
     connection: &Connection,
     rule: &Rule,
-    evaluated_from: Option<i64>,
+    evaluated_from: i64,
 ) -> rusqlite::Result<RuleState> {
     let first_seen_by = rule.grouping.first_seen.as_ref().map_or_else(String::new, |first_seen| {
         Value::from_iter(first_seen.by.iter().map(Expression::text)).to_string()
@@ -205,8 +206,8 @@ fn open_rule(
         .query_row([&rule.name], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let known = known.filter(|(by, _)| by.as_ref() == Some(&first_seen_by));
-    let learning_from = [known.and_then(|(_, from)| from), evaluated_from];
-    let learning_from = learning_from.into_iter().flatten().min();
+    let known = known.and_then(|(_, from)| from).unwrap_or(evaluated_from);
+    let learning_from = Some(known.min(evaluated_from));
     connection
         .prepare_cached(
             "INSERT INTO alert_rules (name, first_seen_by, learning_from) VALUES (?1, ?2, ?3) \
@@ -330,8 +331,9 @@ impl Recording<'_> {
         };
         let texts = [rule.name.as_str(), &state.first_seen_by, &combination.to_string()];
         let combination = key("combination", &texts);
-        let learning_from =
-            state.learning_from.map_or(candidate.time, |from| from.min(candidate.time));
+        let known = [state.learning_from, candidate.found.evaluated_from];
+        let earliest = |earliest: i64, time: i64| earliest.min(time);
+        let learning_from = known.into_iter().flatten().fold(candidate.time, earliest);
         if state.learning_from != Some(learning_from) {
             state.learning_from = Some(learning_from);
             state.unsaved.learning_from = Some(learning_from);

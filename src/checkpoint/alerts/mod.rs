@@ -14,7 +14,9 @@
 //!
 //! 1. **Duplicate**: an event for which the rule has raised an alert is ignored.
 //! 2. **`first_seen`**: a combination is new if no event with it is known less than `within` before or after. In the learning period
-//!    of a rule, which starts with the earliest event that is known to be evaluated, combinations are only remembered.
+//!    of a rule, combinations are only remembered. It starts with the earliest event that is known to be evaluated, whether the rule
+//!    fired on it or not, and at the latest with the first run of the rule. Where events are read newest first, `--from` tells where
+//!    it starts; otherwise the start moves back while they are read, and what was learned until then raises no alert.
 //! 3. **`threshold`** (N): an event *qualifies* if there are N events of its group whose first and last are less than `window`
 //!    apart, and it is among them.
 //! 4. **`window`**: an alert covers the events of its group that are less than `window` before or after it. An event that qualifies

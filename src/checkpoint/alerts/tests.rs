@@ -42,7 +42,8 @@ impl Memory {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.set_prepared_statement_cache_capacity(64);
         migrate::migrate(&mut connection, Path::new("memory")).unwrap();
-        let memory = AlertMemory::open(&connection, Arc::clone(rules), options.clone()).unwrap();
+        let memory =
+            AlertMemory::open(&connection, Arc::clone(rules), options.clone(), NOW).unwrap();
         Self { connection, rules: Arc::clone(rules), options, memory }
     }
 
@@ -54,7 +55,7 @@ impl Memory {
     /// As after the end of a run and the start of another.
     fn restart(&mut self) {
         let (rules, options) = (Arc::clone(&self.rules), self.options.clone());
-        self.memory = AlertMemory::open(&self.connection, rules, options).unwrap();
+        self.memory = AlertMemory::open(&self.connection, rules, options, NOW).unwrap();
     }
 
     fn restart_with(&mut self, rules: &Arc<RuleSet>, options: AlertOptions) {
@@ -99,6 +100,7 @@ fn event(id: &str, time: i64) -> NewMatch {
         group: json!(["g"]),
         combination: Some(json!(["c"])),
         time: Some(time),
+        evaluated_from: None,
         event_id: id.to_owned(),
         event: format!("{{\"eventID\":\"{id}\"}}").into(),
     }
@@ -423,6 +425,22 @@ fn the_learning_period_starts_with_the_first_event_of_the_rule_or_of_the_run() {
         newest_first.record(std::slice::from_ref(event));
     }
     assert_eq!(newest_first.alerted(), ["c", "b"]);
+}
+
+#[test]
+fn the_learning_period_passes_without_a_match() {
+    let rules = rules(&["first_seen: {by: [detail.a], within: 2d, learning: 1d}\n"]);
+    // Events were evaluated, and the first match is the one that matters.
+    let mut replay = Memory::new(&rules, AlertOptions::default());
+    replay.record(&[NewMatch { evaluated_from: Some(0), ..event("a", 24 * HOUR) }]);
+    assert_eq!(replay.alerted(), ["a"]);
+    // As does that of a live source.
+    let mut live = Memory::new(&rules, AlertOptions::default());
+    live.record(&[event("b", NOW + 24 * HOUR - 1), event("c", NOW + 30 * HOUR)]);
+    assert_eq!(live.alerted(), [""; 0], "c is known from b");
+    let other = |id: &str, time| NewMatch { combination: Some(json!([id])), ..event(id, time) };
+    live.record(&[other("d", NOW + 24 * HOUR)]);
+    assert_eq!(live.alerted(), ["d"]);
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn found(id: &str) -> NewMatch {
         group: json!([]),
         combination: None,
         time: Some(now().as_millisecond()),
+        evaluated_from: None,
         event_id: id.to_owned(),
         event: format!("{{\"eventID\":\"{id}\"}}").into(),
     }
