@@ -1,4 +1,5 @@
-//! Events that are not API calls: sign-in events, and events that services log on their own.
+//! Events that no API model describes: sign-in events, events that services log on their own, Insights events, and calls of APIs
+//! without a public model. Network activity events (`AwsVpceEvent`) have the fields of the call that went through an endpoint.
 //!
 //! Facts from AWS's documentation and from published events: names and fields. Input: a source and a name. Output: the
 //! fields of such an event, below the member of the record that holds them.
@@ -23,9 +24,25 @@ pub struct EventFacts {
 const CONSOLE_SIGN_IN: &str = "AwsConsoleSignIn";
 const SERVICE_EVENT: &str = "AwsServiceEvent";
 const CONSOLE_ACTION: &str = "AwsConsoleAction";
+const API_CALL: &str = "AwsApiCall";
+const INSIGHT: &str = "AwsCloudTrailInsight";
 
 /// The events, sorted by source and name.
 pub const EVENTS: &[EventFacts] = &[
+    EventFacts {
+        source: "appstream",
+        name: "CreateImage",
+        event_type: SERVICE_EVENT,
+        summary: "Amazon AppStream 2.0 created an image",
+        fields: &[
+            ("serviceEventDetails.ImageBuilderSupported", "string"),
+            ("serviceEventDetails.ImageCreatedTime", "string"),
+            ("serviceEventDetails.ImageDisPlayName", "string"),
+            ("serviceEventDetails.ImageName", "string"),
+            ("serviceEventDetails.ImagePlatform", "string"),
+            ("serviceEventDetails.PublicBaseImageReleasedDate", "string"),
+        ],
+    },
     EventFacts {
         source: "backup",
         name: "BackupJobCompleted",
@@ -51,15 +68,48 @@ pub const EVENTS: &[EventFacts] = &[
         event_type: CONSOLE_ACTION,
         summary: "the contact address of the account was changed in the console",
         fields: &[
+            ("requestParameters.addressLine1", "string"),
+            ("requestParameters.addressLine2", "string"),
+            ("requestParameters.city", "string"),
+            ("requestParameters.countryCode", "string"),
+            ("requestParameters.fullName", "string"),
             ("requestParameters.map.addressLine1", "string"),
+            ("requestParameters.map.addressLine2", "string"),
+            ("requestParameters.map.addressLine3", "string"),
             ("requestParameters.map.city", "string"),
             ("requestParameters.map.company", "string"),
             ("requestParameters.map.countryCode", "string"),
+            ("requestParameters.map.districtOrCounty", "string"),
             ("requestParameters.map.fullName", "string"),
             ("requestParameters.map.phoneNumber", "string"),
             ("requestParameters.map.postalCode", "string"),
             ("requestParameters.map.state", "string"),
             ("requestParameters.map.website", "string"),
+            ("requestParameters.phoneNumber", "string"),
+            ("requestParameters.postalCode", "string"),
+            ("requestParameters.website", "string"),
+        ],
+    },
+    EventFacts {
+        source: "cloudtrail",
+        name: "Insight",
+        event_type: INSIGHT,
+        summary: "CloudTrail Insights detected unusual activity, and when it ended; the record itself has no eventSource and no eventName",
+        fields: &[
+            ("insightDetails.errorCode", "string"),
+            ("insightDetails.eventName", "string"),
+            ("insightDetails.eventSource", "string"),
+            ("insightDetails.insightContext.attributions.attribute", "string"),
+            ("insightDetails.insightContext.attributions.baseline.average", "double"),
+            ("insightDetails.insightContext.attributions.baseline.value", "string"),
+            ("insightDetails.insightContext.attributions.insight.average", "double"),
+            ("insightDetails.insightContext.attributions.insight.value", "string"),
+            ("insightDetails.insightContext.statistics.baseline.average", "double"),
+            ("insightDetails.insightContext.statistics.baselineDuration", "integer"),
+            ("insightDetails.insightContext.statistics.insight.average", "double"),
+            ("insightDetails.insightContext.statistics.insightDuration", "integer"),
+            ("insightDetails.insightType", "string"),
+            ("insightDetails.state", "string"),
         ],
     },
     EventFacts {
@@ -115,6 +165,32 @@ pub const EVENTS: &[EventFacts] = &[
     },
     EventFacts {
         source: "controltower",
+        name: "DeregisterOrganizationalUnit",
+        event_type: SERVICE_EVENT,
+        summary: "AWS Control Tower deregistered an organizational unit",
+        fields: &[
+            (
+                "serviceEventDetails.deregisterOrganizationalUnitStatus.completedTimestamp",
+                "timestamp",
+            ),
+            ("serviceEventDetails.deregisterOrganizationalUnitStatus.message", "string"),
+            (
+                "serviceEventDetails.deregisterOrganizationalUnitStatus.organizationalUnit.organizationalUnitId",
+                "string",
+            ),
+            (
+                "serviceEventDetails.deregisterOrganizationalUnitStatus.organizationalUnit.organizationalUnitName",
+                "string",
+            ),
+            (
+                "serviceEventDetails.deregisterOrganizationalUnitStatus.requestedTimestamp",
+                "timestamp",
+            ),
+            ("serviceEventDetails.deregisterOrganizationalUnitStatus.state", "string"),
+        ],
+    },
+    EventFacts {
+        source: "controltower",
         name: "DisableGuardrail",
         event_type: SERVICE_EVENT,
         summary: "a control of AWS Control Tower was switched off for an organizational unit",
@@ -127,7 +203,128 @@ pub const EVENTS: &[EventFacts] = &[
                 "serviceEventDetails.disableGuardrailStatus.organizationalUnits.organizationalUnitId",
                 "string",
             ),
+            (
+                "serviceEventDetails.disableGuardrailStatus.organizationalUnits.organizationalUnitName",
+                "string",
+            ),
+            ("serviceEventDetails.disableGuardrailStatus.requestedTimestamp", "timestamp"),
             ("serviceEventDetails.disableGuardrailStatus.state", "string"),
+        ],
+    },
+    EventFacts {
+        source: "controltower",
+        name: "EnableGuardrail",
+        event_type: SERVICE_EVENT,
+        summary: "a control of AWS Control Tower was switched on for an organizational unit",
+        fields: &[
+            ("serviceEventDetails.enableGuardrailStatus.completedTimestamp", "timestamp"),
+            ("serviceEventDetails.enableGuardrailStatus.guardrails.guardrailBehavior", "string"),
+            ("serviceEventDetails.enableGuardrailStatus.guardrails.guardrailId", "string"),
+            ("serviceEventDetails.enableGuardrailStatus.message", "string"),
+            (
+                "serviceEventDetails.enableGuardrailStatus.organizationalUnits.organizationalUnitId",
+                "string",
+            ),
+            (
+                "serviceEventDetails.enableGuardrailStatus.organizationalUnits.organizationalUnitName",
+                "string",
+            ),
+            ("serviceEventDetails.enableGuardrailStatus.requestedTimestamp", "timestamp"),
+            ("serviceEventDetails.enableGuardrailStatus.state", "string"),
+        ],
+    },
+    EventFacts {
+        source: "controltower",
+        name: "RegisterOrganizationalUnit",
+        event_type: SERVICE_EVENT,
+        summary: "AWS Control Tower registered an organizational unit",
+        fields: &[
+            (
+                "serviceEventDetails.registerOrganizationalUnitStatus.completedTimestamp",
+                "timestamp",
+            ),
+            ("serviceEventDetails.registerOrganizationalUnitStatus.message", "string"),
+            (
+                "serviceEventDetails.registerOrganizationalUnitStatus.organizationalUnit.organizationalUnitId",
+                "string",
+            ),
+            (
+                "serviceEventDetails.registerOrganizationalUnitStatus.organizationalUnit.organizationalUnitName",
+                "string",
+            ),
+            (
+                "serviceEventDetails.registerOrganizationalUnitStatus.requestedTimestamp",
+                "timestamp",
+            ),
+            ("serviceEventDetails.registerOrganizationalUnitStatus.state", "string"),
+        ],
+    },
+    EventFacts {
+        source: "controltower",
+        name: "SetupLandingZone",
+        event_type: SERVICE_EVENT,
+        summary: "AWS Control Tower set up a landing zone",
+        fields: &[
+            ("serviceEventDetails.setupLandingZoneStatus.accounts.accountId", "string"),
+            ("serviceEventDetails.setupLandingZoneStatus.accounts.accountName", "string"),
+            ("serviceEventDetails.setupLandingZoneStatus.completedTimestamp", "timestamp"),
+            ("serviceEventDetails.setupLandingZoneStatus.message", "string"),
+            (
+                "serviceEventDetails.setupLandingZoneStatus.organizationalUnits.organizationalUnitId",
+                "string",
+            ),
+            (
+                "serviceEventDetails.setupLandingZoneStatus.organizationalUnits.organizationalUnitName",
+                "string",
+            ),
+            ("serviceEventDetails.setupLandingZoneStatus.requestedTimestamp", "timestamp"),
+            ("serviceEventDetails.setupLandingZoneStatus.rootOrganizationalId", "string"),
+            ("serviceEventDetails.setupLandingZoneStatus.state", "string"),
+        ],
+    },
+    EventFacts {
+        source: "controltower",
+        name: "UpdateLandingZone",
+        event_type: SERVICE_EVENT,
+        summary: "AWS Control Tower updated the landing zone",
+        fields: &[
+            ("serviceEventDetails.updateLandingZoneStatus.accounts.accountId", "string"),
+            ("serviceEventDetails.updateLandingZoneStatus.accounts.accountName", "string"),
+            ("serviceEventDetails.updateLandingZoneStatus.completedTimestamp", "timestamp"),
+            ("serviceEventDetails.updateLandingZoneStatus.message", "string"),
+            (
+                "serviceEventDetails.updateLandingZoneStatus.organizationalUnits.organizationalUnitId",
+                "string",
+            ),
+            (
+                "serviceEventDetails.updateLandingZoneStatus.organizationalUnits.organizationalUnitName",
+                "string",
+            ),
+            ("serviceEventDetails.updateLandingZoneStatus.requestedTimestamp", "timestamp"),
+            ("serviceEventDetails.updateLandingZoneStatus.rootOrganizationalId", "string"),
+            ("serviceEventDetails.updateLandingZoneStatus.state", "string"),
+        ],
+    },
+    EventFacts {
+        source: "controltower",
+        name: "UpdateManagedAccount",
+        event_type: SERVICE_EVENT,
+        summary: "AWS Control Tower updated an account",
+        fields: &[
+            ("serviceEventDetails.updateManagedAccountStatus.account.accountId", "string"),
+            ("serviceEventDetails.updateManagedAccountStatus.account.accountName", "string"),
+            ("serviceEventDetails.updateManagedAccountStatus.completedTimestamp", "timestamp"),
+            ("serviceEventDetails.updateManagedAccountStatus.message", "string"),
+            (
+                "serviceEventDetails.updateManagedAccountStatus.organizationalUnit.organizationalUnitId",
+                "string",
+            ),
+            (
+                "serviceEventDetails.updateManagedAccountStatus.organizationalUnit.organizationalUnitName",
+                "string",
+            ),
+            ("serviceEventDetails.updateManagedAccountStatus.requestedTimestamp", "timestamp"),
+            ("serviceEventDetails.updateManagedAccountStatus.state", "string"),
         ],
     },
     EventFacts {
@@ -187,6 +384,13 @@ pub const EVENTS: &[EventFacts] = &[
         fields: &[("serviceEventDetails.keyId", "string")],
     },
     EventFacts {
+        source: "kms",
+        name: "SynchronizeMultiRegionKey",
+        event_type: API_CALL,
+        summary: "AWS KMS copied the properties of a multi-Region key to its replicas",
+        fields: &[("responseElements.keyId", "string")],
+    },
+    EventFacts {
         source: "organizations",
         name: "CloseAccountResult",
         event_type: SERVICE_EVENT,
@@ -210,6 +414,20 @@ pub const EVENTS: &[EventFacts] = &[
             ("serviceEventDetails.createAccountStatus.id", "string"),
             ("serviceEventDetails.createAccountStatus.requestedTimestamp", "timestamp"),
             ("serviceEventDetails.createAccountStatus.state", "string"),
+        ],
+    },
+    EventFacts {
+        source: "s3",
+        name: "JobCreated",
+        event_type: SERVICE_EVENT,
+        summary: "an S3 Batch Operations job was created",
+        fields: &[
+            ("serviceEventDetails.failureCodes", "string"),
+            ("serviceEventDetails.jobArn", "string"),
+            ("serviceEventDetails.jobEventId", "string"),
+            ("serviceEventDetails.jobId", "string"),
+            ("serviceEventDetails.status", "string"),
+            ("serviceEventDetails.statusChangeReason", "string"),
         ],
     },
     EventFacts {
@@ -288,6 +506,13 @@ pub const EVENTS: &[EventFacts] = &[
     },
     EventFacts {
         source: "signin",
+        name: "EmailUpdated",
+        event_type: CONSOLE_SIGN_IN,
+        summary: "the email address of the root user was changed",
+        fields: &[("responseElements.EmailUpdated", "string")],
+    },
+    EventFacts {
+        source: "signin",
         name: "ExitRole",
         event_type: CONSOLE_SIGN_IN,
         summary: "someone returned from a role in the console",
@@ -295,6 +520,18 @@ pub const EVENTS: &[EventFacts] = &[
             ("additionalEventData.RedirectTo", "string"),
             ("additionalEventData.SwitchFrom", "string"),
             ("responseElements.ExitRole", "string"),
+        ],
+    },
+    EventFacts {
+        source: "signin",
+        name: "GetSigninToken",
+        event_type: CONSOLE_SIGN_IN,
+        summary: "a federated user asked for a token to sign in to the console with",
+        fields: &[
+            ("additionalEventData.MFAUsed", "string"),
+            ("additionalEventData.MobileVersion", "string"),
+            ("responseElements.GetSigninToken", "string"),
+            ("responseElements.credentials.accessKeyId", "string"),
         ],
     },
     EventFacts {
@@ -375,6 +612,49 @@ pub const EVENTS: &[EventFacts] = &[
         event_type: SERVICE_EVENT,
         summary: "a user signed out of the access portal",
         fields: &[("serviceEventDetails", "string")],
+    },
+    EventFacts {
+        source: "sso-directory",
+        name: "AddMemberToGroup",
+        event_type: API_CALL,
+        summary: "a user was added to a group of the directory of IAM Identity Center",
+        fields: &[
+            ("requestParameters.groupId", "string"),
+            ("requestParameters.identityStoreId", "string"),
+            ("requestParameters.member.memberId", "string"),
+        ],
+    },
+    EventFacts {
+        source: "sso-directory",
+        name: "CreateGroup",
+        event_type: API_CALL,
+        summary: "a group was created in the directory of IAM Identity Center",
+        fields: &[
+            ("requestParameters.description", "string"),
+            ("requestParameters.displayName", "string"),
+            ("requestParameters.identityStoreId", "string"),
+            ("responseElements.group.displayName", "string"),
+            ("responseElements.group.groupId", "string"),
+            ("responseElements.group.meta.createdAt", "timestamp"),
+            ("responseElements.group.meta.createdBy", "string"),
+            ("responseElements.group.meta.updatedAt", "timestamp"),
+            ("responseElements.group.meta.updatedBy", "string"),
+        ],
+    },
+    EventFacts {
+        source: "sso-directory",
+        name: "CreateUser",
+        event_type: API_CALL,
+        summary: "a user was created in the directory of IAM Identity Center",
+        fields: &[
+            ("requestParameters.active", "boolean"),
+            ("requestParameters.identityStoreId", "string"),
+            ("requestParameters.passwordMode", "string"),
+            ("requestParameters.userName", "string"),
+            ("responseElements.user.active", "boolean"),
+            ("responseElements.user.userId", "string"),
+            ("responseElements.user.userName", "string"),
+        ],
     },
 ];
 

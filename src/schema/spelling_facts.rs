@@ -195,7 +195,7 @@ pub(super) struct AddedField {
 }
 
 /// Fields that single calls have: service, call, side, path. `*` at the start of the call stands for any text.
-const ADDED: [(&str, &str, Side, &str); 42] = [
+const ADDED: [(&str, &str, Side, &str); 63] = [
     ("ec2", "AttachVolume", Side::Input, "deleteOnTermination"),
     ("ec2", "CreateNetworkInterface", Side::Input, "denyAllIgwTraffic"),
     ("ec2", "DeleteSnapshot", Side::Input, "force"),
@@ -209,7 +209,64 @@ const ADDED: [(&str, &str, Side, &str); 42] = [
     ("ec2", "DisassociateRouteTable", Side::Output, "associationState.state"),
     ("ec2", "RunInstances", Side::Output, "instancesSet.items.metadataOptions.httpProtocolIpv4"),
     ("ec2", "RunInstances", Side::Output, "instancesSet.items.networkInterfaceSet.items.tagSet"),
+    ("ec2", "RunInstances", Side::Output, "instancesSet.items.interfaceId"),
+    (
+        "ec2",
+        "RunInstances",
+        Side::Output,
+        "instancesSet.items.networkInterfaceSet.items.associableWithElasticIpBySet",
+    ),
+    (
+        "ec2",
+        "RunInstances",
+        Side::Output,
+        "instancesSet.items.networkInterfaceSet.items.attachableToInstanceBySet",
+    ),
+    (
+        "ec2",
+        "RunInstances",
+        Side::Output,
+        "instancesSet.items.networkInterfaceSet.items.attachment.instanceId",
+    ),
+    (
+        "ec2",
+        "RunInstances",
+        Side::Output,
+        "instancesSet.items.networkInterfaceSet.items.attachment.instanceOwnerId",
+    ),
+    (
+        "ec2",
+        "RunInstances",
+        Side::Output,
+        "instancesSet.items.networkInterfaceSet.items.availabilityZone",
+    ),
+    (
+        "ec2",
+        "RunInstances",
+        Side::Output,
+        "instancesSet.items.networkInterfaceSet.items.internalInterfaceId",
+    ),
+    (
+        "ec2",
+        "RunInstances",
+        Side::Output,
+        "instancesSet.items.networkInterfaceSet.items.requesterManaged",
+    ),
     ("rds", "*DBInstance", Side::Output, "httpEndpointEnabled"),
+    (
+        "cloudfront",
+        "*Distribution",
+        Side::Output,
+        "distribution.distributionConfig.origins.items.oacSigningBehavior",
+    ),
+    ("cloudfront", "UpdateDistribution", Side::Output, "location"),
+    // A deletion through a transit gateway has a wrapper of its own.
+    (
+        "ec2",
+        "DeleteTransitGatewayVpcAttachment",
+        Side::Input,
+        "DelTGwVpcAttachReq.TransitGatewayAttachmentId",
+    ),
     ("lambda", "UpdateFunctionCode", Side::Input, "fullyQualifiedArn.arnPrefix.account"),
     ("lambda", "UpdateFunctionCode", Side::Input, "fullyQualifiedArn.arnPrefix.partition"),
     ("lambda", "UpdateFunctionCode", Side::Input, "fullyQualifiedArn.arnPrefix.region"),
@@ -217,6 +274,12 @@ const ADDED: [(&str, &str, Side, &str); 42] = [
     ("lambda", "UpdateFunctionCode", Side::Input, "fullyQualifiedArn.relativeId.functionName"),
     ("s3", "*", Side::Input, "Host"),
     ("s3", "*", Side::Input, "host"),
+    // Of URLs that were signed before.
+    ("s3", "*", Side::Input, "X-Amz-Algorithm"),
+    ("s3", "*", Side::Input, "X-Amz-Credential"),
+    ("s3", "*", Side::Input, "X-Amz-Date"),
+    ("s3", "*", Side::Input, "X-Amz-Expires"),
+    ("s3", "*", Side::Input, "X-Amz-SignedHeaders"),
     ("s3", "*", Side::Output, "x-amz-id-2"),
     ("s3", "*", Side::Output, "x-amz-request-id"),
     ("s3", "PutBucketLifecycle", Side::Input, "LifecycleConfiguration.Rule.Filter.Prefix"),
@@ -237,6 +300,11 @@ const ADDED: [(&str, &str, Side, &str); 42] = [
     ("sts", "AssumeRoleWithWebIdentity", Side::Input, "transitiveTagKeys"),
     ("kms", "PutKeyPolicy", Side::Output, "keyId"),
     ("apigateway", "*", Side::Input, "template"),
+    ("apigateway", "*", Side::Output, "self.*"),
+    ("apigateway", "*Stage", Side::Output, "stageFlushAuthorizerCache.*"),
+    ("apigateway", "*Stage", Side::Output, "stageFlushCache.*"),
+    ("greengrass", "*", Side::Output, "Message"),
+    ("dynamodb", "*Item", Side::Input, "key.*"),
     ("route53domains", "*", Side::Input, "domainName.name"),
 ];
 
@@ -266,6 +334,13 @@ pub(super) fn added(
         let names = names.filter(|name| !name.is_empty());
         fields
             .extend(names.map(|name| AddedField { is_subresource: true, ..text(name.to_owned()) }));
+    }
+    if id == "apigateway" && side == Side::Output {
+        // The links of a response, such as `stageUpdate` of a stage.
+        let noun = operation.name.trim_start_matches(|first: char| !first.is_ascii_lowercase());
+        let noun = noun.trim_start_matches(|letter: char| letter.is_ascii_lowercase());
+        let noun = noun.to_ascii_lowercase();
+        fields.extend(["Update", "Delete"].map(|verb| text(format!("{noun}{verb}.*"))));
     }
     if matches!(service.info.protocol, Protocol::RestJson) && side == Side::Output {
         // The answer of a call that failed.

@@ -14,7 +14,7 @@ use zstd::zstd_safe;
 
 use super::{
     model::{Protocol, Service, ServiceInfo, Text},
-    text::{self, FIELD, PART},
+    text::{self, FIELD, PART, Parts},
 };
 
 /// Start of the first line of the index; the sources of the table follow.
@@ -146,7 +146,7 @@ fn frames(mut file: &'static [u8]) -> Option<Vec<&'static [u8]>> {
 }
 
 fn index_entry(line: &'static str) -> Option<IndexEntry> {
-    let mut fields = line.split(FIELD);
+    let mut fields = Parts::new(line, FIELD);
     let mut field = || fields.next();
     let info = ServiceInfo {
         id: Text::Borrowed(field()?),
@@ -159,7 +159,7 @@ fn index_entry(line: &'static str) -> Option<IndexEntry> {
     };
     let mut number = || field()?.parse().ok();
     let place = Place { block: number()?, start: number()?, length: number()? };
-    let operations = field()?.split(PART).filter(|name| !name.is_empty()).collect();
+    let operations = Parts::new(field()?, PART).filter(|name| !name.is_empty()).collect();
     Some(IndexEntry { info, operations, place })
 }
 

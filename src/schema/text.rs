@@ -263,13 +263,13 @@ impl Reader {
 }
 
 /// The parts of a line, as `str::split` returns them; most have a few bytes, for which a plain loop is the fastest search.
-struct Parts {
+pub(super) struct Parts {
     rest: Option<&'static str>,
     separator: u8,
 }
 
 impl Parts {
-    fn new(text: &'static str, separator: char) -> Self {
+    pub(super) fn new(text: &'static str, separator: char) -> Self {
         // Both separators are ASCII.
         Self { rest: Some(text), separator: separator as u8 }
     }
