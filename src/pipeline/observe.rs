@@ -1,8 +1,9 @@
 //! The consumer of `trailload schema --observed`: counts which paths the events of one call have.
 //!
 //! Input: the records of a source. Output: [`Observed`]: for each path how many events have it, and one value.
-//! Invariant: an event of another call is not parsed. Memory is bounded: the number of paths and the length of an example are
-//! limited, and counting goes on beyond.
+//! Invariant: an event of another call is not parsed, and one that occurs twice counts once. The result does not depend on the
+//! order of the events. Memory is bounded: the number of paths and the length of an example are limited, and counting goes on
+//! beyond.
 //! Not here: which paths the API has (see `schema`).
 
 use std::{
@@ -22,8 +23,12 @@ use super::{
     },
     error::Error,
     run::{self, PipelineConfig, RunOutcome},
+    search::{
+        found_event::identity,
+        seen_events::{REMEMBERED, SeenEvents},
+    },
 };
-use crate::event::Receipt;
+use crate::{event::Receipt, filter::query::EventHeader};
 
 /// Paths that are kept. Calls have a few hundred, but keys of tags and headers are unbounded.
 const MAX_PATHS: usize = 20_000;
@@ -55,8 +60,20 @@ pub struct Observed {
 pub struct Observation {
     /// Number of events that have the path.
     pub events: u64,
-    /// A value; `None` for objects and empty values.
+    /// The value in the newest event that has one; `None` for objects and empty values.
     pub example: Option<String>,
+    /// When that event happened, and its id: events of the same second are in the order of their ids.
+    newest: String,
+}
+
+impl Observation {
+    /// Keeps an example if its event is the newest so far. The first value in an event counts.
+    fn offer(&mut self, example: Option<String>, event: &str) {
+        if example.is_some() && (self.example.is_none() || *self.newest < *event) {
+            self.example = example;
+            event.clone_into(&mut self.newest);
+        }
+    }
 }
 
 impl Observed {
@@ -67,16 +84,21 @@ impl Observed {
         }
         let matching = self.paths.iter().filter(|(known, _)| matches_path(path, known));
         matching.map(|(_, observation)| observation).fold(None, |all, one| {
-            let all = all.unwrap_or_else(Observation::default);
-            let example = all.example.or_else(|| one.example.clone());
+            let mut all = all.unwrap_or_else(Observation::default);
+            all.offer(one.example.clone(), &one.newest);
             // The number of events with any of the keys is not known; the most frequent key is a lower bound.
-            Some(Observation { events: all.events.max(one.events), example })
+            all.events = all.events.max(one.events);
+            Some(all)
         })
     }
 
     fn add(&mut self, event: &Value, members: &[&str]) {
         self.events += 1;
-        let mut seen = BTreeSet::new();
+        let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
+        let mut seen = SeenPaths {
+            event: format!("{} {}", text("eventTime"), text("eventID")),
+            paths: BTreeSet::new(),
+        };
         for member in members {
             if let Some(value) = event.get(*member) {
                 self.add_value(member, value, &mut seen);
@@ -84,7 +106,7 @@ impl Observed {
         }
     }
 
-    fn add_value(&mut self, path: &str, value: &Value, seen: &mut BTreeSet<String>) {
+    fn add_value(&mut self, path: &str, value: &Value, seen: &mut SeenPaths) {
         if value.is_null() {
             return;
         }
@@ -104,13 +126,13 @@ impl Observed {
     }
 
     /// Counts a path once per event.
-    fn count(&mut self, path: &str, example: Option<String>, seen: &mut BTreeSet<String>) {
+    fn count(&mut self, path: &str, example: Option<String>, seen: &mut SeenPaths) {
         if !self.paths.contains_key(path) && self.paths.len() >= MAX_PATHS {
             return;
         }
         let observation = self.paths.entry(path.to_owned()).or_default();
-        observation.example = observation.example.take().or(example);
-        if seen.insert(path.to_owned()) {
+        observation.offer(example, &seen.event);
+        if seen.paths.insert(path.to_owned()) {
             observation.events += 1;
         }
     }
@@ -123,9 +145,16 @@ impl Observed {
             }
             let observation = self.paths.entry(path).or_default();
             observation.events += one.events;
-            observation.example = observation.example.take().or(one.example);
+            observation.offer(one.example, &one.newest);
         }
     }
+}
+
+/// The paths of the event that is counted.
+struct SeenPaths {
+    /// Time and id of the event.
+    event: String,
+    paths: BTreeSet<String>,
 }
 
 /// Returns whether a path has the same keys as a pattern, in which `*` stands for a key that may contain dots.
@@ -168,7 +197,11 @@ pub async fn observe(
     config: PipelineConfig,
     call: ObservedCall,
 ) -> Result<(Observed, RunOutcome), Error<Infallible>> {
-    let consumer = Arc::new(ObserveConsumer { call: Arc::new(call), observed: Mutex::default() });
+    let consumer = Arc::new(ObserveConsumer {
+        call: Arc::new(call),
+        seen: Arc::new(SeenEvents::new(REMEMBERED)),
+        observed: Mutex::default(),
+    });
     let outcome = run::run(config, Arc::clone(&consumer), None).await.outcome?;
     let mut observed = consumer.observed.lock().unwrap_or_else(PoisonError::into_inner);
     Ok((std::mem::take(&mut *observed), outcome))
@@ -176,6 +209,7 @@ pub async fn observe(
 
 struct ObserveConsumer {
     call: Arc<ObservedCall>,
+    seen: Arc<SeenEvents>,
     observed: Mutex<Observed>,
 }
 
@@ -188,6 +222,7 @@ impl Consumer for ObserveConsumer {
         ObserveProcessor {
             names: names.collect(),
             call: Arc::clone(&self.call),
+            seen: Arc::clone(&self.seen),
             observed: Observed::default(),
         }
     }
@@ -201,6 +236,7 @@ impl Consumer for ObserveConsumer {
 /// The part on a worker thread.
 struct ObserveProcessor {
     call: Arc<ObservedCall>,
+    seen: Arc<SeenEvents>,
     names: Vec<Finder<'static>>,
     observed: Observed,
 }
@@ -216,6 +252,7 @@ impl RecordProcessor for ObserveProcessor {
         if self.names.iter().any(|name| name.find(record).is_some())
             && let Ok(event) = serde_json::from_slice::<Value>(record)
             && is_call(&event, &self.call)
+            && self.is_new(&event, record)
         {
             self.observed.add(&event, &self.call.members);
         }
@@ -233,6 +270,15 @@ impl RecordProcessor for ObserveProcessor {
     fn take_batch(&mut self) -> Option<Observed> {
         let observed = std::mem::take(&mut self.observed);
         (observed.events > 0).then_some(observed)
+    }
+}
+
+impl ObserveProcessor {
+    /// Returns whether an event is not a copy of one that was counted.
+    fn is_new(&self, event: &Value, record: &[u8]) -> bool {
+        let event_id = event.get("eventID").and_then(Value::as_str);
+        let header = EventHeader { event_id, ..EventHeader::default() };
+        identity(&header, record).is_ok_and(|id| self.seen.is_new(id))
     }
 }
 
@@ -263,6 +309,24 @@ mod tests {
         assert_eq!(at("requestParameters.empty"), Some((1, None)));
         assert_eq!(at("requestParameters.none"), None);
         assert_eq!(at("requestParameters.*"), Some((2, Some("x".to_owned()))));
+    }
+
+    #[test]
+    fn the_example_is_that_of_the_newest_event_in_any_order() {
+        let event = |time: &str, name: &str| json!({ "eventTime": time, "requestParameters": { "name": name } });
+        let events = [event("2024-01-02", "b"), event("2024-01-03", "c"), event("2024-01-01", "a")];
+        let example = |order: [usize; 3]| {
+            let mut all = Observed::default();
+            for number in order {
+                let mut one = Observed::default();
+                one.add(&events[number], &["requestParameters"]);
+                all.merge(one);
+            }
+            all.at("requestParameters.name").unwrap().example
+        };
+        for order in [[0, 1, 2], [1, 2, 0], [2, 1, 0]] {
+            assert_eq!(example(order).as_deref(), Some("c"), "{order:?}");
+        }
     }
 
     #[test]

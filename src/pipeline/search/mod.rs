@@ -148,7 +148,7 @@ struct SearchContext {
     repeated: AtomicU64,
     too_long: AtomicU64,
     observations: Mutex<Observations>,
-    /// The selected fields, as far as the workers that have ended have seen them.
+    /// The selected fields, as far as the events that were handed over have them.
     field_observations: Mutex<FieldObservations>,
     log: Log,
 }
@@ -164,8 +164,11 @@ impl SearchContext {
         self.renderer.needs_parsed() || matches!(self.output, SearchOutput::Summary(_))
     }
 
-    fn add_observations(&self, observations: Observations, fields: FieldObservations) {
+    fn add_observations(&self, observations: Observations) {
         self.observations.lock().unwrap_or_else(PoisonError::into_inner).merge(observations);
+    }
+
+    fn add_field_observations(&self, fields: FieldObservations) {
         self.field_observations.lock().unwrap_or_else(PoisonError::into_inner).merge(fields);
     }
 }

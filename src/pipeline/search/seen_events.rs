@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Ids that are remembered. With 16 bytes an id and the free slots of hash sets, that is 35 MB.
-pub(super) const REMEMBERED: usize = 1 << 20;
+pub(in crate::pipeline) const REMEMBERED: usize = 1 << 20;
 
 /// Parts of the set that are locked on their own, so that workers do not wait for each other.
 const SHARDS: usize = 16;
@@ -23,7 +23,7 @@ const SPREAD: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
 
 /// The ids of events that were found.
 #[derive(Debug)]
-pub(super) struct SeenEvents {
+pub(in crate::pipeline) struct SeenEvents {
     shards: [Mutex<Shard>; SHARDS],
     shard_capacity: usize,
     has_forgotten: AtomicBool,
@@ -37,7 +37,7 @@ struct Shard {
 
 impl SeenEvents {
     /// Returns a set without ids that remembers so many.
-    pub(super) fn new(remembered: usize) -> Self {
+    pub(in crate::pipeline) fn new(remembered: usize) -> Self {
         Self {
             shards: Default::default(),
             shard_capacity: (remembered / 2 / SHARDS).max(1),
@@ -46,7 +46,7 @@ impl SeenEvents {
     }
 
     /// Returns whether the id is new, and remembers it.
-    pub(super) fn is_new(&self, id: u128) -> bool {
+    pub(in crate::pipeline) fn is_new(&self, id: u128) -> bool {
         // The top bits of a product depend on all bits below them.
         let shard = usize::from(id.wrapping_mul(SPREAD).to_be_bytes()[0]) % SHARDS;
         let mut shard = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
