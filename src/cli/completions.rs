@@ -3,13 +3,16 @@
 //! Input: the name of a shell. Output: a script for it, which asks this program for candidates.
 //! Invariant: candidates come from the embedded tables alone, so completion is fast and works offline.
 
-use std::ffi::{OsStr, OsString};
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+};
 
 use clap::CommandFactory as _;
 use clap_complete::{CompleteEnv, engine::CompletionCandidate, env::Shells};
 
 use super::{Cli, exit::Exit, failure::Failure};
-use crate::schema::{Table, names};
+use crate::schema::{Table, names, records};
 
 /// The variable through which a script asks for candidates.
 const VARIABLE: &str = "COMPLETE";
@@ -97,20 +100,25 @@ fn candidates(table: &Table, word: &str) -> Vec<String> {
     let starts = |name: &str, start: &str| {
         name.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
     };
-    let Some((service, rest)) = word.split_once('.') else {
+    let Some(end) = word.find(['.', ':']) else {
         let ids = table.services.iter().map(|entry| entry.info.id.as_ref());
-        return ids.filter(|id| starts(id, word)).map(str::to_owned).collect();
+        let sources = records::EVENTS.iter().map(|event| event.source);
+        let names: BTreeSet<&str> = ids.chain(sources).filter(|id| starts(id, word)).collect();
+        return names.into_iter().map(str::to_owned).collect();
     };
+    let (service, separator, rest) = (&word[..end], &word[end..=end], &word[end + 1..]);
     let entries = names::services(&table.services, service);
-    let Some(entry) = entries.first() else { return Vec::new() };
+    let source = names::service_name(service);
     match rest.split_once('.') {
         None => {
-            let operations = entry.operations.iter().filter(|name| starts(name, rest));
-            operations.map(|name| format!("{service}.{name}")).collect()
+            let operations = entries.first().into_iter().flat_map(|entry| &entry.operations);
+            let events = records::events(&source).map(|event| event.name);
+            let names = operations.copied().chain(events).filter(|name| starts(name, rest));
+            names.map(|name| format!("{service}{separator}{name}")).collect()
         }
         Some((operation, side)) => {
             let sides = ["input", "output"].into_iter().filter(|name| starts(name, side));
-            sides.map(|side| format!("{service}.{operation}.{side}")).collect()
+            sides.map(|side| format!("{service}{separator}{operation}.{side}")).collect()
         }
     }
 }
@@ -130,6 +138,9 @@ mod tests {
             candidates(table, "iam.CreatePolicy."),
             ["iam.CreatePolicy.input", "iam.CreatePolicy.output"]
         );
+        assert_eq!(first("iam:CreatePolicyV").as_deref(), Some("iam:CreatePolicyVersion"));
+        assert_eq!(first("signin.ConsoleL").as_deref(), Some("signin.ConsoleLogin"));
+        assert_eq!(first("signi").as_deref(), Some("signin"));
         assert_eq!(first("nosuch."), None);
     }
 }

@@ -11,7 +11,7 @@ use super::{
     PrintError, catalog, html,
     question::{OperationQuestion, did_you_mean},
     structured::{Document, Layout, Notation, json_text, push_json_text},
-    view::{FieldCache, FieldView, Place, Selected, kind_name},
+    view::{FieldCache, FieldView, Place, Selected, Spelled, kind_name},
 };
 use crate::{
     cli::failure::Failure,
@@ -69,14 +69,20 @@ pub(super) struct Section<'a> {
 }
 
 /// Members of the record in which events that are not API calls have their fields.
-const RECORD_MEMBERS: [&str; 4] =
-    ["requestParameters", "responseElements", "additionalEventData", "serviceEventDetails"];
+const RECORD_MEMBERS: [&str; 5] = [
+    "requestParameters",
+    "responseElements",
+    "additionalEventData",
+    "serviceEventDetails",
+    "insightDetails",
+];
 
 impl<'a> Answer<'a> {
     /// Returns the answer to a question about an operation.
     pub(super) fn of_operation(
         service: &'a Service,
         question: &OperationQuestion<'_>,
+        rules: &Rules,
     ) -> Result<Self, Failure> {
         let info = &service.info;
         let operation = service.operation(&question.name).ok_or_else(|| {
@@ -95,7 +101,7 @@ impl<'a> Answer<'a> {
             is_logged: *side == Side::Input || !only_reads(&info.event_source, &operation.name),
             may_lack_wrapper: info.protocol == Protocol::Ec2 && !operation.predates_wrapping,
         };
-        let answer = Self {
+        let mut answer = Self {
             info: Some(info),
             operation: Some(operation),
             service_name: info.id.to_string(),
@@ -107,7 +113,7 @@ impl<'a> Answer<'a> {
             is_partial: question.side.is_some(),
             observed: None,
         };
-        answer.check_selected(question)?;
+        answer.check_selected(question, rules)?;
         Ok(answer)
     }
 
@@ -143,14 +149,24 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Fails if a field was asked for that does not exist.
-    fn check_selected(&self, question: &OperationQuestion<'_>) -> Result<(), Failure> {
+    /// Fails if a field was asked for that does not exist. A path as in events is accepted, too.
+    fn check_selected(
+        &mut self,
+        question: &OperationQuestion<'_>,
+        rules: &Rules,
+    ) -> Result<(), Failure> {
         let Some(section) = self.sections.first() else { return Ok(()) };
         let Some(selected) = &section.selected else { return Ok(()) };
         let similar = match closest_fields(&section.fields, selected.names()) {
             Closest::Same => return Ok(()),
             Closest::Similar(similar) => similar,
         };
+        let path = format!("{}.{}", section.record_member, selected.names().join("."));
+        if let Some(found) = field_at(self.place(section, rules), &path) {
+            self.sections[0].selected = Some(found);
+            return Ok(());
+        }
+        let section = &self.sections[0];
         let wanted = question.field.join(".");
         let similar: Vec<&str> = similar.iter().map(String::as_str).collect();
         let side = format!("{}.{}.{}", self.service_name, question.name, section.name);
@@ -423,6 +439,23 @@ fn add_constraints(shape: &Shape, facts: &mut Vec<(&'static str, Value)>) {
     if !shape.enumeration.is_empty() {
         facts.push(("enum", json!(shape.enumeration)));
     }
+}
+
+/// Returns the field that has a path in events.
+fn field_at(place: Place<'_, '_>, path: &str) -> Option<Selected> {
+    let mut found = None;
+    place.visit(None, &mut |view| {
+        let has_path = |spelled: &Spelled| spelled.path.eq_ignore_ascii_case(path);
+        match view {
+            Some(view) if view.spelled.iter().any(has_path) => {
+                let names: Vec<String> = view.path.split('.').map(str::to_owned).collect();
+                found = Selected::new(&names);
+                Next::Stop
+            }
+            _ => Next::Below,
+        }
+    });
+    found
 }
 
 /// The fields that are closest to one that was asked for.

@@ -5,6 +5,7 @@
 //! because it may be older than the table.
 
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
@@ -31,15 +32,13 @@ pub(super) struct Catalog {
     new: Vec<Service>,
 }
 
-/// Models in a folder.
+/// Models in folders.
 #[derive(Debug)]
 enum Models {
-    /// None was found.
-    None,
     /// They are the truth.
     Given(PathBuf),
     /// They add descriptions.
-    Installed(PathBuf),
+    Installed(InstalledModels),
 }
 
 /// A service of the catalog.
@@ -65,7 +64,7 @@ impl Catalog {
     pub(super) fn open(folder: Option<&Path>, environment: &Environment) -> Result<Self, Failure> {
         let table = Table::embedded()?;
         let Some(folder) = folder else {
-            let models = installed_models(environment).map_or(Models::None, Models::Installed);
+            let models = Models::Installed(InstalledModels::new(environment));
             return Ok(Self { table, models, new: Vec::new() });
         };
         let folder = data_folder(folder);
@@ -157,8 +156,8 @@ impl Catalog {
     /// Returns a service for a question about one of its operations, with descriptions if models are installed.
     pub(super) fn described(&self, entry: Entry<'_>, operation: &str) -> Result<Service, Failure> {
         let mut service = self.service(entry)?;
-        if let Models::Installed(folder) = &self.models
-            && let Some(file) = botocore::find(folder, &entry.info().id)
+        if let Models::Installed(installed) = &self.models
+            && let Some(file) = installed.find(&entry.info().id)
             // Descriptions are an extra: a model that cannot be read is as good as none.
             && let Ok(model) = botocore::read(&file, Selection::Operation(operation))
         {
@@ -171,7 +170,7 @@ impl Catalog {
     fn given(&self, id: &str) -> Option<ModelFile> {
         match &self.models {
             Models::Given(folder) => botocore::find(folder, id),
-            _ => None,
+            Models::Installed(_) => None,
         }
     }
 
@@ -208,29 +207,82 @@ fn data_folder(folder: &Path) -> PathBuf {
     below.into_iter().find(|path| path.is_dir()).unwrap_or_else(|| folder.to_owned())
 }
 
-/// Finds models where Python packages and the AWS CLI are installed.
-fn installed_models(environment: &Environment) -> Option<PathBuf> {
-    let python = |root: PathBuf| {
-        let versions = fs::read_dir(root).into_iter().flatten().flatten();
-        let mut versions: Vec<PathBuf> = versions.map(|entry| entry.path()).collect();
-        versions.retain(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python3"))
-        });
-        versions.sort();
-        versions.into_iter().rev().flat_map(|version| {
-            ["site-packages", "dist-packages"].map(|packages| version.join(packages))
-        })
+/// The places where Python packages and the AWS CLI are installed.
+#[derive(Clone, Debug)]
+struct InstalledModels {
+    home: Option<PathBuf>,
+    python_environments: Vec<PathBuf>,
+    aws_data_path: Option<OsString>,
+}
+
+impl InstalledModels {
+    fn new(environment: &Environment) -> Self {
+        Self {
+            home: environment.home.clone(),
+            python_environments: environment.python_environments.clone(),
+            aws_data_path: environment.aws_data_path.clone(),
+        }
+    }
+
+    /// Returns the newest model of a service in the first place that has one.
+    fn find(&self, service: &str) -> Option<ModelFile> {
+        self.folders().find_map(|folder| botocore::find(&folder, service))
+    }
+
+    /// Returns the folders that may hold models, the most specific first.
+    fn folders(&self) -> impl Iterator<Item = PathBuf> {
+        let given = self.aws_data_path.iter().flat_map(std::env::split_paths);
+        let packages = self.package_roots().into_iter().flat_map(python_packages);
+        let home = self.home.iter();
+        let aws_cli =
+            home.map(|home| home.join(AWS_CLI)).chain([Path::new("/usr/local").join(AWS_CLI)]);
+        let below = ["botocore/data", "awscli/botocore/data"];
+        let installed =
+            packages.chain(aws_cli).flat_map(move |folder| below.map(|below| folder.join(below)));
+        given.map(PathBuf::from).chain(installed).filter(|folder| folder.is_dir())
+    }
+
+    /// Returns the folders that hold one folder per version of Python.
+    fn package_roots(&self) -> Vec<PathBuf> {
+        let mut roots: Vec<PathBuf> =
+            self.python_environments.iter().map(|root| root.join("lib")).collect();
+        if let Some(home) = &self.home {
+            roots.push(home.join(".local/lib"));
+            // Tools in environments of their own.
+            for tools in [".local/share/pipx/venvs", ".local/pipx/venvs", ".local/share/uv/tools"] {
+                roots.extend(folders_in(&home.join(tools)).map(|tool| tool.join("lib")));
+            }
+            roots.extend(folders_in(&home.join(".pyenv/versions")).map(|one| one.join("lib")));
+        }
+        roots.extend(["/usr/local/lib", "/opt/homebrew/lib", "/usr/lib"].map(PathBuf::from));
+        for cellar in ["/opt/homebrew/Cellar/awscli", "/usr/local/Cellar/awscli"] {
+            roots.extend(folders_in(Path::new(cellar)).map(|one| one.join("libexec/lib")));
+        }
+        roots.push("/snap/aws-cli/current/lib".into());
+        roots
+    }
+}
+
+/// Where the installer of the AWS CLI puts it, below the home folder or `/usr/local`.
+const AWS_CLI: &str = "aws-cli/v2/current/dist";
+
+/// Returns the folders of Python packages below a folder, those of the newest version first.
+fn python_packages(root: PathBuf) -> impl Iterator<Item = PathBuf> {
+    let is_python = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python3"))
     };
-    let virtual_environment = environment.virtual_environment.iter().map(|root| root.join("lib"));
-    let user = environment.home.iter().map(|home| home.join(".local/lib"));
-    let system = ["/usr/local/lib", "/opt/homebrew/lib", "/usr/lib"].map(PathBuf::from);
-    let roots = virtual_environment.chain(user).chain(system);
-    let packages = roots.flat_map(python);
-    let aws_cli = PathBuf::from("/usr/local/aws-cli/v2/current/dist/awscli");
-    packages
-        .chain([aws_cli])
-        .map(|packages| packages.join("botocore/data"))
-        .find(|folder| folder.is_dir())
+    let mut versions: Vec<PathBuf> = folders_in(&root).filter(is_python).collect();
+    // `python3.9` is older than `python3.13`.
+    versions.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+    versions
+        .into_iter()
+        .rev()
+        .flat_map(|version| ["site-packages", "dist-packages"].map(|name| version.join(name)))
+}
+
+/// Returns what is in a folder; nothing if it cannot be read.
+fn folders_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 /// Copies the descriptions of an operation and its members, which are found by name.

@@ -53,7 +53,10 @@ use super::{
     failure::Failure,
     plan::sources::INDEX,
 };
-use crate::{normalize::Rules, report::Log};
+use crate::{
+    normalize::Rules,
+    report::{Log, terminal::Terminal},
+};
 
 /// The end of `trailload schema --help`.
 const AFTER_HELP: &str = "\
@@ -202,14 +205,15 @@ pub(super) fn run(args: &SchemaArgs, environment: &Environment, log: &Log) -> Re
                 log.info("schema", note);
             }
             let service = catalog.described(question.entry, &question.name)?;
-            let mut answer = Answer::of_operation(&service, &question)?;
+            let rules = embedded_rules()?;
+            let mut answer = Answer::of_operation(&service, &question, &rules)?;
             args.observe(&mut answer, environment, log)?;
-            args.print_answer(&answer, format, environment, log)
+            args.print_answer(&answer, &rules, format, environment.output, log)
         }
         Question::Event(event) => {
             let mut answer = Answer::of_event(event);
             args.observe(&mut answer, environment, log)?;
-            args.print_answer(&answer, format, environment, log)
+            args.print_answer(&answer, &embedded_rules()?, format, environment.output, log)
         }
     }
 }
@@ -247,20 +251,19 @@ impl SchemaArgs {
     fn print_answer(
         &self,
         answer: &Answer<'_>,
+        rules: &Rules,
         format: SchemaFormat,
-        environment: &Environment,
+        terminal: Terminal,
         log: &Log,
     ) -> Result<(), Failure> {
-        let rules =
-            Rules::embedded().map_err(|error| Failure::from_error(Exit::ActionRequired, &error))?;
         let SkeletonArgs { custodian, rule, sample, query } = self.skeletons;
         if custodian || rule || sample || query {
             let text = match () {
-                () if custodian => skeleton::custodian::policy(answer, &rules),
-                () if rule => skeleton::rule::rule(answer, &rules),
-                () if sample => skeleton::sample::event_text(answer, &rules),
+                () if custodian => skeleton::custodian::policy(answer, rules),
+                () if rule => skeleton::rule::rule(answer, rules),
+                () if sample => skeleton::sample::event_text(answer, rules),
                 () => {
-                    let query = ExampleQuery::new(answer, &rules);
+                    let query = ExampleQuery::new(answer, rules);
                     match format {
                         SchemaFormat::Json => query.structured(Notation::Json),
                         SchemaFormat::Yaml => query.structured(Notation::Yaml),
@@ -273,15 +276,19 @@ impl SchemaArgs {
         for note in answer.notes() {
             log.info("schema", note);
         }
-        observed::log_other_paths(answer, &rules, log);
+        observed::log_other_paths(answer, rules, log);
         print(|out| match format {
-            SchemaFormat::Json => answer.print_structured(&rules, Notation::Json, out),
-            SchemaFormat::Yaml => answer.print_structured(&rules, Notation::Yaml, out),
-            SchemaFormat::Tree => tree::print(answer, &rules, environment.output, out),
-            SchemaFormat::Table => rows::print_table(answer, &rules, out),
-            SchemaFormat::Markdown => rows::print_markdown(answer, &rules, out),
+            SchemaFormat::Json => answer.print_structured(rules, Notation::Json, out),
+            SchemaFormat::Yaml => answer.print_structured(rules, Notation::Yaml, out),
+            SchemaFormat::Tree => tree::print(answer, rules, terminal, out),
+            SchemaFormat::Table => rows::print_table(answer, rules, out),
+            SchemaFormat::Markdown => rows::print_markdown(answer, rules, out),
         })
     }
+}
+
+fn embedded_rules() -> Result<Rules, Failure> {
+    Rules::embedded().map_err(|error| Failure::from_error(Exit::ActionRequired, &error))
 }
 
 /// Prints names of operations. Those of one service are without its name.

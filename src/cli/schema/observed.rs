@@ -232,8 +232,11 @@ pub(super) fn log_other_paths(answer: &Answer<'_>, rules: &Rules, log: &Log) {
             Next::Below
         });
     }
+    let leads_to = |known: &str, path: &str| {
+        known.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+    };
     let is_known = |path: &str| {
-        known.iter().any(|known| matches_path(known, path))
+        known.iter().any(|known| matches_path(known, path) || leads_to(known, path))
             || any
                 .iter()
                 .any(|any| path.strip_prefix(any).is_some_and(|rest| rest.starts_with('.')))

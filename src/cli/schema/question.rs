@@ -56,6 +56,20 @@ pub(super) struct OperationQuestion<'c> {
     pub(super) note: Option<String>,
 }
 
+/// Names that people have for services and that AWS uses nowhere in its APIs.
+const NICKNAMES: [(&str, &str); 10] = [
+    ("alb", "elbv2"),
+    ("apigw", "apigateway"),
+    ("asg", "autoscaling"),
+    ("aurora", "rds"),
+    ("cfn", "cloudformation"),
+    ("cognito", "cognito-idp"),
+    ("ddb", "dynamodb"),
+    ("msk", "kafka"),
+    ("nlb", "elbv2"),
+    ("r53", "route53"),
+];
+
 /// Interprets the words of a question.
 pub(super) fn parse<'c>(catalog: &'c Catalog, words: &[String]) -> Result<Question<'c>, Failure> {
     let text = words.join(" ");
@@ -63,10 +77,14 @@ pub(super) fn parse<'c>(catalog: &'c Catalog, words: &[String]) -> Result<Questi
     if text.is_empty() {
         return Ok(Question::Services);
     }
-    if text.contains(['*', '?', '[']) {
+    if is_pattern(text) {
         return glob(catalog, text);
     }
     let (service, rest) = split(catalog, text);
+    let service = NICKNAMES
+        .iter()
+        .find(|(nickname, _)| nickname.eq_ignore_ascii_case(&service))
+        .map_or(service, |(_, service)| (*service).to_owned());
     let entries = catalog.named(&service);
     let name = names::service_name(&service);
     let has_events = records::events(&name).next().is_some();
@@ -85,6 +103,14 @@ pub(super) fn parse<'c>(catalog: &'c Catalog, words: &[String]) -> Result<Questi
     }
     of_action(catalog, (&name, operation), path)?
         .ok_or_else(|| unknown_operation(catalog, &entries, &name, operation))
+}
+
+/// Returns whether a name is a pattern. The path of a field has signs of its own: `[]` for items, `*` for values.
+fn is_pattern(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let side = SIDES.iter().flat_map(|(names, _)| *names);
+    let path = side.filter_map(|name| lower.find(&format!(".{name}."))).min();
+    text[..path.unwrap_or(text.len())].contains(['*', '?', '['])
 }
 
 /// Returns the calls that an IAM action of another name leads to, such as `s3.ListBuckets` for `s3:ListAllMyBuckets`; `None`
@@ -153,6 +179,10 @@ fn split(catalog: &Catalog, text: &str) -> (String, Vec<String>) {
             .map(str::to_owned)
             .collect()
     };
+    // Names with blanks, such as `CloudWatch Logs`.
+    if text.contains(' ') && !catalog.named(&text).is_empty() {
+        return (text, Vec::new());
+    }
     if let Some((service, rest)) = text.split_once([':', ' ', '/']) {
         return (service.to_owned(), parts(rest));
     }
@@ -230,13 +260,19 @@ fn find<'c>(
     Ok(Some(OperationQuestion { entry, name, side, field, note }))
 }
 
+/// The names of the sides.
+const SIDES: [(&[&str], Side); 2] = [
+    (&["input", "request", "requestparameters"], Side::Input),
+    (&["output", "response", "responseelements"], Side::Output),
+];
+
 fn parse_side(text: &str) -> Result<Side, Failure> {
-    match text.to_ascii_lowercase().as_str() {
-        "input" | "request" | "requestparameters" => Ok(Side::Input),
-        "output" | "response" | "responseelements" => Ok(Side::Output),
-        _ => Err(Failure::action_required(format!("an operation has no side '{text}'"))
-            .hint("ask for .input or .output, or leave it out to see both")),
-    }
+    let name = text.to_ascii_lowercase();
+    let known = SIDES.iter().find(|(names, _)| names.contains(&name.as_str()));
+    known.map(|(_, side)| *side).ok_or_else(|| {
+        Failure::action_required(format!("an operation has no side '{text}'"))
+            .hint("ask for .input or .output, or leave it out to see both")
+    })
 }
 
 /// Finds an operation that was named without a service; `None` if no service has it.
@@ -350,6 +386,10 @@ fn unknown_service(catalog: &Catalog, name: &str) -> Failure {
     let ids = entries.iter().map(|entry| entry.info().id.as_ref());
     let sources = records::EVENTS.iter().map(|event| event.source);
     let similar = names::similar(name, ids.chain(sources));
+    if name.is_empty() {
+        return Failure::action_required("a name starts with a service, such as iam.CreatePolicy")
+            .hint("'trailload schema' lists the services");
+    }
     Failure::action_required(format!("there is no service '{name}'"))
         .hint(did_you_mean(&similar, "'trailload schema' lists the services"))
 }

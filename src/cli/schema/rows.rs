@@ -179,7 +179,7 @@ fn print_fields(
                     fill_row(&mut cells, place, view, &cache);
                     table.measure(&cells);
                 }
-                Next::Below
+                if table.is_widest() { Next::Stop } else { Next::Below }
             });
         }
         if number > 0 {
@@ -274,6 +274,9 @@ fn join(text: &mut String, separator: &str, next: &str) {
     text.push_str(next);
 }
 
+/// The widths at which further fields change nothing: of field, type, required, constraints and path.
+const WIDEST: [usize; 5] = [WIDEST_CELL, "structure".len(), 0, WIDEST_CELL, WIDEST_CELL];
+
 /// Columns of a table.
 struct Columns {
     is_markdown: bool,
@@ -296,6 +299,11 @@ impl Columns {
         }
     }
 
+    /// Returns whether no further field can change the widths.
+    fn is_widest(&self) -> bool {
+        self.widths.iter().zip(WIDEST).all(|(width, widest)| *width >= widest)
+    }
+
     fn print_heads(&mut self, heads: &[String], out: &mut dyn Write) -> Result<(), PrintError> {
         self.print(heads, out)?;
         if self.is_markdown {
@@ -314,14 +322,15 @@ impl Columns {
                 self.line.push_str(" |");
             }
         } else {
-            for (cell, width) in row.iter().zip(&self.widths) {
+            let used = row.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
+            for (number, (cell, width)) in row[..used].iter().zip(&self.widths).enumerate() {
                 let start = self.line.len();
                 push_printable(&mut self.line, cell);
-                let columns = columns(&self.line[start..]);
-                let gap = (width + 2).saturating_sub(columns).max(2);
-                push_blanks(&mut self.line, gap);
+                if number + 1 < used {
+                    let columns = columns(&self.line[start..]);
+                    push_blanks(&mut self.line, (width + 2).saturating_sub(columns).max(2));
+                }
             }
-            self.line.truncate(self.line.trim_end_matches(' ').len());
         }
         self.line.push('\n');
         out.write_all(self.line.as_bytes())?;
@@ -331,14 +340,20 @@ impl Columns {
 
 /// Returns whether Markdown would take a byte for emphasis, a link, code, HTML or the end of a cell.
 fn is_markup(byte: u8) -> bool {
-    matches!(byte, b'|' | b'\\' | b'<' | b'`' | b'*' | b'_' | b'[')
+    // Without a branch, so that the compiler takes many bytes in one step.
+    (byte == b'|')
+        | (byte == b'\\')
+        | (byte == b'<')
+        | (byte == b'`')
+        | (byte == b'*')
+        | (byte == b'_')
+        | (byte == b'[')
 }
 
 /// Appends a cell of a table in Markdown.
 fn push_markdown(line: &mut String, cell: &str) {
     let start = line.len();
     push_printable(line, cell);
-    // Every byte is looked at, so that the compiler takes many in one step.
     if line.as_bytes()[start..].iter().fold(false, |any, byte| any | is_markup(*byte)) {
         let text = line.split_off(start);
         for letter in text.chars() {

@@ -66,7 +66,7 @@ pub(super) struct FieldFacts {
 pub(super) struct Spelled {
     /// Path from the record: `requestParameters.policyName`.
     pub(super) path: String,
-    /// The same as JMESPath, with `[]` at lists.
+    /// The same as JMESPath, with `[]` at lists; empty unless [`Place::visit_expressions`] is used.
     pub(super) expression: String,
     /// The field of the index.
     pub(super) index: PredictedField,
@@ -127,11 +127,11 @@ impl FieldView<'_, '_> {
 
 impl Spelled {
     /// Returns the member of the record.
-    fn of_member(place: Place<'_, '_>) -> Self {
+    fn of_member(place: Place<'_, '_>, expression: &str) -> Self {
         let record = PredictedField::record();
         Self {
             path: place.record_member.to_owned(),
-            expression: place.record_member.to_owned(),
+            expression: expression.to_owned(),
             index: record.child(place.rules, place.record_member, ValueKind::Object),
         }
     }
@@ -143,13 +143,13 @@ impl Spelled {
     /// Sets the path, the expression and the field of the index to those of a field below `above`. Memory is reused.
     fn continue_from(&mut self, above: &Self, keys: &str, end: PathEnd, rules: &Rules) {
         self.path.clone_from(&above.path);
-        self.expression.clone_from(&above.expression);
+        self.expression.clear();
+        if !above.expression.is_empty() {
+            self.continue_expression(&above.expression, keys, end);
+        }
         self.index =
             if above.index.is_mapped { above.index.clone() } else { PredictedField::unmapped() };
         if keys.is_empty() {
-            if end.is_item {
-                self.expression.push_str("[]");
-            }
             return;
         }
         let mut keys = keys.split('.').peekable();
@@ -161,9 +161,22 @@ impl Spelled {
             }
             self.path.push('.');
             self.path.push_str(key);
+        }
+    }
+
+    fn continue_expression(&mut self, above: &str, keys: &str, end: PathEnd) {
+        self.expression.push_str(above);
+        if keys.is_empty() {
+            if end.is_item {
+                self.expression.push_str("[]");
+            }
+            return;
+        }
+        let mut keys = keys.split('.').peekable();
+        while let Some(key) = keys.next() {
             self.expression.push('.');
             push_quoted(&mut self.expression, key);
-            if matches!(key, "items" | "item") && (end.is_item || !is_last) {
+            if matches!(key, "items" | "item") && (end.is_item || keys.peek().is_some()) {
                 self.expression.push_str("[]");
             }
         }
@@ -194,7 +207,24 @@ impl<'p, 'a> Place<'p, 'a> {
         selected: Option<&Selected>,
         visitor: &mut dyn FnMut(Option<&FieldView<'_, 'a>>) -> Next,
     ) {
-        let mut viewer = Viewer::new(self);
+        self.visit_with(Viewer::new(self, ""), selected, visitor);
+    }
+
+    /// Visits fields, as [`visit`](Self::visit), with the expressions of their paths.
+    pub(super) fn visit_expressions(
+        self,
+        selected: Option<&Selected>,
+        visitor: &mut dyn FnMut(Option<&FieldView<'_, 'a>>) -> Next,
+    ) {
+        self.visit_with(Viewer::new(self, self.record_member), selected, visitor);
+    }
+
+    fn visit_with(
+        self,
+        mut viewer: Viewer<'p, 'a>,
+        selected: Option<&Selected>,
+        visitor: &mut dyn FnMut(Option<&FieldView<'_, 'a>>) -> Next,
+    ) {
         let mut selection = selected.map(Selection::new);
         self.fields.visit(&mut |visit| {
             let is_inside = selection.as_mut().is_none_or(|selection| selection.is_inside(visit));
@@ -318,8 +348,9 @@ struct Viewer<'p, 'a> {
 }
 
 impl<'p, 'a> Viewer<'p, 'a> {
-    fn new(place: Place<'p, 'a>) -> Self {
-        let member = Spelled::of_member(place);
+    /// Creates a viewer. `expression` is that of the member of the record, or empty if none are needed.
+    fn new(place: Place<'p, 'a>, expression: &str) -> Self {
+        let member = Spelled::of_member(place, expression);
         let end = PathEnd { is_item: false, value: ValueKind::Object };
         let root = |keys: &String| {
             let mut spelled = Spelled::empty();

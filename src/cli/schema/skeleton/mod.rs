@@ -9,6 +9,8 @@ pub(super) mod query;
 pub(super) mod rule;
 pub(super) mod sample;
 
+use std::cmp::Reverse;
+
 use crate::{
     normalize::Rules,
     schema::{
@@ -61,7 +63,8 @@ fn leaves(answer: &Answer<'_>, rules: &Rules) -> Vec<Leaf> {
         // For each level: the name of the last member, and whether all members down to it are required.
         let mut levels: Vec<(String, bool)> = Vec::new();
         let most = leaves.len() + MOST_FIELDS;
-        answer.visit(section, rules, &mut |place, view| {
+        let place = answer.place(section, rules);
+        place.visit_expressions(section.selected.as_ref(), &mut |view| {
             let Some(view) = view else {
                 levels.pop();
                 return Next::Below;
@@ -110,7 +113,7 @@ fn leaves(answer: &Answer<'_>, rules: &Rules) -> Vec<Leaf> {
 
 /// Returns the value that an expression may test: not in a list, not secret, close to the top, of a request if possible.
 fn testable<'l>(answer: &Answer<'_>, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
-    let noun = noun(answer.name());
+    let noun = singular(noun(answer.name()));
     let usable = leaves.iter().filter(|leaf| {
         !leaf.is_repeated()
             && !leaf.may_be_hidden
@@ -126,10 +129,17 @@ fn testable<'l>(answer: &Answer<'_>, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
             !leaf.is_added || answer.operation.is_none(),
             is_text,
             leaf.is_required,
+            leaf.depth == 0,
+            !leaf.is_response,
             names_the_noun,
-            std::cmp::Reverse(leaf.depth),
+            Reverse((leaf.depth, leaf.name.len())),
         )
     })
+}
+
+/// Returns a noun without the ending of the plural.
+fn singular(noun: &str) -> &str {
+    noun.strip_suffix('s').filter(|singular| !singular.ends_with('s')).unwrap_or(noun)
 }
 
 /// Returns what a call acts on: `Policy` for `CreatePolicy`.

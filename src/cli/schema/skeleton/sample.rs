@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Leaf,
     example::{self, ACCOUNT, REGION},
-    leaves,
+    leaves, testable,
 };
 use crate::{cli::schema::answer::Answer, normalize::Rules, schema::only_reads};
 
@@ -52,7 +52,9 @@ pub(super) fn event(answer: &Answer<'_>, rules: &Rules) -> Value {
         "responseElements": null,
     });
     let service = answer.service_name.as_str();
-    for leaf in chosen(&leaves(answer, rules)) {
+    let leaves = leaves(answer, rules);
+    // What rules and queries test is there.
+    for leaf in chosen(&leaves).into_iter().chain(testable(answer, &leaves)) {
         insert(&mut record, &steps(&leaf.expression), example::value(leaf, service));
     }
     let reads = answer
