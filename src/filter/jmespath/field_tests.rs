@@ -421,7 +421,7 @@ fn field_path(expr: &Expr) -> Option<FieldPath> {
                 match part {
                     Expr::Path(fields) => path.extend(members(fields)),
                     Expr::Index(index) => {
-                        path.push(PathStep::Element(usize::try_from(*index).ok()?))
+                        path.push(PathStep::Element(usize::try_from(*index).ok()?));
                     }
                     _ => return None,
                 }

@@ -166,13 +166,13 @@ impl FieldTable {
                 push_once(texts.equal.entry(operand.text.clone()).or_default(), rule);
             }
             TextTest::StartsWith(operand) => {
-                self.texts(operand).add_part(operand, PartPlace::Start, rule)
+                self.texts(operand).add_part(operand, PartPlace::Start, rule);
             }
             TextTest::EndsWith(operand) => {
-                self.texts(operand).add_part(operand, PartPlace::End, rule)
+                self.texts(operand).add_part(operand, PartPlace::End, rule);
             }
             TextTest::Contains(operand) => {
-                self.texts(operand).add_part(operand, PartPlace::Anywhere, rule)
+                self.texts(operand).add_part(operand, PartPlace::Anywhere, rule);
             }
         }
         match test.on_null {
@@ -358,7 +358,9 @@ impl FieldIndex {
                 }
             }
             Value::Array(items) => {
-                items.iter().for_each(|item| self.walk_elements(node, item, matches));
+                for item in items {
+                    self.walk_elements(node, item, matches);
+                }
             }
             _ => {}
         }

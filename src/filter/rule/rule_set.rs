@@ -309,7 +309,9 @@ impl RuleSetBuilder {
             // In several buckets, the rule would be in several groups.
             let group_use =
                 if is_decided && keys.len() == 1 { GroupUse::Allowed } else { GroupUse::Forbidden };
-            keys.into_iter().for_each(|bucket| self.add(number, bucket, group_use));
+            for bucket in keys {
+                self.add(number, bucket, group_use);
+            }
         }
     }
 

@@ -76,15 +76,13 @@ impl ValueCache {
 fn hash_field(event: &Value, path: &[String], hasher: &mut impl Hasher) {
     let mut value = event;
     for (depth, name) in path.iter().enumerate() {
-        match value {
-            Value::Object(entries) => match entries.get(name) {
-                Some(entry) => value = entry,
-                None => return 0_u8.hash(hasher),
-            },
-            _ => {
-                depth.hash(hasher);
-                return hash_value(value, hasher);
-            }
+        let Value::Object(entries) = value else {
+            depth.hash(hasher);
+            return hash_value(value, hasher);
+        };
+        match entries.get(name) {
+            Some(entry) => value = entry,
+            None => return 0_u8.hash(hasher),
         }
     }
     path.len().hash(hasher);
@@ -99,7 +97,9 @@ fn hash_value(value: &Value, hasher: &mut impl Hasher) {
         Value::String(text) => (4_u8, text).hash(hasher),
         Value::Array(items) => {
             (5_u8, items.len()).hash(hasher);
-            items.iter().for_each(|item| hash_value(item, hasher));
+            for item in items {
+                hash_value(item, hasher);
+            }
         }
         Value::Object(entries) => {
             (6_u8, entries.len()).hash(hasher);

@@ -114,9 +114,7 @@ impl Search {
         match self {
             Self::All(parts) => parts.iter().flat_map(Self::requirements).collect(),
             Self::Any(parts) => {
-                let narrowest = |part: &Self| {
-                    part.requirements().into_iter().min_by_key(|requirement| requirement.len())
-                };
+                let narrowest = |part: &Self| part.requirements().into_iter().min_by_key(Vec::len);
                 let any: Option<Vec<Requirement>> = parts.iter().map(narrowest).collect();
                 any.into_iter().map(|each| each.concat()).collect()
             }

@@ -121,13 +121,17 @@ impl Modifiers {
             "gt" => self.set_kind(Kind::Number(Order::Greater), word),
             "gte" => self.set_kind(Kind::Number(Order::GreaterOrEqual), word),
             "fieldref" => self.set_kind(Kind::Field, word),
-            "all" => Ok(self.needs_all = true),
-            "neq" => Ok(self.is_negated = true),
-            "cased" => Ok(self.case = Case::Respected),
-            "windash" => Ok(self.has_windash = true),
+            "all" | "neq" | "cased" | "windash" => {
+                self.needs_all |= word == "all";
+                self.is_negated |= word == "neq";
+                self.has_windash |= word == "windash";
+                self.case = if word == "cased" { Case::Respected } else { self.case };
+                Ok(())
+            }
             "i" | "ignorecase" | "m" | "multiline" | "s" | "dotall" if self.kind == Kind::Regex => {
-                let flag = word.chars().next().map_or('i', |first| if first == 'd' { 's' } else { first });
-                Ok(self.flags.push(flag))
+                let first = word.chars().next().unwrap_or('i');
+                self.flags.push(if first == 'd' { 's' } else { first });
+                Ok(())
             }
             "utf16le" | "wide" => self.add_encoding(Encoding::Utf16Little),
             "utf16be" => self.add_encoding(Encoding::Utf16Big),
@@ -265,7 +269,7 @@ impl Modifiers {
             });
         }
         if self.encodings.is_empty() {
-            let variants = self.dash_variants(text, value)?;
+            let variants = Self::dash_variants(text, value)?;
             let patterns = variants.iter().map(|text| Pattern::parse(text, anchor, self.case));
             return Ok(Test::OneOf(patterns.collect()));
         }
@@ -274,13 +278,13 @@ impl Modifiers {
                 .suggest("write `\\*` for an asterisk that is meant")
         })?;
         let variants =
-            if self.has_windash { self.dash_variants(&plain, value)? } else { vec![plain] };
+            if self.has_windash { Self::dash_variants(&plain, value)? } else { vec![plain] };
         let encoded = variants.iter().flat_map(|text| encode(text, &self.encodings));
         Ok(Test::OneOf(encoded.map(|text| Pattern::literal(&text, anchor, self.case)).collect()))
     }
 
     /// Returns the texts with each combination of dashes in the place of those that start an option.
-    fn dash_variants(&self, text: &str, value: &YamlNode) -> Result<Vec<String>, DefinitionError> {
+    fn dash_variants(text: &str, value: &YamlNode) -> Result<Vec<String>, DefinitionError> {
         let mut variants = vec![String::new()];
         let mut before = None;
         let mut characters = text.chars().peekable();
@@ -297,7 +301,9 @@ impl Modifiers {
                     .flat_map(|variant| DASHES.map(|dash| format!("{variant}{dash}")))
                     .collect();
             } else {
-                variants.iter_mut().for_each(|variant| variant.push(character));
+                for variant in &mut variants {
+                    variant.push(character);
+                }
             }
             if variants.len() > MAX_DASH_VARIANTS {
                 return Err(DefinitionError::new(

@@ -206,6 +206,10 @@ fn what_is_not_supported_is_named() {
         assert_eq!(found, position, "{detection}");
         assert!(text.starts_with(message), "{text}");
     }
+}
+
+#[test]
+fn documents_that_are_no_rules_are_named() {
     for (text, position, message) in [
         (
             "title: x\ncorrelation:\n  type: event_count\n",
