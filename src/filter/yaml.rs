@@ -404,10 +404,18 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let name = name.to_ascii_lowercase();
     known
         .into_iter()
-        .map(|known| (strsim::jaro_winkler(&name, &known.to_ascii_lowercase()), known))
+        .map(|known| (similarity(&name, &known.to_ascii_lowercase()), known))
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
         .map(|(_, known)| known)
+}
+
+/// Returns how similar two names are, from 0 to 1. In short names, a typing error changes most of what is measured otherwise.
+fn similarity(name: &str, known: &str) -> f64 {
+    if strsim::osa_distance(name, known) == 1 && name.len() > 2 {
+        return 0.95;
+    }
+    strsim::jaro_winkler(name, known)
 }
 
 /// Returns text that is not empty. Numbers and booleans are taken as they are written.

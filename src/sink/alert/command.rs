@@ -71,7 +71,7 @@ impl CommandSettings {
             .chain(&self.arguments)
             .map(|word| format!("{word:?}"))
             .collect();
-        Rendered::local("run", words.join(" "), message.document())
+        Rendered::local("run", words.join(" "), message.to_value())
     }
 
     /// Runs the program for an alert.

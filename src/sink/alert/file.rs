@@ -44,7 +44,7 @@ impl FileSettings {
     }
 
     pub(super) fn render(&self, message: &AlertMessage) -> Rendered {
-        Rendered::local("append to", self.path.display().to_string(), message.document())
+        Rendered::local("append to", self.path.display().to_string(), message.to_value())
     }
 }
 

@@ -136,9 +136,10 @@ impl HttpSender {
         })?;
         let host = parsed.host_str().unwrap_or_default().to_owned();
         let mut secrets = secrets;
+        secrets.extend(secret_parts(&parsed));
         secrets.push(url.clone());
-        // A service may repeat the path of a webhook, which is its secret.
-        secrets.push(Secret::new(parsed.path().trim_matches('/')));
+        // The longest first: a part of one that was replaced would not be found.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
         Ok(Self { http, url, host, timeout: settings.timeout, secrets })
     }
 
@@ -184,7 +185,8 @@ impl HttpSender {
         let location = response.headers().get(LOCATION).and_then(|it| it.to_str().ok());
         let location = location.map(redact::url);
         let body = String::from_utf8_lossy(&read_start(response).await).into_owned();
-        let said = redact::secrets(&explanation(&body), &self.secrets);
+        // Before it is cut: a part of a secret would not be found.
+        let said = explanation(&redact::secrets(&body, &self.secrets));
         let reason = status.canonical_reason().unwrap_or_default();
         let colon = if said.is_empty() { "" } else { ": " };
         let cause = format!("{}: {code} {reason}{colon}{said}", self.host);
@@ -240,6 +242,19 @@ impl HttpSender {
             _ => error,
         }
     }
+}
+
+/// Shortest segment of a path that is taken for a secret. Names of APIs, such as `services`, are shorter.
+const MIN_SECRET_SEGMENT: usize = 12;
+
+/// Returns the parts of a URL that may be secrets: the path, its long segments, and the values of the query.
+fn secret_parts(url: &Url) -> Vec<Secret> {
+    let path = url.path().trim_matches('/');
+    let segments = path.split('/').filter(|segment| segment.len() >= MIN_SECRET_SEGMENT);
+    let values = url.query_pairs().map(|(_, value)| Secret::new(value));
+    let user_info = [Some(url.username()), url.password()];
+    let texts = segments.chain([path]).chain(user_info.into_iter().flatten());
+    texts.map(Secret::new).chain(values).collect()
 }
 
 /// Returns what a response says: JSON in one line, or the first words of a page or a text.

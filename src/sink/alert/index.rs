@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -245,15 +245,14 @@ impl IndexSettings {
     }
 }
 
-/// Returns the document of an alert. It is made of the parsed event, because engines refuse keys that occur twice.
+/// Returns the document of an alert.
 fn document(message: &AlertMessage) -> Value {
-    let mut document =
-        serde_json::to_value(message.document().without_event()).unwrap_or_else(|_| json!({}));
+    let mut document = message.to_value();
     if let Some(time) = message.alert().time {
         document["@timestamp"] = time.to_string().into();
     }
-    if let Value::Object(event) = message.event() {
-        document["event"] = Value::Object(event.clone());
+    if !document["event"].is_object() {
+        document.as_object_mut().map(|members| members.remove("event"));
     }
     document
 }

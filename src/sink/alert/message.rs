@@ -22,6 +22,9 @@ use crate::{
 /// Longest value of a fact. No service shows more, and an attacker chooses the length of a user agent.
 const MAX_VALUE: TextLimit = TextLimit::characters(1_000);
 
+/// Longest error in a headline; the facts have more of it.
+const MAX_HEADLINE_ERROR: TextLimit = TextLimit::characters(120);
+
 /// The most resources that are listed.
 const MAX_RESOURCES: usize = 10;
 
@@ -294,8 +297,23 @@ impl AlertMessage {
             error_message: text("/errorMessage"),
             console_link: self.console_link(),
             search_command: self.search_command(),
-            event: raw_event(&self.alert.event),
+            event: self.event_json(),
         }
+    }
+
+    fn event_json(&self) -> Option<EventJson<'_>> {
+        let raw = serde_json::from_slice(&self.alert.event).ok().map(EventJson::Raw);
+        raw.or_else(|| Some(&self.event).filter(|it| !it.is_null()).map(EventJson::Repaired))
+    }
+
+    /// Returns the alert and its event as a value, in which every key occurs once.
+    pub(super) fn to_value(&self) -> Value {
+        let document = serde_json::to_value(self.document().without_event());
+        let Ok(Value::Object(mut members)) = document else { return Value::Null };
+        if !self.event.is_null() {
+            members.insert("event".to_owned(), self.event.clone());
+        }
+        Value::Object(members)
     }
 }
 
@@ -330,7 +348,17 @@ pub struct AlertDocument<'a> {
     console_link: Option<&'a str>,
     search_command: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<&'a RawValue>,
+    event: Option<EventJson<'a>>,
+}
+
+/// The event of an [`AlertDocument`].
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum EventJson<'a> {
+    /// As it was read.
+    Raw(&'a RawValue),
+    /// Parsed, because what was read is not valid JSON.
+    Repaired(&'a Value),
 }
 
 impl AlertDocument<'_> {
@@ -355,11 +383,6 @@ fn parse_event(json: &[u8]) -> Value {
         .unwrap_or_default()
 }
 
-/// Returns an event as it was read, if it is valid JSON in one line.
-fn raw_event(json: &[u8]) -> Option<&RawValue> {
-    serde_json::from_slice(json).ok()
-}
-
 /// Returns text in one line without anything invisible.
 fn single_line(text: &str) -> String {
     MAX_VALUE.cut(&escape_unprintable(text.trim())).into_owned()
@@ -375,8 +398,9 @@ fn headline(alert: &Alert, facts: &EventFacts<'_>) -> String {
     if let Some(region) = facts.text("/awsRegion") {
         headline.push_str(&format!(", {}", single_line(region)));
     }
-    if let Some(error) = facts.text("/errorCode") {
-        headline.push_str(&format!(": {}", single_line(error)));
+    // A failed sign-in has no code.
+    if let Some(error) = facts.text("/errorCode").or_else(|| facts.text("/errorMessage")) {
+        headline.push_str(&format!(": {}", MAX_HEADLINE_ERROR.cut(&single_line(error))));
     }
     if alert.events > 1 {
         headline.push_str(&format!(" ({} events)", alert.events));

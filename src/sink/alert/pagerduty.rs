@@ -134,8 +134,7 @@ impl PagerDutyReceiver {
 
 /// Returns the event.
 fn body(message: &AlertMessage, routing_key: &str) -> String {
-    let details = serde_json::to_value(message.document()).unwrap_or_default();
-    let body = event(message, routing_key, details).to_string();
+    let body = event(message, routing_key, message.to_value()).to_string();
     if body.len() <= MAX_BYTES {
         return body;
     }

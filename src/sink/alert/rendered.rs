@@ -28,9 +28,8 @@ impl Rendered {
     }
 
     /// Returns what is done on this machine.
-    pub(super) fn local(method: &str, to: String, body: impl Serialize) -> Self {
-        let body = serde_json::to_value(body).unwrap_or_default();
-        Self { method: method.to_owned(), to, headers: Vec::new(), body }
+    pub(super) fn local(method: &str, to: String, body: impl Into<Value>) -> Self {
+        Self { method: method.to_owned(), to, headers: Vec::new(), body: body.into() }
     }
 
     /// Adds a header, whose value must be no secret.

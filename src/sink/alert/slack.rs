@@ -1,8 +1,8 @@
 //! Slack messages, through an incoming webhook.
 //!
 //! Input: an [`AlertMessage`]. Output: a message of blocks, with a text for notifications.
-//! Invariant: blocks, fields and the message as a whole are within Slack's limits. Text of an event stands in code or in escaped
-//! text that Slack does not parse, so it mentions nobody, links to nothing and has no markup.
+//! Invariant: blocks, fields and the message as a whole are within Slack's limits. Text of an event is plain text or code, and
+//! escaped, so it mentions nobody, links to nothing and has no markup.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -35,9 +35,10 @@ const MAX_HEADER: TextLimit = TextLimit::utf16(150);
 const MAX_HEADLINE: TextLimit = TextLimit::utf16(1_200);
 const MAX_DESCRIPTION: TextLimit = TextLimit::utf16(1_200);
 
-/// Longest field of a section is 2,000, and a section has 10 at most.
-const MAX_VALUE: TextLimit = TextLimit::utf16(250);
+/// Longest field of a section is 2,000, and a section has 10 at most, in two columns. Longer values are lines of a section.
+const MAX_VALUE: TextLimit = TextLimit::utf16(300);
 const FIELDS_PER_SECTION: usize = 10;
+const LONG_FACTS_PER_SECTION: usize = 8;
 
 /// Facts of a message, the most important first.
 const MAX_FACTS: usize = 24;
@@ -128,26 +129,35 @@ fn body(message: &AlertMessage) -> Value {
     let title = format!("[{}] {}", alert.severity.name().to_uppercase(), message.rule());
     let mut blocks = vec![json!({
         "type": "header",
-        "text": {"type": "plain_text", "emoji": false, "text": MAX_HEADER.cut(&title)},
+        "text": plain_text(&MAX_HEADER.escape(&title, escape)),
     })];
     let mut summary = MAX_HEADLINE.escape(message.headline(), escape);
     if let Some(description) = message.description() {
         summary.push('\n');
         summary.push_str(&MAX_DESCRIPTION.escape(&description, escape));
     }
-    blocks.push(section(&format!("{} {summary}", marker(alert.severity))));
-    let facts: Vec<Value> =
-        message.facts().iter().take(MAX_FACTS).map(|fact| json_text(&field(fact))).collect();
-    for fields in facts.chunks(FIELDS_PER_SECTION) {
+    let summary = format!("{} {summary}", marker(alert.severity));
+    blocks.push(json!({"type": "section", "text": plain_text(&summary)}));
+    let facts = message.facts().iter().take(MAX_FACTS);
+    let (short, long): (Vec<&Fact>, Vec<&Fact>) = facts.partition(|fact| fact.is_short);
+    for facts in short.chunks(FIELDS_PER_SECTION) {
+        let fields: Vec<Value> = facts.iter().map(|fact| markup(&field(fact))).collect();
         blocks.push(json!({"type": "section", "fields": fields}));
     }
+    for facts in long.chunks(LONG_FACTS_PER_SECTION) {
+        let lines: Vec<String> = facts.iter().map(|fact| field(fact)).collect();
+        blocks.push(markup_section(&lines.join("\n")));
+    }
     if let Some(link) = message.console_link() {
-        blocks.push(section(&format!("<{}|Open the event in the AWS console>", escaped(link))));
+        blocks.push(markup_section(&format!(
+            "<{}|Open the event in the AWS console>",
+            escaped(link)
+        )));
     }
     if let Some(command) = message.search_command()
         && command.len() <= MAX_COMMAND_CHARS
     {
-        blocks.push(section(&format!("```{}```", escaped(command))));
+        blocks.push(markup_section(&format!("```{}```", escaped(command))));
     }
     json!({
         "text": MAX_HEADLINE.escape(&format!("{title}: {}", message.headline()), escape),
@@ -176,16 +186,21 @@ fn field(fact: &Fact) -> String {
     format!("*{}*\n`{value}`", escaped(fact.label))
 }
 
-fn section(text: &str) -> Value {
-    json!({"type": "section", "text": json_text(text)})
+fn markup_section(text: &str) -> Value {
+    json!({"type": "section", "text": markup(text)})
 }
 
-/// Returns a text in which Slack makes no links of addresses and names.
-fn json_text(text: &str) -> Value {
+/// Returns text with markup, in which Slack makes no links of addresses and names.
+fn markup(text: &str) -> Value {
     json!({"type": "mrkdwn", "verbatim": true, "text": text})
 }
 
-/// Escapes the characters of control sequences, and separates those of markup from what they would format.
+/// Returns text without markup. Entities have to be escaped in it, too.
+fn plain_text(text: &str) -> Value {
+    json!({"type": "plain_text", "emoji": false, "text": text})
+}
+
+/// Escapes the characters of control sequences, as Slack asks for in every text.
 fn escape(letter: char, to: &mut String) {
     match letter {
         '&' => to.push_str("&amp;"),

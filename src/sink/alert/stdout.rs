@@ -50,7 +50,7 @@ impl StdoutSettings {
     pub(super) fn render(&self, message: &AlertMessage) -> Rendered {
         match self.format {
             MessageFormat::Json => {
-                Rendered::local("print", "standard output".to_owned(), message.document())
+                Rendered::local("print", "standard output".to_owned(), message.to_value())
             }
             MessageFormat::Text => {
                 Rendered::local("print", "standard output".to_owned(), self.text(message))

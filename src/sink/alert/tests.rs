@@ -179,11 +179,11 @@ fn rules_refer_to_actions_by_name_or_define_them() {
         [
             (
                 0,
-                "3:71".to_owned(),
+                "3:67".to_owned(),
                 "there is no action `slack-secrity`",
                 Some("write `slack-security`")
             ),
-            (1, "7:58".to_owned(), "slack needs `url`", Some("add `url: ${SLACK_URL}`")),
+            (1, "7:57".to_owned(), "slack needs `url`", Some("add `url: ${SLACK_URL}`")),
         ]
     );
 }

@@ -109,12 +109,9 @@ impl WebhookSettings {
 
     /// Returns the body of the request.
     fn body(&self, message: &AlertMessage) -> String {
-        let document = message.document();
         match &self.body {
-            None => document.to_json(),
-            Some(template) => {
-                template.render(&serde_json::to_value(document).unwrap_or_default()).to_string()
-            }
+            None => message.document().to_json(),
+            Some(template) => template.render(&message.to_value()).to_string(),
         }
     }
 
