@@ -1,6 +1,8 @@
 //! What `trailload schema` answers: vectors, names, formats, options, and what it costs.
 
 mod answers;
+mod models;
+mod observed;
 mod options;
 mod skeletons;
 
