@@ -1,6 +1,6 @@
 """What is asked, one module a case: `TITLE`, `MEASURES` (one sentence for --help), and `run(bench, options)`, which returns Markdown."""
 
-from lab.cases import engines, files, history, instructions, memory, quota, search, startup, throughput, trail
+from lab.cases import engines, files, history, instructions, memory, quota, rules, schema, search, startup, throughput, trail
 
 CASES = {
     "throughput": throughput,
@@ -11,6 +11,8 @@ CASES = {
     "trail": trail,
     "search": search,
     "history": history,
+    "rules": rules,
+    "schema": schema,
     "startup": startup,
     "engines": engines,
 }
