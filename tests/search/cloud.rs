@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// A search that has started.
 struct Search {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    /// Its output, until that is closed.
+    lines: Option<BufReader<ChildStdout>>,
     messages: Option<JoinHandle<String>>,
 }
 
@@ -59,7 +60,7 @@ impl Search {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
+        let lines = Some(BufReader::new(child.stdout.take().unwrap()));
         let mut stderr = child.stderr.take().unwrap();
         let messages = std::thread::spawn(move || {
             let mut text = String::new();
@@ -72,7 +73,7 @@ impl Search {
     /// Returns the next line; empty at the end.
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
+        self.lines.as_mut().unwrap().read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
 
@@ -82,8 +83,14 @@ impl Search {
     }
 
     fn end(mut self) -> Ended {
-        let lines = self.lines.by_ref().lines().map(Result::unwrap).collect();
+        let lines = self.lines.take().unwrap().lines().map(Result::unwrap).collect();
         self.wait(lines)
+    }
+
+    /// Closes the pipe, and waits for the end.
+    fn close_output(mut self) -> Ended {
+        self.lines = None;
+        self.wait(Vec::new())
     }
 
     fn wait(&mut self, lines: Vec<String>) -> Ended {
@@ -296,9 +303,7 @@ fn a_closed_pipe_ends_the_search_quietly_and_stops_the_requests() {
     let first = running.line();
     assert!(!first.is_empty());
     // The reader goes away, as `head -1` does.
-    let nothing = Command::new("true").stdout(Stdio::piped()).spawn().unwrap().stdout.unwrap();
-    running.lines = BufReader::new(nothing);
-    let ended = running.wait(vec![first]).exits(0);
+    let ended = running.close_output().exits(0);
     assert!(!ended.messages.to_lowercase().contains("pipe"), "{}", ended.messages);
     assert!(world.trail.model().granted() <= 10, "{}", world.trail.model().granted());
 }
@@ -384,6 +389,22 @@ fn following_prints_late_events_once_and_ends_with_a_signal() {
     let ended = running.end();
     assert_eq!(ended.lines, Vec::<String>::new());
     assert!(matches!(ended.code, Some(0 | 4)), "{:?}: {}", ended.code, ended.messages);
+}
+
+#[test]
+fn following_ends_at_once_and_quietly_when_its_reader_has_gone() {
+    let world = World::new();
+    world.put(ACCOUNT, "us-east-1", (20 * DAY, 60), 20);
+    let mut running = Search::start(&world, &["--regions", "us-east-1", "--follow"], &[]);
+    for _ in 0..20 {
+        running.line();
+    }
+    let asked = std::time::Instant::now();
+    let ended = running.close_output();
+    assert_eq!(ended.code, Some(0), "{}", ended.messages);
+    // The next poll would be after ten seconds, and without a new event it prints nothing.
+    assert!(asked.elapsed().as_secs() < 8, "{:?}", asked.elapsed());
+    assert_eq!(ended.messages.lines().count(), 1, "{}", ended.messages);
 }
 
 /// Returns the key of a trail's file of an age in days.
