@@ -416,18 +416,6 @@ fn one_document_is_printed_as_it_is_and_several_with_their_principals() {
     let principals: Vec<&Value> = lines.iter().map(|line| &line["principal"]).collect();
     assert_eq!(principals, ["user/alice", "user/bob"]);
     assert_eq!(lines[0]["documents"][0], document);
-
-    // Documents of one principal that are too large for one.
-    let many: Vec<Value> = (0..300)
-        .map(|number| user("alice", "GetItem", &format!("{}{number}", "t".repeat(90))))
-        .collect();
-    let split = text(&many);
-    assert_eq!(split.lines().count(), 1);
-    let line: Value = serde_json::from_str(&split).unwrap();
-    assert!(
-        line["documents"].as_array().unwrap().len() > 1 || line["Statement"].is_array(),
-        "{line}"
-    );
 }
 
 #[test]

@@ -40,20 +40,20 @@ use self::{
 };
 use crate::filter::{glob::Glob, principal::Identity};
 
-/// Memory for the credentials that are kept: about 8,000, or 180 if each has all the values that are counted.
-const MAX_CREDENTIAL_BYTES: usize = 16 << 20;
+/// Memory for the credentials that are kept: about 5,000, or 120 if each has all the values that are counted.
+const MAX_CREDENTIAL_BYTES: usize = 10 << 20;
 
-/// Memory for the issuances that are kept: about 16,000. With the tree made of them, a search stays below 100 MB.
-const MAX_ISSUANCE_BYTES: usize = 24 << 20;
+/// Memory for the issuances that are kept: about 10,000. With the tree made of them, a search stays below 100 MB.
+const MAX_ISSUANCE_BYTES: usize = 16 << 20;
 
 /// Further memory, of each kind, for what belongs to the credentials of the target.
-const RESERVED_BYTES: usize = 4 << 20;
+const RESERVED_BYTES: usize = 2 << 20;
 
 /// Memory of a worker, of each kind, before its part is merged.
-const MAX_PART_BYTES: usize = 1 << 20;
+const MAX_PART_BYTES: usize = 512 << 10;
 
-/// Names of credentials of the target that are remembered.
-const MAX_LINKED: usize = 20_000;
+/// Names of credentials that are remembered as origins, and as descendants, of the target.
+const MAX_LINKED: usize = 5_000;
 
 /// The credentials that are traced.
 #[derive(Clone, Debug)]
@@ -88,8 +88,10 @@ pub struct Trace {
     issuances: BTreeMap<String, Issuance>,
     credential_bytes: usize,
     issuance_bytes: usize,
-    /// Keys, ARNs and ids of credentials of the target, and of those in their chains.
-    linked: HashSet<String>,
+    /// Keys, ARNs and ids of the credentials of the target, and of those that they come from.
+    origins: HashSet<String>,
+    /// The same, and of those that they handed out.
+    descendants: HashSet<String>,
     /// Events whose credential or issuance was not kept.
     dropped: u64,
 }
@@ -103,7 +105,8 @@ impl Trace {
             issuances: BTreeMap::new(),
             credential_bytes: 0,
             issuance_bytes: 0,
-            linked: HashSet::new(),
+            origins: HashSet::new(),
+            descendants: HashSet::new(),
             dropped: 0,
         }
     }
@@ -139,7 +142,9 @@ impl Trace {
 
     fn add_use(&mut self, id: String, used: CredentialUse) {
         let is_new = !self.credentials.contains_key(&id);
-        let is_linked = self.linked.contains(&id) || is_new && self.is_linked_owner(&used);
+        let is_linked = self.origins.contains(&id)
+            || self.descendants.contains(&id)
+            || is_new && self.is_of_target(&used);
         let limit = MAX_CREDENTIAL_BYTES + if is_linked { RESERVED_BYTES } else { 0 };
         let room = if self.credential_bytes < limit { Room::Free } else { Room::Full };
         match self.credentials.entry(id) {
@@ -157,16 +162,16 @@ impl Trace {
         }
     }
 
-    /// Returns whether a credential belongs to the target or to a chain of it, and remembers its names.
-    fn is_linked_owner(&mut self, used: &CredentialUse) -> bool {
+    /// Returns whether a credential belongs to the target, and remembers its names.
+    fn is_of_target(&mut self, used: &CredentialUse) -> bool {
         let owner = &used.owner;
-        let names = [&owner.access_key, &owner.arn, &owner.principal_id];
-        let is_linked = owner.is_matched(&self.target)
-            || names.into_iter().any(|name| self.linked.contains(name.as_str()));
-        if is_linked {
-            self.link(names);
+        let is_matched = owner.is_matched(&self.target);
+        if is_matched {
+            let names = [&owner.access_key, &owner.arn, &owner.principal_id];
+            remember(&mut self.origins, names);
+            remember(&mut self.descendants, names);
         }
-        is_linked
+        is_matched
     }
 
     fn add_issuance(&mut self, issuance: Issuance) {
@@ -188,31 +193,33 @@ impl Trace {
         }
     }
 
-    /// Returns whether an issuance belongs to the target or to a chain of it, and remembers the names of both sides.
+    /// Returns whether an issuance leads to a credential of the target or away from it, and remembers where it continues.
     fn is_linked_issuance(&mut self, issuance: &Issuance) -> bool {
         let Issuance { caller, issued, .. } = issuance;
-        let names = [
-            &issued.access_key,
-            &issued.arn,
-            &issued.principal_id,
-            &caller.access_key,
-            &caller.arn,
-            &caller.principal_id,
-            &caller.principal,
-        ];
-        let is_linked = names.into_iter().any(|name| self.linked.contains(name.as_str()))
-            || self.target.matches(names.into_iter().map(String::as_str));
-        if is_linked {
-            self.link(names);
+        let issued = [&issued.access_key, &issued.arn, &issued.principal_id];
+        let caller = [&caller.access_key, &caller.arn, &caller.principal_id, &caller.principal];
+        let leads_to_target = is_any(&issued, &self.origins, &self.target);
+        let comes_from_target = is_any(&caller, &self.descendants, &self.target);
+        if leads_to_target {
+            remember(&mut self.origins, caller);
         }
-        is_linked
+        if comes_from_target {
+            remember(&mut self.descendants, issued);
+        }
+        leads_to_target || comes_from_target
     }
+}
 
-    fn link<'a>(&mut self, names: impl IntoIterator<Item = &'a String>) {
-        for name in names {
-            if !name.is_empty() && self.linked.len() < MAX_LINKED {
-                self.linked.insert(name.clone());
-            }
+/// Returns whether one of the names is remembered or belongs to the target.
+fn is_any(names: &[&String], remembered: &HashSet<String>, target: &TraceTarget) -> bool {
+    names.iter().any(|name| remembered.contains(name.as_str()))
+        || target.matches(names.iter().map(|name| name.as_str()))
+}
+
+fn remember<'a>(remembered: &mut HashSet<String>, names: impl IntoIterator<Item = &'a String>) {
+    for name in names {
+        if !name.is_empty() && remembered.len() < MAX_LINKED {
+            remembered.insert(name.clone());
         }
     }
 }

@@ -341,10 +341,9 @@ fn a_session_of_a_permission_set_belongs_to_its_own_user() {
     assert_eq!(report.trees[0].principal, "identity-center/u-1");
     assert!(report.to_text().contains("on behalf of the Identity Center user u-1"));
     // The id of the user is a target, too.
-    assert_eq!(
-        trace("u-1", &events),
-        TraceReport { target: "u-1".to_owned(), ..trace("identity-center/u-1", &events) }
-    );
+    for target in ["u-1", "identity-center/u-1"] {
+        assert_eq!(trace(target, &events).trees[0].principal, "identity-center/u-1");
+    }
     // Another permission set, account or time is another session.
     let used = event(2, "s3", "ListBuckets", permission_set_session("alice", "ASIASSO", 1));
     for (member, value) in [("role_name", "ReadOnly"), ("account_id", "999900001111")] {
@@ -527,7 +526,9 @@ fn memory_is_bounded_and_the_report_names_what_was_dropped() {
     for number in 0..30_000 {
         trace.add(&hostile_use(number));
         let key = format!("ASIA{number:06}{}", "x".repeat(300));
-        trace.add(&assume(1, alice(), &"r".repeat(300), &"s".repeat(300), &key));
+        let mut issued = assume(1, alice(), &"r".repeat(300), &"s".repeat(300), &key);
+        issued["eventID"] = format!("{number:06}{}", "i".repeat(300)).into();
+        trace.add(&issued);
     }
     let limits = [(trace.credential_bytes, MAX_CREDENTIAL_BYTES)];
     for (bytes, limit) in limits.into_iter().chain([(trace.issuance_bytes, MAX_ISSUANCE_BYTES)]) {
@@ -557,7 +558,9 @@ fn the_chain_of_the_target_is_kept_among_millions_of_other_credentials() {
     let mut trace = Trace::new(TraceTarget::new("ASIAPROD"));
     for number in 0..40_000 {
         trace.add(&hostile_use(number));
-        trace.add(&assume(1, alice(), "Other", "x", &format!("ASIA{number:06}")));
+        let mut other = assume(1, alice(), "Other", "x", &format!("ASIA{number:06}"));
+        other["eventID"] = format!("other-{number}").into();
+        trace.add(&other);
         // Newest first, as LookupEvents returns events.
         if number == 39_000 {
             chained_roles().iter().rev().for_each(|event| trace.add(event));
@@ -574,7 +577,10 @@ fn long_chains_and_equal_names_take_little_time() {
     let mut trace = Trace::new(TraceTarget::new("*"));
     for number in 0..20_000 {
         let key = |number| format!("ASIA{number:06}");
-        trace.add(&assume(1, session("A", "x", &key(number), 0), "A", "x", &key(number + 1)));
+        let caller = session("A", "x", &key(number), 0);
+        let mut issued = assume(1, caller, "A", "x", &key(number + 1));
+        issued["eventID"] = format!("step-{number}").into();
+        trace.add(&issued);
     }
     let report = trace.finish();
     assert!(!report.is_empty());
