@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use trailload::filter::query::Query;
 
 use super::index::{Index, load, multiset};
@@ -20,6 +20,7 @@ use crate::support::wire;
 on_every_engine!(
     the_program_prints_what_it_prints_for_files,
     nothing_is_left_open_in_the_engine,
+    values_beyond_the_field_limit_of_an_index_are_found,
     a_search_outlasts_a_busy_engine,
     what_an_engine_leaves_out_is_an_error,
     an_engine_without_points_in_time_is_scrolled,
@@ -66,6 +67,45 @@ fn the_program_prints_what_it_prints_for_files(corner: &Corner) {
     }
     let explained = search(&[&["ec2:Run*", "--explain"], &index[..]].concat());
     assert!(text(&explained.stdout).contains("\"wildcard\":{\"eventName\""), "{explained:?}");
+}
+
+fn values_beyond_the_field_limit_of_an_index_are_found(corner: &Corner) {
+    let desk = Desk::new();
+    let load = |name: &str, events: &[Value]| {
+        let file = desk.file(name, records(events));
+        let load = desk.load(&file, corner.url()).with(corner.index()).with(["--index-by", "none"]);
+        load.run().exits(0);
+        file
+    };
+    load("first.json", &events(0..1));
+    // From now on the index accepts no field; the loader notices when documents with new ones are under way.
+    let limit = json!({ "index.mapping.total_fields.limit": 1 });
+    corner.ask("PUT", &format!("/{}/_settings", corner.prefix()), &limit);
+    let mut fresh = events(1..2_000);
+    for (number, event) in fresh.iter_mut().enumerate() {
+        let value = json!({ "text": format!("value {}", number % 7), "number": number % 5 });
+        event["requestParameters"][format!("fresh{}", number % 40)] = value;
+    }
+    let file = load("fresh.json", &fresh);
+    corner.refresh();
+    let file = file.to_str().unwrap();
+    let index = ["--in", "index", "--into", corner.url(), "--index", corner.prefix()];
+    for words in [
+        ["--match", "$.requestParameters.fresh3.text == 'value 3'"],
+        ["--match", "$.requestParameters.fresh39.number == 4"],
+        ["--match", "$.requestParameters.fresh0.text regex 'value [12]'"],
+        ["--match", "$.requestParameters.fresh17.text == 'value 3'"],
+    ] {
+        let of_files = search(&[&words[..], &["--in", file]].concat());
+        let of_index = search(&[&words[..], &index].concat());
+        assert_eq!(of_files.status.code(), Some(0), "{words:?} finds something");
+        assert_eq!(sorted_lines(&of_index), sorted_lines(&of_files), "{words:?}");
+    }
+    let term = "requestParameters.fresh3.text=value 3";
+    assert!(
+        corner.found(&json!({ "term": { "trailload.unmapped": term } })) > 0,
+        "a value is a term"
+    );
 }
 
 #[test]
