@@ -22,7 +22,7 @@ pub struct UnseenField {
     pub similar: Vec<String>,
 }
 
-/// What is known about the selected fields. Each worker has its own; they are merged at the end.
+/// What is known about the selected fields. Each worker has its own, whose news are merged with every batch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FieldObservations(Vec<ObservedField>);
 
@@ -59,7 +59,20 @@ impl FieldObservations {
         }
     }
 
-    /// Adds the observations of another worker of the same search.
+    /// Returns what is new since the last call, if anything is.
+    pub(super) fn take_news(&mut self) -> Option<Self> {
+        if self.0.iter().all(|field| field.events == 0) {
+            return None;
+        }
+        let news = self.clone();
+        for field in &mut self.0 {
+            // The names that were collected stay, as does the number of events that are looked at for them.
+            field.events = 0;
+        }
+        Some(news)
+    }
+
+    /// Adds the news of a worker of the same search.
     pub(super) fn merge(&mut self, other: Self) {
         if self.0.is_empty() {
             *self = other;
@@ -135,11 +148,17 @@ mod tests {
 
     #[test]
     fn a_field_that_any_worker_has_seen_is_not_reported() {
-        let [mut one, mut other] = [observations("a,b"), observations("a,b")];
+        let [mut one, mut other] = [observations("a,b,c"), observations("a,b,c")];
+        let mut all = FieldObservations::default();
         one.observe(&json!({"a": 0}));
         other.observe(&json!({"b": 0}));
-        one.merge(other);
-        assert_eq!(one.unseen(), []);
+        all.merge(one.take_news().unwrap());
+        one.observe(&json!({"a": 0}));
+        all.merge(other.take_news().unwrap());
+        all.merge(one.take_news().unwrap());
+        assert!(other.take_news().is_none());
+        let unseen = all.unseen();
+        assert_eq!((unseen.len(), unseen[0].name.as_str(), unseen[0].events), (1, "c", 3));
         assert_eq!(observations("a").unseen(), [], "no event was found");
     }
 }

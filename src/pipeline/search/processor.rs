@@ -249,8 +249,7 @@ impl<'e> EventPlace<'e> {
 impl Drop for SearchProcessor {
     fn drop(&mut self) {
         // Once for each worker: an expression decides by what it has met so far what it still looks for.
-        let fields = std::mem::take(&mut self.fields);
-        self.context.add_observations(std::mem::take(&mut self.observations), fields);
+        self.context.add_observations(std::mem::take(&mut self.observations));
     }
 }
 
@@ -349,6 +348,9 @@ impl RecordProcessor for SearchProcessor {
             return None;
         }
         self.handed_over = Some(Instant::now());
+        if let Some(news) = self.fields.take_news() {
+            self.context.add_field_observations(news);
+        }
         Some(std::mem::take(&mut self.batch))
     }
 }

@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(shown.lines().nth(6), Some("⋮ 4 without events"));
         assert_eq!(printed(&table, EventFormat::Csv, None).lines().count(), 11);
         let narrow = printed(&table, EventFormat::Table, Some(20));
-        assert!(narrow.starts_with("time  count  se…er\n1         5      5"), "{narrow}");
+        assert!(narrow.starts_with("time  count  sec…ger\n1         5        5"), "{narrow}");
     }
 
     #[test]
