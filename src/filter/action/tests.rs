@@ -193,6 +193,7 @@ fn patterns_that_find_less_than_expected_are_warned_about() {
     assert!(similar("dynamdb:*").contains(&"dynamodb:*".to_owned()));
     assert!(similar("s3:Gett*").len() <= 3);
     assert!(similar("*:Delet[!e]*").len() <= 3);
+    assert!(similar("[!e]c2:*").len() <= 3);
     let bare = kinds("s3.Get*");
     assert!(
         bare.iter().any(|kind| matches!(kind, ActionWarningKind::UnknownAction { similar }

@@ -10,7 +10,7 @@ use super::{
     known_events::{is_data_event, of_service, of_services},
     pattern::{ActionPattern, is_service},
     permissions,
-    table::ActionTable,
+    table::{ActionRow, ActionTable},
 };
 use crate::schema::names::{similar, without_date};
 
@@ -157,7 +157,9 @@ fn unknown_name(pattern: &ActionPattern) -> Option<ActionWarningKind> {
     let names = of_services(|service| pattern.service().matches(service));
     let has_name = |name: &str| pattern.name().matches(name);
     let rows = &ActionTable::embedded().rows;
-    if names.iter().copied().any(has_name) || rows.iter().any(|row| has_name(&row.action)) {
+    let is_action =
+        |row: &ActionRow| pattern.service().matches(&row.prefix) && has_name(&row.action);
+    if names.iter().copied().any(has_name) || rows.iter().any(is_action) {
         return None;
     }
     let with_point = pattern.name().as_str().split_once('.');
