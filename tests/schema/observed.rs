@@ -89,8 +89,11 @@ fn examples_of_queries_find_their_event_and_no_other(corner: &Corner) {
         lines.push_str(&format!("{event}\n"));
         // The same call with other values.
         event["eventID"] = format!("00000000-0000-4000-8000-0000000001{number:02}").into();
-        change_texts(&mut event["requestParameters"]);
-        change_texts(&mut event["responseElements"]);
+        for member in ["requestParameters", "responseElements", "additionalEventData"] {
+            if let Some(value) = event.get_mut(member) {
+                change_texts(value);
+            }
+        }
         lines.push_str(&format!("{event}\n"));
     }
     let file = desk.file("events.ndjson", lines);
