@@ -74,7 +74,6 @@ pub use input_format::InputFormat;
 pub use json::classify::ForeignKind;
 pub use json::record_handler::{EnvelopeMember, OversizedRecord, RecordHandler, RecordOutcome};
 pub use json::skip::{SkipError, StringEnd, find_string_end, skip_value};
-pub use json::structure::{StructureCursor, StructureError};
 pub(crate) use json::unescape::unescape;
 pub use lookup::{LookupSource, page::LookupPage};
 pub use s3::S3Source;

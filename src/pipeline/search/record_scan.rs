@@ -8,7 +8,7 @@ use std::{ops::Range, str};
 
 use crate::{
     filter::query::{EventHeader, HeaderNeeds},
-    source::{SkipError, StringEnd, StructureCursor, StructureError, find_string_end, skip_value},
+    source::{SkipError, StringEnd, find_string_end, skip_value},
 };
 
 /// What a scan of the top level of a record finds.
@@ -55,61 +55,6 @@ pub(in crate::pipeline) fn scan_record<'t>(
     start: usize,
     ranges: &mut Vec<MemberRange>,
 ) -> Result<ScannedRecord<'t>, SkipError> {
-    let scanned = StructureCursor::new(text, start)
-        .and_then(|structure| scan_members(text, start, structure, ranges));
-    let scanned = match scanned {
-        Err(StructureError::Irregular) => scan_members(text, start, Bytes(text), ranges),
-        scanned => scanned,
-    };
-    scanned.map_err(|error| match error {
-        StructureError::Skip(error) => error,
-        // Only blocks are irregular.
-        StructureError::Irregular => invalid(start, "expected a record"),
-    })
-}
-
-/// Finds the ends of values, one behind the other.
-trait FindEnds {
-    fn string_end(&mut self, start: usize) -> Result<StringEnd, StructureError>;
-    /// Returns the end of a value that is no string.
-    fn value_end(&mut self, text: &[u8], start: usize) -> Result<usize, StructureError>;
-}
-
-impl FindEnds for StructureCursor<'_> {
-    #[inline]
-    fn string_end(&mut self, start: usize) -> Result<StringEnd, StructureError> {
-        self.string_end(start)
-    }
-
-    #[inline]
-    fn value_end(&mut self, text: &[u8], start: usize) -> Result<usize, StructureError> {
-        match text.get(start) {
-            Some(b'{' | b'[') => self.container_end(start),
-            _ => Ok(skip_value(text, start)?),
-        }
-    }
-}
-
-/// Looks at the bytes one by one, whatever is between strings.
-struct Bytes<'t>(&'t [u8]);
-
-impl FindEnds for Bytes<'_> {
-    fn string_end(&mut self, start: usize) -> Result<StringEnd, StructureError> {
-        Ok(find_string_end(self.0, start).ok_or(SkipError::Incomplete)?)
-    }
-
-    fn value_end(&mut self, text: &[u8], start: usize) -> Result<usize, StructureError> {
-        Ok(skip_value(text, start)?)
-    }
-}
-
-#[inline]
-fn scan_members<'t>(
-    text: &'t [u8],
-    start: usize,
-    mut structure: impl FindEnds,
-    ranges: &mut Vec<MemberRange>,
-) -> Result<ScannedRecord<'t>, StructureError> {
     ranges.clear();
     let (mut header, mut has_escaped_key, mut may_be_document) =
         (HeaderMembers::default(), false, false);
@@ -123,21 +68,21 @@ fn scan_members<'t>(
                 continue;
             }
             Some(b'}') => break,
-            Some(_) => return Err(invalid(at, "expected a key").into()),
-            None => return Err(SkipError::Incomplete.into()),
+            Some(_) => return Err(invalid(at, "expected a key")),
+            None => return Err(SkipError::Incomplete),
         }
-        let key = structure.string_end(at)?;
+        let key = find_string_end(text, at).ok_or(SkipError::Incomplete)?;
         has_escaped_key |= !key.is_plain;
         let name = at + 1..key.end - 1;
         at = skip_space(text, key.end);
         match text.get(at) {
             Some(b':') => at = skip_space(text, at + 1),
-            Some(_) => return Err(invalid(at, "expected a colon").into()),
-            None => return Err(SkipError::Incomplete.into()),
+            Some(_) => return Err(invalid(at, "expected a colon")),
+            None => return Err(SkipError::Incomplete),
         }
         let StringEnd { end, is_plain } = match text.get(at) {
-            Some(b'"') => structure.string_end(at)?,
-            _ => StringEnd { end: structure.value_end(text, at)?, is_plain: true },
+            Some(b'"') => find_string_end(text, at).ok_or(SkipError::Incomplete)?,
+            _ => StringEnd { end: skip_value(text, at)?, is_plain: true },
         };
         let value = if is_plain { &text[at..end] } else { ESCAPED };
         header.add(&text[name.clone()], value);
@@ -300,38 +245,7 @@ mod tests {
         }
     }
 
-    /// Scans text byte by byte.
-    fn scan_bytes(text: &[u8]) -> (Result<usize, SkipError>, Vec<MemberRange>) {
-        let mut ranges = Vec::new();
-        let scanned = scan_members(text, 0, Bytes(text), &mut ranges);
-        let end = scanned.map(|scanned| scanned.end).map_err(|error| match error {
-            StructureError::Skip(error) => error,
-            StructureError::Irregular => panic!("bytes are never irregular"),
-        });
-        (end, ranges)
-    }
-
     proptest! {
-        #[test]
-        fn blocks_do_not_matter(
-            text in prop_oneof![
-                r#"\{[\\\\"{}\[\], :1aY_y]{0,200}"#,
-                prop::collection::vec((".{0,40}", prop_oneof![
-                    Just(json!({"a": ["\\\"", {"b": "}"}]})), Just(json!("x".repeat(70))), Just(json!(true)),
-                ]), 0..6).prop_map(|members| Value::Object(members.into_iter().collect()).to_string()),
-            ],
-            noise in r#"[\\\\"{}\[\], :1]{0,2}"#, at: prop::sample::Index,
-        ) {
-            let mut text = text;
-            let place = text.floor_char_boundary(1 + at.index(text.len()));
-            text.insert_str(place, &noise);
-            let mut ranges = Vec::new();
-            let scanned = scan_record(text.as_bytes(), 0, &mut ranges).map(|scanned| scanned.end);
-            let (end, found) = scan_bytes(text.as_bytes());
-            prop_assert_eq!(scanned, end, "{}", text);
-            prop_assert_eq!(ranges, found, "{}", text);
-        }
-
         #[test]
         fn any_event_is_scanned_as_it_is_parsed(
             names in prop::collection::vec(

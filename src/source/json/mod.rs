@@ -11,7 +11,7 @@
 //! | [`classify`] | whether an object is a record, an envelope or something else, from its first keys |
 //! | `scanner` | the walk over one text: lists, lines, envelopes, nested texts, tables |
 //! | [`record_handler`] | the contract with the receiver of records |
-//! | [`skip`], [`structure`] | finding the end of a JSON value or string without parsing it |
+//! | [`skip`] | finding the end of a JSON value or string without parsing it |
 //! | `members` | iterating over the members of an object that is in memory |
 //! | `unescape` | decoding the escapes of a JSON string |
 //! | `window` | the part of the text that is in memory |
@@ -21,6 +21,5 @@ pub(super) mod members;
 pub mod record_handler;
 pub(super) mod scanner;
 pub mod skip;
-pub mod structure;
 pub(super) mod unescape;
 pub(super) mod window;
