@@ -1,6 +1,7 @@
 //! `trailload watch`: checking, testing and translating rules, with the real binary.
 
 mod delivery;
+mod examples;
 mod hook;
 mod kill;
 mod load;

@@ -41,7 +41,7 @@ const WINDOW: usize = 64;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Name of the wait that is reported while a receiver does not acknowledge anything.
-const WAIT_SUBJECT: &str = "the receiver of action";
+const WAIT_SUBJECT: &str = "action";
 
 /// The queue of one action.
 pub(super) struct ActionQueue<R, M> {
