@@ -149,7 +149,8 @@ impl<'a> EventView<'a> {
 
     fn detail_type(&self) -> &'static str {
         match self.event.get("eventType").and_then(Value::as_str) {
-            Some("AwsConsoleSignIn") => "AWS Console Sign In via CloudTrail",
+            // The user guide has both spellings.
+            Some("AwsConsoleSignIn" | "AwsConsoleSignin") => "AWS Console Sign In via CloudTrail",
             Some("AwsServiceEvent") => "AWS Service Event via CloudTrail",
             Some("AwsConsoleAction") => "AWS Console Action via CloudTrail",
             Some("AwsCloudTrailInsight") => "AWS Insight via CloudTrail",
