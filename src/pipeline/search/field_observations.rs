@@ -104,11 +104,22 @@ impl ObservedField {
 
     fn report(&self) -> UnseenField {
         let name = self.field.name();
-        let mut found = self.observations.near_paths();
-        if found.is_empty() {
-            found.extend(similar(name, ComputedField::names()).into_iter().map(str::to_owned));
+        UnseenField { name: name.to_owned(), events: self.events, similar: self.similar(name) }
+    }
+
+    /// Returns the computed field that differs in case only, else similar paths, else similar computed fields.
+    fn similar(&self, name: &str) -> Vec<String> {
+        if let Some(computed) =
+            ComputedField::names().find(|known| known.eq_ignore_ascii_case(name))
+        {
+            return vec![computed.to_owned()];
         }
-        UnseenField { name: name.to_owned(), events: self.events, similar: found }
+        let paths = self.observations.near_paths();
+        if paths.is_empty() {
+            similar(name, ComputedField::names()).into_iter().map(str::to_owned).collect()
+        } else {
+            paths
+        }
     }
 }
 
@@ -127,7 +138,8 @@ mod tests {
         let mut observations =
             observations("time,error,userName,Principal,resources.ARN,xyz,eventname");
         let event = json!({
-            "eventName": "GetObject", "userIdentity": {"userName": "a"}, "resources": [{"ARN": "arn"}],
+            "eventName": "GetObject", "userIdentity": {"userName": "a", "principalId": "AIDA"},
+            "resources": [{"ARN": "arn"}],
         });
         observations.observe(&event);
         observations.observe(&json!({"userName": null}));
