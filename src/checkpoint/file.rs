@@ -29,6 +29,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache in KiB (negative, which is SQLite's notation for KiB): the upper levels of a tree of ten million partitions.
 const CACHE_KIB: i64 = -8192;
 
+/// Page cache in KiB (negative) of a run that evaluates rules: a transaction of the memory of alerts changes pages all over its tables.
+const ALERT_CACHE_KIB: i64 = -32_768;
+
+/// Pages in the write-ahead log before they are copied to the database: 32 MiB. A page that many groups share is copied less often.
+const ALERT_WAL_PAGES: i64 = 8_192;
+
 /// Maximum size of a file that is checked completely when it is opened, which takes 10 ms. In larger files, damage is
 /// detected when the damaged page is read.
 const MAX_CHECKED_BYTES: u64 = 8 << 20;
@@ -127,6 +133,12 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|source| Error::from_sqlite(path, "check the database", source))?;
     if what == "ok" { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), what }) }
+}
+
+/// Configures a connection for a run that evaluates rules.
+pub(super) fn configure_for_alerts(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", ALERT_WAL_PAGES, |_| Ok(()))?;
+    connection.pragma_update(None, "cache_size", ALERT_CACHE_KIB)
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {

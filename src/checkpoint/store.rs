@@ -411,6 +411,8 @@ impl CheckpointStore {
     ///
     /// Returns [`Error`] if the file cannot be written.
     pub fn set_rules(&mut self, rules: Arc<RuleSet>, options: AlertOptions) -> Result<(), Error> {
+        file::configure_for_alerts(&self.connection)
+            .map_err(|source| Error::from_sqlite(&self.path, "configure the connection", source))?;
         let (mut memory, now) = (None, self.now());
         self.write_now("record the rules", |store| {
             memory = Some(AlertMemory::open(&store.connection, rules, options, now)?);
