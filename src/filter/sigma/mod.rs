@@ -21,7 +21,7 @@
 //! |---|---|
 //! | `definition` | the rule: title, level, log source, search identifiers |
 //! | `condition` | `selection and not 1 of filter_*` |
-//! | `item` | one field with its tests |
+//! | `item`, `value_test` | one field with its tests |
 //! | `modifiers` | `contains`, `re`, `base64offset` and the others: what a value means |
 //! | `pattern` | text with wildcards |
 
@@ -32,6 +32,7 @@ mod modifiers;
 mod pattern;
 #[cfg(test)]
 mod tests;
+mod value_test;
 
 use serde_json::Value;
 

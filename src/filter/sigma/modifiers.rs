@@ -11,8 +11,8 @@ use fancy_regex::RegexBuilder;
 use serde_json::{Number, Value};
 
 use super::{
-    item::{DatePart, NumberTest, Order, Test},
     pattern::{Anchor, Pattern, plain_text},
+    value_test::{DatePart, NumberTest, Order, Test},
 };
 use crate::filter::{
     field_test::Case,
