@@ -251,9 +251,6 @@ fn document(message: &AlertMessage) -> Value {
     if let Some(time) = message.alert().time {
         document["@timestamp"] = time.to_string().into();
     }
-    if !document["event"].is_object() {
-        document.as_object_mut().map(|members| members.remove("event"));
-    }
     document
 }
 

@@ -22,6 +22,9 @@ use crate::{
 /// Longest value of a fact. No service shows more, and an attacker chooses the length of a user agent.
 const MAX_VALUE: TextLimit = TextLimit::characters(1_000);
 
+/// The most levels of an event that is sent as JSON. Those of CloudTrail have up to 15, and many parsers stop at 100.
+const MAX_DEPTH: usize = 64;
+
 /// Longest error in a headline; the facts have more of it.
 const MAX_HEADLINE_ERROR: TextLimit = TextLimit::characters(120);
 
@@ -302,6 +305,9 @@ impl AlertMessage {
     }
 
     fn event_json(&self) -> Option<EventJson<'_>> {
+        if is_deeper_than(&self.event, MAX_DEPTH) {
+            return std::str::from_utf8(&self.alert.event).ok().map(EventJson::Text);
+        }
         let raw = serde_json::from_slice(&self.alert.event).ok().map(EventJson::Raw);
         raw.or_else(|| Some(&self.event).filter(|it| !it.is_null()).map(EventJson::Repaired))
     }
@@ -310,8 +316,10 @@ impl AlertMessage {
     pub(super) fn to_value(&self) -> Value {
         let document = serde_json::to_value(self.document().without_event());
         let Ok(Value::Object(mut members)) = document else { return Value::Null };
-        if !self.event.is_null() {
-            members.insert("event".to_owned(), self.event.clone());
+        match self.event_json() {
+            Some(EventJson::Text(text)) => drop(members.insert("event".to_owned(), text.into())),
+            Some(_) => drop(members.insert("event".to_owned(), self.event.clone())),
+            None => {}
         }
         Value::Object(members)
     }
@@ -359,6 +367,8 @@ enum EventJson<'a> {
     Raw(&'a RawValue),
     /// Parsed, because what was read is not valid JSON.
     Repaired(&'a Value),
+    /// As text, because it is nested too deep.
+    Text(&'a str),
 }
 
 impl AlertDocument<'_> {
@@ -372,6 +382,16 @@ impl AlertDocument<'_> {
     pub fn to_json(&self) -> String {
         // It fails only for maps whose keys are not strings, and for values that fail to serialize; there are neither.
         serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Returns whether a value has more levels than this.
+fn is_deeper_than(value: &Value, levels: usize) -> bool {
+    let is_deeper = |inner: &Value| levels == 0 || is_deeper_than(inner, levels - 1);
+    match value {
+        Value::Array(items) => items.iter().any(is_deeper),
+        Value::Object(members) => members.values().any(is_deeper),
+        _ => false,
     }
 }
 
@@ -659,6 +679,24 @@ pub(super) mod tests {
         assert_eq!(resources(&named), "b, n, i-1");
         let many: Vec<Value> = (0..50).map(|n| json!({"ARN": format!("arn:{n}")})).collect();
         assert!(resources(&json!({ "resources": many })).ends_with("arn:9, …"));
+    }
+
+    #[test]
+    fn an_event_that_is_nested_too_deep_is_text() {
+        for (levels, is_text) in [(60, false), (70, true), (400, true)] {
+            let mut alert = alert_on(&event());
+            let json = format!(
+                "{{\"eventName\":\"X\",\"a\":{}1{}}}",
+                "[".repeat(levels),
+                "]".repeat(levels)
+            );
+            alert.event = Bytes::from(json);
+            let message = AlertMessage::new(&alert, &MessageContext::default());
+            assert!(message.headline().starts_with("X by"), "{}", message.headline());
+            let document: Value = serde_json::from_str(&message.document().to_json()).unwrap();
+            assert_eq!(document["event"].is_string(), is_text, "{levels}");
+            assert_eq!(document, message.to_value());
+        }
     }
 
     #[test]
