@@ -3,7 +3,7 @@
 //! Input: what became of matches and deliveries. Output: warnings, a line of text, fields of JSON.
 //! Invariant: the line accounts for every match and every delivery.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use serde_json::{Map, Value};
 
@@ -67,15 +67,16 @@ impl AlertSummary {
         ];
         let mut text =
             format!("{} = {}", matches(self.totals.matches), format::plural(alerts, "alert"));
+        // Writing to a String cannot fail.
         for (number, name) in parts.into_iter().filter(|(number, _)| *number > 0) {
-            text.push_str(&format!(" + {} {name}", format::count(number)));
+            let _ = write!(text, " + {} {name}", format::count(number));
         }
-        text.push_str(&format!("; {} delivered", format::count(self.delivered)));
+        let _ = write!(text, "; {} delivered", format::count(self.delivered));
         if self.failed > 0 {
-            text.push_str(&format!(", {}", format::plural(self.failed, "dead letter")));
+            let _ = write!(text, ", {}", format::plural(self.failed, "dead letter"));
         }
         if self.pending > 0 {
-            text.push_str(&format!(", {} pending", format::count(self.pending)));
+            let _ = write!(text, ", {} pending", format::count(self.pending));
         }
         text
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    args::alerts::AlertArgs,
+    args::{alerts::AlertArgs, time::Age},
     environment,
     failure::Failure,
     plan::sources::SourceList,
@@ -73,21 +73,20 @@ impl AlertArgs {
     ) -> Result<AlertPlan, Failure> {
         let file = self.actions.as_deref().map(|path| read_actions(path, log)).transpose()?;
         let mut rules: Vec<Rule> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
-        let file = match file {
-            Some(file) => file,
-            None => {
-                replace_unknown_actions(&mut rules, log);
-                ActionsFile::default()
-            }
+        let file = if let Some(file) = file {
+            file
+        } else {
+            replace_unknown_actions(&mut rules, log);
+            ActionsFile::default()
         };
         let actions = resolve(&file, &rules, loaded, log)?;
-        let deliver_within = self.deliver_within.map_or(DEFAULT_DELIVER_WITHIN, |age| age.length());
+        let deliver_within = self.deliver_within.map_or(DEFAULT_DELIVER_WITHIN, Age::length);
         Ok(AlertPlan {
             rules: Arc::new(RuleSet::new(rules)),
             file,
             path: self.actions.clone(),
             actions,
-            max_age: self.alert_max_age.map_or(DEFAULT_MAX_AGE, |age| age.length()),
+            max_age: self.alert_max_age.map_or(DEFAULT_MAX_AGE, Age::length),
             policy: DeliveryPolicy::new(deliver_within),
         })
     }

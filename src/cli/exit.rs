@@ -113,14 +113,13 @@ impl Exit {
         match (report.ending, report.failures.first()) {
             (WatchEnding::Stopped, _) => Self::StoppedEarly,
             (_, Some(exit)) => *exit,
-            (WatchEnding::PipeClosed, None) => Self::Success,
             (WatchEnding::Complete, None)
                 if report.failed_inputs + report.sources_without_events + report.undelivered
                     > 0 =>
             {
                 Self::Incomplete
             }
-            (WatchEnding::Complete, None) => Self::Success,
+            (WatchEnding::PipeClosed | WatchEnding::Complete, None) => Self::Success,
         }
     }
 

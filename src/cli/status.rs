@@ -215,14 +215,14 @@ pub(super) fn checkpoint_file(
 pub(super) fn only_watch_checkpoint(environment: &Environment) -> Result<PathBuf, Failure> {
     let folder = engine::checkpoint_folder(environment)?;
     let (_, watched) = checkpoints_in(&folder);
-    only(&folder, watched, "run 'trailload watch' first, or name a file with --checkpoint")
+    only(&folder, &watched, "run 'trailload watch' first, or name a file with --checkpoint")
 }
 
 /// Returns the only checkpoint file in a folder. Those of `watch` count only if there is no other.
 fn only_checkpoint(folder: &Path) -> Result<PathBuf, Failure> {
     let (loaded, watched) = checkpoints_in(folder);
     let files = if loaded.is_empty() { watched } else { loaded };
-    only(folder, files, "run 'trailload load' first, or name a file with --checkpoint")
+    only(folder, &files, "run 'trailload load' first, or name a file with --checkpoint")
 }
 
 /// Returns the checkpoint files in a folder, those of `watch` apart.
@@ -243,8 +243,8 @@ fn checkpoints_in(folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (loaded, watched)
 }
 
-fn only(folder: &Path, files: Vec<PathBuf>, hint: &str) -> Result<PathBuf, Failure> {
-    match files.as_slice() {
+fn only(folder: &Path, files: &[PathBuf], hint: &str) -> Result<PathBuf, Failure> {
+    match files {
         [only] => Ok(only.clone()),
         [] => {
             Err(Failure::action_required(format!("there is no checkpoint in {}", folder.display()))

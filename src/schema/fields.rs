@@ -175,7 +175,9 @@ impl<'a> Resolver<'a> {
         let speller = Speller { service: self.service, operation, side, offer: self.offer };
         let Some(shape) = side.of(operation) else { return Vec::new() };
         let mut fields = self.members(speller, shape, &speller.roots());
-        fields.iter_mut().for_each(|field| self.add_xml_namespace(field));
+        for field in &mut fields {
+            self.add_xml_namespace(field);
+        }
         fields
     }
 

@@ -374,7 +374,7 @@ impl FieldWriter<'_, '_> {
             if spelled.index.is_mapped {
                 fields.push_str("{\"field\": ");
                 push_json_text(fields, &spelled.index.path);
-                let mapping = place.mapping_type(spelled, view.facts);
+                let mapping = place.mapping_type(spelled, *view.facts);
                 let kind = spelled.index.kind.map(kind_name);
                 fields.push_str(", \"kind\": ");
                 match kind {

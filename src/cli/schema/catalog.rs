@@ -232,14 +232,14 @@ impl InstalledModels {
     /// Returns the folders that may hold models, the most specific first.
     fn folders(&self) -> impl Iterator<Item = PathBuf> {
         let given = self.aws_data_path.iter().flat_map(std::env::split_paths);
-        let packages = self.package_roots().into_iter().flat_map(python_packages);
+        let packages = self.package_roots().into_iter().flat_map(|root| python_packages(&root));
         let home = self.home.iter();
         let aws_cli =
             home.map(|home| home.join(AWS_CLI)).chain([Path::new("/usr/local").join(AWS_CLI)]);
         let below = ["botocore/data", "awscli/botocore/data"];
         let installed =
             packages.chain(aws_cli).flat_map(move |folder| below.map(|below| folder.join(below)));
-        given.map(PathBuf::from).chain(installed).filter(|folder| folder.is_dir())
+        given.chain(installed).filter(|folder| folder.is_dir())
     }
 
     /// Returns the folders that hold one folder per version of Python.
@@ -267,11 +267,11 @@ impl InstalledModels {
 const AWS_CLI: &str = "aws-cli/v2/current/dist";
 
 /// Returns the folders of Python packages below a folder, those of the newest version first.
-fn python_packages(root: PathBuf) -> impl Iterator<Item = PathBuf> {
+fn python_packages(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let is_python = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python3"))
     };
-    let mut versions: Vec<PathBuf> = folders_in(&root).filter(is_python).collect();
+    let mut versions: Vec<PathBuf> = folders_in(root).filter(is_python).collect();
     // `python3.9` is older than `python3.13`.
     versions.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     versions

@@ -111,15 +111,12 @@ fn push_entity(text: &mut String, rest: &str) -> usize {
         "nbsp" => Some(' '),
         _ => numbered(name),
     });
-    match (letter, name) {
-        (Some(letter), Some(name)) => {
-            text.push(letter);
-            name.len() + 2
-        }
-        _ => {
-            text.push('&');
-            1
-        }
+    if let (Some(letter), Some(name)) = (letter, name) {
+        text.push(letter);
+        name.len() + 2
+    } else {
+        text.push('&');
+        1
     }
 }
 

@@ -252,7 +252,7 @@ fn fill_row(
         if field != last_field {
             join(&mut cells[5], " or ", field);
             if spelled.index.is_mapped {
-                let mapping = place.mapping_type(spelled, view.facts);
+                let mapping = place.mapping_type(spelled, *view.facts);
                 cells[5].extend([" (", mapping, ")"]);
             }
         }
@@ -340,20 +340,14 @@ impl Columns {
 
 /// Returns whether Markdown would take a byte for emphasis, a link, code, HTML or the end of a cell.
 fn is_markup(byte: u8) -> bool {
-    // Without a branch, so that the compiler takes many bytes in one step.
-    (byte == b'|')
-        | (byte == b'\\')
-        | (byte == b'<')
-        | (byte == b'`')
-        | (byte == b'*')
-        | (byte == b'_')
-        | (byte == b'[')
+    matches!(byte, b'|' | b'\\' | b'<' | b'`' | b'*' | b'_' | b'[')
 }
 
 /// Appends a cell of a table in Markdown.
 fn push_markdown(line: &mut String, cell: &str) {
     let start = line.len();
     push_printable(line, cell);
+    // Every byte is looked at, so that the compiler takes many in one step.
     if line.as_bytes()[start..].iter().fold(false, |any, byte| any | is_markup(*byte)) {
         let text = line.split_off(start);
         for letter in text.chars() {

@@ -188,7 +188,7 @@ pub(super) fn push_json_text(json: &mut String, text: &str) {
 /// Returns whether a text stands between quotes as it is.
 fn is_unescaped(text: &str) -> bool {
     // Every byte is looked at, so that the compiler takes many in one step.
-    let is_plain = |byte: u8| (byte >= b' ') & (byte <= b'~') & (byte != b'"') & (byte != b'\\');
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
     text.bytes().fold(true, |all, byte| all & is_plain(byte))
 }
 

@@ -320,7 +320,7 @@ impl<'p, 'a> Place<'p, 'a> {
     }
 
     /// Returns the mapping type of a field of the index.
-    pub(super) fn mapping_type(self, spelled: &Spelled, facts: &FieldFacts) -> &'static str {
+    pub(super) fn mapping_type(self, spelled: &Spelled, facts: FieldFacts) -> &'static str {
         if facts.is_object {
             return "object";
         }

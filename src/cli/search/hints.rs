@@ -78,7 +78,7 @@ fn explain_time(option: &str, time: &SearchTime, log: &Log) {
             format_args!("'{text}' is taken as UTC; write it with Z or an offset such as +02:00 to state the zone"),
         ),
         Some(TimeAssumption::StartOfDay) => {
-            let next_day = text.parse::<Date>().and_then(|date| date.tomorrow());
+            let next_day = text.parse::<Date>().and_then(Date::tomorrow);
             let whole_day = match next_day {
                 Ok(next_day) if option == "--to" => {
                     format!("; --to {next_day} includes the whole day")

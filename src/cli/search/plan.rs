@@ -270,7 +270,9 @@ impl SearchArgs {
     fn output(&self) -> SearchOutput {
         let result = &self.result;
         if let Some(target) = &result.trace {
-            SearchOutput::Summary(EventSummary::Trace(Trace::new(TraceTarget::new(target))))
+            SearchOutput::Summary(EventSummary::Trace(Box::new(Trace::new(TraceTarget::new(
+                target,
+            )))))
         } else if result.policy {
             let denied =
                 if result.include_denied { DeniedCalls::Include } else { DeniedCalls::LeaveOut };
@@ -402,7 +404,8 @@ fn empty(option: &str) -> Failure {
 fn address(text: &str) -> Result<AddressRange, Failure> {
     text.trim().parse().map_err(|error| {
         let failure = invalid("--ip <ADDRESS|CIDR>", text, &error);
-        if text.ends_with(".com") || text.contains("AWS") {
+        let is_domain = text.rsplit_once('.').is_some_and(|(_, domain)| domain == "com");
+        if is_domain || text.contains("AWS") {
             let expression = format!("$.sourceIPAddress == \"{text}\"");
             let option = presets::command_line(&["--match", &expression]);
             return failure.hint(format!("for calls of an AWS service, write {option}"));

@@ -4,6 +4,7 @@
 //! Invariant: nothing is sent but requests for events, and no checkpoint is read or written.
 
 use std::{
+    fmt::Write as _,
     io::{self, BufWriter, Write, stdout},
     ops::ControlFlow,
     path::PathBuf,
@@ -233,9 +234,10 @@ impl<W: Write> AlertPrinter<'_, W> {
         let mut line = message.document().to_json();
         // Behind the last member of the object.
         line.pop();
-        line.push_str(&format!(",\"actions\":{}", serde_json::to_string(&alert.actions)?));
+        // Writing to a String cannot fail.
+        let _ = write!(line, ",\"actions\":{}", serde_json::to_string(&alert.actions)?);
         if !planned.is_empty() {
-            line.push_str(&format!(",\"deliveries\":{}", serde_json::to_string(&planned)?));
+            let _ = write!(line, ",\"deliveries\":{}", serde_json::to_string(&planned)?);
         }
         line.push('}');
         Ok(escape_unprintable_json(&line) + "\n")

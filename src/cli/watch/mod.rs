@@ -165,7 +165,7 @@ pub(super) fn run(
     if args.mode.dry_run {
         return dry_run::run(&DryRun::new(args, &loaded, environment, now, log)?);
     }
-    run::run(WatchRun::new(args, &loaded, environment, now, log)?)
+    run::run(&WatchRun::new(args, &loaded, environment, now, log)?)
 }
 
 impl WatchArgs {

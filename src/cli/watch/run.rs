@@ -121,7 +121,7 @@ impl WatchArgs {
 /// # Errors
 ///
 /// Returns a [`Failure`] if the runtime cannot be started.
-pub(super) fn run(run: WatchRun<'_>) -> Result<Exit, Failure> {
+pub(super) fn run(run: &WatchRun<'_>) -> Result<Exit, Failure> {
     let metrics = Arc::new(Metrics::new(run.input.sources.names.clone()));
     let waits = WaitReporter::start(metrics.waits.clone(), run.log.clone());
     let started = Instant::now();

@@ -2,6 +2,8 @@
 //!
 //! Input: an answer. Output: an [`ExampleQuery`], whose forms find the same events.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::{Leaf, example, leaves, testable};
@@ -168,7 +170,8 @@ fn json_path(path: &str) -> String {
         if starts && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             text.extend([".", key]);
         } else {
-            text.push_str(&format!("[{}]", json!(key)));
+            // Writing to a String cannot fail.
+            let _ = write!(text, "[{}]", json!(key));
         }
     }
     text
