@@ -128,12 +128,14 @@ impl MemoryBudget {
             max_extra_bytes,
             ..usual
         };
-        let text_bytes = if self.required_bytes(workers) <= pipeline {
-            // A file as stored takes half as much as its text.
-            bytes(self.whole_files_bytes / 3 * 2) / workers
+        // A file as stored takes half as much as its text.
+        let texts = self.whole_files_bytes / 3 * 2;
+        let texts = if self.required_bytes(workers) <= pipeline {
+            texts
         } else {
-            bytes(self.whole_files_bytes.min(pipeline / WHOLE_FILES_DIVISOR)) / workers
+            texts.min(pipeline / WHOLE_FILES_DIVISOR)
         };
+        let text_bytes = bytes(texts) / workers;
         let at_most =
             |usual_bytes: usize, bytes: usize| usual_bytes.min(bytes.max(usual.window_bytes));
         DecoderLimits {
