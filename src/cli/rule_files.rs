@@ -186,6 +186,16 @@ pub(in crate::cli) fn load_valid_rules(
             report_error(&file.path, &file.text, error, log);
         }
     }
+    let skipped: usize = loaded.files.iter().map(|file| file.content.other_log_sources.len()).sum();
+    if skipped > 0 {
+        log.info(
+            "rules",
+            format_args!(
+                "skipped {} for other logs than CloudTrail's",
+                counted(skipped, "Sigma rule")
+            ),
+        );
+    }
     match loaded.error_count() {
         0 => Ok(loaded),
         errors => Err(Failure::usage(format!(

@@ -42,7 +42,7 @@ const VALUE_BYTES: usize = 80;
 const COUNTED_BYTES: usize = MAX_PARSED_BYTES / VALUE_BYTES;
 
 /// Returns whether a record is too large to be parsed as a whole.
-pub(super) fn is_too_large(record: &[u8]) -> bool {
+pub(in crate::pipeline) fn is_too_large(record: &[u8]) -> bool {
     if record.len() < COUNTED_BYTES {
         return false;
     }
