@@ -1,4 +1,4 @@
-//! trailload loads AWS CloudTrail events into Elasticsearch and OpenSearch, and searches, explains and tests rules on them.
+//! trailload loads AWS CloudTrail events into Elasticsearch and OpenSearch, and searches and explains them, and sends alerts.
 //!
 //! # How an event flows
 //!
@@ -12,8 +12,9 @@
 //!
 //! Every arrow is a bounded queue or a call: a slow engine slows down everything up to the first file, and memory stays
 //! bounded. [`pipeline`] carries records and decides nothing about an event; what is done with them is a
-//! [`Consumer`](pipeline::Consumer): `load`, its dry run, `search`, `watch --dry-run` and `schema --observed` are consumers. A
-//! search has no sink and no checkpoint: its workers evaluate a [`Query`](filter::query::Query), and print what matches.
+//! [`Consumer`](pipeline::Consumer): `load`, its dry run, `search`, `watch`, its dry run and `schema --observed` are consumers. A
+//! search has no sink and no checkpoint: its workers evaluate a [`Query`](filter::query::Query), and print what matches. The
+//! workers of `watch` evaluate rules; the checkpoint decides which matches are alerts, and keeps each until it is delivered.
 //!
 //! # Modules
 //!
@@ -21,7 +22,7 @@
 //!
 //! | module | responsibility |
 //! |---|---|
-//! | [`event`] | the types that travel between modules: partitions, batches, receipts, dead letters |
+//! | [`event`] | the types that travel between modules: partitions, batches, receipts, dead letters, alerts |
 //! | [`limit`] | concurrency limiter, rate limiter, backoff, memory budget |
 //! | [`shutdown`], [`error`], [`pending`], [`redact`], [`proxy`] | shutdown signal; chains of errors; requests in progress; URLs without credentials; HTTP proxies |
 //! | [`aws`] | sessions and credentials, accounts and Regions, classification of AWS errors |
@@ -30,8 +31,8 @@
 //! | [`normalize`] | turns a record into a document: id, index, rewritten keys, field registry |
 //! | [`report`] | metrics, progress bars, log lines, the summary |
 //! | [`source`] | lists and fetches inputs, decompresses them, finds the records in them |
-//! | [`sink`] | writes batches to an engine: mappings, bulk requests, retries, the result of each document; prints events |
-//! | [`checkpoint`] | the SQLite file: what is complete, coverage of time, dead letters, discovered fields |
+//! | [`sink`] | writes batches to an engine: mappings, bulk requests, retries, the result of each document; prints events; sends alerts |
+//! | [`checkpoint`] | the SQLite file: what is complete, coverage of time, dead letters, discovered fields, the memory of alerts |
 //! | [`pipeline`] | threads, queues and order of a run, generic over its consumer |
 //! | [`cli`] | arguments, plans, commands, messages and exit codes |
 //!
@@ -55,6 +56,7 @@
 //! | short principal | who made a call, in a few characters: `user/alice`, `role/Admin/alice`, `service/ec2` |
 //! | shape, spelling | the structure of a request or response in an API model; the name that CloudTrail writes for one of its fields |
 //! | rule, alert | events, an expression and thresholds; what a rule reports when it fires |
+//! | action, receiver, delivery | where alerts are sent, by name; its client; one alert for one action |
 //! | unmapped terms | `path=value` of what has no field of its own (`trailload.unmapped`) |
 //! | distribution | Elasticsearch or OpenSearch |
 //! | throttled, rejected, unreachable | asked to slow down; refused for its content; no response |
