@@ -1,5 +1,6 @@
 //! `--observed`: what real engines hold is shown as what the files hold that were loaded.
 
+use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -86,7 +87,7 @@ fn examples_of_queries_find_their_event_and_no_other(corner: &Corner) {
     for (number, call) in QUERIES.iter().enumerate() {
         let mut event: Value = serde_json::from_str(&run(&["schema", call, "--sample"])).unwrap();
         event["eventID"] = format!("00000000-0000-4000-8000-0000000000{number:02}").into();
-        lines.push_str(&format!("{event}\n"));
+        writeln!(lines, "{event}").unwrap();
         // The same call with other values.
         event["eventID"] = format!("00000000-0000-4000-8000-0000000001{number:02}").into();
         for member in ["requestParameters", "responseElements", "additionalEventData"] {
@@ -94,7 +95,7 @@ fn examples_of_queries_find_their_event_and_no_other(corner: &Corner) {
                 change_texts(value);
             }
         }
-        lines.push_str(&format!("{event}\n"));
+        writeln!(lines, "{event}").unwrap();
     }
     let file = desk.file("events.ndjson", lines);
     desk.load(&file, corner.url()).with(corner.index()).run().exits(0);

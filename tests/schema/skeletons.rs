@@ -155,7 +155,9 @@ fn leaves(value: &Value, path: String, paths: &mut Vec<String>) {
             }
         }
         Value::Array(items) => {
-            items.iter().for_each(|below| leaves(below, path.clone(), paths));
+            for below in items {
+                leaves(below, path.clone(), paths);
+            }
         }
         Value::Null => {}
         _ => paths.push(path),

@@ -65,7 +65,7 @@ fn conditions_see_the_envelope_that_an_event_was_delivered_in() {
         ("pretty", format!("{:#}", delivered())),
     ];
     for (name, text) in forms {
-        let file = desk.file(&format!("{name}.json"), text);
+        let file = desk.file(format!("{name}.json"), text);
         let holds = |condition: &str| {
             let words = ["--in", file.to_str().unwrap(), "--where", condition];
             search(&words).code == Some(0)
@@ -111,7 +111,7 @@ fn copies_in_overlapping_files_are_printed_once_and_sorted_by_time_and_id() {
         let at = part * 50;
         let copies: Vec<Value> =
             (0..150).map(|number| shuffled[(at + number) % 600].clone()).collect();
-        desk.file(&format!("trail/{part}.json"), records(&copies));
+        desk.file(format!("trail/{part}.json"), records(&copies));
     }
     let folder = desk.path("trail");
     let mut expected: Vec<(String, String)> = all
@@ -254,7 +254,7 @@ fn of_a_key_that_repeats_the_last_value_counts_everywhere() {
         ("plain", member("\"eventName\":\"PutObject\"")),
         ("escaped", member("\"\\u0065ventName\":\"PutObject\"")),
     ] {
-        let file = desk.file(&format!("{name}.json"), text);
+        let file = desk.file(format!("{name}.json"), text);
         let found =
             |words: &[&str]| search(&[&["--in", file.to_str().unwrap()][..], words].concat()).code;
         assert_eq!(found(&["s3:PutObject"]), Some(0), "{name}");

@@ -281,7 +281,7 @@ fn two_runs_at_once_share_nothing_and_lose_nothing() {
     let second = folder.watch(&WITH_ACTIONS);
     assert_eq!(second.code, Some(1), "{}", second.stderr);
     assert!(second.stderr.contains("in use"), "{}", second.stderr);
-    assert!(ends_within(&mut first, Duration::from_secs(60)));
+    assert!(ends_within(&mut first, Duration::from_mins(1)));
     assert_eq!(first.wait().unwrap().code(), Some(0));
     assert_eq!(set(hook.events()), ids(0..20));
     assert_eq!(hook.received().len(), 20);

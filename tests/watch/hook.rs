@@ -157,7 +157,7 @@ fn respond(mut stream: &TcpStream, answer: &Answer) -> bool {
             false
         }
         Answer::Hang => {
-            thread::sleep(Duration::from_secs(60));
+            thread::sleep(Duration::from_mins(1));
             false
         }
     }
@@ -253,8 +253,8 @@ impl Ended {
     pub(super) fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let stderr = text(&output.stderr);
-        let lines = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let summary = lines.filter(|line| line["about"] == "summary").last().unwrap_or_default();
+        let mut lines = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let summary = lines.rfind(|line| line["about"] == "summary").unwrap_or_default();
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr, summary }
     }
 

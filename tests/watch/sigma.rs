@@ -32,7 +32,7 @@ fn public_rules_find_the_events_that_another_evaluator_finds() {
         // Events with the same id count once.
         let alerts = found.get(&rule).copied().unwrap_or(0);
         assert!(
-            alerts <= events.len() && (alerts > 0) == !events.is_empty(),
+            alerts <= events.len() && (alerts > 0) != events.is_empty(),
             "{rule}: {alerts} {events:?}"
         );
     }
