@@ -111,6 +111,7 @@ pub struct Alert {
     pub event: Bytes,
 }
 
+#[expect(clippy::ref_option, reason = "serde passes the field by reference")]
 fn as_text<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(|time| time.to_string()).serialize(serializer)
 }

@@ -44,6 +44,7 @@ impl<'a> EventHeader<'a> {
 }
 
 /// Which members of a header are looked at.
+#[expect(clippy::struct_excessive_bools, reason = "each is about members of its own")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderNeeds {
     /// `eventSource` and `eventName`.

@@ -144,7 +144,9 @@ fn work(folder: &Path) {
     for number in 0..PARTITIONS {
         let key = format!("file:/trail/{number}");
         if deliverer.reader.loaded_fingerprint(&key).unwrap().is_none() {
-            partition_events(number).into_iter().for_each(|event| events.send(event).unwrap());
+            for event in partition_events(number) {
+                events.send(event).unwrap();
+            }
         }
         for action in ACTIONS {
             deliverer.deliver(action);
@@ -215,7 +217,9 @@ fn a_process_that_is_killed_at_any_moment_loses_no_delivery_and_repeats_at_most_
     let mut other = received(folder.path(), ACTIONS[1]);
     let repeated: usize = other.values().map(|times| times - 1).sum();
     assert!(repeated <= kills, "{repeated} deliveries were repeated by {kills} kills");
-    other.values_mut().for_each(|times| *times = 1);
+    for times in other.values_mut() {
+        *times = 1;
+    }
     assert_eq!(other, expected, "every alert was delivered, and no other");
     let reader = CheckpointReader::open(&folder.path().join("checkpoint.sqlite")).unwrap();
     let status = reader.action_status().unwrap();

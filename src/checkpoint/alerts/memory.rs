@@ -199,7 +199,7 @@ fn open_rule(
     evaluated_from: i64,
 ) -> rusqlite::Result<RuleState> {
     let first_seen_by = rule.grouping.first_seen.as_ref().map_or_else(String::new, |first_seen| {
-        Value::from_iter(first_seen.by.iter().map(Expression::text)).to_string()
+        first_seen.by.iter().map(Expression::text).collect::<Value>().to_string()
     });
     let known: Option<(Option<String>, Option<i64>)> = connection
         .prepare_cached("SELECT first_seen_by, learning_from FROM alert_rules WHERE name = ?1")?

@@ -1,6 +1,6 @@
 //! The memory of alerts against simple models, and the life of deliveries.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write as _, path::Path, sync::Arc};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use rusqlite::Connection;
@@ -34,7 +34,7 @@ struct Memory {
     connection: Connection,
     rules: Arc<RuleSet>,
     options: AlertOptions,
-    memory: AlertMemory,
+    alerts: AlertMemory,
 }
 
 impl Memory {
@@ -42,9 +42,9 @@ impl Memory {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.set_prepared_statement_cache_capacity(64);
         migrate::migrate(&mut connection, Path::new("memory")).unwrap();
-        let memory =
+        let alerts =
             AlertMemory::open(&connection, Arc::clone(rules), options.clone(), NOW).unwrap();
-        Self { connection, rules: Arc::clone(rules), options, memory }
+        Self { connection, rules: Arc::clone(rules), options, alerts }
     }
 
     /// A memory of one rule.
@@ -55,7 +55,7 @@ impl Memory {
     /// As after the end of a run and the start of another.
     fn restart(&mut self) {
         let (rules, options) = (Arc::clone(&self.rules), self.options.clone());
-        self.memory = AlertMemory::open(&self.connection, rules, options, NOW).unwrap();
+        self.alerts = AlertMemory::open(&self.connection, rules, options, NOW).unwrap();
     }
 
     fn restart_with(&mut self, rules: &Arc<RuleSet>, options: AlertOptions) {
@@ -64,7 +64,7 @@ impl Memory {
     }
 
     fn record(&mut self, matches: &[NewMatch]) {
-        self.memory.record(&self.connection, matches, NOW).unwrap();
+        self.alerts.record(&self.connection, matches, NOW).unwrap();
     }
 
     fn rows(&self) -> DeliveryRows<'_> {
@@ -123,12 +123,14 @@ impl Limits {
     fn keys(&self) -> String {
         let mut keys = String::new();
         if let Some(window) = self.window {
-            keys += &format!("window: {window}s\nthreshold: {}\n", self.threshold);
+            writeln!(keys, "window: {window}s\nthreshold: {}", self.threshold).unwrap();
         }
         if let Some((within, learning)) = self.first_seen {
-            keys += &format!(
-                "first_seen: {{by: [detail.a], within: {within}s, learning: {learning}s}}\n"
-            );
+            writeln!(
+                keys,
+                "first_seen: {{by: [detail.a], within: {within}s, learning: {learning}s}}"
+            )
+            .unwrap();
         }
         keys
     }
@@ -296,7 +298,7 @@ fn an_event_that_is_read_again_raises_no_second_alert() {
     memory.restart();
     memory.record(&minutes(&[2, 1, 3, 3]));
     assert_eq!(memory.alerted(), ["1", "2", "3"]);
-    let totals = memory.memory.totals();
+    let totals = memory.alerts.totals();
     assert_eq!((totals.matches, totals.alerts, totals.duplicates), (4, 1, 3));
 }
 
@@ -361,7 +363,7 @@ fn alerts_for_old_events_are_recorded_and_not_delivered() {
     memory.record(&[event("old", NOW - HOUR - 1), event("young", NOW - HOUR)]);
     assert_eq!(memory.alerted(), ["young"]);
     memory.record(&[event("old", NOW - HOUR - 1)]);
-    let totals = memory.memory.totals();
+    let totals = memory.alerts.totals();
     assert_eq!((totals.recorded, totals.alerts, totals.duplicates), (1, 1, 1));
     let rule = &memory.rows().rules().unwrap()[0];
     assert_eq!((rule.matches, rule.alerts, rule.recorded, rule.last_alert), (2, 1, 1, Some(NOW)));
@@ -416,7 +418,7 @@ fn the_learning_period_starts_with_the_first_event_of_the_rule_or_of_the_run() {
     memory.restart();
     memory.record(&[seen("d", 70)]);
     assert_eq!(memory.alerted(), ["c", "d"]);
-    assert_eq!(memory.memory.totals().learned, 0, "d is met after the period");
+    assert_eq!(memory.alerts.totals().learned, 0, "d is met after the period");
 
     let start = Timestamp::from_millisecond(-50 * MINUTE).ok();
     let options = AlertOptions { evaluated_from: start, ..AlertOptions::default() };
@@ -473,7 +475,7 @@ fn a_rule_without_actions_has_the_default_ones() {
     let rules = rules(&["actions: []\n"]);
     let mut memory = Memory::new(&rules, AlertOptions::default());
     memory.record(&minutes(&[1]));
-    assert_eq!((memory.memory.totals().alerts, memory.memory.totals().deliveries), (1, 0));
+    assert_eq!((memory.alerts.totals().alerts, memory.alerts.totals().deliveries), (1, 0));
     assert_eq!(memory.count("alerts"), 0);
     let options = AlertOptions { default_actions: vec!["a".to_owned()], ..Default::default() };
     memory.restart_with(&rules, options);
@@ -570,7 +572,7 @@ fn all_tables_are_bounded_and_the_oldest_event_times_are_deleted() {
     let rules = rules(&[keys, ""]);
     let mut memory = Memory::new(&rules, AlertOptions::default());
     // 4,000 events, 2,000 windows, 1,500 counts, 2,000 combinations.
-    memory.memory.divide_bounds(1_000);
+    memory.alerts.divide_bounds(1_000);
     for hundred in 0..100 {
         let numbers = hundred * 100..(hundred + 1) * 100;
         let matches = numbers.flat_map(|number| {

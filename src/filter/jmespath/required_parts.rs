@@ -25,7 +25,7 @@ pub(super) fn required_parts(expr: &Expr) -> Option<Vec<EventPart>> {
     let mut analysis = Analysis::default();
     let result = analysis.trace(expr, &[Origin::View])?;
     // An object is true, whatever is in it.
-    analysis.require(result, Extent::Kind)?;
+    analysis.require(result, &Extent::Kind)?;
     Some(analysis.parts)
 }
 
@@ -55,7 +55,7 @@ impl Analysis {
             Expr::Literal(_) | Expr::Reference(_) => Some(Vec::new()),
             // Of a value that is no list, nothing is selected.
             Expr::Index(_) | Expr::Slice { .. } => {
-                self.require(current.to_vec(), Extent::Kind)?;
+                self.require(current.to_vec(), &Extent::Kind)?;
                 Some(Vec::new())
             }
             Expr::Chain(parts) => {
@@ -64,20 +64,20 @@ impl Analysis {
             Expr::Or(parts) | Expr::And(parts) => self.trace_alternatives(parts, current),
             Expr::Not(inner) => self.consume_truth(inner, current),
             Expr::Comparison { comparator, left, right } => {
-                self.consume(left, current, compared(*comparator, right))?;
-                self.consume(right, current, compared(*comparator, left))
+                self.consume(left, current, &compared(*comparator, right))?;
+                self.consume(right, current, &compared(*comparator, left))
             }
             Expr::Condition { predicate, then } => {
                 self.consume_truth(predicate, current)?;
                 self.trace(then, current)
             }
-            Expr::Flatten(inner) => self.consume(inner, current, Extent::Kind),
-            Expr::Values(inner) => self.consume(inner, current, Extent::Value),
+            Expr::Flatten(inner) => self.consume(inner, current, &Extent::Kind),
+            Expr::Values(inner) => self.consume(inner, current, &Extent::Value),
             Expr::Projection { list, each } => {
-                self.consume(list, current, Extent::Kind)?;
+                self.consume(list, current, &Extent::Kind)?;
                 // The elements are there with the list.
                 let elements = self.trace(each, &[])?;
-                self.require(elements, Extent::Value)?;
+                self.require(elements, &Extent::Value)?;
                 Some(Vec::new())
             }
             Expr::List(items) => self.construct(items.iter(), current),
@@ -107,8 +107,8 @@ impl Analysis {
         current: &[Origin],
     ) -> Option<Origins> {
         // The result on null is null.
-        self.require(current.to_vec(), Extent::Kind)?;
-        items.try_for_each(|item| self.consume(item, current, Extent::Value).map(drop))?;
+        self.require(current.to_vec(), &Extent::Kind)?;
+        items.try_for_each(|item| self.consume(item, current, &Extent::Value).map(drop))?;
         Some(Vec::new())
     }
 
@@ -126,13 +126,13 @@ impl Analysis {
                 // An object is refused, and the message names only its kind.
                 _ => Extent::Kind,
             };
-            self.consume(argument, current, extent)?;
+            self.consume(argument, current, &extent)?;
         }
         Some(Vec::new())
     }
 
     /// Traces an expression whose result is looked at here.
-    fn consume(&mut self, expr: &Expr, current: &[Origin], extent: Extent) -> Option<Origins> {
+    fn consume(&mut self, expr: &Expr, current: &[Origin], extent: &Extent) -> Option<Origins> {
         let origins = self.trace(expr, current)?;
         self.require(origins, extent)?;
         Some(Vec::new())
@@ -148,17 +148,17 @@ impl Analysis {
     fn require_truth(&mut self, mut origins: Origins) -> Option<()> {
         // The view is never empty.
         origins.retain(|origin| *origin != Origin::View);
-        self.require(origins, Extent::Value)
+        self.require(origins, &Extent::Value)
     }
 
-    fn require(&mut self, origins: Origins, extent: Extent) -> Option<()> {
+    fn require(&mut self, origins: Origins, extent: &Extent) -> Option<()> {
         for origin in origins {
             let part = match origin {
                 Origin::Event(path) if !path.is_empty() => {
                     EventPart { path, extent: extent.clone() }
                 }
                 // Both are objects, whatever is in them.
-                Origin::View | Origin::Event(_) if extent == Extent::Kind => continue,
+                Origin::View | Origin::Event(_) if *extent == Extent::Kind => continue,
                 Origin::View | Origin::Event(_) => return None,
             };
             if !self.parts.contains(&part) {

@@ -29,7 +29,7 @@ mod rule_set;
 mod tests;
 mod value_cache;
 
-use std::{borrow::Cow, path::PathBuf, time::Duration};
+use std::{borrow::Cow, fmt::Write as _, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -180,9 +180,11 @@ impl ActionReference {
                 }
                 settings => {
                     let digest = Sha256::digest(settings.to_string());
-                    let digest: String =
-                        digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-                    Cow::Owned(format!("inline:{kind}:{digest}"))
+                    let mut name = format!("inline:{kind}:");
+                    for byte in digest.iter().take(4) {
+                        let _ = write!(name, "{byte:02x}");
+                    }
+                    Cow::Owned(name)
                 }
             },
         }

@@ -144,6 +144,14 @@ impl PartTree {
     }
 }
 
+/// The members that a search by name finds in a value.
+enum Members {
+    /// The value has none of them.
+    None,
+    /// The value with nothing but them and what contains them.
+    Within(Value),
+}
+
 /// Reads values of a text. Each method returns `None` if the whole record has to be parsed.
 #[derive(Clone, Copy)]
 struct Reader<'t> {
@@ -176,9 +184,9 @@ impl Reader<'_> {
             return Some(());
         }
         match self.search(&tree.anywhere, value)? {
-            Some(found) => insert(parsed, key, found),
+            Members::Within(found) => insert(parsed, key, found),
             // Of a key that repeats, the last value counts.
-            None => str::from_utf8(key).ok().map(|key| drop(parsed.shift_remove(key))),
+            Members::None => str::from_utf8(key).ok().map(|key| drop(parsed.shift_remove(key))),
         }
     }
 
@@ -200,21 +208,27 @@ impl Reader<'_> {
     }
 
     /// Returns the members with these names in a value of which nothing else is required, and what contains them.
-    fn search(self, names: &[MemberName], value: Range<usize>) -> Option<Option<Value>> {
+    fn search(self, names: &[MemberName], value: Range<usize>) -> Option<Members> {
         let bytes = &self.text[value.clone()];
         let is_searched = matches!(bytes.first(), Some(b'{' | b'['))
             && names.iter().any(|name| name.may_be_in(bytes));
         if !is_searched {
-            return Some(None);
+            return Some(Members::None);
         }
         let reader = self.deeper()?;
         if bytes.first() == Some(&b'[') {
             let mut found = Vec::new();
             reader.each_element(value, |element| {
-                found.extend(reader.search(names, element)?);
+                if let Members::Within(element) = reader.search(names, element)? {
+                    found.push(element);
+                }
                 Some(())
             })?;
-            return Some((!found.is_empty()).then_some(Value::Array(found)));
+            return Some(if found.is_empty() {
+                Members::None
+            } else {
+                Members::Within(Value::Array(found))
+            });
         }
         let mut found = Map::new();
         reader.each_member(value, |reader, key, value| {
@@ -222,11 +236,11 @@ impl Reader<'_> {
                 return insert(&mut found, key, reader.value(value)?);
             }
             match reader.search(names, value)? {
-                Some(value) => insert(&mut found, key, value),
-                None => str::from_utf8(key).ok().map(|key| drop(found.shift_remove(key))),
+                Members::Within(value) => insert(&mut found, key, value),
+                Members::None => str::from_utf8(key).ok().map(|key| drop(found.shift_remove(key))),
             }
         })?;
-        Some((!found.is_empty()).then_some(Value::Object(found)))
+        Some(if found.is_empty() { Members::None } else { Members::Within(Value::Object(found)) })
     }
 
     fn deeper(self) -> Option<Self> {
@@ -454,7 +468,9 @@ mod tests {
     fn write_text(content: &str, is_escaped: bool, text: &mut String) {
         if is_escaped && content.is_ascii() {
             let code = |byte: u8| format!("\\u{byte:04x}");
-            text.push_str(&format!("\"{}\"", content.bytes().map(code).collect::<String>()));
+            text.push('"');
+            text.extend(content.bytes().map(code));
+            text.push('"');
         } else {
             text.push_str(&Value::from(content).to_string());
         }

@@ -24,7 +24,7 @@ pub enum EventSummary {
     /// The least policies that allow the calls.
     Policy(LeastPolicy),
     /// Who is behind a credential.
-    Trace(Trace),
+    Trace(Box<Trace>),
 }
 
 impl EventSummary {
@@ -53,7 +53,7 @@ impl EventSummary {
             (Self::Counts(counts), Self::Counts(other)) => counts.merge(other),
             (Self::Histogram(histogram), Self::Histogram(other)) => histogram.merge(other),
             (Self::Policy(policy), Self::Policy(other)) => policy.merge(other),
-            (Self::Trace(trace), Self::Trace(other)) => trace.merge(other),
+            (Self::Trace(trace), Self::Trace(other)) => trace.merge(*other),
             // All parts are copies of one summary.
             _ => {}
         }

@@ -216,7 +216,8 @@ impl DeliveryError {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::{fs, path::Path, time::Instant};
 
@@ -272,6 +273,7 @@ mod tests {
         assert!(error.cause.contains("/no/such/program cannot be run"), "{error}");
     }
 
+    #[expect(clippy::disallowed_methods, reason = "waits for the system to end a process")]
     #[tokio::test]
     async fn a_program_that_exceeds_its_time_is_ended_with_its_children() {
         let folder = tempfile::tempdir().unwrap();

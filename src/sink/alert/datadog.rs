@@ -4,6 +4,8 @@
 //! Invariant: title, text, tags and keys are within the limits of the API, and nothing in an event starts Markdown or notifies
 //! anybody.
 
+use std::fmt::Write as _;
+
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
@@ -263,12 +265,12 @@ fn text(message: &AlertMessage) -> String {
         [("Console", message.console_link()), ("Search", message.search_command())]
     {
         if let Some(value) = value {
-            text.push_str(&format!("\n{label}: {value}"));
+            let _ = write!(text, "\n{label}: {value}");
         }
     }
     for fact in message.facts() {
         let value = MAX_ATTRIBUTE.cut(&fact.value).into_owned();
-        text.push_str(&format!("\n{}: {}", fact.label, harmless(&value)));
+        let _ = write!(text, "\n{}: {}", fact.label, harmless(&value));
     }
     MAX_TEXT.cut(&text).into_owned()
 }

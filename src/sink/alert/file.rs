@@ -2,12 +2,12 @@
 //!
 //! Input: an [`AlertMessage`]. Output: a line at the end of the file, on disk when the delivery is acknowledged.
 //! Invariant: an alert is in the file once, also after a crash between writing and acknowledging: its id is looked for at the end
-//! of the file. A line that a crash has cut is removed. Several processes can append to one file.
+//! of the file. A line that a crash has cut is removed. Several processes can append to one file. The memory for ids is bounded.
 
 use std::{
     collections::HashSet,
     fs::{File, OpenOptions},
-    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -21,14 +21,18 @@ use crate::filter::yaml::YamlNode;
 /// The keys of this kind.
 pub(super) const KEYS: [&str; 1] = ["path"];
 
-/// Bytes at the end of a file in which ids are looked for: thousands of alerts, and a crash leaves a few in doubt.
-const TAIL_BYTES: u64 = 16 << 20;
+/// Bytes at the end of a file in which ids are looked for. A crash leaves 64 alerts in doubt, as many can be behind them, and an
+/// event has 256 KB at most in CloudTrail: 32 MiB, and as much for other processes.
+const TAIL_BYTES: u64 = 64 << 20;
 
-/// Ids that are remembered; with more, those of the end of the file are read again.
-const MAX_IDS: usize = 200_000;
+/// Ids that are remembered at least, and half of those that are remembered at most.
+const REMEMBERED_IDS: usize = 50_000;
 
 /// Start of each line, which the id follows.
 const LINE_START: &[u8] = b"{\"id\":\"";
+
+/// Bytes of a line that are looked at: its start and its id.
+const LINE_HEAD_BYTES: usize = 64;
 
 /// The settings of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +104,28 @@ struct Known {
     identity: Option<(u64, u64)>,
     /// Up to where ids were read.
     length: u64,
-    ids: HashSet<String>,
+    ids: RecentIds,
+}
+
+/// The ids of the latest lines.
+#[derive(Debug, Default)]
+struct RecentIds {
+    latest: HashSet<u128>,
+    /// Those before them.
+    earlier: HashSet<u128>,
+}
+
+impl RecentIds {
+    fn insert(&mut self, id: u128) {
+        if self.latest.len() >= REMEMBERED_IDS {
+            self.earlier = std::mem::take(&mut self.latest);
+        }
+        self.latest.insert(id);
+    }
+
+    fn contains(&self, id: u128) -> bool {
+        self.latest.contains(&id) || self.earlier.contains(&id)
+    }
 }
 
 impl Appender {
@@ -115,7 +140,8 @@ impl Appender {
         // Released when the file is closed.
         file.lock()?;
         self.known.update(&mut file)?;
-        if self.known.ids.contains(id) {
+        let id = parse_id(id);
+        if id.is_some_and(|id| self.known.ids.contains(id)) {
             return Ok(());
         }
         let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
@@ -127,7 +153,9 @@ impl Appender {
         if is_new {
             sync_folder(&self.path);
         }
-        self.known.ids.insert(id.to_owned());
+        if let Some(id) = id {
+            self.known.ids.insert(id);
+        }
         self.known.length += line.len() as u64;
         Ok(())
     }
@@ -138,9 +166,9 @@ impl Known {
     fn update(&mut self, file: &mut File) -> io::Result<()> {
         let identity = identity(file)?;
         let length = file.metadata()?.len();
-        if self.identity != identity || length < self.length || self.ids.len() > MAX_IDS {
-            *self =
-                Self { identity, length: length.saturating_sub(TAIL_BYTES), ids: HashSet::new() };
+        if self.identity != identity || length < self.length {
+            let length = length.saturating_sub(TAIL_BYTES);
+            *self = Self { identity, length, ids: RecentIds::default() };
         }
         if length == self.length {
             return Ok(());
@@ -149,12 +177,13 @@ impl Known {
         let mut reader = BufReader::new(&mut *file).take(length - self.length);
         let mut complete = self.length;
         let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line)? > 0 {
-            if line.last() == Some(&b'\n') {
-                complete += line.len() as u64;
-                self.ids.extend(id_of_line(&line));
-                line.clear();
+        let mut line_bytes = read_line_head(&mut reader, &mut line)?;
+        while line_bytes > 0 && line.last() == Some(&b'\n') {
+            complete += line_bytes;
+            if let Some(id) = id_of_line(&line) {
+                self.ids.insert(id);
             }
+            line_bytes = read_line_head(&mut reader, &mut line)?;
         }
         drop(reader);
         if !line.is_empty() && is_start_of_line(&line) {
@@ -169,10 +198,35 @@ impl Known {
     }
 }
 
-fn id_of_line(line: &[u8]) -> Option<String> {
+/// Reads a line of any length, and returns its bytes; 0 at the end. `line` gets its head, and a line break if the line is complete.
+fn read_line_head(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+    line.clear();
+    let mut bytes = 0;
+    loop {
+        let available = reader.fill_buf()?;
+        let end = memchr::memchr(b'\n', available);
+        let content = &available[..end.unwrap_or(available.len())];
+        let is_last = end.is_some() || content.is_empty();
+        line.extend(content.iter().take(LINE_HEAD_BYTES.saturating_sub(line.len())));
+        line.extend(end.map(|_| b'\n'));
+        let length = content.len() + usize::from(end.is_some());
+        reader.consume(length);
+        bytes += length as u64;
+        if is_last {
+            return Ok(bytes);
+        }
+    }
+}
+
+fn id_of_line(line: &[u8]) -> Option<u128> {
     let rest = line.strip_prefix(LINE_START)?;
     let end = rest.iter().position(|byte| *byte == b'"')?;
-    String::from_utf8(rest[..end].to_vec()).ok()
+    parse_id(std::str::from_utf8(&rest[..end]).ok()?)
+}
+
+/// Returns an id of an alert as a number; `None` for a text that is none.
+fn parse_id(id: &str) -> Option<u128> {
+    u128::from_str_radix(id, 16).ok()
 }
 
 /// Returns whether a text is the start of a line of this program.
@@ -181,7 +235,6 @@ fn is_start_of_line(text: &[u8]) -> bool {
 }
 
 #[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "other systems have no such identity")]
 fn identity(file: &File) -> io::Result<Option<(u64, u64)>> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = file.metadata()?;
@@ -236,6 +289,31 @@ mod tests {
             appender(&path).append("b", &line("b")).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), line("a") + &line("b"), "{cut}");
         }
+    }
+
+    #[test]
+    fn alerts_that_were_in_flight_are_found_before_many_long_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alerts.ndjson");
+        let long = |id: u32| format!("{{\"id\":\"{id:x}\",\"x\":\"{}\"}}\n", "x".repeat(300_000));
+        let written: String = (0..128).map(long).collect();
+        fs::write(&path, &written).unwrap();
+        let mut appender = appender(&path);
+        for id in 0..128 {
+            appender.append(&format!("{id:x}"), &long(id)).unwrap();
+        }
+        assert!(fs::read_to_string(&path).unwrap() == written);
+    }
+
+    #[test]
+    fn latest_ids_are_remembered_and_few_others() {
+        let mut ids = RecentIds::default();
+        for id in 0..REMEMBERED_IDS as u128 * 5 / 2 {
+            ids.insert(id);
+            assert!(ids.contains(id) && ids.contains(id.saturating_sub(REMEMBERED_IDS as u128)));
+        }
+        assert!(ids.latest.len() + ids.earlier.len() <= 2 * REMEMBERED_IDS);
+        assert!(!ids.contains(0));
     }
 
     #[test]

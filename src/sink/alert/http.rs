@@ -294,14 +294,13 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
 /// Returns the wait of `Retry-After`, which is a number of seconds or a date (RFC 9110, 10.2.3).
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get("retry-after")?.to_str().ok()?.trim();
-    let wait = match text.parse::<f64>() {
+    let wait = if let Ok(seconds) = text.parse::<f64>() {
         // Slack and others send whole seconds; some gateways send fractions.
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
-        Err(_) => {
-            let date = http_date(text)?;
-            // Clocks differ by seconds; a date in the past allows the next attempt at once.
-            Duration::try_from(date.duration_since(now)).unwrap_or_default()
-        }
+        Duration::try_from_secs_f64(seconds).ok()?
+    } else {
+        let date = http_date(text)?;
+        // Clocks differ by seconds; a date in the past allows the next attempt at once.
+        Duration::try_from(date.duration_since(now)).unwrap_or_default()
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }

@@ -5,7 +5,7 @@
 //! invisible or controls a terminal; services escape them further.
 //! Not here: the limits and the markup of services.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
@@ -161,7 +161,7 @@ fn add_names<'a>(
                 add_distinct(names, Some(text.as_str()));
             }
             Value::Object(members) if depth < MAX_NAME_DEPTH => {
-                add_names(names, members, depth + 1)
+                add_names(names, members, depth + 1);
             }
             Value::Array(items) if depth < MAX_NAME_DEPTH => {
                 for item in items.iter().filter_map(Value::as_object) {
@@ -254,13 +254,13 @@ impl AlertMessage {
         text.push('\n');
         let width = self.facts.iter().map(|fact| fact.label.len()).max().unwrap_or_default();
         for Fact { label, value, .. } in &self.facts {
-            text.push_str(&format!("{label:width$}  {value}\n"));
+            let _ = writeln!(text, "{label:width$}  {value}");
         }
         if let Some(link) = &self.console_link {
-            text.push_str(&format!("{:width$}  {link}\n", "Console"));
+            let _ = writeln!(text, "{:width$}  {link}", "Console");
         }
         if let Some(command) = &self.search_command {
-            text.push_str(&format!("{:width$}  {command}\n", "Search"));
+            let _ = writeln!(text, "{:width$}  {command}", "Search");
         }
         text
     }
@@ -413,17 +413,17 @@ fn headline(alert: &Alert, facts: &EventFacts<'_>) -> String {
     let mut headline =
         format!("{} by {}", single_line(&action), single_line(&short_principal(facts.event)));
     if let Some(account) = facts.account() {
-        headline.push_str(&format!(" in account {}", single_line(account)));
+        let _ = write!(headline, " in account {}", single_line(account));
     }
     if let Some(region) = facts.text("/awsRegion") {
-        headline.push_str(&format!(", {}", single_line(region)));
+        let _ = write!(headline, ", {}", single_line(region));
     }
     // A failed sign-in has no code.
     if let Some(error) = facts.text("/errorCode").or_else(|| facts.text("/errorMessage")) {
-        headline.push_str(&format!(": {}", MAX_HEADLINE_ERROR.cut(&single_line(error))));
+        let _ = write!(headline, ": {}", MAX_HEADLINE_ERROR.cut(&single_line(error)));
     }
     if alert.events > 1 {
-        headline.push_str(&format!(" ({} events)", alert.events));
+        let _ = write!(headline, " ({} events)", alert.events);
     }
     headline
 }
@@ -500,25 +500,24 @@ fn search_command(
     context: &MessageContext,
 ) -> Option<String> {
     let mut command = "trailload search".to_owned();
-    match id {
-        Some(id) => command.push_str(&format!(" --match '$.eventID == \"{id}\"'")),
-        None => {
-            let name = facts.text("/eventName").filter(|name| {
-                name.len() <= MAX_ID_BYTES && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            })?;
-            alert.time?;
-            command.push_str(&format!(" {name}"));
-        }
+    if let Some(id) = id {
+        let _ = write!(command, " --match '$.eventID == \"{id}\"'");
+    } else {
+        let name = facts.text("/eventName").filter(|name| {
+            name.len() <= MAX_ID_BYTES && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })?;
+        alert.time?;
+        let _ = write!(command, " {name}");
     }
     // The time spares a search of buckets and files most of their objects.
     if let Some(time) = alert.time {
-        command.push_str(&format!(" --from {time} --to {time}"));
+        let _ = write!(command, " --from {time} --to {time}");
     }
     for source in &context.sources {
-        command.push_str(&format!(" --in {}", shell_word(source)?));
+        let _ = write!(command, " --in {}", shell_word(source)?);
     }
     if let Some(region) = region.filter(|_| context.sources.is_empty()) {
-        command.push_str(&format!(" --regions {region}"));
+        let _ = write!(command, " --regions {region}");
     }
     Some(command)
 }

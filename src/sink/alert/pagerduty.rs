@@ -134,20 +134,20 @@ impl PagerDutyReceiver {
 
 /// Returns the event.
 fn body(message: &AlertMessage, routing_key: &str) -> String {
-    let body = event(message, routing_key, message.to_value()).to_string();
+    let body = event(message, routing_key, &message.to_value()).to_string();
     if body.len() <= MAX_BYTES {
         return body;
     }
     let details = serde_json::to_value(message.document().without_event()).unwrap_or_default();
-    let body = event(message, routing_key, details).to_string();
+    let body = event(message, routing_key, &details).to_string();
     if body.len() <= MAX_BYTES {
         return body;
     }
     // Only a group or a description can be this large.
-    event(message, routing_key, json!({"message": message.headline()})).to_string()
+    event(message, routing_key, &json!({"message": message.headline()})).to_string()
 }
 
-fn event(message: &AlertMessage, routing_key: &str, details: Value) -> Value {
+fn event(message: &AlertMessage, routing_key: &str, details: &Value) -> Value {
     let alert = message.alert();
     let severity = match alert.severity {
         Severity::Critical => "critical",

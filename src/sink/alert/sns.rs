@@ -274,9 +274,10 @@ impl SnsReceiver {
     fn error(&self, error: &ServiceError) -> DeliveryError {
         let cause = format!("{}: {error}", self.settings.topic.arn);
         let (retry, hint) = match &error.kind {
-            ErrorKind::Throttled | ErrorKind::Transient => (RetryAdvice::Backoff, None),
             // New credentials may be there with the next attempt.
-            ErrorKind::ExpiredToken => (RetryAdvice::Backoff, None),
+            ErrorKind::Throttled | ErrorKind::Transient | ErrorKind::ExpiredToken => {
+                (RetryAdvice::Backoff, None)
+            }
             ErrorKind::AccessDenied { .. } => (
                 RetryAdvice::Never,
                 Some(

@@ -136,7 +136,9 @@ fn a_full_disk_loses_no_alert_and_raises_none_twice() {
     let mut store = open_with(&place, &every_event());
     for number in 0..=read {
         if !place.is_loaded(number) {
-            partition_with_match(number).into_iter().for_each(|event| store.apply(event).unwrap());
+            for event in partition_with_match(number) {
+                store.apply(event).unwrap();
+            }
         }
     }
     store.commit().unwrap();

@@ -110,6 +110,6 @@ fn parts_are_as_small_as_the_expression_allows() {
 
 #[test]
 fn an_expression_with_too_many_origins_requires_the_event() {
-    let text = vec!["(a || b)"; 12].join(" | ");
+    let text = ["(a || b)"; 12].join(" | ");
     assert_eq!(Expression::parse(&format!("detail | {text}")).unwrap().required_parts(), None);
 }

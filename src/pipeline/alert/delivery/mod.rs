@@ -189,7 +189,7 @@ impl AlertDelivery {
         let memory = sender
             .ok_or(DeliveryFault::CheckpointClosed)
             .and_then(|sender| Ok(CheckpointMemory::open(checkpoint, sender)?));
-        Self(memory.map(|memory| (Deliveries::start(memory.clone(), config), memory)))
+        Self(memory.map(|memory| (Deliveries::start(&memory, config), memory)))
     }
 
     /// Waits until all alerts are delivered or dead letters, for as long as the policy allows or until a shutdown. To be called
@@ -209,7 +209,7 @@ impl AlertDelivery {
 
 impl Deliveries {
     /// Starts a queue for each action.
-    fn start<R: Receive, M: DeliveryMemory>(memory: M, config: DeliveryConfig<R>) -> Self {
+    fn start<R: Receive, M: DeliveryMemory>(memory: &M, config: DeliveryConfig<R>) -> Self {
         let DeliveryConfig { receivers, policy, waits, log, shutdown, on_closed_pipe } = config;
         let (phase, watched) = watch::channel(Phase::Open);
         let shared = QueueContext { policy, waits, phase: watched, shutdown, on_closed_pipe };

@@ -196,7 +196,7 @@ fn start_with(
     let (trigger, shutdown) = shutdown_channel();
     let receivers =
         vec![ActionReceiver { action: "a".to_owned(), receiver: receiver.clone(), throttle }];
-    (Deliveries::start(memory.clone(), config(receivers, policy, shutdown)), trigger)
+    (Deliveries::start(memory, config(receivers, policy, shutdown)), trigger)
 }
 
 fn config(
@@ -402,7 +402,7 @@ async fn a_slow_receiver_delays_no_other() {
     });
     let (_trigger, shutdown) = shutdown_channel();
     let policy = DeliveryPolicy::new(Duration::from_mins(2));
-    let deliveries = Deliveries::start(memory.clone(), config(receivers.into(), policy, shutdown));
+    let deliveries = Deliveries::start(&memory, config(receivers.into(), policy, shutdown));
     deliveries.close().await.1.unwrap();
     assert_eq!(slow.attempts(), [(1, 0)]);
     assert_eq!(fast.attempts(), [(2, 0), (3, 0)]);

@@ -2,7 +2,10 @@
 //!
 //! Input: documents and remarks. Output: text for standard output, remarks for standard error, or everything as JSON.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use serde_json::{Value, json};
 
@@ -107,7 +110,11 @@ impl PolicyReport {
             (None, _) => String::new(),
             (Some(document), None) => format!("{document:#}\n"),
             (Some(_), Some(_)) => {
-                granted().map(|policy| format!("{}\n", policy.to_json())).collect()
+                let mut text = String::new();
+                for policy in granted() {
+                    let _ = writeln!(text, "{}", policy.to_json());
+                }
+                text
             }
         }
     }
