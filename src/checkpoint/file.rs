@@ -29,8 +29,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache in KiB (negative, which is SQLite's notation for KiB): the upper levels of a tree of ten million partitions.
 const CACHE_KIB: i64 = -8192;
 
-/// Page cache in KiB (negative) of a run that evaluates rules: a transaction of the memory of alerts changes pages all over its tables.
-const ALERT_CACHE_KIB: i64 = -32_768;
+/// Page cache in KiB (negative) of a run that evaluates rules: a transaction of the memory of alerts changes pages all over its tables,
+/// some thousand in 200 ms. The cache fills up with the number of groups, so most of the growth of a run's memory is this.
+const ALERT_CACHE_KIB: i64 = -16_384;
 
 /// Pages in the write-ahead log before they are copied to the database: 32 MiB. A page that many groups share is copied less often.
 const ALERT_WAL_PAGES: i64 = 8_192;
