@@ -10,6 +10,9 @@ use super::hook::{Answer, Folder, Hook, created, ends_within, ids};
 /// Kills in an ordinary run of the tests.
 const KILLS: usize = 100;
 
+/// Kills while alerts are written to a file.
+const FILE_KILLS: usize = 30;
+
 /// Deliveries of an action that are in flight at the same time.
 const CONCURRENCY: usize = 4;
 
@@ -89,6 +92,47 @@ fn killed_at_random_moments_every_alert_arrives_and_none_twice_but_those_in_flig
         "killed {killed} times, {} alerts, {in_flight} in flight, {repeated} repeated",
         all.len()
     );
+}
+
+#[test]
+fn killed_at_random_moments_a_file_has_every_alert_once() {
+    let folder = Folder::new();
+    // Each event is a group of its own, so that many deliveries are in flight.
+    let rule =
+        "name: user created\nevents: [CreateUser]\ngroup_by: [detail.eventID]\nactions: [file]\n";
+    folder.write("rules.yml", rule);
+    folder.write("actions.yml", "file: {kind: file, path: alerts.ndjson}\n");
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut files, mut killed, mut in_flight, mut most) = (0, 0, 0, 0);
+    while killed < FILE_KILLS {
+        let mut run = folder.watch_command(&["--actions", "actions.yml"]).spawn().unwrap();
+        if ends_within(&mut run, Duration::from_millis(random.u64(1..500))) {
+            assert_eq!(run.wait().unwrap().code(), Some(0));
+            for _ in 0..10 {
+                files = add_files(&folder, files);
+            }
+            continue;
+        }
+        run.kill().unwrap();
+        run.wait().unwrap();
+        killed += 1;
+        let interrupted = sending(&folder).len();
+        in_flight += interrupted;
+        most = most.max(interrupted);
+    }
+    folder.watch(&["--actions", "actions.yml"]).exits(0);
+    let content = std::fs::read_to_string(folder.path("alerts.ndjson")).unwrap();
+    let mut written: Vec<String> = content
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"))
+        .map(|alert| alert["event_id"].as_str().unwrap().to_owned())
+        .collect();
+    written.sort_unstable();
+    let all: Vec<String> = ids(0..files * EVENTS).into_iter().collect();
+    assert_eq!(written, all, "every alert is in the file once");
+    println!("{} alerts, {in_flight} in flight, at most {most} at a time", all.len());
 }
 
 /// Returns the ids of alerts whose delivery was interrupted.
