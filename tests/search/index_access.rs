@@ -11,11 +11,13 @@ use trailload::filter::query::Query;
 use super::index::{Index, load, multiset};
 use crate::engine::on_every_engine;
 use crate::engine::secure::{PASSWORD, Role, Secured, as_admin};
+use crate::support::aws::{KEY, SECRET};
 use crate::support::events::{events, records};
 use crate::support::load::{Chain, Desk, PROGRAM};
 use crate::support::real::{Corner, Engine};
+use crate::support::signature;
 use crate::support::stranger::Stranger;
-use crate::support::wire;
+use crate::support::wire::{self, Request};
 
 on_every_engine!(
     the_program_prints_what_it_prints_for_files,
@@ -24,6 +26,7 @@ on_every_engine!(
     a_search_outlasts_a_busy_engine,
     what_an_engine_leaves_out_is_an_error,
     an_engine_without_points_in_time_is_scrolled,
+    requests_of_a_search_are_signed,
 );
 
 fn search(words: &[&str]) -> Output {
@@ -154,10 +157,7 @@ fn relay(
 ) -> Stranger {
     let (url, number) = (corner.url().to_owned(), AtomicUsize::new(0));
     Stranger::answering(move |request| {
-        let body = (!request.body.is_empty()).then_some(request.body.as_slice());
-        let mark = if request.query.is_empty() { "" } else { "?" };
-        let path = format!("{}{mark}{}", request.path, request.query);
-        let (status, answer) = wire::ask(&url, &request.method, &path, body);
+        let (status, answer) = forward(&url, request);
         let ends = ["/_search", "/_search/scroll"];
         let is_page =
             request.method == "POST" && ends.iter().any(|end| request.path.ends_with(end));
@@ -165,13 +165,25 @@ fn relay(
         let Some((status, answer)) = change(number, &request.path, status, answer) else {
             return Vec::new();
         };
-        let body = answer.to_string();
-        let is_elasticsearch = request.path == "/" && status == 405;
-        let product = if is_elasticsearch { "x-elastic-product: Elasticsearch\r\n" } else { "" };
-        let head = format!("content-type: application/json\r\n{product}");
-        let length = body.len();
-        format!("HTTP/1.1 {status} X\r\n{head}content-length: {length}\r\n\r\n{body}").into_bytes()
+        response(request, status, &answer)
     })
+}
+
+/// Sends a request on to an engine.
+fn forward(url: &str, request: &Request) -> (u16, Value) {
+    let body = (!request.body.is_empty()).then_some(request.body.as_slice());
+    let mark = if request.query.is_empty() { "" } else { "?" };
+    let path = format!("{}{mark}{}", request.path, request.query);
+    wire::ask(url, &request.method, &path, body)
+}
+
+fn response(request: &Request, status: u16, answer: &Value) -> Vec<u8> {
+    let body = answer.to_string();
+    let is_elasticsearch = request.path == "/" && status == 405;
+    let product = if is_elasticsearch { "x-elastic-product: Elasticsearch\r\n" } else { "" };
+    let head = format!("content-type: application/json\r\n{product}");
+    let length = body.len();
+    format!("HTTP/1.1 {status} X\r\n{head}content-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
 /// Loads enough for several pages.
@@ -252,6 +264,57 @@ fn an_engine_without_points_in_time_is_scrolled(corner: &Corner) {
     });
     let found = Index::at(&old.url(), corner.prefix()).records(&Query::default());
     assert_eq!(multiset(&found), multiset(&all));
+}
+
+/// A server before an engine that admits only requests with a valid signature, as a domain at AWS does.
+fn signature_gate(corner: &Corner, has_points_in_time: bool) -> Stranger {
+    let url = corner.url().to_owned();
+    Stranger::answering(move |request| {
+        let opens =
+            ["/_pit", "/_search/point_in_time"].iter().any(|end| request.path.ends_with(end));
+        let (status, answer) = match signature::check(request, KEY, SECRET) {
+            Err(cause) => (403, json!({ "message": cause })),
+            Ok(()) if opens && !has_points_in_time => (405, json!({ "error": "no handler found" })),
+            Ok(()) => forward(&url, request),
+        };
+        response(request, status, &answer)
+    })
+}
+
+fn requests_of_a_search_are_signed(corner: &Corner) {
+    loaded(corner);
+    for has_points_in_time in [true, false] {
+        let gate = signature_gate(corner, has_points_in_time);
+        let run = |words: &[&str], secret: &str| {
+            let mut command = Command::new(PROGRAM);
+            command.args(["search", "--in", "index", "--into", &gate.url()]).args(words);
+            command.args(["--index", corner.prefix()]).stdin(Stdio::null());
+            command
+                .env_clear()
+                .env("HOME", "/nonexistent")
+                .env("AWS_EC2_METADATA_DISABLED", "true");
+            command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", secret);
+            command.env("AWS_REGION", "eu-central-1").output().unwrap()
+        };
+        for words in [
+            &["--aws-auth"][..],
+            &["--aws-auth", "ec2:Run*", "--match", "$.requestParameters.minCount != 'x'"],
+            &["--aws-auth", "--ip", "198.51.100.0/24", "--from", "2024-01-01"],
+        ] {
+            let found = run(words, SECRET);
+            let message = text(&found.stderr);
+            assert_eq!(found.status.code(), Some(0), "{words:?}: {message}");
+            assert_eq!(sorted_lines(&found).len(), 700, "{words:?}: {message}");
+        }
+        let limited = run(&["--aws-auth", "--limit", "3"], SECRET);
+        assert_eq!(sorted_lines(&limited).len(), 3, "{}", text(&limited.stderr));
+        for (words, secret) in [(&["--aws-auth"][..], "another secret"), (&[], SECRET)] {
+            let refused = run(words, secret);
+            let message = text(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(1), "{message}");
+            assert!(message.contains("403") && message.contains("hint: "), "{message}");
+        }
+    }
 }
 
 /// Rights without which a search finds the same, but reads more, knows less, or leaves something to be released later.
