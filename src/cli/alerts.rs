@@ -14,6 +14,7 @@ use super::{
     args::{alerts::AlertArgs, time::Age},
     environment,
     failure::Failure,
+    index_endpoint::IndexEndpoint,
     plan::sources::SourceList,
     rule_files::{self, LoadedRules, counted},
 };
@@ -236,12 +237,19 @@ fn undelivered_actions(checkpoint: &Path, log: &Log) -> Vec<ActionStatus> {
     }
 }
 
-/// Returns what messages say about where events are found.
-pub(in crate::cli) fn message_context(sources: &SourceList) -> MessageContext {
+/// Returns what messages say about where events are found: in sources, and in the indices of an engine if one is read.
+pub(in crate::cli) fn message_context(
+    sources: &SourceList,
+    index: Option<&IndexEndpoint>,
+) -> MessageContext {
     let is_history_only = sources.names.len() == 1 && sources.lookup.is_some();
     let names = sources.names.iter().filter(|name| *name != "standard input");
     let names = names.map(|name| name.strip_prefix("trail ").unwrap_or(name).to_owned());
-    MessageContext { sources: if is_history_only { Vec::new() } else { names.collect() } }
+    let index = index.filter(|_| sources.index.is_some());
+    MessageContext {
+        sources: if is_history_only { Vec::new() } else { names.collect() },
+        engine_options: index.map(IndexEndpoint::options).unwrap_or_default(),
+    }
 }
 
 /// For events of which age alerts are sent.

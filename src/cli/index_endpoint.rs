@@ -83,6 +83,16 @@ impl IndexEndpoint {
         }
     }
 
+    /// Returns the options that name the engine. They contain no secret.
+    pub(in crate::cli) fn options(&self) -> Vec<String> {
+        let url = self.endpoint.url.as_str().trim_end_matches('/');
+        let mut options = vec!["--into", url, "--index", self.prefix.as_str()];
+        if self.auth == EngineAuth::SigV4 {
+            options.push("--aws-auth");
+        }
+        options.into_iter().map(str::to_owned).collect()
+    }
+
     /// Returns the target of requests. They are signed if they have to be and there is a session.
     pub(in crate::cli) fn target(&self, session: Option<&Session>) -> Target {
         let mut target = Target::new(self.endpoint.url.clone(), self.prefix.as_str());

@@ -92,7 +92,7 @@ impl RunContext<'_> {
             engine: Some(engine.clone()),
         };
         let delivery = DeliveryConfig {
-            receivers: alerts.receivers(&context, &message_context(&plan.sources), log)?,
+            receivers: alerts.receivers(&context, &message_context(&plan.sources, None), log)?,
             policy: alerts.policy,
             waits: metrics.waits.clone(),
             log: log.clone(),

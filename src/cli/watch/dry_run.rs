@@ -125,7 +125,7 @@ impl DryRun<'_> {
         let mut printer = AlertPrinter {
             rules: &self.rules,
             actions: &self.actions,
-            context: message_context(&self.plan.sources),
+            context: message_context(&self.plan.sources, self.plan.engine.as_ref()),
             output: BufWriter::new(stdout()),
         };
         let config = DryRunConfig {

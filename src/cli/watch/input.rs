@@ -79,7 +79,7 @@ pub(super) struct InputPlan {
     /// Whether an AWS session is needed although no source is in AWS.
     needs_session: bool,
     /// The engine, if an index is read or an action needs one.
-    engine: Option<IndexEndpoint>,
+    pub(super) engine: Option<IndexEndpoint>,
     workers: usize,
 }
 

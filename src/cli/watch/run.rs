@@ -192,7 +192,8 @@ impl RunContext<'_> {
             session: session.cloned(),
         };
         let run = self.run;
-        run.alerts.receivers(&context, &message_context(&run.input.sources), run.log)
+        let messages = message_context(&run.input.sources, run.input.engine.as_ref());
+        run.alerts.receivers(&context, &messages, run.log)
     }
 
     /// Opens the checkpoint, and prepares what earlier runs left.

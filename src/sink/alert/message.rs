@@ -61,6 +61,8 @@ pub struct Fact {
 pub struct MessageContext {
     /// The values of `--in` with which a search finds the events; empty for the event history.
     pub sources: Vec<String>,
+    /// The options with which a search finds the engine of `--in index`, such as `--into URL`.
+    pub engine_options: Vec<String>,
 }
 
 /// The values of an event that messages are made of; texts that are empty are `None`.
@@ -516,6 +518,9 @@ fn search_command(
     for source in &context.sources {
         let _ = write!(command, " --in {}", shell_word(source)?);
     }
+    for word in &context.engine_options {
+        let _ = write!(command, " {}", shell_word(word)?);
+    }
     if let Some(region) = region.filter(|_| context.sources.is_empty()) {
         let _ = write!(command, " --regions {region}");
     }
@@ -662,7 +667,10 @@ pub(super) mod tests {
     #[test]
     fn a_command_names_the_sources_of_the_run() {
         let sources = vec!["s3://trail/AWSLogs".to_owned(), "it's here".to_owned()];
-        let message = AlertMessage::new(&alert_on(&event()), &MessageContext { sources });
+        let message = AlertMessage::new(
+            &alert_on(&event()),
+            &MessageContext { sources, ..MessageContext::default() },
+        );
         let command = message.search_command().unwrap();
         assert!(command.ends_with(r"--in s3://trail/AWSLogs --in 'it'\''s here'"), "{command}");
     }
