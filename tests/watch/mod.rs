@@ -8,6 +8,7 @@ mod load;
 mod receivers;
 mod rules;
 mod sigma;
+mod sources;
 
 use std::{
     fs,
