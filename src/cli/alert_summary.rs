@@ -155,12 +155,15 @@ pub(in crate::cli) fn warn_about_failed_rules(
 ) {
     for (number, failures) in failures {
         let name = rules.rules().get(*number).map_or("", |rule| rule.name.as_str());
+        let example = match failures.event_id.as_str() {
+            "" => String::new(),
+            id => format!(", such as {}", escape_unprintable(id)),
+        };
         log.warn(
             &escape_unprintable(name),
             format_args!(
-                "could not be evaluated on {}, such as {}: {}; the rule stayed silent",
+                "could not be evaluated on {}{example}: {}; the rule stayed silent",
                 counted(usize::try_from(failures.events).unwrap_or(usize::MAX), "event"),
-                escape_unprintable(&failures.event_id),
                 failures.cause,
             ),
         );

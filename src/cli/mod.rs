@@ -97,7 +97,7 @@ enum Command {
     Search(Box<SearchArgs>),
     /// Show the shape of requests and responses, as CloudTrail writes them and as the index holds them
     Schema(Box<schema::SchemaArgs>),
-    /// Check and test rules that select events to alert on, and try them on past events
+    /// Send alerts for events that match rules; check, test and try rules
     Watch(Box<watch::WatchArgs>),
     /// Show what is loaded per source, dead letters and their reasons, and discovered fields
     Status(status::StatusArgs),
