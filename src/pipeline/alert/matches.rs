@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::evaluator::FoundMatch;
 use crate::{event::NewMatch, filter::rule::RuleMatch};
 
-/// Bytes of matches that wait for the disk at most: some hundred milliseconds of its work.
-const MAX_WAITING_BYTES: u32 = 8 << 20;
+/// Bytes of matches that wait for the disk at most: some ten milliseconds of its work. Each delivery is recorded behind them, twice.
+const MAX_WAITING_BYTES: u32 = 1 << 20;
 
 /// The memory of matches that wait for the disk.
 #[derive(Debug)]
