@@ -93,6 +93,32 @@ pub(super) struct FieldMatches {
     /// The tables whose fields are not null.
     seen: Vec<bool>,
     lowercase: String,
+    found: FoundParts,
+}
+
+/// Which parts were found in a text: a part counts once, however often a text contains it.
+#[derive(Debug, Default)]
+struct FoundParts {
+    /// For each part, the number of the text in which it was found last.
+    texts: Vec<u64>,
+    /// The number of the current text.
+    current: u64,
+}
+
+impl FoundParts {
+    /// Starts with another text, which is searched for this many parts.
+    fn start(&mut self, parts: usize) {
+        self.current += 1;
+        if self.texts.len() < parts {
+            self.texts.resize(parts, 0);
+        }
+    }
+
+    /// Returns whether a part is found for the first time in the text.
+    fn is_first(&mut self, part: usize) -> bool {
+        let current = self.current;
+        self.texts.get_mut(part).is_none_or(|text| std::mem::replace(text, current) != current)
+    }
 }
 
 /// Builds a [`FieldIndex`].
@@ -205,7 +231,7 @@ impl FieldTable {
             Value::Null => {}
             Value::String(text) => {
                 matches.candidates.extend(&self.any_text);
-                self.exact.find(text, &mut matches.candidates);
+                self.exact.find(text, &mut matches.found, &mut matches.candidates);
                 if !self.in_any_case.is_empty() {
                     matches.lowercase.clear();
                     if text.is_ascii() {
@@ -214,7 +240,8 @@ impl FieldTable {
                     } else {
                         matches.lowercase.push_str(&lowercase(text));
                     }
-                    self.in_any_case.find(&matches.lowercase, &mut matches.candidates);
+                    let FieldMatches { lowercase, found, candidates, .. } = matches;
+                    self.in_any_case.find(lowercase, found, candidates);
                 }
             }
             _ => matches.candidates.extend(&self.other),
@@ -255,19 +282,21 @@ impl TextIndex {
         }
     }
 
-    fn find(&self, text: &str, candidates: &mut Vec<RuleNumber>) {
+    fn find(&self, text: &str, found: &mut FoundParts, candidates: &mut Vec<RuleNumber>) {
         if let Some(rules) = self.equal.get(text) {
             candidates.extend(rules);
         }
         if let Some(search) = &self.search {
-            for found in search.find_overlapping_iter(text) {
-                let Some(part) = self.parts.get(found.pattern().as_usize()) else { continue };
+            found.start(self.parts.len());
+            for occurrence in search.find_overlapping_iter(text) {
+                let number = occurrence.pattern().as_usize();
+                let Some(part) = self.parts.get(number) else { continue };
                 let is_there = match part.place {
-                    PartPlace::Start => found.start() == 0,
-                    PartPlace::End => found.end() == text.len(),
+                    PartPlace::Start => occurrence.start() == 0,
+                    PartPlace::End => occurrence.end() == text.len(),
                     PartPlace::Anywhere => true,
                 };
-                if is_there {
+                if is_there && found.is_first(number) {
                     candidates.extend(&part.rules);
                 }
             }
@@ -372,5 +401,42 @@ impl FieldMatches {
     pub(super) fn clear(&mut self) {
         self.candidates.clear();
         self.failed.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::filter::field_test::OnNull;
+
+    #[test]
+    fn a_text_that_contains_a_part_often_finds_its_rules_once() {
+        let mut builder = FieldIndexBuilder::default();
+        for (rule, text) in ["a", "a", "aa", "b"].into_iter().enumerate() {
+            for case in [Case::Respected, Case::Ignored] {
+                let operand = TextOperand { text: text.to_owned(), case };
+                let test = FieldTest {
+                    path: vec![PathStep::Member("x".to_owned())],
+                    test: TextTest::Contains(operand),
+                    on_null: OnNull::Rejected,
+                    on_other: OnOther::Rejected,
+                };
+                builder.add(rule, &vec![test], &mut Vec::new());
+            }
+        }
+        let index = builder.build();
+        let mut matches = FieldMatches::default();
+        for (text, expected) in [
+            ("a".repeat(10_000), vec![0, 0, 1, 1, 2, 2]),
+            ("a".to_owned(), vec![0, 0, 1, 1]),
+            ("bab".to_owned(), vec![0, 0, 1, 1, 3, 3]),
+        ] {
+            matches.clear();
+            index.find(&json!({"x": text}), &mut matches);
+            matches.candidates.sort_unstable();
+            assert_eq!(matches.candidates, expected);
+        }
     }
 }

@@ -93,7 +93,12 @@ fn hash_value(value: &Value, hasher: &mut impl Hasher) {
     match value {
         Value::Null => 1_u8.hash(hasher),
         Value::Bool(boolean) => (2_u8, boolean).hash(hasher),
-        Value::Number(number) => (3_u8, number).hash(hasher),
+        // The hash of a number alone is that of its bits: the same for -1 and the largest integer.
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => (3_u8, number).hash(hasher),
+            (None, Some(number)) => (7_u8, number).hash(hasher),
+            (None, None) => (8_u8, number.as_f64().map(f64::to_bits)).hash(hasher),
+        },
         Value::String(text) => (4_u8, text).hash(hasher),
         Value::Array(items) => {
             (5_u8, items.len()).hash(hasher);
@@ -107,6 +112,49 @@ fn hash_value(value: &Value, hasher: &mut impl Hasher) {
                 name.hash(hasher);
                 hash_value(entry, hasher);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_that_differ_have_results_of_their_own() {
+        let path = vec!["a".to_owned(), "b".to_owned()];
+        let cached = CachedRules { number: 0, paths: vec![path], rules: vec![0] };
+        let values = [
+            json!(-1),
+            json!(u64::MAX),
+            json!(0),
+            json!(0.0),
+            json!(-0.0),
+            json!(1),
+            json!(f64::from_bits(1)),
+            json!("1"),
+            json!([1]),
+            json!({"1": 1}),
+            json!(true),
+            json!(null),
+        ];
+        let events = values.iter().map(|value| json!({"a": {"b": value}}));
+        let others = [json!({}), json!({"a": {}}), json!({"a": [{"b": 1}]}), json!({"a": 1})];
+        let mut cache = ValueCache::default();
+        for event in events.chain(others) {
+            let evaluated = std::cell::Cell::new(0);
+            let mut find = || {
+                cache.find(&cached, &event, |_| {
+                    evaluated.set(evaluated.get() + 1);
+                    true
+                })
+            };
+            assert_eq!((find().len(), find().len()), (1, 1), "{event}");
+            // A missing member is missing, whichever it is.
+            let is_known = event == json!({"a": {}});
+            assert_eq!(evaluated.get(), usize::from(!is_known), "{event}");
         }
     }
 }
