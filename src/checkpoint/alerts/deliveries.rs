@@ -57,10 +57,10 @@ impl<'c> DeliveryRows<'c> {
         statement.query_map(params![action, after, limit], row)?.collect()
     }
 
-    /// Returns the number of deliveries that are not made.
+    /// Returns the number of deliveries that are not made, without dead letters that the user has accepted.
     pub(in crate::checkpoint) fn count(self) -> rusqlite::Result<u64> {
         self.connection
-            .prepare_cached("SELECT count(*) FROM alert_deliveries")?
+            .prepare_cached("SELECT count(*) FROM alert_deliveries WHERE accepted IS NULL")?
             .query_row([], |row| number(row, 0))
     }
 
