@@ -17,7 +17,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::alerts::{AlertMemory, AlertOptions, AlertTotals, DeliveryRows, DeliveryUpdate};
+use super::alerts::{
+    AlertMemory, AlertOptions, AlertTotals, DeliveryRows, DeliveryUpdate, UndeliveredCount,
+};
 use super::complete_folders::{self, PendingFolder, PendingFolders};
 use super::coverage::cover;
 use super::index_rows::{self, MetaKey};
@@ -43,8 +45,9 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 /// that is repeated after a crash.
 const MAX_CHANGES_PER_COMMIT: u32 = 2000;
 
-/// The most deliveries of alerts that are not made: with their events, a gigabyte. Then receivers have not worked for long, and a
-/// person has to look at them; until then, the run ends without reading further, so no alert is lost.
+/// The most deliveries of alerts that are not made: with their events, a gigabyte. With more, the run ends without reading further,
+/// so no alert is lost: receivers have not worked for long, and a person has to look at them. `watch` waits for receivers that work
+/// long before.
 const MAX_UNDELIVERED: u64 = 1_000_000;
 
 /// Number of folder ids cached in memory. Consecutive inputs are usually in the same folder, so a small cache suffices.
@@ -250,7 +253,7 @@ impl CheckpointStore {
         let now = self.now();
         let recorded =
             self.write("record alerts", |store| alerts.record(&store.connection, matches, now));
-        let undelivered = alerts.undelivered();
+        let undelivered = alerts.undelivered().get();
         self.alerts = Some(alerts);
         if undelivered > MAX_UNDELIVERED {
             return Err(Error::TooManyUndelivered { path: self.path.clone(), undelivered });
@@ -272,7 +275,7 @@ impl CheckpointStore {
         let now = self.now();
         self.write("record a delivery", |store| {
             let delivered = DeliveryRows::new(&store.connection).update(update, now)?;
-            if let Some(alerts) = &mut store.alerts {
+            if let Some(alerts) = &store.alerts {
                 alerts.add_delivered(delivered);
             }
             Ok(())
@@ -455,6 +458,11 @@ impl CheckpointStore {
     /// Returns what became of the matches of this run so far.
     pub fn alert_totals(&self) -> AlertTotals {
         self.alerts.as_ref().map(AlertMemory::totals).unwrap_or_default()
+    }
+
+    /// Returns the number of deliveries that are not made, which changes during the run. It is 0 for a run without rules.
+    pub fn undelivered(&self) -> UndeliveredCount {
+        self.alerts.as_ref().map(|alerts| alerts.undelivered().clone()).unwrap_or_default()
     }
 
     /// Returns the UUID of the cluster that documents were sent to, or `None` if no cluster has reported one.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
 use super::{
-    AlertOptions, AlertTotals,
+    AlertOptions, AlertTotals, UndeliveredCount,
     bounds::{BoundedTable, Sizes},
     combinations::{self, Sighting},
     content,
@@ -39,8 +39,7 @@ pub(in crate::checkpoint) struct AlertMemory {
     states: Vec<RuleState>,
     sizes: Sizes,
     totals: AlertTotals,
-    /// Deliveries that are not made.
-    undelivered: u64,
+    undelivered: UndeliveredCount,
     /// Divisor of all bounds; 1 except in tests of them.
     bound_divisor: i64,
 }
@@ -125,7 +124,7 @@ impl AlertMemory {
             states,
             sizes,
             totals: AlertTotals::default(),
-            undelivered: DeliveryRows::new(connection).count()?,
+            undelivered: UndeliveredCount::new(DeliveryRows::new(connection).count()?),
             bound_divisor: 1,
         })
     }
@@ -142,13 +141,13 @@ impl AlertMemory {
     }
 
     /// Returns the number of deliveries that are not made, in all runs.
-    pub(in crate::checkpoint) fn undelivered(&self) -> u64 {
-        self.undelivered
+    pub(in crate::checkpoint) fn undelivered(&self) -> &UndeliveredCount {
+        &self.undelivered
     }
 
     /// Counts deliveries that were made.
-    pub(in crate::checkpoint) fn add_delivered(&mut self, deliveries: u64) {
-        self.undelivered = self.undelivered.saturating_sub(deliveries);
+    pub(in crate::checkpoint) fn add_delivered(&self, deliveries: u64) {
+        self.undelivered.remove(deliveries);
     }
 
     /// Stores the matches of a receipt at a time. They are looked at in the order of their times, so the order within a receipt is
@@ -495,7 +494,7 @@ impl Recording<'_> {
         }
         let deliveries = alert.actions.len() as u64;
         self.memory.totals.deliveries += deliveries;
-        self.memory.undelivered += deliveries;
+        self.memory.undelivered.add(deliveries);
         Ok(())
     }
 

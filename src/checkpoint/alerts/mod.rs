@@ -66,7 +66,14 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -107,6 +114,35 @@ pub struct AlertTotals {
     pub learned: u64,
     /// Deliveries of the alerts.
     pub deliveries: u64,
+}
+
+/// The number of deliveries that are not made, in all runs: pending ones, and dead letters that the user has not accepted. Clones
+/// are the same number.
+#[derive(Clone, Debug, Default)]
+pub struct UndeliveredCount(Arc<AtomicU64>);
+
+impl UndeliveredCount {
+    /// Creates a count.
+    pub fn new(deliveries: u64) -> Self {
+        Self(Arc::new(deliveries.into()))
+    }
+
+    /// Returns the number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Adds deliveries that are to be made.
+    pub fn add(&self, deliveries: u64) {
+        self.0.fetch_add(deliveries, Relaxed);
+    }
+
+    /// Removes deliveries that were made.
+    pub fn remove(&self, deliveries: u64) {
+        let subtract = |count: u64| Some(count.saturating_sub(deliveries));
+        // The closure always returns a value.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, subtract);
+    }
 }
 
 /// A delivery that is to be made.

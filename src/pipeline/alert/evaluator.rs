@@ -1,7 +1,8 @@
 //! Evaluates rules on records: the part of `watch` and of `load --rules` on a worker thread.
 //!
 //! Input: records. Output: the matches of rules, and what could not be evaluated.
-//! Invariant: an event that no rule selects is not parsed, and of others only the parts that decide, until a rule fires. The event of a match is one line of valid JSON.
+//! Invariant: an event that no rule selects is not parsed, and of others only the parts that decide, until a rule fires. The event of
+//! a match is one line of valid JSON.
 //! Not here: which matches are alerts.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
@@ -90,7 +91,7 @@ pub(in crate::pipeline) enum Evaluated {
     Examined,
     /// It is outside the requested time range.
     OutOfRange,
-    /// It has too many values to be parsed as a whole.
+    /// It would take too much memory when parsed as a whole.
     TooLarge,
 }
 

@@ -9,13 +9,19 @@
 //! Invariant: a page is complete in the checkpoint only with the alerts of its events. What waits for the disk is bounded.
 //! Not here: which matches are alerts (see `checkpoint::alerts`), and their delivery.
 
-use std::{collections::BTreeMap, convert::Infallible, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    ops::ControlFlow,
+    sync::{Arc, OnceLock},
+};
 
 use super::context::WatchContext;
 use crate::{
     event::{MatchBatch, NewMatch, Receipt},
     pipeline::{
         alert::{
+            delivery::Backlog,
             evaluator::{Evaluated, FoundMatch, RuleEvaluator, RuleFailures},
             matches::MatchReservations,
         },
@@ -43,11 +49,19 @@ pub(in crate::pipeline) struct FoundBatch {
 pub(super) struct WatchConsumer {
     context: Arc<WatchContext>,
     reservations: MatchReservations,
+    /// Set before the first batch is settled, if deliveries could be started.
+    backlog: OnceLock<Backlog>,
 }
 
 impl WatchConsumer {
     pub(super) fn new(context: Arc<WatchContext>) -> Self {
-        Self { context, reservations: MatchReservations::default() }
+        Self { context, reservations: MatchReservations::default(), backlog: OnceLock::new() }
+    }
+
+    /// Makes reading wait while receivers work off many alerts.
+    pub(super) fn wait_for(&self, backlog: Backlog) {
+        // It is set once.
+        let _ = self.backlog.set(backlog);
     }
 }
 
@@ -67,6 +81,9 @@ impl Consumer for WatchConsumer {
     async fn settle(&self, batch: FoundBatch) -> Settlement<Infallible> {
         let FoundBatch { matches, bytes, shares, failures } = batch;
         self.context.add_failures(failures);
+        if let Some(backlog) = self.backlog.get().filter(|_| !matches.is_empty()) {
+            backlog.wait().await;
+        }
         let reservation = self.reservations.reserve(bytes).await;
         let receipt = Receipt {
             shares: shares.into_vec(),

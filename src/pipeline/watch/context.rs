@@ -71,9 +71,12 @@ impl WatchContext {
         self.not_evaluated(input, format_args!("at byte {}: {reason}", record.offset));
     }
 
-    /// Reports a record that has too many values to be parsed.
+    /// Reports a record that would take too much memory when parsed.
     pub(super) fn report_too_large(&self, input: &str, bytes: usize) {
-        self.not_evaluated(input, format_args!("a record of {bytes} bytes has too many values"));
+        self.not_evaluated(
+            input,
+            format_args!("a record of {bytes} bytes would take too much memory when parsed"),
+        );
     }
 
     fn not_evaluated(&self, input: &str, reason: impl Display) {

@@ -41,8 +41,8 @@ pub async fn watch<R: Receive>(config: WatchConfig<R>, store: CheckpointStore) -
     let WatchConfig { pipeline, rules, delivery } = config;
     let context = Arc::new(WatchContext::new(&pipeline, rules));
     let consumer = Arc::new(WatchConsumer::new(Arc::clone(&context)));
-    let path = store.path().to_owned();
-    let mut run = match Run::start(pipeline, consumer, Some(store)) {
+    let (path, undelivered) = (store.path().to_owned(), store.undelivered());
+    let mut run = match Run::start(pipeline, Arc::clone(&consumer), Some(store)) {
         Ok(run) => run,
         Err(error) => {
             return WatchEnd {
@@ -52,7 +52,11 @@ pub async fn watch<R: Receive>(config: WatchConfig<R>, store: CheckpointStore) -
             };
         }
     };
+    let (shutdown, log) = (delivery.shutdown.clone(), delivery.log.clone());
     let delivery = AlertDelivery::start(&path, run.coordinator.checkpoint_sender(), delivery);
+    if let Some(backlog) = delivery.backlog(undelivered, shutdown, log) {
+        consumer.wait_for(backlog);
+    }
     run.process().await;
     run.coordinator.finish().await;
     let delivery = Box::pin(delivery.close()).await;

@@ -177,6 +177,8 @@ fn dead_letters_are_retried_or_accepted_while_no_run_uses_the_file() {
     assert_eq!(accept_undelivered_alerts(&place.file(), now()).unwrap(), 0);
     let status = place.reader().action_status().unwrap();
     assert_eq!((status[0].dead_letters, status[0].accepted), (0, 2));
+    let store = open_with(&place, &every_event());
+    assert_eq!(store.undelivered().get(), 0, "accepted ones do not end a run");
     let missing = place.folder.path().join("missing.sqlite");
     let error = accept_undelivered_alerts(&missing, now());
     assert!(matches!(error, Err(Error::NotFound { .. })));

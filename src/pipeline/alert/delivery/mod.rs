@@ -3,16 +3,18 @@
 //! Input: pending deliveries in the memory of alerts, also those that an earlier run left. Output: calls of receivers, and
 //! outcomes in the memory.
 //! Invariant: a delivery is `delivered` in the memory only after its receiver acknowledged it, and pending until then or until it
-//! is a dead letter. A slow receiver delays nothing but its own deliveries.
+//! is a dead letter. A slow receiver delays nothing but its own deliveries, until so many wait that reading waits too (see `backlog`).
 //! Not here: what is sent (see `sink::alert`), and which matches are alerts (see `checkpoint::alerts`).
 //!
 //! | file | responsible for |
 //! |---|---|
+//! | `backlog` | makes reading wait while receivers work off many alerts |
 //! | `checkpoint_memory` | the deliveries in the checkpoint |
 //! | `queue` | the deliveries of one action: order, retries, dead letters |
 //! | `throttle` | the most messages in a time |
 //! | `totals` | what became of the deliveries |
 
+mod backlog;
 mod checkpoint_memory;
 mod queue;
 #[cfg(test)]
@@ -34,7 +36,7 @@ use self::{
 use crate::{
     checkpoint::{
         self,
-        alerts::{Delivery, DeliveryUpdate},
+        alerts::{Delivery, DeliveryUpdate, UndeliveredCount},
     },
     event::Alert,
     limit::Backoff,
@@ -45,6 +47,7 @@ use crate::{
     sink::alert::{DeliveryError, ThrottleLimit},
 };
 
+pub(in crate::pipeline) use self::backlog::Backlog;
 pub use self::totals::ActionReport;
 
 /// How deliveries are made.
@@ -192,6 +195,17 @@ impl AlertDelivery {
         Self(memory.map(|memory| (Deliveries::start(&memory, config), memory)))
     }
 
+    /// Returns what makes reading wait, unless deliveries could not be started.
+    pub(in crate::pipeline) fn backlog(
+        &self,
+        undelivered: UndeliveredCount,
+        shutdown: ShutdownSignal,
+        log: Log,
+    ) -> Option<Backlog> {
+        let (deliveries, _) = self.0.as_ref().ok()?;
+        Some(Backlog::new(undelivered, deliveries.totals.clone(), shutdown, log))
+    }
+
     /// Waits until all alerts are delivered or dead letters, for as long as the policy allows or until a shutdown. To be called
     /// when everything is settled.
     pub(in crate::pipeline) async fn close(self) -> DeliveryReport {
@@ -223,10 +237,14 @@ impl Deliveries {
                 receiver: Arc::new(receiver),
                 throttle: Throttle::new(throttle),
                 memory: memory.clone(),
-                totals,
+                totals: Arc::clone(&totals),
                 context: shared.clone(),
             });
-            queues.spawn(queue.run());
+            queues.spawn(async move {
+                let ended = queue.run().await;
+                totals.set_busy_until(None);
+                ended
+            });
         }
         Self { queues, phase, totals: all_totals }
     }

@@ -72,6 +72,8 @@ pub(super) struct ActionQueue<R, M> {
     outage_since: Option<Instant>,
     /// When something was last settled.
     progressed: Instant,
+    /// When the receiver last acknowledged something; at first, the start of the queue.
+    acknowledged: Instant,
     /// When the last phase began.
     closing_since: Option<Instant>,
 }
@@ -122,6 +124,7 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
             paused_until: None,
             outage_since: None,
             progressed: Instant::now(),
+            acknowledged: Instant::now(),
             closing_since: None,
         }
     }
@@ -135,6 +138,7 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
             let is_closing = *self.phase.borrow_and_update() == Phase::Closing;
             self.fetch(is_closing)?;
             self.start_attempts();
+            self.report_progress();
             if is_closing && self.is_over() {
                 // What is still being made is recorded first.
                 return self.drain().await;
@@ -201,6 +205,14 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
         }
         self.waiting.extend(fetched);
         Ok(())
+    }
+
+    /// Reports whether there is something to deliver, and until when the receiver is expected to acknowledge some of it.
+    fn report_progress(&self) {
+        let is_idle =
+            self.waiting.is_empty() && self.retrying.is_empty() && self.attempts.is_empty();
+        let until = self.acknowledged + self.policy.deliver_within;
+        self.totals.set_busy_until((!is_idle).then_some(until));
     }
 
     /// Starts every attempt that may be started now.
@@ -279,6 +291,7 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
         match result {
             Ok(()) => {
                 self.outage_since = None;
+                self.acknowledged = Instant::now();
                 self.totals.add_delivered();
                 self.end(&attempted);
                 Ok(())

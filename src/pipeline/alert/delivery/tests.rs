@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Map, json};
 use tokio::time::{Instant, advance};
 
-use super::*;
+use super::{backlog::MAX_READ_AHEAD, *};
 use crate::{
     checkpoint::alerts::{DeliveryOutcome, DeliveryState},
     event::Severity,
@@ -406,4 +406,88 @@ async fn a_slow_receiver_delays_no_other() {
     deliveries.close().await.1.unwrap();
     assert_eq!(slow.attempts(), [(1, 0)]);
     assert_eq!(fast.attempts(), [(2, 0), (3, 0)]);
+}
+
+fn backlog(deliveries: &Deliveries, undelivered: &UndeliveredCount) -> (Backlog, ShutdownTrigger) {
+    let (trigger, shutdown) = shutdown_channel();
+    let totals = deliveries.totals.clone();
+    (Backlog::new(undelivered.clone(), totals, shutdown, Log::default()), trigger)
+}
+
+/// Lets queues take what is pending.
+async fn settle_down() {
+    advance(SECOND).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_waits_until_a_working_receiver_has_caught_up() {
+    let memory = FakeMemory::default();
+    let groups: Vec<String> = (0..400).map(|number| number.to_string()).collect();
+    memory.add(groups.iter().map(String::as_str));
+    let undelivered = UndeliveredCount::new(MAX_READ_AHEAD + 100);
+    let counted = undelivered.clone();
+    let receiver = FakeReceiver::slow(SECOND, move |_, _| {
+        counted.remove(1);
+        Ok(())
+    });
+    let (deliveries, _trigger) = start(&memory, &receiver, None);
+    settle_down().await;
+    let started = Instant::now();
+    backlog(&deliveries, &undelivered).0.wait().await;
+    assert_eq!(undelivered.get(), MAX_READ_AHEAD);
+    let waited = started.elapsed();
+    assert!((20 * SECOND..30 * SECOND).contains(&waited), "{waited:?}");
+    deliveries.close().await.1.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_does_not_wait_for_idle_receivers() {
+    let receiver = FakeReceiver::new(|_, _| Ok(()));
+    let (deliveries, _trigger) = start(&FakeMemory::default(), &receiver, None);
+    settle_down().await;
+    let started = Instant::now();
+    let undelivered = UndeliveredCount::new(MAX_READ_AHEAD * 2);
+    backlog(&deliveries, &undelivered).0.wait().await;
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_waits_for_a_dead_receiver_only_as_long_as_a_delivery_is_tried() {
+    let memory = FakeMemory::default();
+    let groups: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    for failure in [RetryAdvice::Backoff, RetryAdvice::After(SECOND)] {
+        memory.add(groups.iter().map(String::as_str));
+        let receiver = FakeReceiver::new(move |_, _| Err(DeliveryError::new(failure, "503")));
+        let (deliveries, _trigger) = start(&memory, &receiver, None);
+        let started = Instant::now();
+        settle_down().await;
+        let undelivered = UndeliveredCount::new(MAX_READ_AHEAD * 2);
+        let (backlog, _never) = backlog(&deliveries, &undelivered);
+        backlog.wait().await;
+        let waited = started.elapsed();
+        assert!((115 * SECOND..=121 * SECOND).contains(&waited), "{waited:?}");
+        backlog.wait().await;
+        assert_eq!(started.elapsed(), waited, "the next batch does not wait again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_the_wait_of_reading_at_once() {
+    let memory = FakeMemory::default();
+    memory.add(["x", "y"]);
+    let receiver = FakeReceiver::slow(Duration::from_mins(1), |_, _| Ok(()));
+    let (deliveries, _trigger) = start(&memory, &receiver, None);
+    settle_down().await;
+    let started = Instant::now();
+    let undelivered = UndeliveredCount::new(MAX_READ_AHEAD + 1);
+    let (backlog, trigger) = backlog(&deliveries, &undelivered);
+    let stop = async {
+        advance(SECOND).await;
+        trigger.raise(ShutdownLevel::Draining);
+    };
+    tokio::join!(backlog.wait(), stop);
+    assert!(started.elapsed() <= SECOND + SECOND / 10, "{:?}", started.elapsed());
 }

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use tokio::time::Instant;
+
 use super::Delivery;
 use crate::report::{Log, terminal::escape_unprintable};
 
@@ -18,6 +20,8 @@ pub(super) struct ActionTotals {
     delivered: AtomicU64,
     failed: AtomicU64,
     first_cause: Mutex<Option<String>>,
+    /// Until when the receiver is expected to acknowledge a delivery; `None` if there is nothing to deliver.
+    busy_until: Mutex<Option<Instant>>,
     log: Log,
 }
 
@@ -41,6 +45,7 @@ impl ActionTotals {
             delivered: 0.into(),
             failed: 0.into(),
             first_cause: Mutex::default(),
+            busy_until: Mutex::default(),
             log: log.clone(),
         }
     }
@@ -63,6 +68,16 @@ impl ActionTotals {
         } else if before == MAX_LOGGED {
             self.log.warn(&about, "further dead letters are only counted");
         }
+    }
+
+    pub(super) fn set_busy_until(&self, until: Option<Instant>) {
+        *self.busy_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// Returns whether there is something to deliver to a receiver that acknowledges deliveries.
+    pub(super) fn is_busy(&self, now: Instant) -> bool {
+        let until = *self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| now < until)
     }
 
     pub(super) fn report(&self) -> ActionReport {
