@@ -110,7 +110,7 @@ impl AlertSummary {
                 &checkpoint,
                 format_args!(
                     "{} not delivered; 'trailload status --checkpoint {checkpoint}' shows why, and 'trailload watch \
-                     --retry --checkpoint {checkpoint}' sends them again",
+                     --retry --checkpoint {checkpoint}' sends them again, with the --actions of the run",
                     number_of_alerts(self.dead_letters, "was", "were"),
                 ),
             );

@@ -114,9 +114,14 @@ impl AlertPlan {
     }
 
     /// Adds the actions of alerts that earlier runs have not delivered, as far as they exist.
-    pub(in crate::cli) fn find_pending(&mut self, checkpoint: &Path, log: &Log) {
-        let pending = undelivered_actions(checkpoint, log);
-        let unknown = self.add_actions(&pending);
+    pub(in crate::cli) fn find_undelivered(
+        &mut self,
+        checkpoint: &Path,
+        resumed: Resumed,
+        log: &Log,
+    ) {
+        let statuses = undelivered_actions(checkpoint, log);
+        let unknown = self.add_actions(&statuses, resumed);
         if !unknown.is_empty() && self.path.is_none() {
             log.warn(
                 "--actions",
@@ -125,8 +130,8 @@ impl AlertPlan {
         }
     }
 
-    /// Adds actions that exist. Returns the names of those that do not and have pending deliveries.
-    fn add_actions(&mut self, statuses: &[ActionStatus]) -> Vec<String> {
+    /// Adds actions that exist. Returns the names of those that do not and have deliveries to make.
+    fn add_actions(&mut self, statuses: &[ActionStatus], resumed: Resumed) -> Vec<String> {
         let mut unknown = Vec::new();
         for status in statuses.iter().filter(|status| status.pending + status.dead_letters > 0) {
             if self.actions.iter().any(|action| action.name == status.action) {
@@ -134,7 +139,9 @@ impl AlertPlan {
             }
             match self.file.find(&status.action) {
                 Some(action) => self.actions.push(action),
-                None if status.pending > 0 => unknown.push(status.action.clone()),
+                None if status.pending > 0 || resumed == Resumed::PendingAndDeadLetters => {
+                    unknown.push(status.action.clone());
+                }
                 None => {}
             }
         }
@@ -250,6 +257,15 @@ pub(in crate::cli) fn message_context(
         sources: if is_history_only { Vec::new() } else { names.collect() },
         engine_options: index.map(IndexEndpoint::options).unwrap_or_default(),
     }
+}
+
+/// Which alerts of earlier runs are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Resumed {
+    /// Those that are still to be delivered.
+    Pending,
+    /// Those that could not be delivered, too: `--retry`.
+    PendingAndDeadLetters,
 }
 
 /// For events of which age alerts are sent.

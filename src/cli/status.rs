@@ -215,14 +215,22 @@ pub(super) fn checkpoint_file(
 pub(super) fn only_watch_checkpoint(environment: &Environment) -> Result<PathBuf, Failure> {
     let folder = engine::checkpoint_folder(environment)?;
     let (_, watched) = checkpoints_in(&folder);
-    only(&folder, &watched, "run 'trailload watch' first, or name a file with --checkpoint")
+    let hints = Hints {
+        none: "run 'trailload watch' first, or name a file with --checkpoint",
+        several: "select one with the RULES and --in of the run, or with --checkpoint FILE",
+    };
+    only(&folder, &watched, hints)
 }
 
 /// Returns the only checkpoint file in a folder. Those of `watch` count only if there is no other.
 fn only_checkpoint(folder: &Path) -> Result<PathBuf, Failure> {
     let (loaded, watched) = checkpoints_in(folder);
     let files = if loaded.is_empty() { watched } else { loaded };
-    only(folder, &files, "run 'trailload load' first, or name a file with --checkpoint")
+    let hints = Hints {
+        none: "run 'trailload load' first, or name a file with --checkpoint",
+        several: "select one with --into URL or --checkpoint FILE",
+    };
+    only(folder, &files, hints)
 }
 
 /// Returns the checkpoint files in a folder, those of `watch` apart.
@@ -243,12 +251,21 @@ fn checkpoints_in(folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (loaded, watched)
 }
 
-fn only(folder: &Path, files: &[PathBuf], hint: &str) -> Result<PathBuf, Failure> {
+/// How a checkpoint can be named.
+#[derive(Clone, Copy, Debug)]
+struct Hints {
+    /// If there is none.
+    none: &'static str,
+    /// If there are several.
+    several: &'static str,
+}
+
+fn only(folder: &Path, files: &[PathBuf], hints: Hints) -> Result<PathBuf, Failure> {
     match files {
         [only] => Ok(only.clone()),
         [] => {
             Err(Failure::action_required(format!("there is no checkpoint in {}", folder.display()))
-                .hint(hint))
+                .hint(hints.none))
         }
         several => {
             let names: Vec<_> = several
@@ -262,7 +279,7 @@ fn only(folder: &Path, files: &[PathBuf], hint: &str) -> Result<PathBuf, Failure
                 folder.display(),
                 names.join(", ")
             ))
-            .hint("select one with --into URL or --checkpoint FILE"))
+            .hint(hints.several))
         }
     }
 }

@@ -131,6 +131,49 @@ fn a_refused_alert_is_a_dead_letter_that_a_retry_sends() {
 }
 
 #[test]
+fn a_retry_without_the_action_file_keeps_the_alerts_and_names_their_actions() {
+    let hook = Hook::start();
+    hook.answers(|_, _| Answer::Status(400, ""));
+    let folder = folder(&hook, &events(0..2));
+    folder.watch(&WITH_ACTIONS).exits(3);
+    let retried = folder.retry(&[]).exits(3);
+    assert_eq!(retried.numbers(["delivered", "pending"]), [0, 2]);
+    assert!(retried.stderr.contains("alerts for hook wait"), "{}", retried.stderr);
+    hook.answers(|_, _| Answer::Accept);
+    let retried = folder.retry(&WITH_ACTIONS).exits(0);
+    assert!(retried.stderr.contains("2 alerts to be delivered"), "{}", retried.stderr);
+}
+
+#[test]
+fn the_search_command_of_a_retried_alert_names_the_sources_of_the_run() {
+    let hook = Hook::start();
+    hook.answers(|_, _| Answer::Status(400, ""));
+    let folder = folder(&hook, &events(0..1));
+    folder.watch(&WITH_ACTIONS).exits(3);
+    hook.answers(|_, _| Answer::Accept);
+    folder.watch(&["--actions", "actions.yml", "--retry"]).exits(0);
+    let commands: Vec<_> =
+        hook.received().iter().map(|request| request.body["search_command"].clone()).collect();
+    assert_eq!(commands.len(), 2);
+    assert!(commands[0].as_str().unwrap().ends_with("--in trail"), "{commands:?}");
+    assert_eq!(commands[0], commands[1]);
+}
+
+#[test]
+fn a_dry_run_accepts_the_engine_of_the_run_that_it_stands_for() {
+    let hook = Hook::start();
+    let folder = folder(&hook, &events(0..1));
+    let engine = ["--in", "trail", "--into", "https://search.example:9200", "--aws-auth"];
+    let dry_run = |rules| {
+        let arguments = [&["watch", rules, "--dry-run"][..], &engine].concat();
+        Ended::of(&folder.command(&arguments).output().unwrap())
+    };
+    folder.write("index.yml", "name: x\nevents: [CreateUser]\nactions: [{index: {}}]\n");
+    assert_eq!(dry_run("index.yml").exits(0).stdout.lines().count(), 1);
+    dry_run("rules.yml").exits(2);
+}
+
+#[test]
 fn a_receiver_that_is_down_gets_everything_later() {
     let hook = Hook::start();
     let folder = folder(&hook, &events(0..3));

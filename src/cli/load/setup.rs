@@ -6,7 +6,7 @@ use crate::{
     aws::{Clock, Session},
     checkpoint::{self, CheckpointReader},
     cli::{
-        alerts::{AlertPlan, message_context},
+        alerts::{AlertPlan, Resumed, message_context},
         environment,
         failure::Failure,
         plan::{AlertRequest, Plan, aws::EngineAuth},
@@ -74,7 +74,7 @@ impl RunContext<'_> {
         let Self { plan, log, .. } = self;
         let Some(AlertRequest { rules, options }) = &plan.alerts else { return Ok(None) };
         let mut alerts = options.plan(&load_valid_rules(rules, log)?, log)?;
-        alerts.find_pending(&plan.checkpoint, log);
+        alerts.find_undelivered(&plan.checkpoint, Resumed::Pending, log);
         Ok(Some(alerts))
     }
 

@@ -41,7 +41,7 @@ use crate::{
     },
     report::{Log, Metrics, format, terminal::escape_unprintable_json},
     shutdown::shutdown_channel,
-    sink::alert::{Action, AlertMessage, MessageContext, Rendered},
+    sink::alert::{Action, ActionsFile, AlertMessage, MessageContext, Rendered},
     source::Files,
 };
 
@@ -77,14 +77,16 @@ impl<'a> DryRun<'a> {
         log: &'a Log,
     ) -> Result<Self, Failure> {
         // Without an action file, the names of actions are printed as they are.
-        let (rules, actions) = if args.alerts.actions.is_some() {
+        let (rules, actions, needs) = if args.alerts.actions.is_some() {
             let alerts = args.alerts.plan(loaded, log)?;
-            (alerts.rules, alerts.actions)
+            let needs = ActionNeeds::shown(&alerts.actions);
+            (alerts.rules, alerts.actions, needs)
         } else {
-            let rules = loaded.rules().map(|(_, rule)| rule.clone()).collect();
-            (Arc::new(RuleSet::new(rules)), Vec::new())
+            let rules: Vec<_> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
+            let (known, _) = ActionsFile::default().resolve_all(&rules);
+            (Arc::new(RuleSet::new(rules)), Vec::new(), ActionNeeds::shown(&known))
         };
-        let plan = args.input.plan(ActionNeeds::default(), environment, now)?;
+        let plan = args.input.plan(needs, environment, now)?;
         let temporary_folder = environment.temporary.clone();
         Ok(Self { plan, rules, actions, temporary_folder, log })
     }

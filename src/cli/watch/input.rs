@@ -90,6 +90,18 @@ pub(super) struct ActionNeeds {
     pub(super) session: bool,
     /// Whether one needs the engine of the run.
     pub(super) engine: bool,
+    /// Whether the actions are performed.
+    pub(super) performance: Performance,
+}
+
+/// Whether actions are performed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Performance {
+    /// They are.
+    #[default]
+    Performed,
+    /// They are only shown: their options are accepted, and have no effect.
+    Shown,
 }
 
 impl ActionNeeds {
@@ -97,7 +109,13 @@ impl ActionNeeds {
         Self {
             session: actions.iter().any(Action::needs_session),
             engine: actions.iter().any(Action::needs_engine),
+            performance: Performance::Performed,
         }
+    }
+
+    /// Returns what actions need that are only shown, so a dry run accepts the options of the run that it stands for.
+    pub(super) fn shown(actions: &[Action]) -> Self {
+        Self { performance: Performance::Shown, ..Self::of(actions) }
     }
 }
 
@@ -114,14 +132,17 @@ impl InputArgs {
         now: Timestamp,
     ) -> Result<InputPlan, Failure> {
         let sources = self.sources()?;
-        let engine = if needs.engine {
-            Some(IndexEndpoint::new(&self.engine, environment)?)
-        } else {
-            IndexEndpoint::of_sources(&sources, &self.engine, environment)?
+        let is_shown = needs.performance == Performance::Shown;
+        let engine = match needs.engine {
+            true if is_shown && sources.index.is_none() => None,
+            true => Some(IndexEndpoint::new(&self.engine, environment)?),
+            false => IndexEndpoint::of_sources(&sources, &self.engine, environment)?,
         };
         let signs = engine.as_ref().is_some_and(|engine| engine.auth == EngineAuth::SigV4);
         // The options about AWS credentials have an effect if an action uses them.
-        let auth = if needs.session || signs { EngineAuth::SigV4 } else { EngineAuth::Credentials };
+        let signs_for_action = is_shown && needs.engine && self.engine.aws_auth;
+        let uses_credentials = needs.session || signs || signs_for_action;
+        let auth = if uses_credentials { EngineAuth::SigV4 } else { EngineAuth::Credentials };
         let aws = self.aws.plan(&sources, auth, environment)?;
         let remote = [sources.lookup.is_some(), sources.has_buckets(), sources.index.is_some()];
         let remote = remote.into_iter().filter(|is_read| *is_read).count();
@@ -133,7 +154,7 @@ impl InputArgs {
             sources,
             aws,
             memory,
-            needs_session: needs.session || signs,
+            needs_session: (needs.session && !is_shown) || signs,
             engine,
         })
     }

@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     aws::{Clock, Session},
-    checkpoint::CheckpointStore,
+    checkpoint::{CheckpointReader, CheckpointStore},
     cli::{
-        alerts::{AlertAges, AlertPlan, message_context},
+        alerts::{AlertAges, AlertPlan, Resumed, message_context},
         environment::{self, Environment},
         exit::Exit,
         failure::Failure,
@@ -41,13 +41,15 @@ use crate::{
     },
     report::{Log, Metrics, WaitReporter, format},
     shutdown::{ShutdownSignal, ShutdownTrigger, shutdown_channel},
-    sink::alert::ReceiverContext,
+    sink::alert::{MessageContext, ReceiverContext},
     source::{CombinedSource, Files},
 };
 
 /// A run, checked and with all defaults filled in.
 pub(super) struct WatchRun<'a> {
     input: InputPlan,
+    /// Where messages refer to for events.
+    messages: MessageContext,
     alerts: AlertPlan,
     ages: AlertAges,
     work: Work,
@@ -93,13 +95,19 @@ impl<'a> WatchRun<'a> {
             // A mistyped name must not create a file.
             return Err(crate::checkpoint::Error::NotFound { path: checkpoint }.into());
         }
-        alerts.find_pending(&checkpoint, log);
+        let resumed = match work {
+            Work::ReadAndDeliver => Resumed::Pending,
+            Work::Retry => Resumed::PendingAndDeadLetters,
+        };
+        alerts.find_undelivered(&checkpoint, resumed, log);
         let needs = ActionNeeds::of(&alerts.actions);
         let mut input = args.input.plan(needs, environment, now)?;
+        // A retry reads nothing, and its messages name the sources of the run.
+        let messages = message_context(&input.sources, input.engine.as_ref());
         if work == Work::Retry {
             input.read_nothing();
         }
-        Ok(Self { input, alerts, ages: args.ages(), work, checkpoint, log })
+        Ok(Self { input, messages, alerts, ages: args.ages(), work, checkpoint, log })
     }
 }
 
@@ -192,8 +200,7 @@ impl RunContext<'_> {
             session: session.cloned(),
         };
         let run = self.run;
-        let messages = message_context(&run.input.sources, run.input.engine.as_ref());
-        run.alerts.receivers(&context, &messages, run.log)
+        run.alerts.receivers(&context, &run.messages, run.log)
     }
 
     /// Opens the checkpoint, and prepares what earlier runs left.
@@ -206,11 +213,13 @@ impl RunContext<'_> {
                 run.alerts.prepare(&mut store, run.input.range, run.ages, run.log)?;
             }
             Work::Retry => {
-                let alerts = format::plural(store.retry_deliveries()?, "alert");
+                store.retry_deliveries()?;
                 run.alerts.fail_undefined(&mut store, run.log)?;
+                let pending = CheckpointReader::open(&run.checkpoint)?.action_status()?;
+                let pending = pending.iter().map(|action| action.pending).sum();
                 run.log.info(
                     &run.checkpoint.display().to_string(),
-                    format_args!("sending {alerts} again"),
+                    format_args!("{} to be delivered", format::plural(pending, "alert")),
                 );
             }
         }
