@@ -187,7 +187,7 @@ impl RuleReader<'_> {
     fn read(&mut self, node: &YamlNode) -> Read<Rule> {
         let entries = node
             .as_mapping()
-            .ok_or_else(|| expected(node, "a rule, which is a mapping with `name`"))?;
+            .ok_or_else(|| expected(node, "a rule, which is a mapping with `name`,"))?;
         check_keys(entries, &RULE_KEYS, "a rule")?;
         let name_node = node
             .get("name")
@@ -352,10 +352,16 @@ fn learning(node: &YamlNode) -> Read<Duration> {
 }
 
 fn threshold(node: &YamlNode) -> Read<u64> {
-    node.to_json()
-        .as_u64()
-        .filter(|threshold| (1..=MAX_THRESHOLD).contains(threshold))
-        .ok_or_else(|| expected(node, "a number from 1 to 10000"))
+    match node.to_json() {
+        serde_json::Value::Number(number) => number
+            .as_u64()
+            .filter(|threshold| (1..=MAX_THRESHOLD).contains(threshold))
+            .ok_or_else(|| {
+                let message = format!("`{number}` is not a whole number from 1 to {MAX_THRESHOLD}");
+                DefinitionError::new(node.position, message)
+            }),
+        _ => Err(expected(node, "a number")),
+    }
 }
 
 fn action(node: &YamlNode) -> Read<ActionReference> {

@@ -193,8 +193,9 @@ fn errors_have_line_and_column_and_the_fix() {
         (
             "name: x\nevents: [A]\nthreshold: 0\n",
             "3:12",
-            "a number from 1 to 10000 is expected here, not a number",
+            "`0` is not a whole number from 1 to 10000",
         ),
+        ("name: x\nevents: [A]\nthreshold: many\n", "3:12", "a number is expected here, not text"),
         ("name: x\nevents: [A]\ntests: [{event: a.json}]\n", "3:9", "the test has no `fires`"),
         ("name: x\nevents: [A]\nactions: [{indx: {}}]\n", "3:12", "an action has no key `indx`"),
         (
@@ -207,7 +208,11 @@ fn errors_have_line_and_column_and_the_fix() {
             "3:9",
             "the name is that of the rule in line 1 too",
         ),
-        ("just text\n", "1:1", "a rule, which is a mapping with `name` is expected here, not text"),
+        (
+            "just text\n",
+            "1:1",
+            "a rule, which is a mapping with `name`, is expected here, not text",
+        ),
         ("", "1:1", "the file has no rule"),
     ] {
         assert_eq!(error(yaml), (position.to_owned(), message.to_owned()), "{yaml}");

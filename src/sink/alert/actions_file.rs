@@ -168,7 +168,7 @@ fn named_action(entry: &YamlEntry) -> Read<Action> {
     }
     let node = &entry.value;
     if node.as_mapping().is_none() {
-        return Err(expected(node, "an action, which is a mapping with `kind`"));
+        return Err(expected(node, "an action, which is a mapping with `kind`,"));
     }
     let Some(kind) = node.get("kind") else {
         let error = DefinitionError::new(
