@@ -289,7 +289,9 @@ impl RecordProcessor for SearchProcessor {
             }
             Err(Unexamined::TooLarge) => {
                 let bytes = (scanned.end - start) as u64;
-                let record = format_args!("a record of {bytes} bytes has too many values");
+                let record = format_args!(
+                    "a record of {bytes} bytes would take too much memory when parsed"
+                );
                 self.report_too_long(&self.input, record);
                 Processed::Record { end: scanned.end, disposition: Disposition::Settled }
             }
