@@ -375,6 +375,8 @@ pub fn paths(above: &[String], spellings: &[Spelling]) -> Vec<String> {
 pub struct Fields<'a> {
     service: &'a Service,
     resolver: Resolver<'a>,
+    /// The structure that the first fields are members of.
+    shape: Option<ShapeId>,
     first: Vec<Field<'a>>,
     roots: Vec<String>,
 }
@@ -422,7 +424,7 @@ impl<'a> Fields<'a> {
         for added in facts::added(service, operation, side, offer) {
             resolver.add(&mut first, &roots, &added);
         }
-        Self { service, resolver, first, roots }
+        Self { service, resolver, shape: side.of(operation), first, roots }
     }
 
     /// Returns fields that no model has, given their paths and the names of their types.
@@ -436,7 +438,7 @@ impl<'a> Fields<'a> {
             let added = facts::AddedField { path, scalar, is_subresource: false };
             resolver.add(&mut first, &roots, &added);
         }
-        Self { service: &NO_SERVICE, resolver, first, roots }
+        Self { service: &NO_SERVICE, resolver, shape: None, first, roots }
     }
 
     /// Returns the service that the shapes belong to.
@@ -461,7 +463,7 @@ impl<'a> Fields<'a> {
 
     /// Visits the fields from the top down, until the visitor stops.
     pub fn visit(&self, visitor: &mut dyn FnMut(Visit<'_, 'a>) -> Next) {
-        let mut walk = Walk { fields: self, above: Vec::new(), visitor };
+        let mut walk = Walk { fields: self, above: self.shape.into_iter().collect(), visitor };
         let _ = self.first.iter().try_for_each(|field| walk.field(field, 0));
     }
 }
