@@ -9,8 +9,10 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::{Bytes, BytesMut};
 use jiff::{Timestamp, civil::DateTime, fmt::rfc2822, tz::TimeZone};
+use percent_encoding::percent_decode_str;
 use reqwest::{
     Certificate, Method, Response,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, USER_AGENT},
@@ -247,14 +249,22 @@ impl HttpSender {
 /// Shortest segment of a path that is taken for a secret. Names of APIs, such as `services`, are shorter.
 const MIN_SECRET_SEGMENT: usize = 12;
 
-/// Returns the parts of a URL that may be secrets: the path, its long segments, and the values of the query.
+/// Returns the parts of a URL that may be secrets, as written and decoded: the path, its long segments, the values of the query, and
+/// the user's name and password, also as the `Authorization` header that the HTTP client makes of them.
 fn secret_parts(url: &Url) -> Vec<Secret> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let path = url.path().trim_matches('/');
     let segments = path.split('/').filter(|segment| segment.len() >= MIN_SECRET_SEGMENT);
-    let values = url.query_pairs().map(|(_, value)| Secret::new(value));
+    let query = url.query().unwrap_or_default().split('&');
+    let written_values = query.filter_map(|pair| Some(pair.split_once('=')?.1));
     let user_info = [Some(url.username()), url.password()];
-    let texts = segments.chain([path]).chain(user_info.into_iter().flatten());
-    texts.map(Secret::new).chain(values).collect()
+    let written = segments.chain([path]).chain(written_values);
+    let written: Vec<&str> = written.chain(user_info.into_iter().flatten()).collect();
+    let values = url.query_pairs().map(|(_, value)| value.into_owned());
+    let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+    let basic = BASE64_STANDARD.encode(format!("{user}:{password}"));
+    let texts = written.iter().flat_map(|text| [(*text).to_owned(), decoded(text)]);
+    texts.chain(values).chain([basic]).map(Secret::new).collect()
 }
 
 /// Returns what a response says: JSON in one line, or the first words of a page or a text.
@@ -321,6 +331,29 @@ fn http_date(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_form_of_a_secret_in_a_url_is_found() {
+        let url = "https://al%2Fice:pass%20word@example.com/hooks/T0123456789AB?key=a%2Bb%2Bc";
+        let secrets = secret_parts(&url.parse().unwrap());
+        // The last one is `al/ice:pass word` in base64.
+        for said in [
+            "pass%20word",
+            "pass word",
+            "al/ice",
+            "T0123456789AB",
+            "a%2Bb%2Bc",
+            "a+b+c",
+            "YWwvaWNlOnBhc3Mgd29yZA==",
+        ] {
+            assert_eq!(redact::secrets(said, &secrets), "(hidden)", "{said}");
+        }
+        let public = secret_parts(&"https://example.com/".parse().unwrap());
+        assert_eq!(
+            redact::secrets("a refusal of example.com", &public),
+            "a refusal of example.com"
+        );
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date_and_at_most_an_hour() {
