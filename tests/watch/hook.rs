@@ -1,6 +1,7 @@
 //! A receiver that keeps what it was sent and what it acknowledged, and a folder with rules and trails for `watch`.
 
 use std::{
+    cell::LazyCell,
     collections::{BTreeMap, BTreeSet},
     fs,
     io::{BufReader, Write},
@@ -279,9 +280,14 @@ impl Ended {
     }
 }
 
+thread_local! {
+    /// When the test of this thread began: an event that is written twice has the same time in both.
+    static TEST_START: LazyCell<jiff::Timestamp> = LazyCell::new(jiff::Timestamp::now);
+}
+
 /// An event of a user, some minutes ago.
 pub(super) fn created(number: usize, user: &str, minutes_ago: i64) -> Value {
-    let time = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes_ago);
+    let time = TEST_START.with(|start| **start) - jiff::SignedDuration::from_mins(minutes_ago);
     json!({
         "eventVersion": "1.08", "eventSource": "iam.amazonaws.com", "eventName": "CreateUser",
         "awsRegion": "us-east-1", "eventTime": time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),

@@ -173,7 +173,7 @@ pub(super) fn after_search(plan: &SearchPlan, end: &SearchEnd, log: &Log) {
         warn_about_errors(condition, own, log);
     }
     for field in &end.unseen_fields {
-        warn_about_field(field, plan, log);
+        warn_about_field(field, end.found, plan, log);
     }
     if met.without_time > 0 {
         let events = format::plural(met.without_time, "event");
@@ -203,7 +203,7 @@ pub(super) fn after_search(plan: &SearchPlan, end: &SearchEnd, log: &Log) {
     }
 }
 
-fn warn_about_field(field: &UnseenField, plan: &SearchPlan, log: &Log) {
+fn warn_about_field(field: &UnseenField, found: u64, plan: &SearchPlan, log: &Log) {
     let option = match &plan.output {
         SearchOutput::Summary(_) => "--count-by",
         SearchOutput::Events | SearchOutput::Sorted(_) => "--fields",
@@ -212,7 +212,8 @@ fn warn_about_field(field: &UnseenField, plan: &SearchPlan, log: &Log) {
         [] => String::new(),
         similar => format!("; did you mean {}?", similar.join(" or ")),
     };
-    let events = match field.events {
+    // With `--limit`, workers can have looked at more events than were printed.
+    let events = match field.events.min(found) {
         1 => "the event found does not have this field".to_owned(),
         events => format!("none of the {} found has this field", format::plural(events, "event")),
     };
