@@ -40,11 +40,11 @@ use self::{
 };
 use crate::filter::{glob::Glob, principal::Identity};
 
-/// Memory for the credentials that are kept: about 5,000, or 120 if each has all the values that are counted.
-const MAX_CREDENTIAL_BYTES: usize = 10 << 20;
+/// Memory for the credentials that are kept: about 3,000, or 70 if each has all the values that are counted.
+const MAX_CREDENTIAL_BYTES: usize = 6 << 20;
 
-/// Memory for the issuances that are kept: about 10,000. With the tree made of them, a search stays below 100 MB.
-const MAX_ISSUANCE_BYTES: usize = 16 << 20;
+/// Memory for the issuances that are kept: about 7,500. With the tree made of them, a search stays below 100 MB.
+const MAX_ISSUANCE_BYTES: usize = 12 << 20;
 
 /// Further memory, of each kind, for what belongs to the credentials of the target.
 const RESERVED_BYTES: usize = 2 << 20;
