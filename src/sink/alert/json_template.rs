@@ -15,6 +15,7 @@
 
 use serde_json::{Map, Value};
 
+use super::placeholders::{TextSegment, split_at_placeholders};
 use super::settings::Read;
 use crate::filter::{
     jmespath::Expression,
@@ -156,40 +157,21 @@ fn evaluate(expression: &Expression, alert: &Value) -> Value {
 
 /// Splits a text at its expressions. `$$` before a brace stands for a dollar sign.
 fn split(text: &str, position: TextPosition) -> Read<Vec<TextPart>> {
-    let mut parts = Vec::new();
-    let mut literal = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        if rest[..at].ends_with('$') {
-            literal.push_str(&rest[..at]);
-            literal.push('{');
-            rest = &rest[at + 2..];
-            continue;
-        }
-        literal.push_str(&rest[..at]);
-        let inside = &rest[at + 2..];
-        let end = end_of_expression(inside).ok_or_else(|| {
-            DefinitionError::new(position, "`${` has no closing `}`")
-                .suggest("write ${EXPRESSION}, or $${ for the characters themselves")
-        })?;
-        if !literal.is_empty() {
-            parts.push(TextPart::Literal(std::mem::take(&mut literal)));
-        }
-        let expression =
-            Expression::parse(inside[..end].trim()).map_err(|error| DefinitionError {
+    let part = |segment| match segment {
+        TextSegment::Literal(text) => Ok(TextPart::Literal(text)),
+        TextSegment::Placeholder(text) => {
+            let expression = Expression::parse(text.trim()).map_err(|error| DefinitionError {
                 position,
-                message: format!("`${{{}}}`: {}", &inside[..end], error.message),
+                message: format!("`${{{text}}}`: {}", error.message),
                 suggestion: error.suggestion.clone(),
                 excerpt: Some(error.caret().to_string()),
             })?;
-        parts.push(TextPart::Expression(Box::new(expression)));
-        rest = &inside[end + 1..];
-    }
-    literal.push_str(rest);
-    if !literal.is_empty() {
-        parts.push(TextPart::Literal(literal));
-    }
-    Ok(parts)
+            Ok(TextPart::Expression(Box::new(expression)))
+        }
+        TextSegment::Unclosed => Err(DefinitionError::new(position, "`${` has no closing `}`")
+            .suggest("write ${EXPRESSION}, or $${ for the characters themselves")),
+    };
+    split_at_placeholders(text, end_of_expression).into_iter().map(part).collect()
 }
 
 /// Returns the offset of the brace that ends an expression. Braces within quotation marks and of objects do not.

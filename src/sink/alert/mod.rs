@@ -17,7 +17,7 @@
 //! | `actions_file` `settings` `secret_text` `throttle` | the action file |
 //! | `message` `console_link` `text_limit` `rendered` | what a person reads |
 //! | `datadog` `slack` `pagerduty` `sns` `webhook` `command` `index` `file` `stdout` | the settings, the messages and the delivery of each kind |
-//! | `http` `json_template` `delivery_error` | what several kinds share |
+//! | `http` `json_template` `placeholders` `delivery_error` | what several kinds share |
 
 mod actions_file;
 mod command;
@@ -30,6 +30,7 @@ mod index;
 mod json_template;
 mod message;
 mod pagerduty;
+mod placeholders;
 mod rendered;
 mod secret_text;
 mod settings;

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::placeholders::{TextSegment, split_at_placeholders};
 use crate::{
     filter::yaml::{DefinitionError, TextPosition},
     redact::Secret,
@@ -54,41 +55,22 @@ impl SecretText {
     ///
     /// If a brace is not closed, or a name is not that of a variable.
     pub(super) fn parse(text: &str, position: TextPosition) -> Result<Self, DefinitionError> {
-        let mut parts = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find("${") {
-            if rest[..at].ends_with('$') {
-                literal.push_str(&rest[..at]);
-                literal.push('{');
-                rest = &rest[at + 2..];
-                continue;
+        let part = |segment| match segment {
+            TextSegment::Literal(text) => Ok(Part::Literal(text)),
+            TextSegment::Placeholder(name) if is_variable_name(name) => {
+                Ok(Part::Variable(name.to_owned()))
             }
-            literal.push_str(&rest[..at]);
-            let inside = &rest[at + 2..];
-            let Some(end) = inside.find('}') else {
-                return Err(DefinitionError::new(position, "`${` has no closing `}`")
-                    .suggest("write ${NAME_OF_A_VARIABLE}"));
-            };
-            let name = &inside[..end];
-            if !is_variable_name(name) {
-                // The text may be a secret, so it is not repeated.
-                return Err(DefinitionError::new(
-                    position,
-                    "the text between `${` and `}` is not the name of an environment variable",
-                )
-                .suggest("use letters, digits and `_`, such as ${SLACK_URL}"));
-            }
-            if !literal.is_empty() {
-                parts.push(Part::Literal(std::mem::take(&mut literal)));
-            }
-            parts.push(Part::Variable(name.to_owned()));
-            rest = &inside[end + 1..];
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            parts.push(Part::Literal(literal));
-        }
+            // The text may be a secret, so it is not repeated.
+            TextSegment::Placeholder(_) => Err(DefinitionError::new(
+                position,
+                "the text between `${` and `}` is not the name of an environment variable",
+            )
+            .suggest("use letters, digits and `_`, such as ${SLACK_URL}")),
+            TextSegment::Unclosed => Err(DefinitionError::new(position, "`${` has no closing `}`")
+                .suggest("write ${NAME_OF_A_VARIABLE}")),
+        };
+        let segments = split_at_placeholders(text, |inside| inside.find('}'));
+        let parts = segments.into_iter().map(part).collect::<Result<_, _>>()?;
         Ok(Self { source: SecretSource::Parts(parts), position })
     }
 
