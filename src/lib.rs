@@ -66,6 +66,7 @@
 pub mod aws;
 pub mod checkpoint;
 pub mod cli;
+pub mod dashboard;
 pub mod error;
 pub mod event;
 pub mod filter;
