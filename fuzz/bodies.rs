@@ -4,6 +4,7 @@
 //! broken; an input that a parser refuses is fine. The text up to the first NUL byte is the expression, the rest is the
 //! event that it is evaluated on.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use trailload::{
     filter::{
@@ -19,6 +20,7 @@ use trailload::{
     limit::DecoderLimits,
     source::{
         Content, Decoder, OversizedRecord, RecordHandler, RecordOutcome, ReservedBytes, SkipError,
+        message::{Message, Work},
         skip_value,
     },
 };
@@ -157,6 +159,18 @@ pub(crate) fn yaml(input: &[u8]) {
         for document in documents {
             let _ = document.to_json();
         }
+    }
+}
+
+/// Finds what the body of a message contains. Events are a part of it, or decoded; an object is named once.
+pub(crate) fn message(input: &[u8]) {
+    let body = Bytes::copy_from_slice(input);
+    let Message::Work(Work { events, objects }) = Message::parse(&body) else { return };
+    assert!(events.is_some() || !objects.is_empty(), "work to do");
+    assert!(events.is_none_or(|events| !events.is_empty()));
+    for (at, object) in objects.iter().enumerate() {
+        assert!(!object.bucket.is_empty() && !object.key.is_empty(), "{object:?}");
+        assert!(!objects[..at].contains(object), "{object:?} twice");
     }
 }
 

@@ -478,3 +478,45 @@ fn any_input_is_searched_for_records() {
         ],
     );
 }
+
+#[test]
+fn any_body_of_a_message_is_parsed_or_refused() {
+    run(
+        bodies::message,
+        &[
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\\\"",
+            "\\",
+            "\"Records\":[",
+            "{\"eventVersion\":\"1.08\"}",
+            "\"eventSource\":\"aws:s3\",",
+            "\"eventSource\":\"aws:sqs\",\"body\":",
+            "\"eventName\":\"ObjectCreated:Put\",",
+            "\"s3\":{\"bucket\":{\"name\":\"b\"},\"object\":{\"key\":\"a%2Fb+c\"}}",
+            "{\"s3Bucket\":\"b\",\"s3ObjectKey\":[\"AWSLogs/x\",\"y\"]}",
+            "\"Type\":\"Notification\",",
+            "\"Message\":",
+            "\"Message\":\"",
+            "\"Sns\":{\"Message\":\"{}\"}",
+            "\"source\":\"aws.s3\",\"detail-type\":\"Object Created\",",
+            "\"detail\":{\"bucket\":{\"name\":\"b\"},\"object\":{\"key\":\"k\"}}",
+            "\"detail\":{\"eventVersion\":\"1.08\"}",
+            "\"Event\":\"s3:TestEvent\"",
+            "\n",
+            " ",
+            "1",
+            "null",
+            "\u{feff}",
+            "eyJldmVudFZlcnNpb24iOiIxLjA4In0=",
+            "H4sIAAAAAAAA",
+            "CloudTrail validation message",
+            "ö",
+        ],
+    );
+}

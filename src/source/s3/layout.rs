@@ -74,12 +74,15 @@ impl FromStr for LogKind {
     }
 }
 
+/// The folder of CloudTrail's digest files.
+pub(super) const DIGEST_FOLDER: &str = "CloudTrail-Digest";
+
 /// Folder names of other services below an account, and of CloudTrail logs without events, as documented by AWS.
 /// Compared without regard to case.
 const OTHER_SERVICES: [&str; 18] = [
     "BedrockModelInvocationLogs",
     "CloudFront",
-    "CloudTrail-Digest",
+    DIGEST_FOLDER,
     "CloudTrail-Lake",
     "Config",
     "elasticloadbalancing",
@@ -104,6 +107,22 @@ const HIVE_PREFIX: &str = "aws-account-id=";
 fn is_other_service(name: &str) -> bool {
     name.starts_with(HIVE_PREFIX)
         || OTHER_SERVICES.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Returns the folder name of the service that wrote an object, if it is known to contain no events.
+pub(super) fn other_service(key: &str) -> Option<&str> {
+    let mut folder = LogFolder::at_level(Level::AboveLogs);
+    let (mut service, mut bytes) = (None, 0);
+    for part in key.split_inclusive('/').filter(|part| part.ends_with('/')) {
+        bytes += part.len();
+        let name = part.trim_end_matches('/');
+        folder.descend(name, bytes);
+        service = match folder.level {
+            Level::OtherService => service.or(Some(name)),
+            _ => None,
+        };
+    }
+    service
 }
 
 /// The level of a folder relative to `AWSLogs/`.

@@ -21,6 +21,7 @@
 //! | `done_filter` | which objects are already loaded |
 //! | `fetcher` | how a body is fetched completely |
 //! | `follow` | which days are listed again for new objects |
+//! | `reference` | what the key of an object shows that a notification names |
 //! | `bucket` | the Region of a bucket, retries, and concurrency |
 //! | `error` | what a failed request means |
 
@@ -37,6 +38,7 @@ mod lister;
 mod listing;
 mod object_lister;
 mod objects;
+mod reference;
 mod skipped;
 
 use std::{
@@ -56,6 +58,7 @@ pub use self::{
     error::{ErrorScope, MissingPermission, S3Error},
     follow::{Clock, S3Follow, S3FollowOptions},
     layout::{LOGS_FOLDER, LogKind, UnknownKind},
+    reference::{KeyContent, ObjectReference},
 };
 use self::{
     bucket::{BucketClient, ClientCache},
