@@ -15,12 +15,14 @@ mod comparison;
 mod document_id;
 mod event_value;
 mod field_registry;
+mod identity;
 mod kind_table;
 mod lookup_fields;
 mod object_keys;
 mod path_cache;
 mod predicted_field;
 mod restore;
+mod retention;
 mod rewrite;
 pub mod rules;
 mod scan;
@@ -31,7 +33,10 @@ mod unmapped_terms;
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
+use jiff::Timestamp;
 use serde_json::Value;
+
+use crate::filter::principal::ShortPrincipal;
 
 pub use comparison::differences;
 pub use event_value::{
@@ -41,6 +46,7 @@ pub use field_registry::{
     DecidedBy, FieldDecision, FieldProfile, FieldRegistry, FieldShape, MappingOrigin,
 };
 pub use predicted_field::{PredictedField, ValueKind};
+pub use retention::{InvalidRetention, Retention};
 pub use rules::{Conflict, FieldKind, Rules, with_missing_subfields};
 pub(crate) use text::unicode_escape;
 pub use timestamp::{IndexBy, TimeRange};
@@ -48,6 +54,7 @@ pub use tree::MalformedRecord;
 pub(crate) use unmapped_terms::{INCOMPLETE_TERM, MAX_TERM_BYTES};
 
 use change_note::{Change, ChangeNote};
+use identity::IdentityTexts;
 use lookup_fields::LookupFields;
 use path_cache::PathCache;
 use restore::RestoredRecord;
@@ -68,6 +75,8 @@ pub struct Settings {
     pub index_by: IndexBy,
     /// Events outside this range are skipped, except those without a plausible time.
     pub range: TimeRange,
+    /// Events before this time are left out, because their indices have expired.
+    pub kept_from: Option<Timestamp>,
     /// Whether the unchanged record is kept in `event.original`.
     pub keep_original: bool,
 }
@@ -79,6 +88,8 @@ pub enum Normalized {
     Document(Placement),
     /// The event is outside the requested range; nothing was appended.
     OutOfRange,
+    /// The event is older than the retention; nothing was appended.
+    Expired,
 }
 
 /// The index of a document and the fields that it requires there.
@@ -182,11 +193,15 @@ impl Normalizer {
         let record = &text[start..scan.end];
         let (id, time) = (&text[scan.event_id], &text[scan.event_time]);
         let when = EventTime::parse_rfc3339(time)?;
-        if !document_id::is_uuid(id) || simdutf8::basic::from_utf8(record).is_err() {
+        if !document_id::is_uuid(id) {
             return None;
         }
-        if !self.is_wanted(when) {
-            return Some((scan.end, Normalized::OutOfRange));
+        let principal = {
+            let record = simdutf8::basic::from_utf8(record).ok()?;
+            self.buffers.identity.principal(record, start)
+        };
+        if let Some(left_out) = self.left_out(when) {
+            return Some((scan.end, left_out));
         }
         let period = when.period(self.settings.index_by);
         let action_bytes = self.write_action(period, id, out);
@@ -194,7 +209,7 @@ impl Normalizer {
         out.extend_from_slice(time);
         out.extend_from_slice(b"\",");
         write_source(&text[scan.source_ip], out);
-        self.write_added_members(&scan.changes, record, out);
+        self.write_added_members(record, principal, &scan.changes, out);
         let members = out.len();
         let mut from = start + 1;
         for Edit { old, new } in scan.edits {
@@ -253,8 +268,8 @@ impl Normalizer {
         out: &mut Vec<u8>,
     ) -> Normalized {
         let when = event_time(&parsed.tree);
-        if when.is_some_and(|when| !self.is_wanted(when)) {
-            return Normalized::OutOfRange;
+        if let Some(left_out) = when.and_then(|when| self.left_out(when)) {
+            return left_out;
         }
         let source = parsed
             .tree
@@ -262,6 +277,7 @@ impl Normalizer {
             .and_then(Tree::as_text)
             .map(std::borrow::Cow::into_owned);
         let given = document_id::event_id(&parsed.tree);
+        let identity = IdentityTexts::of_record(&parsed.tree);
         let Tree::Object(members) = parsed.tree else { unreachable!("checked above") };
         let id = given.unwrap_or_else(|| document_id::content_id(&members).into_bytes());
         self.unmapped.clear();
@@ -277,7 +293,7 @@ impl Normalizer {
             out.extend_from_slice(format!("\"@timestamp\":\"{}\",", when.to_rfc3339()).as_bytes());
         }
         write_source(source.as_deref().unwrap_or_default(), out);
-        self.write_added_members(&notes.changes, record, out);
+        self.write_added_members(record, identity.principal(), &notes.changes, out);
         write_members_and_close(&members, out);
         out.push(b'\n');
         let rewritten = !notes.changes.is_empty();
@@ -307,10 +323,18 @@ impl Normalizer {
         lines.filter_map(|line| Some(ChangeNote::parse(&line)?.description()))
     }
 
-    /// Returns whether an event of this time is in the requested range. Implausible times are always accepted: they
-    /// come from a wrong clock, so the range says nothing about them.
-    fn is_wanted(&self, when: EventTime) -> bool {
-        self.settings.range.contains(when.milliseconds) || !when.is_plausible()
+    /// Returns why an event of this time is left out, if it is. Implausible times never are: they come from a wrong clock,
+    /// so neither the range nor the retention says anything about them.
+    fn left_out(&self, when: EventTime) -> Option<Normalized> {
+        let Settings { range, kept_from, .. } = &*self.settings;
+        let is_kept = || kept_from.is_none_or(|from| when.milliseconds >= from.as_millisecond());
+        if !when.is_plausible() {
+            None
+        } else if !range.contains(when.milliseconds) {
+            Some(Normalized::OutOfRange)
+        } else {
+            (!is_kept()).then_some(Normalized::Expired)
+        }
     }
 
     /// Appends the action line and returns its length.
@@ -327,8 +351,14 @@ impl Normalizer {
         bytes
     }
 
-    /// Appends `event.original` and `trailload`, unless they would be empty.
-    fn write_added_members(&mut self, changes: &[Vec<u8>], record: &[u8], out: &mut Vec<u8>) {
+    /// Appends `event.original`, if the record is kept, and `trailload`.
+    fn write_added_members(
+        &mut self,
+        record: &[u8],
+        principal: ShortPrincipal<'_>,
+        changes: &[Vec<u8>],
+        out: &mut Vec<u8>,
+    ) {
         let original = self.settings.keep_original.then(|| String::from_utf8_lossy(record));
         write_original(original.as_ref().map(|original| original.as_bytes()), out);
         self.lookup_fields.write(record, &mut self.lookup);
@@ -336,7 +366,8 @@ impl Normalizer {
             self.lookup.extend_from_slice(&self.stored_lookup);
         }
         self.unmapped.add_if_not_searchable(changes);
-        write_trailload(self.unmapped.list(), changes, &self.lookup, out);
+        let (unmapped, lookup) = (self.unmapped.list(), self.lookup.as_slice());
+        AddedTexts { principal, unmapped, changes, lookup }.write(out);
     }
 }
 
@@ -398,37 +429,46 @@ fn write_original(original: Option<&[u8]>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the `trailload` object, unless it would be empty.
-fn write_trailload(unmapped: &[u8], changes: &[Vec<u8>], lookup: &[u8], out: &mut Vec<u8>) {
-    if unmapped.is_empty() && changes.is_empty() && lookup.is_empty() {
-        return;
-    }
-    let mut separator = "\"trailload\":{";
-    let mut begin = |out: &mut Vec<u8>, key: &str| {
-        out.extend_from_slice(separator.as_bytes());
-        out.extend_from_slice(key.as_bytes());
-        separator = ",";
-    };
-    if !unmapped.is_empty() {
-        begin(out, "\"unmapped\":[");
-        out.extend_from_slice(unmapped);
-        out.push(b']');
-    }
-    if !changes.is_empty() {
-        begin(out, "\"changes\":[\"");
-        for (number, change) in changes.iter().enumerate() {
-            if number > 0 {
-                out.extend_from_slice(b"\",\"");
-            }
-            out.extend_from_slice(change);
+/// What the `trailload` object of a document holds.
+struct AddedTexts<'a> {
+    principal: ShortPrincipal<'a>,
+    /// The terms of `unmapped`, quoted and separated by commas.
+    unmapped: &'a [u8],
+    /// The change notes, escaped for JSON.
+    changes: &'a [Vec<u8>],
+    /// The `lookup` object, or nothing.
+    lookup: &'a [u8],
+}
+
+impl AddedTexts<'_> {
+    /// Appends the `trailload` object.
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\"trailload\":{\"principal\":\"");
+        for text in self.principal.texts() {
+            text::escape(out, text.as_bytes());
         }
-        out.extend_from_slice(b"\"]");
+        out.push(b'"');
+        if !self.unmapped.is_empty() {
+            out.extend_from_slice(b",\"unmapped\":[");
+            out.extend_from_slice(self.unmapped);
+            out.push(b']');
+        }
+        if !self.changes.is_empty() {
+            out.extend_from_slice(b",\"changes\":[\"");
+            for (number, change) in self.changes.iter().enumerate() {
+                if number > 0 {
+                    out.extend_from_slice(b"\",\"");
+                }
+                out.extend_from_slice(change);
+            }
+            out.extend_from_slice(b"\"]");
+        }
+        if !self.lookup.is_empty() {
+            out.extend_from_slice(b",\"lookup\":");
+            out.extend_from_slice(self.lookup);
+        }
+        out.extend_from_slice(b"},");
     }
-    if !lookup.is_empty() {
-        begin(out, "\"lookup\":");
-        out.extend_from_slice(lookup);
-    }
-    out.extend_from_slice(b"},");
 }
 
 /// Appends the members of a record and the closing brace of the document.
@@ -482,7 +522,9 @@ fn rewrite_document(
     let Tree::Object(old) = tree::parse(document).ok()?.tree else { return None };
     // The restored record is parsed again, because the document's strings may be invalid JSON in the record.
     let record = restore_record(document).ok()?;
-    let Tree::Object(record) = tree::parse(&record).ok()?.tree else { return None };
+    let record = tree::parse(&record).ok()?.tree;
+    let identity = IdentityTexts::of_record(&record);
+    let Tree::Object(record) = record else { return None };
     let mut unmapped = UnmappedTerms::default();
     let (members, mut notes) = rewrite::rewrite(record, fields, cache, &mut unmapped);
     if restore::change_notes(&old).iter().any(|note| note == REPAIRED) {
@@ -496,7 +538,9 @@ fn rewrite_document(
     write_original(stored_original(&old).as_deref(), &mut out);
     let lookup = stored_lookup(&old);
     unmapped.add_if_not_searchable(&notes.changes);
-    write_trailload(unmapped.list(), &notes.changes, &lookup, &mut out);
+    let (unmapped, changes) = (unmapped.list(), notes.changes.as_slice());
+    AddedTexts { principal: identity.principal(), unmapped, changes, lookup: &lookup }
+        .write(&mut out);
     write_members_and_close(&members, &mut out);
     out.push(b'\n');
     Some((out, notes.required_fields))
@@ -550,7 +594,12 @@ pub fn raw_document(document: &[u8]) -> Vec<u8> {
         .or_else(|| restore_record(document).ok())
         .unwrap_or_else(|| document.to_vec());
     write_original(Some(&record), &mut out);
-    out.extend_from_slice(b"\"trailload\":{\"raw\":true");
+    let identity = tree::parse(&record).map(|parsed| IdentityTexts::of_record(&parsed.tree));
+    out.extend_from_slice(b"\"trailload\":{\"principal\":\"");
+    for text in identity.unwrap_or_default().principal().texts() {
+        text::escape(&mut out, text.as_bytes());
+    }
+    out.extend_from_slice(b"\",\"raw\":true");
     let lookup = stored_lookup(&members);
     if !lookup.is_empty() {
         out.extend_from_slice(b",\"lookup\":");

@@ -88,6 +88,18 @@ impl IndexBy {
         Some(TimeRange { from: Some(midnight(first)?), to: Some(midnight(next)?) })
     }
 
+    /// Returns the start of the period that contains a time. `None` with [`IndexBy::None`].
+    pub fn period_start(self, time: Timestamp) -> Option<Timestamp> {
+        let date = time.to_zoned(TimeZone::UTC).date();
+        let first = match self {
+            Self::Day => date,
+            Self::Month => date.first_of_month(),
+            Self::Year => date.first_of_year(),
+            Self::None => return None,
+        };
+        first.to_zoned(TimeZone::UTC).ok().map(|midnight| midnight.timestamp())
+    }
+
     /// Returns how documents are distributed if an index of the prefix has this name.
     pub fn from_index_name(prefix: &str, index: &str) -> Option<Self> {
         // The index for undated events has the same name in all cases.

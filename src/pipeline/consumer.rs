@@ -62,6 +62,8 @@ pub enum Disposition {
     /// The record is outside the requested time range. Its partition stays incomplete, because a run with another range
     /// has to read it again.
     OutOfRange,
+    /// The record is older than the retention. No run loads it, so its partition can be complete.
+    Expired,
 }
 
 /// How the reading of an input or page ended.

@@ -45,6 +45,8 @@ pub struct Metrics {
     pub undated_settled: AtomicU64,
     /// Records outside of `--from` and `--to`.
     pub filtered: AtomicU64,
+    /// Records that are older than the retention.
+    pub expired: AtomicU64,
     /// Bytes of the records, uncompressed.
     pub bytes_read: AtomicU64,
     /// Bytes of settled records, uncompressed.

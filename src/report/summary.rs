@@ -103,6 +103,9 @@ pub struct Summary {
     pub engine: Option<String>,
     /// Records outside of `--from` and `--to`.
     pub filtered: u64,
+    /// Records that are older than the retention, which are not loaded.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub expired: u64,
     /// Inputs that contain no CloudTrail events.
     pub foreign: u64,
     /// The first inputs that could not be read to their end, with the cause.
@@ -249,6 +252,7 @@ impl Summary {
             checkpoint: facts.checkpoint.as_ref().map(|path| path.display().to_string()),
             engine: metrics.engine.get().cloned(),
             filtered: get(&metrics.filtered),
+            expired: get(&metrics.expired),
             foreign: get(&metrics.sources_foreign),
             failures: metrics.failures(),
             missing: Vec::new(),
@@ -328,6 +332,7 @@ impl fmt::Display for Summary {
             (self.duplicates_differing, "duplicates that differ"),
             (self.undated, "undated"),
             (self.filtered, "outside the time range"),
+            (self.expired, "older than the retention"),
             (self.foreign, "not CloudTrail"),
             (self.failed, "failed"),
         ] {

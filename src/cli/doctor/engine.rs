@@ -102,6 +102,10 @@ impl Doctor<'_> {
             return Ok(());
         };
         indices.compare(inventory, self.now.as_millisecond());
+        if let Some(retention) = engine.retention() {
+            let has_expired = index_check::has_expired(self.plan, retention, self.now);
+            indices.accept(has_expired, self.now.as_millisecond());
+        }
         for (name, missing) in indices.unaccepted() {
             let failure =
                 Failure::action_required(format!("{name}: {}", index_check::describe(missing)));

@@ -7,6 +7,8 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use jiff::Timestamp;
+
 use crate::{
     checkpoint::{
         self, CheckpointStore, LoadedIndices,
@@ -14,7 +16,7 @@ use crate::{
     },
     cli::{environment, failure::Failure, plan::Plan},
     event::Inventory,
-    normalize::{IndexBy, TimeRange},
+    normalize::{IndexBy, Retention, TimeRange},
     report::{Log, format},
     sink::Engine,
 };
@@ -54,6 +56,7 @@ pub(super) async fn check_before_run(
     for change in &changes {
         log_change(change, log);
     }
+    accept_expired(plan, engine, &mut indices, log);
     if let Some(pattern) = &plan.accept_missing {
         for (name, missing) in indices.accept(|name| matches(pattern, name), now) {
             let documents = format::plural(missing.documents, "document");
@@ -81,10 +84,34 @@ pub(super) async fn check_after_run(
     if plan.reload {
         changes.extend(indices.confirm_reload(&reloaded(plan, &indices), &inventory));
     }
+    accept_expired(plan, engine, &mut indices, log);
     for change in &changes {
         log_change(change, log);
     }
     Ok(store.set_indices(&indices)?)
+}
+
+/// Accepts that indices are gone whose events are older than the retention.
+fn accept_expired(plan: &Plan, engine: &Engine, indices: &mut LoadedIndices, log: &Log) {
+    let Some(retention) = engine.retention() else { return };
+    let now = environment::now();
+    let is_expired = has_expired(plan, retention, now);
+    for (name, missing) in indices.accept(is_expired, now.as_millisecond()) {
+        if missing.reason != LossReason::Deleted {
+            continue;
+        }
+        let documents = format::plural(missing.documents, "document");
+        log.info(&name, format_args!("was deleted with {documents} older than {retention}"));
+    }
+}
+
+/// Returns a predicate for the names of expired indices.
+pub(in crate::cli) fn has_expired(
+    plan: &Plan,
+    retention: Retention,
+    now: Timestamp,
+) -> impl Fn(&str) -> bool {
+    move |name| retention.has_expired(plan.index_by, plan.index.as_str(), name, now)
 }
 
 /// Returns the inventory of the engine, counted again for indices that seem to lack documents: recent writes may not be

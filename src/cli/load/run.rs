@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     dry_run, index_check,
-    setup::{RunContext, field_rules, load_config, open_session, recall_decisions},
+    setup::{RunContext, field_rules, kept_from, load_config, open_session, recall_decisions},
 };
 use crate::{
     aws::Session,
@@ -157,7 +157,9 @@ async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunR
     // It is set only here, so this cannot fail.
     let _ = metrics.engine.set(engine_name);
     let rules = alerts.as_ref().map(|alerts| Arc::clone(&alerts.rules));
-    let config = LoadConfig { alerts, ..load_config(context, source, fields) };
+    let kept_from = kept_from(plan, &engine, log);
+    let mut config = LoadConfig { alerts, ..load_config(context, source, fields) };
+    config.settings.kept_from = kept_from;
     let engine = Arc::new(engine);
     let LoadEnd { run: RunEnd { outcome, mut store }, inventory, alerts } =
         pipeline::load(config, Arc::clone(&engine), store).await;

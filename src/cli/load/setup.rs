@@ -2,6 +2,8 @@
 
 use std::{path::Path, sync::Arc};
 
+use jiff::Timestamp;
+
 use crate::{
     aws::{Clock, Session},
     checkpoint::{self, CheckpointReader},
@@ -18,7 +20,7 @@ use crate::{
     report::{Log, Metrics},
     shutdown::{ShutdownSignal, ShutdownTrigger},
     sink::{
-        Target,
+        Engine, Target,
         alert::{Action, ReceiverContext},
     },
     source::CombinedSource,
@@ -26,12 +28,12 @@ use crate::{
 
 /// What every step of a run needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RunContext<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) metrics: &'a Arc<Metrics>,
-    pub(super) log: &'a Log,
-    pub(super) shutdown: &'a ShutdownSignal,
-    pub(super) trigger: &'a ShutdownTrigger,
+pub(in crate::cli) struct RunContext<'a> {
+    pub(in crate::cli) plan: &'a Plan,
+    pub(in crate::cli) metrics: &'a Arc<Metrics>,
+    pub(in crate::cli) log: &'a Log,
+    pub(in crate::cli) shutdown: &'a ShutdownSignal,
+    pub(in crate::cli) trigger: &'a ShutdownTrigger,
 }
 
 /// Loads the field rules.
@@ -99,6 +101,7 @@ impl RunContext<'_> {
             shutdown: shutdown.clone(),
             // A load goes on without a reader of its alerts.
             on_closed_pipe: None,
+            clock: Clock::new(environment::now),
         };
         Ok(LoadAlerts { rules: Arc::clone(&alerts.rules), delivery })
     }
@@ -120,7 +123,7 @@ pub(super) async fn open_session(
 }
 
 /// Restores what earlier runs decided about discovered fields.
-pub(super) fn recall_decisions(
+pub(in crate::cli) fn recall_decisions(
     fields: &FieldRegistry,
     reader: &CheckpointReader,
 ) -> Result<(), checkpoint::Error> {
@@ -132,8 +135,20 @@ pub(super) fn recall_decisions(
     Ok(())
 }
 
-/// Returns the configuration of a load.
-pub(super) fn load_config(
+/// Returns the time before which events are left out, if `trailload setup` recorded a retention in the engine.
+pub(in crate::cli) fn kept_from(plan: &Plan, engine: &Engine, log: &Log) -> Option<Timestamp> {
+    let retention = engine.retention()?;
+    let from = retention.kept_from(plan.index_by, environment::now())?;
+    let day = from.strftime("%Y-%m-%d");
+    log.info(
+        "retention",
+        format_args!("events are kept for {retention}: those before {day} are not loaded"),
+    );
+    Some(from)
+}
+
+/// Returns the configuration of a load that keeps events for ever.
+pub(in crate::cli) fn load_config(
     context: RunContext<'_>,
     source: CombinedSource,
     fields: Arc<FieldRegistry>,
@@ -155,6 +170,7 @@ pub(super) fn load_config(
             prefix: plan.index.as_str().to_owned(),
             index_by: plan.index_by,
             range: plan.range,
+            kept_from: None,
             keep_original: plan.keep_original,
         },
         retry: plan.retry,

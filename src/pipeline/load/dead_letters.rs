@@ -42,6 +42,7 @@ pub(super) struct DeadLetterReader {
     reader: CheckpointReader,
     selection: RetrySelection,
     normalizer: Normalizer,
+    settings: Arc<Settings>,
     batch_bytes: usize,
     /// Length of the longest record that --memory allows.
     record_bytes: u64,
@@ -56,11 +57,12 @@ impl DeadLetterReader {
         context: &LoadContext,
     ) -> Self {
         let range = TimeRange { from: None, to: None };
-        let settings = Settings { range, ..Settings::clone(&context.settings) };
+        let settings = Arc::new(Settings { range, ..Settings::clone(&context.settings) });
         Self {
             reader,
             selection,
-            normalizer: Normalizer::new(Arc::clone(&context.fields), Arc::new(settings)),
+            normalizer: Normalizer::new(Arc::clone(&context.fields), Arc::clone(&settings)),
+            settings,
             batch_bytes: context.batch_bytes,
             record_bytes: context.max_record_bytes as u64,
             unsendable: BTreeMap::new(),
@@ -84,6 +86,9 @@ impl DeadLetterReader {
         candidate: RetryCandidate,
         batch: &mut ResendBatch,
     ) -> Result<Result<(), String>, checkpoint::Error> {
+        if self.has_expired(&candidate.key.index) {
+            return Ok(Err("the events of its index are older than the retention".to_owned()));
+        }
         Ok(match self.reader.dead_letter_content(&candidate)? {
             Some(DeadLetterContent::Document(content)) => decompress(&content).map(|document| {
                 let (document, required_fields) =
@@ -109,6 +114,13 @@ impl DeadLetterReader {
         })
     }
 
+    /// Returns whether all events of an index are left out.
+    fn has_expired(&self, index: &str) -> bool {
+        let Settings { prefix, index_by, kept_from, .. } = &*self.settings;
+        let end = index_by.time_range(prefix, index).and_then(|range| range.to);
+        end.zip(*kept_from).is_some_and(|(end, kept_from)| end <= kept_from)
+    }
+
     /// Makes a document of a record that was too long for the run that read it.
     fn record(
         &mut self,
@@ -126,6 +138,9 @@ impl DeadLetterReader {
         };
         let mut lines = Vec::new();
         let normalized = self.normalizer.rewrite(record, &mut lines);
+        if normalized == Ok(Normalized::Expired) {
+            return Err("the event is older than the retention".to_owned());
+        }
         let Ok(Normalized::Document(placement)) = normalized else {
             return Err("the record is not a JSON object".to_owned());
         };

@@ -98,7 +98,11 @@ impl LoadProcessor {
 
     /// Adds a document that was appended to the body at `start`.
     fn add(&mut self, normalized: Normalized, start: usize, origin: Origin) -> Disposition {
-        let Normalized::Document(placement) = normalized else { return Disposition::OutOfRange };
+        let placement = match normalized {
+            Normalized::Document(placement) => placement,
+            Normalized::OutOfRange => return Disposition::OutOfRange,
+            Normalized::Expired => return Disposition::Expired,
+        };
         let Placement { action_bytes, period, required_fields, rewritten } = placement;
         let target = DocumentTarget { period, required_fields };
         let Self { batch, normalizer, .. } = self;

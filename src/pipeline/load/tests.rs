@@ -47,6 +47,7 @@ fn config(workers: usize) -> (LoadConfig, mpsc::Sender<SourceEvent>) {
             prefix: "cloudtrail".to_owned(),
             index_by: IndexBy::Month,
             range: ALWAYS,
+            kept_from: None,
             keep_original: false,
         },
         retry: RetrySelection::Due,
@@ -238,7 +239,8 @@ async fn an_unreadable_object_is_recorded_and_its_folder_stays_incomplete() {
     let object = |key: Partition| {
         let held = ReservedBytes { bytes: Bytes::from_static(record.as_bytes()), permit: None };
         let name = key.key.clone();
-        SourceEvent::Input(Input { partition: key, name, content: Content::Memory(held), size: 5 })
+        let content = Content::Memory(held);
+        SourceEvent::Input(Input { partition: key, name, content, size: 5, result: None })
     };
     let other = Partition { key: "s3://b/02/x".to_owned(), fingerprint: "1:e".to_owned() };
     for what in [unreadable, object(partition("here")), object(other)] {

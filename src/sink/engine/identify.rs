@@ -83,17 +83,24 @@ impl EngineInfo {
 
     /// Checks that the engine is new enough.
     pub(super) fn check_version(&self, address: &str) -> Result<(), Error> {
-        let Self { distribution: Distribution::Elasticsearch, version: Some(version) } = self
-        else {
-            return Ok(());
-        };
-        let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
-        match (numbers.next().flatten(), numbers.next().flatten()) {
-            (Some(major), Some(minor)) if (major, minor) < MIN_ELASTICSEARCH => {
+        match (self.distribution, &self.version, self.major_and_minor()) {
+            (Distribution::Elasticsearch, Some(version), Some(number))
+                if number < MIN_ELASTICSEARCH =>
+            {
                 Err(Error::UnsupportedVersion { url: address.to_owned(), version: version.clone() })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns whether the engine has this version or a later one. False if it reports none.
+    pub(super) fn is_at_least(&self, version: (u64, u64)) -> bool {
+        self.major_and_minor().is_some_and(|ours| ours >= version)
+    }
+
+    fn major_and_minor(&self) -> Option<(u64, u64)> {
+        let mut numbers = self.version.as_ref()?.split('.').map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
     }
 }
 

@@ -34,7 +34,8 @@ use super::inventory;
 use super::issues::{self, EngineIssue};
 use super::paths;
 use super::properties;
-use super::templates::{self, PendingTemplates, Templates, is_managed};
+use super::setup_template::SetupTemplate;
+use super::templates::{self, MissingComponents, PendingTemplates, Templates, is_managed};
 use super::tracked_index::{FieldsReady, LiveMapping, TrackedIndices};
 use crate::event::{IndexIdentity, Inventory, TargetIndex};
 use crate::normalize::{FieldRegistry, IndexRewriter, MappingOrigin};
@@ -56,6 +57,8 @@ pub(super) struct Mappings {
     component_fields: Mutex<u32>,
     /// Whether this run added fields to the component template or to an index.
     fields_added: AtomicBool,
+    /// Whether the engine does not know the setting for the age of an index.
+    lacks_age_setting: AtomicBool,
     indices: TrackedIndices,
     /// The indices before this run, if the engine reports them.
     initial_inventory: Option<Inventory>,
@@ -91,6 +94,7 @@ impl Mappings {
             fields,
             component_fields: Mutex::default(),
             fields_added: AtomicBool::new(false),
+            lacks_age_setting: AtomicBool::new(false),
             indices: TrackedIndices::default(),
             initial_inventory,
             log,
@@ -174,7 +178,7 @@ impl Mappings {
         if index.has_fields(target.required_fields) {
             return Ok(());
         }
-        match templates::fetch_component(api, self.templates()).await? {
+        match templates::fetch_component(api, &self.templates().component_name()).await? {
             Some(template) => self.merge_template(&template),
             None => self.restore_templates(api).await?,
         }
@@ -226,10 +230,24 @@ impl Mappings {
                 self.templates().prefix()
             ),
         );
-        let existing = templates::fetch_component(api, self.templates()).await?;
+        let templates = self.templates();
+        let is_missing = async |name: String| {
+            templates::fetch_component(api, &name).await.map(|existing| existing.is_none())
+        };
         let fields = self.fields.properties(0, self.fields.len());
-        let component = existing.is_none().then(|| self.templates().component_template(&fields));
-        PendingTemplates::for_restore(self.templates(), component).install(api, &self.log).await
+        let missing = MissingComponents {
+            discovered: is_missing(templates.component_name())
+                .await?
+                .then(|| templates.component_template(&fields)),
+            settings: is_missing(templates.settings_name())
+                .await?
+                .then(|| templates.settings_template()),
+        };
+        // The run may have begun before `trailload setup` was run, or before what it made was removed.
+        let setup = templates::fetch_component(api, &templates.setup_name()).await?;
+        let setup = setup.as_ref().and_then(SetupTemplate::from_component);
+        let templates = templates.clone().with_setup(setup);
+        PendingTemplates::for_restore(&templates, missing).install(api, &self.log).await
     }
 
     /// Returns a rewriter for a foreign index, or for documents of an older version of the field registry than that in which
@@ -402,13 +420,31 @@ impl Mappings {
         let action = format!("creating the index '{name}'");
         let known = self.fields.len();
         let fields = self.fields.properties(0, known);
-        if !properties::is_empty(&fields) {
-            let body = json!({ "mappings": { "properties": fields } });
-            let response = api.send(Method::Put, &paths::index(name), Some(&body), &action).await?;
+        let mappings = json!({ "properties": fields });
+        let has_fields = !properties::is_empty(&fields);
+        let settings = self.templates().index_settings(name);
+        let settings = settings.filter(|_| !self.lacks_age_setting.load(Ordering::Relaxed));
+        let mut bodies = Vec::new();
+        if let Some(settings) = settings {
+            bodies.push(if has_fields {
+                json!({ "settings": settings, "mappings": mappings })
+            } else {
+                json!({ "settings": settings })
+            });
+        }
+        if has_fields {
+            bodies.push(json!({ "mappings": mappings }));
+        }
+        for body in &bodies {
+            let response = api.send(Method::Put, &paths::index(name), Some(body), &action).await?;
             self.count_call(&response);
             match response.status {
-                200..=299 => return Ok(Some(known)),
-                // A field may be the reason, not the index; that shows when they are added one by one.
+                200..=299 => return Ok(has_fields.then_some(known)),
+                // The age or a field may be the reason, not the index: it is created with less, and fields are added one
+                // by one.
+                400 if response.cause().to_string().contains("unknown setting") => {
+                    self.lacks_age_setting.store(true, Ordering::Relaxed);
+                }
                 400 => {}
                 _ => return Err(api.refused(&action, &response)),
             }

@@ -12,8 +12,8 @@
 //! | `target` `credentials` `signing` | where to write, and how requests are authenticated |
 //! | `client` `connect_error` `redirect` `excerpt` `error_response` `paths` | one HTTP request |
 //! | `retry` `api` | calls that are retried |
-//! | `identify` `templates` `inventory` | what a run checks before the first document |
-//! | `mapping` `tracked_index` `properties` | fields of indices and of the component template |
+//! | `identify` `templates` `setup_template` `inventory` | what a run checks before the first document |
+//! | `mapping` `tracked_index` `index_age` `properties` | indices, fields of indices and of the component template |
 //! | `bulk_write` `bulk_request` `bulk_response` `fallback` `dead_letters` `duplicates` | documents |
 //! | `issues` `inspect` `disk` | what `doctor` reports |
 //! | `index_version` | when dead letters are worth sending again |
@@ -35,6 +35,7 @@ mod error_response;
 pub(super) mod excerpt;
 mod fallback;
 mod identify;
+mod index_age;
 mod index_version;
 mod inspect;
 mod inventory;
@@ -46,6 +47,7 @@ mod reader;
 mod redirect;
 mod retry;
 mod search_session;
+mod setup_template;
 mod signing;
 mod target;
 mod templates;
@@ -65,6 +67,7 @@ use self::bulk_write::{BulkWriter, empty_receipt};
 use self::client::Client;
 use self::duplicates::DuplicateComparer;
 use self::identify::{Confirmation, EngineIdentity, identify};
+use self::index_age::AgeSetting;
 use self::mapping::{Mappings, TemplateUpdate};
 use self::retry::{RetryContext, RetryPolicy};
 use self::templates::{Overwrite, PendingTemplates, Templates};
@@ -73,7 +76,7 @@ use super::cause::Cause;
 use super::error::{Error, WriteError};
 use crate::event::{Batch, Inventory, Receipt};
 use crate::limit::ConcurrencyLimiter;
-use crate::normalize::FieldRegistry;
+use crate::normalize::{FieldRegistry, Retention};
 use crate::report::{Log, Metrics};
 use crate::shutdown::{ShutdownLevel, ShutdownSignal};
 
@@ -180,6 +183,11 @@ impl Engine {
         self.writer.mappings.as_ref()?.initial_inventory()
     }
 
+    /// Returns how long events of the prefix are kept, if `trailload setup` recorded it in the engine.
+    pub fn retention(&self) -> Option<Retention> {
+        self.writer.mappings.as_ref()?.pending().templates().setup()?.retention
+    }
+
     /// Inspects templates, disks, privileges and issues without changing anything. What cannot be determined is reported as
     /// unknown.
     pub async fn inspect(&self, prefix: &str) -> Inspection {
@@ -281,7 +289,8 @@ async fn check_engine(
     };
     info.check_version(api.address())?;
     let template = fields.template().clone();
-    let templates = Templates::new(&target.prefix, template, target.max_fields, target.index_by);
+    let templates = Templates::new(&target.prefix, template, target.max_fields, target.index_by)
+        .with_age_setting(AgeSetting::of_engine(&info));
     let overwrite = if target.force { Overwrite::Always } else { Overwrite::Never };
     let pending = match (templates::inspect(api, templates, fields, overwrite).await, confirmation)
     {

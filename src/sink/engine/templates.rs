@@ -1,15 +1,24 @@
-//! The index template and the component template of discovered fields.
+//! The index template and the component templates that it is composed of.
+//!
+//! | component template | content |
+//! |---|---|
+//! | `PREFIX-discovered` | the discovered fields |
+//! | `PREFIX-setup` | what `trailload setup` was asked for: replicas, lifecycle, retention; only if it was run |
+//! | `PREFIX-settings` | the user's own settings, which have precedence over those of `PREFIX-setup` |
 //!
 //! Input: the core `mappings` of this program, and the templates in the engine. Output: templates that are trailload's and
 //! current, or an error that names the obstacle.
-//! Invariant: a newer template, or one of another program, is overwritten only if the user asks for it.
+//! Invariant: a newer template, or one of another program, is overwritten only if the user asks for it. `PREFIX-settings`
+//! is created empty, because engines refuse a template that names a missing component, and is never overwritten.
 
 use serde_json::{Map, Value, json};
 
 use super::api::ApiClient;
 use super::client::Method;
+use super::index_age::AgeSetting;
 use super::paths;
 use super::properties;
+use super::setup_template::SetupTemplate;
 use crate::normalize::{FieldRegistry, IndexBy, MappingOrigin};
 use crate::report::Log;
 use crate::sink::error::Error;
@@ -32,11 +41,15 @@ pub(super) struct Templates {
     version: u64,
     field_limit: u32,
     index_by: IndexBy,
+    /// The content of `PREFIX-setup`, if there is one.
+    setup: Option<SetupTemplate>,
+    /// The setting from which the engine takes the age of an index.
+    age_setting: Option<AgeSetting>,
 }
 
 /// What to do about a template, depending on the existing one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TemplateDecision {
+pub(super) enum TemplateDecision {
     /// It is missing, older, or has other settings.
     Install,
     /// It is current.
@@ -59,7 +72,22 @@ impl Templates {
             }
         }
         let field_limit = MIN_FIELD_LIMIT.max(max_fields.saturating_mul(2));
-        Self { prefix: prefix.to_owned(), core, version, field_limit, index_by }
+        let prefix = prefix.to_owned();
+        Self { prefix, core, version, field_limit, index_by, setup: None, age_setting: None }
+    }
+
+    /// Returns these templates for an engine that takes the age of an index from this setting.
+    pub(super) fn with_age_setting(self, age_setting: Option<AgeSetting>) -> Self {
+        Self { age_setting, ..self }
+    }
+
+    /// Returns the settings that a new index is created with, if its lifecycle is managed: those of its age.
+    pub(super) fn index_settings(&self, index: &str) -> Option<Value> {
+        let setup = self.setup.as_ref()?;
+        if setup.retention.is_none() && setup.lifecycle.is_none() {
+            return None;
+        }
+        self.age_setting?.settings(self.index_by, &self.prefix, index)
     }
 
     /// Returns the period that one index covers.
@@ -82,12 +110,57 @@ impl Templates {
         &self.core
     }
 
-    fn index_template_path(&self) -> String {
+    /// Returns the version of the templates.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Returns what `trailload setup` was asked for, if it was run.
+    pub(super) fn setup(&self) -> Option<&SetupTemplate> {
+        self.setup.as_ref()
+    }
+
+    /// Returns these templates, composed of `PREFIX-setup` with this content.
+    pub(super) fn with_setup(self, setup: Option<SetupTemplate>) -> Self {
+        Self { setup, ..self }
+    }
+
+    pub(super) fn index_template_path(&self) -> String {
         paths::index_template(&self.prefix).into_owned()
     }
 
-    fn component_name(&self) -> String {
+    pub(super) fn component_name(&self) -> String {
         format!("{}-discovered", self.prefix)
+    }
+
+    /// Returns the name of the component template with the user's own settings.
+    pub(super) fn settings_name(&self) -> String {
+        format!("{}-settings", self.prefix)
+    }
+
+    /// Returns the name of the component template of `trailload setup`.
+    pub(super) fn setup_name(&self) -> String {
+        format!("{}-setup", self.prefix)
+    }
+
+    /// Returns the names of the component templates; engines let later ones take precedence.
+    fn components(&self) -> Vec<String> {
+        let setup = self.setup.as_ref().map(|_| self.setup_name());
+        [Some(self.component_name()), setup, Some(self.settings_name())]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Returns the component template for the user's own settings, as it is created.
+    pub(super) fn settings_template(&self) -> Value {
+        json!({
+            "template": {},
+            "_meta": {
+                "managed_by": MANAGED_BY,
+                "description": "Your own settings for new indices. trailload never changes this template.",
+            },
+        })
     }
 
     /// Returns the path of the component template of discovered fields.
@@ -96,11 +169,11 @@ impl Templates {
     }
 
     /// Returns the index template.
-    fn index_template(&self) -> Value {
+    pub(super) fn index_template(&self) -> Value {
         json!({
             "index_patterns": [self.prefix, format!("{}-*", self.prefix)],
             "priority": self.priority(),
-            "composed_of": [self.component_name()],
+            "composed_of": self.components(),
             "version": self.version,
             "_meta": {
                 "managed_by": MANAGED_BY,
@@ -133,7 +206,7 @@ impl Templates {
     }
 
     /// Decides about the existing index template.
-    fn decide(&self, existing: Option<&Value>) -> TemplateDecision {
+    pub(super) fn decide(&self, existing: Option<&Value>) -> TemplateDecision {
         let is_too_small =
             || field_limit(existing).is_some_and(|limit| limit < u64::from(self.field_limit));
         match decide(existing, self.version) {
@@ -168,7 +241,7 @@ impl Templates {
 }
 
 /// Decides by the manager and the version of an existing template.
-fn decide(existing: Option<&Value>, ours: u64) -> TemplateDecision {
+pub(super) fn decide(existing: Option<&Value>, ours: u64) -> TemplateDecision {
     let Some(existing) = existing else { return TemplateDecision::Install };
     if !is_managed(existing) {
         return TemplateDecision::Foreign;
@@ -185,13 +258,13 @@ pub(super) fn is_managed(template: &Value) -> bool {
     template["_meta"]["managed_by"] == MANAGED_BY
 }
 
-fn version(meta: &Value) -> Option<u64> {
+pub(super) fn version(meta: &Value) -> Option<u64> {
     let version = &meta["version"];
     version.as_u64().or_else(|| version.as_str()?.parse().ok())
 }
 
 /// Returns the period recorded in an index template; those of earlier versions do not record it.
-fn index_by(existing: Option<&Value>) -> Option<IndexBy> {
+pub(super) fn index_by(existing: Option<&Value>) -> Option<IndexBy> {
     IndexBy::from_name(existing?.pointer("/_meta/index_by")?.as_str()?)
 }
 
@@ -215,6 +288,7 @@ pub(super) enum Overwrite {
 pub(super) struct PendingTemplates {
     templates: Templates,
     component_template: Option<Value>,
+    settings_template: Option<Value>,
     index_template: Option<Value>,
     /// The period recorded in the existing index template, if it is one of trailload's.
     recorded_index_by: Option<IndexBy>,
@@ -229,24 +303,42 @@ pub(super) async fn inspect(
     fields: &FieldRegistry,
     overwrite: Overwrite,
 ) -> Result<Option<PendingTemplates>, Error> {
-    let action = format!("reading the index template '{}'", templates.prefix);
-    let response = api.send(Method::Get, &templates.index_template_path(), None, &action).await?;
-    let existing = match response.status {
-        404 if response.is_engine_error() => None,
-        200..=299 if response.json["index_templates"].is_array() => {
-            Some(response.json["index_templates"][0]["index_template"].clone())
-        }
-        404 | 405 | 200..=299 => return Ok(None),
-        _ => return Err(api.refused(&action, &response)),
-    };
+    let Some(existing) = fetch_index_template(api, &templates).await? else { return Ok(None) };
     let component_template = inspect_component(api, &templates, fields, overwrite).await?;
+    let settings = fetch_component(api, &templates.settings_name()).await?;
+    let settings_template = settings.is_none().then(|| templates.settings_template());
+    let setup = fetch_component(api, &templates.setup_name()).await?;
+    let templates = templates.with_setup(setup.as_ref().and_then(SetupTemplate::from_component));
     let decision = templates.decide(existing.as_ref());
     let index_template = templates
         .should_write(api, &templates.prefix, decision, overwrite)?
         .then(|| templates.index_template());
     let is_ours = existing.as_ref().is_some_and(is_managed);
     let recorded_index_by = if is_ours { index_by(existing.as_ref()) } else { None };
-    Ok(Some(PendingTemplates { templates, component_template, index_template, recorded_index_by }))
+    Ok(Some(PendingTemplates {
+        templates,
+        component_template,
+        settings_template,
+        index_template,
+        recorded_index_by,
+    }))
+}
+
+/// Reads the index template. The outer `None` stands for an endpoint without index templates.
+pub(super) async fn fetch_index_template(
+    api: &ApiClient<'_>,
+    templates: &Templates,
+) -> Result<Option<Option<Value>>, Error> {
+    let action = format!("reading the index template '{}'", templates.prefix);
+    let response = api.send(Method::Get, &templates.index_template_path(), None, &action).await?;
+    match response.status {
+        404 if response.is_engine_error() => Ok(Some(None)),
+        200..=299 if response.json["index_templates"].is_array() => {
+            Ok(Some(Some(response.json["index_templates"][0]["index_template"].clone())))
+        }
+        404 | 405 | 200..=299 => Ok(None),
+        _ => Err(api.refused(&action, &response)),
+    }
 }
 
 /// Returns whether the index template does not exist.
@@ -257,11 +349,13 @@ pub(super) async fn is_missing(api: &ApiClient<'_>, templates: &Templates) -> Re
 }
 
 impl PendingTemplates {
-    /// Returns the index template, and the component template if that is missing too.
-    pub(super) fn for_restore(templates: &Templates, component_template: Option<Value>) -> Self {
+    /// Returns the index template, and those of its component templates that are missing too.
+    pub(super) fn for_restore(templates: &Templates, missing: MissingComponents) -> Self {
+        let MissingComponents { discovered, settings } = missing;
         Self {
             templates: templates.clone(),
-            component_template,
+            component_template: discovered,
+            settings_template: settings,
             index_template: Some(templates.index_template()),
             recorded_index_by: None,
         }
@@ -279,7 +373,9 @@ impl PendingTemplates {
 
     /// Returns whether nothing has to be written.
     pub(super) fn is_empty(&self) -> bool {
-        self.component_template.is_none() && self.index_template.is_none()
+        self.component_template.is_none()
+            && self.settings_template.is_none()
+            && self.index_template.is_none()
     }
 
     /// Writes the templates.
@@ -290,6 +386,9 @@ impl PendingTemplates {
             let action =
                 format!("installing the component template '{}'", templates.component_name());
             api.put_template(&templates.component_path(), template, &action).await?;
+        }
+        if let Some(template) = &self.settings_template {
+            create_settings(api, templates, template).await?;
         }
         if let Some(template) = &self.index_template {
             let (name, version) = (&templates.prefix, templates.version);
@@ -304,6 +403,32 @@ impl PendingTemplates {
     }
 }
 
+/// Component templates that are missing when templates are restored.
+#[derive(Debug, Default)]
+pub(super) struct MissingComponents {
+    /// `PREFIX-discovered`.
+    pub(super) discovered: Option<Value>,
+    /// `PREFIX-settings`.
+    pub(super) settings: Option<Value>,
+}
+
+/// Creates the component template for the user's own settings. One that was created a moment ago is kept.
+async fn create_settings(
+    api: &ApiClient<'_>,
+    templates: &Templates,
+    template: &Value,
+) -> Result<(), Error> {
+    let name = templates.settings_name();
+    let path = format!("{}?create=true", paths::component_template(&name));
+    let action = format!("creating the component template '{name}'");
+    match api.put_template(&path, template, &action).await {
+        Err(Error::Refused { status: 400, .. }) if fetch_component(api, &name).await?.is_some() => {
+            Ok(())
+        }
+        created => created,
+    }
+}
+
 /// Returns the component template if it has to be written.
 async fn inspect_component(
     api: &ApiClient<'_>,
@@ -311,7 +436,7 @@ async fn inspect_component(
     fields: &FieldRegistry,
     overwrite: Overwrite,
 ) -> Result<Option<Value>, Error> {
-    let existing = fetch_component(api, templates).await?;
+    let existing = fetch_component(api, &templates.component_name()).await?;
     // Discovered fields are kept across versions, so only the manager matters here.
     let decision = match decide(existing.as_ref(), 0) {
         TemplateDecision::Newer(_) => TemplateDecision::Keep,
@@ -333,13 +458,13 @@ async fn inspect_component(
     Ok(should_write.then_some(wanted))
 }
 
-/// Reads the component template of discovered fields.
+/// Reads a component template.
 pub(super) async fn fetch_component(
     api: &ApiClient<'_>,
-    templates: &Templates,
+    name: &str,
 ) -> Result<Option<Value>, Error> {
-    let action = format!("reading the component template '{}'", templates.component_name());
-    let response = api.get(&templates.component_path(), &action).await?;
+    let action = format!("reading the component template '{name}'");
+    let response = api.get(&paths::component_template(name), &action).await?;
     match response.status {
         404 => Ok(None),
         200..=299 => Ok(response.json["component_templates"]
@@ -359,7 +484,10 @@ mod tests {
     }
 
     fn managed(version: &Value) -> Value {
-        json!({ "_meta": { "managed_by": "trailload", "version": version, "index_by": "month" } })
+        json!({
+            "_meta": { "managed_by": "trailload", "version": version, "index_by": "month" },
+            "composed_of": ["cloudtrail-discovered", "cloudtrail-settings"],
+        })
     }
 
     #[test]
@@ -422,6 +550,23 @@ mod tests {
         let template = templates("cloudtrail").index_template();
         assert!(is_managed(&template["template"]["mappings"]));
         assert_eq!(template["template"]["mappings"]["dynamic"], "false");
-        assert_eq!(template["composed_of"], json!(["cloudtrail-discovered"]));
+        assert_eq!(
+            template["composed_of"],
+            json!(["cloudtrail-discovered", "cloudtrail-settings"])
+        );
+    }
+
+    #[test]
+    fn the_settings_of_the_user_come_last() {
+        let plain = templates("cloudtrail");
+        let setup = SetupTemplate::default();
+        let with_setup = plain.clone().with_setup(Some(setup));
+        let expected = ["cloudtrail-discovered", "cloudtrail-setup", "cloudtrail-settings"];
+        assert_eq!(with_setup.index_template()["composed_of"], json!(expected));
+        assert_eq!(with_setup.decide(Some(&plain.index_template())), TemplateDecision::Install);
+        assert_eq!(plain.decide(Some(&with_setup.index_template())), TemplateDecision::Install);
+        let mut without = plain.index_template();
+        without["composed_of"] = json!(["cloudtrail-discovered"]);
+        assert_eq!(plain.decide(Some(&without)), TemplateDecision::Install);
     }
 }

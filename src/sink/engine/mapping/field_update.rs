@@ -63,7 +63,8 @@ impl Mappings {
         known: u32,
     ) -> Result<TemplateUpdate, Error> {
         let templates = self.templates();
-        let existing = templates::fetch_component(api, templates).await?.unwrap_or_default();
+        let existing =
+            templates::fetch_component(api, &templates.component_name()).await?.unwrap_or_default();
         let theirs = &existing["template"]["mappings"]["properties"];
         let mut fields = self.fields.properties(0, known);
         properties::merge(&mut fields, theirs);
