@@ -1,20 +1,37 @@
 //! Tracks which pages of each partition have been read and settled, and decides how far the partition may be recorded.
 //!
 //! Input: pages read, and documents settled, in any order. Output: a [`LedgerUpdate`] when a partition has advanced or is
-//! complete.
+//! complete; and the results of partitions that a source waits for.
 //! Invariant: the position never moves past a page with unsettled documents, and a partition is complete only when all of
 //! its pages are read and all of their documents are settled. A crash can repeat work, but never skip events.
 //! Deliberately not here: time, SQL and threads (see [`CheckpointStore`](super::CheckpointStore)).
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Error;
-use crate::event::{Partition, PartitionNumber, Position, Share, TimeSlice};
+use super::{Error, PageExtent};
+use crate::event::{
+    Partition, PartitionNumber, PartitionResult, Position, ResultSender, Share, TimeSlice,
+};
 
 /// The partitions of a run that are not complete yet.
 #[derive(Debug, Default)]
 pub struct Ledger {
     partitions: HashMap<PartitionNumber, OpenPartition>,
+    results: Vec<DueResult>,
+}
+
+/// A result to be sent once everything that it depends on is committed.
+#[derive(Debug)]
+pub struct DueResult {
+    sender: ResultSender,
+    result: PartitionResult,
+}
+
+impl DueResult {
+    /// Sends the result to the source that waits for it.
+    pub fn send(self) {
+        self.sender.send(self.result);
+    }
 }
 
 /// Progress of a partition that may be recorded.
@@ -46,6 +63,8 @@ pub struct CompletedPartition {
     pub bytes: u64,
     /// What it contains instead, if it contains no CloudTrail events.
     pub skipped: Option<String>,
+    /// Whether a source waits for its result.
+    pub is_awaited: bool,
 }
 
 /// A partition that is being read or still has unsettled documents.
@@ -63,12 +82,20 @@ struct OpenPartition {
     records: u64,
     bytes: u64,
     skipped: Option<String>,
+    /// Whether a page before `first_unsettled` was not processed as a whole. The partition is not recorded beyond it.
+    is_restricted: bool,
+    /// Why a page could not be read.
+    failure: Option<String>,
+    /// Receives the result of the partition.
+    result: Option<ResultSender>,
     end: PartitionEnd,
 }
 
 #[derive(Debug, Default)]
 struct Page {
     settled: u64,
+    /// Whether a part of it was not processed.
+    is_restricted: bool,
     /// `None` until the page is read to its end.
     content: Option<PageContent>,
 }
@@ -102,6 +129,7 @@ impl Ledger {
         partition: Partition,
         name: String,
         time_slice: Option<TimeSlice>,
+        result: Option<ResultSender>,
     ) {
         let entry = OpenPartition {
             partition,
@@ -112,12 +140,15 @@ impl Ledger {
             records: 0,
             bytes: 0,
             skipped: None,
+            is_restricted: false,
+            failure: None,
+            result,
             end: PartitionEnd::NotReached,
         };
         self.partitions.insert(number, entry);
     }
 
-    /// Records that a page was read to its end.
+    /// Records that a page was read, as far as `extent` says.
     ///
     /// # Errors
     ///
@@ -128,11 +159,16 @@ impl Ledger {
         number: PartitionNumber,
         page: u32,
         content: PageContent,
+        extent: PageExtent,
     ) -> Result<Option<LedgerUpdate>, Error> {
         let entry = self.entry(number)?;
         let counted = entry.page(number, page, 0)?;
         counted.content = Some(content);
+        counted.is_restricted = extent != PageExtent::Whole;
         counted.check(number, page)?;
+        if let PageExtent::Failed { cause } = extent {
+            entry.failure.get_or_insert(cause);
+        }
         Ok(self.advance(number))
     }
 
@@ -186,8 +222,8 @@ impl Ledger {
         Ok(self.advance(number))
     }
 
-    /// Records that reading of a partition failed or was stopped after `pages` pages. It cannot become complete in this
-    /// run.
+    /// Records that reading of a partition failed with `failure`, or was stopped, after `pages` pages. It cannot become
+    /// complete in this run. A partition that was stopped has no result.
     ///
     /// # Errors
     ///
@@ -196,10 +232,25 @@ impl Ledger {
         &mut self,
         number: PartitionNumber,
         pages: u32,
+        failure: Option<String>,
     ) -> Result<Option<LedgerUpdate>, Error> {
         let entry = self.entry(number)?;
         entry.end = PartitionEnd::Abandoned { pages };
+        if let (Some(sender), Some(cause)) = (entry.result.take(), failure) {
+            self.results.push(DueResult { sender, result: PartitionResult::Failed { cause } });
+        }
         Ok(self.advance(number))
+    }
+
+    /// Returns the results that became due since the last call.
+    pub fn take_results(&mut self) -> Vec<DueResult> {
+        std::mem::take(&mut self.results)
+    }
+
+    /// Returns whether a partition without a fingerprint is remembered by the source that waits for its result.
+    pub fn is_remembered_by_source(&self, number: PartitionNumber) -> bool {
+        let entry = self.partitions.get(&number);
+        entry.is_some_and(|entry| entry.partition.fingerprint.is_empty() && entry.result.is_some())
     }
 
     /// Returns an incomplete partition and the name shown to the user.
@@ -229,11 +280,23 @@ impl Ledger {
         let since = entry.pop_settled_pages();
         match entry.end {
             PartitionEnd::Reached { pages } if entry.first_unsettled >= pages => {
+                let mut completed = self.partitions.remove(&number)?;
+                let is_awaited = completed.result.is_some();
+                self.results.extend(completed.take_result());
+                if completed.is_restricted {
+                    return completed.advanced(since);
+                }
                 let OpenPartition { partition, time_slice, records, bytes, skipped, .. } =
-                    self.partitions.remove(&number)?;
-                let finished =
-                    CompletedPartition { partition, time_slice, records, bytes, skipped };
-                return Some(LedgerUpdate::Completed(finished));
+                    completed;
+                let completed = CompletedPartition {
+                    partition,
+                    time_slice,
+                    records,
+                    bytes,
+                    skipped,
+                    is_awaited,
+                };
+                return Some(LedgerUpdate::Completed(completed));
             }
             PartitionEnd::Abandoned { pages } if entry.first_unsettled >= pages => {
                 let mut left = self.partitions.remove(&number)?;
@@ -267,13 +330,27 @@ impl OpenPartition {
             if *first.key() != self.first_unsettled || !first.get().is_settled() {
                 break;
             }
-            let Some(content) = first.remove().content else { break };
-            position = content.position.or(position);
+            let Page { content: Some(content), is_restricted, .. } = first.remove() else { break };
+            self.is_restricted |= is_restricted;
+            if !self.is_restricted {
+                position = content.position.or(position);
+            }
             self.first_unsettled += 1;
             self.records += u64::from(content.documents);
             self.bytes += content.bytes;
         }
         position
+    }
+
+    /// Returns the result of a partition of which all pages are read and settled, if a source waits for it.
+    fn take_result(&mut self) -> Option<DueResult> {
+        let sender = self.result.take()?;
+        let result = match (self.failure.take(), &self.skipped) {
+            (Some(cause), _) => PartitionResult::Failed { cause },
+            (None, Some(kind)) => PartitionResult::Foreign { kind: kind.clone() },
+            (None, None) => PartitionResult::Complete,
+        };
+        Some(DueResult { sender, result })
     }
 
     /// Returns the update for a position. A partition without a time range is recorded only as a whole.
@@ -313,12 +390,13 @@ mod tests {
     /// Applies an event to a ledger and returns the updates.
     fn apply(ledger: &mut Ledger, event: CheckpointEvent) -> Vec<LedgerUpdate> {
         let update = match event {
-            CheckpointEvent::PartitionOpened { number, partition, name, time_slice } => {
-                ledger.open(number, partition, name, time_slice);
+            CheckpointEvent::PartitionOpened { number, partition, name, time_slice, result } => {
+                ledger.open(number, partition, name, time_slice, result);
                 None
             }
-            CheckpointEvent::PageRead { partition, page, documents, bytes, position } => {
-                ledger.page(partition, page, PageContent { documents, bytes, position }).unwrap()
+            CheckpointEvent::PageRead { partition, page, documents, extent, bytes, position } => {
+                let content = PageContent { documents, bytes, position };
+                ledger.page(partition, page, content, extent).unwrap()
             }
             CheckpointEvent::PartitionEnded {
                 partition,
@@ -327,7 +405,7 @@ mod tests {
                 fingerprint,
             } => ledger.complete(partition, pages, fingerprint).unwrap(),
             CheckpointEvent::PartitionEnded { partition, pages, .. } => {
-                ledger.abandon(partition, pages).unwrap()
+                ledger.abandon(partition, pages, None).unwrap()
             }
             CheckpointEvent::Settled(receipt) => {
                 let shares = receipt.shares.into_iter();
@@ -340,7 +418,7 @@ mod tests {
 
     fn opened() -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.open(7, partition(7), "seven".to_owned(), None);
+        ledger.open(7, partition(7), "seven".to_owned(), None, None);
         ledger
     }
 
@@ -350,7 +428,7 @@ mod tests {
 
     fn begun() -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.open(7, partition(7), "seven".to_owned(), Some(time_slice()));
+        ledger.open(7, partition(7), "seven".to_owned(), Some(time_slice()), None);
         ledger
     }
 
@@ -459,7 +537,8 @@ mod tests {
                 time_slice: None,
                 records: 0,
                 bytes: 0,
-                skipped: None
+                skipped: None,
+                is_awaited: false,
             }
         );
         assert_eq!(ledger.open_partitions(), 0);
@@ -468,14 +547,20 @@ mod tests {
     #[test]
     fn an_empty_page_moves_the_position() {
         let mut ledger = begun();
-        assert_eq!(ledger.page(7, 0, content(0, Some(180))).unwrap(), moved(180, 0));
+        assert_eq!(
+            ledger.page(7, 0, content(0, Some(180)), PageExtent::Whole).unwrap(),
+            moved(180, 0)
+        );
     }
 
     #[test]
     fn a_page_without_a_position_keeps_the_one_before_it() {
         let mut ledger = begun();
-        ledger.page(7, 1, content(0, None)).unwrap();
-        assert_eq!(ledger.page(7, 0, content(0, Some(180))).unwrap(), moved(180, 0));
+        ledger.page(7, 1, content(0, None), PageExtent::Whole).unwrap();
+        assert_eq!(
+            ledger.page(7, 0, content(0, Some(180)), PageExtent::Whole).unwrap(),
+            moved(180, 0)
+        );
     }
 
     /// A worker may still read a page after the source has reported the last one.
@@ -483,11 +568,12 @@ mod tests {
     fn pages_may_come_behind_the_end_and_in_any_order() {
         let mut ledger = begun();
         assert_eq!(ledger.complete(7, 3, None).unwrap(), None);
-        assert_eq!(ledger.page(7, 2, content(1, Some(120))).unwrap(), None);
+        assert_eq!(ledger.page(7, 2, content(1, Some(120)), PageExtent::Whole).unwrap(), None);
         assert_eq!(ledger.settle(share(2, 1)).unwrap(), None);
-        assert_eq!(ledger.page(7, 0, content(2, Some(180))).unwrap(), None);
+        assert_eq!(ledger.page(7, 0, content(2, Some(180)), PageExtent::Whole).unwrap(), None);
         assert_eq!(ledger.settle(share(0, 2)).unwrap(), moved(180, 2));
-        let Some(LedgerUpdate::Completed(done)) = ledger.page(7, 1, content(0, Some(150))).unwrap()
+        let Some(LedgerUpdate::Completed(done)) =
+            ledger.page(7, 1, content(0, Some(150)), PageExtent::Whole).unwrap()
         else {
             panic!("not complete")
         };
@@ -499,7 +585,8 @@ mod tests {
                 time_slice: Some(time_slice()),
                 records,
                 bytes: 60,
-                skipped: None
+                skipped: None,
+                is_awaited: false,
             }
         );
     }
@@ -507,9 +594,15 @@ mod tests {
     #[test]
     fn a_partition_that_was_left_is_covered_as_far_as_its_late_pages_go() {
         let mut ledger = begun();
-        assert_eq!(ledger.abandon(7, 2).unwrap(), None);
-        assert_eq!(ledger.page(7, 0, content(0, Some(180))).unwrap(), moved(180, 0));
-        assert_eq!(ledger.page(7, 1, content(0, Some(120))).unwrap(), moved(120, 0));
+        assert_eq!(ledger.abandon(7, 2, None).unwrap(), None);
+        assert_eq!(
+            ledger.page(7, 0, content(0, Some(180)), PageExtent::Whole).unwrap(),
+            moved(180, 0)
+        );
+        assert_eq!(
+            ledger.page(7, 1, content(0, Some(120)), PageExtent::Whole).unwrap(),
+            moved(120, 0)
+        );
         assert_eq!(ledger.open_partitions(), 0);
     }
 
@@ -517,17 +610,17 @@ mod tests {
     #[test]
     fn a_page_that_never_comes_keeps_its_partition_from_being_done() {
         let mut ledger = begun();
-        ledger.page(7, 0, content(0, Some(180))).unwrap();
+        ledger.page(7, 0, content(0, Some(180)), PageExtent::Whole).unwrap();
         assert_eq!(ledger.complete(7, 3, None).unwrap(), None);
-        assert_eq!(ledger.page(7, 2, content(0, Some(100))).unwrap(), None);
+        assert_eq!(ledger.page(7, 2, content(0, Some(100)), PageExtent::Whole).unwrap(), None);
         assert_eq!(ledger.open_partitions(), 1);
     }
 
     #[test]
     fn a_partition_that_was_left_is_never_done_and_its_late_receipts_do_no_harm() {
         let mut ledger = opened();
-        ledger.page(7, 0, content(2, None)).unwrap();
-        assert_eq!(ledger.abandon(7, 1).unwrap(), None);
+        ledger.page(7, 0, content(2, None), PageExtent::Whole).unwrap();
+        assert_eq!(ledger.abandon(7, 1, None).unwrap(), None);
         assert_eq!(ledger.settle(share(0, 2)).unwrap(), None);
         assert_eq!(ledger.open_partitions(), 0);
         assert_eq!(ledger.settle(share(1, 3)).unwrap(), None);
@@ -536,16 +629,16 @@ mod tests {
     #[test]
     fn more_settled_than_read_is_an_error_whatever_comes_first() {
         let mut late = opened();
-        late.page(7, 0, content(2, None)).unwrap();
+        late.page(7, 0, content(2, None), PageExtent::Whole).unwrap();
         assert!(matches!(late.settle(share(0, 3)), Err(Error::Miscounted { settled: 3, .. })));
         let mut early = opened();
         early.settle(share(0, 3)).unwrap();
         assert!(matches!(
-            early.page(7, 0, content(2, None)),
+            early.page(7, 0, content(2, None), PageExtent::Whole),
             Err(Error::Miscounted { settled: 3, .. })
         ));
         let mut again = opened();
-        again.page(7, 0, content(1, None)).unwrap();
+        again.page(7, 0, content(1, None), PageExtent::Whole).unwrap();
         again.settle(share(0, 1)).unwrap();
         assert!(matches!(again.settle(share(0, 1)), Err(Error::Miscounted { page: 0, .. })));
     }
@@ -554,13 +647,16 @@ mod tests {
     fn a_note_about_an_unknown_partition_is_an_error() {
         let mut ledger = Ledger::default();
         assert!(matches!(
-            ledger.page(3, 0, content(1, None)),
+            ledger.page(3, 0, content(1, None), PageExtent::Whole),
             Err(Error::UnknownPartition { partition: 3 })
         ));
         assert!(matches!(
             ledger.complete(3, 0, None),
             Err(Error::UnknownPartition { partition: 3 })
         ));
-        assert!(matches!(ledger.abandon(3, 0), Err(Error::UnknownPartition { partition: 3 })));
+        assert!(matches!(
+            ledger.abandon(3, 0, None),
+            Err(Error::UnknownPartition { partition: 3 })
+        ));
     }
 }

@@ -33,7 +33,9 @@ mod values;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::event::{ListingSummary, Partition, PartitionNumber, Position, Receipt, TimeSlice};
+use crate::event::{
+    ListingSummary, Partition, PartitionNumber, Position, Receipt, ResultSender, TimeSlice,
+};
 
 pub use alerts::{accept_undelivered_alerts, retry_undelivered_alerts};
 pub use dead_letters::{
@@ -65,8 +67,10 @@ pub enum CheckpointEvent {
         name: String,
         /// The time range that the partition covers. If set, the covered time is stored instead of the partition.
         time_slice: Option<TimeSlice>,
+        /// Receives the result of the partition.
+        result: Option<ResultSender>,
     },
-    /// A page of a partition was read to its end.
+    /// A page of a partition was read.
     PageRead {
         /// The partition.
         partition: PartitionNumber,
@@ -74,6 +78,8 @@ pub enum CheckpointEvent {
         page: u32,
         /// Number of documents read from the page, including dead letters. May be 0.
         documents: u32,
+        /// How much of the page was processed.
+        extent: PageExtent,
         /// Bytes of input, as stored (compressed).
         bytes: u64,
         /// The position that the partition reaches when this page and all earlier pages are settled.
@@ -132,6 +138,21 @@ pub enum CheckpointEvent {
         kind: String,
         /// What determined the kind: the first value, or the engine's mapping.
         origin: String,
+    },
+}
+
+/// How much of a page was processed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageExtent {
+    /// All of its records.
+    Whole,
+    /// Only records in the requested time range. A run with another range has to read the page again, so its partition is
+    /// not recorded as complete.
+    InRange,
+    /// Not all of its records, because it is invalid. Its partition is not recorded as complete.
+    Failed {
+        /// The cause, as shown to the user.
+        cause: String,
     },
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{CheckpointEvent, PartitionOutcome};
+use super::{CheckpointEvent, PageExtent, PartitionOutcome};
 use crate::event::{Partition, PartitionNumber, Position, Receipt, Share, TimeSlice};
 
 /// The documents of one partition: for each page, the sizes of its shares.
@@ -84,6 +84,7 @@ fn play(partitions: &[Pages], turns: &[Turn]) -> Vec<CheckpointEvent> {
         partition: partition(number),
         name: number.to_string(),
         time_slice: time_slice(number),
+        result: None,
     };
     let mut events: Vec<CheckpointEvent> =
         (0..).zip(partitions).map(|(number, _)| opened(number)).collect();
@@ -96,6 +97,7 @@ fn play(partitions: &[Pages], turns: &[Turn]) -> Vec<CheckpointEvent> {
                     partition,
                     page,
                     documents,
+                    extent: PageExtent::Whole,
                     bytes: 1,
                     position: reaches,
                 });

@@ -24,7 +24,7 @@ use super::complete_folders::{self, PendingFolder, PendingFolders};
 use super::coverage::cover;
 use super::index_rows::{self, MetaKey};
 use super::indices::LoadedIndices;
-use super::ledger::{CompletedPartition, Ledger, LedgerUpdate, PageContent};
+use super::ledger::{CompletedPartition, DueResult, Ledger, LedgerUpdate, PageContent};
 use super::lock::Lock;
 use super::reader::split;
 use super::target::is_same_target;
@@ -71,6 +71,8 @@ pub struct CheckpointStore {
     transaction: Option<PendingTransaction>,
     /// Those that wait for the next commit.
     awaiting_commit: Vec<UnboundedSender<()>>,
+    /// Results of partitions, sent after the next commit.
+    results: Vec<DueResult>,
     /// The memory of alerts, if the run evaluates rules.
     alerts: Option<AlertMemory>,
     /// Last field, so that the lock is released after the connection is closed.
@@ -118,6 +120,7 @@ impl CheckpointStore {
             pending_folders: PendingFolders::default(),
             transaction: None,
             awaiting_commit: Vec::new(),
+            results: Vec::new(),
             alerts: None,
             _lock: lock,
         })
@@ -143,7 +146,10 @@ impl CheckpointStore {
     pub fn run(mut self, events: Receiver<CheckpointEvent>) -> Result<Self, Error> {
         loop {
             match self.next(&events) {
-                NextStep::Apply(event) => self.apply(event)?,
+                NextStep::Apply(event) => {
+                    self.apply(event)?;
+                    self.send_results();
+                }
                 NextStep::Commit => self.commit()?,
                 NextStep::End => {
                     self.commit()?;
@@ -174,19 +180,16 @@ impl CheckpointStore {
 
     fn apply(&mut self, event: CheckpointEvent) -> Result<(), Error> {
         match event {
-            CheckpointEvent::PartitionOpened { number, partition, name, time_slice } => {
+            CheckpointEvent::PartitionOpened { number, partition, name, time_slice, result } => {
                 self.totals.partitions_unfinished += 1;
-                self.ledger.open(number, partition, name, time_slice);
+                self.ledger.open(number, partition, name, time_slice, result);
                 Ok(())
             }
-            CheckpointEvent::PageRead { partition, page, documents, bytes, position } => {
+            CheckpointEvent::PageRead { partition, page, documents, extent, bytes, position } => {
                 self.totals.records += u64::from(documents);
                 self.totals.bytes += bytes;
-                let update = self.ledger.page(
-                    partition,
-                    page,
-                    PageContent { documents, bytes, position },
-                )?;
+                let content = PageContent { documents, bytes, position };
+                let update = self.ledger.page(partition, page, content, extent)?;
                 self.write_update(update)
             }
             CheckpointEvent::Settled(receipt) => self.settle(&receipt),
@@ -312,10 +315,10 @@ impl CheckpointStore {
                 self.ledger.mark_skipped(partition, cause)?;
                 self.ledger.complete(partition, pages, fingerprint)?
             }
-            PartitionOutcome::Interrupted => self.ledger.abandon(partition, pages)?,
+            PartitionOutcome::Interrupted => self.ledger.abandon(partition, pages, None)?,
             PartitionOutcome::Failed { cause, offset } => {
                 self.fail(partition, &cause, offset)?;
-                self.ledger.abandon(partition, pages)?
+                self.ledger.abandon(partition, pages, Some(cause))?
             }
         };
         self.write_update(update)
@@ -354,6 +357,9 @@ impl CheckpointStore {
         let (key, name) = (partition.key.clone(), name.to_owned());
         self.totals.partitions_failed += 1;
         self.totals.partitions_unfinished = self.totals.partitions_unfinished.saturating_sub(1);
+        if self.ledger.is_remembered_by_source(number) {
+            return Ok(());
+        }
         self.write("record a failed partition", |store| {
             store.write_failure(&key, &name, cause, offset, records)
         })
@@ -390,7 +396,16 @@ impl CheckpointStore {
             // A sender that no longer waits needs no value.
             let _ = waiting.send(());
         }
+        self.send_results();
         Ok(())
+    }
+
+    /// Sends the results that are due, unless they depend on changes that are not committed yet.
+    fn send_results(&mut self) {
+        self.results.extend(self.ledger.take_results());
+        if self.transaction.is_none() {
+            self.results.drain(..).for_each(DueResult::send);
+        }
     }
 
     /// Returns the totals of this run so far.
@@ -582,6 +597,10 @@ impl CheckpointStore {
                 time_slice.from,
                 integer(completed.records),
             );
+        }
+        if fingerprint.is_empty() && completed.is_awaited {
+            // No later run can recognize it, and its source remembers the result itself.
+            return Ok(());
         }
         let (folder, name) = split(key);
         let folder = self.folder(folder)?;

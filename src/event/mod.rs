@@ -12,6 +12,7 @@ mod compressed_text;
 mod dead_letter;
 pub mod fingerprint;
 mod index;
+mod partition_result;
 
 use bytes::Bytes;
 
@@ -20,6 +21,7 @@ pub use compressed_text::{BoundedCompressor, CompressedText};
 pub use dead_letter::{DeadLetter, DeadLetterCause, DeadLetterContent};
 pub use fingerprint::Fingerprint;
 pub use index::{IndexIdentity, IndexState, Inventory};
+pub use partition_result::{PartitionResult, ResultReceiver, ResultSender, result_channel};
 
 /// Number of a partition within this run, assigned by the source in the order in which partitions are opened.
 pub type PartitionNumber = u32;

@@ -24,6 +24,7 @@ use super::{
     error::Error,
     job::WorkerOutput,
     long_record::LongRecordPermit,
+    result_ledger::ResultLedger,
 };
 use crate::{
     checkpoint::CheckpointEvent,
@@ -38,6 +39,8 @@ pub(super) struct Coordinator<C: Consumer> {
     consumer: Arc<C>,
     /// `None` if the run keeps no checkpoint.
     checkpoint: Option<CheckpointWriter>,
+    /// Replaces the ledger of the checkpoint if the run keeps none.
+    results: ResultLedger,
     trigger: ShutdownTrigger,
     shutdown: ShutdownSignal,
     /// [`Consumer::prepare`], until it has returned.
@@ -68,6 +71,7 @@ impl<C: Consumer> Coordinator<C> {
             max_in_flight: consumer.max_in_flight(),
             consumer,
             checkpoint,
+            results: ResultLedger::default(),
             trigger,
             shutdown,
             preparing: JoinSet::new(),
@@ -150,7 +154,12 @@ impl<C: Consumer> Coordinator<C> {
     /// Sends an event to the checkpoint.
     pub(super) async fn record(&mut self, event: CheckpointEvent) {
         self.consumer.on_progress(&event);
-        let Some(checkpoint) = &self.checkpoint else { return };
+        let Some(checkpoint) = &self.checkpoint else {
+            if let Err(error) = self.results.apply(event) {
+                self.fail(error.into());
+            }
+            return;
+        };
         if checkpoint.send(event).await.is_err() {
             // The writer returns the cause when it is finished.
             self.fail(Error::Panic("checkpoint"));

@@ -209,6 +209,7 @@ impl<B> Lister<B> {
             partition,
             name,
             time_slice: None,
+            result: None,
         });
         self.checkpoint_events.push(CheckpointEvent::PartitionEnded {
             partition: number,
@@ -221,9 +222,9 @@ impl<B> Lister<B> {
     /// Opens a partition that arrives in pages.
     fn on_slice_started(&mut self, source_number: usize, slice: Slice) {
         self.metrics.add_found(source_number, 0);
-        let (number, time_slice) = (self.number(), Some(slice.time_slice()));
+        let (number, time_slice) = (self.number(), slice.time_slice());
         let paged = Arc::new(PagedPartition::new(source_number, &slice, self.range));
-        let Slice { key, name, .. } = slice;
+        let Slice { key, name, result, .. } = slice;
         let partition = Partition { key: key.clone(), fingerprint: String::new() };
         self.paged.insert(key, (number, paged));
         self.checkpoint_events.push(CheckpointEvent::PartitionOpened {
@@ -231,6 +232,7 @@ impl<B> Lister<B> {
             partition,
             name,
             time_slice,
+            result,
         });
     }
 

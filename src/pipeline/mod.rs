@@ -19,7 +19,7 @@
 //! | `run` | starts the threads and ends them in order |
 //! | `lister`, `inputs_by_folder`, `paged_partition` | numbers partitions and queues jobs; knows which folders and slices are complete |
 //! | `worker`, `interruptible_reader`, `long_record` | decodes inputs and passes records to the consumer; one long record at a time |
-//! | `coordinator`, `checkpoint_writer` | passes batches to the consumer, and events and receipts to the checkpoint |
+//! | `coordinator`, `checkpoint_writer`, `result_ledger` | passes batches to the consumer, and events and receipts to the checkpoint; sends results to sources |
 //! | `job`, `job_queue` | what lister, workers and coordinator send to each other |
 //! | `load` | the consumers of `trailload load`: normalize, batch, write; and the dry run |
 
@@ -37,6 +37,7 @@ mod load;
 mod long_record;
 pub mod observe;
 mod paged_partition;
+mod result_ledger;
 mod run;
 pub mod search;
 #[cfg(test)]

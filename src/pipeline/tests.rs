@@ -1,5 +1,7 @@
 //! The pipeline as a whole, with a fake source and a consumer that counts records.
 
+mod results;
+
 use std::{
     convert::Infallible,
     io::Cursor,
@@ -86,6 +88,7 @@ pub(super) fn input(number: u32) -> SourceEvent {
         name: number.to_string(),
         size: record.len() as u64,
         content: Content::Stream(Box::new(Cursor::new(record))),
+        result: None,
     })
 }
 
@@ -98,7 +101,8 @@ pub(super) fn slice(from: i64, to: i64) -> SourceEvent {
         series: SERIES.to_owned(),
         from,
         to,
-        complete_until: to,
+        complete_until: Some(to),
+        result: None,
     })
 }
 

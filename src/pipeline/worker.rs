@@ -28,7 +28,7 @@ use super::{
     paged_partition::PageJob,
 };
 use crate::{
-    checkpoint::{CheckpointEvent, PartitionOutcome},
+    checkpoint::{CheckpointEvent, PageExtent, PartitionOutcome},
     limit::DecoderLimits,
     report::{Log, Metrics, format, metrics::RecordTotals},
     shutdown::ShutdownSignal,
@@ -114,13 +114,14 @@ impl<C: Consumer> Worker<C> {
         input: Input,
         expected: Expectation,
     ) {
-        let Input { partition, name, content, .. } = input;
+        let Input { partition, name, content, result, .. } = input;
         let Origin { source_number, partition: number, .. } = origin;
         self.checkpoint_events.push(CheckpointEvent::PartitionOpened {
             number,
             partition,
             name: name.clone(),
             time_slice: None,
+            result,
         });
         let content = match content {
             Content::Stream(stream) => {
@@ -134,17 +135,14 @@ impl<C: Consumer> Worker<C> {
         let mut current = CurrentInput::new(self, origin, &name);
         let read = content.and_then(|content| decoder.read(&name, content, &mut current));
         let RecordCounts { pending, has_out_of_range } = current.end();
-        let (mut outcome, decoded) = match read {
+        let (outcome, decoded) = match read {
             Ok(decoded) => (self.outcome(&name, source_number, &decoded, expected), decoded),
             Err(error) => {
                 (self.fail(&name, source_number, error.describe(), None), Decoded::default())
             }
         };
-        if has_out_of_range && matches!(outcome, PartitionOutcome::Done) {
-            // A run with another time range has to read it again.
-            outcome = PartitionOutcome::Interrupted;
-        }
         let end = match outcome {
+            PartitionOutcome::Done if has_out_of_range => InputEnd::Incomplete,
             PartitionOutcome::Done | PartitionOutcome::Skipped { .. } => InputEnd::Complete,
             _ => InputEnd::Incomplete,
         };
@@ -153,6 +151,7 @@ impl<C: Consumer> Worker<C> {
             partition: number,
             page: 0,
             documents: pending,
+            extent: if has_out_of_range { PageExtent::InRange } else { PageExtent::Whole },
             bytes: decoded.stored_bytes,
             position: None,
         });
@@ -165,8 +164,8 @@ impl<C: Consumer> Worker<C> {
         self.flush_if_many_events();
     }
 
-    /// Reads a page of a partition. Only a page that was read completely gets an event: coverage ends before any other,
-    /// and the next run fetches it again.
+    /// Reads a page of a partition. Coverage ends before a page that was not read completely, and the next run fetches it
+    /// again. A page gets no event if the run stopped before its end.
     fn read_page(&mut self, origin: Origin, job: PageJob) {
         let PageJob { content, position, partition: paged } = job;
         let Origin { partition, page, .. } = origin;
@@ -177,24 +176,29 @@ impl<C: Consumer> Worker<C> {
         // Returns its share of the memory budget.
         drop(content);
         let RecordCounts { pending: documents, has_out_of_range } = current.end();
-        let end = match complete_page_bytes(&decoded) {
-            Ok(Some(bytes)) if paged.is_in_range || !has_out_of_range => {
-                self.checkpoint_events.push(CheckpointEvent::PageRead {
-                    partition,
-                    page,
-                    documents,
-                    bytes,
-                    position,
-                });
-                paged.on_page_read(&self.context.metrics);
-                InputEnd::Complete
+        let extent = match page_extent(&decoded) {
+            Some(PageExtent::Whole) if has_out_of_range && !paged.is_in_range => {
+                Some(PageExtent::InRange)
             }
-            Ok(_) => InputEnd::Incomplete,
-            Err(cause) => {
-                paged.on_page_failed(&self.context.metrics, &self.context.log, page, &cause);
-                InputEnd::Incomplete
-            }
+            extent => extent,
         };
+        match &extent {
+            Some(PageExtent::Whole) => paged.on_page_read(&self.context.metrics),
+            Some(PageExtent::Failed { cause }) => {
+                paged.on_page_failed(&self.context.metrics, &self.context.log, page, cause);
+            }
+            Some(PageExtent::InRange) | None => {}
+        }
+        let is_complete = extent == Some(PageExtent::Whole);
+        self.checkpoint_events.extend(extent.map(|extent| CheckpointEvent::PageRead {
+            partition,
+            page,
+            documents,
+            extent,
+            bytes: decoded.stored_bytes,
+            position,
+        }));
+        let end = if is_complete { InputEnd::Complete } else { InputEnd::Incomplete };
         self.processor.end_input(origin, end);
         self.flush_if_many_events();
     }
@@ -296,23 +300,23 @@ fn more_defects(defects: u64) -> String {
     }
 }
 
-/// Returns how many bytes a page has, or `None` if the run stopped before its end.
-///
-/// # Errors
-///
-/// Returns why the page is incomplete.
-fn complete_page_bytes(decoded: &Decoded) -> Result<Option<u64>, String> {
+/// Returns how much of a page was read, or `None` if the run stopped before its end.
+fn page_extent(decoded: &Decoded) -> Option<PageExtent> {
     if let Some(defect) = decoded.defects.first() {
         let more = more_defects(decoded.defect_count);
-        return Err(format!("at byte {}: {}{more}", defect.offset, defect.cause));
+        let cause = format!("at byte {}: {}{more}", defect.offset, defect.cause);
+        return Some(PageExtent::Failed { cause });
     }
     if decoded.stopped {
-        return Ok(None);
+        return None;
     }
-    match decoded.foreign_count() {
-        0 => Ok(Some(decoded.stored_bytes)),
-        events => Err(format!("{} without a record", format::plural(events, "event"))),
-    }
+    Some(match decoded.foreign_count() {
+        0 => PageExtent::Whole,
+        events => {
+            let cause = format!("{} without a record", format::plural(events, "event"));
+            PageExtent::Failed { cause }
+        }
+    })
 }
 
 /// The input or page that a worker reads.
@@ -373,6 +377,10 @@ impl<'w, C: Consumer> CurrentInput<'w, C> {
             Disposition::OutOfRange => {
                 self.uncounted_out_of_range += 1;
                 self.counts.has_out_of_range = true;
+                return;
+            }
+            Disposition::Expired => {
+                self.worker.context.metrics.expired.fetch_add(1, Relaxed);
                 return;
             }
         }

@@ -224,13 +224,14 @@ fn standard_input() -> SourceEvent {
         name: "standard input".to_owned(),
         content: Content::Stream(Box::new(io::stdin())),
         size: 0,
+        result: None,
     })
 }
 
 fn stream(name: String, path: PathBuf) -> SourceEvent {
     let partition = Partition { key: key("fifo", &path), fingerprint: String::new() };
     let content = Content::Stream(Box::new(Fifo::Named(path)));
-    SourceEvent::Input(Input { partition, name, content, size: 0 })
+    SourceEvent::Input(Input { partition, name, content, size: 0, result: None })
 }
 
 /// A FIFO or a character device. It is opened by the first read, because that may wait for the other end.
@@ -273,7 +274,8 @@ fn file(
         FileChange::Changed => {}
     }
     let partition = Partition { key, fingerprint: now.to_string() };
-    SourceEvent::Input(Input { partition, name: name(), content: Content::File(path), size })
+    let content = Content::File(path);
+    SourceEvent::Input(Input { partition, name: name(), content, size, result: None })
 }
 
 /// Returns the key of a partition. A path that is not UTF-8 is percent-encoded, with a prefix that no other path has.

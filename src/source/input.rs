@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::LookupPage;
-use crate::event::{Partition, Position, TimeSlice};
+use crate::event::{Partition, Position, ResultSender, TimeSlice};
 
 /// One input, to be read by a worker.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Input {
     pub content: Content,
     /// Size as stored; 0 if unknown.
     pub size: u64,
+    /// Receives the result of the partition, if the source needs it.
+    pub result: Option<ResultSender>,
 }
 
 /// Where the bytes of an input are.
@@ -68,15 +70,19 @@ pub struct Slice {
     pub from: i64,
     /// Last second, which belongs to the slice.
     pub to: i64,
-    /// Last second for which no late events are expected: time that is covered up to here is never fetched again.
-    pub complete_until: i64,
+    /// Last second for which no late events are expected: time that is covered up to here is never fetched again. `None` if
+    /// the slice is not all events of its range, so that no coverage is recorded.
+    pub complete_until: Option<i64>,
+    /// Receives the result of the partition, if the source needs it.
+    pub result: Option<ResultSender>,
 }
 
 impl Slice {
-    /// Returns the time range that is covered once the slice is complete.
-    pub fn time_slice(&self) -> TimeSlice {
+    /// Returns the time range that is covered once the slice is complete, if coverage is recorded.
+    pub fn time_slice(&self) -> Option<TimeSlice> {
         let Self { series, from, to, complete_until, .. } = self;
-        TimeSlice { series: series.clone(), from: *from, to: *to, complete_until: *complete_until }
+        let complete_until = (*complete_until)?;
+        Some(TimeSlice { series: series.clone(), from: *from, to: *to, complete_until })
     }
 }
 

@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
 impl Told {
     fn take(&mut self, found: SourceEvent) {
         match found {
-            SourceEvent::Input(Input { partition: lane, name, content, size }) => {
+            SourceEvent::Input(Input { partition: lane, name, content, size, .. }) => {
                 assert_eq!(lane.key, name);
                 let body = match content {
                     Content::Memory(held) => held.bytes.to_vec(),

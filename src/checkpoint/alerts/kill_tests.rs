@@ -18,7 +18,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::{
-    checkpoint::{CheckpointEvent, CheckpointReader, CheckpointStore, PartitionOutcome},
+    checkpoint::{
+        CheckpointEvent, CheckpointReader, CheckpointStore, PageExtent, PartitionOutcome,
+    },
     event::{MatchBatch, NewMatch, Partition, Receipt, Share},
     filter::rule::{RuleSet, parse_rule_file},
 };
@@ -67,11 +69,13 @@ fn partition_events(number: u32) -> Vec<CheckpointEvent> {
             partition,
             name: number.to_string(),
             time_slice: None,
+            result: None,
         },
         CheckpointEvent::PageRead {
             partition: number,
             page: 0,
             documents: EVENTS,
+            extent: PageExtent::Whole,
             bytes: 1,
             position: None,
         },

@@ -1,6 +1,7 @@
 //! The contents of the checkpoint file after events, crashes, errors and further runs.
 
 mod alerts;
+mod results;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,11 +16,13 @@ use tempfile::TempDir;
 use super::super::coverage::{Finality, covered};
 use super::super::scenario::{Model, course, partition, series};
 use super::super::status::Failures;
-use super::super::{CheckpointReader, DeadLetterKey, RetrySelection, Status, accept_dead_letters};
+use super::super::{
+    CheckpointReader, DeadLetterKey, PageExtent, RetrySelection, Status, accept_dead_letters,
+};
 use super::*;
 use crate::event::{
     CompressedText, DeadLetterCause, DeadLetterContent, IndexCount, IndexIdentity, Inventory,
-    ListingSummary, Share, TimeSlice,
+    ListingSummary, NewMatch, Share, TimeSlice,
 };
 
 const TARGET: &str = "http://localhost:9200 cloudtrail";
@@ -100,11 +103,17 @@ fn opened(number: PartitionNumber) -> CheckpointEvent {
         partition: partition(number),
         name: format!("{number}.json"),
         time_slice: None,
+        result: None,
     }
 }
 
+fn read(partition: PartitionNumber, documents: u32, extent: PageExtent) -> CheckpointEvent {
+    let (bytes, position) = (1000, None);
+    CheckpointEvent::PageRead { partition, page: 0, documents, extent, bytes, position }
+}
+
 fn page(partition: PartitionNumber, documents: u32) -> CheckpointEvent {
-    CheckpointEvent::PageRead { partition, page: 0, documents, bytes: 1000, position: None }
+    read(partition, documents, PageExtent::Whole)
 }
 
 fn ended(partition: PartitionNumber, outcome: PartitionOutcome) -> CheckpointEvent {
@@ -408,6 +417,7 @@ fn slice(
         partition: 1,
         page,
         documents: 0,
+        extent: PageExtent::Whole,
         bytes: 9,
         position: reaches,
     };
@@ -800,8 +810,13 @@ fn dead_letters_of_a_file_stay_when_another_file_replaces_it() {
             fingerprint,
         };
         let name = "1.json".to_owned();
-        let opened =
-            CheckpointEvent::PartitionOpened { number: 1, partition, name, time_slice: None };
+        let opened = CheckpointEvent::PartitionOpened {
+            number: 1,
+            partition,
+            name,
+            time_slice: None,
+            result: None,
+        };
         place.run(vec![opened, page(1, 3), settled_with_dead_letters(1, 3, ids), end]);
         place.status().dead_letters.documents
     };
@@ -1189,6 +1204,7 @@ fn measure_a_hundred_thousand_small_files() {
     for number in 0..partitions {
         let name = "x".to_owned();
         let opened = CheckpointEvent::PartitionOpened {
+            result: None,
             number,
             partition: of(number),
             name,

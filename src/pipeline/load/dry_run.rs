@@ -10,7 +10,7 @@ use std::{
 use super::processor::{LoadBatch, LoadContext, LoadProcessor};
 use crate::{
     checkpoint::CheckpointEvent,
-    event::{Batch, Receipt},
+    event::{Batch, Receipt, Share},
     pipeline::consumer::{
         Consumer, Disposition, LongRecord, Origin, Processed, ReadTotals, RecordProcessor,
         Settlement,
@@ -90,10 +90,18 @@ impl Consumer for DryRunConsumer {
         DryRunProcessor { load, changes: DryRunReport::default() }
     }
 
-    async fn settle(&self, report: DryRunReport) -> Settlement<Infallible> {
+    async fn settle(&self, batch: DryRunBatch) -> Settlement<Infallible> {
+        let DryRunBatch { report, shares } = batch;
         self.report.lock().unwrap_or_else(PoisonError::into_inner).merge(report);
-        Settlement { receipt: Receipt::default(), next: Ok(ControlFlow::Continue(())) }
+        let receipt = Receipt { shares, ..Receipt::default() };
+        Settlement { receipt, next: Ok(ControlFlow::Continue(())) }
     }
+}
+
+/// What a worker counted, and the pages that it read.
+pub(in crate::pipeline) struct DryRunBatch {
+    report: DryRunReport,
+    shares: Vec<Share>,
 }
 
 /// Normalizes records, and counts the documents instead of sending them.
@@ -104,7 +112,7 @@ pub(super) struct DryRunProcessor {
 }
 
 impl RecordProcessor for DryRunProcessor {
-    type Batch = DryRunReport;
+    type Batch = DryRunBatch;
 
     fn process(&mut self, text: &[u8], start: usize, origin: Origin) -> Processed {
         let rewritten = self.load.rewritten;
@@ -137,12 +145,13 @@ impl RecordProcessor for DryRunProcessor {
         self.load.is_full()
     }
 
-    fn take_batch(&mut self) -> Option<DryRunReport> {
-        let LoadBatch { documents, .. } = self.load.take_batch()?;
+    fn take_batch(&mut self) -> Option<DryRunBatch> {
+        let LoadBatch { mut documents, .. } = self.load.take_batch()?;
+        let shares = std::mem::take(&mut documents.shares);
         let mut report = std::mem::take(&mut self.changes);
         report.add_batch(&documents);
         let context = &self.load.context;
         context.buffers.release(documents.body, context.batch_bytes);
-        Some(report)
+        Some(DryRunBatch { report, shares })
     }
 }

@@ -121,18 +121,22 @@ impl Consumer for SearchConsumer {
         "events in it may be missing"
     }
 
-    async fn settle(&self, batch: SearchBatch) -> Settlement<SearchError> {
+    async fn settle(&self, mut batch: SearchBatch) -> Settlement<SearchError> {
+        let shares = std::mem::take(&mut batch.shares).into_vec();
         let result = Arc::clone(&self.result);
         let added = tokio::task::spawn_blocking(move || lock(&result).add(batch)).await;
         let next = task_output(added).unwrap_or(Ok(ControlFlow::Break(())));
-        Settlement { receipt: Receipt::default(), next }
+        // A batch that ends the output may not be printed as a whole.
+        let is_printed = matches!(next, Ok(ControlFlow::Continue(())));
+        let shares = if is_printed { shares } else { Vec::new() };
+        Settlement { receipt: Receipt { shares, ..Receipt::default() }, next }
     }
 }
 
 impl SearchResult {
     /// Adds a batch. Returns `Break` if no further events are needed.
     fn add(&mut self, batch: SearchBatch) -> Result<ControlFlow<()>, SearchError> {
-        let SearchBatch { bytes, events, summary: part, summarized } = batch;
+        let SearchBatch { bytes, events, summary: part, summarized, .. } = batch;
         match &mut self.collected {
             Collected::Printed(printer) => {
                 let left = usize::try_from(self.limit - self.found).unwrap_or(usize::MAX);

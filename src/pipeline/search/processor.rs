@@ -24,7 +24,9 @@ use crate::{
         time_bounds::parse_event_time,
     },
     normalize::{DocumentRecord, MalformedRecord, record_of_document},
-    pipeline::consumer::{Disposition, LongRecord, Origin, Processed, ReadTotals, RecordProcessor},
+    pipeline::consumer::{
+        Disposition, LongRecord, Origin, Processed, ReadTotals, RecordProcessor, Shares,
+    },
     source::{EnvelopeMember, SkipError},
 };
 
@@ -45,6 +47,8 @@ pub(in crate::pipeline) struct SearchBatch {
     pub(super) summary: Option<EventSummary>,
     /// Events in that part.
     pub(super) summarized: u64,
+    /// The pages of events that are printed at once. Sorted and summarized events are held in memory to the end of the search.
+    pub(super) shares: Shares,
 }
 
 /// An event in a [`SearchBatch`].
@@ -202,6 +206,16 @@ impl SearchProcessor {
         batch.events.push(RenderedEvent { end: batch.bytes.len(), id: place.id, time });
     }
 
+    /// Returns what remains to be done for an examined record, given the number of events in the batch before it.
+    fn disposition(&mut self, found_before: usize, origin: Origin) -> Disposition {
+        let is_printed = matches!(self.context.output, SearchOutput::Events);
+        if is_printed && self.batch.events.len() > found_before {
+            self.batch.shares.add(origin);
+            return Disposition::Pending;
+        }
+        Disposition::Settled
+    }
+
     /// Reports a record that is not examined.
     fn report_too_long(&self, input: &str, reason: impl Display) {
         self.context.log.warn(input, format_args!("{reason}; not examined"));
@@ -272,7 +286,8 @@ impl ExaminedEvent<'_> {
 impl RecordProcessor for SearchProcessor {
     type Batch = SearchBatch;
 
-    fn process(&mut self, text: &[u8], start: usize, _origin: Origin) -> Processed {
+    fn process(&mut self, text: &[u8], start: usize, origin: Origin) -> Processed {
+        let found = self.batch.events.len();
         let scanned = match scan_record(text, start, &mut self.members) {
             Ok(scanned) => scanned,
             Err(SkipError::Incomplete) => return Processed::Incomplete,
@@ -281,8 +296,10 @@ impl RecordProcessor for SearchProcessor {
             }
         };
         match self.examine(text, start, &scanned) {
-            // No checkpoint waits for a receipt.
-            Ok(()) => Processed::Record { end: scanned.end, disposition: Disposition::Settled },
+            Ok(()) => {
+                let disposition = self.disposition(found, origin);
+                Processed::Record { end: scanned.end, disposition }
+            }
             Err(Unexamined::Malformed(MalformedRecord { offset, expected })) => {
                 let cause = format!("expected {expected}").into();
                 Processed::Invalid { offset: start + offset, cause }
@@ -327,7 +344,7 @@ impl RecordProcessor for SearchProcessor {
     }
 
     fn is_full(&self) -> bool {
-        let SearchBatch { bytes, events, summary, summarized } = &self.batch;
+        let SearchBatch { bytes, events, summary, summarized, .. } = &self.batch;
         if let Some(summary) = summary {
             return summary.is_full(*summarized);
         }

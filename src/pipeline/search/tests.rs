@@ -59,6 +59,7 @@ fn input(number: usize, text: impl Into<Vec<u8>>) -> SourceEvent {
         name: number.to_string(),
         size: text.len() as u64,
         content: Content::Stream(Box::new(Cursor::new(text))),
+        result: None,
     })
 }
 

@@ -208,6 +208,7 @@ impl Reading {
             name: format!("index {prefix}, page {}", self.pages),
             size: text.len() as u64,
             content: Content::Memory(ReservedBytes { bytes: text.into(), permit: Some(permit) }),
+            result: None,
         };
         let sent = self.out.send(self.source.source_number, SourceEvent::Input(input)).await;
         sent.map_err(|_closed| ())

@@ -113,8 +113,8 @@ impl SliceCursor {
         let SecondRange { from, to } = self.range;
         let name = series.strip_prefix("lookup:").unwrap_or(series).to_owned();
         let key = format!("{series}/{from}-{to}");
-        let slice =
-            Slice { key, name, series: series.to_owned(), from, to, complete_until: sure_until };
+        let (series, complete_until) = (series.to_owned(), Some(sure_until));
+        let slice = Slice { key, name, series, from, to, complete_until, result: None };
         self.slice = Some(slice.clone());
         slice
     }

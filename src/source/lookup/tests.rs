@@ -356,7 +356,7 @@ fn a_region_without_events_is_covered_too() {
         outcome.certain["lookup:111122223333/eu-west-1/management"],
         [(NOW - DAY, NOW - 900)]
     );
-    assert_eq!(outcome.slices[0].complete_until, NOW - DAY);
+    assert_eq!(outcome.slices[0].complete_until, Some(NOW - DAY));
 }
 
 #[test]

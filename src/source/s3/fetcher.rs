@@ -221,7 +221,7 @@ async fn send_input(job: FetchJob, content: Content, events: &Sender<(usize, Sou
     let FetchJob { source_number, bucket, day, object } = job;
     let partition = object.partition(&bucket.name);
     let name = partition.key.clone();
-    let input = Input { partition, name, content, size: object.size };
+    let input = Input { partition, name, content, size: object.size, result: None };
     send_event(source_number, SourceEvent::Input(input), day, events).await;
 }
 

@@ -10,7 +10,7 @@ use crate::{
         alerts::{Delivery, DeliveryOutcome},
         retry_undelivered_alerts,
     },
-    event::MatchBatch,
+    event::{MatchBatch, NewMatch},
     filter::rule::parse_rule_file,
 };
 
@@ -18,11 +18,11 @@ fn rules(text: &str) -> Arc<RuleSet> {
     Arc::new(RuleSet::new(parse_rule_file(text).rules))
 }
 
-fn every_event() -> Arc<RuleSet> {
+pub(super) fn every_event() -> Arc<RuleSet> {
     rules("{name: every, events: [A], actions: [a]}")
 }
 
-fn found(id: &str) -> NewMatch {
+pub(super) fn found(id: &str) -> NewMatch {
     NewMatch {
         rule: 0,
         group: json!([]),
@@ -35,7 +35,10 @@ fn found(id: &str) -> NewMatch {
 }
 
 /// The receipt of a page with matches.
-fn settled_with_matches(partition: PartitionNumber, matches: Vec<NewMatch>) -> CheckpointEvent {
+pub(super) fn settled_with_matches(
+    partition: PartitionNumber,
+    matches: Vec<NewMatch>,
+) -> CheckpointEvent {
     let shares = vec![Share { partition, page: 0, documents: 1 }];
     let matches = MatchBatch { matches, ..MatchBatch::default() };
     CheckpointEvent::Settled(Receipt { shares, matches, ..Receipt::default() })
@@ -47,13 +50,13 @@ fn partition_with_match(number: PartitionNumber) -> Vec<CheckpointEvent> {
     vec![opened(number), page(number, 1), ended(number, PartitionOutcome::Done), settled]
 }
 
-fn open_with(place: &Place, rules: &Arc<RuleSet>) -> CheckpointStore {
+pub(super) fn open_with(place: &Place, rules: &Arc<RuleSet>) -> CheckpointStore {
     let mut store = place.open();
     store.set_rules(Arc::clone(rules), AlertOptions::default()).unwrap();
     store
 }
 
-fn pending(place: &Place) -> Vec<Delivery> {
+pub(super) fn pending(place: &Place) -> Vec<Delivery> {
     place.reader().pending_deliveries("a", 0, usize::MAX).unwrap()
 }
 

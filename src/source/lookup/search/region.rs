@@ -469,7 +469,7 @@ impl SearchRegion {
         // Two polls may have the same range.
         let key = format!("{series}/{from}-{to}/{}", reading.number);
         reading.slice = Some((key.clone(), 0));
-        Slice { key, name, series, from, to, complete_until: from - 1 }
+        Slice { key, name, series, from, to, complete_until: None, result: None }
     }
 
     /// Ends the readings of which everything was delivered.
