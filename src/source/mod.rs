@@ -13,6 +13,7 @@
 //! | [`files`] | files and folders: which there are, and which changed since an earlier run |
 //! | [`s3`] | the bucket of a trail: which log files it holds, which are new, and fetching them |
 //! | [`lookup`] | LookupEvents: which events of accounts and Regions are missing, and the request rate |
+//! | [`message`] | messages: the events that they hold, and the objects that they name |
 //! | [`combined`], [`mod@event_channel`] | several sources read as one; the channel from sources to the pipeline |
 //! | [`input`], [`error`] | what a source hands over: an input, a page, an error |
 //! | [`expectation`] | which inputs must be CloudTrail, and which may be anything |
@@ -45,6 +46,7 @@ pub mod input;
 pub mod input_format;
 pub mod json;
 pub mod lookup;
+pub mod message;
 pub mod s3;
 #[cfg(test)]
 mod tests;

@@ -47,6 +47,7 @@ fn config(workers: usize) -> (LoadConfig, mpsc::Sender<SourceEvent>) {
             prefix: "cloudtrail".to_owned(),
             index_by: IndexBy::Month,
             range: ALWAYS,
+            kept_from: None,
             keep_original: false,
         },
         retry: RetrySelection::Due,
