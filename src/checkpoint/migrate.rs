@@ -12,9 +12,10 @@ use rusqlite::Connection;
 use super::Error;
 
 /// The migrations. A released one is never edited; a change of the schema is a new file.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../checkpoints/0001_schema.sql"),
     include_str!("../../checkpoints/0002_alerts.sql"),
+    include_str!("../../checkpoints/0003_source_states.sql"),
 ];
 
 /// The schema version after all migrations.
@@ -101,6 +102,7 @@ partitions: folder, name, fingerprint, records, bytes, loaded, run, skipped
 runs: id, started, ended, exit_code, read, created, duplicates, dead_letters, partitions_loaded, partitions_skipped, partitions_failed, retried_created, retried_duplicates, retried_dead_letters
 series: id, name, records
 skipped_inputs: prefix, cause, inputs, example
+source_states: name, observed, oldest_waiting, waiting, in_flight, newest_event, covered_until
 sqlite_sequence: name, seq
 ";
 

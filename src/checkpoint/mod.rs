@@ -26,6 +26,7 @@ mod reader;
 mod reason_pattern;
 #[cfg(test)]
 mod scenario;
+mod source_states;
 pub mod status;
 mod store;
 mod target;
@@ -34,7 +35,8 @@ mod values;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::event::{
-    ListingSummary, Partition, PartitionNumber, Position, Receipt, ResultSender, TimeSlice,
+    ListingSummary, Partition, PartitionNumber, Position, Receipt, ResultSender, SourceObservation,
+    TimeSlice,
 };
 
 pub use alerts::{accept_undelivered_alerts, retry_undelivered_alerts};
@@ -130,6 +132,13 @@ pub enum CheckpointEvent {
     },
     /// The fingerprint of a loaded partition changed but its content did not (for example a touched file).
     Unchanged(Partition),
+    /// A source that is followed was asked for new events.
+    SourceObserved {
+        /// The SOURCE argument, as in the summary.
+        source: String,
+        /// What it knows about its state.
+        observation: SourceObservation,
+    },
     /// A field that is not in the shipped tables got its kind.
     FieldDiscovered {
         /// The field's path.

@@ -27,6 +27,7 @@ use super::{
     Error, RetryCandidate, RetrySelection, complete_folders, dead_letter_groups, dead_letters,
     input_groups, migrate,
     read_only::{self, TemporaryCopy},
+    source_states,
 };
 use crate::event::{DeadLetterContent, FinishedPartition, ListingSummary};
 use crate::normalize::IndexBy;
@@ -337,6 +338,7 @@ fn status(connection: &Connection, now: Timestamp, failures: Failures) -> rusqli
         indices: IndexStatus::from_indices(&indices),
         missing: IndexLoss::from_indices(&indices),
         discovered_fields: discovered_fields(&snapshot)?,
+        sources: source_states::read(&snapshot, now)?,
     };
     snapshot.finish()?;
     Ok(status)

@@ -54,6 +54,33 @@ pub struct Status {
     pub missing: Vec<IndexLoss>,
     /// Fields that are in no shipped table, with their kinds.
     pub discovered_fields: Vec<DiscoveredField>,
+    /// The sources that were followed.
+    pub sources: Vec<SourceStatus>,
+}
+
+/// A source that was followed, when it was last asked for new events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceStatus {
+    /// The SOURCE argument.
+    pub source: String,
+    /// When it was last asked for new events.
+    #[serde(serialize_with = "as_text")]
+    pub observed: Timestamp,
+    /// When the oldest message that waits was sent. `None` for sources without messages, and if none waits.
+    #[serde(serialize_with = "as_optional_text")]
+    pub oldest_waiting: Option<Timestamp>,
+    /// Number of messages that wait.
+    pub waiting: Option<u64>,
+    /// Number of messages that were received and not deleted.
+    pub in_flight: Option<u64>,
+    /// The time of the newest event that was found; for a bucket, when its newest log file was delivered.
+    #[serde(serialize_with = "as_optional_text")]
+    pub newest_event: Option<Timestamp>,
+    /// Events up to this time are complete.
+    #[serde(serialize_with = "as_optional_text")]
+    pub covered_until: Option<Timestamp>,
+    /// Seconds from the time at which it was last asked to now.
+    pub age_seconds: i64,
 }
 
 /// An index that documents were loaded into.

@@ -31,7 +31,7 @@ use super::target::is_same_target;
 use super::values::integer;
 use super::{
     CheckpointEvent, Error, Outstanding, PartitionOutcome, RetryOutcome, RunTotals, dead_letters,
-    file,
+    file, source_states,
 };
 use crate::event::{DeadLetter, NewMatch, Partition, PartitionNumber, Receipt};
 use crate::filter::rule::RuleSet;
@@ -218,6 +218,12 @@ impl CheckpointStore {
             }
             CheckpointEvent::Unchanged(partition) => {
                 self.write("update a fingerprint", |store| store.update_fingerprint(&partition))
+            }
+            CheckpointEvent::SourceObserved { source, observation } => {
+                let now = self.now();
+                self.write("record the state of a source", |store| {
+                    source_states::record(&store.connection, &source, &observation, now)
+                })
             }
             CheckpointEvent::FieldDiscovered { path, kind, origin } => self
                 .write("record a discovered field", |store| {

@@ -306,6 +306,7 @@ fn as_text(path: &Path, status: &Status, terminal: Terminal) -> String {
         text.push_str(&runs(status));
     }
     text.push_str(&missing(status, terminal));
+    text.push_str(&followed(status, terminal));
     text.push_str(&coverage(status, terminal));
     text.push_str(&buckets(status, terminal));
     text.push_str(&days(status, terminal));
@@ -396,6 +397,35 @@ fn missing(status: &Status, terminal: Terminal) -> String {
     });
     let heads = ["missing from index", "documents", "reason", "noticed", "accepted"];
     table(terminal, &heads, &[Left, Right, Left, Left, Left], rows.collect())
+}
+
+/// Returns the table of sources that were followed.
+fn followed(status: &Status, terminal: Terminal) -> String {
+    let shown = |time: Option<Timestamp>| time.map_or(String::new(), |time| format!("{time:.0}"));
+    let number = |number: Option<u64>| number.map_or(String::new(), count);
+    let rows = status.sources.iter().map(|source| {
+        let age = Duration::from_secs(source.age_seconds.max(0).unsigned_abs());
+        vec![
+            source.source.clone(),
+            format!("{} ago", duration(age)),
+            shown(source.newest_event),
+            shown(source.covered_until),
+            shown(source.oldest_waiting),
+            number(source.waiting),
+            number(source.in_flight),
+        ]
+    });
+    let heads = [
+        "followed",
+        "last poll",
+        "newest event",
+        "complete to",
+        "oldest message",
+        "waiting",
+        "in flight",
+    ];
+    let sides = [Left, Right, Left, Left, Left, Right, Right];
+    table(terminal, &heads, &sides, rows.collect())
 }
 
 fn coverage(status: &Status, terminal: Terminal) -> String {
@@ -590,7 +620,7 @@ mod tests {
     use crate::{
         checkpoint::status::{
             Coverage, DeadLetterExample, DeadLetterGroup, DeadLetters, DiscoveredField,
-            FailedPartition, IndexLoss, LoadedFolder,
+            FailedPartition, IndexLoss, LoadedFolder, SourceStatus,
         },
         cli::exit::Exit,
     };
@@ -689,6 +719,7 @@ mod tests {
                 origin: "first kind met".into(),
                 discovered: at,
             }],
+            sources: vec![],
         }
     }
 
@@ -800,6 +831,37 @@ mod tests {
              s3://logs   2024-06-02       1        0       0\n\
              s3://trail  2024-06-01   3,000        0       1\n\
              s3://logs   2024-05-31       1        0       0\n"
+        );
+    }
+
+    #[test]
+    fn a_source_that_is_followed_shows_its_state() {
+        let lookup = SourceStatus {
+            source: "lookup".into(),
+            observed: time("2024-06-01T02:09:00Z"),
+            oldest_waiting: None,
+            waiting: None,
+            in_flight: None,
+            newest_event: Some(time("2024-06-01T02:05:30Z")),
+            covered_until: Some(time("2024-06-01T01:54:00Z")),
+            age_seconds: 8,
+        };
+        let queue = SourceStatus {
+            source: "sqs://trail-events".into(),
+            oldest_waiting: Some(time("2024-06-01T02:08:12Z")),
+            waiting: Some(1_200),
+            in_flight: Some(40),
+            newest_event: None,
+            covered_until: None,
+            ..lookup.clone()
+        };
+        let followed = followed(&Status { sources: vec![lookup, queue], ..status() }, FILE);
+        assert_eq!(
+            followed,
+            "\n\
+             followed            last poll  newest event          complete to           oldest message        waiting  in flight\n\
+             lookup              8.0 s ago  2024-06-01T02:05:30Z  2024-06-01T01:54:00Z\n\
+             sqs://trail-events  8.0 s ago                                              2024-06-01T02:08:12Z    1,200         40\n"
         );
     }
 

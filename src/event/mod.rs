@@ -13,6 +13,7 @@ mod dead_letter;
 pub mod fingerprint;
 mod index;
 mod partition_result;
+mod source_observation;
 
 use bytes::Bytes;
 
@@ -22,6 +23,7 @@ pub use dead_letter::{DeadLetter, DeadLetterCause, DeadLetterContent};
 pub use fingerprint::Fingerprint;
 pub use index::{IndexIdentity, IndexState, Inventory};
 pub use partition_result::{PartitionResult, ResultReceiver, ResultSender, result_channel};
+pub use source_observation::SourceObservation;
 
 /// Number of a partition within this run, assigned by the source in the order in which partitions are opened.
 pub type PartitionNumber = u32;

@@ -26,8 +26,8 @@ use crate::{
     report::{Log, Metrics},
     shutdown::{ShutdownLevel, ShutdownSignal},
     source::{
-        self, Expectation, IndexedEvent, Input, Page, Slice, Source, SourceEvent, event_channel,
-        task_output,
+        self, Expectation, IndexedEvent, Input, Page, Slice, Source, SourceEvent,
+        SourceObservation, event_channel, task_output,
     },
 };
 
@@ -172,6 +172,10 @@ impl<B> Lister<B> {
                 self.on_slice_ended(&key, pages, complete);
                 self.flush().await?;
             }
+            SourceEvent::Observed(observation) => {
+                self.on_observation(source_number, observation);
+                self.flush().await?;
+            }
         }
         if self.shutdown.is_requested() {
             ControlFlow::Break(())
@@ -263,6 +267,13 @@ impl<B> Lister<B> {
             pages,
             fingerprint: None,
         });
+    }
+
+    fn on_observation(&mut self, source_number: usize, observation: SourceObservation) {
+        let Some(source) = self.metrics.sources.get(source_number) else { return };
+        source.observe(observation.clone());
+        let source = source.name.clone();
+        self.checkpoint_events.push(CheckpointEvent::SourceObserved { source, observation });
     }
 
     /// Returns the number of the next partition.

@@ -13,7 +13,7 @@ use std::sync::{
 use serde::Serialize;
 
 use super::LookupProgress;
-use crate::pending::PendingRequests;
+use crate::{event::SourceObservation, pending::PendingRequests};
 
 /// Maximum number of failures in the summary, to keep the file small. Each one is also logged.
 pub const MAX_FAILURES: usize = 100;
@@ -123,9 +123,22 @@ pub struct SourceMetrics {
     pub bytes_found: AtomicU64,
     /// Bytes of input consumed, as stored.
     pub bytes_consumed: AtomicU64,
+    /// The state of the source, if it is followed.
+    observation: Mutex<Option<SourceObservation>>,
 }
 
 impl SourceMetrics {
+    /// Sets the state of the source, which is followed.
+    pub fn observe(&self, observation: SourceObservation) {
+        let mut state = self.observation.lock().unwrap_or_else(PoisonError::into_inner);
+        state.get_or_insert_default().update(observation);
+    }
+
+    /// Returns the state of the source, if it is followed and was asked for new events.
+    pub fn observation(&self) -> Option<SourceObservation> {
+        self.observation.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Returns the number of inputs if none of them contains CloudTrail events, whether this run or an earlier one read
     /// them; 0 otherwise.
     pub fn inputs_without_events(&self) -> u64 {

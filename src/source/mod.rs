@@ -58,7 +58,9 @@ use std::{panic, pin::Pin};
 
 use tokio::task::JoinError;
 
-pub use crate::event::{PartitionResult, ResultReceiver, ResultSender, result_channel};
+pub use crate::event::{
+    PartitionResult, ResultReceiver, ResultSender, SourceObservation, result_channel,
+};
 use crate::{
     event::{ListingSummary, Partition},
     shutdown::ShutdownSignal,
@@ -166,4 +168,6 @@ pub enum SourceEvent {
         /// Whether these are all of its pages; otherwise the next run continues after those that are settled.
         complete: bool,
     },
+    /// A source that is followed was asked for new events.
+    Observed(SourceObservation),
 }

@@ -22,7 +22,7 @@ use super::super::{
 use super::*;
 use crate::event::{
     CompressedText, DeadLetterCause, DeadLetterContent, IndexCount, IndexIdentity, Inventory,
-    ListingSummary, NewMatch, Share, TimeSlice,
+    ListingSummary, Share, TimeSlice,
 };
 
 const TARGET: &str = "http://localhost:9200 cloudtrail";
