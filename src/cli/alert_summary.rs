@@ -141,6 +141,10 @@ pub(in crate::cli) fn matches(count: u64) -> String {
 pub(in crate::cli) fn delivery_failure(fault: &DeliveryFault) -> Option<Failure> {
     match fault {
         DeliveryFault::ClosedPipe | DeliveryFault::CheckpointClosed => None,
+        DeliveryFault::Output { .. } => {
+            let failure = Failure::from_error(Exit::ActionRequired, fault);
+            Some(failure.hint("free space, or write elsewhere; the next run prints the alerts again that were not written"))
+        }
         DeliveryFault::Read(_) | DeliveryFault::Panic => {
             Some(Failure::from_error(Exit::ActionRequired, fault))
         }

@@ -3,6 +3,7 @@
 //! Input: outcomes of attempts. Output: pending deliveries, dead letters and counts.
 //! Invariant: a delivery is deleted only when its receiver has acknowledged it, and an alert with its last delivery.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 
 use super::{
@@ -30,7 +31,7 @@ impl<'c> DeliveryRows<'c> {
         after: i64,
         limit: usize,
     ) -> rusqlite::Result<Vec<Delivery>> {
-        let sql = "SELECT alert_deliveries.number, state, attempts, content \
+        let sql = "SELECT alert_deliveries.number, state, attempts, content, first_attempt \
              FROM alert_deliveries JOIN alerts ON alerts.number = alert \
              WHERE action = ?1 AND alert_deliveries.number > ?2 AND state <> 'dead' \
              ORDER BY alert_deliveries.number LIMIT ?3";
@@ -38,6 +39,7 @@ impl<'c> DeliveryRows<'c> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let row = |row: &Row<'_>| {
             let state: String = row.get(1)?;
+            let first_attempt: Option<i64> = row.get(4)?;
             let stored = CompressedText::from_bytes(row.get(3)?);
             let alert = content::decode(&stored).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(3, Type::Blob, error.into())
@@ -47,6 +49,7 @@ impl<'c> DeliveryRows<'c> {
                 alert,
                 action: action.to_owned(),
                 attempts: row.get(2)?,
+                first_attempt: first_attempt.and_then(|at| Timestamp::from_millisecond(at).ok()),
                 state: if state == "sending" {
                     DeliveryState::Sending
                 } else {
@@ -129,9 +132,11 @@ impl<'c> DeliveryRows<'c> {
         self.connection.prepare_cached(sql)?.execute([actions]).map(|rows| rows as u64)
     }
 
-    /// Makes pending deliveries of all dead letters that the user has not accepted. Returns their number.
+    /// Makes pending deliveries of all dead letters that the user has not accepted, as if they had not been tried. Returns their
+    /// number.
     pub(in crate::checkpoint) fn retry(self) -> rusqlite::Result<u64> {
-        let sql = "UPDATE alert_deliveries SET state = 'pending' WHERE state = 'dead' AND accepted IS NULL";
+        let sql = "UPDATE alert_deliveries SET state = 'pending', attempts = 0, first_attempt = NULL \
+             WHERE state = 'dead' AND accepted IS NULL";
         self.connection.prepare_cached(sql)?.execute([]).map(|rows| rows as u64)
     }
 

@@ -57,14 +57,16 @@
 mod bounds;
 mod combinations;
 mod content;
-mod counted_events;
+pub(super) mod counted_events;
 mod deliveries;
-mod keys;
+pub(super) mod judge;
+pub(super) mod keys;
 #[cfg(test)]
 mod kill_tests;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod undelivered;
 
 use std::{
     path::Path,
@@ -82,8 +84,12 @@ use serde::Serialize;
 use super::{Error, file, lock::Lock};
 use crate::event::Alert;
 
-pub use self::memory::raised_alert;
-pub(super) use self::{deliveries::DeliveryRows, memory::AlertMemory};
+pub(super) use self::undelivered::undelivered_events;
+pub(super) use self::{
+    deliveries::DeliveryRows,
+    memory::{AlertMemory, alert_actions},
+};
+pub use self::{memory::raised_alert, undelivered::UndeliveredEvent};
 
 /// How alerts are raised in a run.
 #[derive(Clone, Debug, Default)]
@@ -154,8 +160,10 @@ pub struct Delivery {
     pub alert: Alert,
     /// The name of the action.
     pub action: String,
-    /// Attempts so far.
+    /// Attempts so far, since the alert was raised or last retried by the user.
     pub attempts: u32,
+    /// When the first of them was made.
+    pub first_attempt: Option<Timestamp>,
     /// What is known of an earlier attempt.
     pub state: DeliveryState,
 }

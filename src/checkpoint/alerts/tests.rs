@@ -338,9 +338,9 @@ fn an_alert_has_everything_that_a_message_needs() {
     assert_eq!(json!(alert.group), json!({"detail.x": "x", "account": null}));
     assert_eq!(json!(alert.combination), json!({"detail.y": "c"}));
     assert_eq!(alert.time, Timestamp::from_millisecond(NOW).ok());
-    assert_eq!(alert.actions, ["a", "inline:index"]);
+    assert_eq!(alert.actions, ["a", "index"]);
     assert_eq!((&*alert.event_id, alert.event, alert.events), ("e", found.event, 1));
-    assert_eq!(memory.rows().pending("inline:index", 0, 9).unwrap().len(), 1);
+    assert_eq!(memory.rows().pending("index", 0, 9).unwrap().len(), 1);
 }
 
 #[test]

@@ -16,8 +16,17 @@ pub struct DeliveryError {
     /// The cause in one line, with what to do about it if that is known. It contains no secret and nothing that a terminal
     /// interprets.
     pub cause: String,
-    /// Whether the reader of standard output has closed the pipe, so that nobody is interested in more.
-    pub is_closed_pipe: bool,
+    /// Why no further alert can be written to standard output, if that is so.
+    pub output: Option<OutputFailure>,
+}
+
+/// Why nothing more can be written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFailure {
+    /// Its reader has closed the pipe, so nobody is interested in more.
+    ClosedPipe,
+    /// The device or file is full or broken.
+    Unwritable,
 }
 
 /// Whether a delivery is worth trying again.
@@ -39,7 +48,7 @@ impl DeliveryError {
             Some((end, _)) => format!("{}…", &cause[..end]),
             None => cause,
         };
-        Self { retry, cause, is_closed_pipe: false }
+        Self { retry, cause, output: None }
     }
 
     /// Creates an error that another attempt meets again.

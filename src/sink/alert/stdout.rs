@@ -1,12 +1,13 @@
 //! Alerts on standard output.
 //!
 //! Input: an [`AlertMessage`]. Output: one line of JSON, or text for people.
-//! Invariant: a message is written as a whole. A reader that closes the pipe is not an error of the alert.
+//! Invariant: a message is written as a whole. An output that accepts nothing more is not an error of the alert, which stays to be
+//! delivered.
 
 use std::io::{self, Write as _};
 
 use super::{
-    AlertMessage, DeliveryError, Rendered, RetryAdvice,
+    AlertMessage, DeliveryError, OutputFailure, Rendered,
     settings::{Read, Settings},
 };
 use crate::{filter::yaml::YamlNode, report::terminal::escape_unprintable_json};
@@ -66,12 +67,20 @@ impl StdoutSettings {
         };
         match tokio::task::spawn_blocking(write).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                let error = DeliveryError::new(RetryAdvice::Never, "standard output is closed");
-                Err(DeliveryError { is_closed_pipe: true, ..error })
-            }
-            Ok(Err(error)) => Err(DeliveryError::transient(format!("standard output: {error}"))),
+            Ok(Err(error)) => Err(output_error(&error)),
             Err(error) => Err(DeliveryError::transient(error.to_string())),
         }
     }
+}
+
+/// Returns the error of a write. A pipe that nobody empties for now is written again; anything else ends the output, because what
+/// follows a line that was cut would be damaged, too.
+fn output_error(error: &io::Error) -> DeliveryError {
+    let cause = format!("standard output: {error}");
+    let output = match error.kind() {
+        io::ErrorKind::BrokenPipe => OutputFailure::ClosedPipe,
+        io::ErrorKind::WouldBlock => return DeliveryError::transient(cause),
+        _ => OutputFailure::Unwritable,
+    };
+    DeliveryError { output: Some(output), ..DeliveryError::permanent(cause) }
 }

@@ -34,6 +34,7 @@ use self::{
     totals::ActionTotals,
 };
 use crate::{
+    aws::Clock,
     checkpoint::{
         self,
         alerts::{Delivery, DeliveryUpdate, UndeliveredCount},
@@ -59,6 +60,11 @@ pub struct DeliveryPolicy {
     pub backoff: Backoff,
     /// How long a delivery is tried before it is a dead letter.
     pub deliver_within: Duration,
+    /// Attempts, in all runs, after which a delivery is a dead letter if the receiver always asks for another one later and
+    /// acknowledges nothing. `deliver_within` and twice the wait that it asks for have to pass, too.
+    pub max_put_offs: u32,
+    /// The same for a receiver that acknowledges others meanwhile.
+    pub max_attempts: u32,
     /// How long the end of a run waits for a receiver that settles nothing.
     pub max_idle_close: Duration,
     /// How long the end of a run waits at most.
@@ -73,6 +79,10 @@ impl DeliveryPolicy {
             attempt_timeout: Duration::from_mins(16),
             backoff: Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(30) },
             deliver_within,
+            // A receiver that limits its rate acknowledges something within a few attempts.
+            max_put_offs: 10,
+            // Others share its limit, and each may be unlucky.
+            max_attempts: 100,
             // The last attempt may start just before the end of its time.
             max_idle_close: deliver_within + Duration::from_secs(40),
             // Longer queues are left to the next run, which a cron job starts within minutes.
@@ -123,6 +133,12 @@ pub enum DeliveryFault {
     /// The reader of standard output wants no more.
     #[error("the reader of the alerts has closed the pipe")]
     ClosedPipe,
+    /// Standard output cannot be written. Its deliveries stay pending.
+    #[error("cannot write alerts to {cause}")]
+    Output {
+        /// The cause, with the name of the output.
+        cause: String,
+    },
     /// A task of this program panicked.
     #[error("a delivery ended unexpectedly")]
     Panic,
@@ -158,9 +174,12 @@ pub struct DeliveryConfig<R> {
     pub shutdown: ShutdownSignal,
     /// Ends the run when the reader of standard output closes the pipe, if that is to end it.
     pub on_closed_pipe: Option<ShutdownTrigger>,
+    /// Tells for how long deliveries of earlier runs are tried.
+    pub clock: Clock,
 }
 
 /// An action and its receiver.
+#[derive(Clone, Debug)]
 pub struct ActionReceiver<R> {
     /// The name of the action.
     pub action: String,
@@ -224,9 +243,11 @@ impl AlertDelivery {
 impl Deliveries {
     /// Starts a queue for each action.
     fn start<R: Receive, M: DeliveryMemory>(memory: &M, config: DeliveryConfig<R>) -> Self {
-        let DeliveryConfig { receivers, policy, waits, log, shutdown, on_closed_pipe } = config;
+        let DeliveryConfig { receivers, policy, waits, log, shutdown, on_closed_pipe, clock } =
+            config;
         let (phase, watched) = watch::channel(Phase::Open);
-        let shared = QueueContext { policy, waits, phase: watched, shutdown, on_closed_pipe };
+        let shared =
+            QueueContext { policy, waits, phase: watched, shutdown, on_closed_pipe, clock };
         let mut queues = JoinSet::new();
         let mut all_totals = Vec::new();
         for ActionReceiver { action, receiver, throttle } in receivers {

@@ -6,6 +6,9 @@
 //!                                     └─retrying◀─┘ not now
 //! ```
 //!
+//! A failure without a time to wait ends in a dead letter after [`DeliveryPolicy::deliver_within`]; the waits that the receiver asks
+//! for do not count. A receiver that asks again and again is bounded by [`DeliveryPolicy::max_put_offs`].
+//!
 //! Input: committed deliveries of one action. Output: calls of its receiver, and their outcomes in the memory.
 //! Invariant: deliveries of a group are made one after the other, in the order of their numbers. At most
 //! [`Receive::concurrency`] deliveries are acknowledged and not yet recorded, so a run that is killed repeats no more than
@@ -28,10 +31,11 @@ use super::{
     totals::ActionTotals,
 };
 use crate::{
+    aws::Clock,
     checkpoint::alerts::{Delivery, DeliveryOutcome, DeliveryUpdate},
     pending::{PendingRequest, PendingRequests},
     shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger},
-    sink::alert::{DeliveryError, RetryAdvice},
+    sink::alert::{DeliveryError, OutputFailure, RetryAdvice},
 };
 
 /// Deliveries that are fetched ahead. Each holds its event, which has 256 KB at most in CloudTrail.
@@ -57,6 +61,7 @@ pub(super) struct ActionQueue<R, M> {
     phase: watch::Receiver<Phase>,
     shutdown: ShutdownSignal,
     on_closed_pipe: Option<ShutdownTrigger>,
+    clock: Clock,
     /// Deliveries that are fetched and not started, in the order of their numbers.
     waiting: VecDeque<Delivery>,
     /// Groups with a delivery that is being made or retried.
@@ -68,8 +73,12 @@ pub(super) struct ActionQueue<R, M> {
     polled: Option<Instant>,
     /// Nothing is sent before, because the receiver asked for it.
     paused_until: Option<Instant>,
-    /// Start of the first attempt that failed since the last success.
+    /// Start of the first attempt that failed since the last success or request to wait.
     outage_since: Option<Instant>,
+    /// Deliveries that the receiver has acknowledged.
+    acknowledgements: u64,
+    /// Those that it has put off since.
+    put_off: Option<PutOff>,
     /// When something was last settled.
     progressed: Instant,
     /// When the receiver last acknowledged something; at first, the start of the queue.
@@ -83,8 +92,32 @@ struct Attempted {
     delivery: Delivery,
     /// Number of this attempt in this run, from 1.
     attempt: u32,
-    first_attempt: Instant,
+    /// When the first attempt of this run was started.
+    started: Instant,
+    /// The same, later by the waits that the receiver has asked for.
+    failing_since: Instant,
+    put_off: Option<PutOff>,
     pending: PendingRequest,
+}
+
+/// How often, and since when, deliveries were answered with a time to wait while the receiver has acknowledged nothing.
+#[derive(Clone, Copy)]
+struct PutOff {
+    /// Acknowledgements before.
+    acknowledged: u64,
+    /// The most attempts of a delivery; with those of earlier runs if there is no acknowledgement in this one.
+    attempts: u32,
+    /// The time since the first of them, at `now`.
+    age: Duration,
+    now: Instant,
+}
+
+impl PutOff {
+    /// Returns what is known if nothing was acknowledged since, as of now.
+    fn current(known: Option<Self>, acknowledged: u64, now: Instant) -> Option<Self> {
+        let known = known.filter(|known| known.acknowledged == acknowledged)?;
+        Some(Self { age: known.age + now.duration_since(known.now), now, ..known })
+    }
 }
 
 /// A delivery that is made again later.
@@ -102,7 +135,7 @@ enum AttemptError {
 impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
     pub(super) fn new(parts: QueueParts<R, M>) -> Self {
         let QueueParts { action, receiver, throttle, memory, totals, context } = parts;
-        let QueueContext { policy, waits, phase, shutdown, on_closed_pipe } = context;
+        let QueueContext { policy, waits, phase, shutdown, on_closed_pipe, clock } = context;
         Self {
             concurrency: receiver.concurrency().max(1),
             action,
@@ -115,6 +148,7 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
             phase,
             shutdown,
             on_closed_pipe,
+            clock,
             waiting: VecDeque::new(),
             busy_groups: HashSet::new(),
             retrying: Vec::new(),
@@ -123,6 +157,8 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
             polled: None,
             paused_until: None,
             outage_since: None,
+            acknowledgements: 0,
+            put_off: None,
             progressed: Instant::now(),
             acknowledged: Instant::now(),
             closing_since: None,
@@ -243,7 +279,8 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
     fn first_attempt(&mut self, delivery: Delivery, now: Instant) -> Attempted {
         self.busy_groups.insert(delivery.alert.group_id.clone());
         let pending = self.waits.begin(WAIT_SUBJECT, &self.action);
-        Attempted { delivery, attempt: 1, first_attempt: now, pending }
+        let (attempt, put_off) = (1, None);
+        Attempted { delivery, attempt, started: now, failing_since: now, put_off, pending }
     }
 
     /// Takes the first waiting delivery whose group is free. Retries take slots too, so that a receiver that is down is not
@@ -291,25 +328,46 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
         match result {
             Ok(()) => {
                 self.outage_since = None;
+                self.acknowledgements += 1;
                 self.acknowledged = Instant::now();
                 self.totals.add_delivered();
                 self.end(&attempted);
                 Ok(())
             }
-            Err(AttemptError::Receiver(error)) if error.is_closed_pipe => {
-                if let Some(trigger) = &self.on_closed_pipe {
-                    trigger.raise(ShutdownLevel::Draining);
-                }
-                Err(DeliveryFault::ClosedPipe)
+            Err(AttemptError::Receiver(DeliveryError { output: Some(failure), cause, .. })) => {
+                self.on_output_failure(&attempted, failure, cause).await
             }
             Err(AttemptError::Memory(fault)) => Err(fault),
             Err(AttemptError::Receiver(error)) => self.on_failure(attempted, error).await,
         }
     }
 
+    /// Ends the queue: its output accepts nothing more, and the deliveries stay pending.
+    async fn on_output_failure(
+        &self,
+        attempted: &Attempted,
+        failure: OutputFailure,
+        cause: String,
+    ) -> Result<(), DeliveryFault> {
+        match failure {
+            OutputFailure::ClosedPipe => {
+                if let Some(trigger) = &self.on_closed_pipe {
+                    trigger.raise(ShutdownLevel::Draining);
+                }
+                Err(DeliveryFault::ClosedPipe)
+            }
+            OutputFailure::Unwritable => {
+                let number = attempted.delivery.number;
+                let postponed = DeliveryOutcome::Postponed { number, cause: cause.clone() };
+                self.memory.update(DeliveryUpdate::Ended(postponed)).await?;
+                Err(DeliveryFault::Output { cause })
+            }
+        }
+    }
+
     async fn on_failure(
         &mut self,
-        attempted: Attempted,
+        mut attempted: Attempted,
         error: DeliveryError,
     ) -> Result<(), DeliveryFault> {
         let now = Instant::now();
@@ -318,13 +376,18 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
         let due = match retry {
             RetryAdvice::Never => return self.fail(attempted, cause).await,
             RetryAdvice::After(wait) => {
+                if let Some(attempts) = self.put_off(&mut attempted, wait, now) {
+                    let cause = format!("{cause}; given up after {attempts} attempts");
+                    return self.fail(attempted, cause).await;
+                }
                 let due = now + wait;
                 self.paused_until = Some(self.paused_until.map_or(due, |until| until.max(due)));
+                attempted.failing_since += wait;
                 due
             }
             RetryAdvice::Backoff => {
-                let since = *self.outage_since.get_or_insert(attempted.first_attempt);
-                let tried = now.duration_since(since.min(attempted.first_attempt));
+                let since = *self.outage_since.get_or_insert(attempted.failing_since);
+                let tried = now.saturating_duration_since(since.min(attempted.failing_since));
                 if tried >= self.policy.deliver_within {
                     return self.fail(attempted, cause).await;
                 }
@@ -336,6 +399,41 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
         self.memory.update(DeliveryUpdate::Ended(postponed)).await?;
         self.retrying.push(Retry { attempted, due });
         Ok(())
+    }
+
+    /// Records that the receiver asks for a wait. Returns the number of attempts if there is to be no other.
+    fn put_off(&mut self, attempted: &mut Attempted, wait: Duration, now: Instant) -> Option<u32> {
+        // It answers, so it is not down.
+        self.outage_since = None;
+        let total = attempted.delivery.attempts.saturating_add(attempted.attempt);
+        let acknowledged = self.acknowledgements;
+        let own = match PutOff::current(attempted.put_off, acknowledged, now) {
+            Some(known) => PutOff { attempts: known.attempts.saturating_add(1), ..known },
+            None if acknowledged == 0 => {
+                let age = self.age(&attempted.delivery).max(now.duration_since(attempted.started));
+                PutOff { acknowledged, attempts: total, age, now }
+            }
+            None => PutOff { acknowledged, attempts: 1, age: Duration::ZERO, now },
+        };
+        attempted.put_off = Some(own);
+        let most = match PutOff::current(self.put_off, acknowledged, now) {
+            Some(known) => PutOff {
+                attempts: known.attempts.max(own.attempts),
+                age: known.age.max(own.age),
+                ..own
+            },
+            None => own,
+        };
+        self.put_off = Some(most);
+        let min_age = self.policy.deliver_within.max(wait.saturating_mul(2));
+        let is_over = most.attempts >= self.policy.max_put_offs && most.age >= min_age;
+        (is_over || total >= self.policy.max_attempts).then_some(total)
+    }
+
+    /// Returns the time since the first attempt of an earlier run; zero if there was none.
+    fn age(&self, delivery: &Delivery) -> Duration {
+        let age = delivery.first_attempt.map(|first| self.clock.now().duration_since(first));
+        age.and_then(|age| age.try_into().ok()).unwrap_or_default()
     }
 
     /// Makes a dead letter of a delivery.
@@ -373,6 +471,7 @@ pub(super) struct QueueContext {
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) shutdown: ShutdownSignal,
     pub(super) on_closed_pipe: Option<ShutdownTrigger>,
+    pub(super) clock: Clock,
 }
 
 /// Makes a delivery once, and records that it was acknowledged.

@@ -4,6 +4,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::{Map, json};
 use tokio::time::{Instant, advance};
 
@@ -12,10 +13,13 @@ use crate::{
     checkpoint::alerts::{DeliveryOutcome, DeliveryState},
     event::Severity,
     shutdown::{ShutdownLevel, ShutdownTrigger, shutdown_channel},
-    sink::alert::RetryAdvice,
+    sink::alert::{OutputFailure, RetryAdvice},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// What the wall clock shows.
+const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
 /// A memory without a disk.
 #[derive(Clone, Default)]
@@ -48,6 +52,7 @@ impl FakeMemory {
                 alert: alert(number, group),
                 action: "a".to_owned(),
                 attempts: 0,
+                first_attempt: None,
                 state: DeliveryState::Pending,
             };
             rows.pending.insert(number, delivery);
@@ -211,6 +216,7 @@ fn config(
         log: Log::default(),
         shutdown,
         on_closed_pipe: None,
+        clock: Clock::new(|| NOW),
     }
 }
 
@@ -316,6 +322,147 @@ async fn a_wait_beyond_the_end_of_the_run_leaves_deliveries_pending() {
     assert_eq!((report.delivered, report.failed), (0, 0));
     assert!(started.elapsed() < Duration::from_mins(1));
     assert!(memory.rows().failed.is_empty());
+}
+
+/// A receiver that answers every delivery with a time to wait.
+fn always_later(wait: Duration) -> FakeReceiver {
+    FakeReceiver::new(move |_, _| Err(DeliveryError::new(RetryAdvice::After(wait), "429")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_only_asks_for_time_gets_dead_letters_after_ten_attempts() {
+    for (wait, seconds) in [(1, 120), (20, 180)] {
+        let memory = FakeMemory::default();
+        memory.add(["x", "x", "y", "z", "u", "v", "w"]);
+        let receiver = always_later(wait * SECOND);
+        let (deliveries, trigger) = start(&memory, &receiver, None);
+        let started = Instant::now();
+        while memory.rows().failed.len() < 7 {
+            advance(SECOND / 10).await;
+            tokio::task::yield_now().await;
+        }
+        let elapsed = started.elapsed().as_secs();
+        let rest = u64::from(wait) * 3 + 5;
+        assert!((seconds..seconds + rest).contains(&elapsed), "{elapsed} s with waits of {wait} s");
+        assert!(memory.rows().failed[&1].starts_with("429; given up after "));
+        trigger.raise(ShutdownLevel::Immediate);
+        drop(deliveries);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_of_earlier_runs_count_once_the_time_that_was_asked_for_has_passed() {
+    for (attempts, minutes, is_dead) in
+        [(9, 121, true), (8, 100_000, false), (50, 119, false), (0, 100_000, false)]
+    {
+        let memory = FakeMemory::default();
+        memory.add(["x"]);
+        memory.rows().pending.entry(1).and_modify(|row| {
+            row.attempts = attempts;
+            row.first_attempt = Some(NOW - jiff::SignedDuration::from_mins(minutes));
+        });
+        let report = deliver_all(&memory, &always_later(Duration::from_hours(1))).await;
+        assert_eq!(report.failed, u64::from(is_dead), "{attempts} attempts in {minutes} min");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_makes_no_dead_letters() {
+    let memory = FakeMemory::default();
+    memory.add(["x"]);
+    memory.rows().pending.entry(1).and_modify(|row| {
+        row.attempts = 50;
+        row.first_attempt = Some(NOW + jiff::SignedDuration::from_hours(9_000));
+    });
+    let report = deliver_all(&memory, &always_later(Duration::from_hours(1))).await;
+    assert_eq!(report.failed, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_was_asked_for_does_not_count_as_an_outage() {
+    let memory = FakeMemory::default();
+    memory.add(["x"]);
+    let receiver = FakeReceiver::new(|_, before| match before {
+        0 | 2 => Err(DeliveryError::new(RetryAdvice::After(100 * SECOND), "429")),
+        1 | 3 => Err(DeliveryError::transient("503")),
+        _ => Ok(()),
+    });
+    let (deliveries, trigger) = start(&memory, &receiver, None);
+    while memory.rows().delivered.is_empty() {
+        advance(SECOND / 10).await;
+        tokio::task::yield_now().await;
+    }
+    assert!(memory.rows().failed.is_empty());
+    trigger.raise(ShutdownLevel::Immediate);
+    drop(deliveries);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_acknowledgement_ends_the_count_of_what_was_put_off() {
+    let memory = FakeMemory::default();
+    let groups: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+    memory.add(groups.iter().map(String::as_str));
+    // It accepts every fourth request, as a receiver that limits its rate.
+    let requests = Mutex::new(0);
+    let receiver = FakeReceiver::new(move |_, _| {
+        let mut requests = requests.lock().unwrap();
+        *requests += 1;
+        match *requests % 4 {
+            0 => Ok(()),
+            _ => Err(DeliveryError::new(RetryAdvice::After(20 * SECOND), "429")),
+        }
+    });
+    let report = deliver_all(&memory, &receiver).await;
+    assert_eq!((report.delivered, report.failed), (30, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_is_always_put_off_while_others_are_accepted_is_given_up_after_100_attempts()
+{
+    let memory = FakeMemory::default();
+    let groups: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    memory.add(groups.iter().map(String::as_str));
+    let receiver = FakeReceiver::new(|number, _| match number {
+        5 => Err(DeliveryError::new(RetryAdvice::After(SECOND), "429")),
+        _ => Ok(()),
+    });
+    let throttle = ThrottleLimit { messages: 4, per: SECOND };
+    let (deliveries, _trigger) = start(&memory, &receiver, Some(throttle));
+    let reports = deliveries.close().await.0;
+    assert_eq!((reports[0].delivered, reports[0].failed), (299, 1));
+    let attempts = receiver.numbers().into_iter().filter(|number| *number == 5).count();
+    assert!((90..=100).contains(&attempts), "{attempts}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_cannot_be_written_ends_its_queue_and_no_other() {
+    let memory = FakeMemory::default();
+    memory.add(["x", "y", "z"]);
+    for (number, row) in &mut memory.rows().pending {
+        row.action = if *number == 1 { "stdout".to_owned() } else { "a".to_owned() };
+    }
+    let full = DeliveryError {
+        output: Some(OutputFailure::Unwritable),
+        ..DeliveryError::permanent("standard output: no space")
+    };
+    let (stdout, other) = (
+        FakeReceiver::new(move |_, _| Err(full.clone())),
+        FakeReceiver::slow(Duration::from_secs(5), |_, _| Ok(())),
+    );
+    let receivers = [("stdout", &stdout), ("a", &other)].map(|(action, receiver)| ActionReceiver {
+        action: action.to_owned(),
+        receiver: receiver.clone(),
+        throttle: None,
+    });
+    let (_trigger, shutdown) = shutdown_channel();
+    let policy = DeliveryPolicy::new(Duration::from_mins(2));
+    let deliveries = Deliveries::start(&memory, config(receivers.into(), policy, shutdown));
+    let (reports, result) = deliveries.close().await;
+    let error = result.unwrap_err().to_string();
+    assert_eq!(error, "cannot write alerts to standard output: no space");
+    assert_eq!((reports[0].failed, reports[1].delivered), (0, 2));
+    assert_eq!(stdout.attempts().len(), 1);
+    assert_eq!(memory.rows().postponed, [1], "the alert stays pending, with its cause");
 }
 
 #[tokio::test(start_paused = true)]
