@@ -23,7 +23,10 @@ use crate::{
         CheckpointReader, CheckpointStore,
         alerts::{ActionStatus, AlertOptions},
     },
-    filter::rule::{ActionReference, Rule, RuleSet},
+    filter::{
+        rule::{ActionReference, Rule, RuleSet, is_action_of_rule},
+        yaml::DefinitionError,
+    },
     normalize::TimeRange,
     pipeline::alert::{
         AlertReceiver,
@@ -54,6 +57,8 @@ pub(in crate::cli) struct AlertPlan {
     path: Option<PathBuf>,
     /// The actions of the rules.
     pub(in crate::cli) actions: Vec<Action>,
+    /// The names of actions whose alerts wait, because their definition is not given.
+    waiting: Vec<String>,
     /// Alerts for older events are recorded, not delivered.
     pub(in crate::cli) max_age: Duration,
     /// How deliveries are made.
@@ -72,24 +77,74 @@ impl AlertArgs {
         loaded: &LoadedRules,
         log: &Log,
     ) -> Result<AlertPlan, Failure> {
-        let file = self.actions.as_deref().map(|path| read_actions(path, log)).transpose()?;
+        let file = self.read_file(log)?;
         let mut rules: Vec<Rule> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
-        let file = if let Some(file) = file {
-            file
-        } else {
+        if self.actions.is_none() {
             replace_unknown_actions(&mut rules, log);
-            ActionsFile::default()
-        };
+        }
         let actions = resolve(&file, &rules, loaded, log)?;
+        Ok(AlertPlan { rules: Arc::new(RuleSet::new(rules)), actions, ..self.plan_of(file) })
+    }
+
+    /// Reads the action file, and finds the actions of the alerts that earlier runs have not delivered: in the file, and in rules.
+    /// Other actions of the rules are not needed.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if the file cannot be read or is invalid. Each error was logged.
+    pub(in crate::cli) fn retry_plan(
+        &self,
+        loaded: &LoadedRules,
+        checkpoint: &Path,
+        log: &Log,
+    ) -> Result<AlertPlan, Failure> {
+        let mut plan = self.plan_of(self.read_file(log)?);
+        for status in undelivered_actions(checkpoint, log) {
+            let references = loaded.rules().flat_map(|(_, rule)| &rule.actions);
+            let of_rule = references
+                .filter(|reference| reference.has_settings())
+                .find(|reference| reference.name() == status.action)
+                .and_then(|reference| plan.file.resolve(reference).ok());
+            match plan.file.find(&status.action).or(of_rule) {
+                Some(action) => plan.actions.push(action),
+                None => plan.wait_for(status.action, log),
+            }
+        }
+        Ok(plan)
+    }
+
+    fn read_file(&self, log: &Log) -> Result<ActionsFile, Failure> {
+        let file = self.actions.as_deref().map(|path| read_actions(path, log)).transpose()?;
+        Ok(file.unwrap_or_default())
+    }
+
+    /// Returns a plan without rules and their actions.
+    fn plan_of(&self, file: ActionsFile) -> AlertPlan {
         let deliver_within = self.deliver_within.map_or(DEFAULT_DELIVER_WITHIN, Age::length);
-        Ok(AlertPlan {
-            rules: Arc::new(RuleSet::new(rules)),
+        AlertPlan {
+            rules: Arc::default(),
             file,
             path: self.actions.clone(),
-            actions,
+            actions: Vec::new(),
+            waiting: Vec::new(),
             max_age: self.alert_max_age.map_or(DEFAULT_MAX_AGE, Age::length),
             policy: DeliveryPolicy::new(deliver_within),
-        })
+        }
+    }
+
+    /// Finds the actions that rules define themselves, and those that exist without an action file.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if the settings of one are invalid. Each error was logged.
+    pub(in crate::cli) fn actions_of_rules(
+        loaded: &LoadedRules,
+        log: &Log,
+    ) -> Result<Vec<Action>, Failure> {
+        let file = ActionsFile::default();
+        let mut rules: Vec<Rule> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
+        retain_known_actions(&mut rules, &file);
+        resolve(&file, &rules, loaded, log)
     }
 }
 
@@ -113,6 +168,36 @@ impl AlertPlan {
         self.file.actions.len()
     }
 
+    /// Checks the files that actions name, without their secrets. Returns the actions: those of the file, and those of rules.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if one cannot be used. Each error was logged.
+    pub(in crate::cli) fn check_files(&self, log: &Log) -> Result<Vec<Action>, Failure> {
+        let mut all = self.file.actions.clone();
+        let is_defined = |action: &&Action| self.file.find(&action.name).is_none();
+        all.extend(self.actions.iter().filter(is_defined).cloned());
+        let mut errors = 0;
+        for action in &all {
+            for warning in action.local_warnings() {
+                log.warn(&format!("action {}", action.name), warning);
+            }
+            if let Err(error) = action.check_files(self.folder()) {
+                errors += 1;
+                report_action(action, &error, log);
+            }
+        }
+        match errors {
+            0 => Ok(all),
+            errors => Err(unusable(errors)),
+        }
+    }
+
+    /// Returns the folder from which paths in the action file start.
+    fn folder(&self) -> &Path {
+        self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""))
+    }
+
     /// Adds the actions of alerts that earlier runs have not delivered, as far as they exist.
     pub(in crate::cli) fn find_undelivered(
         &mut self,
@@ -120,32 +205,29 @@ impl AlertPlan {
         resumed: Resumed,
         log: &Log,
     ) {
-        let statuses = undelivered_actions(checkpoint, log);
-        let unknown = self.add_actions(&statuses, resumed);
-        if !unknown.is_empty() && self.path.is_none() {
-            log.warn(
-                "--actions",
-                format_args!("without the action file, alerts for {} wait", unknown.join(", ")),
-            );
-        }
-    }
-
-    /// Adds actions that exist. Returns the names of those that do not and have deliveries to make.
-    fn add_actions(&mut self, statuses: &[ActionStatus], resumed: Resumed) -> Vec<String> {
-        let mut unknown = Vec::new();
-        for status in statuses.iter().filter(|status| status.pending + status.dead_letters > 0) {
-            if self.actions.iter().any(|action| action.name == status.action) {
+        for status in undelivered_actions(checkpoint, log) {
+            let is_sent = status.pending > 0 || resumed == Resumed::PendingAndDeadLetters;
+            if !is_sent || self.actions.iter().any(|action| action.name == status.action) {
                 continue;
             }
             match self.file.find(&status.action) {
                 Some(action) => self.actions.push(action),
-                None if status.pending > 0 || resumed == Resumed::PendingAndDeadLetters => {
-                    unknown.push(status.action.clone());
-                }
+                None if self.path.is_none() => self.wait_for(status.action, log),
                 None => {}
             }
         }
-        unknown
+    }
+
+    /// Leaves the alerts of an action as they are if its definition may exist, and tells what is missing.
+    fn wait_for(&mut self, action: String, log: &Log) {
+        let missing = match (is_action_of_rule(&action), &self.path) {
+            (true, _) => "without the rules that define it",
+            (false, None) => "without the action file",
+            // It is not defined any more.
+            (false, Some(_)) => return,
+        };
+        log.warn("--actions", format_args!("{missing}, alerts for {action} wait"));
+        self.waiting.push(action);
     }
 
     /// Prepares a checkpoint for the rules, and for what earlier runs left.
@@ -177,7 +259,8 @@ impl AlertPlan {
         if self.path.is_none() {
             return Ok(());
         }
-        let names: Vec<String> = self.actions.iter().map(|action| action.name.clone()).collect();
+        let known = self.actions.iter().map(|action| &action.name).chain(&self.waiting);
+        let names: Vec<String> = known.cloned().collect();
         let failed = store.fail_deliveries_without_action(&names)?;
         if failed > 0 {
             let about = store.path().display().to_string();
@@ -201,8 +284,7 @@ impl AlertPlan {
         message: &MessageContext,
         log: &Log,
     ) -> Result<Vec<ActionReceiver<AlertReceiver>>, Failure> {
-        let folder = self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let lookup = SecretLookup { variable: &environment::variable, folder };
+        let lookup = SecretLookup { variable: &environment::variable, folder: self.folder() };
         let mut receivers = Vec::new();
         let mut errors = 0;
         for action in &self.actions {
@@ -214,28 +296,38 @@ impl AlertPlan {
                 }),
                 Err(error) => {
                     errors += 1;
-                    let heading = format!("action {}: {}", action.name, error.message);
-                    log.failure(&heading, &[], &[], error.suggestion.as_deref());
+                    report_action(action, &error, log);
                 }
             }
         }
         match errors {
             0 => Ok(receivers),
-            errors => Err(Failure::action_required(format!(
-                "{} cannot be used",
-                counted(errors, "action")
-            ))),
+            errors => Err(unusable(errors)),
         }
     }
 }
 
-/// Returns the actions with alerts that are not delivered.
+/// Logs why an action cannot be used.
+fn report_action(action: &Action, error: &DefinitionError, log: &Log) {
+    let heading = format!("action {}: {}", action.name, error.message);
+    log.failure(&heading, &[], &[], error.suggestion.as_deref());
+}
+
+/// Returns the failure of a run with actions that cannot be used.
+fn unusable(actions: usize) -> Failure {
+    Failure::action_required(format!("{} cannot be used", counted(actions, "action")))
+}
+
+/// Returns the actions with alerts that are to be delivered, or could not be.
 fn undelivered_actions(checkpoint: &Path, log: &Log) -> Vec<ActionStatus> {
     if !checkpoint.exists() {
         return Vec::new();
     }
     match CheckpointReader::open(checkpoint).and_then(|reader| reader.action_status()) {
-        Ok(actions) => actions,
+        Ok(mut actions) => {
+            actions.retain(|status| status.pending + status.dead_letters > 0);
+            actions
+        }
         Err(error) => {
             // The run opens the file for writing, and reports what is wrong with it.
             log.debug(&checkpoint.display().to_string(), error);
@@ -264,7 +356,7 @@ pub(in crate::cli) fn message_context(
 pub(in crate::cli) enum Resumed {
     /// Those that are still to be delivered.
     Pending,
-    /// Those that could not be delivered, too: `--retry`.
+    /// Those that could not be delivered, too.
     PendingAndDeadLetters,
 }
 
@@ -297,17 +389,7 @@ fn read_actions(path: &Path, log: &Log) -> Result<ActionsFile, Failure> {
 
 /// Lets alerts go to standard output instead of actions that only an action file could define.
 fn replace_unknown_actions(rules: &mut [Rule], log: &Log) {
-    let file = ActionsFile::default();
-    let mut replaced = BTreeSet::new();
-    for rule in rules {
-        rule.actions.retain(|action| match action {
-            ActionReference::Named { name, .. } if file.find(name).is_none() => {
-                replaced.insert(name.clone());
-                false
-            }
-            _ => true,
-        });
-    }
+    let replaced = retain_known_actions(rules, &ActionsFile::default());
     if !replaced.is_empty() {
         let names: Vec<String> = replaced.into_iter().collect();
         log.info(
@@ -315,6 +397,21 @@ fn replace_unknown_actions(rules: &mut [Rule], log: &Log) {
             format_args!("no action file is given: alerts for {} are printed", names.join(", ")),
         );
     }
+}
+
+/// Removes the actions that a file does not define from rules. Returns their names.
+fn retain_known_actions(rules: &mut [Rule], file: &ActionsFile) -> BTreeSet<String> {
+    let mut removed = BTreeSet::new();
+    for rule in rules {
+        rule.actions.retain(|action| match action {
+            ActionReference::Named { name, .. } if file.find(name).is_none() => {
+                removed.insert(name.clone());
+                false
+            }
+            _ => true,
+        });
+    }
+    removed
 }
 
 /// Returns the actions of the rules and the default.

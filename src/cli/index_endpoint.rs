@@ -6,7 +6,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    args::engine::{ConnectionArgs, IndexPrefix},
+    args::engine::{ConnectionArgs, DEFAULT_INDEX, IndexPrefix},
     environment::Environment,
     failure::Failure,
     plan::{aws::EngineAuth, engine::EngineEndpoint, sources::SourceList},
@@ -22,6 +22,21 @@ use crate::{
 /// How long requests are repeated without progress: long enough for the restart of a node, and short for a person who waits for
 /// an answer.
 const RETRY_DEADLINE: Duration = Duration::from_mins(1);
+
+impl ConnectionArgs {
+    /// Returns the first option that is given and names an engine or how it is reached.
+    pub(in crate::cli) fn given_option(&self) -> Option<&'static str> {
+        let given = [
+            ("--into", self.into.is_some()),
+            ("--ca-file", self.ca_file.is_some()),
+            ("--password-file", self.secret_files.password_file.is_some()),
+            ("--api-key-file", self.secret_files.api_key_file.is_some()),
+            ("--aws-auth", self.aws_auth),
+            ("--index", self.index.as_str() != DEFAULT_INDEX),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
+    }
+}
 
 /// The engine whose indices are read.
 #[derive(Clone, Debug)]
@@ -54,7 +69,8 @@ impl IndexEndpoint {
         })
     }
 
-    /// Returns the engine of `--in index`, or `None` if that is not among the sources.
+    /// Returns the engine of `--in index`, or `None` if that is not among the sources. The error for an engine without use says
+    /// why it has none.
     ///
     /// # Errors
     ///
@@ -63,23 +79,15 @@ impl IndexEndpoint {
         sources: &SourceList,
         engine: &ConnectionArgs,
         environment: &Environment,
+        why_unused: &str,
     ) -> Result<Option<Self>, Failure> {
         if sources.index.is_some() {
             return Self::new(engine, environment).map(Some);
         }
-        let given = [
-            ("--into", engine.into.is_some()),
-            ("--ca-file", engine.ca_file.is_some()),
-            ("--password-file", engine.secret_files.password_file.is_some()),
-            ("--api-key-file", engine.secret_files.api_key_file.is_some()),
-            ("--aws-auth", engine.aws_auth),
-        ];
-        match given.into_iter().find(|(_, is_given)| *is_given) {
+        match engine.given_option() {
             None => Ok(None),
-            Some((option, _)) => Err(Failure::usage(format!(
-                "'{option}' applies only to the indices of an engine, which are not searched"
-            ))
-            .hint("add --in index, or remove the option")),
+            Some(option) => Err(Failure::usage(format!("'{option}' has no effect: {why_unused}"))
+                .hint("add --in index, or remove the option")),
         }
     }
 

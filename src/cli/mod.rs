@@ -18,6 +18,7 @@ pub mod failure;
 #[cfg(test)]
 mod help;
 mod index_endpoint;
+mod lambda;
 pub mod load;
 mod output_pipe;
 pub mod plan;
@@ -40,10 +41,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
 use self::{
-    args::{load::LoadArgs, output::LogArgs, search::SearchArgs},
+    args::{given::GivenOptions, load::LoadArgs, output::LogArgs, search::SearchArgs},
     environment::Environment,
     exit::Exit,
     failure::Failure,
@@ -125,16 +126,27 @@ fn log(args: LogArgs, environment: &Environment) -> Log {
 /// Runs the program and returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if lambda::is_started_by_lambda(&arguments) {
+        return lambda::run(&arguments).into();
+    }
     if completions::answer(&arguments) {
         return Exit::Success.into();
     }
-    match Cli::try_parse_from(&arguments) {
-        Ok(cli) => perform(cli, &Environment::read()).into(),
+    match parse(&arguments) {
+        Ok((cli, given)) => perform(cli, &given, &Environment::read()).into(),
         Err(error) => {
             print_usage(&error, &arguments);
             if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() }
         }
     }
+}
+
+/// Parses a command line. Returns the options of its command that are given, too.
+fn parse(arguments: &[OsString]) -> Result<(Cli, GivenOptions), clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok((cli, GivenOptions::of_subcommand(&command, &matches)))
 }
 
 /// Prints help or a usage error. The arguments may hold control characters, as in a file name that a shell expanded, or a
@@ -156,7 +168,7 @@ fn print_usage(error: &clap::Error, arguments: &[OsString]) {
     }
 }
 
-fn perform(cli: Cli, environment: &Environment) -> Exit {
+fn perform(cli: Cli, given: &GivenOptions, environment: &Environment) -> Exit {
     let log = log(cli.log, environment);
     let now = environment::now();
     let result = match cli.command {
@@ -167,7 +179,7 @@ fn perform(cli: Cli, environment: &Environment) -> Exit {
         Command::Doctor(args) => doctor::run(&args, environment, now, &log),
         Command::Completions(args) => completions::run(&args).map(|()| Exit::Success),
         Command::Schema(args) => schema::run(&args, environment, &log).map(|()| Exit::Success),
-        Command::Watch(args) => watch::run(&args, environment, now, &log),
+        Command::Watch(args) => watch::run(&args, given, environment, now, &log),
         Command::Policy(args) => policy::run(&args, environment, &log).map(|()| Exit::Success),
     };
     result.unwrap_or_else(|failure| failure.report(&log))
@@ -190,8 +202,6 @@ fn print(text: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -455,6 +455,14 @@ fn tag_error(text: &str, position: TextPosition) -> DefinitionError {
         )
 }
 
+/// Returns whether a value in a line starts with a variable, outside of quotation marks. That is text, except within `{ }` and `[ ]`.
+fn has_unquoted_variable(line: &str) -> bool {
+    let variables = line.match_indices("${").map(|(at, _)| &line[..at]);
+    variables
+        .into_iter()
+        .any(|before| before.matches('"').count() % 2 == 0 && before.contains(['{', '[']))
+}
+
 /// Translates an error of the scanner, whose causes are often a value that needs quotation marks.
 fn scan_error(text: &str, position: TextPosition, info: &str) -> DefinitionError {
     let line = text.lines().nth(position.line.saturating_sub(1)).unwrap_or_default();
@@ -467,6 +475,10 @@ fn scan_error(text: &str, position: TextPosition, info: &str) -> DefinitionError
         return tag_error(text, position);
     }
     let error = DefinitionError::new(position, format!("the YAML is not valid: {info}"));
+    if has_unquoted_variable(line) {
+        return error
+            .suggest("put text with `${…}` in quotation marks: within `{ }` and `[ ]`, braces are part of YAML");
+    }
     if value.starts_with(['`', '@', '%', '*', '&', '|', '>', '"', '\'', '[', '{'])
         || value.contains(": ")
     {
@@ -541,6 +553,20 @@ mod tests {
             assert_eq!(error.position, TextPosition { line: 2, column: 8 }, "{text}");
             assert_eq!(error.message, "YAML reads a leading `!` as a tag", "{text}");
             assert!(error.suggestion.is_some());
+        }
+    }
+
+    #[test]
+    fn a_variable_without_quotation_marks_is_explained_where_it_is_no_text() {
+        assert!(parse_yaml("a:\n  url: ${URL}\n  text: x ${Y} ${Z}\n").is_ok());
+        for text in [
+            "a: {kind: slack, url: ${URL}}\n",
+            "a: {url: https://x/${URL}}\n",
+            "a: [${A}, b]\n",
+            "a: {b: \"${A}\", url: ${URL}}\n",
+        ] {
+            let error = parse_yaml(text).unwrap_err();
+            assert!(error.suggestion.unwrap().contains("in quotation marks: within"), "{text}");
         }
     }
 

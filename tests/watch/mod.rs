@@ -2,7 +2,7 @@
 
 mod delivery;
 mod examples;
-mod hook;
+pub(crate) mod hook;
 mod kill;
 mod load;
 mod receivers;
@@ -242,7 +242,7 @@ fn a_dry_run_prints_alerts_in_the_order_of_time() {
     assert_eq!(times, ["2026-11-27T00:30:00Z", "2026-11-27T01:30:00Z"]);
     assert_eq!(alerts[0]["rule"], "iam.amazonaws.com: user created");
     assert_eq!(alerts[0]["severity"], "high");
-    assert_eq!(alerts[0]["actions"], json!(["slack", "inline:index"]));
+    assert_eq!(alerts[0]["actions"], json!(["slack", "index"]));
     assert_eq!(alerts[0]["event"], event(30, "CreateUser", "bob"));
     assert!(errors.contains("2 alerts from 3 matches in 4 events"), "{errors}");
 }

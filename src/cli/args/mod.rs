@@ -8,6 +8,7 @@ pub mod alerts;
 pub mod aws;
 pub mod document;
 pub mod engine;
+pub mod given;
 pub mod load;
 pub mod output;
 pub mod resources;

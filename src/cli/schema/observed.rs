@@ -73,7 +73,12 @@ impl ObservedPlan {
     /// Returns a usage [`Failure`] for an invalid address, or an engine that is not given completely.
     pub(super) fn new(args: &ObservedArgs, environment: &Environment) -> Result<Self, Failure> {
         let sources = SourceList::for_search(&args.observed, &[])?;
-        let index = IndexEndpoint::of_sources(&sources, &args.engine, environment)?;
+        let index = IndexEndpoint::of_sources(
+            &sources,
+            &args.engine,
+            environment,
+            "'--in index' is not given",
+        )?;
         let auth = index.as_ref().map_or(EngineAuth::Credentials, |index| index.auth);
         let aws = AwsArgs { access: args.access.clone(), ..AwsArgs::default() };
         let aws = aws.plan(&sources, auth, environment)?;

@@ -113,7 +113,12 @@ impl SearchArgs {
         let sources = SourceList::for_search(&self.sources, &self.buckets.trail)?;
         check_actions_are_no_sources(&conditions.actions)?;
         let query = Query { range: self.bounds(now)?, ..conditions.query()? };
-        let index = IndexEndpoint::of_sources(&sources, &self.engine, environment)?;
+        let index = IndexEndpoint::of_sources(
+            &sources,
+            &self.engine,
+            environment,
+            "'--in index' is not given",
+        )?;
         self.check_follow(&sources)?;
         self.check_summary()?;
         self.check_report_format()?;

@@ -33,7 +33,7 @@ pub(in crate::cli) const TARGET: &str = "alerts";
 /// # Errors
 ///
 /// Returns a usage [`Failure`] if the environment does not define the state folder.
-pub(super) fn default_checkpoint(
+pub(in crate::cli) fn default_checkpoint(
     sources: &SourceList,
     rules: &[PathBuf],
     environment: &Environment,

@@ -25,6 +25,7 @@ use crate::{
     cli::{
         alert_summary::{matches, warn_about_failed_rules},
         alerts::{DEFAULT_ACTION, message_context},
+        args::alerts::AlertArgs,
         environment::{self, Environment},
         exit::Exit,
         failure::Failure,
@@ -41,7 +42,7 @@ use crate::{
     },
     report::{Log, Metrics, format, terminal::escape_unprintable_json},
     shutdown::shutdown_channel,
-    sink::alert::{Action, ActionsFile, AlertMessage, MessageContext, Rendered},
+    sink::alert::{Action, AlertMessage, MessageContext, Rendered},
     source::Files,
 };
 
@@ -83,7 +84,7 @@ impl<'a> DryRun<'a> {
             (alerts.rules, alerts.actions, needs)
         } else {
             let rules: Vec<_> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
-            let (known, _) = ActionsFile::default().resolve_all(&rules);
+            let known = AlertArgs::actions_of_rules(loaded, log)?;
             (Arc::new(RuleSet::new(rules)), Vec::new(), ActionNeeds::shown(&known))
         };
         let plan = args.input.plan(needs, environment, now)?;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::{
     aws::Session,
     cli::{
+        alerts::message_context,
         args::{
             aws::AwsArgs,
             engine::ConnectionArgs,
@@ -30,7 +31,10 @@ use crate::{
     pipeline::PipelineConfig,
     report::{Log, Metrics},
     shutdown::{ShutdownSignal, ShutdownTrigger},
-    sink::{Target, alert::Action},
+    sink::{
+        Target,
+        alert::{Action, MessageContext},
+    },
     source::{
         CombinedSource,
         index::{Closing, IndexPlan, IndexSource},
@@ -136,7 +140,12 @@ impl InputArgs {
         let engine = match needs.engine {
             true if is_shown && sources.index.is_none() => None,
             true => Some(IndexEndpoint::new(&self.engine, environment)?),
-            false => IndexEndpoint::of_sources(&sources, &self.engine, environment)?,
+            false => IndexEndpoint::of_sources(
+                &sources,
+                &self.engine,
+                environment,
+                "neither '--in index' nor an action `index` is used",
+            )?,
         };
         let signs = engine.as_ref().is_some_and(|engine| engine.auth == EngineAuth::SigV4);
         // The options about AWS credentials have an effect if an action uses them.
@@ -157,6 +166,65 @@ impl InputArgs {
             needs_session: (needs.session && !is_shown) || signs,
             engine,
         })
+    }
+
+    /// Returns a plan that reads nothing, for actions that are performed.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] that names the option that is missing, or one that no action needs.
+    pub(super) fn retry_plan(
+        &self,
+        needs: ActionNeeds,
+        environment: &Environment,
+    ) -> Result<InputPlan, Failure> {
+        let nothing = SourceList::default();
+        let engine = if needs.engine {
+            Some(IndexEndpoint::new(&self.engine, environment)?)
+        } else {
+            self.check_unused_engine()?;
+            None
+        };
+        let signs = engine.as_ref().is_some_and(|engine| engine.auth == EngineAuth::SigV4);
+        let needs_session = needs.session || signs;
+        let auth = if needs_session { EngineAuth::SigV4 } else { EngineAuth::Credentials };
+        Ok(InputPlan {
+            aws: self.aws.plan(&nothing, auth, environment)?,
+            sources: nothing,
+            range: TimeRange::default(),
+            memory: MemoryBudget::new(MEMORY_BYTES, BATCH_BYTES, 0),
+            needs_session,
+            engine,
+            workers: 1,
+        })
+    }
+
+    /// Rejects options of an engine that no alert is indexed into. That of `--in index` is named in messages.
+    fn check_unused_engine(&self) -> Result<(), Failure> {
+        match self.engine.given_option() {
+            Some(option) if self.sources()?.index.is_none() => Err(Failure::usage(format!(
+                "'{option}' has no effect with '--retry': no alert is to be sent to this engine"
+            ))
+            .hint(format!("remove {option}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns what the messages of a run with these sources say.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if the options of the engine are not valid.
+    pub(super) fn messages_of_run(
+        &self,
+        environment: &Environment,
+    ) -> Result<MessageContext, Failure> {
+        let sources = self.sources()?;
+        let index = match (sources.index, &self.engine.into) {
+            (Some(_), Some(_)) => Some(IndexEndpoint::new(&self.engine, environment)?),
+            _ => None,
+        };
+        Ok(message_context(&sources, index.as_ref()))
     }
 
     /// Returns the sources.
@@ -185,13 +253,6 @@ impl InputArgs {
             ))),
             _ => Ok(TimeRange { from, to }),
         }
-    }
-}
-
-impl InputPlan {
-    /// Removes the sources.
-    pub(super) fn read_nothing(&mut self) {
-        self.sources = SourceList::default();
     }
 }
 

@@ -6,9 +6,11 @@
 //! Not here: the rule language (see [`filter::rule`](crate::filter::rule)), and what is sent (see
 //! [`sink::alert`](crate::sink::alert)).
 
+mod check;
 mod checkpoint;
 mod dry_run;
 mod input;
+mod mode;
 mod report;
 mod rule_tests;
 mod run;
@@ -18,10 +20,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use self::{dry_run::DryRun, input::InputArgs, rule_tests::run_tests, run::WatchRun};
+use self::{dry_run::DryRun, input::InputArgs, mode::Mode, rule_tests::run_tests, run::WatchRun};
 use super::{
     alerts::AlertAges,
-    args::alerts::AlertArgs,
+    args::{alerts::AlertArgs, given::GivenOptions},
     environment::Environment,
     exit::Exit,
     failure::Failure,
@@ -33,7 +35,7 @@ use crate::{
 };
 
 pub(in crate::cli) use self::checkpoint::{
-    PREFIX as CHECKPOINT_PREFIX, TARGET as CHECKPOINT_TARGET,
+    PREFIX as CHECKPOINT_PREFIX, TARGET as CHECKPOINT_TARGET, default_checkpoint,
 };
 
 /// The end of `trailload watch --help`.
@@ -92,7 +94,7 @@ pub struct WatchArgs {
     #[command(flatten)]
     pub alerts: AlertArgs,
     /// Read everything again, and send alerts for events of any age; what was sent is not sent again
-    #[arg(long, help_heading = "Alert options", conflicts_with = "retry")]
+    #[arg(long, help_heading = "Alert options")]
     pub replay: bool,
     /// Checkpoint file, which records what was read and which alerts were sent [default: one for each
     /// set of sources and rules in the state folder]
@@ -138,11 +140,12 @@ pub struct WatchMode {
 /// Returns a [`Failure`] if a file cannot be read, a rule is invalid, or a test failed. Each error of a rule was logged.
 pub(super) fn run(
     args: &WatchArgs,
+    given: &GivenOptions,
     environment: &Environment,
     now: Timestamp,
     log: &Log,
 ) -> Result<Exit, Failure> {
-    args.check_relevance()?;
+    let mode = args.checked_mode(given)?;
     if let Some(file) = &args.mode.from_drl {
         return translate(file, log);
     }
@@ -151,89 +154,25 @@ pub(super) fn run(
     } else {
         load_valid_rules(&args.rules, log)?
     };
-    if args.mode.test {
-        return test(&loaded);
+    match mode {
+        Mode::Test => test(&loaded),
+        Mode::EventPattern => {
+            let rules: Vec<_> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
+            print_event_pattern(&event_pattern(&rules), log)?;
+            Ok(Exit::Success)
+        }
+        Mode::Check => check::run(args, &loaded, log),
+        Mode::DryRun => dry_run::run(&DryRun::new(args, &loaded, environment, now, log)?),
+        Mode::Run | Mode::Retry | Mode::FromDrools => {
+            run::run(&WatchRun::new(args, &loaded, environment, now, log)?)
+        }
     }
-    if args.mode.event_pattern {
-        let rules: Vec<_> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
-        print_event_pattern(&event_pattern(&rules), log)?;
-        return Ok(Exit::Success);
-    }
-    if args.mode.check {
-        return check(args, &loaded, log);
-    }
-    if args.mode.dry_run {
-        return dry_run::run(&DryRun::new(args, &loaded, environment, now, log)?);
-    }
-    run::run(&WatchRun::new(args, &loaded, environment, now, log)?)
 }
 
 impl WatchArgs {
-    /// Rejects options that have no effect in the mode.
-    fn check_relevance(&self) -> Result<(), Failure> {
-        let mode = &self.mode;
-        let reads_nothing = [
-            ("--check", mode.check),
-            ("--test", mode.test),
-            ("--retry", mode.retry),
-            ("--event-pattern", mode.event_pattern),
-            ("--from-drl", mode.from_drl.is_some()),
-        ];
-        let sends_nothing = [("--dry-run", mode.dry_run)];
-        let keeps = [("--retry", mode.retry)];
-        let input = &self.input;
-        // With --retry, the sources tell which checkpoint is meant.
-        let sources = [("--in", !input.sources.is_empty() && !mode.retry)];
-        let times = [
-            ("--from", input.from.is_some()),
-            ("--to", input.to.is_some()),
-            ("--last", input.last.is_some()),
-            ("--replay", self.replay),
-        ];
-        let given = |options: &[(&'static str, bool)]| {
-            options.iter().find(|(_, is_given)| *is_given).map(|(name, _)| *name)
-        };
-        let conflict = |option: &str, mode: &str| {
-            Err(Failure::usage(format!("'{option}' has no effect with '{mode}'"))
-                .hint(format!("remove {option} or {mode}")))
-        };
-        if let Some(mode) = given(&reads_nothing)
-            && let Some(option) = given(&sources).or_else(|| given(&times))
-        {
-            return conflict(option, mode);
-        }
-        let alerts = &self.alerts;
-        let state = [
-            ("--checkpoint", self.checkpoint.is_some()),
-            ("--alert-max-age", alerts.alert_max_age.is_some()),
-            ("--deliver-within", alerts.deliver_within.is_some()),
-            ("--replay", self.replay),
-        ];
-        let silent = given(&reads_nothing).filter(|_| given(&keeps).is_none());
-        if let Some(mode) = silent.or_else(|| given(&sends_nothing))
-            && let Some(option) = given(&state)
-        {
-            return conflict(option, mode);
-        }
-        Ok(())
-    }
-
     fn ages(&self) -> AlertAges {
         if self.replay { AlertAges::All } else { AlertAges::Recent }
     }
-}
-
-/// Checks the rules, and the action file if one is given.
-fn check(args: &WatchArgs, loaded: &LoadedRules, log: &Log) -> Result<Exit, Failure> {
-    let rules = counted(loaded.rules().count(), "rule");
-    if args.alerts.actions.is_none() {
-        super::print(&format!("{rules} valid\n"))?;
-        return Ok(Exit::Success);
-    }
-    let plan = args.alerts.plan(loaded, log)?;
-    let actions = counted(plan.defined_actions(), "action");
-    super::print(&format!("{rules} and {actions} valid\n"))?;
-    Ok(Exit::Success)
 }
 
 /// Prints an event pattern, on several lines unless it is longer than EventBridge accepts then.

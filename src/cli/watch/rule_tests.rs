@@ -14,6 +14,7 @@ use crate::{
     filter::{
         eventbridge::{Envelope, EventView},
         rule::{Rule, RuleTest, TestEvent, TestExpectation, Verdict},
+        yaml::DefinitionError,
     },
 };
 
@@ -109,14 +110,25 @@ fn label(test: &RuleTest, number: usize) -> String {
     }
 }
 
+/// Returns why a test has no event, with the place of the test; `None` if it has one.
+pub(super) fn event_error(file: &LoadedFile, test: &RuleTest) -> Option<DefinitionError> {
+    let message = delivered_event(file, test).and_then(only_event).err()?;
+    Some(DefinitionError::new(test.position, message))
+}
+
+/// Returns what a test has as its event: an event, a trail file, or what EventBridge delivers.
+fn delivered_event(file: &LoadedFile, test: &RuleTest) -> Result<Value, String> {
+    match &test.event {
+        TestEvent::Inline(event) => Ok(event.clone()),
+        TestEvent::File(path) => read_event(&file.path, path),
+    }
+}
+
 /// Returns why a test fails, or `None` if it passes.
 fn failure(file: &LoadedFile, rule: &Rule, test: &RuleTest) -> Option<String> {
-    let event = match &test.event {
-        TestEvent::Inline(event) => event.clone(),
-        TestEvent::File(path) => match read_event(&file.path, path) {
-            Ok(event) => event,
-            Err(failure) => return Some(failure),
-        },
+    let event = match delivered_event(file, test) {
+        Ok(event) => event,
+        Err(failure) => return Some(failure),
     };
     let envelope = Envelope::of_delivered(&event);
     let event = match only_event(event) {

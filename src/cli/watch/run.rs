@@ -88,27 +88,38 @@ impl<'a> WatchRun<'a> {
         now: Timestamp,
         log: &'a Log,
     ) -> Result<Self, Failure> {
-        let mut alerts = args.alerts.plan(loaded, log)?;
-        let work = if args.mode.retry { Work::Retry } else { Work::ReadAndDeliver };
         let checkpoint = args.checkpoint_file(environment)?;
-        if work == Work::Retry && !checkpoint.exists() {
-            // A mistyped name must not create a file.
-            return Err(crate::checkpoint::Error::NotFound { path: checkpoint }.into());
-        }
-        let resumed = match work {
-            Work::ReadAndDeliver => Resumed::Pending,
-            Work::Retry => Resumed::PendingAndDeadLetters,
+        let work = if args.mode.retry { Work::Retry } else { Work::ReadAndDeliver };
+        let (alerts, input, messages) = match work {
+            Work::ReadAndDeliver => {
+                let mut alerts = args.alerts.plan(loaded, log)?;
+                alerts.find_undelivered(&checkpoint, Resumed::Pending, log);
+                let input = args.input.plan(ActionNeeds::of(&alerts.actions), environment, now)?;
+                let messages = message_context(&input.sources, input.engine.as_ref());
+                (alerts, input, messages)
+            }
+            Work::Retry => {
+                if !checkpoint.exists() {
+                    // A mistyped name must not create a file.
+                    return Err(nothing_to_retry(&checkpoint));
+                }
+                let alerts = args.alerts.retry_plan(loaded, &checkpoint, log)?;
+                let needs = ActionNeeds::of(&alerts.actions);
+                let input = args.input.retry_plan(needs, environment)?;
+                let messages = args.input.messages_of_run(environment)?;
+                (alerts, input, messages)
+            }
         };
-        alerts.find_undelivered(&checkpoint, resumed, log);
-        let needs = ActionNeeds::of(&alerts.actions);
-        let mut input = args.input.plan(needs, environment, now)?;
-        // A retry reads nothing, and its messages name the sources of the run.
-        let messages = message_context(&input.sources, input.engine.as_ref());
-        if work == Work::Retry {
-            input.read_nothing();
-        }
         Ok(Self { input, messages, alerts, ages: args.ages(), work, checkpoint, log })
     }
+}
+
+/// Returns the failure of a retry whose checkpoint does not exist.
+fn nothing_to_retry(checkpoint: &Path) -> Failure {
+    let heading = format!("there is no checkpoint {}", checkpoint.display());
+    Failure::action_required(heading).hint(
+        "no run has recorded alerts there; give the RULES and --in of the run whose alerts are to be sent again, or its --checkpoint",
+    )
 }
 
 impl WatchArgs {
@@ -176,6 +187,7 @@ impl RunContext<'_> {
                 log: run.log.clone(),
                 shutdown: shutdown.clone(),
                 on_closed_pipe: Some(self.trigger.clone()),
+                clock: Clock::new(environment::now),
             },
         };
         let ended = Box::pin(watch(config, store)).await;

@@ -137,6 +137,14 @@ pub struct Grouping {
     pub first_seen: Option<FirstSeen>,
 }
 
+impl Grouping {
+    /// Returns the expressions of which a match has the values.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let first_seen = self.first_seen.iter().flat_map(|first_seen| &first_seen.by);
+        self.group_by.iter().chain(first_seen)
+    }
+}
+
 /// Combinations of values on which a rule fires once.
 #[derive(Clone, Debug)]
 pub struct FirstSeen {
@@ -147,6 +155,9 @@ pub struct FirstSeen {
     /// For this time after the first event, combinations are only remembered.
     pub learning: Duration,
 }
+
+/// Part of the names of actions that rules define with settings.
+const IN_RULES: &str = " in rules ";
 
 /// An action of a rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,27 +179,40 @@ pub enum ActionReference {
 }
 
 impl ActionReference {
-    /// Returns the name of the action. An action of a rule has its kind and a digest of its settings as its name, so that
-    /// rules with the same settings share one.
+    /// Returns the name of the action. Without settings, an action that a rule defines is the one with the name of its kind. With
+    /// settings, its name has a digest of them, so that rules with the same settings share one; the names of an action file have no
+    /// blanks.
     pub fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Named { name, .. } => Cow::Borrowed(name),
-            Self::Inline { kind, settings } => match settings.to_json() {
-                Value::Null => Cow::Owned(format!("inline:{kind}")),
-                Value::Object(entries) if entries.is_empty() => {
-                    Cow::Owned(format!("inline:{kind}"))
+            Self::Inline { kind, .. } if !self.has_settings() => Cow::Borrowed(kind),
+            Self::Inline { kind, settings } => {
+                let digest = Sha256::digest(settings.to_json().to_string());
+                let mut name = format!("{kind}{IN_RULES}(");
+                for byte in digest.iter().take(4) {
+                    let _ = write!(name, "{byte:02x}");
                 }
-                settings => {
-                    let digest = Sha256::digest(settings.to_string());
-                    let mut name = format!("inline:{kind}:");
-                    for byte in digest.iter().take(4) {
-                        let _ = write!(name, "{byte:02x}");
-                    }
-                    Cow::Owned(name)
-                }
+                Cow::Owned(name + ")")
+            }
+        }
+    }
+
+    /// Returns whether the action is defined in the rule, with settings.
+    pub fn has_settings(&self) -> bool {
+        match self {
+            Self::Named { .. } => false,
+            Self::Inline { settings, .. } => match settings.to_json() {
+                Value::Null => false,
+                Value::Object(entries) => !entries.is_empty(),
+                _ => true,
             },
         }
     }
+}
+
+/// Returns whether an action was defined in a rule, by its name.
+pub fn is_action_of_rule(name: &str) -> bool {
+    name.contains(IN_RULES)
 }
 
 /// An event on which a rule must fire, or must not.

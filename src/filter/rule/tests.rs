@@ -147,7 +147,7 @@ tests: [{ event: tests/open-to-world.json, fires: true }, { name: other, event: 
         rule.grouping.first_seen.as_ref().map(|seen| (seen.by.len(), seen.within)),
         Some((2, Duration::from_hours(14 * 24)))
     );
-    assert_eq!(rule.actions[2].name(), "inline:index");
+    assert_eq!(rule.actions[2].name(), "index");
     assert_eq!(rule.tests[0].event, TestEvent::File("tests/open-to-world.json".into()));
     assert_eq!(rule.tests[1].event, TestEvent::Inline(json!({ "eventName": "X" })));
     let mut event = security_group_event();

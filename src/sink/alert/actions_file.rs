@@ -116,9 +116,29 @@ impl ActionsFile {
             ActionReference::Named { name, position } => {
                 self.find(name).ok_or_else(|| self.unknown(name, *position))
             }
+            ActionReference::Inline { kind, settings } if !reference.has_settings() => {
+                self.of_kind(kind, settings)
+            }
             ActionReference::Inline { kind, settings } => {
                 action(reference.name().into_owned(), kind, settings, settings.position)
             }
+        }
+    }
+
+    /// Returns the action that a rule means by a kind without settings: the one of that name, or the kind with its defaults.
+    fn of_kind(&self, kind: &str, node: &YamlNode) -> Result<Action, DefinitionError> {
+        match self.actions.iter().find(|action| action.name == kind) {
+            Some(defined) if defined.settings.kind() == kind => Ok(defined.clone()),
+            Some(defined) => {
+                let message = format!(
+                    "`{kind}` is an action of kind {} in the action file",
+                    defined.settings.kind()
+                );
+                Err(DefinitionError::new(node.position, message).suggest(format!(
+                    "write the name of an action, or give the action `{kind}` another name"
+                )))
+            }
+            None => action(kind.to_owned(), kind, node, node.position),
         }
     }
 
@@ -131,10 +151,8 @@ impl ActionsFile {
         let (mut actions, mut errors) = (Vec::<Action>::new(), Vec::new());
         for (number, rule) in rules.into_iter().enumerate() {
             for reference in &rule.actions {
-                if actions.iter().any(|action| action.name == reference.name()) {
-                    continue;
-                }
                 match self.resolve(reference) {
+                    Ok(action) if actions.iter().any(|known| known.name == action.name) => {}
                     Ok(action) => actions.push(action),
                     Err(error) => errors.push((number, error)),
                 }

@@ -5,7 +5,7 @@
 //! Invariant: no shell is involved, and nothing of an event is an argument or a variable. A program that exceeds its time is
 //! ended with all its children.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{io, path::Path, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
@@ -17,7 +17,10 @@ use super::{
     AlertMessage, DeliveryError, Rendered, RetryAdvice,
     settings::{Read, Settings},
 };
-use crate::filter::yaml::{DefinitionError, YamlNode};
+use crate::{
+    filter::yaml::{DefinitionError, YamlNode},
+    report::terminal::escape_unprintable,
+};
 
 /// The keys of this kind.
 pub(super) const KEYS: [&str; 2] = ["command", "timeout"];
@@ -64,6 +67,18 @@ impl CommandSettings {
             arguments: words.collect(),
             timeout: settings.timeout(DEFAULT_TIMEOUT)?,
         })
+    }
+
+    /// Returns why the program cannot be run on this machine, as far as that is seen without running it.
+    pub(super) fn warning(&self) -> Option<String> {
+        let is_found = if Path::new(&self.program).components().count() > 1 {
+            Path::new(&self.program).is_file()
+        } else {
+            let folders = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&folders).any(|folder| folder.join(&self.program).is_file())
+        };
+        let program = escape_unprintable(&self.program);
+        (!is_found).then(|| format!("there is no program {program} on this machine"))
     }
 
     pub(super) fn render(&self, message: &AlertMessage) -> Rendered {

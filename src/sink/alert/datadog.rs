@@ -94,7 +94,7 @@ impl DatadogSettings {
         Ok(Self {
             api_key: settings
                 .secret("api_key")?
-                .ok_or_else(|| settings.missing("api_key", "api_key: ${DD_API_KEY}"))?,
+                .ok_or_else(|| settings.missing("api_key", "api_key: \"${DD_API_KEY}\""))?,
             site: settings.one_of("site", &SITES)?.unwrap_or(SITES[0].1),
             version: settings.one_of("version", &versions)?.unwrap_or(Version::V2),
             tags: settings.texts("tags")?,

@@ -16,7 +16,7 @@ use super::{
     AlertMessage, DeliveryError, Rendered,
     settings::{Read, Settings},
 };
-use crate::filter::yaml::YamlNode;
+use crate::{filter::yaml::YamlNode, report::terminal::escape_unprintable};
 
 /// The keys of this kind.
 pub(super) const KEYS: [&str; 1] = ["path"];
@@ -47,9 +47,20 @@ impl FileSettings {
         Ok(Self { path: path.ok_or_else(|| settings.missing("path", "path: alerts.ndjson"))? })
     }
 
+    /// Returns why the file cannot be created on this machine, as far as that is seen without writing.
+    pub(super) fn warning(&self) -> Option<String> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+        let problem = "does not exist on this machine; create it before the first alert";
+        (!folder.is_dir()).then(|| format!("the folder {} {problem}", shown(folder)))
+    }
+
     pub(super) fn render(&self, message: &AlertMessage) -> Rendered {
         Rendered::local("append to", self.path.display().to_string(), message.to_value())
     }
+}
+
+fn shown(path: &Path) -> String {
+    escape_unprintable(&path.to_string_lossy())
 }
 
 /// Appends alerts to a file.
@@ -79,6 +90,10 @@ impl FileReceiver {
                     io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
                         DeliveryError::permanent(cause)
                             .hint("name a file that can be written in `path`")
+                    }
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        DeliveryError::transient(cause)
+                            .hint("free space, then send the alert again with --retry")
                     }
                     _ => DeliveryError::transient(cause),
                 }

@@ -59,6 +59,10 @@ impl HttpSettings {
     pub(super) fn read(settings: &Settings<'_>) -> Read<Self> {
         Ok(Self { timeout: settings.timeout(DEFAULT_TIMEOUT)?, ca_file: settings.path("ca_file")? })
     }
+
+    pub(super) fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
 }
 
 /// Sends requests to one receiver.
@@ -289,7 +293,8 @@ async fn read_start(mut response: Response) -> Bytes {
     body.freeze()
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
+/// Reads certificates of authorities from a PEM file.
+pub(super) fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
     let failed =
         |problem: String| format!("cannot read certificates from {}: {problem}", path.display());
     let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;

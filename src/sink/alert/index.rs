@@ -105,7 +105,9 @@ impl IndexSettings {
             ));
         }
         match (&self.username, &self.password) {
-            (Some(_), None) => return Err(settings.missing("password", "password: ${ES_PASSWORD}")),
+            (Some(_), None) => {
+                return Err(settings.missing("password", "password: \"${ES_PASSWORD}\""));
+            }
             (None, Some(_)) => return Err(settings.missing("username", "username: alerts")),
             _ => {}
         }
@@ -118,6 +120,10 @@ impl IndexSettings {
     pub(super) fn secrets(&self) -> Vec<&SecretText> {
         // A URL need not hold a secret.
         [&self.password, &self.api_key, &self.bearer_token].into_iter().flatten().collect()
+    }
+
+    pub(super) fn ca_file(&self) -> Option<&std::path::Path> {
+        self.ca_file.as_deref()
     }
 
     /// Returns whether the engine is that of the run.

@@ -169,7 +169,7 @@ fn split(text: &str, position: TextPosition) -> Read<Vec<TextPart>> {
             Ok(TextPart::Expression(Box::new(expression)))
         }
         TextSegment::Unclosed => Err(DefinitionError::new(position, "`${` has no closing `}`")
-            .suggest("write ${EXPRESSION}, or $${ for the characters themselves")),
+            .suggest("write \"${EXPRESSION}\", or $${ for the characters themselves")),
     };
     split_at_placeholders(text, end_of_expression).into_iter().map(part).collect()
 }

@@ -5,12 +5,12 @@
 //! invisible or controls a terminal; services escape them further.
 //! Not here: the limits and the markup of services.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{borrow::Cow, fmt::Write as _, sync::OnceLock};
 
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{console_link::console_link, text_limit::TextLimit};
+use super::{compact_json::compact_json, console_link::console_link, text_limit::TextLimit};
 use crate::{
     aws::AwsPartition,
     event::{Alert, Severity},
@@ -40,7 +40,8 @@ pub struct AlertMessage {
     alert: Alert,
     event: Value,
     headline: String,
-    facts: Vec<Fact>,
+    /// Made when a receiver shows them.
+    facts: OnceLock<Vec<Fact>>,
     console_link: Option<String>,
     search_command: Option<String>,
 }
@@ -71,8 +72,11 @@ pub(super) struct EventFacts<'a> {
 }
 
 impl<'a> EventFacts<'a> {
+    /// Returns the text at a JSON pointer without escapes.
     pub(super) fn text(&self, pointer: &str) -> Option<&'a str> {
-        self.event.pointer(pointer)?.as_str().map(str::trim).filter(|text| !text.is_empty())
+        let mut names = pointer.split('/').skip(1);
+        let value = names.try_fold(self.event, |value, name| value.get(name))?;
+        value.as_str().map(str::trim).filter(|text| !text.is_empty())
     }
 
     /// Returns the service and the name of the event, such as `ec2:RunInstances`.
@@ -187,14 +191,20 @@ fn add_distinct<'a>(names: &mut Vec<&'a str>, name: Option<&'a str>) {
 impl AlertMessage {
     /// Creates the message of an alert.
     pub fn new(alert: &Alert, context: &MessageContext) -> Self {
+        let mut alert = alert.clone();
+        // Lines of a file are lines of a message, and blanks count for its limit.
+        if let Cow::Owned(compact) = compact_json(&alert.event) {
+            alert.event = compact.into();
+        }
         let event = parse_event(&alert.event);
         let facts = EventFacts { event: &event };
-        let (headline, lines) = (headline(alert, &facts), fact_lines(alert, &facts));
+        let headline = headline(&alert, &facts);
         let id = facts.text("/eventID").filter(|id| is_plain_id(id));
         let region = facts.text("/awsRegion").filter(|it| AwsPartition::from_region(it).is_some());
         let console_link = id.zip(region).and_then(|(id, region)| console_link(region, id));
-        let search_command = search_command(alert, &facts, id, region, context);
-        Self { headline, facts: lines, console_link, search_command, alert: alert.clone(), event }
+        let search_command = search_command(&alert, &facts, id, region, context);
+        let facts = OnceLock::new();
+        Self { headline, facts, console_link, search_command, alert, event }
     }
 
     /// Returns the alert.
@@ -219,7 +229,7 @@ impl AlertMessage {
 
     /// Returns the facts, the most important first.
     pub fn facts(&self) -> &[Fact] {
-        &self.facts
+        self.facts.get_or_init(|| fact_lines(&self.alert, &self.event_facts()))
     }
 
     /// Returns the address of the event in the event history of the AWS console.
@@ -254,8 +264,9 @@ impl AlertMessage {
             text.extend([&description, "\n"]);
         }
         text.push('\n');
-        let width = self.facts.iter().map(|fact| fact.label.len()).max().unwrap_or_default();
-        for Fact { label, value, .. } in &self.facts {
+        let facts = self.facts();
+        let width = facts.iter().map(|fact| fact.label.len()).max().unwrap_or_default();
+        for Fact { label, value, .. } in facts {
             let _ = writeln!(text, "{label:width$}  {value}");
         }
         if let Some(link) = &self.console_link {
@@ -365,7 +376,7 @@ pub struct AlertDocument<'a> {
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 enum EventJson<'a> {
-    /// As it was read.
+    /// As it was read, without blanks between its tokens.
     Raw(&'a RawValue),
     /// Parsed, because what was read is not valid JSON.
     Repaired(&'a Value),
@@ -704,6 +715,17 @@ pub(super) mod tests {
             assert_eq!(document["event"].is_string(), is_text, "{levels}");
             assert_eq!(document, message.to_value());
         }
+    }
+
+    #[test]
+    fn an_event_of_several_lines_is_one_line_in_every_message() {
+        let mut alert = alert_on(&event());
+        alert.event = format!("{:#}", event()).replace('\n', "\r\n").into();
+        let message = AlertMessage::new(&alert, &MessageContext::default());
+        let compact = AlertMessage::new(&alert_on(&event()), &MessageContext::default());
+        assert_eq!(message.document().to_json(), compact.document().to_json());
+        assert!(!message.document().to_json().contains(['\r', '\n']));
+        assert_eq!(message.alert().event, compact.alert().event);
     }
 
     #[test]

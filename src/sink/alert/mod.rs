@@ -15,12 +15,13 @@
 //! | files | responsible for |
 //! |---|---|
 //! | `actions_file` `settings` `secret_text` `throttle` | the action file |
-//! | `message` `console_link` `text_limit` `rendered` | what a person reads |
+//! | `message` `compact_json` `console_link` `text_limit` `rendered` | what a person reads |
 //! | `datadog` `slack` `pagerduty` `sns` `webhook` `command` `index` `file` `stdout` | the settings, the messages and the delivery of each kind |
 //! | `http` `json_template` `placeholders` `delivery_error` | what several kinds share |
 
 mod actions_file;
 mod command;
+mod compact_json;
 mod console_link;
 mod datadog;
 mod delivery_error;
@@ -43,7 +44,7 @@ mod text_limit;
 mod throttle;
 mod webhook;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
 use reqwest::header::HeaderValue;
@@ -52,7 +53,7 @@ pub use self::{
     actions_file::ActionsFile,
     command::CommandSettings,
     datadog::DatadogSettings,
-    delivery_error::{DeliveryError, RetryAdvice},
+    delivery_error::{DeliveryError, OutputFailure, RetryAdvice},
     file::FileSettings,
     index::IndexSettings,
     message::{AlertDocument, AlertMessage, Fact, MessageContext},
@@ -188,6 +189,37 @@ impl Action {
         }
     }
 
+    /// Checks the files that the settings name, other than those with secrets.
+    ///
+    /// # Errors
+    ///
+    /// If certificates cannot be read. Relative paths start from `folder`.
+    pub fn check_files(&self, folder: &Path) -> Result<(), DefinitionError> {
+        let certificates = match &self.settings {
+            ActionSettings::Datadog(settings) => settings.http.ca_file(),
+            ActionSettings::Index(settings) => settings.ca_file(),
+            ActionSettings::PagerDuty(settings) => settings.http.ca_file(),
+            ActionSettings::Slack(settings) => settings.http.ca_file(),
+            ActionSettings::Webhook(settings) => settings.http.ca_file(),
+            _ => None,
+        };
+        match certificates {
+            Some(path) => http::certificates(&folder.join(path))
+                .map(drop)
+                .map_err(|problem| DefinitionError::new(self.position, problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns what deliveries on this machine would fail for, and another machine may have.
+    pub fn local_warnings(&self) -> Vec<String> {
+        match &self.settings {
+            ActionSettings::Command(settings) => settings.warning().into_iter().collect(),
+            ActionSettings::File(settings) => settings.warning().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Returns what is valid and probably not meant.
     fn warnings(&self) -> Vec<DefinitionError> {
         let secrets = match &self.settings {
@@ -202,7 +234,7 @@ impl Action {
             return Vec::new();
         }
         let message = format!("the action `{}` contains a secret in plain text", self.name);
-        let fix = "write ${NAME_OF_A_VARIABLE}, or {file: PATH} for a file with the secret";
+        let fix = "write \"${NAME_OF_A_VARIABLE}\", or {file: PATH} for a file with the secret";
         vec![DefinitionError::new(self.position, message).suggest(fix)]
     }
 }

@@ -67,7 +67,7 @@ impl PagerDutySettings {
         let settings = Settings::new(node, "pagerduty", &[&KEYS, &HTTP_KEYS])?;
         let routing_key = settings
             .secret("routing_key")?
-            .ok_or_else(|| settings.missing("routing_key", "routing_key: ${PAGERDUTY_KEY}"))?;
+            .ok_or_else(|| settings.missing("routing_key", "routing_key: \"${PAGERDUTY_KEY}\""))?;
         if let (Some(key), Some(node)) = (routing_key.literal(), settings.get("routing_key")) {
             check_key(key, node.position)?;
         }

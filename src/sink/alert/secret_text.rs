@@ -65,9 +65,9 @@ impl SecretText {
                 position,
                 "the text between `${` and `}` is not the name of an environment variable",
             )
-            .suggest("use letters, digits and `_`, such as ${SLACK_URL}")),
+            .suggest("use letters, digits and `_`, such as \"${SLACK_URL}\"")),
             TextSegment::Unclosed => Err(DefinitionError::new(position, "`${` has no closing `}`")
-                .suggest("write ${NAME_OF_A_VARIABLE}")),
+                .suggest("write \"${NAME_OF_A_VARIABLE}\"")),
         };
         let segments = split_at_placeholders(text, |inside| inside.find('}'));
         let parts = segments.into_iter().map(part).collect::<Result<_, _>>()?;

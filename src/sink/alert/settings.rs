@@ -157,9 +157,9 @@ pub(super) fn secret(node: &YamlNode) -> Read<SecretText> {
     match &node.content {
         YamlContent::Mapping(entries) => {
             check_keys(entries, &["file"], "a secret")?;
-            let file = node
-                .get("file")
-                .ok_or_else(|| expected(node, "a secret such as ${VARIABLE} or {file: PATH}"))?;
+            let file = node.get("file").ok_or_else(|| {
+                expected(node, "a secret such as \"${VARIABLE}\" or {file: PATH}")
+            })?;
             Ok(SecretText::from_file(text(file)?.into(), file.position))
         }
         _ => SecretText::parse(&text(node)?, node.position),

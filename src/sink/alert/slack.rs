@@ -82,7 +82,7 @@ impl SlackSettings {
         Ok(Self {
             url: settings
                 .secret_url("url")?
-                .ok_or_else(|| settings.missing("url", "url: ${SLACK_URL}"))?,
+                .ok_or_else(|| settings.missing("url", "url: \"${SLACK_URL}\""))?,
             http: HttpSettings::read(&settings)?,
         })
     }

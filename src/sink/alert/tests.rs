@@ -9,7 +9,10 @@ use super::{
     message::tests::{alert_on, event},
     *,
 };
-use crate::filter::{principal, rule::parse_rule_file};
+use crate::filter::{
+    principal,
+    rule::{is_action_of_rule, parse_rule_file},
+};
 
 const ALL_KINDS: &str = r#"
 datadog: {kind: datadog, api_key: "${SECRET}", site: datadoghq.eu, version: v1, tags: [team:security]}
@@ -76,7 +79,7 @@ fn an_error_names_place_cause_and_fix() {
             "an action of kind slack has no key `ulr`",
             "write `url`",
         ),
-        ("a: {kind: slack}\n", "1:4", "slack needs `url`", "add `url: ${SLACK_URL}`"),
+        ("a: {kind: slack}\n", "1:4", "slack needs `url`", "add `url: \"${SLACK_URL}\"`"),
         ("a: {kind: slack, url: nonsense}\n", "1:23", "`url` is not a valid URL", ""),
         (
             "a: {kind: slack, url: https://x, throttle: often}\n",
@@ -166,7 +169,7 @@ fn rules_refer_to_actions_by_name_or_define_them() {
     assert_eq!(rules.errors, Vec::new());
     let (actions, errors) = file.resolve_all(&rules.rules);
     let names: Vec<&str> = actions.iter().map(|action| action.name.as_str()).collect();
-    assert_eq!(names[..3], ["slack-security", "stdout", "inline:index"]);
+    assert_eq!(names[..3], ["slack-security", "stdout", "index"]);
     assert_eq!(names.len(), 5, "the same settings are one action: {names:?}");
     let errors: Vec<_> = errors
         .iter()
@@ -183,9 +186,28 @@ fn rules_refer_to_actions_by_name_or_define_them() {
                 "there is no action `slack-secrity`",
                 Some("write `slack-security`")
             ),
-            (1, "7:57".to_owned(), "slack needs `url`", Some("add `url: ${SLACK_URL}`")),
+            (1, "7:57".to_owned(), "slack needs `url`", Some("add `url: \"${SLACK_URL}\"`")),
         ]
     );
+}
+
+#[test]
+fn an_action_of_a_rule_without_settings_is_the_one_with_the_name_of_its_kind() {
+    let rules = parse_rule_file(
+        "name: a\nevents: [X]\nactions: [index, {index: {}}, {index: }, {file: {path: x}}]\n",
+    );
+    let actions = |file: &str| ActionsFile::parse(file).resolve_all(&rules.rules);
+    let (found, errors) = actions("other: {kind: stdout}");
+    let names: Vec<&str> = found.iter().map(|action| action.name.as_str()).collect();
+    assert_eq!((names.len(), names[0], errors.len()), (2, "index", 0));
+    assert!(is_action_of_rule(names[1]) && names[1].starts_with("file in rules ("), "{names:?}");
+    assert!(!is_action_of_rule(names[0]));
+    let (found, errors) = actions("index: {kind: index, index: mine}");
+    assert_eq!((found.len(), errors.len()), (2, 0));
+    assert!(format!("{:?}", found[0]).contains("mine"));
+    let (_, errors) = actions("index: {kind: webhook, url: \"https://h/\"}");
+    let message = "`index` is an action of kind webhook in the action file";
+    assert_eq!(errors.iter().filter(|(_, error)| error.message == message).count(), 2);
 }
 
 /// Returns the keys of a kind in the schema.
