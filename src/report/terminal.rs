@@ -110,6 +110,9 @@ pub fn is_printable(text: &str) -> bool {
 /// The only function that makes untrusted text safe to print; everything that is printed passes through it or through
 /// [`escape_unprintable_json`].
 pub fn escape_unprintable(text: &str) -> String {
+    if is_visible_ascii(text) {
+        return text.to_owned();
+    }
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         if is_unprintable(letter) {
@@ -151,6 +154,9 @@ pub fn push_printable(line: &mut String, text: &str) {
 ///
 /// Line breaks and tabs are kept: in valid JSON they only occur between values.
 pub fn escape_unprintable_json(json: &str) -> String {
+    if is_visible_ascii(json) {
+        return json.to_owned();
+    }
     let mut safe = String::with_capacity(json.len());
     for letter in json.chars() {
         if is_unprintable(letter) && !matches!(letter, '\n' | '\t' | '\r') {

@@ -97,6 +97,12 @@ impl Expression {
         required_parts::required_parts(&self.root)
     }
 
+    /// Returns the parts of an event that decide about the value of the expression on the view of EventBridge, without the flat
+    /// view; `None` if that may be the whole event.
+    pub fn value_parts(&self) -> Option<Vec<EventPart>> {
+        required_parts::value_parts(&self.root)
+    }
+
     /// Returns what the expression requires of single fields; it has to meet all of the requirements.
     pub fn requirements(&self) -> Vec<Requirement> {
         field_tests::requirements(&self.root)

@@ -29,6 +29,14 @@ pub(super) fn required_parts(expr: &Expr) -> Option<Vec<EventPart>> {
     Some(analysis.parts)
 }
 
+/// Returns the parts that decide about the value of an expression, or `None` if that may be the whole event.
+pub(super) fn value_parts(expr: &Expr) -> Option<Vec<EventPart>> {
+    let mut analysis = Analysis::default();
+    let result = analysis.trace(expr, &[Origin::View])?;
+    analysis.require(result, &Extent::Value)?;
+    Some(analysis.parts)
+}
+
 /// Where a value may come from. What is computed comes from nowhere: the parts that it is computed from are required.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {

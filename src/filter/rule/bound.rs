@@ -56,10 +56,11 @@ impl Bound {
         match self {
             Self::Any => true,
             Self::Exactly(texts) => texts.iter().any(|known| known == text),
-            Self::InAnyCase(texts) => {
-                let text = lowercase(text);
-                texts.contains(&text)
+            // The known texts are in small letters already.
+            Self::InAnyCase(texts) if text.is_ascii() => {
+                texts.iter().any(|known| known.eq_ignore_ascii_case(text))
             }
+            Self::InAnyCase(texts) => texts.contains(&lowercase(text)),
         }
     }
 }

@@ -180,6 +180,18 @@ impl RuleSet {
         Some(parts)
     }
 
+    /// Returns the parts of an event that matches of the rules of a shortlist are grouped by, or `None` if that may be the whole
+    /// event.
+    pub fn grouping_parts(&self, shortlist: Shortlist) -> Option<Vec<EventPart>> {
+        let numbers = self.listed(shortlist).flat_map(|bucket| &bucket.rules);
+        let rules = numbers.filter_map(|number| self.rules.get(*number));
+        let mut parts = Vec::new();
+        for expression in rules.flat_map(|rule| rule.grouping.expressions()) {
+            parts.extend(with_flat_keys(expression.value_parts()?, expression)?);
+        }
+        Some(parts)
+    }
+
     /// Returns the rules of a group with their numbers.
     pub fn group(&self, group: usize) -> impl Iterator<Item = (usize, &Rule)> {
         let rules = self.groups.get(group).into_iter().flatten();
@@ -187,15 +199,22 @@ impl RuleSet {
     }
 
     /// Calls `visit` with what is found on an event. Rules that select the event and are not mentioned do not match.
-    pub fn find<'s, 'a>(
+    pub fn find<'s, 'a>(&'s self, event: impl Into<EventView<'a>>, visit: impl FnMut(Finding<'s>)) {
+        let view: EventView<'a> = event.into();
+        let shortlist = self.shortlist(text(view, "eventSource"), text(view, "eventName"));
+        if let Some(shortlist) = shortlist {
+            self.find_listed(shortlist, view, visit);
+        }
+    }
+
+    /// Calls `visit` with what is found on an event, as [`find`](Self::find) does, given the shortlist for its source and name.
+    pub fn find_listed<'s>(
         &'s self,
-        event: impl Into<EventView<'a>>,
+        shortlist: Shortlist,
+        view: EventView<'_>,
         mut visit: impl FnMut(Finding<'s>),
     ) {
-        let view: EventView<'a> = event.into();
-        let text = |key: &str| view.detail().get(key).and_then(Value::as_str).unwrap_or_default();
-        let (event_source, event_name) = (text("eventSource"), text("eventName"));
-        let Some(shortlist) = self.shortlist(event_source, event_name) else { return };
+        let (event_source, event_name) = (text(view, "eventSource"), text(view, "eventName"));
         let mut scratch = SCRATCH.take();
         let Scratch { matches, cache } = &mut scratch;
         matches.clear();
@@ -253,6 +272,11 @@ impl RuleSet {
             }
         });
     }
+}
+
+/// Returns a text at the top level of an event; an empty one if there is none.
+fn text<'a>(view: EventView<'a>, key: &str) -> &'a str {
+    view.detail().get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Builds a [`RuleSet`].
@@ -473,7 +497,11 @@ fn condition_parts(condition: &RuleCondition) -> Option<Vec<EventPart>> {
 
 /// Returns the parts of an event that an expression looks at, directly and through the flat view.
 fn expression_parts(expression: &Expression) -> Option<Vec<EventPart>> {
-    let mut parts = expression.required_parts()?;
+    with_flat_keys(expression.required_parts()?, expression)
+}
+
+/// Adds the parts of an event that an expression looks at through the flat view.
+fn with_flat_keys(mut parts: Vec<EventPart>, expression: &Expression) -> Option<Vec<EventPart>> {
     let keys = expression.flat_keys()?;
     for key in &keys {
         let path = flat::field_path(key)?;

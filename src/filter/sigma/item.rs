@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     modifiers::{Modifiers, Quantifier},
     pattern::{Anchor, Pattern},
-    value_test::{Test, collect, collect_all, present},
+    value_test::{Lookup, Test, collect, collect_all, lookup, present},
 };
 use crate::filter::{
     field_test::{Case, Requirement},
@@ -72,12 +72,16 @@ impl Item {
 
     /// Returns whether an event matches.
     pub(super) fn matches(&self, event: &Value) -> bool {
-        let mut hits = Vec::new();
-        match &self.path {
-            Some(path) => collect(event, path, &mut hits),
-            None => collect_all(event, &mut hits),
+        let mut several = Vec::new();
+        let mut single = None;
+        match self.path.as_deref().map(|path| (path, lookup(event, path))) {
+            Some((_, Lookup::Single(hit))) => single = Some(hit),
+            Some((_, Lookup::Missing)) => {}
+            Some((path, Lookup::ThroughArray)) => collect(event, path, &mut several),
+            None => collect_all(event, &mut several),
         }
-        let passes = |test: &Test| test.passes(&hits, event);
+        let hits = single.as_ref().map_or(&several[..], std::slice::from_ref);
+        let passes = |test: &Test| test.passes(hits, event);
         match self.quantifier {
             Quantifier::Any => self.tests.iter().any(passes),
             Quantifier::All => self.tests.iter().all(passes),

@@ -174,6 +174,30 @@ impl Test {
     }
 }
 
+/// What a path leads to.
+pub(super) enum Lookup<'a> {
+    Single(&'a Value),
+    Missing,
+    /// Perhaps several values, in the elements of an array.
+    ThroughArray,
+}
+
+/// Returns what a path leads to. Most paths lead to one value at most, which takes no memory.
+pub(super) fn lookup<'a>(event: &'a Value, path: &[String]) -> Lookup<'a> {
+    let mut value = event;
+    for name in path {
+        match value {
+            Value::Object(entries) => match entries.get(name) {
+                Some(entry) => value = entry,
+                None => return Lookup::Missing,
+            },
+            Value::Array(_) => return Lookup::ThroughArray,
+            _ => return Lookup::Missing,
+        }
+    }
+    Lookup::Single(value)
+}
+
 /// Collects the values that a path leads to, through the elements of arrays.
 pub(super) fn collect<'a>(value: &'a Value, path: &[String], hits: &mut Vec<&'a Value>) {
     let Some((name, rest)) = path.split_first() else {

@@ -1,18 +1,20 @@
 //! Evaluates rules on records: the part of `watch` and of `load --rules` on a worker thread.
 //!
 //! Input: records. Output: the matches of rules, and what could not be evaluated.
-//! Invariant: an event that no rule selects is not parsed, and of others only the parts that decide, until a rule fires. The event of
-//! a match is one line of valid JSON.
+//! Invariant: an event that no rule selects is not parsed, and of others only the parts that decide, and by which matches are
+//! grouped. A rule is evaluated once. The event of a match is one line of valid JSON, which the matches of an event share.
 //! Not here: which matches are alerts.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use serde_json::Value;
+use bytes::Bytes;
+use serde_json::{Value, value::RawValue};
 
-use super::projections::Projections;
+use super::projections::{Listed, Projections, RecordText};
 use crate::{
     filter::{
         eventbridge::{Envelope, EventView},
+        query::EventHeader,
         rule::{Finding, RuleMatch, RuleSet, Verdict},
         time_bounds::{event_time, parse_event_time},
     },
@@ -36,6 +38,8 @@ pub(in crate::pipeline) struct RuleEvaluator {
     /// The envelope in which EventBridge delivered the next record.
     envelope: Option<Envelope>,
     projections: Projections,
+    /// The numbers of the rules that fire on the current event.
+    fired: Vec<usize>,
     failures: FailureCounts,
     earliest: EarliestTime,
 }
@@ -104,11 +108,10 @@ pub(in crate::pipeline) enum Unevaluated {
     Invalid { offset: usize, cause: Cow<'static, str> },
 }
 
-/// An event on which a rule fires.
-pub(in crate::pipeline) struct FoundMatch<'m> {
-    /// The number of the rule.
-    pub(in crate::pipeline) rule: usize,
-    pub(in crate::pipeline) found: RuleMatch,
+/// An event on which rules fire.
+pub(in crate::pipeline) struct MatchedEvent<'e> {
+    /// The numbers of the rules in their order, and their matches.
+    pub(in crate::pipeline) matches: Vec<(usize, RuleMatch)>,
     /// The time of the event, in milliseconds of the Unix epoch.
     pub(in crate::pipeline) time: Option<i64>,
     /// The earliest event time that this evaluator has met, in milliseconds of the Unix epoch.
@@ -116,9 +119,17 @@ pub(in crate::pipeline) struct FoundMatch<'m> {
     /// The id by which the event is found once.
     pub(in crate::pipeline) id: u128,
     /// The id that the event has, or else a hash of its content.
-    pub(in crate::pipeline) event_id: &'m str,
+    pub(in crate::pipeline) event_id: Cow<'e, str>,
     /// The event: one line of valid JSON.
-    pub(in crate::pipeline) json: &'m [u8],
+    pub(in crate::pipeline) json: Bytes,
+}
+
+/// An event on which a rule fires, as far as its matches need it.
+struct FiredEvent<'e> {
+    /// What decides about the groups of matches: parts of the event, or the whole.
+    value: Cow<'e, Value>,
+    json: Cow<'e, [u8]>,
+    time: Option<i64>,
 }
 
 impl Evaluated {
@@ -148,6 +159,7 @@ impl RuleEvaluator {
             range,
             members: Vec::new(),
             envelope: None,
+            fired: Vec::new(),
             failures: FailureCounts::default(),
             earliest: EarliestTime::default(),
         }
@@ -163,39 +175,39 @@ impl RuleEvaluator {
         std::mem::take(&mut self.failures).by_rule(&self.rules)
     }
 
-    /// Evaluates the rules on the record that starts at `text[start]`, calls `visit` with each match, and returns where the record
+    /// Evaluates the rules on the record that starts at `text[start]`, calls `visit` if any fires, and returns where the record
     /// ends.
     pub(in crate::pipeline) fn evaluate(
         &mut self,
         text: &[u8],
         start: usize,
-        visit: impl FnMut(FoundMatch<'_>),
+        visit: impl FnOnce(MatchedEvent<'_>),
     ) -> Result<(usize, Evaluated), Unevaluated> {
         let mut members = std::mem::take(&mut self.members);
-        let scanned = scan_record(text, start, &mut members);
-        self.members = members;
-        let scanned = match scanned {
-            Ok(scanned) => scanned,
-            Err(SkipError::Incomplete) => return Err(Unevaluated::Incomplete),
+        let evaluated = match scan_record(text, start, &mut members) {
+            Ok(scanned) => {
+                let record = RecordText { text, start, end: scanned.end, members: &members };
+                let evaluated = self.examine(&scanned, record, visit);
+                evaluated.map(|evaluated| (scanned.end, evaluated)).map_err(|malformed| {
+                    let MalformedRecord { offset, expected } = malformed;
+                    let cause = format!("expected {expected}").into();
+                    Unevaluated::Invalid { offset: start + offset, cause }
+                })
+            }
+            Err(SkipError::Incomplete) => Err(Unevaluated::Incomplete),
             Err(SkipError::Invalid { offset, cause }) => {
-                return Err(Unevaluated::Invalid { offset, cause: cause.into() });
+                Err(Unevaluated::Invalid { offset, cause: cause.into() })
             }
         };
-        match self.examine(text, start, &scanned, visit) {
-            Ok(evaluated) => Ok((scanned.end, evaluated)),
-            Err(MalformedRecord { offset, expected }) => Err(Unevaluated::Invalid {
-                offset: start + offset,
-                cause: format!("expected {expected}").into(),
-            }),
-        }
+        self.members = members;
+        evaluated
     }
 
     fn examine(
         &mut self,
-        text: &[u8],
-        start: usize,
         scanned: &ScannedRecord<'_>,
-        mut visit: impl FnMut(FoundMatch<'_>),
+        record: RecordText<'_>,
+        visit: impl FnOnce(MatchedEvent<'_>),
     ) -> Result<Evaluated, MalformedRecord> {
         let header = &scanned.header();
         if header.event_time.is_some_and(|time| !self.is_in_range(time)) {
@@ -204,70 +216,130 @@ impl RuleEvaluator {
         if let Some(time) = header.event_time {
             self.earliest.add(time);
         }
-        let shortlist = match (header.event_source, header.event_name) {
-            (Some(source), Some(name)) => match self.rules.shortlist(source, name) {
-                Some(shortlist) => Some(shortlist),
-                None => return Ok(Evaluated::Examined),
-            },
-            _ => None,
-        };
-        let parts = shortlist.filter(|_| !scanned.has_escaped_key).and_then(|shortlist| {
-            self.projections.parse(shortlist, text, start..scanned.end, &self.members)
-        });
-        let event_id = header.event_id.unwrap_or_default();
-        let fires = parts.as_ref().map(|parts| self.fires(parts, event_id));
-        if fires == Some(false) {
+        // Without a plain source and name, the whole record decides about the rules that it concerns.
+        let mut listed = None;
+        if let (Some(source), Some(name)) = (header.event_source, header.event_name) {
+            listed = self.projections.list(source, name);
+            if listed.is_none() {
+                return Ok(Evaluated::Examined);
+            }
+        }
+        let listed = listed.filter(|_| !scanned.has_escaped_key);
+        let mut fired = std::mem::take(&mut self.fired);
+        fired.clear();
+        let evaluated = self.report(header, listed, record, &mut fired, visit);
+        self.fired = fired;
+        evaluated
+    }
+
+    /// Evaluates rules on a record, and calls `visit` if any fires.
+    fn report(
+        &mut self,
+        header: &EventHeader<'_>,
+        listed: Option<Listed>,
+        record: RecordText<'_>,
+        fired: &mut Vec<usize>,
+        visit: impl FnOnce(MatchedEvent<'_>),
+    ) -> Result<Evaluated, MalformedRecord> {
+        let listed = listed.filter(|listed| self.fire_on_parts(*listed, header, record, fired));
+        if listed.is_some() && fired.is_empty() {
             return Ok(Evaluated::Examined);
         }
-        let record = &text[start..scanned.end];
-        if is_too_large(record) {
+        if is_too_large(record.bytes()) {
             return Ok(Evaluated::TooLarge);
         }
-        let ParsedRecord { json, value } = parse_record(record)?;
-        let id = identity(header, &json)?;
-        let time = event_time(&value).map(jiff::Timestamp::as_millisecond);
-        let view = EventView::new(&value).with_envelope(self.envelope.as_ref());
-        let found_id = if event_id.is_empty() {
-            Cow::Owned(format!("{id:032x}"))
-        } else {
-            Cow::Borrowed(event_id)
-        };
-        let mut line = Vec::new();
-        let evaluated_from = self.earliest.milliseconds;
-        let failures = &mut self.failures;
-        self.rules.find(view, |finding| match finding {
-            Finding::Verdict(number, rule, Verdict::Fires(_)) => {
-                if line.is_empty() {
-                    write_single_line(&json, &mut line);
+        let parts = listed.and_then(|listed| self.fired_on_parts(listed, header, record, fired));
+        let event = match parts {
+            Some(event) => event,
+            None => {
+                let ParsedRecord { json, value } = parse_record(record.bytes())?;
+                let time = event_time(&value).map(jiff::Timestamp::as_millisecond);
+                if listed.is_none() {
+                    self.fire(&value, header, fired);
                 }
-                let found = rule.match_on(view);
-                visit(FoundMatch {
-                    rule: number,
-                    found,
-                    time,
-                    evaluated_from,
-                    id,
-                    event_id: &found_id,
-                    json: &line,
-                });
+                FiredEvent { value: Cow::Owned(value), json, time }
             }
-            // What fails was counted with the parts of the record.
-            finding if fires.is_none() => failures.add(finding, event_id),
-            _ => {}
-        });
+        };
+        if !fired.is_empty() {
+            visit(self.matched(header, &event, fired)?);
+        }
         Ok(Evaluated::Examined)
     }
 
-    /// Returns whether a rule fires on an event, of which only the parts are there that its rules look at. Counts what fails.
-    fn fires(&mut self, parts: &Value, event_id: &str) -> bool {
-        let view = EventView::new(parts).with_envelope(self.envelope.as_ref());
-        let failures = &mut self.failures;
-        let mut fires = false;
-        self.rules.find(view, |finding| match finding {
-            Finding::Verdict(_, _, Verdict::Fires(_)) => fires = true,
+    /// Adds the numbers of the rules that fire, given what decides about them. Returns whether the parts of the record do.
+    fn fire_on_parts(
+        &mut self,
+        listed: Listed,
+        header: &EventHeader<'_>,
+        record: RecordText<'_>,
+        fired: &mut Vec<usize>,
+    ) -> bool {
+        let Some(parts) = self.projections.parse_verdict_parts(listed, record) else {
+            return false;
+        };
+        let view = EventView::new(&parts).with_envelope(self.envelope.as_ref());
+        let (failures, event_id) = (&mut self.failures, header.event_id.unwrap_or_default());
+        self.rules.find_listed(listed.shortlist, view, |finding| match finding {
+            Finding::Verdict(number, _, Verdict::Fires(_)) => fired.push(number),
             finding => failures.add(finding, event_id),
         });
-        fires
+        true
+    }
+
+    /// Adds the numbers of the rules that fire on an event.
+    fn fire(&mut self, event: &Value, header: &EventHeader<'_>, fired: &mut Vec<usize>) {
+        let view = EventView::new(event).with_envelope(self.envelope.as_ref());
+        let (failures, event_id) = (&mut self.failures, header.event_id.unwrap_or_default());
+        self.rules.find(view, |finding| match finding {
+            Finding::Verdict(number, _, Verdict::Fires(_)) => fired.push(number),
+            finding => failures.add(finding, event_id),
+        });
+    }
+
+    /// Returns what the matches of an event need, without parsing the whole event. `None` if that is not enough.
+    fn fired_on_parts<'r>(
+        &mut self,
+        listed: Listed,
+        header: &EventHeader<'_>,
+        record: RecordText<'r>,
+        fired: &[usize],
+    ) -> Option<FiredEvent<'r>> {
+        let time = parse_event_time(header.event_time?).map(jiff::Timestamp::as_millisecond);
+        let mut rules = fired.iter().filter_map(|number| self.rules.rules().get(*number));
+        let value = if rules.all(|rule| rule.grouping.expressions().next().is_none()) {
+            Cow::Borrowed(&Value::Null)
+        } else {
+            Cow::Owned(self.projections.parse_group_parts(listed, record)?)
+        };
+        // What is not quite JSON has to be repaired.
+        serde_json::from_slice::<&RawValue>(record.bytes()).ok()?;
+        Some(FiredEvent { value, json: Cow::Borrowed(record.bytes()), time })
+    }
+
+    fn matched<'e>(
+        &self,
+        header: &EventHeader<'e>,
+        event: &FiredEvent<'_>,
+        fired: &[usize],
+    ) -> Result<MatchedEvent<'e>, MalformedRecord> {
+        let id = identity(header, &event.json)?;
+        let event_id = match header.event_id {
+            Some(event_id) if !event_id.is_empty() => Cow::Borrowed(event_id),
+            _ => Cow::Owned(format!("{id:032x}")),
+        };
+        let mut line = Vec::with_capacity(event.json.len());
+        write_single_line(&event.json, &mut line);
+        let view = EventView::new(&event.value).with_envelope(self.envelope.as_ref());
+        let rules =
+            fired.iter().filter_map(|number| Some((*number, self.rules.rules().get(*number)?)));
+        Ok(MatchedEvent {
+            matches: rules.map(|(number, rule)| (number, rule.match_on(view))).collect(),
+            time: event.time,
+            evaluated_from: self.earliest.milliseconds,
+            id,
+            event_id,
+            json: line.into(),
+        })
     }
 
     /// Returns whether the requested range contains a time. As in a load, a time that is not readable is in every range.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::evaluator::FoundMatch;
+use super::evaluator::MatchedEvent;
 use crate::{event::NewMatch, filter::rule::RuleMatch};
 
 /// Bytes of matches that wait for the disk at most: some ten milliseconds of its work. Each delivery is recorded behind them, twice.
@@ -36,11 +36,24 @@ impl MatchReservations {
     }
 }
 
-impl From<FoundMatch<'_>> for NewMatch {
-    fn from(found: FoundMatch<'_>) -> Self {
-        let FoundMatch { rule, found, time, evaluated_from, id: _, event_id, json } = found;
-        let RuleMatch { group, combination } = found;
-        let (event_id, event) = (event_id.to_owned(), json.to_vec().into());
-        Self { rule, group, combination, time, evaluated_from, event_id, event }
+impl MatchedEvent<'_> {
+    /// Returns the matches, which share the event.
+    pub(in crate::pipeline) fn into_matches(self) -> impl Iterator<Item = NewMatch> {
+        let Self { matches, time, evaluated_from, id: _, event_id, json: event } = self;
+        let event_id = event_id.into_owned();
+        matches.into_iter().map(move |(rule, RuleMatch { group, combination })| NewMatch {
+            rule,
+            group,
+            combination,
+            time,
+            evaluated_from,
+            event_id: event_id.clone(),
+            event: event.clone(),
+        })
+    }
+
+    /// Returns the memory of the matches.
+    pub(in crate::pipeline) fn bytes(&self) -> usize {
+        self.json.len() + self.matches.len() * size_of::<NewMatch>()
     }
 }

@@ -1,8 +1,8 @@
 //! Parses only those parts of a record that decide about rules.
 //!
-//! Input: the rules that a record may concern, by its source and name; the members of the record, as a scan found them.
-//! Output: an event with nothing but the parts that these rules look at.
-//! Invariant: rules have the same verdicts on it as on the whole event. Memory is bounded.
+//! Input: the source and name of a record; its members, as a scan found them.
+//! Output: the rules that the record may concern, and an event with nothing but the parts that these rules look at.
+//! Invariant: rules have the same verdicts and groups on it as on the whole event. Memory is bounded.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -10,44 +10,133 @@ use serde_json::Value;
 
 use crate::{
     filter::{
-        event_part::EventParts,
+        event_part::{EventPart, EventParts},
         rule::{RuleSet, Shortlist},
     },
     pipeline::search::{projection::Projection, record_scan::MemberRange},
 };
 
-/// The most shortlists whose projections are kept; beyond, all are built again when they are needed. 1,000 rules for as many
-/// names and sources have about so many.
-const MAX_PROJECTIONS: usize = 4_096;
+/// The most projections and names of events that are kept; beyond, all are built again when they are needed. 1,000 rules for as
+/// many names and sources have about so many.
+const MAX_KNOWN: usize = 4_096;
+
+/// The longest source and name that are kept. Those of AWS have up to 100 characters.
+const MAX_NAME_BYTES: usize = 256;
 
 /// The projections of a worker.
 pub(super) struct Projections {
     rules: Arc<RuleSet>,
-    /// `None` for rules that may look at the whole event.
-    known: HashMap<Shortlist, Option<Projection>>,
+    /// By source, then by name; `None` if no rule is concerned.
+    shortlists: HashMap<String, HashMap<String, Option<Listed>>>,
+    names: usize,
+    known: Vec<ShortlistProjections>,
+    numbers: HashMap<Shortlist, usize>,
+}
+
+/// The rules that events of a source and name may concern.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    pub(super) shortlist: Shortlist,
+    /// Of its projections.
+    number: usize,
+}
+
+/// What the rules of a shortlist look at. `None` stands for the whole event.
+struct ShortlistProjections {
+    /// The parts that conditions and exceptions look at.
+    verdicts: Option<Projection>,
+    /// The parts that matches are grouped by, once a rule fires.
+    groups: Option<Option<Projection>>,
+}
+
+/// A record and its members.
+#[derive(Clone, Copy)]
+pub(super) struct RecordText<'t> {
+    pub(super) text: &'t [u8],
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) members: &'t [MemberRange],
+}
+
+impl<'t> RecordText<'t> {
+    pub(super) fn bytes(self) -> &'t [u8] {
+        &self.text[self.range()]
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
 }
 
 impl Projections {
     pub(super) fn new(rules: Arc<RuleSet>) -> Self {
-        Self { rules, known: HashMap::new() }
+        Self {
+            rules,
+            shortlists: HashMap::new(),
+            names: 0,
+            known: Vec::new(),
+            numbers: HashMap::new(),
+        }
     }
 
-    /// Returns the parts of the record in a range of the text, or `None` if it has to be parsed as a whole.
-    pub(super) fn parse(
-        &mut self,
-        shortlist: Shortlist,
-        text: &[u8],
-        record: Range<usize>,
-        members: &[MemberRange],
-    ) -> Option<Value> {
-        if self.known.len() >= MAX_PROJECTIONS && !self.known.contains_key(&shortlist) {
-            self.known.clear();
+    /// Returns the rules that a record of this source and name may concern, or `None` if there are none.
+    pub(super) fn list(&mut self, event_source: &str, event_name: &str) -> Option<Listed> {
+        let known = self.shortlists.get(event_source).and_then(|names| names.get(event_name));
+        if let Some(known) = known {
+            return *known;
         }
-        let rules = &self.rules;
-        let projection = self.known.entry(shortlist).or_insert_with(|| {
-            let parts = rules.required_parts(shortlist)?;
-            Some(Projection::new(&EventParts { parts, ..EventParts::default() }))
-        });
-        projection.as_ref()?.parse(text, record, members)
+        if self.names >= MAX_KNOWN || self.known.len() >= MAX_KNOWN {
+            self.shortlists.clear();
+            self.names = 0;
+            self.known.clear();
+            self.numbers.clear();
+        }
+        let shortlist = self.rules.shortlist(event_source, event_name);
+        let listed =
+            shortlist.map(|shortlist| Listed { shortlist, number: self.number(shortlist) });
+        if event_source.len() + event_name.len() <= MAX_NAME_BYTES {
+            let names = self.shortlists.entry(event_source.to_owned()).or_default();
+            names.insert(event_name.to_owned(), listed);
+            self.names += 1;
+        }
+        listed
     }
+
+    fn number(&mut self, shortlist: Shortlist) -> usize {
+        let Self { rules, known, numbers, .. } = self;
+        *numbers.entry(shortlist).or_insert_with(|| {
+            let verdicts = rules.required_parts(shortlist).map(projection);
+            known.push(ShortlistProjections { verdicts, groups: None });
+            known.len() - 1
+        })
+    }
+
+    /// Returns the parts of a record that decide about the verdicts of its rules, or `None` if it has to be parsed as a whole.
+    pub(super) fn parse_verdict_parts(
+        &self,
+        listed: Listed,
+        record: RecordText<'_>,
+    ) -> Option<Value> {
+        let verdicts = self.known.get(listed.number)?.verdicts.as_ref()?;
+        verdicts.parse(record.text, record.range(), record.members)
+    }
+
+    /// Returns the parts of a record that matches are grouped by, or `None` if it has to be parsed as a whole.
+    pub(super) fn parse_group_parts(
+        &mut self,
+        listed: Listed,
+        record: RecordText<'_>,
+    ) -> Option<Value> {
+        let rules = &self.rules;
+        let groups = self
+            .known
+            .get_mut(listed.number)?
+            .groups
+            .get_or_insert_with(|| rules.grouping_parts(listed.shortlist).map(projection));
+        groups.as_ref()?.parse(record.text, record.range(), record.members)
+    }
+}
+
+fn projection(parts: Vec<EventPart>) -> Projection {
+    Projection::new(&EventParts { parts, ..EventParts::default() })
 }

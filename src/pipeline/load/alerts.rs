@@ -65,9 +65,9 @@ impl MatchCollector {
     pub(super) fn examine(&mut self, text: &[u8], start: usize) {
         let Self { evaluator, matches, bytes, .. } = self;
         // The normalizer has accepted the record, so it is valid.
-        let _ = evaluator.evaluate(text, start, |found| {
-            *bytes += found.json.len() + size_of::<NewMatch>();
-            matches.push(found.into());
+        let _ = evaluator.evaluate(text, start, |event| {
+            *bytes += event.bytes();
+            matches.extend(event.into_matches());
         });
     }
 
@@ -104,6 +104,6 @@ impl FoundMatches {
             Some(rules) if bytes > 0 => rules.reservations.reserve(bytes).await,
             _ => None,
         };
-        MatchBatch { matches, reservation }
+        MatchBatch { matches, reservation, ..MatchBatch::default() }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     pipeline::{
         alert::{
             delivery::Backlog,
-            evaluator::{Evaluated, FoundMatch, RuleEvaluator, RuleFailures},
+            evaluator::{Evaluated, MatchedEvent, RuleEvaluator, RuleFailures},
             matches::MatchReservations,
         },
         consumer::{
@@ -87,7 +87,7 @@ impl Consumer for WatchConsumer {
         let reservation = self.reservations.reserve(bytes).await;
         let receipt = Receipt {
             shares: shares.into_vec(),
-            matches: MatchBatch { matches, reservation },
+            matches: MatchBatch { matches, reservation, ..MatchBatch::default() },
             ..Receipt::default()
         };
         Settlement { receipt, next: Ok(ControlFlow::Continue(())) }
@@ -95,9 +95,9 @@ impl Consumer for WatchConsumer {
 }
 
 impl FoundBatch {
-    fn add(&mut self, found: FoundMatch<'_>) {
-        self.bytes += found.json.len() + size_of::<NewMatch>();
-        self.matches.push(found.into());
+    fn add(&mut self, event: MatchedEvent<'_>) {
+        self.bytes += event.bytes();
+        self.matches.extend(event.into_matches());
     }
 }
 
@@ -116,7 +116,7 @@ impl RecordProcessor for WatchProcessor {
     fn process(&mut self, text: &[u8], start: usize, origin: Origin) -> Processed {
         let batch = &mut self.batch;
         let before = batch.matches.len();
-        let (end, evaluated) = match self.evaluator.evaluate(text, start, |found| batch.add(found))
+        let (end, evaluated) = match self.evaluator.evaluate(text, start, |event| batch.add(event))
         {
             Ok(evaluated) => evaluated,
             Err(unevaluated) => return unevaluated.into(),

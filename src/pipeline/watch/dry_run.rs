@@ -11,6 +11,7 @@
 //! Not here: sending alerts, and a memory beyond the run.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io,
     ops::ControlFlow,
@@ -27,7 +28,7 @@ use crate::{
     event::{NewMatch, Receipt},
     filter::rule::{AlertGate, RuleMatch, RuleSet},
     pipeline::{
-        alert::evaluator::{Evaluated, FoundMatch, RuleEvaluator, RuleFailures},
+        alert::evaluator::{Evaluated, MatchedEvent, RuleEvaluator, RuleFailures},
         consumer::{
             Consumer, Disposition, LongRecord, Origin, Processed, ReadTotals, RecordProcessor,
             Settlement,
@@ -81,21 +82,31 @@ pub enum DryRunError {
     Sort(#[from] SortError),
 }
 
-/// A match as it is sorted, followed by a line break and the event.
+/// An event on which rules fire as it is sorted, followed by a line break and the event itself.
 #[derive(Serialize, Deserialize)]
-struct SortedMatch {
-    rule: usize,
+struct SortedEvent<'e> {
     time: Option<i64>,
-    event_id: String,
-    found: RuleMatch,
+    event_id: Cow<'e, str>,
+    /// The numbers of the rules, and their matches.
+    matches: Vec<(usize, RuleMatch)>,
+}
+
+/// An event in a [`SortBatch`].
+#[derive(Clone, Copy)]
+struct BatchEvent {
+    time: Option<i64>,
+    id: u128,
+    /// The number of rules that fire on it.
+    matches: u64,
+    /// Offset behind its bytes.
+    end: usize,
 }
 
 /// What workers have found.
 #[derive(Default)]
 pub(in crate::pipeline) struct SortBatch {
     bytes: Vec<u8>,
-    /// Time, id and end of each match.
-    matches: Vec<(Option<i64>, u128, usize)>,
+    events: Vec<BatchEvent>,
     failures: BTreeMap<usize, RuleFailures>,
     /// The earliest event time that was evaluated.
     evaluated_from: Option<i64>,
@@ -159,30 +170,39 @@ where
 {
     let mut alerts = 0;
     sort.for_each(|bytes| {
-        let Some((sorted, event)) = split_match(bytes) else {
+        let Some((sorted, event)) = split_event(bytes) else {
             return Ok(ControlFlow::Continue(()));
         };
-        let Some(rule) = rules.rules().get(sorted.rule) else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        // Events without a time are the last ones.
-        let time = sorted.time.unwrap_or(i64::MAX);
-        let Some(events) = gate.add(sorted.rule, rule, time, &sorted.found) else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        let SortedMatch { rule, time, event_id, found } = sorted;
-        let RuleMatch { group, combination } = found;
+        let SortedEvent { time, event_id, matches } = sorted;
         let event = Bytes::copy_from_slice(event);
-        let evaluated_from = None;
-        let raised = NewMatch { rule, group, combination, time, evaluated_from, event_id, event };
-        alerts += 1;
-        Ok::<_, DryRunError>(on_alert(&raised, events as u64)?)
+        for (number, found) in matches {
+            let Some(rule) = rules.rules().get(number) else { continue };
+            // Events without a time are the last ones.
+            let Some(events) = gate.add(number, rule, time.unwrap_or(i64::MAX), &found) else {
+                continue;
+            };
+            let RuleMatch { group, combination } = found;
+            let raised = NewMatch {
+                rule: number,
+                group,
+                combination,
+                time,
+                evaluated_from: None,
+                event_id: event_id.clone().into_owned(),
+                event: event.clone(),
+            };
+            alerts += 1;
+            if on_alert(&raised, events as u64)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok::<_, DryRunError>(ControlFlow::Continue(()))
     })?;
     Ok(alerts)
 }
 
-/// Splits a sorted match and its event.
-fn split_match(bytes: &[u8]) -> Option<(SortedMatch, &[u8])> {
+/// Splits what was sorted of an event, and the event.
+fn split_event(bytes: &[u8]) -> Option<(SortedEvent<'_>, &[u8])> {
     let end = memchr::memchr(b'\n', bytes)?;
     let sorted = serde_json::from_slice(bytes.get(..end)?).ok()?;
     Some((sorted, bytes.get(end + 1..)?))
@@ -222,8 +242,8 @@ impl Collected {
     fn add(&mut self, batch: &SortBatch) -> Result<(), SortError> {
         self.evaluated_from = self.evaluated_from.into_iter().chain(batch.evaluated_from).min();
         let mut start = 0;
-        for (time, id, end) in batch.matches.iter().copied() {
-            self.matches += 1;
+        for BatchEvent { time, id, matches, end } in batch.events.iter().copied() {
+            self.matches += matches;
             if let Some(sort) = &mut self.sort {
                 sort.add(time, id, batch.bytes.get(start..end).unwrap_or_default())?;
             }
@@ -234,18 +254,16 @@ impl Collected {
 }
 
 impl SortBatch {
-    fn add(&mut self, found: FoundMatch<'_>) {
-        let FoundMatch { rule, found, time, evaluated_from, id, event_id, json } = found;
+    fn add(&mut self, event: MatchedEvent<'_>) {
+        let MatchedEvent { matches, time, evaluated_from, id, event_id, json } = event;
         self.evaluated_from = self.evaluated_from.into_iter().chain(evaluated_from).min();
-        let event_id = event_id.to_owned();
-        let sorted = SortedMatch { rule, time, event_id, found };
+        let count = matches.len() as u64;
+        let sorted = SortedEvent { time, event_id, matches };
         // Writing to a Vec does not fail.
         let _ = serde_json::to_writer(&mut self.bytes, &sorted);
         self.bytes.push(b'\n');
-        self.bytes.extend_from_slice(json);
-        // The sort drops equal ids, and an event may match several rules.
-        let unique = id ^ ((rule as u128) << 64 | rule as u128);
-        self.matches.push((time, unique, self.bytes.len()));
+        self.bytes.extend_from_slice(&json);
+        self.events.push(BatchEvent { time, id, matches: count, end: self.bytes.len() });
     }
 }
 
@@ -263,7 +281,7 @@ impl RecordProcessor for DryRunProcessor {
 
     fn process(&mut self, text: &[u8], start: usize, _: Origin) -> Processed {
         let batch = &mut self.batch;
-        match self.evaluator.evaluate(text, start, |found| batch.add(found)) {
+        match self.evaluator.evaluate(text, start, |event| batch.add(event)) {
             Ok((end, evaluated)) => {
                 if evaluated == Evaluated::TooLarge {
                     self.context.report_too_large(&self.input, end - start);
@@ -303,6 +321,6 @@ impl RecordProcessor for DryRunProcessor {
     fn take_batch(&mut self) -> Option<SortBatch> {
         let mut batch = std::mem::take(&mut self.batch);
         batch.failures = self.evaluator.take_failures();
-        (!batch.matches.is_empty() || !batch.failures.is_empty()).then_some(batch)
+        (!batch.events.is_empty() || !batch.failures.is_empty()).then_some(batch)
     }
 }

@@ -67,6 +67,17 @@ proptest! {
             "{} on {} and {}", text, copy, event
         );
     }
+
+    #[test]
+    fn an_expression_has_the_same_value_on_its_parts_as_on_the_event(
+        text in any_expression(), event in any_event(),
+    ) {
+        let Ok(expression) = Expression::parse(&text) else { return Ok(()) };
+        let Some(parts) = expression.value_parts() else { return Ok(()) };
+        let copy = pruned(&event, &parts);
+        let value = |event| expression.evaluate(EventView::new(event)).map(|node| node.to_value());
+        prop_assert_eq!(value(&copy), value(&event), "{} on {} and {}", text, copy, event);
+    }
 }
 
 #[test]
