@@ -4,7 +4,7 @@
 //! Output: notices for the user ([`PendingRequests::take_notices`]): the first after [`FIRST_NOTICE_AFTER`], further
 //! ones at growing intervals.
 //! Invariant: one finished request ends the stall of its target, however many others fail; each service has its own
-//! intervals and is reported in one notice, however many of its targets stall.
+//! intervals and is reported in one notice for each cause, however many of its targets stall.
 //! Deliberately absent: printing the notice (see `report`) and deciding about a retry.
 
 use std::{
@@ -43,9 +43,9 @@ pub struct PendingRequest {
 pub struct StallNotice {
     /// The service.
     pub service: &'static str,
-    /// The first stalled target in alphabetical order; may be empty.
+    /// The first target in alphabetical order that stalled for this cause; may be empty.
     pub target: String,
-    /// Number of further stalled targets of the service.
+    /// Number of further targets of the service that stalled for it.
     pub other_targets: usize,
     /// The last error; `None` if there was no response at all.
     pub cause: Option<String>,
@@ -131,31 +131,43 @@ impl Registry {
 
     fn take_notices(&mut self, now: Instant) -> Vec<StallNotice> {
         let services = self.services.iter_mut();
-        services.filter_map(|(name, service)| service.take_notice(name, now)).collect()
+        services.flat_map(|(name, service)| service.take_notices(name, now)).collect()
     }
 }
 
 impl ServiceState {
-    fn take_notice(&mut self, service: &'static str, now: Instant) -> Option<StallNotice> {
+    /// Returns a notice for each cause, if they are due.
+    fn take_notices(&mut self, service: &'static str, now: Instant) -> Vec<StallNotice> {
         let is_stalled = |target: &TargetState| target.stalled_for(now) >= FIRST_NOTICE_AFTER;
         let stalled: Vec<_> = self.targets.iter().filter(|(_, it)| is_stalled(it)).collect();
-        let Some((name, first)) = stalled.first() else {
-            self.next_notice_after = None;
-            return None;
-        };
         let duration = stalled.iter().map(|(_, it)| it.stalled_for(now)).max().unwrap_or_default();
+        if stalled.is_empty() {
+            self.next_notice_after = None;
+        }
         if duration < self.next_notice_after.unwrap_or(FIRST_NOTICE_AFTER) {
-            return None;
+            return Vec::new();
         }
         // After 5 s, 15 s, 45 s, 2 min, and so on.
         self.next_notice_after = Some(duration + (duration * 2).min(MAX_NOTICE_INTERVAL));
-        Some(StallNotice {
-            service,
-            target: (*name).clone(),
-            other_targets: stalled.len() - 1,
-            cause: first.last_cause.clone(),
-            duration,
-        })
+        let mut notices: Vec<StallNotice> = Vec::new();
+        for (name, target) in stalled {
+            let cause = target.last_cause.clone();
+            let duration = target.stalled_for(now);
+            match notices.iter_mut().find(|notice| notice.cause == cause) {
+                Some(notice) => {
+                    notice.other_targets += 1;
+                    notice.duration = notice.duration.max(duration);
+                }
+                None => notices.push(StallNotice {
+                    service,
+                    target: name.clone(),
+                    other_targets: 0,
+                    cause,
+                    duration,
+                }),
+            }
+        }
+        notices
     }
 }
 
@@ -290,6 +302,24 @@ mod tests {
             (1, "a", 2)
         );
         assert_eq!(fixture.0.take_notices(now), []);
+    }
+
+    #[test]
+    fn each_cause_is_a_notice_with_its_targets() {
+        let mut fixture = Fixture::new();
+        let now = fixture.1;
+        for (target, cause) in [("hook", "503"), ("mail", "refused"), ("slack", "503")] {
+            fixture.at(target).begin(now);
+            fixture.at(target).last_cause = Some(cause.to_owned());
+        }
+        let now = fixture.after(5);
+        fixture.at("topic").begin(now);
+        let notices = fixture.0.take_notices(now);
+        let told: Vec<_> = notices
+            .iter()
+            .map(|notice| (&*notice.target, notice.other_targets, notice.cause.as_deref()))
+            .collect();
+        assert_eq!(told, [("hook", 1, Some("503")), ("mail", 0, Some("refused"))]);
     }
 
     #[test]
