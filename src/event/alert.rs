@@ -70,10 +70,45 @@ pub struct NewMatch {
 /// The matches of a batch of records, for the memory of alerts.
 #[derive(Clone, Debug, Default)]
 pub struct MatchBatch {
-    /// The matches, in the order in which they were read.
+    /// Matches about which nothing is decided, in the order in which they were read.
     pub matches: Vec<NewMatch>,
+    /// What a state that several processes share has decided about matches.
+    pub decided: DecidedMatches,
     /// Returned when the matches are stored, so that those that wait for the disk stay within a limit.
     pub reservation: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// What was decided about matches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DecidedMatches {
+    /// The alerts that are to be stored with their deliveries, in the order in which they are to be delivered.
+    pub alerts: Vec<Alert>,
+    /// The numbers of matches, for each rule that has some.
+    pub rules: Vec<RuleDecisions>,
+}
+
+/// How many matches of a rule were decided about, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleDecisions {
+    /// The number of the rule in the [`RuleSet`](crate::filter::rule::RuleSet) of the run.
+    pub rule: usize,
+    /// Matches for which an alert was raised before.
+    pub duplicates: u64,
+    /// Matches below the threshold, in the window of an alert, or with a known combination.
+    pub suppressed: u64,
+    /// Combinations that were remembered in a learning period.
+    pub learned: u64,
+    /// Alerts that were raised to be delivered.
+    pub alerts: u64,
+    /// Alerts for events that are too old to be delivered.
+    pub recorded: u64,
+}
+
+impl DecidedMatches {
+    /// Returns whether nothing was decided.
+    pub fn is_empty(&self) -> bool {
+        self.alerts.is_empty() && self.rules.is_empty()
+    }
 }
 
 /// An alert. As JSON, it is one object, whose `event` is the event as it was read.

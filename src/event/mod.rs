@@ -17,7 +17,7 @@ mod source_observation;
 
 use bytes::Bytes;
 
-pub use alert::{Alert, MatchBatch, NewMatch, Severity};
+pub use alert::{Alert, DecidedMatches, MatchBatch, NewMatch, RuleDecisions, Severity};
 pub use compressed_text::{BoundedCompressor, CompressedText};
 pub use dead_letter::{DeadLetter, DeadLetterCause, DeadLetterContent};
 pub use fingerprint::Fingerprint;

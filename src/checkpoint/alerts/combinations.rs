@@ -6,16 +6,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::keys::Key;
-
-/// Whether a combination is known around a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sighting {
-    /// No event with it is known less than `within` before or after.
-    New,
-    /// One is.
-    Known,
-}
+use super::{judge::Sighting, keys::Key};
 
 /// Remembers an event with a combination. Returns whether the combination is new, and by how many the number of rows has changed.
 pub(super) fn remember(

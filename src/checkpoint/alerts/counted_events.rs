@@ -6,11 +6,11 @@
 
 /// An event of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct CountedEvent {
+pub(in crate::checkpoint) struct CountedEvent {
     /// Time in milliseconds of the Unix epoch.
-    pub(super) time: i64,
+    pub(in crate::checkpoint) time: i64,
     /// Hash of the event id.
-    pub(super) hash: u64,
+    pub(in crate::checkpoint) hash: u64,
 }
 
 /// Bytes of an event as it is stored.
@@ -18,15 +18,15 @@ const EVENT_BYTES: usize = 16;
 
 /// A threshold.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Threshold {
+pub(in crate::checkpoint) struct Threshold {
     /// The number of events.
-    pub(super) count: usize,
+    pub(in crate::checkpoint) count: usize,
     /// The length of the window in milliseconds, above 1.
-    pub(super) window: i64,
+    pub(in crate::checkpoint) window: i64,
 }
 
 /// Decodes stored events.
-pub(super) fn decode(bytes: &[u8]) -> Vec<CountedEvent> {
+pub(in crate::checkpoint) fn decode(bytes: &[u8]) -> Vec<CountedEvent> {
     let event = |bytes: &[u8]| {
         let half = |start: usize| std::array::from_fn(|position| bytes[start + position]);
         CountedEvent { time: i64::from_le_bytes(half(0)), hash: u64::from_le_bytes(half(8)) }
@@ -35,7 +35,7 @@ pub(super) fn decode(bytes: &[u8]) -> Vec<CountedEvent> {
 }
 
 /// Encodes events to be stored.
-pub(super) fn encode(events: &[CountedEvent]) -> Vec<u8> {
+pub(in crate::checkpoint) fn encode(events: &[CountedEvent]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(events.len() * EVENT_BYTES);
     for event in events {
         bytes.extend_from_slice(&event.time.to_le_bytes());
@@ -47,13 +47,17 @@ pub(super) fn encode(events: &[CountedEvent]) -> Vec<u8> {
 impl Threshold {
     /// Returns the number of the bucket that holds an event. Events that are less than a window apart are in the same bucket or in
     /// adjacent ones.
-    pub(super) fn bucket(self, time: i64) -> i64 {
+    pub(in crate::checkpoint) fn bucket(self, time: i64) -> i64 {
         time.div_euclid(self.window)
     }
 
     /// Adds an event to the sorted events of its bucket, unless it is there or does not change what qualifies. Returns whether the
     /// events have changed.
-    pub(super) fn insert(self, events: &mut Vec<CountedEvent>, event: CountedEvent) -> bool {
+    pub(in crate::checkpoint) fn insert(
+        self,
+        events: &mut Vec<CountedEvent>,
+        event: CountedEvent,
+    ) -> bool {
         let Err(position) = events.binary_search(&event) else { return false };
         events.insert(position, event);
         let half = |time: i64| time.div_euclid(self.window / 2);
@@ -68,7 +72,11 @@ impl Threshold {
 
     /// Returns the runs of events that qualify through an event: ranges in `events`, which are the sorted events less than a window
     /// around it, as one range from the first to the last of them. `None` if the event does not qualify.
-    pub(super) fn qualifying(self, events: &[CountedEvent], time: i64) -> Option<Qualifying> {
+    pub(in crate::checkpoint) fn qualifying(
+        self,
+        events: &[CountedEvent],
+        time: i64,
+    ) -> Option<Qualifying> {
         let mut result: Option<Qualifying> = None;
         for (first, last) in events.iter().zip(events.iter().skip(self.count - 1)) {
             let contains = first.time <= time && time <= last.time;
@@ -83,7 +91,7 @@ impl Threshold {
 
 /// Times of the first and the last event that qualify through an event; those between them do too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Qualifying {
-    pub(super) first: i64,
-    pub(super) last: i64,
+pub(in crate::checkpoint) struct Qualifying {
+    pub(in crate::checkpoint) first: i64,
+    pub(in crate::checkpoint) last: i64,
 }

@@ -3,7 +3,7 @@
 //! Input: matches, in any order. Output: rows, within the transaction of the caller; what became of the matches.
 //! Invariant: see [`alerts`](super). What is held in memory is a state for each rule and the counted events of one receipt.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -12,23 +12,23 @@ use serde_json::{Map, Value};
 use super::{
     AlertOptions, AlertTotals, UndeliveredCount,
     bounds::{BoundedTable, Sizes},
-    combinations::{self, Sighting},
-    content,
+    combinations, content,
     counted_events::{self, CountedEvent, Threshold},
     deliveries::DeliveryRows,
-    keys::{Key, hexadecimal, key, short},
+    judge::{
+        Candidate, Handling, Judgement, MatchHistory, NO_TIME, Raised, SeenCombination, judge,
+        milliseconds,
+    },
+    keys::{Key, combination_key, first_seen_by, hexadecimal, key},
 };
 use crate::{
-    event::{Alert, NewMatch},
+    checkpoint::values::integer,
+    event::{Alert, DecidedMatches, NewMatch, RuleDecisions},
     filter::{
         jmespath::Expression,
         rule::{FirstSeen, Rule, RuleSet},
     },
 };
-
-/// The time of an event that has none: it is newer than all others, so its alert is delivered. Far from the limits of the type, so
-/// that windows around it have both ends.
-const NO_TIME: i64 = i64::MAX / 4;
 
 /// The memory of alerts of a run. Everything but the state of rules is in the checkpoint file.
 #[derive(Debug)]
@@ -63,40 +63,6 @@ struct Unsaved {
     recorded: i64,
     last_alert: Option<i64>,
     learning_from: Option<i64>,
-}
-
-/// Whether an alert is to be delivered, or was only recorded because its event is too old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Handling {
-    Recorded,
-    Delivered,
-}
-
-/// What became of a match.
-enum Judgement {
-    Duplicate,
-    Learned,
-    Suppressed,
-    Alert(Raised),
-}
-
-/// An alert that is to be stored.
-#[derive(Clone, Copy)]
-struct Raised {
-    handling: Handling,
-    /// Events in the window, as far as they are known.
-    events: u64,
-    /// The time that is covered around, if the rule has a window.
-    covers: Option<i64>,
-}
-
-/// A match with what is derived from it.
-struct Candidate<'m> {
-    found: &'m NewMatch,
-    time: i64,
-    event_key: Key,
-    group_key: Key,
-    handling: Handling,
 }
 
 /// The events of a bucket during a receipt.
@@ -175,6 +141,57 @@ impl AlertMemory {
         self.sizes.enforce(connection, self.bound_divisor)
     }
 
+    /// Stores what a shared state has decided about matches at a time.
+    pub(in crate::checkpoint) fn record_decided(
+        &mut self,
+        connection: &Connection,
+        decided: &DecidedMatches,
+        now: i64,
+    ) -> rusqlite::Result<()> {
+        for rule in &decided.rules {
+            self.totals.add(rule);
+            if let Some(state) = self.states.get_mut(rule.rule) {
+                state.unsaved.add(rule, now);
+            }
+        }
+        for alert in &decided.alerts {
+            self.insert_unless_known(connection, alert, now)?;
+        }
+        self.save_rules(connection)
+    }
+
+    /// Stores an alert with its deliveries, unless it is there already: it may have been raised by this process, whose attempt to
+    /// store it the shared state does not know of.
+    fn insert_unless_known(
+        &mut self,
+        connection: &Connection,
+        alert: &Alert,
+        now: i64,
+    ) -> rusqlite::Result<()> {
+        let is_known: bool = connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM alerts WHERE id = ?1)")?
+            .query_row([&alert.id], |row| row.get(0))?;
+        if is_known { Ok(()) } else { self.insert(connection, alert, now) }
+    }
+
+    /// Stores an alert with its deliveries.
+    fn insert(&mut self, connection: &Connection, alert: &Alert, now: i64) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO alerts (id, rule, raised, content) VALUES (?1, ?2, ?3, ?4)";
+        let content = content::encode(alert);
+        let values = params![alert.id, alert.rule, now, content.as_bytes()];
+        connection.prepare_cached(sql)?.execute(values)?;
+        let number = connection.last_insert_rowid();
+        let sql = "INSERT INTO alert_deliveries (alert, action, state) VALUES (?1, ?2, 'pending')";
+        let mut statement = connection.prepare_cached(sql)?;
+        for action in &alert.actions {
+            statement.execute(params![number, action])?;
+        }
+        let deliveries = alert.actions.len() as u64;
+        self.totals.deliveries += deliveries;
+        self.undelivered.add(deliveries);
+        Ok(())
+    }
+
     fn save_rules(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let sql = "UPDATE alert_rules SET matches = matches + ?2, alerts = alerts + ?3, recorded = recorded + ?4, \
              last_alert = coalesce(?5, last_alert), learning_from = coalesce(?6, learning_from) WHERE name = ?1";
@@ -191,15 +208,37 @@ impl AlertMemory {
     }
 }
 
+impl AlertTotals {
+    fn add(&mut self, decided: &RuleDecisions) {
+        let RuleDecisions { rule: _, duplicates, suppressed, learned, alerts, recorded } = *decided;
+        self.matches += duplicates + suppressed + learned + alerts + recorded;
+        self.duplicates += duplicates;
+        self.suppressed += suppressed;
+        self.learned += learned;
+        self.alerts += alerts;
+        self.recorded += recorded;
+    }
+}
+
+impl Unsaved {
+    fn add(&mut self, decided: &RuleDecisions, now: i64) {
+        let RuleDecisions { suppressed, learned, alerts, recorded, .. } = *decided;
+        self.matches += integer(suppressed + learned + alerts + recorded);
+        self.alerts += integer(alerts);
+        self.recorded += integer(recorded);
+        if alerts + recorded > 0 {
+            self.last_alert = Some(now);
+        }
+    }
+}
+
 /// Reads and updates the row of a rule.
 fn open_rule(
     connection: &Connection,
     rule: &Rule,
     evaluated_from: i64,
 ) -> rusqlite::Result<RuleState> {
-    let first_seen_by = rule.grouping.first_seen.as_ref().map_or_else(String::new, |first_seen| {
-        first_seen.by.iter().map(Expression::text).collect::<Value>().to_string()
-    });
+    let first_seen_by = first_seen_by(rule);
     let known: Option<(Option<String>, Option<i64>)> = connection
         .prepare_cached("SELECT first_seen_by, learning_from FROM alert_rules WHERE name = ?1")?
         .query_row([&rule.name], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -228,8 +267,8 @@ struct Recording<'r> {
 
 impl Recording<'_> {
     fn add(&mut self, rule: &Rule, found: &NewMatch) -> rusqlite::Result<()> {
-        let candidate = self.candidate(rule, found);
-        let judgement = self.judge(rule, &candidate)?;
+        let candidate = Candidate::new(rule, found, self.memory.options.max_age, self.now);
+        let judgement = judge(self, rule, &candidate)?;
         self.memory.totals.matches += 1;
         let counter = match &judgement {
             Judgement::Duplicate => &mut self.memory.totals.duplicates,
@@ -253,141 +292,6 @@ impl Recording<'_> {
             Judgement::Alert(raised) => self.raise(rule, &candidate, raised),
             _ => Ok(()),
         }
-    }
-
-    fn candidate<'m>(&self, rule: &Rule, found: &'m NewMatch) -> Candidate<'m> {
-        let time = found.time.unwrap_or(NO_TIME);
-        let is_too_old = self
-            .memory
-            .options
-            .max_age
-            .is_some_and(|max_age| self.now.saturating_sub(time) > milliseconds(max_age));
-        Candidate {
-            found,
-            time,
-            event_key: key("event", &[&rule.name, &found.event_id]),
-            group_key: key("group", &[&rule.name, &found.group.to_string()]),
-            handling: if is_too_old { Handling::Recorded } else { Handling::Delivered },
-        }
-    }
-
-    fn judge(&mut self, rule: &Rule, candidate: &Candidate<'_>) -> rusqlite::Result<Judgement> {
-        match self.earlier_alert(candidate)? {
-            Some(earlier) if earlier >= candidate.handling => return Ok(Judgement::Duplicate),
-            // It passed these checks when it was recorded, and is known since.
-            Some(_) => {}
-            None => {
-                if let Some(judgement) = self.judge_combination(rule, candidate)? {
-                    return Ok(judgement);
-                }
-            }
-        }
-        let Some(window) = rule.grouping.window.map(milliseconds) else {
-            let raised = Raised { handling: candidate.handling, events: 1, covers: None };
-            return Ok(Judgement::Alert(raised));
-        };
-        let count = usize::try_from(rule.grouping.threshold).unwrap_or(usize::MAX);
-        let (events, covers) = if count > 1 {
-            self.uncovered_in_group(candidate, Threshold { count, window })?
-        } else {
-            let covers = self.covers(candidate, window)?;
-            (1, is_uncovered(&covers, candidate.time, window).then_some(candidate.time))
-        };
-        Ok(match covers {
-            None => Judgement::Suppressed,
-            covers => Judgement::Alert(Raised { handling: candidate.handling, events, covers }),
-        })
-    }
-
-    /// Returns how an earlier alert for the event was handled.
-    fn earlier_alert(&self, candidate: &Candidate<'_>) -> rusqlite::Result<Option<Handling>> {
-        let sql = "SELECT delivered FROM alerted_events WHERE time = ?1 AND event_key = ?2";
-        let delivered: Option<bool> = self
-            .connection
-            .prepare_cached(sql)?
-            .query_row(params![candidate.time, candidate.event_key], |row| row.get(0))
-            .optional()?;
-        let handling = |is_delivered| {
-            if is_delivered { Handling::Delivered } else { Handling::Recorded }
-        };
-        Ok(delivered.map(handling))
-    }
-
-    /// Returns the judgement if `first_seen` decides it.
-    fn judge_combination(
-        &mut self,
-        rule: &Rule,
-        candidate: &Candidate<'_>,
-    ) -> rusqlite::Result<Option<Judgement>> {
-        let (Some(first_seen), Some(combination)) =
-            (&rule.grouping.first_seen, &candidate.found.combination)
-        else {
-            return Ok(None);
-        };
-        let FirstSeen { within, learning, .. } = first_seen;
-        let Some(state) = self.memory.states.get_mut(candidate.found.rule) else {
-            return Ok(None);
-        };
-        let texts = [rule.name.as_str(), &state.first_seen_by, &combination.to_string()];
-        let combination = key("combination", &texts);
-        let known = [state.learning_from, candidate.found.evaluated_from];
-        let earliest = |earliest: i64, time: i64| earliest.min(time);
-        let learning_from = known.into_iter().flatten().fold(candidate.time, earliest);
-        if state.learning_from != Some(learning_from) {
-            state.learning_from = Some(learning_from);
-            state.unsaved.learning_from = Some(learning_from);
-        }
-        let (time, within) = (candidate.time, milliseconds(*within));
-        let (sighting, rows) = combinations::remember(self.connection, &combination, time, within)?;
-        self.memory.sizes.add(BoundedTable::Combinations, rows);
-        Ok(match sighting {
-            Sighting::Known => Some(Judgement::Suppressed),
-            Sighting::New if time.saturating_sub(learning_from) < milliseconds(*learning) => {
-                Some(Judgement::Learned)
-            }
-            Sighting::New => None,
-        })
-    }
-
-    /// Counts an event. Returns the number of events that qualify with it, and the time of one that is not covered.
-    fn uncovered_in_group(
-        &mut self,
-        candidate: &Candidate<'_>,
-        threshold: Threshold,
-    ) -> rusqlite::Result<(u64, Option<i64>)> {
-        let events = self.count(candidate, threshold)?;
-        let Some(qualifying) = threshold.qualifying(&events, candidate.time) else {
-            return Ok((0, None));
-        };
-        let covers = self.covers(candidate, threshold.window)?;
-        let is_in =
-            |event: &&CountedEvent| (qualifying.first..=qualifying.last).contains(&event.time);
-        let qualified = events.iter().filter(is_in).count().max(threshold.count) as u64;
-        let times = std::iter::once(candidate.time)
-            .chain(events.iter().filter(is_in).map(|event| event.time));
-        let uncovered = times
-            .filter(|time| is_uncovered(&covers, *time, threshold.window))
-            .min_by_key(|time| time.abs_diff(candidate.time));
-        Ok((qualified, uncovered))
-    }
-
-    /// Adds an event to its bucket, and returns the events of this bucket and those around it.
-    fn count(
-        &mut self,
-        candidate: &Candidate<'_>,
-        threshold: Threshold,
-    ) -> rusqlite::Result<Vec<CountedEvent>> {
-        let group = hexadecimal(&candidate.group_key);
-        let count_key = key("count", &[&group, &threshold.window.to_string()]);
-        let number = threshold.bucket(candidate.time);
-        let event = CountedEvent { time: candidate.time, hash: short(&candidate.event_key) };
-        let bucket = self.bucket(count_key, number)?;
-        bucket.is_changed |= threshold.insert(&mut bucket.events, event);
-        let mut events = Vec::new();
-        for number in number.saturating_sub(1)..=number.saturating_add(1) {
-            events.extend_from_slice(&self.bucket(count_key, number)?.events);
-        }
-        Ok(events)
     }
 
     fn bucket(&mut self, count_key: Key, number: i64) -> rusqlite::Result<&mut Bucket> {
@@ -424,22 +328,6 @@ impl Recording<'_> {
             self.memory.sizes.add(BoundedTable::Counts, i64::from(!bucket.is_stored));
         }
         Ok(())
-    }
-
-    /// Returns the times of alerts of the group less than two windows around an event, and so all that can cover an event less than
-    /// a window around it. An alert that was only recorded does not cover an event whose alert is to be delivered.
-    fn covers(&self, candidate: &Candidate<'_>, window: i64) -> rusqlite::Result<Vec<i64>> {
-        let reach = window.saturating_mul(2);
-        let sql = "SELECT time FROM alert_windows \
-             WHERE group_key = ?1 AND time > ?2 AND time < ?3 AND delivered >= ?4";
-        let values = params![
-            candidate.group_key,
-            candidate.time.saturating_sub(reach),
-            candidate.time.saturating_add(reach),
-            candidate.handling == Handling::Delivered
-        ];
-        let mut statement = self.connection.prepare_cached(sql)?;
-        statement.query_map(values, |row| row.get(0))?.collect()
     }
 
     fn raise(
@@ -482,24 +370,83 @@ impl Recording<'_> {
         if alert.actions.is_empty() {
             return Ok(());
         }
-        let sql = "INSERT INTO alerts (id, rule, raised, content) VALUES (?1, ?2, ?3, ?4)";
-        let content = content::encode(&alert);
-        let values = params![alert.id, alert.rule, self.now, content.as_bytes()];
-        self.connection.prepare_cached(sql)?.execute(values)?;
-        let number = self.connection.last_insert_rowid();
-        let sql = "INSERT INTO alert_deliveries (alert, action, state) VALUES (?1, ?2, 'pending')";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        for action in &alert.actions {
-            statement.execute(params![number, action])?;
-        }
-        let deliveries = alert.actions.len() as u64;
-        self.memory.totals.deliveries += deliveries;
-        self.memory.undelivered.add(deliveries);
-        Ok(())
+        self.memory.insert(self.connection, &alert, self.now)
     }
 
     fn unsaved(&mut self, rule: usize) -> Option<&mut Unsaved> {
         self.memory.states.get_mut(rule).map(|state| &mut state.unsaved)
+    }
+}
+
+impl MatchHistory for Recording<'_> {
+    type Error = rusqlite::Error;
+
+    fn earlier_alert(&mut self, candidate: &Candidate<'_>) -> rusqlite::Result<Option<Handling>> {
+        let sql = "SELECT delivered FROM alerted_events WHERE time = ?1 AND event_key = ?2";
+        let delivered: Option<bool> = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![candidate.time, candidate.event_key], |row| row.get(0))
+            .optional()?;
+        let handling = |is_delivered| {
+            if is_delivered { Handling::Delivered } else { Handling::Recorded }
+        };
+        Ok(delivered.map(handling))
+    }
+
+    fn remember_combination(
+        &mut self,
+        rule: &Rule,
+        first_seen: &FirstSeen,
+        candidate: &Candidate<'_>,
+    ) -> rusqlite::Result<Option<SeenCombination>> {
+        let Some(combination) = &candidate.found.combination else { return Ok(None) };
+        let Some(state) = self.memory.states.get_mut(candidate.found.rule) else {
+            return Ok(None);
+        };
+        let combination = combination_key(rule, &state.first_seen_by, combination);
+        let known = [state.learning_from, candidate.found.evaluated_from];
+        let learning_from = known.into_iter().flatten().fold(candidate.time, i64::min);
+        if state.learning_from != Some(learning_from) {
+            state.learning_from = Some(learning_from);
+            state.unsaved.learning_from = Some(learning_from);
+        }
+        let (time, within) = (candidate.time, milliseconds(first_seen.within));
+        let (sighting, rows) = combinations::remember(self.connection, &combination, time, within)?;
+        self.memory.sizes.add(BoundedTable::Combinations, rows);
+        Ok(Some(SeenCombination { sighting, learning_from }))
+    }
+
+    /// Adds an event to its bucket, and returns the events of this bucket and those around it.
+    fn count(
+        &mut self,
+        candidate: &Candidate<'_>,
+        threshold: Threshold,
+    ) -> rusqlite::Result<Vec<CountedEvent>> {
+        let group = hexadecimal(&candidate.group_key);
+        let count_key = key("count", &[&group, &threshold.window.to_string()]);
+        let number = threshold.bucket(candidate.time);
+        let bucket = self.bucket(count_key, number)?;
+        bucket.is_changed |= threshold.insert(&mut bucket.events, candidate.counted());
+        let mut events = Vec::new();
+        for number in number.saturating_sub(1)..=number.saturating_add(1) {
+            events.extend_from_slice(&self.bucket(count_key, number)?.events);
+        }
+        Ok(events)
+    }
+
+    fn covers(&mut self, candidate: &Candidate<'_>, window: i64) -> rusqlite::Result<Vec<i64>> {
+        let reach = window.saturating_mul(2);
+        let sql = "SELECT time FROM alert_windows \
+             WHERE group_key = ?1 AND time > ?2 AND time < ?3 AND delivered >= ?4";
+        let values = params![
+            candidate.group_key,
+            candidate.time.saturating_sub(reach),
+            candidate.time.saturating_add(reach),
+            candidate.handling == Handling::Delivered
+        ];
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_map(values, |row| row.get(0))?.collect()
     }
 }
 
@@ -522,14 +469,14 @@ pub fn raised_alert(
         combination: named_values(by, found.combination.as_ref()),
         time: found.time.and_then(|time| Timestamp::from_millisecond(time).ok()),
         events,
-        actions: actions(rule, default_actions),
+        actions: alert_actions(rule, default_actions),
         event_id: found.event_id.clone(),
         event: found.event.clone(),
     }
 }
 
 /// Returns the names of the actions of a rule, each once.
-fn actions(rule: &Rule, default_actions: &[String]) -> Vec<String> {
+pub(in crate::checkpoint) fn alert_actions(rule: &Rule, default_actions: &[String]) -> Vec<String> {
     let mut names: Vec<String> =
         rule.actions.iter().map(|action| action.name().into_owned()).collect();
     if names.is_empty() {
@@ -547,13 +494,4 @@ fn actions(rule: &Rule, default_actions: &[String]) -> Vec<String> {
 fn named_values(expressions: &[Expression], values: Option<&Value>) -> Map<String, Value> {
     let names = expressions.iter().map(|expression| expression.text().to_owned());
     names.zip(values.and_then(Value::as_array).into_iter().flatten().cloned()).collect()
-}
-
-/// Returns whether no alert is less than a window before or after a time.
-fn is_uncovered(covers: &[i64], time: i64, window: i64) -> bool {
-    covers.iter().all(|alert| alert.abs_diff(time) >= window.unsigned_abs())
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
