@@ -112,6 +112,7 @@ pub(super) fn is_throttling(code: &str) -> bool {
             | "TooManyRequestsException"
             | "BandwidthLimitExceeded"
             | "EC2ThrottledException"
+            | "ProvisionedThroughputExceededException"
             | "SlowDown"
     )
 }
@@ -168,7 +169,11 @@ fn kind_of_code(code: &str, message: &str, ahead: Option<SignedDuration>) -> Opt
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException"
         | "NotSignedUp" => ErrorKind::InvalidCredentials,
-        "NoSuchBucket" | "NoSuchKey" | "NotFound" | "TrailNotFoundException" => ErrorKind::NotFound,
+        "NoSuchBucket"
+        | "NoSuchKey"
+        | "NotFound"
+        | "ResourceNotFoundException"
+        | "TrailNotFoundException" => ErrorKind::NotFound,
         "InternalError"
         | "InternalFailure"
         | "InternalServerError"

@@ -268,6 +268,18 @@ impl Session {
         aws_sdk_sns::Client::from_conf(builder.build())
     }
 
+    /// Returns a DynamoDB client for one Region, with the same retries as [`cloudtrail`](Self::cloudtrail), and of throttled requests.
+    pub fn dynamodb(&self, region: &str) -> aws_sdk_dynamodb::Client {
+        let mut builder = aws_sdk_dynamodb::config::Builder::from(&self.0.config)
+            .region(Region::new(region.to_owned()))
+            .interceptor(self.observer("dynamodb", region))
+            .retry_classifier(ThrottleRetry::Sdk);
+        if let Some(endpoint) = self.endpoint_override("dynamodb") {
+            builder = builder.endpoint_url(endpoint);
+        }
+        aws_sdk_dynamodb::Client::from_conf(builder.build())
+    }
+
     fn sts(&self) -> aws_sdk_sts::Client {
         let mut builder = aws_sdk_sts::config::Builder::from(&self.0.config)
             .region(Region::new(self.region()))

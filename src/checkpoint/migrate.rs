@@ -12,10 +12,11 @@ use rusqlite::Connection;
 use super::Error;
 
 /// The migrations. A released one is never edited; a change of the schema is a new file.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../checkpoints/0001_schema.sql"),
     include_str!("../../checkpoints/0002_alerts.sql"),
     include_str!("../../checkpoints/0003_source_states.sql"),
+    include_str!("../../checkpoints/0004_shared_alerts.sql"),
 ];
 
 /// The schema version after all migrations.
@@ -83,7 +84,7 @@ mod tests {
 alert_actions: name, delivered, last_delivered
 alert_combinations: combination_key, since, until
 alert_counts: count_key, bucket, newest, events
-alert_deliveries: number, alert, action, state, attempts, first_attempt, last_attempt, cause, accepted
+alert_deliveries: number, alert, action, state, attempts, first_attempt, last_attempt, cause, accepted, acknowledged
 alert_rules: name, first_seen_by, learning_from, matches, alerts, recorded, last_alert
 alert_sizes: name, size
 alert_windows: group_key, time, delivered

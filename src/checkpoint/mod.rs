@@ -26,6 +26,7 @@ mod reader;
 mod reason_pattern;
 #[cfg(test)]
 mod scenario;
+pub mod shared_alerts;
 mod source_states;
 pub mod status;
 mod store;

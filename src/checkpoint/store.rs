@@ -33,7 +33,7 @@ use super::{
     CheckpointEvent, Error, Outstanding, PartitionOutcome, RetryOutcome, RunTotals, dead_letters,
     file, source_states,
 };
-use crate::event::{DeadLetter, NewMatch, Partition, PartitionNumber, Receipt};
+use crate::event::{DeadLetter, MatchBatch, Partition, PartitionNumber, Receipt};
 use crate::filter::rule::RuleSet;
 use crate::normalize::IndexBy;
 
@@ -245,7 +245,7 @@ impl CheckpointStore {
                 index_rows::add(&store.connection, count)
             })?;
         }
-        self.record_matches(&receipt.matches.matches)?;
+        self.record_matches(&receipt.matches)?;
         for share in &receipt.shares {
             let update = self.ledger.settle(*share)?;
             self.write_update(update)?;
@@ -254,14 +254,17 @@ impl CheckpointStore {
     }
 
     /// Stores the alerts among matches before the partition advances, so that both are in the same transaction.
-    fn record_matches(&mut self, matches: &[NewMatch]) -> Result<(), Error> {
-        if matches.is_empty() {
+    fn record_matches(&mut self, batch: &MatchBatch) -> Result<(), Error> {
+        let MatchBatch { matches, decided, .. } = batch;
+        if matches.is_empty() && decided.is_empty() {
             return Ok(());
         }
         let Some(mut alerts) = self.alerts.take() else { return Ok(()) };
         let now = self.now();
-        let recorded =
-            self.write("record alerts", |store| alerts.record(&store.connection, matches, now));
+        let recorded = self.write("record alerts", |store| {
+            alerts.record_decided(&store.connection, decided, now)?;
+            alerts.record(&store.connection, matches, now)
+        });
         let undelivered = alerts.undelivered().get();
         self.alerts = Some(alerts);
         if undelivered > MAX_UNDELIVERED {

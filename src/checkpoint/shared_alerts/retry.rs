@@ -1,0 +1,97 @@
+//! Waits for a table that is throttled or not available.
+//!
+//! Input: an operation. Output: its result, after as many attempts as it takes.
+//! Invariant: a run waits for its table as it waits for its engine: until it is back, or until a shutdown. What cannot be helped by
+//! waiting ends the wait at once.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::{Error, SharedAlerts, store::ItemStore};
+use crate::{aws::ErrorKind, limit::Backoff, shutdown::ShutdownLevel};
+
+/// Waits while the table is not available. The client has tried three times before each.
+const OUTAGE: Backoff =
+    Backoff { initial: Duration::from_millis(500), max: Duration::from_secs(30) };
+
+/// Waits while other processes change the same items: about the time that a transaction takes.
+pub(super) const CONFLICT: Backoff =
+    Backoff { initial: Duration::from_millis(20), max: Duration::from_secs(1) };
+
+/// How long what a receiver has acknowledged is tried to be recorded after a shutdown was requested: less than supervisors wait
+/// before they kill a process.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Error {
+    /// Returns whether another attempt may succeed.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Request { source, .. }
+                if matches!(source.kind, ErrorKind::Throttled | ErrorKind::Transient)
+        )
+    }
+}
+
+#[expect(private_bounds, reason = "only this module has implementations")]
+impl<S: ItemStore> SharedAlerts<S> {
+    /// Repeats an operation until it succeeds or fails finally, or a shutdown is requested.
+    pub(super) async fn patiently<T, F>(&self, operation: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut attempt = 0;
+        loop {
+            match operation().await {
+                Err(error) if error.is_transient() => {
+                    attempt += 1;
+                    self.pause(OUTAGE.delay(attempt)).await?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Repeats an operation that must not be lost: for a short time after a shutdown was requested, too.
+    pub(super) async fn insistently<T, F>(&self, operation: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let (mut attempt, mut requested) = (0, None);
+        loop {
+            match operation().await {
+                Err(error) if error.is_transient() => attempt += 1,
+                result => return result,
+            }
+            let shutdown = &self.0.shutdown;
+            if !shutdown.is_requested() {
+                // A request ends the wait, but not the attempts.
+                let _ = self.pause(OUTAGE.delay(attempt)).await;
+                continue;
+            }
+            let requested = *requested.get_or_insert_with(Instant::now);
+            let wait = OUTAGE.delay(attempt).min(GRACE / 10);
+            let is_immediate = timeout(wait, shutdown.reached(ShutdownLevel::Immediate)).await;
+            if is_immediate.is_ok() || requested.elapsed() > GRACE {
+                return Err(self.interrupted());
+            }
+        }
+    }
+
+    /// Waits for a time.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Interrupted`] if a shutdown is requested.
+    pub(super) async fn pause(&self, time: Duration) -> Result<(), Error> {
+        match timeout(time, self.0.shutdown.reached(ShutdownLevel::Draining)).await {
+            Ok(()) => Err(self.interrupted()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn interrupted(&self) -> Error {
+        Error::Interrupted { table: self.0.store.table().to_owned() }
+    }
+}
