@@ -17,16 +17,49 @@
 //!
 //! An identity whose type is none of these has the principal of its ARN, or `unknown/NAME`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
 
 /// Account id of requests to S3 without credentials.
 const ANONYMOUS_ACCOUNT: &str = "ANONYMOUS_PRINCIPAL";
 
+/// The short principal of every root user.
+const ROOT: ShortPrincipal<'static> = ShortPrincipal::kind("root");
+
 /// Returns the short principal of an event.
 pub fn short_principal(event: &Value) -> Cow<'_, str> {
     Identity::of_event(event).short()
+}
+
+/// A short principal, as the parts that `/` joins: a kind, and for most kinds a name and the name of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShortPrincipal<'a> {
+    kind: &'static str,
+    name: Option<&'a str>,
+    session: Option<&'a str>,
+}
+
+impl<'a> ShortPrincipal<'a> {
+    /// Returns the principal of an identity of which nothing is known.
+    pub(crate) const UNKNOWN: Self = Self::kind("unknown");
+
+    /// Returns a principal that is a kind and nothing else.
+    const fn kind(kind: &'static str) -> Self {
+        Self { kind, name: None, session: None }
+    }
+
+    /// Returns the texts that make up the principal when they are joined.
+    pub(crate) fn texts(self) -> impl Iterator<Item = &'a str> {
+        let below = [self.name, self.session].into_iter().flatten();
+        std::iter::once(self.kind).chain(below.flat_map(|part| ["/", part]))
+    }
+}
+
+impl fmt::Display for ShortPrincipal<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.texts().try_for_each(|text| to.write_str(text))
+    }
 }
 
 /// The members of `userIdentity` that identify a principal; those that are not a text, or an empty one, are `None`.
@@ -81,11 +114,20 @@ impl<'a> Identity<'a> {
         }
     }
 
-    /// Returns the short principal.
+    /// Returns the short principal as a text.
     pub(crate) fn short(&self) -> Cow<'a, str> {
+        let short = self.short_principal();
+        match short.name {
+            None => Cow::Borrowed(short.kind),
+            Some(_) => Cow::Owned(short.to_string()),
+        }
+    }
+
+    /// Returns the short principal.
+    pub(crate) fn short_principal(&self) -> ShortPrincipal<'a> {
         let name = self.user_name.or(self.principal_id);
         let short = match self.kind {
-            Some("Root") => Some("root".into()),
+            Some("Root") => Some(ROOT),
             Some("IAMUser") => self.user(),
             Some("AssumedRole" | "Role") => self.role(),
             Some("FederatedUser") => self.of_arn().or_else(|| named("federated", name)),
@@ -102,22 +144,24 @@ impl<'a> Identity<'a> {
             .or_else(|| named("unknown", name))
             .or_else(|| self.service())
             .or_else(|| self.account())
-            .unwrap_or(Cow::Borrowed("unknown"))
+            .unwrap_or(ShortPrincipal::UNKNOWN)
     }
 
-    fn user(&self) -> Option<Cow<'a, str>> {
+    fn user(&self) -> Option<ShortPrincipal<'a>> {
         named("user", self.user_name)
             .or_else(|| self.of_arn())
             .or_else(|| named("user", self.principal_id))
     }
 
     /// Returns the role and the session; without an ARN they are put together from what is there.
-    fn role(&self) -> Option<Cow<'a, str>> {
+    fn role(&self) -> Option<ShortPrincipal<'a>> {
         self.of_arn().or_else(|| {
             let session = self.principal_id.and_then(|id| id.split_once(':')).map(|(_, name)| name);
             let role = self.issuer_name.or_else(|| Some(last_part(self.issuer_arn?)));
             match (role, session) {
-                (Some(role), Some(session)) => Some(format!("role/{role}/{session}").into()),
+                (Some(role), Some(session)) => {
+                    Some(ShortPrincipal { kind: "role", name: Some(role), session: Some(session) })
+                }
                 (role, session) => {
                     named("role", role.or(session).or(self.user_name).or(self.principal_id))
                 }
@@ -125,7 +169,7 @@ impl<'a> Identity<'a> {
         })
     }
 
-    fn service(&self) -> Option<Cow<'a, str>> {
+    fn service(&self) -> Option<ShortPrincipal<'a>> {
         named(
             "service",
             self.invoked_by
@@ -133,18 +177,18 @@ impl<'a> Identity<'a> {
         )
     }
 
-    fn account(&self) -> Option<Cow<'a, str>> {
+    fn account(&self) -> Option<ShortPrincipal<'a>> {
         match self.account {
-            Some(ANONYMOUS_ACCOUNT) => Some("anonymous".into()),
+            Some(ANONYMOUS_ACCOUNT) => Some(ShortPrincipal::kind("anonymous")),
             account => named("account", account),
         }
     }
 
     /// Returns the principal that the ARN names, if it is of a known form.
-    fn of_arn(&self) -> Option<Cow<'a, str>> {
+    fn of_arn(&self) -> Option<ShortPrincipal<'a>> {
         let resource = self.arn?.strip_prefix("arn:")?.splitn(5, ':').nth(4)?;
         if resource == "root" {
-            return Some("root".into());
+            return Some(ROOT);
         }
         let (kind, name) = resource.split_once('/')?;
         match kind {
@@ -158,9 +202,9 @@ impl<'a> Identity<'a> {
 }
 
 /// Returns `KIND/NAME`, if there is a name.
-fn named<'a>(kind: &str, name: Option<&str>) -> Option<Cow<'a, str>> {
+fn named<'a>(kind: &'static str, name: Option<&'a str>) -> Option<ShortPrincipal<'a>> {
     let name = name.filter(|name| !name.is_empty())?;
-    Some(format!("{kind}/{name}").into())
+    Some(ShortPrincipal { kind, name: Some(name), session: None })
 }
 
 /// Returns what stands behind the last `/`.

@@ -42,8 +42,8 @@ pub(super) const ROOT: PathId = 0;
 /// What a path may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PathRule {
-    /// An object, or a list of objects. `open` if its keys are user data (tags, headers): unknown ones stay unmapped.
-    Object { open: bool },
+    /// An object, or a list of objects.
+    Object { new_keys: NewKeys },
     /// A string, number or boolean, or a list of them.
     Value,
     /// As [`Self::Value`], but beyond the field limit: values go to `trailload.unmapped`.
@@ -54,6 +54,17 @@ pub(super) enum PathRule {
     Anything,
     /// Nothing: this program adds a member of that name.
     Reserved,
+}
+
+/// What becomes of keys of an object that have no path yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NewKeys {
+    /// They get one.
+    Mapped,
+    /// They are user data (tags, headers): those of the kind table get one, all others stay unmapped.
+    MappedIfKnown,
+    /// They stay unmapped: the profile excludes them.
+    Unmapped,
 }
 
 /// What is known about a path.
@@ -84,7 +95,8 @@ pub enum FieldProfile {
     /// Every path, within the field limit.
     #[default]
     Standard,
-    /// Only paths outside `requestParameters`, `responseElements`, `additionalEventData` and `serviceEventDetails`.
+    /// Only paths outside `requestParameters`, `responseElements`, `additionalEventData` and `serviceEventDetails`, and those
+    /// of the core template.
     Lean,
 }
 
@@ -221,7 +233,10 @@ impl FieldRegistry {
             name: String::new(),
             path: String::new(),
             depth: 0,
-            info: PathInfo { rule: PathRule::Object { open: false }, required_fields: 0 },
+            info: PathInfo {
+                rule: PathRule::Object { new_keys: NewKeys::Mapped },
+                required_fields: 0,
+            },
             is_final: true,
         });
         if let Some(core) = self.rules.template().get("properties").and_then(Value::as_object) {
@@ -370,16 +385,22 @@ impl FieldRegistry {
         let properties = mapping.get("properties").and_then(Value::as_object);
         let kind = mapping.get("type").and_then(Value::as_str);
         let rule = match kind {
-            None | Some("object" | "nested") => PathRule::Object { open: false },
+            None | Some("object" | "nested") => PathRule::Object { new_keys: NewKeys::Mapped },
             Some("boolean") => PathRule::Boolean,
             Some("alias") => PathRule::Reserved,
             Some("flattened" | "flat_object") => PathRule::Anything,
             Some(_) => PathRule::Value,
         };
         let path = paths.join(parent, key.as_bytes());
-        let open = self.rules.kind(&path) == Some(FieldKind::Map) || self.is_excluded(&path);
-        let rule =
-            if matches!(rule, PathRule::Object { .. }) { PathRule::Object { open } } else { rule };
+        let rule = match rule {
+            PathRule::Object { .. } if self.is_excluded(&path) => {
+                PathRule::Object { new_keys: NewKeys::Unmapped }
+            }
+            PathRule::Object { .. } if self.rules.kind(&path) == Some(FieldKind::Map) => {
+                PathRule::Object { new_keys: NewKeys::MappedIfKnown }
+            }
+            rule => rule,
+        };
         let is_final = origin != MappingOrigin::Template;
         let path_id = if let Some(path_id) = paths.child(parent, key.as_bytes()) {
             let PathEntry { info, is_final: before, .. } = paths.entries[path_id as usize];
@@ -444,12 +465,13 @@ impl FieldRegistry {
             return Some(path_id);
         }
         let above = &paths.entries[parent as usize];
-        let (depth, open) = (above.depth + 1, above.info.rule == PathRule::Object { open: true });
+        let depth = above.depth + 1;
+        let is_open = above.info.rule == PathRule::Object { new_keys: NewKeys::MappedIfKnown };
         let path = paths.join(parent, key);
         let kind = self.rules.kind(&path);
         let restored = paths.restored.get(&path).copied();
         let object = restored.map_or(object, |shape| shape == FieldShape::Object);
-        if (open && kind.is_none()) || self.is_excluded(&path) {
+        if (is_open && kind.is_none()) || self.is_excluded(&path) {
             // There are only four of these, and every event has some: path caches must know them.
             return FREE_PARTS.contains(&path.as_str()).then(|| {
                 let path_id = paths.insert(parent, key, PathRule::Anything, false);
@@ -462,11 +484,11 @@ impl FieldRegistry {
             Some(FieldKind::Object | FieldKind::Map) if depth >= MAX_DEPTH => PathRule::Anything,
             None if object && depth >= MAX_DEPTH => PathRule::Anything,
             Some(FieldKind::Map) if self.rules.has_children(&path) => {
-                PathRule::Object { open: true }
+                PathRule::Object { new_keys: NewKeys::MappedIfKnown }
             }
             Some(FieldKind::Map | FieldKind::Document) => PathRule::Anything,
-            Some(FieldKind::Object) => PathRule::Object { open: false },
-            None if object => PathRule::Object { open: false },
+            Some(FieldKind::Object) => PathRule::Object { new_keys: NewKeys::Mapped },
+            None if object => PathRule::Object { new_keys: NewKeys::Mapped },
             Some(FieldKind::Scalar) | None => PathRule::Value,
         };
         if rule == PathRule::Anything {

@@ -12,6 +12,7 @@ use std::{cell::Cell, sync::Arc};
 
 use super::{
     field_registry::{FieldRegistry, PathId, PathInfo, PathRule, ROOT},
+    identity::IdentityPart,
     rules::Rules,
     text,
 };
@@ -55,17 +56,30 @@ pub(super) struct CachedPath {
     length: u16,
     /// The path of the object that contains the key.
     parent: PathId,
-    /// Whether the document needs the value besides the record itself.
-    is_required: bool,
+    /// What the document needs the value for besides the record itself.
+    pub(super) role: ValueRole,
     /// Whether a string at this path needs no further check.
     pub(super) is_plain_value: bool,
 }
+
+/// What a document needs a value for besides the record itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ValueRole {
+    /// Nothing.
+    None,
+    /// It is one of [`REQUIRED_KEYS`].
+    Required,
+    /// It is part of the identity, which the principal is made of.
+    Identity(IdentityPart),
+}
+
+const _: () = assert!(size_of::<CachedPath>() == 64, "more would not fit into a cache line");
 
 /// Number of bytes of a key, with its closing quote and colon, that are compared as words.
 const WORDS: usize = 16;
 
 impl CachedPath {
-    fn new(key: &[u8], parent: PathId, info: PathInfo, is_required: bool) -> Self {
+    fn new(key: &[u8], parent: PathId, info: PathInfo, role: ValueRole) -> Self {
         let whole = [key, b"\":"].concat();
         let words = text::load_two(&whole, 0);
         let mask_or_tail = if whole.len() > WORDS {
@@ -87,7 +101,7 @@ impl CachedPath {
             info,
             length,
             parent,
-            is_required,
+            role,
             is_plain_value,
         };
         if length == 0 {
@@ -104,7 +118,7 @@ impl CachedPath {
 
     fn set_info(&mut self, info: PathInfo) {
         self.info = info;
-        self.is_plain_value = info.rule == PathRule::Value && !self.is_required;
+        self.is_plain_value = info.rule == PathRule::Value && self.role != ValueRole::Required;
     }
 
     /// Returns the number of discovered fields that an index must have before it receives this path.
@@ -168,8 +182,14 @@ impl PathCache {
         }
         self.is_full = fields.is_full();
         fields.for_each_from(self.entries.len(), |path_id, met| {
-            let is_required = met.parent == ROOT && REQUIRED_KEYS.contains(&met.name.as_bytes());
-            let mut entry = CachedPath::new(met.name.as_bytes(), met.parent, met.info, is_required);
+            let role = match IdentityPart::at(met.path) {
+                Some(part) => ValueRole::Identity(part),
+                None if met.parent == ROOT && REQUIRED_KEYS.contains(&met.name.as_bytes()) => {
+                    ValueRole::Required
+                }
+                None => ValueRole::None,
+            };
+            let mut entry = CachedPath::new(met.name.as_bytes(), met.parent, met.info, role);
             if path_id == ROOT {
                 // `ROOT` stands for "no path followed yet" and must not match the empty key.
                 entry.never_match();

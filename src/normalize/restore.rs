@@ -71,6 +71,7 @@ fn is_trailload_object(trailload: &Tree<'_>) -> bool {
         b"unmapped" | b"changes" => {
             matches!(&part.value, Tree::List(list) if list.iter().all(|line| line.as_text().is_some()))
         }
+        b"principal" => matches!(part.value, Tree::Text(_)),
         b"lookup" => matches!(part.value, Tree::Object(_)),
         b"raw" => matches!(&part.value, Tree::Token(word) if &**word == b"true"),
         _ => false,

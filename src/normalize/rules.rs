@@ -350,10 +350,7 @@ fn check_template(mappings: &Value) -> Result<u64, String> {
     if mappings["dynamic"] != Value::Bool(false) {
         return Err("must set `\"dynamic\": false`".to_owned());
     }
-    let properties = mappings["properties"].as_object().ok_or("has no `properties`")?;
-    if let Some(part) = FREE_PARTS.iter().find(|part| properties.contains_key(**part)) {
-        return Err(format!("maps `{part}`, whose fields are discovered"));
-    }
+    mappings["properties"].as_object().ok_or("has no `properties`")?;
     mappings["_meta"]["version"]
         .as_u64()
         .ok_or_else(|| "has no integer as `_meta.version`".to_owned())
@@ -702,7 +699,7 @@ mod tests {
         };
         let good = r#""rewrite": "key-by-type", "examples": [{"given": 1, "under": "a"}]"#;
         let unmapped = r#""rewrite": "keep-unmapped", "examples": [{"given": 1, "under": "a"}]"#;
-        let cases: [(&str, String, &str); 13] = [
+        let cases: [(&str, String, &str); 12] = [
             ("kinds.zst", "no table".into(), "cannot be unpacked"),
             ("conflicts.json", "[{]".into(), "line 1 column 3"),
             ("conflicts.json", r#"[{"field": "a"}]"#.into(), "missing field `kind`"),
@@ -738,11 +735,6 @@ mod tests {
                 "as a value, but its kind is not scalar",
             ),
             ("template.json", r#"{"dynamic": true, "properties": {}}"#.into(), "dynamic"),
-            (
-                "template.json",
-                r#"{"dynamic": false, "properties": {"responseElements": {}}}"#.into(),
-                "maps `responseElements`",
-            ),
             ("template.json", r#"{"dynamic": false, "properties": {}}"#.into(), "_meta.version"),
         ];
         for (file, content, problem) in cases {

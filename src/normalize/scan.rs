@@ -14,8 +14,9 @@ use std::ops::Range;
 
 use super::{
     change_note::Change,
-    field_registry::{PathId, PathRule, ROOT},
-    path_cache::{self, PathCache},
+    field_registry::{NewKeys, PathId, PathRule, ROOT},
+    identity::{IdentityPart, IdentityRanges},
+    path_cache::{self, PathCache, ValueRole},
     text,
     unmapped_terms::{MAX_KEYWORD_BYTES, UnmappedTerms},
 };
@@ -90,6 +91,8 @@ pub(super) struct ScanBuffers {
     hashes: Vec<u64>,
     path: Vec<u8>,
     name: Vec<u8>,
+    /// Where the parts of the identity of the last record are.
+    pub(super) identity: IdentityRanges,
 }
 
 /// Scans the record that starts at `text[start]`.
@@ -103,12 +106,26 @@ pub(super) fn scan(
 ) -> Option<ScannedRecord> {
     buffers.hashes.clear();
     buffers.path.clear();
+    buffers.identity = IdentityRanges::default();
     let result = ScannedRecord::default();
     let mut scanner =
         Scanner { text, at: start + 1, cache, required, unmapped, buffers, result, lists: 0 };
     scanner.object(ROOT, 0)?;
     scanner.result.end = scanner.at;
     Some(scanner.result)
+}
+
+/// Returns the range of the string that comes next, if it is one. `None` if it contains escapes: such a record takes the slow
+/// path.
+#[inline]
+fn text_at(text: &[u8], at: usize) -> Option<Option<Range<usize>>> {
+    let space = text[at..].iter().position(|byte| *byte > b' ').unwrap_or(0);
+    if text.get(at + space) != Some(&b'"') {
+        return Some(None);
+    }
+    let start = at + space + 1;
+    let end = text::find_special(text, start);
+    (text.get(end) == Some(&b'"')).then_some(Some(start..end))
 }
 
 struct Scanner<'s> {
@@ -246,6 +263,11 @@ impl Scanner<'_> {
                 }
                 if step.is_plain_value {
                     simple = text::plain_string(text, at).map(|end| (end, step.required_fields()));
+                    if let ValueRole::Identity(part) = step.role
+                        && let Some((end, _)) = simple
+                    {
+                        self.record_identity(part, at + 1..end - 1);
+                    }
                 }
                 before = child;
             }
@@ -287,6 +309,10 @@ impl Scanner<'_> {
         let Some(child) = child else { return self.unknown(path_id, key) };
         if path_id == ROOT {
             self.record_required(child)?;
+        } else if let ValueRole::Identity(part) = self.cache.entry(child).role
+            && let Some(range) = text_at(self.text, self.at)?
+        {
+            self.record_identity(part, range);
         }
         self.value(path_id, child, key, object, depth)
     }
@@ -303,21 +329,24 @@ impl Scanner<'_> {
         } else {
             return Some(());
         };
-        // Only strings without escapes qualify; others take the slow path.
-        let space = self.text[self.at..].iter().position(|byte| *byte > b' ').unwrap_or(0);
-        if self.text.get(self.at + space) == Some(&b'"') {
-            let start = self.at + space + 1;
-            let end = text::find_special(self.text, start);
-            *place = start..end;
-            return (self.text.get(end) == Some(&b'"')).then_some(());
+        if let Some(range) = text_at(self.text, self.at)? {
+            *place = range;
         }
         Some(())
+    }
+
+    /// Records where a part of the identity is. Inside of a list there is none.
+    #[inline]
+    fn record_identity(&mut self, part: IdentityPart, range: Range<usize>) {
+        if self.lists == 0 {
+            self.buffers.identity.set(part, range);
+        }
     }
 
     /// Scans a value whose path is not in the cache.
     fn unknown(&mut self, path_id: PathId, key: Range<usize>) -> Option<()> {
         let name = &self.text[key];
-        let rule = self.cache.info(path_id).rule;
+        let PathRule::Object { new_keys } = self.cache.info(path_id).rule else { return None };
         // Keys with dots or white space, and metadata fields of the engine, take the slow path.
         let plain = name.iter().any(|byte| *byte > b' ')
             && !name.iter().any(|byte| matches!(byte, b'.' | 0x80..))
@@ -331,8 +360,7 @@ impl Scanner<'_> {
             b'[' => self.text.get(self.at + 1) == Some(&b']'),
             _ => false,
         };
-        let open = rule == PathRule::Object { open: true };
-        if !nothing && !open && !self.cache.is_full() {
+        if !nothing && new_keys == NewKeys::Mapped && !self.cache.is_full() {
             return None;
         }
         let path = &mut self.buffers.path;
@@ -344,7 +372,7 @@ impl Scanner<'_> {
         path.extend_from_slice(name);
         // A key of an open object, or a path beyond the field limit, may be one of the kind table that this run has
         // not seen yet.
-        if !nothing && self.cache.is_known_field(path) {
+        if !nothing && new_keys != NewKeys::Unmapped && self.cache.is_known_field(path) {
             return None;
         }
         self.unmapped_value(0, 0)

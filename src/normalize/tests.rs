@@ -99,7 +99,7 @@ fn a_record_that_fits_is_taken_over_byte_by_byte() {
     let expected = format!(
         "{}\n{}{}\n",
         r#"{"create":{"_index":"cloudtrail-2023.07","_id":"a7a2a2a2-1111-2222-3333-444444444444"}}"#,
-        r#"{"@timestamp":"2023-07-10T11:50:00Z","source":{"ip":"10.0.0.1"},"#,
+        r#"{"@timestamp":"2023-07-10T11:50:00Z","source":{"ip":"10.0.0.1"},"trailload":{"principal":"unknown"},"#,
         record[1..].replace('\n', " "),
     );
     assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -455,6 +455,72 @@ fn an_event_is_dated_by_the_first_time_that_says_something() {
 }
 
 #[test]
+fn every_document_has_the_principal_that_a_search_shows() {
+    let mut normalizer = normalizer(FieldProfile::Standard);
+    let identity = r#"{"type":"AssumedRole","arn":"arn:aws:sts::1:assumed-role/Admin/é","sessionContext":{"sessionIssuer":{"userName":"R"}}}"#;
+    let no_arn = r#"{"type" : "AssumedRole" , "principalId" :  "AROA:s","sessionContext":{"sessionIssuer":{"arn":"arn:aws:iam::1:role/p/Web"}}}"#;
+    let others = [
+        r#"{"type":"IAMUser","userName":"al\"ice\u00e9\n"}"#,
+        r#"{"type":"Directory","userName":"corp\\alice"}"#,
+        r#"{"type":"IAMUser","userName":{"a":1},"principalId":"AIDA"}"#,
+        r#"{"type":"IAMUser","userName":"","principalId":null}"#,
+        r#"[{"type":"Root"}]"#,
+        r#"{"type":["Root"]}"#,
+        r#"{"type":"AssumedRole","sessionContext":[{"sessionIssuer":{"userName":"R"}}],"principalId":"x:y"}"#,
+        r#"{"type":"AWSService","invokedBy":"ec2.amazonaws.com"}"#,
+        r#"{"type":"IdentityCenterUser","onBehalfOf":{"userId":"u"}}"#,
+        r#"{"type":"AWSAccount","accountId":"1","type":"Root"}"#,
+        r#""alice""#,
+        "null",
+    ];
+    let rest =
+        r#""eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z""#;
+    let made = [identity, no_arn].into_iter().chain(others);
+    let made = made.map(|identity| format!(r#"{{"userIdentity":{identity},{rest}}}"#));
+    let mut fast = 0;
+    for record in corpus().into_iter().chain(made).chain([format!("{{{rest}}}")]) {
+        let event = crate::normalize::repair_record(record.as_bytes()).unwrap().value;
+        let expected = crate::filter::principal::short_principal(&event);
+        let slow = value(&document(&mut normalizer, &record));
+        assert_eq!(slow["trailload"]["principal"], *expected, "{record}");
+        let mut out = Vec::new();
+        if let Some((_, Normalized::Document(placed))) =
+            normalizer.try_copy(record.as_bytes(), 0, &mut out)
+        {
+            let copy = std::str::from_utf8(&out[placed.action_bytes as usize..]).unwrap();
+            assert_eq!(value(copy)["trailload"]["principal"], *expected, "{record}");
+            fast += 1;
+        }
+        let raw = String::from_utf8(raw_document(slow.to_string().as_bytes())).unwrap();
+        assert_eq!(value(&raw)["trailload"]["principal"], *expected, "{record}");
+    }
+    assert!(fast > 3_000, "{fast}");
+}
+
+#[test]
+fn lean_documents_map_the_parameters_of_the_core_and_no_others() {
+    let mut normalizer = normalizer(FieldProfile::Lean);
+    let record = r#"{"eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z","requestParameters":{"groupId":"sg-1","instanceId":"i-1","tags":{"a":"b"}},"responseElements":{"ConsoleLogin":{"x":1}},"additionalEventData":"text"}"#;
+    let slow = document(&mut normalizer, record);
+    let copied = normalizer.try_copy(record.as_bytes(), 0, &mut Vec::new());
+    assert!(copied.is_some(), "{slow}");
+    let slow = value(&slow);
+    let terms = to_json!([
+        "requestParameters.instanceId=i-1",
+        "requestParameters.tags.a=b",
+        "responseElements.ConsoleLogin_object.x=1",
+    ]);
+    assert_eq!(slow["trailload"]["unmapped"], terms);
+    assert_eq!(slow["requestParameters"]["groupId"], "sg-1");
+    assert_eq!(slow["additionalEventData_value"], "text");
+    assert_eq!(restore_record(slow.to_string().as_bytes()).unwrap(), record.as_bytes());
+    // Every record takes the fast path, whether the kind table knows its parameters or not.
+    let other = record.replace("instanceId", "imageId").replace("tags", "madeUp");
+    let other = other.replace(r#"{"x":1}"#, r#""Success""#).replace(r#""text""#, "{}");
+    assert!(normalizer.try_copy(other.as_bytes(), 0, &mut Vec::new()).is_some(), "{other}");
+}
+
+#[test]
 fn a_time_that_a_date_field_would_misread_is_spelled_out_and_comes_back() {
     let mut normalizer = normalizer(FieldProfile::Standard);
     for (written, get_ignore_case) in [
@@ -477,7 +543,7 @@ fn a_time_that_a_date_field_would_misread_is_spelled_out_and_comes_back() {
         let record = format!(r#"{{"eventTime":{read}}}"#);
         let document = value(&document(&mut normalizer, &record));
         assert_eq!(document["eventTime"], value(read));
-        assert_eq!(document["trailload"], Value::Null, "{read}");
+        assert_eq!(document["trailload"], to_json!({"principal": "unknown"}), "{read}");
     }
 }
 
