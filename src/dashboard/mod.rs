@@ -5,16 +5,25 @@
 //! Invariant: all of them come from the same panels, so a panel shows the same numbers wherever it is drawn.
 //! Not here: I/O of any kind.
 
+mod answer;
 mod definition;
+mod document_fields;
+mod evaluate;
 mod kql;
 mod lens;
 mod names;
+mod request;
 mod saved_objects;
+mod time_scale;
 
+pub use self::answer::{AnswerRow, GroupKey, PanelAnswer};
 pub use self::definition::{
     BucketFilter, Chart, Dashboard, Dashboards, Data, DataView, DefinitionError, DocumentList,
     FieldFilter, Panel, PanelBucket, PanelMetric, SortOrder, TIME_FIELD,
 };
+pub use self::evaluate::PanelCounter;
 pub use self::kql::{KqlError, KqlExpression, ValueSet};
 pub use self::lens::lens_objects;
+pub use self::request::RequestTimes;
 pub use self::saved_objects::{SavedObject, saved_objects, to_ndjson};
+pub use self::time_scale::TimeScale;

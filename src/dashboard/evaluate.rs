@@ -1,0 +1,576 @@
+//! The answers of panels, computed from documents without an engine.
+//!
+//! Input: documents as they are indexed, one after the other, on any number of threads ([`PanelCounter::merge`]). Output: a
+//! [`PanelAnswer`] for each panel.
+//! Invariant: the answer is that of an engine over the same documents. Memory is bounded: beyond [`MAX_GROUPS`] groups of a panel
+//! the rarest are forgotten, beyond [`MAX_VALUES`] different values a number stays as it is, and the answer is marked as
+//! incomplete.
+
+use std::{
+    borrow::Cow,
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    net::IpAddr,
+};
+
+use serde_json::Value;
+
+use super::{
+    answer::{AnswerRow, GroupKey, PanelAnswer},
+    definition::{Dashboards, Data, Panel, PanelBucket, PanelMetric, SortOrder, TIME_FIELD},
+    document_fields::{DocumentFields, FieldSlots, Slot},
+    kql::KqlExpression,
+    time_scale::TimeScale,
+};
+
+/// Maximum number of groups of a panel, of all levels together: with the groups of all panels, less than 200 MB.
+const MAX_GROUPS: usize = 20_000;
+
+/// Maximum number of different values that a panel counts, in all groups together.
+const MAX_VALUES: usize = 100_000;
+
+/// Maximum number of intervals of a time axis. Beyond, they become longer.
+const MAX_INTERVALS: usize = 2_000;
+
+/// The counters of all panels about events.
+#[derive(Debug)]
+pub struct PanelCounter<'d> {
+    slots: FieldSlots,
+    panels: Vec<CountedPanel<'d>>,
+    /// The times of the first and the last document.
+    range: Option<(i64, i64)>,
+}
+
+/// A panel and its counters.
+#[derive(Debug)]
+struct CountedPanel<'d> {
+    panel: &'d Panel,
+    query: KqlExpression<Slot>,
+    /// The buckets from the outside to the inside.
+    levels: Vec<Level>,
+    metrics: Vec<(MetricKind, Option<Slot>)>,
+    scale: TimeScale,
+    root: Group,
+    usage: Usage,
+}
+
+/// How many groups and values a panel holds.
+#[derive(Debug, Default)]
+struct Usage {
+    groups: usize,
+    values: usize,
+    is_incomplete: bool,
+}
+
+/// What documents are grouped by at one level.
+#[derive(Debug)]
+enum Level {
+    Time,
+    Terms(Slot),
+    Filters(Vec<KqlExpression<Slot>>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MetricKind {
+    Count,
+    Unique,
+    Min,
+    Max,
+    Sum,
+}
+
+/// The counters of a group of documents.
+#[derive(Debug, Default)]
+struct Group {
+    documents: u64,
+    metrics: Vec<MetricState>,
+    inside: Subgroups,
+}
+
+/// The groups inside of a group.
+#[derive(Debug, Default)]
+enum Subgroups {
+    /// There is no further level, or no document yet.
+    #[default]
+    None,
+    Times(BTreeMap<i64, Group>),
+    Terms(HashMap<Box<str>, Group>),
+    Filters(Vec<Group>),
+}
+
+/// The state of a metric.
+#[derive(Debug)]
+enum MetricState {
+    /// Nothing but the number of documents.
+    Count,
+    /// Hashes of the values.
+    Unique(HashSet<u64, BuildHasherDefault<DefaultHasher>>),
+    /// The smallest or largest value, or the sum; `None` before the first one.
+    Number(Option<f64>),
+}
+
+impl<'d> PanelCounter<'d> {
+    /// Creates the counters of all panels about events.
+    pub fn new(dashboards: &'d Dashboards) -> Self {
+        let slots = FieldSlots::new(&dashboards.fields(Data::Events));
+        let panels = dashboards
+            .panels()
+            .filter(|(dashboard, _)| dashboard.data == Data::Events)
+            .map(|(_, panel)| CountedPanel::new(panel, &slots))
+            .collect();
+        Self { slots, panels, range: None }
+    }
+
+    /// Counts a document as it is indexed. One without a time is in no time range, and is left out.
+    pub fn add(&mut self, document: &Value) {
+        let fields = DocumentFields::new(document, &self.slots);
+        let Some(time) = fields.time else { return };
+        let (first, last) = self.range.unwrap_or((time, time));
+        self.range = Some((first.min(time), last.max(time)));
+        for panel in &mut self.panels {
+            if panel.query.holds(&|slot: &Slot| fields.values(*slot)) {
+                panel.add(&fields, time);
+            }
+        }
+    }
+
+    /// Adds what another counter of the same dashboards has counted.
+    pub fn merge(&mut self, other: Self) {
+        self.range = match (self.range, other.range) {
+            (Some((first, last)), Some((from, to))) => Some((first.min(from), last.max(to))),
+            (range, None) | (None, range) => range,
+        };
+        for (panel, other) in self.panels.iter_mut().zip(other.panels) {
+            panel.merge(other);
+        }
+    }
+
+    /// Returns the times of the first and the last document, in milliseconds since 1970.
+    pub fn range(&self) -> Option<(i64, i64)> {
+        self.range
+    }
+
+    /// Returns the answer of each panel, in the order of [`Dashboards::panels`].
+    pub fn answers(mut self) -> Vec<(&'d Panel, PanelAnswer)> {
+        let scale = self.range.map(|(from, to)| TimeScale::for_range(from, to + 1));
+        self.answers_with(scale.unwrap_or(TimeScale::Day))
+    }
+
+    /// Returns the answers with time axes of at least these intervals.
+    pub fn answers_with(&mut self, scale: TimeScale) -> Vec<(&'d Panel, PanelAnswer)> {
+        let answer = |panel: &mut CountedPanel<'d>| (panel.panel, panel.answer(scale));
+        self.panels.iter_mut().map(answer).collect()
+    }
+}
+
+impl<'d> CountedPanel<'d> {
+    fn new(panel: &'d Panel, slots: &FieldSlots) -> Self {
+        let mut slot = |name: &String| slots.slot(name);
+        let metrics = panel.metrics.iter().map(|metric| {
+            let kind = match metric {
+                PanelMetric::Count { .. } => MetricKind::Count,
+                PanelMetric::Unique { .. } => MetricKind::Unique,
+                PanelMetric::Min { .. } => MetricKind::Min,
+                PanelMetric::Max { .. } => MetricKind::Max,
+                PanelMetric::Sum { .. } => MetricKind::Sum,
+            };
+            let field = metric.field().filter(|field| *field != TIME_FIELD);
+            (kind, field.map(|field| slots.slot(field)))
+        });
+        let metrics = metrics.collect();
+        let query = panel.expression.map_fields(&mut slot);
+        let level = |bucket: &PanelBucket| match bucket {
+            PanelBucket::Time => Level::Time,
+            PanelBucket::Terms { field, .. } => Level::Terms(slots.slot(field)),
+            PanelBucket::Filters(filters) => Level::Filters(
+                filters.iter().map(|filter| filter.expression.map_fields(&mut slot)).collect(),
+            ),
+        };
+        let levels = panel.nesting().map(level).collect();
+        let usage = Usage::default();
+        Self {
+            panel,
+            query,
+            levels,
+            metrics,
+            scale: TimeScale::Minute,
+            root: Group::default(),
+            usage,
+        }
+    }
+
+    fn add(&mut self, fields: &DocumentFields<'_>, time: i64) {
+        let Self { levels, metrics, scale, root, usage, .. } = self;
+        let mut path = Path { levels, metrics, scale: *scale, usage, most_intervals: 0 };
+        path.add(root, 0, fields, time);
+        if path.most_intervals > MAX_INTERVALS {
+            self.rescale(self.scale.longer());
+        }
+        if self.usage.groups > MAX_GROUPS {
+            self.forget_rare_groups();
+        }
+    }
+
+    fn rescale(&mut self, scale: TimeScale) {
+        self.scale = scale;
+        self.root.rescale(scale, &self.metrics);
+        self.count_usage();
+    }
+
+    /// Removes the rarer half of the outermost groups.
+    fn forget_rare_groups(&mut self) {
+        self.usage.is_incomplete = true;
+        if let Subgroups::Terms(groups) = &mut self.root.inside {
+            let mut counts: Vec<u64> = groups.values().map(|group| group.documents).collect();
+            let middle = counts.len() / 2;
+            let (_, median, _) = counts.select_nth_unstable(middle);
+            let median = *median;
+            let mut left = counts.len() - middle;
+            groups.retain(|_, group| {
+                let stays = group.documents > median || (group.documents == median && left > 0);
+                left -= usize::from(stays && left > 0);
+                stays
+            });
+        }
+        self.count_usage();
+    }
+
+    fn count_usage(&mut self) {
+        (self.usage.groups, self.usage.values) = self.root.usage();
+    }
+
+    fn merge(&mut self, mut other: Self) {
+        while self.scale != other.scale {
+            if self.scale < other.scale {
+                self.rescale(other.scale);
+            } else {
+                other.rescale(self.scale);
+            }
+        }
+        self.usage.is_incomplete |= other.usage.is_incomplete;
+        self.root.merge(other.root, &self.metrics);
+        self.count_usage();
+        while self.usage.groups > MAX_GROUPS {
+            let before = self.usage.groups;
+            self.forget_rare_groups();
+            if self.usage.groups == before {
+                break;
+            }
+        }
+    }
+
+    fn answer(&mut self, scale: TimeScale) -> PanelAnswer {
+        if self.scale < scale {
+            self.rescale(scale);
+        }
+        let documents = self.root.documents;
+        let mut answer =
+            PanelAnswer { documents, is_incomplete: self.usage.is_incomplete, rows: Vec::new() };
+        self.collect_rows(&self.root, 0, &mut Vec::new(), &mut answer.rows);
+        answer
+    }
+
+    fn collect_rows(
+        &self,
+        group: &Group,
+        depth: usize,
+        keys: &mut Vec<GroupKey>,
+        rows: &mut Vec<AnswerRow>,
+    ) {
+        let Some(bucket) = self.panel.nesting().nth(depth) else {
+            let values = (0..self.metrics.len()).map(|metric| self.value(group, metric)).collect();
+            rows.push(AnswerRow { keys: self.panel.keys_in_order(keys), values });
+            return;
+        };
+        for (key, inside) in self.groups(bucket, group) {
+            keys.push(key);
+            self.collect_rows(inside, depth + 1, keys, rows);
+            keys.pop();
+        }
+    }
+
+    /// Returns the groups inside of a group, in the order of the panel.
+    fn groups<'g>(&self, bucket: &PanelBucket, group: &'g Group) -> Vec<(GroupKey, &'g Group)> {
+        match (bucket, &group.inside) {
+            (PanelBucket::Time, Subgroups::Times(times)) => {
+                times.iter().map(|(time, group)| (GroupKey::Time(*time), group)).collect()
+            }
+            (PanelBucket::Filters(filters), Subgroups::Filters(groups)) => filters
+                .iter()
+                .zip(groups)
+                .map(|(filter, group)| (GroupKey::Text(filter.label.clone()), group))
+                .collect(),
+            (PanelBucket::Terms { size, order, .. }, Subgroups::Terms(groups)) => {
+                let mut groups: Vec<(&str, &Group)> =
+                    groups.iter().map(|(key, group)| (&**key, group)).collect();
+                groups.sort_by(|(one, a), (other, b)| {
+                    let by_value = compare(self.value(a, 0), self.value(b, 0));
+                    let by_value = match order {
+                        SortOrder::Ascending => by_value,
+                        SortOrder::Descending => by_value.reverse(),
+                    };
+                    by_value.then_with(|| compare_keys(one, other))
+                });
+                groups.truncate(*size);
+                groups
+                    .into_iter()
+                    .map(|(key, group)| (GroupKey::Text(key.to_owned()), group))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn value(&self, group: &Group, metric: usize) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        match group.metrics.get(metric) {
+            Some(MetricState::Unique(values)) => Some(values.len() as f64),
+            Some(MetricState::Number(number)) => *number,
+            Some(MetricState::Count) => Some(group.documents as f64),
+            // No document.
+            None => match self.metrics.get(metric)?.0 {
+                MetricKind::Min | MetricKind::Max => None,
+                MetricKind::Count | MetricKind::Unique | MetricKind::Sum => Some(0.0),
+            },
+        }
+    }
+}
+
+/// Compares metric values; groups without one come last, as in engines.
+fn compare(one: Option<f64>, other: Option<f64>) -> Ordering {
+    let number = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
+    number(one).total_cmp(&number(other))
+}
+
+/// Compares the values of a field as engines do: addresses by their bytes, other values as text.
+fn compare_keys(one: &str, other: &str) -> Ordering {
+    let bytes = |text: &str| match text.parse() {
+        Ok(IpAddr::V4(address)) => Some(address.to_ipv6_mapped().octets()),
+        Ok(IpAddr::V6(address)) => Some(address.octets()),
+        Err(_) => None,
+    };
+    match (bytes(one), bytes(other)) {
+        (Some(one), Some(other)) => one.cmp(&other),
+        _ => one.cmp(other),
+    }
+}
+
+/// The way of a document through the levels of a panel.
+struct Path<'p> {
+    levels: &'p [Level],
+    metrics: &'p [(MetricKind, Option<Slot>)],
+    scale: TimeScale,
+    usage: &'p mut Usage,
+    /// The largest number of intervals of a time axis on the way.
+    most_intervals: usize,
+}
+
+impl Path<'_> {
+    fn add(&mut self, group: &mut Group, depth: usize, fields: &DocumentFields<'_>, time: i64) {
+        group.documents += 1;
+        self.add_to_metrics(group, fields, time);
+        match self.levels.get(depth) {
+            None => {}
+            Some(Level::Time) => {
+                if let Subgroups::None = group.inside {
+                    group.inside = Subgroups::Times(BTreeMap::new());
+                }
+                if let Subgroups::Times(times) = &mut group.inside {
+                    let start = self.scale.start(time);
+                    let before = times.len();
+                    let inside = times.entry(start).or_default();
+                    self.add(inside, depth + 1, fields, time);
+                    self.usage.groups += times.len() - before;
+                    self.most_intervals = self.most_intervals.max(times.len());
+                }
+            }
+            Some(Level::Terms(slot)) => {
+                if let Subgroups::None = group.inside {
+                    group.inside = Subgroups::Terms(HashMap::new());
+                }
+                if let Subgroups::Terms(groups) = &mut group.inside {
+                    for value in fields.values(*slot) {
+                        self.add_to_term(groups, value, depth, fields, time);
+                    }
+                }
+            }
+            Some(Level::Filters(filters)) => {
+                if let Subgroups::None = group.inside {
+                    let groups: Vec<Group> = filters.iter().map(|_| Group::default()).collect();
+                    self.usage.groups += groups.len();
+                    group.inside = Subgroups::Filters(groups);
+                }
+                if let Subgroups::Filters(groups) = &mut group.inside {
+                    for (filter, group) in filters.iter().zip(groups) {
+                        if filter.holds(&|slot: &Slot| fields.values(*slot)) {
+                            self.add(group, depth + 1, fields, time);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_to_term(
+        &mut self,
+        groups: &mut HashMap<Box<str>, Group>,
+        value: &Cow<'_, str>,
+        depth: usize,
+        fields: &DocumentFields<'_>,
+        time: i64,
+    ) {
+        if let Some(group) = groups.get_mut(&**value) {
+            return self.add(group, depth + 1, fields, time);
+        }
+        if depth > 0 && self.usage.groups > MAX_GROUPS {
+            // Only outermost groups are forgotten; one of them may have more groups inside than all may have together.
+            self.usage.is_incomplete = true;
+            return;
+        }
+        let mut group = Group::default();
+        self.add(&mut group, depth + 1, fields, time);
+        groups.insert(value.as_ref().into(), group);
+        self.usage.groups += 1;
+    }
+
+    fn add_to_metrics(&mut self, group: &mut Group, fields: &DocumentFields<'_>, time: i64) {
+        if group.metrics.is_empty() {
+            group.metrics = self.metrics.iter().map(|(kind, _)| MetricState::new(*kind)).collect();
+        }
+        for (state, (kind, slot)) in group.metrics.iter_mut().zip(self.metrics) {
+            match (state, slot) {
+                (MetricState::Count, _) => {}
+                (MetricState::Unique(hashes), Some(slot)) => {
+                    for value in fields.values(*slot) {
+                        let hash = hashes.hasher().hash_one(value.as_ref());
+                        if self.usage.values < MAX_VALUES {
+                            self.usage.values += usize::from(hashes.insert(hash));
+                        } else {
+                            self.usage.is_incomplete |= !hashes.contains(&hash);
+                        }
+                    }
+                }
+                (MetricState::Number(number), None) => {
+                    #[expect(clippy::cast_precision_loss, reason = "milliseconds are below 2^53")]
+                    let time = time as f64;
+                    *number = Some(kind.combine(*number, time));
+                }
+                (MetricState::Number(number), Some(slot)) => {
+                    for value in fields.values(*slot).iter().filter_map(|value| value.parse().ok())
+                    {
+                        *number = Some(kind.combine(*number, value));
+                    }
+                }
+                (MetricState::Unique(_), None) => {}
+            }
+        }
+    }
+}
+
+impl MetricKind {
+    fn combine(self, before: Option<f64>, value: f64) -> f64 {
+        match (self, before) {
+            (_, None) => value,
+            (Self::Min, Some(before)) => before.min(value),
+            (Self::Max, Some(before)) => before.max(value),
+            (Self::Sum | Self::Count | Self::Unique, Some(before)) => before + value,
+        }
+    }
+}
+
+impl MetricState {
+    fn new(kind: MetricKind) -> Self {
+        match kind {
+            MetricKind::Count => Self::Count,
+            MetricKind::Unique => Self::Unique(HashSet::default()),
+            MetricKind::Sum => Self::Number(Some(0.0)),
+            MetricKind::Min | MetricKind::Max => Self::Number(None),
+        }
+    }
+
+    fn merge(&mut self, other: Self, kind: MetricKind) {
+        match (self, other) {
+            (Self::Unique(values), Self::Unique(others)) => values.extend(others),
+            (Self::Number(number), Self::Number(Some(other))) => {
+                *number = Some(kind.combine(*number, other));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Group {
+    /// Returns the numbers of groups and values inside.
+    fn usage(&self) -> (usize, usize) {
+        let mut values = 0;
+        for metric in &self.metrics {
+            if let MetricState::Unique(hashes) = metric {
+                values += hashes.len();
+            }
+        }
+        let mut total = (0, values);
+        let mut add = |group: &Self| {
+            let (groups, values) = group.usage();
+            total = (total.0 + groups + 1, total.1 + values);
+        };
+        match &self.inside {
+            Subgroups::None => {}
+            Subgroups::Times(groups) => groups.values().for_each(add),
+            Subgroups::Terms(groups) => groups.values().for_each(add),
+            Subgroups::Filters(groups) => groups.iter().for_each(&mut add),
+        }
+        total
+    }
+
+    fn merge(&mut self, other: Self, metrics: &[(MetricKind, Option<Slot>)]) {
+        self.documents += other.documents;
+        if self.metrics.is_empty() {
+            self.metrics = other.metrics;
+        } else {
+            let kinds = metrics.iter().map(|(kind, _)| *kind);
+            for ((state, other), kind) in self.metrics.iter_mut().zip(other.metrics).zip(kinds) {
+                state.merge(other, kind);
+            }
+        }
+        match (&mut self.inside, other.inside) {
+            (_, Subgroups::None) => {}
+            (Subgroups::Times(groups), Subgroups::Times(others)) => {
+                for (time, other) in others {
+                    groups.entry(time).or_default().merge(other, metrics);
+                }
+            }
+            (Subgroups::Terms(groups), Subgroups::Terms(others)) => {
+                for (value, other) in others {
+                    groups.entry(value).or_default().merge(other, metrics);
+                }
+            }
+            (Subgroups::Filters(groups), Subgroups::Filters(others)) => {
+                for (group, other) in groups.iter_mut().zip(others) {
+                    group.merge(other, metrics);
+                }
+            }
+            (inside, others) => *inside = others,
+        }
+    }
+
+    /// Merges the groups of a time axis into longer intervals.
+    fn rescale(&mut self, scale: TimeScale, metrics: &[(MetricKind, Option<Slot>)]) {
+        match &mut self.inside {
+            Subgroups::None => {}
+            Subgroups::Times(times) => {
+                let mut longer: BTreeMap<i64, Self> = BTreeMap::new();
+                for (time, group) in std::mem::take(times) {
+                    longer.entry(scale.start(time)).or_default().merge(group, metrics);
+                }
+                *times = longer;
+            }
+            Subgroups::Terms(groups) => {
+                groups.values_mut().for_each(|group| group.rescale(scale, metrics));
+            }
+            Subgroups::Filters(groups) => {
+                groups.iter_mut().for_each(|group| group.rescale(scale, metrics));
+            }
+        }
+    }
+}
