@@ -1,5 +1,6 @@
 """What is measured and what it is fed: the programs, the corpora, the peers, all in one folder outside the tree."""
 
+import functools
 import json
 import os
 import shutil
@@ -20,10 +21,24 @@ class Bench:
     def __init__(self, folder, trailload=None, samples=None, quick=False):
         self.folder, self.quick, self.samples = folder, quick, samples
         self.folder.mkdir(parents=True, exist_ok=True)
-        built = build(trailload is None)
-        self.trailload = trailload or built / "trailload"
-        tools = ("nullsink", "replay", "fakeaws")
-        self.nullsink, self.replay, self.fakeaws = (built / "examples" / name for name in tools)
+        self.trailload = trailload or build("--bin", "trailload") / "trailload"
+
+    @functools.cached_property
+    def tools(self):
+        """The folder of the programs that stand for engines and AWS, built once a case needs one."""
+        return build("--examples") / "examples"
+
+    @property
+    def nullsink(self):
+        return self.tools / "nullsink"
+
+    @property
+    def replay(self):
+        return self.tools / "replay"
+
+    @property
+    def fakeaws(self):
+        return self.tools / "fakeaws"
 
     def corpus(self, name, *arguments):
         """Returns the folder of a corpus, made first where it is missing or was made otherwise, and its manifest."""
@@ -78,17 +93,9 @@ class Bench:
         return usage, facts
 
 
-def build(with_trailload):
-    """Builds the release programs and returns the folder that they are in."""
-    cargo = [
-        "cargo",
-        "build",
-        "--release",
-        "--quiet",
-        "--examples",
-        *(["--bin", "trailload"] if with_trailload else []),
-    ]
-    subprocess.run(cargo, cwd=ROOT, check=True)
+def build(*targets):
+    """Builds release programs and returns the folder that they are in."""
+    subprocess.run(["cargo", "build", "--release", "--quiet", *targets], cwd=ROOT, check=True)
     facts = subprocess.run(
         ["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT, check=True, stdout=subprocess.PIPE
     )
