@@ -16,6 +16,10 @@ pub(super) enum MetaKey {
     ClusterUuid,
     /// The period that each index covers.
     IndexBy,
+    /// The address of the state of alerts that is shared with other processes.
+    AlertState,
+    /// The id by which other processes know this file as the owner of deliveries.
+    AlertOwner,
 }
 
 impl MetaKey {
@@ -23,6 +27,8 @@ impl MetaKey {
         match self {
             Self::ClusterUuid => "cluster",
             Self::IndexBy => "index_by",
+            Self::AlertState => "alert_state",
+            Self::AlertOwner => "alert_owner",
         }
     }
 

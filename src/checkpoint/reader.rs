@@ -6,6 +6,7 @@
 //! truncated.
 //! Deliberately not here: writing (see `store`) and formatting (see `cli`).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
-use super::alerts::{ActionStatus, Delivery, DeliveryRows, RuleStatus, UndeliveredAlert};
+use super::alerts::{
+    ActionStatus, Delivery, DeliveryRows, RuleStatus, UndeliveredAlert, UndeliveredEvent,
+    undelivered_events,
+};
 use super::coverage::{Finality, covered};
 use super::index_rows::{self, MetaKey};
 use super::indices::LoadedIndices;
@@ -110,6 +114,28 @@ impl CheckpointReader {
     pub fn undelivered_alerts(&self, limit: usize) -> Result<Vec<UndeliveredAlert>, Error> {
         DeliveryRows::new(&self.connection).dead_letters(limit).map_err(|source| {
             Error::from_sqlite(&self.path, "read the alerts that were not delivered", source)
+        })
+    }
+
+    /// Returns the alerts that are pending or dead letters, without those that the user accepted.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn undelivered_events(&self) -> Result<Vec<UndeliveredEvent>, Error> {
+        undelivered_events(&self.connection).map_err(|source| {
+            Error::from_sqlite(&self.path, "read the alerts that were not delivered", source)
+        })
+    }
+
+    /// Returns the address at which the state of alerts is shared with other processes, if it is.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn shared_alerts(&self) -> Result<Option<String>, Error> {
+        MetaKey::AlertState.read(&self.connection).map_err(|source| {
+            Error::from_sqlite(&self.path, "read the address of the alert state", source)
         })
     }
 
@@ -256,6 +282,16 @@ impl CheckpointReader {
         limit: u32,
     ) -> Result<Vec<RetryCandidate>, Error> {
         dead_letters::retry_candidates(&self.connection, retry, unchanged, after, limit)
+            .map_err(|source| self.dead_letter_error(source))
+    }
+
+    /// Returns the keys of the partitions of which the latest run kept dead letters.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn partitions_with_dead_letters(&self) -> Result<BTreeSet<String>, Error> {
+        dead_letters::partitions_of_latest_run(&self.connection)
             .map_err(|source| self.dead_letter_error(source))
     }
 

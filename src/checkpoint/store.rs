@@ -479,6 +479,31 @@ impl CheckpointStore {
         Ok(retried)
     }
 
+    /// Records that the state of alerts is shared at an address. Returns the id of this file as the owner of deliveries, which is
+    /// created with the first address.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read or written.
+    pub fn share_alerts(&mut self, address: &str) -> Result<String, Error> {
+        let known = self.fact(MetaKey::AlertOwner)?;
+        let owner = known.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
+        self.write_now("record the alert state", |store| {
+            MetaKey::AlertState.write(&store.connection, address)?;
+            MetaKey::AlertOwner.write(&store.connection, &owner)
+        })?;
+        Ok(owner)
+    }
+
+    /// Returns the address at which an earlier run shared the state of alerts.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be read.
+    pub fn shared_alerts(&self) -> Result<Option<String>, Error> {
+        self.fact(MetaKey::AlertState)
+    }
+
     /// Returns what became of the matches of this run so far.
     pub fn alert_totals(&self) -> AlertTotals {
         self.alerts.as_ref().map(AlertMemory::totals).unwrap_or_default()

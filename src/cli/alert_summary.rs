@@ -145,6 +145,8 @@ pub(in crate::cli) fn delivery_failure(fault: &DeliveryFault) -> Option<Failure>
             let failure = Failure::from_error(Exit::ActionRequired, fault);
             Some(failure.hint("free space, or write elsewhere; the next run prints the alerts again that were not written"))
         }
+        DeliveryFault::Shared(error) if error.is_interruption() => None,
+        DeliveryFault::Shared(error) => Some(error.into()),
         DeliveryFault::Read(_) | DeliveryFault::Panic => {
             Some(Failure::from_error(Exit::ActionRequired, fault))
         }

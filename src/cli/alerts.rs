@@ -12,16 +12,18 @@ use std::{
 
 use super::{
     args::{alerts::AlertArgs, time::Age},
-    environment,
+    environment::{self, Environment},
     failure::Failure,
     index_endpoint::IndexEndpoint,
     plan::sources::SourceList,
     rule_files::{self, LoadedRules, counted},
 };
 use crate::{
+    aws::{Clock, Session},
     checkpoint::{
         CheckpointReader, CheckpointStore,
         alerts::{ActionStatus, AlertOptions},
+        shared_alerts::{AlertStateAddress, DynamoTable, SharedAlerts, SharedAlertsConfig},
     },
     filter::{
         rule::{ActionReference, Rule, RuleSet, is_action_of_rule},
@@ -33,6 +35,7 @@ use crate::{
         delivery::{ActionReceiver, DeliveryPolicy},
     },
     report::{Log, format},
+    shutdown::ShutdownSignal,
     sink::alert::{Action, ActionsFile, MessageContext, Receiver, ReceiverContext, SecretLookup},
 };
 
@@ -63,6 +66,23 @@ pub(in crate::cli) struct AlertPlan {
     pub(in crate::cli) max_age: Duration,
     /// How deliveries are made.
     pub(in crate::cli) policy: DeliveryPolicy,
+    /// The state of alerts that is shared with other processes, if it is.
+    pub(in crate::cli) state: Option<AlertStateAddress>,
+}
+
+/// For which run the state of alerts is shared.
+#[derive(Clone, Copy)]
+pub(in crate::cli) struct SharingRun<'a> {
+    /// The time range that the run evaluates.
+    pub(in crate::cli) range: TimeRange,
+    /// For events of which age alerts are sent.
+    pub(in crate::cli) ages: AlertAges,
+    /// The session that uses the table, if the run has one.
+    pub(in crate::cli) session: Option<&'a Session>,
+    /// Ends the wait for a table that is not available.
+    pub(in crate::cli) shutdown: &'a ShutdownSignal,
+    /// Receives messages.
+    pub(in crate::cli) log: &'a Log,
 }
 
 impl AlertArgs {
@@ -118,6 +138,27 @@ impl AlertArgs {
         Ok(file.unwrap_or_default())
     }
 
+    /// Returns the options with what the environment sets.
+    ///
+    /// # Errors
+    ///
+    /// Returns a usage [`Failure`] if a variable is invalid.
+    pub(in crate::cli) fn with_environment(
+        &self,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let mut options = self.clone();
+        if options.alert_state.is_none()
+            && let Some(text) = &environment.alert_state
+        {
+            let address = text.parse().map_err(|error| {
+                Failure::usage(format!("invalid value for {}: {error}", environment::ALERT_STATE))
+            })?;
+            options.alert_state = Some(address);
+        }
+        Ok(options)
+    }
+
     /// Returns a plan without rules and their actions.
     fn plan_of(&self, file: ActionsFile) -> AlertPlan {
         let deliver_within = self.deliver_within.map_or(DEFAULT_DELIVER_WITHIN, Age::length);
@@ -127,6 +168,7 @@ impl AlertArgs {
             path: self.actions.clone(),
             actions: Vec::new(),
             waiting: Vec::new(),
+            state: self.alert_state.clone(),
             max_age: self.alert_max_age.map_or(DEFAULT_MAX_AGE, Age::length),
             policy: DeliveryPolicy::new(deliver_within),
         }
@@ -163,6 +205,11 @@ impl AlertPlan {
 }
 
 impl AlertPlan {
+    /// Returns whether an AWS session is needed for alerts.
+    pub(in crate::cli) fn needs_session(&self) -> bool {
+        self.state.is_some() || self.actions.iter().any(Action::needs_session)
+    }
+
     /// Returns the number of actions in the action file.
     pub(in crate::cli) fn defined_actions(&self) -> usize {
         self.file.actions.len()
@@ -244,6 +291,41 @@ impl AlertPlan {
     ) -> Result<(), Failure> {
         store.set_rules(Arc::clone(&self.rules), self.options(range, ages))?;
         self.fail_undefined(store, log)
+    }
+
+    /// Opens the state of alerts that the run shares with other processes, if it does, and records that in the checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if the table or the checkpoint cannot be used.
+    pub(in crate::cli) async fn share(
+        &self,
+        store: &mut CheckpointStore,
+        run: SharingRun<'_>,
+    ) -> Result<Option<SharedAlerts>, Failure> {
+        let SharingRun { range, ages, session, shutdown, log } = run;
+        let (Some(address), Some(session)) = (&self.state, session) else {
+            if let Some(known) = store.shared_alerts()? {
+                log.warn(
+                    &store.path().display().to_string(),
+                    format_args!(
+                        "earlier runs shared alerts in {known}; without --alert-state, other processes may send the same alerts"
+                    ),
+                );
+            }
+            return Ok(None);
+        };
+        let owner = store.share_alerts(&address.to_string())?;
+        let clock = Clock::new(environment::now);
+        let shared = SharedAlerts::open(SharedAlertsConfig {
+            table: DynamoTable::new(address, session, clock.clone()),
+            rules: Arc::clone(&self.rules),
+            options: self.options(range, ages),
+            owner,
+            clock,
+            shutdown: shutdown.clone(),
+        });
+        Ok(Some(shared.await?))
     }
 
     /// Makes dead letters of alerts whose action is not in the action file any more.

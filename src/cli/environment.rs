@@ -33,9 +33,19 @@ pub const API_KEY_FILE: &str = "TRAILLOAD_API_KEY_FILE";
 /// The width of a terminal that does not report one, such as that of a container without a window.
 const DEFAULT_TERMINAL_COLUMNS: usize = 80;
 
+/// Address of the state of alerts that several processes share.
+pub const ALERT_STATE: &str = "TRAILLOAD_ALERT_STATE";
+
 /// Returns the value of a variable that a file of the user names.
 pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
+}
+
+/// Returns the variables whose names begin with `prefix`. Names that are not UTF-8 are not among them.
+pub fn variables_with_prefix(prefix: &str) -> Vec<(String, OsString)> {
+    let variables = std::env::vars_os();
+    let variables = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    variables.filter(|(name, _)| name.starts_with(prefix)).collect()
 }
 
 /// The environment of the process at its start.
@@ -51,6 +61,8 @@ pub struct Environment {
     pub api_key: Option<Secret>,
     /// [`API_KEY_FILE`].
     pub api_key_file: Option<PathBuf>,
+    /// [`ALERT_STATE`].
+    pub alert_state: Option<String>,
     /// CA certificates to trust for AWS, as in the AWS CLI: `AWS_CA_BUNDLE`.
     pub aws_ca_bundle: Option<PathBuf>,
     /// The Region, as in the AWS CLI: `AWS_REGION`, `AWS_DEFAULT_REGION`.
@@ -107,6 +119,7 @@ impl Environment {
             password_file: path(PASSWORD_FILE),
             api_key: text(API_KEY).map(Secret::new),
             api_key_file: path(API_KEY_FILE),
+            alert_state: text(ALERT_STATE),
             aws_ca_bundle: path("AWS_CA_BUNDLE"),
             aws_region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")),
             state,

@@ -10,7 +10,11 @@ use serde_json::json;
 
 use super::exit::Exit;
 use crate::{
-    aws, checkpoint,
+    aws,
+    checkpoint::{
+        self,
+        shared_alerts::{self, Problem},
+    },
     error::chain,
     event::DeadLetterCause,
     filter::syntax::SyntaxError,
@@ -19,7 +23,7 @@ use crate::{
     proxy,
     report::{Log, summary},
     sink,
-    source::{self, index::IndexError, lookup, s3},
+    source::{self, index::IndexError, lookup, queue::QueueError, s3},
 };
 
 /// The hint for an error that only a bug can cause.
@@ -135,6 +139,7 @@ fn source_hint(error: &source::Error) -> Option<String> {
             Some("check the path; a bucket is given as s3://BUCKET".to_owned())
         }
         source::Error::Bucket { source, .. } => bucket_hint(source),
+        source::Error::Queue { source, .. } => queue_hint(source),
         source::Error::Lookup(error) => lookup_hint(error),
         source::Error::Index(error) => index_hint(error),
         source::Error::Account { source, .. } => source.hint().map(str::to_owned),
@@ -151,6 +156,19 @@ fn bucket_hint(refusal: &s3::S3Error) -> Option<String> {
         return Some("check the name of the bucket".to_owned());
     }
     answer.kind.hint().map(str::to_owned)
+}
+
+fn queue_hint(error: &QueueError) -> Option<String> {
+    if let Some(missing) = &error.missing_permission {
+        return Some(allow(missing.action, &missing.resource));
+    }
+    match error.service_error.code.as_deref() {
+        Some("QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue") => Some(
+            "check the name, the account and the Region (AWS_REGION); 'aws sqs list-queues' shows what exists"
+                .to_owned(),
+        ),
+        _ => error.service_error.kind.hint().map(str::to_owned),
+    }
 }
 
 fn index_hint(error: &IndexError) -> Option<String> {
@@ -243,10 +261,84 @@ impl From<IndexError> for Failure {
     }
 }
 
+impl From<shared_alerts::Error> for Failure {
+    fn from(error: shared_alerts::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&shared_alerts::Error> for Failure {
+    fn from(error: &shared_alerts::Error) -> Self {
+        let exit = if error.is_interruption() { Exit::StoppedEarly } else { Exit::ActionRequired };
+        Self { hint: alert_state_hint(error), ..Self::from_error(exit, error) }
+    }
+}
+
+/// Returns the hint for a table of alerts that cannot be used.
+fn alert_state_hint(error: &shared_alerts::Error) -> Option<String> {
+    let shared_alerts::Error::Request { table, region, source, .. } = error else {
+        return match error {
+            shared_alerts::Error::InvalidItem { key, .. } => {
+                Some(format!("delete the item {key}, or use a table of its own for alerts"))
+            }
+            _ => None,
+        };
+    };
+    match error.problem() {
+        Problem::MissingTable => Some(create_table(table, region)),
+        Problem::WrongKey => Some(format!(
+            "the table needs the key {{id: S}}; use another table: {}",
+            create_table(table, region)
+        )),
+        Problem::AccessDenied => Some(allow_actions(
+            &ALERT_STATE_ACTIONS,
+            &format!("arn:aws:dynamodb:{region}:*:table/{table}"),
+        )),
+        Problem::EncryptionKey => Some(
+            "allow kms:Decrypt on the key that encrypts the table, or enable the key".to_owned(),
+        ),
+        Problem::Aws => source.kind.hint().map(str::to_owned),
+        Problem::Other => None,
+    }
+}
+
+/// What runs do with the table of alerts.
+pub(super) const ALERT_STATE_ACTIONS: [&str; 4] = [
+    "dynamodb:BatchGetItem",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+];
+
+/// Returns the commands that create a table of alerts.
+pub(super) fn create_table(table: &str, region: &str) -> String {
+    format!(
+        "create the table: aws dynamodb create-table --region {region} --table-name {table} \
+         --attribute-definitions AttributeName=id,AttributeType=S --key-schema AttributeName=id,KeyType=HASH \
+         --billing-mode PAY_PER_REQUEST && aws dynamodb wait table-exists --region {region} --table-name {table} && {}",
+        enable_expiry(table, region)
+    )
+}
+
+/// Returns the command that lets items of a table of alerts expire.
+pub(super) fn enable_expiry(table: &str, region: &str) -> String {
+    format!(
+        "aws dynamodb update-time-to-live --region {region} --table-name {table} \
+         --time-to-live-specification Enabled=true,AttributeName=expires"
+    )
+}
+
+/// Returns the statement that allows actions.
+pub(super) fn allow_actions(actions: &[&str], resource: &str) -> String {
+    let statement = json!({ "Effect": "Allow", "Action": actions, "Resource": resource });
+    format!("add this statement to the policy: {statement}")
+}
+
 impl From<pipeline::LoadError> for Failure {
     fn from(error: pipeline::LoadError) -> Self {
         match error {
             pipeline::LoadError::Sink(error) => error.into(),
+            pipeline::LoadError::AlertState(error) => error.into(),
             pipeline::LoadError::TooManyBlocked { ref source, .. } => {
                 Self::from_error(Exit::ActionRequired, &error).hint(match source.cause {
                     DeadLetterCause::Pipeline => {

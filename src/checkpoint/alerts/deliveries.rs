@@ -31,7 +31,7 @@ impl<'c> DeliveryRows<'c> {
         after: i64,
         limit: usize,
     ) -> rusqlite::Result<Vec<Delivery>> {
-        let sql = "SELECT alert_deliveries.number, state, attempts, content, first_attempt \
+        let sql = "SELECT alert_deliveries.number, state, attempts, content, first_attempt, acknowledged IS NOT NULL \
              FROM alert_deliveries JOIN alerts ON alerts.number = alert \
              WHERE action = ?1 AND alert_deliveries.number > ?2 AND state <> 'dead' \
              ORDER BY alert_deliveries.number LIMIT ?3";
@@ -50,10 +50,10 @@ impl<'c> DeliveryRows<'c> {
                 action: action.to_owned(),
                 attempts: row.get(2)?,
                 first_attempt: first_attempt.and_then(|at| Timestamp::from_millisecond(at).ok()),
-                state: if state == "sending" {
-                    DeliveryState::Sending
-                } else {
-                    DeliveryState::Pending
+                state: match (row.get(5)?, state.as_str()) {
+                    (true, _) => DeliveryState::Acknowledged,
+                    (false, "sending") => DeliveryState::Sending,
+                    (false, _) => DeliveryState::Pending,
                 },
             })
         };
@@ -85,7 +85,17 @@ impl<'c> DeliveryRows<'c> {
                 Ok(0)
             }
             DeliveryUpdate::Ended(DeliveryOutcome::Delivered { number }) => {
-                self.delete_delivered(*number, now)
+                let Some(action) = self.delete(*number)? else { return Ok(0) };
+                self.count_delivered(&action, now)?;
+                Ok(1)
+            }
+            DeliveryUpdate::Ended(DeliveryOutcome::DeliveredElsewhere { number }) => {
+                Ok(u64::from(self.delete(*number)?.is_some()))
+            }
+            DeliveryUpdate::Ended(DeliveryOutcome::Acknowledged { number }) => {
+                let sql = "UPDATE alert_deliveries SET acknowledged = ?2 WHERE number = ?1";
+                self.connection.prepare_cached(sql)?.execute(params![number, now])?;
+                Ok(0)
             }
             DeliveryUpdate::Ended(DeliveryOutcome::Postponed { number, cause }) => {
                 self.fail(*number, "pending", cause, now)
@@ -97,21 +107,25 @@ impl<'c> DeliveryRows<'c> {
         }
     }
 
-    fn delete_delivered(self, number: i64, now: i64) -> rusqlite::Result<u64> {
+    /// Deletes a delivery, and its alert with the last one. Returns its action, if it was there.
+    fn delete(self, number: i64) -> rusqlite::Result<Option<String>> {
         let sql = "DELETE FROM alert_deliveries WHERE number = ?1 RETURNING alert, action";
         let deleted: Option<(i64, String)> = self
             .connection
             .prepare_cached(sql)?
             .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let Some((alert, action)) = deleted else { return Ok(0) };
-        let sql = "INSERT INTO alert_actions (name, delivered, last_delivered) VALUES (?1, 1, ?2) \
-             ON CONFLICT (name) DO UPDATE SET delivered = delivered + 1, last_delivered = excluded.last_delivered";
-        self.connection.prepare_cached(sql)?.execute(params![action, now])?;
+        let Some((alert, action)) = deleted else { return Ok(None) };
         let sql = "DELETE FROM alerts WHERE number = ?1 \
              AND NOT EXISTS (SELECT 1 FROM alert_deliveries WHERE alert = ?1)";
         self.connection.prepare_cached(sql)?.execute([alert])?;
-        Ok(1)
+        Ok(Some(action))
+    }
+
+    fn count_delivered(self, action: &str, now: i64) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO alert_actions (name, delivered, last_delivered) VALUES (?1, 1, ?2) \
+             ON CONFLICT (name) DO UPDATE SET delivered = delivered + 1, last_delivered = excluded.last_delivered";
+        self.connection.prepare_cached(sql)?.execute(params![action, now]).map(drop)
     }
 
     fn fail(self, number: i64, state: &str, cause: &str, now: i64) -> rusqlite::Result<u64> {
@@ -207,16 +221,14 @@ impl<'c> DeliveryRows<'c> {
 
     /// Returns what the rules have raised, by name.
     pub(in crate::checkpoint) fn rules(self) -> rusqlite::Result<Vec<RuleStatus>> {
-        let sql =
-            "SELECT name, matches, alerts, recorded, last_alert FROM alert_rules ORDER BY name";
+        let sql = "SELECT name, alerts, recorded, last_alert FROM alert_rules ORDER BY name";
         let mut statement = self.connection.prepare_cached(sql)?;
         let row = |row: &Row<'_>| {
             Ok(RuleStatus {
                 rule: row.get(0)?,
-                matches: number(row, 1)?,
-                alerts: number(row, 2)?,
-                recorded: number(row, 3)?,
-                last_alert: row.get(4)?,
+                alerts: number(row, 1)?,
+                recorded: number(row, 2)?,
+                last_alert: row.get(3)?,
             })
         };
         statement.query_map([], row)?.collect()

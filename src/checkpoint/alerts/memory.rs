@@ -58,7 +58,6 @@ struct RuleState {
 /// Changes of a rule since it was last stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Unsaved {
-    matches: i64,
     alerts: i64,
     recorded: i64,
     last_alert: Option<i64>,
@@ -193,15 +192,15 @@ impl AlertMemory {
     }
 
     fn save_rules(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "UPDATE alert_rules SET matches = matches + ?2, alerts = alerts + ?3, recorded = recorded + ?4, \
-             last_alert = coalesce(?5, last_alert), learning_from = coalesce(?6, learning_from) WHERE name = ?1";
+        let sql = "UPDATE alert_rules SET alerts = alerts + ?2, recorded = recorded + ?3, \
+             last_alert = coalesce(?4, last_alert), learning_from = coalesce(?5, learning_from) WHERE name = ?1";
         for (rule, state) in self.rules.rules().iter().zip(&mut self.states) {
             let unsaved = std::mem::take(&mut state.unsaved);
             if unsaved == Unsaved::default() {
                 continue;
             }
-            let Unsaved { matches, alerts, recorded, last_alert, learning_from } = unsaved;
-            let values = params![rule.name, matches, alerts, recorded, last_alert, learning_from];
+            let Unsaved { alerts, recorded, last_alert, learning_from } = unsaved;
+            let values = params![rule.name, alerts, recorded, last_alert, learning_from];
             connection.prepare_cached(sql)?.execute(values)?;
         }
         Ok(())
@@ -222,8 +221,7 @@ impl AlertTotals {
 
 impl Unsaved {
     fn add(&mut self, decided: &RuleDecisions, now: i64) {
-        let RuleDecisions { suppressed, learned, alerts, recorded, .. } = *decided;
-        self.matches += integer(suppressed + learned + alerts + recorded);
+        let RuleDecisions { alerts, recorded, .. } = *decided;
         self.alerts += integer(alerts);
         self.recorded += integer(recorded);
         if alerts + recorded > 0 {
@@ -282,12 +280,6 @@ impl Recording<'_> {
             }
         };
         *counter += 1;
-        if matches!(judgement, Judgement::Duplicate) {
-            return Ok(());
-        }
-        if let Some(unsaved) = self.unsaved(found.rule) {
-            unsaved.matches += 1;
-        }
         match judgement {
             Judgement::Alert(raised) => self.raise(rule, &candidate, raised),
             _ => Ok(()),

@@ -175,6 +175,8 @@ pub enum DeliveryState {
     Pending,
     /// An attempt was started, and its outcome was not recorded: the receiver may have the alert.
     Sending,
+    /// The receiver has acknowledged it, which the state that several processes share does not know yet.
+    Acknowledged,
 }
 
 /// The outcome of an attempt to make a delivery.
@@ -182,6 +184,17 @@ pub enum DeliveryState {
 pub enum DeliveryOutcome {
     /// The receiver acknowledged it.
     Delivered {
+        /// The number of the delivery.
+        number: i64,
+    },
+    /// The receiver acknowledged it, which the state that several processes share does not know yet. The delivery stays pending
+    /// until that is told.
+    Acknowledged {
+        /// The number of the delivery.
+        number: i64,
+    },
+    /// The receiver had acknowledged it to another process.
+    DeliveredElsewhere {
         /// The number of the delivery.
         number: i64,
     },
@@ -262,8 +275,6 @@ pub struct ActionStatus {
 pub struct RuleStatus {
     /// The name of the rule.
     pub rule: String,
-    /// Matches, without duplicates of alerts.
-    pub matches: u64,
     /// Alerts that were raised to be delivered.
     pub alerts: u64,
     /// Alerts for events that were too old to be delivered.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::time::Age;
+use crate::checkpoint::shared_alerts::AlertStateAddress;
 
 /// Which alerts are sent, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -19,4 +20,8 @@ pub struct AlertArgs {
     /// [default: 2m]
     #[arg(long, value_name = "AGE")]
     pub deliver_within: Option<Age>,
+    /// Share which alerts were sent with other processes, in this DynamoDB table:
+    /// 'dynamodb://TABLE[?region=REGION]' [default: $TRAILLOAD_ALERT_STATE, or the checkpoint alone]
+    #[arg(long, value_name = "TABLE")]
+    pub alert_state: Option<AlertStateAddress>,
 }

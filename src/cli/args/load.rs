@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use super::{
-    alerts::AlertArgs, aws::AwsArgs, document::DocumentArgs, engine::EngineArgs,
-    resources::ResourceArgs, source::SourceArgs,
+    alerts::AlertArgs,
+    aws::AwsArgs,
+    document::DocumentArgs,
+    engine::{EngineArgs, EngineUrl},
+    resources::ResourceArgs,
+    source::SourceArgs,
 };
 use crate::normalize::IndexBy;
 
@@ -45,6 +49,7 @@ Examples:
 #[command(mut_arg("actions", |option| option.requires("rules")))]
 #[command(mut_arg("alert_max_age", |option| option.requires("rules")))]
 #[command(mut_arg("deliver_within", |option| option.requires("rules")))]
+#[command(mut_arg("alert_state", |option| option.requires("rules")))]
 #[command(next_help_heading = "Load options")]
 pub struct LoadArgs {
     /// What is read.
@@ -93,6 +98,10 @@ pub struct LoadArgs {
         help_heading = "Engine options"
     )]
     pub accept_missing: Option<String>,
+    /// After new fields were mapped, refresh the field list of the index pattern in these OpenSearch
+    /// Dashboards (URL as in 'trailload setup'); Kibana needs no refresh
+    #[arg(long, value_name = "URL", conflicts_with = "dry_run", help_heading = "Engine options")]
+    pub dashboards: Option<EngineUrl>,
     /// Replace an index template that is newer or that trailload did not create
     #[arg(long, help_heading = "Engine options")]
     pub force: bool,

@@ -48,7 +48,7 @@ pub(super) async fn run(context: RunContext<'_>) -> Result<RunOutcome, Failure> 
         Err(checkpoint::Error::NotFound { .. } | checkpoint::Error::Empty { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let opening = Box::pin(open_session(plan, metrics, &[]));
+    let opening = Box::pin(open_session(plan, metrics, None));
     let Some(session) = unless_shut_down(shutdown, opening).await? else {
         return Ok(RunOutcome::Stopped);
     };

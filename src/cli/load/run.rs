@@ -12,20 +12,21 @@ use crate::{
     aws::Session,
     checkpoint::{CheckpointReader, CheckpointStore},
     cli::{
-        alerts::AlertAges,
+        alerts::{AlertAges, SharingRun},
+        dashboards_endpoint::refresh_after_load,
         environment,
         failure::Failure,
         plan::{Plan, aws::EngineAuth},
         runtime,
         signals::{self, ShutdownMessages},
-        sources::{nothing_done, signing, unless_shut_down},
+        sources::{nothing_done, queues::QueueAcknowledgers, signing, unless_shut_down},
     },
     filter::rule::RuleSet,
     normalize::FieldRegistry,
     pipeline::{self, LoadAlerts, LoadAlertsEnd, LoadConfig, LoadEnd, RunEnd, RunOutcome},
     report::{Log, Metrics},
     shutdown::shutdown_channel,
-    sink::Engine,
+    sink::{Engine, Target},
     source::{CombinedSource, Files},
 };
 
@@ -38,6 +39,8 @@ pub(super) struct RunResult {
     pub(super) store: Option<CheckpointStore>,
     /// What became of alerts, if rules were evaluated.
     pub(super) alerts: Option<AlertResult>,
+    /// The engine, if the run loaded into it, to record there what the run did.
+    pub(super) target: Option<Target>,
 }
 
 /// What became of the alerts of a run.
@@ -49,14 +52,14 @@ pub(super) struct AlertResult {
 
 impl From<Result<RunOutcome, Failure>> for RunResult {
     fn from(outcome: Result<RunOutcome, Failure>) -> Self {
-        Self { outcome, store: None, alerts: None }
+        Self { outcome, store: None, alerts: None, target: None }
     }
 }
 
 impl RunResult {
     /// Returns the result of a run that ended before anything was read.
     fn before_reading(outcome: Result<RunOutcome, Failure>, store: CheckpointStore) -> Self {
-        Self { outcome, store: Some(store), alerts: None }
+        Self { outcome, store: Some(store), alerts: None, target: None }
     }
 }
 
@@ -75,15 +78,26 @@ async fn run(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
     {
         return Err(failure).into();
     }
-    let context = RunContext { plan, metrics, log, shutdown: &shutdown, trigger: &trigger };
-    if plan.dry_run {
-        return dry_run::run(context).await.into();
-    }
-    match open(context).await {
-        Ok(Some(resources)) => Box::pin(load_into_engine(context, resources)).await,
-        Ok(None) => Ok(RunOutcome::Stopped).into(),
-        Err(failure) => Err(failure).into(),
-    }
+    let acknowledgers = QueueAcknowledgers::default();
+    let context = RunContext {
+        plan,
+        metrics,
+        log,
+        acknowledgers: &acknowledgers,
+        shutdown: &shutdown,
+        trigger: &trigger,
+    };
+    let result = if plan.dry_run {
+        dry_run::run(context).await.into()
+    } else {
+        match open(context).await {
+            Ok(Some(resources)) => Box::pin(load_into_engine(context, resources)).await,
+            Ok(None) => Ok(RunOutcome::Stopped).into(),
+            Err(failure) => Err(failure).into(),
+        }
+    };
+    acknowledgers.finish(metrics, log).await;
+    result
 }
 
 /// The resources of a load, opened before anything is read.
@@ -94,6 +108,7 @@ struct Resources {
     store: CheckpointStore,
     /// Who receives alerts, if rules are evaluated.
     alerts: Option<LoadAlerts>,
+    target: Target,
 }
 
 /// Opens the AWS session, the engine and the checkpoint, in this order: nothing is sent for an invalid argument, and a
@@ -104,8 +119,7 @@ async fn open(context: RunContext<'_>) -> Result<Option<Resources>, Failure> {
     let fields = Arc::new(FieldRegistry::new(Arc::clone(&rules), plan.fields, plan.max_fields));
     Files::new(&plan.sources.paths(), nothing_done())?;
     let alerts = context.alert_plan()?;
-    let actions = alerts.as_ref().map(|alerts| alerts.actions.as_slice()).unwrap_or_default();
-    let opening = Box::pin(open_session(plan, metrics, actions));
+    let opening = Box::pin(open_session(plan, metrics, alerts.as_ref()));
     let Some(session) = unless_shut_down(shutdown, opening).await? else { return Ok(None) };
     let mut target = plan.sink_target();
     if let Some(session) = session.as_ref().filter(|_| plan.engine_auth == EngineAuth::SigV4) {
@@ -117,7 +131,7 @@ async fn open(context: RunContext<'_>) -> Result<Option<Resources>, Failure> {
         None => None,
     };
     let connecting = Engine::connect(
-        target,
+        target.clone(),
         Arc::clone(&fields),
         log.clone(),
         Arc::clone(metrics),
@@ -129,18 +143,25 @@ async fn open(context: RunContext<'_>) -> Result<Option<Resources>, Failure> {
     let mut store =
         CheckpointStore::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
     let alerts = match alerts {
-        Some((receivers, alerts)) => {
-            alerts.prepare(&mut store, plan.range, AlertAges::Recent, log)?;
+        Some((mut receivers, alerts)) => {
+            let (range, ages) = (plan.range, AlertAges::Recent);
+            alerts.prepare(&mut store, range, ages, log)?;
+            let run = SharingRun { range, ages, session: session.as_ref(), shutdown, log };
+            let sharing = Box::pin(alerts.share(&mut store, run));
+            let Some(shared) = unless_shut_down(shutdown, sharing).await? else {
+                return Ok(None);
+            };
+            receivers.delivery.shared = shared;
             Some(receivers)
         }
         None => None,
     };
-    Ok(Some(Resources { session, fields, engine, store, alerts }))
+    Ok(Some(Resources { session, fields, engine, store, alerts, target }))
 }
 
 async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunResult {
     let RunContext { plan, metrics, log, .. } = context;
-    let Resources { session, fields, engine, mut store, alerts } = resources;
+    let Resources { session, fields, engine, mut store, alerts, target } = resources;
     if let Err(failure) = index_check::check_before_run(plan, &engine, &mut store, log).await {
         return RunResult::before_reading(Err(failure), store);
     }
@@ -171,7 +192,12 @@ async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunR
     {
         outcome = Err(failure);
     }
-    RunResult { outcome, store, alerts }
+    if let Some(url) = plan.dashboards.as_ref().filter(|_| engine.has_added_fields())
+        && let Err(failure) = Box::pin(refresh_after_load(url, &target, metrics, log)).await
+    {
+        outcome = outcome.and(Err(failure));
+    }
+    RunResult { outcome, store, alerts, target: Some(target) }
 }
 
 /// Restores the decisions of earlier runs about fields, and builds the source.

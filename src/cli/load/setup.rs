@@ -13,17 +13,20 @@ use crate::{
         failure::Failure,
         plan::{AlertRequest, Plan, aws::EngineAuth},
         rule_files::load_valid_rules,
-        sources::{self, History, LookupMode, SourceBuilder},
+        sources::{
+            self, History, LookupMode, SourceBuilder,
+            queues::{QueueAcknowledgers, QueueReading},
+        },
     },
     normalize::{FieldRegistry, FieldShape, Rules, Settings},
     pipeline::{LoadAlerts, LoadConfig, PipelineConfig, alert::delivery::DeliveryConfig},
     report::{Log, Metrics},
     shutdown::{ShutdownSignal, ShutdownTrigger},
-    sink::{
-        Engine, Target,
-        alert::{Action, ReceiverContext},
+    sink::{Engine, Target, alert::ReceiverContext},
+    source::{
+        CombinedSource,
+        queue::{MessageDeletion, QueueMode},
     },
-    source::CombinedSource,
 };
 
 /// What every step of a run needs.
@@ -32,6 +35,8 @@ pub(in crate::cli) struct RunContext<'a> {
     pub(in crate::cli) plan: &'a Plan,
     pub(in crate::cli) metrics: &'a Arc<Metrics>,
     pub(in crate::cli) log: &'a Log,
+    /// What acknowledges the messages of queues.
+    pub(in crate::cli) acknowledgers: &'a QueueAcknowledgers,
     pub(in crate::cli) shutdown: &'a ShutdownSignal,
     pub(in crate::cli) trigger: &'a ShutdownTrigger,
 }
@@ -51,7 +56,8 @@ pub(in crate::cli) fn field_rules(plan: &Plan) -> Result<Rules, Failure> {
 impl<'a> RunContext<'a> {
     /// Returns the builder of the source, which skips what the checkpoint records as complete.
     pub(super) fn source_builder(self, checkpoint: Option<&'a Path>) -> SourceBuilder<'a> {
-        let Self { plan, metrics, log, shutdown, .. } = self;
+        let Self { plan, metrics, log, acknowledgers, shutdown, .. } = self;
+        let deletion = if plan.dry_run { MessageDeletion::None } else { plan.aws.messages };
         SourceBuilder {
             sources: &plan.sources,
             aws: &plan.aws,
@@ -59,6 +65,7 @@ impl<'a> RunContext<'a> {
             memory: plan.memory_budget(),
             history: if plan.reload { History::Ignored } else { History::Checkpoint(checkpoint) },
             lookup: if plan.dry_run { LookupMode::Estimate } else { LookupMode::Load },
+            queues: QueueReading { mode: QueueMode::UntilEmpty, deletion, acknowledgers },
             metrics,
             log,
             shutdown,
@@ -102,6 +109,7 @@ impl RunContext<'_> {
             // A load goes on without a reader of its alerts.
             on_closed_pipe: None,
             clock: Clock::new(environment::now),
+            shared: None,
         };
         Ok(LoadAlerts { rules: Arc::clone(&alerts.rules), delivery })
     }
@@ -111,11 +119,11 @@ impl RunContext<'_> {
 pub(super) async fn open_session(
     plan: &Plan,
     metrics: &Metrics,
-    actions: &[Action],
+    alerts: Option<&AlertPlan>,
 ) -> Result<Option<Session>, Failure> {
     let is_used = plan.sources.uses_aws()
         || plan.engine_auth == EngineAuth::SigV4
-        || actions.iter().any(Action::needs_session);
+        || alerts.is_some_and(AlertPlan::needs_session);
     if !is_used {
         return Ok(None);
     }

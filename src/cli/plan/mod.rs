@@ -17,7 +17,14 @@ use self::{
     sources::SourceList,
 };
 use super::{
-    args::{alerts::AlertArgs, engine::IndexPrefix, load::LoadArgs, size::ByteCount, time::Moment},
+    args::{
+        alerts::AlertArgs,
+        engine::{EngineUrl, IndexPrefix},
+        load::LoadArgs,
+        size::ByteCount,
+        time::Moment,
+    },
+    dashboards_endpoint::dashboards_target,
     environment::Environment,
     failure::Failure,
 };
@@ -66,6 +73,8 @@ pub struct Plan {
     pub accept_missing: Option<String>,
     /// Whether an index template that is newer or foreign is replaced.
     pub force: bool,
+    /// OpenSearch Dashboards whose field list is refreshed after the load.
+    pub dashboards: Option<EngineUrl>,
     /// The checkpoint file.
     pub checkpoint: PathBuf,
     /// Which fields are mapped.
@@ -157,6 +166,9 @@ impl LoadArgs {
         self.check_sizes()?;
         let range = self.range(now)?;
         let target = self.target(environment)?;
+        if let Some(url) = &self.dashboards {
+            dashboards_target(url, &target.credentials, None)?;
+        }
         let checkpoint = match &self.engine.checkpoint {
             Some(path) => path.clone(),
             None => {
@@ -181,6 +193,7 @@ impl LoadArgs {
             accept_cluster: self.accept_cluster,
             accept_missing: self.accept_missing.clone(),
             force: self.force,
+            dashboards: self.dashboards.clone(),
             checkpoint,
             fields: self.documents.fields,
             max_fields: self.documents.max_fields,
@@ -189,9 +202,17 @@ impl LoadArgs {
             memory: self.resources.memory,
             batch: self.resources.batch,
             summary: self.summary.clone(),
-            alerts: (!self.rules.is_empty())
-                .then(|| AlertRequest { rules: self.rules.clone(), options: self.alerts.clone() }),
+            alerts: self.alert_request(environment)?,
         })
+    }
+
+    /// Returns the rules that are evaluated while loading, if there are any.
+    fn alert_request(&self, environment: &Environment) -> Result<Option<AlertRequest>, Failure> {
+        if self.rules.is_empty() {
+            return Ok(None);
+        }
+        let options = self.alerts.with_environment(environment)?;
+        Ok(Some(AlertRequest { rules: self.rules.clone(), options }))
     }
 
     /// Returns how requests to the engine are authenticated.
@@ -280,8 +301,7 @@ impl LoadArgs {
 }
 
 fn memory_budget(memory: ByteCount, batch: ByteCount, sources: &SourceList) -> MemoryBudget {
-    let remote = usize::from(sources.lookup.is_some()) + usize::from(sources.has_buckets());
-    MemoryBudget::new(memory.0, batch.0, remote)
+    MemoryBudget::new(memory.0, batch.0, sources.remote_sources())
 }
 
 fn invalid(option: &str, given: impl std::fmt::Display, expected: &str) -> Failure {

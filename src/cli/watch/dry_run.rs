@@ -32,7 +32,10 @@ use crate::{
         rule_files::LoadedRules,
         runtime,
         signals::{self, ShutdownMessages},
-        sources::{self, FollowMode, History, LookupMode, nothing_done, unless_shut_down},
+        sources::{
+            self, FollowMode, History, LookupMode, nothing_done, queues::QueueAcknowledgers,
+            unless_shut_down,
+        },
     },
     event::{Alert, NewMatch},
     filter::rule::RuleSet,
@@ -113,10 +116,12 @@ impl DryRun<'_> {
         signals::listen(trigger.clone(), self.log.clone(), SHUTDOWN_MESSAGES)?;
         // A path that does not exist is a usage error, before any request.
         Files::new(&self.plan.sources.paths(), nothing_done())?;
+        let acknowledgers = QueueAcknowledgers::default();
         let input = InputContext {
             plan: &self.plan,
             metrics,
             log: self.log,
+            acknowledgers: &acknowledgers,
             shutdown: &shutdown,
             trigger: &trigger,
         };
@@ -146,6 +151,7 @@ impl DryRun<'_> {
         if let Some(closing) = opened.closing {
             closing.wait().await;
         }
+        acknowledgers.finish(metrics, self.log).await;
         Ok(Some(ended))
     }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::{
     aws::Session,
     cli::{
-        alerts::message_context,
+        alerts::{AlertPlan, message_context},
         args::{
             aws::AwsArgs,
             engine::ConnectionArgs,
@@ -23,7 +23,11 @@ use crate::{
             aws::{AwsOptions, EngineAuth},
             sources::SourceList,
         },
-        sources::{self, History, LookupMode, SourceBuilder, accounts, unless_shut_down},
+        sources::{
+            self, History, LookupMode, SourceBuilder, accounts,
+            queues::{QueueAcknowledgers, QueueReading},
+            unless_shut_down,
+        },
     },
     filter::query::{Query, TimeBounds},
     limit::MemoryBudget,
@@ -38,6 +42,7 @@ use crate::{
     source::{
         CombinedSource,
         index::{Closing, IndexPlan, IndexSource},
+        queue::{MessageDeletion, QueueMode},
     },
 };
 
@@ -53,8 +58,8 @@ const BATCH_BYTES: u64 = 256 << 10;
 #[command(next_help_heading = "Source options")]
 pub struct InputArgs {
     /// Read this source: 'lookup' (the event history of AWS accounts), 's3://BUCKET[/PREFIX]', the ARN
-    /// of a trail, files, folders, '-' (standard input), or 'index' (the engine of --into) (can be
-    /// repeated) [default: lookup]
+    /// of a trail, 'sqs://QUEUE', files, folders, '-' (standard input), or 'index' (the engine of --into)
+    /// (can be repeated) [default: lookup]
     #[arg(long = "in", value_name = "SOURCE")]
     pub sources: Vec<OsString>,
     /// Look only at events at or after this time: a time, a date (midnight UTC), or an age such as 7d
@@ -109,7 +114,11 @@ pub(super) enum Performance {
 }
 
 impl ActionNeeds {
-    pub(super) fn of(actions: &[Action]) -> Self {
+    pub(super) fn of(alerts: &AlertPlan) -> Self {
+        Self { session: alerts.needs_session(), ..Self::of_actions(&alerts.actions) }
+    }
+
+    fn of_actions(actions: &[Action]) -> Self {
         Self {
             session: actions.iter().any(Action::needs_session),
             engine: actions.iter().any(Action::needs_engine),
@@ -119,7 +128,7 @@ impl ActionNeeds {
 
     /// Returns what actions need that are only shown, so a dry run accepts the options of the run that it stands for.
     pub(super) fn shown(actions: &[Action]) -> Self {
-        Self { performance: Performance::Shown, ..Self::of(actions) }
+        Self { performance: Performance::Shown, ..Self::of_actions(actions) }
     }
 }
 
@@ -153,8 +162,7 @@ impl InputArgs {
         let uses_credentials = needs.session || signs || signs_for_action;
         let auth = if uses_credentials { EngineAuth::SigV4 } else { EngineAuth::Credentials };
         let aws = self.aws.plan(&sources, auth, environment)?;
-        let remote = [sources.lookup.is_some(), sources.has_buckets(), sources.index.is_some()];
-        let remote = remote.into_iter().filter(|is_read| *is_read).count();
+        let remote = sources.remote_sources() + usize::from(sources.index.is_some());
         let memory = MemoryBudget::new(MEMORY_BYTES, BATCH_BYTES, remote);
         let processors = environment.processors.map_or(1, NonZeroUsize::get);
         Ok(InputPlan {
@@ -262,6 +270,8 @@ pub(super) struct InputContext<'a> {
     pub(super) plan: &'a InputPlan,
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) log: &'a Log,
+    /// What acknowledges the messages of queues.
+    pub(super) acknowledgers: &'a QueueAcknowledgers,
     pub(super) shutdown: &'a ShutdownSignal,
     pub(super) trigger: &'a ShutdownTrigger,
 }
@@ -298,7 +308,12 @@ impl InputContext<'_> {
         history: History<'_>,
         lookup: LookupMode,
     ) -> Result<Option<OpenedInput>, Failure> {
-        let Self { plan, metrics, log, shutdown, .. } = self;
+        let Self { plan, metrics, log, acknowledgers, shutdown, .. } = self;
+        let deletion = match lookup {
+            LookupMode::Load => plan.aws.messages,
+            // A dry run.
+            LookupMode::Search(_) | LookupMode::Estimate => MessageDeletion::None,
+        };
         let builder = SourceBuilder {
             sources: &plan.sources,
             aws: &plan.aws,
@@ -306,6 +321,7 @@ impl InputContext<'_> {
             memory: plan.memory,
             history,
             lookup,
+            queues: QueueReading { mode: QueueMode::UntilEmpty, deletion, acknowledgers },
             metrics,
             log,
             shutdown,
@@ -336,7 +352,7 @@ impl InputContext<'_> {
 
     /// Returns what the pipeline reads.
     pub(super) fn pipeline(self, source: CombinedSource) -> PipelineConfig {
-        let Self { plan, metrics, log, shutdown, trigger } = self;
+        let Self { plan, metrics, log, shutdown, trigger, .. } = self;
         PipelineConfig {
             source: Box::new(source),
             range: plan.range,

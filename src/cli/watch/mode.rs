@@ -28,13 +28,21 @@ pub(super) enum Mode {
 }
 
 /// Options that have no effect in a dry run, which sends nothing, has no checkpoint, and leaves nothing to another run.
-const NOT_IN_DRY_RUN: [&str; 6] =
-    ["--alert-max-age", "--deliver-within", "--replay", "--checkpoint", "--delay", "--overlap"];
+const NOT_IN_DRY_RUN: [&str; 7] = [
+    "--alert-max-age",
+    "--deliver-within",
+    "--alert-state",
+    "--replay",
+    "--checkpoint",
+    "--delay",
+    "--overlap",
+];
 
 /// Options of a retry: they name the checkpoint, the actions, and how receivers are reached.
-const IN_RETRY: [&str; 12] = [
+const IN_RETRY: [&str; 13] = [
     "--actions",
     "--deliver-within",
+    "--alert-state",
     "--checkpoint",
     "--in",
     "--trail",
@@ -161,6 +169,7 @@ mod tests {
             "from" | "to" | "last" | "alert-max-age" | "deliver-within" | "delay" | "overlap" => {
                 "1d"
             }
+            "alert-state" => "dynamodb://alerts",
             "accounts" => "111122223333",
             "regions" => "eu-west-1",
             "assume-role" => "arn:aws:iam::111122223333:role/r",

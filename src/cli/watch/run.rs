@@ -20,16 +20,18 @@ use super::{
 };
 use crate::{
     aws::{Clock, Session},
-    checkpoint::{CheckpointReader, CheckpointStore},
+    checkpoint::{CheckpointReader, CheckpointStore, shared_alerts::SharedAlerts},
     cli::{
-        alerts::{AlertAges, AlertPlan, Resumed, message_context},
+        alerts::{AlertAges, AlertPlan, Resumed, SharingRun, message_context},
         environment::{self, Environment},
         exit::Exit,
         failure::Failure,
         rule_files::LoadedRules,
         runtime,
         signals::{self, ShutdownMessages},
-        sources::{History, LookupMode, nothing_done, unless_shut_down},
+        sources::{
+            History, LookupMode, nothing_done, queues::QueueAcknowledgers, unless_shut_down,
+        },
         status,
     },
     pipeline::{
@@ -71,6 +73,7 @@ enum Work {
 struct RunContext<'r> {
     run: &'r WatchRun<'r>,
     metrics: &'r Arc<Metrics>,
+    acknowledgers: &'r QueueAcknowledgers,
     shutdown: &'r ShutdownSignal,
     trigger: &'r ShutdownTrigger,
 }
@@ -90,11 +93,12 @@ impl<'a> WatchRun<'a> {
     ) -> Result<Self, Failure> {
         let checkpoint = args.checkpoint_file(environment)?;
         let work = if args.mode.retry { Work::Retry } else { Work::ReadAndDeliver };
+        let options = args.alerts.with_environment(environment)?;
         let (alerts, input, messages) = match work {
             Work::ReadAndDeliver => {
-                let mut alerts = args.alerts.plan(loaded, log)?;
+                let mut alerts = options.plan(loaded, log)?;
                 alerts.find_undelivered(&checkpoint, Resumed::Pending, log);
-                let input = args.input.plan(ActionNeeds::of(&alerts.actions), environment, now)?;
+                let input = args.input.plan(ActionNeeds::of(&alerts), environment, now)?;
                 let messages = message_context(&input.sources, input.engine.as_ref());
                 (alerts, input, messages)
             }
@@ -103,8 +107,8 @@ impl<'a> WatchRun<'a> {
                     // A mistyped name must not create a file.
                     return Err(nothing_to_retry(&checkpoint));
                 }
-                let alerts = args.alerts.retry_plan(loaded, &checkpoint, log)?;
-                let needs = ActionNeeds::of(&alerts.actions);
+                let alerts = options.retry_plan(loaded, &checkpoint, log)?;
+                let needs = ActionNeeds::of(&alerts);
                 let input = args.input.retry_plan(needs, environment)?;
                 let messages = args.input.messages_of_run(environment)?;
                 (alerts, input, messages)
@@ -161,8 +165,17 @@ impl WatchRun<'_> {
     async fn execute(&self, metrics: &Arc<Metrics>) -> Result<Option<WatchEnd>, Failure> {
         let (trigger, shutdown) = shutdown_channel();
         signals::listen(trigger.clone(), self.log.clone(), ShutdownMessages::WITH_CHECKPOINT)?;
-        let context = RunContext { run: self, metrics, shutdown: &shutdown, trigger: &trigger };
-        context.execute().await
+        let acknowledgers = QueueAcknowledgers::default();
+        let context = RunContext {
+            run: self,
+            metrics,
+            acknowledgers: &acknowledgers,
+            shutdown: &shutdown,
+            trigger: &trigger,
+        };
+        let ended = context.execute().await;
+        acknowledgers.finish(metrics, self.log).await;
+        ended
     }
 }
 
@@ -175,7 +188,9 @@ impl RunContext<'_> {
         let session = Box::pin(input.session());
         let Some(session) = unless_shut_down(shutdown, session).await? else { return Ok(None) };
         let receivers = self.receivers(session.as_ref())?;
-        let store = self.store()?;
+        let mut store = self.store()?;
+        let sharing = Box::pin(self.share(&mut store, session.as_ref()));
+        let Some(shared) = unless_shut_down(shutdown, sharing).await? else { return Ok(None) };
         let Some(opened) = self.open(session, store.path()).await? else { return Ok(None) };
         let config = WatchConfig {
             pipeline: input.pipeline(opened.source),
@@ -188,6 +203,7 @@ impl RunContext<'_> {
                 shutdown: shutdown.clone(),
                 on_closed_pipe: Some(self.trigger.clone()),
                 clock: Clock::new(environment::now),
+                shared,
             },
         };
         let ended = Box::pin(watch(config, store)).await;
@@ -198,8 +214,8 @@ impl RunContext<'_> {
     }
 
     fn input(&self) -> InputContext<'_> {
-        let Self { run, metrics, shutdown, trigger } = *self;
-        InputContext { plan: &run.input, metrics, log: run.log, shutdown, trigger }
+        let Self { run, metrics, acknowledgers, shutdown, trigger } = *self;
+        InputContext { plan: &run.input, metrics, log: run.log, acknowledgers, shutdown, trigger }
     }
 
     fn receivers(
@@ -236,6 +252,18 @@ impl RunContext<'_> {
             }
         }
         Ok(store)
+    }
+
+    /// Opens the state of alerts that is shared with other processes, if it is.
+    async fn share(
+        &self,
+        store: &mut CheckpointStore,
+        session: Option<&Session>,
+    ) -> Result<Option<SharedAlerts>, Failure> {
+        let Self { run, shutdown, .. } = self;
+        let WatchRun { ages, log, .. } = **run;
+        let range = run.input.range;
+        run.alerts.share(store, SharingRun { range, ages, session, shutdown, log }).await
     }
 
     /// Builds the source. Returns `None` after a shutdown signal.

@@ -8,7 +8,7 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::projections::{Listed, Projections, RecordText};
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         },
     },
     sink::events::write_single_line,
-    source::{EnvelopeMember, SkipError},
+    source::{EnvelopeMember, SkipError, is_plain_object},
 };
 
 /// Evaluates the rules of a run on records.
@@ -312,8 +312,8 @@ impl RuleEvaluator {
             Cow::Owned(self.projections.parse_group_parts(listed, record)?)
         };
         // What is not quite JSON has to be repaired.
-        serde_json::from_slice::<&RawValue>(record.bytes()).ok()?;
-        Some(FiredEvent { value, json: Cow::Borrowed(record.bytes()), time })
+        let json = Cow::Borrowed(record.bytes());
+        is_plain_object(&json).then_some(FiredEvent { value, json, time })
     }
 
     fn matched<'e>(

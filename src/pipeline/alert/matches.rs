@@ -1,6 +1,6 @@
-//! Limits the memory of matches that wait for the disk.
+//! Limits the memory of matches that wait for the disk, and has them decided about before if several processes share alerts.
 //!
-//! Input: sizes of batches. Output: reservations, which the checkpoint returns by dropping them.
+//! Input: matches, and their sizes. Output: batches with reservations, which the checkpoint returns by dropping them.
 //! Invariant: batches that wait have [`MAX_WAITING_BYTES`] together, or there is only one.
 
 use std::sync::Arc;
@@ -8,7 +8,11 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::evaluator::MatchedEvent;
-use crate::{event::NewMatch, filter::rule::RuleMatch};
+use crate::{
+    checkpoint::shared_alerts::{self, SharedAlerts},
+    event::{DecidedMatches, MatchBatch, NewMatch},
+    filter::rule::RuleMatch,
+};
 
 /// Bytes of matches that wait for the disk at most: some ten milliseconds of its work. Each delivery is recorded behind them, twice.
 const MAX_WAITING_BYTES: u32 = 1 << 20;
@@ -24,11 +28,30 @@ impl Default for MatchReservations {
 }
 
 impl MatchReservations {
-    /// Waits until a batch of this size fits. One that is larger than the limit waits until it is alone.
-    pub(in crate::pipeline) async fn reserve(
+    /// Waits until matches of this size fit, and has them decided about if alerts are shared.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`shared_alerts::Error`] if the shared state cannot be used, or if a shutdown is requested while it is not available.
+    pub(in crate::pipeline) async fn batch(
         &self,
+        matches: Vec<NewMatch>,
         bytes: usize,
-    ) -> Option<Arc<OwnedSemaphorePermit>> {
+        shared: Option<&SharedAlerts>,
+    ) -> Result<MatchBatch, shared_alerts::Error> {
+        let reservation = self.reserve(bytes).await;
+        Ok(match shared {
+            None => MatchBatch { matches, decided: DecidedMatches::default(), reservation },
+            Some(_) if matches.is_empty() => MatchBatch { reservation, ..MatchBatch::default() },
+            Some(shared) => {
+                let decided = shared.decide(matches).await?;
+                MatchBatch { matches: Vec::new(), decided, reservation }
+            }
+        })
+    }
+
+    /// Waits until a batch of this size fits. One that is larger than the limit waits until it is alone.
+    async fn reserve(&self, bytes: usize) -> Option<Arc<OwnedSemaphorePermit>> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(MAX_WAITING_BYTES);
         let permit = Arc::clone(&self.0).acquire_many_owned(bytes).await;
         // The semaphore is never closed.

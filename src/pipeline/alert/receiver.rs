@@ -1,5 +1,7 @@
 //! The receiver of an action, as the queues use it.
 
+use std::sync::Arc;
+
 use super::delivery::Receive;
 use crate::{
     event::Alert,
@@ -13,10 +15,10 @@ const REMOTE_CONCURRENCY: usize = 4;
 /// Deliveries of an action on this machine. They take less time than recording them, and many are recorded at once.
 const LOCAL_CONCURRENCY: usize = 64;
 
-/// Delivers alerts by an action.
-#[derive(Debug)]
+/// Delivers alerts by an action. Clones share its connections.
+#[derive(Clone, Debug)]
 pub struct AlertReceiver {
-    receiver: Receiver,
+    receiver: Arc<Receiver>,
     context: MessageContext,
     concurrency: usize,
 }
@@ -28,7 +30,7 @@ impl AlertReceiver {
             ActionSettings::File(_) | ActionSettings::Stdout(_) => LOCAL_CONCURRENCY,
             _ => REMOTE_CONCURRENCY,
         };
-        Self { receiver, context, concurrency }
+        Self { receiver: Arc::new(receiver), context, concurrency }
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    checkpoint::shared_alerts::{self, SharedAlerts},
     event::{MatchBatch, NewMatch},
     filter::rule::RuleSet,
     normalize::TimeRange,
@@ -27,13 +28,19 @@ const MAX_BATCH_BYTES: usize = 1 << 20;
 /// What the workers of a load share about rules.
 pub(super) struct LoadRules {
     rules: Arc<RuleSet>,
+    shared: Option<SharedAlerts>,
     reservations: MatchReservations,
     failures: Mutex<BTreeMap<usize, RuleFailures>>,
 }
 
 impl LoadRules {
-    pub(super) fn new(rules: Arc<RuleSet>) -> Self {
-        Self { rules, reservations: MatchReservations::default(), failures: Mutex::default() }
+    pub(super) fn new(rules: Arc<RuleSet>, shared: Option<SharedAlerts>) -> Self {
+        Self {
+            rules,
+            shared,
+            reservations: MatchReservations::default(),
+            failures: Mutex::default(),
+        }
     }
 
     /// Takes the events on which rules could not be evaluated, by number of the rule.
@@ -97,13 +104,17 @@ pub(super) struct FoundMatches {
 }
 
 impl FoundMatches {
-    /// Waits until the matches fit in the memory for those that wait for the disk.
-    pub(super) async fn reserved(self, rules: Option<&LoadRules>) -> MatchBatch {
+    /// Waits until the matches fit in the memory for those that wait for the disk, and has them decided about if alerts are shared.
+    pub(super) async fn settled(
+        self,
+        rules: Option<&LoadRules>,
+    ) -> Result<MatchBatch, shared_alerts::Error> {
         let Self { matches, bytes } = self;
-        let reservation = match rules {
-            Some(rules) if bytes > 0 => rules.reservations.reserve(bytes).await,
-            _ => None,
-        };
-        MatchBatch { matches, reservation, ..MatchBatch::default() }
+        match rules {
+            Some(rules) if bytes > 0 => {
+                rules.reservations.batch(matches, bytes, rules.shared.as_ref()).await
+            }
+            _ => Ok(MatchBatch::default()),
+        }
     }
 }

@@ -72,6 +72,7 @@ pub(super) fn proportional_totals(batch: &[SourceTotals], documents: u64) -> Vec
             bytes: part(all.bytes),
             rewritten: part(all.rewritten),
             undated: part(all.undated),
+            newest_event: if records > 0 { all.newest_event } else { 0 },
         };
         SourceTotals { source_number, totals }
     });
@@ -217,7 +218,13 @@ mod tests {
     fn a_part_of_a_batch_has_its_documents_and_a_proportional_part_of_the_bytes() {
         let source = |source_number, records, bytes| SourceTotals {
             source_number,
-            totals: RecordTotals { records, bytes, rewritten: records, undated: records },
+            totals: RecordTotals {
+                records,
+                bytes,
+                rewritten: records,
+                undated: records,
+                newest_event: 7,
+            },
         };
         let batch = [source(0, 4, 400), source(1, 10, 1_000)];
         assert_eq!(proportional_totals(&batch, 6), [source(0, 4, 400), source(1, 2, 200)]);

@@ -14,6 +14,7 @@ use super::{
     processor::{LoadBatch, LoadContext, LoadProcessor},
 };
 use crate::{
+    checkpoint::shared_alerts,
     event::{DeadLetter, DeadLetterCause, Inventory, Receipt},
     pipeline::consumer::{Consumer, Settlement},
     report::format,
@@ -30,6 +31,9 @@ pub enum LoadError {
     /// The sink accepts no further documents.
     #[error(transparent)]
     Sink(#[from] sink::Error),
+    /// The state of alerts that processes share cannot be used.
+    #[error(transparent)]
+    AlertState(#[from] shared_alerts::Error),
     /// An index or an ingest pipeline blocks more documents than one run turns into dead letters.
     #[error(
         "more than {} documents became dead letters in this run because an index or an ingest pipeline blocks them; \
@@ -139,10 +143,20 @@ impl<S: Sink> Consumer for LoadConsumer<S> {
         self.context.buffers.release(body, self.context.batch_bytes);
         match written {
             Ok(mut receipt) => {
-                receipt.matches = matches.reserved(self.context.rules.as_deref()).await;
+                let matches = matches.settled(self.context.rules.as_deref()).await;
                 self.count(&receipt, &totals);
                 let blocked = count_blocked(&mut self.state().blocked, &receipt.dead_letters);
-                let next = blocked.map_or(Ok(ControlFlow::Continue(())), Err);
+                let next = match matches {
+                    Ok(matches) => {
+                        receipt.matches = matches;
+                        blocked.map_or(Ok(ControlFlow::Continue(())), Err)
+                    }
+                    Err(error) => {
+                        // The next run reads the events again, and finds their matches.
+                        receipt.shares.clear();
+                        Err(error.into())
+                    }
+                };
                 Settlement { receipt, next }
             }
             Err(WriteError { error, indices }) => {
@@ -163,7 +177,11 @@ impl<S: Sink> Consumer for LoadConsumer<S> {
     }
 
     fn is_interruption(error: &LoadError) -> bool {
-        matches!(error, LoadError::Sink(sink::Error::Interrupted { .. }))
+        match error {
+            LoadError::Sink(error) => matches!(error, sink::Error::Interrupted { .. }),
+            LoadError::AlertState(error) => error.is_interruption(),
+            LoadError::TooManyBlocked { .. } => false,
+        }
     }
 }
 

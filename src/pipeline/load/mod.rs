@@ -89,7 +89,8 @@ impl LoadConfig {
             rules: self
                 .alerts
                 .as_ref()
-                .map(|alerts| Arc::new(LoadRules::new(Arc::clone(&alerts.rules)))),
+                .map(|alerts| (Arc::clone(&alerts.rules), alerts.delivery.shared.clone()))
+                .map(|(rules, shared)| Arc::new(LoadRules::new(rules, shared))),
             metrics: Arc::clone(metrics),
             log: log.clone(),
             is_full_reported: false.into(),

@@ -81,6 +81,8 @@ pub(in crate::pipeline) struct LoadProcessor {
     pub(super) rewritten: u64,
     /// Records since the last totals without a plausible time.
     undated: u64,
+    /// Time of the newest event since the last totals, in milliseconds since 1970.
+    newest_event: i64,
 }
 
 impl LoadProcessor {
@@ -92,6 +94,7 @@ impl LoadProcessor {
             matches: context.rules.clone().map(MatchCollector::new),
             rewritten: 0,
             undated: 0,
+            newest_event: 0,
             context,
         }
     }
@@ -103,13 +106,14 @@ impl LoadProcessor {
             Normalized::OutOfRange => return Disposition::OutOfRange,
             Normalized::Expired => return Disposition::Expired,
         };
-        let Placement { action_bytes, period, required_fields, rewritten } = placement;
+        let Placement { action_bytes, period, required_fields, rewritten, time } = placement;
         let target = DocumentTarget { period, required_fields };
         let Self { batch, normalizer, .. } = self;
         let index_name = || normalizer.index_name(period).to_owned();
         batch.add(origin, start, action_bytes, target, index_name);
         self.rewritten += u64::from(rewritten);
         self.undated += u64::from(placement.is_undated());
+        self.newest_event = self.newest_event.max(time);
         Disposition::Pending
     }
 
@@ -190,7 +194,8 @@ impl RecordProcessor for LoadProcessor {
         let undated = std::mem::take(&mut self.undated);
         self.context.metrics.rewritten.fetch_add(rewritten, Relaxed);
         self.context.metrics.undated.fetch_add(undated, Relaxed);
-        let totals = RecordTotals { records, bytes, rewritten, undated };
+        let newest_event = std::mem::take(&mut self.newest_event);
+        let totals = RecordTotals { records, bytes, rewritten, undated, newest_event };
         self.batch.add_totals(source_number, totals);
     }
 

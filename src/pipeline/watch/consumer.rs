@@ -11,14 +11,14 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     ops::ControlFlow,
     sync::{Arc, OnceLock},
 };
 
 use super::context::WatchContext;
 use crate::{
-    event::{MatchBatch, NewMatch, Receipt},
+    checkpoint::shared_alerts::{self, SharedAlerts},
+    event::{NewMatch, Receipt},
     pipeline::{
         alert::{
             delivery::Backlog,
@@ -51,11 +51,18 @@ pub(super) struct WatchConsumer {
     reservations: MatchReservations,
     /// Set before the first batch is settled, if deliveries could be started.
     backlog: OnceLock<Backlog>,
+    /// Decides about matches, if several processes share alerts.
+    shared: Option<SharedAlerts>,
 }
 
 impl WatchConsumer {
-    pub(super) fn new(context: Arc<WatchContext>) -> Self {
-        Self { context, reservations: MatchReservations::default(), backlog: OnceLock::new() }
+    pub(super) fn new(context: Arc<WatchContext>, shared: Option<SharedAlerts>) -> Self {
+        Self {
+            context,
+            reservations: MatchReservations::default(),
+            backlog: OnceLock::new(),
+            shared,
+        }
     }
 
     /// Makes reading wait while receivers work off many alerts.
@@ -67,7 +74,7 @@ impl WatchConsumer {
 
 impl Consumer for WatchConsumer {
     type Processor = WatchProcessor;
-    type Error = Infallible;
+    type Error = shared_alerts::Error;
 
     fn processor(&self) -> WatchProcessor {
         WatchProcessor {
@@ -78,19 +85,24 @@ impl Consumer for WatchConsumer {
         }
     }
 
-    async fn settle(&self, batch: FoundBatch) -> Settlement<Infallible> {
+    async fn settle(&self, batch: FoundBatch) -> Settlement<shared_alerts::Error> {
         let FoundBatch { matches, bytes, shares, failures } = batch;
         self.context.add_failures(failures);
         if let Some(backlog) = self.backlog.get().filter(|_| !matches.is_empty()) {
             backlog.wait().await;
         }
-        let reservation = self.reservations.reserve(bytes).await;
-        let receipt = Receipt {
-            shares: shares.into_vec(),
-            matches: MatchBatch { matches, reservation, ..MatchBatch::default() },
-            ..Receipt::default()
-        };
-        Settlement { receipt, next: Ok(ControlFlow::Continue(())) }
+        match self.reservations.batch(matches, bytes, self.shared.as_ref()).await {
+            Ok(matches) => Settlement {
+                receipt: Receipt { shares: shares.into_vec(), matches, ..Receipt::default() },
+                next: Ok(ControlFlow::Continue(())),
+            },
+            // Without shares, so the next run reads these events again.
+            Err(error) => Settlement { receipt: Receipt::default(), next: Err(error) },
+        }
+    }
+
+    fn is_interruption(error: &shared_alerts::Error) -> bool {
+        error.is_interruption()
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     context::{InputReport, WatchContext},
 };
 use crate::{
-    checkpoint::CheckpointStore,
+    checkpoint::{CheckpointStore, shared_alerts},
     filter::rule::RuleSet,
     pipeline::{
         alert::delivery::{AlertDelivery, DeliveryConfig, DeliveryReport, Receive},
@@ -29,7 +29,7 @@ pub struct WatchConfig<R> {
 #[derive(Debug)]
 pub struct WatchEnd {
     /// How the run ended, and its checkpoint.
-    pub run: RunEnd<std::convert::Infallible>,
+    pub run: RunEnd<shared_alerts::Error>,
     /// What was read.
     pub input: InputReport,
     /// What was delivered.
@@ -40,7 +40,7 @@ pub struct WatchEnd {
 pub async fn watch<R: Receive>(config: WatchConfig<R>, store: CheckpointStore) -> WatchEnd {
     let WatchConfig { pipeline, rules, delivery } = config;
     let context = Arc::new(WatchContext::new(&pipeline, rules));
-    let consumer = Arc::new(WatchConsumer::new(Arc::clone(&context)));
+    let consumer = Arc::new(WatchConsumer::new(Arc::clone(&context), delivery.shared.clone()));
     let (path, undelivered) = (store.path().to_owned(), store.undelivered());
     let mut run = match Run::start(pipeline, Arc::clone(&consumer), Some(store)) {
         Ok(run) => run,

@@ -22,7 +22,12 @@ mod tests;
 mod throttle;
 mod totals;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    future::{pending, ready},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
@@ -38,6 +43,7 @@ use crate::{
     checkpoint::{
         self,
         alerts::{Delivery, DeliveryUpdate, UndeliveredCount},
+        shared_alerts::{self, Claim, SharedAlerts},
     },
     event::Alert,
     limit::Backoff,
@@ -119,6 +125,35 @@ pub(super) trait DeliveryMemory: Clone + Send + Sync + 'static {
         &self,
         update: DeliveryUpdate,
     ) -> impl Future<Output = Result<(), DeliveryFault>> + Send;
+
+    /// Claims a delivery before an attempt, so that no other process makes it.
+    fn claim(
+        &self,
+        _delivery: &Delivery,
+    ) -> impl Future<Output = Result<Claim, DeliveryFault>> + Send {
+        ready(Ok(Claim::Granted))
+    }
+
+    /// Keeps a claim during an attempt. Returns only if it is lost.
+    fn hold(&self, _delivery: &Delivery) -> impl Future<Output = ()> + Send {
+        pending()
+    }
+
+    /// Tells other processes that a delivery was made.
+    fn tell_delivered(
+        &self,
+        _delivery: &Delivery,
+    ) -> impl Future<Output = Result<(), DeliveryFault>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Returns a claim on a delivery that became a dead letter.
+    fn release(
+        &self,
+        _delivery: &Delivery,
+    ) -> impl Future<Output = Result<(), DeliveryFault>> + Send {
+        ready(Ok(()))
+    }
 }
 
 /// Why no further delivery can be made.
@@ -139,6 +174,9 @@ pub enum DeliveryFault {
         /// The cause, with the name of the output.
         cause: String,
     },
+    /// The state that processes share cannot be used.
+    #[error(transparent)]
+    Shared(#[from] shared_alerts::Error),
     /// A task of this program panicked.
     #[error("a delivery ended unexpectedly")]
     Panic,
@@ -176,6 +214,8 @@ pub struct DeliveryConfig<R> {
     pub on_closed_pipe: Option<ShutdownTrigger>,
     /// Tells for how long deliveries of earlier runs are tried.
     pub clock: Clock,
+    /// The state of alerts that is shared with other processes, if it is.
+    pub shared: Option<SharedAlerts>,
 }
 
 /// An action and its receiver.
@@ -208,9 +248,10 @@ impl AlertDelivery {
         sender: Option<CheckpointSender>,
         config: DeliveryConfig<R>,
     ) -> Self {
+        let shared = config.shared.clone();
         let memory = sender
             .ok_or(DeliveryFault::CheckpointClosed)
-            .and_then(|sender| Ok(CheckpointMemory::open(checkpoint, sender)?));
+            .and_then(|sender| Ok(CheckpointMemory::open(checkpoint, sender, shared)?));
         Self(memory.map(|memory| (Deliveries::start(&memory, config), memory)))
     }
 
@@ -243,8 +284,9 @@ impl AlertDelivery {
 impl Deliveries {
     /// Starts a queue for each action.
     fn start<R: Receive, M: DeliveryMemory>(memory: &M, config: DeliveryConfig<R>) -> Self {
-        let DeliveryConfig { receivers, policy, waits, log, shutdown, on_closed_pipe, clock } =
-            config;
+        let DeliveryConfig {
+            receivers, policy, waits, log, shutdown, on_closed_pipe, clock, ..
+        } = config;
         let (phase, watched) = watch::channel(Phase::Open);
         let shared =
             QueueContext { policy, waits, phase: watched, shutdown, on_closed_pipe, clock };
@@ -263,6 +305,9 @@ impl Deliveries {
             });
             queues.spawn(async move {
                 let ended = queue.run().await;
+                if let Err(fault) = &ended {
+                    totals.report_fault(fault);
+                }
                 totals.set_busy_until(None);
                 ended
             });

@@ -6,6 +6,9 @@
 //!                                     └─retrying◀─┘ not now
 //! ```
 //!
+//! Where several processes share the state of alerts, a delivery is claimed before each attempt: one that another process makes is held
+//! until that one has made it, or has ended.
+//!
 //! A failure without a time to wait ends in a dead letter after [`DeliveryPolicy::deliver_within`]; the waits that the receiver asks
 //! for do not count. A receiver that asks again and again is bounded by [`DeliveryPolicy::max_put_offs`].
 //!
@@ -32,7 +35,10 @@ use super::{
 };
 use crate::{
     aws::Clock,
-    checkpoint::alerts::{Delivery, DeliveryOutcome, DeliveryUpdate},
+    checkpoint::{
+        alerts::{Delivery, DeliveryOutcome, DeliveryState, DeliveryUpdate},
+        shared_alerts::Claim,
+    },
     pending::{PendingRequest, PendingRequests},
     shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger},
     sink::alert::{DeliveryError, OutputFailure, RetryAdvice},
@@ -67,7 +73,9 @@ pub(super) struct ActionQueue<R, M> {
     /// Groups with a delivery that is being made or retried.
     busy_groups: HashSet<String>,
     retrying: Vec<Retry>,
-    attempts: JoinSet<(Attempted, Result<(), AttemptError>)>,
+    /// Deliveries that other processes make, or that wait for those of other processes.
+    held: Vec<Retry>,
+    attempts: JoinSet<(Attempted, Result<AttemptEnd, AttemptError>)>,
     /// The highest number that was fetched.
     last_number: i64,
     polled: Option<Instant>,
@@ -126,6 +134,17 @@ struct Retry {
     due: Instant,
 }
 
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AttemptEnd {
+    /// The receiver has acknowledged the delivery.
+    Delivered,
+    /// It had done so to another process. Nothing was sent.
+    DeliveredElsewhere,
+    /// Another process makes the delivery, or an earlier one of the same group. Nothing was sent.
+    Held(Duration),
+}
+
 /// Why an attempt did not end in an acknowledgement that is recorded.
 enum AttemptError {
     Receiver(DeliveryError),
@@ -152,6 +171,7 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
             waiting: VecDeque::new(),
             busy_groups: HashSet::new(),
             retrying: Vec::new(),
+            held: Vec::new(),
             attempts: JoinSet::new(),
             last_number: 0,
             polled: None,
@@ -213,7 +233,7 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
     fn is_over(&mut self) -> bool {
         let now = Instant::now();
         let since = *self.closing_since.get_or_insert(now);
-        if self.waiting.is_empty() && self.retrying.is_empty() && self.attempts.is_empty() {
+        if self.is_idle() {
             return true;
         }
         let is_stuck = now.duration_since(since.max(self.progressed)) > self.policy.max_idle_close;
@@ -245,17 +265,20 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
 
     /// Reports whether there is something to deliver, and until when the receiver is expected to acknowledge some of it.
     fn report_progress(&self) {
-        let is_idle =
-            self.waiting.is_empty() && self.retrying.is_empty() && self.attempts.is_empty();
         let until = self.acknowledged + self.policy.deliver_within;
-        self.totals.set_busy_until((!is_idle).then_some(until));
+        self.totals.set_busy_until((!self.is_idle()).then_some(until));
+    }
+
+    fn is_idle(&self) -> bool {
+        let are_pending = [&self.retrying, &self.held].iter().any(|retries| !retries.is_empty());
+        self.waiting.is_empty() && !are_pending && self.attempts.is_empty()
     }
 
     /// Starts every attempt that may be started now.
     fn start_attempts(&mut self) {
         let now = Instant::now();
         while self.attempts.len() < self.concurrency && self.allowed_at(now) <= now {
-            let next = match self.due_retry(now) {
+            let next = match self.due_retry(now).or_else(|| self.due_held(now)) {
                 Some(attempted) => attempted,
                 None => match self.next_waiting() {
                     Some(delivery) => self.first_attempt(delivery, now),
@@ -286,7 +309,8 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
     /// Takes the first waiting delivery whose group is free. Retries take slots too, so that a receiver that is down is not
     /// asked by few deliveries.
     fn next_waiting(&mut self) -> Option<Delivery> {
-        if self.attempts.len() + self.retrying.len() >= self.concurrency {
+        let is_full = self.attempts.len() + self.retrying.len() >= self.concurrency;
+        if is_full || self.held.len() >= WINDOW {
             return None;
         }
         let is_free = |delivery: &Delivery| !self.busy_groups.contains(&delivery.alert.group_id);
@@ -303,6 +327,14 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
         Some(attempted)
     }
 
+    /// Takes a delivery that may be claimed again.
+    fn due_held(&mut self, now: Instant) -> Option<Attempted> {
+        let at = self.held.iter().position(|held| held.due <= now)?;
+        let Retry { attempted, .. } = self.held.swap_remove(at);
+        let pending = self.waits.begin(WAIT_SUBJECT, &self.action);
+        Some(Attempted { started: now, failing_since: now, pending, ..attempted })
+    }
+
     /// Returns when the next message may be sent.
     fn allowed_at(&self, now: Instant) -> Instant {
         self.throttle.next(now).max(self.paused_until.unwrap_or(now))
@@ -315,18 +347,29 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
         if self.attempts.len() >= self.concurrency {
             return poll;
         }
-        let retry = self.retrying.iter().map(|retry| retry.due).min();
+        let retry = self.retrying.iter().chain(&self.held).map(|retry| retry.due).min();
         let next = if self.waiting.is_empty() { retry } else { Some(self.allowed_at(now)) };
         next.filter(|next| *next > now).map_or(poll, |next| next.min(poll))
     }
 
     async fn on_attempt(
         &mut self,
-        done: Result<(Attempted, Result<(), AttemptError>), JoinError>,
+        done: Result<(Attempted, Result<AttemptEnd, AttemptError>), JoinError>,
     ) -> Result<(), DeliveryFault> {
         let Ok((attempted, result)) = done else { return Err(DeliveryFault::Panic) };
         match result {
-            Ok(()) => {
+            Ok(AttemptEnd::Held(wait)) => {
+                self.throttle.not_sent();
+                attempted.pending.finish();
+                self.held.push(Retry { attempted, due: Instant::now() + wait });
+                Ok(())
+            }
+            Ok(AttemptEnd::DeliveredElsewhere) => {
+                self.throttle.not_sent();
+                self.end(&attempted);
+                Ok(())
+            }
+            Ok(AttemptEnd::Delivered) => {
                 self.outage_since = None;
                 self.acknowledgements += 1;
                 self.acknowledged = Instant::now();
@@ -442,6 +485,7 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
         self.totals.add_failed(&attempted.delivery, &cause);
         let failed = DeliveryOutcome::Failed { number, cause };
         self.memory.update(DeliveryUpdate::Ended(failed)).await?;
+        self.memory.release(&attempted.delivery).await?;
         self.end(&attempted);
         Ok(())
     }
@@ -474,22 +518,59 @@ pub(super) struct QueueContext {
     pub(super) clock: Clock,
 }
 
-/// Makes a delivery once, and records that it was acknowledged.
+/// Makes a delivery once if no other process makes it, and records that it was acknowledged.
 async fn attempt<R: Receive, M: DeliveryMemory>(
     receiver: &R,
     memory: &M,
     delivery: &Delivery,
     limit: Duration,
-) -> Result<(), AttemptError> {
+) -> Result<AttemptEnd, AttemptError> {
     let number = delivery.number;
     let update = async |update| memory.update(update).await.map_err(AttemptError::Memory);
-    update(DeliveryUpdate::Started { numbers: vec![number] }).await?;
-    let delivered = match timeout(limit, receiver.deliver(&delivery.alert)).await {
-        Ok(delivered) => delivered,
-        Err(_) => {
-            Err(DeliveryError::transient(format!("no response within {} s", limit.as_secs())))
+    if delivery.state != DeliveryState::Acknowledged {
+        match memory.claim(delivery).await.map_err(AttemptError::Memory)? {
+            Claim::Granted => {}
+            Claim::Held(wait) => return Ok(AttemptEnd::Held(wait)),
+            Claim::Delivered => {
+                update(DeliveryUpdate::Ended(DeliveryOutcome::DeliveredElsewhere { number }))
+                    .await?;
+                return Ok(AttemptEnd::DeliveredElsewhere);
+            }
         }
-    };
-    delivered.map_err(AttemptError::Receiver)?;
-    update(DeliveryUpdate::Ended(DeliveryOutcome::Delivered { number })).await
+        update(DeliveryUpdate::Started { numbers: vec![number] }).await?;
+        deliver(receiver, memory, delivery, limit).await.map_err(AttemptError::Receiver)?;
+    }
+    match memory.tell_delivered(delivery).await {
+        Ok(()) => update(DeliveryUpdate::Ended(DeliveryOutcome::Delivered { number })).await?,
+        Err(fault) => {
+            // The next run tells it, and does not deliver the alert again.
+            update(DeliveryUpdate::Ended(DeliveryOutcome::Acknowledged { number })).await?;
+            let is_interruption =
+                matches!(&fault, DeliveryFault::Shared(error) if error.is_interruption());
+            if !is_interruption {
+                return Err(AttemptError::Memory(fault));
+            }
+        }
+    }
+    Ok(AttemptEnd::Delivered)
+}
+
+/// Sends an alert, for as long as the claim on its delivery lasts.
+async fn deliver<R: Receive, M: DeliveryMemory>(
+    receiver: &R,
+    memory: &M,
+    delivery: &Delivery,
+    limit: Duration,
+) -> Result<(), DeliveryError> {
+    let lost = "the claim on the alert was lost before the receiver acknowledged it";
+    tokio::select! {
+        biased;
+        delivered = timeout(limit, receiver.deliver(&delivery.alert)) => {
+            delivered.unwrap_or_else(|_| {
+                let seconds = limit.as_secs();
+                Err(DeliveryError::transient(format!("no response within {seconds} s")))
+            })
+        }
+        () = memory.hold(delivery) => Err(DeliveryError::transient(lost)),
+    }
 }

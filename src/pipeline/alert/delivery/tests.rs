@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard},
 };
 
@@ -35,6 +35,18 @@ struct Rows {
     /// The largest number of rows that were returned and not settled.
     max_held: usize,
     held: usize,
+    /// What the next claims on a delivery lead to. Others are granted.
+    claims: BTreeMap<i64, VecDeque<Claim>>,
+    claimed: Vec<i64>,
+    /// Deliveries that other processes know to be made.
+    told: Vec<i64>,
+    acknowledged: Vec<i64>,
+    elsewhere: Vec<i64>,
+    released: Vec<i64>,
+    /// How long a claim lasts.
+    claim_lasts: Option<Duration>,
+    /// Whether other processes cannot be told anything.
+    is_unreachable: bool,
 }
 
 impl FakeMemory {
@@ -95,8 +107,44 @@ impl DeliveryMemory for FakeMemory {
             DeliveryUpdate::Ended(DeliveryOutcome::Postponed { number, .. }) => {
                 rows.postponed.push(number);
             }
+            DeliveryUpdate::Ended(DeliveryOutcome::Acknowledged { number }) => {
+                rows.acknowledged.push(number);
+            }
+            DeliveryUpdate::Ended(DeliveryOutcome::DeliveredElsewhere { number }) => {
+                rows.held -= 1;
+                rows.elsewhere.push(number);
+            }
             DeliveryUpdate::Flush => {}
         }
+        Ok(())
+    }
+
+    async fn claim(&self, delivery: &Delivery) -> Result<Claim, DeliveryFault> {
+        let mut rows = self.rows();
+        rows.claimed.push(delivery.number);
+        let claims = rows.claims.get_mut(&delivery.number);
+        Ok(claims.and_then(VecDeque::pop_front).unwrap_or(Claim::Granted))
+    }
+
+    async fn hold(&self, _: &Delivery) {
+        let lasts = self.rows().claim_lasts;
+        match lasts {
+            Some(time) => drop(tokio::time::timeout(time, std::future::pending::<()>()).await),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn tell_delivered(&self, delivery: &Delivery) -> Result<(), DeliveryFault> {
+        let mut rows = self.rows();
+        if rows.is_unreachable {
+            return Err(shared_alerts::Error::Interrupted { table: "t".to_owned() }.into());
+        }
+        rows.told.push(delivery.number);
+        Ok(())
+    }
+
+    async fn release(&self, delivery: &Delivery) -> Result<(), DeliveryFault> {
+        self.rows().released.push(delivery.number);
         Ok(())
     }
 }
@@ -163,18 +211,32 @@ impl FakeReceiver {
     }
 }
 
+/// A delivery of a group that is being made. It may be given up.
+struct InProgress<'a>(&'a Mutex<Vec<String>>, &'a str);
+
+impl<'a> InProgress<'a> {
+    fn new(groups: &'a Mutex<Vec<String>>, group: &'a str) -> Self {
+        let mut known = groups.lock().unwrap();
+        assert!(!known.iter().any(|known| known == group), "one delivery of a group at a time");
+        known.push(group.to_owned());
+        Self(groups, group)
+    }
+}
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().retain(|known| known != self.1);
+    }
+}
+
 impl Receive for FakeReceiver {
     async fn deliver(&self, alert: &Alert) -> Result<(), DeliveryError> {
         let number: i64 = alert.id.parse().unwrap();
         let before = self.attempts().iter().filter(|(other, _)| *other == number).count();
         self.0.attempts.lock().unwrap().push((number, self.0.start.elapsed().as_secs()));
-        {
-            let mut in_progress = self.0.in_progress.lock().unwrap();
-            assert!(!in_progress.contains(&alert.group_id), "one delivery of a group at a time");
-            in_progress.push(alert.group_id.clone());
-        }
+        let in_progress = InProgress::new(&self.0.in_progress, &alert.group_id);
         tokio::time::timeout(self.0.latency, std::future::pending::<()>()).await.unwrap_err();
-        self.0.in_progress.lock().unwrap().retain(|group| *group != alert.group_id);
+        drop(in_progress);
         (self.0.answer)(number, before)
     }
 
@@ -217,6 +279,7 @@ fn config(
         shutdown,
         on_closed_pipe: None,
         clock: Clock::new(|| NOW),
+        shared: None,
     }
 }
 
@@ -637,4 +700,84 @@ async fn a_shutdown_ends_the_wait_of_reading_at_once() {
     };
     tokio::join!(backlog.wait(), stop);
     assert!(started.elapsed() <= SECOND + SECOND / 10, "{:?}", started.elapsed());
+}
+
+fn claims<const N: usize>(memory: &FakeMemory, number: i64, claims: [Claim; N]) {
+    memory.rows().claims.insert(number, claims.into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_of_another_process_is_held_and_made_once_its_claim_is_over() {
+    let memory = FakeMemory::default();
+    memory.add(["x", "x", "y"]);
+    claims(&memory, 1, [Claim::Held(SECOND), Claim::Held(5 * SECOND)]);
+    let receiver = FakeReceiver::new(|_, _| Ok(()));
+    let started = Instant::now();
+    let report = deliver_all(&memory, &receiver).await;
+    assert_eq!(report.delivered, 3);
+    assert_eq!(started.elapsed().as_secs(), 6);
+    let rows = memory.rows();
+    assert_eq!(rows.claimed, [1, 3, 1, 1, 2], "a later one of the group waits too");
+    assert_eq!(rows.delivered, [3, 1, 2]);
+    assert_eq!(rows.told, [3, 1, 2]);
+    assert!(rows.postponed.is_empty() && rows.failed.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_another_process_has_made_is_dropped_without_an_attempt() {
+    let memory = FakeMemory::default();
+    memory.add(["x", "x"]);
+    claims(&memory, 1, [Claim::Held(SECOND), Claim::Delivered]);
+    let receiver = FakeReceiver::new(|_, _| Ok(()));
+    let report = deliver_all(&memory, &receiver).await;
+    assert_eq!((report.delivered, report.failed), (1, 0));
+    let rows = memory.rows();
+    assert_eq!(
+        (&*rows.elsewhere, &*rows.started, &*rows.delivered),
+        (&[1][..], &[2][..], &[2][..])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_that_are_not_granted_do_not_count_as_messages() {
+    let memory = FakeMemory::default();
+    memory.add(["x", "y", "z"]);
+    for number in [1, 2] {
+        claims(&memory, number, [Claim::Held(SECOND); 5]);
+    }
+    let receiver = FakeReceiver::new(|_, _| Ok(()));
+    let throttle = ThrottleLimit { messages: 3, per: 60 * SECOND };
+    let started = Instant::now();
+    let (deliveries, _trigger) = start(&memory, &receiver, Some(throttle));
+    deliveries.close().await.1.unwrap();
+    assert_eq!(memory.rows().delivered, [3, 1, 2]);
+    assert!(started.elapsed() < 10 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_ends_with_its_claim_and_is_made_again() {
+    let memory = FakeMemory::default();
+    memory.add(["x"]);
+    memory.rows().claim_lasts = Some(3 * SECOND);
+    let receiver = FakeReceiver::slow(10 * SECOND, |_, _| Ok(()));
+    let report = deliver_all(&memory, &receiver).await;
+    assert_eq!((report.delivered, report.failed), (0, 1));
+    let rows = memory.rows();
+    assert!(rows.failed[&1].contains("the claim on the alert was lost"), "{:?}", rows.failed);
+    assert_eq!(rows.released, [1], "another process may try");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_is_told_by_the_next_run_and_not_sent_again() {
+    let memory = FakeMemory::default();
+    memory.add(["x"]);
+    memory.rows().is_unreachable = true;
+    let receiver = FakeReceiver::new(|_, _| Ok(()));
+    assert_eq!(deliver_all(&memory, &receiver).await.delivered, 1);
+    assert_eq!((&*memory.rows().acknowledged, memory.rows().delivered.len()), (&[1][..], 0));
+    memory.rows().is_unreachable = false;
+    memory.rows().pending.entry(1).and_modify(|row| row.state = DeliveryState::Acknowledged);
+    deliver_all(&memory, &receiver).await;
+    let rows = memory.rows();
+    assert_eq!((&*rows.told, &*rows.delivered, &*rows.started), (&[1][..], &[1][..], &[1][..]));
 }

@@ -38,6 +38,11 @@ impl Throttle {
         }
         self.sent.push_back(now);
     }
+
+    /// Takes back the latest message: nothing was sent.
+    pub(super) fn not_sent(&mut self) {
+        self.sent.pop_back();
+    }
 }
 
 fn capacity(limit: ThrottleLimit) -> usize {

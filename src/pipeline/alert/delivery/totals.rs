@@ -7,8 +7,11 @@ use std::sync::{
 
 use tokio::time::Instant;
 
-use super::Delivery;
-use crate::report::{Log, terminal::escape_unprintable};
+use super::{Delivery, DeliveryFault};
+use crate::{
+    error::chain,
+    report::{Log, terminal::escape_unprintable},
+};
 
 /// Dead letters of an action that are logged one by one. Further ones are only counted.
 const MAX_LOGGED: u64 = 3;
@@ -68,6 +71,20 @@ impl ActionTotals {
         } else if before == MAX_LOGGED {
             self.log.warn(&about, "further dead letters are only counted");
         }
+    }
+
+    /// Logs that no further deliveries are made, when that happens: a run may go on for days.
+    pub(super) fn report_fault(&self, fault: &DeliveryFault) {
+        // These are the end of the run, which reports why.
+        if matches!(fault, DeliveryFault::ClosedPipe | DeliveryFault::CheckpointClosed) {
+            return;
+        }
+        let cause = chain(fault).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        let about = format!("action {}", self.action);
+        self.log.warn(
+            &about,
+            format_args!("alerts wait for the next run: {}", escape_unprintable(&cause)),
+        );
     }
 
     pub(super) fn set_busy_until(&self, until: Option<Instant>) {
