@@ -280,6 +280,24 @@ impl Session {
         aws_sdk_dynamodb::Client::from_conf(builder.build())
     }
 
+    /// Returns an SQS client for one Region, with the same retries as [`cloudtrail`](Self::cloudtrail). An endpoint of the
+    /// settings takes precedence over `endpoint`. Requests are not reported as pending, because most of them are long polls.
+    pub fn sqs(&self, region: &str, endpoint: Option<&str>) -> aws_sdk_sqs::Client {
+        let observer = ResponseObserver {
+            pending: PendingRequests::default(),
+            ..self.observer("sqs", region)
+        };
+        let mut builder = aws_sdk_sqs::config::Builder::from(&self.0.config)
+            .region(Region::new(region.to_owned()))
+            .interceptor(observer)
+            .retry_classifier(ThrottleRetry::Sdk);
+        let configured = self.endpoint("sqs").or_else(|| endpoint.map(str::to_owned));
+        if let Some(endpoint) = configured {
+            builder = builder.endpoint_url(endpoint);
+        }
+        aws_sdk_sqs::Client::from_conf(builder.build())
+    }
+
     fn sts(&self) -> aws_sdk_sts::Client {
         let mut builder = aws_sdk_sts::config::Builder::from(&self.0.config)
             .region(Region::new(self.region()))

@@ -5,6 +5,7 @@ use std::io;
 use super::{
     index::IndexError,
     lookup::LookupError,
+    queue::{QueueAddressError, QueueError},
     s3::{AddressError, S3Error},
 };
 use crate::aws;
@@ -14,7 +15,7 @@ use crate::aws;
 pub enum Error {
     /// A SOURCE argument has the form of a URL of something that is not supported.
     #[error(
-        "cannot read {word}: sources are files, folders, - for standard input, s3://BUCKET/PREFIX, and lookup"
+        "cannot read {word}: sources are files, folders, - for standard input, s3://BUCKET/PREFIX, sqs://QUEUE, and lookup"
     )]
     UnknownScheme {
         /// The argument.
@@ -63,6 +64,22 @@ pub enum Error {
         /// The cause.
         source: Box<S3Error>,
     },
+    /// A SOURCE argument is not a valid address of a queue.
+    #[error("cannot read {word}")]
+    QueueAddress {
+        /// The argument.
+        word: String,
+        /// The cause.
+        source: QueueAddressError,
+    },
+    /// A queue could not be read, or its messages not be deleted.
+    #[error("could not read {name}")]
+    Queue {
+        /// The queue, as the user would write it.
+        name: String,
+        /// The cause.
+        source: Box<QueueError>,
+    },
     /// An input could not be opened.
     #[error("could not open {name}")]
     Open {
@@ -101,12 +118,15 @@ impl Error {
     /// Returns the subject of the error: a SOURCE argument, a file, a folder.
     pub fn subject(&self) -> &str {
         match self {
-            Self::UnknownScheme { word } | Self::Address { word, .. } => word,
+            Self::UnknownScheme { word }
+            | Self::Address { word, .. }
+            | Self::QueueAddress { word, .. } => word,
             Self::StandardInputTwice => "-",
             Self::Missing { name, .. }
             | Self::UnsupportedFileType { name, .. }
             | Self::List { name, .. }
             | Self::Bucket { name, .. }
+            | Self::Queue { name, .. }
             | Self::Open { name, .. }
             | Self::Read { name, .. } => name,
             Self::Lookup(LookupError::Region { region, .. }) => region,
@@ -121,6 +141,7 @@ impl Error {
         match self {
             Self::List { source, .. } => format!("could not be listed: {source}"),
             Self::Bucket { source, .. } => format!("could not be read: {source}"),
+            Self::Queue { source, .. } => format!("could not be read: {source}"),
             Self::Open { source, .. } => format!("could not be opened: {source}"),
             Self::Read { offset, source, .. } => {
                 format!("could not be read beyond byte {offset}: {source}")
@@ -141,6 +162,7 @@ impl Error {
             self,
             Self::UnknownScheme { .. }
                 | Self::Address { .. }
+                | Self::QueueAddress { .. }
                 | Self::Missing { .. }
                 | Self::UnsupportedFileType { .. }
                 | Self::StandardInputTwice

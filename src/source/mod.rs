@@ -13,6 +13,7 @@
 //! | [`files`] | files and folders: which there are, and which changed since an earlier run |
 //! | [`s3`] | the bucket of a trail: which log files it holds, which are new, and fetching them |
 //! | [`lookup`] | LookupEvents: which events of accounts and Regions are missing, and the request rate |
+//! | [`queue`] | a queue of SQS: receiving messages, fetching what they name, and deleting what is settled |
 //! | [`message`] | messages: the events that they hold, and the objects that they name |
 //! | [`combined`], [`mod@event_channel`] | several sources read as one; the channel from sources to the pipeline |
 //! | [`input`], [`error`] | what a source hands over: an input, a page, an error |
@@ -47,6 +48,7 @@ pub mod input_format;
 pub mod json;
 pub mod lookup;
 pub mod message;
+pub mod queue;
 pub mod s3;
 #[cfg(test)]
 mod tests;
@@ -80,7 +82,9 @@ pub use json::classify::ForeignKind;
 pub use json::record_handler::{EnvelopeMember, OversizedRecord, RecordHandler, RecordOutcome};
 pub use json::skip::{SkipError, StringEnd, find_string_end, skip_value};
 pub(crate) use json::unescape::unescape;
+pub use json::validate::is_plain_object;
 pub use lookup::{LookupSource, page::LookupPage};
+pub use queue::QueueSource;
 pub use s3::S3Source;
 
 /// A place that events are read from.

@@ -12,6 +12,7 @@ use crate::{
 
 const HISTORY: &str = "Event history options (lookup)";
 const BUCKETS: &str = "Trail bucket options (s3://)";
+const QUEUES: &str = "Queue options (sqs://)";
 
 /// How AWS is accessed, and what is loaded from it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -25,6 +26,9 @@ pub struct AwsArgs {
     /// What is loaded from trail buckets.
     #[command(flatten)]
     pub buckets: BucketArgs,
+    /// Which messages of queues are deleted.
+    #[command(flatten)]
+    pub queues: QueueArgs,
 }
 
 /// How AWS is accessed: credentials, accounts and Regions.
@@ -94,6 +98,20 @@ pub struct BucketArgs {
     /// Agree to pay for requests to a requester-pays bucket
     #[arg(long)]
     pub requester_pays: bool,
+}
+
+/// Which messages of queues are deleted.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = QUEUES)]
+pub struct QueueArgs {
+    /// Delete no message: what was read becomes visible again after the visibility timeout of the queue
+    /// [default: a message is deleted once everything from it is settled]
+    #[arg(long, conflicts_with = "delete_foreign_messages")]
+    pub keep_messages: bool,
+    /// Also delete messages that are not about CloudTrail [default: they are left to the dead-letter
+    /// queue]
+    #[arg(long)]
+    pub delete_foreign_messages: bool,
 }
 
 /// `--regions`.

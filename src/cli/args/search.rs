@@ -5,7 +5,7 @@ use std::{ffi::OsString, num::NonZeroU64};
 use clap::{ValueEnum, builder::PossibleValue};
 
 use super::{
-    aws::{AccessArgs, BucketArgs},
+    aws::{AccessArgs, BucketArgs, QueueArgs},
     engine::ConnectionArgs,
     size::ByteCount,
     time::{Age, SearchTime, interval},
@@ -79,8 +79,8 @@ pub struct SearchArgs {
     pub time: SearchTimeArgs,
 
     /// Search this source: 'lookup' (the event history of AWS accounts), 's3://BUCKET[/PREFIX]', the
-    /// ARN of a trail, files, folders, '-' (standard input), or 'index' (the engine of --into) (can be
-    /// repeated) [default: lookup]
+    /// ARN of a trail, 'sqs://QUEUE', files, folders, '-' (standard input), or 'index' (the engine of
+    /// --into) (can be repeated) [default: lookup]
     #[arg(long = "in", value_name = "SOURCE", help_heading = SOURCE)]
     pub sources: Vec<OsString>,
     /// Search the CloudTrail Insights events of the event history, too
@@ -97,6 +97,9 @@ pub struct SearchArgs {
     /// What is read from trail buckets.
     #[command(flatten)]
     pub buckets: BucketArgs,
+    /// Which messages of queues are deleted.
+    #[command(flatten)]
+    pub queues: QueueArgs,
     /// The engine of `--in index`.
     #[command(flatten)]
     pub engine: ConnectionArgs,

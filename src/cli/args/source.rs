@@ -10,8 +10,8 @@ use super::time::{Age, Moment};
 #[command(next_help_heading = "Load options")]
 pub struct SourceArgs {
     /// 'lookup' (the event history of AWS accounts), 's3://BUCKET[/PREFIX]' (log files that a trail
-    /// delivered), the ARN of a trail, files, folders (recursively), or '-' (standard input)
-    /// [default: lookup]
+    /// delivered), the ARN of a trail, 'sqs://QUEUE' (messages with events or about new log files),
+    /// files, folders (recursively), or '-' (standard input) [default: lookup]
     #[arg(value_name = "SOURCE", help_heading = None::<&str>)]
     pub sources: Vec<OsString>,
     /// Load only events at or after this time: a time, a date (midnight UTC), or an age such as 7d

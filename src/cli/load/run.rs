@@ -179,7 +179,7 @@ async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunR
     let _ = metrics.engine.set(engine_name);
     let rules = alerts.as_ref().map(|alerts| Arc::clone(&alerts.rules));
     let kept_from = kept_from(plan, &engine, log);
-    let mut config = LoadConfig { alerts, ..load_config(context, source, fields) };
+    let mut config = LoadConfig { alerts, ..load_config(plan, context.pipeline(source), fields) };
     config.settings.kept_from = kept_from;
     let engine = Arc::new(engine);
     let LoadEnd { run: RunEnd { outcome, mut store }, inventory, alerts } =

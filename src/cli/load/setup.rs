@@ -31,14 +31,14 @@ use crate::{
 
 /// What every step of a run needs.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cli) struct RunContext<'a> {
-    pub(in crate::cli) plan: &'a Plan,
-    pub(in crate::cli) metrics: &'a Arc<Metrics>,
-    pub(in crate::cli) log: &'a Log,
+pub(super) struct RunContext<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) metrics: &'a Arc<Metrics>,
+    pub(super) log: &'a Log,
     /// What acknowledges the messages of queues.
-    pub(in crate::cli) acknowledgers: &'a QueueAcknowledgers,
-    pub(in crate::cli) shutdown: &'a ShutdownSignal,
-    pub(in crate::cli) trigger: &'a ShutdownTrigger,
+    pub(super) acknowledgers: &'a QueueAcknowledgers,
+    pub(super) shutdown: &'a ShutdownSignal,
+    pub(super) trigger: &'a ShutdownTrigger,
 }
 
 /// Loads the field rules.
@@ -74,6 +74,21 @@ impl<'a> RunContext<'a> {
 }
 
 impl RunContext<'_> {
+    /// Returns what the pipeline reads.
+    pub(super) fn pipeline(self, source: CombinedSource) -> PipelineConfig {
+        let Self { plan, metrics, log, shutdown, trigger, .. } = self;
+        PipelineConfig {
+            source: Box::new(source),
+            range: plan.range,
+            workers: plan.workers.get(),
+            memory: plan.memory_budget(),
+            metrics: Arc::clone(metrics),
+            log: log.clone(),
+            shutdown: shutdown.clone(),
+            trigger: trigger.clone(),
+        }
+    }
+
     /// Reads the rules and the action file, if rules are evaluated, and finds the actions of alerts that earlier runs left.
     ///
     /// # Errors
@@ -157,22 +172,12 @@ pub(in crate::cli) fn kept_from(plan: &Plan, engine: &Engine, log: &Log) -> Opti
 
 /// Returns the configuration of a load that keeps events for ever.
 pub(in crate::cli) fn load_config(
-    context: RunContext<'_>,
-    source: CombinedSource,
+    plan: &Plan,
+    pipeline: PipelineConfig,
     fields: Arc<FieldRegistry>,
 ) -> LoadConfig {
-    let plan = context.plan;
     LoadConfig {
-        pipeline: PipelineConfig {
-            source: Box::new(source),
-            range: plan.range,
-            workers: plan.workers.get(),
-            memory: plan.memory_budget(),
-            metrics: Arc::clone(context.metrics),
-            log: context.log.clone(),
-            shutdown: context.shutdown.clone(),
-            trigger: context.trigger.clone(),
-        },
+        pipeline,
         fields,
         settings: Settings {
             prefix: plan.index.as_str().to_owned(),

@@ -22,6 +22,7 @@ use crate::{
     },
     source::{
         lookup::{Category, LookupFilter},
+        queue::MessageDeletion,
         s3::LogKind,
     },
 };
@@ -65,6 +66,8 @@ pub struct AwsOptions {
     pub history: HistoryOptions,
     /// Options of trail buckets.
     pub trails: TrailOptions,
+    /// Which messages of queues are deleted.
+    pub messages: MessageDeletion,
 }
 
 /// Options of the event history.
@@ -151,7 +154,31 @@ impl AwsArgs {
                 late_days: self.buckets.late_days.unwrap_or(DEFAULT_LATE_DAYS),
                 requester_pays: self.buckets.requester_pays,
             },
+            messages: match (self.queues.keep_messages, self.queues.delete_foreign_messages) {
+                (true, _) => MessageDeletion::None,
+                (false, true) => MessageDeletion::SettledAndForeign,
+                (false, false) => MessageDeletion::Settled,
+            },
         })
+    }
+
+    /// Rejects options about deleting messages, because `mode` deletes none.
+    ///
+    /// # Errors
+    ///
+    /// Returns a usage [`Failure`] that names the option.
+    pub fn check_deletes_nothing(&self, mode: &str) -> Result<(), Failure> {
+        let options = [
+            ("--keep-messages", self.queues.keep_messages),
+            ("--delete-foreign-messages", self.queues.delete_foreign_messages),
+        ];
+        match options.into_iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(Failure::usage(format!(
+                "'{option}' has no effect with '{mode}', which deletes no message"
+            ))
+            .hint(format!("remove {option}"))),
+            None => Ok(()),
+        }
     }
 
     fn filter(&self) -> Option<LookupFilter> {
@@ -168,14 +195,18 @@ impl AwsArgs {
         sources: &SourceList,
         engine_auth: EngineAuth,
     ) -> Result<(), Failure> {
-        let (lookup, buckets, aws) =
-            (sources.lookup.is_some(), sources.has_buckets(), sources.uses_aws());
+        let (lookup, buckets, queues, aws) = (
+            sources.lookup.is_some(),
+            sources.has_buckets(),
+            sources.has_queues(),
+            sources.uses_aws(),
+        );
         let signs = engine_auth == EngineAuth::SigV4;
         let table = [
             ("--profile", self.access.profile.is_some(), aws || signs, "AWS"),
-            ("--regions", self.access.regions.is_some(), aws, "AWS"),
+            ("--regions", self.access.regions.is_some(), lookup || buckets, "selected"),
             ("--assume-role", !self.access.assume_role.is_empty(), aws, "AWS"),
-            ("--accounts", self.access.accounts.is_some(), aws, "AWS"),
+            ("--accounts", self.access.accounts.is_some(), lookup || buckets, "selected"),
             ("--delay", self.history.delay.is_some(), lookup, "lookup"),
             ("--overlap", self.history.overlap.is_some(), lookup, "lookup"),
             ("--insights", self.history.insights, lookup, "lookup"),
@@ -184,7 +215,9 @@ impl AwsArgs {
             ("--lookup-attribute", self.history.lookup_attribute.is_some(), lookup, "lookup"),
             ("--kinds", !self.buckets.kinds.is_empty(), buckets, "s3://"),
             ("--late-days", self.buckets.late_days.is_some(), buckets, "s3://"),
-            ("--requester-pays", self.buckets.requester_pays, buckets, "s3://"),
+            ("--requester-pays", self.buckets.requester_pays, buckets || queues, "s3://"),
+            ("--keep-messages", self.queues.keep_messages, queues, "sqs://"),
+            ("--delete-foreign-messages", self.queues.delete_foreign_messages, queues, "sqs://"),
         ];
         for (option, is_given, is_relevant, applies_to) in table {
             if !is_given || is_relevant {
@@ -193,6 +226,10 @@ impl AwsArgs {
             let (what, example) = match applies_to {
                 "lookup" => ("the event history", "the SOURCE 'lookup'"),
                 "s3://" => ("trail buckets", "a SOURCE 's3://BUCKET' or --trail"),
+                "sqs://" => ("queues", "a SOURCE 'sqs://QUEUE'"),
+                "selected" => {
+                    ("the event history and trail buckets", "a SOURCE 'lookup' or 's3://BUCKET'")
+                }
                 _ => ("sources in AWS", "a SOURCE 'lookup' or 's3://BUCKET'"),
             };
             return Err(Failure::usage(format!(
@@ -267,11 +304,14 @@ impl AwsArgs {
             )
             .hint("add --accounts ID,… or --accounts organization"));
         }
-        if sources.has_buckets() && (has_template || roles.len() > 1) {
-            return Err(Failure::usage(
-                "a bucket is read with one role, but '--assume-role' names several",
-            )
-            .hint("use one role without {account}; read 'lookup' and 's3://' in separate runs"));
+        if (sources.has_buckets() || sources.has_queues()) && (has_template || roles.len() > 1) {
+            let what = if sources.has_buckets() { "bucket" } else { "queue" };
+            return Err(Failure::usage(format!(
+                "a {what} is read with one role, but '--assume-role' names several",
+            ))
+            .hint(
+                "use one role without {account}; read 'lookup' and other sources in separate runs",
+            ));
         }
         if sources.lookup.is_some()
             && roles.is_empty()

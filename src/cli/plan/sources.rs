@@ -10,7 +10,7 @@ use crate::{
     aws::AwsPartition,
     cli::failure::Failure,
     redact,
-    source::{self, s3::Address},
+    source::{self, queue::QueueAddress, s3::Address},
 };
 
 /// The argument for the event history of accounts. A file of that name can be given as `./lookup`.
@@ -30,6 +30,8 @@ pub struct SourceList {
     pub buckets: Vec<(usize, Address)>,
     /// Trails whose buckets are still to be resolved, by name or ARN.
     pub trails: Vec<(usize, String)>,
+    /// Queues with messages about log files or events.
+    pub queues: Vec<(usize, QueueAddress)>,
     /// The indices of an engine; only a search reads them.
     pub index: Option<usize>,
     /// The name of each source in the summary, by its number.
@@ -102,6 +104,8 @@ impl SourceList {
             })?;
             let number = self.next_number(address.to_string());
             self.buckets.push((number, address));
+        } else if QueueAddress::is_address(&name) {
+            self.add_queue(&name)?;
         } else {
             let number = self.next_number(match &*name {
                 "-" => "standard input".to_owned(),
@@ -110,6 +114,19 @@ impl SourceList {
                 path => path.to_owned(),
             });
             self.files.push((number, source.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Adds a queue, unless it is there.
+    fn add_queue(&mut self, name: &str) -> Result<(), Failure> {
+        let address = QueueAddress::parse(name).map_err(|source| source::Error::QueueAddress {
+            word: without_credentials(name),
+            source,
+        })?;
+        if !self.queues.iter().any(|(_, known)| *known == address) {
+            let number = self.next_number(address.to_string());
+            self.queues.push((number, address));
         }
         Ok(())
     }
@@ -128,7 +145,10 @@ impl SourceList {
             .trails
             .iter()
             .filter_map(|(_, name)| Some((name.clone(), AwsPartition::from_arn(name)?)));
-        buckets.chain(trails)
+        let queues = self.queues.iter();
+        let queues =
+            queues.filter_map(|(_, address)| Some((address.to_string(), address.partition?)));
+        buckets.chain(trails).chain(queues)
     }
 
     /// Returns whether a bucket is read.
@@ -136,9 +156,19 @@ impl SourceList {
         !self.buckets.is_empty() || !self.trails.is_empty()
     }
 
+    /// Returns whether a queue is read.
+    pub fn has_queues(&self) -> bool {
+        !self.queues.is_empty()
+    }
+
     /// Returns whether anything is read from AWS.
     pub fn uses_aws(&self) -> bool {
-        self.lookup.is_some() || self.has_buckets()
+        self.lookup.is_some() || self.has_buckets() || self.has_queues()
+    }
+
+    /// Returns the number of sources that fetch ahead of the workers, each with a share of the memory.
+    pub fn remote_sources(&self) -> usize {
+        usize::from(self.lookup.is_some()) + usize::from(self.has_buckets()) + self.queues.len()
     }
 
     /// Returns the paths of the files, as the file source expects them.

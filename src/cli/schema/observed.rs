@@ -23,6 +23,7 @@ use crate::{
         signals::{self, ShutdownMessages},
         sources::{
             self, FollowMode, History, LookupMode, SourceBuilder, accounts, nothing_done,
+            queues::{QueueAcknowledgers, QueueReading},
             unless_shut_down,
         },
     },
@@ -39,6 +40,7 @@ use crate::{
     source::{
         CombinedSource, Files,
         index::{Closing, IndexPlan, IndexSource},
+        queue::{MessageDeletion, QueueMode},
     },
 };
 
@@ -133,10 +135,9 @@ impl Reading<'_> {
         let session = unless_shut_down(&shutdown, Box::pin(self.session())).await?;
         let Some(session) = session else { return stopped() };
         let is_index_read = usize::from(self.plan.index.is_some());
-        let remote = usize::from(sources.lookup.is_some())
-            + usize::from(sources.has_buckets())
-            + is_index_read;
+        let remote = sources.remote_sources() + is_index_read;
         let memory = MemoryBudget::new(MEMORY_BYTES, BATCH_BYTES, remote);
+        let acknowledgers = QueueAcknowledgers::default();
         let builder = SourceBuilder {
             sources,
             aws,
@@ -144,6 +145,11 @@ impl Reading<'_> {
             memory,
             history: History::Ignored,
             lookup: LookupMode::Search(FollowMode::Off),
+            queues: QueueReading {
+                mode: QueueMode::UntilEmpty,
+                deletion: MessageDeletion::None,
+                acknowledgers: &acknowledgers,
+            },
             metrics,
             log,
             shutdown: &shutdown,
@@ -167,6 +173,7 @@ impl Reading<'_> {
         if let Some(closing) = closing {
             closing.wait().await;
         }
+        acknowledgers.finish(metrics, log).await;
         Ok(observed)
     }
 

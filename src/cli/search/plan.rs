@@ -125,8 +125,7 @@ impl SearchArgs {
         let auth = index.as_ref().map_or(EngineAuth::Credentials, |index| index.auth);
         let mut aws = self.aws_args().plan(&sources, auth, environment)?;
         aws.history.filter = lookup_filter_for(&query);
-        let remote = [sources.lookup.is_some(), sources.has_buckets(), index.is_some()];
-        let remote = remote.into_iter().filter(|is_read| *is_read).count();
+        let remote = sources.remote_sources() + usize::from(index.is_some());
         let memory = self.memory(remote)?;
         Ok(SearchPlan {
             workers: self.workers(&sources, memory, environment),
@@ -153,6 +152,7 @@ impl SearchArgs {
             access: self.access.clone(),
             history: HistoryArgs { insights: self.insights, ..HistoryArgs::default() },
             buckets: self.buckets.clone(),
+            queues: self.queues,
         }
     }
 

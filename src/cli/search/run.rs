@@ -24,6 +24,7 @@ use crate::{
         signals::{self, ShutdownMessages},
         sources::{
             self, FollowMode, History, LookupMode, SourceBuilder, accounts, nothing_done,
+            queues::{QueueAcknowledgers, QueueReading},
             unless_shut_down,
         },
     },
@@ -37,6 +38,7 @@ use crate::{
     source::{
         CombinedSource, Files,
         index::{Closing, IndexPlan, IndexSource},
+        queue::QueueMode,
     },
 };
 
@@ -113,6 +115,7 @@ struct SearchRun<'a> {
     plan: &'a SearchPlan,
     metrics: &'a Arc<Metrics>,
     log: &'a Log,
+    acknowledgers: &'a QueueAcknowledgers,
     shutdown: &'a ShutdownSignal,
     trigger: &'a ShutdownTrigger,
 }
@@ -125,7 +128,15 @@ async fn run(
 ) -> Result<Option<SearchEnd>, Failure> {
     let (trigger, shutdown) = shutdown_channel();
     signals::listen(trigger.clone(), log.clone(), SHUTDOWN_MESSAGES)?;
-    let run = SearchRun { plan, metrics, log, shutdown: &shutdown, trigger: &trigger };
+    let acknowledgers = QueueAcknowledgers::default();
+    let run = SearchRun {
+        plan,
+        metrics,
+        log,
+        acknowledgers: &acknowledgers,
+        shutdown: &shutdown,
+        trigger: &trigger,
+    };
     // A path that does not exist is a usage error, before any request.
     Files::new(&plan.sources.paths(), nothing_done())?;
     let Some(session) = unless_shut_down(&shutdown, Box::pin(run.session())).await? else {
@@ -150,6 +161,7 @@ async fn run(
     if let Some(closing) = closing {
         closing.wait().await;
     }
+    acknowledgers.finish(metrics, log).await;
     Ok(Some(ended))
 }
 
@@ -168,7 +180,8 @@ impl<'a> SearchRun<'a> {
     }
 
     fn source_builder(self) -> SourceBuilder<'a> {
-        let Self { plan, metrics, log, shutdown, .. } = self;
+        let Self { plan, metrics, log, acknowledgers, shutdown, .. } = self;
+        let mode = if plan.follow { QueueMode::Follow } else { QueueMode::UntilEmpty };
         SourceBuilder {
             sources: &plan.sources,
             aws: &plan.aws,
@@ -176,6 +189,7 @@ impl<'a> SearchRun<'a> {
             memory: plan.memory,
             history: History::Ignored,
             lookup: LookupMode::Search(if plan.follow { FollowMode::On } else { FollowMode::Off }),
+            queues: QueueReading { mode, deletion: plan.aws.messages, acknowledgers },
             metrics,
             log,
             shutdown,
@@ -202,7 +216,7 @@ impl<'a> SearchRun<'a> {
     }
 
     fn config(self, source: CombinedSource) -> SearchConfig {
-        let Self { plan, metrics, log, shutdown, trigger } = self;
+        let Self { plan, metrics, log, shutdown, trigger, .. } = self;
         SearchConfig {
             pipeline: PipelineConfig {
                 source: Box::new(source),

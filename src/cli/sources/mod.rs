@@ -6,6 +6,7 @@
 
 pub(super) mod accounts;
 mod estimate;
+pub(super) mod queues;
 
 use std::{path::Path, sync::Arc};
 
@@ -15,6 +16,7 @@ use url::Url;
 use self::{
     accounts::{BucketTargets, ResolvedAccounts},
     estimate::Detail,
+    queues::QueueReading,
 };
 use super::{
     environment,
@@ -57,6 +59,8 @@ pub(in crate::cli) struct SourceBuilder<'a> {
     pub(in crate::cli) history: History<'a>,
     /// How the event history is read.
     pub(in crate::cli) lookup: LookupMode,
+    /// How queues are read.
+    pub(in crate::cli) queues: QueueReading<'a>,
     /// The metrics of the run.
     pub(in crate::cli) metrics: &'a Arc<Metrics>,
     /// Receives messages.
@@ -133,6 +137,11 @@ impl SourceBuilder<'_> {
                     all.with_remote(first, buckets.newest_first().follow(options, clock))
                 }
             };
+        }
+        if sources.has_queues() {
+            for (number, queue) in self.queue_sources(&session).await? {
+                all = all.with_remote(number, queue);
+            }
         }
         if let Some(number) = sources.lookup {
             let resolved = accounts::resolve_accounts(self.aws, &session).await?;
@@ -317,7 +326,7 @@ pub(in crate::cli) async fn open_session(
     accounts::check_access_points(&sources.buckets, &session)?;
     if sources.lookup.is_some() {
         session.identity().await?;
-    } else if sources.has_buckets() {
+    } else if sources.has_buckets() || sources.has_queues() {
         session.access_key_id().await?;
     }
     Ok(session)

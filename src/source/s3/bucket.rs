@@ -18,7 +18,10 @@ use aws_sdk_s3::{
     Client,
     config::{ResponseChecksumValidation, StalledStreamProtectionConfig, retry::RetryConfig},
     error::{ProvideErrorMetadata, SdkError},
-    operation::{get_object::GetObjectOutput, list_objects_v2::ListObjectsV2Output},
+    operation::{
+        get_object::GetObjectOutput, head_object::HeadObjectOutput,
+        list_objects_v2::ListObjectsV2Output,
+    },
     types::{EncodingType, RequestPayer},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -249,6 +252,28 @@ impl BucketClient {
                 Ok(output) => return Ok(InFlightBody { output, permit }),
                 Err(answer) => {
                     self.on_error(answer, &endpoint, Operation::Get(key), permit, attempts).await?;
+                }
+            }
+        }
+    }
+
+    /// Requests the metadata of an object.
+    pub(super) async fn head(&self, key: &str) -> Result<HeadObjectOutput, S3Error> {
+        let mut attempts = Attempts::default();
+        loop {
+            let endpoint = self.endpoint();
+            let request = endpoint
+                .client
+                .head_object()
+                .bucket(&self.name)
+                .key(key)
+                .set_request_payer(self.request_payer());
+            let permit = self.get_limiter.acquire().await;
+            match with_timeout(request.send()).await {
+                Ok(metadata) => return Ok(metadata),
+                Err(answer) => {
+                    self.on_error(answer, &endpoint, Operation::Get(key), permit, &mut attempts)
+                        .await?;
                 }
             }
         }

@@ -22,25 +22,25 @@ use tokio::{
 };
 
 use super::{
-    bucket::{Attempts, InFlightBody},
+    bucket::{Attempts, BucketClient, InFlightBody},
     error::{ErrorScope, FailedRequest, S3Error},
     list_step::ListOrder,
-    objects::{DayFolder, FetchJob},
+    objects::{DayFolder, FetchJob, S3Object},
 };
 use crate::source::{Content, Error, Input, ReservedBytes, SourceEvent, task_output};
 
 /// The largest body that is buffered as a whole. CloudTrail log files have at most 50 MB uncompressed, about a tenth
 /// of that compressed.
-const MAX_BUFFERED_BYTES: u64 = 32 << 20;
+pub(super) const MAX_BUFFERED_BYTES: u64 = 32 << 20;
 
 /// Memory of a streamed body: `STREAM_CHUNKS` read buffers of the connection, and those in use.
-const STREAM_BYTES: u64 = 8 << 20;
+pub(super) const STREAM_BYTES: u64 = 8 << 20;
 
 /// Chunks buffered for the worker.
 const STREAM_CHUNKS: usize = 8;
 
 /// Bytes for each permit of the semaphore, so that its counter covers terabytes.
-const PERMIT_BYTES: u64 = 1 << 10;
+pub(super) const PERMIT_BYTES: u64 = 1 << 10;
 
 /// Memory of an object in addition to its body: names, tasks, buffers of the connection.
 const OBJECT_OVERHEAD_BYTES: u64 = 8 << 10;
@@ -144,7 +144,7 @@ impl Turn {
 }
 
 /// Returns the permits that a body takes.
-fn cost(bytes: u64) -> u32 {
+pub(super) fn cost(bytes: u64) -> u32 {
     u32::try_from((bytes + OBJECT_OVERHEAD_BYTES).div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX)
 }
 
@@ -155,7 +155,7 @@ async fn fetch_buffered(
     mut turn: Turn,
     events: Sender<(usize, SourceEvent)>,
 ) {
-    let body = whole_body(&job).await;
+    let body = whole_body(&job.bucket, &job.object, None).await;
     turn.wait().await;
     match body {
         Ok(bytes) => {
@@ -177,23 +177,46 @@ async fn fetch_streaming(
     let (bucket, object) = (Arc::clone(bucket), object.clone());
     let mut attempts = Attempts::default();
     let first = bucket.get(&object.key, object.etag.as_deref(), 0, &mut attempts).await;
-    let mut response = match first {
+    let response = match first {
         Ok(response) => response,
         Err(error) => return report_failure(job, error, &events).await,
     };
-    let (chunks, from) = mpsc::channel(STREAM_CHUNKS);
-    let reader = BodyReader { from, chunk: Bytes::new(), left: object.size, _room: room };
+    let (reader, chunks) = body_channel(object.size, room);
     turn.wait().await;
-    send_input(job, Content::Stream(Box::new(reader)), &events).await;
+    send_input(job, Content::Stream(reader), &events).await;
     drop(turn);
+    stream_body(&bucket, &object, response, attempts, &chunks).await;
+}
+
+/// The channel through which a streamed body reaches the worker.
+pub(super) type BodyChunks = Sender<io::Result<Bytes>>;
+
+/// Creates the channel for a streamed body. The reader holds the permit for its memory.
+pub(super) fn body_channel(
+    size: u64,
+    room: OwnedSemaphorePermit,
+) -> (Box<dyn Read + Send>, BodyChunks) {
+    let (chunks, from) = mpsc::channel(STREAM_CHUNKS);
+    let reader = BodyReader { from, chunk: Bytes::new(), left: size, _room: room };
+    (Box::new(reader), chunks)
+}
+
+/// Forwards a body, from its first response on, to its end, and resumes it where it breaks off.
+pub(super) async fn stream_body(
+    bucket: &BucketClient,
+    object: &S3Object,
+    mut response: InFlightBody<'_>,
+    mut attempts: Attempts,
+    chunks: &BodyChunks,
+) {
     let mut got = 0;
     loop {
         let before = got;
-        let how =
-            match forward_body(&mut response.output.body, object.size, &mut got, &chunks).await {
-                Ok(()) => return bucket.on_success(),
-                Err(how) => how,
-            };
+        let how = match forward_body(&mut response.output.body, object.size, &mut got, chunks).await
+        {
+            Ok(()) => return bucket.on_success(),
+            Err(how) => how,
+        };
         let truncated = FailedRequest::truncated_body(got, object.size, how);
         let again = match bucket
             .on_body_error(&object.key, truncated, got - before, response.permit, &mut attempts)
@@ -261,16 +284,21 @@ async fn send_event(
     }
 }
 
-/// Returns a body once it has arrived completely.
-async fn whole_body(job: &FetchJob) -> Result<Bytes, S3Error> {
-    let FetchJob { bucket, object, .. } = job;
+/// Returns a body once it has arrived completely. `first` is the response to a request for the whole object, if one was made.
+pub(super) async fn whole_body<'b>(
+    bucket: &'b BucketClient,
+    object: &S3Object,
+    mut first: Option<InFlightBody<'b>>,
+) -> Result<Bytes, S3Error> {
     let size = usize::try_from(object.size).unwrap_or(usize::MAX);
     let mut body = Vec::with_capacity(size);
     let mut attempts = Attempts::default();
     loop {
         let from = body.len() as u64;
-        let mut response =
-            bucket.get(&object.key, object.etag.as_deref(), from, &mut attempts).await?;
+        let mut response = match first.take() {
+            Some(response) => response,
+            None => bucket.get(&object.key, object.etag.as_deref(), from, &mut attempts).await?,
+        };
         if !is_partial(&response) {
             body.clear();
         }

@@ -21,7 +21,7 @@
 //! | `done_filter` | which objects are already loaded |
 //! | `fetcher` | how a body is fetched completely |
 //! | `follow` | which days are listed again for new objects |
-//! | `reference` | what the key of an object shows that a notification names |
+//! | `reference`, `notified` | objects that notifications name: what their keys show, and reading them |
 //! | `bucket` | the Region of a bucket, retries, and concurrency |
 //! | `error` | what a failed request means |
 
@@ -36,6 +36,7 @@ mod layout;
 mod list_step;
 mod lister;
 mod listing;
+pub(in crate::source) mod notified;
 mod object_lister;
 mod objects;
 mod reference;
@@ -58,6 +59,7 @@ pub use self::{
     error::{ErrorScope, MissingPermission, S3Error},
     follow::{Clock, S3Follow, S3FollowOptions},
     layout::{LOGS_FOLDER, LogKind, UnknownKind},
+    notified::{InputMemory, NotifiedObject, NotifiedObjects},
     reference::{KeyContent, ObjectReference},
 };
 use self::{

@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use aws_sdk_s3::types;
+use aws_sdk_s3::{
+    operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
+    types,
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -65,6 +68,26 @@ impl S3Object {
             size: listed.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
             etag: listed.e_tag.clone(),
             modified: listed.last_modified.map_or(0, |at| at.secs()),
+        }
+    }
+
+    /// Creates an object from the response to a request for all of it.
+    pub(super) fn of_response(key: String, response: &GetObjectOutput) -> Self {
+        Self {
+            key,
+            size: response.content_length.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+            etag: response.e_tag.clone(),
+            modified: response.last_modified.map_or(0, |at| at.secs()),
+        }
+    }
+
+    /// Creates an object from the response to a request for its metadata.
+    pub(super) fn of_metadata(key: String, response: &HeadObjectOutput) -> Self {
+        Self {
+            key,
+            size: response.content_length.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+            etag: response.e_tag.clone(),
+            modified: response.last_modified.map_or(0, |at| at.secs()),
         }
     }
 

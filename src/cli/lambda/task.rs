@@ -1,0 +1,577 @@
+//! What the function does with events: evaluates rules, or loads them.
+//!
+//! Input: settings at the start; then the source of each invocation. Output: alerts, documents, and a [`TaskEnd`].
+//! Invariant: what is wrong in rules, actions and secrets is found at the start. From one invocation to the next, the checkpoint file,
+//! the connections and the field registry are kept.
+//! Not here: what becomes of each message (see `messages` and `function`).
+
+use std::{
+    collections::BTreeSet,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use super::{
+    messages::{MessageSource, SOURCE_NAME},
+    undelivered::UndeliveredEnd,
+};
+use crate::{
+    aws::{Clock, Session},
+    checkpoint::{self, CheckpointReader, CheckpointStore},
+    cli::{
+        alert_summary::{AlertSummary, delivery_failure, warn_about_failed_rules},
+        alerts::{AlertAges, AlertPlan, Resumed},
+        args::{alerts::AlertArgs, load::LoadArgs},
+        environment::{self, Environment},
+        exit::Exit,
+        failure::Failure,
+        load::setup::{field_rules, kept_from, load_config, recall_decisions},
+        plan::{AlertRequest, Plan, aws::EngineAuth, sources::SourceList},
+        rule_files::load_valid_rules,
+        sources::{queues::QueueAcknowledgers, signing, unless_shut_down},
+        watch::{self, WatchArgs},
+    },
+    limit::MemoryBudget,
+    normalize::{FieldRegistry, TimeRange},
+    pipeline::{
+        self, LoadAlerts, LoadConfig, LoadEnd, PipelineConfig, RunEnd,
+        alert::{
+            AlertReceiver,
+            delivery::{ActionReceiver, DeliveryConfig, DeliveryPolicy, DeliveryReport},
+        },
+        watch::{WatchConfig, WatchEnd},
+    },
+    report::{Log, Metrics},
+    shutdown::{ShutdownSignal, ShutdownTrigger, shutdown_channel},
+    sink::{
+        Engine, Target,
+        alert::{Action, MessageContext, ReceiverContext},
+    },
+};
+
+/// How long a receiver may fail before the messages of its alerts are reported as failed: then the queue, or Lambda, delivers them
+/// again. Waiting longer is paid for.
+const DELIVER_WITHIN: Duration = Duration::from_secs(20);
+
+/// The memory of the function in MB, as Lambda sets it.
+const MEMORY_SIZE: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
+
+/// Lambda gives one processor for this many MB of memory.
+const MEMORY_PER_PROCESSOR_MB: u64 = 1_769;
+
+/// The memory of the pipeline, in bytes, if that of the function is not known.
+const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
+
+/// The largest memory of the pipeline, in bytes: enough for the largest objects of a trail.
+const MAX_MEMORY_BYTES: u64 = 256 << 20;
+
+/// The size of a batch, in bytes: the smallest memory holds several.
+const BATCH_BYTES: u64 = 2 << 20;
+
+/// What the run of an invocation shares with everything in it.
+#[derive(Clone)]
+pub(super) struct RunScope {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) shutdown: ShutdownSignal,
+    pub(super) trigger: ShutdownTrigger,
+}
+
+impl RunScope {
+    fn new() -> Self {
+        let (trigger, shutdown) = shutdown_channel();
+        let metrics = Arc::new(Metrics::new([SOURCE_NAME.to_owned()]));
+        Self { metrics, shutdown, trigger }
+    }
+}
+
+/// What the runs of all invocations share.
+pub(super) struct FunctionContext {
+    pub(super) memory: MemoryBudget,
+    workers: usize,
+    pub(super) log: Log,
+}
+
+impl FunctionContext {
+    /// Divides the memory and the processors of the function.
+    pub(super) fn new(environment: &Environment, log: &Log) -> Self {
+        let function_mb = environment::variable(MEMORY_SIZE)
+            .and_then(|megabytes| megabytes.to_str()?.parse::<u64>().ok());
+        let half = function_mb.map_or(DEFAULT_MEMORY_BYTES, |megabytes| megabytes << 19);
+        let bytes = half.clamp(MemoryBudget::MIN_TOTAL_BYTES, MAX_MEMORY_BYTES);
+        let processors = environment.processors.map_or(1, NonZeroUsize::get);
+        let paid = function_mb.map_or(1, |megabytes| megabytes.div_ceil(MEMORY_PER_PROCESSOR_MB));
+        let workers = processors.min(usize::try_from(paid).unwrap_or(usize::MAX));
+        let memory = MemoryBudget::new(bytes, BATCH_BYTES, 1);
+        let workers = workers.min(memory.affordable_workers()).max(1);
+        Self { memory, workers, log: log.clone() }
+    }
+
+    /// Returns what the pipeline reads.
+    fn pipeline(&self, source: MessageSource, scope: &RunScope) -> PipelineConfig {
+        PipelineConfig {
+            source: Box::new(source),
+            range: TimeRange::default(),
+            workers: self.workers,
+            memory: self.memory,
+            metrics: Arc::clone(&scope.metrics),
+            // What is logged of an invocation names its messages.
+            log: self.log.warnings_only(),
+            shutdown: scope.shutdown.clone(),
+            trigger: scope.trigger.clone(),
+        }
+    }
+}
+
+/// How the run of an invocation ended.
+#[derive(Debug, Default)]
+pub(super) struct TaskEnd {
+    /// Why it ended early, if it failed. It is to be logged.
+    pub(super) failure: Option<Failure>,
+    /// Events that were read.
+    pub(super) events: u64,
+    /// What became of matches and deliveries, if rules were evaluated.
+    pub(super) alerts: Option<AlertSummary>,
+    /// What became of documents, if events were loaded.
+    pub(super) documents: Option<DocumentCounts>,
+    /// The alerts that are not delivered.
+    pub(super) undelivered: UndeliveredEnd,
+    /// The keys of partitions with documents that the engine rejected.
+    pub(super) rejected: BTreeSet<String>,
+}
+
+impl TaskEnd {
+    /// Returns the end of a run that failed before anything was read.
+    pub(super) fn failed(failure: Failure) -> Self {
+        Self { failure: Some(failure), ..Self::default() }
+    }
+
+    /// Adds what the checkpoint keeps because it is not delivered or was rejected.
+    fn with_unsettled(mut self, checkpoint: &Path) -> Self {
+        let has_undelivered = self.alerts.is_some_and(|alerts| alerts.undelivered() > 0);
+        let has_rejected = self.documents.is_some_and(|documents| documents.dead_letters > 0);
+        if has_undelivered || has_rejected {
+            match unsettled(checkpoint) {
+                Ok((undelivered, rejected)) => {
+                    self.undelivered = undelivered;
+                    self.rejected = rejected;
+                }
+                Err(error) => {
+                    self.failure.get_or_insert(error.into());
+                }
+            }
+        }
+        self
+    }
+}
+
+/// Reads which alerts are not delivered and why, and which partitions have rejected documents.
+fn unsettled(checkpoint: &Path) -> Result<(UndeliveredEnd, BTreeSet<String>), checkpoint::Error> {
+    let reader = CheckpointReader::open(checkpoint)?;
+    let actions = reader.action_status()?;
+    let waiting = actions.iter().filter(|action| action.pending + action.dead_letters > 0);
+    let causes: Vec<String> = waiting
+        .map(|action| {
+            let cause = action.cause.as_deref().unwrap_or("not tried yet");
+            format!("action {}: {cause}", action.action)
+        })
+        .collect();
+    let events = reader.undelivered_events()?;
+    let undelivered = UndeliveredEnd { events, cause: causes.join("; ") };
+    Ok((undelivered, reader.partitions_with_dead_letters()?))
+}
+
+/// What became of the documents of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DocumentCounts {
+    pub(super) created: u64,
+    pub(super) duplicates: u64,
+    pub(super) dead_letters: u64,
+}
+
+impl DocumentCounts {
+    fn of(metrics: &Metrics) -> Self {
+        Self {
+            created: metrics.created.load(Relaxed),
+            duplicates: metrics.duplicates.load(Relaxed),
+            dead_letters: metrics.dead_letters.load(Relaxed),
+        }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            created: self.created - before.created,
+            duplicates: self.duplicates - before.duplicates,
+            dead_letters: self.dead_letters - before.dead_letters,
+        }
+    }
+}
+
+/// The rules of the function, and who receives their alerts.
+pub(super) struct FunctionAlerts {
+    plan: AlertPlan,
+    receivers: Vec<ActionReceiver<AlertReceiver>>,
+}
+
+impl FunctionAlerts {
+    /// Reads the rules and actions.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if a file is invalid. Each error was logged.
+    fn new(
+        rules: &[PathBuf],
+        options: &AlertArgs,
+        checkpoint: &Path,
+        log: &Log,
+    ) -> Result<Self, Failure> {
+        let mut plan = options.plan(&load_valid_rules(rules, log)?, log)?;
+        if options.deliver_within.is_none() {
+            plan.policy = DeliveryPolicy::new(DELIVER_WITHIN);
+        }
+        // A process that Lambda has ended may have left the file.
+        plan.find_undelivered(checkpoint, Resumed::PendingAndDeadLetters, log);
+        Ok(Self { plan, receivers: Vec::new() })
+    }
+
+    fn needs_session(&self) -> bool {
+        self.plan.actions.iter().any(Action::needs_session)
+    }
+
+    /// Reads the secrets, and creates the receivers.
+    fn connect(
+        &mut self,
+        session: Option<&Session>,
+        engine: Option<Target>,
+        log: &Log,
+    ) -> Result<(), Failure> {
+        let context = ReceiverContext {
+            clock: Clock::new(environment::now),
+            session: session.cloned(),
+            engine,
+        };
+        // Where an event came from is not known to its message: the event history has it.
+        self.receivers = self.plan.receivers(&context, &MessageContext::default(), log)?;
+        Ok(())
+    }
+
+    fn delivery(&self, scope: &RunScope, log: &Log) -> DeliveryConfig<AlertReceiver> {
+        DeliveryConfig {
+            receivers: self.receivers.clone(),
+            policy: self.plan.policy,
+            waits: scope.metrics.waits.clone(),
+            log: log.clone(),
+            shutdown: scope.shutdown.clone(),
+            on_closed_pipe: None,
+            clock: Clock::new(environment::now),
+            shared: None,
+        }
+    }
+
+    /// Opens the checkpoint for a run.
+    fn prepare(
+        &self,
+        store: &mut CheckpointStore,
+        undelivered: UndeliveredAlerts,
+        log: &Log,
+    ) -> Result<(), Failure> {
+        if undelivered == UndeliveredAlerts::Retry {
+            store.retry_deliveries()?;
+        }
+        self.plan.prepare(store, TimeRange::default(), AlertAges::Recent, log)
+    }
+
+    /// Logs what went wrong, and returns the summary.
+    fn summary(
+        &self,
+        store: Option<&CheckpointStore>,
+        checkpoint: &Path,
+        delivery: &DeliveryReport,
+    ) -> AlertSummary {
+        let totals = store.map(CheckpointStore::alert_totals).unwrap_or_default();
+        AlertSummary::new(totals, delivery, checkpoint)
+    }
+}
+
+/// What happens to alerts that could not be delivered in earlier invocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UndeliveredAlerts {
+    /// Dead letters stay.
+    Keep,
+    /// They are sent again: a message that has them came again.
+    Retry,
+}
+
+/// The task of the function.
+pub(super) enum Task {
+    Watch(WatchTask),
+    Load(Box<LoadTask>),
+}
+
+impl Task {
+    /// Returns whether an AWS session is needed, whatever the messages contain.
+    pub(super) fn needs_session(&self) -> bool {
+        match self {
+            Self::Watch(task) => task.alerts.needs_session(),
+            Self::Load(task) => {
+                task.plan.engine_auth == EngineAuth::SigV4
+                    || task.alerts.as_ref().is_some_and(FunctionAlerts::needs_session)
+            }
+        }
+    }
+
+    /// Creates the receivers of alerts.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if a secret or a certificate cannot be used. Each error was logged.
+    pub(super) fn connect(&mut self, session: Option<&Session>, log: &Log) -> Result<(), Failure> {
+        match self {
+            Self::Watch(task) => task.alerts.connect(session, None, log),
+            Self::Load(task) => {
+                let engine = task.target(session);
+                match &mut task.alerts {
+                    Some(alerts) => alerts.connect(session, Some(engine), log),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Returns what the next run shares.
+    pub(super) fn scope(&mut self) -> RunScope {
+        match self {
+            Self::Watch(_) => RunScope::new(),
+            Self::Load(task) => task.scope(),
+        }
+    }
+
+    /// Reads the source to its end.
+    pub(super) async fn run(
+        &mut self,
+        source: MessageSource,
+        scope: &RunScope,
+        undelivered: UndeliveredAlerts,
+        context: &FunctionContext,
+    ) -> TaskEnd {
+        let ended = match self {
+            Self::Watch(task) => task.run(source, scope, undelivered, context).await,
+            Self::Load(task) => Box::pin(task.run(source, scope, undelivered, context)).await,
+        };
+        ended.unwrap_or_else(TaskEnd::failed)
+    }
+}
+
+/// Evaluates rules.
+pub(super) struct WatchTask {
+    alerts: FunctionAlerts,
+    checkpoint: PathBuf,
+}
+
+impl WatchTask {
+    /// Reads the rules and actions.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if a file is invalid. Each error was logged.
+    pub(super) fn new(
+        args: &WatchArgs,
+        environment: &Environment,
+        log: &Log,
+    ) -> Result<Self, Failure> {
+        let checkpoint = match &args.checkpoint {
+            Some(path) => path.clone(),
+            None => watch::default_checkpoint(&message_sources(), &args.rules, environment)?,
+        };
+        let alerts = FunctionAlerts::new(&args.rules, &args.alerts, &checkpoint, log)?;
+        Ok(Self { alerts, checkpoint })
+    }
+
+    async fn run(
+        &self,
+        source: MessageSource,
+        scope: &RunScope,
+        undelivered: UndeliveredAlerts,
+        context: &FunctionContext,
+    ) -> Result<TaskEnd, Failure> {
+        let log = &context.log;
+        let mut store =
+            CheckpointStore::open(&self.checkpoint, watch::CHECKPOINT_TARGET, environment::now())?;
+        self.alerts.prepare(&mut store, undelivered, log)?;
+        let config = WatchConfig {
+            pipeline: context.pipeline(source, scope),
+            rules: Arc::clone(&self.alerts.plan.rules),
+            delivery: self.alerts.delivery(scope, log),
+        };
+        let WatchEnd { run: RunEnd { outcome, store }, input, delivery } =
+            Box::pin(pipeline::watch::watch(config, store)).await;
+        warn_about_failed_rules(&self.alerts.plan.rules, &input.failures, log);
+        let summary = self.alerts.summary(store.as_ref(), &self.checkpoint, &delivery);
+        let failure = outcome.err().map(Failure::from);
+        let failure = failure.or_else(|| delivery.fault.as_ref().and_then(delivery_failure));
+        Ok(TaskEnd {
+            failure: close(store, failure),
+            events: input.events,
+            alerts: Some(summary),
+            ..TaskEnd::default()
+        }
+        .with_unsettled(&self.checkpoint))
+    }
+}
+
+/// Loads events into an engine.
+pub(super) struct LoadTask {
+    plan: Plan,
+    fields: Arc<FieldRegistry>,
+    alerts: Option<FunctionAlerts>,
+    session: Option<Session>,
+    connection: Option<Connection>,
+}
+
+/// A connection to the engine, which many runs use.
+struct Connection {
+    engine: Option<Arc<Engine>>,
+    scope: RunScope,
+}
+
+impl LoadTask {
+    /// Checks the options, and reads the rules and actions if there are any.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] that names an option, or if a file is invalid. Each error of a file was logged.
+    pub(super) fn new(
+        args: &LoadArgs,
+        environment: &Environment,
+        log: &Log,
+    ) -> Result<Self, Failure> {
+        let mut plan = args.plan(environment, environment::now())?;
+        plan.sources = message_sources();
+        let alerts = match plan.alerts.take() {
+            Some(AlertRequest { rules, options }) => {
+                Some(FunctionAlerts::new(&rules, &options, &plan.checkpoint, log)?)
+            }
+            None => None,
+        };
+        let rules = Arc::new(field_rules(&plan)?);
+        let fields = Arc::new(FieldRegistry::new(rules, plan.fields, plan.max_fields));
+        Ok(Self { plan, fields, alerts, session: None, connection: None })
+    }
+
+    fn target(&mut self, session: Option<&Session>) -> Target {
+        self.session = session.cloned();
+        let mut target = self.plan.sink_target();
+        if let Some(session) = session.filter(|_| self.plan.engine_auth == EngineAuth::SigV4) {
+            target.signing = Some(signing(&self.plan.target.url, session));
+        }
+        target
+    }
+
+    /// Returns what the next run shares: that of the connection, unless a deadline has ended it.
+    fn scope(&mut self) -> RunScope {
+        self.connection = self.connection.take().filter(|open| !open.scope.shutdown.is_requested());
+        let connection = self
+            .connection
+            .get_or_insert_with(|| Connection { engine: None, scope: RunScope::new() });
+        connection.scope.clone()
+    }
+
+    /// Returns the engine, and connects to it unless an earlier run did.
+    async fn engine(&mut self, log: &Log) -> Result<Arc<Engine>, Failure> {
+        let session = self.session.clone();
+        let target = self.target(session.as_ref());
+        let scope = self.scope();
+        if let Some(engine) = self.connection.as_ref().and_then(|open| open.engine.clone()) {
+            return Ok(engine);
+        }
+        let connecting = Engine::connect(
+            target,
+            Arc::clone(&self.fields),
+            log.clone(),
+            Arc::clone(&scope.metrics),
+            scope.shutdown.clone(),
+        );
+        let connecting = Box::pin(async { Ok(connecting.await?) });
+        let engine = unless_shut_down(&scope.shutdown, connecting).await?;
+        let engine = Arc::new(engine.ok_or_else(|| {
+            Failure::action_required(format!(
+                "{} did not answer before the deadline of the invocation",
+                self.plan.target.url
+            ))
+        })?);
+        log.info(
+            self.plan.target.url.as_str().trim_end_matches('/'),
+            format_args!("loading into {}", engine.info()),
+        );
+        self.connection = Some(Connection { engine: Some(Arc::clone(&engine)), scope });
+        Ok(engine)
+    }
+
+    async fn run(
+        &mut self,
+        source: MessageSource,
+        scope: &RunScope,
+        undelivered: UndeliveredAlerts,
+        context: &FunctionContext,
+    ) -> Result<TaskEnd, Failure> {
+        let log = &context.log;
+        let before = DocumentCounts::of(&scope.metrics);
+        let read_before = scope.metrics.read.load(Relaxed);
+        let engine = self.engine(log).await?;
+        let plan = &self.plan;
+        let mut store =
+            CheckpointStore::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
+        if let Some(alerts) = &self.alerts {
+            alerts.prepare(&mut store, undelivered, log)?;
+        }
+        recall_decisions(&self.fields, &CheckpointReader::open(store.path())?)?;
+        let RunScope { metrics, shutdown, trigger } = scope;
+        // The runtime acknowledges messages.
+        let acknowledgers = &QueueAcknowledgers::default();
+        let run = RunContext { plan, metrics, log, acknowledgers, shutdown, trigger };
+        let source = CombinedSource::default().with_remote(0, source);
+        let alerts = self.alerts.as_ref().map(|alerts| LoadAlerts {
+            rules: Arc::clone(&alerts.plan.rules),
+            delivery: alerts.delivery(scope, log),
+        });
+        let pipeline = context.pipeline(source, scope);
+        let mut config =
+            LoadConfig { alerts, ..load_config(plan, pipeline, Arc::clone(&self.fields)) };
+        config.settings.kept_from = kept_from(plan, &engine, &log.warnings_only());
+        let LoadEnd { run: RunEnd { outcome, store }, inventory: _, alerts: ended } =
+            Box::pin(pipeline::load(config, engine, store)).await;
+        let mut failure = outcome.err().map(Failure::from);
+        let summary = self.alerts.as_ref().zip(ended).map(|(alerts, ended)| {
+            warn_about_failed_rules(&alerts.plan.rules, &ended.failures, log);
+            let fault = ended.delivery.fault.as_ref();
+            failure = failure.take().or_else(|| fault.and_then(delivery_failure));
+            alerts.summary(store.as_ref(), &self.plan.checkpoint, &ended.delivery)
+        });
+        let failure = close(store, failure);
+        if failure.is_some() {
+            // The next run identifies the engine again.
+            self.connection = None;
+        }
+        Ok(TaskEnd {
+            failure,
+            events: scope.metrics.read.load(Relaxed) - read_before,
+            alerts: summary,
+            documents: Some(DocumentCounts::of(&scope.metrics).since(before)),
+            ..TaskEnd::default()
+        }
+        .with_unsettled(&self.plan.checkpoint))
+    }
+}
+
+/// Records the end of a run, and returns why it failed.
+fn close(store: Option<CheckpointStore>, failure: Option<Failure>) -> Option<Failure> {
+    let exit = failure.as_ref().map_or(Exit::Success, |failure| failure.exit);
+    let closed = store.map_or(Ok(()), |store| store.end(exit.code()));
+    failure.or_else(|| closed.err().map(Failure::from))
+}
+
+/// Returns the sources of a run, which are none that an option could name.
+fn message_sources() -> SourceList {
+    SourceList { names: vec![SOURCE_NAME.to_owned()], ..SourceList::default() }
+}

@@ -1,0 +1,592 @@
+//! Receives messages, and has read what they hold and name.
+//!
+//! Input: messages of a queue. Output: inputs for the pipeline, and for the acknowledger what each message waits for.
+//! Invariant: a message is tracked, with all of its parts, before anything is waited for: whatever is dropped from then on has a
+//! result. Bodies, objects and messages in flight are bounded; a slow pipeline holds up receiving.
+//! Not here: what becomes of a message (see `acknowledger`).
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::{
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        mpsc::{self, Receiver, Sender},
+    },
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    QueueMode, QueueOptions, QueueResources, UnreadableBucket,
+    client::{MAX_BATCH, QueueClient, ReceiveOptions, ReceivedMessage},
+    error::{QueueError, QueueRecovery},
+    shared::{IntakeEvent, IntakeEvents, SharedState},
+    tracker::{MessageKey, MessagePart, ObjectClaim, ObjectKey, Reception},
+};
+use crate::{
+    event::{
+        FinishedPartition, Partition, PartitionResult, ResultSender, SourceObservation,
+        result_channel,
+    },
+    limit::Backoff,
+    report::{Log, Metrics, format, terminal::escape_unprintable},
+    source::{
+        Content, Error, EventSender, Input, ReceiverClosed, ReservedBytes, SourceEvent,
+        message::{Message, Work},
+        s3::{
+            ObjectReference,
+            notified::{InputMemory, NotifiedObject, NotifiedObjects},
+        },
+        task_output,
+    },
+};
+
+/// Messages that are received and not deleted yet: at a second from receipt to deletion, 4,000 a second.
+const MAX_IN_FLIGHT: usize = 4_096;
+
+/// [`MAX_BATCH`], as permits.
+const BATCH_SLOTS: u32 = 10;
+
+/// Receive requests at the same time, while messages come. At a latency of 20 ms, 8,000 messages a second.
+const MAX_RECEIVES: usize = 16;
+
+/// Messages of a response from which on another request is sent at the same time.
+const BUSY_RESPONSE: usize = MAX_BATCH / 2;
+
+/// The longest long poll of SQS, in seconds.
+const LONG_POLL_SECONDS: u16 = 20;
+
+/// How long a further request waits while one is a long poll, in seconds: it is only sent while messages come.
+const SHORT_POLL_SECONDS: u16 = 1;
+
+/// The longest time from when SQS hands out a message until its response is here.
+const MAX_LATENCY: Duration = Duration::from_secs(5);
+
+/// Memory that a receive request reserves before it is sent: ten messages of EventBridge or S3 have less.
+const RECEIVE_BYTES: u64 = 1 << 20;
+
+/// Objects that are fetched, or wait to be passed on.
+const MAX_FETCHES: usize = 128;
+
+/// Objects that wait to be fetched.
+const QUEUED_FETCHES: usize = 64;
+
+/// Waits after a receive request that failed.
+const BACKOFF: Backoff =
+    Backoff { initial: Duration::from_millis(500), max: Duration::from_secs(30) };
+
+/// Failed requests in a row after which the user is told.
+const FAILURES_TO_REPORT: u32 = 3;
+
+/// How long a run that does not follow waits for a queue that does not respond.
+const MAX_OUTAGE: Duration = Duration::from_mins(2);
+
+/// Time between two requests for the state of the queue.
+const OBSERVATION_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Causes that are reported; objects with further ones are only counted with their messages.
+const MAX_CAUSES: usize = 100;
+
+/// What follows for a message that cannot be read.
+const LEFT: &str =
+    "left in the queue, which delivers it again or moves it to the dead-letter queue";
+
+/// Objects that are reported for each cause; further ones are only counted with their messages.
+const MAX_REPORTS: u32 = 3;
+
+/// Receives messages.
+pub(super) struct MessageIntake {
+    queue: QueueClient,
+    shared: Arc<SharedState>,
+    acknowledger: IntakeEvents,
+    objects: NotifiedObjects,
+    memory: InputMemory,
+    log: Log,
+    metrics: Arc<Metrics>,
+    source_number: usize,
+    name: String,
+    slots: Arc<Semaphore>,
+    /// What a receive request reserves.
+    receive_bytes: u64,
+    reports: Mutex<HashMap<String, u32>>,
+    /// Whether an object was read.
+    has_read_object: AtomicBool,
+    /// When the newest message was sent, in milliseconds of the Unix epoch.
+    newest_sent: Mutex<Option<i64>>,
+}
+
+/// Why the source ends before the queue is empty.
+pub(super) enum IntakeError {
+    Queue(Box<QueueError>),
+    Bucket(Box<UnreadableBucket>),
+}
+
+impl IntakeError {
+    /// Returns the error of the source, which reads the queue of this name.
+    pub(super) fn named(self, name: String) -> Error {
+        match self {
+            Self::Queue(source) => Error::Queue { name, source },
+            Self::Bucket(bucket) => {
+                let UnreadableBucket { name, error } = *bucket;
+                Error::Bucket { name: format!("s3://{name}"), source: Box::new(error) }
+            }
+        }
+    }
+}
+
+/// Something to read for a message that was received.
+enum ReadJob {
+    /// The events in its body.
+    Body { input: Input, bytes: u64 },
+    /// An object.
+    Object(ObjectJob),
+}
+
+/// An object to read.
+struct ObjectJob {
+    key: ObjectKey,
+    reference: ObjectReference,
+    result: ResultSender,
+}
+
+/// The result of a receive request.
+struct ReceiveEnd {
+    is_long_poll: bool,
+    result: Result<Received, QueueError>,
+}
+
+#[derive(Clone, Copy)]
+struct Received {
+    messages: usize,
+    new: usize,
+}
+
+impl MessageIntake {
+    pub(super) fn new(
+        resources: QueueResources,
+        shared: Arc<SharedState>,
+        acknowledger: IntakeEvents,
+        options: QueueOptions,
+    ) -> Self {
+        let QueueResources { queue, s3, finished, log, metrics } = resources;
+        let memory = InputMemory::new(options.memory_bytes);
+        let (known, finished) = (Arc::clone(&shared), Mutex::new(finished));
+        let lookup = Arc::new(move |uri: &str| {
+            let read = known.tracker().known_objects().fingerprint(uri);
+            if let Some(fingerprint) = read {
+                return Some(FinishedPartition { fingerprint, is_foreign: false });
+            }
+            (finished.lock().unwrap_or_else(PoisonError::into_inner))(uri)
+        });
+        let receive_bytes = RECEIVE_BYTES.min(options.memory_bytes / 4);
+        let QueueOptions { region, requester_pays, source_number, name, .. } = options;
+        let objects = NotifiedObjects::new(s3, region, requester_pays, memory.clone(), lookup);
+        Self {
+            queue,
+            shared,
+            acknowledger,
+            objects,
+            memory,
+            log,
+            metrics,
+            source_number,
+            name,
+            slots: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            receive_bytes,
+            reports: Mutex::default(),
+            has_read_object: AtomicBool::new(false),
+            newest_sent: Mutex::default(),
+        }
+    }
+
+    /// Runs until the queue is empty or for ever, depending on the mode.
+    pub(super) async fn run(self, mode: QueueMode, out: EventSender) -> Result<(), IntakeError> {
+        let (fetches, to_fetch) = mpsc::channel(QUEUED_FETCHES);
+        let shared = Arc::clone(&self.shared);
+        let intake = Arc::new(self);
+        let mut observing = JoinSet::new();
+        observing.spawn(Arc::clone(&intake).observe(out.clone()));
+        let receive = async {
+            let receiving = Arc::clone(&intake).receive_all(mode, out.clone(), fetches);
+            receiving.await.map_err(|error| IntakeError::Queue(Box::new(error)))
+        };
+        let fetch = Arc::clone(&intake).fetch_all(to_fetch, out.clone());
+        let read = async {
+            let (received, fetched) = tokio::join!(receive, fetch);
+            received.and(fetched)
+        };
+        tokio::select! {
+            biased;
+            error = shared.faulted() => Err(IntakeError::Queue(Box::new(error))),
+            result = read => result,
+        }
+    }
+
+    /// Receives messages with as many requests at a time as there are messages for.
+    async fn receive_all(
+        self: Arc<Self>,
+        mode: QueueMode,
+        out: EventSender,
+        fetches: Sender<ObjectJob>,
+    ) -> Result<(), QueueError> {
+        let mut receives = JoinSet::new();
+        let (mut wanted, mut has_long_poll) = (1, false);
+        let mut outage = Outage::default();
+        let mut last_new = Instant::now();
+        let mut is_ending = false;
+        loop {
+            while !is_ending && receives.len() < wanted {
+                let is_long_poll = !has_long_poll;
+                has_long_poll = true;
+                let (out, fetches) = (out.clone(), fetches.clone());
+                receives.spawn(Arc::clone(&self).receive(is_long_poll, out, fetches));
+            }
+            let ended = receives.join_next().await.and_then(task_output);
+            let Some(ReceiveEnd { is_long_poll, result }) = ended else { return Ok(()) };
+            has_long_poll &= !is_long_poll;
+            match result {
+                Ok(received) => {
+                    outage.end(&self);
+                    if received.new > 0 {
+                        last_new = Instant::now();
+                    }
+                    wanted = match received.messages {
+                        BUSY_RESPONSE.. => (wanted + 1).min(MAX_RECEIVES),
+                        0 => wanted.saturating_sub(1).max(1),
+                        _ => wanted,
+                    };
+                    let is_empty = is_long_poll && received.messages == 0
+                        || last_new.elapsed() >= Duration::from_secs(LONG_POLL_SECONDS.into());
+                    if mode == QueueMode::UntilEmpty && received.new == 0 && is_empty {
+                        // The others may have messages that they could not pass on yet.
+                        is_ending = true;
+                    }
+                }
+                Err(error) => {
+                    wanted = 1;
+                    outage.add(error, mode, &self).await?;
+                }
+            }
+        }
+    }
+
+    /// Receives messages once, and passes on what they hold.
+    async fn receive(
+        self: Arc<Self>,
+        is_long_poll: bool,
+        out: EventSender,
+        fetches: Sender<ObjectJob>,
+    ) -> ReceiveEnd {
+        let end = |result| ReceiveEnd { is_long_poll, result };
+        let nothing = Ok(Received { messages: 0, new: 0 });
+        let slots = Arc::clone(&self.slots).acquire_many_owned(BATCH_SLOTS).await;
+        // The semaphores are never closed.
+        let Ok(mut slots) = slots else { return end(nothing) };
+        let Some(mut memory) = self.memory.reserve(self.receive_bytes).await else {
+            return end(nothing);
+        };
+        let requested = Instant::now();
+        let options = ReceiveOptions {
+            wait_seconds: if is_long_poll { LONG_POLL_SECONDS } else { SHORT_POLL_SECONDS },
+            visibility_seconds: u32::try_from(self.shared.visibility.as_secs()).unwrap_or(u32::MAX),
+        };
+        let received = match self.queue.receive(options).await {
+            Ok(received) => received,
+            Err(error) => return end(Err(error)),
+        };
+        // A long poll ends with the first message, so its time does not run since the request.
+        let requested = requested.max(Instant::now() - MAX_LATENCY);
+        let messages = received.len();
+        let mut jobs = Vec::new();
+        let mut new = 0;
+        for message in received {
+            // More than were asked for are not tracked, and return.
+            let Some(slot) = slots.split(1) else { break };
+            if self.take(message, slot, requested, &mut jobs) {
+                new += 1;
+            }
+        }
+        drop(slots);
+        for job in jobs {
+            if self.pass_on(job, &mut memory, &out, &fetches).await.is_err() {
+                break;
+            }
+        }
+        end(Ok(Received { messages, new }))
+    }
+
+    /// Tracks a message and what it waits for. Returns whether it is new.
+    fn take(
+        &self,
+        message: ReceivedMessage,
+        slot: OwnedSemaphorePermit,
+        requested: Instant,
+        jobs: &mut Vec<ReadJob>,
+    ) -> bool {
+        let reception = self.shared.tracker().receive(&message, slot, requested);
+        let key = match reception {
+            Reception::New(key) => key,
+            Reception::Delete(key) => {
+                let ended = self.shared.tracker().end(key, PartitionResult::Complete);
+                self.tell(IntakeEvent::Ended(ended));
+                return false;
+            }
+            Reception::InFlight | Reception::Known => return false,
+        };
+        self.note_sent(message.sent);
+        let ReceivedMessage { id, body, receive_count, .. } = message;
+        let result = match Message::parse(&Bytes::from(body)) {
+            Message::Work(work) => {
+                self.take_work(key, &id, work, jobs);
+                return true;
+            }
+            Message::Ignorable(ignorable) => {
+                let about = format!("{} message {id}", self.name);
+                self.log.debug(&about, format_args!("nothing to read: {ignorable}"));
+                PartitionResult::Complete
+            }
+            Message::Foreign { reason } => PartitionResult::Foreign { kind: reason },
+            Message::Invalid { reason } => {
+                let about = format!("{} message {id}", self.name);
+                if self.is_to_be_reported(&reason) {
+                    let count = format::plural(receive_count.into(), "receive");
+                    self.log.warn(&about, format_args!("{reason}; {LEFT} ({count} so far)"));
+                    self.metrics.add_failed(self.source_number, &about, &reason);
+                }
+                PartitionResult::Failed { cause: reason }
+            }
+        };
+        let ended = self.shared.tracker().end(key, result);
+        self.tell(IntakeEvent::Ended(ended));
+        true
+    }
+
+    /// Tracks the parts of a message that has to be read.
+    fn take_work(&self, message: MessageKey, id: &str, work: Work, jobs: &mut Vec<ReadJob>) {
+        let Work { events, objects } = work;
+        if let Some(text) = events {
+            let part = self.shared.tracker().add_body(message);
+            let result = self.expect(part);
+            let key = format!("{}#{id}", self.name);
+            let name = format!("{} message {}", self.name, escape_unprintable(id));
+            let bytes = text.len() as u64;
+            let content = Content::Memory(ReservedBytes { bytes: text, permit: None });
+            let partition = Partition { key, fingerprint: String::new() };
+            let input = Input { partition, name, content, size: bytes, result: Some(result) };
+            jobs.push(ReadJob::Body { input, bytes });
+        }
+        // All of them are added before one can have a result, or the message would end early.
+        let mut claimed = Vec::new();
+        let mut tracker = self.shared.tracker();
+        for reference in objects {
+            if let ObjectClaim::Read(key) = tracker.add_object(message, &reference) {
+                claimed.push((key, reference));
+            }
+        }
+        drop(tracker);
+        for (key, reference) in claimed {
+            let result = self.expect(MessagePart::Object(key));
+            jobs.push(ReadJob::Object(ObjectJob { key, reference, result }));
+        }
+    }
+
+    /// Has the acknowledger wait for the result of a part.
+    fn expect(&self, part: MessagePart) -> ResultSender {
+        let (sender, receiver) = result_channel();
+        self.tell(IntakeEvent::Pending(part, receiver));
+        sender
+    }
+
+    fn tell(&self, event: IntakeEvent) {
+        // It ends before the source only at an immediate shutdown.
+        let _ = self.acknowledger.send(event);
+    }
+
+    fn note_sent(&self, sent: Option<i64>) {
+        let mut newest = self.newest_sent.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = (*newest).max(sent);
+    }
+
+    /// Passes a job on. A body takes its memory from what was reserved for the response.
+    async fn pass_on(
+        &self,
+        job: ReadJob,
+        memory: &mut OwnedSemaphorePermit,
+        out: &EventSender,
+        fetches: &Sender<ObjectJob>,
+    ) -> Result<(), ReceiverClosed> {
+        match job {
+            ReadJob::Body { mut input, bytes } => {
+                let units = InputMemory::units(bytes).min(memory.num_permits());
+                if let Content::Memory(content) = &mut input.content {
+                    content.permit = memory.split(units);
+                }
+                out.send(self.source_number, SourceEvent::Input(input)).await
+            }
+            ReadJob::Object(object) => fetches.send(object).await.map_err(|_| ReceiverClosed),
+        }
+    }
+
+    /// Fetches objects, several at a time, until nothing is received any more.
+    async fn fetch_all(
+        self: Arc<Self>,
+        mut jobs: Receiver<ObjectJob>,
+        out: EventSender,
+    ) -> Result<(), IntakeError> {
+        let mut fetching = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = fetching.join_next(), if !fetching.is_empty() => {
+                    if let Some(ended) = task_output(ended) {
+                        ended?;
+                    }
+                }
+                job = jobs.recv(), if fetching.len() < MAX_FETCHES => match job {
+                    Some(job) => {
+                        fetching.spawn(Arc::clone(&self).fetch(job, out.clone()));
+                    }
+                    None if fetching.is_empty() => return Ok(()),
+                    None => {
+                        if let Some(ended) = fetching.join_next().await.and_then(task_output) {
+                            ended?;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// Fetches an object, and passes it on.
+    async fn fetch(self: Arc<Self>, job: ObjectJob, out: EventSender) -> Result<(), IntakeError> {
+        let ObjectJob { key, reference, result } = job;
+        let number = self.source_number;
+        // A closed channel ends the run, and the task with it.
+        match self.objects.read(&reference).await {
+            NotifiedObject::Known { size, is_foreign, .. } => {
+                let event = SourceEvent::AlreadyDone { size, touched: None, is_foreign };
+                let _ = out.send(number, event).await;
+                result.send(if is_foreign {
+                    PartitionResult::Foreign {
+                        kind: "an object without CloudTrail events".to_owned(),
+                    }
+                } else {
+                    PartitionResult::Complete
+                });
+            }
+            NotifiedObject::Readable { partition, size, content, feed } => {
+                self.has_read_object.store(true, Relaxed);
+                self.shared.tracker().identify(key, partition.clone());
+                let name = partition.key.clone();
+                let input = Input { partition, name, content, size, result: Some(result) };
+                let _ = out.send(number, SourceEvent::Input(input)).await;
+                if let Some(feed) = feed {
+                    feed.await;
+                }
+            }
+            NotifiedObject::Unreadable { partition, size, error, is_whole_bucket } => {
+                let (name, why) = (partition.key.clone(), error.reason.clone());
+                result.send(PartitionResult::Failed { cause: why.clone() });
+                if self.is_to_be_reported(&why) {
+                    let event = SourceEvent::Unreadable { partition, name, why, size };
+                    let _ = out.send(number, event).await;
+                }
+                if is_whole_bucket && !self.has_read_object.load(Relaxed) {
+                    let bucket = UnreadableBucket { name: reference.bucket, error };
+                    return Err(IntakeError::Bucket(Box::new(bucket)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether a failure is to be reported: some were not for the same cause.
+    fn is_to_be_reported(&self, cause: &str) -> bool {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reports.contains_key(cause) && reports.len() >= MAX_CAUSES {
+            return false;
+        }
+        let reported = reports.entry(cause.to_owned()).or_default();
+        *reported += 1;
+        *reported <= MAX_REPORTS
+    }
+
+    /// Reports the state of the queue now and then. Ends if it must not be read, which `doctor` reports.
+    async fn observe(self: Arc<Self>, out: EventSender) {
+        let mut next = Instant::now();
+        loop {
+            match self.queue.attributes().await {
+                Ok(attributes) => {
+                    let time = |millis| Timestamp::from_millisecond(millis).ok();
+                    let newest = *self.newest_sent.lock().unwrap_or_else(PoisonError::into_inner);
+                    let observation = SourceObservation {
+                        oldest_waiting: self.shared.tracker().oldest_sent().and_then(time),
+                        waiting: attributes.waiting,
+                        in_flight: attributes.in_flight,
+                        newest_event: newest.and_then(time),
+                        covered_until: None,
+                    };
+                    let event = SourceEvent::Observed(observation);
+                    if out.send(self.source_number, event).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.recovery == QueueRecovery::GiveUp => return,
+                Err(_) => {}
+            }
+            next += OBSERVATION_INTERVAL;
+            next = next.max(Instant::now());
+            sleep_until(next).await;
+        }
+    }
+}
+
+/// A time without a response to receive requests.
+#[derive(Debug, Default)]
+struct Outage {
+    since: Option<Instant>,
+    failures: u32,
+}
+
+impl Outage {
+    /// Records a failed request, and waits before the next one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error if there is to be no other request.
+    async fn add(
+        &mut self,
+        error: QueueError,
+        mode: QueueMode,
+        intake: &MessageIntake,
+    ) -> Result<(), QueueError> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.failures += 1;
+        let is_over = mode == QueueMode::UntilEmpty && since.elapsed() > MAX_OUTAGE;
+        if error.recovery == QueueRecovery::GiveUp || is_over {
+            return Err(error);
+        }
+        if self.failures == FAILURES_TO_REPORT {
+            intake.log.warn(&intake.name, format_args!("{error}; trying again"));
+        }
+        sleep_until(Instant::now() + BACKOFF.delay(self.failures)).await;
+        Ok(())
+    }
+
+    /// Records a response.
+    fn end(&mut self, intake: &MessageIntake) {
+        if self.failures >= FAILURES_TO_REPORT {
+            intake.log.info(&intake.name, "the queue responds again");
+        }
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,522 @@
+//! Which messages are in flight, what each of them waits for, and what becomes of it.
+//!
+//! ```text
+//!  received ─▶ in flight ─▶ every part has a result ─▶ settled: deleted │ left: visible again when its time ends │ released
+//!                 ▲  └─ extended while it takes long
+//!                 └──── received again: only its receipt changes
+//! ```
+//!
+//! Input: messages as they are received, and the results of their parts. Output: what to do with a message that has all of
+//! them, and which messages have to be extended.
+//! Invariant: a message is [`Disposal::Delete`] only if each of its parts is complete, or foreign and that is to be deleted. An
+//! object is read once for all messages that name it while it is read. Memory is bounded by the messages in flight, and by
+//! [`MAX_KNOWN`] messages and objects that are done.
+//! Not here: requests.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
+
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::{MessageDeletion, client::ReceivedMessage};
+use crate::{
+    event::{Partition, PartitionResult},
+    source::s3::ObjectReference,
+};
+
+/// Messages that are remembered once they are done, 32 bytes each.
+const MAX_KNOWN: usize = 100_000;
+
+/// Objects that are remembered once they are read, about 100 bytes each.
+const MAX_KNOWN_OBJECTS: usize = 20_000;
+
+/// The number of a message in flight.
+pub(super) type MessageKey = u64;
+
+/// The number of an object that is being read.
+pub(super) type ObjectKey = u64;
+
+/// What has a result of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MessagePart {
+    /// The events in the body of a message.
+    Body(MessageKey),
+    /// An object, which several messages may name.
+    Object(ObjectKey),
+}
+
+/// What to do with a message that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reception {
+    /// It is new: read it.
+    New(MessageKey),
+    /// It is in flight already, and its earlier receipt is of no use any more.
+    InFlight,
+    /// It was settled before: delete it again.
+    Delete(MessageKey),
+    /// It was read in this run and left in the queue: ignore it.
+    Known,
+}
+
+/// What to do for an object that a message names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ObjectClaim {
+    /// Read it.
+    Read(ObjectKey),
+    /// Another message has it read.
+    Joined,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Disposal {
+    /// It is settled, and deleted.
+    Delete,
+    /// It is settled, but messages are kept.
+    Keep,
+    /// It is not CloudTrail, and left in the queue.
+    LeaveForeign {
+        /// What it is instead.
+        reason: String,
+    },
+    /// It is not CloudTrail, and deleted.
+    DeleteForeign {
+        /// What it is instead.
+        reason: String,
+    },
+    /// It could not be read, and is left in the queue.
+    LeaveFailed {
+        /// The cause.
+        cause: String,
+    },
+    /// Reading it was not begun, or not ended: others may read it at once.
+    Release,
+}
+
+/// A message that has the results of all of its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EndedMessage {
+    pub(super) key: MessageKey,
+    /// The ID of the message.
+    pub(super) id: String,
+    pub(super) disposal: Disposal,
+}
+
+/// The messages in flight.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    visibility: Duration,
+    deletion: MessageDeletion,
+    /// How often a message is read that fails each time. The redrive policy of the queue may end it before.
+    max_attempts: u32,
+    next_key: u64,
+    messages: HashMap<MessageKey, InFlightMessage>,
+    by_id: HashMap<String, MessageKey>,
+    objects: HashMap<ObjectKey, ObjectInFlight>,
+    /// Objects that are being read, by their URI.
+    by_uri: HashMap<String, Vec<ObjectKey>>,
+    known: KnownMessages,
+    known_objects: KnownObjects,
+}
+
+/// A message in flight.
+#[derive(Debug)]
+struct InFlightMessage {
+    id: String,
+    receipt: String,
+    /// When it becomes visible to others, unless it is extended.
+    visible_at: Instant,
+    /// When it was sent, in milliseconds of the Unix epoch.
+    sent: Option<i64>,
+    /// Parts without a result.
+    parts_left: usize,
+    /// The results so far, as one.
+    result: CombinedResult,
+    phase: MessagePhase,
+    /// Counts as in flight until dropped.
+    _slot: OwnedSemaphorePermit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MessagePhase {
+    /// Its parts are being read.
+    Reading,
+    /// It is being deleted or released.
+    Ending,
+    /// It is no longer in flight at the service, but still read.
+    Lost,
+}
+
+/// The results of the parts of a message as one, from the best to the worst.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum CombinedResult {
+    #[default]
+    Nothing,
+    Foreign(String),
+    Complete,
+    Failed(String),
+    Abandoned,
+}
+
+impl CombinedResult {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::Foreign(_) => 1,
+            Self::Complete => 2,
+            Self::Failed(_) => 3,
+            Self::Abandoned => 4,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        if other.rank() > self.rank() {
+            *self = other;
+        }
+    }
+
+    /// Returns the result of a part; `None` if the run ended before.
+    fn of_part(result: Option<PartitionResult>) -> Self {
+        match result {
+            Some(PartitionResult::Complete) => Self::Complete,
+            Some(PartitionResult::Foreign { kind }) => Self::Foreign(kind),
+            Some(PartitionResult::Failed { cause }) => Self::Failed(cause),
+            None => Self::Abandoned,
+        }
+    }
+}
+
+/// An object that is being read.
+#[derive(Debug)]
+struct ObjectInFlight {
+    uri: String,
+    etag: Option<String>,
+    /// The partition, once it is known.
+    partition: Option<Partition>,
+    /// The messages that name it.
+    waiting: Vec<MessageKey>,
+}
+
+impl Tracker {
+    /// Returns a tracker without messages. `visibility` is the time for which messages are received.
+    pub(super) fn new(visibility: Duration, deletion: MessageDeletion, max_attempts: u32) -> Self {
+        Self {
+            visibility,
+            deletion,
+            max_attempts,
+            next_key: 0,
+            messages: HashMap::new(),
+            by_id: HashMap::new(),
+            objects: HashMap::new(),
+            by_uri: HashMap::new(),
+            known: KnownMessages::default(),
+            known_objects: KnownObjects::default(),
+        }
+    }
+
+    /// Adds a message that was received. `requested` is when the request was sent: its time runs at least since then.
+    pub(super) fn receive(
+        &mut self,
+        message: &ReceivedMessage,
+        slot: OwnedSemaphorePermit,
+        requested: Instant,
+    ) -> Reception {
+        let visible_at = requested + self.visibility;
+        if let Some(known) = self.by_id.get(&message.id)
+            && let Some(in_flight) = self.messages.get_mut(known)
+        {
+            in_flight.receipt.clone_from(&message.receipt);
+            in_flight.visible_at = visible_at;
+            if in_flight.phase == MessagePhase::Lost {
+                in_flight.phase = MessagePhase::Reading;
+            }
+            return Reception::InFlight;
+        }
+        let known = self.known.get(&message.id);
+        let phase = match known {
+            Some(KnownMessage::Left) => return Reception::Known,
+            Some(KnownMessage::Failed(attempts)) if attempts >= self.max_attempts => {
+                return Reception::Known;
+            }
+            Some(KnownMessage::Deleted) => MessagePhase::Ending,
+            Some(KnownMessage::Failed(_)) | None => MessagePhase::Reading,
+        };
+        let key = self.next_key();
+        self.by_id.insert(message.id.clone(), key);
+        self.messages.insert(
+            key,
+            InFlightMessage {
+                id: message.id.clone(),
+                receipt: message.receipt.clone(),
+                visible_at,
+                sent: message.sent,
+                parts_left: 0,
+                result: CombinedResult::default(),
+                phase,
+                _slot: slot,
+            },
+        );
+        if phase == MessagePhase::Ending { Reception::Delete(key) } else { Reception::New(key) }
+    }
+
+    fn next_key(&mut self) -> u64 {
+        self.next_key += 1;
+        self.next_key
+    }
+
+    /// Adds a part to a message: the events in its body.
+    pub(super) fn add_body(&mut self, message: MessageKey) -> MessagePart {
+        if let Some(message) = self.messages.get_mut(&message) {
+            message.parts_left += 1;
+        }
+        MessagePart::Body(message)
+    }
+
+    /// Adds a part to a message: an object that it names.
+    pub(super) fn add_object(
+        &mut self,
+        message: MessageKey,
+        object: &ObjectReference,
+    ) -> ObjectClaim {
+        if let Some(message) = self.messages.get_mut(&message) {
+            message.parts_left += 1;
+        }
+        let uri = object.uri();
+        let same = self.by_uri.get(&uri).into_iter().flatten().copied().find(|key| {
+            let reading = self.objects.get(key).and_then(|reading| reading.etag.as_ref());
+            reading.is_none() || object.etag.is_none() || reading == object.etag.as_ref()
+        });
+        if let Some(reading) = same.and_then(|key| self.objects.get_mut(&key)) {
+            reading.waiting.push(message);
+            return ObjectClaim::Joined;
+        }
+        let key = self.next_key();
+        self.by_uri.entry(uri.clone()).or_default().push(key);
+        let etag = object.etag.clone();
+        let reading = ObjectInFlight { uri, etag, partition: None, waiting: vec![message] };
+        self.objects.insert(key, reading);
+        ObjectClaim::Read(key)
+    }
+
+    /// Records the partition of an object, so that it is known once it was read.
+    pub(super) fn identify(&mut self, object: ObjectKey, partition: Partition) {
+        if let Some(object) = self.objects.get_mut(&object) {
+            object.partition = Some(partition);
+        }
+    }
+
+    /// Returns the objects that were read in this run.
+    pub(super) fn known_objects(&self) -> &KnownObjects {
+        &self.known_objects
+    }
+
+    /// Ends a message that has no parts.
+    pub(super) fn end(&mut self, message: MessageKey, result: PartitionResult) -> EndedMessage {
+        if let Some(message) = self.messages.get_mut(&message) {
+            message.result.add(CombinedResult::of_part(Some(result)));
+        }
+        self.ended(message)
+    }
+
+    /// Adds the result of a part; `None` if the run ended before. Returns the messages that have all of theirs.
+    pub(super) fn on_result(
+        &mut self,
+        part: MessagePart,
+        result: Option<PartitionResult>,
+    ) -> Vec<EndedMessage> {
+        let result = CombinedResult::of_part(result);
+        let messages = match part {
+            MessagePart::Body(message) => vec![message],
+            MessagePart::Object(object) => self.remove_object(object, &result),
+        };
+        let mut ended = Vec::new();
+        for key in messages {
+            let Some(message) = self.messages.get_mut(&key) else { continue };
+            message.result.add(result.clone());
+            message.parts_left = message.parts_left.saturating_sub(1);
+            if message.parts_left == 0 {
+                ended.push(self.ended(key));
+            }
+        }
+        ended
+    }
+
+    /// Removes an object, and remembers it if it is complete. Returns the messages that name it.
+    fn remove_object(&mut self, key: ObjectKey, result: &CombinedResult) -> Vec<MessageKey> {
+        let Some(object) = self.objects.remove(&key) else { return Vec::new() };
+        if let Some(partition) = object.partition.filter(|_| *result == CombinedResult::Complete) {
+            self.known_objects.insert(partition);
+        }
+        if let Some(reading) = self.by_uri.get_mut(&object.uri) {
+            reading.retain(|other| *other != key);
+            if reading.is_empty() {
+                self.by_uri.remove(&object.uri);
+            }
+        }
+        object.waiting
+    }
+
+    /// Decides what becomes of a message. What is left is no longer tracked, only known.
+    fn ended(&mut self, key: MessageKey) -> EndedMessage {
+        let (id, result) = match self.messages.get_mut(&key) {
+            Some(message) => {
+                message.phase = MessagePhase::Ending;
+                (message.id.clone(), std::mem::take(&mut message.result))
+            }
+            None => (String::new(), CombinedResult::Abandoned),
+        };
+        let disposal = match (result, self.deletion) {
+            (CombinedResult::Complete | CombinedResult::Nothing, MessageDeletion::None) => {
+                Disposal::Keep
+            }
+            (CombinedResult::Complete | CombinedResult::Nothing, _) => Disposal::Delete,
+            (CombinedResult::Foreign(reason), MessageDeletion::SettledAndForeign) => {
+                Disposal::DeleteForeign { reason }
+            }
+            (CombinedResult::Foreign(reason), _) => Disposal::LeaveForeign { reason },
+            (CombinedResult::Failed(cause), _) => Disposal::LeaveFailed { cause },
+            (CombinedResult::Abandoned, _) => Disposal::Release,
+        };
+        match &disposal {
+            Disposal::Keep | Disposal::LeaveForeign { .. } => {
+                self.known.insert(&id, KnownMessage::Left);
+                self.remove(key);
+            }
+            Disposal::LeaveFailed { .. } => {
+                let before = match self.known.get(&id) {
+                    Some(KnownMessage::Failed(attempts)) => attempts,
+                    _ => 0,
+                };
+                self.known.insert(&id, KnownMessage::Failed(before + 1));
+                self.remove(key);
+            }
+            Disposal::Delete | Disposal::DeleteForeign { .. } => {
+                self.known.insert(&id, KnownMessage::Deleted);
+            }
+            Disposal::Release => {}
+        }
+        EndedMessage { key, id, disposal }
+    }
+
+    /// Forgets a message: it was deleted or released, or that is given up.
+    pub(super) fn remove(&mut self, key: MessageKey) {
+        if let Some(message) = self.messages.remove(&key) {
+            self.by_id.remove(&message.id);
+        }
+    }
+
+    /// Returns the current receipt of a message.
+    pub(super) fn receipt(&self, key: MessageKey) -> Option<String> {
+        self.messages.get(&key).map(|message| message.receipt.clone())
+    }
+
+    /// Returns the messages of whose time at least half has passed.
+    pub(super) fn due(&self, now: Instant) -> Vec<MessageKey> {
+        let soon = now + self.visibility / 2;
+        let reading =
+            self.messages.iter().filter(|(_, message)| message.phase == MessagePhase::Reading);
+        reading.filter(|(_, message)| message.visible_at <= soon).map(|(key, _)| *key).collect()
+    }
+
+    /// Records that messages were extended at a time, or are about to be.
+    pub(super) fn extend(&mut self, keys: &[MessageKey], now: Instant) {
+        for key in keys {
+            if let Some(message) = self.messages.get_mut(key) {
+                message.visible_at = now + self.visibility;
+            }
+        }
+    }
+
+    /// Records that a message cannot be extended: it was deleted, or is visible to others.
+    pub(super) fn lose(&mut self, key: MessageKey) {
+        if let Some(message) = self.messages.get_mut(&key)
+            && message.phase == MessagePhase::Reading
+        {
+            message.phase = MessagePhase::Lost;
+        }
+    }
+
+    /// Returns whether nothing is in flight.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Returns when the oldest message in flight was sent, in milliseconds of the Unix epoch.
+    pub(super) fn oldest_sent(&self) -> Option<i64> {
+        self.messages.values().filter_map(|message| message.sent).min()
+    }
+}
+
+/// What became of a message that was received in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KnownMessage {
+    /// It was read, and left in the queue.
+    Left,
+    /// It could not be read, so often.
+    Failed(u32),
+    /// It was settled. It is received again if deleting it failed, or if the service delivers it twice.
+    Deleted,
+}
+
+/// Messages that were received in this run, by hashes of their IDs; the oldest are forgotten.
+#[derive(Debug, Default)]
+struct KnownMessages {
+    messages: HashMap<u64, KnownMessage>,
+    /// In the order in which they became known.
+    order: VecDeque<u64>,
+}
+
+impl KnownMessages {
+    fn get(&self, id: &str) -> Option<KnownMessage> {
+        self.messages.get(&hash(id)).copied()
+    }
+
+    fn insert(&mut self, id: &str, message: KnownMessage) {
+        let id = hash(id);
+        if self.messages.insert(id, message).is_none() {
+            self.order.push_back(id);
+            if self.order.len() > MAX_KNOWN
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.messages.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// Objects that were read in this run, by hashes of their URIs; the oldest are forgotten.
+#[derive(Debug, Default)]
+pub(super) struct KnownObjects {
+    fingerprints: HashMap<u64, String>,
+    order: VecDeque<u64>,
+}
+
+impl KnownObjects {
+    /// Returns the fingerprint with which an object was read.
+    pub(super) fn fingerprint(&self, uri: &str) -> Option<String> {
+        self.fingerprints.get(&hash(uri)).cloned()
+    }
+
+    /// Records that an object was read.
+    fn insert(&mut self, partition: Partition) {
+        let uri = hash(&partition.key);
+        if self.fingerprints.insert(uri, partition.fingerprint).is_none() {
+            self.order.push_back(uri);
+            if self.order.len() > MAX_KNOWN_OBJECTS
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.fingerprints.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// Returns a hash of an ID. One of 10^14 messages has the hash of another one that is known.
+fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
