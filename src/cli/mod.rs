@@ -11,6 +11,8 @@ mod alert_summary;
 mod alerts;
 pub mod args;
 pub mod completions;
+pub mod dashboards;
+mod dashboards_endpoint;
 pub mod doctor;
 pub mod environment;
 pub mod exit;
@@ -30,6 +32,7 @@ mod rule_files;
 mod runtime;
 pub mod schema;
 pub mod search;
+pub mod setup;
 mod signals;
 mod sources;
 pub mod status;
@@ -106,6 +109,10 @@ enum Command {
     Retry(Box<retry::RetryArgs>),
     /// Check whether a load would succeed and how to fix what would stop it; changes nothing
     Doctor(Box<doctor::DoctorArgs>),
+    /// Prepare an engine: templates, lifecycle, roles and dashboards; delete what has expired
+    Setup(Box<setup::SetupArgs>),
+    /// Print dashboards for Kibana and OpenSearch Dashboards
+    Dashboards(dashboards::DashboardsArgs),
     /// Print the minimal IAM policy for a load with these options
     Policy(Box<policy::PolicyArgs>),
     /// Print a script that completes commands, options, services and operations in a shell
@@ -177,9 +184,11 @@ fn perform(cli: Cli, given: &GivenOptions, environment: &Environment) -> Exit {
         Command::Status(args) => status::run(&args, environment).map(|()| Exit::Success),
         Command::Retry(args) => retry::run(&args, environment, now, &log),
         Command::Doctor(args) => doctor::run(&args, environment, now, &log),
+        Command::Setup(args) => setup::run(&args, environment, now, &log),
         Command::Completions(args) => completions::run(&args).map(|()| Exit::Success),
         Command::Schema(args) => schema::run(&args, environment, &log).map(|()| Exit::Success),
         Command::Watch(args) => watch::run(&args, given, environment, now, &log),
+        Command::Dashboards(args) => dashboards::run(&args).map(|()| Exit::Success),
         Command::Policy(args) => policy::run(&args, environment, &log).map(|()| Exit::Success),
     };
     result.unwrap_or_else(|failure| failure.report(&log))

@@ -6,21 +6,27 @@
 
 pub mod alert;
 mod cause;
+pub mod dashboards;
 pub mod engine;
 mod error;
 pub mod events;
+pub mod provision;
 mod refusal;
+mod runs;
 
 use crate::event::{Batch, Inventory, Receipt};
 
 pub use cause::{Cause, ConnectError};
 pub use engine::{
-    Credentials, Disk, DiskUsage, DuplicateHandling, Engine, EngineInfo, EngineIssue, EngineReader,
-    IndexNames, Inspection, PageResponse, Privileges, ReadableIndex, SearchPage, SearchQuery,
-    SearchSession, Service, Signing, Target, TemplateState, is_loopback, take_userinfo,
+    Credentials, Deletion, Disk, DiskUsage, DuplicateHandling, Engine, EngineInfo, EngineIssue,
+    EngineReader, EngineSetup, ExpiredIndex, IndexNames, Inspection, PageResponse, Privileges,
+    ReadableIndex, Requested, RetentionError, RetentionPlan, SearchPage, SearchQuery,
+    SearchSession, Service, SetupRequest, Signing, Target, TemplateState, is_loopback,
+    missing_privilege, take_userinfo,
 };
 pub use error::{BoxError, Error, NameProblem, WriteError};
 pub use refusal::{ClusterBlock, RefusalReason};
+pub use runs::{RunWriteError, write_run};
 
 /// A destination of batches.
 ///

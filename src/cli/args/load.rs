@@ -37,6 +37,8 @@ Examples:
     zcat *.json.gz | trailload load - --into http://localhost:9200 --last 7d
   Load what is new, and send alerts for it
     trailload load --into http://localhost:9200 --rules rules/ --actions actions.yml
+  Load what is new, and then new events within minutes, as a service
+    trailload load --into http://localhost:9200 --follow
   Load from a cron job, with a summary for monitoring
     trailload load --into https://search.example:9200 --quiet --summary last.json";
 
@@ -61,6 +63,9 @@ pub struct LoadArgs {
     /// Compare each duplicate with the document in the index, and report those that differ
     #[arg(long)]
     pub check_duplicates: bool,
+    /// Continue with new events of the event history, of buckets and of queues, until stopped
+    #[arg(long, conflicts_with_all = ["to", "dry_run"])]
+    pub follow: bool,
     /// Read and count events without sending anything; for 'lookup', only estimate
     #[arg(long)]
     pub dry_run: bool,

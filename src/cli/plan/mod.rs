@@ -161,8 +161,14 @@ impl LoadArgs {
     /// Returns a [`Failure`] that names the option, what was given, and what is expected.
     pub fn plan(&self, environment: &Environment, now: Timestamp) -> Result<Plan, Failure> {
         let sources = SourceList::new(&self.source.sources, &self.aws.buckets.trail)?;
+        if self.follow {
+            sources.check_follow()?;
+        }
         let engine_auth = self.engine_auth();
         let aws = self.aws.plan(&sources, engine_auth, environment)?;
+        if self.dry_run {
+            self.aws.check_deletes_nothing("--dry-run")?;
+        }
         self.check_sizes()?;
         let range = self.range(now)?;
         let target = self.target(environment)?;
@@ -181,6 +187,7 @@ impl LoadArgs {
             aws,
             range,
             reload: self.reload,
+            follow: if self.follow { FollowMode::On } else { FollowMode::Off },
             check_duplicates: self.check_duplicates,
             // A user who reloads everything wants to know of each document whether the engine accepts it now.
             retry: if self.reload { RetrySelection::NotAccepted } else { RetrySelection::Due },

@@ -4,9 +4,10 @@
 //! the run.
 
 use bytes::Bytes;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use super::client::{Client, HttpResponse, Method};
+use super::client::{Client, Content, HttpResponse, Method};
 use super::error_response;
 use super::retry::RetryContext;
 use crate::sink::cause::Cause;
@@ -15,64 +16,81 @@ use crate::sink::refusal::{ClusterBlock, RefusalReason};
 
 /// A client that retries.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ApiClient<'a> {
-    pub(super) client: &'a Client,
-    pub(super) retry: &'a RetryContext,
+pub(in crate::sink) struct ApiClient<'a> {
+    pub(in crate::sink) client: &'a Client,
+    pub(in crate::sink) retry: &'a RetryContext,
 }
 
 /// A response that is not retried.
 #[derive(Debug)]
-pub(super) struct ApiResponse {
+pub(in crate::sink) struct ApiResponse {
     /// HTTP status.
-    pub(super) status: u16,
+    pub(in crate::sink) status: u16,
     /// The body; null if it is not JSON.
-    pub(super) json: Value,
+    pub(in crate::sink) json: Value,
     /// Whether the headers name Elasticsearch as the product.
-    pub(super) is_elasticsearch: bool,
+    pub(in crate::sink) is_elasticsearch: bool,
     /// The content type, without parameters.
-    pub(super) content_type: String,
+    pub(in crate::sink) content_type: String,
+    /// The headers.
+    pub(in crate::sink) headers: HeaderMap,
     /// The body as received.
-    pub(super) body: Bytes,
+    pub(in crate::sink) body: Bytes,
 }
 
 impl ApiResponse {
     /// Returns whether the status is 2xx.
-    pub(super) fn is_success(&self) -> bool {
+    pub(in crate::sink) fn is_success(&self) -> bool {
         (200..=299).contains(&self.status)
     }
 
     /// Returns whether the body is an error of an engine, and not the page of a web server.
-    pub(super) fn is_engine_error(&self) -> bool {
+    pub(in crate::sink) fn is_engine_error(&self) -> bool {
         // A missing index or template is a 404 with `error`; a stub may respond with null.
         !self.json["error"].is_null()
     }
 
     /// Returns the response as a cause.
-    pub(super) fn cause(&self) -> Cause {
+    pub(in crate::sink) fn cause(&self) -> Cause {
         error_response::parse(self.status, &self.body)
     }
 }
 
 impl ApiClient<'_> {
     /// Returns the address of the engine.
-    pub(super) fn address(&self) -> &str {
+    pub(in crate::sink) fn address(&self) -> &str {
         self.client.address()
     }
 
     /// Sends a request and retries while it is lost or the engine is unavailable. The response may be no JSON.
-    pub(super) async fn send(
+    pub(in crate::sink) async fn send(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         action: &str,
     ) -> Result<ApiResponse, Error> {
+        let body = body.map(Content::json);
         self.send_until(method, path, body, action, |_| true).await
+    }
+
+    /// Sends a body that is not JSON, and retries as [`send`](Self::send) does.
+    pub(in crate::sink) async fn upload(
+        &self,
+        path: &str,
+        body: Content,
+        action: &str,
+    ) -> Result<ApiResponse, Error> {
+        self.send_until(Method::Post, path, Some(body), action, |_| true).await
     }
 
     /// Sends a GET request and retries until the response is an engine's: the page of a proxy would look like an empty
     /// mapping.
-    pub(super) async fn get(&self, path: &str, action: &str) -> Result<ApiResponse, Error> {
+    pub(in crate::sink) async fn get(
+        &self,
+        path: &str,
+        action: &str,
+    ) -> Result<ApiResponse, Error> {
         let is_acceptable =
             |response: &ApiResponse| response.status > 299 || response.json.is_object();
         self.send_until(Method::Get, path, None, action, is_acceptable).await
@@ -82,42 +100,43 @@ impl ApiClient<'_> {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<Content>,
         action: &str,
         is_acceptable: impl Fn(&ApiResponse) -> bool,
     ) -> Result<ApiResponse, Error> {
-        let body = body.map(|body| Bytes::from(body.to_string()));
         let mut retry = self.retry.start();
         loop {
-            let (cause, retry_after) = match self.client.send_json(method, path, body.clone()).await
-            {
-                Ok(response) if is_transient(response.status) => {
-                    let cause = error_response::parse(response.status, &response.body);
-                    (cause, response.retry_after)
-                }
-                Ok(response) => {
-                    let response = parse(response);
-                    if is_temporarily_blocked(&response) {
-                        (response.cause(), None)
-                    } else if is_acceptable(&response) {
-                        return self.unless_denied(response, action);
-                    } else {
-                        let reason =
-                            format!("a response of {} bytes that is not JSON", response.body.len());
-                        (Cause::UnexpectedResponse { status: response.status, reason }, None)
+            let (cause, retry_after) =
+                match self.client.send_content(method, path, body.clone()).await {
+                    Ok(response) if is_transient(response.status) => {
+                        let cause = error_response::parse(response.status, &response.body);
+                        (cause, response.retry_after)
                     }
-                }
-                Err(source @ Cause::Redirect { .. }) => {
-                    return Err(refusal(self.address(), action, source));
-                }
-                Err(cause) => (cause, None),
-            };
+                    Ok(response) => {
+                        let response = parse(response);
+                        if is_temporarily_blocked(&response) {
+                            (response.cause(), None)
+                        } else if is_acceptable(&response) {
+                            return self.unless_denied(response, action);
+                        } else {
+                            let reason = format!(
+                                "a response of {} bytes that is not JSON",
+                                response.body.len()
+                            );
+                            (Cause::UnexpectedResponse { status: response.status, reason }, None)
+                        }
+                    }
+                    Err(source @ Cause::Redirect { .. }) => {
+                        return Err(refusal(self.address(), action, source));
+                    }
+                    Err(cause) => (cause, None),
+                };
             retry.wait(cause, retry_after).await?;
         }
     }
 
     /// Puts a template. Any other response than success is an error.
-    pub(super) async fn put_template(
+    pub(in crate::sink) async fn put_template(
         &self,
         path: &str,
         body: &Value,
@@ -144,13 +163,13 @@ impl ApiClient<'_> {
     }
 
     /// Returns the error for a response other than success.
-    pub(super) fn refused(&self, action: &str, response: &ApiResponse) -> Error {
+    pub(in crate::sink) fn refused(&self, action: &str, response: &ApiResponse) -> Error {
         refusal(self.address(), action, response.cause())
     }
 }
 
 /// Returns the error for a failure that any further document would meet too.
-pub(super) fn refusal(url: &str, action: &str, source: Cause) -> Error {
+pub(in crate::sink) fn refusal(url: &str, action: &str, source: Cause) -> Error {
     let (url, action) = (url.to_owned(), action.to_owned());
     if matches!(source, Cause::Redirect { .. }) {
         return Error::Redirected { url, source };
@@ -164,9 +183,9 @@ pub(super) fn refusal(url: &str, action: &str, source: Cause) -> Error {
 }
 
 fn parse(response: HttpResponse) -> ApiResponse {
-    let HttpResponse { status, is_elasticsearch, content_type, body, .. } = response;
+    let HttpResponse { status, is_elasticsearch, content_type, headers, body, .. } = response;
     let json = serde_json::from_slice(&body).unwrap_or_default();
-    ApiResponse { status, json, is_elasticsearch, content_type, body }
+    ApiResponse { status, json, is_elasticsearch, content_type, headers, body }
 }
 
 fn is_transient(status: u16) -> bool {

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use libdeflater::{CompressionLvl, Compressor};
-pub(super) use opensearch::http::Method;
+pub(in crate::sink) use opensearch::http::Method;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
     USER_AGENT,
 };
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Response};
+use serde_json::Value;
 use url::{Host, Url};
 
 use super::connect_error;
@@ -38,27 +39,30 @@ const BULK_QUERY: &str =
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a [`Client`] is made of.
-pub(super) struct ClientOptions<'a> {
+pub(in crate::sink) struct ClientOptions<'a> {
     /// URL of the engine. Credentials in it are ignored.
-    pub(super) url: &'a Url,
+    pub(in crate::sink) url: &'a Url,
     /// Credentials to authenticate with.
-    pub(super) credentials: &'a Credentials,
+    pub(in crate::sink) credentials: &'a Credentials,
     /// How requests are signed, if the engine runs at AWS.
-    pub(super) signing: Option<&'a Signing>,
+    pub(in crate::sink) signing: Option<&'a Signing>,
     /// PEM file with certificates of authorities to trust in addition to those of the system.
-    pub(super) ca_file: Option<&'a Path>,
+    pub(in crate::sink) ca_file: Option<&'a Path>,
     /// Timeout of one request.
-    pub(super) timeout: Duration,
+    pub(in crate::sink) timeout: Duration,
+    /// Headers of every request, in addition to those that engines expect.
+    pub(in crate::sink) headers: HeaderMap,
 }
 
 /// A connection pool for one engine.
-pub(super) struct Client {
+pub(in crate::sink) struct Client {
     http: reqwest::Client,
     signing: Option<Signing>,
     /// The URL, with a slash at its end.
     url: Url,
     address: String,
     authorization: Option<HeaderValue>,
+    headers: HeaderMap,
     timeout: Duration,
     gzip: bool,
     /// The proxy that requests go through, if any.
@@ -68,19 +72,36 @@ pub(super) struct Client {
 
 /// A response, whatever its status.
 #[derive(Debug)]
-pub(super) struct HttpResponse {
+pub(in crate::sink) struct HttpResponse {
     /// HTTP status.
-    pub(super) status: u16,
+    pub(in crate::sink) status: u16,
     /// The wait that the server asked for.
-    pub(super) retry_after: Option<Duration>,
+    pub(in crate::sink) retry_after: Option<Duration>,
     /// Whether the headers name Elasticsearch as the product.
-    pub(super) is_elasticsearch: bool,
+    pub(in crate::sink) is_elasticsearch: bool,
     /// The content type, without parameters.
-    pub(super) content_type: String,
+    pub(in crate::sink) content_type: String,
+    /// The headers.
+    pub(in crate::sink) headers: HeaderMap,
     /// The body, decompressed; only its first part if [`is_truncated`](Self::is_truncated).
-    pub(super) body: Bytes,
+    pub(in crate::sink) body: Bytes,
     /// Whether the body is longer than the request allowed. The rest of it was not read.
-    pub(super) is_truncated: bool,
+    pub(in crate::sink) is_truncated: bool,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug)]
+pub(in crate::sink) struct Content {
+    pub(in crate::sink) content_type: HeaderValue,
+    pub(in crate::sink) bytes: Bytes,
+}
+
+impl Content {
+    /// Returns JSON.
+    pub(in crate::sink) fn json(body: &Value) -> Self {
+        let content_type = HeaderValue::from_static("application/json");
+        Self { content_type, bytes: body.to_string().into() }
+    }
 }
 
 /// A request, relative to the URL of the engine.
@@ -96,7 +117,7 @@ struct Request<'a> {
 
 impl Client {
     /// Creates a client; sends nothing.
-    pub(super) fn new(
+    pub(in crate::sink) fn new(
         options: &ClientOptions<'_>,
         pending: PendingRequests,
     ) -> Result<Self, Error> {
@@ -126,27 +147,38 @@ impl Client {
             authorization.map_err(|_| Error::InvalidCredentials { url: address.clone() })?;
         let proxy = if is_local { None } else { Proxy::for_url(&url) };
         let (signing, timeout) = (options.signing.cloned(), options.timeout);
-        let gzip = !is_local;
-        Ok(Self { http, signing, url, address, authorization, timeout, gzip, proxy, pending })
+        let (headers, gzip) = (options.headers.clone(), !is_local);
+        Ok(Self {
+            http,
+            signing,
+            url,
+            address,
+            authorization,
+            headers,
+            timeout,
+            gzip,
+            proxy,
+            pending,
+        })
     }
 
     /// Returns the URL of the engine, without credentials and trailing slash.
-    pub(super) fn address(&self) -> &str {
+    pub(in crate::sink) fn address(&self) -> &str {
         &self.address
     }
 
     /// Returns whether the engine is on this machine.
-    pub(super) fn is_local(&self) -> bool {
+    pub(in crate::sink) fn is_local(&self) -> bool {
         is_loopback(&self.url)
     }
 
     /// Returns whether requests are signed with AWS credentials.
-    pub(super) fn is_signed(&self) -> bool {
+    pub(in crate::sink) fn is_signed(&self) -> bool {
         self.signing.is_some()
     }
 
     /// Returns whether a text may repeat the credentials, so that it must not be shown.
-    pub(super) fn may_contain_credentials(&self, text: &str) -> bool {
+    pub(in crate::sink) fn may_contain_credentials(&self, text: &str) -> bool {
         let Some(sent) = &self.authorization else { return self.signing.is_some() };
         let sent = sent.to_str().unwrap_or_default();
         let secret = sent.split_once(' ').map_or(sent, |(_, secret)| secret);
@@ -154,7 +186,7 @@ impl Client {
     }
 
     /// Returns the body of a bulk request as it is sent: compressed for engines on other machines.
-    pub(super) async fn encode(&self, body: Bytes) -> Bytes {
+    pub(in crate::sink) async fn encode(&self, body: Bytes) -> Bytes {
         if !self.gzip {
             return body;
         }
@@ -166,7 +198,7 @@ impl Client {
     }
 
     /// Sends one bulk request with a body from [`Client::encode`].
-    pub(super) async fn send_bulk(&self, encoded: Bytes) -> Result<HttpResponse, Cause> {
+    pub(in crate::sink) async fn send_bulk(&self, encoded: Bytes) -> Result<HttpResponse, Cause> {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         if self.gzip {
@@ -179,7 +211,7 @@ impl Client {
     }
 
     /// Sends one request with an optional JSON body.
-    pub(super) async fn send_json(
+    pub(in crate::sink) async fn send_json(
         &self,
         method: Method,
         path: &str,
@@ -188,8 +220,24 @@ impl Client {
         self.send_json_limited(method, path, body, usize::MAX).await
     }
 
+    /// Sends one request with a body of this content type.
+    pub(in crate::sink) async fn send_content(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Content>,
+    ) -> Result<HttpResponse, Cause> {
+        let mut headers = HeaderMap::new();
+        if let Some(Content { content_type, .. }) = &body {
+            headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        let (body, timeout) = (body.map(|body| body.bytes), self.timeout);
+        let max_response_bytes = usize::MAX;
+        self.send(Request { method, path, headers, body, timeout, max_response_bytes }).await
+    }
+
     /// Sends one request with an optional JSON body, and reads at most this much of the response.
-    pub(super) async fn send_json_limited(
+    pub(in crate::sink) async fn send_json_limited(
         &self,
         method: Method,
         path: &str,
@@ -201,7 +249,7 @@ impl Client {
     }
 
     /// Checks that a server responds, with a short timeout: a wrong address often never responds.
-    pub(super) async fn probe(&self) -> Result<(), Cause> {
+    pub(in crate::sink) async fn probe(&self) -> Result<(), Cause> {
         let timeout = self.timeout.min(PROBE_TIMEOUT);
         let (method, headers, max_response_bytes) = (Method::Get, HeaderMap::new(), usize::MAX);
         let request =
@@ -231,12 +279,14 @@ impl Client {
         let content_type = header("content-type").unwrap_or_default();
         let content_type =
             content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let headers = response.headers().clone();
         match read_body(response, max_bytes).await {
             Ok((body, is_truncated)) => Ok(HttpResponse {
                 status,
                 retry_after,
                 is_elasticsearch,
                 content_type,
+                headers,
                 body,
                 is_truncated,
             }),
@@ -256,6 +306,9 @@ impl Client {
         headers.insert(ACCEPT, json);
         let name = concat!("trailload/", env!("CARGO_PKG_VERSION"));
         headers.insert(USER_AGENT, HeaderValue::from_static(name));
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
+        }
         if let Some(value) = &self.authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }

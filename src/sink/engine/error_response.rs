@@ -18,12 +18,16 @@ pub(super) fn parse(status: u16, body: &[u8]) -> Cause {
     let (code, reason) = serde_json::from_slice::<Body<'_>>(body)
         .ok()
         .and_then(|body| body.error)
-        .map_or_else(|| (String::new(), aws_message(body)), |error| code_and_reason(error.get()));
+        .map_or_else(|| (String::new(), message(body)), |error| code_and_reason(error.get()));
+    // Kibana and OpenSearch Dashboards repeat the name of the status there, and explain it in another member.
+    let explanation = if code.is_empty() { message(body) } else { String::new() };
+    let reason = if explanation.is_empty() { reason } else { explanation };
     Cause::ErrorResponse { status, code, reason }
 }
 
-/// Returns the message of AWS for a request that does not reach the engine: a missing permission, or an invalid signature.
-fn aws_message(body: &[u8]) -> String {
+/// Returns the message of AWS for a request that does not reach the engine (a missing permission, or an invalid signature), and
+/// those of other services.
+fn message(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Body {
         #[serde(alias = "Message")]
@@ -77,6 +81,21 @@ pub(super) fn code_and_reason(error: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_explanation_of_kibana_is_kept() {
+        let body =
+            r#"{"statusCode":400,"error":"Bad Request","message":"Invalid file extension .json"}"#;
+        assert_eq!(
+            parse(400, body.as_bytes()).to_string(),
+            "400 Bad Request: Invalid file extension .json"
+        );
+        let plain = r#"{"error":"no handler found for uri","status":400}"#;
+        assert_eq!(
+            parse(400, plain.as_bytes()).to_string(),
+            "400 Bad Request: no handler found for uri"
+        );
+    }
 
     #[test]
     fn an_aws_message_is_kept_without_the_canonical_request() {

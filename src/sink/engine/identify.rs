@@ -262,6 +262,7 @@ mod tests {
             json: serde_json::from_str(body).unwrap_or_default(),
             is_elasticsearch: false,
             content_type: "application/json".to_owned(),
+            headers: reqwest::header::HeaderMap::new(),
             body: body.to_owned().into(),
         }
     }
@@ -275,6 +276,7 @@ mod tests {
             signing: None,
             ca_file: None,
             timeout: Duration::from_secs(1),
+            headers: reqwest::header::HeaderMap::new(),
         };
         Client::new(&options, PendingRequests::default()).unwrap()
     }

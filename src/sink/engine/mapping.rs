@@ -111,6 +111,11 @@ impl Mappings {
         self.pending.templates()
     }
 
+    /// Returns whether this run added fields to an index or a template.
+    pub(super) fn has_added_fields(&self) -> bool {
+        self.fields_added.load(Ordering::Acquire)
+    }
+
     /// Returns the indices before this run, if the engine reports them.
     pub(super) fn initial_inventory(&self) -> Option<&Inventory> {
         self.initial_inventory.as_ref()

@@ -18,18 +18,19 @@
 //! | `issues` `inspect` `disk` | what `doctor` reports |
 //! | `index_version` | when dead letters are worth sending again |
 //! | `reader` `search_session` | reading documents back, without a sink |
-//! | `alert_index` | alerts in an index of their own |
+//! | `document_index` | alerts, and documents about runs, in indices of their own |
+//! | `setup` | what `trailload setup` changes |
 
-mod alert_index;
-mod api;
+pub(super) mod api;
 mod bulk_request;
 mod bulk_response;
 mod bulk_write;
-mod client;
+pub(super) mod client;
 pub(super) mod connect_error;
 mod credentials;
 mod dead_letters;
 mod disk;
+mod document_index;
 mod duplicates;
 mod error_response;
 pub(super) mod excerpt;
@@ -45,8 +46,9 @@ mod paths;
 mod properties;
 mod reader;
 mod redirect;
-mod retry;
+pub(super) mod retry;
 mod search_session;
+mod setup;
 mod setup_template;
 mod signing;
 mod target;
@@ -80,15 +82,19 @@ use crate::normalize::{FieldRegistry, Retention};
 use crate::report::{Log, Metrics};
 use crate::shutdown::{ShutdownLevel, ShutdownSignal};
 
-pub(super) use self::alert_index::{AlertIndex, AttemptError};
 pub use self::client::is_loopback;
 pub use self::credentials::{Credentials, take_userinfo};
 pub use self::disk::{Disk, DiskUsage};
+pub(super) use self::document_index::{AttemptError, DocumentIndex, DocumentKind};
 pub use self::identify::{Distribution, EngineInfo};
 pub use self::inspect::{Inspection, Privileges, TemplateState};
 pub use self::issues::EngineIssue;
 pub use self::reader::{EngineReader, IndexNames, ReadableIndex};
 pub use self::search_session::{PageResponse, SearchPage, SearchQuery, SearchSession};
+pub use self::setup::{
+    Deletion, EngineSetup, ExpiredIndex, Requested, RetentionError, RetentionPlan, SetupRequest,
+    missing_privilege,
+};
 pub use self::signing::{Service, Signing};
 pub use self::target::{DuplicateHandling, Target};
 
@@ -186,6 +192,11 @@ impl Engine {
     /// Returns how long events of the prefix are kept, if `trailload setup` recorded it in the engine.
     pub fn retention(&self) -> Option<Retention> {
         self.writer.mappings.as_ref()?.pending().templates().setup()?.retention
+    }
+
+    /// Returns whether this run added fields to an index or a template.
+    pub fn has_added_fields(&self) -> bool {
+        self.writer.mappings.as_ref().is_some_and(Mappings::has_added_fields)
     }
 
     /// Inspects templates, disks, privileges and issues without changing anything. What cannot be determined is reported as
@@ -316,7 +327,7 @@ fn is_bare(cause: &Cause) -> bool {
 }
 
 /// Runs an operation unless an immediate shutdown is requested before it is complete.
-async fn unless_immediate<T>(
+pub(super) async fn unless_immediate<T>(
     shutdown: &ShutdownSignal,
     client: &Client,
     operation: impl Future<Output = Result<T, Error>>,

@@ -32,20 +32,20 @@ const MAX_WARNING_INTERVAL: Duration = Duration::from_mins(5);
 
 /// How long to wait between attempts, and for how long to retry.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RetryPolicy {
+pub(in crate::sink) struct RetryPolicy {
     /// The wait before each attempt.
-    pub(super) backoff: Backoff,
+    pub(in crate::sink) backoff: Backoff,
     /// Longest time without progress.
-    pub(super) deadline: Duration,
+    pub(in crate::sink) deadline: Duration,
     /// The same while the engine blocks writes because its disk is full. Shorter, because a person has to act.
-    pub(super) blocked_deadline: Duration,
+    pub(in crate::sink) blocked_deadline: Duration,
     /// The same once a shutdown was requested.
-    pub(super) draining_deadline: Duration,
+    pub(in crate::sink) draining_deadline: Duration,
 }
 
 impl RetryPolicy {
     /// Returns the default policy with this deadline.
-    pub(super) fn with_deadline(deadline: Duration) -> Self {
+    pub(in crate::sink) fn with_deadline(deadline: Duration) -> Self {
         Self {
             backoff: Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(30) },
             deadline,
@@ -68,7 +68,7 @@ fn is_disk_full(cause: &Cause) -> bool {
 
 /// What all retried operations share.
 #[derive(Clone, Debug)]
-pub(super) struct RetryContext {
+pub(in crate::sink) struct RetryContext {
     policy: RetryPolicy,
     address: Arc<str>,
     log: Log,
@@ -84,7 +84,7 @@ struct LastWarning {
 }
 
 impl RetryContext {
-    pub(super) fn new(
+    pub(in crate::sink) fn new(
         policy: RetryPolicy,
         address: &str,
         log: Log,

@@ -108,7 +108,7 @@ impl Signing {
     /// # Errors
     ///
     /// Returns [`Error::NoAwsCredentials`] if there are none.
-    pub(super) async fn check_credentials(&self, address: &str) -> Result<(), Error> {
+    pub(in crate::sink) async fn check_credentials(&self, address: &str) -> Result<(), Error> {
         match self.credentials.provide_credentials().await {
             Ok(_) => Ok(()),
             Err(source) => {

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use url::Url;
 
 use super::client::{Client, ClientOptions, is_loopback};
@@ -108,6 +109,7 @@ impl Target {
             signing: self.signing.as_ref(),
             ca_file: self.ca_file.as_deref(),
             timeout: self.request_timeout,
+            headers: HeaderMap::new(),
         };
         let client = Client::new(&options, pending)?;
         if let Some(signing) = &self.signing {

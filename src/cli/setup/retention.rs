@@ -1,0 +1,88 @@
+//! `setup --enforce-retention`: deletes the indices whose events are all older than the retention.
+//!
+//! Input: a connected engine, and the time. Output: a line for each index; deleted indices.
+//! Invariant: every deleted index was named before.
+
+use super::{Days, Setup, outcome::SetupOutcome};
+use crate::{
+    cli::failure::Failure,
+    report::format,
+    sink::{
+        EngineSetup, Error, RetentionError, RetentionPlan, missing_privilege, provision::Action,
+    },
+};
+
+/// Deletes expired indices, or only shows them.
+pub(super) async fn enforce(
+    setup: &Setup<'_>,
+    engine: &EngineSetup,
+    outcome: &mut SetupOutcome,
+) -> Result<(), Failure> {
+    let retention = setup.args.retention.and_then(|Days(retention)| retention);
+    let plan = engine.expired_indices(retention, setup.now).await?.map_err(|error| {
+        let prefix = engine.reader().prefix();
+        let heading = format!("it is not known which indices of '{prefix}' have expired: {error}");
+        let failure = Failure::action_required(heading);
+        match hint(&error) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
+    print_plan(setup, engine, &plan, outcome)?;
+    if setup.args.dry_run {
+        return outcome.line("dry run: nothing was deleted");
+    }
+    for index in &plan.expired {
+        match engine.delete_index(index).await {
+            Ok(_) => outcome.done(&Action::Delete),
+            Err(Error::Denied { status: 403, url, action, source }) => {
+                let missing = missing_privilege(&source);
+                let error = Error::Denied { status: 403, url, action, source };
+                let hint = format!("{missing}; grant it, then run the same command again");
+                outcome.failed(&Failure::from(error).hint(hint), setup.log);
+            }
+            Err(error @ Error::Refused { .. }) => outcome.failed(&error.into(), setup.log),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    outcome.print_totals()
+}
+
+fn print_plan(
+    setup: &Setup<'_>,
+    engine: &EngineSetup,
+    plan: &RetentionPlan,
+    outcome: &mut SetupOutcome,
+) -> Result<(), Failure> {
+    let reader = engine.reader();
+    outcome.line(&format!("engine {}: {}", reader.address(), reader.info()))?;
+    let RetentionPlan { retention, expired, foreign, kept } = plan;
+    outcome.line(&format!(
+        "retention {retention} at {}: {} expired, {kept} kept",
+        setup.now.strftime("%Y-%m-%d %H:%M UTC"),
+        format::count(expired.len() as u64)
+    ))?;
+    for index in expired {
+        let end = index.end.strftime("%Y-%m-%d");
+        outcome.plan(
+            &Action::Delete,
+            format_args!("index '{}': all events before {end}", index.name),
+        )?;
+    }
+    for name in foreign {
+        let reason = "trailload did not create it, so it is not deleted".to_owned();
+        outcome.plan(&Action::Keep(reason), format_args!("index '{name}'"))?;
+    }
+    Ok(())
+}
+
+fn hint(error: &RetentionError) -> Option<&'static str> {
+    Some(match error {
+        RetentionError::NoTemplate => "check --index, or load first",
+        RetentionError::OneIndex => "load into another prefix with --index-by month",
+        RetentionError::NoRetention => {
+            "add --retention 400d, or record it for loads too: trailload setup --retention 400d"
+        }
+        RetentionError::Unreadable(_) => return None,
+    })
+}
