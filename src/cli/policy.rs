@@ -6,6 +6,8 @@
 //! resources as narrow as the arguments allow; an unknown name is a placeholder in capitals, which matches nothing in AWS.
 //! Not here: engines outside of AWS; `policy/` holds the roles for them.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use url::Url;
 
@@ -18,11 +20,15 @@ use super::{
         engine::engine_url,
         sources::{LOOKUP as LOOKUP_SOURCE, SourceList},
     },
+    rule_files::load_valid_rules,
 };
 use crate::{
     aws::{AwsPartition, role::ACCOUNT_PLACEHOLDER},
     report::Log,
-    sink::Service,
+    sink::{
+        Service,
+        alert::{Action, TopicAccess},
+    },
     source::s3::{self, Address},
 };
 
@@ -30,6 +36,8 @@ const LOOKUP: &str = include_str!("../../policy/lookup.json");
 const TRAIL: &str = include_str!("../../policy/trail.json");
 const ASSUME_ROLE: &str = include_str!("../../policy/assume-role.json");
 const ORGANIZATION: &str = include_str!("../../policy/organization.json");
+const ALERTS: &str = include_str!("../../policy/alerts.json");
+const ALERT_STATE: &str = include_str!("../../policy/alert-state.json");
 const DOMAIN: &str = include_str!("../../policy/opensearch-managed.json");
 const SERVERLESS: &str = include_str!("../../policy/opensearch-serverless.json");
 
@@ -37,6 +45,7 @@ const SERVERLESS: &str = include_str!("../../policy/opensearch-serverless.json")
 const AFTER_HELP: &str = "\
 Takes the arguments of a load (see 'trailload load --help') and prints an IAM policy that allows
 only what this load needs. Sends no requests. Prints notes about the policy on standard error.
+With --rules, it is also the policy of 'trailload watch' with these sources, rules and actions.
 
 Examples:
   Load the event history of this account
@@ -44,7 +53,9 @@ Examples:
   Load one folder of the bucket of a trail
     trailload policy s3://my-trail/AWSLogs/o-example/ > policy.json
   Assume a role in each account of an organization
-    trailload policy --accounts organization --assume-role 'arn:aws:iam::{account}:role/trailload'";
+    trailload policy --accounts organization --assume-role 'arn:aws:iam::{account}:role/trailload'
+  Watch the event history, and publish alerts to a topic of SNS
+    trailload policy lookup --rules rules/ --actions actions.yml";
 
 /// The arguments of `trailload policy`.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,7 +75,7 @@ pub struct PolicyArgs {
 ///
 /// Returns a usage [`Failure`] if the arguments are invalid.
 pub(super) fn run(args: &PolicyArgs, environment: &Environment, log: &Log) -> Result<(), Failure> {
-    let policy = PolicyRequest::new(&args.load, environment)?.policy(log);
+    let policy = PolicyRequest::new(&args.load, environment, log)?.policy(log);
     super::print(&format!("{policy:#}\n"))
 }
 
@@ -74,6 +85,10 @@ struct PolicyRequest {
     aws: AwsOptions,
     /// The engine, if requests to it are signed.
     engine: Option<Url>,
+    /// The actions of the rules.
+    actions: Vec<Action>,
+    /// The table in which alerts are shared, as in its ARN.
+    state: Option<String>,
 }
 
 /// Who sends a request to AWS.
@@ -86,7 +101,7 @@ enum Principal {
 }
 
 impl PolicyRequest {
-    fn new(args: &LoadArgs, environment: &Environment) -> Result<Self, Failure> {
+    fn new(args: &LoadArgs, environment: &Environment, log: &Log) -> Result<Self, Failure> {
         let sources = SourceList::new(&args.source.sources, &args.aws.buckets.trail)?;
         let aws = args.aws.plan(&sources, args.engine_auth(), environment)?;
         let signs = args.engine.connection.aws_auth;
@@ -98,7 +113,18 @@ impl PolicyRequest {
             }
             None => None,
         };
-        Ok(Self { sources, aws, engine })
+        let actions = match args.rules.as_slice() {
+            [] => Vec::new(),
+            rules => args.alerts.plan(&load_valid_rules(rules, log)?, log)?.actions,
+        };
+        let state = args.alerts.with_environment(environment)?.alert_state;
+        let state = state.filter(|_| !args.rules.is_empty());
+        let state = state.map(|address| {
+            let region = address.region.or_else(|| environment.aws_region.clone());
+            let region = region.unwrap_or_else(|| "REGION".to_owned());
+            format!("{region}:ACCOUNT:table/{}", address.table)
+        });
+        Ok(Self { sources, aws, engine, actions, state })
     }
 
     /// Returns the policy of the caller, and logs notes about it.
@@ -146,7 +172,62 @@ impl PolicyRequest {
         if let Some(url) = &self.engine {
             statements.push(engine(url, self.partition(), log));
         }
+        statements.extend(self.alerts(log));
+        numbered(statements)
+    }
+
+    /// Returns the statements for actions: topics of SNS, and indices with signed requests.
+    fn alerts(&self, log: &Log) -> Vec<Value> {
+        let topics: Vec<TopicAccess<'_>> = self.actions.iter().filter_map(Action::topic).collect();
+        let own = topics.iter().filter(|topic| topic.role_arn.is_none());
+        let own = sorted(own.map(|topic| topic.topic_arn.to_owned()));
+        let roles = sorted(topics.iter().filter_map(|topic| topic.role_arn).map(str::to_owned));
+        let mut statements = Vec::new();
+        if !own.is_empty() {
+            let publish = statement(ALERTS, "PublishAlerts");
+            statements.push(with(publish, "Resource", one_or_more(own)));
+        }
+        if !roles.is_empty() {
+            statements.push(with(
+                statement(ASSUME_ROLE, "AssumeRoles"),
+                "Resource",
+                one_or_more(roles),
+            ));
+        }
+        for TopicAccess { topic_arn, role_arn } in &topics {
+            if let Some(role) = role_arn {
+                log.info("policy", format_args!("{role} needs sns:Publish on {topic_arn}, and a trust policy that names the caller"));
+            }
+        }
+        if !topics.is_empty() {
+            let key = statement(ALERTS, "EncryptAlerts").to_string();
+            log.info(
+                "policy",
+                format_args!("if a topic is encrypted with a KMS key, its publisher also needs this statement, with the ARN of the key: {key}"),
+            );
+        }
+        statements.extend(self.alert_state(log));
+        let signed = self.actions.iter().filter_map(|action| action.signed_url()?.parse().ok());
+        let own_engines: Vec<Url> =
+            signed.filter(|url| self.engine.as_ref() != Some(url)).collect();
+        statements.extend(own_engines.iter().map(|url| engine(url, self.partition(), log)));
         statements
+    }
+
+    /// Returns the statement for the table in which alerts are shared.
+    fn alert_state(&self, log: &Log) -> Option<Value> {
+        let table = format!("arn:{}:dynamodb:{}", self.partition(), self.state.as_ref()?);
+        let check =
+            with(statement(ALERT_STATE, "CheckAlertState"), "Resource", table.as_str().into());
+        let key = statement(ALERT_STATE, "DecryptAlertState");
+        log.info(
+            "policy",
+            format_args!(
+                "replace ACCOUNT with the account of the table; 'trailload doctor' also needs this statement: {check}; if the \
+                 table is encrypted with a KMS key of your own, its users also need this one, with the ARN of the key: {key}"
+            ),
+        );
+        Some(with(statement(ALERT_STATE, "ShareAlerts"), "Resource", table.into()))
     }
 
     /// Returns whether the caller reads the event history of its own account, which needs no role.
@@ -277,6 +358,10 @@ fn statement(file: &str, name: &str) -> Value {
     let statements = policy["Statement"].as_array().into_iter().flatten();
     let found = statements.into_iter().find(|statement| statement["Sid"] == name);
     found.expect("a test looks up every statement").clone()
+}
+
+fn sorted(values: impl Iterator<Item = String>) -> Vec<String> {
+    values.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn with(mut statement: Value, name: &str, value: Value) -> Value {
@@ -422,7 +507,8 @@ mod tests {
     fn printed(words: &str) -> (Vec<Value>, String) {
         let cli = TestCli::try_parse_from(["policy"].into_iter().chain(words.split_whitespace()))
             .unwrap();
-        let asked = PolicyRequest::new(&cli.args.load, &Environment::default()).unwrap();
+        let asked =
+            PolicyRequest::new(&cli.args.load, &Environment::default(), &Log::default()).unwrap();
         let (log, page) = page(LogFormat::Text, Verbosity::Normal);
         let mut policy = asked.policy(&log);
         assert_eq!(policy["Version"], "2012-10-17");
@@ -556,15 +642,52 @@ mod tests {
     }
 
     #[test]
+    fn actions_need_their_topics_and_engines_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+        let topic = |name: &str| format!("arn:aws:sns:eu-west-1:111122223333:{name}");
+        write(
+            "rules.yml",
+            "name: x\nevents: [A]\nactions: [a, b, c, d, {slack: {url: \"${U}\"}}]\n",
+        );
+        write(
+            "actions.yml",
+            &format!(
+                "a: {{kind: sns, topic_arn: \"{}\"}}\nb: {{kind: sns, topic_arn: \"{}\"}}\nunused: {{kind: sns, topic_arn: \"{}\"}}\n\
+                 c: {{kind: sns, topic_arn: \"{}\", role_arn: \"arn:aws:iam::444455556666:role/r\"}}\n\
+                 d: {{kind: index, url: \"https://search-a-b-x1.eu-west-1.es.amazonaws.com\", aws_auth: true}}\n",
+                topic("two"),
+                topic("one"),
+                topic("none"),
+                topic("far"),
+            ),
+        );
+        let words =
+            format!("lookup --rules {} --actions {}", path("rules.yml"), path("actions.yml"));
+        let (statements, said) = printed(&words);
+        let of = |sid: &str| statements.iter().find(|it| it["Sid"] == sid).unwrap();
+        assert_eq!(of("PublishAlerts")["Resource"], json!([topic("one"), topic("two")]));
+        assert_eq!(of("AssumeRoles")["Resource"], "arn:aws:iam::444455556666:role/r");
+        assert_eq!(of("LoadIntoDomain")["Resource"], "arn:aws:es:eu-west-1:*:domain/a-b/*");
+        assert_eq!(statements.len(), 5);
+        let needs = format!("role/r needs sns:Publish on {}", topic("far"));
+        assert!(said.contains(&needs) && said.contains("kms:GenerateDataKey*"), "{said}");
+        assert_eq!(actions("lookup").split(' ').count(), 2, "nothing of it without rules");
+    }
+
+    #[test]
     fn signing_for_no_engine_makes_no_sense() {
         let cli = TestCli::try_parse_from(["policy", "a.json", "--aws-auth"]).unwrap();
-        let failure = PolicyRequest::new(&cli.args.load, &Environment::default()).err().unwrap();
+        let failure = PolicyRequest::new(&cli.args.load, &Environment::default(), &Log::default())
+            .err()
+            .unwrap();
         assert_eq!(failure.exit.code(), 2);
     }
 
     #[test]
     fn every_statement_of_every_file_is_printed_for_some_words() {
-        for file in [LOOKUP, TRAIL, ASSUME_ROLE, ORGANIZATION, DOMAIN, SERVERLESS] {
+        for file in [LOOKUP, TRAIL, ASSUME_ROLE, ORGANIZATION, DOMAIN, SERVERLESS, ALERTS] {
             let policy: Value = serde_json::from_str(file).unwrap();
             for found in policy["Statement"].as_array().unwrap() {
                 assert_eq!(found["Effect"], "Allow");

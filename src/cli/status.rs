@@ -100,6 +100,9 @@ struct AlertStatus {
     rules: Vec<RuleStatus>,
     /// The alerts that could not be delivered.
     undelivered: Vec<UndeliveredAlert>,
+    /// Where the state of alerts is shared with other processes, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_in: Option<String>,
 }
 
 impl AlertStatus {
@@ -108,6 +111,7 @@ impl AlertStatus {
             actions: reader.action_status()?,
             rules: reader.rule_status()?,
             undelivered: reader.undelivered_alerts(MAX_ALERTS_LISTED)?,
+            shared_in: reader.shared_alerts()?,
         })
     }
 
@@ -116,7 +120,15 @@ impl AlertStatus {
     }
 
     fn as_text(&self, terminal: Terminal) -> String {
-        let mut text = self.actions_table(terminal);
+        let mut text = match &self.shared_in {
+            Some(address) => {
+                format!(
+                    "alerts are shared with other processes in {address}; these are the ones of this checkpoint\n"
+                )
+            }
+            None => String::new(),
+        };
+        text.push_str(&self.actions_table(terminal));
         text.push_str(&self.undelivered_table(terminal));
         text.push_str(&self.rules_table(terminal));
         text
@@ -165,14 +177,13 @@ impl AlertStatus {
         let rows = self.rules.iter().map(|rule| {
             vec![
                 rule.rule.clone(),
-                count(rule.matches),
                 count(rule.alerts),
                 count(rule.recorded),
                 shown_time(rule.last_alert),
             ]
         });
-        let heads = ["rule", "matches", "alerts", "recorded only", "last alert"];
-        table(terminal, &heads, &[Left, Right, Right, Right, Left], rows.collect())
+        let heads = ["rule", "alerts", "recorded", "last alert"];
+        table(terminal, &heads, &[Left, Right, Right, Left], rows.collect())
     }
 }
 
@@ -472,6 +483,9 @@ fn days(status: &Status, terminal: Terminal) -> String {
 }
 
 fn folders(status: &Status, terminal: Terminal) -> String {
+    if status.target == watch::CHECKPOINT_TARGET {
+        return read_folders(status, terminal);
+    }
     let rows = status.folders.iter().map(|folder| {
         vec![
             folder.folder.clone(),
@@ -483,6 +497,20 @@ fn folders(status: &Status, terminal: Terminal) -> String {
     });
     let heads = ["loaded from", "files", "records", "size", "last loaded"];
     table(terminal, &heads, &[Left, Right, Right, Right, Left], rows.collect())
+}
+
+/// Returns the folders that `watch` has read. Of their records, the checkpoint has only the number of those with a match.
+fn read_folders(status: &Status, terminal: Terminal) -> String {
+    let rows = status.folders.iter().map(|folder| {
+        vec![
+            folder.folder.clone(),
+            count(folder.partitions),
+            count(folder.records),
+            format!("{:.0}", folder.last_loaded),
+        ]
+    });
+    let heads = ["read from", "files", "events with a match", "last read"];
+    table(terminal, &heads, &[Left, Right, Right, Left], rows.collect())
 }
 
 /// Returns the failed inputs: each one if they are listed by name, and otherwise one line per cause.

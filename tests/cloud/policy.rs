@@ -15,13 +15,15 @@ use crate::support::load::Load;
 
 type Actions = BTreeSet<String>;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     include_str!("../../policy/lookup.json"),
     include_str!("../../policy/trail.json"),
     include_str!("../../policy/assume-role.json"),
     include_str!("../../policy/organization.json"),
     include_str!("../../policy/opensearch-managed.json"),
     include_str!("../../policy/opensearch-serverless.json"),
+    include_str!("../../policy/alerts.json"),
+    include_str!("../../policy/alert-state.json"),
 ];
 
 fn role() -> String {
@@ -165,8 +167,38 @@ fn each_load_asks_for_what_its_policy_allows_and_for_all_of_it() {
 
     // What S3 does in the reader's name, and what no fake can be: a collection of AWS's own.
     seen.extend(set([denied_for_the_key().as_str(), "aoss:APIAccessAll"]));
+    // What alerts ask for (below), and what SNS does in the publisher's name.
+    seen.extend(set(["sns:Publish", "kms:GenerateDataKey*", "kms:Decrypt"]));
     let files: Vec<Value> = FILES.iter().map(|file| serde_json::from_str(file).unwrap()).collect();
     assert_eq!(files.iter().flat_map(actions).collect::<Actions>(), seen, "the files of policy/");
+}
+
+#[test]
+fn alerts_ask_for_what_the_policy_of_their_actions_allows() {
+    let topic = "arn:aws:sns:eu-west-1:111122223333:alerts";
+    let own = format!("topic: {{kind: sns, topic_arn: \"{topic}\"}}\n");
+    let far = format!("topic: {{kind: sns, topic_arn: \"{topic}\", role_arn: \"{}\"}}\n", role());
+    let lookup = ["cloudtrail:LookupEvents", "ec2:DescribeRegions"];
+    for (actions_file, more, roles) in
+        [(own, "sns:Publish", &[][..]), (far, "sts:AssumeRole", &["sns:Publish"])]
+    {
+        let (world, s3) = world();
+        let rules = world.desk.file("rules.yml", "name: all\nevents: ['*']\nactions: [topic]\n");
+        let actions_file = world.desk.file("actions.yml", actions_file);
+        let [rules, file] = [&rules, &actions_file].map(|path| path.to_str().unwrap());
+        let words = ["lookup", "--rules", rules, "--actions", file, "--alert-max-age", "90d"];
+        let load = world.load_from(&s3, &words);
+        let (policy, said) = printed(&load);
+        assert_eq!(asked(&world, &s3, &[]), Asked::default(), "to print a policy asks nobody");
+        let outcome = load.run().exits(0);
+        assert!(outcome.number("created") > 0);
+        let caller = set(lookup.into_iter().chain([more]));
+        let expected = Asked { caller, roles: set(roles.iter().copied()) };
+        assert_eq!(asked(&world, &s3, &words), expected);
+        assert_eq!(actions(&policy), expected.caller);
+        let is_told = said.contains(&format!("{} needs sns:Publish on {topic}", role()));
+        assert_eq!(is_told, !roles.is_empty(), "{said}");
+    }
 }
 
 /// Returns the action that a load names when an object's key may not be used.

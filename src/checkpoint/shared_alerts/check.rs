@@ -50,7 +50,8 @@ impl DynamoTable {
 
     /// Checks the table, its expiry, and whether it can be read and written.
     pub async fn check(&self) -> Vec<TableFinding> {
-        let mut findings = vec![TableFinding { subject: "the table", problem: self.table().await }];
+        let mut findings =
+            vec![TableFinding { subject: "exists with its key", problem: self.describe().await }];
         let is_missing = matches!(
             &findings[0].problem,
             Some(TableProblem::Failed(_) | TableProblem::NotActive(_) | TableProblem::WrongKey(_))
@@ -58,15 +59,18 @@ impl DynamoTable {
         if is_missing {
             return findings;
         }
-        findings.push(TableFinding { subject: "expiry", problem: self.expiry().await });
+        findings.push(TableFinding { subject: "items expire", problem: self.expiry().await });
         let failed = |result: Result<(), Error>| result.err().map(TableProblem::Failed);
         let read = self.read(&[ItemKey(ABSENT.to_owned())]).await.map(drop);
-        findings.push(TableFinding { subject: "reading", problem: failed(read) });
-        findings.push(TableFinding { subject: "writing", problem: failed(self.try_write().await) });
+        findings.push(TableFinding { subject: "can be read", problem: failed(read) });
+        findings.push(TableFinding {
+            subject: "can be written",
+            problem: failed(self.try_write().await),
+        });
         findings
     }
 
-    async fn table(&self) -> Option<TableProblem> {
+    async fn describe(&self) -> Option<TableProblem> {
         let sent = self.client.describe_table().table_name(&self.name).send().await;
         let description = match sent {
             Ok(response) => response.table?,

@@ -6,6 +6,7 @@
 //! file is created.
 //! Not here: how much there is to load, which a dry run shows.
 
+mod alert_state;
 mod aws;
 mod engine;
 
@@ -121,6 +122,7 @@ impl Doctor<'_> {
             Ok(rules) => self.engine(Arc::new(rules), session.as_ref()).await?,
             Err(failure) => self.report_problem(Severity::Failure, &failure)?,
         }
+        self.alert_state(session.as_ref()).await?;
         self.checkpoint()
     }
 
