@@ -4,6 +4,7 @@
 //! Invariant: a row is deleted only when its document is in the index. A document that is rejected again after a crash
 //! replaces its own row, so it is never counted twice.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -199,6 +200,15 @@ pub(super) fn outstanding(connection: &Connection) -> rusqlite::Result<Outstandi
             accepted: accepted.unsigned_abs(),
         })
     })
+}
+
+/// Returns the keys of the partitions of which the latest run kept dead letters that are not accepted.
+pub(super) fn partitions_of_latest_run(
+    connection: &Connection,
+) -> rusqlite::Result<BTreeSet<String>> {
+    let sql = "SELECT DISTINCT partition_key FROM dead_letters \
+         WHERE run = (SELECT max(id) FROM runs) AND accepted IS NULL";
+    connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Returns the indices that rejected documents because of their content, each with the version that did. Accepted dead

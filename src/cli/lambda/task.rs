@@ -30,7 +30,7 @@ use crate::{
         load::setup::{field_rules, kept_from, load_config, recall_decisions},
         plan::{AlertRequest, Plan, aws::EngineAuth, sources::SourceList},
         rule_files::load_valid_rules,
-        sources::{queues::QueueAcknowledgers, signing, unless_shut_down},
+        sources::{signing, unless_shut_down},
         watch::{self, WatchArgs},
     },
     limit::MemoryBudget,
@@ -526,11 +526,6 @@ impl LoadTask {
             alerts.prepare(&mut store, undelivered, log)?;
         }
         recall_decisions(&self.fields, &CheckpointReader::open(store.path())?)?;
-        let RunScope { metrics, shutdown, trigger } = scope;
-        // The runtime acknowledges messages.
-        let acknowledgers = &QueueAcknowledgers::default();
-        let run = RunContext { plan, metrics, log, acknowledgers, shutdown, trigger };
-        let source = CombinedSource::default().with_remote(0, source);
         let alerts = self.alerts.as_ref().map(|alerts| LoadAlerts {
             rules: Arc::clone(&alerts.plan.rules),
             delivery: alerts.delivery(scope, log),

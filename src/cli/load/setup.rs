@@ -14,7 +14,7 @@ use crate::{
         plan::{AlertRequest, Plan, aws::EngineAuth},
         rule_files::load_valid_rules,
         sources::{
-            self, History, LookupMode, SourceBuilder,
+            self, FollowMode, History, LookupMode, SourceBuilder,
             queues::{QueueAcknowledgers, QueueReading},
         },
     },
@@ -23,10 +23,7 @@ use crate::{
     report::{Log, Metrics},
     shutdown::{ShutdownSignal, ShutdownTrigger},
     sink::{Engine, Target, alert::ReceiverContext},
-    source::{
-        CombinedSource,
-        queue::{MessageDeletion, QueueMode},
-    },
+    source::{CombinedSource, queue::MessageDeletion},
 };
 
 /// What every step of a run needs.
@@ -57,6 +54,7 @@ impl<'a> RunContext<'a> {
     /// Returns the builder of the source, which skips what the checkpoint records as complete.
     pub(super) fn source_builder(self, checkpoint: Option<&'a Path>) -> SourceBuilder<'a> {
         let Self { plan, metrics, log, acknowledgers, shutdown, .. } = self;
+        let follow = if plan.follow { FollowMode::On } else { FollowMode::Off };
         let deletion = if plan.dry_run { MessageDeletion::None } else { plan.aws.messages };
         SourceBuilder {
             sources: &plan.sources,
@@ -64,8 +62,8 @@ impl<'a> RunContext<'a> {
             range: plan.range,
             memory: plan.memory_budget(),
             history: if plan.reload { History::Ignored } else { History::Checkpoint(checkpoint) },
-            lookup: if plan.dry_run { LookupMode::Estimate } else { LookupMode::Load },
-            queues: QueueReading { mode: QueueMode::UntilEmpty, deletion, acknowledgers },
+            lookup: if plan.dry_run { LookupMode::Estimate } else { LookupMode::Load(follow) },
+            queues: QueueReading { mode: follow.queue_mode(), deletion, acknowledgers },
             metrics,
             log,
             shutdown,

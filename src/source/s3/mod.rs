@@ -57,7 +57,7 @@ use tokio::{
 pub use self::{
     address::{Address, AddressError, bucket_arn, objects_arn},
     error::{ErrorScope, MissingPermission, S3Error},
-    follow::{Clock, S3Follow, S3FollowOptions},
+    follow::{AccountDiscovery, AccountDiscoveryRun, Clock, S3Follow, S3FollowOptions},
     layout::{LOGS_FOLDER, LogKind, UnknownKind},
     notified::{InputMemory, NotifiedObject, NotifiedObjects},
     reference::{KeyContent, ObjectReference},
@@ -163,7 +163,7 @@ impl S3Source {
     }
 
     /// Returns a source that reads the same and then, until a shutdown, the objects that are added. The end of the time
-    /// range and what earlier runs finished are ignored.
+    /// range is ignored.
     #[must_use]
     pub fn follow(self, options: S3FollowOptions, clock: Clock) -> S3Follow {
         S3Follow::new(self, options, clock)

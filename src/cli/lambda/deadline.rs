@@ -1,0 +1,112 @@
+//! The time of an invocation: when its run has to drain, and when it is abandoned.
+//!
+//! Input: how much time Lambda gives. Output: the levels of a [`ShutdownTrigger`], and `None` for work that is not over in time.
+//! Invariant: the answer is sent before Lambda ends the invocation, so Lambda learns which messages to deliver again, and the process
+//! goes on.
+
+use std::{pin::pin, time::Duration};
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::shutdown::{ShutdownLevel, ShutdownTrigger};
+
+/// The longest time that a function can have.
+const MAX_TIME: Duration = Duration::from_mins(15);
+
+/// The shortest and the longest margin, unless the time is short: what is in flight is finished in it, such as a bulk request and the
+/// attempt to deliver an alert.
+const MIN_MARGIN: Duration = Duration::from_secs(1);
+const MAX_MARGIN: Duration = Duration::from_secs(5);
+
+/// When the steps of an invocation are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deadline {
+    /// Nothing new is started, and what is in flight is finished.
+    drain: Instant,
+    /// Requests without a response are abandoned.
+    abandon: Instant,
+    /// The invocation is answered, whatever is still going on.
+    answer: Instant,
+}
+
+impl Deadline {
+    /// Divides the time that is left.
+    pub(super) fn new(now: Instant, left: Option<Duration>) -> Self {
+        let left = left.unwrap_or(MAX_TIME).min(MAX_TIME);
+        let margin = (left / 10).clamp(MIN_MARGIN, MAX_MARGIN).min(left / 3);
+        Self {
+            drain: now + left - margin,
+            abandon: now + left - margin / 2,
+            answer: now + left - margin / 4,
+        }
+    }
+
+    /// Does work, and raises the levels of a shutdown while it is not over. Returns `None` if it is not over when the invocation has
+    /// to be answered.
+    pub(super) async fn run<T>(
+        self,
+        trigger: &ShutdownTrigger,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut work = pin!(work);
+        for (due, level) in
+            [(self.drain, ShutdownLevel::Draining), (self.abandon, ShutdownLevel::Immediate)]
+        {
+            tokio::select! {
+                biased;
+                result = &mut work => return Some(result),
+                () = sleep_until(due) => trigger.raise(level),
+            }
+        }
+        timeout_at(self.answer, work).await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shutdown::shutdown_channel;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_margin_suits_the_time() {
+        let now = Instant::now();
+        let margin = |left: Duration| left - (Deadline::new(now, Some(left)).drain - now);
+        assert_eq!(margin(seconds(900)), seconds(5));
+        assert_eq!(margin(seconds(30)), seconds(3));
+        assert_eq!(margin(seconds(4)), seconds(1));
+        assert_eq!(margin(seconds(3)), seconds(1));
+        assert_eq!(margin(Duration::from_millis(300)), Duration::from_millis(100));
+        assert_eq!(margin(Duration::ZERO), Duration::ZERO);
+        assert_eq!(Deadline::new(now, None), Deadline::new(now, Some(MAX_TIME)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_asked_to_end_before_it_is_given_up() {
+        let (trigger, shutdown) = shutdown_channel();
+        let start = Instant::now();
+        let deadline = Deadline::new(start, Some(seconds(40)));
+        let mut reached = Vec::new();
+        let work = async {
+            for level in [ShutdownLevel::Draining, ShutdownLevel::Immediate] {
+                shutdown.reached(level).await;
+                reached.push(start.elapsed());
+            }
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(deadline.run(&trigger, work).await, None);
+        assert_eq!(reached, [seconds(36), seconds(38)]);
+        assert_eq!(start.elapsed(), seconds(39));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_is_over_in_time_is_not_disturbed() {
+        let (trigger, shutdown) = shutdown_channel();
+        let deadline = Deadline::new(Instant::now(), Some(seconds(40)));
+        assert_eq!(deadline.run(&trigger, async { 7 }).await, Some(7));
+        assert!(!shutdown.is_requested());
+    }
+}

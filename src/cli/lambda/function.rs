@@ -1,0 +1,142 @@
+//! The function: what it keeps from one invocation to the next, and how it handles one.
+//!
+//! ```text
+//!  payload ──Trigger──▶ bodies ──Messages──▶ run of the pipeline ──▶ result of each message ──▶ answer
+//!                                             └── alerts that are not delivered, dead letters ──┘
+//! ```
+//!
+//! Input: the payload of an invocation, and its deadline. Output: the answer.
+//! Invariant: a message is answered as processed only if all of it was read, its documents are in the index, and its alerts are
+//! delivered.
+//! Not here: the requests to Lambda (see `runtime_api`), and the runs (see `task`).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{
+    answer::{self, MessageResult},
+    deadline::Deadline,
+    invocation_report::{InvocationReport, log_messages},
+    messages::{MessageReader, Messages},
+    runtime_api::{Invocation, ReportedError},
+    settings::{ForeignMessages, FunctionSettings, FunctionTask},
+    task::{FunctionContext, LoadTask, Task, TaskEnd, WatchTask},
+    trigger::Trigger,
+    undelivered::UndeliveredMemory,
+};
+use crate::{
+    cli::{
+        environment::{self, Environment},
+        failure::Failure,
+    },
+    pending::PendingRequests,
+    report::{Log, WaitReporter},
+};
+
+/// What an invocation ends with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Answer {
+    /// The response.
+    Response(Value),
+    /// An error: Lambda delivers the event again, or to a dead-letter queue.
+    Error(ReportedError),
+}
+
+/// The function, from the start of the process to its end.
+pub(super) struct Function {
+    task: Task,
+    reader: MessageReader,
+    foreign: ForeignMessages,
+    context: FunctionContext,
+    undelivered: UndeliveredMemory,
+}
+
+/// The results of the messages of an invocation, and what is reported about it.
+struct Processed {
+    results: Vec<MessageResult>,
+    report: InvocationReport,
+}
+
+impl Function {
+    /// Reads rules, actions and secrets.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] that names what to change. Each error of a file was logged.
+    pub(super) async fn start(
+        settings: FunctionSettings,
+        environment: &Environment,
+        log: &Log,
+    ) -> Result<Self, Failure> {
+        let context = FunctionContext::new(environment, log);
+        let mut task = match &settings.task {
+            FunctionTask::Watch(args) => Task::Watch(WatchTask::new(args, environment, log)?),
+            FunctionTask::Load(args) => {
+                Task::Load(Box::new(LoadTask::new(args, environment, log)?))
+            }
+        };
+        let mut reader = MessageReader::new(settings.requester_pays, environment)?;
+        let session = if task.needs_session() {
+            Some(reader.session(&PendingRequests::default()).await?)
+        } else {
+            None
+        };
+        task.connect(session.as_ref(), log)?;
+        let foreign = settings.foreign;
+        Ok(Self { task, reader, foreign, context, undelivered: UndeliveredMemory::default() })
+    }
+
+    /// Handles an invocation. Returns `None` if it was not over in time: the process has to end then, because something of it still
+    /// goes on.
+    pub(super) async fn handle(&mut self, invocation: &Invocation) -> Option<Answer> {
+        let started = Instant::now();
+        let now = environment::now().as_millisecond();
+        let left = invocation.deadline.map(|deadline| deadline.saturating_sub(now).max(0));
+        let left = left.map(|left| Duration::from_millis(left.unsigned_abs()));
+        let trigger = Trigger::parse(&invocation.payload);
+        let bodies = trigger.bodies();
+        let deadline = Deadline::new(started, left);
+        let Processed { mut results, report } = self.process(&bodies, deadline).await?;
+        log_messages(&trigger, &results, self.foreign, &self.context.log);
+        if self.foreign == ForeignMessages::Deleted {
+            answer::accept_foreign(&mut results);
+        }
+        let fields = report.log(&results, invocation, started.elapsed(), &self.context.log);
+        Some(match trigger {
+            Trigger::Queue(messages) => Answer::Response(answer::to_queue(&messages, &results)),
+            Trigger::Whole(_) | Trigger::Schedule => {
+                let error = results.iter().find_map(answer::error);
+                let error = error.or_else(|| report.error());
+                error.map_or_else(|| Answer::Response(Value::Object(fields)), Answer::Error)
+            }
+        })
+    }
+
+    /// Processes the bodies of messages. Returns `None` if that was not over in time.
+    async fn process(&mut self, bodies: &[Bytes], deadline: Deadline) -> Option<Processed> {
+        let (messages, parts) = Messages::new(bodies);
+        let scope = self.task.scope();
+        let waits = WaitReporter::start(scope.metrics.waits.clone(), self.context.log.clone());
+        let work = async {
+            let source = self
+                .reader
+                .open(parts, messages.kept(), self.context.memory, &scope.metrics.waits)
+                .await?;
+            let undelivered = self.undelivered.on_run(bodies);
+            Ok(self.task.run(source, &scope, undelivered, &self.context).await)
+        };
+        let ended: Result<TaskEnd, Failure> = deadline.run(&scope.trigger, work).await?;
+        drop(waits);
+        let end = ended.unwrap_or_else(TaskEnd::failed);
+        let (mut results, contents) = messages.results(&end.rejected).await;
+        if let Some(failure) = &end.failure {
+            failure.report(&self.context.log);
+            answer::blame(&mut results, failure);
+        }
+        self.undelivered.on_end(bodies, &contents, &end, &mut results);
+        Some(Processed { results, report: InvocationReport::new(end) })
+    }
+}
