@@ -1,12 +1,15 @@
 //! `trailload watch`: checking, testing and translating rules, with the real binary.
 
+mod check;
 mod delivery;
 mod examples;
+mod faults;
 pub(crate) mod hook;
 mod kill;
 mod load;
 mod receivers;
 mod rules;
+mod shared;
 mod sigma;
 mod sources;
 

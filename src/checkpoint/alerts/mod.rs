@@ -12,7 +12,8 @@
 //! [`AlertGate`](crate::filter::rule::AlertGate); LookupEvents returns the newest events first, and files are read in any order, so
 //! each step looks at both sides of an event.
 //!
-//! 1. **Duplicate**: an event for which the rule has raised an alert is ignored.
+//! 1. **Duplicate**: an event for which the rule has raised an alert is ignored. An event is identified by its id and its time, which
+//!    CloudTrail never changes.
 //! 2. **`first_seen`**: a combination is new if no event with it is known less than `within` before or after. In the learning period
 //!    of a rule, combinations are only remembered. It starts with the earliest event that is known to be evaluated, whether the rule
 //!    fired on it or not, and at the latest with the first run of the rule. Where events are read newest first, `--from` tells where

@@ -774,9 +774,12 @@ async fn what_was_acknowledged_is_told_by_the_next_run_and_not_sent_again() {
     memory.rows().is_unreachable = true;
     let receiver = FakeReceiver::new(|_, _| Ok(()));
     assert_eq!(deliver_all(&memory, &receiver).await.delivered, 1);
-    assert_eq!((&*memory.rows().acknowledged, memory.rows().delivered.len()), (&[1][..], 0));
-    memory.rows().is_unreachable = false;
-    memory.rows().pending.entry(1).and_modify(|row| row.state = DeliveryState::Acknowledged);
+    {
+        let mut rows = memory.rows();
+        assert_eq!((&*rows.acknowledged, rows.delivered.len()), (&[1][..], 0));
+        rows.is_unreachable = false;
+        rows.pending.entry(1).and_modify(|row| row.state = DeliveryState::Acknowledged);
+    }
     deliver_all(&memory, &receiver).await;
     let rows = memory.rows();
     assert_eq!((&*rows.told, &*rows.delivered, &*rows.started), (&[1][..], &[1][..], &[1][..]));
