@@ -227,7 +227,20 @@ fn services(
                 None => organizations::denied(),
             }),
         ),
+        ("sns", Box::new(published)),
     ]
+}
+
+/// Takes a message for a topic.
+fn published(_: &Request) -> Response {
+    let id = "567910cd-659e-55d4-8ccb-5aaf14679dc0";
+    Response::xml(
+        200,
+        format!(
+            "<PublishResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishResult>\
+             <MessageId>{id}</MessageId></PublishResult></PublishResponse>"
+        ),
+    )
 }
 
 /// Returns the trails that are asked for by name or ARN.

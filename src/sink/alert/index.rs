@@ -23,7 +23,7 @@ use crate::{
     sink::{
         Credentials, Error, Service, Signing, Target,
         cause::{Cause, ConnectError},
-        engine::{AlertIndex, AttemptError},
+        engine::{AttemptError, DocumentIndex, DocumentKind},
     },
 };
 
@@ -122,6 +122,10 @@ impl IndexSettings {
         [&self.password, &self.api_key, &self.bearer_token].into_iter().flatten().collect()
     }
 
+    pub(super) fn literal_url(&self) -> Option<&str> {
+        self.url.as_ref()?.literal()
+    }
+
     pub(super) fn ca_file(&self) -> Option<&std::path::Path> {
         self.ca_file.as_deref()
     }
@@ -173,7 +177,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 #[derive(Debug)]
 pub(super) struct IndexReceiver {
     target: Target,
-    index: OnceCell<AlertIndex>,
+    index: OnceCell<DocumentIndex>,
     pending: PendingRequests,
 }
 
@@ -204,8 +208,9 @@ impl IndexReceiver {
     }
 
     /// Installs the template of the index, if it is missing.
-    async fn open(&self) -> Result<AlertIndex, DeliveryError> {
-        let opening = AlertIndex::open(self.target.clone(), self.pending.clone());
+    async fn open(&self) -> Result<DocumentIndex, DeliveryError> {
+        let (target, pending) = (self.target.clone(), self.pending.clone());
+        let opening = DocumentIndex::open(DocumentKind::Alert, target, pending);
         let index = opening.await.map_err(|error| unusable(&error))?;
         index.install_template().await.map_err(delivery_error)?;
         Ok(index)

@@ -8,7 +8,7 @@
 use std::{borrow::Cow, fmt::Write as _, sync::OnceLock};
 
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::{compact_json::compact_json, console_link::console_link, text_limit::TextLimit};
 use crate::{
@@ -39,6 +39,8 @@ const MAX_ID_BYTES: usize = 128;
 pub struct AlertMessage {
     alert: Alert,
     event: Value,
+    /// Whether the text of the event is JSON, without any repair.
+    is_event_valid: bool,
     headline: String,
     /// Made when a receiver shows them.
     facts: OnceLock<Vec<Fact>>,
@@ -196,7 +198,9 @@ impl AlertMessage {
         if let Cow::Owned(compact) = compact_json(&alert.event) {
             alert.event = compact.into();
         }
-        let event = parse_event(&alert.event);
+        let parsed = serde_json::from_slice(&alert.event).ok();
+        let is_event_valid = parsed.is_some();
+        let event = parsed.unwrap_or_else(|| repaired_event(&alert.event));
         let facts = EventFacts { event: &event };
         let headline = headline(&alert, &facts);
         let id = facts.text("/eventID").filter(|id| is_plain_id(id));
@@ -204,7 +208,7 @@ impl AlertMessage {
         let console_link = id.zip(region).and_then(|(id, region)| console_link(region, id));
         let search_command = search_command(&alert, &facts, id, region, context);
         let facts = OnceLock::new();
-        Self { headline, facts, console_link, search_command, alert, event }
+        Self { alert, event, is_event_valid, headline, facts, console_link, search_command }
     }
 
     /// Returns the alert.
@@ -318,10 +322,11 @@ impl AlertMessage {
     }
 
     fn event_json(&self) -> Option<EventJson<'_>> {
+        let text = std::str::from_utf8(&self.alert.event).ok();
         if is_deeper_than(&self.event, MAX_DEPTH) {
-            return std::str::from_utf8(&self.alert.event).ok().map(EventJson::Text);
+            return text.map(EventJson::Text);
         }
-        let raw = serde_json::from_slice(&self.alert.event).ok().map(EventJson::Raw);
+        let raw = text.filter(|_| self.is_event_valid).map(EventJson::Raw);
         raw.or_else(|| Some(&self.event).filter(|it| !it.is_null()).map(EventJson::Repaired))
     }
 
@@ -368,16 +373,16 @@ pub struct AlertDocument<'a> {
     error_message: Option<&'a str>,
     console_link: Option<&'a str>,
     search_command: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The last member, which [`to_json`](Self::to_json) writes.
+    #[serde(skip)]
     event: Option<EventJson<'a>>,
 }
 
 /// The event of an [`AlertDocument`].
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug)]
 enum EventJson<'a> {
-    /// As it was read, without blanks between its tokens.
-    Raw(&'a RawValue),
+    /// As it was read, without blanks between its tokens: valid JSON.
+    Raw(&'a str),
     /// Parsed, because what was read is not valid JSON.
     Repaired(&'a Value),
     /// As text, because it is nested too deep.
@@ -394,7 +399,20 @@ impl AlertDocument<'_> {
     /// Returns one line of JSON.
     pub fn to_json(&self) -> String {
         // It fails only for maps whose keys are not strings, and for values that fail to serialize; there are neither.
-        serde_json::to_string(self).unwrap_or_default()
+        let mut json = serde_json::to_string(self).unwrap_or_default();
+        let event = match &self.event {
+            Some(EventJson::Raw(text)) => Cow::Borrowed(*text),
+            Some(EventJson::Repaired(event)) => event.to_string().into(),
+            Some(EventJson::Text(text)) => Value::from(*text).to_string().into(),
+            None => return json,
+        };
+        // The event is not parsed and written again.
+        json.pop();
+        json.reserve_exact(event.len() + r#","event":}"#.len());
+        json.push_str(r#","event":"#);
+        json.push_str(&event);
+        json.push('}');
+        json
     }
 }
 
@@ -408,12 +426,9 @@ fn is_deeper_than(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Parses an event, whatever has to be repaired.
-fn parse_event(json: &[u8]) -> Value {
-    serde_json::from_slice(json)
-        .ok()
-        .or_else(|| repair_record(json).ok().map(|repaired| repaired.value))
-        .unwrap_or_default()
+/// Parses an event that has to be repaired.
+fn repaired_event(json: &[u8]) -> Value {
+    repair_record(json).map(|repaired| repaired.value).unwrap_or_default()
 }
 
 /// Returns text in one line without anything invisible.

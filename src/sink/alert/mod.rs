@@ -61,7 +61,7 @@ pub use self::{
     rendered::Rendered,
     secret_text::{SecretLookup, SecretText},
     slack::SlackSettings,
-    sns::SnsSettings,
+    sns::{SnsSettings, TopicAccess},
     stdout::StdoutSettings,
     throttle::ThrottleLimit,
     webhook::WebhookSettings,
@@ -171,6 +171,22 @@ impl Action {
     /// Returns whether its receiver needs the engine of the run.
     pub fn needs_engine(&self) -> bool {
         matches!(&self.settings, ActionSettings::Index(settings) if settings.needs_engine())
+    }
+
+    /// Returns which topic of SNS alerts are published to, and by whom.
+    pub fn topic(&self) -> Option<TopicAccess<'_>> {
+        match &self.settings {
+            ActionSettings::Sns(settings) => Some(settings.access()),
+            _ => None,
+        }
+    }
+
+    /// Returns the URL of an engine of its own to which requests are signed, unless it comes from a variable or a file.
+    pub fn signed_url(&self) -> Option<&str> {
+        match &self.settings {
+            ActionSettings::Index(settings) if settings.is_signed() => settings.literal_url(),
+            _ => None,
+        }
     }
 
     /// Returns the longest time that a delivery takes before it fails.

@@ -45,6 +45,15 @@ pub struct SnsSettings {
     endpoint: Option<String>,
 }
 
+/// Who publishes to which topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicAccess<'a> {
+    /// The ARN of the topic.
+    pub topic_arn: &'a str,
+    /// The ARN of the role that is assumed for it; `None` for the credentials of the run.
+    pub role_arn: Option<&'a str>,
+}
+
 /// The ARN of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Topic {
@@ -104,6 +113,10 @@ impl SnsSettings {
             format: settings.one_of("format", &FORMATS)?.unwrap_or(MessageFormat::Text),
             endpoint: settings.endpoint()?,
         })
+    }
+
+    pub(super) fn access(&self) -> TopicAccess<'_> {
+        TopicAccess { topic_arn: &self.topic.arn, role_arn: self.role.as_ref().map(Role::arn) }
     }
 
     pub(super) fn render(&self, message: &AlertMessage) -> Rendered {

@@ -1,6 +1,6 @@
 //! Alerts to SNS topics of moto, read from SQS queues that subscribe to them.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use aws_credential_types::Credentials;
 use serde_json::Value;
@@ -12,13 +12,18 @@ use trailload::{
 use super::{context, deliver, event, hostile_event, hostile_texts, message, receiver_in};
 use crate::support::{
     aws::{
-        given as given_credentials,
+        KEY, Service, cloud, given as given_credentials, options,
         server::{Response, Server},
+        sts::Sts,
     },
     real::given,
 };
 
 const REGION: &str = "eu-west-1";
+
+/// What SNS answers to a message.
+const PUBLISHED: &str = "<PublishResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishResult><MessageId>\
+     567910cd-659e-55d4-8ccb-5aaf14679dc0</MessageId></PublishResult></PublishResponse>";
 
 async fn session() -> Session {
     let mut options = SessionOptions::new(Clock::new(jiff::Timestamp::now));
@@ -180,6 +185,48 @@ async fn a_topic_that_does_not_exist_is_not_tried_again() {
     let error = deliver(&topic.receiver("").await, &message(1, &event())).await.unwrap_err();
     assert_eq!(error.retry, RetryAdvice::Never, "{error}");
     assert!(error.cause.contains("404") && error.cause.contains("check `topic_arn`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_topic_of_another_account_gets_messages_of_the_role_that_is_assumed() {
+    let sts = Arc::new(Sts::new());
+    let role = "arn:aws:iam::444455556666:role/publish-alerts";
+    sts.role(role, Some("agreed"));
+    let publish: Service = Box::new(|_| Response::xml(200, PUBLISHED));
+    let server = cloud(&sts, vec![("sns", publish)]);
+    let context = ReceiverContext {
+        session: Some(Session::load(&options(&server)).await.unwrap()),
+        ..context()
+    };
+    let yaml = |more: &str| {
+        format!(
+            "a: {{kind: sns, topic_arn: \"arn:aws:sns:{REGION}:444455556666:alerts\", endpoint: \"{}\", role_arn: \"{role}\"{more}}}",
+            server.url()
+        )
+    };
+    let receiver = receiver_in(&yaml(", external_id: agreed"), &context);
+    for number in [1, 2] {
+        deliver(&receiver, &message(number, &event())).await.unwrap();
+    }
+    let requests = server.requests();
+    let by_action = |action: &str| {
+        let found = requests.iter().filter(|request| request.action() == action);
+        found.map(|request| request.access_key().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(by_action("AssumeRole"), [KEY], "the role is assumed once");
+    let published = by_action("Publish");
+    assert_eq!(published.len(), 2);
+    assert!(published.iter().all(|key| key != KEY), "published with the keys of the role");
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.service() != Some("sns") || request.region() == Some(REGION))
+    );
+
+    let error =
+        deliver(&receiver_in(&yaml(""), &context), &message(3, &event())).await.unwrap_err();
+    assert_eq!(error.retry, RetryAdvice::Never, "{error}");
+    assert!(error.cause.contains(role) || error.cause.contains("AssumeRole"), "{error}");
 }
 
 #[tokio::test]
