@@ -6,7 +6,6 @@ CREATE TABLE alert_rules (
     name          TEXT NOT NULL PRIMARY KEY,
     first_seen_by TEXT,                        -- the expressions of `first_seen`, as JSON; a change restarts the learning period
     learning_from INTEGER,                     -- the earliest event time that was evaluated; the learning period starts there
-    matches       INTEGER NOT NULL DEFAULT 0,  -- without duplicates, as far as those are remembered
     alerts        INTEGER NOT NULL DEFAULT 0,  -- raised to be delivered
     recorded      INTEGER NOT NULL DEFAULT 0,  -- raised for events that were too old to be delivered
     last_alert    INTEGER                      -- time at which the last alert was raised
