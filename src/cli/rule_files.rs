@@ -5,7 +5,7 @@
 //! twice is an error, also across files.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -88,14 +88,8 @@ fn load_rules(paths: &[PathBuf]) -> Result<LoadedRules, Failure> {
         }
         files.extend(found);
     }
-    let mut seen = Vec::new();
-    files.retain(|path| {
-        let is_new = !seen.contains(path);
-        if is_new {
-            seen.push(path.clone());
-        }
-        is_new
-    });
+    let mut seen = HashSet::new();
+    files.retain(|path| seen.insert(path.clone()));
     let mut loaded = LoadedRules::default();
     for path in files {
         let text = read(&path)?;

@@ -5,7 +5,10 @@
 //! Invariant: the tree is bounded in size and depth, whatever aliases the text contains, and a mapping has each key once.
 //! Not here: what the values mean (see [`rule`](super::rule)).
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use serde_json::{Map, Number, Value};
@@ -224,7 +227,7 @@ struct Open {
 
 enum OpenKind {
     List(Vec<YamlNode>),
-    Mapping { entries: Vec<YamlEntry>, key: Option<(String, TextPosition)> },
+    Mapping { entries: Vec<YamlEntry>, keys: HashSet<String>, key: Option<(String, TextPosition)> },
 }
 
 /// Builds trees from the events of the parser.
@@ -251,7 +254,7 @@ impl Builder<'_> {
                 self.open(OpenKind::List(Vec::new()), anchor, tag.as_deref(), position)
             }
             Event::MappingStart(anchor, tag) => self.open(
-                OpenKind::Mapping { entries: Vec::new(), key: None },
+                OpenKind::Mapping { entries: Vec::new(), keys: HashSet::new(), key: None },
                 anchor,
                 tag.as_deref(),
                 position,
@@ -316,11 +319,11 @@ impl Builder<'_> {
             None if node.content == YamlContent::Plain(String::new()) => {}
             None => self.documents.push(node),
             Some(OpenKind::List(items)) => items.push(node),
-            Some(OpenKind::Mapping { entries, key }) => match key.take() {
+            Some(OpenKind::Mapping { entries, keys, key }) => match key.take() {
                 Some((key, key_position)) => {
                     entries.push(YamlEntry { key, key_position, value: node });
                 }
-                None => *key = Some(unused_key(entries, node)?),
+                None => *key = Some(unused_key(entries, keys, node)?),
             },
         }
         Ok(())
@@ -337,6 +340,7 @@ impl Builder<'_> {
 
 fn unused_key(
     entries: &[YamlEntry],
+    keys: &mut HashSet<String>,
     node: YamlNode,
 ) -> Result<(String, TextPosition), DefinitionError> {
     let position = node.position;
@@ -347,16 +351,14 @@ fn unused_key(
     let (YamlContent::Plain(key) | YamlContent::Quoted(key)) = node.content else {
         return Err(DefinitionError::new(position, "a key must be text"));
     };
-    match entries.iter().find(|entry| entry.key == key) {
-        Some(first) => {
-            let message = format!(
-                "the key {key} is there twice; the first is in line {}",
-                first.key_position.line
-            );
-            Err(DefinitionError::new(position, message))
-        }
-        None => Ok((key, position)),
+    if keys.insert(key.clone()) {
+        return Ok((key, position));
     }
+    let first = entries.iter().find(|entry| entry.key == key);
+    let line = first.map_or(position.line, |first| first.key_position.line);
+    let key = escape_unprintable(&key);
+    let message = format!("the key {key} is there twice; the first is in line {line}");
+    Err(DefinitionError::new(position, message))
 }
 
 fn size(node: &YamlNode) -> usize {

@@ -6,7 +6,7 @@
 //!
 //! The keys are listed in `mappings/rule.schema.json`, which editors use for completion; a test keeps both in step.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use super::{
     ActionReference, FirstSeen, Grouping, Rule, RuleCondition, RuleTest, Selection, Severity,
@@ -74,6 +74,8 @@ pub struct RuleFile {
     pub other_log_sources: Vec<DefinitionError>,
     /// What is valid and probably not meant.
     pub warnings: Vec<DefinitionWarning>,
+    /// The first line of each name.
+    names: HashMap<String, usize>,
 }
 
 /// What is valid in a rule and probably not meant.
@@ -129,13 +131,14 @@ impl RuleFile {
         };
         match read {
             Ok(rule) => {
-                if let Some(first) = self.rules.iter().find(|other| other.name == rule.name) {
-                    let message =
-                        format!("the name is that of the rule in line {} too", first.position.line);
+                if let Some(first) = self.names.get(&rule.name) {
+                    let message = format!("the name is that of the rule in line {first} too");
                     self.errors.push(
                         DefinitionError::new(rule.position, message)
                             .suggest("give each rule a name of its own"),
                     );
+                } else {
+                    self.names.insert(rule.name.clone(), rule.position.line);
                 }
                 let name = &rule.name;
                 self.warnings.extend(
