@@ -19,7 +19,7 @@ use crate::support::wire::{read_body, read_head};
 
 /// What the receiver answers.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// It acknowledges.
     Accept,
     /// It acknowledges after a time.
@@ -34,15 +34,15 @@ pub(super) enum Answer {
 
 /// A request.
 #[derive(Clone, Debug)]
-pub(super) struct Received {
+pub(crate) struct Received {
     /// The idempotency key.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// The body.
-    pub(super) body: Value,
+    pub(crate) body: Value,
     /// When it arrived.
-    pub(super) at: Instant,
+    pub(crate) at: Instant,
     /// Whether the acknowledgement was written in full.
-    pub(super) is_acknowledged: bool,
+    pub(crate) is_acknowledged: bool,
 }
 
 type Script = Box<dyn Fn(&Value, usize) -> Answer + Send + Sync>;
@@ -53,14 +53,14 @@ struct State {
 }
 
 /// A receiver of webhooks.
-pub(super) struct Hook {
+pub(crate) struct Hook {
     state: Arc<State>,
     url: String,
 }
 
 impl Hook {
     /// Starts a receiver that acknowledges everything.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let script: Script = Box::new(|_, _| Answer::Accept);
@@ -75,12 +75,12 @@ impl Hook {
         Self { state, url }
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// Sets what it answers, by the body and the number of earlier requests with the same key.
-    pub(super) fn answers(&self, script: impl Fn(&Value, usize) -> Answer + Send + Sync + 'static) {
+    pub(crate) fn answers(&self, script: impl Fn(&Value, usize) -> Answer + Send + Sync + 'static) {
         *self.state.script.lock().unwrap() = Box::new(script);
     }
 
@@ -89,12 +89,12 @@ impl Hook {
     }
 
     /// Returns all requests, in the order of their arrival.
-    pub(super) fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.received_now().clone()
     }
 
     /// Returns how often each key was acknowledged.
-    pub(super) fn acknowledged(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn acknowledged(&self) -> BTreeMap<String, usize> {
         let mut keys = BTreeMap::new();
         for request in self.received_now().iter().filter(|request| request.is_acknowledged) {
             *keys.entry(request.key.clone()).or_default() += 1;
@@ -103,14 +103,14 @@ impl Hook {
     }
 
     /// Returns the ids of the events that were acknowledged, in the order of their arrival.
-    pub(super) fn events(&self) -> Vec<String> {
+    pub(crate) fn events(&self) -> Vec<String> {
         let received = self.received_now();
         let acknowledged = received.iter().filter(|request| request.is_acknowledged);
         acknowledged.map(|request| request.body["event_id"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Returns an action file with this receiver.
-    pub(super) fn actions(&self) -> String {
+    pub(crate) fn actions(&self) -> String {
         format!("hook: {{kind: webhook, url: \"{}\", timeout: 2s}}\n", self.url)
     }
 }
@@ -165,34 +165,34 @@ fn respond(mut stream: &TcpStream, answer: &Answer) -> bool {
 }
 
 /// A folder with rules, trails and a checkpoint.
-pub(super) struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
     /// Creates a folder with a rule that alerts on every `CreateUser`.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         folder.write("rules.yml", "name: user created\nevents: [CreateUser]\nactions: [hook]\n");
         fs::create_dir(folder.path("trail")).unwrap();
         folder
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).unwrap();
     }
 
     /// Writes a trail file with events.
-    pub(super) fn trail(&self, name: &str, events: &[Value]) {
+    pub(crate) fn trail(&self, name: &str, events: &[Value]) {
         // Written as a whole, because a run may be reading the folder.
         self.write("part", json!({ "Records": events }).to_string());
         fs::rename(self.path("part"), self.path("trail").join(name)).unwrap();
     }
 
     /// Returns `trailload watch` with arguments, in this folder, with a state folder of its own.
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trailload"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("XDG_STATE_HOME", self.path("state")).current_dir(self.0.path());
@@ -201,11 +201,11 @@ impl Folder {
     }
 
     /// Runs `trailload watch rules.yml --in trail --checkpoint checkpoint.sqlite` with more arguments.
-    pub(super) fn watch(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn watch(&self, arguments: &[&str]) -> Ended {
         Ended::of(&self.watch_command(arguments).output().unwrap())
     }
 
-    pub(super) fn watch_command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn watch_command(&self, arguments: &[&str]) -> Command {
         let always = [
             "watch",
             "rules.yml",
@@ -221,7 +221,7 @@ impl Folder {
     }
 
     /// Runs `watch --retry`.
-    pub(super) fn retry(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn retry(&self, arguments: &[&str]) -> Ended {
         let always =
             ["watch", "--retry", "--checkpoint", "checkpoint.sqlite", "--log-format", "json"];
         let arguments: Vec<&str> = always.iter().chain(arguments).copied().collect();
@@ -229,7 +229,7 @@ impl Folder {
     }
 
     /// Returns the alerts part of `trailload status --json`.
-    pub(super) fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let output = self
             .command(&["status", "--json", "--checkpoint", "checkpoint.sqlite"])
             .output()
@@ -242,16 +242,16 @@ impl Folder {
 
 /// A run that has ended.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
     /// The last line.
-    pub(super) summary: Value,
+    pub(crate) summary: Value,
 }
 
 impl Ended {
-    pub(super) fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let stderr = text(&output.stderr);
         let mut lines = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -259,20 +259,20 @@ impl Ended {
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr, summary }
     }
 
-    pub(super) fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
         self
     }
 
     /// Returns numbers of the summary.
-    pub(super) fn numbers<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
+    pub(crate) fn numbers<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
         names.map(|name| {
             self.summary[name].as_u64().unwrap_or_else(|| panic!("{name}: {}", self.stderr))
         })
     }
 
     /// Checks that every match is accounted for.
-    pub(super) fn adds_up(self) -> Self {
+    pub(crate) fn adds_up(self) -> Self {
         let [matches, parts @ ..] =
             self.numbers(["matches", "alerts", "recorded", "suppressed", "learned", "duplicates"]);
         assert_eq!(matches, parts.iter().sum::<u64>(), "{}", self.stderr);
@@ -286,7 +286,7 @@ thread_local! {
 }
 
 /// An event of a user, some minutes ago.
-pub(super) fn created(number: usize, user: &str, minutes_ago: i64) -> Value {
+pub(crate) fn created(number: usize, user: &str, minutes_ago: i64) -> Value {
     let time = TEST_START.with(|start| **start) - jiff::SignedDuration::from_mins(minutes_ago);
     json!({
         "eventVersion": "1.08", "eventSource": "iam.amazonaws.com", "eventName": "CreateUser",
@@ -296,16 +296,16 @@ pub(super) fn created(number: usize, user: &str, minutes_ago: i64) -> Value {
     })
 }
 
-pub(super) fn event_id(number: usize) -> String {
+pub(crate) fn event_id(number: usize) -> String {
     format!("00000000-0000-0000-0000-{number:012}")
 }
 
-pub(super) fn ids(numbers: std::ops::Range<usize>) -> BTreeSet<String> {
+pub(crate) fn ids(numbers: std::ops::Range<usize>) -> BTreeSet<String> {
     numbers.map(event_id).collect()
 }
 
 /// Waits until a process ends.
-pub(super) fn ends_within(child: &mut Child, time: Duration) -> bool {
+pub(crate) fn ends_within(child: &mut Child, time: Duration) -> bool {
     let started = Instant::now();
     while started.elapsed() < time {
         if child.try_wait().unwrap().is_some() {
@@ -317,7 +317,7 @@ pub(super) fn ends_within(child: &mut Child, time: Duration) -> bool {
 }
 
 /// Sends a signal.
-pub(super) fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
 }

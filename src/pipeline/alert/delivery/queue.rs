@@ -419,6 +419,8 @@ impl<R: Receive, M: DeliveryMemory> ActionQueue<R, M> {
         let due = match retry {
             RetryAdvice::Never => return self.fail(attempted, cause).await,
             RetryAdvice::After(wait) => {
+                // Not even a receiver that asks for no wait is asked again at once.
+                let wait = wait.max(self.policy.backoff.initial);
                 if let Some(attempts) = self.put_off(&mut attempted, wait, now) {
                     let cause = format!("{cause}; given up after {attempts} attempts");
                     return self.fail(attempted, cause).await;
