@@ -103,6 +103,8 @@ pub struct Placement {
     pub required_fields: u32,
     /// Whether the record was changed; added members do not count.
     pub rewritten: bool,
+    /// Time of the event in milliseconds since 1970; 0 if it has no plausible time.
+    pub time: i64,
 }
 
 impl Placement {
@@ -227,8 +229,13 @@ impl Normalizer {
         out.push(b'\n');
         let rewritten = !scan.changes.is_empty();
         self.changes = scan.changes;
-        let placed =
-            Placement { action_bytes, period, required_fields: scan.required_fields, rewritten };
+        let placed = Placement {
+            action_bytes,
+            period,
+            required_fields: scan.required_fields,
+            rewritten,
+            time: when.plausible_milliseconds(),
+        };
         Some((scan.end, Normalized::Document(placed)))
     }
 
@@ -303,6 +310,7 @@ impl Normalizer {
             period,
             required_fields: notes.required_fields,
             rewritten,
+            time: when.map_or(0, EventTime::plausible_milliseconds),
         })
     }
 

@@ -317,6 +317,11 @@ impl EventTime {
         })
     }
 
+    /// Returns the time in milliseconds since 1970, or 0 if it is not plausible.
+    pub(super) fn plausible_milliseconds(self) -> i64 {
+        if self.is_plausible() { self.milliseconds } else { 0 }
+    }
+
     /// Returns the time in the format that every engine accepts.
     pub(super) fn to_rfc3339(self) -> String {
         Timestamp::from_millisecond(self.milliseconds)

@@ -7,7 +7,7 @@
 use std::ops::AddAssign;
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
 use serde::Serialize;
@@ -43,6 +43,8 @@ pub struct Metrics {
     pub undated: AtomicU64,
     /// The settled part of the counter above.
     pub undated_settled: AtomicU64,
+    /// Time of the newest settled event, in milliseconds since 1970; 0 if there is none.
+    pub newest_event: AtomicI64,
     /// Records outside of `--from` and `--to`.
     pub filtered: AtomicU64,
     /// Records that are older than the retention.
@@ -161,6 +163,8 @@ pub struct RecordTotals {
     pub rewritten: u64,
     /// Records whose event time is missing or invalid.
     pub undated: u64,
+    /// Time of the newest event, in milliseconds since 1970; 0 if no event has a time.
+    pub newest_event: i64,
 }
 
 impl AddAssign for RecordTotals {
@@ -169,6 +173,7 @@ impl AddAssign for RecordTotals {
         self.bytes += more.bytes;
         self.rewritten += more.rewritten;
         self.undated += more.undated;
+        self.newest_event = self.newest_event.max(more.newest_event);
     }
 }
 
@@ -218,6 +223,7 @@ impl Metrics {
         self.add(source, &self.bytes_settled, |of| &of.bytes_settled, amount.bytes);
         self.rewritten_settled.fetch_add(amount.rewritten, Relaxed);
         self.undated_settled.fetch_add(amount.undated, Relaxed);
+        self.newest_event.fetch_max(amount.newest_event, Relaxed);
     }
 
     /// Counts an input that was read to its end.

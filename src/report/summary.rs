@@ -132,6 +132,9 @@ pub struct Summary {
     /// Inputs that could not be read to their end. JSON has this number for each source.
     #[serde(skip)]
     pub failed: u64,
+    /// Time of the newest settled event, in milliseconds since 1970; 0 if there is none.
+    #[serde(skip)]
+    pub newest_event: i64,
     /// How the run ended. JSON has the exit code instead.
     #[serde(skip)]
     pub ending: RunEnd,
@@ -262,6 +265,7 @@ impl Summary {
             dry_run: facts.ending == RunEnd::DryRun,
             skipped: get(&metrics.sources_skipped),
             failed: get(&metrics.sources_failed),
+            newest_event: metrics.newest_event.load(Relaxed),
             ending: facts.ending,
         }
     }
@@ -408,11 +412,23 @@ mod tests {
         metrics.add_found(0, 900);
         metrics.add_read(
             0,
-            RecordTotals { records: 12_345, bytes: 1_000_000, rewritten: 17, undated: 3 },
+            RecordTotals {
+                records: 12_345,
+                bytes: 1_000_000,
+                rewritten: 17,
+                undated: 3,
+                newest_event: 2,
+            },
         );
         metrics.add_settled(
             0,
-            RecordTotals { records: 11_345, bytes: 900_000, rewritten: 16, undated: 2 },
+            RecordTotals {
+                records: 11_345,
+                bytes: 900_000,
+                rewritten: 16,
+                undated: 2,
+                newest_event: 1,
+            },
         );
         metrics.created.store(12_000, Relaxed);
         metrics.duplicates.store(340, Relaxed);

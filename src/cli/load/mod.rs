@@ -20,19 +20,21 @@ use self::run::{AlertResult, RunResult};
 use super::{
     alert_summary::{AlertSummary, delivery_failure, warn_about_failed_rules},
     args::load::LoadArgs,
-    environment::Environment,
+    environment::{self, Environment},
     exit::{Exit, RunReport},
     failure::Failure,
     plan::Plan,
-    sources,
+    runtime, sources,
 };
 use crate::{
     checkpoint::{CheckpointStore, Outstanding, indices::MissingDocuments},
+    error,
     pipeline::RunOutcome,
     report::{
-        Log, Metrics, Reporter, Summary, format,
+        FollowReporter, Log, Metrics, Reporter, RunRecord, Summary, format,
         summary::{IncompleteIndex, RunEnd as Ending, RunFacts},
     },
+    sink::{Target, write_run},
 };
 
 /// Runs `trailload load`.
@@ -57,7 +59,11 @@ pub(super) fn run(
 pub(super) fn execute(plan: &Plan, log: &Log) -> Exit {
     let metrics = Arc::new(Metrics::new(plan.sources.names.clone()));
     let reporter = Reporter::start(Arc::clone(&metrics), log.clone());
+    let lag = plan
+        .follow
+        .then(|| FollowReporter::start(Arc::clone(&metrics), log.clone(), environment::now));
     let result = run::run_plan(plan, &metrics, log);
+    drop(lag);
     finish(plan, &metrics, log, reporter, result)
 }
 
@@ -87,7 +93,7 @@ fn finish(
     let elapsed = reporter.elapsed();
     // Errors are printed below the progress bars, not between them.
     reporter.stop();
-    let RunResult { outcome, store, alerts } = result;
+    let RunResult { outcome, store, alerts, target } = result;
     let mut report = ReportBuilder::new(outcome, plan, metrics, log);
     if let Some(store) = &store
         && let Some(outstanding) = report.check(store.outstanding())
@@ -127,8 +133,23 @@ fn finish(
         alerts.warn(&plan.checkpoint, log);
         log.info("alerts", alerts.text());
     }
+    if let Some(target) = target {
+        record_run(plan, target, &summary, log);
+    }
     reporter.finish(&summary);
     report.exit()
+}
+
+/// Writes what the run did to `PREFIX-runs`. A load does not fail for it: whether the engine takes statistics says nothing about
+/// the events.
+fn record_run(plan: &Plan, target: Target, summary: &Summary, log: &Log) {
+    let record = RunRecord::new(summary, "load", environment::now());
+    let Ok(document) = serde_json::to_vec(&record) else { return };
+    let writing = write_run(target, &record.run, document.into());
+    if let Ok(Err(error)) = runtime::block_on(&plan.sources, writing) {
+        let causes: Vec<String> = error::chain(&error).map(ToString::to_string).collect();
+        log.debug("runs", causes.join(": "));
+    }
 }
 
 /// Returns the entry of the summary for an index that lacks documents.

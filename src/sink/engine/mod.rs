@@ -12,7 +12,7 @@
 //! | `target` `credentials` `signing` | where to write, and how requests are authenticated |
 //! | `client` `connect_error` `redirect` `excerpt` `error_response` `paths` | one HTTP request |
 //! | `retry` `api` | calls that are retried |
-//! | `identify` `templates` `setup_template` `inventory` | what a run checks before the first document |
+//! | `identify` `templates` `setup_template` `marks` `inventory` | what a run checks before the first document |
 //! | `mapping` `tracked_index` `index_age` `properties` | indices, fields of indices and of the component template |
 //! | `bulk_write` `bulk_request` `bulk_response` `fallback` `dead_letters` `duplicates` | documents |
 //! | `issues` `inspect` `disk` | what `doctor` reports |
@@ -42,6 +42,7 @@ mod inspect;
 mod inventory;
 mod issues;
 mod mapping;
+mod marks;
 mod paths;
 mod properties;
 mod reader;

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::templates::{MANAGED_BY, is_managed};
+use super::marks::{MANAGED_BY, is_managed};
 use crate::normalize::Retention;
 
 /// The version of the template.

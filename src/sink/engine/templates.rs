@@ -16,15 +16,13 @@ use serde_json::{Map, Value, json};
 use super::api::ApiClient;
 use super::client::Method;
 use super::index_age::AgeSetting;
+pub(super) use super::marks::{MANAGED_BY, is_managed};
 use super::paths;
 use super::properties;
 use super::setup_template::SetupTemplate;
 use crate::normalize::{FieldRegistry, IndexBy, MappingOrigin};
 use crate::report::Log;
 use crate::sink::error::Error;
-
-/// The program that manages a template, as recorded in its `_meta`.
-pub(super) const MANAGED_BY: &str = "trailload";
 
 /// Smallest field limit of an index: one busy month exceeds the engines' default of 1,000.
 const MIN_FIELD_LIMIT: u32 = 10_000;
@@ -209,9 +207,13 @@ impl Templates {
     pub(super) fn decide(&self, existing: Option<&Value>) -> TemplateDecision {
         let is_too_small =
             || field_limit(existing).is_some_and(|limit| limit < u64::from(self.field_limit));
+        let has_other_components =
+            || existing.is_none_or(|found| found["composed_of"] != json!(self.components()));
         match decide(existing, self.version) {
             TemplateDecision::Keep
-                if is_too_small() || index_by(existing) != Some(self.index_by) =>
+                if is_too_small()
+                    || index_by(existing) != Some(self.index_by)
+                    || has_other_components() =>
             {
                 TemplateDecision::Install
             }
@@ -251,11 +253,6 @@ pub(super) fn decide(existing: Option<&Value>, ours: u64) -> TemplateDecision {
         Some(theirs) if theirs == ours => TemplateDecision::Keep,
         _ => TemplateDecision::Install,
     }
-}
-
-/// Returns whether the `_meta` of a template or mapping names trailload.
-pub(super) fn is_managed(template: &Value) -> bool {
-    template["_meta"]["managed_by"] == MANAGED_BY
 }
 
 pub(super) fn version(meta: &Value) -> Option<u64> {

@@ -1,10 +1,10 @@
-//! An index of alerts: its template, and single documents with ids of their own.
+//! An index of documents about this program's work, such as alerts: its template, and single documents with ids of their own.
 //!
 //! Input: a [`Target`] whose prefix is the name of the index; documents. Output: nothing if the index has the document, or why a
 //! single attempt failed.
 //! Invariant: a document whose id the index already has is never written again. The template of another program is not
 //! overwritten.
-//! Deliberately absent: retries, which the queue of an action makes.
+//! Deliberately absent: retries, which the caller makes.
 
 use std::time::Duration;
 
@@ -22,8 +22,24 @@ use crate::{
     sink::{cause::Cause, error::Error},
 };
 
-/// Mappings and settings of the index.
-const TEMPLATE: &str = include_str!("../../../mappings/alerts.json");
+/// What the documents of an index are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sink) enum DocumentKind {
+    /// Alerts.
+    Alert,
+    /// Runs of this program.
+    Run,
+}
+
+impl DocumentKind {
+    /// Returns mappings and settings of the index, as JSON.
+    fn template(self) -> &'static str {
+        match self {
+            Self::Alert => include_str!("../../../mappings/alerts.json"),
+            Self::Run => include_str!("../../../mappings/runs.json"),
+        }
+    }
+}
 
 /// Priority of the template: above those of events, whose patterns may match the name.
 const PRIORITY: u32 = 1_000;
@@ -31,11 +47,12 @@ const PRIORITY: u32 = 1_000;
 /// Longest response that is read.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
-/// An index of alerts.
+/// An index of documents of one kind.
 #[derive(Debug)]
-pub(in crate::sink) struct AlertIndex {
+pub(in crate::sink) struct DocumentIndex {
     client: Client,
     name: String,
+    kind: DocumentKind,
 }
 
 /// Why an attempt failed.
@@ -48,14 +65,15 @@ pub(in crate::sink) struct AttemptError {
     pub(in crate::sink) retry_after: Option<Duration>,
 }
 
-impl AlertIndex {
+impl DocumentIndex {
     /// Opens a client; sends nothing to the engine.
     pub(in crate::sink) async fn open(
+        kind: DocumentKind,
         mut target: Target,
         pending: PendingRequests,
     ) -> Result<Self, Error> {
         let name = target.prefix.clone();
-        Ok(Self { client: target.open_client(pending).await?, name })
+        Ok(Self { client: target.open_client(pending).await?, name, kind })
     }
 
     /// Installs the template of the index, unless it has this version or a newer one, or is of another program.
@@ -97,7 +115,7 @@ impl AlertIndex {
 
     /// Returns the template with its patterns.
     fn template(&self) -> Value {
-        let mut template: Value = serde_json::from_str(TEMPLATE).unwrap_or_default();
+        let mut template: Value = serde_json::from_str(self.kind.template()).unwrap_or_default();
         let meta = template["mappings"]["_meta"].clone();
         json!({
             "index_patterns": [self.name],
@@ -136,10 +154,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_is_valid_and_fields_do_not_depend_on_events() {
-        let template: Value = serde_json::from_str(TEMPLATE).unwrap();
-        assert_eq!(template["mappings"]["dynamic"], json!(false));
-        assert_eq!(template["mappings"]["properties"]["event"]["enabled"], json!(false));
-        assert!(template["mappings"]["_meta"]["version"].is_u64());
+    fn templates_are_valid_and_fields_do_not_depend_on_events() {
+        for kind in [DocumentKind::Alert, DocumentKind::Run] {
+            let template: Value = serde_json::from_str(kind.template()).unwrap();
+            assert_eq!(template["mappings"]["dynamic"], json!(false));
+            assert!(template["mappings"]["_meta"]["version"].is_u64());
+            assert_eq!(template["mappings"]["_meta"]["managed_by"], "trailload");
+            let event = &template["mappings"]["properties"]["event"];
+            assert!(event.is_null() || event["enabled"] == json!(false));
+        }
     }
 }
