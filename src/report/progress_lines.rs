@@ -27,7 +27,12 @@ pub(super) struct ProgressLines {
 
 impl ProgressLines {
     /// Writes one progress line at the time `elapsed` since the start of the run.
+    ///
+    /// Writes nothing once sources are followed: there is no end to progress to.
     pub(super) fn write(&mut self, log: &Log, metrics: &Metrics, elapsed: Duration) {
+        if metrics.sources.iter().any(|source| source.observation().is_some()) {
+            return;
+        }
         let speed = self.rate.sample(elapsed, metrics.into());
         let history = self.history(metrics, elapsed);
         log.event("progress", &text(metrics, &speed, history.as_ref()), || {

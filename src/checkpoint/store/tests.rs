@@ -935,7 +935,8 @@ fn the_status_adds_up_and_its_names_are_stable() {
         }] },
         "cluster": null, "missing": [],
         "indices": [{ "name": "", "created": 2, "duplicates": 0, "documents": null }],
-        "discovered_fields": [{ "path": "x.y", "kind": "keyword", "origin": "met first", "discovered": "soon" }]
+        "discovered_fields": [{ "path": "x.y", "kind": "keyword", "origin": "met first", "discovered": "soon" }],
+        "sources": []
     });
     assert_eq!(actual, expected);
 }

@@ -55,7 +55,7 @@ pub(super) async fn run(context: RunContext<'_>) -> Result<RunOutcome, Failure> 
     let Some(source) = context.source_builder(checkpoint).build(session).await? else {
         return Ok(RunOutcome::Stopped);
     };
-    let config = load_config(context, source, Arc::clone(&fields));
+    let config = load_config(plan, context.pipeline(source), Arc::clone(&fields));
     let (outcome, report) = pipeline::dry_run(config).await?;
     log_report(plan, &report, &fields, log);
     Ok(outcome)

@@ -53,6 +53,8 @@ pub struct Plan {
     pub range: TimeRange,
     /// Whether everything is read again, including what the checkpoint records as loaded.
     pub reload: bool,
+    /// Whether new events are loaded until the run is stopped.
+    pub follow: bool,
     /// Whether duplicates are compared with the document in the index.
     pub check_duplicates: bool,
     /// Whether nothing is sent to the engine.
@@ -187,7 +189,7 @@ impl LoadArgs {
             aws,
             range,
             reload: self.reload,
-            follow: if self.follow { FollowMode::On } else { FollowMode::Off },
+            follow: self.follow,
             check_duplicates: self.check_duplicates,
             // A user who reloads everything wants to know of each document whether the engine accepts it now.
             retry: if self.reload { RetrySelection::NotAccepted } else { RetrySelection::Due },

@@ -171,6 +171,21 @@ impl SourceList {
         usize::from(self.lookup.is_some()) + usize::from(self.has_buckets()) + self.queues.len()
     }
 
+    /// Rejects `--follow` if a source cannot be followed.
+    ///
+    /// # Errors
+    ///
+    /// Returns a usage [`Failure`] that names the sources that can.
+    pub fn check_follow(&self) -> Result<(), Failure> {
+        if self.files.is_empty() && self.index.is_none() {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            "'--follow' applies only to the event history, to buckets and to queues",
+        )
+        .hint("read files without --follow; a pipe is read until it ends"))
+    }
+
     /// Returns the paths of the files, as the file source expects them.
     pub fn paths(&self) -> Vec<OsString> {
         self.files.iter().map(|(_, path)| path.clone()).collect()

@@ -21,7 +21,11 @@ use crate::{
     },
     pending::PendingRequests,
     report::{Log, format},
-    source::{lookup::LookupTarget, s3::Address},
+    source::{
+        self,
+        lookup::{FoundTargets, LookupTarget, TargetDiscovery},
+        s3::{AccountDiscovery, Address},
+    },
 };
 
 /// Number of accounts resolved at the same time: STS and EC2 accept about ten requests per second from one caller.
@@ -134,6 +138,50 @@ pub(in crate::cli) async fn resolve_accounts(
         });
     }
     Ok(resolved)
+}
+
+/// Returns what finds the targets of the event history again, unless the options name all of them.
+pub(in crate::cli) fn discovery(options: &AwsOptions, caller: &Session) -> Option<TargetDiscovery> {
+    let is_fixed = options.regions.is_some() && options.accounts != Some(Accounts::Organization);
+    let (options, caller) = (options.clone(), caller.clone());
+    let discovery: TargetDiscovery = Box::new(move || {
+        let (options, caller) = (options.clone(), caller.clone());
+        Box::pin(async move {
+            let resolved =
+                try_resolve_accounts(&options, &caller).await.map_err(|why| one_line(&why))?;
+            let targets = resolved.lookup_targets(&options);
+            let failed = resolved.failed.into_iter();
+            let failed = failed.map(|(account, error)| source::Error::Account {
+                account,
+                source: Box::new(error),
+            });
+            Ok(FoundTargets { targets, failed: failed.collect() })
+        })
+    });
+    (!is_fixed).then_some(discovery)
+}
+
+/// Returns what finds the accounts of the organization again, whose logs are read from a bucket; `None` if they do not change.
+pub(in crate::cli) fn account_discovery(
+    options: &AwsOptions,
+    caller: &Session,
+) -> Option<AccountDiscovery> {
+    let is_organization = options.accounts == Some(Accounts::Organization);
+    let (options, caller) = (options.clone(), caller.clone());
+    let discovery: AccountDiscovery = Box::new(move || {
+        let (options, caller) = (options.clone(), caller.clone());
+        Box::pin(async move {
+            let ids = requested_account_ids(&options, &caller).await;
+            ids.map(Option::unwrap_or_default).map_err(|why| one_line(&why))
+        })
+    });
+    is_organization.then_some(discovery)
+}
+
+fn one_line(failure: &Failure) -> String {
+    let parts: Vec<&str> =
+        std::iter::once(&failure.heading).chain(&failure.causes).map(String::as_str).collect();
+    parts.join(": ")
 }
 
 /// Like [`resolve_accounts`], but succeeds even if no account can be accessed.

@@ -35,8 +35,12 @@ use crate::{
     source::{
         self, CombinedSource, Files, LookupSource, S3Source,
         files::FinishedLookup,
-        lookup::{self, CoverageFn, EpochClock, FollowOptions, LookupSearch, LookupSearchOptions},
-        s3::{self, ClosedFolders, S3FollowOptions},
+        lookup::{
+            self, CatchUp, CoverageFn, EpochClock, FollowOptions, FollowStart, LookupFollow,
+            LookupSearch, LookupSearchOptions,
+        },
+        queue::QueueMode,
+        s3::{self, ClosedFolders, S3Follow, S3FollowOptions},
     },
 };
 
@@ -82,20 +86,30 @@ pub(in crate::cli) enum History<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum LookupMode {
     /// Completely.
-    Load,
+    Load(FollowMode),
     /// Only sampled, for an estimate.
     Estimate,
     /// Newest events first, for a search.
     Search(FollowMode),
 }
 
-/// Whether a search of the event history continues with new events.
+/// Whether reading continues with new events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum FollowMode {
-    /// It ends at the end of the range.
+    /// It ends at the end of the sources.
     Off,
     /// It polls for new events until a shutdown.
     On,
+}
+
+impl FollowMode {
+    /// Returns when the reading of queues ends.
+    pub(in crate::cli) fn queue_mode(self) -> QueueMode {
+        match self {
+            Self::Off => QueueMode::UntilEmpty,
+            Self::On => QueueMode::Follow,
+        }
+    }
 }
 
 impl SourceBuilder<'_> {
@@ -127,14 +141,18 @@ impl SourceBuilder<'_> {
             let first = targets.targets.first().map_or(0, |(number, _)| *number);
             let buckets = self.buckets(targets)?;
             all = match self.lookup {
-                LookupMode::Load | LookupMode::Estimate => all.with_remote(first, buckets),
+                LookupMode::Load(FollowMode::Off) | LookupMode::Estimate => {
+                    all.with_remote(first, buckets)
+                }
+                LookupMode::Load(FollowMode::On) => {
+                    all.with_remote(first, self.follow_buckets(buckets, &session))
+                }
                 LookupMode::Search(FollowMode::Off) => {
                     all.with_remote(first, buckets.newest_first())
                 }
                 LookupMode::Search(FollowMode::On) => {
-                    let clock = Box::new(environment::now);
-                    let options = S3FollowOptions::default();
-                    all.with_remote(first, buckets.newest_first().follow(options, clock))
+                    let buckets = buckets.newest_first();
+                    all.with_remote(first, self.follow_buckets(buckets, &session))
                 }
             };
         }
@@ -147,11 +165,14 @@ impl SourceBuilder<'_> {
             let resolved = accounts::resolve_accounts(self.aws, &session).await?;
             resolved.warn(self.log);
             all = match self.lookup {
-                LookupMode::Load | LookupMode::Estimate => {
+                LookupMode::Load(FollowMode::Off) | LookupMode::Estimate => {
                     all.with_remote(number, self.lookup(number, &resolved)?)
                 }
-                LookupMode::Search(follow) => {
-                    all.with_remote(number, self.lookup_search(number, &resolved, follow))
+                LookupMode::Search(FollowMode::Off) => {
+                    all.with_remote(number, self.lookup_search(number, &resolved))
+                }
+                LookupMode::Load(FollowMode::On) | LookupMode::Search(FollowMode::On) => {
+                    all.with_remote(number, self.follow_lookup(number, &resolved, &session))
                 }
             };
             all = all.with_failures(resolved.failed.into_iter().map(|(account, error)| {
@@ -206,7 +227,7 @@ impl SourceBuilder<'_> {
         self.warn_about_age(options.now, options.from.or(options.to));
         let detail = match self.lookup {
             LookupMode::Estimate => Detail::AllRegions,
-            LookupMode::Load | LookupMode::Search(_) => Detail::SlowRegions,
+            LookupMode::Load(_) | LookupMode::Search(_) => Detail::SlowRegions,
         };
         let log = self.log.clone();
         let source = LookupSource::new(targets, options, self.coverage()?)
@@ -216,27 +237,67 @@ impl SourceBuilder<'_> {
         Ok(source)
     }
 
-    fn lookup_search(
-        &self,
-        number: usize,
-        accounts: &ResolvedAccounts,
-        follow: FollowMode,
-    ) -> LookupSearch {
+    fn lookup_search(&self, number: usize, accounts: &ResolvedAccounts) -> LookupSearch {
         self.log_accounts(accounts);
-        let memory = self.memory.fetched_bytes_per_source();
-        let options = LookupSearchOptions {
-            source_number: number,
-            from: self.range.from.map(second_from),
-            to: self.range.to.map(|to| second_from(to) - 1),
-            held_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
-            follow: (follow == FollowMode::On).then(FollowOptions::default),
-            ..LookupSearchOptions::new(EpochClock::new(|| environment::now().as_second()))
-        };
+        let options = self.search_options(number);
         self.warn_about_age(environment::now().as_second(), options.from.or(options.to));
         let source = LookupSearch::new(accounts.lookup_targets(self.aws), options);
         // It is set only here, so this cannot fail.
         let _ = self.metrics.lookup.set((number, source.progress()));
         source
+    }
+
+    fn search_options(&self, number: usize) -> LookupSearchOptions {
+        let memory = self.memory.fetched_bytes_per_source();
+        LookupSearchOptions {
+            source_number: number,
+            from: self.range.from.map(second_from),
+            to: self.range.to.map(|to| second_from(to) - 1),
+            held_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
+            ..LookupSearchOptions::new(EpochClock::new(|| environment::now().as_second()))
+        }
+    }
+
+    /// Returns the source that follows the event history, after it has caught up if this is no search.
+    fn follow_lookup(
+        &self,
+        number: usize,
+        accounts: &ResolvedAccounts,
+        session: &Session,
+    ) -> LookupFollow {
+        self.log_accounts(accounts);
+        let mut search = self.search_options(number);
+        search.follow = Some(FollowOptions::default());
+        let options = self.lookup_options(number, environment::now());
+        self.warn_about_age(options.now, options.from);
+        let start = match self.lookup {
+            LookupMode::Search(_) => FollowStart::Search,
+            LookupMode::Load(_) | LookupMode::Estimate => {
+                let log = self.log.clone();
+                FollowStart::CatchUp(CatchUp {
+                    options,
+                    coverage: self.coverage_of_each_group(),
+                    on_estimate: Some(Box::new(move |all| {
+                        estimate::log_estimate(all, Detail::SlowRegions, &log);
+                    })),
+                })
+            }
+        };
+        let discovery = accounts::discovery(self.aws, session);
+        let targets = accounts.lookup_targets(self.aws);
+        let source = LookupFollow::new(targets, start, search, discovery);
+        // It is set only here, so this cannot fail.
+        let _ = self.metrics.lookup.set((number, source.progress()));
+        source
+    }
+
+    fn follow_buckets(&self, buckets: S3Source, session: &Session) -> S3Follow {
+        let clock = Box::new(environment::now);
+        let follow = buckets.follow(S3FollowOptions::default(), clock);
+        match accounts::account_discovery(self.aws, session) {
+            Some(discovery) => follow.with_accounts(discovery),
+            None => follow,
+        }
     }
 
     /// Warns if events are requested that are older than the event history. `wanted` is the first second.
@@ -283,6 +344,18 @@ impl SourceBuilder<'_> {
     fn closed(&self) -> Result<ClosedFolders, Failure> {
         let Some(reader) = self.reader()? else { return Ok(Box::new(|_| None)) };
         Ok(Box::new(move |prefix| reader.complete_folder(prefix).ok().flatten()))
+    }
+
+    /// Returns what opens the checkpoint for each group of accounts and Regions.
+    fn coverage_of_each_group(&self) -> Box<dyn Fn() -> CoverageFn + Send + Sync> {
+        let path = match self.history {
+            History::Checkpoint(path) => path.map(Path::to_owned),
+            History::Ignored => None,
+        };
+        Box::new(move || match path.as_deref().map(CheckpointReader::open) {
+            Some(Ok(reader)) => Box::new(move |series| reader.coverage(series).unwrap_or_default()),
+            Some(Err(_)) | None => Box::new(|_| Vec::new()),
+        })
     }
 
     fn coverage(&self) -> Result<CoverageFn, Failure> {

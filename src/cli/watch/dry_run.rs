@@ -90,6 +90,7 @@ impl<'a> DryRun<'a> {
             let known = AlertArgs::actions_of_rules(loaded, log)?;
             (Arc::new(RuleSet::new(rules)), Vec::new(), ActionNeeds::shown(&known))
         };
+        args.input.aws.check_deletes_nothing("--dry-run")?;
         let plan = args.input.plan(needs, environment, now)?;
         let temporary_folder = environment.temporary.clone();
         Ok(Self { plan, rules, actions, temporary_folder, log })

@@ -24,7 +24,7 @@ use crate::{
             sources::SourceList,
         },
         sources::{
-            self, History, LookupMode, SourceBuilder, accounts,
+            self, FollowMode, History, LookupMode, SourceBuilder, accounts,
             queues::{QueueAcknowledgers, QueueReading},
             unless_shut_down,
         },
@@ -42,7 +42,7 @@ use crate::{
     source::{
         CombinedSource,
         index::{Closing, IndexPlan, IndexSource},
-        queue::{MessageDeletion, QueueMode},
+        queue::MessageDeletion,
     },
 };
 
@@ -71,6 +71,9 @@ pub struct InputArgs {
     /// Look only at events of this age or newer, such as 3h or 7d
     #[arg(long, value_name = "AGE", conflicts_with = "from")]
     pub last: Option<Age>,
+    /// Continue with new events of the event history, of buckets and of queues, until stopped
+    #[arg(long, conflicts_with = "to")]
+    pub follow: bool,
     /// How AWS is accessed, and what is read from it.
     #[command(flatten)]
     pub aws: AwsArgs,
@@ -84,6 +87,7 @@ pub(super) struct InputPlan {
     pub(super) sources: SourceList,
     pub(super) aws: AwsOptions,
     pub(super) range: TimeRange,
+    pub(super) follow: FollowMode,
     memory: MemoryBudget,
     /// Whether an AWS session is needed although no source is in AWS.
     needs_session: bool,
@@ -145,6 +149,9 @@ impl InputArgs {
         now: Timestamp,
     ) -> Result<InputPlan, Failure> {
         let sources = self.sources()?;
+        if self.follow {
+            sources.check_follow()?;
+        }
         let is_shown = needs.performance == Performance::Shown;
         let engine = match needs.engine {
             true if is_shown && sources.index.is_none() => None,
@@ -167,6 +174,7 @@ impl InputArgs {
         let processors = environment.processors.map_or(1, NonZeroUsize::get);
         Ok(InputPlan {
             range: self.range(now)?,
+            follow: if self.follow { FollowMode::On } else { FollowMode::Off },
             workers: processors.min(memory.affordable_workers()).max(1),
             sources,
             aws,
@@ -200,6 +208,7 @@ impl InputArgs {
             aws: self.aws.plan(&nothing, auth, environment)?,
             sources: nothing,
             range: TimeRange::default(),
+            follow: FollowMode::Off,
             memory: MemoryBudget::new(MEMORY_BYTES, BATCH_BYTES, 0),
             needs_session,
             engine,
@@ -310,7 +319,7 @@ impl InputContext<'_> {
     ) -> Result<Option<OpenedInput>, Failure> {
         let Self { plan, metrics, log, acknowledgers, shutdown, .. } = self;
         let deletion = match lookup {
-            LookupMode::Load => plan.aws.messages,
+            LookupMode::Load(_) => plan.aws.messages,
             // A dry run.
             LookupMode::Search(_) | LookupMode::Estimate => MessageDeletion::None,
         };
@@ -321,7 +330,7 @@ impl InputContext<'_> {
             memory: plan.memory,
             history,
             lookup,
-            queues: QueueReading { mode: QueueMode::UntilEmpty, deletion, acknowledgers },
+            queues: QueueReading { mode: plan.follow.queue_mode(), deletion, acknowledgers },
             metrics,
             log,
             shutdown,

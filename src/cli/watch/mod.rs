@@ -59,6 +59,8 @@ Examples:
     trailload watch rules/ --dry-run --in s3://my-trail --last 7d
   Alert on new events of the account, from a cron job
     trailload watch rules/ --actions actions.yml --quiet
+  Alert within minutes, as a service
+    trailload watch rules/ --actions actions.yml --follow
   Send alerts for events of last month, too
     trailload watch rules/ --actions actions.yml --in s3://my-trail --last 30d --replay
   Send the alerts again that could not be delivered

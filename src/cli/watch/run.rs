@@ -30,7 +30,8 @@ use crate::{
         runtime,
         signals::{self, ShutdownMessages},
         sources::{
-            History, LookupMode, nothing_done, queues::QueueAcknowledgers, unless_shut_down,
+            FollowMode, History, LookupMode, nothing_done, queues::QueueAcknowledgers,
+            unless_shut_down,
         },
         status,
     },
@@ -41,7 +42,7 @@ use crate::{
         },
         watch::{WatchConfig, WatchEnd, watch},
     },
-    report::{Log, Metrics, WaitReporter, format},
+    report::{FollowReporter, Log, Metrics, WaitReporter, format},
     shutdown::{ShutdownSignal, ShutdownTrigger, shutdown_channel},
     sink::alert::{MessageContext, ReceiverContext},
     source::{CombinedSource, Files},
@@ -147,9 +148,11 @@ impl WatchArgs {
 pub(super) fn run(run: &WatchRun<'_>) -> Result<Exit, Failure> {
     let metrics = Arc::new(Metrics::new(run.input.sources.names.clone()));
     let waits = WaitReporter::start(metrics.waits.clone(), run.log.clone());
+    let lag = (run.input.follow == FollowMode::On)
+        .then(|| FollowReporter::start(Arc::clone(&metrics), run.log.clone(), environment::now));
     let started = Instant::now();
     let ended = runtime::block_on(&run.input.sources, run.execute(&metrics))?;
-    drop(waits);
+    drop((waits, lag));
     let facts = RunFacts {
         rules: &run.alerts.rules,
         checkpoint: &run.checkpoint,
@@ -279,6 +282,6 @@ impl RunContext<'_> {
             AlertAges::All => History::Ignored,
             AlertAges::Recent => History::Checkpoint(Some(checkpoint)),
         };
-        Box::pin(self.input().open(session, history, LookupMode::Load)).await
+        Box::pin(self.input().open(session, history, LookupMode::Load(self.run.input.follow))).await
     }
 }

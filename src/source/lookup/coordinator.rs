@@ -3,15 +3,23 @@
 //! Input: [`RegionMessage`]s. Output: events for the pipeline, one [`Estimate`], and the error of the whole source.
 //! Invariant: each failed Region is reported once; the source fails only if no Region could be read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{
     EstimateCallback,
     error::{FailureReason, LookupError, SharedError},
     estimate::{Estimate, RegionEstimate},
-    region::RegionMessage,
+    region::{RegionMessage, RegionState},
 };
-use crate::source::{self, EventSender, ReceiverClosed, SourceEvent};
+use crate::source::{self, EventSender, ReceiverClosed, SourceEvent, SourceObservation};
+
+/// Time between two reports of the state of Regions that are followed. Each is a write to the checkpoint.
+const OBSERVATION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The state of all Regions of a run.
 pub(super) struct Coordinator {
@@ -23,6 +31,10 @@ pub(super) struct Coordinator {
     /// Regions that sent no estimate yet.
     estimates_missing: usize,
     on_estimate: Option<EstimateCallback>,
+    /// The states of Regions that are followed, by number.
+    states: BTreeMap<usize, RegionState>,
+    /// When they were last reported.
+    observed_at: Option<Instant>,
     failed: usize,
     /// Failed Regions that are disabled, where that is not an error.
     disabled: u64,
@@ -48,6 +60,8 @@ impl Coordinator {
             estimates: vec![None; regions],
             estimates_missing: regions,
             on_estimate,
+            states: BTreeMap::new(),
+            observed_at: None,
             failed: 0,
             disabled: 0,
             worst: None,
@@ -77,6 +91,7 @@ impl Coordinator {
                 Ok(())
             }
             RegionMessage::Failed(number, error) => self.on_failure(number, error).await,
+            RegionMessage::Polled(number, state) => self.on_poll(number, state).await,
         }
     }
 
@@ -86,6 +101,7 @@ impl Coordinator {
         error: LookupError,
     ) -> Result<(), ReceiverClosed> {
         self.failed += 1;
+        self.states.remove(&number);
         self.record_worst(&error);
         if self.may_be_disabled[number] && *error.reason() == FailureReason::RegionDisabled {
             self.disabled += 1;
@@ -100,6 +116,27 @@ impl Coordinator {
             return Ok(());
         }
         self.out.send(self.source_number, SourceEvent::Failed(error.into())).await
+    }
+
+    /// Reports the state of all Regions together, not more often than once an interval.
+    async fn on_poll(&mut self, number: usize, state: RegionState) -> Result<(), ReceiverClosed> {
+        self.states.insert(number, state);
+        let now = Instant::now();
+        if self.observed_at.is_some_and(|at| now < at + OBSERVATION_INTERVAL) {
+            return Ok(());
+        }
+        self.observed_at = Some(now);
+        let second = |second: i64| Timestamp::from_second(second).ok();
+        let newest = self.states.values().filter_map(|state| state.newest_event).max();
+        let complete_before = self.states.values().map(|state| state.complete_before).min();
+        // Nothing is known of a Region that was not asked yet.
+        let is_known = self.states.len() + self.failed == self.regions();
+        let observation = SourceObservation {
+            newest_event: newest.and_then(second),
+            covered_until: complete_before.filter(|_| is_known).and_then(|at| second(at - 1)),
+            ..SourceObservation::default()
+        };
+        self.out.send(self.source_number, SourceEvent::Observed(observation)).await
     }
 
     fn report_estimate(&mut self) {

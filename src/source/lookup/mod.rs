@@ -17,6 +17,7 @@
 //! | [`page`] | what a worker gets of a page |
 //! | `coordinator` | how the results of all Regions are combined |
 //! | `estimate` | the expected cost of a load |
+//! | `follow` | what is read first, and which accounts and Regions are followed |
 //! | `attribute` | the attribute that a search is sent with |
 //! | [`search`] | reading newest events first, without coverage, and following new ones |
 
@@ -25,6 +26,7 @@ mod coordinator;
 mod cursor;
 mod error;
 mod estimate;
+mod follow;
 pub mod page;
 mod plan;
 mod region;
@@ -55,7 +57,8 @@ use region::{FetchContext, RegionFetcher, seconds};
 pub use attribute::lookup_filter_for;
 pub use error::{FailureReason, LookupError, SharedError};
 pub use estimate::{Estimate, RegionEstimate, SLOW_REGION};
-pub use search::{EpochClock, FollowOptions, LookupSearch, LookupSearchOptions};
+pub use follow::{CatchUp, DiscoveryRun, FollowStart, FoundTargets, LookupFollow, TargetDiscovery};
+pub use search::{CoverageOptions, EpochClock, FollowOptions, LookupSearch, LookupSearchOptions};
 
 /// The API actions that this source calls.
 pub const ACTIONS: &[&str] = &["cloudtrail:LookupEvents"];

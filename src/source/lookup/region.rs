@@ -55,6 +55,17 @@ pub(super) enum RegionMessage {
     Estimated(usize, Option<RegionEstimate>),
     /// This Region is given up.
     Failed(usize, LookupError),
+    /// This Region was asked for new events.
+    Polled(usize, RegionState),
+}
+
+/// What is known of a Region that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RegionState {
+    /// The second of the newest event that was found.
+    pub(super) newest_event: Option<i64>,
+    /// Every event before this second was read, and settled if coverage is recorded.
+    pub(super) complete_before: i64,
 }
 
 /// State shared by the fetchers of all Regions.

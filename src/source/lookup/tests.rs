@@ -62,6 +62,12 @@ pub(super) struct ModelTime {
 }
 
 impl ModelTime {
+    /// Ends a run, whose clock is not asked any more.
+    pub(super) fn pause(&mut self) {
+        self.before = self.now();
+        self.run_started_at = None;
+    }
+
     fn now(&self) -> Duration {
         self.before + self.run_started_at.map_or(Duration::ZERO, |start| start.elapsed())
     }

@@ -2,32 +2,44 @@
 //!
 //! Input: the targets of an [`S3Source`]. Output: its events, then those of each further round.
 //! Invariant: an object is passed on once, unless it is replaced by another version. An object that cannot be fetched is
-//! tried again in the next rounds, but reported once; so is an error that persists. Memory is bounded by the objects of
-//! the days that are listed again; objects outside of day folders are remembered for good, eight bytes each.
+//! tried again in further rounds, but reported once; so is an error that persists. A day that gets no further objects is listed
+//! once more, so that the checkpoint can close it. Memory is bounded by the objects of the days that are listed again; objects
+//! outside of day folders are remembered for good, eight bytes each.
 //! Deliberately absent: listing and fetching (see [`S3Source`]), and notifications of new objects.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use jiff::{
+    Timestamp, ToSpan as _,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
 use sha2::{Digest as _, Sha256};
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Address, ClientFor, S3Options, S3Source, layout, list_step::ListOrder};
+use super::{
+    Address, ClientFor, ClosedFolders, S3Options, S3Source, done_filter::DoneCheck, layout,
+    list_step::ListOrder,
+};
 use crate::{
     event::{FinishedPartition, Partition},
     shutdown::{ShutdownLevel, ShutdownSignal},
     source::{
-        Error, EventSender, ReceiverClosed, Source, SourceEvent, SourceRun, event_channel,
-        task_output,
+        Error, EventSender, ReceiverClosed, Source, SourceEvent, SourceObservation, SourceRun,
+        event_channel, task_output,
     },
 };
 
-/// Attempts to fetch an object, one a round.
-const MAX_ATTEMPTS: u8 = 5;
+/// The most rounds between two attempts to fetch an object: an hour. The wait doubles with each attempt.
+const MAX_ROUNDS_BETWEEN_ATTEMPTS: u64 = 60;
+
+/// How often the accounts whose logs are read are looked up again.
+const DISCOVERY_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Rounds after which the late days are listed again too; in the others, only the current day is.
 const LATE_DAYS_EVERY: u64 = 15;
@@ -53,6 +65,12 @@ impl Default for S3FollowOptions {
 /// Returns the current time.
 pub type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// Finds the accounts whose logs are read again.
+pub type AccountDiscovery = Box<dyn Fn() -> AccountDiscoveryRun + Send + Sync>;
+
+/// The future of an [`AccountDiscovery`]. Its error is shown to the user.
+pub type AccountDiscoveryRun = Pin<Box<dyn Future<Output = Result<Vec<String>, String>> + Send>>;
+
 /// Reads the buckets of an [`S3Source`], and then their new objects until a shutdown.
 pub struct S3Follow {
     targets: Vec<(usize, Address)>,
@@ -61,27 +79,68 @@ pub struct S3Follow {
     client: Arc<ClientFor>,
     clock: Clock,
     interval: Duration,
+    /// What earlier runs finished.
+    done: Arc<Mutex<DoneCheck>>,
+    closed: Arc<Mutex<ClosedFolders>>,
+    /// `None` if the accounts do not change.
+    accounts: Option<AccountDiscovery>,
+    accounts_error: Option<String>,
     seen: Arc<Mutex<SeenObjects>>,
-    attempts: HashMap<u64, u8>,
+    /// The first day that gets no further objects and was not closed yet.
+    unclosed: Option<Date>,
+    newest_delivery: Option<Timestamp>,
     /// Subjects of the errors of the previous round, which are not reported again.
     failing: HashSet<String>,
 }
 
-/// Objects that were passed on.
+/// Objects that were passed on, or could not be fetched.
 #[derive(Debug, Default)]
 struct SeenObjects {
-    /// Hashes of keys and fingerprints, by the day of delivery; `None` for objects outside of day folders.
-    by_day: BTreeMap<Option<Date>, HashSet<u64>>,
+    /// By the day of delivery; `None` for objects outside of day folders.
+    by_day: BTreeMap<Option<Date>, SeenDay>,
+    /// The number of the round.
+    round: u64,
+}
+
+/// The objects of one day, as hashes of keys and fingerprints.
+#[derive(Debug, Default)]
+struct SeenDay {
+    passed_on: HashSet<u64>,
+    failed: HashMap<u64, FailedObject>,
+}
+
+/// An object that could not be fetched.
+#[derive(Clone, Copy, Debug, Default)]
+struct FailedObject {
+    attempts: u32,
+    /// The round in which it is tried again.
+    next_round: u64,
 }
 
 impl SeenObjects {
+    /// Returns whether an object is not fetched in this round.
     fn contains(&self, partition: &Partition) -> bool {
         let hash = hash(partition);
-        self.by_day.get(&day_of(&partition.key)).is_some_and(|hashes| hashes.contains(&hash))
+        let waits = |failed: &FailedObject| failed.next_round > self.round;
+        self.by_day.get(&day_of(&partition.key)).is_some_and(|day| {
+            day.passed_on.contains(&hash) || day.failed.get(&hash).is_some_and(waits)
+        })
     }
 
     fn insert(&mut self, partition: &Partition) {
-        self.by_day.entry(day_of(&partition.key)).or_default().insert(hash(partition));
+        let day = self.by_day.entry(day_of(&partition.key)).or_default();
+        day.failed.remove(&hash(partition));
+        day.passed_on.insert(hash(partition));
+    }
+
+    /// Counts an attempt to fetch an object that failed. Returns whether it was the first one.
+    fn fail(&mut self, partition: &Partition) -> bool {
+        let day = self.by_day.entry(day_of(&partition.key)).or_default();
+        let failed = day.failed.entry(hash(partition)).or_default();
+        failed.attempts += 1;
+        let rounds = 1u64.checked_shl(failed.attempts - 1).unwrap_or(u64::MAX);
+        failed.next_round = self.round + rounds.min(MAX_ROUNDS_BETWEEN_ATTEMPTS);
+        failed.attempts == 1
     }
 
     /// Forgets the days before `first`, which are not listed again.
@@ -118,9 +177,9 @@ enum Round {
 }
 
 impl S3Follow {
-    /// Follows the buckets of a source. Nothing that earlier runs finished is skipped.
+    /// Follows the buckets of a source.
     pub(super) fn new(source: S3Source, options: S3FollowOptions, clock: Clock) -> Self {
-        let S3Source { targets, options: s3, order, client, .. } = source;
+        let S3Source { targets, options: s3, order, client, done, closed, .. } = source;
         Self {
             targets,
             options: s3,
@@ -128,17 +187,36 @@ impl S3Follow {
             client: Arc::new(client),
             clock,
             interval: options.interval,
+            done: Arc::new(Mutex::new(done)),
+            closed: Arc::new(Mutex::new(closed)),
+            accounts: None,
+            accounts_error: None,
             seen: Arc::default(),
-            attempts: HashMap::new(),
+            unclosed: None,
+            newest_delivery: None,
             failing: HashSet::new(),
         }
     }
 
+    /// Looks up the accounts whose logs are read again, every hour.
+    #[must_use]
+    pub fn with_accounts(mut self, discovery: AccountDiscovery) -> Self {
+        self.accounts = Some(discovery);
+        self
+    }
+
     async fn follow(mut self, out: &EventSender, shutdown: &ShutdownSignal) -> Result<(), Error> {
         let mut next = Instant::now();
+        let mut discover_at = next + DISCOVERY_INTERVAL;
         let (mut number, mut round) = (0, Round::First);
         loop {
             next += self.interval;
+            if Instant::now() >= discover_at {
+                discover_at = Instant::now() + DISCOVERY_INTERVAL;
+                if self.discover_accounts(out).await.is_err() {
+                    return Ok(());
+                }
+            }
             let source = self.source(number);
             match self.run_round(round, source, out, shutdown).await {
                 Ok(ended) if round == Round::First => ended?,
@@ -151,9 +229,33 @@ impl S3Follow {
                 }
                 Err(ReceiverClosed) => return Ok(()),
             }
+            let newest_event = self.newest_delivery;
+            let observation = SourceObservation { newest_event, ..SourceObservation::default() };
+            let event = SourceEvent::Observed(observation);
+            if out.send(self.source_number(), event).await.is_err() {
+                return Ok(());
+            }
             (number, round) = (number + 1, Round::Further);
             next = next.max(Instant::now());
             tokio::time::sleep_until(next).await;
+        }
+    }
+
+    async fn discover_accounts(&mut self, out: &EventSender) -> Result<(), ReceiverClosed> {
+        let Some(discovery) = &self.accounts else { return Ok(()) };
+        match discovery().await {
+            Ok(accounts) => {
+                self.options.accounts = accounts;
+                self.accounts_error = None;
+                Ok(())
+            }
+            Err(why) if self.accounts_error.as_ref() == Some(&why) => Ok(()),
+            Err(why) => {
+                self.accounts_error = Some(why.clone());
+                let why = format!("could not look for new accounts: {why}");
+                let event = SourceEvent::Skipped { name: "s3".to_owned(), why };
+                out.send(self.source_number(), event).await
+            }
         }
     }
 
@@ -162,25 +264,36 @@ impl S3Follow {
     }
 
     /// Returns the source of a round.
-    fn source(&self, number: u64) -> S3Source {
+    fn source(&mut self, number: u64) -> S3Source {
         let now = (self.clock)();
         let mut options = S3Options { to: None, ..self.options.clone() };
         if number > 0 {
             let first = self.first_day(number, now);
             options.from = options.from.max(Some(start_of(first)));
         }
-        self.lock_seen().forget_before(self.late_day(now));
+        let late_day = self.late_day(now);
+        {
+            let mut seen = self.lock_seen();
+            seen.round = number;
+            seen.forget_before(late_day);
+        }
+        // Only a list in the order of days closes them.
+        self.unclosed = (self.order == ListOrder::OldestFirst).then_some(late_day);
         let client = Arc::clone(&self.client);
         let client: ClientFor = Box::new(move |region: &str| (*client)(region));
-        let closed = Box::new(|_: &str| None);
-        let mut source =
-            S3Source::new(self.targets.clone(), options, client, Box::new(|_| None), closed, now);
+        let closed = Arc::clone(&self.closed);
+        let closed: ClosedFolders =
+            Box::new(move |prefix| closed.lock().unwrap_or_else(PoisonError::into_inner)(prefix));
+        let targets = self.targets.clone();
+        let mut source = S3Source::new(targets, options, client, Box::new(|_| None), closed, now);
         source.order = self.order;
-        let seen = Arc::clone(&self.seen);
+        let (seen, done) = (Arc::clone(&self.seen), Arc::clone(&self.done));
         source.done = Box::new(move |partition| {
-            let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).contains(partition);
-            let fingerprint = || partition.fingerprint.clone();
-            seen.then(|| FinishedPartition { fingerprint: fingerprint(), is_foreign: false })
+            if seen.lock().unwrap_or_else(PoisonError::into_inner).contains(partition) {
+                let fingerprint = partition.fingerprint.clone();
+                return Some(FinishedPartition { fingerprint, is_foreign: false });
+            }
+            done.lock().unwrap_or_else(PoisonError::into_inner)(partition)
         });
         source
     }
@@ -188,6 +301,9 @@ impl S3Follow {
     /// Returns the first day to list in a further round.
     fn first_day(&self, number: u64, now: Timestamp) -> Date {
         let now_in_utc = now.to_zoned(TimeZone::UTC);
+        if let Some(unclosed) = self.unclosed.filter(|unclosed| *unclosed < self.late_day(now)) {
+            return unclosed;
+        }
         if number.is_multiple_of(LATE_DAYS_EVERY) {
             self.late_day(now)
         } else if now_in_utc.hour() < OVERLAP_HOURS {
@@ -244,29 +360,24 @@ impl S3Follow {
     ) -> Result<(), ReceiverClosed> {
         let is_new = match &event {
             SourceEvent::Input(input) => {
-                self.attempts.remove(&hash(&input.partition));
+                self.newest_delivery = self.newest_delivery.max(delivery_time(&input.name));
                 self.lock_seen().insert(&input.partition);
                 true
             }
-            SourceEvent::Unreadable { partition, .. } => self.is_first_attempt(partition),
+            SourceEvent::Unreadable { partition, .. } => self.lock_seen().fail(partition),
             SourceEvent::Failed(error) => self.failing.insert(error.subject().to_owned()),
             SourceEvent::AlreadyDone { .. } | SourceEvent::Skipped { .. } => round == Round::First,
             _ => true,
         };
         if is_new { out.send(source_number, event).await } else { Ok(()) }
     }
+}
 
-    /// Counts an attempt to fetch an object that failed. Returns whether it was the first one.
-    fn is_first_attempt(&mut self, partition: &Partition) -> bool {
-        let attempts = self.attempts.entry(hash(partition)).or_default();
-        *attempts += 1;
-        let attempts = *attempts;
-        if attempts >= MAX_ATTEMPTS {
-            self.attempts.remove(&hash(partition));
-            self.lock_seen().insert(partition);
-        }
-        attempts == 1
-    }
+/// Returns when a log file was delivered, by its name: `ACCOUNT_CloudTrail_REGION_20240601T1205Z_….json.gz`.
+fn delivery_time(name: &str) -> Option<Timestamp> {
+    let time = name.rsplit('/').next()?.split('_').nth(3)?;
+    let time = DateTime::strptime("%Y%m%dT%H%MZ", time).ok()?;
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 /// Returns the first moment of a day.
@@ -312,5 +423,30 @@ mod tests {
         seen.forget_before("2024-06-02".parse().unwrap());
         let left = [KEY, &other, loose].map(|key| seen.contains(&partition(key, "1")));
         assert_eq!(left, [false, true, true]);
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_fetched_is_tried_again_less_and_less_often() {
+        let mut seen = SeenObjects::default();
+        let object = partition(KEY, "1");
+        let mut attempts = Vec::new();
+        for round in 0..200 {
+            seen.round = round;
+            if !seen.contains(&object) {
+                assert_eq!(seen.fail(&object), attempts.is_empty());
+                attempts.push(round);
+            }
+        }
+        assert_eq!(attempts, [0, 1, 3, 7, 15, 31, 63, 123, 183]);
+        seen.round = 1_000;
+        seen.insert(&object);
+        assert!(seen.contains(&object));
+    }
+
+    #[test]
+    fn the_name_of_a_log_file_holds_the_time_of_its_delivery() {
+        let name = "s3://logs/AWSLogs/1/111122223333_CloudTrail_eu-west-1_20240601T1205Z_x.json.gz";
+        assert_eq!(delivery_time(name), Some("2024-06-01T12:05:00Z".parse().unwrap()));
+        assert_eq!(delivery_time("s3://logs/mine/a_b_c_d.json"), None);
     }
 }

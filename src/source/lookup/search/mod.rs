@@ -51,7 +51,7 @@ impl EpochClock {
         Self(Arc::new(now))
     }
 
-    fn now(&self) -> i64 {
+    pub(super) fn now(&self) -> i64 {
         (self.0)()
     }
 }
@@ -69,13 +69,22 @@ pub struct FollowOptions {
     pub interval: Duration,
     /// How late an event may arrive and is still found.
     pub overlap: Duration,
+    /// Set if coverage is recorded in a checkpoint.
+    pub coverage: Option<CoverageOptions>,
+}
+
+/// How coverage is recorded while new events are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoverageOptions {
+    /// How late an event may arrive and is still found by a late sweep. Older seconds are recorded as final.
+    pub overlap: Duration,
 }
 
 impl Default for FollowOptions {
     /// Returns a poll every ten seconds, a twentieth of the quota, and an overlap of 15 minutes: CloudTrail delivers
     /// most events within five minutes and nearly all of them within fifteen.
     fn default() -> Self {
-        Self { interval: Duration::from_secs(10), overlap: Duration::from_mins(15) }
+        Self { interval: Duration::from_secs(10), overlap: Duration::from_mins(15), coverage: None }
     }
 }
 
@@ -162,8 +171,17 @@ impl LookupSearch {
         let memory = Arc::new(Semaphore::new(self.options.held_bytes.max(MIN_HELD_BYTES)));
         let Self { options, progress, .. } = self;
         let started_at = Instant::now();
-        let context =
-            SearchContext { options, wanted, started_at, shutdown, memory, progress, out: sender };
+        let delivered = Arc::default();
+        let context = SearchContext {
+            options,
+            wanted,
+            started_at,
+            shutdown,
+            memory,
+            delivered,
+            progress,
+            out: sender,
+        };
         let mut tasks = JoinSet::new();
         for (number, targets) in targets.into_iter().enumerate() {
             tasks.spawn(SearchRegion::new(number, targets, context.clone()).run());

@@ -47,6 +47,8 @@ pub(super) enum Purpose {
     Poll,
     /// To find late events of seconds for which no further ones are expected.
     Sweep,
+    /// To find very late events, before seconds are recorded as final.
+    LateSweep,
     /// The wanted range.
     Range,
 }

@@ -8,7 +8,7 @@
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -19,18 +19,21 @@ use super::super::cursor::SliceCursor;
 use super::super::error::{FailureReason, LookupError};
 use super::super::page::{LookupEvent, LookupPage};
 use super::super::plan::SecondRange;
-use super::super::region::{RegionMessage, reserve_memory, resize_permit, rounded, seconds};
+use super::super::region::{
+    RegionMessage, RegionState, reserve_memory, resize_permit, rounded, seconds,
+};
 use super::super::request::{PageResponse, fetch_page};
 use super::super::retry::{AfterFailure, FailureTracker};
 use super::super::{EVENT_HISTORY, LookupTarget};
 use super::LookupSearchOptions;
-use super::follow::{DueReadings, Follow, ReadingEnd};
+use super::follow::{DueCoverage, DueReadings, Follow, ReadingEnd};
 use super::reading::{OrderedPage, Purpose, Reading, Step};
 use crate::aws::ServiceError;
+use crate::event::PartitionResult;
 use crate::limit::{Backoff, RateLimiter};
 use crate::report::{LookupProgress, RegionProgress, RegionStage};
 use crate::shutdown::{ShutdownLevel, ShutdownSignal};
-use crate::source::{Page, Slice, SourceEvent};
+use crate::source::{Page, Slice, SourceEvent, result_channel, task_output};
 
 /// Maximum number of chains: hides a latency of 16 s at two requests a second.
 const MAX_CHAINS: usize = 32;
@@ -48,6 +51,8 @@ pub(super) struct SearchContext {
     pub(super) started_at: Instant,
     pub(super) shutdown: ShutdownSignal,
     pub(super) memory: Arc<Semaphore>,
+    /// The number of events that are remembered because they were delivered.
+    pub(super) delivered: Arc<AtomicUsize>,
     pub(super) progress: Arc<LookupProgress>,
     pub(super) out: mpsc::Sender<RegionMessage>,
 }
@@ -72,6 +77,9 @@ struct NextRequest {
     is_urgent: bool,
 }
 
+/// The target, the number and the result of a reading; `None` if the run ends.
+type ReadingResult = (usize, u64, Option<PartitionResult>);
+
 type Completion = (ChainId, Instant, Result<PageResponse, ServiceError>);
 
 /// Searches one account and Region.
@@ -91,6 +99,8 @@ pub(super) struct SearchRegion {
     page_bytes: usize,
     rate_limiter: RateLimiter,
     failures: FailureTracker,
+    /// The results of readings of which events were delivered.
+    results: JoinSet<ReadingResult>,
     /// Failed attempts since the Region was reported as failed.
     outage_attempts: u32,
     context: SearchContext,
@@ -114,6 +124,7 @@ impl SearchRegion {
             page_bytes: 64 << 10,
             rate_limiter: RateLimiter::new(rate, context.started_at),
             failures: FailureTracker::new(context.started_at),
+            results: JoinSet::new(),
             outage_attempts: 0,
             context,
         };
@@ -132,9 +143,14 @@ impl SearchRegion {
         for target in 0..targets {
             let mut range = wanted;
             if let Some(follow) = follow {
-                let from = wanted.from.max(wanted.to - seconds(follow.overlap));
+                let from = match follow.coverage {
+                    // Whatever is not covered, and late events in it, are left to polls and sweeps.
+                    Some(_) => wanted.from,
+                    None => wanted.from.max(wanted.to - seconds(follow.overlap)),
+                };
                 range.to = from - 1;
-                self.follows.push(Follow::new(follow, from, started_at));
+                let all = Arc::clone(&self.context.delivered);
+                self.follows.push(Follow::new(follow, all, from, started_at));
             }
             self.add_reading(Purpose::Range, target, range);
         }
@@ -191,6 +207,10 @@ impl SearchRegion {
                 () = shutdown.reached(ShutdownLevel::Draining) => return Err(Cancelled),
                 () = self.context.out.closed() => return Err(Cancelled),
                 Some(completed) = self.in_flight.join_next() => completed,
+                Some(settled) = self.results.join_next() => {
+                    self.on_result(settled).await?;
+                    continue;
+                }
                 () = wait_turn(next, &mut self.permit, &self.context.memory, self.page_bytes) => {
                     if let Some(next) = next {
                         self.send(next);
@@ -216,11 +236,14 @@ impl SearchRegion {
                 continue;
             }
             let second = self.context.options.clock.now();
-            if let Some(DueReadings { poll, sweep }) = self.follows[target].start(now, second) {
-                self.add_reading(Purpose::Poll, target, poll);
-                if let Some(sweep) = sweep {
-                    self.add_reading(Purpose::Sweep, target, sweep);
-                }
+            let due = self.follows[target].start(now, second);
+            let Some(DueReadings { poll, sweep, late_sweep }) = due else { continue };
+            self.add_reading(Purpose::Poll, target, poll);
+            if let Some(sweep) = sweep {
+                self.add_reading(Purpose::Sweep, target, sweep);
+            }
+            if let Some(sweep) = late_sweep {
+                self.add_reading(Purpose::LateSweep, target, sweep);
             }
         }
     }
@@ -426,7 +449,7 @@ impl SearchRegion {
         };
         let reading = &mut self.readings[position];
         if let Some(follow) = self.follows.get_mut(reading.target) {
-            follow.retain_new(reading.purpose, &mut page.events);
+            follow.retain_new(reading, &mut page.events);
         }
         if !page.events.is_empty() {
             reading.pages_with_news += 1;
@@ -462,14 +485,52 @@ impl SearchRegion {
 
     /// Creates the slice of a reading.
     fn start_slice(&mut self, position: usize) -> Slice {
-        let reading = &mut self.readings[position];
-        let series = self.targets[reading.target].series();
-        let SecondRange { from, to } = reading.range;
+        let Reading { number, target, range, .. } = self.readings[position];
+        let mut slice = self.new_slice(number, target, range);
+        self.readings[position].slice = Some((slice.key.clone(), 0));
+        if self.context.options.follow.is_some_and(|follow| follow.coverage.is_some()) {
+            let (sender, receiver) = result_channel();
+            slice.result = Some(sender);
+            self.results.spawn(async move { (target, number, receiver.recv().await) });
+        }
+        slice
+    }
+
+    /// Returns a slice that records no coverage.
+    fn new_slice(&self, number: u64, target: usize, range: SecondRange) -> Slice {
+        let series = self.targets[target].series();
+        let SecondRange { from, to } = range;
         let name = series.strip_prefix("lookup:").unwrap_or(&series).to_owned();
         // Two polls may have the same range.
-        let key = format!("{series}/{from}-{to}/{}", reading.number);
-        reading.slice = Some((key.clone(), 0));
+        let key = format!("{series}/{from}-{to}/{number}");
         Slice { key, name, series, from, to, complete_until: None, result: None }
+    }
+
+    /// Records the result of a reading, and what is covered with it.
+    async fn on_result(
+        &mut self,
+        settled: Result<ReadingResult, JoinError>,
+    ) -> Result<(), Cancelled> {
+        let Some((target, reading, result)) = task_output(settled) else { return Ok(()) };
+        if let Some(follow) = self.follows.get_mut(target) {
+            follow.on_result(reading, result.as_ref());
+        }
+        self.record_coverage(target).await
+    }
+
+    /// Sends slices without pages for what is covered and was not recorded.
+    async fn record_coverage(&mut self, target: usize) -> Result<(), Cancelled> {
+        let Some(follow) = self.follows.get_mut(target) else { return Ok(()) };
+        for DueCoverage { range, complete_until } in follow.take_due_coverage() {
+            let number = self.readings_started;
+            self.readings_started += 1;
+            let slice = self.new_slice(number, target, range);
+            let key = slice.key.clone();
+            let slice = Slice { complete_until: Some(complete_until), ..slice };
+            self.emit(RegionMessage::Event(SourceEvent::SliceStarted(slice))).await?;
+            self.end_slice(key, 0, true).await?;
+        }
+        Ok(())
     }
 
     /// Ends the readings of which everything was delivered.
@@ -485,10 +546,23 @@ impl SearchRegion {
         if let Some(follow) = self.follows.get_mut(reading.target) {
             follow.on_end(reading, end);
         }
-        match &reading.slice {
-            Some((key, pages)) => self.end_slice(key.clone(), *pages, true).await,
-            None => Ok(()),
+        if let Some((key, pages)) = &reading.slice {
+            self.end_slice(key.clone(), *pages, true).await?;
         }
+        if reading.purpose == Purpose::Poll {
+            self.report_state().await?;
+        }
+        self.record_coverage(reading.target).await
+    }
+
+    /// Reports what is known after a poll.
+    async fn report_state(&self) -> Result<(), Cancelled> {
+        let newest_event = self.follows.iter().filter_map(Follow::newest_event).max();
+        let Some(complete_before) = self.follows.iter().map(Follow::complete_before).min() else {
+            return Ok(());
+        };
+        let state = RegionState { newest_event, complete_before };
+        self.emit(RegionMessage::Polled(self.number, state)).await
     }
 
     async fn end_slice(&self, key: String, pages: u32, complete: bool) -> Result<(), Cancelled> {

@@ -175,6 +175,7 @@ fn note(event: SourceEvent, found: &mut Found, start: Instant) {
         SourceEvent::Failed(error) => {
             found.failed.push(format!("{}: {}", error.subject(), error.describe()));
         }
+        SourceEvent::Observed(_) => {}
         other => panic!("{other:?}"),
     }
 }
