@@ -29,11 +29,15 @@ use crate::{
         Service,
         alert::{Action, TopicAccess},
     },
-    source::s3::{self, Address},
+    source::{
+        queue::QueueAddress,
+        s3::{self, Address},
+    },
 };
 
 const LOOKUP: &str = include_str!("../../policy/lookup.json");
 const TRAIL: &str = include_str!("../../policy/trail.json");
+const QUEUE: &str = include_str!("../../policy/queue.json");
 const ASSUME_ROLE: &str = include_str!("../../policy/assume-role.json");
 const ORGANIZATION: &str = include_str!("../../policy/organization.json");
 const ALERTS: &str = include_str!("../../policy/alerts.json");
@@ -89,6 +93,8 @@ struct PolicyRequest {
     actions: Vec<Action>,
     /// The table in which alerts are shared, as in its ARN.
     state: Option<String>,
+    /// The Region of the environment.
+    region: Option<String>,
 }
 
 /// Who sends a request to AWS.
@@ -124,7 +130,8 @@ impl PolicyRequest {
             let region = region.unwrap_or_else(|| "REGION".to_owned());
             format!("{region}:ACCOUNT:table/{}", address.table)
         });
-        Ok(Self { sources, aws, engine, actions, state })
+        let region = environment.aws_region.clone();
+        Ok(Self { sources, aws, engine, actions, state, region })
     }
 
     /// Returns the policy of the caller, and logs notes about it.
@@ -135,6 +142,9 @@ impl PolicyRequest {
         }
         if !self.aws.roles.is_empty() {
             self.log_roles(log);
+        }
+        if self.sources.has_queues() {
+            self.log_queue_key(log);
         }
         if self.sources.has_buckets() {
             log.info(
@@ -168,6 +178,9 @@ impl PolicyRequest {
         }
         if self.sources.has_buckets() && self.reader() == Principal::Caller {
             statements.extend(self.buckets(log));
+        }
+        if self.sources.has_queues() && self.reader() == Principal::Caller {
+            statements.extend(self.queues(log));
         }
         if let Some(url) = &self.engine {
             statements.push(engine(url, self.partition(), log));
@@ -286,6 +299,7 @@ impl PolicyRequest {
         let mut command = vec!["trailload policy".to_owned()];
         command.extend(self.sources.lookup.map(|_| LOOKUP_SOURCE.to_owned()));
         command.extend(self.sources.buckets.iter().map(|(_, address)| address.to_string()));
+        command.extend(self.sources.queues.iter().map(|(_, address)| address.to_string()));
         command.extend(self.sources.trails.iter().map(|(_, name)| format!("--trail {name}")));
         command.extend(
             self.aws.regions.as_ref().map(|names| format!("--regions {}", names.join(","))),
@@ -344,6 +358,51 @@ impl PolicyRequest {
             statements.push(with(read, "Resource", objects(address, partition)));
         }
         numbered(statements)
+    }
+
+    /// Returns the statements for queues, and for the log files that their messages name.
+    fn queues(&self, log: &Log) -> Vec<Value> {
+        let partition = self.partition();
+        let arn = |address: &QueueAddress| address.arn(self.region.as_deref(), partition);
+        let queues = self.sources.queues.iter().map(|(_, address)| address);
+        let all = sorted(queues.clone().map(arn));
+        // The URL of a queue with an account is known.
+        let named = sorted(queues.filter(|address| address.account.is_none()).map(arn));
+        if all.iter().any(|arn| arn.contains(":REGION:") || arn.contains(":ACCOUNT:")) {
+            log.info(
+                "policy",
+                "replace REGION and ACCOUNT with those of the queue; its ARN or URL as SOURCE contains them",
+            );
+        }
+        log.info(
+            "policy",
+            "replace BUCKET with the bucket whose log files the messages name; remove ReadNamedLogs if all messages hold \
+             the events themselves (EventBridge)",
+        );
+        let mut statements =
+            vec![with(statement(QUEUE, "ReadQueue"), "Resource", one_or_more(all))];
+        if !named.is_empty() {
+            let find = statement(QUEUE, "FindQueue");
+            statements.push(with(find, "Resource", one_or_more(named)));
+        }
+        let bucket =
+            Address { bucket: "BUCKET".to_owned(), prefix: String::new(), partition: None };
+        let read = statement(QUEUE, "ReadNamedLogs");
+        statements.push(with(read, "Resource", objects(&bucket, partition)));
+        statements
+    }
+
+    fn log_queue_key(&self, log: &Log) {
+        log.info(
+            "policy",
+            format_args!(
+                "if the queue or the log files are encrypted with a KMS key, their reader also needs this statement, with the \
+                 ARN of the key: {}",
+                statement(QUEUE, "DecryptMessagesAndLogs")
+                    .to_string()
+                    .replace("arn:aws:", &format!("arn:{}:", self.partition()))
+            ),
+        );
     }
 
     /// Returns the partition of the arguments, or of the Region in the environment.
@@ -687,7 +746,7 @@ mod tests {
 
     #[test]
     fn every_statement_of_every_file_is_printed_for_some_words() {
-        for file in [LOOKUP, TRAIL, ASSUME_ROLE, ORGANIZATION, DOMAIN, SERVERLESS, ALERTS] {
+        for file in [LOOKUP, TRAIL, QUEUE, ASSUME_ROLE, ORGANIZATION, DOMAIN, SERVERLESS, ALERTS] {
             let policy: Value = serde_json::from_str(file).unwrap();
             for found in policy["Statement"].as_array().unwrap() {
                 assert_eq!(found["Effect"], "Allow");

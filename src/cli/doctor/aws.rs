@@ -11,12 +11,16 @@ use crate::{
     cli::{
         failure::{self, Failure},
         plan::aws::EngineAuth,
-        sources::{accounts, bucket_options, nothing_done},
+        sources::{
+            accounts, bucket_options, nothing_done,
+            queues::{OpenedQueue, open_queue, queue_session},
+        },
     },
     report::format,
     shutdown::shutdown_channel,
     source::{
         S3Source, SourceEvent, for_each_event,
+        queue::QueueAttributes,
         s3::{Address, S3Options},
     },
 };
@@ -71,6 +75,9 @@ impl Doctor<'_> {
         }
         if sources.has_buckets() {
             self.buckets(&session).await?;
+        }
+        if sources.has_queues() {
+            self.queues(&session).await?;
         }
         Ok(Some(session))
     }
@@ -216,6 +223,47 @@ impl Doctor<'_> {
         } else {
             Ok(())
         }
+    }
+}
+
+impl Doctor<'_> {
+    /// Checks the attributes of each queue. No message is received, because each receive counts towards the dead-letter queue.
+    async fn queues(&mut self, session: &Session) -> Result<(), Failure> {
+        let session = match queue_session(&self.plan.aws, session).await {
+            Ok(session) => session,
+            Err(failure) => return self.report_problem(Severity::Failure, &failure),
+        };
+        for (_, address) in &self.plan.sources.queues {
+            let name = address.to_string();
+            match open_queue(&session, address).await {
+                Ok(OpenedQueue { attributes: Ok(attributes), .. }) => {
+                    self.any_source_readable = true;
+                    self.queue(&name, &attributes)?;
+                }
+                Ok(OpenedQueue { attributes: Err(error), .. }) => {
+                    // The load assumes a visibility timeout.
+                    self.any_source_readable = true;
+                    self.report_problem(Severity::Warning, &error.into())?;
+                }
+                Err(error) => self.report_problem(Severity::Warning, &error.into())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, name: &str, attributes: &QueueAttributes) -> Result<(), Failure> {
+        pass(name, &attributes.to_string())?;
+        for weakness in attributes.weaknesses() {
+            let failure = Failure::action_required(format!("{name}: {weakness}"));
+            self.report_problem(Severity::Warning, &failure.hint(weakness.advice()))?;
+        }
+        if let Some(key) = &attributes.kms_key {
+            let why = format!(
+                "messages are encrypted with {key}, which the reader must be allowed to use (kms:Decrypt)"
+            );
+            pass(name, &why)?;
+        }
+        Ok(())
     }
 }
 

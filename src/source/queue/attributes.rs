@@ -93,6 +93,27 @@ impl QueueAttributes {
     }
 }
 
+impl fmt::Display for QueueAttributes {
+    /// Writes what waits, and how the queue is set up.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { visibility, retention, redrive, waiting, in_flight, delayed, .. } = self;
+        let waiting = waiting.unwrap_or_default() + delayed.unwrap_or_default();
+        let in_flight = in_flight.unwrap_or_default();
+        write!(f, "{} waiting, {in_flight} in flight", format::plural(waiting, "message"))?;
+        if let Some(visibility) = visibility {
+            write!(f, "; visibility timeout {}", format::duration(*visibility))?;
+        }
+        if let Some(retention) = retention {
+            write!(f, "; kept for {}", format::duration(*retention))?;
+        }
+        if let Some(Redrive { target, max_receives }) = redrive {
+            let receives = format::plural(u64::from(*max_receives), "receive");
+            write!(f, "; to {target} after {receives}")?;
+        }
+        Ok(())
+    }
+}
+
 impl Redrive {
     fn parse(policy: &str) -> Option<Self> {
         let policy: Value = serde_json::from_str(policy).ok()?;

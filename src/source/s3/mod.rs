@@ -59,7 +59,7 @@ pub use self::{
     error::{ErrorScope, MissingPermission, S3Error},
     follow::{AccountDiscovery, AccountDiscoveryRun, Clock, S3Follow, S3FollowOptions},
     layout::{LOGS_FOLDER, LogKind, UnknownKind},
-    notified::{InputMemory, NotifiedObject, NotifiedObjects},
+    notified::{BodyFeed, InputMemory, NotifiedObject, NotifiedObjects},
     reference::{KeyContent, ObjectReference},
 };
 use self::{
