@@ -19,6 +19,7 @@ mod dashboards;
 mod engine;
 mod faults;
 mod flow;
+mod follow;
 mod fuzz;
 mod lambda;
 mod lookup;

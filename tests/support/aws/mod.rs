@@ -9,6 +9,7 @@ pub(crate) mod ec2;
 pub(crate) mod organizations;
 pub(crate) mod s3;
 pub(crate) mod server;
+pub(crate) mod sqs;
 pub(crate) mod sts;
 
 use std::{sync::Arc, time::Duration};

@@ -213,7 +213,7 @@ impl Bucket {
 }
 
 /// Returns what changes with a body.
-fn etag(body: &[u8]) -> String {
+pub(crate) fn etag(body: &[u8]) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in body {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
@@ -224,7 +224,7 @@ fn etag(body: &[u8]) -> String {
 /// One request that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// As policies and the SDK name it: `ListObjectsV2`, `GetObject`, `HeadBucket`, `GetBucketLocation`.
+    /// As policies and the SDK name it: `ListObjectsV2`, `GetObject`, `HeadObject`, `HeadBucket`, `GetBucketLocation`.
     pub(crate) action: &'static str,
     pub(crate) bucket: String,
     /// The key, or the prefix.

@@ -65,6 +65,7 @@ impl Wanted {
         let (bucket, key) = proxied.unwrap_or_else(plain);
         let action = match (request.method.as_str(), key, request.query.as_str()) {
             ("HEAD", "", _) => "HeadBucket",
+            ("HEAD", ..) => "HeadObject",
             ("GET", "", query) if query.split('&').any(|part| part == "list-type=2") => {
                 "ListObjectsV2"
             }
@@ -177,7 +178,7 @@ impl Bucket {
                 Ok(Some(Answer { body: Arc::new(body.into_bytes()), ..self.found() }))
             }
             "ListObjectsV2" => self.list(request, wanted),
-            "GetObject" => self.get(request, wanted, under_way),
+            "GetObject" | "HeadObject" => self.get(request, wanted, under_way),
             _ => Err(format!("unknown: {} {}?{}", request.method, request.path, request.query)),
         }
     }
