@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     aws::{Clock, Session},
-    checkpoint::{self, CheckpointReader, CheckpointStore},
+    checkpoint::{self, CheckpointReader, CheckpointStore, shared_alerts::SharedAlerts},
     cli::{
         alert_summary::{AlertSummary, delivery_failure, warn_about_failed_rules},
-        alerts::{AlertAges, AlertPlan, Resumed},
+        alerts::{AlertAges, AlertPlan, Resumed, SharingRun},
         args::{alerts::AlertArgs, load::LoadArgs},
         environment::{self, Environment},
         exit::Exit,
@@ -212,6 +212,8 @@ impl DocumentCounts {
 pub(super) struct FunctionAlerts {
     plan: AlertPlan,
     receivers: Vec<ActionReceiver<AlertReceiver>>,
+    /// The session of receivers and of the shared state, if one of them needs it.
+    session: Option<Session>,
 }
 
 impl FunctionAlerts {
@@ -232,11 +234,11 @@ impl FunctionAlerts {
         }
         // A process that Lambda has ended may have left the file.
         plan.find_undelivered(checkpoint, Resumed::PendingAndDeadLetters, log);
-        Ok(Self { plan, receivers: Vec::new() })
+        Ok(Self { plan, receivers: Vec::new(), session: None })
     }
 
     fn needs_session(&self) -> bool {
-        self.plan.actions.iter().any(Action::needs_session)
+        self.plan.state.is_some() || self.plan.actions.iter().any(Action::needs_session)
     }
 
     /// Reads the secrets, and creates the receivers.
@@ -253,10 +255,16 @@ impl FunctionAlerts {
         };
         // Where an event came from is not known to its message: the event history has it.
         self.receivers = self.plan.receivers(&context, &MessageContext::default(), log)?;
+        self.session = context.session;
         Ok(())
     }
 
-    fn delivery(&self, scope: &RunScope, log: &Log) -> DeliveryConfig<AlertReceiver> {
+    fn delivery(
+        &self,
+        scope: &RunScope,
+        shared: Option<SharedAlerts>,
+        log: &Log,
+    ) -> DeliveryConfig<AlertReceiver> {
         DeliveryConfig {
             receivers: self.receivers.clone(),
             policy: self.plan.policy,
@@ -265,21 +273,31 @@ impl FunctionAlerts {
             shutdown: scope.shutdown.clone(),
             on_closed_pipe: None,
             clock: Clock::new(environment::now),
-            shared: None,
+            shared,
         }
     }
 
-    /// Opens the checkpoint for a run.
-    fn prepare(
+    /// Prepares the checkpoint for a run, and opens the state that is shared with other functions, if it is.
+    async fn prepare(
         &self,
         store: &mut CheckpointStore,
         undelivered: UndeliveredAlerts,
+        scope: &RunScope,
         log: &Log,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<SharedAlerts>, Failure> {
         if undelivered == UndeliveredAlerts::Retry {
             store.retry_deliveries()?;
         }
-        self.plan.prepare(store, TimeRange::default(), AlertAges::Recent, log)
+        let (range, ages) = (TimeRange::default(), AlertAges::Recent);
+        self.plan.prepare(store, range, ages, log)?;
+        let (session, shutdown) = (self.session.as_ref(), &scope.shutdown);
+        let run = SharingRun { range, ages, session, shutdown, log };
+        let sharing = Box::pin(self.plan.share(store, run));
+        unless_shut_down(&scope.shutdown, sharing).await?.ok_or_else(|| {
+            Failure::action_required(
+                "the table of --alert-state did not answer before the deadline",
+            )
+        })
     }
 
     /// Logs what went wrong, and returns the summary.
@@ -398,11 +416,11 @@ impl WatchTask {
         let log = &context.log;
         let mut store =
             CheckpointStore::open(&self.checkpoint, watch::CHECKPOINT_TARGET, environment::now())?;
-        self.alerts.prepare(&mut store, undelivered, log)?;
+        let shared = self.alerts.prepare(&mut store, undelivered, scope, log).await?;
         let config = WatchConfig {
             pipeline: context.pipeline(source, scope),
             rules: Arc::clone(&self.alerts.plan.rules),
-            delivery: self.alerts.delivery(scope, log),
+            delivery: self.alerts.delivery(scope, shared, log),
         };
         let WatchEnd { run: RunEnd { outcome, store }, input, delivery } =
             Box::pin(pipeline::watch::watch(config, store)).await;
@@ -522,13 +540,14 @@ impl LoadTask {
         let plan = &self.plan;
         let mut store =
             CheckpointStore::open(&plan.checkpoint, &plan.target_name(), environment::now())?;
-        if let Some(alerts) = &self.alerts {
-            alerts.prepare(&mut store, undelivered, log)?;
-        }
+        let shared = match &self.alerts {
+            Some(alerts) => alerts.prepare(&mut store, undelivered, scope, log).await?,
+            None => None,
+        };
         recall_decisions(&self.fields, &CheckpointReader::open(store.path())?)?;
         let alerts = self.alerts.as_ref().map(|alerts| LoadAlerts {
             rules: Arc::clone(&alerts.plan.rules),
-            delivery: alerts.delivery(scope, log),
+            delivery: alerts.delivery(scope, shared, log),
         });
         let pipeline = context.pipeline(source, scope);
         let mut config =
