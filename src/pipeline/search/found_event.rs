@@ -10,6 +10,7 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     filter::query::EventHeader,
     normalize::{MalformedRecord, content_hash, event_uuid, repair_record},
+    source::is_plain_object,
 };
 
 /// A record as bytes that are printed and as parsed JSON.
@@ -53,6 +54,9 @@ pub(in crate::pipeline) fn is_too_large(record: &[u8]) -> bool {
 
 /// Returns a record as valid JSON: as it is, unless it has to be repaired.
 pub(super) fn valid_json(record: &[u8]) -> Result<Cow<'_, [u8]>, MalformedRecord> {
+    if is_plain_object(record) {
+        return Ok(Cow::Borrowed(record));
+    }
     match serde_json::from_slice::<&RawValue>(record) {
         Ok(_) => Ok(Cow::Borrowed(record)),
         Err(_) => Ok(Cow::Owned(repair_record(record)?.json)),

@@ -21,6 +21,9 @@ use crate::{
 /// How deep members are looked for by their name alone. Deeper records are parsed as a whole, as far as the parser goes.
 const MAX_DEPTH: u32 = 64;
 
+/// The most members that memory is reserved for. Rules can require more than an event has.
+const MAX_RESERVED: usize = 16;
+
 /// The parts of a record that are parsed.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct Projection {
@@ -98,7 +101,7 @@ impl Projection {
         if self.whole_with.iter().any(is_required) || (has_names && is_too_large(bytes)) {
             return None;
         }
-        let mut parsed = Map::new();
+        let mut parsed = self.tree.new_map();
         for MemberRange { key, value } in members {
             let reader = Reader { text, depth: 0 };
             reader.member(&self.tree, &text[key.clone()], value.clone(), &mut parsed)?;
@@ -141,6 +144,11 @@ impl PartTree {
 
     fn is_empty(&self) -> bool {
         self.members.is_empty() && self.anywhere.is_empty()
+    }
+
+    /// Returns a map for the required members, which is not to grow step by step.
+    fn new_map(&self) -> Map<String, Value> {
+        Map::with_capacity(self.members.len().min(MAX_RESERVED))
     }
 }
 
@@ -193,12 +201,21 @@ impl Reader<'_> {
     /// Parses a value as a whole.
     fn value(self, value: Range<usize>) -> Option<Value> {
         let value = &self.text[value];
-        if is_too_large(value) { None } else { serde_json::from_slice(value).ok() }
+        match value {
+            b"null" => Some(Value::Null),
+            b"true" => Some(Value::Bool(true)),
+            b"false" => Some(Value::Bool(false)),
+            _ => match plain_text(value) {
+                Some(text) => Some(Value::String(text.to_owned())),
+                None if is_too_large(value) => None,
+                None => serde_json::from_slice(value).ok(),
+            },
+        }
     }
 
     /// Parses what is required of the object in a range of the text.
     fn object(self, tree: &PartTree, object: Range<usize>) -> Option<Value> {
-        let mut parsed = Map::new();
+        let mut parsed = tree.new_map();
         if !tree.is_empty() {
             self.deeper()?.each_member(object, |reader, key, value| {
                 reader.member(tree, key, value, &mut parsed)
@@ -305,6 +322,15 @@ impl Reader<'_> {
 fn insert(members: &mut Map<String, Value>, key: &[u8], value: Value) -> Option<()> {
     members.insert(str::from_utf8(key).ok()?.to_owned(), value);
     Some(())
+}
+
+/// Returns the content of a string without escape sequences, which is most of what is parsed.
+fn plain_text(value: &[u8]) -> Option<&str> {
+    let text = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    // Every byte is looked at, so that the compiler takes many in one step.
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    let all = text.iter().fold(true, |all, byte| all & is_plain(*byte));
+    if all { str::from_utf8(text).ok() } else { None }
 }
 
 fn skip_blanks(text: &[u8], start: usize) -> usize {

@@ -14,6 +14,7 @@
 //! | [`skip`] | finding the end of a JSON value or string without parsing it |
 //! | `members` | iterating over the members of an object that is in memory |
 //! | `unescape` | decoding the escapes of a JSON string |
+//! | [`validate`] | whether a text is JSON |
 //! | `window` | the part of the text that is in memory |
 
 pub mod classify;
@@ -22,4 +23,5 @@ pub mod record_handler;
 pub(super) mod scanner;
 pub mod skip;
 pub(super) mod unescape;
+pub mod validate;
 pub(super) mod window;
