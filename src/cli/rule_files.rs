@@ -156,7 +156,8 @@ pub(in crate::cli) fn read(path: &Path) -> Result<String, Failure> {
     }
     let bytes =
         fs::read(path).map_err(|error| Failure::action_required(heading()).caused_by(&error))?;
-    String::from_utf8(bytes).map_err(|error| Failure::usage(heading()).caused_by(&error))
+    String::from_utf8(bytes)
+        .map_err(|error| Failure::usage(heading()).caused_by(&error).hint("save the file in UTF-8"))
 }
 
 /// Loads the rules of files and folders, and logs what is wrong with them.

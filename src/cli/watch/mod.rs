@@ -181,7 +181,7 @@ impl WatchArgs {
 fn print_event_pattern(pattern: &EventPattern, log: &Log) -> Result<(), Failure> {
     if !pattern.left_out.is_empty() {
         let fields = pattern.left_out.join(" and ");
-        log.warn("event pattern", format_args!("{fields} left out: EventBridge accepts {MAX_PATTERN_CHARACTERS} characters; more events are delivered than the rules look at"));
+        log.warn("event pattern", format_args!("{fields} left out: EventBridge accepts {MAX_PATTERN_CHARACTERS} characters; more events are delivered than the rules look at; give fewer rules at a time for narrower patterns"));
     }
     let lines = format!("{:#}", pattern.pattern);
     let fits = lines.chars().count() <= MAX_PATTERN_CHARACTERS;
