@@ -97,6 +97,8 @@ impl SourceList {
                 let number = self.next_number(format!("trail {name}"));
                 self.trails.push((number, name.into_owned()));
             }
+        } else if QueueAddress::is_address(&name) {
+            self.add_queue(&name)?;
         } else if Address::is_address(&name) {
             let address = Address::parse(&name).map_err(|source| source::Error::Address {
                 word: without_credentials(&name),
@@ -104,8 +106,6 @@ impl SourceList {
             })?;
             let number = self.next_number(address.to_string());
             self.buckets.push((number, address));
-        } else if QueueAddress::is_address(&name) {
-            self.add_queue(&name)?;
         } else {
             let number = self.next_number(match &*name {
                 "-" => "standard input".to_owned(),
@@ -183,7 +183,7 @@ impl SourceList {
         Err(Failure::usage(
             "'--follow' applies only to the event history, to buckets and to queues",
         )
-        .hint("read files without --follow; a pipe is read until it ends"))
+        .hint("name 'lookup', s3://BUCKET or sqs://QUEUE; to follow a pipe, read '-' without --follow"))
     }
 
     /// Returns the paths of the files, as the file source expects them.
@@ -247,6 +247,17 @@ mod tests {
         assert_eq!(list.trails, [(1, trail.to_owned())]);
         let named: Vec<_> = list.partitions().map(|(_, partition)| partition).collect();
         assert_eq!(named, [AwsPartition::GovCloud; 2]);
+    }
+
+    #[test]
+    fn queues_are_named_by_address_url_or_arn() {
+        let arn = "arn:aws-cn:sqs:cn-north-1:111122223333:trail";
+        let list =
+            list(&["sqs://trail", "sqs://trail", arn, &format!("sqs://{arn}")], &[]).unwrap();
+        assert_eq!(list.names, ["sqs://trail", arn]);
+        assert!(list.uses_aws() && list.has_queues() && !list.has_buckets());
+        assert_eq!(list.remote_sources(), 2);
+        assert_eq!(list.partitions().collect::<Vec<_>>(), [(arn.to_owned(), AwsPartition::China)]);
     }
 
     #[test]

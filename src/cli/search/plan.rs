@@ -191,14 +191,8 @@ impl SearchArgs {
     }
 
     fn check_follow(&self, sources: &SourceList) -> Result<(), Failure> {
-        let has_others = !sources.files.is_empty() || sources.index.is_some();
-        if self.result.follow && has_others {
-            return Err(Failure::usage(
-                "'--follow' applies only to the event history and to buckets",
-            )
-            .hint(
-                "remove --in, or use --in lookup or --in s3://BUCKET; to follow a pipe, read it with --in - without --follow",
-            ));
+        if self.result.follow {
+            sources.check_follow()?;
         }
         match self.result.summary_option() {
             Some(option) if self.result.follow => Err(Failure::usage(format!(

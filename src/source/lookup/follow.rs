@@ -31,8 +31,8 @@ use crate::{
     report::{LookupProgress, RegionStage},
     shutdown::{ShutdownLevel, ShutdownSignal},
     source::{
-        Error, EventSender, IndexedEvent, ReceiverClosed, Source, SourceEvent, SourceRun,
-        event_channel, task_output,
+        Error, EventSender, IndexedEvent, ReceiverClosed, Source, SourceEvent, SourceObservation,
+        SourceRun, event_channel, task_output,
     },
 };
 
@@ -125,7 +125,7 @@ impl LookupFollow {
             FollowStart::Search => (None, None),
         };
         let plan = GroupPlan { search, catch_up };
-        let mut first = plan.group(targets, clock.now());
+        let mut first = plan.group(0, targets, clock.now());
         if let (FirstReading::CatchUp(source), Some(callback)) = (&mut first.first, on_estimate) {
             source.on_estimate = Some(callback);
         }
@@ -207,16 +207,16 @@ impl LookupFollow {
 }
 
 impl GroupPlan {
-    /// Returns a group that is read from now on.
-    fn group(&self, targets: Vec<LookupTarget>, now: i64) -> Group {
-        let mut search = self.search.clone();
+    /// Returns a group that is read from now on. Its number replaces that of the SOURCE argument in its events.
+    fn group(&self, number: usize, targets: Vec<LookupTarget>, now: i64) -> Group {
+        let mut search = LookupSearchOptions { source_number: number, ..self.search.clone() };
         let Some((options, coverage)) = &self.catch_up else {
             let first = FirstReading::Search(LookupSearch::new(targets.clone(), search.clone()));
             return Group { targets, first, search };
         };
         let overlap = options.overlap.max(options.delay);
         let to = now.saturating_sub_unsigned(overlap.as_secs());
-        let options = LookupOptions { now, to: Some(to), ..options.clone() };
+        let options = LookupOptions { source_number: number, now, to: Some(to), ..options.clone() };
         search.from = search.from.max(Some(to + 1));
         search.follow = search.follow.map(|follow| super::FollowOptions {
             overlap: options.delay.max(MIN_DELAY),
@@ -286,9 +286,24 @@ struct RunningGroup {
     progress: GroupProgress,
     /// Accounts and Regions that failed, as far as it is known.
     failed: BTreeSet<Place>,
+    /// Whether it was running when failed ones were last tried again.
+    is_old: bool,
+    observation: Option<SourceObservation>,
 }
 
 impl RunningGroup {
+    fn new(progress: GroupProgress) -> Self {
+        Self { progress, failed: BTreeSet::new(), is_old: false, observation: None }
+    }
+
+    /// Returns the accounts and Regions that did not fail.
+    fn healthy(&self) -> BTreeSet<Place> {
+        let progress = lock(&self.progress);
+        let all = progress.iter().flat_map(|progress| &progress.regions);
+        let all = all.map(|region| (region.account.clone(), region.region.clone()));
+        all.filter(|place| !self.failed.contains(place)).collect()
+    }
+
     /// Returns the accounts and Regions that failed since the last call.
     fn take_failed(&mut self) -> BTreeSet<Place> {
         let progress = lock(&self.progress);
@@ -314,11 +329,11 @@ struct FollowRun {
     source_number: usize,
     /// All targets, as of the last discovery.
     targets: Vec<LookupTarget>,
-    groups: JoinSet<(u64, Result<(), Error>)>,
+    groups: JoinSet<(usize, Result<(), Error>)>,
     /// Number of groups that were started.
-    started: u64,
+    started: usize,
     /// The groups that have not ended.
-    running: BTreeMap<u64, RunningGroup>,
+    running: BTreeMap<usize, RunningGroup>,
     /// Accounts and Regions in a group.
     followed: BTreeSet<Place>,
     /// Those that were given up, and are not tried again yet.
@@ -338,13 +353,12 @@ impl FollowRun {
         let number = self.started;
         self.started += 1;
         let progress: GroupProgress = Arc::new(Mutex::new(vec![group.first.progress()]));
-        let running = RunningGroup { progress: Arc::clone(&progress), failed: BTreeSet::new() };
-        self.running.insert(number, running);
+        self.running.insert(number, RunningGroup::new(Arc::clone(&progress)));
         let reading = group.run(progress, self.events.clone(), self.shutdown.clone());
         self.groups.spawn(async move { (number, reading.await) });
     }
 
-    fn on_group_end(&mut self, number: u64) {
+    fn on_group_end(&mut self, number: usize) {
         if let Some(mut group) = self.running.remove(&number) {
             self.failed.extend(group.take_failed());
         }
@@ -357,7 +371,7 @@ impl FollowRun {
         if new.is_empty() {
             return;
         }
-        let mut group = plan.group(new, now);
+        let mut group = plan.group(self.started, new, now);
         // The memory of the first group is in use.
         group.search.held_bytes = MIN_HELD_BYTES;
         if let FirstReading::CatchUp(source) = &mut group.first {
@@ -370,10 +384,13 @@ impl FollowRun {
     fn retry_failed(&mut self, retried: Retried) {
         for group in self.running.values_mut() {
             self.failed.extend(group.take_failed());
+            if mem::replace(&mut group.is_old, true) {
+                // They have recovered.
+                let healthy = group.healthy();
+                self.reported.retain(|place, _| !healthy.contains(place));
+            }
         }
-        // Those that are followed again have recovered.
-        let Self { failed, followed, reported, .. } = self;
-        reported.retain(|place, _| failed.contains(place) || !followed.contains(place));
+        let Self { failed, followed, .. } = self;
         let mut again = mem::take(failed);
         if retried == Retried::Enabled {
             let may_be_disabled = self.targets.iter().filter(|target| target.may_be_disabled);
@@ -386,13 +403,33 @@ impl FollowRun {
 
     /// Passes events on, except errors that were reported before.
     async fn forward(&mut self, batch: Vec<IndexedEvent>) -> Result<(), ReceiverClosed> {
-        for (source_number, event) in batch {
+        for (group, event) in batch {
             match event {
                 SourceEvent::Failed(error) => self.report(error).await?,
-                event => self.out.send(source_number, event).await?,
+                SourceEvent::Observed(observation) => self.observe(group, observation).await?,
+                event => self.out.send(self.source_number, event).await?,
             }
         }
         Ok(())
+    }
+
+    /// Reports the state of all groups together.
+    async fn observe(
+        &mut self,
+        group: usize,
+        observation: SourceObservation,
+    ) -> Result<(), ReceiverClosed> {
+        if let Some(group) = self.running.get_mut(&group) {
+            group.observation = Some(observation);
+        }
+        let states = self.running.values().map(|group| group.observation.as_ref());
+        let newest_event = states.clone().flatten().filter_map(|state| state.newest_event).max();
+        // Nothing is complete before all are known.
+        let covered: Option<Vec<_>> = states.map(|state| state?.covered_until).collect();
+        let covered_until = covered.and_then(|covered| covered.into_iter().min());
+        let observation =
+            SourceObservation { newest_event, covered_until, ..SourceObservation::default() };
+        self.out.send(self.source_number, SourceEvent::Observed(observation)).await
     }
 
     async fn report(&mut self, error: Error) -> Result<(), ReceiverClosed> {
