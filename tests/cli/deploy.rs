@@ -5,6 +5,8 @@ use super::{run, said};
 const SERVICE: &str = include_str!("../../deploy/systemd/trailload.service");
 const CRON: &str = include_str!("../../deploy/cron/trailload");
 const KUBERNETES: &str = include_str!("../../deploy/kubernetes/trailload.yaml");
+const FOLLOWING_SERVICE: &str = include_str!("../../deploy/systemd/trailload-follow.service");
+const FOLLOWING_KUBERNETES: &str = include_str!("../../deploy/kubernetes/trailload-follow.yaml");
 
 /// Returns what stands behind the program's name in the line that has it.
 fn words(line: &str) -> Vec<String> {
@@ -14,8 +16,8 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// Returns the words of a list in a line of YAML: `name: [a, "b"]`.
-fn list(name: &str) -> Vec<String> {
-    let line = KUBERNETES.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+fn list(yaml: &str, name: &str) -> Vec<String> {
+    let line = yaml.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
     let inside = line.split_once('[').unwrap().1.trim_end().strip_suffix(']').unwrap();
     inside.split(',').map(|word| word.trim().trim_matches('"').to_owned()).collect()
 }
@@ -31,8 +33,12 @@ fn takes(words: &[String]) {
 }
 
 #[test]
-fn the_service_runs_a_load() {
-    takes(&words(SERVICE.lines().find(|line| line.starts_with("ExecStart=")).unwrap()));
+fn the_services_run_a_load() {
+    for (service, follows) in [(SERVICE, false), (FOLLOWING_SERVICE, true)] {
+        let words = words(service.lines().find(|line| line.starts_with("ExecStart=")).unwrap());
+        assert_eq!(words.iter().any(|word| word == "--follow"), follows);
+        takes(&words);
+    }
 }
 
 #[test]
@@ -41,8 +47,11 @@ fn the_cron_line_runs_a_load() {
 }
 
 #[test]
-fn the_cron_job_of_kubernetes_runs_a_load() {
-    let command = [list("command:"), list("args:")].concat();
-    assert_eq!(command[..2], ["trailload", "load"]);
-    takes(&command[2..]);
+fn the_pods_of_kubernetes_run_a_load() {
+    for (yaml, follows) in [(KUBERNETES, false), (FOLLOWING_KUBERNETES, true)] {
+        let command = [list(yaml, "command:"), list(yaml, "args:")].concat();
+        assert_eq!(command[..2], ["trailload", "load"]);
+        assert_eq!(command.iter().any(|word| word == "--follow"), follows);
+        takes(&command[2..]);
+    }
 }
