@@ -85,7 +85,7 @@ alert_actions: name, delivered, last_delivered
 alert_combinations: combination_key, since, until
 alert_counts: count_key, bucket, newest, events
 alert_deliveries: number, alert, action, state, attempts, first_attempt, last_attempt, cause, accepted, acknowledged
-alert_rules: name, first_seen_by, learning_from, matches, alerts, recorded, last_alert
+alert_rules: name, first_seen_by, learning_from, alerts, recorded, last_alert
 alert_sizes: name, size
 alert_windows: group_key, time, delivered
 alerted_events: time, event_key, delivered

@@ -19,9 +19,9 @@ const OUTAGE: Backoff =
 pub(super) const CONFLICT: Backoff =
     Backoff { initial: Duration::from_millis(20), max: Duration::from_secs(1) };
 
-/// How long what a receiver has acknowledged is tried to be recorded after a shutdown was requested: less than supervisors wait
-/// before they kill a process.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long what a receiver has acknowledged is tried to be recorded after a shutdown was requested: less than the time after which
+/// a shutdown abandons what is in flight.
+const GRACE: Duration = Duration::from_secs(3);
 
 impl Error {
     /// Returns whether another attempt may succeed.

@@ -50,6 +50,9 @@ const WINDOW: usize = 64;
 /// How often the memory is asked for new deliveries. An alert is at most this much later than its commit.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long other processes may take to be told of an acknowledgement before that is recorded here.
+const TELL_WITHIN: Duration = Duration::from_secs(1);
+
 /// Name of the wait that is reported while a receiver does not acknowledge anything.
 const WAIT_SUBJECT: &str = "action";
 
@@ -542,11 +545,19 @@ async fn attempt<R: Receive, M: DeliveryMemory>(
         update(DeliveryUpdate::Started { numbers: vec![number] }).await?;
         deliver(receiver, memory, delivery, limit).await.map_err(AttemptError::Receiver)?;
     }
-    match memory.tell_delivered(delivery).await {
+    let acknowledged = DeliveryUpdate::Ended(DeliveryOutcome::Acknowledged { number });
+    let told = if let Ok(told) = timeout(TELL_WITHIN, memory.tell_delivered(delivery)).await {
+        told
+    } else {
+        // The run may be killed while it waits.
+        update(acknowledged.clone()).await?;
+        memory.tell_delivered(delivery).await
+    };
+    match told {
         Ok(()) => update(DeliveryUpdate::Ended(DeliveryOutcome::Delivered { number })).await?,
         Err(fault) => {
             // The next run tells it, and does not deliver the alert again.
-            update(DeliveryUpdate::Ended(DeliveryOutcome::Acknowledged { number })).await?;
+            update(acknowledged).await?;
             let is_interruption =
                 matches!(&fault, DeliveryFault::Shared(error) if error.is_interruption());
             if !is_interruption {
