@@ -25,7 +25,6 @@ pub use log::Log;
 pub use lookup_progress::{LookupProgress, RegionFigures, RegionProgress, RegionStage};
 pub use metrics::Metrics;
 pub use reporter::Reporter;
-pub use run_record::RunRecord;
 pub use summary::Summary;
 pub use terminal::Terminal;
 pub use waits::WaitReporter;

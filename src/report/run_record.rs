@@ -8,36 +8,31 @@ use serde::Serialize;
 
 use super::Summary;
 
-/// Maximum number of names and of failures in a record.
-const MAX_TEXTS: usize = 20;
+/// Whether a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// It follows its sources.
+    Following,
+    /// It has ended, with the exit code of its summary.
+    Ended,
+}
 
-/// Maximum length of a name or failure, in characters.
-const MAX_TEXT_CHARS: usize = 300;
+/// Makes the records of one run. Each counts what happened since the one before, so that sums over records are right.
+#[derive(Clone, Debug)]
+pub struct RunRecorder {
+    run: String,
+    command: &'static str,
+    /// Number of the next record.
+    number: u32,
+    /// When the period of the next record starts.
+    since: Timestamp,
+    /// What earlier records have counted.
+    counted: Counts,
+}
 
-/// What a run did.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RunRecord {
-    /// When the run ended, in RFC 3339 as all times.
-    #[serde(rename = "@timestamp")]
-    pub ended: String,
-    /// The id of the run, which is the id of the document too.
-    pub run: String,
-    /// The command.
-    pub command: &'static str,
-    /// How the run ended, as a word for its exit code.
-    pub outcome: &'static str,
-    /// The exit code.
-    pub exit: u8,
-    /// Version of this program.
-    pub version: &'static str,
-    /// Distribution and version of the engine.
-    pub engine: Option<String>,
-    /// The SOURCE arguments, as given by the user.
-    pub sources: Vec<String>,
-    /// When the run started.
-    pub started: String,
-    /// Duration of the run in seconds.
-    pub seconds: f64,
+/// The numbers that add up over the records of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
     /// Settled records within the requested time range.
     pub read: u64,
     /// Documents that were created.
@@ -54,44 +49,15 @@ pub struct RunRecord {
     pub filtered: u64,
     /// Bytes of the records, uncompressed.
     pub bytes_read: u64,
-    /// Records per second, averaged over the run.
-    pub documents_per_second: f64,
     /// Inputs that could not be read to their end.
     pub failed_inputs: u64,
     /// Inputs that contain no CloudTrail events.
     pub foreign_inputs: u64,
-    /// Loaded documents that are missing from their index.
-    pub missing_documents: u64,
-    /// Time of the newest event.
-    pub newest_event: Option<String>,
-    /// How far the newest event is behind the end of the run, in seconds.
-    pub lag_seconds: Option<i64>,
-    /// The first inputs that could not be read, with the cause.
-    pub failures: Vec<String>,
 }
 
-impl RunRecord {
-    /// Returns the record of a run of `command` that ended at `ended`.
-    pub fn new(summary: &Summary, command: &'static str, ended: Timestamp) -> Self {
-        let newest_event = Some(summary.newest_event)
-            .filter(|time| *time != 0)
-            .and_then(|time| Timestamp::from_millisecond(time).ok());
-        let lag_seconds =
-            newest_event.map(|newest| (ended.as_second() - newest.as_second()).max(0));
-        let started = ended.as_millisecond().saturating_sub(milliseconds(summary.seconds));
-        let failures = summary.failures.iter();
-        let failures = failures.map(|failure| format!("{}: {}", failure.about, failure.reason));
+impl Counts {
+    fn of(summary: &Summary) -> Self {
         Self {
-            ended: ended.to_string(),
-            run: format!("{:x}-{:016x}", ended.as_millisecond(), fastrand::u64(..)),
-            command,
-            outcome: outcome(summary.exit),
-            exit: summary.exit,
-            version: summary.version,
-            engine: summary.engine.clone(),
-            sources: bounded(summary.sources.iter().map(|source| source.name.clone())),
-            started: Timestamp::from_millisecond(started).unwrap_or(ended).to_string(),
-            seconds: summary.seconds,
             read: summary.read,
             created: summary.created,
             duplicates: summary.duplicates,
@@ -100,30 +66,136 @@ impl RunRecord {
             undated: summary.undated,
             filtered: summary.filtered,
             bytes_read: summary.bytes_read,
-            documents_per_second: summary.documents_per_second,
             failed_inputs: summary.failed,
             foreign_inputs: summary.foreign,
-            missing_documents: summary.missing.iter().map(|index| index.documents).sum(),
-            newest_event: newest_event.map(|time| time.to_string()),
-            lag_seconds,
-            failures: bounded(failures),
+        }
+    }
+
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            read: self.read.saturating_sub(earlier.read),
+            created: self.created.saturating_sub(earlier.created),
+            duplicates: self.duplicates.saturating_sub(earlier.duplicates),
+            dead_letters: self.dead_letters.saturating_sub(earlier.dead_letters),
+            rewritten: self.rewritten.saturating_sub(earlier.rewritten),
+            undated: self.undated.saturating_sub(earlier.undated),
+            filtered: self.filtered.saturating_sub(earlier.filtered),
+            bytes_read: self.bytes_read.saturating_sub(earlier.bytes_read),
+            failed_inputs: self.failed_inputs.saturating_sub(earlier.failed_inputs),
+            foreign_inputs: self.foreign_inputs.saturating_sub(earlier.foreign_inputs),
         }
     }
 }
 
-/// Returns a word for an exit code.
-fn outcome(exit: u8) -> &'static str {
-    match exit {
-        0 => "complete",
-        3 => "with exceptions",
-        4 => "stopped early",
-        _ => "failed",
+impl RunRecorder {
+    /// Creates a recorder for a run of `command` that started at `started`.
+    pub fn new(command: &'static str, started: Timestamp) -> Self {
+        let run = format!("{:x}-{:016x}", started.as_millisecond(), fastrand::u64(..));
+        Self { run, command, number: 0, since: started, counted: Counts::default() }
+    }
+
+    /// Returns a record of what happened since the one before.
+    pub fn record(&mut self, summary: &Summary, state: RunState, now: Timestamp) -> RunRecord {
+        let total = Counts::of(summary);
+        let counts = total.since(self.counted);
+        let seconds = (now.as_millisecond() - self.since.as_millisecond()).max(0);
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run")]
+        let seconds = seconds as f64 / 1_000.0;
+        let newest_event = Some(summary.newest_event)
+            .filter(|time| *time != 0)
+            .and_then(|time| Timestamp::from_millisecond(time).ok());
+        let failures = summary.failures.iter();
+        let failures = failures.map(|failure| format!("{}: {}", failure.about, failure.reason));
+        let record = RunRecord {
+            ended: now.to_string(),
+            run: self.run.clone(),
+            number: self.number,
+            command: self.command,
+            outcome: outcome(state, summary.exit),
+            exit: (state == RunState::Ended).then_some(summary.exit),
+            version: summary.version,
+            engine: summary.engine.clone(),
+            sources: bounded(summary.sources.iter().map(|source| source.name.clone())),
+            started: self.since.to_string(),
+            seconds,
+            documents_per_second: super::format::per_second(
+                counts.read,
+                std::time::Duration::from_secs_f64(seconds),
+            ),
+            counts,
+            missing_documents: summary.missing.iter().map(|index| index.documents).sum(),
+            newest_event: newest_event.map(|time| time.to_string()),
+            lag_seconds: newest_event.map(|newest| (now.as_second() - newest.as_second()).max(0)),
+            failures: bounded(failures),
+        };
+        (self.number, self.since, self.counted) = (self.number + 1, now, total);
+        record
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the duration of a run")]
-fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1_000.0) as i64
+/// Maximum number of names and of failures in a record.
+const MAX_TEXTS: usize = 20;
+
+/// Maximum length of a name or failure, in characters.
+const MAX_TEXT_CHARS: usize = 300;
+
+/// What a run did, from its start or the record before to the next.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunRecord {
+    /// When the period ended, in RFC 3339 as all times.
+    #[serde(rename = "@timestamp")]
+    pub ended: String,
+    /// The id of the run.
+    pub run: String,
+    /// The number of the record within the run, from 0.
+    pub number: u32,
+    /// The command.
+    pub command: &'static str,
+    /// How the run ended, as a word for its exit code, or that it goes on.
+    pub outcome: &'static str,
+    /// The exit code, once the run has ended.
+    pub exit: Option<u8>,
+    /// Version of this program.
+    pub version: &'static str,
+    /// Distribution and version of the engine.
+    pub engine: Option<String>,
+    /// The SOURCE arguments, as given by the user.
+    pub sources: Vec<String>,
+    /// When the period of this record started.
+    pub started: String,
+    /// Its length in seconds.
+    pub seconds: f64,
+    /// What happened in it.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Records per second, averaged over it.
+    pub documents_per_second: f64,
+    /// Loaded documents that are missing from their index.
+    pub missing_documents: u64,
+    /// Time of the newest event of the run so far.
+    pub newest_event: Option<String>,
+    /// How far the newest event is behind the end of the period, in seconds.
+    pub lag_seconds: Option<i64>,
+    /// The first inputs that could not be read, with the cause.
+    pub failures: Vec<String>,
+}
+
+impl RunRecord {
+    /// Returns the id of the document.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.run, self.number)
+    }
+}
+
+/// Returns a word for an exit code.
+fn outcome(state: RunState, exit: u8) -> &'static str {
+    match (state, exit) {
+        (RunState::Following, _) => "following",
+        (RunState::Ended, 0) => "complete",
+        (RunState::Ended, 3) => "with exceptions",
+        (RunState::Ended, 4) => "stopped early",
+        (RunState::Ended, _) => "failed",
+    }
 }
 
 fn bounded(texts: impl Iterator<Item = String>) -> Vec<String> {
@@ -147,12 +219,16 @@ mod tests {
         summary::{RunEnd, RunFacts},
     };
 
-    fn record(sources: usize) -> RunRecord {
-        let metrics = Metrics::new(
-            (0..sources).map(|number| format!("s3://bucket-{number}/{}", "x".repeat(500))),
-        );
+    const STARTED: &str = "2024-06-01T12:00:30Z";
+
+    fn metrics(sources: usize) -> Metrics {
+        let name = |number| format!("s3://bucket-{number}/{}", "x".repeat(500));
+        Metrics::new((0..sources).map(name))
+    }
+
+    fn load(metrics: &Metrics, records: u64) {
         let totals = RecordTotals {
-            records: 5,
+            records,
             bytes: 900,
             rewritten: 2,
             newest_event: 1_717_243_200_000,
@@ -160,27 +236,46 @@ mod tests {
         };
         metrics.add_read(0, totals);
         metrics.add_settled(0, totals);
-        metrics.created.store(5, std::sync::atomic::Ordering::Relaxed);
-        for number in 0..100 {
-            metrics.add_failed(0, &format!("file {number}"), "cut off");
-        }
+        metrics.created.fetch_add(records, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn summary(metrics: &Metrics, exit: u8) -> Summary {
         let facts = RunFacts { ending: RunEnd::Done, checkpoint: None };
-        let mut summary = Summary::from_metrics(&metrics, Duration::from_secs(30), &facts);
-        summary.exit = 3;
-        RunRecord::new(&summary, "load", "2024-06-01T12:01:00Z".parse().unwrap())
+        let mut summary = Summary::from_metrics(metrics, Duration::from_secs(30), &facts);
+        summary.exit = exit;
+        summary
     }
 
     #[test]
-    fn a_record_has_the_lag_and_the_outcome() {
-        let record = record(1);
-        assert_eq!(record.lag_seconds, Some(60));
-        assert_eq!(record.started, "2024-06-01T12:00:30Z");
-        assert_eq!((record.outcome, record.created, record.rewritten), ("with exceptions", 5, 2));
+    fn each_record_counts_what_happened_since_the_one_before() {
+        let metrics = metrics(1);
+        let mut recorder = RunRecorder::new("load", STARTED.parse().unwrap());
+        load(&metrics, 5);
+        let now = "2024-06-01T12:01:00Z".parse().unwrap();
+        let first = recorder.record(&summary(&metrics, 0), RunState::Following, now);
+        assert_eq!((first.lag_seconds, first.seconds), (Some(60), 30.0));
+        assert_eq!((first.outcome, first.exit), ("following", None));
+        assert_eq!((first.counts.created, first.counts.rewritten), (5, 2));
+        load(&metrics, 3);
+        let now = "2024-06-01T12:02:00Z".parse().unwrap();
+        let second = recorder.record(&summary(&metrics, 3), RunState::Ended, now);
+        assert_eq!(second.started, first.ended);
+        assert_eq!((second.outcome, second.exit), ("with exceptions", Some(3)));
+        assert_eq!((second.counts.created, second.counts.rewritten), (3, 2));
+        assert_eq!(second.run, first.run);
+        assert_ne!(second.id(), first.id());
     }
 
     #[test]
     fn its_size_is_bounded_and_every_field_is_mapped() {
-        let json = serde_json::to_value(record(1_000)).unwrap();
+        let metrics = metrics(1_000);
+        for number in 0..100 {
+            metrics.add_failed(0, &format!("file {number}"), "cut off");
+        }
+        let mut recorder = RunRecorder::new("load", STARTED.parse().unwrap());
+        let now = STARTED.parse().unwrap();
+        let record = recorder.record(&summary(&metrics, 3), RunState::Ended, now);
+        let json = serde_json::to_value(record).unwrap();
         assert!(json.to_string().len() < 20_000);
         let template: Value =
             serde_json::from_str(include_str!("../../mappings/runs.json")).unwrap();

@@ -6,6 +6,7 @@
 
 mod dry_run;
 pub(super) mod index_check;
+mod journal;
 mod run;
 pub(super) mod setup;
 
@@ -24,17 +25,15 @@ use super::{
     exit::{Exit, RunReport},
     failure::Failure,
     plan::Plan,
-    runtime, sources,
+    sources,
 };
 use crate::{
     checkpoint::{CheckpointStore, Outstanding, indices::MissingDocuments},
-    error,
     pipeline::RunOutcome,
     report::{
-        FollowReporter, Log, Metrics, Reporter, RunRecord, Summary, format,
+        FollowReporter, Log, Metrics, Reporter, Summary, format,
         summary::{IncompleteIndex, RunEnd as Ending, RunFacts},
     },
-    sink::{Target, write_run},
 };
 
 /// Runs `trailload load`.
@@ -93,7 +92,7 @@ fn finish(
     let elapsed = reporter.elapsed();
     // Errors are printed below the progress bars, not between them.
     reporter.stop();
-    let RunResult { outcome, store, alerts, target } = result;
+    let RunResult { outcome, store, alerts, journal } = result;
     let mut report = ReportBuilder::new(outcome, plan, metrics, log);
     if let Some(store) = &store
         && let Some(outstanding) = report.check(store.outstanding())
@@ -133,23 +132,11 @@ fn finish(
         alerts.warn(&plan.checkpoint, log);
         log.info("alerts", alerts.text());
     }
-    if let Some(target) = target {
-        record_run(plan, target, &summary, log);
+    if let Some(journal) = journal {
+        journal.finish(plan, &summary, log);
     }
     reporter.finish(&summary);
     report.exit()
-}
-
-/// Writes what the run did to `PREFIX-runs`. A load does not fail for it: whether the engine takes statistics says nothing about
-/// the events.
-fn record_run(plan: &Plan, target: Target, summary: &Summary, log: &Log) {
-    let record = RunRecord::new(summary, "load", environment::now());
-    let Ok(document) = serde_json::to_vec(&record) else { return };
-    let writing = write_run(target, &record.run, document.into());
-    if let Ok(Err(error)) = runtime::block_on(&plan.sources, writing) {
-        let causes: Vec<String> = error::chain(&error).map(ToString::to_string).collect();
-        log.debug("runs", causes.join(": "));
-    }
 }
 
 /// Returns the entry of the summary for an index that lacks documents.

@@ -6,6 +6,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     dry_run, index_check,
+    journal::RunJournal,
     setup::{RunContext, field_rules, kept_from, load_config, open_session, recall_decisions},
 };
 use crate::{
@@ -39,8 +40,8 @@ pub(super) struct RunResult {
     pub(super) store: Option<CheckpointStore>,
     /// What became of alerts, if rules were evaluated.
     pub(super) alerts: Option<AlertResult>,
-    /// The engine, if the run loaded into it, to record there what the run did.
-    pub(super) target: Option<Target>,
+    /// Where the engine keeps what its loads did, if the run loaded into it.
+    pub(super) journal: Option<RunJournal>,
 }
 
 /// What became of the alerts of a run.
@@ -52,14 +53,14 @@ pub(super) struct AlertResult {
 
 impl From<Result<RunOutcome, Failure>> for RunResult {
     fn from(outcome: Result<RunOutcome, Failure>) -> Self {
-        Self { outcome, store: None, alerts: None, target: None }
+        Self { outcome, store: None, alerts: None, journal: None }
     }
 }
 
 impl RunResult {
     /// Returns the result of a run that ended before anything was read.
     fn before_reading(outcome: Result<RunOutcome, Failure>, store: CheckpointStore) -> Self {
-        Self { outcome, store: Some(store), alerts: None, target: None }
+        Self { outcome, store: Some(store), alerts: None, journal: None }
     }
 }
 
@@ -182,8 +183,11 @@ async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunR
     let mut config = LoadConfig { alerts, ..load_config(plan, context.pipeline(source), fields) };
     config.settings.kept_from = kept_from;
     let engine = Arc::new(engine);
-    let LoadEnd { run: RunEnd { outcome, mut store }, inventory, alerts } =
-        pipeline::load(config, Arc::clone(&engine), store).await;
+    let mut journal = RunJournal::new(target.clone());
+    let loading = pipeline::load(config, Arc::clone(&engine), store);
+    let end =
+        if plan.follow { journal.record_while(loading, metrics, log).await } else { loading.await };
+    let LoadEnd { run: RunEnd { outcome, mut store }, inventory, alerts } = end;
     let alerts = rules.zip(alerts).map(|(rules, end)| AlertResult { rules, end });
     let mut outcome = outcome.map_err(Failure::from);
     if let (Ok(RunOutcome::Complete), Some(store)) = (&outcome, &mut store)
@@ -197,7 +201,7 @@ async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunR
     {
         outcome = outcome.and(Err(failure));
     }
-    RunResult { outcome, store, alerts, target: Some(target) }
+    RunResult { outcome, store, alerts, journal: Some(journal) }
 }
 
 /// Restores the decisions of earlier runs about fields, and builds the source.

@@ -1,0 +1,78 @@
+//! Records what a load does in the index `PREFIX-runs`: at its end, and from time to time while it follows its sources.
+//!
+//! Input: the counters of the run. Output: documents, see [`RunRecord`](crate::report::run_record::RunRecord).
+//! Invariant: a load neither fails nor waits long for its own statistics: whether the engine takes them says nothing about the
+//! events.
+
+use std::time::Duration;
+
+use crate::{
+    cli::{environment, plan::Plan, runtime},
+    error,
+    report::{
+        Log, Metrics, Summary,
+        run_record::{RunRecorder, RunState},
+        summary::{RunEnd, RunFacts},
+    },
+    sink::{Target, write_run},
+};
+
+/// Time between records while sources are followed: 50,000 documents a year.
+const INTERVAL: Duration = Duration::from_mins(10);
+
+/// The records of a run.
+#[derive(Debug)]
+pub(super) struct RunJournal {
+    target: Target,
+    recorder: RunRecorder,
+}
+
+impl RunJournal {
+    /// Creates the journal of a load into this engine, which starts now.
+    pub(super) fn new(target: Target) -> Self {
+        Self { target, recorder: RunRecorder::new("load", environment::now()) }
+    }
+
+    /// Waits for the end of a load, and writes a record at every interval until then.
+    pub(super) async fn record_while<T>(
+        &mut self,
+        loading: impl Future<Output = T>,
+        metrics: &Metrics,
+        log: &Log,
+    ) -> T {
+        let mut loading = Box::pin(loading);
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks.reset();
+        loop {
+            tokio::select! {
+                end = &mut loading => return end,
+                _ = ticks.tick() => {
+                    // What is in flight belongs to the next record.
+                    let facts = RunFacts { ending: RunEnd::Stopped, checkpoint: None };
+                    let summary = Summary::from_metrics(metrics, INTERVAL, &facts);
+                    // Writing must not hold up the load, which the same task drives.
+                    tokio::select! {
+                        end = &mut loading => return end,
+                        () = self.write(&summary, RunState::Following, log) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the last record of the run.
+    pub(super) fn finish(mut self, plan: &Plan, summary: &Summary, log: &Log) {
+        // Without a runtime there is no record.
+        let _ = runtime::block_on(&plan.sources, self.write(summary, RunState::Ended, log));
+    }
+
+    async fn write(&mut self, summary: &Summary, state: RunState, log: &Log) {
+        let record = self.recorder.record(summary, state, environment::now());
+        let Ok(document) = serde_json::to_vec(&record) else { return };
+        if let Err(error) = write_run(self.target.clone(), &record.id(), document.into()).await {
+            let causes: Vec<String> = error::chain(&error).map(ToString::to_string).collect();
+            log.debug("runs", causes.join(": "));
+        }
+    }
+}
