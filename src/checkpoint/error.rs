@@ -186,7 +186,10 @@ pub enum Error {
         source: rusqlite::Error,
     },
     /// Alerts are raised, and hardly any is delivered.
-    #[error("{undelivered} alerts in the checkpoint file {} are not delivered", path.display())]
+    #[error(
+        "{undelivered} alerts in the checkpoint file {} are not delivered, and receivers acknowledge none of them",
+        path.display()
+    )]
     TooManyUndelivered {
         /// The file.
         path: PathBuf,
@@ -277,8 +280,9 @@ impl Error {
                  command again: nothing is lost"
             }
             Self::TooManyUndelivered { .. } => {
-                "make the receivers reachable or the rules more specific, then run the same command again: it continues where it \
-                 stopped; 'trailload status' shows the causes"
+                "'trailload status' shows the causes; make the receivers reachable or the rules more specific, send dead letters \
+                 again with 'trailload watch --retry' or give them up with 'trailload retry --accept', then run the same command \
+                 again: it continues where it stopped"
             }
             Self::Sql { .. } | Self::Miscounted { .. } | Self::UnknownPartition { .. } => {
                 return None;

@@ -47,8 +47,8 @@ pub struct RetryArgs {
     /// Retry accepted dead letters, too
     #[arg(long, conflicts_with = "accept")]
     pub all: bool,
-    /// Accept that the present dead letters stay out of the index; they are kept and counted, but
-    /// runs can end with exit code 0
+    /// Accept that the present dead letters stay out of the index, and that alerts among them are never
+    /// sent; they are kept and counted, but runs can end with exit code 0
     #[arg(long)]
     pub accept: bool,
 
@@ -118,10 +118,17 @@ impl RetryArgs {
         let (into, file) = (into.as_ref(), checkpoint.as_deref());
         let path = status::checkpoint_file(into, index, file, environment)?;
         let accepted = checkpoint::accept_dead_letters(&path, now)?;
+        let alerts = checkpoint::accept_undelivered_alerts(&path, now)?;
         let dead_letters = format::plural(accepted, "dead letter");
+        let about = path.display().to_string();
+        if alerts > 0 {
+            let alerts = format::plural(alerts, "alert");
+            log.info(&about, format_args!("accepted: {alerts} not to be sent"));
+        }
         log.info(
-            &path.display().to_string(),
+            &about,
             match accepted {
+                0 if alerts > 0 => return Ok(()),
                 0 => "no dead letters to accept".to_owned(),
                 _ => format!(
                     "accepted {dead_letters}; they are kept, 'trailload status' counts them, and \

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     normalize::TimeRange,
     pipeline::alert::{
         RuleFailures,
+        delivery::Backlog,
         evaluator::{RuleEvaluator, merge_failures},
         matches::MatchReservations,
     },
@@ -31,6 +32,8 @@ pub(super) struct LoadRules {
     shared: Option<SharedAlerts>,
     reservations: MatchReservations,
     failures: Mutex<BTreeMap<usize, RuleFailures>>,
+    /// Set before the first batch is settled, if deliveries could be started.
+    backlog: OnceLock<Backlog>,
 }
 
 impl LoadRules {
@@ -40,7 +43,14 @@ impl LoadRules {
             shared,
             reservations: MatchReservations::default(),
             failures: Mutex::default(),
+            backlog: OnceLock::new(),
         }
+    }
+
+    /// Makes reading wait while receivers work off many alerts.
+    pub(super) fn wait_for(&self, backlog: Backlog) {
+        // It is set once.
+        let _ = self.backlog.set(backlog);
     }
 
     /// Takes the events on which rules could not be evaluated, by number of the rule.
@@ -112,6 +122,9 @@ impl FoundMatches {
         let Self { matches, bytes } = self;
         match rules {
             Some(rules) if bytes > 0 => {
+                if let Some(backlog) = rules.backlog.get() {
+                    backlog.wait().await;
+                }
                 rules.reservations.batch(matches, bytes, rules.shared.as_ref()).await
             }
             _ => Ok(MatchBatch::default()),

@@ -112,7 +112,7 @@ pub struct LoadEnd {
 /// Loads everything that the source lists, from [`Sink::prepare`] to [`Sink::finish`].
 pub async fn load(config: LoadConfig, sink: Arc<impl Sink>, store: CheckpointStore) -> LoadEnd {
     let context = config.context();
-    let path = store.path().to_owned();
+    let (path, undelivered) = (store.path().to_owned(), store.undelivered());
     let dead_letters = CheckpointReader::open(store.path())
         .map(|reader| DeadLetterReader::new(reader, config.retry, &context));
     let consumer = Arc::new(LoadConsumer::new(sink, Arc::clone(&context)));
@@ -124,7 +124,14 @@ pub async fn load(config: LoadConfig, sink: Arc<impl Sink>, store: CheckpointSto
         }
     };
     let delivery = config.alerts.map(|alerts| {
-        AlertDelivery::start(&path, run.coordinator.checkpoint_sender(), alerts.delivery)
+        let (shutdown, log) = (alerts.delivery.shutdown.clone(), alerts.delivery.log.clone());
+        let sender = run.coordinator.checkpoint_sender();
+        let delivery = AlertDelivery::start(&path, sender, alerts.delivery);
+        let backlog = delivery.backlog(undelivered, shutdown, log);
+        if let (Some(rules), Some(backlog)) = (&context.rules, backlog) {
+            rules.wait_for(backlog);
+        }
+        delivery
     });
     let coordinator = &mut run.coordinator;
     if !coordinator.is_ending() {
