@@ -43,7 +43,7 @@ use self::{
     observed::ObservedPlan,
     question::{Question, ServiceOperations},
     skeleton::query::ExampleQuery,
-    structured::Notation,
+    structured::{BLOCK, Notation},
 };
 use super::{
     args::{aws::AccessArgs, engine::ConnectionArgs},
@@ -333,12 +333,9 @@ impl From<Failure> for PrintError {
     }
 }
 
-/// Bytes that are written at once: as many as a pipe takes.
-const BUFFER: usize = 64 << 10;
-
 /// Writes an answer to standard output. A closed pipe is not an error: the reader may stop early.
 fn print(write: impl FnOnce(&mut dyn Write) -> Result<(), PrintError>) -> Result<(), Failure> {
-    let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+    let mut out = BufWriter::with_capacity(BLOCK, io::stdout().lock());
     let written = write(&mut out).and_then(|()| Ok(out.flush()?));
     match written {
         Ok(()) => Ok(()),

@@ -12,11 +12,14 @@ use super::{
     answer::Answer,
     catalog::Catalog,
     question::ServiceOperations,
+    structured::write_blocks,
     view::{FieldCache, FieldView, Place, range},
 };
 use crate::{
     normalize::Rules,
-    report::terminal::{escape_unprintable, escape_unprintable_json, push_blanks, push_printable},
+    report::terminal::{
+        escape_unprintable, escape_unprintable_json, is_visible_ascii, push_blanks, push_printable,
+    },
     schema::{fields::Next, names, only_reads, records},
 };
 
@@ -131,7 +134,7 @@ pub(super) fn print_rows(
     for row in rows {
         table.print(row, out)?;
     }
-    Ok(())
+    table.flush(out)
 }
 
 /// Prints the fields of an answer as aligned rows.
@@ -201,6 +204,7 @@ fn print_fields(
             if result.is_ok() { Next::Below } else { Next::Stop }
         });
         result?;
+        table.flush(out)?;
     }
     Ok(())
 }
@@ -281,7 +285,56 @@ const WIDEST: [usize; 5] = [WIDEST_CELL, "structure".len(), 0, WIDEST_CELL, WIDE
 struct Columns {
     is_markdown: bool,
     widths: Vec<usize>,
-    line: String,
+    /// The lines that are not yet written, and the one that is being made.
+    lines: String,
+    /// For each column, the cell that was escaped last.
+    escaped: Vec<MarkdownCell>,
+}
+
+/// A cell in Markdown. Most cells start as the one above, as paths do, and are escaped from where they differ.
+#[derive(Default)]
+struct MarkdownCell {
+    /// Visible ASCII.
+    text: String,
+    escaped: String,
+    /// Where backslashes were put in the text.
+    marks: Vec<usize>,
+}
+
+impl MarkdownCell {
+    /// Appends another cell to a line.
+    fn push(&mut self, lines: &mut String, cell: &str) {
+        let same = common_start(self.text.as_bytes(), cell.as_bytes());
+        // The text is ASCII, so this is not within a character.
+        let rest = cell.get(same..).unwrap_or_default();
+        if !is_visible_ascii(rest) {
+            return push_markdown(lines, cell);
+        }
+        self.marks.truncate(self.marks.partition_point(|mark| *mark < same));
+        self.escaped.truncate(same + self.marks.len());
+        self.text.truncate(same);
+        self.text.push_str(rest);
+        let mut copied = 0;
+        for (at, byte) in rest.bytes().enumerate() {
+            if is_markup(byte) {
+                self.marks.push(same + at);
+                self.escaped.push_str(&rest[copied..at]);
+                self.escaped.push('\\');
+                copied = at;
+            }
+        }
+        self.escaped.push_str(&rest[copied..]);
+        lines.push_str(&self.escaped);
+    }
+}
+
+/// Returns how many bytes two texts start with in common, looking at eight in one step.
+fn common_start(one: &[u8], other: &[u8]) -> usize {
+    let (words, _) = one.as_chunks::<8>();
+    let (other_words, _) = other.as_chunks::<8>();
+    let equal = words.iter().zip(other_words).take_while(|(one, other)| one == other).count() * 8;
+    let rest = one.iter().skip(equal).zip(other.iter().skip(equal));
+    equal + rest.take_while(|(one, other)| one == other).count()
 }
 
 /// Columns of a cell that are aligned at most; a longer cell pushes the following to the right.
@@ -289,7 +342,7 @@ const WIDEST_CELL: usize = 60;
 
 impl Columns {
     fn new(is_markdown: bool) -> Self {
-        Self { is_markdown, widths: Vec::new(), line: String::new() }
+        Self { is_markdown, widths: Vec::new(), lines: String::new(), escaped: Vec::new() }
     }
 
     fn measure(&mut self, row: &[String]) {
@@ -307,40 +360,54 @@ impl Columns {
     fn print_heads(&mut self, heads: &[String], out: &mut dyn Write) -> Result<(), PrintError> {
         self.print(heads, out)?;
         if self.is_markdown {
-            writeln!(out, "|{}", "---|".repeat(heads.len()))?;
+            self.lines.extend(["|", &"---|".repeat(heads.len()), "\n"]);
         }
         Ok(())
     }
 
     fn print(&mut self, row: &[String], out: &mut dyn Write) -> Result<(), PrintError> {
-        self.line.clear();
         if self.is_markdown {
-            self.line.push('|');
-            for cell in row {
-                self.line.push(' ');
-                push_markdown(&mut self.line, cell);
-                self.line.push_str(" |");
+            self.escaped.resize_with(row.len().max(self.escaped.len()), MarkdownCell::default);
+            self.lines.push('|');
+            for (cell, above) in row.iter().zip(&mut self.escaped) {
+                self.lines.push(' ');
+                above.push(&mut self.lines, cell);
+                self.lines.push_str(" |");
             }
         } else {
             let used = row.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
             for (number, (cell, width)) in row[..used].iter().zip(&self.widths).enumerate() {
-                let start = self.line.len();
-                push_printable(&mut self.line, cell);
+                let start = self.lines.len();
+                push_printable(&mut self.lines, cell);
                 if number + 1 < used {
-                    let columns = columns(&self.line[start..]);
-                    push_blanks(&mut self.line, (width + 2).saturating_sub(columns).max(2));
+                    let columns = columns(&self.lines[start..]);
+                    push_blanks(&mut self.lines, (width + 2).saturating_sub(columns).max(2));
                 }
             }
         }
-        self.line.push('\n');
-        out.write_all(self.line.as_bytes())?;
+        self.lines.push('\n');
+        Ok(write_blocks(&mut self.lines, out)?)
+    }
+
+    fn flush(&mut self, out: &mut dyn Write) -> Result<(), PrintError> {
+        out.write_all(self.lines.as_bytes())?;
+        self.lines.clear();
         Ok(())
     }
 }
 
 /// Returns whether Markdown would take a byte for emphasis, a link, code, HTML or the end of a cell.
 fn is_markup(byte: u8) -> bool {
-    matches!(byte, b'|' | b'\\' | b'<' | b'`' | b'*' | b'_' | b'[')
+    const MARKUP: [bool; 256] = {
+        let mut markup = [false; 256];
+        let mut rest: &[u8] = br"|\<`*_[";
+        while let [byte, others @ ..] = rest {
+            markup[*byte as usize] = true;
+            rest = others;
+        }
+        markup
+    };
+    MARKUP[usize::from(byte)]
 }
 
 /// Appends a cell of a table in Markdown.
@@ -362,4 +429,26 @@ fn push_markdown(line: &mut String, cell: &str) {
 /// Returns the columns that a text takes.
 fn columns(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { measure_text_width(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cell_is_escaped_as_it_would_be_alone(
+            cells in prop::collection::vec("[a.\\[\\]|_é\u{202e}]{0,3}a?\\[\\]b{0,9}[_ac]{0,6}", 1..9),
+        ) {
+            let mut above = MarkdownCell::default();
+            for cell in &cells {
+                let (mut line, mut alone) = (String::new(), String::new());
+                above.push(&mut line, cell);
+                push_markdown(&mut alone, cell);
+                prop_assert_eq!(line, alone);
+            }
+        }
+    }
 }

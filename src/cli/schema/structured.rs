@@ -1,7 +1,7 @@
 //! JSON and YAML, written piece by piece.
 //!
 //! Input: keys, values and nesting. Output: a document. Invariant: memory does not grow with the document, and every text is
-//! escaped, so it is safe on a terminal.
+//! escaped, so it is safe on a terminal. Whole lines are collected and written at once, without a copy in another buffer.
 
 use std::io::{self, Write};
 
@@ -39,16 +39,17 @@ pub(super) struct Document<'w> {
     out: &'w mut dyn Write,
     notation: Notation,
     open: Vec<OpenObject>,
-    /// The line that is being written.
-    line: String,
+    /// The lines that are not yet written, and the one that is being made.
+    lines: String,
 }
 
 impl<'w> Document<'w> {
     /// Starts a document.
     pub(super) fn new(out: &'w mut dyn Write, notation: Notation) -> Self {
-        let line = if notation == Notation::Json { "{" } else { "" };
+        let mut lines = String::with_capacity(2 * BLOCK);
+        lines.push_str(if notation == Notation::Json { "{" } else { "" });
         let top = OpenObject { layout: Layout::Block, is_empty: true, has_lines: false };
-        Self { out, notation, open: vec![top], line: line.to_owned() }
+        Self { out, notation, open: vec![top], lines }
     }
 
     /// Writes a member.
@@ -61,8 +62,8 @@ impl<'w> Document<'w> {
         let is_top = self.open.len() == 1;
         self.start_member(is_top)?;
         self.key(key);
-        self.line.push(' ');
-        self.line.push_str(value);
+        self.lines.push(' ');
+        self.lines.push_str(value);
         Ok(())
     }
 
@@ -70,7 +71,7 @@ impl<'w> Document<'w> {
     pub(super) fn fact(&mut self, key: &'static str, value: &str) -> io::Result<()> {
         self.start_member(false)?;
         let quote = if self.notation == Notation::Json { "\"" } else { "" };
-        self.line.extend([quote, key, quote, ": ", value]);
+        self.lines.extend([quote, key, quote, ": ", value]);
         Ok(())
     }
 
@@ -79,7 +80,7 @@ impl<'w> Document<'w> {
         self.start_member(true)?;
         self.key(key);
         if self.is_flow(layout) {
-            self.line.push_str(" {");
+            self.lines.push_str(" {");
         }
         self.open.push(OpenObject { layout, is_empty: true, has_lines: false });
         Ok(())
@@ -93,13 +94,13 @@ impl<'w> Document<'w> {
                 if object.has_lines {
                     self.start_line()?;
                 }
-                self.line.push('}');
+                self.lines.push('}');
             }
-            Notation::Yaml if object.layout == Layout::Line => self.line.push('}'),
+            Notation::Yaml if object.layout == Layout::Line => self.lines.push('}'),
             Notation::Yaml if object.is_empty => {
                 let separator = if self.open.is_empty() { "" } else { " " };
-                self.line.push_str(separator);
-                self.line.push_str("{}");
+                self.lines.push_str(separator);
+                self.lines.push_str("{}");
             }
             Notation::Yaml => {}
         }
@@ -109,8 +110,8 @@ impl<'w> Document<'w> {
     /// Ends the document.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.close()?;
-        self.line.push('\n');
-        self.out.write_all(self.line.as_bytes())
+        self.lines.push('\n');
+        self.out.write_all(self.lines.as_bytes())
     }
 
     /// Returns whether an object is written in braces.
@@ -124,7 +125,7 @@ impl<'w> Document<'w> {
         let is_flow = self.is_flow(object.layout);
         let own_line = object.layout == Layout::Block && (own_line || !is_flow);
         if is_flow && !object.is_empty {
-            self.line.push(',');
+            self.lines.push(',');
         }
         if own_line {
             let is_first_of_yaml =
@@ -133,7 +134,7 @@ impl<'w> Document<'w> {
                 self.start_line()?;
             }
         } else if !object.is_empty {
-            self.line.push(' ');
+            self.lines.push(' ');
         }
         if let Some(object) = self.open.last_mut() {
             object.is_empty = false;
@@ -145,27 +146,38 @@ impl<'w> Document<'w> {
     fn key(&mut self, key: &str) {
         if self.notation == Notation::Json && is_unescaped(key) || is_plain(key) {
             let quote = if self.notation == Notation::Json { "\"" } else { "" };
-            self.line.push_str(quote);
-            self.line.push_str(key);
-            self.line.push_str(quote);
+            self.lines.push_str(quote);
+            self.lines.push_str(key);
+            self.lines.push_str(quote);
         } else {
-            push_json_text(&mut self.line, key);
+            push_json_text(&mut self.lines, key);
         }
-        self.line.push(':');
+        self.lines.push(':');
     }
 
-    /// Writes the line, and indents the next one.
+    /// Ends the line, and indents the next one.
     fn start_line(&mut self) -> io::Result<()> {
-        self.line.push('\n');
-        self.out.write_all(self.line.as_bytes())?;
+        self.lines.push('\n');
+        write_blocks(&mut self.lines, self.out)?;
         let levels = match self.notation {
             Notation::Json => self.open.len(),
             Notation::Yaml => self.open.len().saturating_sub(1),
         };
-        self.line.clear();
-        push_blanks(&mut self.line, 2 * levels);
+        push_blanks(&mut self.lines, 2 * levels);
         Ok(())
     }
+}
+
+/// Bytes of lines that are written at once: as many as a pipe takes.
+pub(super) const BLOCK: usize = 64 << 10;
+
+/// Writes lines if there are enough of them.
+pub(super) fn write_blocks(lines: &mut String, out: &mut dyn Write) -> io::Result<()> {
+    if lines.len() >= BLOCK {
+        out.write_all(lines.as_bytes())?;
+        lines.clear();
+    }
+    Ok(())
 }
 
 /// Returns a value as JSON that is safe to print.

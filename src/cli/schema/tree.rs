@@ -14,6 +14,7 @@ use super::{
     PrintError,
     answer::{Answer, Section},
     html,
+    structured::write_blocks,
     view::{FieldCache, FieldView, Place, range},
 };
 use crate::{
@@ -101,6 +102,7 @@ fn print_section<'a>(
         if result.is_ok() { Next::Below } else { Next::Stop }
     });
     result?;
+    printer.flush(out)?;
     Ok(has_required)
 }
 
@@ -164,12 +166,13 @@ struct FieldPrinter {
     width: usize,
     terminal: Terminal,
     heads: FieldCache<Head>,
-    line: String,
+    /// The lines that are not yet written, and the one that is being made.
+    lines: String,
 }
 
 impl FieldPrinter {
     fn new(terminal: Terminal) -> Self {
-        Self { width: 0, terminal, heads: FieldCache::new(), line: String::new() }
+        Self { width: 0, terminal, heads: FieldCache::new(), lines: String::new() }
     }
 
     fn head(&self, place: Place<'_, '_>, view: &FieldView<'_, '_>) -> Rc<Head> {
@@ -209,18 +212,17 @@ impl FieldPrinter {
         let head = self.head(place, view);
         let marks = marks(view);
         let columns = indent(view) + head.columns + marks.len();
-        self.line.clear();
         self.pad(indent(view));
-        self.line.push_str(&head.text);
-        self.line.push_str(marks);
+        self.lines.push_str(&head.text);
+        self.lines.push_str(marks);
         self.pad(self.width.saturating_sub(columns));
         let Some((first, others)) = view.spelled.split_first() else {
-            self.line.push_str("  not logged");
+            self.lines.push_str("  not logged");
             self.end_line(out)?;
             return self.print_documentation(view, &head, out);
         };
-        self.line.push_str("  ");
-        push_printable(&mut self.line, &first.path);
+        self.lines.push_str("  ");
+        push_printable(&mut self.lines, &first.path);
         self.end_line(out)?;
         if view.spelled.len() > above {
             for other in others {
@@ -243,13 +245,13 @@ impl FieldPrinter {
     /// Prints a line below the path of a field.
     fn print_below(&mut self, start: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
         self.pad(self.width + 2);
-        self.line.push_str(start);
-        push_printable(&mut self.line, text);
+        self.lines.push_str(start);
+        push_printable(&mut self.lines, text);
         self.end_line(out)
     }
 
     fn print_documentation(
-        &self,
+        &mut self,
         view: &FieldView<'_, '_>,
         head: &Head,
         out: &mut dyn Write,
@@ -257,17 +259,22 @@ impl FieldPrinter {
         let Some(text) = &head.documentation else { return Ok(()) };
         let indent = 2 + indent(view);
         let text = format!("{:indent$}{text}", "");
-        writeln!(out, "{}", self.terminal.wrap(&text, indent))
+        self.lines.push_str(&self.terminal.wrap(&text, indent));
+        self.end_line(out)
     }
 
     fn pad(&mut self, columns: usize) {
-        push_blanks(&mut self.line, columns);
+        push_blanks(&mut self.lines, columns);
     }
 
     fn end_line(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.line.push('\n');
-        out.write_all(self.line.as_bytes())?;
-        self.line.clear();
+        self.lines.push('\n');
+        write_blocks(&mut self.lines, out)
+    }
+
+    fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(self.lines.as_bytes())?;
+        self.lines.clear();
         Ok(())
     }
 }
