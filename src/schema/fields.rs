@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{
+    find::contains,
     model::{Member, Operation, ScalarType, Service, Shape, ShapeId, ShapeKind, Side},
     spelling::{self, Form, Offer, Speller, Spelling},
     spelling_facts as facts,
@@ -153,13 +154,40 @@ pub struct Resolver<'a> {
     levels: RefCell<Vec<FieldLevel<'a>>>,
     /// The levels of structures: what is below one depends on the rules for its names alone.
     structures: RefCell<HashMap<(ShapeId, Vec<Form>), usize>>,
+    /// The members that are resolved; `None` for all.
+    wanted: Option<Rc<WantedMembers<'a>>>,
+}
+
+/// The members of structures that a search has to look at: those that it looks for, and those that lead to them.
+#[derive(Debug)]
+pub(super) struct WantedMembers<'a> {
+    /// A part of names, in lower case.
+    pub(super) word: &'a str,
+    /// For each shape, whether it is or leads to a structure that has a member with the word in its name.
+    pub(super) leads: Vec<bool>,
+}
+
+impl WantedMembers<'_> {
+    pub(super) fn leads(&self, shape: ShapeId) -> bool {
+        self.leads.get(shape.0 as usize).copied().unwrap_or(false)
+    }
+
+    fn contains(&self, member: &Member) -> bool {
+        self.leads(member.shape) || contains(&member.name, self.word)
+    }
 }
 
 impl<'a> Resolver<'a> {
     /// Creates a resolver that has resolved nothing.
     pub fn new(service: &'a Service, offer: Offer) -> Self {
         let (levels, structures) = (RefCell::default(), RefCell::default());
-        Self { service, offer, count: Cell::new(0), levels, structures }
+        Self { service, offer, count: Cell::new(0), levels, structures, wanted: None }
+    }
+
+    /// Limits the resolver to some members.
+    #[must_use]
+    pub(super) fn with_wanted(self, wanted: Rc<WantedMembers<'a>>) -> Self {
+        Self { wanted: Some(wanted), ..self }
     }
 
     fn number(&self) -> usize {
@@ -238,7 +266,10 @@ impl<'a> Resolver<'a> {
             let spellings = speller.member(spellings, member);
             self.field(Step::Member(member), FieldType::Shape(member.shape), spellings)
         };
-        members.map(field).collect()
+        match &self.wanted {
+            Some(wanted) => members.filter(|member| wanted.contains(member)).map(field).collect(),
+            None => members.map(field).collect(),
+        }
     }
 
     /// Returns the position that the items of lists have in requests of later EC2 calls.

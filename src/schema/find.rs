@@ -7,8 +7,8 @@
 use std::{collections::HashSet, rc::Rc};
 
 use super::{
-    fields::{Field, FieldType, Resolver, paths},
-    model::{Operation, Service, ShapeId, ShapeKind, Side},
+    fields::{Field, FieldType, Resolver, WantedMembers, paths},
+    model::{Operation, Service, Shape, ShapeId, ShapeKind, Side},
     spelling::Offer,
     table::{IndexEntry, Table, TableError},
 };
@@ -34,14 +34,22 @@ pub fn may_contain(table: &Table, entry: &IndexEntry, word: &str) -> Result<bool
     Ok(contains(text, word))
 }
 
+/// The longest text that a plain loop searches faster than `memchr`.
+const SHORT: usize = 64;
+
 /// Returns whether a name contains the word, which is in lower case.
 pub fn contains(name: &str, word: &str) -> bool {
     let (name, word) = (name.as_bytes(), word.as_bytes());
     let Some((first, rest)) = word.split_first() else { return true };
-    let upper = first.to_ascii_uppercase();
-    memchr::memchr2_iter(*first, upper, name).any(|at| {
+    let continues = |at: usize| {
         name.get(at + 1..at + 1 + rest.len()).is_some_and(|found| found.eq_ignore_ascii_case(rest))
-    })
+    };
+    if name.len() <= SHORT {
+        let starts =
+            name.iter().enumerate().filter(|(_, byte)| byte.to_ascii_lowercase() == *first);
+        return starts.map(|(at, _)| at).any(continues);
+    }
+    memchr::memchr2_iter(*first, first.to_ascii_uppercase(), name).any(continues)
 }
 
 /// Finds the fields of a service whose names contain a word.
@@ -50,15 +58,15 @@ pub struct Finder<'a> {
     service: &'a Service,
     word: &'a str,
     resolver: Resolver<'a>,
-    /// For each shape, whether it is or leads to a structure that has such a member.
-    leads_to_match: Vec<bool>,
+    wanted: Rc<WantedMembers<'a>>,
 }
 
 impl<'a> Finder<'a> {
     /// Creates a finder. The word is in lower case.
     pub fn new(service: &'a Service, word: &'a str) -> Self {
-        let leads_to_match = leads_to_match(service, word);
-        Self { service, word, resolver: Resolver::new(service, Offer::Likely), leads_to_match }
+        let wanted = Rc::new(WantedMembers { word, leads: leads_to_match(service, word) });
+        let resolver = Resolver::new(service, Offer::Likely).with_wanted(Rc::clone(&wanted));
+        Self { service, word, resolver, wanted }
     }
 
     /// Calls back with the fields of an operation whose names contain the word.
@@ -73,7 +81,7 @@ impl<'a> Finder<'a> {
     }
 
     fn leads(&self, shape: ShapeId) -> bool {
-        self.leads_to_match[shape.0 as usize]
+        self.wanted.leads(shape)
     }
 
     /// Goes through the structures of a side, those nearest to the top first, each once.
@@ -162,7 +170,13 @@ impl Queued<'_> {
 
 /// Returns for each shape whether it is, or leads to, a structure that has a member with the word.
 fn leads_to_match(service: &Service, word: &str) -> Vec<bool> {
-    let mut leads = vec![false; service.shapes.len()];
+    let has_match = |shape: &Shape| match &shape.kind {
+        ShapeKind::Structure { members } => {
+            members.iter().any(|member| contains(&member.name, word))
+        }
+        _ => false,
+    };
+    let mut leads: Vec<bool> = service.shapes.iter().map(has_match).collect();
     loop {
         let mut has_changed = false;
         // Shapes are numbered in the order of the first references to them, so most of those that a shape refers to follow.
@@ -172,9 +186,9 @@ fn leads_to_match(service: &Service, word: &str) -> Vec<bool> {
             }
             let leads_to = |id: ShapeId| leads[id.0 as usize];
             leads[number] = match &shape.kind {
-                ShapeKind::Structure { members } => members
-                    .iter()
-                    .any(|member| leads_to(member.shape) || contains(&member.name, word)),
+                ShapeKind::Structure { members } => {
+                    members.iter().any(|member| leads_to(member.shape))
+                }
                 ShapeKind::List { item, .. } => leads_to(*item),
                 ShapeKind::Map { value, .. } => leads_to(*value),
                 ShapeKind::Scalar(_) => false,
