@@ -127,6 +127,8 @@ impl AlertArgs {
                 .and_then(|reference| plan.file.resolve(reference).ok());
             match plan.file.find(&status.action).or(of_rule) {
                 Some(action) => plan.actions.push(action),
+                // Rules that are given do not define it any more.
+                None if is_action_of_rule(&status.action) && !loaded.files.is_empty() => {}
                 None => plan.wait_for(status.action, log),
             }
         }
@@ -259,19 +261,20 @@ impl AlertPlan {
             }
             match self.file.find(&status.action) {
                 Some(action) => self.actions.push(action),
-                None if self.path.is_none() => self.wait_for(status.action, log),
-                None => {}
+                // The rules of the run do not define it any more.
+                None if is_action_of_rule(&status.action) => {}
+                None => self.wait_for(status.action, log),
             }
         }
     }
 
-    /// Leaves the alerts of an action as they are if its definition may exist, and tells what is missing.
+    /// Leaves the alerts of an action as they are if its definition may exist in a file that is not given, and tells which.
     fn wait_for(&mut self, action: String, log: &Log) {
-        let missing = match (is_action_of_rule(&action), &self.path) {
-            (true, _) => "without the rules that define it",
-            (false, None) => "without the action file",
+        let missing = match is_action_of_rule(&action) {
+            true => "without the rules that define it",
+            false if self.path.is_none() => "without the action file",
             // It is not defined any more.
-            (false, Some(_)) => return,
+            false => return,
         };
         log.warn("--actions", format_args!("{missing}, alerts for {action} wait"));
         self.waiting.push(action);
@@ -315,7 +318,7 @@ impl AlertPlan {
             }
             return Ok(None);
         };
-        let owner = store.share_alerts(&address.to_string())?;
+        let owner = store.alert_owner()?;
         let clock = Clock::new(environment::now);
         let shared = SharedAlerts::open(SharedAlertsConfig {
             table: DynamoTable::new(address, session, clock.clone()),
@@ -325,10 +328,12 @@ impl AlertPlan {
             clock,
             shutdown: shutdown.clone(),
         });
-        Ok(Some(shared.await?))
+        let shared = shared.await?;
+        store.set_shared_alerts(&address.to_string())?;
+        Ok(Some(shared))
     }
 
-    /// Makes dead letters of alerts whose action is not in the action file any more.
+    /// Makes dead letters of alerts whose action is defined neither in the action file nor in a rule any more.
     ///
     /// # Errors
     ///
@@ -338,9 +343,6 @@ impl AlertPlan {
         store: &mut CheckpointStore,
         log: &Log,
     ) -> Result<(), Failure> {
-        if self.path.is_none() {
-            return Ok(());
-        }
         let known = self.actions.iter().map(|action| &action.name).chain(&self.waiting);
         let names: Vec<String> = known.cloned().collect();
         let failed = store.fail_deliveries_without_action(&names)?;

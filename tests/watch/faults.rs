@@ -181,6 +181,29 @@ fn alerts_of_an_action_that_a_rule_defines_wait_for_the_rule() {
 }
 
 #[test]
+fn alerts_of_an_action_that_no_rule_defines_any_more_are_dead_letters() {
+    let hook = Hook::start();
+    hook.answers(|_, _| Answer::Status(429, "retry-after: 3000\r\n"));
+    let folder = folder(&hook, 1);
+    let rule = |more: &str| {
+        format!(
+            "name: user created\nevents: [CreateUser]\nactions: [{{webhook: {{url: \"{}\"{more}}}}}]\n",
+            hook.url()
+        )
+    };
+    folder.write("rules.yml", rule(""));
+    assert_eq!(folder.watch(&[]).exits(3).numbers(["pending"]), [1]);
+    folder.write("rules.yml", rule(", method: PUT"));
+    let run = folder.watch(&[]).exits(3);
+    assert_eq!(run.numbers(["pending", "undelivered"]), [0, 1]);
+    assert!(run.stderr.contains("of actions that are not defined"), "{}", run.stderr);
+    hook.answers(|_, _| Answer::Accept);
+    folder.write("rules.yml", rule(""));
+    folder.watch(&["--retry"]).exits(0);
+    assert_eq!(hook.events(), [event_id(0)]);
+}
+
+#[test]
 fn a_retry_without_a_checkpoint_names_the_file_and_how_it_is_found() {
     let hook = Hook::start();
     let folder = folder(&hook, 0);

@@ -9,7 +9,7 @@ mod kill;
 mod load;
 mod receivers;
 mod rules;
-mod shared;
+pub(crate) mod shared;
 mod sigma;
 mod sources;
 

@@ -391,6 +391,10 @@ struct Gate {
 
 impl Gate {
     fn start() -> Self {
+        Self::with_clock_ahead(0)
+    }
+
+    fn with_clock_ahead(ahead: i64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let gate = Self {
             is_open: Arc::new(AtomicBool::new(true)),
@@ -401,7 +405,7 @@ impl Gate {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (is_open, requests) = (Arc::clone(&is_open), Arc::clone(&requests));
-                thread::spawn(move || pass_on(&stream, &is_open, &requests));
+                thread::spawn(move || pass_on(&stream, ahead, &is_open, &requests));
             }
         });
         gate
@@ -415,6 +419,7 @@ impl Gate {
 /// Passes requests on to the table while the gate is open, and closes the connection otherwise.
 fn pass_on(
     mut stream: &TcpStream,
+    ahead: i64,
     is_open: &AtomicBool,
     requests: &Mutex<Vec<(String, Value)>>,
 ) -> Option<()> {
@@ -444,12 +449,32 @@ fn pass_on(
         let answer = read_head(&mut answers)?;
         let content = read_body(&mut answers, &answer.headers)?;
         let mut response = format!("HTTP/1.1 {} Passed on\r\n", answer.path);
-        for (name, value) in &answer.headers {
+        let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+        response.push_str(&format!("date: {}\r\n", date.strftime("%a, %d %b %Y %H:%M:%S GMT")));
+        for (name, value) in answer.headers.iter().filter(|(name, _)| name != "date") {
             response.push_str(&format!("{name}: {value}\r\n"));
         }
         response.push_str("\r\n");
         stream.write_all(response.as_bytes()).ok()?;
         stream.write_all(&content).ok()?;
+    }
+}
+
+#[test]
+fn leases_end_by_the_clock_of_the_service() {
+    let (hook, table) = (Hook::start(), Table::new());
+    // The clock of this machine is an hour behind, and then an hour ahead.
+    for (ahead, number) in [(3_600, 1), (-3_600, 2)] {
+        let gate = Gate::with_clock_ahead(ahead);
+        let folder = process(&hook);
+        folder.trail("1.json", &[created(number, "u", 1)]);
+        let output = table.watch_at(&gate.url, &folder, &[]).output().unwrap();
+        Ended::of(&output).exits(0);
+        let items = table.items();
+        let item = items.iter().find(|item| item["event"].as_s() == Ok(&event_id(number)));
+        let until: i64 = item.unwrap()["until:hook"].as_n().unwrap().parse().unwrap();
+        let left = until / 1_000 - jiff::Timestamp::now().as_second() - ahead;
+        assert!((30..=65).contains(&left), "{left} s");
     }
 }
 

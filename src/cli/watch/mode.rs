@@ -28,11 +28,12 @@ pub(super) enum Mode {
 }
 
 /// Options that have no effect in a dry run, which sends nothing, has no checkpoint, and leaves nothing to another run.
-const NOT_IN_DRY_RUN: [&str; 7] = [
+const NOT_IN_DRY_RUN: [&str; 8] = [
     "--alert-max-age",
     "--deliver-within",
     "--alert-state",
     "--replay",
+    "--follow",
     "--checkpoint",
     "--delay",
     "--overlap",
