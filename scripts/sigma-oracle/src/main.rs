@@ -1,7 +1,8 @@
-//! Prints which events of `tests/data/events` rsigma finds with each rule of `tests/data/sigma/rules`.
+//! Prints which events of `tests/data/events` rsigma finds with each rule of `tests/data/sigma/rules`, or, with the argument
+//! `comparisons`, whether it matches each item of `tests/data/sigma/comparisons.json`.
 //!
-//! Output: JSON, the title of a rule to the numbers of its events, from 0, in the order of file names and lines. A rule
-//! that rsigma refuses has its message instead.
+//! Output: JSON, the title of a rule to the numbers of its events, from 0, in the order of file names and lines; an item to
+//! true or false. What rsigma refuses has its message instead.
 
 use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
@@ -13,6 +14,9 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
     let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    if std::env::args().nth(1).as_deref() == Some("comparisons") {
+        return compare(&data.join("sigma/comparisons.json"));
+    }
     let events = events(&data.join("events"))?;
     let mut found: BTreeMap<String, Value> = BTreeMap::new();
     for path in sorted(&data.join("sigma/rules"))? {
@@ -33,6 +37,28 @@ fn main() -> Result<(), Failure> {
     }
     let lines: Vec<String> =
         found.iter().map(|(title, matches)| format!(" {}: {matches}", Value::from(title.as_str()))).collect();
+    println!("{{\n{}\n}}", lines.join(",\n"));
+    Ok(())
+}
+
+/// Prints which items match the event of a file.
+fn compare(path: &std::path::Path) -> Result<(), Failure> {
+    let file: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+    let mut lines = Vec::new();
+    for item in file["items"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let rule = format!(
+            "title: x\nlogsource: {{product: aws, service: cloudtrail}}\ndetection:\n  s:\n    {item}\n  condition: s\n"
+        );
+        let matched = parse_sigma_yaml(&rule).map_err(Failure::from).and_then(|rules| {
+            let mut engine = Engine::new();
+            for rule in &rules.rules {
+                engine.add_rule(rule)?;
+            }
+            Ok(!engine.evaluate(&JsonEvent::borrow(&file["event"])).is_empty())
+        });
+        let matched = matched.map_or_else(|error| Value::from(error.to_string()), Value::from);
+        lines.push(format!(" {}: {matched}", Value::from(item)));
+    }
     println!("{{\n{}\n}}", lines.join(",\n"));
     Ok(())
 }

@@ -8,11 +8,11 @@ use std::net::IpAddr;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use fancy_regex::RegexBuilder;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use super::{
     pattern::{Anchor, Pattern, plain_text},
-    value_test::{DatePart, NumberTest, Order, Test},
+    value_test::{DatePart, ExactNumber, NumberTest, Order, Test},
 };
 use crate::filter::{
     field_test::Case,
@@ -228,7 +228,7 @@ impl Modifiers {
         }
         let text =
             value.as_text().filter(|_| !value.is_null()).ok_or_else(|| invalid("a value"))?;
-        let number = || value.to_json().as_f64().or_else(|| text.trim().parse().ok());
+        let number = || ExactNumber::parse(text);
         if let Some(part) = self.date_part {
             let order = if let Kind::Number(order) = self.kind { order } else { Order::Equal };
             let limit = number().ok_or_else(|| invalid("a number"))?;
@@ -262,9 +262,10 @@ impl Modifiers {
         if self.encodings.is_empty() && !self.has_windash {
             let pattern = Pattern::parse(text, anchor, self.case);
             return Ok(match value.to_json() {
-                Value::Number(number) if anchor == Anchor::Whole => {
-                    Test::NumberOrText(as_f64(&number), pattern)
-                }
+                Value::Number(_) if anchor == Anchor::Whole => match ExactNumber::parse(text) {
+                    Some(number) => Test::NumberOrText(number, pattern),
+                    None => Test::Text(pattern),
+                },
                 _ => Test::Text(pattern),
             });
         }
@@ -324,10 +325,6 @@ impl Modifiers {
             DefinitionError::new(position, format!("the regular expression is not valid: {error}"))
         })
     }
-}
-
-fn as_f64(number: &Number) -> f64 {
-    number.as_f64().unwrap_or(f64::NAN)
 }
 
 /// Returns the texts that stand for a text in these encodings.

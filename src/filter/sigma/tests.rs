@@ -258,12 +258,26 @@ fn modifiers_mean_what_the_specification_defines() {
         "eventTime": "2026-11-27T03:05:09Z", "n": 5, "half": 0.5, "text": "A\nb", "flag": true, "none": null,
         "list": ["alice", "bob"], "userIdentity": { "userName": "Alice" }, "name": "alice", "other": "bob",
         "ip6": "2001:db8::1", "path": "C:\\Temp\\*x", "wide": "YQBiAA==",
+        "big": 9_007_199_254_740_993_i64, "bigText": "9007199254740993", "infinite": "inf",
     });
     for (item, expected) in [
         ("n|neq: 4", true),
         ("n|neq: 5", false),
         ("n|neq: [4, 5]", false),
         ("missing|neq: 4", false),
+        ("none|neq: 4", false),
+        ("list|neq: alice", false),
+        ("list|neq: carol", true),
+        ("big: 9007199254740993", true),
+        ("big: 9007199254740992", false),
+        ("big: '9007199254740993'", true),
+        ("big|gt: 9007199254740992", true),
+        ("big|lte: 9007199254740992", false),
+        ("bigText|gte: 9007199254740993", true),
+        ("bigText|gt: 9007199254740993", false),
+        ("big|gt: -1e300", true),
+        ("infinite|gt: 1", false),
+        ("infinite: 1e999", false),
         ("name|neq: ALICE", false),
         ("name|contains|neq: lic", false),
         ("name|neq|fieldref: other", true),
@@ -405,6 +419,41 @@ fn public_rules() -> Vec<Rule> {
 fn expected<T: serde::de::DeserializeOwned>(file: &str) -> BTreeMap<String, T> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sigma");
     serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
+}
+
+#[test]
+fn comparisons_mean_what_another_evaluator_takes_them_for_with_documented_exceptions() {
+    let file: BTreeMap<String, serde_json::Value> = expected("comparisons.json");
+    let other: BTreeMap<String, bool> = expected("rsigma-comparisons.json");
+    let items = file["items"].as_array().unwrap().iter().map(|item| item.as_str().unwrap());
+    let different: Vec<&str> = items
+        .filter(|item| {
+            let rule = format!(
+                "title: x\nlogsource: {{product: aws, service: cloudtrail}}\ndetection:\n  s:\n    {item}\n  condition: s\n"
+            );
+            let rules = parse_rule_file(&rule);
+            assert_eq!(rules.errors, Vec::new(), "{item}");
+            let matched = rules.rules[0].fires(&file["event"]);
+            matched != other[*item]
+        })
+        .collect();
+    assert_eq!(
+        different,
+        [
+            // Null is missing, for `neq` as for `exists`.
+            "none|neq: 4",
+            // Any element of an array can match.
+            "list: bob",
+            // Integers are exact.
+            "big: 9007199254740992",
+            "big|gt: 9007199254740992",
+            "big|lte: 9007199254740992",
+            "bigText: 9007199254740992",
+            "bigText|gt: 9007199254740992",
+            // A word is no number.
+            "infinite|gt: 4",
+        ]
+    );
 }
 
 #[test]

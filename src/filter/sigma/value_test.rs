@@ -3,7 +3,7 @@
 //! Input: the values that a path leads to, and the event. Output: whether one of them passes.
 //! Invariant: text of objects is their compact JSON; nothing else of the event is copied.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, cmp::Ordering, net::IpAddr};
 
 use fancy_regex::Regex;
 use ipnet::IpNet;
@@ -21,7 +21,7 @@ pub(super) enum Test {
     /// One of several ways to write a text.
     OneOf(Vec<Pattern>),
     /// A number, compared by its value or by its text.
-    NumberOrText(f64, Pattern),
+    NumberOrText(ExactNumber, Pattern),
     Regex(Box<Regex>),
     /// Null or missing.
     Absent,
@@ -33,11 +33,47 @@ pub(super) enum Test {
     Field(Vec<String>, Anchor, Case),
 }
 
+/// A number, in a rule or an event. Integers are exact; other numbers have the precision of `f64`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ExactNumber {
+    float: f64,
+    integer: Option<i128>,
+}
+
+impl ExactNumber {
+    /// Reads a number as it is written in YAML and JSON. Words such as `inf` are none.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+        let float: f64 = text.parse().ok().filter(|_| is_number)?;
+        float.is_finite().then_some(Self { float, integer: text.parse().ok() })
+    }
+
+    fn compare(self, other: Self) -> Option<Ordering> {
+        match (self.integer, other.integer) {
+            (Some(one), Some(other)) => Some(one.cmp(&other)),
+            _ => self.float.partial_cmp(&other.float),
+        }
+    }
+}
+
+impl From<i8> for ExactNumber {
+    fn from(integer: i8) -> Self {
+        i16::from(integer).into()
+    }
+}
+
+impl From<i16> for ExactNumber {
+    fn from(integer: i16) -> Self {
+        Self { float: integer.into(), integer: Some(integer.into()) }
+    }
+}
+
 /// A comparison with a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct NumberTest {
     pub(super) order: Order,
-    pub(super) limit: f64,
+    pub(super) limit: ExactNumber,
 }
 
 /// How numbers are compared.
@@ -51,15 +87,18 @@ pub(super) enum Order {
 }
 
 impl NumberTest {
-    fn passes(self, number: f64) -> bool {
-        match self.order {
-            #[expect(clippy::float_cmp, reason = "parts of dates are whole numbers")]
-            Order::Equal => number == self.limit,
-            Order::Less => number < self.limit,
-            Order::LessOrEqual => number <= self.limit,
-            Order::Greater => number > self.limit,
-            Order::GreaterOrEqual => number >= self.limit,
-        }
+    fn passes(self, number: ExactNumber) -> bool {
+        number.compare(self.limit).is_some_and(|order| match self.order {
+            Order::Equal => order.is_eq(),
+            Order::Less => order.is_lt(),
+            Order::LessOrEqual => order.is_le(),
+            Order::Greater => order.is_gt(),
+            Order::GreaterOrEqual => order.is_ge(),
+        })
+    }
+
+    fn passes_text(self, text: &str) -> bool {
+        ExactNumber::parse(text).is_some_and(|number| self.passes(number))
     }
 }
 
@@ -88,7 +127,7 @@ impl DatePart {
         })
     }
 
-    fn of(self, text: &str) -> Option<f64> {
+    fn of(self, text: &str) -> Option<ExactNumber> {
         // The civil time in front of the offset.
         let end = text
             .char_indices()
@@ -124,17 +163,13 @@ impl Test {
             }
             Self::NumberOrText(number, pattern) => {
                 let test = NumberTest { order: Order::Equal, limit: *number };
-                any_text(hits, |text| {
-                    pattern.matches(text) || text.parse().is_ok_and(|number| test.passes(number))
-                })
+                any_text(hits, |text| pattern.matches(text) || test.passes_text(text))
             }
             Self::Regex(regex) => any_text(hits, |text| regex.is_match(text).unwrap_or(false)),
             Self::Network(network) => any_text(hits, |text| {
                 text.parse::<IpAddr>().is_ok_and(|address| network.contains(&address))
             }),
-            Self::Number(test) => {
-                any_text(hits, |text| text.parse().is_ok_and(|number| test.passes(number)))
-            }
+            Self::Number(test) => any_text(hits, |text| test.passes_text(text)),
             Self::DatePart(part, test) => {
                 any_text(hits, |text| part.of(text).is_some_and(|number| test.passes(number)))
             }
