@@ -83,8 +83,8 @@ fn the_doctor_names_what_is_wrong_with_a_queue() {
     }
     let weak = world.load(&[QUEUE]).instead("doctor").run().exits(0).stdout;
     for part in [
-        "! sqs://trail: its visibility timeout is only 30 s\n  fix: set VisibilityTimeout",
-        "! sqs://trail: it keeps messages for only 10 min\n  fix: set MessageRetentionPeriod",
+        "! sqs://trail: its visibility timeout is only 30.0 s\n  fix: set VisibilityTimeout",
+        "! sqs://trail: it keeps messages for only 10 min 0 s\n  fix: set MessageRetentionPeriod",
         "! sqs://trail: it has no dead-letter queue\n  fix: set a RedrivePolicy",
     ] {
         assert!(weak.contains(part), "{weak}");

@@ -6,7 +6,11 @@
 
 mod access;
 mod delivered;
+mod faults;
+mod killed;
 mod left;
+mod many;
+mod moto;
 
 use std::sync::Arc;
 

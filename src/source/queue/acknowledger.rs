@@ -25,7 +25,7 @@ use super::{
 use crate::{
     event::{PartitionResult, ResultReceiver},
     limit::Backoff,
-    report::{Log, Metrics, format, terminal::escape_unprintable},
+    report::{Log, Metrics, format},
     shutdown::{ShutdownLevel, ShutdownSignal},
     source::task_output,
 };
@@ -267,7 +267,7 @@ impl Acknowledger {
     }
 
     fn about(&self, id: &str) -> String {
-        format!("{} message {}", self.name, escape_unprintable(id))
+        format!("{} message {id}", self.name)
     }
 
     /// Reports a message that is left, unless another one was for the same cause.
@@ -278,9 +278,9 @@ impl Acknowledger {
         }
         *self.causes.entry(cause.to_owned()).or_default() += 1;
         if is_new {
-            let (about, cause) = (self.about(id), escape_unprintable(cause));
+            let about = self.about(id);
             self.log.warn(&about, format_args!("{cause}; {consequence}"));
-            self.metrics.add_failed(self.source_number, &about, &cause);
+            self.metrics.add_failed(self.source_number, &about, cause);
         }
     }
 
@@ -403,11 +403,10 @@ impl Acknowledger {
         }
         if !mem::replace(&mut self.has_reported_lost, true) {
             let RefusedEntry { code, message, .. } = entry;
-            let shown = escape_unprintable(&format!("{code}: {message}"));
             self.log.warn(
                 &self.name,
                 format_args!(
-                    "messages are no longer in flight ({shown}): the queue was purged, or another reader has received them after their visibility timeout; what they hold was read, and is not loaded twice"
+                    "messages are no longer in flight ({code}: {message}): the queue was purged, or another reader has received them after their visibility timeout; what they hold was read, and is not loaded twice"
                 ),
             );
         }

@@ -206,8 +206,8 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "its visibility timeout is only 30 s",
-                "it keeps messages for only 1 h",
+                "its visibility timeout is only 30.0 s",
+                "it keeps messages for only 1 h 0 min",
                 "messages go to its dead-letter queue after 1 receive",
             ]
         );

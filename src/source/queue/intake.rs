@@ -38,7 +38,7 @@ use crate::{
         result_channel,
     },
     limit::Backoff,
-    report::{Log, Metrics, format, terminal::escape_unprintable},
+    report::{Log, Metrics, format},
     source::{
         Content, Error, EventSender, Input, ReceiverClosed, ReservedBytes, SourceEvent,
         message::{Message, Work},
@@ -377,7 +377,7 @@ impl MessageIntake {
             let part = self.shared.tracker().add_body(message);
             let result = self.expect(part);
             let key = format!("{}#{id}", self.name);
-            let name = format!("{} message {}", self.name, escape_unprintable(id));
+            let name = format!("{} message {id}", self.name);
             let bytes = text.len() as u64;
             let content = Content::Memory(ReservedBytes { bytes: text, permit: None });
             let partition = Partition { key, fingerprint: String::new() };

@@ -520,3 +520,199 @@ fn hash(id: &str) -> u64 {
     id.hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn tracker(deletion: MessageDeletion) -> Tracker {
+        Tracker::new(2 * MINUTE, deletion, 2)
+    }
+
+    fn message(id: &str, receipt: &str) -> ReceivedMessage {
+        ReceivedMessage {
+            id: id.to_owned(),
+            receipt: receipt.to_owned(),
+            body: String::new(),
+            sent: None,
+            receive_count: 1,
+        }
+    }
+
+    fn receive(tracker: &mut Tracker, id: &str, receipt: &str, now: Instant) -> Reception {
+        let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        tracker.receive(&message(id, receipt), slot, now)
+    }
+
+    /// Receives a message that is new.
+    fn new(tracker: &mut Tracker, id: &str) -> MessageKey {
+        match receive(tracker, id, "1", Instant::now()) {
+            Reception::New(key) => key,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn object(key: &str, etag: Option<&str>) -> ObjectReference {
+        ObjectReference {
+            bucket: "b".to_owned(),
+            key: key.to_owned(),
+            size: None,
+            etag: etag.map(str::to_owned),
+            region: None,
+        }
+    }
+
+    fn read(claim: ObjectClaim) -> MessagePart {
+        match claim {
+            ObjectClaim::Read(key) => MessagePart::Object(key),
+            ObjectClaim::Joined => panic!("it is read already"),
+        }
+    }
+
+    fn disposals(ended: &[EndedMessage]) -> Vec<(&str, &Disposal)> {
+        let mut all: Vec<_> = ended.iter().map(|end| (end.id.as_str(), &end.disposal)).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
+    }
+
+    #[test]
+    fn a_message_ends_with_its_last_part_and_the_worst_result_counts() {
+        let complete = || Some(PartitionResult::Complete);
+        let foreign = || Some(PartitionResult::Foreign { kind: "text".to_owned() });
+        let failed = || Some(PartitionResult::Failed { cause: "cut off".to_owned() });
+        for (results, expected) in [
+            ([complete(), complete()], Disposal::Delete),
+            ([complete(), foreign()], Disposal::Delete),
+            ([foreign(), foreign()], Disposal::LeaveForeign { reason: "text".to_owned() }),
+            ([complete(), failed()], Disposal::LeaveFailed { cause: "cut off".to_owned() }),
+            ([failed(), None], Disposal::Release),
+            ([None, complete()], Disposal::Release),
+        ] {
+            let mut tracker = tracker(MessageDeletion::Settled);
+            let key = new(&mut tracker, "m");
+            let body = tracker.add_body(key);
+            let part = read(tracker.add_object(key, &object("a", None)));
+            let [first, second] = results;
+            assert_eq!(tracker.on_result(part, first), []);
+            let ended = tracker.on_result(body, second);
+            assert_eq!(disposals(&ended), [("m", &expected)]);
+        }
+    }
+
+    #[test]
+    fn deletion_decides_what_becomes_of_settled_and_foreign_messages() {
+        let foreign = || PartitionResult::Foreign { kind: "text".to_owned() };
+        for (deletion, settled, other) in [
+            (
+                MessageDeletion::None,
+                Disposal::Keep,
+                Disposal::LeaveForeign { reason: "text".to_owned() },
+            ),
+            (
+                MessageDeletion::SettledAndForeign,
+                Disposal::Delete,
+                Disposal::DeleteForeign { reason: "text".to_owned() },
+            ),
+        ] {
+            let mut tracker = tracker(deletion);
+            let (one, two) = (new(&mut tracker, "1"), new(&mut tracker, "2"));
+            assert_eq!(tracker.end(one, PartitionResult::Complete).disposal, settled);
+            assert_eq!(tracker.end(two, foreign()).disposal, other);
+        }
+    }
+
+    #[test]
+    fn an_object_is_read_once_for_all_messages_that_name_it() {
+        let mut tracker = tracker(MessageDeletion::Settled);
+        let keys = ["a", "b", "c"].map(|id| new(&mut tracker, id));
+        let part = read(tracker.add_object(keys[0], &object("x", Some("1"))));
+        assert_eq!(tracker.add_object(keys[1], &object("x", None)), ObjectClaim::Joined);
+        // Another version is another object.
+        let other = read(tracker.add_object(keys[2], &object("x", Some("2"))));
+        let ended = tracker.on_result(part, Some(PartitionResult::Complete));
+        assert_eq!(disposals(&ended), [("a", &Disposal::Delete), ("b", &Disposal::Delete)]);
+        assert_eq!(tracker.on_result(other, None).len(), 1);
+        assert!(tracker.by_uri.is_empty() && tracker.objects.is_empty());
+    }
+
+    #[test]
+    fn only_what_was_read_completely_is_known() {
+        let mut tracker = tracker(MessageDeletion::Settled);
+        let partition = Partition { key: "s3://b/x".to_owned(), fingerprint: "5:etag".to_owned() };
+        for (result, expected) in [
+            (Some(PartitionResult::Failed { cause: String::new() }), None),
+            (Some(PartitionResult::Complete), Some("5:etag")),
+        ] {
+            let key = new(&mut tracker, expected.unwrap_or("failed"));
+            let ObjectClaim::Read(object) = tracker.add_object(key, &object("x", None)) else {
+                panic!()
+            };
+            tracker.identify(object, partition.clone());
+            tracker.on_result(MessagePart::Object(object), result);
+            let known = tracker.known_objects().fingerprint("s3://b/x");
+            assert_eq!(known.as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn a_message_that_comes_again_is_not_read_again() {
+        let now = Instant::now();
+        let mut tracker = tracker(MessageDeletion::Settled);
+        let key = new(&mut tracker, "m");
+        let body = tracker.add_body(key);
+        assert_eq!(receive(&mut tracker, "m", "2", now), Reception::InFlight);
+        assert_eq!(tracker.receipt(key).as_deref(), Some("2"), "the earlier one is of no use");
+        tracker.on_result(body, Some(PartitionResult::Complete));
+        tracker.remove(key);
+        // Deleting failed, or was of no effect.
+        assert!(matches!(receive(&mut tracker, "m", "3", now), Reception::Delete(_)));
+        let foreign = new(&mut tracker, "foreign");
+        tracker.end(foreign, PartitionResult::Foreign { kind: String::new() });
+        assert_eq!(receive(&mut tracker, "foreign", "2", now), Reception::Known);
+    }
+
+    #[test]
+    fn a_message_that_fails_is_read_again_some_times() {
+        let now = Instant::now();
+        let mut tracker = tracker(MessageDeletion::Settled);
+        for _ in 0..2 {
+            let key = new(&mut tracker, "m");
+            tracker.end(key, PartitionResult::Failed { cause: String::new() });
+        }
+        assert_eq!(receive(&mut tracker, "m", "3", now), Reception::Known);
+        assert!(tracker.is_empty());
+    }
+
+    #[test]
+    fn messages_are_extended_when_half_of_their_time_has_passed() {
+        let now = Instant::now();
+        let mut tracker = tracker(MessageDeletion::Settled);
+        let key = new(&mut tracker, "m");
+        tracker.add_body(key);
+        assert!(tracker.due(now + MINUTE / 2).is_empty());
+        assert_eq!(tracker.due(now + MINUTE + MINUTE / 10), [key]);
+        tracker.extend(&[key], now + MINUTE);
+        assert!(tracker.due(now + MINUTE + MINUTE / 2).is_empty());
+        tracker.lose(key);
+        assert!(tracker.due(now + 10 * MINUTE).is_empty(), "there is nothing to extend");
+        receive(&mut tracker, "m", "2", now + 10 * MINUTE);
+        assert_eq!(tracker.due(now + 12 * MINUTE), [key]);
+    }
+
+    #[test]
+    fn what_is_known_is_bounded() {
+        let mut known = KnownMessages::default();
+        for number in 0..=MAX_KNOWN {
+            known.insert(&number.to_string(), KnownMessage::Left);
+        }
+        assert_eq!((known.messages.len(), known.order.len()), (MAX_KNOWN, MAX_KNOWN));
+        assert_eq!(known.get("0"), None);
+        assert_eq!(known.get("1"), Some(KnownMessage::Left));
+    }
+}

@@ -29,6 +29,9 @@ use crate::{
     source::{Content, ReservedBytes},
 };
 
+/// Buckets that are remembered: what a message names may be made up.
+const MAX_BUCKETS: usize = 256;
+
 /// Returns what is known about an object with this URI. May block.
 pub(in crate::source) type ObjectLookup =
     Arc<dyn Fn(&str) -> Option<FinishedPartition> + Send + Sync>;
@@ -218,6 +221,9 @@ impl NotifiedObjects {
         let name = &reference.bucket;
         if let Some(known) = buckets.get(name) {
             return Arc::clone(known);
+        }
+        if buckets.len() >= MAX_BUCKETS {
+            buckets.clear();
         }
         let region = reference.region.as_deref().unwrap_or(&self.region);
         let clients = Arc::clone(&self.clients);
