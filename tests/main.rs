@@ -27,5 +27,6 @@ mod policy;
 mod queue;
 mod schema;
 mod search;
+mod setup;
 mod support;
 mod watch;

@@ -11,6 +11,7 @@ pub(crate) mod mapping;
 pub(crate) mod proxy;
 pub(crate) mod real;
 pub(crate) mod samples;
+pub(crate) mod saved_objects;
 pub(crate) mod signature;
 pub(crate) mod sources;
 pub(crate) mod stranger;

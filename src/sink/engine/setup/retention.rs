@@ -10,7 +10,7 @@ use super::{EngineSetup, Readable};
 use crate::{
     normalize::{IndexBy, Retention},
     sink::{
-        engine::{client::Method, paths},
+        engine::{client::Method, inventory::ALL_INDICES, paths},
         error::Error,
     },
 };
@@ -85,6 +85,9 @@ impl EngineSetup {
         let Some(retention) = retention.or(recorded) else {
             return Ok(Err(RetentionError::NoRetention));
         };
+        if let Err(reason) = self.check_readable().await? {
+            return Ok(Err(RetentionError::Unreadable(reason)));
+        }
         let Some(listed) = self.reader.indices().await? else {
             let reason = "this user may not list the indices".to_owned();
             return Ok(Err(RetentionError::Unreadable(reason)));
@@ -104,6 +107,19 @@ impl EngineSetup {
         }
         plan.expired.sort_by(|one, other| (one.end, &one.name).cmp(&(other.end, &other.name)));
         Ok(Ok(plan))
+    }
+
+    /// Checks that names and marks of indices can be read: without the marks, all indices look like those of other programs.
+    async fn check_readable(&self) -> Result<Readable<()>, Error> {
+        let patterns = self.reader.patterns();
+        let names: Vec<&str> = patterns.split(',').collect();
+        for path in [paths::settings(&names, &["index.uuid"]), paths::mapping(&names)] {
+            let path = format!("{path}?filter_path=*.mappings._meta.managed_by&{ALL_INDICES}");
+            if let Err(reason) = self.read(&path, "reading the indices").await? {
+                return Ok(Err(reason));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// Returns the recorded period of the indices, and the recorded retention. `None` without a template of trailload.

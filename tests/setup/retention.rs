@@ -1,0 +1,140 @@
+//! Retention by the age of events, on real engines: indices are deleted by name, and no load brings them back.
+
+use serde_json::{Value, json};
+
+use super::{Corner, Engine, SetupRun};
+use crate::engine::on_every_engine;
+use crate::support::events::{event, records};
+use crate::support::load::Desk;
+use crate::support::wire;
+
+on_every_engine!(
+    of_ten_years_the_expired_months_are_deleted,
+    nothing_is_deleted_that_trailload_did_not_create,
+    late_events_of_a_deleted_month_are_left_out,
+    a_retention_that_is_not_known_is_an_error,
+);
+
+/// Returns events at noon of the 15th of each month of these years.
+fn events_of(years: std::ops::RangeInclusive<usize>) -> Vec<Value> {
+    let months = years.flat_map(|year| (1..=12).map(move |month| (year, month)));
+    let events = months.enumerate().map(|(number, (year, month))| {
+        let mut event = event(number);
+        event["eventTime"] = json!(format!("{year}-{month:02}-15T12:00:00Z"));
+        event
+    });
+    events.collect()
+}
+
+/// Returns the indices of a prefix that hold events.
+fn indices(corner: &Corner) -> Vec<String> {
+    let path = format!("/{}-*/_settings?expand_wildcards=all", corner.prefix());
+    let found = corner.ask("GET", &path, &Value::Null);
+    let names = found.as_object().unwrap().keys();
+    let mut names: Vec<_> = names.filter(|name| !name.ends_with("-runs")).cloned().collect();
+    names.sort();
+    names
+}
+
+fn load(corner: &Corner, desk: &Desk, name: &str, events: &[Value]) -> crate::support::load::Load {
+    let file = desk.file(name, records(events));
+    desk.load(&file, corner.url()).with(corner.index())
+}
+
+fn of_ten_years_the_expired_months_are_deleted(corner: &Corner) {
+    let (desk, prefix) = (Desk::new(), corner.prefix());
+    let mut events = events_of(2014..=2016);
+    events.push({
+        let mut undated = event(900);
+        undated["eventTime"] = json!("soon");
+        undated
+    });
+    load(corner, &desk, "a.json", &events).run().exits(0);
+    // The years after are made as a load makes them.
+    let mapping = json!({ "mappings": { "_meta": { "managed_by": "trailload" } } });
+    for year in 2017..=2023 {
+        corner.ask("PUT", &format!("/{prefix}-{year}.06"), &mapping);
+    }
+    let all = indices(corner);
+    assert_eq!(all.len(), 36 + 7 + 1);
+    // 730 days before 2018-01-01 is 2016-01-02: January 2016 has a day that is younger.
+    let options = ["--enforce-retention", "--retention", "730d", "--now", "2018-01-01"];
+    let dry = SetupRun::of(corner, &[&options[..], &["--dry-run"]].concat()).exits(0);
+    dry.prints(["24 expired, ", "dry run: nothing was deleted", &format!("{prefix}-2014.01")]);
+    assert_eq!(indices(corner), all);
+    SetupRun::of(corner, &options).exits(0).prints(["24 deleted"]);
+    let left = indices(corner);
+    let expected: Vec<_> = all
+        .iter()
+        .filter(|name| !name.contains("-2014.") && !name.contains("-2015."))
+        .cloned()
+        .collect();
+    assert_eq!(left, expected);
+    SetupRun::of(corner, &options).exits(0).prints(["0 expired", "0 deleted"]);
+    // The current period stays, however short the retention is.
+    let options = ["--enforce-retention", "--retention", "1d", "--now", "2023-06-30T23:59:59Z"];
+    SetupRun::of(corner, &options).exits(0);
+    let expected = [format!("{prefix}-2023.06"), format!("{prefix}-undated")];
+    assert_eq!(indices(corner), expected);
+}
+
+fn nothing_is_deleted_that_trailload_did_not_create(corner: &Corner) {
+    let (desk, prefix) = (Desk::new(), corner.prefix());
+    // Before the template is there, whose mapping they would get.
+    for foreign in ["2015.01", "2015", "2015.01.01", "eu-2015.01", "alerts", "2015.13", "2015.01-1"]
+    {
+        corner.ask("PUT", &format!("/{prefix}-{foreign}"), &Value::Null);
+    }
+    load(corner, &desk, "a.json", &events_of(2014..=2014)).run().exits(0);
+    let restored = format!("/{prefix}-2014.01/_close");
+    corner.ask("POST", &restored, &Value::Null);
+    let options = ["--enforce-retention", "--retention", "400d", "--now", "2020-01-01"];
+    let run = SetupRun::of(corner, &options).exits(0).prints(["12 deleted"]);
+    let kept = format!("keep   index '{prefix}-2015.01': trailload did not create it");
+    run.prints([kept.as_str()]);
+    assert_eq!(indices(corner).len(), 7);
+}
+
+fn late_events_of_a_deleted_month_are_left_out(corner: &Corner) {
+    let (desk, prefix) = (Desk::new(), corner.prefix());
+    load(corner, &desk, "a.json", &events_of(2014..=2014)).run().exits(0).counted([12, 12, 0, 0]);
+    SetupRun::of(corner, &["--retention", "1000d"]).exits(0);
+    SetupRun::of(corner, &["--enforce-retention"]).exits(0).prints(["12 deleted"]);
+    assert_eq!(indices(corner), Vec::<String>::new());
+    // Late events of a deleted month, and some of today's.
+    let mut late = events_of(2014..=2014);
+    for (number, event) in late.iter_mut().enumerate() {
+        event["eventID"] = json!(crate::support::events::id(500 + number));
+    }
+    let mut today = event(700);
+    let now = jiff::Timestamp::now();
+    today["eventTime"] = json!(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    late.push(today);
+    let load_late = load(corner, &desk, "late.json", &late);
+    let run = load_late.run();
+    // The deleted indices are not reported as a loss.
+    let run = run.exits(0).counted([1, 1, 0, 0]).says(["12 older than the retention", "1000d"]);
+    assert_eq!(run.number("expired"), 12);
+    let month = now.strftime("%Y.%m").to_string();
+    assert_eq!(indices(corner), [format!("{prefix}-{month}")]);
+    // The file is complete: it is not read again.
+    let again = load_late.run().exits(0).counted([0, 0, 0, 0]);
+    assert!(again.summary.as_ref().unwrap()["expired"].is_null());
+    // Without the retention, they can be loaded.
+    SetupRun::of(corner, &["--retention", "none"]).exits(0);
+    load_late.with(["--reload"]).run().exits(0).counted([13, 12, 1, 0]);
+}
+
+fn a_retention_that_is_not_known_is_an_error(corner: &Corner) {
+    let enforce = &["--enforce-retention", "--retention", "400d"];
+    SetupRun::of(corner, enforce).exits(1).says(["has not loaded anything", "hint: check --index"]);
+    SetupRun::of(corner, &[]).exits(0);
+    let run = SetupRun::of(corner, &["--enforce-retention"]).exits(1);
+    run.says(["no retention is set", "--retention 400d"]);
+    let desk = Desk::new();
+    let one = load(corner, &desk, "a.json", &events_of(2014..=2014));
+    one.with(["--index-by", "none"]).run().exits(0);
+    SetupRun::of(corner, enforce).exits(1).says(["all events are in one index"]);
+    let (status, _) = wire::ask(corner.url(), "GET", &format!("/{}", corner.prefix()), None);
+    assert_eq!(status, 200);
+}
