@@ -479,20 +479,32 @@ impl CheckpointStore {
         Ok(retried)
     }
 
-    /// Records that the state of alerts is shared at an address. Returns the id of this file as the owner of deliveries, which is
-    /// created with the first address.
+    /// Returns the id of this file as the owner of deliveries that are shared with other processes. It is created when it is first
+    /// asked for.
     ///
     /// # Errors
     ///
     /// Returns [`Error`] if the file cannot be read or written.
-    pub fn share_alerts(&mut self, address: &str) -> Result<String, Error> {
-        let known = self.fact(MetaKey::AlertOwner)?;
-        let owner = known.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
-        self.write_now("record the alert state", |store| {
-            MetaKey::AlertState.write(&store.connection, address)?;
+    pub fn alert_owner(&mut self) -> Result<String, Error> {
+        if let Some(known) = self.fact(MetaKey::AlertOwner)? {
+            return Ok(known);
+        }
+        let owner = format!("{:032x}", fastrand::u128(..));
+        self.write_now("record the owner of alerts", |store| {
             MetaKey::AlertOwner.write(&store.connection, &owner)
         })?;
         Ok(owner)
+    }
+
+    /// Records that the state of alerts is shared at an address.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the file cannot be written.
+    pub fn set_shared_alerts(&mut self, address: &str) -> Result<(), Error> {
+        self.write_now("record the alert state", |store| {
+            MetaKey::AlertState.write(&store.connection, address)
+        })
     }
 
     /// Returns the address at which an earlier run shared the state of alerts.

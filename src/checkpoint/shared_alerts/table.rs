@@ -108,12 +108,12 @@ impl DynamoTable {
         while let Some(keys) = request {
             let sent = self.client.batch_get_item().request_items(&self.name, keys).send().await;
             let response = sent.map_err(|error| self.error(OPERATION, &error))?;
+            let before = items.len();
             let mut tables = response.responses.unwrap_or_default();
             for attributes in tables.remove(&self.name).unwrap_or_default() {
                 let (key, item) = self.decode(&attributes)?;
                 items.insert(key, item);
             }
-            let before = items.len();
             request = response.unprocessed_keys.and_then(|mut tables| tables.remove(&self.name));
             if request.is_some() && before == items.len() {
                 // Nothing of it was read: the table is throttled.
