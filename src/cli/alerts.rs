@@ -224,8 +224,8 @@ impl AlertPlan {
     /// Returns a [`Failure`] if one cannot be used. Each error was logged.
     pub(in crate::cli) fn check_files(&self, log: &Log) -> Result<Vec<Action>, Failure> {
         let mut all = self.file.actions.clone();
-        let is_defined = |action: &&Action| self.file.find(&action.name).is_none();
-        all.extend(self.actions.iter().filter(is_defined).cloned());
+        let is_in_file = |name: &str| self.file.actions.iter().any(|action| action.name == name);
+        all.extend(self.actions.iter().filter(|action| !is_in_file(&action.name)).cloned());
         let mut errors = 0;
         for action in &all {
             for warning in action.local_warnings() {

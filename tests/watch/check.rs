@@ -50,7 +50,7 @@ fn what_a_run_refuses_about_actions_is_refused_without_reading_a_secret() {
     let folder = Folder::new();
     folder.trail("0.json", &[created(0, "al", 1)]);
     for (rule_actions, file, code, problem) in [
-        ("[{slack: {}}]", "", 2, "rules.yml:3:18: slack needs `url`"),
+        ("[{slack: {}}]", "", 2, "rules.yml:3:19: slack needs `url`"),
         ("[{webhok: {}}]", "", 2, "rules.yml:3:"),
         ("[{webhook: {url: 'ftp://x'}}]", "", 2, "must start with https:// or http://"),
         ("[hook]", "other: {kind: stdout}", 2, "there is no action `hook`"),
