@@ -15,6 +15,7 @@ use super::client::{Client, Method};
 use super::error_response;
 use super::paths;
 use super::templates::Templates;
+use crate::normalize::IndexBy;
 use crate::sink::cause::Cause;
 
 /// Something in the engine that rejects or changes documents.
@@ -290,6 +291,14 @@ fn metadata_block(cause: &Cause) -> Option<EngineIssue> {
     Some(EngineIssue::Blocked { setting: "index.blocks.metadata".to_owned(), indices })
 }
 
+/// Returns whether a pattern is the name of one index that no event is written to, such as that of alerts or runs.
+fn names_another_index(pattern: &str, prefix: &str) -> bool {
+    let rest = pattern.strip_prefix(prefix).unwrap_or(pattern);
+    !pattern.contains('*')
+        && !matches!(rest, "" | "-undated")
+        && IndexBy::from_index_name(prefix, pattern).is_none()
+}
+
 /// Finds index templates of other programs that match the same indices, and collects the pipelines of all that match.
 fn in_index_templates(
     response: &Value,
@@ -300,7 +309,10 @@ fn in_index_templates(
     let mut issues = Vec::new();
     for entry in response["index_templates"].as_array().into_iter().flatten() {
         let (name, template) = (text(&entry["name"]), &entry["index_template"]);
-        if !patterns(template).any(|pattern| matches_prefix(pattern, ours.prefix())) {
+        let is_about_events = |pattern: &str| {
+            matches_prefix(pattern, ours.prefix()) && !names_another_index(pattern, ours.prefix())
+        };
+        if !patterns(template).any(is_about_events) {
             continue;
         }
         if name != ours.prefix() {
@@ -460,7 +472,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::normalize::IndexBy;
 
     fn templates() -> Templates {
         let core = json!({ "_meta": { "version": 1 }, "properties": {} });
@@ -494,6 +505,8 @@ mod tests {
             entry("streams", "trail-2*", ours + 1, true),
             entry("lower", "*", 0, true),
             entry("elsewhere", "logs-*", ours, false),
+            entry("trail-runs", "trail-runs", 1_000, false),
+            entry("one month", "trail-2024.06", ours + 1, false),
         ] });
         let found =
             in_index_templates(&response, &Value::Null, &templates(), &mut PipelineUses::default());
@@ -501,6 +514,7 @@ mod tests {
             EngineIssue::SamePriority { template: "same".to_owned(), priority: ours as u64 },
             EngineIssue::HigherPriority { template: "higher".to_owned() },
             EngineIssue::DataStream { template: "streams".to_owned() },
+            EngineIssue::HigherPriority { template: "one month".to_owned() },
         ];
         assert_eq!(found, expected);
     }
