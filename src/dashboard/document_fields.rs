@@ -13,7 +13,7 @@ use super::definition::TIME_FIELD;
 use crate::normalize::IGNORE_ABOVE;
 
 /// The field whose values are addresses.
-const ADDRESS_FIELD: &str = "source.ip";
+pub(super) const ADDRESS_FIELD: &str = "source.ip";
 
 /// The fields that panels read.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::{
     answer::{AnswerRow, GroupKey, PanelAnswer},
     definition::{Dashboards, Data, Panel, PanelBucket, PanelMetric, SortOrder, TIME_FIELD},
-    document_fields::{DocumentFields, FieldSlots, Slot},
+    document_fields::{ADDRESS_FIELD, DocumentFields, FieldSlots, Slot},
     kql::KqlExpression,
     time_scale::TimeScale,
 };
@@ -301,7 +301,7 @@ impl<'d> CountedPanel<'d> {
                 .zip(groups)
                 .map(|(filter, group)| (GroupKey::Text(filter.label.clone()), group))
                 .collect(),
-            (PanelBucket::Terms { size, order, .. }, Subgroups::Terms(groups)) => {
+            (PanelBucket::Terms { field, size, order, .. }, Subgroups::Terms(groups)) => {
                 let mut groups: Vec<(&str, &Group)> =
                     groups.iter().map(|(key, group)| (&**key, group)).collect();
                 groups.sort_by(|(one, a), (other, b)| {
@@ -310,7 +310,10 @@ impl<'d> CountedPanel<'d> {
                         SortOrder::Ascending => by_value,
                         SortOrder::Descending => by_value.reverse(),
                     };
-                    by_value.then_with(|| compare_keys(one, other))
+                    by_value.then_with(|| match field.as_str() {
+                        ADDRESS_FIELD => compare_addresses(one, other),
+                        _ => one.cmp(other),
+                    })
                 });
                 groups.truncate(*size);
                 groups
@@ -343,8 +346,8 @@ fn compare(one: Option<f64>, other: Option<f64>) -> Ordering {
     number(one).total_cmp(&number(other))
 }
 
-/// Compares the values of a field as engines do: addresses by their bytes, other values as text.
-fn compare_keys(one: &str, other: &str) -> Ordering {
+/// Compares addresses as engines do: by their bytes as IPv6.
+fn compare_addresses(one: &str, other: &str) -> Ordering {
     let bytes = |text: &str| match text.parse() {
         Ok(IpAddr::V4(address)) => Some(address.to_ipv6_mapped().octets()),
         Ok(IpAddr::V6(address)) => Some(address.octets()),

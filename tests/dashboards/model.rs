@@ -165,7 +165,10 @@ fn groups<'e>(
                 let by_value = computed(first, a).partial_cmp(&computed(first, b)).unwrap();
                 let by_value =
                     if *order == SortOrder::Descending { by_value.reverse() } else { by_value };
-                by_value.then_with(|| by_key(one, other))
+                by_value.then_with(|| match field.as_str() {
+                    "source.ip" => by_address(one, other),
+                    _ => one.cmp(other),
+                })
             });
             groups.truncate(*size);
             let key = |value: &str| GroupKey::Text(value.to_owned());
@@ -174,7 +177,7 @@ fn groups<'e>(
     }
 }
 
-fn by_key(one: &str, other: &str) -> Ordering {
+fn by_address(one: &str, other: &str) -> Ordering {
     let address = |text: &str| match text.parse::<IpAddr>().ok()? {
         IpAddr::V4(address) => Some(address.to_ipv6_mapped()),
         IpAddr::V6(address) => Some(address),
