@@ -226,7 +226,7 @@ impl<B> Lister<B> {
     /// Opens a partition that arrives in pages.
     fn on_slice_started(&mut self, source_number: usize, slice: Slice) {
         self.metrics.add_found(source_number, 0);
-        let (number, time_slice) = (self.number(), slice.time_slice());
+        let (number, time_slice) = (self.number(), Some(slice.time_slice()));
         let paged = Arc::new(PagedPartition::new(source_number, &slice, self.range));
         let Slice { key, name, result, .. } = slice;
         let partition = Partition { key: key.clone(), fingerprint: String::new() };

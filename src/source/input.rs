@@ -78,11 +78,14 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// Returns the time range that is covered once the slice is complete, if coverage is recorded.
-    pub fn time_slice(&self) -> Option<TimeSlice> {
-        let Self { series, from, to, complete_until, .. } = self;
-        let complete_until = (*complete_until)?;
-        Some(TimeSlice { series: series.clone(), from: *from, to: *to, complete_until })
+    /// Returns the time range that is covered once the slice is complete. It is empty if no coverage is recorded; the records
+    /// are counted for the series all the same.
+    pub fn time_slice(&self) -> TimeSlice {
+        let (series, from) = (self.series.clone(), self.from);
+        match self.complete_until {
+            Some(complete_until) => TimeSlice { series, from, to: self.to, complete_until },
+            None => TimeSlice { series, from, to: from - 1, complete_until: from - 1 },
+        }
     }
 }
 

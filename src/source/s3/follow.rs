@@ -24,7 +24,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     Address, ClientFor, ClosedFolders, S3Options, S3Source, done_filter::DoneCheck, layout,
-    list_step::ListOrder,
+    list_step::ListOrder, object_lister::Repetition,
 };
 use crate::{
     event::{FinishedPartition, Partition},
@@ -287,6 +287,7 @@ impl S3Follow {
         let targets = self.targets.clone();
         let mut source = S3Source::new(targets, options, client, Box::new(|_| None), closed, now);
         source.order = self.order;
+        source.repetition = Repetition::Followed;
         let (seen, done) = (Arc::clone(&self.seen), Arc::clone(&self.done));
         source.done = Box::new(move |partition| {
             if seen.lock().unwrap_or_else(PoisonError::into_inner).contains(partition) {

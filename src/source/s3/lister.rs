@@ -25,7 +25,7 @@ use super::{
         ClosedDays, DatedContent, DatedStep, KeyRange, ListOrder, ListStep, ListTarget, StepQueue,
     },
     listing::{folders, objects},
-    object_lister::ObjectLister,
+    object_lister::{ObjectLister, Repetition},
     objects::{S3Object, s3_uri},
     skipped::SkippedNames,
 };
@@ -143,6 +143,8 @@ impl ObjectLister {
         let found = if self.filter.restricts() {
             let reason = "no logs match the selected accounts, Regions, kinds and dates".to_owned();
             SourceEvent::Skipped { name, why: reason }
+        } else if self.repetition == Repetition::Followed {
+            SourceEvent::Skipped { name, why: "contains no trail logs yet".to_owned() }
         } else {
             let reason = "contains no trail logs".to_owned();
             SourceEvent::Failed(Error::Bucket {

@@ -68,7 +68,7 @@ use self::{
     fetcher::Fetcher,
     layout::ObjectFilter,
     list_step::{ListOrder, ListTarget},
-    object_lister::ObjectLister,
+    object_lister::{ObjectLister, Repetition},
 };
 use super::{
     Error, EventSender, Source, SourceEvent, SourceRun, files::FinishedLookup, task_output,
@@ -128,6 +128,7 @@ pub struct S3Source {
     targets: Vec<(usize, Address)>,
     options: S3Options,
     order: ListOrder,
+    repetition: Repetition,
     client: ClientFor,
     done: DoneCheck,
     closed: ClosedFolders,
@@ -150,8 +151,8 @@ impl S3Source {
         let done: DoneCheck = Box::new(move |partition| {
             done(&partition.key).filter(|done| !reload && done.fingerprint == partition.fingerprint)
         });
-        let order = ListOrder::OldestFirst;
-        Self { targets, options, order, client, done, closed, now }
+        let (order, repetition) = (ListOrder::OldestFirst, Repetition::Once);
+        Self { targets, options, order, repetition, client, done, closed, now }
     }
 
     /// Lists and fetches the newest days first, over all accounts and Regions. Costs a few requests more for each
@@ -212,7 +213,8 @@ impl S3Source {
         let today = layout::utc_date(self.now);
         let closable_before = today.saturating_sub(self.late_days().days());
         let (filter, order) = (self.filter(), self.order);
-        ObjectLister { filter, order, closable_before, today, closed, listed, events }
+        let repetition = self.repetition;
+        ObjectLister { repetition, filter, order, closable_before, today, closed, listed, events }
     }
 
     fn late_days(&self) -> i64 {

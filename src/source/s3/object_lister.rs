@@ -18,8 +18,18 @@ use super::{
 };
 use crate::{event::ListingSummary, source::SourceEvent};
 
+/// Whether the list is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repetition {
+    /// It is not: a bucket without logs is an error.
+    Once,
+    /// It is: logs may be added.
+    Followed,
+}
+
 /// Lists objects.
 pub(super) struct ObjectLister {
+    pub(super) repetition: Repetition,
     pub(super) filter: ObjectFilter,
     /// The order of days.
     pub(super) order: ListOrder,
