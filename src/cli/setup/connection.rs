@@ -4,6 +4,8 @@
 //! Invariant: credentials of the dashboards are those in their URL, or else those of the engine, which both products check
 //! with the engine.
 
+use std::path::PathBuf;
+
 use super::SetupArgs;
 use crate::{
     aws::Session,
@@ -44,6 +46,8 @@ impl Connections {
         };
         let mut load = LoadArgs::defaults()?;
         load.engine.connection = args.connection.clone();
+        // Setup has no checkpoint, so no folder for one is needed.
+        load.engine.checkpoint = Some(PathBuf::new());
         load.aws.access.profile.clone_from(&args.profile);
         let aws = load.plan(environment, environment::now())?.aws;
         Ok(Self { engine, dashboards, aws })

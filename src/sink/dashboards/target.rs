@@ -31,6 +31,9 @@ const RETRY_DEADLINE: Duration = Duration::from_mins(1);
 /// free.
 const XSRF_HEADERS: [&str; 2] = ["osd-xsrf", "kbn-xsrf"];
 
+/// The header with which Kibana accepts requests to APIs that it may restrict to programs that know them.
+const ORIGIN_HEADER: &str = "x-elastic-internal-origin";
+
 /// The header that selects a tenant of OpenSearch Dashboards.
 const TENANT_HEADER: &str = "securitytenant";
 
@@ -126,6 +129,8 @@ impl DashboardsTarget {
         for name in XSRF_HEADERS {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("true"));
         }
+        headers
+            .insert(HeaderName::from_static(ORIGIN_HEADER), HeaderValue::from_static("trailload"));
         let tenant = self.tenant.as_ref().and_then(|tenant| HeaderValue::from_str(tenant).ok());
         if let Some(tenant) = tenant {
             headers.insert(HeaderName::from_static(TENANT_HEADER), tenant);
