@@ -136,7 +136,7 @@ fn followed(
                 fake.change("trail", |bucket| change(names.len(), bucket));
             }
             SourceEvent::Unreadable { name, .. } => names.push(format!("unreadable {name}")),
-            SourceEvent::FolderComplete { .. } => {}
+            SourceEvent::FolderComplete { .. } | SourceEvent::Observed(_) => {}
             other => panic!("{other:?}"),
         }
         names.len() < objects

@@ -94,6 +94,37 @@ impl World {
         change(&mut self.script.lock().unwrap());
     }
 
+    /// Returns the URL of the engine.
+    pub(crate) fn engine_url(&self) -> &str {
+        self.engine.url()
+    }
+
+    /// Returns the ids of what the engine holds.
+    pub(crate) fn loaded_ids(&self) -> BTreeSet<String> {
+        self.engine.ids()
+    }
+
+    /// Makes every answer of the engine slow.
+    pub(crate) fn slow_engine(&self, by: Duration) {
+        self.fail_engine(1_000_000, &crate::support::engine::Fault::Slow(by));
+    }
+
+    /// Lets so many requests to the engine fail.
+    pub(crate) fn fail_engine(&self, times: usize, fault: &crate::support::engine::Fault) {
+        self.engine.fail(times, fault);
+    }
+
+    /// Ends the faults of the engine.
+    pub(crate) fn heal_engine(&self) {
+        self.engine.heal();
+    }
+
+    /// Fails unless the index holds exactly the events of the model, each once.
+    pub(crate) fn assert_each_event_once(&self) {
+        assert_eq!(self.loaded(), self.trail.model().ids(0, i64::MAX));
+        self.engine.assert_no_complaints();
+    }
+
     /// Ends all sessions when this many pages of events were asked for.
     pub(crate) fn end_sessions_at(&self, pages: usize) {
         self.change(|script| script.sessions_end_at = Some(pages));

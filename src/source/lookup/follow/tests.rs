@@ -213,7 +213,8 @@ fn settle(
     model: &Arc<Mutex<Model>>,
 ) {
     recorded.settled.extend(ids);
-    if let Some(time_slice) = slice.time_slice().filter(|_| complete) {
+    let time_slice = slice.time_slice();
+    if complete {
         let to = time_slice.to.min(time_slice.complete_until);
         let mut parts = slice.series.trim_start_matches("lookup:").split('/');
         let [account, region] = [(); 2].map(|()| parts.next().unwrap().to_owned());
