@@ -413,7 +413,7 @@ pub(super) fn join(path: &str, name: &str) -> String {
 
 /// Returns a name with its first letter in lower case, as CloudTrail writes most.
 pub fn lower_first(name: &str) -> String {
-    change_first(name, |first| first.to_ascii_lowercase())
+    change_first(name, str::make_ascii_lowercase)
 }
 
 /// Appends a name with its first letter in lower case.
@@ -424,22 +424,23 @@ pub(super) fn push_lower_first(text: &mut String, name: &str) {
 }
 
 fn upper_first(name: &str) -> String {
-    change_first(name, |first| first.to_ascii_uppercase())
+    change_first(name, str::make_ascii_uppercase)
 }
 
-fn change_first(name: &str, change: impl Fn(char) -> char) -> String {
-    let mut chars = name.chars();
-    chars.next().map(change).into_iter().chain(chars).collect()
+/// Returns a copy with the first letter changed, if it is ASCII.
+fn change_first(name: &str, change: impl Fn(&mut str)) -> String {
+    let mut changed = name.to_owned();
+    changed.get_mut(..1).map(change);
+    changed
 }
 
 /// Returns a name with a leading abbreviation in lower case: `ARN` becomes `arn`, `KMSKeyId` becomes `kmsKeyId`.
 fn lower_abbreviation(name: &str) -> String {
     let capitals = name.chars().take_while(char::is_ascii_uppercase).count();
     let lowered = if capitals == name.len() { capitals } else { capitals.saturating_sub(1).max(1) };
-    let lower = |(at, char): (usize, char)| {
-        if at < lowered { char.to_ascii_lowercase() } else { char }
-    };
-    name.chars().enumerate().map(lower).collect()
+    let mut changed = name.to_owned();
+    changed.get_mut(..lowered).map(str::make_ascii_lowercase);
+    changed
 }
 
 #[cfg(test)]
@@ -511,6 +512,14 @@ mod tests {
             ("secretsmanager.CreateSecret", Output, "aRN", &["arn"]),
             ("dynamodb.PutItem", Input, "item.*.s", &["item.*.s"]),
             ("eks.DescribeAccessEntry", Input, "clusterName", &["clusterName", "name"]),
+            // Logged as it was sent, or perhaps not.
+            ("mwaa.CreateEnvironment", Input, "name", &["name", "Name"]),
+            (
+                "resource-groups.CreateGroup",
+                Output,
+                "group.groupArn",
+                &["group.groupArn", "Group.GroupArn"],
+            ),
         ];
         for (call, side, path, expected) in cases {
             assert_eq!(spelled(call, *side, path), *expected, "{call} {path}");

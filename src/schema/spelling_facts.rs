@@ -9,23 +9,75 @@ use super::{
 };
 
 /// Services whose requests and responses are logged as they were sent, in part or always: names keep their first letter.
-const AS_SENT: [&str; 11] = [
+const AS_SENT: [&str; 19] = [
     "account",
     "ce",
     "chatbot",
+    "connect",
+    "databrew",
     "dataexchange",
     "devops-guru",
+    "dlm",
     "greengrass",
+    "location",
     "mediatailor",
+    "mwaa",
+    "outposts",
     "pinpoint-sms-voice",
     "resource-explorer-2",
+    "resource-groups",
     "securityhub",
     "synthetics",
+    "wellarchitected",
 ];
 
-/// Returns whether a service's names keep their first letter.
+/// Services of the same kind, of which no events are known: REST with JSON, names that start with a capital, and a signing name in the
+/// model. Nearly all such services with published events log names as they were sent; Lambda does not.
+const PROBABLY_AS_SENT: [&str; 39] = [
+    "appconfig",
+    "appintegrations",
+    "application-signals",
+    "backupsearch",
+    "billingconductor",
+    "chime-sdk-identity",
+    "chime-sdk-media-pipelines",
+    "chime-sdk-meetings",
+    "chime-sdk-messaging",
+    "chime-sdk-voice",
+    "codeguru-reviewer",
+    "codestar-notifications",
+    "connect-contact-lens",
+    "connectparticipant",
+    "controlcatalog",
+    "customer-profiles",
+    "geo-places",
+    "geo-routes",
+    "internetmonitor",
+    "iotwireless",
+    "managedblockchain",
+    "marketplace-catalog",
+    "mediapackagev2",
+    "migration-hub-refactor-spaces",
+    "mpa",
+    "networkmanager",
+    "oam",
+    "observabilityadmin",
+    "pca-connector-ad",
+    "pipes",
+    "rbin",
+    "route53-recovery-control-config",
+    "route53profiles",
+    "rum",
+    "s3outposts",
+    "scheduler",
+    "schemas",
+    "ssm-quicksetup",
+    "ssm-sap",
+];
+
+/// Returns whether a service's names may keep their first letter.
 pub(super) fn is_as_sent(service: &str) -> bool {
-    AS_SENT.contains(&service)
+    AS_SENT.contains(&service) || PROBABLY_AS_SENT.contains(&service)
 }
 
 /// Returns whether a service's names have a leading abbreviation in lower case: `arn` for `ARN`, not `aRN`.
