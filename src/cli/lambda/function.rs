@@ -136,7 +136,7 @@ impl Function {
             failure.report(&self.context.log);
             answer::blame(&mut results, failure);
         }
-        self.undelivered.on_end(bodies, &contents, &end, &mut results);
+        self.undelivered.on_end(bodies, &contents, &end.undelivered, &mut results);
         Some(Processed { results, report: InvocationReport::new(end) })
     }
 }

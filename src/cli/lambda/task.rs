@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     messages::{MessageSource, SOURCE_NAME},
-    undelivered::UndeliveredEnd,
+    undelivered::{UndeliveredAlerts, UndeliveredEnd},
 };
 use crate::{
     aws::{Clock, Session},
@@ -310,15 +310,6 @@ impl FunctionAlerts {
         let totals = store.map(CheckpointStore::alert_totals).unwrap_or_default();
         AlertSummary::new(totals, delivery, checkpoint)
     }
-}
-
-/// What happens to alerts that could not be delivered in earlier invocations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UndeliveredAlerts {
-    /// Dead letters stay.
-    Keep,
-    /// They are sent again: a message that has them came again.
-    Retry,
 }
 
 /// The task of the function.

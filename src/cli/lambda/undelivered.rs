@@ -14,10 +14,7 @@ use std::{
 use aho_corasick::AhoCorasick;
 use bytes::Bytes;
 
-use super::{
-    answer::MessageResult,
-    task::{TaskEnd, UndeliveredAlerts},
-};
+use super::answer::MessageResult;
 use crate::{
     checkpoint::alerts::UndeliveredEvent,
     limit::DecoderLimits,
@@ -38,6 +35,15 @@ const LIMITS: DecoderLimits = DecoderLimits {
 
 /// Messages that are remembered. A sandbox rarely sees one of them again.
 const MAX_MESSAGES: usize = 10_000;
+
+/// What happens to alerts that could not be delivered in earlier invocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UndeliveredAlerts {
+    /// Dead letters stay.
+    Keep,
+    /// They are sent again: a message that has them came again.
+    Retry,
+}
 
 /// What is remembered from one invocation to the next.
 #[derive(Debug)]
@@ -72,10 +78,10 @@ impl UndeliveredMemory {
         &mut self,
         bodies: &[Bytes],
         contents: &[MessageContent],
-        end: &TaskEnd,
+        end: &UndeliveredEnd,
         results: &mut [MessageResult],
     ) {
-        let UndeliveredEnd { events, cause } = &end.undelivered;
+        let UndeliveredEnd { events, cause } = end;
         let ids: BTreeSet<String> = events.iter().map(|event| event.event_id.clone()).collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let attribution = Attribution::new(&ids, contents);
