@@ -181,6 +181,31 @@ fn the_credentials_of_the_engine_are_used_and_a_wrong_one_is_named() {
 }
 
 #[test]
+fn requests_are_signed_for_amazon_opensearch_service() {
+    let setup = Setup::with(Product::OpenSearchDashboards);
+    setup.api.state().base_path = "/_dashboards".to_owned();
+    setup.api.state().signer = Some(("AKIDEXAMPLE".to_owned(), "hush".to_owned()));
+    let (into, url) = (setup.corner.url().to_owned(), setup.api.url());
+    let options =
+        ["--into", &into, "--index", setup.corner.prefix(), "--dashboards", &url, "--aws-auth"];
+    let keys = |secret| {
+        [
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ]
+    };
+    SetupRun::new(&options, &keys("hush")).exits(0).prints(["create dashboard"]);
+    assert!(setup.count("__user__", "dashboard") > 7);
+    setup.api.state().fields = Some(json!([field("eventName")]));
+    SetupRun::new(&options, &keys("hush")).exits(0).says(["lists 1 field"]);
+    let run = SetupRun::new(&options, &keys("wrong"));
+    assert!(matches!(run.code, Some(1 | 3)), "{run:?}");
+    assert!(!run.stderr.contains("hush"));
+}
+
+#[test]
 fn without_the_right_to_write_the_engine_is_set_up_all_the_same() {
     for (product, of) in BOTH {
         let setup = Setup::with(product);
