@@ -121,7 +121,8 @@ fn a_search_prints_what_it_finds_and_deletes_what_it_read() {
     world.deliver("file", 1..4);
     let search = run(&world, &["search", "ec2:RunInstances", "--in", QUEUE, "--output", "json"]);
     assert_eq!(search.status.code(), Some(0), "{}", String::from_utf8_lossy(&search.stderr));
-    assert_eq!(search.stdout.iter().filter(|byte| **byte == b'\n').count(), 4);
+    let found: serde_json::Value = serde_json::from_slice(&search.stdout).unwrap();
+    assert_eq!(found.as_array().unwrap().len(), 4);
     assert_eq!(world.queue.len(), 0);
     world.queue.send(from_event_bus(&event(0)));
     let kept = run(&world, &["search", "ec2:RunInstances", "--in", QUEUE, "--keep-messages"]);

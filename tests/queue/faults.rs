@@ -70,7 +70,7 @@ fn a_queue_that_is_deleted_while_it_is_read_is_exit_1() {
 fn objects_of_a_bucket_that_is_denied_end_the_run_before_all_messages_are_used_up() {
     use crate::support::aws::s3::Fault;
     let world = QueueWorld::new();
-    for number in 0..60 {
+    for number in 0..600 {
         world.deliver(&number.to_string(), number..number + 1);
         let key = super::key(&number.to_string());
         world.s3.change(super::BUCKET, |bucket| {
@@ -79,7 +79,7 @@ fn objects_of_a_bucket_that_is_denied_end_the_run_before_all_messages_are_used_u
     }
     let outcome = world.load(&[QUEUE]).run().exits(1);
     outcome.says(["could not read s3://logs", "\"Action\":\"s3:GetObject\""]);
-    assert_eq!(world.queue.len(), 60);
+    assert_eq!(world.queue.len(), 600);
     let untouched = world.queue.receives().iter().filter(|receives| **receives == 0).count();
     assert!(untouched > 0, "all were received");
 }

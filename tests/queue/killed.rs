@@ -69,6 +69,8 @@ fn a_run_that_is_stopped_finishes_what_it_began_and_releases_the_rest() {
     }
     let running = world.load(&[QUEUE]).start();
     until(|| world.queue.in_flight() == 30);
+    // Each is begun, and what was on its way to the program has arrived.
+    wait(Duration::from_secs(2));
     running.signal("TERM");
     let outcome = running.end().exits(4);
     assert_eq!(world.queue.len(), 30);

@@ -88,7 +88,7 @@ async fn run(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
         shutdown: &shutdown,
         trigger: &trigger,
     };
-    let result = if plan.dry_run {
+    let mut result = if plan.dry_run {
         dry_run::run(context).await.into()
     } else {
         match open(context).await {
@@ -97,7 +97,9 @@ async fn run(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
             Err(failure) => Err(failure).into(),
         }
     };
-    acknowledgers.finish(metrics, log).await;
+    if let (Ok(_), Err(failure)) = (&result.outcome, acknowledgers.finish().await) {
+        result.outcome = Err(failure);
+    }
     result
 }
 

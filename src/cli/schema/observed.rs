@@ -173,7 +173,7 @@ impl Reading<'_> {
         if let Some(closing) = closing {
             closing.wait().await;
         }
-        acknowledgers.finish(metrics, log).await;
+        acknowledgers.finish().await?;
         Ok(observed)
     }
 

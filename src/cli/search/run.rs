@@ -161,7 +161,7 @@ async fn run(
     if let Some(closing) = closing {
         closing.wait().await;
     }
-    acknowledgers.finish(metrics, log).await;
+    acknowledgers.finish().await?;
     Ok(Some(ended))
 }
 

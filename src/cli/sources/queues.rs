@@ -11,7 +11,6 @@ use super::{SourceBuilder, accounts::caller_name};
 use crate::{
     aws::Session,
     cli::{failure::Failure, plan::aws::AwsOptions},
-    report::{Log, Metrics},
     shutdown::ShutdownSignal,
     source::{
         self, QueueSource,
@@ -35,29 +34,30 @@ pub(in crate::cli) struct QueueReading<'a> {
 
 /// The acknowledgers of a run.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct QueueAcknowledgers(Mutex<JoinSet<(usize, QueueReport)>>);
+pub(in crate::cli) struct QueueAcknowledgers(Mutex<JoinSet<(String, QueueReport)>>);
 
 impl QueueAcknowledgers {
     /// Starts an acknowledger.
-    fn start(&self, number: usize, acknowledger: Acknowledger, shutdown: ShutdownSignal) {
+    fn start(&self, name: String, acknowledger: Acknowledger, shutdown: ShutdownSignal) {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.spawn(async move { (number, acknowledger.run(shutdown).await) });
+        tasks.spawn(async move { (name, acknowledger.run(shutdown).await) });
     }
 
-    /// Waits until every message is deleted or released that should be. Messages that could not be deleted are reported.
-    pub(in crate::cli) async fn finish(&self, metrics: &Metrics, log: &Log) {
+    /// Waits until every message is deleted or released that should be.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] if messages could not be deleted, and the source had ended before that was known.
+    pub(in crate::cli) async fn finish(&self) -> Result<(), Failure> {
         let mut tasks = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut result = Ok(());
         while let Some(ended) = tasks.join_next().await {
-            let Some((number, QueueReport { fault: Some(error), .. })) = source::task_output(ended)
-            else {
-                continue;
-            };
-            // The source has ended, so that its error can no longer end the run.
-            let name = metrics.sources.get(number).map_or("", |source| &source.name);
-            let reason = error.to_string();
-            log.warn(name, &reason);
-            metrics.add_failed(number, name, &reason);
+            if let Some((name, QueueReport { fault: Some(error), .. })) = source::task_output(ended)
+            {
+                result = Err(source::Error::Queue { name, source: Box::new(error) }.into());
+            }
         }
+        result
     }
 }
 
@@ -140,7 +140,7 @@ impl SourceBuilder<'_> {
         let name = self.sources.names.get(number).cloned().unwrap_or_default();
         let options = QueueOptions {
             source_number: number,
-            name,
+            name: name.clone(),
             mode,
             deletion,
             visibility: attributes.and_then(|attributes| attributes.visibility),
@@ -157,7 +157,7 @@ impl SourceBuilder<'_> {
             metrics: Arc::clone(self.metrics),
         };
         let (source, acknowledger) = QueueSource::new(resources, options);
-        acknowledgers.start(number, acknowledger, self.shutdown.clone());
+        acknowledgers.start(name, acknowledger, self.shutdown.clone());
         Ok(source)
     }
 }

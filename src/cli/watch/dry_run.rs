@@ -152,7 +152,7 @@ impl DryRun<'_> {
         if let Some(closing) = opened.closing {
             closing.wait().await;
         }
-        acknowledgers.finish(metrics, self.log).await;
+        acknowledgers.finish().await?;
         Ok(Some(ended))
     }
 

@@ -177,8 +177,8 @@ impl WatchRun<'_> {
             trigger: &trigger,
         };
         let ended = context.execute().await;
-        acknowledgers.finish(metrics, self.log).await;
-        ended
+        let acknowledged = acknowledgers.finish().await;
+        ended.and_then(|ended| acknowledged.map(|()| ended))
     }
 }
 

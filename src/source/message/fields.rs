@@ -103,6 +103,11 @@ impl<'t> Items<'t> {
         Self { text, at: list + 1 }
     }
 
+    /// Returns the offset of the value that could not be read.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
     /// Returns the range of the next value; `None` behind the last one.
     ///
     /// # Errors
@@ -116,7 +121,9 @@ impl<'t> Items<'t> {
                 Some(b',') => self.at += 1,
                 Some(_) => {
                     let start = self.at;
-                    self.at = skip_value(self.text, start).map_err(|_| Malformed)?;
+                    let end = skip_value(self.text, start);
+                    // It stays at a value that cannot be read.
+                    self.at = end.map_err(|_| Malformed)?;
                     // Nothing that is skipped is empty; otherwise this would not end.
                     return if self.at > start { Ok(Some(start..self.at)) } else { Err(Malformed) };
                 }

@@ -143,6 +143,7 @@ impl Walk {
     /// Adds text that cannot be read to its end. If it begins as events do, whoever reads it reports where it breaks off.
     fn cut_off(&mut self, text: &Bytes, values_before: usize) {
         let begins_as_events = text.first() == Some(&b'{')
+            && !begins_as_notification(text)
             && !matches!(
                 classify(text, 0, ObjectContext::Top),
                 Classification::Foreign(_)
@@ -378,16 +379,39 @@ fn is_s3_event(fields: &Fields<'_>) -> bool {
 /// Returns whether a list holds notifications or messages, and not only records or what a decoder unwraps.
 fn has_wrapped_items(text: &[u8], list: usize) -> bool {
     let mut items = Items::new(text, list);
-    while let Ok(Some(item)) = items.next_item() {
-        if text[item.start] == b'{' && is_wrapped_item(text, item.start) {
+    loop {
+        let item = match items.next_item() {
+            Ok(Some(item)) => item.start,
+            Ok(None) => return false,
+            // The item that is cut off may show what it is.
+            Err(Malformed) => return is_wrapped_item(text, items.position()),
+        };
+        if is_wrapped_item(text, item) {
             return true;
+        }
+    }
+}
+
+/// Returns whether a text that is cut off holds a list of notifications or messages. Whoever reads events would take them for
+/// records.
+fn begins_as_notification(text: &[u8]) -> bool {
+    let mut members = Members::new(text, 0);
+    while let Ok(Some((key, value))) = members.next_key() {
+        if matches!(key, b"Records" | b"Messages") && text[value] == b'[' {
+            return has_wrapped_items(text, value);
+        }
+        if members.skip_value().is_err() {
+            return false;
         }
     }
     false
 }
 
-/// Returns whether an object is a notification or a message. Most records show with their first member that they are not.
+/// Returns whether a value is an object that is a notification or a message. Most records show with their first member that they are not.
 fn is_wrapped_item(text: &[u8], object: usize) -> bool {
+    if text.get(object) != Some(&b'{') {
+        return false;
+    }
     let mut members = Members::new(text, object);
     while let Ok(Some((key, value))) = members.next_key() {
         let value = &text[value..];

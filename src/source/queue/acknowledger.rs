@@ -120,6 +120,8 @@ enum CallKind {
 struct EndedCall {
     kind: CallKind,
     keys: Vec<MessageKey>,
+    /// The receipts that were sent.
+    receipts: Vec<String>,
     result: Result<Vec<RefusedEntry>, QueueError>,
 }
 
@@ -351,14 +353,17 @@ impl Acknowledger {
                 CallKind::Release => queue.change_visibility(&receipts, 0).await,
                 CallKind::Extend => queue.change_visibility(&receipts, visibility).await,
             };
-            EndedCall { kind, keys, result }
+            EndedCall { kind, keys, receipts, result }
         });
     }
 
     fn on_call(&mut self, ended: EndedCall, is_open: bool) {
-        let EndedCall { kind, keys, result } = ended;
+        let EndedCall { kind, keys, receipts, result } = ended;
         match result {
-            Ok(refused) => self.on_response(kind, &keys, &refused),
+            Ok(refused) => {
+                let sent = keys.into_iter().zip(receipts).enumerate();
+                self.on_response(kind, sent, &refused);
+            }
             Err(error) if error.recovery == QueueRecovery::Retry => {
                 self.on_retry(kind, keys, &error, is_open);
             }
@@ -367,10 +372,19 @@ impl Acknowledger {
     }
 
     /// Handles a response, in which entries may be refused.
-    fn on_response(&mut self, kind: CallKind, keys: &[MessageKey], refused: &[RefusedEntry]) {
+    fn on_response(
+        &mut self,
+        kind: CallKind,
+        sent: impl Iterator<Item = (usize, (MessageKey, String))>,
+        refused: &[RefusedEntry],
+    ) {
         self.batcher(kind).on_success();
-        for (index, key) in keys.iter().copied().enumerate() {
+        for (index, (key, receipt)) in sent {
             match refused.iter().find(|entry| entry.index == index) {
+                // It was received again meanwhile: SQS accepts the earlier receipt, and does nothing.
+                None if kind != CallKind::Extend && self.is_outdated(key, &receipt) => {
+                    self.batcher(kind).add(key);
+                }
                 None => self.on_done(kind, key),
                 Some(entry) if entry.is_sender_fault => self.on_lost(kind, key, entry),
                 Some(_) => self.batcher(kind).add(key),
@@ -379,6 +393,11 @@ impl Acknowledger {
         if refused.iter().any(|entry| !entry.is_sender_fault) {
             self.batcher(kind).on_failure();
         }
+    }
+
+    /// Returns whether a message in flight has another receipt now.
+    fn is_outdated(&self, key: MessageKey, receipt: &str) -> bool {
+        self.shared.tracker().receipt(key).is_some_and(|current| current != receipt)
     }
 
     fn on_done(&mut self, kind: CallKind, key: MessageKey) {

@@ -62,6 +62,10 @@ const MAX_RECEIVES: usize = 16;
 /// Messages of a response from which on another request is sent at the same time.
 const BUSY_RESPONSE: usize = MAX_BATCH / 2;
 
+/// A response with messages that takes longer shows that the service is busy: fewer requests are sent at the same time. SQS
+/// responds within 50 ms.
+const SLOW_RESPONSE: Duration = Duration::from_secs(1);
+
 /// The longest long poll of SQS, in seconds.
 const LONG_POLL_SECONDS: u16 = 20;
 
@@ -168,6 +172,8 @@ struct ReceiveEnd {
 struct Received {
     messages: usize,
     new: usize,
+    /// How long the response took.
+    latency: Duration,
 }
 
 impl MessageIntake {
@@ -259,11 +265,7 @@ impl MessageIntake {
                     if received.new > 0 {
                         last_new = Instant::now();
                     }
-                    wanted = match received.messages {
-                        BUSY_RESPONSE.. => (wanted + 1).min(MAX_RECEIVES),
-                        0 => wanted.saturating_sub(1).max(1),
-                        _ => wanted,
-                    };
+                    wanted = received.next_receives(wanted, is_long_poll);
                     let is_empty = is_long_poll && received.messages == 0
                         || last_new.elapsed() >= Duration::from_secs(LONG_POLL_SECONDS.into());
                     if mode == QueueMode::UntilEmpty && received.new == 0 && is_empty {
@@ -287,7 +289,7 @@ impl MessageIntake {
         fetches: Sender<ObjectJob>,
     ) -> ReceiveEnd {
         let end = |result| ReceiveEnd { is_long_poll, result };
-        let nothing = Ok(Received { messages: 0, new: 0 });
+        let nothing = Ok(Received { messages: 0, new: 0, latency: Duration::ZERO });
         let slots = Arc::clone(&self.slots).acquire_many_owned(BATCH_SLOTS).await;
         // The semaphores are never closed.
         let Ok(mut slots) = slots else { return end(nothing) };
@@ -303,6 +305,7 @@ impl MessageIntake {
             Ok(received) => received,
             Err(error) => return end(Err(error)),
         };
+        let latency = requested.elapsed();
         // A long poll ends with the first message, so its time does not run since the request.
         let requested = requested.max(Instant::now() - MAX_LATENCY);
         let messages = received.len();
@@ -321,7 +324,7 @@ impl MessageIntake {
                 break;
             }
         }
-        end(Ok(Received { messages, new }))
+        end(Ok(Received { messages, new, latency }))
     }
 
     /// Tracks a message and what it waits for. Returns whether it is new.
@@ -550,6 +553,20 @@ impl MessageIntake {
     }
 }
 
+impl Received {
+    /// Returns how many requests are to be sent at the same time, of which there are `receives` now.
+    fn next_receives(self, receives: usize, is_long_poll: bool) -> usize {
+        // The time of a long poll is mostly that until the first message is sent.
+        let is_slow = !is_long_poll && self.latency > SLOW_RESPONSE;
+        match self.messages {
+            0 => receives.saturating_sub(1).max(1),
+            _ if is_slow => receives.saturating_sub(1).max(1),
+            BUSY_RESPONSE.. if self.latency <= SLOW_RESPONSE => (receives + 1).min(MAX_RECEIVES),
+            _ => receives,
+        }
+    }
+}
+
 /// A time without a response to receive requests.
 #[derive(Debug, Default)]
 struct Outage {
@@ -588,5 +605,35 @@ impl Outage {
             intake.log.info(&intake.name, "the queue responds again");
         }
         *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_follow_the_messages_and_the_service() {
+        let received = |messages, millis| Received {
+            messages,
+            new: messages,
+            latency: Duration::from_millis(millis),
+        };
+        for (received, is_long_poll, expected) in [
+            (received(10, 20), false, 5),
+            (received(10, 20), true, 5),
+            (received(5, 20), false, 5),
+            (received(2, 20), false, 4),
+            (received(0, 1_000), false, 3),
+            (received(0, 20_000), true, 3),
+            // After a quiet time, one message does not show that there are many.
+            (received(10, 9_000), true, 4),
+            // A busy service.
+            (received(10, 1_500), false, 3),
+        ] {
+            assert_eq!(received.next_receives(4, is_long_poll), expected, "{is_long_poll}");
+        }
+        assert_eq!(received(0, 0).next_receives(1, false), 1);
+        assert_eq!(received(10, 0).next_receives(MAX_RECEIVES, false), MAX_RECEIVES);
     }
 }

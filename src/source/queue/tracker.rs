@@ -127,6 +127,8 @@ pub(super) struct Tracker {
 struct InFlightMessage {
     id: String,
     receipt: String,
+    /// How often it was received when it got this receipt.
+    receive_count: u32,
     /// When it becomes visible to others, unless it is extended.
     visible_at: Instant,
     /// When it was sent, in milliseconds of the Unix epoch.
@@ -228,7 +230,11 @@ impl Tracker {
         if let Some(known) = self.by_id.get(&message.id)
             && let Some(in_flight) = self.messages.get_mut(known)
         {
-            in_flight.receipt.clone_from(&message.receipt);
+            // Responses may arrive in another order than they were made in.
+            if message.receive_count >= in_flight.receive_count {
+                in_flight.receipt.clone_from(&message.receipt);
+                in_flight.receive_count = message.receive_count;
+            }
             in_flight.visible_at = visible_at;
             if in_flight.phase == MessagePhase::Lost {
                 in_flight.phase = MessagePhase::Reading;
@@ -251,6 +257,7 @@ impl Tracker {
             InFlightMessage {
                 id: message.id.clone(),
                 receipt: message.receipt.clone(),
+                receive_count: message.receive_count,
                 visible_at,
                 sent: message.sent,
                 parts_left: 0,
@@ -675,6 +682,21 @@ mod tests {
         let foreign = new(&mut tracker, "foreign");
         tracker.end(foreign, PartitionResult::Foreign { kind: String::new() });
         assert_eq!(receive(&mut tracker, "foreign", "2", now), Reception::Known);
+    }
+
+    #[test]
+    fn a_response_that_is_late_does_not_bring_back_an_earlier_receipt() {
+        let mut tracker = tracker(MessageDeletion::Settled);
+        let receive = |tracker: &mut Tracker, receive_count, receipt| {
+            let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            let message = ReceivedMessage { receive_count, ..message("m", receipt) };
+            tracker.receive(&message, slot, Instant::now())
+        };
+        let Reception::New(key) = receive(&mut tracker, 2, "second") else { panic!() };
+        assert_eq!(receive(&mut tracker, 1, "first"), Reception::InFlight);
+        assert_eq!(tracker.receipt(key).as_deref(), Some("second"));
+        assert_eq!(receive(&mut tracker, 3, "third"), Reception::InFlight);
+        assert_eq!(tracker.receipt(key).as_deref(), Some("third"));
     }
 
     #[test]

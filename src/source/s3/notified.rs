@@ -139,7 +139,8 @@ impl NotifiedObjects {
             Err((object, error)) => NotifiedObject::Unreadable {
                 partition: object.partition(&bucket.name),
                 size: object.size,
-                is_whole_bucket: bucket.on_failure(error.scope),
+                // A message may name a bucket that does not exist.
+                is_whole_bucket: bucket.on_failure(error.scope) && !is_missing_bucket(&error),
                 error: explained(error),
             },
         }
@@ -251,6 +252,11 @@ fn known(bucket: &str, object: &S3Object, finished: &FinishedPartition) -> Optio
 /// Returns whether the object has another `ETag` than the one that was asked for.
 fn is_other_version(error: &S3Error) -> bool {
     error.service_error.as_ref().is_some_and(|service| service.status == Some(412))
+}
+
+fn is_missing_bucket(error: &S3Error) -> bool {
+    let code = error.service_error.as_ref().and_then(|service| service.code.as_deref());
+    matches!(code, Some("NoSuchBucket" | "NoSuchAccessPoint"))
 }
 
 /// Returns the error with what it means for an object that was named and not listed.
