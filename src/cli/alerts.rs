@@ -270,11 +270,13 @@ impl AlertPlan {
 
     /// Leaves the alerts of an action as they are if its definition may exist in a file that is not given, and tells which.
     fn wait_for(&mut self, action: String, log: &Log) {
-        let missing = match is_action_of_rule(&action) {
-            true => "without the rules that define it",
-            false if self.path.is_none() => "without the action file",
+        let missing = if is_action_of_rule(&action) {
+            "without the rules that define it"
+        } else if self.path.is_none() {
+            "without the action file"
+        } else {
             // It is not defined any more.
-            false => return,
+            return;
         };
         log.warn("--actions", format_args!("{missing}, alerts for {action} wait"));
         self.waiting.push(action);

@@ -213,13 +213,12 @@ mod tests {
                 .into_iter()
                 .chain(words.iter().map(String::as_str))
                 .collect();
-            let result = mode(&words);
-            match NOT_IN_DRY_RUN.contains(&&*option) {
-                true => {
-                    assert_eq!(result, Err(format!("'{option}' has no effect with '--dry-run'")))
-                }
-                false => assert_eq!(result, Ok(Mode::DryRun), "{words:?}"),
-            }
+            let expected = if NOT_IN_DRY_RUN.contains(&&*option) {
+                Err(format!("'{option}' has no effect with '--dry-run'"))
+            } else {
+                Ok(Mode::DryRun)
+            };
+            assert_eq!(mode(&words), expected, "{words:?}");
         }
     }
 
