@@ -227,8 +227,8 @@ impl MessageIntake {
         };
         let fetch = Arc::clone(&intake).fetch_all(to_fetch, out.clone());
         let read = async {
-            let (received, fetched) = tokio::join!(receive, fetch);
-            received.and(fetched)
+            // The first error ends both: what is received after it would only use up receives.
+            tokio::try_join!(receive, fetch).map(|((), ())| ())
         };
         tokio::select! {
             biased;
