@@ -1,4 +1,4 @@
-//! trailload loads AWS CloudTrail events into Elasticsearch and OpenSearch, and searches and explains them, and sends alerts.
+//! trailload loads AWS CloudTrail events into Elasticsearch and OpenSearch, searches and explains them, and sends alerts.
 //!
 //! # How an event flows
 //!
@@ -14,7 +14,8 @@
 //! bounded. [`pipeline`] carries records and decides nothing about an event; what is done with them is a
 //! [`Consumer`](pipeline::Consumer): `load`, its dry run, `search`, `watch`, its dry run and `schema --observed` are consumers. A
 //! search has no sink and no checkpoint: its workers evaluate a [`Query`](filter::query::Query), and print what matches. The
-//! workers of `watch` evaluate rules; the checkpoint decides which matches are alerts, and keeps each until it is delivered.
+//! workers of `watch` evaluate rules; the checkpoint decides which matches are alerts, and keeps each until it is delivered. A
+//! source that has to know when an input is settled, such as a queue, receives its [`PartitionResult`](event::PartitionResult).
 //!
 //! # Modules
 //!
@@ -28,13 +29,14 @@
 //! | [`aws`] | sessions and credentials, accounts and Regions, classification of AWS errors |
 //! | [`filter`] | predicates on one event: IAM actions, match expressions, JMESPath, rules, Sigma; who made a call |
 //! | [`schema`] | the shapes of all AWS API calls, and how CloudTrail spells their fields |
+//! | [`dashboard`] | the dashboards: their panels as saved objects, as requests to an engine, and computed from documents |
 //! | [`normalize`] | turns a record into a document: id, index, rewritten keys, field registry |
 //! | [`report`] | metrics, progress bars, log lines, the summary |
-//! | [`source`] | lists and fetches inputs, decompresses them, finds the records in them |
-//! | [`sink`] | writes batches to an engine: mappings, bulk requests, retries, the result of each document; prints events; sends alerts |
-//! | [`checkpoint`] | the SQLite file: what is complete, coverage of time, dead letters, discovered fields, the memory of alerts |
+//! | [`source`] | lists and fetches inputs, receives messages of queues, decompresses inputs, finds the records in them |
+//! | [`sink`] | writes batches to an engine: mappings, bulk requests, retries, the result of each document; prepares engines and dashboards; prints events; sends alerts |
+//! | [`checkpoint`] | the SQLite file: what is complete, coverage of time, dead letters, discovered fields, the memory of alerts (which a table of DynamoDB can share) |
 //! | [`pipeline`] | threads, queues and order of a run, generic over its consumer |
-//! | [`cli`] | arguments, plans, commands, messages and exit codes |
+//! | [`cli`] | arguments, plans, commands, messages and exit codes; the function of AWS Lambda |
 //!
 //! Two values flow against that direction: the sink updates [`normalize::FieldRegistry`] with what the mappings of live indices have
 //! decided, and [`checkpoint::CheckpointReader`] tells sources which inputs are complete.
@@ -43,7 +45,7 @@
 //!
 //! | term | meaning |
 //! |---|---|
-//! | source | where events come from: the event history (`lookup`), a trail bucket, files, standard input |
+//! | source | where events come from: the event history (`lookup`), a trail bucket, a queue, files, standard input |
 //! | partition | a part of a source that is read and resumed on its own: a file, an S3 object, a time slice of an account, Region and category |
 //! | record, event, document | one CloudTrail record as bytes; parsed; as it is indexed |
 //! | batch, bulk request, receipt | documents that are sent together; the HTTP request; the results of its documents |
@@ -57,6 +59,8 @@
 //! | shape, spelling | the structure of a request or response in an API model; the name that CloudTrail writes for one of its fields |
 //! | rule, alert | events, an expression and thresholds; what a rule reports when it fires |
 //! | action, receiver, delivery | where alerts are sent, by name; its client; one alert for one action |
+//! | message | what a queue delivers: events, or the names of objects that contain them |
+//! | dashboard, panel, saved object | a page of panels; a question with its query; how Kibana and OpenSearch Dashboards store both |
 //! | unmapped terms | `path=value` of what has no field of its own (`trailload.unmapped`) |
 //! | distribution | Elasticsearch or OpenSearch |
 //! | throttled, rejected, unreachable | asked to slow down; refused for its content; no response |
