@@ -516,6 +516,19 @@ fn a_delivery_is_deleted_when_it_is_made_and_its_alert_with_the_last() {
 }
 
 #[test]
+fn an_alert_that_its_receivers_have_acknowledged_is_not_undelivered() {
+    let mut memory = Memory::of("actions: [a, b]\n");
+    memory.record(&minutes(&[1]));
+    let undelivered = |memory: &Memory| undelivered_events(&memory.connection).unwrap().len();
+    let acknowledged = |number| DeliveryUpdate::Ended(DeliveryOutcome::Acknowledged { number });
+    update(&memory, &acknowledged(1), 10);
+    assert_eq!(undelivered(&memory), 1, "by one action of two");
+    update(&memory, &acknowledged(2), 11);
+    assert_eq!(undelivered(&memory), 0);
+    assert_eq!(memory.pending()[0].state, DeliveryState::Acknowledged, "it is still to be told");
+}
+
+#[test]
 fn a_dead_letter_keeps_its_cause_and_attempts_and_can_be_retried_or_accepted() {
     let mut memory = Memory::of("");
     memory.record(&minutes(&[1, 2, 3]));

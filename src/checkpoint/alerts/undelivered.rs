@@ -17,12 +17,14 @@ pub struct UndeliveredEvent {
     pub event_id: String,
 }
 
-/// Returns the alerts that are pending or dead letters, without those that the user accepted.
+/// Returns the alerts that are pending or dead letters, without those that the user accepted and those that a receiver has acknowledged:
+/// if the event of one of these came again, another process would send it again.
 pub(in crate::checkpoint) fn undelivered_events(
     connection: &Connection,
 ) -> rusqlite::Result<Vec<UndeliveredEvent>> {
     let sql = "SELECT content FROM alerts WHERE EXISTS \
-         (SELECT 1 FROM alert_deliveries WHERE alert = alerts.number AND accepted IS NULL) ORDER BY number";
+         (SELECT 1 FROM alert_deliveries WHERE alert = alerts.number AND accepted IS NULL AND acknowledged IS NULL) \
+         ORDER BY number";
     let mut statement = connection.prepare_cached(sql)?;
     let events = statement.query_map([], |row| {
         let stored = CompressedText::from_bytes(row.get(0)?);

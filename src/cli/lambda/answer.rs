@@ -38,6 +38,19 @@ impl MessageResult {
         *self == Self::Done
     }
 
+    /// Adds the result of another part of the message. The first part that is not done decides, but one that is not CloudTrail's does
+    /// not hide that another one has to come again.
+    pub(super) fn add(&mut self, part: Self) {
+        let is_decided = match self {
+            Self::Done => false,
+            Self::Foreign { .. } => matches!(part, Self::Done | Self::Foreign { .. }),
+            Self::Failed { .. } | Self::Unfinished => true,
+        };
+        if !is_decided {
+            *self = part;
+        }
+    }
+
     /// Returns why the message is not done.
     pub(super) fn reason(&self) -> Option<String> {
         match self {
@@ -136,6 +149,25 @@ mod tests {
         ];
         assert_eq!(answer(&batch), ["2", "4", "5"]);
         assert_eq!(answer(&batch[..1]), [""; 0]);
+    }
+
+    #[test]
+    fn a_part_that_is_foreign_does_not_hide_one_that_failed() {
+        use MessageResult::{Done, Unfinished};
+        let foreign = || MessageResult::Foreign { reason: "text".to_owned() };
+        let of = |parts: [MessageResult; 2]| {
+            let mut results = [Done];
+            for part in parts {
+                results[0].add(part);
+            }
+            accept_foreign(&mut results);
+            results[0].clone()
+        };
+        assert_eq!(of([foreign(), failed()]), failed());
+        assert_eq!(of([failed(), foreign()]), failed());
+        assert_eq!(of([foreign(), Unfinished]), Unfinished);
+        assert_eq!(of([failed(), Unfinished]), failed());
+        assert_eq!(of([foreign(), Done]), Done);
     }
 
     #[test]

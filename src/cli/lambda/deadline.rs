@@ -74,7 +74,8 @@ mod tests {
     #[test]
     fn the_margin_suits_the_time() {
         let now = Instant::now();
-        let margin = |left: Duration| left - (Deadline::new(now, Some(left)).drain - now);
+        let margin =
+            |left: Duration| (now + left).duration_since(Deadline::new(now, Some(left)).drain);
         assert_eq!(margin(seconds(900)), seconds(5));
         assert_eq!(margin(seconds(30)), seconds(3));
         assert_eq!(margin(seconds(4)), seconds(1));

@@ -73,7 +73,9 @@ impl Function {
     ) -> Result<Self, Failure> {
         let context = FunctionContext::new(environment, log);
         let mut task = match &settings.task {
-            FunctionTask::Watch(args) => Task::Watch(WatchTask::new(args, environment, log)?),
+            FunctionTask::Watch(args) => {
+                Task::Watch(Box::new(WatchTask::new(args, environment, log)?))
+            }
             FunctionTask::Load(args) => {
                 Task::Load(Box::new(LoadTask::new(args, environment, log)?))
             }
@@ -120,14 +122,15 @@ impl Function {
         let (messages, parts) = Messages::new(bodies);
         let scope = self.task.scope();
         let waits = WaitReporter::start(scope.metrics.waits.clone(), self.context.log.clone());
-        let work = async {
+        // The future of a run is large.
+        let work = Box::pin(async {
             let source = self
                 .reader
                 .open(parts, messages.kept(), self.context.memory, &scope.metrics.waits)
                 .await?;
             let undelivered = self.undelivered.on_run(bodies);
             Ok(self.task.run(source, &scope, undelivered, &self.context).await)
-        };
+        });
         let ended: Result<TaskEnd, Failure> = deadline.run(&scope.trigger, work).await?;
         drop(waits);
         let end = ended.unwrap_or_else(TaskEnd::failed);

@@ -160,11 +160,8 @@ impl Messages {
                 Some(PartitionResult::Failed { cause }) => MessageResult::Failed { cause },
                 None => MessageResult::Unfinished,
             };
-            // The first part that is not done decides.
-            if let Some(known) =
-                results.get_mut(message).filter(|known| **known == MessageResult::Done)
-            {
-                *known = result;
+            if let Some(known) = results.get_mut(message) {
+                known.add(result);
             }
         }
         let content =

@@ -172,9 +172,10 @@ impl FunctionEnvironment<'_> {
         };
         Ok(FunctionSettings {
             task,
-            foreign: match self.flag(FOREIGN_MESSAGES)? {
-                true => ForeignMessages::Deleted,
-                false => ForeignMessages::Refused,
+            foreign: if self.flag(FOREIGN_MESSAGES)? {
+                ForeignMessages::Deleted
+            } else {
+                ForeignMessages::Refused
             },
             requester_pays: self.flag(REQUESTER_PAYS)?,
         })
@@ -187,8 +188,11 @@ impl FunctionEnvironment<'_> {
             if known().any(|known| known == name) {
                 continue;
             }
+            // All names begin alike, which would make any two of them similar.
+            let without_prefix = |name: &str| name.trim_start_matches(PREFIX).to_owned();
+            let rest = without_prefix(name);
             let similar = known()
-                .map(|known| (strsim::jaro_winkler(known, name), known))
+                .map(|known| (strsim::jaro_winkler(&without_prefix(known), &rest), known))
                 .max_by(|one, other| one.0.total_cmp(&other.0))
                 .filter(|(similarity, _)| *similarity >= SIMILARITY);
             let hint = match similar {
@@ -379,12 +383,15 @@ mod tests {
         assert_eq!(settings.foreign, ForeignMessages::Deleted);
     }
 
+    /// A folder, variables, and parts of the heading and of the hint of the failure.
+    type Case<'c> = (&'c Path, &'c [(&'c str, &'c str)], &'c str, &'c str);
+
     #[test]
     fn what_is_wrong_is_named_by_its_variable() {
         let package = folder(&["rules/a.yml"]);
         let empty = folder(&[]);
         let into = ("TRAILLOAD_INTO", "https://u:hunter2@search.example");
-        let table: &[(&Path, &[(&str, &str)], &str, &str)] = &[
+        let table: &[Case<'_>] = &[
             (empty.path(), &[], "neither rules nor an engine", "TRAILLOAD_INTO to load"),
             (
                 package.path(),

@@ -149,15 +149,17 @@ impl TaskEnd {
 
     /// Adds what the checkpoint keeps because it is not delivered or was rejected.
     fn with_unsettled(mut self, checkpoint: &Path) -> Self {
-        let has_undelivered = self.alerts.is_some_and(|alerts| alerts.undelivered() > 0);
         let has_rejected = self.documents.is_some_and(|documents| documents.dead_letters > 0);
-        if has_undelivered || has_rejected {
+        if self.alerts.is_some() || has_rejected {
             match unsettled(checkpoint) {
                 Ok((undelivered, rejected)) => {
                     self.undelivered = undelivered;
                     self.rejected = rejected;
                 }
                 Err(error) => {
+                    let cause = error.to_string();
+                    self.undelivered =
+                        UndeliveredEnd { cause, is_unknown: true, ..UndeliveredEnd::default() };
                     self.failure.get_or_insert(error.into());
                 }
             }
@@ -178,7 +180,8 @@ fn unsettled(checkpoint: &Path) -> Result<(UndeliveredEnd, BTreeSet<String>), ch
         })
         .collect();
     let events = reader.undelivered_events()?;
-    let undelivered = UndeliveredEnd { events, cause: causes.join("; ") };
+    let cause = causes.join("; ");
+    let undelivered = UndeliveredEnd { events, cause, is_unknown: false };
     Ok((undelivered, reader.partitions_with_dead_letters()?))
 }
 
@@ -299,22 +302,21 @@ impl FunctionAlerts {
             )
         })
     }
+}
 
-    /// Logs what went wrong, and returns the summary.
-    fn summary(
-        &self,
-        store: Option<&CheckpointStore>,
-        checkpoint: &Path,
-        delivery: &DeliveryReport,
-    ) -> AlertSummary {
-        let totals = store.map(CheckpointStore::alert_totals).unwrap_or_default();
-        AlertSummary::new(totals, delivery, checkpoint)
-    }
+/// Returns the summary of the alerts of a run.
+fn alert_summary(
+    store: Option<&CheckpointStore>,
+    checkpoint: &Path,
+    delivery: &DeliveryReport,
+) -> AlertSummary {
+    let totals = store.map(CheckpointStore::alert_totals).unwrap_or_default();
+    AlertSummary::new(totals, delivery, checkpoint)
 }
 
 /// The task of the function.
 pub(super) enum Task {
-    Watch(WatchTask),
+    Watch(Box<WatchTask>),
     Load(Box<LoadTask>),
 }
 
@@ -416,7 +418,7 @@ impl WatchTask {
         let WatchEnd { run: RunEnd { outcome, store }, input, delivery } =
             Box::pin(pipeline::watch::watch(config, store)).await;
         warn_about_failed_rules(&self.alerts.plan.rules, &input.failures, log);
-        let summary = self.alerts.summary(store.as_ref(), &self.checkpoint, &delivery);
+        let summary = alert_summary(store.as_ref(), &self.checkpoint, &delivery);
         let failure = outcome.err().map(Failure::from);
         let failure = failure.or_else(|| delivery.fault.as_ref().and_then(delivery_failure));
         Ok(TaskEnd {
@@ -551,7 +553,7 @@ impl LoadTask {
             warn_about_failed_rules(&alerts.plan.rules, &ended.failures, log);
             let fault = ended.delivery.fault.as_ref();
             failure = failure.take().or_else(|| fault.and_then(delivery_failure));
-            alerts.summary(store.as_ref(), &self.plan.checkpoint, &ended.delivery)
+            alert_summary(store.as_ref(), &self.plan.checkpoint, &ended.delivery)
         });
         let failure = close(store, failure);
         if failure.is_some() {

@@ -50,6 +50,8 @@ pub(super) enum UndeliveredAlerts {
 pub(super) struct UndeliveredMemory {
     /// Hashes of the messages whose alerts were not delivered.
     messages: HashSet<u64>,
+    /// Those of them that may have an alert whose event was not found in any.
+    suspects: HashSet<u64>,
     /// The ids of the alerts that are not delivered.
     alerts: HashSet<String>,
     /// Whether a process that Lambda has ended may have left alerts.
@@ -58,7 +60,12 @@ pub(super) struct UndeliveredMemory {
 
 impl Default for UndeliveredMemory {
     fn default() -> Self {
-        Self { messages: HashSet::new(), alerts: HashSet::new(), is_first_run: true }
+        Self {
+            messages: HashSet::new(),
+            suspects: HashSet::new(),
+            alerts: HashSet::new(),
+            is_first_run: true,
+        }
     }
 }
 
@@ -81,36 +88,49 @@ impl UndeliveredMemory {
         end: &UndeliveredEnd,
         results: &mut [MessageResult],
     ) {
-        let UndeliveredEnd { events, cause } = end;
+        let UndeliveredEnd { events, cause, is_unknown } = end;
         let ids: BTreeSet<String> = events.iter().map(|event| event.event_id.clone()).collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let attribution = Attribution::new(&ids, contents);
         // An event without an id is known by a hash, which no message contains.
-        let is_unknown = |event: &UndeliveredEvent| {
-            !attribution.found.contains(&event.event_id) && !self.alerts.contains(&event.alert)
+        let mut hidden =
+            events.iter().filter(|event| !attribution.found.contains(&event.event_id)).peekable();
+        let has_hidden = hidden.peek().is_some();
+        let may_be_anywhere =
+            *is_unknown || hidden.any(|event| !self.alerts.contains(&event.alert));
+        let problem = if *is_unknown {
+            "whether its alerts are delivered is not known"
+        } else {
+            "an alert of it is not delivered"
         };
-        let may_be_anywhere = events.iter().any(is_unknown);
-        let failed =
-            || MessageResult::Failed { cause: format!("an alert of it is not delivered: {cause}") };
+        let failed = || MessageResult::Failed { cause: format!("{problem}: {cause}") };
         let messages = results.iter_mut().zip(contents).zip(&attribution.contains);
         for (((result, content), contains), body) in messages.zip(bodies) {
             let is_read = !content.parts.is_empty() || content.is_cut;
-            if *contains || (may_be_anywhere && is_read) {
-                if result.is_done() {
-                    *result = failed();
-                }
+            // One that came again, and whose event is not found again.
+            let is_suspect = may_be_anywhere || has_hidden && self.suspects.contains(&hash(body));
+            if *contains || (is_suspect && is_read) {
+                result.add(failed());
                 self.remember(body);
+                if is_suspect {
+                    self.suspects.insert(hash(body));
+                }
             }
+        }
+        if *is_unknown {
+            return;
         }
         self.alerts = events.iter().map(|event| event.alert.clone()).collect();
         if events.is_empty() {
             self.messages.clear();
+            self.suspects.clear();
         }
     }
 
     fn remember(&mut self, body: &Bytes) {
         if self.messages.len() >= MAX_MESSAGES {
             self.messages.clear();
+            self.suspects.clear();
         }
         self.messages.insert(hash(body));
     }
@@ -128,6 +148,8 @@ pub(super) struct UndeliveredEnd {
     pub(super) events: Vec<UndeliveredEvent>,
     /// Why not.
     pub(super) cause: String,
+    /// Whether the checkpoint cannot be read, so that there may be others.
+    pub(super) is_unknown: bool,
 }
 
 /// What a message contained.
@@ -252,6 +274,51 @@ mod tests {
         assert_eq!(attribution.contains, [true, true, false]);
         assert_eq!(attribution.found, ["a-2", "b-2"].map(str::to_owned).into());
         assert_eq!(Attribution::new(&[], &messages).contains, [false; 3]);
+    }
+
+    /// Returns the results of messages of one part each after a run, and remembers them.
+    fn end(
+        memory: &mut UndeliveredMemory,
+        bodies: &[&str],
+        end: &UndeliveredEnd,
+    ) -> Vec<MessageResult> {
+        let bodies: Vec<Bytes> =
+            bodies.iter().map(|body| Bytes::copy_from_slice(body.as_bytes())).collect();
+        let contents: Vec<_> =
+            bodies.iter().map(|body| message(vec![body.clone()], false)).collect();
+        let mut results = vec![MessageResult::Done; bodies.len()];
+        memory.on_end(&bodies, &contents, end, &mut results);
+        results
+    }
+
+    fn are_done(results: &[MessageResult]) -> Vec<bool> {
+        results.iter().map(MessageResult::is_done).collect()
+    }
+
+    #[test]
+    fn a_message_whose_event_cannot_be_found_fails_each_time_it_comes() {
+        let (one, other) = (records(&["a-1"]), records(&["b-1"]));
+        let event = UndeliveredEvent { alert: "1".to_owned(), event_id: "a hash".to_owned() };
+        let undelivered = UndeliveredEnd { events: vec![event], ..UndeliveredEnd::default() };
+        let mut memory = UndeliveredMemory::default();
+        for _ in 0..3 {
+            assert_eq!(are_done(&end(&mut memory, &[&one], &undelivered)), [false]);
+            assert_eq!(are_done(&end(&mut memory, &[&other], &undelivered)), [true]);
+        }
+        assert_eq!(are_done(&end(&mut memory, &[&one], &UndeliveredEnd::default())), [true]);
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_read_fails_what_was_read() {
+        let unknown = UndeliveredEnd {
+            cause: "no disk".to_owned(),
+            is_unknown: true,
+            ..UndeliveredEnd::default()
+        };
+        let mut memory = UndeliveredMemory::default();
+        let results = end(&mut memory, &[&records(&["a-1"])], &unknown);
+        let cause = "whether its alerts are delivered is not known: no disk".to_owned();
+        assert_eq!(results, [MessageResult::Failed { cause }]);
     }
 
     #[test]
