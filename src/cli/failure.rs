@@ -619,7 +619,10 @@ mod tests {
         let unknown = source::Error::UnknownScheme { word: "gs://b".to_owned() };
         let failure = Failure::from(unknown);
         assert_eq!(failure.exit, Exit::Usage);
-        assert!(failure.heading.contains("s3://BUCKET/PREFIX, and lookup"), "{failure:?}");
+        assert!(
+            failure.heading.contains("s3://BUCKET/PREFIX, sqs://QUEUE, and lookup"),
+            "{failure:?}"
+        );
         let source = io::Error::from(io::ErrorKind::PermissionDenied);
         let failure = Failure::from(source::Error::List { name: "trail".to_owned(), source });
         assert_eq!((failure.exit, failure.causes.len()), (Exit::ActionRequired, 1));

@@ -502,8 +502,6 @@ fn lean_documents_map_the_parameters_of_the_core_and_no_others() {
     let mut normalizer = normalizer(FieldProfile::Lean);
     let record = r#"{"eventID":"a7a2a2a2-1111-2222-3333-444444444444","eventTime":"2024-01-01T00:00:00Z","requestParameters":{"groupId":"sg-1","instanceId":"i-1","tags":{"a":"b"}},"responseElements":{"ConsoleLogin":{"x":1}},"additionalEventData":"text"}"#;
     let slow = document(&mut normalizer, record);
-    let copied = normalizer.try_copy(record.as_bytes(), 0, &mut Vec::new());
-    assert!(copied.is_some(), "{slow}");
     let slow = value(&slow);
     let terms = to_json!([
         "requestParameters.instanceId=i-1",
@@ -514,7 +512,7 @@ fn lean_documents_map_the_parameters_of_the_core_and_no_others() {
     assert_eq!(slow["requestParameters"]["groupId"], "sg-1");
     assert_eq!(slow["additionalEventData_value"], "text");
     assert_eq!(restore_record(slow.to_string().as_bytes()).unwrap(), record.as_bytes());
-    // Every record takes the fast path, whether the kind table knows its parameters or not.
+    // A record without conflicts takes the fast path, whether the kind table knows its parameters or not.
     let other = record.replace("instanceId", "imageId").replace("tags", "madeUp");
     let other = other.replace(r#"{"x":1}"#, r#""Success""#).replace(r#""text""#, "{}");
     assert!(normalizer.try_copy(other.as_bytes(), 0, &mut Vec::new()).is_some(), "{other}");

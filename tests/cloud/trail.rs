@@ -192,7 +192,7 @@ fn a_trail_is_a_source_by_its_arn_and_a_bucket_too() {
     });
     world.load_from(&s3, &[arn]).run().exits(0).counted([10, 10, 0, 0]);
     world.load_from(&s3, &["arn:aws:s3:::trail/*"]).run().exits(0).counted([60, 60, 0, 0]);
-    let run = world.load_from(&s3, &["arn:aws:sqs:eu-west-1:111122223333:queue"]).run().exits(2);
+    let run = world.load_from(&s3, &["arn:aws:sns:eu-west-1:111122223333:topic"]).run().exits(2);
     run.says(["arn:aws:s3:::BUCKET/PREFIX", "accesspoint/NAME"]);
 }
 

@@ -20,7 +20,7 @@ struct Calls {
     bulks: usize,
     mappings: usize,
     learned: usize,
-    /// Everything that changes something, but for bulks. A refresh only makes documents visible.
+    /// Everything that changes something, but for bulks and the document about the run. A refresh only makes documents visible.
     changes: usize,
 }
 
@@ -37,6 +37,7 @@ impl Calls {
                 !call.starts_with("GET ")
                     && !call.starts_with("HEAD ")
                     && !["/_bulk", "/_refresh"].iter().any(|end| call.ends_with(end))
+                    && !call.contains("-runs/_create/")
             }),
         }
     }

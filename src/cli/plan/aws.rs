@@ -441,7 +441,7 @@ mod tests {
     fn an_option_that_would_change_nothing_is_refused() {
         for (typed, option) in [
             (&["a.json", "--profile", "p"][..], "'--profile' applies only to sources in AWS"),
-            (&["a.json", "--regions", "all"], "'--regions' applies only to sources in AWS"),
+            (&["a.json", "--regions", "all"], "'--regions' applies only to the event history"),
             (&["s3://logs", "--insights"], "'--insights' applies only to the event history"),
             (&["s3://logs", "--overlap", "1h"], "'--overlap' applies only to the event history"),
             (&["lookup", "--kinds", "Insight"], "'--kinds' applies only to trail buckets"),

@@ -335,10 +335,10 @@ async fn envelope_fields_belong_to_one_record_only() {
     let sink = Arc::new(FakeSink::default());
     super::load(load, Arc::clone(&sink), store).await.run.outcome.unwrap();
     let body = String::from_utf8(sink.body.lock().unwrap().clone()).unwrap();
-    let lookup = r#""trailload":{"lookup":{"username":"alice","resources":[{"name":"b"}]}}"#;
+    let lookup = r#""lookup":{"username":"alice","resources":[{"name":"b"}]}"#;
     for line in body.lines().filter(|line| line.contains("@timestamp")) {
         assert_eq!(line.contains(lookup), line.contains("000001\""), "{line}");
-        assert_eq!(line.contains("trailload"), line.contains("000001\""), "{line}");
+        assert_eq!(line.contains("\"lookup\""), line.contains("000001\""), "{line}");
     }
     assert!(body.contains(lookup), "{body}");
 }
