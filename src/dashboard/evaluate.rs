@@ -7,7 +7,6 @@
 //! incomplete.
 
 use std::{
-    borrow::Cow,
     cmp::Ordering,
     collections::{BTreeMap, HashMap, HashSet},
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
@@ -418,12 +417,12 @@ impl Path<'_> {
     fn add_to_term(
         &mut self,
         groups: &mut HashMap<Box<str>, Group>,
-        value: &Cow<'_, str>,
+        value: &str,
         depth: usize,
         fields: &DocumentFields<'_>,
         time: i64,
     ) {
-        if let Some(group) = groups.get_mut(&**value) {
+        if let Some(group) = groups.get_mut(value) {
             return self.add(group, depth + 1, fields, time);
         }
         if depth > 0 && self.usage.groups > MAX_GROUPS {
@@ -433,7 +432,7 @@ impl Path<'_> {
         }
         let mut group = Group::default();
         self.add(&mut group, depth + 1, fields, time);
-        groups.insert(value.as_ref().into(), group);
+        groups.insert(value.into(), group);
         self.usage.groups += 1;
     }
 
@@ -443,7 +442,7 @@ impl Path<'_> {
         }
         for (state, (kind, slot)) in group.metrics.iter_mut().zip(self.metrics) {
             match (state, slot) {
-                (MetricState::Count, _) => {}
+                (MetricState::Count, _) | (MetricState::Unique(_), None) => {}
                 (MetricState::Unique(hashes), Some(slot)) => {
                     for value in fields.values(*slot) {
                         let hash = hashes.hasher().hash_one(value.as_ref());
@@ -465,7 +464,6 @@ impl Path<'_> {
                         *number = Some(kind.combine(*number, value));
                     }
                 }
-                (MetricState::Unique(_), None) => {}
             }
         }
     }
@@ -569,10 +567,14 @@ impl Group {
                 *times = longer;
             }
             Subgroups::Terms(groups) => {
-                groups.values_mut().for_each(|group| group.rescale(scale, metrics));
+                for group in groups.values_mut() {
+                    group.rescale(scale, metrics);
+                }
             }
             Subgroups::Filters(groups) => {
-                groups.iter_mut().for_each(|group| group.rescale(scale, metrics));
+                for group in groups {
+                    group.rescale(scale, metrics);
+                }
             }
         }
     }

@@ -82,7 +82,12 @@ pub fn saved_objects(dashboards: &Dashboards, prefix: &str) -> Vec<SavedObject> 
 
 /// Returns objects as the lines of an export file.
 pub fn to_ndjson(objects: &[SavedObject]) -> String {
-    objects.iter().map(|object| format!("{}\n", object.json)).collect()
+    let mut lines = String::new();
+    for object in objects {
+        lines.push_str(&object.json.to_string());
+        lines.push('\n');
+    }
+    lines
 }
 
 /// Returns how many groups each shard reports for a bucket at this depth.
@@ -101,7 +106,7 @@ impl Writer<'_> {
         let title = self.names.index(self.view);
         let attributes = json!({ "title": title, "timeFieldName": TIME_FIELD });
         let id = self.names.index_pattern(self.view.data);
-        object("index-pattern", id, attributes, Vec::new(), INDEX_PATTERN_VERSION)
+        object("index-pattern", id, &attributes, &[], INDEX_PATTERN_VERSION)
     }
 
     /// Returns the selection fields that narrow a dashboard.
@@ -134,7 +139,7 @@ impl Writer<'_> {
             "pinFilters": false,
             "controls": controls,
         });
-        let references = fields()
+        let references: Vec<Value> = fields()
             .map(|(number, _)| reference("index-pattern", &index_pattern, &name(number)))
             .collect();
         let title = self.names.title(self.view, "Which part of it?");
@@ -143,7 +148,7 @@ impl Writer<'_> {
         let source = json!({ "query": kql(""), "filter": [] });
         let attributes = visualization(&title, &state, &source);
         let id = self.names.filters(self.view.data);
-        object("visualization", id, attributes, references, VISUALIZATION_VERSION)
+        object("visualization", id, &attributes, &references, VISUALIZATION_VERSION)
     }
 
     fn documents(&self) -> SavedObject {
@@ -164,7 +169,7 @@ impl Writer<'_> {
             "kibanaSavedObjectMeta": { "searchSourceJSON": source.to_string() },
         });
         let id = self.names.documents(self.view.data);
-        object("search", id, attributes, vec![self.index_reference()], SEARCH_VERSION)
+        object("search", id, &attributes, &[self.index_reference()], SEARCH_VERSION)
     }
 
     fn panel(&self, panel: &Panel) -> SavedObject {
@@ -182,8 +187,8 @@ impl Writer<'_> {
         object(
             "visualization",
             self.names.panel(panel),
-            attributes,
-            references,
+            &attributes,
+            &references,
             VISUALIZATION_VERSION,
         )
     }
@@ -222,8 +227,8 @@ impl Writer<'_> {
         object(
             "dashboard",
             self.names.dashboard(dashboard),
-            attributes,
-            references,
+            &attributes,
+            &references,
             DASHBOARD_VERSION,
         )
     }
@@ -236,8 +241,8 @@ impl Writer<'_> {
 fn object(
     kind: &'static str,
     id: String,
-    attributes: Value,
-    references: Vec<Value>,
+    attributes: &Value,
+    references: &[Value],
     version: &str,
 ) -> SavedObject {
     let title = attributes["title"].as_str().unwrap_or_default().to_owned();

@@ -115,17 +115,18 @@ pub(super) fn scan(
     Some(scanner.result)
 }
 
-/// Returns the range of the string that comes next, if it is one. `None` if it contains escapes: such a record takes the slow
-/// path.
+/// Returns where the content of the value that comes next starts, if it is a string.
 #[inline]
-fn text_at(text: &[u8], at: usize) -> Option<Option<Range<usize>>> {
+fn string_start(text: &[u8], at: usize) -> Option<usize> {
     let space = text[at..].iter().position(|byte| *byte > b' ').unwrap_or(0);
-    if text.get(at + space) != Some(&b'"') {
-        return Some(None);
-    }
-    let start = at + space + 1;
+    (text.get(at + space) == Some(&b'"')).then_some(at + space + 1)
+}
+
+/// Returns the content of the string that starts there, or `None` if it contains escapes: such a record takes the slow path.
+#[inline]
+fn plain_string(text: &[u8], start: usize) -> Option<Range<usize>> {
     let end = text::find_special(text, start);
-    (text.get(end) == Some(&b'"')).then_some(Some(start..end))
+    (text.get(end) == Some(&b'"')).then_some(start..end)
 }
 
 struct Scanner<'s> {
@@ -310,8 +311,9 @@ impl Scanner<'_> {
         if path_id == ROOT {
             self.record_required(child)?;
         } else if let ValueRole::Identity(part) = self.cache.entry(child).role
-            && let Some(range) = text_at(self.text, self.at)?
+            && let Some(start) = string_start(self.text, self.at)
         {
+            let range = plain_string(self.text, start)?;
             self.record_identity(part, range);
         }
         self.value(path_id, child, key, object, depth)
@@ -329,8 +331,8 @@ impl Scanner<'_> {
         } else {
             return Some(());
         };
-        if let Some(range) = text_at(self.text, self.at)? {
-            *place = range;
+        if let Some(start) = string_start(self.text, self.at) {
+            *place = plain_string(self.text, start)?;
         }
         Some(())
     }

@@ -19,16 +19,16 @@ impl ResultLedger {
     pub(super) fn apply(&mut self, event: CheckpointEvent) -> Result<(), checkpoint::Error> {
         let ledger = &mut self.0;
         match event {
-            CheckpointEvent::PartitionOpened { number, partition, name, result, .. } => {
-                if result.is_some() {
-                    ledger.open(number, partition, name, None, result);
-                }
+            CheckpointEvent::PartitionOpened { number, partition, name, result, .. }
+                if result.is_some() =>
+            {
+                ledger.open(number, partition, name, None, result);
             }
-            CheckpointEvent::PageRead { partition, page, documents, extent, bytes, position } => {
-                if ledger.partition(partition).is_some() {
-                    let content = checkpoint::ledger::PageContent { documents, bytes, position };
-                    ledger.page(partition, page, content, extent)?;
-                }
+            CheckpointEvent::PageRead { partition, page, documents, extent, bytes, position }
+                if ledger.partition(partition).is_some() =>
+            {
+                let content = checkpoint::ledger::PageContent { documents, bytes, position };
+                ledger.page(partition, page, content, extent)?;
             }
             CheckpointEvent::Settled(receipt) => {
                 for share in receipt.shares {

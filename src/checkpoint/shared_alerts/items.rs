@@ -213,8 +213,9 @@ fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.chars().take(MAX_TEXT_CHARS).collect())
 }
 
-fn number(value: impl ToString) -> AttributeValue {
-    AttributeValue::N(value.to_string())
+/// Returns an integer as the value of an attribute.
+pub(super) fn number(value: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(value.into().to_string())
 }
 
 /// Returns the name of an attribute of an action.
@@ -331,7 +332,7 @@ impl Segment {
         }
         if let Some((raised, last)) = &self.last {
             attributes.push(("last".to_owned(), text(&last.0)));
-            attributes.push(("last_raised".to_owned(), number(raised)));
+            attributes.push(("last_raised".to_owned(), number(*raised)));
         }
         attributes
     }

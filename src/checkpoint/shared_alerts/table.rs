@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use super::{
     address::AlertStateAddress,
     error::Error,
-    items::{Attributes, EXPIRES, ItemKey, KEY, StoredItem, VERSION, of_action},
+    items::{Attributes, EXPIRES, ItemKey, KEY, StoredItem, VERSION, number, of_action},
     store::{ClaimRequest, ClaimResult, Committed, ItemStore},
     view::{Changes, Write},
 };
@@ -226,7 +226,7 @@ impl DynamoTable {
         }
         let about = reasons.iter().find(|reason| reason.code() == Some(code));
         if let Some(message) = about.and_then(CancellationReason::message) {
-            source.message = message.to_owned();
+            message.clone_into(&mut source.message);
         }
         source.code = Some(code.to_owned());
         Err(self.failed(operation, source))
@@ -354,10 +354,6 @@ impl ItemStore for DynamoTable {
 
 fn is_conflict(code: Option<&str>) -> bool {
     code.is_some_and(|code| CONFLICTS.contains(&code))
-}
-
-fn number(value: impl ToString) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }
 
 pub(super) fn key_attributes(key: &ItemKey) -> Attributes {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use rusqlite::Connection;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::{
     items::{Attributes, Item, StoredItem},
@@ -601,13 +602,15 @@ async fn an_outage_delays_decisions_and_a_shutdown_ends_the_wait() {
     let decided = state.decide(vec![event("e", NOW)]).await.unwrap();
     assert_eq!(decided.alerts.len(), 1);
     table.0.failures.store(u32::MAX, Relaxed);
-    let waiting = tokio::spawn({
+    let mut waiting = JoinSet::new();
+    waiting.spawn({
         let state = state.clone();
         async move { state.decide(vec![event("f", NOW)]).await }
     });
     let delivery = delivery(&decided.alerts[0]);
     trigger.raise(ShutdownLevel::Draining);
-    assert!(waiting.await.unwrap().unwrap_err().is_interruption());
+    let ended = waiting.join_next().await.unwrap().unwrap();
+    assert!(ended.unwrap_err().is_interruption());
     // What was acknowledged is tried a little longer.
     table.0.failures.store(4, Relaxed);
     state.mark_delivered(&delivery).await.unwrap();

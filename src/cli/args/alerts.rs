@@ -7,6 +7,7 @@ use crate::checkpoint::shared_alerts::AlertStateAddress;
 
 /// Which alerts are sent, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "the text is shown as help, where markup is not rendered")]
 #[command(next_help_heading = "Alert options")]
 pub struct AlertArgs {
     /// Send alerts by the actions that this file defines (YAML) [default: print alerts to standard

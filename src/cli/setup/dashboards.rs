@@ -45,7 +45,8 @@ impl ObjectPlan {
             }
             Err(error) => return Err(dashboards_failure(error)),
         };
-        let decide = if setup.args.remove { removal } else { change };
+        let is_removal = setup.args.remove;
+        let decide = |state| if is_removal { removal(state) } else { Some(change(state)) };
         let objects = objects.into_iter().zip(states);
         let objects =
             objects.filter_map(|(object, state)| Some((object, decide(state)?))).collect();
@@ -196,8 +197,8 @@ impl ObjectPlan {
 }
 
 /// Returns what happens to an object that is wanted.
-fn change(state: ObjectState) -> Option<Action> {
-    Some(match state {
+fn change(state: ObjectState) -> Action {
+    match state {
         ObjectState::Missing => Action::Create,
         ObjectState::Current => Action::Keep("current".to_owned()),
         ObjectState::Outdated => Action::Update("as this version has it".to_owned()),
@@ -208,7 +209,7 @@ fn change(state: ObjectState) -> Option<Action> {
             Action::Blocked("somebody else's object has this id, so it is not changed".to_owned())
         }
         ObjectState::Unreadable(reason) => Action::Blocked(reason),
-    })
+    }
 }
 
 /// Returns what happens to an object that is not wanted any more.

@@ -2,7 +2,7 @@
 //!
 //! Input: a connected engine. Output: lines of the plan; the changes in the engine.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use super::{
     Days, Setup,
@@ -89,7 +89,7 @@ impl EnginePlan {
                     request.path.trim_start_matches('/')
                 );
                 if let Some(body) = &request.body {
-                    text.push_str(&format!("{body:#}\n"));
+                    let _ = writeln!(text, "{body:#}");
                 }
                 print(&text)?;
             }

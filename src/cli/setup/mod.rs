@@ -68,6 +68,7 @@ Exit codes:
 /// The arguments of `trailload setup`.
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each flag is one option of the command line")]
+#[expect(clippy::doc_markdown, reason = "the text is shown as help, where markup is not rendered")]
 #[command(after_help = AFTER_HELP)]
 #[command(mut_arg("into", |into| into.required(true)))]
 #[command(next_help_heading = "Setup options")]

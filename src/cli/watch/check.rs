@@ -22,14 +22,13 @@ use crate::{
 /// Returns a [`Failure`] if something is wrong. Each error was logged.
 pub(super) fn run(args: &WatchArgs, loaded: &LoadedRules, log: &Log) -> Result<Exit, Failure> {
     let rules = counted(loaded.rules().count(), "rule");
-    let (actions, valid) = match &args.alerts.actions {
-        None => (AlertArgs::actions_of_rules(loaded, log)?, format!("{rules} valid\n")),
-        Some(_) => {
-            let plan = args.alerts.plan(loaded, log)?;
-            let actions = counted(plan.defined_actions(), "action");
-            let all = plan.check_files(log)?;
-            (all, format!("{rules} and {actions} valid\n"))
-        }
+    let (actions, valid) = if args.alerts.actions.is_some() {
+        let plan = args.alerts.plan(loaded, log)?;
+        let actions = counted(plan.defined_actions(), "action");
+        let all = plan.check_files(log)?;
+        (all, format!("{rules} and {actions} valid\n"))
+    } else {
+        (AlertArgs::actions_of_rules(loaded, log)?, format!("{rules} valid\n"))
     };
     check_tests(loaded, log)?;
     note_engine(&actions, log);

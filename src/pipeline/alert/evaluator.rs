@@ -249,16 +249,15 @@ impl RuleEvaluator {
             return Ok(Evaluated::TooLarge);
         }
         let parts = listed.and_then(|listed| self.fired_on_parts(listed, header, record, fired));
-        let event = match parts {
-            Some(event) => event,
-            None => {
-                let ParsedRecord { json, value } = parse_record(record.bytes())?;
-                let time = event_time(&value).map(jiff::Timestamp::as_millisecond);
-                if listed.is_none() {
-                    self.fire(&value, header, fired);
-                }
-                FiredEvent { value: Cow::Owned(value), json, time }
+        let event = if let Some(event) = parts {
+            event
+        } else {
+            let ParsedRecord { json, value } = parse_record(record.bytes())?;
+            let time = event_time(&value).map(jiff::Timestamp::as_millisecond);
+            if listed.is_none() {
+                self.fire(&value, header, fired);
             }
+            FiredEvent { value: Cow::Owned(value), json, time }
         };
         if !fired.is_empty() {
             visit(self.matched(header, &event, fired)?);

@@ -4,7 +4,7 @@
 //! Output: the rules that the record may concern, and an event with nothing but the parts that these rules look at.
 //! Invariant: rules have the same verdicts and groups on it as on the whole event. Memory is bounded.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, ops::Range, sync::Arc};
 
 use serde_json::Value;
 
@@ -45,8 +45,8 @@ pub(super) struct Listed {
 struct ShortlistProjections {
     /// The parts that conditions and exceptions look at.
     verdicts: Option<Projection>,
-    /// The parts that matches are grouped by, once a rule fires.
-    groups: Option<Option<Projection>>,
+    /// The parts that matches are grouped by, found when a rule first fires.
+    groups: OnceCell<Option<Projection>>,
 }
 
 /// A record and its members.
@@ -106,7 +106,7 @@ impl Projections {
         let Self { rules, known, numbers, .. } = self;
         *numbers.entry(shortlist).or_insert_with(|| {
             let verdicts = rules.required_parts(shortlist).map(projection);
-            known.push(ShortlistProjections { verdicts, groups: None });
+            known.push(ShortlistProjections { verdicts, groups: OnceCell::new() });
             known.len() - 1
         })
     }
@@ -123,16 +123,14 @@ impl Projections {
 
     /// Returns the parts of a record that matches are grouped by, or `None` if it has to be parsed as a whole.
     pub(super) fn parse_group_parts(
-        &mut self,
+        &self,
         listed: Listed,
         record: RecordText<'_>,
     ) -> Option<Value> {
-        let rules = &self.rules;
-        let groups = self
-            .known
-            .get_mut(listed.number)?
+        let known = self.known.get(listed.number)?;
+        let groups = known
             .groups
-            .get_or_insert_with(|| rules.grouping_parts(listed.shortlist).map(projection));
+            .get_or_init(|| self.rules.grouping_parts(listed.shortlist).map(projection));
         groups.as_ref()?.parse(record.text, record.range(), record.members)
     }
 }

@@ -57,7 +57,12 @@ pub enum ImportProblem {
 
 /// Returns the file with the objects, as it is imported: with marks that name trailload.
 pub fn import_file(objects: &[SavedObject]) -> String {
-    objects.iter().map(|object| format!("{}\n", ownership::with_mark(object))).collect()
+    let mut lines = String::new();
+    for object in objects {
+        lines.push_str(&ownership::with_mark(object).to_string());
+        lines.push('\n');
+    }
+    lines
 }
 
 /// Returns the form with the objects as a file. Its name decides whether it is accepted.

@@ -246,7 +246,7 @@ impl Mappings {
                 .then(|| templates.component_template(&fields)),
             settings: is_missing(templates.settings_name())
                 .await?
-                .then(|| templates.settings_template()),
+                .then(templates::settings_template),
         };
         // The run may have begun before `trailload setup` was run, or before what it made was removed.
         let setup = templates::fetch_component(api, &templates.setup_name()).await?;

@@ -150,17 +150,6 @@ impl Templates {
             .collect()
     }
 
-    /// Returns the component template for the user's own settings, as it is created.
-    pub(super) fn settings_template(&self) -> Value {
-        json!({
-            "template": {},
-            "_meta": {
-                "managed_by": MANAGED_BY,
-                "description": "Your own settings for new indices. trailload never changes this template.",
-            },
-        })
-    }
-
     /// Returns the path of the component template of discovered fields.
     pub(super) fn component_path(&self) -> String {
         paths::component_template(&self.component_name()).into_owned()
@@ -303,7 +292,7 @@ pub(super) async fn inspect(
     let Some(existing) = fetch_index_template(api, &templates).await? else { return Ok(None) };
     let component_template = inspect_component(api, &templates, fields, overwrite).await?;
     let settings = fetch_component(api, &templates.settings_name()).await?;
-    let settings_template = settings.is_none().then(|| templates.settings_template());
+    let settings_template = settings.is_none().then(settings_template);
     let setup = fetch_component(api, &templates.setup_name()).await?;
     let templates = templates.with_setup(setup.as_ref().and_then(SetupTemplate::from_component));
     let decision = templates.decide(existing.as_ref());
@@ -327,6 +316,17 @@ pub(super) async fn fetch_index_template(
     templates: &Templates,
 ) -> Result<Option<Option<Value>>, Error> {
     let action = format!("reading the index template '{}'", templates.prefix);
+/// Returns the component template for the user's own settings, as it is created.
+pub(super) fn settings_template() -> Value {
+    json!({
+        "template": {},
+        "_meta": {
+            "managed_by": MANAGED_BY,
+            "description": "Your own settings for new indices. trailload never changes this template.",
+        },
+    })
+}
+
     let response = api.send(Method::Get, &templates.index_template_path(), None, &action).await?;
     match response.status {
         404 if response.is_engine_error() => Ok(Some(None)),

@@ -219,7 +219,9 @@ impl Acknowledger {
                 },
                 Some((part, result)) = self.results.next(), if !self.results.is_empty() => {
                     let ended = self.shared.tracker().on_result(part, result);
-                    ended.into_iter().for_each(|ended| self.on_ended(ended));
+                    for ended in ended {
+                        self.on_ended(ended);
+                    }
                 }
                 () = sleep_until(wake) => {}
             }
@@ -325,7 +327,9 @@ impl Acknowledger {
         let due = tracker.due(now);
         tracker.extend(&due, now);
         drop(tracker);
-        due.into_iter().for_each(|key| self.extensions.add(key));
+        for key in due {
+            self.extensions.add(key);
+        }
     }
 
     fn batcher(&mut self, kind: CallKind) -> &mut Batcher {
@@ -367,7 +371,7 @@ impl Acknowledger {
             Err(error) if error.recovery == QueueRecovery::Retry => {
                 self.on_retry(kind, keys, &error, is_open);
             }
-            Err(error) => self.on_error(kind, keys, error),
+            Err(error) => self.on_error(kind, &keys, error),
         }
     }
 
@@ -440,7 +444,9 @@ impl Acknowledger {
         is_open: bool,
     ) {
         let batcher = self.batcher(kind);
-        keys.into_iter().for_each(|key| batcher.add(key));
+        for key in keys {
+            batcher.add(key);
+        }
         batcher.on_failure();
         let failures = batcher.failures;
         if failures == FAILURES_TO_REPORT {
@@ -456,8 +462,8 @@ impl Acknowledger {
     }
 
     /// Handles an error that does not pass. Without permission to delete, reading further makes no sense.
-    fn on_error(&mut self, kind: CallKind, keys: Vec<MessageKey>, error: QueueError) {
-        self.give_up(kind, &keys);
+    fn on_error(&mut self, kind: CallKind, keys: &[MessageKey], error: QueueError) {
+        self.give_up(kind, keys);
         if kind == CallKind::Delete || error.missing_permission.is_none() {
             if !mem::replace(&mut self.is_broken, true) {
                 self.shared.fail(error);
@@ -479,7 +485,9 @@ impl Acknowledger {
             self.report.counts.undeleted += keys.len() as u64;
         }
         let mut tracker = self.shared.tracker();
-        keys.iter().for_each(|key| tracker.remove(*key));
+        for key in keys {
+            tracker.remove(*key);
+        }
     }
 
     /// Reports how the queue was left.

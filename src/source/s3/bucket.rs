@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     error::Error as StdError,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -215,7 +216,7 @@ impl BucketClient {
                 .set_max_keys(listing.max_keys)
                 .set_request_payer(self.request_payer());
             let permit = self.list_limiter.acquire().await;
-            match with_timeout(request.send()).await {
+            match with_timeout(Box::pin(request.send())).await {
                 Ok(page) => {
                     self.list_limiter.on_success();
                     self.unanswered.store(0, Relaxed);
@@ -248,7 +249,7 @@ impl BucketClient {
                 .set_range((from > 0).then(|| format!("bytes={from}-")))
                 .set_request_payer(self.request_payer());
             let permit = self.get_limiter.acquire().await;
-            match with_timeout(request.send()).await {
+            match with_timeout(Box::pin(request.send())).await {
                 Ok(output) => return Ok(InFlightBody { output, permit }),
                 Err(answer) => {
                     self.on_error(answer, &endpoint, Operation::Get(key), permit, attempts).await?;
@@ -269,7 +270,7 @@ impl BucketClient {
                 .key(key)
                 .set_request_payer(self.request_payer());
             let permit = self.get_limiter.acquire().await;
-            match with_timeout(request.send()).await {
+            match with_timeout(Box::pin(request.send())).await {
                 Ok(metadata) => return Ok(metadata),
                 Err(answer) => {
                     self.on_error(answer, &endpoint, Operation::Get(key), permit, &mut attempts)
@@ -407,7 +408,8 @@ impl BucketClient {
 
     /// Determines the Region with `HeadBucket`; successful and failed responses both contain it.
     async fn find_region(&self, endpoint: &Endpoint) -> Option<String> {
-        match with_timeout(endpoint.client.head_bucket().bucket(&self.name).send()).await {
+        let request = endpoint.client.head_bucket().bucket(&self.name);
+        match with_timeout(Box::pin(request.send())).await {
             Ok(head) => head.bucket_region,
             Err(answer) => match answer.recovery() {
                 Recovery::SwitchRegion(region) => region,
@@ -434,9 +436,9 @@ pub(super) struct Attempts {
     unanswered: Option<Instant>,
 }
 
-/// Limits how long a response is waited for.
+/// Limits how long a response is waited for. The future of a request is large, and many others contain it: it is boxed.
 async fn with_timeout<T, E>(
-    sent: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    sent: Pin<Box<impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>>,
 ) -> Result<T, FailedRequest>
 where
     E: StdError + ProvideErrorMetadata + 'static,

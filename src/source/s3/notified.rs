@@ -263,9 +263,9 @@ fn is_missing_bucket(error: &S3Error) -> bool {
 fn explained(mut error: S3Error) -> S3Error {
     let Some(service) = &error.service_error else { return error };
     if service.status == Some(404) && error.scope == ErrorScope::Object {
-        error.reason =
-            "the object does not exist: it was deleted, or has expired, after the message was sent"
-                .to_owned();
+        let meaning =
+            "the object does not exist: it was deleted, or has expired, after the message was sent";
+        meaning.clone_into(&mut error.reason);
     } else if error.missing_permission.as_ref().is_some_and(|it| it.action == "s3:GetObject") {
         error.reason.push_str(
             " (S3 returns the same for an object that does not exist, unless s3:ListBucket is allowed)",

@@ -28,7 +28,7 @@ pub(in crate::pipeline) struct CheckpointMemory {
 }
 
 /// When a claim is tried again that a shutdown has interrupted: in the next run.
-const INTERRUPTED: Claim = Claim::Held(Duration::from_secs(60));
+const INTERRUPTED: Claim = Claim::Held(Duration::from_mins(1));
 
 impl CheckpointMemory {
     /// Opens the checkpoint for reading.

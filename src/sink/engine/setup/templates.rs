@@ -125,24 +125,18 @@ impl FoundTemplates {
     fn settings_change(&self, wanted: &Templates) -> Change {
         let name = wanted.settings_name();
         let kind = ObjectKind::ComponentTemplate;
-        match &self.settings {
-            Some(_) => {
-                Change::new(kind, name, Action::Keep("your own settings, never changed".to_owned()))
-            }
-            None => {
-                let path = format!("{}?create=true", paths::component_template(&name));
-                Change::new(kind, name, Action::Create).send(
-                    Verb::Put,
-                    path,
-                    Some(wanted.settings_template()),
-                )
-            }
+        if self.settings.is_some() {
+            let kept = Action::Keep("your own settings, never changed".to_owned());
+            return Change::new(kind, name, kept);
         }
     }
 
     fn index_change(&self, wanted: &Templates) -> Change {
         let (name, kind) = (wanted.prefix().to_owned(), ObjectKind::IndexTemplate);
         let action = match wanted.decide(self.index.as_ref()) {
+        let path = format!("{}?create=true", paths::component_template(&name));
+        let template = Some(templates::settings_template());
+        Change::new(kind, name, Action::Create).send(Verb::Put, path, template)
             TemplateDecision::Foreign => return blocked(kind, &name),
             TemplateDecision::Newer(theirs) => return newer(kind, &name, theirs),
             TemplateDecision::Keep => {
