@@ -75,6 +75,13 @@ pub struct PlannedRequest {
     pub body: Option<Value>,
 }
 
+impl Action {
+    /// Returns whether the object is, or can be made, what is wanted.
+    pub(super) fn is_possible(&self) -> bool {
+        !matches!(self, Self::Unavailable(_) | Self::Blocked(_))
+    }
+}
+
 impl Change {
     /// Creates a change that sends nothing.
     pub(super) fn new(kind: ObjectKind, name: impl Into<String>, action: Action) -> Self {

@@ -18,6 +18,8 @@ struct Policies {
     policies: BTreeMap<String, Value>,
     /// Policy of each index.
     attached: BTreeMap<String, String>,
+    /// Version of the policy that ISM follows for an index.
+    followed: BTreeMap<String, u64>,
     /// Settings of lifecycles that the real engine does not know.
     settings: BTreeMap<String, Value>,
 }
@@ -93,13 +95,24 @@ fn answer(policies: &mut Policies, url: &str, request: &Request) -> (u16, Value)
         ("POST", ["_plugins", "_ism", "add", index]) => {
             let policy = body["policy_id"].as_str().unwrap().to_owned();
             let is_known = policies.policies.contains_key(&policy);
-            if is_known {
+            if let Some(known) = policies.policies.get(&policy) {
+                policies.followed.insert((*index).to_owned(), known["_seq_no"].as_u64().unwrap());
                 policies.attached.insert((*index).to_owned(), policy);
             }
             (
                 200,
                 json!({ "updated_indices": u8::from(is_known), "failures": !is_known, "failed_indices": [] }),
             )
+        }
+        ("POST", ["_plugins", "_ism", "change_policy", index]) => {
+            let policy = body["policy_id"].as_str().unwrap();
+            assert_eq!(policies.attached[*index], policy, "ISM refuses it otherwise");
+            let policy = &policies.policies[policy];
+            let states = policy["policy"]["states"].as_array().unwrap();
+            assert!(states.iter().any(|state| state["name"] == body["state"]), "{body}");
+            let version = policy["_seq_no"].as_u64().unwrap();
+            policies.followed.insert((*index).to_owned(), version);
+            (200, json!({ "updated_indices": 1, "failures": false, "failed_indices": [] }))
         }
         ("POST", ["_plugins", "_ism", "remove", index] | [index, "_ilm", "remove"]) => {
             policies.attached.remove(*index);
@@ -110,7 +123,10 @@ fn answer(policies: &mut Policies, url: &str, request: &Request) -> (u16, Value)
             let mut all: serde_json::Map<String, Value> = policies
                 .attached
                 .iter()
-                .map(|(index, policy)| (index.clone(), json!({ name: policy })))
+                .map(|(index, policy)| {
+                    let followed = policies.followed.get(index);
+                    (index.clone(), json!({ name: policy, "policy_seq_no": followed }))
+                })
                 .collect();
             all.insert("total_managed_indices".to_owned(), all.len().into());
             (200, Value::Object(all))
@@ -235,12 +251,35 @@ fn the_policy_applies_to_indices_that_are_older_and_is_removed_from_them() {
 }
 
 #[test]
+fn a_changed_policy_applies_to_indices_that_began_with_another_version() {
+    let engine = WithPolicies::start(Engine::OpenSearch2);
+    let (desk, prefix) = (Desk::new(), engine.corner.prefix().to_owned());
+    let file = desk.file("a.json", records(&[event(0), event(1)]));
+    desk.load(&file, engine.corner.url()).with(engine.corner.index()).run().exits(0);
+    let names = [format!("{prefix}-2024.01"), format!("{prefix}-2024.02")];
+    engine.run(&["--retention", "400d"]).exits(0).prints([&*names[0], &*names[1]]);
+    for (retention, version) in [("800d", 1), ("none", 2)] {
+        let run = engine.run(&["--retention", retention]).exits(0);
+        run.prints([&*names[0], &*names[1], "the changed policy applies"]);
+        let followed = engine.policies.lock().unwrap().followed.clone();
+        assert_eq!(followed.into_values().collect::<Vec<_>>(), [version; 2], "{retention}");
+    }
+    engine.run(&["--retention", "400d"]).exits(0);
+    engine.policies.lock().unwrap().followed.insert(names[1].clone(), 1);
+    let run = engine.run(&[]).exits(0);
+    run.prints([&*names[1], "the changed policy applies", "1 changed"]);
+    engine.run(&[]).exits(0).prints(["0 created, 0 changed"]);
+}
+
+#[test]
 fn the_policy_of_somebody_else_is_named_and_left_alone() {
     for engine in BOTH {
         let engine = WithPolicies::start(engine);
         let theirs = json!({ "policy": { "description": "ours", "phases": { "hot": {} } },
             "_seq_no": 4, "_primary_term": 1 });
-        let prefix = engine.corner.prefix().to_owned();
+        let (desk, prefix) = (Desk::new(), engine.corner.prefix().to_owned());
+        let file = desk.file("a.json", records(&[event(0), event(1)]));
+        desk.load(&file, engine.corner.url()).with(engine.corner.index()).run().exits(0);
         engine.policies.lock().unwrap().policies.insert(prefix, theirs.clone());
         let run = engine.run(&["--retention", "400d"]).exits(3);
         run.prints(["cannot lifecycle policy", "another program created it", "1 not possible"]);

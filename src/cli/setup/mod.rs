@@ -159,12 +159,7 @@ pub(super) fn run(
     log: &Log,
 ) -> Result<Exit, Failure> {
     args.check()?;
-    let now = match args.now {
-        None => now,
-        Some(moment) => moment.resolve(now).ok_or_else(|| {
-            Failure::usage("invalid value for '--now <TIME>': expected a shorter age")
-        })?,
-    };
+    let now = args.enforced_at(now)?;
     let connections = Connections::new(args, environment)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -204,6 +199,22 @@ impl SetupArgs {
             .hint("give a number of days, or omit --retention to use the recorded one"));
         }
         Ok(())
+    }
+}
+
+impl SetupArgs {
+    /// Returns the time that retention is enforced at. What expires later is shown, and never deleted.
+    fn enforced_at(&self, now: Timestamp) -> Result<Timestamp, Failure> {
+        let Some(moment) = self.now else { return Ok(now) };
+        let at = moment.resolve(now).ok_or_else(|| {
+            Failure::usage("invalid value for '--now <TIME>': expected a shorter age")
+        })?;
+        if at > now && !self.dry_run {
+            return Err(Failure::usage(
+                "invalid value for '--now <TIME>': a time in the future requires '--dry-run'",
+            ));
+        }
+        Ok(at)
     }
 }
 
@@ -294,6 +305,18 @@ mod tests {
             assert_eq!(args(words).unwrap().check().unwrap_err().exit.code(), exit, "{words:?}");
         }
         assert!(args(&["--retention", "12h"]).unwrap_err().contains("expected whole days"));
+    }
+
+    #[test]
+    fn what_has_not_expired_yet_is_shown_and_not_deleted() {
+        let now: Timestamp = "2024-06-01T00:00:00Z".parse().unwrap();
+        let at = |words: &[&str]| {
+            args(&[&["--enforce-retention"], words].concat()).unwrap().enforced_at(now)
+        };
+        assert_eq!(at(&[]).unwrap(), now);
+        assert!(at(&["--now", "2020-01-01"]).unwrap() < now);
+        assert!(at(&["--now", "2027-01-01", "--dry-run"]).unwrap() > now);
+        assert_eq!(at(&["--now", "2027-01-01"]).unwrap_err().exit.code(), 2);
     }
 
     #[test]

@@ -12,6 +12,10 @@ use crate::normalize::Retention;
 /// The version of the template.
 pub(super) const VERSION: u64 = 1;
 
+/// The age of an index that is created without a date of its own, such as `PREFIX-undated`, counts from 2100-01-01, in
+/// milliseconds: it has no end, so it never expires.
+const NEVER_EXPIRES: i64 = 4_102_444_800_000;
+
 /// What `trailload setup` was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SetupTemplate {
@@ -54,7 +58,8 @@ impl SetupTemplate {
             index.insert("number_of_replicas".to_owned(), replicas.into());
         }
         if let Some(policy) = &self.lifecycle {
-            index.insert("lifecycle".to_owned(), json!({ "name": policy }));
+            let lifecycle = json!({ "name": policy, "origination_date": NEVER_EXPIRES });
+            index.insert("lifecycle".to_owned(), lifecycle);
         }
         let mut meta = Map::new();
         meta.insert("managed_by".to_owned(), MANAGED_BY.into());
@@ -90,6 +95,16 @@ mod tests {
                 assert_eq!(SetupTemplate::from_component(&component), Some(setup));
             }
         }
+    }
+
+    #[test]
+    fn an_index_without_a_date_of_its_own_never_expires() {
+        let lifecycle = Some("cloudtrail".to_owned());
+        let setup = SetupTemplate { lifecycle, ..SetupTemplate::default() };
+        let component = setup.to_component();
+        let from = component.pointer("/template/settings/index/lifecycle/origination_date");
+        let from = jiff::Timestamp::from_millisecond(from.unwrap().as_i64().unwrap()).unwrap();
+        assert_eq!(from.to_string(), "2100-01-01T00:00:00Z");
     }
 
     #[test]

@@ -79,6 +79,12 @@ impl Templates {
         Self { age_setting, ..self }
     }
 
+    /// Returns these templates with the field limit of the existing index template, if that is higher: a load has chosen it.
+    pub(super) fn keeping_field_limit(self, existing: Option<&Value>) -> Self {
+        let theirs = field_limit(existing).and_then(|limit| u32::try_from(limit).ok());
+        Self { field_limit: self.field_limit.max(theirs.unwrap_or(0)), ..self }
+    }
+
     /// Returns the settings that a new index is created with, if its lifecycle is managed: those of its age.
     pub(super) fn index_settings(&self, index: &str) -> Option<Value> {
         let setup = self.setup.as_ref()?;
@@ -310,12 +316,6 @@ pub(super) async fn inspect(
     }))
 }
 
-/// Reads the index template. The outer `None` stands for an endpoint without index templates.
-pub(super) async fn fetch_index_template(
-    api: &ApiClient<'_>,
-    templates: &Templates,
-) -> Result<Option<Option<Value>>, Error> {
-    let action = format!("reading the index template '{}'", templates.prefix);
 /// Returns the component template for the user's own settings, as it is created.
 pub(super) fn settings_template() -> Value {
     json!({
@@ -327,6 +327,12 @@ pub(super) fn settings_template() -> Value {
     })
 }
 
+/// Reads the index template. The outer `None` stands for an endpoint without index templates.
+pub(super) async fn fetch_index_template(
+    api: &ApiClient<'_>,
+    templates: &Templates,
+) -> Result<Option<Option<Value>>, Error> {
+    let action = format!("reading the index template '{}'", templates.prefix);
     let response = api.send(Method::Get, &templates.index_template_path(), None, &action).await?;
     match response.status {
         404 if response.is_engine_error() => Ok(Some(None)),
@@ -514,6 +520,17 @@ mod tests {
         assert_eq!(templates("cloudtrail").decide(Some(&existing)), TemplateDecision::Keep);
         let more = Templates::new("cloudtrail", templates("x").core, 6_000, IndexBy::Month);
         assert_eq!(more.decide(Some(&existing)), TemplateDecision::Install);
+    }
+
+    #[test]
+    fn the_higher_field_limit_of_an_existing_template_can_be_kept() {
+        let more = Templates::new("cloudtrail", templates("x").core, 20_000, IndexBy::Month);
+        let kept = templates("cloudtrail").keeping_field_limit(Some(&more.index_template()));
+        assert_eq!(field_limit(Some(&kept.index_template())), Some(40_000));
+        let own = more.keeping_field_limit(Some(&templates("x").index_template()));
+        assert_eq!(field_limit(Some(&own.index_template())), Some(40_000));
+        let own = templates("cloudtrail").keeping_field_limit(None);
+        assert_eq!(field_limit(Some(&own.index_template())), Some(10_000));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::EngineSetup;
+use super::{EngineSetup, Readable};
 use crate::{
     normalize::{IndexBy, Retention},
     sink::{
@@ -116,59 +116,74 @@ impl EngineSetup {
     ) -> Result<Vec<Change>, Error> {
         let Lifecycle::Available { api, .. } = lifecycle else { return Ok(Vec::new()) };
         let prefix = self.reader.prefix();
-        let indices = self.own_indices(by).await?;
-        let policies = self.policies(*api, indices.keys()).await?;
+        let applied = match self.applied_policies(*api).await? {
+            Ok(applied) => applied,
+            Err(reason) => return Ok(vec![unreadable_indices(prefix, reason)]),
+        };
         let mut changes = Vec::new();
-        for (name, end) in indices {
-            let applied = policies.get(&name);
-            let (kind, create) =
-                (ObjectKind::Index, Action::Update("the policy applies".to_owned()));
-            match applied.and_then(Option::as_deref) {
+        for (name, applied) in applied {
+            let Some(end) = by.time_range(prefix, &name).and_then(|range| range.to) else {
+                continue;
+            };
+            match applied.policy {
                 Some(policy) if policy == prefix => {}
                 Some(policy) => {
                     let kept = Action::Keep(format!("the policy '{policy}' applies"));
-                    changes.push(Change::new(kind, name, kept));
+                    changes.push(Change::new(ObjectKind::Index, name, kept));
                 }
-                None => changes.push(attachment(*api, prefix, &name, end, create)),
+                None => changes.push(attachment(*api, prefix, &name, end)),
             }
         }
         Ok(changes)
+    }
+
+    /// Returns the changes after which indices follow the policy as it is wanted: ISM goes on with the version that an index
+    /// began with. `policy` is what happens to the policy.
+    pub(super) async fn renewals(
+        &self,
+        lifecycle: &Lifecycle,
+        policy: &Action,
+    ) -> Result<Vec<Change>, Error> {
+        let Lifecycle::Available { api: PolicyApi::Ism, existing: Some(existing), .. } = lifecycle
+        else {
+            return Ok(Vec::new());
+        };
+        let prefix = self.reader.prefix();
+        let applied = match self.applied_policies(PolicyApi::Ism).await? {
+            Ok(applied) => applied,
+            Err(reason) => return Ok(vec![unreadable_indices(prefix, reason)]),
+        };
+        let is_changed = matches!(policy, Action::Update(_));
+        let current = existing["_seq_no"].as_u64();
+        let outdated = applied.into_iter().filter(|(_, applied)| {
+            let is_older = applied.seq_no.is_some() && applied.seq_no != current;
+            applied.policy.as_deref() == Some(prefix) && (is_changed || is_older)
+        });
+        Ok(outdated.map(|(name, _)| renewal(prefix, &name)).collect())
     }
 
     /// Returns the changes after which the policy applies to no index of trailload.
     pub(super) async fn detachments(&self, lifecycle: &Lifecycle) -> Result<Vec<Change>, Error> {
         let Lifecycle::Available { api, .. } = lifecycle else { return Ok(Vec::new()) };
         let prefix = self.reader.prefix();
-        let names = self.managed_indices().await?;
-        let policies = self.policies(*api, names.iter()).await?;
-        let attached = policies.into_iter().filter(|(_, policy)| policy.as_deref() == Some(prefix));
+        let applied = match self.applied_policies(*api).await? {
+            Ok(applied) => applied,
+            Err(reason) => return Ok(vec![unreadable_indices(prefix, reason)]),
+        };
+        let attached =
+            applied.into_iter().filter(|(_, applied)| applied.policy.as_deref() == Some(prefix));
         Ok(attached.map(|(name, _)| detachment(*api, &name)).collect())
     }
 
-    /// Returns the indices of a period that trailload manages, and the end of their period.
-    async fn own_indices(&self, by: IndexBy) -> Result<BTreeMap<String, Timestamp>, Error> {
-        let prefix = self.reader.prefix();
-        let names = self.managed_indices().await?;
-        let dated = names.into_iter().filter_map(|name| {
-            let end = by.time_range(prefix, &name)?.to?;
-            Some((name, end))
-        });
-        Ok(dated.collect())
-    }
-
-    async fn managed_indices(&self) -> Result<Vec<String>, Error> {
-        let listed = self.reader.indices().await?.unwrap_or_default();
-        let managed = listed.indices.into_iter().filter(|index| index.is_managed);
-        Ok(managed.map(|index| index.name).collect())
-    }
-
-    /// Returns the policy that applies to each of these indices. An index is missing if that cannot be read.
-    async fn policies<'a>(
+    /// Returns the policy that applies to each index of trailload. The inner error is why that is not known.
+    async fn applied_policies(
         &self,
         api: PolicyApi,
-        names: impl Iterator<Item = &'a String>,
-    ) -> Result<BTreeMap<String, Option<String>>, Error> {
+    ) -> Result<Readable<BTreeMap<String, AppliedPolicy>>, Error> {
         let prefix = self.reader.prefix();
+        let Some(listed) = self.reader.indices().await? else {
+            return Ok(Err("this user may not list the indices".to_owned()));
+        };
         let path = match api {
             PolicyApi::Ilm => {
                 let settings = paths::settings(&[&format!("{prefix}-*")], &["index.lifecycle.*"]);
@@ -176,17 +191,43 @@ impl EngineSetup {
             }
             PolicyApi::Ism => format!("_plugins/_ism/explain/{prefix}-*"),
         };
-        let Ok(response) = self.read(&path, "reading the policies of indices").await? else {
-            return Ok(BTreeMap::new());
+        let response = match self.read(&path, "reading the policies of indices").await? {
+            Ok(response) => response,
+            Err(reason) => return Ok(Err(reason)),
         };
-        let all = &response.json;
-        let policy = |name: &String| match api {
-            PolicyApi::Ilm => all[name]["settings"]["index"]["lifecycle"]["name"].as_str(),
-            PolicyApi::Ism => {
-                all[name][ISM_POLICY].as_str().or_else(|| all[name]["policy_id"].as_str())
-            }
+        // Without indices, engines respond with 404.
+        if !response.is_success() && response.status != 404 {
+            let reason = format!("the policies of indices cannot be read ({})", response.status);
+            return Ok(Err(reason));
+        }
+        let managed = listed.indices.into_iter().filter(|index| index.is_managed);
+        let applied = managed.map(|index| {
+            let applied = AppliedPolicy::new(api, &response.json[&index.name]);
+            (index.name, applied)
+        });
+        Ok(Ok(applied.collect()))
+    }
+}
+
+/// The policy that applies to an index.
+#[derive(Debug)]
+struct AppliedPolicy {
+    /// Its name; `None` if no policy applies.
+    policy: Option<String>,
+    /// The version of it that ISM follows, once it has begun.
+    seq_no: Option<u64>,
+}
+
+impl AppliedPolicy {
+    /// Reads the entry of an index.
+    fn new(api: PolicyApi, index: &Value) -> Self {
+        let policy = match api {
+            PolicyApi::Ilm => &index["settings"]["index"]["lifecycle"]["name"],
+            PolicyApi::Ism if index[ISM_POLICY].is_string() => &index[ISM_POLICY],
+            PolicyApi::Ism => &index["policy_id"],
         };
-        Ok(names.map(|name| (name.clone(), policy(name).map(str::to_owned))).collect())
+        let policy = policy.as_str().map(str::to_owned);
+        Self { policy, seq_no: index["policy_seq_no"].as_u64() }
     }
 }
 
@@ -268,7 +309,12 @@ impl Lifecycle {
 
     /// Returns the change that deletes the policy.
     pub(super) fn removal(&self, prefix: &str) -> Option<Change> {
-        let Self::Available { api, existing: Some(_), .. } = self else { return None };
+        let (api, existing) = match self {
+            Self::Unreadable(reason) => return Some(unreadable(prefix, reason)),
+            Self::Unavailable => return None,
+            Self::Available { api, existing, .. } => (api, existing),
+        };
+        existing.as_ref()?;
         let kind = ObjectKind::LifecyclePolicy;
         if !self.is_ours() {
             let reason = "trailload did not create it".to_owned();
@@ -278,7 +324,17 @@ impl Lifecycle {
     }
 }
 
-fn attachment(api: PolicyApi, policy: &str, name: &str, end: Timestamp, action: Action) -> Change {
+/// Returns the change of a policy that cannot be read.
+pub(super) fn unreadable(prefix: &str, reason: &str) -> Change {
+    Change::new(ObjectKind::LifecyclePolicy, prefix, Action::Blocked(reason.to_owned()))
+}
+
+fn unreadable_indices(prefix: &str, reason: String) -> Change {
+    Change::new(ObjectKind::Index, format!("{prefix}-*"), Action::Blocked(reason))
+}
+
+fn attachment(api: PolicyApi, policy: &str, name: &str, end: Timestamp) -> Change {
+    let action = Action::Update("the policy applies".to_owned());
     let change = Change::new(ObjectKind::Index, name, action);
     match api {
         PolicyApi::Ilm => {
@@ -291,6 +347,15 @@ fn attachment(api: PolicyApi, policy: &str, name: &str, end: Timestamp, action: 
             change.send(Verb::Post, format!("_plugins/_ism/add/{name}"), Some(body))
         }
     }
+}
+
+/// Returns the change that makes an index follow the current version of its policy. It begins with the first state, because
+/// the current one may be missing in that version.
+fn renewal(policy: &str, name: &str) -> Change {
+    let action = Action::Update("the changed policy applies".to_owned());
+    let body = json!({ "policy_id": policy, "state": "hot" });
+    let path = format!("_plugins/_ism/change_policy/{name}");
+    Change::new(ObjectKind::Index, name, action).send(Verb::Post, path, Some(body))
 }
 
 fn detachment(api: PolicyApi, name: &str) -> Change {
@@ -368,12 +433,23 @@ fn ism(wanted: &SetupTemplate, prefix: &str, by: IndexBy) -> Value {
         states.push(json!({ "name": "delete", "actions": actions, "transitions": [] }));
     }
     json!({
-        "description": format!("{MARK}{VERSION}: {}", describe(wanted)),
+        // Ages and patterns depend on the period too.
+        "description": format!("{MARK}{VERSION}: {}, an index a {}", describe(wanted), by.as_str()),
         "default_state": "hot",
         "states": states,
-        // Patterns have no other wildcard than `*`. The names of periods begin with the year, from 2000 to 2099.
-        "ism_template": [{ "index_patterns": [format!("{prefix}-20*")], "priority": HOT_PRIORITY }],
+        "ism_template": [{ "index_patterns": patterns(prefix, by), "priority": HOT_PRIORITY }],
     })
+}
+
+/// Returns patterns for the names of periods from 2000 to 2099, and for few other names: ISM deletes whatever matches, and
+/// has no other wildcard than `*`.
+fn patterns(prefix: &str, by: IndexBy) -> Vec<String> {
+    match by {
+        IndexBy::Year => (2000..2100).map(|year| format!("{prefix}-{year}")).collect(),
+        IndexBy::Month => (1..=12).map(|month| format!("{prefix}-20*.{month:02}")).collect(),
+        IndexBy::Day => (1..=12).map(|month| format!("{prefix}-20*.{month:02}.*")).collect(),
+        IndexBy::None => Vec::new(),
+    }
 }
 
 /// Returns the days of the longest period.
@@ -462,6 +538,35 @@ mod tests {
     }
 
     #[test]
+    fn ism_policies_match_periods_and_not_similar_names() {
+        let matches = |by: IndexBy, name: &str| {
+            patterns("ct", by).iter().any(|pattern| match pattern.split_once('*') {
+                None => pattern == name,
+                Some((head, tail)) => {
+                    let tail = tail.trim_end_matches('*');
+                    let rest = name.strip_prefix(head);
+                    rest.is_some_and(|rest| {
+                        rest.ends_with(tail) || pattern.ends_with('*') && rest.contains(tail)
+                    })
+                }
+            })
+        };
+        for (by, name) in [
+            (IndexBy::Year, "ct-2024"),
+            (IndexBy::Month, "ct-2024.12"),
+            (IndexBy::Day, "ct-2024.02.29"),
+        ] {
+            assert!(matches(by, name), "{name}");
+            for other in ["ct-2024-archive", "ct-undated", "ct-runs", "ct-20", "ct-other-2024.12"] {
+                assert!(!matches(by, other), "{other}");
+            }
+        }
+        let day = ism(&wanted(Some("30d"), None), "ct", IndexBy::Day);
+        let month = ism(&wanted(Some("30d"), None), "ct", IndexBy::Month);
+        assert_ne!(mark(&day), mark(&month), "another period is another policy");
+    }
+
+    #[test]
     fn policies_of_others_are_left_alone() {
         for api in [PolicyApi::Ilm, PolicyApi::Ism] {
             let wanted = wanted(Some("400d"), None);
@@ -485,5 +590,13 @@ mod tests {
             assert!(matches!(action, Action::Blocked(_)), "{action:?}");
             assert!(matches!(removal, Some(Action::Keep(_))), "{removal:?}");
         }
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_read_is_not_reported_as_removed() {
+        let lifecycle = Lifecycle::Unreadable("no".to_owned());
+        let removal = lifecycle.removal("ct").map(|change| change.action);
+        assert_eq!(removal, Some(Action::Blocked("no".to_owned())));
+        assert_eq!(Lifecycle::Unavailable.removal("ct"), None);
     }
 }

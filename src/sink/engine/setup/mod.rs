@@ -18,6 +18,7 @@ mod templates;
 
 use serde_json::Value;
 
+use self::lifecycle::Lifecycle;
 pub use self::retention::{Deletion, ExpiredIndex, RetentionError, RetentionPlan};
 use super::{
     api::ApiResponse, client::Method, reader::EngineReader, setup_template::SetupTemplate,
@@ -119,28 +120,43 @@ impl EngineSetup {
                 return Ok(changes);
             }
         };
-        let mut wanted = found.setup().unwrap_or_default();
+        let earlier = found.setup().unwrap_or_default();
+        let mut wanted = earlier.clone();
         request.retention.apply(&mut wanted.retention);
         request.warm.apply(&mut wanted.warm);
         wanted.replicas = request.replicas.or(wanted.replicas);
         let lifecycle = self.lifecycle().await?;
-        wanted.lifecycle = lifecycle.policy_in_templates(&wanted, self.reader.prefix());
         let by = found.index_by().unwrap_or_default();
-        let policy = lifecycle.policy_change(&wanted, self.reader.prefix(), by);
-        // A template must not name a policy that cannot be created.
-        if matches!(&policy, Some(Change { action: Action::Blocked(_), .. })) {
-            wanted.lifecycle = None;
-        }
-        let has_policy = policy.is_some() && wanted.has_lifecycle();
+        let policy = match &lifecycle {
+            // A policy that cannot be read may still delete what is to be kept now.
+            Lifecycle::Unreadable(reason) if earlier.has_lifecycle() => {
+                Some(lifecycle::unreadable(self.reader.prefix(), reason))
+            }
+            _ => lifecycle.policy_change(&wanted, self.reader.prefix(), by),
+        };
+        // Neither a template nor an index may name a policy that is missing, or somebody else's.
+        let ours = policy.as_ref().map(|change| change.action.clone()).filter(Action::is_possible);
+        wanted.lifecycle = match &lifecycle {
+            Lifecycle::Unreadable(_) => wanted.lifecycle,
+            _ if ours.is_some() => lifecycle.policy_in_templates(&wanted, self.reader.prefix()),
+            _ => None,
+        };
+        let applies = wanted.has_lifecycle();
         let mut changes: Vec<Change> = policy.into_iter().collect();
         let setup = Some(wanted)
             .filter(|wanted| *wanted != SetupTemplate::default() || found.setup().is_some());
         let templates =
             Templates::new(self.reader.prefix(), request.core.clone(), request.max_fields, by)
-                .with_setup(setup);
+                .with_setup(setup)
+                .keeping_field_limit(found.index_template());
         changes.extend(found.changes(&templates));
-        if has_policy {
-            changes.extend(self.attachments(&lifecycle, by).await?);
+        if let Some(policy) = ours {
+            if applies {
+                changes.extend(self.attachments(&lifecycle, by).await?);
+            }
+            changes.extend(self.renewals(&lifecycle, &policy).await?);
+            // Both name the same reason if the policies of indices cannot be read.
+            changes.dedup();
         }
         changes.extend(self.role_changes().await?);
         Ok(changes)
@@ -194,13 +210,14 @@ impl EngineSetup {
         let sending = api.send(method, &request.path, request.body.as_ref(), &action);
         let response = self.unless_immediate(sending).await?;
         let is_gone = response.status == 404 && request.verb == Verb::Delete;
-        // ISM responds with success also if it refuses.
-        let has_failed = response.json["failures"] == true;
+        // ISM, and ILM when it removes a policy, respond with success also if they refuse.
+        let has_failed = response.json["failures"] == true || response.json["has_failures"] == true;
         if (response.is_success() && !has_failed) || is_gone {
             return Ok(());
         }
         if has_failed {
-            let reason = response.json["failed_indices"][0]["reason"].as_str().unwrap_or_default();
+            let reason = response.json["failed_indices"][0]["reason"].as_str();
+            let reason = reason.unwrap_or("it was not done for this index");
             let source = Cause::ErrorResponse {
                 status: response.status,
                 code: String::new(),

@@ -48,8 +48,10 @@ struct Role {
 enum Found {
     Missing,
     Existing(Value),
-    /// Roles are not managed, for this reason.
-    Unavailable(String),
+    /// This user may not manage roles, for this reason.
+    Unreadable(String),
+    /// The engine has no roles.
+    Unavailable,
 }
 
 impl EngineSetup {
@@ -79,7 +81,7 @@ impl EngineSetup {
             let file = if is_elasticsearch { elasticsearch } else { opensearch };
             let body = body(&file.replace(FILE_PREFIX, prefix), is_elasticsearch);
             let found = self.find_role(&path, &name).await?;
-            let is_unavailable = matches!(found, Found::Unavailable(_));
+            let is_unavailable = matches!(found, Found::Unreadable(_) | Found::Unavailable);
             roles.push(Role { name, path, body, found });
             if is_unavailable {
                 // The same reason holds for the other one.
@@ -93,14 +95,14 @@ impl EngineSetup {
         let response = match self.read(path, "reading a role").await? {
             Ok(response) => response,
             Err(reason) => {
-                return Ok(Found::Unavailable(format!("this user may not manage roles: {reason}")));
+                return Ok(Found::Unreadable(format!("this user may not manage roles: {reason}")));
             }
         };
         let role = response.json.get(name);
         Ok(match (response.status, role) {
             (200..=299, Some(role)) => Found::Existing(role.clone()),
             (404, _) => Found::Missing,
-            _ => Found::Unavailable("security is disabled in this engine".to_owned()),
+            _ => Found::Unavailable,
         })
     }
 }
@@ -108,7 +110,10 @@ impl EngineSetup {
 impl Role {
     fn change(self) -> Change {
         let action = match &self.found {
-            Found::Unavailable(reason) => Action::Unavailable(reason.clone()),
+            Found::Unreadable(reason) => Action::Unavailable(reason.clone()),
+            Found::Unavailable => {
+                Action::Unavailable("security is disabled in this engine".to_owned())
+            }
             Found::Missing => Action::Create,
             Found::Existing(role) => match version(role) {
                 None => {
@@ -139,7 +144,12 @@ impl Role {
                 let reason = "trailload did not create it".to_owned();
                 Some(Change::new(ObjectKind::Role, self.name, Action::Keep(reason)))
             }
-            Found::Missing | Found::Unavailable(_) => None,
+            // There may be one.
+            Found::Unreadable(reason) => {
+                let skipped = Action::Unavailable(reason.clone());
+                Some(Change::new(ObjectKind::Role, self.name, skipped))
+            }
+            Found::Missing | Found::Unavailable => None,
         }
     }
 }

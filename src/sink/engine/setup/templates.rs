@@ -60,9 +60,14 @@ impl FoundTemplates {
         SetupTemplate::from_component(self.setup.as_ref()?)
     }
 
+    /// Returns the index template, if it is one of trailload's.
+    pub(super) fn index_template(&self) -> Option<&Value> {
+        self.index.as_ref().filter(|template| is_managed(template))
+    }
+
     /// Returns the period that the index template records, if it is one of trailload's.
     pub(super) fn index_by(&self) -> Option<IndexBy> {
-        recorded_index_by(self.index.as_ref().filter(|template| is_managed(template)))
+        recorded_index_by(self.index_template())
     }
 
     /// Returns the changes that make the templates those that are wanted.
@@ -129,14 +134,14 @@ impl FoundTemplates {
             let kept = Action::Keep("your own settings, never changed".to_owned());
             return Change::new(kind, name, kept);
         }
+        let path = format!("{}?create=true", paths::component_template(&name));
+        let template = Some(templates::settings_template());
+        Change::new(kind, name, Action::Create).send(Verb::Put, path, template)
     }
 
     fn index_change(&self, wanted: &Templates) -> Change {
         let (name, kind) = (wanted.prefix().to_owned(), ObjectKind::IndexTemplate);
         let action = match wanted.decide(self.index.as_ref()) {
-        let path = format!("{}?create=true", paths::component_template(&name));
-        let template = Some(templates::settings_template());
-        Change::new(kind, name, Action::Create).send(Verb::Put, path, template)
             TemplateDecision::Foreign => return blocked(kind, &name),
             TemplateDecision::Newer(theirs) => return newer(kind, &name, theirs),
             TemplateDecision::Keep => {
