@@ -54,6 +54,9 @@ impl DashboardsClient {
         let Some(found) = self.read(&fields, &action).await? else {
             return Ok(FieldListUpdate::NoIndex);
         };
+        if found["fields"].as_array().is_none_or(Vec::is_empty) {
+            return Ok(FieldListUpdate::NoIndex);
+        }
         let list = merged(&found["fields"], attributes["fields"].as_str());
         let number = list.len();
         let body = json!({ "attributes": {

@@ -1,7 +1,7 @@
 //! The saved objects API of Kibana and OpenSearch Dashboards.
 //!
 //! Input: the URL of either, and [`SavedObject`]s. Output: what is there, what was imported, and what was refused and why.
-//! Invariant: an object is overwritten or deleted only if its description shows that trailload wrote it.
+//! Invariant: an object is overwritten or deleted only if its description, or its title, shows that trailload wrote it.
 //!
 //! | file | responsibility |
 //! |---|---|
