@@ -8,7 +8,7 @@
 //!
 //! # Decisions
 //!
-//! The matches of a rule and group are judged on the [items](items) that they depend on. What changes is written in one transaction,
+//! The matches of a rule and group are judged on the `items` that they depend on. What changes is written in one transaction,
 //! which the table refuses if another process has changed one of these items since: then they are read and judged again.
 //!
 //! # Deliveries

@@ -51,7 +51,7 @@ pub struct NotifiedObjects {
 #[derive(Clone, Debug)]
 pub struct InputMemory {
     semaphore: Arc<Semaphore>,
-    /// All permits, of [`PERMIT_BYTES`](fetcher::PERMIT_BYTES) each.
+    /// All permits, of [`PERMIT_BYTES`] each.
     units: u32,
 }
 
