@@ -134,7 +134,8 @@ impl Function {
         let ended: Result<TaskEnd, Failure> = deadline.run(&scope.trigger, work).await?;
         drop(waits);
         let end = ended.unwrap_or_else(TaskEnd::failed);
-        let (mut results, contents) = messages.results(&end.rejected).await;
+        let results = messages.results(&end.rejected);
+        let (mut results, contents) = deadline.run(&scope.trigger, results).await?;
         if let Some(failure) = &end.failure {
             failure.report(&self.context.log);
             answer::blame(&mut results, failure);
