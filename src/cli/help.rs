@@ -55,3 +55,13 @@ fn help_of_policy() {
 fn help_of_watch() {
     insta::assert_snapshot!("watch", help(&["watch", "--help"]));
 }
+
+#[test]
+fn help_of_setup() {
+    insta::assert_snapshot!("setup", help(&["setup", "--help"]));
+}
+
+#[test]
+fn help_of_dashboards() {
+    insta::assert_snapshot!("dashboards", help(&["dashboards", "--help"]));
+}
