@@ -14,7 +14,7 @@ pub(super) const VERSION: u64 = 1;
 
 /// The age of an index that is created without a date of its own, such as `PREFIX-undated`, counts from 2100-01-01, in
 /// milliseconds: it has no end, so it never expires.
-const NEVER_EXPIRES: i64 = 4_102_444_800_000;
+pub(super) const NEVER_EXPIRES: i64 = 4_102_444_800_000;
 
 /// What `trailload setup` was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

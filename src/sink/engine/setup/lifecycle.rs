@@ -21,8 +21,13 @@ use crate::{
     normalize::{IndexBy, Retention},
     sink::{
         engine::{
-            api::ApiResponse, identify::Distribution, index_age::origination_date,
-            inventory::ALL_INDICES, paths, setup_template::SetupTemplate, templates::MANAGED_BY,
+            api::ApiResponse,
+            identify::Distribution,
+            index_age::origination_date,
+            inventory::ALL_INDICES,
+            paths,
+            setup_template::{NEVER_EXPIRES, SetupTemplate},
+            templates::MANAGED_BY,
         },
         error::Error,
         provision::{Action, Change, ObjectKind, Verb},
@@ -126,7 +131,10 @@ impl EngineSetup {
                 continue;
             };
             match applied.policy {
-                Some(policy) if policy == prefix => {}
+                Some(policy) if policy == prefix && !applied.never_expires => {}
+                Some(policy) if policy == prefix => {
+                    changes.push(attachment(*api, prefix, &name, end))
+                }
                 Some(policy) => {
                     let kept = Action::Keep(format!("the policy '{policy}' applies"));
                     changes.push(Change::new(ObjectKind::Index, name, kept));
@@ -216,6 +224,8 @@ struct AppliedPolicy {
     policy: Option<String>,
     /// The version of it that ISM follows, once it has begun.
     seq_no: Option<u64>,
+    /// The age counts from the date in the template: the index was not created with that of its period.
+    never_expires: bool,
 }
 
 impl AppliedPolicy {
@@ -227,7 +237,9 @@ impl AppliedPolicy {
             PolicyApi::Ism => &index["policy_id"],
         };
         let policy = policy.as_str().map(str::to_owned);
-        Self { policy, seq_no: index["policy_seq_no"].as_u64() }
+        let from = index["settings"]["index"]["lifecycle"]["origination_date"].as_str();
+        let never_expires = from.is_some_and(|from| from.parse() == Ok(NEVER_EXPIRES));
+        Self { policy, seq_no: index["policy_seq_no"].as_u64(), never_expires }
     }
 }
 
@@ -590,6 +602,20 @@ mod tests {
             assert!(matches!(action, Action::Blocked(_)), "{action:?}");
             assert!(matches!(removal, Some(Action::Keep(_))), "{removal:?}");
         }
+    }
+
+    #[test]
+    fn an_index_with_the_date_of_the_template_is_recognized() {
+        let index = |from: &str| {
+            let lifecycle = json!({ "name": "ct", "origination_date": from });
+            AppliedPolicy::new(
+                PolicyApi::Ilm,
+                &json!({ "settings": { "index": { "lifecycle": lifecycle } } }),
+            )
+        };
+        assert!(index("4102444800000").never_expires);
+        let own = index("1706745600000");
+        assert!(!own.never_expires && own.policy.as_deref() == Some("ct"));
     }
 
     #[test]
