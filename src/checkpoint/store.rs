@@ -131,7 +131,8 @@ impl CheckpointStore {
         &self.path
     }
 
-    /// Applies events until the channel closes, commits, and returns the store for [`end`](Self::end).
+    /// Applies events until the channel closes, commits, and returns the store for [`end`](Self::end). Partitions that are not
+    /// complete by then have no result.
     ///
     /// Blocks the calling thread.
     ///
@@ -153,6 +154,8 @@ impl CheckpointStore {
                 NextStep::Commit => self.commit()?,
                 NextStep::End => {
                     self.commit()?;
+                    // Sources that wait for further results are told that there are none.
+                    self.ledger = Ledger::default();
                     return Ok(self);
                 }
             }

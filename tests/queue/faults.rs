@@ -104,3 +104,19 @@ fn a_long_message_and_a_hostile_one_stop_nothing() {
     assert!(!outcome.stderr.contains('\u{1b}'), "{}", outcome.stderr);
     assert_eq!((world.engine.ids(), world.queue.len()), (ids(0..4), 8));
 }
+
+#[test]
+fn an_engine_that_refuses_ends_the_run_and_leaves_the_messages() {
+    use crate::support::engine::Fault;
+    let world = QueueWorld::new();
+    send(&world, 0..30);
+    for number in 0..5 {
+        world.deliver(&number.to_string(), 30 + number..31 + number);
+    }
+    world.engine.fail(100, &Fault::Status(403));
+    world.load(&[QUEUE]).with(["--batch", "64KiB"]).run().exits(1).says(["403"]);
+    world.engine.heal();
+    world.queue.expire_all();
+    world.load(&[QUEUE]).run().exits(0);
+    assert_eq!((world.engine.ids(), world.queue.len()), (ids(0..35), 0));
+}

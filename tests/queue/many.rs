@@ -1,6 +1,8 @@
 //! Several processes on one queue.
 
-use super::{QUEUE, QueueWorld};
+use std::time::Duration;
+
+use super::{BUCKET, QUEUE, QueueWorld};
 use crate::support::events::ids;
 
 /// Messages. `TRAILLOAD_TEST_MESSAGES` sets another number.
@@ -31,4 +33,16 @@ fn four_processes_fetch_each_object_once() {
     fetched.dedup();
     assert_eq!(fetched.len(), number, "an object was fetched twice");
     assert!(created.iter().filter(|created| **created > 0).count() > 1, "one did it all");
+}
+
+#[test]
+fn objects_that_take_long_leave_memory_to_each_other() {
+    let world = QueueWorld::new();
+    for file in 0..600 {
+        world.deliver(&file.to_string(), file..file + 1);
+    }
+    world.s3.change(BUCKET, |bucket| bucket.latency = Duration::from_millis(700));
+    // The bucket has half of the memory, and nothing under this prefix.
+    world.load(&[QUEUE, "s3://logs/none/"]).run().exits(3);
+    assert_eq!((world.engine.ids(), world.queue.len()), (ids(0..600), 0));
 }

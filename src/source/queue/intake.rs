@@ -147,12 +147,18 @@ impl IntakeError {
     }
 }
 
-/// Something to read for a message that was received.
-enum ReadJob {
-    /// The events in its body.
-    Body { input: Input, bytes: u64 },
-    /// An object.
-    Object(ObjectJob),
+/// What there is to read for the messages of a response.
+#[derive(Default)]
+struct ReadJobs {
+    /// The events in their bodies.
+    bodies: Vec<BodyJob>,
+    objects: Vec<ObjectJob>,
+}
+
+/// The events in the body of a message.
+struct BodyJob {
+    input: Input,
+    bytes: u64,
 }
 
 /// An object to read.
@@ -293,7 +299,7 @@ impl MessageIntake {
         let slots = Arc::clone(&self.slots).acquire_many_owned(BATCH_SLOTS).await;
         // The semaphores are never closed.
         let Ok(mut slots) = slots else { return end(nothing) };
-        let Some(mut memory) = self.memory.reserve(self.receive_bytes).await else {
+        let Some(memory) = self.memory.reserve(self.receive_bytes).await else {
             return end(nothing);
         };
         let requested = Instant::now();
@@ -309,7 +315,7 @@ impl MessageIntake {
         // A long poll ends with the first message, so its time does not run since the request.
         let requested = requested.max(Instant::now() - MAX_LATENCY);
         let messages = received.len();
-        let mut jobs = Vec::new();
+        let mut jobs = ReadJobs::default();
         let mut new = 0;
         for message in received {
             // More than were asked for are not tracked, and return.
@@ -319,11 +325,8 @@ impl MessageIntake {
             }
         }
         drop(slots);
-        for job in jobs {
-            if self.pass_on(job, &mut memory, &out, &fetches).await.is_err() {
-                break;
-            }
-        }
+        // A closed channel ends the run, and the task with it.
+        let _ = self.pass_on(jobs, memory, &out, &fetches).await;
         end(Ok(Received { messages, new, latency }))
     }
 
@@ -333,7 +336,7 @@ impl MessageIntake {
         message: ReceivedMessage,
         slot: OwnedSemaphorePermit,
         requested: Instant,
-        jobs: &mut Vec<ReadJob>,
+        jobs: &mut ReadJobs,
     ) -> bool {
         let reception = self.shared.tracker().receive(&message, slot, requested);
         let key = match reception {
@@ -374,7 +377,7 @@ impl MessageIntake {
     }
 
     /// Tracks the parts of a message that has to be read.
-    fn take_work(&self, message: MessageKey, id: &str, work: Work, jobs: &mut Vec<ReadJob>) {
+    fn take_work(&self, message: MessageKey, id: &str, work: Work, jobs: &mut ReadJobs) {
         let Work { events, objects } = work;
         if let Some(text) = events {
             let part = self.shared.tracker().add_body(message);
@@ -385,7 +388,7 @@ impl MessageIntake {
             let content = Content::Memory(ReservedBytes { bytes: text, permit: None });
             let partition = Partition { key, fingerprint: String::new() };
             let input = Input { partition, name, content, size: bytes, result: Some(result) };
-            jobs.push(ReadJob::Body { input, bytes });
+            jobs.bodies.push(BodyJob { input, bytes });
         }
         // All of them are added before one can have a result, or the message would end early.
         let mut claimed = Vec::new();
@@ -398,7 +401,7 @@ impl MessageIntake {
         drop(tracker);
         for (key, reference) in claimed {
             let result = self.expect(MessagePart::Object(key));
-            jobs.push(ReadJob::Object(ObjectJob { key, reference, result }));
+            jobs.objects.push(ObjectJob { key, reference, result });
         }
     }
 
@@ -419,24 +422,27 @@ impl MessageIntake {
         *newest = (*newest).max(sent);
     }
 
-    /// Passes a job on. A body takes its memory from what was reserved for the response.
+    /// Passes jobs on. Bodies take their memory from what was reserved for the response.
     async fn pass_on(
         &self,
-        job: ReadJob,
-        memory: &mut OwnedSemaphorePermit,
+        jobs: ReadJobs,
+        mut memory: OwnedSemaphorePermit,
         out: &EventSender,
         fetches: &Sender<ObjectJob>,
     ) -> Result<(), ReceiverClosed> {
-        match job {
-            ReadJob::Body { mut input, bytes } => {
-                let units = InputMemory::units(bytes).min(memory.num_permits());
-                if let Content::Memory(content) = &mut input.content {
-                    content.permit = memory.split(units);
-                }
-                out.send(self.source_number, SourceEvent::Input(input)).await
+        for BodyJob { mut input, bytes } in jobs.bodies {
+            let units = InputMemory::units(bytes).min(memory.num_permits());
+            if let Content::Memory(content) = &mut input.content {
+                content.permit = memory.split(units);
             }
-            ReadJob::Object(object) => fetches.send(object).await.map_err(|_| ReceiverClosed),
+            out.send(self.source_number, SourceEvent::Input(input)).await?;
         }
+        // Objects are fetched into the same memory: to keep it while they wait for their turn may block all of them.
+        drop(memory);
+        for object in jobs.objects {
+            fetches.send(object).await.map_err(|_| ReceiverClosed)?;
+        }
+        Ok(())
     }
 
     /// Fetches objects, several at a time, until nothing is received any more.
@@ -475,7 +481,8 @@ impl MessageIntake {
         let number = self.source_number;
         // A closed channel ends the run, and the task with it.
         match self.objects.read(&reference).await {
-            NotifiedObject::Known { size, is_foreign, .. } => {
+            NotifiedObject::Known { partition, size, is_foreign } => {
+                self.shared.tracker().identify(key, partition);
                 let event = SourceEvent::AlreadyDone { size, touched: None, is_foreign };
                 let _ = out.send(number, event).await;
                 result.send(if is_foreign {

@@ -199,7 +199,23 @@ struct ObjectInFlight {
     /// The partition, once it is known.
     partition: Option<Partition>,
     /// The messages that name it.
-    waiting: Vec<MessageKey>,
+    waiting: Vec<WaitingMessage>,
+}
+
+/// A message that names an object.
+#[derive(Debug)]
+struct WaitingMessage {
+    key: MessageKey,
+    /// The version that it names, unless the object is read for this message first: then, what is read is newer if it differs.
+    etag: Option<String>,
+}
+
+impl WaitingMessage {
+    /// Returns whether another version was read than this message names.
+    fn names_other_version(&self, partition: Option<&Partition>) -> bool {
+        let read = partition.and_then(|partition| partition.fingerprint.split_once(':'));
+        self.etag.as_deref().zip(read).is_some_and(|(named, (_, read))| named != read)
+    }
 }
 
 impl Tracker {
@@ -297,13 +313,14 @@ impl Tracker {
             reading.is_none() || object.etag.is_none() || reading == object.etag.as_ref()
         });
         if let Some(reading) = same.and_then(|key| self.objects.get_mut(&key)) {
-            reading.waiting.push(message);
+            reading.waiting.push(WaitingMessage { key: message, etag: object.etag.clone() });
             return ObjectClaim::Joined;
         }
         let key = self.next_key();
         self.by_uri.entry(uri.clone()).or_default().push(key);
         let etag = object.etag.clone();
-        let reading = ObjectInFlight { uri, etag, partition: None, waiting: vec![message] };
+        let waiting = vec![WaitingMessage { key: message, etag: None }];
+        let reading = ObjectInFlight { uri, etag, partition: None, waiting };
         self.objects.insert(key, reading);
         ObjectClaim::Read(key)
     }
@@ -335,14 +352,14 @@ impl Tracker {
         result: Option<PartitionResult>,
     ) -> Vec<EndedMessage> {
         let result = CombinedResult::of_part(result);
-        let messages = match part {
-            MessagePart::Body(message) => vec![message],
+        let results = match part {
+            MessagePart::Body(message) => vec![(message, result)],
             MessagePart::Object(object) => self.remove_object(object, &result),
         };
         let mut ended = Vec::new();
-        for key in messages {
+        for (key, result) in results {
             let Some(message) = self.messages.get_mut(&key) else { continue };
-            message.result.add(result.clone());
+            message.result.add(result);
             message.parts_left = message.parts_left.saturating_sub(1);
             if message.parts_left == 0 {
                 ended.push(self.ended(key));
@@ -351,9 +368,19 @@ impl Tracker {
         ended
     }
 
-    /// Removes an object, and remembers it if it is complete. Returns the messages that name it.
-    fn remove_object(&mut self, key: ObjectKey, result: &CombinedResult) -> Vec<MessageKey> {
+    /// Removes an object, and remembers it if it is complete. Returns the result of each message that names it: one that names
+    /// another version has none, and is received again.
+    fn remove_object(
+        &mut self,
+        key: ObjectKey,
+        result: &CombinedResult,
+    ) -> Vec<(MessageKey, CombinedResult)> {
         let Some(object) = self.objects.remove(&key) else { return Vec::new() };
+        let results = object.waiting.iter().map(|waiting| {
+            let is_other = waiting.names_other_version(object.partition.as_ref());
+            (waiting.key, if is_other { CombinedResult::Abandoned } else { result.clone() })
+        });
+        let results = results.collect();
         if let Some(partition) = object.partition.filter(|_| *result == CombinedResult::Complete) {
             self.known_objects.insert(partition);
         }
@@ -363,7 +390,7 @@ impl Tracker {
                 self.by_uri.remove(&object.uri);
             }
         }
-        object.waiting
+        results
     }
 
     /// Decides what becomes of a message. What is left is no longer tracked, only known.
@@ -646,6 +673,28 @@ mod tests {
         assert_eq!(disposals(&ended), [("a", &Disposal::Delete), ("b", &Disposal::Delete)]);
         assert_eq!(tracker.on_result(other, None).len(), 1);
         assert!(tracker.by_uri.is_empty() && tracker.objects.is_empty());
+    }
+
+    #[test]
+    fn a_message_about_a_later_version_is_released_if_the_earlier_one_was_read() {
+        let mut tracker = tracker(MessageDeletion::Settled);
+        let keys = ["any", "read", "later"].map(|id| new(&mut tracker, id));
+        let ObjectClaim::Read(reading) = tracker.add_object(keys[0], &object("x", None)) else {
+            panic!()
+        };
+        for (key, etag) in [(keys[1], "1"), (keys[2], "2")] {
+            assert_eq!(tracker.add_object(key, &object("x", Some(etag))), ObjectClaim::Joined);
+        }
+        let fingerprint = "5:1".to_owned();
+        tracker.identify(reading, Partition { key: "s3://b/x".to_owned(), fingerprint });
+        let ended =
+            tracker.on_result(MessagePart::Object(reading), Some(PartitionResult::Complete));
+        let expected = [
+            ("any", &Disposal::Delete),
+            ("later", &Disposal::Release),
+            ("read", &Disposal::Delete),
+        ];
+        assert_eq!(disposals(&ended), expected);
     }
 
     #[test]
