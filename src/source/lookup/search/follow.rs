@@ -93,7 +93,7 @@ struct FollowCoverage {
     finally_recorded_before: i64,
     /// The events of readings that were delivered and are not settled, by the number of the reading.
     unsettled: BTreeMap<u64, BTreeSet<(i64, EventKey)>>,
-    /// Seconds of events that could not be processed.
+    /// Seconds that could not be read, or of which events could not be processed.
     failed: Vec<(i64, i64)>,
 }
 
@@ -234,6 +234,13 @@ impl Follow {
                 let seconds = oldest.zip(newest).map(|(oldest, newest)| (oldest.0, newest.0));
                 coverage.failed.extend(seconds);
             }
+        }
+    }
+
+    /// Leaves seconds uncovered that could not be read, so that the next run reads them.
+    pub(super) fn leave_uncovered(&mut self, unread: SecondRange) {
+        if let Some(coverage) = &mut self.coverage {
+            coverage.failed.push((unread.from, unread.to));
         }
     }
 

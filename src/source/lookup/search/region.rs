@@ -393,6 +393,10 @@ impl SearchRegion {
         } else if let Some(reading) = self.reading(id.reading) {
             // A category that the Region does not support.
             reading.stop();
+            let (target, range) = (reading.target, reading.range);
+            if let Some(follow) = self.follows.get_mut(target) {
+                follow.leave_uncovered(range);
+            }
             self.end_readings().await?;
         }
         Ok(None)
@@ -412,6 +416,10 @@ impl SearchRegion {
     async fn skip_second(&mut self, id: ChainId, second: i64) -> Result<(), Cancelled> {
         if let Some(reading) = self.reading(id.reading) {
             reading.skip_second(id.chain, second);
+            let target = reading.target;
+            if let Some(follow) = self.follows.get_mut(target) {
+                follow.leave_uncovered(SecondRange { from: second, to: second });
+            }
         }
         self.deliver(id.reading).await
     }
