@@ -107,7 +107,9 @@ pub(super) fn rows(panel: &Panel, events: &[&DatedEvent]) -> Vec<AnswerRow> {
     let mut rows = Vec::new();
     add_rows(&panel.metrics, &buckets, events, &[], &mut rows);
     if is_series {
-        rows.iter_mut().for_each(|row| row.keys.reverse());
+        for row in &mut rows {
+            row.keys.reverse();
+        }
     }
     rows
 }
@@ -188,6 +190,7 @@ fn by_address(one: &str, other: &str) -> Ordering {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "milliseconds and numbers of events are below 2^53")]
 fn computed(metric: &PanelMetric, events: &[&DatedEvent]) -> Option<f64> {
     let times = events.iter().map(|event| event.time as f64);
     match metric {

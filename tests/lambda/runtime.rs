@@ -10,7 +10,7 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -231,8 +231,7 @@ fn next(request: &Request, shared: &(Mutex<State>, Condvar)) -> Result<Response,
             return Ok((500, String::new(), Vec::new()));
         }
         if let Some(Invocation { id, payload, timeout }) = state.queue.pop_front() {
-            let deadline = SystemTime::now() + timeout;
-            let deadline = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();
+            let deadline = (jiff::Timestamp::now() + timeout).as_millisecond();
             let headers = format!(
                 "Lambda-Runtime-Aws-Request-Id: {id}\r\nLambda-Runtime-Deadline-Ms: {deadline}\r\n\
                  Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:eu-west-1:111122223333:function:trailload\r\n\

@@ -38,7 +38,7 @@ fn a_load_asks_for_what_its_policy_allows_and_for_all_of_it() {
         let printed = world.load(&[queue]).instead("policy").run().exits(0);
         assert_eq!(world.server.calls(), [], "to print a policy asks nobody");
         let policy: Value = serde_json::from_str(&printed.stdout).unwrap();
-        world.queue.send(from_event_bus(&event(0)));
+        world.queue.send(&from_event_bus(&event(0)));
         world.deliver("a", 1..3);
         world.load(&[queue]).run().exits(0).counted([3, 3, 0, 0]);
         let mut allowed = actions(&policy);
@@ -117,7 +117,7 @@ fn a_missing_permission_is_named_and_exit_1() {
         ),
     ] {
         let world = QueueWorld::new();
-        world.queue.send(from_event_bus(&event(0)));
+        world.queue.send(&from_event_bus(&event(0)));
         world.queue.state().denied.insert(action, denial);
         let outcome = world.load(&[QUEUE]).run().exits(1);
         outcome.says(["add this statement to the policy", missing]);
@@ -128,7 +128,7 @@ fn a_missing_permission_is_named_and_exit_1() {
 #[test]
 fn a_load_runs_without_the_attributes_of_its_queue_and_says_so() {
     let world = QueueWorld::new();
-    world.queue.send(from_event_bus(&event(0)));
+    world.queue.send(&from_event_bus(&event(0)));
     world.queue.state().denied.insert("GetQueueAttributes", DENIED);
     let outcome = world.load(&[QUEUE]).run().exits(0).counted([1, 1, 0, 0]);
     outcome.says(["requires sqs:GetQueueAttributes on arn:aws:sqs:us-east-1:111122223333:trail"]);

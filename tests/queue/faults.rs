@@ -6,7 +6,7 @@ use crate::support::events::{event, ids};
 
 /// Sends an event each.
 fn send(world: &QueueWorld, numbers: std::ops::Range<usize>) {
-    numbers.for_each(|number| world.queue.send(from_event_bus(&event(number))));
+    numbers.for_each(|number| world.queue.send(&from_event_bus(&event(number))));
 }
 
 #[test]
@@ -87,19 +87,19 @@ fn objects_of_a_bucket_that_is_denied_end_the_run_before_all_messages_are_used_u
 #[test]
 fn a_long_message_and_a_hostile_one_stop_nothing() {
     let world = QueueWorld::new();
-    world.queue.send("[".repeat(200_000));
-    world.queue.send(format!(
+    world.queue.send(&"[".repeat(200_000));
+    world.queue.send(&format!(
         "{{\"Records\":[{}",
         "{\"s3\":{\"bucket\":{\"name\":\"b\"}}},".repeat(1_000)
     ));
-    world.queue.send(format!("{{\"Message\":\"{}\"}}", "\\\"".repeat(100_000)));
+    world.queue.send(&format!("{{\"Message\":\"{}\"}}", "\\\"".repeat(100_000)));
     for bucket in ["another", "a b", "A/../b", "ü", &"x".repeat(300)] {
-        world.queue.send(notification(&[(bucket, "k\u{1b}[2J.json", 1, "e")]));
+        world.queue.send(&notification(&[(bucket, "k\u{1b}[2J.json", 1, "e")]));
     }
     send(&world, 0..3);
     let mut large = event(3);
     large["requestParameters"]["text"] = "x".repeat(900_000).into();
-    world.queue.send(from_event_bus(&large));
+    world.queue.send(&from_event_bus(&large));
     let outcome = world.load(&[QUEUE]).run().exits(3).counted([4, 4, 0, 0]);
     assert!(!outcome.stderr.contains('\u{1b}'), "{}", outcome.stderr);
     assert_eq!((world.engine.ids(), world.queue.len()), (ids(0..4), 8));

@@ -17,7 +17,7 @@ fn foreign_messages_are_left_reported_once_and_deleted_only_on_request() {
         "detail": { "state": "running" },
     });
     world.queue.send(&other);
-    world.queue.send(from_event_bus(&event(0)));
+    world.queue.send(&from_event_bus(&event(0)));
     let outcome = world.load(&[QUEUE]).run().exits(3).counted([1, 1, 0, 0]);
     assert_eq!(world.queue.len(), 3);
     assert_eq!(outcome.stderr.matches("text that is not JSON; left in the queue").count(), 1);
@@ -36,7 +36,7 @@ fn an_object_without_events_makes_its_message_foreign() {
     let mut named = world.put("x", 0..1);
     world.s3.change(BUCKET, |bucket| bucket.put("other/file.json", r#"{"a":1}"#));
     named["Records"][0]["s3"]["object"] = json!({ "key": "other/file.json" });
-    world.queue.send(named);
+    world.queue.send(&named);
     let outcome = world.load(&[QUEUE]).run().exits(3);
     assert_eq!(world.queue.len(), 1);
     outcome.says(["JSON that is not CloudTrail"]);
@@ -76,7 +76,7 @@ fn a_damaged_object_goes_to_the_dead_letters_of_the_queue() {
     world.queue.state().max_receives = Some(3);
     let named = world.put("damaged", 0..50);
     world.s3.change(BUCKET, |bucket| bucket.put(&key("damaged"), b"\x1f\x8b\x08 damaged".to_vec()));
-    world.queue.send(named);
+    world.queue.send(&named);
     for _ in 0..3 {
         world.load(&[QUEUE]).run().exits(3);
         world.queue.expire_all();
@@ -89,7 +89,7 @@ fn a_damaged_object_goes_to_the_dead_letters_of_the_queue() {
 fn kept_messages_are_read_once_in_a_run_and_deleted_by_none() {
     let world = QueueWorld::new();
     for number in 0..25 {
-        world.queue.send(from_event_bus(&event(number)));
+        world.queue.send(&from_event_bus(&event(number)));
     }
     world.load(&[QUEUE, "--keep-messages"]).run().exits(0).counted([25, 25, 0, 0]);
     assert_eq!(world.queue.len(), 25);

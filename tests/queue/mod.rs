@@ -81,7 +81,7 @@ impl QueueWorld {
 
     /// Puts a log file of these events, and sends the notification about it.
     fn deliver(&self, name: &str, numbers: std::ops::Range<usize>) {
-        self.queue.send(self.put(name, numbers));
+        self.queue.send(&self.put(name, numbers));
     }
 
     /// Returns the keys of the objects that were fetched since the last time.

@@ -39,8 +39,8 @@ const BOTH: [(Product, &str); 2] =
 fn both_products_are_set_up_once_and_cleared_again() {
     for (product, of) in BOTH {
         let setup = Setup::with(product);
-        setup.api.put(of, "dashboard", "mine", json!({ "title": "Mine", "description": "" }));
-        setup.api.put(of, "index-pattern", "theirs", json!({ "title": "cloud*" }));
+        setup.api.put(of, "dashboard", "mine", &json!({ "title": "Mine", "description": "" }));
+        setup.api.put(of, "index-pattern", "theirs", &json!({ "title": "cloud*" }));
         let before = setup.api.objects(of);
         let name = if product == Product::Kibana {
             "Kibana 8.12.2"
@@ -80,7 +80,7 @@ fn an_object_of_somebody_else_with_the_same_id_is_named_and_left_alone() {
     let (_, id) = made.keys().find(|(kind, _)| kind == "dashboard").unwrap().clone();
     setup.run(&["--remove"]).exits(0);
     let theirs = json!({ "title": "Mine", "description": "by hand" });
-    setup.api.put("__user__", "dashboard", &id, theirs.clone());
+    setup.api.put("__user__", "dashboard", &id, &theirs);
     let run = setup.run(&[]).exits(3);
     run.prints(["cannot dashboard", "somebody else's object has this id", "1 not possible"]);
     let object = || setup.api.objects("__user__")[&("dashboard".to_owned(), id.clone())].clone();
@@ -98,7 +98,7 @@ fn changes_of_people_survive_until_this_program_writes_another_object() {
         let mut objects = setup.api.objects("default").into_iter();
         let (key, mut object) = objects.find(|((kind, _), _)| kind == "dashboard").unwrap();
         object["attributes"]["title"] = json!("Renamed");
-        setup.api.put("default", &key.0, &key.1, object["attributes"].clone());
+        setup.api.put("default", &key.0, &key.1, &object["attributes"]);
         key
     };
     setup.run(&[]).exits(0).prints(["0 created, 0 changed"]);
@@ -108,12 +108,12 @@ fn changes_of_people_survive_until_this_program_writes_another_object() {
     let description = older["description"].as_str().unwrap().to_owned();
     let (text, _) = description.rsplit_once("(trailload ").unwrap();
     older["description"] = json!(format!("{text}(trailload 0.0.1 0123456789)"));
-    setup.api.put("default", &key.0, &key.1, older);
+    setup.api.put("default", &key.0, &key.1, &older);
     setup.run(&[]).exits(0).prints(["change dashboard", "1 changed"]);
     assert_ne!(attributes()["title"], "Renamed");
     let mut newer = attributes();
     newer["description"] = json!(format!("{text}(trailload 99.0.0 0123456789)"));
-    setup.api.put("default", &key.0, &key.1, newer.clone());
+    setup.api.put("default", &key.0, &key.1, &newer);
     setup.run(&[]).exits(0).prints(["trailload 99.0.0, which is newer, wrote it"]);
     assert_eq!(attributes(), newer);
 }

@@ -14,7 +14,7 @@ use crate::support::wire;
 
 /// What the fake modules hold.
 #[derive(Default)]
-struct Policies {
+struct ModuleState {
     policies: BTreeMap<String, Value>,
     /// Policy of each index.
     attached: BTreeMap<String, String>,
@@ -28,13 +28,14 @@ struct Policies {
 struct WithPolicies {
     corner: Corner,
     server: Server,
-    policies: Arc<Mutex<Policies>>,
+    policies: Arc<Mutex<ModuleState>>,
 }
 
 impl WithPolicies {
     fn start(engine: Engine) -> WithPolicies {
         let corner = Corner::of(engine);
-        let (url, policies) = (corner.url().to_owned(), Arc::new(Mutex::new(Policies::default())));
+        let (url, policies) =
+            (corner.url().to_owned(), Arc::new(Mutex::new(ModuleState::default())));
         let theirs = Arc::clone(&policies);
         let server = Server::start(move |request| {
             let (status, body) = answer(&mut theirs.lock().unwrap(), &url, request);
@@ -61,7 +62,7 @@ fn missing(kind: &str) -> (u16, Value) {
     (404, json!({ "error": reason, "status": 404 }))
 }
 
-fn answer(policies: &mut Policies, url: &str, request: &Request) -> (u16, Value) {
+fn answer(policies: &mut ModuleState, url: &str, request: &Request) -> (u16, Value) {
     let path = wire::percent_decoded(&request.path);
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let body = request.json();
@@ -149,7 +150,7 @@ fn answer(policies: &mut Policies, url: &str, request: &Request) -> (u16, Value)
     }
 }
 
-fn put_ism(policies: &mut Policies, name: &str, request: &Request) -> (u16, Value) {
+fn put_ism(policies: &mut ModuleState, name: &str, request: &Request) -> (u16, Value) {
     let current = policies.policies.get(name);
     let given = request.parameter("if_seq_no").and_then(|number| number.parse::<u64>().ok());
     let expected = current.map(|policy| policy["_seq_no"].as_u64().unwrap());

@@ -94,7 +94,7 @@ impl SavedObjectsApi {
     }
 
     /// Stores an object that somebody else made.
-    pub(crate) fn put(&self, of: &str, kind: &str, id: &str, attributes: Value) {
+    pub(crate) fn put(&self, of: &str, kind: &str, id: &str, attributes: &Value) {
         let object = json!({ "type": kind, "id": id, "attributes": attributes, "references": [] });
         let key = (kind.to_owned(), id.to_owned());
         self.state().objects.entry(of.to_owned()).or_default().insert(key, object);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     io::{BufReader, Write as _},
     net::{TcpListener, TcpStream},
     process::{Child, Command},
@@ -155,7 +156,7 @@ fn each_once(hook: &Hook, expected: &BTreeSet<String>) {
 
 #[test]
 fn two_and_four_processes_that_read_the_same_events_send_each_alert_once() {
-    for processes in [2, 4] {
+    for processes in [2_u64, 4] {
         let (hook, table) = (Hook::start(), Table::new());
         hook.answers(|_, _| Answer::Slow(Duration::from_millis(20)));
         let events: Vec<Value> = (0..40).map(|number| created(number, "u", 1)).collect();
@@ -177,7 +178,7 @@ fn two_and_four_processes_that_read_the_same_events_send_each_alert_once() {
         each_once(&hook, &ids(0..40));
         let sum = |name| ended.iter().map(|ended| ended.numbers([name])[0]).sum::<u64>();
         assert_eq!((sum("alerts"), sum("delivered")), (40, 40));
-        assert_eq!(sum("matches"), 40 * processes as u64);
+        assert_eq!(sum("matches"), 40 * processes);
         for ended in &ended {
             assert_eq!(ended.numbers(["pending", "undelivered"]), [0, 0], "{}", ended.stderr);
         }
@@ -439,7 +440,7 @@ fn pass_on(
         let mut table = TcpStream::connect(host).ok()?;
         let mut request = format!("{} {} HTTP/1.1\r\n", head.method, head.path);
         for (name, value) in &head.headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(request, "{name}: {value}\r\n");
         }
         request.push_str("\r\n");
         table.write_all(request.as_bytes()).ok()?;
@@ -450,9 +451,9 @@ fn pass_on(
         let content = read_body(&mut answers, &answer.headers)?;
         let mut response = format!("HTTP/1.1 {} Passed on\r\n", answer.path);
         let date = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
-        response.push_str(&format!("date: {}\r\n", date.strftime("%a, %d %b %Y %H:%M:%S GMT")));
+        let _ = write!(response, "date: {}\r\n", date.strftime("%a, %d %b %Y %H:%M:%S GMT"));
         for (name, value) in answer.headers.iter().filter(|(name, _)| name != "date") {
-            response.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(response, "{name}: {value}\r\n");
         }
         response.push_str("\r\n");
         stream.write_all(response.as_bytes()).ok()?;

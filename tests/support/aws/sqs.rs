@@ -113,7 +113,7 @@ impl FakeQueue {
     }
 
     /// Puts a message.
-    pub(crate) fn send(&self, body: impl ToString) {
+    pub(crate) fn send(&self, body: &(impl ToString + ?Sized)) {
         self.state().send(body.to_string());
     }
 
@@ -194,7 +194,12 @@ impl QueueState {
         let response = match action.as_str() {
             "GetQueueAttributes" => self.attributes(),
             "ReceiveMessage" => self.receive(&body),
-            "DeleteMessageBatch" => self.batch(&body, fault.as_ref(), Self::delete),
+            "DeleteMessageBatch" => {
+                self.batch(&body, fault.as_ref(), |queue, number, is_current, _| {
+                    queue.delete(number, is_current);
+                    Ok(())
+                })
+            }
             "ChangeMessageVisibilityBatch" => {
                 self.batch(&body, fault.as_ref(), Self::change_visibility)
             }
@@ -333,11 +338,10 @@ impl QueueState {
     }
 
     /// Deletes a message. An old receipt is accepted, and does nothing.
-    fn delete(&mut self, number: u64, is_current: bool, _: &Value) -> Result<(), Value> {
+    fn delete(&mut self, number: u64, is_current: bool) {
         if is_current && self.messages.remove(&number).is_some() {
             self.deleted += 1;
         }
-        Ok(())
     }
 
     fn change_visibility(

@@ -133,7 +133,7 @@ impl EngineSetup {
             match applied.policy {
                 Some(policy) if policy == prefix && !applied.never_expires => {}
                 Some(policy) if policy == prefix => {
-                    changes.push(attachment(*api, prefix, &name, end))
+                    changes.push(attachment(*api, prefix, &name, end));
                 }
                 Some(policy) => {
                     let kept = Action::Keep(format!("the policy '{policy}' applies"));
