@@ -44,6 +44,10 @@ const DISCOVERY_INTERVAL: Duration = Duration::from_hours(1);
 /// Rounds after which the late days are listed again too; in the others, only the current day is.
 const LATE_DAYS_EVERY: u64 = 15;
 
+/// Rounds after which days are no longer listed again because of an error that persists, an hour: each day costs a request in each
+/// account and Region.
+const MAX_INCOMPLETE_ROUNDS: u32 = 60;
+
 /// Hours of a day in which the previous one is listed in every round: files of its last events are still expected.
 const OVERLAP_HOURS: i8 = 1;
 
@@ -86,8 +90,10 @@ pub struct S3Follow {
     accounts: Option<AccountDiscovery>,
     accounts_error: Option<String>,
     seen: Arc<Mutex<SeenObjects>>,
-    /// The first day that gets no further objects and was not closed yet.
+    /// The first day that was not listed completely since it gets no further objects.
     unclosed: Option<Date>,
+    /// Successive rounds in which something could not be listed.
+    incomplete_rounds: u32,
     newest_delivery: Option<Timestamp>,
     /// Subjects of the errors of the previous round, which are not reported again.
     failing: HashSet<String>,
@@ -193,6 +199,7 @@ impl S3Follow {
             accounts_error: None,
             seen: Arc::default(),
             unclosed: None,
+            incomplete_rounds: 0,
             newest_delivery: None,
             failing: HashSet::new(),
         }
@@ -217,10 +224,14 @@ impl S3Follow {
                     return Ok(());
                 }
             }
+            let late_day = self.late_day((self.clock)());
             let source = self.source(number);
             match self.run_round(round, source, out, shutdown).await {
-                Ok(ended) if round == Round::First => ended?,
-                Ok(Ok(())) => {}
+                Ok(ended) if round == Round::First => {
+                    ended?;
+                    self.on_round(late_day);
+                }
+                Ok(Ok(())) => self.on_round(late_day),
                 Ok(Err(error)) => {
                     let event = SourceEvent::Failed(error);
                     if self.forward(self.source_number(), round, event, out).await.is_err() {
@@ -238,6 +249,20 @@ impl S3Follow {
             (number, round) = (number + 1, Round::Further);
             next = next.max(Instant::now());
             tokio::time::sleep_until(next).await;
+        }
+    }
+
+    /// Ends a round that listed the days from `late_day` on, and older ones that were not closed. Those are listed again if
+    /// something could not be listed.
+    fn on_round(&mut self, late_day: Date) {
+        self.incomplete_rounds = match self.failing.is_empty() {
+            true => 0,
+            false => self.incomplete_rounds + 1,
+        };
+        let is_listed = matches!(self.incomplete_rounds, 0 | MAX_INCOMPLETE_ROUNDS..);
+        // Only a list in the order of days closes them.
+        if is_listed && self.order == ListOrder::OldestFirst {
+            self.unclosed = Some(late_day);
         }
     }
 
@@ -277,8 +302,6 @@ impl S3Follow {
             seen.round = number;
             seen.forget_before(late_day);
         }
-        // Only a list in the order of days closes them.
-        self.unclosed = (self.order == ListOrder::OldestFirst).then_some(late_day);
         let client = Arc::clone(&self.client);
         let client: ClientFor = Box::new(move |region: &str| (*client)(region));
         let closed = Arc::clone(&self.closed);
@@ -442,6 +465,42 @@ mod tests {
         seen.round = 1_000;
         seen.insert(&object);
         assert!(seen.contains(&object));
+    }
+
+    #[test]
+    fn a_day_is_listed_until_that_succeeds_or_fails_for_long() {
+        let options = S3Options {
+            region: String::new(),
+            accounts: Vec::new(),
+            regions: Vec::new(),
+            kinds: Vec::new(),
+            from: None,
+            to: None,
+            late_days: 1,
+            requester_pays: false,
+            memory_bytes: 0,
+            reload: false,
+        };
+        let now: Timestamp = "2024-06-05T12:00:00Z".parse().unwrap();
+        let client: ClientFor = Box::new(|_: &str| unreachable!("no round is run"));
+        let nothing = Box::new(|_: &str| None);
+        let source =
+            S3Source::new(Vec::new(), options, client, nothing, Box::new(|_: &str| None), now);
+        let follow = S3FollowOptions::default();
+        let mut follow = S3Follow::new(source, follow, Box::new(move || now));
+        let day = |day: i8| jiff::civil::date(2024, 6, day);
+        follow.on_round(day(3));
+        assert_eq!(follow.first_day(1, now), day(3), "it gets no further objects, and is closed");
+        follow.on_round(day(4));
+        assert_eq!(follow.first_day(2, now), day(5));
+        follow.unclosed = Some(day(2));
+        follow.failing.insert("logs/AWSLogs".to_owned());
+        for _ in 1..MAX_INCOMPLETE_ROUNDS {
+            follow.on_round(day(4));
+            assert_eq!(follow.first_day(2, now), day(2));
+        }
+        follow.on_round(day(4));
+        assert_eq!(follow.first_day(2, now), day(5), "an error persists");
     }
 
     #[test]
