@@ -41,7 +41,7 @@ use crate::{
         trace::{Trace, TraceTarget},
     },
     sink::events::{EventFormat, OutputStyle},
-    source::lookup::lookup_filter_for,
+    source::{lookup::lookup_filter_for, queue::MessageDeletion},
 };
 
 /// Size of a batch of events that are found: the pipeline's unit of memory. A small one, so that the first events are
@@ -125,6 +125,7 @@ impl SearchArgs {
         let auth = index.as_ref().map_or(EngineAuth::Credentials, |index| index.auth);
         let mut aws = self.aws_args().plan(&sources, auth, environment)?;
         aws.history.filter = lookup_filter_for(&query);
+        aws.messages = self.message_deletion(aws.messages)?;
         let remote = sources.remote_sources() + usize::from(index.is_some());
         let memory = self.memory(remote)?;
         Ok(SearchPlan {
@@ -188,6 +189,21 @@ impl SearchArgs {
     fn times(&self) -> Vec<(&'static str, SearchTime)> {
         let times = [("--from", &self.time.from), ("--to", &self.time.to)];
         times.into_iter().filter_map(|(option, time)| Some((option, time.clone()?))).collect()
+    }
+
+    /// Returns which messages of queues are deleted. What is printed only at the end keeps them all: they would be gone if the search
+    /// ended before.
+    fn message_deletion(&self, wanted: MessageDeletion) -> Result<MessageDeletion, Failure> {
+        let sort = self.result.sort.map(|_| "--sort");
+        match self.result.summary_option().or(sort) {
+            None => Ok(wanted),
+            Some(option) if wanted == MessageDeletion::SettledAndForeign => {
+                Err(Failure::usage(format!(
+                    "'--delete-foreign-messages' has no effect with '{option}', which keeps all messages"
+                )))
+            }
+            Some(_) => Ok(MessageDeletion::None),
+        }
     }
 
     fn check_follow(&self, sources: &SourceList) -> Result<(), Failure> {
@@ -469,6 +485,28 @@ mod tests {
 
     fn plan(words: &[&str]) -> Result<SearchPlan, Failure> {
         plan_on(Terminal::default(), words)
+    }
+
+    #[test]
+    fn what_is_printed_at_the_end_keeps_all_messages() {
+        let messages = |words: &[&str]| {
+            plan(&[&["--in", "sqs://queue"], words].concat()).map(|plan| plan.aws.messages)
+        };
+        assert_eq!(messages(&[]).unwrap(), MessageDeletion::Settled);
+        assert_eq!(messages(&["--limit", "3"]).unwrap(), MessageDeletion::Settled);
+        let at_the_end: [&[&str]; 5] = [
+            &["--sort", "time"],
+            &["--count-by", "name"],
+            &["--histogram", "1h"],
+            &["--policy"],
+            &["--trace", "*"],
+        ];
+        for words in at_the_end {
+            assert_eq!(messages(words).unwrap(), MessageDeletion::None, "{words:?}");
+            let failure = messages(&[words, &["--delete-foreign-messages"]].concat()).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.heading.contains(words[0]), "{failure:?}");
+        }
     }
 
     #[test]
