@@ -283,7 +283,7 @@ fn an_invalid_command_line_is_exit_2_before_any_request() {
         (&["--output", "xml"], &["'xml'", "ndjson"]),
         (&["--include-denied"], &["--policy"]),
         (&["--policy", "--count-by", "eventName"], &["cannot be used with"]),
-        (&["--into", "http://localhost:9200"], &["'--into' applies only", "--in index"]),
+        (&["--into", "http://localhost:9200"], &["'--into' has no effect", "--in index"]),
         (&["--in", "index"], &["no engine is given", "--into"]),
         (&["--in", "nowhere"], &["cannot find nowhere"]),
         (&["--follow", "--in", "tests"], &["'--follow' applies only"]),
