@@ -58,7 +58,7 @@ def run(bench, _):
     rows, goals, peaks = [], [], []
     for label, (path, goal) in rules.items():
         runs = [(watch(bench, path, corpus), dry_run(bench, path, corpus)) for _ in range(QUICK_ROUNDS if bench.quick else ROUNDS)]
-        rates = [[facts["events"] / one.cpu_seconds for one in mode] for mode in zip(*runs)]
+        rates = [[facts["events"] / both[mode].cpu_seconds for both in runs] for mode in (0, 1)]
         peaks += [one.peak_megabytes for both in runs for one in both]
         matches = matches_in(runs[0][0].output)
         peak = max(one.peak_megabytes for both in runs for one in both)
