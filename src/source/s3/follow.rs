@@ -255,10 +255,8 @@ impl S3Follow {
     /// Ends a round that listed the days from `late_day` on, and older ones that were not closed. Those are listed again if
     /// something could not be listed.
     fn on_round(&mut self, late_day: Date) {
-        self.incomplete_rounds = match self.failing.is_empty() {
-            true => 0,
-            false => self.incomplete_rounds + 1,
-        };
+        self.incomplete_rounds =
+            if self.failing.is_empty() { 0 } else { self.incomplete_rounds + 1 };
         let is_listed = matches!(self.incomplete_rounds, 0 | MAX_INCOMPLETE_ROUNDS..);
         // Only a list in the order of days closes them.
         if is_listed && self.order == ListOrder::OldestFirst {
