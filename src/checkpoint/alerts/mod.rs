@@ -66,7 +66,7 @@ pub(super) mod keys;
 mod kill_tests;
 mod memory;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod undelivered;
 
 use std::{

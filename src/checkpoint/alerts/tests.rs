@@ -94,7 +94,8 @@ impl Memory {
     }
 }
 
-fn event(id: &str, time: i64) -> NewMatch {
+/// Returns a match of the first rule, of one group and combination. The time is in milliseconds.
+pub(in crate::checkpoint) fn event(id: &str, time: i64) -> NewMatch {
     NewMatch {
         rule: 0,
         group: json!(["g"]),

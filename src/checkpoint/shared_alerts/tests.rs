@@ -24,7 +24,7 @@ use super::{
 use crate::{
     aws::{ErrorKind, ServiceError},
     checkpoint::{
-        alerts::{AlertMemory, Delivery, DeliveryRows, DeliveryState},
+        alerts::{AlertMemory, Delivery, DeliveryRows, DeliveryState, tests::event},
         migrate,
     },
     event::{Alert, DecidedMatches, NewMatch},
@@ -243,18 +243,6 @@ async fn open(
         shutdown,
     };
     (SharedAlerts::with_store(config).await.unwrap(), trigger)
-}
-
-fn event(id: &str, time: i64) -> NewMatch {
-    NewMatch {
-        rule: 0,
-        group: json!(["g"]),
-        combination: Some(json!(["c"])),
-        time: Some(time),
-        evaluated_from: None,
-        event_id: id.to_owned(),
-        event: format!("{{\"eventID\":\"{id}\"}}").into(),
-    }
 }
 
 /// Returns the event ids of alerts.
