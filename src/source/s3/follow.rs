@@ -224,8 +224,10 @@ impl S3Follow {
                     return Ok(());
                 }
             }
-            let late_day = self.late_day((self.clock)());
-            let source = self.source(number);
+            // One time for the whole round: midnight may pass between two readings of the clock.
+            let now = (self.clock)();
+            let late_day = self.late_day(now);
+            let source = self.source(number, now);
             match self.run_round(round, source, out, shutdown).await {
                 Ok(ended) if round == Round::First => {
                     ended?;
@@ -286,9 +288,8 @@ impl S3Follow {
         self.targets.first().map_or(0, |(number, _)| *number)
     }
 
-    /// Returns the source of a round.
-    fn source(&mut self, number: u64) -> S3Source {
-        let now = (self.clock)();
+    /// Returns the source of a round that starts at `now`.
+    fn source(&mut self, number: u64, now: Timestamp) -> S3Source {
         let mut options = S3Options { to: None, ..self.options.clone() };
         if number > 0 {
             let first = self.first_day(number, now);
