@@ -1,6 +1,20 @@
 """What is asked, one module a case: `TITLE`, `MEASURES` (one sentence for --help), and `run(bench, options)`, which returns Markdown."""
 
-from lab.cases import engines, files, history, instructions, memory, quota, rules, schema, search, startup, throughput, trail
+from lab.cases import (
+    engines,
+    files,
+    function,
+    history,
+    instructions,
+    memory,
+    quota,
+    rules,
+    schema,
+    search,
+    startup,
+    throughput,
+    trail,
+)
 
 CASES = {
     "throughput": throughput,
@@ -14,5 +28,6 @@ CASES = {
     "rules": rules,
     "schema": schema,
     "startup": startup,
+    "function": function,
     "engines": engines,
 }
