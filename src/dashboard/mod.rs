@@ -12,6 +12,7 @@ mod evaluate;
 mod kql;
 mod lens;
 mod names;
+mod page;
 mod request;
 mod saved_objects;
 mod time_scale;
@@ -24,6 +25,7 @@ pub use self::definition::{
 pub use self::evaluate::PanelCounter;
 pub use self::kql::{KqlError, KqlExpression, ValueSet};
 pub use self::lens::lens_objects;
+pub use self::page::{MAX_LATEST, Page, PageData};
 pub use self::request::RequestTimes;
 pub use self::saved_objects::{SavedObject, saved_objects, to_ndjson};
 pub use self::time_scale::TimeScale;
