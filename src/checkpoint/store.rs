@@ -18,7 +18,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::alerts::{
-    AlertMemory, AlertOptions, AlertTotals, DeliveryRows, DeliveryUpdate, UndeliveredCount,
+    AlertMemory, AlertOptions, AlertTotals, CommittedTotals, DeliveryRows, DeliveryUpdate,
+    UndeliveredCount,
 };
 use super::complete_folders::{self, PendingFolder, PendingFolders};
 use super::coverage::cover;
@@ -75,6 +76,8 @@ pub struct CheckpointStore {
     results: Vec<DueResult>,
     /// The memory of alerts, if the run evaluates rules.
     alerts: Option<AlertMemory>,
+    /// What became of matches, up to the last commit.
+    committed_alerts: CommittedTotals,
     /// Last field, so that the lock is released after the connection is closed.
     _lock: Lock,
 }
@@ -122,6 +125,7 @@ impl CheckpointStore {
             awaiting_commit: Vec::new(),
             results: Vec::new(),
             alerts: None,
+            committed_alerts: CommittedTotals::default(),
             _lock: lock,
         })
     }
@@ -403,6 +407,7 @@ impl CheckpointStore {
         if self.transaction.take().is_some() {
             self.execute("COMMIT", [])
                 .map_err(|source| Error::from_sqlite(&self.path, "commit", source))?;
+            self.committed_alerts.set(self.alert_totals());
         }
         for waiting in self.awaiting_commit.drain(..) {
             // A sender that no longer waits needs no value.
@@ -522,6 +527,11 @@ impl CheckpointStore {
     /// Returns what became of the matches of this run so far.
     pub fn alert_totals(&self) -> AlertTotals {
         self.alerts.as_ref().map(AlertMemory::totals).unwrap_or_default()
+    }
+
+    /// Returns what became of the matches of this run that is committed, which changes during the run.
+    pub fn committed_alerts(&self) -> CommittedTotals {
+        self.committed_alerts.clone()
     }
 
     /// Returns the number of deliveries that are not made, which changes during the run. It is 0 for a run without rules.

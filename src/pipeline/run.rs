@@ -21,7 +21,10 @@ use super::{
     worker::{self, WorkerContext},
 };
 use crate::{
-    checkpoint::CheckpointStore,
+    checkpoint::{
+        CheckpointStore,
+        alerts::{AlertTotals, CommittedTotals},
+    },
     limit::{MemoryBudget, memory},
     normalize::TimeRange,
     report::{Log, Metrics},
@@ -75,6 +78,15 @@ pub struct RunEnd<E: std::error::Error + 'static> {
     /// The checkpoint, to which the exit code is still to be written. `None` if the run has none, or if it failed, which
     /// `outcome` describes.
     pub store: Option<CheckpointStore>,
+    /// What became of the matches of rules, as far as it is stored.
+    pub matches: AlertTotals,
+}
+
+impl<E: std::error::Error + 'static> RunEnd<E> {
+    /// Returns the end of a run that could not start.
+    pub(super) fn not_started(error: Error<E>) -> Self {
+        Self { outcome: Err(error), store: None, matches: AlertTotals::default() }
+    }
 }
 
 /// Reads everything that the source lists and passes it to the consumer. With a store, the checkpoint advances as the
@@ -86,7 +98,7 @@ pub async fn run<C: Consumer>(
 ) -> RunEnd<C::Error> {
     let mut run = match Run::start(config, consumer, store) {
         Ok(run) => run,
-        Err(error) => return RunEnd { outcome: Err(error), store: None },
+        Err(error) => return RunEnd::not_started(error),
     };
     run.process().await;
     run.coordinator.finish().await;
@@ -96,6 +108,7 @@ pub async fn run<C: Consumer>(
 /// A run whose threads are started.
 pub(super) struct Run<C: Consumer> {
     pub(super) coordinator: Coordinator<C>,
+    matches: CommittedTotals,
     shutdown: ShutdownSignal,
     started: Option<Started<C>>,
 }
@@ -113,6 +126,7 @@ impl<C: Consumer> Run<C> {
         store: Option<CheckpointStore>,
     ) -> Result<Self, Error<C::Error>> {
         let waits = &config.metrics.waits;
+        let matches = store.as_ref().map(CheckpointStore::committed_alerts).unwrap_or_default();
         let checkpoint =
             store.map(|store| CheckpointWriter::start(store, waits.clone())).transpose()?;
         let (trigger, shutdown) = (config.trigger.clone(), config.shutdown.clone());
@@ -128,7 +142,7 @@ impl<C: Consumer> Run<C> {
                 None
             }
         };
-        Ok(Self { coordinator, shutdown, started })
+        Ok(Self { coordinator, matches, shutdown, started })
     }
 
     /// Passes on what the workers produce until they have ended.
@@ -149,12 +163,15 @@ impl<C: Consumer> Run<C> {
             None if self.shutdown.is_requested() => Ok(RunOutcome::Stopped),
             None => Ok(RunOutcome::Complete),
         };
-        let Some(checkpoint) = checkpoint else { return RunEnd { outcome, store: None } };
-        match checkpoint.finish().await {
-            Ok(store) => RunEnd { outcome, store: Some(store) },
-            // The checkpoint's error is the reason why the coordinator could not continue.
-            Err(error) => RunEnd { outcome: Err(error), store: None },
-        }
+        let (outcome, store) = match checkpoint {
+            None => (outcome, None),
+            Some(checkpoint) => match checkpoint.finish().await {
+                Ok(store) => (outcome, Some(store)),
+                // The checkpoint's error is the reason why the coordinator could not continue.
+                Err(error) => (Err(error), None),
+            },
+        };
+        RunEnd { outcome, store, matches: self.matches.get() }
     }
 }
 

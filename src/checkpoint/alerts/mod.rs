@@ -72,7 +72,7 @@ mod undelivered;
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -149,6 +149,27 @@ impl UndeliveredCount {
         let subtract = |count: u64| Some(count.saturating_sub(deliveries));
         // The closure always returns a value.
         let _ = self.0.fetch_update(Relaxed, Relaxed, subtract);
+    }
+}
+
+/// What became of the matches of a run, as far as it is committed. Clones are the same totals, so they are known after the store has
+/// failed.
+#[derive(Clone, Debug, Default)]
+pub struct CommittedTotals(Arc<Mutex<AlertTotals>>);
+
+impl CommittedTotals {
+    /// Returns the totals.
+    pub fn get(&self) -> AlertTotals {
+        *self.lock()
+    }
+
+    /// Sets the totals after a commit.
+    pub(in crate::checkpoint) fn set(&self, totals: AlertTotals) {
+        *self.lock() = totals;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AlertTotals> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
         self, LoadAlerts, LoadConfig, LoadEnd, PipelineConfig, RunEnd,
         alert::{
             AlertReceiver,
-            delivery::{ActionReceiver, DeliveryConfig, DeliveryPolicy, DeliveryReport},
+            delivery::{ActionReceiver, DeliveryConfig, DeliveryPolicy},
         },
         watch::{WatchConfig, WatchEnd},
     },
@@ -304,16 +304,6 @@ impl FunctionAlerts {
     }
 }
 
-/// Returns the summary of the alerts of a run.
-fn alert_summary(
-    store: Option<&CheckpointStore>,
-    checkpoint: &Path,
-    delivery: &DeliveryReport,
-) -> AlertSummary {
-    let totals = store.map(CheckpointStore::alert_totals).unwrap_or_default();
-    AlertSummary::new(totals, delivery, checkpoint)
-}
-
 /// The task of the function.
 pub(super) enum Task {
     Watch(Box<WatchTask>),
@@ -415,10 +405,10 @@ impl WatchTask {
             rules: Arc::clone(&self.alerts.plan.rules),
             delivery: self.alerts.delivery(scope, shared, log),
         };
-        let WatchEnd { run: RunEnd { outcome, store }, input, delivery } =
+        let WatchEnd { run: RunEnd { outcome, store, matches }, input, delivery } =
             Box::pin(pipeline::watch::watch(config, store)).await;
         warn_about_failed_rules(&self.alerts.plan.rules, &input.failures, log);
-        let summary = alert_summary(store.as_ref(), &self.checkpoint, &delivery);
+        let summary = AlertSummary::new(matches, &delivery, &self.checkpoint);
         let failure = outcome.err().map(Failure::from);
         let failure = failure.or_else(|| delivery.fault.as_ref().and_then(delivery_failure));
         Ok(TaskEnd {
@@ -545,15 +535,15 @@ impl LoadTask {
         let pipeline = context.pipeline(source, scope);
         let mut config =
             LoadConfig { alerts, ..load_config(plan, pipeline, Arc::clone(&self.fields)) };
-        config.settings.kept_from = kept_from(plan, &engine, &log.warnings_only());
-        let LoadEnd { run: RunEnd { outcome, store }, inventory: _, alerts: ended } =
+        config.settings.kept_from.replace(kept_from(plan, &engine, &log.warnings_only()));
+        let LoadEnd { run: RunEnd { outcome, store, matches }, inventory: _, alerts: ended } =
             Box::pin(pipeline::load(config, engine, store)).await;
         let mut failure = outcome.err().map(Failure::from);
         let summary = self.alerts.as_ref().zip(ended).map(|(alerts, ended)| {
             warn_about_failed_rules(&alerts.plan.rules, &ended.failures, log);
             let fault = ended.delivery.fault.as_ref();
             failure = failure.take().or_else(|| fault.and_then(delivery_failure));
-            alert_summary(store.as_ref(), &self.plan.checkpoint, &ended.delivery)
+            AlertSummary::new(matches, &ended.delivery, &self.plan.checkpoint)
         });
         let failure = close(store, failure);
         if failure.is_some() {

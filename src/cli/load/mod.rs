@@ -28,7 +28,7 @@ use super::{
     sources,
 };
 use crate::{
-    checkpoint::{CheckpointStore, Outstanding, indices::MissingDocuments},
+    checkpoint::{Outstanding, indices::MissingDocuments},
     pipeline::RunOutcome,
     report::{
         FollowReporter, Log, Metrics, Reporter, Summary, format,
@@ -105,7 +105,7 @@ fn finish(
         let open = indices.unaccepted().map(|(name, missing)| (name.clone(), missing.clone()));
         report.report.missing = open.collect();
     }
-    let alerts = alerts.map(|alerts| report.alerts(&alerts, store.as_ref(), plan));
+    let alerts = alerts.map(|alerts| report.alerts(&alerts, plan));
     // A dry run creates no checkpoint, and neither does a run that fails before it reaches the engine.
     let checkpoint = plan.checkpoint.exists().then(|| plan.checkpoint.clone());
     let facts = RunFacts { ending: report.report.ending, checkpoint };
@@ -189,21 +189,15 @@ impl<'a> ReportBuilder<'a> {
     }
 
     /// Adds what became of alerts, and returns their summary.
-    fn alerts(
-        &mut self,
-        alerts: &AlertResult,
-        store: Option<&CheckpointStore>,
-        plan: &Plan,
-    ) -> AlertSummary {
-        let AlertResult { rules, end } = alerts;
+    fn alerts(&mut self, alerts: &AlertResult, plan: &Plan) -> AlertSummary {
+        let AlertResult { rules, matches, end } = alerts;
         warn_about_failed_rules(rules, &end.failures, self.log);
         if self.report.failures.is_empty()
             && let Some(failure) = end.delivery.fault.as_ref().and_then(delivery_failure)
         {
             self.report.failures.push(failure.report(self.log));
         }
-        let totals = store.map(CheckpointStore::alert_totals).unwrap_or_default();
-        let summary = AlertSummary::new(totals, &end.delivery, &plan.checkpoint);
+        let summary = AlertSummary::new(*matches, &end.delivery, &plan.checkpoint);
         self.report.undelivered_alerts = summary.undelivered();
         summary
     }

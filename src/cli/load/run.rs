@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     aws::Session,
-    checkpoint::{CheckpointReader, CheckpointStore},
+    checkpoint::{CheckpointReader, CheckpointStore, alerts::AlertTotals},
     cli::{
         alerts::{AlertAges, SharingRun},
         dashboards_endpoint::refresh_after_load,
@@ -48,6 +48,7 @@ pub(super) struct RunResult {
 #[derive(Debug)]
 pub(super) struct AlertResult {
     pub(super) rules: Arc<RuleSet>,
+    pub(super) matches: AlertTotals,
     pub(super) end: LoadAlertsEnd,
 }
 
@@ -189,8 +190,8 @@ async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunR
     let loading = pipeline::load(config, Arc::clone(&engine), store);
     let end =
         if plan.follow { journal.record_while(loading, metrics, log).await } else { loading.await };
-    let LoadEnd { run: RunEnd { outcome, mut store }, inventory, alerts } = end;
-    let alerts = rules.zip(alerts).map(|(rules, end)| AlertResult { rules, end });
+    let LoadEnd { run: RunEnd { outcome, mut store, matches }, inventory, alerts } = end;
+    let alerts = rules.zip(alerts).map(|(rules, end)| AlertResult { rules, matches, end });
     let mut outcome = outcome.map_err(Failure::from);
     if let (Ok(RunOutcome::Complete), Some(store)) = (&outcome, &mut store)
         && let Err(failure) =

@@ -6,7 +6,6 @@
 use std::{path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use crate::{
-    checkpoint::CheckpointStore,
     cli::{
         alert_summary::{AlertSummary, delivery_failure, warn_about_failed_rules},
         exit::{Exit, WatchEnding, WatchReport},
@@ -41,7 +40,7 @@ pub(super) fn finish(facts: &RunFacts<'_>, ended: Result<Option<WatchEnd>, Failu
             return Exit::of_watch(&report);
         }
     };
-    let WatchEnd { run: RunEnd { outcome, store }, input, delivery } = ended;
+    let WatchEnd { run: RunEnd { outcome, store, matches }, input, delivery } = ended;
     report.ending = match (&outcome, &delivery.fault) {
         (_, Some(DeliveryFault::ClosedPipe)) => WatchEnding::PipeClosed,
         (Ok(RunOutcome::Stopped), _) => WatchEnding::Stopped,
@@ -59,8 +58,7 @@ pub(super) fn finish(facts: &RunFacts<'_>, ended: Result<Option<WatchEnd>, Failu
         report.sources_without_events =
             sources::warn_about_sources_without_events(facts.metrics, facts.log);
     }
-    let totals = store.as_ref().map(CheckpointStore::alert_totals).unwrap_or_default();
-    let alerts = AlertSummary::new(totals, &delivery, facts.checkpoint);
+    let alerts = AlertSummary::new(matches, &delivery, facts.checkpoint);
     report.undelivered = alerts.undelivered();
     let mut exit = Exit::of_watch(&report);
     if let Some(store) = store

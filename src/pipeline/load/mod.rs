@@ -119,7 +119,7 @@ pub async fn load(config: LoadConfig, sink: Arc<impl Sink>, store: CheckpointSto
     let mut run = match Run::start(config.pipeline, Arc::clone(&consumer), Some(store)) {
         Ok(run) => run,
         Err(error) => {
-            let run = RunEnd { outcome: Err(error), store: None };
+            let run = RunEnd::not_started(error);
             return LoadEnd { run, inventory: None, alerts: None };
         }
     };

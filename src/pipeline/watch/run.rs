@@ -46,7 +46,7 @@ pub async fn watch<R: Receive>(config: WatchConfig<R>, store: CheckpointStore) -
         Ok(run) => run,
         Err(error) => {
             return WatchEnd {
-                run: RunEnd { outcome: Err(error), store: None },
+                run: RunEnd::not_started(error),
                 input: InputReport::default(),
                 delivery: DeliveryReport::default(),
             };
