@@ -10,6 +10,7 @@ mod definition;
 mod document_fields;
 mod evaluate;
 mod kql;
+mod latest;
 mod lens;
 mod names;
 mod page;
@@ -22,10 +23,10 @@ pub use self::definition::{
     BucketFilter, Chart, Dashboard, Dashboards, Data, DataView, DefinitionError, DocumentList,
     FieldFilter, Panel, PanelBucket, PanelMetric, SortOrder, TIME_FIELD,
 };
-pub use self::evaluate::PanelCounter;
+pub use self::evaluate::{PanelCounter, SeenDocuments};
 pub use self::kql::{KqlError, KqlExpression, ValueSet};
 pub use self::lens::lens_objects;
-pub use self::page::{MAX_LATEST, Page, PageData};
+pub use self::page::{MAX_BYTES, MAX_LATEST, Page, PageData};
 pub use self::request::RequestTimes;
 pub use self::saved_objects::{SavedObject, saved_objects, to_ndjson};
 pub use self::time_scale::TimeScale;

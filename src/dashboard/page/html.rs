@@ -6,7 +6,11 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use super::limits::Details;
 use crate::report::terminal::escape_unprintable;
+
+/// Texts of up to as many bytes stay in one line where they have no blank or hyphen.
+const SHORT: usize = 24;
 
 /// A document, or a part of one.
 #[derive(Debug, Default)]
@@ -38,10 +42,51 @@ impl Html {
         self.0.push('"');
     }
 
+    /// Appends the start of an element that a reader can scroll, with the keyboard too. The heading with the id `{name}-title`
+    /// names it.
+    pub(super) fn open_scrollable(&mut self, name: &str) {
+        self.raw("<div class=\"scroll\" role=\"region\" tabindex=\"0\"");
+        self.attribute("aria-labelledby", format_args!("{name}-title"));
+        self.raw(">");
+    }
+
+    /// Appends an element that contains nothing but text.
+    pub(super) fn element(&mut self, open: &'static str, text: impl Display, close: &'static str) {
+        self.raw(open);
+        self.text(text);
+        self.raw(close);
+    }
+
+    /// Appends a text of any length in an element of its own: its beginning, and more of it while the pointer is over it. Its
+    /// direction has no effect on what is around.
+    pub(super) fn long_text(&mut self, text: &str, details: Details) {
+        self.raw("<bdi");
+        if text.len() > SHORT {
+            self.raw(" class=\"long\"");
+        }
+        let shown = beginning(text, details.shown);
+        if shown.len() < text.len() && details.whole > 0 {
+            let whole = beginning(text, details.whole);
+            let more = if whole.len() < text.len() { "…" } else { "" };
+            self.attribute("title", format_args!("{whole}{more}"));
+        }
+        self.raw(">");
+        self.text(shown);
+        if shown.len() < text.len() {
+            self.raw("…");
+        }
+        self.raw("</bdi>");
+    }
+
     /// Returns the document.
     pub(super) fn into_string(self) -> String {
         self.0
     }
+}
+
+/// Returns the first characters of a text.
+pub(super) fn beginning(text: &str, characters: usize) -> &str {
+    text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Escapes what is written to it.
@@ -67,6 +112,14 @@ impl fmt::Write for Escaping<'_> {
 mod tests {
     use super::*;
 
+    const DETAILS: Details = Details { rows: 1, shown: 3, whole: 5, series: 1 };
+
+    fn long_text(text: &str, details: Details) -> String {
+        let mut html = Html::new();
+        html.long_text(text, details);
+        html.into_string()
+    }
+
     #[test]
     fn text_cannot_become_markup() {
         let mut html = Html::new();
@@ -77,5 +130,13 @@ mod tests {
         let expected =
             "<a title=\"&quot;&gt;&lt;script&gt;&#39;&amp;amp;\">&lt;/a&gt;\\u{202e}\\n\\u{0}";
         assert_eq!(html.into_string(), expected);
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_short_ones_are_not() {
+        assert_eq!(long_text("a<b", DETAILS), "<bdi>a&lt;b</bdi>");
+        assert_eq!(long_text("ä€😀x", DETAILS), "<bdi title=\"ä€😀x\">ä€😀…</bdi>");
+        assert_eq!(long_text("123456", DETAILS), "<bdi title=\"12345…\">123…</bdi>");
+        assert_eq!(long_text("1234", Details { whole: 0, ..DETAILS }), "<bdi>123…</bdi>");
     }
 }

@@ -5,20 +5,31 @@
 //! and it has at most [`MAX_BYTES`].
 //! Deliberately not here: where answers come from, and where the document is written to.
 
+mod axis;
+mod bars;
+mod document;
+mod heatmap;
 mod html;
+mod latest;
+mod limits;
+mod panel;
+mod series;
+mod share;
 mod table;
+mod tiles;
 mod value;
 
 use std::time::Duration;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use self::html::Html;
+use self::{
+    html::Html,
+    limits::{DETAILS, Details},
+};
 use super::{
     answer::PanelAnswer,
-    definition::{Dashboard, Dashboards, Data, Panel},
+    definition::{Dashboards, Data, Panel},
     time_scale::TimeScale,
 };
 
@@ -27,9 +38,6 @@ pub const MAX_BYTES: usize = 2_000_000;
 
 /// Maximum number of [`PageData::latest`] that a page shows.
 pub const MAX_LATEST: usize = 50;
-
-/// The style sheet.
-const STYLE: &str = include_str!("style.css");
 
 /// What a page is made of.
 #[derive(Clone, Debug)]
@@ -64,60 +72,43 @@ pub struct PageData {
 }
 
 impl Page<'_> {
-    /// Returns the page as an HTML document.
+    /// Returns the page as an HTML document. Rows and the ends of long texts are left out where it would be too large.
     pub fn to_html(&self) -> String {
-        let mut html = Html::new();
-        self.head(&mut html);
-        for dashboard in &self.dashboards.dashboards {
-            self.dashboard(dashboard, &mut html);
+        let mut text = String::new();
+        for details in DETAILS {
+            text = self.with_details(details);
+            if text.len() <= MAX_BYTES {
+                break;
+            }
         }
-        html.raw("</body></html>\n");
+        text
+    }
+
+    fn with_details(&self, details: Details) -> String {
+        let mut html = Html::new();
+        document::write(self, details, &mut html);
         html.into_string()
     }
 
-    fn head(&self, html: &mut Html) {
-        html.raw("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
-        html.raw("<meta http-equiv=\"Content-Security-Policy\"");
-        html.attribute("content", content_security_policy());
-        html.raw("><title>CloudTrail report</title><style>");
-        html.raw(STYLE);
-        html.raw("</style></head><body><h1>CloudTrail report</h1><p>");
-        html.text(&self.source);
-        html.raw("</p>");
-        for note in &self.notes {
-            html.raw("<p>");
-            html.text(note);
-            html.raw("</p>");
-        }
-    }
-
-    fn dashboard(&self, dashboard: &Dashboard, html: &mut Html) {
-        html.raw("<section><h2>");
-        html.text(&dashboard.question);
-        html.raw("</h2>");
-        for panel in &dashboard.panels {
-            html.raw("<section");
-            html.attribute("id", &panel.id);
-            html.raw("><h3>");
-            html.text(&panel.title);
-            html.raw("</h3>");
-            match self.answer(panel) {
-                Some(answer) if answer.documents > 0 => table::write(panel, answer, html),
-                _ => html.raw("<p>No such events.</p>"),
-            }
-            html.raw("</section>");
-        }
-        html.raw("</section>");
-    }
-
+    /// Returns the answer of a panel, if there are documents for it.
     fn answer(&self, panel: &Panel) -> Option<&PanelAnswer> {
         let is_of_panel = |(other, _): &&(&Panel, PanelAnswer)| other.id == panel.id;
-        self.answers.iter().find(is_of_panel).map(|(_, answer)| answer)
+        let (_, answer) = self.answers.iter().find(is_of_panel)?;
+        (answer.documents > 0).then_some(answer)
+    }
+
+    /// Returns what is known about the documents of a kind.
+    fn data(&self, data: Data) -> Option<&PageData> {
+        self.data.iter().find(|other| other.data == data)
     }
 }
 
-/// Returns the policy that lets nothing be loaded or run, and no style sheet be used except for that of this file.
-fn content_security_policy() -> String {
-    let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
-    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
+impl Data {
+    /// Returns what one of the documents is called.
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Events => "event",
+            Self::Runs => "run",
+        }
+    }
 }
