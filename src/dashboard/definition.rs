@@ -5,7 +5,10 @@
 //! every panel has at least one metric, and a chart has the buckets that it can show.
 //! Deliberately absent: the formats of other programs (see `saved_objects`, `lens` and `request`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -329,6 +332,17 @@ impl Dashboards {
     /// Returns [`DefinitionError`] if the embedded file is invalid, which the unit tests rule out.
     pub fn embedded() -> Result<Self, DefinitionError> {
         Self::parse(EMBEDDED)
+    }
+
+    /// Returns the dashboards of this program for as long as it runs, so that threads can share them.
+    ///
+    /// # Errors
+    ///
+    /// As [`embedded`](Self::embedded).
+    pub fn shared() -> Result<&'static Self, &'static DefinitionError> {
+        static SHARED: LazyLock<Result<Dashboards, DefinitionError>> =
+            LazyLock::new(Dashboards::embedded);
+        SHARED.as_ref()
     }
 
     /// Parses definitions.

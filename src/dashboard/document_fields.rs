@@ -1,16 +1,19 @@
-//! The values that panels read from a document, as an index holds them.
+//! The values that panels read from documents, as an index holds them.
 //!
-//! Input: a document as it is indexed. Output: the values of each field, as texts.
+//! Input: documents as they are indexed, as JSON. Output: the values of each field, as texts.
 //! Invariant: a value is one that an engine aggregates: texts beyond the limit of a keyword field are left out, equal values of a
-//! list count once, and addresses have one spelling.
+//! list count once, and addresses have one spelling. Nothing but these values is kept of a document.
 
-use std::{borrow::Cow, collections::BTreeSet, net::IpAddr, ops::Range};
+use std::{borrow::Cow, collections::BTreeSet, fmt, net::IpAddr, ops::Range};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde::de::{
+    self, DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::Number;
 
 use super::definition::TIME_FIELD;
-use crate::normalize::IGNORE_ABOVE;
+use crate::normalize::{IGNORE_ABOVE, PLAUSIBLE_MILLISECONDS};
 
 /// The field whose values are addresses.
 pub(super) const ADDRESS_FIELD: &str = "source.ip";
@@ -18,13 +21,19 @@ pub(super) const ADDRESS_FIELD: &str = "source.ip";
 /// The fields that panels read.
 #[derive(Clone, Debug)]
 pub(super) struct FieldSlots {
-    fields: Vec<FieldSlot>,
+    names: Vec<String>,
+    root: KeyNode,
+    /// The time of a document.
+    time: Option<Slot>,
 }
 
-#[derive(Clone, Debug)]
-struct FieldSlot {
-    path: Vec<String>,
+/// A key on the way to fields.
+#[derive(Clone, Debug, Default)]
+struct KeyNode {
+    /// The field that ends here.
+    field: Option<Slot>,
     is_address: bool,
+    below: Vec<(String, Self)>,
 }
 
 /// The number of a field in [`FieldSlots`].
@@ -33,18 +42,36 @@ pub(super) struct Slot(usize);
 
 impl FieldSlots {
     pub(super) fn new(fields: &BTreeSet<String>) -> Self {
-        let slot = |name: &String| FieldSlot {
-            path: name.split('.').map(str::to_owned).collect(),
-            is_address: name == ADDRESS_FIELD,
-        };
-        Self { fields: fields.iter().map(slot).collect() }
+        let names: Vec<String> = fields.iter().cloned().collect();
+        let mut root = KeyNode::default();
+        for (number, name) in names.iter().enumerate() {
+            let node = name.split('.').fold(&mut root, KeyNode::below);
+            node.field = Some(Slot(number));
+            node.is_address = name == ADDRESS_FIELD;
+        }
+        let time = names.iter().position(|name| name == TIME_FIELD).map(Slot);
+        Self { names, root, time }
     }
 
     /// Returns the slot of a field. A field that was not given to [`new`](Self::new) has the first slot behind, which is
     /// always empty.
     pub(super) fn slot(&self, name: &str) -> Slot {
-        let is_it = |field: &FieldSlot| name.split('.').eq(field.path.iter().map(String::as_str));
-        Slot(self.fields.iter().position(is_it).unwrap_or(self.fields.len()))
+        Slot(self.names.iter().position(|known| known == name).unwrap_or(self.names.len()))
+    }
+}
+
+impl KeyNode {
+    fn below(&mut self, key: &str) -> &mut Self {
+        let known = self.below.iter().position(|(known, _)| known == key);
+        let at = known.unwrap_or_else(|| {
+            self.below.push((key.to_owned(), Self::default()));
+            self.below.len() - 1
+        });
+        &mut self.below[at].1
+    }
+
+    fn find(&self, key: &str) -> Option<&Self> {
+        self.below.iter().find(|(known, _)| known == key).map(|(_, node)| node)
     }
 }
 
@@ -53,54 +80,49 @@ impl FieldSlots {
 pub(super) struct DocumentFields<'d> {
     values: Vec<Cow<'d, str>>,
     ranges: Vec<Range<usize>>,
-    /// The time of the document, in milliseconds since 1970.
+    /// The time of the document, in milliseconds since 1970; `None` if it has none, or one that no event can have.
     pub(super) time: Option<i64>,
 }
 
 impl<'d> DocumentFields<'d> {
-    pub(super) fn new(document: &'d Value, slots: &FieldSlots) -> Self {
+    /// Reads a document.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is not a JSON object.
+    pub(super) fn read(document: &'d [u8], slots: &FieldSlots) -> Result<Self, serde_json::Error> {
+        let mut found = Vec::with_capacity(slots.names.len());
+        let mut json = serde_json::Deserializer::from_slice(document);
+        json.deserialize_map(ValueReader { node: &slots.root, found: &mut found })?;
+        json.end()?;
+        Ok(Self::new(found, slots))
+    }
+
+    fn new(mut found: Vec<(Slot, Cow<'d, str>)>, slots: &FieldSlots) -> Self {
+        // Values of a field are nearly always next to each other already.
+        found.sort_by_key(|(slot, _)| slot.0);
         let mut fields = Self {
-            values: Vec::with_capacity(slots.fields.len()),
-            ranges: Vec::with_capacity(slots.fields.len()),
-            time: time(document),
+            values: Vec::with_capacity(found.len()),
+            ranges: Vec::with_capacity(slots.names.len()),
+            time: None,
         };
-        for slot in &slots.fields {
+        let mut found = found.into_iter().peekable();
+        for number in 0..slots.names.len() {
             let from = fields.values.len();
-            fields.add(document, &slot.path, slot.is_address);
+            while let Some((_, value)) = found.next_if(|(slot, _)| slot.0 == number) {
+                fields.values.push(value);
+            }
             fields.remove_repeated(from);
             fields.ranges.push(from..fields.values.len());
         }
+        fields.time =
+            slots.time.and_then(|slot| fields.values(slot).first()).and_then(|text| time(text));
         fields
     }
 
     /// Returns the values of a field.
     pub(super) fn values(&self, slot: Slot) -> &[Cow<'d, str>] {
         self.ranges.get(slot.0).map_or(&[], |range| &self.values[range.clone()])
-    }
-
-    fn add(&mut self, value: &'d Value, path: &[String], is_address: bool) {
-        match (value, path) {
-            (Value::Array(list), _) => {
-                for part in list {
-                    self.add(part, path, is_address);
-                }
-            }
-            (Value::Object(members), [key, below @ ..]) => {
-                if let Some(value) = members.get(key) {
-                    self.add(value, below, is_address);
-                }
-            }
-            (Value::String(text), []) if is_address => {
-                let address = text.parse().ok().map(|address: IpAddr| address.to_canonical());
-                self.values.extend(address.map(|address| Cow::Owned(address.to_string())));
-            }
-            (Value::String(text), []) if is_indexed(text) => self.values.push(Cow::Borrowed(text)),
-            (Value::Bool(value), []) => {
-                self.values.push(Cow::Borrowed(if *value { "true" } else { "false" }));
-            }
-            (Value::Number(number), []) => self.values.push(Cow::Owned(number.to_string())),
-            _ => {}
-        }
     }
 
     /// Removes values behind `from` that repeat an earlier one. Nearly all fields have one value.
@@ -114,15 +136,132 @@ impl<'d> DocumentFields<'d> {
     }
 }
 
+/// Collects the values of fields at and below a key.
+struct ValueReader<'n, 'f, 'd> {
+    node: &'n KeyNode,
+    found: &'f mut Vec<(Slot, Cow<'d, str>)>,
+}
+
+impl<'d> ValueReader<'_, '_, 'd> {
+    fn add(&mut self, value: Cow<'d, str>) {
+        let Some(slot) = self.node.field else { return };
+        if self.node.is_address {
+            let address = value.parse().ok().map(|address: IpAddr| address.to_canonical());
+            self.found.extend(address.map(|address| (slot, address.to_string().into())));
+        } else if is_indexed(&value) {
+            self.found.push((slot, value));
+        }
+    }
+}
+
+impl<'d> DeserializeSeed<'d> for ValueReader<'_, '_, 'd> {
+    type Value = ();
+
+    fn deserialize<D: de::Deserializer<'d>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'d> Visitor<'d> for ValueReader<'_, '_, 'd> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a document")
+    }
+
+    fn visit_map<A: MapAccess<'d>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(node) = members.next_key_seed(KeyFinder(self.node))? {
+            match node {
+                Some(node) => {
+                    members.next_value_seed(ValueReader { node, found: &mut *self.found })?;
+                }
+                None => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'d>>(self, mut items: A) -> Result<(), A::Error> {
+        let Self { node, found } = self;
+        while items.next_element_seed(ValueReader { node, found: &mut *found })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_borrowed_str<E>(mut self, text: &'d str) -> Result<(), E> {
+        self.add(Cow::Borrowed(text));
+        Ok(())
+    }
+
+    fn visit_str<E>(mut self, text: &str) -> Result<(), E> {
+        self.add(Cow::Owned(text.to_owned()));
+        Ok(())
+    }
+
+    fn visit_bool<E>(mut self, value: bool) -> Result<(), E> {
+        self.add(Cow::Borrowed(if value { "true" } else { "false" }));
+        Ok(())
+    }
+
+    fn visit_u64<E>(mut self, number: u64) -> Result<(), E> {
+        self.add(Cow::Owned(number.to_string()));
+        Ok(())
+    }
+
+    fn visit_i64<E>(mut self, number: i64) -> Result<(), E> {
+        self.add(Cow::Owned(number.to_string()));
+        Ok(())
+    }
+
+    fn visit_f64<E>(mut self, number: f64) -> Result<(), E> {
+        if let Some(number) = Number::from_f64(number) {
+            self.add(Cow::Owned(number.to_string()));
+        }
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// Finds a key among those below a node.
+struct KeyFinder<'n>(&'n KeyNode);
+
+impl<'d, 'n> DeserializeSeed<'d> for KeyFinder<'n> {
+    type Value = Option<&'n KeyNode>;
+
+    fn deserialize<D: de::Deserializer<'d>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<'n> Visitor<'_> for KeyFinder<'n> {
+    type Value = Option<&'n KeyNode>;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.find(key))
+    }
+}
+
 /// Returns whether a keyword field indexes a text.
 fn is_indexed(text: &str) -> bool {
     let limit = IGNORE_ABOVE as usize;
     text.len() <= limit || text.encode_utf16().count() <= limit
 }
 
-fn time(document: &Value) -> Option<i64> {
-    let text = document.get(TIME_FIELD)?.as_str()?;
-    text.parse().ok().map(|time: Timestamp| time.as_millisecond())
+fn time(text: &str) -> Option<i64> {
+    let time = text.parse().ok().map(|time: Timestamp| time.as_millisecond())?;
+    is_plausible(time).then_some(time)
+}
+
+/// Returns whether an event can be from this time, in milliseconds since 1970.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds are below 2^53")]
+fn is_plausible(time: i64) -> bool {
+    PLAUSIBLE_MILLISECONDS.contains(&(time as f64))
 }
 
 #[cfg(test)]
@@ -131,29 +270,47 @@ mod tests {
 
     use super::*;
 
+    fn slots() -> FieldSlots {
+        FieldSlots::new(
+            &["@timestamp", "a.b", "source.ip", "flag", "long", "n"].map(str::to_owned).into(),
+        )
+    }
+
     #[test]
     fn values_are_those_that_an_index_holds() {
-        let fields = ["a.b", "source.ip", "flag", "long", "n"].map(str::to_owned);
-        let slots = FieldSlots::new(&fields.into());
+        let slots = slots();
         let document = json!({
-            "@timestamp": "1970-01-01T00:00:01.500Z",
-            "a": [{ "b": "y" }, { "b": ["x", "y", null, { "c": 1 }] }, "z"],
-            "source": { "ip": "2001:DB8:0:0::1" },
+            "@timestamp": "2001-09-09T01:46:41.500Z",
+            "a": [{ "b": "y" }, { "b": ["x", "y", null, { "c": 1 }, "\u{e9}\n"] }, "z"],
+            "source": { "ip": "2001:DB8:0:0::1", "port": 443 },
             "flag": true,
-            "long": ["x".repeat(1_025), "ü".repeat(1_024)],
-            "n": 7,
-        });
-        let read = DocumentFields::new(&document, &slots);
-        assert_eq!(read.time, Some(1_500));
-        assert_eq!(read.values(slots.slot("a.b")), ["x", "y"]);
+            "long": ["x".repeat(1_025), "\u{fc}".repeat(1_024)],
+            "n": [7, -7, 0.5],
+            "other": { "a": { "b": "not this" } },
+        })
+        .to_string();
+        let read = DocumentFields::read(document.as_bytes(), &slots).unwrap();
+        assert_eq!(read.time, Some(1_000_000_001_500));
+        assert_eq!(read.values(slots.slot("a.b")), ["x", "y", "\u{e9}\n"]);
         assert_eq!(read.values(slots.slot("source.ip")), ["2001:db8::1"]);
         assert_eq!(read.values(slots.slot("flag")), ["true"]);
-        assert_eq!(read.values(slots.slot("long")), ["ü".repeat(1_024)]);
-        assert_eq!(read.values(slots.slot("n")), ["7"]);
+        assert_eq!(read.values(slots.slot("long")), ["\u{fc}".repeat(1_024)]);
+        assert_eq!(read.values(slots.slot("n")), ["-7", "0.5", "7"]);
         assert!(read.values(slots.slot("a")).is_empty());
-        let nothing = json!({ "@timestamp": "yesterday", "source": { "ip": "ec2.amazonaws.com" } });
-        let read = DocumentFields::new(&nothing, &slots);
-        assert_eq!(read.time, None);
-        assert!(read.values(slots.slot("source.ip")).is_empty());
+    }
+
+    #[test]
+    fn what_an_index_does_not_hold_is_no_value() {
+        let slots = slots();
+        for time in ["yesterday", "1999-12-31T23:59:59Z", "2101-01-01T00:00:00Z"] {
+            let document = json!({ "@timestamp": time, "source": { "ip": "ec2.amazonaws.com" } });
+            let document = document.to_string();
+            let read = DocumentFields::read(document.as_bytes(), &slots).unwrap();
+            assert_eq!(read.time, None, "{time}");
+            assert!(read.values(slots.slot("source.ip")).is_empty());
+        }
+        for document in ["[]", "{}{}", "{\"a\":", ""] {
+            assert!(DocumentFields::read(document.as_bytes(), &slots).is_err(), "{document}");
+        }
     }
 }

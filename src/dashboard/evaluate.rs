@@ -1,16 +1,21 @@
 //! The answers of panels, computed from documents without an engine.
 //!
-//! Input: documents as they are indexed, one after the other, on any number of threads ([`PanelCounter::merge`]). Output: a
-//! [`PanelAnswer`] for each panel.
-//! Invariant: the answer is that of an engine over the same documents. Memory is bounded: beyond [`MAX_GROUPS`] groups of a panel
-//! the rarest are forgotten, beyond [`MAX_VALUES`] different values a number stays as it is, and the answer is marked as
-//! incomplete.
+//! Input: documents as they are indexed, a few hundred at a time, from any number of threads. Output: a [`PanelAnswer`] for each
+//! panel, and the latest documents.
+//! Invariant: the answer is that of an engine over the same documents. Memory is bounded, whatever the documents contain and
+//! however many threads count: beyond [`MAX_GROUPS`] groups of all panels, those with more than their share forget their rarest,
+//! beyond [`MAX_VALUES`] different values a number stays as it is, and such an answer is marked as incomplete.
+//! Deliberately absent: repeated documents, which the caller leaves out.
 
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, HashMap, HashSet},
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     net::IpAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use serde_json::Value;
@@ -20,25 +25,68 @@ use super::{
     definition::{Dashboards, Data, Panel, PanelBucket, PanelMetric, SortOrder, TIME_FIELD},
     document_fields::{ADDRESS_FIELD, DocumentFields, FieldSlots, Slot},
     kql::KqlExpression,
+    latest::LatestDocuments,
     time_scale::TimeScale,
 };
 
-/// Maximum number of groups of a panel, of all levels together: with the groups of all panels, less than 200 MB.
-const MAX_GROUPS: usize = 20_000;
+/// Maximum number of groups that all panels together hold, before those that hold more than their share forget some. At up to
+/// 400 bytes a group and twice as many groups in the worst case, 100 MB.
+const MAX_GROUPS: usize = 120_000;
 
-/// Maximum number of different values that a panel counts, in all groups together.
-const MAX_VALUES: usize = 100_000;
+/// Maximum number of different values that all panels together count, before those that have more than their share stop. At up
+/// to 20 bytes a value and twice as many values in the worst case, 40 MB.
+const MAX_VALUES: usize = 1_000_000;
 
-/// Maximum number of intervals of a time axis. Beyond, they become longer.
-const MAX_INTERVALS: usize = 2_000;
-
-/// The counters of all panels about events.
+/// The counters of all panels about events. Threads share it.
 #[derive(Debug)]
 pub struct PanelCounter<'d> {
     slots: FieldSlots,
-    panels: Vec<CountedPanel<'d>>,
-    /// The times of the first and the last document.
-    range: Option<(i64, i64)>,
+    panels: Vec<Mutex<CountedPanel<'d>>>,
+    seen: Mutex<SeenDocuments>,
+    latest: Mutex<LatestDocuments>,
+    groups: SharedLimit,
+    values: SharedLimit,
+    /// Where the next thread starts, so that threads do not wait for each other at the first panel.
+    turn: AtomicUsize,
+}
+
+/// What is known about all documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeenDocuments {
+    /// Number of documents that panels count.
+    pub documents: u64,
+    /// The times of the first and the last one, in milliseconds since 1970; `None` without documents.
+    pub range: Option<(i64, i64)>,
+    /// Number of documents without a time that an event can have. They are in no time range, so no panel counts them.
+    pub undated: u64,
+}
+
+/// A limit for all panels together.
+#[derive(Debug)]
+struct SharedLimit {
+    limit: usize,
+    /// What a panel may hold once the limit is reached.
+    share: usize,
+    used: AtomicUsize,
+}
+
+impl SharedLimit {
+    fn new(limit: usize, panels: usize) -> Self {
+        Self { limit, share: limit / panels.max(1), used: AtomicUsize::new(0) }
+    }
+
+    /// Returns what a panel may hold now.
+    fn of_panel(&self) -> usize {
+        if self.used.load(Relaxed) > self.limit { self.share } else { self.limit }
+    }
+
+    fn update(&self, before: usize, after: usize) {
+        if after >= before {
+            self.used.fetch_add(after - before, Relaxed);
+        } else {
+            self.used.fetch_sub(before - after, Relaxed);
+        }
+    }
 }
 
 /// A panel and its counters.
@@ -54,11 +102,13 @@ struct CountedPanel<'d> {
     usage: Usage,
 }
 
-/// How many groups and values a panel holds.
+/// How many groups and values a panel holds, and may hold.
 #[derive(Debug, Default)]
 struct Usage {
     groups: usize,
     values: usize,
+    max_groups: usize,
+    max_values: usize,
     is_incomplete: bool,
 }
 
@@ -113,54 +163,98 @@ impl<'d> PanelCounter<'d> {
     /// Creates the counters of all panels about events.
     pub fn new(dashboards: &'d Dashboards) -> Self {
         let slots = FieldSlots::new(&dashboards.fields(Data::Events));
-        let panels = dashboards
+        let columns = dashboards.view(Data::Events).map(|view| view.search.columns.as_slice());
+        let latest = LatestDocuments::new(columns.unwrap_or_default(), &slots);
+        let panels: Vec<_> = dashboards
             .panels()
             .filter(|(dashboard, _)| dashboard.data == Data::Events)
-            .map(|(_, panel)| CountedPanel::new(panel, &slots))
+            .map(|(_, panel)| Mutex::new(CountedPanel::new(panel, &slots)))
             .collect();
-        Self { slots, panels, range: None }
-    }
-
-    /// Counts a document as it is indexed. One without a time is in no time range, and is left out.
-    pub fn add(&mut self, document: &Value) {
-        let fields = DocumentFields::new(document, &self.slots);
-        let Some(time) = fields.time else { return };
-        let (first, last) = self.range.unwrap_or((time, time));
-        self.range = Some((first.min(time), last.max(time)));
-        for panel in &mut self.panels {
-            if panel.query.holds(&|slot: &Slot| fields.values(*slot)) {
-                panel.add(&fields, time);
-            }
+        Self {
+            groups: SharedLimit::new(MAX_GROUPS, panels.len()),
+            values: SharedLimit::new(MAX_VALUES, panels.len()),
+            slots,
+            panels,
+            seen: Mutex::default(),
+            latest: Mutex::new(latest),
+            turn: AtomicUsize::new(0),
         }
     }
 
-    /// Adds what another counter of the same dashboards has counted.
-    pub fn merge(&mut self, other: Self) {
-        self.range = match (self.range, other.range) {
-            (Some((first, last)), Some((from, to))) => Some((first.min(from), last.max(to))),
-            (range, None) | (None, range) => range,
-        };
-        for (panel, other) in self.panels.iter_mut().zip(other.panels) {
-            panel.merge(other);
+    /// Counts documents as they are indexed. One without a time is in no time range, and is left out. Returns the number of
+    /// those that are not JSON objects, which are left out too.
+    pub fn add(&self, documents: &[&[u8]]) -> u64 {
+        let read = documents.iter().map(|document| DocumentFields::read(document, &self.slots));
+        let mut all: Vec<_> = read.filter_map(Result::ok).collect();
+        let invalid = documents.len() - all.len();
+        let undated = all.len();
+        all.retain(|fields| fields.time.is_some());
+        let undated = undated - all.len();
+        let scale = self.add_to_totals(&all, undated);
+        lock(&self.latest).add(&all);
+        let start = self.turn.fetch_add(1, Relaxed);
+        for number in 0..self.panels.len() {
+            self.add_to_panel((start.wrapping_add(number)) % self.panels.len(), &all, scale);
         }
+        invalid as u64
     }
 
-    /// Returns the times of the first and the last document, in milliseconds since 1970.
-    pub fn range(&self) -> Option<(i64, i64)> {
-        self.range
+    /// Adds documents to the totals, and returns the scale for all documents so far.
+    fn add_to_totals(&self, documents: &[DocumentFields<'_>], undated: usize) -> TimeScale {
+        let mut seen = lock(&self.seen);
+        seen.documents += documents.len() as u64;
+        seen.undated += undated as u64;
+        for time in documents.iter().filter_map(|fields| fields.time) {
+            let (first, last) = seen.range.unwrap_or((time, time));
+            seen.range = Some((first.min(time), last.max(time)));
+        }
+        seen.scale()
+    }
+
+    fn add_to_panel(&self, number: usize, documents: &[DocumentFields<'_>], scale: TimeScale) {
+        let mut panel = lock(&self.panels[number]);
+        let (groups, values) = (panel.usage.groups, panel.usage.values);
+        panel.usage.max_groups = self.groups.of_panel();
+        panel.usage.max_values = self.values.of_panel();
+        panel.add(documents, scale);
+        self.groups.update(groups, panel.usage.groups);
+        self.values.update(values, panel.usage.values);
+    }
+
+    /// Returns what is known about all documents so far.
+    pub fn seen(&self) -> SeenDocuments {
+        *lock(&self.seen)
+    }
+
+    /// Takes the latest documents, the newest first, with the fields that lists show.
+    pub fn take_latest(&self) -> Vec<Value> {
+        lock(&self.latest).take()
     }
 
     /// Returns the answer of each panel, in the order of [`Dashboards::panels`].
-    pub fn answers(mut self) -> Vec<(&'d Panel, PanelAnswer)> {
-        let scale = self.range.map(|(from, to)| TimeScale::for_range(from, to + 1));
-        self.answers_with(scale.unwrap_or(TimeScale::Day))
+    pub fn answers(&self) -> Vec<(&'d Panel, PanelAnswer)> {
+        self.answers_with(self.seen().scale())
     }
 
     /// Returns the answers with time axes of at least these intervals.
-    pub fn answers_with(&mut self, scale: TimeScale) -> Vec<(&'d Panel, PanelAnswer)> {
-        let answer = |panel: &mut CountedPanel<'d>| (panel.panel, panel.answer(scale));
-        self.panels.iter_mut().map(answer).collect()
+    pub fn answers_with(&self, scale: TimeScale) -> Vec<(&'d Panel, PanelAnswer)> {
+        let answer = |panel: &Mutex<CountedPanel<'d>>| {
+            let mut panel = lock(panel);
+            (panel.panel, panel.answer(scale))
+        };
+        self.panels.iter().map(answer).collect()
     }
+}
+
+impl SeenDocuments {
+    /// Returns the intervals of time axes that fit all documents.
+    pub fn scale(&self) -> TimeScale {
+        self.range.map_or(TimeScale::Day, |(from, to)| TimeScale::for_range(from, to + 1))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'d> CountedPanel<'d> {
@@ -199,14 +293,20 @@ impl<'d> CountedPanel<'d> {
         }
     }
 
-    fn add(&mut self, fields: &DocumentFields<'_>, time: i64) {
-        let Self { levels, metrics, scale, root, usage, .. } = self;
-        let mut path = Path { levels, metrics, scale: *scale, usage, most_intervals: 0 };
-        path.add(root, 0, fields, time);
-        if path.most_intervals > MAX_INTERVALS {
-            self.rescale(self.scale.longer());
+    /// Counts documents that are part of a set with this scale.
+    fn add(&mut self, documents: &[DocumentFields<'_>], scale: TimeScale) {
+        if self.scale < scale {
+            self.rescale(scale);
         }
-        if self.usage.groups > MAX_GROUPS {
+        for fields in documents {
+            let Some(time) = fields.time else { continue };
+            if self.query.holds(&|slot: &Slot| fields.values(*slot)) {
+                let Self { levels, metrics, scale, root, usage, .. } = self;
+                let mut path = Path { levels, metrics, scale: *scale, usage };
+                path.add(root, 0, fields, time);
+            }
+        }
+        if self.usage.groups > self.usage.max_groups {
             self.forget_rare_groups();
         }
     }
@@ -220,43 +320,31 @@ impl<'d> CountedPanel<'d> {
     /// Removes the rarer half of the outermost groups.
     fn forget_rare_groups(&mut self) {
         self.usage.is_incomplete = true;
-        if let Subgroups::Terms(groups) = &mut self.root.inside {
-            let mut counts: Vec<u64> = groups.values().map(|group| group.documents).collect();
-            let middle = counts.len() / 2;
-            let (_, median, _) = counts.select_nth_unstable(middle);
-            let median = *median;
-            let mut left = counts.len() - middle;
-            groups.retain(|_, group| {
-                let stays = group.documents > median || (group.documents == median && left > 0);
-                left -= usize::from(stays && left > 0);
-                stays
-            });
+        let Subgroups::Terms(groups) = &mut self.root.inside else { return };
+        let mut counts: Vec<u64> = groups.values().map(|group| group.documents).collect();
+        let middle = counts.len() / 2;
+        if middle == 0 {
+            return;
         }
+        let (_, median, _) = counts.select_nth_unstable(middle);
+        let median = *median;
+        // Of the groups as rare as the median, as many stay as are needed for half of all.
+        let more_frequent = groups.values().filter(|group| group.documents > median).count();
+        let mut left = (counts.len() - middle).saturating_sub(more_frequent);
+        groups.retain(|_, group| {
+            if group.documents != median {
+                return group.documents > median;
+            }
+            let stays = left > 0;
+            left -= usize::from(stays);
+            stays
+        });
+        groups.shrink_to_fit();
         self.count_usage();
     }
 
     fn count_usage(&mut self) {
         (self.usage.groups, self.usage.values) = self.root.usage();
-    }
-
-    fn merge(&mut self, mut other: Self) {
-        while self.scale != other.scale {
-            if self.scale < other.scale {
-                self.rescale(other.scale);
-            } else {
-                other.rescale(self.scale);
-            }
-        }
-        self.usage.is_incomplete |= other.usage.is_incomplete;
-        self.root.merge(other.root, &self.metrics);
-        self.count_usage();
-        while self.usage.groups > MAX_GROUPS {
-            let before = self.usage.groups;
-            self.forget_rare_groups();
-            if self.usage.groups == before {
-                break;
-            }
-        }
     }
 
     fn answer(&mut self, scale: TimeScale) -> PanelAnswer {
@@ -364,8 +452,6 @@ struct Path<'p> {
     metrics: &'p [(MetricKind, Option<Slot>)],
     scale: TimeScale,
     usage: &'p mut Usage,
-    /// The largest number of intervals of a time axis on the way.
-    most_intervals: usize,
 }
 
 impl Path<'_> {
@@ -384,7 +470,6 @@ impl Path<'_> {
                     let inside = times.entry(start).or_default();
                     self.add(inside, depth + 1, fields, time);
                     self.usage.groups += times.len() - before;
-                    self.most_intervals = self.most_intervals.max(times.len());
                 }
             }
             Some(Level::Terms(slot)) => {
@@ -425,7 +510,7 @@ impl Path<'_> {
         if let Some(group) = groups.get_mut(value) {
             return self.add(group, depth + 1, fields, time);
         }
-        if depth > 0 && self.usage.groups > MAX_GROUPS {
+        if depth > 0 && self.usage.groups > self.usage.max_groups {
             // Only outermost groups are forgotten; one of them may have more groups inside than all may have together.
             self.usage.is_incomplete = true;
             return;
@@ -446,7 +531,7 @@ impl Path<'_> {
                 (MetricState::Unique(hashes), Some(slot)) => {
                     for value in fields.values(*slot) {
                         let hash = hashes.hasher().hash_one(value.as_ref());
-                        if self.usage.values < MAX_VALUES {
+                        if self.usage.values < self.usage.max_values {
                             self.usage.values += usize::from(hashes.insert(hash));
                         } else {
                             self.usage.is_incomplete |= !hashes.contains(&hash);

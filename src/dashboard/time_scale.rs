@@ -37,16 +37,6 @@ impl TimeScale {
             .map_or(Self::Year, |(scale, _)| scale)
     }
 
-    /// Returns the next longer intervals.
-    pub(super) fn longer(self) -> Self {
-        match self {
-            Self::Minute => Self::Hour,
-            Self::Hour => Self::Day,
-            Self::Day => Self::Month,
-            Self::Month | Self::Year => Self::Year,
-        }
-    }
-
     /// Returns the name of the interval in requests.
     pub fn as_str(self) -> &'static str {
         match self {

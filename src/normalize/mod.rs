@@ -33,7 +33,6 @@ mod unmapped_terms;
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::filter::principal::ShortPrincipal;
@@ -46,9 +45,10 @@ pub use field_registry::{
     DecidedBy, FieldDecision, FieldProfile, FieldRegistry, FieldShape, MappingOrigin,
 };
 pub use predicted_field::{PredictedField, ValueKind};
-pub use retention::{InvalidRetention, Retention};
+pub use retention::{InvalidRetention, KeptFrom, Retention};
 pub use rules::{Conflict, FieldKind, Rules, with_missing_subfields};
 pub(crate) use text::unicode_escape;
+pub(crate) use timestamp::PLAUSIBLE_MILLISECONDS;
 pub use timestamp::{IndexBy, TimeRange};
 pub use tree::MalformedRecord;
 pub(crate) use unmapped_terms::{INCOMPLETE_TERM, MAX_TERM_BYTES};
@@ -76,7 +76,7 @@ pub struct Settings {
     /// Events outside this range are skipped, except those without a plausible time.
     pub range: TimeRange,
     /// Events before this time are left out, because their indices have expired.
-    pub kept_from: Option<Timestamp>,
+    pub kept_from: KeptFrom,
     /// Whether the unchanged record is kept in `event.original`.
     pub keep_original: bool,
 }
@@ -335,13 +335,12 @@ impl Normalizer {
     /// so neither the range nor the retention says anything about them.
     fn left_out(&self, when: EventTime) -> Option<Normalized> {
         let Settings { range, kept_from, .. } = &*self.settings;
-        let is_kept = || kept_from.is_none_or(|from| when.milliseconds >= from.as_millisecond());
         if !when.is_plausible() {
             None
         } else if !range.contains(when.milliseconds) {
             Some(Normalized::OutOfRange)
         } else {
-            (!is_kept()).then_some(Normalized::Expired)
+            (!kept_from.keeps(when.milliseconds)).then_some(Normalized::Expired)
         }
     }
 

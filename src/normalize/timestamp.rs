@@ -164,7 +164,7 @@ impl TimeRange {
 const PLAUSIBLE_YEARS: RangeInclusive<u16> = 2000..=2100;
 
 /// [`PLAUSIBLE_YEARS`] in milliseconds of the Unix epoch.
-const PLAUSIBLE_MILLISECONDS: Range<f64> = 946_684_800_000.0..4_133_980_800_000.0;
+pub(crate) const PLAUSIBLE_MILLISECONDS: Range<f64> = 946_684_800_000.0..4_133_980_800_000.0;
 
 /// Milliseconds per unit of the Unix times in use: seconds, milliseconds, microseconds, nanoseconds. A number is
 /// plausible in one unit at most, because the units differ by a factor of a thousand, and [`PLAUSIBLE_MILLISECONDS`]
