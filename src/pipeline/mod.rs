@@ -37,6 +37,7 @@ mod load;
 mod long_record;
 pub mod observe;
 mod paged_partition;
+pub mod panels;
 mod result_ledger;
 mod run;
 pub mod search;
