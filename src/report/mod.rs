@@ -19,6 +19,7 @@ pub mod summary;
 pub mod terminal;
 mod throughput;
 mod waits;
+pub(crate) mod whole_file;
 
 pub use follow_lines::FollowReporter;
 pub use log::Log;

@@ -5,8 +5,7 @@
 //! stopped or failed, are not part of `read`: they are reported as in flight, and the next run reads them again.
 
 use std::{
-    fmt, fs,
-    io::{self, Write as _},
+    fmt, io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
@@ -19,6 +18,7 @@ use thiserror::Error;
 use super::{
     Metrics, format,
     metrics::{InputFailure, RetryMetrics, SourceMetrics},
+    whole_file::write_whole,
 };
 
 /// An error while checking or writing the summary.
@@ -380,31 +380,10 @@ fn rounded(number: f64, steps: f64) -> f64 {
     (number * steps).round() / steps
 }
 
-fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
-    // A symbolic link is resolved, so that the rename replaces its target and not the link.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
-        return fs::OpenOptions::new().write(true).open(&target)?.write_all(text);
-    }
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = target.with_file_name(name);
-    let written = write_part(&part, text).and_then(|()| fs::rename(&part, &target));
-    if written.is_err() {
-        // The write error is returned; a leftover temporary file only takes space.
-        let _ = fs::remove_file(&part);
-    }
-    written
-}
-
-fn write_part(part: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::create(part)?;
-    file.write_all(text)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::{super::metrics::RecordTotals, *};
 
     fn metrics() -> Metrics {

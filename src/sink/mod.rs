@@ -20,7 +20,7 @@ pub use cause::{Cause, ConnectError};
 pub use engine::{
     Credentials, Deletion, Disk, DiskUsage, DuplicateHandling, Engine, EngineInfo, EngineIssue,
     EngineReader, EngineSetup, ExpiredIndex, IndexNames, Inspection, PageResponse, Privileges,
-    ReadableIndex, Requested, RetentionError, RetentionPlan, SearchPage, SearchQuery,
+    ReadableIndex, Requested, RetentionError, RetentionPlan, SearchAnswer, SearchPage, SearchQuery,
     SearchSession, Service, SetupRequest, Signing, Target, TemplateState, is_loopback,
     missing_privilege, take_userinfo,
 };

@@ -17,7 +17,7 @@
 //! | `bulk_write` `bulk_request` `bulk_response` `fallback` `dead_letters` `duplicates` | documents |
 //! | `issues` `inspect` `disk` | what `doctor` reports |
 //! | `index_version` | when dead letters are worth sending again |
-//! | `reader` `search_session` | reading documents back, without a sink |
+//! | `reader` `search_session` `panel_search` | reading documents back, without a sink |
 //! | `document_index` | alerts, and documents about runs, in indices of their own |
 //! | `setup` | what `trailload setup` changes |
 
@@ -43,6 +43,7 @@ mod inventory;
 mod issues;
 mod mapping;
 mod marks;
+mod panel_search;
 mod paths;
 mod properties;
 mod reader;
@@ -73,6 +74,7 @@ use self::identify::{Confirmation, EngineIdentity, identify};
 use self::index_age::AgeSetting;
 use self::mapping::{Mappings, TemplateUpdate};
 use self::retry::{RetryContext, RetryPolicy};
+use self::setup_template::SetupTemplate;
 use self::templates::{Overwrite, PendingTemplates, Templates};
 use super::Sink;
 use super::cause::Cause;
@@ -86,10 +88,11 @@ use crate::shutdown::{ShutdownLevel, ShutdownSignal};
 pub use self::client::is_loopback;
 pub use self::credentials::{Credentials, take_userinfo};
 pub use self::disk::{Disk, DiskUsage};
-pub(super) use self::document_index::{AttemptError, DocumentIndex, DocumentKind};
+pub(super) use self::document_index::{AttemptError, DocumentIndex, DocumentKind, RUNS_SUFFIX};
 pub use self::identify::{Distribution, EngineInfo};
 pub use self::inspect::{Inspection, Privileges, TemplateState};
 pub use self::issues::EngineIssue;
+pub use self::panel_search::SearchAnswer;
 pub use self::reader::{EngineReader, IndexNames, ReadableIndex};
 pub use self::search_session::{PageResponse, SearchPage, SearchQuery, SearchSession};
 pub use self::setup::{
@@ -193,6 +196,21 @@ impl Engine {
     /// Returns how long events of the prefix are kept, if `trailload setup` recorded it in the engine.
     pub fn retention(&self) -> Option<Retention> {
         self.writer.mappings.as_ref()?.pending().templates().setup()?.retention
+    }
+
+    /// Reads how long events of the prefix are kept now: `trailload setup` may have changed it since the engine was connected
+    /// to.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if it cannot be read.
+    pub async fn current_retention(&self) -> Result<Option<Retention>, Error> {
+        let Some(mappings) = &self.writer.mappings else { return Ok(None) };
+        let (api, name) = (self.writer.api(), mappings.pending().templates().setup_name());
+        let fetching = templates::fetch_component(&api, &name);
+        let component = unless_immediate(&self.shutdown, &self.writer.client, fetching).await?;
+        let setup = component.as_ref().and_then(SetupTemplate::from_component);
+        Ok(setup.and_then(|setup| setup.retention))
     }
 
     /// Returns whether this run added fields to an index or a template.

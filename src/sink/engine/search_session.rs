@@ -364,7 +364,7 @@ async fn fetch(
 }
 
 /// Returns what is missing in a response of status 200, if anything is.
-fn incomplete(body: &[u8]) -> Option<Cause> {
+pub(super) fn incomplete(body: &[u8]) -> Option<Cause> {
     let status = 200;
     let Ok(outcome) = serde_json::from_slice::<Outcome>(body) else {
         let reason = format!("a response of {} bytes that is not a search result", body.len());

@@ -112,6 +112,11 @@ impl IndexPlan {
         &self.search.indices
     }
 
+    /// Returns the names of the indices that are closed, so that they are not read.
+    pub fn closed(&self) -> &[String] {
+        &self.closed
+    }
+
     /// Returns the number of indices that are read; `None` if the engine does not list them.
     pub fn open_indices(&self) -> Option<usize> {
         self.open_indices
