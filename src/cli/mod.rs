@@ -14,6 +14,8 @@ pub mod completions;
 pub mod dashboards;
 mod dashboards_endpoint;
 pub mod doctor;
+#[cfg(test)]
+mod documentation;
 pub mod environment;
 pub mod exit;
 pub mod failure;
@@ -25,6 +27,7 @@ pub mod load;
 mod output_pipe;
 pub mod plan;
 pub mod policy;
+mod reading_progress;
 #[cfg(test)]
 mod reference;
 pub mod retry;
@@ -96,6 +99,8 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Load CloudTrail events; later runs load only what is new
+    // Without rules, only 'doctor' and 'policy' use it.
+    #[command(mut_arg("alert_state", |option| option.requires("rules")))]
     Load(Box<LoadArgs>),
     /// Find events by IAM action and by any field, in every Region, in files, buckets and indices
     Search(Box<SearchArgs>),
@@ -111,8 +116,8 @@ enum Command {
     Doctor(Box<doctor::DoctorArgs>),
     /// Prepare an engine: templates, lifecycle, roles and dashboards; delete what has expired
     Setup(Box<setup::SetupArgs>),
-    /// Print dashboards for Kibana and OpenSearch Dashboards
-    Dashboards(dashboards::DashboardsArgs),
+    /// Write a page with all dashboards, or print them for Kibana and OpenSearch Dashboards
+    Dashboards(Box<dashboards::DashboardsArgs>),
     /// Print the minimal IAM policy for a load with these options
     Policy(Box<policy::PolicyArgs>),
     /// Print a script that completes commands, options, services and operations in a shell
@@ -188,7 +193,7 @@ fn perform(cli: Cli, given: &GivenOptions, environment: &Environment) -> Exit {
         Command::Completions(args) => completions::run(&args).map(|()| Exit::Success),
         Command::Schema(args) => schema::run(&args, environment, &log).map(|()| Exit::Success),
         Command::Watch(args) => watch::run(&args, given, environment, now, &log),
-        Command::Dashboards(args) => dashboards::run(&args).map(|()| Exit::Success),
+        Command::Dashboards(args) => dashboards::run(&args, given, environment, now, &log),
         Command::Policy(args) => policy::run(&args, environment, &log).map(|()| Exit::Success),
     };
     result.unwrap_or_else(|failure| failure.report(&log))

@@ -15,9 +15,9 @@ use crate::support::aws::{KEY, SECRET};
 use crate::support::events::{events, records};
 use crate::support::load::{Chain, Desk, PROGRAM};
 use crate::support::real::{Corner, Engine};
+use crate::support::relay::{forward, response};
 use crate::support::signature;
 use crate::support::stranger::Stranger;
-use crate::support::wire::{self, Request};
 
 on_every_engine!(
     the_program_prints_what_it_prints_for_files,
@@ -167,23 +167,6 @@ fn relay(
         };
         response(request, status, &answer)
     })
-}
-
-/// Sends a request on to an engine.
-fn forward(url: &str, request: &Request) -> (u16, Value) {
-    let body = (!request.body.is_empty()).then_some(request.body.as_slice());
-    let mark = if request.query.is_empty() { "" } else { "?" };
-    let path = format!("{}{mark}{}", request.path, request.query);
-    wire::ask(url, &request.method, &path, body)
-}
-
-fn response(request: &Request, status: u16, answer: &Value) -> Vec<u8> {
-    let body = answer.to_string();
-    let is_elasticsearch = request.path == "/" && status == 405;
-    let product = if is_elasticsearch { "x-elastic-product: Elasticsearch\r\n" } else { "" };
-    let head = format!("content-type: application/json\r\n{product}");
-    let length = body.len();
-    format!("HTTP/1.1 {status} X\r\n{head}content-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
 /// Loads enough for several pages.

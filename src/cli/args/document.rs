@@ -9,7 +9,7 @@ use clap::{ValueEnum, builder::PossibleValue};
 use crate::normalize::{FieldProfile, IndexBy};
 
 /// Fields of one index. Engines allow 1,000 by default; the index template raises the limit to this.
-const DEFAULT_MAX_FIELDS: u32 = 5_000;
+pub const DEFAULT_MAX_FIELDS: u32 = 5_000;
 
 /// What a document holds.
 #[derive(Clone, Debug, clap::Args)]

@@ -20,6 +20,7 @@ use crate::{
         failure::Failure,
         output_pipe::reader_gone,
         plan::aws::EngineAuth,
+        reading_progress::ReadingProgress,
         runtime,
         signals::{self, ShutdownMessages},
         sources::{
@@ -32,7 +33,7 @@ use crate::{
         PipelineConfig, RunOutcome,
         search::{SearchConfig, SearchEnd, search},
     },
-    report::{Log, Metrics, Reporter, WaitReporter, format, log::ProgressMode},
+    report::{Log, Metrics, format},
     shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger, shutdown_channel},
     sink::events::OutputStream,
     source::{
@@ -56,7 +57,7 @@ const LARGE_INPUT_BYTES: u64 = 1_000_000_000;
 /// Runs a plan, prints the last line, and returns the exit code.
 pub(super) fn execute(plan: &SearchPlan, log: &Log) -> Exit {
     let metrics = Arc::new(Metrics::new(plan.sources.names.clone()));
-    let mut progress = SearchProgress::start(&metrics, log);
+    let mut progress = ReadingProgress::start(&metrics, log);
     let started = std::time::Instant::now();
     let ended = runtime::block_on(&plan.sources, run(plan, &metrics, log));
     let elapsed = started.elapsed();
@@ -64,28 +65,6 @@ pub(super) fn execute(plan: &SearchPlan, log: &Log) -> Exit {
     progress.stop();
     let ended = ended.and_then(|ended| ended);
     finish(plan, &metrics, log, ended, elapsed)
-}
-
-/// Progress on a terminal, and reports of long waits anywhere.
-struct SearchProgress {
-    bars: Option<Reporter>,
-    waits: Option<WaitReporter>,
-}
-
-impl SearchProgress {
-    fn start(metrics: &Arc<Metrics>, log: &Log) -> Self {
-        if log.progress() == ProgressMode::Bars {
-            let bars = Some(Reporter::start(Arc::clone(metrics), log.clone()));
-            return Self { bars, waits: None };
-        }
-        // A pipeline of programs needs no progress lines, which would follow every search in a loop.
-        Self { bars: None, waits: Some(WaitReporter::start(metrics.waits.clone(), log.clone())) }
-    }
-
-    fn stop(&mut self) {
-        self.bars = None;
-        self.waits = None;
-    }
 }
 
 /// Standard output, which hides the progress bars while it is written to: both may be the same terminal.
