@@ -137,6 +137,10 @@ impl SourceBuilder<'_> {
         session: &Session,
     ) -> Result<QueueSource, Failure> {
         let QueueReading { mode, deletion, acknowledgers } = self.queues;
+        let mode = match mode {
+            QueueMode::Follow if self.sources.names.len() > 1 => QueueMode::FollowAmongOthers,
+            mode => mode,
+        };
         let name = self.sources.names.get(number).cloned().unwrap_or_default();
         let options = QueueOptions {
             source_number: number,

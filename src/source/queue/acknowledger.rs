@@ -1,6 +1,7 @@
 //! Acknowledges messages: extends those that take long, deletes those that are settled, releases those that were not begun.
 //!
-//! Input: the parts of messages and their results. Output: requests in batches, and a [`QueueReport`].
+//! Input: the parts of messages and their results. Output: requests in batches, and a [`QueueReport`]. It also runs the receive
+//! requests of the intake, because it outlives the source: messages that arrive when the source has ended are released.
 //! Invariant: it ends once the source has ended and no message is in flight, or when there is nothing more that it can do. A
 //! batch that is refused in part, or gets no response, is repeated for the messages concerned. A message that is left is reported
 //! once, with others that have the same cause.
@@ -89,6 +90,8 @@ pub struct Acknowledger {
     deletion: MessageDeletion,
     results: PendingResults,
     calls: JoinSet<EndedCall>,
+    /// Receive requests; each returns messages that nobody waits for any more.
+    receives: JoinSet<Vec<EndedMessage>>,
     deletes: Batcher,
     releases: Batcher,
     extensions: Batcher,
@@ -98,8 +101,6 @@ pub struct Acknowledger {
     /// Whether the user was told that messages are no longer in flight.
     has_reported_lost: bool,
     has_reported_extension: bool,
-    /// Nothing can be deleted any more.
-    is_broken: bool,
     report: QueueReport,
 }
 
@@ -188,13 +189,13 @@ impl Acknowledger {
             deletion: options.deletion,
             results: FuturesUnordered::new(),
             calls: JoinSet::new(),
+            receives: JoinSet::new(),
             deletes: Batcher::default(),
             releases: Batcher::default(),
             extensions: Batcher::default(),
             causes: BTreeMap::new(),
             has_reported_lost: false,
             has_reported_extension: false,
-            is_broken: false,
             report: QueueReport::default(),
         }
     }
@@ -215,13 +216,18 @@ impl Acknowledger {
                 }
                 event = self.events.recv(), if is_open => match event {
                     Some(event) => self.on_event(event),
-                    None => is_open = false,
+                    None => {
+                        is_open = false;
+                        let abandoned = self.shared.tracker().abandon_unclaimed();
+                        self.on_all_ended(abandoned);
+                    }
                 },
+                Some(unwanted) = self.receives.join_next(), if !self.receives.is_empty() => {
+                    self.on_all_ended(task_output(unwanted).unwrap_or_default());
+                }
                 Some((part, result)) = self.results.next(), if !self.results.is_empty() => {
                     let ended = self.shared.tracker().on_result(part, result);
-                    for ended in ended {
-                        self.on_ended(ended);
-                    }
+                    self.on_all_ended(ended);
                 }
                 () = sleep_until(wake) => {}
             }
@@ -231,13 +237,25 @@ impl Acknowledger {
 
     /// Returns whether nothing is in flight any more.
     fn is_idle(&self) -> bool {
-        self.results.is_empty() && self.calls.is_empty() && self.shared.tracker().is_empty()
+        self.results.is_empty()
+            && self.calls.is_empty()
+            && self.receives.is_empty()
+            && self.shared.tracker().is_empty()
     }
 
     fn on_event(&mut self, event: IntakeEvent) {
         match event {
+            IntakeEvent::Requested(request) => {
+                self.receives.spawn(request);
+            }
             IntakeEvent::Pending(part, result) => self.results.push(Box::pin(wait(part, result))),
             IntakeEvent::Ended(ended) => self.on_ended(ended),
+        }
+    }
+
+    fn on_all_ended(&mut self, ended: Vec<EndedMessage>) {
+        for ended in ended {
+            self.on_ended(ended);
         }
     }
 
@@ -246,7 +264,7 @@ impl Acknowledger {
         let EndedMessage { key, id, disposal } = ended;
         let counts = &mut self.report.counts;
         match disposal {
-            Disposal::Delete | Disposal::DeleteForeign { .. } if self.is_broken => {
+            Disposal::Delete | Disposal::DeleteForeign { .. } if self.shared.is_broken() => {
                 self.give_up(CallKind::Delete, &[key]);
             }
             Disposal::Delete => self.deletes.add(key),
@@ -384,10 +402,16 @@ impl Acknowledger {
     ) {
         self.batcher(kind).on_success();
         for (index, (key, receipt)) in sent {
-            match refused.iter().find(|entry| entry.index == index) {
-                // It was received again meanwhile: SQS accepts the earlier receipt, and does nothing.
-                None if kind != CallKind::Extend && self.is_outdated(key, &receipt) => {
-                    self.batcher(kind).add(key);
+            let refusal = refused.iter().find(|entry| entry.index == index);
+            let is_final = refusal.is_none_or(|entry| entry.is_sender_fault);
+            match refusal {
+                // It was received again meanwhile. A standard queue accepts the earlier receipt, and does nothing; a FIFO queue
+                // refuses it.
+                _ if is_final && self.is_outdated(key, &receipt) => {
+                    // With the new receipt came new time, so there is nothing to extend.
+                    if kind != CallKind::Extend {
+                        self.batcher(kind).add(key);
+                    }
                 }
                 None => self.on_done(kind, key),
                 Some(entry) if entry.is_sender_fault => self.on_lost(kind, key, entry),
@@ -455,7 +479,7 @@ impl Acknowledger {
         if !is_open && failures >= MAX_FAILURES_AT_END {
             let keys = mem::take(&mut self.batcher(kind).keys);
             self.give_up(kind, &keys);
-            if kind == CallKind::Delete && !mem::replace(&mut self.is_broken, true) {
+            if kind == CallKind::Delete {
                 self.shared.fail(error.clone());
             }
         }
@@ -465,9 +489,7 @@ impl Acknowledger {
     fn on_error(&mut self, kind: CallKind, keys: &[MessageKey], error: QueueError) {
         self.give_up(kind, keys);
         if kind == CallKind::Delete || error.missing_permission.is_none() {
-            if !mem::replace(&mut self.is_broken, true) {
-                self.shared.fail(error);
-            }
+            self.shared.fail(error);
             let waiting = mem::take(&mut self.deletes.keys);
             self.give_up(CallKind::Delete, &waiting);
         } else if !mem::replace(&mut self.has_reported_extension, true) {

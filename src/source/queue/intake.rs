@@ -1,15 +1,16 @@
 //! Receives messages, and has read what they hold and name.
 //!
 //! Input: messages of a queue. Output: inputs for the pipeline, and for the acknowledger what each message waits for.
-//! Invariant: a message is tracked, with all of its parts, before anything is waited for: whatever is dropped from then on has a
-//! result. Bodies, objects and messages in flight are bounded; a slow pipeline holds up receiving.
+//! Invariant: a message is tracked before anything is waited for, and counts as unfinished until each of its parts is claimed and has
+//! a result: whatever is dropped from then on is released. Bodies, objects and messages in flight are bounded, however many objects
+//! a message names; a slow pipeline holds up receiving.
 //! Not here: what becomes of a message (see `acknowledger`).
 
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -20,6 +21,7 @@ use tokio::{
     sync::{
         OwnedSemaphorePermit, Semaphore,
         mpsc::{self, Receiver, Sender},
+        oneshot,
     },
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -30,7 +32,7 @@ use super::{
     client::{MAX_BATCH, QueueClient, ReceiveOptions, ReceivedMessage},
     error::{QueueError, QueueRecovery},
     shared::{IntakeEvent, IntakeEvents, SharedState},
-    tracker::{MessageKey, MessagePart, ObjectClaim, ObjectKey, Reception},
+    tracker::{EndedMessage, MessageKey, MessagePart, ObjectClaim, ObjectKey, Reception},
 };
 use crate::{
     event::{
@@ -75,8 +77,22 @@ const SHORT_POLL_SECONDS: u16 = 1;
 /// The longest time from when SQS hands out a message until its response is here.
 const MAX_LATENCY: Duration = Duration::from_secs(5);
 
-/// Memory that a receive request reserves before it is sent: ten messages of EventBridge or S3 have less.
+/// Memory that a receive request reserves before it is sent, unless recent responses were longer: ten messages of EventBridge or S3
+/// mostly have less.
 const RECEIVE_BYTES: u64 = 1 << 20;
+
+/// The part of the memory that responses take; the others are for objects. They are apart, because a response waits for objects.
+const RECEIVE_SHARE: u64 = 4;
+
+/// Objects that messages wait for, each time a message waits for one: about a kilobyte each. A message may name ten thousand.
+const MAX_OBJECTS: usize = 4_096;
+
+/// How long a receive request is waited for when the source has ended, so that the messages of its response can be released.
+/// SQS responds within a second unless it is a long poll of an empty queue.
+const RESPONSE_GRACE: Duration = Duration::from_secs(2);
+
+/// How soon a queue that could not be read any more is tried again, if other sources are followed.
+const RECOVERY_INTERVAL: Duration = Duration::from_mins(5);
 
 /// Objects that are fetched, or wait to be passed on.
 const MAX_FETCHES: usize = 128;
@@ -113,14 +129,18 @@ pub(super) struct MessageIntake {
     shared: Arc<SharedState>,
     acknowledger: IntakeEvents,
     objects: NotifiedObjects,
+    /// The memory of responses.
     memory: InputMemory,
     log: Log,
     metrics: Arc<Metrics>,
     source_number: usize,
     name: String,
     slots: Arc<Semaphore>,
-    /// What a receive request reserves.
-    receive_bytes: u64,
+    /// Places for objects that messages wait for.
+    places: Arc<Semaphore>,
+    reservation: Reservation,
+    /// Whether a request for messages has succeeded.
+    has_received: AtomicBool,
     reports: Mutex<HashMap<String, u32>>,
     /// Whether an object was read.
     has_read_object: AtomicBool,
@@ -147,25 +167,54 @@ impl IntakeError {
     }
 }
 
-/// What there is to read for the messages of a response.
-#[derive(Default)]
-struct ReadJobs {
-    /// The events in their bodies.
-    bodies: Vec<BodyJob>,
-    objects: Vec<ObjectJob>,
-}
-
-/// The events in the body of a message.
-struct BodyJob {
-    input: Input,
-    bytes: u64,
-}
-
 /// An object to read.
 struct ObjectJob {
     key: ObjectKey,
     reference: ObjectReference,
     result: ResultSender,
+}
+
+/// The memory that a receive request reserves: that of the longest of the recent responses.
+struct Reservation {
+    bytes: AtomicU64,
+    least: u64,
+    most: u64,
+}
+
+impl Reservation {
+    fn new(memory_bytes: u64) -> Self {
+        let least = RECEIVE_BYTES.min(memory_bytes / 4);
+        Self { bytes: AtomicU64::new(least), least, most: memory_bytes }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Adapts to a response of so many bytes: at once to a longer one, slowly to shorter ones.
+    fn on_response(&self, bytes: u64) {
+        let before = self.bytes();
+        let next = bytes.max(before - before / 8).clamp(self.least, self.most);
+        self.bytes.store(next, Relaxed);
+    }
+}
+
+/// The response to a receive request.
+struct ReceiveResponse {
+    messages: Vec<ReceivedMessage>,
+    /// A slot for each message.
+    slots: OwnedSemaphorePermit,
+    /// When the time of the messages began at the earliest.
+    handed_out: Instant,
+    latency: Duration,
+}
+
+/// A message that is tracked, and was not parsed yet.
+struct TrackedMessage {
+    key: MessageKey,
+    id: String,
+    receive_count: u32,
+    body: Bytes,
 }
 
 /// The result of a receive request.
@@ -190,7 +239,9 @@ impl MessageIntake {
         options: QueueOptions,
     ) -> Self {
         let QueueResources { queue, s3, finished, log, metrics } = resources;
-        let memory = InputMemory::new(options.memory_bytes);
+        let response_bytes = options.memory_bytes / RECEIVE_SHARE;
+        let memory = InputMemory::new(response_bytes);
+        let object_memory = InputMemory::new(options.memory_bytes - response_bytes);
         let (known, finished) = (Arc::clone(&shared), Mutex::new(finished));
         let lookup = Arc::new(move |uri: &str| {
             let read = known.tracker().known_objects().fingerprint(uri);
@@ -199,9 +250,8 @@ impl MessageIntake {
             }
             (finished.lock().unwrap_or_else(PoisonError::into_inner))(uri)
         });
-        let receive_bytes = RECEIVE_BYTES.min(options.memory_bytes / 4);
         let QueueOptions { region, requester_pays, source_number, name, .. } = options;
-        let objects = NotifiedObjects::new(s3, region, requester_pays, memory.clone(), lookup);
+        let objects = NotifiedObjects::new(s3, region, requester_pays, object_memory, lookup);
         Self {
             queue,
             shared,
@@ -213,7 +263,9 @@ impl MessageIntake {
             source_number,
             name,
             slots: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
-            receive_bytes,
+            places: Arc::new(Semaphore::new(MAX_OBJECTS)),
+            reservation: Reservation::new(response_bytes),
+            has_received: AtomicBool::new(false),
             reports: Mutex::default(),
             has_read_object: AtomicBool::new(false),
             newest_sent: Mutex::default(),
@@ -222,23 +274,49 @@ impl MessageIntake {
 
     /// Runs until the queue is empty or for ever, depending on the mode.
     pub(super) async fn run(self, mode: QueueMode, out: EventSender) -> Result<(), IntakeError> {
-        let (fetches, to_fetch) = mpsc::channel(QUEUED_FETCHES);
-        let shared = Arc::clone(&self.shared);
         let intake = Arc::new(self);
         let mut observing = JoinSet::new();
         observing.spawn(Arc::clone(&intake).observe(out.clone()));
+        let mut reported = None;
+        loop {
+            let Err(error) = Arc::clone(&intake).read(mode, out.clone()).await else {
+                return Ok(());
+            };
+            if mode != QueueMode::FollowAmongOthers || !intake.has_received.load(Relaxed) {
+                return Err(error);
+            }
+            let error = error.named(intake.name.clone());
+            let description = error.describe();
+            if reported.as_ref() != Some(&description) {
+                let failed = SourceEvent::Failed(error);
+                if out.send(intake.source_number, failed).await.is_err() {
+                    return Ok(());
+                }
+                reported = Some(description);
+            }
+            for ended in intake.shared.tracker().abandon_unclaimed() {
+                intake.tell(IntakeEvent::Ended(ended));
+            }
+            sleep_until(Instant::now() + RECOVERY_INTERVAL).await;
+            intake.shared.recover();
+        }
+    }
+
+    /// Reads the queue until it is empty or cannot be read any more.
+    async fn read(self: Arc<Self>, mode: QueueMode, out: EventSender) -> Result<(), IntakeError> {
+        let (fetches, to_fetch) = mpsc::channel(QUEUED_FETCHES);
         let receive = async {
-            let receiving = Arc::clone(&intake).receive_all(mode, out.clone(), fetches);
+            let receiving = Arc::clone(&self).receive_all(mode, out.clone(), fetches);
             receiving.await.map_err(|error| IntakeError::Queue(Box::new(error)))
         };
-        let fetch = Arc::clone(&intake).fetch_all(to_fetch, out.clone());
+        let fetch = Arc::clone(&self).fetch_all(to_fetch, out.clone());
         let read = async {
             // The first error ends both: what is received after it would only use up receives.
             tokio::try_join!(receive, fetch).map(|((), ())| ())
         };
         tokio::select! {
             biased;
-            error = shared.faulted() => Err(IntakeError::Queue(Box::new(error))),
+            error = self.shared.faulted() => Err(IntakeError::Queue(Box::new(error))),
             result = read => result,
         }
     }
@@ -298,111 +376,174 @@ impl MessageIntake {
         let nothing = Ok(Received { messages: 0, new: 0, latency: Duration::ZERO });
         let slots = Arc::clone(&self.slots).acquire_many_owned(BATCH_SLOTS).await;
         // The semaphores are never closed.
-        let Ok(mut slots) = slots else { return end(nothing) };
-        let Some(memory) = self.memory.reserve(self.receive_bytes).await else {
+        let Ok(slots) = slots else { return end(nothing) };
+        let Some(memory) = self.memory.reserve(self.reservation.bytes()).await else {
             return end(nothing);
         };
-        let requested = Instant::now();
         let options = ReceiveOptions {
             wait_seconds: if is_long_poll { LONG_POLL_SECONDS } else { SHORT_POLL_SECONDS },
             visibility_seconds: u32::try_from(self.shared.visibility.as_secs()).unwrap_or(u32::MAX),
         };
-        let received = match self.queue.receive(options).await {
-            Ok(received) => received,
-            Err(error) => return end(Err(error)),
+        let response = match self.request(options, slots).await {
+            Some(Ok(response)) => response,
+            Some(Err(error)) => return end(Err(error)),
+            None => return end(nothing),
         };
-        let latency = requested.elapsed();
-        // A long poll ends with the first message, so its time does not run since the request.
-        let requested = requested.max(Instant::now() - MAX_LATENCY);
-        let messages = received.len();
-        let mut jobs = ReadJobs::default();
-        let mut new = 0;
-        for message in received {
+        self.has_received.store(true, Relaxed);
+        let ReceiveResponse { messages, mut slots, handed_out, latency } = response;
+        let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
+        self.reservation.on_response(bytes as u64);
+        let received = messages.len();
+        let mut new = Vec::new();
+        for message in messages {
             // More than were asked for are not tracked, and return.
             let Some(slot) = slots.split(1) else { break };
-            if self.take(message, slot, requested, &mut jobs) {
-                new += 1;
-            }
+            new.extend(self.track(message, slot, handed_out));
         }
         drop(slots);
+        let received = Received { messages: received, new: new.len(), latency };
         // A closed channel ends the run, and the task with it.
-        let _ = self.pass_on(jobs, memory, &out, &fetches).await;
-        end(Ok(Received { messages, new, latency }))
+        let _ = self.read_messages(new, memory, &out, &fetches).await;
+        end(Ok(received))
     }
 
-    /// Tracks a message and what it waits for. Returns whether it is new.
-    fn take(
+    /// Sends a receive request through the acknowledger, which outlives this source: what arrives when nobody waits for it any more
+    /// is released. Returns `None` if the run is ending.
+    async fn request(
+        &self,
+        options: ReceiveOptions,
+        slots: OwnedSemaphorePermit,
+    ) -> Option<Result<ReceiveResponse, QueueError>> {
+        let (mut sender, response) = oneshot::channel();
+        let (queue, shared) = (self.queue.clone(), Arc::clone(&self.shared));
+        let request = async move {
+            let requested = Instant::now();
+            let received = tokio::select! {
+                received = queue.receive(options) => received,
+                () = nobody_waits(&mut sender) => return Vec::new(),
+            };
+            let latency = requested.elapsed();
+            // A long poll ends with the first message, so its time does not run since the request.
+            let handed_out = requested.max(Instant::now() - MAX_LATENCY);
+            let response =
+                received.map(|messages| ReceiveResponse { messages, slots, handed_out, latency });
+            match sender.send(response) {
+                Err(Ok(unwanted)) => release(unwanted, &shared),
+                Ok(()) | Err(Err(_)) => Vec::new(),
+            }
+        };
+        self.tell(IntakeEvent::Requested(Box::pin(request)));
+        response.await.ok()
+    }
+
+    /// Tracks a message. Returns it if it has to be read.
+    fn track(
         &self,
         message: ReceivedMessage,
         slot: OwnedSemaphorePermit,
-        requested: Instant,
-        jobs: &mut ReadJobs,
-    ) -> bool {
-        let reception = self.shared.tracker().receive(&message, slot, requested);
-        let key = match reception {
+        handed_out: Instant,
+    ) -> Option<TrackedMessage> {
+        let mut tracker = self.shared.tracker();
+        let key = match tracker.receive(&message, slot, handed_out) {
             Reception::New(key) => key,
             Reception::Delete(key) => {
-                let ended = self.shared.tracker().end(key, PartitionResult::Complete);
+                let ended = tracker.end(key, PartitionResult::Complete);
+                drop(tracker);
                 self.tell(IntakeEvent::Ended(ended));
-                return false;
+                return None;
             }
-            Reception::InFlight | Reception::Known => return false,
+            Reception::InFlight | Reception::Known => return None,
         };
+        // Its body, until it is parsed.
+        tracker.expect_parts(key, 1);
+        drop(tracker);
         self.note_sent(message.sent);
         let ReceivedMessage { id, body, receive_count, .. } = message;
-        let result = match Message::parse(&Bytes::from(body)) {
-            Message::Work(work) => {
-                self.take_work(key, &id, work, jobs);
-                return true;
+        Some(TrackedMessage { key, id, receive_count, body: body.into() })
+    }
+
+    /// Parses messages one after the other, and passes on what they hold and name. Bodies take their memory from what was reserved
+    /// for the response.
+    async fn read_messages(
+        &self,
+        messages: Vec<TrackedMessage>,
+        mut memory: OwnedSemaphorePermit,
+        out: &EventSender,
+        fetches: &Sender<ObjectJob>,
+    ) -> Result<(), ReceiverClosed> {
+        for message in messages {
+            let Some(Work { events, objects }) = self.parse(&message) else { continue };
+            let TrackedMessage { key, id, .. } = message;
+            let parts = usize::from(events.is_some()) + objects.len();
+            self.shared.tracker().expect_parts(key, parts);
+            if let Some(text) = events {
+                let mut input = self.body_input(key, &id, text);
+                if let Content::Memory(content) = &mut input.content {
+                    let units = InputMemory::units(input.size).min(memory.num_permits());
+                    content.permit = memory.split(units);
+                }
+                out.send(self.source_number, SourceEvent::Input(input)).await?;
             }
+            self.name_objects(key, objects, fetches).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns what has to be read for a message. If that is nothing, the message ends.
+    fn parse(&self, message: &TrackedMessage) -> Option<Work> {
+        let TrackedMessage { key, id, receive_count, body } = message;
+        let about = format!("{} message {id}", self.name);
+        let result = match Message::parse(body) {
+            Message::Work(work) => return Some(work),
             Message::Ignorable(ignorable) => {
-                let about = format!("{} message {id}", self.name);
                 self.log.debug(&about, format_args!("nothing to read: {ignorable}"));
                 PartitionResult::Complete
             }
             Message::Foreign { reason } => PartitionResult::Foreign { kind: reason },
             Message::Invalid { reason } => {
-                let about = format!("{} message {id}", self.name);
                 if self.is_to_be_reported(&reason) {
-                    let count = format::plural(receive_count.into(), "receive");
+                    let count = format::plural((*receive_count).into(), "receive");
                     self.log.warn(&about, format_args!("{reason}; {LEFT} ({count} so far)"));
                     self.metrics.add_failed(self.source_number, &about, &reason);
                 }
                 PartitionResult::Failed { cause: reason }
             }
         };
-        let ended = self.shared.tracker().end(key, result);
+        let ended = self.shared.tracker().end(*key, result);
         self.tell(IntakeEvent::Ended(ended));
-        true
+        None
     }
 
-    /// Tracks the parts of a message that has to be read.
-    fn take_work(&self, message: MessageKey, id: &str, work: Work, jobs: &mut ReadJobs) {
-        let Work { events, objects } = work;
-        if let Some(text) = events {
-            let part = self.shared.tracker().add_body(message);
-            let result = self.expect(part);
-            let key = format!("{}#{id}", self.name);
-            let name = format!("{} message {id}", self.name);
-            let bytes = text.len() as u64;
-            let content = Content::Memory(ReservedBytes { bytes: text, permit: None });
-            let partition = Partition { key, fingerprint: String::new() };
-            let input = Input { partition, name, content, size: bytes, result: Some(result) };
-            jobs.bodies.push(BodyJob { input, bytes });
-        }
-        // All of them are added before one can have a result, or the message would end early.
-        let mut claimed = Vec::new();
-        let mut tracker = self.shared.tracker();
+    /// Returns the input for the events in the body of a message.
+    fn body_input(&self, message: MessageKey, id: &str, text: Bytes) -> Input {
+        let part = self.shared.tracker().claim_body(message);
+        let result = self.expect(part);
+        let key = format!("{}#{id}", self.name);
+        let name = format!("{} message {id}", self.name);
+        let size = text.len() as u64;
+        let content = Content::Memory(ReservedBytes { bytes: text, permit: None });
+        let partition = Partition { key, fingerprint: String::new() };
+        Input { partition, name, content, size, result: Some(result) }
+    }
+
+    /// Has the objects read that a message names. Each is claimed when there is a place for it.
+    async fn name_objects(
+        &self,
+        message: MessageKey,
+        objects: Vec<ObjectReference>,
+        fetches: &Sender<ObjectJob>,
+    ) -> Result<(), ReceiverClosed> {
         for reference in objects {
-            if let ObjectClaim::Read(key) = tracker.add_object(message, &reference) {
-                claimed.push((key, reference));
+            let place = Arc::clone(&self.places).acquire_owned().await;
+            let place = place.map_err(|_| ReceiverClosed)?;
+            let claim = self.shared.tracker().claim_object(message, &reference, place);
+            if let ObjectClaim::Read(key) = claim {
+                let result = self.expect(MessagePart::Object(key));
+                let job = ObjectJob { key, reference, result };
+                fetches.send(job).await.map_err(|_| ReceiverClosed)?;
             }
         }
-        drop(tracker);
-        for (key, reference) in claimed {
-            let result = self.expect(MessagePart::Object(key));
-            jobs.objects.push(ObjectJob { key, reference, result });
-        }
+        Ok(())
     }
 
     /// Has the acknowledger wait for the result of a part.
@@ -420,29 +561,6 @@ impl MessageIntake {
     fn note_sent(&self, sent: Option<i64>) {
         let mut newest = self.newest_sent.lock().unwrap_or_else(PoisonError::into_inner);
         *newest = (*newest).max(sent);
-    }
-
-    /// Passes jobs on. Bodies take their memory from what was reserved for the response.
-    async fn pass_on(
-        &self,
-        jobs: ReadJobs,
-        mut memory: OwnedSemaphorePermit,
-        out: &EventSender,
-        fetches: &Sender<ObjectJob>,
-    ) -> Result<(), ReceiverClosed> {
-        for BodyJob { mut input, bytes } in jobs.bodies {
-            let units = InputMemory::units(bytes).min(memory.num_permits());
-            if let Content::Memory(content) = &mut input.content {
-                content.permit = memory.split(units);
-            }
-            out.send(self.source_number, SourceEvent::Input(input)).await?;
-        }
-        // Objects are fetched into the same memory: to keep it while they wait for their turn may block all of them.
-        drop(memory);
-        for object in jobs.objects {
-            fetches.send(object).await.map_err(|_| ReceiverClosed)?;
-        }
-        Ok(())
     }
 
     /// Fetches objects, several at a time, until nothing is received any more.
@@ -560,6 +678,28 @@ impl MessageIntake {
     }
 }
 
+/// Waits until nobody waits for a response, and somewhat longer.
+async fn nobody_waits<T>(response: &mut oneshot::Sender<T>) {
+    response.closed().await;
+    sleep_until(Instant::now() + RESPONSE_GRACE).await;
+}
+
+/// Ends the messages of a response that nobody waits for.
+fn release(response: ReceiveResponse, shared: &SharedState) -> Vec<EndedMessage> {
+    let ReceiveResponse { messages, mut slots, handed_out, .. } = response;
+    let mut tracker = shared.tracker();
+    let mut ended = Vec::new();
+    for message in messages {
+        let Some(slot) = slots.split(1) else { break };
+        match tracker.receive(&message, slot, handed_out) {
+            Reception::New(key) => ended.push(tracker.abandon(key)),
+            Reception::Delete(key) => ended.push(tracker.end(key, PartitionResult::Complete)),
+            Reception::InFlight | Reception::Known => {}
+        }
+    }
+    ended
+}
+
 impl Received {
     /// Returns how many requests are to be sent at the same time, of which there are `receives` now.
     fn next_receives(self, receives: usize, is_long_poll: bool) -> usize {
@@ -642,5 +782,21 @@ mod tests {
         }
         assert_eq!(received(0, 0).next_receives(1, false), 1);
         assert_eq!(received(10, 0).next_receives(MAX_RECEIVES, false), MAX_RECEIVES);
+    }
+
+    #[test]
+    fn long_responses_are_expected_after_one_and_forgotten_slowly() {
+        let reservation = Reservation::new(64 << 20);
+        reservation.on_response(10 << 20);
+        assert_eq!(reservation.bytes(), 10 << 20);
+        reservation.on_response(0);
+        assert_eq!(reservation.bytes(), (10 << 20) - (10 << 17));
+        for _ in 0..100 {
+            reservation.on_response(0);
+        }
+        assert_eq!(reservation.bytes(), RECEIVE_BYTES);
+        reservation.on_response(1 << 30);
+        assert_eq!(reservation.bytes(), 64 << 20);
+        assert_eq!(Reservation::new(1 << 20).bytes(), 1 << 18);
     }
 }

@@ -76,8 +76,10 @@ const MAX_VISIBILITY: Duration = Duration::from_hours(12);
 pub enum QueueMode {
     /// When no new message arrives for one long poll.
     UntilEmpty,
-    /// At a shutdown.
+    /// At a shutdown, or when the queue cannot be read any more.
     Follow,
+    /// At a shutdown: other sources are followed, too, so a queue that cannot be read any more is tried again.
+    FollowAmongOthers,
 }
 
 /// Which messages are deleted.

@@ -3,7 +3,11 @@
 //! Invariant: the locks are held for a few instructions, never while waiting.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -20,18 +24,24 @@ use crate::event::ResultReceiver;
 const ATTEMPTS_WHILE_FOLLOWING: u32 = 5;
 
 /// What the intake tells the acknowledger.
-#[derive(Debug)]
 pub(super) enum IntakeEvent {
+    /// A receive request is to be sent. Its response goes to the intake.
+    Requested(ReceiveRequest),
     /// A part of a message will have a result.
     Pending(MessagePart, ResultReceiver),
     /// A message has no parts.
     Ended(EndedMessage),
 }
 
+/// A receive request, and what becomes of messages that nobody waits for any more.
+pub(super) type ReceiveRequest = Pin<Box<dyn Future<Output = Vec<EndedMessage>> + Send>>;
+
 /// What the intake and the acknowledger share.
 pub(super) struct SharedState {
     tracker: Mutex<Tracker>,
     fault: watch::Sender<Option<QueueError>>,
+    /// Nothing can be deleted any more.
+    is_broken: AtomicBool,
     /// For how long messages are received, and extended.
     pub(super) visibility: Duration,
 }
@@ -44,11 +54,12 @@ impl SharedState {
     pub(super) fn new(visibility: Duration, options: &QueueOptions) -> Arc<Self> {
         let attempts = match options.mode {
             QueueMode::UntilEmpty => 1,
-            QueueMode::Follow => ATTEMPTS_WHILE_FOLLOWING,
+            QueueMode::Follow | QueueMode::FollowAmongOthers => ATTEMPTS_WHILE_FOLLOWING,
         };
         let tracker = Tracker::new(visibility, options.deletion, attempts);
         let (fault, _) = watch::channel(None);
-        Arc::new(Self { tracker: Mutex::new(tracker), fault, visibility })
+        let is_broken = AtomicBool::new(false);
+        Arc::new(Self { tracker: Mutex::new(tracker), fault, is_broken, visibility })
     }
 
     /// Locks the messages in flight.
@@ -58,13 +69,20 @@ impl SharedState {
 
     /// Records that messages cannot be deleted, which ends the source. The first error counts.
     pub(super) fn fail(&self, error: QueueError) {
-        self.fault.send_if_modified(|fault| {
-            let is_first = fault.is_none();
-            if is_first {
-                *fault = Some(error);
-            }
-            is_first
-        });
+        if !self.is_broken.swap(true, Relaxed) {
+            self.fault.send_replace(Some(error));
+        }
+    }
+
+    /// Returns whether messages cannot be deleted.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.load(Relaxed)
+    }
+
+    /// Records that messages may be deleted again, after a failure.
+    pub(super) fn recover(&self) {
+        self.take_fault();
+        self.is_broken.store(false, Relaxed);
     }
 
     /// Takes the error, if there is one.

@@ -9,8 +9,8 @@
 //! Input: messages as they are received, and the results of their parts. Output: what to do with a message that has all of
 //! them, and which messages have to be extended.
 //! Invariant: a message is [`Disposal::Delete`] only if each of its parts is complete, or foreign and that is to be deleted. An
-//! object is read once for all messages that name it while it is read. Memory is bounded by the messages in flight, and by
-//! [`MAX_KNOWN`] messages and objects that are done.
+//! object is read once for all messages that name it while it is read. Memory is bounded by the messages in flight, by the objects
+//! that are claimed for them, and by [`MAX_KNOWN`] messages and objects that are done.
 //! Not here: requests.
 
 use std::{
@@ -68,6 +68,8 @@ pub(super) enum ObjectClaim {
     Read(ObjectKey),
     /// Another message has it read.
     Joined,
+    /// The message has ended without it.
+    Unwanted,
 }
 
 /// What becomes of a message.
@@ -135,6 +137,8 @@ struct InFlightMessage {
     sent: Option<i64>,
     /// Parts without a result.
     parts_left: usize,
+    /// Those of them that nobody reads yet.
+    unclaimed: usize,
     /// The results so far, as one.
     result: CombinedResult,
     phase: MessagePhase,
@@ -208,6 +212,8 @@ struct WaitingMessage {
     key: MessageKey,
     /// The version that it names, unless the object is read for this message first: then, what is read is newer if it differs.
     etag: Option<String>,
+    /// Counts as in progress until dropped.
+    _place: OwnedSemaphorePermit,
 }
 
 impl WaitingMessage {
@@ -277,6 +283,7 @@ impl Tracker {
                 visible_at,
                 sent: message.sent,
                 parts_left: 0,
+                unclaimed: 0,
                 result: CombinedResult::default(),
                 phase,
                 _slot: slot,
@@ -290,36 +297,48 @@ impl Tracker {
         self.next_key
     }
 
-    /// Adds a part to a message: the events in its body.
-    pub(super) fn add_body(&mut self, message: MessageKey) -> MessagePart {
+    /// Sets the number of parts of a message that are to be claimed, so that it does not end before.
+    pub(super) fn expect_parts(&mut self, message: MessageKey, parts: usize) {
         if let Some(message) = self.messages.get_mut(&message) {
-            message.parts_left += 1;
+            message.parts_left = message.parts_left - message.unclaimed + parts;
+            message.unclaimed = parts;
+        }
+    }
+
+    /// Claims the part of a message that is the events in its body.
+    pub(super) fn claim_body(&mut self, message: MessageKey) -> MessagePart {
+        if let Some(message) = self.messages.get_mut(&message) {
+            message.unclaimed = message.unclaimed.saturating_sub(1);
         }
         MessagePart::Body(message)
     }
 
-    /// Adds a part to a message: an object that it names.
-    pub(super) fn add_object(
+    /// Claims the part of a message that is an object. `place` bounds the objects in progress.
+    pub(super) fn claim_object(
         &mut self,
         message: MessageKey,
         object: &ObjectReference,
+        place: OwnedSemaphorePermit,
     ) -> ObjectClaim {
-        if let Some(message) = self.messages.get_mut(&message) {
-            message.parts_left += 1;
-        }
+        let Some(in_flight) = self.messages.get_mut(&message) else { return ObjectClaim::Unwanted };
+        let Some(unclaimed) = in_flight.unclaimed.checked_sub(1) else {
+            return ObjectClaim::Unwanted;
+        };
+        in_flight.unclaimed = unclaimed;
         let uri = object.uri();
         let same = self.by_uri.get(&uri).into_iter().flatten().copied().find(|key| {
             let reading = self.objects.get(key).and_then(|reading| reading.etag.as_ref());
             reading.is_none() || object.etag.is_none() || reading == object.etag.as_ref()
         });
         if let Some(reading) = same.and_then(|key| self.objects.get_mut(&key)) {
-            reading.waiting.push(WaitingMessage { key: message, etag: object.etag.clone() });
+            let etag = object.etag.clone();
+            reading.waiting.push(WaitingMessage { key: message, etag, _place: place });
             return ObjectClaim::Joined;
         }
         let key = self.next_key();
         self.by_uri.entry(uri.clone()).or_default().push(key);
         let etag = object.etag.clone();
-        let waiting = vec![WaitingMessage { key: message, etag: None }];
+        let waiting = vec![WaitingMessage { key: message, etag: None, _place: place }];
         let reading = ObjectInFlight { uri, etag, partition: None, waiting };
         self.objects.insert(key, reading);
         ObjectClaim::Read(key)
@@ -343,6 +362,30 @@ impl Tracker {
             message.result.add(CombinedResult::of_part(Some(result)));
         }
         self.ended(message)
+    }
+
+    /// Ends a message of which nothing was read.
+    pub(super) fn abandon(&mut self, message: MessageKey) -> EndedMessage {
+        if let Some(message) = self.messages.get_mut(&message) {
+            message.result.add(CombinedResult::Abandoned);
+        }
+        self.ended(message)
+    }
+
+    /// Gives up the parts that nobody has claimed: the source has ended. Returns the messages that have the results of all others.
+    pub(super) fn abandon_unclaimed(&mut self) -> Vec<EndedMessage> {
+        let mut ended = Vec::new();
+        for (key, message) in &mut self.messages {
+            if message.unclaimed == 0 {
+                continue;
+            }
+            message.parts_left -= std::mem::take(&mut message.unclaimed);
+            message.result.add(CombinedResult::Abandoned);
+            if message.parts_left == 0 {
+                ended.push(*key);
+            }
+        }
+        ended.into_iter().map(|key| self.ended(key)).collect()
     }
 
     /// Adds the result of a part; `None` if the run ended before. Returns the messages that have all of theirs.
@@ -398,6 +441,7 @@ impl Tracker {
         let (id, result) = match self.messages.get_mut(&key) {
             Some(message) => {
                 message.phase = MessagePhase::Ending;
+                (message.parts_left, message.unclaimed) = (0, 0);
                 (message.id.clone(), std::mem::take(&mut message.result))
             }
             None => (String::new(), CombinedResult::Abandoned),
@@ -592,6 +636,28 @@ mod tests {
         }
     }
 
+    /// Adds the part of a message that is the events in its body.
+    fn add_body(tracker: &mut Tracker, message: MessageKey) -> MessagePart {
+        expect_another(tracker, message);
+        tracker.claim_body(message)
+    }
+
+    /// Adds an object to a message.
+    fn add_object(
+        tracker: &mut Tracker,
+        message: MessageKey,
+        object: &ObjectReference,
+    ) -> ObjectClaim {
+        expect_another(tracker, message);
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        tracker.claim_object(message, object, place)
+    }
+
+    fn expect_another(tracker: &mut Tracker, message: MessageKey) {
+        let unclaimed = tracker.messages[&message].unclaimed;
+        tracker.expect_parts(message, unclaimed + 1);
+    }
+
     fn object(key: &str, etag: Option<&str>) -> ObjectReference {
         ObjectReference {
             bucket: "b".to_owned(),
@@ -605,7 +671,7 @@ mod tests {
     fn read(claim: ObjectClaim) -> MessagePart {
         match claim {
             ObjectClaim::Read(key) => MessagePart::Object(key),
-            ObjectClaim::Joined => panic!("it is read already"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -630,8 +696,8 @@ mod tests {
         ] {
             let mut tracker = tracker(MessageDeletion::Settled);
             let key = new(&mut tracker, "m");
-            let body = tracker.add_body(key);
-            let part = read(tracker.add_object(key, &object("a", None)));
+            let body = add_body(&mut tracker, key);
+            let part = read(add_object(&mut tracker, key, &object("a", None)));
             let [first, second] = results;
             assert_eq!(tracker.on_result(part, first), []);
             let ended = tracker.on_result(body, second);
@@ -665,10 +731,10 @@ mod tests {
     fn an_object_is_read_once_for_all_messages_that_name_it() {
         let mut tracker = tracker(MessageDeletion::Settled);
         let keys = ["a", "b", "c"].map(|id| new(&mut tracker, id));
-        let part = read(tracker.add_object(keys[0], &object("x", Some("1"))));
-        assert_eq!(tracker.add_object(keys[1], &object("x", None)), ObjectClaim::Joined);
+        let part = read(add_object(&mut tracker, keys[0], &object("x", Some("1"))));
+        assert_eq!(add_object(&mut tracker, keys[1], &object("x", None)), ObjectClaim::Joined);
         // Another version is another object.
-        let other = read(tracker.add_object(keys[2], &object("x", Some("2"))));
+        let other = read(add_object(&mut tracker, keys[2], &object("x", Some("2"))));
         let ended = tracker.on_result(part, Some(PartitionResult::Complete));
         assert_eq!(disposals(&ended), [("a", &Disposal::Delete), ("b", &Disposal::Delete)]);
         assert_eq!(tracker.on_result(other, None).len(), 1);
@@ -679,11 +745,15 @@ mod tests {
     fn a_message_about_a_later_version_is_released_if_the_earlier_one_was_read() {
         let mut tracker = tracker(MessageDeletion::Settled);
         let keys = ["any", "read", "later"].map(|id| new(&mut tracker, id));
-        let ObjectClaim::Read(reading) = tracker.add_object(keys[0], &object("x", None)) else {
+        let ObjectClaim::Read(reading) = add_object(&mut tracker, keys[0], &object("x", None))
+        else {
             panic!()
         };
         for (key, etag) in [(keys[1], "1"), (keys[2], "2")] {
-            assert_eq!(tracker.add_object(key, &object("x", Some(etag))), ObjectClaim::Joined);
+            assert_eq!(
+                add_object(&mut tracker, key, &object("x", Some(etag))),
+                ObjectClaim::Joined
+            );
         }
         let fingerprint = "5:1".to_owned();
         tracker.identify(reading, Partition { key: "s3://b/x".to_owned(), fingerprint });
@@ -706,7 +776,8 @@ mod tests {
             (Some(PartitionResult::Complete), Some("5:etag")),
         ] {
             let key = new(&mut tracker, expected.unwrap_or("failed"));
-            let ObjectClaim::Read(object) = tracker.add_object(key, &object("x", None)) else {
+            let ObjectClaim::Read(object) = add_object(&mut tracker, key, &object("x", None))
+            else {
                 panic!()
             };
             tracker.identify(object, partition.clone());
@@ -721,7 +792,7 @@ mod tests {
         let now = Instant::now();
         let mut tracker = tracker(MessageDeletion::Settled);
         let key = new(&mut tracker, "m");
-        let body = tracker.add_body(key);
+        let body = add_body(&mut tracker, key);
         assert_eq!(receive(&mut tracker, "m", "2", now), Reception::InFlight);
         assert_eq!(tracker.receipt(key).as_deref(), Some("2"), "the earlier one is of no use");
         tracker.on_result(body, Some(PartitionResult::Complete));
@@ -761,11 +832,42 @@ mod tests {
     }
 
     #[test]
+    fn a_message_ends_without_the_parts_that_nobody_claimed_only_when_the_source_has_ended() {
+        let mut tracker = tracker(MessageDeletion::Settled);
+        let keys = ["none claimed", "one claimed", "all claimed", "nothing to read"];
+        let keys = keys.map(|id| new(&mut tracker, id));
+        for key in &keys[..3] {
+            tracker.expect_parts(*key, 1);
+            tracker.expect_parts(*key, 2);
+        }
+        let place = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let mut claim = |message, key| {
+            let object = object(key, None);
+            read(tracker.claim_object(message, &object, place()))
+        };
+        let first = claim(keys[1], "a");
+        let (second, third) = (claim(keys[2], "b"), claim(keys[2], "c"));
+        let complete = || Some(PartitionResult::Complete);
+        assert_eq!(tracker.on_result(second, complete()), [], "another part is left");
+        tracker.expect_parts(keys[3], 1);
+        let foreign = tracker.end(keys[3], PartitionResult::Complete);
+        assert_eq!(foreign.disposal, Disposal::Delete);
+        let ended = tracker.abandon_unclaimed();
+        assert_eq!(disposals(&ended), [("none claimed", &Disposal::Release)]);
+        let object = object("d", None);
+        assert_eq!(tracker.claim_object(keys[1], &object, place()), ObjectClaim::Unwanted);
+        let ended = tracker.on_result(first, complete());
+        assert_eq!(disposals(&ended), [("one claimed", &Disposal::Release)]);
+        let ended = tracker.on_result(third, complete());
+        assert_eq!(disposals(&ended), [("all claimed", &Disposal::Delete)]);
+    }
+
+    #[test]
     fn messages_are_extended_when_half_of_their_time_has_passed() {
         let now = Instant::now();
         let mut tracker = tracker(MessageDeletion::Settled);
         let key = new(&mut tracker, "m");
-        tracker.add_body(key);
+        add_body(&mut tracker, key);
         assert!(tracker.due(now + MINUTE / 2).is_empty());
         assert_eq!(tracker.due(now + MINUTE + MINUTE / 10), [key]);
         tracker.extend(&[key], now + MINUTE);
@@ -774,6 +876,37 @@ mod tests {
         assert!(tracker.due(now + 10 * MINUTE).is_empty(), "there is nothing to extend");
         receive(&mut tracker, "m", "2", now + 10 * MINUTE);
         assert_eq!(tracker.due(now + 12 * MINUTE), [key]);
+    }
+
+    #[test]
+    fn memory_stays_flat_over_a_month_of_messages() {
+        let now = Instant::now();
+        let mut tracker = tracker(MessageDeletion::Settled);
+        for number in 0..3 * MAX_KNOWN {
+            let key = new(&mut tracker, &number.to_string());
+            let day = number / (MAX_KNOWN / 10);
+            let uri = format!("day {day}/{number}");
+            let ObjectClaim::Read(claimed) = add_object(&mut tracker, key, &object(&uri, None))
+            else {
+                panic!()
+            };
+            let (key_of_object, fingerprint) = (format!("s3://b/{uri}"), "1:e".to_owned());
+            tracker.identify(claimed, Partition { key: key_of_object, fingerprint });
+            let result = match number % 3 {
+                0 => PartitionResult::Complete,
+                1 => PartitionResult::Foreign { kind: number.to_string() },
+                _ => PartitionResult::Failed { cause: number.to_string() },
+            };
+            for ended in tracker.on_result(MessagePart::Object(claimed), Some(result)) {
+                tracker.remove(ended.key);
+            }
+        }
+        assert!(tracker.is_empty() && tracker.due(now + 10 * MINUTE).is_empty());
+        let Tracker { by_id, objects, by_uri, known, known_objects, .. } = &tracker;
+        assert_eq!((by_id.len(), objects.len(), by_uri.len()), (0, 0, 0));
+        assert_eq!((known.messages.len(), known.order.len()), (MAX_KNOWN, MAX_KNOWN));
+        let objects = (known_objects.fingerprints.len(), known_objects.order.len());
+        assert_eq!(objects, (MAX_KNOWN_OBJECTS, MAX_KNOWN_OBJECTS));
     }
 
     #[test]
