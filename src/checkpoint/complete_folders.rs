@@ -13,6 +13,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::values::{integer, number};
 use crate::event::ListingSummary;
 
+/// Folders that wait for their partitions. Further ones are completed by the next run. A run that follows for months adds those
+/// with partitions that cannot be read.
+const MAX_PENDING: usize = 100_000;
+
 /// Folders with partitions that are not loaded yet.
 #[derive(Debug, Default)]
 pub(super) struct PendingFolders {
@@ -73,7 +77,7 @@ impl PendingFolders {
             replace_partitions(connection, &prefix, &folder)?;
             return Ok(true);
         }
-        if folder.read_in_this_run > 0 {
+        if folder.read_in_this_run > 0 && self.folders.len() < MAX_PENDING {
             self.folders.insert(prefix, PendingFolder { loaded: counts.in_this_run, ..folder });
         }
         Ok(false)

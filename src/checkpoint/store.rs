@@ -51,6 +51,10 @@ const MAX_CHANGES_PER_COMMIT: u32 = 2000;
 /// long before.
 const MAX_UNDELIVERED: u64 = 1_000_000;
 
+/// The run of partitions that were named one by one, in the table `partitions`: [`complete_folders`] counts those that a run has
+/// listed.
+const UNLISTED: i64 = 0;
+
 /// Number of folder ids cached in memory. Consecutive inputs are usually in the same folder, so a small cache suffices.
 const FOLDER_CACHE_ENTRIES: usize = 1024;
 
@@ -524,6 +528,15 @@ impl CheckpointStore {
         self.fact(MetaKey::AlertState)
     }
 
+    /// Returns the time, in milliseconds of the Unix epoch, before which no event raises an alert that this run delivers. `None` if
+    /// the events of all times do.
+    pub fn delivered_from(&self) -> Option<i64> {
+        let (opened, _) = self.opened;
+        let max_age = self.alerts.as_ref()?.max_age()?;
+        // The time of the store never goes back, so what is too old at its start is too old later.
+        Some(opened.as_millisecond().saturating_sub(integer_from(max_age.as_millis())))
+    }
+
     /// Returns what became of the matches of this run so far.
     pub fn alert_totals(&self) -> AlertTotals {
         self.alerts.as_ref().map(AlertMemory::totals).unwrap_or_default()
@@ -664,6 +677,8 @@ impl CheckpointStore {
         let (folder, name) = split(key);
         let folder = self.folder(folder)?;
         let (records, bytes) = (integer(completed.records), integer(completed.bytes));
+        // Only what was listed is counted by folder.
+        let run = if completed.is_awaited { UNLISTED } else { self.run };
         self.execute(
             "INSERT INTO partitions (folder, name, fingerprint, records, bytes, loaded, run, skipped) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
@@ -677,7 +692,7 @@ impl CheckpointStore {
                 records,
                 bytes,
                 self.now(),
-                self.run,
+                run,
                 completed.skipped
             ],
         )?;

@@ -1,6 +1,7 @@
 //! Counts the inputs that a run hands to its workers, by folder.
 //!
-//! The checkpoint compares the count with the listing when a folder is complete. Memory is bounded by [`MAX_FOLDERS`].
+//! The checkpoint compares the count with the listing when a folder is complete. Memory is bounded by [`MAX_FOLDERS`]; a run that
+//! follows a bucket holds the folders of the days that are still open.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +20,10 @@ pub(super) struct InputsByFolder {
 }
 
 impl InputsByFolder {
-    /// Counts an input. Files are not counted: their folders are never completed.
+    /// Counts an input. Files are not counted, because their folders are never completed; neither are inputs whose source waits for
+    /// their result, because they were named one by one, and the checkpoint does not count them either.
     pub(super) fn add(&mut self, input: &Input) {
-        if !matches!(input.content, Content::File(_)) {
+        if !matches!(input.content, Content::File(_)) && input.result.is_none() {
             self.add_key(&input.partition.key);
         }
     }
@@ -58,7 +60,13 @@ impl InputsByFolder {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::{
+        event::Partition,
+        source::{ReservedBytes, result_channel},
+    };
 
     #[test]
     fn the_inputs_below_a_prefix_are_summed_up_once() {
@@ -71,6 +79,32 @@ mod tests {
         assert_eq!(inputs.remove("s3://b/01/"), Some(3));
         assert_eq!(inputs.remove("s3://b/01/"), Some(0));
         assert_eq!(inputs.remove("s3://b/02/"), Some(1));
+    }
+
+    #[test]
+    fn inputs_that_a_queue_names_take_no_memory_over_days_and_those_of_a_bucket_until_their_day_is_over()
+     {
+        let input = |key: &str, result| Input {
+            partition: Partition { key: key.to_owned(), fingerprint: "1:e".to_owned() },
+            name: key.to_owned(),
+            content: Content::Memory(ReservedBytes { bytes: Bytes::new(), permit: None }),
+            size: 0,
+            result,
+        };
+        let mut inputs = InputsByFolder::default();
+        let mut most = 0;
+        for day in 0..3_000 {
+            for file in 0..20 {
+                let named = format!("s3://b/named/{day}/{file}");
+                inputs.add(&input(&named, Some(result_channel().0)));
+                inputs.add(&input(&format!("s3://b/listed/{day}/{file}"), None));
+            }
+            if day >= 4 {
+                assert_eq!(inputs.remove(&format!("s3://b/listed/{}/", day - 4)), Some(20));
+            }
+            most = most.max(inputs.folders.len());
+        }
+        assert_eq!(most, 5);
     }
 
     #[test]

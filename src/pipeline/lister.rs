@@ -279,7 +279,8 @@ impl<B> Lister<B> {
     /// Returns the number of the next partition.
     fn number(&mut self) -> PartitionNumber {
         let number = self.next_partition;
-        self.next_partition += 1;
+        // After four billion, in a run of months: those that had the next numbers have ended long before.
+        self.next_partition = self.next_partition.wrapping_add(1);
         number
     }
 
