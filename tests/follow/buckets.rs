@@ -158,6 +158,46 @@ fn a_week_passes_every_file_on_once_and_closes_the_days_that_are_over() {
     assert!(calls.len() < (all * folders + count) * 21 / 20, "{}", calls.len());
 }
 
+#[test]
+fn old_days_of_a_folder_that_could_not_be_listed_at_first_are_read_once_that_is_allowed() {
+    let fake = Fake::start([("trail", Bucket::new())]);
+    let (done, clock) = (Done::default(), Arc::new(AtomicI64::new(START)));
+    let (allowed, denied) = (REGIONS[0], REGIONS[1]);
+    let old = |region| (1..=40).map(move |age| key(ACCOUNTS[0], region, START - age * DAY, "old"));
+    let folder = format!("AWSLogs/{}/CloudTrail/{denied}/", ACCOUNTS[0]);
+    fake.change("trail", |bucket| {
+        old(allowed).chain(old(denied)).for_each(|key| bucket.put(&key, key.as_str()));
+        bucket.denied.push(folder.clone());
+    });
+    let (mut names, mut failures, mut ended) = (Vec::new(), Vec::new(), 0);
+    let result = read(follow(&fake, &done, &clock), |_, found| {
+        match found {
+            SourceEvent::Input(input) => names.push(input.name),
+            SourceEvent::Failed(error) => failures.push(error.subject().to_owned()),
+            SourceEvent::Observed(_) => {
+                ended += 1;
+                clock.fetch_add(60, Relaxed);
+                let is_allowed = ended >= 10;
+                fake.change("trail", |bucket| bucket.denied.retain(|_| !is_allowed));
+            }
+            _ => {}
+        }
+        ended < 40
+    });
+    result.unwrap();
+    assert_eq!(failures, [format!("s3://trail/{folder}")], "it is reported once");
+    let expected: Vec<String> = {
+        let all = old(allowed).chain(old(denied)).map(|key| format!("s3://trail/{key}"));
+        all.collect::<BTreeSet<_>>().into_iter().collect()
+    };
+    names.sort();
+    assert_eq!(names, expected);
+    // A folder that stays denied would be asked for after 1, 2, 4, … rounds.
+    let (calls, _) = fake.take_all();
+    let lists = calls.iter().filter(|call| call.action == "ListObjectsV2" && call.key == folder);
+    assert!(lists.count() < 40 + 8, "it was listed too often");
+}
+
 fn stamp(second: i64) -> String {
     Timestamp::from_second(second).unwrap().strftime("%Y%m%dT%H%MZ").to_string()
 }

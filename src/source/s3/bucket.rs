@@ -34,6 +34,9 @@ use super::{
 };
 use crate::limit::{Backoff, ConcurrencyLimiter, ConcurrencyPermit};
 
+/// Clients that are kept: for each Region there is one, or two. A message may name made-up Regions.
+const MAX_CLIENTS: usize = 128;
+
 /// Maximum number of concurrent GetObject requests to one bucket: at a latency of 50 ms, more than 1,000 objects a
 /// second.
 const MAX_CONCURRENT_GETS: usize = 64;
@@ -101,6 +104,9 @@ impl ClientCache {
             Addressing::BucketName
         };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.len() >= MAX_CLIENTS {
+            made.clear();
+        }
         let make = || without_retries(&(self.make)(region), addressing);
         made.entry((region.to_owned(), addressing)).or_insert_with(make).clone()
     }

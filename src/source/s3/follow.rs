@@ -2,9 +2,9 @@
 //!
 //! Input: the targets of an [`S3Source`]. Output: its events, then those of each further round.
 //! Invariant: an object is passed on once, unless it is replaced by another version. An object that cannot be fetched is
-//! tried again in further rounds, but reported once; so is an error that persists. A day that gets no further objects is listed
-//! once more, so that the checkpoint can close it. Memory is bounded by the objects of the days that are listed again; objects
-//! outside of day folders are remembered for good, eight bytes each.
+//! tried again in further rounds, but reported once; so is a folder that cannot be listed. A day that gets no further objects is
+//! listed once more, so that the checkpoint can close it. Memory is bounded by the objects of the days that are listed again, and by
+//! [`MAX_SEEN`].
 //! Deliberately absent: listing and fetching (see [`S3Source`]), and notifications of new objects.
 
 use std::{
@@ -23,8 +23,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    Address, ClientFor, ClosedFolders, S3Options, S3Source, done_filter::DoneCheck, layout,
-    list_step::ListOrder, object_lister::Repetition,
+    Address, ClientFor, ClosedFolders, ErrorScope, S3Options, S3Source, done_filter::DoneCheck,
+    layout, list_step::ListOrder, object_lister::Repetition, objects::s3_uri,
 };
 use crate::{
     event::{FinishedPartition, Partition},
@@ -47,6 +47,9 @@ const LATE_DAYS_EVERY: u64 = 15;
 /// Rounds after which days are no longer listed again because of an error that persists, an hour: each day costs a request in each
 /// account and Region.
 const MAX_INCOMPLETE_ROUNDS: u32 = 60;
+
+/// Objects that are remembered, in 40 MB. Beyond that, those of the oldest day are forgotten; the checkpoint knows what is loaded.
+const MAX_SEEN: usize = 2_000_000;
 
 /// Hours of a day in which the previous one is listed in every round: files of its last events are still expected.
 const OVERLAP_HOURS: i8 = 1;
@@ -97,6 +100,8 @@ pub struct S3Follow {
     newest_delivery: Option<Timestamp>,
     /// Subjects of the errors of the previous round, which are not reported again.
     failing: HashSet<String>,
+    /// Folders that the first round could not list: further rounds list only the last days of the others.
+    unlisted: BTreeMap<String, FailedAttempts>,
 }
 
 /// Objects that were passed on, or could not be fetched.
@@ -112,22 +117,37 @@ struct SeenObjects {
 #[derive(Debug, Default)]
 struct SeenDay {
     passed_on: HashSet<u64>,
-    failed: HashMap<u64, FailedObject>,
+    failed: HashMap<u64, FailedAttempts>,
 }
 
-/// An object that could not be fetched.
+/// Attempts to fetch an object, or to list a folder.
 #[derive(Clone, Copy, Debug, Default)]
-struct FailedObject {
+struct FailedAttempts {
     attempts: u32,
-    /// The round in which it is tried again.
+    /// The round of the next attempt.
     next_round: u64,
+}
+
+impl FailedAttempts {
+    /// Counts an attempt in this round.
+    fn add(&mut self, round: u64) {
+        self.attempts += 1;
+        let rounds = 1u64.checked_shl(self.attempts - 1).unwrap_or(u64::MAX);
+        self.next_round = round + rounds.min(MAX_ROUNDS_BETWEEN_ATTEMPTS);
+    }
+}
+
+impl SeenDay {
+    fn objects(&self) -> usize {
+        self.passed_on.len() + self.failed.len()
+    }
 }
 
 impl SeenObjects {
     /// Returns whether an object is not fetched in this round.
     fn contains(&self, partition: &Partition) -> bool {
         let hash = hash(partition);
-        let waits = |failed: &FailedObject| failed.next_round > self.round;
+        let waits = |failed: &FailedAttempts| failed.next_round > self.round;
         self.by_day.get(&day_of(&partition.key)).is_some_and(|day| {
             day.passed_on.contains(&hash) || day.failed.get(&hash).is_some_and(waits)
         })
@@ -137,16 +157,35 @@ impl SeenObjects {
         let day = self.by_day.entry(day_of(&partition.key)).or_default();
         day.failed.remove(&hash(partition));
         day.passed_on.insert(hash(partition));
+        self.forget_oldest();
     }
 
     /// Counts an attempt to fetch an object that failed. Returns whether it was the first one.
     fn fail(&mut self, partition: &Partition) -> bool {
         let day = self.by_day.entry(day_of(&partition.key)).or_default();
         let failed = day.failed.entry(hash(partition)).or_default();
-        failed.attempts += 1;
-        let rounds = 1u64.checked_shl(failed.attempts - 1).unwrap_or(u64::MAX);
-        failed.next_round = self.round + rounds.min(MAX_ROUNDS_BETWEEN_ATTEMPTS);
-        failed.attempts == 1
+        failed.add(self.round);
+        let is_first = failed.attempts == 1;
+        self.forget_oldest();
+        is_first
+    }
+
+    /// Forgets the objects of the oldest day if there are too many, or half of those of the only day.
+    fn forget_oldest(&mut self) {
+        if self.by_day.values().map(SeenDay::objects).sum::<usize>() <= MAX_SEEN {
+            return;
+        }
+        if self.by_day.len() > 1 {
+            self.by_day.pop_first();
+        } else if let Some(mut only) = self.by_day.first_entry() {
+            let mut is_kept = false;
+            let mut every_other = || {
+                is_kept = !is_kept;
+                is_kept
+            };
+            only.get_mut().passed_on.retain(|_| every_other());
+            only.get_mut().failed.retain(|_, _| every_other());
+        }
     }
 
     /// Forgets the days before `first`, which are not listed again.
@@ -180,6 +219,16 @@ enum Round {
     First,
     /// New objects, and new errors.
     Further,
+    /// The same, of folders that the first round could not list.
+    Again,
+}
+
+/// How a round ended.
+struct RoundEnd {
+    /// The result of its source.
+    result: Result<(), Error>,
+    /// The folders that could not be listed.
+    unlisted: Vec<String>,
 }
 
 impl S3Follow {
@@ -202,6 +251,7 @@ impl S3Follow {
             incomplete_rounds: 0,
             newest_delivery: None,
             failing: HashSet::new(),
+            unlisted: BTreeMap::new(),
         }
     }
 
@@ -228,19 +278,25 @@ impl S3Follow {
             let now = (self.clock)();
             let late_day = self.late_day(now);
             let source = self.source(number, now);
-            match self.run_round(round, source, out, shutdown).await {
-                Ok(ended) if round == Round::First => {
-                    ended?;
-                    self.on_round(late_day);
-                }
-                Ok(Ok(())) => self.on_round(late_day),
-                Ok(Err(error)) => {
+            let Ok(RoundEnd { result, unlisted }) =
+                self.run_round(round, source, out, shutdown).await
+            else {
+                return Ok(());
+            };
+            match result {
+                Err(error) if round == Round::First => return Err(error),
+                Ok(()) => self.on_round(late_day),
+                Err(error) => {
                     let event = SourceEvent::Failed(error);
                     if self.forward(self.source_number(), round, event, out).await.is_err() {
                         return Ok(());
                     }
                 }
-                Err(ReceiverClosed) => return Ok(()),
+            }
+            if round == Round::First {
+                self.add_unlisted(number, unlisted, &BTreeMap::new());
+            } else if self.list_again(number, now, out, shutdown).await.is_err() {
+                return Ok(());
             }
             let newest_event = self.newest_delivery;
             let observation = SourceObservation { newest_event, ..SourceObservation::default() };
@@ -252,6 +308,75 @@ impl S3Follow {
             next = next.max(Instant::now());
             tokio::time::sleep_until(next).await;
         }
+    }
+
+    /// Lists the folders again that the first round could not list, if that is due.
+    async fn list_again(
+        &mut self,
+        round: u64,
+        now: Timestamp,
+        out: &EventSender,
+        shutdown: &ShutdownSignal,
+    ) -> Result<(), ReceiverClosed> {
+        let due: BTreeMap<String, FailedAttempts> =
+            self.unlisted.extract_if(.., |_, failed| failed.next_round <= round).collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let targets = due.keys().flat_map(|folder| self.addresses_of(folder)).collect();
+        let options = S3Options { to: None, ..self.options.clone() };
+        let source = self.source_of(targets, options, now);
+        // Errors of this round, and of earlier attempts, were reported.
+        let failing = self.failing.clone();
+        self.failing.extend(due.keys().cloned());
+        let RoundEnd { result, mut unlisted } =
+            self.run_round(Round::Again, source, out, shutdown).await?;
+        if let Err(error) = &result {
+            unlisted.extend(self.folder_of(error));
+        }
+        self.failing = failing;
+        self.add_unlisted(round, unlisted, &due);
+        Ok(())
+    }
+
+    /// Remembers folders that could not be listed. `before` has the earlier attempts, also those for folders above.
+    fn add_unlisted(
+        &mut self,
+        round: u64,
+        folders: Vec<String>,
+        before: &BTreeMap<String, FailedAttempts>,
+    ) {
+        for folder in folders {
+            let above = before.iter().filter(|(before, _)| folder.starts_with(before.as_str()));
+            let attempts = above.map(|(_, failed)| failed.attempts).max().unwrap_or_default();
+            let mut failed = FailedAttempts { attempts, next_round: round };
+            failed.add(round);
+            self.unlisted.insert(folder, failed);
+        }
+    }
+
+    /// Returns the folder that could not be listed, or its bucket if no further request was sent to that.
+    fn folder_of(&self, error: &Error) -> Option<String> {
+        let Error::Bucket { name, source } = error else { return None };
+        let bucket = |target: &Address| s3_uri(&target.bucket, "");
+        let is_within = |target: &&Address| format!("{name}/").starts_with(&bucket(target));
+        let bucket = self.targets.iter().map(|(_, target)| target).find(is_within).map(bucket)?;
+        let is_folder = matches!(source.scope, ErrorScope::Object | ErrorScope::MaybeBucket);
+        Some(if is_folder && name.starts_with(&bucket) { name.clone() } else { bucket })
+    }
+
+    /// Returns the targets to list for a folder: those within a whole bucket.
+    fn addresses_of(&self, folder: &str) -> Vec<(usize, Address)> {
+        let is_within = |uri: &str, outer: &str| uri.starts_with(outer);
+        let uri = |address: &Address| s3_uri(&address.bucket, &address.prefix);
+        let above = self.targets.iter().filter(|(_, target)| is_within(folder, &uri(target)));
+        let above = above.max_by_key(|(_, target)| target.prefix.len());
+        if let Some((number, target)) = above {
+            let prefix = folder.strip_prefix(&s3_uri(&target.bucket, "")).unwrap_or_default();
+            return vec![(*number, Address { prefix: prefix.to_owned(), ..target.clone() })];
+        }
+        let below = self.targets.iter().filter(|(_, target)| is_within(&uri(target), folder));
+        below.cloned().collect()
     }
 
     /// Ends a round that listed the days from `late_day` on, and older ones that were not closed. Those are listed again if
@@ -289,7 +414,7 @@ impl S3Follow {
     }
 
     /// Returns the source of a round that starts at `now`.
-    fn source(&mut self, number: u64, now: Timestamp) -> S3Source {
+    fn source(&self, number: u64, now: Timestamp) -> S3Source {
         let mut options = S3Options { to: None, ..self.options.clone() };
         if number > 0 {
             let first = self.first_day(number, now);
@@ -299,14 +424,26 @@ impl S3Follow {
         {
             let mut seen = self.lock_seen();
             seen.round = number;
-            seen.forget_before(late_day);
+            // Objects of other days may be listed again with folders that could not be listed.
+            if self.unlisted.is_empty() || number > u64::from(MAX_INCOMPLETE_ROUNDS) {
+                seen.forget_before(late_day);
+            }
         }
+        self.source_of(self.targets.clone(), options, now)
+    }
+
+    /// Returns a source that passes over what was passed on before, or finished by earlier runs.
+    fn source_of(
+        &self,
+        targets: Vec<(usize, Address)>,
+        options: S3Options,
+        now: Timestamp,
+    ) -> S3Source {
         let client = Arc::clone(&self.client);
         let client: ClientFor = Box::new(move |region: &str| (*client)(region));
         let closed = Arc::clone(&self.closed);
         let closed: ClosedFolders =
             Box::new(move |prefix| closed.lock().unwrap_or_else(PoisonError::into_inner)(prefix));
-        let targets = self.targets.clone();
         let mut source = S3Source::new(targets, options, client, Box::new(|_| None), closed, now);
         source.order = self.order;
         source.repetition = Repetition::Followed;
@@ -346,31 +483,34 @@ impl S3Follow {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a round to its end; returns the result of its source.
+    /// Runs a round to its end.
     async fn run_round(
         &mut self,
         round: Round,
         source: S3Source,
         out: &EventSender,
         shutdown: &ShutdownSignal,
-    ) -> Result<Result<(), Error>, ReceiverClosed> {
+    ) -> Result<RoundEnd, ReceiverClosed> {
         let failing_before = std::mem::take(&mut self.failing);
         let (sender, mut events) = event_channel();
         // Dropping the set cancels the requests in flight.
         let mut running = JoinSet::new();
         running.spawn(Box::new(source).run(sender, shutdown.clone()));
+        let mut unlisted = Vec::new();
         while let Some(batch) = events.recv().await {
             for (source_number, event) in batch {
-                if let SourceEvent::Failed(error) = &event
-                    && failing_before.contains(error.subject())
-                {
-                    self.failing.insert(error.subject().to_owned());
-                    continue;
+                if let SourceEvent::Failed(error) = &event {
+                    unlisted.extend(self.folder_of(error));
+                    if failing_before.contains(error.subject()) {
+                        self.failing.insert(error.subject().to_owned());
+                        continue;
+                    }
                 }
                 self.forward(source_number, round, event, out).await?;
             }
         }
-        Ok(running.join_next().await.and_then(task_output).unwrap_or(Ok(())))
+        let result = running.join_next().await.and_then(task_output).unwrap_or(Ok(()));
+        Ok(RoundEnd { result, unlisted })
     }
 
     /// Passes an event on, unless it was before.
@@ -423,7 +563,7 @@ impl Source for S3Follow {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::S3Error, *};
 
     const KEY: &str =
         "s3://logs/AWSLogs/123456789012/CloudTrail/eu-west-1/2024/06/01/123456789012_x.json.gz";
@@ -449,6 +589,67 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_bounded_however_many_objects_there_are() {
+        let day = |number: i8| Some(jiff::civil::date(2024, 6, number));
+        let hashes = |count: usize| (0..count as u64).collect::<HashSet<u64>>();
+        let mut seen = SeenObjects::default();
+        seen.by_day.entry(day(1)).or_default().passed_on = hashes(MAX_SEEN / 2);
+        let second = seen.by_day.entry(day(2)).or_default();
+        second.passed_on = hashes(MAX_SEEN / 2 - 1);
+        let second = |name: &str| KEY.replace("/01/123456789012_x", &format!("/02/{name}"));
+        seen.insert(&partition(&second("a"), "1"));
+        assert_eq!(seen.by_day.len(), 2);
+        assert!(seen.fail(&partition(&second("b"), "1")));
+        assert_eq!(seen.by_day.keys().copied().collect::<Vec<_>>(), [day(2)], "the oldest day");
+        assert!(seen.contains(&partition(&second("a"), "1")));
+        seen.by_day.entry(day(2)).or_default().passed_on.extend(hashes(MAX_SEEN));
+        seen.insert(&partition(&second("c"), "1"));
+        let left = seen.by_day.values().map(SeenDay::objects).sum::<usize>();
+        assert!((MAX_SEEN / 3..=MAX_SEEN).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn folders_that_could_not_be_listed_are_listed_again_less_and_less_often() {
+        let mut follow = idle(&["s3://logs/a/", "s3://logs/b/", "s3://logs2"]);
+        let error = |name: &str, scope| Error::Bucket {
+            name: name.to_owned(),
+            source: Box::new(S3Error { scope, ..S3Error::from_reason(String::new()) }),
+        };
+        let folder = follow.folder_of(&error("s3://logs/a/x/", ErrorScope::Object)).unwrap();
+        assert_eq!(folder, "s3://logs/a/x/");
+        let below = format!("{folder}y/");
+        follow.add_unlisted(0, vec![folder.clone()], &BTreeMap::new());
+        let mut rounds = Vec::new();
+        for round in 1..200 {
+            let due: BTreeMap<_, _> =
+                follow.unlisted.extract_if(.., |_, failed| failed.next_round <= round).collect();
+            if !due.is_empty() {
+                rounds.push(round);
+                // From the second attempt on, it is only a folder below.
+                follow.add_unlisted(round, vec![below.clone()], &due);
+            }
+        }
+        assert_eq!(rounds, [1, 3, 7, 15, 31, 63, 123, 183]);
+        assert_eq!(follow.unlisted.keys().collect::<Vec<_>>(), [&below]);
+        let prefixes = |follow: &S3Follow, folder: &str| {
+            let found = follow.addresses_of(folder).into_iter();
+            found.map(|(number, address)| (number, address.prefix)).collect::<Vec<_>>()
+        };
+        assert_eq!(prefixes(&follow, &below), [(0, "a/x/y/".to_owned())]);
+        // Nothing else of the bucket was listed.
+        for failed in [
+            error("s3://logs/b/x/", ErrorScope::Network),
+            error("s3://logs/b/x/", ErrorScope::Bucket),
+            error("s3://logs", ErrorScope::MaybeBucket),
+        ] {
+            let folder = follow.folder_of(&failed).unwrap();
+            assert_eq!(prefixes(&follow, &folder), [(0, "a/".to_owned()), (1, "b/".to_owned())]);
+        }
+        let whole = follow.folder_of(&error("s3://logs2", ErrorScope::Bucket)).unwrap();
+        assert_eq!(prefixes(&follow, &whole), [(2, String::new())]);
+    }
+
+    #[test]
     fn an_object_that_cannot_be_fetched_is_tried_again_less_and_less_often() {
         let mut seen = SeenObjects::default();
         let object = partition(KEY, "1");
@@ -466,8 +667,8 @@ mod tests {
         assert!(seen.contains(&object));
     }
 
-    #[test]
-    fn a_day_is_listed_until_that_succeeds_or_fails_for_long() {
+    /// Follows addresses, without a round.
+    fn idle(addresses: &[&str]) -> S3Follow {
         let options = S3Options {
             region: String::new(),
             accounts: Vec::new(),
@@ -483,10 +684,17 @@ mod tests {
         let now: Timestamp = "2024-06-05T12:00:00Z".parse().unwrap();
         let client: ClientFor = Box::new(|_: &str| unreachable!("no round is run"));
         let nothing = Box::new(|_: &str| None);
+        let addresses = addresses.iter().map(|address| Address::parse(address).unwrap());
+        let targets = addresses.enumerate().collect();
         let source =
-            S3Source::new(Vec::new(), options, client, nothing, Box::new(|_: &str| None), now);
-        let follow = S3FollowOptions::default();
-        let mut follow = S3Follow::new(source, follow, Box::new(move || now));
+            S3Source::new(targets, options, client, nothing, Box::new(|_: &str| None), now);
+        S3Follow::new(source, S3FollowOptions::default(), Box::new(move || now))
+    }
+
+    #[test]
+    fn a_day_is_listed_until_that_succeeds_or_fails_for_long() {
+        let mut follow = idle(&[]);
+        let now = (follow.clock)();
         let day = |day: i8| jiff::civil::date(2024, 6, day);
         follow.on_round(day(3));
         assert_eq!(follow.first_day(1, now), day(3), "it gets no further objects, and is closed");
