@@ -36,6 +36,8 @@ pub(super) struct Coordinator {
     /// When they were last reported.
     observed_at: Option<Instant>,
     failed: usize,
+    /// Regions that are not asked for new events.
+    left_out: usize,
     /// Failed Regions that are disabled, where that is not an error.
     disabled: u64,
     /// The error of the whole source, if all Regions fail.
@@ -63,6 +65,7 @@ impl Coordinator {
             states: BTreeMap::new(),
             observed_at: None,
             failed: 0,
+            left_out: 0,
             disabled: 0,
             worst: None,
             only: None,
@@ -92,6 +95,10 @@ impl Coordinator {
             }
             RegionMessage::Failed(number, error) => self.on_failure(number, error).await,
             RegionMessage::Polled(number, state) => self.on_poll(number, state).await,
+            RegionMessage::LeftOut => {
+                self.left_out += 1;
+                Ok(())
+            }
         }
     }
 
@@ -130,7 +137,7 @@ impl Coordinator {
         let newest = self.states.values().filter_map(|state| state.newest_event).max();
         let complete_before = self.states.values().map(|state| state.complete_before).min();
         // Nothing is known of a Region that was not asked yet.
-        let is_known = self.states.len() + self.failed == self.regions();
+        let is_known = self.states.len() + self.failed + self.left_out == self.regions();
         let observation = SourceObservation {
             newest_event: newest.and_then(second),
             covered_until: complete_before.filter(|_| is_known).and_then(|at| second(at - 1)),

@@ -1,7 +1,7 @@
 //! Follows the event history of accounts and Regions: catches up first, then asks for new events until a shutdown.
 //!
 //! Input: targets, what of them is covered, and how to find targets again. Output: the events of [`LookupSource`], which loads what
-//! is missing up to the overlap, and then those of [`LookupSearch`], which reads from there on, and polls.
+//! is missing up to the overlap, and those of [`LookupSearch`], which reads each Region that has caught up from there on, and polls.
 //! Invariant: each account and Region is followed once. One that appears later is read like those that were there from the start;
 //! one that fails is tried again, and its error is reported once. The run fails only if nothing can be read at its start.
 //! Deliberately absent: what is asked for when (see `search::follow`), and credentials and lists of Regions (see `aws`).
@@ -18,6 +18,7 @@ use std::{
 };
 
 use tokio::{
+    sync::oneshot,
     task::JoinSet,
     time::{Instant, sleep_until},
 };
@@ -217,6 +218,9 @@ impl GroupPlan {
         let overlap = options.overlap.max(options.delay);
         let to = now.saturating_sub_unsigned(overlap.as_secs());
         let options = LookupOptions { source_number: number, now, to: Some(to), ..options.clone() };
+        // Some Regions still catch up while others are polled.
+        let options = LookupOptions { held_bytes: options.held_bytes / 2, ..options };
+        search.held_bytes /= 2;
         search.from = search.from.max(Some(to + 1));
         search.follow = search.follow.map(|follow| super::FollowOptions {
             overlap: options.delay.max(MIN_DELAY),
@@ -248,18 +252,21 @@ impl Group {
         out: EventSender,
         shutdown: ShutdownSignal,
     ) -> Result<(), Error> {
-        let Self { mut targets, first, search } = self;
+        let Self { targets, first, search } = self;
         let search = match first {
             FirstReading::Search(search) => search,
-            FirstReading::CatchUp(source) => {
-                let read = source.progress();
-                Box::new(source).run(out.clone(), shutdown.clone()).await?;
-                let failed = failed_places(&read);
-                targets.retain(|target| !failed.contains(&place(target)));
-                LookupSearch::new(targets, search)
+            FirstReading::CatchUp(mut source) => {
+                // Each Region is polled as soon as it has caught up.
+                let regions = 0..source.progress.regions.len();
+                let (ends, starts) = regions.map(|_| oneshot::channel()).unzip();
+                source.region_ends = ends;
+                let search = LookupSearch::new(targets, search).after(starts);
+                lock(&progress).push(search.progress());
+                let caught_up = Box::new(source).run(out.clone(), shutdown.clone());
+                let polled = Box::new(search).run(out, shutdown);
+                return tokio::try_join!(caught_up, polled).map(|((), ())| ());
             }
         };
-        lock(&progress).push(search.progress());
         Box::new(search).run(out, shutdown).await
     }
 }

@@ -43,12 +43,12 @@ use std::time::Duration;
 
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::types::LookupAttributeKey;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Error, EventSender, Source, SourceRun, task_output};
-use crate::report::{LookupProgress, RegionProgress, lookup_progress::LOOKUP_QUOTA};
+use crate::report::{LookupProgress, RegionProgress, RegionStage, lookup_progress::LOOKUP_QUOTA};
 use crate::shutdown::ShutdownSignal;
 use coordinator::Coordinator;
 use plan::{SecondRange, missing_ranges};
@@ -218,6 +218,18 @@ impl LookupOptions {
 /// Returns the covered ranges of a series, as first and last seconds, both included.
 pub type CoverageFn = Box<dyn Fn(&str) -> Vec<(i64, i64)> + Send>;
 
+/// How reading a Region ended: whether it can be read further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RegionEnd {
+    /// Everything was read that could be.
+    Read,
+    /// The Region was given up.
+    Failed,
+}
+
+/// Receive how Regions ended, in the order of their progress.
+type RegionEndSenders = Vec<oneshot::Sender<RegionEnd>>;
+
 /// Receives the estimate, once.
 pub type EstimateCallback = Box<dyn FnOnce(&Estimate) + Send>;
 
@@ -228,13 +240,16 @@ pub struct LookupSource {
     coverage: CoverageFn,
     progress: Arc<LookupProgress>,
     on_estimate: Option<EstimateCallback>,
+    /// Empty if nobody waits for the ends of Regions.
+    region_ends: RegionEndSenders,
 }
 
 impl LookupSource {
     /// Creates the source; no request is sent yet.
     pub fn new(targets: Vec<LookupTarget>, options: LookupOptions, coverage: CoverageFn) -> Self {
         let progress = progress_of(&targets);
-        Self { targets, options, coverage, progress, on_estimate: None }
+        let region_ends = Vec::new();
+        Self { targets, options, coverage, progress, on_estimate: None, region_ends }
     }
 
     /// Sets the callback that receives the estimate once all Regions are sampled; loading continues meanwhile.
@@ -294,13 +309,22 @@ impl LookupSource {
             Coordinator::new(out, source_number, may_be_disabled.collect(), on_estimate);
 
         let (sender, mut messages) = mpsc::channel(MESSAGE_CAPACITY);
-        let LookupSource { options, progress, .. } = source;
+        let LookupSource { options, progress, region_ends, .. } = source;
         let memory = Arc::new(Semaphore::new(options.held_bytes.max(MIN_HELD_BYTES)));
         let started_at = Instant::now();
         let context = FetchContext { options, started_at, shutdown, memory, progress, out: sender };
         let mut tasks = JoinSet::new();
+        let mut region_ends = region_ends.into_iter();
         for (number, work) in work.into_iter().enumerate() {
-            tasks.spawn(RegionFetcher::new(number, work, context.clone()).run());
+            let (context, end) = (context.clone(), region_ends.next());
+            tasks.spawn(async move {
+                let progress = Arc::clone(&context.progress);
+                RegionFetcher::new(number, work, context).run().await;
+                let is_failed = progress.regions[number].figures().stage == RegionStage::Failed;
+                let how = if is_failed { RegionEnd::Failed } else { RegionEnd::Read };
+                // A receiver that is gone no longer waits.
+                end.map(|end| end.send(how))
+            });
         }
         drop(context);
         while let Some(message) = messages.recv().await {

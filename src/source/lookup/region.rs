@@ -57,6 +57,8 @@ pub(super) enum RegionMessage {
     Failed(usize, LookupError),
     /// This Region was asked for new events.
     Polled(usize, RegionState),
+    /// A Region is not asked for new events, because it was given up before.
+    LeftOut,
 }
 
 /// What is known of a Region that is followed.

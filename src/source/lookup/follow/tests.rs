@@ -379,6 +379,23 @@ fn a_region_that_fails_is_reported_once_and_tried_again() {
 }
 
 #[test]
+fn a_region_that_has_caught_up_is_polled_while_another_one_catches_up_for_long() {
+    let mut world = World::new(&[(0, ACCOUNT, "us-east-1"), (0, ACCOUNT, "eu-west-1")]);
+    // At most 100 events a second: more than ten minutes.
+    world.model().put(ACCOUNT, "us-east-1", NOW - 20 * DAY, NOW - 2 * DAY, 60_000);
+    world.model().put(ACCOUNT, "eu-west-1", NOW - 20 * DAY, NOW - 400, 60);
+    world.put(NOW + 20, 1, 10, 5);
+    let end = NOW + 2 * INTERVAL.as_secs().cast_signed() - 60;
+    world.run_until(end);
+    let quiet = world.model().ids(NOW, NOW + 20);
+    assert_eq!(quiet.len(), 5);
+    let recorded = world.recorded.lock().unwrap();
+    assert!(quiet.is_subset(&recorded.settled), "they waited for the other Region");
+    assert!(recorded.settled.len() < 60_000, "the other Region has caught up");
+    assert_eq!(recorded.observed, None, "not all Regions are complete to any second");
+}
+
+#[test]
 fn a_run_that_can_read_nothing_fails() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -27,14 +27,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::coordinator::Coordinator;
 use super::plan::SecondRange;
+use super::region::RegionMessage;
 use super::{
-    EVENT_HISTORY, LookupTarget, MESSAGE_CAPACITY, MIN_HELD_BYTES, QUOTA_SHARE, progress_of,
+    EVENT_HISTORY, LookupTarget, MESSAGE_CAPACITY, MIN_HELD_BYTES, QUOTA_SHARE, RegionEnd,
+    progress_of,
 };
 use crate::report::{LookupProgress, RegionProgress, lookup_progress::LOOKUP_QUOTA};
 use crate::shutdown::ShutdownSignal;
@@ -127,13 +129,21 @@ pub struct LookupSearch {
     targets: Vec<LookupTarget>,
     options: LookupSearchOptions,
     progress: Arc<LookupProgress>,
+    /// When Regions start, in the order of their progress: once they were read otherwise. Empty if all of them start at once.
+    starts: Vec<oneshot::Receiver<RegionEnd>>,
 }
 
 impl LookupSearch {
     /// Creates the source; no request is sent yet.
     pub fn new(targets: Vec<LookupTarget>, options: LookupSearchOptions) -> Self {
         let progress = progress_of(&targets);
-        Self { targets, options, progress }
+        Self { targets, options, progress, starts: Vec::new() }
+    }
+
+    /// Makes each Region wait for the end of another reading of it.
+    pub(super) fn after(mut self, ends: Vec<oneshot::Receiver<RegionEnd>>) -> Self {
+        self.starts = ends;
+        self
     }
 
     /// Returns the progress counters, which may be read at any time.
@@ -169,7 +179,7 @@ impl LookupSearch {
 
         let (sender, mut messages) = mpsc::channel(MESSAGE_CAPACITY);
         let memory = Arc::new(Semaphore::new(self.options.held_bytes.max(MIN_HELD_BYTES)));
-        let Self { options, progress, .. } = self;
+        let Self { options, progress, starts, .. } = self;
         let started_at = Instant::now();
         let delivered = Arc::default();
         let context = SearchContext {
@@ -183,8 +193,14 @@ impl LookupSearch {
             out: sender,
         };
         let mut tasks = JoinSet::new();
+        let mut starts = starts.into_iter();
         for (number, targets) in targets.into_iter().enumerate() {
-            tasks.spawn(SearchRegion::new(number, targets, context.clone()).run());
+            let (context, start) = (context.clone(), starts.next());
+            tasks.spawn(async move {
+                if let Some(context) = wait_for_start(start, context).await {
+                    SearchRegion::new(number, targets, context).run().await;
+                }
+            });
         }
         drop(context);
         loop {
@@ -202,6 +218,23 @@ impl LookupSearch {
             task_output(ended);
         }
         coordinator.finish().await
+    }
+}
+
+/// Waits until a Region may start. Returns `None` if it must not.
+async fn wait_for_start(
+    start: Option<oneshot::Receiver<RegionEnd>>,
+    context: SearchContext,
+) -> Option<SearchContext> {
+    let Some(start) = start else { return Some(context) };
+    // A sender that is dropped belongs to a run that is ending.
+    match start.await.ok()? {
+        RegionEnd::Read => Some(SearchContext { started_at: Instant::now(), ..context }),
+        RegionEnd::Failed => {
+            // If the receiver is gone, the run ends for another reason.
+            let _ = context.out.send(RegionMessage::LeftOut).await;
+            None
+        }
     }
 }
 
