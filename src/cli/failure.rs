@@ -136,7 +136,7 @@ fn source_hint(error: &source::Error) -> Option<String> {
             Some("check that this user has permission to read it".to_owned())
         }
         source::Error::Missing { .. } => {
-            Some("check the path; a bucket is given as s3://BUCKET".to_owned())
+            Some("check the path; a bucket is s3://BUCKET, and a queue is sqs://QUEUE".to_owned())
         }
         source::Error::Bucket { source, .. } => bucket_hint(source),
         source::Error::Queue { source, .. } => queue_hint(source),
@@ -281,6 +281,9 @@ fn alert_state_hint(error: &shared_alerts::Error) -> Option<String> {
             shared_alerts::Error::InvalidItem { key, .. } => {
                 Some(format!("delete the item {key}, or use a table of its own for alerts"))
             }
+            shared_alerts::Error::Interrupted { source, .. } => {
+                source.as_deref().and_then(alert_state_hint)
+            }
             _ => None,
         };
     };
@@ -297,6 +300,10 @@ fn alert_state_hint(error: &shared_alerts::Error) -> Option<String> {
         Problem::EncryptionKey => Some(
             "allow kms:Decrypt on the key that encrypts the table, or enable the key".to_owned(),
         ),
+        Problem::Throttled => Some(format!(
+            "raise the capacity of the table, or pay per request: aws dynamodb update-table --region {region} \
+             --table-name {table} --billing-mode PAY_PER_REQUEST"
+        )),
         Problem::Aws => source.kind.hint().map(str::to_owned),
         Problem::Other => None,
     }

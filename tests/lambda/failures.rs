@@ -192,6 +192,45 @@ fn a_receiver_that_hangs_does_not_outlast_the_deadline() {
 }
 
 #[test]
+fn a_process_that_is_to_end_answers_before_it_is_killed() {
+    let hook = Hook::start();
+    hook.answers(|body, _| match body["event_id"].as_str() {
+        Some(id) if id == event_id(1) => Answer::Hang,
+        _ => Answer::Accept,
+    });
+    let actions = format!("hook: {{kind: webhook, url: \"{}\", timeout: 15m}}\n", hook.url());
+    let package = Package::with_rule(&actions);
+    let grouped = "name: user created\nevents: [CreateUser]\ngroup_by: [detail.userIdentity.arn]\nactions: [hook]\n";
+    package.write("rules/users.yml", grouped);
+    let function = package.start();
+    let other = envelope(&created(2, "bo", 1)).to_string();
+    let payload = batch(&[("1", body(1)), ("2", other)]);
+    let id = function.api.invoke(&payload, Duration::from_mins(15));
+    while hook.received().len() < 2 {
+        std::thread::yield_now();
+    }
+    function.terminate();
+    assert_eq!(function.api.answer(&id).expect("it answers").failed_items(), ["1"]);
+    let (code, log) = function.ended();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let package = Package::with_rule("hook: {kind: stdout}\n");
+    let folder = package.path().join("file");
+    fs::write(&folder, "").unwrap();
+    let function = package.set("TMPDIR", folder.to_str().unwrap()).start();
+    let (kind, message) = function.invoke(&envelope(&created(1, "al", 1))).error();
+    assert_eq!(kind, "Trailload.Incomplete");
+    assert!(message.contains(folder.to_str().unwrap()), "{message}");
+    assert!(message.contains("Not a directory"), "the cause: {message}");
+    assert_eq!(function.invoke(&batch(&[("1", body(1))])).failed_items(), ["1"]);
+    let [_, log] = function.stop();
+    assert!(log.contains("or use another file with TRAILLOAD_CHECKPOINT"), "{log}");
+}
+
+#[test]
 fn an_object_that_does_not_arrive_does_not_outlast_the_deadline() {
     let hook = Hook::start();
     let mut bucket = Bucket::new();

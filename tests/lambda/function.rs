@@ -63,15 +63,21 @@ impl Package {
     /// Starts the function.
     pub(super) fn start(self) -> Function {
         let api = RuntimeApi::start();
-        let process = Process::start(&self, &api);
+        let process = Process::start(&self, api.address());
         Function { package: self, api, process }
     }
 
-    fn command(&self, api: &RuntimeApi) -> Command {
+    /// Starts the function with a runtime API that has a fault, and returns its exit code and its standard error at its end.
+    pub(super) fn end_at(&self, address: &str) -> (Option<i32>, String) {
+        let (status, [_, log]) = Process::start(self, address).end();
+        (status.code(), log)
+    }
+
+    fn command(&self, address: &str) -> Command {
         let mut command = Command::new(self.path().join("bootstrap"));
         command
             .env_clear()
-            .env("AWS_LAMBDA_RUNTIME_API", api.address())
+            .env("AWS_LAMBDA_RUNTIME_API", address)
             .env("LAMBDA_TASK_ROOT", self.path())
             .env("AWS_LAMBDA_FUNCTION_NAME", "trailload")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
@@ -95,8 +101,8 @@ struct Process {
 }
 
 impl Process {
-    fn start(package: &Package, api: &RuntimeApi) -> Self {
-        let mut child = package.command(api).spawn().unwrap();
+    fn start(package: &Package, address: &str) -> Self {
+        let mut child = package.command(address).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let stderr = child.stderr.take().unwrap();
         let read = |mut from: Box<dyn std::io::Read + Send>| {
@@ -147,13 +153,18 @@ impl Function {
         process.child.kill().unwrap();
         process.end();
         api.reset();
-        let process = Process::start(&package, &api);
+        let process = Process::start(&package, api.address());
         Self { package, api, process }
+    }
+
+    /// Asks the process to end by SIGTERM.
+    pub(super) fn terminate(&self) {
+        signal(&self.process.child, "TERM");
     }
 
     /// Ends the process by SIGTERM, as Lambda does with extensions, and returns its standard output and standard error.
     pub(super) fn stop(self) -> [String; 2] {
-        signal(&self.process.child, "TERM");
+        self.terminate();
         let (status, output) = self.process.end();
         assert!(status.success(), "{status}: {output:?}");
         output

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, io::Write as _};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
@@ -92,6 +93,49 @@ fn notifications_of_s3_and_topics_are_read() {
     assert_eq!(hook.received().len(), 2, "each once");
     let calls = s3.take_calls();
     assert!(calls.iter().all(|call| call.action == "GetObject"), "{calls:?}");
+}
+
+#[test]
+fn subscriptions_of_a_log_group_are_read() {
+    let hook = Hook::start();
+    let function = Package::with_rule(&hook.actions()).start();
+    let entries = [created(1, "al", 1), created(2, "al", 1)].map(|event| {
+        json!({ "id": "31953106606966983378809025079804211143289615424298221568", "timestamp": 1, "message": event.to_string() })
+    });
+    let logged = json!({
+        "messageType": "DATA_MESSAGE", "owner": "111122223333", "logGroup": "trail", "logStream": "1",
+        "subscriptionFilters": ["all"], "logEvents": entries,
+    });
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(logged.to_string().as_bytes()).unwrap();
+    let data = BASE64.encode(packer.finish().unwrap());
+    let summary = function.invoke(&json!({ "awslogs": { "data": data } })).response();
+    assert_eq!((&summary["events"], &summary["delivered"]), (&json!(2), &json!(2)));
+    let stream = json!({ "Records": [{
+        "eventSource": "aws:kinesis", "eventName": "aws:kinesis:record", "eventID": "shardId-000000000006:1",
+        "kinesis": { "kinesisSchemaVersion": "1.0", "partitionKey": "1", "sequenceNumber": "1", "data": data },
+    }] });
+    let summary = function.invoke(&stream).response();
+    assert_eq!((&summary["events"], &summary["duplicates"]), (&json!(2), &json!(2)));
+    assert_eq!(set(hook.events()), ids(1..3));
+}
+
+#[test]
+fn triggers_without_events_of_cloudtrail_are_named() {
+    let function = Package::with_rule("hook: {kind: stdout}\n").start();
+    for payload in [
+        json!({ "version": "2.0", "routeKey": "$default", "rawPath": "/", "headers": {}, "isBase64Encoded": false }),
+        json!({ "Records": [{ "eventID": "1", "eventName": "INSERT", "eventSource": "aws:dynamodb", "dynamodb": { "Keys": {} } }] }),
+        json!({ "version": "0", "detail-type": "EC2 Spot Instance Interruption Warning", "source": "aws.ec2", "detail": {} }),
+        json!({ "name": "test" }),
+        json!(null),
+        json!("hello"),
+        json!(7),
+    ] {
+        let (kind, message) = function.invoke(&payload).error();
+        assert_eq!(kind, "Trailload.ForeignMessage", "{payload}");
+        assert!(message.starts_with("not CloudTrail: "), "{payload}: {message}");
+    }
 }
 
 #[test]

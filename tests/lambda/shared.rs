@@ -1,10 +1,15 @@
 //! Several sandboxes: with a shared state, an alert is sent once, whichever of them has its event.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::json;
 
 use super::{batch, envelope, function::Package};
 use crate::{
-    support::real::given,
+    support::{
+        aws::server::{Response, Server},
+        real::given,
+    },
     watch::{
         hook::{Answer, Hook, created, ids},
         shared::Table,
@@ -49,6 +54,70 @@ fn a_message_that_failed_in_one_sandbox_is_delivered_by_another() {
     assert_eq!(functions[1].invoke(&payload).failed_items(), [""; 0]);
     assert_eq!(functions[0].invoke(&payload).failed_items(), [""; 0]);
     assert_eq!(hook.events().len(), 1);
+}
+
+/// A sandbox whose table refuses an operation, or everything if none is named.
+fn refused(
+    hook: &Hook,
+    operation: &'static str,
+    code: &str,
+) -> (super::function::Function, Server) {
+    let body = json!({
+        "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "as it is",
+    });
+    let server = Server::start(move |request| {
+        let target = request.header("x-amz-target").unwrap();
+        if target.ends_with(operation) {
+            return Response::json(400, &body);
+        }
+        Response::json(200, &json!({ "Responses": {}, "UnprocessedKeys": {} }))
+    });
+    let package = Package::with_rule(&hook.actions())
+        .set("TRAILLOAD_ALERT_STATE", "dynamodb://alerts")
+        .set("AWS_ENDPOINT_URL_DYNAMODB", &server.url());
+    (package.start(), server)
+}
+
+#[test]
+fn a_table_that_cannot_be_used_fails_what_needs_it_and_is_named_with_the_fix() {
+    let hook = Hook::start();
+    for (operation, code, fix) in [
+        ("BatchGetItem", "ResourceNotFoundException", "aws dynamodb create-table"),
+        ("PutItem", "ResourceNotFoundException", "aws dynamodb create-table"),
+        ("UpdateItem", "ResourceNotFoundException", "aws dynamodb create-table"),
+        ("UpdateItem", "AccessDeniedException", "dynamodb:UpdateItem"),
+        ("BatchGetItem", "ProvisionedThroughputExceededException", "stopped while waiting"),
+    ] {
+        let (function, _server) = refused(&hook, operation, code);
+        let payload = batch(&[("1", body(1))]);
+        let answer = function.invoke_for(&payload, Duration::from_secs(6));
+        assert_eq!(answer.failed_items(), ["1"], "{operation}: {code}");
+        let [_, log] = function.stop();
+        assert!(log.contains(code) && log.contains(fix), "{operation}: {code}: {log}");
+    }
+    assert!(hook.received().is_empty(), "an alert that may be another's is not sent");
+}
+
+#[test]
+fn the_error_of_an_invocation_has_the_cause() {
+    let hook = Hook::start();
+    let (function, _server) = refused(&hook, "", "ResourceNotFoundException");
+    let (kind, message) = function.invoke(&envelope(&created(1, "al", 1))).error();
+    assert_eq!(kind, "Trailload.Incomplete");
+    let expected = "BatchGetItem failed for the alert state in the table alerts (us-east-1): \
+                    400 ResourceNotFoundException: as it is";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn requests_that_are_repeated_are_reported() {
+    let hook = Hook::start();
+    let (function, _server) = refused(&hook, "PutItem", "ProvisionedThroughputExceededException");
+    let answer = function.invoke_for(&batch(&[("1", body(1))]), Duration::from_secs(12));
+    assert_eq!(answer.failed_items(), ["1"], "the process goes on");
+    let [_, log] = function.stop();
+    let expected = "warning: dynamodb: us-east-1: 400 ProvisionedThroughputExceededException";
+    assert!(log.contains(expected), "{log}");
 }
 
 #[test]

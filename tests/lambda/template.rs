@@ -81,6 +81,55 @@ fn the_pattern_of_the_template_is_that_of_rules_for_all_events() {
     assert_eq!(in_template, printed);
 }
 
+/// Runs `scripts/lambda-package`, and returns the names of the files in the package, and the template.
+fn package(arguments: &[&str]) -> (Vec<String>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("program"), "a program for another processor").unwrap();
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lambda-package"))
+        .env("TRAILLOAD", env!("CARGO_BIN_EXE_trailload"))
+        .args(["--arch", "x86_64", "--program", "program", "--output", "package"])
+        .args(arguments)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let zip = fs::read(path("package/function.zip")).unwrap();
+    let archive = rawzip::ZipArchive::from_slice(&zip).unwrap();
+    let entries = archive.entries().map(|entry| {
+        let entry = entry.unwrap();
+        String::from_utf8(entry.file_path().as_ref().to_vec()).unwrap()
+    });
+    (entries.collect(), fs::read_to_string(path("package/template.yaml")).unwrap())
+}
+
+/// Returns the default of a parameter.
+fn default(template: &str, parameter: &str) -> String {
+    let (_, parameter) = template.split_once(&format!("\n  {parameter}:\n")).unwrap();
+    let line = parameter.lines().find_map(|line| line.strip_prefix("    Default: ")).unwrap();
+    line.trim_matches('"').to_owned()
+}
+
+#[test]
+fn a_package_has_what_the_documentation_lists() {
+    let starter = concat!(env!("CARGO_MANIFEST_DIR"), "/rules/logging.yml");
+    let (files, template) = package(&[starter]);
+    assert_eq!(files, ["bootstrap", "rules/logging.yml"]);
+    let defaults = ["Architecture", "PackedRules", "SharedAlertState", "Delivery"];
+    assert_eq!(defaults.map(|name| default(&template, name)), ["x86_64", "yes", "yes", "queue"]);
+    assert!(template.contains("\"StopLogging\""));
+    // Without rules there is no alert: the state is not created, and an engine is needed.
+    let (files, template) = package(&[]);
+    assert_eq!(files, ["bootstrap"]);
+    assert_eq!(defaults.map(|name| default(&template, name)), ["x86_64", "no", "yes", "queue"]);
+    let shares = "SharesAlerts: !And [!Condition HasRules, !Condition WantsSharedAlerts]\n";
+    assert!(template.contains(shares));
+    assert!(template.contains("RuleCondition: !Equals [!Ref PackedRules, \"no\"]\n"));
+    let without = template.replace("Default: x86_64", "Default: arm64");
+    let without = without.replacen("Default: \"no\"", "Default: \"yes\"", 1);
+    assert_eq!(without, TEMPLATE, "nothing else is changed");
+}
+
 #[test]
 fn the_table_is_the_one_that_the_program_expects() {
     assert!(TEMPLATE.contains("- { AttributeName: id, KeyType: HASH }"));

@@ -24,6 +24,8 @@ pub enum Error {
     Interrupted {
         /// The name of the table.
         table: String,
+        /// Why it was not available, unless other processes changed the same items.
+        source: Option<Box<Error>>,
     },
     /// Other processes change the same items again and again.
     #[error(
@@ -60,6 +62,8 @@ pub enum Problem {
     AccessDenied,
     /// The key that encrypts the table cannot be used.
     EncryptionKey,
+    /// The capacity of the table does not suffice.
+    Throttled,
     /// Something that every AWS request needs.
     Aws,
     /// Anything else.
@@ -81,6 +85,7 @@ impl Error {
                 Problem::EncryptionKey
             }
             (_, ErrorKind::AccessDenied { .. }) => Problem::AccessDenied,
+            (_, ErrorKind::Throttled) => Problem::Throttled,
             (_, kind) if kind.hint().is_some() => Problem::Aws,
             _ => Problem::Other,
         }

@@ -41,15 +41,30 @@ impl<S: ItemStore> SharedAlerts<S> {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut attempt = 0;
+        let (mut attempt, mut cause) = (0, None);
         loop {
-            match operation().await {
+            let Some(result) = self.unless_immediate(operation()).await else {
+                return Err(self.interrupted(cause));
+            };
+            match result {
                 Err(error) if error.is_transient() => {
                     attempt += 1;
-                    self.pause(OUTAGE.delay(attempt)).await?;
+                    if self.pause(OUTAGE.delay(attempt)).await.is_err() {
+                        return Err(self.interrupted(Some(error)));
+                    }
+                    cause = Some(error);
                 }
                 result => return result,
             }
+        }
+    }
+
+    /// Waits for an attempt, in which the client may repeat a request for many seconds. Returns `None` if it is to be abandoned.
+    async fn unless_immediate<T>(&self, attempt: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            result = attempt => Some(result),
+            () = self.0.shutdown.reached(ShutdownLevel::Immediate) => None,
         }
     }
 
@@ -60,10 +75,12 @@ impl<S: ItemStore> SharedAlerts<S> {
     {
         let (mut attempt, mut requested) = (0, None);
         loop {
-            match operation().await {
-                Err(error) if error.is_transient() => attempt += 1,
-                result => return result,
-            }
+            let cause = match self.unless_immediate(operation()).await {
+                None => return Err(self.interrupted(None)),
+                Some(Err(error)) if error.is_transient() => error,
+                Some(result) => return result,
+            };
+            attempt += 1;
             let shutdown = &self.0.shutdown;
             if !shutdown.is_requested() {
                 // A request ends the wait, but not the attempts.
@@ -74,7 +91,7 @@ impl<S: ItemStore> SharedAlerts<S> {
             let wait = OUTAGE.delay(attempt).min(GRACE / 10);
             let is_immediate = timeout(wait, shutdown.reached(ShutdownLevel::Immediate)).await;
             if is_immediate.is_ok() || requested.elapsed() > GRACE {
-                return Err(self.interrupted());
+                return Err(self.interrupted(Some(cause)));
             }
         }
     }
@@ -86,12 +103,13 @@ impl<S: ItemStore> SharedAlerts<S> {
     /// Returns [`Error::Interrupted`] if a shutdown is requested.
     pub(super) async fn pause(&self, time: Duration) -> Result<(), Error> {
         match timeout(time, self.0.shutdown.reached(ShutdownLevel::Draining)).await {
-            Ok(()) => Err(self.interrupted()),
+            Ok(()) => Err(self.interrupted(None)),
             Err(_) => Ok(()),
         }
     }
 
-    fn interrupted(&self) -> Error {
-        Error::Interrupted { table: self.0.store.table().to_owned() }
+    fn interrupted(&self, cause: Option<Error>) -> Error {
+        let table = self.0.store.table().to_owned();
+        Error::Interrupted { table, source: cause.map(Box::new) }
     }
 }

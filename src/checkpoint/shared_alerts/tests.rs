@@ -607,6 +607,27 @@ async fn an_outage_delays_decisions_and_a_shutdown_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_does_not_end_is_abandoned_after_a_second_request_to_stop() {
+    let (table, rules) = (MemoryTable::default(), rules(""));
+    let (state, trigger) = open(&table, &rules, "1", AlertOptions::default()).await;
+    trigger.raise(ShutdownLevel::Immediate);
+    let silent = || std::future::pending::<Result<(), Error>>();
+    assert!(state.patiently(silent).await.unwrap_err().is_interruption());
+    assert!(state.insistently(silent).await.unwrap_err().is_interruption());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_wait_has_the_cause() {
+    let (table, rules) = (MemoryTable::default(), rules(""));
+    let (state, trigger) = open(&table, &rules, "1", AlertOptions::default()).await;
+    table.0.failures.store(u32::MAX, Relaxed);
+    trigger.raise(ShutdownLevel::Draining);
+    let ended = state.decide(vec![event("f", NOW)]).await.unwrap_err();
+    let cause = std::error::Error::source(&ended).expect("a cause");
+    assert!(cause.to_string().contains("failed for the alert state"), "{cause}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn learning_starts_with_the_first_process_that_has_the_rule() {
     let rules = rules("first_seen: {by: [detail.a], within: 1h, learning: 30m}\n");
     let rule: &Rule = &rules.rules()[0];

@@ -74,8 +74,10 @@ impl MessageResult {
 
 /// Names the failure of a run as the cause for messages that it did not come to.
 pub(super) fn blame(results: &mut [MessageResult], failure: &Failure) {
+    let parts = std::iter::once(&failure.heading).chain(&failure.causes).map(String::as_str);
+    let cause = parts.collect::<Vec<_>>().join(": ");
     for result in results.iter_mut().filter(|result| **result == MessageResult::Unfinished) {
-        *result = MessageResult::Failed { cause: failure.heading.clone() };
+        *result = MessageResult::Failed { cause: cause.clone() };
     }
 }
 
@@ -181,6 +183,18 @@ mod tests {
             ("5", Some("b"), Done),
         ];
         assert_eq!(answer(&batch), ["2", "4"]);
+    }
+
+    #[test]
+    fn a_run_that_failed_is_the_cause_for_what_it_did_not_come_to() {
+        let mut failure = Failure::action_required("cannot open c.sqlite").hint("make room");
+        failure.causes = vec!["no space left on device".to_owned()];
+        let mut results = [MessageResult::Unfinished, MessageResult::Done, failed()];
+        blame(&mut results, &failure);
+        let reasons = results.map(|result| result.reason());
+        let reasons = reasons.each_ref().map(Option::as_deref);
+        let expected = "cannot open c.sqlite: no space left on device";
+        assert_eq!(reasons, [Some(expected), None, Some("no receiver")]);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! The time of an invocation: when its run has to drain, and when it is abandoned.
 //!
-//! Input: how much time Lambda gives. Output: the levels of a [`ShutdownTrigger`], and `None` for work that is not over in time.
+//! Input: how much time Lambda gives, and whether the process is to end. Output: the levels of a [`ShutdownTrigger`], and `None` for work that is not over in time.
 //! Invariant: the answer is sent before Lambda ends the invocation, so Lambda learns which messages to deliver again, and the process
 //! goes on.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::shutdown::{ShutdownLevel, ShutdownTrigger};
+use crate::shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger};
 
 /// The longest time that a function can have.
 const MAX_TIME: Duration = Duration::from_mins(15);
@@ -17,6 +20,9 @@ const MAX_TIME: Duration = Duration::from_mins(15);
 /// attempt to deliver an alert.
 const MIN_MARGIN: Duration = Duration::from_secs(1);
 const MAX_MARGIN: Duration = Duration::from_secs(5);
+
+/// The time for an invocation in progress after SIGTERM: Lambda ends the process 2 seconds after it.
+const STOP_TIME: Duration = Duration::from_millis(1_500);
 
 /// When the steps of an invocation are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +47,37 @@ impl Deadline {
         }
     }
 
-    /// Does work, and raises the levels of a shutdown while it is not over. Returns `None` if it is not over when the invocation has
-    /// to be answered.
+    /// Returns the deadline of an invocation in progress when the process is asked to end.
+    fn stopped(self, now: Instant) -> Self {
+        Self {
+            drain: self.drain.min(now),
+            abandon: self.abandon.min(now + STOP_TIME * 2 / 3),
+            answer: self.answer.min(now + STOP_TIME),
+        }
+    }
+
+    /// Does work, and raises the levels of a shutdown while it is not over. The time gets shorter once `stop` is requested. Returns
+    /// `None` if the work is not over when the invocation has to be answered.
     pub(super) async fn run<T>(
         self,
         trigger: &ShutdownTrigger,
+        stop: &ShutdownSignal,
         work: impl Future<Output = T>,
     ) -> Option<T> {
         let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            result = self.steps(trigger, work.as_mut()) => return result,
+            () = stop.reached(ShutdownLevel::Draining) => {}
+        }
+        self.stopped(Instant::now()).steps(trigger, work).await
+    }
+
+    async fn steps<T>(
+        self,
+        trigger: &ShutdownTrigger,
+        mut work: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
         for (due, level) in
             [(self.drain, ShutdownLevel::Draining), (self.abandon, ShutdownLevel::Immediate)]
         {
@@ -89,6 +118,7 @@ mod tests {
     async fn work_is_asked_to_end_before_it_is_given_up() {
         let (trigger, shutdown) = shutdown_channel();
         let start = Instant::now();
+        let (_process, stop) = shutdown_channel();
         let deadline = Deadline::new(start, Some(seconds(40)));
         let mut reached = Vec::new();
         let work = async {
@@ -98,16 +128,38 @@ mod tests {
             }
             std::future::pending::<()>().await;
         };
-        assert_eq!(deadline.run(&trigger, work).await, None);
+        assert_eq!(deadline.run(&trigger, &stop, work).await, None);
         assert_eq!(reached, [seconds(36), seconds(38)]);
         assert_eq!(start.elapsed(), seconds(39));
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_process_that_is_to_end_answers_before_it_is_killed() {
+        let (trigger, shutdown) = shutdown_channel();
+        let (process, stop) = shutdown_channel();
+        let start = Instant::now();
+        let deadline = Deadline::new(start, Some(seconds(40)));
+        let mut drained = None;
+        let work = async {
+            tokio::time::timeout(seconds(5), std::future::pending::<()>()).await.unwrap_err();
+            process.raise(ShutdownLevel::Draining);
+            shutdown.reached(ShutdownLevel::Draining).await;
+            drained = Some(start.elapsed());
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(deadline.run(&trigger, &stop, work).await, None);
+        assert_eq!((drained, start.elapsed()), (Some(seconds(5)), seconds(5) + STOP_TIME));
+        // A deadline that comes first is still kept.
+        let soon = Deadline::new(start, Some(Duration::from_millis(100)));
+        assert_eq!(soon.stopped(start + seconds(1)).answer, soon.answer);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn work_that_is_over_in_time_is_not_disturbed() {
         let (trigger, shutdown) = shutdown_channel();
+        let (_process, stop) = shutdown_channel();
         let deadline = Deadline::new(Instant::now(), Some(seconds(40)));
-        assert_eq!(deadline.run(&trigger, async { 7 }).await, Some(7));
+        assert_eq!(deadline.run(&trigger, &stop, async { 7 }).await, Some(7));
         assert!(!shutdown.is_requested());
     }
 }

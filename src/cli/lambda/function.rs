@@ -22,7 +22,7 @@ use super::{
     invocation_report::{InvocationReport, log_messages},
     messages::{MessageReader, Messages},
     runtime_api::{Invocation, ReportedError},
-    settings::{ForeignMessages, FunctionSettings, FunctionTask},
+    settings::{ForeignMessages, FunctionSettings, FunctionTask, name_variables},
     task::{FunctionContext, LoadTask, Task, TaskEnd, WatchTask},
     trigger::Trigger,
     undelivered::UndeliveredMemory,
@@ -32,8 +32,7 @@ use crate::{
         environment::{self, Environment},
         failure::Failure,
     },
-    pending::PendingRequests,
-    report::{Log, WaitReporter},
+    report::WaitReporter,
 };
 
 /// What an invocation ends with.
@@ -69,23 +68,20 @@ impl Function {
     pub(super) async fn start(
         settings: FunctionSettings,
         environment: &Environment,
-        log: &Log,
+        context: FunctionContext,
     ) -> Result<Self, Failure> {
-        let context = FunctionContext::new(environment, log);
+        let log = &context.log;
         let mut task = match &settings.task {
             FunctionTask::Watch(args) => {
                 Task::Watch(Box::new(WatchTask::new(args, environment, log)?))
             }
             FunctionTask::Load(args) => {
-                Task::Load(Box::new(LoadTask::new(args, environment, log)?))
+                Task::Load(Box::new(LoadTask::new(args, environment, &context)?))
             }
         };
         let mut reader = MessageReader::new(settings.requester_pays, environment)?;
-        let session = if task.needs_session() {
-            Some(reader.session(&PendingRequests::default()).await?)
-        } else {
-            None
-        };
+        let session =
+            if task.needs_session() { Some(reader.session(&context.waits).await?) } else { None };
         task.connect(session.as_ref(), log)?;
         let foreign = settings.foreign;
         Ok(Self { task, reader, foreign, context, undelivered: UndeliveredMemory::default() })
@@ -120,22 +116,21 @@ impl Function {
     /// Processes the bodies of messages. Returns `None` if that was not over in time.
     async fn process(&mut self, bodies: &[Bytes], deadline: Deadline) -> Option<Processed> {
         let (messages, parts) = Messages::new(bodies);
-        let scope = self.task.scope();
-        let waits = WaitReporter::start(scope.metrics.waits.clone(), self.context.log.clone());
+        let scope = self.task.scope(&self.context);
+        let stop = self.context.stop.clone();
+        let waits = WaitReporter::start(self.context.waits.clone(), self.context.log.clone());
         // The future of a run is large.
         let work = Box::pin(async {
-            let source = self
-                .reader
-                .open(parts, messages.kept(), self.context.memory, &scope.metrics.waits)
-                .await?;
+            let source = self.reader.open(parts, messages.kept(), &self.context).await?;
             let undelivered = self.undelivered.on_run(bodies);
             Ok(self.task.run(source, &scope, undelivered, &self.context).await)
         });
-        let ended: Result<TaskEnd, Failure> = deadline.run(&scope.trigger, work).await?;
+        let ended: Result<TaskEnd, Failure> = deadline.run(&scope.trigger, &stop, work).await?;
         drop(waits);
-        let end = ended.unwrap_or_else(TaskEnd::failed);
+        let mut end = ended.unwrap_or_else(TaskEnd::failed);
+        end.failure = end.failure.map(name_variables);
         let results = messages.results(&end.rejected);
-        let (mut results, contents) = deadline.run(&scope.trigger, results).await?;
+        let (mut results, contents) = deadline.run(&scope.trigger, &stop, results).await?;
         if let Some(failure) = &end.failure {
             failure.report(&self.context.log);
             answer::blame(&mut results, failure);

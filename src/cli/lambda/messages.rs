@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinSet};
 
-use super::{answer::MessageResult, undelivered::MessageContent};
+use super::{answer::MessageResult, task::FunctionContext, undelivered::MessageContent};
 use crate::{
     aws::Session,
     cli::{
@@ -30,7 +30,6 @@ use crate::{
         sources::accounts,
     },
     event::{Partition, PartitionResult, ResultReceiver, ResultSender, result_channel},
-    limit::MemoryBudget,
     pending::PendingRequests,
     shutdown::ShutdownSignal,
     source::{
@@ -212,7 +211,7 @@ impl MessageReader {
         Ok(session)
     }
 
-    /// Returns the source that reads the parts. `memory` is for objects that wait for a worker.
+    /// Returns the source that reads the parts.
     ///
     /// # Errors
     ///
@@ -221,14 +220,13 @@ impl MessageReader {
         &mut self,
         parts: Vec<Part>,
         kept: Arc<KeptContent>,
-        memory: MemoryBudget,
-        waits: &PendingRequests,
+        context: &FunctionContext,
     ) -> Result<MessageSource, Failure> {
         let has_objects = parts.iter().any(|part| matches!(part.content, PartContent::Object(_)));
         if has_objects && self.objects.is_none() {
-            let session = self.session(waits).await?;
+            let session = self.session(&context.waits).await?;
             let region = session.region();
-            let memory = InputMemory::new(memory.fetched_bytes_per_source());
+            let memory = InputMemory::new(context.memory.fetched_bytes_per_source());
             let client = Box::new(move |region: &str| session.s3(region));
             // What earlier invocations read is read again: its alerts may not be delivered.
             let unknown = Arc::new(|_: &str| None);

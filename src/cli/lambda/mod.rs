@@ -38,22 +38,26 @@ use std::{
 
 use tokio::{
     runtime::Builder,
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{SignalKind, signal},
 };
 
 use self::{
     function::{Answer, Function},
     runtime_api::{InvocationErrorKind, ReportedError, RuntimeApi},
-    settings::{FunctionEnvironment, PREFIX},
+    settings::{FunctionEnvironment, PREFIX, name_variables},
+    task::FunctionContext,
 };
 use super::{
     environment::{self, Environment},
     exit::Exit,
     failure::Failure,
 };
-use crate::report::{
-    Log,
-    log::{LogFormat, Verbosity},
+use crate::{
+    report::{
+        Log,
+        log::{LogFormat, Verbosity},
+    },
+    shutdown::{ShutdownLevel, ShutdownSignal, shutdown_channel},
 };
 
 /// The address of the runtime API.
@@ -92,15 +96,16 @@ fn serve(arguments: &[OsString], log: &Log, start_log: &StartLog) -> Result<Exit
     let failed = |error: io::Error| Failure::from_error(Exit::ActionRequired, &error);
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let served = runtime.block_on(async {
-        let stop = signal(SignalKind::terminate()).map_err(failed)?;
+        let stop = stop_signal().map_err(failed)?;
         let address = environment::variable(RUNTIME_API).unwrap_or_default();
         let api = RuntimeApi::new(&address.to_string_lossy())?;
-        match start(arguments, log).await {
+        match start(arguments, log, &stop).await {
             Ok(function) => {
                 start_log.close();
-                handle_invocations(function, &api, stop).await.map(|()| Exit::Success)
+                handle_invocations(function, &api, &stop).await.map(|()| Exit::Success)
             }
             Err(failure) => {
+                let failure = name_variables(failure);
                 let exit = failure.report(log);
                 api.fail_start(&start_error(&failure, start_log)).await?;
                 Ok(exit)
@@ -111,26 +116,43 @@ fn serve(arguments: &[OsString], log: &Log, start_log: &StartLog) -> Result<Exit
     served
 }
 
+/// Returns the signal that Lambda asks the process to end, by SIGTERM.
+fn stop_signal() -> io::Result<ShutdownSignal> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (trigger, stop) = shutdown_channel();
+    tokio::spawn(async move {
+        while terminate.recv().await.is_some() {
+            trigger.raise(ShutdownLevel::Draining);
+        }
+    });
+    Ok(stop)
+}
+
 /// Reads the settings, rules, actions and secrets.
-async fn start(arguments: &[OsString], log: &Log) -> Result<Function, Failure> {
+async fn start(
+    arguments: &[OsString],
+    log: &Log,
+    stop: &ShutdownSignal,
+) -> Result<Function, Failure> {
     let mut environment = Environment::read();
     // Nothing else can be written.
     environment.state = Some(environment.temporary.clone());
     let variables = environment::variables_with_prefix(PREFIX);
     let folder = folder(arguments);
     let function = FunctionEnvironment { variables: &variables, folder: &folder };
-    Function::start(function.settings()?, &environment, log).await
+    let context = FunctionContext::new(&environment, log, stop);
+    Function::start(function.settings()?, &environment, context).await
 }
 
 async fn handle_invocations(
     mut function: Function,
     api: &RuntimeApi,
-    mut stop: Signal,
+    stop: &ShutdownSignal,
 ) -> Result<(), Failure> {
     loop {
         let invocation = tokio::select! {
             biased;
-            _ = stop.recv() => return Ok(()),
+            () = stop.reached(ShutdownLevel::Draining) => return Ok(()),
             invocation = api.next() => invocation?,
         };
         let id = &invocation.request_id;

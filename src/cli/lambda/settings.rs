@@ -318,6 +318,35 @@ fn failure_of_option(text: &str) -> Failure {
     }
 }
 
+/// Returns a failure that names variables instead of the options that they stand for.
+pub(super) fn name_variables(failure: Failure) -> Failure {
+    let named = |text: String| with_variables(&text);
+    Failure {
+        heading: with_variables(&failure.heading),
+        causes: failure.causes.into_iter().map(named).collect(),
+        hint: failure.hint.map(named),
+        ..failure
+    }
+}
+
+/// Replaces options by variables, except in a command line of the program.
+fn with_variables(text: &str) -> String {
+    let mut named = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("--").filter(|_| !text.contains("trailload ")) {
+        let (before, after) = rest.split_at(at);
+        let is_name = |symbol: char| symbol.is_ascii_alphanumeric() || symbol == '-';
+        let end = after.find(|symbol| !is_name(symbol)).unwrap_or(after.len());
+        let (option, after) = after.split_at(end);
+        let variable = VARIABLES.iter().find(|known| known.option == option);
+        named.push_str(before);
+        named.push_str(variable.map_or(option, |known| known.name));
+        rest = after;
+    }
+    named.push_str(rest);
+    named
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -449,6 +478,24 @@ mod tests {
             assert!(failure.hint.unwrap_or_default().contains(hint), "{heading}");
             assert!(!failure.heading.contains("hunter2"));
         }
+    }
+
+    #[test]
+    fn a_failure_names_the_variable_instead_of_the_option() {
+        for (text, expected) in [
+            ("use another file with --checkpoint", "use another file with TRAILLOAD_CHECKPOINT"),
+            ("(--index-by), not '--index'", "(TRAILLOAD_INDEX_BY), not 'TRAILLOAD_INDEX'"),
+            ("aws dynamodb --table-name a -- --", "aws dynamodb --table-name a -- --"),
+            ("run `trailload load --into URL`", "run `trailload load --into URL`"),
+            ("é--alert-stateé", "éTRAILLOAD_ALERT_STATEé"),
+        ] {
+            assert_eq!(with_variables(text), expected);
+        }
+        let mut failure = Failure::action_required("cannot open it").hint("change --mappings");
+        failure.causes = vec!["--into is gone".to_owned()];
+        let named = name_variables(failure);
+        assert_eq!(named.causes, ["TRAILLOAD_INTO is gone"]);
+        assert_eq!(named.hint.as_deref(), Some("change TRAILLOAD_MAPPINGS"));
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::{
     },
     limit::MemoryBudget,
     normalize::{FieldRegistry, TimeRange},
+    pending::PendingRequests,
     pipeline::{
         self, LoadAlerts, LoadConfig, LoadEnd, PipelineConfig, RunEnd,
         alert::{
@@ -79,9 +80,8 @@ pub(super) struct RunScope {
 }
 
 impl RunScope {
-    fn new() -> Self {
+    fn new(metrics: Arc<Metrics>) -> Self {
         let (trigger, shutdown) = shutdown_channel();
-        let metrics = Arc::new(Metrics::new([SOURCE_NAME.to_owned()]));
         Self { metrics, shutdown, trigger }
     }
 }
@@ -90,12 +90,16 @@ impl RunScope {
 pub(super) struct FunctionContext {
     pub(super) memory: MemoryBudget,
     workers: usize,
+    /// The requests of all clients, which outlive a run.
+    pub(super) waits: PendingRequests,
+    /// Requested when Lambda ends the process.
+    pub(super) stop: ShutdownSignal,
     pub(super) log: Log,
 }
 
 impl FunctionContext {
     /// Divides the memory and the processors of the function.
-    pub(super) fn new(environment: &Environment, log: &Log) -> Self {
+    pub(super) fn new(environment: &Environment, log: &Log, stop: &ShutdownSignal) -> Self {
         let function_mb = environment::variable(MEMORY_SIZE)
             .and_then(|megabytes| megabytes.to_str()?.parse::<u64>().ok());
         let half = function_mb.map_or(DEFAULT_MEMORY_BYTES, |megabytes| megabytes << 19);
@@ -105,7 +109,15 @@ impl FunctionContext {
         let workers = processors.min(usize::try_from(paid).unwrap_or(usize::MAX));
         let memory = MemoryBudget::new(bytes, BATCH_BYTES, 1);
         let workers = workers.min(memory.affordable_workers()).max(1);
-        Self { memory, workers, log: log.clone() }
+        let waits = PendingRequests::default();
+        Self { memory, workers, waits, stop: stop.clone(), log: log.clone() }
+    }
+
+    /// Returns new counters.
+    fn metrics(&self) -> Arc<Metrics> {
+        let mut metrics = Metrics::new([SOURCE_NAME.to_owned()]);
+        metrics.waits = self.waits.clone();
+        Arc::new(metrics)
     }
 
     /// Returns what the pipeline reads.
@@ -295,12 +307,8 @@ impl FunctionAlerts {
         self.plan.prepare(store, range, ages, log)?;
         let (session, shutdown) = (self.session.as_ref(), &scope.shutdown);
         let run = SharingRun { range, ages, session, shutdown, log };
-        let sharing = Box::pin(self.plan.share(store, run));
-        unless_shut_down(&scope.shutdown, sharing).await?.ok_or_else(|| {
-            Failure::action_required(
-                "the table of --alert-state did not answer before the deadline",
-            )
-        })
+        // The deadline ends the wait for a table that is not available, with the cause.
+        Box::pin(self.plan.share(store, run)).await
     }
 }
 
@@ -341,9 +349,9 @@ impl Task {
     }
 
     /// Returns what the next run shares.
-    pub(super) fn scope(&mut self) -> RunScope {
+    pub(super) fn scope(&mut self, context: &FunctionContext) -> RunScope {
         match self {
-            Self::Watch(_) => RunScope::new(),
+            Self::Watch(_) => RunScope::new(context.metrics()),
             Self::Load(task) => task.scope(),
         }
     }
@@ -425,6 +433,7 @@ impl WatchTask {
 pub(super) struct LoadTask {
     plan: Plan,
     fields: Arc<FieldRegistry>,
+    metrics: Arc<Metrics>,
     alerts: Option<FunctionAlerts>,
     session: Option<Session>,
     connection: Option<Connection>,
@@ -445,8 +454,9 @@ impl LoadTask {
     pub(super) fn new(
         args: &LoadArgs,
         environment: &Environment,
-        log: &Log,
+        context: &FunctionContext,
     ) -> Result<Self, Failure> {
+        let log = &context.log;
         let mut plan = args.plan(environment, environment::now())?;
         plan.sources = message_sources();
         let alerts = match plan.alerts.take() {
@@ -457,7 +467,8 @@ impl LoadTask {
         };
         let rules = Arc::new(field_rules(&plan)?);
         let fields = Arc::new(FieldRegistry::new(rules, plan.fields, plan.max_fields));
-        Ok(Self { plan, fields, alerts, session: None, connection: None })
+        let metrics = context.metrics();
+        Ok(Self { plan, fields, metrics, alerts, session: None, connection: None })
     }
 
     fn target(&mut self, session: Option<&Session>) -> Target {
@@ -472,9 +483,10 @@ impl LoadTask {
     /// Returns what the next run shares: that of the connection, unless a deadline has ended it.
     fn scope(&mut self) -> RunScope {
         self.connection = self.connection.take().filter(|open| !open.scope.shutdown.is_requested());
-        let connection = self
-            .connection
-            .get_or_insert_with(|| Connection { engine: None, scope: RunScope::new() });
+        let connection = self.connection.get_or_insert_with(|| Connection {
+            engine: None,
+            scope: RunScope::new(Arc::clone(&self.metrics)),
+        });
         connection.scope.clone()
     }
 
@@ -533,8 +545,7 @@ impl LoadTask {
             delivery: alerts.delivery(scope, shared, log),
         });
         let pipeline = context.pipeline(source, scope);
-        let mut config =
-            LoadConfig { alerts, ..load_config(plan, pipeline, Arc::clone(&self.fields)) };
+        let config = LoadConfig { alerts, ..load_config(plan, pipeline, Arc::clone(&self.fields)) };
         config.settings.kept_from.replace(kept_from(plan, &engine, &log.warnings_only()));
         let LoadEnd { run: RunEnd { outcome, store, matches }, inventory: _, alerts: ended } =
             Box::pin(pipeline::load(config, engine, store)).await;
