@@ -642,26 +642,19 @@ fn a_table_that_cannot_be_used_is_named_with_the_fix() {
 fn doctor_checks_the_table() {
     let hook = Hook::start();
     let folder = process(&hook);
-    let doctor = |table: &Table| {
+    let doctor_with = |rules: &[&str], table: &Table| {
         let address = table.address();
-        let arguments = [
-            "doctor",
-            "trail",
-            "--into",
-            "http://127.0.0.1:9",
-            "--rules",
-            "rules.yml",
-            "--actions",
-            "actions.yml",
-            "--alert-state",
-            &address,
-        ];
+        let load = ["doctor", "trail", "--into", "http://127.0.0.1:9", "--alert-state", &address];
+        let arguments = [&load, rules].concat();
         let command = folder.command(&arguments);
         let output = with_aws(command, &given("TRAILLOAD_TEST_S3")).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
+    let doctor =
+        |table: &Table| doctor_with(&["--rules", "rules.yml", "--actions", "actions.yml"], table);
     let table = Table::new();
     let said = doctor(&table);
+    assert_eq!(doctor_with(&[], &table), said, "also for a function, without its rules");
     assert!(said.contains("! alert state in the table"), "{said}");
     assert!(said.contains("items do not expire"), "{said}");
     assert!(said.contains("exists with its key, can be read, can be written"), "{said}");

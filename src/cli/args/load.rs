@@ -51,7 +51,6 @@ Examples:
 #[command(mut_arg("actions", |option| option.requires("rules")))]
 #[command(mut_arg("alert_max_age", |option| option.requires("rules")))]
 #[command(mut_arg("deliver_within", |option| option.requires("rules")))]
-#[command(mut_arg("alert_state", |option| option.requires("rules")))]
 #[command(next_help_heading = "Load options")]
 pub struct LoadArgs {
     /// What is read.

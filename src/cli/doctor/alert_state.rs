@@ -7,7 +7,6 @@ use crate::{
     cli::{
         environment,
         failure::{Failure, create_table, enable_expiry},
-        plan::AlertRequest,
         sources::accounts,
     },
 };
@@ -15,8 +14,7 @@ use crate::{
 impl Doctor<'_> {
     /// Checks the table, if one is given. `session` is that of the sources, if they have one.
     pub(super) async fn alert_state(&mut self, session: Option<&Session>) -> Result<(), Failure> {
-        let Some(AlertRequest { options, .. }) = &self.plan.alerts else { return Ok(()) };
-        let Some(address) = &options.alert_state else { return Ok(()) };
+        let Some(address) = self.alert_state else { return Ok(()) };
         let own = match session {
             Some(_) => None,
             None => match accounts::new_session(&self.plan.aws, &self.pending).await {

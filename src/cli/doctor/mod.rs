@@ -24,7 +24,7 @@ use super::{
     plan::Plan, sources::nothing_done,
 };
 use crate::{
-    checkpoint::{self, CheckpointState},
+    checkpoint::{self, CheckpointState, shared_alerts::AlertStateAddress},
     pending::PendingRequests,
     report::{Log, WaitReporter, format, terminal::escape_unprintable},
     source::Files,
@@ -33,7 +33,7 @@ use crate::{
 /// The whole of `trailload doctor --help`, below its usage.
 const AFTER_HELP: &str = "\
 Takes the arguments of a load (see 'trailload load --help') and checks everything that it needs:
-credentials, accounts, Regions, buckets, clock, engine and checkpoint.
+credentials, accounts, Regions, buckets, clock, engine, checkpoint, and the table of --alert-state.
 
 Examples:
   trailload doctor --into http://localhost:9200
@@ -76,8 +76,10 @@ pub(super) fn run(
         .map_err(|error| Failure::from_error(Exit::ActionRequired, &error))?;
     let pending = PendingRequests::default();
     let _reporter = WaitReporter::start(pending.clone(), log.clone());
+    let options = plan.alerts.as_ref().map_or(&args.load.alerts, |alerts| &alerts.options);
     let mut doctor = Doctor {
         plan: &plan,
+        alert_state: options.alert_state.as_ref(),
         log,
         now,
         any_source_readable: false,
@@ -103,6 +105,8 @@ enum Severity {
 /// Runs the checks and counts the problems.
 struct Doctor<'a> {
     plan: &'a Plan,
+    /// The table of alerts. It can be checked for a function of AWS Lambda, without its rules.
+    alert_state: Option<&'a AlertStateAddress>,
     log: &'a Log,
     now: Timestamp,
     /// Whether at least one source can be read.
