@@ -5,7 +5,15 @@
 //! event is left out by a load exactly if its index has expired, and no load creates an expired index again.
 //! Deliberately absent: the deletion of indices (see `sink::engine::retention`).
 
-use std::{fmt, num::NonZeroU32, str::FromStr};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -73,6 +81,37 @@ impl FromStr for Retention {
     }
 }
 
+/// The time from which events are kept. Clones share it, so that a load that follows its sources can change it.
+#[derive(Clone, Debug)]
+pub struct KeptFrom(Arc<AtomicI64>);
+
+impl KeptFrom {
+    /// Before every event, in milliseconds since 1970.
+    const ALL: i64 = i64::MIN;
+
+    /// Replaces the time; without one, all events are kept. Returns whether that changed it.
+    pub fn replace(&self, from: Option<Timestamp>) -> bool {
+        let from = from.map_or(Self::ALL, Timestamp::as_millisecond);
+        self.0.swap(from, Ordering::Relaxed) != from
+    }
+
+    /// Returns whether an event of this time, in milliseconds since 1970, is kept.
+    pub fn keeps(&self, milliseconds: i64) -> bool {
+        milliseconds >= self.0.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether all events before the end of a period are left out.
+    pub fn is_past(&self, end: Timestamp) -> bool {
+        end.as_millisecond() <= self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for KeptFrom {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(Self::ALL)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -114,6 +153,18 @@ mod tests {
         assert!(retention.has_expired(IndexBy::Month, "ct", "ct-2023.12", first_second));
         let before = time("2025-02-03T23:59:59Z");
         assert!(!retention.has_expired(IndexBy::Month, "ct", "ct-2023.12", before));
+    }
+
+    #[test]
+    fn clones_keep_events_from_the_same_time() {
+        let (kept_from, from) = (KeptFrom::default(), time("2024-02-01T00:00:00Z"));
+        let clone = kept_from.clone();
+        let (first, before) = (from.as_millisecond(), from.as_millisecond() - 1);
+        assert!(clone.keeps(before) && clone.keeps(i64::MIN) && !clone.is_past(from));
+        assert!(kept_from.replace(Some(from)) && !kept_from.replace(Some(from)));
+        assert!(clone.keeps(first) && !clone.keeps(before));
+        assert!(clone.is_past(from) && !clone.is_past(time("2024-03-01T00:00:00Z")));
+        assert!(kept_from.replace(None) && clone.keeps(before));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     collections::BTreeSet,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,7 +27,10 @@ use crate::{
         environment::{self, Environment},
         exit::Exit,
         failure::Failure,
-        load::setup::{field_rules, kept_from, load_config, recall_decisions},
+        load::{
+            journal::RunJournal,
+            setup::{field_rules, kept_from, load_config, recall_decisions},
+        },
         plan::{AlertRequest, Plan, aws::EngineAuth, sources::SourceList},
         rule_files::load_valid_rules,
         sources::{signing, unless_shut_down},
@@ -44,8 +47,8 @@ use crate::{
         },
         watch::{WatchConfig, WatchEnd},
     },
-    report::{Log, Metrics},
-    shutdown::{ShutdownSignal, ShutdownTrigger, shutdown_channel},
+    report::{Log, Metrics, metrics::RecordCounts, run_record::RunCommand},
+    shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger, shutdown_channel},
     sink::{
         Engine, Target,
         alert::{Action, MessageContext, ReceiverContext},
@@ -146,7 +149,7 @@ pub(super) struct TaskEnd {
     /// What became of matches and deliveries, if rules were evaluated.
     pub(super) alerts: Option<AlertSummary>,
     /// What became of documents, if events were loaded.
-    pub(super) documents: Option<DocumentCounts>,
+    pub(super) documents: Option<RecordCounts>,
     /// The alerts that are not delivered.
     pub(super) undelivered: UndeliveredEnd,
     /// The keys of partitions with documents that the engine rejected.
@@ -195,32 +198,6 @@ fn unsettled(checkpoint: &Path) -> Result<(UndeliveredEnd, BTreeSet<String>), ch
     let cause = causes.join("; ");
     let undelivered = UndeliveredEnd { events, cause, is_unknown: false };
     Ok((undelivered, reader.partitions_with_dead_letters()?))
-}
-
-/// What became of the documents of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct DocumentCounts {
-    pub(super) created: u64,
-    pub(super) duplicates: u64,
-    pub(super) dead_letters: u64,
-}
-
-impl DocumentCounts {
-    fn of(metrics: &Metrics) -> Self {
-        Self {
-            created: metrics.created.load(Relaxed),
-            duplicates: metrics.duplicates.load(Relaxed),
-            dead_letters: metrics.dead_letters.load(Relaxed),
-        }
-    }
-
-    fn since(self, before: Self) -> Self {
-        Self {
-            created: self.created - before.created,
-            duplicates: self.duplicates - before.duplicates,
-            dead_letters: self.dead_letters - before.dead_letters,
-        }
-    }
 }
 
 /// The rules of the function, and who receives their alerts.
@@ -434,6 +411,7 @@ pub(super) struct LoadTask {
     plan: Plan,
     fields: Arc<FieldRegistry>,
     metrics: Arc<Metrics>,
+    journal: Option<RunJournal>,
     alerts: Option<FunctionAlerts>,
     session: Option<Session>,
     connection: Option<Connection>,
@@ -468,7 +446,7 @@ impl LoadTask {
         let rules = Arc::new(field_rules(&plan)?);
         let fields = Arc::new(FieldRegistry::new(rules, plan.fields, plan.max_fields));
         let metrics = context.metrics();
-        Ok(Self { plan, fields, metrics, alerts, session: None, connection: None })
+        Ok(Self { plan, fields, metrics, journal: None, alerts, session: None, connection: None })
     }
 
     fn target(&mut self, session: Option<&Session>) -> Target {
@@ -513,10 +491,11 @@ impl LoadTask {
                 self.plan.target.url
             ))
         })?);
-        log.info(
-            self.plan.target.url.as_str().trim_end_matches('/'),
-            format_args!("loading into {}", engine.info()),
-        );
+        let name = engine.info().to_string();
+        let about = self.plan.target.url.as_str().trim_end_matches('/');
+        log.info(about, format_args!("loading into {name}"));
+        // An engine that was identified before keeps its name.
+        let _ = scope.metrics.engine.set(name);
         self.connection = Some(Connection { engine: Some(Arc::clone(&engine)), scope });
         Ok(engine)
     }
@@ -529,8 +508,7 @@ impl LoadTask {
         context: &FunctionContext,
     ) -> Result<TaskEnd, Failure> {
         let log = &context.log;
-        let before = DocumentCounts::of(&scope.metrics);
-        let read_before = scope.metrics.read.load(Relaxed);
+        let before = scope.metrics.record_counts();
         let engine = self.engine(log).await?;
         let plan = &self.plan;
         let mut store =
@@ -560,15 +538,33 @@ impl LoadTask {
         if failure.is_some() {
             // The next run identifies the engine again.
             self.connection = None;
+        } else {
+            self.record(scope, log).await;
         }
+        let counts = scope.metrics.record_counts().since(before);
         Ok(TaskEnd {
             failure,
-            events: scope.metrics.read.load(Relaxed) - read_before,
+            events: counts.read,
             alerts: summary,
-            documents: Some(DocumentCounts::of(&scope.metrics).since(before)),
+            documents: Some(counts),
             ..TaskEnd::default()
         }
         .with_unsettled(&self.plan.checkpoint))
+    }
+
+    /// Records in the engine what this process has loaded. Lambda does not tell when it ends a process, so a record is written after
+    /// the first invocation, and then from time to time.
+    async fn record(&mut self, scope: &RunScope, log: &Log) {
+        let session = self.session.clone();
+        let target = self.target(session.as_ref());
+        let journal =
+            self.journal.get_or_insert_with(|| RunJournal::new(target, RunCommand::Lambda));
+        // It has no time that an answer needs.
+        tokio::select! {
+            biased;
+            () = scope.shutdown.reached(ShutdownLevel::Draining) => {}
+            () = journal.record_if_due(&scope.metrics, log) => {}
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Records what a load does in the index `PREFIX-runs`: at its end, and from time to time while it follows its sources.
+//! Records what a load does in the index `PREFIX-runs`: at its end, and from time to time while it follows its sources or is a
+//! function of AWS Lambda.
 //!
 //! Input: the counters of the run. Output: documents, see [`RunRecord`](crate::report::run_record::RunRecord).
 //! Invariant: a load neither fails nor waits long for its own statistics: whether the engine takes them says nothing about the
@@ -6,12 +7,14 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::{
     cli::{environment, plan::Plan, runtime},
     error,
     report::{
         Log, Metrics, Summary,
-        run_record::{RunRecorder, RunState},
+        run_record::{RunCommand, RunRecorder, RunState},
         summary::{RunEnd, RunFacts},
     },
     sink::{Target, write_run},
@@ -22,15 +25,33 @@ const INTERVAL: Duration = Duration::from_mins(10);
 
 /// The records of a run.
 #[derive(Debug)]
-pub(super) struct RunJournal {
+pub(in crate::cli) struct RunJournal {
     target: Target,
     recorder: RunRecorder,
+    /// When the last record was written.
+    recorded: Option<Instant>,
 }
 
 impl RunJournal {
-    /// Creates the journal of a load into this engine, which starts now.
-    pub(super) fn new(target: Target) -> Self {
-        Self { target, recorder: RunRecorder::new("load", environment::now()) }
+    /// Creates the journal of a run into this engine, which starts now.
+    pub(in crate::cli) fn new(target: Target, command: RunCommand) -> Self {
+        let recorder = RunRecorder::new(command, environment::now());
+        Self { target, recorder, recorded: None }
+    }
+
+    /// Writes a record of a run that goes on, unless the last one is too new.
+    pub(in crate::cli) async fn record_if_due(&mut self, metrics: &Metrics, log: &Log) {
+        if self.recorded.is_none_or(|recorded| recorded.elapsed() >= INTERVAL) {
+            self.recorded = Some(Instant::now());
+            self.record(metrics, log).await;
+        }
+    }
+
+    /// Writes a record of a run that goes on. What is in flight belongs to the next one.
+    async fn record(&mut self, metrics: &Metrics, log: &Log) {
+        let facts = RunFacts { ending: RunEnd::Stopped, checkpoint: None };
+        let summary = Summary::from_metrics(metrics, INTERVAL, &facts);
+        self.write(&summary, RunState::Following, log).await;
     }
 
     /// Waits for the end of a load, and writes a record at every interval until then.
@@ -48,13 +69,10 @@ impl RunJournal {
             tokio::select! {
                 end = &mut loading => return end,
                 _ = ticks.tick() => {
-                    // What is in flight belongs to the next record.
-                    let facts = RunFacts { ending: RunEnd::Stopped, checkpoint: None };
-                    let summary = Summary::from_metrics(metrics, INTERVAL, &facts);
                     // Writing must not hold up the load, which the same task drives.
                     tokio::select! {
                         end = &mut loading => return end,
-                        () = self.write(&summary, RunState::Following, log) => {}
+                        () = self.record(metrics, log) => {}
                     }
                 }
             }

@@ -6,7 +6,8 @@
 
 mod dry_run;
 pub(super) mod index_check;
-mod journal;
+pub(super) mod journal;
+mod retention;
 mod run;
 pub(super) mod setup;
 

@@ -7,6 +7,7 @@ use std::{path::Path, sync::Arc};
 use super::{
     dry_run, index_check,
     journal::RunJournal,
+    retention::RetentionRenewal,
     setup::{RunContext, field_rules, kept_from, load_config, open_session, recall_decisions},
 };
 use crate::{
@@ -182,14 +183,26 @@ async fn load_into_engine(context: RunContext<'_>, resources: Resources) -> RunR
     // It is set only here, so this cannot fail.
     let _ = metrics.engine.set(engine_name);
     let rules = alerts.as_ref().map(|alerts| Arc::clone(&alerts.rules));
-    let kept_from = kept_from(plan, &engine, log);
-    let mut config = LoadConfig { alerts, ..load_config(plan, context.pipeline(source), fields) };
-    config.settings.kept_from = kept_from;
+    let config = LoadConfig { alerts, ..load_config(plan, context.pipeline(source), fields) };
+    let kept_from = config.settings.kept_from.clone();
+    kept_from.replace(self::kept_from(plan, &engine, log));
     let engine = Arc::new(engine);
-    let mut journal = RunJournal::new(target.clone());
+    let mut journal = RunJournal::new(target.clone(), plan.command);
     let loading = pipeline::load(config, Arc::clone(&engine), store);
-    let end =
-        if plan.follow { journal.record_while(loading, metrics, log).await } else { loading.await };
+    let end = if plan.follow {
+        let renewal = RetentionRenewal {
+            read: async || engine.current_retention().await,
+            retention: engine.retention(),
+            index_by: plan.index_by,
+            kept_from,
+            clock: environment::now,
+            log,
+        };
+        let loading = Box::pin(renewal.renew_while(loading));
+        journal.record_while(loading, metrics, log).await
+    } else {
+        loading.await
+    };
     let LoadEnd { run: RunEnd { outcome, mut store, matches }, inventory, alerts } = end;
     let alerts = rules.zip(alerts).map(|(rules, end)| AlertResult { rules, matches, end });
     let mut outcome = outcome.map_err(Failure::from);

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 
+use super::retention::log_kept_from;
 use crate::{
     aws::{Clock, Session},
     checkpoint::{self, CheckpointReader},
@@ -18,7 +19,7 @@ use crate::{
             queues::{QueueAcknowledgers, QueueReading},
         },
     },
-    normalize::{FieldRegistry, FieldShape, Rules, Settings},
+    normalize::{FieldRegistry, FieldShape, KeptFrom, Rules, Settings},
     pipeline::{LoadAlerts, LoadConfig, PipelineConfig, alert::delivery::DeliveryConfig},
     report::{Log, Metrics},
     shutdown::{ShutdownSignal, ShutdownTrigger},
@@ -160,11 +161,7 @@ pub(in crate::cli) fn recall_decisions(
 pub(in crate::cli) fn kept_from(plan: &Plan, engine: &Engine, log: &Log) -> Option<Timestamp> {
     let retention = engine.retention()?;
     let from = retention.kept_from(plan.index_by, environment::now())?;
-    let day = from.strftime("%Y-%m-%d");
-    log.info(
-        "retention",
-        format_args!("events are kept for {retention}: those before {day} are not loaded"),
-    );
+    log_kept_from(retention, from, log);
     Some(from)
 }
 
@@ -181,7 +178,7 @@ pub(in crate::cli) fn load_config(
             prefix: plan.index.as_str().to_owned(),
             index_by: plan.index_by,
             range: plan.range,
-            kept_from: None,
+            kept_from: KeptFrom::default(),
             keep_original: plan.keep_original,
         },
         retry: plan.retry,

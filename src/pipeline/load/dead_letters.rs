@@ -118,7 +118,7 @@ impl DeadLetterReader {
     fn has_expired(&self, index: &str) -> bool {
         let Settings { prefix, index_by, kept_from, .. } = &*self.settings;
         let end = index_by.time_range(prefix, index).and_then(|range| range.to);
-        end.zip(*kept_from).is_some_and(|(end, kept_from)| end <= kept_from)
+        end.is_some_and(|end| kept_from.is_past(end))
     }
 
     /// Makes a document of a record that was too long for the run that read it.

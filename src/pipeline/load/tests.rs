@@ -23,7 +23,7 @@ use crate::{
         Batch, CompressedText, DeadLetter, DeadLetterCause, DeadLetterContent, IndexCount,
         ListingSummary, Partition, Receipt,
     },
-    normalize::{FieldProfile, FieldRegistry, IndexBy, Rules, Settings, TimeRange},
+    normalize::{FieldProfile, FieldRegistry, IndexBy, KeptFrom, Rules, Settings, TimeRange},
     pipeline::{
         RunOutcome,
         job::WorkerOutput,
@@ -47,7 +47,7 @@ fn config(workers: usize) -> (LoadConfig, mpsc::Sender<SourceEvent>) {
             prefix: "cloudtrail".to_owned(),
             index_by: IndexBy::Month,
             range: ALWAYS,
-            kept_from: None,
+            kept_from: KeptFrom::default(),
             keep_original: false,
         },
         retry: RetrySelection::Due,
