@@ -15,7 +15,9 @@ use crate::{
     shutdown::shutdown_channel,
     sink::{
         self, Credentials, Service, Signing,
-        dashboards::{DashboardsClient, DashboardsError, DashboardsTarget, FieldListUpdate},
+        dashboards::{
+            DashboardsClient, DashboardsError, DashboardsTarget, FieldListUpdate, LocatedObject,
+        },
     },
 };
 
@@ -75,6 +77,12 @@ fn request_failure(error: sink::Error) -> Failure {
         sink::Error::Denied { status: 403, .. } => {
             Some("grant this user the rights to saved objects in this space or tenant")
         }
+        sink::Error::Refused { status: 413, .. } => Some(
+            "raise savedObjects.maxImportPayloadBytes, or the limit of the proxy before it, to 1 MiB or more",
+        ),
+        sink::Error::Refused { status: 422, .. } => Some(
+            "it is too old for these objects: update it to Kibana 8 or OpenSearch Dashboards 2",
+        ),
         sink::Error::Refused { .. } => Some("see the log of Kibana or OpenSearch Dashboards"),
         _ => None,
     };
@@ -106,8 +114,14 @@ pub(in crate::cli) async fn refresh_field_lists(
     client: &DashboardsClient,
     log: &Log,
 ) -> Result<Vec<Failure>, Failure> {
+    let patterns: Vec<_> =
+        objects_of(prefix)?.into_iter().filter(|object| object.kind == INDEX_PATTERN).collect();
+    let located = match client.locate(&patterns).await {
+        Ok(located) => located,
+        Err(error) => return Ok(vec![dashboards_failure(error)]),
+    };
     let mut failures = Vec::new();
-    for object in objects_of(prefix)?.iter().filter(|object| object.kind == INDEX_PATTERN) {
+    for LocatedObject { object, .. } in located {
         match client.refresh_fields(&object.id).await {
             Ok(FieldListUpdate::Refreshed(fields)) => {
                 let fields = format::plural(fields as u64, "field");

@@ -60,6 +60,20 @@ impl SavedObject {
     pub fn to_json(&self) -> &Value {
         &self.json
     }
+
+    /// Returns the object with a suffix at the end of its id, and of the ids that it refers to: another object, of the same
+    /// content, that refers to the others with this suffix.
+    #[must_use]
+    pub fn with_id_suffix(&self, suffix: &str) -> Self {
+        let mut object = self.clone();
+        object.id.push_str(suffix);
+        object.json["id"] = object.id.as_str().into();
+        for reference in object.json["references"].as_array_mut().into_iter().flatten() {
+            let id = format!("{}{suffix}", reference["id"].as_str().unwrap_or_default());
+            reference["id"] = id.into();
+        }
+        object
+    }
 }
 
 /// Returns the saved objects for the indices of a prefix.
@@ -697,6 +711,19 @@ mod tests {
         assert_eq!(others[0].title, "acme-*");
         assert!(others.iter().all(|other| !ids.contains(&other.id)));
         assert!(others.iter().all(|other| other.title.contains("acme")));
+    }
+
+    #[test]
+    fn a_suffix_changes_ids_and_references_alike() {
+        let plain = saved_objects(&dashboards(), "cloudtrail");
+        let own: Vec<_> = plain.iter().map(|object| object.with_id_suffix("~security")).collect();
+        check_references(&own);
+        for (plain, own) in plain.iter().zip(&own) {
+            assert_eq!(own.id, format!("{}~security", plain.id));
+            assert_eq!(own.to_json()["id"], own.id.as_str());
+            let without = own.to_json().to_string().replace("~security\"", "\"");
+            assert_eq!(without, plain.to_json().to_string());
+        }
     }
 
     #[test]

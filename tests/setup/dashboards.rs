@@ -1,5 +1,7 @@
 //! Dashboards in Kibana and OpenSearch Dashboards: fakes of both, beside a real engine.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{Corner, Engine, SetupRun};
@@ -166,6 +168,115 @@ fn space_tenant_base_path_and_login_come_from_the_url() {
     setup.run_at(&url, &[]).exits(0);
     assert!(setup.count("global", "dashboard") > 7);
     assert_eq!(setup.api.objects("__user__").len(), 0);
+}
+
+/// Returns the ids that objects refer to, and those of the objects.
+fn references_and_ids(setup: &Setup, of: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let objects = setup.api.objects(of);
+    let references = objects.values().flat_map(|object| object["references"].as_array().unwrap());
+    let references = references.map(|reference| reference["id"].as_str().unwrap().to_owned());
+    (references.collect(), objects.keys().map(|(_, id)| id.clone()).collect())
+}
+
+#[test]
+fn each_space_has_its_own_objects_whichever_comes_first() {
+    for order in [["default", "security", "ops"], ["security", "default", "ops"]] {
+        let setup = Setup::with(Product::Kibana);
+        setup.api.state().spaces.extend(["security".to_owned(), "ops".to_owned()]);
+        let run = |space: &str, arguments: &[&str]| match space {
+            "default" => setup.run(arguments),
+            space => setup.run_at(&format!("{}/s/{space}", setup.api.url()), arguments),
+        };
+        for space in order {
+            run(space, &[]).exits(0).prints(["create dashboard"]);
+            let (references, ids) = references_and_ids(&setup, space);
+            assert!(references.is_subset(&ids), "{space}: links lead to its own objects");
+        }
+        let made = order.map(|space| setup.api.objects(space));
+        assert_eq!((made[0].len(), made[0].len()), (made[1].len(), made[2].len()));
+        let writes = setup.api.state().writes.len();
+        for space in order {
+            run(space, &[]).exits(0).prints(["0 created, 0 changed, 0 deleted"]);
+        }
+        assert_eq!(order.map(|space| setup.api.objects(space)), made);
+        assert_eq!(setup.api.state().writes.len(), writes, "nothing was written again");
+        // The default space has a second name.
+        let url = format!("{}/s/default/app/home", setup.api.url());
+        setup.api.state().spaces.insert("default".to_owned());
+        setup.run_at(&url, &[]).exits(0).prints(["0 created, 0 changed, 0 deleted"]);
+        for (number, space) in order.into_iter().enumerate() {
+            run(space, &["--remove"]).exits(0).prints([" 0 not possible"]);
+            assert_eq!(setup.api.objects(space).len(), 0, "{space}");
+            for (later, made) in order.into_iter().zip(&made).skip(number + 1) {
+                assert_eq!(setup.api.objects(later), *made, "{later} keeps its own");
+            }
+            run(space, &["--remove"]).exits(0).prints(["nothing to do"]);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_imported_by_hand_decides_the_ids_of_its_space() {
+    let setup = Setup::with(Product::Kibana);
+    setup.api.state().spaces.insert("security".to_owned());
+    // The default space imported the file, and what another space did not get is there.
+    setup.run(&[]).exits(0);
+    let plain = setup.api.objects("default");
+    setup.run(&["--remove"]).exits(0);
+    let security = format!("{}/s/security", setup.api.url());
+    for ((kind, id), object) in &plain {
+        setup.api.put("security", kind, id, &object["attributes"]);
+    }
+    setup.run_at(&security, &[]).exits(0).prints(["0 created, 0 changed"]);
+    // Their ids are taken, so the default space gets others.
+    setup.run(&[]).exits(0).prints(["create dashboard"]);
+    let (references, ids) = references_and_ids(&setup, "default");
+    assert!(references.is_subset(&ids));
+    assert_eq!(ids.len(), plain.len(), "nothing is left of a first attempt");
+    assert!(ids.iter().all(|id| id.ends_with("~default")), "{ids:?}");
+    setup.run(&[]).exits(0).prints(["0 created, 0 changed"]);
+    setup.run(&["--remove"]).exits(0);
+    assert_eq!(setup.api.objects("default").len(), 0);
+    assert_eq!(setup.api.objects("security").len(), plain.len());
+}
+
+#[test]
+fn each_tenant_has_its_own_objects() {
+    let setup = Setup::with(Product::OpenSearchDashboards);
+    let tenants = ["__user__", "global", "team"];
+    let run = |tenant: &str, arguments: &[&str]| {
+        let url = format!("{}/app/home?security_tenant={tenant}", setup.api.url());
+        setup.run_at(&url, arguments)
+    };
+    for tenant in tenants {
+        run(tenant, &[]).exits(0).prints(["create dashboard"]);
+        run(tenant, &[]).exits(0).prints(["0 created, 0 changed, 0 deleted"]);
+    }
+    let made = setup.api.objects("team");
+    run("global", &["--remove"]).exits(0);
+    assert_eq!(setup.api.objects("global").len(), 0);
+    assert_eq!(
+        (setup.api.objects("team"), setup.api.objects("__user__").len()),
+        (made.clone(), made.len())
+    );
+}
+
+#[test]
+fn a_file_that_is_refused_as_a_whole_is_explained_and_can_be_repeated() {
+    for (product, of) in BOTH {
+        let setup = Setup::with(product);
+        setup.api.state().max_bytes = 50_000;
+        let run = setup.run(&[]).exits(3).prints(["done in part"]);
+        run.says(["413", "hint: raise savedObjects.maxImportPayloadBytes"]);
+        assert_eq!(setup.api.objects(of).len(), 0);
+        setup.api.state().max_bytes = 25 << 20;
+        setup.api.state().last_version = [7, 9, 0];
+        let run = setup.run(&[]).exits(3).prints(["done in part"]);
+        run.says(["422", "more recent version", "hint: it is too old"]);
+        assert_eq!(setup.api.objects(of).len(), 0);
+        setup.api.state().last_version = [7, 10, 0];
+        setup.run(&[]).exits(0).prints(["create dashboard"]);
+    }
 }
 
 #[test]

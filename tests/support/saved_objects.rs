@@ -37,6 +37,10 @@ pub(crate) struct State {
     pub(crate) signer: Option<(String, String)>,
     /// Whether the user may only read.
     pub(crate) read_only: bool,
+    /// The longest body that is accepted.
+    pub(crate) max_bytes: usize,
+    /// The version of objects that the product knows.
+    pub(crate) last_version: [u32; 3],
     /// Errors of single objects in an import, by id.
     pub(crate) refused: BTreeMap<String, Value>,
     /// The fields of the indices; `None` if no index matches.
@@ -62,6 +66,11 @@ impl SavedObjectsApi {
             login: None,
             signer: None,
             read_only: false,
+            max_bytes: 25 << 20,
+            last_version: match product {
+                Product::Kibana => [8, 12, 0],
+                Product::OpenSearchDashboards => [7, 10, 0],
+            },
             refused: BTreeMap::new(),
             fields: None,
             objects: BTreeMap::new(),
@@ -121,6 +130,9 @@ impl State {
             && request.header("authorization") != Some(login)
         {
             return error(401, "Unauthorized");
+        }
+        if request.body.len() > self.max_bytes {
+            return error(413, "Payload content length greater than maximum allowed");
         }
         if let Some((key, secret)) = &self.signer
             && let Err(why) = signature::check(&as_wire(request), key, secret)
@@ -237,11 +249,19 @@ impl State {
         if let Some(refusal) = lines.iter().find_map(|object| self.too_new(object)) {
             return refusal;
         }
+        let places = lines.iter().map(|object| self.place(of, object)).collect::<Vec<_>>();
+        let moved: BTreeMap<Key, String> = places
+            .iter()
+            .filter_map(|place| match place {
+                Place::Moved { key, id } => Some((key.clone(), id.clone())),
+                _ => None,
+            })
+            .collect();
         let known = self.objects.entry(of.to_owned()).or_default();
         let of_file: BTreeSet<Key> =
             lines.iter().map(|object| (text(&object["type"]), text(&object["id"]))).collect();
         let (mut errors, mut results) = (Vec::new(), Vec::new());
-        for object in &lines {
+        for (object, place) in lines.iter().zip(places) {
             let (kind, id) = (text(&object["type"]), text(&object["id"]));
             let title = object["attributes"]["title"].clone();
             let mut fail = |error: Value| {
@@ -250,7 +270,7 @@ impl State {
                     json!({ "id": id, "type": kind, "title": title, "meta": meta, "error": error }),
                 );
             };
-            let key = (kind.clone(), id.clone());
+            let mut key = (kind.clone(), id.clone());
             let missing = missing_references(object, &of_file, known);
             if !["index-pattern", "search", "visualization", "dashboard"].contains(&kind.as_str()) {
                 fail(json!({ "type": "unsupported_type" }));
@@ -258,12 +278,27 @@ impl State {
                 fail(error.clone());
             } else if !missing.is_empty() {
                 fail(json!({ "type": "missing_references", "references": missing }));
+            } else if matches!(place, Place::Ambiguous) {
+                fail(json!({ "type": "ambiguous_conflict", "destinations": [] }));
             } else if known.contains_key(&key) && !overwrite {
                 fail(json!({ "type": "conflict" }));
             } else {
                 let meta = json!({ "title": title, "icon": "x" });
-                let overwritten = known.insert(key, object.clone()).is_some();
                 let mut result = json!({ "type": kind, "id": id, "meta": meta });
+                let mut stored = object.clone();
+                for reference in stored["references"].as_array_mut().into_iter().flatten() {
+                    let to = (text(&reference["type"]), text(&reference["id"]));
+                    if let Some(id) = moved.get(&to) {
+                        reference["id"] = json!(id);
+                    }
+                }
+                if let Place::Moved { id: new_id, .. } = &place {
+                    result["destinationId"] = json!(new_id);
+                    stored["originId"] = json!(id);
+                    stored["id"] = json!(new_id);
+                    key.1.clone_from(new_id);
+                }
+                let overwritten = known.insert(key, stored).is_some();
                 if overwritten {
                     result["overwrite"] = true.into();
                 }
@@ -283,16 +318,36 @@ impl State {
         (200, answer)
     }
 
+    /// Returns where Kibana imports an object: ids are unique in all spaces together. An object that was imported under another
+    /// id before is found again by the id that it came from.
+    fn place(&self, of: &str, object: &Value) -> Place {
+        let key = (text(&object["type"]), text(&object["id"]));
+        let here = self.objects.get(of);
+        let is_here = here.is_some_and(|objects| objects.contains_key(&key));
+        if self.product == Product::OpenSearchDashboards || is_here {
+            return Place::Own;
+        }
+        let of_origin = here
+            .into_iter()
+            .flatten()
+            .filter(|((kind, _), stored)| *kind == key.0 && stored["originId"] == json!(key.1));
+        let found: Vec<String> = of_origin.map(|((_, id), _)| id.clone()).collect();
+        match found.as_slice() {
+            [id] => Place::Moved { id: id.clone(), key },
+            [] if self.objects.values().any(|objects| objects.contains_key(&key)) => {
+                Place::Moved { id: format!("{:016x}", fastrand::u64(..)), key }
+            }
+            [] => Place::Own,
+            _ => Place::Ambiguous,
+        }
+    }
+
     /// Refuses the whole file for an object that a newer product wrote.
     fn too_new(&self, object: &Value) -> Option<(u16, Value)> {
-        let last = match self.product {
-            Product::Kibana => [8, 12, 0],
-            Product::OpenSearchDashboards => [7, 10, 0],
-        };
         let kind = text(&object["type"]);
         let version = text(&object["migrationVersion"][&kind]);
         let numbers: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
-        (numbers.as_slice() > last.as_slice()).then(|| {
+        (numbers.as_slice() > self.last_version.as_slice()).then(|| {
             error(422, &format!("Document \"{}\" has property \"{kind}\" which belongs to a more recent version [{version}].", text(&object["id"])))
         })
     }
@@ -309,6 +364,16 @@ impl State {
             None => error(404, "No indices match pattern"),
         }
     }
+}
+
+/// Under which id an object is imported.
+enum Place {
+    /// Its own.
+    Own,
+    /// Another one, because another space has its own.
+    Moved { key: Key, id: String },
+    /// Several objects came from its id.
+    Ambiguous,
 }
 
 /// Returns the objects in the file of a multipart form.

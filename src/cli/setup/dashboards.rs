@@ -17,7 +17,10 @@ use crate::{
     dashboard::SavedObject,
     report::{Log, format},
     sink::{
-        dashboards::{DashboardsClient, DashboardsError, ObjectState, import_file},
+        dashboards::{
+            DashboardsClient, DashboardsError, ImportReport, LocatedObject, ObjectState,
+            RenamedObject, import_file,
+        },
         missing_privilege,
         provision::Action,
     },
@@ -33,8 +36,8 @@ pub(super) struct ObjectPlan {
 impl ObjectPlan {
     pub(super) async fn new(setup: &Setup<'_>, client: &DashboardsClient) -> Result<Self, Failure> {
         let objects = objects_of(setup.args.connection.index.as_str())?;
-        let states = match client.states(&objects).await {
-            Ok(states) => states,
+        let located = match client.locate(&objects).await {
+            Ok(located) => located,
             Err(DashboardsError::Request(crate::sink::Error::Denied {
                 status: 403,
                 source,
@@ -47,9 +50,10 @@ impl ObjectPlan {
         };
         let is_removal = setup.args.remove;
         let decide = |state| if is_removal { removal(state) } else { Some(change(state)) };
-        let objects = objects.into_iter().zip(states);
-        let objects =
-            objects.filter_map(|(object, state)| Some((object, decide(state)?))).collect();
+        let located = located.into_iter();
+        let objects = located
+            .filter_map(|LocatedObject { object, state }| Some((object, decide(state)?)))
+            .collect();
         Ok(Self { objects, unreadable: None })
     }
 
@@ -141,7 +145,7 @@ impl ObjectPlan {
         if imported.is_empty() {
             return Ok(());
         }
-        let report = match client.import(&imported).await {
+        let report = match self.import_with_own_ids(client, &imported).await {
             Ok(report) => report,
             Err(error) => {
                 outcome.failed(&dashboards_failure(error), log);
@@ -170,12 +174,44 @@ impl ObjectPlan {
             log.warn(
                 client.address(),
                 format_args!(
-                    "{number} got new ids, because another space has objects with these ids; links between them by id do \
-                     not work"
+                    "{number} got random ids, because another space has objects with these ids; the next setup imports \
+                     them again"
                 ),
             );
         }
         Ok(())
+    }
+
+    /// Imports objects. If another space has their ids, Kibana gives them random ones: then they are taken back, and imported
+    /// with ids that only this space has.
+    async fn import_with_own_ids(
+        &self,
+        client: &DashboardsClient,
+        objects: &[SavedObject],
+    ) -> Result<ImportReport, DashboardsError> {
+        let report = client.import(objects).await?;
+        let is_first = self.objects.iter().all(|(_, action)| *action == Action::Create);
+        let own = client.with_own_ids(objects).filter(|_| is_first && !report.renamed.is_empty());
+        let Some(own) = own else { return Ok(report) };
+        // From the end: an object stands behind those that it refers to.
+        for object in objects.iter().rev() {
+            let is_object =
+                |other: &&RenamedObject| other.kind == object.kind && other.id == object.id;
+            let id = match report.renamed.iter().find(is_object) {
+                Some(renamed) if renamed.is_replacement => continue,
+                Some(renamed) => &renamed.new_id,
+                None => &object.id,
+            };
+            client.delete(object.kind, id).await?;
+        }
+        let mut report = client.import(&own).await?;
+        for refused in &mut report.refused {
+            let at = own.iter().position(|own| own.kind == refused.kind && own.id == refused.id);
+            if let Some(object) = at.and_then(|at| objects.get(at)) {
+                refused.id.clone_from(&object.id);
+            }
+        }
+        Ok(report)
     }
 
     async fn delete(
@@ -187,7 +223,7 @@ impl ObjectPlan {
         // From the end: an object stands behind those that it refers to.
         let deleted = self.objects.iter().rev().filter(|(_, action)| *action == Action::Delete);
         for (object, action) in deleted {
-            match client.delete(object).await {
+            match client.delete(object.kind, &object.id).await {
                 Ok(_) => outcome.done(action),
                 Err(error) => outcome.failed(&dashboards_failure(error), log),
             }

@@ -23,10 +23,23 @@ const BOUNDARY: &str = "trailload-saved-objects";
 pub struct ImportReport {
     /// Number of objects that were imported.
     pub imported: u64,
-    /// Objects that Kibana imported under another id, because another space has an object with that id: type and id.
-    pub renamed: Vec<(String, String)>,
+    /// Objects that Kibana imported under another id, because another space has an object with that id.
+    pub renamed: Vec<RenamedObject>,
     /// The objects that were refused.
     pub refused: Vec<RefusedObject>,
+}
+
+/// An object that was imported under another id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenamedObject {
+    /// The type.
+    pub kind: String,
+    /// The id in the file.
+    pub id: String,
+    /// The id in the space.
+    pub new_id: String,
+    /// Whether it replaced an object with that id, such as a copy that a person made.
+    pub is_replacement: bool,
 }
 
 /// An object that was refused.
@@ -87,7 +100,12 @@ impl ImportReport {
         let results = response["successResults"].as_array().into_iter().flatten();
         let renamed = results
             .filter(|result| result["destinationId"].is_string())
-            .map(|result| (text(&result["type"]), text(&result["id"])))
+            .map(|result| RenamedObject {
+                kind: text(&result["type"]),
+                id: text(&result["id"]),
+                new_id: text(&result["destinationId"]),
+                is_replacement: result["overwrite"] == true,
+            })
             .collect();
         let refused: Vec<_> =
             response["errors"].as_array().into_iter().flatten().map(refused).collect();
@@ -149,7 +167,13 @@ mod tests {
             { "type": "dashboard", "id": "b", "destinationId": "c", "meta": {} } ] });
         let report = ImportReport::parse(&all).unwrap();
         assert_eq!(report.imported, 54);
-        assert_eq!(report.renamed, [("dashboard".to_owned(), "b".to_owned())]);
+        let renamed = RenamedObject {
+            kind: "dashboard".to_owned(),
+            id: "b".to_owned(),
+            new_id: "c".to_owned(),
+            is_replacement: false,
+        };
+        assert_eq!(report.renamed, [renamed]);
         assert_eq!(report.refused, []);
         for unknown in [
             json!({}),

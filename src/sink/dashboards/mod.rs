@@ -6,12 +6,14 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `target` | URL, space and tenant |
+//! | `namespace` | which ids objects have in a space or workspace |
 //! | `ownership` | who wrote an object, and which version of it is there |
 //! | `import` | the body of an import, and its response |
 //! | `field_list` | the list of fields that OpenSearch Dashboards stores |
 
 mod field_list;
 mod import;
+mod namespace;
 mod ownership;
 mod target;
 
@@ -20,7 +22,8 @@ use std::fmt;
 use serde_json::{Value, json};
 
 pub use self::field_list::FieldListUpdate;
-pub use self::import::{ImportProblem, ImportReport, RefusedObject, import_file};
+pub use self::import::{ImportProblem, ImportReport, RefusedObject, RenamedObject, import_file};
+pub use self::namespace::LocatedObject;
 pub use self::ownership::ObjectState;
 pub use self::target::{DashboardsTarget, InvalidDashboardsUrl};
 use super::{
@@ -80,6 +83,9 @@ pub struct DashboardsClient {
     shutdown: ShutdownSignal,
     product: Product,
     version: Option<String>,
+    /// The space or workspace that the URL selects.
+    space: Option<String>,
+    workspace: Option<String>,
 }
 
 impl fmt::Display for Product {
@@ -106,8 +112,15 @@ impl DashboardsClient {
         let client = target.open_client(pending).await?;
         let policy = RetryPolicy::with_deadline(target.retry_deadline);
         let retry = RetryContext::new(policy, client.address(), log, shutdown.clone());
-        let mut connected =
-            Self { client, retry, shutdown, product: Product::Kibana, version: None };
+        let mut connected = Self {
+            client,
+            retry,
+            shutdown,
+            product: Product::Kibana,
+            version: None,
+            space: target.space().map(str::to_owned),
+            workspace: target.workspace().map(str::to_owned),
+        };
         let response = connected.identify().await?;
         let named = PRODUCT_HEADERS.iter().find(|(name, _)| response.headers.contains_key(*name));
         let version = response.json["version"]["number"].as_str().map(str::to_owned);
@@ -156,14 +169,7 @@ impl DashboardsClient {
     }
 
     /// Returns for each object what is stored under its type and id.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`DashboardsError`] if the objects cannot be read.
-    pub async fn states(
-        &self,
-        objects: &[SavedObject],
-    ) -> Result<Vec<ObjectState>, DashboardsError> {
+    async fn states(&self, objects: &[SavedObject]) -> Result<Vec<ObjectState>, DashboardsError> {
         let action = "reading saved objects";
         let wanted: Value =
             objects.iter().map(|object| json!({ "type": object.kind, "id": object.id })).collect();
@@ -201,9 +207,9 @@ impl DashboardsClient {
     /// # Errors
     ///
     /// Returns [`DashboardsError`] if it may not be deleted.
-    pub async fn delete(&self, object: &SavedObject) -> Result<bool, DashboardsError> {
-        let path = format!("api/saved_objects/{}/{}", object.kind, object.id);
-        let action = format!("deleting {} '{}'", object.kind, object.id);
+    pub async fn delete(&self, kind: &str, id: &str) -> Result<bool, DashboardsError> {
+        let path = format!("api/saved_objects/{kind}/{id}");
+        let action = format!("deleting {kind} '{id}'");
         let api = self.api();
         let deleting = api.send(Method::Delete, &path, None, &action);
         let response = unless_immediate(&self.shutdown, &self.client, deleting).await?;

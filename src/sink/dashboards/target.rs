@@ -43,6 +43,12 @@ const TENANT_PARAMETER: &str = "security_tenant";
 /// The first segment of the pages of both products; the segments before it are the base path and the space.
 const PAGES: &str = "app";
 
+/// The segment before the name of a space of Kibana.
+const SPACES: &str = "s";
+
+/// The segment before the id of a workspace of OpenSearch Dashboards.
+const WORKSPACES: &str = "w";
+
 /// Which Kibana or OpenSearch Dashboards objects are imported into.
 #[derive(Clone)]
 pub struct DashboardsTarget {
@@ -105,6 +111,21 @@ impl DashboardsTarget {
             tenant,
             retry_deadline: RETRY_DEADLINE,
         })
+    }
+
+    /// Returns the name of the space that the URL selects in Kibana.
+    pub(super) fn space(&self) -> Option<&str> {
+        self.last_segment_after(SPACES)
+    }
+
+    /// Returns the id of the workspace that the URL selects in OpenSearch Dashboards.
+    pub(super) fn workspace(&self) -> Option<&str> {
+        self.last_segment_after(WORKSPACES)
+    }
+
+    fn last_segment_after(&self, name: &str) -> Option<&str> {
+        let (before, last) = self.url.path().trim_end_matches('/').rsplit_once('/')?;
+        (before.rsplit('/').next() == Some(name) && !last.is_empty()).then_some(last)
     }
 
     /// Opens a client. Sends nothing; with SigV4, credentials are fetched.
@@ -175,6 +196,21 @@ mod tests {
             let target = target(url);
             assert_eq!((target.url.as_str(), target.tenant.as_deref()), (base, tenant), "{url}");
             assert_eq!(target.headers().contains_key(TENANT_HEADER), tenant.is_some());
+        }
+    }
+
+    #[test]
+    fn the_space_and_the_workspace_are_the_end_of_the_path() {
+        for (url, space, workspace) in [
+            ("http://k:5601", None, None),
+            ("http://k:5601/s", None, None),
+            ("http://k:5601/s/security/app/home", Some("security"), None),
+            ("http://k:5601/kibana/s/default/", Some("default"), None),
+            ("http://k:5601/s/a/b", None, None),
+            ("http://o/_dashboards/w/Xy3_z/app/home", None, Some("Xy3_z")),
+        ] {
+            let target = target(url);
+            assert_eq!((target.space(), target.workspace()), (space, workspace), "{url}");
         }
     }
 
