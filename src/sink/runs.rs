@@ -11,13 +11,10 @@ use thiserror::Error;
 
 use super::{
     cause::Cause,
-    engine::{DocumentIndex, DocumentKind, Target},
+    engine::{DocumentIndex, DocumentKind, RUNS_SUFFIX, Target},
     error::Error,
 };
 use crate::pending::PendingRequests;
-
-/// What follows the prefix in the name of the index.
-const SUFFIX: &str = "-runs";
 
 /// The longest time for all requests together.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -52,7 +49,7 @@ pub async fn write_run(target: Target, id: &str, document: Bytes) -> Result<(), 
 }
 
 async fn write(mut target: Target, id: &str, document: Bytes) -> Result<(), RunWriteError> {
-    target.prefix.push_str(SUFFIX);
+    target.prefix.push_str(RUNS_SUFFIX);
     target.request_timeout = DEADLINE;
     let pending = PendingRequests::default();
     let index = DocumentIndex::open(DocumentKind::Run, target, pending).await?;

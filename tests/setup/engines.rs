@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Corner, Engine, SetupRun, setting, templates};
+use super::{Corner, Engine, SetupRun, setting, templates, without_times};
 use crate::engine::on_every_engine;
-use crate::support::events::{events, records};
+use crate::support::events::{event_with, events, records};
 use crate::support::load::Desk;
 
 on_every_engine!(
@@ -15,6 +15,11 @@ on_every_engine!(
     a_newer_template_is_named_and_left_alone,
     the_settings_of_the_user_survive_and_apply_to_the_next_month,
     a_load_keeps_what_setup_made,
+    nothing_is_left_in_the_engine_after_a_removal,
+    objects_of_an_older_version_are_brought_up_to_date,
+    a_field_limit_that_was_raised_stays,
+    two_setups_at_once_make_the_same,
+    a_removal_during_a_load_breaks_nothing,
 );
 
 fn a_second_setup_changes_nothing(corner: &Corner) {
@@ -74,7 +79,8 @@ fn remove_leaves_what_others_made(corner: &Corner) {
     let file = desk.file("a.json", records(&events(0..20)));
     SetupRun::of(corner, &["--retention", "none"]).exits(0);
     desk.load(&file, corner.url()).with(corner.index()).run().exits(0);
-    SetupRun::of(corner, &["--remove"]).exits(0).prints(["4 deleted"]);
+    // With the template of the index of runs, which the load installed.
+    SetupRun::of(corner, &["--remove"]).exits(0).prints(["5 deleted"]);
     assert_eq!(templates(corner), before);
     assert_eq!(corner.count(), 20, "events stay");
     SetupRun::of(corner, &["--remove"]).exits(0).prints(["0 deleted"]);
@@ -163,7 +169,8 @@ fn a_load_keeps_what_setup_made(corner: &Corner) {
         all
     };
     let after = templates(corner);
-    assert_eq!(after[0], before[0], "the index template");
+    let index_template = |all: &Value| all[0]["index_templates"][0].clone();
+    assert_eq!(index_template(&after), index_template(&before));
     assert_eq!(kept(&after), kept(&before));
     let index = format!("{}-2024.01", corner.prefix());
     assert_eq!(setting(corner, &index, "/number_of_replicas"), "0");
@@ -175,4 +182,161 @@ fn a_load_keeps_what_setup_made(corner: &Corner) {
     let about = corner.ask("GET", "/_cluster/stats?filter_path=nodes.versions", &Value::Null);
     let is_opensearch_3 = about["nodes"]["versions"][0].as_str().unwrap().starts_with("3.");
     assert_eq!(created < 1_704_070_800_000, is_opensearch_3, "{about} {created}");
+}
+
+/// Returns all objects of the cluster whose names hold the prefix: other tests use the same engine.
+fn cluster_state(corner: &Corner) -> Value {
+    let mut state = corner.ask("GET", "/_cluster/state/metadata", &Value::Null);
+    without_times(&mut state);
+    let mut found = json!({});
+    named(&state["metadata"], corner.prefix(), "", &mut found);
+    found
+}
+
+/// Collects the members whose names hold the prefix, by their paths, without the counters that each change raises.
+fn named(value: &Value, prefix: &str, path: &str, found: &mut Value) {
+    for (name, member) in value.as_object().into_iter().flatten() {
+        let path = format!("{path}/{name}");
+        if name.contains(prefix) {
+            let mut member = member.clone();
+            for counter in [
+                "version",
+                "mapping_version",
+                "settings_version",
+                "aliases_version",
+                "routing_num_shards",
+            ] {
+                member.as_object_mut().map(|members| members.remove(counter));
+            }
+            found[path] = member;
+        } else {
+            named(member, prefix, &path, found);
+        }
+    }
+}
+
+fn nothing_is_left_in_the_engine_after_a_removal(corner: &Corner) {
+    let prefix = corner.prefix();
+    // What others made: an index beside the months, and templates.
+    corner.ask("PUT", &format!("/{prefix}-theirs"), &Value::Null);
+    let theirs = json!({ "index_patterns": [format!("{prefix}x-*")] });
+    corner.ask("PUT", &format!("/_index_template/{prefix}x"), &theirs);
+    let before = cluster_state(corner);
+    assert!(before.to_string().contains(&format!("{prefix}-theirs")), "{before}");
+    SetupRun::of(corner, &["--retention", "36500d", "--replicas", "0"]).exits(0);
+    let desk = Desk::new();
+    let file = desk.file("a.json", records(&events(0..20)));
+    desk.load(&file, corner.url()).with(corner.index()).run().exits(0);
+    assert_ne!(cluster_state(corner), before);
+    SetupRun::of(corner, &["--remove"]).exits(0).prints([" 0 not possible"]);
+    // Documents are not setup's: those of events and of runs stay until somebody deletes their indices.
+    for index in ["2024.01", "2024.02", "runs"] {
+        corner.ask("DELETE", &format!("/{prefix}-{index}"), &Value::Null);
+    }
+    assert_eq!(cluster_state(corner), before);
+}
+
+fn objects_of_an_older_version_are_brought_up_to_date(corner: &Corner) {
+    let prefix = corner.prefix();
+    SetupRun::of(corner, &["--retention", "400d", "--replicas", "0"]).exits(0);
+    let current = templates(corner);
+    // As the first version left them: one index template without components, and a lower version.
+    corner.ask("DELETE", &format!("/_index_template/{prefix}"), &Value::Null);
+    corner.ask("DELETE", &format!("/_component_template/{prefix}-settings"), &Value::Null);
+    let older = json!({
+        "index_patterns": [prefix, format!("{prefix}-*")], "priority": 100,
+        "composed_of": [format!("{prefix}-discovered")], "version": 1,
+        "_meta": { "managed_by": "trailload", "version": 1, "index_by": "month" },
+        "template": { "mappings": { "dynamic": false, "properties": { "eventName": { "type": "keyword" } } } },
+    });
+    corner.ask("PUT", &format!("/_index_template/{prefix}"), &older);
+    let run = SetupRun::of(corner, &[]).exits(0);
+    run.prints([
+        &format!("change index template '{prefix}': version 1 becomes "),
+        &format!("create component template '{prefix}-settings'"),
+        "keep   component template",
+        "1 created, 1 changed, 0 deleted",
+    ]);
+    assert_eq!(templates(corner), current);
+    SetupRun::of(corner, &[]).exits(0).prints(["0 created, 0 changed, 0 deleted"]);
+}
+
+/// Returns the field limit of the index template.
+fn field_limit(corner: &Corner) -> Value {
+    let found = corner.ask("GET", &format!("/_index_template/{}", corner.prefix()), &Value::Null);
+    let template = &found["index_templates"][0]["index_template"];
+    let limit = "/template/settings/index/mapping/total_fields/limit";
+    template.pointer(limit).cloned().unwrap_or_default()
+}
+
+fn a_field_limit_that_was_raised_stays(corner: &Corner) {
+    let (desk, prefix) = (Desk::new(), corner.prefix());
+    let file = desk.file("a.json", records(&events(0..20)));
+    let load = desk.load(&file, corner.url()).with(corner.index());
+    load.clone().with(["--max-fields", "20000"]).run().exits(0);
+    assert_eq!(field_limit(corner), "40000");
+    // Another version of the template: the next load and the next setup install theirs.
+    for _ in 0..2 {
+        let path = format!("/_index_template/{prefix}");
+        let found = corner.ask("GET", &path, &Value::Null);
+        let mut template = found["index_templates"][0]["index_template"].clone();
+        template["version"] = json!(1);
+        template["_meta"]["version"] = json!(1);
+        without_times(&mut template);
+        corner.ask("PUT", &path, &template);
+        load.clone().with(["--reload"]).run().exits(0);
+        assert_eq!(field_limit(corner), "40000", "a load with the default limit");
+        corner.ask("PUT", &path, &template);
+        SetupRun::of(corner, &[]).exits(0).prints(["version 1 becomes "]);
+        assert_eq!(field_limit(corner), "40000", "a setup");
+    }
+    // The next month starts with it.
+    let next = desk.file("b.json", records(&events(20..40)));
+    desk.load(&next, corner.url()).with(corner.index()).run().exits(0);
+    for month in ["01", "02"] {
+        let index = format!("{prefix}-2024.{month}");
+        assert_eq!(setting(corner, &index, "/mapping/total_fields/limit"), "40000");
+    }
+}
+
+fn two_setups_at_once_make_the_same(corner: &Corner) {
+    let options = ["--retention", "400d", "--replicas", "0"];
+    std::thread::scope(|threads| {
+        let runs: Vec<_> =
+            (0..4).map(|_| threads.spawn(|| SetupRun::of(corner, &options))).collect();
+        for run in runs {
+            run.join().unwrap().exits(0);
+        }
+    });
+    SetupRun::of(corner, &options).exits(0).prints(["0 created, 0 changed, 0 deleted"]);
+}
+
+fn a_removal_during_a_load_breaks_nothing(corner: &Corner) {
+    let desk = Desk::new();
+    SetupRun::of(corner, &["--retention", "36500d"]).exits(0);
+    let numbers = 0..400;
+    let all: Vec<Value> = numbers
+        .clone()
+        .map(|number| {
+            let own = format!("parameter{number}");
+            event_with(number, "requestParameters", json!({ own: "v" }))
+        })
+        .collect();
+    let file = desk.file("a.json", records(&all));
+    let load = desk.load(&file, corner.url()).with(corner.index());
+    let load = load.with(["--batch", "16KiB", "--workers", "1"]);
+    std::thread::scope(|threads| {
+        let loading = threads.spawn(|| load.run());
+        // Whatever the load is doing at each of these moments.
+        for _ in 0..3 {
+            SetupRun::of(corner, &["--remove"]);
+            SetupRun::of(corner, &["--retention", "36500d"]);
+        }
+        SetupRun::of(corner, &["--remove"]);
+        loading.join().unwrap().exits(0).counted([400, 400, 0, 0]);
+    });
+    assert_eq!(corner.found(&json!({ "exists": { "field": "eventName" } })), 400);
+    SetupRun::of(corner, &[]).exits(0);
+    SetupRun::of(corner, &["--remove"]).exits(0);
+    assert_eq!(templates(corner)[0]["index_templates"], json!([]));
 }

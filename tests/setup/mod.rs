@@ -73,12 +73,6 @@ pub(crate) fn templates(corner: &Corner) -> Value {
     let kinds = ["index_template", "component_template"];
     let mut found = json!(kinds.map(|kind| listed(corner, kind)));
     without_times(&mut found);
-    // The template for documents about runs is made by loads.
-    for list in found.as_array_mut().unwrap().iter_mut().filter_map(Value::as_object_mut) {
-        for entries in list.values_mut().filter_map(Value::as_array_mut) {
-            entries.retain(|entry| !entry["name"].as_str().unwrap_or_default().ends_with("-runs"));
-        }
-    }
     found
 }
 
@@ -92,7 +86,7 @@ fn listed(corner: &Corner, kind: &str) -> Value {
     }
 }
 
-fn without_times(value: &mut Value) {
+pub(crate) fn without_times(value: &mut Value) {
     match value {
         Value::Object(members) => {
             members.retain(|name, _| !name.ends_with("_date_millis") && !name.ends_with("_date"));

@@ -22,6 +22,9 @@ use crate::{
     sink::{cause::Cause, error::Error},
 };
 
+/// What follows the prefix of events in the name of the index with documents about runs.
+pub(in crate::sink) const RUNS_SUFFIX: &str = "-runs";
+
 /// What the documents of an index are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sink) enum DocumentKind {

@@ -427,7 +427,10 @@ impl Mappings {
         let fields = self.fields.properties(0, known);
         let mappings = json!({ "properties": fields });
         let has_fields = !properties::is_empty(&fields);
-        let settings = self.templates().index_settings(name);
+        // `trailload setup` may have been run since this run began.
+        let setup = templates::fetch_component(api, &self.templates().setup_name()).await?;
+        let setup = setup.as_ref().and_then(SetupTemplate::from_component);
+        let settings = self.templates().index_settings(name, setup.as_ref());
         let settings = settings.filter(|_| !self.lacks_age_setting.load(Ordering::Relaxed));
         let mut bodies = Vec::new();
         if let Some(settings) = settings {

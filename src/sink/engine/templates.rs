@@ -85,9 +85,13 @@ impl Templates {
         Self { field_limit: self.field_limit.max(theirs.unwrap_or(0)), ..self }
     }
 
-    /// Returns the settings that a new index is created with, if its lifecycle is managed: those of its age.
-    pub(super) fn index_settings(&self, index: &str) -> Option<Value> {
-        let setup = self.setup.as_ref()?;
+    /// Returns the settings that a new index is created with, if `setup` manages its lifecycle: those of its age.
+    pub(super) fn index_settings(
+        &self,
+        index: &str,
+        setup: Option<&SetupTemplate>,
+    ) -> Option<Value> {
+        let setup = setup?;
         if setup.retention.is_none() && setup.lifecycle.is_none() {
             return None;
         }
@@ -296,6 +300,8 @@ pub(super) async fn inspect(
     overwrite: Overwrite,
 ) -> Result<Option<PendingTemplates>, Error> {
     let Some(existing) = fetch_index_template(api, &templates).await? else { return Ok(None) };
+    let ours = existing.as_ref().filter(|template| is_managed(template));
+    let templates = templates.keeping_field_limit(ours);
     let component_template = inspect_component(api, &templates, fields, overwrite).await?;
     let settings = fetch_component(api, &templates.settings_name()).await?;
     let settings_template = settings.is_none().then(settings_template);

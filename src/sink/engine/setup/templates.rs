@@ -10,7 +10,7 @@ use crate::{
     normalize::IndexBy,
     sink::{
         engine::{
-            paths,
+            RUNS_SUFFIX, paths,
             setup_template::{self, SetupTemplate},
             templates::{self, TemplateDecision, Templates, is_managed},
         },
@@ -26,6 +26,8 @@ pub(super) struct FoundTemplates {
     discovered: Option<Value>,
     setup: Option<Value>,
     settings: Option<Value>,
+    /// The index template of `PREFIX-runs`, which loads install.
+    runs: Option<Value>,
 }
 
 /// The core mapping is not needed to find templates.
@@ -33,11 +35,16 @@ fn names(prefix: &str) -> Templates {
     Templates::new(prefix, Value::Null, 0, IndexBy::default())
 }
 
+fn runs_name(prefix: &str) -> String {
+    format!("{prefix}{RUNS_SUFFIX}")
+}
+
 impl EngineSetup {
     /// Reads the templates of the prefix. The inner error is why they cannot be read.
     pub(super) async fn found_templates(&self) -> Result<Readable<FoundTemplates>, Error> {
         let api = self.reader.api();
         let names = names(self.reader.prefix());
+        let runs = self::names(&runs_name(self.reader.prefix()));
         let finding = async {
             let Some(index) = templates::fetch_index_template(&api, &names).await? else {
                 return Ok(Err("this engine has no index templates".to_owned()));
@@ -47,6 +54,7 @@ impl EngineSetup {
                 discovered: templates::fetch_component(&api, &names.component_name()).await?,
                 setup: templates::fetch_component(&api, &names.setup_name()).await?,
                 settings: templates::fetch_component(&api, &names.settings_name()).await?,
+                runs: templates::fetch_index_template(&api, &runs).await?.flatten(),
             }))
         };
         let found = readable(self.unless_immediate(finding).await)?;
@@ -190,6 +198,9 @@ impl FoundTemplates {
         if is_index_foreign {
             // The template of another program may name them.
             changes.retain(|change| !matches!(change.action, Action::Delete));
+        }
+        if let Some(template) = &self.runs {
+            changes.push(removal(ObjectKind::IndexTemplate, &runs_name(prefix), template));
         }
         changes
     }
