@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn ticks_are_few_and_at_round_times() {
         for (from, to, expected) in [
-            ("2024-03-05T11:42:18Z", "2024-03-05T12:37:50Z", "11:45, 12:00, 12:15, 12:30"),
+            ("2024-03-05T11:42:18Z", "2024-03-05T12:37:50Z", "11:50, 12:00, 12:10, 12:20, 12:30"),
             ("2024-03-05T20:00:00Z", "2024-03-06T04:00:00Z", "20:00, 22:00, Mar 6, 02:00, 04:00"),
             ("2024-03-05T00:00:00Z", "2024-03-08T00:00:00Z", "Mar 5, Mar 6, Mar 7, Mar 8"),
             ("2024-02-20T00:00:00Z", "2024-03-20T00:00:00Z", "Feb 26, Mar 4, Mar 11, Mar 18"),
@@ -263,7 +263,8 @@ mod tests {
     fn ranges_of_any_length_have_few_ticks() {
         let from = time("2013-11-05T11:42:18Z");
         let mut length = 1;
-        while let Some(to) = from.checked_add(length).filter(|to| value::date_time(*to).is_some()) {
+        while length < 2_500 * 365 * DAY {
+            let to = from + length;
             let axis = TimeAxis::new(from, to, TimeScale::for_range(from, to));
             assert!(axis.ticks().len() <= 7, "{length} {:?}", axis.ticks());
             length *= 3;

@@ -7,7 +7,13 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 
 use super::super::definition::{Dashboard, Data, Panel};
-use super::{Page, PageData, bars, html::Html, latest, limits::Details, panel, value};
+use super::{
+    Page, PageData, bars,
+    html::{Html, beginning},
+    latest,
+    limits::Details,
+    panel, value,
+};
 use crate::report::format::{count, plural};
 
 /// The style sheet.
@@ -19,10 +25,10 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 
 /// Writes the page.
 pub(super) fn write(page: &Page<'_>, details: Details, html: &mut Html) {
-    write_head(page, html);
+    write_head(page, details, html);
     html.raw("<body><a class=\"skip\" href=\"#main\">Skip to the dashboards</a>");
     bars::write_patterns(html);
-    write_header(page, html);
+    write_header(page, details, html);
     write_navigation(page, html);
     html.raw("<main id=\"main\">");
     for dashboard in &page.dashboards.dashboards {
@@ -33,12 +39,13 @@ pub(super) fn write(page: &Page<'_>, details: Details, html: &mut Html) {
     html.raw("</body></html>\n");
 }
 
-fn write_head(page: &Page<'_>, html: &mut Html) {
+fn write_head(page: &Page<'_>, details: Details, html: &mut Html) {
     html.raw("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"Content-Security-Policy\"");
     html.attribute("content", content_security_policy());
     html.raw("><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
     html.raw("<meta name=\"color-scheme\" content=\"light dark\"><meta name=\"referrer\" content=\"no-referrer\">");
-    html.element("<title>CloudTrail: ", &page.source, "</title><link rel=\"icon\"");
+    let source = beginning(&page.source, details.shown);
+    html.element("<title>CloudTrail: ", source, "</title><link rel=\"icon\"");
     html.attribute("href", ICON);
     html.raw("><style>");
     html.raw(STYLE);
@@ -53,17 +60,21 @@ fn content_security_policy() -> String {
     )
 }
 
-fn write_header(page: &Page<'_>, html: &mut Html) {
+fn write_header(page: &Page<'_>, details: Details, html: &mut Html) {
     html.raw("<header class=\"page\"><h1>CloudTrail report</h1><p>");
     for data in page.data.iter().filter(|data| data.data == Data::Events) {
         write_range(data, html);
         html.raw(", from ");
     }
-    html.element("<bdi class=\"source\">", &page.source, "</bdi>.</p>");
+    html.raw("<b>");
+    html.long_text(&page.source, details);
+    html.raw("</b>.</p>");
     if !page.notes.is_empty() {
         html.raw("<aside aria-label=\"Notes\"><ul>");
         for note in &page.notes {
-            html.element("<li>", note, "</li>");
+            html.raw("<li>");
+            html.long_text(note, details);
+            html.raw("</li>");
         }
         html.raw("</ul></aside>");
     }

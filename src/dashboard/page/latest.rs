@@ -50,9 +50,9 @@ fn write_table(
     html.raw("</tbody></table></div>");
 }
 
-/// Returns the value of a field with dots.
+/// Returns the value of a field, whether its parts are objects or it is one name with dots.
 fn field<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(document, |value, key| value.get(key))
+    document.get(path).or_else(|| path.split('.').try_fold(document, |value, key| value.get(key)))
 }
 
 fn write_cell(value: Option<&Value>, details: Details, html: &mut Html) {

@@ -112,3 +112,69 @@ impl Data {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dashboard::{
+        answer::{AnswerRow, GroupKey},
+        definition::{PanelBucket, TIME_FIELD},
+    };
+
+    /// Takes as many bytes on the page as no other character.
+    const LARGEST: &str = "\u{e0041}";
+
+    /// Returns all combinations of as many groups as each bucket can have.
+    fn keys(buckets: &[PanelBucket]) -> Vec<Vec<GroupKey>> {
+        let Some((bucket, inside)) = buckets.split_first() else { return vec![Vec::new()] };
+        let long = |number: usize| GroupKey::Text(format!("{number}{}", LARGEST.repeat(1_020)));
+        let groups: Vec<GroupKey> = match bucket {
+            PanelBucket::Time => (0..120).map(|day| GroupKey::Time(day * 86_400_000)).collect(),
+            PanelBucket::Terms { size, .. } => (0..*size).map(long).collect(),
+            PanelBucket::Filters(filters) => (0..filters.len()).map(long).collect(),
+        };
+        let inside = keys(inside);
+        let combine = |key: &GroupKey| -> Vec<Vec<GroupKey>> {
+            inside.iter().map(|rest| [std::slice::from_ref(key), rest].concat()).collect()
+        };
+        groups.iter().flat_map(combine).collect()
+    }
+
+    fn largest_answer(panel: &Panel) -> PanelAnswer {
+        let values = vec![Some(9_007_199_254_740_992.0); panel.metrics.len()];
+        let row = |keys| AnswerRow { keys, values: values.clone() };
+        let rows = keys(&panel.buckets).into_iter().map(row).collect();
+        PanelAnswer { documents: u64::MAX, rows, is_incomplete: true }
+    }
+
+    fn largest_data(dashboards: &Dashboards, data: Data) -> PageData {
+        let view = dashboards.views.iter().find(|view| view.data == data).unwrap();
+        let columns = view.search.columns.iter();
+        let mut document: Value =
+            columns.map(|name| (name.clone(), Value::from(LARGEST.repeat(10_000)))).collect();
+        document[TIME_FIELD] = "2024-02-29T12:34:56Z".into();
+        PageData {
+            data,
+            documents: u64::MAX,
+            range: Some((0, 119 * 86_400_000)),
+            scale: TimeScale::Day,
+            latest: vec![document; MAX_LATEST],
+        }
+    }
+
+    #[test]
+    fn the_largest_page_has_at_most_two_megabytes() {
+        let dashboards = Dashboards::embedded().unwrap();
+        let page = Page {
+            dashboards: &dashboards,
+            source: LARGEST.repeat(100_000),
+            created: Duration::from_secs(1_800_000_000),
+            data: [Data::Events, Data::Runs].map(|data| largest_data(&dashboards, data)).into(),
+            answers: dashboards.panels().map(|(_, panel)| (panel, largest_answer(panel))).collect(),
+            notes: vec![LARGEST.repeat(10_000); 20],
+        };
+        let html = page.to_html();
+        assert!(html.len() <= MAX_BYTES, "{}", html.len());
+        assert!(html.contains("The first 15 of 200 rows."));
+    }
+}

@@ -71,11 +71,22 @@ fn write_query(panel: &Panel, html: &mut Html) {
 
 /// Returns the class of the least width in which the answer is readable.
 fn width(panel: &Panel) -> &'static str {
-    match (panel.chart, panel.buckets.len() + panel.metrics.len()) {
-        (Chart::Numbers, _) => "full",
-        (Chart::Table, 6..) => "wide",
-        (Chart::Table, 5) => "medium",
-        (Chart::Table, 4) => "compact",
+    match panel.chart {
+        Chart::Numbers => "full",
+        Chart::Table => table_width(panel),
         _ => "narrow",
+    }
+}
+
+/// Returns the class of a table by what its columns need: 8 rem for a text or a time, about half of that for a number.
+fn table_width(panel: &Panel) -> &'static str {
+    let times = panel.metrics.iter().filter(|metric| metric.is_time()).count();
+    let needed = 8 * (panel.buckets.len() + times) + 4 * (panel.metrics.len() - times);
+    match needed {
+        0..24 => "narrow",
+        24..28 => "compact",
+        28..32 => "medium",
+        32..40 => "wide",
+        _ => "wider",
     }
 }
