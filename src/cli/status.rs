@@ -15,7 +15,7 @@ use std::{
 use console::measure_text_width;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     args::engine::{DEFAULT_INDEX, EngineUrl, IndexPrefix},
@@ -37,6 +37,9 @@ use crate::report::{
         Padded, Terminal, escape_unprintable, escape_unprintable_json, truncate_middle,
     },
 };
+
+/// The name of the number of events with a match.
+const MATCHED_EVENTS: &str = "matched_events";
 
 /// Number of rows in a table. `--json` shows longer lists.
 const MAX_ROWS_SHOWN: usize = 20;
@@ -300,12 +303,39 @@ fn as_json(path: &Path, status: &Status, alerts: &AlertStatus) -> String {
     if let (Value::Object(all), Ok(Value::Object(fields))) =
         (&mut value, serde_json::to_value(status))
     {
-        all.extend(fields);
+        let is_watched = status.target == watch::CHECKPOINT_TARGET;
+        all.extend(if is_watched { with_matched_events(fields) } else { fields });
         if !alerts.is_empty() {
             all.insert("alerts".to_owned(), json!(alerts));
         }
     }
     format!("{}\n", escape_unprintable_json(&format!("{value:#}")))
+}
+
+/// Renames the numbers of records in the status of a checkpoint of `watch`, which counts only the events with a match.
+fn with_matched_events(status: Map<String, Value>) -> Map<String, Value> {
+    let renamed =
+        |key: String, from: &str| if key == from { MATCHED_EVENTS.to_owned() } else { key };
+    let in_list = |list: Value, from: &str| match list {
+        Value::Array(rows) => rows
+            .into_iter()
+            .map(|row| match row {
+                Value::Object(row) => {
+                    row.into_iter().map(|(key, value)| (renamed(key, from), value)).collect()
+                }
+                row => row,
+            })
+            .collect(),
+        value => value,
+    };
+    status
+        .into_iter()
+        .map(|(key, value)| match key.as_str() {
+            "folders" | "coverage" | "failures" => (key, in_list(value, "records")),
+            "runs" => (key, in_list(value, "read")),
+            _ => (renamed(key, "records"), value),
+        })
+        .collect()
 }
 
 fn as_text(path: &Path, status: &Status, terminal: Terminal) -> String {
@@ -357,11 +387,11 @@ fn loaded(status: &Status) -> String {
 
 /// Returns the lines on what `watch` has read. Its records are those with a match.
 fn watched(status: &Status) -> String {
-    let mut text = format!(
-        "{} read: {} with a match\n",
-        plural(status.partitions_loaded, "file"),
-        plural(status.records, "event")
-    );
+    let mut text = String::new();
+    if status.partitions_loaded > 0 || status.coverage.is_empty() {
+        let files = plural(status.partitions_loaded, "file");
+        let _ = writeln!(text, "{files} read: {} with a match", plural(status.records, "event"));
+    }
     if let Some(run) = status.runs.first() {
         let _ = writeln!(text, "last run: started {:.0}, {}", run.started, end_of(run));
     }
@@ -454,7 +484,8 @@ fn coverage(status: &Status, terminal: Terminal) -> String {
             if covered.lag_seconds > 0 { duration(lag) } else { "none".to_owned() },
         ]
     });
-    let heads = ["account", "region", "events", "covered from", "to", "gaps", "read", "lag"];
+    let records = if status.target == watch::CHECKPOINT_TARGET { "with a match" } else { "read" };
+    let heads = ["account", "region", "events", "covered from", "to", "gaps", records, "lag"];
     let sides = [Left, Left, Left, Left, Left, Right, Right, Right];
     table(terminal, &heads, &sides, rows.collect())
 }
@@ -528,7 +559,9 @@ fn failures(status: &Status, terminal: Terminal) -> String {
             format!("{at}{}", failure.cause),
         ]
     });
-    let heads = ["not read completely", "attempts", "records before", "cause"];
+    let is_watched = status.target == watch::CHECKPOINT_TARGET;
+    let before = if is_watched { "matches before" } else { "records before" };
+    let heads = ["not read completely", "attempts", before, "cause"];
     whole_table(terminal, &heads, &[Left, Right, Right, Left], rows.collect())
 }
 
@@ -976,6 +1009,28 @@ mod tests {
         assert_eq!(value["folders"][0]["partitions"], 40);
         assert_eq!(value["failures"][0]["offset"], 17_000);
         assert_eq!(value["discovered_fields"][0]["path"], "requestParameters.new");
+    }
+
+    #[test]
+    fn the_events_of_a_checkpoint_of_watch_are_those_with_a_match() {
+        let status = Status {
+            target: watch::CHECKPOINT_TARGET.to_owned(),
+            failures: vec![failure("/trail/cut.json.gz")],
+            ..status()
+        };
+        let json = as_json(Path::new("/state/a.sqlite"), &status, &AlertStatus::default());
+        let value: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["matched_events"], 12_300);
+        for list in ["folders", "failures", "runs"] {
+            assert!(value[list][0]["matched_events"].is_u64(), "{list}: {value:#}");
+        }
+        assert!(!json.contains("\"records\"") && !json.contains("\"read\""), "{json}");
+        let text = as_text(Path::new("/state/a.sqlite"), &status, FILE);
+        assert!(text.contains("with a match") && !text.contains("records"), "{text}");
+        assert!(text.contains(" read: "), "{text}");
+        let history = Status { partitions_loaded: 0, ..status };
+        let text = as_text(Path::new("/state/a.sqlite"), &history, FILE);
+        assert!(!text.contains("0 files read"), "{text}");
     }
 
     fn args() -> StatusArgs {
