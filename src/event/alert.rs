@@ -63,7 +63,7 @@ pub struct NewMatch {
     pub evaluated_from: Option<i64>,
     /// The id of the event, or a hash of it if it has none. Two matches of a rule with the same id are one.
     pub event_id: String,
-    /// The event: JSON text.
+    /// The event: JSON text. Empty if the event is too old for an alert to be delivered.
     pub event: Bytes,
 }
 

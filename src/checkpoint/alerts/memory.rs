@@ -3,7 +3,7 @@
 //! Input: matches, in any order. Output: rows, within the transaction of the caller; what became of the matches.
 //! Invariant: see [`alerts`](super). What is held in memory is a state for each rule and the counted events of one receipt.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -100,6 +100,11 @@ impl AlertMemory {
         self.bound_divisor = divisor;
     }
 
+    /// Returns the age of events from which alerts are only recorded.
+    pub(in crate::checkpoint) fn max_age(&self) -> Option<Duration> {
+        self.options.max_age
+    }
+
     /// Returns what became of the matches so far.
     pub(in crate::checkpoint) fn totals(&self) -> AlertTotals {
         self.totals
@@ -124,9 +129,7 @@ impl AlertMemory {
         now: i64,
     ) -> rusqlite::Result<()> {
         let mut ordered: Vec<&NewMatch> = matches.iter().collect();
-        ordered.sort_by_cached_key(|found| {
-            (found.time.unwrap_or(NO_TIME), found.event_id.clone(), found.rule)
-        });
+        ordered.sort_by(|one, other| order(one).cmp(&order(other)));
         let rules = Arc::clone(&self.rules);
         let mut receipt = Recording { memory: self, connection, now, buckets: HashMap::new() };
         for found in ordered {
@@ -230,6 +233,11 @@ impl Unsaved {
     }
 }
 
+/// Returns what the matches of a receipt are sorted by.
+fn order(found: &NewMatch) -> (i64, &str, usize) {
+    (found.time.unwrap_or(NO_TIME), &found.event_id, found.rule)
+}
+
 /// Reads and updates the row of a rule.
 fn open_rule(
     connection: &Connection,
@@ -266,7 +274,11 @@ struct Recording<'r> {
 impl Recording<'_> {
     fn add(&mut self, rule: &Rule, found: &NewMatch) -> rusqlite::Result<()> {
         let candidate = Candidate::new(rule, found, self.memory.options.max_age, self.now);
-        let judgement = judge(self, rule, &candidate)?;
+        let judgement = if rule.grouping.depends_on_other_events() {
+            judge(self, rule, &candidate)?
+        } else {
+            self.judge_alone(&candidate)?
+        };
         self.memory.totals.matches += 1;
         let counter = match &judgement {
             Judgement::Duplicate => &mut self.memory.totals.duplicates,
@@ -284,6 +296,33 @@ impl Recording<'_> {
             Judgement::Alert(raised) => self.raise(rule, &candidate, raised),
             _ => Ok(()),
         }
+    }
+
+    /// Decides, as [`judge`] does, about a match of a rule without window and `first_seen`, and remembers the event in the same
+    /// statement: such rules have the most matches.
+    fn judge_alone(&mut self, candidate: &Candidate<'_>) -> rusqlite::Result<Judgement> {
+        let handling = candidate.handling;
+        let changed = self.remember_event(candidate, handling)?;
+        if changed == 0 {
+            return Ok(Judgement::Duplicate);
+        }
+        Ok(Judgement::Alert(Raised { handling, events: 1, covers: None }))
+    }
+
+    /// Remembers that an event has raised an alert. Returns the number of changed rows: none if that is known.
+    fn remember_event(
+        &mut self,
+        candidate: &Candidate<'_>,
+        handling: Handling,
+    ) -> rusqlite::Result<usize> {
+        let sql = "INSERT INTO alerted_events (time, event_key, delivered) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (time, event_key) DO UPDATE SET delivered = excluded.delivered \
+             WHERE excluded.delivered > delivered";
+        let is_delivered = handling == Handling::Delivered;
+        let values = params![candidate.time, candidate.event_key, is_delivered];
+        let changed = self.connection.prepare_cached(sql)?.execute(values)?;
+        self.memory.sizes.add(BoundedTable::Events, integer(changed as u64));
+        Ok(changed)
     }
 
     fn bucket(&mut self, count_key: Key, number: i64) -> rusqlite::Result<&mut Bucket> {
@@ -329,11 +368,9 @@ impl Recording<'_> {
         raised: Raised,
     ) -> rusqlite::Result<()> {
         let is_delivered = raised.handling == Handling::Delivered;
-        let sql = "INSERT INTO alerted_events (time, event_key, delivered) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (time, event_key) DO UPDATE SET delivered = excluded.delivered";
-        let values = params![candidate.time, candidate.event_key, is_delivered];
-        self.connection.prepare_cached(sql)?.execute(values)?;
-        self.memory.sizes.add(BoundedTable::Events, 1);
+        if rule.grouping.depends_on_other_events() {
+            self.remember_event(candidate, raised.handling)?;
+        }
         if let Some(time) = raised.covers {
             let sql = "INSERT INTO alert_windows (group_key, time, delivered) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (group_key, time) DO UPDATE SET delivered = max(delivered, excluded.delivered)";

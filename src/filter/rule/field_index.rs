@@ -15,6 +15,8 @@ use std::collections::HashMap;
 use aho_corasick::{AhoCorasick, MatchKind};
 use serde_json::Value;
 
+use super::candidates::RawField;
+use crate::filter::event_part::MemberPath;
 use crate::filter::field_test::{
     Case, FieldTest, OnNull, OnOther, PathStep, Requirement, TextOperand, TextTest, lowercase,
 };
@@ -229,23 +231,31 @@ impl FieldTable {
     fn find(&self, value: &Value, matches: &mut FieldMatches) {
         match value {
             Value::Null => {}
-            Value::String(text) => {
-                matches.candidates.extend(&self.any_text);
-                self.exact.find(text, &mut matches.found, &mut matches.candidates);
-                if !self.in_any_case.is_empty() {
-                    matches.lowercase.clear();
-                    if text.is_ascii() {
-                        matches.lowercase.push_str(text);
-                        matches.lowercase.make_ascii_lowercase();
-                    } else {
-                        matches.lowercase.push_str(&lowercase(text));
-                    }
-                    let FieldMatches { lowercase, found, candidates, .. } = matches;
-                    self.in_any_case.find(lowercase, found, candidates);
-                }
-            }
+            Value::String(text) => self.find_text(text, matches),
             _ => matches.candidates.extend(&self.other),
         }
+    }
+
+    fn find_text(&self, text: &str, matches: &mut FieldMatches) {
+        matches.candidates.extend(&self.any_text);
+        self.exact.find(text, &mut matches.found, &mut matches.candidates);
+        if self.in_any_case.is_empty() {
+            return;
+        }
+        matches.lowercase.clear();
+        if text.is_ascii() {
+            matches.lowercase.push_str(text);
+            matches.lowercase.make_ascii_lowercase();
+        } else {
+            matches.lowercase.push_str(&lowercase(text));
+        }
+        let FieldMatches { lowercase, found, candidates, .. } = matches;
+        self.in_any_case.find(lowercase, found, candidates);
+    }
+
+    fn find_null(&self, matches: &mut FieldMatches) {
+        matches.candidates.extend(&self.undecided_on_null);
+        matches.failed.extend(self.failing_on_null);
     }
 }
 
@@ -317,6 +327,39 @@ enum Way {
 }
 
 impl FieldIndex {
+    /// Returns the path of each table, by number; `None` if one of them is about the element of an array.
+    pub(super) fn table_paths(&self) -> Option<Vec<(MemberPath, usize)>> {
+        let mut paths = Vec::new();
+        let mut pending = vec![(MemberPath::new(), &self.root)];
+        while let Some((path, node)) = pending.pop() {
+            if !node.elements.is_empty() {
+                return None;
+            }
+            for (name, inner) in &node.members {
+                let mut path = path.clone();
+                path.push(name.clone());
+                pending.push((path, inner));
+            }
+            paths.extend(node.table.map(|table| (path, table)));
+        }
+        Some(paths)
+    }
+
+    /// Returns the rules without a requirement.
+    pub(super) fn always(&self) -> &[RuleNumber] {
+        &self.always
+    }
+
+    /// Adds what the field of a table adds on an event in which no array is on the way to it.
+    pub(super) fn find_field(&self, table: usize, field: RawField<'_>, matches: &mut FieldMatches) {
+        let Some(table) = self.tables.get(table) else { return };
+        match field {
+            RawField::Missing | RawField::Null => table.find_null(matches),
+            RawField::Text(text) => table.find_text(text, matches),
+            RawField::Object(_) | RawField::Other(_) => matches.candidates.extend(&table.other),
+        }
+    }
+
     /// Adds what there is to evaluate on an event.
     pub(super) fn find(&self, event: &Value, matches: &mut FieldMatches) {
         matches.candidates.extend(&self.always);
@@ -330,8 +373,7 @@ impl FieldIndex {
             if !matches.seen.get(*number).copied().unwrap_or(false)
                 && let Some(table) = self.tables.get(*number)
             {
-                matches.candidates.extend(&table.undecided_on_null);
-                matches.failed.extend(table.failing_on_null);
+                table.find_null(matches);
             }
         }
     }

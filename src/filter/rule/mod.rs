@@ -11,6 +11,7 @@
 //! | `definition`, `duration` | the rule file: keys, values and their errors |
 //! | `rule_set` | the index of rules by event source and name, and the verdicts on an event |
 //! | `bound` | the event names and sources that a rule is bound to |
+//! | `candidates` | the rules that may match an event, found in its text |
 //! | `field_index` | the index of rules by the fields that they require |
 //! | `value_cache` | which rules to evaluate for values that were met before |
 //! | `alert_gate` | `window`, `threshold` and `first_seen`, for matches in the order of time |
@@ -19,6 +20,7 @@
 
 mod alert_gate;
 mod bound;
+mod candidates;
 mod definition;
 mod drools;
 mod duration;
@@ -26,7 +28,7 @@ mod event_pattern;
 mod field_index;
 mod rule_set;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod value_cache;
 
 use std::{borrow::Cow, fmt::Write as _, path::PathBuf, time::Duration};
@@ -36,6 +38,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::{
     alert_gate::{AlertGate, RuleMatch},
+    candidates::{Candidates, DecidingFields, RawEvent, RawField},
     definition::{DefinitionWarning, RuleFile, parse_rule_file},
     drools::{DroolsTranslation, translate_drools},
     duration::parse_duration,
@@ -138,6 +141,11 @@ pub struct Grouping {
 }
 
 impl Grouping {
+    /// Returns whether other events decide whether a match is an alert.
+    pub fn depends_on_other_events(&self) -> bool {
+        self.window.is_some() || self.first_seen.is_some()
+    }
+
     /// Returns the expressions of which a match has the values.
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let first_seen = self.first_seen.iter().flat_map(|first_seen| &first_seen.by);

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::{
     Rule, RuleCondition, Verdict,
     bound::{Bound, Bounds},
+    candidates::{Candidates, DecidingFields, FieldNumbers, FieldOfTable, FieldsOfCache, RawEvent},
     field_index::{FieldIndex, FieldIndexBuilder, FieldMatches, GroupNumber, RuleNumber},
     value_cache::{CachedRules, ValueCache},
 };
@@ -83,8 +84,11 @@ struct Bucket {
 /// The rules that an event may concern, by its source and name alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shortlist {
-    buckets: [Option<BucketNumber>; 5],
+    buckets: [Option<BucketNumber>; SHORTLIST_BUCKETS],
 }
+
+/// The most buckets that an event concerns.
+const SHORTLIST_BUCKETS: usize = 5;
 
 /// What the evaluation of rules on an event finds.
 #[derive(Clone, Debug)]
@@ -232,22 +236,126 @@ impl RuleSet {
                 }
             }
         }
-        matches.candidates.sort_unstable();
-        matches.candidates.dedup();
-        for number in &matches.candidates {
-            let Some((rule, bounds)) = self.concerned(*number, event_source, event_name) else {
+        self.keep_concerned(&mut matches.candidates, event_source, event_name);
+        self.visit_verdicts(&matches.candidates, &matches.failed, view, &mut visit);
+        SCRATCH.set(scratch);
+    }
+
+    /// Sorts candidates, and keeps those that select events with this source and name, and can be true for them.
+    fn keep_concerned(
+        &self,
+        candidates: &mut Vec<RuleNumber>,
+        event_source: &str,
+        event_name: &str,
+    ) {
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates.retain(|rule| self.concerned(*rule, event_source, event_name).is_some());
+    }
+
+    fn visit_verdicts<'s>(
+        &'s self,
+        candidates: &[RuleNumber],
+        failed: &[GroupNumber],
+        view: EventView<'_>,
+        visit: &mut impl FnMut(Finding<'s>),
+    ) {
+        for number in candidates {
+            let (Some(rule), Some(bounds)) = (self.rules.get(*number), self.bounds.get(*number))
+            else {
                 continue;
             };
             match rule.verdict(view) {
                 Verdict::NoMatch => {}
                 // It is reported with its group.
-                Verdict::Failed(_)
-                    if bounds.group.is_some_and(|group| matches.failed.contains(&group)) => {}
+                Verdict::Failed(_) if bounds.group.is_some_and(|group| failed.contains(&group)) => {
+                }
                 verdict => visit(Finding::Verdict(*number, rule, verdict)),
             }
         }
-        matches.failed.iter().for_each(|group| visit(Finding::FailedGroup(*group)));
+        failed.iter().for_each(|group| visit(Finding::FailedGroup(*group)));
+    }
+
+    /// Returns the fields that decide which rules of a shortlist are candidates, or `None` if an element of an array does.
+    pub fn deciding_fields(&self, shortlist: Shortlist) -> Option<DecidingFields> {
+        let mut numbers = FieldNumbers::default();
+        let (mut tables, mut caches) = (Vec::new(), Vec::new());
+        for (bucket, listed) in self.listed(shortlist).enumerate() {
+            for (path, table) in listed.index.table_paths()? {
+                let field = *numbers.along(&path).last()?;
+                tables.push(FieldOfTable { field, bucket, table });
+            }
+            for (position, cached) in listed.cached.iter().enumerate() {
+                let paths = cached.paths.iter().map(|path| numbers.along(path)).collect();
+                caches.push(FieldsOfCache { bucket, position, paths });
+            }
+        }
+        Some(numbers.into_fields(shortlist, tables, caches))
+    }
+
+    /// Finds the rules that are to be evaluated on an event, of which [`judge`](Self::judge) has the verdicts. Returns `None` if the
+    /// event has to be parsed as a whole.
+    pub fn find_candidates(
+        &self,
+        fields: &DecidingFields,
+        event: &RawEvent<'_>,
+        found: &mut Candidates,
+    ) -> Option<()> {
+        let mut scratch = SCRATCH.take();
+        let decided = self.collect_candidates(fields, event, &mut scratch);
+        self.keep_concerned(&mut scratch.matches.candidates, event.source, event.name);
+        found.take(&mut scratch.matches);
         SCRATCH.set(scratch);
+        decided
+    }
+
+    fn collect_candidates(
+        &self,
+        fields: &DecidingFields,
+        event: &RawEvent<'_>,
+        scratch: &mut Scratch,
+    ) -> Option<()> {
+        let Scratch { matches, cache } = scratch;
+        matches.clear();
+        let buckets: [Option<&Bucket>; SHORTLIST_BUCKETS] = {
+            let mut listed = self.listed(fields.shortlist);
+            std::array::from_fn(|_| listed.next())
+        };
+        for bucket in buckets.into_iter().flatten() {
+            matches.candidates.extend(bucket.index.always());
+        }
+        for FieldOfTable { field, bucket, table } in &fields.tables {
+            if let Some(bucket) = buckets[*bucket] {
+                bucket.index.find_field(*table, (event.field)(*field), matches);
+            }
+        }
+        for FieldsOfCache { bucket, position, paths } in &fields.cached {
+            let Some(cached) = buckets[*bucket].and_then(|bucket| bucket.cached.get(*position))
+            else {
+                continue;
+            };
+            let rules = cache.find_by_text(cached, event.field, paths, || {
+                let parts = (event.parts)()?;
+                Some(move |rule| self.may_match(rule, EventView::new(&parts)))
+            })?;
+            matches.candidates.extend(&rules[..]);
+        }
+        Some(())
+    }
+
+    /// Calls `visit` with the verdicts of candidates, given an event with at least the parts that they look at.
+    pub fn judge<'s>(
+        &'s self,
+        candidates: &Candidates,
+        view: EventView<'_>,
+        mut visit: impl FnMut(Finding<'s>),
+    ) {
+        self.visit_verdicts(&candidates.rules, &candidates.failed, view, &mut visit);
+    }
+
+    /// Returns the parts of an event that decide about the verdict of a rule, or `None` if that may be the whole event.
+    pub fn rule_parts(&self, number: usize) -> Option<Vec<EventPart>> {
+        self.rules.get(number).and_then(required_parts)
     }
 
     /// Returns whether the condition of a rule is not false.

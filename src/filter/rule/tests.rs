@@ -428,7 +428,7 @@ fn any_sigma_condition() -> impl Strategy<Value = RuleCondition> {
 }
 
 prop_compose! {
-    fn any_rule()(
+    pub(crate) fn any_rule()(
         sources in prop::option::of(prop::sample::subsequence(&SOURCES[..], 1..3)),
         events in prop::option::of(prop::sample::subsequence(&NAMES[..], 1..4)),
         condition in prop_oneof![
@@ -471,7 +471,7 @@ fn any_value() -> impl Strategy<Value = Option<Value>> {
 }
 
 prop_compose! {
-    fn any_event()(
+    pub(crate) fn any_event()(
         source in prop::sample::select(&SOURCES[..]),
         name in prop::sample::select(&NAMES[..]),
         x in any_value(),
@@ -557,7 +557,7 @@ fn reported(verdict: &Verdict) -> Reported {
     }
 }
 
-fn with_numbers(rules: Vec<Rule>) -> Vec<Rule> {
+pub(crate) fn with_numbers(rules: Vec<Rule>) -> Vec<Rule> {
     let numbered = rules.into_iter().enumerate();
     numbered.map(|(number, rule)| Rule { name: number.to_string(), ..rule }).collect()
 }

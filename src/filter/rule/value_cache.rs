@@ -9,13 +9,13 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState},
     rc::Rc,
 };
 
 use serde_json::Value;
 
-use super::field_index::RuleNumber;
+use super::{candidates::RawField, field_index::RuleNumber};
 use crate::filter::event_part::MemberPath;
 
 /// Bytes that a thread remembers; beyond, it forgets everything. That is enough for 50,000 combinations of values.
@@ -33,11 +33,23 @@ pub(super) struct CachedRules {
     pub(super) rules: Vec<RuleNumber>,
 }
 
+/// The number of rules, and two hashes of the values that they look at.
+type Key = (u64, KeyOf, u64, u64);
+
+/// What is hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum KeyOf {
+    /// Parsed values.
+    Values,
+    /// Their JSON, of which there may be several for a value.
+    Texts,
+}
+
 /// What a thread remembers.
 #[derive(Debug, Default)]
 pub(super) struct ValueCache {
     hashers: Option<[RandomState; 2]>,
-    known: HashMap<(u64, u64, u64), Rc<[RuleNumber]>>,
+    known: HashMap<Key, Rc<[RuleNumber]>>,
     bytes: usize,
 }
 
@@ -49,17 +61,50 @@ impl ValueCache {
         event: &Value,
         evaluate: impl Fn(RuleNumber) -> bool,
     ) -> Rc<[RuleNumber]> {
+        let key = self.key(cached.number, KeyOf::Values, |hasher| {
+            cached.paths.iter().for_each(|path| hash_field(event, path, hasher));
+        });
+        if let Some(known) = self.known.get(&key) {
+            return Rc::clone(known);
+        }
+        self.add(key, cached, evaluate)
+    }
+
+    /// As [`find`](Self::find), given the fields along each path as text. `evaluator` returns what evaluates a rule; `None` if the
+    /// event cannot be parsed.
+    pub(super) fn find_by_text<'t, E: Fn(RuleNumber) -> bool>(
+        &mut self,
+        cached: &CachedRules,
+        fields: impl Fn(usize) -> RawField<'t>,
+        paths: &[Vec<usize>],
+        evaluator: impl FnOnce() -> Option<E>,
+    ) -> Option<Rc<[RuleNumber]>> {
+        let key = self.key(cached.number, KeyOf::Texts, |hasher| {
+            for path in paths {
+                hash_text(path.iter().map(|field| fields(*field)), hasher);
+            }
+        });
+        if let Some(known) = self.known.get(&key) {
+            return Some(Rc::clone(known));
+        }
+        Some(self.add(key, cached, evaluator()?))
+    }
+
+    fn key(&mut self, number: u64, of: KeyOf, hash: impl Fn(&mut DefaultHasher)) -> Key {
         let hashers = self.hashers.get_or_insert_with(|| [RandomState::new(), RandomState::new()]);
         let [first, second] = hashers;
         let (mut first, mut second) = (first.build_hasher(), second.build_hasher());
-        for path in &cached.paths {
-            hash_field(event, path, &mut first);
-            hash_field(event, path, &mut second);
-        }
-        let key = (cached.number, first.finish(), second.finish());
-        if let Some(rules) = self.known.get(&key) {
-            return Rc::clone(rules);
-        }
+        hash(&mut first);
+        hash(&mut second);
+        (number, of, first.finish(), second.finish())
+    }
+
+    fn add(
+        &mut self,
+        key: Key,
+        cached: &CachedRules,
+        evaluate: impl Fn(RuleNumber) -> bool,
+    ) -> Rc<[RuleNumber]> {
         let rules: Rc<[RuleNumber]> =
             cached.rules.iter().copied().filter(|rule| evaluate(*rule)).collect();
         self.bytes += ENTRY_BYTES + size_of_val(&rules[..]);
@@ -69,6 +114,22 @@ impl ValueCache {
         }
         self.known.insert(key, Rc::clone(&rules));
         rules
+    }
+}
+
+/// Hashes the value at a path, given the fields that lead to it; if something else than an object is on the way, that.
+fn hash_text<'t>(fields: impl ExactSizeIterator<Item = RawField<'t>>, hasher: &mut impl Hasher) {
+    let last = fields.len().saturating_sub(1);
+    for (depth, field) in fields.enumerate() {
+        match field {
+            RawField::Object(_) if depth < last => continue,
+            RawField::Missing => 0_u8.hash(hasher),
+            RawField::Null => (1_u8, depth).hash(hasher),
+            RawField::Text(text) => (2_u8, depth, text).hash(hasher),
+            RawField::Object(json) => (3_u8, depth, json).hash(hasher),
+            RawField::Other(json) => (4_u8, depth, json).hash(hasher),
+        }
+        return;
     }
 }
 

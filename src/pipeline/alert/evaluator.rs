@@ -2,7 +2,8 @@
 //!
 //! Input: records. Output: the matches of rules, and what could not be evaluated.
 //! Invariant: an event that no rule selects is not parsed, and of others only the parts that decide, and by which matches are
-//! grouped. A rule is evaluated once. The event of a match is one line of valid JSON, which the matches of an event share.
+//! grouped. A rule is evaluated once. The event of a match is one line of valid JSON, which the matches of an event share; it is copied
+//! only if an alert may be delivered.
 //! Not here: which matches are alerts.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
@@ -34,6 +35,8 @@ use crate::{
 pub(in crate::pipeline) struct RuleEvaluator {
     rules: Arc<RuleSet>,
     range: TimeRange,
+    /// The time before which no event raises an alert that is delivered, in milliseconds of the Unix epoch.
+    delivered_from: Option<i64>,
     members: Vec<MemberRange>,
     /// The envelope in which EventBridge delivered the next record.
     envelope: Option<Envelope>,
@@ -120,7 +123,7 @@ pub(in crate::pipeline) struct MatchedEvent<'e> {
     pub(in crate::pipeline) id: u128,
     /// The id that the event has, or else a hash of its content.
     pub(in crate::pipeline) event_id: Cow<'e, str>,
-    /// The event: one line of valid JSON.
+    /// The event: one line of valid JSON. Empty if it is too old for an alert to be delivered.
     pub(in crate::pipeline) json: Bytes,
 }
 
@@ -157,12 +160,21 @@ impl RuleEvaluator {
             projections: Projections::new(Arc::clone(&rules)),
             rules,
             range,
+            delivered_from: None,
             members: Vec::new(),
             envelope: None,
             fired: Vec::new(),
             failures: FailureCounts::default(),
             earliest: EarliestTime::default(),
         }
+    }
+
+    /// Sets the time, in milliseconds of the Unix epoch, before which no event raises an alert that is delivered.
+    pub(in crate::pipeline) fn with_alerts_delivered_from(
+        self,
+        delivered_from: Option<i64>,
+    ) -> Self {
+        Self { delivered_from, ..self }
     }
 
     /// Sets the envelope in which EventBridge delivered the next record.
@@ -273,15 +285,22 @@ impl RuleEvaluator {
         record: RecordText<'_>,
         fired: &mut Vec<usize>,
     ) -> bool {
+        let (failures, event_id) = (&mut self.failures, header.event_id.unwrap_or_default());
+        let visit = |finding: Finding<'_>| match finding {
+            Finding::Verdict(number, _, Verdict::Fires(_)) => fired.push(number),
+            finding => failures.add(finding, event_id),
+        };
+        if let Some((candidates, parts)) = self.projections.find_candidates(listed, header, record)
+        {
+            let view = EventView::new(&parts).with_envelope(self.envelope.as_ref());
+            self.rules.judge(candidates, view, visit);
+            return true;
+        }
         let Some(parts) = self.projections.parse_verdict_parts(listed, record) else {
             return false;
         };
         let view = EventView::new(&parts).with_envelope(self.envelope.as_ref());
-        let (failures, event_id) = (&mut self.failures, header.event_id.unwrap_or_default());
-        self.rules.find_listed(listed.shortlist, view, |finding| match finding {
-            Finding::Verdict(number, _, Verdict::Fires(_)) => fired.push(number),
-            finding => failures.add(finding, event_id),
-        });
+        self.rules.find_listed(listed.shortlist, view, visit);
         true
     }
 
@@ -326,8 +345,11 @@ impl RuleEvaluator {
             Some(event_id) if !event_id.is_empty() => Cow::Borrowed(event_id),
             _ => Cow::Owned(format!("{id:032x}")),
         };
-        let mut line = Vec::with_capacity(event.json.len());
-        write_single_line(&event.json, &mut line);
+        let mut line = Vec::new();
+        if self.may_be_delivered(event.time) {
+            line.reserve_exact(event.json.len());
+            write_single_line(&event.json, &mut line);
+        }
         let view = EventView::new(&event.value).with_envelope(self.envelope.as_ref());
         let rules =
             fired.iter().filter_map(|number| Some((*number, self.rules.rules().get(*number)?)));
@@ -339,6 +361,12 @@ impl RuleEvaluator {
             event_id,
             json: line.into(),
         })
+    }
+
+    /// Returns whether an alert for an event of a time may be delivered. Events without a time are never too old.
+    fn may_be_delivered(&self, time: Option<i64>) -> bool {
+        let is_too_old = |(time, from)| time < from;
+        !time.zip(self.delivered_from).is_some_and(is_too_old)
     }
 
     /// Returns whether the requested range contains a time. As in a load, a time that is not readable is in every range.
@@ -397,5 +425,130 @@ pub(in crate::pipeline) fn merge_failures(
             Some(known) => known.events += failures.events,
             None => drop(all.insert(rule, failures)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        filter::rule::{
+            Rule, parse_rule_file,
+            tests::{any_event, any_rule, with_numbers},
+        },
+        pipeline::search::projection::tests::write,
+    };
+
+    /// What rules do on a record: the numbers of those that fire, and of those that fail.
+    type Evaluation = (Vec<usize>, Vec<usize>);
+
+    fn evaluator(rules: Vec<Rule>) -> RuleEvaluator {
+        RuleEvaluator::new(Arc::new(RuleSet::new(rules)), TimeRange::default())
+    }
+
+    fn evaluated(evaluator: &mut RuleEvaluator, record: &str) -> Evaluation {
+        let mut fired = Vec::new();
+        evaluator
+            .evaluate(record.as_bytes(), 0, |event| {
+                fired.extend(event.matches.iter().map(|(number, _)| *number));
+            })
+            .unwrap();
+        (fired, evaluator.take_failures().into_keys().collect())
+    }
+
+    /// Evaluates the rules on a parsed event.
+    fn evaluated_on_value(rules: &RuleSet, event: &Value) -> Evaluation {
+        let (mut fired, mut failed) = (Vec::new(), Vec::new());
+        rules.evaluate(event, |number, _, verdict| match verdict {
+            Verdict::Fires(_) => fired.push(number),
+            Verdict::Failed(_) => failed.push(number),
+            Verdict::Excepted(_) | Verdict::NoMatch => {}
+        });
+        fired.sort_unstable();
+        failed.sort_unstable();
+        (fired, failed)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+        #[test]
+        fn rules_do_on_the_text_of_an_event_what_they_do_on_the_event(
+            rules in prop::collection::vec(any_rule(), 1..12),
+            events in prop::collection::vec((any_event(), prop::collection::vec(any::<u8>(), 0..60)), 1..6),
+        ) {
+            // Results of rules that look at the same fields are remembered.
+            let copies = std::iter::repeat_n(rules[0].clone(), 4);
+            let rules = with_numbers(rules.iter().cloned().chain(copies).collect());
+            let mut evaluator = evaluator(rules);
+            for (event, dice) in events.iter().chain(&events) {
+                let mut texts = vec![event.to_string(), format!("{event:#}"), String::new()];
+                write(event, &mut dice.iter().copied(), &mut texts[2]);
+                let expected = evaluated_on_value(&Arc::clone(&evaluator.rules), event);
+                for text in &texts {
+                    prop_assert_eq!(&evaluated(&mut evaluator, text), &expected, "{}", text);
+                }
+            }
+        }
+    }
+
+    fn rules(yaml: &str) -> Vec<Rule> {
+        let file = parse_rule_file(yaml);
+        assert!(file.errors.is_empty(), "{:?}", file.errors);
+        file.rules
+    }
+
+    #[test]
+    fn what_cannot_be_decided_without_parsing_is_parsed() {
+        let mut evaluator = evaluator(rules(
+            r#"{name: a, events: [A], match: "detail.errorCode == 'Denied' && detail.o.p == 'x'"}"#,
+        ));
+        for (record, fires) in [
+            (r#"{"eventName":"A","eventSource":"s","errorCode":"Denied","o":{"p":"x"}}"#, true),
+            (
+                r#"{"eventName":"A","eventSource":"s","errorCode":"Den\u0069ed","o":{"p":"x"}}"#,
+                true,
+            ),
+            (r#"{"eventName":"A","eventSource":"s","errorCode":"Denied","o":{"p":"y"}}"#, false),
+            (r#"{"eventName":"A","eventSource":"s","errorCode":"Denied","o":["x"]}"#, false),
+            (
+                r#"{"eventName":"A","eventSource":"s","errorCode":"Denied","o":{"p":"x","p":1}}"#,
+                false,
+            ),
+            (
+                r#"{"eventName":"A","eventSource":"s","errorCode":"Denied","o":{"p":1},"o":{"p":"x"}}"#,
+                true,
+            ),
+            (
+                r#"{"eventName":"A","eventSource":"s","errorCode":"Denied","o":{"p":"x"},"o":null}"#,
+                false,
+            ),
+        ] {
+            let fired = evaluated(&mut evaluator, record).0;
+            assert_eq!(fired, if fires { vec![0] } else { vec![] }, "{record}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_event_is_copied_if_its_alert_may_be_delivered() {
+        let mut evaluator = evaluator(rules("{name: a, events: [A]}"))
+            .with_alerts_delivered_from(Some(1_700_000_000_000));
+        let mut copied = |time: &Value| {
+            let event = json!({"eventName": "A", "eventSource": "s", "eventTime": time});
+            let text = event.to_string();
+            let mut json = None;
+            evaluator.evaluate(text.as_bytes(), 0, |event| json = Some(event.json)).unwrap();
+            let json = json.unwrap();
+            assert!(json.is_empty() || json == text, "{json:?}");
+            !json.is_empty()
+        };
+        // 1_700_000_000 is 22:13:20 of that day.
+        assert!(!copied(&json!("2023-11-14T22:13:19Z")));
+        assert!(copied(&json!("2023-11-14T22:13:20Z")));
+        assert!(copied(&json!("2023-11-15T00:00:00Z")));
+        assert!(copied(&json!("never")) && copied(&json!(null)));
     }
 }

@@ -13,6 +13,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `evaluator` | evaluates rules on records, on worker threads |
+//! | `deciding_text` | finds the fields in a record that decide which rules may match |
 //! | `projections` | parses only the parts of a record that decide about rules |
 //! | `matches` | the memory of matches that wait for the disk |
 //! | [`delivery`] | the queues of actions |
@@ -20,6 +21,7 @@
 //!
 //! `watch` has a consumer of its own (see [`watch`](super::watch)); `load --rules` evaluates rules beside the normalizer.
 
+mod deciding_text;
 pub mod delivery;
 pub(super) mod evaluator;
 pub(super) mod matches;

@@ -8,10 +8,12 @@ use std::{cell::OnceCell, collections::HashMap, ops::Range, sync::Arc};
 
 use serde_json::Value;
 
+use super::deciding_text::{FieldFinder, FoundFields};
 use crate::{
     filter::{
         event_part::{EventPart, EventParts},
-        rule::{RuleSet, Shortlist},
+        query::EventHeader,
+        rule::{Candidates, DecidingFields, RawEvent, RuleSet, Shortlist},
     },
     pipeline::search::{projection::Projection, record_scan::MemberRange},
 };
@@ -31,6 +33,11 @@ pub(super) struct Projections {
     names: usize,
     known: Vec<ShortlistProjections>,
     numbers: HashMap<Shortlist, usize>,
+    /// What the condition and the exceptions of a rule look at, by its number, found when it is first a candidate.
+    rule_parts: HashMap<usize, Option<Projection>>,
+    /// Where the fields of the current record are.
+    found: FoundFields,
+    candidates: Candidates,
 }
 
 /// The rules that events of a source and name may concern.
@@ -43,6 +50,8 @@ pub(super) struct Listed {
 
 /// What the rules of a shortlist look at. `None` stands for the whole event.
 struct ShortlistProjections {
+    /// The fields that decide which rules are candidates; `None` if it takes a parsed event.
+    fields: Option<(DecidingFields, FieldFinder)>,
     /// The parts that conditions and exceptions look at.
     verdicts: Option<Projection>,
     /// The parts that matches are grouped by, found when a rule first fires.
@@ -76,6 +85,9 @@ impl Projections {
             names: 0,
             known: Vec::new(),
             numbers: HashMap::new(),
+            rule_parts: HashMap::new(),
+            found: FoundFields::default(),
+            candidates: Candidates::default(),
         }
     }
 
@@ -106,9 +118,45 @@ impl Projections {
         let Self { rules, known, numbers, .. } = self;
         *numbers.entry(shortlist).or_insert_with(|| {
             let verdicts = rules.required_parts(shortlist).map(projection);
-            known.push(ShortlistProjections { verdicts, groups: OnceCell::new() });
+            let fields = rules.deciding_fields(shortlist).map(|fields| {
+                let finder = FieldFinder::new(fields.paths());
+                (fields, finder)
+            });
+            known.push(ShortlistProjections { fields, verdicts, groups: OnceCell::new() });
             known.len() - 1
         })
+    }
+
+    /// Finds the rules that may match a record, and returns them with the parts of the record that they look at: null if there are none.
+    /// `None` if the record has to be parsed.
+    pub(super) fn find_candidates(
+        &mut self,
+        listed: Listed,
+        header: &EventHeader<'_>,
+        record: RecordText<'_>,
+    ) -> Option<(&Candidates, Value)> {
+        let Self { rules, known, rule_parts, found, candidates, .. } = self;
+        let known = known.get(listed.number)?;
+        let (fields, finder) = known.fields.as_ref()?;
+        finder.find(record, found)?;
+        let event = RawEvent {
+            source: header.event_source?,
+            name: header.event_name?,
+            field: &|field| found.get(record.text, field),
+            parts: &|| known.parse_verdict_parts(record),
+        };
+        rules.find_candidates(fields, &event, candidates)?;
+        let parts = match candidates.rules() {
+            [] => Value::Null,
+            [rule] => {
+                let parts = rule_parts
+                    .entry(*rule)
+                    .or_insert_with(|| rules.rule_parts(*rule).map(projection));
+                parts.as_ref()?.parse(record.text, record.range(), record.members)?
+            }
+            _ => known.parse_verdict_parts(record)?,
+        };
+        Some((candidates, parts))
     }
 
     /// Returns the parts of a record that decide about the verdicts of its rules, or `None` if it has to be parsed as a whole.
@@ -117,8 +165,7 @@ impl Projections {
         listed: Listed,
         record: RecordText<'_>,
     ) -> Option<Value> {
-        let verdicts = self.known.get(listed.number)?.verdicts.as_ref()?;
-        verdicts.parse(record.text, record.range(), record.members)
+        self.known.get(listed.number)?.parse_verdict_parts(record)
     }
 
     /// Returns the parts of a record that matches are grouped by, or `None` if it has to be parsed as a whole.
@@ -132,6 +179,12 @@ impl Projections {
             .groups
             .get_or_init(|| self.rules.grouping_parts(listed.shortlist).map(projection));
         groups.as_ref()?.parse(record.text, record.range(), record.members)
+    }
+}
+
+impl ShortlistProjections {
+    fn parse_verdict_parts(&self, record: RecordText<'_>) -> Option<Value> {
+        self.verdicts.as_ref()?.parse(record.text, record.range(), record.members)
     }
 }
 

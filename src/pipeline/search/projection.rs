@@ -217,7 +217,8 @@ impl Reader<'_> {
     fn object(self, tree: &PartTree, object: Range<usize>) -> Option<Value> {
         let mut parsed = tree.new_map();
         if !tree.is_empty() {
-            self.deeper()?.each_member(object, |reader, key, value| {
+            let reader = self.deeper()?;
+            each_member(self.text, object, |key, value| {
                 reader.member(tree, key, value, &mut parsed)
             })?;
         }
@@ -248,7 +249,7 @@ impl Reader<'_> {
             });
         }
         let mut found = Map::new();
-        reader.each_member(value, |reader, key, value| {
+        each_member(self.text, value, |key, value| {
             if names.iter().any(|name| name.name.as_bytes() == key) {
                 return insert(&mut found, key, reader.value(value)?);
             }
@@ -262,37 +263,6 @@ impl Reader<'_> {
 
     fn deeper(self) -> Option<Self> {
         (self.depth < MAX_DEPTH).then_some(Self { depth: self.depth + 1, ..self })
-    }
-
-    /// Calls `read` with the key, without its quotes, and the value of each member of an object.
-    fn each_member(
-        self,
-        object: Range<usize>,
-        mut read: impl FnMut(Self, &[u8], Range<usize>) -> Option<()>,
-    ) -> Option<()> {
-        let text = self.text;
-        let mut at = object.start + 1;
-        loop {
-            at = skip_blanks(text, at);
-            match text.get(at)? {
-                b'"' => {}
-                b'}' if at + 1 == object.end => return Some(()),
-                b',' => {
-                    at += 1;
-                    continue;
-                }
-                _ => return None,
-            }
-            let key = find_string_end(text, at).filter(|key| key.is_plain)?;
-            let colon = skip_blanks(text, key.end);
-            if text.get(colon) != Some(&b':') {
-                return None;
-            }
-            let start = skip_blanks(text, colon + 1);
-            let end = skip_value(text, start).ok()?;
-            read(self, &text[at + 1..key.end - 1], start..end)?;
-            at = end;
-        }
     }
 
     /// Calls `read` with each element of a list.
@@ -318,6 +288,37 @@ impl Reader<'_> {
     }
 }
 
+/// Calls `read` with the key, without its quotes, and the value of each member of an object. `None` if a key has an escape sequence, if
+/// the text is not JSON, or if `read` returns it.
+pub(in crate::pipeline) fn each_member(
+    text: &[u8],
+    object: Range<usize>,
+    mut read: impl FnMut(&[u8], Range<usize>) -> Option<()>,
+) -> Option<()> {
+    let mut at = object.start + 1;
+    loop {
+        at = skip_blanks(text, at);
+        match text.get(at)? {
+            b'"' => {}
+            b'}' if at + 1 == object.end => return Some(()),
+            b',' => {
+                at += 1;
+                continue;
+            }
+            _ => return None,
+        }
+        let key = find_string_end(text, at).filter(|key| key.is_plain)?;
+        let colon = skip_blanks(text, key.end);
+        if text.get(colon) != Some(&b':') {
+            return None;
+        }
+        let start = skip_blanks(text, colon + 1);
+        let end = skip_value(text, start).ok()?;
+        read(&text[at + 1..key.end - 1], start..end)?;
+        at = end;
+    }
+}
+
 /// Adds a member. Of a key that repeats, the last value counts.
 fn insert(members: &mut Map<String, Value>, key: &[u8], value: Value) -> Option<()> {
     members.insert(str::from_utf8(key).ok()?.to_owned(), value);
@@ -325,7 +326,7 @@ fn insert(members: &mut Map<String, Value>, key: &[u8], value: Value) -> Option<
 }
 
 /// Returns the content of a string without escape sequences, which is most of what is parsed.
-fn plain_text(value: &[u8]) -> Option<&str> {
+pub(in crate::pipeline) fn plain_text(value: &[u8]) -> Option<&str> {
     let text = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     // Every byte is looked at, so that the compiler takes many in one step.
     let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
@@ -342,7 +343,7 @@ fn skip_blanks(text: &[u8], start: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::pipeline) mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -454,7 +455,11 @@ mod tests {
 
     /// Writes a value with members that are overwritten by later ones of the same name, blanks, and letters as escape
     /// sequences, as `dice` says.
-    fn write(value: &Value, dice: &mut dyn Iterator<Item = u8>, text: &mut String) {
+    pub(in crate::pipeline) fn write(
+        value: &Value,
+        dice: &mut dyn Iterator<Item = u8>,
+        text: &mut String,
+    ) {
         match value {
             Value::Object(members) => {
                 text.push('{');

@@ -27,9 +27,9 @@ pub(in crate::pipeline) struct ScannedRecord<'t> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::pipeline) struct MemberRange {
     /// The key without its quotes.
-    pub(super) key: Range<usize>,
+    pub(in crate::pipeline) key: Range<usize>,
     /// The value.
-    pub(super) value: Range<usize>,
+    pub(in crate::pipeline) value: Range<usize>,
 }
 
 impl<'t> ScannedRecord<'t> {

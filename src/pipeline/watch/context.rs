@@ -24,6 +24,7 @@ use crate::{
 pub(super) struct WatchContext {
     rules: Arc<RuleSet>,
     range: TimeRange,
+    delivered_from: Option<i64>,
     events: AtomicU64,
     too_long: AtomicU64,
     failures: Mutex<BTreeMap<usize, RuleFailures>>,
@@ -46,6 +47,7 @@ impl WatchContext {
         Self {
             rules,
             range: pipeline.range,
+            delivered_from: None,
             events: 0.into(),
             too_long: 0.into(),
             failures: Mutex::default(),
@@ -53,8 +55,14 @@ impl WatchContext {
         }
     }
 
+    /// Sets the time, in milliseconds of the Unix epoch, before which no event raises an alert that is delivered.
+    pub(super) fn with_alerts_delivered_from(self, delivered_from: Option<i64>) -> Self {
+        Self { delivered_from, ..self }
+    }
+
     pub(super) fn evaluator(&self) -> RuleEvaluator {
         RuleEvaluator::new(Arc::clone(&self.rules), self.range)
+            .with_alerts_delivered_from(self.delivered_from)
     }
 
     pub(super) fn add_events(&self, events: u64) {

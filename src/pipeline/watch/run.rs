@@ -39,7 +39,10 @@ pub struct WatchEnd {
 /// Evaluates the rules on everything that the source lists, and delivers the alerts: those that earlier runs left first.
 pub async fn watch<R: Receive>(config: WatchConfig<R>, store: CheckpointStore) -> WatchEnd {
     let WatchConfig { pipeline, rules, delivery } = config;
-    let context = Arc::new(WatchContext::new(&pipeline, rules));
+    // Others decide about shared alerts by clocks of their own.
+    let delivered_from = if delivery.shared.is_none() { store.delivered_from() } else { None };
+    let context = WatchContext::new(&pipeline, rules).with_alerts_delivered_from(delivered_from);
+    let context = Arc::new(context);
     let consumer = Arc::new(WatchConsumer::new(Arc::clone(&context), delivery.shared.clone()));
     let (path, undelivered) = (store.path().to_owned(), store.undelivered());
     let mut run = match Run::start(pipeline, Arc::clone(&consumer), Some(store)) {

@@ -19,7 +19,9 @@ const MAX_NUMBER_BYTES: usize = 24;
 /// Returns whether a text is a JSON object that every parser reads. `false` for an unusual one.
 pub fn is_plain_object(text: &[u8]) -> bool {
     let start = skip_space(text, 0);
-    if text.get(start) != Some(&b'{') || str::from_utf8(text).is_err() {
+    // Most texts are ASCII, which is found out several times faster than that they are UTF-8.
+    let is_text = || text.is_ascii() || str::from_utf8(text).is_ok();
+    if text.get(start) != Some(&b'{') || !is_text() {
         return false;
     }
     let mut validator = Validator { text, at: start, objects: 0, depth: 0 };

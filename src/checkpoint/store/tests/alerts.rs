@@ -80,6 +80,24 @@ fn an_alert_is_committed_with_the_partition_of_its_event() {
 }
 
 #[test]
+fn the_matches_that_were_committed_are_known_after_the_disk_is_full() {
+    let place = Place::new();
+    let store = open_with(&place, &every_event());
+    let known = store.committed_alerts();
+    full_after(&store, 200);
+    let (sender, events) = std::sync::mpsc::channel();
+    for number in 1..=10_000 {
+        partition_with_match(number).into_iter().for_each(|event| sender.send(event).unwrap());
+    }
+    drop(sender);
+    let error = store.run(events).unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error:?}");
+    let stored = pending(&place).len() as u64;
+    assert!(stored > 0);
+    assert_eq!((known.get().matches, known.get().alerts), (stored, stored));
+}
+
+#[test]
 fn matches_are_ignored_by_a_run_without_rules() {
     let place = Place::new();
     place.run(partition_with_match(1));

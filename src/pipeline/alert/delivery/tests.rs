@@ -137,7 +137,9 @@ impl DeliveryMemory for FakeMemory {
     async fn tell_delivered(&self, delivery: &Delivery) -> Result<(), DeliveryFault> {
         let mut rows = self.rows();
         if rows.is_unreachable {
-            return Err(shared_alerts::Error::Interrupted { table: "t".to_owned() }.into());
+            return Err(
+                shared_alerts::Error::Interrupted { table: "t".to_owned(), source: None }.into()
+            );
         }
         rows.told.push(delivery.number);
         Ok(())
