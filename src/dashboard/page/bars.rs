@@ -103,7 +103,11 @@ impl BarChart<'_> {
         if self.has_groups() {
             self.write_legend(html);
         }
-        self.write_svg(html);
+        if self.series.largest_sum() > 0.0 {
+            self.write_svg(html);
+        } else {
+            html.raw("<p class=\"note\">0 at all times.</p>");
+        }
         html.raw("</figure>");
     }
 

@@ -68,7 +68,7 @@ fn write_header(page: &Page<'_>, details: Details, html: &mut Html) {
     }
     html.raw("<b>");
     html.long_text(&page.source, details);
-    html.raw("</b>.</p>");
+    html.raw("</b></p>");
     if !page.notes.is_empty() {
         html.raw("<aside aria-label=\"Notes\"><ul>");
         for note in &page.notes {
@@ -114,17 +114,23 @@ fn write_dashboard(page: &Page<'_>, dashboard: &Dashboard, details: Details, htm
         html.raw("<p class=\"note\">Documents about loads are in an engine, and this page was not made from one.</p>");
     }
     html.raw("<div class=\"panels\">");
-    // Those without documents are small, and fill lines of their own at the end.
-    let has_documents = |panel: &&Panel| page.answer(panel).is_some();
-    let (full, empty): (Vec<_>, Vec<_>) = dashboard.panels.iter().partition(has_documents);
+    // Those without rows are small, and fill lines of their own at the end.
+    let has_rows =
+        |panel: &&Panel| page.answer(panel).is_some_and(|answer| !answer.rows.is_empty());
+    let (full, empty): (Vec<_>, Vec<_>) = dashboard.panels.iter().partition(has_rows);
     for panel in full {
         panel::write(page, dashboard, panel, details, html);
     }
     write_latest(page, dashboard, details, html);
-    for panel in empty {
-        panel::write(page, dashboard, panel, details, html);
+    html.raw("</div>");
+    if !empty.is_empty() {
+        html.raw("<div class=\"panels\">");
+        for panel in empty {
+            panel::write(page, dashboard, panel, details, html);
+        }
+        html.raw("</div>");
     }
-    html.raw("</div></section>");
+    html.raw("</section>");
 }
 
 /// Writes the latest documents at the end of the first dashboard about their kind.

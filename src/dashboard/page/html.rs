@@ -10,7 +10,7 @@ use super::limits::Details;
 use crate::report::terminal::escape_unprintable;
 
 /// Texts of up to as many bytes stay in one line where they have no blank or hyphen.
-const SHORT: usize = 24;
+const SHORT: usize = 28;
 
 /// A document, or a part of one.
 #[derive(Debug, Default)]

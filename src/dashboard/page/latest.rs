@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::super::definition::{DataView, TIME_FIELD};
+use super::super::definition::{Data, DataView, TIME_FIELD};
 use super::{MAX_LATEST, PageData, html::Html, limits::Details, table, value};
 
 /// Writes the panel.
@@ -43,7 +43,7 @@ fn write_table(
             None => html.raw("<td></td>"),
         }
         for name in &view.search.columns {
-            write_cell(field(document, name), details, html);
+            write_cell(field(document, name), view.data, details, html);
         }
         html.raw("</tr>");
     }
@@ -55,19 +55,20 @@ fn field<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
     document.get(path).or_else(|| path.split('.').try_fold(document, |value, key| value.get(key)))
 }
 
-fn write_cell(value: Option<&Value>, details: Details, html: &mut Html) {
-    match value {
-        None | Some(Value::Null) => html.raw("<td></td>"),
-        Some(Value::Number(number)) => {
-            let number = number.as_f64().map_or_else(|| number.to_string(), value::number);
-            html.element("<td class=\"n\">", number, "</td>");
+fn write_cell(value: Option<&Value>, data: Data, details: Details, html: &mut Html) {
+    let text = match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    // The digits of events are names, such as those of accounts.
+    match text.parse::<f64>() {
+        Ok(number) if data == Data::Runs => {
+            html.element("<td class=\"n\">", value::number(number), "</td>");
         }
-        Some(value) => {
+        _ => {
             html.raw("<td>");
-            match value {
-                Value::String(text) => html.long_text(text, details),
-                other => html.long_text(&other.to_string(), details),
-            }
+            html.long_text(&text, details);
             html.raw("</td>");
         }
     }

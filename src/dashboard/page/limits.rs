@@ -20,7 +20,7 @@ pub(super) struct Details {
 /// The last one: 50 tables of 15 rows with 3 texts take less than 0.9 MB, and 11 charts of 120 intervals with 8 series less than
 /// 0.9 MB.
 pub(super) const DETAILS: [Details; 3] = [
-    Details { rows: 120, shown: 160, whole: 1_024, series: 60 },
+    Details { rows: 120, shown: 120, whole: 1_024, series: 60 },
     Details { rows: 50, shown: 100, whole: 0, series: 30 },
     Details { rows: 15, shown: 40, whole: 0, series: 0 },
 ];

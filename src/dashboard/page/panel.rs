@@ -4,7 +4,7 @@
 
 use super::super::{
     answer::PanelAnswer,
-    definition::{Chart, Dashboard, Panel},
+    definition::{Chart, Dashboard, Panel, PanelBucket},
 };
 use super::{Page, PageData, bars, heatmap, html::Html, limits::Details, share, table, tiles};
 use crate::report::format::plural;
@@ -20,7 +20,10 @@ pub(super) fn write(
     let noun = dashboard.data.noun();
     let found = page.answer(panel).zip(page.data(dashboard.data));
     html.raw("<section");
-    let kind = if found.is_some() { width(panel) } else { "empty" };
+    let kind = match found {
+        Some((answer, _)) if !answer.rows.is_empty() => width(panel),
+        _ => "empty",
+    };
     html.attribute("class", format_args!("panel {kind}"));
     html.attribute("id", &panel.id);
     html.attribute("aria-labelledby", format_args!("{}-title", panel.id));
@@ -45,6 +48,12 @@ fn write_answer(
     details: Details,
     html: &mut Html,
 ) {
+    if answer.rows.is_empty() {
+        let labels: Vec<&str> = panel.buckets.iter().map(PanelBucket::label).collect();
+        html.raw("<p class=\"note\">None of them has all of the fields that they are grouped by: ");
+        html.element("", labels.join(", "), ".</p>");
+        return;
+    }
     match panel.chart {
         Chart::Numbers => tiles::write(panel, answer, html),
         Chart::Bars => bars::write(panel, answer, data, details, html),

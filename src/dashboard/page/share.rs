@@ -43,7 +43,9 @@ pub(super) fn write(panel: &Panel, answer: &PanelAnswer, details: Details, html:
         html.element("", share(number / sum), "</title></rect>");
         begin += number / sum;
     }
-    html.raw("</svg></figure><table><thead><tr>");
+    html.raw("</svg></figure>");
+    html.open_scrollable(&panel.id);
+    html.raw("<table><thead><tr>");
     html.element(
         "<th scope=\"col\">",
         panel.buckets.first().map_or("", PanelBucket::label),
@@ -63,7 +65,7 @@ pub(super) fn write(panel: &Panel, answer: &PanelAnswer, details: Details, html:
         html.element("</th><td class=\"n\">", value::number(*number), "</td>");
         html.element("<td class=\"n\">", share(number / sum), "</td></tr>");
     }
-    html.raw("</tbody></table>");
+    html.raw("</tbody></table></div>");
 }
 
 /// Returns a share in percent. Only all is 100 %, and only nothing is 0 %.

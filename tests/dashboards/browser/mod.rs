@@ -193,7 +193,7 @@ fn key(key: &GroupKey) -> String {
         GroupKey::Time(start) => time(*start),
         GroupKey::Text(text) if text.is_empty() => "empty".to_owned(),
         GroupKey::Text(text) => {
-            let shown: String = text.chars().take(160).collect();
+            let shown: String = text.chars().take(120).collect();
             let more = if shown.len() < text.len() { "…" } else { "" };
             let escape = |letter: char| match letter {
                 letter if letter.is_control() => letter.escape_default().to_string(),
