@@ -36,6 +36,30 @@ need_engine_tools() {
   need curl "sudo apt-get install curl" "brew install curl"
 }
 
+# Finds Chromium, or installs it: as root and with apt-get, without a question.
+need_chromium() {
+  [[ -z ${TRAILLOAD_TEST_CHROMIUM:-} ]] || return 0
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    if TRAILLOAD_TEST_CHROMIUM=$(command -v "$name"); then
+      export TRAILLOAD_TEST_CHROMIUM
+      return 0
+    fi
+  done
+  if ((EUID == 0)) && command -v apt-get >/dev/null && install_chromium; then
+    need_chromium
+  else
+    missing "Chromium is needed and was not found" "sudo apt-get install chromium" \
+      "brew install chromium, and TRAILLOAD_TEST_CHROMIUM=/Applications/Chromium.app/Contents/MacOS/Chromium"
+  fi
+}
+
+install_chromium() {
+  echo "installing Chromium" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  { apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null && command -v chromium >/dev/null
+}
+
 cache_dir() {
   local folder
   if [[ -n ${TRAILLOAD_CACHE:-} ]]; then
