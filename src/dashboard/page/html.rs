@@ -45,7 +45,7 @@ impl Html {
     /// Appends the start of an element that a reader can scroll, with the keyboard too. The heading with the id `{name}-title`
     /// names it.
     pub(super) fn open_scrollable(&mut self, name: &str) {
-        self.raw("<div class=\"scroll\" role=\"region\" tabindex=\"0\"");
+        self.raw("<div class=\"scroll\" role=\"group\" tabindex=\"0\"");
         self.attribute("aria-labelledby", format_args!("{name}-title"));
         self.raw(">");
     }

@@ -168,7 +168,7 @@ mod tests {
         let page = Page {
             dashboards: &dashboards,
             source: LARGEST.repeat(100_000),
-            created: Duration::from_secs(1_800_000_000),
+            created: Duration::from_hours(500_000),
             data: [Data::Events, Data::Runs].map(|data| largest_data(&dashboards, data)).into(),
             answers: dashboards.panels().map(|(_, panel)| (panel, largest_answer(panel))).collect(),
             notes: vec![LARGEST.repeat(10_000); 20],

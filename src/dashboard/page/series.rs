@@ -99,7 +99,7 @@ mod tests {
         let expected = [(5, vec![1.0, 0.0]), (6, vec![0.0, 3.0]), (7, vec![2.0, 4.0])];
         assert_eq!(series.values, BTreeMap::from(expected));
         assert_eq!(series.totals(), [3.0, 7.0]);
-        assert_eq!(series.largest_sum(), 6.0);
+        assert!((series.largest_sum() - 6.0).abs() < 1e-9);
     }
 
     #[test]

@@ -56,19 +56,19 @@ fn payloads() -> Vec<String> {
 
 /// Returns an answer whose groups are the texts, starting with another one in each panel.
 fn answer(panel: &Panel, texts: &[String], first: usize) -> PanelAnswer {
-    let row = |number: usize| AnswerRow {
+    let row = |(number, value): (usize, u32)| AnswerRow {
         keys: (0..panel.buckets.len())
             .map(|level| match panel.buckets[level] {
                 PanelBucket::Time => {
-                    GroupKey::Time(1_700_000_000_000 + number as i64 % 3 * 86_400_000)
+                    GroupKey::Time(1_700_000_000_000 + i64::from(value % 3) * 86_400_000)
                 }
                 _ => GroupKey::Text(texts[(first + number + 7 * level) % texts.len()].clone()),
             })
             .collect(),
-        values: panel.metrics.iter().map(|_| Some(1.0 + number as f64)).collect(),
+        values: panel.metrics.iter().map(|_| Some(f64::from(value) + 1.0)).collect(),
     };
     let rows = if panel.buckets.is_empty() { 1 } else { texts.len() };
-    PanelAnswer { documents: 1, rows: (0..rows).map(row).collect(), is_incomplete: true }
+    PanelAnswer { documents: 1, rows: (0..rows).zip(0..).map(row).collect(), is_incomplete: true }
 }
 
 /// Returns a document with a text in a field.
@@ -96,7 +96,7 @@ fn hostile_page() -> String {
     let page = Page {
         dashboards: &dashboards,
         source: texts.concat(),
-        created: Duration::from_secs(1_800_000_000),
+        created: Duration::from_hours(500_000),
         data: vec![data(Data::Events), data(Data::Runs)],
         answers: dashboards
             .panels()

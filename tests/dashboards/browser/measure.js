@@ -111,7 +111,7 @@
       const label = document.getElementById(element.getAttribute('aria-labelledby'));
       expect(label && label.textContent.trim(), `${name(element)} has no name`);
     }
-    for (const section of all('section, nav, aside, [role=region]')) {
+    for (const section of all('section, nav, aside, [role=group]')) {
       expect(section.ariaLabel || section.hasAttribute('aria-labelledby'), `${name(section)} has no name`);
     }
     for (const svg of all('svg')) {

@@ -44,7 +44,7 @@ fn sample() -> &'static Sample {
         let page = Page {
             dashboards,
             source: "tests/data/events".to_owned(),
-            created: Duration::from_secs(1_800_000_000),
+            created: Duration::from_hours(500_000),
             data: vec![events],
             answers: answers.clone(),
             notes: vec!["a.json.gz could not be read: it ends early".to_owned()],
