@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     checkpoint::{self, CheckpointReader, RetrySelection},
-    report::{Log, format},
+    report::{Log, format, run_record::RunCommand},
 };
 
 /// The end of `trailload retry --help`.
@@ -98,6 +98,7 @@ impl RetryArgs {
         load.summary.clone_from(&self.summary);
         let mut plan = load.plan(environment, now)?;
         plan.sources = SourceList::default();
+        plan.command = RunCommand::Retry;
         plan.retry = if self.all { RetrySelection::All } else { RetrySelection::NotAccepted };
         if !plan.checkpoint.exists() {
             // A mistyped name must not create a file.

@@ -7,7 +7,6 @@ use std::{
     fmt::Write as _,
     sync::{
         Arc,
-        atomic::Ordering::Relaxed,
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
@@ -17,7 +16,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{Log, Metrics, format};
+use super::{Log, Metrics, format, metrics::RecordCounts};
 use crate::event::SourceObservation;
 
 /// Time between two lines: a day has 1,440, which logs keep, and a lag is noticed within a minute.
@@ -58,35 +57,7 @@ impl Drop for FollowReporter {
 /// The counters at the last line.
 #[derive(Debug, Default)]
 struct FollowLines {
-    last: Counts,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    read: u64,
-    created: u64,
-    duplicates: u64,
-    dead_letters: u64,
-}
-
-impl Counts {
-    fn of(metrics: &Metrics) -> Self {
-        Self {
-            read: metrics.read.load(Relaxed),
-            created: metrics.created.load(Relaxed),
-            duplicates: metrics.duplicates.load(Relaxed),
-            dead_letters: metrics.dead_letters.load(Relaxed),
-        }
-    }
-
-    fn since(self, last: Self) -> Self {
-        Self {
-            read: self.read - last.read,
-            created: self.created - last.created,
-            duplicates: self.duplicates - last.duplicates,
-            dead_letters: self.dead_letters - last.dead_letters,
-        }
-    }
+    last: RecordCounts,
 }
 
 impl FollowLines {
@@ -97,7 +68,7 @@ impl FollowLines {
         if states.is_empty() {
             return;
         }
-        let counts = Counts::of(metrics);
+        let counts = metrics.record_counts();
         let since = counts.since(self.last);
         self.last = counts;
         let is_load = metrics.engine.get().is_some();
@@ -108,12 +79,12 @@ impl FollowLines {
 }
 
 fn text(
-    counts: Counts,
+    counts: RecordCounts,
     is_load: bool,
     states: &[(&str, SourceObservation)],
     now: Timestamp,
 ) -> String {
-    let Counts { read, created, duplicates, dead_letters } = counts;
+    let RecordCounts { read, created, duplicates, dead_letters } = counts;
     let mut line = format!("following: {} read", format::count(read));
     if is_load {
         let [created, duplicates, dead_letters] =
@@ -150,13 +121,13 @@ fn age(time: Timestamp, now: Timestamp) -> Duration {
 }
 
 fn fields(
-    counts: Counts,
+    counts: RecordCounts,
     is_load: bool,
     states: &[(&str, SourceObservation)],
     now: Timestamp,
 ) -> Map<String, Value> {
     let mut fields = Map::new();
-    let Counts { read, created, duplicates, dead_letters } = counts;
+    let RecordCounts { read, created, duplicates, dead_letters } = counts;
     fields.insert("read".into(), read.into());
     if is_load {
         fields.insert("created".into(), created.into());

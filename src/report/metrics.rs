@@ -152,6 +152,32 @@ impl SourceMetrics {
     }
 }
 
+/// What became of the records of a run, or of a part of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RecordCounts {
+    /// Records within the requested time range.
+    pub read: u64,
+    /// Documents that were created.
+    pub created: u64,
+    /// Documents that were already in their index.
+    pub duplicates: u64,
+    /// Documents that were rejected and stored as dead letters.
+    pub dead_letters: u64,
+}
+
+impl RecordCounts {
+    /// Returns what was added since an earlier count.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            read: self.read.saturating_sub(earlier.read),
+            created: self.created.saturating_sub(earlier.created),
+            duplicates: self.duplicates.saturating_sub(earlier.duplicates),
+            dead_letters: self.dead_letters.saturating_sub(earlier.dead_letters),
+        }
+    }
+}
+
 /// Totals of a group of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordTotals {
@@ -194,6 +220,16 @@ impl Metrics {
             .map(|name| SourceMetrics { name, ..SourceMetrics::default() })
             .collect();
         Self { sources, ..Self::default() }
+    }
+
+    /// Returns what became of the records so far. Those whose documents are in flight are read only.
+    pub fn record_counts(&self) -> RecordCounts {
+        RecordCounts {
+            read: self.read.load(Relaxed),
+            created: self.created.load(Relaxed),
+            duplicates: self.duplicates.load(Relaxed),
+            dead_letters: self.dead_letters.load(Relaxed),
+        }
     }
 
     /// Counts an input of `stored_bytes` found for the SOURCE argument with index `source`.

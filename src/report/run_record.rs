@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Summary;
+use super::{Summary, metrics::RecordCounts};
 
 /// Whether a run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +17,23 @@ pub enum RunState {
     Ended,
 }
 
+/// What a run is started by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunCommand {
+    /// `trailload load`.
+    Load,
+    /// `trailload retry`.
+    Retry,
+    /// AWS Lambda: the invocations of a sandbox.
+    Lambda,
+}
+
 /// Makes the records of one run. Each counts what happened since the one before, so that sums over records are right.
 #[derive(Clone, Debug)]
 pub struct RunRecorder {
     run: String,
-    command: &'static str,
+    command: RunCommand,
     /// Number of the next record.
     number: u32,
     /// When the period of the next record starts.
@@ -33,14 +45,9 @@ pub struct RunRecorder {
 /// The numbers that add up over the records of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Settled records within the requested time range.
-    pub read: u64,
-    /// Documents that were created.
-    pub created: u64,
-    /// Documents that were already in their index.
-    pub duplicates: u64,
-    /// Documents that were rejected and stored as dead letters.
-    pub dead_letters: u64,
+    /// Settled records and their documents. Those of a `retry` are dead letters of earlier runs.
+    #[serde(flatten)]
+    pub records: RecordCounts,
     /// Records with at least one change.
     pub rewritten: u64,
     /// Records whose event time is missing or invalid.
@@ -56,12 +63,23 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn of(summary: &Summary) -> Self {
+    fn of(command: RunCommand, summary: &Summary) -> Self {
+        let records = match command {
+            RunCommand::Load | RunCommand::Lambda => RecordCounts {
+                read: summary.read,
+                created: summary.created,
+                duplicates: summary.duplicates,
+                dead_letters: summary.dead_letters,
+            },
+            RunCommand::Retry => RecordCounts {
+                read: summary.retried.documents,
+                created: summary.retried.created,
+                duplicates: summary.retried.duplicates,
+                dead_letters: summary.retried.dead_letters,
+            },
+        };
         Self {
-            read: summary.read,
-            created: summary.created,
-            duplicates: summary.duplicates,
-            dead_letters: summary.dead_letters,
+            records,
             rewritten: summary.rewritten,
             undated: summary.undated,
             filtered: summary.filtered,
@@ -73,10 +91,7 @@ impl Counts {
 
     fn since(self, earlier: Self) -> Self {
         Self {
-            read: self.read.saturating_sub(earlier.read),
-            created: self.created.saturating_sub(earlier.created),
-            duplicates: self.duplicates.saturating_sub(earlier.duplicates),
-            dead_letters: self.dead_letters.saturating_sub(earlier.dead_letters),
+            records: self.records.since(earlier.records),
             rewritten: self.rewritten.saturating_sub(earlier.rewritten),
             undated: self.undated.saturating_sub(earlier.undated),
             filtered: self.filtered.saturating_sub(earlier.filtered),
@@ -89,14 +104,14 @@ impl Counts {
 
 impl RunRecorder {
     /// Creates a recorder for a run of `command` that started at `started`.
-    pub fn new(command: &'static str, started: Timestamp) -> Self {
+    pub fn new(command: RunCommand, started: Timestamp) -> Self {
         let run = format!("{:x}-{:016x}", started.as_millisecond(), fastrand::u64(..));
         Self { run, command, number: 0, since: started, counted: Counts::default() }
     }
 
     /// Returns a record of what happened since the one before.
     pub fn record(&mut self, summary: &Summary, state: RunState, now: Timestamp) -> RunRecord {
-        let total = Counts::of(summary);
+        let total = Counts::of(self.command, summary);
         let counts = total.since(self.counted);
         let seconds = (now.as_millisecond() - self.since.as_millisecond()).max(0);
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run")]
@@ -119,7 +134,7 @@ impl RunRecorder {
             started: self.since.to_string(),
             seconds,
             documents_per_second: super::format::per_second(
-                counts.read,
+                counts.records.read,
                 std::time::Duration::from_secs_f64(seconds),
             ),
             counts,
@@ -150,7 +165,7 @@ pub struct RunRecord {
     /// The number of the record within the run, from 0.
     pub number: u32,
     /// The command.
-    pub command: &'static str,
+    pub command: RunCommand,
     /// How the run ended, as a word for its exit code, or that it goes on.
     pub outcome: &'static str,
     /// The exit code, once the run has ended.
@@ -249,21 +264,34 @@ mod tests {
     #[test]
     fn each_record_counts_what_happened_since_the_one_before() {
         let metrics = metrics(1);
-        let mut recorder = RunRecorder::new("load", STARTED.parse().unwrap());
+        let mut recorder = RunRecorder::new(RunCommand::Load, STARTED.parse().unwrap());
         load(&metrics, 5);
         let now = "2024-06-01T12:01:00Z".parse().unwrap();
         let first = recorder.record(&summary(&metrics, 0), RunState::Following, now);
         assert_eq!((first.lag_seconds, first.seconds), (Some(60), 30.0));
         assert_eq!((first.outcome, first.exit), ("following", None));
-        assert_eq!((first.counts.created, first.counts.rewritten), (5, 2));
+        assert_eq!((first.counts.records.created, first.counts.rewritten), (5, 2));
         load(&metrics, 3);
         let now = "2024-06-01T12:02:00Z".parse().unwrap();
         let second = recorder.record(&summary(&metrics, 3), RunState::Ended, now);
         assert_eq!(second.started, first.ended);
         assert_eq!((second.outcome, second.exit), ("with exceptions", Some(3)));
-        assert_eq!((second.counts.created, second.counts.rewritten), (3, 2));
+        assert_eq!((second.counts.records.created, second.counts.rewritten), (3, 2));
         assert_eq!(second.run, first.run);
         assert_ne!(second.id(), first.id());
+    }
+
+    #[test]
+    fn a_retry_counts_the_dead_letters_that_it_sent() {
+        let metrics = metrics(0);
+        metrics.retried.created.store(5, std::sync::atomic::Ordering::Relaxed);
+        metrics.retried.dead_letters.store(2, std::sync::atomic::Ordering::Relaxed);
+        let mut recorder = RunRecorder::new(RunCommand::Retry, STARTED.parse().unwrap());
+        let now = "2024-06-01T12:01:00Z".parse().unwrap();
+        let record = recorder.record(&summary(&metrics, 3), RunState::Ended, now);
+        let json = serde_json::to_value(record).unwrap();
+        let counts = ["command", "read", "created", "dead_letters"].map(|name| json[name].clone());
+        assert_eq!(Value::from(counts.to_vec()), serde_json::json!(["retry", 7, 5, 2]));
     }
 
     #[test]
@@ -272,7 +300,7 @@ mod tests {
         for number in 0..100 {
             metrics.add_failed(0, &format!("file {number}"), "cut off");
         }
-        let mut recorder = RunRecorder::new("load", STARTED.parse().unwrap());
+        let mut recorder = RunRecorder::new(RunCommand::Load, STARTED.parse().unwrap());
         let now = STARTED.parse().unwrap();
         let record = recorder.record(&summary(&metrics, 3), RunState::Ended, now);
         let json = serde_json::to_value(record).unwrap();

@@ -11,12 +11,12 @@ use super::{
     answer::MessageResult,
     runtime_api::{Invocation, InvocationErrorKind, ReportedError},
     settings::ForeignMessages,
-    task::{DocumentCounts, TaskEnd},
+    task::TaskEnd,
     trigger::Trigger,
 };
 use crate::{
     cli::{alert_summary::AlertSummary, failure::Failure},
-    report::{Log, format},
+    report::{Log, format, metrics::RecordCounts},
 };
 
 /// Messages that are logged one by one. A batch has up to 10,000.
@@ -26,7 +26,7 @@ const MAX_LOGGED: usize = 20;
 pub(super) struct InvocationReport {
     events: u64,
     alerts: Option<AlertSummary>,
-    documents: Option<DocumentCounts>,
+    documents: Option<RecordCounts>,
     failure: Option<Failure>,
 }
 
@@ -95,7 +95,7 @@ impl InvocationReport {
         let mut fields = self.alerts.map(|alerts| alerts.fields()).unwrap_or_default();
         let mut counts =
             vec![("messages", messages), ("failed_messages", failed), ("events", self.events)];
-        if let Some(DocumentCounts { created, duplicates, dead_letters }) = self.documents {
+        if let Some(RecordCounts { created, duplicates, dead_letters, .. }) = self.documents {
             counts.extend([
                 ("created", created),
                 ("duplicate_documents", duplicates),
@@ -114,7 +114,7 @@ impl InvocationReport {
             let _ = write!(line, " ({} failed)", format::count(failed));
         }
         let _ = write!(line, ", {}", format::plural(self.events, "event"));
-        if let Some(DocumentCounts { created, duplicates, dead_letters }) = self.documents {
+        if let Some(RecordCounts { created, duplicates, dead_letters, .. }) = self.documents {
             let _ = write!(
                 line,
                 " = {} created + {} + {}",

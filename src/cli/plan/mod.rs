@@ -32,6 +32,7 @@ use crate::{
     checkpoint::{self, RetrySelection},
     limit::MemoryBudget,
     normalize::{FieldProfile, IndexBy, TimeRange},
+    report::run_record::RunCommand,
     sink,
 };
 
@@ -99,6 +100,8 @@ pub struct Plan {
     pub summary: Option<PathBuf>,
     /// The rules that are evaluated, if there are any.
     pub alerts: Option<AlertRequest>,
+    /// What the run is recorded as in the engine.
+    pub command: RunCommand,
 }
 
 /// The rules that a load evaluates. Their files are not read yet.
@@ -212,6 +215,7 @@ impl LoadArgs {
             batch: self.resources.batch,
             summary: self.summary.clone(),
             alerts: self.alert_request(environment)?,
+            command: RunCommand::Load,
         })
     }
 
