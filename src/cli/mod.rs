@@ -118,7 +118,7 @@ enum Command {
     Setup(Box<setup::SetupArgs>),
     /// Write a page with all dashboards, or print them for Kibana and OpenSearch Dashboards
     Dashboards(Box<dashboards::DashboardsArgs>),
-    /// Print the minimal IAM policy for a load with these options
+    /// Print the minimal IAM policy, or role of an engine, for a load or another command
     Policy(Box<policy::PolicyArgs>),
     /// Print a script that completes commands, options, services and operations in a shell
     Completions(completions::CompletionsArgs),
@@ -194,7 +194,9 @@ fn perform(cli: Cli, given: &GivenOptions, environment: &Environment) -> Exit {
         Command::Schema(args) => schema::run(&args, environment, &log).map(|()| Exit::Success),
         Command::Watch(args) => watch::run(&args, given, environment, now, &log),
         Command::Dashboards(args) => dashboards::run(&args, given, environment, now, &log),
-        Command::Policy(args) => policy::run(&args, environment, &log).map(|()| Exit::Success),
+        Command::Policy(args) => {
+            policy::run(&args, given, environment, &log).map(|()| Exit::Success)
+        }
     };
     result.unwrap_or_else(|failure| failure.report(&log))
 }

@@ -51,12 +51,13 @@ fn the_role_shipped_is_enough() {
     clear(&engine);
 }
 
+/// Without those of index state management, which is not part of the engine that tests run.
 #[test]
 fn a_right_that_is_missing_is_named() {
     let engine = Secured::corner();
     let whole = shipped(&engine.prefix);
     engine.admit(&whole);
-    for right in whole.rights() {
+    for right in whole.rights().into_iter().filter(|right| !right.contains("/ism/")) {
         clear(&engine);
         engine.grant(&whole.without(&right));
         let mut named = String::new();

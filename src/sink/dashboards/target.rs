@@ -114,7 +114,7 @@ impl DashboardsTarget {
     }
 
     /// Returns the name of the space that the URL selects in Kibana.
-    pub(super) fn space(&self) -> Option<&str> {
+    pub fn space(&self) -> Option<&str> {
         self.last_segment_after(SPACES)
     }
 
