@@ -36,7 +36,7 @@ pub(super) struct TimeAxis {
 
 /// The distance of ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum TickDistance {
     /// Milliseconds, counted from 1970.
     Fixed(i64),
     /// Seven days, from Monday to Monday.
@@ -48,31 +48,31 @@ enum Step {
 }
 
 /// From the shortest to the longest.
-const STEPS: [Step; 24] = [
-    Step::Fixed(MINUTE),
-    Step::Fixed(2 * MINUTE),
-    Step::Fixed(5 * MINUTE),
-    Step::Fixed(10 * MINUTE),
-    Step::Fixed(15 * MINUTE),
-    Step::Fixed(30 * MINUTE),
-    Step::Fixed(HOUR),
-    Step::Fixed(2 * HOUR),
-    Step::Fixed(3 * HOUR),
-    Step::Fixed(6 * HOUR),
-    Step::Fixed(12 * HOUR),
-    Step::Fixed(DAY),
-    Step::Fixed(2 * DAY),
-    Step::Week,
-    Step::Months(1),
-    Step::Months(2),
-    Step::Months(3),
-    Step::Months(6),
-    Step::Years(1),
-    Step::Years(2),
-    Step::Years(5),
-    Step::Years(10),
-    Step::Years(20),
-    Step::Years(50),
+const STEPS: [TickDistance; 24] = [
+    TickDistance::Fixed(MINUTE),
+    TickDistance::Fixed(2 * MINUTE),
+    TickDistance::Fixed(5 * MINUTE),
+    TickDistance::Fixed(10 * MINUTE),
+    TickDistance::Fixed(15 * MINUTE),
+    TickDistance::Fixed(30 * MINUTE),
+    TickDistance::Fixed(HOUR),
+    TickDistance::Fixed(2 * HOUR),
+    TickDistance::Fixed(3 * HOUR),
+    TickDistance::Fixed(6 * HOUR),
+    TickDistance::Fixed(12 * HOUR),
+    TickDistance::Fixed(DAY),
+    TickDistance::Fixed(2 * DAY),
+    TickDistance::Week,
+    TickDistance::Months(1),
+    TickDistance::Months(2),
+    TickDistance::Months(3),
+    TickDistance::Months(6),
+    TickDistance::Years(1),
+    TickDistance::Years(2),
+    TickDistance::Years(5),
+    TickDistance::Years(10),
+    TickDistance::Years(20),
+    TickDistance::Years(50),
 ];
 
 impl TimeAxis {
@@ -99,8 +99,8 @@ impl TimeAxis {
     /// Returns the ticks: where they are, and their names.
     pub(super) fn ticks(self) -> Vec<(f64, String)> {
         let length = self.to.saturating_sub(self.from);
-        let fits = |step: &&Step| length / step.length() < MAX_TIME_TICKS;
-        let step = STEPS.iter().find(fits).copied().unwrap_or(Step::Years(500));
+        let fits = |step: &&TickDistance| length / step.length() < MAX_TIME_TICKS;
+        let step = STEPS.iter().find(fits).copied().unwrap_or(TickDistance::Years(500));
         let mut ticks = Vec::new();
         let mut at = step.first(self.from);
         while let Some(time) = at.filter(|time| *time < self.to) {
@@ -138,7 +138,7 @@ impl TimeAxis {
     }
 }
 
-impl Step {
+impl TickDistance {
     /// Returns its approximate length in milliseconds.
     fn length(self) -> i64 {
         match self {

@@ -14,7 +14,7 @@ use super::{
     limits::Details,
     panel, value,
 };
-use crate::report::format::{count, plural};
+use crate::report::format::count;
 
 /// The style sheet.
 const STYLE: &str = include_str!("style.css");
@@ -84,7 +84,10 @@ fn write_header(page: &Page<'_>, details: Details, html: &mut Html) {
 /// Writes how many documents there are, and from when.
 fn write_range(data: &PageData, html: &mut Html) {
     html.element("<b>", count(data.documents), "</b> ");
-    html.text(plural(data.documents, data.data.noun()).rsplit(' ').next().unwrap_or_default());
+    html.text(data.data.noun());
+    if data.documents != 1 {
+        html.raw("s");
+    }
     if let Some((first, last)) = data.range {
         html.element(" from ", value::time(first), " to ");
         html.element("", value::time(last), " UTC");
