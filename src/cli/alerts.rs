@@ -34,7 +34,7 @@ use crate::{
         AlertReceiver,
         delivery::{ActionReceiver, DeliveryPolicy},
     },
-    report::{Log, format},
+    report::{Log, format, terminal::escape_unprintable},
     shutdown::ShutdownSignal,
     sink::alert::{Action, ActionsFile, MessageContext, Receiver, ReceiverContext, SecretLookup},
 };
@@ -99,8 +99,9 @@ impl AlertArgs {
     ) -> Result<AlertPlan, Failure> {
         let file = self.read_file(log)?;
         let mut rules: Vec<Rule> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
-        if self.actions.is_none() {
-            replace_unknown_actions(&mut rules, log);
+        match &self.actions {
+            Some(path) => add_default_actions(&mut rules, &file, path, log),
+            None => replace_unknown_actions(&mut rules, log),
         }
         let actions = resolve(&file, &rules, loaded, log)?;
         Ok(AlertPlan { rules: Arc::new(RuleSet::new(rules)), actions, ..self.plan_of(file) })
@@ -470,6 +471,28 @@ fn read_actions(path: &Path, log: &Log) -> Result<ActionsFile, Failure> {
     match file.errors.len() {
         0 => Ok(file),
         errors => Err(Failure::usage(format!("{} in the action file", counted(errors, "error")))),
+    }
+}
+
+/// Gives rules that name no action those that the action file names for them.
+fn add_default_actions(rules: &mut [Rule], file: &ActionsFile, path: &Path, log: &Log) {
+    let without = rules.iter().filter(|rule| rule.actions.is_empty()).count();
+    if file.default_actions.is_empty() && without > 0 {
+        let place = escape_unprintable(&path.to_string_lossy());
+        let name = file.actions.first().map_or("NAME", |action| action.name.as_str());
+        let which = match without {
+            1 => "1 rule names".to_owned(),
+            count => format!("{count} rules name"),
+        };
+        log.info(
+            &place,
+            format_args!(
+                "{which} no action: their alerts are printed; `default: {name}` in the file sends them"
+            ),
+        );
+    }
+    for rule in rules.iter_mut().filter(|rule| rule.actions.is_empty()) {
+        rule.actions.clone_from(&file.default_actions);
     }
 }
 

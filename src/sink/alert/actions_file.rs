@@ -14,8 +14,8 @@ use super::{
 use crate::filter::{
     rule::{ActionReference, Rule},
     yaml::{
-        DefinitionError, TextPosition, YamlContent, YamlEntry, YamlNode, expected, nearest,
-        parse_yaml, text,
+        DefinitionError, TextPosition, YamlContent, YamlEntry, YamlNode, expected, list_of,
+        nearest, parse_yaml, text,
     },
 };
 
@@ -29,11 +29,16 @@ const BUILT_IN: [&str; 2] = ["index", "stdout"];
 /// The key under which a file may hold its actions.
 const ACTIONS_KEY: &str = "actions";
 
+/// The key with the names of the actions of rules that name none. With a mapping, it is an action of this name.
+const DEFAULT_KEY: &str = "default";
+
 /// The content of an action file.
 #[derive(Clone, Debug, Default)]
 pub struct ActionsFile {
     /// The actions without an error, in the order of the file.
     pub actions: Vec<Action>,
+    /// The actions of rules that name none, as the file names them.
+    pub default_actions: Vec<ActionReference>,
     /// What is wrong.
     pub errors: Vec<DefinitionError>,
     /// What is valid and probably not meant; each with what to write instead.
@@ -47,6 +52,9 @@ impl ActionsFile {
         match parse_yaml(text) {
             Ok(documents) => documents.iter().for_each(|document| file.add_document(document)),
             Err(error) => file.errors.push(error),
+        }
+        if file.errors.is_empty() {
+            file.check_default_actions();
         }
         if file.actions.is_empty() && file.errors.is_empty() {
             let position = TextPosition { line: 1, column: 1 };
@@ -72,9 +80,32 @@ impl ActionsFile {
             return;
         }
         for entry in entries {
+            if entry.key == DEFAULT_KEY && entry.value.as_mapping().is_none() {
+                self.add_default_actions(&entry.value);
+                continue;
+            }
             match named_action(entry) {
                 Ok(action) => self.add(action),
                 Err(error) => self.errors.push(error),
+            }
+        }
+    }
+
+    fn add_default_actions(&mut self, names: &YamlNode) {
+        for node in list_of(Some(names)) {
+            match text(node) {
+                Ok(name) => self
+                    .default_actions
+                    .push(ActionReference::Named { name, position: node.position }),
+                Err(error) => self.errors.push(error),
+            }
+        }
+    }
+
+    fn check_default_actions(&mut self) {
+        for reference in &self.default_actions {
+            if let Err(error) = self.resolve(reference) {
+                self.errors.push(error);
             }
         }
     }

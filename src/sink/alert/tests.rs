@@ -210,6 +210,26 @@ fn an_action_of_a_rule_without_settings_is_the_one_with_the_name_of_its_kind() {
     assert_eq!(errors.iter().filter(|(_, error)| error.message == message).count(), 2);
 }
 
+#[test]
+fn default_actions_are_names_of_actions() {
+    let names = |text: &str| {
+        let file = ActionsFile::parse(text);
+        assert_eq!(file.errors, Vec::new(), "{text}");
+        let names = file.default_actions.iter().map(|action| action.name().into_owned());
+        (names.collect::<Vec<_>>(), file.actions.len())
+    };
+    let of = |expected: &[&str], count| {
+        (expected.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), count)
+    };
+    assert_eq!(names("default: a\na: {kind: stdout}"), of(&["a"], 1));
+    assert_eq!(names("actions: {a: {kind: stdout}, default: [a, index]}"), of(&["a", "index"], 1));
+    // An action may have this name.
+    assert_eq!(names("default: {kind: stdout}"), of(&[], 1));
+    let (place, message, hint) = error("default: [b]\nbb: {kind: stdout}");
+    assert_eq!((place.as_str(), message.as_str()), ("1:11", "there is no action `b`"));
+    assert_eq!(hint, "write `bb`");
+}
+
 /// Returns the keys of a kind in the schema.
 fn schema_keys(schema: &Value, kind: &str) -> BTreeSet<String> {
     schema["$defs"][kind]["properties"].as_object().unwrap().keys().cloned().collect()
