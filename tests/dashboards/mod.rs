@@ -4,4 +4,5 @@ mod browser;
 mod files;
 mod model;
 mod panels;
+mod report;
 mod runs;

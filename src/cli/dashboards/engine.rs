@@ -21,10 +21,7 @@ use crate::{
         plan::aws::EngineAuth,
         sources::{accounts, unless_shut_down},
     },
-    dashboard::{
-        Data, DataView, MAX_LATEST, PageData, Panel, PanelAnswer, RequestTimes, TIME_FIELD,
-        TimeScale,
-    },
+    dashboard::{Data, DataView, MAX_LATEST, PageData, Panel, RequestTimes, TIME_FIELD, TimeScale},
     filter::query::Query,
     normalize::{PLAUSIBLE_MILLISECONDS, TimeRange},
     sink::{self, EngineReader, SearchAnswer},
@@ -98,6 +95,9 @@ impl EngineFilling<'_> {
             let data = IndexedData::survey(&reader, view, names, query, plan.range).await?;
             self.add(&reader, &data, &mut filled).await?;
         }
+        for note in &filled.notes.missing {
+            log.warn(reader.address(), note);
+        }
         Ok(filled)
     }
 
@@ -108,7 +108,10 @@ impl EngineFilling<'_> {
         data: &IndexedData,
         filled: &mut Filled,
     ) -> Result<(), Failure> {
-        let Some((first, last)) = data.range else { return Ok(()) };
+        let Some((first, last)) = data.range else {
+            filled.data.push(data.on_page(TimeScale::Day, Vec::new()));
+            return Ok(());
+        };
         let (from, to) = (first, last + 1);
         let times = RequestTimes { from, to, scale: TimeScale::for_range(from, to) };
         let panels = self.run.dashboards.panels();
@@ -127,12 +130,10 @@ impl EngineFilling<'_> {
         for (panel, answer) in found {
             match answer {
                 Ok(SearchAnswer { response, incomplete }) => {
-                    let mut answer: PanelAnswer = panel.answer(&response);
                     if let Some(reason) = incomplete {
-                        answer.is_incomplete = true;
                         reasons.entry(reason).or_default().push(&panel.title);
                     }
-                    filled.answers.push((panel, answer));
+                    filled.answers.push((panel, panel.answer(&response)));
                 }
                 // Only this panel's request is refused, such as for a field that an older mapping does not index.
                 Err(sink::Error::Refused { source, .. }) if source.status() == Some(400) => {
@@ -151,17 +152,8 @@ impl EngineFilling<'_> {
         }
         filled.notes.add_panels(reasons);
         let latest = self.latest(reader, data, times, &mut filled.notes).await?;
-        filled.notes.add_undated(&crate::dashboard::SeenDocuments {
-            undated: data.undated,
-            ..Default::default()
-        });
-        filled.data.push(PageData {
-            data: data.view.data,
-            documents: data.documents,
-            range: data.range,
-            scale: times.scale,
-            latest,
-        });
+        filled.notes.add_undated(data.undated);
+        filled.data.push(data.on_page(times.scale, latest));
         Ok(())
     }
 
@@ -239,6 +231,11 @@ impl IndexedData {
             undated: number(&aggregations["undated"]),
             range: time("first").zip(time("last")),
         })
+    }
+
+    fn on_page(&self, scale: TimeScale, latest: Vec<Value>) -> PageData {
+        let Self { view, documents, range, .. } = self;
+        PageData { data: view.data, documents: *documents, range: *range, scale, latest }
     }
 
     /// Adds what is searched for in all requests.

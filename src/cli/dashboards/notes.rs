@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    dashboard::{Panel, PanelAnswer, SeenDocuments},
+    dashboard::{Panel, PanelAnswer},
     report::format::{count, plural},
 };
 
@@ -33,8 +33,8 @@ impl Notes {
     }
 
     /// Adds a remark about documents that no panel shows.
-    pub(super) fn add_undated(&mut self, seen: &SeenDocuments) {
-        match seen.undated {
+    pub(super) fn add_undated(&mut self, undated: u64) {
+        match undated {
             0 => {}
             1 => self.add_remark("1 event has no time that an event can have. No panel shows it."),
             many => self.add_remark(format!(
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_missing_comes_first_and_few_panels_are_named() {
         let mut notes = Notes::default();
-        notes.add_undated(&SeenDocuments { undated: 1_200, ..SeenDocuments::default() });
+        notes.add_undated(1_200);
         let reasons = [("1 of 2 shards failed".to_owned(), vec!["A?", "B?", "C?", "D?", "E?"])];
         notes.add_panels(reasons.into());
         let expected = [

@@ -91,9 +91,6 @@ pub(super) fn execute(
         log.warn("dashboards", format_args!("stopped: {} is not written", plan.target.name()));
         return Ok(Exit::StoppedEarly);
     };
-    for note in &filled.notes.missing {
-        log.warn("dashboards", note);
-    }
     let report = SearchReport {
         ending: SearchEnding::Complete,
         failures: Vec::new(),
@@ -192,7 +189,8 @@ impl SummaryLine {
             }
         };
         let open = self.address.as_ref().map(|address| format!("; to open it: {address}"));
-        format!("wrote {file}: {shown}, {elapsed}{}", open.unwrap_or_default())
+        let missing = if self.notes > 0 { "; incomplete: see the notes on it" } else { "" };
+        format!("wrote {file}: {shown}, {elapsed}{missing}{}", open.unwrap_or_default())
     }
 }
 

@@ -114,6 +114,12 @@ pub(super) async fn fill(
     };
     let counted = count_panels(config).await?;
     acknowledgers.finish().await?;
+    // The workers have logged what else cannot be read.
+    sources::warn_about_sources_without_events(metrics, log);
+    if counted.unreadable > 0 {
+        let events = plural(counted.unreadable, "event");
+        log.warn("dashboards", format_args!("{events} not readable as documents; not counted"));
+    }
     Ok((counted.outcome != RunOutcome::Stopped).then(|| filled(plan, sources, metrics, &counted)))
 }
 
@@ -134,16 +140,15 @@ fn filled(
             were(counted.repeated, "event")
         ));
     }
-    notes.add_undated(&seen);
+    notes.add_undated(seen.undated);
     notes.add_limited(&answers);
-    let mut data = vec![PageData {
+    let data = vec![PageData {
         data: Data::Events,
         documents: seen.documents,
         range: seen.range,
         scale: seen.scale(),
         latest: counter.take_latest(),
     }];
-    data.retain(|data| data.documents > 0);
     Filled { source: source_name(plan, sources), data, answers, notes }
 }
 

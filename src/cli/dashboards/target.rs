@@ -31,18 +31,12 @@ impl PageTarget {
         if path == Path::new(STANDARD_OUTPUT) {
             return Ok(Self::StandardOutput);
         }
-        let failure = |problem: &str| {
-            let path = path.display();
-            Failure::usage(format!("invalid value '{path}' for '--html <FILE>': {problem}"))
-        };
-        if path.as_os_str().is_empty() {
-            return Err(failure("expected the name of a file")
-                .hint("check the variable that it comes from"));
-        }
         if path.is_dir() {
-            let example = path.join("report.html");
-            return Err(failure("expected a file, not a folder")
-                .hint(format!("add a name, such as {}", example.display())));
+            let (folder, example) = (path.display(), path.join("report.html"));
+            return Err(Failure::usage(format!(
+                "invalid value '{folder}' for '--html <FILE>': expected a file, not a folder"
+            ))
+            .hint(format!("add a name, such as {}", example.display())));
         }
         Ok(Self::File(path.to_owned()))
     }
