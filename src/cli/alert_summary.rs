@@ -102,9 +102,19 @@ impl AlertSummary {
         .collect()
     }
 
-    /// Warns about alerts that are not delivered.
+    /// Reports alerts that are not delivered.
     pub(in crate::cli) fn warn(&self, checkpoint: &Path, log: &Log) {
         let checkpoint = checkpoint.display().to_string();
+        if self.totals.recorded > 0 {
+            log.info(
+                &checkpoint,
+                format_args!(
+                    "{} recorded and not sent, because the events are older than --alert-max-age; 'trailload watch' \
+                     with --replay sends alerts for events of any age",
+                    number_of_alerts(self.totals.recorded, "was", "were"),
+                ),
+            );
+        }
         if self.dead_letters > 0 {
             log.warn(
                 &checkpoint,

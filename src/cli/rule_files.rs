@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -112,19 +112,26 @@ fn shown(path: &Path) -> String {
     escape_unprintable(&path.to_string_lossy())
 }
 
+/// Returns the failure for a file or folder of the command line that cannot be read.
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let heading = format!("cannot read {}", shown(path));
+    let (failure, hint) = match error.kind() {
+        io::ErrorKind::NotFound => (Failure::usage(heading), "check the path"),
+        _ => (Failure::action_required(heading), "check that this user has permission to read it"),
+    };
+    failure.caused_by(error).hint(hint)
+}
+
 /// Adds a file, or the rule files of a folder and the folders in it.
 fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let unreadable = |error: &std::io::Error| {
-        Failure::usage(format!("cannot read {}", shown(path))).caused_by(error)
-    };
-    let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_dir() {
         files.push(path.to_owned());
         return Ok(());
     }
     let entries: Result<Vec<_>, _> = fs::read_dir(path).and_then(Iterator::collect);
     let mut entries: Vec<PathBuf> = entries
-        .map_err(|error| unreadable(&error))?
+        .map_err(|error| unreadable(path, &error))?
         .into_iter()
         .map(|entry| entry.path())
         .collect();
@@ -146,16 +153,14 @@ fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Fa
 /// Reads a rule file, or a file like it, as text.
 pub(in crate::cli) fn read(path: &Path) -> Result<String, Failure> {
     let heading = || format!("cannot read {}", shown(path));
-    let size =
-        fs::metadata(path).map_err(|error| Failure::usage(heading()).caused_by(&error))?.len();
+    let size = fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
     if size > MAX_BYTES {
         return Err(Failure::usage(format!(
             "{} has {size} bytes; a rule file has at most {MAX_BYTES}",
             shown(path)
         )));
     }
-    let bytes =
-        fs::read(path).map_err(|error| Failure::action_required(heading()).caused_by(&error))?;
+    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
     String::from_utf8(bytes)
         .map_err(|error| Failure::usage(heading()).caused_by(&error).hint("save the file in UTF-8"))
 }

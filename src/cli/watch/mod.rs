@@ -16,7 +16,10 @@ mod rule_tests;
 mod run;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    slice,
+};
 
 use jiff::Timestamp;
 
@@ -30,7 +33,7 @@ use super::{
     rule_files::{self, LoadedRules, counted, load_valid_rules},
 };
 use crate::{
-    filter::rule::{EventPattern, MAX_PATTERN_CHARACTERS, event_pattern, translate_drools},
+    filter::rule::{EventPattern, MAX_PATTERN_CHARACTERS, Rule, event_pattern, translate_drools},
     report::{Log, terminal::escape_unprintable},
 };
 
@@ -160,6 +163,7 @@ pub(super) fn run(
         Mode::Test => test(&loaded),
         Mode::EventPattern => {
             let rules: Vec<_> = loaded.rules().map(|(_, rule)| rule.clone()).collect();
+            note_unlimited_rules(&rules, log);
             print_event_pattern(&event_pattern(&rules), log)?;
             Ok(Exit::Success)
         }
@@ -174,6 +178,21 @@ pub(super) fn run(
 impl WatchArgs {
     fn ages(&self) -> AlertAges {
         if self.replay { AlertAges::All } else { AlertAges::Recent }
+    }
+}
+
+/// Names the rules for which a pattern has to deliver all events.
+fn note_unlimited_rules(rules: &[Rule], log: &Log) {
+    let is_unlimited =
+        |rule: &&Rule| event_pattern(slice::from_ref(*rule)).pattern.get("detail").is_none();
+    let names: Vec<String> = rules
+        .iter()
+        .filter(is_unlimited)
+        .map(|rule| format!("'{}'", escape_unprintable(&rule.name)))
+        .collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        log.info("event pattern", format_args!("matches all events of CloudTrail, because {names} selects neither names nor sources; without such rules, the pattern is narrower"));
     }
 }
 
