@@ -4,13 +4,20 @@
 //! Invariant: a value is one that an engine aggregates: texts beyond the limit of a keyword field are left out, equal values of a
 //! list count once, and addresses have one spelling. Nothing but these values is kept of a document.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt, net::IpAddr, ops::Range};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
+    ops::Range,
+};
 
 use jiff::Timestamp;
 use serde::de::{
     self, DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
-use serde_json::Number;
+use serde_json::{Number, de::Read};
 
 use super::definition::TIME_FIELD;
 use crate::normalize::{IGNORE_ABOVE, PLAUSIBLE_MILLISECONDS};
@@ -25,6 +32,7 @@ pub(super) struct FieldSlots {
     root: KeyNode,
     /// The time of a document.
     time: Option<Slot>,
+    hasher: RandomState,
 }
 
 /// A key on the way to fields.
@@ -50,13 +58,29 @@ impl FieldSlots {
             node.is_address = name == ADDRESS_FIELD;
         }
         let time = names.iter().position(|name| name == TIME_FIELD).map(Slot);
-        Self { names, root, time }
+        Self { names, root, time, hasher: RandomState::new() }
     }
 
     /// Returns the slot of a field. A field that was not given to [`new`](Self::new) has the first slot behind, which is
     /// always empty.
     pub(super) fn slot(&self, name: &str) -> Slot {
         Slot(self.names.iter().position(|known| known == name).unwrap_or(self.names.len()))
+    }
+}
+
+impl FieldSlots {
+    /// Adds the values of the fields in a document.
+    fn collect<'d, R: Read<'d>>(
+        &self,
+        mut json: serde_json::Deserializer<R>,
+        values: &mut Vec<FieldValue<'d>>,
+    ) -> Result<(), serde_json::Error> {
+        json.deserialize_map(ValueReader {
+            node: &self.root,
+            hasher: &self.hasher,
+            found: values,
+        })?;
+        json.end()
     }
 }
 
@@ -75,10 +99,28 @@ impl KeyNode {
     }
 }
 
+/// A value of a document.
+#[derive(Debug)]
+pub(super) struct FieldValue<'d> {
+    slot: Slot,
+    /// The text.
+    pub(super) text: Cow<'d, str>,
+    /// A hash of the text with a key of this run: nobody can choose texts whose hashes are equal, and of a million texts, the
+    /// hashes of two are equal in one run of 36 million. So texts with the same hash are taken for the same.
+    pub(super) hash: u64,
+}
+
+impl AsRef<str> for FieldValue<'_> {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
 /// The values of a document.
 #[derive(Debug)]
 pub(super) struct DocumentFields<'d> {
-    values: Vec<Cow<'d, str>>,
+    values: Vec<FieldValue<'d>>,
+    /// Where the values of each field are.
     ranges: Vec<Range<usize>>,
     /// The time of the document, in milliseconds since 1970; `None` if it has none, or one that no event can have.
     pub(super) time: Option<i64>,
@@ -91,65 +133,83 @@ impl<'d> DocumentFields<'d> {
     ///
     /// Returns an error if it is not a JSON object.
     pub(super) fn read(document: &'d [u8], slots: &FieldSlots) -> Result<Self, serde_json::Error> {
-        let mut found = Vec::with_capacity(slots.names.len());
-        let mut json = serde_json::Deserializer::from_slice(document);
-        json.deserialize_map(ValueReader { node: &slots.root, found: &mut found })?;
-        json.end()?;
-        Ok(Self::new(found, slots))
+        // A text is checked as a whole, which is faster than each value on its own.
+        let mut values = Vec::with_capacity(slots.names.len());
+        match simdutf8::basic::from_utf8(document) {
+            Ok(text) => slots.collect(serde_json::Deserializer::from_str(text), &mut values)?,
+            Err(_) => slots.collect(serde_json::Deserializer::from_slice(document), &mut values)?,
+        }
+        let mut fields = Self { values, ranges: vec![0..0; slots.names.len()], time: None };
+        if !fields.find_ranges() {
+            fields.values.sort_by_key(|value| value.slot.0);
+            fields.ranges.fill(0..0);
+            fields.find_ranges();
+        }
+        fields.remove_repeated();
+        fields.time = slots
+            .time
+            .and_then(|slot| fields.values(slot).first())
+            .and_then(|time| time_of(&time.text));
+        Ok(fields)
     }
 
-    fn new(mut found: Vec<(Slot, Cow<'d, str>)>, slots: &FieldSlots) -> Self {
-        // Values of a field are nearly always next to each other already.
-        found.sort_by_key(|(slot, _)| slot.0);
-        let mut fields = Self {
-            values: Vec::with_capacity(found.len()),
-            ranges: Vec::with_capacity(slots.names.len()),
-            time: None,
-        };
-        let mut found = found.into_iter().peekable();
-        for number in 0..slots.names.len() {
-            let from = fields.values.len();
-            while let Some((_, value)) = found.next_if(|(slot, _)| slot.0 == number) {
-                fields.values.push(value);
+    /// Finds out where the values of each field are. Returns whether they are next to each other, as nearly always.
+    fn find_ranges(&mut self) -> bool {
+        for (number, value) in self.values.iter().enumerate() {
+            let Some(range) = self.ranges.get_mut(value.slot.0) else { continue };
+            if range.start == range.end {
+                *range = number..number + 1;
+            } else if range.end == number {
+                range.end += 1;
+            } else {
+                return false;
             }
-            fields.remove_repeated(from);
-            fields.ranges.push(from..fields.values.len());
         }
-        fields.time =
-            slots.time.and_then(|slot| fields.values(slot).first()).and_then(|text| time(text));
-        fields
+        true
+    }
+
+    /// Leaves out values that repeat another one of the same field. Nearly all fields have one value.
+    fn remove_repeated(&mut self) {
+        for range in self.ranges.iter_mut().filter(|range| range.len() > 1) {
+            let values = &mut self.values[range.clone()];
+            values.sort_by(|one, other| one.text.cmp(&other.text));
+            let mut kept = 1;
+            for number in 1..values.len() {
+                if values[number].text != values[kept - 1].text {
+                    values.swap(kept, number);
+                    kept += 1;
+                }
+            }
+            range.end = range.start + kept;
+        }
     }
 
     /// Returns the values of a field.
-    pub(super) fn values(&self, slot: Slot) -> &[Cow<'d, str>] {
+    pub(super) fn values(&self, slot: Slot) -> &[FieldValue<'d>] {
         self.ranges.get(slot.0).map_or(&[], |range| &self.values[range.clone()])
-    }
-
-    /// Removes values behind `from` that repeat an earlier one. Nearly all fields have one value.
-    fn remove_repeated(&mut self, from: usize) {
-        if self.values.len() > from + 1 {
-            let mut added = self.values.split_off(from);
-            added.sort_unstable();
-            added.dedup();
-            self.values.append(&mut added);
-        }
     }
 }
 
 /// Collects the values of fields at and below a key.
 struct ValueReader<'n, 'f, 'd> {
     node: &'n KeyNode,
-    found: &'f mut Vec<(Slot, Cow<'d, str>)>,
+    hasher: &'n RandomState,
+    found: &'f mut Vec<FieldValue<'d>>,
 }
 
 impl<'d> ValueReader<'_, '_, 'd> {
     fn add(&mut self, value: Cow<'d, str>) {
         let Some(slot) = self.node.field else { return };
-        if self.node.is_address {
-            let address = value.parse().ok().map(|address: IpAddr| address.to_canonical());
-            self.found.extend(address.map(|address| (slot, address.to_string().into())));
-        } else if is_indexed(&value) {
-            self.found.push((slot, value));
+        let text = if self.node.is_address {
+            let address: Option<IpAddr> = value.parse().ok();
+            let Some(address) = address else { return };
+            Cow::Owned(address.to_canonical().to_string())
+        } else {
+            value
+        };
+        if is_indexed(&text) {
+            let hash = self.hasher.hash_one(text.as_ref());
+            self.found.push(FieldValue { slot, text, hash });
         }
     }
 }
@@ -173,7 +233,12 @@ impl<'d> Visitor<'d> for ValueReader<'_, '_, 'd> {
         while let Some(node) = members.next_key_seed(KeyFinder(self.node))? {
             match node {
                 Some(node) => {
-                    members.next_value_seed(ValueReader { node, found: &mut *self.found })?;
+                    let Self { hasher, .. } = self;
+                    members.next_value_seed(ValueReader {
+                        node,
+                        hasher,
+                        found: &mut *self.found,
+                    })?;
                 }
                 None => drop(members.next_value::<IgnoredAny>()?),
             }
@@ -182,8 +247,9 @@ impl<'d> Visitor<'d> for ValueReader<'_, '_, 'd> {
     }
 
     fn visit_seq<A: SeqAccess<'d>>(self, mut items: A) -> Result<(), A::Error> {
-        let Self { node, found } = self;
-        while items.next_element_seed(ValueReader { node, found: &mut *found })?.is_some() {}
+        let Self { node, hasher, found } = self;
+        while items.next_element_seed(ValueReader { node, hasher, found: &mut *found })?.is_some() {
+        }
         Ok(())
     }
 
@@ -253,7 +319,7 @@ fn is_indexed(text: &str) -> bool {
     text.len() <= limit || text.encode_utf16().count() <= limit
 }
 
-fn time(text: &str) -> Option<i64> {
+fn time_of(text: &str) -> Option<i64> {
     let time = text.parse().ok().map(|time: Timestamp| time.as_millisecond())?;
     is_plausible(time).then_some(time)
 }
@@ -276,6 +342,10 @@ mod tests {
         )
     }
 
+    fn texts<'f>(fields: &'f DocumentFields<'_>, slot: Slot) -> Vec<&'f str> {
+        fields.values(slot).iter().map(AsRef::as_ref).collect()
+    }
+
     #[test]
     fn values_are_those_that_an_index_holds() {
         let slots = slots();
@@ -286,16 +356,17 @@ mod tests {
             "flag": true,
             "long": ["x".repeat(1_025), "\u{fc}".repeat(1_024)],
             "n": [7, -7, 0.5],
+            "a.b": "no path",
             "other": { "a": { "b": "not this" } },
         })
         .to_string();
         let read = DocumentFields::read(document.as_bytes(), &slots).unwrap();
         assert_eq!(read.time, Some(1_000_000_001_500));
-        assert_eq!(read.values(slots.slot("a.b")), ["x", "y", "\u{e9}\n"]);
-        assert_eq!(read.values(slots.slot("source.ip")), ["2001:db8::1"]);
-        assert_eq!(read.values(slots.slot("flag")), ["true"]);
-        assert_eq!(read.values(slots.slot("long")), ["\u{fc}".repeat(1_024)]);
-        assert_eq!(read.values(slots.slot("n")), ["-7", "0.5", "7"]);
+        assert_eq!(texts(&read, slots.slot("a.b")), ["x", "y", "\u{e9}\n"]);
+        assert_eq!(texts(&read, slots.slot("source.ip")), ["2001:db8::1"]);
+        assert_eq!(texts(&read, slots.slot("flag")), ["true"]);
+        assert_eq!(texts(&read, slots.slot("long")), ["\u{fc}".repeat(1_024)]);
+        assert_eq!(texts(&read, slots.slot("n")), ["-7", "0.5", "7"]);
         assert!(read.values(slots.slot("a")).is_empty());
     }
 

@@ -9,8 +9,7 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, HashMap, HashSet},
-    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    collections::{BTreeMap, hash_map::Entry},
     net::IpAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -23,7 +22,8 @@ use serde_json::Value;
 use super::{
     answer::{AnswerRow, GroupKey, PanelAnswer},
     definition::{Dashboards, Data, Panel, PanelBucket, PanelMetric, SortOrder, TIME_FIELD},
-    document_fields::{ADDRESS_FIELD, DocumentFields, FieldSlots, Slot},
+    document_fields::{ADDRESS_FIELD, DocumentFields, FieldSlots, FieldValue, Slot},
+    hashed_key::{HashedMap, HashedSet},
     kql::KqlExpression,
     latest::LatestDocuments,
     time_scale::TimeScale,
@@ -144,8 +144,16 @@ enum Subgroups {
     #[default]
     None,
     Times(BTreeMap<i64, Group>),
-    Terms(HashMap<Box<str>, Group>),
+    /// By the hash of the value.
+    Terms(HashedMap<Term>),
     Filters(Vec<Group>),
+}
+
+/// A value, and the documents that have it.
+#[derive(Debug)]
+struct Term {
+    group: Group,
+    value: Box<str>,
 }
 
 /// The state of a metric.
@@ -154,7 +162,7 @@ enum MetricState {
     /// Nothing but the number of documents.
     Count,
     /// Hashes of the values.
-    Unique(HashSet<u64, BuildHasherDefault<DefaultHasher>>),
+    Unique(HashedSet),
     /// The smallest or largest value, or the sum; `None` before the first one.
     Number(Option<f64>),
 }
@@ -162,6 +170,10 @@ enum MetricState {
 impl<'d> PanelCounter<'d> {
     /// Creates the counters of all panels about events.
     pub fn new(dashboards: &'d Dashboards) -> Self {
+        Self::with_limits(dashboards, MAX_GROUPS, MAX_VALUES)
+    }
+
+    fn with_limits(dashboards: &'d Dashboards, max_groups: usize, max_values: usize) -> Self {
         let slots = FieldSlots::new(&dashboards.fields(Data::Events));
         let columns = dashboards.view(Data::Events).map(|view| view.search.columns.as_slice());
         let latest = LatestDocuments::new(columns.unwrap_or_default(), &slots);
@@ -171,8 +183,8 @@ impl<'d> PanelCounter<'d> {
             .map(|(_, panel)| Mutex::new(CountedPanel::new(panel, &slots)))
             .collect();
         Self {
-            groups: SharedLimit::new(MAX_GROUPS, panels.len()),
-            values: SharedLimit::new(MAX_VALUES, panels.len()),
+            groups: SharedLimit::new(max_groups, panels.len()),
+            values: SharedLimit::new(max_values, panels.len()),
             slots,
             panels,
             seen: Mutex::default(),
@@ -321,7 +333,7 @@ impl<'d> CountedPanel<'d> {
     fn forget_rare_groups(&mut self) {
         self.usage.is_incomplete = true;
         let Subgroups::Terms(groups) = &mut self.root.inside else { return };
-        let mut counts: Vec<u64> = groups.values().map(|group| group.documents).collect();
+        let mut counts: Vec<u64> = groups.values().map(|term| term.group.documents).collect();
         let middle = counts.len() / 2;
         if middle == 0 {
             return;
@@ -329,11 +341,11 @@ impl<'d> CountedPanel<'d> {
         let (_, median, _) = counts.select_nth_unstable(middle);
         let median = *median;
         // Of the groups as rare as the median, as many stay as are needed for half of all.
-        let more_frequent = groups.values().filter(|group| group.documents > median).count();
+        let more_frequent = groups.values().filter(|term| term.group.documents > median).count();
         let mut left = (counts.len() - middle).saturating_sub(more_frequent);
-        groups.retain(|_, group| {
-            if group.documents != median {
-                return group.documents > median;
+        groups.retain(|_, term| {
+            if term.group.documents != median {
+                return term.group.documents > median;
             }
             let stays = left > 0;
             left -= usize::from(stays);
@@ -390,7 +402,7 @@ impl<'d> CountedPanel<'d> {
                 .collect(),
             (PanelBucket::Terms { field, size, order, .. }, Subgroups::Terms(groups)) => {
                 let mut groups: Vec<(&str, &Group)> =
-                    groups.iter().map(|(key, group)| (&**key, group)).collect();
+                    groups.values().map(|term| (&*term.value, &term.group)).collect();
                 groups.sort_by(|(one, a), (other, b)| {
                     let by_value = compare(self.value(a, 0), self.value(b, 0));
                     let by_value = match order {
@@ -418,10 +430,11 @@ impl<'d> CountedPanel<'d> {
             Some(MetricState::Unique(values)) => Some(values.len() as f64),
             Some(MetricState::Number(number)) => *number,
             Some(MetricState::Count) => Some(group.documents as f64),
-            // No document.
+            // No document, or nothing but counts.
             None => match self.metrics.get(metric)?.0 {
                 MetricKind::Min | MetricKind::Max => None,
-                MetricKind::Count | MetricKind::Unique | MetricKind::Sum => Some(0.0),
+                MetricKind::Unique | MetricKind::Sum => Some(0.0),
+                MetricKind::Count => Some(group.documents as f64),
             },
         }
     }
@@ -474,7 +487,7 @@ impl Path<'_> {
             }
             Some(Level::Terms(slot)) => {
                 if let Subgroups::None = group.inside {
-                    group.inside = Subgroups::Terms(HashMap::new());
+                    group.inside = Subgroups::Terms(HashedMap::default());
                 }
                 if let Subgroups::Terms(groups) = &mut group.inside {
                     for value in fields.values(*slot) {
@@ -501,14 +514,14 @@ impl Path<'_> {
 
     fn add_to_term(
         &mut self,
-        groups: &mut HashMap<Box<str>, Group>,
-        value: &str,
+        groups: &mut HashedMap<Term>,
+        value: &FieldValue<'_>,
         depth: usize,
         fields: &DocumentFields<'_>,
         time: i64,
     ) {
-        if let Some(group) = groups.get_mut(value) {
-            return self.add(group, depth + 1, fields, time);
+        if let Some(term) = groups.get_mut(&value.hash) {
+            return self.add(&mut term.group, depth + 1, fields, time);
         }
         if depth > 0 && self.usage.groups > self.usage.max_groups {
             // Only outermost groups are forgotten; one of them may have more groups inside than all may have together.
@@ -517,11 +530,15 @@ impl Path<'_> {
         }
         let mut group = Group::default();
         self.add(&mut group, depth + 1, fields, time);
-        groups.insert(value.into(), group);
+        groups.insert(value.hash, Term { group, value: value.text.as_ref().into() });
         self.usage.groups += 1;
     }
 
     fn add_to_metrics(&mut self, group: &mut Group, fields: &DocumentFields<'_>, time: i64) {
+        if self.metrics.iter().all(|(kind, _)| *kind == MetricKind::Count) {
+            // The group counts its documents itself.
+            return;
+        }
         if group.metrics.is_empty() {
             group.metrics = self.metrics.iter().map(|(kind, _)| MetricState::new(*kind)).collect();
         }
@@ -530,7 +547,7 @@ impl Path<'_> {
                 (MetricState::Count, _) | (MetricState::Unique(_), None) => {}
                 (MetricState::Unique(hashes), Some(slot)) => {
                     for value in fields.values(*slot) {
-                        let hash = hashes.hasher().hash_one(value.as_ref());
+                        let FieldValue { hash, .. } = *value;
                         if self.usage.values < self.usage.max_values {
                             self.usage.values += usize::from(hashes.insert(hash));
                         } else {
@@ -544,7 +561,8 @@ impl Path<'_> {
                     *number = Some(kind.combine(*number, time));
                 }
                 (MetricState::Number(number), Some(slot)) => {
-                    for value in fields.values(*slot).iter().filter_map(|value| value.parse().ok())
+                    for value in
+                        fields.values(*slot).iter().filter_map(|value| value.text.parse().ok())
                     {
                         *number = Some(kind.combine(*number, value));
                     }
@@ -569,7 +587,7 @@ impl MetricState {
     fn new(kind: MetricKind) -> Self {
         match kind {
             MetricKind::Count => Self::Count,
-            MetricKind::Unique => Self::Unique(HashSet::default()),
+            MetricKind::Unique => Self::Unique(HashedSet::default()),
             MetricKind::Sum => Self::Number(Some(0.0)),
             MetricKind::Min | MetricKind::Max => Self::Number(None),
         }
@@ -603,7 +621,7 @@ impl Group {
         match &self.inside {
             Subgroups::None => {}
             Subgroups::Times(groups) => groups.values().for_each(add),
-            Subgroups::Terms(groups) => groups.values().for_each(add),
+            Subgroups::Terms(groups) => groups.values().map(|term| &term.group).for_each(add),
             Subgroups::Filters(groups) => groups.iter().for_each(&mut add),
         }
         total
@@ -627,8 +645,13 @@ impl Group {
                 }
             }
             (Subgroups::Terms(groups), Subgroups::Terms(others)) => {
-                for (value, other) in others {
-                    groups.entry(value).or_default().merge(other, metrics);
+                for (hash, other) in others {
+                    match groups.entry(hash) {
+                        Entry::Occupied(mut term) => {
+                            term.get_mut().group.merge(other.group, metrics)
+                        }
+                        Entry::Vacant(place) => drop(place.insert(other)),
+                    }
                 }
             }
             (Subgroups::Filters(groups), Subgroups::Filters(others)) => {
@@ -652,8 +675,8 @@ impl Group {
                 *times = longer;
             }
             Subgroups::Terms(groups) => {
-                for group in groups.values_mut() {
-                    group.rescale(scale, metrics);
+                for term in groups.values_mut() {
+                    term.group.rescale(scale, metrics);
                 }
             }
             Subgroups::Filters(groups) => {
@@ -662,5 +685,68 @@ impl Group {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Returns a document in which everything is different from other documents, but every third one is by the same principal.
+    fn document(number: usize) -> String {
+        let dashboards = Dashboards::embedded().unwrap();
+        let mut document = Value::Object(serde_json::Map::new());
+        for field in dashboards.fields(Data::Events) {
+            let pointer = format!("/{}", field.replace('.', "/"));
+            let mut inside = &mut document;
+            for key in pointer.split('/').skip(1) {
+                inside = &mut inside[key];
+            }
+            *inside = format!("{field} {number}").into();
+        }
+        document["@timestamp"] = format!("2024-01-01T00:{:02}:00Z", number % 60).into();
+        document["source"] = json!({ "ip": format!("2001:db8::{number:x}") });
+        if number.is_multiple_of(3) {
+            document["trailload"]["principal"] = "user/alice".into();
+        }
+        document.to_string()
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_frequent_is_counted() {
+        const DOCUMENTS: usize = 3_000;
+        let dashboards = Dashboards::embedded().unwrap();
+        let counter = PanelCounter::with_limits(&dashboards, 2_000, 1_000);
+        let texts: Vec<String> = (0..DOCUMENTS).map(document).collect();
+        let bytes: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+        for part in bytes.chunks(10) {
+            assert_eq!(counter.add(part), 0);
+            let (groups, values) = (&counter.groups.used, &counter.values.used);
+            // Twice the limit, and what the last documents added.
+            assert!(groups.load(Relaxed) <= 2 * 2_000 + 1_000, "{groups:?}");
+            assert!(values.load(Relaxed) <= 2 * 1_000 + 1_000, "{values:?}");
+        }
+        assert_eq!(counter.seen().documents, DOCUMENTS as u64);
+        let answers = counter.answers();
+        let (_, who) = answers.iter().find(|(panel, _)| panel.id == "i1").unwrap();
+        assert!(who.is_incomplete);
+        assert_eq!(who.rows[0].keys, [GroupKey::Text("user/alice".to_owned())]);
+        assert_eq!(who.rows[0].values[0], Some(DOCUMENTS as f64 / 3.0));
+        let (_, number) = answers.iter().find(|(panel, _)| panel.id == "o1").unwrap();
+        assert_eq!(number.rows[0].values[0], Some(DOCUMENTS as f64), "all documents are counted");
+    }
+
+    #[test]
+    fn documents_without_a_time_are_in_no_panel() {
+        let dashboards = Dashboards::embedded().unwrap();
+        let counter = PanelCounter::new(&dashboards);
+        let undated = json!({ "eventName": "a" }).to_string();
+        let dated = document(1);
+        assert_eq!(counter.add(&[undated.as_bytes(), dated.as_bytes(), b"[1]"]), 1);
+        let seen = counter.seen();
+        assert_eq!((seen.documents, seen.undated), (1, 1));
+        assert!(counter.answers().iter().all(|(_, answer)| answer.documents <= 1));
     }
 }

@@ -49,7 +49,7 @@ impl LatestDocuments {
             }
             let values = |slot: Slot| {
                 let values = fields.values(slot).iter().take(MAX_VALUES);
-                values.map(|value| value.clone().into_owned()).collect()
+                values.map(|value| value.text.clone().into_owned()).collect()
             };
             let row = self.columns.iter().map(|(_, slot)| values(*slot)).collect();
             self.documents.push(Reverse((time, row)));

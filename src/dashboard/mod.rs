@@ -9,6 +9,7 @@ mod answer;
 mod definition;
 mod document_fields;
 mod evaluate;
+mod hashed_key;
 mod kql;
 mod latest;
 mod lens;
@@ -24,6 +25,7 @@ pub use self::definition::{
     FieldFilter, Panel, PanelBucket, PanelMetric, SortOrder, TIME_FIELD,
 };
 pub use self::evaluate::{PanelCounter, SeenDocuments};
+pub(crate) use self::hashed_key::HashedSet;
 pub use self::kql::{KqlError, KqlExpression, ValueSet};
 pub use self::lens::lens_objects;
 pub use self::page::{MAX_BYTES, MAX_LATEST, Page, PageData};

@@ -5,13 +5,14 @@
 //! documents, the hashes of two are equal in one run of 750,000.
 
 use std::{
-    collections::HashSet,
-    hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState},
+    hash::{BuildHasher as _, RandomState},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
+
+use crate::dashboard::HashedSet;
 
 /// Documents that are remembered. The hash sets have 16 times 524,288 places of 9 bytes then: 75 MB. With a million documents
 /// it is a quarter of that.
@@ -24,7 +25,7 @@ const SHARDS: usize = 16;
 #[derive(Debug)]
 pub(super) struct KnownDocuments {
     hasher: RandomState,
-    shards: [Mutex<HashSet<u64, BuildHasherDefault<HashedKey>>>; SHARDS],
+    shards: [Mutex<HashedSet>; SHARDS],
     shard_capacity: usize,
     repeated: AtomicU64,
     unremembered: AtomicU64,
@@ -70,26 +71,6 @@ impl KnownDocuments {
     /// Returns how many new documents are not remembered.
     pub(super) fn unremembered(&self) -> u64 {
         self.unremembered.load(Relaxed)
-    }
-}
-
-/// Returns a key that is a hash already.
-#[derive(Clone, Copy, Debug, Default)]
-struct HashedKey(u64);
-
-impl Hasher for HashedKey {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
     }
 }
 
