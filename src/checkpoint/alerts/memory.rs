@@ -79,9 +79,9 @@ impl AlertMemory {
         options: AlertOptions,
         now: i64,
     ) -> rusqlite::Result<Self> {
-        let evaluated_from = options.evaluated_from.map_or(now, Timestamp::as_millisecond).min(now);
-        let states: rusqlite::Result<Vec<RuleState>> =
-            rules.rules().iter().map(|rule| open_rule(connection, rule, evaluated_from)).collect();
+        let from = options.evaluated_from.map(Timestamp::as_millisecond);
+        let open = |rule| open_rule(connection, rule, EvaluationStart { from, now });
+        let states: rusqlite::Result<Vec<RuleState>> = rules.rules().iter().map(open).collect();
         let (states, sizes) = (states?, Sizes::read(connection)?);
         Ok(Self {
             rules,
@@ -233,6 +233,23 @@ impl Unsaved {
     }
 }
 
+/// When a run starts to evaluate events, in milliseconds of the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+struct EvaluationStart {
+    /// The start of its time range, if it has one.
+    from: Option<i64>,
+    now: i64,
+}
+
+impl EvaluationStart {
+    /// Returns the start of the learning period of a rule, given that of earlier runs. A clock that was set back since then does not
+    /// move it.
+    fn learning_from(self, known: Option<i64>) -> i64 {
+        let known = known.unwrap_or(self.now);
+        self.from.map_or(known, |from| known.min(from))
+    }
+}
+
 /// Returns what the matches of a receipt are sorted by.
 fn order(found: &NewMatch) -> (i64, &str, usize) {
     (found.time.unwrap_or(NO_TIME), &found.event_id, found.rule)
@@ -242,7 +259,7 @@ fn order(found: &NewMatch) -> (i64, &str, usize) {
 fn open_rule(
     connection: &Connection,
     rule: &Rule,
-    evaluated_from: i64,
+    start: EvaluationStart,
 ) -> rusqlite::Result<RuleState> {
     let first_seen_by = first_seen_by(rule);
     let known: Option<(Option<String>, Option<i64>)> = connection
@@ -250,8 +267,7 @@ fn open_rule(
         .query_row([&rule.name], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let known = known.filter(|(by, _)| by.as_ref() == Some(&first_seen_by));
-    let known = known.and_then(|(_, from)| from).unwrap_or(evaluated_from);
-    let learning_from = Some(known.min(evaluated_from));
+    let learning_from = Some(start.learning_from(known.and_then(|(_, from)| from)));
     connection
         .prepare_cached(
             "INSERT INTO alert_rules (name, first_seen_by, learning_from) VALUES (?1, ?2, ?3) \

@@ -54,8 +54,7 @@ impl Memory {
 
     /// As after the end of a run and the start of another.
     fn restart(&mut self) {
-        let (rules, options) = (Arc::clone(&self.rules), self.options.clone());
-        self.alerts = AlertMemory::open(&self.connection, rules, options, NOW).unwrap();
+        self.restart_at(NOW);
     }
 
     fn restart_with(&mut self, rules: &Arc<RuleSet>, options: AlertOptions) {
@@ -63,8 +62,18 @@ impl Memory {
         self.restart();
     }
 
+    /// As [`restart`](Self::restart), at a time.
+    fn restart_at(&mut self, now: i64) {
+        let (rules, options) = (Arc::clone(&self.rules), self.options.clone());
+        self.alerts = AlertMemory::open(&self.connection, rules, options, now).unwrap();
+    }
+
     fn record(&mut self, matches: &[NewMatch]) {
-        self.alerts.record(&self.connection, matches, NOW).unwrap();
+        self.record_at(NOW, matches);
+    }
+
+    fn record_at(&mut self, now: i64, matches: &[NewMatch]) {
+        self.alerts.record(&self.connection, matches, now).unwrap();
     }
 
     fn rows(&self) -> DeliveryRows<'_> {
@@ -250,6 +259,25 @@ proptest! {
     }
 
     #[test]
+    fn a_clock_that_jumps_changes_neither_windows_nor_thresholds(
+        limits in window_limits(), events in events(3), clocks in vec(-HOUR..2 * NOW, 1..10),
+    ) {
+        let rules = rules(&[&limits.keys()]);
+        let mut right = Memory::new(&rules, AlertOptions::default());
+        let mut jumping = Memory::new(&rules, AlertOptions::default());
+        for (number, event) in events.iter().enumerate() {
+            right.record(std::slice::from_ref(event));
+            let now = clocks[number % clocks.len()];
+            if number % 3 == 0 {
+                jumping.restart_at(now);
+            }
+            jumping.record_at(now, std::slice::from_ref(event));
+        }
+        prop_assert_eq!(jumping.alerted(), right.alerted());
+        prop_assert_eq!(jumping.covers(), right.covers());
+    }
+
+    #[test]
     fn in_any_order_a_combination_has_one_alert_within_its_time(
         within in 1_i64..20, events in events(1).prop_shuffle(), cuts in vec(any::<Index>(), 0..5)
     ) {
@@ -368,6 +396,38 @@ fn alerts_for_old_events_are_recorded_and_not_delivered() {
     assert_eq!((totals.recorded, totals.alerts, totals.duplicates), (1, 1, 1));
     let rule = &memory.rows().rules().unwrap()[0];
     assert_eq!((rule.alerts, rule.recorded, rule.last_alert), (1, 1, Some(NOW)));
+}
+
+#[test]
+fn an_alert_that_was_recorded_by_a_clock_ahead_is_delivered_once_the_clock_is_right() {
+    for keys in ["", "window: 1d\n"] {
+        let mut memory = Memory::new(&rules(&[keys]), hour_limit());
+        let young = [event("a", NOW - MINUTE)];
+        memory.record_at(NOW + 48 * HOUR, &young);
+        assert_eq!(memory.alerted(), [""; 0]);
+        memory.restart();
+        for _ in 0..2 {
+            memory.record(&young);
+        }
+        assert_eq!(memory.alerted(), ["a"], "{keys}");
+        // By a clock behind, no event is too old.
+        memory.record_at(NOW - 48 * HOUR, &young);
+        memory.record_at(NOW - 48 * HOUR, &[event("b", NOW - 40 * HOUR)]);
+        assert_eq!(memory.alerted(), ["a", "b"], "{keys}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_end_the_learning_period() {
+    let rules = rules(&["first_seen: {by: [detail.a], within: 2d, learning: 1d}\n"]);
+    let mut memory = Memory::new(&rules, AlertOptions::default());
+    memory.restart_at(NOW - 30 * 24 * HOUR);
+    memory.record_at(NOW - 30 * 24 * HOUR, &[event("a", NOW + HOUR)]);
+    assert_eq!(memory.alerted(), [""; 0]);
+    assert_eq!(memory.alerts.totals().learned, 1);
+    let other = NewMatch { combination: Some(json!(["d"])), ..event("d", NOW + 24 * HOUR) };
+    memory.record_at(NOW - 30 * 24 * HOUR, &[other]);
+    assert_eq!(memory.alerted(), ["d"], "it ends by the times of events");
 }
 
 #[test]
