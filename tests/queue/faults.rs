@@ -57,6 +57,21 @@ fn messages_that_come_twice_and_in_any_order_are_loaded_once() {
 }
 
 #[test]
+fn a_message_that_comes_again_is_deleted_with_its_new_receipt_also_where_old_ones_are_refused() {
+    let world = QueueWorld::new();
+    {
+        let mut queue = world.queue.state();
+        (queue.duplicate_every, queue.refuses_old_receipts) = (1, true);
+    }
+    send(&world, 0..40);
+    let outcome = world.load(&[QUEUE]).run().exits(0);
+    assert_eq!((world.engine.ids(), world.queue.len()), (ids(0..40), 0));
+    assert!(world.queue.state().received > 40, "some came twice");
+    outcome.says(["messages: 40 deleted"]);
+    world.queue.assert_no_complaints();
+}
+
+#[test]
 fn a_queue_that_is_deleted_while_it_is_read_is_exit_1() {
     let world = QueueWorld::new();
     send(&world, 0..5);

@@ -43,6 +43,10 @@ fn objects_that_take_long_leave_memory_to_each_other() {
     }
     world.s3.change(BUCKET, |bucket| bucket.latency = Duration::from_millis(700));
     // The bucket has half of the memory, and nothing under this prefix.
-    world.load(&[QUEUE, "s3://logs/none/"]).run().exits(3);
+    let outcome = world.load(&[QUEUE, "s3://logs/none/"]).run().exits(3);
+    // The prefix is the only input that could not be read.
+    let outcome = outcome.says(["s3://logs/none/: could not be read: contains no trail logs"]);
+    let failures = outcome.summary.unwrap()["failures"].as_array().unwrap().clone();
+    assert_eq!(failures.len(), 1, "{failures:?}");
     assert_eq!((world.engine.ids(), world.queue.len()), (ids(0..600), 0));
 }

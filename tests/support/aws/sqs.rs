@@ -34,6 +34,8 @@ pub(crate) enum QueueFault {
     HalfOfBatch,
     /// What was asked is done, but the connection is reset before the answer.
     DoneAndReset,
+    /// What was asked is done, and the answer comes so much later.
+    DoneAndLate(Duration),
 }
 
 /// A message.
@@ -73,6 +75,8 @@ pub(crate) struct QueueState {
     pub(crate) released: u64,
     /// Messages that were given more time.
     pub(crate) extended: u64,
+    /// Whether a batch is refused for old receipts, as FIFO queues do.
+    pub(crate) refuses_old_receipts: bool,
     /// What a request should not have asked.
     pub(crate) complaints: Vec<String>,
 }
@@ -103,6 +107,7 @@ impl FakeQueue {
             deleted: 0,
             released: 0,
             extended: 0,
+            refuses_old_receipts: false,
             complaints: Vec::new(),
         })))
     }
@@ -121,6 +126,11 @@ impl FakeQueue {
     pub(crate) fn service(&self) -> Service {
         let queue = self.clone();
         Box::new(move |request| queue.state().answer(request))
+    }
+
+    /// Takes all messages away.
+    pub(crate) fn purge(&self) {
+        self.state().messages.clear();
     }
 
     /// Makes every message visible, as if its time had passed.
@@ -205,7 +215,11 @@ impl QueueState {
             }
             _ => Response::json_error(400, "UnknownOperationException", &action),
         };
-        if matches!(fault, Some(QueueFault::DoneAndReset)) { Response::reset() } else { response }
+        match fault {
+            Some(QueueFault::DoneAndReset) => Response::reset(),
+            Some(QueueFault::DoneAndLate(time)) => response.after(time),
+            _ => response,
+        }
     }
 
     fn attributes(&self) -> Response {
@@ -326,6 +340,12 @@ impl QueueState {
             };
             let current = self.messages.get(&number).and_then(|message| message.receipt.as_ref());
             let is_current = current == Some(&receipt);
+            if !is_current && self.refuses_old_receipts && self.messages.contains_key(&number) {
+                failed.push(
+                    json!({ "Id": id, "SenderFault": true, "Code": "InvalidParameterValue", "Message": "the receipt handle has expired" }),
+                );
+                continue;
+            }
             match each(self, number, is_current, entry) {
                 Ok(()) => successful.push(json!({ "Id": id })),
                 Err(mut error) => {
