@@ -71,6 +71,9 @@ const SLOW_RESPONSE: Duration = Duration::from_secs(1);
 /// The longest long poll of SQS, in seconds.
 const LONG_POLL_SECONDS: u16 = 20;
 
+/// Time to the next request if a long poll of a queue without messages ends earlier.
+const MIN_LONG_POLL: Duration = Duration::from_millis(200);
+
 /// How long a further request waits while one is a long poll, in seconds: it is only sent while messages come.
 const SHORT_POLL_SECONDS: u16 = 1;
 
@@ -220,6 +223,8 @@ struct TrackedMessage {
 /// The result of a receive request.
 struct ReceiveEnd {
     is_long_poll: bool,
+    /// Whether messages were in flight when the request was sent: those of a FIFO queue hold back others.
+    had_in_flight: bool,
     result: Result<Received, QueueError>,
 }
 
@@ -341,7 +346,9 @@ impl MessageIntake {
                 receives.spawn(Arc::clone(&self).receive(is_long_poll, out, fetches));
             }
             let ended = receives.join_next().await.and_then(task_output);
-            let Some(ReceiveEnd { is_long_poll, result }) = ended else { return Ok(()) };
+            let Some(ReceiveEnd { is_long_poll, had_in_flight, result }) = ended else {
+                return Ok(());
+            };
             has_long_poll &= !is_long_poll;
             match result {
                 Ok(received) => {
@@ -350,7 +357,7 @@ impl MessageIntake {
                         last_new = Instant::now();
                     }
                     wanted = received.next_receives(wanted, is_long_poll);
-                    let is_empty = is_long_poll && received.messages == 0
+                    let is_empty = is_long_poll && received.messages == 0 && !had_in_flight
                         || last_new.elapsed() >= Duration::from_secs(LONG_POLL_SECONDS.into());
                     if mode == QueueMode::UntilEmpty && received.new == 0 && is_empty {
                         // The others may have messages that they could not pass on yet.
@@ -372,7 +379,8 @@ impl MessageIntake {
         out: EventSender,
         fetches: Sender<ObjectJob>,
     ) -> ReceiveEnd {
-        let end = |result| ReceiveEnd { is_long_poll, result };
+        let had_in_flight = !self.shared.tracker().is_empty();
+        let end = |result| ReceiveEnd { is_long_poll, had_in_flight, result };
         let nothing = Ok(Received { messages: 0, new: 0, latency: Duration::ZERO });
         let slots = Arc::clone(&self.slots).acquire_many_owned(BATCH_SLOTS).await;
         // The semaphores are never closed.
@@ -402,6 +410,10 @@ impl MessageIntake {
         }
         drop(slots);
         let received = Received { messages: received, new: new.len(), latency };
+        if is_long_poll && received.messages == 0 && latency < MIN_LONG_POLL {
+            // The service does not wait for messages that are held back.
+            sleep_until(Instant::now() + MIN_LONG_POLL).await;
+        }
         // A closed channel ends the run, and the task with it.
         let _ = self.read_messages(new, memory, &out, &fetches).await;
         end(Ok(received))
