@@ -104,7 +104,7 @@ mod tests {
             }
             most = most.max(inputs.folders.len());
         }
-        assert_eq!(most, 5);
+        assert_eq!(most, 4);
     }
 
     #[test]
