@@ -293,9 +293,21 @@ fn week() -> World {
     world
 }
 
-/// The fewest requests of a week: one for each poll of a Region; a page for each 50 new events; in a busy Region, a page for each
-/// poll that shows that nothing older is new, and reaches back so far that few of the sweeps of seconds that are 15 minutes old are
-/// left; and the pages of the sweeps that read each second again when it is a day old.
+/// The fewest requests of a week with which each event that is up to 15 minutes late is found by the poll after it appears, and each
+/// later one within a day:
+///
+/// - One for each poll of a Region: an event that appeared since the last one can be found in no other way.
+/// - One for each 50 new events: a page has no more, whatever finds them.
+/// - One more for each poll of a busy Region. LookupEvents returns events by their time, and tells nothing of when they appeared: a
+///   late one stands between known ones, and only the page on which it would stand shows that there is none. A page with a new event
+///   shows that for no second before its own oldest one. So a poll with new events has not ended before a page without one, unless a
+///   page reaches back over all 15 minutes, as in a quiet Region. In the busy Region of this week, each poll has new events (six a
+///   minute appear), and a page has those of eight minutes.
+/// - The pages of the sweeps that read each second again when it is a day old: those of all events once more, and at least one for each
+///   sweep, four a day.
+///
+/// Not allowed for are the sweeps of seconds that are 15 minutes old: the pages that end the polls of a busy Region have read most of
+/// these seconds by then. What they cost, with the requests at pages' ends, must stay within the twentieth.
 fn minimum(world: &World, days: i64) -> f64 {
     let polls = |since: i64| {
         // A discovery finds it within the hour.
