@@ -13,6 +13,8 @@ on_every_engine!(
     nothing_is_deleted_that_trailload_did_not_create,
     late_events_of_a_deleted_month_are_left_out,
     a_retention_that_is_not_known_is_an_error,
+    days_and_years_expire_as_months_do,
+    a_dry_run_names_what_is_deleted_and_a_blocked_index_is_named,
 );
 
 /// Returns events at noon of the 15th of each month of these years.
@@ -137,4 +139,71 @@ fn a_retention_that_is_not_known_is_an_error(corner: &Corner) {
     SetupRun::of(corner, enforce).exits(1).says(["all events are in one index"]);
     let (status, _) = wire::ask(corner.url(), "GET", &format!("/{}", corner.prefix()), None);
     assert_eq!(status, 200);
+}
+
+/// Creates indices as a load creates them.
+fn create(corner: &Corner, prefix: &str, periods: &[&str]) {
+    let mapping = json!({ "mappings": { "_meta": { "managed_by": "trailload" } } });
+    for period in periods {
+        corner.ask("PUT", &format!("/{prefix}-{period}"), &mapping);
+    }
+}
+
+/// Returns the indices that a run names as expired.
+fn named(run: &SetupRun) -> Vec<String> {
+    let lines = run.stdout.lines().filter_map(|line| line.strip_prefix("  delete index '"));
+    lines.map(|line| line.split('\'').next().unwrap().to_owned()).collect()
+}
+
+fn days_and_years_expire_as_months_do(corner: &Corner) {
+    let desk = Desk::new();
+    // 730 days before 2018-01-01 is 2016-01-02.
+    let day = (&["2012.02.29", "2015.12.31", "2016.01.01"][..], &["2016.01.02", "2017.12.31"][..]);
+    let month = (&["2014.01", "2015.12"][..], &["2016.01", "2017.12"][..]);
+    let year = (&["2009", "2014", "2015"][..], &["2016", "2018"][..]);
+    for (by, (expired, kept)) in [("day", day), ("month", month), ("year", year)] {
+        let prefix = format!("{}{by}", corner.prefix());
+        let file = desk.file("a.json", records(&[event(0)]));
+        let index = ["--index", &prefix, "--index-by", by];
+        desk.load(&file, corner.url()).with(index).run().exits(0);
+        create(corner, &prefix, &[expired, kept].concat());
+        // Names that are periods of another kind, or of nothing.
+        let others = ["2012.02.30", "2014.13", "12014", "2014.1", "2014.01.1"];
+        create(corner, &prefix, &others);
+        let always = ["--into", corner.url(), "--index", &prefix, "--enforce-retention"];
+        let at = ["--retention", "730d", "--now", "2018-01-01"];
+        let run = SetupRun::new(&[&always[..], &at].concat(), &[]).exits(0);
+        let expected: Vec<_> = expired.iter().map(|period| format!("{prefix}-{period}")).collect();
+        assert_eq!(named(&run), expected, "{by}");
+        for period in kept.iter().chain(&others) {
+            let (status, _) = wire::ask(corner.url(), "GET", &format!("/{prefix}-{period}"), None);
+            assert_eq!(status, 200, "{by} {period}");
+        }
+    }
+}
+
+fn a_dry_run_names_what_is_deleted_and_a_blocked_index_is_named(corner: &Corner) {
+    let (desk, prefix) = (Desk::new(), corner.prefix());
+    load(corner, &desk, "a.json", &events_of(2014..=2014)).run().exits(0);
+    // An alias with the name of an expired month is no index.
+    create(corner, prefix, &["late"]);
+    let alias = json!({ "actions": [{ "add": {
+        "index": format!("{prefix}-late"), "alias": format!("{prefix}-2013.05") } }] });
+    corner.ask("POST", "/_aliases", &alias);
+    let block = |index: &str, is_blocked: bool| {
+        let settings = json!({ "index.blocks.read_only": is_blocked });
+        corner.ask("PUT", &format!("/{prefix}-{index}/_settings"), &settings);
+    };
+    block("2014.03", true);
+    let options = ["--enforce-retention", "--retention", "400d", "--now", "2020-01-01"];
+    let dry = SetupRun::of(corner, &[&options[..], &["--dry-run"]].concat()).exits(0);
+    let run = SetupRun::of(corner, &options).exits(3).prints(["11 deleted", "1 not possible"]);
+    assert_eq!(named(&run), named(&dry));
+    run.says([format!("{prefix}-2014.03").as_str(), "read-only"]);
+    let left = [format!("{prefix}-2014.03"), format!("{prefix}-late")];
+    assert_eq!(indices(corner), left);
+    block("2014.03", false);
+    SetupRun::of(corner, &options).exits(0).prints(["1 deleted"]);
+    let (status, _) = wire::ask(corner.url(), "GET", &format!("/{prefix}-2013.05"), None);
+    assert_eq!(status, 200, "the alias");
 }
