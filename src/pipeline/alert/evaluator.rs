@@ -15,7 +15,7 @@ use super::projections::{Listed, Projections, RecordText};
 use crate::{
     filter::{
         eventbridge::{Envelope, EventView},
-        query::EventHeader,
+        query::{EventHeader, HeaderNeeds},
         rule::{Finding, RuleMatch, RuleSet, Verdict},
         time_bounds::{event_time, parse_event_time},
     },
@@ -46,6 +46,10 @@ pub(in crate::pipeline) struct RuleEvaluator {
     failures: FailureCounts,
     earliest: EarliestTime,
 }
+
+/// What is looked at in the header of a record.
+const HEADER_NEEDS: HeaderNeeds =
+    HeaderNeeds { action: true, time: true, id: true, selectors: false };
 
 /// The earliest event time so far.
 #[derive(Debug, Default)]
@@ -221,7 +225,7 @@ impl RuleEvaluator {
         record: RecordText<'_>,
         visit: impl FnOnce(MatchedEvent<'_>),
     ) -> Result<Evaluated, MalformedRecord> {
-        let header = &scanned.header();
+        let header = &scanned.header_for(HEADER_NEEDS);
         if header.event_time.is_some_and(|time| !self.is_in_range(time)) {
             return Ok(Evaluated::OutOfRange);
         }

@@ -25,6 +25,9 @@ const MAX_KNOWN: usize = 4_096;
 /// The longest source and name that are kept. Those of AWS have up to 100 characters.
 const MAX_NAME_BYTES: usize = 256;
 
+/// The most candidates of a record whose parts are known apart from those of all rules of their shortlist.
+const MAX_CANDIDATES: usize = 8;
+
 /// The projections of a worker.
 pub(super) struct Projections {
     rules: Arc<RuleSet>,
@@ -33,8 +36,8 @@ pub(super) struct Projections {
     names: usize,
     known: Vec<ShortlistProjections>,
     numbers: HashMap<Shortlist, usize>,
-    /// What the condition and the exceptions of a rule look at, by its number, found when it is first a candidate.
-    rule_parts: HashMap<usize, Option<Projection>>,
+    /// What the conditions and exceptions of candidates look at, by their numbers, found when they are first the candidates.
+    candidate_parts: HashMap<Vec<usize>, Option<Projection>>,
     /// Where the fields of the current record are.
     found: FoundFields,
     candidates: Candidates,
@@ -85,7 +88,7 @@ impl Projections {
             names: 0,
             known: Vec::new(),
             numbers: HashMap::new(),
-            rule_parts: HashMap::new(),
+            candidate_parts: HashMap::new(),
             found: FoundFields::default(),
             candidates: Candidates::default(),
         }
@@ -135,7 +138,7 @@ impl Projections {
         header: &EventHeader<'_>,
         record: RecordText<'_>,
     ) -> Option<(&Candidates, Value)> {
-        let Self { rules, known, rule_parts, found, candidates, .. } = self;
+        let Self { rules, known, candidate_parts, found, candidates, .. } = self;
         let known = known.get(listed.number)?;
         let (fields, finder) = known.fields.as_ref()?;
         finder.find(record, found)?;
@@ -148,11 +151,15 @@ impl Projections {
         rules.find_candidates(fields, &event, candidates)?;
         let parts = match candidates.rules() {
             [] => Value::Null,
-            [rule] => {
-                let parts = rule_parts
-                    .entry(*rule)
-                    .or_insert_with(|| rules.rule_parts(*rule).map(projection));
-                parts.as_ref()?.parse(record.text, record.range(), record.members)?
+            few if few.len() <= MAX_CANDIDATES => {
+                if !candidate_parts.contains_key(few) {
+                    if candidate_parts.len() >= MAX_KNOWN {
+                        candidate_parts.clear();
+                    }
+                    candidate_parts.insert(few.to_vec(), parts_of_rules(rules, few));
+                }
+                let parts = candidate_parts.get(few)?.as_ref()?;
+                parts.parse(record.text, record.range(), record.members)?
             }
             _ => known.parse_verdict_parts(record)?,
         };
@@ -186,6 +193,13 @@ impl ShortlistProjections {
     fn parse_verdict_parts(&self, record: RecordText<'_>) -> Option<Value> {
         self.verdicts.as_ref()?.parse(record.text, record.range(), record.members)
     }
+}
+
+/// Returns the projection to what the conditions and exceptions of rules look at, or `None` if that may be the whole event.
+fn parts_of_rules(rules: &RuleSet, numbers: &[usize]) -> Option<Projection> {
+    let parts: Option<Vec<Vec<EventPart>>> =
+        numbers.iter().map(|number| rules.rule_parts(*number)).collect();
+    Some(projection(parts?.concat()))
 }
 
 fn projection(parts: Vec<EventPart>) -> Projection {

@@ -186,7 +186,8 @@ impl Reader<'_> {
                 }
                 _ => self.value(value)?,
             };
-            return insert(parsed, key, value);
+            parsed.insert(member.name.clone(), value);
+            return Some(());
         }
         if tree.anywhere.is_empty() {
             return Some(());
