@@ -1,10 +1,12 @@
 //! AWS Lambda: the program as `bootstrap`, with a strict fake of the runtime API.
 //!
 //! `shapes` shows that every kind of trigger is understood, `failures` what is delivered again, `runtime_faults` that faults of the
-//! runtime API end the process, `shared` what several sandboxes share, `start` what is wrong at the start, `template` that what is deployed fits the program.
+//! runtime API end the process, `shared` what several sandboxes share, `records` what the engine keeps about them, `start` what is wrong
+//! at the start, `template` that what is deployed fits the program.
 
 mod failures;
 mod function;
+mod records;
 mod runtime;
 mod runtime_faults;
 mod shapes;

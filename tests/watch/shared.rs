@@ -594,6 +594,11 @@ fn a_run_makes_the_requests_that_the_policy_allows() {
     assert_eq!(statement["Resource"], "arn:aws:dynamodb:eu-west-1:ACCOUNT:table/alerts");
     let allowed: BTreeSet<String> = serde_json::from_value(statement["Action"].clone()).unwrap();
     assert_eq!(actions, allowed);
+    // The rules of a function of AWS Lambda are elsewhere.
+    let address = "dynamodb://alerts?region=eu-west-1";
+    let output = folder.command(&["policy", "--alert-state", address, "trail"]).output().unwrap();
+    let alone: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(alone["Statement"], json!([statement]));
 }
 
 /// Runs against a service that refuses everything.

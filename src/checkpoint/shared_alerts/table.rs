@@ -9,7 +9,10 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
-    operation::transact_write_items::TransactWriteItemsError,
+    operation::{
+        transact_write_items::TransactWriteItemsError,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
     types::{
         AttributeValue, CancellationReason, ConditionCheck, KeysAndAttributes, Put, ReturnValue,
         ReturnValuesOnConditionCheckFailure, TransactWriteItem,
@@ -144,25 +147,31 @@ impl DynamoTable {
 
     /// Writes a single item: half the price of a transaction.
     async fn put(&self, write: &Write, expires: i64) -> Result<Committed, Error> {
-        let mut request = self
+        let (condition, names, values) = condition(write.replaces);
+        let request = self
             .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(write.item.encode(&write.key, expires)));
-        request = match write.replaces {
-            None => request
-                .condition_expression("attribute_not_exists(#key)")
-                .expression_attribute_names("#key", KEY),
-            Some(version) => request
-                .condition_expression("#version = :version")
-                .expression_attribute_names("#version", VERSION)
-                .expression_attribute_values(":version", number(version)),
-        };
+            .set_item(Some(write.item.encode(&write.key, expires)))
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(values);
         match request.send().await {
             Ok(_) => Ok(Committed::Yes),
             Err(error) if is_conflict(error.code()) => Ok(Committed::Conflict),
             Err(error) => Err(self.error("PutItem", &error)),
         }
+    }
+
+    /// Returns an update of the item of an alert, with the owner of the lease of an action as `#owner` and `:owner`.
+    fn update(&self, request: ClaimRequest<'_>) -> UpdateItemFluentBuilder {
+        let ClaimRequest { key, action, owner, .. } = request;
+        self.client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key_attributes(key)))
+            .expression_attribute_names("#owner", of_action("owner", action))
+            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
     }
 
     async fn transact(&self, changes: &Changes, expires: i64) -> Result<Committed, Error> {
@@ -261,12 +270,9 @@ impl ItemStore for DynamoTable {
     }
 
     async fn claim(&self, request: ClaimRequest<'_>) -> Result<ClaimResult, Error> {
-        let ClaimRequest { key, action, owner, until, expired_before, expires } = request;
+        let ClaimRequest { key, action, until, expired_before, expires, .. } = request;
         let sent = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .set_key(Some(key_attributes(key)))
+            .update(request)
             .update_expression(
                 "SET #owner = :owner, #until = :until, #expires = if_not_exists(#expires, :expires)",
             )
@@ -274,11 +280,9 @@ impl ItemStore for DynamoTable {
                 "attribute_not_exists(#delivered) AND \
                  (attribute_not_exists(#owner) OR #owner = :owner OR #until < :expired)",
             )
-            .expression_attribute_names("#owner", of_action("owner", action))
             .expression_attribute_names("#until", of_action("until", action))
             .expression_attribute_names("#delivered", of_action("delivered", action))
             .expression_attribute_names("#expires", EXPIRES)
-            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
             .expression_attribute_values(":until", number(until))
             .expression_attribute_values(":expired", number(expired_before))
             .expression_attribute_values(":expires", number(expires))
@@ -290,7 +294,7 @@ impl ItemStore for DynamoTable {
             Ok(response) => Ok(ClaimResult::Granted(Self::item(response.attributes.as_ref()))),
             Err(error) if is_conflict(error.code()) => {
                 let refused = error.as_service_error().and_then(|error| match error {
-                    aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(failed) => {
+                    UpdateItemError::ConditionalCheckFailedException(failed) => {
                         Self::item(failed.item())
                     }
                     _ => None,
@@ -307,20 +311,15 @@ impl ItemStore for DynamoTable {
     }
 
     async fn mark_delivered(&self, request: ClaimRequest<'_>, at: i64) -> Result<(), Error> {
-        let ClaimRequest { key, action, owner, expires, .. } = request;
+        let ClaimRequest { action, expires, .. } = request;
         let sent = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .set_key(Some(key_attributes(key)))
+            .update(request)
             .update_expression(
                 "SET #owner = :owner, #delivered = if_not_exists(#delivered, :at), \
                  #expires = if_not_exists(#expires, :expires)",
             )
-            .expression_attribute_names("#owner", of_action("owner", action))
             .expression_attribute_names("#delivered", of_action("delivered", action))
             .expression_attribute_names("#expires", EXPIRES)
-            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
             .expression_attribute_values(":at", number(at))
             .expression_attribute_values(":expires", number(expires))
             .send()
@@ -329,17 +328,12 @@ impl ItemStore for DynamoTable {
     }
 
     async fn release(&self, request: ClaimRequest<'_>) -> Result<(), Error> {
-        let ClaimRequest { key, action, owner, .. } = request;
+        let action = request.action;
         let sent = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .set_key(Some(key_attributes(key)))
+            .update(request)
             .update_expression("SET #until = :ended")
             .condition_expression("#owner = :owner")
-            .expression_attribute_names("#owner", of_action("owner", action))
             .expression_attribute_names("#until", of_action("until", action))
-            .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
             .expression_attribute_values(":ended", number(0))
             .send()
             .await;

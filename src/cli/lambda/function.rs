@@ -18,12 +18,13 @@ use tokio::time::Instant;
 
 use super::{
     answer::{self, MessageResult},
+    context::FunctionContext,
     deadline::Deadline,
     invocation_report::{InvocationReport, log_messages},
     messages::{MessageReader, Messages},
     runtime_api::{Invocation, ReportedError},
     settings::{ForeignMessages, FunctionSettings, FunctionTask, name_variables},
-    task::{FunctionContext, LoadTask, Task, TaskEnd, WatchTask},
+    task::{LoadTask, Task, TaskEnd, WatchTask},
     trigger::Trigger,
     undelivered::UndeliveredMemory,
 };

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinSet};
 
-use super::{answer::MessageResult, task::FunctionContext, undelivered::MessageContent};
+use super::{answer::MessageResult, context::FunctionContext, undelivered::MessageContent};
 use crate::{
     aws::Session,
     cli::{

@@ -12,6 +12,7 @@
 //! | `settings` | variables and packed files |
 //! | `runtime_api` | the requests to Lambda |
 //! | `trigger`, `answer` | what invoked the function, and how it is answered |
+//! | `context` | what all invocations share |
 //! | `function`, `deadline` | the handling of one invocation, and its time |
 //! | `messages` | the messages of an invocation as a source |
 //! | `task` | the run of an invocation: rules, or a load |
@@ -19,6 +20,7 @@
 //! | `invocation_report` | what is logged |
 
 mod answer;
+mod context;
 mod deadline;
 mod function;
 mod invocation_report;
@@ -42,10 +44,10 @@ use tokio::{
 };
 
 use self::{
+    context::FunctionContext,
     function::{Answer, Function},
     runtime_api::{InvocationErrorKind, ReportedError, RuntimeApi},
     settings::{FunctionEnvironment, PREFIX, name_variables},
-    task::FunctionContext,
 };
 use super::{
     environment::{self, Environment},

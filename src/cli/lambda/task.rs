@@ -7,13 +7,13 @@
 
 use std::{
     collections::BTreeSet,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use super::{
+    context::FunctionContext,
     messages::{MessageSource, SOURCE_NAME},
     undelivered::{UndeliveredAlerts, UndeliveredEnd},
 };
@@ -36,9 +36,7 @@ use crate::{
         sources::{signing, unless_shut_down},
         watch::{self, WatchArgs},
     },
-    limit::MemoryBudget,
     normalize::{FieldRegistry, TimeRange},
-    pending::PendingRequests,
     pipeline::{
         self, LoadAlerts, LoadConfig, LoadEnd, PipelineConfig, RunEnd,
         alert::{
@@ -59,21 +57,6 @@ use crate::{
 /// again. Waiting longer is paid for.
 const DELIVER_WITHIN: Duration = Duration::from_secs(20);
 
-/// The memory of the function in MB, as Lambda sets it.
-const MEMORY_SIZE: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
-
-/// Lambda gives one processor for this many MB of memory.
-const MEMORY_PER_PROCESSOR_MB: u64 = 1_769;
-
-/// The memory of the pipeline, in bytes, if that of the function is not known.
-const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
-
-/// The largest memory of the pipeline, in bytes: enough for the largest objects of a trail.
-const MAX_MEMORY_BYTES: u64 = 256 << 20;
-
-/// The size of a batch, in bytes: the smallest memory holds several.
-const BATCH_BYTES: u64 = 2 << 20;
-
 /// What the run of an invocation shares with everything in it.
 #[derive(Clone)]
 pub(super) struct RunScope {
@@ -89,33 +72,7 @@ impl RunScope {
     }
 }
 
-/// What the runs of all invocations share.
-pub(super) struct FunctionContext {
-    pub(super) memory: MemoryBudget,
-    workers: usize,
-    /// The requests of all clients, which outlive a run.
-    pub(super) waits: PendingRequests,
-    /// Requested when Lambda ends the process.
-    pub(super) stop: ShutdownSignal,
-    pub(super) log: Log,
-}
-
 impl FunctionContext {
-    /// Divides the memory and the processors of the function.
-    pub(super) fn new(environment: &Environment, log: &Log, stop: &ShutdownSignal) -> Self {
-        let function_mb = environment::variable(MEMORY_SIZE)
-            .and_then(|megabytes| megabytes.to_str()?.parse::<u64>().ok());
-        let half = function_mb.map_or(DEFAULT_MEMORY_BYTES, |megabytes| megabytes << 19);
-        let bytes = half.clamp(MemoryBudget::MIN_TOTAL_BYTES, MAX_MEMORY_BYTES);
-        let processors = environment.processors.map_or(1, NonZeroUsize::get);
-        let paid = function_mb.map_or(1, |megabytes| megabytes.div_ceil(MEMORY_PER_PROCESSOR_MB));
-        let workers = processors.min(usize::try_from(paid).unwrap_or(usize::MAX));
-        let memory = MemoryBudget::new(bytes, BATCH_BYTES, 1);
-        let workers = workers.min(memory.affordable_workers()).max(1);
-        let waits = PendingRequests::default();
-        Self { memory, workers, waits, stop: stop.clone(), log: log.clone() }
-    }
-
     /// Returns new counters.
     fn metrics(&self) -> Arc<Metrics> {
         let mut metrics = Metrics::new([SOURCE_NAME.to_owned()]);
@@ -509,6 +466,9 @@ impl LoadTask {
     ) -> Result<TaskEnd, Failure> {
         let log = &context.log;
         let before = scope.metrics.record_counts();
+        let session = self.session.clone();
+        let target = self.target(session.as_ref());
+        self.journal.get_or_insert_with(|| RunJournal::new(target, RunCommand::Lambda));
         let engine = self.engine(log).await?;
         let plan = &self.plan;
         let mut store =
@@ -555,10 +515,7 @@ impl LoadTask {
     /// Records in the engine what this process has loaded. Lambda does not tell when it ends a process, so a record is written after
     /// the first invocation, and then from time to time.
     async fn record(&mut self, scope: &RunScope, log: &Log) {
-        let session = self.session.clone();
-        let target = self.target(session.as_ref());
-        let journal =
-            self.journal.get_or_insert_with(|| RunJournal::new(target, RunCommand::Lambda));
+        let Some(journal) = &mut self.journal else { return };
         // It has no time that an answer needs.
         tokio::select! {
             biased;

@@ -210,7 +210,9 @@ impl PolicyRequest {
             rules => args.alerts.plan(&load_valid_rules(rules, log)?, log)?.actions,
         };
         let state = args.alerts.with_environment(environment)?.alert_state;
-        let state = state.filter(|_| !args.rules.is_empty());
+        // A variable has no effect without rules; the option is for a function of AWS Lambda, whose rules are elsewhere.
+        let is_used = args.alerts.alert_state.is_some() || !args.rules.is_empty();
+        let state = state.filter(|_| is_used);
         let state = state.map(|address| {
             let region = address.region.or_else(|| environment.aws_region.clone());
             let region = region.unwrap_or_else(|| "REGION".to_owned());
