@@ -338,6 +338,7 @@ impl MessageIntake {
         let mut outage = Outage::default();
         let mut last_new = Instant::now();
         let mut is_ending = false;
+        let is_fifo = self.queue.arn().ends_with(".fifo");
         loop {
             while !is_ending && receives.len() < wanted {
                 let is_long_poll = !has_long_poll;
@@ -358,7 +359,8 @@ impl MessageIntake {
                     }
                     wanted = received.next_receives(wanted, is_long_poll);
                     let is_empty = is_long_poll && received.messages == 0 && !had_in_flight
-                        || last_new.elapsed() >= Duration::from_secs(LONG_POLL_SECONDS.into());
+                        || !(is_fifo && had_in_flight)
+                            && last_new.elapsed() >= Duration::from_secs(LONG_POLL_SECONDS.into());
                     if mode == QueueMode::UntilEmpty && received.new == 0 && is_empty {
                         // The others may have messages that they could not pass on yet.
                         is_ending = true;
