@@ -212,7 +212,11 @@ impl EngineSetup {
         let is_gone = response.status == 404 && request.verb == Verb::Delete;
         // ISM, and ILM when it removes a policy, respond with success also if they refuse.
         let has_failed = response.json["failures"] == true || response.json["has_failures"] == true;
-        if (response.is_success() && !has_failed) || is_gone {
+        // Another setup created it a moment ago.
+        let is_there = response.status == 400
+            && request.path.ends_with("?create=true")
+            && response.cause().to_string().contains("already exists");
+        if (response.is_success() && !has_failed) || is_gone || is_there {
             return Ok(());
         }
         if has_failed {
