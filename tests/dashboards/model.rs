@@ -96,8 +96,17 @@ pub(super) fn matching<'e>(panel: &Panel, events: &'e [DatedEvent]) -> Vec<&'e D
     events.iter().filter(|event| matches(&panel.expression, event)).collect()
 }
 
-/// Returns the rows of a panel with a time axis of months.
-pub(super) fn rows(panel: &Panel, events: &[&DatedEvent]) -> Vec<AnswerRow> {
+/// Returns the start of the interval of a time axis that contains a time.
+pub(super) type StartOf = fn(i64) -> i64;
+
+/// What is computed for groups.
+struct Computed<'p> {
+    metrics: &'p [PanelMetric],
+    start_of: StartOf,
+}
+
+/// Returns the rows of a panel.
+pub(super) fn rows(panel: &Panel, events: &[&DatedEvent], start_of: StartOf) -> Vec<AnswerRow> {
     let mut buckets: Vec<&PanelBucket> = panel.buckets.iter().collect();
     // A series has its own time axis.
     let is_series = buckets.len() == 2 && *buckets[0] == PanelBucket::Time;
@@ -105,7 +114,8 @@ pub(super) fn rows(panel: &Panel, events: &[&DatedEvent]) -> Vec<AnswerRow> {
         buckets.reverse();
     }
     let mut rows = Vec::new();
-    add_rows(&panel.metrics, &buckets, events, &[], &mut rows);
+    let computed = Computed { metrics: &panel.metrics, start_of };
+    add_rows(&computed, &buckets, events, &[], &mut rows);
     if is_series {
         for row in &mut rows {
             row.keys.reverse();
@@ -115,38 +125,38 @@ pub(super) fn rows(panel: &Panel, events: &[&DatedEvent]) -> Vec<AnswerRow> {
 }
 
 fn add_rows(
-    metrics: &[PanelMetric],
+    computing: &Computed<'_>,
     buckets: &[&PanelBucket],
     events: &[&DatedEvent],
     keys: &[GroupKey],
     rows: &mut Vec<AnswerRow>,
 ) {
     let [bucket, inside @ ..] = buckets else {
-        let values = metrics.iter().map(|metric| computed(metric, events)).collect();
+        let metrics = computing.metrics.iter();
+        let values = metrics.map(|metric| computed(metric, events)).collect();
         rows.push(AnswerRow { keys: keys.to_vec(), values });
         return;
     };
-    for (key, group) in groups(bucket, &metrics[0], events) {
+    for (key, group) in groups(bucket, computing, events) {
         let keys: Vec<GroupKey> = keys.iter().cloned().chain([key]).collect();
-        add_rows(metrics, inside, &group, &keys, rows);
+        add_rows(computing, inside, &group, &keys, rows);
     }
 }
 
 fn groups<'e>(
     bucket: &PanelBucket,
-    first: &PanelMetric,
+    computing: &Computed<'_>,
     events: &[&'e DatedEvent],
 ) -> Vec<(GroupKey, Vec<&'e DatedEvent>)> {
+    let (first, start_of) = (&computing.metrics[0], computing.start_of);
     let having = |holds: &dyn Fn(&DatedEvent) -> bool| -> Vec<&'e DatedEvent> {
         events.iter().copied().filter(|event| holds(event)).collect()
     };
     match bucket {
         PanelBucket::Time => {
-            let months: BTreeSet<i64> = events.iter().map(|event| month(event.time)).collect();
-            months
-                .into_iter()
-                .map(|start| (GroupKey::Time(start), having(&|event| month(event.time) == start)))
-                .collect()
+            let starts: BTreeSet<i64> = events.iter().map(|event| start_of(event.time)).collect();
+            let group = |start| having(&|event| start_of(event.time) == start);
+            starts.into_iter().map(|start| (GroupKey::Time(start), group(start))).collect()
         }
         PanelBucket::Filters(filters) => filters
             .iter()
@@ -206,8 +216,18 @@ fn computed(metric: &PanelMetric, events: &[&DatedEvent]) -> Option<f64> {
     }
 }
 
-fn month(time: i64) -> i64 {
+/// Returns the start of a calendar month.
+pub(super) fn month(time: i64) -> i64 {
     let date = TimeZone::UTC.to_datetime(Timestamp::from_millisecond(time).unwrap()).date();
-    let first = Date::new(date.year(), date.month(), 1).unwrap();
-    first.to_zoned(TimeZone::UTC).unwrap().timestamp().as_millisecond()
+    midnight(Date::new(date.year(), date.month(), 1).unwrap())
+}
+
+/// Returns the start of a calendar year.
+pub(super) fn year(time: i64) -> i64 {
+    let date = TimeZone::UTC.to_datetime(Timestamp::from_millisecond(time).unwrap()).date();
+    midnight(Date::new(date.year(), 1, 1).unwrap())
+}
+
+fn midnight(date: Date) -> i64 {
+    date.to_zoned(TimeZone::UTC).unwrap().timestamp().as_millisecond()
 }

@@ -140,7 +140,7 @@ fn a_page_from_files_shows_a_plain_count() {
     let dashboards = Dashboards::embedded().unwrap();
     let answer = |panel| {
         let matching = model::matching(panel, &events);
-        let (documents, rows) = (matching.len() as u64, model::rows(panel, &matching));
+        let (documents, rows) = (matching.len() as u64, model::rows(panel, &matching, model::year));
         PanelAnswer { documents, rows, is_incomplete: false }
     };
     let panels = dashboards.panels().filter(|(dashboard, _)| dashboard.data == Data::Events);
