@@ -15,25 +15,21 @@ use serde_json::Value;
 
 use super::{
     field_index::{FieldMatches, GroupNumber, RuleNumber},
-    rule_set::Shortlist,
+    raw_field::RawField,
 };
 use crate::filter::event_part::MemberPath;
 
-/// A field in the text of an event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RawField<'t> {
-    /// It is missing.
-    #[default]
-    Missing,
-    /// It is null.
-    Null,
-    /// The content of a string without escape sequences.
-    Text(&'t str),
-    /// The JSON of an object.
-    Object(&'t [u8]),
-    /// The JSON of another value.
-    Other(&'t [u8]),
+/// The number of a bucket of rules.
+pub(super) type BucketNumber = u32;
+
+/// The rules that an event may concern, by its source and name alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shortlist {
+    pub(super) buckets: [Option<BucketNumber>; SHORTLIST_BUCKETS],
 }
+
+/// The most buckets that an event concerns.
+pub(super) const SHORTLIST_BUCKETS: usize = 5;
 
 /// An event in which fields are looked at without parsing it.
 pub struct RawEvent<'e> {

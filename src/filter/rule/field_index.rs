@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use aho_corasick::{AhoCorasick, MatchKind};
 use serde_json::Value;
 
-use super::candidates::RawField;
+use super::raw_field::RawField;
 use crate::filter::event_part::MemberPath;
 use crate::filter::field_test::{
     Case, FieldTest, OnNull, OnOther, PathStep, Requirement, TextOperand, TextTest, lowercase,

@@ -12,6 +12,7 @@
 //! | `rule_set` | the index of rules by event source and name, and the verdicts on an event |
 //! | `bound` | the event names and sources that a rule is bound to |
 //! | `candidates` | the rules that may match an event, found in its text |
+//! | `raw_field` | a field in the text of an event |
 //! | `field_index` | the index of rules by the fields that they require |
 //! | `value_cache` | which rules to evaluate for values that were met before |
 //! | `alert_gate` | `window`, `threshold` and `first_seen`, for matches in the order of time |
@@ -26,6 +27,7 @@ mod drools;
 mod duration;
 mod event_pattern;
 mod field_index;
+mod raw_field;
 mod rule_set;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -38,12 +40,13 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::{
     alert_gate::{AlertGate, RuleMatch},
-    candidates::{Candidates, DecidingFields, RawEvent, RawField},
+    candidates::{Candidates, DecidingFields, RawEvent, Shortlist},
     definition::{DefinitionWarning, RuleFile, parse_rule_file},
     drools::{DroolsTranslation, translate_drools},
     duration::parse_duration,
     event_pattern::{EventPattern, MAX_PATTERN_CHARACTERS, event_pattern},
-    rule_set::{Finding, RuleSet, Shortlist},
+    raw_field::RawField,
+    rule_set::{Finding, RuleSet},
 };
 pub use crate::event::Severity;
 

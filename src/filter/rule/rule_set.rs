@@ -20,7 +20,10 @@ use serde_json::{Value, json};
 use super::{
     Rule, RuleCondition, Verdict,
     bound::{Bound, Bounds},
-    candidates::{Candidates, DecidingFields, FieldNumbers, FieldOfTable, FieldsOfCache, RawEvent},
+    candidates::{
+        BucketNumber, Candidates, DecidingFields, FieldNumbers, FieldOfTable, FieldsOfCache,
+        RawEvent, SHORTLIST_BUCKETS, Shortlist,
+    },
     field_index::{FieldIndex, FieldIndexBuilder, FieldMatches, GroupNumber, RuleNumber},
     value_cache::{CachedRules, ValueCache},
 };
@@ -60,8 +63,6 @@ pub struct RuleSet {
     groups: Vec<Vec<RuleNumber>>,
 }
 
-type BucketNumber = u32;
-
 /// What is known about a rule without an event.
 #[derive(Debug)]
 struct RuleBounds {
@@ -80,15 +81,6 @@ struct Bucket {
     /// The parts of events that conditions and exceptions look at; `None` if that may be the whole event.
     parts: Option<Vec<EventPart>>,
 }
-
-/// The rules that an event may concern, by its source and name alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shortlist {
-    buckets: [Option<BucketNumber>; SHORTLIST_BUCKETS],
-}
-
-/// The most buckets that an event concerns.
-const SHORTLIST_BUCKETS: usize = 5;
 
 /// What the evaluation of rules on an event finds.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{candidates::RawField, field_index::RuleNumber};
+use super::{field_index::RuleNumber, raw_field::RawField};
 use crate::filter::event_part::MemberPath;
 
 /// Bytes that a thread remembers; beyond, it forgets everything. That is enough for 50,000 combinations of values.

@@ -6,7 +6,6 @@
 
 use std::ops::Range;
 
-use super::projections::RecordText;
 use crate::{
     filter::{event_part::MemberPath, rule::RawField},
     pipeline::search::{
@@ -14,6 +13,25 @@ use crate::{
         record_scan::MemberRange,
     },
 };
+
+/// A record and its members.
+#[derive(Clone, Copy)]
+pub(super) struct RecordText<'t> {
+    pub(super) text: &'t [u8],
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) members: &'t [MemberRange],
+}
+
+impl<'t> RecordText<'t> {
+    pub(super) fn bytes(self) -> &'t [u8] {
+        &self.text[self.range()]
+    }
+
+    pub(super) fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+}
 
 /// The fields that are looked for.
 #[derive(Debug)]

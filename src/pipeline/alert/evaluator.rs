@@ -11,7 +11,10 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::projections::{Listed, Projections, RecordText};
+use super::{
+    deciding_text::RecordText,
+    projections::{Listed, Projections},
+};
 use crate::{
     filter::{
         eventbridge::{Envelope, EventView},

@@ -4,18 +4,18 @@
 //! Output: the rules that the record may concern, and an event with nothing but the parts that these rules look at.
 //! Invariant: rules have the same verdicts and groups on it as on the whole event. Memory is bounded.
 
-use std::{cell::OnceCell, collections::HashMap, ops::Range, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
-use super::deciding_text::{FieldFinder, FoundFields};
+use super::deciding_text::{FieldFinder, FoundFields, RecordText};
 use crate::{
     filter::{
         event_part::{EventPart, EventParts},
         query::EventHeader,
         rule::{Candidates, DecidingFields, RawEvent, RuleSet, Shortlist},
     },
-    pipeline::search::{projection::Projection, record_scan::MemberRange},
+    pipeline::search::projection::Projection,
 };
 
 /// The most projections and names of events that are kept; beyond, all are built again when they are needed. 1,000 rules for as
@@ -59,25 +59,6 @@ struct ShortlistProjections {
     verdicts: Option<Projection>,
     /// The parts that matches are grouped by, found when a rule first fires.
     groups: OnceCell<Option<Projection>>,
-}
-
-/// A record and its members.
-#[derive(Clone, Copy)]
-pub(super) struct RecordText<'t> {
-    pub(super) text: &'t [u8],
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) members: &'t [MemberRange],
-}
-
-impl<'t> RecordText<'t> {
-    pub(super) fn bytes(self) -> &'t [u8] {
-        &self.text[self.range()]
-    }
-
-    fn range(self) -> Range<usize> {
-        self.start..self.end
-    }
 }
 
 impl Projections {
