@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    env, fs, iter,
     path::{Path, PathBuf},
 };
 
@@ -21,8 +21,8 @@ const FOLDERS: [&str; 5] = ["", "docs", "deploy", "deploy/lambda", "policy"];
 /// The page that is generated from the parser, with usage instead of commands.
 const GENERATED: &str = "docs/options.md";
 
-/// Options that pages mention by themselves and that no command has: that of the program, and that of `scripts/bench`.
-const OF_OTHERS: [&str; 2] = ["version", "quick"];
+/// Options that pages mention by themselves and that no command has: those of the program, `scripts/bench` and `scripts/lambda-package`.
+const OF_OTHERS: [&str; 4] = ["version", "quick", "arch", "program"];
 
 /// The folders of the repository that texts name; those of a user can have other names.
 const NAMED_FOLDERS: [&str; 5] = ["deploy/", "mappings/", "policy/", "scripts/", "tests/"];
@@ -266,26 +266,24 @@ fn shell_tokens(line: &str) -> Vec<Token> {
 // --- options ----------------------------------------------------------------------------------------------------
 
 fn unknown_options(page: &Page, program: &Command) -> Vec<String> {
+    let any: BTreeSet<String> = program.get_subcommands().flat_map(options_of).collect();
     let mut unknown = Vec::new();
     for span in page.code_spans() {
-        {
-            let words: Vec<&str> = span.split_whitespace().collect();
-            let known = match words.as_slice() {
-                ["trailload", name, ..] if program.find_subcommand(name).is_some() => {
-                    options_of(program.find_subcommand(name).unwrap())
-                }
-                [name, ..] if program.find_subcommand(name).is_some() => {
-                    options_of(program.find_subcommand(name).unwrap())
-                }
-                [first, ..] if first.starts_with("--") => {
-                    program.get_subcommands().flat_map(options_of).collect()
-                }
-                _ => continue,
+        // In a table, a pipe is escaped.
+        let mut commands = command_lines(&span.replace("\\|", "|"));
+        if commands.is_empty() {
+            let words = span.split_whitespace().map(str::to_owned);
+            commands.push(iter::once("trailload".to_owned()).chain(words).collect());
+        }
+        for words in commands {
+            let command = words.get(1).and_then(|name| program.find_subcommand(name));
+            let known = match command {
+                Some(command) => &options_of(command),
+                None if span.starts_with("--") => &any,
+                None => continue,
             };
-            let missing = words
-                .iter()
-                .filter_map(|word| option_name(word))
-                .filter(|name| !known.contains(*name) && !OF_OTHERS.contains(name));
+            let named = words.iter().filter_map(|word| option_name(word));
+            let missing = named.filter(|name| !known.contains(*name) && !OF_OTHERS.contains(name));
             unknown.extend(missing.map(|name| format!("{}: --{name} in `{span}`", page.name())));
         }
     }
@@ -359,7 +357,7 @@ fn anchors(page: &Page) -> BTreeSet<String> {
             .map(|character| if character == ' ' { '-' } else { character })
             .collect();
         let repeated = (1..).map(|number| format!("{anchor}-{number}"));
-        let free = std::iter::once(anchor.clone()).chain(repeated);
+        let free = iter::once(anchor.clone()).chain(repeated);
         anchors.insert(free.into_iter().find(|name| !anchors.contains(name)).unwrap());
     }
     anchors
