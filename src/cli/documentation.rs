@@ -245,7 +245,6 @@ fn shell_tokens(line: &str) -> Vec<Token> {
                 word.get_or_insert_default();
             }
             (None | Some('"'), '\\') => word.get_or_insert_default().extend(characters.next()),
-            (Some(_), _) => word.get_or_insert_default().push(character),
             (None, '#') if word.is_none() => break,
             (None, '|' | '>' | '<' | '&' | ';' | '(' | ')') => {
                 // The number of a redirected stream is no argument.
@@ -256,7 +255,7 @@ fn shell_tokens(line: &str) -> Vec<Token> {
             (None, _) if character.is_whitespace() => {
                 tokens.extend(word.take().map(Token::Word));
             }
-            (None, _) => word.get_or_insert_default().push(character),
+            (_, _) => word.get_or_insert_default().push(character),
         }
     }
     tokens.extend(word.map(Token::Word));

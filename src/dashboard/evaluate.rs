@@ -648,7 +648,7 @@ impl Group {
                 for (hash, other) in others {
                     match groups.entry(hash) {
                         Entry::Occupied(mut term) => {
-                            term.get_mut().group.merge(other.group, metrics)
+                            term.get_mut().group.merge(other.group, metrics);
                         }
                         Entry::Vacant(place) => drop(place.insert(other)),
                     }
@@ -695,7 +695,7 @@ mod tests {
     use super::*;
 
     /// Returns a document in which everything is different from other documents, but every third one is by the same principal.
-    fn document(number: usize) -> String {
+    fn document(number: u32) -> String {
         let dashboards = Dashboards::embedded().unwrap();
         let mut document = Value::Object(serde_json::Map::new());
         for field in dashboards.fields(Data::Events) {
@@ -716,7 +716,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_what_is_frequent_is_counted() {
-        const DOCUMENTS: usize = 3_000;
+        const DOCUMENTS: u32 = 3_000;
         let dashboards = Dashboards::embedded().unwrap();
         let counter = PanelCounter::with_limits(&dashboards, 2_000, 1_000);
         let texts: Vec<String> = (0..DOCUMENTS).map(document).collect();
@@ -728,14 +728,18 @@ mod tests {
             assert!(groups.load(Relaxed) <= 2 * 2_000 + 1_000, "{groups:?}");
             assert!(values.load(Relaxed) <= 2 * 1_000 + 1_000, "{values:?}");
         }
-        assert_eq!(counter.seen().documents, DOCUMENTS as u64);
+        assert_eq!(counter.seen().documents, u64::from(DOCUMENTS));
         let answers = counter.answers();
         let (_, who) = answers.iter().find(|(panel, _)| panel.id == "i1").unwrap();
         assert!(who.is_incomplete);
         assert_eq!(who.rows[0].keys, [GroupKey::Text("user/alice".to_owned())]);
-        assert_eq!(who.rows[0].values[0], Some(DOCUMENTS as f64 / 3.0));
+        assert_eq!(who.rows[0].values[0], Some(f64::from(DOCUMENTS / 3)));
         let (_, number) = answers.iter().find(|(panel, _)| panel.id == "o1").unwrap();
-        assert_eq!(number.rows[0].values[0], Some(DOCUMENTS as f64), "all documents are counted");
+        assert_eq!(
+            number.rows[0].values[0],
+            Some(f64::from(DOCUMENTS)),
+            "all documents are counted"
+        );
     }
 
     #[test]

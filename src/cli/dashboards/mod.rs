@@ -78,7 +78,6 @@ const PAGE: &str = "Options of --html";
 /// The arguments of `trailload dashboards`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-#[expect(clippy::doc_markdown, reason = "the text is shown as help, where markup is not rendered")]
 pub struct DashboardsArgs {
     /// Write the dashboards and what they show to this file, as one HTML page; '-' for standard output
     #[arg(long, value_name = "FILE", conflicts_with = "print")]
@@ -119,15 +118,15 @@ impl DashboardsArgs {
     fn reads_sources(&self) -> bool {
         !self.from.is_empty() || !self.buckets.trail.is_empty()
     }
+}
 
-    /// Rejects options that have no effect with `--print`.
-    fn check_print(&self, given: &GivenOptions) -> Result<(), Failure> {
-        let has_effect = |option: &str| matches!(option, "--print" | "--lens" | "--index");
-        match given.iter().find(|option| !has_effect(option)) {
-            None => Ok(()),
-            Some(option) => Err(Failure::usage(format!("'{option}' has no effect with '--print'"))
-                .hint("use --html FILE for a page with the numbers of events")),
-        }
+/// Rejects options that have no effect with `--print`.
+fn check_print(given: &GivenOptions) -> Result<(), Failure> {
+    let has_effect = |option: &str| matches!(option, "--print" | "--lens" | "--index");
+    match given.iter().find(|option| !has_effect(option)) {
+        None => Ok(()),
+        Some(option) => Err(Failure::usage(format!("'{option}' has no effect with '--print'"))
+            .hint("use --html FILE for a page with the numbers of events")),
     }
 }
 
@@ -146,7 +145,7 @@ pub(super) fn run(
     let dashboards =
         Dashboards::shared().map_err(|error| Failure::from_error(Exit::ActionRequired, error))?;
     if args.print {
-        args.check_print(given)?;
+        check_print(given)?;
         return print_objects(args, dashboards).map(|()| Exit::Success);
     }
     let Some(path) = &args.html else {

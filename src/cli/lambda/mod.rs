@@ -119,6 +119,7 @@ fn serve(arguments: &[OsString], log: &Log, start_log: &StartLog) -> Result<Exit
 }
 
 /// Returns the signal that Lambda asks the process to end, by SIGTERM.
+#[expect(clippy::disallowed_methods, reason = "signals are received until the process ends")]
 fn stop_signal() -> io::Result<ShutdownSignal> {
     let mut terminate = signal(SignalKind::terminate())?;
     let (trigger, stop) = shutdown_channel();

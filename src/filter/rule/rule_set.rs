@@ -265,7 +265,9 @@ impl RuleSet {
                 verdict => visit(Finding::Verdict(*number, rule, verdict)),
             }
         }
-        failed.iter().for_each(|group| visit(Finding::FailedGroup(*group)));
+        for group in failed.iter() {
+            visit(Finding::FailedGroup(*group));
+        }
     }
 
     /// Returns the fields that decide which rules of a shortlist are candidates, or `None` if an element of an array does.

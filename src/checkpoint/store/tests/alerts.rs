@@ -87,7 +87,9 @@ fn the_matches_that_were_committed_are_known_after_the_disk_is_full() {
     full_after(&store, 200);
     let (sender, events) = std::sync::mpsc::channel();
     for number in 1..=10_000 {
-        partition_with_match(number).into_iter().for_each(|event| sender.send(event).unwrap());
+        for event in partition_with_match(number) {
+            sender.send(event).unwrap();
+        }
     }
     drop(sender);
     let error = store.run(events).unwrap_err();
