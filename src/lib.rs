@@ -12,10 +12,11 @@
 //!
 //! Every arrow is a bounded queue or a call: a slow engine slows down everything up to the first file, and memory stays
 //! bounded. [`pipeline`] carries records and decides nothing about an event; what is done with them is a
-//! [`Consumer`](pipeline::Consumer): `load`, its dry run, `search`, `watch`, its dry run and `schema --observed` are consumers. A
-//! search has no sink and no checkpoint: its workers evaluate a [`Query`](filter::query::Query), and print what matches. The
-//! workers of `watch` evaluate rules; the checkpoint decides which matches are alerts, and keeps each until it is delivered. A
-//! source that has to know when an input is settled, such as a queue, receives its [`PartitionResult`](event::PartitionResult).
+//! [`Consumer`](pipeline::Consumer): `load`, its dry run, `search`, `watch`, its dry run, `schema --observed` and `dashboards
+//! --html` are consumers. A search has no sink and no checkpoint: its workers evaluate a [`Query`](filter::query::Query), and
+//! print what matches. The workers of `watch` evaluate rules; the checkpoint decides which matches are alerts, and keeps each
+//! until it is delivered. A source that has to know when an input is settled, such as a queue, receives its
+//! [`PartitionResult`](event::PartitionResult).
 //!
 //! # Modules
 //!
@@ -29,7 +30,7 @@
 //! | [`aws`] | sessions and credentials, accounts and Regions, classification of AWS errors |
 //! | [`filter`] | predicates on one event: IAM actions, match expressions, JMESPath, rules, Sigma; who made a call |
 //! | [`schema`] | the shapes of all AWS API calls, and how CloudTrail spells their fields |
-//! | [`dashboard`] | the dashboards: their panels as saved objects, as requests to an engine, and computed from documents |
+//! | [`dashboard`] | the dashboards: their panels as saved objects, as requests to an engine, computed from documents, and as one HTML page |
 //! | [`normalize`] | turns a record into a document: id, index, rewritten keys, field registry |
 //! | [`report`] | metrics, progress bars, log lines, the summary |
 //! | [`source`] | lists and fetches inputs, receives messages of queues, decompresses inputs, finds the records in them |
