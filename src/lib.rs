@@ -12,8 +12,8 @@
 //!
 //! Every arrow is a bounded queue or a call: a slow engine slows down everything up to the first file, and memory stays
 //! bounded. [`pipeline`] carries records and decides nothing about an event; what is done with them is a
-//! [`Consumer`](pipeline::Consumer): `load`, its dry run, `search`, `watch`, its dry run, `schema --observed` and `dashboards
-//! --html` are consumers. A search has no sink and no checkpoint: its workers evaluate a [`Query`](filter::query::Query), and
+//! [`Consumer`](pipeline::Consumer): `load`, its dry run, `search`, `watch`, its dry run, `schema --observed` and
+//! `dashboards --html` are consumers. A search has no sink and no checkpoint: its workers evaluate a [`Query`](filter::query::Query), and
 //! print what matches. The workers of `watch` evaluate rules; the checkpoint decides which matches are alerts, and keeps each
 //! until it is delivered. A source that has to know when an input is settled, such as a queue, receives its
 //! [`PartitionResult`](event::PartitionResult).
