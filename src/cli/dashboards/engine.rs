@@ -10,9 +10,9 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{
+    filling::{Filled, PageRun},
     notes::Notes,
     plan::PagePlan,
-    run::{Filled, PageRun},
 };
 use crate::{
     cli::{
@@ -75,6 +75,9 @@ impl EngineFilling<'_> {
         let mut notes = Notes::default();
         for index in indices.closed() {
             notes.add_missing(format!("Index {index} is closed: its events are missing."));
+        }
+        for error in indices.unreadable().await.map_err(index_failure)? {
+            notes.add_missing(format!("{}: its events are missing.", error.describe()));
         }
         let mut filled = Filled {
             source: self.source_name(&reader),

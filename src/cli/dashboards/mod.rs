@@ -8,6 +8,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `plan` | arguments to a checked plan |
+//! | `filling` | what the ways to fill a page have in common |
 //! | `sources` | fills a page from files, buckets and the event history |
 //! | `engine` | fills a page from the indices of an engine |
 //! | `notes` | what a reader has to know about the numbers |
@@ -15,6 +16,7 @@
 //! | `run` | runs a plan: reads, writes the page, reports the end |
 
 mod engine;
+mod filling;
 mod notes;
 mod plan;
 mod run;

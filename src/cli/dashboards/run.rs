@@ -13,7 +13,7 @@ use serde_json::Map;
 
 use super::{
     engine,
-    notes::Notes,
+    filling::{Filled, PageRun},
     plan::{PageOrigin, PagePlan},
     sources,
 };
@@ -25,9 +25,9 @@ use crate::{
         runtime,
         signals::{self, ShutdownMessages},
     },
-    dashboard::{Dashboards, Data, Page, PageData, Panel, PanelAnswer},
+    dashboard::{Dashboards, Page},
     report::{Log, Metrics, format},
-    shutdown::{ShutdownSignal, ShutdownTrigger, shutdown_channel},
+    shutdown::shutdown_channel,
 };
 
 /// What the command reports about its shutdown.
@@ -37,35 +37,6 @@ const SHUTDOWN_MESSAGES: ShutdownMessages = ShutdownMessages {
     exiting: "exiting at once",
     timed_out: "exiting although an operation has not finished",
 };
-
-/// What every step of a run needs.
-#[derive(Clone, Copy)]
-pub(super) struct PageRun<'r> {
-    pub(super) plan: &'r PagePlan,
-    pub(super) dashboards: &'static Dashboards,
-    pub(super) metrics: &'r Arc<Metrics>,
-    pub(super) log: &'r Log,
-    pub(super) shutdown: &'r ShutdownSignal,
-    pub(super) trigger: &'r ShutdownTrigger,
-}
-
-/// What a page shows.
-pub(super) struct Filled {
-    /// Where the documents are from.
-    pub(super) source: String,
-    /// The kinds of documents that there are.
-    pub(super) data: Vec<PageData>,
-    /// The answers.
-    pub(super) answers: Vec<(&'static Panel, PanelAnswer)>,
-    /// What a reader has to know.
-    pub(super) notes: Notes,
-}
-
-impl Filled {
-    fn events(&self) -> Option<&PageData> {
-        self.data.iter().find(|data| data.data == Data::Events)
-    }
-}
 
 /// Runs a plan, and returns the exit code.
 ///

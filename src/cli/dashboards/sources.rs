@@ -7,9 +7,9 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{
+    filling::{Filled, PageRun},
     notes::Notes,
     plan::PagePlan,
-    run::{Filled, PageRun},
 };
 use crate::{
     cli::{
