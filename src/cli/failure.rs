@@ -174,7 +174,8 @@ fn queue_hint(error: &QueueError) -> Option<String> {
 fn index_hint(error: &IndexError) -> Option<String> {
     Some(match error {
         IndexError::Missing { .. } => {
-            "load events first (trailload load SOURCE --into URL), or choose another prefix with --index"
+            "load events first (trailload load SOURCE --into URL), or choose another prefix with --index; to a user \
+             without the rights to an index, Elasticsearch lists none"
                 .to_owned()
         }
         IndexError::Closed { .. } => "open the index (POST /INDEX/_open)".to_owned(),
@@ -184,7 +185,9 @@ fn index_hint(error: &IndexError) -> Option<String> {
         IndexError::Lost { .. } | IndexError::Incomplete { .. } => {
             "run the same command again; a shorter time range (--from, --to) takes less time".to_owned()
         }
-        IndexError::Engine(error) => return engine_hint(error),
+        IndexError::Unreadable { source: error, .. } | IndexError::Engine(error) => {
+            return engine_hint(error);
+        }
     })
 }
 
@@ -439,7 +442,8 @@ fn sink_hint(error: &sink::Error) -> Option<&'static str> {
         sink::Error::CaFile { .. } => "use a PEM file with certificates for --ca-file",
         sink::Error::Connect { kind: how, .. } => return connect_hint(*how),
         sink::Error::Denied { status: 401, .. } => {
-            "check TRAILLOAD_USERNAME and TRAILLOAD_PASSWORD, or TRAILLOAD_API_KEY"
+            "set TRAILLOAD_USERNAME and TRAILLOAD_PASSWORD, or TRAILLOAD_API_KEY, to credentials that the engine \
+             accepts"
         }
         sink::Error::Denied { .. } => {
             "grant this user the permission, or use the credentials of another user"
@@ -577,7 +581,7 @@ mod tests {
         };
         let waited = std::time::Duration::from_mins(5);
         let table = [
-            (denied(401), Exit::ActionRequired, "TRAILLOAD_PASSWORD"),
+            (denied(401), Exit::ActionRequired, "set TRAILLOAD_USERNAME and TRAILLOAD_PASSWORD"),
             (denied(403), Exit::ActionRequired, "grant this user the permission"),
             (
                 sink::Error::RetriesExhausted { url: url(), waited, source: answer(503, "") },

@@ -107,7 +107,7 @@ fn an_engine_that_cannot_be_loaded_into() {
     let (engine, desk, load) = of_files();
     engine.require("Basic somebody");
     let outcome = look(&engine, &desk, &load).exits(1);
-    told(&outcome, &["✗ does not allow", "  fix: check TRAILLOAD_USERNAME"]);
+    told(&outcome, &["✗ does not allow", "  fix: set TRAILLOAD_USERNAME"]);
     assert!(outcome.stdout.ends_with("this load cannot run: 1 problem\n"));
 
     let (engine, desk, _) = of_files();

@@ -183,7 +183,7 @@ fn the_doctor_is_content(engine: &Secured, load: &Load) {
     let template = engine.ask("GET", &format!("/_index_template/{}", engine.prefix));
     assert!(template["error"].is_object(), "{template}");
     let outcome = load.environment("TRAILLOAD_PASSWORD", "wr0ngpass").run().exits(1);
-    assert!(outcome.stdout.contains("  fix: check TRAILLOAD_USERNAME"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("  fix: set TRAILLOAD_USERNAME"), "{}", outcome.stdout);
     assert!(!outcome.stdout.contains("wr0ngpass"));
 }
 

@@ -18,6 +18,7 @@ use crate::support::real::{Corner, Engine};
 use crate::support::relay::{forward, response};
 use crate::support::signature;
 use crate::support::stranger::Stranger;
+use crate::support::wire;
 
 on_every_engine!(
     the_program_prints_what_it_prints_for_files,
@@ -25,6 +26,8 @@ on_every_engine!(
     values_beyond_the_field_limit_of_an_index_are_found,
     a_search_outlasts_a_busy_engine,
     what_an_engine_leaves_out_is_an_error,
+    indices_that_a_user_may_not_read_are_named,
+    an_empty_folder_is_named_by_loads_too,
     an_engine_without_points_in_time_is_scrolled,
     requests_of_a_search_are_signed,
 );
@@ -233,6 +236,86 @@ fn what_an_engine_leaves_out_is_an_error(corner: &Corner) {
         _ => Some((200, serde_json::json!("Welcome"))),
     });
     assert!(page.contains("not a search result"), "{page}");
+}
+
+/// A server before an engine with three months, that leaves out some of them as the security of Elasticsearch does: without a
+/// trace if unavailable indices are ignored.
+fn restricted(corner: &Corner, is_denied: fn(&str) -> bool) -> Stranger {
+    let url = corner.url().to_owned();
+    Stranger::answering(move |request| {
+        let first = request.path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let (first, names) = (first.to_owned(), first.replace("%2C", ","));
+        let reads = request.method == "POST" && request.path.ends_with("/_pit")
+            || request.path.ends_with("/_search/point_in_time")
+            || request.path.ends_with("/_count");
+        let (denied, left): (Vec<&str>, Vec<&str>) =
+            names.split(',').partition(|name| is_denied(name));
+        let (status, answer) = if !reads || denied.is_empty() {
+            forward(&url, request)
+        } else if request.query.contains("ignore_unavailable=true") && !left.is_empty() {
+            let path = request.path.replace(&first, &left.join(","));
+            wire::ask(&url, &request.method, &format!("{path}?{}", request.query), None)
+        } else if request.query.contains("ignore_unavailable=true") {
+            (200, json!({ "count": 0, "_shards": { "total": 0, "successful": 0, "failed": 0 } }))
+        } else {
+            let reason = "action [indices:data/read/search] is unauthorized, this action is granted by the index privileges [read,all]";
+            (
+                403,
+                json!({ "error": { "type": "security_exception", "reason": reason }, "status": 403 }),
+            )
+        };
+        response(request, status, &answer)
+    })
+}
+
+fn indices_that_a_user_may_not_read_are_named(corner: &Corner) {
+    let months = ["2024-01", "2024-02", "2024-03"].into_iter().enumerate();
+    let all: Vec<Vec<u8>> = months
+        .flat_map(|(number, month)| {
+            events(number * 10..number * 10 + 10).into_iter().map(move |mut event| {
+                event["eventTime"] = json!(format!("{month}-10T00:00:00Z"));
+                event.to_string().into_bytes()
+            })
+        })
+        .collect();
+    load(corner, &all, &[]);
+    let found = |is_denied: fn(&str) -> bool| {
+        let server = restricted(corner, is_denied);
+        let url = server.url();
+        search(&["--in", "index", "--into", &url, "--index", corner.prefix(), "--output", "ndjson"])
+    };
+    let part = found(|name| name.ends_with("2024.02"));
+    let message = text(&part.stderr);
+    assert_eq!(part.status.code(), Some(3), "{message}");
+    let name = format!("index {}-2024.02 cannot be read", corner.prefix());
+    assert!(
+        message.contains(&name) && message.contains("index privileges [read,all]"),
+        "{message}"
+    );
+    assert_eq!(sorted_lines(&part).len(), 20);
+    let nothing = found(|_| true);
+    let message = text(&nothing.stderr);
+    assert_eq!(nothing.status.code(), Some(1), "{message}");
+    assert!(message.contains("index privileges [read,all]"), "{message}");
+    assert!(message.contains("hint: grant this user the permission"), "{message}");
+}
+
+fn an_empty_folder_is_named_by_loads_too(corner: &Corner) {
+    let desk = Desk::new();
+    let file = desk.file("some/a.json", records(&events(0..3)));
+    std::fs::create_dir(desk.path("empty")).unwrap();
+    let message = "no file was found here; check the path";
+    desk.load(&desk.path("empty"), corner.url())
+        .with(corner.index())
+        .run()
+        .exits(0)
+        .says([message]);
+    let folder = file.parent().unwrap();
+    for _ in 0..2 {
+        // The second load finds the file finished.
+        let ended = desk.load(folder, corner.url()).with(corner.index()).run().exits(0);
+        assert!(!ended.stderr.contains(message), "{}", ended.stderr);
+    }
 }
 
 fn an_engine_without_points_in_time_is_scrolled(corner: &Corner) {

@@ -42,6 +42,8 @@ struct IndexedData {
     undated: u64,
     /// The first and the last time; `None` without documents.
     range: Option<(i64, i64)>,
+    /// Why documents may be missing from the numbers above, and from every panel.
+    incomplete: Option<String>,
 }
 
 /// Asks the engine for the answers of all panels. Returns `None` if it was stopped.
@@ -111,6 +113,12 @@ impl EngineFilling<'_> {
         data: &IndexedData,
         filled: &mut Filled,
     ) -> Result<(), Failure> {
+        // Panels are asked about the times that were found: what is outside of them would be missing without a word.
+        if let Some(reason) = &data.incomplete {
+            filled
+                .notes
+                .add_missing(format!("Not complete: the time range of all panels ({reason})."));
+        }
         let Some((first, last)) = data.range else {
             filled.data.push(data.on_page(TimeScale::Day, Vec::new()));
             return Ok(());
@@ -220,7 +228,7 @@ impl IndexedData {
                 },
             },
         });
-        let SearchAnswer { response, .. } = reader.search(&indices, &request).await?;
+        let SearchAnswer { response, incomplete } = reader.search(&indices, &request).await?;
         let aggregations = &response["aggregations"];
         let dated = &aggregations["dated"];
         let number = |value: &Value| value["doc_count"].as_u64().unwrap_or(0);
@@ -233,6 +241,7 @@ impl IndexedData {
             documents: number(dated),
             undated: number(&aggregations["undated"]),
             range: time("first").zip(time("last")),
+            incomplete,
         })
     }
 

@@ -17,7 +17,7 @@
 //! | `bulk_write` `bulk_request` `bulk_response` `fallback` `dead_letters` `duplicates` | documents |
 //! | `issues` `inspect` `disk` | what `doctor` reports |
 //! | `index_version` | when dead letters are worth sending again |
-//! | `reader` `search_session` `panel_search` | reading documents back, without a sink |
+//! | `reader` `search_session` `panel_search` `unreadable` | reading documents back, without a sink |
 //! | `document_index` | alerts, and documents about runs, in indices of their own |
 //! | `setup` | what `trailload setup` changes |
 
@@ -56,6 +56,7 @@ mod signing;
 mod target;
 mod templates;
 mod tracked_index;
+mod unreadable;
 
 #[cfg(test)]
 mod tests;
@@ -96,11 +97,12 @@ pub use self::panel_search::SearchAnswer;
 pub use self::reader::{EngineReader, IndexNames, ReadableIndex};
 pub use self::search_session::{PageResponse, SearchPage, SearchQuery, SearchSession};
 pub use self::setup::{
-    Deletion, EngineSetup, ExpiredIndex, Requested, RetentionError, RetentionPlan, SetupRequest,
-    missing_privilege,
+    Deletion, EngineSetup, ExpiredIndex, PeriodConflict, Requested, RetentionError, RetentionPlan,
+    SetupRequest, missing_privilege,
 };
 pub use self::signing::{Service, Signing};
 pub use self::target::{DuplicateHandling, Target};
+pub use self::unreadable::UnreadableIndices;
 
 /// Bulk requests in flight at first: one is processed while the next is sent.
 const INITIAL_REQUESTS: usize = 2;

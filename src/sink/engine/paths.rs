@@ -14,7 +14,7 @@ use opensearch::indices::{
 };
 use opensearch::ingest::IngestGetPipelineParts;
 use opensearch::nodes::NodesStatsParts;
-use opensearch::{BulkParts, CreateParts, CreatePitParts, MgetParts, SearchParts};
+use opensearch::{BulkParts, CountParts, CreateParts, CreatePitParts, MgetParts, SearchParts};
 
 type Path = Cow<'static, str>;
 
@@ -51,6 +51,11 @@ pub(super) fn field_mapping(indices: &str, fields: &str) -> Path {
 /// Returns the path of a search in indices, whose names are joined by commas, or of one without names.
 pub(super) fn search(indices: &str) -> Path {
     if indices.is_empty() { SearchParts::None.url() } else { SearchParts::Index(&[indices]).url() }
+}
+
+/// Returns the path of the number of documents in indices that a search finds.
+pub(super) fn count(names: &[&str]) -> Path {
+    CountParts::Index(names).url()
 }
 
 /// Returns the path that opens a point in time of OpenSearch over indices, whose names are joined by commas.

@@ -24,6 +24,17 @@ pub enum IndexError {
         /// The index.
         index: String,
     },
+    /// The user may not read some indices; the others are read.
+    #[error("{} cannot be read", match .names.as_slice() {
+        [name] => format!("index {name}"),
+        names => format!("indices {}", names.join(", ")),
+    })]
+    Unreadable {
+        /// The indices.
+        names: Vec<String>,
+        /// The response.
+        source: Box<sink::Error>,
+    },
     /// The engine did not respond to a request for too long.
     #[error("{url} did not respond to the search for {} s", .waited.as_secs())]
     Unavailable {

@@ -108,6 +108,11 @@ impl IndexSource {
         if self.plan.open_indices() == Some(0) {
             return Ok(());
         }
+        for error in self.plan.unreadable().await? {
+            if out.send(self.source_number, SourceEvent::Failed(error.into())).await.is_err() {
+                return Ok(());
+            }
+        }
         let session = self.open().await.map_err(IndexError::from)?;
         let permits = Arc::new(Semaphore::new(MAX_PAGES_HELD));
         Reading { source: self, session, out, permits, received: 0, pages: 0 }.run().await

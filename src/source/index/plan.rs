@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     filter::query::Query,
-    sink::{EngineReader, IndexNames, SearchQuery},
+    sink::{EngineReader, IndexNames, ReadableIndex, SearchQuery, UnreadableIndices},
 };
 
 /// The field that documents are sorted by.
@@ -34,8 +34,8 @@ pub struct IndexPlan {
     pub(super) unconditional: Value,
     /// Names of indices that are closed.
     pub(super) closed: Vec<String>,
-    /// Number of indices that are read, if known.
-    open_indices: Option<usize>,
+    /// The indices that are read, if known.
+    open: Option<Vec<ReadableIndex>>,
     pushdown: Pushdown,
 }
 
@@ -85,8 +85,7 @@ impl IndexPlan {
             query: pushdown::exclude(pushdown.query.clone(), excluded),
         };
         let unconditional = pushdown::exclude(pushdown::match_all(), excluded);
-        let open_indices = Some(open.len());
-        Ok(Self { reader, search, unconditional, closed, open_indices, pushdown })
+        Ok(Self { reader, search, unconditional, closed, open: Some(open), pushdown })
     }
 
     /// Returns the plan for an engine that does not list its indices.
@@ -99,7 +98,7 @@ impl IndexPlan {
             query: pushdown.query.clone(),
         };
         let unconditional = pushdown::match_all();
-        Self { reader, search, unconditional, closed: Vec::new(), open_indices: None, pushdown }
+        Self { reader, search, unconditional, closed: Vec::new(), open: None, pushdown }
     }
 
     /// Returns the engine.
@@ -119,7 +118,27 @@ impl IndexPlan {
 
     /// Returns the number of indices that are read; `None` if the engine does not list them.
     pub fn open_indices(&self) -> Option<usize> {
-        self.open_indices
+        self.open.as_ref().map(Vec::len)
+    }
+
+    /// Finds indices that the user may not read. An engine may leave them out without an error.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`IndexError`] if none can be read, or if the engine does not respond.
+    pub async fn unreadable(&self) -> Result<Vec<IndexError>, IndexError> {
+        let open = self.open.as_deref().unwrap_or_default();
+        let mut unreadable = self.reader.unreadable(open).await?;
+        let names: usize = unreadable.iter().map(|indices| indices.names.len()).sum();
+        if names == open.len()
+            && let Some(indices) = unreadable.pop()
+        {
+            return Err(indices.error.into());
+        }
+        let errors = unreadable.into_iter().map(|UnreadableIndices { names, error }| {
+            IndexError::Unreadable { names, source: Box::new(error) }
+        });
+        Ok(errors.collect())
     }
 
     /// Returns the query for the engine.

@@ -64,6 +64,15 @@ pub struct SetupRequest {
     pub replicas: Option<u32>,
 }
 
+/// Periods that exclude each other: indices would be deleted before they are warm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodConflict {
+    /// How long after their period indices are in the hot phase.
+    pub warm: Retention,
+    /// How long events are kept.
+    pub retention: Retention,
+}
+
 /// An engine whose templates, policies and roles are set up.
 #[derive(Debug)]
 pub struct EngineSetup {
@@ -101,6 +110,25 @@ impl EngineSetup {
     /// Returns the engine, for reading.
     pub fn reader(&self) -> &EngineReader {
         &self.reader
+    }
+
+    /// Returns the periods of a request and of earlier setups, if they exclude each other.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error`] if the engine does not respond.
+    pub async fn period_conflict(
+        &self,
+        request: &SetupRequest,
+    ) -> Result<Option<PeriodConflict>, Error> {
+        // What cannot be read is reported as a change that is not possible.
+        let Ok(found) = self.found_templates().await? else { return Ok(None) };
+        let mut wanted = found.setup().unwrap_or_default();
+        request.retention.apply(&mut wanted.retention);
+        request.warm.apply(&mut wanted.warm);
+        let periods = wanted.warm.zip(wanted.retention);
+        let conflict = periods.filter(|(warm, retention)| warm.days() >= retention.days());
+        Ok(conflict.map(|(warm, retention)| PeriodConflict { warm, retention }))
     }
 
     /// Returns what has to be changed, in the order in which that is possible.
