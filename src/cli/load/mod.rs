@@ -177,6 +177,7 @@ impl<'a> ReportBuilder<'a> {
             failed_inputs: metrics.sources_failed.load(Relaxed),
             sources_without_events: match ending {
                 Ending::Done | Ending::DryRun => {
+                    sources::warn_about_empty_folders(&plan.sources, metrics, log);
                     sources::warn_about_sources_without_events(metrics, log)
                 }
                 Ending::Stopped | Ending::Failed => 0,

@@ -3,8 +3,6 @@
 //! Input: a plan before the search, and what the query has met after it. Output: log messages.
 //! Invariant: a hint never changes what is found. What makes a result wrong or empty is a warning, which `--quiet` keeps.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use jiff::civil::Date;
 
 use super::{plan::SearchPlan, presets};
@@ -23,7 +21,7 @@ use crate::{
         query::ConditionObservations,
     },
     pipeline::search::{EventSummary, SearchEnd, SearchOutput, UnseenField},
-    report::{Log, Metrics, format},
+    report::{Log, format},
 };
 
 /// Warnings about actions that are shown. Lists of actions may come from a program.
@@ -145,16 +143,6 @@ fn warn_about_condition(condition: &Expression, log: &Log) {
             &format!("--where {}", condition.text()),
             format_args!("{}; write {}", lint.message, lint.fix),
         );
-    }
-}
-
-/// Logs which folders hold no file.
-pub(super) fn about_empty_folders(plan: &SearchPlan, metrics: &Metrics, log: &Log) {
-    for (number, _) in &plan.sources.files {
-        let Some(source) = metrics.sources.get(*number) else { continue };
-        if source.found.load(Relaxed) == 0 {
-            log.warn(&source.name, "no file was found here; check the path");
-        }
     }
 }
 

@@ -279,7 +279,7 @@ fn finish(
     };
     if report.ending == SearchEnding::Complete {
         report.sources_without_events = sources::warn_about_sources_without_events(metrics, log);
-        hints::about_empty_folders(plan, metrics, log);
+        sources::warn_about_empty_folders(&plan.sources, metrics, log);
     }
     if report.ending != SearchEnding::Failed {
         hints::after_search(plan, &end, log);

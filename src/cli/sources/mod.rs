@@ -8,7 +8,10 @@ pub(super) mod accounts;
 mod estimate;
 pub(super) mod queues;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use jiff::Timestamp;
 use url::Url;
@@ -428,6 +431,16 @@ pub(in crate::cli) fn warn_about_sources_without_events(metrics: &Metrics, log: 
         }
     }
     sources
+}
+
+/// Warns about each folder that holds no file.
+pub(in crate::cli) fn warn_about_empty_folders(sources: &SourceList, metrics: &Metrics, log: &Log) {
+    for (number, _) in &sources.files {
+        let Some(source) = metrics.sources.get(*number) else { continue };
+        if source.found.load(Relaxed) == 0 {
+            log.warn(&source.name, "no file was found here; check the path");
+        }
+    }
 }
 
 /// Returns a lookup that knows no finished input, for runs without a checkpoint.

@@ -166,6 +166,7 @@ impl DryRun<'_> {
         let outcome = ended.outcome.map_err(Failure::from)?;
         warn_about_failed_rules(&self.rules, &ended.input.failures, self.log);
         let failed = metrics.sources_failed.load(Relaxed) + ended.input.too_long;
+        sources::warn_about_empty_folders(&self.plan.sources, metrics, self.log);
         let without_events = sources::warn_about_sources_without_events(metrics, self.log);
         let exit = match outcome {
             RunOutcome::Stopped => Exit::StoppedEarly,

@@ -10,6 +10,7 @@ use crate::{
         alert_summary::{AlertSummary, delivery_failure, warn_about_failed_rules},
         exit::{Exit, WatchEnding, WatchReport},
         failure::Failure,
+        plan::sources::SourceList,
         sources,
     },
     filter::rule::RuleSet,
@@ -19,6 +20,7 @@ use crate::{
 
 /// What is known of a run beside its end.
 pub(super) struct RunFacts<'a> {
+    pub(super) sources: &'a SourceList,
     pub(super) rules: &'a RuleSet,
     pub(super) checkpoint: &'a Path,
     pub(super) metrics: &'a Metrics,
@@ -55,6 +57,7 @@ pub(super) fn finish(facts: &RunFacts<'_>, ended: Result<Option<WatchEnd>, Failu
     warn_about_failed_rules(facts.rules, &input.failures, facts.log);
     report.failed_inputs = facts.metrics.sources_failed.load(Relaxed) + input.too_long;
     if report.ending == WatchEnding::Complete && report.failures.is_empty() {
+        sources::warn_about_empty_folders(facts.sources, facts.metrics, facts.log);
         report.sources_without_events =
             sources::warn_about_sources_without_events(facts.metrics, facts.log);
     }

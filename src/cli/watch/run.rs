@@ -154,6 +154,7 @@ pub(super) fn run(run: &WatchRun<'_>) -> Result<Exit, Failure> {
     let ended = runtime::block_on(&run.input.sources, run.execute(&metrics))?;
     drop((waits, lag));
     let facts = RunFacts {
+        sources: &run.input.sources,
         rules: &run.alerts.rules,
         checkpoint: &run.checkpoint,
         metrics: &metrics,
