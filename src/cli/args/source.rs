@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::time::{Age, Moment};
+use super::time::{Age, SearchTime};
 
 /// What is read.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -14,12 +14,13 @@ pub struct SourceArgs {
     /// files, folders (recursively), or '-' (standard input) [default: lookup]
     #[arg(value_name = "SOURCE", help_heading = None::<&str>)]
     pub sources: Vec<OsString>,
-    /// Load only events at or after this time: a time, a date (midnight UTC), or an age such as 7d
+    /// Load only events at or after this time: a time, a date (midnight UTC), today, yesterday, now-2h,
+    /// or an age such as 7d; UTC unless a zone is given
     #[arg(long, value_name = "TIME")]
-    pub from: Option<Moment>,
+    pub from: Option<SearchTime>,
     /// Load only events before this time
     #[arg(long, value_name = "TIME")]
-    pub to: Option<Moment>,
+    pub to: Option<SearchTime>,
     /// Load only events of this age or newer, such as 12h or 7d
     #[arg(long, value_name = "AGE", conflicts_with = "from")]
     pub last: Option<Age>,

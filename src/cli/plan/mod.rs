@@ -22,7 +22,7 @@ use super::{
         engine::{EngineUrl, IndexPrefix},
         load::LoadArgs,
         size::ByteCount,
-        time::Moment,
+        time::{Moment, SearchTime},
     },
     dashboards_endpoint::dashboards_target,
     environment::Environment,
@@ -299,11 +299,12 @@ impl LoadArgs {
                 None => Ok(None),
             }
         };
+        let moment = |time: &Option<SearchTime>| time.as_ref().map(|time| time.moment);
         let from = match self.source.last {
             Some(age) => resolve("--last <AGE>", Some(Moment::Ago(age)))?,
-            None => resolve("--from <TIME>", self.source.from)?,
+            None => resolve("--from <TIME>", moment(&self.source.from))?,
         };
-        let to = resolve("--to <TIME>", self.source.to)?;
+        let to = resolve("--to <TIME>", moment(&self.source.to))?;
         if let (Some(from), Some(to)) = (from, to)
             && from >= to
         {
@@ -439,6 +440,17 @@ mod tests {
         assert_eq!(plan.ca_file, Some("ca.pem".into()));
         assert_eq!(plan.mappings, Some("m".into()));
         assert_eq!(plan.summary, Some("s.json".into()));
+    }
+
+    #[test]
+    fn times_are_those_of_a_search() {
+        let range = plan(&["a", "--from", "yesterday", "--to", "now"]).unwrap().range;
+        let time = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(range.from, time("2024-06-07T00:00:00Z"));
+        assert_eq!(range.to, time("2024-06-08T12:00:00Z"));
+        let range = plan(&["a", "--from", "2024-06-01 14:00:12", "--to", "today"]).unwrap().range;
+        assert_eq!(range.from, time("2024-06-01T14:00:12Z"));
+        assert_eq!(range.to, time("2024-06-08T00:00:00Z"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
         args::{
             aws::AwsArgs,
             engine::ConnectionArgs,
-            time::{Age, Moment},
+            time::{Age, Moment, SearchTime},
         },
         environment::Environment,
         failure::Failure,
@@ -62,12 +62,13 @@ pub struct InputArgs {
     /// (can be repeated) [default: lookup]
     #[arg(long = "in", value_name = "SOURCE")]
     pub sources: Vec<OsString>,
-    /// Look only at events at or after this time: a time, a date (midnight UTC), or an age such as 7d
+    /// Look only at events at or after this time: a time, a date (midnight UTC), today, yesterday, now-2h,
+    /// or an age such as 7d; UTC unless a zone is given
     #[arg(long, value_name = "TIME")]
-    pub from: Option<Moment>,
+    pub from: Option<SearchTime>,
     /// Look only at events before this time
     #[arg(long, value_name = "TIME")]
-    pub to: Option<Moment>,
+    pub to: Option<SearchTime>,
     /// Look only at events of this age or newer, such as 3h or 7d
     #[arg(long, value_name = "AGE", conflicts_with = "from")]
     pub last: Option<Age>,
@@ -259,11 +260,13 @@ impl InputArgs {
                 Failure::usage(format!("invalid value for '{option}': expected a shorter age"))
             })
         };
-        let from = match (self.last, self.from) {
+        let from = match (self.last, &self.from) {
             (Some(age), _) => Some(resolve("--last <AGE>", Moment::Ago(age))?),
-            (None, from) => from.map(|from| resolve("--from <TIME>", from)).transpose()?,
+            (None, from) => {
+                from.as_ref().map(|from| resolve("--from <TIME>", from.moment)).transpose()?
+            }
         };
-        let to = self.to.map(|to| resolve("--to <TIME>", to)).transpose()?;
+        let to = self.to.as_ref().map(|to| resolve("--to <TIME>", to.moment)).transpose()?;
         match (from, to) {
             (Some(from), Some(to)) if from >= to => Err(Failure::usage(format!(
                 "the time range is empty: it starts at {from} and ends before {to}"
