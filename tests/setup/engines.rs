@@ -19,6 +19,7 @@ on_every_engine!(
     objects_of_an_older_version_are_brought_up_to_date,
     a_field_limit_that_was_raised_stays,
     two_setups_at_once_make_the_same,
+    periods_of_several_setups_must_agree,
 );
 
 fn a_second_setup_changes_nothing(corner: &Corner) {
@@ -306,4 +307,16 @@ fn two_setups_at_once_make_the_same(corner: &Corner) {
         }
     });
     SetupRun::of(corner, &options).exits(0).prints(["0 created, 0 changed, 0 deleted"]);
+}
+
+fn periods_of_several_setups_must_agree(corner: &Corner) {
+    SetupRun::of(corner, &["--retention", "400d"]).exits(0);
+    for days in ["400d", "500d"] {
+        let refused = SetupRun::of(corner, &["--warm", days, "--print"]).exits(2);
+        assert!(refused.stderr.contains("the recorded retention (400d)"), "{}", refused.stderr);
+    }
+    // With a retention that is longer, they agree.
+    let both = ["--warm", "500d", "--retention", "800d", "--print"];
+    let agreed = SetupRun::of(corner, &both);
+    assert!(!agreed.stderr.contains("recorded"), "{}", agreed.stderr);
 }

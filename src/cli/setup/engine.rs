@@ -12,7 +12,7 @@ use crate::{
     cli::{failure::Failure, print},
     normalize::{FieldProfile, FieldRegistry, Rules},
     sink::{
-        self, EngineSetup, SetupRequest, missing_privilege,
+        self, EngineSetup, PeriodConflict, SetupRequest, missing_privilege,
         provision::{Action, Change, ObjectKind},
     },
 };
@@ -43,6 +43,11 @@ impl EnginePlan {
                 warm: Days::requested(args.warm),
                 replicas: args.replicas,
             };
+            if (args.warm.is_some() || args.retention.is_some())
+                && let Some(conflict) = engine.period_conflict(&request).await?
+            {
+                return Err(refuse_periods(conflict, args.warm));
+            }
             engine.plan(&request).await?
         };
         Ok(Self { changes })
@@ -113,6 +118,22 @@ impl EnginePlan {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns the usage error for periods of which one is given and the other is recorded in the engine.
+fn refuse_periods(conflict: PeriodConflict, given_warm: Option<Days>) -> Failure {
+    let PeriodConflict { warm, retention } = conflict;
+    if given_warm.is_some() {
+        Failure::usage(format!(
+            "invalid value '{warm}' for '--warm <DAYS|none>': expected less than the recorded retention ({retention})"
+        ))
+        .hint("choose a shorter time, or change the retention too (--retention)")
+    } else {
+        Failure::usage(format!(
+            "invalid value '{retention}' for '--retention <DAYS|none>': expected more than the recorded '--warm' ({warm})"
+        ))
+        .hint("choose a longer time, or change the other too (--warm DAYS, or --warm none)")
     }
 }
 

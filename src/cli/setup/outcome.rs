@@ -48,6 +48,11 @@ impl SetupOutcome {
         self.line(&line(action, &object.to_string()))
     }
 
+    /// Counts objects that do not change, without a line.
+    pub(super) fn kept(&mut self, objects: usize) {
+        self.kept += objects;
+    }
+
     /// Counts an object that was changed as planned.
     pub(super) fn done(&mut self, action: &Action) {
         match action {

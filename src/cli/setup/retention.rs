@@ -62,6 +62,7 @@ fn print_plan(
         setup.now.strftime("%Y-%m-%d %H:%M UTC"),
         format::count(expired.len() as u64)
     ))?;
+    outcome.kept(*kept);
     for index in expired {
         let end = index.end.strftime("%Y-%m-%d");
         outcome.plan(
