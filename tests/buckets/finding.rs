@@ -297,15 +297,13 @@ fn nothing_to_find_is_an_error_unless_it_was_narrowed() {
     bucket.put(&format!("AWSLogs/{ACCOUNT}/Config/eu-west-1/x.json.gz"), "");
     let fake = Fake::start([("trail", bucket), ("empty-one", Bucket::new())]);
     let error = |word| Run::new(&fake, word).run().error.unwrap_or_default();
-    assert_eq!(
-        error("s3://empty-one"),
-        "s3://empty-one: could not be read: contains no trail logs"
-    );
+    let nothing = "contains no trail logs; a trail delivers below s3://BUCKET[/PREFIX]/AWSLogs/";
+    assert_eq!(error("s3://empty-one"), format!("s3://empty-one: could not be read: {nothing}"));
     assert_eq!(
         error("s3://trail/AWSLogs/210987654321"),
-        "s3://trail/AWSLogs/210987654321: could not be read: contains no trail logs"
+        format!("s3://trail/AWSLogs/210987654321: could not be read: {nothing}")
     );
-    assert!(error("s3://trail/typo").ends_with("contains no trail logs"));
+    assert!(error("s3://trail/typo").ends_with(nothing));
     let config = format!("s3://trail/AWSLogs/{ACCOUNT}/Config/");
     assert!(error(&config).contains("contains no events"), "{}", error(&config));
 

@@ -34,6 +34,9 @@ use crate::source::{Error, SourceEvent, task_output};
 /// Maximum number of folders listed concurrently; each holds a page of a thousand keys in memory.
 const MAX_CONCURRENT_STEPS: usize = 16;
 
+/// Which path an address without logs should have.
+const WHERE_LOGS_ARE: &str = "a trail delivers below s3://BUCKET[/PREFIX]/AWSLogs/";
+
 /// Maximum number of pages that are listed to find the subfolders of a folder of a whole bucket. Where there are
 /// thousands of loose objects, as with access logs, only `AWSLogs/` itself is looked up.
 const MAX_SEARCHED_PAGES: usize = 20;
@@ -146,7 +149,7 @@ impl ObjectLister {
         } else if self.repetition == Repetition::Followed {
             SourceEvent::Skipped { name, why: "contains no trail logs yet".to_owned() }
         } else {
-            let reason = "contains no trail logs".to_owned();
+            let reason = format!("contains no trail logs; {WHERE_LOGS_ARE}");
             SourceEvent::Failed(Error::Bucket {
                 name,
                 source: Box::new(S3Error::from_reason(reason)),
