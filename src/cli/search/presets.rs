@@ -88,10 +88,23 @@ pub(super) fn expand(args: &SearchArgs) -> Result<(ConditionArgs, Vec<ExpandedPr
 pub(super) fn similar_names(text: &str) -> Vec<&'static str> {
     /// Letters that have to agree, so that a name of an event is rarely taken for a preset.
     const COMMON_LETTERS: usize = 3;
+    /// Letters that have to agree in a name of almost the same length, such as `rot` for `root`.
+    const COMMON_LETTERS_OF_TYPO: usize = 2;
     let text = text.to_ascii_lowercase();
     let common = |name: &str| name.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+    let is_typo =
+        |name: &str| common(name) >= COMMON_LETTERS_OF_TYPO && has_one_letter_less(&text, name);
     let names = PRESETS.iter().map(|preset| preset.name.as_str());
-    names.filter(|name| common(name) >= COMMON_LETTERS.min(name.len())).collect()
+    names.filter(|name| common(name) >= COMMON_LETTERS.min(name.len()) || is_typo(name)).collect()
+}
+
+/// Returns whether a text is a name in which one letter is missing.
+fn has_one_letter_less(text: &str, name: &str) -> bool {
+    (0..name.len()).any(|at| {
+        name.get(..at)
+            .zip(name.get(at + 1..))
+            .is_some_and(|(before, after)| text.strip_prefix(before) == Some(after))
+    })
 }
 
 /// Returns the list of presets for `--presets`.
@@ -290,6 +303,7 @@ mod tests {
             assert!(failure.heading.contains(part), "{failure:?}");
         }
         assert_eq!(similar_names("denid"), ["denied"]);
+        assert_eq!(similar_names("rot"), ["root"]);
         assert_eq!(similar_names("GetObject"), Vec::<&str>::new());
     }
 
