@@ -18,7 +18,8 @@ pub(crate) fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
     let Some((target, part)) = target_and_part(path) else {
         return fs::OpenOptions::new().write(true).open(path)?.write_all(text);
     };
-    let written = write_part(&part, text).and_then(|()| fs::rename(&part, &target));
+    let permissions = fs::metadata(&target).ok().map(|found| found.permissions());
+    let written = write_part(&part, text, permissions).and_then(|()| fs::rename(&part, &target));
     if written.is_err() {
         // The write error is returned; a leftover temporary file only takes space.
         let _ = fs::remove_file(&part);
@@ -50,28 +51,34 @@ fn target_and_part(path: &Path) -> Option<(PathBuf, PathBuf)> {
     Some((target, part))
 }
 
-fn write_part(part: &Path, text: &[u8]) -> io::Result<()> {
+fn write_part(part: &Path, text: &[u8], permissions: Option<fs::Permissions>) -> io::Result<()> {
     let mut file = fs::File::create(part)?;
+    // A file that only its owner may read stays one.
+    if let Some(permissions) = permissions {
+        file.set_permissions(permissions)?;
+    }
     file.write_all(text)?;
     file.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
     #[test]
-    fn a_link_keeps_leading_to_the_file_that_is_replaced() {
+    fn a_file_that_is_replaced_keeps_its_links_and_permissions() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         symlink(&file, &link).unwrap();
         check_writable(&link).unwrap();
         write_whole(&link, b"new").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
     }
 

@@ -424,6 +424,13 @@ fn what_an_engine_refuses_or_leaves_out_is_named() {
     let found = of_relay(&partial).exits(3);
     assert_eq!(found.panels(), expected, "what is there is shown");
     found.shows(&["shards failed", "a node left"]).says(&["Not complete: ", "a node left"]);
+    // The first search is about the time range of all panels.
+    let survey = relay(&corner, |number, _, answer| {
+        if number == 0 {
+            answer["_shards"]["failed"] = 1.into();
+        }
+    });
+    of_relay(&survey).exits(3).shows(&["Not complete: the time range of all panels"]);
     let forbidden = relay(&corner, |_, status, answer| {
         *status = 403;
         *answer = json!({ "error": { "type": "security_exception", "reason": "no permissions" } });

@@ -26,6 +26,9 @@ const ABOVE: f64 = 8.0;
 /// Height of the smallest bar, so that one event among thousands is visible.
 const MIN_BAR: f64 = 1.5;
 
+/// Maximum width of a bar, as a part of the chart: a few intervals would be broad blocks otherwise.
+const MAX_BAR_WIDTH: f64 = 0.08;
+
 /// Maximum number of intervals that are drawn: that of a time axis of an engine over 100 years is smaller.
 const MAX_INTERVALS: usize = 500;
 
@@ -191,9 +194,10 @@ impl BarChart<'_> {
                     let height = bar(values[series], top);
                     let (begin, width) = self.axis.interval(*start);
                     html.raw("<rect");
-                    html.attribute("x", Percent(begin + width * 0.08));
+                    let bar_width = (width * 0.84).min(MAX_BAR_WIDTH);
+                    html.attribute("x", Percent(begin + (width - bar_width) / 2.0));
                     html.attribute("y", Pixels(ABOVE + HEIGHT - below - height));
-                    html.attribute("width", Percent((width * 0.84).max(0.002)));
+                    html.attribute("width", Percent(bar_width.max(0.002)));
                     html.attribute("height", Pixels(height));
                     html.raw("/>");
                 }

@@ -9,7 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 use trailload::dashboard::{
     AnswerRow, Chart, Dashboards, Data, GroupKey, Page, PageData, Panel, PanelAnswer, PanelCounter,
-    PanelMetric, TimeScale,
+    PanelMetric,
 };
 
 use self::chromium::{Browser, Theme, measure, pages};
@@ -33,12 +33,12 @@ fn sample() -> &'static Sample {
         let counter = PanelCounter::new(dashboards);
         let documents: Vec<&[u8]> = documents.iter().map(Vec::as_slice).collect();
         assert_eq!(counter.add(&documents), 0);
-        let answers = counter.answers_with(TimeScale::Month);
+        let answers = counter.answers();
         let events = PageData {
             data: Data::Events,
             documents: counter.seen().documents,
             range: counter.seen().range,
-            scale: TimeScale::Month,
+            scale: counter.seen().scale(),
             latest: counter.take_latest(),
         };
         let page = Page {
@@ -133,7 +133,7 @@ fn expected_row(panel: &Panel, row: &AnswerRow) -> Vec<String> {
     row.keys.iter().map(key).chain(values).collect()
 }
 
-/// Returns a row for each month: its name, and a value for each of the first series and for the rest.
+/// Returns a row for each year: its name, and a value for each of the first series and for the rest.
 fn expected_bars(answer: &PanelAnswer) -> Vec<Vec<String>> {
     let mut names = Vec::new();
     let mut starts = Vec::new();
@@ -157,8 +157,8 @@ fn expected_bars(answer: &PanelAnswer) -> Vec<Vec<String>> {
             let rest = values.drain(7..).sum();
             values.push(rest);
         }
-        let month = key(start)[..7].to_owned();
-        std::iter::once(month).chain(values.into_iter().map(|value| number(Some(value)))).collect()
+        let year = key(start)[..4].to_owned();
+        std::iter::once(year).chain(values.into_iter().map(|value| number(Some(value)))).collect()
     };
     starts.iter().map(cells).collect()
 }
