@@ -229,7 +229,7 @@ mod tests {
     fn usage_errors_name_option_value_and_expectation() {
         let load = ["trailload", "load", "a.json", "--into", "http://h"];
         let size = "expected a size such as 256MiB, 1GiB, 500MB or 1048576 (bytes)";
-        let moment = "expected a time (2024-06-01T12:00:00Z), a date (2024-06-01, midnight UTC)";
+        let moment = "expected a time ('2024-06-01 14:00:12', UTC unless a zone follows), a date";
         let table: &[(&[&str], &[&str])] = &[
             (&["--memory", "lots"], &["invalid value 'lots' for '--memory <BYTES>'", size]),
             (&["--batch", "5PiB"], &["invalid value '5PiB' for '--batch <BYTES>'", size]),

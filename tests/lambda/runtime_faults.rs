@@ -94,7 +94,10 @@ fn an_answer_that_is_refused_ends_the_process_and_repeats_no_alert() {
         ),
         ("", "does not answer to POST invocation/response"),
         ("hello", "does not answer to POST invocation/response"),
-        ("HTTP/1.1 413 Large\r\nContent-Length: 0\r\n\r\n", "POST invocation/error: 413"),
+        (
+            "HTTP/1.1 413 Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            "POST invocation/error: 413",
+        ),
     ] {
         let (code, log) = package.end_at(&start((invocation(&event), answer)));
         assert_eq!(code, Some(1), "{answer}: {log}");

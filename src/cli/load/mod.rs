@@ -300,6 +300,7 @@ mod tests {
 
     fn counted(read: u64, created: u64, dead_letters: u64) -> Metrics {
         let tally = Metrics::new(["a".to_owned()]);
+        tally.add_found(0, read * 1_000);
         tally.add_read(
             0,
             RecordTotals { records: read, bytes: read * 1_000, ..RecordTotals::default() },
