@@ -157,13 +157,12 @@ fn named(run: &SetupRun) -> Vec<String> {
 }
 
 fn days_and_years_expire_as_months_do(corner: &Corner) {
-    let desk = Desk::new();
     // 730 days before 2018-01-01 is 2016-01-02.
     let day = (&["2012.02.29", "2015.12.31", "2016.01.01"][..], &["2016.01.02", "2017.12.31"][..]);
     let month = (&["2014.01", "2015.12"][..], &["2016.01", "2017.12"][..]);
     let year = (&["2009", "2014", "2015"][..], &["2016", "2018"][..]);
     for (by, (expired, kept)) in [("day", day), ("month", month), ("year", year)] {
-        let prefix = format!("{}{by}", corner.prefix());
+        let (desk, prefix) = (Desk::new(), format!("{}{by}", corner.prefix()));
         let file = desk.file("a.json", records(&[event(0)]));
         let index = ["--index", &prefix, "--index-by", by];
         desk.load(&file, corner.url()).with(index).run().exits(0);
