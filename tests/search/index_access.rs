@@ -305,11 +305,7 @@ fn an_empty_folder_is_named_by_loads_too(corner: &Corner) {
     let file = desk.file("some/a.json", records(&events(0..3)));
     std::fs::create_dir(desk.path("empty")).unwrap();
     let message = "no file was found here; check the path";
-    desk.load(&desk.path("empty"), corner.url())
-        .with(corner.index())
-        .run()
-        .exits(0)
-        .says([message]);
+    desk.load(desk.path("empty"), corner.url()).with(corner.index()).run().exits(0).says([message]);
     let folder = file.parent().unwrap();
     for _ in 0..2 {
         // The second load finds the file finished.

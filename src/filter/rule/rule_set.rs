@@ -265,7 +265,7 @@ impl RuleSet {
                 verdict => visit(Finding::Verdict(*number, rule, verdict)),
             }
         }
-        for group in failed.iter() {
+        for group in failed {
             visit(Finding::FailedGroup(*group));
         }
     }

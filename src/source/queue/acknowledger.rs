@@ -214,13 +214,12 @@ impl Acknowledger {
                         self.on_call(ended, is_open);
                     }
                 }
-                event = self.events.recv(), if is_open => match event {
-                    Some(event) => self.on_event(event),
-                    None => {
-                        is_open = false;
-                        let abandoned = self.shared.tracker().abandon_unclaimed();
-                        self.on_all_ended(abandoned);
-                    }
+                event = self.events.recv(), if is_open => if let Some(event) = event {
+                    self.on_event(event);
+                } else {
+                    is_open = false;
+                    let abandoned = self.shared.tracker().abandon_unclaimed();
+                    self.on_all_ended(abandoned);
                 },
                 Some(unwanted) = self.receives.join_next(), if !self.receives.is_empty() => {
                     self.on_all_ended(task_output(unwanted).unwrap_or_default());

@@ -52,6 +52,9 @@ use crate::{
     },
 };
 
+/// The end of the names of FIFO queues.
+const FIFO: &str = ".fifo";
+
 /// Messages that are received and not deleted yet: at a second from receipt to deletion, 4,000 a second.
 const MAX_IN_FLIGHT: usize = 4_096;
 
@@ -338,7 +341,7 @@ impl MessageIntake {
         let mut outage = Outage::default();
         let mut last_new = Instant::now();
         let mut is_ending = false;
-        let is_fifo = self.queue.arn().ends_with(".fifo");
+        let is_fifo = self.queue.arn().ends_with(FIFO);
         loop {
             while !is_ending && receives.len() < wanted {
                 let is_long_poll = !has_long_poll;
