@@ -229,15 +229,15 @@ impl RuleEvaluator {
         visit: impl FnOnce(MatchedEvent<'_>),
     ) -> Result<Evaluated, MalformedRecord> {
         let header = &scanned.header_for(HEADER_NEEDS);
-        if header.event_time.is_some_and(|time| !self.is_in_range(time)) {
+        if !self.admits(header.event_time) {
             return Ok(Evaluated::OutOfRange);
         }
-        if let Some(time) = header.event_time {
-            self.earliest.add(time);
-        }
-        // Without a plain source and name, the whole record decides about the rules that it concerns.
+        // The header of the scan lacks what has an escape sequence. Without a plain time, source and name, the whole record decides about
+        // the rules that it concerns.
         let mut listed = None;
-        if let (Some(source), Some(name)) = (header.event_source, header.event_name) {
+        if let (Some(_), Some(source), Some(name)) =
+            (header.event_time, header.event_source, header.event_name)
+        {
             listed = self.projections.list(source, name);
             if listed.is_none() {
                 return Ok(Evaluated::Examined);
@@ -268,17 +268,21 @@ impl RuleEvaluator {
             return Ok(Evaluated::TooLarge);
         }
         let parts = listed.and_then(|listed| self.fired_on_parts(listed, header, record, fired));
-        let event = if let Some(event) = parts {
-            event
-        } else {
-            let ParsedRecord { json, value } = parse_record(record.bytes())?;
-            let time = event_time(&value).map(jiff::Timestamp::as_millisecond);
-            if listed.is_none() {
-                self.fire(&value, header, fired);
-            }
-            FiredEvent { value: Cow::Owned(value), json, time }
-        };
+        if let Some(event) = parts {
+            visit(self.matched(header, &event, fired)?);
+            return Ok(Evaluated::Examined);
+        }
+        let ParsedRecord { json, value } = parse_record(record.bytes())?;
+        let header = &EventHeader::of_event(&value);
+        if !self.admits(header.event_time) {
+            return Ok(Evaluated::OutOfRange);
+        }
+        if listed.is_none() {
+            self.fire(&value, header, fired);
+        }
         if !fired.is_empty() {
+            let time = event_time(&value).map(jiff::Timestamp::as_millisecond);
+            let event = FiredEvent { value: Cow::Borrowed(&value), json, time };
             visit(self.matched(header, &event, fired)?);
         }
         Ok(Evaluated::Examined)
@@ -329,6 +333,7 @@ impl RuleEvaluator {
         record: RecordText<'r>,
         fired: &[usize],
     ) -> Option<FiredEvent<'r>> {
+        header.event_id?;
         let time = parse_event_time(header.event_time?).map(jiff::Timestamp::as_millisecond);
         let mut rules = fired.iter().filter_map(|number| self.rules.rules().get(*number));
         let value = if rules.all(|rule| rule.grouping.expressions().next().is_none()) {
@@ -374,6 +379,16 @@ impl RuleEvaluator {
     fn may_be_delivered(&self, time: Option<i64>) -> bool {
         let is_too_old = |(time, from)| time < from;
         !time.zip(self.delivered_from).is_some_and(is_too_old)
+    }
+
+    /// Returns whether an event of a time is evaluated, and remembers that it is.
+    fn admits(&mut self, event_time: Option<&str>) -> bool {
+        let Some(time) = event_time else { return true };
+        let is_in_range = self.is_in_range(time);
+        if is_in_range {
+            self.earliest.add(time);
+        }
+        is_in_range
     }
 
     /// Returns whether the requested range contains a time. As in a load, a time that is not readable is in every range.

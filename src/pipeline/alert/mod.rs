@@ -27,5 +27,7 @@ pub(super) mod evaluator;
 pub(super) mod matches;
 mod projections;
 mod receiver;
+#[cfg(test)]
+mod text_tests;
 
 pub use self::{evaluator::RuleFailures, receiver::AlertReceiver};
