@@ -73,6 +73,23 @@ pub(in crate::checkpoint) struct SeenCombination {
     pub(in crate::checkpoint) learning_from: i64,
 }
 
+/// When a run starts to evaluate events, in milliseconds of the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::checkpoint) struct EvaluationStart {
+    /// The start of its time range, if it has one.
+    pub(in crate::checkpoint) from: Option<i64>,
+    pub(in crate::checkpoint) now: i64,
+}
+
+impl EvaluationStart {
+    /// Returns the start of the learning period of a rule, given that of earlier ones. A clock that was set back since then does not
+    /// move it.
+    pub(in crate::checkpoint) fn learning_from(self, known: Option<i64>) -> i64 {
+        let known = known.unwrap_or(self.now);
+        self.from.map_or(known, |from| known.min(from))
+    }
+}
+
 /// What is known of earlier matches. The methods that remember something are called at most once for a match.
 pub(in crate::checkpoint) trait MatchHistory {
     /// Why the history cannot be read.

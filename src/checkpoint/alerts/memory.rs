@@ -16,8 +16,8 @@ use super::{
     counted_events::{self, CountedEvent, Threshold},
     deliveries::DeliveryRows,
     judge::{
-        Candidate, Handling, Judgement, MatchHistory, NO_TIME, Raised, SeenCombination, judge,
-        milliseconds,
+        Candidate, EvaluationStart, Handling, Judgement, MatchHistory, NO_TIME, Raised,
+        SeenCombination, judge, milliseconds,
     },
     keys::{Key, combination_key, first_seen_by, hexadecimal, key},
 };
@@ -230,23 +230,6 @@ impl Unsaved {
         if alerts + recorded > 0 {
             self.last_alert = Some(now);
         }
-    }
-}
-
-/// When a run starts to evaluate events, in milliseconds of the Unix epoch.
-#[derive(Clone, Copy, Debug)]
-struct EvaluationStart {
-    /// The start of its time range, if it has one.
-    from: Option<i64>,
-    now: i64,
-}
-
-impl EvaluationStart {
-    /// Returns the start of the learning period of a rule, given that of earlier runs. A clock that was set back since then does not
-    /// move it.
-    fn learning_from(self, known: Option<i64>) -> i64 {
-        let known = known.unwrap_or(self.now);
-        self.from.map_or(known, |from| known.min(from))
     }
 }
 

@@ -62,7 +62,7 @@ use self::{
     store::{Committed, ItemStore},
     view::{Changes, Write},
 };
-use super::alerts::{AlertOptions, keys::first_seen_by};
+use super::alerts::{AlertOptions, judge::EvaluationStart, keys::first_seen_by};
 use crate::{aws::Clock, filter::rule::RuleSet, shutdown::ShutdownSignal};
 
 pub use self::{
@@ -149,8 +149,8 @@ impl<S: ItemStore> SharedAlerts<S> {
     /// Records where the learning periods of rules start: at the latest now.
     async fn start_learning(&self) -> Result<(), Error> {
         let Inner { rules, first_seen_by, options, .. } = &*self.0;
-        let now = self.local_now();
-        let from = options.evaluated_from.map_or(now, jiff::Timestamp::as_millisecond).min(now);
+        let from = options.evaluated_from.map(jiff::Timestamp::as_millisecond);
+        let start = EvaluationStart { from, now: self.local_now() };
         let with_first_seen: Vec<_> = rules
             .rules()
             .iter()
@@ -169,7 +169,7 @@ impl<S: ItemStore> SharedAlerts<S> {
             let mut is_done = true;
             for (rule, key) in &with_first_seen {
                 let stored = known.get(key);
-                let Some(write) = learning_write(&rule.name, key, stored, from) else { continue };
+                let Some(write) = learning_write(&rule.name, key, stored, start) else { continue };
                 let changes = Changes { writes: vec![write], unchanged: Vec::new() };
                 let committed = self.patiently(|| self.0.store.commit(&changes, 0)).await?;
                 is_done &= committed == Committed::Yes;
@@ -190,12 +190,12 @@ impl<S: ItemStore> SharedAlerts<S> {
 /// Attempts to record where learning periods start. Later matches move it back, too.
 const MAX_STARTS: usize = 10;
 
-/// Returns the write after which a rule is evaluated from a time at the latest, if one is needed.
+/// Returns the write that records where the learning period of a rule starts, if one is needed.
 fn learning_write(
     rule: &str,
     key: &ItemKey,
     stored: Option<&items::StoredItem>,
-    from: i64,
+    start: EvaluationStart,
 ) -> Option<Write> {
     let (version, known) = match stored {
         Some(items::StoredItem { item: items::Item::Rule(known), version }) => {
@@ -203,10 +203,11 @@ fn learning_write(
         }
         _ => (0, None),
     };
-    if known.is_some_and(|known| known <= from) {
+    let learning_from = start.learning_from(known);
+    if known == Some(learning_from) {
         return None;
     }
-    let item = items::Item::Rule(items::RuleItem { rule: rule.to_owned(), learning_from: from });
+    let item = items::Item::Rule(items::RuleItem { rule: rule.to_owned(), learning_from });
     let item = items::StoredItem { item, version: version + 1 };
     Some(Write { key: key.clone(), item, replaces: known.map(|_| version) })
 }

@@ -233,13 +233,24 @@ async fn open(
     owner: &str,
     options: AlertOptions,
 ) -> (SharedAlerts<MemoryTable>, ShutdownTrigger) {
+    open_at(NOW, table, rules, owner, options).await
+}
+
+/// As [`open`], with a local clock that shows this time.
+async fn open_at(
+    now: i64,
+    table: &MemoryTable,
+    rules: &Arc<RuleSet>,
+    owner: &str,
+    options: AlertOptions,
+) -> (SharedAlerts<MemoryTable>, ShutdownTrigger) {
     let (trigger, shutdown) = shutdown_channel();
     let config = SharedAlertsConfig {
         table: table.clone(),
         rules: Arc::clone(rules),
         options,
         owner: owner.to_owned(),
-        clock: Clock::new(|| Timestamp::from_millisecond(NOW).unwrap()),
+        clock: Clock::new(move || Timestamp::from_millisecond(now).unwrap()),
         shutdown,
     };
     (SharedAlerts::with_store(config).await.unwrap(), trigger)
@@ -641,4 +652,22 @@ async fn learning_starts_with_the_first_process_that_has_the_rule() {
     let stored = StoredItem::decode(&table.items()[&key]).unwrap().1;
     let Item::Rule(stored) = stored.item else { panic!("{stored:?}") };
     assert_eq!(stored.learning_from, NOW - 50 * 60_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_whose_clock_is_behind_does_not_end_the_learning_period() {
+    let rules = rules("first_seen: {by: [detail.a], within: 2d, learning: 1d}\n");
+    let (hour, table) = (3_600_000, MemoryTable::default());
+    open(&table, &rules, "1", AlertOptions::default()).await;
+    let behind = NOW - 30 * 24 * hour;
+    let (state, _) = open_at(behind, &table, &rules, "2", AlertOptions::default()).await;
+    let combined = |id: &str, time: i64| NewMatch {
+        combination: Some(json!([id])),
+        evaluated_from: Some(NOW),
+        ..event(id, time)
+    };
+    let early = state.decide(vec![combined("a", NOW + hour)]).await.unwrap();
+    assert_eq!((early.rules[0].learned, early.rules[0].alerts), (1, 0));
+    let late = state.decide(vec![combined("b", NOW + 24 * hour)]).await.unwrap();
+    assert_eq!((late.rules[0].learned, late.rules[0].alerts), (0, 1), "it ends by event times");
 }
