@@ -168,6 +168,11 @@ async fn handle_invocations(
                 answered => answered?,
             },
             Some(Answer::Error(error)) => api.fail(id, &error).await?,
+            None if stop.is_requested() => {
+                let text = "the process was asked to end before the invocation was over";
+                api.fail(id, &ReportedError::new(InvocationErrorKind::Failed, text)).await?;
+                return Ok(());
+            }
             None => {
                 let text = "the invocation was not over before its deadline";
                 api.fail(id, &ReportedError::new(InvocationErrorKind::Deadline, text)).await?;
