@@ -5,7 +5,7 @@
 //! that several processes share give the same result.
 //! Not here: storing what was decided.
 
-use std::time::Duration;
+use std::{cell::OnceCell, time::Duration};
 
 use super::{
     counted_events::{CountedEvent, Threshold},
@@ -47,13 +47,15 @@ pub(in crate::checkpoint) struct Raised {
 }
 
 /// A match with what is derived from it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::checkpoint) struct Candidate<'m> {
     pub(in crate::checkpoint) found: &'m NewMatch,
     pub(in crate::checkpoint) time: i64,
     pub(in crate::checkpoint) event_key: Key,
-    pub(in crate::checkpoint) group_key: Key,
     pub(in crate::checkpoint) handling: Handling,
+    rule: &'m str,
+    /// Most rules have matches that are judged without it.
+    group_key: OnceCell<Key>,
 }
 
 /// Whether a combination is known around a time.
@@ -123,7 +125,7 @@ impl<'m> Candidate<'m> {
     /// Returns the candidate for a match at a time in milliseconds of the Unix epoch. Alerts for events that are older than `max_age`
     /// are only recorded.
     pub(in crate::checkpoint) fn new(
-        rule: &Rule,
+        rule: &'m Rule,
         found: &'m NewMatch,
         max_age: Option<Duration>,
         now: i64,
@@ -135,9 +137,15 @@ impl<'m> Candidate<'m> {
             found,
             time,
             event_key: key("event", &[&rule.name, &found.event_id]),
-            group_key: key("group", &[&rule.name, &found.group.to_string()]),
             handling: if is_too_old { Handling::Recorded } else { Handling::Delivered },
+            rule: &rule.name,
+            group_key: OnceCell::new(),
         }
+    }
+
+    /// Returns the key of the group of the match.
+    pub(in crate::checkpoint) fn group_key(&self) -> Key {
+        *self.group_key.get_or_init(|| key("group", &[self.rule, &self.found.group.to_string()]))
     }
 
     /// Returns the event as thresholds count it.

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
 use super::{
@@ -131,7 +131,9 @@ impl AlertMemory {
         let mut ordered: Vec<&NewMatch> = matches.iter().collect();
         ordered.sort_by(|one, other| order(one).cmp(&order(other)));
         let rules = Arc::clone(&self.rules);
-        let mut receipt = Recording { memory: self, connection, now, buckets: HashMap::new() };
+        let remember_event = connection.prepare_cached(REMEMBER_EVENT)?;
+        let mut receipt =
+            Recording { memory: self, connection, remember_event, now, buckets: HashMap::new() };
         for found in ordered {
             // A number without a rule cannot occur: matches and memory have the same rules.
             if let Some(rule) = rules.rules().get(found.rule) {
@@ -261,10 +263,16 @@ fn open_rule(
     Ok(RuleState { first_seen_by, learning_from, unsaved: Unsaved::default() })
 }
 
+/// Remembers that an event has raised an alert. No row changes if that is known.
+const REMEMBER_EVENT: &str = "INSERT INTO alerted_events (time, event_key, delivered) VALUES (?1, ?2, ?3) \
+     ON CONFLICT (time, event_key) DO UPDATE SET delivered = excluded.delivered \
+     WHERE excluded.delivered > delivered";
+
 /// The recording of the matches of a receipt.
 struct Recording<'r> {
     memory: &'r mut AlertMemory,
     connection: &'r Connection,
+    remember_event: CachedStatement<'r>,
     now: i64,
     /// Buckets of counted events, by key and number. Each is read and written once for a receipt.
     buckets: HashMap<(Key, i64), Bucket>,
@@ -314,12 +322,9 @@ impl Recording<'_> {
         candidate: &Candidate<'_>,
         handling: Handling,
     ) -> rusqlite::Result<usize> {
-        let sql = "INSERT INTO alerted_events (time, event_key, delivered) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (time, event_key) DO UPDATE SET delivered = excluded.delivered \
-             WHERE excluded.delivered > delivered";
         let is_delivered = handling == Handling::Delivered;
         let values = params![candidate.time, candidate.event_key, is_delivered];
-        let changed = self.connection.prepare_cached(sql)?.execute(values)?;
+        let changed = self.remember_event.execute(values)?;
         self.memory.sizes.add(BoundedTable::Events, integer(changed as u64));
         Ok(changed)
     }
@@ -343,7 +348,7 @@ impl Recording<'_> {
         }
     }
 
-    fn store_buckets(&mut self) -> rusqlite::Result<()> {
+    fn store_buckets(self) -> rusqlite::Result<()> {
         let mut changed: Vec<_> =
             self.buckets.iter().filter(|(_, bucket)| bucket.is_changed).collect();
         // In the order of the table, so that each page is written once.
@@ -373,7 +378,7 @@ impl Recording<'_> {
         if let Some(time) = raised.covers {
             let sql = "INSERT INTO alert_windows (group_key, time, delivered) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (group_key, time) DO UPDATE SET delivered = max(delivered, excluded.delivered)";
-            let values = params![candidate.group_key, time, is_delivered];
+            let values = params![candidate.group_key(), time, is_delivered];
             self.connection.prepare_cached(sql)?.execute(values)?;
             self.memory.sizes.add(BoundedTable::Windows, 1);
         }
@@ -451,7 +456,7 @@ impl MatchHistory for Recording<'_> {
         candidate: &Candidate<'_>,
         threshold: Threshold,
     ) -> rusqlite::Result<Vec<CountedEvent>> {
-        let group = hexadecimal(&candidate.group_key);
+        let group = hexadecimal(&candidate.group_key());
         let count_key = key("count", &[&group, &threshold.window.to_string()]);
         let number = threshold.bucket(candidate.time);
         let bucket = self.bucket(count_key, number)?;
@@ -468,7 +473,7 @@ impl MatchHistory for Recording<'_> {
         let sql = "SELECT time FROM alert_windows \
              WHERE group_key = ?1 AND time > ?2 AND time < ?3 AND delivered >= ?4";
         let values = params![
-            candidate.group_key,
+            candidate.group_key(),
             candidate.time.saturating_sub(reach),
             candidate.time.saturating_add(reach),
             candidate.handling == Handling::Delivered

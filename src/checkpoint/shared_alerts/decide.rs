@@ -262,7 +262,7 @@ impl<S: ItemStore> SharedAlerts<S> {
         raised_alert(rule, candidate.found, events, &self.0.options.default_actions)
     }
 
-    fn candidate<'m>(&self, rule: &Rule, found: &'m NewMatch, now: i64) -> Candidate<'m> {
+    fn candidate<'m>(&self, rule: &'m Rule, found: &'m NewMatch, now: i64) -> Candidate<'m> {
         Candidate::new(rule, found, self.0.options.max_age, now)
     }
 

@@ -185,7 +185,7 @@ impl Segments {
         let reach = self.window.saturating_mul(2);
         let first = self.number(candidate.time.saturating_sub(reach));
         let last = self.number(candidate.time.saturating_add(reach));
-        let group = candidate.group_key;
+        let group = candidate.group_key();
         (first..=last).map(move |number| (number, self.key(&group, number)))
     }
 

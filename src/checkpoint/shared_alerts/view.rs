@@ -133,20 +133,20 @@ impl<'r> View<'r> {
         };
         self.put(key.clone(), Item::Alert(alert));
         let (Some(time), Some(segments)) = (raised.covers, self.segments) else { return };
-        let segment_key = segments.key(&candidate.group_key, segments.number(time));
+        let segment_key = segments.key(&candidate.group_key(), segments.number(time));
         let mut segment = self.segment(&segment_key);
         let handling = segment.covers.entry(time).or_insert(raised.handling);
         *handling = raised.handling.max(*handling);
         if is_delivered {
             segment.last = Some((by.now, key.clone()));
-            self.last.insert(candidate.group_key, key);
+            self.last.insert(candidate.group_key(), key);
         }
         self.put(segment_key, Item::Segment(segment));
     }
 
     /// Returns the alert of the group that was raised last, as far as it is known here.
     fn last_alert(&mut self, candidate: &Candidate<'_>) -> Option<ItemKey> {
-        if let Some(last) = self.last.get(&candidate.group_key) {
+        if let Some(last) = self.last.get(&candidate.group_key()) {
             return Some(last.clone());
         }
         let keys: Vec<ItemKey> =

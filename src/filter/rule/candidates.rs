@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{
     field_index::{FieldMatches, GroupNumber, RuleNumber},
     raw_field::RawField,
+    value_cache::CachedRules,
 };
 use crate::filter::event_part::MemberPath;
 
@@ -87,6 +88,11 @@ impl Candidates {
         &self.rules
     }
 
+    /// Returns whether rules fail without being evaluated.
+    pub fn has_failures(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
     /// Takes what was found on an event, and leaves the memory of an earlier one.
     pub(super) fn take(&mut self, matches: &mut FieldMatches) {
         std::mem::swap(&mut self.rules, &mut matches.candidates);
@@ -98,6 +104,28 @@ impl DecidingFields {
     /// Returns the paths of the fields. Each of them comes behind those that lead to it.
     pub fn paths(&self) -> &[MemberPath] {
         &self.paths
+    }
+}
+
+/// The few values that decide about the verdicts of rules.
+#[derive(Debug)]
+pub struct DecidingValues {
+    pub(super) cached: CachedRules,
+    fields: Vec<MemberPath>,
+    /// For each value, the fields from the first name of its path to its end.
+    pub(super) paths: Vec<Vec<usize>>,
+}
+
+impl DecidingValues {
+    pub(super) fn new(cached: CachedRules) -> Self {
+        let mut numbers = FieldNumbers::default();
+        let paths = cached.paths.iter().map(|path| numbers.along(path)).collect();
+        Self { cached, fields: numbers.paths, paths }
+    }
+
+    /// Returns the paths of the fields that lead to the values. Each of them comes behind those that lead to it.
+    pub fn fields(&self) -> &[MemberPath] {
+        &self.fields
     }
 }
 

@@ -40,7 +40,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::{
     alert_gate::{AlertGate, RuleMatch},
-    candidates::{Candidates, DecidingFields, RawEvent, Shortlist},
+    candidates::{Candidates, DecidingFields, DecidingValues, RawEvent, Shortlist},
     definition::{DefinitionWarning, RuleFile, parse_rule_file},
     drools::{DroolsTranslation, translate_drools},
     duration::parse_duration,

@@ -12,6 +12,7 @@
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
+    rc::Rc,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
@@ -21,14 +22,15 @@ use super::{
     Rule, RuleCondition, Verdict,
     bound::{Bound, Bounds},
     candidates::{
-        BucketNumber, Candidates, DecidingFields, FieldNumbers, FieldOfTable, FieldsOfCache,
-        RawEvent, SHORTLIST_BUCKETS, Shortlist,
+        BucketNumber, Candidates, DecidingFields, DecidingValues, FieldNumbers, FieldOfTable,
+        FieldsOfCache, RawEvent, SHORTLIST_BUCKETS, Shortlist,
     },
     field_index::{FieldIndex, FieldIndexBuilder, FieldMatches, GroupNumber, RuleNumber},
+    raw_field::RawField,
     value_cache::{CachedRules, ValueCache},
 };
 use crate::filter::{
-    event_part::{EventPart, MemberPath},
+    event_part::{EventPart, Extent, MemberPath},
     eventbridge::EventView,
     field_test::{FieldTest, OnNull, PathStep, Requirement, TextTest, lowercase},
     flat,
@@ -350,6 +352,55 @@ impl RuleSet {
     /// Returns the parts of an event that decide about the verdict of a rule, or `None` if that may be the whole event.
     pub fn rule_parts(&self, number: usize) -> Option<Vec<EventPart>> {
         self.rules.get(number).and_then(required_parts)
+    }
+
+    /// Returns the values that decide about the verdicts of rules on events without an envelope. `None` if they are many, or if parts of
+    /// values decide.
+    pub fn deciding_values(&self, numbers: &[usize]) -> Option<DecidingValues> {
+        let parts: Option<Vec<Vec<EventPart>>> =
+            numbers.iter().map(|number| self.rule_parts(*number)).collect();
+        let is_part = |part: &EventPart| {
+            part.path.is_empty() || matches!(part.extent, Extent::MembersNamed(_))
+        };
+        let parts = parts?.concat();
+        if parts.iter().any(is_part) {
+            return None;
+        }
+        let mut paths: Vec<MemberPath> = parts.into_iter().map(|part| part.path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        if paths.len() > MAX_CACHED_FIELDS {
+            return None;
+        }
+        let number = NEXT_CACHED.fetch_add(1, Relaxed);
+        Some(DecidingValues::new(CachedRules { number, paths, rules: numbers.to_vec() }))
+    }
+
+    /// Returns the numbers of those rules that fire on an event, given the fields that lead to its values. `parts` parses what the rules
+    /// look at. `None` if the rules have to be evaluated, because one fails or because the event has to be parsed.
+    pub fn find_firing<'t>(
+        &self,
+        values: &DecidingValues,
+        field: impl Fn(usize) -> RawField<'t>,
+        parts: impl FnOnce() -> Option<Value>,
+    ) -> Option<Rc<[usize]>> {
+        let mut scratch = SCRATCH.take();
+        let firing = scratch.cache.find_firing(values, field, || {
+            let parts = parts()?;
+            let view = EventView::new(&parts);
+            let rules = values.cached.rules.iter();
+            let verdicts = rules.filter_map(|number| {
+                let verdict = self.rules.get(*number)?.verdict(view);
+                match verdict {
+                    Verdict::Fires(_) => Some(Some(*number)),
+                    Verdict::Failed(_) => Some(None),
+                    Verdict::Excepted(_) | Verdict::NoMatch => None,
+                }
+            });
+            verdicts.collect()
+        });
+        SCRATCH.set(scratch);
+        firing
     }
 
     /// Returns whether the condition of a rule is not false.

@@ -1,11 +1,11 @@
-//! Remembers which rules to evaluate for the values that they look at.
+//! Remembers which rules to evaluate for the values that they look at, and which fire.
 //!
 //! Many events have the same values in a field, such as the same user agent or the same resource. Conditions that no index
-//! decides about are evaluated once for each combination of values.
+//! decides about are evaluated once for each combination of values, and so are rules that few values decide about.
 //!
-//! Input: rules that look at the same fields; an event. Output: the rules whose condition is not false for these values.
-//! Invariant: the result is that of evaluating each condition, but for a collision of 128-bit hashes with keys of their own in
-//! each process. Memory is bounded.
+//! Input: rules that look at the same fields; an event. Output: the rules whose condition is not false for these values, or that fire.
+//! Invariant: the result is that of evaluating each rule, but for a collision of 128-bit hashes with keys of their own in each process.
+//! Memory is bounded.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{field_index::RuleNumber, raw_field::RawField};
+use super::{candidates::DecidingValues, field_index::RuleNumber, raw_field::RawField};
 use crate::filter::event_part::MemberPath;
 
 /// Bytes that a thread remembers; beyond, it forgets everything. That is enough for 50,000 combinations of values.
@@ -79,15 +79,41 @@ impl ValueCache {
         paths: &[Vec<usize>],
         evaluator: impl FnOnce() -> Option<E>,
     ) -> Option<Rc<[RuleNumber]>> {
-        let key = self.key(cached.number, KeyOf::Texts, |hasher| {
-            for path in paths {
-                hash_text(path.iter().map(|field| fields(*field)), hasher);
-            }
-        });
+        let key = self.key_of_texts(cached.number, fields, paths);
         if let Some(known) = self.known.get(&key) {
             return Some(Rc::clone(known));
         }
         Some(self.add(key, cached, evaluator()?))
+    }
+
+    /// Returns the rules that fire, given the fields along each path as text. `judge` finds them for values that were not met before;
+    /// `None` if that depends on more than the values.
+    pub(super) fn find_firing<'t>(
+        &mut self,
+        values: &DecidingValues,
+        fields: impl Fn(usize) -> RawField<'t>,
+        judge: impl FnOnce() -> Option<Rc<[RuleNumber]>>,
+    ) -> Option<Rc<[RuleNumber]>> {
+        let key = self.key_of_texts(values.cached.number, fields, &values.paths);
+        if let Some(known) = self.known.get(&key) {
+            return Some(Rc::clone(known));
+        }
+        let firing = judge()?;
+        self.remember(key, &firing);
+        Some(firing)
+    }
+
+    fn key_of_texts<'t>(
+        &mut self,
+        number: u64,
+        fields: impl Fn(usize) -> RawField<'t>,
+        paths: &[Vec<usize>],
+    ) -> Key {
+        self.key(number, KeyOf::Texts, |hasher| {
+            for path in paths {
+                hash_text(path.iter().map(|field| fields(*field)), hasher);
+            }
+        })
     }
 
     fn key(&mut self, number: u64, of: KeyOf, hash: impl Fn(&mut DefaultHasher)) -> Key {
@@ -107,13 +133,17 @@ impl ValueCache {
     ) -> Rc<[RuleNumber]> {
         let rules: Rc<[RuleNumber]> =
             cached.rules.iter().copied().filter(|rule| evaluate(*rule)).collect();
+        self.remember(key, &rules);
+        rules
+    }
+
+    fn remember(&mut self, key: Key, rules: &Rc<[RuleNumber]>) {
         self.bytes += ENTRY_BYTES + size_of_val(&rules[..]);
         if self.bytes > MAX_BYTES {
             self.known.clear();
             self.bytes = 0;
         }
-        self.known.insert(key, Rc::clone(&rules));
-        rules
+        self.known.insert(key, Rc::clone(rules));
     }
 }
 

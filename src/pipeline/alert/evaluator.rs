@@ -296,12 +296,22 @@ impl RuleEvaluator {
         record: RecordText<'_>,
         fired: &mut Vec<usize>,
     ) -> bool {
+        let is_found = self.projections.find_candidates(listed, header, record).is_some();
+        if is_found
+            && self.envelope.is_none()
+            && let Some(firing) = self.projections.find_firing(record)
+        {
+            fired.extend_from_slice(&firing);
+            return true;
+        }
         let (failures, event_id) = (&mut self.failures, header.event_id.unwrap_or_default());
         let visit = |finding: Finding<'_>| match finding {
             Finding::Verdict(number, _, Verdict::Fires(_)) => fired.push(number),
             finding => failures.add(finding, event_id),
         };
-        if let Some((candidates, parts)) = self.projections.find_candidates(listed, header, record)
+        if is_found
+            && let Some((candidates, parts)) =
+                self.projections.parse_candidate_parts(listed, record)
         {
             let view = EventView::new(&parts).with_envelope(self.envelope.as_ref());
             self.rules.judge(candidates, view, visit);
@@ -341,9 +351,10 @@ impl RuleEvaluator {
         } else {
             Cow::Owned(self.projections.parse_group_parts(listed, record)?)
         };
-        // What is not quite JSON has to be repaired.
+        // What is not quite JSON has to be repaired before it is delivered.
         let json = Cow::Borrowed(record.bytes());
-        is_plain_object(&json).then_some(FiredEvent { value, json, time })
+        let is_sufficient = !self.may_be_delivered(time) || is_plain_object(&json);
+        is_sufficient.then_some(FiredEvent { value, json, time })
     }
 
     fn matched<'e>(

@@ -1,10 +1,11 @@
 //! Parses only those parts of a record that decide about rules.
 //!
 //! Input: the source and name of a record; its members, as a scan found them.
-//! Output: the rules that the record may concern, and an event with nothing but the parts that these rules look at.
+//! Output: the rules that the record may concern, and an event with nothing but the parts that these rules look at, or the rules that
+//! fire.
 //! Invariant: rules have the same verdicts and groups on it as on the whole event. Memory is bounded.
 
-use std::{cell::OnceCell, collections::HashMap, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, rc::Rc, sync::Arc};
 
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use crate::{
     filter::{
         event_part::{EventPart, EventParts},
         query::EventHeader,
-        rule::{Candidates, DecidingFields, RawEvent, RuleSet, Shortlist},
+        rule::{Candidates, DecidingFields, DecidingValues, RawEvent, RuleSet, Shortlist},
     },
     pipeline::search::projection::Projection,
 };
@@ -36,12 +37,32 @@ pub(super) struct Projections {
     names: usize,
     known: Vec<ShortlistProjections>,
     numbers: HashMap<Shortlist, usize>,
-    /// What the conditions and exceptions of candidates look at, by their numbers, found when they are first the candidates.
-    candidate_parts: HashMap<Vec<usize>, Option<Projection>>,
+    /// What is known of few candidates, by their numbers, found when they are first the candidates.
+    candidate_rules: HashMap<Vec<usize>, CandidateRules>,
     /// Where the fields of the current record are.
     found: FoundFields,
     candidates: Candidates,
 }
+
+/// What is known of rules that are candidates together.
+struct CandidateRules {
+    /// What their conditions and exceptions look at; `None` if that may be the whole event.
+    parts: Option<Projection>,
+    /// The values that decide about them, as long as many events have the same.
+    values: Option<RepeatedValues>,
+}
+
+/// Values that many events have.
+struct RepeatedValues {
+    values: DecidingValues,
+    finder: FieldFinder,
+    lookups: u32,
+    /// Lookups of values that were not met before.
+    misses: u32,
+}
+
+/// The number of lookups after which values are given up that rarely repeat.
+const TRIED_LOOKUPS: u32 = 1_000;
 
 /// The rules that events of a source and name may concern.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +90,7 @@ impl Projections {
             names: 0,
             known: Vec::new(),
             numbers: HashMap::new(),
-            candidate_parts: HashMap::new(),
+            candidate_rules: HashMap::new(),
             found: FoundFields::default(),
             candidates: Candidates::default(),
         }
@@ -111,15 +132,14 @@ impl Projections {
         })
     }
 
-    /// Finds the rules that may match a record, and returns them with the parts of the record that they look at: null if there are none.
-    /// `None` if the record has to be parsed.
+    /// Finds the rules that may match a record. `None` if the record has to be parsed.
     pub(super) fn find_candidates(
         &mut self,
         listed: Listed,
         header: &EventHeader<'_>,
         record: RecordText<'_>,
-    ) -> Option<(&Candidates, Value)> {
-        let Self { rules, known, candidate_parts, found, candidates, .. } = self;
+    ) -> Option<&Candidates> {
+        let Self { rules, known, found, candidates, .. } = self;
         let known = known.get(listed.number)?;
         let (fields, finder) = known.fields.as_ref()?;
         finder.find(record, found)?;
@@ -130,19 +150,51 @@ impl Projections {
             parts: &|| known.parse_verdict_parts(record),
         };
         rules.find_candidates(fields, &event, candidates)?;
+        Some(candidates)
+    }
+
+    /// Returns the numbers of the candidates that fire on a record that was delivered without an envelope, if the values that decide are
+    /// known. `None` if the candidates have to be evaluated.
+    pub(super) fn find_firing(&mut self, record: RecordText<'_>) -> Option<Rc<[usize]>> {
+        let Self { rules, candidate_rules, found, candidates, .. } = self;
+        if candidates.has_failures() {
+            return None;
+        }
+        let CandidateRules { parts, values: known } =
+            known_candidates(candidate_rules, rules, candidates.rules())?;
+        let RepeatedValues { values, finder, lookups, misses } = known.as_mut()?;
+        finder.find(record, found)?;
+        *lookups += 1;
+        let field = |field| found.get(record.text, field);
+        let firing = rules.find_firing(values, field, || {
+            *misses += 1;
+            parts.as_ref()?.parse(record.text, record.range(), record.members)
+        });
+        if *lookups == TRIED_LOOKUPS {
+            let is_rare = *misses > TRIED_LOOKUPS / 2;
+            (*lookups, *misses) = (0, 0);
+            if is_rare {
+                *known = None;
+            }
+        }
+        firing
+    }
+
+    /// Returns the candidates with the parts of a record that they look at: null if there are none. `None` if the record has to be parsed.
+    pub(super) fn parse_candidate_parts(
+        &mut self,
+        listed: Listed,
+        record: RecordText<'_>,
+    ) -> Option<(&Candidates, Value)> {
+        let Self { rules, known, candidate_rules, candidates, .. } = self;
         let parts = match candidates.rules() {
             [] => Value::Null,
             few if few.len() <= MAX_CANDIDATES => {
-                if !candidate_parts.contains_key(few) {
-                    if candidate_parts.len() >= MAX_KNOWN {
-                        candidate_parts.clear();
-                    }
-                    candidate_parts.insert(few.to_vec(), parts_of_rules(rules, few));
-                }
-                let parts = candidate_parts.get(few)?.as_ref()?;
+                let known = known_candidates(candidate_rules, rules, few)?;
+                let parts = known.parts.as_ref()?;
                 parts.parse(record.text, record.range(), record.members)?
             }
-            _ => known.parse_verdict_parts(record)?,
+            _ => known.get(listed.number)?.parse_verdict_parts(record)?,
         };
         Some((candidates, parts))
     }
@@ -174,6 +226,31 @@ impl ShortlistProjections {
     fn parse_verdict_parts(&self, record: RecordText<'_>) -> Option<Value> {
         self.verdicts.as_ref()?.parse(record.text, record.range(), record.members)
     }
+}
+
+/// Returns what is known of candidates; `None` if there are none, or many.
+fn known_candidates<'k>(
+    known: &'k mut HashMap<Vec<usize>, CandidateRules>,
+    rules: &RuleSet,
+    numbers: &[usize],
+) -> Option<&'k mut CandidateRules> {
+    if numbers.is_empty() || numbers.len() > MAX_CANDIDATES {
+        return None;
+    }
+    if !known.contains_key(numbers) {
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        let values = rules.deciding_values(numbers).map(|values| {
+            let finder = FieldFinder::new(values.fields());
+            RepeatedValues { values, finder, lookups: 0, misses: 0 }
+        });
+        known.insert(
+            numbers.to_vec(),
+            CandidateRules { parts: parts_of_rules(rules, numbers), values },
+        );
+    }
+    known.get_mut(numbers)
 }
 
 /// Returns the projection to what the conditions and exceptions of rules look at, or `None` if that may be the whole event.
