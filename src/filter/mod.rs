@@ -18,7 +18,7 @@
 //! | [`flat`], [`eventbridge`] | the views of an event that expressions see |
 //! | [`principal`], [`resource`] | who made a call, and what it was about |
 //! | [`selectors`] | the conditions of a search with options of their own |
-//! | [`field_test`] | tests of single fields that a condition requires |
+//! | [`field_test`], [`required_text`] | tests of single fields that a condition requires; texts that a regular expression requires |
 //! | [`rule`], [`sigma`] | on which events an alert is due: rules of our own, and those of Sigma |
 //! | [`yaml`], [`scalar_position`] | YAML with the line and column of every value |
 //! | [`syntax`] | errors in expressions, and limits on their size |
@@ -37,6 +37,7 @@ pub mod observations;
 pub mod principal;
 pub mod query;
 pub mod required_paths;
+pub mod required_text;
 pub mod resource;
 pub mod rule;
 pub mod scalar_position;

@@ -10,8 +10,9 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::pattern::{Anchor, Pattern};
-use crate::filter::field_test::{
-    Case, FieldTest, OnNull, OnOther, PathStep, Requirement, TextTest,
+use crate::filter::{
+    field_test::{Case, FieldTest, OnNull, OnOther, PathStep, Requirement, TextOperand, TextTest},
+    required_text::longest_text_of_regex,
 };
 
 /// A test of a value.
@@ -198,14 +199,24 @@ impl Test {
             Self::OneOf(patterns) => {
                 Some(patterns.iter().map(|pattern| test(pattern.required_test())).collect())
             }
+            Self::Regex(regex) => Some(vec![test(required_test(regex))]),
             Self::NumberOrText(..)
-            | Self::Regex(_)
             | Self::Exists(true)
             | Self::Network(_)
             | Self::Number(_)
             | Self::DatePart(..)
             | Self::Field(..) => Some(vec![present(path)]),
         }
+    }
+}
+
+/// Returns a test that each text passes in which an expression matches.
+fn required_test(regex: &Regex) -> TextTest {
+    match longest_text_of_regex(regex.as_str()) {
+        Some(text) if !text.is_empty() => {
+            TextTest::Contains(TextOperand { text, case: Case::Respected })
+        }
+        _ => TextTest::Any,
     }
 }
 

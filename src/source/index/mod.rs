@@ -11,7 +11,6 @@
 //! | [`plan`] | which indices are read, and with which query |
 //! | [`pushdown`] | translating the conditions of a search into a query |
 //! | `fields` | how the indices map the fields of these conditions |
-//! | `required_text` | which texts a regular expression requires |
 //! | `page_size` | how many documents a request asks for |
 //! | [`error`] | why an index cannot be read |
 
@@ -20,7 +19,6 @@ mod fields;
 mod page_size;
 pub mod plan;
 pub mod pushdown;
-mod required_text;
 
 use std::sync::Arc;
 

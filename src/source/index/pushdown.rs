@@ -20,10 +20,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{
-    fields::{FieldMapping, KnownMapping, MappedFields},
-    required_text::{push_escaped, wildcard_of_regex},
-};
+use super::fields::{FieldMapping, KnownMapping, MappedFields};
 use crate::{
     filter::{
         action::{ActionFilter, ActionPattern},
@@ -31,6 +28,7 @@ use crate::{
         literal::{Literal, LiteralNumber},
         match_expression::{MatchExpression, Operator},
         query::{Query, TimeBounds},
+        required_text::{push_escaped, wildcard_of_regex},
         selectors::{CallKind, Selectors},
     },
     normalize::{IGNORE_ABOVE, INCOMPLETE_TERM, MAX_TERM_BYTES},

@@ -1,21 +1,24 @@
 //! Finds the texts that every match of a regular expression contains.
 //!
-//! Input: a regular expression. Output: a wildcard pattern that matches every text in which the expression matches.
-//! Invariant: an expression with anything that is not understood, such as look-around, has no such pattern.
+//! Input: a regular expression. Output: the longest of these texts, or a wildcard pattern that matches every text in which the expression
+//! matches.
+//! Invariant: an expression with anything that is not understood, such as look-around, has neither.
 
 use regex_syntax::hir::{Hir, HirKind, Look};
 
 /// Returns a wildcard pattern for the texts in which an expression matches. `None` if fewer than `min_text` bytes of text
 /// are certain to occur in one place.
-pub(super) fn wildcard_of_regex(pattern: &str, min_text: usize) -> Option<String> {
-    let hir = regex_syntax::Parser::new().parse(pattern).ok()?;
-    let mut pieces = Pieces::default();
-    pieces.add(&hir)?;
-    pieces.wildcard(min_text)
+pub fn wildcard_of_regex(pattern: &str, min_text: usize) -> Option<String> {
+    Pieces::of_regex(pattern)?.wildcard(min_text)
+}
+
+/// Returns the longest text that every match of an expression contains, if there is one.
+pub fn longest_text_of_regex(pattern: &str) -> Option<String> {
+    Pieces::of_regex(pattern)?.texts.into_iter().max_by_key(String::len)
 }
 
 /// Appends a letter so that it stands for itself in a wildcard.
-pub(super) fn push_escaped(pattern: &mut String, letter: char) {
+pub fn push_escaped(pattern: &mut String, letter: char) {
     if matches!(letter, '*' | '?' | '\\') {
         pattern.push('\\');
     }
@@ -35,6 +38,13 @@ struct Pieces {
 }
 
 impl Pieces {
+    fn of_regex(pattern: &str) -> Option<Self> {
+        let hir = regex_syntax::Parser::new().parse(pattern).ok()?;
+        let mut pieces = Self::default();
+        pieces.add(&hir)?;
+        Some(pieces)
+    }
+
     /// Adds what a part of the expression requires. `None` if it matches other bytes than those of a text.
     fn add(&mut self, hir: &Hir) -> Option<()> {
         match hir.kind() {
@@ -115,6 +125,22 @@ mod tests {
             (r"ab\bcd", "*abcd*"),
         ] {
             assert_eq!(wildcard_of_regex(pattern, 2).unwrap_or_default(), expected, "{pattern}");
+        }
+    }
+    #[test]
+    fn the_longest_text_is_in_every_match() {
+        for (pattern, expected) in [
+            (".+:assumed-role/aws:.+", Some(":assumed-role/aws:")),
+            ("^arn:aws:sts::\\d+:assumed-role/(Admin|Power)/", Some(":assumed-role/")),
+            ("ab+c", Some("ab")),
+            ("(?i)admin", None),
+            ("(?i)\\d-admin", Some("-")),
+            ("a|b", None),
+            ("x*", None),
+            ("(?=x)yz", None),
+            ("", None),
+        ] {
+            assert_eq!(longest_text_of_regex(pattern).as_deref(), expected, "{pattern}");
         }
     }
 }
