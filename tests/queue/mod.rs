@@ -1,12 +1,13 @@
 //! `sqs://` as a source: against a strict model of SQS, and against a server that others wrote.
 //!
 //! `delivered` shows every shape of a message, `left` what is not deleted and why, `faults` what SQS and S3 may do, `killed` and
-//! `moments` that SIGKILL and SIGTERM cost nothing but work, `many` several processes on one queue, `follow` a queue that is
-//! followed, `memory` that memory is bounded, `moto` the services of AWS joined as users join them.
+//! `moments` that SIGKILL and SIGTERM cost nothing but work, `many` several processes on one queue, `fifo` groups of FIFO queues, `follow` a queue
+//! that is followed, `memory` that memory is bounded, `moto` the services of AWS joined as users join them.
 
 mod access;
 mod delivered;
 mod faults;
+mod fifo;
 mod follow;
 mod killed;
 mod left;

@@ -8,9 +8,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::key;
 use crate::engine::on_every_engine;
+use crate::support::aws::sqs::from_event_bus;
 use crate::support::aws::{KEY, SECRET};
 use crate::support::events;
-use crate::support::load::{Desk, Load};
+use crate::support::load::{Desk, Load, wait_for};
 use crate::support::real::{Corner, Engine, given};
 
 on_every_engine!(every_event_arrives_once_whatever_delivers_it);
@@ -76,6 +77,29 @@ impl Services {
         let name = format!("{}-{what}", self.name);
         self.call("sqs", &format!("Action=CreateQueue&QueueName={name}"));
         format!("arn:aws:sqs:{REGION}:{OWNER}:{name}")
+    }
+
+    /// Makes a FIFO queue, and returns its ARN.
+    fn fifo_queue(&self) -> String {
+        let name = format!("{}.fifo", self.name);
+        let attributes = [("FifoQueue", "true"), ("ContentBasedDeduplication", "true")];
+        let attributes = (1..).zip(attributes).map(|(number, (name, value))| {
+            format!("&Attribute.{number}.Name={name}&Attribute.{number}.Value={value}")
+        });
+        let attributes: String = attributes.collect();
+        self.call("sqs", &format!("Action=CreateQueue&QueueName={name}{attributes}"));
+        format!("arn:aws:sqs:{REGION}:{OWNER}:{name}")
+    }
+
+    /// Sends a message of a group.
+    fn send_to_group(&self, queue: &str, group: &str, body: &Value) {
+        let name = queue.rsplit(':').next().unwrap();
+        let body: String =
+            url::form_urlencoded::byte_serialize(body.to_string().as_bytes()).collect();
+        let url = format!("{}/{OWNER}/{name}", self.url);
+        let form =
+            format!("Action=SendMessage&QueueUrl={url}&MessageGroupId={group}&MessageBody={body}");
+        self.call("sqs", &form);
     }
 
     /// Makes a bucket whose notifications have this configuration.
@@ -164,4 +188,30 @@ fn every_event_arrives_once_whatever_delivers_it(to: &Corner) {
     to.refresh();
     assert_eq!((to.ids(), to.count()), (events::ids(0..60), 60));
     assert_eq!(queues.each_ref().map(|queue| services.left(queue)), [0; 4]);
+}
+
+#[test]
+fn every_group_of_a_fifo_queue_is_loaded_once_and_new_messages_are_followed() {
+    let to = &Corner::of(Engine::OpenSearch3);
+    let services = Services::new();
+    let queue = services.fifo_queue();
+    let send = |numbers: Range<usize>| {
+        for number in numbers {
+            let group = ["a", "b", "c"][number % 3];
+            services.send_to_group(&queue, group, &from_event_bus(&events::event(number)));
+        }
+    };
+    send(0..25);
+    // The service drops what is sent twice.
+    send(0..10);
+    let desk = Desk::new();
+    services.load(&desk, &[&queue], to).run().exits(0).counted([25, 25, 0, 0]);
+    assert_eq!(services.left(&queue), 0);
+    let running = services.load(&desk, &[&queue, "--follow"], to).start();
+    send(25..40);
+    wait_for("an empty queue", || (services.left(&queue) == 0).then_some(()));
+    running.signal("TERM");
+    running.end().exits(4);
+    to.refresh();
+    assert_eq!((to.ids(), to.count()), (events::ids(0..40), 40));
 }

@@ -223,11 +223,17 @@ struct TrackedMessage {
     body: Bytes,
 }
 
+/// A receive request, as it was sent.
+#[derive(Clone, Copy)]
+struct ReceiveRequest {
+    is_long_poll: bool,
+    sent: Instant,
+    had_in_flight: bool,
+}
+
 /// The result of a receive request.
 struct ReceiveEnd {
-    is_long_poll: bool,
-    /// Whether messages were in flight when the request was sent: those of a FIFO queue hold back others.
-    had_in_flight: bool,
+    request: ReceiveRequest,
     result: Result<Received, QueueError>,
 }
 
@@ -341,7 +347,6 @@ impl MessageIntake {
         let mut outage = Outage::default();
         let mut last_new = Instant::now();
         let mut is_ending = false;
-        let is_fifo = self.queue.arn().ends_with(FIFO);
         loop {
             while !is_ending && receives.len() < wanted {
                 let is_long_poll = !has_long_poll;
@@ -350,21 +355,17 @@ impl MessageIntake {
                 receives.spawn(Arc::clone(&self).receive(is_long_poll, out, fetches));
             }
             let ended = receives.join_next().await.and_then(task_output);
-            let Some(ReceiveEnd { is_long_poll, had_in_flight, result }) = ended else {
-                return Ok(());
-            };
-            has_long_poll &= !is_long_poll;
+            let Some(ReceiveEnd { request, result }) = ended else { return Ok(()) };
+            has_long_poll &= !request.is_long_poll;
             match result {
                 Ok(received) => {
                     outage.end(&self);
                     if received.new > 0 {
                         last_new = Instant::now();
+                        is_ending = false;
                     }
-                    wanted = received.next_receives(wanted, is_long_poll);
-                    let is_empty = is_long_poll && received.messages == 0 && !had_in_flight
-                        || !(is_fifo && had_in_flight)
-                            && last_new.elapsed() >= Duration::from_secs(LONG_POLL_SECONDS.into());
-                    if mode == QueueMode::UntilEmpty && received.new == 0 && is_empty {
+                    wanted = received.next_receives(wanted, request.is_long_poll);
+                    if mode == QueueMode::UntilEmpty && self.is_empty(request, received, last_new) {
                         // The others may have messages that they could not pass on yet.
                         is_ending = true;
                     }
@@ -377,6 +378,21 @@ impl MessageIntake {
         }
     }
 
+    /// Returns whether the queue is empty, as far as a response shows. `last_new` is when a message came that was not known.
+    fn is_empty(&self, request: ReceiveRequest, received: Received, last_new: Instant) -> bool {
+        let ReceiveRequest { is_long_poll, sent, had_in_flight } = request;
+        if received.new > 0 {
+            return false;
+        }
+        let is_idle = last_new.elapsed() >= Duration::from_secs(LONG_POLL_SECONDS.into());
+        if !self.queue.arn().ends_with(FIFO) {
+            return is_long_poll && received.messages == 0 && !had_in_flight || is_idle;
+        }
+        // Messages in flight hold back the later ones of their groups, also those that another request has received meanwhile.
+        let is_held_back = had_in_flight || last_new > sent || !self.shared.tracker().is_empty();
+        is_long_poll && !is_held_back && (received.messages == 0 || is_idle)
+    }
+
     /// Receives messages once, and passes on what they hold.
     async fn receive(
         self: Arc<Self>,
@@ -384,15 +400,14 @@ impl MessageIntake {
         out: EventSender,
         fetches: Sender<ObjectJob>,
     ) -> ReceiveEnd {
-        let had_in_flight = !self.shared.tracker().is_empty();
-        let end = |result| ReceiveEnd { is_long_poll, had_in_flight, result };
-        let nothing = Ok(Received { messages: 0, new: 0, latency: Duration::ZERO });
         let slots = Arc::clone(&self.slots).acquire_many_owned(BATCH_SLOTS).await;
+        let memory = self.memory.reserve(self.reservation.bytes()).await;
+        let had_in_flight = !self.shared.tracker().is_empty();
+        let request = ReceiveRequest { is_long_poll, sent: Instant::now(), had_in_flight };
+        let end = |result| ReceiveEnd { request, result };
+        let nothing = Ok(Received { messages: 0, new: 0, latency: Duration::ZERO });
         // The semaphores are never closed.
-        let Ok(slots) = slots else { return end(nothing) };
-        let Some(memory) = self.memory.reserve(self.reservation.bytes()).await else {
-            return end(nothing);
-        };
+        let (Ok(slots), Some(memory)) = (slots, memory) else { return end(nothing) };
         let options = ReceiveOptions {
             wait_seconds: if is_long_poll { LONG_POLL_SECONDS } else { SHORT_POLL_SECONDS },
             visibility_seconds: u32::try_from(self.shared.visibility.as_secs()).unwrap_or(u32::MAX),

@@ -3,8 +3,9 @@
 //! In: requests in the JSON protocol. Out: answers in SQS's words, and what was asked. A long poll of an empty queue takes
 //! [`POLL`] instead of up to 20 seconds.
 //! Holds: a message is invisible from its receipt until its time ends; a receipt is of no use once the message was received
-//! again; a message that was received too often goes to the dead letters.
-//! Absent on purpose: FIFO order, sending by requests, signatures.
+//! again; a message that was received too often goes to the dead letters. A FIFO queue hands out nothing of a group of which a message
+//! is invisible, and the messages of a group in order.
+//! Absent on purpose: deduplication, sending by requests, signatures.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,6 +43,8 @@ pub(crate) enum QueueFault {
 #[derive(Clone, Debug)]
 struct Message {
     body: String,
+    /// Its group, in a FIFO queue.
+    group: Option<String>,
     sent: i64,
     visible_at: Instant,
     receives: u32,
@@ -54,6 +57,8 @@ struct Message {
 pub(crate) struct QueueState {
     messages: BTreeMap<u64, Message>,
     next: u64,
+    /// Whether it is a FIFO queue, whose name ends with `.fifo`.
+    is_fifo: bool,
     /// The bodies of messages that were received too often.
     pub(crate) dead: Vec<String>,
     pub(crate) max_receives: Option<u32>,
@@ -94,6 +99,7 @@ impl FakeQueue {
         Self(Arc::new(Mutex::new(QueueState {
             messages: BTreeMap::new(),
             next: 0,
+            is_fifo: false,
             dead: Vec::new(),
             max_receives: None,
             visibility_seconds: 300,
@@ -112,6 +118,14 @@ impl FakeQueue {
         })))
     }
 
+    /// Makes an empty FIFO queue, of the name `trail.fifo`.
+    pub(crate) fn fifo() -> Self {
+        let queue = Self::new();
+        queue.state().is_fifo = true;
+        queue.state().refuses_old_receipts = true;
+        queue
+    }
+
     /// Locks the queue.
     pub(crate) fn state(&self) -> MutexGuard<'_, QueueState> {
         self.0.lock().unwrap()
@@ -119,7 +133,12 @@ impl FakeQueue {
 
     /// Puts a message.
     pub(crate) fn send(&self, body: &(impl ToString + ?Sized)) {
-        self.state().send(body.to_string());
+        self.state().send(body.to_string(), None);
+    }
+
+    /// Puts a message of a group.
+    pub(crate) fn send_to_group(&self, group: &str, body: &(impl ToString + ?Sized)) {
+        self.state().send(body.to_string(), Some(group.to_owned()));
     }
 
     /// Returns the service, to be joined with others.
@@ -167,11 +186,15 @@ impl FakeQueue {
 }
 
 impl QueueState {
-    fn send(&mut self, body: String) {
+    fn name(&self) -> String {
+        format!("{}{}", FakeQueue::NAME, if self.is_fifo { ".fifo" } else { "" })
+    }
+
+    fn send(&mut self, body: String, group: Option<String>) {
         self.next += 1;
         let sent = jiff::Timestamp::now().as_millisecond();
         let visible_at = Instant::now();
-        let message = Message { body, sent, visible_at, receives: 0, receipt: None };
+        let message = Message { body, group, sent, visible_at, receives: 0, receipt: None };
         self.messages.insert(self.next, message);
     }
 
@@ -190,11 +213,13 @@ impl QueueState {
             return missing();
         }
         let host = request.header("host").unwrap_or_default();
-        let url = format!("http://{host}/{ACCOUNT}/{}", FakeQueue::NAME);
+        let url = format!("http://{host}/{ACCOUNT}/{}", self.name());
         let body = request.json();
         if action == "GetQueueUrl" {
             return match body["QueueName"].as_str() {
-                Some(FakeQueue::NAME) => Response::json(200, &json!({ "QueueUrl": url })),
+                Some(name) if name == self.name() => {
+                    Response::json(200, &json!({ "QueueUrl": url }))
+                }
                 _ => missing(),
             };
         }
@@ -226,7 +251,7 @@ impl QueueState {
         let now = Instant::now();
         let in_flight = self.messages.values().filter(|message| message.visible_at > now).count();
         let mut attributes = json!({
-            "QueueArn": format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{}", FakeQueue::NAME),
+            "QueueArn": format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{}", self.name()),
             "VisibilityTimeout": self.visibility_seconds.to_string(),
             "MessageRetentionPeriod": self.retention_seconds.to_string(),
             "ApproximateNumberOfMessages": (self.messages.len() - in_flight).to_string(),
@@ -251,10 +276,14 @@ impl QueueState {
         }
         let now = Instant::now();
         self.redrive(now);
+        let invisible = self.messages.values().filter(|message| message.visible_at > now);
+        let held: BTreeSet<String> =
+            invisible.filter_map(|message| message.group.clone()).collect();
         let mut visible: Vec<u64> = self
             .messages
             .iter()
             .filter(|(_, message)| message.visible_at <= now)
+            .filter(|(_, message)| !message.group.as_ref().is_some_and(|name| held.contains(name)))
             .map(|(number, _)| *number)
             .collect();
         if self.is_shuffled {
