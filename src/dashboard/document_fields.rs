@@ -15,9 +15,10 @@ use std::{
 
 use jiff::Timestamp;
 use serde::de::{
-    self, DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+    self, Deserialize as _, DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess,
+    Visitor,
 };
-use serde_json::{Number, de::Read};
+use serde_json::{de::Read, value::RawValue};
 
 use super::definition::TIME_FIELD;
 use crate::normalize::{IGNORE_ABOVE, PLAUSIBLE_MILLISECONDS};
@@ -73,13 +74,9 @@ impl FieldSlots {
     fn collect<'d, R: Read<'d>>(
         &self,
         mut json: serde_json::Deserializer<R>,
-        values: &mut Vec<FieldValue<'d>>,
+        found: &mut FoundValues<'d>,
     ) -> Result<(), serde_json::Error> {
-        json.deserialize_map(ValueReader {
-            node: &self.root,
-            hasher: &self.hasher,
-            found: values,
-        })?;
+        json.deserialize_map(ValueReader { node: &self.root, hasher: &self.hasher, found })?;
         json.end()
     }
 }
@@ -134,11 +131,14 @@ impl<'d> DocumentFields<'d> {
     /// Returns an error if it is not a JSON object.
     pub(super) fn read(document: &'d [u8], slots: &FieldSlots) -> Result<Self, serde_json::Error> {
         // A text is checked as a whole, which is faster than each value on its own.
-        let mut values = Vec::with_capacity(slots.names.len());
-        match simdutf8::basic::from_utf8(document) {
-            Ok(text) => slots.collect(serde_json::Deserializer::from_str(text), &mut values)?,
-            Err(_) => slots.collect(serde_json::Deserializer::from_slice(document), &mut values)?,
+        let values = Vec::with_capacity(slots.names.len());
+        let mut found = FoundValues { values, numbers: Numbers::Parsed };
+        found.read(document, slots)?;
+        if found.numbers == Numbers::Inexact {
+            found = FoundValues { values: Vec::new(), numbers: Numbers::Written };
+            found.read(document, slots)?;
         }
+        let FoundValues { values, .. } = found;
         let mut fields = Self { values, ranges: vec![0..0; slots.names.len()], time: None };
         if !fields.find_ranges() {
             fields.values.sort_by_key(|value| value.slot.0);
@@ -190,11 +190,37 @@ impl<'d> DocumentFields<'d> {
     }
 }
 
+/// The values that were found in a document.
+struct FoundValues<'d> {
+    values: Vec<FieldValue<'d>>,
+    numbers: Numbers,
+}
+
+impl<'d> FoundValues<'d> {
+    fn read(&mut self, document: &'d [u8], slots: &FieldSlots) -> Result<(), serde_json::Error> {
+        match simdutf8::basic::from_utf8(document) {
+            Ok(text) => slots.collect(serde_json::Deserializer::from_str(text), self),
+            Err(_) => slots.collect(serde_json::Deserializer::from_slice(document), self),
+        }
+    }
+}
+
+/// How numbers become texts. An engine takes the text of the document, such as `1.50` and `1e3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbers {
+    /// From their value, which is faster, and the same for integers of up to 64 bits.
+    Parsed,
+    /// As before, and there was one whose text may be different.
+    Inexact,
+    /// As they are written.
+    Written,
+}
+
 /// Collects the values of fields at and below a key.
 struct ValueReader<'n, 'f, 'd> {
     node: &'n KeyNode,
     hasher: &'n RandomState,
-    found: &'f mut Vec<FieldValue<'d>>,
+    found: &'f mut FoundValues<'d>,
 }
 
 impl<'d> ValueReader<'_, '_, 'd> {
@@ -209,8 +235,19 @@ impl<'d> ValueReader<'_, '_, 'd> {
         };
         if is_indexed(&text) {
             let hash = self.hasher.hash_one(text.as_ref());
-            self.found.push(FieldValue { slot, text, hash });
+            self.found.values.push(FieldValue { slot, text, hash });
         }
+    }
+
+    /// Reads a value whose text counts if it is a number. The document was read before, so its values are nested as deeply as
+    /// the parser allows at most.
+    fn read_written<D: de::Deserializer<'d>>(mut self, json: D) -> Result<(), D::Error> {
+        let text = <&RawValue>::deserialize(json)?.get();
+        if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            self.add(Cow::Borrowed(text));
+            return Ok(());
+        }
+        serde_json::Deserializer::from_str(text).deserialize_any(self).map_err(de::Error::custom)
     }
 }
 
@@ -218,6 +255,9 @@ impl<'d> DeserializeSeed<'d> for ValueReader<'_, '_, 'd> {
     type Value = ();
 
     fn deserialize<D: de::Deserializer<'d>>(self, json: D) -> Result<(), D::Error> {
+        if self.found.numbers == Numbers::Written && self.node.field.is_some() {
+            return self.read_written(json);
+        }
         json.deserialize_any(self)
     }
 }
@@ -278,10 +318,8 @@ impl<'d> Visitor<'d> for ValueReader<'_, '_, 'd> {
         Ok(())
     }
 
-    fn visit_f64<E>(mut self, number: f64) -> Result<(), E> {
-        if let Some(number) = Number::from_f64(number) {
-            self.add(Cow::Owned(number.to_string()));
-        }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.found.numbers = Numbers::Inexact;
         Ok(())
     }
 
@@ -368,6 +406,28 @@ mod tests {
         assert_eq!(texts(&read, slots.slot("long")), ["\u{fc}".repeat(1_024)]);
         assert_eq!(texts(&read, slots.slot("n")), ["-7", "0.5", "7"]);
         assert!(read.values(slots.slot("a")).is_empty());
+    }
+
+    #[test]
+    fn numbers_are_texts_as_they_are_written() {
+        let slots = slots();
+        // As OpenSearch 3 and Elasticsearch 8 have them in a keyword field.
+        let numbers = [
+            "-0",
+            "0.10",
+            "1.0",
+            "1.2345678E7",
+            "100000000.0",
+            "12345678",
+            "12345678.5",
+            "123456789012",
+            "123456789012345678901234567890",
+            "1e3",
+        ];
+        let document = format!("{{\"n\":[{}],\"a\":{{\"b\":[\"x\",1.50]}}}}", numbers.join(","));
+        let read = DocumentFields::read(document.as_bytes(), &slots).unwrap();
+        assert_eq!(texts(&read, slots.slot("n")), numbers);
+        assert_eq!(texts(&read, slots.slot("a.b")), ["1.50", "x"]);
     }
 
     #[test]

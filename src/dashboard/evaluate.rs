@@ -448,14 +448,17 @@ fn compare(one: Option<f64>, other: Option<f64>) -> Ordering {
 
 /// Compares addresses as engines do: by their bytes as IPv6.
 fn compare_addresses(one: &str, other: &str) -> Ordering {
-    let bytes = |text: &str| match text.parse() {
-        Ok(IpAddr::V4(address)) => Some(address.to_ipv6_mapped().octets()),
-        Ok(IpAddr::V6(address)) => Some(address.octets()),
-        Err(_) => None,
-    };
-    match (bytes(one), bytes(other)) {
+    match (address_bytes(one), address_bytes(other)) {
         (Some(one), Some(other)) => one.cmp(&other),
         _ => one.cmp(other),
+    }
+}
+
+/// Returns an address as IPv6.
+pub(super) fn address_bytes(text: &str) -> Option<[u8; 16]> {
+    match text.parse().ok()? {
+        IpAddr::V4(address) => Some(address.to_ipv6_mapped().octets()),
+        IpAddr::V6(address) => Some(address.octets()),
     }
 }
 

@@ -1,18 +1,20 @@
 //! The latest documents, for the list at the end of a dashboard.
 //!
 //! Input: the values of documents, in any order. Output: the latest documents, with the fields that the list shows.
-//! Invariant: the result does not depend on the order. At most [`MAX_LATEST`] documents are held.
+//! Invariant: the result does not depend on the order in which documents are read, and those of the same time are in the order that
+//! [`DataView::latest_order`] asks an engine for. At most [`MAX_LATEST`] documents are held.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap},
 };
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     definition::{DataView, TIME_FIELD},
-    document_fields::{DocumentFields, FieldSlots, Slot},
+    document_fields::{ADDRESS_FIELD, DocumentFields, FieldSlots, Slot},
+    evaluate::address_bytes,
     page::MAX_LATEST,
 };
 
@@ -22,12 +24,28 @@ const MAX_VALUES: usize = 10;
 /// The values of a document, by column.
 type Row = Vec<Vec<String>>;
 
+/// A document of the list. The smallest one comes first.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ListedDocument {
+    time: Reverse<i64>,
+    /// The place of each column's smallest value.
+    places: Vec<Place>,
+    row: Row,
+}
+
+/// Where a value comes in an order. The order of the variants counts.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Address([u8; 16]),
+    Text(String),
+    Missing,
+}
+
 /// The latest documents so far.
 #[derive(Debug)]
 pub(super) struct LatestDocuments {
     columns: Vec<(String, Slot)>,
-    /// The times and values of the documents. Those of the same time are in the order of their values.
-    documents: BinaryHeap<Reverse<(i64, Row)>>,
+    documents: BinaryHeap<ListedDocument>,
 }
 
 impl LatestDocuments {
@@ -44,7 +62,7 @@ impl LatestDocuments {
         for fields in documents {
             let Some(time) = fields.time else { continue };
             let is_full = self.documents.len() >= MAX_LATEST;
-            if is_full && self.documents.peek().is_some_and(|Reverse((oldest, _))| time < *oldest) {
+            if is_full && self.documents.peek().is_some_and(|last| time < last.time.0) {
                 continue;
             }
             let values = |slot: Slot| {
@@ -52,7 +70,10 @@ impl LatestDocuments {
                 values.map(|value| value.text.clone().into_owned()).collect()
             };
             let row = self.columns.iter().map(|(_, slot)| values(*slot)).collect();
-            self.documents.push(Reverse((time, row)));
+            // The first column is the time.
+            let places = self.columns[1..].iter().map(|(name, slot)| place(name, *slot, fields));
+            let places = places.collect();
+            self.documents.push(ListedDocument { time: Reverse(time), places, row });
             if is_full {
                 self.documents.pop();
             }
@@ -63,7 +84,7 @@ impl LatestDocuments {
     pub(super) fn take(&mut self) -> Vec<Value> {
         let documents = std::mem::take(&mut self.documents);
         let documents = documents.into_sorted_vec().into_iter();
-        documents.map(|Reverse((_, row))| self.document(row)).collect()
+        documents.map(|listed| self.document(listed.row)).collect()
     }
 
     fn document(&self, row: Row) -> Value {
@@ -80,7 +101,28 @@ impl LatestDocuments {
     }
 }
 
+fn place(name: &str, slot: Slot, fields: &DocumentFields<'_>) -> Place {
+    let texts = fields.values(slot).iter().map(|value| value.text.as_ref());
+    let place = |text: &str| match address_bytes(text) {
+        Some(bytes) if name == ADDRESS_FIELD => Place::Address(bytes),
+        _ => Place::Text(text.to_owned()),
+    };
+    texts.map(place).min().unwrap_or(Place::Missing)
+}
+
 impl DataView {
+    /// Returns the order of the list for the search of an engine: the newest first, and those of the same time in the order of
+    /// the columns, so that the list is the same whenever it is asked for. The first part is enough where an index cannot sort
+    /// by a column.
+    pub fn latest_order(&self) -> Vec<Value> {
+        let column = |name: &String| {
+            let kind = if name == ADDRESS_FIELD { "ip" } else { "keyword" };
+            json!({ name: { "order": "asc", "missing": "_last", "unmapped_type": kind } })
+        };
+        let time = json!({ TIME_FIELD: { "order": "desc", "unmapped_type": "date" } });
+        std::iter::once(time).chain(self.search.columns.iter().map(column)).collect()
+    }
+
     /// Returns documents as the list shows them: the latest ones, the newest first, with its fields. Documents that cannot be
     /// read are left out.
     pub fn listed(&self, documents: &[Value]) -> Vec<Value> {
@@ -116,6 +158,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn documents_of_the_same_time_are_in_the_order_of_their_columns() {
+        let columns = ["a", "source.ip"].map(str::to_owned);
+        let slots = FieldSlots::new(&["@timestamp", "a", "source.ip"].map(str::to_owned).into());
+        let document = |a: Value, ip: &str| json!({ "@timestamp": "2024-01-01T00:00:00Z", "a": a, "source": { "ip": ip } });
+        let expected = [
+            document("A".into(), "10.0.0.1"),
+            document(json!(["B", "x"]), "10.0.0.1"),
+            document("a".into(), "9.0.0.1"),
+            document("a".into(), "10.0.0.1"),
+            document("a".into(), "2001:db8::1"),
+        ];
+        let last = json!({
+            "@timestamp": "2024-01-01T00:00:00Z", "source": { "ip": "9.0.0.1" },
+        });
+        let mut latest = LatestDocuments::new(&columns, &slots);
+        for text in [&last].into_iter().chain(expected.iter().rev()).map(Value::to_string) {
+            latest.add(&[DocumentFields::read(text.as_bytes(), &slots).unwrap()]);
+        }
+        assert_eq!(latest.take(), [&expected[..], &[last]].concat());
+    }
 
     #[test]
     fn the_latest_documents_stay_in_any_order() {

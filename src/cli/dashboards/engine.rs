@@ -163,7 +163,7 @@ impl EngineFilling<'_> {
         }
         filled.notes.add_panels(reasons);
         let latest = self.latest(reader, data, times, &mut filled.notes).await?;
-        filled.notes.add_undated(data.undated);
+        filled.notes.add_undated(data.undated, data.view.data);
         filled.data.push(data.on_page(times.scale, latest));
         Ok(())
     }
@@ -179,14 +179,24 @@ impl EngineFilling<'_> {
         let mut fields = vec![TIME_FIELD];
         fields.extend(data.view.search.columns.iter().map(String::as_str));
         let range = json!({ "gte": times.from, "lt": times.to, "format": "epoch_millis" });
-        let request = data.restricted(json!({
+        let mut request = data.restricted(json!({
             "size": MAX_LATEST,
             "track_total_hits": false,
             "_source": fields,
-            "sort": [{ TIME_FIELD: { "order": "desc", "unmapped_type": "date" } }],
+            "sort": data.view.latest_order(),
             "query": { "bool": { "filter": [{ "range": { TIME_FIELD: range } }] } },
         }));
-        let SearchAnswer { response, incomplete } = reader.search(&data.indices, &request).await?;
+        let answer = match reader.search(&data.indices, &request).await {
+            // Such as a column that is a text in an index with another template.
+            Err(sink::Error::Refused { source, .. }) if source.status() == Some(400) => {
+                if let Some(order) = request["sort"].as_array_mut() {
+                    order.truncate(1);
+                }
+                reader.search(&data.indices, &request).await?
+            }
+            answer => answer?,
+        };
+        let SearchAnswer { response, incomplete } = answer;
         if let Some(reason) = incomplete {
             notes.add_missing(format!("Not complete: the latest documents ({reason})."));
         }

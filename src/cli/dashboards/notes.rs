@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    dashboard::{Panel, PanelAnswer},
+    dashboard::{Data, Panel, PanelAnswer},
     report::format::{count, plural},
 };
 
@@ -33,12 +33,15 @@ impl Notes {
     }
 
     /// Adds a remark about documents that no panel shows.
-    pub(super) fn add_undated(&mut self, undated: u64) {
+    pub(super) fn add_undated(&mut self, undated: u64, data: Data) {
+        let noun = data.noun();
         match undated {
             0 => {}
-            1 => self.add_remark("1 event has no time that an event can have. No panel shows it."),
+            1 => self.add_remark(format!(
+                "1 {noun} has no time in the years 2000 to 2100. No panel shows it."
+            )),
             many => self.add_remark(format!(
-                "{} events have no time that an event can have. No panel shows them.",
+                "{} {noun}s have no time in the years 2000 to 2100. No panel shows them.",
                 count(many)
             )),
         }
@@ -87,12 +90,14 @@ mod tests {
     #[test]
     fn what_is_missing_comes_first_and_few_panels_are_named() {
         let mut notes = Notes::default();
-        notes.add_undated(1_200);
+        notes.add_undated(1_200, Data::Events);
+        notes.add_undated(1, Data::Runs);
         let reasons = [("1 of 2 shards failed".to_owned(), vec!["A?", "B?", "C?", "D?", "E?"])];
         notes.add_panels(reasons.into());
         let expected = [
             "Not complete: \u{201c}A?\u{201d}, \u{201c}B?\u{201d}, \u{201c}C?\u{201d} and 2 other panels (1 of 2 shards failed).",
-            "1,200 events have no time that an event can have. No panel shows them.",
+            "1,200 events have no time in the years 2000 to 2100. No panel shows them.",
+            "1 run has no time in the years 2000 to 2100. No panel shows it.",
         ];
         assert_eq!(notes.into_texts(), expected);
     }

@@ -140,7 +140,7 @@ fn filled(
             were(counted.repeated, "event")
         ));
     }
-    notes.add_undated(seen.undated);
+    notes.add_undated(seen.undated, Data::Events);
     notes.add_limited(&answers);
     let data = vec![PageData {
         data: Data::Events,

@@ -55,10 +55,10 @@ fn field<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
     document.get(path).or_else(|| path.split('.').try_fold(document, |value, key| value.get(key)))
 }
 
-fn write_cell(value: Option<&Value>, data: Data, details: Details, html: &mut Html) {
-    let text = match value {
+fn write_cell(found: Option<&Value>, data: Data, details: Details, html: &mut Html) {
+    let text = match found {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => value::visible(text).to_owned(),
         Some(other) => other.to_string(),
     };
     // The digits of events are names, such as those of accounts.

@@ -105,7 +105,7 @@ impl Page<'_> {
 
 impl Data {
     /// Returns what one of the documents is called.
-    fn noun(self) -> &'static str {
+    pub fn noun(self) -> &'static str {
         match self {
             Self::Events => "event",
             Self::Runs => "run",

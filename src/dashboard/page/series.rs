@@ -9,6 +9,7 @@ use super::super::{
     answer::{GroupKey, PanelAnswer},
     definition::{Panel, PanelMetric},
 };
+use super::value;
 
 /// Maximum number of series that can be told apart; the last one combines what is beyond.
 pub(super) const MAX_SERIES: usize = 8;
@@ -31,7 +32,7 @@ impl TimeSeries {
         for row in &answer.rows {
             let [GroupKey::Time(start), rest @ ..] = row.keys.as_slice() else { continue };
             let name = match rest.first() {
-                Some(GroupKey::Text(text)) => text,
+                Some(GroupKey::Text(text)) => value::visible(text),
                 _ => name,
             };
             let series = names.iter().position(|other| other == name).unwrap_or_else(|| {

@@ -4,7 +4,7 @@
 //! Invariant: a group that several rows share is written once, beside all of them. Rows beyond the limit are counted.
 
 use super::super::{
-    answer::{AnswerRow, GroupKey, PanelAnswer},
+    answer::{AnswerRow, PanelAnswer},
     definition::{Panel, PanelBucket, PanelMetric},
 };
 use super::{bars::Percent, html::Html, limits::Details, value};
@@ -80,15 +80,8 @@ fn write_keys(rows: &[AnswerRow], number: usize, details: Details, html: &mut Ht
             html.attribute("rowspan", shared);
         }
         html.raw(">");
-        write_key(key, details, html);
+        html.long_text(&value::key(key), details);
         html.raw(close);
-    }
-}
-
-fn write_key(key: &GroupKey, details: Details, html: &mut Html) {
-    match value::key(key) {
-        text if text.is_empty() => html.raw("<i>empty</i>"),
-        text => html.long_text(&text, details),
     }
 }
 
@@ -146,7 +139,7 @@ pub(super) fn write_ranking(
     for row in answer.rows.iter().take(details.rows) {
         html.raw("<tr><th scope=\"row\">");
         if let Some(key) = row.keys.first() {
-            write_key(key, details, html);
+            html.long_text(&value::key(key), details);
         }
         html.raw("</th><td>");
         write_bar(first(row) / largest, html);

@@ -11,6 +11,12 @@ use crate::report::format;
 /// Stands for a value that no document has.
 const NONE: &str = "\u{2013}";
 
+/// Stands for a text without characters.
+const EMPTY: &str = "(empty)";
+
+/// Stands for a text that has nothing but blanks.
+const BLANK: &str = "(blank)";
+
 /// Returns a time to the minute: `2024-02-29 12:34`.
 pub(super) fn time(milliseconds: i64) -> String {
     formatted(milliseconds, "%Y-%m-%d %H:%M")
@@ -71,7 +77,16 @@ pub(super) fn metric_time(metric: &PanelMetric, value: Option<f64>) -> Option<i6
 pub(super) fn key(key: &GroupKey) -> String {
     match key {
         GroupKey::Time(start) => time(*start),
-        GroupKey::Text(text) => text.clone(),
+        GroupKey::Text(text) => visible(text).to_owned(),
+    }
+}
+
+/// Returns a text, or what stands for one that nobody would see.
+pub(super) fn visible(text: &str) -> &str {
+    match text {
+        "" => EMPTY,
+        text if text.trim().is_empty() => BLANK,
+        text => text,
     }
 }
 
@@ -109,6 +124,12 @@ mod tests {
         ] {
             assert_eq!(short_number(value), expected);
         }
+    }
+
+    #[test]
+    fn every_group_has_a_visible_name() {
+        let name = |text: &str| key(&GroupKey::Text(text.to_owned()));
+        assert_eq!(["", " \t\u{a0}", " a "].map(name), ["(empty)", "(blank)", " a "]);
     }
 
     #[test]
