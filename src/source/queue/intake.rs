@@ -385,12 +385,23 @@ impl MessageIntake {
             return false;
         }
         let is_idle = last_new.elapsed() >= Duration::from_secs(LONG_POLL_SECONDS.into());
-        if !self.queue.arn().ends_with(FIFO) {
+        if !self.is_fifo() {
             return is_long_poll && received.messages == 0 && !had_in_flight || is_idle;
         }
-        // Messages in flight hold back the later ones of their groups, also those that another request has received meanwhile.
+        // Those that another request has received meanwhile hold back others, too.
         let is_held_back = had_in_flight || last_new > sent || !self.shared.tracker().is_empty();
         is_long_poll && !is_held_back && (received.messages == 0 || is_idle)
+    }
+
+    /// Returns whether messages in flight hold back the later ones of their groups.
+    fn is_fifo(&self) -> bool {
+        self.queue.arn().ends_with(FIFO)
+    }
+
+    /// Returns how long a request waits for messages. It may not notice that messages are not held back any more.
+    fn wait_seconds(&self, request: ReceiveRequest) -> u16 {
+        let may_miss = self.is_fifo() && request.had_in_flight;
+        if request.is_long_poll && !may_miss { LONG_POLL_SECONDS } else { SHORT_POLL_SECONDS }
     }
 
     /// Receives messages once, and passes on what they hold.
@@ -409,7 +420,7 @@ impl MessageIntake {
         // The semaphores are never closed.
         let (Ok(slots), Some(memory)) = (slots, memory) else { return end(nothing) };
         let options = ReceiveOptions {
-            wait_seconds: if is_long_poll { LONG_POLL_SECONDS } else { SHORT_POLL_SECONDS },
+            wait_seconds: self.wait_seconds(request),
             visibility_seconds: u32::try_from(self.shared.visibility.as_secs()).unwrap_or(u32::MAX),
         };
         let response = match self.request(options, slots).await {
