@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// The error type of an index that a snapshot is being made of. Its shards are needed until the snapshot has ended.
+const SNAPSHOT_IN_PROGRESS: &str = "snapshot_in_progress_exception";
+
 /// Deletes expired indices, or only shows them.
 pub(super) async fn enforce(
     setup: &Setup<'_>,
@@ -41,7 +44,7 @@ pub(super) async fn enforce(
                 let hint = format!("{missing}; grant it, then run the same command again");
                 outcome.failed(&Failure::from(error).hint(hint), setup.log);
             }
-            Err(error @ Error::Refused { .. }) => outcome.failed(&error.into(), setup.log),
+            Err(error @ Error::Refused { .. }) => outcome.failed(&refused(error), setup.log),
             Err(error) => return Err(error.into()),
         }
     }
@@ -75,6 +78,20 @@ fn print_plan(
         outcome.plan(&Action::Keep(reason), format_args!("index '{name}'"))?;
     }
     Ok(())
+}
+
+/// Returns the failure for an index that the engine did not delete.
+fn refused(error: Error) -> Failure {
+    let is_in_snapshot = match &error {
+        Error::Refused { source, .. } => source.code() == SNAPSHOT_IN_PROGRESS,
+        _ => false,
+    };
+    let failure = Failure::from(error);
+    if is_in_snapshot {
+        failure.hint("wait until the snapshot has ended, then run the same command again")
+    } else {
+        failure
+    }
 }
 
 fn hint(error: &RetentionError) -> Option<&'static str> {

@@ -240,11 +240,10 @@ impl EngineSetup {
         let is_gone = response.status == 404 && request.verb == Verb::Delete;
         // ISM, and ILM when it removes a policy, respond with success also if they refuse.
         let has_failed = response.json["failures"] == true || response.json["has_failures"] == true;
-        // Another setup created it a moment ago.
-        let is_there = response.status == 400
-            && request.path.ends_with("?create=true")
-            && response.cause().to_string().contains("already exists");
-        if (response.is_success() && !has_failed) || is_gone || is_there {
+        if (response.is_success() && !has_failed) || is_gone {
+            return Ok(());
+        }
+        if response.status == 400 && self.is_there(request).await? {
             return Ok(());
         }
         if has_failed {
@@ -258,6 +257,14 @@ impl EngineSetup {
             return Err(super::api::refusal(api.address(), &action, source));
         }
         Err(api.refused(&action, &response))
+    }
+
+    /// Returns whether an object that was to be created is there: another setup created it a moment ago. Engines have no error
+    /// type of its own for that.
+    async fn is_there(&self, request: &PlannedRequest) -> Result<bool, Error> {
+        let Some(path) = request.path.strip_suffix("?create=true") else { return Ok(false) };
+        let found = self.read(path, "reading what another setup may have created").await?;
+        Ok(found.is_ok_and(|response| response.is_success()))
     }
 
     /// Reads a resource. The inner error is the privilege that is missing.
