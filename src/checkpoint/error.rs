@@ -252,6 +252,12 @@ impl Error {
             Self::Empty { .. } => {
                 "no run has written to it yet; if it is a copy, also copy the file next to it that ends in -wal"
             }
+            Self::Lock { source, .. } if is_full(source) => {
+                "free some space, or raise the quota, and run the same command again: nothing is lost"
+            }
+            Self::Lock { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "check the permissions, or use another file with --checkpoint"
+            }
             Self::Lock { .. } => "use a file on a local disk with --checkpoint",
             Self::InUse { .. } => "wait for the other run to end, or stop it",
             Self::TargetMismatch { .. } => {
@@ -288,5 +294,31 @@ impl Error {
                 return None;
             }
         })
+    }
+}
+
+/// Returns whether a file cannot grow because the disk, the quota or the limit on file sizes is used up.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_of_a_lock_names_its_cause() {
+        let hint = |kind: io::ErrorKind| {
+            let error = Error::Lock { path: "c.sqlite.lock".into(), source: kind.into() };
+            error.hint().unwrap()
+        };
+        for full in
+            [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge]
+        {
+            assert!(hint(full).starts_with("free some space"), "{full}");
+        }
+        assert!(hint(io::ErrorKind::PermissionDenied).starts_with("check the permissions"));
+        assert!(hint(io::ErrorKind::Unsupported).starts_with("use a file on a local disk"));
     }
 }
