@@ -39,9 +39,11 @@ pub mod setup;
 mod signals;
 mod sources;
 pub mod status;
+mod time_notes;
 pub mod watch;
 
 use std::{
+    borrow::Cow,
     ffi::OsString,
     io::{self, Write as _},
     process::ExitCode,
@@ -174,6 +176,12 @@ fn print_usage(error: &clap::Error, arguments: &[OsString]) {
         let safe: Vec<String> = safe.lines().map(escape_unprintable).collect();
         io::stderr().write_all(format!("{}\n", safe.join("\n")).as_bytes())
     };
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(name) = long_option_after_one_dash(&arguments)
+    {
+        let hint = format!("\n  hint: write two dashes: --{name}\n");
+        let _ = io::stderr().write_all(hint.as_bytes());
+    }
     if error.kind() == ErrorKind::MissingRequiredArgument && plain.contains("--into <URL>") {
         let hint = "\n  hint: add the URL of the engine, such as --into http://localhost:9200\n";
         let _ = io::stderr().write_all(hint.as_bytes());
@@ -188,7 +196,7 @@ fn perform(cli: Cli, given: &GivenOptions, environment: &Environment) -> Exit {
         Command::Search(args) => search::run(&args, environment, now, &log),
         Command::Status(args) => status::run(&args, environment).map(|()| Exit::Success),
         Command::Retry(args) => retry::run(&args, environment, now, &log),
-        Command::Doctor(args) => doctor::run(&args, environment, now, &log),
+        Command::Doctor(args) => doctor::run(&args, given, environment, now, &log),
         Command::Setup(args) => setup::run(&args, environment, now, &log),
         Command::Completions(args) => completions::run(&args).map(|()| Exit::Success),
         Command::Schema(args) => schema::run(&args, environment, &log).map(|()| Exit::Success),
@@ -199,6 +207,19 @@ fn perform(cli: Cli, given: &GivenOptions, environment: &Environment) -> Exit {
         }
     };
     result.unwrap_or_else(|failure| failure.report(&log))
+}
+
+/// Returns the name of the first long option that is written with one dash, such as `-into`.
+fn long_option_after_one_dash<'a>(arguments: &'a [Cow<'_, str>]) -> Option<&'a str> {
+    let program = Cli::command();
+    let is_long = |name: &str| {
+        let commands = std::iter::once(&program).chain(program.get_subcommands());
+        let mut options = commands.flat_map(clap::Command::get_arguments);
+        options.any(|option| option.get_long() == Some(name))
+    };
+    let names = arguments.iter().filter_map(|argument| argument.strip_prefix('-'));
+    let mut names = names.map(|name| name.split_once('=').map_or(name, |(name, _)| name));
+    names.find(|name| is_long(name))
 }
 
 /// Writes data to standard output. A closed pipe is not an error: the reader may stop early.
@@ -219,6 +240,17 @@ fn print(text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_option_with_one_dash_is_recognized() {
+        let found = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| Cow::from(*word)).collect();
+            long_option_after_one_dash(&words).map(str::to_owned)
+        };
+        assert_eq!(found(&["load", "-into", "http://h"]).as_deref(), Some("into"));
+        assert_eq!(found(&["load", "a", "-last=7d"]).as_deref(), Some("last"));
+        assert_eq!(found(&["load", "-x", "--into", "-", "-nothing"]), None);
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -1,6 +1,8 @@
 //! What a user types and reads.
 
 mod deploy;
+mod doctor;
+mod notes;
 
 use std::process::{Command, Output};
 

@@ -1,12 +1,13 @@
 //! `doctor` and `policy` for queues, and what a load says when a permission is missing.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
 use serde_json::Value;
 
 use super::{QUEUE, QueueWorld};
 use crate::support::aws::sqs::from_event_bus;
 use crate::support::events::event;
+use crate::support::load::PROGRAM;
 
 type Actions = BTreeSet<String>;
 
@@ -93,6 +94,27 @@ fn the_doctor_names_what_is_wrong_with_a_queue() {
     let gone = world.load(&[QUEUE]).instead("doctor").run().exits(1).stdout;
     assert!(gone.contains("does not exist"), "{gone}");
     assert_eq!(world.queue.state().received, 0, "the doctor receives nothing");
+}
+
+#[test]
+fn the_doctor_checks_a_queue_without_an_engine() {
+    let world = QueueWorld::new();
+    world.queue.state().max_receives = Some(5);
+    let doctor = || {
+        let mut command = Command::new(PROGRAM);
+        command.args(["doctor", QUEUE]).env_clear().envs(world.environment());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = doctor();
+    assert!(said.contains("✓ sqs://trail: 0 messages waiting"), "{said}");
+    assert!(said.ends_with("all checks passed\n"), "{said}");
+    assert_eq!(code, Some(0), "{said}");
+    world.queue.state().exists = false;
+    let (code, said) = doctor();
+    assert!(said.contains("does not exist"), "{said}");
+    assert!(said.ends_with("no source can be read\n"), "{said}");
+    assert_eq!(code, Some(1), "{said}");
 }
 
 /// How SQS denies an action, and how it denies the use of a key.

@@ -659,7 +659,9 @@ fn doctor_checks_the_table() {
         |table: &Table| doctor_with(&["--rules", "rules.yml", "--actions", "actions.yml"], table);
     let table = Table::new();
     let said = doctor(&table);
-    assert_eq!(doctor_with(&[], &table), said, "also for a function, without its rules");
+    assert!(said.contains("✓ rules: 1 rule, with alerts for hook\n"), "{said}");
+    let of_function = said.replace("✓ rules: 1 rule, with alerts for hook\n", "");
+    assert_eq!(doctor_with(&[], &table), of_function, "also for a function, without its rules");
     assert!(said.contains("! alert state in the table"), "{said}");
     assert!(said.contains("items do not expire"), "{said}");
     assert!(said.contains("exists with its key, can be read, can be written"), "{said}");
@@ -676,4 +678,19 @@ fn doctor_checks_the_table() {
     missing.name = "alerts-that-nobody-created".to_owned();
     let said = doctor(&missing);
     assert!(said.contains("fix: create the table: aws dynamodb create-table"), "{said}");
+    let alone = |table: &Table, rules: &[&str]| {
+        let address = table.address();
+        let command = folder.command(&[&["doctor", "--alert-state", &address], rules].concat());
+        with_aws(command, &given("TRAILLOAD_TEST_S3")).output().unwrap()
+    };
+    let rules = ["--rules", "rules.yml", "--actions", "actions.yml"];
+    for rules in [&[][..], &rules] {
+        let ended = alone(&table, rules);
+        let said = String::from_utf8(ended.stdout).unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{said}");
+        assert!(said.contains("items expire, can be read, can be written"), "{said}");
+        assert!(said.ends_with("all checks passed\n"), "{said}");
+        let ended = alone(&missing, rules);
+        assert_eq!(ended.status.code(), Some(1), "a missing table fails without an engine, too");
+    }
 }

@@ -14,10 +14,10 @@ use crate::{
 impl Doctor<'_> {
     /// Checks the table, if one is given. `session` is that of the sources, if they have one.
     pub(super) async fn alert_state(&mut self, session: Option<&Session>) -> Result<(), Failure> {
-        let Some(address) = self.alert_state else { return Ok(()) };
+        let Some(address) = self.alerts.alert_state.as_ref() else { return Ok(()) };
         let own = match session {
             Some(_) => None,
-            None => match accounts::new_session(&self.plan.aws, &self.pending).await {
+            None => match accounts::new_session(&self.reading.aws, &self.pending).await {
                 Ok(session) => Some(session),
                 Err(failure) => return self.report_problem(Severity::Failure, &failure),
             },

@@ -37,12 +37,12 @@ const MAX_ERRORS_SHOWN: usize = 3;
 impl Doctor<'_> {
     /// Runs the checks of AWS; returns the session, which may also sign requests to the engine.
     pub(super) async fn aws(&mut self) -> Result<Option<Session>, Failure> {
-        let sources = &self.plan.sources;
-        let signs = self.plan.engine_auth == EngineAuth::SigV4;
+        let sources = &self.reading.sources;
+        let signs = self.load.is_some_and(|load| load.engine_auth == EngineAuth::SigV4);
         if !sources.uses_aws() && !signs {
             return Ok(None);
         }
-        let session = match accounts::new_session(&self.plan.aws, &self.pending).await {
+        let session = match accounts::new_session(&self.reading.aws, &self.pending).await {
             Ok(session) => session,
             Err(failure) => return self.report_problem(Severity::Failure, &failure).map(|()| None),
         };
@@ -98,7 +98,7 @@ impl Doctor<'_> {
     }
 
     async fn accounts(&mut self, session: &Session) -> Result<(), Failure> {
-        let resolved = match accounts::try_resolve_accounts(&self.plan.aws, session).await {
+        let resolved = match accounts::try_resolve_accounts(&self.reading.aws, session).await {
             Ok(resolved) => resolved,
             Err(failure) => return self.report_problem(Severity::Failure, &failure),
         };
@@ -188,7 +188,8 @@ impl Doctor<'_> {
 
     async fn buckets(&mut self, session: &Session) -> Result<(), Failure> {
         let targets =
-            match accounts::bucket_targets(&self.plan.aws, &self.plan.sources, session).await {
+            match accounts::bucket_targets(&self.reading.aws, &self.reading.sources, session).await
+            {
                 Ok(targets) => targets,
                 Err(failure) => return self.report_problem(Severity::Failure, &failure),
             };
@@ -196,8 +197,8 @@ impl Doctor<'_> {
             let (session, accounts) = (targets.session.clone(), targets.accounts.clone());
             let options = S3Options {
                 memory_bytes: PROBE_MEMORY_BYTES,
-                reload: self.plan.reload,
-                ..bucket_options(&self.plan.aws, self.plan.range, session.region(), accounts)
+                reload: self.reading.reload,
+                ..bucket_options(&self.reading.aws, self.reading.range, session.region(), accounts)
             };
             let client = Box::new(move |region: &str| session.s3(region));
             let closed = Box::new(|_: &str| None);
@@ -229,11 +230,11 @@ impl Doctor<'_> {
 impl Doctor<'_> {
     /// Checks the attributes of each queue. No message is received, because each receive counts towards the dead-letter queue.
     async fn queues(&mut self, session: &Session) -> Result<(), Failure> {
-        let session = match queue_session(&self.plan.aws, session).await {
+        let session = match queue_session(&self.reading.aws, session).await {
             Ok(session) => session,
             Err(failure) => return self.report_problem(Severity::Failure, &failure),
         };
-        for (_, address) in &self.plan.sources.queues {
+        for (_, address) in &self.reading.sources.queues {
             let name = address.to_string();
             match open_queue(&session, address).await {
                 Ok(OpenedQueue { attributes: Ok(attributes), .. }) => {

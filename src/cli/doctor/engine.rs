@@ -6,7 +6,12 @@ use super::{Doctor, Severity, pass};
 use crate::{
     aws::Session,
     checkpoint::{self, CheckpointReader, indices::LoadedIndex},
-    cli::{failure::Failure, load::index_check, plan::aws::EngineAuth, sources::signing},
+    cli::{
+        failure::Failure,
+        load::index_check,
+        plan::{Plan, aws::EngineAuth},
+        sources::signing,
+    },
     normalize::{FieldRegistry, Rules},
     report::{Metrics, format},
     shutdown::shutdown_channel,
@@ -14,18 +19,19 @@ use crate::{
 };
 
 /// How long failed requests are retried. It is short, because a user is waiting.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Doctor<'_> {
+    /// Checks the engine of a load.
     pub(super) async fn engine(
         &mut self,
+        plan: &Plan,
         rules: Arc<Rules>,
         session: Option<&Session>,
     ) -> Result<(), Failure> {
-        let plan = self.plan;
         let mut target = plan.sink_target();
         (target.retry_deadline, target.request_timeout) = (RETRY_TIMEOUT, REQUEST_TIMEOUT);
         if plan.engine_auth == EngineAuth::SigV4 {
@@ -41,17 +47,22 @@ impl Doctor<'_> {
         match Engine::connect(target, fields, self.log.clone(), metrics, shutdown).await {
             Ok(engine) => {
                 let inspection = engine.inspect(plan.index.as_str()).await;
-                self.inspection(&engine.info().to_string(), &inspection)?;
-                self.loaded_indices(&engine)
+                self.inspection(plan, &engine.info().to_string(), &inspection)?;
+                self.loaded_indices(plan, &engine)
             }
             Err(error) => self.report_problem(Severity::Failure, &error.into()),
         }
     }
 
-    fn inspection(&mut self, info: &str, inspection: &Inspection) -> Result<(), Failure> {
-        let name = format!("engine {}", self.plan.target.url.as_str().trim_end_matches('/'));
+    fn inspection(
+        &mut self,
+        plan: &Plan,
+        info: &str,
+        inspection: &Inspection,
+    ) -> Result<(), Failure> {
+        let name = format!("engine {}", plan.target.url.as_str().trim_end_matches('/'));
         pass(&name, info)?;
-        let index = &self.plan.index;
+        let index = &plan.index;
         let templates = match inspection.templates {
             TemplateState::Current => "installed and up to date",
             TemplateState::NeedsInstall => "the load installs them",
@@ -86,14 +97,14 @@ impl Doctor<'_> {
     }
 
     /// Compares what the checkpoint records as loaded with what the engine holds.
-    fn loaded_indices(&mut self, engine: &Engine) -> Result<(), Failure> {
-        let path = &self.plan.checkpoint;
+    fn loaded_indices(&mut self, plan: &Plan, engine: &Engine) -> Result<(), Failure> {
+        let path = &plan.checkpoint;
         // Another check reports whether the file can be used.
         let Ok(reader) = CheckpointReader::open(path) else { return Ok(()) };
         if let (Ok(Some(theirs)), Some(ours)) = (reader.cluster(), engine.cluster())
             && theirs != ours
         {
-            let (path, target) = (path.clone(), self.plan.target_name());
+            let (path, target) = (path.clone(), plan.target_name());
             let ours = ours.to_owned();
             let other = checkpoint::Error::ClusterMismatch { path, target, theirs, ours };
             return self.report_problem(Severity::Failure, &other.into());
@@ -103,16 +114,13 @@ impl Doctor<'_> {
         };
         indices.compare(inventory, self.now.as_millisecond());
         if let Some(retention) = engine.retention() {
-            let has_expired = index_check::has_expired(self.plan, retention, self.now);
+            let has_expired = index_check::has_expired(plan, retention, self.now);
             indices.accept(has_expired, self.now.as_millisecond());
         }
         for (name, missing) in indices.unaccepted() {
             let failure =
                 Failure::action_required(format!("{name}: {}", index_check::describe(missing)));
-            self.report_problem(
-                Severity::Warning,
-                &failure.hint(index_check::remedy(self.plan, name)),
-            )?;
+            self.report_problem(Severity::Warning, &failure.hint(index_check::remedy(plan, name)))?;
         }
         if indices.unaccepted().next().is_some() || indices.known.is_empty() {
             return Ok(());

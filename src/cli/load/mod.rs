@@ -27,6 +27,7 @@ use super::{
     failure::Failure,
     plan::Plan,
     sources,
+    time_notes::explain_range,
 };
 use crate::{
     checkpoint::{Outstanding, indices::MissingDocuments},
@@ -49,6 +50,7 @@ pub(super) fn run(
     log: &Log,
 ) -> Result<Exit, Failure> {
     let plan = args.plan(environment, now)?;
+    explain_range(args.source.from.as_ref(), args.source.to.as_ref(), log);
     if args.resources.workers.is_some() {
         warn_about_memory(&plan, log);
     }

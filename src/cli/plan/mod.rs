@@ -104,6 +104,19 @@ pub struct Plan {
     pub command: RunCommand,
 }
 
+/// What a load reads: the part of a [`Plan`] that needs no engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadingPlan {
+    /// What is read.
+    pub sources: SourceList,
+    /// How AWS is accessed.
+    pub aws: AwsOptions,
+    /// Only events in this range are read.
+    pub range: TimeRange,
+    /// Whether everything is read again, including what the checkpoint records as loaded.
+    pub reload: bool,
+}
+
 /// The rules that a load evaluates. Their files are not read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertRequest {
@@ -165,17 +178,11 @@ impl LoadArgs {
     ///
     /// Returns a [`Failure`] that names the option, what was given, and what is expected.
     pub fn plan(&self, environment: &Environment, now: Timestamp) -> Result<Plan, Failure> {
-        let sources = SourceList::new(&self.source.sources, &self.aws.buckets.trail)?;
-        if self.follow {
-            sources.check_follow()?;
-        }
-        let engine_auth = self.engine_auth();
-        let aws = self.aws.plan(&sources, engine_auth, environment)?;
+        let ReadingPlan { sources, aws, range, reload } = self.reading(environment, now)?;
         if self.dry_run {
             self.aws.check_deletes_nothing("--dry-run")?;
         }
         self.check_sizes()?;
-        let range = self.range(now)?;
         let target = self.target(environment)?;
         if let Some(url) = &self.dashboards {
             dashboards_target(url, &target.credentials, None)?;
@@ -191,14 +198,14 @@ impl LoadArgs {
             sources,
             aws,
             range,
-            reload: self.reload,
+            reload,
             follow: self.follow,
             check_duplicates: self.check_duplicates,
             // A user who reloads everything wants to know of each document whether the engine accepts it now.
-            retry: if self.reload { RetrySelection::NotAccepted } else { RetrySelection::Due },
+            retry: if reload { RetrySelection::NotAccepted } else { RetrySelection::Due },
             dry_run: self.dry_run,
             target,
-            engine_auth,
+            engine_auth: self.engine_auth(),
             ca_file: self.engine.connection.ca_file.clone(),
             index: self.engine.connection.index.clone(),
             index_by: self.index_by,
@@ -217,6 +224,24 @@ impl LoadArgs {
             alerts: self.alert_request(environment)?,
             command: RunCommand::Load,
         })
+    }
+
+    /// Checks the arguments that say what is read, and fills in their defaults.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`Failure`] as [`LoadArgs::plan`] does.
+    pub(in crate::cli) fn reading(
+        &self,
+        environment: &Environment,
+        now: Timestamp,
+    ) -> Result<ReadingPlan, Failure> {
+        let sources = SourceList::new(&self.source.sources, &self.aws.buckets.trail)?;
+        if self.follow {
+            sources.check_follow()?;
+        }
+        let aws = self.aws.plan(&sources, self.engine_auth(), environment)?;
+        Ok(ReadingPlan { sources, aws, range: self.range(now)?, reload: self.reload })
     }
 
     /// Returns the rules that are evaluated while loading, if there are any.

@@ -3,17 +3,9 @@
 //! Input: a plan before the search, and what the query has met after it. Output: log messages.
 //! Invariant: a hint never changes what is found. What makes a result wrong or empty is a warning, which `--quiet` keeps.
 
-use jiff::civil::Date;
-
 use super::{plan::SearchPlan, presets};
 use crate::{
-    cli::{
-        args::{
-            search::ConditionArgs,
-            time::{SearchTime, TimeAssumption},
-        },
-        plan::sources::LOOKUP,
-    },
+    cli::{args::search::ConditionArgs, plan::sources::LOOKUP, time_notes::explain_time},
     filter::{
         action::{ActionWarning, ActionWarningKind},
         jmespath::Expression,
@@ -63,28 +55,6 @@ pub(super) fn before_search(plan: &SearchPlan, log: &Log) {
     }
     for condition in &plan.query.conditions {
         warn_about_condition(condition, log);
-    }
-}
-
-/// Reports what a time was taken to mean, if it leaves that open.
-fn explain_time(option: &str, time: &SearchTime, log: &Log) {
-    let text = &time.text;
-    match time.assumption {
-        None => {}
-        Some(TimeAssumption::Utc) => log.info(
-            "time",
-            format_args!("'{text}' is taken as UTC; write it with Z or an offset such as +02:00 to state the zone"),
-        ),
-        Some(TimeAssumption::StartOfDay) => {
-            let next_day = text.parse::<Date>().and_then(Date::tomorrow);
-            let whole_day = match next_day {
-                Ok(next_day) if option == "--to" => {
-                    format!("; --to {next_day} includes the whole day")
-                }
-                _ => String::new(),
-            };
-            log.info("time", format_args!("{text} is {text}T00:00:00Z, the start of the day{whole_day}"));
-        }
     }
 }
 

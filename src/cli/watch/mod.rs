@@ -31,6 +31,7 @@ use super::{
     exit::Exit,
     failure::Failure,
     rule_files::{self, LoadedRules, counted, load_valid_rules},
+    time_notes::explain_range,
 };
 use crate::{
     filter::rule::{EventPattern, MAX_PATTERN_CHARACTERS, Rule, event_pattern, translate_drools},
@@ -168,9 +169,15 @@ pub(super) fn run(
             Ok(Exit::Success)
         }
         Mode::Check => check::run(args, &loaded, log),
-        Mode::DryRun => dry_run::run(&DryRun::new(args, &loaded, environment, now, log)?),
+        Mode::DryRun => {
+            let run = DryRun::new(args, &loaded, environment, now, log)?;
+            explain_range(args.input.from.as_ref(), args.input.to.as_ref(), log);
+            dry_run::run(&run)
+        }
         Mode::Run | Mode::Retry | Mode::FromDrools => {
-            run::run(&WatchRun::new(args, &loaded, environment, now, log)?)
+            let run = WatchRun::new(args, &loaded, environment, now, log)?;
+            explain_range(args.input.from.as_ref(), args.input.to.as_ref(), log);
+            run::run(&run)
         }
     }
 }
