@@ -1,6 +1,6 @@
 //! What is not deleted, and how the user learns of it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{BUCKET, QUEUE, QueueWorld, key};
 use crate::support::aws::s3::Fault;
@@ -117,4 +117,19 @@ fn options_without_effect_are_refused() {
     ] {
         world.load(words).run().exits(2);
     }
+}
+
+#[test]
+fn the_status_after_a_run_is_that_of_its_end() {
+    let world = QueueWorld::new();
+    world.queue.send("not JSON");
+    for number in 0..25 {
+        world.queue.send(&from_event_bus(&event(number)));
+    }
+    world.load(&[QUEUE]).run().exits(3);
+    let status = world.desk.status();
+    let source = &status["sources"][0];
+    assert_eq!((&source["waiting"], &source["in_flight"]), (&json!(0), &json!(1)), "{status}");
+    assert_eq!(source["oldest_waiting"], Value::Null, "{status}");
+    assert!(source["newest_event"].is_string(), "{status}");
 }

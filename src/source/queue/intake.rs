@@ -294,6 +294,8 @@ impl MessageIntake {
         let mut reported = None;
         loop {
             let Err(error) = Arc::clone(&intake).read(mode, out.clone()).await else {
+                observing.shutdown().await;
+                intake.observe_end(&out).await;
                 return Ok(());
             };
             if mode != QueueMode::FollowAmongOthers || !intake.has_received.load(Relaxed) {
@@ -352,7 +354,7 @@ impl MessageIntake {
                 let is_long_poll = !has_long_poll;
                 has_long_poll = true;
                 let (out, fetches) = (out.clone(), fetches.clone());
-                receives.spawn(Arc::clone(&self).receive(is_long_poll, out, fetches));
+                receives.spawn(Arc::clone(&self).receive(mode, is_long_poll, out, fetches));
             }
             let ended = receives.join_next().await.and_then(task_output);
             let Some(ReceiveEnd { request, result }) = ended else { return Ok(()) };
@@ -384,13 +386,11 @@ impl MessageIntake {
         if received.new > 0 {
             return false;
         }
+        // Messages that are left may return again and again, so that no response is empty.
         let is_idle = last_new.elapsed() >= Duration::from_secs(LONG_POLL_SECONDS.into());
-        if !self.is_fifo() {
-            return is_long_poll && received.messages == 0 && !had_in_flight || is_idle;
-        }
-        // Those that another request has received meanwhile hold back others, too.
-        let is_held_back = had_in_flight || last_new > sent || !self.shared.tracker().is_empty();
-        is_long_poll && !is_held_back && (received.messages == 0 || is_idle)
+        // Another request may have received messages meanwhile. In a FIFO queue, they hold back others.
+        let is_in_flight = had_in_flight || last_new > sent || !self.shared.tracker().is_empty();
+        is_long_poll && !is_in_flight && (received.messages == 0 || is_idle)
     }
 
     /// Returns whether messages in flight hold back the later ones of their groups.
@@ -398,15 +398,17 @@ impl MessageIntake {
         self.queue.arn().ends_with(FIFO)
     }
 
-    /// Returns how long a request waits for messages. It may not notice that messages are not held back any more.
-    fn wait_seconds(&self, request: ReceiveRequest) -> u16 {
-        let may_miss = self.is_fifo() && request.had_in_flight;
-        if request.is_long_poll && !may_miss { LONG_POLL_SECONDS } else { SHORT_POLL_SECONDS }
+    /// Returns how long a request waits for messages. While messages are in flight, no response ends the run, and that of a FIFO queue
+    /// may not notice that messages are not held back any more.
+    fn wait_seconds(&self, request: ReceiveRequest, mode: QueueMode) -> u16 {
+        let is_final = !request.had_in_flight || mode != QueueMode::UntilEmpty && !self.is_fifo();
+        if request.is_long_poll && is_final { LONG_POLL_SECONDS } else { SHORT_POLL_SECONDS }
     }
 
     /// Receives messages once, and passes on what they hold.
     async fn receive(
         self: Arc<Self>,
+        mode: QueueMode,
         is_long_poll: bool,
         out: EventSender,
         fetches: Sender<ObjectJob>,
@@ -420,7 +422,7 @@ impl MessageIntake {
         // The semaphores are never closed.
         let (Ok(slots), Some(memory)) = (slots, memory) else { return end(nothing) };
         let options = ReceiveOptions {
-            wait_seconds: self.wait_seconds(request),
+            wait_seconds: self.wait_seconds(request, mode),
             visibility_seconds: u32::try_from(self.shared.visibility.as_secs()).unwrap_or(u32::MAX),
         };
         let response = match self.request(options, slots).await {
@@ -695,17 +697,8 @@ impl MessageIntake {
     async fn observe(self: Arc<Self>, out: EventSender) {
         let mut next = Instant::now();
         loop {
-            match self.queue.attributes().await {
-                Ok(attributes) => {
-                    let time = |millis| Timestamp::from_millisecond(millis).ok();
-                    let newest = *self.newest_sent.lock().unwrap_or_else(PoisonError::into_inner);
-                    let observation = SourceObservation {
-                        oldest_waiting: self.shared.tracker().oldest_sent().and_then(time),
-                        waiting: attributes.waiting,
-                        in_flight: attributes.in_flight,
-                        newest_event: newest.and_then(time),
-                        covered_until: None,
-                    };
+            match self.observation().await {
+                Ok(observation) => {
                     let event = SourceEvent::Observed(observation);
                     if out.send(self.source_number, event).await.is_err() {
                         return;
@@ -718,6 +711,28 @@ impl MessageIntake {
             next = next.max(Instant::now());
             sleep_until(next).await;
         }
+    }
+
+    /// Reports the state of the queue at the end of the run, which is recorded as that of the source.
+    async fn observe_end(&self, out: &EventSender) {
+        if let Ok(observation) = self.observation().await {
+            // A closed channel ends the run as well.
+            let _ = out.send(self.source_number, SourceEvent::Observed(observation)).await;
+        }
+    }
+
+    /// Returns the present state of the queue.
+    async fn observation(&self) -> Result<SourceObservation, QueueError> {
+        let attributes = self.queue.attributes().await?;
+        let time = |millis| Timestamp::from_millisecond(millis).ok();
+        let newest = *self.newest_sent.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(SourceObservation {
+            oldest_waiting: self.shared.tracker().oldest_sent().and_then(time),
+            waiting: attributes.waiting,
+            in_flight: attributes.in_flight,
+            newest_event: newest.and_then(time),
+            covered_until: None,
+        })
     }
 }
 
