@@ -103,7 +103,7 @@ impl Error {
         match self {
             Self::NoCredentials { .. } => Some(
                 "set AWS_PROFILE or --profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; with SSO run \
-                 `aws sso login` first; on EC2, ECS and EKS attach a role",
+                 `aws sso login` first; on EC2, ECS, EKS and Lambda attach a role",
             ),
             Self::AssumeRole { source, .. }
                 if matches!(source.kind, ErrorKind::AccessDenied { .. }) =>

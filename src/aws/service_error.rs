@@ -61,6 +61,10 @@ impl ServiceError {
                     body.code = Some(code.to_owned());
                     body.message = context.err().message().map(str::to_owned);
                 }
+                // S3 also sends errors with the status 200; they have a code.
+                if body.code.is_none() && response.status().is_success() {
+                    body.message = Some(describe_unexpected_response(context.err()));
+                }
                 Self::from_response(response, body)
             }
             SdkError::ResponseError(context) if !context.raw().status().is_success() => {
@@ -241,6 +245,14 @@ fn is_retryable_connector_error(error: &ConnectorError) -> bool {
     error.is_io() || error.is_timeout() || error.as_other().is_some()
 }
 
+/// Describes a response with a status of success that is not one of the API, such as the page of a proxy.
+fn describe_unexpected_response(error: &(dyn StdError + 'static)) -> String {
+    format!(
+        "the response is not one of this API ({}); check that the proxy and AWS_ENDPOINT_URL, if it is set, lead to AWS",
+        describe_chain(error)
+    )
+}
+
 /// Returns the messages of an error and its causes in one line, without those of the SDK that carry no information.
 fn describe_chain(error: &(dyn StdError + 'static)) -> String {
     const GENERIC: [&str; 9] = [
@@ -274,6 +286,25 @@ fn single_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_sqs::operation::receive_message::ReceiveMessageError;
+
+    #[test]
+    fn a_response_that_is_not_of_the_api_is_described() {
+        let response = |body: &'static str| {
+            HttpResponse::new(200.try_into().unwrap(), aws_smithy_types::body::SdkBody::from(body))
+        };
+        let error = |body| {
+            let cause = ReceiveMessageError::unhandled("expected `{`, found `<`");
+            ServiceError::from_sdk(&SdkError::service_error(cause, response(body))).to_string()
+        };
+        for body in ["<html>Sign in</html>", "", "OK", "[]", "{"] {
+            let shown = error(body);
+            assert!(shown.starts_with("200: the response is not one of this API ("), "{shown}");
+            assert!(shown.contains("found `<`") && shown.contains("AWS_ENDPOINT_URL"), "{shown}");
+        }
+        let of_s3 = error("<Error><Code>InternalError</Code><Message>Try again</Message></Error>");
+        assert!(of_s3.starts_with("200 InternalError: Try again"), "{of_s3}");
+    }
 
     #[test]
     fn the_canonical_request_is_not_shown() {
