@@ -46,6 +46,12 @@ pub(super) fn write(panel: &Panel, answer: &PanelAnswer, details: Details, html:
     html.raw("</tbody></table></div>");
 }
 
+/// Returns the number of columns.
+pub(super) fn columns(answer: &PanelAnswer) -> usize {
+    let [outer, inner] = [0, 1].map(|level| groups(answer, level).len());
+    outer.min(inner).min(MAX_COLUMNS)
+}
+
 /// Returns the groups of a level in the order of their rows.
 fn groups(answer: &PanelAnswer, level: usize) -> Vec<&GroupKey> {
     let mut groups = Vec::new();

@@ -9,6 +9,9 @@ use super::super::{
 use super::{Page, PageData, bars, heatmap, html::Html, limits::Details, share, table, tiles};
 use crate::report::format::plural;
 
+/// Maximum number of columns of a heatmap in a narrow panel: the number of an account takes 6 rem.
+const NARROW_COLUMNS: usize = 4;
+
 /// Writes a panel of a dashboard.
 pub(super) fn write(
     page: &Page<'_>,
@@ -21,7 +24,7 @@ pub(super) fn write(
     let found = page.answer(panel).zip(page.data(dashboard.data));
     html.raw("<section");
     let kind = match found {
-        Some((answer, _)) if !answer.rows.is_empty() => width(panel),
+        Some((answer, _)) if !answer.rows.is_empty() => width(panel, answer),
         _ => "empty",
     };
     html.attribute("class", format_args!("panel {kind}"));
@@ -79,8 +82,9 @@ fn write_query(panel: &Panel, html: &mut Html) {
 }
 
 /// Returns the class of the least width in which the answer is readable.
-fn width(panel: &Panel) -> &'static str {
+fn width(panel: &Panel, answer: &PanelAnswer) -> &'static str {
     match panel.chart {
+        Chart::Heatmap if heatmap::columns(answer) > NARROW_COLUMNS => "full",
         Chart::Numbers => "full",
         Chart::Table => table_width(panel),
         _ => "narrow",
