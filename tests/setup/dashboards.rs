@@ -385,3 +385,31 @@ fn the_stored_field_list_follows_setup_and_loads_that_discover_fields() {
     let run = load("longer.json", "requestParameters.inventedLater").run();
     run.exits(0).counted([1, 1, 0, 0]).says(["fields are not refreshed", "403"]);
 }
+
+#[test]
+fn the_doctor_compares_the_objects_with_those_of_this_version() {
+    for (product, of) in BOTH {
+        let (desk, setup) = (Desk::new(), Setup::with(product));
+        let file = desk.file("a.json", records(&[event_with(0, "eventName", "A".into())]));
+        let url = setup.api.url();
+        let load = desk.load(&file, setup.corner.url()).with(setup.corner.index());
+        let doctor = load.with(["--dashboards", &url]).instead("doctor");
+        let prints = |expected: &str| {
+            let writes = setup.api.state().writes.len();
+            let outcome = doctor.run().exits(0);
+            assert!(outcome.stdout.contains(expected), "{expected} is not in:\n{}", outcome.stdout);
+            assert_eq!(setup.api.state().writes.len(), writes, "nothing is changed");
+            outcome.stdout
+        };
+        let name = format!("! saved objects of '{}': ", setup.corner.prefix());
+        let before = prints(&name);
+        assert!(before.contains(" missing\n  fix: run 'trailload setup --into http"), "{before}");
+        setup.run(&[]).exits(0);
+        prints(&format!("✓ saved objects of '{}': ", setup.corner.prefix()));
+        let (kind, id) = setup.api.objects(of).keys().next().unwrap().clone();
+        setup.api.put(of, &kind, &id, &json!({ "title": "Mine", "description": "" }));
+        prints(&format!("{name}1 of another program under the same ids"));
+        setup.api.state().login = Some("Basic other".to_owned());
+        prints("this load can run; 1 warning");
+    }
+}

@@ -25,14 +25,14 @@ struct ModuleState {
 }
 
 /// A real engine with policies.
-struct WithPolicies {
-    corner: Corner,
-    server: Server,
+pub(super) struct WithPolicies {
+    pub(super) corner: Corner,
+    pub(super) server: Server,
     policies: Arc<Mutex<ModuleState>>,
 }
 
 impl WithPolicies {
-    fn start(engine: Engine) -> WithPolicies {
+    pub(super) fn start(engine: Engine) -> WithPolicies {
         let corner = Corner::of(engine);
         let (url, policies) =
             (corner.url().to_owned(), Arc::new(Mutex::new(ModuleState::default())));
@@ -45,7 +45,7 @@ impl WithPolicies {
         WithPolicies { corner, server, policies }
     }
 
-    fn run(&self, arguments: &[&str]) -> SetupRun {
+    pub(super) fn run(&self, arguments: &[&str]) -> SetupRun {
         let url = self.server.url();
         let always = ["--into", &url, "--index", self.corner.prefix()];
         SetupRun::new(&[&always, arguments].concat(), &[])
@@ -170,7 +170,7 @@ fn put_ism(policies: &mut ModuleState, name: &str, request: &Request) -> (u16, V
 }
 
 /// Passes a request on; the real engine gets a template without the setting that it does not know.
-fn forward(url: &str, request: &Request) -> (u16, Value) {
+pub(super) fn forward(url: &str, request: &Request) -> (u16, Value) {
     let query =
         if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
     let mut body = request.body.to_vec();

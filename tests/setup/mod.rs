@@ -1,5 +1,6 @@
 //! `trailload setup`: on real engines, with fakes of Kibana and OpenSearch Dashboards beside them.
 
+mod access;
 mod alerting;
 mod dashboards;
 mod engines;

@@ -164,6 +164,17 @@ impl DashboardsClient {
         self.product
     }
 
+    /// Returns whether it can import the objects. A product that does not name its version is taken for a current one.
+    pub fn is_supported(&self) -> bool {
+        let oldest = match self.product {
+            Product::Kibana => 8,
+            Product::OpenSearchDashboards => 2,
+        };
+        let major = self.version.as_deref().and_then(|version| version.split('.').next());
+        let major: Option<u32> = major.and_then(|major| major.parse().ok());
+        major.is_none_or(|major| major >= oldest)
+    }
+
     fn api(&self) -> ApiClient<'_> {
         ApiClient { client: &self.client, retry: &self.retry }
     }
