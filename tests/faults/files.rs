@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::engine::FakeEngine;
 use crate::support::events::{event, event_with, events, gzip, ids, lines, records};
-use crate::support::load::{Desk, Load, Outcome};
+use crate::support::load::{Desk, Load, Outcome, PROGRAM};
 
 /// Most memory a run may hold with its default budget of 256 MiB, in MiB.
 const MOST_MEMORY_MIB: u64 = 300;
@@ -334,6 +334,30 @@ fn what_this_user_may_not_read_is_named_and_the_rest_loaded() {
     set_mode(&file, 0o644);
     load.start_in_shell(wrapper, "true").end().exits(0).counted([10, 10, 0, 0]);
     assert_eq!(engine.ids(), ids(0..20), "what was opened meanwhile is loaded by the next run");
+}
+
+#[test]
+fn a_folder_of_rules_that_this_user_may_not_read_is_exit_1() {
+    let desk = Desk::new();
+    let file = desk.file("closed/rule.yml", "name: user created\nevents: [CreateUser]\n");
+    let log = desk.file("a.json", records(&events(0..1)));
+    let folder = desk.path("closed");
+    set_mode(&file, 0o000);
+    let wrapper = without_privileges(&file);
+    set_mode(&file, 0o644);
+    set_mode(&folder, 0o000);
+    let log = log.to_str().unwrap();
+    for arguments in
+        [&["watch", "--check"][..], &["watch", "--in", log], &["doctor", log, "--rules"]]
+    {
+        let mut words = wrapper.iter().chain(&[PROGRAM]);
+        let mut command = Command::new(words.next().unwrap());
+        let output = command.args(words).args(arguments).arg(&folder).output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("closed") && said.contains("Permission denied"), "{said}");
+    }
+    set_mode(&folder, 0o755);
 }
 
 #[test]
