@@ -253,7 +253,7 @@ impl Linter<'_> {
                     parameter.description(),
                     position + 1
                 ),
-                format!("pass {} as argument {}", parameter.description(), position + 1),
+                format!("{} as argument {}", parameter.description(), position + 1),
             );
         }
     }
@@ -265,7 +265,7 @@ impl Linter<'_> {
                 LintKind::Constant,
                 0,
                 "the result does not depend on the event".to_owned(),
-                "compare a field with it".to_owned(),
+                "a comparison of a field with it".to_owned(),
             );
         } else {
             self.check_list(root, root);
@@ -286,7 +286,7 @@ impl Linter<'_> {
                 let offset = if is_whole { 0 } else { first_offset(expr).unwrap_or(0) };
                 let text = if is_whole { self.text.trim() } else { self.path_from(offset) };
                 let fix = match expr {
-                    Expr::Object(_) => "compare one of its values".to_owned(),
+                    Expr::Object(_) => "a comparison of one of its values".to_owned(),
                     Expr::Call { .. } | Expr::List(_) if !is_whole => "length(…) > `0`".to_owned(),
                     _ => format!("length({text}) > `0`"),
                 };

@@ -157,21 +157,27 @@ fn parse_detection(node: &YamlNode) -> Result<Detection, DefinitionError> {
 
 /// Reads a search identifier: a mapping of fields, or a list of mappings or keywords, one of which has to match.
 fn search(node: &YamlNode) -> Result<Search, DefinitionError> {
-    if let Some(entries) = node.as_mapping() {
-        return fields(entries).map(Search::All);
-    }
     match node.as_list() {
-        Some(items) if !items.is_empty() => items
-            .iter()
-            .map(|item| match item.as_mapping() {
-                Some(entries) => fields(entries).map(Search::All),
-                None => Item::keyword(item).map(Search::Item),
-            })
-            .collect::<Result<_, _>>()
-            .map(Search::Any),
-        Some(_) => Err(DefinitionError::new(node.position, "the search identifier is empty")),
+        Some([]) => Err(empty_search(node)),
+        Some(items) => {
+            items.iter().map(fields_or_keyword).collect::<Result<_, _>>().map(Search::Any)
+        }
+        None => fields_or_keyword(node),
+    }
+}
+
+/// Reads a mapping of fields, all of which have to match, or a keyword.
+fn fields_or_keyword(node: &YamlNode) -> Result<Search, DefinitionError> {
+    match node.as_mapping() {
+        // It would match every event.
+        Some([]) => Err(empty_search(node)),
+        Some(entries) => fields(entries).map(Search::All),
         None => Item::keyword(node).map(Search::Item),
     }
+}
+
+fn empty_search(node: &YamlNode) -> DefinitionError {
+    DefinitionError::new(node.position, "the search identifier is empty")
 }
 
 fn fields(entries: &[YamlEntry]) -> Result<Vec<Search>, DefinitionError> {

@@ -153,6 +153,8 @@ fn what_is_not_supported_is_named() {
             "a value is expected here, not nothing",
         ),
         ("  s: []\n  condition: s\n", "7:6", "the search identifier is empty"),
+        ("  s: {}\n  condition: s\n", "7:6", "the search identifier is empty"),
+        ("  s:\n    - {}\n  condition: s\n", "8:7", "the search identifier is empty"),
         (
             "  s:\n    '|exists': true\n  condition: s\n",
             "8:5",

@@ -31,27 +31,17 @@ fn traps_are_reported_with_their_fix() {
             "length(detail.items[?type == 'a']) > `0`",
         ),
         ("detail.items[*].type", LintKind::ListAsResult, 0, "length(detail.items[*].type) > `0`"),
-        (
-            "length(`5`) == `1`",
-            LintKind::AlwaysFails,
-            0,
-            "pass string or array or object as argument 1",
-        ),
-        (
-            "starts_with(detail.a == 'b', 'c')",
-            LintKind::AlwaysFails,
-            0,
-            "pass string as argument 1",
-        ),
+        ("length(`5`) == `1`", LintKind::AlwaysFails, 0, "string or array or object as argument 1"),
+        ("starts_with(detail.a == 'b', 'c')", LintKind::AlwaysFails, 0, "string as argument 1"),
         (
             "contains(detail.a, 'b') && sum('a') > `0`",
             LintKind::AlwaysFails,
             27,
-            "pass array of number as argument 1",
+            "array of number as argument 1",
         ),
         ("eventName == 'RunInstances'", LintKind::MissingDetail, 0, "detail.eventName"),
         ("contains(userIdentity.arn, 'x')", LintKind::MissingDetail, 9, "detail.userIdentity.arn"),
-        ("'Root'", LintKind::Constant, 0, "compare a field with it"),
+        ("'Root'", LintKind::Constant, 0, "a comparison of a field with it"),
         // In every place where expressions nest.
         (
             "contains(detail.x, 'a') && (detail.y || !detail.a.b)",
@@ -99,7 +89,7 @@ fn traps_are_reported_with_their_fix() {
         ("split(detail.a, ',')", LintKind::ListAsResult, 0, "length(split(detail.a, ',')) > `0`"),
         ("[detail.a, detail.b]", LintKind::ListAsResult, 0, "length([detail.a, detail.b]) > `0`"),
         ("detail.a && keys(detail.b)", LintKind::ListAsResult, 12, "length(…) > `0`"),
-        ("!starts_with(detail.a, `5`)", LintKind::AlwaysFails, 1, "pass string as argument 2"),
+        ("!starts_with(detail.a, `5`)", LintKind::AlwaysFails, 1, "string as argument 2"),
     ] {
         assert_eq!(lints(text), [(kind, offset, fix.to_owned())], "{text}");
     }
