@@ -80,11 +80,14 @@ fn by_id(one: &IndexEntry, other: &IndexEntry) -> std::cmp::Ordering {
     rank(one).cmp(&rank(other))
 }
 
-/// Returns the operation among `known` with this name or this `eventName`.
+/// Returns the operation among `known` with this name or this `eventName`, or with this name of the AWS CLI or an SDK, such
+/// as `run-instances` or `run_instances`.
 pub fn operation<'a, N: AsRef<str>>(known: &'a [N], name: &str) -> Option<&'a N> {
     let name = name.trim();
     let exact = |name: &str| known.iter().find(|known| known.as_ref().eq_ignore_ascii_case(name));
-    exact(name).or_else(|| exact(without_date(name)?))
+    let without_separators =
+        || exact(&name.contains(['-', '_']).then(|| name.replace(['-', '_'], ""))?);
+    exact(name).or_else(|| exact(without_date(name)?)).or_else(without_separators)
 }
 
 /// Returns an `eventName` without the version of the API at its end, as in `CreateFunction20150331` or
@@ -215,6 +218,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(without_date(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_cli_and_of_sdks_lead_to_the_operation() {
+        let known = ["RunInstances", "DescribeDBInstances", "CreateOpenIDConnectProvider"];
+        for (name, expected) in [
+            ("run-instances", Some("RunInstances")),
+            ("run_instances", Some("RunInstances")),
+            ("describe-db-instances", Some("DescribeDBInstances")),
+            ("create-open-id-connect-provider", Some("CreateOpenIDConnectProvider")),
+            ("run-instance", None),
+            ("-", None),
+        ] {
+            assert_eq!(operation(&known, name).copied(), expected, "{name}");
         }
     }
 

@@ -60,7 +60,13 @@ fn the_newest_of_several_versions_counts_compressed_or_not() {
 
 #[test]
 fn the_folder_may_be_one_above_the_models() {
-    for below in ["data", "botocore/data", "awscli/botocore/data"] {
+    for below in [
+        "data",
+        "botocore/data",
+        "awscli/botocore/data",
+        "v2/current/dist/awscli/botocore/data",
+        "lib/python3.13/site-packages/botocore/data",
+    ] {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join(below), "2031-01-01", model("2031-01-01").as_bytes(), true);
         let found = answer(&["sqs.CreateQueue", "--models", folder.path().to_str().unwrap()]);

@@ -201,11 +201,18 @@ impl From<botocore::Error> for Failure {
     }
 }
 
-/// Returns the folder that contains the services, given it or one above, as in a checkout of botocore.
+/// Returns the folder that contains the services, given it or one above: a checkout of botocore, a Python environment, or the
+/// folder of an installed AWS CLI.
 fn data_folder(folder: &Path) -> PathBuf {
-    let below = ["botocore/data", "awscli/botocore/data", "data"].map(|below| folder.join(below));
-    below.into_iter().find(|path| path.is_dir()).unwrap_or_else(|| folder.to_owned())
+    let own = MODELS.iter().chain(&["data"]).map(|below| folder.join(below));
+    let aws_cli = ["dist", "current/dist", "v2/current/dist"].map(|below| folder.join(below));
+    let above = aws_cli.into_iter().chain(python_packages(&folder.join("lib")));
+    let above = above.flat_map(|root| MODELS.map(|below| root.join(below)));
+    own.chain(above).find(|path| path.is_dir()).unwrap_or_else(|| folder.to_owned())
 }
+
+/// Where a folder of Python packages has the models of botocore and of the AWS CLI.
+const MODELS: [&str; 2] = ["botocore/data", "awscli/botocore/data"];
 
 /// The places where Python packages and the AWS CLI are installed.
 #[derive(Clone, Debug)]
@@ -236,9 +243,8 @@ impl InstalledModels {
         let home = self.home.iter();
         let aws_cli =
             home.map(|home| home.join(AWS_CLI)).chain([Path::new("/usr/local").join(AWS_CLI)]);
-        let below = ["botocore/data", "awscli/botocore/data"];
         let installed =
-            packages.chain(aws_cli).flat_map(move |folder| below.map(|below| folder.join(below)));
+            packages.chain(aws_cli).flat_map(|folder| MODELS.map(|below| folder.join(below)));
         given.chain(installed).filter(|folder| folder.is_dir())
     }
 

@@ -56,8 +56,8 @@ pub(super) struct OperationQuestion<'c> {
     pub(super) note: Option<String>,
 }
 
-/// Names that people have for services and that AWS uses nowhere in its APIs.
-const NICKNAMES: [(&str, &str); 10] = [
+/// Names that people have for services, or the AWS CLI, and that AWS uses nowhere in its APIs.
+const NICKNAMES: [(&str, &str); 12] = [
     ("alb", "elbv2"),
     ("apigw", "apigateway"),
     ("asg", "autoscaling"),
@@ -65,15 +65,18 @@ const NICKNAMES: [(&str, &str); 10] = [
     ("cfn", "cloudformation"),
     ("cognito", "cognito-idp"),
     ("ddb", "dynamodb"),
+    ("deploy", "codedeploy"),
     ("msk", "kafka"),
     ("nlb", "elbv2"),
     ("r53", "route53"),
+    ("s3api", "s3"),
 ];
 
 /// Interprets the words of a question.
 pub(super) fn parse<'c>(catalog: &'c Catalog, words: &[String]) -> Result<Question<'c>, Failure> {
     let text = words.join(" ");
-    let text = text.trim();
+    // A command of the AWS CLI, `aws ec2 run-instances`.
+    let text = text.trim().strip_prefix("aws ").unwrap_or(&text).trim();
     if text.is_empty() {
         return Ok(Question::Services);
     }
@@ -107,7 +110,7 @@ pub(super) fn parse<'c>(catalog: &'c Catalog, words: &[String]) -> Result<Questi
 
 /// Returns whether a name is a pattern. The path of a field has signs of its own: `[]` for items, `*` for values.
 fn is_pattern(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
+    let lower = text.to_ascii_lowercase().replace([' ', ':', '/'], ".");
     let side = SIDES.iter().flat_map(|(names, _)| *names);
     let path = side.filter_map(|name| lower.find(&format!(".{name}."))).min();
     text[..path.unwrap_or(text.len())].contains(['*', '?', '['])
