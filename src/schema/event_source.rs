@@ -4,7 +4,7 @@
 //! services that CloudTrail supports.
 
 /// Services whose events have another source than the name in signatures, sorted.
-const EXCEPTIONS: [(&str, &str); 21] = [
+const EXCEPTIONS: [(&str, &str); 22] = [
     ("application-autoscaling", "autoscaling"),
     ("autoscaling-plans", "autoscaling"),
     ("cloudwatchomni", "cloudwatch"),
@@ -25,6 +25,7 @@ const EXCEPTIONS: [(&str, &str); 21] = [
     ("servicecatalog-appregistry", "servicecatalog-appregistry"),
     ("sesv2", "ses"),
     ("sso", "sso"),
+    ("sso-oidc", "sso"),
     ("stepfunctions", "states"),
 ];
 

@@ -371,6 +371,13 @@ pub const EVENTS: &[EventFacts] = &[
     },
     EventFacts {
         source: "kms",
+        name: "DeleteExpiredKeyMaterial",
+        event_type: SERVICE_EVENT,
+        summary: "AWS KMS deleted imported key material that had expired",
+        fields: &[("serviceEventDetails.keyId", "string")],
+    },
+    EventFacts {
+        source: "kms",
         name: "DeleteKey",
         event_type: SERVICE_EVENT,
         summary: "AWS KMS deleted a key after its waiting period",

@@ -139,7 +139,9 @@ impl Speller<'_> {
             _ if facts::lowers_abbreviations(id) => vec![root(Form::LowerAbbreviation)],
             _ => vec![root(Form::LowerCase)],
         };
-        if self.offer == Offer::Possible && facts::lowers_abbreviations(id) {
+        // Some of its responses have `aRN`.
+        let has_both = self.offer == Offer::Possible || self.side == Side::Output;
+        if has_both && facts::lowers_abbreviations(id) {
             roots.push(root(Form::LowerCase));
         }
         roots
@@ -189,6 +191,7 @@ impl Speller<'_> {
         let is_scalar = matches!(self.service.shape(*item).kind, ShapeKind::Scalar(_));
         let item_name = item_name.as_deref();
         let spelled = lists.iter().enumerate().map(|(position, spelling)| {
+            let items = facts::ec2_items(&self.operation.name);
             let keys = match spelling.form {
                 // The only lists of the first API without a level of their own.
                 Form::Ec2Request
@@ -198,7 +201,7 @@ impl Speller<'_> {
                 }
                 Form::Ec2Request if is_scalar => {
                     let name = Self::ec2_item_name(&spelling.keys, item_name, member);
-                    format!("items.{name}")
+                    format!("{items}.{name}")
                 }
                 Form::Ec2Response if spelling.keys.ends_with("privateIpAddressesSet") => {
                     "item".to_owned()
@@ -509,7 +512,10 @@ mod tests {
             ("s3.PutBucketPolicy", Input, "policy", &["bucketPolicy"]),
             ("s3.CreateBucket", Input, "aCL", &["x-amz-acl"]),
             ("s3.PutBucketTagging", Input, "tagging.tagSet[].key", &["Tagging.TagSet.Tag.Key"]),
-            ("secretsmanager.CreateSecret", Output, "aRN", &["arn"]),
+            ("secretsmanager.CreateSecret", Output, "aRN", &["arn", "aRN"]),
+            ("secretsmanager.DeleteSecret", Output, "name", &["name"]),
+            ("ec2.DescribeVpcClassicLink", Input, "vpcIds[]", &["vpcSet.item.vpcId"]),
+            ("ec2.CreateNetworkAclEntry", Input, "protocol", &["aclProtocol"]),
             ("dynamodb.PutItem", Input, "item.*.s", &["item.*.s"]),
             ("eks.DescribeAccessEntry", Input, "clusterName", &["clusterName", "name"]),
             // Logged as it was sent, or perhaps not.
@@ -534,6 +540,9 @@ mod tests {
             ("ec2.DeleteVpc", Output, "_return"),
             ("s3.PutBucketPolicy", Input, "Host"),
             ("eks.CreateCluster", Output, "message"),
+            ("guardduty.DeleteDetector", Output, "__type"),
+            ("s3.ListObjects", Input, "list-type"),
+            ("ec2.EnableSerialConsoleAccess", Input, "EnableSerialConsoleAccessRequest"),
         ] {
             assert_eq!(spelled(call, side, name), [name], "{call}");
         }

@@ -144,7 +144,9 @@ pub(super) fn ec2_list(query_name: &str) -> Option<(&'static str, &'static str)>
 }
 
 /// Parameters of single EC2 calls: call, member, names. An empty name leaves a level out.
-const EC2_PARAMETERS: [(&str, &str, &[&str]); 16] = [
+const EC2_PARAMETERS: [(&str, &str, &[&str]); 20] = [
+    ("CreateNetworkAclEntry", "IcmpTypeCode", &["icmpTypeCode"]),
+    ("CreateNetworkAclEntry", "Protocol", &["aclProtocol"]),
     ("CreateVolume", "AvailabilityZone", &["zone"]),
     ("DescribePlacementGroups", "GroupIds", &["placementGroupIdSet"]),
     ("DescribePlacementGroups", "GroupNames", &["placementGroupSet"]),
@@ -154,6 +156,8 @@ const EC2_PARAMETERS: [(&str, &str, &[&str]); 16] = [
     ("ModifyReservedInstances", "TargetConfigurations", &["targetConfigurationSet"]),
     ("ModifySnapshotAttribute", "Attribute", &["attributeType"]),
     ("RegisterImage", "BlockDeviceMappings", &["blockDeviceMapping"]),
+    ("ReplaceNetworkAclEntry", "IcmpTypeCode", &["icmpTypeCode"]),
+    ("ReplaceNetworkAclEntry", "Protocol", &["aclProtocol"]),
     ("ResetImageAttribute", "Attribute", &["attributeType"]),
     ("ResetSnapshotAttribute", "Attribute", &["attributeType"]),
     ("RunInstances", "ImageId", &["instancesSet.items.imageId"]),
@@ -170,6 +174,14 @@ pub(super) fn ec2_parameter(operation: &str, member: &str) -> Option<&'static [&
         .clone()
         .find(|(call, name, _)| (*call, *name) == (operation, member))
         .map(|(.., names)| *names)
+}
+
+/// Returns the key of the items of a list in a request of EC2's first API. Calls about `ClassicLink` have another one.
+pub(super) fn ec2_items(operation: &str) -> &'static str {
+    match operation {
+        "DescribeClassicLinkInstances" | "DescribeVpcClassicLink" => "item",
+        _ => "items",
+    }
 }
 
 /// Returns the key of an item of a list of an EC2 call that no rule covers.
@@ -247,14 +259,14 @@ pub(super) struct AddedField {
 }
 
 /// Fields that single calls have: service, call, side, path. `*` at the start of the call stands for any text.
-const ADDED: [(&str, &str, Side, &str); 63] = [
+const ADDED: [(&str, &str, Side, &str); 75] = [
     ("ec2", "AttachVolume", Side::Input, "deleteOnTermination"),
     ("ec2", "CreateNetworkInterface", Side::Input, "denyAllIgwTraffic"),
     ("ec2", "DeleteSnapshot", Side::Input, "force"),
     ("ec2", "DeleteVolume", Side::Input, "reportVolumeFailure"),
     ("ec2", "DescribeAccountAttributes", Side::Input, "filterSet"),
-    ("ec2", "AuthorizeSecurityGroupEgress", Side::Input, "ipPermissions.items.groups"),
-    ("ec2", "AuthorizeSecurityGroupIngress", Side::Input, "ipPermissions.items.groups"),
+    ("ec2", "*SecurityGroupEgress", Side::Input, "ipPermissions.items.groups"),
+    ("ec2", "*SecurityGroupIngress", Side::Input, "ipPermissions.items.groups"),
     ("ec2", "DescribeAvailabilityZones", Side::Input, "availabilityZoneIdSet"),
     ("ec2", "RunInstances", Side::Input, "blockDeviceMapping.items.noDevice"),
     ("ec2", "CreateSecurityGroup", Side::Output, "_return"),
@@ -334,8 +346,23 @@ const ADDED: [(&str, &str, Side, &str); 63] = [
     ("s3", "*", Side::Input, "X-Amz-SignedHeaders"),
     ("s3", "*", Side::Output, "x-amz-id-2"),
     ("s3", "*", Side::Output, "x-amz-request-id"),
+    // SDKs name the operation in the query of some calls.
+    ("s3", "*Object", Side::Input, "x-id"),
+    // Calls of `ListObjectsV2` are logged as `ListObjects`.
+    ("s3", "ListObjects", Side::Input, "continuation-token"),
+    ("s3", "ListObjects", Side::Input, "fetch-owner"),
+    ("s3", "ListObjects", Side::Input, "list-type"),
+    ("s3", "ListObjects", Side::Input, "start-after"),
+    // The headers of a request are repeated.
+    ("s3", "*Acl", Side::Input, "accessControlList.x-amz-grant-full-control"),
+    ("s3", "*Acl", Side::Input, "accessControlList.x-amz-grant-read"),
+    ("s3", "*Acl", Side::Input, "accessControlList.x-amz-grant-read-acp"),
+    ("s3", "*Acl", Side::Input, "accessControlList.x-amz-grant-write"),
+    ("s3", "*Acl", Side::Input, "accessControlList.x-amz-grant-write-acp"),
     ("s3", "PutBucketLifecycle", Side::Input, "LifecycleConfiguration.Rule.Filter.Prefix"),
     ("s3control", "*", Side::Input, "Host"),
+    ("kafka", "*", Side::Output, "Access-Control-Expose-Headers"),
+    ("mwaa", "*", Side::Output, "Access-Control-Expose-Headers"),
     ("ssm", "SendCommand", Side::Input, "interactive"),
     ("ssm", "SendCommand", Side::Output, "command.clientName"),
     ("ssm", "SendCommand", Side::Output, "command.clientSourceId"),
@@ -379,6 +406,11 @@ pub(super) fn added(
     if service.info.protocol == Protocol::Ec2 && side == Side::Output {
         fields.extend(ec2_added(operation, offer));
     }
+    if service.info.protocol == Protocol::Ec2 && side == Side::Input && !operation.predates_wrapping
+    {
+        // A request without parameters is an empty text.
+        fields.push(text(format!("{}Request", operation.name)));
+    }
     if id == "s3" && side == Side::Input {
         // The subresource in the query of the URI, as in `/{Bucket}?policy`, is logged as `"policy": [""]`.
         let query = operation.uri.split_once('?').map_or("", |(_, query)| query);
@@ -397,6 +429,7 @@ pub(super) fn added(
     if matches!(service.info.protocol, Protocol::RestJson) && side == Side::Output {
         // The answer of a call that failed.
         fields.push(text("message".to_owned()));
+        fields.push(text("__type".to_owned()));
     }
     fields
 }
