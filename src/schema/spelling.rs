@@ -191,7 +191,6 @@ impl Speller<'_> {
         let is_scalar = matches!(self.service.shape(*item).kind, ShapeKind::Scalar(_));
         let item_name = item_name.as_deref();
         let spelled = lists.iter().enumerate().map(|(position, spelling)| {
-            let items = facts::ec2_items(&self.operation.name);
             let keys = match spelling.form {
                 // The only lists of the first API without a level of their own.
                 Form::Ec2Request
@@ -201,7 +200,7 @@ impl Speller<'_> {
                 }
                 Form::Ec2Request if is_scalar => {
                     let name = Self::ec2_item_name(&spelling.keys, item_name, member);
-                    format!("{items}.{name}")
+                    format!("items.{name}")
                 }
                 Form::Ec2Response if spelling.keys.ends_with("privateIpAddressesSet") => {
                     "item".to_owned()
@@ -514,7 +513,6 @@ mod tests {
             ("s3.PutBucketTagging", Input, "tagging.tagSet[].key", &["Tagging.TagSet.Tag.Key"]),
             ("secretsmanager.CreateSecret", Output, "aRN", &["arn", "aRN"]),
             ("secretsmanager.DeleteSecret", Output, "name", &["name"]),
-            ("ec2.DescribeVpcClassicLink", Input, "vpcIds[]", &["vpcSet.item.vpcId"]),
             ("ec2.CreateNetworkAclEntry", Input, "protocol", &["aclProtocol"]),
             ("dynamodb.PutItem", Input, "item.*.s", &["item.*.s"]),
             ("eks.DescribeAccessEntry", Input, "clusterName", &["clusterName", "name"]),

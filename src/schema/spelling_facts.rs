@@ -176,14 +176,6 @@ pub(super) fn ec2_parameter(operation: &str, member: &str) -> Option<&'static [&
         .map(|(.., names)| *names)
 }
 
-/// Returns the key of the items of a list in a request of EC2's first API. Calls about `ClassicLink` have another one.
-pub(super) fn ec2_items(operation: &str) -> &'static str {
-    match operation {
-        "DescribeClassicLinkInstances" | "DescribeVpcClassicLink" => "item",
-        _ => "items",
-    }
-}
-
 /// Returns the key of an item of a list of an EC2 call that no rule covers.
 pub(super) fn ec2_item(list: &str) -> Option<&'static str> {
     match list {
