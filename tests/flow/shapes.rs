@@ -322,7 +322,7 @@ fn loads_shipped(folder: &str) -> Outcome {
 #[test]
 fn the_shipped_sample_of_every_shape() {
     let outcome = loads_shipped("sample").exits(0);
-    assert_eq!((outcome.number("read"), outcome.number("dead_letters")), (164, 0));
+    assert_eq!((outcome.number("read"), outcome.number("dead_letters")), (177, 0));
     assert_eq!(outcome.of_sources("foreign"), 7);
 }
 

@@ -32,6 +32,7 @@ fn the_sample_gives_what_its_readme_says() {
     let wanted: &[(&str, InputFormat, u64, u64, u64)] = &[
         ("AWSLogs/111111111111/CloudTrail/", InputFormat::Records, 1, 2, 0),
         ("AWSLogs/111122223333/CloudTrail-Digest/", InputFormat::Foreign, 3, 0, 3),
+        ("AWSLogs/123456789012/CloudTrail/", InputFormat::Records, 1, 13, 0),
         ("AWSLogs/123456789012/CloudTrail-Aggregated/", InputFormat::Records, 1, 2, 0),
         ("AWSLogs/123456789012/CloudTrail-Digest/", InputFormat::Foreign, 1, 0, 1),
         ("AWSLogs/123456789012/CloudTrail-Insight/", InputFormat::Records, 1, 2, 0),
