@@ -58,7 +58,7 @@ fn privilege(request: &Request) -> Option<&'static str> {
     let path = wire::percent_decoded(&request.path);
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     Some(match (request.method.as_str(), parts.as_slice()) {
-        (_, [] | ["_cluster", ..] | ["_nodes", ..] | ["_cat", ..]) => "cluster:monitor/main",
+        (_, [] | ["_cluster" | "_nodes" | "_cat", ..]) => "cluster:monitor/main",
         ("GET", ["_index_template", _]) => "indices:admin/index_template/get",
         ("PUT", ["_index_template", _]) => "indices:admin/index_template/put",
         ("DELETE", ["_index_template", _]) => "indices:admin/index_template/delete",

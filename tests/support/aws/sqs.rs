@@ -57,8 +57,8 @@ struct Message {
 pub(crate) struct QueueState {
     messages: BTreeMap<u64, Message>,
     next: u64,
-    /// Whether it is a FIFO queue, whose name ends with `.fifo`.
-    is_fifo: bool,
+    /// That of a FIFO queue ends with `.fifo`.
+    name: String,
     /// The bodies of messages that were received too often.
     pub(crate) dead: Vec<String>,
     pub(crate) max_receives: Option<u32>,
@@ -99,7 +99,7 @@ impl FakeQueue {
         Self(Arc::new(Mutex::new(QueueState {
             messages: BTreeMap::new(),
             next: 0,
-            is_fifo: false,
+            name: Self::NAME.to_owned(),
             dead: Vec::new(),
             max_receives: None,
             visibility_seconds: 300,
@@ -121,7 +121,7 @@ impl FakeQueue {
     /// Makes an empty FIFO queue, of the name `trail.fifo`.
     pub(crate) fn fifo() -> Self {
         let queue = Self::new();
-        queue.state().is_fifo = true;
+        queue.state().name.push_str(".fifo");
         queue.state().refuses_old_receipts = true;
         queue
     }
@@ -186,10 +186,6 @@ impl FakeQueue {
 }
 
 impl QueueState {
-    fn name(&self) -> String {
-        format!("{}{}", FakeQueue::NAME, if self.is_fifo { ".fifo" } else { "" })
-    }
-
     fn send(&mut self, body: String, group: Option<String>) {
         self.next += 1;
         let sent = jiff::Timestamp::now().as_millisecond();
@@ -213,13 +209,11 @@ impl QueueState {
             return missing();
         }
         let host = request.header("host").unwrap_or_default();
-        let url = format!("http://{host}/{ACCOUNT}/{}", self.name());
+        let url = format!("http://{host}/{ACCOUNT}/{}", self.name);
         let body = request.json();
         if action == "GetQueueUrl" {
             return match body["QueueName"].as_str() {
-                Some(name) if name == self.name() => {
-                    Response::json(200, &json!({ "QueueUrl": url }))
-                }
+                Some(name) if name == self.name => Response::json(200, &json!({ "QueueUrl": url })),
                 _ => missing(),
             };
         }
@@ -251,7 +245,7 @@ impl QueueState {
         let now = Instant::now();
         let in_flight = self.messages.values().filter(|message| message.visible_at > now).count();
         let mut attributes = json!({
-            "QueueArn": format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{}", self.name()),
+            "QueueArn": format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{}", self.name),
             "VisibilityTimeout": self.visibility_seconds.to_string(),
             "MessageRetentionPeriod": self.retention_seconds.to_string(),
             "ApproximateNumberOfMessages": (self.messages.len() - in_flight).to_string(),
