@@ -368,6 +368,14 @@ fn is_plausible(time: i64) -> bool {
     PLAUSIBLE_MILLISECONDS.contains(&(time as f64))
 }
 
+/// Returns an address as IPv6.
+pub(super) fn address_bytes(text: &str) -> Option<[u8; 16]> {
+    match text.parse().ok()? {
+        IpAddr::V4(address) => Some(address.to_ipv6_mapped().octets()),
+        IpAddr::V6(address) => Some(address.octets()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -10,7 +10,6 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, hash_map::Entry},
-    net::IpAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -22,7 +21,7 @@ use serde_json::Value;
 use super::{
     answer::{AnswerRow, GroupKey, PanelAnswer},
     definition::{Dashboards, Data, Panel, PanelBucket, PanelMetric, SortOrder, TIME_FIELD},
-    document_fields::{ADDRESS_FIELD, DocumentFields, FieldSlots, FieldValue, Slot},
+    document_fields::{ADDRESS_FIELD, DocumentFields, FieldSlots, FieldValue, Slot, address_bytes},
     hashed_key::{HashedMap, HashedSet},
     kql::KqlExpression,
     latest::LatestDocuments,
@@ -451,14 +450,6 @@ fn compare_addresses(one: &str, other: &str) -> Ordering {
     match (address_bytes(one), address_bytes(other)) {
         (Some(one), Some(other)) => one.cmp(&other),
         _ => one.cmp(other),
-    }
-}
-
-/// Returns an address as IPv6.
-pub(super) fn address_bytes(text: &str) -> Option<[u8; 16]> {
-    match text.parse().ok()? {
-        IpAddr::V4(address) => Some(address.to_ipv6_mapped().octets()),
-        IpAddr::V6(address) => Some(address.octets()),
     }
 }
 

@@ -13,8 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     definition::{DataView, TIME_FIELD},
-    document_fields::{ADDRESS_FIELD, DocumentFields, FieldSlots, Slot},
-    evaluate::address_bytes,
+    document_fields::{ADDRESS_FIELD, DocumentFields, FieldSlots, Slot, address_bytes},
     page::MAX_LATEST,
 };
 

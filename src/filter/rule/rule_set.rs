@@ -385,7 +385,7 @@ impl RuleSet {
         parts: impl FnOnce() -> Option<Value>,
     ) -> Option<Rc<[usize]>> {
         let mut scratch = SCRATCH.take();
-        let firing = scratch.cache.find_firing(values, field, || {
+        let firing = scratch.cache.find_firing(&values.cached, field, &values.paths, || {
             let parts = parts()?;
             let view = EventView::new(&parts);
             let rules = values.cached.rules.iter();

@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{candidates::DecidingValues, field_index::RuleNumber, raw_field::RawField};
+use super::{field_index::RuleNumber, raw_field::RawField};
 use crate::filter::event_part::MemberPath;
 
 /// Bytes that a thread remembers; beyond, it forgets everything. That is enough for 50,000 combinations of values.
@@ -90,11 +90,12 @@ impl ValueCache {
     /// `None` if that depends on more than the values.
     pub(super) fn find_firing<'t>(
         &mut self,
-        values: &DecidingValues,
+        cached: &CachedRules,
         fields: impl Fn(usize) -> RawField<'t>,
+        paths: &[Vec<usize>],
         judge: impl FnOnce() -> Option<Rc<[RuleNumber]>>,
     ) -> Option<Rc<[RuleNumber]>> {
-        let key = self.key_of_texts(values.cached.number, fields, &values.paths);
+        let key = self.key_of_texts(cached.number, fields, paths);
         if let Some(known) = self.known.get(&key) {
             return Some(Rc::clone(known));
         }
