@@ -1,5 +1,10 @@
 //! `setup` on an engine with security: the role that is shipped is enough, and each missing right is named.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
+
 use serde_json::{Value, json};
 
 use super::SetupRun;
@@ -106,4 +111,30 @@ fn an_administrator_gets_roles_which_are_removed_again() {
     run(&[]).exits(0).prints(["keep   role", "0 created, 0 changed"]);
     run(&["--remove"]).exits(0).prints(["delete role", "5 deleted"]);
     assert!(role("loader").get(&name).is_none() && role("reader").as_object().unwrap().len() < 3);
+}
+
+#[test]
+fn roles_are_written_while_others_change_users() {
+    let engine = Secured::corner();
+    let always = ["--into", &engine.url, "--index", &engine.prefix, "--ca-file", &engine.authority];
+    let login = [("TRAILLOAD_USERNAME", "admin"), ("TRAILLOAD_PASSWORD", "admin")];
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let others = Secured::corner();
+                while !is_done.load(Relaxed) {
+                    others.grant(&shipped(&others.prefix));
+                }
+            });
+        }
+        for _ in 0..3 {
+            let run = |arguments: &[&str]| SetupRun::new(&[&always, arguments].concat(), &login);
+            let ended = [run(&[]), run(&["--remove"])].map(|run| (run.code, run.stderr.clone()));
+            is_done.fetch_or(ended.iter().any(|(code, _)| *code != Some(0)), Relaxed);
+            assert!(ended.iter().all(|(code, _)| *code == Some(0)), "{ended:?}");
+        }
+        is_done.store(true, Relaxed);
+    });
+    clear(&engine);
 }

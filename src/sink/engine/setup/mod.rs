@@ -16,7 +16,10 @@ mod retention;
 mod roles;
 mod templates;
 
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
 
 use self::lifecycle::Lifecycle;
 pub use self::retention::{Deletion, ExpiredIndex, RetentionError, RetentionPlan};
@@ -36,6 +39,13 @@ use crate::{
         provision::{Action, Change, ObjectKind, PlannedRequest, Verb},
     },
 };
+
+/// How often a change of a role is repeated. The security plugin of OpenSearch keeps all roles in one document, and refuses one of two
+/// changes at once.
+const MAX_CONFLICTS: u32 = 20;
+
+/// The time between them.
+const CONFLICT_WAIT: Duration = Duration::from_millis(100);
 
 /// A value that may be changed, removed or left as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -235,8 +245,18 @@ impl EngineSetup {
         };
         let action = format!("{deed} the {} '{}'", change.kind, change.name);
         let api = self.reader.api();
-        let sending = api.send(method, &request.path, request.body.as_ref(), &action);
-        let response = self.unless_immediate(sending).await?;
+        let send = async || {
+            let sending = api.send(method, &request.path, request.body.as_ref(), &action);
+            self.unless_immediate(sending).await
+        };
+        let mut response = send().await?;
+        for _ in 0..MAX_CONFLICTS {
+            if response.status != 409 || change.kind != ObjectKind::Role {
+                break;
+            }
+            sleep_until(Instant::now() + CONFLICT_WAIT).await;
+            response = send().await?;
+        }
         let is_gone = response.status == 404 && request.verb == Verb::Delete;
         // ISM, and ILM when it removes a policy, respond with success also if they refuse.
         let has_failed = response.json["failures"] == true || response.json["has_failures"] == true;
