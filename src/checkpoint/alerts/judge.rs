@@ -47,7 +47,7 @@ pub(in crate::checkpoint) struct Raised {
 }
 
 /// A match with what is derived from it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::checkpoint) struct Candidate<'m> {
     pub(in crate::checkpoint) found: &'m NewMatch,
     pub(in crate::checkpoint) time: i64,

@@ -1,7 +1,7 @@
 //! `trailload doctor`: checks whether a load, or another command that reads the same sources, would succeed.
 //!
-//! Input: the arguments of a load; without an engine, only sources, rules and the table of alerts are checked. Output: one line for each check, marked `✓` (pass), `!` (warning) or `✗` (failure), with
-//! the fix below each problem; exit code 1 if a check fails.
+//! Input: the arguments of a load; without an engine, only sources, rules and the table of alerts are checked. Output: one line for each
+//! check, marked `✓` (pass), `!` (warning) or `✗` (failure), with the fix below each problem; exit code 1 if a check fails.
 //! Invariant: it uses the same clients and sources as a load, and changes nothing: nothing is written to the engine, and no
 //! file is created.
 //! Not here: how much there is to load, which a dry run shows.
@@ -218,8 +218,6 @@ impl Doctor<'_> {
                 Ok(rules) => self.engine(plan, Arc::new(rules), session.as_ref()).await?,
                 Err(failure) => self.report_problem(Severity::Failure, &failure)?,
             }
-        }
-        if let Some(plan) = self.load {
             self.dashboards(plan, session.as_ref()).await?;
         }
         self.rules()?;
