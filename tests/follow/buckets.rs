@@ -257,3 +257,53 @@ fn an_object_that_becomes_readable_later_is_passed_on_and_was_reported_once() {
     let of_it: Vec<_> = names.iter().filter(|name| name.ends_with(&denied)).collect();
     assert_eq!(of_it.len(), 2, "one report, then the object: {of_it:?}");
 }
+
+#[test]
+fn an_object_of_any_day_is_tried_again_until_it_can_be_read() {
+    let fake = Fake::start([("trail", Bucket::new())]);
+    let (done, clock) = (Done::default(), Arc::new(AtomicI64::new(START)));
+    // Far before the days that are listed again, the first and the last of those, and today.
+    let denied = [40, 4, 3, 1, 0].map(|age| key(ACCOUNTS[0], REGIONS[0], START - age * DAY, "x"));
+    let readable = key(ACCOUNTS[0], REGIONS[0], START - 40 * DAY, "y");
+    fake.change("trail", |bucket| {
+        bucket.put(&readable, "y");
+        for key in &denied {
+            bucket.put(key, "x");
+            bucket.always.insert(key.clone(), Fault::denied());
+        }
+    });
+    let five_days = usize::try_from(5 * DAY / STEP).unwrap();
+    let (mut names, mut reports, mut ended) = (Vec::new(), Vec::new(), 0);
+    let result = read(follow(&fake, &done, &clock), |_, found| {
+        match found {
+            SourceEvent::Input(input) => names.push(input.name),
+            SourceEvent::Unreadable { name, .. } => reports.push(name),
+            SourceEvent::Observed(_) => {
+                ended += 1;
+                clock.fetch_add(STEP, Relaxed);
+                if ended == five_days {
+                    fake.change("trail", |bucket| bucket.always.clear());
+                }
+            }
+            _ => {}
+        }
+        // An attempt an hour, at least.
+        ended < five_days + 61
+    });
+    result.unwrap();
+    let uris = |keys: &[String]| -> BTreeSet<String> {
+        keys.iter().map(|key| format!("s3://trail/{key}")).collect()
+    };
+    reports.sort();
+    assert_eq!(reports, uris(&denied).into_iter().collect::<Vec<_>>(), "each is reported once");
+    names.sort();
+    let all: Vec<String> = uris(&[denied.as_slice(), &[readable]].concat()).into_iter().collect();
+    assert_eq!(names, all, "each is passed on once");
+    let (calls, _) = fake.take_all();
+    for key in denied {
+        let attempts =
+            calls.iter().filter(|call| call.action == "GetObject" && call.key == key).count();
+        // After 1, 2, 4, … rounds, and then every sixtieth.
+        assert!((12..=18).contains(&attempts), "{key}: {attempts}");
+    }
+}

@@ -51,6 +51,9 @@ const MAX_INCOMPLETE_ROUNDS: u32 = 60;
 /// Objects that are remembered, in 40 MB. Beyond that, those of the oldest day are forgotten; the checkpoint knows what is loaded.
 const MAX_SEEN: usize = 2_000_000;
 
+/// Objects and folders of earlier days that are tried again, each with a request of its own. Further ones wait for the next run.
+const MAX_RETRIED: usize = 1_000;
+
 /// Hours of a day in which the previous one is listed in every round: files of its last events are still expected.
 const OVERLAP_HOURS: i8 = 1;
 
@@ -100,8 +103,9 @@ pub struct S3Follow {
     newest_delivery: Option<Timestamp>,
     /// Subjects of the errors of the previous round, which are not reported again.
     failing: HashSet<String>,
-    /// Folders that the first round could not list: further rounds list only the last days of the others.
-    unlisted: BTreeMap<String, FailedAttempts>,
+    /// What further rounds may not list: folders that the first round could not list, and objects of earlier days that could not be
+    /// fetched.
+    retried: BTreeMap<String, FailedAttempts>,
 }
 
 /// Objects that were passed on, or could not be fetched.
@@ -170,6 +174,13 @@ impl SeenObjects {
         is_first
     }
 
+    /// Forgets that an object could not be fetched. Returns how often that was attempted.
+    fn forget_failed(&mut self, partition: &Partition) -> u32 {
+        let day = self.by_day.get_mut(&day_of(&partition.key));
+        let failed = day.and_then(|day| day.failed.remove(&hash(partition)));
+        failed.map_or(0, |failed| failed.attempts)
+    }
+
     /// Forgets the objects of the oldest day if there are too many, or half of those of the only day.
     fn forget_oldest(&mut self) {
         if self.by_day.values().map(SeenDay::objects).sum::<usize>() <= MAX_SEEN {
@@ -219,7 +230,7 @@ enum Round {
     First,
     /// New objects, and new errors.
     Further,
-    /// The same, of folders that the first round could not list.
+    /// The same, of folders and objects that are tried again.
     Again,
 }
 
@@ -227,8 +238,15 @@ enum Round {
 struct RoundEnd {
     /// The result of its source.
     result: Result<(), Error>,
-    /// The folders that could not be listed.
-    unlisted: Vec<String>,
+    /// The folders that could not be listed, and the objects of earlier days that could not be fetched.
+    failed: Vec<FailedName>,
+}
+
+/// A folder or an object that failed.
+struct FailedName {
+    name: String,
+    /// Attempts before this one.
+    attempts: u32,
 }
 
 impl S3Follow {
@@ -251,7 +269,7 @@ impl S3Follow {
             incomplete_rounds: 0,
             newest_delivery: None,
             failing: HashSet::new(),
-            unlisted: BTreeMap::new(),
+            retried: BTreeMap::new(),
         }
     }
 
@@ -278,8 +296,8 @@ impl S3Follow {
             let now = (self.clock)();
             let late_day = self.late_day(now);
             let source = self.source(number, now);
-            let Ok(RoundEnd { result, unlisted }) =
-                self.run_round(round, source, out, shutdown).await
+            let Ok(RoundEnd { result, mut failed }) =
+                self.run_round(round, source, now, out, shutdown).await
             else {
                 return Ok(());
             };
@@ -293,9 +311,12 @@ impl S3Follow {
                     }
                 }
             }
-            if round == Round::First {
-                self.add_unlisted(number, unlisted, &BTreeMap::new());
-            } else if self.list_again(number, now, out, shutdown).await.is_err() {
+            if round != Round::First {
+                // Further rounds list the same folders.
+                failed.retain(|failed| !failed.name.ends_with('/'));
+            }
+            self.retry_later(number, failed, &BTreeMap::new());
+            if round != Round::First && self.retry(number, now, out, shutdown).await.is_err() {
                 return Ok(());
             }
             let newest_event = self.newest_delivery;
@@ -310,8 +331,8 @@ impl S3Follow {
         }
     }
 
-    /// Lists the folders again that the first round could not list, if that is due.
-    async fn list_again(
+    /// Tries again what failed before, if that is due.
+    async fn retry(
         &mut self,
         round: u64,
         now: Timestamp,
@@ -319,63 +340,67 @@ impl S3Follow {
         shutdown: &ShutdownSignal,
     ) -> Result<(), ReceiverClosed> {
         let due: BTreeMap<String, FailedAttempts> =
-            self.unlisted.extract_if(.., |_, failed| failed.next_round <= round).collect();
+            self.retried.extract_if(.., |_, failed| failed.next_round <= round).collect();
         if due.is_empty() {
             return Ok(());
         }
-        let targets = due.keys().flat_map(|folder| self.addresses_of(folder)).collect();
+        let targets = due.keys().flat_map(|name| self.addresses_of(name)).collect();
         let options = S3Options { to: None, ..self.options.clone() };
-        let source = self.source_of(targets, options, now);
+        let source = self.source_of(targets, options, HashSet::new(), now);
         // Errors of this round, and of earlier attempts, were reported.
         let failing = self.failing.clone();
         self.failing.extend(due.keys().cloned());
-        let RoundEnd { result, mut unlisted } =
-            self.run_round(Round::Again, source, out, shutdown).await?;
+        let RoundEnd { result, mut failed } =
+            self.run_round(Round::Again, source, now, out, shutdown).await?;
         if let Err(error) = &result {
-            unlisted.extend(self.folder_of(error));
+            failed.extend(self.folder_of(error));
         }
         self.failing = failing;
-        self.add_unlisted(round, unlisted, &due);
+        // Of a bucket that failed as a whole, only what was tried again.
+        let failed = failed.into_iter().flat_map(|failed| names_within(&due, failed)).collect();
+        self.retry_later(round, failed, &due);
         Ok(())
     }
 
-    /// Remembers folders that could not be listed. `before` has the earlier attempts, also those for folders above.
-    fn add_unlisted(
+    /// Has folders and objects that failed tried again in later rounds. `before` has the earlier attempts, also those for folders
+    /// above.
+    fn retry_later(
         &mut self,
         round: u64,
-        folders: Vec<String>,
+        failed: Vec<FailedName>,
         before: &BTreeMap<String, FailedAttempts>,
     ) {
-        for folder in folders {
-            let above = before.iter().filter(|(before, _)| folder.starts_with(before.as_str()));
-            let attempts = above.map(|(_, failed)| failed.attempts).max().unwrap_or_default();
+        for FailedName { name, attempts } in failed {
+            let above = before.iter().filter(|(before, _)| name.starts_with(before.as_str()));
+            let attempts = above.map(|(_, failed)| failed.attempts).fold(attempts, u32::max);
             let mut failed = FailedAttempts { attempts, next_round: round };
             failed.add(round);
-            self.unlisted.insert(folder, failed);
+            self.retried.insert(name, failed);
         }
     }
 
     /// Returns the folder that could not be listed, or its bucket if no further request was sent to that.
-    fn folder_of(&self, error: &Error) -> Option<String> {
+    fn folder_of(&self, error: &Error) -> Option<FailedName> {
         let Error::Bucket { name, source } = error else { return None };
         let bucket = |target: &Address| s3_uri(&target.bucket, "");
         let is_within = |target: &&Address| format!("{name}/").starts_with(&bucket(target));
         let bucket = self.targets.iter().map(|(_, target)| target).find(is_within).map(bucket)?;
         let is_folder = matches!(source.scope, ErrorScope::Object | ErrorScope::MaybeBucket);
-        Some(if is_folder && name.starts_with(&bucket) { name.clone() } else { bucket })
+        let name = if is_folder && name.starts_with(&bucket) { name.clone() } else { bucket };
+        Some(FailedName { name, attempts: 0 })
     }
 
-    /// Returns the targets to list for a folder: those within a whole bucket.
-    fn addresses_of(&self, folder: &str) -> Vec<(usize, Address)> {
+    /// Returns the targets to list for an object or a folder: those within a whole bucket.
+    fn addresses_of(&self, name: &str) -> Vec<(usize, Address)> {
         let is_within = |uri: &str, outer: &str| uri.starts_with(outer);
         let uri = |address: &Address| s3_uri(&address.bucket, &address.prefix);
-        let above = self.targets.iter().filter(|(_, target)| is_within(folder, &uri(target)));
+        let above = self.targets.iter().filter(|(_, target)| is_within(name, &uri(target)));
         let above = above.max_by_key(|(_, target)| target.prefix.len());
         if let Some((number, target)) = above {
-            let prefix = folder.strip_prefix(&s3_uri(&target.bucket, "")).unwrap_or_default();
+            let prefix = name.strip_prefix(&s3_uri(&target.bucket, "")).unwrap_or_default();
             return vec![(*number, Address { prefix: prefix.to_owned(), ..target.clone() })];
         }
-        let below = self.targets.iter().filter(|(_, target)| is_within(&uri(target), folder));
+        let below = self.targets.iter().filter(|(_, target)| is_within(&uri(target), name));
         below.cloned().collect()
     }
 
@@ -424,19 +449,21 @@ impl S3Follow {
         {
             let mut seen = self.lock_seen();
             seen.round = number;
-            // Objects of other days may be listed again with folders that could not be listed.
-            if self.unlisted.is_empty() || number > u64::from(MAX_INCOMPLETE_ROUNDS) {
+            // Objects of other days may be listed again with what is tried again.
+            if self.retried.is_empty() || number > u64::from(MAX_INCOMPLETE_ROUNDS) {
                 seen.forget_before(late_day);
             }
         }
-        self.source_of(self.targets.clone(), options, now)
+        let objects = self.retried.keys().filter(|name| !name.ends_with('/'));
+        self.source_of(self.targets.clone(), options, objects.cloned().collect(), now)
     }
 
-    /// Returns a source that passes over what was passed on before, or finished by earlier runs.
+    /// Returns a source that passes over what was passed on before, or finished by earlier runs, and over `retried` objects.
     fn source_of(
         &self,
         targets: Vec<(usize, Address)>,
         options: S3Options,
+        retried: HashSet<String>,
         now: Timestamp,
     ) -> S3Source {
         let client = Arc::clone(&self.client);
@@ -449,7 +476,9 @@ impl S3Follow {
         source.repetition = Repetition::Followed;
         let (seen, done) = (Arc::clone(&self.seen), Arc::clone(&self.done));
         source.done = Box::new(move |partition| {
-            if seen.lock().unwrap_or_else(PoisonError::into_inner).contains(partition) {
+            if retried.contains(&partition.key)
+                || seen.lock().unwrap_or_else(PoisonError::into_inner).contains(partition)
+            {
                 let fingerprint = partition.fingerprint.clone();
                 return Some(FinishedPartition { fingerprint, is_foreign: false });
             }
@@ -488,29 +517,45 @@ impl S3Follow {
         &mut self,
         round: Round,
         source: S3Source,
+        now: Timestamp,
         out: &EventSender,
         shutdown: &ShutdownSignal,
     ) -> Result<RoundEnd, ReceiverClosed> {
+        let today = layout::utc_date(now);
         let failing_before = std::mem::take(&mut self.failing);
         let (sender, mut events) = event_channel();
         // Dropping the set cancels the requests in flight.
         let mut running = JoinSet::new();
         running.spawn(Box::new(source).run(sender, shutdown.clone()));
-        let mut unlisted = Vec::new();
+        let mut failed = Vec::new();
         while let Some(batch) = events.recv().await {
             for (source_number, event) in batch {
-                if let SourceEvent::Failed(error) = &event {
-                    unlisted.extend(self.folder_of(error));
-                    if failing_before.contains(error.subject()) {
-                        self.failing.insert(error.subject().to_owned());
+                match &event {
+                    SourceEvent::Failed(error) => {
+                        failed.extend(self.folder_of(error));
+                        if failing_before.contains(error.subject()) {
+                            self.failing.insert(error.subject().to_owned());
+                            continue;
+                        }
+                    }
+                    SourceEvent::Unreadable { partition, .. }
+                        if day_of(&partition.key).is_some_and(|day| day < today)
+                            && self.retried.len() + failed.len() < MAX_RETRIED =>
+                    {
+                        let attempts = self.lock_seen().forget_failed(partition);
+                        failed.push(FailedName { name: partition.key.clone(), attempts });
+                        if attempts == 0 && !failing_before.contains(&partition.key) {
+                            out.send(source_number, event).await?;
+                        }
                         continue;
                     }
+                    _ => {}
                 }
                 self.forward(source_number, round, event, out).await?;
             }
         }
         let result = running.join_next().await.and_then(task_output).unwrap_or(Ok(()));
-        Ok(RoundEnd { result, unlisted })
+        Ok(RoundEnd { result, failed })
     }
 
     /// Passes an event on, unless it was before.
@@ -534,6 +579,13 @@ impl S3Follow {
         };
         if is_new { out.send(source_number, event).await } else { Ok(()) }
     }
+}
+
+/// Returns what was tried again within a folder that failed, or the folder if that is nothing.
+fn names_within(tried: &BTreeMap<String, FailedAttempts>, failed: FailedName) -> Vec<FailedName> {
+    let within = tried.keys().filter(|name| name.starts_with(&failed.name)).cloned();
+    let within: Vec<_> = within.map(|name| FailedName { name, attempts: 0 }).collect();
+    if within.is_empty() { vec![failed] } else { within }
 }
 
 /// Returns when a log file was delivered, by its name: `ACCOUNT_CloudTrail_REGION_20240601T1205Z_….json.gz`.
@@ -615,22 +667,23 @@ mod tests {
             name: name.to_owned(),
             source: Box::new(S3Error { scope, ..S3Error::from_reason(String::new()) }),
         };
-        let folder = follow.folder_of(&error("s3://logs/a/x/", ErrorScope::Object)).unwrap();
+        let folder = follow.folder_of(&error("s3://logs/a/x/", ErrorScope::Object)).unwrap().name;
         assert_eq!(folder, "s3://logs/a/x/");
         let below = format!("{folder}y/");
-        follow.add_unlisted(0, vec![folder.clone()], &BTreeMap::new());
+        let failed = |name: &str| vec![FailedName { name: name.to_owned(), attempts: 0 }];
+        follow.retry_later(0, failed(&folder), &BTreeMap::new());
         let mut rounds = Vec::new();
         for round in 1..200 {
             let due: BTreeMap<_, _> =
-                follow.unlisted.extract_if(.., |_, failed| failed.next_round <= round).collect();
+                follow.retried.extract_if(.., |_, failed| failed.next_round <= round).collect();
             if !due.is_empty() {
                 rounds.push(round);
                 // From the second attempt on, it is only a folder below.
-                follow.add_unlisted(round, vec![below.clone()], &due);
+                follow.retry_later(round, failed(&below), &due);
             }
         }
         assert_eq!(rounds, [1, 3, 7, 15, 31, 63, 123, 183]);
-        assert_eq!(follow.unlisted.keys().collect::<Vec<_>>(), [&below]);
+        assert_eq!(follow.retried.keys().collect::<Vec<_>>(), [&below]);
         let prefixes = |follow: &S3Follow, folder: &str| {
             let found = follow.addresses_of(folder).into_iter();
             found.map(|(number, address)| (number, address.prefix)).collect::<Vec<_>>()
@@ -642,10 +695,10 @@ mod tests {
             error("s3://logs/b/x/", ErrorScope::Bucket),
             error("s3://logs", ErrorScope::MaybeBucket),
         ] {
-            let folder = follow.folder_of(&failed).unwrap();
+            let folder = follow.folder_of(&failed).unwrap().name;
             assert_eq!(prefixes(&follow, &folder), [(0, "a/".to_owned()), (1, "b/".to_owned())]);
         }
-        let whole = follow.folder_of(&error("s3://logs2", ErrorScope::Bucket)).unwrap();
+        let whole = follow.folder_of(&error("s3://logs2", ErrorScope::Bucket)).unwrap().name;
         assert_eq!(prefixes(&follow, &whole), [(2, String::new())]);
     }
 
