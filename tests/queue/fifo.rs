@@ -1,11 +1,14 @@
 //! FIFO queues: a message in flight holds back the others of its group, and no run ends while it holds back any itself.
 
+use super::follow::Watch;
 use super::{BUCKET, QUEUE, QueueWorld, key};
 use crate::support::aws::server::Server;
 use crate::support::aws::sqs::{FakeQueue, from_event_bus};
 use crate::support::aws::{cloud, sts::Sts};
 use crate::support::events::{event, ids};
 use crate::support::load::Desk;
+use crate::watch::hook::{Ended, created, event_id};
+use serde_json::json;
 use std::sync::Arc;
 
 impl QueueWorld {
@@ -80,4 +83,52 @@ fn several_processes_load_every_message_of_every_group_once() {
     let read: u64 = runs.iter().map(|outcome| outcome.number("read")).sum();
     assert_eq!((world.queue.len(), read), (0, 120));
     assert_eq!((world.engine.ids(), world.engine.count()), (ids(0..120), 120));
+}
+
+/// Sends an event that raises an alert each: every third one in an object, every other one in a large message, so that some take longer
+/// than those behind them.
+fn alarm_in_order(world: &QueueWorld, group: &str, user: &str, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let mut event = created(number, user, 5);
+        if number % 3 == 0 {
+            let named = world.put_events(&number.to_string(), &[event]);
+            world.queue.send_to_group(group, &named);
+        } else {
+            if number % 2 == 0 {
+                event["additionalEventData"] = json!({ "padding": "x".repeat(150_000) });
+            }
+            world.queue.send_to_group(group, &from_event_bus(&event));
+        }
+    }
+}
+
+#[test]
+fn alerts_are_raised_in_the_order_of_the_messages_of_a_group() {
+    let (world, watch) = (QueueWorld::fifo(), Watch::new());
+    alarm_in_order(&world, "a", "alice", 0..30);
+    alarm_in_order(&world, "b", "bob", 30..60);
+    let ended = watch.command(&world, &["--in", &format!("{QUEUE}.fifo")]).output().unwrap();
+    Ended::of(&ended).exits(0);
+    assert_eq!(world.queue.len(), 0);
+    let received = watch.hook.events();
+    for group in [0..30, 30..60] {
+        let of_group: Vec<String> = group.map(event_id).collect();
+        let found: Vec<_> = received.iter().filter(|id| of_group.contains(id)).cloned().collect();
+        assert_eq!(found, of_group);
+    }
+    assert_eq!(received.len(), 60);
+}
+
+#[test]
+fn a_message_that_cannot_be_read_raises_no_alert_and_stops_none_of_its_group() {
+    let (world, watch) = (QueueWorld::fifo(), Watch::new());
+    let damaged = world.put("damaged", 0..1);
+    world.s3.change(BUCKET, |bucket| bucket.put(&key("damaged"), b"\x1f\x8b\x08 damaged".to_vec()));
+    alarm_in_order(&world, "a", "alice", 1..3);
+    world.queue.send_to_group("a", &damaged);
+    alarm_in_order(&world, "a", "alice", 3..6);
+    let ended = watch.command(&world, &["--in", &format!("{QUEUE}.fifo")]).output().unwrap();
+    Ended::of(&ended).exits(3);
+    assert_eq!(watch.hook.events(), (1..6).map(event_id).collect::<Vec<_>>());
+    assert_eq!(world.queue.len(), 1);
 }

@@ -1,6 +1,6 @@
 //! `--follow` over a queue: new messages, SIGTERM, SIGKILL, and a queue that is purged, deleted or denied meanwhile.
 
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use super::{BUCKET, QUEUE, QueueWorld};
@@ -183,24 +183,28 @@ fn other_sources_are_followed_further_when_a_queue_cannot_be_read_any_more() {
 }
 
 /// `watch --follow`, its rules, and its receiver.
-struct Watch {
+pub(super) struct Watch {
     folder: Folder,
-    hook: Hook,
+    pub(super) hook: Hook,
 }
 
 impl Watch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (folder, hook) = (Folder::new(), Hook::start());
         folder.write("actions.yml", hook.actions());
         Self { folder, hook }
     }
 
     fn start(&self, world: &QueueWorld) -> Child {
-        let words = ["watch", "rules.yml", "--actions", "actions.yml", "--in", QUEUE, "--follow"];
+        self.command(world, &["--in", QUEUE, "--follow"]).spawn().unwrap()
+    }
+
+    pub(super) fn command(&self, world: &QueueWorld, source: &[&str]) -> Command {
+        let words = ["watch", "rules.yml", "--actions", "actions.yml"];
         let options = ["--checkpoint", "c.sqlite", "--log-format", "json"];
-        let mut command = self.folder.command(&[&words[..], &options].concat());
+        let mut command = self.folder.command(&[&words[..], source, &options].concat());
         command.env("HOME", self.folder.path("home")).envs(world.environment());
-        command.spawn().unwrap()
+        command
     }
 
     fn wait_for_alerts(&self, numbers: std::ops::Range<usize>) {

@@ -2,7 +2,8 @@
 //!
 //! `delivered` shows every shape of a message, `left` what is not deleted and why, `faults` what SQS and S3 may do, `killed` and
 //! `moments` that SIGKILL and SIGTERM cost nothing but work, `many` several processes on one queue, `fifo` groups of FIFO queues, `follow` a queue
-//! that is followed, `memory` that memory is bounded, `moto` the services of AWS joined as users join them.
+//! that is followed, `recovery` one that cannot be read for a time, `memory` that memory is bounded, `moto` the services of AWS joined as
+//! users join them.
 
 mod access;
 mod delivered;
@@ -15,6 +16,7 @@ mod many;
 mod memory;
 mod moments;
 mod moto;
+mod recovery;
 
 use std::sync::Arc;
 
@@ -76,8 +78,13 @@ impl QueueWorld {
 
     /// Puts a log file of these events, and returns the notification about it.
     fn put(&self, name: &str, numbers: std::ops::Range<usize>) -> Value {
+        self.put_events(name, &events::events(numbers))
+    }
+
+    /// Puts a log file of these events, and returns the notification about it.
+    fn put_events(&self, name: &str, events: &[Value]) -> Value {
         let key = key(name);
-        let body = events::gzip(&events::records(&events::events(numbers)));
+        let body = events::gzip(&events::records(events));
         let notified = notification(&[(BUCKET, &key, body.len(), etag(&body).trim_matches('"'))]);
         self.s3.change(BUCKET, |bucket| bucket.put(&key, body.clone()));
         notified

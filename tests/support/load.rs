@@ -379,7 +379,7 @@ fn last_run(checkpoint: &Path) -> Option<(i64, Option<i32>)> {
 }
 
 /// Waits for a fact, which must come within a minute.
-pub(crate) fn wait_for<T>(what: &str, fact: impl Fn() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = fact() {

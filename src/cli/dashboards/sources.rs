@@ -35,7 +35,7 @@ use crate::{
     },
     source::{
         Files,
-        queue::{MessageDeletion, QueueMode},
+        queue::{MessageDeletion, MessageOrder, QueueMode},
     },
 };
 
@@ -83,6 +83,7 @@ pub(super) async fn fill(
         queues: QueueReading {
             mode: QueueMode::UntilEmpty,
             deletion: MessageDeletion::None,
+            order: MessageOrder::Any,
             acknowledgers: &acknowledgers,
         },
         metrics,

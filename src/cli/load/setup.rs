@@ -24,7 +24,10 @@ use crate::{
     report::{Log, Metrics},
     shutdown::{ShutdownSignal, ShutdownTrigger},
     sink::{Engine, Target, alert::ReceiverContext},
-    source::{CombinedSource, queue::MessageDeletion},
+    source::{
+        CombinedSource,
+        queue::{MessageDeletion, MessageOrder},
+    },
 };
 
 /// What every step of a run needs.
@@ -64,7 +67,12 @@ impl<'a> RunContext<'a> {
             memory: plan.memory_budget(),
             history: if plan.reload { History::Ignored } else { History::Checkpoint(checkpoint) },
             lookup: if plan.dry_run { LookupMode::Estimate } else { LookupMode::Load(follow) },
-            queues: QueueReading { mode: follow.queue_mode(), deletion, acknowledgers },
+            queues: QueueReading {
+                mode: follow.queue_mode(),
+                deletion,
+                order: MessageOrder::Any,
+                acknowledgers,
+            },
             metrics,
             log,
             shutdown,

@@ -40,7 +40,7 @@ use crate::{
     source::{
         CombinedSource, Files,
         index::{Closing, IndexPlan, IndexSource},
-        queue::{MessageDeletion, QueueMode},
+        queue::{MessageDeletion, MessageOrder, QueueMode},
     },
 };
 
@@ -148,6 +148,7 @@ impl Reading<'_> {
             queues: QueueReading {
                 mode: QueueMode::UntilEmpty,
                 deletion: MessageDeletion::None,
+                order: MessageOrder::Any,
                 acknowledgers: &acknowledgers,
             },
             metrics,

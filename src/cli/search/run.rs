@@ -39,7 +39,7 @@ use crate::{
     source::{
         CombinedSource, Files,
         index::{Closing, IndexPlan, IndexSource},
-        queue::QueueMode,
+        queue::{MessageOrder, QueueMode},
     },
 };
 
@@ -168,7 +168,12 @@ impl<'a> SearchRun<'a> {
             memory: plan.memory,
             history: History::Ignored,
             lookup: LookupMode::Search(if plan.follow { FollowMode::On } else { FollowMode::Off }),
-            queues: QueueReading { mode, deletion: plan.aws.messages, acknowledgers },
+            queues: QueueReading {
+                mode,
+                deletion: plan.aws.messages,
+                order: MessageOrder::WithinGroup,
+                acknowledgers,
+            },
             metrics,
             log,
             shutdown,

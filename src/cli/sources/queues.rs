@@ -15,8 +15,8 @@ use crate::{
     source::{
         self, QueueSource,
         queue::{
-            Acknowledger, MessageDeletion, QueueAddress, QueueAttributes, QueueClient, QueueMode,
-            QueueOptions, QueueReport, QueueResources,
+            Acknowledger, MessageDeletion, MessageOrder, QueueAddress, QueueAttributes,
+            QueueClient, QueueMode, QueueOptions, QueueReport, QueueResources, RECOVERY_INTERVAL,
         },
     },
 };
@@ -28,6 +28,8 @@ pub(in crate::cli) struct QueueReading<'a> {
     pub(in crate::cli) mode: QueueMode,
     /// Which messages are deleted.
     pub(in crate::cli) deletion: MessageDeletion,
+    /// Whether the order of messages matters.
+    pub(in crate::cli) order: MessageOrder,
     /// What acknowledges the messages of the run.
     pub(in crate::cli) acknowledgers: &'a QueueAcknowledgers,
 }
@@ -136,7 +138,7 @@ impl SourceBuilder<'_> {
         attributes: Option<QueueAttributes>,
         session: &Session,
     ) -> Result<QueueSource, Failure> {
-        let QueueReading { mode, deletion, acknowledgers } = self.queues;
+        let QueueReading { mode, deletion, order, acknowledgers } = self.queues;
         let mode = match mode {
             QueueMode::Follow if self.sources.names.len() > 1 => QueueMode::FollowAmongOthers,
             mode => mode,
@@ -147,10 +149,12 @@ impl SourceBuilder<'_> {
             name: name.clone(),
             mode,
             deletion,
+            order,
             visibility: attributes.and_then(|attributes| attributes.visibility),
             memory_bytes: self.memory.fetched_bytes_per_source(),
             region: session.region(),
             requester_pays: self.aws.trails.requester_pays,
+            recovery_interval: RECOVERY_INTERVAL,
         };
         let clients = session.clone();
         let resources = QueueResources {

@@ -42,7 +42,7 @@ use crate::{
     source::{
         CombinedSource,
         index::{Closing, IndexPlan, IndexSource},
-        queue::MessageDeletion,
+        queue::{MessageDeletion, MessageOrder},
     },
 };
 
@@ -333,7 +333,12 @@ impl InputContext<'_> {
             memory: plan.memory,
             history,
             lookup,
-            queues: QueueReading { mode: plan.follow.queue_mode(), deletion, acknowledgers },
+            queues: QueueReading {
+                mode: plan.follow.queue_mode(),
+                deletion,
+                order: MessageOrder::WithinGroup,
+                acknowledgers,
+            },
             metrics,
             log,
             shutdown,

@@ -54,6 +54,8 @@ pub(super) struct ReceivedMessage {
     pub(super) sent: Option<i64>,
     /// How often it was received, this time included.
     pub(super) receive_count: u32,
+    /// The group whose messages a FIFO queue keeps in order. Those of standard queues have no order.
+    pub(super) group: Option<String>,
 }
 
 /// An entry of a batch that was refused.
@@ -142,7 +144,8 @@ impl QueueClient {
             .wait_time_seconds(wait_seconds.into())
             .visibility_timeout(seconds(visibility_seconds))
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::MessageGroupId);
         let response = request.send().await;
         let response = response
             .map_err(|error| QueueError::from_sdk(&error, self.request("sqs:ReceiveMessage")))?;
@@ -192,7 +195,8 @@ impl QueueClient {
 impl ReceivedMessage {
     /// Returns the message, unless it lacks what every message has.
     fn from_sdk(message: SdkMessage) -> Option<Self> {
-        let attributes = message.attributes.unwrap_or_default();
+        let mut attributes = message.attributes.unwrap_or_default();
+        let group = attributes.remove(&MessageSystemAttributeName::MessageGroupId);
         let number = |name| attributes.get(&name).and_then(|text| text.parse::<i64>().ok());
         let count = number(MessageSystemAttributeName::ApproximateReceiveCount);
         Some(Self {
@@ -201,6 +205,7 @@ impl ReceivedMessage {
             body: message.body.unwrap_or_default(),
             sent: number(MessageSystemAttributeName::SentTimestamp),
             receive_count: count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
+            group,
         })
     }
 }

@@ -28,7 +28,7 @@ use tokio::{
 };
 
 use super::{
-    QueueMode, QueueOptions, QueueResources, UnreadableBucket,
+    MessageOrder, QueueMode, QueueOptions, QueueResources, UnreadableBucket,
     client::{MAX_BATCH, QueueClient, ReceiveOptions, ReceivedMessage},
     error::{QueueError, QueueRecovery},
     shared::{IntakeEvent, IntakeEvents, SharedState},
@@ -97,9 +97,6 @@ const MAX_OBJECTS: usize = 4_096;
 /// SQS responds within a second unless it is a long poll of an empty queue.
 const RESPONSE_GRACE: Duration = Duration::from_secs(2);
 
-/// How soon a queue that could not be read any more is tried again, if other sources are followed.
-const RECOVERY_INTERVAL: Duration = Duration::from_mins(5);
-
 /// Objects that are fetched, or wait to be passed on.
 const MAX_FETCHES: usize = 128;
 
@@ -137,6 +134,8 @@ pub(super) struct MessageIntake {
     objects: NotifiedObjects,
     /// The memory of responses.
     memory: InputMemory,
+    order: MessageOrder,
+    recovery_interval: Duration,
     log: Log,
     metrics: Arc<Metrics>,
     source_number: usize,
@@ -221,6 +220,8 @@ struct TrackedMessage {
     id: String,
     receive_count: u32,
     body: Bytes,
+    /// The group in which it is read after the one before.
+    group: Option<String>,
 }
 
 /// A receive request, as it was sent.
@@ -264,7 +265,15 @@ impl MessageIntake {
             }
             (finished.lock().unwrap_or_else(PoisonError::into_inner))(uri)
         });
-        let QueueOptions { region, requester_pays, source_number, name, .. } = options;
+        let QueueOptions {
+            region,
+            requester_pays,
+            source_number,
+            name,
+            order,
+            recovery_interval,
+            ..
+        } = options;
         let objects = NotifiedObjects::new(s3, region, requester_pays, object_memory, lookup);
         Self {
             queue,
@@ -272,6 +281,8 @@ impl MessageIntake {
             acknowledger,
             objects,
             memory,
+            order,
+            recovery_interval,
             log,
             metrics,
             source_number,
@@ -313,7 +324,7 @@ impl MessageIntake {
             for ended in intake.shared.tracker().abandon_unclaimed() {
                 intake.tell(IntakeEvent::Ended(ended));
             }
-            sleep_until(Instant::now() + RECOVERY_INTERVAL).await;
+            sleep_until(Instant::now() + intake.recovery_interval).await;
             intake.shared.recover();
         }
     }
@@ -503,12 +514,14 @@ impl MessageIntake {
         tracker.expect_parts(key, 1);
         drop(tracker);
         self.note_sent(message.sent);
-        let ReceivedMessage { id, body, receive_count, .. } = message;
-        Some(TrackedMessage { key, id, receive_count, body: body.into() })
+        let ReceivedMessage { id, body, receive_count, group, .. } = message;
+        let group = group.filter(|_| self.order == MessageOrder::WithinGroup && self.is_fifo());
+        Some(TrackedMessage { key, id, receive_count, body: body.into(), group })
     }
 
-    /// Parses messages one after the other, and passes on what they hold and name. Bodies take their memory from what was reserved
-    /// for the response.
+    /// Parses messages one after the other, and passes on what they hold and name. If their order matters, one waits until the one before
+    /// it in its group has ended; SQS holds back those of later responses. Bodies take their memory from what was reserved for the
+    /// response.
     async fn read_messages(
         &self,
         messages: Vec<TrackedMessage>,
@@ -516,7 +529,15 @@ impl MessageIntake {
         out: &EventSender,
         fetches: &Sender<ObjectJob>,
     ) -> Result<(), ReceiverClosed> {
+        let mut ends = HashMap::new();
         for message in messages {
+            if let Some(group) = &message.group {
+                let end = self.shared.tracker().end_of(message.key);
+                if let Some(before) = ends.insert(group.clone(), end) {
+                    // It is closed without a value.
+                    let _ = before.await;
+                }
+            }
             let Some(Work { events, objects }) = self.parse(&message) else { continue };
             let TrackedMessage { key, id, .. } = message;
             let parts = usize::from(events.is_some()) + objects.len();
@@ -536,7 +557,7 @@ impl MessageIntake {
 
     /// Returns what has to be read for a message. If that is nothing, the message ends.
     fn parse(&self, message: &TrackedMessage) -> Option<Work> {
-        let TrackedMessage { key, id, receive_count, body } = message;
+        let TrackedMessage { key, id, receive_count, body, group: _ } = message;
         let about = format!("{} message {id}", self.name);
         let result = match Message::parse(body) {
             Message::Work(work) => return Some(work),

@@ -62,6 +62,9 @@ pub const ACTIONS: [&str; 5] = [
     "sqs:DeleteMessage",
 ];
 
+/// The usual [`QueueOptions::recovery_interval`].
+pub const RECOVERY_INTERVAL: Duration = Duration::from_mins(5);
+
 /// How long messages are received for, if the queue does not tell.
 const DEFAULT_VISIBILITY: Duration = Duration::from_mins(2);
 
@@ -94,6 +97,15 @@ pub enum MessageDeletion {
     SettledAndForeign,
 }
 
+/// Whether the order of messages matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageOrder {
+    /// All messages are read at the same time.
+    Any,
+    /// A message of a FIFO queue is read when the one before it in its group has ended.
+    WithinGroup,
+}
+
 /// Options of the source.
 #[derive(Clone, Debug)]
 pub struct QueueOptions {
@@ -105,6 +117,8 @@ pub struct QueueOptions {
     pub mode: QueueMode,
     /// Which messages are deleted.
     pub deletion: MessageDeletion,
+    /// Whether the order of messages matters.
+    pub order: MessageOrder,
     /// The visibility timeout of the queue, if it is known.
     pub visibility: Option<Duration>,
     /// Maximum bytes of bodies and objects in flight or not yet dropped by a worker.
@@ -113,6 +127,8 @@ pub struct QueueOptions {
     pub region: String,
     /// Whether requests for objects are sent as requester-pays.
     pub requester_pays: bool,
+    /// How soon a queue that could not be read any more is tried again, if other sources are followed.
+    pub recovery_interval: Duration,
 }
 
 /// What the source works with.

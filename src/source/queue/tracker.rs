@@ -19,7 +19,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
 
 use super::{MessageDeletion, client::ReceivedMessage};
 use crate::{
@@ -142,6 +145,8 @@ struct InFlightMessage {
     /// The results so far, as one.
     result: CombinedResult,
     phase: MessagePhase,
+    /// Dropped when it has the results of all of its parts.
+    on_end: Option<oneshot::Sender<()>>,
     /// Counts as in flight until dropped.
     _slot: OwnedSemaphorePermit,
 }
@@ -286,6 +291,7 @@ impl Tracker {
                 unclaimed: 0,
                 result: CombinedResult::default(),
                 phase,
+                on_end: None,
                 _slot: slot,
             },
         );
@@ -295,6 +301,15 @@ impl Tracker {
     fn next_key(&mut self) -> u64 {
         self.next_key += 1;
         self.next_key
+    }
+
+    /// Returns what is closed when a message has the results of all of its parts, whatever they are. To be called once for a message.
+    pub(super) fn end_of(&mut self, message: MessageKey) -> oneshot::Receiver<()> {
+        let (on_end, end) = oneshot::channel();
+        if let Some(message) = self.messages.get_mut(&message) {
+            message.on_end = Some(on_end);
+        }
+        end
     }
 
     /// Sets the number of parts of a message that are to be claimed, so that it does not end before.
@@ -441,6 +456,7 @@ impl Tracker {
         let (id, result) = match self.messages.get_mut(&key) {
             Some(message) => {
                 message.phase = MessagePhase::Ending;
+                message.on_end = None;
                 (message.parts_left, message.unclaimed) = (0, 0);
                 (message.id.clone(), std::mem::take(&mut message.result))
             }
@@ -620,6 +636,7 @@ mod tests {
             body: String::new(),
             sent: None,
             receive_count: 1,
+            group: None,
         }
     }
 

@@ -321,14 +321,18 @@ impl QueueState {
         let receipt = format!("{number}#{}", message.receives);
         message.receipt = Some(receipt.clone());
         self.received += 1;
+        let mut attributes = json!({
+            "SentTimestamp": message.sent.to_string(),
+            "ApproximateReceiveCount": message.receives.to_string(),
+        });
+        if let Some(group) = &message.group {
+            attributes["MessageGroupId"] = group.as_str().into();
+        }
         json!({
             "MessageId": format!("00000000-0000-4000-8000-{number:012}"),
             "ReceiptHandle": receipt,
             "Body": message.body,
-            "Attributes": {
-                "SentTimestamp": message.sent.to_string(),
-                "ApproximateReceiveCount": message.receives.to_string(),
-            },
+            "Attributes": attributes,
         })
     }
 
