@@ -32,6 +32,7 @@ mod reading_progress;
 mod reference;
 pub mod retry;
 mod rule_files;
+mod run_scope;
 mod runtime;
 pub mod schema;
 pub mod search;

@@ -55,7 +55,7 @@ pub(super) async fn fill(
     run: PageRun<'_>,
     endpoint: &IndexEndpoint,
 ) -> Result<Option<Filled>, Failure> {
-    unless_shut_down(run.shutdown, Box::pin(EngineFilling { run, endpoint }.fill())).await
+    unless_shut_down(&run.scope.shutdown, Box::pin(EngineFilling { run, endpoint }.fill())).await
 }
 
 #[derive(Clone, Copy)]
@@ -66,12 +66,12 @@ struct EngineFilling<'r> {
 
 impl EngineFilling<'_> {
     async fn fill(self) -> Result<Filled, Failure> {
-        let PageRun { plan, metrics, log, shutdown, dashboards, .. } = self.run;
+        let PageRun { plan, metrics, log, scope, dashboards } = self.run;
         let session = match self.endpoint.auth {
             EngineAuth::Credentials => None,
             EngineAuth::SigV4 => Some(accounts::new_session(&plan.aws, &metrics.waits).await?),
         };
-        let reader = self.endpoint.connect(session.as_ref(), metrics, log, shutdown).await?;
+        let reader = self.endpoint.connect(session.as_ref(), metrics, log, &scope.shutdown).await?;
         let indices =
             IndexPlan::new(reader.clone(), &Query::default()).await.map_err(index_failure)?;
         let mut notes = Notes::default();

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::{notes::Notes, plan::PagePlan};
 use crate::{
+    cli::run_scope::RunScope,
     dashboard::{Dashboards, Data, PageData, Panel, PanelAnswer},
     report::{Log, Metrics},
-    shutdown::{ShutdownSignal, ShutdownTrigger},
 };
 
 /// What every step of a run needs.
@@ -18,8 +18,7 @@ pub(super) struct PageRun<'r> {
     pub(super) dashboards: &'static Dashboards,
     pub(super) metrics: &'r Arc<Metrics>,
     pub(super) log: &'r Log,
-    pub(super) shutdown: &'r ShutdownSignal,
-    pub(super) trigger: &'r ShutdownTrigger,
+    pub(super) scope: &'r RunScope,
 }
 
 /// What a page shows.

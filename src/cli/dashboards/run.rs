@@ -22,12 +22,12 @@ use crate::{
         exit::{Exit, SearchEnding, SearchReport},
         failure::Failure,
         reading_progress::ReadingProgress,
+        run_scope::RunScope,
         runtime,
-        signals::{self, ShutdownMessages},
+        signals::ShutdownMessages,
     },
     dashboard::{Dashboards, Page},
     report::{Log, Metrics, format},
-    shutdown::shutdown_channel,
 };
 
 /// What the command reports about its shutdown.
@@ -84,13 +84,13 @@ async fn fill(
     metrics: &Arc<Metrics>,
     log: &Log,
 ) -> Result<Option<Filled>, Failure> {
-    let (trigger, shutdown) = shutdown_channel();
-    signals::listen(trigger.clone(), log.clone(), SHUTDOWN_MESSAGES)?;
-    let run = PageRun { plan, dashboards, metrics, log, shutdown: &shutdown, trigger: &trigger };
-    match &plan.origin {
+    let scope = RunScope::start(log, SHUTDOWN_MESSAGES)?;
+    let run = PageRun { plan, dashboards, metrics, log, scope: &scope };
+    let filled = match &plan.origin {
         PageOrigin::Sources(list) => sources::fill(run, list).await,
         PageOrigin::Engine(endpoint) => engine::fill(run, endpoint).await,
-    }
+    };
+    scope.end(filled).await
 }
 
 fn page(plan: &PagePlan, dashboards: &'static Dashboards, filled: Filled) -> Page<'static> {

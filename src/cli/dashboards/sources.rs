@@ -18,8 +18,7 @@ use crate::{
         plan::sources::SourceList,
         sources::{
             self, FollowMode, History, LookupMode, SourceBuilder, nothing_done,
-            queues::{QueueAcknowledgers, QueueReading},
-            unless_shut_down,
+            queues::QueueReading, unless_shut_down,
         },
     },
     dashboard::{Data, PageData},
@@ -57,7 +56,8 @@ pub(super) async fn fill(
     run: PageRun<'_>,
     sources: &SourceList,
 ) -> Result<Option<Filled>, Failure> {
-    let PageRun { plan, metrics, log, shutdown, trigger, .. } = run;
+    let PageRun { plan, metrics, log, scope, .. } = run;
+    let shutdown = &scope.shutdown;
     // A path that does not exist is a usage error, before any request.
     Files::new(&sources.paths(), nothing_done())?;
     let session = async {
@@ -72,7 +72,6 @@ pub(super) async fn fill(
     let remote = sources.remote_sources();
     let memory = MemoryBudget::new(MEMORY_BYTES, BATCH_BYTES, remote);
     let memory = memory.with_whole_files(WHOLE_FILES_BYTES);
-    let acknowledgers = QueueAcknowledgers::default();
     let builder = SourceBuilder {
         sources,
         aws: &plan.aws,
@@ -84,7 +83,7 @@ pub(super) async fn fill(
             mode: QueueMode::UntilEmpty,
             deletion: MessageDeletion::None,
             order: MessageOrder::Any,
-            acknowledgers: &acknowledgers,
+            acknowledgers: &scope.acknowledgers,
         },
         metrics,
         log,
@@ -102,7 +101,7 @@ pub(super) async fn fill(
             // Which files are no CloudTrail logs is of interest in a load, not on a page.
             log: log.warnings_only(),
             shutdown: shutdown.clone(),
-            trigger: trigger.clone(),
+            trigger: scope.trigger.clone(),
         },
         dashboards: run.dashboards,
         fields: Arc::new(FieldRegistry::new(rules, FieldProfile::Standard, DEFAULT_MAX_FIELDS)),
@@ -114,7 +113,6 @@ pub(super) async fn fill(
         },
     };
     let counted = count_panels(config).await?;
-    acknowledgers.finish().await?;
     // The workers have logged what else cannot be read.
     sources::warn_about_sources_without_events(metrics, log);
     if counted.unreadable > 0 {

@@ -36,7 +36,7 @@ const MAX_CHANGES_LOGGED: usize = 20;
 ///
 /// Returns a [`Failure`] if a source cannot be opened, or the checkpoint cannot be read.
 pub(super) async fn run(context: RunContext<'_>) -> Result<RunOutcome, Failure> {
-    let RunContext { plan, metrics, log, shutdown, .. } = context;
+    let RunContext { plan, metrics, log, scope } = context;
     let fields =
         Arc::new(FieldRegistry::new(Arc::new(field_rules(plan)?), plan.fields, plan.max_fields));
     Files::new(&plan.sources.paths(), nothing_done())?;
@@ -49,7 +49,7 @@ pub(super) async fn run(context: RunContext<'_>) -> Result<RunOutcome, Failure> 
         Err(error) => return Err(error.into()),
     };
     let opening = Box::pin(open_session(plan, metrics, None));
-    let Some(session) = unless_shut_down(shutdown, opening).await? else {
+    let Some(session) = unless_shut_down(&scope.shutdown, opening).await? else {
         return Ok(RunOutcome::Stopped);
     };
     let Some(source) = context.source_builder(checkpoint).build(session).await? else {

@@ -19,15 +19,15 @@ use crate::{
         environment,
         failure::Failure,
         plan::{Plan, aws::EngineAuth},
+        run_scope::RunScope,
         runtime,
-        signals::{self, ShutdownMessages},
-        sources::{nothing_done, queues::QueueAcknowledgers, signing, unless_shut_down},
+        signals::ShutdownMessages,
+        sources::{nothing_done, signing, unless_shut_down},
     },
     filter::rule::RuleSet,
     normalize::FieldRegistry,
     pipeline::{self, LoadAlerts, LoadAlertsEnd, LoadConfig, LoadEnd, RunEnd, RunOutcome},
     report::{Log, Metrics},
-    shutdown::shutdown_channel,
     sink::{Engine, Target},
     source::{CombinedSource, Files},
 };
@@ -75,21 +75,11 @@ pub(super) fn run_plan(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunRes
 }
 
 async fn run(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
-    let (trigger, shutdown) = shutdown_channel();
-    if let Err(failure) =
-        signals::listen(trigger.clone(), log.clone(), ShutdownMessages::WITH_CHECKPOINT)
-    {
-        return Err(failure).into();
-    }
-    let acknowledgers = QueueAcknowledgers::default();
-    let context = RunContext {
-        plan,
-        metrics,
-        log,
-        acknowledgers: &acknowledgers,
-        shutdown: &shutdown,
-        trigger: &trigger,
+    let scope = match RunScope::start(log, ShutdownMessages::WITH_CHECKPOINT) {
+        Ok(scope) => scope,
+        Err(failure) => return Err(failure).into(),
     };
+    let context = RunContext { plan, metrics, log, scope: &scope };
     let mut result = if plan.dry_run {
         dry_run::run(context).await.into()
     } else {
@@ -99,9 +89,7 @@ async fn run(plan: &Plan, metrics: &Arc<Metrics>, log: &Log) -> RunResult {
             Err(failure) => Err(failure).into(),
         }
     };
-    if let (Ok(_), Err(failure)) = (&result.outcome, acknowledgers.finish().await) {
-        result.outcome = Err(failure);
-    }
+    result.outcome = scope.end(result.outcome).await;
     result
 }
 
@@ -119,7 +107,8 @@ struct Resources {
 /// Opens the AWS session, the engine and the checkpoint, in this order: nothing is sent for an invalid argument, and a
 /// mistyped URL does not leave a checkpoint file behind. Returns `None` after a shutdown signal.
 async fn open(context: RunContext<'_>) -> Result<Option<Resources>, Failure> {
-    let RunContext { plan, metrics, log, shutdown, .. } = context;
+    let RunContext { plan, metrics, log, scope } = context;
+    let shutdown = &scope.shutdown;
     let rules = Arc::new(field_rules(plan)?);
     let fields = Arc::new(FieldRegistry::new(Arc::clone(&rules), plan.fields, plan.max_fields));
     Files::new(&plan.sources.paths(), nothing_done())?;

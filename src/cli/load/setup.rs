@@ -8,21 +8,18 @@ use super::retention::log_kept_from;
 use crate::{
     aws::{Clock, Session},
     checkpoint::{self, CheckpointReader},
+    cli::run_scope::RunScope,
     cli::{
         alerts::{AlertPlan, Resumed, message_context},
         environment,
         failure::Failure,
         plan::{AlertRequest, Plan, aws::EngineAuth},
         rule_files::load_valid_rules,
-        sources::{
-            self, FollowMode, History, LookupMode, SourceBuilder,
-            queues::{QueueAcknowledgers, QueueReading},
-        },
+        sources::{self, FollowMode, History, LookupMode, SourceBuilder, queues::QueueReading},
     },
     normalize::{FieldRegistry, FieldShape, KeptFrom, Rules, Settings},
     pipeline::{LoadAlerts, LoadConfig, PipelineConfig, alert::delivery::DeliveryConfig},
     report::{Log, Metrics},
-    shutdown::{ShutdownSignal, ShutdownTrigger},
     sink::{Engine, Target, alert::ReceiverContext},
     source::{
         CombinedSource,
@@ -36,10 +33,7 @@ pub(super) struct RunContext<'a> {
     pub(super) plan: &'a Plan,
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) log: &'a Log,
-    /// What acknowledges the messages of queues.
-    pub(super) acknowledgers: &'a QueueAcknowledgers,
-    pub(super) shutdown: &'a ShutdownSignal,
-    pub(super) trigger: &'a ShutdownTrigger,
+    pub(super) scope: &'a RunScope,
 }
 
 /// Loads the field rules.
@@ -57,7 +51,7 @@ pub(in crate::cli) fn field_rules(plan: &Plan) -> Result<Rules, Failure> {
 impl<'a> RunContext<'a> {
     /// Returns the builder of the source, which skips what the checkpoint records as complete.
     pub(super) fn source_builder(self, checkpoint: Option<&'a Path>) -> SourceBuilder<'a> {
-        let Self { plan, metrics, log, acknowledgers, shutdown, .. } = self;
+        let Self { plan, metrics, log, scope, .. } = self;
         let follow = if plan.follow { FollowMode::On } else { FollowMode::Off };
         let deletion = if plan.dry_run { MessageDeletion::None } else { plan.aws.messages };
         SourceBuilder {
@@ -71,11 +65,11 @@ impl<'a> RunContext<'a> {
                 mode: follow.queue_mode(),
                 deletion,
                 order: MessageOrder::Any,
-                acknowledgers,
+                acknowledgers: &scope.acknowledgers,
             },
             metrics,
             log,
-            shutdown,
+            shutdown: &scope.shutdown,
         }
     }
 }
@@ -83,7 +77,7 @@ impl<'a> RunContext<'a> {
 impl RunContext<'_> {
     /// Returns what the pipeline reads.
     pub(super) fn pipeline(self, source: CombinedSource) -> PipelineConfig {
-        let Self { plan, metrics, log, shutdown, trigger, .. } = self;
+        let Self { plan, metrics, log, scope, .. } = self;
         PipelineConfig {
             source: Box::new(source),
             range: plan.range,
@@ -91,8 +85,8 @@ impl RunContext<'_> {
             memory: plan.memory_budget(),
             metrics: Arc::clone(metrics),
             log: log.clone(),
-            shutdown: shutdown.clone(),
-            trigger: trigger.clone(),
+            shutdown: scope.shutdown.clone(),
+            trigger: scope.trigger.clone(),
         }
     }
 
@@ -116,7 +110,7 @@ impl RunContext<'_> {
         session: Option<&Session>,
         engine: &Target,
     ) -> Result<LoadAlerts, Failure> {
-        let Self { plan, metrics, log, shutdown, .. } = self;
+        let Self { plan, metrics, log, scope, .. } = self;
         let context = ReceiverContext {
             clock: Clock::new(environment::now),
             session: session.cloned(),
@@ -127,7 +121,7 @@ impl RunContext<'_> {
             policy: alerts.policy,
             waits: metrics.waits.clone(),
             log: log.clone(),
-            shutdown: shutdown.clone(),
+            shutdown: scope.shutdown.clone(),
             // A load goes on without a reader of its alerts.
             on_closed_pipe: None,
             clock: Clock::new(environment::now),

@@ -19,12 +19,12 @@ use crate::{
             aws::{AwsOptions, EngineAuth},
             sources::SourceList,
         },
+        run_scope::RunScope,
         runtime,
-        signals::{self, ShutdownMessages},
+        signals::ShutdownMessages,
         sources::{
             self, FollowMode, History, LookupMode, SourceBuilder, accounts, nothing_done,
-            queues::{QueueAcknowledgers, QueueReading},
-            unless_shut_down,
+            queues::QueueReading, unless_shut_down,
         },
     },
     filter::{action::ActionFilter, query::Query},
@@ -36,7 +36,7 @@ use crate::{
     },
     report::{Log, Metrics, format::plural},
     schema::fields::Next,
-    shutdown::{ShutdownSignal, shutdown_channel},
+    shutdown::ShutdownSignal,
     source::{
         CombinedSource, Files,
         index::{Closing, IndexPlan, IndexSource},
@@ -125,19 +125,26 @@ struct Reading<'r> {
 
 impl Reading<'_> {
     async fn run(self, call: ObservedCall) -> Result<(Observed, RunOutcome), Failure> {
+        let scope = RunScope::start(self.log, SHUTDOWN_MESSAGES)?;
+        let observed = self.read(call, &scope).await;
+        scope.end(observed).await
+    }
+
+    async fn read(
+        self,
+        call: ObservedCall,
+        scope: &RunScope,
+    ) -> Result<(Observed, RunOutcome), Failure> {
         let ObservedPlan { sources, aws, .. } = self.plan;
-        let (metrics, log) = (self.metrics, self.log);
-        let (trigger, shutdown) = shutdown_channel();
-        signals::listen(trigger.clone(), log.clone(), SHUTDOWN_MESSAGES)?;
+        let (metrics, log, shutdown) = (self.metrics, self.log, &scope.shutdown);
         // A path that does not exist is a usage error, before any request.
         Files::new(&sources.paths(), nothing_done())?;
         let stopped = || Ok((Observed::default(), RunOutcome::Stopped));
-        let session = unless_shut_down(&shutdown, Box::pin(self.session())).await?;
+        let session = unless_shut_down(shutdown, Box::pin(self.session())).await?;
         let Some(session) = session else { return stopped() };
         let is_index_read = usize::from(self.plan.index.is_some());
         let remote = sources.remote_sources() + is_index_read;
         let memory = MemoryBudget::new(MEMORY_BYTES, BATCH_BYTES, remote);
-        let acknowledgers = QueueAcknowledgers::default();
         let builder = SourceBuilder {
             sources,
             aws,
@@ -149,15 +156,15 @@ impl Reading<'_> {
                 mode: QueueMode::UntilEmpty,
                 deletion: MessageDeletion::None,
                 order: MessageOrder::Any,
-                acknowledgers: &acknowledgers,
+                acknowledgers: &scope.acknowledgers,
             },
             metrics,
             log,
-            shutdown: &shutdown,
+            shutdown,
         };
         let Some(source) = builder.build(session.clone()).await? else { return stopped() };
-        let indices = Box::pin(self.with_indices(source, session.as_ref(), &call, &shutdown));
-        let Some((source, closing)) = unless_shut_down(&shutdown, indices).await? else {
+        let indices = Box::pin(self.with_indices(source, session.as_ref(), &call, shutdown));
+        let Some((source, closing)) = unless_shut_down(shutdown, indices).await? else {
             return stopped();
         };
         let config = PipelineConfig {
@@ -168,13 +175,12 @@ impl Reading<'_> {
             metrics: Arc::clone(metrics),
             log: log.warnings_only(),
             shutdown: shutdown.clone(),
-            trigger,
+            trigger: scope.trigger.clone(),
         };
         let observed = observe(config, call).await?;
         if let Some(closing) = closing {
             closing.wait().await;
         }
-        acknowledgers.finish().await?;
         Ok(observed)
     }
 

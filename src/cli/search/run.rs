@@ -21,12 +21,12 @@ use crate::{
         output_pipe::reader_gone,
         plan::aws::EngineAuth,
         reading_progress::ReadingProgress,
+        run_scope::RunScope,
         runtime,
-        signals::{self, ShutdownMessages},
+        signals::ShutdownMessages,
         sources::{
             self, FollowMode, History, LookupMode, SourceBuilder, accounts, nothing_done,
-            queues::{QueueAcknowledgers, QueueReading},
-            unless_shut_down,
+            queues::QueueReading, unless_shut_down,
         },
     },
     pipeline::{
@@ -34,7 +34,7 @@ use crate::{
         search::{SearchConfig, SearchEnd, search},
     },
     report::{Log, Metrics, format},
-    shutdown::{ShutdownLevel, ShutdownSignal, ShutdownTrigger, shutdown_channel},
+    shutdown::ShutdownLevel,
     sink::events::OutputStream,
     source::{
         CombinedSource, Files,
@@ -94,9 +94,7 @@ struct SearchRun<'a> {
     plan: &'a SearchPlan,
     metrics: &'a Arc<Metrics>,
     log: &'a Log,
-    acknowledgers: &'a QueueAcknowledgers,
-    shutdown: &'a ShutdownSignal,
-    trigger: &'a ShutdownTrigger,
+    scope: &'a RunScope,
 }
 
 /// Runs the search. Returns `None` if it was stopped before anything was read.
@@ -105,46 +103,42 @@ async fn run(
     metrics: &Arc<Metrics>,
     log: &Log,
 ) -> Result<Option<SearchEnd>, Failure> {
-    let (trigger, shutdown) = shutdown_channel();
-    signals::listen(trigger.clone(), log.clone(), SHUTDOWN_MESSAGES)?;
-    let acknowledgers = QueueAcknowledgers::default();
-    let run = SearchRun {
-        plan,
-        metrics,
-        log,
-        acknowledgers: &acknowledgers,
-        shutdown: &shutdown,
-        trigger: &trigger,
-    };
-    // A path that does not exist is a usage error, before any request.
-    Files::new(&plan.sources.paths(), nothing_done())?;
-    let Some(session) = unless_shut_down(&shutdown, Box::pin(run.session())).await? else {
-        return Ok(None);
-    };
-    let builder = run.source_builder();
-    let Some(source) = builder.build(session.clone()).await? else { return Ok(None) };
-    let indices = Box::pin(run.with_indices(source, session.as_ref()));
-    let Some((source, closing)) = unless_shut_down(&shutdown, indices).await? else {
-        return Ok(None);
-    };
-    let mut searching = Box::pin(search(run.config(source)));
-    let ended = tokio::select! {
-        ended = &mut searching => ended,
-        // It never ends.
-        () = run.hint_at_size() => return Ok(None),
-        () = reader_gone() => {
-            trigger.raise(ShutdownLevel::Draining);
-            SearchEnd { is_pipe_closed: true, ..searching.await }
-        }
-    };
-    if let Some(closing) = closing {
-        closing.wait().await;
-    }
-    acknowledgers.finish().await?;
-    Ok(Some(ended))
+    let scope = RunScope::start(log, SHUTDOWN_MESSAGES)?;
+    let ended = SearchRun { plan, metrics, log, scope: &scope }.run().await;
+    scope.end(ended).await
 }
 
 impl<'a> SearchRun<'a> {
+    async fn run(self) -> Result<Option<SearchEnd>, Failure> {
+        let Self { plan, scope, .. } = self;
+        // A path that does not exist is a usage error, before any request.
+        Files::new(&plan.sources.paths(), nothing_done())?;
+        let session = Box::pin(self.session());
+        let Some(session) = unless_shut_down(&scope.shutdown, session).await? else {
+            return Ok(None);
+        };
+        let builder = self.source_builder();
+        let Some(source) = builder.build(session.clone()).await? else { return Ok(None) };
+        let indices = Box::pin(self.with_indices(source, session.as_ref()));
+        let Some((source, closing)) = unless_shut_down(&scope.shutdown, indices).await? else {
+            return Ok(None);
+        };
+        let mut searching = Box::pin(search(self.config(source)));
+        let ended = tokio::select! {
+            ended = &mut searching => ended,
+            // It never ends.
+            () = self.hint_at_size() => return Ok(None),
+            () = reader_gone() => {
+                scope.trigger.raise(ShutdownLevel::Draining);
+                SearchEnd { is_pipe_closed: true, ..searching.await }
+            }
+        };
+        if let Some(closing) = closing {
+            closing.wait().await;
+        }
+        Ok(Some(ended))
+    }
+
     async fn session(self) -> Result<Option<Session>, Failure> {
         let Self { plan, metrics, .. } = self;
         if plan.sources.uses_aws() {
@@ -159,7 +153,7 @@ impl<'a> SearchRun<'a> {
     }
 
     fn source_builder(self) -> SourceBuilder<'a> {
-        let Self { plan, metrics, log, acknowledgers, shutdown, .. } = self;
+        let Self { plan, metrics, log, scope } = self;
         let mode = if plan.follow { QueueMode::Follow } else { QueueMode::UntilEmpty };
         SourceBuilder {
             sources: &plan.sources,
@@ -172,11 +166,11 @@ impl<'a> SearchRun<'a> {
                 mode,
                 deletion: plan.aws.messages,
                 order: MessageOrder::WithinGroup,
-                acknowledgers,
+                acknowledgers: &scope.acknowledgers,
             },
             metrics,
             log,
-            shutdown,
+            shutdown: &scope.shutdown,
         }
     }
 
@@ -186,11 +180,11 @@ impl<'a> SearchRun<'a> {
         source: CombinedSource,
         session: Option<&Session>,
     ) -> Result<(CombinedSource, Option<Closing>), Failure> {
-        let Self { plan, metrics, log, shutdown, .. } = self;
+        let Self { plan, metrics, log, scope } = self;
         let (Some(number), Some(index)) = (plan.sources.index, &plan.index) else {
             return Ok((source, None));
         };
-        let reader = index.connect(session, metrics, log, shutdown).await?;
+        let reader = index.connect(session, metrics, log, &scope.shutdown).await?;
         let engine = reader.info().to_string();
         log.info(reader.address(), format_args!("searching {engine}"));
         let index = IndexPlan::new(reader, &plan.query).await?;
@@ -200,7 +194,7 @@ impl<'a> SearchRun<'a> {
     }
 
     fn config(self, source: CombinedSource) -> SearchConfig {
-        let Self { plan, metrics, log, shutdown, trigger, .. } = self;
+        let Self { plan, metrics, log, scope } = self;
         SearchConfig {
             pipeline: PipelineConfig {
                 source: Box::new(source),
@@ -210,8 +204,8 @@ impl<'a> SearchRun<'a> {
                 metrics: Arc::clone(metrics),
                 // Which files are no CloudTrail logs is of interest in a load, not in an answer.
                 log: log.warnings_only(),
-                shutdown: shutdown.clone(),
-                trigger: trigger.clone(),
+                shutdown: scope.shutdown.clone(),
+                trigger: scope.trigger.clone(),
             },
             query: Arc::clone(&plan.query),
             output: plan.output.clone(),

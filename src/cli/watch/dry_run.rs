@@ -30,12 +30,10 @@ use crate::{
         exit::Exit,
         failure::Failure,
         rule_files::LoadedRules,
+        run_scope::RunScope,
         runtime,
-        signals::{self, ShutdownMessages},
-        sources::{
-            self, FollowMode, History, LookupMode, nothing_done, queues::QueueAcknowledgers,
-            unless_shut_down,
-        },
+        signals::ShutdownMessages,
+        sources::{self, FollowMode, History, LookupMode, nothing_done, unless_shut_down},
     },
     event::{Alert, NewMatch},
     filter::rule::RuleSet,
@@ -44,7 +42,6 @@ use crate::{
         watch::{DryRunConfig, DryRunEnd, dry_run},
     },
     report::{Log, Metrics, format, terminal::escape_unprintable_json},
-    shutdown::shutdown_channel,
     sink::alert::{Action, AlertMessage, MessageContext, Rendered},
     source::Files,
 };
@@ -113,21 +110,23 @@ pub(super) fn run(dry: &DryRun<'_>) -> Result<Exit, Failure> {
 impl DryRun<'_> {
     /// Reads the sources. Returns `None` if it was stopped before anything was read.
     async fn run(&self, metrics: &Arc<Metrics>) -> Result<Option<DryRunEnd>, Failure> {
-        let (trigger, shutdown) = shutdown_channel();
-        signals::listen(trigger.clone(), self.log.clone(), SHUTDOWN_MESSAGES)?;
+        let scope = RunScope::start(self.log, SHUTDOWN_MESSAGES)?;
+        let ended = self.read(metrics, &scope).await;
+        scope.end(ended).await
+    }
+
+    async fn read(
+        &self,
+        metrics: &Arc<Metrics>,
+        scope: &RunScope,
+    ) -> Result<Option<DryRunEnd>, Failure> {
         // A path that does not exist is a usage error, before any request.
         Files::new(&self.plan.sources.paths(), nothing_done())?;
-        let acknowledgers = QueueAcknowledgers::default();
-        let input = InputContext {
-            plan: &self.plan,
-            metrics,
-            log: self.log,
-            acknowledgers: &acknowledgers,
-            shutdown: &shutdown,
-            trigger: &trigger,
-        };
+        let input = InputContext { plan: &self.plan, metrics, log: self.log, scope };
         let session = Box::pin(input.session());
-        let Some(session) = unless_shut_down(&shutdown, session).await? else { return Ok(None) };
+        let Some(session) = unless_shut_down(&scope.shutdown, session).await? else {
+            return Ok(None);
+        };
         let lookup = LookupMode::Search(FollowMode::Off);
         let opened = Box::pin(input.open(session, History::Ignored, lookup)).await?;
         let Some(opened) = opened else { return Ok(None) };
@@ -152,7 +151,6 @@ impl DryRun<'_> {
         if let Some(closing) = opened.closing {
             closing.wait().await;
         }
-        acknowledgers.finish().await?;
         Ok(Some(ended))
     }
 

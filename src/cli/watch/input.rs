@@ -23,9 +23,9 @@ use crate::{
             aws::{AwsOptions, EngineAuth},
             sources::SourceList,
         },
+        run_scope::RunScope,
         sources::{
-            self, FollowMode, History, LookupMode, SourceBuilder, accounts,
-            queues::{QueueAcknowledgers, QueueReading},
+            self, FollowMode, History, LookupMode, SourceBuilder, accounts, queues::QueueReading,
             unless_shut_down,
         },
     },
@@ -34,7 +34,6 @@ use crate::{
     normalize::TimeRange,
     pipeline::PipelineConfig,
     report::{Log, Metrics},
-    shutdown::{ShutdownSignal, ShutdownTrigger},
     sink::{
         Target,
         alert::{Action, MessageContext},
@@ -283,9 +282,7 @@ pub(super) struct InputContext<'a> {
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) log: &'a Log,
     /// What acknowledges the messages of queues.
-    pub(super) acknowledgers: &'a QueueAcknowledgers,
-    pub(super) shutdown: &'a ShutdownSignal,
-    pub(super) trigger: &'a ShutdownTrigger,
+    pub(super) scope: &'a RunScope,
 }
 
 /// A source that is ready to be read.
@@ -320,7 +317,8 @@ impl InputContext<'_> {
         history: History<'_>,
         lookup: LookupMode,
     ) -> Result<Option<OpenedInput>, Failure> {
-        let Self { plan, metrics, log, acknowledgers, shutdown, .. } = self;
+        let Self { plan, metrics, log, scope, .. } = self;
+        let shutdown = &scope.shutdown;
         let deletion = match lookup {
             LookupMode::Load(_) => plan.aws.messages,
             // A dry run.
@@ -337,7 +335,7 @@ impl InputContext<'_> {
                 mode: plan.follow.queue_mode(),
                 deletion,
                 order: MessageOrder::WithinGroup,
-                acknowledgers,
+                acknowledgers: &scope.acknowledgers,
             },
             metrics,
             log,
@@ -354,11 +352,11 @@ impl InputContext<'_> {
         source: CombinedSource,
         session: Option<&Session>,
     ) -> Result<OpenedInput, Failure> {
-        let Self { plan, metrics, log, shutdown, .. } = self;
+        let Self { plan, metrics, log, scope, .. } = self;
         let (Some(number), Some(index)) = (plan.sources.index, &plan.engine) else {
             return Ok(OpenedInput { source, closing: None });
         };
-        let reader = index.connect(session, metrics, log, shutdown).await?;
+        let reader = index.connect(session, metrics, log, &scope.shutdown).await?;
         let engine = reader.info().to_string();
         log.info(reader.address(), format_args!("reading from {engine}"));
         let index = IndexPlan::new(reader, &in_range(plan.range)).await?;
@@ -369,7 +367,7 @@ impl InputContext<'_> {
 
     /// Returns what the pipeline reads.
     pub(super) fn pipeline(self, source: CombinedSource) -> PipelineConfig {
-        let Self { plan, metrics, log, shutdown, trigger, .. } = self;
+        let Self { plan, metrics, log, scope, .. } = self;
         PipelineConfig {
             source: Box::new(source),
             range: plan.range,
@@ -377,8 +375,8 @@ impl InputContext<'_> {
             memory: plan.memory,
             metrics: Arc::clone(metrics),
             log: log.warnings_only(),
-            shutdown: shutdown.clone(),
-            trigger: trigger.clone(),
+            shutdown: scope.shutdown.clone(),
+            trigger: scope.trigger.clone(),
         }
     }
 }

@@ -27,12 +27,10 @@ use crate::{
         exit::Exit,
         failure::Failure,
         rule_files::LoadedRules,
+        run_scope::RunScope,
         runtime,
-        signals::{self, ShutdownMessages},
-        sources::{
-            FollowMode, History, LookupMode, nothing_done, queues::QueueAcknowledgers,
-            unless_shut_down,
-        },
+        signals::ShutdownMessages,
+        sources::{FollowMode, History, LookupMode, nothing_done, unless_shut_down},
         status,
     },
     pipeline::{
@@ -43,7 +41,6 @@ use crate::{
         watch::{WatchConfig, WatchEnd, watch},
     },
     report::{FollowReporter, Log, Metrics, WaitReporter, format},
-    shutdown::{ShutdownSignal, ShutdownTrigger, shutdown_channel},
     sink::alert::{MessageContext, ReceiverContext},
     source::{CombinedSource, Files},
 };
@@ -74,9 +71,7 @@ enum Work {
 struct RunContext<'r> {
     run: &'r WatchRun<'r>,
     metrics: &'r Arc<Metrics>,
-    acknowledgers: &'r QueueAcknowledgers,
-    shutdown: &'r ShutdownSignal,
-    trigger: &'r ShutdownTrigger,
+    scope: &'r RunScope,
 }
 
 impl<'a> WatchRun<'a> {
@@ -167,25 +162,16 @@ pub(super) fn run(run: &WatchRun<'_>) -> Result<Exit, Failure> {
 impl WatchRun<'_> {
     /// Runs to the end. Returns `None` if it was stopped before anything was read.
     async fn execute(&self, metrics: &Arc<Metrics>) -> Result<Option<WatchEnd>, Failure> {
-        let (trigger, shutdown) = shutdown_channel();
-        signals::listen(trigger.clone(), self.log.clone(), ShutdownMessages::WITH_CHECKPOINT)?;
-        let acknowledgers = QueueAcknowledgers::default();
-        let context = RunContext {
-            run: self,
-            metrics,
-            acknowledgers: &acknowledgers,
-            shutdown: &shutdown,
-            trigger: &trigger,
-        };
-        let ended = context.execute().await;
-        let acknowledged = acknowledgers.finish().await;
-        ended.and_then(|ended| acknowledged.map(|()| ended))
+        let scope = RunScope::start(self.log, ShutdownMessages::WITH_CHECKPOINT)?;
+        let ended = RunContext { run: self, metrics, scope: &scope }.execute().await;
+        scope.end(ended).await
     }
 }
 
 impl RunContext<'_> {
     async fn execute(self) -> Result<Option<WatchEnd>, Failure> {
-        let Self { run, metrics, shutdown, .. } = self;
+        let Self { run, metrics, scope } = self;
+        let shutdown = &scope.shutdown;
         // A path that does not exist is a usage error, before any request.
         Files::new(&run.input.sources.paths(), nothing_done())?;
         let input = self.input();
@@ -205,7 +191,7 @@ impl RunContext<'_> {
                 waits: metrics.waits.clone(),
                 log: run.log.clone(),
                 shutdown: shutdown.clone(),
-                on_closed_pipe: Some(self.trigger.clone()),
+                on_closed_pipe: Some(scope.trigger.clone()),
                 clock: Clock::new(environment::now),
                 shared,
             },
@@ -218,8 +204,8 @@ impl RunContext<'_> {
     }
 
     fn input(&self) -> InputContext<'_> {
-        let Self { run, metrics, acknowledgers, shutdown, trigger } = *self;
-        InputContext { plan: &run.input, metrics, log: run.log, acknowledgers, shutdown, trigger }
+        let Self { run, metrics, scope } = *self;
+        InputContext { plan: &run.input, metrics, log: run.log, scope }
     }
 
     fn receivers(
@@ -264,7 +250,8 @@ impl RunContext<'_> {
         store: &mut CheckpointStore,
         session: Option<&Session>,
     ) -> Result<Option<SharedAlerts>, Failure> {
-        let Self { run, shutdown, .. } = self;
+        let Self { run, scope, .. } = self;
+        let shutdown = &scope.shutdown;
         let WatchRun { ages, log, .. } = **run;
         let range = run.input.range;
         run.alerts.share(store, SharingRun { range, ages, session, shutdown, log }).await
