@@ -101,6 +101,14 @@ impl ServiceError {
             .unwrap_or_else(|| Self::without_response(ErrorKind::Transient, describe_chain(error)))
     }
 
+    /// Returns the ARN of the resource that the caller may not use, if the message contains it.
+    pub(crate) fn denied_resource(&self) -> Option<&str> {
+        let (_, rest) = self.message.split_once("on resource: ")?;
+        let arn = rest.split_whitespace().next()?.trim_end_matches(['.', ',']);
+        let is_plain = |symbol: char| symbol.is_ascii_alphanumeric() || ":/-_.".contains(symbol);
+        (arn.starts_with("arn:") && arn.chars().all(is_plain)).then_some(arn)
+    }
+
     /// Returns the description of a failure to obtain credentials.
     pub(crate) fn from_credentials(error: &CredentialsError) -> Self {
         from_error_chain(error)

@@ -279,7 +279,7 @@ impl From<&shared_alerts::Error> for Failure {
 
 /// Returns the hint for a table of alerts that cannot be used.
 fn alert_state_hint(error: &shared_alerts::Error) -> Option<String> {
-    let shared_alerts::Error::Request { table, region, source, .. } = error else {
+    let shared_alerts::Error::Request { table, region, operation, source } = error else {
         return match error {
             shared_alerts::Error::InvalidItem { key, .. } => {
                 Some(format!("delete the item {key}, or use a table of its own for alerts"))
@@ -296,13 +296,20 @@ fn alert_state_hint(error: &shared_alerts::Error) -> Option<String> {
             "the table needs the key {{id: S}}; use another table: {}",
             create_table(table, region)
         )),
-        Problem::AccessDenied => Some(allow_actions(
-            &ALERT_STATE_ACTIONS,
-            &format!("arn:aws:dynamodb:{region}:*:table/{table}"),
-        )),
-        Problem::EncryptionKey => Some(
-            "allow kms:Decrypt on the key that encrypts the table, or enable the key".to_owned(),
-        ),
+        Problem::AccessDenied => {
+            let actions = match *operation {
+                "DescribeTable" | "DescribeTimeToLive" => &ALERT_STATE_CHECKS[..],
+                _ => &ALERT_STATE_ACTIONS,
+            };
+            let resource = source.denied_resource().map(str::to_owned);
+            let any_account = || format!("arn:aws:dynamodb:{region}:*:table/{table}");
+            Some(allow_actions(actions, &resource.unwrap_or_else(any_account)))
+        }
+        Problem::EncryptionKey => {
+            let key = source.denied_resource().filter(|resource| resource.contains(":kms:"));
+            let key = key.unwrap_or("the key that encrypts the table");
+            Some(format!("allow kms:Decrypt on {key}, or enable the key"))
+        }
         Problem::Throttled => Some(format!(
             "raise the capacity of the table, or pay per request: aws dynamodb update-table --region {region} \
              --table-name {table} --billing-mode PAY_PER_REQUEST"
@@ -319,6 +326,9 @@ pub(super) const ALERT_STATE_ACTIONS: [&str; 4] = [
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",
 ];
+
+/// What `doctor` does with the table of alerts, and runs do not.
+const ALERT_STATE_CHECKS: [&str; 2] = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"];
 
 /// Returns the commands that create a table of alerts.
 pub(super) fn create_table(table: &str, region: &str) -> String {

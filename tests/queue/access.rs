@@ -4,10 +4,13 @@ use std::{collections::BTreeSet, process::Command};
 
 use serde_json::Value;
 
-use super::{QUEUE, QueueWorld};
+use super::follow::Watch;
+use super::{BUCKET, QUEUE, QueueWorld, key};
+use crate::support::aws::s3::Fault;
 use crate::support::aws::sqs::from_event_bus;
-use crate::support::events::event;
+use crate::support::events::{event, ids};
 use crate::support::load::PROGRAM;
+use crate::watch::hook::created;
 
 type Actions = BTreeSet<String>;
 
@@ -49,7 +52,7 @@ fn a_load_asks_for_what_its_policy_allows_and_for_all_of_it() {
         assert_eq!(by_load, allowed, "{queue}");
         world.server.forget();
         world.load(&[queue]).instead("doctor").run().exits(0);
-        assert!(asked(&world).is_subset(&allowed), "the doctor needs no more");
+        assert!(asked(&world).is_subset(&actions(&policy)), "the doctor needs no more");
         let arn = policy["Statement"][0]["Resource"].as_str().unwrap();
         let account = if queue == QUEUE { "ACCOUNT" } else { "111122223333" };
         assert_eq!(arn, format!("arn:aws:sqs:us-east-1:{account}:trail"));
@@ -113,7 +116,7 @@ fn the_doctor_checks_a_queue_without_an_engine() {
     world.queue.state().exists = false;
     let (code, said) = doctor();
     assert!(said.contains("does not exist"), "{said}");
-    assert!(said.ends_with("no source can be read\n"), "{said}");
+    assert!(said.ends_with("1 problem\n"), "{said}");
     assert_eq!(code, Some(1), "{said}");
 }
 
@@ -125,6 +128,225 @@ const KEY_DENIED: (u16, &str, &str) = (
     "KmsAccessDenied",
     "User is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:us-east-1:111122223333:key/k because no policy allows it",
 );
+
+/// A permission that is missing alone.
+struct Missing {
+    /// The action, as in a policy.
+    action: &'static str,
+    /// Its resource.
+    resource: &'static str,
+    /// The statement that is advised has them.
+    is_advised: bool,
+    /// Takes the permission away.
+    take: fn(&QueueWorld),
+    /// The exit codes of a run, and of the doctor: `None` if the doctor cannot know it.
+    exits: (i32, Option<i32>),
+}
+
+const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:111122223333:trail";
+
+/// Takes an action of SQS away.
+fn without(world: &QueueWorld, action: &'static str, denial: (u16, &'static str, &'static str)) {
+    world.queue.state().denied.insert(action, denial);
+}
+
+/// Has every request for the object refused.
+fn refuse_object(world: &QueueWorld, fault: &Fault) {
+    world.s3.change(BUCKET, |bucket| {
+        bucket.always.insert(key("a"), fault.clone());
+    });
+}
+
+/// Every permission of a queue, each missing alone.
+const MISSING: [Missing; 8] = [
+    Missing {
+        action: "sqs:GetQueueUrl",
+        resource: QUEUE_ARN,
+        is_advised: true,
+        take: |world| without(world, "GetQueueUrl", DENIED),
+        exits: (1, Some(1)),
+    },
+    Missing {
+        action: "sqs:GetQueueAttributes",
+        resource: QUEUE_ARN,
+        is_advised: false,
+        take: |world| without(world, "GetQueueAttributes", DENIED),
+        exits: (0, Some(0)),
+    },
+    Missing {
+        action: "sqs:ReceiveMessage",
+        resource: QUEUE_ARN,
+        is_advised: true,
+        take: |world| without(world, "ReceiveMessage", DENIED),
+        exits: (1, None),
+    },
+    Missing {
+        action: "kms:Decrypt",
+        resource: "arn:aws:kms:us-east-1:111122223333:key/k",
+        is_advised: true,
+        take: |world| without(world, "ReceiveMessage", KEY_DENIED),
+        exits: (1, None),
+    },
+    Missing {
+        action: "sqs:DeleteMessage",
+        resource: QUEUE_ARN,
+        is_advised: true,
+        take: |world| without(world, "DeleteMessageBatch", DENIED),
+        exits: (1, Some(1)),
+    },
+    Missing {
+        action: "sqs:ChangeMessageVisibility",
+        resource: QUEUE_ARN,
+        is_advised: false,
+        take: |world| without(world, "ChangeMessageVisibilityBatch", DENIED),
+        // Nothing takes long here.
+        exits: (0, Some(0)),
+    },
+    Missing {
+        action: "s3:GetObject",
+        resource: "arn:aws:s3:::logs/AWSLogs/*",
+        is_advised: false,
+        take: |world| refuse_object(world, &Fault::denied()),
+        exits: (3, None),
+    },
+    Missing {
+        action: "kms:Decrypt",
+        resource: "arn:aws:kms:eu-west-1:123456789012:key/4f5e",
+        is_advised: false,
+        take: |world| refuse_object(world, &Fault::key_denied()),
+        exits: (3, None),
+    },
+];
+
+impl Missing {
+    /// Returns the ways in which a permission is named: in a sentence, and in a statement.
+    fn names(&self) -> [String; 2] {
+        let Self { action, resource, .. } = self;
+        [
+            format!("requires {action} on {resource}"),
+            format!("\"Action\":\"{action}\",\"Resource\":\"{resource}\""),
+        ]
+    }
+
+    /// Checks that a run has named the permission once, and ended with its exit code.
+    fn assert_named(&self, command: &str, code: Option<i32>, said: &str) {
+        let [sentence, statement] = self.names();
+        let Self { action, exits: (exit, _), .. } = self;
+        assert_eq!(code, Some(*exit), "{command} without {action}: {said}");
+        if *action == "sqs:ChangeMessageVisibility" {
+            return;
+        }
+        assert_eq!(said.matches(&sentence).count(), 1, "{command} without {action}: {said}");
+        let statements = usize::from(self.is_advised);
+        assert_eq!(
+            said.matches(&statement).count(),
+            statements,
+            "{command} without {action}: {said}"
+        );
+    }
+}
+
+#[test]
+fn each_missing_permission_is_named_once_and_loses_nothing() {
+    for missing in MISSING {
+        // One that only warns goes on following.
+        let ends = missing.exits.0 == 1;
+        for follow in [&[][..], &["--follow"]].into_iter().take(1 + usize::from(ends)) {
+            let world = QueueWorld::new();
+            world.queue.send(&from_event_bus(&event(0)));
+            world.deliver("a", 1..3);
+            (missing.take)(&world);
+            let outcome = world.load(&[QUEUE]).with(follow).run();
+            missing.assert_named("load", outcome.code, &outcome.stderr);
+            world.queue.state().denied.clear();
+            world.s3.change(BUCKET, |bucket| bucket.always.clear());
+            world.queue.expire_all();
+            world.load(&[QUEUE]).run().exits(0);
+            assert_eq!((world.engine.ids(), world.queue.len()), (ids(0..3), 0));
+            assert_eq!(world.engine.count(), 3);
+        }
+    }
+}
+
+#[test]
+fn the_doctor_names_each_missing_permission_that_it_can_know() {
+    for missing in MISSING {
+        let Missing { action, exits: (_, exit), .. } = missing;
+        let world = QueueWorld::new();
+        world.queue.state().max_receives = Some(5);
+        world.queue.send(&from_event_bus(&event(0)));
+        world.deliver("a", 1..3);
+        (missing.take)(&world);
+        let outcome = world.load(&[QUEUE]).instead("doctor").run();
+        assert_eq!(outcome.code, Some(exit.unwrap_or_default()), "{action}: {}", outcome.stdout);
+        let [sentence, statement] = missing.names();
+        let times = usize::from(exit.is_some());
+        assert_eq!(
+            outcome.stdout.matches(&sentence).count(),
+            times,
+            "{action}: {}",
+            outcome.stdout
+        );
+        assert_eq!(
+            outcome.stdout.matches(&statement).count(),
+            times,
+            "{action}: {}",
+            outcome.stdout
+        );
+        assert_eq!((world.queue.len(), world.queue.state().received), (2, 0), "{action}");
+    }
+}
+
+#[test]
+fn search_and_watch_name_each_missing_permission_once_too() {
+    for missing in MISSING {
+        let (world, watch) = (QueueWorld::new(), Watch::new());
+        world.queue.send(&from_event_bus(&created(0, "alice", 5)));
+        world.deliver("a", 1..3);
+        (missing.take)(&world);
+        let ended = watch.command(&world, &["--in", QUEUE]).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap().replace("\\\"", "\"");
+        missing.assert_named("watch", ended.status.code(), &said);
+        world.queue.state().denied.clear();
+        world.s3.change(BUCKET, |bucket| bucket.always.clear());
+        world.queue.expire_all();
+        let ended = watch.command(&world, &["--in", QUEUE]).output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+        assert_eq!((watch.hook.events().len(), world.queue.len()), (1, 0), "{}", missing.action);
+
+        let world = QueueWorld::new();
+        world.queue.send(&from_event_bus(&event(0)));
+        world.deliver("a", 1..3);
+        (missing.take)(&world);
+        let search = || {
+            let mut command = Command::new(PROGRAM);
+            command.args(["search", "ec2:RunInstances", "--in", QUEUE]).env_clear();
+            command.env("HOME", world.desk.path("home")).envs(world.environment());
+            command.output().unwrap()
+        };
+        let ended = search();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        missing.assert_named("search", ended.status.code(), &said);
+        world.queue.state().denied.clear();
+        world.s3.change(BUCKET, |bucket| bucket.always.clear());
+        world.queue.expire_all();
+        search();
+        assert_eq!(world.queue.len(), 0, "{}", missing.action);
+    }
+}
+
+#[test]
+fn a_queue_that_cannot_be_opened_ends_a_run_of_several_sources_and_the_doctor_knows_it() {
+    let world = QueueWorld::new();
+    world.put("a", 0..2);
+    let sources = [QUEUE, "s3://logs"];
+    let doctor = || world.load(&sources).instead("doctor").run();
+    doctor().exits(0);
+    without(&world, "GetQueueUrl", DENIED);
+    world.load(&sources).run().exits(1);
+    let said = doctor().exits(1).stdout;
+    assert!(said.ends_with("this load cannot run: 1 problem\n"), "{said}");
+}
 
 #[test]
 fn a_missing_permission_is_named_and_exit_1() {

@@ -19,8 +19,8 @@ use crate::{
     report::format,
     shutdown::shutdown_channel,
     source::{
-        S3Source, SourceEvent, for_each_event,
-        queue::QueueAttributes,
+        self, S3Source, SourceEvent, for_each_event,
+        queue::{AcknowledgementProblems, QueueAttributes, QueueClient},
         s3::{Address, S3Options},
     },
 };
@@ -228,7 +228,8 @@ impl Doctor<'_> {
 }
 
 impl Doctor<'_> {
-    /// Checks the attributes of each queue. No message is received, because each receive counts towards the dead-letter queue.
+    /// Checks each queue. No message is received, because each receive counts towards the dead-letter queue. A queue that cannot be
+    /// opened ends a run, whatever other sources it has.
     async fn queues(&mut self, session: &Session) -> Result<(), Failure> {
         let session = match queue_session(&self.reading.aws, session).await {
             Ok(session) => session,
@@ -237,16 +238,15 @@ impl Doctor<'_> {
         for (_, address) in &self.reading.sources.queues {
             let name = address.to_string();
             match open_queue(&session, address).await {
-                Ok(OpenedQueue { attributes: Ok(attributes), .. }) => {
-                    self.any_source_readable = true;
-                    self.queue(&name, &attributes)?;
+                Ok(OpenedQueue { client, attributes }) => {
+                    match attributes {
+                        Ok(attributes) => self.queue(&name, &attributes)?,
+                        // The load assumes a visibility timeout.
+                        Err(error) => self.report_problem(Severity::Warning, &error.into())?,
+                    }
+                    self.acknowledging(&name, &client).await?;
                 }
-                Ok(OpenedQueue { attributes: Err(error), .. }) => {
-                    // The load assumes a visibility timeout.
-                    self.any_source_readable = true;
-                    self.report_problem(Severity::Warning, &error.into())?;
-                }
-                Err(error) => self.report_problem(Severity::Warning, &error.into())?,
+                Err(error) => self.report_problem(Severity::Failure, &error.into())?,
             }
         }
         Ok(())
@@ -265,6 +265,30 @@ impl Doctor<'_> {
             pass(name, &why)?;
         }
         Ok(())
+    }
+
+    /// Checks whether messages of a queue may be deleted, extended and released.
+    async fn acknowledging(&mut self, name: &str, queue: &QueueClient) -> Result<(), Failure> {
+        let failure = |error| -> Failure {
+            source::Error::Queue { name: name.to_owned(), source: Box::new(error) }.into()
+        };
+        let AcknowledgementProblems { deleting, extending } =
+            queue.acknowledgement_problems().await;
+        let passed = match (deleting.is_none(), extending.is_none()) {
+            (true, true) => "messages can be deleted, extended and released",
+            (true, false) => "messages can be deleted",
+            (false, true) => "messages can be extended and released",
+            (false, false) => "",
+        };
+        if !passed.is_empty() {
+            let untried = "receiving is not tried, because each receive counts";
+            pass(name, &format!("{passed}; {untried}"))?;
+        }
+        match deleting {
+            None => self.any_source_readable = true,
+            Some(error) => self.report_problem(Severity::Failure, &failure(error))?,
+        }
+        extending.map_or(Ok(()), |error| self.report_problem(Severity::Warning, &failure(error)))
     }
 }
 

@@ -102,7 +102,18 @@ pub(in crate::cli) async fn open_queue(
     let endpoint = session.endpoint("sqs").or_else(|| address.endpoint());
     let client = session.sqs(&region, address.endpoint().as_deref());
     let client = QueueClient::open(client, address, &region, endpoint.as_deref());
-    let client = client.await.map_err(failed)?;
+    let client = match client.await {
+        Ok(client) => client,
+        Err(error) if error.has_unknown_account() => {
+            // It is that of the credentials, which were not needed to be known until now.
+            let identity = session.identity().await;
+            return Err(failed(match identity {
+                Ok(identity) => error.in_account(&identity.account),
+                Err(_) => error,
+            }));
+        }
+        Err(error) => return Err(failed(error)),
+    };
     let attributes = match client.attributes().await {
         Ok(attributes) => Ok(attributes),
         Err(error) if error.missing_permission.is_some() => Err(failed(error)),

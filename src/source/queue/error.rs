@@ -13,6 +13,9 @@ use crate::{
     source::s3::MissingPermission,
 };
 
+/// The account in the ARN of a queue whose account is not known.
+const UNKNOWN_ACCOUNT: &str = ":ACCOUNT:";
+
 /// A failed request to a queue.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
@@ -54,6 +57,22 @@ impl QueueError {
         Self::new(ServiceError::from_sdk(error), request)
     }
 
+    /// Returns whether it names a queue whose account is not known.
+    pub fn has_unknown_account(&self) -> bool {
+        self.service_error.status.is_some() && self.reason.contains(UNKNOWN_ACCOUNT)
+    }
+
+    /// Names the account of the queue, if it was not known.
+    #[must_use]
+    pub fn in_account(mut self, account: &str) -> Self {
+        let known = |text: &str| text.replace(UNKNOWN_ACCOUNT, &format!(":{account}:"));
+        self.reason = known(&self.reason);
+        if let Some(missing) = &mut self.missing_permission {
+            missing.resource = known(&missing.resource);
+        }
+        self
+    }
+
     fn new(service_error: ServiceError, request: QueueRequest<'_>) -> Self {
         let missing_permission = missing_permission(&service_error, request);
         let reason = reason(&service_error, request, missing_permission.as_ref());
@@ -91,8 +110,10 @@ fn missing_permission(
         let key = key_arn(&error.message).unwrap_or("the KMS key of the queue").to_owned();
         return Some(MissingPermission { action: "kms:Decrypt", resource: key });
     }
+    let resource = error.denied_resource().filter(|resource| resource.contains(":sqs:"));
+    let resource = resource.unwrap_or(request.arn).to_owned();
     matches!(error.kind, ErrorKind::AccessDenied { .. })
-        .then(|| MissingPermission { action: request.action, resource: request.arn.to_owned() })
+        .then_some(MissingPermission { action: request.action, resource })
 }
 
 /// Returns the ARN of the KMS key, if a message names it.
@@ -170,6 +191,22 @@ mod tests {
             let key = error(400, code, kind, message).missing_permission.unwrap();
             assert_eq!(key.action, "kms:Decrypt");
             assert_eq!(key.resource, "arn:aws:kms:eu-west-1:111122223333:key/k");
+        }
+    }
+
+    #[test]
+    fn a_denial_names_the_queue_that_sqs_names() {
+        let unknown = QueueRequest { arn: "arn:aws:sqs:eu-west-1:ACCOUNT:trail", ..REQUEST };
+        let named = "User: arn:aws:iam::111122223333:user/x is not authorized to perform: sqs:getqueueurl on resource: \
+                     arn:aws:sqs:eu-west-1:111122223333:trail because no identity-based policy allows the action";
+        for message in [named, "Access to the resource is denied."] {
+            let kind = ErrorKind::AccessDenied { action: None };
+            let service = error(403, "AccessDenied", kind, message).service_error;
+            let error = QueueError::new(service, unknown);
+            assert_eq!(error.has_unknown_account(), message != named);
+            let error = error.in_account("111122223333");
+            assert_eq!(error.missing_permission.unwrap().resource, REQUEST.arn);
+            assert!(error.reason.ends_with(REQUEST.arn), "{}", error.reason);
         }
     }
 

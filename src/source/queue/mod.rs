@@ -17,11 +17,13 @@
 //! |---|---|
 //! | [`address`] | how queues are named |
 //! | [`client`], [`error`] | requests, and what a failed one means |
+//! | [`access`] | whether messages may be deleted, extended and released |
 //! | [`attributes`] | the settings of a queue, and what is wrong with them |
 //! | `tracker` | pure: which messages are in flight, and what becomes of each |
 //! | `intake` | how many messages are received at a time, what is read for them, and when the source ends |
 //! | `acknowledger` | which messages are extended, deleted and released, and what is reported |
 
+mod access;
 mod acknowledger;
 pub mod address;
 pub mod attributes;
@@ -36,6 +38,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 pub use self::{
+    access::AcknowledgementProblems,
     acknowledger::{Acknowledger, QueueReport},
     address::{QueueAddress, QueueAddressError},
     attributes::{QueueAttributes, Redrive, Weakness},
