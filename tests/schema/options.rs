@@ -203,3 +203,23 @@ fn count(value: &Value, key: &str) -> usize {
         _ => 0,
     }
 }
+
+#[test]
+fn a_format_that_an_output_does_not_have_is_a_usage_error() {
+    for (option, formats) in [
+        ("--custodian", &["yaml"][..]),
+        ("--rule", &["yaml"]),
+        ("--sample", &["json"]),
+        ("--query", &["tree", "json", "yaml"]),
+    ] {
+        for format in ["tree", "json", "yaml", "table", "markdown"] {
+            let output = schema(&["iam.CreatePolicy", option, "--format", format]);
+            let expected = if formats.contains(&format) { 0 } else { 2 };
+            assert_eq!(output.status.code(), Some(expected), "{option} {format}");
+            if expected == 2 {
+                let text = messages(&output);
+                assert!(text.contains(option) && text.contains("it prints "), "{text}");
+            }
+        }
+    }
+}

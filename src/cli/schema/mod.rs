@@ -183,6 +183,7 @@ pub enum SchemaFormat {
 /// Returns a [`Failure`] if the name is unknown, or models or logs cannot be read.
 pub(super) fn run(args: &SchemaArgs, environment: &Environment, log: &Log) -> Result<(), Failure> {
     args.logs.check()?;
+    args.check_format()?;
     let catalog = Catalog::open(args.models.as_deref(), environment)?;
     let format = args.format.unwrap_or_else(|| {
         if environment.output.columns.is_some() { SchemaFormat::Tree } else { SchemaFormat::Json }
@@ -219,6 +220,24 @@ pub(super) fn run(args: &SchemaArgs, environment: &Environment, log: &Log) -> Re
 }
 
 impl SchemaArgs {
+    /// Rejects a format that what is printed instead of fields does not have.
+    fn check_format(&self) -> Result<(), Failure> {
+        use SchemaFormat::{Json, Tree, Yaml};
+        let SkeletonArgs { custodian, rule, sample, query } = self.skeletons;
+        let (option, formats, printed): (&str, &[SchemaFormat], &str) = match () {
+            () if custodian => ("--custodian", &[Yaml], "YAML"),
+            () if rule => ("--rule", &[Yaml], "YAML"),
+            () if sample => ("--sample", &[Json], "JSON"),
+            () if query => ("--query", &[Tree, Json, Yaml], "text (tree), JSON or YAML"),
+            () => return Ok(()),
+        };
+        if self.format.is_none_or(|format| formats.contains(&format)) {
+            return Ok(());
+        }
+        Err(Failure::usage(format!("'{option}' does not have this '--format'"))
+            .hint(format!("it prints {printed}; remove --format")))
+    }
+
     /// Fails if an option needs an operation, and none was named.
     fn require_operation(&self) -> Result<(), Failure> {
         let SkeletonArgs { custodian, rule, sample, query } = self.skeletons;
