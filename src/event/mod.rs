@@ -15,6 +15,8 @@ mod index;
 mod partition_result;
 mod source_observation;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 pub use alert::{Alert, DecidedMatches, MatchBatch, NewMatch, RuleDecisions, Severity};
@@ -163,6 +165,8 @@ pub struct Receipt {
     pub indices: Vec<IndexCount>,
     /// Documents that could not be indexed.
     pub dead_letters: Vec<DeadLetter>,
+    /// Number of documents that were left out because all events of their index are older than the retention, by index.
+    pub expired: BTreeMap<String, u64>,
     /// Matches of rules in the records of the batch.
     pub matches: MatchBatch,
 }
@@ -176,5 +180,10 @@ impl Receipt {
     /// Returns the number of documents that their index already held.
     pub fn duplicates(&self) -> u64 {
         self.indices.iter().map(|one| one.duplicates).sum()
+    }
+
+    /// Returns the number of documents that were left out because they are older than the retention.
+    pub fn expired(&self) -> u64 {
+        self.expired.values().sum()
     }
 }

@@ -193,6 +193,20 @@ pub struct RecordTotals {
     pub newest_event: i64,
 }
 
+impl RecordTotals {
+    /// Returns these totals without a part of them.
+    #[must_use]
+    pub fn without(self, part: Self) -> Self {
+        Self {
+            records: self.records.saturating_sub(part.records),
+            bytes: self.bytes.saturating_sub(part.bytes),
+            rewritten: self.rewritten.saturating_sub(part.rewritten),
+            undated: self.undated.saturating_sub(part.undated),
+            newest_event: if part.records == self.records { 0 } else { self.newest_event },
+        }
+    }
+}
+
 impl AddAssign for RecordTotals {
     fn add_assign(&mut self, more: Self) {
         self.records += more.records;
@@ -249,6 +263,20 @@ impl Metrics {
         self.add(source, &self.bytes_read, |of| &of.bytes_read, amount.bytes);
         self.rewritten.fetch_add(amount.rewritten, Relaxed);
         self.undated.fetch_add(amount.undated, Relaxed);
+    }
+
+    /// Counts records that were read as older than the retention: the sink found out that their index has expired.
+    pub fn move_to_expired(&self, source: usize, amount: RecordTotals) {
+        let subtract = |counter: &AtomicU64, amount| counter.fetch_sub(amount, Relaxed);
+        if let Some(of) = self.sources.get(source) {
+            subtract(&of.records, amount.records);
+            subtract(&of.bytes_read, amount.bytes);
+        }
+        subtract(&self.read, amount.records);
+        subtract(&self.bytes_read, amount.bytes);
+        subtract(&self.rewritten, amount.rewritten);
+        subtract(&self.undated, amount.undated);
+        self.expired.fetch_add(amount.records, Relaxed);
     }
 
     /// Counts records that are settled. The number of settled documents itself is counted from the engine's responses.

@@ -68,6 +68,11 @@ pub enum Cause {
         /// What is wrong with the response.
         reason: String,
     },
+    /// The index was deleted during the run, and the engine created it again without the template.
+    #[error(
+        "it was deleted during the run and created again without trailload's template, so it maps fields dynamically"
+    )]
+    CreatedWithoutTemplate,
 }
 
 impl Cause {
@@ -77,7 +82,7 @@ impl Cause {
             Self::ErrorResponse { status, .. }
             | Self::Redirect { status, .. }
             | Self::UnexpectedResponse { status, .. } => Some(*status),
-            Self::Connection { .. } => None,
+            Self::Connection { .. } | Self::CreatedWithoutTemplate => None,
         }
     }
 

@@ -23,6 +23,8 @@ pub enum RefusalReason {
     DataStream,
     /// An ingest pipeline is missing, or no node can run it.
     Pipeline,
+    /// An index template is composed of the component template that was to be deleted.
+    ComponentInUse,
     /// A template was refused for another reason.
     Template,
     /// The resource does not exist.
@@ -148,6 +150,8 @@ impl RefusalReason {
             Self::SamePriority
         } else if reason.contains("data stream") {
             Self::DataStream
+        } else if reason.contains("still in use by index templates") {
+            Self::ComponentInUse
         } else if reason.contains("shards open") {
             Self::ShardLimit
         } else if reason.starts_with("pipeline with id [") {
@@ -192,6 +196,10 @@ impl RefusalReason {
             Self::Pipeline => {
                 "create the ingest pipeline and assign the ingest role to a node, or remove the pipeline from the \
                  index settings (index.default_pipeline, index.final_pipeline)"
+            }
+            Self::ComponentInUse => {
+                "an index template needs it: if a load that runs has installed its templates again, stop the load; if the \
+                 index template is your own, remove the component from its 'composed_of'; then run the same command again"
             }
             Self::Template => {
                 "it may contradict another template: 'trailload doctor' lists those that match the same \

@@ -88,7 +88,7 @@ fn setup_asks_elasticsearch_for_what_its_role_allows_and_for_all_of_it() {
 }
 
 /// Starts a server that asks an engine, unless `answer` has an answer of its own.
-fn before(
+pub(super) fn before(
     corner: &Corner,
     answer: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static,
 ) -> Server {

@@ -3,6 +3,7 @@
 mod access;
 mod alerting;
 mod dashboards;
+mod during_load;
 mod engines;
 mod lifecycle;
 mod retention;

@@ -56,7 +56,7 @@ pub(super) async fn check_before_run(
     for change in &changes {
         log_change(change, log);
     }
-    accept_expired(plan, engine, &mut indices, log);
+    accept_expired(plan, engine.retention(), &mut indices, log);
     if let Some(pattern) = &plan.accept_missing {
         for (name, missing) in indices.accept(|name| matches(pattern, name), now) {
             let documents = format::plural(missing.documents, "document");
@@ -84,7 +84,10 @@ pub(super) async fn check_after_run(
     if plan.reload {
         changes.extend(indices.confirm_reload(&reloaded(plan, &indices), &inventory));
     }
-    accept_expired(plan, engine, &mut indices, log);
+    // `trailload setup` may have been run since this run began.
+    let retention =
+        if indices.missing.is_empty() { None } else { engine.current_retention().await? };
+    accept_expired(plan, retention, &mut indices, log);
     for change in &changes {
         log_change(change, log);
     }
@@ -92,8 +95,13 @@ pub(super) async fn check_after_run(
 }
 
 /// Accepts that indices are gone whose events are older than the retention.
-fn accept_expired(plan: &Plan, engine: &Engine, indices: &mut LoadedIndices, log: &Log) {
-    let Some(retention) = engine.retention() else { return };
+fn accept_expired(
+    plan: &Plan,
+    retention: Option<Retention>,
+    indices: &mut LoadedIndices,
+    log: &Log,
+) {
+    let Some(retention) = retention else { return };
     let now = environment::now();
     let is_expired = has_expired(plan, retention, now);
     for (name, missing) in indices.accept(is_expired, now.as_millisecond()) {

@@ -25,7 +25,7 @@ use super::{
         time::{Moment, SearchTime},
     },
     dashboards_endpoint::dashboards_target,
-    environment::Environment,
+    environment::{self, Environment},
     failure::Failure,
 };
 use crate::{
@@ -140,6 +140,7 @@ impl Plan {
         target.index_by = self.index_by;
         target.force = self.force;
         target.max_fields = self.max_fields;
+        target.clock = Some(environment::now);
         if self.check_duplicates {
             target.duplicates = sink::DuplicateHandling::Compare;
         }

@@ -109,16 +109,43 @@ impl EnginePlan {
         engine: &EngineSetup,
         outcome: &mut SetupOutcome,
     ) -> Result<(), Failure> {
+        let mut deleted = Vec::new();
         for change in self.changes.iter().filter(|change| !change.requests.is_empty()) {
             match engine.apply(change).await {
-                Ok(()) => outcome.done(&change.action),
+                Ok(()) => {
+                    outcome.done(&change.action);
+                    deleted.extend(Some(change).filter(|change| change.action == Action::Delete));
+                }
                 Err(error) => match refusal(error)? {
                     Refusal(failure) => outcome.failed(&failure, setup.log),
                 },
             }
         }
-        Ok(())
+        if setup.args.remove {
+            name_what_came_back(engine, &deleted, outcome).await
+        } else {
+            Ok(())
+        }
     }
+}
+
+/// Names the deleted objects that are there again: a load that runs installs its templates before it creates an index.
+async fn name_what_came_back(
+    engine: &EngineSetup,
+    deleted: &[&Change],
+    outcome: &mut SetupOutcome,
+) -> Result<(), Failure> {
+    if deleted.is_empty() {
+        return Ok(());
+    }
+    for found in engine.plan_removal().await? {
+        let is_same = |change: &&Change| change.kind == found.kind && change.name == found.name;
+        if deleted.iter().copied().any(|change| is_same(&change)) {
+            let reason = "it was created again, by a load that runs: stop it, then run the same command again";
+            outcome.plan(&Action::Blocked(reason.to_owned()), describe(&found))?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the usage error for periods of which one is given and the other is recorded in the engine.

@@ -35,9 +35,13 @@ pub(super) async fn enforce(
     if setup.args.dry_run {
         return outcome.line("dry run: nothing was deleted");
     }
+    let mut deleted = Vec::new();
     for index in &plan.expired {
         match engine.delete_index(index).await {
-            Ok(_) => outcome.done(&Action::Delete),
+            Ok(_) => {
+                outcome.done(&Action::Delete);
+                deleted.push(index);
+            }
             Err(Error::Denied { status: 403, url, action, source }) => {
                 let missing = missing_privilege(&source);
                 let error = Error::Denied { status: 403, url, action, source };
@@ -46,6 +50,19 @@ pub(super) async fn enforce(
             }
             Err(error @ Error::Refused { .. }) => outcome.failed(&refused(error), setup.log),
             Err(error) => return Err(error.into()),
+        }
+    }
+    if !deleted.is_empty() {
+        // A load that runs had documents of an index on their way.
+        let after = engine.expired_indices(retention, setup.now).await?;
+        let expired = after.map(|plan| plan.expired).unwrap_or_default();
+        for index in expired.iter().filter(|index| deleted.iter().any(|one| one.name == index.name))
+        {
+            let reason = "a load that runs created it again: run the same command again when the load has ended";
+            outcome.plan(
+                &Action::Blocked(reason.to_owned()),
+                format_args!("index '{}'", index.name),
+            )?;
         }
     }
     outcome.print_totals()

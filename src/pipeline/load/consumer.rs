@@ -103,8 +103,10 @@ impl<S> LoadConsumer<S> {
     /// Adds a receipt and the totals of its records to the metrics.
     fn count(&self, receipt: &Receipt, totals: &[SourceTotals]) {
         let metrics = &self.context.metrics;
-        for SourceTotals { source_number, totals } in totals {
-            metrics.add_settled(*source_number, *totals);
+        let expired = proportional_totals(totals, receipt.expired());
+        for (SourceTotals { source_number, totals }, expired) in totals.iter().zip(expired) {
+            metrics.move_to_expired(*source_number, expired.totals);
+            metrics.add_settled(*source_number, totals.without(expired.totals));
         }
         metrics.created.fetch_add(receipt.created(), Relaxed);
         metrics.duplicates.fetch_add(receipt.duplicates(), Relaxed);

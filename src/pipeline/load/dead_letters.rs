@@ -241,6 +241,7 @@ impl ResendBatch {
 
 /// Returns the result of every document that was sent.
 fn outcome(sent: Vec<SentDocument>, receipt: Receipt) -> RetryOutcome {
+    let expired = receipt.expired;
     let rejected: HashMap<(String, String), (DeadLetterCause, String)> = receipt
         .dead_letters
         .into_iter()
@@ -250,6 +251,8 @@ fn outcome(sent: Vec<SentDocument>, receipt: Receipt) -> RetryOutcome {
     for (document, dead_letter) in sent {
         match rejected.get(&document) {
             Some((cause, reason)) => retried.rejected.push((dead_letter, *cause, reason.clone())),
+            // It stays a dead letter, as if it had not been sent.
+            None if expired.contains_key(&document.0) => {}
             None => retried.settled.push(dead_letter),
         }
     }

@@ -31,7 +31,7 @@ use super::duplicates::{Duplicate, DuplicateComparer};
 use super::fallback::{Fallback, Rewriters};
 use super::mapping::Mappings;
 use super::retry::{RetryContext, RetryState};
-use crate::event::{Batch, DeadLetter, DeadLetterCause, Entry, IndexCount, Receipt};
+use crate::event::{Batch, DeadLetter, DeadLetterCause, Entry, IndexCount, Receipt, TargetIndex};
 use crate::limit::ConcurrencyLimiter;
 use crate::normalize::FieldRegistry;
 use crate::report::Metrics;
@@ -98,6 +98,13 @@ struct BulkWrite<'a> {
     retry: RetryState<'a>,
 }
 
+/// Why an index gets no documents.
+enum Exclusion {
+    Unwritable(Cause),
+    /// All its events are older than the retention.
+    Expired,
+}
+
 /// Collects the documents of a response that are sent again.
 struct Resend<'a> {
     fallback: Fallback<'a>,
@@ -108,7 +115,7 @@ struct Resend<'a> {
 
 impl<'a> BulkWrite<'a> {
     async fn run(mut self) -> Result<(), Error> {
-        self.exclude_unwritable_indices();
+        self.exclude_indices();
         self.rewrite_for_indices().await;
         while let Some(request) = self.requests.pop() {
             if request.body.len() >= self.writer.too_large.load(Ordering::Relaxed) {
@@ -123,20 +130,29 @@ impl<'a> BulkWrite<'a> {
         Ok(())
     }
 
-    /// Turns the documents of indices that are known to accept none into dead letters.
-    fn exclude_unwritable_indices(&mut self) {
+    /// Turns the documents of indices that are known to accept none into dead letters, and leaves out those of expired
+    /// indices.
+    fn exclude_indices(&mut self) {
         let Some(mappings) = &self.writer.mappings else { return };
-        let targets = self.batch.targets.iter();
-        let unwritable: Vec<_> =
-            targets.map(|target| mappings.unwritable_cause(&target.index)).collect();
-        if unwritable.iter().all(Option::is_none) {
+        let exclusion = |target: &TargetIndex| match mappings.unwritable_cause(&target.index) {
+            Some(cause) => Some(Exclusion::Unwritable(cause)),
+            None if mappings.has_expired(&target.index) => Some(Exclusion::Expired),
+            None => None,
+        };
+        let excluded: Vec<_> = self.batch.targets.iter().map(exclusion).collect();
+        if excluded.iter().all(Option::is_none) {
             return;
         }
         let whole = BulkRequest::from_batch(self.batch);
         let mut builder = BulkRequestBuilder::default();
         for document in &whole.documents {
-            match &unwritable[usize::from(self.batch.entries[document.entry].index)] {
-                Some(cause) => {
+            let index = usize::from(self.batch.entries[document.entry].index);
+            match &excluded[index] {
+                Some(Exclusion::Expired) => {
+                    let name = self.batch.targets[index].index.clone();
+                    *self.receipt.expired.entry(name).or_default() += 1;
+                }
+                Some(Exclusion::Unwritable(cause)) => {
                     let letter = dead_letters::for_unwritable_index(self.batch, document, cause);
                     self.receipt.dead_letters.push(letter);
                 }

@@ -157,6 +157,19 @@ pub(super) async fn fetch_index(
         .map(|index| index.held))
 }
 
+/// Returns the UUIDs of those of these indices that exist, by name. `None` if the engine does not report them.
+pub(super) async fn fetch_uuids(
+    api: &ApiClient<'_>,
+    names: &[&str],
+) -> Result<Option<BTreeMap<String, String>>, Error> {
+    let path = format!("{}?{ALL_INDICES}", paths::settings(names, &["index.uuid"]));
+    let Some(indices) = get_object(api, &path).await? else { return Ok(None) };
+    let uuid =
+        |settings: &Value| Some(settings.pointer("/settings/index/uuid")?.as_str()?.to_owned());
+    let uuids = indices.iter().filter_map(|(name, settings)| Some((name.clone(), uuid(settings)?)));
+    Ok(Some(uuids.collect()))
+}
+
 /// Checks that documents can be written to the names of this run, and that existing indices cover the same periods.
 ///
 /// `recorded` is the period that the index template records. Where there is none, because the template is missing or

@@ -18,19 +18,20 @@
 
 mod end_of_run;
 mod field_update;
+mod presence;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::Instant;
 
 use super::api::ApiClient;
 use super::client::{Client, Method};
-use super::inventory;
 use super::issues::{self, EngineIssue};
 use super::paths;
 use super::properties;
@@ -48,6 +49,9 @@ use crate::sink::refusal::RefusalReason;
 /// cause come by the thousand.
 const PIPELINES_TTL: Duration = Duration::from_secs(10);
 
+/// How often templates are restored while somebody deletes them: `trailload setup --remove` takes some requests.
+const RESTORE_ATTEMPTS: usize = 5;
+
 /// The mappings of all indices written to.
 pub(super) struct Mappings {
     pending: PendingTemplates,
@@ -62,6 +66,9 @@ pub(super) struct Mappings {
     indices: TrackedIndices,
     /// The indices before this run, if the engine reports them.
     initial_inventory: Option<Inventory>,
+    /// Held by the batch that looks whether indices are still there.
+    looking: Mutex<()>,
+    clock: Option<fn() -> Timestamp>,
     log: Log,
     metrics: Arc<Metrics>,
 }
@@ -97,9 +104,16 @@ impl Mappings {
             lacks_age_setting: AtomicBool::new(false),
             indices: TrackedIndices::default(),
             initial_inventory,
+            looking: Mutex::default(),
+            clock: None,
             log,
             metrics,
         }
+    }
+
+    /// Returns these mappings with a clock that tells which indices have expired.
+    pub(super) fn with_clock(self, clock: Option<fn() -> Timestamp>) -> Self {
+        Self { clock, ..self }
     }
 
     /// Returns the templates that had to be written when the engine was connected to.
@@ -154,7 +168,9 @@ impl Mappings {
         self.install(api).await?;
         let is_unprepared = |target: &&TargetIndex| {
             let index = self.indices.get(&target.index);
-            !index.has_fields(target.required_fields) && index.unwritable.get().is_none()
+            !index.has_fields(target.required_fields)
+                && index.unwritable.get().is_none()
+                && !index.has_expired()
         };
         let unprepared = targets.iter().filter(is_unprepared);
         try_join_all(unprepared.map(|target| self.prepare_or_mark_unwritable(api, target))).await?;
@@ -187,7 +203,7 @@ impl Mappings {
             Some(template) => self.merge_template(&template),
             None => self.restore_templates(api).await?,
         }
-        let (capacity, known) = match index.fields() {
+        let prepared = match index.fields() {
             FieldsReady::Full => return Ok(()),
             FieldsReady::Unknown => self.ensure_index(api, name, &mut live).await?,
             FieldsReady::Count(present) => {
@@ -198,10 +214,11 @@ impl Mappings {
                     Err(error) if is_index_missing(&error) => {
                         self.recreate_index(api, name, &mut live).await?
                     }
-                    capacity => (capacity?, known),
+                    capacity => Some((capacity?, known)),
                 }
             }
         };
+        let Some((capacity, known)) = prepared else { return Ok(()) };
         let fields = match capacity {
             FieldCapacity::Left => FieldsReady::Count(known),
             FieldCapacity::Full => FieldsReady::Full,
@@ -217,24 +234,37 @@ impl Mappings {
         api: &ApiClient<'_>,
         name: &str,
         live: &mut MutexGuard<'_, LiveMapping>,
-    ) -> Result<(FieldCapacity, u32), Error> {
-        self.log.warn(name, "was deleted during the run; creating it again");
+    ) -> Result<Option<(FieldCapacity, u32)>, Error> {
+        self.indices.get(name).forget();
         self.ensure_index(api, name, live).await
     }
 
     /// Installs the templates again if they were deleted during the run: an index created without them would map fields
     /// dynamically.
     pub(super) async fn restore_templates(&self, api: &ApiClient<'_>) -> Result<(), Error> {
-        if !templates::is_missing(api, self.templates()).await? {
-            return Ok(());
+        let mut refused = None;
+        for _ in 0..RESTORE_ATTEMPTS {
+            if !templates::is_missing(api, self.templates()).await? {
+                return Ok(());
+            }
+            self.log.warn(
+                api.address(),
+                format_args!(
+                    "index template '{}' was deleted during the run; installing it again",
+                    self.templates().prefix()
+                ),
+            );
+            match self.install_missing_templates(api).await {
+                // A component template that was there a moment ago was deleted too.
+                Err(error @ Error::Refused { status: 400, .. }) => refused = Some(error),
+                installed => return installed,
+            }
         }
-        self.log.warn(
-            api.address(),
-            format_args!(
-                "index template '{}' was deleted during the run; installing it again",
-                self.templates().prefix()
-            ),
-        );
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Installs the index template, and those of its component templates that are missing.
+    async fn install_missing_templates(&self, api: &ApiClient<'_>) -> Result<(), Error> {
         let templates = self.templates();
         let is_missing = async |name: String| {
             templates::fetch_component(api, &name).await.map(|existing| existing.is_none())
@@ -249,8 +279,7 @@ impl Mappings {
                 .then(templates::settings_template),
         };
         // The run may have begun before `trailload setup` was run, or before what it made was removed.
-        let setup = templates::fetch_component(api, &templates.setup_name()).await?;
-        let setup = setup.as_ref().and_then(SetupTemplate::from_component);
+        let setup = self.current_setup(api).await?;
         let templates = templates.clone().with_setup(setup);
         PendingTemplates::for_restore(&templates, missing).install(api, &self.log).await
     }
@@ -286,6 +315,11 @@ impl Mappings {
         self.indices.get(name).concrete_index()
     }
 
+    /// Returns whether all events of an index are older than the retention, which was found out during the run.
+    pub(super) fn has_expired(&self, name: &str) -> bool {
+        self.indices.get(name).has_expired()
+    }
+
     /// Returns why an index accepts no documents, if known.
     pub(super) fn unwritable_cause(&self, name: &str) -> Option<Cause> {
         self.indices.get(name).unwritable.get().cloned()
@@ -296,7 +330,12 @@ impl Mappings {
         if self.indices.get(name).unwritable.set(cause.clone()).is_err() {
             return;
         }
-        let hint = RefusalReason::from_cause(cause).hint().unwrap_or("see the engine's log");
+        let hint = match cause {
+            Cause::CreatedWithoutTemplate => {
+                "delete it; then load its events again as the end of the run says, and run 'trailload retry'"
+            }
+            _ => RefusalReason::from_cause(cause).hint().unwrap_or("see the engine's log"),
+        };
         self.log.warn(
             name,
             format_args!("accepts no documents ({cause}): they become dead letters; hint: {hint}"),
@@ -334,31 +373,36 @@ impl Mappings {
     }
 
     /// Creates an index if it does not exist, and adds the fields that it lacks. Returns how many discovered fields it was
-    /// prepared for.
+    /// prepared for; `None` if no documents are to be written to it.
     async fn ensure_index(
         &self,
         api: &ApiClient<'_>,
         name: &str,
         live: &mut MutexGuard<'_, LiveMapping>,
-    ) -> Result<(FieldCapacity, u32), Error> {
+    ) -> Result<Option<(FieldCapacity, u32)>, Error> {
+        let index = self.indices.get(name);
         let mut created_with = None;
-        let mut held =
-            self.initial_inventory.as_ref().and_then(|all| all.indices.get(name)).cloned();
-        if !self.fetch_mapping(api, name, live).await? {
-            self.restore_templates(api).await?;
-            created_with = self.create_index(api, name).await?;
-            if !self.fetch_mapping(api, name, live).await? {
-                self.log.debug(name, "was deleted right after it was created");
+        let exists = self.fetch_mapping(api, name, live).await?;
+        let is_new = !exists || index.identity.get().is_some();
+        if is_new {
+            // `trailload setup` may have been run since this run began.
+            let setup = self.current_setup(api).await?;
+            if self.leave_out_expired(name, setup.as_ref()) {
+                return Ok(None);
             }
-            held = None;
+            if !exists {
+                self.warn_if_deleted(name, &index);
+                self.restore_templates(api).await?;
+                created_with = self.create_index(api, name, setup.as_ref()).await?;
+                if !self.fetch_mapping(api, name, live).await? {
+                    self.log.debug(name, "was deleted right after it was created");
+                }
+            }
+            if live.is_foreign && !self.complete_mapping(api, name, live).await? {
+                return Ok(None);
+            }
         }
-        if held.is_none() && self.initial_inventory.is_some() {
-            held = inventory::fetch_index(api, name).await?;
-        }
-        if let Some(held) = held {
-            // The first identity of this run is kept, so that a replacement is noticed at the end.
-            let _ = self.indices.get(name).identity.set(held.identity);
-        }
+        self.identify(api, name, is_new).await?;
         self.warn_if_foreign(name, live);
         // Fields that the live mapping added to the registry count. Those that were discovered while the index was created
         // are for the next batches: this one need not wait for them.
@@ -366,7 +410,7 @@ impl Mappings {
         let mut wanted = self.templates().core()["properties"].clone();
         properties::merge(&mut wanted, &self.fields.properties(0, known));
         let missing = properties::missing(&wanted, &live.mapping["properties"]);
-        Ok((self.add_fields(api, name, &missing, live).await?, known))
+        Ok(Some((self.add_fields(api, name, &missing, live).await?, known)))
     }
 
     /// Reads the live mapping and merges it into the field registry, unless it is foreign. Returns whether the index exists.
@@ -421,16 +465,18 @@ impl Mappings {
 
     /// Creates an index with all known fields; the template determines everything else. Returns how many fields it was
     /// created with, unless another loader created it.
-    async fn create_index(&self, api: &ApiClient<'_>, name: &str) -> Result<Option<u32>, Error> {
+    async fn create_index(
+        &self,
+        api: &ApiClient<'_>,
+        name: &str,
+        setup: Option<&SetupTemplate>,
+    ) -> Result<Option<u32>, Error> {
         let action = format!("creating the index '{name}'");
         let known = self.fields.len();
         let fields = self.fields.properties(0, known);
         let mappings = json!({ "properties": fields });
         let has_fields = !properties::is_empty(&fields);
-        // `trailload setup` may have been run since this run began.
-        let setup = templates::fetch_component(api, &self.templates().setup_name()).await?;
-        let setup = setup.as_ref().and_then(SetupTemplate::from_component);
-        let settings = self.templates().index_settings(name, setup.as_ref());
+        let settings = self.templates().index_settings(name, setup);
         let settings = settings.filter(|_| !self.lacks_age_setting.load(Ordering::Relaxed));
         let mut bodies = Vec::new();
         if let Some(settings) = settings {
@@ -463,6 +509,15 @@ impl Mappings {
             400 if response.cause().code() == "resource_already_exists_exception" => Ok(None),
             _ => Err(api.refused(&action, &response)),
         }
+    }
+
+    /// Reads what `trailload setup` was asked for until now.
+    pub(super) async fn current_setup(
+        &self,
+        api: &ApiClient<'_>,
+    ) -> Result<Option<SetupTemplate>, Error> {
+        let setup = templates::fetch_component(api, &self.templates().setup_name()).await?;
+        Ok(setup.as_ref().and_then(SetupTemplate::from_component))
     }
 
     /// Merges the fields of a component template into the field registry, where no index of this run has them.

@@ -75,7 +75,6 @@ use self::identify::{Confirmation, EngineIdentity, identify};
 use self::index_age::AgeSetting;
 use self::mapping::{Mappings, TemplateUpdate};
 use self::retry::{RetryContext, RetryPolicy};
-use self::setup_template::SetupTemplate;
 use self::templates::{Overwrite, PendingTemplates, Templates};
 use super::Sink;
 use super::cause::Cause;
@@ -156,7 +155,7 @@ impl Engine {
         };
         let mappings = checked.map(|(pending, inventory)| {
             let (fields, metrics) = (Arc::clone(&fields), Arc::clone(&metrics));
-            Mappings::new(pending, inventory, fields, log.clone(), metrics)
+            Mappings::new(pending, inventory, fields, log.clone(), metrics).with_clock(target.clock)
         });
         let max_requests = target.max_requests() as usize;
         let comparer =
@@ -208,10 +207,9 @@ impl Engine {
     /// Returns [`Error`] if it cannot be read.
     pub async fn current_retention(&self) -> Result<Option<Retention>, Error> {
         let Some(mappings) = &self.writer.mappings else { return Ok(None) };
-        let (api, name) = (self.writer.api(), mappings.pending().templates().setup_name());
-        let fetching = templates::fetch_component(&api, &name);
-        let component = unless_immediate(&self.shutdown, &self.writer.client, fetching).await?;
-        let setup = component.as_ref().and_then(SetupTemplate::from_component);
+        let api = self.writer.api();
+        let fetching = mappings.current_setup(&api);
+        let setup = unless_immediate(&self.shutdown, &self.writer.client, fetching).await?;
         Ok(setup.and_then(|setup| setup.retention))
     }
 
@@ -247,6 +245,7 @@ impl Engine {
         let api = self.writer.api();
         // The permit comes late, so that the batches behind this one have registered their fields by now.
         let _permit = self.prepared_batches.acquire().await;
+        mappings.look_for_deleted(&api, &batch.targets).await?;
         mappings.prepare(&api, &batch.targets).await?;
         let storing = mappings.store_fields(&api, &batch.targets);
         // Both run to their end, because documents in flight are counted.

@@ -68,6 +68,11 @@ pub(super) fn settings(names: &[&str], settings: &[&str]) -> Path {
     IndicesGetSettingsParts::IndexName(names, settings).url()
 }
 
+/// Returns the path of all settings of an index.
+pub(super) fn all_settings(name: &str) -> Path {
+    IndicesGetSettingsParts::Index(&[name]).url()
+}
+
 /// Returns the path of the aliases of indices.
 pub(super) fn aliases(names: &[&str]) -> Path {
     IndicesGetAliasParts::Index(names).url()

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::header::HeaderMap;
 use url::Url;
 
@@ -51,6 +52,8 @@ pub struct Target {
     pub max_fields: u32,
     /// What happens to documents that the index already holds.
     pub duplicates: DuplicateHandling,
+    /// The clock that tells which indices have expired during a run. Without one, documents of all indices are written.
+    pub clock: Option<fn() -> Timestamp>,
     /// Timeout of one request. `doctor` shortens it, because a person waits for the result.
     pub request_timeout: Duration,
     /// Time without progress after which retries end. `doctor` shortens it, because a person waits for the result.
@@ -80,6 +83,7 @@ impl Target {
             force: false,
             max_fields: 5_000,
             duplicates: DuplicateHandling::Count,
+            clock: None,
             request_timeout: REQUEST_TIMEOUT,
             retry_deadline: RETRY_DEADLINE,
         };

@@ -184,7 +184,8 @@ impl Templates {
         })
     }
 
-    fn settings(&self) -> Value {
+    /// Returns the settings of the index template.
+    pub(super) fn settings(&self) -> Value {
         json!({ "index": { "mapping": { "total_fields": { "limit": self.field_limit } } } })
     }
 

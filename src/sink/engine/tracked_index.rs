@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Lock, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -10,6 +11,9 @@ use tokio::time::Instant;
 
 use crate::event::IndexIdentity;
 use crate::sink::cause::Cause;
+
+/// How long an index counts as expired: `trailload setup` may make the retention longer, and a load may run for weeks.
+const EXPIRY_TTL: Duration = Duration::from_hours(1);
 
 /// The state of an index, under the name that documents are written to.
 #[derive(Debug, Default)]
@@ -24,6 +28,10 @@ pub(super) struct TrackedIndex {
     unmapped_since: AtomicU64,
     /// Which index it was when documents were first written to it, if the engine reports that.
     pub(super) identity: OnceLock<IndexIdentity>,
+    /// Which index it was when it was last looked at, if the engine reports that.
+    sighting: Lock<Option<Sighting>>,
+    /// Since when all its events are known to be older than the retention.
+    expired: Lock<Option<Instant>>,
     pub(super) live: Mutex<LiveMapping>,
     /// The index itself, if the name is an alias.
     concrete_index: Lock<Option<String>>,
@@ -33,6 +41,13 @@ pub(super) struct TrackedIndex {
     pub(super) pipelines: Mutex<Option<(Instant, Vec<String>)>>,
     /// Whether there was a warning about a pipeline.
     pub(super) warned_of_pipeline: AtomicBool,
+}
+
+/// The UUID of an index at a point in time.
+#[derive(Clone, Debug)]
+pub(super) struct Sighting {
+    pub(super) uuid: String,
+    pub(super) at: Instant,
 }
 
 /// The mapping of an index as the engine returned it.
@@ -97,6 +112,33 @@ impl TrackedIndex {
     /// field and without a term.
     pub(super) fn may_lack_terms(&self, fields_version: u64) -> bool {
         fields_version < self.unmapped_since.load(Ordering::Acquire)
+    }
+
+    /// Returns which index it was when it was last looked at.
+    pub(super) fn sighting(&self) -> Option<Sighting> {
+        self.sighting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Records which index it is now.
+    pub(super) fn set_sighting(&self, sighting: Option<Sighting>) {
+        *self.sighting.lock().unwrap_or_else(PoisonError::into_inner) = sighting;
+    }
+
+    /// Forgets what the index is like: it was deleted, or another one has its name.
+    pub(super) fn forget(&self) {
+        self.fields_plus_one.store(0, Ordering::Release);
+        self.set_sighting(None);
+    }
+
+    /// Records that all events of the index are older than the retention.
+    pub(super) fn set_expired(&self) {
+        *self.expired.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Returns whether all events of the index are older than the retention.
+    pub(super) fn has_expired(&self) -> bool {
+        let since = *self.expired.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() < EXPIRY_TTL)
     }
 
     /// Returns the index itself, if the name is an alias.
