@@ -51,6 +51,16 @@ impl AlertSummary {
         }
     }
 
+    /// Adds what became of the matches and deliveries of a later run.
+    pub(in crate::cli) fn add(&mut self, later: Self) {
+        let Self { totals, delivered, failed, pending, dead_letters } = later;
+        self.totals.add(totals);
+        self.delivered += delivered;
+        self.failed += failed;
+        // Those of all runs until then.
+        (self.pending, self.dead_letters) = (pending, dead_letters);
+    }
+
     /// Returns the number of alerts that are not delivered.
     pub(in crate::cli) fn undelivered(&self) -> u64 {
         self.pending + self.dead_letters

@@ -139,17 +139,142 @@ fn the_message_of_an_object_whose_alert_is_refused_fails() {
     assert_eq!(acknowledged(&hook), ids(1..5));
 }
 
+/// A batch of a FIFO queue: groups, ids and bodies.
+fn fifo(messages: &[(&str, &str, String)]) -> Value {
+    let bodies: Vec<_> = messages.iter().map(|(_, id, body)| (*id, body.clone())).collect();
+    let mut payload = batch(&bodies);
+    for (record, (group, ..)) in payload["Records"].as_array_mut().unwrap().iter_mut().zip(messages)
+    {
+        record["eventSourceARN"] = json!("arn:aws:sqs:us-east-1:111122223333:trail.fifo");
+        record["attributes"]["MessageGroupId"] = json!(group);
+    }
+    payload
+}
+
 #[test]
 fn a_fifo_group_stops_at_its_first_failure() {
     let hook = refusing(&[2]);
     let function = Package::with_rule(&hook.actions()).start();
-    let mut payload = batch(&[("1", body(1)), ("2", body(2)), ("3", body(3)), ("4", body(4))]);
-    let groups = ["a", "a", "b", "a"];
-    for (record, group) in payload["Records"].as_array_mut().unwrap().iter_mut().zip(groups) {
-        record["eventSourceARN"] = json!("arn:aws:sqs:us-east-1:111122223333:trail.fifo");
-        record["attributes"]["MessageGroupId"] = json!(group);
+    let messages = [
+        ("a", "1", body(1)),
+        ("a", "2", body(2)),
+        ("b", "3", body(3)),
+        ("a", "4", body(4)),
+        ("b", "5", body(5)),
+        ("a", "6", body(6)),
+    ];
+    assert_eq!(function.invoke(&fifo(&messages)).failed_items(), ["2", "4", "6"]);
+    // What is behind the failed message is not processed.
+    assert_eq!(acknowledged(&hook), [1, 3, 5].map(event_id).into());
+    hook.answers(|_, _| Answer::Accept);
+    let again = [("a", "2", body(2)), ("a", "4", body(4)), ("a", "6", body(6))];
+    assert_eq!(function.invoke(&fifo(&again)).failed_items(), [""; 0]);
+    let of_group: Vec<String> =
+        hook.events().into_iter().filter(|id| ![3, 5].map(event_id).contains(id)).collect();
+    assert_eq!(of_group, [1, 2, 4, 6].map(event_id), "the order of the group");
+    let [_, log] = function.stop();
+    let held = "message 6: not processed, because an earlier message of its group failed";
+    assert!(log.contains(held), "{log}");
+    assert!(
+        log.contains("6 messages (3 failed), 4 events, 4 matches = 4 alerts; 3 delivered"),
+        "{log}"
+    );
+}
+
+#[test]
+fn whatever_fails_in_a_fifo_group_holds_back_what_is_behind_it() {
+    let hook = Hook::start();
+    let mut bucket = Bucket::new();
+    bucket.region = "us-east-1";
+    bucket.put("behind.json", records(9..10));
+    bucket.always.insert("denied.json".to_owned(), Fault::denied());
+    bucket.always.insert("slow.json".to_owned(), Fault::Late(Duration::from_mins(1)));
+    let s3 = Fake::start([("logs", bucket)]);
+    let notified = |key: &str| notification(&[key]).to_string();
+    let bad = [
+        ("foreign", "hello".to_owned()),
+        ("missing", notified("nothing.json")),
+        ("denied", notified("denied.json")),
+        ("slow", notified("slow.json")),
+    ];
+    let function = Package::with_rule(&hook.actions()).set("AWS_ENDPOINT_URL_S3", &s3.url).start();
+    for (number, (id, body_of_first)) in bad.into_iter().enumerate() {
+        s3.take_calls();
+        let messages = [
+            ("a", id, body_of_first),
+            ("a", "event", body(2)),
+            ("a", "object", notified("behind.json")),
+            ("b", "other", body(20 + number)),
+        ];
+        let answer = function.invoke_for(&fifo(&messages), Duration::from_secs(6));
+        assert_eq!(answer.failed_items(), [id, "event", "object"]);
+        let fetched = s3.take_calls().into_iter().any(|call| call.key == "behind.json");
+        assert!(!fetched, "{id}: what is behind it is not fetched");
     }
-    assert_eq!(function.invoke(&payload).failed_items(), ["2", "4"]);
+    assert_eq!(acknowledged(&hook), ids(20..24));
+    let function = Package::with_rule(&hook.actions())
+        .set("TRAILLOAD_DELETE_FOREIGN_MESSAGES", "true")
+        .start();
+    let messages = [("a", "foreign", "hello".to_owned()), ("a", "event", body(3))];
+    assert_eq!(function.invoke(&fifo(&messages)).failed_items(), [""; 0]);
+    assert!(acknowledged(&hook).contains(&event_id(3)), "what is deleted holds back nothing");
+}
+
+#[test]
+fn a_fifo_batch_is_loaded_as_a_whole() {
+    let engine = FakeEngine::start();
+    let function = Package::new().set("TRAILLOAD_INTO", engine.url()).start();
+    let messages: Vec<_> = (0..10)
+        .map(|number| (["a", "b"][number / 5], format!("m{number}"), body(number)))
+        .collect();
+    let messages: Vec<_> =
+        messages.iter().map(|(group, id, body)| (*group, id.as_str(), body.clone())).collect();
+    assert_eq!(function.invoke(&fifo(&messages)).failed_items(), [""; 0]);
+    assert_eq!(engine.count(), 10);
+    let [_, log] = function.stop();
+    assert!(log.contains("10 messages, 10 events = 10 created"), "{log}");
+}
+
+#[test]
+fn what_is_missing_is_named_as_the_function_has_it() {
+    let hook = Hook::start();
+    let mut bucket = Bucket::new();
+    bucket.region = "us-east-1";
+    bucket.always.insert("denied.json".to_owned(), Fault::denied());
+    let s3 = Fake::start([("logs", bucket)]);
+    let function = Package::with_rule(&hook.actions()).set("AWS_ENDPOINT_URL_S3", &s3.url).start();
+    let (_, message) = function.invoke(&notification(&["denied.json"])).error();
+    assert!(message.contains("(or TRAILLOAD_REQUESTER_PAYS for a requester-pays"), "{message}");
+    let without = |package: Package| {
+        package
+            .set("AWS_ENDPOINT_URL_S3", &s3.url)
+            .set("AWS_ACCESS_KEY_ID", "")
+            .set("AWS_SECRET_ACCESS_KEY", "")
+            .set("AWS_EC2_METADATA_DISABLED", "true")
+    };
+    let role = "Lambda gives a function the credentials of its execution role: attach one";
+    let function = without(Package::with_rule(&hook.actions())).start();
+    let (kind, message) = function.invoke(&notification(&["denied.json"])).error();
+    assert_eq!(kind, "Trailload.Incomplete");
+    let expected = "s3://logs/denied.json: found no AWS credentials; ";
+    assert!(message.starts_with(&format!("{expected}{role}")), "{message}");
+    // Others need none.
+    function.invoke(&envelope(&created(1, "al", 1))).response();
+    // What always needs them cannot start.
+    let topic = "hook: {kind: sns, topic_arn: \"arn:aws:sns:us-east-1:111122223333:trail\"}\n";
+    for package in [
+        Package::with_rule(topic),
+        Package::with_rule(&hook.actions()).set("TRAILLOAD_ALERT_STATE", "dynamodb://alerts"),
+        Package::new()
+            .set("TRAILLOAD_INTO", "http://127.0.0.1:9")
+            .set("TRAILLOAD_AWS_AUTH", "true"),
+    ] {
+        let function = without(package).start();
+        let (kind, message) = function.api.start_error().expect("the start fails");
+        assert_eq!(kind, "Trailload.InvalidConfiguration");
+        assert!(message.contains("found no AWS credentials"), "{message}");
+        assert!(message.contains(role) && !message.contains("sso"), "{message}");
+    }
 }
 
 #[test]

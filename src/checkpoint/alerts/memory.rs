@@ -153,7 +153,7 @@ impl AlertMemory {
         now: i64,
     ) -> rusqlite::Result<()> {
         for rule in &decided.rules {
-            self.totals.add(rule);
+            self.totals.add_decisions(rule);
             if let Some(state) = self.states.get_mut(rule.rule) {
                 state.unsaved.add(rule, now);
             }
@@ -213,7 +213,7 @@ impl AlertMemory {
 }
 
 impl AlertTotals {
-    fn add(&mut self, decided: &RuleDecisions) {
+    fn add_decisions(&mut self, decided: &RuleDecisions) {
         let RuleDecisions { rule: _, duplicates, suppressed, learned, alerts, recorded } = *decided;
         self.matches += duplicates + suppressed + learned + alerts + recorded;
         self.duplicates += duplicates;

@@ -123,6 +123,20 @@ pub struct AlertTotals {
     pub deliveries: u64,
 }
 
+impl AlertTotals {
+    /// Adds what became of the matches of another run.
+    pub fn add(&mut self, other: Self) {
+        let Self { matches, alerts, recorded, duplicates, suppressed, learned, deliveries } = other;
+        self.matches += matches;
+        self.alerts += alerts;
+        self.recorded += recorded;
+        self.duplicates += duplicates;
+        self.suppressed += suppressed;
+        self.learned += learned;
+        self.deliveries += deliveries;
+    }
+}
+
 /// The number of deliveries that are not made, in all runs: pending ones, and dead letters that the user has not accepted. Clones
 /// are the same number.
 #[derive(Clone, Debug, Default)]

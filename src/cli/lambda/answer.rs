@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     runtime_api::{InvocationErrorKind, ReportedError},
+    settings::with_variables,
     trigger::QueueMessage,
 };
 use crate::cli::failure::Failure;
@@ -48,6 +49,13 @@ impl MessageResult {
         };
         if !is_decided {
             *self = part;
+        }
+    }
+
+    /// Names the variables of the function instead of options.
+    pub(super) fn name_variables(&mut self) {
+        if let Self::Failed { cause } = self {
+            *cause = with_variables(cause);
         }
     }
 

@@ -56,6 +56,11 @@ impl Deadline {
         }
     }
 
+    /// Returns whether nothing new is to be started.
+    pub(super) fn is_draining(self, stop: &ShutdownSignal) -> bool {
+        stop.is_requested() || Instant::now() >= self.drain
+    }
+
     /// Does work, and raises the levels of a shutdown while it is not over. The time gets shorter once `stop` is requested. Returns
     /// `None` if the work is not over when the invocation has to be answered.
     pub(super) async fn run<T>(

@@ -22,6 +22,7 @@ use super::{
     deadline::Deadline,
     invocation_report::{InvocationReport, log_messages},
     messages::{MessageReader, Messages},
+    order::MessageOrder,
     runtime_api::{Invocation, ReportedError},
     settings::{ForeignMessages, FunctionSettings, FunctionTask, name_variables},
     task::{LoadTask, Task, TaskEnd, WatchTask},
@@ -83,6 +84,10 @@ impl Function {
         let mut reader = MessageReader::new(settings.requester_pays, environment)?;
         let session =
             if task.needs_session() { Some(reader.session(&context.waits).await?) } else { None };
+        if let Some(session) = &session {
+            // Without them, no alert and no document would ever arrive.
+            session.access_key_id().await?;
+        }
         task.connect(session.as_ref(), log)?;
         let foreign = settings.foreign;
         Ok(Self { task, reader, foreign, context, undelivered: UndeliveredMemory::default() })
@@ -96,9 +101,8 @@ impl Function {
         let left = invocation.deadline.map(|deadline| deadline.saturating_sub(now).max(0));
         let left = left.map(|left| Duration::from_millis(left.unsigned_abs()));
         let trigger = Trigger::parse(&invocation.payload);
-        let bodies = trigger.bodies();
         let deadline = Deadline::new(started, left);
-        let Processed { mut results, report } = self.process(&bodies, deadline).await?;
+        let Processed { mut results, report } = self.process(&trigger, deadline).await?;
         log_messages(&trigger, &results, self.foreign, &self.context.log);
         if self.foreign == ForeignMessages::Deleted {
             answer::accept_foreign(&mut results);
@@ -114,8 +118,45 @@ impl Function {
         })
     }
 
-    /// Processes the bodies of messages. Returns `None` if that was not over in time.
-    async fn process(&mut self, bodies: &[Bytes], deadline: Deadline) -> Option<Processed> {
+    /// Processes messages, those of a FIFO group one after the other. Returns `None` if that was not over in time.
+    async fn process(&mut self, trigger: &Trigger, deadline: Deadline) -> Option<Processed> {
+        let bodies = trigger.bodies();
+        let mut order = MessageOrder::new(trigger);
+        let mut results = vec![MessageResult::Unfinished; bodies.len()];
+        let mut report = InvocationReport::default();
+        let mut next = order.next();
+        loop {
+            let bodies = next.iter().filter_map(|message| bodies.get(*message).cloned());
+            let bodies = bodies.collect::<Vec<_>>();
+            let (ended, end) = self.process_together(&bodies, deadline).await?;
+            report.add(end);
+            for (message, ended) in next.into_iter().zip(ended) {
+                order.on_end(message, self.is_settled(&ended));
+                if let Some(result) = results.get_mut(message) {
+                    *result = ended;
+                }
+            }
+            next = order.next();
+            if next.is_empty() || deadline.is_draining(&self.context.stop) {
+                break;
+            }
+        }
+        order.hold_back(&mut results);
+        Some(Processed { results, report })
+    }
+
+    /// Returns whether a message with this result is not delivered again.
+    fn is_settled(&self, result: &MessageResult) -> bool {
+        let is_accepted = self.foreign == ForeignMessages::Deleted;
+        result.is_done() || is_accepted && matches!(result, MessageResult::Foreign { .. })
+    }
+
+    /// Processes the bodies of messages whose order is of no importance. Returns `None` if that was not over in time.
+    async fn process_together(
+        &mut self,
+        bodies: &[Bytes],
+        deadline: Deadline,
+    ) -> Option<(Vec<MessageResult>, TaskEnd)> {
         let (messages, parts) = Messages::new(bodies);
         let scope = self.task.scope(&self.context);
         let stop = self.context.stop.clone();
@@ -137,6 +178,7 @@ impl Function {
             answer::blame(&mut results, failure);
         }
         self.undelivered.on_end(bodies, &contents, &end.undelivered, &mut results);
-        Some(Processed { results, report: InvocationReport::new(end) })
+        results.iter_mut().for_each(MessageResult::name_variables);
+        Some((results, end))
     }
 }

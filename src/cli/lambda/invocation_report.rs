@@ -23,6 +23,7 @@ use crate::{
 const MAX_LOGGED: usize = 20;
 
 /// What is known of an invocation at its end, beside its messages.
+#[derive(Default)]
 pub(super) struct InvocationReport {
     events: u64,
     alerts: Option<AlertSummary>,
@@ -59,9 +60,21 @@ pub(super) fn log_messages(
 }
 
 impl InvocationReport {
-    pub(super) fn new(end: TaskEnd) -> Self {
+    /// Adds the end of a run. Messages of FIFO groups need several runs.
+    pub(super) fn add(&mut self, end: TaskEnd) {
         let TaskEnd { failure, events, alerts, documents, .. } = end;
-        Self { events, alerts, documents, failure }
+        self.events += events;
+        if let Some(alerts) = alerts {
+            self.alerts.get_or_insert_default().add(alerts);
+        }
+        if let Some(RecordCounts { read, created, duplicates, dead_letters }) = documents {
+            let all = self.documents.get_or_insert_default();
+            all.read += read;
+            all.created += created;
+            all.duplicates += duplicates;
+            all.dead_letters += dead_letters;
+        }
+        self.failure = self.failure.take().or(failure);
     }
 
     /// Returns the error of an invocation without messages.

@@ -16,9 +16,12 @@ use std::{
 use bytes::Bytes;
 use tokio::task::{JoinError, JoinSet};
 
-use super::{answer::MessageResult, context::FunctionContext, undelivered::MessageContent};
+use super::{
+    answer::MessageResult, context::FunctionContext, settings::NO_CREDENTIALS_HINT,
+    undelivered::MessageContent,
+};
 use crate::{
-    aws::Session,
+    aws::{ErrorKind, Session},
     cli::{
         args::aws::AwsArgs,
         environment::Environment,
@@ -35,7 +38,7 @@ use crate::{
     source::{
         Content, EventSender, Input, ReceiverClosed, ReservedBytes, Source, SourceEvent, SourceRun,
         message::{Message, Work},
-        s3::{InputMemory, NotifiedObject, NotifiedObjects, ObjectReference},
+        s3::{InputMemory, NotifiedObject, NotifiedObjects, ObjectReference, S3Error},
         task_output,
     },
 };
@@ -306,7 +309,7 @@ impl ObjectPart {
                 Ok(())
             }
             NotifiedObject::Unreadable { error, .. } => {
-                let cause = format!("{}: {}", object.uri(), error.reason);
+                let cause = format!("{}: {}", object.uri(), described(&error));
                 result.send(PartitionResult::Failed { cause });
                 Ok(())
             }
@@ -314,6 +317,18 @@ impl ObjectPart {
             NotifiedObject::Known { .. } => Ok(()),
         }
     }
+}
+
+/// Describes why an object cannot be read. The function may have no credentials.
+fn described(error: &S3Error) -> String {
+    let service = error.service_error.as_ref();
+    let has_credentials = service.is_none_or(|service| {
+        service.kind != ErrorKind::InvalidCredentials || service.status.is_some()
+    });
+    if has_credentials {
+        return error.reason.clone();
+    }
+    format!("found no AWS credentials; {NO_CREDENTIALS_HINT}")
 }
 
 fn stored_bytes(content: &Content) -> Option<&Bytes> {

@@ -15,6 +15,7 @@
 //! | `context` | what all invocations share |
 //! | `function`, `deadline` | the handling of one invocation, and its time |
 //! | `messages` | the messages of an invocation as a source |
+//! | `order` | which messages are processed together, and which one after the other |
 //! | `task` | the run of an invocation: rules, or a load |
 //! | `undelivered` | the messages whose alerts are not delivered |
 //! | `invocation_report` | what is logged |
@@ -25,6 +26,7 @@ mod deadline;
 mod function;
 mod invocation_report;
 mod messages;
+mod order;
 mod runtime_api;
 mod settings;
 mod task;

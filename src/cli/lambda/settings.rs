@@ -108,6 +108,20 @@ const OTHER_VARIABLES: [&str; 8] = [
     environment::API_KEY_FILE,
 ];
 
+/// What only hints about credentials of a shell contain.
+const SHELL_CREDENTIALS: [&str; 2] = ["AWS_PROFILE", "aws sso login"];
+
+/// What to do if a function has no credentials, or some that AWS does not accept.
+pub(super) const NO_CREDENTIALS_HINT: &str = "Lambda gives a function the credentials of its execution role: attach one, and remove variables of your own such as \
+     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+
+/// The options of variables that are read elsewhere.
+const OTHER_OPTIONS: [(&str, &str); 3] = [
+    ("--rules", RULES),
+    ("--requester-pays", REQUESTER_PAYS),
+    ("--delete-foreign-messages", FOREIGN_MESSAGES),
+];
+
 /// What the function does with events.
 #[derive(Clone, Debug)]
 pub(super) enum FunctionTask {
@@ -321,16 +335,20 @@ fn failure_of_option(text: &str) -> Failure {
 /// Returns a failure that names variables instead of the options that they stand for.
 pub(super) fn name_variables(failure: Failure) -> Failure {
     let named = |text: String| with_variables(&text);
+    let is_for_shells = |hint: &str| SHELL_CREDENTIALS.iter().any(|word| hint.contains(word));
+    let hint = failure.hint.map(|hint| {
+        if is_for_shells(&hint) { NO_CREDENTIALS_HINT.to_owned() } else { with_variables(&hint) }
+    });
     Failure {
         heading: with_variables(&failure.heading),
         causes: failure.causes.into_iter().map(named).collect(),
-        hint: failure.hint.map(named),
+        hint,
         ..failure
     }
 }
 
 /// Replaces options by variables, except in a command line of the program.
-fn with_variables(text: &str) -> String {
+pub(super) fn with_variables(text: &str) -> String {
     let mut named = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("--").filter(|_| !text.contains("trailload ")) {
@@ -338,9 +356,10 @@ fn with_variables(text: &str) -> String {
         let is_name = |symbol: char| symbol.is_ascii_alphanumeric() || symbol == '-';
         let end = after.find(|symbol| !is_name(symbol)).unwrap_or(after.len());
         let (option, after) = after.split_at(end);
-        let variable = VARIABLES.iter().find(|known| known.option == option);
+        let variable = VARIABLES.iter().map(|known| (known.option, known.name));
+        let variable = variable.chain(OTHER_OPTIONS).find(|(known, _)| *known == option);
         named.push_str(before);
-        named.push_str(variable.map_or(option, |known| known.name));
+        named.push_str(variable.map_or(option, |(_, name)| name));
         rest = after;
     }
     named.push_str(rest);
@@ -490,6 +509,12 @@ mod tests {
             ("é--alert-stateé", "éTRAILLOAD_ALERT_STATEé"),
         ] {
             assert_eq!(with_variables(text), expected);
+        }
+        for hint in
+            ["set AWS_PROFILE or --profile", "renew the session (with SSO: `aws sso login`)"]
+        {
+            let failure = name_variables(Failure::action_required("no credentials").hint(hint));
+            assert_eq!(failure.hint.as_deref(), Some(NO_CREDENTIALS_HINT));
         }
         let mut failure = Failure::action_required("cannot open it").hint("change --mappings");
         failure.causes = vec!["--into is gone".to_owned()];
