@@ -17,6 +17,9 @@ use crate::{
 /// The response header with the bucket's Region.
 const REGION_HEADER: &str = "x-amz-bucket-region";
 
+/// The longest name of a Region. Those of AWS have up to 14 bytes.
+const MAX_REGION_BYTES: usize = 32;
+
 /// A failed request to S3.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
@@ -104,7 +107,8 @@ impl FailedRequest {
         E: StdError + ProvideErrorMetadata + 'static,
     {
         let raw = error.raw_response();
-        let header = raw.and_then(|raw| raw.headers().get(REGION_HEADER)).map(str::to_owned);
+        let header = raw.and_then(|raw| raw.headers().get(REGION_HEADER));
+        let header = header.filter(|region| is_plain_region(region)).map(str::to_owned);
         let body = raw.and_then(|raw| raw.body().bytes()).unwrap_or_default();
         Self {
             service: aws::ServiceError::from_sdk(error),
@@ -286,8 +290,13 @@ fn logs_pattern(key: &str) -> String {
 /// Returns the Region named in an error body.
 fn region_from_body(body: &[u8]) -> Option<String> {
     let region = aws::xml::first_text(std::str::from_utf8(body).ok()?, &["Region"])?;
+    is_plain_region(&region).then_some(region)
+}
+
+/// Returns whether a Region can be a part of the name of a host, and nothing else. S3-compatible services have Regions of any name.
+pub(super) fn is_plain_region(region: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    region.bytes().all(is_plain).then_some(region)
+    (1..=MAX_REGION_BYTES).contains(&region.len()) && region.bytes().all(is_plain)
 }
 
 /// Returns the message of the innermost cause; the outer ones only repeat the SDK's type names.

@@ -19,12 +19,13 @@ use tokio::{
 use super::{
     ClientFor,
     bucket::{Attempts, BucketClient, ClientCache},
-    error::{ErrorScope, S3Error},
+    error::{ErrorScope, S3Error, is_plain_region},
     fetcher::{self, MAX_BUFFERED_BYTES, PERMIT_BYTES, STREAM_BYTES, cost},
     objects::S3Object,
     reference::ObjectReference,
 };
 use crate::{
+    aws::AwsPartition,
     event::{FinishedPartition, Partition},
     source::{Content, ReservedBytes},
 };
@@ -39,7 +40,8 @@ pub(in crate::source) type ObjectLookup =
 /// Reads objects of any bucket.
 pub struct NotifiedObjects {
     clients: Arc<ClientCache>,
-    buckets: Mutex<HashMap<String, Arc<BucketClient>>>,
+    /// By name and Region: a Region that is made up affects only the objects that are named with it.
+    buckets: Mutex<HashMap<(String, String), Arc<BucketClient>>>,
     /// The Region that receives the first request for a bucket whose Region is unknown.
     region: String,
     requester_pays: bool,
@@ -219,18 +221,17 @@ impl NotifiedObjects {
 
     fn bucket(&self, reference: &ObjectReference) -> Arc<BucketClient> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = &reference.bucket;
-        if let Some(known) = buckets.get(name) {
+        let region = first_region(reference.region.as_deref(), &self.region);
+        let id = (reference.bucket.clone(), region.to_owned());
+        if let Some(known) = buckets.get(&id) {
             return Arc::clone(known);
         }
         if buckets.len() >= MAX_BUCKETS {
             buckets.clear();
         }
-        let region = reference.region.as_deref().unwrap_or(&self.region);
-        let clients = Arc::clone(&self.clients);
-        let bucket = BucketClient::new(name.clone(), clients, region, self.requester_pays);
-        let bucket = Arc::new(bucket);
-        buckets.insert(name.clone(), Arc::clone(&bucket));
+        let (name, clients) = (reference.bucket.clone(), Arc::clone(&self.clients));
+        let bucket = Arc::new(BucketClient::new(name, clients, region, self.requester_pays));
+        buckets.insert(id, Arc::clone(&bucket));
         bucket
     }
 
@@ -239,6 +240,17 @@ impl NotifiedObjects {
         // If the task is cancelled, the run is ending.
         spawn_blocking(move || lookup(&uri)).await.ok().flatten()
     }
+}
+
+/// Returns the Region that receives the first request: the one that a notification names, unless requests would leave the partition of
+/// `own`, or AWS. It becomes part of the name of a host to which the credentials are shown.
+fn first_region<'r>(named: Option<&'r str>, own: &'r str) -> &'r str {
+    let partition = AwsPartition::from_region(own).unwrap_or(AwsPartition::Aws);
+    let is_trusted = |region: &&str| {
+        is_plain_region(region)
+            && AwsPartition::from_region(region).is_none_or(|named| named == partition)
+    };
+    named.filter(is_trusted).unwrap_or(own)
 }
 
 /// Returns the object as known, if it has the fingerprint of the partition that was read.
@@ -272,4 +284,34 @@ fn explained(mut error: S3Error) -> S3Error {
         );
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_that_a_message_names_leads_to_no_other_host_than_those_of_aws() {
+        for region in ["eu-west-1", "us-east-1", "xx-new-9", "garage"] {
+            assert_eq!(first_region(Some(region), "eu-central-1"), region);
+        }
+        for region in [
+            "",
+            "evil.example/#",
+            "evil.example#",
+            "x.evil.example",
+            "evil.example:443/",
+            "a@evil.example",
+            "eu-west-1\n",
+            "eu-west-1%00",
+            "é",
+            "cn-north-1",
+            "us-gov-west-1",
+            &"a".repeat(64),
+        ] {
+            assert_eq!(first_region(Some(region), "eu-central-1"), "eu-central-1", "{region}");
+        }
+        assert_eq!(first_region(Some("cn-north-1"), "cn-northwest-1"), "cn-north-1");
+        assert_eq!(first_region(None, "eu-central-1"), "eu-central-1");
+    }
 }
