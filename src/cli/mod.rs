@@ -183,7 +183,9 @@ fn print_usage(error: &clap::Error, arguments: &[OsString]) {
         let hint = format!("\n  hint: write two dashes: --{name}\n");
         let _ = io::stderr().write_all(hint.as_bytes());
     }
-    if error.kind() == ErrorKind::MissingRequiredArgument && plain.contains("--into <URL>") {
+    // The usage that follows names what was given too.
+    let missing = plain.split("Usage:").next().unwrap_or_default();
+    if error.kind() == ErrorKind::MissingRequiredArgument && missing.contains("--into <URL>") {
         let hint = "\n  hint: add the URL of the engine, such as --into http://localhost:9200\n";
         let _ = io::stderr().write_all(hint.as_bytes());
     }

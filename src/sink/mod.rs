@@ -19,10 +19,11 @@ use crate::event::{Batch, Inventory, Receipt};
 pub use cause::{Cause, ConnectError};
 pub use engine::{
     Credentials, Deletion, Disk, DiskUsage, DuplicateHandling, Engine, EngineInfo, EngineIssue,
-    EngineReader, EngineSetup, ExpiredIndex, IndexNames, Inspection, PageResponse, PeriodConflict,
-    Privileges, ReadableIndex, Requested, RetentionError, RetentionPlan, SearchAnswer, SearchPage,
-    SearchQuery, SearchSession, Service, SetupRequest, Signing, Target, TemplateState,
-    UnreadableIndices, is_loopback, missing_privilege, take_userinfo,
+    EngineReader, EngineSetup, ExpiredIndex, IndexNames, Inspection, OtherName, PageResponse,
+    PassedOver, PeriodConflict, Privileges, ReadableIndex, Requested, RetentionError,
+    RetentionPlan, SearchAnswer, SearchPage, SearchQuery, SearchSession, Service, SetupRequest,
+    Signing, Target, TemplateState, UnreadableIndices, is_loopback, missing_privilege,
+    take_userinfo,
 };
 pub use error::{BoxError, Error, NameProblem, WriteError};
 pub use refusal::{ClusterBlock, RefusalReason};

@@ -413,3 +413,41 @@ fn the_doctor_compares_the_objects_with_those_of_this_version() {
         prints("this load can run; 1 warning");
     }
 }
+
+#[test]
+fn the_doctor_names_a_product_that_is_too_old() {
+    let old = "is too old\n  fix: update it to Kibana 8 or OpenSearch Dashboards 2";
+    let (kibana, osd) = (Product::Kibana, Product::OpenSearchDashboards);
+    let desk = Desk::new();
+    let file = desk.file("a.json", records(&[event_with(0, "eventName", "A".into())]));
+    for (product, versions, is_old) in [
+        (kibana, ["7.10.2", "7.17.29", "6.8.23"].map(Some).as_slice(), true),
+        (osd, ["1.0.0", "1.3.20"].map(Some).as_slice(), true),
+        (kibana, [Some("8.0.0"), Some("9.1.4"), Some("10.0.0-SNAPSHOT"), None].as_slice(), false),
+        (osd, [Some("2.0.0"), Some("3.3.0"), None].as_slice(), false),
+    ] {
+        let setup = Setup::with(product);
+        let url = setup.api.url();
+        let load = desk.load(&file, setup.corner.url()).with(setup.corner.index());
+        let doctor = load.with(["--dashboards", &url]).instead("doctor");
+        for version in versions {
+            setup.api.state().version = *version;
+            // A load succeeds without dashboards, so that it is not a failure.
+            let printed = doctor.run().exits(0).stdout;
+            let name = match product {
+                Product::Kibana => "Kibana",
+                Product::OpenSearchDashboards => "OpenSearch Dashboards",
+            };
+            let named =
+                version.map_or_else(|| name.to_owned(), |version| format!("{name} {version}"));
+            let line = printed.lines().find(|line| line.contains(&format!(": {named}")));
+            let line = line.unwrap_or_else(|| panic!("{named} is not in:\n{printed}"));
+            assert!(
+                line.starts_with(if is_old { "! dashboards http" } else { "✓ dashboards http" }),
+                "{line}"
+            );
+            assert_eq!(printed.contains(&format!("{named} {old}")), is_old, "{printed}");
+            assert!(setup.api.state().writes.is_empty(), "nothing is changed");
+        }
+    }
+}

@@ -103,15 +103,28 @@ fn a_template_of_another_program_is_named_and_left_alone(corner: &Corner) {
     let index_template = || corner.ask("GET", &format!("/_index_template/{prefix}"), &Value::Null);
     let before = index_template();
     let run = SetupRun::of(corner, &["--retention", "400d"]).exits(3);
-    run.prints([
+    let run = run.prints([
         &format!("cannot index template '{prefix}'"),
         &format!("cannot component template '{prefix}-setup'"),
         "another program created it",
         "2 created, 0 changed, 0 deleted",
         "2 not possible",
     ]);
+    run.prints(["delete it, or choose another prefix with --index"]);
     assert_eq!(index_template(), before);
-    SetupRun::of(corner, &["--remove"]).exits(0).prints(["trailload did not create it"]);
+    // What their template is composed of stays, and is named; everything else goes.
+    let composed = json!({ "index_patterns": [format!("{prefix}-*")], "priority": 7,
+        "composed_of": [format!("{prefix}-settings")] });
+    corner.ask("PUT", &format!("/_index_template/{prefix}"), &composed);
+    let before = index_template();
+    let removed = SetupRun::of(corner, &["--remove"]).exits(0);
+    removed.prints([
+        &format!("keep   index template '{prefix}': trailload did not create it"),
+        &format!("keep   component template '{prefix}-setup': trailload did not create it"),
+        &format!("keep   component template '{prefix}-settings': the index template '{prefix}' of another"),
+        &format!("delete component template '{prefix}-discovered'"),
+        "1 deleted, 3 kept, 0 not possible",
+    ]);
     assert_eq!(index_template(), before);
 }
 

@@ -228,7 +228,10 @@ fn the_policy_applies_to_indices_that_are_older_and_is_removed_from_them() {
         let file = desk.file("a.json", records(&[event(0), event(1)]));
         desk.load(&file, engine.corner.url()).with(engine.corner.index()).run().exits(0);
         let names = [format!("{prefix}-2024.01"), format!("{prefix}-2024.02")];
-        engine.run(&["--retention", "400d"]).exits(0).prints([&*names[0], &*names[1]]);
+        let run = engine.run(&["--retention", "400d"]).exits(0).prints([&*names[0], &*names[1]]);
+        let foreign = format!("{prefix}-2020.01");
+        let kept = format!("keep   index '{foreign}': trailload did not create it");
+        run.prints([kept.as_str()]);
         {
             let policies = engine.policies.lock().unwrap();
             let attached: Vec<_> = policies.attached.keys().cloned().collect();
@@ -238,9 +241,19 @@ fn the_policy_applies_to_indices_that_are_older_and_is_removed_from_them() {
             }
         }
         engine.run(&["--retention", "400d"]).exits(0).prints(["0 created, 0 changed"]);
+        // ISM applies the policy by itself to an index of somebody else that has the name of a month.
+        engine.policies.lock().unwrap().attached.insert(foreign.clone(), prefix.clone());
+        let run = engine.run(&["--retention", "400d"]).exits(0);
+        let is_ism = engine.policy()["policy"]["states"].is_array();
+        let line = format!("change index '{foreign}': no policy applies");
+        assert_eq!(run.stdout.contains(&line), is_ism, "{}", run.stdout);
+        let is_attached = engine.policies.lock().unwrap().attached.contains_key(&foreign);
+        assert_eq!(is_attached, !is_ism, "with ILM, only its owner can have chosen the policy");
+        engine.policies.lock().unwrap().attached.remove(&foreign);
         engine.policies.lock().unwrap().attached.insert(names[1].clone(), "other".to_owned());
         let run = engine.run(&[]).exits(0);
         run.prints(["the policy 'other' applies", "0 created, 0 changed"]);
+        engine.policies.lock().unwrap().attached.insert(foreign, prefix.clone());
         engine.run(&["--remove"]).exits(0).prints(["delete lifecycle policy"]);
         let attached = engine.policies.lock().unwrap().attached.clone();
         assert_eq!(

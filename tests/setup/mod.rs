@@ -8,6 +8,7 @@ mod engines;
 mod lifecycle;
 mod retention;
 mod secure;
+mod usage;
 
 use std::process::Command;
 

@@ -15,6 +15,7 @@ on_every_engine!(
     a_retention_that_is_not_known_is_an_error,
     days_and_years_expire_as_months_do,
     a_dry_run_names_what_is_deleted_and_a_blocked_index_is_named,
+    streams_aliases_and_other_names_are_passed_over_by_name,
 );
 
 /// Returns events at noon of the 15th of each month of these years.
@@ -130,7 +131,14 @@ fn late_events_of_a_deleted_month_are_left_out(corner: &Corner) {
 
 fn a_retention_that_is_not_known_is_an_error(corner: &Corner) {
     let enforce = &["--enforce-retention", "--retention", "400d"];
-    SetupRun::of(corner, enforce).exits(1).says(["has not loaded anything", "hint: check --index"]);
+    let run = SetupRun::of(corner, enforce).exits(1);
+    run.says(["the index template, which records the period", "is missing", "hint: check --index"]);
+    let theirs = json!({ "index_patterns": [corner.prefix()] });
+    let path = format!("/_index_template/{}", corner.prefix());
+    corner.ask("PUT", &path, &theirs);
+    let run = SetupRun::of(corner, enforce).exits(1);
+    run.says(["was created by another program", "hint: choose the prefix"]);
+    corner.ask("DELETE", &path, &Value::Null);
     SetupRun::of(corner, &[]).exits(0);
     let run = SetupRun::of(corner, &["--enforce-retention"]).exits(1);
     run.says(["no retention is set", "--retention 400d"]);
@@ -206,4 +214,86 @@ fn a_dry_run_names_what_is_deleted_and_a_blocked_index_is_named(corner: &Corner)
     SetupRun::of(corner, &options).exits(0).prints(["1 deleted"]);
     let (status, _) = wire::ask(corner.url(), "GET", &format!("/{prefix}-2013.05"), None);
     assert_eq!(status, 200, "the alias");
+}
+
+/// Creates a data stream. Its template has to match no other name of the prefix.
+fn create_data_stream(corner: &Corner, name: &str) {
+    let template = json!({ "index_patterns": [name], "priority": 900, "data_stream": {},
+        "template": { "mappings": { "_meta": { "managed_by": "trailload" } } } });
+    corner.ask("PUT", &format!("/_index_template/{name}-theirs"), &template);
+    let document = json!({ "@timestamp": "2014-02-03T00:00:00Z" });
+    corner.ask("PUT", &format!("/{name}/_create/1?refresh"), &document);
+}
+
+/// Whatever is not an index with the exact name of a period is left alone, even if it bears the mark, and is named.
+fn streams_aliases_and_other_names_are_passed_over_by_name(corner: &Corner) {
+    let (desk, prefix) = (Desk::new(), corner.prefix());
+    let march = event_at(3, "2024-03-15T12:00:00Z");
+    load(corner, &desk, "a.json", &[march]).run().exits(0);
+    let stream = format!("{prefix}-2014.02");
+    create_data_stream(corner, &stream);
+    // As a snapshot is mounted in the place of an index, and as an alias is rolled over.
+    let mark = json!({ "managed_by": "trailload" });
+    for (index, alias, is_write) in [
+        (format!("partial-{prefix}-2014.03"), format!("{prefix}-2014.03"), json!(false)),
+        (format!("restored-{prefix}-2014.04"), format!("{prefix}-2014.04"), json!(true)),
+        (format!("{prefix}-000001"), format!("{prefix}-all"), json!(true)),
+    ] {
+        let aliases = json!({ alias: { "is_write_index": is_write } });
+        let body = json!({ "mappings": { "_meta": mark }, "aliases": aliases });
+        corner.ask("PUT", &format!("/{index}"), &body);
+    }
+    // Outside of the prefix, and hidden.
+    let hidden = json!({ "mappings": { "_meta": mark }, "settings": { "index.hidden": true } });
+    for outside in [format!("restored-{prefix}-2014.05"), format!(".{prefix}-2014.06")] {
+        corner.ask("PUT", &format!("/{outside}"), &hidden);
+    }
+    corner.ask("PUT", &format!("/{prefix}-2014.07"), &hidden);
+    let all = || {
+        let path = format!("/*{prefix}*/_settings/index.uuid?expand_wildcards=all");
+        corner.ask("GET", &path, &Value::Null)
+    };
+    let before = all();
+    let named = [
+        format!("keep   data stream '{stream}': trailload writes to no data stream"),
+        format!(
+            "keep   alias '{prefix}-2014.03': its index 'partial-{prefix}-2014.03' has not expired"
+        ),
+        format!(
+            "keep   alias '{prefix}-2014.04': its index 'restored-{prefix}-2014.04' has not expired"
+        ),
+        format!(
+            "keep   index '{prefix}-000001': its name is not that of a month, so it never expires"
+        ),
+        "1 expired, 1 kept, 4 passed over".to_owned(),
+    ];
+    let options = ["--enforce-retention", "--retention", "400d", "--now", "2024-04-01"];
+    let dry = SetupRun::of(corner, &[&options[..], &["--dry-run"]].concat()).exits(0);
+    dry.prints(named.iter().map(String::as_str));
+    assert_eq!(all(), before);
+    // A hidden index with the name and the mark of a month is one.
+    let run = SetupRun::of(corner, &options).exits(0).prints(["1 deleted", "5 kept"]);
+    run.prints(named.iter().map(String::as_str));
+    let mut expected = before.clone();
+    expected.as_object_mut().unwrap().remove(&format!("{prefix}-2014.07"));
+    assert_eq!(all(), expected);
+    // Neither a setup nor its removal touches any of them.
+    let everything = || {
+        let path = format!("/*{prefix}*?expand_wildcards=all");
+        corner.ask("GET", &path, &Value::Null)
+    };
+    let before = everything();
+    SetupRun::of(corner, &["--retention", "400d", "--warm", "60d"]).exits(0);
+    SetupRun::of(corner, &["--remove"]).exits(0).prints([" 0 not possible"]);
+    assert_eq!(everything(), before);
+    for index in before.as_object().unwrap().keys().filter(|name| !name.starts_with(prefix)) {
+        wire::ask(corner.url(), "DELETE", &format!("/{index}"), None);
+    }
+    wire::ask(corner.url(), "DELETE", &format!("/_data_stream/{stream}"), None);
+}
+
+fn event_at(number: usize, time: &str) -> Value {
+    let mut event = event(number);
+    event["eventTime"] = json!(time);
+    event
 }

@@ -37,7 +37,7 @@ use super::{
 use crate::{
     normalize::{InvalidRetention, Retention},
     pending::PendingRequests,
-    report::{Log, WaitReporter},
+    report::{Log, WaitReporter, log::ProgressMode},
     sink::Requested,
 };
 
@@ -93,7 +93,13 @@ pub struct SetupArgs {
     #[arg(long, value_name = "DAYS|none", help_heading = "Index options")]
     pub warm: Option<Days>,
     /// Number of replicas of new indices
-    #[arg(long, value_name = "NUMBER", help_heading = "Index options")]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        value_parser = parse_replicas,
+        allow_negative_numbers = true,
+        help_heading = "Index options"
+    )]
     pub replicas: Option<u32>,
 
     /// Delete the indices whose events are all older than the retention, and do nothing else; for a
@@ -123,6 +129,14 @@ pub struct SetupArgs {
     /// chain of AWS]
     #[arg(long, value_name = "NAME", requires = "aws_auth", help_heading = "Engine options")]
     pub profile: Option<String>,
+}
+
+/// The highest number of replicas. An engine has as many nodes at least, or the index stays yellow.
+const MAX_REPLICAS: u32 = 1_000;
+
+fn parse_replicas(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number <= MAX_REPLICAS);
+    number.ok_or_else(|| format!("expected a number from 0 to {MAX_REPLICAS}"))
 }
 
 /// The value of an option in days: a number of days, or `none`.
@@ -220,8 +234,12 @@ impl SetupArgs {
 
 impl Setup<'_> {
     async fn run(&self) -> Result<SetupOutcome, Failure> {
-        let mut outcome =
-            if self.args.print { SetupOutcome::with_comments() } else { SetupOutcome::default() };
+        let is_quiet = self.log.progress() == ProgressMode::Off;
+        let mut outcome = match self.args {
+            SetupArgs { print: true, .. } => SetupOutcome::with_comments(),
+            SetupArgs { dry_run: false, .. } if is_quiet => SetupOutcome::quiet(),
+            _ => SetupOutcome::default(),
+        };
         let engine = self.connections.engine(self.log, &self.pending).await?;
         if self.args.enforce_retention {
             retention::enforce(self, &engine, &mut outcome).await?;
@@ -304,7 +322,19 @@ mod tests {
         ] {
             assert_eq!(args(words).unwrap().check().unwrap_err().exit.code(), exit, "{words:?}");
         }
-        assert!(args(&["--retention", "12h"]).unwrap_err().contains("expected whole days"));
+        for value in ["12h", "400", "0d", "-5", "", "1.5d", "99999999d"] {
+            let error = args(&[&format!("--retention={value}")]).unwrap_err();
+            assert!(error.contains("expected whole days"), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn replicas_are_a_number() {
+        assert_eq!(args(&["--replicas", "0"]).unwrap().replicas, Some(0));
+        for value in ["-1", "abc", "1001", "99999999999"] {
+            let error = args(&["--replicas", value]).unwrap_err();
+            assert!(error.contains("expected a number from 0 to 1000"), "{value}: {error}");
+        }
     }
 
     #[test]

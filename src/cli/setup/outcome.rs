@@ -21,6 +21,8 @@ pub(super) struct SetupOutcome {
     not_possible: usize,
     /// What every line begins with.
     margin: &'static str,
+    /// Whether only what is not possible is printed.
+    is_quiet: bool,
 }
 
 impl SetupOutcome {
@@ -29,8 +31,18 @@ impl SetupOutcome {
         Self { margin: "# ", ..Self::default() }
     }
 
-    /// Prints a line. Names and reasons come from servers.
+    /// Returns an outcome that prints only what is not possible: a cron job that prints nothing sends no mail.
+    pub(super) fn quiet() -> Self {
+        Self { is_quiet: true, ..Self::default() }
+    }
+
+    /// Prints a line.
     pub(super) fn line(&self, text: &str) -> Result<(), Failure> {
+        if self.is_quiet { Ok(()) } else { self.print(text) }
+    }
+
+    /// Prints a line, also if all others are left out. Names and reasons come from servers.
+    fn print(&self, text: &str) -> Result<(), Failure> {
         print(&format!("{}{}\n", self.margin, escape_unprintable(text)))
     }
 
@@ -45,7 +57,8 @@ impl SetupOutcome {
             Action::Blocked(_) => self.not_possible += 1,
             Action::Create | Action::Update(_) | Action::Delete => {}
         }
-        self.line(&line(action, &object.to_string()))
+        let text = line(action, &object.to_string());
+        if matches!(action, Action::Blocked(_)) { self.print(&text) } else { self.line(&text) }
     }
 
     /// Counts objects that do not change, without a line.
@@ -73,9 +86,10 @@ impl SetupOutcome {
     pub(super) fn print_totals(&self) -> Result<(), Failure> {
         let Self { created, changed, deleted, kept, not_possible, .. } = self;
         let state = if *not_possible == 0 { "done" } else { "done in part" };
-        self.line(&format!(
+        let text = format!(
             "{state}: {created} created, {changed} changed, {deleted} deleted, {kept} kept, {not_possible} not possible"
-        ))
+        );
+        if *not_possible > 0 { self.print(&text) } else { self.line(&text) }
     }
 
     /// Returns the exit code.

@@ -8,7 +8,8 @@ use crate::{
     cli::failure::Failure,
     report::format,
     sink::{
-        EngineSetup, Error, RetentionError, RetentionPlan, missing_privilege, provision::Action,
+        EngineSetup, Error, PassedOver, RetentionError, RetentionPlan, missing_privilege,
+        provision::Action,
     },
 };
 
@@ -25,11 +26,7 @@ pub(super) async fn enforce(
     let plan = engine.expired_indices(retention, setup.now).await?.map_err(|error| {
         let prefix = engine.reader().prefix();
         let heading = format!("it is not known which indices of '{prefix}' have expired: {error}");
-        let failure = Failure::action_required(heading);
-        match hint(&error) {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Failure::action_required(heading).hint(hint(&error))
     })?;
     print_plan(setup, engine, &plan, outcome)?;
     if setup.args.dry_run {
@@ -76,9 +73,13 @@ fn print_plan(
 ) -> Result<(), Failure> {
     let reader = engine.reader();
     outcome.line(&format!("engine {}: {}", reader.address(), reader.info()))?;
-    let RetentionPlan { retention, expired, foreign, kept } = plan;
+    let RetentionPlan { retention, expired, passed_over, kept } = plan;
+    let passed_by = match passed_over.len() {
+        0 => String::new(),
+        number => format!(", {number} passed over"),
+    };
     outcome.line(&format!(
-        "retention {retention} at {}: {} expired, {kept} kept",
+        "retention {retention} at {}: {} expired, {kept} kept{passed_by}",
         setup.now.strftime("%Y-%m-%d %H:%M UTC"),
         format::count(expired.len() as u64)
     ))?;
@@ -90,9 +91,8 @@ fn print_plan(
             format_args!("index '{}': all events before {end}", index.name),
         )?;
     }
-    for name in foreign {
-        let reason = "trailload did not create it, so it is not deleted".to_owned();
-        outcome.plan(&Action::Keep(reason), format_args!("index '{name}'"))?;
+    for PassedOver { object, reason } in passed_over {
+        outcome.plan(&Action::Keep(reason.clone()), object)?;
     }
     Ok(())
 }
@@ -111,13 +111,18 @@ fn refused(error: Error) -> Failure {
     }
 }
 
-fn hint(error: &RetentionError) -> Option<&'static str> {
-    Some(match error {
-        RetentionError::NoTemplate => "check --index, or load first",
+fn hint(error: &RetentionError) -> &'static str {
+    match error {
+        RetentionError::NoTemplate => {
+            "check --index; a load, or 'trailload setup' without --enforce-retention, installs the template"
+        }
+        RetentionError::ForeignTemplate => "choose the prefix of the loads with --index",
         RetentionError::OneIndex => "load into another prefix with --index-by month",
         RetentionError::NoRetention => {
             "add --retention 400d, or record it for loads too: trailload setup --retention 400d"
         }
-        RetentionError::Unreadable(_) => return None,
-    })
+        RetentionError::Unreadable(_) => {
+            "'trailload policy --for setup' prints the rights that are needed (--role for those of an engine)"
+        }
+    }
 }

@@ -335,7 +335,7 @@ impl Name<'_> {
 }
 
 /// Returns the data stream of a backing index, from its name: `.ds-STREAM-2024.06.01-000001`.
-fn data_stream(index: &str) -> Option<&str> {
+pub(super) fn data_stream(index: &str) -> Option<&str> {
     let (head, _generation) = index.strip_prefix(BACKING_INDEX_PREFIX)?.rsplit_once('-')?;
     let is_date = |text: &str| {
         text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')

@@ -93,11 +93,11 @@ pub use self::identify::{Distribution, EngineInfo};
 pub use self::inspect::{Inspection, Privileges, TemplateState};
 pub use self::issues::EngineIssue;
 pub use self::panel_search::SearchAnswer;
-pub use self::reader::{EngineReader, IndexNames, ReadableIndex};
+pub use self::reader::{EngineReader, IndexNames, OtherName, ReadableIndex};
 pub use self::search_session::{PageResponse, SearchPage, SearchQuery, SearchSession};
 pub use self::setup::{
-    Deletion, EngineSetup, ExpiredIndex, PeriodConflict, Requested, RetentionError, RetentionPlan,
-    SetupRequest, missing_privilege,
+    Deletion, EngineSetup, ExpiredIndex, PassedOver, PeriodConflict, Requested, RetentionError,
+    RetentionPlan, SetupRequest, missing_privilege,
 };
 pub use self::signing::{Service, Signing};
 pub use self::target::{DuplicateHandling, Target};

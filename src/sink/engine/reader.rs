@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::api::{ApiClient, ApiResponse};
 use super::client::Client;
 use super::identify::{EngineIdentity, EngineInfo, identify};
-use super::inventory::ALL_INDICES;
+use super::inventory::{ALL_INDICES, data_stream};
 use super::retry::{RetryContext, RetryPolicy};
 use super::signing::{Service, Signing};
 use super::target::Target;
@@ -47,8 +47,19 @@ pub struct ReadableIndex {
     pub is_closed: bool,
     /// Whether trailload manages its mapping.
     pub is_managed: bool,
+    /// The other names that it has: its aliases, and the data stream that it belongs to.
+    pub other_names: Vec<OtherName>,
     /// Number of its primary shards.
     pub shards: u32,
+}
+
+/// A name under which an index is read, and that is not its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtherName {
+    /// An alias.
+    Alias(String),
+    /// A data stream.
+    DataStream(String),
 }
 
 /// The indices that the name patterns of a prefix match.
@@ -143,9 +154,11 @@ impl EngineReader {
             settings.keys().chain(aliases.keys().filter(|name| !settings.contains_key(*name)))
         {
             let (settings, mappings) = (settings.get(name), mappings.get(name));
-            let index = readable_index(name, settings, mappings);
+            let mut index = readable_index(name, settings, mappings);
             let aliases = aliases.get(name).and_then(|index| index["aliases"].as_object());
-            let mut own_names = aliases.into_iter().flat_map(Map::keys).chain([name]);
+            let aliases = aliases.into_iter().flat_map(Map::keys);
+            index.other_names.extend(aliases.clone().cloned().map(OtherName::Alias));
+            let mut own_names = aliases.chain([name]);
             if own_names.any(|name| is_of_prefix(self.prefix(), name)) {
                 names.indices.push(index);
             } else {
@@ -216,6 +229,10 @@ fn readable_index(name: &str, settings: Option<&Value>, mapping: Option<&Value>)
         is_closed: setting("verified_before_close") == Some("true"),
         is_managed: mapping.is_some_and(|mapping| is_managed(&mapping["mappings"])),
         shards: setting("number_of_shards").and_then(|text| text.parse().ok()).unwrap_or(1),
+        other_names: data_stream(name)
+            .map(|stream| OtherName::DataStream(stream.to_owned()))
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -229,6 +246,9 @@ fn is_of_prefix(prefix: &str, name: &str) -> bool {
     };
     rest.is_empty() || rest.strip_prefix('-').is_some_and(is_period)
 }
+
+/// What follows the prefix in the name of the index of events without a valid time.
+pub(super) const UNDATED: &str = "-undated";
 
 fn is_period(rest: &str) -> bool {
     let is_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_');

@@ -135,6 +135,7 @@ mod tests {
             name: format!("ct-{number:0>width$}", width = number % 300),
             is_closed: false,
             is_managed: true,
+            other_names: Vec::new(),
             shards: 1,
         };
         for length in [0, 1, 7, 500] {

@@ -131,6 +131,16 @@ impl EngineSetup {
                 continue;
             };
             match applied.policy {
+                // ISM applies a policy to each new index whose name matches, whoever creates it.
+                Some(policy)
+                    if !applied.is_managed && policy == prefix && *api == PolicyApi::Ism =>
+                {
+                    changes.push(detachment(*api, &name));
+                }
+                _ if !applied.is_managed => {
+                    let kept = Action::Keep("trailload did not create it".to_owned());
+                    changes.push(Change::new(ObjectKind::Index, name, kept));
+                }
                 Some(policy) if policy == prefix && !applied.never_expires => {}
                 Some(policy) if policy == prefix => {
                     changes.push(attachment(*api, prefix, &name, end));
@@ -165,12 +175,14 @@ impl EngineSetup {
         let current = existing["_seq_no"].as_u64();
         let outdated = applied.into_iter().filter(|(_, applied)| {
             let is_older = applied.seq_no.is_some() && applied.seq_no != current;
-            applied.policy.as_deref() == Some(prefix) && (is_changed || is_older)
+            applied.is_managed
+                && applied.policy.as_deref() == Some(prefix)
+                && (is_changed || is_older)
         });
         Ok(outdated.map(|(name, _)| renewal(prefix, &name)).collect())
     }
 
-    /// Returns the changes after which the policy applies to no index of trailload.
+    /// Returns the changes after which the policy applies to no index.
     pub(super) async fn detachments(&self, lifecycle: &Lifecycle) -> Result<Vec<Change>, Error> {
         let Lifecycle::Available { api, .. } = lifecycle else { return Ok(Vec::new()) };
         let prefix = self.reader.prefix();
@@ -183,7 +195,7 @@ impl EngineSetup {
         Ok(attached.map(|(name, _)| detachment(*api, &name)).collect())
     }
 
-    /// Returns the policy that applies to each index of trailload. The inner error is why that is not known.
+    /// Returns the policy that applies to each index of the prefix. The inner error is why that is not known.
     async fn applied_policies(
         &self,
         api: PolicyApi,
@@ -208,10 +220,9 @@ impl EngineSetup {
             let reason = format!("the policies of indices cannot be read ({})", response.status);
             return Ok(Err(reason));
         }
-        let managed = listed.indices.into_iter().filter(|index| index.is_managed);
-        let applied = managed.map(|index| {
-            let applied = AppliedPolicy::new(api, &response.json[&index.name]);
-            (index.name, applied)
+        let applied = listed.indices.into_iter().map(|index| {
+            let policy = AppliedPolicy::new(api, &response.json[&index.name]);
+            (index.name, AppliedPolicy { is_managed: index.is_managed, ..policy })
         });
         Ok(Ok(applied.collect()))
     }
@@ -222,6 +233,8 @@ impl EngineSetup {
 struct AppliedPolicy {
     /// Its name; `None` if no policy applies.
     policy: Option<String>,
+    /// Whether trailload created the index.
+    is_managed: bool,
     /// The version of it that ISM follows, once it has begun.
     seq_no: Option<u64>,
     /// The age counts from the date in the template: the index was not created with that of its period.
@@ -239,7 +252,8 @@ impl AppliedPolicy {
         let policy = policy.as_str().map(str::to_owned);
         let from = index["settings"]["index"]["lifecycle"]["origination_date"].as_str();
         let never_expires = from.is_some_and(|from| from.parse() == Ok(NEVER_EXPIRES));
-        Self { policy, seq_no: index["policy_seq_no"].as_u64(), never_expires }
+        let is_managed = false;
+        Self { policy, is_managed, seq_no: index["policy_seq_no"].as_u64(), never_expires }
     }
 }
 

@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
 use self::lifecycle::Lifecycle;
-pub use self::retention::{Deletion, ExpiredIndex, RetentionError, RetentionPlan};
+pub use self::retention::{Deletion, ExpiredIndex, PassedOver, RetentionError, RetentionPlan};
 use super::{
     api::ApiResponse, client::Method, reader::EngineReader, setup_template::SetupTemplate,
     templates::Templates, unless_immediate,

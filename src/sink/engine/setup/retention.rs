@@ -10,7 +10,12 @@ use super::{EngineSetup, Readable};
 use crate::{
     normalize::{IndexBy, Retention},
     sink::{
-        engine::{client::Method, inventory::ALL_INDICES, paths},
+        engine::{
+            client::Method,
+            inventory::ALL_INDICES,
+            paths,
+            reader::{OtherName, ReadableIndex, UNDATED},
+        },
         error::Error,
     },
 };
@@ -22,8 +27,8 @@ pub struct RetentionPlan {
     pub retention: Retention,
     /// Indices that have expired, the oldest first.
     pub expired: Vec<ExpiredIndex>,
-    /// Indices with the name of an expired period that trailload does not manage.
-    pub foreign: Vec<String>,
+    /// What looks as if it had expired, or could not expire, and is not deleted.
+    pub passed_over: Vec<PassedOver>,
     /// Number of the other indices of the prefix.
     pub kept: usize,
 }
@@ -37,12 +42,24 @@ pub struct ExpiredIndex {
     pub end: Timestamp,
 }
 
+/// An index, alias or data stream that is not deleted whatever its age is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// What it is, and its name.
+    pub object: String,
+    /// Why it is not deleted.
+    pub reason: String,
+}
+
 /// Why it is not known which indices have expired.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RetentionError {
-    /// The prefix has no index template of trailload.
-    #[error("trailload has not loaded anything into this prefix")]
+    /// The prefix has no index template.
+    #[error("the index template, which records the period of an index, is missing")]
     NoTemplate,
+    /// The index template of the prefix was created by another program.
+    #[error("the index template was created by another program")]
+    ForeignTemplate,
     /// All events are in one index.
     #[error("all events are in one index (--index-by none), which cannot be deleted in parts")]
     OneIndex,
@@ -75,9 +92,8 @@ impl EngineSetup {
         now: Timestamp,
     ) -> Result<Result<RetentionPlan, RetentionError>, Error> {
         let (by, recorded) = match self.recorded().await? {
-            Ok(Some(recorded)) => recorded,
-            Ok(None) => return Ok(Err(RetentionError::NoTemplate)),
-            Err(reason) => return Ok(Err(RetentionError::Unreadable(reason))),
+            Ok(recorded) => recorded,
+            Err(error) => return Ok(Err(error)),
         };
         if by == IndexBy::None {
             return Ok(Err(RetentionError::OneIndex));
@@ -94,17 +110,19 @@ impl EngineSetup {
         };
         let prefix = self.reader.prefix();
         let mut plan =
-            RetentionPlan { retention, expired: Vec::new(), foreign: Vec::new(), kept: 0 };
+            RetentionPlan { retention, expired: Vec::new(), passed_over: Vec::new(), kept: 0 };
         for index in listed.indices {
             let end = by.time_range(prefix, &index.name).and_then(|range| range.to);
-            match end.filter(|_| retention.has_expired(by, prefix, &index.name, now)) {
-                Some(end) if index.is_managed => {
-                    plan.expired.push(ExpiredIndex { name: index.name, end });
-                }
-                Some(_) => plan.foreign.push(index.name),
-                None => plan.kept += 1,
+            let has_expired = |name: &str| retention.has_expired(by, prefix, name, now);
+            if let Some(end) = end.filter(|_| index.is_managed && has_expired(&index.name)) {
+                plan.expired.push(ExpiredIndex { name: index.name, end });
+            } else if let Some(passed) = passed_over(&index, by, prefix, has_expired) {
+                plan.passed_over.push(passed);
+            } else {
+                plan.kept += 1;
             }
         }
+        plan.passed_over.dedup();
         plan.expired.sort_by(|one, other| (one.end, &one.name).cmp(&(other.end, &other.name)));
         Ok(Ok(plan))
     }
@@ -122,14 +140,20 @@ impl EngineSetup {
         Ok(Ok(()))
     }
 
-    /// Returns the recorded period of the indices, and the recorded retention. `None` without a template of trailload.
-    async fn recorded(&self) -> Result<Readable<Option<(IndexBy, Option<Retention>)>>, Error> {
+    /// Returns the recorded period of the indices, and the recorded retention.
+    async fn recorded(
+        &self,
+    ) -> Result<Result<(IndexBy, Option<Retention>), RetentionError>, Error> {
         let found = match self.found_templates().await? {
             Ok(found) => found,
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(Err(RetentionError::Unreadable(reason))),
         };
         let retention = found.setup().and_then(|setup| setup.retention);
-        Ok(Ok(found.index_by().map(|by| (by, retention))))
+        Ok(match found.index_by() {
+            Some(by) => Ok((by, retention)),
+            None if found.is_index_template_foreign() => Err(RetentionError::ForeignTemplate),
+            None => Err(RetentionError::NoTemplate),
+        })
     }
 
     /// Deletes an index.
@@ -149,4 +173,39 @@ impl EngineSetup {
             _ => Err(api.refused(&action, &response)),
         }
     }
+}
+
+/// Returns why an index that is not deleted is passed over, if its age is not the reason.
+fn passed_over(
+    index: &ReadableIndex,
+    by: IndexBy,
+    prefix: &str,
+    has_expired: impl Fn(&str) -> bool,
+) -> Option<PassedOver> {
+    let name = &index.name;
+    if has_expired(name) {
+        let reason = "trailload did not create it, so it is not deleted".to_owned();
+        return Some(PassedOver { object: format!("index '{name}'"), reason });
+    }
+    let expired = index.other_names.iter().find_map(|other| match other {
+        OtherName::Alias(alias) if has_expired(alias) => Some(PassedOver {
+            object: format!("alias '{alias}'"),
+            reason: format!(
+                "its index '{name}' has not expired by its own name, so it is not deleted"
+            ),
+        }),
+        OtherName::DataStream(stream) if has_expired(stream) => Some(PassedOver {
+            object: format!("data stream '{stream}'"),
+            reason: "trailload writes to no data stream, so it is not deleted".to_owned(),
+        }),
+        OtherName::Alias(_) | OtherName::DataStream(_) => None,
+    });
+    let has_period = by.time_range(prefix, name).is_some();
+    let is_undated = name.strip_prefix(prefix).is_some_and(|rest| rest == UNDATED);
+    let is_strange = index.is_managed && !has_period && !is_undated;
+    let strange = || PassedOver {
+        object: format!("index '{name}'"),
+        reason: format!("its name is not that of a {}, so it never expires", by.as_str()),
+    };
+    expired.or_else(|| is_strange.then(strange))
 }

@@ -73,6 +73,11 @@ impl FoundTemplates {
         self.index.as_ref().filter(|template| is_managed(template))
     }
 
+    /// Returns whether the index template is that of another program.
+    pub(super) fn is_index_template_foreign(&self) -> bool {
+        self.index.as_ref().is_some_and(|template| !is_managed(template))
+    }
+
     /// Returns the period that the index template records, if it is one of trailload's.
     pub(super) fn index_by(&self) -> Option<IndexBy> {
         recorded_index_by(self.index_template())
@@ -178,7 +183,6 @@ impl FoundTemplates {
             .index
             .as_ref()
             .map(|template| removal(ObjectKind::IndexTemplate, prefix, template));
-        let is_index_foreign = self.index.as_ref().is_some_and(|template| !is_managed(template));
         changes.extend(index);
         let components =
             [(names.component_name(), &self.discovered), (names.setup_name(), &self.setup)];
@@ -195,9 +199,15 @@ impl FoundTemplates {
                 Change::new(kind, name, Action::Keep("your own settings".to_owned()))
             });
         }
-        if is_index_foreign {
-            // The template of another program may name them.
-            changes.retain(|change| !matches!(change.action, Action::Delete));
+        if let Some(theirs) = self.index.as_ref().filter(|template| !is_managed(template)) {
+            let composed_of = theirs["composed_of"].as_array().map_or(&[][..], Vec::as_slice);
+            for change in &mut changes {
+                if change.action == Action::Delete && composed_of.contains(&json!(change.name)) {
+                    let reason =
+                        format!("the index template '{prefix}' of another program needs it");
+                    *change = Change::new(change.kind, change.name.clone(), Action::Keep(reason));
+                }
+            }
         }
         if let Some(template) = &self.runs {
             changes.push(removal(ObjectKind::IndexTemplate, &runs_name(prefix), template));
@@ -228,12 +238,12 @@ fn is_empty(template: &Value) -> bool {
 }
 
 fn blocked(kind: ObjectKind, name: &str) -> Change {
-    let reason = "another program created it, so it is not changed".to_owned();
-    Change::new(kind, name, Action::Blocked(reason))
+    let reason = "another program created it, so it is not changed; delete it, or choose another prefix with --index";
+    Change::new(kind, name, Action::Blocked(reason.to_owned()))
 }
 
 fn newer(kind: ObjectKind, name: &str, version: u64) -> Change {
-    let reason = format!("a newer trailload created it (version {version})");
+    let reason = format!("a newer trailload created it (version {version}); update this one");
     Change::new(kind, name, Action::Blocked(reason))
 }
 
