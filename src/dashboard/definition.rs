@@ -186,7 +186,12 @@ pub enum PanelBucket {
         order: SortOrder,
     },
     /// A group for each query.
-    Filters(Vec<BucketFilter>),
+    Filters {
+        /// Name of the column.
+        label: String,
+        /// The groups.
+        filters: Vec<BucketFilter>,
+    },
 }
 
 /// One group of [`PanelBucket::Filters`].
@@ -284,8 +289,7 @@ impl PanelBucket {
     pub fn label(&self) -> &str {
         match self {
             Self::Time => "Time",
-            Self::Terms { label, .. } => label,
-            Self::Filters(_) => "Group",
+            Self::Terms { label, .. } | Self::Filters { label, .. } => label,
         }
     }
 
@@ -294,7 +298,7 @@ impl PanelBucket {
         match self {
             Self::Time => Some(TIME_FIELD),
             Self::Terms { field, .. } => Some(field),
-            Self::Filters(_) => None,
+            Self::Filters { .. } => None,
         }
     }
 }
@@ -314,7 +318,7 @@ impl Panel {
         };
         self.expression.map_fields(&mut add);
         for bucket in &self.buckets {
-            if let PanelBucket::Filters(filters) = bucket {
+            if let PanelBucket::Filters { filters, .. } = bucket {
                 for filter in filters {
                     filter.expression.map_fields(&mut add);
                 }
@@ -501,6 +505,7 @@ enum BucketEntry {
         order: SortOrder,
     },
     Filters {
+        label: String,
         filters: Vec<FilterEntry>,
     },
 }
@@ -545,13 +550,14 @@ impl BucketEntry {
             Self::Terms { field, size, label, order } => {
                 PanelBucket::Terms { field, size, label, order }
             }
-            Self::Filters { filters } => {
+            Self::Filters { label, filters } => {
                 let parse = |FilterEntry { label, query }| {
                     let (query, expression) = queries.parse(place, &query)?;
                     Ok(BucketFilter { label, query, expression })
                 };
                 let filters = filters.into_iter().map(parse);
-                PanelBucket::Filters(filters.collect::<Result<_, DefinitionError>>()?)
+                let filters = filters.collect::<Result<_, DefinitionError>>()?;
+                PanelBucket::Filters { label, filters }
             }
         })
     }

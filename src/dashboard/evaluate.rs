@@ -287,7 +287,7 @@ impl<'d> CountedPanel<'d> {
         let level = |bucket: &PanelBucket| match bucket {
             PanelBucket::Time => Level::Time,
             PanelBucket::Terms { field, .. } => Level::Terms(slots.slot(field)),
-            PanelBucket::Filters(filters) => Level::Filters(
+            PanelBucket::Filters { filters, .. } => Level::Filters(
                 filters.iter().map(|filter| filter.expression.map_fields(&mut slot)).collect(),
             ),
         };
@@ -394,7 +394,7 @@ impl<'d> CountedPanel<'d> {
             (PanelBucket::Time, Subgroups::Times(times)) => {
                 times.iter().map(|(time, group)| (GroupKey::Time(*time), group)).collect()
             }
-            (PanelBucket::Filters(filters), Subgroups::Filters(groups)) => filters
+            (PanelBucket::Filters { filters, .. }, Subgroups::Filters(groups)) => filters
                 .iter()
                 .zip(groups)
                 .map(|(filter, group)| (GroupKey::Text(filter.label.clone()), group))

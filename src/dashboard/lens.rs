@@ -321,13 +321,14 @@ fn bucket_column(bucket: &PanelBucket) -> Value {
                 "excludeIsRegex": false,
             },
         }),
-        PanelBucket::Filters(filters) => {
+        PanelBucket::Filters { label, filters } => {
             let filters: Value = filters
                 .iter()
                 .map(|filter| json!({ "label": filter.label, "input": kql(&filter.query) }))
                 .collect();
             json!({
-                "label": "Group",
+                "label": label,
+                "customLabel": true,
                 "dataType": "string",
                 "operationType": "filters",
                 "isBucketed": true,

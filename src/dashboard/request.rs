@@ -97,7 +97,7 @@ impl Panel {
                 });
                 aggregation.insert("terms".to_owned(), terms);
             }
-            PanelBucket::Filters(filters) => {
+            PanelBucket::Filters { filters, .. } => {
                 let filters: Value =
                     filters.iter().map(|filter| filter.expression.to_engine_query()).collect();
                 aggregation.insert("filters".to_owned(), json!({ "filters": filters }));
@@ -177,7 +177,7 @@ fn metric_value(number: usize, metric: &PanelMetric, group: &Value) -> Option<f6
 fn group_key(bucket: &PanelBucket, number: usize, group: &Value) -> GroupKey {
     match bucket {
         PanelBucket::Time => GroupKey::Time(group["key"].as_i64().unwrap_or(0)),
-        PanelBucket::Filters(filters) => GroupKey::Text(
+        PanelBucket::Filters { filters, .. } => GroupKey::Text(
             filters.get(number).map_or_else(String::new, |filter| filter.label.clone()),
         ),
         // Of a boolean, `key` is a number and this its name.

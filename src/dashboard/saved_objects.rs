@@ -435,7 +435,7 @@ fn bucket_params(bucket: &PanelBucket, depth: usize) -> (&'static str, Value) {
                 "json": json!({ "shard_size": shard_size(depth, *size) }).to_string(),
             }),
         ),
-        PanelBucket::Filters(filters) => {
+        PanelBucket::Filters { filters, .. } => {
             let filters: Value = filters
                 .iter()
                 .map(|filter| json!({ "input": kql(&filter.query), "label": filter.label }))

@@ -158,7 +158,7 @@ fn groups<'e>(
             let group = |start| having(&|event| start_of(event.time) == start);
             starts.into_iter().map(|start| (GroupKey::Time(start), group(start))).collect()
         }
-        PanelBucket::Filters(filters) => filters
+        PanelBucket::Filters { filters, .. } => filters
             .iter()
             .map(|filter| {
                 let group = having(&|event| matches(&filter.expression, event));

@@ -96,10 +96,14 @@ impl TimeAxis {
         position.clamp(0.0, 1.0)
     }
 
-    /// Returns the ticks: where they are, and their names.
+    /// Returns the ticks: where they are, in the middle of the interval that they name, and their names.
     pub(super) fn ticks(self) -> Vec<(f64, String)> {
         let length = self.to.saturating_sub(self.from);
-        let fits = |step: &&TickDistance| length / step.length() < MAX_TIME_TICKS;
+        // Between two intervals, there is nothing to name.
+        let shortest = self.scale.next(self.from).saturating_sub(self.from);
+        let fits = |step: &&TickDistance| {
+            length / step.length() < MAX_TIME_TICKS && 2 * step.length() > shortest
+        };
         let step = STEPS.iter().find(fits).copied().unwrap_or(TickDistance::Years(500));
         let mut ticks = Vec::new();
         let mut at = step.first(self.from);
@@ -107,7 +111,8 @@ impl TimeAxis {
             if ticks.len() > 2 * usize::try_from(MAX_TIME_TICKS).unwrap_or(0) {
                 break;
             }
-            ticks.push((self.position(time), step.label(time)));
+            let (begin, width) = self.interval(time);
+            ticks.push((begin + width / 2.0, step.label(time)));
             at = step.next(time);
         }
         ticks
@@ -256,6 +261,29 @@ mod tests {
             ("2024-03-05T11:42:18Z", "2024-03-05T11:42:18Z", "11:42"),
         ] {
             assert_eq!(labels(from, to), expected, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn ticks_are_in_the_middle_of_the_interval_that_they_name() {
+        let (from, to) = (time("2024-02-01T00:00:00Z"), time("2024-05-31T00:00:00Z"));
+        let axis = TimeAxis::new(from, to, TimeScale::Month);
+        let ticks = axis.ticks();
+        assert_eq!(ticks.len(), 4);
+        for (position, label) in ticks {
+            let month = ["Feb 2024", "Mar 2024", "Apr 2024", "May 2024"].map(|name| name == label);
+            let month = month.iter().position(|is_it| *is_it).unwrap() + 2;
+            let (begin, width) = axis.interval(time(&format!("2024-{month:02}-01T00:00:00Z")));
+            assert!((begin + width / 2.0 - position).abs() < 1e-9, "{label} {position}");
+        }
+        // One interval has one name, whatever its length.
+        for scale in
+            [TimeScale::Minute, TimeScale::Hour, TimeScale::Day, TimeScale::Month, TimeScale::Year]
+        {
+            let axis = TimeAxis::new(from, from, scale);
+            let ticks = axis.ticks();
+            assert!(ticks.len() <= 1, "{ticks:?}");
+            assert!(ticks.iter().all(|(position, _)| (position - 0.5).abs() < 1e-9), "{ticks:?}");
         }
     }
 

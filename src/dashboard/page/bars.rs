@@ -20,8 +20,14 @@ use super::{
 /// Height of the bars, in pixels.
 const HEIGHT: f64 = 160.0;
 
-/// Room above the bars for half a line of text, and for the names of ticks below.
+/// Room above the bars for half a line of text.
 const ABOVE: f64 = 8.0;
+
+/// Room below them for the names of ticks.
+const BELOW: f64 = 26.0;
+
+/// Maximum number of characters of the names of ticks that a narrow chart has room for.
+const SHORT_TICK: usize = 6;
 
 /// Height of the smallest bar, so that one event among thousands is visible.
 const MIN_BAR: f64 = 1.5;
@@ -129,7 +135,7 @@ impl BarChart<'_> {
 
     fn write_svg(&self, html: &mut Html) {
         html.raw("<svg role=\"img\"");
-        html.attribute("height", ABOVE + HEIGHT + 24.0);
+        html.attribute("height", ABOVE + HEIGHT + BELOW);
         html.attribute("aria-label", self.summary());
         html.raw(">");
         let ticks = value_ticks(self.series.largest_sum());
@@ -168,15 +174,13 @@ impl BarChart<'_> {
             html.attribute("y2", ABOVE + HEIGHT + 5.0);
             html.raw("/><text");
             html.attribute("x", x);
-            html.attribute("y", ABOVE + HEIGHT + 18.0);
-            // On a narrow screen, every second name is hidden.
-            let class = match (position, number % 2) {
-                (0.0..0.04, _) => "start",
-                (0.93.., _) => "end",
-                (_, 0) => "",
-                _ => "odd",
-            };
-            html.attribute("class", class);
+            html.attribute("y", ABOVE + HEIGHT + 20.0);
+            // A chart that has no room for all names hides these.
+            match (number % 2, label.len()) {
+                (0, _) => {}
+                (_, ..=SHORT_TICK) => html.attribute("class", "second"),
+                _ => html.attribute("class", "second wide"),
+            }
             html.element(">", label, "</text>");
         }
         html.raw("</g>");

@@ -140,13 +140,12 @@ fn write_dashboard(page: &Page<'_>, dashboard: &Dashboard, details: Details, htm
 fn write_latest(page: &Page<'_>, dashboard: &Dashboard, details: Details, html: &mut Html) {
     let dashboards = &page.dashboards;
     let first = dashboards.dashboards.iter().find(|other| other.data == dashboard.data);
-    let view = dashboards.views.iter().find(|view| view.data == dashboard.data);
     let data = page.data(dashboard.data).filter(|data| !data.latest.is_empty());
-    let (Some(first), Some(view), Some(data)) = (first, view, data) else { return };
+    let (Some(first), Some(data)) = (first, data) else { return };
     if first.id != dashboard.id {
         return;
     }
-    latest::write(view, data, details, html);
+    latest::write(dashboards, data, details, html);
 }
 
 fn write_footer(page: &Page<'_>, html: &mut Html) {

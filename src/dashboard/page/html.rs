@@ -9,8 +9,11 @@ use std::fmt::{self, Display, Write as _};
 use super::limits::Details;
 use crate::report::terminal::escape_unprintable;
 
-/// Texts of up to as many bytes stay in one line where they have no blank or hyphen.
-const SHORT: usize = 28;
+/// Texts of up to as many characters stay in one line everywhere.
+const SHORT: usize = 16;
+
+/// Texts of up to as many characters stay in one line, except for lists with many columns.
+pub(super) const MEDIUM: usize = 28;
 
 /// A document, or a part of one.
 #[derive(Debug, Default)]
@@ -61,8 +64,9 @@ impl Html {
     /// direction has no effect on what is around.
     pub(super) fn long_text(&mut self, text: &str, details: Details) {
         self.raw("<bdi");
-        if text.len() > SHORT {
-            self.raw(" class=\"long\"");
+        let length = escape_unprintable(text).chars().count();
+        if length > SHORT {
+            self.raw(if length > MEDIUM { " class=\"long\"" } else { " class=\"medium\"" });
         }
         let shown = beginning(text, details.shown);
         if shown.len() < text.len() && details.whole > 0 {
@@ -71,9 +75,39 @@ impl Html {
             self.attribute("title", format_args!("{whole}{more}"));
         }
         self.raw(">");
-        self.text(shown);
+        if length > SHORT {
+            self.breakable_text(shown);
+        } else {
+            self.text(shown);
+        }
         if shown.len() < text.len() {
             self.raw("…");
+        }
+        self.raw("</bdi>");
+    }
+
+    /// Appends text that may continue in a new line where a part of a name ends, rather than anywhere.
+    fn breakable_text(&mut self, text: &str) {
+        let mut part = 0;
+        for ((start, letter), next) in text.char_indices().zip(text.chars().skip(1)) {
+            if ends_part(letter, next) {
+                let end = start + letter.len_utf8();
+                self.text(&text[part..end]);
+                self.raw("<wbr>");
+                part = end;
+            }
+        }
+        self.text(&text[part..]);
+    }
+
+    /// Appends digits in groups of four, between which a new line may start.
+    pub(super) fn digits(&mut self, digits: &str) {
+        self.raw("<bdi>");
+        for (number, group) in digits.as_bytes().chunks(4).enumerate() {
+            if number > 0 {
+                self.raw("<wbr>");
+            }
+            self.text(String::from_utf8_lossy(group));
         }
         self.raw("</bdi>");
     }
@@ -87,6 +121,13 @@ impl Html {
 /// Returns the first characters of a text.
 pub(super) fn beginning(text: &str, characters: usize) -> &str {
     text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Returns whether a part of a name ends between two characters: `path/name`, `CamelCase`.
+fn ends_part(letter: char, next: char) -> bool {
+    let is_separator = "/:_.,;=&?@#|+".contains(letter);
+    (is_separator && next.is_ascii_alphanumeric())
+        || (letter.is_ascii_lowercase() && next.is_ascii_uppercase())
 }
 
 /// Escapes what is written to it.
@@ -138,5 +179,28 @@ mod tests {
         assert_eq!(long_text("ä€😀x", DETAILS), "<bdi title=\"ä€😀x\">ä€😀…</bdi>");
         assert_eq!(long_text("123456", DETAILS), "<bdi title=\"12345…\">123…</bdi>");
         assert_eq!(long_text("1234", Details { whole: 0, ..DETAILS }), "<bdi>123…</bdi>");
+    }
+
+    #[test]
+    fn names_break_between_their_parts() {
+        let all = Details { shown: 100, ..DETAILS };
+        for (text, expected) in [
+            ("role/Admin/alice", "<bdi>role/Admin/alice</bdi>"),
+            ("role/Admin/alice_b", "<bdi class=\"medium\">role/<wbr>Admin/<wbr>alice_<wbr>b</bdi>"),
+            ("DescribeInstances", "<bdi class=\"medium\">Describe<wbr>Instances</bdi>"),
+            (
+                "a & b: <c>/d, &é/é",
+                "<bdi class=\"medium\">a &amp; b: &lt;c&gt;/<wbr>d, &amp;é/é</bdi>",
+            ),
+            (
+                "arn:aws:iam::111122223333:root/",
+                "<bdi class=\"long\">arn:<wbr>aws:<wbr>iam::<wbr>111122223333:<wbr>root/</bdi>",
+            ),
+        ] {
+            assert_eq!(long_text(text, all), expected);
+        }
+        let mut html = Html::new();
+        html.digits("123456789012");
+        assert_eq!(html.into_string(), "<bdi>1234<wbr>5678<wbr>9012</bdi>");
     }
 }

@@ -131,7 +131,7 @@ mod tests {
         let groups: Vec<GroupKey> = match bucket {
             PanelBucket::Time => (0..120).map(|day| GroupKey::Time(day * 86_400_000)).collect(),
             PanelBucket::Terms { size, .. } => (0..*size).map(long).collect(),
-            PanelBucket::Filters(filters) => (0..filters.len()).map(long).collect(),
+            PanelBucket::Filters { filters, .. } => (0..filters.len()).map(long).collect(),
         };
         let inside = keys(inside);
         let combine = |key: &GroupKey| -> Vec<Vec<GroupKey>> {

@@ -9,8 +9,12 @@ use super::super::{
 use super::{Page, PageData, bars, heatmap, html::Html, limits::Details, share, table, tiles};
 use crate::report::format::plural;
 
-/// Maximum number of columns of a heatmap in a narrow panel: the number of an account takes 6 rem.
-const NARROW_COLUMNS: usize = 4;
+/// The classes of panels, and the widths in rem that the style sheet gives them at least, if the screen has room for it.
+const WIDTHS: [(&str, f64); 5] =
+    [("narrow", 24.0), ("compact", 28.0), ("medium", 31.0), ("wide", 38.0), ("wider", 44.0)];
+
+/// What the sides of a panel take of its width.
+const PADDING: f64 = 1.875;
 
 /// Writes a panel of a dashboard.
 pub(super) fn write(
@@ -24,7 +28,7 @@ pub(super) fn write(
     let found = page.answer(panel).zip(page.data(dashboard.data));
     html.raw("<section");
     let kind = match found {
-        Some((answer, _)) if !answer.rows.is_empty() => width(panel, answer),
+        Some((answer, _)) if !answer.rows.is_empty() => width(panel, answer, details),
         _ => "empty",
     };
     html.attribute("class", format_args!("panel {kind}"));
@@ -82,24 +86,13 @@ fn write_query(panel: &Panel, html: &mut Html) {
 }
 
 /// Returns the class of the least width in which the answer is readable.
-fn width(panel: &Panel, answer: &PanelAnswer) -> &'static str {
-    match panel.chart {
-        Chart::Heatmap if heatmap::columns(answer) > NARROW_COLUMNS => "full",
-        Chart::Numbers => "full",
-        Chart::Table => table_width(panel),
-        _ => "narrow",
-    }
-}
-
-/// Returns the class of a table by what its columns need: 8 rem for a text or a time, about half of that for a number.
-fn table_width(panel: &Panel) -> &'static str {
-    let times = panel.metrics.iter().filter(|metric| metric.is_time()).count();
-    let needed = 8 * (panel.buckets.len() + times) + 4 * (panel.metrics.len() - times);
-    match needed {
-        0..24 => "narrow",
-        24..28 => "compact",
-        28..32 => "medium",
-        32..40 => "wide",
-        _ => "wider",
-    }
+fn width(panel: &Panel, answer: &PanelAnswer, details: Details) -> &'static str {
+    let needed = match panel.chart {
+        Chart::Numbers => f64::INFINITY,
+        Chart::Heatmap => heatmap::width(answer, details),
+        Chart::Table => table::width(panel, answer, details),
+        Chart::Bars | Chart::Ranking | Chart::Pie => 0.0,
+    };
+    let class = WIDTHS.into_iter().find(|(_, width)| needed + PADDING <= *width);
+    class.map_or("full", |(class, _)| class)
 }

@@ -7,10 +7,59 @@ use super::super::{
     answer::{AnswerRow, PanelAnswer},
     definition::{Panel, PanelBucket, PanelMetric},
 };
-use super::{bars::Percent, html::Html, limits::Details, value};
+use super::{
+    bars::Percent,
+    html::{Html, MEDIUM},
+    limits::Details,
+    value,
+};
 
 /// Maximum number of rows that are all visible at once. Of more, the style sheet shows ten until a reader asks for all.
 const ALL_ROWS: usize = 15;
+
+/// The width of a character in rem, of the wider ones of the typefaces that may be there.
+pub(super) const CHARACTER: f64 = 0.5;
+
+/// Distance of columns in rem.
+pub(super) const GAP: f64 = 0.5;
+
+/// Characters of a line in which a long text is readable.
+const LINE: usize = 26;
+
+/// The width of a time in rem.
+const TIME: f64 = 7.75;
+
+/// The least width of a number with a bar, in rem.
+const BAR: f64 = 4.0;
+
+/// Returns the width in rem that the columns need.
+pub(super) fn width(panel: &Panel, answer: &PanelAnswer, details: Details) -> f64 {
+    let rows = || answer.rows.iter().take(details.rows);
+    let keys = panel.buckets.iter().enumerate().map(|(level, bucket)| {
+        let texts = rows().filter_map(|row| row.keys.get(level)).map(value::key);
+        text_width(bucket.label(), texts)
+    });
+    let metrics = panel.metrics.iter().enumerate().map(|(number, metric)| {
+        if metric.is_time() {
+            return TIME + GAP;
+        }
+        let texts = rows().filter_map(|row| row.values.get(number).copied()).map(value::metric);
+        text_width(metric.label(), texts).max(if number == 0 { BAR + GAP } else { 0.0 })
+    });
+    keys.chain(metrics).sum()
+}
+
+/// Returns the width in rem that a column of texts needs.
+pub(super) fn text_width(label: &str, texts: impl Iterator<Item = String>) -> f64 {
+    let in_line = |text: String| match text.chars().count() {
+        short if short <= MEDIUM => short,
+        _ => LINE,
+    };
+    let characters = texts.map(in_line).fold(label.chars().count(), usize::max);
+    #[expect(clippy::cast_precision_loss, reason = "at most some dozens")]
+    let characters = characters as f64;
+    characters * CHARACTER + GAP
+}
 
 /// Writes a table; its first metric has a bar.
 pub(super) fn write(panel: &Panel, answer: &PanelAnswer, details: Details, html: &mut Html) {

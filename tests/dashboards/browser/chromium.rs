@@ -103,34 +103,62 @@ fn program() -> PathBuf {
     })
 }
 
-/// The theme of a measured copy.
-#[derive(Clone, Copy)]
-pub(super) enum Theme {
+/// How a measured copy is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Look {
     Light,
     Dark,
+    /// As on paper.
+    Paper,
 }
 
-/// Opens a copy of a page that has a script, and returns what the script found. Without its policy, nothing but escaping
-/// protects the copy.
-pub(super) fn measure(page: &str, width: u32, theme: Theme) -> Value {
+impl Look {
+    /// Returns a copy of a page that looks so everywhere.
+    fn of(self, page: &str) -> String {
+        let [never, always] = ["(max-width: 0)", "(min-width: 0)"];
+        let (is_dark, is_paper) = match self {
+            Look::Light => (never, never),
+            Look::Dark => (always, never),
+            Look::Paper => (never, always),
+        };
+        let rules = [("(prefers-color-scheme: dark)", is_dark), ("@media print", is_paper)];
+        rules.into_iter().fold(page.to_owned(), |page, (rule, condition)| {
+            assert_eq!(page.matches(rule).count(), 1, "{rule}");
+            let condition = match rule.strip_suffix("print") {
+                Some(media) => format!("{media}{condition}"),
+                None => condition.to_owned(),
+            };
+            page.replacen(rule, &condition, 1)
+        })
+    }
+}
+
+/// Opens copies of a page that have a script, and returns what the script found at each width. Without its policy, nothing but
+/// escaping protects the copies. Each is in a frame of that width, because Chromium has no window as narrow as a telephone.
+pub(super) fn measure<const N: usize>(page: &str, widths: [u32; N], look: Look) -> [Value; N] {
     let begin = page.find("<meta http-equiv=\"Content-Security-Policy\"").unwrap();
     let end = begin + page[begin..].find('>').unwrap() + 1;
-    let mut copy = format!("{}{}", &page[..begin], &page[end..]);
-    let is_dark = "(prefers-color-scheme: dark)";
-    assert!(copy.contains(is_dark));
-    let condition = match theme {
-        Theme::Light => "(max-width: 0)",
-        Theme::Dark => "(min-width: 0)",
-    };
-    copy = copy.replacen(is_dark, condition, 1);
+    let copy = look.of(&format!("{}{}", &page[..begin], &page[end..]));
     let (before, after) = copy.rsplit_once("</body>").unwrap();
     let script = include_str!("measure.js");
     let copy = format!("{before}<script id=\"measure\">{script}</script></body>{after}");
-    let written = Browser::with(&copy).open(width);
+    let copy = copy.replace('&', "&amp;").replace('"', "&quot;");
+    let frame = |width| {
+        format!(
+            "<iframe style=\"border: 0; width: {width}px; height: 900px\" srcdoc=\"{copy}\"></iframe>"
+        )
+    };
+    let frames = widths.map(frame).concat();
+    let page = format!("<!doctype html><meta charset=\"utf-8\"><body>{frames}</body>");
+    let written = Browser::with(&page).open(2_000);
     assert!(written.console.is_empty(), "{:#?}", written.console);
-    let (_, measured) = written.document.split_once("<pre id=\"measured\">").unwrap();
-    let (measured, _) = measured.split_once("</pre>").unwrap();
-    serde_json::from_slice(&from_hex(measured)).unwrap()
+    widths.map(|width| {
+        let start = format!("<pre id=\"measured-{width}\">");
+        let measured = written.document.split_once(&start).map(|(_, measured)| measured);
+        let measured = measured.unwrap_or_else(|| panic!("nothing was measured at {width}"));
+        let (measured, _) = measured.split_once("</pre>").unwrap();
+        serde_json::from_slice(&from_hex(measured)).unwrap()
+    })
 }
 
 fn from_hex(text: &str) -> Vec<u8> {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use trailload::dashboard::{
-    AnswerRow, Dashboards, Data, GroupKey, MAX_BYTES, Page, PageData, Panel, PanelAnswer,
+    AnswerRow, Chart, Dashboards, Data, GroupKey, MAX_BYTES, Page, PageData, Panel, PanelAnswer,
     PanelBucket, TimeScale,
 };
 
-use super::{Browser, Theme, WIDTHS, found, measure};
+use super::{Browser, Look, PAPER, WIDTHS, found, measure};
 
 /// What runs if it is not text, or breaks out of the place where text stands.
 const PAYLOADS: [&str; 31] = [
@@ -58,9 +58,13 @@ fn payloads() -> Vec<String> {
 fn answer(panel: &Panel, texts: &[String], first: usize) -> PanelAnswer {
     let row = |(number, value): (usize, u32)| AnswerRow {
         keys: (0..panel.buckets.len())
-            .map(|level| match panel.buckets[level] {
+            .map(|level| match &panel.buckets[level] {
                 PanelBucket::Time => {
                     GroupKey::Time(1_700_000_000_000 + i64::from(value % 3) * 86_400_000)
+                }
+                // More columns than an answer has would fit nowhere.
+                PanelBucket::Terms { size, .. } if panel.chart == Chart::Heatmap => {
+                    GroupKey::Text(texts[(first + number % size) % texts.len()].clone())
                 }
                 _ => GroupKey::Text(texts[(first + number + 7 * level) % texts.len()].clone()),
             })
@@ -112,11 +116,14 @@ fn hostile_page() -> String {
 fn content_of_events_is_text_even_without_the_policy() {
     let page = hostile_page();
     assert!(page.len() <= MAX_BYTES);
-    for width in WIDTHS {
-        let measured = measure(&page, width, Theme::Light);
+    for (width, measured) in WIDTHS.into_iter().zip(measure(&page, WIDTHS, Look::Light)) {
         for name in ["foreign", "layout", "accessibility"] {
             assert!(found(&measured, name).is_empty(), "{width} {name}: {:#?}", measured[name]);
         }
+    }
+    let [measured] = measure(&page, [PAPER], Look::Paper);
+    for name in ["layout", "wide"] {
+        assert!(found(&measured, name).is_empty(), "{name} on paper: {:#?}", measured[name]);
     }
     // With its policy, there is nothing to refuse either.
     let written = Browser::with(&page).open(1_400);

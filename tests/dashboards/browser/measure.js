@@ -1,4 +1,4 @@
-// Runs in a copy of a page, and adds what it found to the document: whether the layout holds, what the tables contain, whether
+// Runs in a copy of a page in a frame, and adds what it found to the document around: whether the layout holds, what the tables contain, whether
 // text is readable, what assistive technology gets, and what there is besides text.
 'use strict';
 {
@@ -36,9 +36,21 @@
     for (const svg of all('figure svg')) {
       if (!isVisible(svg)) problems.push(`${name(svg)} is not drawn`);
       if (!all('rect', svg).some(isVisible)) problems.push(`${name(svg)} has no visible bar`);
-      pairs(all('text', svg).filter(isVisible), (one, other) => {
+      const labels = all('text', svg).filter(isVisible);
+      pairs(labels, (one, other) => {
         if (overlap(box(one), box(other))) problems.push(`${name(one)} and ${name(other)} overlap`);
       });
+      // Beside each other, they must not read as one.
+      const times = labels.filter((label) => !label.closest('.values'));
+      pairs(times, (one, other) => {
+        const distance = Math.max(box(one).left, box(other).left) - Math.min(box(one).right, box(other).right);
+        if (distance < 4) problems.push(`${name(one)} and ${name(other)} touch`);
+      });
+      const panel = box(svg.closest('.panel'));
+      for (const { left, right } of labels.map(box)) {
+        if (left < panel.left || right > panel.right) problems.push(`${name(svg)} has a label that is cut off`);
+      }
+      if (all('.axis', svg).length && !times.length) problems.push(`${name(svg)} has no time`);
     }
     for (const row of all('tbody tr').filter(isVisible)) {
       // Rows grow with their text, except for marks that are stacked on letters.
@@ -47,9 +59,18 @@
         if (box(text).width && box(text).height > box(cell).height + 1) problems.push(`${name(text)} is higher than its cell`);
       }
     }
-    if (document.documentElement.scrollWidth > innerWidth) problems.push('the page is wider than the screen');
+    if (document.documentElement.scrollWidth > innerWidth) {
+      const outside = all('body *').filter((element) => box(element).right > innerWidth && !element.parentElement.closest('.scroll, nav'));
+      problems.push(`the page is wider than the screen: ${outside.slice(0, 3).map(name).join(', ')}`);
+    }
     return problems;
   };
+
+  // Tables that show all of their columns only after they were scrolled.
+  const wide = () =>
+    all('.scroll')
+      .filter((scroll) => scroll.checkVisibility() && scroll.scrollWidth > scroll.clientWidth + 1)
+      .map((scroll) => `${name(scroll)} is ${scroll.scrollWidth - scroll.clientWidth} pixels too wide`);
 
   const numbers = (color) => color.match(/[\d.]+/g).map(Number);
   const luminance = (color) => {
@@ -130,6 +151,12 @@
     for (const link of all('a')) {
       expect(document.getElementById(decodeURIComponent(link.hash.slice(1))), `${name(link)} leads nowhere`);
     }
+    // With the keyboard, everything is reached in the order in which it is read, and can be seen.
+    for (const control of all('a, summary, input, [tabindex]').filter((element) => element.checkVisibility())) {
+      control.focus({ preventScroll: true });
+      expect(document.activeElement === control && control.tabIndex === 0, `${name(control)} cannot be reached`);
+      expect(getComputedStyle(control).outlineStyle !== 'none', `${name(control)} does not show that it has the focus`);
+    }
     for (const scrollable of all('*').filter((element) => ['auto', 'scroll'].includes(getComputedStyle(element).overflowX))) {
       const isReachable = scrollable.tabIndex >= 0 || scrollable.querySelector('a, input, summary');
       expect(isReachable, `${name(scrollable)} cannot be scrolled with the keyboard`);
@@ -139,7 +166,7 @@
 
   const ELEMENTS = new Set((
     'html head meta title link style body a svg defs pattern rect path circle header h1 p b bdi aside ul li nav small main section ' +
-    'h2 h3 div dl dt dd figure figcaption g line text title details summary table thead tbody tr th td time label input i code footer'
+    'h2 h3 div dl dt dd figure figcaption g line text title details summary table thead tbody tr th td time label input i code footer wbr'
   ).split(' '));
   const ATTRIBUTES = new Set((
     'lang charset http-equiv content name rel href class id title width height aria-hidden aria-label aria-labelledby role tabindex ' +
@@ -192,14 +219,15 @@
 
   const found = {
     layout: layout(),
+    wide: wide(),
     contrast: contrast(),
     accessibility: accessibility(),
     foreign: foreign(),
     panels: contents(),
   };
   const bytes = new TextEncoder().encode(JSON.stringify(found));
-  const output = document.createElement('pre');
-  output.id = 'measured';
+  const output = parent.document.createElement('pre');
+  output.id = `measured-${innerWidth}`;
   output.textContent = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-  document.body.append(output);
+  parent.document.body.append(output);
 }

@@ -2,6 +2,7 @@
 
 mod chromium;
 mod hostile;
+mod layout;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -12,11 +13,14 @@ use trailload::dashboard::{
     PanelMetric,
 };
 
-use self::chromium::{Browser, Theme, measure, pages};
+use self::chromium::{Browser, Look, measure, pages};
 use super::{model, panels::documents};
 
-/// A small telephone, a tablet, and a screen.
-const WIDTHS: [u32; 3] = [360, 800, 1_400];
+/// A small telephone, a tablet, a small screen, and a large one.
+const WIDTHS: [u32; 4] = [360, 768, 1_280, 1_920];
+
+/// The width of a sheet of paper without its margins, in pixels.
+const PAPER: u32 = 688;
 
 /// The dashboards, and the answers over the sample events.
 struct Sample {
@@ -62,8 +66,7 @@ fn found<'v>(measured: &'v Value, name: &str) -> &'v Vec<Value> {
 #[test]
 fn every_panel_is_drawn_on_every_screen() {
     let sample = sample();
-    for width in WIDTHS {
-        let measured = measure(&sample.html, width, Theme::Light);
+    for (width, measured) in WIDTHS.into_iter().zip(measure(&sample.html, WIDTHS, Look::Light)) {
         assert!(found(&measured, "layout").is_empty(), "{width}: {:#?}", measured["layout"]);
         for (_, panel) in sample.dashboards.panels() {
             let text = measured["panels"][&panel.id]["text"].as_str();
@@ -76,7 +79,7 @@ fn every_panel_is_drawn_on_every_screen() {
 #[test]
 fn the_page_shows_the_numbers_of_the_answers() {
     let sample = sample();
-    let measured = measure(&sample.html, 1_400, Theme::Light);
+    let [measured] = measure(&sample.html, [1_280], Look::Light);
     for (panel, answer) in &sample.answers {
         let shown = &measured["panels"][&panel.id];
         let rows: Vec<Vec<&str>> = found(shown, "rows")
@@ -220,17 +223,18 @@ fn number(value: Option<f64>) -> String {
 }
 
 #[test]
-fn text_is_readable_in_both_themes() {
-    for theme in [Theme::Light, Theme::Dark] {
-        let measured = measure(&sample().html, 1_400, theme);
-        assert!(found(&measured, "contrast").is_empty(), "{:#?}", measured["contrast"]);
+fn text_is_readable_in_both_themes_and_on_paper() {
+    for look in [Look::Light, Look::Dark, Look::Paper] {
+        let [measured] = measure(&sample().html, [1_280], look);
+        assert!(found(&measured, "contrast").is_empty(), "{look:?} {:#?}", measured["contrast"]);
     }
 }
 
 #[test]
 fn assistive_technology_gets_names_and_numbers() {
-    let measured = measure(&sample().html, 800, Theme::Light);
-    assert!(found(&measured, "accessibility").is_empty(), "{:#?}", measured["accessibility"]);
+    for measured in measure(&sample().html, WIDTHS, Look::Light) {
+        assert!(found(&measured, "accessibility").is_empty(), "{:#?}", measured["accessibility"]);
+    }
 }
 
 #[test]
@@ -238,7 +242,7 @@ fn the_page_asks_for_nothing_and_its_policy_refuses_nothing_of_it() {
     let written = Browser::with(&sample().html).open(1_400);
     assert!(written.console.is_empty(), "{:#?}", written.console);
     assert!(written.document.contains("Which services are called?"));
-    let measured = measure(&sample().html, 1_400, Theme::Light);
+    let [measured] = measure(&sample().html, [1_280], Look::Light);
     assert!(found(&measured, "foreign").is_empty(), "{:#?}", measured["foreign"]);
 }
 
