@@ -27,6 +27,8 @@ type Key = (String, String);
 /// What the product holds, and how it behaves.
 pub(crate) struct State {
     product: Product,
+    /// The version that it names, if it names one.
+    pub(crate) version: Option<&'static str>,
     /// What paths begin with.
     pub(crate) base_path: String,
     /// Spaces of Kibana, beside the default one.
@@ -61,6 +63,10 @@ impl SavedObjectsApi {
     pub(crate) fn start(product: Product) -> Self {
         let state = Arc::new(Mutex::new(State {
             product,
+            version: Some(match product {
+                Product::Kibana => "8.12.2",
+                Product::OpenSearchDashboards => "2.19.2",
+            }),
             base_path: String::new(),
             spaces: BTreeSet::new(),
             login: None,
@@ -158,11 +164,7 @@ impl State {
         match (request.method.as_str(), parts.as_slice()) {
             ("GET", []) => (200, json!({})),
             ("GET", ["api", "status"]) => {
-                let number = match self.product {
-                    Product::Kibana => "8.12.2",
-                    Product::OpenSearchDashboards => "2.19.2",
-                };
-                (200, json!({ "name": "fake", "version": { "number": number } }))
+                (200, json!({ "name": "fake", "version": { "number": self.version } }))
             }
             ("POST", ["api", "saved_objects", "_bulk_get"]) => self.bulk_get(&of, &request.json()),
             ("POST", ["api", "saved_objects", "_import"]) => self.import(&of, request),
