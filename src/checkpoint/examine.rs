@@ -21,6 +21,16 @@ pub enum CheckpointState {
     Older,
 }
 
+/// Returns whether a run uses a checkpoint file; `None` if that cannot be known.
+pub fn is_in_use(path: &Path) -> Option<bool> {
+    let path = fs::canonicalize(path).ok()?;
+    match lock::check_free(&path) {
+        Ok(()) => Some(false),
+        Err(Error::InUse { .. }) => Some(true),
+        Err(_) => None,
+    }
+}
+
 /// Checks the checkpoint file that a load into `target` would use.
 ///
 /// # Errors

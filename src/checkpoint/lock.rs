@@ -9,10 +9,16 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Error;
+
+/// Attempts to lock a file, and the time between two: a check holds the lock for less than a millisecond.
+const LOCK_ATTEMPTS: u32 = 3;
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The lock on a checkpoint file, released on drop.
 #[derive(Debug)]
@@ -27,10 +33,13 @@ impl Lock {
         let path = lock_path(checkpoint);
         let failed = |source| Error::Lock { path: path.clone(), source };
         let mut file = open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(in_use(checkpoint, &mut file)),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        for attempts_left in (0..LOCK_ATTEMPTS).rev() {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if attempts_left > 0 => thread::sleep(LOCK_INTERVAL),
+                Err(TryLockError::WouldBlock) => return Err(in_use(checkpoint, &mut file)),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+            }
         }
         file.set_len(0).map_err(failed)?;
         writeln!(file, "{} trailload {now:.0}", std::process::id()).map_err(failed)?;

@@ -45,7 +45,7 @@ pub use dead_letters::{
     DeadLetterKey, RetryCandidate, RetryOutcome, RetrySelection, accept_dead_letters,
 };
 pub use error::Error;
-pub use examine::{CheckpointState, examine};
+pub use examine::{CheckpointState, examine, is_in_use};
 pub use indices::LoadedIndices;
 pub use ledger::Ledger;
 pub use reader::CheckpointReader;

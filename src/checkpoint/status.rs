@@ -54,11 +54,11 @@ pub struct Status {
     pub missing: Vec<IndexLoss>,
     /// Fields that are in no shipped table, with their kinds.
     pub discovered_fields: Vec<DiscoveredField>,
-    /// The sources that were followed.
+    /// The sources that were followed, and the queues that were read.
     pub sources: Vec<SourceStatus>,
 }
 
-/// A source that was followed, when it was last asked for new events.
+/// A source that was followed, or a queue that was read, when it was last asked for new events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceStatus {
     /// The SOURCE argument.

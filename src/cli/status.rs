@@ -27,6 +27,7 @@ use super::{
 use crate::checkpoint::{
     CheckpointReader, Status,
     alerts::{ActionStatus, RuleStatus, UndeliveredAlert},
+    is_in_use,
     status::{Bucket, Day, Failures, InputGroup, RunStatus},
 };
 use crate::report::{
@@ -88,10 +89,13 @@ pub(super) fn run(args: &StatusArgs, environment: &Environment) -> Result<(), Fa
     let reader = CheckpointReader::open(&path)?;
     let status = reader.status(environment::now(), failures)?;
     let alerts = AlertStatus::read(&reader)?;
+    // Only then does it matter, and a run that starts at the same moment waits for this check.
+    let is_open = status.runs.first().is_some_and(|run| run.ended.is_none());
+    let in_use = if is_open { is_in_use(&path) } else { Some(false) };
     let text = if args.json {
-        as_json(&path, &status, &alerts)
+        as_json(&path, &status, &alerts, in_use)
     } else {
-        as_text(&path, &status, environment.output) + &alerts.as_text(environment.output)
+        as_text(&path, &status, in_use, environment.output) + &alerts.as_text(environment.output)
     };
     super::print(&text)
 }
@@ -298,8 +302,8 @@ fn only(folder: &Path, files: &[PathBuf], hints: Hints) -> Result<PathBuf, Failu
     }
 }
 
-fn as_json(path: &Path, status: &Status, alerts: &AlertStatus) -> String {
-    let mut value = json!({ "checkpoint": path.display().to_string() });
+fn as_json(path: &Path, status: &Status, alerts: &AlertStatus, in_use: Option<bool>) -> String {
+    let mut value = json!({ "checkpoint": path.display().to_string(), "in_use": in_use });
     if let (Value::Object(all), Ok(Value::Object(fields))) =
         (&mut value, serde_json::to_value(status))
     {
@@ -338,13 +342,13 @@ fn with_matched_events(status: Map<String, Value>) -> Map<String, Value> {
         .collect()
 }
 
-fn as_text(path: &Path, status: &Status, terminal: Terminal) -> String {
+fn as_text(path: &Path, status: &Status, in_use: Option<bool>, terminal: Terminal) -> String {
     let mut text = format!("{}\ncheckpoint {}\n", status.target, path.display());
     if status.target == watch::CHECKPOINT_TARGET {
-        text.push_str(&watched(status));
+        text.push_str(&watched(status, in_use));
     } else {
         text.push_str(&loaded(status));
-        text.push_str(&runs(status));
+        text.push_str(&runs(status, in_use));
     }
     text.push_str(&missing(status, terminal));
     text.push_str(&followed(status, terminal));
@@ -362,7 +366,7 @@ fn as_text(path: &Path, status: &Status, terminal: Terminal) -> String {
 /// Returns the lines on what is loaded: files, event history, or both.
 fn loaded(status: &Status) -> String {
     let mut text = String::new();
-    if status.partitions_loaded + status.partitions_skipped > 0 || status.coverage.is_empty() {
+    if status.partitions_loaded + status.partitions_skipped > 0 || has_files_only(status) {
         let (files, records) =
             (plural(status.partitions_loaded, "file"), plural(status.records, "record"));
         let _ = write!(text, "{files} loaded: {records}, {}", bytes(status.bytes));
@@ -386,30 +390,48 @@ fn loaded(status: &Status) -> String {
 }
 
 /// Returns the lines on what `watch` has read. Its records are those with a match.
-fn watched(status: &Status) -> String {
+fn watched(status: &Status, in_use: Option<bool>) -> String {
     let mut text = String::new();
-    if status.partitions_loaded > 0 || status.coverage.is_empty() {
+    if status.partitions_loaded > 0 || has_files_only(status) {
         let files = plural(status.partitions_loaded, "file");
         let _ = writeln!(text, "{files} read: {} with a match", plural(status.records, "event"));
     }
     if let Some(run) = status.runs.first() {
-        let _ = writeln!(text, "last run: started {:.0}, {}", run.started, end_of(run));
+        let matches = match run.ended {
+            Some(_) => format!(": {} with a match", plural(run.read, "event")),
+            None => String::new(),
+        };
+        let end = end_of(run, in_use);
+        let _ = writeln!(text, "last run: started {:.0}, {end}{matches}", run.started);
     }
     text
 }
 
+/// Returns whether nothing but files was read, as far as the checkpoint has it.
+fn has_files_only(status: &Status) -> bool {
+    status.coverage.is_empty() && status.sources.is_empty()
+}
+
 /// Returns how a run ended.
-fn end_of(run: &RunStatus) -> String {
+fn end_of(run: &RunStatus, in_use: Option<bool>) -> String {
     match (run.ended, run.exit) {
         (Some(ended), Some(exit)) => format!("ended {ended:.0} with exit code {exit}"),
         (Some(ended), None) => format!("ended {ended:.0}"),
-        _ => "still running or killed".to_owned(),
+        _ => match in_use {
+            Some(true) => "still running".to_owned(),
+            Some(false) => "killed; the next run continues".to_owned(),
+            None => "still running or killed".to_owned(),
+        },
     }
 }
 
-fn runs(status: &Status) -> String {
+fn runs(status: &Status, in_use: Option<bool>) -> String {
     let Some(run) = status.runs.first() else { return "no run yet\n".to_owned() };
-    let end = end_of(run);
+    let end = end_of(run, in_use);
+    if run.ended.is_none() {
+        // Its counts are recorded at its end.
+        return format!("last run: started {:.0}, {end}\n", run.started);
+    }
     let retried = match run.retried {
         RetrySummary { documents: 0, .. } => String::new(),
         retried => format!("; {retried}"),
@@ -440,7 +462,7 @@ fn missing(status: &Status, terminal: Terminal) -> String {
     table(terminal, &heads, &[Left, Right, Left, Left, Left], rows.collect())
 }
 
-/// Returns the table of sources that were followed.
+/// Returns the table of sources that were followed, and of queues that were read.
 fn followed(status: &Status, terminal: Terminal) -> String {
     let shown = |time: Option<Timestamp>| time.map_or(String::new(), |time| format!("{time:.0}"));
     let number = |number: Option<u64>| number.map_or(String::new(), count);
@@ -457,7 +479,7 @@ fn followed(status: &Status, terminal: Terminal) -> String {
         ]
     });
     let heads = [
-        "followed",
+        "source",
         "last poll",
         "newest event",
         "complete to",
@@ -786,7 +808,7 @@ mod tests {
 
     #[test]
     fn the_tables_show_what_is_loaded_and_what_is_not() {
-        let text = as_text(Path::new("/state/a.sqlite"), &status(), FILE);
+        let text = as_text(Path::new("/state/a.sqlite"), &status(), None, FILE);
         assert_eq!(
             text,
             "http://localhost:9200 cloudtrail\n\
@@ -876,7 +898,7 @@ mod tests {
             loaded(&Status { partitions_loaded: 0, partitions_skipped: 0, ..status.clone() }),
             "event history loaded: 2,469,134 events in 1 Region of 1 account\n"
         );
-        let watched = watched(&Status { partitions_loaded: 0, ..status.clone() });
+        let watched = watched(&Status { partitions_loaded: 0, ..status.clone() }, None);
         assert!(!watched.contains("0 files read"), "{watched}");
         let text = coverage(&status, FILE) + &buckets(&status, FILE) + &days(&status, FILE);
         assert_eq!(
@@ -922,7 +944,7 @@ mod tests {
         assert_eq!(
             followed,
             "\n\
-             followed            last poll  newest event          complete to           oldest message        waiting  in flight\n\
+             source              last poll  newest event          complete to           oldest message        waiting  in flight\n\
              lookup              8.0 s ago  2024-06-01T02:05:30Z  2024-06-01T01:54:00Z\n\
              sqs://trail-events  8.0 s ago                                              2024-06-01T02:08:12Z    1,200         40\n"
         );
@@ -940,16 +962,24 @@ mod tests {
             discovered_fields: Vec::new(),
             ..status()
         };
-        let text = as_text(Path::new("a"), &empty, FILE);
+        let text = as_text(Path::new("a"), &empty, None, FILE);
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.ends_with("no run yet\n"), "{text}");
     }
 
     #[test]
     fn a_run_without_an_end_is_told_as_such() {
-        let going_on = RunStatus { ended: None, exit: None, ..run_of_today() };
-        let text = runs(&Status { runs: vec![going_on], ..status() });
-        assert!(text.contains("still running or killed: 12,345 read = "), "{text}");
+        let going_on = RunStatus { ended: None, exit: None, read: 0, ..run_of_today() };
+        let status = Status { runs: vec![going_on], ..status() };
+        for (in_use, end) in [
+            (Some(true), "still running\n"),
+            (Some(false), "killed; the next run continues\n"),
+            (None, "still running or killed\n"),
+        ] {
+            for text in [runs(&status, in_use), watched(&status, in_use)] {
+                assert!(text.ends_with(&format!("started 2024-06-01T02:00:00Z, {end}")), "{text}");
+            }
+        }
     }
 
     #[test]
@@ -975,7 +1005,7 @@ mod tests {
             let terminal = Terminal { columns: Some(columns), ..FILE };
             let widest = failures(&grouped, terminal).lines().map(measure_text_width).max();
             assert!(widest.unwrap() <= columns, "{columns}");
-            let text = as_text(Path::new("/state/a.sqlite"), &grouped, terminal);
+            let text = as_text(Path::new("/state/a.sqlite"), &grouped, None, terminal);
             let mut lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
             lines.sort_unstable();
             assert!(lines.windows(2).all(|two| two[0] != two[1]), "a line is repeated: {text}");
@@ -1003,6 +1033,7 @@ mod tests {
             Path::new("/state/a.sqlite"),
             &status,
             &AlertStatus::default(),
+            Some(true),
         ))
         .unwrap();
         assert_eq!(value["checkpoint"], "/state/a.sqlite");
@@ -1020,14 +1051,14 @@ mod tests {
             failures: vec![failure("/trail/cut.json.gz")],
             ..status()
         };
-        let json = as_json(Path::new("/state/a.sqlite"), &status, &AlertStatus::default());
+        let json = as_json(Path::new("/state/a.sqlite"), &status, &AlertStatus::default(), None);
         let value: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["matched_events"], 12_300);
         for list in ["folders", "failures", "runs"] {
             assert!(value[list][0]["matched_events"].is_u64(), "{list}: {value:#}");
         }
         assert!(!json.contains("\"records\"") && !json.contains("\"read\""), "{json}");
-        let text = as_text(Path::new("/state/a.sqlite"), &status, FILE);
+        let text = as_text(Path::new("/state/a.sqlite"), &status, None, FILE);
         assert!(text.contains("with a match") && !text.contains("records"), "{text}");
         assert!(text.contains(" read: 12,300 events with a match"), "{text}");
     }

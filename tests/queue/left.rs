@@ -1,11 +1,18 @@
 //! What is not deleted, and how the user learns of it.
 
+use std::{
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
+
 use serde_json::{Value, json};
 
 use super::{BUCKET, QUEUE, QueueWorld, key};
 use crate::support::aws::s3::Fault;
 use crate::support::aws::sqs::from_event_bus;
 use crate::support::events::event;
+use crate::support::load::{PROGRAM, wait_for};
 
 #[test]
 fn foreign_messages_are_left_reported_once_and_deleted_only_on_request() {
@@ -132,4 +139,47 @@ fn the_status_after_a_run_is_that_of_its_end() {
     assert_eq!((&source["waiting"], &source["in_flight"]), (&json!(0), &json!(1)), "{status}");
     assert_eq!(source["oldest_waiting"], Value::Null, "{status}");
     assert!(source["newest_event"].is_string(), "{status}");
+}
+
+#[test]
+fn the_status_tells_a_run_that_goes_on_from_one_that_was_killed() {
+    let world = QueueWorld::new();
+    let status = || {
+        let mut command = Command::new(PROGRAM);
+        command.args(["status", "--checkpoint"]).arg(world.desk.checkpoint()).env_clear();
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    world.queue.send(&from_event_bus(&event(0)));
+    let running = world.load(&[QUEUE, "--follow"]).start();
+    wait_for("an empty queue", || (world.queue.len() == 0).then_some(()));
+    let during = status();
+    assert!(during.contains(", still running\n"), "{during}");
+    // What a run has read is recorded at its end.
+    assert!(!during.contains("0 read") && !during.contains("0 files"), "{during}");
+    assert_eq!(world.desk.status()["in_use"], true);
+    assert!(running.kill());
+    let killed = status();
+    assert!(killed.contains(", killed; the next run continues\n"), "{killed}");
+    assert_eq!(world.desk.status()["in_use"], false);
+    // Checks that come at the same moment as the start do not prevent a run.
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let checks: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !is_over.load(Relaxed) {
+                        status();
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..5 {
+            world.load(&[QUEUE]).run().exits(0);
+        }
+        is_over.store(true, Relaxed);
+        checks.into_iter().for_each(|check| check.join().unwrap());
+    });
+    let ended = status();
+    assert!(ended.contains(" with exit code 0: 0 read = 0 created"), "{ended}");
+    assert!(ended.contains("\nsource       last poll "), "nothing was followed: {ended}");
 }

@@ -134,10 +134,7 @@ fn reason(
         return format!("access denied{message}: requires {action} on {resource}");
     }
     if is_missing_queue(error) {
-        return format!(
-            "queue {} does not exist, or was deleted; check its name, account and Region",
-            request.arn
-        );
+        return format!("queue {} does not exist, or was deleted", request.arn);
     }
     match code(error) {
         "KmsDisabled" | "KmsInvalidState" | "KmsNotFound" | "KmsInvalidKeyUsage" => {
