@@ -48,20 +48,23 @@ fn foreign_messages_are_refused_or_deleted() {
         ("text", "hello".to_owned()),
         ("other", json!({ "detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2", "detail": { "state": "running" } }).to_string()),
         ("cut", body(2)[..200].to_owned()),
+        ("list", "{\"Records\":[".to_owned()),
     ];
     let function = Package::with_rule(&hook.actions()).start();
-    assert_eq!(function.invoke(&batch(&bodies)).failed_items(), ["text", "other", "cut"]);
+    assert_eq!(function.invoke(&batch(&bodies)).failed_items(), ["text", "other", "cut", "list"]);
     let (kind, message) = function.invoke(&json!({ "key1": "value1" })).error();
     assert_eq!(kind, "Trailload.ForeignMessage");
     assert!(message.starts_with("not CloudTrail: "), "{message}");
     let [_, log] = function.stop();
     assert!(log.contains("warning: message text: not CloudTrail: "), "{log}");
+    assert!(log.contains("warning: message list: at byte 12: "), "{log}");
+    assert!(!log.contains("lambda://"), "{log}");
     assert_eq!(hook.events(), [event_id(1)]);
 
     let function = Package::with_rule(&hook.actions())
         .set("TRAILLOAD_DELETE_FOREIGN_MESSAGES", "true")
         .start();
-    assert_eq!(function.invoke(&batch(&bodies)).failed_items(), ["cut"]);
+    assert_eq!(function.invoke(&batch(&bodies)).failed_items(), ["cut", "list"]);
     function.invoke(&json!({ "key1": "value1" })).response();
 }
 

@@ -1,13 +1,17 @@
 //! Several sandboxes: with a shared state, an alert is sent once, whichever of them has its event.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, process::Command, time::Duration};
 
 use serde_json::json;
 
 use super::{batch, envelope, function::Package};
 use crate::{
     support::{
-        aws::server::{Response, Server},
+        aws::{
+            KEY, SECRET,
+            server::{Response, Server},
+        },
+        load::PROGRAM,
         real::given,
     },
     watch::{
@@ -96,6 +100,97 @@ fn a_table_that_cannot_be_used_fails_what_needs_it_and_is_named_with_the_fix() {
         assert!(log.contains(code) && log.contains(fix), "{operation}: {code}: {log}");
     }
     assert!(hook.received().is_empty(), "an alert that may be another's is not sent");
+}
+
+/// A table whose answers are those of a check that finds nothing, but for one action that is denied.
+fn table_without(denied: &'static str) -> Server {
+    Server::start(move |request| {
+        let operation = request.header("x-amz-target").unwrap().rsplit('.').next().unwrap();
+        let has_check = request.json()["TransactItems"].to_string().contains("ConditionCheck");
+        let action = match operation {
+            "TransactWriteItems" if has_check => "ConditionCheckItem",
+            "TransactWriteItems" => "PutItem",
+            other => other,
+        };
+        let failed = |code: &str, message: &str| {
+            let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
+            Response::json(400, &json!({ "__type": kind, "message": message }))
+        };
+        if action == denied {
+            let message = format!(
+                "User: arn:aws:iam::111122223333:user/x is not authorized to perform: dynamodb:{action} on resource: \
+                 {TABLE_ARN} because no identity-based policy allows the dynamodb:{action} action"
+            );
+            return failed("AccessDeniedException", &message);
+        }
+        let unfulfilled = "The conditional request failed";
+        match operation {
+            "DescribeTable" => Response::json(
+                200,
+                &json!({ "Table": {
+                    "TableStatus": "ACTIVE", "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+                    "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+                } }),
+            ),
+            "DescribeTimeToLive" => Response::json(
+                200,
+                &json!({ "TimeToLiveDescription": {
+                    "TimeToLiveStatus": "ENABLED", "AttributeName": "expires",
+                } }),
+            ),
+            "BatchGetItem" => {
+                Response::json(200, &json!({ "Responses": {}, "UnprocessedKeys": {} }))
+            }
+            "TransactWriteItems" => {
+                let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+                let reasons = json!([{ "Code": "ConditionalCheckFailed", "Message": unfulfilled }]);
+                Response::json(
+                    400,
+                    &json!({
+                        "__type": kind, "CancellationReasons": reasons,
+                        "Message": "Transaction cancelled, please refer cancellation reasons for specific reasons [ConditionalCheckFailed]",
+                    }),
+                )
+            }
+            _ => failed("ConditionalCheckFailedException", unfulfilled),
+        }
+    })
+}
+
+const TABLE_ARN: &str = "arn:aws:dynamodb:us-east-1:111122223333:table/alerts";
+
+#[test]
+fn the_doctor_names_each_action_of_the_table_that_is_missing() {
+    for (denied, exit) in [
+        ("", 0),
+        ("DescribeTable", 0),
+        ("DescribeTimeToLive", 0),
+        ("BatchGetItem", 1),
+        ("ConditionCheckItem", 1),
+        ("PutItem", 1),
+        ("UpdateItem", 1),
+    ] {
+        let server = table_without(denied);
+        let mut command = Command::new(PROGRAM);
+        command.args(["doctor", "--alert-state", "dynamodb://alerts"]).env_clear();
+        command.env("AWS_ENDPOINT_URL", server.url()).env("AWS_REGION", "us-east-1");
+        command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(exit), "{denied}: {said}");
+        if denied.is_empty() {
+            assert!(
+                said.contains("exists with its key, items expire, can be read, can be written")
+            );
+            continue;
+        }
+        let needed = format!("\"dynamodb:{denied}\"");
+        let fix = said.lines().find(|line| line.starts_with("  fix: add this statement")).unwrap();
+        assert!(fix.contains(&needed) && fix.contains(&format!("\"{TABLE_ARN}\"")), "{said}");
+        assert_eq!(said.matches("  fix: ").count(), 1, "{denied}: {said}");
+        let named = format!("perform: dynamodb:{denied} on resource: {TABLE_ARN}");
+        assert_eq!(said.matches(&named).count(), 1, "{denied}: {said}");
+    }
 }
 
 #[test]

@@ -126,9 +126,10 @@ impl Function {
         let mut report = InvocationReport::default();
         let mut next = order.next();
         loop {
+            let names: Vec<String> = next.iter().map(|message| trigger.name(*message)).collect();
             let bodies = next.iter().filter_map(|message| bodies.get(*message).cloned());
             let bodies = bodies.collect::<Vec<_>>();
-            let (ended, end) = self.process_together(&bodies, deadline).await?;
+            let (ended, end) = self.process_together(&bodies, &names, deadline).await?;
             report.add(end);
             for (message, ended) in next.into_iter().zip(ended) {
                 order.on_end(message, self.is_settled(&ended));
@@ -155,9 +156,10 @@ impl Function {
     async fn process_together(
         &mut self,
         bodies: &[Bytes],
+        names: &[String],
         deadline: Deadline,
     ) -> Option<(Vec<MessageResult>, TaskEnd)> {
-        let (messages, parts) = Messages::new(bodies);
+        let (messages, parts) = Messages::new(bodies, names);
         let scope = self.task.scope(&self.context);
         let stop = self.context.stop.clone();
         let waits = WaitReporter::start(self.context.waits.clone(), self.context.log.clone());

@@ -67,6 +67,8 @@ pub(super) struct Part {
     message: usize,
     /// The key of its partition.
     key: String,
+    /// The name of the message in the log.
+    name: String,
     content: PartContent,
     result: ResultSender,
 }
@@ -106,8 +108,8 @@ impl KeptContent {
 }
 
 impl Messages {
-    /// Divides the bodies of messages into parts that are read, and the results of those without any.
-    pub(super) fn new(bodies: &[Bytes]) -> (Self, Vec<Part>) {
+    /// Divides the bodies of messages into parts that are read, and the results of those without any. `names` are those of the log.
+    pub(super) fn new(bodies: &[Bytes], names: &[String]) -> (Self, Vec<Part>) {
         let mut messages = Self {
             results: Vec::new(),
             pending: Vec::new(),
@@ -133,7 +135,8 @@ impl Messages {
                 let (result, receiver) = result_channel();
                 let key = format!("{KEY_PREFIX}{}", messages.pending.len());
                 messages.pending.push((message, key.clone(), receiver));
-                parts.push(Part { message, key, content, result });
+                let name = names.get(message).cloned().unwrap_or_default();
+                parts.push(Part { message, key, name, content, result });
             }
         }
         (messages, parts)
@@ -247,11 +250,11 @@ impl MessageSource {
     async fn read(self, out: EventSender) -> Result<(), ReceiverClosed> {
         let Self { parts, kept, objects } = self;
         let mut fetching = JoinSet::new();
-        for Part { message, key, content, result } in parts {
+        for Part { message, key, name, content, result } in parts {
             match (content, &objects) {
                 (PartContent::Events(bytes), _) => {
                     kept.add(message, Some(&bytes));
-                    out.send(0, events(key, bytes, result)).await?;
+                    out.send(0, events(key, name, bytes, result)).await?;
                 }
                 (PartContent::Object(object), Some(objects)) => {
                     while fetching.len() >= MAX_FETCHES {
@@ -349,9 +352,9 @@ impl Source for MessageSource {
 }
 
 /// Returns the input for the events in a message.
-fn events(key: String, bytes: Bytes, result: ResultSender) -> SourceEvent {
+fn events(key: String, name: String, bytes: Bytes, result: ResultSender) -> SourceEvent {
     SourceEvent::Input(Input {
-        name: key.clone(),
+        name,
         partition: Partition { key, fingerprint: String::new() },
         size: bytes.len() as u64,
         content: Content::Memory(ReservedBytes { bytes, permit: None }),
