@@ -1,6 +1,6 @@
 //! `doctor` and `policy` for queues, and what a load says when a permission is missing.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, process::Command, time::Duration};
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::{BUCKET, QUEUE, QueueWorld, key};
 use crate::support::aws::s3::Fault;
 use crate::support::aws::sqs::from_event_bus;
 use crate::support::events::{event, ids};
-use crate::support::load::PROGRAM;
+use crate::support::load::{PROGRAM, wait_for};
 use crate::watch::hook::created;
 
 type Actions = BTreeSet<String>;
@@ -266,6 +266,46 @@ fn each_missing_permission_is_named_once_and_loses_nothing() {
             assert_eq!(world.engine.count(), 3);
         }
     }
+}
+
+/// A world in which 20 objects take long, whose messages can be neither extended nor released.
+fn slow_without_extension() -> QueueWorld {
+    let world = QueueWorld::new();
+    world.queue.state().visibility_seconds = 30;
+    for number in 0..20 {
+        world.deliver(&number.to_string(), number..number + 1);
+        world.s3.change(BUCKET, |bucket| {
+            let late = Fault::Late(Duration::from_secs(20));
+            bucket.always.insert(key(&number.to_string()), late);
+        });
+    }
+    without(&world, "ChangeMessageVisibilityBatch", DENIED);
+    world
+}
+
+#[test]
+fn messages_that_cannot_be_extended_are_loaded_all_the_same_and_the_permission_is_named_once() {
+    let world = slow_without_extension();
+    let outcome = world.load(&[QUEUE]).run().exits(3).counted([20, 20, 0, 0]);
+    let named = format!("requires sqs:ChangeMessageVisibility on {QUEUE_ARN}");
+    assert_eq!(outcome.stderr.matches(&named).count(), 1, "{}", outcome.stderr);
+    assert_eq!((world.engine.ids(), world.queue.len()), (ids(0..20), 0));
+}
+
+#[test]
+fn messages_that_cannot_be_released_return_by_themselves_and_the_permission_is_named_once() {
+    let world = slow_without_extension();
+    let running = world.load(&[QUEUE]).start();
+    wait_for("all messages", || (world.queue.in_flight() == 20).then_some(()));
+    running.signal("TERM");
+    let outcome = running.end().exits(4);
+    let named = format!("requires sqs:ChangeMessageVisibility on {QUEUE_ARN}");
+    assert_eq!(outcome.stderr.matches(&named).count(), 1, "{}", outcome.stderr);
+    assert_eq!((world.queue.len(), world.queue.state().released), (20, 0));
+    world.s3.change(BUCKET, |bucket| bucket.always.clear());
+    world.queue.expire_all();
+    world.load(&[QUEUE]).run().exits(0);
+    assert_eq!((world.engine.ids(), world.engine.count(), world.queue.len()), (ids(0..20), 20, 0));
 }
 
 #[test]

@@ -177,7 +177,9 @@ fn the_status_tells_a_run_that_goes_on_from_one_that_was_killed() {
             world.load(&[QUEUE]).run().exits(0);
         }
         is_over.store(true, Relaxed);
-        checks.into_iter().for_each(|check| check.join().unwrap());
+        for check in checks {
+            check.join().unwrap();
+        }
     });
     let ended = status();
     assert!(ended.contains(" with exit code 0: 0 read = 0 created"), "{ended}");
