@@ -9,6 +9,13 @@ use serde_json::Value;
 use super::super::definition::{Dashboards, Data, DataView, TIME_FIELD};
 use super::{MAX_LATEST, PageData, html::Html, limits::Details, table, value};
 
+/// A column of the list.
+struct Column<'v> {
+    field: &'v str,
+    label: String,
+    is_number: bool,
+}
+
 /// Writes the panel.
 pub(super) fn write(dashboards: &Dashboards, data: &PageData, details: Details, html: &mut Html) {
     let Some(view) = dashboards.view(data.data) else { return };
@@ -20,9 +27,19 @@ pub(super) fn write(dashboards: &Dashboards, data: &PageData, details: Details, 
     html.attribute("id", format_args!("{name}-title"));
     html.element(">Which ", view.data.noun(), "s came last?</h3></header>");
     let shown = data.latest.len().min(MAX_LATEST).min(details.rows);
-    let labels = view.search.columns.iter().map(|field| label(dashboards, view, field));
-    let labels: Vec<String> = labels.collect();
-    write_table(view, &labels, &data.latest[..shown], details, html);
+    let columns = view.search.columns.iter().map(|field| Column {
+        field,
+        label: label(dashboards, view, field),
+        is_number: is_number(field, data),
+    });
+    let columns: Vec<Column<'_>> = columns.collect();
+    table::write_start(&name, shown, html);
+    write_head(&columns, html);
+    html.raw("<tbody>");
+    for document in &data.latest[..shown] {
+        write_row(&columns, document, details, html);
+    }
+    html.raw("</tbody></table></div>");
     table::write_fold(shown, html);
     html.raw("</section>");
 }
@@ -39,32 +56,36 @@ fn label(dashboards: &Dashboards, view: &DataView, field: &str) -> String {
     value::capitalized(&label)
 }
 
-fn write_table(
-    view: &DataView,
-    labels: &[String],
-    documents: &[Value],
-    details: Details,
-    html: &mut Html,
-) {
-    table::write_start(&format!("{}-latest", view.data.name()), documents.len(), html);
+fn write_head(columns: &[Column<'_>], html: &mut Html) {
     html.raw("<thead><tr><th scope=\"col\" class=\"t\">Time</th>");
-    for label in labels {
-        html.element("<th scope=\"col\">", label, "</th>");
+    for column in columns {
+        html.raw(if column.is_number {
+            "<th scope=\"col\" class=\"n\">"
+        } else {
+            "<th scope=\"col\">"
+        });
+        html.element("", &column.label, "</th>");
     }
-    html.raw("</tr></thead><tbody>");
-    for document in documents {
-        html.raw("<tr>");
-        let time = field(document, TIME_FIELD).and_then(Value::as_str);
-        match time.and_then(|time| time.parse::<jiff::Timestamp>().ok()) {
-            Some(time) => table::write_time(time.as_millisecond(), html),
-            None => html.raw("<td></td>"),
-        }
-        for name in &view.search.columns {
-            write_cell(field(document, name), view.data, details, html);
-        }
-        html.raw("</tr>");
+    html.raw("</tr></thead>");
+}
+
+fn write_row(columns: &[Column<'_>], document: &Value, details: Details, html: &mut Html) {
+    html.raw("<tr>");
+    let time = field(document, TIME_FIELD).and_then(Value::as_str);
+    match time.and_then(|time| time.parse::<jiff::Timestamp>().ok()) {
+        Some(time) => table::write_time(time.as_millisecond(), html),
+        None => html.raw("<td></td>"),
     }
-    html.raw("</tbody></table></div>");
+    for column in columns {
+        write_cell(column, field(document, column.field), details, html);
+    }
+    html.raw("</tr>");
+}
+
+/// Returns whether a field is a number in all documents that have it. The digits of events are names, such as those of accounts.
+fn is_number(name: &str, data: &PageData) -> bool {
+    let values = || data.latest.iter().filter_map(|document| field(document, name));
+    data.data == Data::Runs && values().next().is_some() && values().all(Value::is_number)
 }
 
 /// Returns the value of a field, whether its parts are objects or it is one name with dots.
@@ -72,7 +93,12 @@ fn field<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
     document.get(path).or_else(|| path.split('.').try_fold(document, |value, key| value.get(key)))
 }
 
-fn write_cell(found: Option<&Value>, data: Data, details: Details, html: &mut Html) {
+fn write_cell(column: &Column<'_>, found: Option<&Value>, details: Details, html: &mut Html) {
+    if column.is_number {
+        let number = found.and_then(Value::as_f64).map_or_else(String::new, value::number);
+        html.element("<td class=\"n\">", number, "</td>");
+        return;
+    }
     let shown = match found {
         None | Some(Value::Null) => String::new(),
         Some(Value::Array(values)) => {
@@ -81,17 +107,9 @@ fn write_cell(found: Option<&Value>, data: Data, details: Details, html: &mut Ht
         }
         Some(value) => text(value).into_owned(),
     };
-    // The digits of events are names, such as those of accounts.
-    match shown.parse::<f64>() {
-        Ok(number) if data == Data::Runs => {
-            html.element("<td class=\"n\">", value::number(number), "</td>");
-        }
-        _ => {
-            html.raw("<td>");
-            html.long_text(&shown, details);
-            html.raw("</td>");
-        }
-    }
+    html.raw("<td>");
+    html.long_text(&shown, details);
+    html.raw("</td>");
 }
 
 /// Returns a value as people read it.
