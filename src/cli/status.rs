@@ -42,6 +42,9 @@ use crate::report::{
 /// The name of the number of events with a match.
 const MATCHED_EVENTS: &str = "matched_events";
 
+/// The numbers of a run that only a load has.
+const LOAD_NUMBERS: [&str; 5] = ["read", "created", "duplicates", "dead_letters", "retried"];
+
 /// Number of rows in a table. `--json` shows longer lists.
 const MAX_ROWS_SHOWN: usize = 20;
 
@@ -316,28 +319,33 @@ fn as_json(path: &Path, status: &Status, alerts: &AlertStatus, in_use: Option<bo
     format!("{}\n", escape_unprintable_json(&format!("{value:#}")))
 }
 
-/// Renames the numbers of records in the status of a checkpoint of `watch`, which counts only the events with a match.
+/// Renames the numbers of records in the status of a checkpoint of `watch`, which counts only the events with a match. Its runs load
+/// nothing, so they have no such numbers: `alerts` has those of each rule and action.
 fn with_matched_events(status: Map<String, Value>) -> Map<String, Value> {
-    let renamed =
-        |key: String, from: &str| if key == from { MATCHED_EVENTS.to_owned() } else { key };
-    let in_list = |list: Value, from: &str| match list {
-        Value::Array(rows) => rows
-            .into_iter()
-            .map(|row| match row {
-                Value::Object(row) => {
-                    row.into_iter().map(|(key, value)| (renamed(key, from), value)).collect()
-                }
-                row => row,
-            })
-            .collect(),
-        value => value,
+    let renamed = |key: String| if key == "records" { MATCHED_EVENTS.to_owned() } else { key };
+    let rename = |row: Map<String, Value>| -> Map<String, Value> {
+        row.into_iter().map(|(key, value)| (renamed(key), value)).collect()
     };
+    let unload = |row: Map<String, Value>| -> Map<String, Value> {
+        row.into_iter().filter(|(key, _)| !LOAD_NUMBERS.contains(&key.as_str())).collect()
+    };
+    let in_list =
+        |list: Value, change: &dyn Fn(Map<String, Value>) -> Map<String, Value>| match list {
+            Value::Array(rows) => rows
+                .into_iter()
+                .map(|row| match row {
+                    Value::Object(row) => Value::Object(change(row)),
+                    row => row,
+                })
+                .collect(),
+            value => value,
+        };
     status
         .into_iter()
         .map(|(key, value)| match key.as_str() {
-            "folders" | "coverage" | "failures" => (key, in_list(value, "records")),
-            "runs" => (key, in_list(value, "read")),
-            _ => (renamed(key, "records"), value),
+            "folders" | "coverage" | "failures" => (key, in_list(value, &rename)),
+            "runs" => (key, in_list(value, &unload)),
+            _ => (renamed(key), value),
         })
         .collect()
 }
@@ -397,12 +405,8 @@ fn watched(status: &Status, in_use: Option<bool>) -> String {
         let _ = writeln!(text, "{files} read: {} with a match", plural(status.records, "event"));
     }
     if let Some(run) = status.runs.first() {
-        let matches = match run.ended {
-            Some(_) => format!(": {} with a match", plural(run.read, "event")),
-            None => String::new(),
-        };
         let end = end_of(run, in_use);
-        let _ = writeln!(text, "last run: started {:.0}, {end}{matches}", run.started);
+        let _ = writeln!(text, "last run: started {:.0}, {end}", run.started);
     }
     text
 }
@@ -1054,9 +1058,13 @@ mod tests {
         let json = as_json(Path::new("/state/a.sqlite"), &status, &AlertStatus::default(), None);
         let value: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["matched_events"], 12_300);
-        for list in ["folders", "failures", "runs"] {
+        for list in ["folders", "failures"] {
             assert!(value[list][0]["matched_events"].is_u64(), "{list}: {value:#}");
         }
+        // A run of `watch` loads nothing: its zeros would be taken for results.
+        let run = value["runs"][0].as_object().unwrap();
+        assert!(run.contains_key("exit") && run.contains_key("partitions_loaded"), "{value:#}");
+        assert!(LOAD_NUMBERS.iter().all(|number| !run.contains_key(*number)), "{value:#}");
         assert!(!json.contains("\"records\"") && !json.contains("\"read\""), "{json}");
         let text = as_text(Path::new("/state/a.sqlite"), &status, None, FILE);
         assert!(text.contains("with a match") && !text.contains("records"), "{text}");
