@@ -85,7 +85,14 @@ fn write_row(columns: &[Column<'_>], document: &Value, details: Details, html: &
 /// Returns whether a field is a number in all documents that have it. The digits of events are names, such as those of accounts.
 fn is_number(name: &str, data: &PageData) -> bool {
     let values = || data.latest.iter().filter_map(|document| field(document, name));
-    data.data == Data::Runs && values().next().is_some() && values().all(Value::is_number)
+    data.data == Data::Runs
+        && values().next().is_some()
+        && values().all(|value| number(value).is_some())
+}
+
+/// Returns a number, whether it is one or the text of one: engines are asked for texts.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok())
 }
 
 /// Returns the value of a field, whether its parts are objects or it is one name with dots.
@@ -95,7 +102,7 @@ fn field<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
 
 fn write_cell(column: &Column<'_>, found: Option<&Value>, details: Details, html: &mut Html) {
     if column.is_number {
-        let number = found.and_then(Value::as_f64).map_or_else(String::new, value::number);
+        let number = found.and_then(number).map_or_else(String::new, value::number);
         html.element("<td class=\"n\">", number, "</td>");
         return;
     }
@@ -117,5 +124,57 @@ fn text(value: &Value) -> Cow<'_, str> {
     match value {
         Value::String(text) => value::visible(text).into(),
         other => other.to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::super::{super::time_scale::TimeScale, Page};
+    use super::*;
+
+    fn list(data: Data, documents: &[Value]) -> String {
+        let dashboards = Dashboards::embedded().unwrap();
+        let page = Page {
+            dashboards: &dashboards,
+            source: String::new(),
+            created: Duration::ZERO,
+            data: vec![PageData {
+                data,
+                documents: 1,
+                range: None,
+                scale: TimeScale::Day,
+                latest: documents.to_vec(),
+            }],
+            answers: Vec::new(),
+            notes: Vec::new(),
+        };
+        let html = page.to_html();
+        let (_, list) = html.split_once("came last?").unwrap();
+        list.split_once("</section>").unwrap().0.to_owned()
+    }
+
+    #[test]
+    fn numbers_of_runs_are_numbers_and_those_of_events_are_names() {
+        let run = |read: Value| json!({ "read": read, "command": "load", "sources": ["a", "b"] });
+        for read in [json!(1_234), json!("1234")] {
+            let list = list(Data::Runs, &[run(read), json!({ "command": "retry" })]);
+            for part in [
+                "<th scope=\"col\" class=\"n\">Read</th>",
+                "<td class=\"n\">1,234</td>",
+                "<td class=\"n\"></td>",
+                "<th scope=\"col\">Command</th>",
+                "<td><bdi>a, b</bdi></td>",
+            ] {
+                assert!(list.contains(part), "{part} is not in {list}");
+            }
+        }
+        let list = list(Data::Events, &[json!({ "recipientAccountId": "123456789012" })]);
+        for part in ["<th scope=\"col\">Account</th>", "<td><bdi>123456789012</bdi></td>"] {
+            assert!(list.contains(part), "{part} is not in {list}");
+        }
     }
 }
