@@ -26,6 +26,7 @@ on_every_engine!(
     a_month_that_expires_during_a_load_is_not_created_again,
     a_month_deleted_on_the_command_line_is_created_again_and_reported,
     other_months_that_expire_do_not_disturb_a_load,
+    a_load_at_full_speed_and_a_retention_agree,
     a_month_that_an_engine_makes_up_gets_no_more_documents,
     what_a_load_creates_again_is_named,
 );
@@ -219,6 +220,39 @@ fn other_months_that_expire_do_not_disturb_a_load(corner: &Corner) {
     // A load that begins now leaves expired months out before it reads.
     let late = desk.file("late.json", records(&events_of("2014-03", 3 * PART)));
     load(&desk, &late, corner.url(), corner).run().exits(0).counted([0, 0, 0, 0]);
+}
+
+/// Without a pause between them, whatever is on its way when an index is deleted.
+fn a_load_at_full_speed_and_a_retention_agree(corner: &Corner) {
+    let desk = Desk::new();
+    let now = this_month();
+    let months: Vec<_> = (1..=12).map(|month| format!("2014-{month:02}")).chain([now]).collect();
+    // Each month again and again, so that its index is in use when it is deleted.
+    let rounds = (0..6).flat_map(|_| &months).enumerate();
+    let all: Vec<_> =
+        rounds.flat_map(|(part, month)| events_of(month, part * PART)[..20].to_vec()).collect();
+    let file = desk.file("all.json", records(&all));
+    let mut running = load(&desk, &file, corner.url(), corner).start();
+    wait_for("the first index", || {
+        Some(()).filter(|()| written(corner, &index(corner, "2014-01")) > 0)
+    });
+    SetupRun::of(corner, &["--retention", "1000d"]).exits(0);
+    let enforce = || SetupRun::of(corner, &["--enforce-retention"]);
+    while !running.ends_within(Duration::from_millis(1)) {
+        // 3 if the load created an index again.
+        let code = enforce().code;
+        assert!(matches!(code, Some(0 | 3)), "{code:?}");
+    }
+    let outcome = running.end().exits(0);
+    let [read, created, duplicates, dead_letters] = outcome.counts();
+    assert_eq!((duplicates, dead_letters), (0, 0), "{}", outcome.stderr);
+    let expired = outcome.summary.as_ref().unwrap()["expired"].as_u64().unwrap_or(0);
+    assert_eq!((read, created + expired), (created, all.len() as u64));
+    have_mapping_of_the_template(corner);
+    enforce().exits(0);
+    let left = corner.ids();
+    assert_eq!(left.len(), 6 * 20, "the current month is complete, and nothing else is left");
+    load(&desk, &file, corner.url(), corner).run().exits(0).counted([0, 0, 0, 0]);
 }
 
 /// Templates and index are deleted after the load looked for them, and before its documents arrive: the engine makes an index

@@ -450,9 +450,15 @@ mod tests {
             duplicates: 1,
             ..IndexCount::default()
         };
-        let receipt =
-            Receipt { indices: vec![counted], dead_letters: vec![rejected], ..Receipt::default() };
-        let retried = outcome(sent.to_vec(), receipt);
+        let receipt = Receipt {
+            indices: vec![counted],
+            dead_letters: vec![rejected],
+            expired: [("old".to_owned(), 1)].into(),
+            ..Receipt::default()
+        };
+        // That of an index which expired meanwhile stays a dead letter, as if it had not been sent.
+        let expired = (("old".to_owned(), "d".to_owned()), key("d"));
+        let retried = outcome([sent.to_vec(), vec![expired]].concat(), receipt);
         assert_eq!(retried.settled, [key("a"), key("c")]);
         assert_eq!(retried.rejected, [(key("b"), DeadLetterCause::Pipeline, "dropped".to_owned())]);
         assert_eq!(retried.duplicates(), 1);

@@ -11,6 +11,7 @@
 //! | request | rejected | split into halves; a single document is handled as below |
 //! | document | transient | sent again after a wait |
 //! | document | rejected for its content | sent in its next form (`fallback`), at last a dead letter |
+//! | document | its index was deleted a moment ago | sent again after the index was created again; left out if it has expired |
 //! | document | its index is closed or blocked, or its ingest pipeline fails | a dead letter at once; other documents are sent |
 //! | either | any further document would fail too | the run ends |
 
@@ -40,6 +41,10 @@ use crate::sink::error::Error;
 
 /// A request that was lost this often in a row is split: a proxy may not accept its size.
 const LOSSES_BEFORE_SPLIT: u32 = 3;
+
+/// The error type of a document whose index does not exist, and is not created by itself: it was deleted while the request was
+/// processed, or the cluster forbids automatic creation.
+const INDEX_NOT_FOUND: &str = "index_not_found_exception";
 
 /// Requests up to this size are not split when they are lost; no proxy has a lower limit.
 const MIN_SPLIT_BYTES: usize = 256 * 1024;
@@ -111,6 +116,8 @@ struct Resend<'a> {
     builder: BulkRequestBuilder,
     /// Why the engine could not accept some of them now, if so.
     transient: Option<Cause>,
+    /// The indices that were prepared again because the engine did not find them.
+    prepared_again: Vec<u16>,
 }
 
 impl<'a> BulkWrite<'a> {
@@ -336,10 +343,43 @@ impl<'a> BulkWrite<'a> {
                 }
                 Some(dead_letters::for_unwritable_index(self.batch, document, &item.cause))
             }
+            FailureKind::Fatal if item.cause.code() == INDEX_NOT_FOUND => {
+                self.after_deletion(request, item, resend).await?
+            }
             FailureKind::Fatal => return Err(self.fatal(item.cause, Some(document))),
         };
         self.receipt.dead_letters.extend(letter);
         Ok(())
+    }
+
+    /// Queues a document whose index was deleted a moment ago. Returns its dead letter if the index accepts none any more.
+    async fn after_deletion(
+        &mut self,
+        request: &BulkRequest,
+        item: FailedItem,
+        resend: &mut Resend<'a>,
+    ) -> Result<Option<DeadLetter>, Error> {
+        let document = &request.documents[item.position];
+        let writer = self.writer;
+        let Some(mappings) = &writer.mappings else {
+            return Err(self.fatal(item.cause, Some(document)));
+        };
+        let number = self.batch.entries[document.entry].index;
+        let target = &self.batch.targets[usize::from(number)];
+        if !resend.prepared_again.contains(&number) {
+            resend.prepared_again.push(number);
+            mappings.prepare_again(&writer.api(), target).await?;
+        }
+        if mappings.has_expired(&target.index) {
+            *self.receipt.expired.entry(target.index.clone()).or_default() += 1;
+            return Ok(None);
+        }
+        if let Some(cause) = mappings.unwritable_cause(&target.index) {
+            return Ok(Some(dead_letters::for_unwritable_index(self.batch, document, &cause)));
+        }
+        resend.builder.push_unchanged(request, document);
+        resend.transient = Some(item.cause);
+        Ok(None)
     }
 
     /// Queues the next form of a rejected document. Returns its dead letter if there is none left.
@@ -436,6 +476,7 @@ impl<'a> BulkWrite<'a> {
             fallback: Fallback::new(writer.api(), &writer.fields, mappings, batch, sent),
             builder: BulkRequestBuilder::default(),
             transient: None,
+            prepared_again: Vec::new(),
         }
     }
 

@@ -196,7 +196,9 @@ impl Mappings {
         let name = &target.index;
         let index = self.indices.get(name);
         let mut live = index.live.lock().await;
-        if index.has_fields(target.required_fields) {
+        // Another batch may have prepared it meanwhile.
+        let is_excluded = index.has_expired() || index.unwritable.get().is_some();
+        if is_excluded || index.has_fields(target.required_fields) {
             return Ok(());
         }
         match templates::fetch_component(api, &self.templates().component_name()).await? {
@@ -205,7 +207,7 @@ impl Mappings {
         }
         let prepared = match index.fields() {
             FieldsReady::Full => return Ok(()),
-            FieldsReady::Unknown => self.ensure_index(api, name, &mut live).await?,
+            FieldsReady::Unknown => self.ensure_index_again(api, name, &mut live).await?,
             FieldsReady::Count(present) => {
                 // All known fields are added: the next batch probably requires them.
                 let known = self.fields.len();
@@ -236,6 +238,22 @@ impl Mappings {
         live: &mut MutexGuard<'_, LiveMapping>,
     ) -> Result<Option<(FieldCapacity, u32)>, Error> {
         self.indices.get(name).forget();
+        self.ensure_index_again(api, name, live).await
+    }
+
+    /// Ensures that an index exists, also if it is deleted right after it was created.
+    async fn ensure_index_again(
+        &self,
+        api: &ApiClient<'_>,
+        name: &str,
+        live: &mut MutexGuard<'_, LiveMapping>,
+    ) -> Result<Option<(FieldCapacity, u32)>, Error> {
+        for _ in 1..RESTORE_ATTEMPTS {
+            match self.ensure_index(api, name, live).await {
+                Err(error) if is_index_missing(&error) => {}
+                ensured => return ensured,
+            }
+        }
         self.ensure_index(api, name, live).await
     }
 

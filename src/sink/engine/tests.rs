@@ -289,14 +289,22 @@ async fn invalid_credentials_stop_the_run() {
 
 #[tokio::test]
 async fn an_error_that_the_next_document_would_meet_too_stops_the_run() {
-    for (status, code) in [(404, "index_not_found_exception"), (400, "validation_exception")] {
-        let error = fails(Fault::Item(status, code)).await;
-        assert!(
-            matches!(&error, Error::Refused { source, .. } if source.code() == code),
-            "{error:?}"
-        );
-    }
+    let error = fails(Fault::Item(400, "validation_exception")).await;
+    assert!(
+        matches!(&error, Error::Refused { source, .. } if source.code() == "validation_exception"),
+        "{error:?}"
+    );
     assert!(matches!(fails(Fault::Whole(404, "")).await, Error::Refused { status: 404, .. }));
+}
+
+#[tokio::test]
+async fn a_document_whose_index_was_deleted_is_sent_again() {
+    let fake = FakeEngine::with([Fault::Item(404, "index_not_found_exception")]);
+    let connection = connect(&fake).await;
+    let receipt = connection.engine.write(plain(10)).await.unwrap();
+    assert_balanced(&receipt);
+    assert_eq!(receipt.created(), 10);
+    assert_eq!(fake.bulks(), [10, 1]);
 }
 
 /// Configures an ingest pipeline in the settings of an index.

@@ -48,15 +48,39 @@ impl Mappings {
             let own_name = |name: &&str| self.concrete_index(name).unwrap_or((*name).to_owned());
             let own_names: Vec<String> = names.iter().map(own_name).collect();
             let asked: Vec<&str> = own_names.iter().map(String::as_str).collect();
-            let Some(found) = inventory::fetch_uuids(api, &asked).await? else { continue };
+            let found = inventory::fetch_uuids(api, &asked).await?;
             for (name, own_name) in names.iter().zip(&own_names) {
-                self.compare_with_prepared(name, found.get(own_name), now).await;
+                // Without an answer of the engine, each index counts as unchanged.
+                let is_same = |before: &str| match &found {
+                    Some(found) => found.get(own_name).is_some_and(|uuid| uuid == before),
+                    None => true,
+                };
+                self.compare_with_prepared(name, is_same, now).await;
             }
         }
         Ok(())
     }
 
-    async fn compare_with_prepared(&self, name: &str, uuid: Option<&String>, now: Instant) {
+    /// Prepares an index again that the engine did not find.
+    pub(in super::super) async fn prepare_again(
+        &self,
+        api: &ApiClient<'_>,
+        target: &TargetIndex,
+    ) -> Result<(), Error> {
+        let index = self.indices.get(&target.index);
+        let live = index.live.lock().await;
+        index.forget();
+        drop(live);
+        self.prepare(api, std::slice::from_ref(target)).await
+    }
+
+    /// Compares an index with what was prepared under its name, by its UUID.
+    async fn compare_with_prepared(
+        &self,
+        name: &str,
+        is_same: impl Fn(&str) -> bool,
+        now: Instant,
+    ) {
         let index = self.indices.get(name);
         // Whoever prepares the index holds it.
         let _live = index.live.lock().await;
@@ -64,7 +88,7 @@ impl Mappings {
         if before.at > now {
             return;
         }
-        if uuid == Some(&before.uuid) {
+        if is_same(&before.uuid) {
             index.set_sighting(Some(Sighting { at: now, ..before }));
         } else {
             index.forget();
