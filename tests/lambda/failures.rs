@@ -1,13 +1,21 @@
 //! What is not processed completely is delivered again, and nothing else.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
 use super::{batch, envelope, function::Package, notification};
 use crate::{
     support::{
-        aws::s3::{Bucket, Fake, Fault},
+        aws::{
+            s3::{Bucket, Fake, Fault},
+            server::{Response, Server},
+        },
         engine::FakeEngine,
     },
     watch::hook::{Answer, Hook, created, event_id, ids},
@@ -277,6 +285,40 @@ fn what_is_missing_is_named_as_the_function_has_it() {
         assert_eq!(kind, "Trailload.InvalidConfiguration");
         assert!(message.contains("found no AWS credentials"), "{message}");
         assert!(message.contains(role) && !message.contains("sso"), "{message}");
+    }
+}
+
+#[test]
+fn what_a_message_names_leads_to_no_host_outside_of_aws() {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let theirs = Arc::clone(&asked);
+    // Everything goes through a proxy, which refuses it.
+    let proxy = Server::start(move |request| {
+        theirs.lock().unwrap().push(request.header("host").unwrap_or_default().to_owned());
+        Response::json(403, &json!({}))
+    });
+    let package = Package::with_rule("hook: {kind: stdout}\n").set("HTTPS_PROXY", &proxy.url());
+    let function = package.start();
+    for (bucket, region) in [
+        ("logs", "evil.example/#"),
+        ("logs", "evil.example#"),
+        ("logs", "x@evil.example:443/"),
+        ("b", "evil.example/#"),
+        ("evil.example/", "us-east-1"),
+        ("x@evil.example", "us-east-1"),
+        ("arn:aws:s3:evil.example/#:111122223333:accesspoint/x", "us-east-1"),
+        ("logs", "cn-north-1"),
+        ("logs", "us-east-1"),
+    ] {
+        let mut payload = notification(&["a.json"]);
+        payload["Records"][0]["awsRegion"] = json!(region);
+        payload["Records"][0]["s3"]["bucket"]["name"] = json!(bucket);
+        function.invoke(&payload).error();
+    }
+    let asked = asked.lock().unwrap();
+    assert!(asked.len() > 2, "{asked:?}");
+    for host in asked.iter() {
+        assert!(host.ends_with(".amazonaws.com:443") && !host.contains("evil.example/"), "{host}");
     }
 }
 
