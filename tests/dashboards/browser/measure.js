@@ -60,7 +60,8 @@
       }
     }
     if (document.documentElement.scrollWidth > innerWidth) {
-      const outside = all('body *').filter((element) => box(element).right > innerWidth && !element.parentElement.closest('.scroll, nav'));
+      const scrolls = (element) => element && getComputedStyle(element).overflowX !== 'visible';
+      const outside = all('main *').filter((element) => box(element).right > innerWidth && !scrolls(element.closest('.scroll')));
       problems.push(`the page is wider than the screen: ${outside.slice(0, 3).map(name).join(', ')}`);
     }
     return problems;
