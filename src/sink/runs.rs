@@ -58,5 +58,8 @@ async fn write(mut target: Target, id: &str, document: Bytes) -> Result<(), RunW
         source: error.cause,
     };
     index.install_template().await.map_err(refused)?;
-    index.create(id, document).await.map_err(refused)
+    index.create(id, document).await.map_err(refused)?;
+    // A page that is made right after a load shows it.
+    index.refresh().await;
+    Ok(())
 }

@@ -54,7 +54,6 @@ fn the_dashboard_of_loads_shows_them(corner: &Corner) {
     let desk = Desk::new();
     let file = desk.file("a.json", records(&[event(1)]));
     desk.load(&file, corner.url()).with(corner.index()).run().exits(0);
-    corner.ask("POST", &format!("/{}-runs/_refresh", corner.prefix()), &Value::Null);
     let dashboards = Dashboards::embedded().unwrap();
     let mut panels = 0;
     for (dashboard, panel) in dashboards.panels() {

@@ -19,7 +19,6 @@ fn a_sandbox_records_what_it_has_loaded(corner: &Corner) {
         let summary = function.invoke(&envelope(&created(number, "al", 1))).response();
         assert_eq!(summary["created"], 1);
     }
-    corner.ask("POST", &format!("/{prefix}-runs/_refresh"), &Value::Null);
     let answer = corner.ask("POST", &format!("/{prefix}-runs/_search"), &json!({ "size": 10 }));
     let hits = answer["hits"]["hits"].as_array().unwrap();
     // The others belong to the next record, ten minutes later.

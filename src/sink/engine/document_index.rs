@@ -116,6 +116,11 @@ impl DocumentIndex {
         }
     }
 
+    /// Makes the documents visible to searches now instead of some seconds later, if the engine allows it.
+    pub(in crate::sink) async fn refresh(&self) {
+        let _ = self.send(Method::Post, &paths::refresh(&self.name), None).await;
+    }
+
     /// Returns the template with its patterns.
     fn template(&self) -> Value {
         let mut template: Value = serde_json::from_str(self.kind.template()).unwrap_or_default();
