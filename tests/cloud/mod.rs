@@ -69,15 +69,10 @@ pub(crate) struct World {
 impl World {
     /// Opens everything, without events, with two Regions that are enabled and one that is not.
     pub(crate) fn new() -> World {
-        World::with_latency(Duration::from_millis(2))
-    }
-
-    /// Opens everything; each request for events takes this long.
-    pub(crate) fn with_latency(latency: Duration) -> World {
         // The program has the real clock, so the model has it too.
         let now = jiff::Timestamp::now().as_second();
         let sts = Arc::new(Sts::new());
-        let trail = CloudTrail::new(Model::new(now), latency);
+        let trail = CloudTrail::new(Model::new(now), Duration::from_millis(2));
         let described = vec![
             ("eu-west-1", "opt-in-not-required"),
             ("me-south-1", "not-opted-in"),

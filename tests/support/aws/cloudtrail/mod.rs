@@ -5,6 +5,7 @@
 
 pub(crate) mod model;
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,20 @@ pub(crate) struct CloudTrail {
     model: Mutex<Model>,
     began: Instant,
     latency: Duration,
+    /// Pages that are answered.
+    answered: AtomicUsize,
 }
 
 impl CloudTrail {
     /// Opens the service; its clock starts now.
     pub(crate) fn new(model: Model, latency: Duration) -> Arc<Self> {
-        Arc::new(Self { model: Mutex::new(model), began: Instant::now(), latency })
+        let answered = AtomicUsize::new(usize::MAX);
+        Arc::new(Self { model: Mutex::new(model), began: Instant::now(), latency, answered })
+    }
+
+    /// Leaves all requests without an answer once so many pages were answered.
+    pub(crate) fn answer_only(&self, pages: usize) {
+        self.answered.store(pages, SeqCst);
     }
 
     /// Returns the model, to change what happens or to see what was asked.
@@ -51,8 +60,13 @@ impl CloudTrail {
         }
         let region = request.region().unwrap_or_default();
         let at = self.seconds();
-        let response = match self.model().lookup(account, region, &request.json(), at) {
-            Reply::Page(page) => Response::json(200, &page),
+        let mut model = self.model();
+        let response = match model.lookup(account, region, &request.json(), at) {
+            Reply::Page(page) => {
+                let response = Response::json(200, &page);
+                let is_held = model.granted() > self.answered.load(SeqCst);
+                if is_held { response.stall_after(0) } else { response }
+            }
             Reply::Error(code, why) => Response::json_error(400, code, &why),
         };
         response.after(self.latency)
