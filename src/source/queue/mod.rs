@@ -17,7 +17,7 @@
 //! |---|---|
 //! | [`address`] | how queues are named |
 //! | [`client`], [`error`] | requests, and what a failed one means |
-//! | [`access`] | whether messages may be deleted, extended and released |
+//! | `access` | whether messages may be deleted, extended and released |
 //! | [`attributes`] | the settings of a queue, and what is wrong with them |
 //! | `tracker` | pure: which messages are in flight, and what becomes of each |
 //! | `intake` | how many messages are received at a time, what is read for them, and when the source ends |

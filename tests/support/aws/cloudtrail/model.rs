@@ -105,6 +105,7 @@ fn id(account: &str, region: &str, insight: bool, number: u32) -> String {
 pub(crate) struct Asked {
     pub(crate) granted: usize,
     pub(crate) throttled: usize,
+    pub(crate) first: f64,
     pub(crate) last: f64,
 }
 
@@ -212,6 +213,9 @@ impl Model {
         }
         let granted = self.take_token(&place, at);
         let asked = self.asked.entry(place).or_default();
+        if asked.granted + asked.throttled == 0 {
+            asked.first = at;
+        }
         asked.last = at;
         if !granted {
             asked.throttled += 1;
