@@ -8,13 +8,13 @@ use super::retention::log_kept_from;
 use crate::{
     aws::{Clock, Session},
     checkpoint::{self, CheckpointReader},
-    cli::run_scope::RunScope,
     cli::{
         alerts::{AlertPlan, Resumed, message_context},
         environment,
         failure::Failure,
         plan::{AlertRequest, Plan, aws::EngineAuth},
         rule_files::load_valid_rules,
+        run_scope::RunScope,
         sources::{self, FollowMode, History, LookupMode, SourceBuilder, queues::QueueReading},
     },
     normalize::{FieldRegistry, FieldShape, KeptFrom, Rules, Settings},
